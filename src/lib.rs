@@ -1,0 +1,11 @@
+//! kadring: a decentralised file store on a distributed hash table, built from plain threads.
+
+pub mod config;
+pub mod file;
+pub mod id;
+pub mod node;
+pub mod overlay;
+pub mod peer;
+pub mod store;
+pub mod time;
+pub mod wire;

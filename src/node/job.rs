@@ -1,0 +1,226 @@
+//! Work that blocks: disks and TCP. The node orders it, transfer workers do it, the outcome comes back as an event.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::file::{Entry, Manifest};
+use crate::id::{Id, Key};
+use crate::peer::Peer;
+
+/// Names a piece of work.
+pub type JobId = u64;
+/// Names a file on its way into the network.
+pub type PutId = u64;
+/// Names a file on its way out of the network.
+pub type GetId = u64;
+
+/// Where a block's bytes are to be had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Holder {
+    /// In this peer's own store (or among what it offers while it stores a file).
+    Own,
+    /// At another peer, over TCP.
+    Peer(SocketAddr),
+}
+
+/// A block's place in a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Slot {
+    /// The block.
+    pub key: Key,
+    /// Its bytes.
+    pub size: u32,
+    /// Where they start in the file.
+    pub offset: u64,
+}
+
+/// One piece of blocking work. Each ends in exactly one [`Outcome`], even when it was cancelled.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Job {
+    /// Read, hash and offer the next block of the file `put` stores; the first time, open the file.
+    /// The reader goes on where the last `ReadNext` of this `put` stopped; the node never orders two at once.
+    /// If `manifest` is named, the block's entry is also added to a temporary file beside it.
+    ReadNext {
+        /// Whose reader.
+        put: PutId,
+        /// The file.
+        path: PathBuf,
+        /// Where the local manifest shall appear in the end.
+        manifest: Option<PathBuf>,
+    },
+    /// Write a node of the file's tree as a block, hash and offer it.
+    Pack {
+        /// For which file.
+        put: PutId,
+        /// The node.
+        manifest: Manifest,
+    },
+    /// Copy a block that is offered (see [`Job::ReadNext`], [`Job::Pack`]) into the own store, durably.
+    Keep {
+        /// The block.
+        key: Key,
+    },
+    /// The file is stored: let the local manifest appear at its name. An error if none was wanted.
+    Publish {
+        /// Which file.
+        put: PutId,
+    },
+    /// Pull a block from another peer into the own store: checked, hashed, durable.
+    Pull {
+        /// The block.
+        key: Key,
+        /// Its size, if known.
+        size: Option<u32>,
+        /// From where.
+        from: SocketAddr,
+    },
+    /// Prepare the file `get` writes: a temporary name beside `dest`, `size` bytes long. An earlier run's file of the
+    /// same root and size is taken up.
+    Open {
+        /// Whose file.
+        get: GetId,
+        /// The final name.
+        dest: PathBuf,
+        /// The root of the tree, or of a flat list the hash of its text; part of the temporary name.
+        root: Id,
+        /// Bytes.
+        size: u64,
+    },
+    /// Is this block already in the file `get` writes, from an earlier run?
+    Check {
+        /// Whose file.
+        get: GetId,
+        /// Which block.
+        slot: Slot,
+    },
+    /// Bring a block into the file `get` writes, at its place, checked and hashed.
+    Fetch {
+        /// Whose file.
+        get: GetId,
+        /// Which block, where.
+        slot: Slot,
+        /// From where.
+        from: Holder,
+    },
+    /// Fetch a block of the tree and read it. A block that is no manifest is [`Outcome::NotManifest`].
+    Unpack {
+        /// The block.
+        key: Key,
+        /// From where.
+        from: Holder,
+    },
+    /// All blocks are in place: give the file its name.
+    Finish {
+        /// Whose file.
+        get: GetId,
+    },
+    /// Read a local manifest file.
+    ReadManifest {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Delete a block from the own store.
+    Delete {
+        /// The block.
+        key: Key,
+    },
+    /// Remember these peers on disk for the next start.
+    SavePeers {
+        /// The peers.
+        peers: Vec<Peer>,
+    },
+}
+
+/// What came of a [`Job`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// [`Job::ReadNext`]: a block, now offered.
+    Read {
+        /// The block and its size.
+        entry: Entry,
+    },
+    /// [`Job::ReadNext`]: the file is read to its end.
+    End {
+        /// Bytes of the file.
+        size: u64,
+        /// SHA-256 of the file.
+        sha256: Id,
+    },
+    /// [`Job::Pack`]: the tree's node is a block, now offered.
+    Packed {
+        /// The block's key.
+        key: Key,
+        /// The block's own bytes.
+        size: u32,
+    },
+    /// [`Job::Keep`], [`Job::Pull`]: the block is in the own store and durable.
+    Stored {
+        /// Its bytes.
+        size: u32,
+    },
+    /// [`Job::Open`]: ready; `resumed` if an earlier run's file was taken up.
+    Opened {
+        /// Whether blocks may be there already ([`Job::Check`]).
+        resumed: bool,
+    },
+    /// [`Job::Check`]: whether the block is there.
+    Checked {
+        /// Whether the bytes in its place hash to its key.
+        good: bool,
+    },
+    /// [`Job::Fetch`]: the block is in its place.
+    Fetched,
+    /// [`Job::Unpack`]: the node of the tree.
+    Unpacked {
+        /// The node.
+        manifest: Manifest,
+    },
+    /// [`Job::Unpack`]: a sound block, but no manifest; of this size.
+    NotManifest {
+        /// Its bytes.
+        size: u32,
+    },
+    /// [`Job::ReadManifest`]: the entries, and the SHA-256 of the manifest's text.
+    Manifest {
+        /// Data blocks in order.
+        entries: Vec<Entry>,
+        /// Names the list.
+        root: Id,
+    },
+    /// The job is done and has nothing else to tell.
+    Done,
+    /// The job failed.
+    Failed(JobError),
+}
+
+/// Why a job failed: what happened, to what, in a sentence for people, and its kind for the node to act on.
+#[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
+#[error("{reason}")]
+pub struct JobError {
+    /// What sort of failure.
+    pub kind: JobErrorKind,
+    /// What happened, to what.
+    pub reason: String,
+}
+
+/// The sorts of failure that the node tells apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum JobErrorKind {
+    /// The other side does not hold the block, or a local file is missing.
+    NotFound,
+    /// The other side could not be reached.
+    Unreachable,
+    /// The other side went silent, or was slower than the least rate.
+    TimedOut,
+    /// Bytes or sizes that are not what was promised.
+    Corrupt,
+    /// No room: quota or disk.
+    Full,
+    /// The node does not need it any more.
+    Cancelled,
+    /// The local system refused.
+    Io,
+}

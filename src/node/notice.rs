@@ -1,0 +1,259 @@
+//! What a node tells: answers to commands, their progress, and things worth knowing.
+//!
+//! This is the one stream of things worth telling. Console text, JSON lines, traces and pictures are views of it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::CommandId;
+use crate::id::{Id, Key};
+use crate::overlay::{RouteNotice, TableRow};
+use crate::peer::Peer;
+
+/// One thing worth telling.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+pub enum Notice {
+    /// The end of a command.
+    Answer {
+        /// Which.
+        command: CommandId,
+        /// How it ended.
+        answer: Answer,
+    },
+    /// A command goes on.
+    Progress {
+        /// Which.
+        command: CommandId,
+        /// How far it is.
+        progress: Progress,
+    },
+    /// The node joined its network, or there was nobody to join.
+    Joined {
+        /// Peers known.
+        peers: usize,
+    },
+    /// A peer came into view.
+    PeerUp {
+        /// Who.
+        peer: Peer,
+    },
+    /// A peer is gone.
+    PeerDown {
+        /// Who.
+        peer: Peer,
+    },
+    /// A block is kept here now.
+    BlockStored {
+        /// Which.
+        key: Key,
+        /// Its bytes.
+        size: u32,
+    },
+    /// A block kept here is damaged; it was moved aside and is fetched anew from another holder.
+    BlockDamaged {
+        /// Which.
+        key: Key,
+    },
+    /// A block was given to a peer that should hold it and did not.
+    BlockRepaired {
+        /// Which.
+        key: Key,
+        /// Who has it now.
+        to: Peer,
+    },
+    /// What the overlay tells.
+    Route {
+        /// What.
+        route: RouteNotice,
+    },
+}
+
+/// How far a store or retrieve is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "progress", rename_all = "snake_case")]
+pub enum Progress {
+    /// The file's size is known.
+    Begun {
+        /// Bytes, if known.
+        bytes: u64,
+    },
+    /// Bytes that are done: stored with at least the quorum, or fetched and verified.
+    Moved {
+        /// Done so far.
+        bytes: u64,
+        /// Of these, found in place from an earlier run.
+        resumed: u64,
+    },
+    /// A block met trouble and is tried elsewhere.
+    Retried {
+        /// Which.
+        key: Key,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// How a command ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// The file is in the network.
+    Stored {
+        /// Brings it back.
+        key: Key,
+        /// SHA-256 of the file.
+        sha256: Id,
+        /// Its bytes.
+        bytes: u64,
+        /// Its blocks, manifests included.
+        blocks: u64,
+        /// How many blocks got how many copies: `copies[c]` blocks have `c` copies.
+        copies: Vec<u64>,
+        /// Copies wanted of each block: the replicas asked for, or the peers there are.
+        wanted: usize,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The file is back.
+    Retrieved {
+        /// Its bytes.
+        bytes: u64,
+        /// Of these, found in place from an earlier run.
+        resumed: u64,
+        /// SHA-256 of the file as its manifest tells; a flat manifest or a single block has none.
+        sha256: Option<Id>,
+        /// Blocks it came in.
+        blocks: u64,
+        /// Peers it came from.
+        holders: usize,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Local copies are dropped.
+    Cleared {
+        /// Blocks that were here and are gone.
+        blocks: u64,
+    },
+    /// The blocks held here.
+    List {
+        /// Keys and sizes in bytes, in the order of keys.
+        blocks: Vec<(Key, u32)>,
+    },
+    /// A key's replica set.
+    Lookup {
+        /// The key.
+        key: Key,
+        /// Live peers nearest to it, nearest first.
+        peers: Vec<Peer>,
+        /// Those of them (and others met) that hold the block.
+        holders: Vec<Peer>,
+        /// Requests in the longest chain.
+        hops: u32,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The routing table's peers.
+    Peers {
+        /// Each once.
+        peers: Vec<PeerInfo>,
+    },
+    /// The routing table.
+    Table {
+        /// Its parts.
+        rows: Vec<TableRow>,
+    },
+    /// Numbers.
+    Status(Status),
+    /// The peer is there.
+    Pong {
+        /// Who it is.
+        peer: Peer,
+        /// Round trip.
+        rtt: Duration,
+    },
+    /// The node has left.
+    Left {
+        /// Blocks that others hold in its stead.
+        handed_over: u64,
+        /// Blocks that nobody took.
+        left_behind: u64,
+    },
+    /// The command failed.
+    Failed(Failure),
+}
+
+/// A peer and what is known about it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeerInfo {
+    /// Who.
+    #[serde(flatten)]
+    pub peer: Peer,
+    /// Smoothed round trip, if measured.
+    pub rtt: Option<Duration>,
+}
+
+/// A peer's numbers at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// This peer.
+    pub me: Peer,
+    /// Kademlia or ring.
+    pub overlay: String,
+    /// Since it started.
+    pub uptime: Duration,
+    /// Peers in the routing table.
+    pub peers: usize,
+    /// Blocks held.
+    pub blocks: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Requests waiting for an answer.
+    pub pending: usize,
+    /// Lookups under way.
+    pub lookups: usize,
+    /// Files being stored and retrieved.
+    pub transfers: usize,
+    /// Blocks waiting for a repair check.
+    pub repairs: usize,
+    /// Messages received and sent since the start.
+    pub messages: (u64, u64),
+}
+
+/// Why a command failed: its kind for programs, a sentence for people.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// The sort of failure; it decides the exit code.
+    pub kind: FailureKind,
+    /// What happened, to what, and what to do.
+    pub reason: String,
+}
+
+/// The sorts of failure, one for each exit code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// None of the others.
+    Other,
+    /// Asked wrongly.
+    Usage,
+    /// A key nobody holds, a file that is not there.
+    NotFound,
+    /// No answer in time.
+    TimedOut,
+    /// Fewer copies than the quorum.
+    TooFewCopies,
+    /// Bytes that are not what was promised.
+    Integrity,
+}
+
+impl Notice {
+    /// The command this notice belongs to, if it belongs to one.
+    pub fn command(&self) -> Option<CommandId> {
+        match self {
+            Self::Answer { command, .. } | Self::Progress { command, .. } => Some(*command),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The seam: which peers hold a key?
+//!
+//! An overlay maps a key to its *replica set*, the live peers nearest to it in the overlay's own geometry. Kademlia
+//! finds it by asking ever nearer peers itself, the ring by forwarding the question along. What stands above this
+//! trait knows neither XOR nor successors; what stands below it knows no socket, deadline, file or block.
+//!
+//! An overlay is a state machine. The node calls it with what happened, and it pushes [`Effect`]s: questions it wants
+//! asked, and things it found out. Requests that expect an answer go out as [`Effect::Ask`] under a [`Tag`] of the
+//! overlay's choosing; exactly one of [`Overlay::on_response`] and [`Overlay::on_failure`] follows for each.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Id, Key};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{Request, Response, Sender, Via};
+
+pub mod kademlia;
+pub mod ring;
+
+/// Names a lookup; chosen by whoever starts it.
+pub type LookupId = u64;
+
+/// Names a question of the overlay's own; it comes back with the answer.
+pub type Tag = u64;
+
+/// What a lookup is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Goal {
+    /// The replica set: where a block belongs.
+    Peers,
+    /// The peers that hold the block; each is told as soon as it is known ([`Effect::Holder`]).
+    Holders,
+}
+
+/// A peer to ask; its id is unknown while all we have is a bootstrap address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Its id, if known.
+    pub id: Option<Id>,
+    /// Its address.
+    pub addr: SocketAddr,
+}
+
+impl From<Peer> for Target {
+    fn from(peer: Peer) -> Self {
+        Self { id: Some(peer.id), addr: peer.addr }
+    }
+}
+
+/// What an overlay wants done, or found out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Ask `to`, at most `tries` times, and report under `tag`.
+    Ask {
+        /// Whom.
+        to: Target,
+        /// What.
+        request: Request,
+        /// Comes back with the answer or the failure.
+        tag: Tag,
+        /// Datagrams sent at most before the request has failed; 1 never retries.
+        tries: u8,
+        /// The answer may come from another peer than `to` (a forwarded request is answered by its owner).
+        from_anyone: bool,
+    },
+    /// Pass a request on under the magic it came with, on behalf of the peer that asked first.
+    Forward {
+        /// The next hop.
+        to: Peer,
+        /// The magic of the request that is passed on.
+        magic: u64,
+        /// The request, as the next hop shall see it.
+        request: Request,
+    },
+    /// Answer the request `magic`.
+    Respond {
+        /// The address that gets the answer.
+        to: SocketAddr,
+        /// The magic of the request.
+        magic: u64,
+        /// The answer.
+        response: Response,
+    },
+    /// A lookup for holders met one; more may follow until it is found.
+    Holder {
+        /// Which lookup.
+        lookup: LookupId,
+        /// A peer that says it holds the block (or should hold it, where the overlay cannot ask).
+        peer: Peer,
+    },
+    /// A lookup is over. It ends exactly once.
+    Found {
+        /// Which lookup.
+        lookup: LookupId,
+        /// Live peers nearest to the key, nearest first, at most [`Overlay::width`]; this peer among them if it is one.
+        peers: Vec<Peer>,
+        /// Requests in the longest chain that led to the result.
+        hops: u32,
+    },
+    /// The overlay joined the network (or knows that there is nobody to join).
+    Joined {
+        /// Peers known by then.
+        peers: usize,
+    },
+    /// A peer entered our view of the network: replica sets near it may have changed.
+    PeerUp(Peer),
+    /// A peer was found dead or left: replica sets near it have changed.
+    PeerDown(Peer),
+    /// Something worth telling that changes nothing above the overlay.
+    Notice(RouteNotice),
+}
+
+/// What an overlay tells those who watch.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum RouteNotice {}
+
+/// A row of the `table` command: one part of the routing table, as the overlay sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TableRow {
+    /// What this part is: `bucket 255`, `successor 1`, `finger 7`, …
+    pub label: String,
+    /// Its peers, in the overlay's order.
+    pub peers: Vec<Peer>,
+    /// Peers waiting to take a place in it.
+    pub spare: usize,
+}
+
+/// An overlay network's routing, without I/O. See the [module documentation](self).
+pub trait Overlay: Send {
+    /// This peer.
+    fn me(&self) -> Peer;
+
+    /// The most peers a lookup returns.
+    fn width(&self) -> usize;
+
+    /// What carries `request` to another peer.
+    fn carrier(&self, request: &Request) -> Via;
+
+    /// Joins the network through any of the addresses `known`, and the peers remembered from the last run.
+    /// [`Effect::Joined`] follows.
+    fn join(&mut self, now: Time, known: &[SocketAddr], remembered: &[Peer], out: &mut Vec<Effect>);
+
+    /// Starts a lookup; [`Effect::Found`] follows.
+    fn lookup(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>);
+
+    /// Ends a lookup whose result nobody needs any more. No [`Effect::Found`] follows.
+    fn cancel(&mut self, lookup: LookupId);
+
+    /// A request came. `from` is the address it really came from; requests about blocks reach the overlay only
+    /// where the node itself cannot answer them (a [`Request::FindValue`] for a block that is not here).
+    /// `validated` tells whether `from` has shown that it receives.
+    fn on_request(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        validated: bool,
+        sender: Option<Sender>,
+        magic: u64,
+        request: &Request,
+        out: &mut Vec<Effect>,
+    );
+
+    /// The answer to the question `tag`, from the peer at `from`.
+    fn on_response(&mut self, now: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>);
+
+    /// The question `tag` has no answer: no response to any try, an error, or the peer could not be reached.
+    fn on_failure(&mut self, now: Time, tag: Tag, to: Target, out: &mut Vec<Effect>);
+
+    /// A message could not be delivered to `to` over TCP: whoever listened there is gone. `request` is what was to be
+    /// sent, if it was a request that this peer only passed on ([`Effect::Forward`]).
+    fn on_undeliverable(&mut self, now: Time, to: SocketAddr, forwarded: Option<(u64, Request)>, out: &mut Vec<Effect>);
+
+    /// Any request of ours (the overlay's or not) was answered by `peer` after `rtt`, so it is alive.
+    fn on_alive(&mut self, now: Time, peer: SocketAddr, rtt: Duration, out: &mut Vec<Effect>);
+
+    /// Does whatever is due by `now`.
+    fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>);
+
+    /// When [`on_tick`](Self::on_tick) is wanted next.
+    fn next_tick(&self) -> Option<Time>;
+
+    /// The replica set of `key` as far as this peer knows without asking: at most `count` peers believed alive,
+    /// nearest first, this peer among them if it is one.
+    fn replica_set(&self, key: &Key, count: usize) -> Vec<Peer>;
+
+    /// Says goodbye, so that nobody needs to find out.
+    fn leave(&mut self, now: Time, out: &mut Vec<Effect>);
+
+    /// Every peer in the routing table.
+    fn peers(&self) -> Vec<Peer>;
+
+    /// The routing table, for people.
+    fn table(&self) -> Vec<TableRow>;
+}

@@ -1,0 +1,1 @@
+//! Kademlia's JSON datagrams: `{"magic", "requestor", "type", "params"}` and their responses.

@@ -1,0 +1,114 @@
+//! The one form of a message that the core knows, whatever text carries it.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::ring::{RingRequest, RingResponse};
+use crate::id::{Id, Key};
+use crate::peer::Peer;
+
+/// A request, its response, or an error in its stead.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// Names the request: a response carries the magic of its request. Below [`MAGIC_LIMIT`](super::MAGIC_LIMIT).
+    pub magic: u64,
+    /// Who says so. Every request carries it; a Kademlia response does not.
+    pub sender: Option<Sender>,
+    /// What is said.
+    pub body: Body,
+}
+
+/// Who a message says it comes from. A courtesy: the address that it really came from is the truth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sender {
+    /// Its id, and the address it believes to have.
+    pub peer: Peer,
+    /// A client that came for one command: it never enters a routing table.
+    pub guest: bool,
+    /// It is about to go: a hint to check whether it has.
+    pub leaving: bool,
+}
+
+/// The three kinds of message.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Body {
+    /// Asks for something.
+    Request(Request),
+    /// Answers a request.
+    Response(Response),
+    /// Says why a request has no answer.
+    Error(String),
+}
+
+/// What one peer asks of another.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Are you there, and who are you?
+    Ping,
+    /// Which peers do you know nearest to `id`?
+    FindNode {
+        /// The target.
+        id: Id,
+    },
+    /// Do you hold the block `key`, and if not, who is nearer to it?
+    FindValue {
+        /// The block's key.
+        key: Key,
+    },
+    /// Please keep the block `key`: pull it from me over TCP.
+    Store {
+        /// The block's key.
+        key: Key,
+        /// Its size in bytes, if the sender told.
+        size: Option<u32>,
+    },
+    /// What only the ring says.
+    Ring(RingRequest),
+}
+
+/// What answers a [`Request`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Response {
+    /// One peer: who answers a ping, or who holds the block.
+    Node(Peer),
+    /// Peers nearest to what was asked for, nearest first.
+    Nodes(Vec<Peer>),
+    /// The block is here, hashed and durable.
+    Saved,
+    /// What only the ring answers.
+    Ring(RingResponse),
+}
+
+/// What carries a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Via {
+    /// One datagram; it may be lost.
+    Udp,
+    /// One control line on a kept TCP connection.
+    Tcp,
+}
+
+impl Message {
+    /// The request `magic` from `sender`.
+    pub fn request(magic: u64, sender: Sender, request: Request) -> Self {
+        Self { magic, sender: Some(sender), body: Body::Request(request) }
+    }
+
+    /// The response to the request `magic`.
+    pub fn response(magic: u64, response: Response) -> Self {
+        Self { magic, sender: None, body: Body::Response(response) }
+    }
+
+    /// The error in place of a response to the request `magic`.
+    pub fn error(magic: u64, reason: impl Into<String>) -> Self {
+        Self { magic, sender: None, body: Body::Error(reason.into()) }
+    }
+}
+
+impl Sender {
+    /// A full member of the network at `addr`.
+    pub const fn member(id: Id, addr: SocketAddr) -> Self {
+        Self { peer: Peer::new(id, addr), guest: false, leaving: false }
+    }
+}
