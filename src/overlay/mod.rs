@@ -51,6 +51,19 @@ impl From<Peer> for Target {
     }
 }
 
+/// The envelope of a request that came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Incoming {
+    /// The address it really came from.
+    pub addr: SocketAddr,
+    /// Whether that address has shown that it receives what is sent to it.
+    pub validated: bool,
+    /// Who it says it is.
+    pub sender: Option<Sender>,
+    /// Goes back with the answer.
+    pub magic: u64,
+}
+
 /// What an overlay wants done, or found out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
@@ -150,19 +163,9 @@ pub trait Overlay: Send {
     /// Ends a lookup whose result nobody needs any more. No [`Effect::Found`] follows.
     fn cancel(&mut self, lookup: LookupId);
 
-    /// A request came. `from` is the address it really came from; requests about blocks reach the overlay only
-    /// where the node itself cannot answer them (a [`Request::FindValue`] for a block that is not here).
-    /// `validated` tells whether `from` has shown that it receives.
-    fn on_request(
-        &mut self,
-        now: Time,
-        from: SocketAddr,
-        validated: bool,
-        sender: Option<Sender>,
-        magic: u64,
-        request: &Request,
-        out: &mut Vec<Effect>,
-    );
+    /// A request came. Requests about blocks reach the overlay only where the node itself cannot answer them (a
+    /// [`Request::FindValue`] for a block that is not here).
+    fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>);
 
     /// The answer to the question `tag`, from the peer at `from`.
     fn on_response(&mut self, now: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>);
