@@ -122,7 +122,7 @@ impl Id {
     pub fn modulo_power_of_two(mut self, bits: usize) -> Self {
         let high = ID_BITS - bits.min(ID_BITS);
         self.0[..high / 8].fill(0);
-        if high % 8 != 0 {
+        if !high.is_multiple_of(8) {
             self.0[high / 8] &= 0xff >> (high % 8);
         }
         self
