@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job::{GetId, Job, JobId, PutId};
 use super::notice::Notice;
+use crate::id::Key;
 use crate::wire::{Message, Via};
 
 /// Everything a node can want done.
@@ -31,6 +32,13 @@ pub enum Action {
     Cancel {
         /// Which.
         job: JobId,
+    },
+    /// This block is where it belongs: serve it no longer on behalf of the file `put` (the own store may still hold it).
+    Withdraw {
+        /// Which file.
+        put: PutId,
+        /// Which block.
+        key: Key,
     },
     /// Nothing more will be asked of this file's reader and offers: drop them.
     ForgetPut {

@@ -190,6 +190,10 @@ pub trait Overlay: Send {
     /// nearest first, this peer among them if it is one.
     fn replica_set(&self, key: &Key, count: usize) -> Vec<Peer>;
 
+    /// Whether `peer` is, was until it went, or will be among the `count` peers that should hold `key`: whether its
+    /// coming or going changes that replica set, as far as this peer knows.
+    fn concerns(&self, key: &Key, peer: &Peer, count: usize) -> bool;
+
     /// Says goodbye, so that nobody needs to find out.
     fn leave(&mut self, now: Time, out: &mut Vec<Effect>);
 
