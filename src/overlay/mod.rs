@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::{Request, Response, Sender, Via};
+use crate::wire::{Request, RequestKind, Response, Sender, Via};
 
 pub mod kademlia;
 pub mod ring;
@@ -95,6 +95,8 @@ pub enum Effect {
         to: SocketAddr,
         /// The magic of the request.
         magic: u64,
+        /// The kind of the request: [`Request::kind`].
+        kind: RequestKind,
         /// The answer.
         response: Response,
     },

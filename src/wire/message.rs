@@ -15,6 +15,8 @@ pub struct Message {
     pub magic: u64,
     /// Who says so. Every request carries it; a Kademlia response does not.
     pub sender: Option<Sender>,
+    /// What a response answers, where it says so. Only Kademlia's responses do.
+    pub answers: Option<RequestKind>,
     /// What is said.
     pub body: Body,
 }
@@ -67,6 +69,21 @@ pub enum Request {
     Ring(RingRequest),
 }
 
+/// A [`Request`] without its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum RequestKind {
+    /// [`Request::Ping`].
+    Ping,
+    /// [`Request::FindNode`].
+    FindNode,
+    /// [`Request::FindValue`].
+    FindValue,
+    /// [`Request::Store`].
+    Store,
+    /// [`Request::Ring`].
+    Ring,
+}
+
 /// What answers a [`Request`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Response {
@@ -92,17 +109,30 @@ pub enum Via {
 impl Message {
     /// The request `magic` from `sender`.
     pub fn request(magic: u64, sender: Sender, request: Request) -> Self {
-        Self { magic, sender: Some(sender), body: Body::Request(request) }
+        Self { magic, sender: Some(sender), answers: None, body: Body::Request(request) }
     }
 
-    /// The response to the request `magic`.
-    pub fn response(magic: u64, response: Response) -> Self {
-        Self { magic, sender: None, body: Body::Response(response) }
+    /// The response to the request `magic`, which was of this `kind`.
+    pub fn response(magic: u64, kind: RequestKind, response: Response) -> Self {
+        Self { magic, sender: None, answers: Some(kind), body: Body::Response(response) }
     }
 
     /// The error in place of a response to the request `magic`.
     pub fn error(magic: u64, reason: impl Into<String>) -> Self {
-        Self { magic, sender: None, body: Body::Error(reason.into()) }
+        Self { magic, sender: None, answers: None, body: Body::Error(reason.into()) }
+    }
+}
+
+impl Request {
+    /// What kind of request this is.
+    pub const fn kind(&self) -> RequestKind {
+        match self {
+            Self::Ping => RequestKind::Ping,
+            Self::FindNode { .. } => RequestKind::FindNode,
+            Self::FindValue { .. } => RequestKind::FindValue,
+            Self::Store { .. } => RequestKind::Store,
+            Self::Ring(_) => RequestKind::Ring,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ pub mod kad;
 pub mod message;
 pub mod ring;
 
-pub use message::{Body, Message, Request, Response, Sender, Via};
+pub use message::{Body, Message, Request, RequestKind, Response, Sender, Via};
 
 /// Bytes of the largest datagram we send: it passes any path without fragments.
 pub const MAX_DATAGRAM_SENT: usize = 1200;
