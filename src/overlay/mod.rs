@@ -146,6 +146,9 @@ pub struct TableRow {
 
 /// An overlay network's routing, without I/O. See the [module documentation](self).
 pub trait Overlay: Send {
+    /// What users call this overlay.
+    fn name(&self) -> &'static str;
+
     /// This peer.
     fn me(&self) -> Peer;
 
