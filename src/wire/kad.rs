@@ -1,1 +1,0 @@
-//! Kademlia's JSON datagrams: `{"magic", "requestor", "type", "params"}` and their responses.

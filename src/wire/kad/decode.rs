@@ -1,0 +1,405 @@
+//! Reads a stranger's JSON, in one pass and without keeping any of it.
+//!
+//! serde's derived readers fail a whole object for one field of the wrong type. Here the `magic` must survive that, so
+//! that the sender can be told what is wrong. So every value is read as [`Loose`]: whatever does not fit becomes
+//! `None`, and [`decode`] decides afterwards whether that matters. Values of unknown fields are skipped by
+//! [`IgnoredAny`], which serde_json does without recursion, so that no depth of brackets can overflow the stack.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use thiserror::Error as ThisError;
+
+use super::{MAX_NODES_KEPT, clip, kind_named};
+use crate::id::Id;
+use crate::peer::Peer;
+use crate::wire::{Body, MAX_DATAGRAM_RECEIVED, Message, Request, RequestKind, Response, Sender};
+
+/// A datagram that is no message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ThisError)]
+#[error("{reason}")]
+pub struct Malformed {
+    /// Whom to answer: the request's magic, if it has one. Without, silence is the answer; so it is to a malformed
+    /// response or error, because nobody waits there.
+    pub magic: Option<u64>,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// Reads one datagram.
+///
+/// # Errors
+/// [`Malformed`] if it is no JSON object, too long, or lacks what its type needs.
+pub fn decode(bytes: &[u8]) -> Result<Message, Malformed> {
+    if bytes.len() > MAX_DATAGRAM_RECEIVED {
+        return Err(Malformed { magic: None, reason: "longer than any message" });
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Err(Malformed { magic: None, reason: "not UTF-8" });
+    };
+    serde_json::from_str::<Envelope>(text).map_or_else(|_| Err(unreadable(text)), Envelope::open)
+}
+
+/// What to say of a text that is no message, however loosely read: a syntax error, or a number or an escape that no
+/// type can hold. In the second case the magic may still be found.
+#[cold]
+fn unreadable(text: &str) -> Malformed {
+    let magic = serde_json::from_str::<MagicOnly>(text).ok().and_then(|only| only.0);
+    Malformed { magic, reason: "not a JSON object that can be read" }
+}
+
+/// Every field of a message's outermost object. An outer `None` is a field that is missing, an inner one a value that
+/// does not fit.
+#[derive(Default)]
+struct Envelope {
+    magic: Option<u64>,
+    requestor: Option<Peer>,
+    kind: Option<Option<RequestKind>>,
+    params: Params,
+    resp: bool,
+    result: Option<Response>,
+    error: Option<Option<Reason>>,
+    guest: bool,
+    leaving: bool,
+}
+
+/// What any type of request may have in `params`.
+#[derive(Default)]
+struct Params {
+    id: Option<Id>,
+    size: Option<Option<u32>>,
+}
+
+/// Text of an error, cut short.
+struct Reason(String);
+
+/// The magic of a message of which nothing else can be read.
+struct MagicOnly(Option<u64>);
+
+impl Envelope {
+    /// The message in it, if it is one.
+    fn open(self) -> Result<Message, Malformed> {
+        let silence = |reason| Malformed { magic: None, reason };
+        let Some(magic) = self.magic else {
+            return Err(silence("magic is missing or no integer from 0 to 2^64 - 1"));
+        };
+        if let Some(error) = self.error {
+            let Reason(reason) = error.ok_or(silence("error is not a string"))?;
+            return Ok(Message::error(magic, reason));
+        }
+        if self.resp {
+            let response = self.result.ok_or(silence("result is missing or malformed"))?;
+            return Ok(Message { magic, sender: None, answers: self.kind.flatten(), body: Body::Response(response) });
+        }
+        self.request()
+            .map(|(sender, request)| Message::request(magic, sender, request))
+            .map_err(|reason| Malformed { magic: Some(magic), reason })
+    }
+
+    /// The request in it, or what is wrong with it.
+    fn request(&self) -> Result<(Sender, Request), &'static str> {
+        let kind = self.kind.ok_or("type is missing")?.ok_or("type is unknown")?;
+        let peer = self.requestor.ok_or("requestor is missing or malformed")?;
+        let id = self.params.id.ok_or("params.id is not 64 hexadecimal digits");
+        let request = match kind {
+            RequestKind::Ping => Request::Ping,
+            RequestKind::FindNode => Request::FindNode { id: id? },
+            RequestKind::FindValue => Request::FindValue { key: id? },
+            RequestKind::Store => {
+                let size = self.params.size.map(|size| size.ok_or("params.size is no size in bytes")).transpose()?;
+                Request::Store { key: id?, size }
+            }
+            RequestKind::Ring => return Err("type is unknown"),
+        };
+        Ok((Sender { peer, guest: self.guest, leaving: self.leaving }, request))
+    }
+}
+
+/// A field's name, in whichever object it stands.
+#[derive(Clone, Copy)]
+enum Field {
+    Magic,
+    Requestor,
+    Type,
+    Params,
+    Resp,
+    Result,
+    Error,
+    Guest,
+    Leaving,
+    Id,
+    Size,
+    NodeId,
+    Ip,
+    Port,
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Field;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field's name")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Field, E> {
+                Ok(match name {
+                    "magic" => Field::Magic,
+                    "requestor" | "requester" => Field::Requestor,
+                    "type" => Field::Type,
+                    "params" => Field::Params,
+                    "resp" => Field::Resp,
+                    "result" => Field::Result,
+                    "error" => Field::Error,
+                    "guest" => Field::Guest,
+                    "leaving" => Field::Leaving,
+                    "id" => Field::Id,
+                    "size" => Field::Size,
+                    "node_id" => Field::NodeId,
+                    "ip" => Field::Ip,
+                    "port" => Field::Port,
+                    _ => Field::Unknown,
+                })
+            }
+        }
+        deserializer.deserialize_identifier(Name)
+    }
+}
+
+/// A type that reads itself from whichever kinds of JSON value it can stand in; from all others it is `None`.
+trait Lenient: Sized {
+    fn from_text(_: &str) -> Option<Self> {
+        None
+    }
+
+    fn from_number(_: u64) -> Option<Self> {
+        None
+    }
+
+    fn from_bool(_: bool) -> Option<Self> {
+        None
+    }
+
+    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Option<Self>, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+/// Any JSON value, as a `T` if it is one.
+struct Loose<T>(Option<T>);
+
+impl<'de, T: Lenient> Deserialize<'de> for Loose<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self(None))
+    }
+}
+
+impl<'de, T: Lenient> Visitor<'de> for Loose<T> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self, E> {
+        Ok(Self(T::from_text(text)))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self, E> {
+        Ok(Self(T::from_number(number)))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self, E> {
+        Ok(Self(None))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self, E> {
+        Ok(Self(None))
+    }
+
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Self, E> {
+        Ok(Self(T::from_bool(truth)))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self, E> {
+        Ok(Self(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self, A::Error> {
+        T::from_list(list).map(Self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self, A::Error> {
+        T::from_object(object).map(Self)
+    }
+}
+
+/// The value that comes next in `object`, if it is a `T`.
+fn next<'de, T: Lenient, A: MapAccess<'de>>(object: &mut A) -> Result<Option<T>, A::Error> {
+    object.next_value::<Loose<T>>().map(|loose| loose.0)
+}
+
+/// Passes over the value that comes next in `object`.
+fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Error> {
+    object.next_value::<IgnoredAny>().map(drop)
+}
+
+impl<'de> Deserialize<'de> for Envelope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Loose::deserialize(deserializer)?.0.ok_or_else(|| D::Error::custom("not an object"))
+    }
+}
+
+impl Lenient for Envelope {
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
+        let mut envelope = Self::default();
+        while let Some(field) = object.next_key()? {
+            match field {
+                Field::Magic => envelope.magic = next(&mut object)?,
+                Field::Requestor => envelope.requestor = next(&mut object)?,
+                Field::Type => envelope.kind = Some(next(&mut object)?),
+                Field::Params => envelope.params = next(&mut object)?.unwrap_or_default(),
+                Field::Resp => envelope.resp = next(&mut object)?.unwrap_or_default(),
+                Field::Result => envelope.result = next(&mut object)?,
+                Field::Error => envelope.error = Some(next(&mut object)?),
+                Field::Guest => envelope.guest = next(&mut object)?.unwrap_or_default(),
+                Field::Leaving => envelope.leaving = next(&mut object)?.unwrap_or_default(),
+                _ => skip(&mut object)?,
+            }
+        }
+        Ok(Some(envelope))
+    }
+}
+
+impl Lenient for Params {
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
+        let mut params = Self::default();
+        while let Some(field) = object.next_key()? {
+            match field {
+                Field::Id => params.id = next(&mut object)?,
+                Field::Size => params.size = Some(next(&mut object)?),
+                _ => skip(&mut object)?,
+            }
+        }
+        Ok(Some(params))
+    }
+}
+
+impl<'de> Deserialize<'de> for MagicOnly {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Loose::deserialize(deserializer)?.0.ok_or_else(|| D::Error::custom("not an object"))
+    }
+}
+
+impl Lenient for MagicOnly {
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
+        let (mut magic, mut answer) = (None, false);
+        while let Some(field) = object.next_key()? {
+            match field {
+                Field::Magic => magic = next(&mut object)?,
+                Field::Resp | Field::Error => {
+                    answer = true;
+                    skip(&mut object)?;
+                }
+                _ => skip(&mut object)?,
+            }
+        }
+        Ok(Some(Self(magic.filter(|_| !answer))))
+    }
+}
+
+impl Lenient for Peer {
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
+        let (mut id, mut ip, mut port) = (None, None, None);
+        while let Some(field) = object.next_key()? {
+            match field {
+                Field::NodeId => id = next::<Id, A>(&mut object)?,
+                Field::Ip => ip = next::<IpAddr, A>(&mut object)?,
+                Field::Port => port = next::<u16, A>(&mut object)?.filter(|port| *port > 0),
+                _ => skip(&mut object)?,
+            }
+        }
+        let addr = ip.zip(port).map(SocketAddr::from);
+        Ok(id.zip(addr).map(|(id, addr)| Self::new(id, addr)))
+    }
+}
+
+impl Lenient for Response {
+    fn from_text(text: &str) -> Option<Self> {
+        (text == "saved").then_some(Self::Saved)
+    }
+
+    /// The good entries of the list; a bad one says nothing against the others.
+    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Option<Self>, A::Error> {
+        let mut peers = Vec::new();
+        while peers.len() < MAX_NODES_KEPT {
+            let Some(entry) = list.next_element::<Loose<Peer>>()? else { break };
+            peers.extend(entry.0);
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Some(Self::Nodes(peers)))
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Option<Self>, A::Error> {
+        Ok(Peer::from_object(object)?.map(Self::Node))
+    }
+}
+
+impl Lenient for RequestKind {
+    fn from_text(text: &str) -> Option<Self> {
+        kind_named(text)
+    }
+}
+
+impl Lenient for Reason {
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(clip(text).to_owned()))
+    }
+}
+
+impl Lenient for Id {
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Lenient for IpAddr {
+    /// An IPv4 address written as an IPv6 one is the IPv4 address it means.
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().map(|ip: Self| ip.to_canonical())
+    }
+}
+
+impl Lenient for u64 {
+    fn from_number(number: u64) -> Option<Self> {
+        Some(number)
+    }
+}
+
+impl Lenient for u32 {
+    fn from_number(number: u64) -> Option<Self> {
+        number.try_into().ok()
+    }
+}
+
+impl Lenient for u16 {
+    fn from_number(number: u64) -> Option<Self> {
+        number.try_into().ok()
+    }
+}
+
+impl Lenient for bool {
+    fn from_bool(truth: bool) -> Option<Self> {
+        Some(truth)
+    }
+}

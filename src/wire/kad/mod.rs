@@ -1,0 +1,52 @@
+//! Kademlia's datagrams: one JSON object each, so that `tcpdump -A` shows what happens.
+//!
+//! ```text
+//! request   {"magic":7,"requestor":{"node_id":"…","ip":"127.0.0.1","port":7000},"type":"find_node","params":{"id":"…"}}
+//! response  {"magic":7,"type":"find_node","resp":true,"result":[{"node_id":"…","ip":"127.0.0.1","port":7001}]}
+//! error     {"magic":7,"error":"params.id is not 64 hexadecimal digits"}
+//! ```
+//!
+//! [`encode`] writes our dialect: compact, fields in the order above. [`decode`] reads what any honest peer may write:
+//! fields in whatever order, unknown ones ignored, the older spelling `requester`, responses without a `type`. Neither
+//! allocates for a request. A datagram is a stranger's text, so reading it can fail but never panic, recurse without
+//! bound or keep more than a few hundred bytes of it.
+
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
+
+pub use decode::{Malformed, decode};
+pub use encode::{encode, fit_nodes};
+
+use super::RequestKind;
+
+/// Peers kept of a list in a response (a bucket's worth); the rest is ignored.
+const MAX_NODES_KEPT: usize = 20;
+
+/// Bytes kept of the text of an error, whoever wrote it.
+const MAX_REASON: usize = 160;
+
+/// The `type` on the wire of each kind of request. The ring speaks another language.
+const fn type_name(kind: RequestKind) -> Option<&'static str> {
+    match kind {
+        RequestKind::Ping => Some("ping_node"),
+        RequestKind::FindNode => Some("find_node"),
+        RequestKind::FindValue => Some("find_value"),
+        RequestKind::Store => Some("store_value"),
+        RequestKind::Ring => None,
+    }
+}
+
+/// The kind of request that `name` is the `type` of.
+fn kind_named(name: &str) -> Option<RequestKind> {
+    [RequestKind::FindNode, RequestKind::FindValue, RequestKind::Ping, RequestKind::Store]
+        .into_iter()
+        .find(|kind| type_name(*kind) == Some(name))
+}
+
+/// The longest beginning of `reason` of at most [`MAX_REASON`] bytes.
+fn clip(reason: &str) -> &str {
+    let end = (0..=MAX_REASON).rev().find(|end| reason.is_char_boundary(*end));
+    if reason.len() <= MAX_REASON { reason } else { &reason[..end.unwrap_or(0)] }
+}
