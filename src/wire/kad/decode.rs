@@ -2,22 +2,21 @@
 //!
 //! serde's derived readers fail a whole object for one field of the wrong type. Here the `magic` must survive that, so
 //! that the sender can be told what is wrong. So every value is read as [`Loose`]: whatever does not fit becomes
-//! `None`, and [`decode`] decides afterwards whether that matters. Values of unknown fields are skipped by
-//! [`IgnoredAny`], which serde_json does without recursion, so that no depth of brackets can overflow the stack.
+//! `None`, and [`decode`] decides afterwards whether that matters.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use thiserror::Error as ThisError;
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess};
+use thiserror::Error;
 
+use super::lenient::{Field, Lenient, Loose, next, skip};
 use super::{MAX_NODES_KEPT, clip, kind_named};
 use crate::id::Id;
 use crate::peer::Peer;
 use crate::wire::{Body, MAX_DATAGRAM_RECEIVED, Message, Request, RequestKind, Response, Sender};
 
 /// A datagram that is no message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ThisError)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("{reason}")]
 pub struct Malformed {
     /// Whom to answer: the request's magic, if it has one. Without, silence is the answer; so it is to a malformed
@@ -114,144 +113,6 @@ impl Envelope {
         };
         Ok((Sender { peer, guest: self.guest, leaving: self.leaving }, request))
     }
-}
-
-/// A field's name, in whichever object it stands.
-#[derive(Clone, Copy)]
-enum Field {
-    Magic,
-    Requestor,
-    Type,
-    Params,
-    Resp,
-    Result,
-    Error,
-    Guest,
-    Leaving,
-    Id,
-    Size,
-    NodeId,
-    Ip,
-    Port,
-    Unknown,
-}
-
-impl<'de> Deserialize<'de> for Field {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl Visitor<'_> for Name {
-            type Value = Field;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field's name")
-            }
-
-            fn visit_str<E: Error>(self, name: &str) -> Result<Field, E> {
-                Ok(match name {
-                    "magic" => Field::Magic,
-                    "requestor" | "requester" => Field::Requestor,
-                    "type" => Field::Type,
-                    "params" => Field::Params,
-                    "resp" => Field::Resp,
-                    "result" => Field::Result,
-                    "error" => Field::Error,
-                    "guest" => Field::Guest,
-                    "leaving" => Field::Leaving,
-                    "id" => Field::Id,
-                    "size" => Field::Size,
-                    "node_id" => Field::NodeId,
-                    "ip" => Field::Ip,
-                    "port" => Field::Port,
-                    _ => Field::Unknown,
-                })
-            }
-        }
-        deserializer.deserialize_identifier(Name)
-    }
-}
-
-/// A type that reads itself from whichever kinds of JSON value it can stand in; from all others it is `None`.
-trait Lenient: Sized {
-    fn from_text(_: &str) -> Option<Self> {
-        None
-    }
-
-    fn from_number(_: u64) -> Option<Self> {
-        None
-    }
-
-    fn from_bool(_: bool) -> Option<Self> {
-        None
-    }
-
-    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Option<Self>, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
-        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-}
-
-/// Any JSON value, as a `T` if it is one.
-struct Loose<T>(Option<T>);
-
-impl<'de, T: Lenient> Deserialize<'de> for Loose<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self(None))
-    }
-}
-
-impl<'de, T: Lenient> Visitor<'de> for Loose<T> {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self, E> {
-        Ok(Self(T::from_text(text)))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Self, E> {
-        Ok(Self(T::from_number(number)))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self, E> {
-        Ok(Self(None))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self, E> {
-        Ok(Self(None))
-    }
-
-    fn visit_bool<E: Error>(self, truth: bool) -> Result<Self, E> {
-        Ok(Self(T::from_bool(truth)))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self, E> {
-        Ok(Self(None))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self, A::Error> {
-        T::from_list(list).map(Self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self, A::Error> {
-        T::from_object(object).map(Self)
-    }
-}
-
-/// The value that comes next in `object`, if it is a `T`.
-fn next<'de, T: Lenient, A: MapAccess<'de>>(object: &mut A) -> Result<Option<T>, A::Error> {
-    object.next_value::<Loose<T>>().map(|loose| loose.0)
-}
-
-/// Passes over the value that comes next in `object`.
-fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Error> {
-    object.next_value::<IgnoredAny>().map(drop)
 }
 
 impl<'de> Deserialize<'de> for Envelope {
@@ -364,42 +225,5 @@ impl Lenient for RequestKind {
 impl Lenient for Reason {
     fn from_text(text: &str) -> Option<Self> {
         Some(Self(clip(text).to_owned()))
-    }
-}
-
-impl Lenient for Id {
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-}
-
-impl Lenient for IpAddr {
-    /// An IPv4 address written as an IPv6 one is the IPv4 address it means.
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok().map(|ip: Self| ip.to_canonical())
-    }
-}
-
-impl Lenient for u64 {
-    fn from_number(number: u64) -> Option<Self> {
-        Some(number)
-    }
-}
-
-impl Lenient for u32 {
-    fn from_number(number: u64) -> Option<Self> {
-        number.try_into().ok()
-    }
-}
-
-impl Lenient for u16 {
-    fn from_number(number: u64) -> Option<Self> {
-        number.try_into().ok()
-    }
-}
-
-impl Lenient for bool {
-    fn from_bool(truth: bool) -> Option<Self> {
-        Some(truth)
     }
 }

@@ -13,6 +13,7 @@
 
 mod decode;
 mod encode;
+mod lenient;
 #[cfg(test)]
 mod tests;
 

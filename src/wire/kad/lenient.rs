@@ -1,0 +1,186 @@
+//! JSON values of whatever type: what does not fit is `None`, and fails nothing around it.
+//!
+//! Values that nobody wants are passed over as [`IgnoredAny`], which serde_json does without recursion, so that no depth
+//! of brackets can overflow the stack.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::id::Id;
+
+/// A field's name, in whichever object it stands.
+#[derive(Clone, Copy)]
+pub(super) enum Field {
+    Magic,
+    Requestor,
+    Type,
+    Params,
+    Resp,
+    Result,
+    Error,
+    Guest,
+    Leaving,
+    Id,
+    Size,
+    NodeId,
+    Ip,
+    Port,
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Field;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field's name")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Field, E> {
+                Ok(match name {
+                    "magic" => Field::Magic,
+                    "requestor" | "requester" => Field::Requestor,
+                    "type" => Field::Type,
+                    "params" => Field::Params,
+                    "resp" => Field::Resp,
+                    "result" => Field::Result,
+                    "error" => Field::Error,
+                    "guest" => Field::Guest,
+                    "leaving" => Field::Leaving,
+                    "id" => Field::Id,
+                    "size" => Field::Size,
+                    "node_id" => Field::NodeId,
+                    "ip" => Field::Ip,
+                    "port" => Field::Port,
+                    _ => Field::Unknown,
+                })
+            }
+        }
+        deserializer.deserialize_identifier(Name)
+    }
+}
+
+/// A type that reads itself from whichever kinds of JSON value it can stand in; from all others it is `None`.
+pub(super) trait Lenient: Sized {
+    fn from_text(_: &str) -> Option<Self> {
+        None
+    }
+
+    fn from_number(_: u64) -> Option<Self> {
+        None
+    }
+
+    fn from_bool(_: bool) -> Option<Self> {
+        None
+    }
+
+    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Option<Self>, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+/// Any JSON value, as a `T` if it is one.
+pub(super) struct Loose<T>(pub(super) Option<T>);
+
+impl<'de, T: Lenient> Deserialize<'de> for Loose<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self(None))
+    }
+}
+
+impl<'de, T: Lenient> Visitor<'de> for Loose<T> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self, E> {
+        Ok(Self(T::from_text(text)))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self, E> {
+        Ok(Self(T::from_number(number)))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self, E> {
+        Ok(Self(None))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self, E> {
+        Ok(Self(None))
+    }
+
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Self, E> {
+        Ok(Self(T::from_bool(truth)))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self, E> {
+        Ok(Self(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self, A::Error> {
+        T::from_list(list).map(Self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self, A::Error> {
+        T::from_object(object).map(Self)
+    }
+}
+
+/// The value that comes next in `object`, if it is a `T`.
+pub(super) fn next<'de, T: Lenient, A: MapAccess<'de>>(object: &mut A) -> Result<Option<T>, A::Error> {
+    object.next_value::<Loose<T>>().map(|loose| loose.0)
+}
+
+/// Passes over the value that comes next in `object`.
+pub(super) fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Error> {
+    object.next_value::<IgnoredAny>().map(drop)
+}
+
+impl Lenient for Id {
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Lenient for IpAddr {
+    /// An IPv4 address written as an IPv6 one is the IPv4 address it means.
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().map(|ip: Self| ip.to_canonical())
+    }
+}
+
+impl Lenient for u64 {
+    fn from_number(number: u64) -> Option<Self> {
+        Some(number)
+    }
+}
+
+impl Lenient for u32 {
+    fn from_number(number: u64) -> Option<Self> {
+        number.try_into().ok()
+    }
+}
+
+impl Lenient for u16 {
+    fn from_number(number: u64) -> Option<Self> {
+        number.try_into().ok()
+    }
+}
+
+impl Lenient for bool {
+    fn from_bool(truth: bool) -> Option<Self> {
+        Some(truth)
+    }
+}
