@@ -13,8 +13,68 @@ pub const REPLICAS: usize = 7;
 /// Peers in the answer to `find_node` and in the result of a lookup (the seed's number).
 pub const WIDTH: usize = 7;
 
+/// Bytes that an address gets for each byte it sent, while it has not shown that it receives (RFC 9000, section 8).
+pub const AMPLIFICATION: usize = 3;
+
+/// Bytes that a ping of ours takes at most: one such goes to a stranger beside the answer to its request.
+pub const PING_BYTES: usize = 240;
+
+/// After the peers known have changed, they are written to disk this much later.
+pub const SAVE_PEERS_DELAY: Duration = Duration::from_secs(5);
+
 /// Jobs that a node has out with the transfer workers at a time; the rest wait in its own queue.
 pub const MAX_JOBS: usize = 16;
+
+/// Overdue answers are asked for again after this long while nothing is known of an address (RFC 6298 says 1 s, made for
+/// the whole internet; a lookup has others to ask, so half of it does).
+pub const FIRST_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The least time an answer is waited for: a busy machine may take this long to schedule a thread.
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The most time an answer is waited for before the request is sent again.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Datagrams sent at most for one request.
+pub const TRIES: u8 = 3;
+
+/// Addresses whose round trip is remembered.
+pub const RTT_MEMORY: usize = 4096;
+
+/// Addresses that are remembered to have shown that they receive.
+pub const VALIDATED_MEMORY: usize = 16 * 1024;
+
+/// An offered block has this long to arrive at its holder and become durable.
+pub const OFFER_LIMIT: Duration = Duration::from_secs(30);
+
+/// An offer that has no answer yet is repeated this often: the datagram, or its answer, may be lost.
+pub const OFFER_RESEND: Duration = Duration::from_secs(1);
+
+/// Blocks that are being pulled on behalf of others, or wait for their turn; further offers are refused as busy.
+pub const MAX_PULLS: usize = 1024;
+
+/// After a peer came or went, the blocks it concerns are checked after this long, so that one wave of news is one check.
+pub const REPAIR_DELAY: Duration = Duration::from_secs(2);
+
+/// Every block held is checked this often even if nothing seems to have happened (Kademlia, section 2.5: hourly).
+pub const REPUBLISH_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// A check that could not fill its replica set is tried again after this long.
+pub const REPAIR_RETRY: Duration = Duration::from_secs(10);
+
+/// Blocks that are checked at a time.
+pub const MAX_REPAIRS: usize = 32;
+
+/// What the README promises: replica sets are full again this long after a peer died, left or joined, while enough
+/// peers are alive and blocks are not more than the peers can move in that time. It covers noticing a death (at most
+/// 10 s), [`REPAIR_DELAY`], the check, a retry, and moving the block.
+pub const REPAIR_BOUND: Duration = Duration::from_secs(60);
+
+/// A fetch that takes this many times the usual is joined by one from another holder.
+pub const HEDGE_FACTOR: u32 = 3;
+
+/// No fetch is hedged before it took this long.
+pub const HEDGE_MIN: Duration = Duration::from_millis(500);
 
 /// What a user can choose about how a node behaves.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

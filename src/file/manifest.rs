@@ -5,6 +5,9 @@ use thiserror::Error;
 
 use crate::id::{Id, Key};
 
+/// Entries in a node of a file's tree, at most. One level reaches 4 GiB, two 16 TiB.
+pub const FANOUT: usize = 4096;
+
 /// One line of a manifest: a block, and how much of the file lies in and below it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry {
@@ -29,4 +32,21 @@ pub struct Manifest {
 
 /// Why bytes are no manifest.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub enum ManifestError {}
+pub enum ManifestError {
+    /// A node of another level stands where one of `expected` was promised.
+    #[error("a list of level {found} stands where one of level {expected} should be")]
+    WrongLevel {
+        /// The level its parent promised.
+        expected: u8,
+        /// The level it has.
+        found: u8,
+    },
+    /// A node covers another number of bytes than its parent said.
+    #[error("a list of {found} bytes stands where one of {expected} bytes should be")]
+    WrongSize {
+        /// The size its parent promised.
+        expected: u64,
+        /// The size it has.
+        found: u64,
+    },
+}

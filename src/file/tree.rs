@@ -1,1 +1,227 @@
-//! Growing the tree.
+//! Growing a file's tree block by block, and walking it in the file's order.
+//!
+//! Neither ever holds more than one node of each level, whatever the file's size.
+
+use super::manifest::{Entry, FANOUT, Manifest, ManifestError};
+use crate::id::{Id, Key};
+
+/// Collects a file's blocks into nodes, and nodes into higher nodes, up to the root.
+pub struct TreeBuilder {
+    levels: Vec<Vec<Entry>>,
+    fanout: usize,
+}
+
+/// What [`TreeBuilder::finish`] wants packed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// A node that is not full but the last of its level: pack it, [`TreeBuilder::push`] it one level up, and ask again.
+    Pack(Manifest),
+    /// The root: pack it, and its key names the file.
+    Root(Manifest),
+}
+
+impl Default for TreeBuilder {
+    fn default() -> Self {
+        Self::with_fanout(FANOUT)
+    }
+}
+
+impl TreeBuilder {
+    /// A tree without blocks, [`FANOUT`] entries to a node.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A tree without blocks, `fanout` entries to a node (at least 2).
+    pub fn with_fanout(fanout: usize) -> Self {
+        Self { levels: vec![Vec::new()], fanout: fanout.max(2) }
+    }
+
+    /// Adds a data block (level 0) or a packed node of the level below. A node that this would overfill is given out:
+    /// pack it and push it at its level plus one before anything else.
+    pub fn push(&mut self, level: u8, entry: Entry) -> Option<Manifest> {
+        let at = usize::from(level);
+        if self.levels.len() <= at {
+            self.levels.resize_with(at + 1, Vec::new);
+        }
+        let full = (self.levels[at].len() == self.fanout).then(|| self.take(at));
+        self.levels[at].push(entry);
+        full
+    }
+
+    /// After the last block: what is to be packed next, from the lowest level up, until it is the root.
+    pub fn finish(&mut self, sha256: Id) -> Next {
+        let top = self.levels.iter().rposition(|level| !level.is_empty()).unwrap_or(0);
+        match self.levels[..top].iter().position(|level| !level.is_empty()) {
+            Some(lowest) => Next::Pack(self.take(lowest)),
+            None => Next::Root(Manifest { sha256: Some(sha256), ..self.take(top) }),
+        }
+    }
+
+    fn take(&mut self, at: usize) -> Manifest {
+        let entries = std::mem::take(&mut self.levels[at]);
+        let size = entries.iter().map(|entry| entry.size).sum();
+        Manifest { level: at as u8, size, sha256: None, entries }
+    }
+}
+
+/// Walks a file's tree in the file's order, asking for each node as it is reached.
+pub struct TreeWalk {
+    /// From the root down: the entries that are left of each node on the way to where the walk stands.
+    stack: Vec<Open>,
+    offset: u64,
+    /// The node that was asked for and has not come.
+    wanted: Option<(u8, u64)>,
+}
+
+struct Open {
+    level: u8,
+    entries: std::vec::IntoIter<Entry>,
+}
+
+/// What a [`TreeWalk`] comes to next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// A data block, and where it starts in the file.
+    Slot {
+        /// The block.
+        key: Key,
+        /// Its bytes.
+        size: u32,
+        /// Where it starts.
+        offset: u64,
+    },
+    /// A node: fetch it and [`TreeWalk::supply`] it.
+    Need {
+        /// The node's block.
+        key: Key,
+    },
+    /// The node asked for has not come yet.
+    Wait,
+    /// The end of the file.
+    Done,
+}
+
+impl TreeWalk {
+    /// A walk from the root.
+    pub fn new(root: Manifest) -> Self {
+        let open = Open { level: root.level, entries: root.entries.into_iter() };
+        Self { stack: vec![open], offset: 0, wanted: None }
+    }
+
+    /// A walk over a flat list of data blocks.
+    pub fn flat(entries: Vec<Entry>) -> Self {
+        Self { stack: vec![Open { level: 0, entries: entries.into_iter() }], offset: 0, wanted: None }
+    }
+
+    /// Goes on to the next block or node.
+    pub fn next_step(&mut self) -> Step {
+        if self.wanted.is_some() {
+            return Step::Wait;
+        }
+        while let Some(open) = self.stack.last_mut() {
+            let Some(Entry { key, size }) = open.entries.next() else {
+                self.stack.pop();
+                continue;
+            };
+            if open.level > 0 {
+                self.wanted = Some((open.level - 1, size));
+                return Step::Need { key };
+            }
+            let offset = self.offset;
+            self.offset += size;
+            return Step::Slot { key, size: u32::try_from(size).unwrap_or(u32::MAX), offset };
+        }
+        Step::Done
+    }
+
+    /// The node that [`Step::Need`] asked for.
+    ///
+    /// # Errors
+    /// The node is not what its parent said: of another level or size.
+    pub fn supply(&mut self, node: Manifest) -> Result<(), ManifestError> {
+        let Some((level, size)) = self.wanted.take() else { return Ok(()) };
+        if node.level != level {
+            return Err(ManifestError::WrongLevel { expected: level, found: node.level });
+        }
+        if node.size != size {
+            return Err(ManifestError::WrongSize { expected: size, found: node.size });
+        }
+        self.stack.push(Open { level, entries: node.entries.into_iter() });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn entry(n: u64) -> Entry {
+        Entry { key: Id::from_u64(n), size: n % 7 + 1 }
+    }
+
+    /// Builds the tree of `blocks` blocks; returns its root and its nodes by key.
+    fn build(blocks: u64, fanout: usize) -> (Manifest, BTreeMap<Key, Manifest>) {
+        let (mut tree, mut nodes) = (TreeBuilder::with_fanout(fanout), BTreeMap::new());
+        let mut pack = |tree: &mut TreeBuilder, mut node: Manifest| loop {
+            assert!(node.entries.len() <= fanout);
+            let key = Id::from_u64(1_000_000 + nodes.len() as u64);
+            let (level, size) = (node.level, node.size);
+            nodes.insert(key, node);
+            match tree.push(level + 1, Entry { key, size }) {
+                Some(full) => node = full,
+                None => break,
+            }
+        };
+        for n in 0..blocks {
+            if let Some(node) = tree.push(0, entry(n)) {
+                pack(&mut tree, node);
+            }
+        }
+        loop {
+            match tree.finish(Id::ZERO) {
+                Next::Pack(node) => pack(&mut tree, node),
+                Next::Root(root) => return (root, nodes),
+            }
+        }
+    }
+
+    #[test]
+    fn a_tree_of_any_height_is_walked_in_the_files_order() {
+        for (fanout, blocks) in [(2, 0), (2, 1), (2, 2), (2, 3), (3, 9), (3, 28), (4, 1000), (10, 12_345)] {
+            let (root, nodes) = build(blocks, fanout);
+            assert_eq!(root.sha256, Some(Id::ZERO));
+            assert_eq!(root.size, (0..blocks).map(|n| entry(n).size).sum::<u64>());
+            let (mut walk, mut next, mut at) = (TreeWalk::new(root), 0, 0);
+            loop {
+                match walk.next_step() {
+                    Step::Slot { key, size, offset } => {
+                        assert_eq!((key, u64::from(size), offset), (entry(next).key, entry(next).size, at));
+                        (next, at) = (next + 1, at + u64::from(size));
+                    }
+                    Step::Need { key } => {
+                        assert_eq!(walk.next_step(), Step::Wait);
+                        walk.supply(nodes[&key].clone()).expect("the tree is sound");
+                    }
+                    Step::Wait => panic!("nothing is awaited"),
+                    Step::Done => break,
+                }
+            }
+            assert_eq!(next, blocks, "fan-out {fanout}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_not_what_its_parent_said_is_refused() {
+        let (root, nodes) = build(5, 2);
+        for spoil in [|node: &mut Manifest| node.level += 1, |node: &mut Manifest| node.size += 1] {
+            let mut walk = TreeWalk::new(root.clone());
+            let Step::Need { key } = walk.next_step() else { panic!("the root has nodes below") };
+            let mut node = nodes[&key].clone();
+            spoil(&mut node);
+            assert!(walk.supply(node).is_err());
+        }
+    }
+}

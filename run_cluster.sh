@@ -1,0 +1,249 @@
+#!/usr/bin/env bash
+# Starts a cluster of real peers on this machine and shows that it keeps a real file alive.
+#
+#   ./run_cluster.sh            the demonstration: store, kill, retrieve, repair; exit 0 only if all of it is true
+#   ./run_cluster.sh --keep     start the peers, say how to talk to them, stay until Ctrl-C
+#   ./run_cluster.sh --help     all options
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+usage() {
+  cat <<'TEXT'
+usage: run_cluster.sh [-n PEERS] [--size MIB] [--kill N] [--replicas N] [--file FILE] [--keep] [--ring]
+
+  -n PEERS        peers to start                                (8)
+  --size MIB      size of the file that is stored               (64)
+  --file FILE     store this file instead of random bytes
+  --kill N        peers to kill with SIGKILL once it is stored  (2)
+  --replicas N    copies of each block                          (as many as can be killed, and one more: 3)
+  --keep          start the peers, do nothing, and stay until Ctrl-C
+  --ring          the course's classroom ring instead: join, quit, kill, store and request, checked line by line
+
+KADRING names a built program to use; without it the script builds one.
+TEXT
+}
+
+die() { printf 'run_cluster.sh: %s\n' "$*" >&2; exit 1; }
+say() { printf '\n== %s\n' "$*"; }
+
+peers=8 size=64 kills=2 replicas='' file='' keep=no ring=no
+while (($#)); do
+  case "$1" in
+    -n | --size | --kill | --replicas | --file)
+      (($# >= 2)) || { usage >&2; die "$1 wants a value"; }
+      case "$1" in
+        --file) file=$2 ;;
+        *)
+          [[ $2 =~ ^[0-9]{1,6}$ ]] || die "$1 wants a whole number, not '$2'"
+          case "$1" in -n) peers=$2 ;; --size) size=$2 ;; --kill) kills=$2 ;; --replicas) replicas=$2 ;; esac
+          ;;
+      esac
+      shift 2
+      ;;
+    --keep) keep=yes; shift ;;
+    --ring) ring=yes; shift ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; die "there is no option '$1'" ;;
+  esac
+done
+: "${replicas:=$((kills + 1 > 7 ? 7 : kills + 1))}"
+((peers >= 1)) || die "a cluster has at least one peer"
+((replicas >= 1 && replicas <= 7)) || die "--replicas is 1 to 7, not $replicas"
+[[ $keep == yes ]] || ((kills + 2 <= peers)) || die "with $peers peers at most $((peers - 2)) can be killed: one stores, one retrieves"
+[[ -z $file || -r $file ]] || die "cannot read '$file'"
+[[ -z $file ]] || file=$(realpath -- "$file")
+
+if [[ -z ${KADRING:-} ]]; then
+  say "building"
+  cargo build --release --locked
+  KADRING=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/kadring
+fi
+[[ -x $KADRING ]] || die "there is no program at '$KADRING'"
+KADRING=$(realpath -- "$KADRING")
+
+run=$(mktemp -d "${TMPDIR:-/tmp}/kadring-cluster.XXXXXX")
+pids=()   # peer number -> process id; 0 once it has ended
+result=1
+
+# Ends what this run started, and nothing else.
+cleanup() {
+  trap - EXIT INT TERM
+  local n pid
+  for n in "${!pids[@]}"; do
+    pid=${pids[n]}
+    ((pid)) || continue
+    kill -TERM "$pid" 2>/dev/null || true
+  done
+  for n in "${!pids[@]}"; do
+    pid=${pids[n]}
+    ((pid)) || continue
+    for _ in {1..50}; do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
+  rm -rf -- "$run"
+  exit "$result"
+}
+trap cleanup EXIT
+trap 'result=130; exit' INT
+trap 'result=143; exit' TERM
+
+# fail N TEXT…: gives up, with the last words of peer N.
+fail() {
+  local n=$1
+  shift
+  printf '\nrun_cluster.sh: %s\n' "$*" >&2
+  if [[ -s $run/$n/err ]]; then printf -- '--- the last lines of peer %s:\n' "$n" >&2; tail -n 15 "$run/$n/err" >&2; fi
+  exit 1
+}
+
+# start N ARG…: starts peer N in its own folder, its standard input a FIFO that this script holds open.
+start() {
+  local n=$1 fd
+  shift
+  mkdir -p "$run/$n"
+  mkfifo "$run/$n/in"
+  exec {fd}<>"$run/$n/in"
+  input[n]=$fd
+  (cd "$run/$n" && exec "$KADRING" "$@" <"$run/$n/in" >"$run/$n/out" 2>"$run/$n/err") &
+  pids[n]=$!
+}
+input=()
+
+# until_true SECONDS COMMAND…: waits until the command succeeds; fails at the deadline.
+until_true() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.05
+  done
+}
+
+# tell N LINE: types a line into peer N.
+tell() { printf '%s\n' "$2" >&"${input[$1]}"; }
+
+alive() { ((pids[$1])) && kill -0 "${pids[$1]}" 2>/dev/null; }
+
+kill_peer() {
+  kill -KILL "${pids[$1]}"
+  wait "${pids[$1]}" 2>/dev/null || true
+  pids[$1]=0
+}
+
+ready_or_dead() { [[ -s $run/$1/ready ]] || ! alive "$1"; }
+
+start_peer() {
+  local n=$1 bootstrap=()
+  ((n == 0)) || bootstrap=(--bootstrap "127.0.0.1:$first_port")
+  start "$n" peer --port 0 --data "$run/$n/data" --ready-file "$run/$n/ready" --replicas "$replicas" --json "${bootstrap[@]}"
+}
+
+wait_ready() {
+  until_true 20 ready_or_dead "$1" || fail "$1" "peer $1 was not ready within 20 s"
+  alive "$1" || fail "$1" "peer $1 ended before it was ready"
+}
+
+port_of() { sed -n 's/.*"udp":\([0-9]*\).*/\1/p' "$run/$1/ready"; }
+
+# answers N COUNT: whether peer N has printed COUNT answers (its READY line is none).
+answers() { (($(grep -c '"answer"' "$run/$1/out" || true) >= $2)); }
+
+# ask N LINE SECONDS: types a command and prints the JSON line that answers it.
+ask() {
+  local before
+  before=$(grep -c '"answer"' "$run/$1/out" || true)
+  tell "$1" "$2"
+  until_true "$3" answers "$1" $((before + 1)) || fail "$1" "peer $1 did not answer '$2' within $3 s"
+  grep '"answer"' "$run/$1/out" | sed -n "$((before + 1))p"
+}
+
+# field NAME: the value of a field of a JSON line on standard input.
+field() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
+
+blocks_of() { find "$run/$1/data/blocks" -type f -name '[0-9a-f]*' -printf '%f\n' 2>/dev/null | grep -xE '[0-9a-f]{64}' || true; }
+
+# table: who holds what. Sets fewest and most, the least and the greatest number of live copies of any block.
+table() {
+  local n count all=0
+  printf '   %-6s %-8s %8s\n' peer state blocks
+  : >"$run/copies"
+  for n in "${!pids[@]}"; do
+    if alive "$n"; then
+      blocks_of "$n" >"$run/held"
+      count=$(wc -l <"$run/held")
+      cat "$run/held" >>"$run/copies"
+      printf '   %-6s %-8s %8d\n' "$n" running "$count"
+    else
+      printf '   %-6s %-8s %8s\n' "$n" killed -
+    fi
+  done
+  read -r all fewest most < <(sort "$run/copies" | uniq -c | awk '{ n++; if (n == 1 || $1 < low) low = $1; if ($1 > high) high = $1 } END { print n + 0, low + 0, high + 0 }')
+  printf '   %d different blocks alive, each with %d to %d live copies\n' "$all" "$fewest" "$most"
+  different=$all
+}
+
+repaired() {
+  local n
+  : >"$run/copies"
+  for n in "${!pids[@]}"; do if alive "$n"; then blocks_of "$n" >>"$run/copies"; fi; done
+  [[ $(sort "$run/copies" | uniq -c | awk -v want="$1" '$1 >= want' | wc -l) -eq $2 ]]
+}
+
+demonstrate() {
+  local n stored key want begin=$SECONDS
+  say "starting $peers peers, $replicas copies of each block"
+  first_port=0
+  start_peer 0
+  wait_ready 0
+  first_port=$(port_of 0)
+  for ((n = 1; n < peers; n++)); do start_peer "$n"; done
+  for ((n = 1; n < peers; n++)); do wait_ready "$n"; done
+  for ((n = 0; n < peers; n++)); do printf '   peer %s: port %s, pid %s\n' "$n" "$(port_of "$n")" "${pids[n]}"; done
+
+  if [[ $keep == yes ]]; then
+    say "the peers run; talk to them from another terminal, for example"
+    printf '   echo "store /path/to/a/file" > %s/0/in; tail -f %s/0/out\n' "$run" "$run"
+    printf '   %s retrieve KEY DEST --bootstrap 127.0.0.1:%s\n' "$KADRING" "$first_port"
+    printf '\nCtrl-C ends them.\n'
+    wait
+    return
+  fi
+
+  if [[ -z $file ]]; then
+    file=$run/original
+    head -c "$((size * 1024 * 1024))" /dev/urandom >"$file"
+  fi
+  say "storing $(wc -c <"$file") bytes through the standard input of peer 0"
+  stored=$(ask 0 "store '$file'" 60)
+  key=$(field key <<<"$stored")
+  [[ $stored == *'"answer":"stored"'* && $key =~ ^[0-9a-f]{64}$ ]] || fail 0 "the file was not stored: $stored"
+  printf '   key %s\n' "$key"
+  table
+  want=$different
+  ((fewest >= replicas || fewest >= peers)) || fail 0 "a block has only $fewest copies"
+
+  say "killing $kills peers with SIGKILL"
+  for ((n = 1; n <= kills; n++)); do kill_peer "$n"; printf '   peer %s is dead\n' "$n"; done
+
+  say "retrieving through peer $((peers - 1))"
+  stored=$(ask "$((peers - 1))" "retrieve $key '$run/back'" 60)
+  [[ $stored == *'"answer":"retrieved"'* ]] || fail "$((peers - 1))" "the file did not come back: $stored"
+  cmp -- "$file" "$run/back" || fail "$((peers - 1))" "the file that came back differs"
+  printf '   %s bytes came back, equal byte by byte\n' "$(wc -c <"$run/back")"
+
+  say "who holds what, before repair"
+  table
+  local goal=$((peers - kills < replicas ? peers - kills : replicas))
+  say "waiting until each block has $goal live copies again"
+  until_true 60 repaired "$goal" "$want" || { table; fail 0 "replica sets were not full again within 60 s"; }
+  say "who holds what, after repair"
+  table
+  printf '\nAll of it is true, in %d s.\n' "$((SECONDS - begin))"
+}
+
+if [[ $ring == yes ]]; then
+  die "the classroom ring is not part of this program yet"
+fi
+demonstrate
+result=0

@@ -1,0 +1,120 @@
+//! What a user asked: begun here, answered here where nothing has to be waited for.
+
+use super::clear::Clear;
+use super::command::{Command, CommandId};
+use super::context::{AskPurpose, LookupPurpose};
+use super::departure::Departure;
+use super::get::Get;
+use super::job::Outcome;
+use super::notice::{Answer, FailureKind, PeerInfo, Status};
+use super::put::{Flow, Order, Put};
+use super::{Node, Source};
+use crate::overlay::{Goal, Target};
+use crate::wire::Request;
+
+impl Node {
+    pub(super) fn on_command(&mut self, id: CommandId, command: Command) {
+        if self.cx.departing {
+            return self.cx.fail(id, FailureKind::Other, "this peer is leaving the network");
+        }
+        match command {
+            Command::Store { path, manifest, keep } => self.store(id, Order { path, manifest, keep }),
+            Command::Retrieve { source, dest } => self.retrieve(id, source, dest),
+            Command::Clear { sources } => {
+                let mut clear = Clear::new(id, sources);
+                if clear.go_on(&mut self.cx) == Flow::Goes {
+                    self.clears.insert(id, clear);
+                }
+            }
+            Command::List => {
+                let blocks = self.cx.holdings.iter().collect();
+                self.cx.answer(id, Answer::List { blocks });
+            }
+            Command::Lookup { key } => {
+                let purpose = LookupPurpose::User { command: id, key, since: self.cx.now, holders: Vec::new() };
+                self.cx.look_up(key, Goal::Holders, purpose);
+            }
+            Command::Peers => {
+                let cx = &mut self.cx;
+                let info = |peer: crate::peer::Peer| PeerInfo { rtt: cx.pending.round_trip(&peer.addr), peer };
+                let peers = cx.overlay.peers().into_iter().map(info).collect();
+                cx.answer(id, Answer::Peers { peers });
+            }
+            Command::Table => {
+                let rows = self.cx.overlay.table();
+                self.cx.answer(id, Answer::Table { rows });
+            }
+            Command::Status => {
+                let status = self.status();
+                self.cx.answer(id, Answer::Status(status));
+            }
+            Command::Ping { addr } => {
+                self.cx.ask(Target { id: None, addr }, Request::Ping, AskPurpose::User(id));
+            }
+            Command::Quit { handover } => self.quit(id, handover),
+        }
+    }
+
+    fn store(&mut self, id: CommandId, order: Order) {
+        let put = self.next_transfer();
+        let file = Put::new(&mut self.cx, put, id, order);
+        self.puts.insert(put, file);
+    }
+
+    fn retrieve(&mut self, id: CommandId, source: Source, dest: std::path::PathBuf) {
+        let get = self.next_transfer();
+        let file = Get::new(&mut self.cx, get, id, source, dest);
+        self.gets.insert(get, file);
+    }
+
+    fn next_transfer(&mut self) -> u64 {
+        self.next_transfer += 1;
+        self.next_transfer
+    }
+
+    /// Ends what is under way for the user, then hands the blocks over.
+    fn quit(&mut self, id: CommandId, handover: bool) {
+        const REASON: &str = "this peer was told to leave the network";
+        for (_, mut put) in std::mem::take(&mut self.puts) {
+            put.give_up(&mut self.cx, (FailureKind::Other, REASON.to_owned()));
+        }
+        for (_, mut get) in std::mem::take(&mut self.gets) {
+            get.give_up(&mut self.cx, FailureKind::Other, REASON.to_owned());
+        }
+        if !self.cx.config.guest {
+            self.order_save_peers();
+        }
+        let departure = Departure::new(&mut self.cx, id, handover);
+        self.departure = Some(departure);
+        self.advance_departure(Departure::go_on);
+    }
+
+    pub(super) fn on_clear_step(&mut self, command: CommandId, outcome: Outcome) {
+        let Some(clear) = self.clears.get_mut(&command) else { return };
+        let (flow, gone) = clear.on_step(&mut self.cx, outcome);
+        if let Some(key) = gone {
+            self.cx.holdings.remove(&key);
+            self.repair.forget(&key);
+        }
+        if flow == Flow::Over {
+            self.clears.remove(&command);
+        }
+    }
+
+    fn status(&self) -> Status {
+        let cx = &self.cx;
+        Status {
+            me: cx.overlay.me(),
+            overlay: cx.overlay.name().to_owned(),
+            uptime: cx.now.since(self.started),
+            peers: cx.overlay.peers().len(),
+            blocks: cx.holdings.len(),
+            bytes: cx.holdings.bytes(),
+            pending: cx.pending.len(),
+            lookups: cx.lookups.len(),
+            transfers: self.puts.len() + self.gets.len(),
+            repairs: self.repair.len(),
+            messages: (cx.traffic.received, cx.traffic.sent),
+        }
+    }
+}

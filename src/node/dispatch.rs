@@ -1,0 +1,293 @@
+//! Which part of the node gets what happened: messages, answers, effects of the overlay, outcomes of jobs.
+
+use std::net::SocketAddr;
+
+use super::context::{AskPurpose, JobPurpose, LookupPurpose, OfferOwner};
+use super::job::{JobId, Outcome};
+use super::notice::{Answer, FailureKind, Notice};
+use super::pending::{Ask, Settled, Waiting};
+use super::pulls::Offer;
+use super::{Node, Via};
+use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PING_BYTES};
+use crate::id::Key;
+use crate::overlay::{Effect, Incoming, LookupId, Target};
+use crate::peer::Peer;
+use crate::wire::kad::fit_nodes;
+use crate::wire::{Body, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender};
+
+impl Node {
+    pub(super) fn on_message(&mut self, from: SocketAddr, via: Via, bytes: u32, message: Message) {
+        self.cx.traffic.received += 1;
+        let Message { magic, sender, body, .. } = message;
+        match body {
+            Body::Request(request) => self.on_request(from, via, bytes, magic, sender, request),
+            Body::Response(response) => self.on_answer(from, magic, sender, Ok(response)),
+            Body::Error(reason) => self.on_answer(from, magic, sender, Err(reason)),
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        from: SocketAddr,
+        via: Via,
+        bytes: u32,
+        magic: u64,
+        sender: Option<Sender>,
+        request: Request,
+    ) {
+        let validated = via == Via::Tcp || self.cx.is_validated(&from);
+        self.asker = Some(Asker { addr: from, via, allowance: (!validated).then_some(bytes) });
+        match request {
+            Request::Store { key, size } => {
+                let offer = Offer { from, via, magic, key, size };
+                self.pulls.on_offer(&mut self.cx, offer);
+            }
+            Request::FindValue { key } if self.cx.holdings.contains(&key) && !self.cx.departing => {
+                let me = self.cx.overlay.me();
+                self.respond(from, magic, RequestKind::FindValue, Response::Node(me));
+            }
+            request => {
+                let incoming = Incoming { addr: from, validated, sender, magic };
+                let cx = &mut self.cx;
+                cx.overlay.on_request(cx.now, &incoming, &request, &mut cx.effects);
+                self.settle_effects();
+            }
+        }
+        self.asker = None;
+    }
+
+    /// Answers a request. Whoever has not yet shown that it receives gets no more than it paid for, so that nobody can
+    /// make us flood a victim in whose name it asks (RFC 9000, section 8).
+    fn respond(&mut self, to: SocketAddr, magic: u64, kind: RequestKind, mut response: Response) {
+        let asker = self.asker.filter(|asker| asker.addr == to);
+        let via = asker.map_or(Via::Tcp, |asker| asker.via);
+        let paid = asker.and_then(|asker| asker.allowance);
+        if let Response::Nodes(peers) = &mut response
+            && via == Via::Udp
+        {
+            let budget = paid.map_or(usize::MAX, |paid| (paid as usize * AMPLIFICATION).saturating_sub(PING_BYTES));
+            peers.truncate(fit_nodes(magic, kind, peers, budget.min(MAX_DATAGRAM_SENT)));
+        }
+        self.cx.send(to, via, Message::response(magic, kind, response));
+    }
+
+    fn on_answer(&mut self, from: SocketAddr, magic: u64, sender: Option<Sender>, answer: Result<Response, String>) {
+        let Some(Settled { waiting, rtt }) = self.cx.pending.settle(self.cx.now, magic, from) else { return };
+        let cx = &mut self.cx;
+        if waiting.to.addr == from {
+            cx.validate(from);
+            let rtt = rtt.or_else(|| cx.pending.round_trip(&from)).unwrap_or(FIRST_TIMEOUT);
+            cx.overlay.on_alive(cx.now, from, rtt, &mut cx.effects);
+        }
+        match (waiting.purpose, answer) {
+            (AskPurpose::Overlay(tag), Ok(response)) => {
+                cx.overlay.on_response(cx.now, tag, from, &response, &mut cx.effects);
+            }
+            (AskPurpose::Overlay(tag), Err(_)) => cx.overlay.on_failure(cx.now, tag, waiting.to, &mut cx.effects),
+            (AskPurpose::Offer { owner, key, to }, Ok(Response::Saved)) => self.on_offered(owner, key, to, Ok(())),
+            (AskPurpose::Offer { owner, key, to }, Ok(_)) => {
+                self.on_offered(owner, key, to, Err("it answered an offer with something else".to_owned()));
+            }
+            (AskPurpose::Offer { owner, key, to }, Err(reason)) => self.on_offered(owner, key, to, Err(reason)),
+            (AskPurpose::Probe { key }, answer) => {
+                self.repair.on_probe(cx, key, matches!(answer, Ok(Response::Node(_))));
+            }
+            (AskPurpose::Vouch, _) => self.pulls.on_proof(cx, from),
+            (AskPurpose::Pulse, _) => {}
+            (AskPurpose::User(command), Ok(response)) => {
+                let id = match (response, sender) {
+                    (Response::Node(peer), _) => Some(peer.id),
+                    (_, sender) => sender.map(|sender| sender.peer.id),
+                };
+                match id {
+                    Some(id) => {
+                        let rtt = rtt.or_else(|| cx.pending.round_trip(&from)).unwrap_or_default();
+                        cx.answer(command, Answer::Pong { peer: Peer::new(id, from), rtt });
+                    }
+                    None => cx.fail(command, FailureKind::Other, format!("{from} answers, but not as a peer does")),
+                }
+            }
+            (AskPurpose::User(command), Err(reason)) => {
+                cx.fail(command, FailureKind::Other, format!("{from} refused: {reason}"));
+            }
+        }
+    }
+
+    /// A request of ours has no answer.
+    pub(super) fn on_ask_failed(&mut self, waiting: Waiting<AskPurpose>, reason: &str) {
+        let Waiting { to, purpose, .. } = waiting;
+        let cx = &mut self.cx;
+        match purpose {
+            AskPurpose::Overlay(tag) => cx.overlay.on_failure(cx.now, tag, to, &mut cx.effects),
+            AskPurpose::Offer { owner, key, to } => self.on_offered(owner, key, to, Err(reason.to_owned())),
+            AskPurpose::Probe { key } => self.repair.on_probe(cx, key, false),
+            AskPurpose::Vouch => self.pulls.on_no_proof(to.addr),
+            AskPurpose::Pulse => self.fail_offers(to.addr),
+            AskPurpose::User(command) => {
+                cx.fail(command, FailureKind::TimedOut, format!("no answer from {}; does a peer run there?", to.addr));
+            }
+        }
+    }
+
+    /// An offer is sent again: meanwhile, is its receiver alive at all?
+    pub(super) fn check_pulse(&mut self, to: SocketAddr, request: &Request) {
+        if matches!(request, Request::Store { .. })
+            && !self.cx.pending.any(|waiting| waiting.to.addr == to && matches!(waiting.purpose, AskPurpose::Pulse))
+        {
+            self.cx.ask(Target { id: None, addr: to }, Request::Ping, AskPurpose::Pulse);
+        }
+    }
+
+    /// The peer at `addr` is dead: nothing offered to it will be taken.
+    fn fail_offers(&mut self, addr: SocketAddr) {
+        let offers = self
+            .cx
+            .pending
+            .take_where(|waiting| waiting.to.addr == addr && matches!(waiting.purpose, AskPurpose::Offer { .. }));
+        for waiting in offers {
+            self.on_ask_failed(waiting, "it went silent");
+        }
+    }
+
+    fn on_offered(&mut self, owner: OfferOwner, key: Key, to: Peer, result: Result<(), String>) {
+        match owner {
+            OfferOwner::Put(put) => self.advance_put(put, |put, cx| put.on_offered(cx, key, to, result)),
+            OfferOwner::Repair => self.repair.on_offered(&mut self.cx, key, to, result),
+            OfferOwner::Departure => {
+                self.advance_departure(|departure, cx| departure.on_offered(cx, key, result.is_ok()));
+            }
+        }
+    }
+
+    pub(super) fn on_undeliverable(&mut self, to: SocketAddr, message: Message) {
+        let own = self.cx.pending.remove(message.magic);
+        let forwarded = match message.body {
+            Body::Request(request) if own.is_none() => Some((message.magic, request)),
+            _ => None,
+        };
+        if let Some(waiting) = own {
+            self.on_ask_failed(waiting, "it cannot be reached");
+        }
+        let cx = &mut self.cx;
+        cx.overlay.on_undeliverable(cx.now, to, forwarded, &mut cx.effects);
+    }
+
+    pub(super) fn on_effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Ask { to, request, tag, tries, from_anyone } => {
+                let ask = Ask { request, purpose: AskPurpose::Overlay(tag), from_anyone };
+                self.cx.ask_with(to, ask, tries);
+            }
+            Effect::Forward { to, magic, request } => self.cx.send_request(to.addr, magic, request),
+            Effect::Respond { to, magic, kind, response } => self.respond(to, magic, kind, response),
+            Effect::Holder { lookup, peer } => self.on_holder(lookup, peer),
+            Effect::Found { lookup, peers, hops } => self.on_found(lookup, peers, hops),
+            Effect::Joined { peers } => {
+                self.peers_changed();
+                self.cx.notify(Notice::Joined { peers });
+            }
+            Effect::PeerUp(peer) => {
+                self.peers_changed();
+                self.cx.notify(Notice::PeerUp { peer });
+                self.repair.on_peer_change(&mut self.cx, &peer);
+            }
+            Effect::PeerDown(peer) => {
+                self.peers_changed();
+                self.cx.notify(Notice::PeerDown { peer });
+                self.fail_offers(peer.addr);
+                self.repair.on_peer_change(&mut self.cx, &peer);
+            }
+            Effect::Notice(route) => self.cx.notify(Notice::Route { route }),
+        }
+    }
+
+    fn on_holder(&mut self, lookup: LookupId, peer: Peer) {
+        match self.cx.lookups.get_mut(&lookup) {
+            Some(
+                LookupPurpose::User { holders, .. }
+                | LookupPurpose::Repair { holders, .. }
+                | LookupPurpose::Departure { holders, .. }
+                | LookupPurpose::Heal { holders, .. },
+            ) => holders.push(peer),
+            Some(&mut LookupPurpose::Get { get, piece }) => {
+                self.advance_get(get, |get, cx| {
+                    get.on_holder(cx, piece, peer);
+                    super::Flow::Goes
+                });
+            }
+            Some(LookupPurpose::Put { .. }) | None => {}
+        }
+    }
+
+    fn on_found(&mut self, lookup: LookupId, peers: Vec<Peer>, hops: u32) {
+        let Some(purpose) = self.cx.lookups.remove(&lookup) else { return };
+        match purpose {
+            LookupPurpose::User { command, key, since, mut holders } => {
+                if self.cx.holdings.contains(&key) {
+                    holders.insert(0, self.cx.overlay.me());
+                }
+                let took = self.cx.now.since(since);
+                self.cx.answer(command, Answer::Lookup { key, peers, holders, hops, took });
+            }
+            LookupPurpose::Put { put, key } => self.advance_put(put, |put, cx| put.on_found(cx, key, peers)),
+            LookupPurpose::Get { get, piece } => self.advance_get(get, |get, cx| get.on_found(cx, piece)),
+            LookupPurpose::Repair { key, holders } => self.repair.on_found(&mut self.cx, key, peers, &holders),
+            LookupPurpose::Departure { key, holders } => {
+                self.advance_departure(|departure, cx| departure.on_found(cx, key, peers, &holders));
+            }
+            LookupPurpose::Heal { key, holders } => self.repair.on_holders(&mut self.cx, key, holders),
+        }
+    }
+
+    pub(super) fn on_job_done(&mut self, job: JobId, outcome: Outcome) {
+        let Some(purpose) = self.cx.jobs.done(job, &mut self.cx.out) else { return };
+        if let (
+            JobPurpose::PutKeep { key, .. } | JobPurpose::Pull { key } | JobPurpose::Heal { key },
+            Outcome::Stored { size },
+        ) = (&purpose, &outcome)
+        {
+            self.hold(*key, *size);
+        }
+        match purpose {
+            JobPurpose::Put { put } => self.advance_put(put, |put, cx| put.on_step(cx, outcome)),
+            JobPurpose::PutKeep { put, key } => self.advance_put(put, |put, cx| put.on_kept(cx, key, &outcome)),
+            JobPurpose::Get { get } => self.advance_get(get, |get, cx| get.on_step(cx, outcome)),
+            JobPurpose::GetPiece { get, piece } => {
+                self.advance_get(get, |get, cx| get.on_piece(cx, piece, job, outcome));
+            }
+            JobPurpose::Pull { key } => self.pulls.on_pulled(&mut self.cx, key, &outcome),
+            JobPurpose::Heal { key } => self.repair.on_healed(&mut self.cx, key, &outcome),
+            JobPurpose::Clear { command } => self.on_clear_step(command, outcome),
+            JobPurpose::Background => {
+                if let Outcome::Failed(error) = outcome {
+                    log::warn!("{error}");
+                }
+            }
+        }
+    }
+
+    /// A block is in the own store now.
+    fn hold(&mut self, key: Key, size: u32) {
+        if !self.cx.holdings.contains(&key) {
+            self.cx.notify(Notice::BlockStored { key, size });
+        }
+        self.cx.holdings.insert(key, size);
+        self.repair.watch(&mut self.cx, key);
+    }
+
+    pub(super) fn on_damaged(&mut self, key: Key) {
+        if self.cx.holdings.remove(&key).is_some() {
+            self.cx.notify(Notice::BlockDamaged { key });
+            self.repair.heal(&mut self.cx, key);
+        }
+    }
+}
+
+/// Who asked what is being answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    addr: SocketAddr,
+    via: Via,
+    /// Bytes it paid for the answer, while it has not shown that it receives.
+    allowance: Option<u32>,
+}

@@ -1,0 +1,390 @@
+//! Retrieving a file: walk its tree, find holders, fetch, verify, put in place.
+//!
+//! The file's tree is walked ahead of the blocks; a window of pieces (tree nodes and blocks) is fetched at a time, each
+//! from whichever holder is known first, several peers at once. A holder that is dead, slow, or lying costs one piece's
+//! retry from another. A fetch that takes far longer than the usual is joined by a second one from another holder; the
+//! first to come wins. Blocks go straight to their place in a temporary file that becomes the destination only when all
+//! are there; what an interrupted run left in it is checked and kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::action::Action;
+use super::command::{CommandId, Source};
+use super::context::{Context, JobPurpose, LookupPurpose};
+use super::job::{GetId, Holder, Job, JobErrorKind, JobId, Outcome, Slot};
+use super::jobs::Urgency;
+use super::notice::{Answer, FailureKind, Progress};
+use super::piece::{Piece, What, is_our_own, kind_of};
+use super::put::Flow;
+use crate::config::{HEDGE_FACTOR, HEDGE_MIN};
+use crate::file::tree::{Step, TreeWalk};
+use crate::id::Id;
+use crate::overlay::Goal;
+use crate::peer::Peer;
+use crate::time::Time;
+
+/// Times that the holders of a piece are looked for before it is given up.
+const ROUNDS: u8 = 3;
+
+/// A file on its way out of the network.
+pub(super) struct Get {
+    id: GetId,
+    command: CommandId,
+    source: Source,
+    dest: PathBuf,
+    since: Time,
+    stage: Stage,
+    pieces: BTreeMap<u64, Piece>,
+    next_piece: u64,
+    /// Smoothed time of a fetch.
+    usual: Option<Duration>,
+    total: Total,
+    holders: BTreeSet<SocketAddr>,
+}
+
+/// Where the retrieve stands.
+enum Stage {
+    /// The root (a manifest in the network, or a local one) is being read.
+    Root,
+    /// The temporary file is being opened.
+    Opening { walk: Box<TreeWalk> },
+    /// Pieces are being fetched.
+    Fetching { walk: Box<TreeWalk>, resumed: bool },
+    /// Everything is in place; the file gets its name.
+    Finishing,
+}
+
+/// What the answer will tell.
+#[derive(Default)]
+struct Total {
+    size: u64,
+    sha256: Option<Id>,
+    moved: u64,
+    resumed: u64,
+    blocks: u64,
+}
+
+impl Get {
+    pub(super) fn new(cx: &mut Context, id: GetId, command: CommandId, source: Source, dest: PathBuf) -> Self {
+        let mut get = Self {
+            id,
+            command,
+            source,
+            dest,
+            since: cx.now,
+            stage: Stage::Root,
+            pieces: BTreeMap::new(),
+            next_piece: 0,
+            usual: None,
+            total: Total::default(),
+            holders: BTreeSet::new(),
+        };
+        match &get.source {
+            Source::Key(key) => {
+                let what = What::Node { key: *key };
+                get.begin(cx, what);
+            }
+            Source::Manifest(path) => {
+                let work = Job::ReadManifest { path: path.clone() };
+                cx.order(work, JobPurpose::Get { get: id }, Urgency::Own);
+            }
+        }
+        get
+    }
+
+    /// A step of the whole file is done: its local manifest is read, its temporary file open, its name given.
+    pub(super) fn on_step(&mut self, cx: &mut Context, outcome: Outcome) -> Flow {
+        match (std::mem::replace(&mut self.stage, Stage::Root), outcome) {
+            (Stage::Root, Outcome::Manifest { entries, root }) => {
+                let size = entries.iter().map(|entry| entry.size).sum();
+                self.open(cx, TreeWalk::flat(entries), root, size, None)
+            }
+            (Stage::Opening { walk }, Outcome::Opened { resumed }) => {
+                self.stage = Stage::Fetching { walk, resumed };
+                self.go_on(cx)
+            }
+            (Stage::Finishing, Outcome::Done) => self.succeed(cx),
+            (_, Outcome::Failed(error)) => self.give_up(cx, kind_of(&error), error.reason),
+            (_, outcome) => {
+                debug_assert!(false, "no step of a retrieve ends with {outcome:?}");
+                Flow::Goes
+            }
+        }
+    }
+
+    fn open(&mut self, cx: &mut Context, walk: TreeWalk, root: Id, size: u64, sha256: Option<Id>) -> Flow {
+        self.total.size = size;
+        self.total.sha256 = sha256;
+        self.stage = Stage::Opening { walk: Box::new(walk) };
+        cx.progress(self.command, Progress::Begun { bytes: size });
+        let work = Job::Open { get: self.id, dest: self.dest.clone(), root, size };
+        cx.order(work, JobPurpose::Get { get: self.id }, Urgency::Own);
+        Flow::Goes
+    }
+
+    /// Takes as many pieces of the tree into work as the window allows.
+    fn go_on(&mut self, cx: &mut Context) -> Flow {
+        while self.pieces.len() < cx.config.window {
+            let Stage::Fetching { walk, resumed } = &mut self.stage else { return Flow::Goes };
+            let resumed = *resumed;
+            match walk.next_step() {
+                Step::Slot { key, size, offset } => {
+                    let slot = Slot { key, size, offset };
+                    self.begin(cx, What::Block { slot, checking: resumed });
+                }
+                Step::Need { key } => self.begin(cx, What::Node { key }),
+                Step::Wait => return Flow::Goes,
+                Step::Done if self.pieces.is_empty() => {
+                    self.stage = Stage::Finishing;
+                    cx.order(Job::Finish { get: self.id }, JobPurpose::Get { get: self.id }, Urgency::Own);
+                    return Flow::Goes;
+                }
+                Step::Done => return Flow::Goes,
+            }
+        }
+        Flow::Goes
+    }
+
+    /// Starts on a piece: is it here already, does this peer hold it, who else does?
+    fn begin(&mut self, cx: &mut Context, what: What) {
+        let id = self.next_piece;
+        self.next_piece += 1;
+        self.pieces.insert(id, Piece::new(what));
+        if let What::Block { slot, checking: true } = what {
+            cx.order(Job::Check { get: self.id, slot }, JobPurpose::GetPiece { get: self.id, piece: id }, Urgency::Own);
+        } else {
+            self.seek(cx, id);
+        }
+    }
+
+    fn seek(&mut self, cx: &mut Context, id: u64) {
+        let Some(piece) = self.pieces.get_mut(&id) else { return };
+        let key = piece.what.key();
+        if cx.holdings.contains(&key) && !piece.tried_own {
+            piece.tried_own = true;
+            return self.fetch(cx, id, Holder::Own);
+        }
+        piece.rounds += 1;
+        piece.lookup = Some(cx.look_up(key, Goal::Holders, LookupPurpose::Get { get: self.id, piece: id }));
+    }
+
+    fn fetch(&mut self, cx: &mut Context, id: u64, from: Holder) {
+        let Some(piece) = self.pieces.get_mut(&id) else { return };
+        let work = match piece.what {
+            What::Node { key } => Job::Unpack { key, from },
+            What::Block { slot, .. } => Job::Fetch { get: self.id, slot, from },
+        };
+        let job = cx.order(work, JobPurpose::GetPiece { get: self.id, piece: id }, Urgency::Own);
+        piece.running.insert(job, (from, cx.now));
+    }
+
+    /// A peer says it holds a piece.
+    pub(super) fn on_holder(&mut self, cx: &mut Context, id: u64, peer: Peer) {
+        let me = cx.is_me(&peer);
+        let Some(piece) = self.pieces.get_mut(&id) else { return };
+        if me || piece.tried.contains(&peer.addr) || piece.known.iter().any(|known| known.addr == peer.addr) {
+            return;
+        }
+        piece.known.push_back(peer);
+        if piece.running.is_empty() {
+            self.fetch_from_next(cx, id);
+        }
+    }
+
+    /// Starts a fetch from the next known holder. Whether there was one.
+    fn fetch_from_next(&mut self, cx: &mut Context, id: u64) -> bool {
+        let Some(piece) = self.pieces.get_mut(&id) else { return false };
+        let Some(peer) = piece.known.pop_front() else { return false };
+        piece.tried.insert(peer.addr);
+        self.fetch(cx, id, Holder::Peer(peer.addr));
+        true
+    }
+
+    /// No more holders of a piece will turn up in this round.
+    pub(super) fn on_found(&mut self, cx: &mut Context, id: u64) -> Flow {
+        if let Some(piece) = self.pieces.get_mut(&id) {
+            piece.lookup = None;
+        }
+        self.persist(cx, id)
+    }
+
+    /// A job of a piece is done.
+    pub(super) fn on_piece(&mut self, cx: &mut Context, id: u64, job: JobId, outcome: Outcome) -> Flow {
+        let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
+        let fetched = piece.running.remove(&job);
+        match outcome {
+            Outcome::Checked { good: true } => {
+                if let What::Block { slot, .. } = piece.what {
+                    self.total.resumed += u64::from(slot.size);
+                }
+                self.complete(cx, id)
+            }
+            Outcome::Checked { good: false } => {
+                self.seek(cx, id);
+                Flow::Goes
+            }
+            Outcome::Fetched => {
+                self.credit(cx, fetched);
+                self.complete(cx, id)
+            }
+            Outcome::Unpacked { manifest } => {
+                self.credit(cx, fetched);
+                self.drop_piece(cx, id);
+                self.on_node(cx, manifest)
+            }
+            Outcome::NotManifest { size } => self.on_bare_block(cx, id, size),
+            Outcome::Failed(error) if is_our_own(&error, fetched) => self.give_up(cx, FailureKind::Other, error.reason),
+            Outcome::Failed(error) => {
+                if error.kind != JobErrorKind::Cancelled {
+                    let key = piece.what.key();
+                    cx.progress(self.command, Progress::Retried { key, reason: error.reason.clone() });
+                    piece.trouble = Some(error);
+                }
+                self.persist(cx, id)
+            }
+            outcome => {
+                debug_assert!(false, "no piece ends with {outcome:?}");
+                Flow::Goes
+            }
+        }
+    }
+
+    fn credit(&mut self, cx: &Context, fetched: Option<(Holder, Time)>) {
+        let Some((holder, since)) = fetched else { return };
+        if let Holder::Peer(addr) = holder {
+            self.holders.insert(addr);
+        }
+        let took = cx.now.since(since);
+        self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+    }
+
+    /// A piece is in its place.
+    fn complete(&mut self, cx: &mut Context, id: u64) -> Flow {
+        if let Some(What::Block { slot, .. }) = self.pieces.get(&id).map(|piece| piece.what) {
+            self.total.moved += u64::from(slot.size);
+            self.total.blocks += 1;
+            let Total { moved, resumed, .. } = self.total;
+            cx.progress(self.command, Progress::Moved { bytes: moved, resumed });
+        }
+        self.drop_piece(cx, id);
+        self.go_on(cx)
+    }
+
+    fn drop_piece(&mut self, cx: &mut Context, id: u64) {
+        let Some(piece) = self.pieces.remove(&id) else { return };
+        if let Some(lookup) = piece.lookup {
+            cx.cancel_lookup(lookup);
+        }
+        for job in piece.running.into_keys() {
+            cx.cancel_job(job);
+        }
+    }
+
+    /// A node of the tree has come.
+    fn on_node(&mut self, cx: &mut Context, manifest: crate::file::Manifest) -> Flow {
+        match &mut self.stage {
+            Stage::Root => {
+                let Source::Key(root) = self.source else { return Flow::Goes };
+                let (size, sha256) = (manifest.size, manifest.sha256);
+                self.open(cx, TreeWalk::new(manifest), root, size, sha256)
+            }
+            Stage::Fetching { walk, .. } => match walk.supply(manifest) {
+                Ok(()) => self.go_on(cx),
+                Err(error) => {
+                    self.give_up(cx, FailureKind::Integrity, format!("the file's manifest is wrong: {error}"))
+                }
+            },
+            Stage::Opening { .. } | Stage::Finishing => Flow::Goes,
+        }
+    }
+
+    /// The key names no manifest. At the root that is fine: the key of one block brings that block.
+    fn on_bare_block(&mut self, cx: &mut Context, id: u64, size: u32) -> Flow {
+        let Source::Key(key) = self.source else { return Flow::Goes };
+        self.drop_piece(cx, id);
+        if !matches!(self.stage, Stage::Root) {
+            let reason = "the file's manifest is wrong: a block stands where a list of blocks should be";
+            return self.give_up(cx, FailureKind::Integrity, reason.to_owned());
+        }
+        let entry = crate::file::Entry { key, size: u64::from(size) };
+        let entries = if size == 0 { Vec::new() } else { vec![entry] };
+        self.open(cx, TreeWalk::flat(entries), key, u64::from(size), None)
+    }
+
+    /// Goes on with a piece after a failure: the next holder, another look, or the end.
+    fn persist(&mut self, cx: &mut Context, id: u64) -> Flow {
+        let Some(piece) = self.pieces.get(&id) else { return Flow::Goes };
+        let waits = !piece.running.is_empty() || self.fetch_from_next(cx, id);
+        let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
+        if waits || piece.lookup.is_some() {
+            return Flow::Goes;
+        }
+        if piece.rounds < ROUNDS {
+            // Nobody is known yet, or every holder failed: they may have had a bad moment, and repair may be at work.
+            piece.tried.clear();
+            self.seek(cx, id);
+            return Flow::Goes;
+        }
+        let (kind, reason) = piece.despair();
+        self.give_up(cx, kind, reason)
+    }
+
+    /// Joins every fetch that takes far longer than the usual by one from another holder.
+    pub(super) fn on_tick(&mut self, cx: &mut Context) {
+        let Some(limit) = self.hedge_after() else { return };
+        let slow: Vec<u64> =
+            self.pieces.iter().filter(|(_, piece)| piece.is_slow(cx.now, limit)).map(|(&id, _)| id).collect();
+        for id in slow {
+            if self.fetch_from_next(cx, id)
+                && let Some(piece) = self.pieces.get_mut(&id)
+            {
+                piece.hedged = true;
+            }
+        }
+    }
+
+    /// When the next fetch will have taken too long.
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        let limit = self.hedge_after()?;
+        let waits = self.pieces.values().filter(|piece| piece.may_hedge());
+        waits.filter_map(|piece| piece.running.values().map(|(_, since)| *since + limit).min()).min()
+    }
+
+    fn hedge_after(&self) -> Option<Duration> {
+        matches!(self.stage, Stage::Fetching { .. } | Stage::Root)
+            .then(|| self.usual.map_or(HEDGE_MIN * 2, |usual| (usual * HEDGE_FACTOR).max(HEDGE_MIN)))
+    }
+
+    fn succeed(&mut self, cx: &mut Context) -> Flow {
+        cx.out.push(Action::ForgetGet { get: self.id });
+        cx.answer(
+            self.command,
+            Answer::Retrieved {
+                bytes: self.total.size,
+                resumed: self.total.resumed,
+                sha256: self.total.sha256,
+                blocks: self.total.blocks,
+                holders: self.holders.len(),
+                took: cx.now.since(self.since),
+            },
+        );
+        Flow::Over
+    }
+
+    pub(super) fn give_up(&mut self, cx: &mut Context, kind: FailureKind, mut reason: String) -> Flow {
+        let ids: Vec<u64> = self.pieces.keys().copied().collect();
+        for id in ids {
+            self.drop_piece(cx, id);
+        }
+        if self.total.moved > 0 {
+            let Total { moved, size, .. } = self.total;
+            reason.push_str(&format!("; {moved} of {size} bytes are kept, and the same command goes on from there"));
+        }
+        cx.out.push(Action::ForgetGet { get: self.id });
+        cx.fail(self.command, kind, reason);
+        Flow::Over
+    }
+}

@@ -1,0 +1,134 @@
+//! The work that is out with the transfer workers, and what waits for its turn.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::action::{Action, Outbox};
+use super::job::{Job, JobId};
+use crate::config::MAX_JOBS;
+
+/// Jobs out and jobs queued. `P` is what the node wants to remember of why it ordered the work.
+///
+/// Two queues: what a user waits for goes before what other peers asked for, so that a busy holder still serves the
+/// person at its console; but it takes at most all places but [`RESERVED`](Self::RESERVED), so that others' blocks always move.
+pub(super) struct Jobs<P> {
+    next: JobId,
+    out: BTreeMap<JobId, Running<P>>,
+    own: VecDeque<(JobId, Job, P)>,
+    others: VecDeque<(JobId, Job, P)>,
+    own_out: usize,
+}
+
+struct Running<P> {
+    purpose: P,
+    urgency: Urgency,
+}
+
+/// For whom a job is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Urgency {
+    /// The user of this peer.
+    Own,
+    /// Other peers.
+    Others,
+}
+
+impl<P> Jobs<P> {
+    /// Places that are kept free for other peers' blocks.
+    const RESERVED: usize = MAX_JOBS / 4;
+
+    pub(super) fn new() -> Self {
+        Self { next: 0, out: BTreeMap::new(), own: VecDeque::new(), others: VecDeque::new(), own_out: 0 }
+    }
+
+    pub(super) fn order(&mut self, work: Job, purpose: P, urgency: Urgency, out: &mut Outbox) -> JobId {
+        let job = self.next;
+        self.next += 1;
+        match urgency {
+            Urgency::Own => self.own.push_back((job, work, purpose)),
+            Urgency::Others => self.others.push_back((job, work, purpose)),
+        }
+        self.start(out);
+        job
+    }
+
+    /// The job's outcome is here: why it was ordered. None for a job that was never out.
+    pub(super) fn done(&mut self, job: JobId, out: &mut Outbox) -> Option<P> {
+        let running = self.out.remove(&job)?;
+        self.own_out -= usize::from(running.urgency == Urgency::Own);
+        self.start(out);
+        Some(running.purpose)
+    }
+
+    /// Ends a job early. Returns its purpose if it had not begun; else its outcome comes as always.
+    pub(super) fn cancel(&mut self, job: JobId, out: &mut Outbox) -> Option<P> {
+        for queue in [&mut self.own, &mut self.others] {
+            if let Some(at) = queue.iter().position(|(queued, ..)| *queued == job) {
+                return queue.remove(at).map(|(.., purpose)| purpose);
+            }
+        }
+        if self.out.contains_key(&job) {
+            out.push(Action::Cancel { job });
+        }
+        None
+    }
+
+    fn start(&mut self, out: &mut Outbox) {
+        while self.out.len() < MAX_JOBS {
+            let own = self.own_out < MAX_JOBS - Self::RESERVED;
+            let (next, urgency) = match (own.then(|| self.own.pop_front()).flatten(), Urgency::Own) {
+                (None, _) => (self.others.pop_front(), Urgency::Others),
+                some => some,
+            };
+            let Some((job, work, purpose)) = next else { break };
+            self.own_out += usize::from(urgency == Urgency::Own);
+            self.out.insert(job, Running { purpose, urgency });
+            out.push(Action::Start { job, work });
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let own = self.out.values().filter(|running| running.urgency == Urgency::Own).count();
+        (self.out.len() <= MAX_JOBS && own == self.own_out)
+            .then_some(())
+            .ok_or_else(|| format!("{} jobs out, {} counted as own, {own} are", self.out.len(), self.own_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id;
+
+    fn work() -> Job {
+        Job::Keep { key: Id::ZERO }
+    }
+
+    #[test]
+    fn no_more_than_the_limit_is_out_and_others_always_have_places() {
+        let (mut jobs, mut out) = (Jobs::new(), Outbox::new());
+        for n in 0..40 {
+            jobs.order(work(), n, Urgency::Own, &mut out);
+        }
+        assert_eq!(out.len(), MAX_JOBS - Jobs::<i32>::RESERVED);
+        for n in 40..60 {
+            jobs.order(work(), n, Urgency::Others, &mut out);
+        }
+        assert_eq!(out.len(), MAX_JOBS);
+        assert_eq!(jobs.done(0, &mut out), Some(0));
+        assert_eq!(jobs.done(0, &mut out), None);
+        assert_eq!(out.len(), MAX_JOBS + 1);
+        jobs.check().unwrap();
+    }
+
+    #[test]
+    fn a_queued_job_is_cancelled_at_once_and_one_that_is_out_by_its_worker() {
+        let (mut jobs, mut out) = (Jobs::new(), Outbox::new());
+        let ids: Vec<_> = (0..20).map(|n| jobs.order(work(), n, Urgency::Own, &mut out)).collect();
+        out.clear();
+        assert_eq!(jobs.cancel(ids[19], &mut out), Some(19));
+        assert!(out.is_empty());
+        assert_eq!(jobs.cancel(ids[0], &mut out), None);
+        assert_eq!(out, [Action::Cancel { job: ids[0] }]);
+        assert_eq!(jobs.done(ids[0], &mut out), Some(0));
+    }
+}

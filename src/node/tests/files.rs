@@ -1,0 +1,238 @@
+//! Files in and out, job by job.
+
+use super::*;
+use crate::file::{Entry, Manifest};
+use crate::node::job::{Holder, JobError, JobErrorKind};
+use crate::node::{Command, FailureKind, Source};
+
+fn entry(n: u64, size: u64) -> Entry {
+    Entry { key: key(n), size }
+}
+
+fn store_file(bench: &mut Bench) -> Vec<Action> {
+    let command = Command::Store { path: "file".into(), manifest: None, keep: false };
+    bench.does(Event::Command { id: 1, command })
+}
+
+fn retrieve(bench: &mut Bench, n: u64) -> Vec<Action> {
+    let command = Command::Retrieve { source: Source::Key(key(n)), dest: "back".into() };
+    bench.does(Event::Command { id: 1, command })
+}
+
+fn failed(kind: JobErrorKind) -> Outcome {
+    Outcome::Failed(JobError { kind, reason: format!("{kind:?}") })
+}
+
+/// The job that reads on, among `actions`.
+fn reading(actions: &[Action]) -> Option<JobId> {
+    jobs(actions).into_iter().find(|(_, job)| matches!(job, Job::ReadNext { .. })).map(|(job, _)| job)
+}
+
+/// Answers every offer among `actions`, as `saved` says for each peer; returns what the node did in turn.
+fn answer_offers(bench: &mut Bench, actions: &[Action], saved: impl Fn(SocketAddr) -> bool) -> Vec<Action> {
+    let mut done = Vec::new();
+    for (to, magic, request) in requests(actions) {
+        assert!(matches!(request, Request::Store { .. }), "{request:?}");
+        done.extend(if saved(to) {
+            bench.hears_answer(to, magic, Response::Saved)
+        } else {
+            bench.hears(to, Message::error(magic, "full"))
+        });
+    }
+    done
+}
+
+#[test]
+fn a_file_is_read_placed_packed_and_named_by_its_root() {
+    let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+    let read = reading(&store_file(&mut bench)).expect("it begins by reading");
+    let actions = bench.ends(read, Outcome::Read { entry: entry(1, 10) });
+    let read = reading(&actions).expect("it reads on while the first block is on its way");
+    let keep =
+        jobs(&actions).into_iter().find(|(_, job)| matches!(job, Job::Keep { .. })).expect("this peer is of the set").0;
+    assert_eq!(requests(&actions).len(), 3);
+    answer_offers(&mut bench, &actions, |_| true);
+    bench.ends(keep, Outcome::Stored { size: 10 });
+
+    let actions = bench.ends(read, Outcome::End { size: 10, sha256: key(99) });
+    let [(pack, Job::Pack { manifest, .. })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!((&manifest.entries[..], manifest.sha256), (&[entry(1, 10)][..], Some(key(99))));
+    let actions = bench.ends(*pack, Outcome::Packed { key: key(2), size: 200 });
+    let [(keep, Job::Keep { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    answer_offers(&mut bench, &actions, |_| true);
+    let end = bench.ends(keep, Outcome::Stored { size: 200 });
+
+    let Some(Answer::Stored { key: root, bytes, blocks, copies, wanted, .. }) = answer(&end) else { panic!("{end:?}") };
+    assert_eq!((root, bytes, blocks, wanted), (key(2), 10, 2, 4));
+    assert_eq!(copies, [0, 0, 0, 0, 2], "both blocks have four copies");
+    assert!(bench.node.is_at_rest());
+    assert_eq!(bench.node.held().count(), 2);
+}
+
+#[test]
+fn a_peer_that_refuses_is_replaced_by_the_next_nearest() {
+    let config = Config { replicas: 2, guest: true, ..Config::default() };
+    let mut bench = Bench::new(config, 5, 9).start(&[]);
+    let [(read, _)] = jobs(&store_file(&mut bench))[..] else { panic!() };
+    let offers = bench.ends(read, Outcome::Read { entry: entry(1, 10) });
+    let asked: Vec<_> = requests(&offers).iter().map(|(to, ..)| *to).collect();
+    assert_eq!(asked, [peer(1).addr, peer(2).addr]);
+    let again = answer_offers(&mut bench, &offers, |to| to != peer(1).addr);
+    let asked: Vec<_> = requests(&again).iter().map(|(to, ..)| *to).collect();
+    assert_eq!(asked, [peer(3).addr]);
+}
+
+#[test]
+fn a_store_below_its_quorum_fails_and_says_why() {
+    let config = Config { quorum: 2, guest: true, ..Config::default() };
+    let mut bench = Bench::new(config, 3, 9).start(&[]);
+    let [(read, _)] = jobs(&store_file(&mut bench))[..] else { panic!() };
+    let mut actions = bench.ends(read, Outcome::Read { entry: entry(1, 10) });
+    let mut all = Vec::new();
+    while !requests(&actions).is_empty() {
+        actions = answer_offers(&mut bench, &actions, |to| to == peer(1).addr);
+        all.extend(actions.clone());
+    }
+    let Some(Answer::Failed(failure)) = answer(&all) else { panic!("{all:?}") };
+    assert_eq!(failure.kind, FailureKind::TooFewCopies);
+    assert!(failure.reason.contains("1 copy of the 2") && failure.reason.contains("full"), "{}", failure.reason);
+}
+
+#[test]
+fn a_missing_file_fails_at_once_and_another_command_goes_on() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[]);
+    let [(read, _)] = jobs(&store_file(&mut bench))[..] else { panic!() };
+    let actions = bench.ends(read, failed(JobErrorKind::NotFound));
+    assert!(matches!(answer(&actions), Some(Answer::Failed(failure)) if failure.kind == FailureKind::NotFound));
+    assert!(bench.node.is_at_rest());
+    assert!(matches!(jobs(&store_file(&mut bench))[..], [(_, Job::ReadNext { .. })]));
+}
+
+#[test]
+fn at_most_a_window_of_blocks_is_on_its_way() {
+    let config = Config { window: 4, guest: true, ..Config::default() };
+    let mut bench = Bench::new(config, 3, 9).start(&[]);
+    let mut next = reading(&store_file(&mut bench));
+    let mut n = 0;
+    while let Some(read) = next {
+        n += 1;
+        assert!(n <= 4, "the window is four blocks");
+        next = reading(&bench.ends(read, Outcome::Read { entry: entry(n, 10) }));
+    }
+    assert_eq!(n, 4);
+}
+
+/// A root of three blocks, unpacked; returns the fetches that follow once the file is open.
+fn opened(bench: &mut Bench, resumed: bool) -> Vec<(JobId, Job)> {
+    let actions = retrieve(bench, 100);
+    let [(unpack, Job::Unpack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let entries = vec![entry(1, 10), entry(2, 10), entry(3, 5)];
+    let manifest = Manifest { level: 0, size: 25, sha256: Some(key(9)), entries };
+    let actions = bench.ends(unpack, Outcome::Unpacked { manifest });
+    let [(open, Job::Open { size: 25, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    jobs(&bench.ends(open, Outcome::Opened { resumed }))
+}
+
+#[test]
+fn blocks_come_in_any_order_and_the_file_gets_its_name_last() {
+    let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+    let fetches = opened(&mut bench, false);
+    assert_eq!(fetches.len(), 3);
+    for (job, _) in fetches[1..].iter().rev() {
+        assert_eq!(jobs(&bench.ends(*job, Outcome::Fetched)), []);
+    }
+    let actions = bench.ends(fetches[0].0, Outcome::Fetched);
+    let [(finish, Job::Finish { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let actions = bench.ends(finish, Outcome::Done);
+    assert!(matches!(answer(&actions), Some(Answer::Retrieved { bytes: 25, resumed: 0, blocks: 3, .. })));
+    assert!(bench.node.is_at_rest());
+}
+
+#[test]
+fn a_bad_missing_or_slow_block_costs_one_retry_from_another_peer() {
+    for kind in [JobErrorKind::Corrupt, JobErrorKind::NotFound, JobErrorKind::TimedOut, JobErrorKind::Unreachable] {
+        let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+        let fetches = opened(&mut bench, false);
+        let (job, Job::Fetch { slot, from, .. }) = fetches[0].clone() else { panic!() };
+        let actions = bench.ends(job, failed(kind));
+        let [(_, Job::Fetch { slot: again, from: other, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+        assert_eq!(again, slot);
+        assert_ne!(other, from);
+    }
+}
+
+#[test]
+fn a_block_that_nobody_gives_ends_the_retrieve_with_the_fitting_kind() {
+    for (kind, expected) in
+        [(JobErrorKind::Corrupt, FailureKind::Integrity), (JobErrorKind::NotFound, FailureKind::NotFound)]
+    {
+        let mut bench = Bench::new(Config::default(), 2, 9).start(&[]);
+        let (job, _) = opened(&mut bench, false)[0];
+        let mut actions = bench.ends(job, failed(kind));
+        let mut tries = 1;
+        while let Some(&(job, _)) = jobs(&actions).first() {
+            tries += 1;
+            assert!(tries < 50, "it ends");
+            actions = bench.ends(job, failed(kind));
+        }
+        let Some(Answer::Failed(failure)) = answer(&actions) else { panic!("{actions:?}") };
+        assert_eq!(failure.kind, expected);
+    }
+}
+
+#[test]
+fn what_an_interrupted_run_left_is_checked_and_not_fetched_again() {
+    let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+    let checks = opened(&mut bench, true);
+    assert!(checks.iter().all(|(_, job)| matches!(job, Job::Check { .. })) && checks.len() == 3);
+    assert_eq!(jobs(&bench.ends(checks[0].0, Outcome::Checked { good: true })), []);
+    let actions = bench.ends(checks[1].0, Outcome::Checked { good: false });
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Fetch { .. })]));
+}
+
+#[test]
+fn a_slow_fetch_is_joined_by_one_from_another_holder_and_the_first_wins() {
+    let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+    let fetches = opened(&mut bench, false);
+    bench.ends(fetches[1].0, Outcome::Fetched);
+    bench.ends(fetches[2].0, Outcome::Fetched);
+    let mut hedge = Vec::new();
+    while hedge.is_empty() {
+        hedge = jobs(&bench.wait(Duration::from_secs(5)).expect("the node hedges before five seconds"));
+    }
+    let [(second, Job::Fetch { .. })] = hedge[..] else { panic!("{hedge:?}") };
+    let actions = bench.ends(second, Outcome::Fetched);
+    assert!(actions.contains(&Action::Cancel { job: fetches[0].0 }));
+}
+
+#[test]
+fn a_block_that_is_here_is_taken_from_here() {
+    let mut bench = Bench::new(Config::default(), 3, 9).start(&[(key(2), 10)]);
+    let fetches = opened(&mut bench, false);
+    let own: Vec<_> = fetches.iter().filter(|(_, job)| matches!(job, Job::Fetch { from: Holder::Own, .. })).collect();
+    assert!(matches!(own[..], [(_, Job::Fetch { slot, .. })] if slot.key == key(2)));
+}
+
+#[test]
+fn a_key_that_nobody_holds_is_not_found() {
+    let mut bench = Bench::new(Config::default(), 0, 0).start(&[]);
+    let actions = retrieve(&mut bench, 100);
+    let Some(Answer::Failed(failure)) = answer(&actions) else { panic!("{actions:?}") };
+    assert_eq!(failure.kind, FailureKind::NotFound);
+    assert!(failure.reason.contains(&key(100).to_string()));
+}
+
+#[test]
+fn clear_drops_what_is_here_of_a_file_and_answers() {
+    let mut bench = Bench::new(Config::default(), 3, 9).start(&[(key(1), 10), (key(100), 99), (key(7), 1)]);
+    let command = Command::Clear { sources: vec![Source::Key(key(100))] };
+    let actions = bench.does(Event::Command { id: 1, command });
+    let [(unpack, Job::Unpack { from: Holder::Own, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let manifest = Manifest { level: 0, size: 20, sha256: None, entries: vec![entry(1, 10), entry(2, 10)] };
+    let mut actions = bench.ends(unpack, Outcome::Unpacked { manifest });
+    while let [(job, Job::Delete { .. })] = jobs(&actions)[..] {
+        actions = bench.ends(job, Outcome::Done);
+    }
+    assert_eq!(answer(&actions), Some(Answer::Cleared { blocks: 2 }));
+    assert_eq!(bench.node.held().map(|(key, _)| key).collect::<Vec<_>>(), [key(7)]);
+}

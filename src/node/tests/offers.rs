@@ -1,0 +1,127 @@
+//! What others ask a node to hold.
+
+use super::*;
+use crate::config::MAX_PULLS;
+use crate::node::job::{JobError, JobErrorKind};
+
+fn store(n: u64) -> Request {
+    Request::Store { key: key(n), size: Some(1000) }
+}
+
+/// A node that has seen `peer(1)` answer.
+fn acquainted() -> Bench {
+    let mut bench = Bench::new(Config::default(), 2, 0).start(&[]);
+    bench.does(Event::Validated { addr: peer(1).addr });
+    bench
+}
+
+#[test]
+fn saved_is_said_only_once_the_block_is_durable() {
+    let mut bench = acquainted();
+    let actions = bench.hears_request(peer(1), 5, store(1));
+    let work = Job::Pull { key: key(1), size: Some(1000), from: peer(1).addr };
+    assert_eq!(jobs(&actions), [(0, work)]);
+    assert_eq!(responses(&actions), []);
+    let actions = bench.ends(0, Outcome::Stored { size: 1000 });
+    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Saved))]);
+    let actions = bench.hears_request(peer(1), 6, store(1));
+    assert_eq!(jobs(&actions), [], "a block that is here is not pulled again");
+    assert_eq!(responses(&actions), [(peer(1).addr, 6, Ok(Response::Saved))]);
+}
+
+#[test]
+fn a_pull_that_failed_is_answered_with_the_reason() {
+    for (kind, word) in
+        [(JobErrorKind::Full, "full"), (JobErrorKind::Corrupt, "hash"), (JobErrorKind::TimedOut, "pulled")]
+    {
+        let mut bench = acquainted();
+        bench.hears_request(peer(1), 5, store(1));
+        let actions = bench.ends(0, Outcome::Failed(JobError { kind, reason: String::new() }));
+        let [(_, 5, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
+        assert!(reason.contains(word), "{reason}");
+        assert_eq!(bench.node.held().count(), 0);
+    }
+}
+
+#[test]
+fn a_repeated_offer_starts_no_second_pull_and_gets_one_answer() {
+    let mut bench = acquainted();
+    bench.hears_request(peer(1), 5, store(1));
+    assert_eq!(bench.hears_request(peer(1), 5, store(1)), []);
+    let actions = bench.ends(0, Outcome::Stored { size: 1000 });
+    assert_eq!(responses(&actions).len(), 1);
+}
+
+#[test]
+fn a_stranger_is_pulled_from_only_after_it_answered_at_its_address() {
+    let mut bench = Bench::new(Config::default(), 2, 0).start(&[]);
+    let actions = bench.hears_request(peer(9), 5, store(1));
+    assert_eq!(jobs(&actions), []);
+    let [(to, magic, Request::Ping)] = requests(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(to, peer(9).addr);
+    assert_eq!(
+        bench.hears_answer(addr(1), magic, Response::Node(peer(9))),
+        [],
+        "an answer from elsewhere proves nothing"
+    );
+    let actions = bench.hears_answer(peer(9).addr, magic, Response::Node(peer(9)));
+    assert!(matches!(jobs(&actions)[..], [(0, Job::Pull { from, .. })] if from == peer(9).addr));
+}
+
+#[test]
+fn a_stranger_that_stays_silent_gets_one_ping_and_is_forgotten() {
+    let mut bench = Bench::new(Config::default(), 2, 0).start(&[]);
+    let mut pings = 0;
+    for magic in 0..200 {
+        pings += requests(&bench.hears_request(peer(9), magic, store(magic))).len();
+    }
+    assert_eq!(pings, 1);
+    while let Some(actions) = bench.wait(Duration::from_secs(60)) {
+        assert_eq!(requests(&actions), [], "no second datagram to an address that shows nothing");
+    }
+}
+
+#[test]
+fn a_flood_of_offers_is_refused_as_busy_not_queued_without_bound() {
+    let mut bench = acquainted();
+    let mut refused = 0;
+    for n in 0..2 * MAX_PULLS as u64 {
+        refused += responses(&bench.hears_request(peer(1), n, store(n))).len();
+    }
+    assert_eq!(refused, MAX_PULLS);
+}
+
+#[test]
+fn a_guest_and_a_departing_peer_keep_no_blocks_and_nobody_keeps_an_oversized_one() {
+    let guest = Config { guest: true, ..Config::default() };
+    let mut bench = Bench::new(guest, 2, 0).start(&[]);
+    assert!(matches!(responses(&bench.hears_request(peer(1), 5, store(1)))[..], [(_, 5, Err(_))]));
+    let oversized = Request::Store { key: key(1), size: Some(crate::config::MAX_BLOCK_SIZE + 1) };
+    assert!(matches!(responses(&acquainted().hears_request(peer(1), 5, oversized))[..], [(_, 5, Err(_))]));
+}
+
+#[test]
+fn an_address_that_has_shown_nothing_gets_at_most_three_bytes_for_each_it_sent() {
+    let mut bench = Bench::new(Config::default(), 7, 0).start(&[]);
+    let find = Request::FindNode { id: key(1) };
+    let actions = bench.hears_request(peer(9), 5, find.clone());
+    let mut sent = 0;
+    for action in &actions {
+        let Action::Send { message, .. } = action else { continue };
+        let mut text = Vec::new();
+        crate::wire::kad::encode(message, &mut text);
+        sent += text.len();
+    }
+    assert!(sent > 0 && sent + crate::config::PING_BYTES <= 3 * 250, "{sent} bytes");
+    bench.does(Event::Validated { addr: peer(9).addr });
+    let actions = bench.hears_request(peer(9), 6, find);
+    let [(_, 6, Ok(Response::Nodes(nodes)))] = &responses(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(nodes.len(), 8);
+}
+
+#[test]
+fn a_block_that_is_here_is_said_to_be_here() {
+    let mut bench = Bench::new(Config::default(), 2, 0).start(&[(key(1), 10)]);
+    let actions = bench.hears_request(peer(1), 5, Request::FindValue { key: key(1) });
+    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Node(peer(0))))]);
+}

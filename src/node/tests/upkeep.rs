@@ -1,0 +1,85 @@
+//! Replica sets while peers come and go.
+
+use super::*;
+use crate::config::{REPAIR_BOUND, REPAIR_DELAY};
+use crate::node::{Command, job::Holder};
+
+/// Lets the node check its one block, which it does soon after the start.
+fn checks(bench: &mut Bench) -> Vec<Action> {
+    loop {
+        let actions = bench.wait(REPAIR_BOUND).expect("a block found at the start is checked within the bound");
+        if !requests(&actions).is_empty() || bench.node.is_at_rest() && bench.now > Time::ZERO + REPAIR_DELAY * 8 {
+            return actions;
+        }
+    }
+}
+
+#[test]
+fn the_duty_is_the_nearest_holders_and_the_others_only_ask() {
+    let mut bench = Bench::new(Config::default(), 3, 2).start(&[(key(1), 10)]);
+    let actions = checks(&mut bench);
+    let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(to, peer(1).addr);
+    let actions = bench.hears_answer(to, magic, Response::Node(peer(1)));
+    assert_eq!(requests(&actions), [], "it is the duty of the nearer holder");
+    assert!(bench.node.is_at_rest());
+}
+
+#[test]
+fn a_nearer_peer_without_the_block_is_passed_over_and_the_next_is_asked() {
+    let mut bench = Bench::new(Config::default(), 3, 2).start(&[(key(1), 10)]);
+    let (to, magic, _) = requests(&checks(&mut bench))[0].clone();
+    let actions = bench.hears_answer(to, magic, Response::Nodes(Vec::new()));
+    assert!(matches!(requests(&actions)[..], [(to, _, Request::FindValue { .. })] if to == peer(2).addr));
+}
+
+#[test]
+fn a_damaged_block_is_brought_back_from_a_holder_and_the_next_if_that_fails() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
+    let actions = bench.does(Event::Damaged { key: key(1) });
+    assert!(actions.contains(&Action::Notify(Notice::BlockDamaged { key: key(1) })));
+    let [(job, Job::Pull { from, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(from, peer(1).addr);
+    assert_eq!(bench.node.held().count(), 0, "a damaged block is not held");
+    let error = crate::node::job::JobError { kind: crate::node::job::JobErrorKind::Corrupt, reason: String::new() };
+    let actions = bench.ends(job, Outcome::Failed(error));
+    let [(job, Job::Pull { from, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(from, peer(2).addr);
+    bench.ends(job, Outcome::Stored { size: 10 });
+    assert_eq!(bench.node.held().collect::<Vec<_>>(), [(key(1), 10)]);
+}
+
+#[test]
+fn quit_without_handover_stops_at_once_and_says_what_stays_behind() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
+    let actions = bench.does(Event::Command { id: 1, command: Command::Quit { handover: false } });
+    assert_eq!(answer(&actions), Some(Answer::Left { handed_over: 0, left_behind: 1 }));
+    assert_eq!(actions.last(), Some(&Action::Stop));
+    assert_eq!(bench.node.next_wake(), None);
+    assert_eq!(bench.does(Event::Tick), [], "nothing more comes of it");
+}
+
+#[test]
+fn quit_hands_over_what_others_lack_and_ends_every_command_with_an_answer() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
+    let command = Command::Retrieve { source: crate::node::Source::Key(key(1)), dest: "back".into() };
+    let actions = bench.does(Event::Command { id: 1, command });
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Unpack { from: Holder::Own, .. })]));
+    let actions = bench.does(Event::Command { id: 2, command: Command::Quit { handover: true } });
+    let answers: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Notify(Notice::Answer { command, .. }) => Some(*command),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(answers, [1, 2], "the scripted peers hold everything, so the handover ends at once");
+    assert_eq!(actions.last(), Some(&Action::Stop));
+}
+
+#[test]
+fn a_peer_alone_leaves_its_blocks_behind_without_waiting() {
+    let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 10)]);
+    let actions = bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } });
+    assert_eq!(answer(&actions), Some(Answer::Left { handed_over: 0, left_behind: 1 }));
+}

@@ -1,0 +1,148 @@
+//! House rules that a compiler does not hold: layers, sizes, documentation, and what the source must never do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which layer each room stands in. Imports point only to a lower one.
+const LAYERS: &[(&str, u8)] = &[
+    ("id", 0),
+    ("time", 0),
+    ("peer", 0),
+    ("config", 0),
+    ("wire", 1),
+    ("store", 1),
+    ("file", 1),
+    ("overlay", 2),
+    ("node", 3),
+    ("runtime", 4),
+    ("sim", 4),
+    ("console", 5),
+];
+
+/// Rooms that never meet though their layers would allow it: the first never imports the second.
+const STRANGERS: &[(&str, &str)] = &[
+    ("overlay/kademlia", "overlay::ring"),
+    ("overlay/ring", "overlay::kademlia"),
+    ("overlay", "store"),
+    ("overlay", "file"),
+    ("node", "store"),
+    ("node", "overlay::kademlia"),
+    ("node", "overlay::ring"),
+    ("runtime", "overlay::kademlia"),
+    ("runtime", "overlay::ring"),
+];
+
+const LONGEST_FILE: usize = 400;
+
+fn sources() -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the source is readable") {
+            let path = entry.expect("the source is readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("the source is text");
+                let name = path.strip_prefix(&root).expect("it lies below").display().to_string();
+                found.insert(name, text);
+            }
+        }
+    }
+    assert!(found.len() > 20, "the source was found");
+    found
+}
+
+/// The lines of code with their numbers: no comments, no test module at the end.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let lines = text[..end].lines().enumerate().map(|(at, line)| (at + 1, line));
+    lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+fn layer(room: &str) -> Option<u8> {
+    LAYERS.iter().find(|(name, _)| *name == room).map(|&(_, layer)| layer)
+}
+
+/// What a line names behind `crate::`.
+fn mentions(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices("crate::").map(move |(at, start)| {
+        let rest = &line[at + start.len()..];
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+        &rest[..end]
+    })
+}
+
+/// Every line of code that `wrong` objects to, with its objection.
+fn objections(wrong: impl Fn(&str, &str) -> Option<String>) -> Vec<String> {
+    let sources = sources();
+    let lines = sources.iter().flat_map(|(name, text)| code(text).map(move |(number, line)| (name, number, line)));
+    lines.filter_map(|(name, number, line)| wrong(name, line).map(|why| format!("{name}:{number}: {why}"))).collect()
+}
+
+fn assert_none(objections: &[String]) {
+    assert!(objections.is_empty(), "\n{}", objections.join("\n"));
+}
+
+#[test]
+fn imports_point_only_to_a_lower_layer() {
+    assert_none(&objections(|name, line| {
+        let room = name.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        let own = layer(room)?;
+        mentions(line).find_map(|mention| {
+            let other = mention.split("::").next().unwrap_or_default();
+            let upward = other != room && layer(other).is_some_and(|other| other >= own.max(1));
+            let strange = STRANGERS.iter().any(|(from, to)| name.starts_with(from) && mention.starts_with(to));
+            (upward || strange).then(|| format!("{room} imports {mention}"))
+        })
+    }));
+}
+
+#[test]
+fn only_the_clock_reads_the_clock_and_nobody_sleeps_or_draws_hidden_chance() {
+    assert_none(&objections(|name, line| {
+        let forbidden = ["Instant::now", "SystemTime::now", "thread::sleep", "rand::rng()", "rand::random"];
+        let found = forbidden.iter().find(|word| line.contains(**word))?;
+        (name != "runtime/clock.rs").then(|| (*found).to_owned())
+    }));
+}
+
+#[test]
+fn no_order_of_a_hash_map_reaches_the_core() {
+    assert_none(&objections(|name, line| {
+        let core = ["overlay/", "node/", "sim/", "file/", "wire/"].iter().any(|room| name.starts_with(room));
+        (core && (line.contains("HashMap") || line.contains("HashSet"))).then(|| "an unordered map".to_owned())
+    }));
+}
+
+#[test]
+fn no_async_and_no_unfinished_code() {
+    assert_none(&objections(|_, line| {
+        let forbidden = ["async fn", "async move", ".await", "std::future", "todo!(", "unimplemented!(", "dbg!("];
+        forbidden.iter().find(|word| line.contains(**word)).map(|word| (*word).to_owned())
+    }));
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    let silent: Vec<_> =
+        sources().into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(name, _)| name).collect();
+    assert_none(&silent);
+}
+
+#[test]
+fn files_stay_short_enough_to_read() {
+    let lengths = sources().into_iter().map(|(name, text)| (name, code(&text).count()));
+    let long = lengths.filter(|(_, lines)| *lines > LONGEST_FILE).map(|(name, lines)| format!("{name}: {lines} lines"));
+    assert_none(&long.collect::<Vec<_>>());
+}
+
+#[test]
+fn no_async_runtime_comes_in_by_a_dependency() {
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).expect("it is committed");
+    for runtime in ["tokio", "async-std", "smol", "futures-core", "futures-util", "mio"] {
+        assert!(!lock.contains(&format!("name = \"{runtime}\"\n")), "{runtime} came in");
+    }
+}
