@@ -1,9 +1,11 @@
 //! Keeping replica sets full.
 //!
 //! When a peer comes or goes, every block whose replica set it concerns is checked; and each block is checked once in
-//! [`REPUBLISH_INTERVAL`] anyway. A check begins with the nearer peers that should hold the block: if one of them does,
-//! the block is its duty and the check is over after one question. If none does, this peer is the block's nearest live
-//! holder: it looks up the replica set and offers the block to each member that lacks it.
+//! [`REPUBLISH_INTERVAL`] anyway. A check begins with the nearer peers that should hold the block: if enough of them say
+//! they do ([`DUTY_HOLDERS`]), the block is their duty and the check is over. Otherwise this peer is one of the block's
+//! nearest live holders: it looks up the replica set and offers the block to each member that lacks it. An offer of what
+//! is there already costs one datagram each way, so two peers on the same duty do no harm; and one peer that lies about
+//! what it holds does not stop the repair.
 //!
 //! A block found damaged here is brought back from whoever else holds it.
 
@@ -23,6 +25,12 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
 
+/// Nearer peers that must say they hold a block before this one leaves its repair to them.
+const DUTY_HOLDERS: usize = 2;
+
+/// More news than this at a time concern every block, without asking for each.
+const MANY_NEWS: usize = 8;
+
 /// What is to be checked, and when.
 #[derive(Default)]
 pub(super) struct Repair {
@@ -30,6 +38,9 @@ pub(super) struct Repair {
     due: BTreeSet<(Time, Key)>,
     due_of: BTreeMap<Key, Time>,
     running: BTreeMap<Key, Check>,
+    /// Peers that came or went and whose blocks are not scheduled yet, and when they will be.
+    news: Vec<Peer>,
+    news_due: Option<Time>,
     /// Damaged blocks and the holders that are still to be tried.
     healing: BTreeMap<Key, VecDeque<Peer>>,
 }
@@ -38,6 +49,8 @@ pub(super) struct Repair {
 struct Check {
     /// Nearer peers that were not asked yet whether they hold the block.
     nearer: VecDeque<Peer>,
+    /// Nearer peers that say they hold it.
+    claims: usize,
     /// Offers without an answer.
     offered: usize,
     missing: usize,
@@ -67,23 +80,34 @@ impl Repair {
         }
     }
 
-    /// A peer came or went: the blocks that it concerns are checked soon.
+    /// A peer came or went: the blocks that it concerns are checked soon, many such news at once.
     pub(super) fn on_peer_change(&mut self, cx: &mut Context, peer: &Peer) {
-        if cx.config.guest || cx.departing {
-            return;
+        if cx.holdings.len() > 0 && !cx.departing {
+            self.news.push(*peer);
+            self.news_due.get_or_insert(cx.now + REPAIR_DELAY);
         }
+    }
+
+    /// Schedules the blocks that the news concern.
+    fn take_news(&mut self, cx: &mut Context) {
+        self.news_due = None;
+        let news = std::mem::take(&mut self.news);
         let replicas = cx.config.replicas;
-        let concerned: Vec<Key> =
-            cx.holdings.iter().map(|(key, _)| key).filter(|key| cx.overlay.concerns(key, peer, replicas)).collect();
-        for key in concerned {
+        let latest = cx.now + REPAIR_DELAY;
+        let soon = |due: &Time| *due <= latest;
+        let concerned = |key: &Key, cx: &Context| {
+            news.len() > MANY_NEWS || news.iter().any(|peer| cx.overlay.concerns(key, peer, replicas))
+        };
+        let keys: Vec<Key> = cx.holdings.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if self.due_of.get(&key).is_some_and(soon) || !concerned(&key, cx) {
+                continue;
+            }
             if let Some(check) = self.running.get_mut(&key) {
                 check.again = true;
             } else {
-                let wait = REPAIR_DELAY + jittered(cx, REPAIR_DELAY / 2);
-                let at = cx.now + wait;
-                if self.due_of.get(&key).is_none_or(|&due| at < due) {
-                    self.schedule(key, at);
-                }
+                let wait = jittered(cx, REPAIR_DELAY);
+                self.schedule(key, cx.now + wait);
             }
         }
     }
@@ -97,6 +121,9 @@ impl Repair {
 
     /// Starts the checks that are due.
     pub(super) fn on_tick(&mut self, cx: &mut Context) {
+        if self.news_due.is_some_and(|due| due <= cx.now) {
+            self.take_news(cx);
+        }
         while self.running.len() < MAX_REPAIRS && !cx.departing {
             let Some(&(_, key)) = self.due.first().filter(|(due, _)| *due <= cx.now) else { break };
             self.forget(&key);
@@ -107,13 +134,14 @@ impl Repair {
     }
 
     pub(super) fn next_wake(&self) -> Option<Time> {
-        (self.running.len() < MAX_REPAIRS).then(|| self.due.first().map(|&(due, _)| due)).flatten()
+        let due = self.due.first().map(|&(due, _)| due).filter(|_| self.running.len() < MAX_REPAIRS);
+        [due, self.news_due].into_iter().flatten().min()
     }
 
     fn start(&mut self, cx: &mut Context, key: Key) {
         let replicas = cx.config.replicas;
         let nearer = cx.overlay.replica_set(&key, replicas).into_iter().take_while(|peer| !cx.is_me(peer)).collect();
-        self.running.insert(key, Check { nearer, offered: 0, missing: 0, again: false });
+        self.running.insert(key, Check { nearer, claims: 0, offered: 0, missing: 0, again: false });
         self.ask_nearer(cx, key);
     }
 
@@ -130,7 +158,9 @@ impl Repair {
 
     /// A nearer peer said whether it holds the block; silence is a no.
     pub(super) fn on_probe(&mut self, cx: &mut Context, key: Key, holds: bool) {
-        if holds { self.end(cx, key, REPUBLISH_INTERVAL) } else { self.ask_nearer(cx, key) }
+        let Some(check) = self.running.get_mut(&key) else { return };
+        check.claims += usize::from(holds);
+        if check.claims >= DUTY_HOLDERS { self.end(cx, key, REPUBLISH_INTERVAL) } else { self.ask_nearer(cx, key) }
     }
 
     /// The replica set is known, and who of it holds the block: the others are offered it.

@@ -16,13 +16,23 @@ fn checks(bench: &mut Bench) -> Vec<Action> {
 
 #[test]
 fn the_duty_is_the_nearest_holders_and_the_others_only_ask() {
-    let mut bench = Bench::new(Config::default(), 3, 2).start(&[(key(1), 10)]);
-    let actions = checks(&mut bench);
-    let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
-    assert_eq!(to, peer(1).addr);
-    let actions = bench.hears_answer(to, magic, Response::Node(peer(1)));
-    assert_eq!(requests(&actions), [], "it is the duty of the nearer holder");
+    let mut bench = Bench::new(Config::default(), 3, 3).start(&[(key(1), 10)]);
+    let mut actions = checks(&mut bench);
+    for nearer in [peer(1), peer(2)] {
+        let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
+        assert_eq!(to, nearer.addr);
+        actions = bench.hears_answer(to, magic, Response::Node(nearer));
+    }
+    assert_eq!(requests(&actions), [], "it is the duty of the nearer holders");
     assert!(bench.node.is_at_rest());
+}
+
+#[test]
+fn one_nearer_peer_that_says_it_holds_the_block_may_lie_so_the_duty_stays() {
+    let mut bench = Bench::new(Config::default(), 3, 1).start(&[(key(1), 10)]);
+    let (to, magic, _) = requests(&checks(&mut bench))[0].clone();
+    bench.hears_answer(to, magic, Response::Node(peer(1)));
+    assert!(bench.node.is_at_rest(), "the lookup found every other peer holding it");
 }
 
 #[test]
