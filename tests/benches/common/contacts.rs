@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use kadring::id::{ID_BITS, Id};
 use kadring::peer::Peer;
-use kadring::wire::{Body, Message, Request, RequestKind, Response, Sender, kad};
+use kadring::wire::{Body, Message, Request, Response, Sender, kad};
 use nix::libc::{in_addr, in_pktinfo};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
@@ -97,9 +97,8 @@ impl Shared {
                 Request::Ping => Response::Node(me),
                 _ => Response::Nodes(vec![me]),
             };
-            let kind = if request == Request::Ping { RequestKind::Ping } else { request.kind() };
             // A lost answer is asked for again.
-            let _ = self.send(&Message::response(magic, kind, response), from, me.addr);
+            let _ = self.send(&Message::response(magic, request.kind(), response), from, me.addr);
         }
     }
 

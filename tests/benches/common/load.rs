@@ -18,12 +18,18 @@ const OUTSTANDING: usize = 64;
 /// After this long without any answer, what is outstanding is taken for lost and asked anew.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// Different questions.
+const REQUESTS: usize = 1024;
+
+/// The first magic: of sixteen digits, as are all that follow in any time worth measuring.
+const FIRST_MAGIC: u64 = 1_000_000_000_000_000;
+
 /// Asks one server, over and over.
 pub(crate) struct Generator {
     socket: UdpSocket,
     batch: Batch,
     me: Peer,
-    targets: Vec<Id>,
+    requests: Vec<Vec<u8>>,
     next_magic: u64,
 }
 
@@ -41,8 +47,8 @@ impl Generator {
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut rng = StdRng::seed_from_u64(1);
         let me = Peer::new(Id::random(&mut rng), socket.local_addr()?);
-        let targets = (0..256).map(|_| Id::random(&mut rng)).collect();
-        Ok(Self { socket, batch: Batch::new(), me, targets, next_magic: 1 << 50 })
+        let requests = (0..REQUESTS).map(|_| request(me, Id::random(&mut rng))).collect();
+        Ok(Self { socket, batch: Batch::new(), me, requests, next_magic: FIRST_MAGIC })
     }
 
     /// Asks until `time` is over; anything that comes back counts.
@@ -103,21 +109,38 @@ impl Generator {
         Ok(start.elapsed())
     }
 
+    /// Asks `count` questions, each with a magic of its own.
     fn ask(&mut self, count: usize) -> io::Result<()> {
-        let questions: Vec<_> = (0..count).map(|_| self.question()).collect();
-        self.batch.send(&self.socket, &questions)
-    }
-
-    fn question(&mut self) -> Vec<u8> {
-        self.next_magic += 1;
-        let id = self.targets[self.next_magic as usize % self.targets.len()];
-        let sender = Sender::member(self.me.id, self.me.addr);
-        text(&Message::request(self.next_magic, sender, Request::FindNode { id }))
+        let first = self.next_magic as usize % REQUESTS;
+        let questions = &mut self.requests[first..(first + count).min(REQUESTS)];
+        let asked = questions.len();
+        for question in questions.iter_mut() {
+            self.next_magic += 1;
+            put_magic(self.next_magic, question);
+        }
+        self.batch.send(&self.socket, questions)?;
+        if asked < count { self.ask(count - asked) } else { Ok(()) }
     }
 
     /// Drops answers that are still on their way.
     fn drain(&mut self) {
         while self.batch.receive(&self.socket).is_ok() {}
+    }
+}
+
+/// The question for the peers nearest to `id`.
+fn request(me: Peer, id: Id) -> Vec<u8> {
+    text(&Message::request(FIRST_MAGIC, Sender::member(me.id, me.addr), Request::FindNode { id }))
+}
+
+/// Writes `magic` over the one in `question`, which has as many digits: writing all anew would cost the asking core
+/// more than answering costs an echo.
+fn put_magic(magic: u64, question: &mut [u8]) {
+    let (start, end) = (br#"{"magic":"#.len(), br#"{"magic":"#.len() + 16);
+    let mut rest = magic;
+    for digit in question[start..end].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
 }
 
