@@ -1,0 +1,299 @@
+//! Between [`Message`] and a line.
+
+use std::net::SocketAddr;
+
+use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, WireId, WireSource};
+use super::{FilePlace, MAX_PEERS_LISTED, MAX_REASON, RingKind, RingRequest, RingResponse, Route, Routed};
+use crate::peer::Peer;
+use crate::wire::kad::Malformed;
+use crate::wire::{
+    Body, MAGIC_LIMIT, MAX_CONTROL_LINE, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender,
+};
+
+/// Bytes of a datagram that sealing may add (a nonce of 24 and a tag of 16).
+const SEAL_ROOM: usize = 40;
+
+/// Appends the line of `message`, from `me` to whoever listens at `to`, with its newline. A ping is kept small enough
+/// for one datagram: its lists lose their farthest peers. The text of an error is cut at 160 bytes.
+///
+/// ```
+/// use kadring::id::Id;
+/// use kadring::peer::Peer;
+/// use kadring::wire::{Message, Request, Sender, ring};
+///
+/// let me = Peer::new(Id::from_u64(4), "127.0.0.1:12004".parse().unwrap());
+/// let ping = Message::request(7, Sender::member(me.id, me.addr), Request::Ping);
+/// let mut line = Vec::new();
+/// ring::encode(&ping, &me, "127.0.0.1:12005".parse().unwrap(), &mut line);
+/// assert_eq!(ring::decode(&line).unwrap(), ping);
+/// ```
+pub fn encode(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) {
+    let sender = message.sender.unwrap_or(Sender { peer: *me, guest: false, leaving: false });
+    let (kind, content) = match &message.body {
+        Body::Request(request) => request_content(request),
+        Body::Response(response) => response_content(message.answers, response),
+        Body::Error(reason) => {
+            let kind = message.answers.map_or(RingKind::Lookup, shared_kind);
+            (kind, Content { error: Some(clip(reason)), ..Content::default() })
+        }
+    };
+    let mut line = Line {
+        kind,
+        source: WireSource { peer: sender.peer.into(), guest: sender.guest, leaving: sender.leaving },
+        destination: WireDestination { id: None, ip: to.ip(), port: to.port() },
+        stamp: message.magic,
+        content,
+    };
+    let start = out.len();
+    write(&line, out);
+    while kind == RingKind::Ping
+        && out.len() - start > MAX_DATAGRAM_SENT - SEAL_ROOM
+        && drop_farthest(&mut line.content)
+    {
+        out.truncate(start);
+        write(&line, out);
+    }
+}
+
+fn write(line: &Line, out: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *out, line).expect("a line is plain data, and a buffer takes all of it");
+    out.push(b'\n');
+}
+
+/// Takes the last peer off the longer list.
+fn drop_farthest(content: &mut Content) -> bool {
+    let longest = [&mut content.predecessors, &mut content.successors].into_iter().flatten().max_by_key(|l| l.0.len());
+    longest.is_some_and(|list| list.0.pop().is_some())
+}
+
+fn request_content(request: &Request) -> (RingKind, Content) {
+    let empty = Content::default();
+    match request {
+        Request::Ping => (RingKind::Ping, empty),
+        Request::FindNode { id } => (RingKind::Lookup, Content { id: Some(WireId(*id)), ..empty }),
+        Request::FindValue { key } => (RingKind::Request, Content { key: Some(WireId(*key)), ..empty }),
+        Request::Store { key, size } => {
+            (RingKind::Store, Content { key: Some(WireId(*key)), size: size.map(u64::from), ..empty })
+        }
+        Request::Ring(request) => (request.kind(), ring_request_content(request)),
+    }
+}
+
+fn ring_request_content(request: &RingRequest) -> Content {
+    let empty = Content::default();
+    match request {
+        RingRequest::Ping { predecessors, successors, quiet } => Content {
+            predecessors: Some(list(predecessors)),
+            successors: Some(list(successors)),
+            quiet: quiet.then_some(true),
+            ..empty
+        },
+        RingRequest::Routed { route, what } => {
+            let content =
+                Content { origin: Some(route.origin.into()), hops: Some(route.hops), last: Some(route.last), ..empty };
+            match what {
+                Routed::Join => content,
+                Routed::Lookup { key } => Content { key: Some(WireId(*key)), ..content },
+                Routed::Store { file } | Routed::Request { file } => Content { file: Some(*file), ..content },
+            }
+        }
+        RingRequest::Transfer { file, size } => Content { file: Some(*file), size: Some(*size), ..empty },
+        RingRequest::Update { successors, joined } => {
+            Content { successors: Some(list(successors)), joined: joined.map(Into::into), ..empty }
+        }
+        RingRequest::Quit { predecessors, successors } => {
+            Content { predecessors: Some(list(predecessors)), successors: Some(list(successors)), ..empty }
+        }
+        RingRequest::Exit { predecessors } => Content { predecessors: Some(list(predecessors)), ..empty },
+        RingRequest::Abrupt { peer } => Content { peer: Some((*peer).into()), ..empty },
+    }
+}
+
+fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingKind, Content) {
+    let shared = |likely| shared_kind(answers.unwrap_or(likely));
+    let reply = |reply| Content { reply: Some(reply), ..Content::default() };
+    match response {
+        Response::Node(peer) => {
+            (shared(RequestKind::Ping), Content { peer: Some((*peer).into()), ..reply(Reply::Node) })
+        }
+        Response::Nodes(peers) => {
+            (shared(RequestKind::FindValue), Content { peers: Some(list(peers)), ..reply(Reply::Nodes) })
+        }
+        Response::Saved => (RingKind::Store, reply(Reply::Saved)),
+        Response::Ring(response) => (response.kind(), ring_response_content(response)),
+    }
+}
+
+fn ring_response_content(response: &RingResponse) -> Content {
+    let reply = |reply| Content { reply: Some(reply), ..Content::default() };
+    match response {
+        RingResponse::Pong { peer, predecessors, successors } => Content {
+            peer: Some((*peer).into()),
+            predecessors: Some(list(predecessors)),
+            successors: Some(list(successors)),
+            ..reply(Reply::Pong)
+        },
+        RingResponse::Welcome { predecessors, successors } => Content {
+            predecessors: Some(list(predecessors)),
+            successors: Some(list(successors)),
+            ..reply(Reply::Welcome)
+        },
+        RingResponse::Owner { peers, hops } => {
+            Content { peers: Some(list(peers)), hops: Some(*hops), ..reply(Reply::Owner) }
+        }
+        RingResponse::Kept { file } => Content { file: Some(*file), ..reply(Reply::Kept) },
+        RingResponse::File { file, place } => Content { file: Some(*file), size: place.size, ..reply(Reply::File) },
+        RingResponse::Noted { .. } => reply(Reply::Noted),
+        RingResponse::Refused { reason, .. } => Content { reason: Some(clip(reason)), ..reply(Reply::Refused) },
+    }
+}
+
+const fn shared_kind(kind: RequestKind) -> RingKind {
+    match kind {
+        RequestKind::Ping => RingKind::Ping,
+        RequestKind::FindNode | RequestKind::Ring => RingKind::Lookup,
+        RequestKind::FindValue => RingKind::Request,
+        RequestKind::Store => RingKind::Store,
+    }
+}
+
+fn list(peers: &[Peer]) -> Peers {
+    Peers(peers.iter().take(MAX_PEERS_LISTED).copied().collect())
+}
+
+/// The longest beginning of `reason` of at most [`MAX_REASON`] bytes.
+fn clip(reason: &str) -> String {
+    let end = (0..=MAX_REASON.min(reason.len())).rev().find(|&end| reason.is_char_boundary(end));
+    reason[..end.unwrap_or(0)].to_owned()
+}
+
+/// Reads one line, with or without its newline.
+///
+/// # Errors
+/// [`Malformed`] if it is too long, is no JSON object with the five fields, or lacks what its type needs.
+pub fn decode(line: &[u8]) -> Result<Message, Malformed> {
+    if line.len() > MAX_CONTROL_LINE {
+        return Err(Malformed { magic: None, reason: "longer than any message" });
+    }
+    let line: Line = serde_json::from_slice(line).map_err(|_| unreadable(line))?;
+    if line.stamp >= MAGIC_LIMIT {
+        return Err(Malformed { magic: None, reason: "a stamp is below 2^53" });
+    }
+    let is_answer = line.content.reply.is_some() || line.content.error.is_some();
+    let sender = Sender { peer: line.source.peer.into(), guest: line.source.guest, leaving: line.source.leaving };
+    let magic = line.stamp;
+    let (answers, body) =
+        open(line.kind, line.content).map_err(|reason| Malformed { magic: (!is_answer).then_some(magic), reason })?;
+    Ok(Message { magic, sender: Some(sender), answers, body })
+}
+
+#[cold]
+fn unreadable(line: &[u8]) -> Malformed {
+    let magic = serde_json::from_slice::<StampOnly>(line).ok().and_then(|only| only.of_request());
+    Malformed { magic, reason: "not a JSON object with type, source, destination, stamp and content" }
+}
+
+type Opened = (Option<RequestKind>, Body);
+
+fn open(kind: RingKind, content: Content) -> Result<Opened, &'static str> {
+    if let Some(reason) = content.error {
+        return Ok((None, Body::Error(clip(&reason))));
+    }
+    match content.reply {
+        Some(reply) => {
+            let (answers, response) = open_reply(kind, reply, content)?;
+            Ok((Some(answers), Body::Response(response)))
+        }
+        None => Ok((None, Body::Request(open_request(kind, content)?))),
+    }
+}
+
+fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static str> {
+    if let Some(origin) = content.origin {
+        let what = match kind {
+            RingKind::Join => Routed::Join,
+            RingKind::Lookup => Routed::Lookup { key: content.key.ok_or("a lookup needs a key")?.0 },
+            RingKind::Store => Routed::Store { file: content.file.ok_or("a routed store needs a file")? },
+            RingKind::Request => Routed::Request { file: content.file.ok_or("a routed request needs a file")? },
+            _ => return Err("this type is not routed"),
+        };
+        let route =
+            Route { origin: origin.into(), hops: content.hops.unwrap_or(0), last: content.last.unwrap_or(false) };
+        return Ok(Request::Ring(RingRequest::Routed { route, what }));
+    }
+    let successors = content.successors.map(|list| list.0);
+    let predecessors = content.predecessors.map(|list| list.0);
+    Ok(Request::Ring(match kind {
+        RingKind::Ping if successors.is_none() && predecessors.is_none() => return Ok(Request::Ping),
+        RingKind::Ping => RingRequest::Ping {
+            predecessors: predecessors.unwrap_or_default(),
+            successors: successors.unwrap_or_default(),
+            quiet: content.quiet.unwrap_or(false),
+        },
+        RingKind::Join => return Err("a join needs an origin"),
+        RingKind::Lookup => {
+            return Ok(Request::FindNode { id: content.id.ok_or("a lookup needs an origin or an id")?.0 });
+        }
+        RingKind::Store => {
+            let size = content.size.map(u32::try_from).transpose().map_err(|_| "no block is that large")?;
+            return Ok(Request::Store { key: content.key.ok_or("a store needs a key or a file")?.0, size });
+        }
+        RingKind::Request => {
+            return Ok(Request::FindValue { key: content.key.ok_or("a request needs a key or a file")?.0 });
+        }
+        RingKind::Transfer => RingRequest::Transfer {
+            file: content.file.ok_or("a transfer needs a file")?,
+            size: content.size.ok_or("a transfer needs a size")?,
+        },
+        RingKind::Update => RingRequest::Update {
+            successors: successors.ok_or("an update needs successors")?,
+            joined: content.joined.map(Into::into),
+        },
+        RingKind::Quit => RingRequest::Quit {
+            predecessors: predecessors.unwrap_or_default(),
+            successors: successors.ok_or("a quit needs successors")?,
+        },
+        RingKind::Exit => RingRequest::Exit { predecessors: predecessors.unwrap_or_default() },
+        RingKind::Abrupt => RingRequest::Abrupt { peer: content.peer.ok_or("an abrupt needs a peer")?.into() },
+    }))
+}
+
+fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(RequestKind, Response), &'static str> {
+    let peers = |peers: Option<Peers>| peers.map(|list| list.0).ok_or("the answer lacks its peers");
+    let shared = match kind {
+        RingKind::Ping => RequestKind::Ping,
+        RingKind::Lookup => RequestKind::FindNode,
+        RingKind::Request => RequestKind::FindValue,
+        RingKind::Store => RequestKind::Store,
+        _ => RequestKind::Ring,
+    };
+    let response = match reply {
+        Reply::Node => return Ok((shared, Response::Node(content.peer.ok_or("the answer lacks its peer")?.into()))),
+        Reply::Nodes => return Ok((shared, Response::Nodes(peers(content.peers)?))),
+        Reply::Saved => return Ok((RequestKind::Store, Response::Saved)),
+        Reply::Pong => RingResponse::Pong {
+            peer: content.peer.ok_or("a pong needs a peer")?.into(),
+            predecessors: peers(content.predecessors)?,
+            successors: peers(content.successors)?,
+        },
+        Reply::Welcome => {
+            RingResponse::Welcome { predecessors: peers(content.predecessors)?, successors: peers(content.successors)? }
+        }
+        Reply::Owner => RingResponse::Owner { peers: peers(content.peers)?, hops: content.hops.unwrap_or(0) },
+        Reply::Kept => RingResponse::Kept { file: content.file.ok_or("the answer lacks its file")? },
+        Reply::File => RingResponse::File {
+            file: content.file.ok_or("the answer lacks its file")?,
+            place: FilePlace { size: content.size },
+        },
+        Reply::Noted => RingResponse::Noted { of: kind },
+        Reply::Refused => {
+            RingResponse::Refused { of: kind, reason: clip(content.reason.as_deref().unwrap_or("no reason given")) }
+        }
+    };
+    // Whatever the type, its answer is of that type: a pong under `join` is nothing that we know.
+    if response.kind() == kind {
+        Ok((RequestKind::Ring, Response::Ring(response)))
+    } else {
+        Err("an answer to another type")
+    }
+}

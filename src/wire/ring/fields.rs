@@ -1,0 +1,213 @@
+//! The five fields as serde sees them, and the bounds that hold while they are read.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::ser::{SerializeSeq, Serializer};
+use serde::{Deserialize, Serialize};
+
+use super::{FileName, MAX_PEERS_LISTED, RingKind};
+use crate::id::Id;
+use crate::peer::Peer;
+use crate::wire::MAGIC_LIMIT;
+
+/// A line.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Line {
+    #[serde(rename = "type")]
+    pub(super) kind: RingKind,
+    pub(super) source: WireSource,
+    pub(super) destination: WireDestination,
+    pub(super) stamp: u64,
+    pub(super) content: Content,
+}
+
+/// The one field that an answer to a malformed line needs.
+#[derive(Deserialize)]
+pub(super) struct StampOnly {
+    stamp: u64,
+    #[serde(default)]
+    content: ReplyOnly,
+}
+
+#[derive(Deserialize, Default)]
+struct ReplyOnly {
+    reply: Option<IgnoredAny>,
+    error: Option<IgnoredAny>,
+}
+
+impl StampOnly {
+    /// The stamp of a request; a malformed answer is owed nothing.
+    pub(super) fn of_request(&self) -> Option<u64> {
+        (self.stamp < MAGIC_LIMIT && self.content.reply.is_none() && self.content.error.is_none()).then_some(self.stamp)
+    }
+}
+
+/// `content`: every field that any type has, absent where it has no meaning.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Content {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<WirePeer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hops: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<WireId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<WireId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<FileName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) peer: Option<WirePeer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) joined: Option<WirePeer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) predecessors: Option<Peers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) successors: Option<Peers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) peers: Option<Peers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) quiet: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reply: Option<Reply>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
+}
+
+/// What an answer says; its arguments stand beside it.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Reply {
+    Pong,
+    Welcome,
+    Owner,
+    Kept,
+    File,
+    Noted,
+    Refused,
+    Node,
+    Nodes,
+    Saved,
+}
+
+/// An id: a number where it fits one that every JSON reader keeps, else 64 hexadecimal digits.
+#[derive(Clone, Copy)]
+pub(super) struct WireId(pub(super) Id);
+
+impl Serialize for WireId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.to_u64() {
+            Some(number) if number < MAGIC_LIMIT => serializer.serialize_u64(number),
+            _ => self.0.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WireId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IdVisitor;
+        impl Visitor<'_> for IdVisitor {
+            type Value = WireId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an id: a number or 64 hexadecimal digits")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<WireId, E> {
+                Ok(WireId(Id::from_u64(number)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<WireId, E> {
+                text.parse().map(WireId).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(IdVisitor)
+    }
+}
+
+/// A peer as text.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct WirePeer {
+    id: WireId,
+    ip: IpAddr,
+    port: u16,
+}
+
+impl From<Peer> for WirePeer {
+    fn from(peer: Peer) -> Self {
+        Self { id: WireId(peer.id), ip: peer.addr.ip(), port: peer.addr.port() }
+    }
+}
+
+impl From<WirePeer> for Peer {
+    fn from(peer: WirePeer) -> Self {
+        Self::new(peer.id.0, SocketAddr::new(peer.ip, peer.port))
+    }
+}
+
+/// Who sent the line, with what only a sender has.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WireSource {
+    #[serde(flatten)]
+    pub(super) peer: WirePeer,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) guest: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) leaving: bool,
+}
+
+/// Who shall get the line. Its id is left out where only its address is known.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WireDestination {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<WireId>,
+    pub(super) ip: IpAddr,
+    pub(super) port: u16,
+}
+
+/// A list of peers, at most [`MAX_PEERS_LISTED`]; a longer one is refused before it is kept.
+#[derive(Default)]
+pub(super) struct Peers(pub(super) Vec<Peer>);
+
+impl Serialize for Peers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        for peer in &self.0 {
+            list.serialize_element(&WirePeer::from(*peer))?;
+        }
+        list.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Peers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor;
+        impl<'de> Visitor<'de> for ListVisitor {
+            type Value = Peers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {MAX_PEERS_LISTED} peers")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Peers, A::Error> {
+                let mut peers = Vec::new();
+                while let Some(peer) = list.next_element::<WirePeer>()? {
+                    if peers.len() == MAX_PEERS_LISTED {
+                        return Err(de::Error::invalid_length(peers.len() + 1, &self));
+                    }
+                    peers.push(peer.into());
+                }
+                Ok(Peers(peers))
+            }
+        }
+        deserializer.deserialize_seq(ListVisitor)
+    }
+}

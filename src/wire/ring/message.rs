@@ -1,0 +1,270 @@
+//! What only the ring says.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::id::{Id, Key};
+use crate::peer::Peer;
+
+/// The ten `type`s of a line.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RingKind {
+    /// Are you there?
+    Ping,
+    /// Let me in.
+    Join,
+    /// Who is responsible?
+    Lookup,
+    /// Keep this.
+    Store,
+    /// Give me this.
+    Request,
+    /// Take this over.
+    Transfer,
+    /// My successors have changed.
+    Update,
+    /// I go.
+    Quit,
+    /// I am gone.
+    Exit,
+    /// Somebody does not answer.
+    Abrupt,
+}
+
+/// A file of the classroom ring: a number of four digits. Its key is the number modulo 256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileName(u16);
+
+/// A name that is not exactly four digits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("a file's name is exactly four digits, 0000 to 9999")]
+pub struct ParseFileNameError;
+
+impl FileName {
+    /// Where the file belongs on the circle of 256 ids.
+    pub const fn key(self) -> Id {
+        Id::from_u64((self.0 % 256) as u64)
+    }
+}
+
+impl FromStr for FileName {
+    type Err = ParseFileNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseFileNameError> {
+        if text.len() != 4 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(ParseFileNameError);
+        }
+        text.parse().map(Self).map_err(|_| ParseFileNameError)
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}", self.0)
+    }
+}
+
+impl TryFrom<String> for FileName {
+    type Error = ParseFileNameError;
+
+    fn try_from(text: String) -> Result<Self, ParseFileNameError> {
+        text.parse()
+    }
+}
+
+impl From<FileName> for String {
+    fn from(name: FileName) -> Self {
+        name.to_string()
+    }
+}
+
+/// What is routed to the peer responsible for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Routed {
+    /// The origin wants to enter: goes to the peer that will be its predecessor.
+    Join,
+    /// Who is responsible for this key?
+    Lookup {
+        /// The key.
+        key: Key,
+    },
+    /// The origin has a file to keep.
+    Store {
+        /// Its name.
+        file: FileName,
+    },
+    /// The origin wants a file.
+    Request {
+        /// Its name.
+        file: FileName,
+    },
+}
+
+/// How far a routed request has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Route {
+    /// Who asked first, and gets the answer.
+    pub origin: Peer,
+    /// Times it was passed on.
+    pub hops: u16,
+    /// Whoever passed it on believes that the receiver is the one responsible.
+    pub last: bool,
+}
+
+/// What only the ring asks.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum RingRequest {
+    /// Are you there? Also Chord's stabilize (the answer tells the receiver's neighbours) and notify (the sender takes
+    /// the receiver for a successor).
+    Ping {
+        /// Peers before the sender, nearest first.
+        predecessors: Vec<Peer>,
+        /// Peers after the sender, nearest first.
+        successors: Vec<Peer>,
+        /// One ping more than the interval asks for; nobody is told of it.
+        quiet: bool,
+    },
+    /// Something on its way to the peer that is responsible for it.
+    Routed {
+        /// How far it has come.
+        route: Route,
+        /// What.
+        what: Routed,
+    },
+    /// Take this file over from the sender: pull it over TCP.
+    Transfer {
+        /// Its name.
+        file: FileName,
+        /// Its bytes.
+        size: u64,
+    },
+    /// The sender's successors have changed.
+    Update {
+        /// They are, nearest first.
+        successors: Vec<Peer>,
+        /// Who joined, if that is why.
+        joined: Option<Peer>,
+    },
+    /// The sender goes.
+    Quit {
+        /// Peers before it, nearest first.
+        predecessors: Vec<Peer>,
+        /// Peers after it, nearest first: the receiver's new successors.
+        successors: Vec<Peer>,
+    },
+    /// The sender is gone, and the receiver takes its place.
+    Exit {
+        /// The receiver's new predecessors, nearest first.
+        predecessors: Vec<Peer>,
+    },
+    /// A peer does not answer the sender any more. A hint: the receiver asks it itself.
+    Abrupt {
+        /// Who.
+        peer: Peer,
+    },
+}
+
+/// Where a requested file is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FilePlace {
+    /// Its bytes; none if nobody has it.
+    pub size: Option<u64>,
+}
+
+/// What only the ring answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum RingResponse {
+    /// To a ping.
+    Pong {
+        /// Who answers.
+        peer: Peer,
+        /// Peers before it, nearest first.
+        predecessors: Vec<Peer>,
+        /// Peers after it, nearest first.
+        successors: Vec<Peer>,
+    },
+    /// To a join: you are in.
+    Welcome {
+        /// Peers before the joining one, nearest first: the first is who answers.
+        predecessors: Vec<Peer>,
+        /// Peers after it, nearest first.
+        successors: Vec<Peer>,
+    },
+    /// To a lookup.
+    Owner {
+        /// The peer responsible, who answers, and its successors.
+        peers: Vec<Peer>,
+        /// Times the request was passed on.
+        hops: u16,
+    },
+    /// To a store: the file is kept.
+    Kept {
+        /// Which.
+        file: FileName,
+    },
+    /// To a request for a file.
+    File {
+        /// Which.
+        file: FileName,
+        /// Where.
+        place: FilePlace,
+    },
+    /// To a transfer, an update, a quit, an exit or an abrupt: done.
+    Noted {
+        /// To which.
+        of: RingKind,
+    },
+    /// A routed request was refused.
+    Refused {
+        /// Which kind.
+        of: RingKind,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl Routed {
+    /// The `type` on the wire.
+    pub const fn kind(&self) -> RingKind {
+        match self {
+            Self::Join => RingKind::Join,
+            Self::Lookup { .. } => RingKind::Lookup,
+            Self::Store { .. } => RingKind::Store,
+            Self::Request { .. } => RingKind::Request,
+        }
+    }
+}
+
+impl RingRequest {
+    /// The `type` on the wire.
+    pub const fn kind(&self) -> RingKind {
+        match self {
+            Self::Ping { .. } => RingKind::Ping,
+            Self::Routed { what, .. } => what.kind(),
+            Self::Transfer { .. } => RingKind::Transfer,
+            Self::Update { .. } => RingKind::Update,
+            Self::Quit { .. } => RingKind::Quit,
+            Self::Exit { .. } => RingKind::Exit,
+            Self::Abrupt { .. } => RingKind::Abrupt,
+        }
+    }
+}
+
+impl RingResponse {
+    /// The `type` on the wire: that of the request it answers.
+    pub const fn kind(&self) -> RingKind {
+        match self {
+            Self::Pong { .. } => RingKind::Ping,
+            Self::Welcome { .. } => RingKind::Join,
+            Self::Owner { .. } => RingKind::Lookup,
+            Self::Kept { .. } => RingKind::Store,
+            Self::File { .. } => RingKind::Request,
+            Self::Noted { of } | Self::Refused { of, .. } => *of,
+        }
+    }
+}
