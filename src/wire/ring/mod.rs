@@ -18,6 +18,9 @@
 //! | `exit` | I am gone: my place is yours | `predecessors` |
 //! | `abrupt` | this peer does not answer any more: check | `peer` |
 //!
+//! `stamp` is the [`magic`](crate::wire::Message::magic): random, below 2^53, chosen by whoever asks first and kept at
+//! each hop of a routed request, so that the owner's answer finds the question without passing the hops again.
+//!
 //! An answer has the `type` and the `stamp` of its request and a `content` with `reply` (or `error`) in it. An `id` is a
 //! number where it fits one (the classroom's 0 to 255), else 64 hexadecimal digits. A line ends with a newline, so two
 //! messages stuck together in one read are still two messages. `ping` travels alone in a datagram, the others on kept
