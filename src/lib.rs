@@ -1,6 +1,7 @@
 //! kadring: a decentralised file store on a distributed hash table, built from plain threads.
 
 pub mod config;
+pub mod console;
 pub mod file;
 pub mod id;
 pub mod node;

@@ -1,0 +1,428 @@
+//! What a typed line means.
+//!
+//! A console understands the commands of one table. Each row ([`Spec`]) carries all there is to know about a command:
+//! its name, its usage, its help, what its arguments are and how to read them. Reading a line, `help`, usage errors,
+//! suggestions and completion are all views of that table, so they cannot disagree, and another console (the classroom
+//! ring's) is another table: see [`Grammar::with`].
+//!
+//! A line is split as a shell splits it. Its first word names the command: by its full name, by its one-letter form,
+//! or by any prefix that no other command has; case does not matter.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::commands::COMMANDS;
+use super::escape::escape;
+use crate::id::Key;
+use crate::node::{Command, Source};
+
+/// What a line asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// One command to the node, one answer from it.
+    Ask(Command),
+    /// Ping the peer at `HOST:PORT`; the name is yet to be resolved.
+    Ping(String),
+    /// Store each file, bring it back and compare.
+    Test(Vec<PathBuf>),
+    /// The threads of this process.
+    Threads,
+    /// Help on one command, or on all.
+    Help(Option<String>),
+}
+
+/// What the person who started the peer chose once for all commands.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults {
+    /// `store` also keeps a copy of every block here.
+    pub keep: bool,
+    /// `quit` hands the blocks over first.
+    pub handover: bool,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { keep: false, handover: true }
+    }
+}
+
+/// What an argument is, for completion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A file's name.
+    File,
+    /// A key, or the name of a manifest file.
+    Source,
+    /// A key.
+    Key,
+    /// A command's name.
+    Command,
+    /// Nothing that can be completed.
+    Other,
+}
+
+/// One command: everything there is to know about it.
+#[derive(Debug)]
+pub struct Spec {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// Its one-letter form, if it has one.
+    pub short: Option<char>,
+    /// Its arguments as the usage line shows them.
+    pub arguments: &'static str,
+    /// Arguments it takes: at least, at most.
+    pub takes: (usize, usize),
+    /// What the arguments are, in order; the last stands for all that follow.
+    pub kinds: &'static [Kind],
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// What else there is to say, in whole sentences, wrapped by hand.
+    pub details: &'static str,
+    /// Reads the arguments, whose number is right.
+    pub parse: fn(&[String], &Defaults) -> Result<Request, String>,
+}
+
+impl Spec {
+    /// The usage line: name and arguments.
+    pub fn usage(&self) -> String {
+        format!("{} {}", self.name, self.arguments).trim_end().to_owned()
+    }
+}
+
+/// What is wrong with a line.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ParseError {
+    /// A quote without its partner, or a backslash at the end.
+    #[error("a quote is not closed, or the line ends in a backslash; quote names as in a shell: 'my file'")]
+    Unclosed,
+    /// A NUL, which no file name can hold.
+    #[error("the line holds a NUL character")]
+    Nul,
+    /// No command of this name.
+    #[error("there is no command {:?}{}", escape(.word), suggest(.suggestion))]
+    Unknown {
+        /// What was typed.
+        word: String,
+        /// A command of a similar name.
+        suggestion: Option<&'static str>,
+    },
+    /// The beginning of several commands.
+    #[error("{:?} could be {}", escape(.word), .candidates.join(" or "))]
+    Ambiguous {
+        /// What was typed.
+        word: String,
+        /// The commands that begin so.
+        candidates: Vec<&'static str>,
+    },
+    /// Too few or too many arguments.
+    #[error("too {} arguments; usage: {usage}", if *.few { "few" } else { "many" })]
+    Arity {
+        /// Whether arguments are missing; else there are too many.
+        few: bool,
+        /// How it is used.
+        usage: String,
+    },
+    /// An argument that is not what it should be.
+    #[error("{reason}; usage: {usage}")]
+    Argument {
+        /// What is wrong with it.
+        reason: String,
+        /// How it is used.
+        usage: String,
+    },
+}
+
+fn suggest(suggestion: &Option<&'static str>) -> String {
+    match suggestion {
+        Some(name) => format!("; did you mean {name}?"),
+        None => "; try help".to_owned(),
+    }
+}
+
+/// A table of commands, and how to read lines by it.
+#[derive(Clone, Debug)]
+pub struct Grammar {
+    specs: Vec<&'static Spec>,
+    defaults: Defaults,
+}
+
+impl Grammar {
+    /// The commands of every kadring peer.
+    pub fn new(defaults: Defaults) -> Self {
+        Self { specs: COMMANDS.iter().collect(), defaults }
+    }
+
+    /// The same grammar with the commands `more`; one that has the name of another takes its place.
+    #[must_use]
+    pub fn with(mut self, more: &'static [Spec]) -> Self {
+        for spec in more {
+            match self.specs.iter_mut().find(|old| old.name == spec.name) {
+                Some(old) => *old = spec,
+                None => self.specs.push(spec),
+            }
+        }
+        self
+    }
+
+    /// The same grammar without the command `name`.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.specs.retain(|spec| spec.name != name);
+        self
+    }
+
+    /// The commands, in the order that `help` shows them in.
+    pub fn specs(&self) -> impl Iterator<Item = &'static Spec> + '_ {
+        self.specs.iter().copied()
+    }
+
+    /// Reads a line: the command and what it asks for; nothing if the line is empty or a comment.
+    pub fn parse(&self, line: &str) -> Result<Option<(&'static Spec, Request)>, ParseError> {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(None);
+        }
+        if line.contains('\0') {
+            return Err(ParseError::Nul);
+        }
+        let words = shlex::split(line).ok_or(ParseError::Unclosed)?;
+        let Some((word, arguments)) = words.split_first() else { return Ok(None) };
+        let spec = self.find(word)?;
+        let (least, most) = spec.takes;
+        if arguments.len() < least || arguments.len() > most {
+            return Err(ParseError::Arity { few: arguments.len() < least, usage: spec.usage() });
+        }
+        let request = (spec.parse)(arguments, &self.defaults)
+            .map_err(|reason| ParseError::Argument { reason, usage: spec.usage() })?;
+        Ok(Some((spec, request)))
+    }
+
+    /// The command that `word` names: in full, by its letter, or by a prefix that only it has.
+    pub fn find(&self, word: &str) -> Result<&'static Spec, ParseError> {
+        let lower = word.to_lowercase();
+        let is_letter = |spec: &Spec| spec.short.is_some_and(|short| lower == short.to_string());
+        let exact = self.specs().find(|spec| spec.name == lower).or_else(|| self.specs().find(|spec| is_letter(spec)));
+        if let Some(spec) = exact {
+            return Ok(spec);
+        }
+        let begun: Vec<_> = self.specs().filter(|spec| !lower.is_empty() && spec.name.starts_with(&lower)).collect();
+        match begun[..] {
+            [spec] => Ok(spec),
+            [] => Err(ParseError::Unknown { suggestion: self.nearest(&lower), word: word.to_owned() }),
+            _ => Err(ParseError::Ambiguous {
+                word: word.to_owned(),
+                candidates: begun.iter().map(|spec| spec.name).collect(),
+            }),
+        }
+    }
+
+    /// A command whose name is at most a third of its letters (and at most three) away from `word`.
+    fn nearest(&self, word: &str) -> Option<&'static str> {
+        let distance = |name: &str| strsim::damerau_levenshtein(word, name);
+        let name = self.specs().map(|spec| spec.name).min_by_key(|name| distance(name))?;
+        (distance(name) <= (name.len() / 3).clamp(1, 3)).then_some(name)
+    }
+}
+
+/// Reads a key.
+pub fn parse_key(word: &str) -> Result<Key, String> {
+    word.parse().map_err(|_| {
+        let count = word.chars().count();
+        format!("{:?} is no key: a key is 64 hexadecimal digits, this has {count} characters", escape(word))
+    })
+}
+
+/// Reads what names a file in the network: 64 hexadecimal digits are a key, anything else is a manifest file's name.
+///
+/// Hexadecimal digits that are nearly a key are taken for a mistyped one; `./` in front makes any word a file's name.
+pub fn parse_source(word: &str) -> Result<Source, String> {
+    if let Ok(key) = word.parse() {
+        return Ok(Source::Key(key));
+    }
+    if word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(format!(
+            "a key has 64 hexadecimal digits, {:?} has {} (if it is a manifest file, write ./{0})",
+            word,
+            word.len()
+        ));
+    }
+    parse_file(word).map(Source::Manifest)
+}
+
+/// Reads the name of a file.
+pub fn parse_file(word: &str) -> Result<PathBuf, String> {
+    match word {
+        "" => Err("a file's name is empty".to_owned()),
+        "-" => Err("here - cannot mean standard input or output, which this console itself uses".to_owned()),
+        _ => Ok(PathBuf::from(word)),
+    }
+}
+
+/// Checks that `word` looks like `HOST:PORT`, with IPv6 addresses in brackets.
+pub fn parse_host_port(word: &str) -> Result<String, String> {
+    let wrong = |why: &str| format!("{:?} is no HOST:PORT: {why}", escape(word));
+    let (host, port) = word.rsplit_once(':').ok_or_else(|| wrong("there is no port"))?;
+    if host.is_empty() {
+        return Err(wrong("there is no host"));
+    }
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        return Err(wrong("an IPv6 address stands in brackets"));
+    }
+    if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(wrong("a host's name holds no blanks or control characters"));
+    }
+    match port.parse::<u16>() {
+        Ok(0) | Err(_) => Err(wrong("a port is a number from 1 to 65535")),
+        Ok(_) => Ok(word.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    fn grammar() -> Grammar {
+        Grammar::new(Defaults::default())
+    }
+
+    fn parse(line: &str) -> Result<Option<Request>, ParseError> {
+        Ok(grammar().parse(line)?.map(|(_, request)| request))
+    }
+
+    fn name(line: &str) -> Result<&'static str, ParseError> {
+        grammar().find(line).map(|spec| spec.name)
+    }
+
+    fn store(path: &str, manifest: Option<&str>) -> Request {
+        Request::Ask(Command::Store { path: path.into(), manifest: manifest.map(Into::into), keep: false })
+    }
+
+    #[test]
+    fn the_letters_of_the_seed_name_their_commands() {
+        let named: Vec<_> = ["s", "r", "t", "c", "l", "q"].map(|letter| name(letter).unwrap()).into();
+        assert_eq!(named, ["store", "retrieve", "test", "clear", "list", "quit"]);
+    }
+
+    #[test]
+    fn a_prefix_of_one_command_is_that_command_in_any_case() {
+        assert_eq!(name("STO"), Ok("store"));
+        assert_eq!(name("Sta"), Ok("status"));
+        assert_eq!(name("pi"), Ok("ping"));
+        assert_eq!(name("h"), Ok("help"));
+        assert_eq!(name("lo"), Ok("lookup"));
+    }
+
+    #[test]
+    fn a_prefix_of_several_commands_lists_them() {
+        let error = name("st").unwrap_err();
+        assert_eq!(error, ParseError::Ambiguous { word: "st".into(), candidates: vec!["store", "status"] });
+        assert_eq!(error.to_string(), "\"st\" could be store or status");
+    }
+
+    #[test]
+    fn a_mistyped_command_gets_a_suggestion() {
+        let meant = |word| match name(word) {
+            Err(ParseError::Unknown { suggestion, .. }) => suggestion,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(meant("retreive"), Some("retrieve"));
+        assert_eq!(meant("stroe"), Some("store"));
+        assert_eq!(meant("quti"), Some("quit"));
+        assert_eq!(meant("frobnicate"), None);
+        assert_eq!(name("stroe").unwrap_err().to_string(), "there is no command \"stroe\"; did you mean store?");
+    }
+
+    #[test]
+    fn quotes_are_those_of_a_shell() {
+        assert_eq!(parse("store 'my file' \"a\\\"b\""), Ok(Some(store("my file", Some("a\"b")))));
+        assert_eq!(parse("s my\\ file"), Ok(Some(store("my file", None))));
+        assert_eq!(parse("store 'open"), Err(ParseError::Unclosed));
+        assert_eq!(parse("store open\\"), Err(ParseError::Unclosed));
+    }
+
+    #[test]
+    fn empty_lines_and_comments_ask_for_nothing() {
+        for line in ["", "   \t ", "# store x", "   #", "\r"] {
+            assert_eq!(parse(line), Ok(None), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_number_of_arguments_shows_the_usage() {
+        assert_eq!(parse("store").unwrap_err().to_string(), "too few arguments; usage: store FILE [MANIFEST]");
+        assert_eq!(parse("store a b c").unwrap_err().to_string(), "too many arguments; usage: store FILE [MANIFEST]");
+        assert!(parse("retrieve x").is_err() && parse("list x").is_err() && parse("test").is_err());
+    }
+
+    #[test]
+    fn sixty_four_digits_are_a_key_and_other_words_a_manifest() {
+        assert_eq!(parse_source(KEY), Ok(Source::Key(KEY.parse().unwrap())));
+        assert_eq!(parse_source(&KEY.to_uppercase()), Ok(Source::Key(KEY.parse().unwrap())));
+        assert_eq!(parse_source("photo.manifest"), Ok(Source::Manifest("photo.manifest".into())));
+        assert_eq!(parse_source(&format!("./{KEY}")), Ok(Source::Manifest(format!("./{KEY}").into())));
+        assert!(parse_source(&KEY[1..]).unwrap_err().contains("has 63"));
+    }
+
+    #[test]
+    fn several_sources_can_be_cleared_at_once() {
+        let sources = vec![Source::Key(KEY.parse().unwrap()), Source::Manifest("m".into())];
+        assert_eq!(parse(&format!("clear {KEY} m")), Ok(Some(Request::Ask(Command::Clear { sources }))));
+    }
+
+    #[test]
+    fn quit_takes_its_option_and_nothing_else() {
+        let quit = |handover| Ok(Some(Request::Ask(Command::Quit { handover })));
+        assert_eq!(parse("quit"), quit(true));
+        assert_eq!(parse("q --no-handover"), quit(false));
+        assert!(parse("quit now").unwrap_err().to_string().contains("quit [--no-handover]"));
+        let grammar = Grammar::new(Defaults { keep: true, handover: false });
+        assert_eq!(grammar.parse("quit").map(|found| found.map(|(_, request)| request)), quit(false));
+    }
+
+    #[test]
+    fn addresses_are_checked_before_anybody_is_asked() {
+        assert_eq!(parse("ping [::1]:7000"), Ok(Some(Request::Ping("[::1]:7000".into()))));
+        for bad in ["ping host", "ping :7000", "ping host:0", "ping host:70000", "ping ::1:7000", "ping 'a b:1'"] {
+            assert!(matches!(parse(bad), Err(ParseError::Argument { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_was_typed_comes_back_without_control_characters() {
+        let text = parse("\u{1b}[2Jxx").unwrap_err().to_string();
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert_eq!(parse("store a\0b"), Err(ParseError::Nul));
+    }
+
+    #[test]
+    fn another_table_replaces_and_adds() {
+        static MORE: [Spec; 1] = [Spec {
+            name: "store",
+            short: None,
+            arguments: "NAME",
+            takes: (1, 1),
+            kinds: &[Kind::Other],
+            summary: "",
+            details: "",
+            parse: |_, _| Ok(Request::Threads),
+        }];
+        let grammar = grammar().with(&MORE).without("clear");
+        assert_eq!(grammar.parse("sto 2067").unwrap().unwrap().1, Request::Threads);
+        assert!(grammar.find("clear").is_err());
+        assert_eq!(grammar.specs().filter(|spec| spec.name == "store").count(), 1);
+    }
+
+    #[test]
+    fn every_command_has_its_own_name_and_letter_and_is_explained() {
+        for spec in COMMANDS {
+            assert_eq!(name(spec.name), Ok(spec.name));
+            assert!(!spec.summary.is_empty() && !spec.details.is_empty(), "{} explains itself", spec.name);
+            assert!(spec.takes.0 <= spec.takes.1 && (spec.takes.1 == 0) == spec.kinds.is_empty(), "{}", spec.name);
+            assert!(COMMANDS.iter().filter(|other| other.name == spec.name).count() == 1);
+            assert!(spec.short.is_none() || COMMANDS.iter().filter(|other| other.short == spec.short).count() == 1);
+        }
+    }
+}

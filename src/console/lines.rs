@@ -1,0 +1,133 @@
+//! Lines from a stream that may hold anything.
+
+use std::io::{self, BufRead, Read};
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::escape::escape;
+
+/// Bytes of the longest line that is read; a longer one is skipped and reported.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// One line, or why it is none. Whatever it is, the next line can be read.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Line {
+    /// A line of text, without its end.
+    Text(String),
+    /// What is wrong with the line, for people.
+    Bad(String),
+    /// There is no more.
+    End,
+}
+
+/// Reads the next line without ever keeping more than [`MAX_LINE`] bytes of it. The last may lack its newline.
+///
+/// # Errors
+/// The stream cannot be read.
+pub fn read_line(input: &mut dyn BufRead) -> io::Result<Line> {
+    let mut line = Vec::new();
+    let (mut length, mut ended) = (0_usize, false);
+    while !ended {
+        let chunk = match input.fill_buf() {
+            Ok(chunk) => chunk,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if chunk.is_empty() {
+            break;
+        }
+        let newline = chunk.iter().position(|&byte| byte == b'\n');
+        let part = &chunk[..newline.unwrap_or(chunk.len())];
+        let used = part.len() + usize::from(newline.is_some());
+        if length + part.len() <= MAX_LINE {
+            line.extend_from_slice(part);
+        }
+        length = length.saturating_add(part.len());
+        ended = newline.is_some();
+        input.consume(used);
+    }
+    if length == 0 && !ended {
+        return Ok(Line::End);
+    }
+    if length > MAX_LINE {
+        return Ok(Line::Bad(format!("the line is {length} bytes long; at most {MAX_LINE} are read")));
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    Ok(match String::from_utf8(line) {
+        Ok(text) => Line::Text(text),
+        Err(error) => {
+            let start = String::from_utf8_lossy(error.as_bytes()).chars().take(40).collect::<String>();
+            Line::Bad(format!("the line is not valid UTF-8: {:?}", escape(&start)))
+        }
+    })
+}
+
+/// A stream that was left in non-blocking mode by whoever opened it, read as if it were not.
+pub struct Patient<R>(pub R);
+
+impl<R: Read + AsFd> Read for Patient<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            // An interrupted wait is tried again like one that ended too early.
+            let _ = poll(&mut ready, PollTimeout::NONE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+
+    fn lines(bytes: &[u8]) -> Vec<Line> {
+        // A tiny buffer, so that lines span many reads.
+        let mut input = BufReader::with_capacity(7, bytes);
+        let mut lines = Vec::new();
+        loop {
+            match read_line(&mut input).unwrap() {
+                Line::End => return lines,
+                line => lines.push(line),
+            }
+        }
+    }
+
+    fn text(text: &str) -> Line {
+        Line::Text(text.to_owned())
+    }
+
+    #[test]
+    fn lines_end_in_either_fashion_and_the_last_may_not_end_at_all() {
+        assert_eq!(
+            lines(b"list\r\n\nstore a much longer line\nquit"),
+            [text("list"), text(""), text("store a much longer line"), text("quit")]
+        );
+        assert_eq!(lines(b""), []);
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_does_not_spoil_the_next() {
+        let lines = lines(b"ab\xff\xfe\nlist\n");
+        assert!(matches!(&lines[0], Line::Bad(reason) if reason.contains("UTF-8")), "{lines:?}");
+        assert_eq!(lines[1], text("list"));
+    }
+
+    #[test]
+    fn an_overlong_line_is_skipped_to_its_end() {
+        let mut bytes = vec![b'x'; MAX_LINE + 1];
+        bytes.extend_from_slice(b"\nlist\n");
+        bytes.extend(vec![b'y'; MAX_LINE]);
+        let lines = lines(&bytes);
+        assert!(matches!(&lines[0], Line::Bad(reason) if reason.contains("65537")), "{:?}", lines[0]);
+        assert_eq!(lines[1], text("list"));
+        assert!(matches!(&lines[2], Line::Text(text) if text.len() == MAX_LINE));
+    }
+}

@@ -1,0 +1,154 @@
+//! What people type and what they read.
+//!
+//! A [`Console`] reads commands, has them done, and writes one answer for each, in the order they came: a command's
+//! answer is written before the next command starts. Typed or piped, the grammar is the same.
+//!
+//! - [`grammar`] and [`commands`]: what a line means, from one table.
+//! - [`perform`]: what it takes to do what was asked. Most of it is one question to the node.
+//! - [`reply`], [`text`]: the answer, as a JSON line or for people.
+//! - [`lines`], [`output`]: a pipe in, a pipe out, each of which may hold anything or break at any time.
+//! - [`terminal`], [`screen`], [`progress`]: a prompt, what other threads print meanwhile, and bars. On a terminal only.
+//!
+//! # Threads
+//! A console runs on the thread that calls it and blocks it: in a read while nobody asks anything, in a channel while
+//! the node works. A thread that is stuck in a read of standard input cannot be woken by anything portable, so whoever
+//! runs a console on a thread of its own leaves it behind at the end; [`Busy::pause`] makes sure that it is not left in
+//! the middle of an answer.
+//!
+//! # Hostile input
+//! A line may be too long, no text, or nonsense: it gets its answer like any other, and the next line is read. Text that
+//! came from the network or from a file's name is shown with control characters spelled out ([`escape()`]).
+
+pub mod commands;
+pub mod grammar;
+pub mod lines;
+pub mod output;
+pub mod perform;
+pub mod progress;
+pub mod reply;
+pub mod screen;
+pub mod terminal;
+
+mod escape;
+mod text;
+
+use std::io::{self, BufRead};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use parking_lot::Mutex;
+
+pub use escape::escape;
+pub use grammar::{Defaults, Grammar};
+pub use output::{Format, Output};
+pub use reply::Reply;
+pub use screen::Screen;
+
+use crate::node::{Answer, Command, FailureKind, Notice};
+use grammar::Request;
+use lines::Line;
+use perform::Performer;
+
+/// Who answers a console's commands.
+pub trait Backend {
+    /// Asks the node. Progress comes back, then exactly one answer; the channel closes early only if the node has ended.
+    fn submit(&self, command: Command) -> Receiver<Notice>;
+
+    /// The threads of the process, a line each.
+    fn threads(&self) -> Vec<String>;
+}
+
+/// Why a console stopped reading.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// There is no more input.
+    Input,
+    /// The node has left, as it was told.
+    Left,
+    /// Someone at the terminal wants out.
+    Interrupted,
+}
+
+/// Reads commands, has them done, writes the answers.
+pub struct Console<B> {
+    grammar: Grammar,
+    performer: Performer<B>,
+    output: Output,
+    busy: Busy,
+}
+
+/// Whether a console is between two commands.
+///
+/// *Protects* nothing but the time between a command and its answer. *Held for* one command. *Never held while* a line
+/// is read.
+#[derive(Clone, Default)]
+pub struct Busy(Arc<Mutex<()>>);
+
+impl Busy {
+    /// Waits until no command is under way, at most for `limit` (the reader of the answer may be stuck), and keeps the
+    /// console from starting another, for good.
+    pub fn pause(&self, limit: Duration) {
+        std::mem::forget(self.0.try_lock_for(limit));
+    }
+}
+
+impl<B: Backend> Console<B> {
+    /// A console that asks `backend` and writes to `output`. Progress goes to `screen`.
+    pub fn new(backend: B, grammar: Grammar, output: Output, screen: Arc<Screen>) -> Self {
+        Self { grammar, performer: Performer::new(backend, screen), output, busy: Busy::default() }
+    }
+
+    /// What tells whether a command is under way.
+    pub fn busy(&self) -> Busy {
+        self.busy.clone()
+    }
+
+    /// Answers line after line until the input ends or the node has left.
+    ///
+    /// # Errors
+    /// The input cannot be read.
+    pub fn run(&mut self, input: &mut dyn BufRead) -> io::Result<End> {
+        loop {
+            let left = match lines::read_line(input)? {
+                Line::Text(line) => self.obey(&line),
+                Line::Bad(reason) => self.refuse(reason),
+                Line::End => return Ok(End::Input),
+            };
+            if left {
+                return Ok(End::Left);
+            }
+        }
+    }
+
+    /// Answers one line. Returns whether the node has left.
+    fn obey(&mut self, line: &str) -> bool {
+        let busy = self.busy.clone();
+        let _answering = busy.0.lock();
+        let reply = match self.grammar.parse(line) {
+            Ok(None) => return false,
+            Ok(Some((_, Request::Help(word)))) => Reply::help(&self.grammar, word.as_deref()),
+            Ok(Some((_, request))) => self.performer.perform(request),
+            Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
+        };
+        self.output.reply(&reply);
+        matches!(reply, Reply::Node(Answer::Left { .. }))
+    }
+
+    /// Tells the node to leave, on nobody's behalf: the answer is returned, not written.
+    pub fn leave(&mut self, handover: bool) -> Answer {
+        let busy = self.busy.clone();
+        let _leaving = busy.0.lock();
+        self.performer.ask(Command::Quit { handover })
+    }
+
+    fn refuse(&mut self, reason: String) -> bool {
+        let busy = self.busy.clone();
+        let _answering = busy.0.lock();
+        self.output.reply(&Reply::failed(FailureKind::Usage, reason));
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;

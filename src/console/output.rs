@@ -1,0 +1,84 @@
+//! Where answers go.
+
+use std::io::Write;
+
+use super::reply::Reply;
+use super::text;
+
+/// How answers are written.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Writes answers. When nobody reads them any more it falls silent, and nothing else changes.
+pub struct Output {
+    format: Format,
+    sink: Box<dyn Write + Send>,
+    closed: bool,
+}
+
+impl Output {
+    /// Answers in `format` to `sink`.
+    pub fn new(format: Format, sink: impl Write + Send + 'static) -> Self {
+        Self { format, sink: Box::new(sink), closed: false }
+    }
+
+    /// Writes an answer and its line end, and flushes.
+    pub fn reply(&mut self, reply: &Reply) {
+        match self.format {
+            Format::Text => self.line(&text::render(reply)),
+            Format::Json => self.line(&reply.to_json()),
+        }
+    }
+
+    /// Writes a line and flushes. `line` may itself be several lines; an empty one is not written.
+    pub fn line(&mut self, line: &str) {
+        if self.closed || line.is_empty() {
+            return;
+        }
+        let mut whole = String::with_capacity(line.len() + 1);
+        whole.push_str(line);
+        whole.push('\n');
+        if let Err(error) = self.sink.write_all(whole.as_bytes()).and_then(|()| self.sink.flush()) {
+            self.closed = true;
+            log::warn!("answers are no longer written: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::node::FailureKind;
+
+    /// Takes one write, then is closed.
+    struct Closing(u8);
+
+    impl Write for Closing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(self.0 < 2, "it was written to after it had closed");
+            self.0 += 1;
+            if self.0 == 1 { Ok(bytes.len()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_output_is_left_alone() {
+        let mut output = Output::new(Format::Json, Closing(0));
+        for _ in 0..3 {
+            output.reply(&Reply::failed(FailureKind::Other, "x"));
+        }
+        assert!(output.closed);
+    }
+}

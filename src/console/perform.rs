@@ -1,0 +1,155 @@
+//! Doing what a line asks for.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::escape::escape;
+use super::grammar::Request;
+use super::progress::Progress;
+use super::reply::{Own, Reply, TestResult, Tested};
+use super::{Backend, Screen};
+use crate::id::{Id, Key};
+use crate::node::{Answer, Command, Failure, FailureKind, Notice, Source};
+
+/// Bytes that are hashed at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Does what is asked, with the help of a node.
+pub struct Performer<B> {
+    backend: B,
+    screen: Arc<Screen>,
+}
+
+impl<B: Backend> Performer<B> {
+    /// Asks `backend`; shows progress on `screen`.
+    pub fn new(backend: B, screen: Arc<Screen>) -> Self {
+        Self { backend, screen }
+    }
+
+    /// Does what is asked and waits until it is done. `Help` is no matter of the node's and is not understood here.
+    pub fn perform(&self, request: Request) -> Reply {
+        match request {
+            Request::Ask(command) => Reply::Node(self.ask(command)),
+            Request::Ping(host_port) => match resolve(&host_port) {
+                Ok(addrs) => Reply::Node(self.ping(&addrs)),
+                Err(reason) => Reply::failed(FailureKind::NotFound, reason),
+            },
+            Request::Test(files) => self.test(files),
+            Request::Threads => Reply::Own(Own::Threads { threads: self.backend.threads() }),
+            Request::Help(_) => Reply::failed(FailureKind::Usage, "there is no help here"),
+        }
+    }
+
+    /// Asks the node, and shows how far it is.
+    pub fn ask(&self, command: Command) -> Answer {
+        let mut progress = Progress::new(&self.screen, &command);
+        for notice in self.backend.submit(command) {
+            match notice {
+                Notice::Progress { progress: news, .. } => progress.show(&news),
+                Notice::Answer { answer, .. } => return answer,
+                _ => {}
+            }
+        }
+        let reason = "the peer ended before it answered".to_owned();
+        Answer::Failed(Failure { kind: FailureKind::Other, reason })
+    }
+
+    /// Pings a host's addresses one after another until one answers.
+    fn ping(&self, addrs: &[SocketAddr]) -> Answer {
+        let mut last = None;
+        for &addr in addrs {
+            match self.ask(Command::Ping { addr }) {
+                Answer::Failed(failure) => last = Some(Answer::Failed(failure)),
+                answer => return answer,
+            }
+        }
+        last.unwrap_or_else(|| {
+            let reason = "the host has no address".to_owned();
+            Answer::Failed(Failure { kind: FailureKind::NotFound, reason })
+        })
+    }
+
+    fn test(&self, files: Vec<PathBuf>) -> Reply {
+        let run = |file: PathBuf| {
+            let result = self.test_one(&file).unwrap_or_else(TestResult::Failed);
+            Tested { file, result }
+        };
+        let files: Vec<Tested> = files.into_iter().map(run).collect();
+        let passed = files.iter().filter(|file| matches!(file.result, TestResult::Equal { .. })).count();
+        Reply::Own(Own::Tested { passed, failed: files.len() - passed, files })
+    }
+
+    /// Stores a file, brings it back to a temporary one, and compares.
+    fn test_one(&self, file: &Path) -> Result<TestResult, Failure> {
+        let before = sha256(file)?;
+        let (key, bytes, stored_in) = self.store(file)?;
+        let folder = tempfile::tempdir()
+            .map_err(|error| trouble("make a temporary folder in", &std::env::temp_dir(), &error))?;
+        let dest = folder.path().join("back");
+        let retrieved_in = match self.ask(Command::Retrieve { source: Source::Key(key), dest: dest.clone() }) {
+            Answer::Retrieved { took, .. } => took,
+            answer => return Err(not_done(answer)),
+        };
+        let after = sha256(&dest)?;
+        if after != before {
+            let reason =
+                format!("the file had SHA-256 {before}, what came back has {after}; did the file change meanwhile?");
+            return Err(Failure { kind: FailureKind::Integrity, reason });
+        }
+        Ok(TestResult::Equal { key, sha256: after, bytes, stored_in, retrieved_in })
+    }
+
+    fn store(&self, file: &Path) -> Result<(Key, u64, Duration), Failure> {
+        match self.ask(Command::Store { path: file.to_owned(), manifest: None, keep: false }) {
+            Answer::Stored { key, bytes, took, .. } => Ok((key, bytes, took)),
+            answer => Err(not_done(answer)),
+        }
+    }
+}
+
+fn not_done(answer: Answer) -> Failure {
+    match answer {
+        Answer::Failed(failure) => failure,
+        other => Failure { kind: FailureKind::Other, reason: format!("an unexpected answer: {other:?}") },
+    }
+}
+
+fn trouble(what: &str, path: &Path, error: &io::Error) -> Failure {
+    let kind = if error.kind() == io::ErrorKind::NotFound { FailureKind::NotFound } else { FailureKind::Other };
+    Failure { kind, reason: format!("cannot {what} {}: {error}", escape(&path.display().to_string())) }
+}
+
+/// SHA-256 of a whole file.
+fn sha256(path: &Path) -> Result<Id, Failure> {
+    let hash = || {
+        let (mut file, mut hasher, mut chunk) = (File::open(path)?, Sha256::new(), vec![0; CHUNK]);
+        loop {
+            match file.read(&mut chunk) {
+                Ok(0) => return Ok(Id::from_bytes(hasher.finalize().into())),
+                Ok(len) => hasher.update(&chunk[..len]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    hash().map_err(|error| trouble("read", path, &error))
+}
+
+/// The addresses of `HOST:PORT`.
+///
+/// # Errors
+/// For people: the name cannot be resolved.
+pub fn resolve(host_port: &str) -> Result<Vec<SocketAddr>, String> {
+    let found = host_port.to_socket_addrs().map_err(|error| error.to_string());
+    match found.map(Iterator::collect::<Vec<_>>) {
+        Ok(addrs) if !addrs.is_empty() => Ok(addrs),
+        Ok(_) => Err(format!("{} has no address", escape(host_port))),
+        Err(error) => Err(format!("cannot resolve {}: {error}", escape(host_port))),
+    }
+}

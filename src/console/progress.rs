@@ -1,0 +1,92 @@
+//! How far a store or retrieve is, as a bar on a terminal.
+
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Screen;
+use super::escape::escape;
+use crate::node::{self, Command};
+
+/// Times a second that a bar is drawn at most.
+const HERTZ: u8 = 10;
+
+/// The bar of one command; nothing at all where there is no terminal, or nothing to show.
+pub struct Progress<'a> {
+    shown: Option<(&'a Screen, ProgressBar)>,
+    /// Bytes that were in place before; they count for the total, not for the rate.
+    resumed: u64,
+}
+
+impl<'a> Progress<'a> {
+    /// A bar for `command` on `screen`.
+    pub fn new(screen: &'a Screen, command: &Command) -> Self {
+        let named = match command {
+            Command::Store { path, .. } => Some(("storing", path)),
+            Command::Retrieve { dest, .. } => Some(("retrieving", dest)),
+            _ => None,
+        };
+        let shown = named.filter(|_| screen.has_bars()).map(|(verb, path)| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(HERTZ));
+            bar.set_style(style(false));
+            bar.set_message(format!("{verb} {}", file_name(path)));
+            if let (Command::Store { .. }, Ok(file)) = (command, std::fs::metadata(path)) {
+                set_length(&bar, file.len());
+            }
+            screen.show_bar(bar.clone());
+            (screen, bar)
+        });
+        Self { shown, resumed: 0 }
+    }
+
+    /// Shows news.
+    pub fn show(&mut self, news: &node::Progress) {
+        let Some((_, bar)) = &self.shown else {
+            if let node::Progress::Retried { key, reason } = news {
+                log::debug!("block {}: {}", key.short(), reason);
+            }
+            return;
+        };
+        match news {
+            node::Progress::Begun { bytes } => set_length(bar, *bytes),
+            node::Progress::Moved { bytes, resumed } => {
+                if *resumed > self.resumed {
+                    self.resumed = *resumed;
+                    bar.set_position(*resumed);
+                    bar.reset_eta();
+                }
+                bar.set_position(*bytes);
+            }
+            node::Progress::Retried { key, reason } => log::info!("block {}: {}", key.short(), reason),
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if let Some((screen, bar)) = self.shown.take() {
+            screen.drop_bar();
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn set_length(bar: &ProgressBar, bytes: u64) {
+    bar.set_length(bytes);
+    bar.set_style(style(true));
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    escape(&name).into_owned()
+}
+
+fn style(sized: bool) -> ProgressStyle {
+    let template = if sized {
+        "{wide_msg} {percent:>3} % [{bar:24}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
+    } else {
+        "{wide_msg} {binary_bytes}, {binary_bytes_per_sec}"
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ")
+}

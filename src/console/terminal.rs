@@ -1,0 +1,231 @@
+//! A person at a terminal: prompt, history, completion.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use nix::sys::termios::{self, SetArg, Termios};
+use nix::unistd::{getpgrp, tcgetpgrp};
+use rustyline::completion::{Completer, FilenameCompleter, Pair};
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
+use rustyline::validate::Validator;
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+
+use super::grammar::{Grammar, Kind};
+use super::{Backend, Console, End, escape};
+
+/// What is shown when a command may be typed.
+pub const PROMPT: &str = "kadring> ";
+
+/// Lines that are remembered.
+const HISTORY: usize = 1000;
+
+/// What is at the other end of standard input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stdin {
+    /// Someone who types, and reads what stands on the same terminal.
+    Person,
+    /// A pipe, a file, or a terminal whose answers go elsewhere.
+    Stream,
+    /// A terminal that belongs to another process at the moment; whoever reads from it is stopped.
+    Background,
+}
+
+/// Finds out what is at the other end of standard input.
+pub fn stdin_is() -> Stdin {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Stdin::Stream;
+    }
+    if tcgetpgrp(&stdin).is_ok_and(|foreground| foreground != getpgrp()) {
+        return Stdin::Background;
+    }
+    if io::stdout().is_terminal() { Stdin::Person } else { Stdin::Stream }
+}
+
+/// Puts the terminal back as it was when dropped, even though a thread still reads a line from it.
+pub struct Restore(Option<Termios>);
+
+impl Restore {
+    /// Remembers how the terminal is.
+    pub fn new() -> Self {
+        Self(termios::tcgetattr(io::stdin()).ok())
+    }
+}
+
+impl Default for Restore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        let Some(before) = &self.0 else { return };
+        let reading = termios::tcgetattr(io::stdin()).is_ok_and(|now| now.local_flags != before.local_flags);
+        if reading {
+            let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, before);
+            // No more marks around what is pasted, and a line of its own for what follows.
+            let _ = io::stdout().write_all(b"\x1b[?2004l\r\n").and_then(|()| io::stdout().flush());
+        }
+    }
+}
+
+/// A line editor.
+pub struct Terminal {
+    editor: Editor<Completion, FileHistory>,
+    history: Option<PathBuf>,
+}
+
+impl Terminal {
+    /// A line editor that completes by `grammar` and remembers lines in the file `history`, and who prints above it.
+    ///
+    /// # Errors
+    /// The terminal cannot do it.
+    pub fn open(grammar: Grammar, history: Option<PathBuf>) -> io::Result<(Self, impl ExternalPrinter)> {
+        let config = Config::builder()
+            .completion_type(CompletionType::List)
+            .history_ignore_space(true)
+            .max_history_size(HISTORY)
+            .map_err(io::Error::other)?
+            .auto_add_history(true)
+            .build();
+        let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config).map_err(io::Error::other)?;
+        editor.set_helper(Some(Completion { grammar, files: FilenameCompleter::new() }));
+        if let Some(path) = &history {
+            // At the first time there is none.
+            let _ = editor.load_history(path);
+        }
+        let printer = editor.create_external_printer().map_err(io::Error::other)?;
+        Ok((Self { editor, history }, printer))
+    }
+}
+
+impl<B: Backend> Console<B> {
+    /// Answers what is typed until the input ends (Ctrl-D), the node has left, or Ctrl-C was pressed twice.
+    ///
+    /// # Errors
+    /// The terminal cannot be read.
+    pub fn run_terminal(&mut self, terminal: &mut Terminal) -> io::Result<End> {
+        let mut warned = false;
+        loop {
+            let line = match terminal.editor.readline(PROMPT) {
+                Ok(line) => line,
+                Err(ReadlineError::Interrupted) if warned => return Ok(End::Interrupted),
+                Err(ReadlineError::Interrupted) => {
+                    self.output.line("quit, or Ctrl-C once more, leaves the network and ends this peer");
+                    warned = true;
+                    continue;
+                }
+                Err(ReadlineError::Eof) => return Ok(End::Input),
+                // The window changed its size, or the process was stopped and goes on.
+                Err(ReadlineError::Signal(_)) => continue,
+                Err(error) => return Err(io::Error::other(error)),
+            };
+            warned = false;
+            if let Some(path) = &terminal.history
+                && let Err(error) = terminal.editor.append_history(path)
+            {
+                log::debug!("the history is not kept: {error}");
+            }
+            if self.obey(&line) {
+                return Ok(End::Left);
+            }
+        }
+    }
+}
+
+/// Completes commands by their names, and arguments by what they are.
+struct Completion {
+    grammar: Grammar,
+    files: FilenameCompleter,
+}
+
+impl Completion {
+    fn commands(&self, line: &str, pos: usize) -> (usize, Vec<Pair>) {
+        let start = line[..pos].rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let begun = line[start..pos].to_lowercase();
+        let names = self.grammar.specs().map(|spec| spec.name).filter(|name| name.starts_with(&begun));
+        let pair = |name: &str| Pair { display: name.to_owned(), replacement: format!("{name} ") };
+        (start, names.map(pair).collect())
+    }
+
+    /// What stands at `pos`: an argument of some kind, or the command itself.
+    fn kind(&self, before: &str) -> Kind {
+        let before = before.trim_start();
+        let Some((command, arguments)) = before.split_once(char::is_whitespace) else { return Kind::Command };
+        let Ok(spec) = self.grammar.find(command) else { return Kind::Other };
+        // An open quote is closed here, so that the word it belongs to counts as one.
+        let words = ["", "'", "\""].iter().find_map(|close| shlex::split(&format!("{arguments}_{close}")));
+        let index = words.map_or(0, |words| words.len().saturating_sub(1));
+        if index >= spec.takes.1 {
+            return Kind::Other;
+        }
+        spec.kinds.get(index).or(spec.kinds.last()).copied().unwrap_or(Kind::Other)
+    }
+}
+
+impl Completer for Completion {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        match self.kind(&line[..pos]) {
+            Kind::Command => Ok(self.commands(line, pos)),
+            Kind::File | Kind::Source => {
+                let (start, mut pairs) = self.files.complete_path(line, pos)?;
+                // A name that would steer the terminal can be neither shown nor typed.
+                pairs.retain(|pair| matches!(escape(&pair.display), Cow::Borrowed(_)));
+                Ok((start, pairs))
+            }
+            Kind::Key | Kind::Other => Ok((pos, Vec::new())),
+        }
+    }
+}
+
+impl Hinter for Completion {
+    type Hint = String;
+}
+
+impl Highlighter for Completion {}
+impl Validator for Completion {}
+impl Helper for Completion {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::Defaults;
+
+    fn completion() -> Completion {
+        Completion { grammar: Grammar::new(Defaults::default()), files: FilenameCompleter::new() }
+    }
+
+    #[test]
+    fn each_place_of_a_line_is_completed_by_what_belongs_there() {
+        for (line, kind) in [
+            ("", Kind::Command),
+            ("  ret", Kind::Command),
+            ("store ", Kind::File),
+            ("s 'my fi", Kind::File),
+            ("store a b", Kind::File),
+            ("store a b c", Kind::Other),
+            ("retrieve ", Kind::Source),
+            ("retrieve 'a b' ", Kind::File),
+            ("lookup 12", Kind::Key),
+            ("help st", Kind::Command),
+            ("clear a b c", Kind::Source),
+            ("nonsense a", Kind::Other),
+        ] {
+            assert_eq!(completion().kind(line), kind, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn commands_are_completed_where_they_begin() {
+        let (start, pairs) = completion().commands("help st", 7);
+        let names: Vec<_> = pairs.iter().map(|pair| pair.replacement.as_str()).collect();
+        assert_eq!((start, names), (5, vec!["store ", "status "]));
+    }
+}

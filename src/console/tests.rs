@@ -1,0 +1,242 @@
+//! A console between a pipe and a node that answers by rote.
+
+use std::io::{BufReader, Write};
+use std::net::SocketAddr;
+
+use crossbeam_channel::{Receiver, unbounded};
+
+use super::*;
+use crate::id::Id;
+use crate::node::notice::PeerInfo;
+use crate::node::{Failure, Progress, Source};
+use crate::overlay::TableRow;
+use crate::peer::Peer;
+
+/// Answers each command with what it can know, as a node would; notes what it was asked.
+#[derive(Clone, Default)]
+struct Rote {
+    asked: Arc<Mutex<Vec<Command>>>,
+    /// Where `retrieve` copies from.
+    stored: Arc<Mutex<Vec<u8>>>,
+    spoil: bool,
+}
+
+impl Rote {
+    fn answer(&self, command: Command) -> Answer {
+        match command {
+            Command::Store { path, .. } => match std::fs::read(&path) {
+                Ok(bytes) => {
+                    let (key, len) = (Id::of(&bytes), bytes.len() as u64);
+                    *self.stored.lock() = bytes;
+                    Answer::Stored {
+                        key,
+                        sha256: key,
+                        bytes: len,
+                        blocks: 2,
+                        copies: vec![0, 0, 2],
+                        wanted: 2,
+                        took: Duration::from_millis(3),
+                    }
+                }
+                Err(error) => Answer::Failed(Failure {
+                    kind: FailureKind::NotFound,
+                    reason: format!("{}: {error}", path.display()),
+                }),
+            },
+            Command::Retrieve { dest, .. } => {
+                let mut bytes = self.stored.lock().clone();
+                if self.spoil {
+                    bytes.push(0);
+                }
+                if !bytes.is_empty() {
+                    std::fs::write(dest, &bytes).expect("a temporary folder is writable");
+                }
+                Answer::Retrieved {
+                    bytes: bytes.len() as u64,
+                    resumed: 0,
+                    sha256: None,
+                    blocks: 1,
+                    holders: 1,
+                    took: Duration::from_millis(2),
+                }
+            }
+            Command::List => Answer::List { blocks: vec![(Id::ZERO, 7)] },
+            Command::Quit { .. } => Answer::Left { handed_over: 1, left_behind: 0 },
+            Command::Ping { addr } => Answer::Pong { peer: Peer::new(Id::ZERO, addr), rtt: Duration::from_micros(120) },
+            _ => Answer::Cleared { blocks: 0 },
+        }
+    }
+}
+
+impl Backend for Rote {
+    fn submit(&self, command: Command) -> Receiver<Notice> {
+        let (sender, receiver) = unbounded();
+        self.asked.lock().push(command.clone());
+        let progress = Progress::Begun { bytes: 1 };
+        sender.send(Notice::Progress { command: 1, progress }).expect("it is open");
+        sender.send(Notice::Answer { command: 1, answer: self.answer(command) }).expect("it is open");
+        receiver
+    }
+
+    fn threads(&self) -> Vec<String> {
+        vec!["node".to_owned(), "sweeper".to_owned()]
+    }
+}
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn run(rote: &Rote, format: Format, input: &[u8]) -> (End, String) {
+    let sink = Sink::default();
+    let output = Output::new(format, sink.clone());
+    let mut console = Console::new(rote.clone(), Grammar::new(Defaults::default()), output, Screen::plain());
+    let end = console.run(&mut BufReader::with_capacity(16, input)).expect("a slice can be read");
+    let text = String::from_utf8(sink.0.lock().clone()).expect("answers are text");
+    (end, text)
+}
+
+fn text(input: &str) -> String {
+    run(&Rote::default(), Format::Text, input.as_bytes()).1
+}
+
+fn json(rote: &Rote, input: &str) -> Vec<serde_json::Value> {
+    let (_, text) = run(rote, Format::Json, input.as_bytes());
+    text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+#[test]
+fn one_line_in_is_one_answer_out_in_order() {
+    let answers = json(&Rote::default(), "list\n\n# nothing\nnonsense\nthreads\nping 127.0.0.1:9\nquit\nlist\n");
+    let kinds: Vec<_> = answers.iter().map(|answer| answer["answer"].as_str().expect("it says which")).collect();
+    assert_eq!(kinds, ["list", "failed", "threads", "pong", "left"], "nothing is answered after quit");
+    assert_eq!(answers[1]["kind"], "usage");
+}
+
+#[test]
+fn the_end_of_the_input_and_the_nodes_leaving_are_told_apart() {
+    assert_eq!(run(&Rote::default(), Format::Text, b"list").0, End::Input);
+    assert_eq!(run(&Rote::default(), Format::Text, b"q\nlist\n").0, End::Left);
+}
+
+#[test]
+fn noise_between_commands_is_answered_and_costs_nothing_else() {
+    let mut input = b"\xff\xfe\n".to_vec();
+    input.extend(vec![b'x'; lines::MAX_LINE + 10]);
+    input.extend(b"\nstore 'open\nlist\n");
+    let (_, text) = run(&Rote::default(), Format::Text, &input);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("error: the line is not valid UTF-8"), "{text}");
+    assert!(lines[1].starts_with("error: the line is 65546 bytes long"), "{text}");
+    assert!(lines[2].starts_with("error: a quote is not closed"), "{text}");
+    assert!(lines[3].starts_with(&Id::ZERO.to_string()), "{text}");
+}
+
+#[test]
+fn what_the_node_is_asked_is_what_was_typed() {
+    let rote = Rote::default();
+    let key = Id::of(b"x");
+    json(&rote, &format!("r {key} 'my file'\nc {key} ./m\nlookup {key}\nq --no-handover\n"));
+    let asked = rote.asked.lock().clone();
+    assert_eq!(
+        asked,
+        [
+            Command::Retrieve { source: Source::Key(key), dest: "my file".into() },
+            Command::Clear { sources: vec![Source::Key(key), Source::Manifest("./m".into())] },
+            Command::Lookup { key },
+            Command::Quit { handover: false },
+        ]
+    );
+}
+
+#[test]
+fn test_stores_retrieves_and_compares() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), b"hello").expect("writable");
+    let line = format!("test '{}' /nonexistent/file\n", file.path().display());
+    let tested = json(&Rote::default(), &line).remove(0);
+    assert_eq!(
+        (&tested["answer"], &tested["passed"], &tested["failed"]),
+        (&"tested".into(), &1.into(), &1.into()),
+        "{tested}"
+    );
+    assert_eq!(
+        (&tested["files"][0]["result"], &tested["files"][0]["sha256"]),
+        (&"equal".into(), &Id::of(b"hello").to_string().into())
+    );
+    assert_eq!((&tested["files"][1]["result"], &tested["files"][1]["kind"]), (&"failed".into(), &"not_found".into()));
+    let tested = json(&Rote { spoil: true, ..Rote::default() }, &line).remove(0);
+    assert_eq!(tested["files"][0]["kind"], "integrity", "{tested}");
+}
+
+#[test]
+fn a_node_that_ends_in_the_middle_fails_the_command() {
+    struct Gone;
+    impl Backend for Gone {
+        fn submit(&self, _: Command) -> Receiver<Notice> {
+            unbounded().1
+        }
+        fn threads(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+    let sink = Sink::default();
+    let mut console =
+        Console::new(Gone, Grammar::new(Defaults::default()), Output::new(Format::Text, sink.clone()), Screen::plain());
+    assert_eq!(console.run(&mut &b"list\n"[..]).expect("readable"), End::Input);
+    assert_eq!(*sink.0.lock(), b"error: the peer ended before it answered\n");
+}
+
+#[test]
+fn help_shows_every_command_and_more_about_one() {
+    let all = text("help\n");
+    assert_eq!(all.lines().count(), commands::COMMANDS.len() + 1);
+    assert!(all.contains("s store FILE [MANIFEST] "), "{all}");
+    let one = text("help ret\n");
+    assert!(one.starts_with("retrieve KEY|MANIFEST DEST (or r): bring a file back"), "{one}");
+    assert!(text("help retrive\n").contains("did you mean retrieve?"));
+}
+
+#[test]
+fn a_failure_from_afar_cannot_steer_the_terminal() {
+    let reply = Reply::failed(FailureKind::Other, "10.0.0.1:7 said: \u{1b}[2J\r\nkey 0");
+    assert_eq!(text::render(&reply), "error: 10.0.0.1:7 said: \\u{1b}[2J\\r\\nkey 0");
+    assert!(!reply.to_json().contains('\u{1b}'));
+}
+
+#[test]
+fn answers_read_well() {
+    let addr: SocketAddr = "127.0.0.1:7000".parse().expect("an address");
+    let (a, b) = (Peer::new(Id::ZERO, addr), Peer::new(Id::of(b"b"), addr));
+    let show = |answer| text::render(&Reply::Node(answer));
+    let took = Duration::from_millis(2500);
+    let stored = |copies, wanted| {
+        show(Answer::Stored { key: Id::ZERO, sha256: Id::ZERO, bytes: 5 << 20, blocks: 6, copies, wanted, took })
+    };
+    assert!(
+        stored(vec![0, 0, 0, 6], 3).starts_with("stored 5.0 MiB as 6 blocks (3 copies of each) in 2.5 s (2.0 MiB/s)\n")
+    );
+    assert!(
+        stored(vec![0, 1, 5], 2).contains("(1 copy of 1, 2 copies of 5; 2 wanted)"),
+        "{}",
+        stored(vec![0, 1, 5], 2)
+    );
+    let lookup = Answer::Lookup { key: Id::ZERO, peers: vec![a, b], holders: vec![b], hops: 2, took };
+    let text = show(lookup);
+    assert!(text.contains(": 2 requests in a row, 2.5 s\n") && text.ends_with("7000  holds it"), "{text}");
+    let table = Answer::Table { rows: vec![TableRow { label: "bucket 255".into(), peers: vec![a], spare: 2 }] };
+    assert_eq!(show(table), format!("bucket 255 (and 2 to take a place)\n  {} {addr}", Id::ZERO));
+    let peers = Answer::Peers { peers: vec![PeerInfo { peer: a, rtt: Some(Duration::from_micros(250)) }] };
+    assert_eq!(show(peers), format!("{} {addr}  0.25 ms\n1 peer", Id::ZERO));
+    assert_eq!(show(Answer::Left { handed_over: 2, left_behind: 0 }), "left; 2 blocks handed over");
+}

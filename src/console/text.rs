@@ -1,0 +1,196 @@
+//! Answers as people read them.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::escape::escape;
+use super::reply::{HelpEntry, Own, Reply, TestResult, Tested};
+use crate::node::notice::{PeerInfo, Status};
+use crate::node::{Answer, Failure};
+use crate::overlay::TableRow;
+use crate::peer::Peer;
+
+/// The answer as text of one or more lines, without the last line end.
+pub(super) fn render(reply: &Reply) -> String {
+    let text = match reply {
+        Reply::Node(answer) => render_answer(answer),
+        Reply::Own(Own::Threads { threads }) => lines(threads.iter().map(|thread| escape(thread))),
+        Reply::Own(Own::Help { commands }) => help(commands),
+        Reply::Own(Own::Tested { files, .. }) => lines(files.iter().map(tested)),
+    };
+    text.trim_end_matches('\n').to_owned()
+}
+
+fn render_answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Stored { key, sha256, bytes, blocks, copies, wanted, took } => {
+            let (size, pace) = (amount(*bytes), pace(*bytes, *took));
+            let copies = copies_of(copies, *wanted);
+            format!("stored {size} as {} ({copies}) in {pace}\nsha256 {sha256}\nkey {key}", count(*blocks, "block"))
+        }
+        Answer::Retrieved { bytes, resumed, sha256, blocks, holders, took } => {
+            let found =
+                if *resumed > 0 { format!(", {} of it found in place", amount(*resumed)) } else { String::new() };
+            let pace = pace(bytes.saturating_sub(*resumed), *took);
+            let sha256 = sha256.map_or_else(String::new, |sha256| format!("\nsha256 {sha256}"));
+            let (blocks, holders) = (count(*blocks, "block"), count(*holders as u64, "peer"));
+            format!("retrieved {} in {blocks} from {holders}{found}, in {pace}{sha256}", amount(*bytes))
+        }
+        Answer::Cleared { blocks } => format!("cleared {}", count(*blocks, "block")),
+        Answer::List { blocks } => {
+            let total = blocks.iter().map(|&(_, size)| u64::from(size)).sum();
+            let sum = format!("{}, {}", count(blocks.len() as u64, "block"), amount(total));
+            lines(blocks.iter().map(|(key, size)| format!("{key} {size:>8}")).chain([sum]))
+        }
+        Answer::Lookup { key, peers, holders, hops, took } => {
+            let asked = format!("{} in a row, {}", count((*hops).into(), "request"), time(*took));
+            let holds = |peer: &&Peer| holders.iter().any(|holder| holder.id == peer.id);
+            let named = peers.iter().map(|peer| {
+                let mark = if holds(&peer) { "  holds it" } else { "" };
+                format!("{}{mark}", who(peer))
+            });
+            let others = holders.iter().filter(|holder| !peers.iter().any(|peer| peer.id == holder.id));
+            let others = others.map(|holder| format!("{}  holds it, though it need not", who(holder)));
+            lines([format!("key {key}: {asked}")].into_iter().chain(named).chain(others))
+        }
+        Answer::Peers { peers } => {
+            let sum = count(peers.len() as u64, "peer");
+            lines(peers.iter().map(peer_info).chain([sum]))
+        }
+        Answer::Table { rows } if rows.is_empty() => "the table is empty".to_owned(),
+        Answer::Table { rows } => lines(rows.iter().map(row)),
+        Answer::Status(numbers) => status(numbers),
+        Answer::Pong { peer, rtt } => format!("{} answered in {}", who(peer), time(*rtt)),
+        Answer::Left { handed_over, left_behind } => {
+            let lost = if *left_behind > 0 { format!(", {left_behind} left behind") } else { String::new() };
+            format!("left; {} handed over{lost}", count(*handed_over, "block"))
+        }
+        Answer::Failed(failure) => error(failure),
+    }
+}
+
+fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(line.as_ref());
+        text.push('\n');
+    }
+    text
+}
+
+/// The line that tells a failure.
+pub(super) fn error(failure: &Failure) -> String {
+    format!("error: {}", escape(&failure.reason))
+}
+
+fn who(peer: &Peer) -> String {
+    format!("{} {}", peer.id, peer.addr)
+}
+
+fn peer_info(info: &PeerInfo) -> String {
+    info.rtt.map_or_else(|| who(&info.peer), |rtt| format!("{}  {}", who(&info.peer), time(rtt)))
+}
+
+fn row(row: &TableRow) -> String {
+    let mut text = escape(&row.label).into_owned();
+    if row.spare > 0 {
+        let _ = write!(text, " (and {} to take a place)", row.spare);
+    }
+    for peer in &row.peers {
+        let _ = write!(text, "\n  {}", who(peer));
+    }
+    text
+}
+
+fn status(status: &Status) -> String {
+    let Status { me, overlay, uptime, peers, blocks, bytes, pending, lookups, transfers, repairs, messages } = status;
+    let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
+    let (received, sent) = messages;
+    [
+        format!("id        {}", me.id),
+        format!("address   {}", me.addr),
+        format!("overlay   {}, up for {uptime}", escape(overlay)),
+        format!("peers     {peers}"),
+        format!("blocks    {blocks}, {}", amount(*bytes)),
+        format!("doing     {}, {}", count(*transfers as u64, "transfer"), count(*lookups as u64, "lookup")),
+        format!("waiting   {}, {}", count(*pending as u64, "request"), count(*repairs as u64, "repair check")),
+        format!("messages  {received} received, {sent} sent"),
+    ]
+    .join("\n")
+}
+
+fn tested(tested: &Tested) -> String {
+    let file = tested.file.display().to_string();
+    let file = escape(&file);
+    match &tested.result {
+        TestResult::Equal { key, sha256, bytes, stored_in, retrieved_in } => {
+            let (stored, retrieved) = (pace(*bytes, *stored_in), pace(*bytes, *retrieved_in));
+            format!(
+                "{file}: equal, {}\n  stored in {stored}, retrieved in {retrieved}\n  sha256 {sha256}\n  key {key}",
+                amount(*bytes)
+            )
+        }
+        TestResult::Failed(failure) => format!("error: {file}: {}", escape(&failure.reason)),
+    }
+}
+
+fn help(commands: &[HelpEntry]) -> String {
+    if let [only] = commands {
+        let short = only.short.map_or_else(String::new, |short| format!(" (or {short})"));
+        let details: String = only.details.lines().fold(String::new(), |text, line| text + "\n" + line.trim());
+        return format!("{}{short}: {}{details}", only.usage, only.summary);
+    }
+    let width = commands.iter().map(|command| command.usage.len()).max().unwrap_or(0);
+    let lines_of = commands.iter().map(|command| {
+        let short = command.short.unwrap_or(' ');
+        format!("{short} {:width$}  {}", command.usage, command.summary)
+    });
+    lines(lines_of.chain(["Any unique beginning of a command will do. help COMMAND says more.".to_owned()]))
+}
+
+/// How many blocks got how many copies, in words; all alike in the usual case.
+fn copies_of(copies: &[u64], wanted: usize) -> String {
+    let got: Vec<(usize, u64)> = copies.iter().copied().enumerate().filter(|&(_, blocks)| blocks > 0).collect();
+    match got[..] {
+        [] => "no copies".to_owned(),
+        [(each, _)] if each >= wanted => format!("{} of each", count(each as u64, "copy")),
+        _ => {
+            let parts: Vec<_> =
+                got.iter().map(|&(each, blocks)| format!("{} of {blocks}", count(each as u64, "copy"))).collect();
+            format!("{}; {wanted} wanted", parts.join(", "))
+        }
+    }
+}
+
+fn count(number: u64, what: &str) -> String {
+    match (number, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
+fn amount(bytes: u64) -> String {
+    if bytes < 1024 { count(bytes, "byte") } else { ByteSize(bytes).display().iec().to_string() }
+}
+
+fn time(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds >= 60.0 => humantime::format_duration(Duration::from_secs(time.as_secs())).to_string(),
+        seconds if seconds >= 1.0 => format!("{seconds:.1} s"),
+        seconds => format!("{:.2} ms", seconds * 1000.0),
+    }
+}
+
+/// A time, and bytes a second where that says something.
+fn pace(bytes: u64, took: Duration) -> String {
+    let seconds = took.as_secs_f64();
+    if bytes < 1 << 20 || seconds <= 0.0 {
+        return time(took);
+    }
+    // A rate is shown with two digits: precision is not lost where it matters.
+    let rate = ByteSize((bytes as f64 / seconds) as u64);
+    format!("{} ({}/s)", time(took), rate.display().iec())
+}
