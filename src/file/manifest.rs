@@ -1,4 +1,18 @@
 //! A manifest: one node of the tree that a file is.
+//!
+//! As a block it is text that one can read:
+//! ```text
+//! kadring-manifest 1
+//! level 0
+//! size 1048593
+//! sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+//! 3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7$1048576
+//! 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae$17
+//! ```
+//! The line `sha256` stands in the root alone. Each further line is a block of the level below and the bytes of the
+//! file that it stands for.
+
+use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -30,9 +44,74 @@ pub struct Manifest {
     pub entries: Vec<Entry>,
 }
 
+/// What every manifest begins with; a data block that does so too is not told apart by it alone.
+const HEAD: &str = "kadring-manifest 1\n";
+
+/// Levels that a tree has at most: three would reach 64 PiB.
+const MAX_LEVEL: u8 = 3;
+
+impl Manifest {
+    /// The block that this manifest is.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = String::with_capacity(160 + self.entries.len() * 76);
+        let head = writeln!(text, "{}level {}\nsize {}", HEAD, self.level, self.size);
+        head.expect("writing to a string does not fail");
+        if let Some(sha256) = &self.sha256 {
+            text.extend(["sha256 ", &sha256.to_string(), "\n"]);
+        }
+        for entry in &self.entries {
+            text.extend([&entry.key.to_string(), "$", &entry.size.to_string(), "\n"]);
+        }
+        text.into_bytes()
+    }
+
+    /// Reads a block; none if it is not a manifest but data. Only what [`encode`](Self::encode) writes is a manifest, so
+    /// a manifest has one key.
+    ///
+    /// # Errors
+    /// A block that begins as a manifest does and then contradicts itself.
+    pub fn decode(block: &[u8]) -> Result<Option<Self>, ManifestError> {
+        let Some(rest) = block.strip_prefix(HEAD.as_bytes()) else { return Ok(None) };
+        let manifest = std::str::from_utf8(rest).ok().and_then(Self::read).ok_or(ManifestError::Unreadable)?;
+        let below: Option<u64> = manifest.entries.iter().try_fold(0_u64, |sum, entry| sum.checked_add(entry.size));
+        if below != Some(manifest.size) {
+            return Err(ManifestError::WrongSum { size: manifest.size });
+        }
+        if manifest.entries.len() > FANOUT || manifest.level > MAX_LEVEL || manifest.encode() != block {
+            return Err(ManifestError::Unreadable);
+        }
+        Ok(Some(manifest))
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut lines = text.lines().peekable();
+        let level = lines.next()?.strip_prefix("level ")?.parse().ok()?;
+        let size = lines.next()?.strip_prefix("size ")?.parse().ok()?;
+        let sha256 = lines.next_if(|line| line.starts_with("sha256 "));
+        let sha256 = match sha256.and_then(|line| line.strip_prefix("sha256 ")) {
+            Some(hash) => Some(hash.parse().ok()?),
+            None => None,
+        };
+        let entries = lines.map(|line| {
+            let (key, size) = line.split_once('$')?;
+            Some(Entry { key: key.parse().ok()?, size: size.parse().ok()? })
+        });
+        Some(Self { level, size, sha256, entries: entries.collect::<Option<_>>()? })
+    }
+}
+
 /// Why bytes are no manifest.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum ManifestError {
+    /// Not what a manifest's lines are.
+    #[error("it begins as a list of blocks does, but cannot be read as one")]
+    Unreadable,
+    /// The sizes of its entries do not add up.
+    #[error("its entries do not add up to the {size} bytes it claims")]
+    WrongSum {
+        /// The size it claims.
+        size: u64,
+    },
     /// A node of another level stands where one of `expected` was promised.
     #[error("a list of level {found} stands where one of level {expected} should be")]
     WrongLevel {
@@ -49,4 +128,44 @@ pub enum ManifestError {
         /// The size it has.
         found: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(entries: u64) -> Manifest {
+        let entry = |n: u64| Entry { key: Key::of(&n.to_le_bytes()), size: 1 << 20 };
+        let entries: Vec<_> = (0..entries).map(entry).collect();
+        Manifest { level: 1, size: (entries.len() as u64) << 20, sha256: Some(Id::of(b"file")), entries }
+    }
+
+    #[test]
+    fn a_full_node_fits_in_a_block_and_reads_back() {
+        let full = manifest(FANOUT as u64);
+        let block = full.encode();
+        assert!(block.len() <= crate::config::MAX_BLOCK_SIZE as usize, "{} bytes", block.len());
+        assert_eq!(Manifest::decode(&block), Ok(Some(full)));
+        let inner = Manifest { sha256: None, ..manifest(3) };
+        assert_eq!(Manifest::decode(&inner.encode()), Ok(Some(inner)));
+    }
+
+    #[test]
+    fn data_is_no_manifest_and_a_broken_manifest_is_an_error() {
+        assert_eq!(Manifest::decode(b""), Ok(None));
+        assert_eq!(Manifest::decode(b"any other bytes"), Ok(None));
+        let good = String::from_utf8(manifest(2).encode()).expect("text");
+        let bad = [
+            good.replace("size 2097152", "size 2097153"),
+            good.replace("level 1", "level 9"),
+            good.replace("level 1", "level 01"),
+            good.replace('$', " "),
+            good.trim_end().to_owned(),
+            good.replace("1048576\n", "18446744073709551615\n"),
+            HEAD.to_owned(),
+        ];
+        for text in bad {
+            assert!(Manifest::decode(text.as_bytes()).is_err(), "{text}");
+        }
+    }
 }

@@ -1,1 +1,80 @@
-//! Local manifest files: `hash$size|`.
+//! The local manifest file: the seed's text, `<64 hex>$<size>|` for each block in order, on one line.
+
+use thiserror::Error;
+
+use super::Entry;
+use crate::config::MAX_BLOCK_SIZE;
+use crate::id::Key;
+
+/// Text that is no local manifest.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("block {block} of the list {problem}")]
+pub struct TextError {
+    /// Which block of the list, the first being 1.
+    pub block: usize,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+/// What one block is in the list.
+pub fn write_entry(entry: &Entry) -> String {
+    format!("{}${}|", entry.key, entry.size)
+}
+
+/// Reads a list; the empty file has an empty one.
+///
+/// # Errors
+/// [`TextError`] names the first block that is not as it should be.
+pub fn parse(text: &str) -> Result<Vec<Entry>, TextError> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    let Some(list) = text.strip_suffix('|') else {
+        let problem = "does not end with '|'";
+        return if text.is_empty() {
+            Ok(Vec::new())
+        } else {
+            Err(TextError { block: text.split('|').count(), problem })
+        };
+    };
+    list.split('|')
+        .enumerate()
+        .map(|(at, item)| parse_entry(item).map_err(|problem| TextError { block: at + 1, problem }))
+        .collect()
+}
+
+fn parse_entry(item: &str) -> Result<Entry, &'static str> {
+    let (key, size) = item.split_once('$').ok_or("has no '$' between its key and its size")?;
+    let key: Key = key.parse().map_err(|_| "does not begin with 64 hexadecimal digits")?;
+    let digits = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_digit());
+    let size: u64 = size.parse().ok().filter(|_| digits).ok_or("has a size that is no number")?;
+    if size > MAX_BLOCK_SIZE.into() {
+        return Err("is larger than a block can be (1048576 bytes)");
+    }
+    Ok(Entry { key, size })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_reads_back_as_it_was_written() {
+        let list: Vec<_> = (0..5).map(|n: u64| Entry { key: Key::of(&n.to_le_bytes()), size: n * 1000 }).collect();
+        let text: String = list.iter().map(write_entry).collect();
+        assert_eq!(parse(&text), Ok(list.clone()));
+        assert_eq!(parse(&format!("{text}\r\n")), Ok(list), "an editor may end the line");
+        assert_eq!(parse(""), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_broken_list_is_refused_with_the_place_that_is_wrong() {
+        let good = write_entry(&Entry { key: Key::of(b"x"), size: 7 });
+        let key = Key::of(b"x");
+        for bad in
+            ["|", "x$1|", &format!("{key}$|"), &format!("{key}$+7|"), &format!("{key}7|"), &format!("{key}$1048577|")]
+        {
+            assert_eq!(parse(&format!("{good}{bad}")).map_err(|error| error.block), Err(2), "{bad}");
+        }
+        assert_eq!(parse(&good[..good.len() - 1]).map_err(|error| error.block), Err(1), "cut off");
+        assert_eq!(parse("report.pdf is not a manifest").map_err(|error| error.block), Err(1));
+    }
+}
