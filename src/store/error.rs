@@ -1,0 +1,89 @@
+//! What can go wrong with a data folder.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::id::Key;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Another peer uses the data folder.
+    #[error("the data folder '{0}' is in use by another peer; stop it or name another folder with --data")]
+    InUse(PathBuf),
+    /// The data folder, or a file in it, cannot be read or written.
+    #[error("cannot {action} '{path}': {error}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file with this peer's id holds something else.
+    #[error("'{0}' does not hold an id (64 hexadecimal digits); restore it, or remove it for a new id")]
+    BadId(PathBuf),
+    /// No such block here.
+    #[error("block {0} is not here")]
+    NotFound(Key),
+    /// A block file whose bytes do not hash to its name; it was moved aside.
+    #[error("block {0} was damaged on disk; what is left of it was moved to the folder 'damaged'")]
+    Damaged(Key),
+    /// Bytes given under a name that is not their hash, or not as many as was said.
+    #[error("what came as block {0} is not what its name says")]
+    Corrupt(Key),
+    /// The quota leaves no room.
+    #[error(
+        "the store is full: {size} bytes more would exceed its capacity of {capacity}; raise --capacity or clear some"
+    )]
+    Full {
+        /// Bytes that were to be added.
+        size: u64,
+        /// Bytes there may be.
+        capacity: u64,
+    },
+}
+
+/// The sorts of [`StoreError`] that callers tell apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreErrorKind {
+    /// Another peer uses the folder.
+    InUse,
+    /// No such block.
+    NotFound,
+    /// The block was damaged on disk.
+    Damaged,
+    /// Wrong bytes were given.
+    Corrupt,
+    /// Quota or disk are full.
+    Full,
+    /// Anything else that the system refused.
+    Io,
+}
+
+impl StoreError {
+    /// What sort of error this is.
+    pub fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::InUse(_) => StoreErrorKind::InUse,
+            Self::NotFound(_) => StoreErrorKind::NotFound,
+            Self::Damaged(_) => StoreErrorKind::Damaged,
+            Self::Corrupt(_) => StoreErrorKind::Corrupt,
+            Self::Full { .. } => StoreErrorKind::Full,
+            Self::Io { error, .. } => match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreErrorKind::Full,
+                _ => StoreErrorKind::Io,
+            },
+            Self::BadId(_) => StoreErrorKind::Io,
+        }
+    }
+
+    /// For `map_err`: `action` failed on `path`.
+    pub(super) fn on(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |error| Self::Io { action, path, error }
+    }
+}
