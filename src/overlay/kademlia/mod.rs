@@ -1,1 +1,324 @@
-//! Kademlia.
+//! Kademlia: peers and keys in one space, near by XOR, found by asking (Maymounkov and Mazières 2002).
+//!
+//! Every peer knows many peers near to itself and few far away: for each length of common prefix it keeps a *k-bucket*
+//! of at most K contacts. To find the peers nearest to a key it asks the nearest ones it knows for nearer ones, several
+//! at a time, and each round at least halves what is left. The paper's sections, and where they live:
+//!
+//! | section | what | where |
+//! |---|---|---|
+//! | 2.2 | buckets, least recently seen first; ping before eviction | [`bucket`], [`table`], [`contacts`] |
+//! | 2.3 | iterative lookup, ALPHA at a time; join; refresh | [`lookup`], [`searches`], [`upkeep`] |
+//! | 4.1 | replacement cache | [`bucket`] |
+//!
+//! Three things differ from the paper, for the sake of peers that lie and networks that break:
+//! - A peer enters the table only when it answered a ping of ours and named its id; hearsay and requests only make
+//!   [`candidates`]. And only an answer counts as a sign of life, for anybody can forge a request.
+//! - The nearest neighbours, which share our blocks, are pinged every few seconds, so that a death is noticed soon.
+//! - Those who were lost are tried again, so that a network cut in two grows together when it can ([`lost`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use self::bucket::Contact;
+use self::candidates::Candidates;
+use self::lookup::{Lookup, Name};
+use self::lost::Lost;
+use self::table::Table;
+use self::upkeep::Upkeep;
+use super::{Effect, Goal, Incoming, LookupId, Overlay, TableRow, Tag, Target};
+use crate::config::WIDTH;
+use crate::id::Key;
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{Request, Response, Via};
+
+mod bucket;
+mod candidates;
+mod contacts;
+mod lookup;
+mod lost;
+mod searches;
+mod table;
+mod upkeep;
+
+/// Contacts in a bucket at most: the paper's k (section 2.2).
+pub const K: usize = 20;
+
+/// Questions that a lookup has out at a time (section 2.3).
+pub const ALPHA: usize = 3;
+
+/// Contacts that are told when this peer leaves: its neighbourhood, a bucket's worth.
+const FAREWELLS: usize = 20;
+
+/// Why a question was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Question {
+    /// A step of a lookup.
+    Step { lookup: Name, peer: Peer, overdue: Time },
+    /// Is a peer that a lookup met who it was said to be?
+    Identify { lookup: Name, addr: SocketAddr },
+    /// Is this candidate there, and who is it?
+    Candidate { peer: Peer, enters: bool },
+    /// Is this contact still there?
+    Check { peer: Peer },
+    /// Is anybody at an address that the user gave, or that a lost contact had?
+    Probe { addr: SocketAddr },
+    /// Goodbye.
+    Farewell,
+}
+
+/// One peer's view of a Kademlia network. See the [module documentation](self).
+pub struct Kademlia {
+    me: Peer,
+    guest: bool,
+    table: Table,
+    candidates: Candidates,
+    lost: Lost,
+    lookups: BTreeMap<Name, Lookup>,
+    /// Questions that have neither an answer nor failed.
+    asked: BTreeMap<Tag, Question>,
+    /// When each question of a lookup is overdue.
+    patience: BTreeSet<(Time, Tag)>,
+    next_tag: Tag,
+    upkeep: Upkeep,
+    rng: StdRng,
+}
+
+impl Kademlia {
+    /// The view of the peer `me`, which knows nobody yet. All its randomness comes from `seed`. A `guest` asks others
+    /// but is no part of the network: it never stands in a replica set.
+    pub fn new(me: Peer, seed: [u8; 32], guest: bool) -> Self {
+        Self::with_bucket_size(me, seed, guest, K)
+    }
+
+    /// [`new`](Self::new) with at most `k` contacts in a bucket instead of [`K`], for experiments.
+    pub fn with_bucket_size(me: Peer, seed: [u8; 32], guest: bool, k: usize) -> Self {
+        Self {
+            me,
+            guest,
+            table: Table::new(me.id, k),
+            candidates: Candidates::default(),
+            lost: Lost::default(),
+            lookups: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            patience: BTreeSet::new(),
+            next_tag: 0,
+            upkeep: Upkeep::default(),
+            rng: StdRng::from_seed(seed),
+        }
+    }
+
+    /// Enters contacts as if they had answered, as far as their buckets have room. For simulations that begin in a
+    /// network long grown; `peers` have distinct addresses.
+    pub fn fill(&mut self, now: Time, peers: &[Peer]) {
+        for &peer in peers.iter().filter(|peer| peer.id != self.me.id) {
+            if self.table.has_room(&peer.id) {
+                self.table.enter(now, peer);
+            }
+        }
+        self.table.shrink();
+        self.start_upkeep(now);
+    }
+
+    /// What must be true between any two events; simulators ask after each.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        self.table.check()?;
+        self.candidates.check()?;
+        let stray = self.patience.iter().find(|(_, tag)| !matches!(self.asked.get(tag), Some(Question::Step { .. })));
+        if let Some((_, tag)) = stray {
+            return Err(format!("nobody waits for question {tag}"));
+        }
+        match self.lookups.values().find(|lookup| lookup.is_over()) {
+            Some(lookup) => Err(format!("the lookup of {} is over and nobody was told", lookup.key)),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a question.
+    fn ask(&mut self, to: Target, request: Request, tries: u8, why: Question, out: &mut Vec<Effect>) -> Tag {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        self.asked.insert(tag, why);
+        out.push(Effect::Ask { to, request, tag, tries, from_anyone: false });
+        tag
+    }
+
+    /// Takes a question that is over.
+    fn take_question(&mut self, tag: Tag) -> Option<Question> {
+        let question = self.asked.remove(&tag)?;
+        if let Question::Step { overdue, .. } = question {
+            self.patience.remove(&(overdue, tag));
+        }
+        Some(question)
+    }
+
+    /// Contacts nearest to `key` that answered whatever they were asked last.
+    fn nearest_sound(&self, key: &Key, count: usize) -> Vec<Peer> {
+        self.table.nearest(key, count, Contact::is_sound)
+    }
+
+    /// Puts this peer where it belongs among the `count` peers nearest to `key`, unless it is a guest.
+    fn with_me(&self, key: &Key, mut nearest: Vec<Peer>, count: usize) -> Vec<Peer> {
+        if !self.guest {
+            let distance = self.me.id.distance(key);
+            let at = nearest.partition_point(|peer| peer.id.distance(key) < distance);
+            nearest.insert(at, self.me);
+        }
+        nearest.truncate(count);
+        nearest
+    }
+}
+
+impl Overlay for Kademlia {
+    fn name(&self) -> &'static str {
+        "kademlia"
+    }
+
+    fn me(&self) -> Peer {
+        self.me
+    }
+
+    fn width(&self) -> usize {
+        WIDTH
+    }
+
+    fn carrier(&self, _: &Request) -> Via {
+        Via::Udp
+    }
+
+    fn join(&mut self, now: Time, known: &[SocketAddr], remembered: &[Peer], out: &mut Vec<Effect>) {
+        self.start_join(now, known, remembered, out);
+    }
+
+    fn lookup(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
+        self.search(now, Name::User(lookup), key, goal, out);
+    }
+
+    fn cancel(&mut self, lookup: LookupId) {
+        self.lookups.remove(&Name::User(lookup));
+    }
+
+    fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
+        // A ping of ours goes before the answer, so that whoever asks again can have shown by then that it receives.
+        self.on_stranger(now, from, out);
+        let response = match request {
+            Request::Ping => Response::Node(self.me),
+            Request::FindNode { id: key } | Request::FindValue { key } => {
+                let asker = from.sender.map(|sender| sender.peer.id);
+                let others = |contact: &Contact| contact.is_sound() && Some(contact.id) != asker;
+                Response::Nodes(self.table.nearest(key, WIDTH, others))
+            }
+            Request::Store { .. } | Request::Ring(_) => return,
+        };
+        out.push(Effect::Respond { to: from.addr, magic: from.magic, kind: request.kind(), response });
+    }
+
+    fn on_response(&mut self, now: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>) {
+        let Some(question) = self.take_question(tag) else { return };
+        let named = match response {
+            Response::Node(peer) => Some(Peer::new(peer.id, from)),
+            _ => None,
+        };
+        match (question, named) {
+            (Question::Step { lookup, peer, .. }, _) => self.on_step(now, lookup, peer, response, out),
+            (Question::Identify { lookup, .. }, Some(named)) => {
+                self.confirm(now, named, out);
+                self.on_identified(now, lookup, &named, out);
+            }
+            (Question::Identify { lookup, addr }, None) => self.on_unidentified(now, lookup, &addr, out),
+            (Question::Candidate { peer, enters }, named) => {
+                self.on_candidate(now, peer, named.filter(|_| enters), out);
+            }
+            (Question::Check { peer }, named) => self.on_checked(now, peer, named, out),
+            (Question::Probe { addr }, named) => self.on_probed(now, addr, named, out),
+            (Question::Farewell, _) => {}
+        }
+        self.go_on(now, out);
+    }
+
+    fn on_failure(&mut self, now: Time, tag: Tag, to: Target, out: &mut Vec<Effect>) {
+        let Some(question) = self.take_question(tag) else { return };
+        match question {
+            Question::Step { lookup, peer, .. } => {
+                self.doubt(&peer, out);
+                self.on_step_failed(now, lookup, &peer.addr, out);
+            }
+            Question::Identify { lookup, .. } => self.on_unidentified(now, lookup, &to.addr, out),
+            Question::Candidate { peer, .. } => self.on_candidate(now, peer, None, out),
+            Question::Check { peer } => self.on_check_failed(now, &peer, out),
+            Question::Probe { addr } => self.on_probed(now, addr, None, out),
+            Question::Farewell => {}
+        }
+        self.go_on(now, out);
+    }
+
+    fn on_undeliverable(&mut self, _: Time, to: SocketAddr, _: Option<(u64, Request)>, out: &mut Vec<Effect>) {
+        if let Some(peer) = self.table.at(&to).map(Contact::peer) {
+            self.doubt(&peer, out);
+        }
+    }
+
+    fn on_alive(&mut self, now: Time, peer: SocketAddr, rtt: Duration, _: &mut Vec<Effect>) {
+        if let Some(contact) = self.table.touch(now, &peer) {
+            contact.set_rtt(rtt);
+        }
+    }
+
+    fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>) {
+        while let Some(&(due, tag)) = self.patience.first().filter(|(due, _)| *due <= now) {
+            self.patience.remove(&(due, tag));
+            self.on_overdue(now, tag, out);
+        }
+        self.keep_up(now, out);
+        self.go_on(now, out);
+    }
+
+    fn next_tick(&self) -> Option<Time> {
+        let patience = self.patience.first().map(|&(due, _)| due);
+        [patience, self.candidates.next_tick(), self.lost.next_tick(), self.upkeep.next_tick()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn replica_set(&self, key: &Key, count: usize) -> Vec<Peer> {
+        self.with_me(key, self.nearest_sound(key, count), count)
+    }
+
+    fn concerns(&self, key: &Key, peer: &Peer, count: usize) -> bool {
+        let distance = peer.id.distance(key);
+        let me = usize::from(!self.guest && self.me.id.distance(key) < distance);
+        let nearer = self.table.nearest(key, count, |contact| contact.id != peer.id);
+        me + nearer.iter().filter(|other| other.id.distance(key) < distance).count() < count
+    }
+
+    fn leave(&mut self, _: Time, out: &mut Vec<Effect>) {
+        if !self.guest {
+            for peer in self.table.nearest(&self.me.id, FAREWELLS, |_| true) {
+                self.ask(peer.into(), Request::Ping, 1, Question::Farewell, out);
+            }
+        }
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        self.table.contacts().map(Contact::peer).collect()
+    }
+
+    fn table(&self) -> Vec<TableRow> {
+        let filled = self.table.buckets().iter().filter(|bucket| !bucket.contacts().is_empty());
+        filled
+            .map(|bucket| TableRow {
+                label: format!("bucket {}", bucket.index),
+                peers: bucket.contacts().iter().map(Contact::peer).collect(),
+                spare: bucket.spares(),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,143 @@
+//! Peers that we heard of but that have not answered us yet. They are pinged at a bounded rate.
+//!
+//! Anybody can claim any id at any address, and even make a datagram seem to come from there. So hearsay only makes a
+//! candidate. However much of it comes, we send few pings, and one at a time to each address.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::peer::Peer;
+use crate::time::Time;
+
+/// Candidates that wait; more are forgotten, and will be heard of again.
+const QUEUE: usize = 256;
+
+/// Pings to candidates that are out at a time.
+const OUTSTANDING: usize = 32;
+
+/// Between two pings to candidates on average: 100 a second.
+const GAP: Duration = Duration::from_millis(10);
+
+/// Pings that may go out at once after a pause.
+const BURST: u32 = 32;
+
+/// Somebody worth a ping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Candidate {
+    pub(super) peer: Peer,
+    /// It may enter the table; a guest is only pinged so that it shows that it receives.
+    pub(super) enters: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Candidates {
+    queue: VecDeque<Candidate>,
+    /// Addresses in the queue, and those that a ping is out to.
+    addresses: BTreeSet<SocketAddr>,
+    outstanding: usize,
+    /// When the pings sent so far would have been sent at the steady rate.
+    paid_until: Time,
+}
+
+impl Candidates {
+    /// Nothing more is taken at the moment.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= QUEUE
+    }
+
+    /// Nobody waits and no ping is out.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.outstanding == 0
+    }
+
+    pub(super) fn offer(&mut self, candidate: Candidate) {
+        if !self.is_full() && self.addresses.insert(candidate.peer.addr) {
+            self.queue.push_back(candidate);
+        }
+    }
+
+    /// A place became free: this one goes first.
+    pub(super) fn offer_urgently(&mut self, candidate: Candidate) {
+        if self.addresses.insert(candidate.peer.addr) {
+            self.queue.push_front(candidate);
+        }
+    }
+
+    /// The next one that may be pinged now. [`done`](Self::done) follows.
+    pub(super) fn next(&mut self, now: Time) -> Option<Candidate> {
+        if self.outstanding >= OUTSTANDING || self.paid_until > now + GAP * BURST {
+            return None;
+        }
+        let candidate = self.queue.pop_front()?;
+        self.outstanding += 1;
+        self.paid_until = self.paid_until.max(now) + GAP;
+        Some(candidate)
+    }
+
+    /// The ping to this address is answered, or has failed.
+    pub(super) fn done(&mut self, addr: &SocketAddr) {
+        if self.addresses.remove(addr) {
+            self.outstanding -= 1;
+        }
+    }
+
+    /// When the next ping may go out, if only the rate holds it back.
+    pub(super) fn next_tick(&self) -> Option<Time> {
+        let waits = !self.queue.is_empty() && self.outstanding < OUTSTANDING;
+        waits.then(|| Time::from_micros(self.paid_until.as_micros().saturating_sub((GAP * BURST).as_micros() as u64)))
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let agree = self.addresses.len() == self.queue.len() + self.outstanding && self.outstanding <= OUTSTANDING;
+        agree.then_some(()).ok_or_else(|| "candidates and their addresses disagree".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id;
+
+    fn candidate(n: u16) -> Candidate {
+        Candidate { peer: Peer::new(Id::from_u64(n.into()), SocketAddr::from(([10, 0, 0, 1], n))), enters: true }
+    }
+
+    #[test]
+    fn a_flood_of_strangers_costs_a_bounded_number_of_pings() {
+        let mut candidates = Candidates::default();
+        let mut pinged = 0;
+        for millis in 0..10_000_u64 {
+            let now = Time::from_micros(millis * 1000);
+            for n in 0..10 {
+                candidates.offer(candidate((millis * 10 + n) as u16));
+            }
+            while let Some(candidate) = candidates.next(now) {
+                pinged += 1;
+                candidates.done(&candidate.peer.addr);
+            }
+            candidates.check().unwrap();
+        }
+        assert!((1000..=1000 + BURST + 1).contains(&pinged), "{pinged} in 10 s");
+    }
+
+    #[test]
+    fn an_address_is_pinged_once_at_a_time_and_not_too_many_are() {
+        let mut candidates = Candidates::default();
+        for n in 0..100 {
+            candidates.offer(candidate(n));
+            candidates.offer(candidate(n));
+        }
+        let mut out = Vec::new();
+        for second in 0..9 {
+            let now = Time::from_micros(second * 1_000_000);
+            out.extend(std::iter::from_fn(|| candidates.next(now)));
+        }
+        assert_eq!(out.len(), OUTSTANDING);
+        assert_eq!(candidates.next_tick(), None, "an answer or a failure is needed first");
+        candidates.done(&out[0].peer.addr);
+        candidates.offer_urgently(candidate(500));
+        assert_eq!(candidates.next(Time::from_micros(9_000_000)), Some(candidate(500)));
+        candidates.check().unwrap();
+    }
+}

@@ -1,0 +1,174 @@
+//! Who becomes a contact, who waits for a place, and who loses it (sections 2.2 and 4.1).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::bucket::Contact;
+use super::candidates::Candidate;
+use super::table::Entry;
+use super::{Kademlia, Question};
+use crate::overlay::{Effect, Incoming};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::Request;
+
+/// A contact that answered this recently need not be pinged to keep its place from a newcomer.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// Datagrams sent at most to find out whether a contact that failed once is gone: so many do not get lost by chance.
+const CHECK_TRIES: u8 = 3;
+
+/// Requests in a row that a contact may leave without an answer; then it is gone.
+const MAX_FAILURES: u8 = 2;
+
+impl Kademlia {
+    /// A request came from somebody. Its sender is a claim, so all it makes is a candidate.
+    pub(super) fn on_stranger(&mut self, now: Time, from: &Incoming, out: &mut Vec<Effect>) {
+        let Some(sender) = from.sender else { return };
+        let peer = Peer::new(sender.peer.id, from.addr);
+        if self.table.contact(&peer).is_some() {
+            if sender.leaving {
+                self.remove(now, &peer, true, out);
+            } else if from.validated {
+                return;
+            }
+        }
+        if sender.leaving {
+            self.table.forget_spare(&peer.id);
+        } else if sender.guest || !from.validated {
+            // It is pinged even where it cannot enter: it gets full answers only once it has shown that it receives.
+            if is_reachable(&peer.addr) && !from.validated {
+                self.candidates.offer(Candidate { peer, enters: !sender.guest });
+            }
+        } else {
+            self.hear_of(now, peer, true, out);
+        }
+        self.ping_candidates(now, out);
+    }
+
+    /// Somebody says that there is this peer. Where there is no place for it, it may wait for one.
+    pub(super) fn hear_of(&mut self, now: Time, peer: Peer, waits: bool, out: &mut Vec<Effect>) {
+        if self.candidates.is_full() || !self.may_enter(&peer) || self.table.contact(&peer).is_some() {
+            return;
+        }
+        if self.table.has_room(&peer.id) && self.table.get(&peer.id).is_none() {
+            self.candidates.offer(Candidate { peer, enters: true });
+        } else if waits && let Some(first) = self.table.wait(&peer) {
+            self.challenge(now, first, &peer, out);
+        }
+    }
+
+    fn may_enter(&self, peer: &Peer) -> bool {
+        peer.id != self.me.id && peer.addr != self.me.addr && is_reachable(&peer.addr)
+    }
+
+    /// A newcomer wants the place of `holder`, who keeps it if it lives (section 2.2).
+    fn challenge(&mut self, now: Time, holder: Peer, newcomer: &Peer, out: &mut Vec<Effect>) {
+        let silent = self.table.contact(&holder).is_some_and(|contact| contact.silence(now) >= FRESH);
+        if silent || holder.id == newcomer.id {
+            self.check_contact(&holder, CHECK_TRIES, out);
+        }
+    }
+
+    /// A peer answered a ping at this address and named itself: it is what it says. It enters, if there is a place.
+    pub(super) fn confirm(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) {
+        if !self.may_enter(&peer) {
+            return;
+        }
+        if let Some(before) = self.table.at(&peer.addr).map(Contact::peer).filter(|before| before.id != peer.id) {
+            // Another peer answers where a contact was, so that contact is gone.
+            self.remove(now, &before, false, out);
+        }
+        match self.table.enter(now, peer) {
+            Entry::New => {
+                out.push(Effect::PeerUp(peer));
+                let was_lost = self.lost.found(&peer);
+                self.on_peer_up(now, was_lost);
+            }
+            Entry::Known => {}
+            Entry::Waits(first) => self.challenge(now, first, &peer, out),
+        }
+    }
+
+    /// Takes a contact out of the table. One that went `silent` is remembered, for it may come back.
+    fn remove(&mut self, now: Time, peer: &Peer, silent: bool, out: &mut Vec<Effect>) {
+        if self.table.remove(&peer.id).is_none() {
+            return;
+        }
+        out.push(Effect::PeerDown(*peer));
+        if silent {
+            self.lost.remember(now, *peer);
+        }
+        self.give_up_on(now, &peer.addr, out);
+        self.promote(peer);
+    }
+
+    /// Gives the latest spare its chance at the place beside `peer`.
+    fn promote(&mut self, peer: &Peer) {
+        if let Some(spare) = self.table.take_spare(&peer.id) {
+            self.candidates.offer_urgently(Candidate { peer: spare, enters: true });
+        }
+    }
+
+    /// A contact left a request without an answer. It is pinged at once; until it answers nobody is sent to it.
+    pub(super) fn doubt(&mut self, peer: &Peer, out: &mut Vec<Effect>) {
+        let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) else { return };
+        contact.failures = contact.failures.saturating_add(1);
+        self.check_contact(peer, CHECK_TRIES, out);
+    }
+
+    /// Pings a contact, unless that is going on.
+    pub(super) fn check_contact(&mut self, peer: &Peer, tries: u8, out: &mut Vec<Effect>) {
+        let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) else { return };
+        if !contact.checking {
+            contact.checking = true;
+            self.ask((*peer).into(), Request::Ping, tries, Question::Check { peer: *peer }, out);
+        }
+    }
+
+    /// Something answered at the address of a contact that was pinged.
+    pub(super) fn on_checked(&mut self, now: Time, peer: Peer, named: Option<Peer>, out: &mut Vec<Effect>) {
+        if let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(&peer)) {
+            contact.checking = false;
+        }
+        match named {
+            Some(named) if self.may_enter(&named) => self.confirm(now, named, out),
+            // What answers names no peer, or us.
+            _ => self.remove(now, &peer, false, out),
+        }
+    }
+
+    pub(super) fn on_check_failed(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
+        let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) else { return };
+        contact.checking = false;
+        contact.failures = contact.failures.saturating_add(1);
+        if contact.failures >= MAX_FAILURES {
+            self.remove(now, peer, true, out);
+        } else {
+            self.check_contact(peer, CHECK_TRIES, out);
+        }
+    }
+
+    /// The ping to a candidate is over; `named` is who answered and may enter.
+    pub(super) fn on_candidate(&mut self, now: Time, peer: Peer, named: Option<Peer>, out: &mut Vec<Effect>) {
+        self.candidates.done(&peer.addr);
+        match named {
+            Some(named) => self.confirm(now, named, out),
+            None => self.promote(&peer),
+        }
+    }
+
+    /// Pings as many candidates as the rate allows.
+    pub(super) fn ping_candidates(&mut self, now: Time, out: &mut Vec<Effect>) {
+        while let Some(Candidate { peer, enters }) = self.candidates.next(now) {
+            self.ask(peer.into(), Request::Ping, 1, Question::Candidate { peer, enters }, out);
+        }
+    }
+}
+
+/// Whether datagrams to this address can reach one peer.
+pub(super) fn is_reachable(addr: &SocketAddr) -> bool {
+    let ip = addr.ip().to_canonical();
+    let broadcast = matches!(ip, std::net::IpAddr::V4(ip) if ip.is_broadcast());
+    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}

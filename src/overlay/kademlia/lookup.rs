@@ -1,0 +1,348 @@
+//! The iterative lookup (section 2.3): ask the nearest peers known for nearer ones, until nobody nearer is left.
+//!
+//! The *shortlist* holds everybody named so far, nearest first. ALPHA questions are out at a time. When an answer
+//! brings nobody nearer, all of the WIDTH nearest are asked at once. A peer that keeps us waiting longer than usual is
+//! *overdue*: its answer still counts, but it no longer occupies a place, so a dead peer costs no pause. Who fails is
+//! struck. The lookup is over when the WIDTH nearest that are left have all answered.
+//!
+//! Names are hearsay, so the lookup believes little. An address stands in the shortlist once. A peer that is not in the
+//! routing table is also pinged, and counts only if it answers under the id that it was named with. Thus a liar can
+//! neither put the dead into a result nor itself at many places.
+
+use std::net::SocketAddr;
+
+use super::ALPHA;
+use crate::config::WIDTH;
+use crate::id::{Id, Key};
+use crate::overlay::{Goal, LookupId};
+use crate::peer::Peer;
+use crate::wire::Request;
+
+/// Questions a lookup asks at most: far more than any network needs, and few enough for liars to win nothing.
+const MAX_QUESTIONS: u32 = 400;
+
+/// Whose lookup it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Name {
+    /// The node's.
+    User(LookupId),
+    /// Our own, to fill or refresh the table.
+    Own(u64),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Named, not asked.
+    New,
+    /// Asked a moment ago.
+    Asked,
+    /// Asked, and it takes long.
+    Overdue,
+    /// It answered.
+    Answered,
+    /// It did not, or was not who it was said to be.
+    Failed,
+}
+
+/// Whether a peer is to be asked a second time, because its first answer may have left out names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Again {
+    No,
+    Wanted,
+    Done,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    peer: Peer,
+    distance: Id,
+    state: State,
+    /// It has proved that it has this id at this address.
+    proven: bool,
+    /// It was asked before it knew that we receive what is sent to us.
+    stranger: bool,
+    again: Again,
+    /// Requests in the chain that leads to it.
+    depth: u32,
+}
+
+impl Entry {
+    fn is_done(&self) -> bool {
+        self.state == State::Answered && self.proven && self.again != Again::Wanted
+    }
+}
+
+/// What a lookup wants to ask.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Question {
+    pub(super) peer: Peer,
+    pub(super) request: Request,
+    /// A ping shall go along, for it has yet to prove its id.
+    pub(super) prove: bool,
+}
+
+pub(super) struct Lookup {
+    pub(super) key: Key,
+    pub(super) goal: Goal,
+    me: Id,
+    shortlist: Vec<Entry>,
+    /// The last answer brought nobody nearer.
+    wide: bool,
+    asked: u32,
+}
+
+impl Lookup {
+    /// A lookup that starts from peers in the routing table.
+    pub(super) fn new(key: Key, goal: Goal, me: Id, start: Vec<Peer>) -> Self {
+        let mut lookup = Self { key, goal, me, shortlist: Vec::new(), wide: false, asked: 0 };
+        for peer in start {
+            lookup.offer(peer, 1, true);
+        }
+        lookup
+    }
+
+    /// Puts a peer into the shortlist, unless its address is there already.
+    fn offer(&mut self, peer: Peer, depth: u32, proven: bool) {
+        if peer.id == self.me || self.shortlist.iter().any(|entry| entry.peer.addr == peer.addr) {
+            return;
+        }
+        let distance = peer.id.distance(&self.key);
+        let at = self.shortlist.partition_point(|entry| entry.distance <= distance);
+        let (state, again) = (State::New, Again::No);
+        self.shortlist.insert(at, Entry { peer, distance, state, proven, stranger: false, again, depth });
+    }
+
+    fn entry_mut(&mut self, addr: &SocketAddr) -> Option<&mut Entry> {
+        self.shortlist.iter_mut().find(|entry| entry.peer.addr == *addr)
+    }
+
+    /// The WIDTH nearest that may be alive, and those among them that keep us waiting.
+    fn window(&self) -> impl Iterator<Item = &Entry> {
+        let mut room = WIDTH;
+        self.shortlist.iter().filter(|entry| entry.state != State::Failed).take_while(move |entry| {
+            let takes = room > 0;
+            room -= usize::from(takes && entry.state != State::Overdue);
+            takes
+        })
+    }
+
+    /// The next question that may go out now.
+    pub(super) fn next(&mut self, is_contact: impl Fn(&Peer) -> bool) -> Option<Question> {
+        let busy = self.shortlist.iter().filter(|entry| entry.state == State::Asked).count();
+        if busy >= if self.wide { WIDTH } else { ALPHA } || self.asked >= MAX_QUESTIONS {
+            return None;
+        }
+        let first = self.window().find(|entry| entry.state == State::New).map(|entry| entry.peer.addr);
+        let addr = first.or_else(|| {
+            // Everybody in the window was asked: time to hear the names that were left out.
+            let waits = self.window().any(|entry| entry.state == State::Asked && entry.again == Again::No);
+            let entry = self.window().find(|entry| entry.state == State::Answered && entry.again == Again::Wanted)?;
+            (!waits).then_some(entry.peer.addr)
+        })?;
+        self.asked += 1;
+        let (key, goal) = (self.key, self.goal);
+        let entry = self.entry_mut(&addr)?;
+        let second = entry.again == Again::Wanted;
+        entry.state = State::Asked;
+        entry.proven |= is_contact(&entry.peer);
+        if second {
+            entry.again = Again::Done;
+        } else {
+            entry.stranger = !entry.proven;
+        }
+        let request = match goal {
+            Goal::Holders if !second => Request::FindValue { key },
+            _ => Request::FindNode { id: key },
+        };
+        Some(Question { peer: entry.peer, request, prove: !entry.proven })
+    }
+
+    /// The peer at `addr` named others. A stranger has yet to learn that we receive, and sends few names until then.
+    pub(super) fn on_names(&mut self, addr: &SocketAddr, names: &[Peer]) {
+        let Some(entry) = self.entry_mut(addr) else { return };
+        if !matches!(entry.state, State::Asked | State::Overdue) {
+            return;
+        }
+        entry.state = State::Answered;
+        if names.len() < WIDTH && entry.stranger && entry.again == Again::No {
+            entry.again = Again::Wanted;
+        }
+        let depth = entry.depth + 1;
+        let nearest = self.nearest();
+        for &peer in names.iter().take(WIDTH) {
+            self.offer(peer, depth, false);
+        }
+        self.wide = nearest.is_some() && self.nearest() == nearest;
+    }
+
+    fn nearest(&self) -> Option<Id> {
+        self.shortlist.iter().find(|entry| entry.state != State::Failed).map(|entry| entry.distance)
+    }
+
+    /// The peer at `addr` says that it holds the block, and who it is. It is asked once more, for names.
+    pub(super) fn on_holder(&mut self, addr: &SocketAddr, id: Id) -> Option<Peer> {
+        let entry = self.entry_mut(addr)?;
+        if !matches!(entry.state, State::Asked | State::Overdue) {
+            return None;
+        }
+        entry.state = State::Answered;
+        if entry.again == Again::No {
+            entry.again = Again::Wanted;
+        }
+        self.wide = true;
+        self.on_identified(addr, id);
+        Some(Peer::new(id, *addr))
+    }
+
+    /// The peer at `addr` said who it is. If that is not who it was said to be, it stands where it belongs.
+    pub(super) fn on_identified(&mut self, addr: &SocketAddr, id: Id) {
+        let Some(at) = self.shortlist.iter().position(|entry| entry.peer.addr == *addr) else { return };
+        self.shortlist[at].proven = true;
+        if self.shortlist[at].peer.id != id {
+            let mut entry = self.shortlist.remove(at);
+            entry.peer.id = id;
+            entry.distance = id.distance(&self.key);
+            if id == self.me {
+                entry.state = State::Failed;
+            }
+            let at = self.shortlist.partition_point(|other| other.distance <= entry.distance);
+            self.shortlist.insert(at, entry);
+        }
+    }
+
+    /// The question to `addr` takes longer than its answers usually do.
+    pub(super) fn on_overdue(&mut self, addr: &SocketAddr) {
+        if let Some(entry) = self.entry_mut(addr).filter(|entry| entry.state == State::Asked) {
+            entry.state = State::Overdue;
+        }
+    }
+
+    /// The peer at `addr` did not answer, or is gone.
+    pub(super) fn on_failed(&mut self, addr: &SocketAddr) {
+        let Some(entry) = self.entry_mut(addr) else { return };
+        if entry.again == Again::Done && entry.proven && matches!(entry.state, State::Asked | State::Overdue) {
+            // It answered once; only the second answer was lost.
+            entry.state = State::Answered;
+        } else {
+            entry.state = State::Failed;
+        }
+    }
+
+    /// The peer at `addr` did not prove who it is.
+    pub(super) fn on_unproven(&mut self, addr: &SocketAddr) {
+        if let Some(entry) = self.entry_mut(addr).filter(|entry| !entry.proven) {
+            entry.state = State::Failed;
+        }
+    }
+
+    /// Whether the WIDTH nearest that are left have all answered.
+    pub(super) fn is_over(&self) -> bool {
+        if self.asked >= MAX_QUESTIONS {
+            return !self.shortlist.iter().any(|entry| matches!(entry.state, State::Asked | State::Overdue));
+        }
+        self.window().all(Entry::is_done)
+    }
+
+    /// The live peers nearest to the key, and the length of the chain of requests that led to them.
+    pub(super) fn result(&self) -> (Vec<Peer>, u32) {
+        let mut peers: Vec<Peer> = Vec::with_capacity(WIDTH + 1);
+        let mut hops = 0;
+        for entry in self.shortlist.iter().filter(|entry| entry.state == State::Answered && entry.proven) {
+            if peers.last().is_none_or(|last| last.id != entry.peer.id) {
+                peers.push(entry.peer);
+                hops = hops.max(entry.depth);
+            }
+            if peers.len() == WIDTH {
+                break;
+            }
+        }
+        (peers, hops)
+    }
+
+    /// Peers that were named and never asked.
+    pub(super) fn unasked(&self) -> impl Iterator<Item = Peer> {
+        self.shortlist.iter().filter(|entry| entry.state == State::New).map(|entry| entry.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u16) -> Peer {
+        Peer::new(Id::from_u64(n.into()), SocketAddr::from(([10, 0, 0, 1], n)))
+    }
+
+    fn lookup(start: &[u16]) -> Lookup {
+        Lookup::new(Id::ZERO, Goal::Peers, Id::from_u64(9999), start.iter().map(|&n| peer(n)).collect())
+    }
+
+    fn asked(lookup: &mut Lookup) -> Vec<u64> {
+        std::iter::from_fn(|| lookup.next(|_| true)).filter_map(|question| question.peer.id.to_u64()).collect()
+    }
+
+    #[test]
+    fn alpha_are_asked_and_all_of_the_nearest_once_nobody_nearer_comes() {
+        let mut lookup = lookup(&[10, 20, 30, 40, 50, 60, 70, 80]);
+        assert_eq!(asked(&mut lookup), [10, 20, 30]);
+        lookup.on_names(&peer(10).addr, &[peer(5)]);
+        assert_eq!(asked(&mut lookup), [5], "the answer brought somebody nearer");
+        lookup.on_names(&peer(5).addr, &[peer(90)]);
+        assert_eq!(asked(&mut lookup), [40, 50, 60], "it did not");
+        assert!(!lookup.is_over());
+        for n in [20, 30, 40, 50, 60] {
+            lookup.on_names(&peer(n).addr, &[]);
+        }
+        assert_eq!(asked(&mut lookup), Vec::<u64>::new());
+        assert!(lookup.is_over());
+        let (peers, hops) = lookup.result();
+        assert_eq!(peers, [5, 10, 20, 30, 40, 50, 60].map(peer));
+        assert_eq!(hops, 2);
+    }
+
+    #[test]
+    fn a_slow_peer_gives_up_its_place_and_still_counts_if_it_answers() {
+        let mut lookup = lookup(&[1, 2, 3, 4]);
+        assert_eq!(asked(&mut lookup), [1, 2, 3]);
+        lookup.on_overdue(&peer(1).addr);
+        assert_eq!(asked(&mut lookup), [4]);
+        for n in [2, 3, 4] {
+            lookup.on_names(&peer(n).addr, &[]);
+        }
+        assert!(!lookup.is_over(), "it may still answer");
+        lookup.on_names(&peer(1).addr, &[]);
+        assert!(lookup.is_over());
+        assert_eq!(lookup.result().0.len(), 4);
+    }
+
+    #[test]
+    fn a_name_counts_only_under_the_id_that_it_proves() {
+        let mut lookup = lookup(&[100]);
+        asked(&mut lookup);
+        lookup.on_names(&peer(100).addr, &[peer(1), Peer::new(Id::from_u64(2), peer(1).addr)]);
+        let question = lookup.next(|_| false).unwrap();
+        assert!(question.prove && question.peer == peer(1));
+        assert_eq!(lookup.next(|_| false), None, "an address stands in the shortlist once");
+        lookup.on_names(&peer(1).addr, &[peer(7); 7]);
+        lookup.on_identified(&peer(1).addr, Id::from_u64(500));
+        lookup.next(|_| false).unwrap();
+        lookup.on_failed(&peer(7).addr);
+        assert!(lookup.is_over());
+        assert_eq!(lookup.result().0, [peer(100), Peer::new(Id::from_u64(500), peer(1).addr)]);
+    }
+
+    #[test]
+    fn holders_and_strangers_with_few_names_are_asked_again_at_the_end() {
+        let mut lookup = lookup(&[1, 2]);
+        lookup.goal = Goal::Holders;
+        assert_eq!(asked(&mut lookup), [1, 2]);
+        assert_eq!(lookup.on_holder(&peer(1).addr, peer(1).id), Some(peer(1)));
+        assert_eq!(lookup.next(|_| true), None, "the other may answer first");
+        lookup.on_names(&peer(2).addr, &[]);
+        let again = lookup.next(|_| true).unwrap();
+        assert_eq!(again.request, Request::FindNode { id: Id::ZERO });
+        lookup.on_names(&peer(1).addr, &[peer(3)]);
+        assert!(!lookup.is_over());
+        assert_eq!(asked(&mut lookup), [3]);
+    }
+}

@@ -1,0 +1,150 @@
+//! Peers that are out of reach: silent bootstrap addresses, and contacts that died.
+//!
+//! A network that was cut in two must grow together again, and a peer whose bootstrap peer starts late must find it.
+//! So those who were lost are tried again, ever more rarely: all of them while nobody else is known, else one at a
+//! time.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::peer::Peer;
+use crate::time::Time;
+
+/// Lost contacts that are remembered; the oldest is forgotten.
+const MEMORY: usize = 64;
+
+/// Bootstrap addresses that are kept.
+const MAX_ANCHORS: usize = 64;
+
+/// Addresses tried at once while nobody is known.
+const ROUND: usize = 16;
+
+/// The first retry comes after this long; each further one takes twice as long as the one before.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest pause between two retries while nobody is known.
+const LONGEST_WAIT_ALONE: Duration = Duration::from_secs(30);
+
+/// The longest pause between two retries while others are known.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+pub(super) struct Lost {
+    /// Addresses that the user gave: never forgotten.
+    anchors: Vec<SocketAddr>,
+    /// Contacts that went silent or said goodbye, the latest last.
+    peers: VecDeque<Peer>,
+    due: Option<Time>,
+    wait: Duration,
+    /// Where the round through all addresses stands.
+    turn: usize,
+}
+
+impl Lost {
+    pub(super) fn anchor(&mut self, addr: SocketAddr) {
+        if self.anchors.len() < MAX_ANCHORS && !self.anchors.contains(&addr) {
+            self.anchors.push(addr);
+        }
+    }
+
+    /// This address is our own.
+    pub(super) fn forget(&mut self, addr: &SocketAddr) {
+        self.anchors.retain(|anchor| anchor != addr);
+        self.peers.retain(|peer| peer.addr != *addr);
+    }
+
+    /// A contact of the last run, who has yet to be found.
+    pub(super) fn expect(&mut self, peer: Peer) {
+        if self.peers.len() < MEMORY && !self.peers.iter().any(|other| other.addr == peer.addr) {
+            self.peers.push_back(peer);
+        }
+    }
+
+    /// A contact is gone.
+    pub(super) fn remember(&mut self, now: Time, peer: Peer) {
+        self.peers.retain(|other| other.addr != peer.addr);
+        if self.peers.len() == MEMORY {
+            self.peers.pop_front();
+        }
+        self.peers.push_back(peer);
+        self.try_soon(now);
+    }
+
+    /// A peer is there. Whether it had been lost.
+    pub(super) fn found(&mut self, peer: &Peer) -> bool {
+        let before = self.peers.len();
+        self.peers.retain(|lost| lost.id != peer.id && lost.addr != peer.addr);
+        self.peers.len() < before
+    }
+
+    /// Things have changed: the pauses begin anew with the shortest.
+    pub(super) fn try_soon(&mut self, now: Time) {
+        self.wait = FIRST_WAIT;
+        self.due = Some(now + FIRST_WAIT);
+    }
+
+    pub(super) fn next_tick(&self) -> Option<Time> {
+        self.due
+    }
+
+    /// Whom to try now; `knows` says which addresses belong to contacts.
+    pub(super) fn due(&mut self, now: Time, alone: bool, knows: impl Fn(&SocketAddr) -> bool) -> Vec<SocketAddr> {
+        if self.due.is_none_or(|due| due > now) {
+            return Vec::new();
+        }
+        let peers = self.peers.iter().rev().map(|peer| peer.addr);
+        let all: Vec<SocketAddr> = self.anchors.iter().copied().chain(peers).filter(|addr| !knows(addr)).collect();
+        if all.is_empty() {
+            self.due = None;
+            return all;
+        }
+        let round = if alone { ROUND.min(all.len()) } else { 1 };
+        let tried = (0..round).map(|step| all[(self.turn + step) % all.len()]).collect();
+        self.turn = (self.turn + round) % all.len();
+        self.wait = (self.wait * 2).min(if alone { LONGEST_WAIT_ALONE } else { LONGEST_WAIT });
+        self.due = Some(now + self.wait);
+        tried
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id;
+
+    fn peer(n: u16) -> Peer {
+        Peer::new(Id::from_u64(n.into()), SocketAddr::from(([10, 0, 0, 1], n)))
+    }
+
+    #[test]
+    fn the_lost_are_tried_in_turn_ever_more_rarely_and_never_given_up() {
+        let mut lost = Lost::default();
+        lost.anchor(peer(1).addr);
+        lost.remember(Time::ZERO, peer(2));
+        lost.remember(Time::ZERO, peer(3));
+        let (mut tried, mut waits, mut last) = (Vec::new(), Vec::new(), Time::ZERO);
+        for _ in 0..9 {
+            let now = lost.next_tick().expect("somebody is lost");
+            waits.push((now - last).as_secs());
+            last = now;
+            tried.extend(lost.due(now, false, |_| false).iter().map(SocketAddr::port));
+        }
+        assert_eq!(tried, [1, 3, 2, 1, 3, 2, 1, 3, 2]);
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert!(lost.found(&peer(2)) && !lost.found(&peer(2)));
+    }
+
+    #[test]
+    fn a_peer_alone_tries_everybody() {
+        let mut lost = Lost::default();
+        for n in 1..=5 {
+            lost.anchor(peer(n).addr);
+        }
+        lost.try_soon(Time::ZERO);
+        let now = lost.next_tick().unwrap();
+        assert_eq!(lost.due(now, true, |_| false).len(), 5);
+        assert_eq!(lost.due(lost.next_tick().unwrap(), true, |_| true), []);
+        assert_eq!(lost.next_tick(), None);
+    }
+}

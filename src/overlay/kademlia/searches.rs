@@ -1,0 +1,146 @@
+//! Lookups under way: their questions go out, answers come in, results are told (section 2.3).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::bucket::Contact;
+use super::contacts::is_reachable;
+use super::lookup::{self, Lookup, Name};
+use super::{Kademlia, Question};
+use crate::config::{TRIES, WIDTH};
+use crate::id::Key;
+use crate::overlay::{Effect, Goal, Tag};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{Request, Response};
+
+/// Contacts that a lookup starts from: more than its width, for some may be dead.
+const START: usize = 2 * WIDTH;
+
+/// Datagrams sent at most to a peer that was only named: it may never have been there.
+const STRANGER_TRIES: u8 = 2;
+
+/// How long an answer may take before somebody else is asked too: twice the usual round trip, between these bounds.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(300));
+
+impl Kademlia {
+    /// Starts a lookup.
+    pub(super) fn search(&mut self, now: Time, name: Name, key: Key, goal: Goal, out: &mut Vec<Effect>) {
+        self.table.note_lookup(now, &key);
+        let mut start = self.nearest_sound(&key, START);
+        if start.len() < WIDTH {
+            start = self.table.nearest(&key, START, |_| true);
+        }
+        self.lookups.insert(name, Lookup::new(key, goal, self.me.id, start));
+        self.advance(now, name, out);
+    }
+
+    /// Asks what the lookup may ask now, and ends it if it is over.
+    fn advance(&mut self, now: Time, name: Name, out: &mut Vec<Effect>) {
+        loop {
+            let Some(lookup) = self.lookups.get_mut(&name) else { return };
+            let table = &self.table;
+            let Some(question) = lookup.next(|peer| table.contact(peer).is_some()) else { break };
+            self.ask_step(now, name, question, out);
+        }
+        if self.lookups.get(&name).is_some_and(Lookup::is_over)
+            && let Some(lookup) = self.lookups.remove(&name)
+        {
+            self.finish(now, name, &lookup, out);
+        }
+    }
+
+    fn ask_step(&mut self, now: Time, lookup: Name, question: lookup::Question, out: &mut Vec<Effect>) {
+        let lookup::Question { peer, request, prove } = question;
+        let usual = self.table.contact(&peer).and_then(Contact::rtt);
+        let patience = usual.map_or(PATIENCE.1, |rtt| (rtt * 2).clamp(PATIENCE.0, PATIENCE.1));
+        let tries = if prove { STRANGER_TRIES } else { TRIES };
+        let overdue = now + patience;
+        let tag = self.ask(peer.into(), request, tries, Question::Step { lookup, peer, overdue }, out);
+        self.patience.insert((overdue, tag));
+        if prove {
+            let why = Question::Identify { lookup, addr: peer.addr };
+            self.ask(peer.into(), Request::Ping, tries, why, out);
+        }
+    }
+
+    fn finish(&mut self, now: Time, name: Name, lookup: &Lookup, out: &mut Vec<Effect>) {
+        let (nearest, hops) = lookup.result();
+        if !self.guest {
+            for peer in lookup.unasked() {
+                self.hear_of(now, peer, false, out);
+            }
+            self.ping_candidates(now, out);
+        }
+        match name {
+            Name::User(lookup_id) => {
+                let peers = self.with_me(&lookup.key, nearest, WIDTH);
+                out.push(Effect::Found { lookup: lookup_id, peers, hops });
+            }
+            Name::Own(_) => self.on_own_found(&lookup.key),
+        }
+    }
+
+    /// A peer answered a step of a lookup.
+    pub(super) fn on_step(&mut self, now: Time, name: Name, peer: Peer, response: &Response, out: &mut Vec<Effect>) {
+        let me = self.me;
+        let Some(lookup) = self.lookups.get_mut(&name) else { return };
+        match response {
+            Response::Nodes(nodes) => {
+                let mut names = nodes.clone();
+                names.retain(|node| node.id != me.id && node.addr != me.addr && is_reachable(&node.addr));
+                lookup.on_names(&peer.addr, &names);
+            }
+            Response::Node(named) if lookup.goal == Goal::Holders => {
+                if let (Some(holder), Name::User(lookup)) = (lookup.on_holder(&peer.addr, named.id), name) {
+                    out.push(Effect::Holder { lookup, peer: holder });
+                }
+            }
+            _ => lookup.on_failed(&peer.addr),
+        }
+        self.advance(now, name, out);
+    }
+
+    pub(super) fn on_step_failed(&mut self, now: Time, name: Name, addr: &SocketAddr, out: &mut Vec<Effect>) {
+        if let Some(lookup) = self.lookups.get_mut(&name) {
+            lookup.on_failed(addr);
+        }
+        self.advance(now, name, out);
+    }
+
+    /// A peer that a lookup met has proved its id.
+    pub(super) fn on_identified(&mut self, now: Time, name: Name, peer: &Peer, out: &mut Vec<Effect>) {
+        if let Some(lookup) = self.lookups.get_mut(&name) {
+            lookup.on_identified(&peer.addr, peer.id);
+        }
+        self.advance(now, name, out);
+    }
+
+    /// A peer that a lookup met did not prove its id.
+    pub(super) fn on_unidentified(&mut self, now: Time, name: Name, addr: &SocketAddr, out: &mut Vec<Effect>) {
+        if let Some(lookup) = self.lookups.get_mut(&name) {
+            lookup.on_unproven(addr);
+        }
+        self.advance(now, name, out);
+    }
+
+    /// A step takes longer than usual: others are asked meanwhile.
+    pub(super) fn on_overdue(&mut self, now: Time, tag: Tag, out: &mut Vec<Effect>) {
+        let Some(&Question::Step { lookup: name, peer, .. }) = self.asked.get(&tag) else { return };
+        if let Some(lookup) = self.lookups.get_mut(&name) {
+            lookup.on_overdue(&peer.addr);
+        }
+        self.advance(now, name, out);
+    }
+
+    /// A contact is gone: no lookup waits for it any longer.
+    pub(super) fn give_up_on(&mut self, now: Time, addr: &SocketAddr, out: &mut Vec<Effect>) {
+        let names: Vec<Name> = self.lookups.keys().copied().collect();
+        for name in names {
+            if let Some(lookup) = self.lookups.get_mut(&name) {
+                lookup.on_failed(addr);
+            }
+            self.advance(now, name, out);
+        }
+    }
+}

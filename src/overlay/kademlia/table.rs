@@ -1,0 +1,291 @@
+//! The routing table: a bucket for each length of common prefix, few of which have anybody in them (section 2.2).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::bucket::{Bucket, Contact};
+use crate::id::{Id, Key};
+use crate::peer::Peer;
+use crate::time::Time;
+
+pub(super) struct Table {
+    me: Id,
+    /// Contacts in a bucket, and spares beside it, at most: the paper's k.
+    k: usize,
+    /// Buckets that ever had a contact, by index.
+    buckets: Vec<Bucket>,
+    len: usize,
+}
+
+/// What became of a peer that proved to live at its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Entry {
+    /// It is a contact now.
+    New,
+    /// It was a contact before.
+    Known,
+    /// Its bucket is full, or its id has a contact at another address. It waits as a spare; this contact stands first.
+    Waits(Peer),
+}
+
+impl Table {
+    pub(super) fn new(me: Id, k: usize) -> Self {
+        Self { me, k: k.max(1), buckets: Vec::new(), len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// The bucket that `id` belongs into: the bits it shares with this peer.
+    pub(super) fn index_of(&self, id: &Id) -> usize {
+        self.me.distance(id).leading_zeros()
+    }
+
+    pub(super) fn bucket(&self, index: usize) -> Option<&Bucket> {
+        self.buckets.binary_search_by_key(&index, |bucket| bucket.index).ok().map(|at| &self.buckets[at])
+    }
+
+    pub(super) fn bucket_mut(&mut self, index: usize) -> Option<&mut Bucket> {
+        self.buckets.binary_search_by_key(&index, |bucket| bucket.index).ok().map(|at| &mut self.buckets[at])
+    }
+
+    fn bucket_or_new(&mut self, now: Time, index: usize) -> &mut Bucket {
+        let at = self.buckets.binary_search_by_key(&index, |bucket| bucket.index).unwrap_or_else(|at| {
+            self.buckets.insert(at, Bucket::new(now, index));
+            at
+        });
+        &mut self.buckets[at]
+    }
+
+    pub(super) fn get(&self, id: &Id) -> Option<&Contact> {
+        self.bucket(self.index_of(id))?.get(id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: &Id) -> Option<&mut Contact> {
+        self.bucket_mut(self.index_of(id))?.get_mut(id)
+    }
+
+    /// The contact that is exactly this peer.
+    pub(super) fn contact(&self, peer: &Peer) -> Option<&Contact> {
+        self.get(&peer.id).filter(|contact| contact.is(peer))
+    }
+
+    /// The contact at an address. It walks the table: nothing that a stranger can ask for often needs it.
+    pub(super) fn at(&self, addr: &SocketAddr) -> Option<&Contact> {
+        self.contacts().find(|contact| contact.is_at(addr))
+    }
+
+    /// Every contact, those with the shortest common prefix first.
+    pub(super) fn contacts(&self) -> impl Iterator<Item = &Contact> {
+        self.buckets.iter().flat_map(Bucket::contacts)
+    }
+
+    /// Whether the bucket of `id` has a place.
+    pub(super) fn has_room(&self, id: &Id) -> bool {
+        self.bucket(self.index_of(id)).is_none_or(|bucket| bucket.contacts().len() < self.k)
+    }
+
+    /// A peer answered at its address under its id, and nobody else is a contact at that address.
+    pub(super) fn enter(&mut self, now: Time, peer: Peer) -> Entry {
+        let k = self.k;
+        let bucket = self.bucket_or_new(now, self.me.distance(&peer.id).leading_zeros());
+        let entry = match bucket.get(&peer.id).map(Contact::peer) {
+            Some(before) if before.addr != peer.addr => Entry::Waits(before),
+            Some(_) => Entry::Known,
+            None if bucket.contacts().len() < k => Entry::New,
+            None => Entry::Waits(bucket.contacts()[0].peer()),
+        };
+        match entry {
+            Entry::New => {
+                bucket.push(Contact::new(now, peer));
+                self.len += 1;
+            }
+            Entry::Known => {
+                if let Some(at) = bucket.position_at(&peer.addr) {
+                    bucket.touch(now, at);
+                }
+            }
+            Entry::Waits(_) => bucket.spare(&peer, k),
+        }
+        entry
+    }
+
+    /// Notes a peer that wants into a full bucket. Whoever stands in its way is the bucket's least recently seen, or
+    /// the contact that has its id at another address.
+    pub(super) fn wait(&mut self, peer: &Peer) -> Option<Peer> {
+        let (index, k) = (self.index_of(&peer.id), self.k);
+        let bucket = self.bucket_mut(index)?;
+        bucket.spare(peer, k);
+        bucket.get(&peer.id).or_else(|| bucket.contacts().first()).map(Contact::peer)
+    }
+
+    /// Whoever is at `addr` answered.
+    pub(super) fn touch(&mut self, now: Time, addr: &SocketAddr) -> Option<&mut Contact> {
+        self.buckets.iter_mut().find_map(|bucket| {
+            let at = bucket.position_at(addr)?;
+            Some(bucket.touch(now, at))
+        })
+    }
+
+    pub(super) fn remove(&mut self, id: &Id) -> Option<Contact> {
+        let removed = self.bucket_mut(self.index_of(id))?.remove(id)?;
+        self.len -= 1;
+        Some(removed)
+    }
+
+    /// A spare for the place that became free beside `id`, the one heard of last.
+    pub(super) fn take_spare(&mut self, id: &Id) -> Option<Peer> {
+        if !self.has_room(id) {
+            return None;
+        }
+        self.bucket_mut(self.index_of(id))?.take_spare()
+    }
+
+    pub(super) fn forget_spare(&mut self, id: &Id) {
+        if let Some(bucket) = self.bucket_mut(self.index_of(id)) {
+            bucket.forget_spare(id);
+        }
+    }
+
+    /// The `count` contacts nearest to `key` that `wanted` takes, nearest first.
+    ///
+    /// No bucket's distances overlap with another's. Let d be the distance of this peer to the key. A contact in
+    /// bucket i differs from this peer in bit i, so if d has bit i set the whole bucket is nearer to the key than this
+    /// peer is, the smaller i the nearer; if not, it is further away, the smaller i the further. So the walk takes the
+    /// buckets whose bit is set in ascending order, then the others in descending order, and sorts only within each.
+    pub(super) fn nearest(&self, key: &Key, count: usize, wanted: impl Fn(&Contact) -> bool) -> Vec<Peer> {
+        let distance = self.me.distance(key);
+        let is_nearer = |bucket: &&Bucket| bucket.index < crate::id::ID_BITS && distance.bit(bucket.index);
+        let nearer = self.buckets.iter().filter(is_nearer);
+        let further = self.buckets.iter().rev().filter(|bucket| !is_nearer(bucket));
+        let mut nearest = Vec::with_capacity(count.min(self.len) + 1);
+        for bucket in nearer.chain(further) {
+            let sorted = nearest.len();
+            if sorted >= count {
+                break;
+            }
+            for contact in bucket.contacts().iter().filter(|contact| wanted(contact)) {
+                insert_sorted(&mut nearest, sorted, count, key, contact);
+            }
+        }
+        nearest
+    }
+
+    /// Sets back the clock of the bucket that `key` falls into: somebody is looking there.
+    pub(super) fn note_lookup(&mut self, now: Time, key: &Key) {
+        let index = self.index_of(key);
+        if let Some(bucket) = self.bucket_mut(index) {
+            bucket.refreshed = now;
+        }
+    }
+
+    /// When the next bucket will have gone without a lookup for `age`.
+    pub(super) fn next_stale(&self, age: Duration) -> Option<Time> {
+        self.buckets.iter().map(|bucket| bucket.refreshed + age).min()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.buckets.shrink_to_fit();
+        self.buckets.iter_mut().for_each(Bucket::shrink);
+    }
+
+    /// What must hold at any time.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut addresses = std::collections::BTreeSet::new();
+        for bucket in &self.buckets {
+            let index = bucket.index;
+            if bucket.contacts().len() > self.k || bucket.spares() > self.k {
+                return Err(format!("bucket {index} is too full"));
+            }
+            for contact in bucket.contacts() {
+                let peer = contact.peer();
+                if self.index_of(&peer.id) != index || peer.id == self.me {
+                    return Err(format!("{peer} does not belong into bucket {index}"));
+                }
+                if bucket.contacts().iter().filter(|other| other.id == peer.id).count() > 1 {
+                    return Err(format!("{peer} is twice in bucket {index}"));
+                }
+                if !addresses.insert(peer.addr) {
+                    return Err(format!("two contacts share the address {}", peer.addr));
+                }
+            }
+        }
+        let sorted = self.buckets.is_sorted_by(|a, b| a.index < b.index);
+        (sorted && addresses.len() == self.len).then_some(()).ok_or_else(|| "the buckets are out of order".to_owned())
+    }
+}
+
+/// Inserts `contact` into the part of `nearest` that begins at `start`, in the order of distance, and keeps `count`.
+fn insert_sorted(nearest: &mut Vec<Peer>, start: usize, count: usize, key: &Key, contact: &Contact) {
+    let distance = contact.id.distance(key);
+    let mut at = nearest.len();
+    while at > start && distance < nearest[at - 1].id.distance(key) {
+        at -= 1;
+    }
+    if at < count {
+        nearest.truncate(count - 1);
+        nearest.insert(at, contact.peer());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    fn filled(k: usize, peers: u16) -> Table {
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut table = Table::new(Id::random(&mut rng), k);
+        for port in 1..=peers {
+            let mut id = Id::random(&mut rng);
+            if port % 3 == 0 {
+                let shared = usize::from(port % 40);
+                let mut bytes = *table.me.as_bytes();
+                bytes[shared / 8 + 1..].copy_from_slice(&id.as_bytes()[shared / 8 + 1..]);
+                id = Id::from_bytes(bytes);
+            }
+            table.enter(Time::ZERO, Peer::new(id, SocketAddr::from(([10, 0, 0, 1], port))));
+        }
+        table.check().unwrap();
+        table
+    }
+
+    #[test]
+    fn the_nearest_are_those_that_sorting_everybody_finds() {
+        let table = filled(20, 1000);
+        let mut rng = StdRng::seed_from_u64(8);
+        for round in 0..100 {
+            let mut key = Id::random(&mut rng);
+            if round % 2 == 0 {
+                key = table.contacts().nth(round % table.len()).unwrap().id.flip_bit(255 - round % 200);
+            }
+            for count in [0, 1, 7, 20, 2000] {
+                let mut all: Vec<Peer> = table.contacts().map(Contact::peer).collect();
+                all.sort_by_cached_key(|peer| peer.id.distance(&key));
+                all.truncate(count);
+                assert_eq!(table.nearest(&key, count, |_| true), all);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_bucket_lets_newcomers_wait_behind_its_least_recently_seen() {
+        let mut table = Table::new(Id::ZERO, 2);
+        let peer = |n: u8| Peer::new(Id::ZERO.flip_bit(0).flip_bit(n.into()), SocketAddr::from(([10, 0, 0, n], 1)));
+        assert_eq!(table.enter(Time::ZERO, peer(1)), Entry::New);
+        assert_eq!(table.enter(Time::ZERO, peer(2)), Entry::New);
+        assert_eq!(table.enter(Time::ZERO, peer(1)), Entry::Known);
+        assert_eq!(table.enter(Time::ZERO, peer(3)), Entry::Waits(peer(2)));
+        assert_eq!(table.take_spare(&peer(3).id), None, "no place is free");
+        assert!(table.remove(&peer(2).id).is_some());
+        assert_eq!(table.take_spare(&peer(3).id), Some(peer(3)));
+        table.check().unwrap();
+    }
+}

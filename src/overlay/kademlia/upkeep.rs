@@ -1,0 +1,234 @@
+//! What keeps the table good while nobody asks for anything: join, refresh, pulse, and finding the lost again.
+//!
+//! To join is to look up one's own id, and then an id in each bucket further away than the nearest neighbour
+//! (section 2.3). The same *walk* is taken when a lost peer comes back: the network may have been cut until then.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::bucket::Contact;
+use super::contacts::is_reachable;
+use super::lookup::Name;
+use super::{ALPHA, Kademlia, Question};
+use crate::config::{TRIES, WIDTH};
+use crate::id::{ID_BITS, Id, Key};
+use crate::overlay::{Effect, Goal, Target};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::Request;
+
+/// The nearest neighbours are pinged this often, so that with the tries that follow a death is known within 10 s.
+const PULSE: Duration = Duration::from_secs(4);
+
+/// A neighbour that answered this recently is not pinged.
+const PULSE_FRESH: Duration = Duration::from_secs(1);
+
+/// Datagrams sent at most for one pulse; a second round of pings decides.
+const PULSE_TRIES: u8 = 2;
+
+/// A bucket without lookups for this long is refreshed (section 2.3).
+const REFRESH: Duration = Duration::from_secs(3600);
+
+/// Buckets that a walk refreshes at most, the furthest first: enough for four billion peers.
+const MAX_REFRESHED: usize = 32;
+
+/// Peers remembered from the last run that are pinged when a peer joins; the others become candidates.
+const MAX_REMEMBERED: usize = 32;
+
+/// When a join has found whom it can, candidates have this long to answer before it is announced.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Where the upkeep stands.
+#[derive(Default)]
+pub(super) struct Upkeep {
+    /// The join is to be announced.
+    joining: bool,
+    /// Pings to bootstrap addresses and lost peers that are out.
+    probes: usize,
+    settled: Option<Time>,
+    /// A walk shall begin.
+    wants_walk: bool,
+    /// Buckets to be refreshed.
+    walk: Vec<usize>,
+    /// Lookups of our own under way.
+    running: usize,
+    next_own: u64,
+    pulse: Option<Time>,
+    refresh: Option<Time>,
+}
+
+impl Upkeep {
+    pub(super) fn next_tick(&self) -> Option<Time> {
+        let settled = self.settled.filter(|_| self.joining);
+        [self.pulse, self.refresh, settled].into_iter().flatten().min()
+    }
+
+    fn is_walking(&self) -> bool {
+        self.wants_walk || self.running > 0 || !self.walk.is_empty()
+    }
+}
+
+impl Kademlia {
+    pub(super) fn start_join(&mut self, now: Time, known: &[SocketAddr], remembered: &[Peer], out: &mut Vec<Effect>) {
+        self.upkeep.joining = true;
+        let mut probed: Vec<SocketAddr> = Vec::new();
+        for &addr in known.iter().filter(|addr| is_reachable(addr)) {
+            if addr != self.me.addr && !probed.contains(&addr) {
+                self.lost.anchor(addr);
+                probed.push(addr);
+            }
+        }
+        let me = self.me.id;
+        for &peer in remembered.iter().filter(|peer| peer.id != me && is_reachable(&peer.addr)) {
+            if probed.len() < known.len() + MAX_REMEMBERED && peer.addr != self.me.addr {
+                self.lost.expect(peer);
+                if !probed.contains(&peer.addr) {
+                    probed.push(peer.addr);
+                }
+            } else {
+                self.hear_of(now, peer, false, out);
+            }
+        }
+        for addr in probed {
+            self.probe(addr, TRIES, out);
+        }
+        self.go_on(now, out);
+    }
+
+    fn probe(&mut self, addr: SocketAddr, tries: u8, out: &mut Vec<Effect>) {
+        self.upkeep.probes += 1;
+        self.ask(Target { id: None, addr }, Request::Ping, tries, Question::Probe { addr }, out);
+    }
+
+    /// The ping to a bootstrap address or a lost peer is over; `named` is who answered.
+    pub(super) fn on_probed(&mut self, now: Time, addr: SocketAddr, named: Option<Peer>, out: &mut Vec<Effect>) {
+        self.upkeep.probes -= 1;
+        match named {
+            Some(named) if named.id == self.me.id => self.lost.forget(&addr),
+            Some(named) => self.confirm(now, named, out),
+            None if self.lost.next_tick().is_none() => self.lost.try_soon(now),
+            None => {}
+        }
+    }
+
+    /// A peer became a contact.
+    pub(super) fn on_peer_up(&mut self, now: Time, was_lost: bool) {
+        if self.table.len() == 1 || was_lost {
+            self.upkeep.wants_walk = true;
+        }
+        if was_lost {
+            self.lost.try_soon(now);
+        }
+        self.start_upkeep(now);
+    }
+
+    pub(super) fn start_upkeep(&mut self, now: Time) {
+        if !self.guest && self.table.len() > 0 {
+            if self.upkeep.pulse.is_none() {
+                self.upkeep.pulse = Some(now + PULSE.mul_f64(self.rng.random_range(0.5..1.0)));
+            }
+            self.upkeep.refresh.get_or_insert(now + REFRESH);
+        }
+    }
+
+    /// Does what the clock demands.
+    pub(super) fn keep_up(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.upkeep.pulse.is_some_and(|due| due <= now) {
+            self.feel_pulse(now, out);
+        }
+        if self.upkeep.refresh.is_some_and(|due| due <= now) {
+            self.refresh_stale(now);
+        }
+        let table = &self.table;
+        let lost = self.lost.due(now, table.len() == 0, |addr| table.at(addr).is_some());
+        for addr in lost {
+            self.probe(addr, PULSE_TRIES, out);
+        }
+    }
+
+    /// Pings the neighbours that share our blocks.
+    fn feel_pulse(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let silent = |contact: &Contact| contact.silence(now) >= PULSE_FRESH;
+        for peer in self.table.nearest(&self.me.id, WIDTH, |_| true) {
+            if self.table.get(&peer.id).is_some_and(silent) {
+                self.check_contact(&peer, PULSE_TRIES, out);
+            }
+        }
+        self.upkeep.pulse = (self.table.len() > 0).then(|| now + PULSE);
+    }
+
+    /// Puts every bucket that nobody looked into for too long on the list of the walk.
+    fn refresh_stale(&mut self, now: Time) {
+        let buckets = self.table.buckets().iter();
+        let stale = buckets.filter(|bucket| bucket.refreshed + REFRESH <= now).map(|bucket| bucket.index);
+        let stale: Vec<usize> = stale.filter(|index| !self.upkeep.walk.contains(index)).collect();
+        for &index in &stale {
+            if let Some(bucket) = self.table.bucket_mut(index) {
+                bucket.refreshed = now;
+            }
+        }
+        self.upkeep.walk.extend(stale);
+        self.upkeep.refresh = self.table.next_stale(REFRESH);
+    }
+
+    /// One of our own lookups is over.
+    pub(super) fn on_own_found(&mut self, key: &Key) {
+        self.upkeep.running -= 1;
+        if *key == self.me.id && !self.guest {
+            let nearest = self.table.nearest(key, 1, |_| true);
+            let depth = nearest.first().map_or(0, |peer| self.table.index_of(&peer.id));
+            self.upkeep.walk = (0..depth.min(MAX_REFRESHED)).rev().collect();
+        }
+    }
+
+    /// Starts what waits: pings to candidates, steps of a walk, the announcement of a join.
+    pub(super) fn go_on(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.ping_candidates(now, out);
+        while self.upkeep.is_walking() && self.upkeep.running < ALPHA {
+            let key = if let Some(index) = self.upkeep.walk.pop() {
+                self.random_id_in(index)
+            } else if self.upkeep.wants_walk && self.upkeep.running == 0 {
+                self.upkeep.wants_walk = false;
+                self.me.id
+            } else {
+                break;
+            };
+            let name = Name::Own(self.upkeep.next_own);
+            self.upkeep.next_own += 1;
+            self.upkeep.running += 1;
+            self.search(now, name, key, Goal::Peers, out);
+        }
+        if self.upkeep.joining && !self.upkeep.is_walking() {
+            self.announce(now, out);
+        }
+    }
+
+    /// Says that the join is over, if it is: everybody who can be found is, or nobody is there.
+    fn announce(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let peers = self.table.len();
+        let over = if peers == 0 {
+            self.upkeep.probes == 0 && self.candidates.is_idle()
+        } else {
+            let limit = *self.upkeep.settled.get_or_insert(now + SETTLE);
+            self.guest || self.candidates.is_idle() || limit <= now
+        };
+        if over {
+            self.upkeep.joining = false;
+            out.push(Effect::Joined { peers });
+        }
+    }
+
+    /// A random id in the range of a bucket: it shares `index` bits with ours, and differs in the next.
+    fn random_id_in(&mut self, index: usize) -> Id {
+        let own = self.me.id;
+        let mut id = Id::random(&mut self.rng);
+        for bit in 0..=index.min(ID_BITS - 1) {
+            if (id.bit(bit) == own.bit(bit)) == (bit == index) {
+                id = id.flip_bit(bit);
+            }
+        }
+        id
+    }
+}
