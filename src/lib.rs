@@ -7,6 +7,7 @@ pub mod id;
 pub mod node;
 pub mod overlay;
 pub mod peer;
+pub mod runtime;
 pub mod store;
 pub mod time;
 pub mod wire;

@@ -16,10 +16,37 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::{Request, RequestKind, Response, Sender, Via};
+use crate::wire::{Dialect, Request, RequestKind, Response, Sender, Via};
 
 pub mod kademlia;
 pub mod ring;
+
+use kademlia::Kademlia;
+
+/// Which overlay a peer joins, and its options.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverlayKind {
+    /// Kademlia.
+    #[default]
+    Kademlia,
+}
+
+impl OverlayKind {
+    /// The overlay of the peer `me`. All its randomness comes from `seed`.
+    pub fn build(&self, me: Peer, seed: [u8; 32], guest: bool) -> Box<dyn Overlay> {
+        match self {
+            Self::Kademlia => Box::new(Kademlia::new(me, seed, guest)),
+        }
+    }
+
+    /// The text that carries its messages.
+    pub const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Kademlia => Dialect::Kademlia,
+        }
+    }
+}
 
 /// Names a lookup; chosen by whoever starts it.
 pub type LookupId = u64;

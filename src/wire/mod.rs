@@ -7,7 +7,42 @@ pub mod kad;
 pub mod message;
 pub mod ring;
 
+pub use kad::Malformed;
 pub use message::{Body, Message, Request, RequestKind, Response, Sender, Via};
+
+use std::net::SocketAddr;
+
+use crate::peer::Peer;
+
+/// Which text carries a network's messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// [`kad`].
+    Kademlia,
+    /// [`ring`].
+    Ring,
+}
+
+impl Dialect {
+    /// Writes `message`, from `me` to the peer at `to`, at the end of `out`.
+    pub fn encode(self, message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) {
+        match self {
+            Self::Kademlia => kad::encode(message, out),
+            Self::Ring => ring::encode(message, me, to, out),
+        }
+    }
+
+    /// Reads one datagram or line.
+    ///
+    /// # Errors
+    /// [`Malformed`] says what is wrong with it.
+    pub fn decode(self, bytes: &[u8]) -> Result<Message, Malformed> {
+        match self {
+            Self::Kademlia => kad::decode(bytes),
+            Self::Ring => ring::decode(bytes),
+        }
+    }
+}
 
 /// Bytes of the largest datagram we send: it passes any path without fragments.
 pub const MAX_DATAGRAM_SENT: usize = 1200;

@@ -1,0 +1,132 @@
+//! `link-N`: sends the ring's control lines to one other peer over a kept connection.
+//!
+//! The node never waits for a connection, so each peer it talks to has a thread here with a queue of its own. A message
+//! that cannot be delivered comes back to the node as [`Event::Undeliverable`]: on the ring that is how a dead
+//! neighbour is noticed at once. Nothing is ever received on these connections (answers come over the other side's own
+//! link), so one that turns readable was closed. A link without work for a while ends.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use super::Shared;
+use super::tcp_serve::IDLE_LIMIT;
+use super::threads::{Roster, Worker};
+use crate::node::Event;
+use crate::peer::Peer;
+use crate::wire::Message;
+
+/// Messages that wait for one peer at most.
+const QUEUE: usize = 1024;
+
+/// A peer that does not take a connection within this time cannot be reached.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// A link without work ends after this long, before the other side closes the connection.
+const IDLE: Duration = IDLE_LIMIT.checked_div(2).expect("two is not zero");
+
+/// The links of a peer, by address.
+pub(super) struct Links {
+    shared: Arc<Shared>,
+    me: Peer,
+    events: Sender<Event>,
+    roster: Roster,
+    links: HashMap<SocketAddr, Link>,
+    next: u64,
+}
+
+struct Link {
+    queue: Sender<Message>,
+    thread: Worker,
+}
+
+impl Links {
+    pub(super) fn new(shared: Arc<Shared>, me: Peer, events: Sender<Event>, roster: Roster) -> Self {
+        Self { shared, me, events, roster, links: HashMap::new(), next: 0 }
+    }
+
+    /// Sends a message, without waiting; gives it back if too many wait for this peer already.
+    pub(super) fn send(&mut self, to: SocketAddr, message: Message) -> Result<(), Box<Message>> {
+        let mut message = message;
+        if let Some(link) = self.links.get(&to) {
+            match link.queue.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(refused)) => return Err(Box::new(refused)),
+                // The link has ended for want of work.
+                Err(TrySendError::Disconnected(refused)) => message = refused,
+            }
+        }
+        match self.open(to) {
+            Ok(queue) => queue.try_send(message).map_err(|refused| Box::new(refused.into_inner())),
+            Err(error) => {
+                log::warn!("no link to {to}: {error}");
+                Err(Box::new(message))
+            }
+        }
+    }
+
+    fn open(&mut self, to: SocketAddr) -> io::Result<&Sender<Message>> {
+        self.links.retain(|_, link| !link.thread.is_finished());
+        self.next += 1;
+        let (queue, messages) = crossbeam_channel::bounded(QUEUE);
+        let (shared, me, events) = (Arc::clone(&self.shared), self.me, self.events.clone());
+        let name = format!("link-{}", self.next % 10_000);
+        let thread = self.roster.spawn(&name, move || run(&shared, &me, to, &messages, &events))?;
+        Ok(&self.links.entry(to).insert_entry(Link { queue, thread }).into_mut().queue)
+    }
+
+    /// Lets each link send what waits, and joins it.
+    pub(super) fn close(self) {
+        let Self { links, events, .. } = self;
+        drop(events);
+        for (_, Link { queue, thread }) in links {
+            drop(queue);
+            drop(thread);
+        }
+    }
+}
+
+fn run(shared: &Shared, me: &Peer, to: SocketAddr, messages: &Receiver<Message>, events: &Sender<Event>) {
+    let mut connection = None;
+    let mut text = Vec::new();
+    while let Ok(message) = messages.recv_timeout(IDLE) {
+        text.clear();
+        shared.dialect.encode(&message, me, to, &mut text);
+        if let Err(error) = deliver(to, &mut connection, &text) {
+            log::debug!("{to} cannot be reached: {error}");
+            connection = None;
+            if events.send(Event::Undeliverable { to, message }).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Sends a line over the kept connection, or over a fresh one if there is none or it was closed.
+fn deliver(to: SocketAddr, connection: &mut Option<TcpStream>, text: &[u8]) -> io::Result<()> {
+    if let Some(kept) = connection.take_if(|kept| is_open(kept)) {
+        let kept = connection.insert(kept);
+        if kept.write_all(text).is_ok() {
+            return Ok(());
+        }
+    }
+    let fresh = TcpStream::connect_timeout(&to, CONNECT_LIMIT)?;
+    fresh.set_nodelay(true)?;
+    fresh.set_write_timeout(Some(CONNECT_LIMIT))?;
+    connection.insert(fresh).write_all(text)
+}
+
+/// Whether the other side still has the connection open. It sends nothing but its end.
+fn is_open(stream: &TcpStream) -> bool {
+    let look = || {
+        stream.set_nonblocking(true)?;
+        let end = stream.peek(&mut [0; 1]);
+        stream.set_nonblocking(false)?;
+        end
+    };
+    matches!(look(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}

@@ -1,0 +1,237 @@
+//! The threads of a live peer: one file a role, and [`LocalPeer`], which starts and joins them.
+//!
+//! ```text
+//!            batches of datagrams            ticks
+//!  udp-recv ───────────────────┐      ┌────────────── sweeper ◄── next deadline ─┐
+//!                              ▼      ▼                                          │
+//!  console, signals ─ commands ► node ──────────────────────────────────────────-┘
+//!                                │  ▲ ▲
+//!               datagrams ◄──────┤  │ └── ring messages ── tcp-serve-N ◄── tcp-accept
+//!               lines ── link-N ◄┤  │
+//!               jobs ── transfer-N ─┘ outcomes
+//! ```
+//!
+//! | thread | file | waits for | its channel, and what a full one means |
+//! |---|---|---|---|
+//! | `node` | `node_loop.rs` | one `select!` over its inboxes | – |
+//! | `udp-recv` | `udp.rs` | the UDP socket | bounded, never waited for; full = loss, counted |
+//! | `sweeper` | `sweeper.rs` | the node's next deadline | room for one tick; ticks coalesce |
+//! | `tcp-accept` | `tcp_accept.rs` | the TCP listener | bounded threads; full = the longest idle makes room |
+//! | `tcp-serve-N` | `tcp_serve.rs` | requests on its connection | the node's events: bounded, waited for |
+//! | `transfer-N` | `transfer/` | jobs | jobs bounded; the node keeps the rest |
+//! | `link-N` | `links.rs` | lines for one peer (ring only) | bounded; full = undeliverable |
+//! | `signals` | `signals.rs` | SIGINT, SIGTERM | – |
+//!
+//! # Architecture invariants
+//! - Workers may wait for the node, the node never waits for a worker: no cycle of bounded channels can form.
+//! - Every socket is bound before any thread is spawned; every thread is joined when the peer ends.
+//! - Nothing here knows which overlay runs.
+
+mod clock;
+mod links;
+mod node_loop;
+mod offers;
+mod recorder;
+mod signals;
+mod sockets;
+mod start;
+mod state;
+mod sweeper;
+mod tcp_accept;
+mod tcp_serve;
+mod threads;
+mod transfer;
+mod udp;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+pub use start::StartError;
+
+use self::clock::Clock;
+use self::offers::Offers;
+use self::state::State;
+use self::tcp_accept::Served;
+use self::threads::{Roster, Worker};
+use self::transfer::{Cancels, Connections};
+use crate::config::Config;
+use crate::id::Id;
+use crate::node::{Command, Notice};
+pub use crate::overlay::OverlayKind;
+use crate::peer::Peer;
+use crate::store::DiskStore;
+use crate::wire::Dialect;
+
+/// How to start a peer. The default is a peer of its own on the loopback address, with a temporary store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen, UDP and TCP; port 0 takes any that is free for both.
+    pub bind: SocketAddr,
+    /// The data folder; without one, a temporary folder that goes with the peer.
+    pub data: Option<PathBuf>,
+    /// Bytes of blocks that the store takes at most.
+    pub capacity: Option<u64>,
+    /// The peer's id; without one, that of the data folder, or a random one.
+    pub id: Option<Id>,
+    /// Addresses of peers to join through.
+    pub bootstrap: Vec<SocketAddr>,
+    /// How keys map to peers.
+    pub overlay: OverlayKind,
+    /// How the node behaves.
+    pub config: Config,
+    /// What SIGINT and SIGTERM ask of the peer; none leaves signals alone.
+    pub on_signal: Option<Command>,
+    /// Where to write every event, for a replay.
+    pub record: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            data: None,
+            capacity: None,
+            id: None,
+            bootstrap: Vec::new(),
+            overlay: OverlayKind::default(),
+            config: Config::default(),
+            on_signal: None,
+            record: None,
+        }
+    }
+}
+
+/// A peer that is ready: it listens, runs and has joined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ready {
+    /// Its id.
+    pub id: Id,
+    /// Its UDP port.
+    pub udp: u16,
+    /// Its TCP port.
+    pub tcp: u16,
+    /// Peers it found when it joined.
+    pub peers: usize,
+}
+
+/// A running peer. Dropping it makes it leave at once, without a handover, and joins its threads.
+pub struct LocalPeer {
+    handle: Handle,
+    signals: Option<signals::Watch>,
+    node: Option<Worker>,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// Talks to a running peer, from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    me: Peer,
+    commands: Sender<Asked>,
+    state: Arc<State>,
+    roster: Roster,
+}
+
+/// A command on its way to the node, and who gets its notices.
+struct Asked {
+    command: Command,
+    answer: Sender<Notice>,
+}
+
+/// What the threads of a peer share beside their channels.
+struct Shared {
+    clock: Clock,
+    dialect: Dialect,
+    store: DiskStore,
+    offers: Offers,
+    connections: Connections,
+    cancels: Cancels,
+    served: Served,
+    stopping: AtomicBool,
+    /// Datagrams that found the node's inbox full.
+    dropped: AtomicU64,
+}
+
+impl LocalPeer {
+    /// Starts a peer: binds its sockets, opens its store, spawns its threads and begins to join.
+    ///
+    /// # Errors
+    /// [`StartError`] says what could not be had. Nothing is left running then.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        start::start(options)
+    }
+
+    /// Who this peer is.
+    pub fn me(&self) -> Peer {
+        self.handle.me
+    }
+
+    /// Waits until the peer has joined, or there is nobody to join. None if `limit` passed or the peer ended before.
+    pub fn ready(&self, limit: Option<Duration>) -> Option<Ready> {
+        let handle = &self.handle;
+        let peers = handle.state.wait_ready(limit)?;
+        let port = handle.me.addr.port();
+        Some(Ready { id: handle.me.id, udp: port, tcp: port, peers })
+    }
+
+    /// To talk to this peer from other threads. It runs on as long as this value or a handle lives, or until it quits.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Asks for `command`: see [`Handle::submit`].
+    pub fn submit(&self, command: Command) -> Receiver<Notice> {
+        self.handle.submit(command)
+    }
+
+    /// What the peer tells unasked: peers that come and go, blocks stored and repaired. A watcher that does not keep up
+    /// misses some.
+    pub fn notices(&self) -> Receiver<Notice> {
+        self.handle.notices()
+    }
+
+    /// Waits until the peer has quit, and joins every thread.
+    pub fn wait(mut self) {
+        self.node = None;
+    }
+}
+
+impl Drop for LocalPeer {
+    fn drop(&mut self) {
+        if self.node.is_some() {
+            self.handle.submit(Command::Quit { handover: false });
+        }
+        self.node = None;
+        self.signals = None;
+    }
+}
+
+impl Handle {
+    /// Asks for `command`. What comes back is its progress, then exactly one answer, then the end. If the peer has ended
+    /// before it answers, the end comes without one.
+    pub fn submit(&self, command: Command) -> Receiver<Notice> {
+        let (answer, notices) = crossbeam_channel::unbounded();
+        // A peer that has ended drops the sender with the command: the receiver learns of it.
+        let _ = self.commands.send(Asked { command, answer });
+        notices
+    }
+
+    /// See [`LocalPeer::notices`].
+    pub fn notices(&self) -> Receiver<Notice> {
+        self.state.watch()
+    }
+
+    /// Who the peer is.
+    pub fn me(&self) -> Peer {
+        self.me
+    }
+
+    /// The names of the peer's threads that run now.
+    pub fn threads(&self) -> Vec<String> {
+        self.roster.names()
+    }
+}

@@ -1,0 +1,200 @@
+//! `node`: the thread that owns the core. It waits for one inbox among four, hands what came to
+//! [`Node::handle`], and does or delegates what the node wants done. It never blocks anywhere else.
+//!
+//! A turn: take one thing from whichever inbox has something (a whole batch of datagrams counts as one), then send
+//! every datagram that came of it with one system call, then tell the sweeper if the next deadline moved forward.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, select};
+
+use super::links::Links;
+use super::recorder::Recorder;
+use super::state::State;
+use super::transfer::{Order, Pool};
+use super::udp::{Datagram, Outgoing};
+use super::{Asked, Shared};
+use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Outbox};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{MAX_DATAGRAM_SENT, Message, Via};
+
+/// What an error costs at most in answer to a datagram from a stranger (RFC 9000, section 8).
+const ERROR_FACTOR: usize = crate::config::AMPLIFICATION;
+
+/// Where things come in.
+pub(super) struct Inboxes {
+    pub(super) datagrams: Receiver<Vec<Datagram>>,
+    /// Emptied batches, back to where they are filled.
+    pub(super) spent: Sender<Vec<Datagram>>,
+    pub(super) events: Receiver<Event>,
+    pub(super) commands: Receiver<Asked>,
+    pub(super) ticks: Receiver<()>,
+}
+
+/// Everything the node thread works with.
+pub(super) struct NodeLoop {
+    pub(super) node: Node,
+    pub(super) me: Peer,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inboxes: Inboxes,
+    pub(super) sweeper: Sender<Time>,
+    pub(super) udp: Outgoing,
+    pub(super) pool: Pool,
+    pub(super) links: Links,
+    pub(super) state: Arc<State>,
+    pub(super) recorder: Option<Recorder>,
+    pub(super) turn: Turn,
+}
+
+/// What belongs to the loop itself.
+#[derive(Default)]
+pub(super) struct Turn {
+    out: Outbox,
+    /// What performing an action brought about at once.
+    next: VecDeque<Event>,
+    armed: Option<Time>,
+    asking: BTreeMap<CommandId, Sender<Notice>>,
+    commands: CommandId,
+    stopped: bool,
+}
+
+impl NodeLoop {
+    /// Runs until the node has left.
+    pub(super) fn run(mut self, start: Event) {
+        self.handle(start);
+        self.end_turn();
+        while !self.turn.stopped {
+            self.take_one();
+            self.end_turn();
+        }
+        let Self { pool, links, inboxes, .. } = self;
+        // Nobody takes what workers still report: let them not wait for it.
+        drop(inboxes);
+        pool.close();
+        links.close();
+    }
+
+    fn take_one(&mut self) {
+        let inboxes = &self.inboxes;
+        select! {
+            recv(inboxes.datagrams) -> batch => self.on_batch(batch.unwrap_or_default()),
+            recv(inboxes.events) -> event => if let Ok(event) = event { self.handle(event) },
+            recv(inboxes.commands) -> asked => self.on_command(asked.ok()),
+            recv(inboxes.ticks) -> _ => self.on_tick(),
+        }
+    }
+
+    fn end_turn(&mut self) {
+        while let Some(event) = self.turn.next.pop_front() {
+            self.handle(event);
+        }
+        self.udp.flush();
+        let Some(wake) = self.node.next_wake() else { return };
+        if self.turn.armed.is_none_or(|armed| wake < armed) {
+            self.turn.armed = Some(wake);
+            let _ = self.sweeper.send(wake);
+        }
+    }
+
+    fn on_batch(&mut self, mut batch: Vec<Datagram>) {
+        let now = self.shared.clock.now();
+        for Datagram { from, bytes, message } in batch.drain(..) {
+            match message {
+                Ok(message) => self.handle_at(now, Event::Message { from, via: Via::Udp, bytes, message }),
+                Err(malformed) => {
+                    let Some(magic) = malformed.magic else { continue };
+                    let error = Message::error(magic, malformed.reason);
+                    let limit = MAX_DATAGRAM_SENT.min(bytes as usize * ERROR_FACTOR);
+                    let (me, dialect) = (&self.me, self.shared.dialect);
+                    self.udp.push(from, limit, |text| dialect.encode(&error, me, from, text));
+                }
+            }
+        }
+        let _ = self.inboxes.spent.try_send(batch);
+    }
+
+    fn on_tick(&mut self) {
+        self.turn.armed = None;
+        // The deadline may have moved away since the sweeper was told.
+        if self.node.next_wake().is_some_and(|wake| wake <= self.shared.clock.now()) {
+            self.handle(Event::Tick);
+        }
+    }
+
+    /// A command; none once every handle to this peer is gone, which means: leave.
+    fn on_command(&mut self, asked: Option<Asked>) {
+        let (command, answer) = match asked {
+            Some(Asked { command, answer }) => (command, Some(answer)),
+            None => (Command::Quit { handover: false }, None),
+        };
+        self.turn.commands += 1;
+        let id = self.turn.commands;
+        if let Some(answer) = answer {
+            self.turn.asking.insert(id, answer);
+        }
+        self.handle(Event::Command { id, command });
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.handle_at(self.shared.clock.now(), event);
+    }
+
+    fn handle_at(&mut self, now: Time, event: Event) {
+        let mut out = std::mem::take(&mut self.turn.out);
+        let recorded = self.recorder.as_ref().map(|_| event.clone());
+        self.node.handle(now, event, &mut out);
+        if let (Some(recorder), Some(event)) = (&self.recorder, recorded) {
+            recorder.event(now, event, &out);
+        }
+        for action in out.drain(..) {
+            self.perform(action);
+        }
+        self.turn.out = out;
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Send { to, via: Via::Udp, message } => {
+                let (me, dialect) = (&self.me, self.shared.dialect);
+                self.udp.push(to, MAX_DATAGRAM_SENT, |text| dialect.encode(&message, me, to, text));
+            }
+            Action::Send { to, via: Via::Tcp, message } => {
+                if let Err(message) = self.links.send(to, message) {
+                    self.turn.next.push_back(Event::Undeliverable { to, message: *message });
+                }
+            }
+            Action::Start { job, work } => {
+                if let Err(Order { job, work }) = self.pool.start(Order { job, work }) {
+                    log::error!("job {job} found no room, against the node's own limit: {work:?}");
+                }
+            }
+            Action::Cancel { job } => self.shared.cancels.cancel(job),
+            Action::Withdraw { put, key } => self.shared.offers.withdraw(put, &key),
+            Action::ForgetPut { put } => self.pool.forget_put(put),
+            Action::ForgetGet { get } => self.pool.forget_get(get),
+            Action::Notify(notice) => self.tell(notice),
+            Action::Stop => self.turn.stopped = true,
+        }
+    }
+
+    /// Hands a notice to whoever asked, or to those who watch.
+    fn tell(&mut self, notice: Notice) {
+        if let Notice::Joined { peers } = notice {
+            self.state.ready(peers);
+        }
+        let Some(command) = notice.command() else { return self.state.publish(&notice) };
+        if let Notice::Answer { answer: Answer::Left { .. }, .. } = notice {
+            self.state.publish(&notice);
+        }
+        let over = matches!(notice, Notice::Answer { .. });
+        if let Some(asker) = self.turn.asking.get(&command) {
+            // Nobody has to listen to an answer.
+            let _ = asker.send(notice);
+        }
+        if over {
+            self.turn.asking.remove(&command);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Starting a peer: sockets first, then the store, then the threads.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, unbounded};
+use rand::rngs::{StdRng, SysRng};
+use rand::{RngExt, SeedableRng, TryRng};
+use thiserror::Error;
+
+use super::clock::Clock;
+use super::links::Links;
+use super::node_loop::{Inboxes, NodeLoop, Turn};
+use super::recorder::Recorder;
+use super::state::State;
+use super::threads::{Roster, Worker};
+use super::transfer::Pool;
+use super::udp::{Inbox, Outgoing};
+use super::{Handle, LocalPeer, Options, Shared, signals, sockets, sweeper, tcp_accept, udp};
+use crate::id::Id;
+use crate::node::{Event, Node};
+use crate::peer::Peer;
+use crate::store::{DiskStore, StoreError};
+
+/// Batches of datagrams that wait for the node.
+const DATAGRAM_BATCHES: usize = 64;
+
+/// Outcomes, ring messages and other events that wait for the node.
+const EVENTS: usize = 1024;
+
+/// Why a peer could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Another program listens there.
+    #[error("port {port} of {ip} is in use; name another with --port, or 0 for any", port = .0.port(), ip = .0.ip())]
+    PortInUse(SocketAddr),
+    /// The system refused the sockets.
+    #[error("cannot listen on {addr}: {error}")]
+    Bind {
+        /// Where.
+        addr: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The data folder is of no use.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The record cannot be written.
+    #[error("cannot write the record '{path}': {error}")]
+    Record {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Threads, temporary folders or randomness: the system has none to give.
+    #[error("the system refused {what}: {error}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |error| StartError::System { what, error }
+}
+
+pub(super) fn start(options: Options) -> Result<LocalPeer, StartError> {
+    let (udp, tcp) = sockets::bind(options.bind)?;
+    let addr = udp.local_addr().map_err(system("the socket's address"))?;
+    let (store, temporary) = open_store(&options)?;
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(|error| system("randomness")(io::Error::other(error)))?;
+    let mut rng = StdRng::from_seed(seed);
+    let id = own_id(&options, &store, &mut rng)?;
+    let me = Peer::new(id, addr);
+    let held = store.held();
+    let remembered = store.load_peers();
+    let start = Event::Start { bootstrap: options.bootstrap.clone(), remembered, held };
+    let (overlay_seed, node_seed) = (rng.random(), rng.random());
+    let overlay = options.overlay.build(me, overlay_seed, options.config.guest);
+    let recorder = match &options.record {
+        Some(path) => {
+            let recorder = Recorder::start(path, me, &options, overlay_seed, node_seed);
+            Some(recorder.map_err(|error| StartError::Record { path: path.clone(), error })?)
+        }
+        None => None,
+    };
+    let shared = Arc::new(Shared {
+        clock: Clock::start(),
+        dialect: options.overlay.dialect(),
+        store,
+        offers: Default::default(),
+        connections: Default::default(),
+        cancels: Default::default(),
+        served: Default::default(),
+        stopping: AtomicBool::new(false),
+        dropped: AtomicU64::new(0),
+    });
+    let node = Node::new(options.config.clone(), overlay, node_seed);
+    let parts = Parts { node, me, shared, udp: Arc::new(udp), tcp, recorder };
+    let (node, handle) = spawn(parts, start).map_err(system("a thread"))?;
+    let watch = options.on_signal.map(|command| signals::Watch::start(&handle.roster, handle.clone(), command));
+    let signals = watch.transpose().map_err(system("signals"))?;
+    Ok(LocalPeer { handle, signals, node: Some(node), _temporary: temporary })
+}
+
+fn open_store(options: &Options) -> Result<(DiskStore, Option<tempfile::TempDir>), StartError> {
+    if let Some(folder) = &options.data {
+        return Ok((DiskStore::open(folder, options.capacity)?, None));
+    }
+    let folder = tempfile::Builder::new().prefix("kadring-").tempdir().map_err(system("a temporary folder"))?;
+    Ok((DiskStore::open(folder.path(), options.capacity)?, Some(folder)))
+}
+
+/// The id asked for, else the one of the last run, else a new one; remembered for the next run.
+fn own_id(options: &Options, store: &DiskStore, rng: &mut StdRng) -> Result<Id, StartError> {
+    let last = store.load_id()?;
+    let id = options.id.or(last).unwrap_or_else(|| Id::random(rng));
+    if last != Some(id) {
+        store.save_id(&id)?;
+    }
+    Ok(id)
+}
+
+/// What the threads are made of.
+struct Parts {
+    node: Node,
+    me: Peer,
+    shared: Arc<Shared>,
+    udp: Arc<UdpSocket>,
+    tcp: TcpListener,
+    recorder: Option<Recorder>,
+}
+
+/// Spawns the threads. The node's owns the others: it joins them when the node has left.
+fn spawn(parts: Parts, start: Event) -> io::Result<(Worker, Handle)> {
+    let Parts { node, me, shared, udp, tcp, recorder } = parts;
+    let roster = Roster::default();
+    let state = Arc::new(State::default());
+    let (batches, datagrams) = bounded(DATAGRAM_BATCHES);
+    let (spent, emptied) = bounded(DATAGRAM_BATCHES);
+    let (to_node, events) = bounded(EVENTS);
+    let (commands, asked) = unbounded();
+    let (tick, ticks) = bounded(1);
+    let (arm, deadlines) = unbounded();
+    let inboxes = Inboxes { datagrams, spent, events, commands: asked, ticks };
+
+    let mut others = Others { shared: Arc::clone(&shared), addr: sockets::reachable(me.addr), threads: Vec::new() };
+    let clock = shared.clock;
+    others.threads.push(roster.spawn("sweeper", move || sweeper::run(clock, &deadlines, &tick))?);
+    let (of_thread, socket, dialect) = (Arc::clone(&shared), Arc::clone(&udp), shared.dialect);
+    let inbox = Inbox { batches, spent: emptied };
+    others.threads.push(roster.spawn("udp-recv", move || udp::run(&of_thread, &socket, dialect, &inbox))?);
+    let (of_thread, events, of_roster) = (Arc::clone(&shared), to_node.clone(), roster.clone());
+    others.threads.push(roster.spawn("tcp-accept", move || tcp_accept::run(&of_thread, &tcp, &events, &of_roster))?);
+
+    let handle = Handle { me, commands, state: Arc::clone(&state), roster: roster.clone() };
+    let (pool, links) = (
+        Pool::new(Arc::clone(&shared), to_node.clone(), roster.clone()),
+        Links::new(Arc::clone(&shared), me, to_node, roster.clone()),
+    );
+    let node = roster.spawn("node", move || {
+        let ended = EndedOnDrop(Arc::clone(&state));
+        // The headers of system calls point to memory, so they are made where they are used.
+        let (udp, turn) = (Outgoing::new(udp), Turn::default());
+        NodeLoop { node, me, shared, inboxes, sweeper: arm, udp, pool, links, state, recorder, turn }.run(start);
+        drop(others);
+        drop(ended);
+    })?;
+    Ok((node, handle))
+}
+
+/// Tells that the peer has ended, however it ends.
+struct EndedOnDrop(Arc<State>);
+
+impl Drop for EndedOnDrop {
+    fn drop(&mut self) {
+        self.0.ended();
+    }
+}
+
+/// The threads that wait on sockets. Dropping this wakes and joins them.
+struct Others {
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    threads: Vec<Worker>,
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        // Each waits in a system call; something to receive and something to accept wakes it.
+        if let Ok(socket) = UdpSocket::bind(SocketAddr::new(self.addr.ip(), 0)) {
+            let _ = socket.send_to(&[], self.addr);
+        }
+        let _ = TcpStream::connect_timeout(&self.addr, Duration::from_secs(1));
+        self.threads.clear();
+    }
+}

@@ -1,0 +1,88 @@
+//! What a peer shows to the threads that wait for it: whether it is ready, and its notices.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::{Condvar, Mutex};
+
+use crate::node::Notice;
+
+/// Notices that a slow watcher may be behind; further ones pass it by.
+const BACKLOG: usize = 4096;
+
+/// A peer's readiness, and those who watch it.
+///
+/// *Protects*: the stage and the list of watchers. *Held for*: a look, a change, or handing one notice to each watcher
+/// without waiting. *Never held while*: waiting (a condition variable gives it up).
+#[derive(Default)]
+pub(super) struct State {
+    view: Mutex<View>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct View {
+    stage: Stage,
+    watchers: Vec<Sender<Notice>>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Stage {
+    #[default]
+    Joining,
+    Ready {
+        peers: usize,
+    },
+    Ended,
+}
+
+impl State {
+    /// The join is done (or there was nobody to join).
+    pub(super) fn ready(&self, peers: usize) {
+        self.turn_to(Stage::Ready { peers });
+    }
+
+    /// The node thread has ended: nothing more will come.
+    pub(super) fn ended(&self) {
+        self.turn_to(Stage::Ended);
+        self.view.lock().watchers.clear();
+    }
+
+    fn turn_to(&self, stage: Stage) {
+        self.view.lock().stage = stage;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the peer is ready; the number of peers it found. None if it ended or `limit` passed before.
+    pub(super) fn wait_ready(&self, limit: Option<Duration>) -> Option<usize> {
+        let mut view = self.view.lock();
+        let joining = |view: &mut View| matches!(view.stage, Stage::Joining);
+        match limit {
+            None => self.changed.wait_while(&mut view, joining),
+            Some(limit) => {
+                self.changed.wait_while_for(&mut view, joining, limit);
+            }
+        }
+        match view.stage {
+            Stage::Ready { peers } => Some(peers),
+            Stage::Joining | Stage::Ended => None,
+        }
+    }
+
+    /// A further watcher.
+    pub(super) fn watch(&self) -> Receiver<Notice> {
+        let (watcher, notices) = crossbeam_channel::bounded(BACKLOG);
+        let mut view = self.view.lock();
+        if !matches!(view.stage, Stage::Ended) {
+            view.watchers.push(watcher);
+        }
+        notices
+    }
+
+    /// Hands a notice to whoever watches.
+    pub(super) fn publish(&self, notice: &Notice) {
+        use crossbeam_channel::TrySendError::Disconnected;
+        let gone = |watcher: &Sender<Notice>| matches!(watcher.try_send(notice.clone()), Err(Disconnected(_)));
+        self.view.lock().watchers.retain(|watcher| !gone(watcher));
+    }
+}

@@ -1,0 +1,212 @@
+//! `tcp-serve-N`: waits for requests on one connection and answers them with blocks.
+//!
+//! A request is a line of 64 hexadecimal digits. The answer is the block's size and its bytes, which go from the disk
+//! to the network without passing through this program's memory (`sendfile`). A line that starts with `{` is a control
+//! line of the ring: a message for the node.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use nix::sys::sendfile::sendfile64;
+
+use super::Shared;
+use super::offers::Offered;
+use super::tcp_accept::ConnectionId;
+use crate::id::Key;
+use crate::node::Event;
+use crate::store::StoreErrorKind;
+use crate::time::Time;
+use crate::wire::{Dialect, MAX_CONTROL_LINE, MAX_REQUEST_LINE, Via};
+
+/// A connection whose client says nothing for this long is closed.
+pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(20);
+
+/// A client that takes nothing for this long is given up.
+const STUCK_LIMIT: Duration = Duration::from_secs(10);
+
+/// A client that broke the rules has this long, and this many reads, to take notice.
+const PARTING_LIMIT: Duration = Duration::from_millis(500);
+const PARTING_READS: usize = 64;
+
+/// Bytes a second that a client takes at least on the whole; who drips slower is given up.
+const LEAST_RATE: u64 = 32 * 1024;
+
+/// Serves one connection until its client closes it, goes silent or breaks the rules.
+pub(super) fn run(
+    shared: &Shared,
+    connection: ConnectionId,
+    stream: &TcpStream,
+    from: SocketAddr,
+    events: &Sender<Event>,
+) -> io::Result<()> {
+    stream.set_write_timeout(Some(STUCK_LIMIT))?;
+    let mut lines = Lines { stream, buffer: Vec::new(), begin: 0 };
+    loop {
+        let since = shared.clock.now();
+        shared.served.mark(connection, Some(since));
+        let line = match lines.next(|| since + IDLE_LIMIT, shared)? {
+            Next::Line(line) => line,
+            Next::End => return Ok(()),
+            Next::TooLong => {
+                refuse(stream, "a request line has at most 128 bytes, a control line 65536")?;
+                return part(stream);
+            }
+        };
+        shared.served.mark(connection, None);
+        if line.first() == Some(&b'{') {
+            control(shared, stream, from, &line, events)?;
+            continue;
+        }
+        let key = std::str::from_utf8(&line).ok().and_then(|text| text.trim_end_matches('\r').parse::<Key>().ok());
+        match key {
+            Some(key) => answer(shared, stream, &key, events)?,
+            None => refuse(stream, "a request is the 64 hexadecimal digits of a block's key")?,
+        }
+    }
+}
+
+enum Next {
+    Line(Vec<u8>),
+    End,
+    TooLong,
+}
+
+/// The lines of a connection, each with its limit.
+struct Lines<'a> {
+    stream: &'a TcpStream,
+    buffer: Vec<u8>,
+    /// What lies before was taken already.
+    begin: usize,
+}
+
+impl Lines<'_> {
+    fn next(&mut self, limit: impl Fn() -> Time, shared: &Shared) -> io::Result<Next> {
+        let mut searched = self.begin;
+        loop {
+            if let Some(at) = self.buffer[searched..].iter().position(|&byte| byte == b'\n') {
+                let end = searched + at;
+                let line = self.buffer[self.begin..end].to_vec();
+                self.begin = end + 1;
+                return Ok(if line.len() < longest(&line) { Next::Line(line) } else { Next::TooLong });
+            }
+            searched = self.buffer.len();
+            if self.buffer.len() - self.begin >= longest(&self.buffer[self.begin..]) {
+                return Ok(Next::TooLong);
+            }
+            // However its bytes come, the whole line has one time limit.
+            let left = limit() - shared.clock.now();
+            if left.is_zero() {
+                return Ok(Next::End);
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            self.buffer.drain(..self.begin);
+            searched -= self.begin;
+            self.begin = 0;
+            let mut room = [0; 4096];
+            match (&*self.stream).read(&mut room) {
+                Ok(0) => return Ok(Next::End),
+                Ok(count) => self.buffer.extend_from_slice(&room[..count]),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    return Ok(Next::End);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Bytes that a line which begins like this may have, its newline included.
+fn longest(line: &[u8]) -> usize {
+    if line.first() == Some(&b'{') { MAX_CONTROL_LINE } else { MAX_REQUEST_LINE }
+}
+
+fn refuse(mut stream: &TcpStream, reason: &str) -> io::Result<()> {
+    stream.write_all(format!("error: {reason}\n").as_bytes())
+}
+
+/// Ends a connection whose client may still be sending, so that it reads what it was told: bytes left unread would make
+/// the system reset the connection.
+fn part(mut stream: &TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(PARTING_LIMIT))?;
+    let mut room = [0; 4096];
+    for _ in 0..PARTING_READS {
+        if stream.read(&mut room)? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn answer(shared: &Shared, mut stream: &TcpStream, key: &Key, events: &Sender<Event>) -> io::Result<()> {
+    let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
+    match shared.offers.get(key) {
+        Some(Offered::Bytes(bytes)) => {
+            stream.write_all(format!("{}\n", bytes.len()).as_bytes())?;
+            return stream.write_all(&bytes);
+        }
+        Some(Offered::Slice { file, offset, size }) => {
+            stream.write_all(format!("{size}\n").as_bytes())?;
+            return send_file(shared, stream, &file, offset, size.into(), limit(size.into()));
+        }
+        None => {}
+    }
+    match shared.store.read(key) {
+        Ok(block) => {
+            stream.write_all(format!("{}\n", block.size).as_bytes())?;
+            send_file(shared, stream, &block.file, 0, block.size.into(), limit(block.size.into()))
+        }
+        Err(error) if error.kind() == StoreErrorKind::NotFound => refuse(stream, "this block is not here"),
+        Err(error) => {
+            log::warn!("{error}");
+            if error.kind() == StoreErrorKind::Damaged {
+                let _ = events.send(Event::Damaged { key: *key });
+            }
+            refuse(stream, "this block cannot be read here")
+        }
+    }
+}
+
+fn send_file(shared: &Shared, stream: &TcpStream, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {
+    let mut at = i64::try_from(offset).map_err(io::Error::other)?;
+    let mut left = size as usize;
+    while left > 0 {
+        match sendfile64(stream, file, Some(&mut at), left) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => left -= count,
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if left > 0 && shared.clock.now() > limit {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes too long"));
+        }
+    }
+    Ok(())
+}
+
+/// A message of the ring: from the address it came from, with the port that its sender claims to listen on.
+fn control(
+    shared: &Shared,
+    stream: &TcpStream,
+    from: SocketAddr,
+    line: &[u8],
+    events: &Sender<Event>,
+) -> io::Result<()> {
+    if shared.dialect != Dialect::Ring {
+        return refuse(stream, "this peer does not speak the ring's control lines");
+    }
+    match shared.dialect.decode(line) {
+        Ok(message) => {
+            let Some(sender) = message.sender else { return refuse(stream, "a control line names its source") };
+            let from = SocketAddr::new(from.ip(), sender.peer.addr.port());
+            let bytes = line.len() as u32;
+            let event = Event::Message { from, via: Via::Tcp, bytes, message };
+            events.send(event).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        }
+        Err(malformed) => refuse(stream, malformed.reason),
+    }
+}

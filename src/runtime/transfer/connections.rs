@@ -1,0 +1,281 @@
+//! Asking other peers for blocks over kept connections.
+//!
+//! ```text
+//! we    <64 hex>\n
+//! they  <size>\n and that many bytes        or   error: <reason>\n
+//! ```
+//! A connection whose reply was read to its end is kept for the next request to the same peer. The other side may have
+//! closed a kept one meanwhile, so a request that dies on it before the first byte of a reply is repeated once on a
+//! fresh one.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::cancel::Cancel;
+use super::{Room, failed, reserve};
+use crate::config::MAX_BLOCK_SIZE;
+use crate::id::Key;
+use crate::node::Event;
+use crate::node::job::{JobError, JobErrorKind};
+use crate::runtime::clock::Clock;
+use crate::runtime::tcp_serve::IDLE_LIMIT;
+use crate::time::Time;
+use crate::wire::MAX_REQUEST_LINE;
+
+/// A peer that does not take a connection within this time cannot be reached.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+/// A peer that sends nothing for this long has gone silent.
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Bytes a second that a block must come at on the whole; who drips slower is given up.
+const LEAST_RATE: u32 = 64 * 1024;
+
+/// Bytes that are read and hashed at a time: they stay in the processor's cache between the two.
+const CHUNK: usize = 128 * 1024;
+
+/// Kept connections to one peer at most.
+const MAX_KEPT: usize = 16;
+
+/// Idle connections that are kept, by peer, each with the time it was last used.
+///
+/// *Protects*: the list. *Held for*: taking one out or putting one back. *Never held while*: connecting, sending or receiving.
+#[derive(Default)]
+pub(crate) struct Connections(Mutex<HashMap<SocketAddr, Vec<(Connection, Time)>>>);
+
+struct Connection {
+    stream: Arc<TcpStream>,
+    /// Bytes received behind a reply's first line: the block's beginning.
+    ahead: Vec<u8>,
+}
+
+impl Connections {
+    /// Asks the peer at `from` for a block; a size other than `expected` is an error. A new connection shows that the
+    /// peer receives, which the node is told.
+    pub(super) fn request(
+        &self,
+        clock: Clock,
+        from: SocketAddr,
+        key: &Key,
+        expected: Option<u32>,
+        cancel: &Cancel,
+        events: &Sender<Event>,
+    ) -> Result<Reply<'_>, JobError> {
+        let begin = clock.now();
+        let mut kept = self.take(from, begin);
+        loop {
+            let reused = kept.is_some();
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => {
+                    let connection = Connection::open(from)?;
+                    let _ = events.send(Event::Validated { addr: from });
+                    connection
+                }
+            };
+            cancel.wait_on(Some(Arc::clone(&connection.stream)))?;
+            match connection.ask(key) {
+                Ok(line) => {
+                    let size = read_size(&line, from, expected)?;
+                    let limit = begin + SILENCE_LIMIT + Duration::from_secs(u64::from(size / LEAST_RATE));
+                    let left = size as usize;
+                    let (connections, cancel) = (self, cancel.clone());
+                    return Ok(Reply { connections, clock, from, connection, size, left, limit, cancel });
+                }
+                Err(error) if reused && !is_timeout(&error) => cancel.check()?,
+                Err(error) => {
+                    cancel.check()?;
+                    return Err(lost(from, &error));
+                }
+            }
+        }
+    }
+
+    fn take(&self, from: SocketAddr, now: Time) -> Option<Connection> {
+        let mut kept = self.0.lock();
+        let of_peer = kept.get_mut(&from)?;
+        let newest = of_peer.pop();
+        if of_peer.is_empty() {
+            kept.remove(&from);
+        }
+        newest.filter(|(_, used)| now.since(*used) < IDLE_LIMIT / 2).map(|(connection, _)| connection)
+    }
+
+    fn keep(&self, from: SocketAddr, connection: Connection, now: Time) {
+        let mut kept = self.0.lock();
+        let of_peer = kept.entry(from).or_default();
+        if of_peer.len() < MAX_KEPT {
+            of_peer.push((connection, now));
+        }
+    }
+
+    /// Closes connections that were not used for long.
+    pub(super) fn close_stale(&self, now: Time) {
+        self.0.lock().retain(|_, of_peer| {
+            of_peer.retain(|(_, used)| now.since(*used) < IDLE_LIMIT / 2);
+            !of_peer.is_empty()
+        });
+    }
+}
+
+impl Connection {
+    fn open(to: SocketAddr) -> Result<Self, JobError> {
+        let open = || {
+            let stream = TcpStream::connect_timeout(&to, CONNECT_LIMIT)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(SILENCE_LIMIT))?;
+            stream.set_write_timeout(Some(SILENCE_LIMIT))?;
+            Ok(stream)
+        };
+        let stream = open().map_err(|error: io::Error| {
+            failed(JobErrorKind::Unreachable, format!("peer {to} cannot be reached: {error}"))
+        })?;
+        Ok(Self { stream: Arc::new(stream), ahead: Vec::new() })
+    }
+
+    /// Sends the request and reads the first line of its reply.
+    fn ask(&mut self, key: &Key) -> io::Result<String> {
+        (&*self.stream).write_all(format!("{key}\n").as_bytes())?;
+        self.ahead.clear();
+        let mut line = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let count = (&*self.stream).read(&mut buffer)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if let Some(end) = buffer[..count].iter().position(|&byte| byte == b'\n') {
+                line.extend_from_slice(&buffer[..end]);
+                self.ahead.extend_from_slice(&buffer[end + 1..count]);
+                return Ok(String::from_utf8_lossy(&line).into_owned());
+            }
+            line.extend_from_slice(&buffer[..count]);
+            if line.len() > 2 * MAX_REQUEST_LINE {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "its reply has no end"));
+            }
+        }
+    }
+}
+
+/// A block that is being received.
+pub(super) struct Reply<'a> {
+    connections: &'a Connections,
+    clock: Clock,
+    from: SocketAddr,
+    connection: Connection,
+    size: u32,
+    left: usize,
+    limit: Time,
+    cancel: Cancel,
+}
+
+impl Drop for Reply<'_> {
+    fn drop(&mut self) {
+        let _ = self.cancel.wait_on(None);
+    }
+}
+
+impl Reply<'_> {
+    /// Bytes of the block, as the peer says.
+    pub(super) fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The next bytes, read into the beginning of `room`; none after the last.
+    pub(super) fn read_into<'r>(&mut self, room: &'r mut Room) -> Result<Option<&'r [u8]>, JobError> {
+        reserve(room, CHUNK);
+        let count = self.read(&mut room[..CHUNK])?;
+        Ok((count > 0).then_some(&room[..count]))
+    }
+
+    /// Reads the whole block into `room`, hashes it on the way, and keeps the connection if it is what was asked for.
+    pub(super) fn read_verified(mut self, key: &Key, room: &mut Room) -> Result<usize, JobError> {
+        let size = self.size as usize;
+        reserve(room, size);
+        let mut hash = Sha256::new();
+        let mut at = 0;
+        while at < size {
+            let end = size.min(at + CHUNK);
+            let count = self.read(&mut room[at..end])?;
+            hash.update(&room[at..at + count]);
+            at += count;
+        }
+        if Key::from_bytes(hash.finalize().into()) != *key {
+            return Err(failed(JobErrorKind::Corrupt, format!("peer {} sent other bytes than block {key}", self.from)));
+        }
+        self.keep();
+        Ok(size)
+    }
+
+    /// The block was received to its end: the connection is good for another.
+    pub(super) fn keep(mut self) {
+        if self.left == 0 {
+            let connection = Connection {
+                stream: Arc::clone(&self.connection.stream),
+                ahead: std::mem::take(&mut self.connection.ahead),
+            };
+            self.connections.keep(self.from, connection, self.clock.now());
+        }
+    }
+
+    fn read(&mut self, room: &mut [u8]) -> Result<usize, JobError> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        let wanted = room.len().min(self.left);
+        let count = if self.connection.ahead.is_empty() {
+            (&*self.connection.stream).read(&mut room[..wanted]).map_err(|error| self.broke(&error))?
+        } else {
+            let count = wanted.min(self.connection.ahead.len());
+            room[..count].copy_from_slice(&self.connection.ahead[..count]);
+            self.connection.ahead.drain(..count);
+            count
+        };
+        if count == 0 {
+            return Err(self.broke(&io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.left -= count;
+        if self.left > 0 && self.clock.now() > self.limit {
+            return Err(failed(JobErrorKind::TimedOut, format!("peer {} sends too slowly", self.from)));
+        }
+        Ok(count)
+    }
+
+    fn broke(&self, error: &io::Error) -> JobError {
+        self.cancel.check().err().unwrap_or_else(|| lost(self.from, error))
+    }
+}
+
+/// What the first line of a reply says.
+fn read_size(line: &str, from: SocketAddr, expected: Option<u32>) -> Result<u32, JobError> {
+    if let Some(reason) = line.strip_prefix("error: ") {
+        let reason: String = reason.chars().take(120).flat_map(char::escape_default).collect();
+        return Err(failed(JobErrorKind::NotFound, format!("peer {from} says: {reason}")));
+    }
+    let digits = !line.is_empty() && line.len() <= 10 && line.bytes().all(|byte| byte.is_ascii_digit());
+    let size =
+        line.parse().ok().filter(|size| digits && *size <= MAX_BLOCK_SIZE && expected.is_none_or(|e| e == *size));
+    size.ok_or_else(|| {
+        let said: String = line.chars().take(24).flat_map(char::escape_default).collect();
+        failed(JobErrorKind::Corrupt, format!("peer {from} announced a block of '{said}' bytes"))
+    })
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn lost(from: SocketAddr, error: &io::Error) -> JobError {
+    if is_timeout(error) {
+        failed(JobErrorKind::TimedOut, format!("peer {from} went silent"))
+    } else {
+        failed(JobErrorKind::Unreachable, format!("the connection to peer {from} broke: {error}"))
+    }
+}

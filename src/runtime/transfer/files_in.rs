@@ -1,0 +1,167 @@
+//! Files on their way into the network: read once, cut into blocks, hashed, offered.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::{Room, changed, failed, io_failed, reserve};
+use crate::config::MAX_BLOCK_SIZE;
+use crate::file::{Entry, text};
+use crate::id::{Id, Key};
+use crate::node::job::{JobError, JobErrorKind, Outcome, PutId};
+use crate::runtime::offers::{Offered, Offers};
+
+/// The files being read.
+///
+/// *Protects*: which readers there are; each reader has a lock of its own, which only its one running job takes.
+/// *Held for*: one insertion, removal or look. *Never held while*: a file is read.
+#[derive(Default)]
+pub(super) struct Reading(Mutex<HashMap<PutId, Arc<Mutex<Reader>>>>);
+
+struct Reader {
+    file: Arc<File>,
+    path: PathBuf,
+    at_start: Metadata,
+    offset: u64,
+    whole: Sha256,
+    manifest: Option<Draft>,
+}
+
+/// The local manifest, under a temporary name.
+struct Draft {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Reading {
+    /// Reads, hashes and offers the next block; the first time, opens the file.
+    pub(super) fn next(
+        &self,
+        put: PutId,
+        path: &Path,
+        manifest: Option<&Path>,
+        room: &mut Room,
+        offers: &Offers,
+    ) -> Result<Outcome, JobError> {
+        let known = self.0.lock().get(&put).cloned();
+        let reader = match known {
+            Some(reader) => reader,
+            None => {
+                let reader = Arc::new(Mutex::new(Reader::open(path, manifest)?));
+                self.0.lock().insert(put, Arc::clone(&reader));
+                reader
+            }
+        };
+        let mut reader = reader.lock();
+        reader.next(put, room, offers)
+    }
+
+    /// Gives the local manifest its name.
+    pub(super) fn publish(&self, put: PutId) -> Result<Outcome, JobError> {
+        let reader = self.0.lock().get(&put).cloned();
+        let draft = reader.and_then(|reader| reader.lock().manifest.take());
+        let Some(Draft { file, path }) = draft else {
+            return Err(failed(JobErrorKind::Io, "no manifest file was asked for"));
+        };
+        let cannot =
+            |error: &std::io::Error| io_failed(&format!("write the manifest file '{}'", path.display()), error);
+        file.as_file().sync_data().map_err(|error| cannot(&error))?;
+        file.persist(&path).map_err(|error| cannot(&error.error))?;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn forget(&self, put: PutId) {
+        self.0.lock().remove(&put);
+    }
+}
+
+impl Reader {
+    fn open(path: &Path, manifest: Option<&Path>) -> Result<Self, JobError> {
+        let cannot = |error: std::io::Error| io_failed(&format!("read '{}'", path.display()), &error);
+        // Looked at before it is opened: opening a pipe would wait for its writer.
+        if !std::fs::metadata(path).map_err(cannot)?.is_file() {
+            let reason =
+                format!("'{}' is not a regular file; pack a folder first, for example with tar", path.display());
+            return Err(failed(JobErrorKind::Io, reason));
+        }
+        let file = File::open(path).map_err(cannot)?;
+        let at_start = file.metadata().map_err(cannot)?;
+        let manifest = manifest.map(Draft::begin).transpose()?;
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), at_start, offset: 0, whole: Sha256::new(), manifest })
+    }
+
+    fn next(&mut self, put: PutId, room: &mut Room, offers: &Offers) -> Result<Outcome, JobError> {
+        let size = self.read_block(room)?;
+        if size == 0 {
+            let now = self.file.metadata().map_err(|error| self.cannot_read(&error))?;
+            let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
+            if stamp(&now) != stamp(&self.at_start) || now.len() != self.offset {
+                return Err(changed());
+            }
+            let sha256 = Id::from_bytes(std::mem::take(&mut self.whole).finalize().into());
+            return Ok(Outcome::End { size: self.offset, sha256 });
+        }
+        let bytes = &room[..size];
+        self.whole.update(bytes);
+        let entry = Entry { key: Key::of(bytes), size: size as u64 };
+        offers.add(
+            put,
+            entry.key,
+            Offered::Slice { file: Arc::clone(&self.file), offset: self.offset, size: size as u32 },
+        );
+        self.offset += size as u64;
+        if let Some(draft) = &mut self.manifest {
+            draft.add(&entry)?;
+        }
+        Ok(Outcome::Read { entry })
+    }
+
+    /// As many bytes as a block has, or as the file has left.
+    fn read_block(&mut self, room: &mut Room) -> Result<usize, JobError> {
+        reserve(room, MAX_BLOCK_SIZE as usize);
+        let mut filled = 0;
+        while filled < MAX_BLOCK_SIZE as usize {
+            match (&*self.file).read(&mut room[filled..MAX_BLOCK_SIZE as usize]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.cannot_read(&error)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn cannot_read(&self, error: &std::io::Error) -> JobError {
+        io_failed(&format!("read '{}'", self.path.display()), error)
+    }
+}
+
+impl Draft {
+    fn begin(path: &Path) -> Result<Self, JobError> {
+        let cannot =
+            |error: &std::io::Error| io_failed(&format!("write the manifest file '{}'", path.display()), error);
+        if path.is_dir() {
+            return Err(cannot(&std::io::ErrorKind::IsADirectory.into()));
+        }
+        let file = NamedTempFile::new_in(folder_of(path)).map_err(|error| cannot(&error))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    fn add(&mut self, entry: &Entry) -> Result<(), JobError> {
+        self.file
+            .write_all(text::write_entry(entry).as_bytes())
+            .map_err(|error| io_failed(&format!("write the manifest file '{}'", self.path.display()), &error))
+    }
+}
+
+/// The folder that the file `path` lies in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}

@@ -1,0 +1,334 @@
+//! `transfer-N`: the workers that do what blocks, disks and TCP, so that the node never does.
+//!
+//! The node orders a [`Job`]; an idle worker takes it, or a new one is started (never more than
+//! [`MAX_JOBS`](crate::config::MAX_JOBS), as the node has never more jobs out); its [`Outcome`] goes back as an event. A
+//! worker that has had nothing to do for a while ends, so an idle peer has none.
+
+mod cancel;
+mod connections;
+mod files_in;
+mod files_out;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+pub(super) use cancel::Cancels;
+pub(super) use connections::Connections;
+
+use self::cancel::Cancel;
+use self::files_in::Reading;
+use self::files_out::Writing;
+use super::Shared;
+use super::offers::Offered;
+use super::threads::{Roster, Worker};
+use crate::config::MAX_BLOCK_SIZE;
+use crate::file::{Manifest, text};
+use crate::id::{Id, Key};
+use crate::node::Event;
+use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome, PutId};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// A worker without work ends after this long.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Bytes of the longest manifest text that is read: a file of a terabyte has one of 80 MB.
+const MAX_MANIFEST_TEXT: u64 = 256 << 20;
+
+/// A job on its way to a worker.
+pub(super) struct Order {
+    pub(super) job: JobId,
+    pub(super) work: Job,
+}
+
+/// The workers.
+pub(super) struct Pool {
+    orders: Sender<Order>,
+    inbox: Receiver<Order>,
+    /// Workers that wait, less orders that wait: below zero, more workers are needed.
+    idle: Arc<AtomicIsize>,
+    workers: Vec<Worker>,
+    roster: Roster,
+    bench: Arc<Workbench>,
+    next: u64,
+}
+
+impl Pool {
+    pub(super) fn new(shared: Arc<Shared>, events: Sender<Event>, roster: Roster) -> Self {
+        let (orders, inbox) = crossbeam_channel::bounded(crate::config::MAX_JOBS);
+        let bench = Arc::new(Workbench { shared, events, reading: Reading::default(), writing: Writing::default() });
+        Self { orders, inbox, idle: Arc::default(), workers: Vec::new(), roster, bench, next: 0 }
+    }
+
+    /// Gives a job to a worker. The node has no more jobs out than the channel has room for, so this does not wait.
+    pub(super) fn start(&mut self, order: Order) -> Result<(), Order> {
+        self.bench.shared.cancels.begin(order.job);
+        self.orders.try_send(order).map_err(|refused| refused.into_inner())?;
+        if self.idle.fetch_sub(1, Ordering::SeqCst) <= 0
+            && let Err(error) = self.hire()
+        {
+            log::warn!("no further transfer worker can be started ({error}); those there are go on");
+        }
+        Ok(())
+    }
+
+    fn hire(&mut self) -> io::Result<()> {
+        self.workers.retain(|worker| !worker.is_finished());
+        self.next += 1;
+        let name = format!("transfer-{}", self.next % 10_000);
+        let (inbox, idle, bench) = (self.inbox.clone(), Arc::clone(&self.idle), Arc::clone(&self.bench));
+        self.workers.push(self.roster.spawn(&name, move || bench.work(&inbox, &idle))?);
+        self.idle.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Nothing more will be asked of the file `put` stores.
+    pub(super) fn forget_put(&self, put: PutId) {
+        self.bench.shared.offers.forget(put);
+        self.bench.reading.forget(put);
+    }
+
+    /// Nothing more will be asked of the file `get` writes.
+    pub(super) fn forget_get(&self, get: u64) {
+        self.bench.writing.forget(get);
+    }
+
+    /// Lets the workers finish what they have, without waiting for other peers, and joins them.
+    pub(super) fn close(self) {
+        let Self { orders, inbox, workers, bench, .. } = self;
+        bench.shared.cancels.cancel_all();
+        drop((orders, inbox));
+        drop(workers);
+    }
+}
+
+/// What the workers share.
+struct Workbench {
+    shared: Arc<Shared>,
+    events: Sender<Event>,
+    reading: Reading,
+    writing: Writing,
+}
+
+/// A worker's own: room for one block, kept from job to job.
+pub(super) type Room = Vec<u8>;
+
+impl Workbench {
+    fn work(&self, inbox: &Receiver<Order>, idle: &AtomicIsize) {
+        let mut room = Room::new();
+        while let Some(Order { job, work }) = next_order(inbox, idle) {
+            let cancel = self.shared.cancels.of(job);
+            let outcome = self.perform(work, &cancel, &mut room).unwrap_or_else(Outcome::Failed);
+            self.shared.cancels.end(job);
+            // Counted before the node knows, or its next order would start a worker for nothing.
+            idle.fetch_add(1, Ordering::SeqCst);
+            if self.events.send(Event::JobDone { job, outcome }).is_err() {
+                break;
+            }
+        }
+        self.shared.connections.close_stale(self.shared.clock.now());
+    }
+
+    fn perform(&self, work: Job, cancel: &Cancel, room: &mut Room) -> Result<Outcome, JobError> {
+        cancel.check()?;
+        let shared = &*self.shared;
+        match work {
+            Job::ReadNext { put, path, manifest } => {
+                self.reading.next(put, &path, manifest.as_deref(), room, &shared.offers)
+            }
+            Job::Pack { put, manifest } => {
+                let bytes: Arc<[u8]> = manifest.encode().into();
+                let (key, size) = (Key::of(&bytes), bytes.len() as u32);
+                shared.offers.add(put, key, Offered::Bytes(bytes));
+                Ok(Outcome::Packed { key, size })
+            }
+            Job::Keep { key } => self.keep(&key, room),
+            Job::Publish { put } => self.reading.publish(put),
+            Job::Pull { key, size, from } => self.pull(&key, size, from, cancel, room),
+            Job::Open { get, dest, root, size } => self.writing.open(get, &dest, &root, size),
+            Job::Check { get, slot } => self.writing.check(get, &slot, room),
+            Job::Fetch { get, slot, from } => {
+                let size = self.bring(&slot.key, Some(slot.size), from, cancel, room)?;
+                self.writing.put(get, &slot, &room[..size])
+            }
+            Job::Unpack { key, from } => {
+                let size = self.bring(&key, None, from, cancel, room)?;
+                match Manifest::decode(&room[..size]) {
+                    Ok(Some(manifest)) => Ok(Outcome::Unpacked { manifest }),
+                    Ok(None) => Ok(Outcome::NotManifest { size: size as u32 }),
+                    Err(error) => {
+                        Err(failed(JobErrorKind::Corrupt, format!("block {key} is a broken manifest: {error}")))
+                    }
+                }
+            }
+            Job::Finish { get } => self.writing.finish(get),
+            Job::ReadManifest { path } => read_manifest(&path),
+            Job::Delete { key } => {
+                shared.store.delete(&key)?;
+                Ok(Outcome::Done)
+            }
+            Job::SavePeers { peers } => {
+                shared.store.save_peers(&peers)?;
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    /// Copies an offered block into the own store.
+    fn keep(&self, key: &Key, room: &mut Room) -> Result<Outcome, JobError> {
+        let shared = &*self.shared;
+        let offered = shared.offers.get(key);
+        let offered =
+            offered.ok_or_else(|| failed(JobErrorKind::NotFound, format!("block {key} is offered no more")))?;
+        let bytes = offered.read(room).map_err(|error| io_failed("read the file that is being stored", &error))?;
+        let mut writer = shared.store.begin(*key, bytes.len() as u32)?;
+        writer.write(bytes)?;
+        writer.commit()?;
+        Ok(Outcome::Stored { size: bytes.len() as u32 })
+    }
+
+    /// Pulls a block from another peer into the own store.
+    fn pull(
+        &self,
+        key: &Key,
+        size: Option<u32>,
+        from: std::net::SocketAddr,
+        cancel: &Cancel,
+        room: &mut Room,
+    ) -> Result<Outcome, JobError> {
+        let shared = &*self.shared;
+        let mut reply = shared.connections.request(shared.clock, from, key, size, cancel, &self.events)?;
+        let mut writer = shared.store.begin(*key, reply.size())?;
+        while let Some(bytes) = reply.read_into(room)? {
+            writer.write(bytes)?;
+        }
+        let size = reply.size();
+        reply.keep();
+        writer.commit()?;
+        Ok(Outcome::Stored { size })
+    }
+
+    /// Brings a block's bytes into `room`, verified; returns how many.
+    fn bring(
+        &self,
+        key: &Key,
+        size: Option<u32>,
+        from: Holder,
+        cancel: &Cancel,
+        room: &mut Room,
+    ) -> Result<usize, JobError> {
+        let shared = &*self.shared;
+        match from {
+            Holder::Peer(addr) => {
+                let reply = shared.connections.request(shared.clock, addr, key, size, cancel, &self.events)?;
+                reply.read_verified(key, room)
+            }
+            Holder::Own => {
+                if let Some(offered) = shared.offers.get(key) {
+                    let bytes = offered.read(room).map_err(|error| io_failed("read an offered block", &error))?;
+                    return if Id::of(bytes) == *key { Ok(bytes.len()) } else { Err(changed()) };
+                }
+                let block = shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
+                reserve(room, block.size as usize);
+                io::Read::read_exact(&mut &block.file, &mut room[..block.size as usize])
+                    .map_err(|error| io_failed("read a block of the own store", &error))?;
+                Ok(block.size as usize)
+            }
+        }
+    }
+
+    /// The own store cannot read a block: if it is damaged, the node should know.
+    fn own_damage(&self, key: &Key, error: StoreError) -> JobError {
+        if error.kind() == StoreErrorKind::Damaged {
+            let _ = self.events.send(Event::Damaged { key: *key });
+        }
+        error.into()
+    }
+}
+
+/// Waits for an order; none once there is nothing to do any more.
+fn next_order(inbox: &Receiver<Order>, idle: &AtomicIsize) -> Option<Order> {
+    loop {
+        match inbox.recv_timeout(IDLE) {
+            Ok(order) => return Some(order),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {
+                // Whoever goes must not be one that an order was just counted on.
+                let spare = |waiting| (waiting > 0).then_some(waiting - 1);
+                if idle.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spare).is_ok() {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl Offered {
+    /// The block's bytes, read into `room`.
+    fn read<'a>(&'a self, room: &'a mut Room) -> io::Result<&'a [u8]> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Slice { file, offset, size } => {
+                let size = *size as usize;
+                reserve(room, size);
+                std::os::unix::fs::FileExt::read_exact_at(&**file, &mut room[..size], *offset)?;
+                Ok(&room[..size])
+            }
+        }
+    }
+}
+
+/// Makes `room` at least `size` bytes long.
+fn reserve(room: &mut Room, size: usize) {
+    if room.len() < size {
+        room.resize(size.max(MAX_BLOCK_SIZE as usize), 0);
+    }
+}
+
+fn read_manifest(path: &std::path::Path) -> Result<Outcome, JobError> {
+    let cannot = |error: io::Error| io_failed(&format!("read the manifest file '{}'", path.display()), &error);
+    let size = std::fs::metadata(path).map_err(cannot)?.len();
+    if size > MAX_MANIFEST_TEXT {
+        return Err(failed(JobErrorKind::Corrupt, format!("'{}' is too long for a manifest file", path.display())));
+    }
+    let bytes = std::fs::read(path).map_err(cannot)?;
+    let wrong = |reason: String| {
+        failed(JobErrorKind::Corrupt, format!("'{}' is neither a key nor a manifest file: {reason}", path.display()))
+    };
+    let list = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not text".to_owned()))?;
+    let entries = text::parse(list).map_err(|error| wrong(error.to_string()))?;
+    Ok(Outcome::Manifest { entries, root: Id::of(&bytes) })
+}
+
+fn failed(kind: JobErrorKind, reason: impl Into<String>) -> JobError {
+    JobError { kind, reason: reason.into() }
+}
+
+fn changed() -> JobError {
+    failed(JobErrorKind::Corrupt, "the file changed while it was being stored; store it again")
+}
+
+/// An error of the local system, met in trying to do `what`.
+fn io_failed(what: &str, error: &io::Error) -> JobError {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => JobErrorKind::NotFound,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JobErrorKind::Full,
+        _ => JobErrorKind::Io,
+    };
+    failed(kind, format!("cannot {what}: {error}"))
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        let kind = match error.kind() {
+            StoreErrorKind::NotFound => JobErrorKind::NotFound,
+            StoreErrorKind::Damaged | StoreErrorKind::Corrupt => JobErrorKind::Corrupt,
+            StoreErrorKind::Full => JobErrorKind::Full,
+            _ => JobErrorKind::Io,
+        };
+        failed(kind, error.to_string())
+    }
+}
