@@ -8,6 +8,7 @@ pub mod node;
 pub mod overlay;
 pub mod peer;
 pub mod runtime;
+pub mod sim;
 pub mod store;
 pub mod time;
 pub mod wire;

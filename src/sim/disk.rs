@@ -1,0 +1,200 @@
+//! A simulated peer's disk, which outlives a crash, and what its workers have open, which does not.
+//!
+//! Bytes are shared, not copied: seven replicas of a block on seven disks take the room of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use sha2::{Digest, Sha256};
+
+use crate::file::Entry;
+use crate::id::{Id, Key};
+use crate::node::job::{GetId, PutId};
+use crate::peer::Peer;
+
+/// The bytes of a block or file.
+pub type Bytes = Rc<[u8]>;
+
+/// What a peer has on disk.
+#[derive(Default)]
+pub struct Disk {
+    blocks: BTreeMap<Key, Bytes>,
+    /// Blocks whose bytes on disk no longer hash to their key, though nobody has noticed yet.
+    rotten: BTreeSet<Key>,
+    files: BTreeMap<PathBuf, Bytes>,
+    pub(super) partials: BTreeMap<PathBuf, Partial>,
+    pub(super) peers: Vec<Peer>,
+    used: u64,
+    /// Bytes of blocks that it has room for.
+    pub(super) capacity: Option<u64>,
+}
+
+/// A file that is being retrieved.
+pub(super) struct Partial {
+    pub(super) root: Id,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What reading a block gave.
+pub(super) enum Reading {
+    Sound(Bytes),
+    Rotten,
+    Absent,
+}
+
+impl Disk {
+    /// The blocks and their sizes in bytes, in the order of keys: what a peer finds when it starts.
+    pub fn held(&self) -> Vec<(Key, u32)> {
+        self.blocks.iter().map(|(&key, bytes)| (key, size_of(bytes))).collect()
+    }
+
+    /// Whether a block is here whose bytes are what its key says.
+    pub fn has_sound(&self, key: &Key) -> bool {
+        self.blocks.contains_key(key) && !self.rotten.contains(key)
+    }
+
+    /// Puts a file on the disk.
+    pub fn write_file(&mut self, path: impl Into<PathBuf>, bytes: Bytes) {
+        self.files.insert(path.into(), bytes);
+    }
+
+    /// The bytes of a file, if it is there.
+    pub fn read_file(&self, path: &Path) -> Option<&Bytes> {
+        self.files.get(path)
+    }
+
+    /// Lets the bits of the block that is `nth` in the order of keys rot. Returns its key, if there is any block.
+    pub fn rot(&mut self, nth: usize) -> Option<Key> {
+        let key = *self.blocks.keys().nth(nth % self.blocks.len().max(1))?;
+        self.rotten.insert(key);
+        Some(key)
+    }
+
+    pub(super) fn read(&self, key: &Key) -> Reading {
+        match self.blocks.get(key) {
+            Some(_) if self.rotten.contains(key) => Reading::Rotten,
+            Some(bytes) => Reading::Sound(bytes.clone()),
+            None => Reading::Absent,
+        }
+    }
+
+    /// Keeps a block; false if there is no room for it.
+    pub(super) fn keep(&mut self, key: Key, bytes: Bytes) -> bool {
+        let more = bytes.len() as u64;
+        if self.has_sound(&key) {
+            return true;
+        }
+        if self.capacity.is_some_and(|capacity| self.used + more > capacity) {
+            return false;
+        }
+        self.delete(&key);
+        self.used += more;
+        self.blocks.insert(key, bytes);
+        true
+    }
+
+    pub(super) fn delete(&mut self, key: &Key) {
+        self.rotten.remove(key);
+        if let Some(bytes) = self.blocks.remove(key) {
+            self.used -= bytes.len() as u64;
+        }
+    }
+}
+
+/// What the workers of a running peer have open; a crash wipes it.
+#[derive(Default)]
+pub(super) struct Desk {
+    pub(super) readers: BTreeMap<PutId, Reader>,
+    offers: BTreeMap<Key, Offer>,
+    pub(super) writers: BTreeMap<GetId, PathBuf>,
+}
+
+struct Offer {
+    bytes: Bytes,
+    /// The files that it is part of.
+    by: BTreeSet<PutId>,
+}
+
+/// A file that is being stored.
+pub(super) struct Reader {
+    pub(super) bytes: Bytes,
+    pub(super) at: usize,
+    pub(super) entries: Vec<Entry>,
+    pub(super) manifest: Option<PathBuf>,
+    pub(super) hasher: Sha256,
+}
+
+impl Reader {
+    pub(super) fn new(bytes: Bytes, manifest: Option<PathBuf>) -> Self {
+        Self { bytes, at: 0, entries: Vec::new(), manifest, hasher: Sha256::new() }
+    }
+}
+
+impl Desk {
+    pub(super) fn offer(&mut self, put: PutId, key: Key, bytes: Bytes) {
+        self.offers.entry(key).or_insert_with(|| Offer { bytes, by: BTreeSet::new() }).by.insert(put);
+    }
+
+    pub(super) fn offered(&self, key: &Key) -> Option<Bytes> {
+        self.offers.get(key).map(|offer| offer.bytes.clone())
+    }
+
+    pub(super) fn withdraw(&mut self, put: PutId, key: &Key) {
+        if let Some(offer) = self.offers.get_mut(key) {
+            offer.by.remove(&put);
+            if offer.by.is_empty() {
+                self.offers.remove(key);
+            }
+        }
+    }
+
+    pub(super) fn forget_put(&mut self, put: PutId) {
+        self.readers.remove(&put);
+        self.offers.retain(|_, offer| {
+            offer.by.remove(&put);
+            !offer.by.is_empty()
+        });
+    }
+
+    /// Says what is open though no file is on its way, if anything is.
+    pub(super) fn leftovers(&self) -> Option<String> {
+        let open = [("readers", self.readers.len()), ("offers", self.offers.len()), ("writers", self.writers.len())];
+        open.iter().find(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what} were never dropped"))
+    }
+}
+
+/// Bytes of a block, which is never larger than a `u32` counts.
+pub(super) fn size_of(bytes: &Bytes) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_keeps_what_it_has_room_for_and_reads_rot_as_rot() {
+        let mut disk = Disk { capacity: Some(10), ..Disk::default() };
+        let (a, b) = (Id::of(b"aaaaaa"), Id::of(b"bbbbbb"));
+        assert!(disk.keep(a, Rc::from(*b"aaaaaa")) && disk.keep(a, Rc::from(*b"aaaaaa")));
+        assert!(!disk.keep(b, Rc::from(*b"bbbbbb")));
+        assert_eq!(disk.rot(5), Some(a));
+        assert!(matches!(disk.read(&a), Reading::Rotten) && !disk.has_sound(&a));
+        disk.delete(&a);
+        assert!(disk.keep(b, Rc::from(*b"bbbbbb")) && matches!(disk.read(&b), Reading::Sound(_)));
+        assert_eq!(disk.held(), [(b, 6)]);
+    }
+
+    #[test]
+    fn an_offer_stands_until_the_last_file_that_needs_it_is_done() {
+        let mut desk = Desk::default();
+        let key = Id::of(b"block");
+        desk.offer(1, key, Rc::from(*b"block"));
+        desk.offer(2, key, Rc::from(*b"block"));
+        desk.withdraw(1, &key);
+        assert!(desk.offered(&key).is_some() && desk.leftovers().is_some());
+        desk.forget_put(2);
+        assert!(desk.offered(&key).is_none() && desk.leftovers().is_none());
+    }
+}

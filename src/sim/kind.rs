@@ -1,0 +1,18 @@
+//! What a simulation needs to know of each overlay: its name on the command line, and what it means by near.
+
+use super::truth::Geometry;
+use crate::overlay::OverlayKind;
+
+/// What users call the overlay, as `--overlay` takes it.
+pub const fn name(kind: OverlayKind) -> &'static str {
+    match kind {
+        OverlayKind::Kademlia => "kad",
+    }
+}
+
+/// What the overlay means by near.
+pub const fn geometry(kind: OverlayKind) -> Geometry {
+    match kind {
+        OverlayKind::Kademlia => Geometry::Xor,
+    }
+}

@@ -1,0 +1,196 @@
+//! The peers of a world: how they come, go, fall silent and come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::disk::{Desk, Disk};
+use super::network;
+use super::work::Running;
+use super::world::{World, global};
+use crate::id::Id;
+use crate::node::job::JobId;
+use crate::node::{CommandId, Event, Node};
+use crate::overlay::Overlay;
+use crate::peer::Peer;
+use crate::time::Time;
+
+/// A place in the network, and who lives there.
+pub(super) struct SimPeer {
+    pub(super) me: Peer,
+    pub(super) node: Option<Node>,
+    /// Counts the lives lived here; what is meant for an earlier life never reaches a later one.
+    pub(super) life: u32,
+    /// When this life's clock was started.
+    pub(super) born: Time,
+    pub(super) wake: Option<Time>,
+    pub(super) disk: Disk,
+    pub(super) desk: Desk,
+    pub(super) jobs: BTreeMap<JobId, Running>,
+    pub(super) asked: BTreeSet<CommandId>,
+    /// Everything that reaches it, and all it does, takes this much longer.
+    pub(super) lag: Duration,
+    pub(super) frozen_until: Time,
+    /// Peers in different islands do not reach one another.
+    pub(super) island: u8,
+    /// Whether connections to it are refused at once while it is down, rather than time out.
+    pub(super) refuses: bool,
+    pub(super) last_event: Time,
+    pub(super) ticks: u32,
+}
+
+impl SimPeer {
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        self.node.as_ref()?.next_wake().map(|due| global(due, self.born))
+    }
+}
+
+impl World {
+    /// A new place in the network for the peer `id`, which does not run yet. Returns its slot.
+    pub fn add(&mut self, id: Id) -> usize {
+        let slot = self.peers.len();
+        self.peers.push(SimPeer {
+            me: Peer::new(id, network::address(slot)),
+            node: None,
+            life: 0,
+            born: self.now,
+            wake: None,
+            disk: Disk::default(),
+            desk: Desk::default(),
+            jobs: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            lag: Duration::ZERO,
+            frozen_until: Time::ZERO,
+            island: 0,
+            refuses: slot.is_multiple_of(2),
+            last_event: Time::ZERO,
+            ticks: 0,
+        });
+        slot
+    }
+
+    /// Starts the peer in `slot`, which joins through those in `bootstrap`. It finds on its disk what it left there.
+    pub fn start(&mut self, slot: usize, bootstrap: &[usize]) {
+        let seed = self.seed_of(slot, self.peers[slot].life + 1);
+        let overlay = (self.rules.overlay)(self.peers[slot].me, &self.rules.config, seed);
+        self.enliven(slot, overlay, seed);
+        let disk = &self.peers[slot].disk;
+        let bootstrap: Vec<SocketAddr> =
+            bootstrap.iter().filter(|&&other| other != slot).map(|&other| network::address(other)).collect();
+        let start = Event::Start { bootstrap, remembered: disk.peers.clone(), held: disk.held() };
+        self.tell(slot, start);
+    }
+
+    /// Has a node run in `slot` that is a member already, as whoever made its overlay knows.
+    pub fn adopt(&mut self, slot: usize, overlay: Box<dyn Overlay>) {
+        let seed = self.seed_of(slot, self.peers[slot].life + 1);
+        self.enliven(slot, overlay, seed);
+        self.plan_wake(slot);
+    }
+
+    fn enliven(&mut self, slot: usize, overlay: Box<dyn Overlay>, seed: [u8; 32]) {
+        debug_assert!(self.peers[slot].node.is_none(), "peer {slot} runs already");
+        let node = Node::new(self.rules.config.clone(), overlay, seed);
+        let peer = &mut self.peers[slot];
+        peer.life += 1;
+        peer.born = self.now;
+        peer.node = Some(node);
+    }
+
+    /// Ends the peer's life without a word. What it had on disk stays.
+    pub fn crash(&mut self, slot: usize) {
+        self.stop(slot);
+        // What its user asked for will never be answered.
+        self.peers[slot].asked.clear();
+    }
+
+    /// Takes the disk of a peer that is down. It will come back as somebody else.
+    pub fn wipe(&mut self, slot: usize) {
+        let life = self.peers[slot].life;
+        self.peers[slot].disk = Disk::default();
+        self.peers[slot].me.id = Id::of(format!("{} {slot} {life} anew", self.rules.seed).as_bytes());
+    }
+
+    /// The peer's life is over, and all that it had in memory.
+    pub(super) fn stop(&mut self, slot: usize) {
+        let peer = &mut self.peers[slot];
+        peer.node = None;
+        // From now on nothing that was meant for this life arrives.
+        peer.life += 1;
+        peer.wake = None;
+        peer.jobs.clear();
+        peer.desk = Desk::default();
+    }
+
+    /// Stops the peer's clock, as a suspended machine's: until `span` has passed nothing reaches it, then all at once.
+    pub fn freeze(&mut self, slot: usize, span: Duration) {
+        self.peers[slot].frozen_until = self.now + span;
+    }
+
+    /// Makes whatever reaches the peer, and all that its workers do, take `lag` longer.
+    pub fn slow_down(&mut self, slot: usize, lag: Duration) {
+        self.peers[slot].lag = lag;
+    }
+
+    /// Moves the peer to an island: it reaches only those of the same one. All begin on island 0.
+    pub fn maroon(&mut self, slot: usize, island: u8) {
+        self.peers[slot].island = island;
+    }
+
+    /// Joins all islands again.
+    pub fn heal(&mut self) {
+        for peer in &mut self.peers {
+            peer.island = 0;
+        }
+    }
+
+    /// Places in the network, taken or not.
+    pub fn slots(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether the peer runs.
+    pub fn is_up(&self, slot: usize) -> bool {
+        self.peers[slot].node.is_some()
+    }
+
+    /// Whether the peer's clock is stopped.
+    pub fn is_frozen(&self, slot: usize) -> bool {
+        self.peers[slot].frozen_until > self.now
+    }
+
+    /// The slots of all peers that run, in order.
+    pub fn up(&self) -> Vec<usize> {
+        (0..self.peers.len()).filter(|&slot| self.is_up(slot)).collect()
+    }
+
+    /// Who lives (or lived, or will live) in a slot.
+    pub fn peer(&self, slot: usize) -> Peer {
+        self.peers[slot].me
+    }
+
+    /// The peer's disk.
+    pub fn disk(&self, slot: usize) -> &Disk {
+        &self.peers[slot].disk
+    }
+
+    /// The peer's disk, to put files on it or to harm it.
+    pub fn disk_mut(&mut self, slot: usize) -> &mut Disk {
+        &mut self.peers[slot].disk
+    }
+
+    /// What the user of this peer asked and has no answer to yet.
+    pub fn unanswered(&self, slot: usize) -> Vec<CommandId> {
+        self.peers[slot].asked.iter().copied().collect()
+    }
+
+    /// Says what a peer's workers still have open, if anything.
+    pub fn leftovers(&self, slot: usize) -> Option<String> {
+        self.peers[slot].desk.leftovers()
+    }
+
+    /// Whether messages pass from one peer to the other.
+    pub(super) fn reaches(&self, from: usize, to: usize) -> bool {
+        self.peers[from].island == self.peers[to].island
+    }
+}

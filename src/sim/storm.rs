@@ -1,0 +1,412 @@
+//! A storm: a small network in which much goes wrong while files come and go; then calm, and a reckoning.
+//!
+//! A run goes through three acts. *Calm before*: peers join one by one, and files are stored. *Storm*: faults strike
+//! on a random schedule, while users go on storing and retrieving (whose commands may fail, but must end, and what
+//! comes back must be what was stored). *Calm after*: the network is well again, and after the time in which replica
+//! sets are promised to be full again, the network is [at rest](super::check) and everything must be in order.
+//!
+//! Everything in a run follows from its [`StormPlan`]. A fault left out changes no other, so a failing schedule can be
+//! [shrunk](super::shrink()).
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+use super::faults::{Fault, Strike, schedule};
+use super::kind;
+use super::network::{Weather, spread};
+use super::queue::Queue;
+use super::trace::Trace;
+use super::world::{Counts, Rules, Violation, World};
+use crate::config::{REPAIR_BOUND, REPLICAS};
+use crate::id::{Id, Key};
+use crate::node::{Answer, Command, CommandId, Source};
+use crate::overlay::OverlayKind;
+use crate::time::Time;
+
+/// How long peers have to join and store the first files.
+const CALM_BEFORE: Duration = Duration::from_secs(40);
+/// How long faults strike.
+const STORM: Duration = Duration::from_secs(180);
+/// After the storm, replica sets have this long to fill again: the promised bound, and what a peer that was cut off
+/// needs at most to notice that it can reach the others again.
+const CALM_AFTER: Duration = REPAIR_BOUND.saturating_add(Duration::from_secs(30));
+/// Bytes of a block: small, so that small files have several.
+const BLOCK_SIZE: u32 = 4096;
+/// Files stored before the storm.
+const FILES: usize = 4;
+/// Lookups checked at the end.
+const LOOKUPS: usize = 6;
+
+/// A run, wholly.
+#[derive(Clone, Debug)]
+pub struct StormPlan {
+    /// What routes.
+    pub kind: OverlayKind,
+    /// All chance comes from it.
+    pub seed: u64,
+    /// Peers at the beginning.
+    pub peers: usize,
+    /// Faults on the schedule.
+    pub faults: usize,
+    /// If given, only these faults of the schedule strike.
+    pub only: Option<Vec<usize>>,
+}
+
+/// What a run was like.
+#[derive(Clone, Debug)]
+pub struct StormReport {
+    /// SHA-256 of the trace, if it was traced.
+    pub digest: Option<Id>,
+    /// What the world counted.
+    pub counts: Counts,
+    /// Virtual time that passed.
+    pub lasted: Duration,
+    /// Files stored, and brought back, during the storm, of those that users asked for.
+    pub stored: (usize, usize),
+    /// Of the files that were asked back during the storm, how many came.
+    pub retrieved: (usize, usize),
+    /// Files that the storm left no copy of, of all that were stored.
+    pub lost: (usize, usize),
+}
+
+impl StormPlan {
+    /// A run of `seed` in which everything else is drawn from the seed too: 20 to 60 peers, 5 to 25 faults.
+    pub fn random(kind: OverlayKind, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
+        Self { kind, seed, peers: rng.random_range(20..=60), faults: rng.random_range(5..=25), only: None }
+    }
+
+    /// The schedule of faults, those that are left out included.
+    pub fn strikes(&self) -> Vec<Strike> {
+        schedule(&mut StdRng::seed_from_u64(self.seed), self.peers, self.faults, STORM)
+    }
+
+    /// Which faults of the schedule strike.
+    pub fn striking(&self) -> Vec<usize> {
+        self.only.clone().unwrap_or_else(|| (0..self.faults).collect())
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// The first thing that must hold and did not.
+    pub fn run(&self, trace: Trace) -> Result<StormReport, Violation> {
+        let mut storm = Storm::new(self, trace);
+        storm.calm_before()?;
+        storm.rage()?;
+        storm.calm_after()?;
+        storm.reckon()?;
+        Ok(storm.report())
+    }
+}
+
+impl fmt::Display for StormPlan {
+    /// The command that runs it again.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, peers, faults, .. } = self;
+        let overlay = kind::name(self.kind);
+        write!(f, "kadring sim --storm --overlay {overlay} --seed {seed} --peers {peers} --faults {faults}")?;
+        if let Some(only) = &self.only {
+            let only: Vec<String> = only.iter().map(usize::to_string).collect();
+            write!(f, " --only {}", if only.is_empty() { "none".to_owned() } else { only.join(",") })?;
+        }
+        Ok(())
+    }
+}
+
+struct Storm<'a> {
+    plan: &'a StormPlan,
+    world: World,
+    /// Lots about users and files; the world has its own.
+    lots: StdRng,
+    files: Vec<StoredFile>,
+    storing: Vec<(usize, CommandId, StoredFile)>,
+    retrieving: Vec<(usize, CommandId, PathBuf, Id)>,
+    agenda: Queue<Step>,
+    tally: Tally,
+}
+
+#[derive(Default)]
+struct Tally {
+    stored: (usize, usize),
+    retrieved: (usize, usize),
+    lost: (usize, usize),
+}
+
+/// A file that was stored, or is being.
+#[derive(Clone)]
+struct StoredFile {
+    root: Option<Key>,
+    sha256: Id,
+    blocks: Vec<Key>,
+}
+
+/// Something that is to be done at a certain time.
+enum Step {
+    Strike(Fault),
+    Return { slot: usize },
+    CalmDown,
+    Heal,
+    Hurry { slot: usize },
+    Store,
+    Retrieve,
+}
+
+impl<'a> Storm<'a> {
+    fn new(plan: &'a StormPlan, trace: Trace) -> Self {
+        let of = plan.kind;
+        let mut rules = Rules::new(plan.seed, Box::new(move |me, config, seed| of.build(me, seed, config.guest)));
+        rules.block_size = BLOCK_SIZE;
+        let mut world = World::new(rules);
+        world.trace = trace;
+        Self {
+            plan,
+            world,
+            lots: StdRng::seed_from_u64(plan.seed ^ 0xf11e),
+            files: Vec::new(),
+            storing: Vec::new(),
+            retrieving: Vec::new(),
+            agenda: Queue::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Peers join, the first alone, the others through it and one more; then files are stored.
+    fn calm_before(&mut self) -> Result<(), Violation> {
+        let peers = self.plan.peers;
+        for slot in 0..peers {
+            let id = Id::random(&mut self.lots);
+            self.world.add(id);
+            let through = self.lots.random_range(0..=slot.saturating_sub(1));
+            self.world.start(slot, &[0, through]);
+            let wait = spread(CALM_BEFORE / (2 * peers as u32), &mut self.lots);
+            self.world.run_for(wait)?;
+        }
+        for _ in 0..FILES {
+            self.store();
+        }
+        self.world.run_until(Time::ZERO + CALM_BEFORE)?;
+        self.collect()?;
+        if self.files.len() < FILES {
+            return self.breach("files could not be stored in a calm network");
+        }
+        Ok(())
+    }
+
+    fn rage(&mut self) -> Result<(), Violation> {
+        let begin = self.world.now();
+        let strikes = self.plan.strikes();
+        for index in self.plan.striking() {
+            if let Some(strike) = strikes.get(index) {
+                self.agenda.push(begin + strike.after, Step::Strike(strike.fault.clone()));
+            }
+        }
+        for _ in 0..6 {
+            let (store, retrieve) = (spread(STORM, &mut self.lots), spread(STORM, &mut self.lots));
+            self.agenda.push(begin + store, Step::Store);
+            self.agenda.push(begin + retrieve, Step::Retrieve);
+        }
+        let end = begin + STORM;
+        while let Some((at, step)) = self.agenda.pop_by(end) {
+            self.world.run_until(at)?;
+            self.take_step(step);
+            self.collect()?;
+        }
+        self.world.run_until(end)?;
+        self.collect()
+    }
+
+    fn take_step(&mut self, step: Step) {
+        match step {
+            Step::Strike(fault) => self.strike(fault),
+            Step::Return { slot } => self.restart(slot),
+            Step::CalmDown => self.world.set_weather(Weather::default()),
+            Step::Heal => self.world.heal(),
+            Step::Hurry { slot } => self.world.slow_down(slot, Duration::ZERO),
+            Step::Store => self.store(),
+            Step::Retrieve => self.retrieve(),
+        }
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        let now = self.world.now();
+        // At least half of the peers stay, or nothing could be promised to anybody.
+        let spare = self.world.up().len() > self.plan.peers.div_ceil(2).max(2);
+        match fault {
+            Fault::Crash { slot, wipe, back_after } if spare && self.world.is_up(slot) => {
+                self.world.crash(slot);
+                if wipe {
+                    self.world.wipe(slot);
+                }
+                if let Some(after) = back_after {
+                    self.agenda.push(now + after, Step::Return { slot });
+                }
+            }
+            Fault::Leave { slot, handover } if spare && self.world.is_up(slot) => {
+                self.world.command(slot, Command::Quit { handover });
+            }
+            Fault::Join => {
+                let id = Id::random(self.world.lots());
+                let slot = self.world.add(id);
+                self.restart(slot);
+            }
+            Fault::Partition { slots, lasts } => {
+                slots.iter().for_each(|&slot| self.world.maroon(slot, 1));
+                self.agenda.push(now + lasts, Step::Heal);
+            }
+            Fault::Storm { weather, lasts } => {
+                self.world.set_weather(weather);
+                self.agenda.push(now + lasts, Step::CalmDown);
+            }
+            Fault::Freeze { slot, lasts } => self.world.freeze(slot, lasts),
+            Fault::Slow { slot, lag, lasts } => {
+                self.world.slow_down(slot, lag);
+                self.agenda.push(now + lasts, Step::Hurry { slot });
+            }
+            Fault::Rot { slot, nth } => drop(self.world.disk_mut(slot).rot(nth)),
+            Fault::Crash { .. } | Fault::Leave { .. } => {}
+        }
+    }
+
+    /// Starts a peer that is down; it joins through peers that are up, as its user sees to.
+    fn restart(&mut self, slot: usize) {
+        if !self.world.is_up(slot) {
+            let up = self.world.up();
+            let through: Vec<usize> = (0..3).filter_map(|_| self.world.any(&up)).collect();
+            self.world.start(slot, &through);
+        }
+    }
+
+    /// A user stores a random file.
+    fn store(&mut self) {
+        let up = self.world.up();
+        let Some(slot) = self.pick(&up) else { return };
+        let size = match self.lots.random_range(0..4) {
+            0 => self.lots.random_range(0..10),
+            1 => BLOCK_SIZE as usize,
+            _ => self.lots.random_range(0..5 * BLOCK_SIZE as usize),
+        };
+        let mut bytes = vec![0; size];
+        self.lots.fill_bytes(&mut bytes);
+        let file = StoredFile {
+            root: None,
+            sha256: Id::of(&bytes),
+            blocks: bytes.chunks(BLOCK_SIZE as usize).map(Id::of).collect(),
+        };
+        let path = PathBuf::from(format!("/own/{}", file.sha256));
+        self.world.disk_mut(slot).write_file(&path, bytes.into());
+        let keep = self.lots.random_bool(0.2);
+        let command = self.world.command(slot, Command::Store { path, manifest: None, keep });
+        self.storing.push((slot, command, file));
+    }
+
+    /// A user asks for a file that was stored.
+    fn retrieve(&mut self) {
+        let up = self.world.up();
+        let (Some(slot), false) = (self.pick(&up), self.files.is_empty()) else { return };
+        let file = &self.files[self.lots.random_range(0..self.files.len())];
+        let Some(root) = file.root else { return };
+        let dest = PathBuf::from(format!("/back/{root}"));
+        let sha256 = file.sha256;
+        let source = Source::Key(root);
+        let command = self.world.command(slot, Command::Retrieve { source, dest: dest.clone() });
+        self.retrieving.push((slot, command, dest, sha256));
+    }
+
+    fn pick(&mut self, slots: &[usize]) -> Option<usize> {
+        (!slots.is_empty()).then(|| slots[self.lots.random_range(0..slots.len())])
+    }
+
+    /// Takes the answers that are there. What came back must be what was stored.
+    fn collect(&mut self) -> Result<(), Violation> {
+        for (slot, command, mut file) in std::mem::take(&mut self.storing) {
+            match self.world.take_answer(slot, command) {
+                None => self.storing.push((slot, command, file)),
+                Some(answer) => {
+                    self.tally.stored.1 += 1;
+                    if let Answer::Stored { key, .. } = answer {
+                        self.tally.stored.0 += 1;
+                        file.root = Some(key);
+                        file.blocks.push(key);
+                        self.files.push(file);
+                    }
+                }
+            }
+        }
+        for (slot, command, dest, sha256) in std::mem::take(&mut self.retrieving) {
+            match self.world.take_answer(slot, command) {
+                None => self.retrieving.push((slot, command, dest, sha256)),
+                Some(answer) => {
+                    self.tally.retrieved.1 += 1;
+                    if let Answer::Retrieved { .. } = answer {
+                        self.tally.retrieved.0 += 1;
+                        if self.world.disk(slot).read_file(&dest).is_none_or(|bytes| Id::of(bytes) != sha256) {
+                            return self.breach(format!("{} came back changed", dest.display()));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The network is well again; peers that are to come back do.
+    fn calm_after(&mut self) -> Result<(), Violation> {
+        self.world.set_weather(Weather::default());
+        self.world.heal();
+        for slot in 0..self.world.slots() {
+            self.world.slow_down(slot, Duration::ZERO);
+            self.world.freeze(slot, Duration::ZERO);
+        }
+        while let Some((_, step)) = self.agenda.pop_by(Time::from_micros(u64::MAX)) {
+            if let Step::Return { slot } = step {
+                self.restart(slot);
+            }
+        }
+        self.world.run_for(CALM_AFTER)?;
+        self.collect()
+    }
+
+    fn reckon(&mut self) -> Result<(), Violation> {
+        let geometry = kind::geometry(self.plan.kind);
+        self.world.check_rest()?;
+        self.world.check_replicas(geometry, REPLICAS)?;
+        let up = self.world.up();
+        for _ in 0..LOOKUPS {
+            let key = Id::random(&mut self.lots);
+            if let Some(slot) = self.pick(&up) {
+                self.world.check_lookup(geometry, slot, key)?;
+            }
+        }
+        let holders = self.world.holders();
+        for StoredFile { root, sha256, blocks } in std::mem::take(&mut self.files) {
+            let there = blocks.iter().all(|key| holders.get(key).is_some_and(|slots| !slots.is_empty()));
+            self.tally.lost.0 += usize::from(!there);
+            self.tally.lost.1 += 1;
+            if let (Some(slot), Some(root), true) = (self.pick(&up), root, there) {
+                self.world.check_retrieve(slot, root, sha256)?;
+            }
+        }
+        self.world.run_for(Duration::from_secs(1))?;
+        self.world.check_rest()
+    }
+
+    fn breach<T>(&self, what: impl Into<String>) -> Result<T, Violation> {
+        Err(Violation { at: self.world.now(), slot: 0, what: what.into() })
+    }
+
+    fn report(&self) -> StormReport {
+        StormReport {
+            digest: self.world.trace.digest(),
+            counts: self.world.counts(),
+            lasted: self.world.now().since(Time::ZERO),
+            stored: self.tally.stored,
+            retrieved: self.tally.retrieved,
+            lost: self.tally.lost,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What passes between the peers of a world: messages, and the blocks that their workers move.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::disk::{Bytes, Reading};
+use super::network;
+use super::work::{self, Running, Worker};
+use super::world::{Happening, Planned, World, destination};
+use crate::config::MAX_JOBS;
+use crate::id::Key;
+use crate::node::Event;
+use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome};
+use crate::time::Time;
+use crate::wire::{Message, Via};
+
+impl World {
+    pub(super) fn send(&mut self, from: usize, to: SocketAddr, via: Via, message: Message) {
+        self.counts.sent += 1;
+        let Some(target) = destination(to, self.peers.len()) else {
+            self.counts.lost += 1;
+            if via == Via::Tcp {
+                self.return_to_sender(from, to, message, work::PATIENCE);
+            }
+            return;
+        };
+        let lag = self.peers[from].lag + self.peers[target].lag;
+        match via {
+            Via::Udp => self.send_datagram(from, target, lag, message),
+            Via::Tcp => self.send_line(from, target, lag, message),
+        }
+    }
+
+    fn send_datagram(&mut self, from: usize, to: usize, lag: Duration, message: Message) {
+        let [first, second] = self.rules.weather.datagram(&mut self.lots);
+        let Some(first) = first.filter(|_| self.reaches(from, to)) else {
+            self.counts.lost += 1;
+            return;
+        };
+        if let Some(second) = second {
+            self.plan_arrival(self.now + second + lag, from, to, Via::Udp, message.clone());
+        }
+        self.plan_arrival(self.now + first + lag, from, to, Via::Udp, message);
+    }
+
+    /// A line over TCP comes after all that went the same way before, or comes back.
+    fn send_line(&mut self, from: usize, to: usize, lag: Duration, message: Message) {
+        if !self.reaches(from, to) {
+            self.return_to_sender(from, network::address(to), message, work::PATIENCE);
+            return;
+        }
+        let one_way = self.rules.weather.one_way(&mut self.lots);
+        let last = self.streams.entry((from as u32, to as u32)).or_default();
+        let at = (*last).max(self.now + one_way + lag);
+        *last = at;
+        self.plan_arrival(at, from, to, Via::Tcp, message);
+    }
+
+    fn plan_arrival(&mut self, at: Time, from: usize, to: usize, via: Via, message: Message) {
+        let what = Happening::Arrival { from: from as u32, via, message: Box::new(message) };
+        self.plan(at, Planned { slot: to as u32, life: None, what });
+    }
+
+    fn return_to_sender(&mut self, from: usize, to: SocketAddr, message: Message, after: Duration) {
+        let life = Some(self.peers[from].life);
+        let what = Happening::Told(Box::new(Event::Undeliverable { to, message }));
+        self.plan(self.now + after, Planned { slot: from as u32, life, what });
+    }
+
+    /// A message is there: its receiver takes it, if one lives there and still can be reached.
+    pub(super) fn arrive(&mut self, from: usize, to: usize, via: Via, message: Box<Message>) {
+        if self.is_up(to) && self.reaches(from, to) {
+            let bytes = network::wire_size(&message);
+            let event = Event::Message { from: network::address(from), via, bytes, message: *message };
+            return self.deliver(to, event);
+        }
+        self.counts.lost += 1;
+        if via == Via::Tcp {
+            let after = self.time_to_fail(from, to);
+            self.return_to_sender(from, network::address(to), *message, after);
+        }
+    }
+
+    /// How long it takes to find out that nobody can be reached there.
+    fn time_to_fail(&self, from: usize, to: usize) -> Duration {
+        let refused = self.reaches(from, to) && self.peers[to].refuses;
+        if refused { self.rules.weather.rtt / 2 } else { work::PATIENCE }
+    }
+
+    pub(super) fn start_job(&mut self, slot: usize, job: JobId, work: Job) {
+        let mut takes = work::duration(&work, self.rules.block_size, self.rules.weather.rtt) + self.peers[slot].lag;
+        let mut doomed = false;
+        if let Some((_, Holder::Peer(addr))) = work::wanted(&work) {
+            match destination(addr, self.peers.len()) {
+                Some(holder) if self.is_up(holder) && self.reaches(slot, holder) => takes += self.peers[holder].lag,
+                Some(holder) => {
+                    takes = self.time_to_fail(slot, holder);
+                    doomed = true;
+                }
+                None => {
+                    takes = work::PATIENCE;
+                    doomed = true;
+                }
+            }
+        }
+        takes += network::spread(takes / 8, &mut self.lots);
+        let peer = &mut self.peers[slot];
+        let again = peer.jobs.insert(job, Running { work, doomed, cancelled: false }).is_some();
+        let (out, life) = (peer.jobs.len(), Some(peer.life));
+        if again || out > MAX_JOBS {
+            self.violate(slot, format!("{out} jobs are out, or job {job} was started twice"));
+        }
+        self.plan(self.now + takes, Planned { slot: slot as u32, life, what: Happening::Job(job) });
+    }
+
+    /// A job that is not needed ends soon, and its outcome says so.
+    pub(super) fn cancel_job(&mut self, slot: usize, job: JobId) {
+        let peer = &mut self.peers[slot];
+        if let Some(running) = peer.jobs.get_mut(&job)
+            && !std::mem::replace(&mut running.cancelled, true)
+        {
+            let life = Some(peer.life);
+            let soon = self.now + Duration::from_millis(1);
+            self.plan(soon, Planned { slot: slot as u32, life, what: Happening::Job(job) });
+        }
+    }
+
+    /// A job is at its end. (One that was cancelled comes here twice: the second time it is gone.)
+    pub(super) fn finish_job(&mut self, slot: usize, job: JobId) {
+        let Some(Running { work, doomed, cancelled }) = self.peers[slot].jobs.remove(&job) else { return };
+        if cancelled || doomed {
+            let (kind, reason) = if cancelled {
+                (JobErrorKind::Cancelled, "cancelled")
+            } else {
+                (JobErrorKind::Unreachable, "it cannot be reached")
+            };
+            let reason = reason.to_owned();
+            return self.tell_outcome(slot, job, Outcome::Failed(JobError { kind, reason }));
+        }
+        let block = match work::wanted(&work) {
+            Some((key, Holder::Own)) => self.read_block(slot, &key),
+            Some((key, Holder::Peer(addr))) => self.fetch_block(slot, addr, &key),
+            None => Err((JobErrorKind::Io, String::new())),
+        };
+        let peer = &mut self.peers[slot];
+        let mut worker = Worker { desk: &mut peer.desk, disk: &mut peer.disk, block_size: self.rules.block_size };
+        let outcome = worker.perform(&work, block);
+        self.tell_outcome(slot, job, outcome);
+    }
+
+    /// Reads a block from another peer, as long as it lives and can be reached.
+    fn fetch_block(&mut self, slot: usize, addr: SocketAddr, key: &Key) -> Result<Bytes, (JobErrorKind, String)> {
+        let holder = destination(addr, self.peers.len())
+            .filter(|&holder| self.is_up(holder) && self.reaches(slot, holder) && !self.is_frozen(holder));
+        let holder = holder.ok_or_else(|| (JobErrorKind::TimedOut, format!("{addr} went silent")))?;
+        // The connection was made, so whoever is there receives.
+        self.tell(slot, Event::Validated { addr });
+        self.read_block(holder, key)
+    }
+
+    /// Reads a block from a peer's store or its offers. A rotten one is moved aside, and its holder is told.
+    fn read_block(&mut self, slot: usize, key: &Key) -> Result<Bytes, (JobErrorKind, String)> {
+        let peer = &mut self.peers[slot];
+        if let Reading::Rotten = peer.disk.read(key) {
+            peer.disk.delete(key);
+            self.tell(slot, Event::Damaged { key: *key });
+        }
+        let peer = &self.peers[slot];
+        match peer.disk.read(key) {
+            Reading::Sound(bytes) => Some(bytes),
+            Reading::Rotten | Reading::Absent => peer.desk.offered(key),
+        }
+        .ok_or_else(|| (JobErrorKind::NotFound, format!("{} does not hold {}", peer.me, key.short())))
+    }
+}

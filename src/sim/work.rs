@@ -1,0 +1,204 @@
+//! The transfer workers of simulated peers: each [`Job`] takes its virtual time and is then done on blocks and files in memory.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sha2::Digest;
+
+use super::disk::{Bytes, Desk, Disk, Partial, Reader, size_of};
+use crate::file::{Entry, Manifest, text};
+use crate::id::{Id, Key};
+use crate::node::job::{GetId, Holder, Job, JobError, JobErrorKind, Outcome, PutId, Slot};
+
+/// A worker that cannot connect, or hears nothing for so long, gives up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// The least time that any access to the disk takes.
+const DISK_ACCESS: Duration = Duration::from_micros(200);
+/// Bytes a microsecond from or to the disk.
+const DISK_RATE: u64 = 200;
+/// Bytes a microsecond over the network: 100 Mbit/s.
+const NETWORK_RATE: u64 = 12;
+
+/// Why a job could not be done.
+type Refusal = (JobErrorKind, String);
+type Done = Result<Outcome, Refusal>;
+
+/// The block that `work` wants from elsewhere, and from where.
+pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
+    match work {
+        Job::Keep { key } => Some((*key, Holder::Own)),
+        Job::Pull { key, from, .. } => Some((*key, Holder::Peer(*from))),
+        Job::Fetch { slot, from, .. } => Some((slot.key, *from)),
+        Job::Unpack { key, from } => Some((*key, *from)),
+        _ => None,
+    }
+}
+
+/// How long the work takes, over a network with this round trip.
+pub(super) fn duration(work: &Job, block_size: u32, rtt: Duration) -> Duration {
+    let bytes = match work {
+        Job::Pull { size: Some(size), .. } => u64::from(*size),
+        Job::Fetch { slot, .. } | Job::Check { slot, .. } => u64::from(slot.size),
+        Job::ReadNext { .. } => u64::from(block_size),
+        _ => 0,
+    };
+    let local = DISK_ACCESS + Duration::from_micros(bytes / DISK_RATE);
+    match wanted(work) {
+        Some((_, Holder::Peer(_))) => local + rtt * 2 + Duration::from_micros(bytes / NETWORK_RATE),
+        _ => local,
+    }
+}
+
+/// A job that is out.
+pub(super) struct Running {
+    pub(super) work: Job,
+    /// Nobody answers where it wants to connect to.
+    pub(super) doomed: bool,
+    pub(super) cancelled: bool,
+}
+
+/// A worker at its desk.
+pub(super) struct Worker<'a> {
+    pub(super) desk: &'a mut Desk,
+    pub(super) disk: &'a mut Disk,
+    pub(super) block_size: u32,
+}
+
+impl Worker<'_> {
+    /// Does the work. `block` is what came of reading the block that it [wants](wanted), if it wants one.
+    pub(super) fn perform(&mut self, work: &Job, block: Result<Bytes, Refusal>) -> Outcome {
+        let done = match work {
+            Job::ReadNext { put, path, manifest } => self.read_next(*put, path, manifest.as_deref()),
+            Job::Pack { put, manifest } => Ok(self.pack(*put, manifest)),
+            Job::Keep { key } => block.and_then(|bytes| self.keep(*key, bytes)),
+            Job::Pull { key, size, .. } => block.and_then(|bytes| {
+                let told = size.unwrap_or(size_of(&bytes));
+                if told == size_of(&bytes) { self.keep(*key, bytes) } else { Err(corrupt("another size than told")) }
+            }),
+            Job::Publish { put } => self.publish(*put),
+            Job::Open { get, dest, root, size } => Ok(self.open(*get, dest, *root, *size)),
+            Job::Check { get, slot } => self.check(*get, slot),
+            Job::Fetch { get, slot, .. } => block.and_then(|bytes| self.write(*get, slot, &bytes)),
+            Job::Unpack { .. } => block.and_then(|bytes| unpack(&bytes)),
+            Job::Finish { get } => self.finish(*get),
+            Job::ReadManifest { path } => self.read_manifest(path),
+            Job::Delete { key } => {
+                self.disk.delete(key);
+                Ok(Outcome::Done)
+            }
+            Job::SavePeers { peers } => {
+                self.disk.peers.clone_from(peers);
+                Ok(Outcome::Done)
+            }
+        };
+        done.unwrap_or_else(|(kind, reason)| Outcome::Failed(JobError { kind, reason }))
+    }
+
+    fn read_next(&mut self, put: PutId, path: &Path, manifest: Option<&Path>) -> Done {
+        if !self.desk.readers.contains_key(&put) {
+            let bytes = self.disk.read_file(path).ok_or_else(|| not_found(path))?.clone();
+            self.desk.readers.insert(put, Reader::new(bytes, manifest.map(Path::to_owned)));
+        }
+        let Some(reader) = self.desk.readers.get_mut(&put) else { return Err(not_open()) };
+        let rest = &reader.bytes[reader.at..];
+        if rest.is_empty() {
+            let sha256 = Id::from_bytes(reader.hasher.clone().finalize().into());
+            return Ok(Outcome::End { size: reader.bytes.len() as u64, sha256 });
+        }
+        let block: Bytes = rest[..rest.len().min(self.block_size as usize)].into();
+        reader.hasher.update(&block);
+        reader.at += block.len();
+        let entry = Entry { key: Id::of(&block), size: block.len() as u64 };
+        reader.entries.push(entry);
+        self.desk.offer(put, entry.key, block);
+        Ok(Outcome::Read { entry })
+    }
+
+    fn pack(&mut self, put: PutId, manifest: &Manifest) -> Outcome {
+        let block: Bytes = manifest.encode().into();
+        let (key, size) = (Id::of(&block), size_of(&block));
+        self.desk.offer(put, key, block);
+        Outcome::Packed { key, size }
+    }
+
+    fn keep(&mut self, key: Key, bytes: Bytes) -> Done {
+        let size = size_of(&bytes);
+        if self.disk.keep(key, bytes) {
+            Ok(Outcome::Stored { size })
+        } else {
+            Err((JobErrorKind::Full, "the disk is full".to_owned()))
+        }
+    }
+
+    fn publish(&mut self, put: PutId) -> Done {
+        let reader = self.desk.readers.get(&put).ok_or_else(not_open)?;
+        let path = reader.manifest.clone().ok_or((JobErrorKind::Io, "no manifest was wanted".to_owned()))?;
+        let list: String = reader.entries.iter().map(text::write_entry).collect();
+        self.disk.write_file(path, list.into_bytes().into());
+        Ok(Outcome::Done)
+    }
+
+    fn open(&mut self, get: GetId, dest: &Path, root: Id, size: u64) -> Outcome {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        self.desk.writers.insert(get, dest.to_owned());
+        let taken_up = self.disk.partials.get(dest).is_some_and(|old| old.root == root && old.bytes.len() == size);
+        if !taken_up {
+            self.disk.partials.insert(dest.to_owned(), Partial { root, bytes: vec![0; size] });
+        }
+        Outcome::Opened { resumed: taken_up }
+    }
+
+    fn place(&mut self, get: GetId, slot: &Slot) -> Result<&mut [u8], Refusal> {
+        let partial = self.desk.writers.get(&get).and_then(|dest| self.disk.partials.get_mut(dest));
+        let start = usize::try_from(slot.offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(slot.size as usize);
+        let bytes = &mut partial.ok_or_else(not_open)?.bytes;
+        bytes.get_mut(start..end).ok_or((JobErrorKind::Corrupt, "a block beyond the file's end".to_owned()))
+    }
+
+    fn check(&mut self, get: GetId, slot: &Slot) -> Done {
+        Ok(Outcome::Checked { good: Id::of(self.place(get, slot)?) == slot.key })
+    }
+
+    fn write(&mut self, get: GetId, slot: &Slot, bytes: &Bytes) -> Done {
+        if size_of(bytes) != slot.size {
+            return Err(corrupt("another size than its place in the file has"));
+        }
+        self.place(get, slot)?.copy_from_slice(bytes);
+        Ok(Outcome::Fetched)
+    }
+
+    fn finish(&mut self, get: GetId) -> Done {
+        let dest = self.desk.writers.remove(&get).ok_or_else(not_open)?;
+        let partial = self.disk.partials.remove(&dest).ok_or_else(not_open)?;
+        self.disk.write_file(dest, partial.bytes.into());
+        Ok(Outcome::Done)
+    }
+
+    fn read_manifest(&self, path: &Path) -> Done {
+        let bytes = self.disk.read_file(path).ok_or_else(|| not_found(path))?;
+        let list = std::str::from_utf8(bytes).map_err(|_| corrupt("a manifest that is no text"))?;
+        let entries = text::parse(list).map_err(|error| (JobErrorKind::Corrupt, error.to_string()))?;
+        Ok(Outcome::Manifest { entries, root: Id::of(bytes) })
+    }
+}
+
+fn unpack(bytes: &Bytes) -> Done {
+    match Manifest::decode(bytes) {
+        Ok(Some(manifest)) => Ok(Outcome::Unpacked { manifest }),
+        Ok(None) => Ok(Outcome::NotManifest { size: size_of(bytes) }),
+        Err(error) => Err((JobErrorKind::Corrupt, error.to_string())),
+    }
+}
+
+fn corrupt(what: &str) -> Refusal {
+    (JobErrorKind::Corrupt, what.to_owned())
+}
+
+fn not_found(path: &Path) -> Refusal {
+    (JobErrorKind::NotFound, format!("there is no file {}", path.display()))
+}
+
+fn not_open() -> Refusal {
+    (JobErrorKind::Io, "the file is not open".to_owned())
+}

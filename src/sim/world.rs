@@ -1,0 +1,376 @@
+//! The virtual world: a clock, a network and its peers.
+//!
+//! A world holds the very cores that run on threads elsewhere. It hands each its events in the order of virtual time,
+//! performs its actions, and wakes it when it asks to be woken. Nothing here waits and nothing is left to chance but by
+//! the seed, so a run is over as fast as it computes and the same seed gives the same run, to the byte.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::network::{self, Weather};
+use super::peers::SimPeer;
+use super::queue::Queue;
+use super::trace::Trace;
+use crate::config::{Config, MAX_BLOCK_SIZE};
+use crate::id::Id;
+use crate::node::job::{JobId, Outcome};
+use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice};
+use crate::overlay::Overlay;
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{Message, Via};
+
+/// Makes the overlay of a peer that starts; all its chance comes from the seed.
+pub type MakeOverlay = Box<dyn Fn(Peer, &Config, [u8; 32]) -> Box<dyn Overlay>>;
+
+/// What must hold and did not: the run ends here.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("at {at} s, peer {slot}: {what}")]
+pub struct Violation {
+    /// When.
+    pub at: Time,
+    /// At which peer.
+    pub slot: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What a world counts.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Counts {
+    /// Events handled by nodes.
+    pub events: u64,
+    /// Messages sent, by either carrier.
+    pub sent: u64,
+    /// Messages that never came: lost, cut off by a partition, or to a dead peer.
+    pub lost: u64,
+    /// Jobs done.
+    pub jobs: u64,
+}
+
+/// How a world is to be.
+pub struct Rules {
+    /// All chance comes from it.
+    pub seed: u64,
+    /// How every node is configured.
+    pub config: Config,
+    /// Makes the nodes' overlays.
+    pub overlay: MakeOverlay,
+    /// The network to begin with.
+    pub weather: Weather,
+    /// Bytes of the blocks that files are cut into.
+    pub block_size: u32,
+    /// Whether each node's invariants are checked after each event of its.
+    pub checked: bool,
+}
+
+impl Rules {
+    /// A world of peers that route by `overlay`, in fair weather, checked after every event.
+    pub fn new(seed: u64, overlay: MakeOverlay) -> Self {
+        Self {
+            seed,
+            config: Config::default(),
+            overlay,
+            weather: Weather::default(),
+            block_size: MAX_BLOCK_SIZE,
+            checked: true,
+        }
+    }
+}
+
+/// A simulated network. See the [module documentation](self).
+pub struct World {
+    pub(super) now: Time,
+    pub(super) rules: Rules,
+    /// Lots that the network draws.
+    pub(super) lots: StdRng,
+    pub(super) peers: Vec<SimPeer>,
+    queue: Queue<Planned>,
+    outbox: Vec<Action>,
+    next_command: CommandId,
+    answers: BTreeMap<(usize, CommandId), Answer>,
+    /// What went over TCP from one peer to another arrives in order: when the last of it will.
+    pub(super) streams: BTreeMap<(u32, u32), Time>,
+    pub(super) counts: Counts,
+    /// Records all events and actions.
+    pub trace: Trace,
+    watcher: Option<Watcher>,
+    pub(super) violation: Option<Violation>,
+}
+
+/// Sees every notice: when, whose, what.
+pub type Watcher = Box<dyn FnMut(Time, usize, &Notice)>;
+
+/// Something that will happen to a peer.
+pub(super) struct Planned {
+    pub(super) slot: u32,
+    /// The life of the peer it is meant for; what comes from outside is for whoever lives there then.
+    pub(super) life: Option<u32>,
+    pub(super) what: Happening,
+}
+
+pub(super) enum Happening {
+    Arrival { from: u32, via: Via, message: Box<Message> },
+    Wake,
+    Job(JobId),
+    Told(Box<Event>),
+}
+
+/// Ticks in a row, at one moment, after which a node is said to spin.
+const MAX_SPIN: u32 = 1000;
+
+impl World {
+    /// An empty world.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            now: Time::ZERO,
+            lots: StdRng::seed_from_u64(rules.seed),
+            rules,
+            peers: Vec::new(),
+            queue: Queue::new(),
+            outbox: Vec::new(),
+            next_command: 0,
+            answers: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            counts: Counts::default(),
+            trace: Trace::off(),
+            watcher: None,
+            violation: None,
+        }
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What has been counted so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The lots of this world, for whoever plans what shall happen in it.
+    pub fn lots(&mut self) -> &mut StdRng {
+        &mut self.lots
+    }
+
+    /// Shows every notice from now on to `watcher`.
+    pub fn watch(&mut self, watcher: Watcher) {
+        self.watcher = Some(watcher);
+    }
+
+    /// Changes the network for all messages sent from now on.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.rules.weather = weather;
+    }
+
+    /// The network as it is.
+    pub fn weather(&self) -> Weather {
+        self.rules.weather
+    }
+
+    /// Has the peer in `slot` do what a user asks. [`answer`](Self::answer) will tell what came of it.
+    pub fn command(&mut self, slot: usize, command: Command) -> CommandId {
+        let id = self.next_command;
+        self.next_command += 1;
+        self.peers[slot].asked.insert(id);
+        self.tell(slot, Event::Command { id, command });
+        id
+    }
+
+    /// How a command ended, once it has.
+    pub fn answer(&self, slot: usize, command: CommandId) -> Option<&Answer> {
+        self.answers.get(&(slot, command))
+    }
+
+    /// Takes the answer of a command, once it has ended.
+    pub fn take_answer(&mut self, slot: usize, command: CommandId) -> Option<Answer> {
+        self.answers.remove(&(slot, command))
+    }
+
+    /// Lets time pass until `until`.
+    ///
+    /// # Errors
+    /// The first thing that must hold and did not.
+    pub fn run_until(&mut self, until: Time) -> Result<(), Violation> {
+        while self.step(until)? {}
+        self.now = self.now.max(until);
+        Ok(())
+    }
+
+    /// Lets `span` pass.
+    ///
+    /// # Errors
+    /// The first thing that must hold and did not.
+    pub fn run_for(&mut self, span: Duration) -> Result<(), Violation> {
+        self.run_until(self.now + span)
+    }
+
+    /// Lets time pass until the command is answered (true), or `limit` has passed (false).
+    ///
+    /// # Errors
+    /// The first thing that must hold and did not.
+    pub fn run_until_answered(&mut self, slot: usize, command: CommandId, limit: Duration) -> Result<bool, Violation> {
+        let until = self.now + limit;
+        while self.answer(slot, command).is_none() {
+            if !self.step(until)? {
+                self.now = until;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets the next thing happen, if it happens by `until`.
+    fn step(&mut self, until: Time) -> Result<bool, Violation> {
+        let Some((at, planned)) = self.queue.pop_by(until) else { return Ok(false) };
+        debug_assert!(at >= self.now, "the clock only goes forward");
+        self.now = at;
+        let Planned { slot, life, what } = planned;
+        let peer = &mut self.peers[slot as usize];
+        if life.is_some_and(|life| life != peer.life) {
+            return Ok(true);
+        }
+        if peer.frozen_until > at {
+            let thaw = peer.frozen_until;
+            self.queue.push(thaw, Planned { slot, life, what });
+            return Ok(true);
+        }
+        self.happen(slot as usize, what);
+        self.violation.take().map_or(Ok(true), Err)
+    }
+
+    fn happen(&mut self, slot: usize, what: Happening) {
+        match what {
+            Happening::Arrival { from, via, message } => self.arrive(from as usize, slot, via, message),
+            Happening::Wake => {
+                self.peers[slot].wake = None;
+                if self.peers[slot].next_wake().is_some_and(|due| due <= self.now) {
+                    self.deliver(slot, Event::Tick);
+                } else {
+                    self.plan_wake(slot);
+                }
+            }
+            Happening::Job(job) => self.finish_job(slot, job),
+            Happening::Told(event) => self.deliver(slot, *event),
+        }
+    }
+
+    /// Plans something for a peer.
+    pub(super) fn plan(&mut self, at: Time, planned: Planned) {
+        self.queue.push(at, planned);
+    }
+
+    /// Lets the peer know of something at once, or as soon as its present life can.
+    pub(super) fn tell(&mut self, slot: usize, event: Event) {
+        let life = Some(self.peers[slot].life);
+        let planned = Planned { slot: slot as u32, life, what: Happening::Told(Box::new(event)) };
+        self.plan(self.now, planned);
+    }
+
+    /// Hands a node an event and performs its actions.
+    pub(super) fn deliver(&mut self, slot: usize, event: Event) {
+        let now = self.now;
+        let peer = &mut self.peers[slot];
+        let born = peer.born;
+        let Some(node) = &mut peer.node else { return };
+        let ticks = if event == Event::Tick && peer.last_event == now { peer.ticks + 1 } else { 0 };
+        (peer.ticks, peer.last_event) = (ticks, now);
+        self.trace.event(now, slot, &event);
+        let mut out = std::mem::take(&mut self.outbox);
+        node.handle(local(now, born), event, &mut out);
+        self.counts.events += 1;
+        if self.rules.checked {
+            let checked = if ticks > MAX_SPIN { Err("it ticks without end".to_owned()) } else { node.check() };
+            if let Err(what) = checked {
+                self.violate(slot, what);
+            }
+        }
+        for action in out.drain(..) {
+            self.trace.action(now, slot, &action);
+            self.perform(slot, action);
+        }
+        self.outbox = out;
+        self.plan_wake(slot);
+    }
+
+    /// Sees that the node is woken when it asks for it, with at most one wake-up planned too early.
+    pub(super) fn plan_wake(&mut self, slot: usize) {
+        let peer = &mut self.peers[slot];
+        let Some(due) = peer.next_wake() else { return };
+        let due = due.max(self.now);
+        if peer.wake.is_none_or(|planned| due < planned) {
+            peer.wake = Some(due);
+            let planned = Planned { slot: slot as u32, life: Some(peer.life), what: Happening::Wake };
+            self.queue.push(due, planned);
+        }
+    }
+
+    fn perform(&mut self, slot: usize, action: Action) {
+        match action {
+            Action::Send { to, via, message } => self.send(slot, to, via, message),
+            Action::Start { job, work } => self.start_job(slot, job, work),
+            Action::Cancel { job } => self.cancel_job(slot, job),
+            Action::Withdraw { put, key } => self.peers[slot].desk.withdraw(put, &key),
+            Action::ForgetPut { put } => self.peers[slot].desk.forget_put(put),
+            Action::ForgetGet { get } => drop(self.peers[slot].desk.writers.remove(&get)),
+            Action::Notify(notice) => self.notify(slot, notice),
+            Action::Stop => self.stop(slot),
+        }
+    }
+
+    fn notify(&mut self, slot: usize, notice: Notice) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher(self.now, slot, &notice);
+        }
+        if let Notice::Answer { command, answer } = notice {
+            if !self.peers[slot].asked.remove(&command) {
+                self.violate(slot, format!("command {command} is answered twice, or was never given: {answer:?}"));
+            }
+            self.answers.insert((slot, command), answer);
+        }
+    }
+
+    pub(super) fn violate(&mut self, slot: usize, what: String) {
+        self.violation.get_or_insert(Violation { at: self.now, slot, what });
+    }
+
+    /// The seed of a peer's life.
+    pub(super) fn seed_of(&self, slot: usize, life: u32) -> [u8; 32] {
+        *Id::of(format!("{} {slot} {life}", self.rules.seed).as_bytes()).as_bytes()
+    }
+
+    /// Looks at the outcome of a job before it is told; a job may lead to further events.
+    pub(super) fn tell_outcome(&mut self, slot: usize, job: JobId, outcome: Outcome) {
+        self.counts.jobs += 1;
+        self.deliver(slot, Event::JobDone { job, outcome });
+    }
+
+    /// The node in a slot, if it runs, to look at.
+    pub fn node(&self, slot: usize) -> Option<&Node> {
+        self.peers.get(slot)?.node.as_ref()
+    }
+
+    /// A slot that draws its lot among `slots`.
+    pub fn any(&mut self, slots: &[usize]) -> Option<usize> {
+        (!slots.is_empty()).then(|| slots[self.lots.random_range(0..slots.len())])
+    }
+}
+
+/// What a clock shows that was started at `born`.
+pub(super) fn local(now: Time, born: Time) -> Time {
+    Time::ZERO + now.since(born)
+}
+
+/// The world's time when a clock that was started at `born` shows `local`.
+pub(super) fn global(local: Time, born: Time) -> Time {
+    born + local.since(Time::ZERO)
+}
+
+/// Where a message goes to in a world.
+pub(super) fn destination(to: std::net::SocketAddr, peers: usize) -> Option<usize> {
+    network::slot(to).filter(|&slot| slot < peers)
+}
