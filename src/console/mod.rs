@@ -34,6 +34,7 @@ mod text;
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -46,6 +47,7 @@ pub use reply::Reply;
 pub use screen::Screen;
 
 use crate::node::{Answer, Command, FailureKind, Notice};
+use crate::runtime::Handle;
 use grammar::Request;
 use lines::Line;
 use perform::Performer;
@@ -57,6 +59,18 @@ pub trait Backend {
 
     /// The threads of the process, a line each.
     fn threads(&self) -> Vec<String>;
+}
+
+impl Backend for Handle {
+    fn submit(&self, command: Command) -> Receiver<Notice> {
+        Self::submit(self, command)
+    }
+
+    fn threads(&self) -> Vec<String> {
+        // The peer knows those that it started; there are the program's own and this one besides.
+        let console = thread::current().name().filter(|name| *name != "main").map(str::to_owned);
+        ["main".to_owned()].into_iter().chain(Self::threads(self)).chain(console).collect()
+    }
 }
 
 /// Why a console stopped reading.

@@ -1,0 +1,262 @@
+//! What can be said on the command line. Every option can also come from the environment, as `KADRING_` and its name.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::builder::BoolishValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use kadring::config::{Config, REPLICAS, WIDTH};
+use kadring::console::Format;
+use kadring::console::grammar::{parse_host_port, parse_source};
+use kadring::id::{Id, Key};
+use kadring::node::Source;
+use kadring::overlay::OverlayKind;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed for another reason
+  2  asked wrongly: options, arguments
+  4  not found: a key nobody holds, a file that is not there
+  5  timed out, or fewer copies than the quorum
+  6  integrity: bytes that do not hash to their name, and nobody has better ones
+  7  could not start: port in use, data folder in use or read-only
+
+RUST_LOG (error, warn, info, debug, trace) sets how much is told on standard error.";
+
+/// A decentralised file store on a distributed hash table.
+#[derive(Parser, Debug)]
+#[command(version, about, max_term_width = 100, after_help = EXIT_CODES, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+/// What the program can do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Task {
+    /// Run a peer; it takes commands on standard input
+    #[command(after_help = EXIT_CODES)]
+    Peer(PeerArgs),
+    /// Join, store FILE, print its key, and go
+    Store(StoreArgs),
+    /// Join, bring a file back, and go
+    Retrieve(RetrieveArgs),
+    /// Join, find the peers responsible for KEY and those that hold it, and go
+    Lookup(LookupArgs),
+    /// Ask whether there is a peer at an address
+    Ping(PingArgs),
+    /// Print a script that teaches a shell to complete this program's command line
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// The options of `peer`.
+#[derive(Args, Debug)]
+pub(crate) struct PeerArgs {
+    /// UDP and TCP port; 0 takes a free one
+    #[arg(long, env = "KADRING_PORT", value_name = "PORT", default_value_t = 7000)]
+    pub(crate) port: u16,
+    /// Address to listen on; 0.0.0.0 or :: for all
+    #[arg(long, env = "KADRING_BIND", value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) bind: IpAddr,
+    /// A running peer to join through; may be given several times, or separated by commas
+    #[arg(long, env = "KADRING_BOOTSTRAP", value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
+    pub(crate) bootstrap: Vec<String>,
+    /// Folder for the blocks, the id and the neighbours; without it, a temporary one that goes with the peer
+    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+    /// The peer's id, 64 hexadecimal digits; without it, the one in the data folder, or a new one
+    #[arg(long, env = "KADRING_ID", value_name = "HEX", value_parser = parse_id)]
+    pub(crate) id: Option<Id>,
+    #[command(flatten)]
+    pub(crate) copies: CopiesArgs,
+    /// The most bytes of blocks to keep, such as 500MB or 20GiB; without it, what the disk holds
+    #[arg(long, env = "KADRING_CAPACITY", value_name = "SIZE")]
+    pub(crate) capacity: Option<ByteSize>,
+    /// Also keep here every block that is stored through this peer
+    #[arg(long, env = "KADRING_KEEP", value_parser = BoolishValueParser::new())]
+    pub(crate) keep: bool,
+    /// Leave without handing the blocks over to others first
+    #[arg(long, env = "KADRING_NO_HANDOVER", value_parser = BoolishValueParser::new())]
+    pub(crate) no_handover: bool,
+    /// How peers find one another
+    #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
+    pub(crate) overlay: OverlayName,
+    /// File to write the READY line's JSON to, once ready
+    #[arg(long, env = "KADRING_READY_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// File to record every event in, to be replayed later
+    #[arg(long, env = "KADRING_RECORD", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) record: Option<PathBuf>,
+    /// Leave when standard input ends
+    #[arg(long, env = "KADRING_EXIT_ON_EOF", value_parser = BoolishValueParser::new())]
+    pub(crate) exit_on_eof: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// How many copies.
+#[derive(Args, Debug)]
+pub(crate) struct CopiesArgs {
+    /// Copies of each block in the network
+    #[arg(long, env = "KADRING_REPLICAS", value_name = "N", default_value_t = REPLICAS as u8,
+          value_parser = clap::value_parser!(u8).range(1..=WIDTH as i64))]
+    replicas: u8,
+    /// Copies of each block without which a store has failed
+    #[arg(long, env = "KADRING_QUORUM", value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u8).range(1..=WIDTH as i64))]
+    quorum: u8,
+}
+
+impl CopiesArgs {
+    /// The configuration of a node that does as asked.
+    ///
+    /// # Errors
+    /// For people: the two numbers contradict each other.
+    pub(crate) fn config(&self) -> Result<Config, String> {
+        if self.quorum > self.replicas {
+            let Self { replicas, quorum } = self;
+            return Err(format!("--quorum {quorum} can never be reached with --replicas {replicas}"));
+        }
+        Ok(Config { replicas: self.replicas.into(), quorum: self.quorum.into(), ..Config::default() })
+    }
+}
+
+/// How answers are written.
+#[derive(Args, Debug)]
+pub(crate) struct FormatArgs {
+    /// Make every answer one line of JSON
+    #[arg(long, env = "KADRING_JSON", value_parser = BoolishValueParser::new())]
+    json: bool,
+}
+
+impl FormatArgs {
+    /// The format that was asked for.
+    pub(crate) fn format(&self) -> Format {
+        if self.json { Format::Json } else { Format::Text }
+    }
+}
+
+/// How a client that comes for one command finds the network.
+#[derive(Args, Debug)]
+pub(crate) struct JoinArgs {
+    /// A running peer to join through; may be given several times, or separated by commas
+    #[arg(long, env = "KADRING_BOOTSTRAP", value_name = "HOST:PORT", value_delimiter = ',', required = true,
+          value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
+    pub(crate) bootstrap: Vec<String>,
+    /// How the peers find one another
+    #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
+    pub(crate) overlay: OverlayName,
+}
+
+/// The arguments of `store`.
+#[derive(Args, Debug)]
+pub(crate) struct StoreArgs {
+    /// The file; - is standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Local file to write the list of blocks to
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) manifest: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) copies: CopiesArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `retrieve`.
+#[derive(Args, Debug)]
+pub(crate) struct RetrieveArgs {
+    /// The file's key, or the local list of its blocks
+    #[arg(value_name = "KEY|MANIFEST", value_parser = parse_source, value_hint = ValueHint::FilePath)]
+    pub(crate) source: Source,
+    /// Where to; - is standard output
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) dest: PathBuf,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `lookup`.
+#[derive(Args, Debug)]
+pub(crate) struct LookupArgs {
+    /// The key, 64 hexadecimal digits
+    #[arg(value_parser = parse_id)]
+    pub(crate) key: Key,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `ping`.
+#[derive(Args, Debug)]
+pub(crate) struct PingArgs {
+    /// The address
+    #[arg(value_name = "HOST:PORT", value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
+    pub(crate) addr: String,
+    /// How the peer finds others
+    #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
+    pub(crate) overlay: OverlayName,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// An overlay's name on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
+pub(crate) enum OverlayName {
+    /// Kademlia: XOR distance, iterative lookups
+    #[default]
+    Kad,
+}
+
+impl From<OverlayName> for OverlayKind {
+    fn from(name: OverlayName) -> Self {
+        match name {
+            OverlayName::Kad => Self::Kademlia,
+        }
+    }
+}
+
+fn parse_id(word: &str) -> Result<Id, String> {
+    kadring::console::grammar::parse_key(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_its_environment_name() {
+        for task in Cli::command().get_subcommands() {
+            let options = task.get_arguments().filter(|arg| arg.get_long().is_some());
+            for option in options.filter(|arg| !["help", "version"].contains(&arg.get_id().as_str())) {
+                let name = format!("KADRING_{}", option.get_id().as_str().to_uppercase());
+                assert_eq!(option.get_env().and_then(|name| name.to_str()), Some(name.as_str()), "{}", task.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_quorum_above_the_replicas_is_refused() {
+        assert!(CopiesArgs { replicas: 2, quorum: 3 }.config().is_err());
+        assert!(CopiesArgs { replicas: 3, quorum: 3 }.config().is_ok_and(|config| config.quorum == 3));
+    }
+}

@@ -1,0 +1,145 @@
+//! Clients that come for one command and go. They are guests: no routing table ever holds them, and they hold no blocks.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use anyhow::Context;
+use kadring::config::Config;
+use kadring::console::grammar::Request;
+use kadring::console::perform::{Performer, resolve};
+use kadring::console::{Format, Output, Reply, Screen};
+use kadring::node::{Command, Failure};
+use kadring::runtime::{Handle, LocalPeer, Options};
+use tempfile::NamedTempFile;
+
+use super::{Exit, Failed, bootstrap, log_to};
+use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
+
+/// What stands for standard input or output where a file is meant.
+const STANDARD: &str = "-";
+
+/// `kadring store`.
+pub(crate) fn store(args: StoreArgs) -> anyhow::Result<Exit> {
+    let screen = Screen::stderr();
+    log_to(&screen, "warn");
+    let config = args.copies.config().map_err(Failed::usage)?;
+    let spooled = if is_standard(&args.file) { Some(spool()?) } else { None };
+    let path = spooled.as_ref().map_or(args.file, |file| file.path().to_owned());
+    let guest = join(&args.join, config)?;
+    let request = Request::Ask(Command::Store { path, manifest: args.manifest, keep: false });
+    let reply = Performer::new(guest.handle(), screen).perform(request);
+    Ok(tell(&reply, args.format.format(), io::stdout()))
+}
+
+/// `kadring retrieve`.
+pub(crate) fn retrieve(args: RetrieveArgs) -> anyhow::Result<Exit> {
+    let screen = Screen::stderr();
+    log_to(&screen, "warn");
+    let guest = join(&args.join, Config::default())?;
+    let performer = Performer::new(guest.handle(), screen);
+    let bring = |dest: &Path| {
+        performer.perform(Request::Ask(Command::Retrieve { source: args.source.clone(), dest: dest.to_owned() }))
+    };
+    if !is_standard(&args.dest) {
+        return Ok(tell(&bring(&args.dest), args.format.format(), io::stdout()));
+    }
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let dest = folder.path().join("file");
+    let reply = bring(&dest);
+    if reply.failure().is_none() {
+        let mut file = File::open(&dest).context("cannot read what was retrieved")?;
+        let mut out = io::stdout().lock();
+        io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("cannot write to standard output")?;
+    }
+    // Standard output holds the file, so the answer goes elsewhere.
+    Ok(tell(&reply, args.format.format(), io::stderr()))
+}
+
+/// `kadring lookup`.
+pub(crate) fn lookup(args: LookupArgs) -> anyhow::Result<Exit> {
+    let request = Request::Ask(Command::Lookup { key: args.key });
+    ask(|| join(&args.join, Config::default()), request, args.format.format())
+}
+
+/// `kadring ping`.
+pub(crate) fn ping(args: PingArgs) -> anyhow::Result<Exit> {
+    let start = || {
+        let addrs = resolve(&args.addr).map_err(Failed::not_found)?;
+        start(unspecified(&addrs), Vec::new(), args.overlay, Config::default())
+    };
+    ask(start, Request::Ping(args.addr.clone()), args.format.format())
+}
+
+fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, format: Format) -> anyhow::Result<Exit> {
+    let screen = Screen::stderr();
+    log_to(&screen, "warn");
+    let guest = start()?;
+    let performer: Performer<Handle> = Performer::new(guest.handle(), screen);
+    Ok(tell(&performer.perform(request), format, io::stdout()))
+}
+
+/// Writes the answer; a failure that is meant for people goes to standard error.
+fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit {
+    match reply.failure() {
+        Some(_) if format == Format::Text => Output::new(format, io::stderr()).reply(reply),
+        _ => Output::new(format, out).reply(reply),
+    }
+    reply.failure().map_or(Exit::Done, |&Failure { kind, .. }| kind.into())
+}
+
+/// Joins as a guest.
+fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
+    let v4 = bootstrap(&args.bootstrap, |_| true)?.first().is_none_or(SocketAddr::is_ipv4);
+    let known = bootstrap(&args.bootstrap, |addr| addr.is_ipv4() == v4)?;
+    let guest = start(unspecified(&known), known, args.overlay, config)?;
+    match guest.ready(None) {
+        Some(ready) if ready.peers > 0 => Ok(guest),
+        Some(_) => {
+            let names = args.bootstrap.join(", ");
+            Err(Failed::timed_out(format!("nobody answered at {names}; does a peer run there?")))
+        }
+        None => Err(Failed::start("it was told to end before it had joined")),
+    }
+}
+
+fn start(
+    bind: SocketAddr,
+    bootstrap: Vec<SocketAddr>,
+    overlay: OverlayName,
+    config: Config,
+) -> Result<LocalPeer, Failed> {
+    let options = Options {
+        bind,
+        bootstrap,
+        overlay: overlay.into(),
+        config: Config { guest: true, ..config },
+        on_signal: Some(Command::Quit { handover: false }),
+        ..Options::default()
+    };
+    LocalPeer::start(options).map_err(Failed::start)
+}
+
+/// A free port on whatever address reaches `addrs`.
+fn unspecified(addrs: &[SocketAddr]) -> SocketAddr {
+    let local = addrs.iter().all(|addr| addr.ip().is_loopback());
+    let ip = match (addrs.iter().all(SocketAddr::is_ipv4), local) {
+        (true, true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        (true, false) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        (false, true) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        (false, false) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, 0)
+}
+
+fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == STANDARD
+}
+
+/// Standard input as a file: it must be read twice, once to hash and once to serve.
+fn spool() -> anyhow::Result<NamedTempFile> {
+    let mut file = NamedTempFile::with_prefix("kadring-").context("cannot make a temporary file")?;
+    io::copy(&mut io::stdin().lock(), &mut file).context("cannot copy standard input to a temporary file")?;
+    Ok(file)
+}

@@ -1,0 +1,214 @@
+//! Running a peer.
+
+use std::fs;
+use std::io::{self, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::{Receiver, never, select};
+use kadring::console::lines::Patient;
+use kadring::console::terminal::{self, Restore, Stdin, Terminal};
+use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Screen};
+use kadring::id::Id;
+use kadring::node::{Answer, Command, Notice};
+use kadring::runtime::{Handle, LocalPeer, Options, Ready};
+use rustyline::ExternalPrinter;
+use serde::Serialize;
+use tempfile::TempDir;
+
+use super::{Exit, Failed, bootstrap, log_to};
+use crate::args::PeerArgs;
+
+/// An answer that is being written when the peer ends may take this long; then its reader is taken to be stuck.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+
+/// Runs a peer until it has left.
+pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
+    let screen = Screen::stderr();
+    let (input, format) = (terminal::stdin_is(), args.format.format());
+    let person = input == Stdin::Person && format == Format::Text;
+    log_to(&screen, if person { "info" } else { "warn" });
+    let (options, _temporary) = options(&args)?;
+    let _restore = person.then(Restore::new);
+    if let Some(path) = &args.ready_file {
+        forget_readiness(path)?;
+    }
+    let peer = LocalPeer::start(options).map_err(Failed::start)?;
+    // Nobody is ready who was told to end while it joined.
+    let Some(ready) = peer.ready(None) else {
+        peer.wait();
+        return Ok(Exit::Done);
+    };
+    let mut output = Output::new(format, io::stdout());
+    announce(&ready, args.ready_file.as_deref(), &mut output)?;
+
+    let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
+    let grammar = Grammar::new(defaults);
+    let (editor, above) = if person { edit(&grammar, &args, &screen) } else { (None, None) };
+    let console = Console::new(peer.handle(), grammar, output, screen);
+    let busy = console.busy();
+    if input == Stdin::Background {
+        log::warn!("no commands are read: the terminal belongs to another process");
+    } else {
+        let chores = Chores { console, editor, exit_on_eof: args.exit_on_eof, handover: defaults.handover };
+        // Never joined: a thread that is stuck in a read of standard input cannot be woken. It ends with the process.
+        thread::Builder::new()
+            .name("console".to_owned())
+            .spawn(move || chores.run())
+            .context("cannot start the console's thread")?;
+    }
+    watch(&peer.notices(), above);
+    peer.wait();
+    busy.pause(LAST_ANSWER);
+    Ok(Exit::Done)
+}
+
+/// What was asked for; and the folder that goes with the peer, if it has no other.
+fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
+    let config = args.copies.config().map_err(Failed::usage)?;
+    let bootstrap = bootstrap(&args.bootstrap, |addr| addr.is_ipv4() == args.bind.is_ipv4())?;
+    let temporary = match args.data {
+        Some(_) => None,
+        None => Some(temporary_folder()?),
+    };
+    let options = Options {
+        bind: SocketAddr::new(args.bind, args.port),
+        data: args.data.clone().or_else(|| Some(temporary.as_ref()?.path().to_owned())),
+        capacity: args.capacity.map(|size| size.as_u64()),
+        id: args.id,
+        bootstrap,
+        overlay: args.overlay.into(),
+        config,
+        on_signal: Some(Command::Quit { handover: !args.no_handover }),
+        record: args.record.clone(),
+    };
+    Ok((options, temporary))
+}
+
+fn temporary_folder() -> Result<TempDir, Failed> {
+    let folder = tempfile::Builder::new().prefix("kadring-").tempdir();
+    let folder = folder.map_err(|error| Failed::start(format!("cannot make a temporary data folder: {error}")))?;
+    log::warn!("without --data, blocks are kept in {} until this peer ends", folder.path().display());
+    Ok(folder)
+}
+
+/// Removes what an earlier run said about itself.
+fn forget_readiness(path: &Path) -> Result<(), Failed> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Failed::start(format!("cannot replace the ready file {}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is told when a peer is ready, as JSON in this order.
+#[derive(Serialize)]
+struct Announced {
+    id: Id,
+    udp: u16,
+    tcp: u16,
+    pid: u32,
+}
+
+/// Tells whoever waits for it that the peer is ready: in the ready file, then on standard output.
+fn announce(ready: &Ready, file: Option<&Path>, output: &mut Output) -> Result<(), Failed> {
+    let &Ready { id, udp, tcp, peers: _ } = ready;
+    let text = serde_json::to_string(&Announced { id, udp, tcp, pid: std::process::id() }).map_err(Failed::start)?;
+    if let Some(path) = file {
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(format!(".{}", std::process::id()));
+        let unfinished = PathBuf::from(unfinished);
+        fs::write(&unfinished, format!("{text}\n")).and_then(|()| fs::rename(&unfinished, path)).map_err(|error| {
+            let _ = fs::remove_file(&unfinished);
+            Failed::start(format!("cannot write the ready file {}: {error}", path.display()))
+        })?;
+    }
+    output.line(&format!("READY {text}"));
+    Ok(())
+}
+
+/// What prints above a prompt, and what it shall print.
+type Above = (Receiver<String>, Box<dyn ExternalPrinter>);
+
+/// A line editor, if the terminal can do it.
+fn edit(grammar: &Grammar, args: &PeerArgs, screen: &Screen) -> (Option<Terminal>, Option<Above>) {
+    let history = args.data.as_ref().map(|data| data.join("history"));
+    match Terminal::open(grammar.clone(), history) {
+        Ok((terminal, printer)) => (Some(terminal), Some((screen.above_prompt(), Box::new(printer)))),
+        Err(error) => {
+            log::warn!("lines cannot be edited on this terminal: {error}");
+            (None, None)
+        }
+    }
+}
+
+/// What the console's thread does.
+struct Chores {
+    console: Console<Handle>,
+    editor: Option<Terminal>,
+    exit_on_eof: bool,
+    handover: bool,
+}
+
+impl Chores {
+    fn run(mut self) {
+        let end = match &mut self.editor {
+            Some(terminal) => self.console.run_terminal(terminal),
+            None => self.console.run(&mut BufReader::new(Patient(io::stdin()))),
+        };
+        match end {
+            Ok(End::Left) => return,
+            Ok(End::Interrupted) => {}
+            Ok(End::Input) if self.exit_on_eof => {}
+            Ok(End::Input) => {
+                return log::info!("the input has ended; this peer stays until it gets SIGINT or SIGTERM");
+            }
+            Err(error) if self.exit_on_eof => log::error!("commands cannot be read: {error}"),
+            Err(error) => return log::error!("commands are no longer read, but this peer stays: {error}"),
+        }
+        if let Answer::Left { left_behind: left_behind @ 1.., .. } = self.console.leave(self.handover) {
+            log::warn!("{left_behind} blocks were left behind: no other peer took them");
+        }
+    }
+}
+
+/// Tells what the peer notices, until it has ended.
+fn watch(notices: &Receiver<Notice>, mut above: Option<Above>) {
+    let nothing = never();
+    let (mut lines, mut printer) = match above.take() {
+        Some((lines, printer)) => (lines, Some(printer)),
+        None => (nothing.clone(), None),
+    };
+    loop {
+        select! {
+            recv(notices) -> notice => match notice {
+                Ok(notice) => tell(&notice),
+                Err(_) => return,
+            },
+            recv(lines) -> line => match (line, &mut printer) {
+                (Ok(line), Some(printer)) => {
+                    if let Err(error) = printer.print(line) {
+                        log::debug!("a line was lost: {error}");
+                    }
+                }
+                _ => lines = nothing.clone(),
+            },
+        }
+    }
+}
+
+fn tell(notice: &Notice) {
+    match notice {
+        Notice::Joined { peers } => log::info!("joined: {peers} peers known"),
+        Notice::PeerUp { peer } => log::info!("peer {peer} is here"),
+        Notice::PeerDown { peer } => log::info!("peer {peer} is gone"),
+        Notice::BlockStored { key, size } => log::debug!("block {} stored, {size} bytes", key.short()),
+        Notice::BlockDamaged { key } => log::warn!("block {key} is damaged; it was moved aside and is fetched anew"),
+        Notice::BlockRepaired { key, to } => log::info!("block {} repaired: {to} has it now", key.short()),
+        other => log::debug!("{other:?}"),
+    }
+}

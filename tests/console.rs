@@ -1,0 +1,311 @@
+//! What a user types and reads: through pipes, and at a terminal.
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use nix::pty::openpty;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::Pid;
+use serde_json::Value;
+use support::{DEADLINE, Launch, PeerProcess, file, program, until};
+use tempfile::{TempDir, tempdir};
+
+fn folder() -> TempDir {
+    tempdir().expect("a temporary folder")
+}
+
+fn alone(folder: &TempDir) -> PeerProcess {
+    Launch::new(folder.path().join("data")).start()
+}
+
+#[test]
+fn a_piped_transcript_reads_like_a_conversation_without_prompts_or_escapes() {
+    let folder = folder();
+    let (path, _) = file(&folder, "my file", 1, 1000);
+    let mut peer = Launch::new(folder.path().join("data")).in_text().args(&["--exit-on-eof"]).start();
+    peer.tell(&format!(
+        "# a comment\n\nstroe x\nst\nsto '{0}'\nl\nt \"{0}\"\nstore 'open\nhelp retr\nstatus now",
+        path.display()
+    ));
+    peer.close_input();
+    let lines = peer.rest();
+    let starts = [
+        "error: there is no command \"stroe\"; did you mean store?",
+        "error: \"st\" could be store or status",
+        "stored 1000 bytes as 2 blocks (1 copy of each) in ",
+        "sha256 ",
+        "key ",
+    ];
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(start), "{start:?} was expected: {lines:#?}");
+    }
+    let rest = &lines[starts.len()..];
+    assert!(rest[2].starts_with("2 blocks, "), "{rest:#?}");
+    assert!(rest[3].ends_with("my file: equal, 1000 bytes"), "{rest:#?}");
+    assert!(rest[7].starts_with("error: a quote is not closed"), "{rest:#?}");
+    assert!(rest[8].starts_with("retrieve KEY|MANIFEST DEST"), "{rest:#?}");
+    assert_eq!(rest.last().map(String::as_str), Some("error: too many arguments; usage: status"));
+    assert!(!lines.iter().any(|line| line.contains('\u{1b}') || line.contains("kadring>")), "{lines:#?}");
+    assert_eq!(peer.wait(), Some(0));
+}
+
+#[test]
+fn as_json_every_line_in_is_one_line_out_in_order() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 2, 3_000_000);
+    let mut peer = alone(&folder);
+    let path = path.display();
+    peer.tell(&format!("store '{path}'\nlist\nnonsense\nthreads\nhelp\npeers\ntable\nlookup 0\ntest '{path}'\nstatus"));
+    let expected = ["stored", "list", "failed", "threads", "help", "peers", "table", "failed", "tested", "status"];
+    for (at, expected) in expected.into_iter().enumerate() {
+        let line = peer.line();
+        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+        assert_eq!(answer["answer"], expected, "answer {at}: {line}");
+        if at == 1 {
+            let blocks = answer["blocks"].as_array().expect("a list").len();
+            assert_eq!(blocks, 4, "the store that was asked for before was done before: {line}");
+        }
+    }
+    let threads = peer.ask("threads");
+    let named = threads["threads"].to_string();
+    for name in ["node", "udp-recv", "tcp-accept", "sweeper", "signals", "console"] {
+        assert!(named.contains(name), "{name} is missing: {named}");
+    }
+}
+
+#[test]
+fn hostile_lines_are_answered_and_the_next_is_obeyed() {
+    let folder = folder();
+    let mut peer = alone(&folder);
+    let mut bytes = b"\xff\xfe\x00\n".to_vec();
+    bytes.extend(vec![b'x'; 1 << 20]);
+    bytes.extend(b"\nstore a\0b\n\x1b[2J\x1b]0;owned\x07\nretrieve \xf0\x9f\x92\xa9 '\n");
+    peer.tell_bytes(&bytes);
+    for _ in 0..5 {
+        let line = peer.line();
+        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+        assert_eq!((answer["answer"].as_str(), answer["kind"].as_str()), (Some("failed"), Some("usage")), "{line}");
+        assert!(!answer["reason"].as_str().expect("text").contains(|c: char| c.is_control()), "{line}");
+    }
+    assert_eq!(peer.ask("status")["answer"], "status");
+}
+
+#[test]
+fn a_files_name_cannot_steer_the_terminal() {
+    let folder = folder();
+    let (path, _) = file(&folder, "evil\u{1b}[31m\nname", 3, 10);
+    let mut peer = Launch::new(folder.path().join("data")).in_text().start();
+    let shown = path.display().to_string().replace('\u{1b}', "\\u{1b}").replace('\n', "\\n");
+    // A line cannot hold the name's line end, so it is asked for by a name that is not there.
+    peer.tell(&format!("store '{}'", path.display().to_string().replace('\n', "")));
+    let line = peer.line();
+    assert!(line.starts_with("error: ") && line.contains(&shown.replace("\\n", "")), "{line:?}");
+    assert!(!line.contains('\u{1b}'), "{line:?}");
+}
+
+#[test]
+fn the_end_of_the_input_does_not_stop_a_peer() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("data")).env("RUST_LOG", "info").start();
+    peer.close_input();
+    until(|| peer.said().contains("the input has ended"));
+    let ping = program().args(["ping", &format!("127.0.0.1:{}", peer.port)]).output().expect("the program runs");
+    assert!(ping.status.success() && peer.is_alive());
+    peer.signal(Signal::SIGTERM);
+    assert_eq!(peer.wait(), Some(0));
+}
+
+#[test]
+fn with_exit_on_eof_the_last_answer_still_comes() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 4, 5_000_000);
+    let mut peer = Launch::new(folder.path().join("data")).args(&["--exit-on-eof"]).start();
+    // The last line has no end, as `printf` writes it.
+    peer.tell_bytes(format!("store '{}'\nlist", path.display()).as_bytes());
+    peer.close_input();
+    let lines = peer.rest();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("\"stored\"") && lines[1].contains("\"list\""), "{lines:#?}");
+    assert_eq!(peer.wait(), Some(0));
+}
+
+#[test]
+fn quit_is_answered_and_ends_the_peer() {
+    for (line, code) in [("quit", 0), ("q --no-handover", 0)] {
+        let folder = folder();
+        let mut peer = alone(&folder);
+        assert_eq!(peer.ask(line)["answer"], "left");
+        assert_eq!((peer.wait(), peer.rest()), (Some(code), Vec::new()));
+    }
+}
+
+#[test]
+fn a_peer_whose_answers_nobody_reads_goes_on() {
+    let folder = folder();
+    let mut child = program()
+        .args(["peer", "--port", "0", "--data"])
+        .arg(folder.path().join("data"))
+        .arg("--ready-file")
+        .arg(folder.path().join("ready"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let (path, bytes) = file(&folder, "original", 5, 1000);
+    let mut stdin = child.stdin.take().expect("piped");
+    writeln!(stdin, "status\nlist\nstore '{}'", path.display()).expect("it reads");
+    let block = kadring::id::Id::of(&bytes).to_string();
+    until(|| folder.path().join("data/blocks").join(&block[..2]).join(&block).exists());
+    assert!(child.try_wait().expect("it is ours").is_none(), "it stays");
+    writeln!(stdin, "quit").expect("it reads");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+/// A peer at a terminal.
+struct AtTerminal {
+    child: Child,
+    keys: File,
+    /// The terminal as the peer has it.
+    tty: OwnedFd,
+    shown: Receiver<Vec<u8>>,
+    text: String,
+    /// What of `text` has been waited for.
+    seen: usize,
+}
+
+impl AtTerminal {
+    fn start(folder: &TempDir) -> Self {
+        let pty = openpty(None, None).expect("a terminal");
+        let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
+        let child = program()
+            .args(["peer", "--port", "0", "--data"])
+            .arg(folder.path().join("data"))
+            .env("TERM", "xterm")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .expect("the program starts");
+        let mut master = File::from(pty.master);
+        let keys = master.try_clone().expect("a descriptor");
+        let (sender, shown) = channel();
+        // It ends when the terminal does, or with the test.
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(len @ 1..) = master.read(&mut bytes) {
+                if sender.send(bytes[..len].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, keys, tty: pty.slave, shown, text: String::new(), seen: 0 }
+    }
+
+    #[track_caller]
+    fn expect(&mut self, what: &str) {
+        loop {
+            if let Some(at) = self.text[self.seen..].find(what) {
+                self.seen += at + what.len();
+                return;
+            }
+            match self.shown.recv_timeout(DEADLINE) {
+                Ok(bytes) => self.text.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(error) => panic!("{what:?} was not shown ({error}): {:?}", &self.text[self.seen..]),
+            }
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).expect("the terminal takes them");
+    }
+
+    fn line_mode(&self) -> bool {
+        tcgetattr(self.tty.as_fd()).expect("a terminal").local_flags.contains(LocalFlags::ICANON)
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        until(|| !matches!(self.child.try_wait(), Ok(None)));
+        self.child.wait().expect("it ended").code()
+    }
+}
+
+impl Drop for AtTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn at_a_terminal_there_is_a_prompt_completion_and_a_history() {
+    let folder = folder();
+    let (path, _) = file(&folder, "a file with blanks", 6, 100);
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("READY {");
+    terminal.expect("kadring> ");
+    terminal.press("stat\t\r");
+    terminal.expect("overlay   kad");
+    terminal.expect("kadring> ");
+    // Tab completes the name, and quotes its blanks.
+    terminal.press(&format!("store {}\t\r", folder.path().join("a").display()));
+    terminal.expect("stored 100 bytes");
+    terminal.expect("kadring> ");
+    assert!(!path.with_file_name("a").exists());
+    terminal.press("\u{1b}[A\u{1b}[A\r");
+    terminal.expect("overlay   kad");
+    terminal.expect("kadring> ");
+    terminal.press("quit\r");
+    terminal.expect("left; ");
+    assert_eq!(terminal.code(), Some(0));
+    let history = std::fs::read_to_string(folder.path().join("data/history")).expect("it is kept");
+    assert!(history.contains("status") && history.contains("quit"), "{history}");
+}
+
+#[test]
+fn ctrl_c_twice_leaves_and_a_signal_puts_the_terminal_back() {
+    let folder = folder();
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    terminal.press("half a li\u{3}");
+    terminal.expect("Ctrl-C once more");
+    terminal.expect("kadring> ");
+    terminal.press("\u{3}");
+    assert_eq!(terminal.code(), Some(0));
+    assert!(terminal.line_mode());
+
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    until(|| !terminal.line_mode());
+    let pid = i32::try_from(terminal.child.id()).expect("a process id");
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
+    assert_eq!(terminal.code(), Some(0));
+    assert!(terminal.line_mode(), "whoever comes next can type");
+}
+
+#[test]
+fn what_other_threads_say_is_shown_above_the_prompt() {
+    let folder = folder();
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    let port: u16 = {
+        let after = terminal.text.split("\"udp\":").nth(1).expect("it was shown");
+        after.split(|c: char| !c.is_ascii_digit()).next().and_then(|port| port.parse().ok()).expect("a port")
+    };
+    terminal.press("stat");
+    terminal.expect("stat");
+    let other = Launch::new(folder.path().join("other")).through(port).start();
+    terminal.expect("is here");
+    // What was typed stands there again, below the news.
+    terminal.expect("stat");
+    terminal.press("us\r");
+    terminal.expect("peers     1");
+    drop(other);
+}

@@ -1,0 +1,299 @@
+//! Real peers for tests: started, talked to through their standard input, and ended by their process ids alone.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::disallowed_methods, reason = "a test has a deadline by the clock on the wall")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Far more than anything here takes; a test that meets it has failed.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running `kadring peer`, ended by SIGKILL when dropped.
+pub struct PeerProcess {
+    pub data: PathBuf,
+    pub port: u16,
+    pub id: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    reader: Option<JoinHandle<()>>,
+    errors: PathBuf,
+}
+
+/// How to start a peer.
+pub struct Launch {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    data: PathBuf,
+}
+
+/// The program under test.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kadring"));
+    // The tests' own environment must not reach the program.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KADRING_") || name == "RUST_LOG") {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl Launch {
+    /// A peer that keeps its data in `data`.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        let data = data.into();
+        let args = ["peer", "--port", "0", "--json", "--data"].map(str::to_owned).to_vec();
+        Self { args, env: Vec::new(), data }
+    }
+
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    /// Answers for people instead of JSON.
+    pub fn in_text(mut self) -> Self {
+        self.args.retain(|arg| arg != "--json");
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn through(self, port: u16) -> Self {
+        self.args(&["--bootstrap", &format!("127.0.0.1:{port}")])
+    }
+
+    /// Starts the peer and waits until it is ready.
+    pub fn start(self) -> PeerProcess {
+        let errors = self.data.with_extension("err");
+        let log = fs::File::create(&errors).expect("the folder is writable");
+        let mut args = self.args;
+        let at = args.iter().position(|arg| arg == "--data").expect("it is there") + 1;
+        args.insert(at, self.data.display().to_string());
+        let mut child = program()
+            .args(&args)
+            .envs(self.env)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let (sender, lines) = channel();
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let Ok(line) = line else { break };
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let stdin = child.stdin.take();
+        let mut peer = PeerProcess {
+            data: self.data,
+            port: 0,
+            id: String::new(),
+            child,
+            stdin,
+            lines,
+            reader: Some(reader),
+            errors,
+        };
+        let ready = peer.line();
+        let ready = ready.strip_prefix("READY ").unwrap_or_else(|| panic!("not a READY line: {ready}"));
+        let ready: Value = serde_json::from_str(ready).expect("READY carries JSON");
+        peer.port = u16::try_from(ready["udp"].as_u64().expect("a port")).expect("a port");
+        peer.id = ready["id"].as_str().expect("an id").to_owned();
+        assert_eq!(ready["pid"].as_u64(), Some(u64::from(peer.child.id())));
+        peer
+    }
+}
+
+impl PeerProcess {
+    /// The next line on standard output.
+    pub fn line(&mut self) -> String {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => panic!("no line within {DEADLINE:?}; it said: {}", self.said()),
+            Err(RecvTimeoutError::Disconnected) => panic!("the peer ended; it said: {}", self.said()),
+        }
+    }
+
+    /// What the peer wrote to standard error.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
+    /// Types a line.
+    pub fn tell(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("its input is open");
+        writeln!(stdin, "{line}").and_then(|()| stdin.flush()).expect("the peer reads");
+    }
+
+    /// Types any bytes.
+    pub fn tell_bytes(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("its input is open");
+        stdin.write_all(bytes).and_then(|()| stdin.flush()).expect("the peer reads");
+    }
+
+    /// Ends its input.
+    pub fn close_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The lines it writes until it closes its output.
+    pub fn rest(&mut self) -> Vec<String> {
+        let mut rest = Vec::new();
+        loop {
+            match self.lines.recv_timeout(DEADLINE) {
+                Ok(line) => rest.push(line),
+                Err(RecvTimeoutError::Disconnected) => return rest,
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("it did not end within {DEADLINE:?}; it said: {}", self.said())
+                }
+            }
+        }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// Types a command and reads its answer.
+    pub fn ask(&mut self, line: &str) -> Value {
+        self.tell(line);
+        let answer = self.line();
+        serde_json::from_str(&answer).unwrap_or_else(|_| panic!("not JSON: {answer}"))
+    }
+
+    /// Stores a file and returns its key.
+    pub fn store(&mut self, path: &Path) -> String {
+        let answer = self.ask(&format!("store '{}'", path.display()));
+        assert_eq!(answer["answer"], "stored", "{answer}\n{}", self.said());
+        answer["key"].as_str().expect("a key").to_owned()
+    }
+
+    /// Retrieves a file and asserts that it came back equal.
+    pub fn retrieve(&mut self, key: &str, dest: &Path, original: &[u8]) -> Value {
+        let answer = self.ask(&format!("retrieve {key} '{}'", dest.display()));
+        assert_eq!(answer["answer"], "retrieved", "{answer}\n{}", self.said());
+        assert!(fs::read(dest).expect("it is there") == original, "the file differs");
+        answer
+    }
+
+    /// Keys of the blocks in its store.
+    pub fn blocks(&self) -> Vec<String> {
+        let mut keys: Vec<String> = walk(&self.data.join("blocks"))
+            .into_iter()
+            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+            .filter(|name| name.len() == 64)
+            .collect();
+        keys.sort();
+        keys
+    }
+
+    /// Ends the peer at once, as a crash does.
+    pub fn kill(mut self) -> PathBuf {
+        self.end();
+        self.data.clone()
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the process has ended by itself; returns its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        until(|| !matches!(self.child.try_wait(), Ok(None)));
+        self.child.wait().ok().and_then(|status| status.code())
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.stdin = None;
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for PeerProcess {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Every file below a folder.
+pub fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return files };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+/// Waits until `condition` holds; panics at the deadline.
+#[track_caller]
+pub fn until(mut condition: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < DEADLINE, "not true within {DEADLINE:?}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// `peers` peers that know one another, each in its own folder below `folder`.
+pub fn cluster(folder: &TempDir, peers: usize, args: &[&str]) -> Vec<PeerProcess> {
+    let mut all: Vec<PeerProcess> = Vec::new();
+    for n in 0..peers {
+        let launch = Launch::new(folder.path().join(format!("peer{n}"))).args(args);
+        all.push(match all.first() {
+            Some(first) => launch.through(first.port).start(),
+            None => launch.start(),
+        });
+    }
+    all
+}
+
+/// Bytes that look random and are the same for the same seed.
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// A file of such bytes.
+pub fn file(folder: &TempDir, name: &str, seed: u64, len: usize) -> (PathBuf, Vec<u8>) {
+    let (path, bytes) = (folder.path().join(name), bytes(seed, len));
+    fs::write(&path, &bytes).expect("the folder is writable");
+    (path, bytes)
+}
