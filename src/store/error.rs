@@ -13,7 +13,15 @@ pub enum StoreError {
     /// Another peer uses the data folder.
     #[error("the data folder '{0}' is in use by another peer; stop it or name another folder with --data")]
     InUse(PathBuf),
-    /// The data folder, or a file in it, cannot be read or written.
+    /// The data folder is no folder, or may not be written.
+    #[error("the data folder '{path}' cannot be used ({error}); name a folder that you may write to with --data")]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file or folder in the data folder cannot be read or written.
     #[error("cannot {action} '{path}': {error}")]
     Io {
         /// What was tried.
@@ -52,6 +60,8 @@ pub enum StoreError {
 pub enum StoreErrorKind {
     /// Another peer uses the folder.
     InUse,
+    /// The folder cannot be used.
+    Unusable,
     /// No such block.
     NotFound,
     /// The block was damaged on disk.
@@ -69,6 +79,7 @@ impl StoreError {
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::InUse(_) => StoreErrorKind::InUse,
+            Self::Unusable { .. } => StoreErrorKind::Unusable,
             Self::NotFound(_) => StoreErrorKind::NotFound,
             Self::Damaged(_) => StoreErrorKind::Damaged,
             Self::Corrupt(_) => StoreErrorKind::Corrupt,

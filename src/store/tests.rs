@@ -1,10 +1,26 @@
 //! What a data folder promises.
 
 use std::io::Read;
+use std::time::SystemTime;
 
 use tempfile::tempdir;
 
 use super::*;
+use crate::config::MAX_BLOCK_SIZE;
+use crate::id::Id;
+use crate::peer::Peer;
+
+/// Puts other bytes in a block's file, as a failing disk or a curious person would; the file's time shows it even where
+/// the file system's clock has not moved since.
+fn damage(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).expect("writable");
+    let file = File::options().append(true).open(path).expect("it is there");
+    file.set_modified(SystemTime::UNIX_EPOCH).expect("writable");
+}
+
+fn files_in(folder: &Path) -> usize {
+    fs::read_dir(folder).expect("readable").count()
+}
 
 fn put(store: &DiskStore, bytes: &[u8]) -> Result<Key, StoreError> {
     let key = Key::of(bytes);
@@ -31,13 +47,12 @@ fn blocks_are_there_again_after_a_restart_and_leftovers_are_not() {
     unfinished.write(b"mo").expect("written");
     std::mem::forget(unfinished);
     drop(store);
-    fs::write(folder.path().join("blocks/README"), "a stranger's").expect("writable");
     let store = DiskStore::open(folder.path(), None).expect("a store");
     assert_eq!(store.held().len(), 20);
     assert_eq!(store.usage(), 2000);
     assert_eq!(bytes(&store, &keys[7]), Ok(vec![7; 100]));
     assert_eq!(bytes(&store, &Key::of(b"more")), Err(StoreErrorKind::NotFound));
-    assert_eq!(fs::read_dir(folder.path().join("tmp")).expect("readable").count(), 0);
+    assert_eq!(files_in(&folder.path().join("tmp")), 0);
 }
 
 #[test]
@@ -51,7 +66,7 @@ fn a_block_that_is_not_what_its_name_says_is_never_kept() {
         assert_eq!(written.map_err(|error| error.kind()), Err(StoreErrorKind::Corrupt));
     }
     assert_eq!((store.held(), store.usage()), (Vec::new(), 0));
-    assert_eq!(fs::read_dir(folder.path().join("tmp")).expect("readable").count(), 0);
+    assert_eq!(files_in(&folder.path().join("tmp")), 0);
 }
 
 #[test]
@@ -60,7 +75,7 @@ fn a_damaged_block_is_moved_aside_and_never_served() {
     let store = DiskStore::open(folder.path(), None).expect("a store");
     let key = put(&store, b"some bytes").expect("room");
     assert!(bytes(&store, &key).is_ok());
-    fs::write(store.path(&key), b"some bites").expect("writable");
+    damage(&store.path(&key), b"some bites");
     assert_eq!(bytes(&store, &key), Err(StoreErrorKind::Damaged));
     assert_eq!(bytes(&store, &key), Err(StoreErrorKind::NotFound));
     assert!(folder.path().join("damaged").join(key.to_string()).exists());
@@ -112,15 +127,155 @@ fn writers_of_the_same_block_do_not_disturb_one_another() {
 }
 
 #[test]
+fn only_whole_blocks_in_their_own_folder_are_taken_up_and_nothing_else_is_touched() {
+    let folder = tempdir().expect("a folder");
+    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let key = put(&store, b"some bytes").expect("room");
+    let (own, name) = (store.path(&key), key.to_string());
+    drop(store);
+    let blocks = folder.path().join("blocks");
+    let large = blocks.join("ab").join("ab".repeat(32));
+    let strange = [
+        blocks.join("README"),
+        blocks.join(&name),
+        own.with_file_name("notes.txt"),
+        own.with_file_name(name.to_uppercase()),
+        blocks.join(&name[..1]).join(&name),
+        blocks.join("ff").join(&name),
+        folder.path().join("tmp/unfinished/business"),
+        large.clone(),
+    ];
+    for path in &strange {
+        fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("writable");
+        fs::write(path, "a stranger's").expect("writable");
+    }
+    let file = File::options().write(true).open(large).expect("it is there");
+    file.set_len(u64::from(MAX_BLOCK_SIZE) + 1).expect("room");
+    std::os::unix::fs::symlink(&own, blocks.join("ab").join("ab".repeat(31) + "00")).expect("writable");
+    let store = DiskStore::open(folder.path(), None).expect("a store");
+    assert_eq!((store.held(), store.usage()), (vec![(key, 10)], 10));
+    assert!(strange.iter().all(|path| path.exists()));
+}
+
+#[test]
+fn a_block_half_written_is_seen_by_nobody() {
+    let folder = tempdir().expect("a folder");
+    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let key = Key::of(b"promised");
+    let mut writer = store.begin(key, 8).expect("room");
+    for byte in b"promised" {
+        assert_eq!((store.held(), store.usage()), (Vec::new(), 0));
+        assert_eq!(bytes(&store, &key), Err(StoreErrorKind::NotFound));
+        writer.write(&[*byte]).expect("written");
+    }
+    assert!(!store.path(&key).exists());
+    writer.commit().expect("it is whole");
+    assert_eq!(bytes(&store, &key), Ok(b"promised".to_vec()));
+    assert_eq!(store.begin(key, MAX_BLOCK_SIZE + 1).map_err(|error| error.kind()).err(), Some(StoreErrorKind::Corrupt));
+}
+
+#[test]
+fn a_full_store_renews_what_it_has_and_an_empty_block_always_fits() {
+    let folder = tempdir().expect("a folder");
+    let store = DiskStore::open(folder.path(), Some(100)).expect("a store");
+    let key = put(&store, &[1; 100]).expect("room");
+    put(&store, &[1; 100]).expect("it takes no more room than it has");
+    put(&store, &[]).expect("it takes no room");
+    let mut renewal = store.begin(key, 100).expect("it is there");
+    renewal.write(&[1; 100]).expect("written");
+    store.delete(&key).expect("deletable");
+    put(&store, &[2; 50]).expect("room");
+    assert_eq!(renewal.commit().map_err(|error| error.kind()), Err(StoreErrorKind::Full), "its room was taken");
+    assert_eq!(store.usage(), 50);
+    assert_eq!(files_in(&folder.path().join("tmp")), 0);
+}
+
+/// The index and the folder tell the same tale whatever order the threads ran in.
+#[test]
+fn writing_reading_deleting_and_damage_at_once_never_serve_a_wrong_byte_nor_lose_count() {
+    let folder = tempdir().expect("a folder");
+    let store = DiskStore::open(folder.path(), Some(4 * 2000)).expect("a store");
+    let contents: Vec<Vec<u8>> = (0..4_u8).map(|n| vec![n; 1000 + usize::from(n)]).collect();
+    std::thread::scope(|scope| {
+        for content in &contents {
+            let (store, key) = (&store, Key::of(content));
+            let spoil = folder.path().join(key.to_string());
+            for _ in 0..2 {
+                scope.spawn(move || (0..60).for_each(|_| drop(put(store, content))));
+            }
+            scope.spawn(move || (0..60).filter(|_| store.delete(&key).expect("deletable")).count());
+            scope.spawn(move || {
+                for _ in 0..60 {
+                    fs::write(&spoil, b"spoilt").expect("writable");
+                    drop(fs::rename(&spoil, store.path(&key)));
+                }
+            });
+            scope.spawn(move || {
+                for _ in 0..60 {
+                    match bytes(store, &key) {
+                        Ok(read) => assert_eq!(&read, content),
+                        Err(error) => assert!([StoreErrorKind::NotFound, StoreErrorKind::Damaged].contains(&error)),
+                    }
+                }
+            });
+        }
+    });
+    for content in &contents {
+        put(&store, content).expect("room");
+        assert_eq!(bytes(&store, &Key::of(content)), Ok(content.clone()));
+        assert!(store.delete(&Key::of(content)).expect("deletable"));
+    }
+    assert_eq!((store.held(), store.usage(), store.index.lock().reserved), (Vec::new(), 0, 0));
+    assert_eq!(files_in(&folder.path().join("tmp")), 0);
+}
+
+#[test]
+fn a_block_that_was_deleted_is_not_reported_as_damaged() {
+    let folder = tempdir().expect("a folder");
+    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let key = put(&store, b"some bytes").expect("room");
+    let mut reader = store.read(&key).expect("it is there");
+    assert!(store.delete(&key).expect("deletable"));
+    assert_eq!(bytes(&store, &key), Err(StoreErrorKind::NotFound));
+    let mut read = Vec::new();
+    reader.file.read_to_end(&mut read).expect("who was reading reads on");
+    assert_eq!(read, b"some bytes");
+}
+
+#[test]
+fn a_store_of_many_blocks_is_found_again_whole() {
+    let folder = tempdir().expect("a folder");
+    drop(DiskStore::open(folder.path(), None).expect("a store"));
+    let keys: Vec<Key> = (0..5000_u32).map(|n| Key::of(&n.to_be_bytes())).collect();
+    for key in &keys {
+        let name = key.to_string();
+        let bin = folder.path().join("blocks").join(&name[..2]);
+        fs::create_dir_all(&bin).expect("writable");
+        fs::write(bin.join(name), &key.as_bytes()[..usize::from(key.as_bytes()[1]) % 32]).expect("writable");
+    }
+    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let mut expected: Vec<_> = keys.iter().map(|key| (*key, u32::from(key.as_bytes()[1]) % 32)).collect();
+    expected.sort_unstable();
+    assert_eq!(store.usage(), expected.iter().map(|(_, size)| u64::from(*size)).sum::<u64>());
+    assert_eq!(store.held(), expected);
+}
+
+#[test]
 fn a_folder_in_use_or_of_no_use_is_refused_with_what_to_do() {
     let folder = tempdir().expect("a folder");
-    let _store = DiskStore::open(folder.path(), None).expect("a store");
+    let first = DiskStore::open(folder.path(), None).expect("a store");
     let second = DiskStore::open(folder.path(), None).expect_err("it is in use");
     assert!(second.kind() == StoreErrorKind::InUse && second.to_string().contains("--data"), "{second}");
     let file = folder.path().join("file");
     fs::write(&file, "").expect("writable");
     let error = DiskStore::open(&file, None).expect_err("not a folder");
-    assert!(error.to_string().contains("create the folder"), "{error}");
+    assert_eq!(error.kind(), StoreErrorKind::Unusable);
+    assert!(error.to_string().contains("not a directory") && error.to_string().contains("--data"), "{error}");
+    fs::remove_dir(folder.path().join("blocks")).expect("it is empty");
+    fs::write(folder.path().join("blocks"), "").expect("writable");
+    drop(first);
+    let error = DiskStore::open(folder.path(), None).expect_err("there can be no blocks");
+    assert_eq!(error.kind(), StoreErrorKind::Unusable);
 }
 
 #[test]

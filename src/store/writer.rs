@@ -1,15 +1,19 @@
 //! A block on its way to disk.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha256};
 
-use super::{DiskStore, Indexed, Stamp, StoreError};
+use super::index::{Indexed, Stamp};
+use super::{DiskStore, StoreError};
+use crate::config::MAX_BLOCK_SIZE;
 use crate::id::{Id, Key};
 
 /// Writes one block. Dropped before [`commit`](Self::commit), it leaves nothing behind.
+#[derive(Debug)]
 pub struct BlockWriter<'a> {
     store: &'a DiskStore,
     key: Key,
@@ -18,23 +22,25 @@ pub struct BlockWriter<'a> {
     hash: Sha256,
     file: File,
     path: PathBuf,
+    /// Bytes of the quota that are set aside for it: none if it only renews a block that is there.
+    reserved: u64,
+    /// Whether the block has its name, so that nothing is left at `path`.
+    named: bool,
 }
 
 impl<'a> BlockWriter<'a> {
     pub(super) fn new(store: &'a DiskStore, key: Key, size: u32) -> Result<Self, StoreError> {
-        {
-            let mut index = store.index.lock();
-            let needed = u64::from(size);
-            if index.used.saturating_add(index.reserved).saturating_add(needed) > store.capacity {
-                return Err(StoreError::Full { size: needed, capacity: store.capacity });
-            }
-            index.reserved += needed;
+        if size > MAX_BLOCK_SIZE {
+            return Err(StoreError::Corrupt(key));
         }
+        let reserved = store.reserve(&key, size)?;
         let path = store.temporary_path();
-        match File::options().write(true).create_new(true).open(&path) {
-            Ok(file) => Ok(Self { store, key, size, written: 0, hash: Sha256::new(), file, path }),
+        match File::create_new(&path) {
+            Ok(file) => {
+                Ok(Self { store, key, size, written: 0, hash: Sha256::new(), file, path, reserved, named: false })
+            }
             Err(error) => {
-                store.index.lock().reserved -= u64::from(size);
+                store.index.lock().reserved -= reserved;
                 Err(StoreError::on("write", path)(error))
             }
         }
@@ -63,33 +69,67 @@ impl<'a> BlockWriter<'a> {
             return Err(StoreError::Corrupt(self.key));
         }
         let path = self.store.path(&self.key);
-        let bin = path.parent().unwrap_or(&self.store.folder);
-        let name = || {
-            self.file.sync_data()?;
-            if let Err(error) = fs::rename(&self.path, &path) {
-                if error.kind() != std::io::ErrorKind::NotFound {
-                    return Err(error);
-                }
-                fs::create_dir_all(bin)?;
-                File::open(self.store.folder.join("blocks"))?.sync_all()?;
-                fs::rename(&self.path, &path)?;
-            }
-            File::open(bin)?.sync_all()?;
-            self.file.metadata()
-        };
-        let metadata = name().map_err(StoreError::on("write the block", &path))?;
+        let failed = |error| StoreError::on("write the block", &path)(error);
+        self.file.sync_data().map_err(failed)?;
+        let bin = self.store.ready_bin(&self.key).map_err(failed)?;
+        self.give_name(&path)?;
+        File::open(bin).and_then(|bin| bin.sync_all()).map_err(failed)
+    }
+
+    /// Renames the file and enters it in the index, as one step for everybody who looks at both.
+    fn give_name(&mut self, path: &PathBuf) -> Result<(), StoreError> {
+        let _names = self.store.names.lock();
+        if self.reserved == 0 {
+            // The copy that it was to renew may have been deleted since, and its room be taken.
+            self.reserved = self.store.reserve(&self.key, self.size)?;
+        }
+        let stamp = fs::rename(&self.path, path).and_then(|()| {
+            self.named = true;
+            Ok(Stamp::of(&self.file.metadata()?))
+        });
+        let stamp = stamp.map_err(StoreError::on("write the block", path))?;
         let mut index = self.store.index.lock();
-        let block = Indexed { size: self.size, verified: Some(Stamp::of(&metadata)) };
-        let replaced = index.blocks.insert(self.key, block).map_or(0, |old| u64::from(old.size));
-        index.used = index.used - replaced + u64::from(self.size);
+        index.insert(self.key, Indexed { size: self.size, verified: Some(stamp) });
+        index.reserved -= std::mem::take(&mut self.reserved);
         Ok(())
     }
 }
 
 impl Drop for BlockWriter<'_> {
     fn drop(&mut self) {
-        self.store.index.lock().reserved -= u64::from(self.size);
-        // After a commit there is nothing under this name any more.
-        let _ = fs::remove_file(&self.path);
+        if self.reserved > 0 {
+            self.store.index.lock().reserved -= self.reserved;
+        }
+        if !self.named
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            log::debug!("'{}' stays until the next start: {error}", self.path.display());
+        }
+    }
+}
+
+impl DiskStore {
+    /// Sets room aside for a block; how much of it is new.
+    fn reserve(&self, key: &Key, size: u32) -> Result<u64, StoreError> {
+        let mut index = self.index.lock();
+        let there = index.blocks.get(key).map_or(0, |block| block.size);
+        let more = u64::from(size.saturating_sub(there));
+        if more > 0 && index.used.saturating_add(index.reserved).saturating_add(more) > self.capacity {
+            return Err(StoreError::Full { size: more, capacity: self.capacity });
+        }
+        index.reserved += more;
+        Ok(more)
+    }
+
+    /// The folder that the block's file goes to, made durable when it is used for the first time.
+    fn ready_bin(&self, key: &Key) -> io::Result<PathBuf> {
+        let bin = self.bin(key);
+        let durable = &self.durable_bins[usize::from(key.as_bytes()[0])];
+        if !durable.load(Ordering::Acquire) || !bin.is_dir() {
+            fs::create_dir_all(&bin)?;
+            File::open(self.folder.join("blocks"))?.sync_all()?;
+            durable.store(true, Ordering::Release);
+        }
+        Ok(bin)
     }
 }

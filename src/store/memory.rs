@@ -1,0 +1,72 @@
+//! What a peer knows of itself and of others from one run to the next.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+
+use super::{DiskStore, StoreError};
+use crate::id::Id;
+use crate::peer::Peer;
+
+impl DiskStore {
+    /// The id of this folder's peer, if it has run before.
+    ///
+    /// # Errors
+    /// [`StoreError::BadId`], or what the system refuses.
+    pub fn load_id(&self) -> Result<Option<Id>, StoreError> {
+        let path = self.folder.join("id");
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map(Some).map_err(|_| StoreError::BadId(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(StoreError::BadId(path)),
+            Err(error) => Err(StoreError::on("read", path)(error)),
+        }
+    }
+
+    /// Remembers the id of this folder's peer.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn save_id(&self, id: &Id) -> Result<(), StoreError> {
+        self.replace("id", format!("{id}\n").as_bytes())
+    }
+
+    /// The peers that were known when this folder's peer last ran. A file that cannot be read has none.
+    pub fn load_peers(&self) -> Vec<Peer> {
+        let path = self.folder.join("peers.json");
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) => {
+                log::warn!("cannot read '{}': {error}; starting without remembered peers", path.display());
+                return Vec::new();
+            }
+        };
+        serde_json::from_slice(&text).unwrap_or_else(|error| {
+            log::warn!("'{}' is damaged ({error}); starting without remembered peers", path.display());
+            Vec::new()
+        })
+    }
+
+    /// Remembers peers for the next start.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn save_peers(&self, peers: &[Peer]) -> Result<(), StoreError> {
+        let text = serde_json::to_vec_pretty(peers)
+            .map_err(|error| StoreError::on("write", self.folder.join("peers.json"))(io::Error::other(error)))?;
+        self.replace("peers.json", &text)
+    }
+
+    /// Puts a small file in the place of another, as one step that lasts.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let (path, temporary) = (self.folder.join(name), self.temporary_path());
+        let replace = || {
+            let mut file = File::create_new(&temporary)?;
+            file.write_all(bytes)?;
+            file.sync_data()?;
+            fs::rename(&temporary, &path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        replace().map_err(StoreError::on("write", &path))
+    }
+}

@@ -1,0 +1,92 @@
+//! Blocks on their way out: what leaves the store hashes to its name.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::index::Stamp;
+use super::{DiskStore, StoreError};
+use crate::id::{Id, Key};
+
+/// Bytes that are read and hashed at a time.
+const CHUNK: usize = 128 * 1024;
+
+/// A block that is known to hash to its name, opened at its beginning.
+#[derive(Debug)]
+pub struct BlockReader {
+    /// The file.
+    pub file: File,
+    /// Its bytes.
+    pub size: u32,
+}
+
+impl DiskStore {
+    /// Opens a block for reading. Its bytes are hashed unless its file is still as it was when they last were.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Damaged`] if its bytes do not hash to its name or its file is gone, once:
+    /// what is left of it is moved aside and it counts as not here.
+    pub fn read(&self, key: &Key) -> Result<BlockReader, StoreError> {
+        let (size, verified) = match self.index.lock().blocks.get(key) {
+            Some(block) => (block.size, block.verified),
+            None => return Err(StoreError::NotFound(*key)),
+        };
+        let path = self.path(key);
+        let mut file = self.open_block(key, &path)?;
+        let failed = |error| StoreError::on("read the block", &path)(error);
+        let stamp = Stamp::of(&file.metadata().map_err(failed)?);
+        if verified != Some(stamp) {
+            if stamp.size != u64::from(size) || hash(&mut file).map_err(failed)? != *key {
+                // Another copy may have come in the meantime: it is read instead.
+                return if self.set_aside(key, &path, stamp) { Err(StoreError::Damaged(*key)) } else { self.read(key) };
+            }
+            file.rewind().map_err(failed)?;
+            if let Some(block) = self.index.lock().blocks.get_mut(key) {
+                block.verified = Some(stamp);
+            }
+        }
+        Ok(BlockReader { file, size })
+    }
+
+    fn open_block(&self, key: &Key, path: &Path) -> Result<File, StoreError> {
+        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let mut file = File::open(path);
+        if file.as_ref().is_err_and(missing) {
+            // Was it deleted, renewed, or lost? While names stand still, the index tells.
+            let _names = self.names.lock();
+            file = File::open(path);
+            if file.as_ref().is_err_and(missing) {
+                let lost = self.index.lock().remove(key);
+                return Err(if lost { StoreError::Damaged(*key) } else { StoreError::NotFound(*key) });
+            }
+        }
+        file.map_err(StoreError::on("read the block", path))
+    }
+
+    /// Moves a damaged block out of the way, if its file is still the one that was `seen`; whether it was.
+    fn set_aside(&self, key: &Key, path: &Path, seen: Stamp) -> bool {
+        let _names = self.names.lock();
+        if !fs::symlink_metadata(path).is_ok_and(|now| Stamp::of(&now) == seen) {
+            return false;
+        }
+        self.index.lock().remove(key);
+        if let Err(error) = fs::rename(path, self.folder.join("damaged").join(key.to_string())) {
+            // It is served no more in any case: the index does not have it, and the next start hashes it again.
+            log::warn!("cannot move aside the damaged block '{}': {error}", path.display());
+        }
+        true
+    }
+}
+
+fn hash(file: &mut File) -> io::Result<Id> {
+    let mut hash = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(Id::from_bytes(hash.finalize().into())),
+            count => hash.update(&chunk[..count]),
+        }
+    }
+}
