@@ -17,6 +17,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::config::MAX_BLOCK_SIZE;
 use crate::id::{Id, Key};
 
 /// Entries in a node of a file's tree, at most. One level reaches 4 GiB, two 16 TiB.
@@ -77,10 +78,20 @@ impl Manifest {
         if below != Some(manifest.size) {
             return Err(ManifestError::WrongSum { size: manifest.size });
         }
-        if manifest.entries.len() > FANOUT || manifest.level > MAX_LEVEL || manifest.encode() != block {
+        if !manifest.is_sound() || manifest.encode() != block {
             return Err(ManifestError::Unreadable);
         }
         Ok(Some(manifest))
+    }
+
+    /// Whether a tree can have such a node. An entry without bytes would let a few blocks forge a tree that takes for ever
+    /// to walk and is a file of no bytes; so each step of a walk is at least one byte of the file.
+    fn is_sound(&self) -> bool {
+        let most = if self.level == 0 { MAX_BLOCK_SIZE.into() } else { u64::MAX };
+        self.level <= MAX_LEVEL
+            && self.entries.len() <= FANOUT
+            && self.entries.iter().all(|entry| (1..=most).contains(&entry.size))
+            && (self.level == 0 || !self.entries.is_empty())
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -144,7 +155,7 @@ mod tests {
     fn a_full_node_fits_in_a_block_and_reads_back() {
         let full = manifest(FANOUT as u64);
         let block = full.encode();
-        assert!(block.len() <= crate::config::MAX_BLOCK_SIZE as usize, "{} bytes", block.len());
+        assert!(block.len() <= MAX_BLOCK_SIZE as usize, "{} bytes", block.len());
         assert_eq!(Manifest::decode(&block), Ok(Some(full)));
         let inner = Manifest { sha256: None, ..manifest(3) };
         assert_eq!(Manifest::decode(&inner.encode()), Ok(Some(inner)));
@@ -162,10 +173,44 @@ mod tests {
             good.replace('$', " "),
             good.trim_end().to_owned(),
             good.replace("1048576\n", "18446744073709551615\n"),
+            good.replace("level 1", "level 0").replace("1048576", "1048577").replace("2097152", "2097154"),
+            good.replacen("1048576", "0", 1).replacen("1048576", "2097152", 1),
+            good.replacen("1048576", "+1048576", 1),
+            good.replace('\n', "\r\n").replacen("\r\n", "\n", 1),
+            good.replace("sha256 ", "sha256 ab"),
+            good.clone() + "\n",
+            good.to_uppercase().replace("KADRING-MANIFEST", "kadring-manifest"),
+            "kadring-manifest 1\nlevel 1\nsize 0\n".to_owned(),
             HEAD.to_owned(),
         ];
         for text in bad {
             assert!(Manifest::decode(text.as_bytes()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_empty_file_has_a_root_and_no_node_has_more_than_it_may() {
+        let empty = Manifest { level: 0, size: 0, sha256: Some(Id::of(b"")), entries: Vec::new() };
+        assert_eq!(Manifest::decode(&empty.encode()), Ok(Some(empty)));
+        assert!(Manifest::decode(&manifest(FANOUT as u64 + 1).encode()).is_err());
+    }
+
+    /// Spoils every byte of a manifest in every way and cuts it everywhere: what is still accepted has just that text.
+    #[test]
+    fn whatever_is_accepted_is_written_the_same_again() {
+        let good = Manifest { level: 0, ..manifest(2) }.encode();
+        let mut accepted = 0;
+        for at in 0..good.len() {
+            for byte in 0..=u8::MAX {
+                let mut spoilt = good.clone();
+                spoilt[at] = byte;
+                if let Ok(Some(manifest)) = Manifest::decode(&spoilt) {
+                    assert_eq!(manifest.encode(), spoilt, "byte {at} made {byte}");
+                    accepted += 1;
+                }
+            }
+            assert!(!matches!(Manifest::decode(&good[..at]), Ok(Some(_))), "cut at {at}");
+        }
+        assert!(accepted > good.len(), "another key makes another manifest");
     }
 }

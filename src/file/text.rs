@@ -77,4 +77,13 @@ mod tests {
         assert_eq!(parse(&good[..good.len() - 1]).map_err(|error| error.block), Err(1), "cut off");
         assert_eq!(parse("report.pdf is not a manifest").map_err(|error| error.block), Err(1));
     }
+
+    #[test]
+    fn a_list_cut_anywhere_but_between_blocks_is_refused() {
+        let text: String = (1..4).map(|size| write_entry(&Entry { key: Key::of(b"x"), size })).collect();
+        for at in 1..text.len() {
+            assert_eq!(parse(&text[..at]).is_ok(), text[..at].ends_with('|'), "cut at {at}");
+        }
+        assert!(parse(&format!("é{text}")).is_err() && parse(&"|".repeat(1 << 20)).is_err());
+    }
 }
