@@ -201,7 +201,7 @@ fn writing_reading_deleting_and_damage_at_once_never_serve_a_wrong_byte_nor_lose
             let (store, key) = (&store, Key::of(content));
             let spoil = folder.path().join(key.to_string());
             for _ in 0..2 {
-                scope.spawn(move || (0..60).for_each(|_| drop(put(store, content))));
+                scope.spawn(move || (0..20).for_each(|_| drop(put(store, content))));
             }
             scope.spawn(move || (0..60).filter(|_| store.delete(&key).expect("deletable")).count());
             scope.spawn(move || {
