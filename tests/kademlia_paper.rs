@@ -488,9 +488,19 @@ fn liars_cannot_put_the_dead_or_the_misnamed_into_a_result() {
 fn a_network_cut_in_two_grows_together_again() {
     let mut net = Net::grown(30);
     net.island = (1..=15).map(addr).collect();
-    net.run_for(secs(120));
-    let (_, found) = net.look_up(addr(2), peer(20).id, Goal::Peers);
-    assert!(found.peers.iter().all(|peer| net.island.contains(&peer.addr)), "each half works on its own");
+    net.run_for(secs(60));
+    for n in 1..=30 {
+        for key in (1..=30).map(|other| peer(other).id) {
+            net.look_up(addr(n), key, Goal::Peers);
+        }
+    }
+    net.run_for(secs(60));
+    for overlay in net.peers.values() {
+        let here = net.island.contains(&overlay.me().addr);
+        let known = overlay.peers();
+        assert_eq!(known.len(), 14, "each half knows itself and has forgotten the other");
+        assert!(known.iter().all(|peer| net.island.contains(&peer.addr) == here));
+    }
     net.island.clear();
     net.run_for(secs(90));
     for n in 1..=30 {

@@ -185,8 +185,9 @@ impl Bucket {
         self.spares.retain(|spare| spare.id != *id);
     }
 
-    pub(super) fn shrink(&mut self) {
-        self.contacts.shrink_to_fit();
+    /// Makes room for exactly so many contacts more.
+    pub(super) fn reserve(&mut self, contacts: usize) {
+        self.contacts.reserve_exact(contacts);
     }
 }
 

@@ -115,12 +115,12 @@ impl Kademlia {
     /// Enters contacts as if they had answered, as far as their buckets have room. For simulations that begin in a
     /// network long grown; `peers` have distinct addresses.
     pub fn fill(&mut self, now: Time, peers: &[Peer]) {
+        self.table.reserve(now, peers);
         for &peer in peers.iter().filter(|peer| peer.id != self.me.id) {
             if self.table.has_room(&peer.id) {
                 self.table.enter(now, peer);
             }
         }
-        self.table.shrink();
         self.start_upkeep(now);
     }
 

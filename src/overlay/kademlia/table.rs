@@ -1,10 +1,11 @@
 //! The routing table: a bucket for each length of common prefix, few of which have anybody in them (section 2.2).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::bucket::{Bucket, Contact};
-use crate::id::{Id, Key};
+use crate::id::{ID_BITS, Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
 
@@ -160,7 +161,7 @@ impl Table {
     /// buckets whose bit is set in ascending order, then the others in descending order, and sorts only within each.
     pub(super) fn nearest(&self, key: &Key, count: usize, wanted: impl Fn(&Contact) -> bool) -> Vec<Peer> {
         let distance = self.me.distance(key);
-        let is_nearer = |bucket: &&Bucket| bucket.index < crate::id::ID_BITS && distance.bit(bucket.index);
+        let is_nearer = |bucket: &&Bucket| bucket.index < ID_BITS && distance.bit(bucket.index);
         let nearer = self.buckets.iter().filter(is_nearer);
         let further = self.buckets.iter().rev().filter(|bucket| !is_nearer(bucket));
         let mut nearest = Vec::with_capacity(count.min(self.len) + 1);
@@ -169,8 +170,9 @@ impl Table {
             if sorted >= count {
                 break;
             }
+            let ruler = Ruler::new(key, bucket.index);
             for contact in bucket.contacts().iter().filter(|contact| wanted(contact)) {
-                insert_sorted(&mut nearest, sorted, count, key, contact);
+                insert_sorted(&mut nearest, sorted, count, &ruler, contact);
             }
         }
         nearest
@@ -189,14 +191,22 @@ impl Table {
         self.buckets.iter().map(|bucket| bucket.refreshed + age).min()
     }
 
-    pub(super) fn shrink(&mut self) {
-        self.buckets.shrink_to_fit();
-        self.buckets.iter_mut().for_each(Bucket::shrink);
+    /// Makes exactly the room that these peers take, beside what there is.
+    pub(super) fn reserve(&mut self, now: Time, peers: &[Peer]) {
+        let mut coming: BTreeMap<usize, usize> = BTreeMap::new();
+        for peer in peers.iter().filter(|peer| peer.id != self.me) {
+            *coming.entry(self.index_of(&peer.id)).or_default() += 1;
+        }
+        self.buckets.reserve_exact(coming.len());
+        let k = self.k;
+        for (index, peers) in coming {
+            self.bucket_or_new(now, index).reserve(peers.min(k));
+        }
     }
 
     /// What must hold at any time.
     pub(super) fn check(&self) -> Result<(), String> {
-        let mut addresses = std::collections::BTreeSet::new();
+        let mut addresses = BTreeSet::new();
         for bucket in &self.buckets {
             let index = bucket.index;
             if bucket.contacts().len() > self.k || bucket.spares() > self.k {
@@ -220,11 +230,35 @@ impl Table {
     }
 }
 
+/// Compares the distances of two ids to a key, fast where both are from one bucket.
+struct Ruler<'a> {
+    key: &'a Key,
+    /// All ids of the bucket agree in the bytes before this one, and seldom in the 8 from here.
+    from: usize,
+    head: u64,
+}
+
+impl<'a> Ruler<'a> {
+    fn new(key: &'a Key, index: usize) -> Self {
+        let from = (index / 8).min(24);
+        Self { key, from, head: head(key, from) }
+    }
+
+    fn is_nearer(&self, one: &Id, other: &Id) -> bool {
+        let heads = (head(one, self.from) ^ self.head, head(other, self.from) ^ self.head);
+        if heads.0 == heads.1 { one.distance(self.key) < other.distance(self.key) } else { heads.0 < heads.1 }
+    }
+}
+
+/// Eight bytes of an id, as a number.
+fn head(id: &Id, from: usize) -> u64 {
+    id.as_bytes()[from..].first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
 /// Inserts `contact` into the part of `nearest` that begins at `start`, in the order of distance, and keeps `count`.
-fn insert_sorted(nearest: &mut Vec<Peer>, start: usize, count: usize, key: &Key, contact: &Contact) {
-    let distance = contact.id.distance(key);
+fn insert_sorted(nearest: &mut Vec<Peer>, start: usize, count: usize, ruler: &Ruler, contact: &Contact) {
     let mut at = nearest.len();
-    while at > start && distance < nearest[at - 1].id.distance(key) {
+    while at > start && ruler.is_nearer(&contact.id, &nearest[at - 1].id) {
         at -= 1;
     }
     if at < count {
