@@ -140,7 +140,10 @@ impl Bench {
     /// A client for one command.
     fn client(&self, words: &[&str], paths: &[&OsStr], bootstrap: SocketAddr, replicas: usize) -> Command {
         let mut command = kadring();
-        command.args(words).args(paths).args(["--json", "--replicas", &replicas.to_string()]);
+        command.args(words).args(paths).arg("--json");
+        if words == ["store"] {
+            command.args(["--replicas", &replicas.to_string()]);
+        }
         command.args(["--bootstrap", &bootstrap.to_string()]);
         command
     }
