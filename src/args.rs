@@ -218,12 +218,15 @@ pub(crate) enum OverlayName {
     /// Kademlia: XOR distance, iterative lookups
     #[default]
     Kad,
+    /// The ring: Chord, forwarded lookups
+    Ring,
 }
 
 impl From<OverlayName> for OverlayKind {
     fn from(name: OverlayName) -> Self {
         match name {
             OverlayName::Kad => Self::Kademlia,
+            OverlayName::Ring => Self::Ring,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::id::Key;
 use crate::overlay::{Effect, Incoming, LookupId, Target};
 use crate::peer::Peer;
 use crate::wire::kad::fit_nodes;
+use crate::wire::ring::RingResponse;
 use crate::wire::{Body, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender};
 
 impl Node {
@@ -197,6 +198,13 @@ impl Node {
                 self.fail_offers(peer.addr);
                 self.repair.on_peer_change(&mut self.cx, &peer);
             }
+            Effect::Arrived { origin, magic, what } => {
+                let reason = "this peer keeps no files by name".to_owned();
+                let response = Response::Ring(RingResponse::Refused { of: what.kind(), reason });
+                self.respond(origin.addr, magic, RequestKind::Ring, response);
+            }
+            // Nothing here starts a routed request.
+            Effect::Settled { .. } => {}
             Effect::Notice(route) => self.cx.notify(Notice::Route { route }),
         }
     }

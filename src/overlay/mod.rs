@@ -16,12 +16,14 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
+use crate::wire::ring::{RingResponse, Routed};
 use crate::wire::{Dialect, Request, RequestKind, Response, Sender, Via};
 
 pub mod kademlia;
 pub mod ring;
 
 use kademlia::Kademlia;
+use ring::{Ring, RingOptions};
 
 /// Which overlay a peer joins, and its options.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -30,6 +32,8 @@ pub enum OverlayKind {
     /// Kademlia.
     #[default]
     Kademlia,
+    /// The ring, with 256-bit ids and shortcuts.
+    Ring,
 }
 
 impl OverlayKind {
@@ -37,6 +41,7 @@ impl OverlayKind {
     pub fn build(&self, me: Peer, seed: [u8; 32], guest: bool) -> Box<dyn Overlay> {
         match self {
             Self::Kademlia => Box::new(Kademlia::new(me, seed, guest)),
+            Self::Ring => Box::new(Ring::new(me, RingOptions { guest, ..RingOptions::default() })),
         }
     }
 
@@ -44,6 +49,7 @@ impl OverlayKind {
     pub const fn dialect(&self) -> Dialect {
         match self {
             Self::Kademlia => Dialect::Kademlia,
+            Self::Ring => Dialect::Ring,
         }
     }
 }
@@ -152,13 +158,121 @@ pub enum Effect {
     PeerUp(Peer),
     /// A peer was found dead or left: replica sets near it have changed.
     PeerDown(Peer),
+    /// A request about a file by its name has reached the peer responsible for it: this one. Whoever stands above
+    /// answers `origin` under `magic`.
+    Arrived {
+        /// Who asked first.
+        origin: Peer,
+        /// The magic of the request.
+        magic: u64,
+        /// What is asked.
+        what: Routed,
+    },
+    /// A request that was started with [`Overlay::route`] is over. It ends exactly once.
+    Settled {
+        /// Which.
+        lookup: LookupId,
+        /// How.
+        outcome: RouteOutcome,
+    },
     /// Something worth telling that changes nothing above the overlay.
     Notice(RouteNotice),
 }
 
-/// What an overlay tells those who watch.
+/// How a routed request ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RouteOutcome {
+    /// This peer is responsible itself: nothing was sent.
+    Here,
+    /// The responsible peer answered.
+    Answered {
+        /// From this address.
+        from: SocketAddr,
+        /// That.
+        response: RingResponse,
+    },
+    /// No way led to an answer.
+    Lost,
+}
+
+/// What an overlay tells those who watch. Only the ring has something to tell; the classroom's lines are made of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum RouteNotice {}
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RouteNotice {
+    /// The pings of an interval went out.
+    PingsSent {
+        /// To these successors.
+        to: Vec<Peer>,
+    },
+    /// A ping came that its sender's interval asked for.
+    PingReceived {
+        /// From whom.
+        from: Peer,
+    },
+    /// Such a ping of ours was answered.
+    PingAnswered {
+        /// By whom.
+        by: Peer,
+    },
+    /// Something on its way to the peer responsible for it was sent on.
+    Forwarded {
+        /// What.
+        what: Routed,
+        /// Who asked first; this peer where it asks itself.
+        origin: Peer,
+        /// Who gets it next.
+        to: Peer,
+    },
+    /// This peer's successors are other ones now, or were confirmed by the event that `why` names.
+    Successors {
+        /// What happened.
+        why: Change,
+        /// All of them, nearest first.
+        successors: Vec<Peer>,
+    },
+    /// This peer's predecessors are other ones now.
+    Predecessors {
+        /// All of them, nearest first.
+        predecessors: Vec<Peer>,
+    },
+    /// This peer was not let into the ring. It tries again.
+    JoinRefused {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// Why successors changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// The user named them at the start.
+    Given,
+    /// This peer was let into the ring.
+    Welcomed,
+    /// This peer let another one in, as its own first successor.
+    Joined {
+        /// Whom.
+        peer: Peer,
+    },
+    /// The first successor told that it has let another peer in.
+    Told {
+        /// Who told.
+        by: Peer,
+    },
+    /// The first or second successor said goodbye.
+    Left {
+        /// Who.
+        peer: Peer,
+    },
+    /// The first or second successor was found dead.
+    Died {
+        /// Who.
+        peer: Peer,
+    },
+    /// Anything else: stabilisation found a nearer one, or one further away changed.
+    Stabilized,
+}
 
 /// A row of the `table` command: one part of the routing table, as the overlay sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -191,6 +305,12 @@ pub trait Overlay: Send {
 
     /// Starts a lookup; [`Effect::Found`] follows.
     fn lookup(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>);
+
+    /// Sends `what` on its way to the peer responsible for it; [`Effect::Settled`] follows. Only the ring has such
+    /// requests; elsewhere they are lost at once.
+    fn route(&mut self, _now: Time, lookup: LookupId, _what: Routed, out: &mut Vec<Effect>) {
+        out.push(Effect::Settled { lookup, outcome: RouteOutcome::Lost });
+    }
 
     /// Ends a lookup whose result nobody needs any more. No [`Effect::Found`] follows.
     fn cancel(&mut self, lookup: LookupId);

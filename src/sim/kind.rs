@@ -7,6 +7,7 @@ use crate::overlay::OverlayKind;
 pub const fn name(kind: OverlayKind) -> &'static str {
     match kind {
         OverlayKind::Kademlia => "kad",
+        OverlayKind::Ring => "ring",
     }
 }
 
@@ -14,5 +15,6 @@ pub const fn name(kind: OverlayKind) -> &'static str {
 pub const fn geometry(kind: OverlayKind) -> Geometry {
     match kind {
         OverlayKind::Kademlia => Geometry::Xor,
+        OverlayKind::Ring => Geometry::Circle,
     }
 }

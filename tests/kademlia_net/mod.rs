@@ -214,7 +214,9 @@ impl Net {
             }
             Effect::Joined { peers } => self.joined.entry(at).or_default().push(peers),
             Effect::PeerUp(_) | Effect::PeerDown(_) => self.news.push((at, effect)),
-            Effect::Forward { .. } | Effect::Notice(_) => panic!("Kademlia forwards nothing"),
+            Effect::Forward { .. } | Effect::Arrived { .. } | Effect::Settled { .. } | Effect::Notice(_) => {
+                panic!("Kademlia forwards nothing")
+            }
         }
     }
 

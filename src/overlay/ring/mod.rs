@@ -1,1 +1,416 @@
-//! The ring.
+//! The ring: Chord, with the successor list and the forwarded requests of the classroom's circular DHT.
+//!
+//! Peers and keys stand on one circle. A key belongs to its *successor*, the first peer at or after it (Chord, SIGCOMM
+//! 2001, section 4; extended in IEEE/ACM ToN 11(1), 2003, section IV). Its replica set is that owner and the peers that
+//! follow it. A question about a key is forwarded from peer to peer, each nearer to the key, until the owner has it; the
+//! owner answers whoever asked first.
+//!
+//! # Inside
+//! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
+//! - [`route`]: questions on their way, ours and other peers', and the way around a peer that is gone.
+//! - [`join`]: entering, letting in, leaving. - [`stabilize`]: the pings that keep the lists right, and deaths.
+//!
+//! # What differs from the paper
+//! - A `ping` is stabilize and notify in one: it tells the sender's neighbours, and its answer the receiver's.
+//! - Somebody told of at second hand enters a list only after it has answered a ping of ours, so neither a stale list nor
+//!   a liar can fill the table. Only a neighbour's word on a join or a goodbye counts at once.
+//! - Several predecessors are kept, not one.
+//! - Peers that died are remembered and tried now and then: that is how the halves of a network that was cut meet again.
+
+mod join;
+mod route;
+mod stabilize;
+mod table;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Effect, Goal, Incoming, LookupId, Overlay, RouteNotice, TableRow, Tag, Target};
+use crate::config::WIDTH;
+use crate::id::{ID_BITS, Id, Key};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::ring::{RingRequest, RingResponse, Routed};
+use crate::wire::{Request, RequestKind, Response, Via};
+
+use join::Membership;
+use route::Search;
+use stabilize::{Role, Upkeep};
+use table::Table;
+
+/// Peers in the successor list (Chord, ToN 2003, section IV-E3: about twice the logarithm of the network's size lets it
+/// survive half of all peers failing at once).
+pub const SUCCESSORS: usize = 8;
+
+/// The ring is checked this often, or as often as it pings if that is more often: a death must be noticed within 60 s
+/// however rarely the user wants to ping.
+pub const MAX_ROUND: Duration = Duration::from_secs(5);
+
+/// First successors that are pinged in every round (the assignment's two).
+const NEIGHBOURS_WATCHED: usize = 2;
+
+/// Datagrams sent at most for one ping; the node spaces them.
+const TRIES: u8 = 3;
+
+/// Times that a request is passed on at most: more than any ring without fingers has peers in a classroom.
+const MAX_HOPS: u16 = 1024;
+
+/// What can be chosen about a ring.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RingOptions {
+    /// Bits of an id: ids are below 2 to this power. 256, or 8 in the classroom.
+    pub bits: usize,
+    /// Whether requests take shortcuts. Without, each goes to the first successor alone, as in the assignment.
+    pub fingers: bool,
+    /// The first two successors are pinged this often.
+    pub ping_interval: Duration,
+    /// Peers in the successor list.
+    pub successors: usize,
+    /// A client that came for one command: it asks members and is never one.
+    pub guest: bool,
+    /// The first successors, where the user names them (the assignment's `init`).
+    pub given: Vec<Peer>,
+    /// Whether pings are told to those who watch ([`RouteNotice::PingsSent`] and its kin).
+    pub announce_pings: bool,
+}
+
+impl Default for RingOptions {
+    fn default() -> Self {
+        Self {
+            bits: ID_BITS,
+            fingers: true,
+            ping_interval: MAX_ROUND,
+            successors: SUCCESSORS,
+            guest: false,
+            given: Vec::new(),
+            announce_pings: false,
+        }
+    }
+}
+
+impl RingOptions {
+    /// The classroom ring: ids 0 to 255, no shortcuts, pings that are told of.
+    pub fn classroom(ping_interval: Duration, given: Vec<Peer>) -> Self {
+        Self { bits: 8, fingers: false, ping_interval, given, announce_pings: true, ..Self::default() }
+    }
+}
+
+/// Why a question was asked: who gets its answer.
+#[derive(Clone, Debug)]
+enum Why {
+    /// Does anybody answer at this address, so that we can join through it?
+    Hello,
+    /// Let me in.
+    Join,
+    /// Is this peer alive, and who are its neighbours?
+    Ping { peer: Peer, role: Role, loud: bool },
+    /// Where does this search's key lead?
+    Search(LookupId),
+    /// Does this peer hold the search's block?
+    Value { lookup: LookupId, peer: Peer },
+    /// Something on its way to the peer responsible.
+    Routed { lookup: LookupId, what: Routed, tried: Vec<SocketAddr> },
+    /// Who is the successor of this finger's start?
+    Finger(usize),
+    /// Something the other one should know; its answer tells nothing.
+    Tell,
+}
+
+/// A peer of the ring. See the [module documentation](self).
+pub struct Ring {
+    me: Peer,
+    options: RingOptions,
+    table: Table,
+    membership: Membership,
+    upkeep: Upkeep,
+    searches: BTreeMap<LookupId, Search>,
+    asked: BTreeMap<Tag, Why>,
+    next_tag: Tag,
+    /// Routed requests that were seen lately: those sent again are told of once.
+    seen: VecDeque<(u64, Id)>,
+}
+
+impl Ring {
+    /// A peer that is not in the ring yet.
+    pub fn new(me: Peer, options: RingOptions) -> Self {
+        let options =
+            RingOptions { bits: options.bits.clamp(1, ID_BITS), successors: options.successors.max(1), ..options };
+        Self {
+            me,
+            table: Table::new(me, options.successors, options.guest),
+            membership: Membership::default(),
+            upkeep: Upkeep::default(),
+            searches: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            next_tag: 0,
+            seen: VecDeque::new(),
+            options,
+        }
+    }
+
+    /// The successor list, nearest first.
+    pub fn successors(&self) -> &[Peer] {
+        self.table.successors()
+    }
+
+    /// The predecessors known, nearest first.
+    pub fn predecessors(&self) -> &[Peer] {
+        self.table.predecessors()
+    }
+
+    /// Sets everything as it is in a ring of exactly `peers` that is at rest. For simulations.
+    pub fn fill(&mut self, now: Time, peers: &[Peer]) {
+        self.table.fill(peers, (self.options.fingers).then_some(self.options.bits));
+        self.membership = Membership::Member;
+        self.schedule_first_round(now);
+    }
+
+    /// What must be true between any two events.
+    ///
+    /// # Errors
+    /// Says which part contradicts which.
+    pub fn check(&self) -> Result<(), String> {
+        self.table.check()?;
+        self.check_searches()
+    }
+
+    fn ask(&mut self, to: impl Into<Target>, request: RingRequest, why: Why, out: &mut Vec<Effect>) {
+        let from_anyone = matches!(request, RingRequest::Routed { .. });
+        let tries = if matches!(why, Why::Tell) { 1 } else { TRIES };
+        self.ask_plain(to.into(), Request::Ring(request), why, from_anyone, tries, out);
+    }
+
+    fn ask_plain(
+        &mut self,
+        to: Target,
+        request: Request,
+        why: Why,
+        from_anyone: bool,
+        tries: u8,
+        out: &mut Vec<Effect>,
+    ) {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        self.asked.insert(tag, why);
+        out.push(Effect::Ask { to, request, tag, tries, from_anyone });
+    }
+
+    fn respond(from: &Incoming, response: RingResponse, out: &mut Vec<Effect>) {
+        let (to, magic) = (from.addr, from.magic);
+        out.push(Effect::Respond { to, magic, kind: RequestKind::Ring, response: Response::Ring(response) });
+    }
+
+    fn notice(notice: RouteNotice, out: &mut Vec<Effect>) {
+        out.push(Effect::Notice(notice));
+    }
+
+    /// Who sent a request, if it says so and is a member.
+    fn member(from: &Incoming) -> Option<Peer> {
+        let sender = from.sender.filter(|sender| !sender.guest)?;
+        Some(Peer::new(sender.peer.id, from.addr))
+    }
+
+    /// This peer and those that follow it: the replica set of its own keys.
+    fn owned_set(&self) -> Vec<Peer> {
+        std::iter::once(self.me).chain(self.table.successors().iter().copied()).take(WIDTH).collect()
+    }
+
+    fn on_ring_request(&mut self, now: Time, from: &Incoming, request: &RingRequest, out: &mut Vec<Effect>) {
+        match request {
+            RingRequest::Ping { predecessors, successors, quiet } => {
+                self.on_ping(from, predecessors, successors, *quiet, out);
+            }
+            RingRequest::Routed { route, what } => self.on_routed(from, *route, *what, out),
+            RingRequest::Transfer { .. } => {
+                let reason = "this peer keeps no files by name".to_owned();
+                Self::respond(from, RingResponse::Refused { of: request.kind(), reason }, out);
+            }
+            RingRequest::Update { successors, joined } => {
+                self.on_update(from, successors, *joined, out);
+                Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
+            }
+            RingRequest::Quit { predecessors, successors } => {
+                self.on_goodbye(now, from, predecessors, successors, out);
+                Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
+            }
+            RingRequest::Exit { predecessors } => {
+                self.on_goodbye(now, from, predecessors, &[], out);
+                Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
+            }
+            RingRequest::Abrupt { peer } => {
+                Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
+                if let Some(known) = self.table.get(&peer.id) {
+                    self.check_on(known, out);
+                }
+            }
+        }
+    }
+}
+
+impl Overlay for Ring {
+    fn name(&self) -> &'static str {
+        "ring"
+    }
+
+    fn me(&self) -> Peer {
+        self.me
+    }
+
+    fn width(&self) -> usize {
+        WIDTH.min(self.options.successors + 1)
+    }
+
+    fn carrier(&self, request: &Request) -> Via {
+        match request {
+            Request::Ping | Request::Ring(RingRequest::Ping { .. }) => Via::Udp,
+            _ => Via::Tcp,
+        }
+    }
+
+    fn join(&mut self, now: Time, known: &[SocketAddr], remembered: &[Peer], out: &mut Vec<Effect>) {
+        self.start_joining(now, known, remembered, out);
+    }
+
+    fn lookup(&mut self, _now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
+        self.start_search(lookup, key, goal, out);
+    }
+
+    fn route(&mut self, _now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
+        self.send_routed(lookup, what, Vec::new(), out);
+    }
+
+    fn cancel(&mut self, lookup: LookupId) {
+        self.searches.remove(&lookup);
+    }
+
+    fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
+        self.hear(now, from);
+        let (kind, response) = match request {
+            Request::Ring(request) => return self.on_ring_request(now, from, request, out),
+            Request::Ping => (RequestKind::Ping, Response::Node(self.me)),
+            Request::FindNode { id } => (RequestKind::FindNode, Response::Nodes(self.replica_set(id, WIDTH))),
+            Request::FindValue { key } => (RequestKind::FindValue, Response::Nodes(self.replica_set(key, WIDTH))),
+            // The node answers offers itself.
+            Request::Store { .. } => return,
+        };
+        out.push(Effect::Respond { to: from.addr, magic: from.magic, kind, response });
+    }
+
+    fn on_response(&mut self, now: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>) {
+        let Some(why) = self.asked.remove(&tag) else { return };
+        match (why, response) {
+            (Why::Hello, Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
+                self.on_hello(now, Peer::new(peer.id, from), predecessors, successors, out);
+            }
+            (Why::Hello, Response::Node(peer)) => self.on_hello(now, Peer::new(peer.id, from), &[], &[], out),
+            (Why::Join, Response::Ring(response)) => self.on_join_answer(now, from, response, out),
+            (
+                Why::Ping { peer, role, loud },
+                Response::Ring(RingResponse::Pong { peer: who, predecessors, successors }),
+            ) => {
+                if who.id == peer.id {
+                    self.on_pong(now, peer, (role, loud), (predecessors, successors), out);
+                } else {
+                    // Somebody else lives there now.
+                    self.bury(now, peer, out);
+                }
+            }
+            (Why::Ping { .. }, _) => {}
+            (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops })) => {
+                self.on_owner(lookup, peers, u32::from(*hops) + 1, out);
+            }
+            (Why::Search(lookup), _) => self.search_on(lookup, out),
+            (Why::Value { lookup, peer }, response) => {
+                self.on_value(lookup, peer, matches!(response, Response::Node(_)), out);
+            }
+            (Why::Routed { lookup, .. }, Response::Ring(response)) => {
+                let outcome = super::RouteOutcome::Answered { from, response: response.clone() };
+                out.push(Effect::Settled { lookup, outcome });
+            }
+            (Why::Routed { lookup, .. }, _) => {
+                out.push(Effect::Settled { lookup, outcome: super::RouteOutcome::Lost });
+            }
+            (Why::Finger(number), Response::Ring(RingResponse::Owner { peers, .. })) => {
+                self.on_finger(number, from, peers, out);
+            }
+            (Why::Hello, _) => self.on_no_hello(now, out),
+            (Why::Join, _) => self.on_no_way_in(now, out),
+            (Why::Finger(_), _) => self.go_on_fixing_fingers(out),
+            (Why::Tell, _) => {}
+        }
+    }
+
+    fn on_failure(&mut self, now: Time, tag: Tag, to: Target, out: &mut Vec<Effect>) {
+        let Some(why) = self.asked.remove(&tag) else { return };
+        if !matches!(why, Why::Ping { .. })
+            && let Some(peer) = self.table.at(&to.addr)
+        {
+            self.check_on(peer, out);
+        }
+        match why {
+            Why::Hello => self.on_no_hello(now, out),
+            Why::Join => self.on_no_way_in(now, out),
+            Why::Ping { peer, role, .. } => self.on_missed(now, peer, role, out),
+            Why::Search(lookup) => self.search_on(lookup, out),
+            Why::Value { lookup, peer } => self.on_value(lookup, peer, false, out),
+            Why::Routed { lookup, what, mut tried } => {
+                tried.push(to.addr);
+                self.send_routed(lookup, what, tried, out);
+            }
+            Why::Finger(_) => self.go_on_fixing_fingers(out),
+            Why::Tell => {}
+        }
+    }
+
+    fn on_undeliverable(
+        &mut self,
+        now: Time,
+        to: SocketAddr,
+        forwarded: Option<(u64, Request)>,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(peer) = self.table.at(&to) {
+            self.bury(now, peer, out);
+        }
+        if let Some((magic, Request::Ring(RingRequest::Routed { route, what }))) = forwarded {
+            self.forward_again(magic, route, what, to, out);
+        }
+    }
+
+    fn on_alive(&mut self, now: Time, peer: SocketAddr, _rtt: Duration, _out: &mut Vec<Effect>) {
+        if let Some(peer) = self.table.at(&peer) {
+            self.upkeep.alive(now, &peer.id);
+        }
+    }
+
+    fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.upkeep.next_round.is_some_and(|due| due <= now) {
+            self.round(now, out);
+        }
+    }
+
+    fn next_tick(&self) -> Option<Time> {
+        self.upkeep.next_round
+    }
+
+    fn replica_set(&self, key: &Key, count: usize) -> Vec<Peer> {
+        self.table.clockwise(key).take(count).copied().collect()
+    }
+
+    fn concerns(&self, key: &Key, peer: &Peer, count: usize) -> bool {
+        self.table.rank(key, &peer.id) < count
+    }
+
+    fn leave(&mut self, _now: Time, out: &mut Vec<Effect>) {
+        self.say_goodbye(out);
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        self.table.others().collect()
+    }
+
+    fn table(&self) -> Vec<TableRow> {
+        self.table.rows()
+    }
+}

@@ -1,0 +1,393 @@
+//! Entering the ring, letting others in, leaving.
+//!
+//! Whoever wants to join sends `join` to any peer; it is routed to the peer that will stand before the new one, which
+//! takes it for its first successor and answers with its neighbours (Chord, ToN 2003, section IV-E1, figure 6; the answer
+//! brings the successor list along). The next pings make everybody else right.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::stabilize::Role;
+use super::table::Hop;
+use super::{Ring, TRIES, Why};
+use crate::overlay::{Change, Effect, Incoming, RouteNotice, Target};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::Request;
+use crate::wire::ring::{RingKind, RingRequest, RingResponse, Route, Routed};
+
+/// Addresses that are asked at once for a way in.
+const MAX_DOORS: usize = 16;
+
+/// How far this peer has come.
+#[derive(Default)]
+pub(super) enum Membership {
+    /// Not asked to join yet.
+    #[default]
+    Outside,
+    /// Looking for a way in.
+    Joining(Joining),
+    /// In the ring, if only a ring of its own.
+    Member,
+}
+
+/// On the way in.
+#[derive(Default)]
+pub(super) struct Joining {
+    /// Addresses that have not answered yet.
+    hellos: usize,
+    /// Peers that answered, not tried yet.
+    doors: VecDeque<Peer>,
+    /// Whether an answer to our `join` is awaited.
+    knocking: bool,
+    /// Whether those above were told already that there is nobody to join: this is another try.
+    again: bool,
+}
+
+impl Membership {
+    /// Whether those above still wait to hear that this peer is in.
+    pub(super) fn is_pending(&self) -> bool {
+        match self {
+            Self::Outside => true,
+            Self::Joining(joining) => !joining.again,
+            Self::Member => false,
+        }
+    }
+}
+
+impl Ring {
+    pub(super) fn start_joining(
+        &mut self,
+        now: Time,
+        known: &[SocketAddr],
+        remembered: &[Peer],
+        out: &mut Vec<Effect>,
+    ) {
+        self.upkeep.bootstrap = known.iter().copied().filter(|addr| *addr != self.me.addr).collect();
+        let given = std::mem::take(&mut self.options.given);
+        if !given.is_empty() {
+            self.upkeep.trust_given(now, &given);
+            for peer in given {
+                self.take_in(peer, false, out);
+            }
+            let successors = self.table.successors().to_vec();
+            Self::notice(RouteNotice::Successors { why: Change::Given, successors }, out);
+            return self.enter_ring(now, out);
+        }
+        let mut doors: Vec<SocketAddr> = Vec::new();
+        for addr in known.iter().copied().chain(remembered.iter().map(|peer| peer.addr)) {
+            if addr != self.me.addr && !doors.contains(&addr) && doors.len() < MAX_DOORS {
+                doors.push(addr);
+            }
+        }
+        self.knock_at(now, doors, false, out);
+    }
+
+    /// A peer that is alone tries again: somebody may be there now.
+    pub(super) fn try_joining_again(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if matches!(self.membership, Membership::Member) {
+            let lost = self.upkeep.lost.iter().map(|peer| peer.addr);
+            let mut doors: Vec<SocketAddr> = self.upkeep.bootstrap.iter().copied().chain(lost).collect();
+            doors.truncate(MAX_DOORS);
+            self.knock_at(now, doors, true, out);
+        }
+    }
+
+    fn knock_at(&mut self, now: Time, doors: Vec<SocketAddr>, again: bool, out: &mut Vec<Effect>) {
+        self.membership = Membership::Joining(Joining { hellos: doors.len(), again, ..Joining::default() });
+        for &addr in &doors {
+            // Plain, since whoever is not in yet must not be taken for a neighbour.
+            let (to, guest) = (Target { id: None, addr }, self.options.guest);
+            let neighbours = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
+            let request = if guest { Request::Ring(neighbours) } else { Request::Ping };
+            self.ask_plain(to, request, Why::Hello, false, TRIES, out);
+        }
+        if doors.is_empty() {
+            self.enter_ring(now, out);
+        }
+    }
+
+    /// Somebody answers at an address we know.
+    pub(super) fn on_hello(
+        &mut self,
+        now: Time,
+        peer: Peer,
+        predecessors: &[Peer],
+        successors: &[Peer],
+        out: &mut Vec<Effect>,
+    ) {
+        if self.options.guest {
+            for (number, peer) in std::iter::once(&peer).chain(successors).chain(predecessors).enumerate() {
+                self.table.set_finger(number, *peer);
+            }
+            if self.membership.is_pending() {
+                self.enter_ring(now, out);
+            }
+            return;
+        }
+        if let Membership::Joining(joining) = &mut self.membership {
+            joining.hellos = joining.hellos.saturating_sub(1);
+            if peer.id == self.me.id {
+                let reason = format!("the id of this peer is taken by {}", peer.addr);
+                Self::notice(RouteNotice::JoinRefused { reason }, out);
+            } else {
+                joining.doors.push_back(peer);
+            }
+            self.knock(now, out);
+        }
+    }
+
+    /// Nobody answers at an address we know.
+    pub(super) fn on_no_hello(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if let Membership::Joining(joining) = &mut self.membership {
+            joining.hellos = joining.hellos.saturating_sub(1);
+            self.knock(now, out);
+        }
+    }
+
+    /// Asks the next peer for a way in, or gives up for now if there is none.
+    fn knock(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let Membership::Joining(joining) = &mut self.membership else { return };
+        if joining.knocking {
+            return;
+        }
+        match joining.doors.pop_front() {
+            Some(door) => {
+                joining.knocking = true;
+                self.ask_to_join(door, out);
+            }
+            None if joining.hellos == 0 => self.enter_ring(now, out),
+            None => {}
+        }
+    }
+
+    pub(super) fn ask_to_join(&mut self, through: Peer, out: &mut Vec<Effect>) {
+        let route = Route { origin: self.me, hops: 0, last: false };
+        self.ask(through, RingRequest::Routed { route, what: Routed::Join }, Why::Join, out);
+    }
+
+    /// A `join` of ours was answered, by whoever will stand before us.
+    pub(super) fn on_join_answer(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        response: &RingResponse,
+        out: &mut Vec<Effect>,
+    ) {
+        match response {
+            RingResponse::Welcome { predecessors, successors } => {
+                // The first predecessor is who answered: its own word on where it is counts less than the truth.
+                let before = predecessors.iter().enumerate();
+                let before = before.map(|(at, peer)| if at == 0 { Peer::new(peer.id, from) } else { *peer });
+                let before: Vec<Peer> = before.collect();
+                if matches!(self.membership, Membership::Joining(_)) && self.table.successors().is_empty() {
+                    for &peer in successors {
+                        self.take_in(peer, false, out);
+                    }
+                    for &peer in &before {
+                        self.take_in(peer, true, out);
+                    }
+                    let successors = self.table.successors().to_vec();
+                    Self::notice(RouteNotice::Successors { why: Change::Welcomed, successors }, out);
+                    self.tell_predecessors(out);
+                    return self.enter_ring(now, out);
+                }
+                // In a ring already: this was another part of a network that was cut, or of one that was never one.
+                for &peer in successors {
+                    self.consider(peer, false, out);
+                }
+                for &peer in &before {
+                    self.consider(peer, true, out);
+                }
+                if matches!(self.membership, Membership::Joining(_)) {
+                    self.enter_ring(now, out);
+                }
+            }
+            RingResponse::Refused { reason, .. } => {
+                if matches!(self.membership, Membership::Joining(_)) {
+                    Self::notice(RouteNotice::JoinRefused { reason: reason.clone() }, out);
+                }
+                self.on_no_way_in(now, out);
+            }
+            _ => self.on_no_way_in(now, out),
+        }
+    }
+
+    /// A `join` of ours led nowhere.
+    pub(super) fn on_no_way_in(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if let Membership::Joining(joining) = &mut self.membership {
+            joining.knocking = false;
+            self.knock(now, out);
+        }
+    }
+
+    /// This peer is in, or knows that there is nobody to join.
+    fn enter_ring(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let first_time = self.membership.is_pending();
+        self.membership = Membership::Member;
+        if !self.options.guest {
+            self.round(now, out);
+            self.start_fixing_fingers(out);
+        }
+        if first_time {
+            out.push(Effect::Joined { peers: self.table.others().count() });
+            self.start_waiting_searches(out);
+        }
+    }
+
+    /// Somebody wants to enter: passed on, or let in here.
+    pub(super) fn on_join_request(
+        &mut self,
+        magic: u64,
+        route: Route,
+        avoid: &[SocketAddr],
+        told: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let origin = route.origin;
+        if let Some(reason) = self.objection(origin, out) {
+            return Self::answer(origin, magic, RingResponse::Refused { of: RingKind::Join, reason }, out);
+        }
+        let hop = self.table.hop_before(&origin.id, self.options.fingers, avoid);
+        if let Hop::Via(_) = hop {
+            return self.forward(magic, route, Routed::Join, hop, told, out);
+        }
+        let before = self.table.predecessors().first().copied();
+        let fresh = !self.table.successors().contains(&origin);
+        let alone = self.table.others().next().is_none();
+        self.take_in(origin, alone, out);
+        Self::answer(origin, magic, self.welcome(&origin), out);
+        if fresh {
+            let successors = self.table.successors().to_vec();
+            let why = Change::Joined { peer: origin };
+            Self::notice(RouteNotice::Successors { why, successors: successors.clone() }, out);
+            if let Some(before) = before.filter(|before| before.id != origin.id) {
+                let update = RingRequest::Update { successors, joined: Some(origin) };
+                self.ask(before, update, Why::Tell, out);
+            }
+        }
+    }
+
+    /// Why `origin` cannot enter, if it cannot.
+    fn objection(&mut self, origin: Peer, out: &mut Vec<Effect>) -> Option<String> {
+        if origin.id.modulo_power_of_two(self.options.bits) != origin.id {
+            return Some(format!("ids of this ring have {} bits", self.options.bits));
+        }
+        if origin.id == self.me.id {
+            return Some("the id is taken by another peer".to_owned());
+        }
+        let holder = self.table.get(&origin.id).filter(|holder| holder.addr != origin.addr)?;
+        self.check_on(holder, out);
+        Some(format!("the id is taken by the peer at {}", holder.addr))
+    }
+
+    /// What a peer that was let in here is told: who stands before it, and after it.
+    fn welcome(&self, origin: &Peer) -> RingResponse {
+        let others =
+            |list: &[Peer]| -> Vec<Peer> { list.iter().copied().filter(|peer| peer.id != origin.id).collect() };
+        let mut successors = others(self.table.successors());
+        if successors.len() < self.options.successors {
+            successors.push(self.me);
+        }
+        let mut predecessors = vec![self.me];
+        predecessors.extend(others(self.table.predecessors()));
+        RingResponse::Welcome { predecessors, successors }
+    }
+
+    /// The successor has let somebody in.
+    pub(super) fn on_update(
+        &mut self,
+        from: &Incoming,
+        successors: &[Peer],
+        joined: Option<Peer>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(by) = self.neighbour(from) else { return };
+        if let Some(joined) = joined.filter(|joined| self.table.get(&joined.id).is_none() && self.is_fit(joined)) {
+            self.take_in(joined, false, out);
+        }
+        for &peer in successors {
+            self.consider(peer, false, out);
+        }
+        let successors = self.table.successors().to_vec();
+        Self::notice(RouteNotice::Successors { why: Change::Told { by }, successors }, out);
+    }
+
+    /// A neighbour leaves, and tells who stands around it.
+    pub(super) fn on_goodbye(
+        &mut self,
+        now: Time,
+        from: &Incoming,
+        predecessors: &[Peer],
+        successors: &[Peer],
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(peer) = self.neighbour(from) else { return };
+        let watched = self.table.watched().contains(&peer);
+        let before = self.table.predecessors().contains(&peer);
+        self.table.remove(&peer.id);
+        self.upkeep.gone(now, peer);
+        for &next in successors {
+            if self.table.get(&next.id).is_none() && self.is_fit(&next) && !self.upkeep.is_dead(&next) {
+                self.take_in(next, false, out);
+            }
+        }
+        for &previous in predecessors {
+            self.consider(previous, before, out);
+        }
+        let why = if watched { Change::Left { peer } } else { Change::Stabilized };
+        let successors = self.table.successors().to_vec();
+        Self::notice(RouteNotice::Successors { why, successors }, out);
+        if before {
+            self.tell_predecessors(out);
+        }
+        out.push(Effect::PeerDown(peer));
+        self.greet_successors(out);
+    }
+
+    /// Tells those before us who comes after us, and those after us who came before.
+    pub(super) fn say_goodbye(&mut self, out: &mut Vec<Effect>) {
+        let predecessors = self.table.predecessors().to_vec();
+        let successors = self.table.successors().to_vec();
+        for (at, &peer) in predecessors.iter().enumerate() {
+            if successors.iter().position(|other| other.id == peer.id).is_none_or(|ahead| at <= ahead) {
+                let quit = RingRequest::Quit { predecessors: predecessors.clone(), successors: successors.clone() };
+                self.ask(peer, quit, Why::Tell, out);
+            }
+        }
+        for (at, &peer) in successors.iter().enumerate() {
+            if predecessors.iter().position(|other| other.id == peer.id).is_none_or(|behind| at < behind) {
+                let exit = RingRequest::Exit { predecessors: predecessors.clone() };
+                self.ask(peer, exit, Why::Tell, out);
+            }
+        }
+    }
+
+    /// Puts a peer into the lists on a neighbour's (or the user's) word alone, and pings it.
+    fn take_in(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
+        if peer.id == self.me.id {
+            return;
+        }
+        let new = !self.table.is_neighbour(&peer.id);
+        let ahead = self.table.add_successor(peer);
+        let behind = before && self.table.add_predecessor(peer);
+        if new && (ahead || behind) {
+            out.push(Effect::PeerUp(peer));
+            if !matches!(self.membership, Membership::Joining(_) | Membership::Outside)
+                || !self.table.watched().contains(&peer)
+            {
+                self.ping(peer, Role::Check, false, out);
+            }
+        }
+    }
+
+    /// The neighbour that a message is from; a stranger's word on neighbours counts nothing.
+    fn neighbour(&self, from: &Incoming) -> Option<Peer> {
+        let sender = Self::member(from)?;
+        self.table.get(&sender.id).filter(|known| *known == sender)
+    }
+
+    pub(super) fn is_fit(&self, peer: &Peer) -> bool {
+        peer.id != self.me.id && peer.id.modulo_power_of_two(self.options.bits) == peer.id
+    }
+}

@@ -1,0 +1,316 @@
+//! Questions on their way: the searches of this peer, and what other peers send through it.
+//!
+//! Routing is recursive: each peer passes a request on to one that is nearer to the key, under the magic it came with,
+//! and the owner answers the origin itself (Chord, SIGCOMM 2001, section 4.3, figure 4, with the calls turned into
+//! forwarded messages). Each step is strictly nearer, or the step back from a peer that was wrongly taken for the owner
+//! to the predecessor that is, so a request ends.
+
+use std::net::SocketAddr;
+
+use super::table::Hop;
+use super::{MAX_HOPS, Ring, Why};
+use crate::config::WIDTH;
+use crate::id::{Id, Key};
+use crate::overlay::{Effect, Goal, Incoming, LookupId, RouteNotice, RouteOutcome, Target};
+use crate::peer::Peer;
+use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
+use crate::wire::{Request, RequestKind, Response};
+
+/// Ways tried for one search before what is known here must do.
+const MAX_WAYS: usize = 6;
+
+/// Routed requests remembered, so that one sent again is told of once.
+const SEEN: usize = 256;
+
+/// A lookup of this peer's own.
+pub(super) struct Search {
+    key: Key,
+    goal: Goal,
+    /// First hops that led nowhere.
+    tried: Vec<SocketAddr>,
+    /// The replica set and the hops it took, once known.
+    found: Option<(Vec<Peer>, u32)>,
+    /// Peers of the replica set that have not said yet whether they hold the block.
+    waiting: usize,
+}
+
+impl Ring {
+    pub(super) fn check_searches(&self) -> Result<(), String> {
+        let waited_for = |id: LookupId| {
+            self.asked
+                .values()
+                .any(|why| matches!(why, Why::Search(lookup) | Why::Value { lookup, .. } if *lookup == id))
+        };
+        match self.searches.keys().find(|id| !waited_for(**id) && !self.membership.is_pending()) {
+            Some(id) => Err(format!("lookup {id} waits for nothing")),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn start_search(&mut self, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
+        let search = Search { key, goal, tried: Vec::new(), found: None, waiting: 0 };
+        self.searches.insert(lookup, search);
+        // Whoever is still joining knows nobody to ask: its searches start when it is in.
+        if !self.membership.is_pending() {
+            self.search_on(lookup, out);
+        }
+    }
+
+    /// Starts what had to wait until this peer was in the ring.
+    pub(super) fn start_waiting_searches(&mut self, out: &mut Vec<Effect>) {
+        let waiting: Vec<LookupId> = self.searches.keys().copied().collect();
+        for lookup in waiting {
+            self.search_on(lookup, out);
+        }
+    }
+
+    fn hop(&self, key: &Id, avoid: &[SocketAddr]) -> Hop {
+        if self.options.fingers || self.options.guest {
+            self.table.hop_across(key, avoid)
+        } else {
+            self.table.hop_along(key, avoid)
+        }
+    }
+
+    /// Sends a search on its way, the first time or again.
+    pub(super) fn search_on(&mut self, lookup: LookupId, out: &mut Vec<Effect>) {
+        let Some(search) = self.searches.get(&lookup) else { return };
+        let key = search.key;
+        if search.tried.len() >= MAX_WAYS {
+            let known = self.table.clockwise(&key).take(WIDTH).copied().collect();
+            return self.settle(lookup, known, 0, out);
+        }
+        let tried = search.tried.clone();
+        match self.hop(&key, &tried) {
+            Hop::Mine => {
+                let set = self.owned_set();
+                self.settle(lookup, set, 0, out);
+            }
+            hop @ (Hop::Last(to) | Hop::Via(to)) => {
+                // An answer that was no answer (a refusal) must not lead there again.
+                if let Some(search) = self.searches.get_mut(&lookup) {
+                    search.tried.push(to.addr);
+                }
+                let request = self.routed(Routed::Lookup { key }, hop);
+                self.ask(to, request, Why::Search(lookup), out);
+            }
+            Hop::Nowhere => {
+                let known = self.table.clockwise(&key).take(WIDTH).copied().collect();
+                self.settle(lookup, known, 0, out);
+            }
+        }
+    }
+
+    fn routed(&self, what: Routed, hop: Hop) -> RingRequest {
+        let route = Route { origin: self.me, hops: 0, last: matches!(hop, Hop::Last(_)) };
+        RingRequest::Routed { route, what }
+    }
+
+    /// The owner of a search's key has answered.
+    pub(super) fn on_owner(&mut self, lookup: LookupId, peers: &[Peer], hops: u32, out: &mut Vec<Effect>) {
+        let Some(search) = self.searches.get(&lookup) else { return };
+        let key = search.key;
+        let mut set: Vec<Peer> = Vec::with_capacity(WIDTH);
+        for peer in peers {
+            let fresh = !set.iter().any(|other| other.id == peer.id);
+            if fresh && set.len() < WIDTH && !self.upkeep.is_dead(peer) {
+                set.push(*peer);
+            }
+        }
+        set.sort_by_key(|peer| (peer.id < key, peer.id));
+        self.settle(lookup, set, hops, out);
+    }
+
+    /// A search's replica set is known; for holders its members are asked.
+    fn settle(&mut self, lookup: LookupId, peers: Vec<Peer>, hops: u32, out: &mut Vec<Effect>) {
+        let Some(search) = self.searches.get_mut(&lookup) else { return };
+        let me = self.me.id;
+        let asked: Vec<Peer> = match search.goal {
+            Goal::Peers => Vec::new(),
+            Goal::Holders => peers.iter().copied().filter(|peer| peer.id != me).collect(),
+        };
+        if asked.is_empty() {
+            self.searches.remove(&lookup);
+            return out.push(Effect::Found { lookup, peers, hops });
+        }
+        search.waiting = asked.len();
+        search.found = Some((peers, hops + 1));
+        let key = search.key;
+        for peer in asked {
+            let request = Request::FindValue { key };
+            self.ask_plain(peer.into(), request, Why::Value { lookup, peer }, false, super::TRIES, out);
+        }
+    }
+
+    /// A peer said whether it holds the block; silence is a no.
+    pub(super) fn on_value(&mut self, lookup: LookupId, peer: Peer, holds: bool, out: &mut Vec<Effect>) {
+        let Some(search) = self.searches.get_mut(&lookup) else { return };
+        if holds {
+            out.push(Effect::Holder { lookup, peer });
+        }
+        search.waiting -= 1;
+        if search.waiting == 0
+            && let Some(Search { found: Some((mut peers, hops)), .. }) = self.searches.remove(&lookup)
+        {
+            peers.retain(|peer| !self.upkeep.is_dead(peer));
+            out.push(Effect::Found { lookup, peers, hops });
+        }
+    }
+
+    /// Sends something of this peer's own on its way, the first time or around peers that are gone.
+    pub(super) fn send_routed(
+        &mut self,
+        lookup: LookupId,
+        what: Routed,
+        mut tried: Vec<SocketAddr>,
+        out: &mut Vec<Effect>,
+    ) {
+        let hop = self.hop(&key_of(what, self.me.id), &tried);
+        match hop {
+            Hop::Mine => out.push(Effect::Settled { lookup, outcome: RouteOutcome::Here }),
+            Hop::Last(to) | Hop::Via(to) if tried.len() < MAX_WAYS => {
+                if tried.is_empty() {
+                    Self::notice(RouteNotice::Forwarded { what, origin: self.me, to }, out);
+                }
+                let request = self.routed(what, hop);
+                tried.retain(|addr| *addr != to.addr);
+                self.ask(to, request, Why::Routed { lookup, what, tried }, out);
+            }
+            _ => out.push(Effect::Settled { lookup, outcome: RouteOutcome::Lost }),
+        }
+    }
+
+    /// Another peer's request came by.
+    pub(super) fn on_routed(&mut self, from: &Incoming, route: Route, what: Routed, out: &mut Vec<Effect>) {
+        if self.options.guest {
+            let reason = "a guest of the ring passes nothing on".to_owned();
+            return Self::respond(from, RingResponse::Refused { of: what.kind(), reason }, out);
+        }
+        let told = self.tell_once(from.magic, route.origin.id);
+        self.pass_on(from.magic, route, what, &[], told, out);
+    }
+
+    /// A request that this peer passed on could not be delivered: the next best way.
+    pub(super) fn forward_again(
+        &mut self,
+        magic: u64,
+        route: Route,
+        what: Routed,
+        gone: SocketAddr,
+        out: &mut Vec<Effect>,
+    ) {
+        let route = Route { last: false, ..route };
+        self.pass_on(magic, route, what, &[gone], false, out);
+    }
+
+    fn pass_on(
+        &mut self,
+        magic: u64,
+        route: Route,
+        what: Routed,
+        avoid: &[SocketAddr],
+        told: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        if what == Routed::Join {
+            return self.on_join_request(magic, route, avoid, told, out);
+        }
+        let key = key_of(what, route.origin.id);
+        let hop = match self.hop(&key, avoid) {
+            // Somebody believes that this peer is the owner. Only a predecessor that stands at or after the key is nearer.
+            hop @ (Hop::Last(_) | Hop::Via(_)) if route.last => match self.table.predecessors().first() {
+                Some(before) if self.table.owns(&key) == Some(false) && !avoid.contains(&before.addr) => {
+                    Hop::Last(*before)
+                }
+                Some(_) => hop,
+                None => Hop::Mine,
+            },
+            hop => hop,
+        };
+        match hop {
+            Hop::Mine if self.membership.is_pending() && !route.last => {
+                let reason = "this peer is about to join the ring".to_owned();
+                Self::answer(route.origin, magic, RingResponse::Refused { of: what.kind(), reason }, out);
+            }
+            Hop::Mine => match what {
+                Routed::Lookup { .. } => {
+                    let owner = RingResponse::Owner { peers: self.owned_set(), hops: route.hops };
+                    Self::answer(route.origin, magic, owner, out);
+                }
+                _ => out.push(Effect::Arrived { origin: route.origin, magic, what }),
+            },
+            Hop::Last(_) | Hop::Via(_) => self.forward(magic, route, what, hop, told, out),
+            Hop::Nowhere => {
+                let reason = "no way leads to the key from here".to_owned();
+                Self::answer(route.origin, magic, RingResponse::Refused { of: what.kind(), reason }, out);
+            }
+        }
+    }
+
+    /// Passes a request on to its next hop.
+    pub(super) fn forward(
+        &mut self,
+        magic: u64,
+        route: Route,
+        what: Routed,
+        hop: Hop,
+        told: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let (Hop::Last(to) | Hop::Via(to)) = hop else { return };
+        if route.hops >= MAX_HOPS {
+            let reason = "the request went around for too long".to_owned();
+            return Self::answer(route.origin, magic, RingResponse::Refused { of: what.kind(), reason }, out);
+        }
+        if told {
+            Self::notice(RouteNotice::Forwarded { what, origin: route.origin, to }, out);
+        }
+        let route = Route { hops: route.hops + 1, last: matches!(hop, Hop::Last(_)), ..route };
+        out.push(Effect::Forward { to, magic, request: Request::Ring(RingRequest::Routed { route, what }) });
+    }
+
+    /// Answers whoever asked first.
+    pub(super) fn answer(origin: Peer, magic: u64, response: RingResponse, out: &mut Vec<Effect>) {
+        let response = Response::Ring(response);
+        out.push(Effect::Respond { to: origin.addr, magic, kind: RequestKind::Ring, response });
+    }
+
+    /// Whether this request is seen for the first time (its origin sends it again if the answer takes long).
+    fn tell_once(&mut self, magic: u64, origin: Id) -> bool {
+        let fresh = !self.seen.contains(&(magic, origin));
+        if fresh {
+            if self.seen.len() == SEEN {
+                self.seen.pop_front();
+            }
+            self.seen.push_back((magic, origin));
+        }
+        fresh
+    }
+
+    /// Asks for the successor of a finger's start; fingers that the successor list covers are not needed.
+    pub(super) fn fix_finger(&mut self, number: usize, out: &mut Vec<Effect>) {
+        let start = self.me.id.plus_power_of_two(number, self.options.bits);
+        if let hop @ (Hop::Last(to) | Hop::Via(to)) = self.hop(&start, &[]) {
+            let request = self.routed(Routed::Lookup { key: start }, hop);
+            let to: Target = to.into();
+            self.ask(to, request, Why::Finger(number), out);
+        }
+    }
+
+    /// The successor of a finger's start has answered, itself.
+    pub(super) fn on_finger(&mut self, number: usize, from: SocketAddr, peers: &[Peer], out: &mut Vec<Effect>) {
+        if let Some(owner) = peers.first().filter(|owner| owner.addr == from && !self.upkeep.is_dead(owner)) {
+            self.table.set_finger(number, *owner);
+        }
+        self.go_on_fixing_fingers(out);
+    }
+}
+
+/// Where something belongs on the circle.
+fn key_of(what: Routed, origin: Id) -> Id {
+    match what {
+        Routed::Join => origin,
+        Routed::Lookup { key } => key,
+        Routed::Store { file } | Routed::Request { file } => file.key(),
+    }
+}

@@ -1,0 +1,287 @@
+//! Who stands where: the successor list, the predecessors, the fingers.
+//!
+//! The paper's peer knows its successors, one predecessor and its fingers (Chord, ToN 2003, sections IV-B to IV-E). This
+//! one knows as many predecessors as successors, so that it can say for each block it holds who else should.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::NEIGHBOURS_WATCHED;
+use crate::id::Id;
+use crate::overlay::TableRow;
+use crate::peer::Peer;
+
+/// What a peer knows of the ring. Nobody stands twice in a list, and never this peer itself.
+pub(super) struct Table {
+    me: Peer,
+    /// Peers in each list at most.
+    size: usize,
+    /// Nearest first, clockwise.
+    successors: Vec<Peer>,
+    /// Nearest first, counter-clockwise.
+    predecessors: Vec<Peer>,
+    /// Finger `k` is the successor of `me + 2^k`.
+    fingers: BTreeMap<usize, Peer>,
+    /// Everybody above and, unless this is a guest, this peer: each once, in the order of ids.
+    known: Vec<Peer>,
+    guest: bool,
+}
+
+/// Where a key leads from here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Hop {
+    /// This peer is responsible.
+    Mine,
+    /// That peer is responsible.
+    Last(Peer),
+    /// That peer is nearer.
+    Via(Peer),
+    /// Nobody is known to ask.
+    Nowhere,
+}
+
+impl Table {
+    pub(super) fn new(me: Peer, size: usize, guest: bool) -> Self {
+        let known = if guest { Vec::new() } else { vec![me] };
+        Self { me, size, successors: Vec::new(), predecessors: Vec::new(), fingers: BTreeMap::new(), known, guest }
+    }
+
+    pub(super) fn successors(&self) -> &[Peer] {
+        &self.successors
+    }
+
+    pub(super) fn predecessors(&self) -> &[Peer] {
+        &self.predecessors
+    }
+
+    /// The first successors, whose death must be noticed soon.
+    pub(super) fn watched(&self) -> &[Peer] {
+        &self.successors[..self.successors.len().min(NEIGHBOURS_WATCHED)]
+    }
+
+    /// Everybody known but this peer.
+    pub(super) fn others(&self) -> impl Iterator<Item = Peer> + '_ {
+        self.known.iter().copied().filter(|peer| peer.id != self.me.id)
+    }
+
+    pub(super) fn is_neighbour(&self, id: &Id) -> bool {
+        self.successors.iter().chain(&self.predecessors).any(|peer| peer.id == *id)
+    }
+
+    /// The peer known under `id`, this one excepted.
+    pub(super) fn get(&self, id: &Id) -> Option<Peer> {
+        let at = self.known.binary_search_by_key(id, |peer| peer.id).ok()?;
+        Some(self.known[at]).filter(|peer| peer.id != self.me.id)
+    }
+
+    /// The peer known at `addr`, this one excepted.
+    pub(super) fn at(&self, addr: &SocketAddr) -> Option<Peer> {
+        self.others().find(|peer| peer.addr == *addr)
+    }
+
+    /// Whether `id` stands, or would stand, among the nearest successors.
+    pub(super) fn fits_successors(&self, id: &Id) -> bool {
+        *id != self.me.id
+            && !self.successors.iter().any(|peer| peer.id == *id)
+            && (self.successors.len() < self.size
+                || self.successors.last().is_none_or(|last| id.is_strictly_between(&self.me.id, &last.id)))
+    }
+
+    /// Whether `id` would stand among the nearest predecessors.
+    pub(super) fn fits_predecessors(&self, id: &Id) -> bool {
+        *id != self.me.id
+            && !self.predecessors.iter().any(|peer| peer.id == *id)
+            && (self.predecessors.len() < self.size
+                || self.predecessors.last().is_none_or(|last| id.is_strictly_between(&last.id, &self.me.id)))
+    }
+
+    /// Puts a peer in its place in the successor list, if it has one there.
+    pub(super) fn add_successor(&mut self, peer: Peer) -> bool {
+        let me = self.me.id;
+        let fits = self.fits_successors(&peer.id);
+        if fits {
+            let nearer = |other: &Peer| other.id.is_strictly_between(&me, &peer.id);
+            self.successors.insert(self.successors.partition_point(nearer), peer);
+            self.successors.truncate(self.size);
+            self.index();
+        }
+        fits
+    }
+
+    /// Puts a peer in its place among the predecessors, if it has one there.
+    pub(super) fn add_predecessor(&mut self, peer: Peer) -> bool {
+        let me = self.me.id;
+        let fits = self.fits_predecessors(&peer.id);
+        if fits {
+            let nearer = |other: &Peer| other.id.is_strictly_between(&peer.id, &me);
+            self.predecessors.insert(self.predecessors.partition_point(nearer), peer);
+            self.predecessors.truncate(self.size);
+            self.index();
+        }
+        fits
+    }
+
+    pub(super) fn set_finger(&mut self, number: usize, peer: Peer) {
+        if peer.id != self.me.id {
+            self.fingers.insert(number, peer);
+            self.index();
+        }
+    }
+
+    /// Drops a finger whose place the successors have taken over.
+    pub(super) fn drop_finger(&mut self, number: usize) {
+        if self.fingers.remove(&number).is_some() {
+            self.index();
+        }
+    }
+
+    /// Takes a peer out of everything. A peer whose last successor this was takes the nearest of all others instead.
+    pub(super) fn remove(&mut self, id: &Id) {
+        self.successors.retain(|peer| peer.id != *id);
+        self.predecessors.retain(|peer| peer.id != *id);
+        self.fingers.retain(|_, peer| peer.id != *id);
+        self.index();
+        if self.successors.is_empty() && !self.guest {
+            let next = self.clockwise(&self.me.id).find(|peer| peer.id != self.me.id).copied();
+            self.successors.extend(next);
+        }
+    }
+
+    /// Sets everything as it is in a ring of exactly `peers` that is at rest.
+    pub(super) fn fill(&mut self, peers: &[Peer], fingers: Option<usize>) {
+        let mut all: Vec<Peer> = peers.iter().copied().filter(|peer| peer.id != self.me.id).collect();
+        all.sort_unstable_by_key(|peer| peer.id);
+        all.dedup_by_key(|peer| peer.id);
+        let (count, me) = (all.len(), self.me.id);
+        let after = |id: &Id| all.partition_point(|peer| peer.id < *id);
+        let near = self.size.min(count);
+        let first = after(&me);
+        self.successors = (0..near).map(|step| all[(first + step) % count]).collect();
+        self.predecessors = (0..near).map(|step| all[(first + count - 1 - step) % count]).collect();
+        self.fingers.clear();
+        let beyond = self.successors.last().copied().filter(|_| count > near);
+        if let (Some(bits), Some(last)) = (fingers, beyond) {
+            for number in (0..bits).rev() {
+                let start = me.plus_power_of_two(number, bits);
+                if start.is_between(&me, &last.id) {
+                    break;
+                }
+                let owner = all[after(&start) % count];
+                if owner.id.is_strictly_between(&me, &start) {
+                    continue; // This peer itself is the successor of the finger's start.
+                }
+                self.fingers.insert(number, owner);
+            }
+        }
+        self.index();
+    }
+
+    /// Everybody known, in the order in which a walk clockwise from `key` meets them.
+    pub(super) fn clockwise(&self, key: &Id) -> impl Iterator<Item = &Peer> {
+        let first = self.known.partition_point(|peer| peer.id < *key);
+        self.known[first..].iter().chain(&self.known[..first])
+    }
+
+    /// How many peers that are known stand before `id`, clockwise from `key`.
+    pub(super) fn rank(&self, key: &Id, id: &Id) -> usize {
+        let below = |id: &Id| self.known.partition_point(|peer| peer.id < *id);
+        let (first, at) = (below(key), below(id));
+        if id >= key { at - first } else { self.known.len() - first + at }
+    }
+
+    /// Whether this peer is responsible for `key`, as far as it knows: its predecessor stands before the key. None if it
+    /// knows of no predecessor.
+    pub(super) fn owns(&self, key: &Id) -> Option<bool> {
+        self.predecessors.first().map(|before| key.is_between(&before.id, &self.me.id))
+    }
+
+    /// Where `key` leads by the successor alone, never through anybody at `avoid`.
+    pub(super) fn hop_along(&self, key: &Id, avoid: &[SocketAddr]) -> Hop {
+        if self.owns(key) == Some(true) {
+            return Hop::Mine;
+        }
+        match self.successors.iter().find(|peer| !avoid.contains(&peer.addr)) {
+            None if self.guest => Hop::Nowhere,
+            None => Hop::Mine,
+            Some(next) if key.is_between(&self.me.id, &next.id) => Hop::Last(*next),
+            Some(next) => Hop::Via(*next),
+        }
+    }
+
+    /// Where `key` leads by everybody known: closest_preceding_node over successors, predecessors and fingers.
+    pub(super) fn hop_across(&self, key: &Id, avoid: &[SocketAddr]) -> Hop {
+        if !self.guest {
+            if self.owns(key) == Some(true) {
+                return Hop::Mine;
+            }
+            // Between this peer and the end of either list it knows everybody: the first one at or after the key.
+            let ahead = self.successors.last().is_some_and(|last| key.is_between(&self.me.id, &last.id));
+            let behind = self.predecessors.last().is_some_and(|last| key.is_between(&last.id, &self.me.id));
+            if ahead || behind {
+                let owner = self.clockwise(key).find(|peer| !avoid.contains(&peer.addr));
+                return owner
+                    .map_or(Hop::Nowhere, |&owner| if owner == self.me { Hop::Mine } else { Hop::Last(owner) });
+            }
+        }
+        let usable = |peer: &&Peer| !avoid.contains(&peer.addr);
+        // Backwards from the key: the nearest that stands before it.
+        let first = self.known.partition_point(|peer| peer.id < *key);
+        let preceding = self.known[..first].iter().rev().chain(self.known[first..].iter().rev()).find(usable);
+        match preceding {
+            None => Hop::Nowhere,
+            Some(peer) if *peer == self.me => {
+                self.successors.iter().find(usable).map_or(Hop::Mine, |&next| Hop::Last(next))
+            }
+            Some(&peer) => Hop::Via(peer),
+        }
+    }
+
+    /// Where a new peer's `join` leads: to whoever is known to stand right before `id`; [`Hop::Mine`] if that is this peer.
+    pub(super) fn hop_before(&self, id: &Id, shortcuts: bool, avoid: &[SocketAddr]) -> Hop {
+        let usable = |peer: &&Peer| !avoid.contains(&peer.addr);
+        if shortcuts {
+            let first = self.known.partition_point(|peer| peer.id < *id);
+            let walk = self.known[..first].iter().rev().chain(self.known[first..].iter().rev());
+            let before = walk.filter(|peer| peer.id != *id).find(usable);
+            return before.filter(|peer| **peer != self.me).map_or(Hop::Mine, |&peer| Hop::Via(peer));
+        }
+        let next = self.successors.iter().find(usable).filter(|next| !id.is_between(&self.me.id, &next.id));
+        next.map_or(Hop::Mine, |&next| Hop::Via(next))
+    }
+
+    fn index(&mut self) {
+        self.known.clear();
+        self.known.extend(self.successors.iter().chain(&self.predecessors).chain(self.fingers.values()));
+        if !self.guest {
+            self.known.push(self.me);
+        }
+        self.known.sort_unstable_by_key(|peer| peer.id);
+        self.known.dedup_by_key(|peer| peer.id);
+    }
+
+    pub(super) fn rows(&self) -> Vec<TableRow> {
+        let row = |label: String, peer: &Peer| TableRow { label, peers: vec![*peer], spare: 0 };
+        let before = self.predecessors.iter().zip(1..).map(|(peer, at)| row(format!("predecessor {at}"), peer));
+        let after = self.successors.iter().zip(1..).map(|(peer, at)| row(format!("successor {at}"), peer));
+        let fingers = self.fingers.iter().rev().map(|(number, peer)| row(format!("finger {number}"), peer));
+        before.chain(after).chain(fingers).collect()
+    }
+
+    /// Whether both lists are in order and hold nobody twice, and the index agrees with them.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let me = self.me.id;
+        let ahead = self.successors.windows(2).all(|pair| pair[0].id.is_strictly_between(&me, &pair[1].id));
+        let behind = self.predecessors.windows(2).all(|pair| pair[0].id.is_strictly_between(&pair[1].id, &me));
+        let others = self.successors.iter().chain(&self.predecessors).chain(self.fingers.values());
+        let strangers = others.clone().all(|peer| peer.id != me && self.get(&peer.id).is_some());
+        let sizes = self.successors.len() <= self.size && self.predecessors.len() <= self.size;
+        let indexed = self.known.windows(2).all(|pair| pair[0].id < pair[1].id);
+        let alone = self.guest || !self.successors.is_empty() || self.others().next().is_none();
+        match (ahead && behind, strangers && sizes, indexed && alone) {
+            (true, true, true) => Ok(()),
+            (lists, members, index) => {
+                Err(format!("the ring's table: lists in order {lists}, members right {members}, index right {index}"))
+            }
+        }
+    }
+}

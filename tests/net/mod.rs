@@ -1,0 +1,411 @@
+//! A small network of overlays in one thread: virtual time, chosen losses, deaths and cuts. It does for each overlay what
+//! the node does: request ids, repeated datagrams, answers to blocks that are held, undeliverable messages.
+
+#![allow(dead_code)] // Each suite uses its own part.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use kadring::id::{Id, Key};
+use kadring::overlay::ring::Ring;
+use kadring::overlay::{Effect, Goal, Incoming, LookupId, Overlay, Tag, Target};
+use kadring::peer::Peer;
+use kadring::time::Time;
+use kadring::wire::ring::{RingResponse, Routed};
+use kadring::wire::{Request, RequestKind, Response, Sender, Via};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// One way through the network.
+pub(crate) const LATENCY: Duration = Duration::from_millis(2);
+
+/// A datagram is sent again after this, then twice, then four times this.
+const TIMEOUT: Duration = Duration::from_millis(100);
+
+/// An overlay in the net.
+pub(crate) trait Inside {
+    fn overlay(&self) -> &dyn Overlay;
+    fn overlay_mut(&mut self) -> &mut dyn Overlay;
+    /// What must hold between any two events.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Inside for Ring {
+    fn overlay(&self) -> &dyn Overlay {
+        self
+    }
+    fn overlay_mut(&mut self) -> &mut dyn Overlay {
+        self
+    }
+    fn check(&self) -> Result<(), String> {
+        Ring::check(self)
+    }
+}
+
+impl Inside for Box<dyn Overlay> {
+    fn overlay(&self) -> &dyn Overlay {
+        &**self
+    }
+    fn overlay_mut(&mut self) -> &mut dyn Overlay {
+        &mut **self
+    }
+}
+
+struct Member<O> {
+    inside: O,
+    guest: bool,
+    leaving: bool,
+    validated: BTreeSet<SocketAddr>,
+    held: BTreeSet<Key>,
+}
+
+struct Waiting {
+    by: SocketAddr,
+    to: Target,
+    tag: Tag,
+    request: Request,
+    tries: u8,
+    timeout: Duration,
+    from_anyone: bool,
+    sent: Time,
+}
+
+enum Arrival {
+    Request { from: SocketAddr, sender: Sender, to: SocketAddr, via: Via, magic: u64, request: Request },
+    Response { from: SocketAddr, to: SocketAddr, magic: u64, kind: RequestKind, response: Response },
+    Undeliverable { by: SocketAddr, to: SocketAddr, forwarded: Option<(u64, Request)> },
+    Overdue { magic: u64 },
+}
+
+/// The network. Members are named by their addresses.
+pub(crate) struct Net<O> {
+    pub(crate) now: Time,
+    /// Chance that a datagram is lost.
+    pub(crate) loss: f64,
+    /// What the overlays told, with who and when: all but questions and answers.
+    pub(crate) told: Vec<(Time, SocketAddr, Effect)>,
+    /// Messages sent.
+    pub(crate) sent: u64,
+    members: BTreeMap<SocketAddr, Member<O>>,
+    /// Which side of a cut each address is on; messages stay on one side.
+    sides: BTreeMap<SocketAddr, u8>,
+    queue: BTreeMap<(Time, u64), Arrival>,
+    waiting: BTreeMap<u64, Waiting>,
+    next: u64,
+    next_lookup: LookupId,
+    rng: StdRng,
+}
+
+/// The address of member number `number`.
+pub(crate) fn addr(number: u32) -> SocketAddr {
+    let [a, b, c, d] = number.to_be_bytes();
+    ([10 | a, b, c, d], 4000).into()
+}
+
+impl<O: Inside> Net<O> {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            now: Time::ZERO,
+            loss: 0.0,
+            told: Vec::new(),
+            sent: 0,
+            members: BTreeMap::new(),
+            sides: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            next: 0,
+            next_lookup: 0,
+            rng: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    pub(crate) fn rng(&mut self) -> &mut StdRng {
+        &mut self.rng
+    }
+
+    /// Adds a member without telling it anything.
+    pub(crate) fn add(&mut self, inside: O, guest: bool) -> SocketAddr {
+        let at = inside.overlay().me().addr;
+        let member = Member { inside, guest, leaving: false, validated: BTreeSet::new(), held: BTreeSet::new() };
+        assert!(self.members.insert(at, member).is_none(), "an address each");
+        at
+    }
+
+    /// Adds a member and has it join through `known`.
+    pub(crate) fn start(&mut self, inside: O, guest: bool, known: &[SocketAddr]) -> SocketAddr {
+        let at = self.add(inside, guest);
+        self.with(at, |overlay, now, out| overlay.join(now, known, &[], out));
+        at
+    }
+
+    pub(crate) fn inside(&self, at: SocketAddr) -> &O {
+        &self.members[&at].inside
+    }
+
+    pub(crate) fn overlay(&self, at: SocketAddr) -> &dyn Overlay {
+        self.members[&at].inside.overlay()
+    }
+
+    pub(crate) fn fill(&mut self, mut fill: impl FnMut(&mut O, Time)) {
+        let now = self.now;
+        self.members.values_mut().for_each(|member| fill(&mut member.inside, now));
+    }
+
+    /// Members that are no guests, in the order of ids.
+    pub(crate) fn peers(&self) -> Vec<Peer> {
+        let members = self.members.values().filter(|member| !member.guest);
+        let mut peers: Vec<Peer> = members.map(|member| member.inside.overlay().me()).collect();
+        peers.sort_by_key(|peer| peer.id);
+        peers
+    }
+
+    pub(crate) fn hold(&mut self, at: SocketAddr, key: Key) {
+        self.members.get_mut(&at).expect("a member").held.insert(key);
+    }
+
+    /// A member is gone, at once and silently.
+    pub(crate) fn kill(&mut self, at: SocketAddr) -> O {
+        let gone = self.members.remove(&at).expect("a member");
+        self.waiting.retain(|_, waiting| waiting.by != at);
+        gone.inside
+    }
+
+    /// A member says goodbye and is gone.
+    pub(crate) fn leave(&mut self, at: SocketAddr) {
+        self.members.get_mut(&at).expect("a member").leaving = true;
+        self.with(at, |overlay, now, out| overlay.leave(now, out));
+        self.kill(at);
+    }
+
+    /// Cuts the network: only members on the same side reach each other.
+    pub(crate) fn cut(&mut self, side: impl Fn(&Peer) -> u8) {
+        self.sides = self.peers().iter().map(|peer| (peer.addr, side(peer))).collect();
+    }
+
+    pub(crate) fn mend(&mut self) {
+        self.sides.clear();
+    }
+
+    pub(crate) fn lookup(&mut self, at: SocketAddr, key: Key, goal: Goal) -> LookupId {
+        let lookup = self.next_lookup;
+        self.next_lookup += 1;
+        self.with(at, |overlay, now, out| overlay.lookup(now, lookup, key, goal, out));
+        lookup
+    }
+
+    pub(crate) fn cancel(&mut self, at: SocketAddr, lookup: LookupId) {
+        self.members.get_mut(&at).expect("a member").inside.overlay_mut().cancel(lookup);
+    }
+
+    /// Looks up and waits for the end: the peers and the hops.
+    pub(crate) fn find(&mut self, at: SocketAddr, key: Key) -> (Vec<Peer>, u32) {
+        let lookup = self.lookup(at, key, Goal::Peers);
+        for _ in 0..600 {
+            if let Some(found) = self.found(lookup) {
+                return found;
+            }
+            self.run(Duration::from_millis(100));
+        }
+        panic!("the lookup never ended");
+    }
+
+    /// What a lookup found, if it has ended.
+    pub(crate) fn found(&self, id: LookupId) -> Option<(Vec<Peer>, u32)> {
+        self.told.iter().rev().find_map(|(_, _, effect)| match effect {
+            Effect::Found { lookup, peers, hops } if *lookup == id => Some((peers.clone(), *hops)),
+            _ => None,
+        })
+    }
+
+    /// Hands a request to a member as if it had come from `from`.
+    pub(crate) fn inject(&mut self, from: SocketAddr, sender: Sender, to: SocketAddr, via: Via, request: Request) {
+        let magic = self.magic();
+        self.push(LATENCY, Arrival::Request { from, sender, to, via, magic, request });
+    }
+
+    /// Lets an overlay do something, and does what it wants done.
+    pub(crate) fn with(&mut self, at: SocketAddr, act: impl FnOnce(&mut dyn Overlay, Time, &mut Vec<Effect>)) {
+        let Some(member) = self.members.get_mut(&at) else { return };
+        let mut out = Vec::new();
+        act(member.inside.overlay_mut(), self.now, &mut out);
+        if let Err(wrong) = member.inside.check() {
+            panic!("at {} {}: {wrong}", self.now, member.inside.overlay().me());
+        }
+        for effect in out {
+            self.perform(at, effect);
+        }
+    }
+
+    /// Lets `span` pass.
+    pub(crate) fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// Does the next thing that is due by `end`.
+    fn step(&mut self, end: Time) -> bool {
+        let arrival = self.queue.first_key_value().map(|(&(at, _), _)| at);
+        let ticks = self.members.iter().filter_map(|(at, member)| Some((member.inside.overlay().next_tick()?, *at)));
+        let tick = ticks.min();
+        if let Some((due, at)) = tick.filter(|(due, _)| *due <= end && arrival.is_none_or(|arrival| *due <= arrival)) {
+            self.now = self.now.max(due);
+            self.with(at, |overlay, now, out| {
+                overlay.on_tick(now, out);
+                assert!(overlay.next_tick().is_none_or(|next| next > now), "a tick that is done is not due again");
+            });
+            return true;
+        }
+        match self.queue.first_entry().filter(|entry| entry.key().0 <= end) {
+            Some(entry) => {
+                self.now = self.now.max(entry.key().0);
+                let arrival = entry.remove();
+                self.arrive(arrival);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn push(&mut self, wait: Duration, arrival: Arrival) {
+        self.next += 1;
+        self.queue.insert((self.now + wait, self.next), arrival);
+    }
+
+    fn magic(&mut self) -> u64 {
+        self.rng.random_range(0..1 << 53)
+    }
+
+    fn is_there(&self, from: SocketAddr, to: SocketAddr) -> bool {
+        self.members.contains_key(&to) && self.sides.get(&from) == self.sides.get(&to)
+    }
+
+    fn perform(&mut self, at: SocketAddr, effect: Effect) {
+        match effect {
+            Effect::Ask { to, request, tag, tries, from_anyone } => {
+                assert!(tries > 0);
+                let magic = self.magic();
+                let (sent, timeout) = (self.now, TIMEOUT);
+                let waiting = Waiting { by: at, to, tag, request: request.clone(), tries, timeout, from_anyone, sent };
+                let twin = self.waiting.values().any(|waiting| waiting.by == at && waiting.tag == tag);
+                assert!(!twin, "a tag names one question");
+                self.waiting.insert(magic, waiting);
+                self.send_request(at, to.addr, magic, request, false);
+                self.push(timeout, Arrival::Overdue { magic });
+            }
+            Effect::Forward { to, magic, request } => self.send_request(at, to.addr, magic, request, true),
+            Effect::Respond { to, magic, kind, response } => {
+                self.sent += 1;
+                if self.is_there(at, to) {
+                    self.push(LATENCY, Arrival::Response { from: at, to, magic, kind, response });
+                } else {
+                    self.push(LATENCY, Arrival::Undeliverable { by: at, to, forwarded: None });
+                }
+            }
+            Effect::Arrived { origin, magic, what } => {
+                self.told.push((self.now, at, Effect::Arrived { origin, magic, what }));
+                if let Routed::Store { file } = what {
+                    let (to, kind) = (origin.addr, RequestKind::Ring);
+                    let response = Response::Ring(RingResponse::Kept { file });
+                    self.perform(at, Effect::Respond { to, magic, kind, response });
+                }
+            }
+            told => self.told.push((self.now, at, told)),
+        }
+    }
+
+    fn send_request(&mut self, from: SocketAddr, to: SocketAddr, magic: u64, request: Request, forwarded: bool) {
+        self.sent += 1;
+        let Some(member) = self.members.get(&from) else { return };
+        let overlay = member.inside.overlay();
+        let (via, peer) = (overlay.carrier(&request), overlay.me());
+        let sender = Sender { peer, guest: member.guest, leaving: member.leaving };
+        if via == Via::Udp && self.rng.random_bool(self.loss) {
+            return;
+        }
+        if self.is_there(from, to) {
+            self.push(LATENCY, Arrival::Request { from, sender, to, via, magic, request });
+        } else if via == Via::Tcp {
+            let forwarded = forwarded.then_some((magic, request));
+            if forwarded.is_none() {
+                // The node ends its own question first.
+                self.push(LATENCY, Arrival::Overdue { magic });
+                if let Some(waiting) = self.waiting.get_mut(&magic) {
+                    waiting.tries = 1;
+                }
+            }
+            self.push(LATENCY, Arrival::Undeliverable { by: from, to, forwarded });
+        }
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Request { from, sender, to, via, magic, request } => {
+                let Some(member) = self.members.get(&to) else { return };
+                if let Request::FindValue { key } = &request
+                    && member.held.contains(key)
+                {
+                    let response = Response::Node(member.inside.overlay().me());
+                    return self.perform(to, Effect::Respond { to: from, magic, kind: request.kind(), response });
+                }
+                let validated = via == Via::Tcp || member.validated.contains(&from);
+                let incoming = Incoming { addr: from, validated, sender: Some(sender), magic };
+                self.with(to, |overlay, now, out| overlay.on_request(now, &incoming, &request, out));
+            }
+            Arrival::Response { from, to, magic, kind, response } => {
+                let udp = matches!(response, Response::Ring(RingResponse::Pong { .. }));
+                let kept = kind != RequestKind::Ring || udp;
+                if kept && self.loss > 0.0 && self.rng.random_bool(self.loss) {
+                    return;
+                }
+                let Some(waiting) = self.waiting.get(&magic) else { return };
+                if waiting.by != to || (waiting.to.addr != from && !waiting.from_anyone) {
+                    return;
+                }
+                let Some(waiting) = self.waiting.remove(&magic) else { return };
+                let rtt = self.now.since(waiting.sent);
+                if waiting.to.addr == from {
+                    if let Some(member) = self.members.get_mut(&to) {
+                        member.validated.insert(from);
+                    }
+                    self.with(to, |overlay, now, out| overlay.on_alive(now, from, rtt, out));
+                }
+                self.with(to, |overlay, now, out| overlay.on_response(now, waiting.tag, from, &response, out));
+            }
+            Arrival::Undeliverable { by, to, forwarded } => {
+                self.with(by, |overlay, now, out| overlay.on_undeliverable(now, to, forwarded, out));
+            }
+            Arrival::Overdue { magic } => self.overdue(magic),
+        }
+    }
+
+    fn overdue(&mut self, magic: u64) {
+        let Some(waiting) = self.waiting.get_mut(&magic) else { return };
+        waiting.tries -= 1;
+        if waiting.tries == 0 {
+            let Some(Waiting { by, to, tag, .. }) = self.waiting.remove(&magic) else { return };
+            return self.with(by, |overlay, now, out| overlay.on_failure(now, tag, to, out));
+        }
+        waiting.timeout *= 2;
+        let (by, to, request, timeout) = (waiting.by, waiting.to.addr, waiting.request.clone(), waiting.timeout);
+        self.send_request(by, to, magic, request, false);
+        self.push(timeout, Arrival::Overdue { magic });
+    }
+}
+
+/// The peer first met clockwise from `key`, and those that follow it.
+pub(crate) fn clockwise(peers: &[Peer], key: &Id) -> Vec<Peer> {
+    let mut sorted = peers.to_vec();
+    sorted.sort_by_key(|peer| (peer.id < *key, peer.id));
+    sorted
+}
+
+/// The peers nearest to `key` by XOR, nearest first.
+pub(crate) fn by_distance(peers: &[Peer], key: &Id) -> Vec<Peer> {
+    let mut sorted = peers.to_vec();
+    sorted.sort_by_key(|peer| peer.id.distance(key));
+    sorted
+}
