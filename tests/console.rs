@@ -3,15 +3,16 @@
 mod support;
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
 use serde_json::Value;
 use support::{DEADLINE, Launch, PeerProcess, file, program, until};
 use tempfile::{TempDir, tempdir};
@@ -166,6 +167,35 @@ fn a_peer_whose_answers_nobody_reads_goes_on() {
     until(|| folder.path().join("data/blocks").join(&block[..2]).join(&block).exists());
     assert!(child.try_wait().expect("it is ours").is_none(), "it stays");
     writeln!(stdin, "quit").expect("it reads");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn a_pipe_in_non_blocking_mode_is_read_like_any_other() {
+    let folder = folder();
+    // The peer must not have the end that is written to as well, or it would never see the other one close.
+    let (read, write) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a mode");
+    let ready = folder.path().join("ready");
+    let mut child = program()
+        .args(["peer", "--port", "0", "--exit-on-eof", "--data"])
+        .arg(folder.path().join("data"))
+        .arg("--ready-file")
+        .arg(&ready)
+        .stdin(read)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || lines.next().expect("a line").expect("text");
+    assert!(next().starts_with("READY "));
+    let mut pipe = File::from(write);
+    for _ in 0..2 {
+        // Each line comes when the pipe has been empty for a while: the answer to the one before was read.
+        pipe.write_all(b"ping localhost\n").expect("it reads");
+        assert!(next().starts_with("error: "));
+    }
+    drop(pipe);
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 

@@ -118,7 +118,7 @@ pub static COMMANDS: &[Spec] = &[
         takes: (0, 0),
         kinds: &[],
         summary: "the threads of this process",
-        details: "Each thread waits for one thing; this shows them, and what each has used.",
+        details: "Each thread waits for one thing and turns it into a message; this names those that run now.",
         parse: |_, _| Ok(Request::Threads),
     },
     Spec {

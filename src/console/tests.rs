@@ -238,5 +238,7 @@ fn answers_read_well() {
     assert_eq!(show(table), format!("bucket 255 (and 2 to take a place)\n  {} {addr}", Id::ZERO));
     let peers = Answer::Peers { peers: vec![PeerInfo { peer: a, rtt: Some(Duration::from_micros(250)) }] };
     assert_eq!(show(peers), format!("{} {addr}  0.25 ms\n1 peer", Id::ZERO));
+    let threads = Reply::Own(reply::Own::Threads { threads: vec!["tcp-serve-12".into(), "strange".into()] });
+    assert_eq!(text::render(&threads), "tcp-serve-12    requests on a connection\nstrange");
     assert_eq!(show(Answer::Left { handed_over: 2, left_behind: 0 }), "left; 2 blocks handed over");
 }

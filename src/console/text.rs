@@ -16,7 +16,7 @@ use crate::peer::Peer;
 pub(super) fn render(reply: &Reply) -> String {
     let text = match reply {
         Reply::Node(answer) => render_answer(answer),
-        Reply::Own(Own::Threads { threads }) => lines(threads.iter().map(|thread| escape(thread))),
+        Reply::Own(Own::Threads { threads }) => lines(threads.iter().map(|name| thread(name))),
         Reply::Own(Own::Help { commands }) => help(commands),
         Reply::Own(Own::Tested { files, .. }) => lines(files.iter().map(tested)),
     };
@@ -78,6 +78,26 @@ fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What each thread waits for, by its name without its number.
+const WAITS_FOR: &[(&str, &str)] = &[
+    ("main", "the end of the peer, and its notices"),
+    ("node", "whatever comes; owns the routing table"),
+    ("sweeper", "the node's next deadline"),
+    ("udp-recv", "datagrams"),
+    ("tcp-accept", "connections"),
+    ("tcp-serve", "requests on a connection"),
+    ("transfer", "jobs: blocks to fetch, hash and write"),
+    ("link", "lines for another peer"),
+    ("signals", "SIGINT and SIGTERM"),
+    ("console", "commands"),
+];
+
+fn thread(name: &str) -> String {
+    let role = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
+    let waits = WAITS_FOR.iter().find(|(known, _)| *known == role).map_or("", |(_, waits)| waits);
+    format!("{:15} {waits}", escape(name)).trim_end().to_owned()
 }
 
 /// The line that tells a failure.
