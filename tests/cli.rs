@@ -292,6 +292,19 @@ fn a_client_looks_up_and_pings() {
 }
 
 #[test]
+fn peers_and_clients_of_the_ring_need_but_one_option_more() {
+    let folder = folder();
+    let mut peers = support::cluster(&folder, 3, &["--overlay", "ring"]);
+    assert_eq!(peers[0].ask("status")["overlay"], "ring");
+    let bootstrap = address(&peers[1]);
+    let (path, original) = file(&folder, "original", 7, 1_500_000);
+    let stored = run(&["store", text(&path), "--overlay", "ring", "--bootstrap", &bootstrap, "--json"]);
+    let answer: Value = serde_json::from_slice(&stored.stdout).unwrap_or_else(|_| panic!("{}", said(&stored)));
+    assert_eq!(answer["answer"], "stored", "{answer}");
+    peers[2].retrieve(answer["key"].as_str().expect("a key"), &folder.path().join("back"), &original);
+}
+
+#[test]
 fn what_is_not_there_is_4() {
     let folder = folder();
     let peers = support::cluster(&folder, 1, &[]);
