@@ -53,8 +53,8 @@ pub struct DiskStore {
     /// removal with its change of the index, which is locked within. *Never held while*: bytes are read, written, hashed
     /// or synced.
     names: Mutex<()>,
-    /// For each first byte of a key: whether the folder of its blocks is known to survive a power cut.
-    durable_bins: [AtomicBool; 256],
+    /// Whether the 256 folders of blocks are known to be there and to survive a power cut.
+    bins_ready: AtomicBool,
     /// Numbers temporary files.
     temporary: AtomicU64,
     /// Locked as long as it is open.
@@ -75,7 +75,7 @@ impl DiskStore {
             capacity: capacity.unwrap_or(u64::MAX),
             index: Mutex::new(Index::new(blocks)),
             names: Mutex::new(()),
-            durable_bins: [const { AtomicBool::new(false) }; 256],
+            bins_ready: AtomicBool::new(false),
             temporary: AtomicU64::new(0),
             _lock: lock,
         })
@@ -122,15 +122,15 @@ impl DiskStore {
         self.folder.join("tmp").join(number.to_string())
     }
 
-    /// The folder of the block's file.
-    fn bin(&self, key: &Key) -> PathBuf {
+    /// The folder of all blocks whose keys begin with this byte.
+    fn bin(&self, first: u8) -> PathBuf {
         let mut path = self.folder.join("blocks");
-        path.push(format!("{:02x}", key.as_bytes()[0]));
+        path.push(format!("{first:02x}"));
         path
     }
 
     fn path(&self, key: &Key) -> PathBuf {
-        self.bin(key).join(key.to_string())
+        self.bin(key.as_bytes()[0]).join(key.to_string())
     }
 }
 

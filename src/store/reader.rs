@@ -10,7 +10,7 @@ use super::index::Stamp;
 use super::{DiskStore, StoreError};
 use crate::id::{Id, Key};
 
-/// Bytes that are read and hashed at a time.
+/// Bytes that are read and hashed at a time, at most.
 const CHUNK: usize = 128 * 1024;
 
 /// A block that is known to hash to its name, opened at its beginning.
@@ -38,7 +38,7 @@ impl DiskStore {
         let failed = |error| StoreError::on("read the block", &path)(error);
         let stamp = Stamp::of(&file.metadata().map_err(failed)?);
         if verified != Some(stamp) {
-            if stamp.size != u64::from(size) || hash(&mut file).map_err(failed)? != *key {
+            if stamp.size != u64::from(size) || hash(&mut file, size).map_err(failed)? != *key {
                 // Another copy may have come in the meantime: it is read instead.
                 return if self.set_aside(key, &path, stamp) { Err(StoreError::Damaged(*key)) } else { self.read(key) };
             }
@@ -80,9 +80,10 @@ impl DiskStore {
     }
 }
 
-fn hash(file: &mut File) -> io::Result<Id> {
+/// Hashes a file of `size` bytes.
+fn hash(file: &mut File, size: u32) -> io::Result<Id> {
     let mut hash = Sha256::new();
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = vec![0; CHUNK.min(size as usize).max(1)];
     loop {
         match file.read(&mut chunk)? {
             0 => return Ok(Id::from_bytes(hash.finalize().into())),

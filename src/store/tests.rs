@@ -243,6 +243,17 @@ fn a_block_that_was_deleted_is_not_reported_as_damaged() {
 }
 
 #[test]
+fn a_folder_of_blocks_that_somebody_removed_is_made_again() {
+    let folder = tempdir().expect("a folder");
+    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let key = put(&store, b"some bytes").expect("room");
+    fs::remove_dir_all(store.bin(key.as_bytes()[0])).expect("removable");
+    assert_eq!(bytes(&store, &key), Err(StoreErrorKind::Damaged), "it is lost");
+    put(&store, b"some bytes").expect("there is a folder again");
+    assert_eq!(bytes(&store, &key), Ok(b"some bytes".to_vec()));
+}
+
+#[test]
 fn a_store_of_many_blocks_is_found_again_whole() {
     let folder = tempdir().expect("a folder");
     drop(DiskStore::open(folder.path(), None).expect("a store"));

@@ -121,14 +121,14 @@ impl DiskStore {
         Ok(more)
     }
 
-    /// The folder that the block's file goes to, made durable when it is used for the first time.
+    /// The folder that the block's file goes to. The first block of a run finds or makes the folders of all, for one sync
+    /// in all.
     fn ready_bin(&self, key: &Key) -> io::Result<PathBuf> {
-        let bin = self.bin(key);
-        let durable = &self.durable_bins[usize::from(key.as_bytes()[0])];
-        if !durable.load(Ordering::Acquire) || !bin.is_dir() {
-            fs::create_dir_all(&bin)?;
+        let bin = self.bin(key.as_bytes()[0]);
+        if !self.bins_ready.load(Ordering::Acquire) || !bin.is_dir() {
+            (0..=u8::MAX).try_for_each(|first| fs::create_dir_all(self.bin(first)))?;
             File::open(self.folder.join("blocks"))?.sync_all()?;
-            durable.store(true, Ordering::Release);
+            self.bins_ready.store(true, Ordering::Release);
         }
         Ok(bin)
     }
