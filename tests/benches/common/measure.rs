@@ -18,6 +18,11 @@ impl Samples {
         self.0.push(sample);
     }
 
+    /// The same measurements in another unit.
+    pub(crate) fn scaled(&self, factor: f64) -> Self {
+        Self(self.0.iter().map(|sample| sample * factor).collect())
+    }
+
     pub(crate) fn median(&self) -> f64 {
         self.quantile(0.5)
     }
