@@ -217,12 +217,16 @@ impl Put {
         let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
         placing.lookup = None;
         placing.wanted = cx.config.replicas.min(peers.len());
+        let keeps = self.order.keep && !cx.config.guest;
+        if keeps && !peers.iter().take(placing.wanted).any(|peer| cx.is_me(peer)) {
+            // A copy where nobody looks for it replaces none of those in the replica set.
+            placing.wanted += 1;
+        }
         self.tally.wanted = self.tally.wanted.max(placing.wanted);
         peers.sort_by_key(|peer| self.failures.get(&peer.addr).is_some_and(|&failures| failures >= 2));
         placing.candidates = peers.into();
-        if self.order.keep && !placing.keeping && !cx.config.guest {
+        if keeps && !placing.keeping {
             placing.candidates.retain(|peer| !cx.is_me(peer));
-            placing.wanted = placing.wanted.max(1);
             self.keep_here(cx, key);
         }
         self.offer_on(cx, key)
