@@ -70,6 +70,19 @@ pub const MAX_REPAIRS: usize = 32;
 /// 10 s), [`REPAIR_DELAY`], the check, a retry, and moving the block.
 pub const REPAIR_BOUND: Duration = Duration::from_secs(60);
 
+/// Peers that keep each named file of the classroom ring: the responsible one and its first successors. Three, so that
+/// two neighbours may be killed at once.
+pub const FILE_COPIES: usize = 3;
+
+/// A named file has this long to arrive where it was sent; a receiver that went silent is noticed much sooner.
+pub const FILE_LIMIT: Duration = Duration::from_secs(3600);
+
+/// After peers came or went, named files are looked through this much later, so that one wave of news is one look.
+pub const FILE_SETTLE: Duration = Duration::from_millis(200);
+
+/// The working directory is looked through this often even if nothing seems to have happened: users put files there.
+pub const FILE_RESCAN: Duration = Duration::from_secs(15);
+
 /// A fetch that takes this many times the usual is joined by one from another holder.
 pub const HEDGE_FACTOR: u32 = 3;
 
@@ -89,10 +102,19 @@ pub struct Config {
     pub window: usize,
     /// How long the node waits for other peers to take over its blocks when it leaves.
     pub handover_limit: Duration,
+    /// Whether this peer keeps files by their names, as the classroom ring does.
+    pub named_files: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { replicas: REPLICAS, quorum: 1, guest: false, window: 16, handover_limit: Duration::from_secs(60) }
+        Self {
+            replicas: REPLICAS,
+            quorum: 1,
+            guest: false,
+            window: 16,
+            handover_limit: Duration::from_secs(60),
+            named_files: false,
+        }
     }
 }

@@ -97,7 +97,9 @@ fn ring_request_content(request: &RingRequest) -> Content {
                 Routed::Store { file } | Routed::Request { file } => Content { file: Some(*file), ..content },
             }
         }
-        RingRequest::Transfer { file, size } => Content { file: Some(*file), size: Some(*size), ..empty },
+        RingRequest::Transfer { file, size, modified } => {
+            Content { file: Some(*file), size: Some(*size), modified: Some(*modified), ..empty }
+        }
         RingRequest::Update { successors, joined } => {
             Content { successors: Some(list(successors)), joined: joined.map(Into::into), ..empty }
         }
@@ -244,6 +246,7 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
         RingKind::Transfer => RingRequest::Transfer {
             file: content.file.ok_or("a transfer needs a file")?,
             size: content.size.ok_or("a transfer needs a size")?,
+            modified: content.modified.unwrap_or(0),
         },
         RingKind::Update => RingRequest::Update {
             successors: successors.ok_or("an update needs successors")?,

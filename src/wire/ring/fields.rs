@@ -63,6 +63,8 @@ pub(super) struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) modified: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peer: Option<WirePeer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) joined: Option<WirePeer>,

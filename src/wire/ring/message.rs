@@ -142,6 +142,8 @@ pub enum RingRequest {
         file: FileName,
         /// Its bytes.
         size: u64,
+        /// When it was changed last, in microseconds since 1970: with the size it tells versions apart.
+        modified: u64,
     },
     /// The sender's successors have changed.
     Update {

@@ -12,7 +12,7 @@
 //! | `lookup` | who is responsible for `key`? (routed) | `key`, `origin`, `hops`, `last` |
 //! | `store` | keep this: a file by its name (routed), or a block by its key | `file`, `origin`, … or `key`, `size` |
 //! | `request` | give me this: a file (routed), or a block | `file`, `origin`, … or `key` |
-//! | `transfer` | take this file over from me | `file`, `size` |
+//! | `transfer` | take this file over from me | `file`, `size`, `modified` |
 //! | `update` | my successors have changed | `successors`, `joined` |
 //! | `quit` | I go: these come after me | `predecessors`, `successors` |
 //! | `exit` | I am gone: my place is yours | `predecessors` |
