@@ -84,6 +84,7 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
         config,
         on_signal: Some(Command::Quit { handover: !args.no_handover }),
         record: args.record.clone(),
+        ..Options::default()
     };
     Ok((options, temporary))
 }

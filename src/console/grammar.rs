@@ -22,6 +22,8 @@ use crate::node::{Command, Source};
 pub enum Request {
     /// One command to the node, one answer from it.
     Ask(Command),
+    /// Several commands, one after the other.
+    All(Vec<Command>),
     /// Ping the peer at `HOST:PORT`; the name is yet to be resolved.
     Ping(String),
     /// Store each file, bring it back and compare.

@@ -5,6 +5,7 @@
 //!
 //! - [`grammar`] and [`commands`]: what a line means, from one table.
 //! - [`perform`]: what it takes to do what was asked. Most of it is one question to the node.
+//! - [`classroom`]: the classroom ring's lines and commands.
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
 //! - [`lines`], [`output`]: a pipe in, a pipe out, each of which may hold anything or break at any time.
 //! - [`terminal`], [`screen`], [`progress`]: a prompt, what other threads print meanwhile, and bars. On a terminal only.
@@ -19,6 +20,7 @@
 //! A line may be too long, no text, or nonsense: it gets its answer like any other, and the next line is read. Text that
 //! came from the network or from a file's name is shown with control characters spelled out ([`escape()`]).
 
+pub mod classroom;
 pub mod commands;
 pub mod grammar;
 pub mod lines;

@@ -36,6 +36,10 @@ impl<B: Backend> Performer<B> {
     pub fn perform(&self, request: Request) -> Reply {
         match request {
             Request::Ask(command) => Reply::Node(self.ask(command)),
+            Request::All(commands) => {
+                let answers = commands.into_iter().map(|command| self.ask(command)).collect();
+                Reply::Own(Own::All { answers })
+            }
             Request::Ping(host_port) => match resolve(&host_port) {
                 Ok(addrs) => Reply::Node(self.ping(&addrs)),
                 Err(reason) => Reply::failed(FailureKind::NotFound, reason),

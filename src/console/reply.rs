@@ -33,6 +33,11 @@ pub enum Own {
         /// The commands.
         commands: Vec<HelpEntry>,
     },
+    /// The answers to several commands.
+    All {
+        /// Each in turn.
+        answers: Vec<Answer>,
+    },
     /// Files that went into the network and back.
     Tested {
         /// How many came back equal.

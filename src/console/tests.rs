@@ -217,7 +217,7 @@ fn a_failure_from_afar_cannot_steer_the_terminal() {
 #[test]
 fn answers_read_well() {
     let addr: SocketAddr = "127.0.0.1:7000".parse().expect("an address");
-    let (a, b) = (Peer::new(Id::ZERO, addr), Peer::new(Id::of(b"b"), addr));
+    let (a, b) = (Peer::new(Id::of(b"a"), addr), Peer::new(Id::of(b"b"), addr));
     let show = |answer| text::render(&Reply::Node(answer));
     let took = Duration::from_millis(2500);
     let stored = |copies, wanted| {
@@ -235,9 +235,12 @@ fn answers_read_well() {
     let text = show(lookup);
     assert!(text.contains(": 2 requests in a row, 2.5 s\n") && text.ends_with("7000  holds it"), "{text}");
     let table = Answer::Table { rows: vec![TableRow { label: "bucket 255".into(), peers: vec![a], spare: 2 }] };
-    assert_eq!(show(table), format!("bucket 255 (and 2 to take a place)\n  {} {addr}", Id::ZERO));
+    assert_eq!(show(table), format!("bucket 255 (and 2 to take a place)\n  {} {addr}", a.id));
     let peers = Answer::Peers { peers: vec![PeerInfo { peer: a, rtt: Some(Duration::from_micros(250)) }] };
-    assert_eq!(show(peers), format!("{} {addr}  0.25 ms\n1 peer", Id::ZERO));
+    assert_eq!(show(peers), format!("{} {addr}  0.25 ms\n1 peer", a.id));
+    let nine = vec![Peer::new(Id::from_u64(9), addr)];
+    let table = Answer::Table { rows: vec![TableRow { label: "successor 1".into(), peers: nine, spare: 0 }] };
+    assert_eq!(show(table), format!("successor 1\n    9 {addr}"), "the classroom's ids are numbers");
     let threads = Reply::Own(reply::Own::Threads { threads: vec!["tcp-serve-12".into(), "strange".into()] });
     assert_eq!(text::render(&threads), "tcp-serve-12    requests on a connection\nstrange");
     assert_eq!(show(Answer::Left { handed_over: 2, left_behind: 0 }), "left; 2 blocks handed over");

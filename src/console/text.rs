@@ -17,6 +17,7 @@ pub(super) fn render(reply: &Reply) -> String {
     let text = match reply {
         Reply::Node(answer) => render_answer(answer),
         Reply::Own(Own::Threads { threads }) => lines(threads.iter().map(|name| thread(name))),
+        Reply::Own(Own::All { answers }) => lines(answers.iter().map(render_answer)),
         Reply::Own(Own::Help { commands }) => help(commands),
         Reply::Own(Own::Tested { files, .. }) => lines(files.iter().map(tested)),
     };
@@ -63,6 +64,14 @@ fn render_answer(answer: &Answer) -> String {
         Answer::Table { rows } => lines(rows.iter().map(row)),
         Answer::Status(numbers) => status(numbers),
         Answer::Pong { peer, rtt } => format!("{} answered in {}", who(peer), time(*rtt)),
+        Answer::FileStored { file, at, bytes, took } => match bytes {
+            Some(bytes) => format!("file {file} is kept by {} ({} in {})", who(at), amount(*bytes), time(*took)),
+            None => format!("file {file} is kept by {}, empty: there is no {file}.pdf here", who(at)),
+        },
+        Answer::FileReceived { file, from, bytes, sha256, took } => {
+            let pace = pace(*bytes, *took);
+            format!("file {file} received from {}, {} in {pace}\nsha256 {sha256}", who(from), amount(*bytes))
+        }
         Answer::Left { handed_over, left_behind } => {
             let lost = if *left_behind > 0 { format!(", {left_behind} left behind") } else { String::new() };
             format!("left; {} handed over{lost}", count(*handed_over, "block"))
@@ -105,8 +114,12 @@ pub(super) fn error(failure: &Failure) -> String {
     format!("error: {}", escape(&failure.reason))
 }
 
+/// Ids of the classroom ring are small numbers, and shown so.
 fn who(peer: &Peer) -> String {
-    format!("{} {}", peer.id, peer.addr)
+    match peer.id.to_u64() {
+        Some(number) => format!("{number:>3} {}", peer.addr),
+        None => format!("{} {}", peer.id, peer.addr),
+    }
 }
 
 fn peer_info(info: &PeerInfo) -> String {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Key;
+use crate::wire::ring::FileName;
 
 /// Names a command, so that its answer finds the one who asked.
 pub type CommandId = u64;
@@ -60,6 +61,17 @@ pub enum Command {
     Ping {
         /// The address.
         addr: SocketAddr,
+    },
+    /// Give the file `NAME.pdf` of the working directory to the peer responsible for its name, and to its replicas. If there
+    /// is no such file here, an empty one is made there. Only in the classroom ring.
+    StoreFile {
+        /// The name.
+        file: FileName,
+    },
+    /// Bring a file here, as `received_NAME.pdf`. Only in the classroom ring.
+    RequestFile {
+        /// The name.
+        file: FileName,
     },
     /// Leave the network and end.
     Quit {

@@ -1,5 +1,6 @@
 //! What a user asked: begun here, answered here where nothing has to be waited for.
 
+use super::classroom::Classroom;
 use super::clear::Clear;
 use super::command::{Command, CommandId};
 use super::context::{AskPurpose, LookupPurpose};
@@ -51,6 +52,8 @@ impl Node {
             Command::Ping { addr } => {
                 self.cx.ask(Target { id: None, addr }, Request::Ping, AskPurpose::User(id));
             }
+            Command::StoreFile { file } => Classroom::store(&mut self.cx, id, file),
+            Command::RequestFile { file } => Classroom::request(&mut self.cx, id, file),
             Command::Quit { handover } => self.quit(id, handover),
         }
     }
@@ -84,6 +87,15 @@ impl Node {
         if !self.cx.config.guest {
             self.order_save_peers();
         }
+        if handover && self.cx.config.named_files {
+            self.cx.departing = true;
+            return self.classroom.leave(&mut self.cx, id);
+        }
+        self.depart(id, handover);
+    }
+
+    /// Hands the blocks over and says goodbye.
+    pub(super) fn depart(&mut self, id: CommandId, handover: bool) {
         let departure = Departure::new(&mut self.cx, id, handover);
         self.departure = Some(departure);
         self.advance_departure(Departure::go_on);

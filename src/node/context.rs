@@ -11,18 +11,20 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::action::{Action, Outbox};
+use super::classroom::{Errand, Handing, Step};
 use super::command::CommandId;
 use super::holdings::Holdings;
-use super::job::{GetId, Job, JobId, PutId};
+use super::job::{GetId, Job, JobId, PutId, Version};
 use super::jobs::{Jobs, Urgency};
 use super::notice::{Answer, Failure, FailureKind, Notice, Progress};
 use super::pending::{Ask, Pending};
 use super::recent::Recent;
-use crate::config::{Config, TRIES, VALIDATED_MEMORY};
+use crate::config::{Config, FILE_LIMIT, OFFER_LIMIT, TRIES, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::overlay::{Effect, Goal, LookupId, Overlay, Tag, Target};
 use crate::peer::Peer;
 use crate::time::Time;
+use crate::wire::ring::{RingRequest, Routed};
 use crate::wire::{Message, Request, Sender, Via};
 
 /// Why a request was sent: who gets its answer.
@@ -38,6 +40,8 @@ pub(super) enum AskPurpose {
     Vouch,
     /// A peer is slow to take an offer: is it alive?
     Pulse,
+    /// A named file handed to a peer that should hold it.
+    Hand { handing: Handing, to: Peer },
     /// A user's `ping`.
     User(CommandId),
 }
@@ -68,6 +72,8 @@ pub(super) enum LookupPurpose {
     Departure { key: Key, holders: Vec<Peer> },
     /// Who has a block that was held here until it was found damaged.
     Heal { key: Key, holders: Vec<Peer> },
+    /// A named file on its way out of here, or to here.
+    Named(Errand),
 }
 
 /// Why a job was ordered.
@@ -87,6 +93,8 @@ pub(super) enum JobPurpose {
     Heal { key: Key },
     /// A step of `clear`.
     Clear { command: CommandId },
+    /// A step of a named file.
+    Named(Step),
     /// Nobody waits for it.
     Background,
 }
@@ -114,6 +122,8 @@ pub(super) struct Context {
     pub(super) departing: bool,
     /// Set once this peer says goodbye: every message then says so.
     pub(super) leaving: bool,
+    /// Who sent the answer that is being handled.
+    pub(super) answerer: Option<Peer>,
     validated: Recent<SocketAddr, ()>,
     next_lookup: LookupId,
 }
@@ -134,6 +144,7 @@ impl Context {
             traffic: Traffic::default(),
             departing: false,
             leaving: false,
+            answerer: None,
             validated: Recent::new(VALIDATED_MEMORY),
             next_lookup: 0,
         }
@@ -177,8 +188,25 @@ impl Context {
     pub(super) fn offer(&mut self, owner: OfferOwner, key: Key, size: u32, to: Peer) {
         let request = Request::Store { key, size: Some(size) };
         let ask = Ask::new(request.clone(), AskPurpose::Offer { owner, key, to });
-        let magic = self.pending.ask_patiently(self.now, &mut self.rng, to.into(), ask);
+        let magic = self.pending.ask_patiently(self.now, &mut self.rng, to.into(), ask, OFFER_LIMIT);
         self.send_request(to.addr, magic, request);
+    }
+
+    /// Hands a named file to a peer: please pull it from here and keep it.
+    pub(super) fn hand(&mut self, handing: Handing, version: Version, to: Peer) {
+        let Version { size, modified } = version;
+        let request = Request::Ring(RingRequest::Transfer { file: handing.file, size, modified });
+        let ask = Ask::new(request.clone(), AskPurpose::Hand { handing, to });
+        let magic = self.pending.ask_patiently(self.now, &mut self.rng, to.into(), ask, FILE_LIMIT);
+        self.send_request(to.addr, magic, request);
+    }
+
+    /// Sends something on its way to the peer responsible for it.
+    pub(super) fn route(&mut self, what: Routed, purpose: LookupPurpose) {
+        let lookup = self.next_lookup;
+        self.next_lookup += 1;
+        self.lookups.insert(lookup, purpose);
+        self.overlay.route(self.now, lookup, what, &mut self.effects);
     }
 
     /// Starts a lookup.

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use super::classroom::Handed;
 use super::context::{AskPurpose, JobPurpose, LookupPurpose, OfferOwner};
-use super::job::{JobId, Outcome};
+use super::job::{JobId, Outcome, Version};
 use super::notice::{Answer, FailureKind, Notice};
 use super::pending::{Ask, Settled, Waiting};
 use super::pulls::Offer;
@@ -13,7 +14,7 @@ use crate::id::Key;
 use crate::overlay::{Effect, Incoming, LookupId, Target};
 use crate::peer::Peer;
 use crate::wire::kad::fit_nodes;
-use crate::wire::ring::RingResponse;
+use crate::wire::ring::{RingRequest, RingResponse};
 use crate::wire::{Body, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender};
 
 impl Node {
@@ -42,6 +43,10 @@ impl Node {
             Request::Store { key, size } => {
                 let offer = Offer { from, via, magic, key, size };
                 self.pulls.on_offer(&mut self.cx, offer);
+            }
+            Request::Ring(RingRequest::Transfer { file, size, modified }) => {
+                let version = Version { size, modified };
+                self.classroom.on_transfer(&mut self.cx, (from, magic), file, version);
             }
             Request::FindValue { key } if self.cx.holdings.contains(&key) && !self.cx.departing => {
                 let me = self.cx.overlay.me();
@@ -75,6 +80,7 @@ impl Node {
     fn on_answer(&mut self, from: SocketAddr, magic: u64, sender: Option<Sender>, answer: Result<Response, String>) {
         let Some(Settled { waiting, rtt }) = self.cx.pending.settle(self.cx.now, magic, from) else { return };
         let cx = &mut self.cx;
+        cx.answerer = sender.map(|sender| Peer::new(sender.peer.id, from));
         if waiting.to.addr == from {
             cx.validate(from);
             let rtt = rtt.or_else(|| cx.pending.round_trip(&from)).unwrap_or(FIRST_TIMEOUT);
@@ -95,6 +101,14 @@ impl Node {
             }
             (AskPurpose::Vouch, _) => self.pulls.on_proof(cx, from),
             (AskPurpose::Pulse, _) => {}
+            (AskPurpose::Hand { handing, to }, answer) => {
+                let handed = match answer {
+                    Ok(Response::Ring(RingResponse::Noted { .. })) => Handed::Taken,
+                    Ok(Response::Ring(RingResponse::Refused { reason, .. })) | Err(reason) => Handed::Refused(reason),
+                    Ok(_) => Handed::Refused("it answered with something else".to_owned()),
+                };
+                self.classroom.on_handed(cx, handing, to, handed);
+            }
             (AskPurpose::User(command), Ok(response)) => {
                 let id = match (response, sender) {
                     (Response::Node(peer), _) => Some(peer.id),
@@ -124,6 +138,9 @@ impl Node {
             AskPurpose::Probe { key } => self.repair.on_probe(cx, key, false),
             AskPurpose::Vouch => self.pulls.on_no_proof(to.addr),
             AskPurpose::Pulse => self.fail_offers(to.addr),
+            AskPurpose::Hand { handing, to } => {
+                self.classroom.on_handed(cx, handing, to, Handed::Silent(reason.to_owned()));
+            }
             AskPurpose::User(command) => {
                 cx.fail(command, FailureKind::TimedOut, format!("no answer from {}; does a peer run there?", to.addr));
             }
@@ -132,7 +149,7 @@ impl Node {
 
     /// An offer is sent again: meanwhile, is its receiver alive at all?
     pub(super) fn check_pulse(&mut self, to: SocketAddr, request: &Request) {
-        if matches!(request, Request::Store { .. })
+        if matches!(request, Request::Store { .. } | Request::Ring(RingRequest::Transfer { .. }))
             && !self.cx.pending.any(|waiting| waiting.to.addr == to && matches!(waiting.purpose, AskPurpose::Pulse))
         {
             self.cx.ask(Target { id: None, addr: to }, Request::Ping, AskPurpose::Pulse);
@@ -141,10 +158,9 @@ impl Node {
 
     /// The peer at `addr` is dead: nothing offered to it will be taken.
     fn fail_offers(&mut self, addr: SocketAddr) {
-        let offers = self
-            .cx
-            .pending
-            .take_where(|waiting| waiting.to.addr == addr && matches!(waiting.purpose, AskPurpose::Offer { .. }));
+        let offers = self.cx.pending.take_where(|waiting| {
+            waiting.to.addr == addr && matches!(waiting.purpose, AskPurpose::Offer { .. } | AskPurpose::Hand { .. })
+        });
         for waiting in offers {
             self.on_ask_failed(waiting, "it went silent");
         }
@@ -186,26 +202,31 @@ impl Node {
             Effect::Joined { peers } => {
                 self.peers_changed();
                 self.cx.notify(Notice::Joined { peers });
+                self.classroom.look_soon(&mut self.cx);
             }
             Effect::PeerUp(peer) => {
                 self.peers_changed();
                 self.cx.notify(Notice::PeerUp { peer });
+                self.classroom.look_soon(&mut self.cx);
                 self.repair.on_peer_change(&mut self.cx, &peer);
             }
             Effect::PeerDown(peer) => {
                 self.peers_changed();
                 self.cx.notify(Notice::PeerDown { peer });
                 self.fail_offers(peer.addr);
+                self.classroom.on_peer_down(&mut self.cx, &peer);
                 self.repair.on_peer_change(&mut self.cx, &peer);
             }
-            Effect::Arrived { origin, magic, what } => {
-                let reason = "this peer keeps no files by name".to_owned();
-                let response = Response::Ring(RingResponse::Refused { of: what.kind(), reason });
-                self.respond(origin.addr, magic, RequestKind::Ring, response);
+            Effect::Arrived { origin, magic, what } => self.classroom.on_arrived(&mut self.cx, origin, magic, what),
+            Effect::Settled { lookup, outcome } => {
+                if let Some(LookupPurpose::Named(errand)) = self.cx.lookups.remove(&lookup) {
+                    self.classroom.on_settled(&mut self.cx, errand, outcome);
+                }
             }
-            // Nothing here starts a routed request.
-            Effect::Settled { .. } => {}
-            Effect::Notice(route) => self.cx.notify(Notice::Route { route }),
+            Effect::Notice(route) => {
+                self.classroom.on_route_notice(&mut self.cx, &route);
+                self.cx.notify(Notice::Route { route });
+            }
         }
     }
 
@@ -223,7 +244,7 @@ impl Node {
                     super::Flow::Goes
                 });
             }
-            Some(LookupPurpose::Put { .. }) | None => {}
+            Some(LookupPurpose::Put { .. } | LookupPurpose::Named(_)) | None => {}
         }
     }
 
@@ -243,6 +264,8 @@ impl Node {
             LookupPurpose::Departure { key, holders } => {
                 self.advance_departure(|departure, cx| departure.on_found(cx, key, peers, &holders));
             }
+            // A route settles, it is never found.
+            LookupPurpose::Named(_) => {}
             LookupPurpose::Heal { key, holders } => self.repair.on_holders(&mut self.cx, key, holders),
         }
     }
@@ -265,6 +288,7 @@ impl Node {
             }
             JobPurpose::Pull { key } => self.pulls.on_pulled(&mut self.cx, key, &outcome),
             JobPurpose::Heal { key } => self.repair.on_healed(&mut self.cx, key, &outcome),
+            JobPurpose::Named(step) => self.classroom.on_step(&mut self.cx, step, outcome),
             JobPurpose::Clear { command } => self.on_clear_step(command, outcome),
             JobPurpose::Background => {
                 if let Outcome::Failed(error) = outcome {

@@ -8,6 +8,7 @@ use super::command::{Command, CommandId};
 use super::job::{JobId, Outcome};
 use crate::id::Key;
 use crate::peer::Peer;
+use crate::wire::ring::FileName;
 use crate::wire::{Message, Via};
 
 /// Everything that can happen to a node.
@@ -63,6 +64,13 @@ pub enum Event {
     Damaged {
         /// Which.
         key: Key,
+    },
+    /// A named file was sent, to its end, to a peer that asked for it on behalf of its user.
+    Fetched {
+        /// Which.
+        file: FileName,
+        /// The address it came from, with the port that it claims to listen on.
+        by: SocketAddr,
     },
     /// The time that [`Node::next_wake`](super::Node::next_wake) told has come.
     Tick,

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::file::{Entry, Manifest};
 use crate::id::{Id, Key};
 use crate::peer::Peer;
+use crate::wire::ring::FileName;
 
 /// Names a piece of work.
 pub type JobId = u64;
@@ -132,6 +133,85 @@ pub enum Job {
         /// The peers.
         peers: Vec<Peer>,
     },
+    /// Something about the named files in the working directory.
+    Named(NamedJob),
+}
+
+/// A job about files of the classroom ring: `NAME.pdf` in the working directory. Its outcome is an [`Outcome::Named`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NamedJob {
+    /// Which files are there?
+    Scan,
+    /// Is this file there?
+    Find {
+        /// Its name.
+        file: FileName,
+    },
+    /// Make the file, empty, unless it is there.
+    Touch {
+        /// Its name.
+        file: FileName,
+    },
+    /// Have the file here as it is at another peer. What the user put here is never replaced.
+    Keep {
+        /// Its name.
+        file: FileName,
+        /// Who has it.
+        from: SocketAddr,
+        /// What the other one has, as far as known.
+        offered: Option<Version>,
+        /// The version that an earlier `Keep` wrote here.
+        ours: Option<Version>,
+        /// Whether that one may be replaced by one that is not newer.
+        replace: bool,
+    },
+    /// Bring the file here as `received_NAME.pdf`, whatever stood there before.
+    Receive {
+        /// Its name.
+        file: FileName,
+        /// Who has it.
+        from: SocketAddr,
+        /// Our own port: tells the other one on whose behalf it sends.
+        port: u16,
+    },
+}
+
+/// One version of a named file: two with the same size and time are taken to be the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Version {
+    /// Bytes.
+    pub size: u64,
+    /// Changed last, in microseconds since 1970; a copy has the time of what it was copied from.
+    pub modified: u64,
+}
+
+/// What came of a [`NamedJob`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NamedOutcome {
+    /// [`NamedJob::Scan`]: these are there.
+    Scanned {
+        /// In the order of names.
+        files: Vec<(FileName, Version)>,
+    },
+    /// [`NamedJob::Find`].
+    Found {
+        /// None: it is not there.
+        version: Option<Version>,
+    },
+    /// [`NamedJob::Touch`], [`NamedJob::Keep`]: it is there.
+    Kept {
+        /// As it is now.
+        version: Version,
+        /// Whether this job wrote it.
+        written: bool,
+    },
+    /// [`NamedJob::Receive`]: it is there, verified.
+    Received {
+        /// Bytes.
+        size: u64,
+        /// SHA-256, as the sender announced it.
+        sha256: Id,
+    },
 }
 
 /// What came of a [`Job`].
@@ -190,6 +270,8 @@ pub enum Outcome {
         /// Names the list.
         root: Id,
     },
+    /// [`Job::Named`].
+    Named(NamedOutcome),
     /// The job is done and has nothing else to tell.
     Done,
     /// The job failed.

@@ -9,6 +9,7 @@
 //! - [`context`]: what every part works with. [`pending`]: request ids and deadlines. [`jobs`]: work for the workers.
 //! - [`put`] and [`get`]: files in and out. [`pulls`]: what others ask us to hold. [`repair`] and [`departure`]: what a
 //!   replica set is owed while peers come and go. [`clear`]: the user's own tidying.
+//! - [`classroom`]: files by name, on the classroom ring.
 //! - `mod.rs`, `dispatch.rs` and `commands.rs`: which event goes to whom.
 //!
 //! # Architecture invariants
@@ -23,6 +24,7 @@ pub mod event;
 pub mod job;
 pub mod notice;
 
+mod classroom;
 mod clear;
 mod commands;
 mod context;
@@ -50,6 +52,7 @@ use crate::overlay::{Effect, Overlay};
 use crate::time::Time;
 use crate::wire::Via;
 
+use classroom::Classroom;
 use clear::Clear;
 use context::{Context, JobPurpose};
 use departure::Departure;
@@ -70,6 +73,7 @@ pub struct Node {
     clears: BTreeMap<CommandId, Clear>,
     pulls: Pulls,
     repair: Repair,
+    classroom: Classroom,
     departure: Option<Departure>,
     stopped: bool,
     /// Names the next file on its way, in or out.
@@ -92,6 +96,7 @@ impl Node {
             clears: BTreeMap::new(),
             pulls: Pulls::default(),
             repair: Repair::default(),
+            classroom: Classroom::default(),
             departure: None,
             stopped: false,
             next_transfer: 0,
@@ -111,6 +116,10 @@ impl Node {
         self.cx.now = now.max(self.cx.now);
         self.on_event(event);
         self.settle_effects();
+        if let Some(command) = self.classroom.may_leave(self.cx.now) {
+            self.depart(command, true);
+            self.settle_effects();
+        }
         std::mem::swap(&mut self.cx.out, out);
     }
 
@@ -123,7 +132,8 @@ impl Node {
         let gets = self.gets.values().filter_map(Get::next_wake).min();
         let departure = self.departure.as_ref().map(Departure::next_wake);
         let repair = self.repair.next_wake().filter(|_| !cx.departing);
-        [cx.pending.next_deadline(), cx.overlay.next_tick(), gets, departure, repair, self.save_peers]
+        let named = self.classroom.next_wake();
+        [cx.pending.next_deadline(), cx.overlay.next_tick(), gets, departure, repair, named, self.save_peers]
             .into_iter()
             .flatten()
             .min()
@@ -169,6 +179,7 @@ impl Node {
             Event::Validated { addr } => self.cx.validate(addr),
             Event::Command { id, command } => self.on_command(id, command),
             Event::Damaged { key } => self.on_damaged(key),
+            Event::Fetched { file, by } => self.classroom.on_fetched(&mut self.cx, file, by),
             Event::Start { bootstrap, remembered, held } => {
                 self.started = self.cx.now;
                 for (key, size) in held {
@@ -196,6 +207,7 @@ impl Node {
             self.cx.overlay.on_tick(now, &mut self.cx.effects);
         }
         self.repair.on_tick(&mut self.cx);
+        self.classroom.on_tick(&mut self.cx);
         for get in self.gets.values_mut() {
             get.on_tick(&mut self.cx);
         }

@@ -10,6 +10,7 @@ use super::command::CommandId;
 use crate::id::{Id, Key};
 use crate::overlay::{RouteNotice, TableRow};
 use crate::peer::Peer;
+use crate::wire::ring::FileName;
 
 /// One thing worth telling.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -67,6 +68,48 @@ pub enum Notice {
     Route {
         /// What.
         route: RouteNotice,
+    },
+    /// What becomes of a file of the classroom ring, in the order of the assignment.
+    File {
+        /// Its name.
+        file: FileName,
+        /// What.
+        news: FileNews,
+    },
+}
+
+/// Stations of a named file's way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "news", rename_all = "snake_case")]
+pub enum FileNews {
+    /// A peer wants it stored, and this one is responsible for it.
+    StoreAccepted {
+        /// Who wants it stored.
+        origin: Peer,
+    },
+    /// It was asked for, and it is here.
+    StoredHere,
+    /// It was asked for, and it is not here, where it should be.
+    NotHere,
+    /// It is about to be sent.
+    Sending {
+        /// To whom.
+        to: Peer,
+    },
+    /// It was sent.
+    Sent {
+        /// To whom.
+        to: Peer,
+    },
+    /// It was found, and is on its way here.
+    Receiving {
+        /// From whom.
+        from: Peer,
+    },
+    /// It is here, verified.
+    Received {
+        /// From whom.
+        from: Peer,
     },
 }
 
@@ -172,6 +215,30 @@ pub enum Answer {
         peer: Peer,
         /// Round trip.
         rtt: Duration,
+    },
+    /// The named file is at the peer responsible for it.
+    FileStored {
+        /// Which.
+        file: FileName,
+        /// The peer responsible.
+        at: Peer,
+        /// Its bytes; none if there was none to give, so an empty one was made.
+        bytes: Option<u64>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The named file is here, as `received_NAME.pdf`.
+    FileReceived {
+        /// Which.
+        file: FileName,
+        /// Who had it.
+        from: Peer,
+        /// Its bytes.
+        bytes: u64,
+        /// Its SHA-256.
+        sha256: Id,
+        /// How long it took.
+        took: Duration,
     },
     /// The node has left.
     Left {

@@ -14,7 +14,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::recent::Recent;
-use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT, MIN_TIMEOUT, OFFER_LIMIT, OFFER_RESEND, RTT_MEMORY};
+use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT, MIN_TIMEOUT, OFFER_RESEND, RTT_MEMORY};
 use crate::overlay::Target;
 use crate::time::Time;
 use crate::wire::{MAGIC_LIMIT, Request};
@@ -73,14 +73,23 @@ impl<P> Pending<P> {
 
     /// Registers a request that is answered at once, tried at most `tries` times. Returns its magic.
     pub(super) fn ask(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask<P>, tries: u8) -> u64 {
-        let timeout = self.timeout(&to.addr);
+        // An answer from anyone comes by a chain of peers, of which we know only the first.
+        let known = self.timeout(&to.addr);
+        let timeout = if ask.from_anyone { known.max(FIRST_TIMEOUT) } else { known };
         let patience = Patience::Tries { left: tries.saturating_sub(1), timeout };
         self.register(now, rng, to, ask, patience, now + timeout)
     }
 
     /// Registers a request that is answered once a block has been moved. Returns its magic.
-    pub(super) fn ask_patiently(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask<P>) -> u64 {
-        self.register(now, rng, to, ask, Patience::Until { limit: now + OFFER_LIMIT }, now + OFFER_RESEND)
+    pub(super) fn ask_patiently(
+        &mut self,
+        now: Time,
+        rng: &mut StdRng,
+        to: Target,
+        ask: Ask<P>,
+        limit: Duration,
+    ) -> u64 {
+        self.register(now, rng, to, ask, Patience::Until { limit: now + limit }, now + OFFER_RESEND)
     }
 
     fn register(
@@ -228,6 +237,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
+    use crate::config::OFFER_LIMIT;
 
     fn target(port: u16) -> Target {
         Target { id: None, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
@@ -303,7 +313,7 @@ mod tests {
     fn an_offer_is_repeated_until_its_limit() {
         let mut pending = Pending::new();
         let mut rng = StdRng::seed_from_u64(0);
-        pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "offer"));
+        pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "offer"), OFFER_LIMIT);
         let mut sent = 1;
         while let Some(due) = pending.next_deadline() {
             match pending.next_overdue(due) {

@@ -23,7 +23,8 @@ pub mod kademlia;
 pub mod ring;
 
 use kademlia::Kademlia;
-use ring::{Ring, RingOptions};
+use ring::Ring;
+pub use ring::RingOptions;
 
 /// Which overlay a peer joins, and its options.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -39,9 +40,14 @@ pub enum OverlayKind {
 impl OverlayKind {
     /// The overlay of the peer `me`. All its randomness comes from `seed`.
     pub fn build(&self, me: Peer, seed: [u8; 32], guest: bool) -> Box<dyn Overlay> {
+        self.build_with(me, seed, guest, &RingOptions::default())
+    }
+
+    /// [`build`](Self::build), with other options where it is a ring.
+    pub fn build_with(&self, me: Peer, seed: [u8; 32], guest: bool, ring: &RingOptions) -> Box<dyn Overlay> {
         match self {
             Self::Kademlia => Box::new(Kademlia::new(me, seed, guest)),
-            Self::Ring => Box::new(Ring::new(me, RingOptions { guest, ..RingOptions::default() })),
+            Self::Ring => Box::new(Ring::new(me, RingOptions { guest, ..ring.clone() })),
         }
     }
 

@@ -29,6 +29,7 @@
 
 mod clock;
 mod links;
+mod named;
 mod node_loop;
 mod offers;
 mod recorder;
@@ -54,6 +55,7 @@ use crossbeam_channel::{Receiver, Sender};
 pub use start::StartError;
 
 use self::clock::Clock;
+use self::named::Folder;
 use self::offers::Offers;
 use self::state::State;
 use self::tcp_accept::Served;
@@ -62,7 +64,7 @@ use self::transfer::{Cancels, Connections};
 use crate::config::Config;
 use crate::id::Id;
 use crate::node::{Command, Notice};
-pub use crate::overlay::OverlayKind;
+pub use crate::overlay::{OverlayKind, RingOptions};
 use crate::peer::Peer;
 use crate::store::DiskStore;
 use crate::wire::Dialect;
@@ -82,12 +84,16 @@ pub struct Options {
     pub bootstrap: Vec<SocketAddr>,
     /// How keys map to peers.
     pub overlay: OverlayKind,
+    /// What is special about the ring, where that is the overlay.
+    pub ring: Option<RingOptions>,
     /// How the node behaves.
     pub config: Config,
     /// What SIGINT and SIGTERM ask of the peer; none leaves signals alone.
     pub on_signal: Option<Command>,
     /// Where to write every event, for a replay.
     pub record: Option<PathBuf>,
+    /// The working directory, where files are kept by their names: the classroom ring's.
+    pub files: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -99,9 +105,11 @@ impl Default for Options {
             id: None,
             bootstrap: Vec::new(),
             overlay: OverlayKind::default(),
+            ring: None,
             config: Config::default(),
             on_signal: None,
             record: None,
+            files: None,
         }
     }
 }
@@ -147,6 +155,7 @@ struct Shared {
     clock: Clock,
     dialect: Dialect,
     store: DiskStore,
+    folder: Option<Folder>,
     offers: Offers,
     connections: Connections,
     cancels: Cancels,
@@ -162,7 +171,17 @@ impl LocalPeer {
     /// # Errors
     /// [`StartError`] says what could not be had. Nothing is left running then.
     pub fn start(options: Options) -> Result<Self, StartError> {
-        start::start(options)
+        start::start(options, Arc::default())
+    }
+
+    /// Starts a peer, and watches it from its very first notice on: see [`notices`](Self::notices).
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    pub fn start_watched(options: Options) -> Result<(Self, Receiver<Notice>), StartError> {
+        let state = Arc::<State>::default();
+        let notices = state.watch();
+        Ok((start::start(options, state)?, notices))
     }
 
     /// Who this peer is.

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::clock::Clock;
 use super::links::Links;
+use super::named::Folder;
 use super::node_loop::{Inboxes, NodeLoop, Turn};
 use super::recorder::Recorder;
 use super::state::State;
@@ -71,7 +72,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |error| StartError::System { what, error }
 }
 
-pub(super) fn start(options: Options) -> Result<LocalPeer, StartError> {
+pub(super) fn start(options: Options, state: Arc<State>) -> Result<LocalPeer, StartError> {
     let (udp, tcp) = sockets::bind(options.bind)?;
     let addr = udp.local_addr().map_err(system("the socket's address"))?;
     let (store, temporary) = open_store(&options)?;
@@ -84,7 +85,8 @@ pub(super) fn start(options: Options) -> Result<LocalPeer, StartError> {
     let remembered = store.load_peers();
     let start = Event::Start { bootstrap: options.bootstrap.clone(), remembered, held };
     let (overlay_seed, node_seed) = (rng.random(), rng.random());
-    let overlay = options.overlay.build(me, overlay_seed, options.config.guest);
+    let ring = options.ring.clone().unwrap_or_default();
+    let overlay = options.overlay.build_with(me, overlay_seed, options.config.guest, &ring);
     let recorder = match &options.record {
         Some(path) => {
             let recorder = Recorder::start(path, me, &options, overlay_seed, node_seed);
@@ -96,6 +98,7 @@ pub(super) fn start(options: Options) -> Result<LocalPeer, StartError> {
         clock: Clock::start(),
         dialect: options.overlay.dialect(),
         store,
+        folder: options.files.clone().map(Folder::new),
         offers: Default::default(),
         connections: Default::default(),
         cancels: Default::default(),
@@ -104,7 +107,7 @@ pub(super) fn start(options: Options) -> Result<LocalPeer, StartError> {
         dropped: AtomicU64::new(0),
     });
     let node = Node::new(options.config.clone(), overlay, node_seed);
-    let parts = Parts { node, me, shared, udp: Arc::new(udp), tcp, recorder };
+    let parts = Parts { node, me, shared, udp: Arc::new(udp), tcp, recorder, state };
     let (node, handle) = spawn(parts, start).map_err(system("a thread"))?;
     let watch = options.on_signal.map(|command| signals::Watch::start(&handle.roster, handle.clone(), command));
     let signals = watch.transpose().map_err(system("signals"))?;
@@ -137,13 +140,13 @@ struct Parts {
     udp: Arc<UdpSocket>,
     tcp: TcpListener,
     recorder: Option<Recorder>,
+    state: Arc<State>,
 }
 
 /// Spawns the threads. The node's owns the others: it joins them when the node has left.
 fn spawn(parts: Parts, start: Event) -> io::Result<(Worker, Handle)> {
-    let Parts { node, me, shared, udp, tcp, recorder } = parts;
+    let Parts { node, me, shared, udp, tcp, recorder, state } = parts;
     let roster = Roster::default();
-    let state = Arc::new(State::default());
     let (batches, datagrams) = bounded(DATAGRAM_BATCHES);
     let (spent, emptied) = bounded(DATAGRAM_BATCHES);
     let (to_node, events) = bounded(EVENTS);

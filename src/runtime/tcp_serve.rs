@@ -13,6 +13,7 @@ use crossbeam_channel::Sender;
 use nix::sys::sendfile::sendfile64;
 
 use super::Shared;
+use super::named;
 use super::offers::Offered;
 use super::tcp_accept::ConnectionId;
 use crate::id::Key;
@@ -58,6 +59,10 @@ pub(super) fn run(
         shared.served.mark(connection, None);
         if line.first() == Some(&b'{') {
             control(shared, stream, from, &line, events)?;
+            continue;
+        }
+        if let Some(asked) = named::parse(&line) {
+            send_named(shared, stream, from, asked, events)?;
             continue;
         }
         let key = std::str::from_utf8(&line).ok().and_then(|text| text.trim_end_matches('\r').parse::<Key>().ok());
@@ -171,9 +176,31 @@ fn answer(shared: &Shared, mut stream: &TcpStream, key: &Key, events: &Sender<Ev
     }
 }
 
+/// A file by its name; the node is told once a user's has been sent.
+fn send_named(
+    shared: &Shared,
+    stream: &TcpStream,
+    from: SocketAddr,
+    asked: Result<named::Asked, &str>,
+    events: &Sender<Event>,
+) -> io::Result<()> {
+    let (asked, folder) = match (asked, &shared.folder) {
+        (Ok(asked), Some(folder)) => (asked, folder),
+        (Err(reason), _) => return refuse(stream, reason),
+        (_, None) => return refuse(stream, "this peer keeps no files by their names"),
+    };
+    let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
+    let sent = folder.send(stream, asked.file, |file, size| send_file(shared, stream, file, 0, size, limit(size)))?;
+    if let (true, Some(port)) = (sent, asked.port) {
+        let by = SocketAddr::new(from.ip(), port);
+        let _ = events.send(Event::Fetched { file: asked.file, by });
+    }
+    Ok(())
+}
+
 fn send_file(shared: &Shared, stream: &TcpStream, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {
     let mut at = i64::try_from(offset).map_err(io::Error::other)?;
-    let mut left = size as usize;
+    let mut left = usize::try_from(size).map_err(io::Error::other)?;
     while left > 0 {
         match sendfile64(stream, file, Some(&mut at), left) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

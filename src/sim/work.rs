@@ -86,6 +86,7 @@ impl Worker<'_> {
                 self.disk.delete(key);
                 Ok(Outcome::Done)
             }
+            Job::Named(_) => Err((JobErrorKind::Io, "no peer of a storm has a directory".to_owned())),
             Job::SavePeers { peers } => {
                 self.disk.peers.clone_from(peers);
                 Ok(Outcome::Done)

@@ -30,13 +30,13 @@ use crate::time::Time;
 use crate::wire::MAX_REQUEST_LINE;
 
 /// A peer that does not take a connection within this time cannot be reached.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// A peer that sends nothing for this long has gone silent.
-const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Bytes a second that a block must come at on the whole; who drips slower is given up.
-const LEAST_RATE: u32 = 64 * 1024;
+pub(super) const LEAST_RATE: u32 = 64 * 1024;
 
 /// Bytes that are read and hashed at a time: they stay in the processor's cache between the two.
 const CHUNK: usize = 128 * 1024;
@@ -272,7 +272,7 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-fn lost(from: SocketAddr, error: &io::Error) -> JobError {
+pub(super) fn lost(from: SocketAddr, error: &io::Error) -> JobError {
     if is_timeout(error) {
         failed(JobErrorKind::TimedOut, format!("peer {from} went silent"))
     } else {

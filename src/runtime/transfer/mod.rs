@@ -8,6 +8,7 @@ mod cancel;
 mod connections;
 mod files_in;
 mod files_out;
+mod named;
 
 use std::io;
 use std::sync::Arc;
@@ -170,6 +171,7 @@ impl Workbench {
                 shared.store.delete(&key)?;
                 Ok(Outcome::Done)
             }
+            Job::Named(job) => self.named(job, cancel, room).map(Outcome::Named),
             Job::SavePeers { peers } => {
                 shared.store.save_peers(&peers)?;
                 Ok(Outcome::Done)

@@ -1,0 +1,279 @@
+//! The classroom ring: the assignment's commands, its lines on standard output, everything else on standard error.
+
+use std::io::{self, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::Receiver;
+use kadring::config::Config;
+use kadring::console::classroom::{self, Lines, MARK, number};
+use kadring::console::grammar::{Grammar, Request};
+use kadring::console::lines::{Line, Patient, read_line};
+use kadring::console::perform::{Performer, resolve};
+use kadring::console::terminal::{self, Stdin};
+use kadring::console::{Format, Output, Reply, Screen};
+use kadring::id::Id;
+use kadring::node::{Answer, FailureKind, Notice};
+use kadring::overlay::{OverlayKind, RingOptions, RouteNotice};
+use kadring::peer::Peer;
+use kadring::runtime::{Handle, LocalPeer, Options, StartError};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tempfile::TempDir;
+
+use super::{Exit, Failed, log_to};
+use crate::args::{PeerName, RingArgs, RingTask, RingWays};
+
+/// Runs a peer of the classroom ring until it is told to quit.
+pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
+    let screen = Screen::stderr();
+    let input = terminal::stdin_is();
+    let (RingTask::Init { ways, .. } | RingTask::Join { ways, .. }) = &args.task;
+    let level = match (ways.verbose, input) {
+        (true, _) => "kadring=debug,warn",
+        (_, Stdin::Person) => "info",
+        _ => "warn",
+    };
+    log_to(&screen, level);
+    let place = Place::new(&args.task)?;
+    let store = tempfile::Builder::new().prefix("kadring-ring-").tempdir();
+    let store = store.map_err(|error| Failed::start(format!("cannot make a temporary folder: {error}")))?;
+    end_at_once_by_signal(&store).context("cannot watch for signals")?;
+    let (peer, notices) = LocalPeer::start_watched(place.options(ways, &store)).map_err(|error| match error {
+        StartError::PortInUse(addr) => Failed::start(format!(
+            "peer {} runs already: port {} of {} is in use",
+            place.name(),
+            addr.port(),
+            addr.ip()
+        )),
+        error => Failed::start(error),
+    })?;
+    let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
+    let mut told = Told { lines, output: Output::new(Format::Text, Marked) };
+    told.until_joined(&notices, &place)?;
+    if input == Stdin::Background {
+        log::warn!("no commands are read: the terminal belongs to another process");
+    } else {
+        let console = Console { performer: Performer::new(peer.handle(), screen), grammar: classroom::grammar() };
+        // Never joined: a thread that is stuck in a read of standard input cannot be woken. It ends with the process.
+        let console = thread::Builder::new().name("console".to_owned()).spawn(move || console.run());
+        console.context("cannot start the console's thread")?;
+    }
+    for notice in &notices {
+        told.tell(&notice);
+    }
+    peer.wait();
+    Ok(Exit::Done)
+}
+
+/// A signal is the assignment's abrupt departure: the process ends at once, but for what it keeps in the temporary folder.
+fn end_at_once_by_signal(store: &TempDir) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let store = store.path().to_owned();
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            let _ = std::fs::remove_dir_all(&store);
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    })?;
+    Ok(())
+}
+
+/// Where this peer stands, and whom it knows.
+struct Place {
+    me: Peer,
+    interval: Duration,
+    given: Vec<Peer>,
+    /// The peer to join through.
+    known: Option<Peer>,
+}
+
+impl Place {
+    fn new(task: &RingTask) -> Result<Self, Failed> {
+        match task {
+            RingTask::Init { peer, first, second, interval, ways } => {
+                let me = locate(peer, ways)?;
+                let mut given: Vec<Peer> = Vec::new();
+                for name in [first, second] {
+                    let other = locate(name, ways)?;
+                    if other.id != me.id && !given.iter().any(|known| known.id == other.id) {
+                        given.push(other);
+                    }
+                }
+                Ok(Self { me, interval: *interval, given, known: None })
+            }
+            RingTask::Join { peer, known, interval, ways } => {
+                let (me, known) = (locate(peer, ways)?, locate(known, ways)?);
+                if me.addr == known.addr {
+                    return Err(Failed::usage("a peer cannot join through itself; name one that is in the ring"));
+                }
+                if me.id == known.id {
+                    let reason = format!("the id {} is taken by the peer to join through", number(&me.id));
+                    return Err(Failed::start(reason));
+                }
+                Ok(Self { me, interval: *interval, given: Vec::new(), known: Some(known) })
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        number(&self.me.id)
+    }
+
+    fn options(&self, ways: &RingWays, store: &TempDir) -> Options {
+        let ring = RingOptions { fingers: ways.fingers, ..RingOptions::classroom(self.interval, self.given.clone()) };
+        Options {
+            bind: self.me.addr,
+            data: Some(store.path().to_owned()),
+            id: Some(self.me.id),
+            bootstrap: self.known.iter().map(|known| known.addr).collect(),
+            overlay: OverlayKind::Ring,
+            ring: Some(ring),
+            config: Config { named_files: true, ..Config::default() },
+            files: Some(ways.dir.clone()),
+            ..Options::default()
+        }
+    }
+}
+
+fn locate(name: &PeerName, ways: &RingWays) -> Result<Peer, Failed> {
+    let id = Id::from_u64(name.id.into());
+    let addr = match &name.at {
+        None => SocketAddr::from((Ipv4Addr::LOCALHOST, ways.base_port + u16::from(name.id))),
+        Some(host_port) => {
+            let found = resolve(host_port).map_err(Failed::start)?.into_iter().next();
+            found.ok_or_else(|| Failed::start(format!("{host_port} has no address")))?
+        }
+    };
+    Ok(Peer::new(id, addr))
+}
+
+/// What is told on standard output.
+struct Told {
+    lines: Lines,
+    output: Output,
+}
+
+impl Told {
+    /// Tells what happens until this peer is in the ring.
+    fn until_joined(&mut self, notices: &Receiver<Notice>, place: &Place) -> Result<(), Failed> {
+        let mut refused = None;
+        for notice in notices {
+            self.tell(&notice);
+            match (notice, &place.known) {
+                (Notice::Route { route: RouteNotice::JoinRefused { reason } }, _) => refused = Some(reason),
+                (Notice::Joined { peers: 0 }, Some(known)) => {
+                    let (me, number) = (place.name(), number(&known.id));
+                    return Err(match refused {
+                        Some(reason) => Failed::start(format!("peer {me} was not let into the ring: {reason}")),
+                        None => Failed::timed_out(format!(
+                            "peer {me} cannot join: peer {number} does not answer at {}; is it running?",
+                            known.addr
+                        )),
+                    });
+                }
+                (Notice::Joined { .. }, _) => return Ok(()),
+                _ => {}
+            }
+        }
+        Err(Failed::start("this peer ended before it had joined"))
+    }
+
+    fn tell(&mut self, notice: &Notice) {
+        let lines = self.lines.of(notice);
+        if lines.is_empty() {
+            match notice {
+                Notice::Joined { peers } => log::info!("peer {} is in the ring; {peers} peers known", self.me()),
+                other => log::debug!("{other:?}"),
+            }
+        }
+        for line in lines {
+            self.output.line(&line);
+        }
+    }
+
+    fn me(&self) -> String {
+        number(&self.lines.me.id)
+    }
+}
+
+/// Standard output; each line begins with the assignment's mark.
+struct Marked;
+
+impl Write for Marked {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut marked = Vec::with_capacity(bytes.len() + 16);
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            marked.extend_from_slice(MARK.as_bytes());
+            marked.extend_from_slice(line);
+        }
+        io::stdout().write_all(&marked)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+/// Takes commands. What they bring about is told by the peer's notices; here is only what goes wrong, and what other
+/// commands answer.
+struct Console {
+    performer: Performer<Handle>,
+    grammar: Grammar,
+}
+
+impl Console {
+    fn run(self) {
+        let mut input = BufReader::new(Patient(io::stdin()));
+        let mut output = Output::new(Format::Text, io::stdout());
+        loop {
+            let line = match read_line(&mut input) {
+                Ok(Line::Text(line)) => line,
+                Ok(Line::Bad(reason)) => {
+                    fail(&Reply::failed(FailureKind::Usage, reason));
+                    continue;
+                }
+                Ok(Line::End) => return log::info!("the input has ended; this peer stays until it gets a signal"),
+                Err(error) => return log::error!("commands are no longer read, but this peer stays: {error}"),
+            };
+            let reply = match self.grammar.parse(&line) {
+                Ok(None) => continue,
+                Ok(Some((_, Request::All(commands)))) => {
+                    for command in commands {
+                        confirm(&Reply::Node(self.performer.ask(command)));
+                    }
+                    continue;
+                }
+                Ok(Some((_, Request::Help(word)))) => Reply::help(&self.grammar, word.as_deref()),
+                Ok(Some((_, request))) => self.performer.perform(request),
+                Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
+            };
+            match &reply {
+                Reply::Node(Answer::Left { .. }) => return,
+                reply if reply.failure().is_some() => fail(reply),
+                reply => output.reply(reply),
+            }
+        }
+    }
+}
+
+/// The assignment's lines have told of success already.
+fn confirm(reply: &Reply) {
+    match reply {
+        Reply::Node(Answer::FileStored { file, at, bytes, .. }) => {
+            let size = bytes.map_or_else(|| "empty, there is none here".to_owned(), |bytes| format!("{bytes} bytes"));
+            log::info!("file {file} is kept by peer {} ({size})", number(&at.id));
+        }
+        Reply::Node(Answer::FileReceived { file, from, bytes, sha256, .. }) => {
+            log::info!("file {file} came from peer {}, {bytes} bytes, SHA-256 {sha256}", number(&from.id));
+        }
+        reply => fail(reply),
+    }
+}
+
+fn fail(reply: &Reply) {
+    Output::new(Format::Text, Marked).reply(reply);
+}

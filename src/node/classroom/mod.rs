@@ -1,0 +1,366 @@
+//! Files by name: what the classroom ring does above its routing.
+//!
+//! A file is `NAME.pdf` in the working directory. Its name is its key, and it belongs to the peer responsible for that
+//! key and to the first peers after it ([`FILE_COPIES`] in all). Three things happen here:
+//!
+//! - [`user`]: what this peer's user asks, `store` and `request`.
+//! - [`serve`]: what other peers ask because this one is responsible.
+//! - this file: *custody*. What this peer holds for the ring is offered to every other peer that should hold it, when the
+//!   file comes, when peers come or go, and when this peer leaves. Offers that name what the receiver has already (the
+//!   same size and time) cost one message, so nothing has to be remembered across a restart.
+//!
+//! # Architecture invariants
+//! - Nothing that a user put into the directory is ever replaced: only what a [`Keep`](super::job::NamedJob::Keep) of
+//!   this run wrote, or an empty file. Peers may share one directory; then a file is in its place already.
+//! - A file that lies here but belongs to other peers is not the ring's until it is stored.
+//! - Bytes pass from worker to worker, never through here.
+
+mod serve;
+mod user;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use super::command::CommandId;
+use super::context::{Context, JobPurpose};
+use super::job::{Job, NamedJob, NamedOutcome, Outcome, Version};
+use super::jobs::Urgency;
+use super::notice::{FileNews, Notice};
+use super::recent::Recent;
+use crate::config::{FILE_COPIES, FILE_RESCAN, FILE_SETTLE, REPAIR_RETRY};
+use crate::id::Id;
+use crate::overlay::RouteNotice;
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::ring::FileName;
+
+/// Questions of other peers that are remembered, so that one sent again is the same question.
+const QUESTIONS: usize = 1024;
+
+/// Peers that a file is about to be sent to.
+const MAX_SERVING: usize = 1024;
+
+/// What was sent out on behalf of the user and comes back as a settled route.
+#[derive(Clone, Debug)]
+pub(super) enum Errand {
+    /// Who keeps this file?
+    Store(Own),
+    /// Who has it?
+    Request(Own),
+}
+
+/// A command of this peer's user about a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    command: CommandId,
+    file: FileName,
+    since: Time,
+    /// What lies here, for a store.
+    version: Option<Version>,
+    /// Times a request may be sent out again.
+    tries: u8,
+}
+
+/// A file that another peer was asked to take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handing {
+    pub(super) file: FileName,
+    why: Why,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// The user stores it.
+    Store(Own),
+    /// The other peer should hold it.
+    Place,
+}
+
+/// How a handing ended.
+#[derive(Clone, Debug)]
+pub(super) enum Handed {
+    Taken,
+    Refused(String),
+    Silent(String),
+}
+
+/// What a job about named files was ordered for.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// To know what lies in the directory.
+    Scan,
+    /// To know what there is to give to whoever is responsible.
+    Give(Own),
+    /// To answer somebody who wants the file.
+    Look { asker: Asker, file: FileName },
+    /// The same, once it turned out that only a neighbour may have it.
+    Seek { asker: Asker, file: FileName, left: Vec<Peer> },
+    /// To hold it.
+    Take { file: FileName },
+    /// To have what the user requested.
+    Receive { own: Own, from: Peer },
+}
+
+/// Who wants a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asker {
+    Other { origin: Peer, magic: u64 },
+    Own(Own),
+}
+
+/// A file that this peer holds for the ring.
+struct Custody {
+    version: Version,
+    /// Who has this version too, or does not want it.
+    at: BTreeSet<SocketAddr>,
+}
+
+/// A file that is being taken over.
+struct Taking {
+    waiting: Vec<Waiter>,
+    /// Who offered it, and what.
+    offered: Option<(SocketAddr, Version)>,
+    /// A user wants it stored: the answer waits until the replicas have it too.
+    stored: bool,
+    /// It is here; the replicas are yet to come.
+    placing: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiter {
+    Other { addr: SocketAddr, magic: u64 },
+    Own(CommandId),
+}
+
+/// Leaving: what is held here goes to others first.
+struct Leaving {
+    command: CommandId,
+    deadline: Time,
+    looked: bool,
+}
+
+/// An offer that waits until an earlier one of the same file is done with.
+type Offer = (SocketAddr, u64, FileName, Version);
+
+/// The files of this peer, and what is under way with them.
+pub(super) struct Classroom {
+    custody: BTreeMap<FileName, Custody>,
+    /// What a job of this run wrote here.
+    copies: BTreeMap<FileName, Version>,
+    handing: BTreeSet<(FileName, SocketAddr)>,
+    taking: BTreeMap<FileName, Taking>,
+    offers: VecDeque<Offer>,
+    /// The user's stores that wait at this peer for their replicas.
+    stores: BTreeMap<CommandId, Own>,
+    /// Who asked this peer to keep what.
+    store_wishes: Recent<(FileName, SocketAddr), ()>,
+    /// Stores and requests that came, and the answer to a request once there is one.
+    questions: Recent<(Id, u64), Option<Option<u64>>>,
+    serving: VecDeque<(FileName, Peer)>,
+    /// Whether it is known who stands before this peer, hence what it is responsible for.
+    settled: bool,
+    scan_at: Option<Time>,
+    leaving: Option<Leaving>,
+}
+
+impl Default for Classroom {
+    fn default() -> Self {
+        Self {
+            custody: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            handing: BTreeSet::new(),
+            taking: BTreeMap::new(),
+            offers: VecDeque::new(),
+            stores: BTreeMap::new(),
+            store_wishes: Recent::new(QUESTIONS),
+            questions: Recent::new(QUESTIONS),
+            serving: VecDeque::new(),
+            settled: false,
+            scan_at: None,
+            leaving: None,
+        }
+    }
+}
+
+fn tell(cx: &mut Context, file: FileName, news: FileNews) {
+    cx.notify(Notice::File { file, news });
+}
+
+fn order(cx: &mut Context, job: NamedJob, step: Step) {
+    let urgency = match step {
+        Step::Give(_) | Step::Receive { .. } | Step::Look { .. } => Urgency::Own,
+        _ => Urgency::Others,
+    };
+    cx.order(Job::Named(job), JobPurpose::Named(step), urgency);
+}
+
+impl Classroom {
+    /// The overlay tells something: who stands before us, for one.
+    pub(super) fn on_route_notice(&mut self, cx: &mut Context, notice: &RouteNotice) {
+        if let RouteNotice::Predecessors { predecessors } = notice {
+            self.settled = !predecessors.is_empty();
+            self.look_soon(cx);
+        }
+    }
+
+    /// A peer came, or this one joined: files may belong elsewhere now.
+    pub(super) fn look_soon(&mut self, cx: &mut Context) {
+        if cx.config.named_files {
+            let soon = cx.now + FILE_SETTLE;
+            self.scan_at = Some(self.scan_at.map_or(soon, |at| at.min(soon)));
+        }
+    }
+
+    /// A peer is gone, and what it held with it.
+    pub(super) fn on_peer_down(&mut self, cx: &mut Context, peer: &Peer) {
+        for custody in self.custody.values_mut() {
+            custody.at.remove(&peer.addr);
+        }
+        self.look_soon(cx);
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        match &self.leaving {
+            Some(leaving) => Some(leaving.deadline),
+            None => self.scan_at,
+        }
+    }
+
+    pub(super) fn on_tick(&mut self, cx: &mut Context) {
+        if self.scan_at.is_some_and(|at| at <= cx.now) && !cx.departing {
+            self.scan_at = Some(cx.now + FILE_RESCAN);
+            order(cx, NamedJob::Scan, Step::Scan);
+        }
+    }
+
+    /// A job is done.
+    pub(super) fn on_step(&mut self, cx: &mut Context, step: Step, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Named(outcome) => Ok(outcome),
+            Outcome::Failed(error) => Err(error),
+            _ => return,
+        };
+        match (step, outcome) {
+            (Step::Scan, Ok(NamedOutcome::Scanned { files })) => self.on_scanned(cx, files),
+            (Step::Scan, outcome) => {
+                if let Err(error) = outcome {
+                    log::warn!("{error}");
+                }
+                self.on_scanned(cx, Vec::new());
+            }
+            (Step::Give(own), Ok(NamedOutcome::Found { version })) => self.send_store(cx, Own { version, ..own }),
+            (Step::Look { asker, file }, Ok(NamedOutcome::Found { version })) => {
+                self.on_looked(cx, asker, file, version);
+            }
+            (Step::Look { asker, file }, _) => self.on_looked(cx, asker, file, None),
+            (Step::Seek { asker, file, .. }, Ok(NamedOutcome::Kept { version, written })) => {
+                if written {
+                    self.copies.insert(file, version);
+                }
+                self.on_looked(cx, asker, file, Some(version));
+            }
+            (Step::Seek { asker, file, left }, _) => self.seek(cx, asker, file, left),
+            (Step::Take { file }, Ok(NamedOutcome::Kept { version, written })) => {
+                self.on_taken(cx, file, version, written);
+            }
+            (Step::Take { file }, outcome) => {
+                let reason = outcome.err().map_or_else(|| "it was not kept".to_owned(), |error| error.reason);
+                self.end_taking(cx, file, Err(&reason));
+            }
+            (Step::Receive { own, from }, Ok(NamedOutcome::Received { size, sha256 })) => {
+                Self::on_received(cx, own, from, size, sha256);
+            }
+            (Step::Receive { own, .. }, Err(error)) => self.on_not_received(cx, own, &error),
+            (Step::Give(own), Err(error)) => Self::fail(cx, own, &error),
+            (Step::Give(_) | Step::Receive { .. }, Ok(_)) => {}
+        }
+    }
+
+    /// The directory was looked through: what is there, and of that what is the ring's.
+    fn on_scanned(&mut self, cx: &mut Context, files: Vec<(FileName, Version)>) {
+        let there: BTreeMap<FileName, Version> = files.into_iter().collect();
+        self.custody.retain(|file, _| there.contains_key(file));
+        let me = cx.overlay.me().id;
+        for (file, version) in there {
+            let owner = cx.overlay.replica_set(&file.key(), 1);
+            if self.custody.contains_key(&file) || self.settled && owner.first().is_some_and(|peer| peer.id == me) {
+                self.hold(file, version);
+            }
+        }
+        let held: Vec<FileName> = self.custody.keys().copied().collect();
+        for file in held {
+            self.place(cx, file);
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.looked = true;
+        }
+    }
+
+    /// The ring's file is here, in this version.
+    fn hold(&mut self, file: FileName, version: Version) {
+        let custody = self.custody.entry(file).or_insert_with(|| Custody { version, at: BTreeSet::new() });
+        if custody.version != version {
+            *custody = Custody { version, at: BTreeSet::new() };
+        }
+    }
+
+    /// Offers a file that is held here to each peer that should hold it. Once all of them do, and this one should not,
+    /// it is no longer this one's to look after.
+    fn place(&mut self, cx: &mut Context, file: FileName) {
+        let me = cx.overlay.me().id;
+        let copies = FILE_COPIES + usize::from(self.leaving.is_some());
+        let mut set = cx.overlay.replica_set(&file.key(), copies);
+        let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
+        set.retain(|peer| peer.id != me);
+        let Some(custody) = self.custody.get(&file) else { return };
+        let missing: Vec<Peer> = set.into_iter().filter(|peer| !custody.at.contains(&peer.addr)).collect();
+        let version = custody.version;
+        if missing.is_empty() && !mine && self.settled && self.leaving.is_none() {
+            self.custody.remove(&file);
+        }
+        for peer in missing {
+            if self.handing.insert((file, peer.addr)) {
+                cx.hand(Handing { file, why: Why::Place }, version, peer);
+            }
+        }
+    }
+
+    /// A peer took a file, or did not.
+    pub(super) fn on_handed(&mut self, cx: &mut Context, handing: Handing, to: Peer, handed: Handed) {
+        let file = handing.file;
+        match handing.why {
+            Why::Store(own) => return Self::on_store_handed(cx, own, to, handed),
+            Why::Place => {}
+        }
+        self.handing.remove(&(file, to.addr));
+        if let Handed::Refused(reason) | Handed::Silent(reason) = &handed {
+            log::debug!("peer {to} did not take file {file}: {reason}");
+        }
+        match handed {
+            Handed::Silent(_) => {
+                let again = cx.now + REPAIR_RETRY;
+                self.scan_at = Some(self.scan_at.map_or(again, |at| at.min(again)));
+            }
+            Handed::Taken | Handed::Refused(_) => {
+                if let Some(custody) = self.custody.get_mut(&file) {
+                    custody.at.insert(to.addr);
+                }
+            }
+        }
+        self.end_placing(cx, file);
+    }
+
+    /// Begins to leave. [`may_leave`](Self::may_leave) tells when what is held here is in good hands.
+    pub(super) fn leave(&mut self, cx: &mut Context, command: CommandId) {
+        let deadline = cx.now + cx.config.handover_limit;
+        self.leaving = Some(Leaving { command, deadline, looked: false });
+        order(cx, NamedJob::Scan, Step::Scan);
+    }
+
+    /// The command that asked to leave, once nothing keeps this peer here any longer.
+    pub(super) fn may_leave(&mut self, now: Time) -> Option<CommandId> {
+        let handed_over = |leaving: &Leaving| leaving.looked && self.handing.is_empty() && self.taking.is_empty();
+        let leaving = self.leaving.take_if(|leaving| now >= leaving.deadline || handed_over(leaving))?;
+        Some(leaving.command)
+    }
+}

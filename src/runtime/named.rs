@@ -1,0 +1,234 @@
+//! Files by name: `NAME.pdf` in the working directory, and how they are sent.
+//!
+//! ```text
+//! they  file <name>[ <port>]\n
+//! we    <size> <modified>\n, that many bytes, <64 hex>\n     or   error: <reason>\n
+//! ```
+//! `modified` is in microseconds since 1970; the 64 digits are the SHA-256 of the bytes, known only when all of them have
+//! been read. With a port the file is meant for the user of the peer that listens there, and the node is told when all
+//! of it was sent.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use crate::id::Id;
+use crate::node::job::Version;
+use crate::wire::ring::FileName;
+
+/// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three.
+pub(super) const CHUNK: usize = 256 * 1024;
+
+/// Hashes that are remembered.
+const MAX_HASHES: usize = 1024;
+
+/// The working directory.
+pub(super) struct Folder {
+    path: PathBuf,
+    hashes: Hashes,
+}
+
+/// The hashes of files that were read before.
+///
+/// *Protects*: the list. *Held for*: one look or insertion. *Never held while*: a file is read.
+#[derive(Default)]
+struct Hashes(Mutex<HashMap<FileName, (Version, Id)>>);
+
+/// A line that asks for a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Asked {
+    pub(super) file: FileName,
+    pub(super) port: Option<u16>,
+}
+
+/// Reads such a line; none if it is of another kind.
+pub(super) fn parse(line: &[u8]) -> Option<Result<Asked, &'static str>> {
+    let line = std::str::from_utf8(line).ok()?.trim_end_matches('\r');
+    let words = line.strip_prefix("file ")?;
+    let (name, port) = words.split_once(' ').map_or((words, None), |(name, port)| (name, Some(port)));
+    let read = || {
+        let file = name.parse().map_err(|_| "a file's name is four digits")?;
+        let port = port.map(str::parse).transpose().map_err(|_| "a port is a number below 65536")?;
+        Ok(Asked { file, port })
+    };
+    Some(read())
+}
+
+/// The line that asks for a file.
+pub(super) fn ask(asked: Asked) -> String {
+    let Asked { file, port } = asked;
+    port.map_or_else(|| format!("file {file}\n"), |port| format!("file {file} {port}\n"))
+}
+
+/// Which version of a file this is.
+pub(super) fn version_of(metadata: &Metadata) -> Version {
+    let modified = metadata.modified().unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default();
+    Version { size: metadata.len(), modified: u64::try_from(modified.as_micros()).unwrap_or(u64::MAX) }
+}
+
+/// The time of a version, as the file system has it.
+pub(super) fn time_of(version: Version) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(version.modified)
+}
+
+impl Folder {
+    /// The working directory at `path`.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, hashes: Hashes::default() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the file `file` lies.
+    pub(super) fn place(&self, file: FileName) -> PathBuf {
+        self.path.join(format!("{file}.pdf"))
+    }
+
+    /// Where a requested file goes.
+    pub(super) fn received(&self, file: FileName) -> PathBuf {
+        self.path.join(format!("received_{file}.pdf"))
+    }
+
+    /// The version that lies here. What is no regular file counts as nothing.
+    pub(super) fn find(&self, file: FileName) -> io::Result<Option<Version>> {
+        match std::fs::metadata(self.place(file)) {
+            Ok(metadata) => Ok(metadata.is_file().then(|| version_of(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Everything that lies here, in the order of names.
+    pub(super) fn scan(&self) -> io::Result<Vec<(FileName, Version)>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let name = name.to_str().and_then(|name| name.strip_suffix(".pdf")).and_then(|name| name.parse().ok());
+            if let Some(file) = name
+                && let Ok(Some(version)) = self.find(file)
+            {
+                files.push((file, version));
+            }
+        }
+        files.sort_unstable_by_key(|(file, _)| *file);
+        Ok(files)
+    }
+
+    /// This version of the file has this hash.
+    pub(super) fn remember(&self, file: FileName, version: Version, hash: Id) {
+        let mut hashes = self.hashes.0.lock();
+        if hashes.len() >= MAX_HASHES {
+            hashes.clear();
+        }
+        hashes.insert(file, (version, hash));
+    }
+
+    fn hash_of(&self, file: FileName, version: Version) -> Option<Id> {
+        self.hashes.0.lock().get(&file).filter(|(known, _)| *known == version).map(|(_, hash)| *hash)
+    }
+
+    /// Sends a file; false if it is not here, which was said.
+    ///
+    /// # Errors
+    /// The connection broke, or the file changed while it was sent: it must be closed.
+    pub(super) fn send(
+        &self,
+        mut stream: &TcpStream,
+        file: FileName,
+        send_all: impl Fn(&File, u64) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        // Looked at before it is opened: opening a pipe would wait for its writer.
+        let opened = match self.find(file) {
+            Ok(Some(_)) => {
+                File::open(self.place(file)).and_then(|opened| Ok((version_of(&opened.metadata()?), opened)))
+            }
+            Ok(None) => Err(io::ErrorKind::NotFound.into()),
+            Err(error) => Err(error),
+        };
+        let (version, opened) = match opened {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                stream.write_all(b"error: this file is not here\n")?;
+                return Ok(false);
+            }
+            Err(error) => {
+                log::warn!("file {file} cannot be read: {error}");
+                stream.write_all(b"error: this file cannot be read here\n")?;
+                return Ok(false);
+            }
+        };
+        stream.write_all(format!("{} {}\n", version.size, version.modified).as_bytes())?;
+        let hash = match self.hash_of(file, version) {
+            Some(hash) => {
+                send_all(&opened, version.size)?;
+                hash
+            }
+            None => send_hashed(stream, &opened, version.size)?,
+        };
+        if version_of(&opened.metadata()?) != version {
+            return Err(io::Error::other(format!("file {file} changed while it was sent")));
+        }
+        self.remember(file, version, hash);
+        stream.write_all(format!("{hash}\n").as_bytes())?;
+        Ok(true)
+    }
+}
+
+/// Sends `size` bytes of `file` and hashes them on their way.
+fn send_hashed(mut stream: &TcpStream, file: &File, size: u64) -> io::Result<Id> {
+    let mut hash = Sha256::new();
+    let mut room = vec![0; CHUNK];
+    let mut left = size;
+    while left > 0 {
+        let wanted = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
+        let count = (&mut &*file).read(&mut room[..wanted])?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        hash.update(&room[..count]);
+        stream.write_all(&room[..count])?;
+        left -= count as u64;
+    }
+    Ok(Id::from_bytes(hash.finalize().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_asks_for_a_file_by_four_digits_and_maybe_a_port() {
+        let file = "0042".parse().unwrap();
+        for port in [None, Some(12002)] {
+            let asked = Asked { file, port };
+            assert_eq!(parse(ask(asked).trim_end().as_bytes()), Some(Ok(asked)));
+        }
+        for bad in ["file ", "file 42", "file a042", "file ../x", "file 0042 x", "file 0042 70000", "file 0042 1 2"] {
+            assert!(parse(bad.as_bytes()).is_some_and(|read| read.is_err()), "{bad:?}");
+        }
+        assert_eq!(parse(&[b'0'; 64]), None);
+        assert!("file 0042 12002\n".len() < crate::wire::MAX_REQUEST_LINE);
+    }
+
+    #[test]
+    fn a_scan_finds_names_of_four_digits_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["2067.pdf", "0001.pdf", "received_2067.pdf", "a912.pdf", "32134.pdf", "2067.txt", ".2067.pdf.part"]
+        {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        std::fs::create_dir(dir.path().join("9999.pdf")).unwrap();
+        let folder = Folder::new(dir.path().to_owned());
+        let names: Vec<String> = folder.scan().unwrap().iter().map(|(file, _)| file.to_string()).collect();
+        assert_eq!(names, ["0001", "2067"]);
+        assert_eq!(folder.find("9999".parse().unwrap()).unwrap(), None);
+    }
+}

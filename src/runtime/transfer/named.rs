@@ -1,0 +1,347 @@
+//! Jobs about files by name: looked for, pulled from other peers, verified.
+//!
+//! A file is received under a temporary name, hashed on the way, and gets its own name once its hash is the one that the
+//! sender announced at the end: whoever looks sees the old file or the new one, never a part.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::cancel::Cancel;
+use super::connections::{CONNECT_LIMIT, LEAST_RATE, SILENCE_LIMIT, lost};
+use super::{Room, Workbench, failed, io_failed, reserve};
+use crate::id::Id;
+use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Version};
+use crate::runtime::named::{Asked, CHUNK, Folder, ask, time_of};
+use crate::wire::MAX_REQUEST_LINE;
+use crate::wire::ring::FileName;
+
+/// A file that is on its way here.
+struct Incoming<'a> {
+    bench: &'a Workbench,
+    stream: Arc<TcpStream>,
+    from: SocketAddr,
+    file: FileName,
+    version: Version,
+    /// Bytes received behind the first line.
+    ahead: Vec<u8>,
+    cancel: Cancel,
+}
+
+/// A file that came, under its temporary name.
+struct Arrived {
+    temporary: NamedTempFile,
+    sha256: Id,
+}
+
+impl Workbench {
+    pub(super) fn named(&self, job: NamedJob, cancel: &Cancel, room: &mut Room) -> Result<NamedOutcome, JobError> {
+        let Some(folder) = &self.shared.folder else {
+            return Err(failed(JobErrorKind::Io, "this peer has no working directory"));
+        };
+        let cannot = |what: &str, path: &Path| {
+            let what = format!("{what} '{}'", path.display());
+            move |error: io::Error| io_failed(&what, &error)
+        };
+        match job {
+            NamedJob::Scan => {
+                let files = folder.scan().map_err(cannot("look through", folder.path()))?;
+                Ok(NamedOutcome::Scanned { files })
+            }
+            NamedJob::Find { file } => {
+                let version = folder.find(file).map_err(cannot("look for", &folder.place(file)))?;
+                Ok(NamedOutcome::Found { version })
+            }
+            NamedJob::Touch { file } => touch(folder, file).map_err(cannot("make", &folder.place(file))),
+            NamedJob::Keep { file, from, offered, ours, replace } => {
+                let here = folder.find(file).map_err(cannot("look for", &folder.place(file)))?;
+                let wish = Wish { file, from, offered, ours, replace, here };
+                self.keep_named(folder, &wish, cancel, room)
+            }
+            NamedJob::Receive { file, from, port } => {
+                let incoming = self.request_named(Asked { file, port: Some(port) }, from, cancel)?;
+                let (size, dest) = (incoming.version.size, folder.received(file));
+                let Arrived { temporary, sha256 } = incoming.receive(folder, room)?;
+                temporary.persist(&dest).map_err(|error| cannot("write", &dest)(error.error))?;
+                Ok(NamedOutcome::Received { size, sha256 })
+            }
+        }
+    }
+
+    /// Has a file here as another peer has it, unless what is here must stay.
+    fn keep_named(
+        &self,
+        folder: &Folder,
+        wish: &Wish,
+        cancel: &Cancel,
+        room: &mut Room,
+    ) -> Result<NamedOutcome, JobError> {
+        let &Wish { file, from, here, .. } = wish;
+        if let (Some(version), Fate::Stays) = (here, wish.fate(wish.offered)) {
+            return Ok(NamedOutcome::Kept { version, written: false });
+        }
+        let incoming = self.request_named(Asked { file, port: None }, from, cancel)?;
+        let version = incoming.version;
+        let fate = wish.fate(Some(version));
+        match (here, fate) {
+            (Some(version), Fate::Stays) => return Ok(NamedOutcome::Kept { version, written: false }),
+            (Some(here), Fate::Compared) if here.size != version.size => return Err(another(file)),
+            _ => {}
+        }
+        let Arrived { temporary, sha256 } = incoming.receive(folder, room)?;
+        let dest = folder.place(file);
+        let cannot = |error: &io::Error| io_failed(&format!("write '{}'", dest.display()), error);
+        if let (Some(here), Fate::Compared) = (here, fate) {
+            let same = hash_file(&dest, room).map_err(|error| cannot(&error))? == sha256;
+            return if same { Ok(NamedOutcome::Kept { version: here, written: false }) } else { Err(another(file)) };
+        }
+        let written = temporary.as_file();
+        written.set_modified(time_of(version)).and_then(|()| written.sync_data()).map_err(|error| cannot(&error))?;
+        match here {
+            Some(_) => temporary.persist(&dest),
+            // Somebody may have put a file there meanwhile.
+            None => temporary.persist_noclobber(&dest),
+        }
+        .map_err(|error| cannot(&error.error))?;
+        folder.remember(file, version, sha256);
+        Ok(NamedOutcome::Kept { version, written: true })
+    }
+
+    /// Asks a peer for a file and reads the first line of its answer.
+    fn request_named(&self, asked: Asked, from: SocketAddr, cancel: &Cancel) -> Result<Incoming<'_>, JobError> {
+        let open = || {
+            let stream = TcpStream::connect_timeout(&from, CONNECT_LIMIT)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(SILENCE_LIMIT))?;
+            stream.set_write_timeout(Some(SILENCE_LIMIT))?;
+            Ok(stream)
+        };
+        let stream = open().map_err(|error: io::Error| {
+            failed(JobErrorKind::Unreachable, format!("peer {from} cannot be reached: {error}"))
+        })?;
+        let stream = Arc::new(stream);
+        cancel.wait_on(Some(Arc::clone(&stream)))?;
+        let mut ahead = Vec::new();
+        let exchange =
+            (&*stream).write_all(ask(asked).as_bytes()).and_then(|()| read_line(&stream, &mut ahead, MAX_REQUEST_LINE));
+        let line = exchange.map_err(|error| cancel.check().err().unwrap_or_else(|| lost(from, &error)))?;
+        if let Some(reason) = line.strip_prefix("error: ") {
+            let reason: String = reason.chars().take(120).flat_map(char::escape_default).collect();
+            return Err(failed(JobErrorKind::NotFound, format!("peer {from} says: {reason}")));
+        }
+        let numbers =
+            line.split_once(' ').and_then(|(size, modified)| Some((size.parse().ok()?, modified.parse().ok()?)));
+        let Some((size, modified)) = numbers else {
+            return Err(failed(
+                JobErrorKind::Corrupt,
+                format!("peer {from} does not answer as a peer of the ring does"),
+            ));
+        };
+        let version = Version { size, modified };
+        Ok(Incoming { bench: self, stream, from, file: asked.file, version, ahead, cancel: cancel.clone() })
+    }
+}
+
+/// What a [`NamedJob::Keep`] is about, and what is here.
+struct Wish {
+    file: FileName,
+    from: SocketAddr,
+    offered: Option<Version>,
+    ours: Option<Version>,
+    replace: bool,
+    here: Option<Version>,
+}
+
+/// What becomes of a file that is here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// It is the one that is offered, or a newer one of our own.
+    Stays,
+    /// An older copy, an empty file, or nothing: the new one takes its place.
+    Replaced,
+    /// The user's own. It stays; but it may be the very same.
+    Compared,
+}
+
+impl Wish {
+    /// What becomes of the file here if the other peer has `theirs`.
+    fn fate(&self, theirs: Option<Version>) -> Fate {
+        let Some(here) = self.here else { return Fate::Replaced };
+        if theirs == Some(here) {
+            return Fate::Stays;
+        }
+        if here.size == 0 {
+            return Fate::Replaced;
+        }
+        match theirs {
+            Some(theirs) if self.ours == Some(here) => {
+                if self.replace || theirs.modified > here.modified {
+                    Fate::Replaced
+                } else {
+                    Fate::Stays
+                }
+            }
+            // Nothing better is known than that it is here.
+            None => Fate::Stays,
+            Some(_) => Fate::Compared,
+        }
+    }
+}
+
+impl Incoming<'_> {
+    /// Receives the file under a temporary name in `folder`, and compares its hash with the one announced.
+    fn receive(mut self, folder: &Folder, room: &mut Room) -> Result<Arrived, JobError> {
+        let cannot = |error: &io::Error| io_failed(&format!("write a file into '{}'", folder.path().display()), error);
+        let prefix = format!(".{}.pdf.", self.file);
+        // As readable as any other file that the user makes.
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        let mut temporary = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".part")
+            .permissions(permissions)
+            .tempfile_in(folder.path())
+            .map_err(|error| cannot(&error))?;
+        let clock = self.bench.shared.clock;
+        let limit = clock.now() + SILENCE_LIMIT + Duration::from_secs(self.version.size / u64::from(LEAST_RATE));
+        let mut hash = Sha256::new();
+        let mut left = self.version.size;
+        reserve(room, CHUNK);
+        while left > 0 {
+            let wanted = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
+            let count = self.read(&mut room[..wanted])?;
+            hash.update(&room[..count]);
+            temporary.as_file_mut().write_all(&room[..count]).map_err(|error| cannot(&error))?;
+            left -= count as u64;
+            if clock.now() > limit {
+                return Err(failed(JobErrorKind::TimedOut, format!("peer {} sends too slowly", self.from)));
+            }
+        }
+        let announced =
+            read_line(&self.stream, &mut self.ahead, MAX_REQUEST_LINE).map_err(|error| self.broke(&error))?;
+        let sha256 = Id::from_bytes(hash.finalize().into());
+        if announced.parse() != Ok(sha256) {
+            let reason = format!("peer {} sent other bytes of file {} than it announced", self.from, self.file);
+            return Err(failed(JobErrorKind::Corrupt, reason));
+        }
+        Ok(Arrived { temporary, sha256 })
+    }
+
+    fn read(&mut self, room: &mut [u8]) -> Result<usize, JobError> {
+        if !self.ahead.is_empty() {
+            let count = room.len().min(self.ahead.len());
+            room[..count].copy_from_slice(&self.ahead[..count]);
+            self.ahead.drain(..count);
+            return Ok(count);
+        }
+        match (&*self.stream).read(room) {
+            Ok(0) => Err(self.broke(&io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => Ok(count),
+            Err(error) => Err(self.broke(&error)),
+        }
+    }
+
+    fn broke(&self, error: &io::Error) -> JobError {
+        self.cancel.check().err().unwrap_or_else(|| lost(self.from, error))
+    }
+}
+
+impl Drop for Incoming<'_> {
+    fn drop(&mut self) {
+        let _ = self.cancel.wait_on(None);
+    }
+}
+
+fn another(file: FileName) -> JobError {
+    let reason = format!("another file {file}.pdf lies at the peer that should keep it; it was left as it is");
+    failed(JobErrorKind::Io, reason)
+}
+
+/// Makes an empty file, older than any other, unless there is one.
+fn touch(folder: &Folder, file: FileName) -> io::Result<NamedOutcome> {
+    if let Some(version) = folder.find(file)? {
+        return Ok(NamedOutcome::Kept { version, written: false });
+    }
+    let made = OpenOptions::new().write(true).create_new(true).open(folder.place(file));
+    match made {
+        Ok(made) => made.set_modified(std::time::UNIX_EPOCH)?,
+        // Another peer that shares the directory was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let version = folder.find(file)?.ok_or(io::ErrorKind::NotFound)?;
+    Ok(NamedOutcome::Kept { version, written: true })
+}
+
+fn hash_file(path: &Path, room: &mut Room) -> io::Result<Id> {
+    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+    reserve(room, CHUNK);
+    loop {
+        match file.read(&mut room[..CHUNK])? {
+            0 => return Ok(Id::from_bytes(hash.finalize().into())),
+            count => hash.update(&room[..count]),
+        }
+    }
+}
+
+/// Reads a line of less than `limit` bytes; what lies behind it goes into `ahead`.
+fn read_line(mut stream: &TcpStream, ahead: &mut Vec<u8>, limit: usize) -> io::Result<String> {
+    loop {
+        if let Some(end) = ahead.iter().position(|&byte| byte == b'\n') {
+            let line = String::from_utf8_lossy(&ahead[..end]).into_owned();
+            ahead.drain(..=end);
+            return Ok(line);
+        }
+        if ahead.len() > limit {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its answer has no end"));
+        }
+        let mut room = [0; 4096];
+        match stream.read(&mut room)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => ahead.extend_from_slice(&room[..count]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Version = Version { size: 3, modified: 10 };
+    const NEW: Version = Version { size: 4, modified: 20 };
+    const EMPTY: Version = Version { size: 0, modified: 30 };
+
+    fn fate(here: Option<Version>, ours: Option<Version>, replace: bool, theirs: Option<Version>) -> Fate {
+        let (file, from) = ("2067".parse().unwrap(), "127.0.0.1:1".parse().unwrap());
+        Wish { file, from, offered: theirs, ours, replace, here }.fate(theirs)
+    }
+
+    #[test]
+    fn what_a_user_put_here_is_never_replaced() {
+        for (replace, theirs) in [(false, NEW), (true, NEW), (true, OLD)] {
+            for here in [OLD, NEW].into_iter().filter(|here| *here != theirs) {
+                assert_eq!(fate(Some(here), None, replace, Some(theirs)), Fate::Compared);
+                assert_eq!(fate(Some(here), Some(theirs), replace, Some(theirs)), Fate::Compared, "changed since");
+            }
+        }
+    }
+
+    #[test]
+    fn an_own_copy_gives_way_to_a_newer_one_and_to_the_one_that_is_stored() {
+        assert_eq!(fate(Some(OLD), Some(OLD), false, Some(NEW)), Fate::Replaced);
+        assert_eq!(fate(Some(NEW), Some(NEW), false, Some(OLD)), Fate::Stays);
+        assert_eq!(fate(Some(NEW), Some(NEW), true, Some(OLD)), Fate::Replaced);
+    }
+
+    #[test]
+    fn nothing_and_an_empty_file_give_way_and_the_same_file_stays() {
+        assert_eq!(fate(None, None, false, Some(OLD)), Fate::Replaced);
+        assert_eq!(fate(Some(EMPTY), None, false, Some(OLD)), Fate::Replaced);
+        assert_eq!(fate(Some(OLD), None, true, Some(OLD)), Fate::Stays);
+    }
+}
