@@ -31,7 +31,7 @@ use crate::store::{DiskStore, StoreError};
 const DATAGRAM_BATCHES: usize = 64;
 
 /// Outcomes, ring messages and other events that wait for the node.
-const EVENTS: usize = 1024;
+const EVENTS: usize = 128;
 
 /// Why a peer could not start.
 #[derive(Debug, Error)]

@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::node::Notice;
 
 /// Notices that a slow watcher may be behind; further ones pass it by.
-const BACKLOG: usize = 4096;
+const BACKLOG: usize = 256;
 
 /// A peer's readiness, and those who watch it.
 ///

@@ -5,6 +5,10 @@
 //! *overdue*: its answer still counts, but it no longer occupies a place, so a dead peer costs no pause. Who fails is
 //! struck. The lookup is over when the WIDTH nearest that are left have all answered.
 //!
+//! A question asks two things: who is nearer, and are you alive? A contact that answered a moment ago (it is *fresh*)
+//! need not say again that it lives, and the ALPHA nearest know their neighbourhood; so the fresh ones behind them are
+//! not asked. In a busy network that saves most questions. Lookups of our own, which fill the table, ask everybody.
+//!
 //! Names are hearsay, so the lookup believes little. An address stands in the shortlist once. A peer that is not in the
 //! routing table is also pinged, and counts only if it answers under the id that it was named with. Thus a liar can
 //! neither put the dead into a result nor itself at many places.
@@ -59,6 +63,8 @@ struct Entry {
     state: State,
     /// It has proved that it has this id at this address.
     proven: bool,
+    /// A contact that answered us a moment ago.
+    fresh: bool,
     /// It was asked before it knew that we receive what is sent to us.
     stranger: bool,
     again: Again,
@@ -69,6 +75,11 @@ struct Entry {
 impl Entry {
     fn is_done(&self) -> bool {
         self.state == State::Answered && self.proven && self.again != Again::Wanted
+    }
+
+    /// Whether it is among the living though it was not asked.
+    fn is_spared(&self) -> bool {
+        self.state == State::New && self.fresh
     }
 }
 
@@ -92,11 +103,15 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// A lookup that starts from peers in the routing table.
-    pub(super) fn new(key: Key, goal: Goal, me: Id, start: Vec<Peer>) -> Self {
+    /// A lookup that starts from peers in the routing table; `is_fresh` says which of them need not be asked whether
+    /// they live.
+    pub(super) fn new(key: Key, goal: Goal, me: Id, start: Vec<Peer>, is_fresh: impl Fn(&Peer) -> bool) -> Self {
         let mut lookup = Self { key, goal, me, shortlist: Vec::new(), wide: false, asked: 0 };
         for peer in start {
             lookup.offer(peer, 1, true);
+        }
+        for entry in &mut lookup.shortlist {
+            entry.fresh = is_fresh(&entry.peer);
         }
         lookup
     }
@@ -108,8 +123,8 @@ impl Lookup {
         }
         let distance = peer.id.distance(&self.key);
         let at = self.shortlist.partition_point(|entry| entry.distance <= distance);
-        let (state, again) = (State::New, Again::No);
-        self.shortlist.insert(at, Entry { peer, distance, state, proven, stranger: false, again, depth });
+        let (state, again, fresh, stranger) = (State::New, Again::No, false, false);
+        self.shortlist.insert(at, Entry { peer, distance, state, proven, fresh, stranger, again, depth });
     }
 
     fn entry_mut(&mut self, addr: &SocketAddr) -> Option<&mut Entry> {
@@ -132,7 +147,8 @@ impl Lookup {
         if busy >= if self.wide { WIDTH } else { ALPHA } || self.asked >= MAX_QUESTIONS {
             return None;
         }
-        let first = self.window().find(|entry| entry.state == State::New).map(|entry| entry.peer.addr);
+        let wanted = |at: usize, entry: &Entry| entry.state == State::New && (at < ALPHA || !entry.fresh);
+        let first = self.window().enumerate().find(|(at, entry)| wanted(*at, entry)).map(|(_, entry)| entry.peer.addr);
         let addr = first.or_else(|| {
             // Everybody in the window was asked: time to hear the names that were left out.
             let waits = self.window().any(|entry| entry.state == State::Asked && entry.again == Again::No);
@@ -235,19 +251,20 @@ impl Lookup {
         }
     }
 
-    /// Whether the WIDTH nearest that are left have all answered.
+    /// Whether the WIDTH nearest that are left have all answered, or need not be asked.
     pub(super) fn is_over(&self) -> bool {
         if self.asked >= MAX_QUESTIONS {
             return !self.shortlist.iter().any(|entry| matches!(entry.state, State::Asked | State::Overdue));
         }
-        self.window().all(Entry::is_done)
+        self.window().enumerate().all(|(at, entry)| entry.is_done() || (at >= ALPHA && entry.is_spared()))
     }
 
     /// The live peers nearest to the key, and the length of the chain of requests that led to them.
     pub(super) fn result(&self) -> (Vec<Peer>, u32) {
         let mut peers: Vec<Peer> = Vec::with_capacity(WIDTH + 1);
         let mut hops = 0;
-        for entry in self.shortlist.iter().filter(|entry| entry.state == State::Answered && entry.proven) {
+        let lives = |entry: &&Entry| (entry.state == State::Answered && entry.proven) || entry.is_spared();
+        for entry in self.shortlist.iter().filter(lives) {
             if peers.last().is_none_or(|last| last.id != entry.peer.id) {
                 peers.push(entry.peer);
                 hops = hops.max(entry.depth);
@@ -274,7 +291,7 @@ mod tests {
     }
 
     fn lookup(start: &[u16]) -> Lookup {
-        Lookup::new(Id::ZERO, Goal::Peers, Id::from_u64(9999), start.iter().map(|&n| peer(n)).collect())
+        Lookup::new(Id::ZERO, Goal::Peers, Id::from_u64(9999), start.iter().map(|&n| peer(n)).collect(), |_| false)
     }
 
     fn asked(lookup: &mut Lookup) -> Vec<u64> {
@@ -298,6 +315,23 @@ mod tests {
         let (peers, hops) = lookup.result();
         assert_eq!(peers, [5, 10, 20, 30, 40, 50, 60].map(peer));
         assert_eq!(hops, 2);
+    }
+
+    #[test]
+    fn contacts_that_answered_a_moment_ago_are_asked_only_where_somebody_nearer_may_be_known() {
+        let start = (1..=9).map(|n| peer(n * 10)).collect();
+        let fresh = |asked: &Peer| *asked != peer(50);
+        let mut lookup = Lookup::new(Id::ZERO, Goal::Peers, Id::from_u64(9999), start, fresh);
+        assert_eq!(asked(&mut lookup), [10, 20, 30]);
+        lookup.on_names(&peer(10).addr, &[peer(20), peer(15)]);
+        assert_eq!(asked(&mut lookup), [15, 50], "a new name, and the one contact that has long been silent");
+        for n in [15, 20, 30] {
+            lookup.on_names(&peer(n).addr, &[]);
+        }
+        assert!(!lookup.is_over());
+        lookup.on_failed(&peer(50).addr);
+        assert!(lookup.is_over());
+        assert_eq!(lookup.result().0, [10, 15, 20, 30, 40, 60, 70].map(peer));
     }
 
     #[test]

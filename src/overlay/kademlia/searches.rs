@@ -20,6 +20,9 @@ const START: usize = 2 * WIDTH;
 /// Datagrams sent at most to a peer that was only named: it may never have been there.
 const STRANGER_TRIES: u8 = 2;
 
+/// A contact that answered within this time counts as alive: it has hardly had time to die.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// How long an answer may take before somebody else is asked too: twice the usual round trip, between these bounds.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(300));
 
@@ -31,7 +34,13 @@ impl Kademlia {
         if start.len() < WIDTH {
             start = self.table.nearest(&key, START, |_| true);
         }
-        self.lookups.insert(name, Lookup::new(key, goal, self.me.id, start));
+        let is_fresh = |peer: &Peer| {
+            let asks_all = goal == Goal::Holders || matches!(name, Name::Own(_));
+            let contact = self.table.contact(peer).filter(|contact| contact.is_sound());
+            !asks_all && contact.is_some_and(|contact| contact.silence(now) < FRESH)
+        };
+        let lookup = Lookup::new(key, goal, self.me.id, start, is_fresh);
+        self.lookups.insert(name, lookup);
         self.advance(now, name, out);
     }
 
