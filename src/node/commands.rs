@@ -33,7 +33,7 @@ impl Node {
             }
             Command::Lookup { key } => {
                 let purpose = LookupPurpose::User { command: id, key, since: self.cx.now, holders: Vec::new() };
-                self.cx.look_up(key, Goal::Holders, purpose);
+                self.cx.look_up(key, Goal::Survey, purpose);
             }
             Command::Peers => {
                 let cx = &mut self.cx;

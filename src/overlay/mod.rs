@@ -73,6 +73,8 @@ pub enum Goal {
     Peers,
     /// The peers that hold the block; each is told as soon as it is known ([`Effect::Holder`]).
     Holders,
+    /// A look for people: the replica set, and its holders if the peers asked on the way know of any.
+    Survey,
 }
 
 /// A peer to ask; its id is unknown while all we have is a bootstrap address.

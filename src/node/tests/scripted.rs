@@ -32,7 +32,7 @@ impl Overlay for Scripted {
         out.push(Effect::Joined { peers: self.set.len() });
     }
     fn lookup(&mut self, _now: Time, lookup: LookupId, _key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        if goal == Goal::Holders {
+        if goal != Goal::Peers {
             out.extend(self.set.iter().filter(|peer| **peer != self.me).map(|&peer| Effect::Holder { lookup, peer }));
         }
         out.push(Effect::Found { lookup, peers: self.set.clone(), hops: 1 });

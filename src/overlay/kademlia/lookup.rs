@@ -167,7 +167,7 @@ impl Lookup {
             entry.stranger = !entry.proven;
         }
         let request = match goal {
-            Goal::Holders if !second => Request::FindValue { key },
+            Goal::Holders | Goal::Survey if !second => Request::FindValue { key },
             _ => Request::FindNode { id: key },
         };
         Some(Question { peer: entry.peer, request, prove: !entry.proven })
@@ -204,6 +204,11 @@ impl Lookup {
         entry.state = State::Answered;
         if entry.again == Again::No {
             entry.again = Again::Wanted;
+        }
+        if self.goal == Goal::Survey {
+            // Somebody holds it: then all of them are to be heard.
+            self.goal = Goal::Holders;
+            self.shortlist.iter_mut().for_each(|entry| entry.fresh = false);
         }
         self.wide = true;
         self.on_identified(addr, id);
@@ -332,6 +337,15 @@ mod tests {
         lookup.on_failed(&peer(50).addr);
         assert!(lookup.is_over());
         assert_eq!(lookup.result().0, [10, 15, 20, 30, 40, 60, 70].map(peer));
+    }
+
+    #[test]
+    fn a_survey_that_meets_a_holder_asks_all_who_should_be_one() {
+        let start = (1..=9).map(|n| peer(n * 10)).collect();
+        let mut lookup = Lookup::new(Id::ZERO, Goal::Survey, Id::from_u64(9999), start, |_| true);
+        assert_eq!(asked(&mut lookup), [10, 20, 30]);
+        lookup.on_holder(&peer(20).addr, peer(20).id);
+        assert_eq!(asked(&mut lookup), [40, 50, 60, 70]);
     }
 
     #[test]

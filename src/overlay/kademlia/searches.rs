@@ -100,7 +100,7 @@ impl Kademlia {
                 names.retain(|node| node.id != me.id && node.addr != me.addr && is_reachable(&node.addr));
                 lookup.on_names(&peer.addr, &names);
             }
-            Response::Node(named) if lookup.goal == Goal::Holders => {
+            Response::Node(named) if lookup.goal != Goal::Peers => {
                 if let (Some(holder), Name::User(lookup)) = (lookup.on_holder(&peer.addr, named.id), name) {
                     out.push(Effect::Holder { lookup, peer: holder });
                 }

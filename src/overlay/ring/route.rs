@@ -127,7 +127,7 @@ impl Ring {
         let me = self.me.id;
         let asked: Vec<Peer> = match search.goal {
             Goal::Peers => Vec::new(),
-            Goal::Holders => peers.iter().copied().filter(|peer| peer.id != me).collect(),
+            Goal::Holders | Goal::Survey => peers.iter().copied().filter(|peer| peer.id != me).collect(),
         };
         if asked.is_empty() {
             self.searches.remove(&lookup);
