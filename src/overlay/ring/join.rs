@@ -180,7 +180,7 @@ impl Ring {
                 let before = predecessors.iter().enumerate();
                 let before = before.map(|(at, peer)| if at == 0 { Peer::new(peer.id, from) } else { *peer });
                 let before: Vec<Peer> = before.collect();
-                if matches!(self.membership, Membership::Joining(_)) && self.table.successors().is_empty() {
+                if matches!(self.membership, Membership::Joining(_)) {
                     for &peer in successors {
                         self.take_in(peer, false, out);
                     }
@@ -198,9 +198,6 @@ impl Ring {
                 }
                 for &peer in &before {
                     self.consider(peer, true, out);
-                }
-                if matches!(self.membership, Membership::Joining(_)) {
-                    self.enter_ring(now, out);
                 }
             }
             RingResponse::Refused { reason, .. } => {
@@ -327,6 +324,7 @@ impl Ring {
         let before = self.table.predecessors().contains(&peer);
         self.table.remove(&peer.id);
         self.upkeep.gone(now, peer);
+        let doubtful = self.drop_between(&peer, successors.first());
         for &next in successors {
             if self.table.get(&next.id).is_none() && self.is_fit(&next) && !self.upkeep.is_dead(&next) {
                 self.take_in(next, false, out);
@@ -334,6 +332,9 @@ impl Ring {
         }
         for &previous in predecessors {
             self.consider(previous, before, out);
+        }
+        for other in doubtful {
+            self.consider(other, false, out);
         }
         let why = if watched { Change::Left { peer } } else { Change::Stabilized };
         let successors = self.table.successors().to_vec();
@@ -343,6 +344,17 @@ impl Ring {
         }
         out.push(Effect::PeerDown(peer));
         self.greet_successors(out);
+    }
+
+    /// Whoever leaves knows best who follows it: those that we count between the two are gone, or will show themselves.
+    fn drop_between(&mut self, leaving: &Peer, next: Option<&Peer>) -> Vec<Peer> {
+        let Some(next) = next.filter(|next| self.is_fit(next) && !self.upkeep.is_dead(next)) else { return Vec::new() };
+        let between = |other: &&Peer| other.id.is_strictly_between(&leaving.id, &next.id);
+        let doubtful: Vec<Peer> = self.table.successors().iter().filter(between).copied().collect();
+        for other in &doubtful {
+            self.table.remove(&other.id);
+        }
+        doubtful
     }
 
     /// Tells those before us who comes after us, and those after us who came before.

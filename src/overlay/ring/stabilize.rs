@@ -258,6 +258,10 @@ impl Ring {
         if !quiet && self.options.announce_pings {
             Self::notice(RouteNotice::PingReceived { from: sender }, out);
         }
+        // Whoever names nobody is in no ring yet: it enters by its join.
+        if predecessors.is_empty() && successors.is_empty() {
+            return;
+        }
         let place = successors.iter().position(|peer| peer.id == self.me.id);
         self.consider(sender, place.is_some(), out);
         let between = place.unwrap_or(successors.len());
