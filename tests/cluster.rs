@@ -17,6 +17,9 @@ use tempfile::{TempDir, tempdir};
 
 const MIB: usize = 1 << 20;
 
+/// What is promised above routing is promised on both overlays.
+const OVERLAYS: [&str; 2] = ["kad", "ring"];
+
 fn folder() -> TempDir {
     tempdir().expect("a temporary folder")
 }
@@ -32,20 +35,22 @@ fn least_copies(peers: &[PeerProcess]) -> usize {
 
 #[test]
 fn one_two_and_three_peers_keep_files_of_every_size() {
-    for peers in 1..=3 {
-        let folder = folder();
-        let mut cluster = cluster(&folder, peers, &[]);
-        for (n, size) in [0, 1, 10, MIB - 1, MIB, MIB + 1, 5 * MIB + 17].into_iter().enumerate() {
-            let (path, original) = file(&folder, &format!("original{n}"), n as u64, size);
-            let answer = cluster[0].ask(&format!("store '{}'", path.display()));
-            assert_eq!(answer["answer"], "stored", "{answer}");
-            assert_eq!(answer["wanted"], peers, "copies are clamped to the peers there are: {answer}");
-            let key = answer["key"].as_str().expect("a key").to_owned();
-            for (m, peer) in cluster.iter_mut().enumerate() {
-                peer.retrieve(&key, &folder.path().join(format!("back{n}-{m}")), &original);
+    for overlay in OVERLAYS {
+        for peers in 1..=3 {
+            let folder = folder();
+            let mut cluster = cluster(&folder, peers, &["--overlay", overlay]);
+            for (n, size) in [0, 1, 10, MIB - 1, MIB, MIB + 1, 5 * MIB + 17].into_iter().enumerate() {
+                let (path, original) = file(&folder, &format!("original{n}"), n as u64, size);
+                let answer = cluster[0].ask(&format!("store '{}'", path.display()));
+                assert_eq!(answer["answer"], "stored", "{answer}");
+                assert_eq!(answer["wanted"], peers, "copies are clamped to the peers there are: {answer}");
+                let key = answer["key"].as_str().expect("a key").to_owned();
+                for (m, peer) in cluster.iter_mut().enumerate() {
+                    peer.retrieve(&key, &folder.path().join(format!("back{n}-{m}")), &original);
+                }
             }
+            assert_eq!(least_copies(&cluster), peers);
         }
-        assert_eq!(least_copies(&cluster), peers);
     }
 }
 
@@ -66,46 +71,57 @@ fn every_block_lies_as_a_plain_file_under_its_own_sha256() {
 
 #[test]
 fn a_restarted_peer_finds_its_network_and_its_blocks_again_without_a_bootstrap_address() {
-    let folder = folder();
-    let mut cluster = cluster(&folder, 3, &[]);
-    let (path, original) = file(&folder, "original", 2, 2 * MIB);
-    let key = cluster[0].store(&path);
-    let (id, held) = (cluster[2].id.clone(), cluster[2].blocks());
-    until(|| cluster[2].data.join("peers.json").exists());
-    let data = cluster.pop().expect("three").kill();
-    let mut back = Launch::new(&data).start();
-    assert_eq!(back.id, id, "a peer keeps its id");
-    assert_eq!(back.blocks(), held);
-    until(|| back.ask("peers")["peers"].as_array().is_some_and(|peers| peers.len() == 2));
-    back.retrieve(&key, &folder.path().join("back"), &original);
+    for overlay in OVERLAYS {
+        let folder = folder();
+        let mut cluster = cluster(&folder, 3, &["--overlay", overlay]);
+        let (path, original) = file(&folder, "original", 2, 2 * MIB);
+        let key = cluster[0].store(&path);
+        let (id, held) = (cluster[2].id.clone(), cluster[2].blocks());
+        until(|| cluster[2].data.join("peers.json").exists());
+        let data = cluster.pop().expect("three").kill();
+        let mut back = Launch::new(&data).args(&["--overlay", overlay]).start();
+        assert_eq!(back.id, id, "a peer keeps its id");
+        assert_eq!(back.blocks(), held);
+        until(|| back.ask("peers")["peers"].as_array().is_some_and(|peers| peers.len() == 2));
+        back.retrieve(&key, &folder.path().join("back"), &original);
+    }
 }
 
 #[test]
 fn a_file_survives_kills_and_its_replica_sets_are_full_again() {
-    let folder = folder();
-    let mut cluster = cluster(&folder, 6, &["--replicas", "3"]);
-    let (path, original) = file(&folder, "original", 3, 8 * MIB);
-    let key = cluster[0].store(&path);
-    for _ in 0..2 {
-        cluster.remove(1).kill();
+    for overlay in OVERLAYS {
+        let folder = folder();
+        let mut cluster = cluster(&folder, 6, &["--replicas", "3", "--overlay", overlay]);
+        let (path, original) = file(&folder, "original", 3, 8 * MIB);
+        let key = cluster[0].store(&path);
+        for _ in 0..2 {
+            cluster.remove(1).kill();
+        }
+        cluster[3].retrieve(&key, &folder.path().join("back"), &original);
+        until(|| least_copies(&cluster) >= 3);
     }
-    cluster[3].retrieve(&key, &folder.path().join("back"), &original);
-    until(|| least_copies(&cluster) >= 3);
 }
 
 #[test]
 fn a_peer_that_quits_hands_over_first_and_one_that_joins_is_given_its_share() {
-    let folder = folder();
-    let mut cluster = cluster(&folder, 3, &["--replicas", "2"]);
-    let (path, original) = file(&folder, "original", 4, 4 * MIB);
-    let key = cluster[0].store(&path);
-    let mut leaving = cluster.remove(1);
-    let answer = leaving.ask("quit");
-    assert_eq!((&answer["answer"], &answer["left_behind"]), (&json!("left"), &json!(0)), "{answer}");
-    assert_eq!(leaving.wait(), Some(0));
-    assert_eq!(least_copies(&cluster), 2, "nobody had to wait for repair");
-    cluster.push(Launch::new(folder.path().join("late")).args(&["--replicas", "3"]).through(cluster[0].port).start());
-    cluster[2].retrieve(&key, &folder.path().join("back"), &original);
+    for overlay in OVERLAYS {
+        let folder = folder();
+        let mut cluster = cluster(&folder, 3, &["--replicas", "2", "--overlay", overlay]);
+        let (path, original) = file(&folder, "original", 4, 4 * MIB);
+        let key = cluster[0].store(&path);
+        let mut leaving = cluster.remove(1);
+        let answer = leaving.ask("quit");
+        assert_eq!((&answer["answer"], &answer["left_behind"]), (&json!("left"), &json!(0)), "{answer}");
+        assert_eq!(leaving.wait(), Some(0));
+        assert_eq!(least_copies(&cluster), 2, "nobody had to wait for repair");
+        cluster.push(
+            Launch::new(folder.path().join("late"))
+                .args(&["--replicas", "3", "--overlay", overlay])
+                .through(cluster[0].port)
+                .start(),
+        );
+        cluster[2].retrieve(&key, &folder.path().join("back"), &original);
+    }
 }
 
 #[test]

@@ -63,7 +63,6 @@ impl Ring {
         remembered: &[Peer],
         out: &mut Vec<Effect>,
     ) {
-        self.upkeep.bootstrap = known.iter().copied().filter(|addr| *addr != self.me.addr).collect();
         let given = std::mem::take(&mut self.options.given);
         if !given.is_empty() {
             self.upkeep.trust_given(now, &given);
@@ -80,6 +79,7 @@ impl Ring {
                 doors.push(addr);
             }
         }
+        self.upkeep.bootstrap.clone_from(&doors);
         self.knock_at(now, doors, false, out);
     }
 

@@ -53,7 +53,7 @@ pub(super) enum Role {
 #[derive(Default)]
 pub(super) struct Upkeep {
     pub(super) next_round: Option<Time>,
-    /// Addresses the user gave to join through.
+    /// Addresses to join through: those the user gave, then those remembered from the last run.
     pub(super) bootstrap: Vec<SocketAddr>,
     /// Peers that died, the longest untried first.
     pub(super) lost: VecDeque<Peer>,
