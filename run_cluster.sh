@@ -3,6 +3,7 @@
 #
 #   ./run_cluster.sh            the demonstration: store, kill, retrieve, repair; exit 0 only if all of it is true
 #   ./run_cluster.sh --keep     start the peers, say how to talk to them, stay until Ctrl-C
+#   ./run_cluster.sh --ring     the course's classroom ring and its own story, every line checked
 #   ./run_cluster.sh --help     all options
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -242,8 +243,125 @@ demonstrate() {
   printf '\nAll of it is true, in %d s.\n' "$((SECONDS - begin))"
 }
 
-if [[ $ring == yes ]]; then
-  die "the classroom ring is not part of this program yet"
-fi
-demonstrate
+# The classroom ring: what a peer has printed, pings apart, since the last step that was checked.
+fresh() { { grep '^> ' "$run/$1/out" || true; } | { grep -v '^> Ping ' || true; } | tail -n +"$((seen[$1] + 1))"; }
+
+printed() { [[ $(fresh "$1") == "$2" ]]; }
+
+# prints N LINE…: peer N prints these lines now, and no others; without a LINE, nothing at all.
+prints() {
+  local n=$1 want='' line
+  shift
+  for line; do want+="> $line"$'\n'; done
+  want=${want%$'\n'}
+  until_true 60 printed "$n" "$want" || fail "$n" "$(printf 'peer %s should print\n%s\nand printed\n%s' "$n" "$want" "$(fresh "$n")")"
+  seen[n]=$((seen[n] + $#))
+  for line; do printf '   peer %2d > %s\n' "$n" "$line"; done
+}
+
+# new_successors N HEAD A B: the three lines that tell of a change.
+new_successors() { prints "$1" "$2" "My new first successor is Peer $3" "My new second successor is Peer $4"; }
+
+# nothing_more N…: none of these peers has printed anything else.
+nothing_more() {
+  local n
+  for n; do prints "$n"; done
+}
+
+pinged_by() { grep -qx "> Ping request message received from Peer $2" "$run/$1/out"; }
+
+knows() {
+  tell "$1" table
+  sleep 0.1
+  [[ $(grep -A1 '^predecessor 1$' "$run/$1/out" | awk 'END { print $1 }') == "$2" ]]
+}
+
+# settled N…: each of these peers, named in the order of the circle, knows who stands before it.
+settled() {
+  local n before=${*: -1}
+  for n; do
+    until_true 20 knows "$n" "$before" || fail "$n" "peer $n never learnt that peer $before stands before it"
+    before=$n
+  done
+}
+
+same() { cmp -s -- "$1" "$2"; }
+
+ring() {
+  local n i before example=(2 4 5 8 9 14 19) begin=$SECONDS count=7 interval=1
+  say "starting the peers ${example[*]}, a ping each $interval s"
+  for i in "${!example[@]}"; do
+    n=${example[i]}
+    seen[n]=0
+    start "$n" ring init "$n" "${example[(i + 1) % count]}" "${example[(i + 2) % count]}" "$interval"
+  done
+  for i in "${!example[@]}"; do
+    n=${example[i]}
+    for before in "${example[(i + count - 1) % count]}" "${example[(i + count - 2) % count]}"; do
+      until_true 20 pinged_by "$n" "$before" || fail "$n" "peer $n was never pinged by peer $before"
+    done
+    printf '   peer %2d was pinged by its two predecessors\n' "$n"
+  done
+  settled "${example[@]}"
+
+  if [[ $keep == yes ]]; then
+    say "the ring runs; talk to its peers from another terminal, for example"
+    printf '   echo "Request 4103" > %s/2/in; tail -f %s/2/out\n' "$run" "$run"
+    printf '   %s ring join 15 4 %s\n\nCtrl-C ends them.\n' "$KADRING" "$interval"
+    wait
+    return
+  fi
+
+  say "peer 15 joins through peer 4"
+  seen[15]=0
+  start 15 ring join 15 4 "$interval"
+  for n in 4 5 8; do prints "$n" 'Peer 15 Join request forwarded to my successor'; done
+  prints 9 'Peer 15 Join request forwarded to my successor' 'Successor Change request received' \
+    'My new first successor is Peer 14' 'My new second successor is Peer 15'
+  new_successors 14 'Peer 15 Join request received' 15 19
+  prints 15 'Join request has been accepted' 'My first successor is Peer 19' 'My second successor is Peer 2'
+  settled 2 4 5 8 9 14 15 19
+
+  say "peer 9 quits"
+  tell 9 Quit
+  new_successors 8 'Peer 9 will depart from the network' 14 15
+  new_successors 5 'Peer 9 will depart from the network' 8 14
+  wait "${pids[9]}" || fail 9 "peer 9 ended with exit code $?"
+  pids[9]=0
+  settled 2 4 5 8 14 15 19
+
+  say "peer 14 is killed"
+  kill_peer 14
+  new_successors 8 'Peer 14 is no longer alive' 15 19
+  new_successors 5 'Peer 14 is no longer alive' 8 15
+  settled 2 4 5 8 15 19
+
+  say "Store 2067 at peer 8, which has such a file"
+  head -c 300000 /dev/urandom >"$run/8/2067.pdf"
+  cp -- "$run/8/2067.pdf" "$run/2067"
+  tell 8 'Store 2067'
+  for n in 8 15; do prints "$n" 'Store 2067 request forwarded to my successor'; done
+  prints 19 'Store 2067 request accepted'
+  for n in 19 2; do
+    until_true 20 same "$run/2067" "$run/$n/2067.pdf" || fail "$n" "peer $n does not have 2067.pdf"
+    printf '   peer %2d has 2067.pdf, equal byte by byte\n' "$n"
+  done
+  same "$run/2067" "$run/8/2067.pdf" || fail 8 "the original at peer 8 was changed"
+
+  say "Request 4103 at peer 2; it lies in the folder of peer 8"
+  head -c 1000000 /dev/urandom >"$run/8/4103.pdf"
+  tell 2 'Request 4103'
+  for n in 4 5; do prints "$n" 'Request for File 4103 has been received, but the file is not stored here'; done
+  prints 8 'File 4103 is stored here' 'Sending file 4103 to Peer 2' 'The file has been sent'
+  prints 2 'File request for 4103 has been sent to my successor' 'Peer 8 had File 4103' \
+    'Receiving File 4103 from Peer 8' 'File 4103 received'
+  same "$run/8/4103.pdf" "$run/2/received_4103.pdf" || fail 2 "received_4103.pdf differs from 4103.pdf"
+  printf '   received_4103.pdf equals 4103.pdf, byte by byte\n'
+
+  nothing_more 2 4 5 8 15 19
+  printf '\nAll of it is as the assignment says, in %d s.\n' "$((SECONDS - begin))"
+}
+seen=()   # ring: peer number -> lines that were checked
+
+if [[ $ring == yes ]]; then ring; else demonstrate; fi
 result=0
