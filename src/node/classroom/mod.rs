@@ -111,6 +111,9 @@ pub(super) enum Asker {
 /// A file that this peer holds for the ring.
 struct Custody {
     version: Version,
+    /// Somebody stored it. What only lies here is served, and goes to whoever is responsible instead of this peer, but
+    /// nobody asked for copies of it.
+    stored: bool,
     /// Who has this version too, or does not want it.
     at: BTreeSet<SocketAddr>,
 }
@@ -284,7 +287,7 @@ impl Classroom {
         for (file, version) in there {
             let owner = cx.overlay.replica_set(&file.key(), 1);
             if self.custody.contains_key(&file) || self.settled && owner.first().is_some_and(|peer| peer.id == me) {
-                self.hold(file, version);
+                self.hold(file, version, false);
             }
         }
         let held: Vec<FileName> = self.custody.keys().copied().collect();
@@ -297,22 +300,25 @@ impl Classroom {
     }
 
     /// The ring's file is here, in this version.
-    fn hold(&mut self, file: FileName, version: Version) {
-        let custody = self.custody.entry(file).or_insert_with(|| Custody { version, at: BTreeSet::new() });
+    fn hold(&mut self, file: FileName, version: Version, stored: bool) {
+        let custody = self.custody.entry(file).or_insert_with(|| Custody { version, stored, at: BTreeSet::new() });
+        custody.stored |= stored;
         if custody.version != version {
-            *custody = Custody { version, at: BTreeSet::new() };
+            custody.version = version;
+            custody.at.clear();
         }
     }
 
     /// Offers a file that is held here to each peer that should hold it. Once all of them do, and this one should not,
     /// it is no longer this one's to look after.
     fn place(&mut self, cx: &mut Context, file: FileName) {
+        let Some(custody) = self.custody.get(&file) else { return };
         let me = cx.overlay.me().id;
-        let copies = FILE_COPIES + usize::from(self.leaving.is_some());
+        let copies = if custody.stored { FILE_COPIES } else { 1 };
+        let copies = copies + usize::from(self.leaving.is_some());
         let mut set = cx.overlay.replica_set(&file.key(), copies);
         let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
         set.retain(|peer| peer.id != me);
-        let Some(custody) = self.custody.get(&file) else { return };
         let missing: Vec<Peer> = set.into_iter().filter(|peer| !custody.at.contains(&peer.addr)).collect();
         let version = custody.version;
         if missing.is_empty() && !mine && self.settled && self.leaving.is_none() {

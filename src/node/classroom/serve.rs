@@ -66,7 +66,7 @@ impl Classroom {
             neighbours.reverse();
             return self.seek(cx, asker, file, neighbours);
         };
-        self.hold(file, version);
+        self.hold(file, version, false);
         tell(cx, file, FileNews::StoredHere);
         let to = match asker {
             Asker::Other { origin, .. } => origin,
@@ -171,7 +171,7 @@ impl Classroom {
         if written {
             self.copies.insert(file, version);
         }
-        self.hold(file, version);
+        self.hold(file, version, true);
         let Some(taking) = self.taking.get_mut(&file) else { return };
         taking.placing = true;
         let stored = taking.stored;
