@@ -49,6 +49,8 @@ pub(crate) enum Task {
     /// Run a peer of the classroom ring, as the assignment has it
     #[command(after_help = EXIT_CODES)]
     Ring(RingArgs),
+    /// Show who is in a running network and who stands where, as it changes
+    Report(ReportArgs),
     /// Join, store FILE, print its key, and go
     Store(StoreArgs),
     /// Join, bring a file back, and go
@@ -200,6 +202,46 @@ fn parse_interval(word: &str) -> Result<Duration, String> {
 fn parse_dir(word: &str) -> Result<PathBuf, String> {
     let dir = std::fs::canonicalize(word).map_err(|error| error.to_string())?;
     if dir.is_dir() { Ok(dir) } else { Err("it is no directory".to_owned()) }
+}
+
+/// The options of `report`.
+#[derive(Args, Debug)]
+pub(crate) struct ReportArgs {
+    /// Any peer of the network: HOST:PORT, or a number of the classroom ring
+    #[arg(value_name = "PEER", value_parser = parse_report_target, value_hint = ValueHint::Hostname)]
+    pub(crate) target: ReportTarget,
+    /// Print one table and go
+    #[arg(long, env = "KADRING_ONCE", value_parser = BoolishValueParser::new())]
+    pub(crate) once: bool,
+    /// Seconds between two looks
+    #[arg(long, env = "KADRING_INTERVAL", value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]
+    pub(crate) interval: Duration,
+    /// How the peers find one another; without it, that is found out
+    #[arg(long, env = "KADRING_OVERLAY", value_enum)]
+    pub(crate) overlay: Option<OverlayName>,
+    /// The port of peer 0 of the classroom ring
+    #[arg(long, env = "KADRING_BASE_PORT", value_name = "PORT", default_value_t = 12000, hide = true,
+          value_parser = clap::value_parser!(u16).range(1..=65280))]
+    pub(crate) base_port: u16,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The peer that a reporter attaches to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ReportTarget {
+    /// A peer of the classroom ring on this machine.
+    Number(u8),
+    /// `HOST:PORT`.
+    Address(String),
+}
+
+fn parse_report_target(word: &str) -> Result<ReportTarget, String> {
+    match parse_peer_name(word) {
+        Ok(PeerName { id, at: None }) => Ok(ReportTarget::Number(id)),
+        Ok(PeerName { at: Some(host_port), .. }) => Ok(ReportTarget::Address(host_port)),
+        Err(_) => parse_host_port(word).map(ReportTarget::Address),
+    }
 }
 
 /// How many copies.

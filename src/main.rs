@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser};
 use kadring::console::escape;
 
 use args::{Cli, Task};
-use commands::{Exit, Failed, client, peer, ring};
+use commands::{Exit, Failed, client, peer, report, ring};
 
 fn main() -> ExitCode {
     let exit = run(Cli::parse().task).unwrap_or_else(|error| {
@@ -26,6 +26,7 @@ fn run(task: Task) -> anyhow::Result<Exit> {
     match task {
         Task::Peer(args) => peer::run(args),
         Task::Ring(args) => ring::run(args),
+        Task::Report(args) => report::run(&args),
         Task::Store(args) => client::store(args),
         Task::Retrieve(args) => client::retrieve(args),
         Task::Lookup(args) => client::lookup(args),

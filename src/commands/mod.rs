@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod peer;
+pub(crate) mod report;
 pub(crate) mod ring;
 
 use std::fmt;

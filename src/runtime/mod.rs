@@ -37,6 +37,7 @@ mod signals;
 mod sockets;
 mod start;
 mod state;
+pub mod survey;
 mod sweeper;
 mod tcp_accept;
 mod tcp_serve;
