@@ -217,14 +217,35 @@ fn peers_that_start_far_apart_raise_no_false_alarm() {
 }
 
 #[test]
-fn shortcuts_bring_the_same_files() {
+fn shortcuts_bring_the_same_files_in_fewer_steps() {
     let ids: Vec<u8> = (0..12).map(|n| n * 20).collect();
-    let mut ring = Ring::start(&ids, Way::default());
+    let mut ring = Ring::start(&ids, Way { fingers: true, ..Way::default() });
     let content = bytes(3, 10_000);
     ring.put(0, "0155", &content);
-    ring.store(0, "0155", "store");
+    ring.peer(0).tell("store 0155");
     ring.await_kept("0155", &content);
-    ring.request(180, "0155", "request", &content);
+    ring.peer(180).tell("request 0155");
+    let received = ring.dir(180).join("received_0155.pdf");
+    until(|| fs::read(&received).is_ok_and(|bytes| bytes == content));
+    let told = |peer: &marker::Peer| peer.all().iter().filter(|line| line.starts_with("Request for File")).count();
+    let steps: usize = ring.peers.values().map(told).sum();
+    assert!(steps < 5, "{steps} peers passed it on; around the circle it would be 10");
+}
+
+#[test]
+fn a_peer_elsewhere_is_named_by_its_address() {
+    let mut ring = Ring::start(&[10, 20, 30], Way::default());
+    let (base, content) = (ring.base, bytes(4, 50_000));
+    let [elsewhere, known] = [("25", 7), ("10", 10)].map(|(id, at)| format!("{id}@127.0.0.1:{}", base + at));
+    ring.launch(25, &["join", &elsewhere, &known, "1"]);
+    ring.settle();
+    let accepted = "Join request has been accepted";
+    assert!(ring.peer(25).all().iter().any(|line| line == accepted));
+    ring.put(30, "0024", &content);
+    ring.peer(30).tell("store 0024");
+    ring.await_kept("0024", &content);
+    ring.peer(20).tell("request 0024");
+    until(|| ring.peer(20).all().iter().any(|line| line == "Peer 25 had File 0024"));
 }
 
 fn run(ring: &Ring, words: &[&str]) -> Output {

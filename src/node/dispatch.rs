@@ -104,7 +104,8 @@ impl Node {
             (AskPurpose::Hand { handing, to }, answer) => {
                 let handed = match answer {
                     Ok(Response::Ring(RingResponse::Noted { .. })) => Handed::Taken,
-                    Ok(Response::Ring(RingResponse::Refused { reason, .. })) | Err(reason) => Handed::Refused(reason),
+                    Ok(Response::Ring(RingResponse::Refused { reason, .. })) => Handed::Refused(reason),
+                    Err(reason) => Handed::Silent(reason),
                     Ok(_) => Handed::Refused("it answered with something else".to_owned()),
                 };
                 self.classroom.on_handed(cx, handing, to, handed);

@@ -2,7 +2,7 @@
 //!
 //! A request is a line of 64 hexadecimal digits. The answer is the block's size and its bytes, which go from the disk
 //! to the network without passing through this program's memory (`sendfile`). A line that starts with `{` is a control
-//! line of the ring: a message for the node.
+//! line of the ring: a message for the node. On the classroom ring, `file` and a name ask for a file: see `named.rs`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -79,8 +79,11 @@ enum Why {
 /// How a handing ended.
 #[derive(Clone, Debug)]
 pub(super) enum Handed {
+    /// The other one has the file.
     Taken,
+    /// It does not want it, and will not.
     Refused(String),
+    /// It could not take it now.
     Silent(String),
 }
 

@@ -140,6 +140,10 @@ impl Classroom {
             return;
         }
         let stored = self.store_wishes.contains(&(file, from));
+        if !stored && !cx.overlay.peers().iter().any(|peer| peer.addr == from) {
+            // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
+            return cx.send(from, Via::Tcp, Message::error(magic, "not a neighbour of this peer"));
+        }
         self.begin_taking(cx, file, waiter, Some((from, version)), stored);
     }
 
