@@ -59,10 +59,13 @@ struct Check {
 }
 
 impl Repair {
-    /// A block is held here from now on.
+    /// A block is held here from now on. Whoever stored it may have died half-way, or met peers that did: the holders
+    /// that seem to be the nearest look after it soon, the others in due time.
     pub(super) fn watch(&mut self, cx: &mut Context, key: Key) {
         if !self.due_of.contains_key(&key) && !self.running.contains_key(&key) {
-            let wait = jittered(cx, REPUBLISH_INTERVAL);
+            let first = cx.overlay.replica_set(&key, DUTY_HOLDERS);
+            let mine = first.iter().any(|peer| cx.is_me(peer));
+            let wait = jittered(cx, if mine { REPAIR_RETRY } else { REPUBLISH_INTERVAL });
             self.schedule(key, cx.now + wait);
         }
     }

@@ -38,7 +38,8 @@ impl World {
         Ok(())
     }
 
-    /// Every block that a running peer holds soundly is held soundly by all of its `replicas` nearest.
+    /// Every block that a running peer holds soundly is held by all of its `replicas` nearest. (A copy that rotted and
+    /// that nobody has read since counts: nobody can know yet.)
     ///
     /// # Errors
     /// The first block for which this is not so.
@@ -50,7 +51,7 @@ impl World {
             }
             for peer in directory.nearest(geometry, &key, replicas) {
                 let slot = self.slot_of(&peer);
-                if !holders.contains(&slot) {
+                if !self.disk(slot).has(&key) {
                     let what = format!("it should hold block {}, which peers {holders:?} hold", key.short());
                     return self.breach(slot, what);
                 }

@@ -49,6 +49,11 @@ impl Disk {
         self.blocks.iter().map(|(&key, bytes)| (key, size_of(bytes))).collect()
     }
 
+    /// Whether a block is here, sound or not.
+    pub fn has(&self, key: &Key) -> bool {
+        self.blocks.contains_key(key)
+    }
+
     /// Whether a block is here whose bytes are what its key says.
     pub fn has_sound(&self, key: &Key) -> bool {
         self.blocks.contains_key(key) && !self.rotten.contains(key)
