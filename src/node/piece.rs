@@ -61,7 +61,7 @@ impl Piece {
     }
 
     pub(super) fn is_slow(&self, now: Time, limit: Duration) -> bool {
-        self.may_hedge() && self.running.values().any(|(_, since)| now.since(*since) >= limit)
+        self.may_hedge() && self.running.values().any(|(_, since)| *since + limit <= now)
     }
 
     /// What to say when nobody gave the piece.

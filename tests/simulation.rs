@@ -1,0 +1,35 @@
+//! What the system promises when much goes wrong: storms of faults in virtual time, each decided by its seed alone.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use kadring::overlay::OverlayKind;
+use kadring::sim::{StormPlan, Trace};
+
+/// Runs the storms of these seeds, as many at a time as there are processors, and names every one that failed.
+fn weather(kind: OverlayKind, seeds: Range<u64>) {
+    let next = AtomicU64::new(seeds.start);
+    let worker = || {
+        let seed = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| seeds.contains(seed));
+        let mut failed = Vec::new();
+        while let Some(seed) = seed() {
+            let plan = StormPlan::random(kind, seed);
+            if let Err(violation) = plan.run(Trace::off()) {
+                failed.push(format!("{violation}\n    {plan} --shrink"));
+            }
+        }
+        failed
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let failed: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no storm panics")).collect()
+    });
+    assert!(failed.is_empty(), "{} storms failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn two_hundred_storms_leave_every_promise_kept() {
+    weather(OverlayKind::Kademlia, 0..20);
+}
