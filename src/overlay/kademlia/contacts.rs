@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::bucket::Contact;
 use super::candidates::Candidate;
+use super::lookup::Name;
 use super::table::Entry;
 use super::{Kademlia, Question};
 use crate::overlay::{Effect, Incoming};
@@ -51,7 +52,9 @@ impl Kademlia {
         if self.candidates.is_full() || !self.may_enter(&peer) || self.table.contact(&peer).is_some() {
             return;
         }
-        if self.table.has_room(&peer.id) && self.table.get(&peer.id).is_none() {
+        // Whoever answers at a contact's address under another id now tells of that contact's end.
+        let displaces = self.table.at(&peer.addr).is_some();
+        if displaces || self.table.has_room(&peer.id) && self.table.get(&peer.id).is_none() {
             self.candidates.offer(Candidate { peer, enters: true });
         } else if waits && let Some(first) = self.table.wait(&peer) {
             self.challenge(now, first, &peer, out);
@@ -76,8 +79,7 @@ impl Kademlia {
             return;
         }
         if let Some(before) = self.table.at(&peer.addr).map(Contact::peer).filter(|before| before.id != peer.id) {
-            // Another peer answers where a contact was, so that contact is gone.
-            self.remove(now, &before, false, out);
+            self.displace(now, &before, &peer, out);
         }
         match self.table.enter(now, peer) {
             Entry::New => {
@@ -88,6 +90,17 @@ impl Kademlia {
             Entry::Known => {}
             Entry::Waits(first) => self.challenge(now, first, &peer, out),
         }
+    }
+
+    /// Another peer answers where a contact was, so that contact is gone. Who asked the one has asked the other.
+    fn displace(&mut self, now: Time, before: &Peer, peer: &Peer, out: &mut Vec<Effect>) {
+        self.table.remove(&before.id);
+        out.push(Effect::PeerDown(*before));
+        let names: Vec<Name> = self.lookups.keys().copied().collect();
+        for name in names {
+            self.on_identified(now, name, peer, out);
+        }
+        self.promote(before);
     }
 
     /// Takes a contact out of the table. One that went `silent` is remembered, for it may come back.

@@ -116,12 +116,19 @@ impl Lookup {
         lookup
     }
 
-    /// Puts a peer into the shortlist, unless its address is there already.
+    /// Puts a peer into the shortlist. An address that is there already under another id stands where it would be
+    /// nearest, until it is asked who it is: one of the two ids is a former life's, or a lie.
     fn offer(&mut self, peer: Peer, depth: u32, proven: bool) {
-        if peer.id == self.me || self.shortlist.iter().any(|entry| entry.peer.addr == peer.addr) {
+        let distance = peer.id.distance(&self.key);
+        let before = self.shortlist.iter().position(|entry| entry.peer.addr == peer.addr);
+        if let Some(at) = before.filter(|_| peer.id != self.me) {
+            if self.shortlist[at].state != State::New || self.shortlist[at].distance <= distance {
+                return;
+            }
+            self.shortlist.remove(at);
+        } else if peer.id == self.me {
             return;
         }
-        let distance = peer.id.distance(&self.key);
         let at = self.shortlist.partition_point(|entry| entry.distance <= distance);
         let (state, again, fresh, stranger) = (State::New, Again::No, false, false);
         self.shortlist.insert(at, Entry { peer, distance, state, proven, fresh, stranger, again, depth });
@@ -377,6 +384,19 @@ mod tests {
         lookup.on_failed(&peer(7).addr);
         assert!(lookup.is_over());
         assert_eq!(lookup.result().0, [peer(100), Peer::new(Id::from_u64(500), peer(1).addr)]);
+    }
+
+    #[test]
+    fn a_peer_that_came_back_under_another_id_is_not_hidden_by_its_former_one() {
+        let mut lookup = lookup(&[100, 900]);
+        assert_eq!(lookup.next(|_| true).map(|question| question.peer), Some(peer(100)));
+        let reborn = Peer::new(Id::from_u64(1), peer(900).addr);
+        lookup.on_names(&peer(100).addr, &[reborn]);
+        let question = lookup.next(|contact| *contact == peer(900)).unwrap();
+        assert!(question.peer == reborn && question.prove);
+        lookup.on_names(&reborn.addr, &[peer(100); 7]);
+        lookup.on_identified(&reborn.addr, reborn.id);
+        assert_eq!(lookup.result().0, [reborn, peer(100)]);
     }
 
     #[test]

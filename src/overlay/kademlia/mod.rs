@@ -177,6 +177,10 @@ impl Kademlia {
 }
 
 impl Overlay for Kademlia {
+    fn check(&self) -> Result<(), String> {
+        Kademlia::check(self)
+    }
+
     fn name(&self) -> &'static str {
         "kademlia"
     }

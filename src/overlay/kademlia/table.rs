@@ -76,7 +76,7 @@ impl Table {
         self.get(&peer.id).filter(|contact| contact.is(peer))
     }
 
-    /// The contact at an address. It walks the table: nothing that a stranger can ask for often needs it.
+    /// The contact at an address. It walks the table, a few hundred contacts at most.
     pub(super) fn at(&self, addr: &SocketAddr) -> Option<&Contact> {
         self.contacts().find(|contact| contact.is_at(addr))
     }
