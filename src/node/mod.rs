@@ -23,6 +23,7 @@ pub mod command;
 pub mod event;
 pub mod job;
 pub mod notice;
+pub mod record;
 
 mod classroom;
 mod clear;
@@ -167,6 +168,7 @@ impl Node {
         self.cx.pending.check()?;
         self.cx.jobs.check()?;
         self.repair.check(&self.cx)?;
+        self.cx.overlay.check()?;
         if self.cx.effects.is_empty() { Ok(()) } else { Err("effects of the overlay were left undone".to_owned()) }
     }
 

@@ -362,4 +362,12 @@ pub trait Overlay: Send {
 
     /// The routing table, for people.
     fn table(&self) -> Vec<TableRow>;
+
+    /// What must be true between any two events; the simulator asks after each.
+    ///
+    /// # Errors
+    /// Says which part contradicts which.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }

@@ -7,15 +7,21 @@
 //!   whether it comes; blocks and files live in memory.
 //! - [`faults`] is what can go wrong; [`storm`] a run in which much of it does, and after which everything must be in
 //!   order again; [`shrink()`] finds out which faults a failing run needs.
+//! - [`field`] is a large grown network ([`grown`]) with lookups all the while; [`repro`] holds it to published results.
+//! - [`replay`] feeds the record of a live peer to a core begun anew.
 //! - [`truth`] knows who really is nearest to a key.
 
 mod check;
 mod disk;
 pub mod faults;
+pub mod field;
+pub mod grown;
 pub mod kind;
 pub mod network;
 mod peers;
 mod queue;
+pub mod replay;
+pub mod repro;
 mod shrink;
 pub mod storm;
 mod trace;

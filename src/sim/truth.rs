@@ -40,6 +40,17 @@ impl Directory {
         Self { peers }
     }
 
+    /// A peer came.
+    pub fn insert(&mut self, peer: Peer) {
+        let at = self.peers.partition_point(|other| other.id < peer.id);
+        self.peers.insert(at, peer);
+    }
+
+    /// A peer went.
+    pub fn remove(&mut self, peer: &Peer) {
+        self.peers.retain(|other| other != peer);
+    }
+
     /// All of them, in the order of their ids.
     pub fn peers(&self) -> &[Peer] {
         &self.peers

@@ -249,6 +249,10 @@ impl Ring {
 }
 
 impl Overlay for Ring {
+    fn check(&self) -> Result<(), String> {
+        Ring::check(self)
+    }
+
     fn name(&self) -> &'static str {
         "ring"
     }
