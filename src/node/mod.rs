@@ -126,6 +126,11 @@ impl Node {
 
     /// When the node wants an [`Event::Tick`] next.
     pub fn next_wake(&self) -> Option<Time> {
+        self.first_wake().map(|(due, _)| due)
+    }
+
+    /// When the node wants an [`Event::Tick`] next, and which part of it does.
+    pub fn first_wake(&self) -> Option<(Time, &'static str)> {
         if self.stopped {
             return None;
         }
@@ -133,11 +138,16 @@ impl Node {
         let gets = self.gets.values().filter_map(Get::next_wake).min();
         let departure = self.departure.as_ref().map(Departure::next_wake);
         let repair = self.repair.next_wake().filter(|_| !cx.departing);
-        let named = self.classroom.next_wake();
-        [cx.pending.next_deadline(), cx.overlay.next_tick(), gets, departure, repair, named, self.save_peers]
-            .into_iter()
-            .flatten()
-            .min()
+        let wakes = [
+            (cx.pending.next_deadline(), "pending"),
+            (cx.overlay.next_tick(), "overlay"),
+            (gets, "gets"),
+            (departure, "departure"),
+            (repair, "repair"),
+            (self.classroom.next_wake(), "classroom"),
+            (self.save_peers, "save_peers"),
+        ];
+        wakes.into_iter().filter_map(|(due, part)| due.map(|due| (due, part))).min()
     }
 
     /// The overlay, to look at.

@@ -284,7 +284,8 @@ impl World {
         node.handle(local(now, born), event, &mut out);
         self.counts.events += 1;
         if self.rules.checked {
-            let checked = if ticks > MAX_SPIN { Err("it ticks without end".to_owned()) } else { node.check() };
+            let spin = || Err(format!("it ticks without end, woken by {:?}", node.first_wake()));
+            let checked = if ticks > MAX_SPIN { spin() } else { node.check() };
             if let Err(what) = checked {
                 self.violate(slot, what);
             }

@@ -61,7 +61,8 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     pub(super) fn next_tick(&self) -> Option<Time> {
-        let settled = self.settled.filter(|_| self.joining);
+        // A walk that began meanwhile puts the announcement off until it ends.
+        let settled = self.settled.filter(|_| self.joining && !self.is_walking());
         [self.pulse, self.refresh, settled].into_iter().flatten().min()
     }
 
@@ -209,6 +210,7 @@ impl Kademlia {
     fn announce(&mut self, now: Time, out: &mut Vec<Effect>) {
         let peers = self.table.len();
         let over = if peers == 0 {
+            self.upkeep.settled = None;
             self.upkeep.probes == 0 && self.candidates.is_idle()
         } else {
             let limit = *self.upkeep.settled.get_or_insert(now + SETTLE);
