@@ -11,19 +11,24 @@
 //! - [`replay`] feeds the record of a live peer to a core begun anew.
 //! - [`truth`] knows who really is nearest to a key.
 
+pub mod args;
 mod check;
+pub mod cli;
 mod disk;
 pub mod faults;
 pub mod field;
 pub mod grown;
 pub mod kind;
+pub mod memory;
 pub mod network;
 mod peers;
+pub mod plot;
 mod queue;
 pub mod replay;
 pub mod repro;
 mod shrink;
 pub mod storm;
+mod table;
 mod trace;
 mod traffic;
 pub mod truth;

@@ -118,6 +118,19 @@ impl fmt::Display for StormPlan {
     }
 }
 
+impl fmt::Display for StormReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { digest, counts, lasted, stored, retrieved, lost } = self;
+        write!(
+            f,
+            "all in order after {lasted:.0?}: {} events, {} messages, {} lost on the way; of {} files stored {}, of {} asked \
+             back {} came, {} of {} lost with all their holders",
+            counts.events, counts.sent, counts.lost, stored.1, stored.0, retrieved.1, retrieved.0, lost.0, lost.1
+        )?;
+        digest.map_or(Ok(()), |digest| write!(f, "; trace {digest}"))
+    }
+}
+
 struct Storm<'a> {
     plan: &'a StormPlan,
     world: World,

@@ -1,0 +1,282 @@
+//! What can be said on the command line about simulations: `sim`, `repro` and `replay`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::field::FieldPlan;
+use super::grown::Shape;
+use super::network::{MAX_PEERS, Weather};
+use super::storm::StormPlan;
+use crate::overlay::OverlayKind;
+
+/// An overlay's name.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
+pub enum OverlayName {
+    /// Kademlia: XOR distance, iterative lookups.
+    #[default]
+    Kad,
+    /// The ring: Chord, forwarded lookups.
+    Ring,
+}
+
+impl From<OverlayName> for OverlayKind {
+    fn from(name: OverlayName) -> Self {
+        match name {
+            OverlayName::Kad => Self::Kademlia,
+            OverlayName::Ring => Self::Ring,
+        }
+    }
+}
+
+/// The options of `sim`.
+#[derive(Args, Clone, Debug)]
+pub struct SimArgs {
+    /// How peers find one another
+    #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
+    pub overlay: OverlayName,
+    /// Peers in the network; in a storm 20 to 60 are usual [default: 1000; in a storm drawn from the seed]
+    #[arg(long, env = "KADRING_PEERS", value_name = "N")]
+    pub peers: Option<usize>,
+    /// The same seed gives the same run
+    #[arg(long, env = "KADRING_SEED", value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Lookups, spread evenly over the time
+    #[arg(long, env = "KADRING_LOOKUPS", value_name = "N", default_value_t = 1000)]
+    pub lookups: usize,
+    /// Peers that die a minute without a word; as many join
+    #[arg(long, env = "KADRING_CHURN", value_name = "RATE", default_value_t = 0.0)]
+    pub churn: f64,
+    /// Share of datagrams that are lost, 0 to 1
+    #[arg(long, env = "KADRING_LOSS", value_name = "SHARE", default_value_t = 0.0)]
+    pub loss: f64,
+    /// Round trip between any two peers, such as 20ms
+    #[arg(long, env = "KADRING_RTT", value_name = "TIME", default_value = "20ms", value_parser = humantime::parse_duration)]
+    pub rtt: Duration,
+    /// What a message may take longer than half a round trip
+    #[arg(long, env = "KADRING_JITTER", value_name = "TIME", default_value = "5ms", value_parser = humantime::parse_duration)]
+    pub jitter: Duration,
+    /// Share of all peers that die at once, when a quarter of the time has passed
+    #[arg(long, env = "KADRING_KILL", value_name = "SHARE", default_value_t = 0.0)]
+    pub kill: f64,
+    /// Virtual minutes that the run lasts
+    #[arg(long, env = "KADRING_MINUTES", value_name = "N", default_value_t = 1.0)]
+    pub minutes: f64,
+    /// Contacts in a bucket (Kademlia), or peers in a successor list (ring) [default: as live peers have them]
+    #[arg(long, env = "KADRING_TABLE", value_name = "K")]
+    pub table: Option<usize>,
+    /// File for the numbers, as comma-separated values
+    #[arg(long, env = "KADRING_CSV", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub csv: Option<PathBuf>,
+    /// File for a plot
+    #[arg(long, env = "KADRING_SVG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub svg: Option<PathBuf>,
+    /// Instead of a large network: a small one in which much goes wrong, and everything must be in order afterwards
+    #[arg(long, env = "KADRING_STORM", value_parser = BoolishValueParser::new())]
+    pub storm: bool,
+    /// One storm after another, from the seed on, until one fails or the program is ended
+    #[arg(long, env = "KADRING_SOAK", value_parser = BoolishValueParser::new())]
+    pub soak: bool,
+    /// Faults in a storm [default: drawn from the seed]
+    #[arg(long, env = "KADRING_FAULTS", value_name = "N")]
+    pub faults: Option<usize>,
+    /// Let only these faults of a storm strike, by their numbers, or none
+    #[arg(long, env = "KADRING_ONLY", value_name = "LIST")]
+    pub only: Option<String>,
+    /// If a storm fails, find a shorter schedule of faults that still fails
+    #[arg(long, env = "KADRING_SHRINK", value_parser = BoolishValueParser::new())]
+    pub shrink: bool,
+    /// File for everything that happens in a storm, as JSON lines
+    #[arg(long, env = "KADRING_TRACE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub trace: Option<PathBuf>,
+}
+
+/// The options of `repro`.
+#[derive(Args, Clone, Debug)]
+pub struct ReproArgs {
+    /// An experiment, `list` for their names, or `all`
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiment: String,
+    /// A size that takes seconds
+    #[arg(long, env = "KADRING_QUICK", value_parser = BoolishValueParser::new())]
+    pub quick: bool,
+    /// The same seed gives the same numbers
+    #[arg(long, env = "KADRING_SEED", value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Folder for the numbers, as comma-separated values
+    #[arg(long, env = "KADRING_CSV", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub csv: Option<PathBuf>,
+    /// Folder for plots
+    #[arg(long, env = "KADRING_SVG", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub svg: Option<PathBuf>,
+}
+
+/// The arguments of `replay`.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// What a peer wrote with `--record`
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+}
+
+/// What `sim` is asked for.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// A large network.
+    Field(FieldPlan),
+    /// A storm, or many.
+    Storm(StormPlan),
+}
+
+impl SimArgs {
+    /// What these options ask for.
+    ///
+    /// # Errors
+    /// For people: why that cannot be.
+    pub fn plan(&self) -> Result<Wanted, String> {
+        if self.storm || self.soak {
+            self.storm_plan().map(Wanted::Storm)
+        } else {
+            self.field_plan().map(Wanted::Field)
+        }
+    }
+
+    fn field_plan(&self) -> Result<FieldPlan, String> {
+        let only_in_storms = [
+            ("--faults", self.faults.is_some()),
+            ("--only", self.only.is_some()),
+            ("--shrink", self.shrink),
+            ("--trace", self.trace.is_some()),
+        ];
+        if let Some((option, _)) = only_in_storms.iter().find(|(_, given)| *given) {
+            return Err(format!("{option} is about storms: give --storm or --soak with it"));
+        }
+        let peers = self.peers.unwrap_or(1000);
+        within("--peers", peers as f64, 2.0, MAX_PEERS as f64 / 2.0)?;
+        within("--loss", self.loss, 0.0, 1.0)?;
+        within("--kill", self.kill, 0.0, 0.99)?;
+        within("--minutes", self.minutes, 0.01, 100_000.0)?;
+        let joins = self.churn * self.minutes;
+        within("--churn", self.churn, 0.0, f64::MAX)?;
+        if joins > (MAX_PEERS - peers) as f64 {
+            return Err(format!(
+                "--churn {} for {} minutes needs {joins:.0} further addresses; there are {} in all",
+                self.churn, self.minutes, MAX_PEERS
+            ));
+        }
+        let rtt = Duration::from_micros(2)..=Duration::from_secs(60);
+        if !rtt.contains(&self.rtt) || self.jitter > *rtt.end() {
+            return Err("--rtt goes from 2us to 60s, --jitter up to 60s".to_owned());
+        }
+        let kind = OverlayKind::from(self.overlay);
+        let mut shape = Shape::usual(kind);
+        if let Some(table) = self.table {
+            within("--table", table as f64, 1.0, 1000.0)?;
+            match kind {
+                OverlayKind::Kademlia => shape.bucket = table,
+                OverlayKind::Ring => shape.successors = table,
+            }
+        }
+        let weather = Weather { jitter: self.jitter, loss: self.loss, ..Weather::still(self.rtt) };
+        let lasts = Duration::from_secs_f64(self.minutes * 60.0);
+        let (lookups, churn, kill) = (self.lookups, self.churn, self.kill);
+        Ok(FieldPlan { shape, seed: self.seed, peers, lookups, lasts, weather, churn, kill })
+    }
+
+    fn storm_plan(&self) -> Result<StormPlan, String> {
+        let only_outside = [
+            ("--churn", self.churn != 0.0),
+            ("--loss", self.loss != 0.0),
+            ("--kill", self.kill != 0.0),
+            ("--table", self.table.is_some()),
+            ("--csv", self.csv.is_some()),
+            ("--svg", self.svg.is_some()),
+        ];
+        if let Some((option, _)) = only_outside.iter().find(|(_, given)| *given) {
+            return Err(format!("{option} has no meaning in a storm, whose faults follow from its seed"));
+        }
+        if self.soak && (self.only.is_some() || self.trace.is_some()) {
+            return Err("--only and --trace are about one storm, --soak runs many".to_owned());
+        }
+        let mut plan = StormPlan::random(self.overlay.into(), self.seed);
+        if let Some(peers) = self.peers {
+            within("--peers", peers as f64, 2.0, 1000.0)?;
+            plan.peers = peers;
+        }
+        if let Some(faults) = self.faults {
+            within("--faults", faults as f64, 0.0, 10_000.0)?;
+            plan.faults = faults;
+        }
+        plan.only = self.only.as_deref().map(|list| parse_only(list, plan.faults)).transpose()?;
+        Ok(plan)
+    }
+}
+
+/// `none`, or numbers between commas.
+fn parse_only(list: &str, faults: usize) -> Result<Vec<usize>, String> {
+    if list == "none" {
+        return Ok(Vec::new());
+    }
+    let number = |word: &str| match word.trim().parse() {
+        Ok(number) if number < faults => Ok(number),
+        Ok(number) => {
+            Err(format!("--only names fault {number}, and the faults are numbered 0 to {}", faults as i64 - 1))
+        }
+        Err(_) => Err(format!("--only takes numbers between commas, or none; '{word}' is neither")),
+    };
+    list.split(',').map(number).collect()
+}
+
+fn within(option: &str, value: f64, least: f64, most: f64) -> Result<(), String> {
+    if (least..=most).contains(&value) { Ok(()) } else { Err(format!("{option} goes from {least} to {most}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SimArgs,
+    }
+
+    fn plan(words: &str) -> Result<Wanted, String> {
+        Line::parse_from(std::iter::once("sim").chain(words.split_whitespace())).args.plan()
+    }
+
+    #[test]
+    fn a_plan_s_own_command_gives_the_plan_again() {
+        let storm = StormPlan { only: Some(vec![1, 3]), ..StormPlan::random(OverlayKind::Ring, 77) };
+        let words = storm.to_string();
+        let words = words.strip_prefix("kadring sim").expect("it is a command of this program");
+        let Ok(Wanted::Storm(again)) = plan(words) else { panic!("{words}") };
+        assert_eq!((again.to_string(), again.striking()), (storm.to_string(), vec![1, 3]));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_and_said_why() {
+        for (words, why) in [
+            ("--peers 1", "--peers"),
+            ("--peers 99999999", "--peers"),
+            ("--loss 1.5", "--loss"),
+            ("--loss NaN", "--loss"),
+            ("--kill 1", "--kill"),
+            ("--minutes 0", "--minutes"),
+            ("--churn 1e9", "addresses"),
+            ("--rtt 0ms", "--rtt"),
+            ("--shrink", "--storm"),
+            ("--storm --loss 0.1", "storm"),
+            ("--storm --faults 3 --only 3", "0 to 2"),
+            ("--storm --only x", "numbers"),
+            ("--soak --trace /tmp/x", "--soak"),
+        ] {
+            let refusal = plan(words).expect_err(words);
+            assert!(refusal.contains(why), "{words}: {refusal}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What the program does for `sim`, `repro` and `replay`: runs, tables, files.
+//!
+//! Results go to the writer that the caller gives, progress to standard error if that is a terminal. The one clock that
+//! is asked how long a run really took comes from the caller, too.
+
+mod field;
+mod repro;
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use thiserror::Error;
+
+use super::args::{ReplayArgs, ReproArgs, SimArgs, Wanted};
+use super::replay::{ReplayError, replay};
+use super::shrink::shrink;
+use super::storm::StormPlan;
+use super::trace::Trace;
+use super::world::Violation;
+
+/// Time that has really passed since some moment.
+pub type Stopwatch<'a> = &'a dyn Fn() -> Duration;
+
+/// How a run ended that could be run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// All is as it must be.
+    Passed,
+    /// Something is not; it was told what.
+    Failed,
+}
+
+/// Why a run could not be run.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// Asked for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// It would take more memory than there is.
+    #[error(
+        "this run takes about {needed} of memory, and {available} can be had: ask for fewer peers, or --table smaller"
+    )]
+    NoRoom {
+        /// About what it takes.
+        needed: bytesize::ByteSize,
+        /// What there is.
+        available: bytesize::ByteSize,
+    },
+    /// A file or folder cannot be used.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The results cannot be written.
+    #[error("the results cannot be written: {0}")]
+    Output(#[from] io::Error),
+    /// A record that is none.
+    #[error("{path}: {error}")]
+    Replay {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: ReplayError,
+    },
+    /// What must hold and did not, where nothing may go wrong.
+    #[error("an invariant of the program does not hold: {0}")]
+    Violation(#[from] Violation),
+}
+
+/// `kadring sim`.
+///
+/// # Errors
+/// Why it could not be run.
+pub fn sim(args: &SimArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<Verdict, CliError> {
+    match args.plan().map_err(CliError::Usage)? {
+        Wanted::Field(plan) => field::run(args, &plan, out, stopwatch),
+        Wanted::Storm(plan) if args.soak => soak(args, &plan, out),
+        Wanted::Storm(plan) => storm(args, &plan, out),
+    }
+}
+
+/// `kadring repro`.
+///
+/// # Errors
+/// Why it could not be run.
+pub fn repro(args: &ReproArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<Verdict, CliError> {
+    repro::run(args, out, stopwatch)
+}
+
+/// `kadring replay`.
+///
+/// # Errors
+/// Why it could not be run.
+pub fn replay_file(args: &ReplayArgs, out: &mut dyn Write) -> Result<Verdict, CliError> {
+    let path = &args.file;
+    let file = File::open(path).map_err(in_file(path))?;
+    let replayed = replay(BufReader::new(file)).map_err(|error| CliError::Replay { path: path.clone(), error })?;
+    let me = replayed.beginning.me;
+    writeln!(out, "{me}: {} events and {} actions until {} s", replayed.events, replayed.actions, replayed.until)?;
+    if replayed.cut {
+        writeln!(out, "the record ends in the middle of a line; the rest of it was lost")?;
+    }
+    let Some(difference) = replayed.difference else {
+        writeln!(out, "the same actions, every one")?;
+        return Ok(Verdict::Passed);
+    };
+    writeln!(out, "line {}, at {} s: action {} differs", difference.line, difference.at, difference.nth)?;
+    let json = |action| serde_json::to_string(action).unwrap_or_else(|error| error.to_string());
+    writeln!(out, "  event     {}", serde_json::to_string(&difference.event).unwrap_or_else(|e| e.to_string()))?;
+    writeln!(out, "  recorded  {}", difference.recorded.as_ref().map_or("nothing more".to_owned(), json))?;
+    writeln!(out, "  replayed  {}", difference.replayed.as_ref().map_or("nothing more".to_owned(), json))?;
+    Ok(Verdict::Failed)
+}
+
+fn storm(args: &SimArgs, plan: &StormPlan, out: &mut dyn Write) -> Result<Verdict, CliError> {
+    let trace = match &args.trace {
+        Some(path) => Trace::to_file(File::create(path).map_err(in_file(path))?),
+        None => Trace::digest_only(),
+    };
+    tell_schedule(plan, out)?;
+    match plan.run(trace) {
+        Ok(report) => {
+            writeln!(out, "{report}")?;
+            Ok(Verdict::Passed)
+        }
+        Err(violation) => tell_failure(args, plan, &violation, out),
+    }
+}
+
+/// One storm after another.
+fn soak(args: &SimArgs, first: &StormPlan, out: &mut dyn Write) -> Result<Verdict, CliError> {
+    let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg}"));
+    for seed in first.seed.. {
+        bar.set_message(format!("storm {seed}"));
+        bar.tick();
+        let mut plan = StormPlan { seed, ..StormPlan::random(first.kind, seed) };
+        plan.peers = args.peers.unwrap_or(plan.peers);
+        plan.faults = args.faults.unwrap_or(plan.faults);
+        match plan.run(Trace::off()) {
+            Ok(report) => bar.suspend(|| writeln!(out, "storm {seed}: {report}"))?,
+            Err(violation) => {
+                bar.finish_and_clear();
+                return tell_failure(args, &plan, &violation, out);
+            }
+        }
+    }
+    Ok(Verdict::Passed)
+}
+
+fn tell_schedule(plan: &StormPlan, out: &mut dyn Write) -> io::Result<()> {
+    let strikes = plan.strikes();
+    for index in plan.striking() {
+        if let Some(strike) = strikes.get(index) {
+            writeln!(out, "{index:>4} {strike}")?;
+        }
+    }
+    Ok(())
+}
+
+fn tell_failure(
+    args: &SimArgs,
+    plan: &StormPlan,
+    violation: &Violation,
+    out: &mut dyn Write,
+) -> Result<Verdict, CliError> {
+    writeln!(out, "FAILED {violation}\nto run it again: {plan}")?;
+    if args.shrink {
+        let bar = ProgressBar::new_spinner().with_style(style("{spinner} shrinking: {msg}"));
+        let fails = |only: &[usize]| {
+            bar.set_message(format!("{} faults", only.len()));
+            bar.tick();
+            StormPlan { only: Some(only.to_vec()), ..plan.clone() }.run(Trace::off()).is_err()
+        };
+        let shorter = StormPlan { only: Some(shrink(&plan.striking(), fails)), ..plan.clone() };
+        bar.finish_and_clear();
+        writeln!(out, "a shorter schedule that fails: {shorter}")?;
+        tell_schedule(&shorter, out)?;
+        if let Err(violation) = shorter.run(Trace::off()) {
+            writeln!(out, "FAILED {violation}")?;
+        }
+    }
+    Ok(Verdict::Failed)
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is a constant and well-formed")
+}
+
+fn in_file(path: &Path) -> impl Fn(io::Error) -> CliError {
+    move |error| CliError::File { path: path.to_owned(), error }
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), CliError> {
+    fs::write(path, text).map_err(in_file(path))
+}
