@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
 use kadring::console::grammar::{parse_host_port, parse_source};
 use kadring::id::{Id, Key};
 use kadring::node::Source;
-use kadring::overlay::OverlayKind;
+pub(crate) use kadring::sim::args::OverlayName;
+use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
 
 /// Seconds between the pings of the classroom ring: at least, at most.
 const MIN_INTERVAL: f64 = 0.1;
@@ -59,6 +60,12 @@ pub(crate) enum Task {
     Lookup(LookupArgs),
     /// Ask whether there is a peer at an address
     Ping(PingArgs),
+    /// Run a network of many peers in virtual time
+    Sim(SimArgs),
+    /// Repeat published experiments, and compare
+    Repro(ReproArgs),
+    /// Feed what a peer recorded to the core again, and compare
+    Replay(ReplayArgs),
     /// Print a script that teaches a shell to complete this program's command line
     Completions {
         /// The shell
@@ -353,25 +360,6 @@ pub(crate) struct PingArgs {
     pub(crate) overlay: OverlayName,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
-}
-
-/// An overlay's name on the command line.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
-pub(crate) enum OverlayName {
-    /// Kademlia: XOR distance, iterative lookups
-    #[default]
-    Kad,
-    /// The ring: Chord, forwarded lookups
-    Ring,
-}
-
-impl From<OverlayName> for OverlayKind {
-    fn from(name: OverlayName) -> Self {
-        match name {
-            OverlayName::Kad => Self::Kademlia,
-            OverlayName::Ring => Self::Ring,
-        }
-    }
 }
 
 fn parse_id(word: &str) -> Result<Id, String> {

@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser};
 use kadring::console::escape;
 
 use args::{Cli, Task};
-use commands::{Exit, Failed, client, peer, report, ring};
+use commands::{Exit, Failed, client, peer, report, ring, sim};
 
 fn main() -> ExitCode {
     let exit = run(Cli::parse().task).unwrap_or_else(|error| {
@@ -31,6 +31,9 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Retrieve(args) => client::retrieve(args),
         Task::Lookup(args) => client::lookup(args),
         Task::Ping(args) => client::ping(args),
+        Task::Sim(args) => sim::sim(&args),
+        Task::Repro(args) => sim::repro(&args),
+        Task::Replay(args) => sim::replay(&args),
         Task::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "kadring", &mut script);

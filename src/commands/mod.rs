@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod peer;
 pub(crate) mod report;
 pub(crate) mod ring;
+pub(crate) mod sim;
 
 use std::fmt;
 use std::io::Write;

@@ -12,6 +12,7 @@ use super::{Action, Event, Node};
 use crate::config::Config;
 use crate::id::Id;
 use crate::overlay::OverlayKind;
+use crate::overlay::ring::RingOptions;
 use crate::peer::Peer;
 use crate::time::Time;
 
@@ -27,6 +28,8 @@ pub struct Beginning {
     pub me: Peer,
     /// What it routes by.
     pub overlay: OverlayKind,
+    /// How the ring is to be, if it routes by that.
+    pub ring: RingOptions,
     /// How it is configured.
     pub config: Config,
     /// 32 bytes that all chance of the overlay comes from.
@@ -55,21 +58,21 @@ struct Said<'a> {
 }
 
 impl Beginning {
-    /// The beginning of the node `me`.
+    /// The beginning of the node `me`, whose chance comes from the `seeds` of its overlay and its own.
     pub const fn new(
         me: Peer,
         overlay: OverlayKind,
+        ring: RingOptions,
         config: Config,
-        overlay_seed: [u8; 32],
-        node_seed: [u8; 32],
+        seeds: ([u8; 32], [u8; 32]),
     ) -> Self {
-        let (overlay_seed, node_seed) = (Id::from_bytes(overlay_seed), Id::from_bytes(node_seed));
-        Self { kadring_record: VERSION, me, overlay, config, overlay_seed, node_seed }
+        let (overlay_seed, node_seed) = (Id::from_bytes(seeds.0), Id::from_bytes(seeds.1));
+        Self { kadring_record: VERSION, me, overlay, ring, config, overlay_seed, node_seed }
     }
 
     /// The node as it was then.
     pub fn node(&self) -> Node {
-        let overlay = self.overlay.build(self.me, *self.overlay_seed.as_bytes(), self.config.guest);
+        let overlay = self.overlay.build_with(self.me, *self.overlay_seed.as_bytes(), self.config.guest, &self.ring);
         Node::new(self.config.clone(), overlay, *self.node_seed.as_bytes())
     }
 }

@@ -59,13 +59,11 @@ struct Check {
 }
 
 impl Repair {
-    /// A block is held here from now on. Whoever stored it may have died half-way, or met peers that did: the holders
-    /// that seem to be the nearest look after it soon, the others in due time.
+    /// A block is held here from now on. Whoever stored it may have died half-way, or been cut off from those who should
+    /// hold it: it is looked after soon, and then in due time.
     pub(super) fn watch(&mut self, cx: &mut Context, key: Key) {
         if !self.due_of.contains_key(&key) && !self.running.contains_key(&key) {
-            let first = cx.overlay.replica_set(&key, DUTY_HOLDERS);
-            let mine = first.iter().any(|peer| cx.is_me(peer));
-            let wait = jittered(cx, if mine { REPAIR_RETRY } else { REPUBLISH_INTERVAL });
+            let wait = jittered(cx, REPAIR_RETRY);
             self.schedule(key, cx.now + wait);
         }
     }

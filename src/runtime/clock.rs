@@ -1,6 +1,6 @@
 //! The one clock of a live peer. Nothing else in the program asks what time it is.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::time::Time;
 
@@ -24,4 +24,10 @@ impl Clock {
     pub(super) fn instant(self, time: Time) -> Instant {
         self.0 + time.since(Time::ZERO)
     }
+}
+
+/// Measures how long things really take: each call tells the time that has passed since this one.
+pub fn stopwatch() -> impl Fn() -> Duration {
+    let clock = Clock::start();
+    move || clock.now().since(Time::ZERO)
 }

@@ -53,6 +53,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
+pub use clock::stopwatch;
 pub use start::StartError;
 
 use self::clock::Clock;

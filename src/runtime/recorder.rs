@@ -1,25 +1,77 @@
 //! Writing down what happens to a live node, so that the same core can be fed the same events again.
+//!
+//! The node only hands over what happened; the thread `recorder` makes text of it and writes. Its channel has no bound:
+//! a record with a gap would be of no use, and the node waits for nobody. Who records pays for it with memory while the
+//! disk is slower than the peer is busy.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
-use super::Options;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::threads::{Roster, Worker};
+use crate::node::record::{Beginning, event_line, start_line};
 use crate::node::{Action, Event};
-use crate::peer::Peer;
 use crate::time::Time;
 
-/// Writes a record.
-pub(super) struct Recorder;
+/// A record that has begun: its first line stands.
+pub(super) struct Record {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
 
-impl Recorder {
-    pub(super) fn start(
-        _path: &Path,
-        _me: Peer,
-        _options: &Options,
-        _overlay_seed: [u8; 32],
-        _node_seed: [u8; 32],
-    ) -> std::io::Result<Self> {
-        Err(std::io::ErrorKind::Unsupported.into())
+/// What the node hands over.
+struct Moment {
+    at: Time,
+    event: Event,
+    actions: Vec<Action>,
+}
+
+/// Writes a record. Dropping it waits until all of it is written. (The order of the fields is the order of that: no more
+/// comes, then the thread ends.)
+pub(super) struct Recorder {
+    moments: Sender<Moment>,
+    _writer: Worker,
+}
+
+impl Record {
+    /// Begins a record in a new file.
+    pub(super) fn begin(path: &Path, beginning: &Beginning) -> io::Result<Self> {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(start_line(beginning).map_err(io::Error::from)?.as_bytes())?;
+        file.flush()?;
+        Ok(Self { path: path.to_owned(), file })
     }
 
-    pub(super) fn event(&self, _now: Time, _event: Event, _actions: &[Action]) {}
+    /// Goes on with it on a thread of its own.
+    pub(super) fn go_on(self, roster: &Roster) -> io::Result<Recorder> {
+        let (moments, inbox) = unbounded();
+        let writer = roster.spawn("recorder", move || {
+            let Self { path, file } = self;
+            if let Err(error) = write(&inbox, file) {
+                log::error!("the record '{}' ends here: {error}", path.display());
+            }
+        })?;
+        Ok(Recorder { moments, _writer: writer })
+    }
+}
+
+impl Recorder {
+    /// What happened at `at`, and what the node wants done about it.
+    pub(super) fn event(&self, at: Time, event: Event, actions: &[Action]) {
+        // A record that could not be written has ended, and was complained about then.
+        let _ = self.moments.send(Moment { at, event, actions: actions.to_vec() });
+    }
+}
+
+/// Writes what comes; whenever nothing more waits, all of it is handed to the system, so that a kill loses little.
+fn write(inbox: &Receiver<Moment>, mut file: BufWriter<File>) -> io::Result<()> {
+    for Moment { at, event, actions } in inbox {
+        file.write_all(event_line(at, &event, &actions).map_err(io::Error::from)?.as_bytes())?;
+        if inbox.is_empty() {
+            file.flush()?;
+        }
+    }
+    file.flush()
 }

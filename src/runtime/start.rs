@@ -16,13 +16,14 @@ use super::clock::Clock;
 use super::links::Links;
 use super::named::Folder;
 use super::node_loop::{Inboxes, NodeLoop, Turn};
-use super::recorder::Recorder;
+use super::recorder::Record;
 use super::state::State;
 use super::threads::{Roster, Worker};
 use super::transfer::Pool;
 use super::udp::{Inbox, Outgoing};
 use super::{Handle, LocalPeer, Options, Shared, signals, sockets, sweeper, tcp_accept, udp};
 use crate::id::Id;
+use crate::node::record::Beginning;
 use crate::node::{Event, Node};
 use crate::peer::Peer;
 use crate::store::{DiskStore, StoreError};
@@ -87,10 +88,12 @@ pub(super) fn start(options: Options, state: Arc<State>) -> Result<LocalPeer, St
     let (overlay_seed, node_seed) = (rng.random(), rng.random());
     let ring = options.ring.clone().unwrap_or_default();
     let overlay = options.overlay.build_with(me, overlay_seed, options.config.guest, &ring);
-    let recorder = match &options.record {
+    let record = match &options.record {
         Some(path) => {
-            let recorder = Recorder::start(path, me, &options, overlay_seed, node_seed);
-            Some(recorder.map_err(|error| StartError::Record { path: path.clone(), error })?)
+            let (overlay, config) = (options.overlay, options.config.clone());
+            let beginning = Beginning::new(me, overlay, ring, config, (overlay_seed, node_seed));
+            let record = Record::begin(path, &beginning);
+            Some(record.map_err(|error| StartError::Record { path: path.clone(), error })?)
         }
         None => None,
     };
@@ -107,7 +110,7 @@ pub(super) fn start(options: Options, state: Arc<State>) -> Result<LocalPeer, St
         dropped: AtomicU64::new(0),
     });
     let node = Node::new(options.config.clone(), overlay, node_seed);
-    let parts = Parts { node, me, shared, udp: Arc::new(udp), tcp, recorder, state };
+    let parts = Parts { node, me, shared, udp: Arc::new(udp), tcp, record, state };
     let (node, handle) = spawn(parts, start).map_err(system("a thread"))?;
     let watch = options.on_signal.map(|command| signals::Watch::start(&handle.roster, handle.clone(), command));
     let signals = watch.transpose().map_err(system("signals"))?;
@@ -139,13 +142,13 @@ struct Parts {
     shared: Arc<Shared>,
     udp: Arc<UdpSocket>,
     tcp: TcpListener,
-    recorder: Option<Recorder>,
+    record: Option<Record>,
     state: Arc<State>,
 }
 
 /// Spawns the threads. The node's owns the others: it joins them when the node has left.
 fn spawn(parts: Parts, start: Event) -> io::Result<(Worker, Handle)> {
-    let Parts { node, me, shared, udp, tcp, recorder, state } = parts;
+    let Parts { node, me, shared, udp, tcp, record, state } = parts;
     let roster = Roster::default();
     let (batches, datagrams) = bounded(DATAGRAM_BATCHES);
     let (spent, emptied) = bounded(DATAGRAM_BATCHES);
@@ -164,6 +167,7 @@ fn spawn(parts: Parts, start: Event) -> io::Result<(Worker, Handle)> {
     let (of_thread, events, of_roster) = (Arc::clone(&shared), to_node.clone(), roster.clone());
     others.threads.push(roster.spawn("tcp-accept", move || tcp_accept::run(&of_thread, &tcp, &events, &of_roster))?);
 
+    let recorder = record.map(|record| record.go_on(&roster)).transpose()?;
     let handle = Handle { me, commands, state: Arc::clone(&state), roster: roster.clone() };
     let (pool, links) = (
         Pool::new(Arc::clone(&shared), to_node.clone(), roster.clone()),

@@ -123,6 +123,7 @@ mod tests {
     use crate::node::record::{event_line, start_line};
     use crate::node::{Command, job::Outcome};
     use crate::overlay::OverlayKind;
+    use crate::overlay::ring::RingOptions;
     use crate::peer::Peer;
     use crate::wire::{Message, Request, Sender, Via};
 
@@ -133,7 +134,8 @@ mod tests {
     /// A short life: a join, a stranger's request, a command that fails, and time.
     fn record() -> String {
         let me = Peer::new(Id::of(b"me"), addr(1));
-        let beginning = Beginning::new(me, OverlayKind::Kademlia, Config::default(), [7; 32], [8; 32]);
+        let beginning =
+            Beginning::new(me, OverlayKind::Kademlia, RingOptions::default(), Config::default(), ([7; 32], [8; 32]));
         let mut node = beginning.node();
         let stranger = Sender::member(Id::of(b"stranger"), addr(2));
         let events = [

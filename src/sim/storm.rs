@@ -226,8 +226,8 @@ impl<'a> Storm<'a> {
         let end = begin + STORM;
         while let Some((at, step)) = self.agenda.pop_by(end) {
             self.world.run_until(at)?;
-            self.take_step(step);
             self.collect()?;
+            self.take_step(step);
         }
         self.world.run_until(end)?;
         self.collect()

@@ -26,6 +26,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Effect, Goal, Incoming, LookupId, Overlay, RouteNotice, TableRow, Tag, Target};
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
@@ -57,7 +59,7 @@ const TRIES: u8 = 3;
 const MAX_HOPS: u16 = 1024;
 
 /// What can be chosen about a ring.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RingOptions {
     /// Bits of an id: ids are below 2 to this power. 256, or 8 in the classroom.
     pub bits: usize,
