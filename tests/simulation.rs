@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use kadring::overlay::OverlayKind;
-use kadring::sim::{StormPlan, Trace};
+use kadring::sim::{StormPlan, Trace, repro};
 
 /// Runs the storms of these seeds, as many at a time as there are processors, and names every one that failed.
 fn weather(kind: OverlayKind, seeds: Range<u64>) {
@@ -32,4 +32,44 @@ fn weather(kind: OverlayKind, seeds: Range<u64>) {
 #[test]
 fn two_hundred_storms_leave_every_promise_kept() {
     weather(OverlayKind::Kademlia, 0..20);
+}
+
+/// Runs the quick size of an experiment; every value must be within its tolerance.
+fn experiment(name: &str) {
+    let experiment = repro::find(name).expect("it is one of the experiments");
+    let setup = repro::Setup { quick: true, seed: 1, progress: &|_| {} };
+    let findings = experiment.run(&setup).expect("no invariant is broken");
+    let failed: Vec<_> = findings.iter().filter(|finding| !finding.passes()).collect();
+    assert!(!findings.is_empty() && failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn kademlia_s_hops_are_the_paper_s() {
+    experiment("kad-hops");
+}
+
+#[test]
+fn kademlia_s_hops_grow_by_a_constant_a_doubling() {
+    experiment("kad-growth");
+}
+
+#[test]
+fn a_set_that_a_store_chose_is_found_again() {
+    experiment("kad-found-again");
+}
+
+#[test]
+fn blocks_survive_as_many_failures_as_chance_allows() {
+    experiment("kad-survival");
+}
+
+#[test]
+fn chord_s_paths_are_distributed_as_in_the_paper() {
+    experiment("chord-distribution");
+}
+
+#[test]
+fn chord_s_keys_are_spread_as_in_the_paper() {
+    experiment("chord-keys");
+    experiment("chord-virtual");
 }

@@ -137,6 +137,11 @@ impl World {
         self.peers[slot].island = island;
     }
 
+    /// From now on every peer that is down refuses connections at once, rather than let them time out.
+    pub fn refuse_at_once(&mut self) {
+        self.peers.iter_mut().for_each(|peer| peer.refuses = true);
+    }
+
     /// Joins all islands again.
     pub fn heal(&mut self) {
         for peer in &mut self.peers {

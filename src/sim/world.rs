@@ -47,6 +47,8 @@ pub struct Counts {
     pub sent: u64,
     /// Messages that never came: lost, cut off by a partition, or to a dead peer.
     pub lost: u64,
+    /// Requests on their way to a key's owner that were sent to a peer that is gone.
+    pub dead_ends: u64,
     /// Jobs done.
     pub jobs: u64,
 }

@@ -21,7 +21,9 @@ pub(super) const PATH: Experiment = Experiment {
     title: "Chord: mean path length",
     source: "Chord (SIGCOMM 2001), figure 10 (a), read off the figure",
     conventions: "Lookups over the virtual network in a ring at rest, with one successor and all fingers. Hops are \
-                  counted to the key's predecessor: the last hop, to the owner, does not count.",
+                  counted to the key's predecessor: the last hop, to the owner, does not count. A peer that owns the \
+                  key itself answers at once here, where the paper's goes all the way round to its predecessor; for \
+                  these lookups the paper's walk is taken through our tables.",
     run: path,
 };
 
@@ -58,8 +60,9 @@ pub(super) const FAILURES: Experiment = Experiment {
     name: "chord-failures",
     title: "Chord: lookups after a share of all nodes failed at once, before any repair",
     source: "Chord (ToN 2003), section V-D, table II: 1000 nodes, 20 successors",
-    conventions: "Hops to the owner, the failed ones not counted; a timeout is a request to a node that is gone. Each ring \
-                  answers a few lookups only, and a new one is made: else it would learn of the dead.",
+    conventions: "Hops to the owner, the failed ones not counted; a timeout is a lookup sent to a node that is gone, which \
+                  refuses the connection at once. Each ring answers a few lookups only, and a new one is made: else it \
+                  would learn of the dead.",
     run: failures,
 };
 
@@ -74,9 +77,28 @@ fn ring(seed: u64, peers: usize, successors: usize) -> (World, Directory) {
     (world, directory)
 }
 
+/// Hops of the paper's find_predecessor, through the tables of our peers, for a key that the peer in `slot` owns.
+fn walk_round(world: &World, directory: &Directory, slot: usize, key: &Id) -> u32 {
+    let (mut at, mut hops) = (slot, 0);
+    while let Some(node) = world.node(at) {
+        let me = node.overlay().me();
+        let next = directory.nearest(Geometry::Circle, &me.id.plus_power_of_two(0, crate::id::ID_BITS), 1)[0];
+        if key.is_between(&me.id, &next.id) {
+            break;
+        }
+        let best = node.overlay().table().into_iter().filter(|row| !row.label.contains("predecessor"));
+        let best = best.flat_map(|row| row.peers).filter(|peer| peer.id.is_strictly_between(&me.id, key));
+        let Some(best) = best.reduce(|a, b| if b.id.is_strictly_between(&a.id, key) { b } else { a }) else { break };
+        hops += 1;
+        at = network::slot(best.addr).unwrap_or(at);
+    }
+    hops
+}
+
 /// Hops to the owner of random keys, each looked up by a random peer. `None`: that lookup did not find the owner.
 fn paths(world: &mut World, lookups: usize) -> Result<Vec<Option<u32>>, Violation> {
     let up = world.up();
+    let failed = up.len() < world.slots();
     let directory = Directory::new(world.living());
     let mut asked = Vec::with_capacity(lookups);
     for _ in 0..lookups {
@@ -92,7 +114,12 @@ fn paths(world: &mut World, lookups: usize) -> Result<Vec<Option<u32>>, Violatio
             Some(Answer::Lookup { peers, hops, .. })
                 if peers.first() == directory.nearest(Geometry::Circle, &key, 1).first() =>
             {
-                Some(hops.saturating_sub(1))
+                let own = peers.first() == Some(&world.peer(slot));
+                Some(if own && !failed {
+                    walk_round(world, &directory, slot, &key) + 1
+                } else {
+                    hops.saturating_sub(1)
+                })
             }
             _ => None,
         });
@@ -236,8 +263,9 @@ fn failures(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
                 let nth = world.lots().random_range(0..alive.len());
                 world.crash(alive.swap_remove(nth));
             }
+            world.refuse_at_once();
             hops.extend(paths(&mut world, lookups)?.into_iter().flatten());
-            gone += world.counts().lost;
+            gone += world.counts().dead_ends;
         }
         let most = if share > 0.3 { 0.4 } else { 0.15 };
         let ours = mean(hops.iter().map(|&hops| f64::from(hops)));

@@ -115,7 +115,7 @@ impl Day {
         self.collect();
         self.failed += self.open.len();
         let asked = self.asked.max(1) as f64;
-        let timeouts = self.world.counts().lost as f64 / asked;
+        let timeouts = self.world.counts().dead_ends as f64 / asked;
         Ok(Came { path: mean(self.hops), timeouts, failed: self.failed as f64 / asked })
     }
 

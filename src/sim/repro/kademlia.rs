@@ -18,8 +18,9 @@ pub(super) const HOPS: Experiment = Experiment {
     name: "kad-hops",
     title: "Kademlia: mean greedy hops with filled tables",
     source: "Kademlia (2002), section 3: bits gained a hop, the sum over j >= 0 of 1 - (1 - 2^-j)^k",
-    conventions: "One peer at a time passes on to the nearest contact in its own table, until the peer nearest to the \
-                  key is reached; each such step is a hop. Buckets hold k random peers of all that belong there.",
+    conventions: "Buckets hold k random peers of all that belong there. One peer at a time passes on to the nearest \
+                  contact in its own table. As in the formula, a hop is a step that gains at least one bit of common \
+                  prefix with the key; steps among peers that share equally many are not counted.",
     run: hops,
 };
 
@@ -59,16 +60,18 @@ impl Still {
         Self { directory, overlays }
     }
 
-    /// Hops from a peer to the one nearest to the key, each to the nearest contact.
+    /// Hops that gain a bit, on the way from a peer to the one nearest to the key, each time to the nearest contact.
     fn greedy(&self, from: usize, key: &Key) -> u32 {
         let (mut at, mut hops) = (from, 0);
         loop {
+            let me = self.overlays[at].me();
             let next = self.overlays[at].replica_set(key, 1)[0];
-            if next == self.overlays[at].me() {
+            if next == me {
                 debug_assert_eq!([next], self.directory.nearest(Geometry::Xor, key, 1)[..]);
                 return hops;
             }
-            hops += 1;
+            let shared = |peer: &Peer| peer.id.distance(key).leading_zeros();
+            hops += u32::from(shared(&next) > shared(&me));
             at = network::slot(next.addr).unwrap_or(at);
         }
     }
