@@ -46,13 +46,15 @@ impl From<&Address> for SocketAddr {
     }
 }
 
-/// A peer that answered us at its address: 56 bytes.
+/// A peer that answered us at its address: 64 bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Contact {
     pub(super) id: Id,
     addr: Address,
     /// When it last answered, in tenths of a second.
     seen: u32,
+    /// When it last named itself, in tenths of a second: other answers only show that somebody is at its address.
+    named: u32,
     /// Its round trip in milliseconds, rounded up; 0 until it is known.
     rtt: u16,
     /// Requests in a row that it left without an answer.
@@ -63,7 +65,15 @@ pub(super) struct Contact {
 
 impl Contact {
     pub(super) fn new(now: Time, peer: Peer) -> Self {
-        Self { id: peer.id, addr: peer.addr.into(), seen: tenths(now), rtt: 0, failures: 0, checking: false }
+        Self {
+            id: peer.id,
+            addr: peer.addr.into(),
+            seen: tenths(now),
+            named: tenths(now),
+            rtt: 0,
+            failures: 0,
+            checking: false,
+        }
     }
 
     pub(super) fn peer(&self) -> Peer {
@@ -86,6 +96,16 @@ impl Contact {
     /// How long it has been silent.
     pub(super) fn silence(&self, now: Time) -> Duration {
         Duration::from_millis(100) * tenths(now).saturating_sub(self.seen)
+    }
+
+    /// It named itself just now.
+    pub(super) fn name(&mut self, now: Time) {
+        self.named = tenths(now);
+    }
+
+    /// How long ago it named itself.
+    pub(super) fn namelessness(&self, now: Time) -> Duration {
+        Duration::from_millis(100) * tenths(now).saturating_sub(self.named)
     }
 
     /// Its usual round trip, if it is known.
@@ -200,8 +220,8 @@ mod tests {
     }
 
     #[test]
-    fn a_contact_takes_56_bytes_and_keeps_any_address() {
-        assert_eq!(size_of::<Contact>(), 56);
+    fn a_contact_takes_64_bytes_and_keeps_any_address() {
+        assert_eq!(size_of::<Contact>(), 64);
         for addr in ["10.1.2.3:4", "[fe80::1%7]:9", "[::ffff:1.2.3.4]:5"] {
             let addr: SocketAddr = addr.parse().unwrap();
             let kept = Contact::new(Time::ZERO, Peer::new(Id::ZERO, addr));

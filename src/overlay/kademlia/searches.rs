@@ -17,6 +17,9 @@ use crate::wire::{Request, Response};
 /// Contacts that a lookup starts from: more than its width, for some may be dead.
 const START: usize = 2 * WIDTH;
 
+/// A contact that named itself longer ago than this has to do so again in a lookup: somebody else may be at its address.
+const NAMED: Duration = Duration::from_secs(60);
+
 /// Datagrams sent at most to a peer that was only named: it may never have been there.
 const STRANGER_TRIES: u8 = 2;
 
@@ -49,7 +52,8 @@ impl Kademlia {
         loop {
             let Some(lookup) = self.lookups.get_mut(&name) else { return };
             let table = &self.table;
-            let Some(question) = lookup.next(|peer| table.contact(peer).is_some()) else { break };
+            let known = |peer: &Peer| table.contact(peer).is_some_and(|contact| contact.namelessness(now) < NAMED);
+            let Some(question) = lookup.next(known) else { break };
             self.ask_step(now, name, question, out);
         }
         if self.lookups.get(&name).is_some_and(Lookup::is_over)

@@ -108,7 +108,7 @@ impl Table {
             }
             Entry::Known => {
                 if let Some(at) = bucket.position_at(&peer.addr) {
-                    bucket.touch(now, at);
+                    bucket.touch(now, at).name(now);
                 }
             }
             Entry::Waits(_) => bucket.spare(&peer, k),
