@@ -31,8 +31,8 @@ fn weather(kind: OverlayKind, seeds: Range<u64>) {
 
 #[test]
 fn two_hundred_storms_leave_every_promise_kept() {
-    weather(OverlayKind::Kademlia, 0..160);
-    weather(OverlayKind::Ring, 0..40);
+    weather(OverlayKind::Kademlia, 0..120);
+    weather(OverlayKind::Ring, 0..80);
 }
 
 /// Runs the quick size of an experiment; every value must be within its tolerance.

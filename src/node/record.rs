@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Action, Event, Node};
 use crate::config::Config;
 use crate::id::Id;
-use crate::overlay::OverlayKind;
-use crate::overlay::ring::RingOptions;
+use crate::overlay::{OverlayKind, RingOptions};
 use crate::peer::Peer;
 use crate::time::Time;
 

@@ -108,7 +108,7 @@ impl Lookup {
     pub(super) fn new(key: Key, goal: Goal, me: Id, start: Vec<Peer>, is_fresh: impl Fn(&Peer) -> bool) -> Self {
         let mut lookup = Self { key, goal, me, shortlist: Vec::new(), wide: false, asked: 0 };
         for peer in start {
-            lookup.offer(peer, 1, true);
+            lookup.offer(peer, 1, false);
         }
         for entry in &mut lookup.shortlist {
             entry.fresh = is_fresh(&entry.peer);
