@@ -364,13 +364,13 @@ impl Ring {
         for (at, &peer) in predecessors.iter().enumerate() {
             if successors.iter().position(|other| other.id == peer.id).is_none_or(|ahead| at <= ahead) {
                 let quit = RingRequest::Quit { predecessors: predecessors.clone(), successors: successors.clone() };
-                self.ask(peer, quit, Why::Tell, out);
+                self.ask_plain(peer.into(), Request::Ring(quit), Why::Tell, false, TRIES, out);
             }
         }
         for (at, &peer) in successors.iter().enumerate() {
             if predecessors.iter().position(|other| other.id == peer.id).is_none_or(|behind| at < behind) {
                 let exit = RingRequest::Exit { predecessors: predecessors.clone() };
-                self.ask(peer, exit, Why::Tell, out);
+                self.ask_plain(peer.into(), Request::Ring(exit), Why::Tell, false, TRIES, out);
             }
         }
     }
