@@ -49,6 +49,13 @@ fn a_peer_that_quits_leaves_no_thread_and_frees_its_port() {
     for _ in 0..3 {
         let peer = start(&[]);
         let addr = peer.me().addr;
+        // A thread gives itself its name once it runs, which may be a moment later.
+        for _ in 0..1000 {
+            if tasks().len() == 4 {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
         assert_eq!(tasks().len(), 4, "it has its threads");
         assert!(matches!(answer(&peer, Command::Quit { handover: true }), Answer::Left { .. }));
         peer.wait();
