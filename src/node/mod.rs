@@ -240,7 +240,7 @@ impl Node {
             }
             self.spare_effects = effects;
         }
-        if self.cx.leaving && !self.stopped && !self.awaits_farewells() {
+        if self.cx.leaving && !self.stopped && !self.expects_farewells() {
             self.stopped = true;
             self.cx.out.push(Action::Stop);
         }
@@ -248,7 +248,7 @@ impl Node {
 
     /// Whether a neighbour on the classroom ring has yet to confirm that it heard the goodbye. Ended before that, this
     /// peer could be found dead first, which is told in other words. Silence is waited for no longer than any answer.
-    fn awaits_farewells(&self) -> bool {
+    fn expects_farewells(&self) -> bool {
         use crate::wire::Request::Ring;
         use crate::wire::ring::RingRequest::{Exit, Quit};
         let farewell = |request: &crate::wire::Request| matches!(request, Ring(Quit { .. } | Exit { .. }));
