@@ -13,6 +13,21 @@ use crate::peer::Peer;
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 impl World {
+    /// Lets time pass until every peer has finished what it was about, or `limit` has passed. Blocks are checked every now
+    /// and then, so even in a network at rest somebody may be at it at any one moment.
+    ///
+    /// # Errors
+    /// An invariant that did not hold meanwhile.
+    pub fn settle(&mut self, limit: Duration) -> Result<(), Violation> {
+        let until = self.now() + limit;
+        let busy =
+            |world: &Self| world.up().into_iter().any(|slot| world.node(slot).is_some_and(|node| !node.is_at_rest()));
+        while busy(self) && self.now() < until {
+            self.run_for(Duration::from_millis(100))?;
+        }
+        Ok(())
+    }
+
     /// Every peer that runs has finished what it was about, dropped what it had open, and knows what is on its disk.
     ///
     /// # Errors

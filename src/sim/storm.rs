@@ -34,6 +34,8 @@ const STORM: Duration = Duration::from_secs(180);
 /// After the storm, replica sets have this long to fill again: the promised bound, and what a peer that was cut off
 /// needs at most to notice that it can reach the others again.
 const CALM_AFTER: Duration = REPAIR_BOUND.saturating_add(Duration::from_secs(30));
+/// A check that is under way when the reckoning begins ends by then.
+const SETTLE: Duration = Duration::from_secs(5);
 /// Bytes of a block: small, so that small files have several.
 const BLOCK_SIZE: u32 = 4096;
 /// Files stored before the storm.
@@ -386,6 +388,7 @@ impl<'a> Storm<'a> {
 
     fn reckon(&mut self) -> Result<(), Violation> {
         let geometry = kind::geometry(self.plan.kind);
+        self.world.settle(SETTLE)?;
         self.world.check_rest()?;
         self.world.check_replicas(geometry, REPLICAS)?;
         let up = self.world.up();
@@ -405,6 +408,7 @@ impl<'a> Storm<'a> {
             }
         }
         self.world.run_for(Duration::from_secs(1))?;
+        self.world.settle(SETTLE)?;
         self.world.check_rest()
     }
 
