@@ -1,4 +1,4 @@
-//! Entering the ring, letting others in, leaving.
+//! Entering the ring, and letting others in.
 //!
 //! Whoever wants to join sends `join` to any peer; it is routed to the peer that will stand before the new one, which
 //! takes it for its first successor and answers with its neighbours (Chord, ToN 2003, section IV-E1, figure 6; the answer
@@ -310,73 +310,8 @@ impl Ring {
         Self::notice(RouteNotice::Successors { why: Change::Told { by }, successors }, out);
     }
 
-    /// A neighbour leaves, and tells who stands around it.
-    pub(super) fn on_goodbye(
-        &mut self,
-        now: Time,
-        from: &Incoming,
-        predecessors: &[Peer],
-        successors: &[Peer],
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(peer) = self.neighbour(from) else { return };
-        let watched = self.table.watched().contains(&peer);
-        let before = self.table.predecessors().contains(&peer);
-        self.table.remove(&peer.id);
-        self.upkeep.gone(now, peer);
-        let doubtful = self.drop_between(&peer, successors.first());
-        for &next in successors {
-            if self.table.get(&next.id).is_none() && self.is_fit(&next) && !self.upkeep.is_dead(&next) {
-                self.take_in(next, false, out);
-            }
-        }
-        for &previous in predecessors {
-            self.consider(previous, before, out);
-        }
-        for other in doubtful {
-            self.consider(other, false, out);
-        }
-        let why = if watched { Change::Left { peer } } else { Change::Stabilized };
-        let successors = self.table.successors().to_vec();
-        Self::notice(RouteNotice::Successors { why, successors }, out);
-        if before {
-            self.tell_predecessors(out);
-        }
-        out.push(Effect::PeerDown(peer));
-        self.greet_successors(out);
-    }
-
-    /// Whoever leaves knows best who follows it: those that we count between the two are gone, or will show themselves.
-    fn drop_between(&mut self, leaving: &Peer, next: Option<&Peer>) -> Vec<Peer> {
-        let Some(next) = next.filter(|next| self.is_fit(next) && !self.upkeep.is_dead(next)) else { return Vec::new() };
-        let between = |other: &&Peer| other.id.is_strictly_between(&leaving.id, &next.id);
-        let doubtful: Vec<Peer> = self.table.successors().iter().filter(between).copied().collect();
-        for other in &doubtful {
-            self.table.remove(&other.id);
-        }
-        doubtful
-    }
-
-    /// Tells those before us who comes after us, and those after us who came before.
-    pub(super) fn say_goodbye(&mut self, out: &mut Vec<Effect>) {
-        let predecessors = self.table.predecessors().to_vec();
-        let successors = self.table.successors().to_vec();
-        for (at, &peer) in predecessors.iter().enumerate() {
-            if successors.iter().position(|other| other.id == peer.id).is_none_or(|ahead| at <= ahead) {
-                let quit = RingRequest::Quit { predecessors: predecessors.clone(), successors: successors.clone() };
-                self.ask_plain(peer.into(), Request::Ring(quit), Why::Tell, false, TRIES, out);
-            }
-        }
-        for (at, &peer) in successors.iter().enumerate() {
-            if predecessors.iter().position(|other| other.id == peer.id).is_none_or(|behind| at < behind) {
-                let exit = RingRequest::Exit { predecessors: predecessors.clone() };
-                self.ask_plain(peer.into(), Request::Ring(exit), Why::Tell, false, TRIES, out);
-            }
-        }
-    }
-
     /// Puts a peer into the lists on a neighbour's (or the user's) word alone, and pings it.
-    fn take_in(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
+    pub(super) fn take_in(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
         if peer.id == self.me.id {
             return;
         }
@@ -394,7 +329,7 @@ impl Ring {
     }
 
     /// The neighbour that a message is from; a stranger's word on neighbours counts nothing.
-    fn neighbour(&self, from: &Incoming) -> Option<Peer> {
+    pub(super) fn neighbour(&self, from: &Incoming) -> Option<Peer> {
         let sender = Self::member(from)?;
         self.table.get(&sender.id).filter(|known| *known == sender)
     }

@@ -8,7 +8,9 @@
 //! # Inside
 //! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
 //! - [`route`]: questions on their way, ours and other peers', and the way around a peer that is gone.
-//! - [`join`]: entering, letting in, leaving. - [`stabilize`]: the pings that keep the lists right, and deaths.
+//! - [`join`]: entering, and letting in. - [`leave`]: the goodbye.
+//! - [`stabilize`]: the pings that keep the lists right. - [`failure`]: deaths. - [`upkeep`]: what is remembered of both.
+//! - [`fingers`]: the shortcuts.
 //!
 //! # What differs from the paper
 //! - A `ping` is stabilize and notify in one: it tells the sender's neighbours, and its answer the receiver's.
@@ -17,16 +19,19 @@
 //! - Several predecessors are kept, not one.
 //! - Peers that died are remembered and tried now and then: that is how the halves of a network that was cut meet again.
 
+mod failure;
+mod fingers;
 mod join;
+mod leave;
+mod options;
 mod route;
 mod stabilize;
 mod table;
+mod upkeep;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use super::{Effect, Goal, Incoming, LookupId, Overlay, RouteNotice, TableRow, Tag, Target};
 use crate::config::WIDTH;
@@ -38,8 +43,11 @@ use crate::wire::{Request, RequestKind, Response, Via};
 
 use join::Membership;
 use route::Search;
-use stabilize::{Role, Upkeep};
+use stabilize::Role;
 use table::Table;
+use upkeep::Upkeep;
+
+pub use options::RingOptions;
 
 /// Peers in the successor list (Chord, ToN 2003, section IV-E3: about twice the logarithm of the network's size lets it
 /// survive half of all peers failing at once).
@@ -57,46 +65,6 @@ const TRIES: u8 = 3;
 
 /// Times that a request is passed on at most: more than any ring without fingers has peers in a classroom.
 const MAX_HOPS: u16 = 1024;
-
-/// What can be chosen about a ring.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct RingOptions {
-    /// Bits of an id: ids are below 2 to this power. 256, or 8 in the classroom.
-    pub bits: usize,
-    /// Whether requests take shortcuts. Without, each goes to the first successor alone, as in the assignment.
-    pub fingers: bool,
-    /// The first two successors are pinged this often.
-    pub ping_interval: Duration,
-    /// Peers in the successor list.
-    pub successors: usize,
-    /// A client that came for one command: it asks members and is never one.
-    pub guest: bool,
-    /// The first successors, where the user names them (the assignment's `init`).
-    pub given: Vec<Peer>,
-    /// Whether pings are told to those who watch ([`RouteNotice::PingsSent`] and its kin).
-    pub announce_pings: bool,
-}
-
-impl Default for RingOptions {
-    fn default() -> Self {
-        Self {
-            bits: ID_BITS,
-            fingers: true,
-            ping_interval: MAX_ROUND,
-            successors: SUCCESSORS,
-            guest: false,
-            given: Vec::new(),
-            announce_pings: false,
-        }
-    }
-}
-
-impl RingOptions {
-    /// The classroom ring: ids 0 to 255, no shortcuts, pings that are told of.
-    pub fn classroom(ping_interval: Duration, given: Vec<Peer>) -> Self {
-        Self { bits: 8, fingers: false, ping_interval, given, announce_pings: true, ..Self::default() }
-    }
-}
 
 /// Why a question was asked: who gets its answer.
 #[derive(Clone, Debug)]

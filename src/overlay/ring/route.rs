@@ -11,7 +11,7 @@ use super::table::Hop;
 use super::{MAX_HOPS, Ring, Why};
 use crate::config::WIDTH;
 use crate::id::{Id, Key};
-use crate::overlay::{Effect, Goal, Incoming, LookupId, RouteNotice, RouteOutcome, Target};
+use crate::overlay::{Effect, Goal, Incoming, LookupId, RouteNotice, RouteOutcome};
 use crate::peer::Peer;
 use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
 use crate::wire::{Request, RequestKind, Response};
@@ -64,7 +64,7 @@ impl Ring {
         }
     }
 
-    fn hop(&self, key: &Id, avoid: &[SocketAddr]) -> Hop {
+    pub(super) fn hop(&self, key: &Id, avoid: &[SocketAddr]) -> Hop {
         if self.options.fingers || self.options.guest {
             self.table.hop_across(key, avoid)
         } else {
@@ -101,7 +101,7 @@ impl Ring {
         }
     }
 
-    fn routed(&self, what: Routed, hop: Hop) -> RingRequest {
+    pub(super) fn routed(&self, what: Routed, hop: Hop) -> RingRequest {
         let route = Route { origin: self.me, hops: 0, last: matches!(hop, Hop::Last(_)) };
         RingRequest::Routed { route, what }
     }
@@ -285,24 +285,6 @@ impl Ring {
             self.seen.push_back((magic, origin));
         }
         fresh
-    }
-
-    /// Asks for the successor of a finger's start; fingers that the successor list covers are not needed.
-    pub(super) fn fix_finger(&mut self, number: usize, out: &mut Vec<Effect>) {
-        let start = self.me.id.plus_power_of_two(number, self.options.bits);
-        if let hop @ (Hop::Last(to) | Hop::Via(to)) = self.hop(&start, &[]) {
-            let request = self.routed(Routed::Lookup { key: start }, hop);
-            let to: Target = to.into();
-            self.ask(to, request, Why::Finger(number), out);
-        }
-    }
-
-    /// The successor of a finger's start has answered, itself.
-    pub(super) fn on_finger(&mut self, number: usize, from: SocketAddr, peers: &[Peer], out: &mut Vec<Effect>) {
-        if let Some(owner) = peers.first().filter(|owner| owner.addr == from && !self.upkeep.is_dead(owner)) {
-            self.table.set_finger(number, *owner);
-        }
-        self.go_on_fixing_fingers(out);
     }
 }
 

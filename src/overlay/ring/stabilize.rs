@@ -1,39 +1,22 @@
-//! What keeps the lists right: pings, the news they bring, and deaths.
+//! What keeps the lists right: pings, and the news they bring.
 //!
 //! Each round pings the first successors (Chord's stabilize and notify, ToN 2003, section IV-E1), looks after the
-//! predecessor (check_predecessor) and one of the other peers known, and renews one finger (fix_fingers). A peer that
-//! leaves three pings in a row without an answer, each sent up to three times, is dead: with a tenth of all datagrams lost
-//! that happens by chance less than once in a million pings. Whoever notices the death of its own neighbour tells those
-//! that must know it too, and they look for themselves (`abrupt`).
+//! predecessor (check_predecessor) and one of the other peers known, and renews one finger (fix_fingers).
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{MAX_ROUND, NEIGHBOURS_WATCHED, Ring, Why};
+use super::{MAX_ROUND, Ring, Why};
 use crate::id::Id;
 use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse};
 
-/// Pings in a row without an answer that make a peer dead.
-const MISSES: u8 = 3;
-
 /// Peers that are pinged at a time because somebody spoke of them.
 const MAX_PROBES: usize = 16;
 
-/// What others say of a dead peer is not believed for so long: their lists may be older than its death.
-const DISBELIEF: Duration = Duration::from_secs(60);
-
 /// Peers that died are tried again this often, one at a time.
 const LOST_RETRY: Duration = Duration::from_secs(10);
-
-/// Peers remembered as lost.
-const MAX_LOST: usize = 32;
-
-/// Successors that the user named may take this long to start.
-const GIVEN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Peers of the own side in a message, and of the other side: what fits a datagram.
 const TOLD: (usize, usize) = (6, 2);
@@ -47,67 +30,6 @@ pub(super) enum Role {
     Probe { before: bool },
     /// It died: is it back?
     Lost,
-}
-
-/// When what is due, and who was heard of when.
-#[derive(Default)]
-pub(super) struct Upkeep {
-    pub(super) next_round: Option<Time>,
-    /// Addresses to join through: those the user gave, then those remembered from the last run.
-    pub(super) bootstrap: Vec<SocketAddr>,
-    /// Peers that died, the longest untried first.
-    pub(super) lost: VecDeque<Peer>,
-    next_announced: Time,
-    next_retry: Time,
-    heard: BTreeMap<Id, Time>,
-    missed: BTreeMap<Id, u8>,
-    dead: BTreeMap<Id, (SocketAddr, Time)>,
-    given: BTreeMap<Id, Time>,
-    turn: usize,
-    next_finger: Option<usize>,
-    /// Whether all fingers are being renewed, one after the other.
-    hurry: bool,
-}
-
-impl Upkeep {
-    /// A peer gave a sign of life.
-    pub(super) fn alive(&mut self, now: Time, id: &Id) {
-        self.heard.insert(*id, now);
-        self.missed.remove(id);
-        self.given.remove(id);
-    }
-
-    /// The user named these: they are waited for.
-    pub(super) fn trust_given(&mut self, now: Time, peers: &[Peer]) {
-        self.given.extend(peers.iter().map(|peer| (peer.id, now + GIVEN_PATIENCE)));
-    }
-
-    /// A peer is known to have gone.
-    pub(super) fn gone(&mut self, now: Time, peer: Peer) {
-        self.dead.insert(peer.id, (peer.addr, now + DISBELIEF));
-        self.missed.remove(&peer.id);
-        self.heard.remove(&peer.id);
-        self.given.remove(&peer.id);
-    }
-
-    pub(super) fn is_dead(&self, peer: &Peer) -> bool {
-        self.dead.get(&peer.id).is_some_and(|(addr, _)| *addr == peer.addr)
-    }
-
-    fn remember(&mut self, peer: Peer) {
-        self.lost.retain(|other| other.addr != peer.addr);
-        if self.lost.len() == MAX_LOST {
-            self.lost.pop_front();
-        }
-        self.lost.push_back(peer);
-    }
-
-    fn back(&mut self, peer: &Peer) {
-        if self.is_dead(peer) {
-            self.dead.remove(&peer.id);
-        }
-        self.lost.retain(|other| other.addr != peer.addr);
-    }
 }
 
 impl Ring {
@@ -130,7 +52,7 @@ impl Ring {
     pub(super) fn round(&mut self, now: Time, out: &mut Vec<Effect>) {
         let length = self.round_length();
         self.upkeep.next_round = Some(now + length);
-        self.forget_old(now);
+        self.upkeep.forget_old(now, &self.table);
         let loud = self.options.announce_pings && self.upkeep.next_announced <= now;
         let watched = self.table.watched().to_vec();
         if loud {
@@ -164,26 +86,6 @@ impl Ring {
         if self.upkeep.next_retry <= now {
             self.upkeep.next_retry = now + LOST_RETRY;
             self.seek_lost(now, out);
-        }
-    }
-
-    fn forget_old(&mut self, now: Time) {
-        let table = &self.table;
-        self.upkeep.heard.retain(|id, _| table.get(id).is_some());
-        self.upkeep.missed.retain(|id, _| table.get(id).is_some());
-        self.upkeep.dead.retain(|_, (_, until)| *until > now);
-        self.upkeep.given.retain(|_, until| *until > now);
-    }
-
-    /// Looks for one of those that were lost: a network that was cut may be whole again.
-    fn seek_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if self.table.others().next().is_none() {
-            if !(self.upkeep.bootstrap.is_empty() && self.upkeep.lost.is_empty()) {
-                self.try_joining_again(now, out);
-            }
-        } else if let Some(peer) = self.upkeep.lost.pop_front() {
-            self.upkeep.lost.push_back(peer);
-            self.ping(peer, Role::Lost, false, out);
         }
     }
 
@@ -351,97 +253,5 @@ impl Ring {
 
     pub(super) fn tell_predecessors(&self, out: &mut Vec<Effect>) {
         Self::notice(RouteNotice::Predecessors { predecessors: self.table.predecessors().to_vec() }, out);
-    }
-
-    /// A ping of ours has no answer.
-    pub(super) fn on_missed(&mut self, now: Time, peer: Peer, role: Role, out: &mut Vec<Effect>) {
-        match role {
-            Role::Check if self.table.get(&peer.id) == Some(peer) => {
-                let missed = self.upkeep.missed.entry(peer.id).or_default();
-                *missed += 1;
-                if *missed >= MISSES { self.bury(now, peer, out) } else { self.check_on(peer, out) }
-            }
-            Role::Probe { .. } if self.table.get(&peer.id).is_none() => self.upkeep.gone(now, peer),
-            _ => {}
-        }
-    }
-
-    /// A peer of the table is dead.
-    pub(super) fn bury(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) {
-        if self.upkeep.given.get(&peer.id).is_some_and(|until| now < *until) {
-            self.upkeep.missed.remove(&peer.id); // It was not there yet; it may still be starting.
-            return;
-        }
-        let ahead = self.table.successors().iter().position(|other| other.id == peer.id);
-        let behind = self.table.predecessors().iter().position(|other| other.id == peer.id);
-        self.table.remove(&peer.id);
-        self.upkeep.gone(now, peer);
-        self.upkeep.remember(peer);
-        if ahead.is_some() {
-            let watched = ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED);
-            let why = if watched { Change::Died { peer } } else { Change::Stabilized };
-            let successors = self.table.successors().to_vec();
-            Self::notice(RouteNotice::Successors { why, successors }, out);
-        }
-        if behind.is_some() {
-            self.tell_predecessors(out);
-        }
-        if ahead.is_some() || behind.is_some() {
-            out.push(Effect::PeerDown(peer));
-        }
-        // Those that stand on the other side of us from the dead peer may count on it too: they shall look.
-        let mut told: Vec<Peer> = Vec::new();
-        if ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED) {
-            told.extend(self.table.predecessors());
-        }
-        if behind == Some(0) {
-            told.extend(self.table.successors());
-        }
-        told.sort_unstable();
-        told.dedup();
-        for neighbour in told {
-            self.ask(neighbour, RingRequest::Abrupt { peer }, Why::Tell, out);
-        }
-        if ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED) {
-            self.greet_successors(out);
-        }
-    }
-
-    /// Renews all fingers, one after the other.
-    pub(super) fn start_fixing_fingers(&mut self, out: &mut Vec<Effect>) {
-        self.upkeep.hurry = true;
-        self.upkeep.next_finger = None;
-        self.fix_next_finger(out);
-    }
-
-    /// One finger was renewed, or could not be: the next, if all are being renewed.
-    pub(super) fn go_on_fixing_fingers(&mut self, out: &mut Vec<Effect>) {
-        if self.upkeep.hurry {
-            self.fix_next_finger(out);
-        }
-    }
-
-    fn fix_next_finger(&mut self, out: &mut Vec<Effect>) {
-        let bits = self.options.bits;
-        let covered = self
-            .table
-            .successors()
-            .last()
-            .copied()
-            .filter(|_| self.options.fingers && self.table.successors().len() >= self.options.successors);
-        let number = self.upkeep.next_finger.take().unwrap_or(bits - 1);
-        let start = self.me.id.plus_power_of_two(number, bits);
-        match covered {
-            Some(last) if !start.is_between(&self.me.id, &last.id) => {
-                self.upkeep.next_finger = number.checked_sub(1);
-                self.upkeep.hurry &= self.upkeep.next_finger.is_some();
-                self.fix_finger(number, out);
-            }
-            // The successor list covers this finger and all below it.
-            _ => {
-                self.upkeep.hurry = false;
-                (0..=number).for_each(|number| self.table.drop_finger(number));
-            }
-        }
     }
 }

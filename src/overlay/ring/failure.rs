@@ -1,0 +1,84 @@
+//! Deaths: how they are noticed, told, and looked back on.
+//!
+//! A peer that leaves three pings in a row without an answer, each sent up to three times, is dead: with a tenth of all
+//! datagrams lost that happens by chance less than once in a million pings. So is one that refuses a connection. Whoever
+//! notices the death of its own neighbour tells those that must know it too, and they look for themselves (`abrupt`).
+
+use super::stabilize::Role;
+use super::{NEIGHBOURS_WATCHED, Ring, Why};
+use crate::overlay::{Change, Effect, RouteNotice};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::ring::RingRequest;
+
+/// Pings in a row without an answer that make a peer dead.
+const MISSES: u8 = 3;
+
+impl Ring {
+    /// A ping of ours has no answer.
+    pub(super) fn on_missed(&mut self, now: Time, peer: Peer, role: Role, out: &mut Vec<Effect>) {
+        match role {
+            Role::Check if self.table.get(&peer.id) == Some(peer) => {
+                if self.upkeep.miss(&peer.id) >= MISSES {
+                    self.bury(now, peer, out)
+                } else {
+                    self.check_on(peer, out)
+                }
+            }
+            Role::Probe { .. } if self.table.get(&peer.id).is_none() => self.upkeep.gone(now, peer),
+            _ => {}
+        }
+    }
+
+    /// A peer of the table is dead.
+    pub(super) fn bury(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) {
+        if self.upkeep.is_awaited(now, &peer.id) {
+            return;
+        }
+        let ahead = self.table.successors().iter().position(|other| other.id == peer.id);
+        let behind = self.table.predecessors().iter().position(|other| other.id == peer.id);
+        self.table.remove(&peer.id);
+        self.upkeep.gone(now, peer);
+        self.upkeep.remember(peer);
+        if ahead.is_some() {
+            let watched = ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED);
+            let why = if watched { Change::Died { peer } } else { Change::Stabilized };
+            let successors = self.table.successors().to_vec();
+            Self::notice(RouteNotice::Successors { why, successors }, out);
+        }
+        if behind.is_some() {
+            self.tell_predecessors(out);
+        }
+        if ahead.is_some() || behind.is_some() {
+            out.push(Effect::PeerDown(peer));
+        }
+        // Those that stand on the other side of us from the dead peer may count on it too: they shall look.
+        let mut told: Vec<Peer> = Vec::new();
+        if ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED) {
+            told.extend(self.table.predecessors());
+        }
+        if behind == Some(0) {
+            told.extend(self.table.successors());
+        }
+        told.sort_unstable();
+        told.dedup();
+        for neighbour in told {
+            self.ask(neighbour, RingRequest::Abrupt { peer }, Why::Tell, out);
+        }
+        if ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED) {
+            self.greet_successors(out);
+        }
+    }
+
+    /// Looks for one of those that were lost: a network that was cut may be whole again.
+    pub(super) fn seek_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.table.others().next().is_none() {
+            if !(self.upkeep.bootstrap.is_empty() && self.upkeep.lost.is_empty()) {
+                self.try_joining_again(now, out);
+            }
+        } else if let Some(peer) = self.upkeep.lost.pop_front() {
+            self.upkeep.lost.push_back(peer);
+            self.ping(peer, Role::Lost, false, out);
+        }
+    }
+}
