@@ -8,6 +8,9 @@ use super::Screen;
 use super::escape::escape;
 use crate::node::{self, Command};
 
+/// Characters of a file's name that are shown at most: 80 columns have room for the rest of the line, and some bar.
+const LONGEST_NAME: usize = 16;
+
 /// Times a second that a bar is drawn at most.
 const HERTZ: u8 = 10;
 
@@ -28,12 +31,12 @@ impl<'a> Progress<'a> {
         };
         let shown = named.filter(|_| screen.has_bars()).map(|(verb, path)| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(HERTZ));
+            screen.show_bar(bar.clone());
             bar.set_style(style(false));
             bar.set_message(format!("{verb} {}", file_name(path)));
             if let (Command::Store { .. }, Ok(file)) = (command, std::fs::metadata(path)) {
                 set_length(&bar, file.len());
             }
-            screen.show_bar(bar.clone());
             (screen, bar)
         });
         Self { shown, resumed: 0 }
@@ -65,8 +68,9 @@ impl<'a> Progress<'a> {
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
         if let Some((screen, bar)) = self.shown.take() {
-            screen.drop_bar();
+            // The bar is gone before anybody prints without lifting it.
             bar.finish_and_clear();
+            screen.drop_bar();
         }
     }
 }
@@ -78,12 +82,16 @@ fn set_length(bar: &ProgressBar, bytes: u64) {
 
 fn file_name(path: &Path) -> String {
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    escape(&name).into_owned()
+    let name = escape(&name);
+    if name.chars().count() <= LONGEST_NAME {
+        return name.into_owned();
+    }
+    name.chars().take(LONGEST_NAME - 1).chain(['…']).collect()
 }
 
 fn style(sized: bool) -> ProgressStyle {
     let template = if sized {
-        "{wide_msg} {percent:>3} % [{bar:24}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
+        "{msg} {percent:>3} % [{wide_bar}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
     } else {
         "{wide_msg} {binary_bytes}, {binary_bytes_per_sec}"
     };
