@@ -172,7 +172,7 @@ impl Chores {
             Err(error) => return log::error!("commands are no longer read, but this peer stays: {error}"),
         }
         if let Answer::Left { left_behind: left_behind @ 1.., .. } = self.console.leave(self.handover) {
-            log::warn!("{left_behind} blocks were left behind: no other peer took them");
+            log::warn!("blocks left behind, which no other peer took: {left_behind}");
         }
     }
 }

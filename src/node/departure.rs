@@ -18,6 +18,8 @@ pub(super) struct Departure {
     queue: VecDeque<Key>,
     running: BTreeMap<Key, Handing>,
     deadline: Time,
+    /// Blocks held when the departure began. Whatever is pulled to its end after that is not called saved.
+    blocks: u64,
     handed_over: u64,
 }
 
@@ -35,7 +37,8 @@ impl Departure {
         cx.departing = true;
         let queue = if handover { cx.holdings.iter().map(|(key, _)| key).collect() } else { VecDeque::new() };
         let deadline = cx.now + cx.config.handover_limit;
-        Self { command, queue, running: BTreeMap::new(), deadline, handed_over: 0 }
+        let blocks = cx.holdings.len() as u64;
+        Self { command, queue, running: BTreeMap::new(), deadline, blocks, handed_over: 0 }
     }
 
     /// Starts as many blocks as may be under way; says goodbye when none is left, or when time is up.
@@ -88,8 +91,8 @@ impl Departure {
     fn say_goodbye(&mut self, cx: &mut Context) -> Flow {
         cx.leaving = true;
         cx.overlay.leave(cx.now, &mut cx.effects);
-        let left_behind = cx.holdings.len() as u64 - self.handed_over;
-        cx.answer(self.command, Answer::Left { handed_over: self.handed_over, left_behind });
+        let (handed_over, left_behind) = (self.handed_over, self.blocks - self.handed_over);
+        cx.answer(self.command, Answer::Left { handed_over, left_behind });
         Flow::Over
     }
 

@@ -115,6 +115,8 @@ impl Pulls {
     pub(super) fn on_pulled(&mut self, cx: &mut Context, key: Key, outcome: &Outcome) {
         let waiting = self.running.remove(&key).unwrap_or_default();
         let result = match outcome {
+            // It is here, but will not be handed over: whoever offered it has to find another place.
+            _ if cx.departing => Err("leaving the network"),
             Outcome::Stored { .. } => Ok(()),
             Outcome::Failed(error) if error.kind == JobErrorKind::Full => Err("full"),
             Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => Err("the bytes do not hash to the key"),

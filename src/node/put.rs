@@ -301,8 +301,8 @@ impl Put {
         let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
         if placing.saved < cx.config.quorum {
             if placing.second_round {
-                let (saved, trouble) = (placing.saved, placing.trouble.take());
-                return self.give_up(cx, too_few(key, saved, cx.config.quorum, trouble));
+                let failed = too_few(key, placing, cx.config.quorum);
+                return self.give_up(cx, failed);
             }
             // The replica set may have changed under our hands: look again, once. Who has it already says so at once.
             placing.second_round = true;
@@ -359,10 +359,17 @@ impl Tally {
     }
 }
 
-fn too_few(key: Key, saved: usize, quorum: usize, trouble: Option<String>) -> Failed {
-    let copies = if saved == 1 { "copy" } else { "copies" };
-    let cause = trouble.unwrap_or_else(|| "there is no peer to keep it; is the network reachable?".to_owned());
-    let reason =
-        format!("block {} got {saved} {copies} of the {quorum} that the quorum asks for ({cause})", key.short());
+fn too_few(key: Key, placing: &Placing, quorum: usize) -> Failed {
+    let copies = if placing.saved == 1 { "copy" } else { "copies" };
+    let cause = match (&placing.trouble, placing.wanted) {
+        (Some(trouble), _) => trouble.clone(),
+        (None, 0) => "there is no peer to keep it; is the network reachable?".to_owned(),
+        (None, wanted) => format!("no more than {wanted} can keep it"),
+    };
+    let (key, saved) = (key.short(), placing.saved);
+    let reason = format!(
+        "block {key} got {saved} {copies} of the {quorum} that the quorum asks for ({cause}); start more peers, or \
+         lower --quorum"
+    );
     (FailureKind::TooFewCopies, reason)
 }

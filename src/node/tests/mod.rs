@@ -41,11 +41,14 @@ impl Bench {
     /// A node that knows `peers` other peers, all of which belong to every replica set, in the order of their numbers
     /// with the node itself at `rank` (a guest is in no set).
     fn new(config: Config, peers: u16, rank: usize) -> Self {
-        let mut others: Vec<Peer> = (1..=peers).map(peer).collect();
+        let mut set: Vec<Peer> = (1..=peers).map(peer).collect();
         if !config.guest {
-            others.insert(rank.min(others.len()), peer(0));
+            set.insert(rank.min(set.len()), peer(0));
         }
-        let overlay = Scripted { me: peer(0), set: others };
+        Self::on(config, Scripted { me: peer(0), set, holds: true })
+    }
+
+    fn on(config: Config, overlay: Scripted) -> Self {
         Self { node: Node::new(config, Box::new(overlay), [7; 32]), now: Time::ZERO, out: Outbox::new() }
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::MAX_PULLS;
+use crate::node::Command;
 use crate::node::job::{JobError, JobErrorKind};
 
 fn store(n: u64) -> Request {
@@ -124,4 +125,18 @@ fn a_block_that_is_here_is_said_to_be_here() {
     let mut bench = Bench::new(Config::default(), 2, 0).start(&[(key(1), 10)]);
     let actions = bench.hears_request(peer(1), 5, Request::FindValue { key: key(1) });
     assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Node(peer(0))))]);
+}
+
+#[test]
+fn a_block_that_arrives_while_its_holder_leaves_is_not_called_saved() {
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false };
+    let mut bench = Bench::on(Config::default(), overlay).start(&[(key(1), 10)]);
+    bench.does(Event::Validated { addr: peer(2).addr });
+    bench.hears_request(peer(2), 5, store(2));
+    let offers = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
+    let [(heir, magic, Request::Store { .. })] = offers[..] else { panic!("{offers:?}") };
+    let actions = bench.ends(0, Outcome::Stored { size: 1000 });
+    assert!(matches!(responses(&actions)[..], [(_, 5, Err(_))]), "it would go without being handed over: {actions:?}");
+    let actions = bench.hears_answer(heir, magic, Response::Saved);
+    assert_eq!(answer(&actions), Some(Answer::Left { handed_over: 1, left_behind: 0 }));
 }

@@ -9,10 +9,11 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response, Via};
 
-/// Every lookup finds `set` at once; every other peer in it is told as a holder.
+/// Every lookup finds `set` at once; every other peer in it is told as a holder, unless nobody `holds` anything.
 pub(super) struct Scripted {
     pub(super) me: Peer,
     pub(super) set: Vec<Peer>,
+    pub(super) holds: bool,
 }
 
 impl Overlay for Scripted {
@@ -32,7 +33,7 @@ impl Overlay for Scripted {
         out.push(Effect::Joined { peers: self.set.len() });
     }
     fn lookup(&mut self, _now: Time, lookup: LookupId, _key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        if goal != Goal::Peers {
+        if self.holds && goal != Goal::Peers {
             out.extend(self.set.iter().filter(|peer| **peer != self.me).map(|&peer| Effect::Holder { lookup, peer }));
         }
         out.push(Effect::Found { lookup, peers: self.set.clone(), hops: 1 });

@@ -93,3 +93,16 @@ fn a_peer_alone_leaves_its_blocks_behind_without_waiting() {
     let actions = bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } });
     assert_eq!(answer(&actions), Some(Answer::Left { handed_over: 0, left_behind: 1 }));
 }
+
+#[test]
+fn a_block_found_damaged_after_it_was_handed_over_was_not_left_behind() {
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false };
+    let mut bench = Bench::on(Config::default(), overlay).start(&[(key(1), 10), (key(2), 10)]);
+    let offers = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
+    let [(to, first, _), (_, second, _)] = offers[..] else { panic!("{offers:?}") };
+    bench.hears_answer(to, first, Response::Saved);
+    bench.does(Event::Damaged { key: key(1) });
+    bench.does(Event::Damaged { key: key(2) });
+    let actions = bench.hears_answer(to, second, Response::Saved);
+    assert_eq!(answer(&actions), Some(Answer::Left { handed_over: 2, left_behind: 0 }));
+}
