@@ -5,10 +5,13 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Output, Stdio};
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 use support::{Launch, PeerProcess, file, program, until};
 use tempfile::{TempDir, tempdir};
@@ -361,9 +364,47 @@ fn what_has_no_number_of_its_own_is_1() {
     let bootstrap = address(&peers[0]);
     let stored = run(&["store", text(&path), "--bootstrap", &bootstrap, "--json"]);
     let answer: Value = serde_json::from_slice(&stored.stdout).expect("one line of JSON");
-    let dest = folder.path().join("no/such/folder/back");
     let key = answer["key"].as_str().expect("a key");
-    let output = run(&["retrieve", key, text(&dest), "--bootstrap", &bootstrap]);
-    assert!(matches!(code(&output), Some(1 | 4)), "{}", said(&output));
+    let nowhere = folder.path().join("no/such/folder/back");
+    let pipe = folder.path().join("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    for (place, reason) in
+        [(nowhere.as_path(), "its folder is not there"), (folder.path(), "is a folder"), (&pipe, "regular")]
+    {
+        assert_ends(&["retrieve", key, text(place), "--bootstrap", &bootstrap], 1, reason);
+        assert_ends(&["store", text(&path), text(place), "--bootstrap", &bootstrap], 1, reason);
+    }
+    assert!(fs::metadata(&pipe).expect("there").file_type().is_fifo(), "no file took its place");
+    // Whoever opened the pipe would wait for its other end.
+    assert_ends(&["retrieve", text(&pipe), text(&folder.path().join("back")), "--bootstrap", &bootstrap], 1, "regular");
+    assert_ends(&["store", text(&pipe), "--bootstrap", &bootstrap], 1, "regular");
     assert_ends(&["store", text(folder.path()), "--bootstrap", &bootstrap], 1, text(folder.path()));
+}
+
+#[test]
+fn a_link_is_followed_and_the_manifest_is_as_readable_as_any_file() {
+    let folder = folder();
+    let peers = support::cluster(&folder, 1, &[]);
+    let bootstrap = address(&peers[0]);
+    let (path, original) = file(&folder, "original", 8, 1000);
+    let (manifest, touched) = (folder.path().join("manifest"), folder.path().join("touched"));
+    assert_eq!(code(&run(&["store", text(&path), text(&manifest), "--bootstrap", &bootstrap])), Some(0));
+    fs::write(&touched, "").expect("writable");
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode();
+    assert_eq!(mode(&manifest), mode(&touched));
+    let link = folder.path().join("link");
+    symlink(&touched, &link).expect("a link");
+    assert_eq!(code(&run(&["retrieve", text(&manifest), text(&link), "--bootstrap", &bootstrap])), Some(0));
+    assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+    assert!(fs::read(&touched).expect("there") == original);
+}
+
+#[test]
+fn as_json_a_client_that_finds_nobody_answers_too() {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let nobody = silent.local_addr().expect("bound").to_string();
+    let output = run(&["lookup", KEY, "--bootstrap", &nobody, "--json"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    assert_eq!((code(&output), &answer["answer"], &answer["kind"]), (Some(5), &json!("failed"), &json!("timed_out")));
+    assert!(answer["reason"].as_str().is_some_and(|reason| reason.contains(&nobody)), "{answer}");
 }

@@ -22,6 +22,11 @@ const STANDARD: &str = "-";
 
 /// `kadring store`.
 pub(crate) fn store(args: StoreArgs) -> anyhow::Result<Exit> {
+    let format = args.format.format();
+    join_and_store(args).or_else(|error| tell_trouble(error, format, io::stdout()))
+}
+
+fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     log_to(&screen, "warn");
     let config = args.copies.config().map_err(Failed::usage)?;
@@ -35,6 +40,17 @@ pub(crate) fn store(args: StoreArgs) -> anyhow::Result<Exit> {
 
 /// `kadring retrieve`.
 pub(crate) fn retrieve(args: RetrieveArgs) -> anyhow::Result<Exit> {
+    let format = args.format.format();
+    join_and_retrieve(&args).or_else(|error| {
+        if is_standard(&args.dest) {
+            tell_trouble(error, format, io::stderr())
+        } else {
+            tell_trouble(error, format, io::stdout())
+        }
+    })
+}
+
+fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     log_to(&screen, "warn");
     let guest = join(&args.join, Config::default())?;
@@ -75,9 +91,13 @@ pub(crate) fn ping(args: PingArgs) -> anyhow::Result<Exit> {
 fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, format: Format) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     log_to(&screen, "warn");
-    let guest = start()?;
-    let performer: Performer<Handle> = Performer::new(guest.handle(), screen);
-    Ok(tell(&performer.perform(request), format, io::stdout()))
+    match start() {
+        Ok(guest) => {
+            let performer: Performer<Handle> = Performer::new(guest.handle(), screen);
+            Ok(tell(&performer.perform(request), format, io::stdout()))
+        }
+        Err(failed) => tell_trouble(failed.into(), format, io::stdout()),
+    }
 }
 
 /// Writes the answer; a failure that is meant for people goes to standard error.
@@ -87,6 +107,17 @@ fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit
         _ => Output::new(format, out).reply(reply),
     }
     reply.failure().map_or(Exit::Done, |&Failure { kind, .. }| kind.into())
+}
+
+/// What kept a client from asking at all is its answer too, where a program reads the answers.
+fn tell_trouble(error: anyhow::Error, format: Format, out: impl Write + Send + 'static) -> anyhow::Result<Exit> {
+    match error.downcast_ref::<Failed>() {
+        Some(failed) if format == Format::Json => {
+            Output::new(format, out).reply(&Reply::failed(failed.exit.into(), failed.to_string()));
+            Ok(failed.exit)
+        }
+        _ => Err(error),
+    }
 }
 
 /// Joins as a guest.

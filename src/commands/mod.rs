@@ -47,6 +47,18 @@ impl From<FailureKind> for Exit {
     }
 }
 
+impl From<Exit> for FailureKind {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Usage => Self::Usage,
+            Exit::NotFound => Self::NotFound,
+            Exit::TimedOut => Self::TimedOut,
+            Exit::Integrity => Self::Integrity,
+            Exit::Done | Exit::Other | Exit::NotStarted => Self::Other,
+        }
+    }
+}
+
 /// An error that has its own exit code.
 #[derive(Debug)]
 pub(crate) struct Failed {

@@ -1,9 +1,9 @@
 //! Files on their way into the network: read once, cut into blocks, hashed, offered.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{Room, changed, failed, io_failed, reserve};
+use super::{Room, cannot_write, changed, check_place, failed, folder_of, io_failed, reserve};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::file::{Entry, text};
 use crate::id::{Id, Key};
@@ -70,10 +70,8 @@ impl Reading {
         let Some(Draft { file, path }) = draft else {
             return Err(failed(JobErrorKind::Io, "no manifest file was asked for"));
         };
-        let cannot =
-            |error: &std::io::Error| io_failed(&format!("write the manifest file '{}'", path.display()), error);
-        file.as_file().sync_data().map_err(|error| cannot(&error))?;
-        file.persist(&path).map_err(|error| cannot(&error.error))?;
+        file.as_file().sync_data().map_err(|error| cannot_write(&path, &error))?;
+        file.persist(&path).map_err(|error| cannot_write(&path, &error.error))?;
         Ok(Outcome::Done)
     }
 
@@ -145,23 +143,15 @@ impl Reader {
 
 impl Draft {
     fn begin(path: &Path) -> Result<Self, JobError> {
-        let cannot =
-            |error: &std::io::Error| io_failed(&format!("write the manifest file '{}'", path.display()), error);
-        if path.is_dir() {
-            return Err(cannot(&std::io::ErrorKind::IsADirectory.into()));
-        }
-        let file = NamedTempFile::new_in(folder_of(path)).map_err(|error| cannot(&error))?;
+        check_place(path)?;
+        // Like any file that the user makes: as many may read it as the user lets.
+        let as_usual = Permissions::from_mode(0o666);
+        let file = tempfile::Builder::new().permissions(as_usual).tempfile_in(folder_of(path));
+        let file = file.map_err(|error| cannot_write(path, &error))?;
         Ok(Self { file, path: path.to_owned() })
     }
 
     fn add(&mut self, entry: &Entry) -> Result<(), JobError> {
-        self.file
-            .write_all(text::write_entry(entry).as_bytes())
-            .map_err(|error| io_failed(&format!("write the manifest file '{}'", self.path.display()), &error))
+        self.file.write_all(text::write_entry(entry).as_bytes()).map_err(|error| cannot_write(&self.path, &error))
     }
-}
-
-/// The folder that the file `path` lies in.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }

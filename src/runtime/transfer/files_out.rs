@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::files_in::folder_of;
-use super::{Room, failed, io_failed, reserve};
+use super::{Room, cannot_write, check_place, failed, folder_of, io_failed, reserve};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, JobError, JobErrorKind, Outcome, Slot};
 
@@ -76,12 +75,12 @@ impl Writing {
 
 impl Part {
     fn open(dest: &Path, root: &Id, size: u64) -> Result<(Self, bool), JobError> {
-        let cannot = |error: &std::io::Error| io_failed(&format!("write '{}'", dest.display()), error);
-        let Some(name) = dest.file_name().filter(|_| !dest.is_dir()) else {
-            return Err(failed(JobErrorKind::Io, format!("'{}' is a folder; name a file in it", dest.display())));
-        };
+        let cannot = |error: &std::io::Error| cannot_write(dest, error);
+        check_place(dest)?;
+        // What a link leads to is replaced, not the link.
+        let dest = &std::fs::canonicalize(dest).unwrap_or_else(|_| dest.to_owned());
         let mut hidden = OsString::from(".");
-        hidden.push(name);
+        hidden.extend(dest.file_name());
         hidden.push(format!(".{}.part", &root.to_string()[..16]));
         let path = folder_of(dest).join(hidden);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);

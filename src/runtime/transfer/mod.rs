@@ -11,6 +11,7 @@ mod files_out;
 mod named;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
@@ -290,10 +291,14 @@ fn reserve(room: &mut Room, size: usize) {
     }
 }
 
-fn read_manifest(path: &std::path::Path) -> Result<Outcome, JobError> {
+fn read_manifest(path: &Path) -> Result<Outcome, JobError> {
     let cannot = |error: io::Error| io_failed(&format!("read the manifest file '{}'", path.display()), &error);
-    let size = std::fs::metadata(path).map_err(cannot)?.len();
-    if size > MAX_MANIFEST_TEXT {
+    let there = std::fs::metadata(path).map_err(cannot)?;
+    if !there.is_file() {
+        // Opening a pipe would wait for its writer.
+        return Err(failed(JobErrorKind::Io, format!("'{}' is neither a key nor a regular file", path.display())));
+    }
+    if there.len() > MAX_MANIFEST_TEXT {
         return Err(failed(JobErrorKind::Corrupt, format!("'{}' is too long for a manifest file", path.display())));
     }
     let bytes = std::fs::read(path).map_err(cannot)?;
@@ -321,6 +326,35 @@ fn io_failed(what: &str, error: &io::Error) -> JobError {
         _ => JobErrorKind::Io,
     };
     failed(kind, format!("cannot {what}: {error}"))
+}
+
+/// A file of the user's choice cannot be written. That its folder is missing is no file that was looked for and not found.
+fn cannot_write(path: &Path, error: &io::Error) -> JobError {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            failed(JobErrorKind::Io, format!("cannot write '{}': its folder is not there", path.display()))
+        }
+        _ => io_failed(&format!("write '{}'", path.display()), error),
+    }
+}
+
+/// Whether a file may be put at `path`: what stands there already is a file like it, or nothing. A rename onto a device
+/// or a pipe would put a file in its place for everybody.
+fn check_place(path: &Path) -> Result<(), JobError> {
+    let refused = |reason: &str| Err(failed(JobErrorKind::Io, format!("'{}' {reason}", path.display())));
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_dir() => refused("is a folder; name a file in it"),
+        Ok(there) if !there.is_file() => refused("is not a regular file; name another"),
+        Ok(_) => Ok(()),
+        Err(_) if path.file_name().is_none() => refused("is a folder; name a file in it"),
+        // Whoever writes will meet any other trouble, and say it.
+        Err(_) => Ok(()),
+    }
+}
+
+/// The folder that the file `path` lies in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 impl From<StoreError> for JobError {
