@@ -9,7 +9,8 @@ use kadring::id::Id;
 use kadring::overlay::ring::{MAX_ROUND, Ring, RingOptions, SUCCESSORS};
 use kadring::overlay::{Change, Effect, Goal, Overlay, RouteNotice, RouteOutcome};
 use kadring::peer::Peer;
-use kadring::wire::ring::Routed;
+use kadring::wire::ring::{RingRequest, Route, Routed};
+use kadring::wire::{Request, Sender, Via};
 use net::{Net, addr, clockwise};
 
 const WIDTH: usize = kadring::config::WIDTH;
@@ -376,6 +377,38 @@ fn a_graceful_departure_closes_the_gap_at_once() {
     )));
 }
 
+/// ToN IV-E4: a goodbye is final, whatever pings and answers are on their way while it is said, by one peer or by two
+/// neighbours at once: nobody takes a peer that left for one that is there, or for one that died.
+#[test]
+fn nobody_who_said_goodbye_comes_back_or_is_mourned() {
+    for (step, leavers) in (0..250_u64).zip([&[9_u64][..], &[8, 9], &[9, 8]].into_iter().cycle()) {
+        let mut net = Net::new(step);
+        for &id in &EXAMPLE {
+            net.add(Ring::new(small(id), RingOptions::classroom(Duration::from_millis(200), Vec::new())), false);
+        }
+        let mut net = rest(net);
+        net.run(Duration::from_micros(2_000_000 + 511 * step));
+        for &id in leavers {
+            net.say_goodbye(addr(id as u32));
+            net.run(Duration::from_millis(1));
+        }
+        let begin = net.told.len();
+        net.run(Duration::from_millis(600));
+        for &id in leavers {
+            net.kill(addr(id as u32));
+        }
+        net.run(Duration::from_secs(6));
+        let is_leaver = |at: &SocketAddr| leavers.iter().any(|id| addr(*id as u32) == *at);
+        let wrong = net.told[begin..].iter().find(|(_, at, effect)| match effect {
+            Effect::PeerUp(peer) => is_leaver(&peer.addr) && !is_leaver(at),
+            Effect::Notice(RouteNotice::Successors { why: Change::Died { .. }, .. }) => !is_leaver(at),
+            _ => false,
+        });
+        assert_eq!(wrong, None, "step {step}");
+        one_cycle(&net).unwrap();
+    }
+}
+
 /// The assignment's `init`: each peer is told its first two successors, and peers start one after the other.
 #[test]
 fn a_ring_of_named_successors_forms_though_peers_start_late() {
@@ -389,6 +422,69 @@ fn a_ring_of_named_successors_forms_though_peers_start_late() {
     assert!(!net.told.iter().any(|(_, _, effect)| matches!(effect, Effect::PeerDown(_))), "nobody died");
     assert_eq!(changes(&net, 2)[0], (Change::Given, vec![4, 5]));
     assert_owners(&mut net, (0..256).step_by(3).map(Id::from_u64));
+}
+
+/// The assignment's `init`, in any order: the first pings are answered as soon as their receivers are there, however
+/// long it is to the next ones.
+#[test]
+fn the_first_pings_wait_for_successors_that_start_late() {
+    let mut net = Net::new(6);
+    for at in (0..7).rev() {
+        let given = vec![small(EXAMPLE[(at + 1) % 7]), small(EXAMPLE[(at + 2) % 7])];
+        let options = RingOptions::classroom(Duration::from_secs(30), given);
+        net.start(Ring::new(small(EXAMPLE[at]), options), false, &[]);
+        net.run(Duration::from_secs(3));
+    }
+    for id in EXAMPLE {
+        let told = notices(&net, addr(id as u32));
+        let sent = told.iter().filter(|notice| matches!(notice, RouteNotice::PingsSent { .. })).count();
+        let mut answered: Vec<u64> = told
+            .iter()
+            .filter_map(|notice| if let RouteNotice::PingAnswered { by } = notice { by.id.to_u64() } else { None })
+            .collect();
+        answered.sort_by_key(|by| (by + 256 - id) % 256);
+        let at = EXAMPLE.iter().position(|other| *other == id).unwrap();
+        assert_eq!((sent, answered), (1, vec![EXAMPLE[(at + 1) % 7], EXAMPLE[(at + 2) % 7]]), "at {id}");
+    }
+}
+
+/// A peer that is killed and started again before anybody missed it joins like any other.
+#[test]
+fn a_peer_that_was_not_missed_yet_is_let_in_again() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.run(Duration::from_secs(12));
+    net.kill(addr(14));
+    net.start(classroom(14), false, &[addr(4)]);
+    net.run(Duration::from_millis(500));
+    assert_eq!(changes(&net, 14), [(Change::Welcomed, vec![19, 2])]);
+    assert_eq!(changes(&net, 9), [(Change::Joined { peer: small(14) }, vec![14, 19])]);
+    assert_eq!(changes(&net, 8), [(Change::Told { by: small(9) }, vec![9, 14])]);
+    one_cycle(&net).unwrap();
+    net.run(Duration::from_secs(60));
+    assert!(!net.told.iter().any(|(_, _, effect)| matches!(effect, Effect::PeerDown(_))), "nobody died");
+}
+
+/// Whoever has said goodbye passes on what still comes to it: a join to its predecessor, a request to its successor.
+#[test]
+fn what_reaches_a_peer_after_its_goodbye_is_passed_on() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.add(classroom(15), false);
+    let join = Routed::Join;
+    let store = Routed::Store { file: "0013".parse().unwrap() };
+    net.say_goodbye(addr(14));
+    for (origin, what) in [(15, join), (2, store)] {
+        let origin = small(origin);
+        let route = Route { origin, hops: 1, last: true };
+        let sender = Sender { peer: origin, guest: false, leaving: false };
+        let request = Request::Ring(RingRequest::Routed { route, what });
+        net.inject(origin.addr, sender, addr(14), Via::Tcp, request);
+    }
+    net.run(Duration::from_millis(50));
+    assert_eq!(changes(&net, 9).last(), Some(&(Change::Joined { peer: small(15) }, vec![15, 19])));
+    let arrived = |at: u64| {
+        net.told.iter().any(|(_, who, effect)| *who == addr(at as u32) && matches!(effect, Effect::Arrived { .. }))
+    };
+    assert_eq!(EXAMPLE.map(arrived), EXAMPLE.map(|id| id == 19));
 }
 
 /// An id that is taken, and one that is too large, are refused with a reason.

@@ -173,10 +173,15 @@ impl<O: Inside> Net<O> {
         gone.inside
     }
 
-    /// A member says goodbye and is gone.
-    pub(crate) fn leave(&mut self, at: SocketAddr) {
+    /// A member says goodbye, and stays for now: its neighbours are yet to hear it.
+    pub(crate) fn say_goodbye(&mut self, at: SocketAddr) {
         self.members.get_mut(&at).expect("a member").leaving = true;
         self.with(at, |overlay, now, out| overlay.leave(now, out));
+    }
+
+    /// A member says goodbye and is gone.
+    pub(crate) fn leave(&mut self, at: SocketAddr) {
+        self.say_goodbye(at);
         self.kill(at);
     }
 

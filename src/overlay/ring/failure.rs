@@ -16,13 +16,14 @@ const MISSES: u8 = 3;
 
 impl Ring {
     /// A ping of ours has no answer.
-    pub(super) fn on_missed(&mut self, now: Time, peer: Peer, role: Role, out: &mut Vec<Effect>) {
+    pub(super) fn on_missed(&mut self, now: Time, peer: Peer, (role, loud): (Role, bool), out: &mut Vec<Effect>) {
         match role {
             Role::Check if self.table.get(&peer.id) == Some(peer) => {
-                if self.upkeep.miss(&peer.id) >= MISSES {
-                    self.bury(now, peer, out)
-                } else {
-                    self.check_on(peer, out)
+                if !self.upkeep.is_awaited(&peer.id) && self.upkeep.miss(&peer.id) >= MISSES {
+                    self.bury(now, peer, out);
+                } else if !self.is_pinging(&peer.id) {
+                    // As long as no other is due, the same ping goes on.
+                    self.ping(peer, role, loud, out);
                 }
             }
             Role::Probe { .. } if self.table.get(&peer.id).is_none() => self.upkeep.gone(now, peer),
@@ -32,7 +33,7 @@ impl Ring {
 
     /// A peer of the table is dead.
     pub(super) fn bury(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) {
-        if self.upkeep.is_awaited(now, &peer.id) {
+        if self.upkeep.is_awaited(&peer.id) {
             return;
         }
         let ahead = self.table.successors().iter().position(|other| other.id == peer.id);
@@ -72,6 +73,8 @@ impl Ring {
 
     /// Looks for one of those that were lost: a network that was cut may be whole again.
     pub(super) fn seek_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let table = &self.table;
+        self.upkeep.lost.retain(|peer| table.get(&peer.id) != Some(*peer));
         if self.table.others().next().is_none() {
             if !(self.upkeep.bootstrap.is_empty() && self.upkeep.lost.is_empty()) {
                 self.try_joining_again(now, out);

@@ -29,6 +29,8 @@ pub(super) enum Membership {
     Joining(Joining),
     /// In the ring, if only a ring of its own.
     Member,
+    /// Out of it again: its goodbye is on its way.
+    Left,
 }
 
 /// On the way in.
@@ -50,7 +52,7 @@ impl Membership {
         match self {
             Self::Outside => true,
             Self::Joining(joining) => !joining.again,
-            Self::Member => false,
+            Self::Member | Self::Left => false,
         }
     }
 }
@@ -245,7 +247,11 @@ impl Ring {
         if let Some(reason) = self.objection(origin, out) {
             return Self::answer(origin, magic, RingResponse::Refused { of: RingKind::Join, reason }, out);
         }
-        let hop = self.table.hop_before(&origin.id, self.options.fingers, avoid);
+        let hop = match self.table.predecessors().first() {
+            // Whoever was told goodbye lets in the next.
+            Some(&before) if self.has_left() => Hop::Via(before),
+            _ => self.table.hop_before(&origin.id, self.options.fingers, avoid),
+        };
         if let Hop::Via(_) = hop {
             return self.forward(magic, route, Routed::Join, hop, told, out);
         }
@@ -254,7 +260,8 @@ impl Ring {
         let alone = self.table.others().next().is_none();
         self.take_in(origin, alone, out);
         Self::answer(origin, magic, self.welcome(&origin), out);
-        if fresh {
+        // A peer that came back before it was missed is in the list already.
+        if fresh || told {
             let successors = self.table.successors().to_vec();
             let why = Change::Joined { peer: origin };
             Self::notice(RouteNotice::Successors { why, successors: successors.clone() }, out);

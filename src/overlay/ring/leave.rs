@@ -1,5 +1,6 @@
 //! Leaving in good order: the neighbours close the gap at once (Chord, ToN 2003, section IV-E4).
 
+use super::join::Membership;
 use super::{Ring, TRIES, Why};
 use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
@@ -18,6 +19,8 @@ impl Ring {
         out: &mut Vec<Effect>,
     ) {
         let Some(peer) = self.neighbour(from) else { return };
+        // A ping that it answered before its goodbye is no sign that it is back.
+        self.asked.retain(|_, why| !matches!(why, Why::Ping { peer: asked, .. } if asked.id == peer.id));
         let watched = self.table.watched().contains(&peer);
         let before = self.table.predecessors().contains(&peer);
         self.table.remove(&peer.id);
@@ -55,8 +58,14 @@ impl Ring {
         doubtful
     }
 
+    /// Whether this peer has said goodbye.
+    pub(super) fn has_left(&self) -> bool {
+        matches!(self.membership, Membership::Left)
+    }
+
     /// Tells those before us who comes after us, and those after us who came before.
     pub(super) fn say_goodbye(&mut self, out: &mut Vec<Effect>) {
+        self.membership = Membership::Left;
         let predecessors = self.table.predecessors().to_vec();
         let successors = self.table.successors().to_vec();
         for (at, &peer) in predecessors.iter().enumerate() {

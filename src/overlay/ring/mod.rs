@@ -325,7 +325,7 @@ impl Overlay for Ring {
         match why {
             Why::Hello => self.on_no_hello(now, out),
             Why::Join => self.on_no_way_in(now, out),
-            Why::Ping { peer, role, .. } => self.on_missed(now, peer, role, out),
+            Why::Ping { peer, role, loud } => self.on_missed(now, peer, (role, loud), out),
             Why::Search(lookup) => self.search_on(lookup, out),
             Why::Value { lookup, peer } => self.on_value(lookup, peer, false, out),
             Why::Routed { lookup, what, mut tried } => {
@@ -359,13 +359,13 @@ impl Overlay for Ring {
     }
 
     fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if self.upkeep.next_round.is_some_and(|due| due <= now) {
+        if self.next_tick().is_some_and(|due| due <= now) {
             self.round(now, out);
         }
     }
 
     fn next_tick(&self) -> Option<Time> {
-        self.upkeep.next_round
+        self.upkeep.next_round.filter(|_| !self.has_left())
     }
 
     fn replica_set(&self, key: &Key, count: usize) -> Vec<Peer> {

@@ -227,6 +227,8 @@ impl Ring {
             },
             hop => hop,
         };
+        let heir = self.table.successors().first().filter(|_| self.has_left());
+        let hop = heir.filter(|_| hop == Hop::Mine).map_or(hop, |&heir| Hop::Last(heir));
         match hop {
             Hop::Mine if self.membership.is_pending() && !route.last => {
                 let reason = "this peer is about to join the ring".to_owned();

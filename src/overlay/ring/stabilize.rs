@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use super::{MAX_ROUND, Ring, Why};
+use super::{MAX_ROUND, Ring, TRIES, Why};
 use crate::id::Id;
 use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
 use crate::time::Time;
+use crate::wire::Request;
 use crate::wire::ring::{RingRequest, RingResponse};
 
 /// Peers that are pinged at a time because somebody spoke of them.
@@ -62,7 +63,7 @@ impl Ring {
             }
         }
         for &peer in &watched {
-            if loud || !self.is_pinging(&peer.id) {
+            if loud && !self.upkeep.is_awaited(&peer.id) || !self.is_pinging(&peer.id) {
                 self.ping(peer, Role::Check, loud, out);
             }
         }
@@ -93,7 +94,8 @@ impl Ring {
     pub(super) fn ping(&mut self, peer: Peer, role: Role, loud: bool, out: &mut Vec<Effect>) {
         let (predecessors, successors) = self.neighbours_for(&peer, true);
         let ping = RingRequest::Ping { predecessors, successors, quiet: !loud };
-        self.ask(peer, ping, Why::Ping { peer, role, loud }, out);
+        let tries = if self.upkeep.is_awaited(&peer.id) { 1 } else { TRIES };
+        self.ask_plain(peer.into(), Request::Ring(ping), Why::Ping { peer, role, loud }, false, tries, out);
     }
 
     /// Pings a peer of the table, unless that is going on already.
@@ -110,7 +112,7 @@ impl Ring {
         }
     }
 
-    fn is_pinging(&self, id: &Id) -> bool {
+    pub(super) fn is_pinging(&self, id: &Id) -> bool {
         self.asked.values().any(|why| matches!(why, Why::Ping { peer, .. } if peer.id == *id))
     }
 
@@ -147,6 +149,9 @@ impl Ring {
         quiet: bool,
         out: &mut Vec<Effect>,
     ) {
+        if self.has_left() {
+            return; // An answer would bring this peer back into the lists of others.
+        }
         let sender = from.sender.map(|sender| Peer::new(sender.peer.id, from.addr));
         let (mut before, mut after) = self.neighbours_for(&sender.unwrap_or(self.me), false);
         if !from.validated {

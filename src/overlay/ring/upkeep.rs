@@ -66,14 +66,10 @@ impl Upkeep {
         *missed
     }
 
-    /// Whether the user named this peer, it never gave a sign of life, and it may still be starting. Its silence so far
-    /// counts nothing then.
-    pub(super) fn is_awaited(&mut self, now: Time, id: &Id) -> bool {
-        let awaited = self.given.get(id).is_some_and(|until| now < *until);
-        if awaited {
-            self.missed.remove(id);
-        }
-        awaited
+    /// Whether the user named this peer, it never gave a sign of life, and it may still be starting: its silence counts
+    /// nothing.
+    pub(super) fn is_awaited(&self, id: &Id) -> bool {
+        self.given.contains_key(id)
     }
 
     /// Drops what is too old, and what is about peers that are not in `table` any longer.
