@@ -35,6 +35,8 @@ const STRANGERS: &[(&str, &str)] = &[
 
 const LONGEST_FILE: usize = 400;
 
+const LONGEST_FUNCTION: usize = 60;
+
 fn sources() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = BTreeMap::new();
@@ -137,6 +139,46 @@ fn files_stay_short_enough_to_read() {
     let lengths = sources().into_iter().map(|(name, text)| (name, code(&text).count()));
     let long = lengths.filter(|(_, lines)| *lines > LONGEST_FILE).map(|(name, lines)| format!("{name}: {lines} lines"));
     assert_none(&long.collect::<Vec<_>>());
+}
+
+#[test]
+fn functions_stay_short_enough_to_read() {
+    let mut long = Vec::new();
+    for (name, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| begins_function(line)) {
+            let indent = line.len() - line.trim_start().len();
+            let ends = |end: &&str| end.trim_start() == "}" && end.len() == indent + 1;
+            let length = lines[at..].iter().position(ends).map_or(0, |end| end + 1);
+            if length > LONGEST_FUNCTION && !line.ends_with('}') {
+                long.push(format!("{name}:{}: {length} lines", at + 1));
+            }
+        }
+    }
+    assert_none(&long);
+}
+
+fn begins_function(line: &str) -> bool {
+    let line = line.trim_start();
+    let head = line.split('(').next().unwrap_or_default();
+    !line.starts_with("//") && head.split(' ').rev().nth(1) == Some("fn")
+}
+
+#[test]
+fn every_lock_says_what_it_protects_for_how_long_and_during_what_never() {
+    let mut silent = Vec::new();
+    let sources = sources().into_iter().filter(|(name, _)| !name.ends_with("tests.rs"));
+    for (name, text) in sources {
+        let lines: Vec<&str> = text.lines().collect();
+        let locks = code(&text).filter(|(_, line)| line.contains("Mutex<") || line.contains("RwLock<"));
+        for (number, _) in locks {
+            let about = lines[number.saturating_sub(10)..number].join(" ");
+            if !["*Protects*", "*Held for*", "*Never held while*"].iter().all(|word| about.contains(word)) {
+                silent.push(format!("{name}:{number}: a lock without its three lines"));
+            }
+        }
+    }
+    assert_none(&silent);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The commands of every kadring peer: the one table that reading, help, usage and completion come from.
 
-use super::grammar::{Kind, Request, Spec, parse_file, parse_host_port, parse_key, parse_source};
+use super::grammar::{Kind, Request, Spec};
+use super::words::{parse_file, parse_host_port, parse_key, parse_source};
 use crate::node::Command;
 
 /// Arguments without a limit of their own; a line's length limits them.

@@ -14,8 +14,7 @@ use thiserror::Error;
 
 use super::commands::COMMANDS;
 use super::escape::escape;
-use crate::id::Key;
-use crate::node::{Command, Source};
+use crate::node::Command;
 
 /// What a line asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -227,62 +226,10 @@ impl Grammar {
     }
 }
 
-/// Reads a key.
-pub fn parse_key(word: &str) -> Result<Key, String> {
-    word.parse().map_err(|_| {
-        let count = word.chars().count();
-        format!("{:?} is no key: a key is 64 hexadecimal digits, this has {count} characters", escape(word))
-    })
-}
-
-/// Reads what names a file in the network: 64 hexadecimal digits are a key, anything else is a manifest file's name.
-///
-/// Hexadecimal digits that are nearly a key are taken for a mistyped one; `./` in front makes any word a file's name.
-pub fn parse_source(word: &str) -> Result<Source, String> {
-    if let Ok(key) = word.parse() {
-        return Ok(Source::Key(key));
-    }
-    if word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(format!(
-            "a key has 64 hexadecimal digits, {:?} has {} (if it is a manifest file, write ./{0})",
-            word,
-            word.len()
-        ));
-    }
-    parse_file(word).map(Source::Manifest)
-}
-
-/// Reads the name of a file.
-pub fn parse_file(word: &str) -> Result<PathBuf, String> {
-    match word {
-        "" => Err("a file's name is empty".to_owned()),
-        "-" => Err("here - cannot mean standard input or output, which this console itself uses".to_owned()),
-        _ => Ok(PathBuf::from(word)),
-    }
-}
-
-/// Checks that `word` looks like `HOST:PORT`, with IPv6 addresses in brackets.
-pub fn parse_host_port(word: &str) -> Result<String, String> {
-    let wrong = |why: &str| format!("{:?} is no HOST:PORT: {why}", escape(word));
-    let (host, port) = word.rsplit_once(':').ok_or_else(|| wrong("there is no port"))?;
-    if host.is_empty() {
-        return Err(wrong("there is no host"));
-    }
-    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
-        return Err(wrong("an IPv6 address stands in brackets"));
-    }
-    if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(wrong("a host's name holds no blanks or control characters"));
-    }
-    match port.parse::<u16>() {
-        Ok(0) | Err(_) => Err(wrong("a port is a number from 1 to 65535")),
-        Ok(_) => Ok(word.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Source;
 
     const KEY: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
@@ -357,15 +304,6 @@ mod tests {
         assert_eq!(parse("store").unwrap_err().to_string(), "too few arguments; usage: store FILE [MANIFEST]");
         assert_eq!(parse("store a b c").unwrap_err().to_string(), "too many arguments; usage: store FILE [MANIFEST]");
         assert!(parse("retrieve x").is_err() && parse("list x").is_err() && parse("test").is_err());
-    }
-
-    #[test]
-    fn sixty_four_digits_are_a_key_and_other_words_a_manifest() {
-        assert_eq!(parse_source(KEY), Ok(Source::Key(KEY.parse().unwrap())));
-        assert_eq!(parse_source(&KEY.to_uppercase()), Ok(Source::Key(KEY.parse().unwrap())));
-        assert_eq!(parse_source("photo.manifest"), Ok(Source::Manifest("photo.manifest".into())));
-        assert_eq!(parse_source(&format!("./{KEY}")), Ok(Source::Manifest(format!("./{KEY}").into())));
-        assert!(parse_source(&KEY[1..]).unwrap_err().contains("has 63"));
     }
 
     #[test]

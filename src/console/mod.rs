@@ -3,7 +3,7 @@
 //! A [`Console`] reads commands, has them done, and writes one answer for each, in the order they came: a command's
 //! answer is written before the next command starts. Typed or piped, the grammar is the same.
 //!
-//! - [`grammar`] and [`commands`]: what a line means, from one table.
+//! - [`grammar`] and [`commands`]: what a line means, from one table. [`words`]: what its words may be.
 //! - [`perform`]: what it takes to do what was asked. Most of it is one question to the node.
 //! - [`classroom`]: the classroom ring's lines and commands.
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
@@ -30,6 +30,7 @@ pub mod progress;
 pub mod reply;
 pub mod screen;
 pub mod terminal;
+pub mod words;
 
 mod escape;
 mod text;

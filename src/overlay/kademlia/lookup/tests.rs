@@ -1,0 +1,119 @@
+//! A lookup, answer by answer.
+
+use super::*;
+
+fn peer(n: u16) -> Peer {
+    Peer::new(Id::from_u64(n.into()), SocketAddr::from(([10, 0, 0, 1], n)))
+}
+
+fn lookup(start: &[u16]) -> Lookup {
+    Lookup::new(Id::ZERO, Goal::Peers, Id::from_u64(9999), start.iter().map(|&n| peer(n)).collect(), |_| false)
+}
+
+fn asked(lookup: &mut Lookup) -> Vec<u64> {
+    std::iter::from_fn(|| lookup.next(|_| true)).filter_map(|question| question.peer.id.to_u64()).collect()
+}
+
+#[test]
+fn alpha_are_asked_and_all_of_the_nearest_once_nobody_nearer_comes() {
+    let mut lookup = lookup(&[10, 20, 30, 40, 50, 60, 70, 80]);
+    assert_eq!(asked(&mut lookup), [10, 20, 30]);
+    lookup.on_names(&peer(10).addr, &[peer(5)]);
+    assert_eq!(asked(&mut lookup), [5], "the answer brought somebody nearer");
+    lookup.on_names(&peer(5).addr, &[peer(90)]);
+    assert_eq!(asked(&mut lookup), [40, 50, 60], "it did not");
+    assert!(!lookup.is_over());
+    for n in [20, 30, 40, 50, 60] {
+        lookup.on_names(&peer(n).addr, &[]);
+    }
+    assert_eq!(asked(&mut lookup), Vec::<u64>::new());
+    assert!(lookup.is_over());
+    let (peers, hops) = lookup.result();
+    assert_eq!(peers, [5, 10, 20, 30, 40, 50, 60].map(peer));
+    assert_eq!(hops, 2);
+}
+
+#[test]
+fn contacts_that_answered_a_moment_ago_are_asked_only_where_somebody_nearer_may_be_known() {
+    let start = (1..=9).map(|n| peer(n * 10)).collect();
+    let fresh = |asked: &Peer| *asked != peer(50);
+    let mut lookup = Lookup::new(Id::ZERO, Goal::Peers, Id::from_u64(9999), start, fresh);
+    assert_eq!(asked(&mut lookup), [10, 20, 30]);
+    lookup.on_names(&peer(10).addr, &[peer(20), peer(15)]);
+    assert_eq!(asked(&mut lookup), [15, 50], "a new name, and the one contact that has long been silent");
+    for n in [15, 20, 30] {
+        lookup.on_names(&peer(n).addr, &[]);
+    }
+    assert!(!lookup.is_over());
+    lookup.on_failed(&peer(50).addr);
+    assert!(lookup.is_over());
+    assert_eq!(lookup.result().0, [10, 15, 20, 30, 40, 60, 70].map(peer));
+}
+
+#[test]
+fn a_survey_that_meets_a_holder_asks_all_who_should_be_one() {
+    let start = (1..=9).map(|n| peer(n * 10)).collect();
+    let mut lookup = Lookup::new(Id::ZERO, Goal::Survey, Id::from_u64(9999), start, |_| true);
+    assert_eq!(asked(&mut lookup), [10, 20, 30]);
+    lookup.on_holder(&peer(20).addr, peer(20).id);
+    assert_eq!(asked(&mut lookup), [40, 50, 60, 70]);
+}
+
+#[test]
+fn a_slow_peer_gives_up_its_place_and_still_counts_if_it_answers() {
+    let mut lookup = lookup(&[1, 2, 3, 4]);
+    assert_eq!(asked(&mut lookup), [1, 2, 3]);
+    lookup.on_overdue(&peer(1).addr);
+    assert_eq!(asked(&mut lookup), [4]);
+    for n in [2, 3, 4] {
+        lookup.on_names(&peer(n).addr, &[]);
+    }
+    assert!(!lookup.is_over(), "it may still answer");
+    lookup.on_names(&peer(1).addr, &[]);
+    assert!(lookup.is_over());
+    assert_eq!(lookup.result().0.len(), 4);
+}
+
+#[test]
+fn a_name_counts_only_under_the_id_that_it_proves() {
+    let mut lookup = lookup(&[100]);
+    asked(&mut lookup);
+    lookup.on_names(&peer(100).addr, &[peer(1), Peer::new(Id::from_u64(2), peer(1).addr)]);
+    let question = lookup.next(|_| false).unwrap();
+    assert!(question.prove && question.peer == peer(1));
+    assert_eq!(lookup.next(|_| false), None, "an address stands in the shortlist once");
+    lookup.on_names(&peer(1).addr, &[peer(7); 7]);
+    lookup.on_identified(&peer(1).addr, Id::from_u64(500));
+    lookup.next(|_| false).unwrap();
+    lookup.on_failed(&peer(7).addr);
+    assert!(lookup.is_over());
+    assert_eq!(lookup.result().0, [peer(100), Peer::new(Id::from_u64(500), peer(1).addr)]);
+}
+
+#[test]
+fn a_peer_that_came_back_under_another_id_is_not_hidden_by_its_former_one() {
+    let mut lookup = lookup(&[100, 900]);
+    assert_eq!(lookup.next(|_| true).map(|question| question.peer), Some(peer(100)));
+    let reborn = Peer::new(Id::from_u64(1), peer(900).addr);
+    lookup.on_names(&peer(100).addr, &[reborn]);
+    let question = lookup.next(|contact| *contact == peer(900)).unwrap();
+    assert!(question.peer == reborn && question.prove);
+    lookup.on_names(&reborn.addr, &[peer(100); 7]);
+    lookup.on_identified(&reborn.addr, reborn.id);
+    assert_eq!(lookup.result().0, [reborn, peer(100)]);
+}
+
+#[test]
+fn holders_and_strangers_with_few_names_are_asked_again_at_the_end() {
+    let mut lookup = lookup(&[1, 2]);
+    lookup.goal = Goal::Holders;
+    assert_eq!(asked(&mut lookup), [1, 2]);
+    assert_eq!(lookup.on_holder(&peer(1).addr, peer(1).id), Some(peer(1)));
+    assert_eq!(lookup.next(|_| true), None, "the other may answer first");
+    lookup.on_names(&peer(2).addr, &[]);
+    let again = lookup.next(|_| true).unwrap();
+    assert_eq!(again.request, Request::FindNode { id: Id::ZERO });
+    lookup.on_names(&peer(1).addr, &[peer(3)]);
+    assert!(!lookup.is_over());
+    assert_eq!(asked(&mut lookup), [3]);
+}
