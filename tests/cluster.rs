@@ -158,8 +158,8 @@ fn an_interrupted_retrieve_goes_on_where_it_stopped() {
         Launch::new(folder.path().join("client")).args(&["--replicas", "1"]).through(cluster[0].port).start();
     client.tell(&format!("retrieve {key} '{}'", dest.display()));
     let part = || {
-        let entries = fs::read_dir(folder.path()).expect("readable").flatten();
-        entries.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|extension| extension == "part"))
+        let mut entries = fs::read_dir(folder.path()).expect("readable").flatten();
+        entries.find(is_part).map(|entry| entry.path())
     };
     let blocks_there = |path: &std::path::Path| {
         use std::os::unix::fs::MetadataExt;
@@ -175,6 +175,50 @@ fn an_interrupted_retrieve_goes_on_where_it_stopped() {
     let answer = client.retrieve(&key, &dest, &original);
     assert!(answer["resumed"].as_u64().expect("a number") > 0, "{answer}");
     assert!(part().is_none(), "the temporary file became the destination");
+}
+
+#[test]
+fn holders_killed_in_the_middle_of_a_retrieve_cost_retries_but_not_the_file() {
+    for overlay in OVERLAYS {
+        let folder = folder();
+        let mut cluster = cluster(&folder, 5, &["--replicas", "3", "--overlay", overlay]);
+        let (path, original) = file(&folder, "original", 10, 64 * MIB);
+        let key = cluster[0].store(&path);
+        let dest = folder.path().join("back");
+        let mut reader = cluster.remove(0);
+        reader.tell(&format!("retrieve {key} '{}'", dest.display()));
+        until(|| {
+            dest.exists() || fs::read_dir(folder.path()).expect("readable").flatten().any(|entry| is_part(&entry))
+        });
+        for _ in 0..2 {
+            cluster.remove(1).kill();
+        }
+        let answer: Value = serde_json::from_str(&reader.line()).expect("JSON");
+        assert_eq!(answer["answer"], "retrieved", "{answer}");
+        assert!(fs::read(&dest).expect("it is there") == original);
+    }
+}
+
+fn is_part(entry: &fs::DirEntry) -> bool {
+    entry.path().extension().is_some_and(|extension| extension == "part")
+}
+
+#[test]
+fn what_is_cleared_is_here_no_more() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("data")).start();
+    let (path, _) = file(&folder, "original", 11, 2 * MIB);
+    let (manifest, back) = (folder.path().join("manifest"), folder.path().join("back"));
+    let stored = peer.ask(&format!("store '{}' '{}'", path.display(), manifest.display()));
+    let key = stored["key"].as_str().expect("a key");
+    assert_eq!(peer.blocks().len(), 3);
+    let cleared = peer.ask(&format!("clear '{}'", manifest.display()));
+    assert_eq!((&cleared["answer"], &cleared["blocks"]), (&json!("cleared"), &json!(2)), "the list names no manifest");
+    assert_eq!(peer.blocks(), [key]);
+    let lost = peer.ask(&format!("retrieve {key} '{}'", back.display()));
+    assert_eq!((&lost["kind"], back.exists()), (&json!("not_found"), false), "{lost}");
+    assert_eq!(peer.ask(&format!("clear {key}"))["blocks"], 1);
+    assert_eq!((peer.blocks().len(), &peer.ask("list")["blocks"]), (0, &json!([])));
 }
 
 #[test]

@@ -22,6 +22,9 @@ use crate::store::StoreErrorKind;
 use crate::time::Time;
 use crate::wire::{Dialect, MAX_CONTROL_LINE, MAX_REQUEST_LINE, Via};
 
+/// What a client is told whose block had to be moved aside. It tells damage from absence by these words.
+pub(super) const FOUND_DAMAGED: &str = "this block was found damaged here";
+
 /// A connection whose client says nothing for this long is closed.
 pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
@@ -168,10 +171,11 @@ fn answer(shared: &Shared, mut stream: &TcpStream, key: &Key, events: &Sender<Ev
         Err(error) if error.kind() == StoreErrorKind::NotFound => refuse(stream, "this block is not here"),
         Err(error) => {
             log::warn!("{error}");
-            if error.kind() == StoreErrorKind::Damaged {
-                let _ = events.send(Event::Damaged { key: *key });
+            if error.kind() != StoreErrorKind::Damaged {
+                return refuse(stream, "this block cannot be read here");
             }
-            refuse(stream, "this block cannot be read here")
+            let _ = events.send(Event::Damaged { key: *key });
+            refuse(stream, FOUND_DAMAGED)
         }
     }
 }

@@ -25,12 +25,12 @@ use crate::id::Key;
 use crate::node::Event;
 use crate::node::job::{JobError, JobErrorKind};
 use crate::runtime::clock::Clock;
-use crate::runtime::tcp_serve::IDLE_LIMIT;
+use crate::runtime::tcp_serve::{FOUND_DAMAGED, IDLE_LIMIT};
 use crate::time::Time;
 use crate::wire::MAX_REQUEST_LINE;
 
 /// A peer that does not take a connection within this time cannot be reached.
-pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// A peer that sends nothing for this long has gone silent.
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(5);
@@ -40,6 +40,9 @@ pub(super) const LEAST_RATE: u32 = 64 * 1024;
 
 /// Bytes that are read and hashed at a time: they stay in the processor's cache between the two.
 const CHUNK: usize = 128 * 1024;
+
+/// Characters that are shown of what another peer says.
+const MAX_REASON: usize = 120;
 
 /// Kept connections to one peer at most.
 const MAX_KEPT: usize = 16;
@@ -127,17 +130,7 @@ impl Connections {
 
 impl Connection {
     fn open(to: SocketAddr) -> Result<Self, JobError> {
-        let open = || {
-            let stream = TcpStream::connect_timeout(&to, CONNECT_LIMIT)?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(SILENCE_LIMIT))?;
-            stream.set_write_timeout(Some(SILENCE_LIMIT))?;
-            Ok(stream)
-        };
-        let stream = open().map_err(|error: io::Error| {
-            failed(JobErrorKind::Unreachable, format!("peer {to} cannot be reached: {error}"))
-        })?;
-        Ok(Self { stream: Arc::new(stream), ahead: Vec::new() })
+        Ok(Self { stream: Arc::new(connect(to)?), ahead: Vec::new() })
     }
 
     /// Sends the request and reads the first line of its reply.
@@ -256,8 +249,7 @@ impl Reply<'_> {
 /// What the first line of a reply says.
 fn read_size(line: &str, from: SocketAddr, expected: Option<u32>) -> Result<u32, JobError> {
     if let Some(reason) = line.strip_prefix("error: ") {
-        let reason: String = reason.chars().take(120).flat_map(char::escape_default).collect();
-        return Err(failed(JobErrorKind::NotFound, format!("peer {from} says: {reason}")));
+        return Err(refused(from, reason));
     }
     let digits = !line.is_empty() && line.len() <= 10 && line.bytes().all(|byte| byte.is_ascii_digit());
     let size =
@@ -266,6 +258,26 @@ fn read_size(line: &str, from: SocketAddr, expected: Option<u32>) -> Result<u32,
         let said: String = line.chars().take(24).flat_map(char::escape_default).collect();
         failed(JobErrorKind::Corrupt, format!("peer {from} announced a block of '{said}' bytes"))
     })
+}
+
+/// A connection on which neither side may be silent for long.
+pub(super) fn connect(to: SocketAddr) -> Result<TcpStream, JobError> {
+    let connect = || {
+        let stream = TcpStream::connect_timeout(&to, CONNECT_LIMIT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SILENCE_LIMIT))?;
+        stream.set_write_timeout(Some(SILENCE_LIMIT))?;
+        Ok(stream)
+    };
+    connect()
+        .map_err(|error: io::Error| failed(JobErrorKind::Unreachable, format!("peer {to} cannot be reached: {error}")))
+}
+
+/// The peer answered that it will not send what it was asked for.
+pub(super) fn refused(from: SocketAddr, reason: &str) -> JobError {
+    let kind = if reason == FOUND_DAMAGED { JobErrorKind::Corrupt } else { JobErrorKind::NotFound };
+    let reason: String = reason.chars().take(MAX_REASON).flat_map(char::escape_default).collect();
+    failed(kind, format!("peer {from} says: {reason}"))
 }
 
 fn is_timeout(error: &io::Error) -> bool {

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::cancel::Cancel;
-use super::connections::{CONNECT_LIMIT, LEAST_RATE, SILENCE_LIMIT, lost};
+use super::connections::{LEAST_RATE, SILENCE_LIMIT, connect, lost, refused};
 use super::{Room, Workbench, failed, io_failed, reserve};
 use crate::id::Id;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Version};
@@ -115,25 +115,14 @@ impl Workbench {
 
     /// Asks a peer for a file and reads the first line of its answer.
     fn request_named(&self, asked: Asked, from: SocketAddr, cancel: &Cancel) -> Result<Incoming<'_>, JobError> {
-        let open = || {
-            let stream = TcpStream::connect_timeout(&from, CONNECT_LIMIT)?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(SILENCE_LIMIT))?;
-            stream.set_write_timeout(Some(SILENCE_LIMIT))?;
-            Ok(stream)
-        };
-        let stream = open().map_err(|error: io::Error| {
-            failed(JobErrorKind::Unreachable, format!("peer {from} cannot be reached: {error}"))
-        })?;
-        let stream = Arc::new(stream);
+        let stream = Arc::new(connect(from)?);
         cancel.wait_on(Some(Arc::clone(&stream)))?;
         let mut ahead = Vec::new();
         let exchange =
             (&*stream).write_all(ask(asked).as_bytes()).and_then(|()| read_line(&stream, &mut ahead, MAX_REQUEST_LINE));
         let line = exchange.map_err(|error| cancel.check().err().unwrap_or_else(|| lost(from, &error)))?;
         if let Some(reason) = line.strip_prefix("error: ") {
-            let reason: String = reason.chars().take(120).flat_map(char::escape_default).collect();
-            return Err(failed(JobErrorKind::NotFound, format!("peer {from} says: {reason}")));
+            return Err(refused(from, reason));
         }
         let numbers =
             line.split_once(' ').and_then(|(size, modified)| Some((size.parse().ok()?, modified.parse().ok()?)));
