@@ -159,6 +159,9 @@ ask() {
   grep '"answer"' "$run/$1/out" | sed -n "$((before + 1))p"
 }
 
+# quoted TEXT: the same as one word of a command, as a shell quotes it.
+quoted() { printf "'%s'" "${1//\'/\'\\\'\'}"; }
+
 # field NAME: the value of a field of a JSON line on standard input.
 field() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
 
@@ -216,7 +219,7 @@ demonstrate() {
     head -c "$((size * 1024 * 1024))" /dev/urandom >"$file"
   fi
   say "storing $(wc -c <"$file") bytes through the standard input of peer 0"
-  stored=$(ask 0 "store '$file'" 60)
+  stored=$(ask 0 "store $(quoted "$file")" 60)
   key=$(field key <<<"$stored")
   [[ $stored == *'"answer":"stored"'* && $key =~ ^[0-9a-f]{64}$ ]] || fail 0 "the file was not stored: $stored"
   printf '   key %s\n' "$key"
@@ -228,7 +231,7 @@ demonstrate() {
   for ((n = 1; n <= kills; n++)); do kill_peer "$n"; printf '   peer %s is dead\n' "$n"; done
 
   say "retrieving through peer $((peers - 1))"
-  stored=$(ask "$((peers - 1))" "retrieve $key '$run/back'" 60)
+  stored=$(ask "$((peers - 1))" "retrieve $key $(quoted "$run/back")" 60)
   [[ $stored == *'"answer":"retrieved"'* ]] || fail "$((peers - 1))" "the file did not come back: $stored"
   cmp -- "$file" "$run/back" || fail "$((peers - 1))" "the file that came back differs"
   printf '   %s bytes came back, equal byte by byte\n' "$(wc -c <"$run/back")"

@@ -182,7 +182,7 @@ fn holders_killed_in_the_middle_of_a_retrieve_cost_retries_but_not_the_file() {
     for overlay in OVERLAYS {
         let folder = folder();
         let mut cluster = cluster(&folder, 5, &["--replicas", "3", "--overlay", overlay]);
-        let (path, original) = file(&folder, "original", 10, 64 * MIB);
+        let (path, original) = file(&folder, "original", 10, 32 * MIB);
         let key = cluster[0].store(&path);
         let dest = folder.path().join("back");
         let mut reader = cluster.remove(0);
