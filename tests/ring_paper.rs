@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::Id;
-use kadring::overlay::ring::{MAX_ROUND, Ring, RingOptions, SUCCESSORS};
+use kadring::overlay::ring::{Ring, RingOptions, SUCCESSORS};
 use kadring::overlay::{Change, Effect, Goal, Overlay, RouteNotice, RouteOutcome};
 use kadring::peer::Peer;
 use kadring::wire::ring::{RingRequest, Route, Routed};
