@@ -244,7 +244,8 @@ fn a_damaged_block_is_moved_aside_reported_and_brought_back_but_never_served() {
 /// A peer of the test's own that answers lookups but spoils what matters.
 struct FakePeer {
     stop: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
+    /// Blocks that were asked of it.
+    fetched: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -263,15 +264,15 @@ impl FakePeer {
         let udp = UdpSocket::bind(("127.0.0.1", port)).expect("the same port");
         udp.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
         tcp.set_nonblocking(true).expect("non-blocking");
-        let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, fetched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let me = json!({ "node_id": id, "ip": "127.0.0.1", "port": port });
         let hello = json!({ "magic": 1, "requestor": me, "type": "find_node", "params": { "id": id } });
         udp.send_to(hello.to_string().as_bytes(), ("127.0.0.1", member)).expect("sent");
-        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&asked));
-        let answering = std::thread::spawn(move || answer_datagrams(&udp, &me, &stopped, &count));
         let stopped = Arc::clone(&stop);
-        let serving = std::thread::spawn(move || serve_badly(&tcp, fault, &stopped));
-        Self { stop, asked, threads: vec![answering, serving] }
+        let answering = std::thread::spawn(move || answer_datagrams(&udp, &me, &stopped));
+        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&fetched));
+        let serving = std::thread::spawn(move || serve_badly(&tcp, fault, &stopped, &count));
+        Self { stop, fetched, threads: vec![answering, serving] }
     }
 }
 
@@ -284,17 +285,13 @@ impl Drop for FakePeer {
     }
 }
 
-fn answer_datagrams(udp: &UdpSocket, me: &Value, stop: &AtomicBool, asked: &AtomicU64) {
+fn answer_datagrams(udp: &UdpSocket, me: &Value, stop: &AtomicBool) {
     let mut buffer = [0; 4096];
     while !stop.load(Ordering::Relaxed) {
         let Ok((len, from)) = udp.recv_from(&mut buffer) else { continue };
         let Ok(request) = serde_json::from_slice::<Value>(&buffer[..len]) else { continue };
         let result = match request["type"].as_str() {
-            Some("ping_node") => me.clone(),
-            Some("find_value") => {
-                asked.fetch_add(1, Ordering::Relaxed);
-                me.clone()
-            }
+            Some("ping_node" | "find_value") => me.clone(),
             Some("find_node") => json!([]),
             Some("store_value") => json!("saved"),
             _ => continue,
@@ -307,21 +304,23 @@ fn answer_datagrams(udp: &UdpSocket, me: &Value, stop: &AtomicBool, asked: &Atom
     }
 }
 
-fn serve_badly(tcp: &TcpListener, fault: Fault, stop: &AtomicBool) {
+fn serve_badly(tcp: &TcpListener, fault: Fault, stop: &AtomicBool, fetched: &AtomicU64) {
     let mut kept = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let Ok((mut stream, _)) = tcp.accept() else {
             std::thread::park_timeout(Duration::from_millis(5));
             continue;
         };
-        if fault == Fault::Silent {
-            kept.push(stream);
-            continue;
-        }
         let _ = stream.set_nonblocking(false);
         let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
         let mut request = [0; 65];
-        if stream.read_exact(&mut request).is_ok() {
+        if stream.read_exact(&mut request).is_err() {
+            continue;
+        }
+        fetched.fetch_add(1, Ordering::Relaxed);
+        if fault == Fault::Silent {
+            kept.push(stream);
+        } else {
             let _ = stream.write_all(format!("{MIB}\n").as_bytes());
             let _ = stream.write_all(&bytes(666, MIB));
         }
@@ -335,13 +334,21 @@ fn a_lying_and_a_silent_peer_cost_retries_but_never_the_file() {
         let mut cluster = cluster(&folder, 3, &[]);
         let (path, original) = file(&folder, "original", 8, 4 * MIB);
         let key = cluster[0].store(&path);
-        let mut client = Launch::new(folder.path().join("client")).through(cluster[0].port).start();
-        // The nearest peer there can be to the file's root: every lookup for it meets the liar first.
-        let fake = FakePeer::start(&key, fault, client.port);
-        until(|| client.ask("peers")["peers"].as_array().is_some_and(|peers| peers.len() == 4));
-        client.retrieve(&key, &folder.path().join("back"), &original);
-        assert!(fake.asked.load(Ordering::Relaxed) > 0, "the liar was asked");
-        assert!(client.is_alive());
+        // The nearest peer there can be to the file's root.
+        let fake = FakePeer::start(&key, fault, cluster[0].port);
+        until(|| cluster[0].ask("peers")["peers"].as_array().is_some_and(|peers| peers.len() == 3));
+        let (dest, bootstrap) = (folder.path().join("back"), format!("127.0.0.1:{}", cluster[0].port));
+        // A guest has no block itself, and fetches from whoever first says to have it: sooner or later from the liar.
+        until(|| {
+            let output = program()
+                .args(["retrieve", &key, dest.to_str().expect("text"), "--bootstrap", &bootstrap])
+                .stdin(Stdio::null())
+                .output()
+                .expect("the program runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert!(fs::read(&dest).expect("it is there") == original);
+            fake.fetched.load(Ordering::Relaxed) > 0
+        });
     }
 }
 
