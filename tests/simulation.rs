@@ -74,3 +74,8 @@ fn chord_s_keys_are_spread_as_in_the_paper() {
     experiment("chord-keys");
     experiment("chord-virtual");
 }
+
+#[test]
+fn both_overlays_take_the_hops_of_their_papers_for_the_same_lookups() {
+    experiment("hops-side-by-side");
+}

@@ -4,6 +4,7 @@
 //! anything is tried again. The program under test is the one that runs on real sockets; only the network is virtual.
 //! The quick size of each is a test.
 
+mod beside;
 mod chord;
 mod churn;
 mod kademlia;
@@ -113,6 +114,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     chord::VIRTUAL,
     chord::FAILURES,
     churn::CHURN,
+    beside::BESIDE,
 ];
 
 /// The experiment of this name.
