@@ -25,6 +25,21 @@
 //! number where it fits one (the classroom's 0 to 255), else 64 hexadecimal digits. A line ends with a newline, so two
 //! messages stuck together in one read are still two messages. `ping` travels alone in a datagram, the others on kept
 //! TCP connections.
+//!
+//! # Files by name
+//! No file travels in these lines. Whoever was told who has one (`request`), or that it should take one over
+//! (`transfer`), opens a TCP connection to that peer and asks for it with a line of its own, which does not begin with
+//! `{`; the bytes follow on the same connection:
+//! ```text
+//! they  file 2067 12002\n                        the port is left out unless a user requested the file
+//! we    1048576 1700000000000000\n               its size in bytes, and `modified`
+//!       1048576 bytes, then <64 hex>\n           the SHA-256 of them
+//! or    error: this file is not here\n
+//! ```
+//! The port is the one that the user's peer listens on: so the sender knows whom to name in "Sending file". `modified`,
+//! here and in `transfer`, is when the file last changed, in microseconds since 1970. With the size it tells versions
+//! apart: an offer of a version that the receiver has costs no bytes, and a copy keeps the time of its original. Size 0
+//! and time 0 in a `transfer` mean that the storing peer has no such file: an empty one is made where there is none.
 
 mod codec;
 mod fields;
