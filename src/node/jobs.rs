@@ -9,7 +9,8 @@ use crate::config::MAX_JOBS;
 /// Jobs out and jobs queued. `P` is what the node wants to remember of why it ordered the work.
 ///
 /// Two queues: what a user waits for goes before what other peers asked for, so that a busy holder still serves the
-/// person at its console; but it takes at most all places but [`RESERVED`](Self::RESERVED), so that others' blocks always move.
+/// person at its console. Either takes at most all places but [`RESERVED`](Self::RESERVED): others' blocks always move,
+/// and however slowly they come, the person at the console is not kept waiting.
 pub(super) struct Jobs<P> {
     next: JobId,
     out: BTreeMap<JobId, Running<P>>,
@@ -33,7 +34,7 @@ pub(super) enum Urgency {
 }
 
 impl<P> Jobs<P> {
-    /// Places that are kept free for other peers' blocks.
+    /// Places that are kept free for other peers' blocks, and as many for the user.
     const RESERVED: usize = MAX_JOBS / 4;
 
     pub(super) fn new() -> Self {
@@ -75,9 +76,10 @@ impl<P> Jobs<P> {
     fn start(&mut self, out: &mut Outbox) {
         while self.out.len() < MAX_JOBS {
             let own = self.own_out < MAX_JOBS - Self::RESERVED;
-            let (next, urgency) = match (own.then(|| self.own.pop_front()).flatten(), Urgency::Own) {
-                (None, _) => (self.others.pop_front(), Urgency::Others),
-                some => some,
+            let others = self.out.len() - self.own_out < MAX_JOBS - Self::RESERVED;
+            let (next, urgency) = match own.then(|| self.own.pop_front()).flatten() {
+                None => (others.then(|| self.others.pop_front()).flatten(), Urgency::Others),
+                some => (some, Urgency::Own),
             };
             let Some((job, work, purpose)) = next else { break };
             self.own_out += usize::from(urgency == Urgency::Own);
@@ -117,6 +119,18 @@ mod tests {
         assert_eq!(jobs.done(0, &mut out), Some(0));
         assert_eq!(jobs.done(0, &mut out), None);
         assert_eq!(out.len(), MAX_JOBS + 1);
+        jobs.check().unwrap();
+    }
+
+    #[test]
+    fn others_leave_places_to_the_user() {
+        let (mut jobs, mut out) = (Jobs::new(), Outbox::new());
+        for n in 0..40 {
+            jobs.order(work(), n, Urgency::Others, &mut out);
+        }
+        assert_eq!(out.len(), MAX_JOBS - Jobs::<i32>::RESERVED);
+        jobs.order(work(), 40, Urgency::Own, &mut out);
+        assert_eq!(out.len(), MAX_JOBS - Jobs::<i32>::RESERVED + 1, "the user need not wait for any of them");
         jobs.check().unwrap();
     }
 

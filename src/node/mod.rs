@@ -179,6 +179,7 @@ impl Node {
         self.cx.jobs.check()?;
         self.repair.check(&self.cx)?;
         self.cx.overlay.check()?;
+        self.pulls.check()?;
         if self.cx.effects.is_empty() { Ok(()) } else { Err("effects of the overlay were left undone".to_owned()) }
     }
 

@@ -2,17 +2,23 @@
 //!
 //! We pull only from the address that the offer came from, and only if that address has shown that it receives:
 //! otherwise a forged datagram could point us at a victim. A stranger's offer waits while the stranger is pinged.
+//!
+//! One address is pulled from in few places at a time, and in very few until it has delivered: whoever offers much and
+//! then drips, or says nothing, holds up its own offers and leaves the other places to others. Who offered the same
+//! block as such a one is asked in its stead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::context::{AskPurpose, Context, JobPurpose};
 use super::job::{Job, JobErrorKind, Outcome};
 use super::jobs::Urgency;
 use super::pending::Ask;
-use crate::config::{MAX_BLOCK_SIZE, MAX_PULLS};
+use super::recent::Recent;
+use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS, OFFER_LIMIT, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::overlay::Target;
+use crate::time::Time;
 use crate::wire::{Message, Request, RequestKind, Response, Via};
 
 /// An offer as it came.
@@ -26,17 +32,55 @@ pub(super) struct Offer {
 }
 
 /// Who waits for what. Bounded by [`MAX_PULLS`], each part.
-#[derive(Default)]
 pub(super) struct Pulls {
-    /// Blocks on their way here, and who wants to know when they are saved.
-    running: BTreeMap<Key, Vec<(SocketAddr, Via, u64)>>,
+    /// Blocks on their way here or waiting for their turn.
+    wanted: BTreeMap<Key, Wanted>,
+    /// The addresses that these blocks are pulled from.
+    sources: BTreeMap<SocketAddr, Source>,
+    /// Whether the last block from an address arrived as it should.
+    delivered: Recent<SocketAddr, bool>,
     /// Offers of strangers that are being pinged.
     unproven: BTreeMap<SocketAddr, Vec<Offer>>,
     unproven_count: usize,
 }
 
+/// A block on its way here.
+struct Wanted {
+    from: SocketAddr,
+    since: Time,
+    /// Who wants to know when it is saved: `from`, and others that offered it meanwhile.
+    waiting: Vec<Offer>,
+}
+
+#[derive(Default)]
+struct Source {
+    /// Pulls ordered.
+    running: usize,
+    /// Blocks that wait for their turn.
+    queue: VecDeque<Key>,
+}
+
 /// Peers that may wait for one and the same block, and offers that one stranger may make before it is known.
 const MAX_WAITING: usize = 64;
+
+/// Blocks that one address may have on their way here and waiting.
+const MAX_OF_ONE: usize = MAX_PULLS / 2;
+
+/// Blocks that are pulled at a time from an address whose last one arrived, and from any other.
+const SHARE: usize = MAX_JOBS / 2;
+const SHARE_AT_FIRST: usize = 2;
+
+impl Default for Pulls {
+    fn default() -> Self {
+        Self {
+            wanted: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            delivered: Recent::new(VALIDATED_MEMORY),
+            unproven: BTreeMap::new(),
+            unproven_count: 0,
+        }
+    }
+}
 
 impl Pulls {
     /// Takes an offer: answers it at once, or starts (or joins) the pull whose end will answer it.
@@ -48,7 +92,7 @@ impl Pulls {
             return respond(cx, &offer, Err("a guest keeps no blocks"));
         }
         if cx.departing {
-            return respond(cx, &offer, Err("leaving the network"));
+            return respond(cx, &offer, Err(LEAVING));
         }
         if offer.size.is_some_and(|size| size > MAX_BLOCK_SIZE) {
             return respond(cx, &offer, Err("a block is at most 1 MiB"));
@@ -60,20 +104,53 @@ impl Pulls {
     }
 
     fn pull(&mut self, cx: &mut Context, offer: Offer) {
-        let waiter = (offer.from, offer.via, offer.magic);
-        if let Some(waiting) = self.running.get_mut(&offer.key) {
+        if let Some(wanted) = self.wanted.get_mut(&offer.key) {
             // The same offer again is its sender's retry: the one answer will do.
-            if !waiting.contains(&waiter) && waiting.len() < MAX_WAITING {
-                waiting.push(waiter);
+            let waiting = &mut wanted.waiting;
+            let again = waiting.iter().any(|known| (known.from, known.magic) == (offer.from, offer.magic));
+            if !again && waiting.len() < MAX_WAITING {
+                waiting.push(offer);
             }
             return;
         }
-        if self.running.len() >= MAX_PULLS {
-            return respond(cx, &offer, Err("busy: too many blocks are on their way here"));
+        let of_one = self.sources.get(&offer.from).map_or(0, |source| source.running + source.queue.len());
+        if self.wanted.len() >= MAX_PULLS || of_one >= MAX_OF_ONE {
+            return respond(cx, &offer, Err(BUSY));
         }
-        self.running.insert(offer.key, vec![waiter]);
-        let work = Job::Pull { key: offer.key, size: offer.size, from: offer.from };
-        cx.order(work, JobPurpose::Pull { key: offer.key }, Urgency::Others);
+        self.line_up(cx, offer.key, Wanted { from: offer.from, since: cx.now, waiting: vec![offer] });
+    }
+
+    /// A block takes its place in the queue of the address that it comes from.
+    fn line_up(&mut self, cx: &mut Context, key: Key, wanted: Wanted) {
+        let from = wanted.from;
+        self.wanted.insert(key, wanted);
+        self.sources.entry(from).or_default().queue.push_back(key);
+        self.start(cx, from);
+    }
+
+    /// Pulls as many blocks from this address as it may have under way.
+    fn start(&mut self, cx: &mut Context, from: SocketAddr) {
+        let share = if self.delivered.get(&from) == Some(&true) { SHARE } else { SHARE_AT_FIRST };
+        let Some(source) = self.sources.get_mut(&from) else { return };
+        while source.running < share
+            && let Some(key) = source.queue.pop_front()
+        {
+            let Some(wanted) = self.wanted.get(&key) else { continue };
+            // Whoever offered it this long ago has given up by now.
+            let late = cx.now.since(wanted.since) > OFFER_LIMIT;
+            if late || cx.departing {
+                let reason = if late { BUSY } else { LEAVING };
+                let waiting = self.wanted.remove(&key).map_or(Vec::new(), |wanted| wanted.waiting);
+                waiting.iter().for_each(|offer| respond(cx, offer, Err(reason)));
+                continue;
+            }
+            source.running += 1;
+            let size = wanted.waiting.iter().find(|offer| offer.from == from).and_then(|offer| offer.size);
+            cx.order(Job::Pull { key, size, from }, JobPurpose::Pull { key }, Urgency::Others);
+        }
+        if source.running == 0 {
+            self.sources.remove(&from);
+        }
     }
 
     fn ask_for_proof(&mut self, cx: &mut Context, offer: Offer) {
@@ -113,25 +190,48 @@ impl Pulls {
 
     /// A pull is over.
     pub(super) fn on_pulled(&mut self, cx: &mut Context, key: Key, outcome: &Outcome) {
-        let waiting = self.running.remove(&key).unwrap_or_default();
-        let result = match outcome {
-            // It is here, but will not be handed over: whoever offered it has to find another place.
-            _ if cx.departing => Err("leaving the network"),
-            Outcome::Stored { .. } => Ok(()),
-            Outcome::Failed(error) if error.kind == JobErrorKind::Full => Err("full"),
-            Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => Err("the bytes do not hash to the key"),
-            Outcome::Failed(error) if error.kind == JobErrorKind::Io => Err("the disk refused the block"),
-            _ => Err("the block could not be pulled from you"),
-        };
-        for (from, via, magic) in waiting {
-            respond(cx, &Offer { from, via, magic, key, size: None }, result);
+        let Some(Wanted { from, since, waiting }) = self.wanted.remove(&key) else { return };
+        if let Some(source) = self.sources.get_mut(&from) {
+            source.running -= 1;
         }
+        let (result, to_blame) = match outcome {
+            // It is here, but will not be handed over: whoever offered it has to find another place.
+            _ if cx.departing => (Err(LEAVING), false),
+            Outcome::Stored { .. } => (Ok(()), false),
+            Outcome::Failed(error) if error.kind == JobErrorKind::Full => (Err("full"), false),
+            Outcome::Failed(error) if error.kind == JobErrorKind::Io => (Err("the disk refused the block"), false),
+            Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => {
+                (Err("the bytes do not hash to the key"), true)
+            }
+            _ => (Err("the block could not be pulled from you"), true),
+        };
+        if result.is_ok() || to_blame {
+            self.delivered.insert(from, result.is_ok());
+        }
+        let (told, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|offer| !to_blame || offer.from == from);
+        told.iter().for_each(|offer| respond(cx, offer, result));
+        if let Some(next) = others.first() {
+            self.line_up(cx, key, Wanted { from: next.from, since, waiting: others });
+        }
+        self.start(cx, from);
     }
 
     pub(super) fn len(&self) -> usize {
-        self.running.len()
+        self.wanted.len()
+    }
+
+    /// Whether every block wanted is under way or in a queue, once.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let of_sources: usize = self.sources.values().map(|source| source.running + source.queue.len()).sum();
+        let busy = self.sources.values().all(|source| (1..=SHARE).contains(&source.running));
+        (of_sources == self.wanted.len() && busy)
+            .then_some(())
+            .ok_or_else(|| format!("{} blocks wanted, {of_sources} of them from a source", self.wanted.len()))
     }
 }
+
+const LEAVING: &str = "leaving the network";
+const BUSY: &str = "busy: too many blocks are on their way here";
 
 fn respond(cx: &mut Context, offer: &Offer, result: Result<(), &str>) {
     let message = match result {

@@ -1,7 +1,7 @@
 //! What others ask a node to hold.
 
 use super::*;
-use crate::config::MAX_PULLS;
+use crate::config::{MAX_JOBS, MAX_PULLS, OFFER_LIMIT};
 use crate::node::Command;
 use crate::node::job::{JobError, JobErrorKind};
 
@@ -89,7 +89,39 @@ fn a_flood_of_offers_is_refused_as_busy_not_queued_without_bound() {
     for n in 0..2 * MAX_PULLS as u64 {
         refused += responses(&bench.hears_request(peer(1), n, store(n))).len();
     }
-    assert_eq!(refused, MAX_PULLS);
+    assert_eq!(refused, MAX_PULLS + MAX_PULLS / 2, "one peer has at most half of what there is");
+    bench.does(Event::Validated { addr: peer(2).addr });
+    let actions = bench.hears_request(peer(2), 1, store(1 << 40));
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { from, .. })] if from == peer(2).addr), "{actions:?}");
+}
+
+#[test]
+fn who_has_not_delivered_yet_holds_up_nobody_else() {
+    let mut bench = acquainted();
+    let started: usize = (0..100).map(|n| jobs(&bench.hears_request(peer(1), n, store(n))).len()).sum();
+    assert_eq!(started, 2);
+    // The first block delivered opens more places; a failure takes them away again.
+    assert_eq!(jobs(&bench.ends(0, Outcome::Stored { size: 1000 })).len(), MAX_JOBS / 2 - 1);
+    let silent = Outcome::Failed(JobError { kind: JobErrorKind::TimedOut, reason: String::new() });
+    assert_eq!(jobs(&bench.ends(1, silent)), []);
+    // Offers that waited for longer than their sender does are not pulled any more.
+    bench.now += OFFER_LIMIT + Duration::from_secs(1);
+    let refused: usize = (2..9).map(|job| responses(&bench.ends(job, Outcome::Stored { size: 1000 })).len()).sum();
+    assert_eq!(refused, 98);
+}
+
+#[test]
+fn a_block_that_one_peer_fails_to_deliver_is_pulled_from_the_next_that_offered_it() {
+    let mut bench = acquainted();
+    bench.does(Event::Validated { addr: peer(2).addr });
+    bench.hears_request(peer(1), 5, store(1));
+    assert_eq!(bench.hears_request(peer(2), 6, store(1)), []);
+    let silent = Outcome::Failed(JobError { kind: JobErrorKind::TimedOut, reason: String::new() });
+    let actions = bench.ends(0, silent);
+    assert!(matches!(responses(&actions)[..], [(to, 5, Err(_))] if to == peer(1).addr), "{actions:?}");
+    assert!(matches!(jobs(&actions)[..], [(1, Job::Pull { from, .. })] if from == peer(2).addr), "{actions:?}");
+    let actions = bench.ends(1, Outcome::Stored { size: 1000 });
+    assert_eq!(responses(&actions), [(peer(2).addr, 6, Ok(Response::Saved))]);
 }
 
 #[test]
