@@ -84,7 +84,7 @@ impl Connections {
                 }
             };
             cancel.wait_on(Some(Arc::clone(&connection.stream)))?;
-            match connection.ask(key) {
+            match connection.ask(key, clock) {
                 Ok(line) => {
                     let size = read_size(&line, from, expected)?;
                     let limit = begin + SILENCE_LIMIT + Duration::from_secs(u64::from(size / LEAST_RATE));
@@ -134,7 +134,8 @@ impl Connection {
     }
 
     /// Sends the request and reads the first line of its reply.
-    fn ask(&mut self, key: &Key) -> io::Result<String> {
+    fn ask(&mut self, key: &Key, clock: Clock) -> io::Result<String> {
+        let limit = clock.now() + SILENCE_LIMIT;
         (&*self.stream).write_all(format!("{key}\n").as_bytes())?;
         self.ahead.clear();
         let mut line = Vec::new();
@@ -150,6 +151,10 @@ impl Connection {
                 return Ok(String::from_utf8_lossy(&line).into_owned());
             }
             line.extend_from_slice(&buffer[..count]);
+            // However its bytes come, the whole line has one time limit.
+            if clock.now() > limit {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             if line.len() > 2 * MAX_REQUEST_LINE {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "its reply has no end"));
             }
