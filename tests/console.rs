@@ -98,6 +98,30 @@ fn hostile_lines_are_answered_and_the_next_is_obeyed() {
 }
 
 #[test]
+fn devices_and_pipes_are_neither_read_nor_replaced() {
+    use nix::sys::stat::Mode;
+    let folder = folder();
+    let mut peer = alone(&folder);
+    let pipe = folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).expect("a pipe");
+    let (original, _) = support::file(&folder, "original", 1, 1000);
+    let key = peer.store(&original);
+    let dest = folder.path().join("dest");
+    for line in [
+        format!("store {}", pipe.display()),
+        format!("retrieve {} {}", pipe.display(), dest.display()),
+        format!("retrieve /dev/zero {}", dest.display()),
+        format!("retrieve {key} {}", pipe.display()),
+    ] {
+        let answer = peer.ask(&line);
+        assert_eq!((answer["answer"].as_str(), answer["kind"].as_str()), (Some("failed"), Some("other")), "{answer}");
+    }
+    let there = std::fs::metadata(&pipe).expect("still there");
+    assert!(std::os::unix::fs::FileTypeExt::is_fifo(&there.file_type()), "the pipe was replaced");
+    assert!(!dest.exists());
+}
+
+#[test]
 fn a_files_name_cannot_steer_the_terminal() {
     let folder = folder();
     let (path, _) = file(&folder, "evil\u{1b}[31m\nname", 3, 10);
