@@ -168,7 +168,8 @@ impl Get {
             return self.fetch(cx, id, Holder::Own);
         }
         piece.rounds += 1;
-        piece.lookup = Some(cx.look_up(key, Goal::Holders, LookupPurpose::Get { get: self.id, piece: id }));
+        let goal = if piece.rounds == 1 { Goal::Holders } else { Goal::MoreHolders };
+        piece.lookup = Some(cx.look_up(key, goal, LookupPurpose::Get { get: self.id, piece: id }));
     }
 
     fn fetch(&mut self, cx: &mut Context, id: u64, from: Holder) {
@@ -197,7 +198,8 @@ impl Get {
     /// Starts a fetch from the next known holder. Whether there was one.
     fn fetch_from_next(&mut self, cx: &mut Context, id: u64) -> bool {
         let Some(piece) = self.pieces.get_mut(&id) else { return false };
-        let Some(peer) = piece.known.pop_front() else { return false };
+        let fresh = piece.known.iter().position(|peer| !piece.failed.contains(&peer.addr));
+        let Some(peer) = piece.known.remove(fresh.unwrap_or(0)) else { return false };
         piece.tried.insert(peer.addr);
         self.fetch(cx, id, Holder::Peer(peer.addr));
         true
@@ -324,7 +326,8 @@ impl Get {
         }
         if piece.rounds < ROUNDS {
             // Nobody is known yet, or every holder failed: they may have had a bad moment, and repair may be at work.
-            piece.tried.clear();
+            piece.failed.append(&mut piece.tried);
+            piece.hedged = false;
             self.seek(cx, id);
             return Flow::Goes;
         }

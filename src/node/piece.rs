@@ -18,6 +18,8 @@ pub(super) struct Piece {
     /// Known holders that were not tried in this round.
     pub(super) known: VecDeque<Peer>,
     pub(super) tried: BTreeSet<SocketAddr>,
+    /// Those that failed in an earlier round; they come last in this one.
+    pub(super) failed: BTreeSet<SocketAddr>,
     pub(super) running: BTreeMap<JobId, (Holder, Time)>,
     pub(super) tried_own: bool,
     pub(super) hedged: bool,
@@ -48,6 +50,7 @@ impl Piece {
             lookup: None,
             known: VecDeque::new(),
             tried: BTreeSet::new(),
+            failed: BTreeSet::new(),
             running: BTreeMap::new(),
             tried_own: false,
             hedged: false,

@@ -73,6 +73,9 @@ pub enum Goal {
     Peers,
     /// The peers that hold the block; each is told as soon as it is known ([`Effect::Holder`]).
     Holders,
+    /// The same once more, because all that were found failed: whoever says that it holds the block takes nobody's place
+    /// in the search, so that liars near the key do not hide the holders behind them.
+    MoreHolders,
     /// A look for people: the replica set, and its holders if the peers asked on the way know of any.
     Survey,
 }
@@ -304,8 +307,13 @@ pub trait Overlay: Send {
     /// The most peers a lookup returns.
     fn width(&self) -> usize;
 
-    /// What carries `request` to another peer.
+    /// What carries `request` to another peer. What belongs on a connection is refused in a datagram.
     fn carrier(&self, request: &Request) -> Via;
+
+    /// Which text carries its messages.
+    fn dialect(&self) -> Dialect {
+        Dialect::Kademlia
+    }
 
     /// Joins the network through any of the addresses `known`, and the peers remembered from the last run.
     /// [`Effect::Joined`] follows.

@@ -68,6 +68,8 @@ struct Entry {
     /// It was asked before it knew that we receive what is sent to us.
     stranger: bool,
     again: Again,
+    /// It says that it holds the block.
+    holds: bool,
     /// Requests in the chain that leads to it.
     depth: u32,
 }
@@ -130,20 +132,22 @@ impl Lookup {
             return;
         }
         let at = self.shortlist.partition_point(|entry| entry.distance <= distance);
-        let (state, again, fresh, stranger) = (State::New, Again::No, false, false);
-        self.shortlist.insert(at, Entry { peer, distance, state, proven, fresh, stranger, again, depth });
+        let (state, again) = (State::New, Again::No);
+        let (fresh, stranger, holds) = (false, false, false);
+        self.shortlist.insert(at, Entry { peer, distance, state, proven, fresh, stranger, again, holds, depth });
     }
 
     fn entry_mut(&mut self, addr: &SocketAddr) -> Option<&mut Entry> {
         self.shortlist.iter_mut().find(|entry| entry.peer.addr == *addr)
     }
 
-    /// The WIDTH nearest that may be alive, and those among them that keep us waiting.
+    /// The WIDTH nearest that may be alive, and those among them that keep us waiting, or whose word is worth nothing.
     fn window(&self) -> impl Iterator<Item = &Entry> {
         let mut room = WIDTH;
         self.shortlist.iter().filter(|entry| entry.state != State::Failed).take_while(move |entry| {
             let takes = room > 0;
-            room -= usize::from(takes && entry.state != State::Overdue);
+            let placeless = entry.state == State::Overdue || entry.holds && self.goal == Goal::MoreHolders;
+            room -= usize::from(takes && !placeless);
             takes
         })
     }
@@ -174,7 +178,7 @@ impl Lookup {
             entry.stranger = !entry.proven;
         }
         let request = match goal {
-            Goal::Holders | Goal::Survey if !second => Request::FindValue { key },
+            Goal::Holders | Goal::MoreHolders | Goal::Survey if !second => Request::FindValue { key },
             _ => Request::FindNode { id: key },
         };
         Some(Question { peer: entry.peer, request, prove: !entry.proven })
@@ -209,6 +213,7 @@ impl Lookup {
             return None;
         }
         entry.state = State::Answered;
+        entry.holds = true;
         if entry.again == Again::No {
             entry.again = Again::Wanted;
         }

@@ -38,7 +38,7 @@ impl Kademlia {
             start = self.table.nearest(&key, START, |_| true);
         }
         let is_fresh = |peer: &Peer| {
-            let asks_all = goal == Goal::Holders || matches!(name, Name::Own(_));
+            let asks_all = matches!(goal, Goal::Holders | Goal::MoreHolders) || matches!(name, Name::Own(_));
             let contact = self.table.contact(peer).filter(|contact| contact.is_sound());
             !asks_all && contact.is_some_and(|contact| contact.silence(now) < FRESH)
         };

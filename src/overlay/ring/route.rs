@@ -127,7 +127,9 @@ impl Ring {
         let me = self.me.id;
         let asked: Vec<Peer> = match search.goal {
             Goal::Peers => Vec::new(),
-            Goal::Holders | Goal::Survey => peers.iter().copied().filter(|peer| peer.id != me).collect(),
+            Goal::Holders | Goal::MoreHolders | Goal::Survey => {
+                peers.iter().copied().filter(|peer| peer.id != me).collect()
+            }
         };
         if asked.is_empty() {
             self.searches.remove(&lookup);

@@ -60,6 +60,24 @@ fn a_survey_that_meets_a_holder_asks_all_who_should_be_one() {
 }
 
 #[test]
+fn liars_near_the_key_hide_no_holder_behind_them_when_more_are_wanted() {
+    let mut lookup = lookup(&(1..=9).map(|n| n * 10).collect::<Vec<_>>());
+    lookup.goal = Goal::MoreHolders;
+    let mut heard = Vec::new();
+    while let Some(question) = lookup.next(|_| true) {
+        let n = question.peer.id.to_u64().unwrap();
+        if n <= 80 && matches!(question.request, Request::FindValue { .. }) {
+            lookup.on_holder(&question.peer.addr, question.peer.id);
+        } else {
+            lookup.on_names(&question.peer.addr, &[]);
+        }
+        heard.push(n);
+    }
+    assert!(lookup.is_over());
+    assert!(heard.contains(&90), "{heard:?}");
+}
+
+#[test]
 fn a_slow_peer_gives_up_its_place_and_still_counts_if_it_answers() {
     let mut lookup = lookup(&[1, 2, 3, 4]);
     assert_eq!(asked(&mut lookup), [1, 2, 3]);
