@@ -39,6 +39,12 @@ impl Node {
     ) {
         let validated = via == Via::Tcp || self.cx.is_validated(&from);
         self.asker = Some(Asker { addr: from, via, allowance: (!validated).then_some(bytes) });
+        if via == Via::Udp && self.cx.overlay.carrier(&request) == Via::Tcp {
+            // Whoever sends a datagram can claim any address; what needs more proof than that comes over a connection.
+            self.reply(from, Message::error(magic, "this is asked over TCP"));
+            self.asker = None;
+            return;
+        }
         match request {
             Request::Store { key, size } => {
                 let offer = Offer { from, via, magic, key, size };
@@ -67,14 +73,27 @@ impl Node {
     fn respond(&mut self, to: SocketAddr, magic: u64, kind: RequestKind, mut response: Response) {
         let asker = self.asker.filter(|asker| asker.addr == to);
         let via = asker.map_or(Via::Tcp, |asker| asker.via);
-        let paid = asker.and_then(|asker| asker.allowance);
         if let Response::Nodes(peers) = &mut response
             && via == Via::Udp
         {
-            let budget = paid.map_or(usize::MAX, |paid| (paid as usize * AMPLIFICATION).saturating_sub(PING_BYTES));
-            peers.truncate(fit_nodes(magic, kind, peers, budget.min(MAX_DATAGRAM_SENT)));
+            peers.truncate(fit_nodes(magic, kind, peers, MAX_DATAGRAM_SENT));
         }
-        self.cx.send(to, via, Message::response(magic, kind, response));
+        self.reply(to, Message::response(magic, kind, response));
+    }
+
+    fn reply(&mut self, to: SocketAddr, mut message: Message) {
+        let asker = self.asker.filter(|asker| asker.addr == to);
+        let via = asker.map_or(Via::Tcp, |asker| asker.via);
+        if let Some(paid) = asker.and_then(|asker| asker.allowance).filter(|_| via == Via::Udp) {
+            let (dialect, me) = (self.cx.overlay.dialect(), self.cx.overlay.me());
+            let budget = paid as usize * AMPLIFICATION;
+            // A stranger may be pinged besides.
+            let beside_ping = budget.saturating_sub(PING_BYTES);
+            if !dialect.fit(&mut message, &me, to, beside_ping) && !dialect.fit(&mut message, &me, to, budget) {
+                return;
+            }
+        }
+        self.cx.send(to, via, message);
     }
 
     fn on_answer(&mut self, from: SocketAddr, magic: u64, sender: Option<Sender>, answer: Result<Response, String>) {

@@ -123,6 +123,20 @@ impl Message {
     }
 }
 
+impl Message {
+    /// Takes the last peer off the longest list of an answer; false if there is none.
+    pub(super) fn drop_last_peer(&mut self) -> bool {
+        let lists = match &mut self.body {
+            Body::Response(Response::Nodes(peers)) => [Some(peers), None],
+            Body::Response(Response::Ring(RingResponse::Pong { predecessors, successors, .. })) => {
+                [Some(predecessors), Some(successors)]
+            }
+            _ => return false,
+        };
+        lists.into_iter().flatten().max_by_key(|list| list.len()).is_some_and(|list| list.pop().is_some())
+    }
+}
+
 impl Request {
     /// What kind of request this is.
     pub const fn kind(&self) -> RequestKind {

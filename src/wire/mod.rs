@@ -32,6 +32,21 @@ impl Dialect {
         }
     }
 
+    /// Makes `message` fit `budget` bytes: its list of peers loses the last ones. False if it is too long without any.
+    pub fn fit(self, message: &mut Message, me: &Peer, to: SocketAddr, budget: usize) -> bool {
+        let mut text = Vec::new();
+        loop {
+            text.clear();
+            self.encode(message, me, to, &mut text);
+            if text.len() <= budget {
+                return true;
+            }
+            if !message.drop_last_peer() {
+                return false;
+            }
+        }
+    }
+
     /// Reads one datagram or line.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ use crate::id::{ID_BITS, Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
-use crate::wire::{Request, RequestKind, Response, Via};
+use crate::wire::{Dialect, Request, RequestKind, Response, Via};
 
 use join::Membership;
 use route::Search;
@@ -240,6 +240,10 @@ impl Overlay for Ring {
             Request::Ping | Request::Ring(RingRequest::Ping { .. }) => Via::Udp,
             _ => Via::Tcp,
         }
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Ring
     }
 
     fn join(&mut self, now: Time, known: &[SocketAddr], remembered: &[Peer], out: &mut Vec<Effect>) {

@@ -98,6 +98,13 @@ impl Ring {
         self.ask_plain(peer.into(), Request::Ring(ping), Why::Ping { peer, role, loud }, false, tries, out);
     }
 
+    /// Pings somebody who has not shown that it receives: one datagram, as short as can be.
+    fn ping_briefly(&mut self, peer: Peer, role: Role, out: &mut Vec<Effect>) {
+        let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
+        let why = Why::Ping { peer, role, loud: false };
+        self.ask_plain(peer.into(), Request::Ring(ping), why, false, 1, out);
+    }
+
     /// Pings a peer of the table, unless that is going on already.
     pub(super) fn check_on(&mut self, peer: Peer, out: &mut Vec<Effect>) {
         if !self.is_pinging(&peer.id) {
@@ -153,12 +160,7 @@ impl Ring {
             return; // An answer would bring this peer back into the lists of others.
         }
         let sender = from.sender.map(|sender| Peer::new(sender.peer.id, from.addr));
-        let (mut before, mut after) = self.neighbours_for(&sender.unwrap_or(self.me), false);
-        if !from.validated {
-            // A stranger gets no more than three times what it sent.
-            before.truncate(1);
-            after.truncate(1);
-        }
+        let (before, after) = self.neighbours_for(&sender.unwrap_or(self.me), false);
         Self::respond(from, RingResponse::Pong { peer: self.me, predecessors: before, successors: after }, out);
         let leaving = from.sender.is_some_and(|sender| sender.leaving);
         let Some(sender) = Self::member(from).filter(|_| !leaving && !self.options.guest) else { return };
@@ -170,6 +172,10 @@ impl Ring {
             return;
         }
         let place = successors.iter().position(|peer| peer.id == self.me.id);
+        if !from.validated {
+            // It has yet to show that it receives. Whom it knows it will tell in its answer.
+            return self.weigh(sender, place.is_some(), true, out);
+        }
         self.consider(sender, place.is_some(), out);
         let between = place.unwrap_or(successors.len());
         for (at, &peer) in successors.iter().enumerate() {
@@ -216,6 +222,10 @@ impl Ring {
     /// Somebody spoke of `peer`. If it has a place in the lists, it is pinged, and enters when it answers; `before` says
     /// whether it stands before us, with nobody between but those known.
     pub(super) fn consider(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
+        self.weigh(peer, before, false, out);
+    }
+
+    fn weigh(&mut self, peer: Peer, before: bool, stranger: bool, out: &mut Vec<Effect>) {
         if !self.is_fit(&peer) || self.upkeep.is_dead(&peer) || self.options.guest {
             return;
         }
@@ -227,7 +237,12 @@ impl Ring {
             None => {
                 let probes = |why: &&Why| matches!(why, Why::Ping { role: Role::Probe { .. }, .. });
                 if !self.is_pinging(&peer.id) && self.asked.values().filter(probes).count() < MAX_PROBES {
-                    self.ping(peer, Role::Probe { before }, false, out);
+                    let role = Role::Probe { before };
+                    if stranger {
+                        self.ping_briefly(peer, role, out);
+                    } else {
+                        self.ping(peer, role, false, out);
+                    }
                 }
             }
         }
