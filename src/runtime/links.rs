@@ -18,16 +18,24 @@ use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker};
 use crate::node::Event;
 use crate::peer::Peer;
-use crate::wire::Message;
+use crate::wire::{Body, Message};
 
 /// Messages that wait for one peer at most.
 const QUEUE: usize = 1024;
+
+/// Links at a time, and how many of them may have been opened to answer somebody. Strangers say where their answers go,
+/// to ever new places if they like; the ring's own messages go to the few peers that it knows.
+const MAX_LINKS: usize = 512;
+const MAX_ANSWERING: usize = 256;
 
 /// A peer that does not take a connection within this time cannot be reached.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// A link without work ends after this long, before the other side closes the connection.
 const IDLE: Duration = IDLE_LIMIT.checked_div(2).expect("two is not zero");
+
+/// One that was opened to answer somebody makes room sooner.
+const IDLE_ANSWERING: Duration = Duration::from_secs(2);
 
 /// The links of a peer, by address.
 pub(super) struct Links {
@@ -42,6 +50,8 @@ pub(super) struct Links {
 struct Link {
     queue: Sender<Message>,
     thread: Worker,
+    /// Opened to answer somebody.
+    answering: bool,
 }
 
 impl Links {
@@ -60,7 +70,13 @@ impl Links {
                 Err(TrySendError::Disconnected(refused)) => message = refused,
             }
         }
-        match self.open(to) {
+        let answering = !matches!(message.body, Body::Request(_));
+        if !self.has_room(answering) {
+            log::debug!("no link to {to}: there are too many");
+            // Whoever waits for an answer asks again; its loss is no sign that nobody is there.
+            return if answering { Ok(()) } else { Err(Box::new(message)) };
+        }
+        match self.open(to, answering) {
             Ok(queue) => queue.try_send(message).map_err(|refused| Box::new(refused.into_inner())),
             Err(error) => {
                 log::warn!("no link to {to}: {error}");
@@ -69,31 +85,45 @@ impl Links {
         }
     }
 
-    fn open(&mut self, to: SocketAddr) -> io::Result<&Sender<Message>> {
+    /// Whether one more may be opened.
+    fn has_room(&mut self, answering: bool) -> bool {
         self.links.retain(|_, link| !link.thread.is_finished());
+        let answers = self.links.values().filter(|link| link.answering).count();
+        self.links.len() < MAX_LINKS && !(answering && answers >= MAX_ANSWERING)
+    }
+
+    fn open(&mut self, to: SocketAddr, answering: bool) -> io::Result<&Sender<Message>> {
         self.next += 1;
         let (queue, messages) = crossbeam_channel::bounded(QUEUE);
         let (shared, me, events) = (Arc::clone(&self.shared), self.me, self.events.clone());
         let name = format!("link-{}", self.next % 10_000);
-        let thread = self.roster.spawn(&name, move || run(&shared, &me, to, &messages, &events))?;
-        Ok(&self.links.entry(to).insert_entry(Link { queue, thread }).into_mut().queue)
+        let idle = if answering { IDLE_ANSWERING } else { IDLE };
+        let thread = self.roster.spawn(&name, move || run(&shared, &me, to, idle, &messages, &events))?;
+        Ok(&self.links.entry(to).insert_entry(Link { queue, thread, answering }).into_mut().queue)
     }
 
     /// Lets each link send what waits, and joins it.
     pub(super) fn close(self) {
         let Self { links, events, .. } = self;
         drop(events);
-        for (_, Link { queue, thread }) in links {
+        for (_, Link { queue, thread, .. }) in links {
             drop(queue);
             drop(thread);
         }
     }
 }
 
-fn run(shared: &Shared, me: &Peer, to: SocketAddr, messages: &Receiver<Message>, events: &Sender<Event>) {
+fn run(
+    shared: &Shared,
+    me: &Peer,
+    to: SocketAddr,
+    idle: Duration,
+    messages: &Receiver<Message>,
+    events: &Sender<Event>,
+) {
     let mut connection = None;
     let mut text = Vec::new();
-    while let Ok(message) = messages.recv_timeout(IDLE) {
+    while let Ok(message) = messages.recv_timeout(idle) {
         text.clear();
         shared.dialect.encode(&message, me, to, &mut text);
         if let Err(error) = deliver(to, &mut connection, &text) {
