@@ -34,13 +34,16 @@ impl DiskStore {
             None => return Err(StoreError::NotFound(*key)),
         };
         let path = self.path(key);
+        // What is no plain file is not even opened: a pipe would wait for its writer.
+        if let Some(seen) = fs::symlink_metadata(&path).ok().filter(|seen| !seen.is_file()) {
+            return self.replaced(key, &path, Stamp::of(&seen));
+        }
         let mut file = self.open_block(key, &path)?;
         let failed = |error| StoreError::on("read the block", &path)(error);
         let stamp = Stamp::of(&file.metadata().map_err(failed)?);
         if verified != Some(stamp) {
             if stamp.size != u64::from(size) || hash(&mut file, size).map_err(failed)? != *key {
-                // Another copy may have come in the meantime: it is read instead.
-                return if self.set_aside(key, &path, stamp) { Err(StoreError::Damaged(*key)) } else { self.read(key) };
+                return self.replaced(key, &path, stamp);
             }
             file.rewind().map_err(failed)?;
             if let Some(block) = self.index.lock().blocks.get_mut(key) {
@@ -48,6 +51,12 @@ impl DiskStore {
             }
         }
         Ok(BlockReader { file, size })
+    }
+
+    /// What was `seen` under the block's name is not the block.
+    fn replaced(&self, key: &Key, path: &Path, seen: Stamp) -> Result<BlockReader, StoreError> {
+        // Another copy may have come in the meantime: it is read instead.
+        if self.set_aside(key, path, seen) { Err(StoreError::Damaged(*key)) } else { self.read(key) }
     }
 
     fn open_block(&self, key: &Key, path: &Path) -> Result<File, StoreError> {

@@ -87,6 +87,24 @@ fn a_damaged_block_is_moved_aside_and_never_served() {
 }
 
 #[test]
+fn what_is_no_file_under_a_blocks_name_is_damage_and_is_not_waited_for() {
+    let folder = tempdir().unwrap();
+    let store = DiskStore::open(folder.path(), None).unwrap();
+    let keys = ["pipe", "link", "folder"].map(|text| put(&store, text.as_bytes()).unwrap());
+    for key in &keys {
+        fs::remove_file(store.path(key)).unwrap();
+    }
+    nix::unistd::mkfifo(&store.path(&keys[0]), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", store.path(&keys[1])).unwrap();
+    fs::create_dir(store.path(&keys[2])).unwrap();
+    for key in &keys {
+        assert_eq!(bytes(&store, key), Err(StoreErrorKind::Damaged));
+        assert_eq!(bytes(&store, key), Err(StoreErrorKind::NotFound));
+    }
+    assert_eq!(files_in(&folder.path().join("damaged")), 3);
+}
+
+#[test]
 fn a_block_damaged_while_no_peer_ran_is_found_out_before_it_is_served() {
     let folder = tempdir().expect("a folder");
     let store = DiskStore::open(folder.path(), None).expect("a store");
