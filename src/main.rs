@@ -5,21 +5,38 @@ mod commands;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{CommandFactory, Parser};
+use clap::builder::Resettable;
+use clap::{Arg, CommandFactory, FromArgMatches};
 use kadring::console::escape;
 
 use args::{Cli, Task};
 use commands::{Exit, Failed, client, peer, report, ring, sim};
 
 fn main() -> ExitCode {
-    let exit = run(Cli::parse().task).unwrap_or_else(|error| {
+    // A file that may not grow further is an error of the write, as a full disk is, and no reason to die.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    let exit = run(read_command_line().task).unwrap_or_else(|error| {
         // Standard error may be closed; the exit code says it all the same.
         let _ = writeln!(io::stderr(), "kadring: {}", escape(&format!("{error:#}")));
         error.downcast_ref::<Failed>().map_or(Exit::Other, |failed| failed.exit)
     });
     ExitCode::from(exit as u8)
+}
+
+/// The command line and the environment. A variable that is set but empty counts as not set.
+fn read_command_line() -> Cli {
+    fn is_empty(arg: &Arg) -> bool {
+        arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
+    }
+    fn overlook_empty(command: clap::Command) -> clap::Command {
+        let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
+        command.mut_subcommands(overlook_empty)
+    }
+    let matches = overlook_empty(Cli::command()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 fn run(task: Task) -> anyhow::Result<Exit> {
