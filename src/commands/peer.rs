@@ -90,7 +90,7 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
 }
 
 fn temporary_folder() -> Result<TempDir, Failed> {
-    let folder = tempfile::Builder::new().prefix("kadring-").tempdir();
+    let folder = kadring::runtime::temporary_folder();
     let folder = folder.map_err(|error| Failed::start(format!("cannot make a temporary data folder: {error}")))?;
     log::warn!("without --data, blocks are kept in {} until this peer ends", folder.path().display());
     Ok(folder)

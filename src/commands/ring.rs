@@ -18,7 +18,7 @@ use kadring::id::Id;
 use kadring::node::{Answer, FailureKind, Notice};
 use kadring::overlay::{OverlayKind, RingOptions, RouteNotice};
 use kadring::peer::Peer;
-use kadring::runtime::{Handle, LocalPeer, Options, StartError};
+use kadring::runtime::{Handle, LocalPeer, Options, StartError, temporary_folder};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tempfile::TempDir;
@@ -38,7 +38,7 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     };
     log_to(&screen, level);
     let place = Place::new(&args.task)?;
-    let store = tempfile::Builder::new().prefix("kadring-ring-").tempdir();
+    let store = temporary_folder();
     let store = store.map_err(|error| Failed::start(format!("cannot make a temporary folder: {error}")))?;
     end_at_once_by_signal(&store).context("cannot watch for signals")?;
     let (peer, notices) = LocalPeer::start_watched(place.options(ways, &store)).map_err(|error| match error {

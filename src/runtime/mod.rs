@@ -41,6 +41,7 @@ pub mod survey;
 mod sweeper;
 mod tcp_accept;
 mod tcp_serve;
+mod temporary;
 mod threads;
 mod transfer;
 mod udp;
@@ -55,6 +56,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 pub use clock::stopwatch;
 pub use start::StartError;
+pub use temporary::temporary_folder;
 
 use self::clock::Clock;
 use self::named::Folder;

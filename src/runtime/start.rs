@@ -18,6 +18,7 @@ use super::named::Folder;
 use super::node_loop::{Inboxes, NodeLoop, Turn};
 use super::recorder::Record;
 use super::state::State;
+use super::temporary::temporary_folder;
 use super::threads::{Roster, Worker};
 use super::transfer::Pool;
 use super::udp::{Inbox, Outgoing};
@@ -121,7 +122,7 @@ fn open_store(options: &Options) -> Result<(DiskStore, Option<tempfile::TempDir>
     if let Some(folder) = &options.data {
         return Ok((DiskStore::open(folder, options.capacity)?, None));
     }
-    let folder = tempfile::Builder::new().prefix("kadring-").tempdir().map_err(system("a temporary folder"))?;
+    let folder = temporary_folder().map_err(system("a temporary folder"))?;
     Ok((DiskStore::open(folder.path(), options.capacity)?, Some(folder)))
 }
 
