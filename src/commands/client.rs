@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kadring::config::Config;
@@ -12,7 +13,6 @@ use kadring::console::perform::{Performer, resolve};
 use kadring::console::{Format, Output, Reply, Screen};
 use kadring::node::{Command, Failure};
 use kadring::runtime::{Handle, LocalPeer, Options};
-use tempfile::NamedTempFile;
 
 use super::{Exit, Failed, bootstrap, log_to};
 use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
@@ -31,7 +31,7 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     log_to(&screen, "warn");
     let config = args.copies.config().map_err(Failed::usage)?;
     let spooled = if is_standard(&args.file) { Some(spool()?) } else { None };
-    let path = spooled.as_ref().map_or(args.file, |file| file.path().to_owned());
+    let path = spooled.as_ref().map_or(args.file, path_of);
     let guest = join(&args.join, config)?;
     let request = Request::Ask(Command::Store { path, manifest: args.manifest, keep: false });
     let reply = Performer::new(guest.handle(), screen).perform(request);
@@ -168,9 +168,15 @@ fn is_standard(path: &Path) -> bool {
     path.as_os_str() == STANDARD
 }
 
-/// Standard input as a file: it must be read twice, once to hash and once to serve.
-fn spool() -> anyhow::Result<NamedTempFile> {
-    let mut file = NamedTempFile::with_prefix("kadring-").context("cannot make a temporary file")?;
+/// A name for an open file that has none, as long as it is open.
+fn path_of(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Standard input as a file: it must be read twice, once to hash and once to serve. The file has no name, so nothing of
+/// it stays behind however this process ends.
+fn spool() -> anyhow::Result<File> {
+    let mut file = tempfile::tempfile().context("cannot make a temporary file")?;
     io::copy(&mut io::stdin().lock(), &mut file).context("cannot copy standard input to a temporary file")?;
     Ok(file)
 }
