@@ -47,7 +47,10 @@ pub static COMMANDS: &[Spec] = &[
         kinds: &[Kind::File],
         summary: "store each FILE, bring it back, compare",
         details: "Prints the SHA-256 of each file before and after. What comes back goes to a temporary file.",
-        parse: |words, _| Ok(Request::Test(words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?)),
+        parse: |words, defaults| {
+            let files = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
+            Ok(Request::Test { files, keep: defaults.keep })
+        },
     },
     Spec {
         name: "clear",

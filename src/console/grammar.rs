@@ -26,7 +26,12 @@ pub enum Request {
     /// Ping the peer at `HOST:PORT`; the name is yet to be resolved.
     Ping(String),
     /// Store each file, bring it back and compare.
-    Test(Vec<PathBuf>),
+    Test {
+        /// Which.
+        files: Vec<PathBuf>,
+        /// Also keep a copy of every block here.
+        keep: bool,
+    },
     /// The threads of this process.
     Threads,
     /// Help on one command, or on all.

@@ -44,7 +44,7 @@ impl<B: Backend> Performer<B> {
                 Ok(addrs) => Reply::Node(self.ping(&addrs)),
                 Err(reason) => Reply::failed(FailureKind::NotFound, reason),
             },
-            Request::Test(files) => self.test(files),
+            Request::Test { files, keep } => self.test(files, keep),
             Request::Threads => Reply::Own(Own::Threads { threads: self.backend.threads() }),
             Request::Help(_) => Reply::failed(FailureKind::Usage, "there is no help here"),
         }
@@ -79,9 +79,9 @@ impl<B: Backend> Performer<B> {
         })
     }
 
-    fn test(&self, files: Vec<PathBuf>) -> Reply {
+    fn test(&self, files: Vec<PathBuf>, keep: bool) -> Reply {
         let run = |file: PathBuf| {
-            let result = self.test_one(&file).unwrap_or_else(TestResult::Failed);
+            let result = self.test_one(&file, keep).unwrap_or_else(TestResult::Failed);
             Tested { file, result }
         };
         let files: Vec<Tested> = files.into_iter().map(run).collect();
@@ -90,9 +90,9 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Stores a file, brings it back to a temporary one, and compares.
-    fn test_one(&self, file: &Path) -> Result<TestResult, Failure> {
+    fn test_one(&self, file: &Path, keep: bool) -> Result<TestResult, Failure> {
         let before = sha256(file)?;
-        let (key, bytes, stored_in) = self.store(file)?;
+        let (key, bytes, stored_in) = self.store(file, keep)?;
         let folder = tempfile::tempdir()
             .map_err(|error| trouble("make a temporary folder in", &std::env::temp_dir(), &error))?;
         let dest = folder.path().join("back");
@@ -109,8 +109,8 @@ impl<B: Backend> Performer<B> {
         Ok(TestResult::Equal { key, sha256: after, bytes, stored_in, retrieved_in })
     }
 
-    fn store(&self, file: &Path) -> Result<(Key, u64, Duration), Failure> {
-        match self.ask(Command::Store { path: file.to_owned(), manifest: None, keep: false }) {
+    fn store(&self, file: &Path, keep: bool) -> Result<(Key, u64, Duration), Failure> {
+        match self.ask(Command::Store { path: file.to_owned(), manifest: None, keep }) {
             Answer::Stored { key, bytes, took, .. } => Ok((key, bytes, took)),
             answer => Err(not_done(answer)),
         }
