@@ -81,6 +81,7 @@ impl Served {
 pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<Event>, roster: &Roster) {
     let mut threads: Vec<Worker> = Vec::new();
     let mut next: ConnectionId = 0;
+    let mut refused = false;
     loop {
         let accepted = listener.accept();
         if shared.stopping.load(Ordering::Relaxed) {
@@ -93,10 +94,16 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<
             if room { serve(shared, events, roster, next, stream, from).map(Some) } else { Ok(None) }
         });
         match served {
-            Ok(Some(thread)) => threads.push(thread),
+            Ok(Some(thread)) => {
+                refused = false;
+                threads.push(thread);
+            }
             Ok(None) => log::debug!("a connection was turned away: all {MAX_CONNECTIONS} are busy"),
             Err(error) => {
-                log::warn!("a connection could not be taken: {error}");
+                // Once is enough, however long it lasts.
+                let level = if refused { log::Level::Debug } else { log::Level::Warn };
+                log::log!(level, "a connection could not be taken: {error}");
+                refused = true;
                 shared.served.make_room();
                 std::thread::park_timeout(BREATH);
             }
