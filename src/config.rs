@@ -19,6 +19,9 @@ pub const AMPLIFICATION: usize = 3;
 /// Bytes that a ping of ours takes at most: one such goes to a stranger beside the answer to its request.
 pub const PING_BYTES: usize = 240;
 
+/// The same on the ring, where a ping names two peers and lists others.
+pub const RING_PING_BYTES: usize = 330;
+
 /// After the peers known have changed, they are written to disk this much later.
 pub const SAVE_PEERS_DELAY: Duration = Duration::from_secs(5);
 

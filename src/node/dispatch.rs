@@ -9,13 +9,13 @@ use super::notice::{Answer, FailureKind, Notice};
 use super::pending::{Ask, Settled, Waiting};
 use super::pulls::Offer;
 use super::{Node, Via};
-use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PING_BYTES};
+use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PING_BYTES, RING_PING_BYTES};
 use crate::id::Key;
 use crate::overlay::{Effect, Incoming, LookupId, Target};
 use crate::peer::Peer;
 use crate::wire::kad::fit_nodes;
 use crate::wire::ring::{RingRequest, RingResponse};
-use crate::wire::{Body, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender};
+use crate::wire::{Body, Dialect, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender};
 
 impl Node {
     pub(super) fn on_message(&mut self, from: SocketAddr, via: Via, bytes: u32, message: Message) {
@@ -38,7 +38,11 @@ impl Node {
         request: Request,
     ) {
         let validated = via == Via::Tcp || self.cx.is_validated(&from);
-        self.asker = Some(Asker { addr: from, via, allowance: (!validated).then_some(bytes) });
+        let allowance = (!validated).then(|| {
+            let besides = ping_besides(self.cx.overlay.dialect(), &request);
+            (bytes as usize * AMPLIFICATION).saturating_sub(besides)
+        });
+        self.asker = Some(Asker { addr: from, via, allowance });
         if via == Via::Udp && self.cx.overlay.carrier(&request) == Via::Tcp {
             // Whoever sends a datagram can claim any address; what needs more proof than that comes over a connection.
             self.reply(from, Message::error(magic, "this is asked over TCP"));
@@ -84,12 +88,9 @@ impl Node {
     fn reply(&mut self, to: SocketAddr, mut message: Message) {
         let asker = self.asker.filter(|asker| asker.addr == to);
         let via = asker.map_or(Via::Tcp, |asker| asker.via);
-        if let Some(paid) = asker.and_then(|asker| asker.allowance).filter(|_| via == Via::Udp) {
+        if let Some(budget) = asker.and_then(|asker| asker.allowance).filter(|_| via == Via::Udp) {
             let (dialect, me) = (self.cx.overlay.dialect(), self.cx.overlay.me());
-            let budget = paid as usize * AMPLIFICATION;
-            // A stranger may be pinged besides.
-            let beside_ping = budget.saturating_sub(PING_BYTES);
-            if !dialect.fit(&mut message, &me, to, beside_ping) && !dialect.fit(&mut message, &me, to, budget) {
+            if !dialect.fit(&mut message, &me, to, budget) {
                 return;
             }
         }
@@ -340,6 +341,20 @@ impl Node {
 pub(super) struct Asker {
     addr: SocketAddr,
     via: Via,
-    /// Bytes it paid for the answer, while it has not shown that it receives.
-    allowance: Option<u32>,
+    /// Bytes that the answer may have, while it has not shown that it receives.
+    allowance: Option<usize>,
+}
+
+/// Bytes of the ping that the overlay may send to a stranger beside the answer to its request.
+fn ping_besides(dialect: Dialect, request: &Request) -> usize {
+    match (dialect, request) {
+        (Dialect::Kademlia, _) => PING_BYTES,
+        // Whoever names nobody is in no ring yet, and not pinged.
+        (Dialect::Ring, Request::Ring(RingRequest::Ping { predecessors, successors, .. }))
+            if !(predecessors.is_empty() && successors.is_empty()) =>
+        {
+            RING_PING_BYTES
+        }
+        (Dialect::Ring, _) => 0,
+    }
 }
