@@ -83,12 +83,16 @@ impl Kademlia {
         }
         match self.table.enter(now, peer) {
             Entry::New => {
+                self.acquaintances.forget(&peer.addr);
                 out.push(Effect::PeerUp(peer));
                 let was_lost = self.lost.found(&peer);
                 self.on_peer_up(now, was_lost);
             }
             Entry::Known => {}
-            Entry::Waits(first) => self.challenge(now, first, &peer, out),
+            Entry::Waits(first) => {
+                self.acquaintances.meet(now, &peer);
+                self.challenge(now, first, &peer, out);
+            }
         }
     }
 

@@ -10,10 +10,11 @@
 //! | 2.3 | iterative lookup, ALPHA at a time; join; refresh | [`lookup`], [`searches`], [`upkeep`] |
 //! | 4.1 | replacement cache | [`bucket`] |
 //!
-//! Three things differ from the paper, for the sake of peers that lie and networks that break:
+//! Four things differ from the paper, for the sake of peers that lie and networks that break:
 //! - A peer enters the table only when it answered a ping of ours and named its id; hearsay and requests only make
 //!   [`candidates`]. And only an answer counts as a sign of life, for anybody can forge a request.
 //! - The nearest neighbours, which share our blocks, are pinged every few seconds, so that a death is noticed soon.
+//! - Those who proved who they are but found their bucket full are remembered for a minute ([`acquaintances`]).
 //! - Those who were lost are tried again, so that a network cut in two grows together when it can ([`lost`]).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use self::acquaintances::Acquaintances;
 use self::bucket::Contact;
 use self::candidates::Candidates;
 use self::lookup::{Lookup, Name};
@@ -36,6 +38,7 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response, Via};
 
+mod acquaintances;
 mod bucket;
 mod candidates;
 mod contacts;
@@ -77,6 +80,7 @@ pub struct Kademlia {
     guest: bool,
     table: Table,
     candidates: Candidates,
+    acquaintances: Acquaintances,
     lost: Lost,
     lookups: BTreeMap<Name, Lookup>,
     /// Questions that have neither an answer nor failed.
@@ -102,6 +106,7 @@ impl Kademlia {
             guest,
             table: Table::new(me.id, k),
             candidates: Candidates::default(),
+            acquaintances: Acquaintances::default(),
             lost: Lost::default(),
             lookups: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -131,6 +136,7 @@ impl Kademlia {
     pub fn check(&self) -> Result<(), String> {
         self.table.check()?;
         self.candidates.check()?;
+        self.acquaintances.check()?;
         let stray = self.patience.iter().find(|(_, tag)| !matches!(self.asked.get(tag), Some(Question::Step { .. })));
         if let Some((_, tag)) = stray {
             return Err(format!("nobody waits for question {tag}"));
@@ -249,6 +255,7 @@ impl Overlay for Kademlia {
 
     fn on_failure(&mut self, now: Time, tag: Tag, to: Target, out: &mut Vec<Effect>) {
         let Some(question) = self.take_question(tag) else { return };
+        self.acquaintances.forget(&to.addr);
         match question {
             Question::Step { lookup, peer, .. } => {
                 self.doubt(&peer, out);
@@ -264,6 +271,7 @@ impl Overlay for Kademlia {
     }
 
     fn on_undeliverable(&mut self, _: Time, to: SocketAddr, _: Option<(u64, Request)>, out: &mut Vec<Effect>) {
+        self.acquaintances.forget(&to);
         if let Some(peer) = self.table.at(&to).map(Contact::peer) {
             self.doubt(&peer, out);
         }
@@ -272,6 +280,8 @@ impl Overlay for Kademlia {
     fn on_alive(&mut self, now: Time, peer: SocketAddr, rtt: Duration, _: &mut Vec<Effect>) {
         if let Some(contact) = self.table.touch(now, &peer) {
             contact.set_rtt(rtt);
+        } else {
+            self.acquaintances.touch(now, &peer);
         }
     }
 

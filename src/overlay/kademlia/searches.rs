@@ -17,13 +17,13 @@ use crate::wire::{Request, Response};
 /// Contacts that a lookup starts from: more than its width, for some may be dead.
 const START: usize = 2 * WIDTH;
 
-/// A contact that named itself longer ago than this has to do so again in a lookup: somebody else may be at its address.
+/// Whoever named itself longer ago than this has to do so again in a lookup: somebody else may be at its address.
 const NAMED: Duration = Duration::from_secs(60);
 
 /// Datagrams sent at most to a peer that was only named: it may never have been there.
 const STRANGER_TRIES: u8 = 2;
 
-/// A contact that answered within this time counts as alive: it has hardly had time to die.
+/// Whoever answered within this time counts as alive: it has hardly had time to die.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// How long an answer may take before somebody else is asked too: twice the usual round trip, between these bounds.
@@ -37,10 +37,14 @@ impl Kademlia {
         if start.len() < WIDTH {
             start = self.table.nearest(&key, START, |_| true);
         }
+        start.extend(self.acquaintances.nearest(now, &key, WIDTH, NAMED));
+        let asks_all = matches!(goal, Goal::Holders | Goal::MoreHolders) || matches!(name, Name::Own(_));
         let is_fresh = |peer: &Peer| {
-            let asks_all = matches!(goal, Goal::Holders | Goal::MoreHolders) || matches!(name, Name::Own(_));
-            let contact = self.table.contact(peer).filter(|contact| contact.is_sound());
-            !asks_all && contact.is_some_and(|contact| contact.silence(now) < FRESH)
+            let silence = match self.table.contact(peer) {
+                Some(contact) => contact.is_sound().then(|| contact.silence(now)),
+                None => self.acquaintances.silence(now, peer),
+            };
+            !asks_all && silence.is_some_and(|silence| silence < FRESH)
         };
         let lookup = Lookup::new(key, goal, self.me.id, start, is_fresh);
         self.lookups.insert(name, lookup);
@@ -51,8 +55,11 @@ impl Kademlia {
     fn advance(&mut self, now: Time, name: Name, out: &mut Vec<Effect>) {
         loop {
             let Some(lookup) = self.lookups.get_mut(&name) else { return };
-            let table = &self.table;
-            let known = |peer: &Peer| table.contact(peer).is_some_and(|contact| contact.namelessness(now) < NAMED);
+            let (table, acquaintances) = (&self.table, &self.acquaintances);
+            let known = |peer: &Peer| match table.contact(peer) {
+                Some(contact) => contact.namelessness(now) < NAMED,
+                None => acquaintances.knows(now, peer, NAMED),
+            };
             let Some(question) = lookup.next(known) else { break };
             self.ask_step(now, name, question, out);
         }
