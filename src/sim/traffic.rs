@@ -12,7 +12,7 @@ use crate::id::Key;
 use crate::node::Event;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome};
 use crate::time::Time;
-use crate::wire::ring::RingRequest;
+use crate::wire::ring::{RingRequest, Routed};
 use crate::wire::{Body, Message, Request, Via};
 
 impl World {
@@ -63,8 +63,9 @@ impl World {
     }
 
     fn return_to_sender(&mut self, from: usize, to: SocketAddr, message: Message, after: Duration) {
-        let routed = matches!(message.body, Body::Request(Request::Ring(RingRequest::Routed { .. })));
-        self.counts.dead_ends += u64::from(routed);
+        if let Body::Request(Request::Ring(RingRequest::Routed { what: Routed::Lookup { key }, .. })) = &message.body {
+            self.counts.dead_ends += u64::from(self.followed.contains(key));
+        }
         let life = Some(self.peers[from].life);
         let what = Happening::Told(Box::new(Event::Undeliverable { to, message }));
         self.plan(self.now + after, Planned { slot: from as u32, life, what });

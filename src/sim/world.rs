@@ -4,7 +4,7 @@
 //! performs its actions, and wakes it when it asks to be woken. Nothing here waits and nothing is left to chance but by
 //! the seed, so a run is over as fast as it computes and the same seed gives the same run, to the byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -15,7 +15,7 @@ use super::peers::SimPeer;
 use super::queue::Queue;
 use super::trace::Trace;
 use crate::config::{Config, MAX_BLOCK_SIZE};
-use crate::id::Id;
+use crate::id::{Id, Key};
 use crate::node::job::{JobId, Outcome};
 use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice};
 use crate::overlay::Overlay;
@@ -47,7 +47,7 @@ pub struct Counts {
     pub sent: u64,
     /// Messages that never came: lost, cut off by a partition, or to a dead peer.
     pub lost: u64,
-    /// Requests on their way to a key's owner that were sent to a peer that is gone.
+    /// Lookups of [followed](World::follow) keys that were sent to a peer that is gone, each time.
     pub dead_ends: u64,
     /// Jobs done.
     pub jobs: u64,
@@ -97,6 +97,8 @@ pub struct World {
     /// What went over TCP from one peer to another arrives in order: when the last of it will.
     pub(super) streams: BTreeMap<(u32, u32), Time>,
     pub(super) counts: Counts,
+    /// Keys whose lookups' dead ends are counted.
+    pub(super) followed: BTreeSet<Key>,
     /// Records all events and actions.
     pub trace: Trace,
     watcher: Option<Watcher>,
@@ -138,6 +140,7 @@ impl World {
             answers: BTreeMap::new(),
             streams: BTreeMap::new(),
             counts: Counts::default(),
+            followed: BTreeSet::new(),
             trace: Trace::off(),
             watcher: None,
             violation: None,
@@ -152,6 +155,11 @@ impl World {
     /// What has been counted so far.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// From now on the dead ends of this key's lookups are counted; those by which peers renew their fingers are not.
+    pub fn follow(&mut self, key: Key) {
+        self.followed.insert(key);
     }
 
     /// The lots of this world, for whoever plans what shall happen in it.

@@ -192,7 +192,7 @@ impl Ring {
         self.pass_on(from.magic, route, what, &[], told, out);
     }
 
-    /// A request that this peer passed on could not be delivered: the next best way.
+    /// A request that this peer passed on could not be delivered: the next best way. The step that failed was no hop.
     pub(super) fn forward_again(
         &mut self,
         magic: u64,
@@ -201,7 +201,7 @@ impl Ring {
         gone: SocketAddr,
         out: &mut Vec<Effect>,
     ) {
-        let route = Route { last: false, ..route };
+        let route = Route { last: false, hops: route.hops.saturating_sub(1), ..route };
         self.pass_on(magic, route, what, &[gone], false, out);
     }
 

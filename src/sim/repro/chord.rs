@@ -104,6 +104,7 @@ fn paths(world: &mut World, lookups: usize) -> Result<Vec<Option<u32>>, Violatio
     for _ in 0..lookups {
         let Some(slot) = world.any(&up) else { break };
         let key = Id::random(world.lots());
+        world.follow(key);
         asked.push((slot, key, world.command(slot, Command::Lookup { key })));
     }
     let mut paths = Vec::with_capacity(lookups);

@@ -125,6 +125,7 @@ impl Day {
             Step::Lookup => {
                 if let Some(slot) = self.world.any(&up) {
                     let key = Id::random(self.world.lots());
+                    self.world.follow(key);
                     let command = self.world.command(slot, Command::Lookup { key });
                     self.open.push((slot, command, key));
                     self.asked += 1;
