@@ -107,6 +107,7 @@ impl Node {
         if let Some(key) = gone {
             self.cx.holdings.remove(&key);
             self.repair.forget(&key);
+            self.heal.forget(&key);
         }
         if flow == Flow::Over {
             self.clears.remove(&command);
@@ -125,7 +126,7 @@ impl Node {
             pending: cx.pending.len(),
             lookups: cx.lookups.len(),
             transfers: self.puts.len() + self.gets.len(),
-            repairs: self.repair.len(),
+            repairs: self.repair.len() + self.heal.len(),
             messages: (cx.traffic.received, cx.traffic.sent),
         }
     }

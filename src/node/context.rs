@@ -34,8 +34,8 @@ pub(super) enum AskPurpose {
     Overlay(Tag),
     /// A block offered to a peer that should hold it.
     Offer { owner: OfferOwner, key: Key, to: Peer },
-    /// Does this peer, nearer to the block than we are, hold it?
-    Probe { key: Key },
+    /// Does this peer, which should hold the block, hold it?
+    Probe { key: Key, to: Peer },
     /// A stranger wants us to pull a block: does it receive at that address?
     Vouch,
     /// A peer is slow to take an offer: is it alive?

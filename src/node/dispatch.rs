@@ -116,8 +116,8 @@ impl Node {
                 self.on_offered(owner, key, to, Err("it answered an offer with something else".to_owned()));
             }
             (AskPurpose::Offer { owner, key, to }, Err(reason)) => self.on_offered(owner, key, to, Err(reason)),
-            (AskPurpose::Probe { key }, answer) => {
-                self.repair.on_probe(cx, key, matches!(answer, Ok(Response::Node(_))));
+            (AskPurpose::Probe { key, to }, answer) => {
+                self.repair.on_probe(cx, key, to, matches!(answer, Ok(Response::Node(_))));
             }
             (AskPurpose::Vouch, _) => self.pulls.on_proof(cx, from),
             (AskPurpose::Pulse, _) => {}
@@ -156,7 +156,7 @@ impl Node {
         match purpose {
             AskPurpose::Overlay(tag) => cx.overlay.on_failure(cx.now, tag, to, &mut cx.effects),
             AskPurpose::Offer { owner, key, to } => self.on_offered(owner, key, to, Err(reason.to_owned())),
-            AskPurpose::Probe { key } => self.repair.on_probe(cx, key, false),
+            AskPurpose::Probe { key, to } => self.repair.on_probe(cx, key, to, false),
             AskPurpose::Vouch => self.pulls.on_no_proof(to.addr),
             AskPurpose::Pulse => self.fail_offers(to.addr),
             AskPurpose::Hand { handing, to } => {
@@ -287,7 +287,7 @@ impl Node {
             }
             // A route settles, it is never found.
             LookupPurpose::Named(_) => {}
-            LookupPurpose::Heal { key, holders } => self.repair.on_holders(&mut self.cx, key, holders),
+            LookupPurpose::Heal { key, holders } => self.heal.on_holders(&mut self.cx, key, holders),
         }
     }
 
@@ -308,7 +308,7 @@ impl Node {
                 self.advance_get(get, |get, cx| get.on_piece(cx, piece, job, outcome));
             }
             JobPurpose::Pull { key } => self.pulls.on_pulled(&mut self.cx, key, &outcome),
-            JobPurpose::Heal { key } => self.repair.on_healed(&mut self.cx, key, &outcome),
+            JobPurpose::Heal { key } => self.heal.on_pulled(&mut self.cx, key, &outcome),
             JobPurpose::Named(step) => self.classroom.on_step(&mut self.cx, step, outcome),
             JobPurpose::Clear { command } => self.on_clear_step(command, outcome),
             JobPurpose::Background => {
@@ -325,13 +325,15 @@ impl Node {
             self.cx.notify(Notice::BlockStored { key, size });
         }
         self.cx.holdings.insert(key, size);
+        self.heal.forget(&key);
         self.repair.watch(&mut self.cx, key);
     }
 
     pub(super) fn on_damaged(&mut self, key: Key) {
         if self.cx.holdings.remove(&key).is_some() {
             self.cx.notify(Notice::BlockDamaged { key });
-            self.repair.heal(&mut self.cx, key);
+            self.repair.forget(&key);
+            self.heal.begin(&mut self.cx, key);
         }
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! # Inside
 //! - [`context`]: what every part works with. [`pending`]: request ids and deadlines. [`jobs`]: work for the workers.
-//! - [`put`] and [`get`]: files in and out. [`pulls`]: what others ask us to hold. [`repair`] and [`departure`]: what a
-//!   replica set is owed while peers come and go. [`clear`]: the user's own tidying.
+//! - [`put`] and [`get`]: files in and out. [`pulls`]: what others ask us to hold. [`repair`], [`heal`] and [`departure`]:
+//!   what a replica set is owed while peers come and go and disks rot. [`clear`]: the user's own tidying.
 //! - [`classroom`]: files by name, on the classroom ring.
 //! - `mod.rs`, `dispatch.rs` and `commands.rs`: which event goes to whom.
 //!
@@ -32,6 +32,7 @@ mod context;
 mod departure;
 mod dispatch;
 mod get;
+mod heal;
 mod holdings;
 mod jobs;
 mod pending;
@@ -59,6 +60,7 @@ use context::{Context, JobPurpose};
 use departure::Departure;
 use dispatch::Asker;
 use get::Get;
+use heal::Heal;
 use job::{GetId, Job, PutId};
 use jobs::Urgency;
 use pending::Overdue;
@@ -74,6 +76,7 @@ pub struct Node {
     clears: BTreeMap<CommandId, Clear>,
     pulls: Pulls,
     repair: Repair,
+    heal: Heal,
     classroom: Classroom,
     departure: Option<Departure>,
     stopped: bool,
@@ -97,6 +100,7 @@ impl Node {
             clears: BTreeMap::new(),
             pulls: Pulls::default(),
             repair: Repair::default(),
+            heal: Heal::default(),
             classroom: Classroom::default(),
             departure: None,
             stopped: false,
@@ -138,12 +142,14 @@ impl Node {
         let gets = self.gets.values().filter_map(Get::next_wake).min();
         let departure = self.departure.as_ref().map(Departure::next_wake);
         let repair = self.repair.next_wake().filter(|_| !cx.departing);
+        let heal = self.heal.next_wake().filter(|_| !cx.departing);
         let wakes = [
             (cx.pending.next_deadline(), "pending"),
             (cx.overlay.next_tick(), "overlay"),
             (gets, "gets"),
             (departure, "departure"),
             (repair, "repair"),
+            (heal, "heal"),
             (self.classroom.next_wake(), "classroom"),
             (self.save_peers, "save_peers"),
         ];
@@ -167,6 +173,7 @@ impl Node {
             && self.clears.is_empty()
             && self.pulls.len() == 0
             && self.repair.len() == 0
+            && self.heal.len() == 0
             && self.cx.lookups.is_empty()
     }
 
@@ -178,6 +185,7 @@ impl Node {
         self.cx.pending.check()?;
         self.cx.jobs.check()?;
         self.repair.check(&self.cx)?;
+        self.heal.check()?;
         self.cx.overlay.check()?;
         self.pulls.check()?;
         if self.cx.effects.is_empty() { Ok(()) } else { Err("effects of the overlay were left undone".to_owned()) }
@@ -220,6 +228,7 @@ impl Node {
             self.cx.overlay.on_tick(now, &mut self.cx.effects);
         }
         self.repair.on_tick(&mut self.cx);
+        self.heal.on_tick(&mut self.cx);
         self.classroom.on_tick(&mut self.cx);
         for get in self.gets.values_mut() {
             get.on_tick(&mut self.cx);

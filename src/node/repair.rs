@@ -7,16 +7,15 @@
 //! is there already costs one datagram each way, so two peers on the same duty do no harm; and one peer that lies about
 //! what it holds does not stop the repair.
 //!
-//! A block found damaged here is brought back from whoever else holds it.
+//! After news more is asked. Who has the duty may not have noticed what happened to a peer far from itself, so any other
+//! of the set that did asks all that should hold the block, as far as it knows them, and offers it to those that lack it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand::RngExt;
 
-use super::context::{AskPurpose, Context, JobPurpose, LookupPurpose, OfferOwner};
-use super::job::{Job, Outcome};
-use super::jobs::Urgency;
+use super::context::{AskPurpose, Context, LookupPurpose, OfferOwner};
 use super::notice::Notice;
 use crate::config::{MAX_REPAIRS, REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::Key;
@@ -38,19 +37,27 @@ pub(super) struct Repair {
     due: BTreeSet<(Time, Key)>,
     due_of: BTreeMap<Key, Time>,
     running: BTreeMap<Key, Check>,
+    /// Blocks whose next check is due to news.
+    stirred: BTreeSet<Key>,
     /// Peers that came or went and whose blocks are not scheduled yet, and when they will be.
     news: Vec<Peer>,
     news_due: Option<Time>,
-    /// Damaged blocks and the holders that are still to be tried.
-    healing: BTreeMap<Key, VecDeque<Peer>>,
 }
 
 /// A check under way.
 struct Check {
     /// Nearer peers that were not asked yet whether they hold the block.
     nearer: VecDeque<Peer>,
+    /// The other peers that should hold it, as far as this peer knows; only after news.
+    further: Vec<Peer>,
     /// Nearer peers that say they hold it.
     claims: usize,
+    /// Questions without an answer.
+    asked: usize,
+    /// Peers that should hold it and do not say so.
+    lacking: Vec<Peer>,
+    /// The check is due to news.
+    stirred: bool,
     /// Offers without an answer.
     offered: usize,
     missing: usize,
@@ -76,6 +83,7 @@ impl Repair {
 
     /// A block is not held here any more.
     pub(super) fn forget(&mut self, key: &Key) {
+        self.stirred.remove(key);
         if let Some(due) = self.due_of.remove(key) {
             self.due.remove(&(due, *key));
         }
@@ -101,7 +109,11 @@ impl Repair {
         };
         let keys: Vec<Key> = cx.holdings.iter().map(|(key, _)| key).collect();
         for key in keys {
-            if self.due_of.get(&key).is_some_and(soon) || !concerned(&key, cx) {
+            if !concerned(&key, cx) {
+                continue;
+            }
+            self.stirred.insert(key);
+            if self.due_of.get(&key).is_some_and(soon) {
                 continue;
             }
             if let Some(check) = self.running.get_mut(&key) {
@@ -127,9 +139,10 @@ impl Repair {
         }
         while self.running.len() < MAX_REPAIRS && !cx.departing {
             let Some(&(_, key)) = self.due.first().filter(|(due, _)| *due <= cx.now) else { break };
+            let stirred = self.stirred.contains(&key);
             self.forget(&key);
             if cx.holdings.contains(&key) {
-                self.start(cx, key);
+                self.start(cx, key, stirred);
             }
         }
     }
@@ -139,10 +152,25 @@ impl Repair {
         [due, self.news_due].into_iter().flatten().min()
     }
 
-    fn start(&mut self, cx: &mut Context, key: Key) {
-        let replicas = cx.config.replicas;
-        let nearer = cx.overlay.replica_set(&key, replicas).into_iter().take_while(|peer| !cx.is_me(peer)).collect();
-        self.running.insert(key, Check { nearer, claims: 0, offered: 0, missing: 0, again: false });
+    fn start(&mut self, cx: &mut Context, key: Key, stirred: bool) {
+        let set = cx.overlay.replica_set(&key, cx.config.replicas);
+        let rank = set.iter().position(|peer| cx.is_me(peer)).unwrap_or(set.len());
+        // Whoever holds a copy outside the set knows little of those in it, and leaves them to one another.
+        let stirred = stirred && rank < set.len();
+        let further = if stirred { set.iter().skip(rank + 1).copied().collect() } else { Vec::new() };
+        let nearer = set.into_iter().take(rank).collect();
+        let check = Check {
+            nearer,
+            further,
+            claims: 0,
+            asked: 0,
+            lacking: Vec::new(),
+            stirred,
+            offered: 0,
+            missing: 0,
+            again: false,
+        };
+        self.running.insert(key, check);
         self.ask_nearer(cx, key);
     }
 
@@ -150,32 +178,56 @@ impl Repair {
     fn ask_nearer(&mut self, cx: &mut Context, key: Key) {
         let Some(check) = self.running.get_mut(&key) else { return };
         match check.nearer.pop_front() {
-            Some(peer) => cx.ask(peer, Request::FindValue { key }, AskPurpose::Probe { key }),
+            Some(to) => {
+                check.asked += 1;
+                cx.ask(to, Request::FindValue { key }, AskPurpose::Probe { key, to });
+            }
             None => {
                 cx.look_up(key, Goal::Holders, LookupPurpose::Repair { key, holders: Vec::new() });
             }
         }
     }
 
-    /// A nearer peer said whether it holds the block; silence is a no.
-    pub(super) fn on_probe(&mut self, cx: &mut Context, key: Key, holds: bool) {
+    /// A peer said whether it holds the block; silence is a no.
+    pub(super) fn on_probe(&mut self, cx: &mut Context, key: Key, to: Peer, holds: bool) {
         let Some(check) = self.running.get_mut(&key) else { return };
+        check.asked -= 1;
         check.claims += usize::from(holds);
-        if check.claims >= DUTY_HOLDERS { self.end(cx, key, REPUBLISH_INTERVAL) } else { self.ask_nearer(cx, key) }
+        if !holds {
+            check.lacking.push(to);
+        }
+        if check.claims < DUTY_HOLDERS {
+            return self.ask_nearer(cx, key);
+        }
+        if check.stirred {
+            let rest: Vec<Peer> = check.nearer.drain(..).chain(check.further.drain(..)).collect();
+            for to in rest {
+                check.asked += 1;
+                cx.ask(to, Request::FindValue { key }, AskPurpose::Probe { key, to });
+            }
+        }
+        if check.asked == 0 {
+            let lacking = if check.stirred { std::mem::take(&mut check.lacking) } else { Vec::new() };
+            self.offer(cx, key, lacking);
+        }
     }
 
     /// The replica set is known, and who of it holds the block: the others are offered it.
     pub(super) fn on_found(&mut self, cx: &mut Context, key: Key, peers: Vec<Peer>, holders: &[Peer]) {
+        let lacks = |peer: &Peer| !cx.is_me(peer) && !holders.iter().any(|holder| holder.id == peer.id);
+        let lacking = peers.into_iter().take(cx.config.replicas).filter(lacks).collect();
+        self.offer(cx, key, lacking);
+    }
+
+    /// Offers a block to those that should hold it and do not.
+    fn offer(&mut self, cx: &mut Context, key: Key, lacking: Vec<Peer>) {
         let Some(check) = self.running.get_mut(&key) else { return };
-        let Some(size) = cx.holdings.size(&key) else { return self.end(cx, key, REPUBLISH_INTERVAL) };
-        for peer in peers.into_iter().take(cx.config.replicas) {
-            if !cx.is_me(&peer) && !holders.iter().any(|holder| holder.id == peer.id) {
-                check.offered += 1;
-                cx.offer(OfferOwner::Repair, key, size, peer);
-            }
-        }
-        if check.offered == 0 {
-            self.end(cx, key, REPUBLISH_INTERVAL);
+        let Some(size) = cx.holdings.size(&key).filter(|_| !lacking.is_empty()) else {
+            return self.end(cx, key, REPUBLISH_INTERVAL);
+        };
+        for peer in lacking {
+            check.offered += 1;
+            cx.offer(OfferOwner::Repair, key, size, peer);
         }
     }
 
@@ -192,6 +244,9 @@ impl Repair {
         }
         if check.offered == 0 {
             let next = if check.missing == 0 { REPUBLISH_INTERVAL } else { REPAIR_RETRY };
+            if check.missing > 0 && check.stirred {
+                self.stirred.insert(key);
+            }
             self.end(cx, key, next);
         }
     }
@@ -203,53 +258,15 @@ impl Repair {
         self.on_tick(cx);
     }
 
-    /// A block here was found damaged: it is brought back from another holder.
-    pub(super) fn heal(&mut self, cx: &mut Context, key: Key) {
-        self.forget(&key);
-        if self.healing.insert(key, VecDeque::new()).is_none() {
-            cx.look_up(key, Goal::Holders, LookupPurpose::Heal { key, holders: Vec::new() });
-        }
-    }
-
-    /// The holders of a damaged block are known.
-    pub(super) fn on_holders(&mut self, cx: &mut Context, key: Key, holders: Vec<Peer>) {
-        let holders = holders.into_iter().filter(|holder| !cx.is_me(holder)).collect();
-        self.healing.insert(key, holders);
-        self.pull_again(cx, key);
-    }
-
-    fn pull_again(&mut self, cx: &mut Context, key: Key) {
-        let Some(holders) = self.healing.get_mut(&key) else { return };
-        match holders.pop_front() {
-            Some(peer) => {
-                let work = Job::Pull { key, size: None, from: peer.addr };
-                cx.order(work, JobPurpose::Heal { key }, Urgency::Others);
-            }
-            None => {
-                log::warn!("block {} is damaged here, and no other peer has it", key.short());
-                self.healing.remove(&key);
-            }
-        }
-    }
-
-    /// A pull in place of a damaged block is over.
-    pub(super) fn on_healed(&mut self, cx: &mut Context, key: Key, outcome: &Outcome) {
-        match outcome {
-            Outcome::Stored { .. } => {
-                self.healing.remove(&key);
-            }
-            _ => self.pull_again(cx, key),
-        }
-    }
-
     pub(super) fn len(&self) -> usize {
-        self.running.len() + self.healing.len()
+        self.running.len()
     }
 
     /// Whether what is scheduled and what is held agree.
     pub(super) fn check(&self, cx: &Context) -> Result<(), String> {
         let agree = self.due.len() == self.due_of.len()
             && self.due.iter().all(|(due, key)| self.due_of.get(key) == Some(due))
+            && self.stirred.iter().all(|key| self.due_of.contains_key(key) || self.running.contains_key(key))
             && self.running.len() <= MAX_REPAIRS;
         let watched = cx.config.guest
             || cx.departing

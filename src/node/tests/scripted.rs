@@ -45,7 +45,10 @@ impl Overlay for Scripted {
     }
     fn on_response(&mut self, _: Time, _: Tag, _: SocketAddr, _: &Response, _: &mut Vec<Effect>) {}
     fn on_failure(&mut self, _now: Time, _tag: Tag, _to: Target, _out: &mut Vec<Effect>) {}
-    fn on_undeliverable(&mut self, _: Time, _: SocketAddr, _: Option<(u64, Request)>, _: &mut Vec<Effect>) {}
+    fn on_undeliverable(&mut self, _: Time, to: SocketAddr, _: Option<(u64, Request)>, out: &mut Vec<Effect>) {
+        let gone = self.set.iter().position(|peer| peer.addr == to);
+        out.extend(gone.map(|at| Effect::PeerDown(self.set.remove(at))));
+    }
     fn on_alive(&mut self, _now: Time, _peer: SocketAddr, _rtt: Duration, _out: &mut Vec<Effect>) {}
     fn on_tick(&mut self, _now: Time, _out: &mut Vec<Effect>) {}
     fn next_tick(&self) -> Option<Time> {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::{REPAIR_BOUND, REPAIR_DELAY};
-use crate::node::{Command, job::Holder};
+use crate::node::Command;
+use crate::node::job::{Holder, JobError, JobErrorKind};
 
 /// Lets the node check its one block, which it does soon after the start.
 fn checks(bench: &mut Bench) -> Vec<Action> {
@@ -44,6 +45,33 @@ fn a_nearer_peer_without_the_block_is_passed_over_and_the_next_is_asked() {
 }
 
 #[test]
+fn whoever_notices_a_death_asks_all_that_should_hold_the_block_though_it_is_not_its_duty() {
+    let mut bench = Bench::new(Config::default(), 5, 2).start(&[(key(1), 10)]);
+    let mut actions = checks(&mut bench);
+    for nearer in [peer(1), peer(2)] {
+        let (to, magic, _) = requests(&actions)[0].clone();
+        actions = bench.hears_answer(to, magic, Response::Node(nearer));
+    }
+    assert!(bench.node.is_at_rest(), "without news two nearer holders do");
+    let message = Message::request(1, Sender::member(peer(0).id, peer(0).addr), Request::Ping);
+    bench.does(Event::Undeliverable { to: peer(5).addr, message });
+    let mut actions = checks(&mut bench);
+    for nearer in [peer(1), peer(2)] {
+        let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
+        assert_eq!(to, nearer.addr);
+        actions = bench.hears_answer(to, magic, Response::Node(nearer));
+    }
+    let asked = requests(&actions);
+    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(3).addr, peer(4).addr]);
+    assert_eq!(requests(&bench.hears_answer(asked[0].0, asked[0].1, Response::Node(peer(3)))), []);
+    let actions = bench.hears_answer(asked[1].0, asked[1].1, Response::Nodes(Vec::new()));
+    let [(to, magic, Request::Store { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(to, peer(4).addr, "it lacks the block");
+    bench.hears_answer(to, magic, Response::Saved);
+    assert!(bench.node.is_at_rest());
+}
+
+#[test]
 fn a_damaged_block_is_brought_back_from_a_holder_and_the_next_if_that_fails() {
     let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
     let actions = bench.does(Event::Damaged { key: key(1) });
@@ -51,12 +79,49 @@ fn a_damaged_block_is_brought_back_from_a_holder_and_the_next_if_that_fails() {
     let [(job, Job::Pull { from, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     assert_eq!(from, peer(1).addr);
     assert_eq!(bench.node.held().count(), 0, "a damaged block is not held");
-    let error = crate::node::job::JobError { kind: crate::node::job::JobErrorKind::Corrupt, reason: String::new() };
+    let error = JobError { kind: JobErrorKind::Corrupt, reason: String::new() };
     let actions = bench.ends(job, Outcome::Failed(error));
     let [(job, Job::Pull { from, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     assert_eq!(from, peer(2).addr);
     bench.ends(job, Outcome::Stored { size: 10 });
     assert_eq!(bench.node.held().collect::<Vec<_>>(), [(key(1), 10)]);
+}
+
+#[test]
+fn a_damaged_block_that_nobody_gives_is_looked_for_again_and_at_last_given_up() {
+    let mut bench = Bench::new(Config::default(), 1, 0).start(&[(key(1), 10)]);
+    let mut actions = bench.does(Event::Damaged { key: key(1) });
+    let mut pulls = Vec::new();
+    loop {
+        if let [(job, Job::Pull { from, .. })] = jobs(&actions)[..] {
+            assert_eq!(from, peer(1).addr);
+            pulls.push(bench.now);
+            let error = JobError { kind: JobErrorKind::NotFound, reason: String::new() };
+            bench.ends(job, Outcome::Failed(error));
+            assert!(bench.node.is_at_rest(), "between two attempts nothing is under way");
+        }
+        match bench.wait(REPAIR_BOUND * 10) {
+            Some(next) => actions = next,
+            None => break,
+        }
+    }
+    let pauses: Vec<u64> = pulls.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert!(pauses.len() == 5 && pauses.windows(2).all(|pair| pair[0] < pair[1]), "{pauses:?}");
+    assert!(pulls[2] - pulls[0] < REPAIR_BOUND, "more than once within the bound");
+}
+
+#[test]
+fn a_damaged_block_that_is_offered_meanwhile_needs_no_further_look() {
+    let mut bench = Bench::new(Config::default(), 1, 0).start(&[(key(1), 10)]);
+    let [(job, _)] = jobs(&bench.does(Event::Damaged { key: key(1) }))[..] else { panic!("it is pulled") };
+    bench.ends(job, Outcome::Failed(JobError { kind: JobErrorKind::NotFound, reason: String::new() }));
+    bench.does(Event::Validated { addr: peer(1).addr });
+    let actions = bench.hears_request(peer(1), 5, Request::Store { key: key(1), size: Some(10) });
+    let [(job, Job::Pull { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    bench.ends(job, Outcome::Stored { size: 10 });
+    while let Some(actions) = bench.wait(REPAIR_BOUND * 10) {
+        assert!(!jobs(&actions).iter().any(|(_, job)| matches!(job, Job::Pull { .. })), "{actions:?}");
+    }
 }
 
 #[test]
