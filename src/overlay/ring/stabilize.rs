@@ -173,7 +173,8 @@ impl Ring {
         }
         let place = successors.iter().position(|peer| peer.id == self.me.id);
         if !from.validated {
-            // It has yet to show that it receives. Whom it knows it will tell in its answer.
+            // It has yet to show that it receives, and is pinged wherever it stands: from then on it gets full answers.
+            // Whom it knows it will tell in its own.
             return self.weigh(sender, place.is_some(), true, out);
         }
         self.consider(sender, place.is_some(), out);
@@ -231,7 +232,7 @@ impl Ring {
         }
         let wanted = self.table.fits_successors(&peer.id) || before && self.table.fits_predecessors(&peer.id);
         match self.table.get(&peer.id) {
-            _ if !wanted => {}
+            _ if !wanted && !stranger => {}
             Some(known) if known == peer => self.enter(peer, before, out),
             Some(known) => self.check_on(known, out),
             None => {
