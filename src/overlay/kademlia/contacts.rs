@@ -16,6 +16,9 @@ use crate::wire::Request;
 /// A contact that answered this recently need not be pinged to keep its place from a newcomer.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// Whoever asks us often and found no place is heard of this seldom: each time costs a look at the whole table.
+const ASKED: Duration = Duration::from_secs(10);
+
 /// Datagrams sent at most to find out whether a contact that failed once is gone: so many do not get lost by chance.
 const CHECK_TRIES: u8 = 3;
 
@@ -41,7 +44,7 @@ impl Kademlia {
             if is_reachable(&peer.addr) && !from.validated {
                 self.candidates.offer(Candidate { peer, enters: !sender.guest });
             }
-        } else {
+        } else if !self.acquaintances.knows(now, &peer, ASKED) {
             self.hear_of(now, peer, true, out);
         }
         self.ping_candidates(now, out);

@@ -29,6 +29,8 @@ pub(super) enum Role {
     Check,
     /// Somebody spoke of it: is it there?
     Probe { before: bool },
+    /// It spoke for itself, and has yet to show that it receives.
+    Meet { before: bool },
     /// It died: is it back?
     Lost,
 }
@@ -98,10 +100,10 @@ impl Ring {
         self.ask_plain(peer.into(), Request::Ring(ping), Why::Ping { peer, role, loud }, false, tries, out);
     }
 
-    /// Pings somebody who has not shown that it receives: one datagram, as short as can be.
-    fn ping_briefly(&mut self, peer: Peer, role: Role, out: &mut Vec<Effect>) {
+    /// Pings somebody who has not shown that it receives: one datagram, as short as can be. That one may well be lost.
+    fn meet(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
         let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
-        let why = Why::Ping { peer, role, loud: false };
+        let why = Why::Ping { peer, role: Role::Meet { before }, loud: false };
         self.ask_plain(peer.into(), Request::Ring(ping), why, false, 1, out);
     }
 
@@ -204,7 +206,7 @@ impl Ring {
         }
         match role {
             Role::Check => {}
-            Role::Probe { before } => self.enter(peer, before, out),
+            Role::Probe { before } | Role::Meet { before } => self.enter(peer, before, out),
             Role::Lost => {
                 self.enter(peer, false, out);
                 self.ask_to_join(peer, out);
@@ -236,13 +238,12 @@ impl Ring {
             Some(known) if known == peer => self.enter(peer, before, out),
             Some(known) => self.check_on(known, out),
             None => {
-                let probes = |why: &&Why| matches!(why, Why::Ping { role: Role::Probe { .. }, .. });
+                let probes = |why: &&Why| matches!(why, Why::Ping { role: Role::Probe { .. } | Role::Meet { .. }, .. });
                 if !self.is_pinging(&peer.id) && self.asked.values().filter(probes).count() < MAX_PROBES {
-                    let role = Role::Probe { before };
                     if stranger {
-                        self.ping_briefly(peer, role, out);
+                        self.meet(peer, before, out);
                     } else {
-                        self.ping(peer, role, false, out);
+                        self.ping(peer, Role::Probe { before }, false, out);
                     }
                 }
             }
