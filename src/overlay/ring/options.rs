@@ -23,7 +23,8 @@ pub struct RingOptions {
     pub guest: bool,
     /// The first successors, where the user names them (the assignment's `init`).
     pub given: Vec<Peer>,
-    /// Whether pings are told to those who watch ([`RouteNotice::PingsSent`] and its kin).
+    /// Whether pings are told to those who watch: [`RouteNotice::PingsSent`](crate::overlay::RouteNotice::PingsSent) and
+    /// its kin.
     pub announce_pings: bool,
 }
 
