@@ -22,6 +22,9 @@ pub const PING_BYTES: usize = 240;
 /// The same on the ring, where a ping names two peers and lists others.
 pub const RING_PING_BYTES: usize = 330;
 
+/// Spaces that a long datagram may get at its end, so that several can leave as one (see `runtime/udp.rs`).
+pub const PADDING: usize = 32;
+
 /// After the peers known have changed, they are written to disk this much later.
 pub const SAVE_PEERS_DELAY: Duration = Duration::from_secs(5);
 

@@ -9,7 +9,7 @@ use super::notice::{Answer, FailureKind, Notice};
 use super::pending::{Ask, Settled, Waiting};
 use super::pulls::Offer;
 use super::{Node, Via};
-use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PING_BYTES, RING_PING_BYTES};
+use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PADDING, PING_BYTES, RING_PING_BYTES};
 use crate::id::Key;
 use crate::overlay::{Effect, Incoming, LookupId, Target};
 use crate::peer::Peer;
@@ -39,7 +39,7 @@ impl Node {
     ) {
         let validated = via == Via::Tcp || self.cx.is_validated(&from);
         let allowance = (!validated).then(|| {
-            let besides = ping_besides(self.cx.overlay.dialect(), &request);
+            let besides = ping_besides(self.cx.overlay.dialect(), &request) + PADDING;
             (bytes as usize * AMPLIFICATION).saturating_sub(besides)
         });
         self.asker = Some(Asker { addr: from, via, allowance });

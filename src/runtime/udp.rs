@@ -6,19 +6,33 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendmsg};
 
 use super::Shared;
+use crate::config::PADDING;
 use crate::wire::{Dialect, MAX_DATAGRAM_RECEIVED, Malformed, Message};
 
 /// Datagrams that one system call moves at most.
 const BATCH: usize = 64;
+
+/// Datagrams to one address that are worth a call of their own.
+const RUN_MIN: usize = 3;
+
+/// Bytes of the shortest datagram in a run. What a stranger may get is shorter, or leaves room for [`PADDING`].
+const RUN_TEXT_MIN: usize = 512;
+
+/// Bytes of a run at most: what the system takes as one datagram, less the headers.
+const RUN_MAX: usize = 65_000;
+
+/// Never waiting: a full buffer is loss, and the node does not block.
+const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT;
 
 /// A datagram that came.
 pub(super) struct Datagram {
@@ -95,17 +109,28 @@ fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
 }
 
 /// Datagrams on their way out: collected during a turn of the node, sent together at its end.
+///
+/// Most of what an answer costs is its way through the system's network layers. Long datagrams to one address take that
+/// way together: the system gets them as one and cuts it where it arrives (`UDP_SEGMENT`). The pieces have to be of one
+/// length, so the shorter ones get a few spaces, which JSON allows at its end.
 pub(super) struct Outgoing {
     socket: Arc<UdpSocket>,
     texts: Vec<Vec<u8>>,
     to: Vec<Option<SockaddrStorage>>,
     headers: MultiHeaders<SockaddrStorage>,
+    /// Whether the system takes runs (Linux 4.18 and later do), until it refuses one.
+    takes_runs: bool,
 }
 
 impl Outgoing {
     pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
-        let texts = std::iter::repeat_with(Vec::new).take(BATCH).collect();
-        Self { socket, texts, to: Vec::with_capacity(BATCH), headers: MultiHeaders::preallocate(BATCH, None) }
+        Self {
+            socket,
+            texts: std::iter::repeat_with(Vec::new).take(BATCH).collect(),
+            to: Vec::with_capacity(BATCH),
+            headers: MultiHeaders::preallocate(BATCH, None),
+            takes_runs: true,
+        }
     }
 
     /// Adds a datagram whose text `write` writes, unless it is longer than `limit` bytes.
@@ -124,21 +149,127 @@ impl Outgoing {
 
     /// Sends what was added. What the system refuses is lost, as datagrams may be.
     pub(super) fn flush(&mut self) {
-        let count = self.to.len();
-        let mut done = 0;
-        while done < count {
-            let slices: Vec<_> = self.texts[done..count].iter().map(|text| [IoSlice::new(text)]).collect();
-            // Never waiting: a full buffer is loss, and the node does not block.
-            let flags = MsgFlags::MSG_DONTWAIT;
-            match sendmmsg(self.socket.as_raw_fd(), &mut self.headers, slices.iter(), &self.to[done..], [], flags) {
-                Ok(sent) => done += sent.count().max(1),
+        let mut rest = 0..self.to.len();
+        while !rest.is_empty() {
+            let run = self.next_run(rest.clone());
+            self.send(rest.start..run.start);
+            rest.start = run.end;
+            self.send_run(run);
+        }
+        self.to.clear();
+    }
+
+    /// The next datagrams in `range` that can leave as one; none: an empty range at its end.
+    fn next_run(&self, range: Range<usize>) -> Range<usize> {
+        let end = range.end;
+        let mut runs = range.filter(|_| self.takes_runs).map(|first| first..self.run_end(first, end));
+        runs.find(|run| run.len() >= RUN_MIN).unwrap_or(end..end)
+    }
+
+    /// Where the datagrams end that go to where `first` goes, and are about as long.
+    fn run_end(&self, first: usize, end: usize) -> usize {
+        let (mut shortest, mut longest) = (usize::MAX, 0);
+        let fits = |at: &usize| {
+            let len = self.texts[*at].len();
+            (shortest, longest) = (shortest.min(len), longest.max(len));
+            let total = longest * (at + 1 - first);
+            len >= RUN_TEXT_MIN && longest - shortest <= PADDING && total <= RUN_MAX && self.to[*at] == self.to[first]
+        };
+        first + (first..end).take_while(fits).count()
+    }
+
+    /// Sends datagrams as they are, with one call if the system takes all.
+    fn send(&mut self, mut range: Range<usize>) {
+        while !range.is_empty() {
+            let slices: Vec<_> = self.texts[range.clone()].iter().map(|text| [IoSlice::new(text)]).collect();
+            let to = &self.to[range.clone()];
+            match sendmmsg(self.socket.as_raw_fd(), &mut self.headers, slices.iter(), to, [], FLAGS) {
+                Ok(sent) => range.start += sent.count().max(1),
                 Err(Errno::EINTR) => {}
                 Err(error) => {
                     log::debug!("a datagram was refused: {error}");
-                    done += 1;
+                    range.start += 1;
                 }
             }
         }
-        self.to.clear();
+    }
+
+    /// Sends datagrams as one that the system cuts.
+    fn send_run(&mut self, run: Range<usize>) {
+        let Some(longest) = self.texts[run.clone()].iter().map(Vec::len).max() else { return };
+        let to = self.to[run.start];
+        for text in &mut self.texts[run.clone()] {
+            text.resize(longest, b' ');
+        }
+        let slices: Vec<_> = self.texts[run.clone()].iter().map(|text| IoSlice::new(text)).collect();
+        let cut = [ControlMessage::UdpGsoSegments(&(longest as u16))];
+        match sendmsg(self.socket.as_raw_fd(), &slices, &cut, FLAGS, to.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => self.send(run),
+            Err(error) => {
+                log::debug!("datagrams leave one by one from now on, for several as one were refused: {error}");
+                self.takes_runs = false;
+                self.send(run);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Sends `texts` to two sockets in turns of a few each, and returns what each of them got.
+    fn through(takes_runs: bool, texts: &[String]) -> [Vec<String>; 2] {
+        let socket = || UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let (from, receivers) = (socket(), [socket(), socket()]);
+        let mut outgoing = Outgoing { takes_runs, ..Outgoing::new(Arc::new(from)) };
+        for (index, text) in texts.iter().enumerate() {
+            let to = receivers[index / 7 % 2].local_addr().expect("an address");
+            outgoing.push(to, MAX_DATAGRAM_RECEIVED, |out| out.extend_from_slice(text.as_bytes()));
+        }
+        outgoing.flush();
+        assert_eq!(outgoing.takes_runs, takes_runs, "the system refused a run");
+        receivers.map(|receiver| {
+            receiver.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+            let mut buffer = [0; MAX_DATAGRAM_RECEIVED];
+            std::iter::from_fn(|| {
+                let len = receiver.recv(&mut buffer).ok()?;
+                Some(String::from_utf8_lossy(&buffer[..len]).into_owned())
+            })
+            .collect()
+        })
+    }
+
+    #[test]
+    fn what_leaves_as_one_arrives_as_the_datagrams_it_was_made_of() {
+        // Of all lengths, with stretches of nearly the same: runs begin and end anywhere.
+        let lens = [40, 700, 710, 731, 1150, 1200];
+        let texts: Vec<String> = (0..60).map(|n| format!("{n:0>len$}", len = lens[n / 9 % 6] + n % 5)).collect();
+        for takes_runs in [true, false] {
+            let got = through(takes_runs, &texts);
+            for (which, got) in got.iter().enumerate() {
+                let sent: Vec<&String> =
+                    texts.iter().enumerate().filter(|(n, _)| n / 7 % 2 == which).map(|(_, text)| text).collect();
+                assert_eq!(got.iter().map(|text| text.trim_end()).collect::<Vec<_>>(), sent);
+                let padding = got.iter().zip(&sent).map(|(got, sent)| got.len() - sent.len()).max();
+                assert!(padding.is_some_and(|most| most <= if takes_runs { PADDING } else { 0 }), "{padding:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_datagrams_and_few_that_are_alike_stay_as_they_are() {
+        let short: Vec<String> = (0..40).map(|n| "x".repeat(400 + n % 9)).collect();
+        let few: Vec<String> = (0..4).map(|n| "x".repeat(if n < 2 { 800 + n } else { 1000 + n })).collect();
+        for texts in [short, few] {
+            let mut got = through(true, &texts).concat();
+            let mut sent = texts.clone();
+            got.sort_unstable();
+            sent.sort_unstable();
+            assert_eq!(got, sent);
+        }
     }
 }

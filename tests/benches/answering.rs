@@ -66,16 +66,22 @@ fn measure(count: usize, echo: &Bare) -> Result<(), Box<dyn Error>> {
     let (mut to_echo, mut to_peer) = (Generator::new(echo.addr)?, Generator::new(peer.addr)?);
     to_peer.become_known(WIDTH.min(known))?;
     let (mut bare, mut ours, mut lost) = (Samples::default(), Samples::default(), 0);
-    to_echo.run(round_time() / 4)?;
-    to_peer.run(round_time() / 4)?;
+    let (mut bare_cost, mut our_cost) = (Samples::default(), Samples::default());
+    to_echo.run(round_time() / 4, || echo.usage())?;
+    to_peer.run(round_time() / 4, || peer.usage())?;
     for _ in 0..rounds() {
-        bare.push(to_echo.run(round_time())?.per_second);
-        let answered = to_peer.run(round_time())?;
+        let answered = to_echo.run(round_time(), || echo.usage())?;
+        bare.push(answered.per_second);
+        bare_cost.push(answered.cost);
+        let answered = to_peer.run(round_time(), || peer.usage())?;
         ours.push(answered.per_second);
+        our_cost.push(answered.cost);
         lost += answered.lost;
     }
     samples("bare echo", &bare, Unit::PerSecond);
     samples("kadring", &ours, Unit::PerSecond);
+    samples("bare echo, processor time an answer", &bare_cost, Unit::Micros);
+    samples("kadring, processor time an answer", &our_cost, Unit::Micros);
     figure("requests of ours lost", lost);
     verdict("ratio", ours.median() / bare.median(), Bound::AtLeast(0.45));
     Ok(())

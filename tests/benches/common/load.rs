@@ -11,6 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::batch::Batch;
+use super::process::Usage;
 
 /// Requests that wait for an answer at any time.
 const OUTSTANDING: usize = 64;
@@ -36,6 +37,8 @@ pub(crate) struct Generator {
 /// What came of a while of asking.
 pub(crate) struct Answered {
     pub(crate) per_second: f64,
+    /// Microseconds of the server's processor time for each.
+    pub(crate) cost: f64,
     pub(crate) lost: u64,
 }
 
@@ -51,8 +54,9 @@ impl Generator {
         Ok(Self { socket, batch: Batch::new(), me, requests, next_magic: FIRST_MAGIC })
     }
 
-    /// Asks until `time` is over; anything that comes back counts.
-    pub(crate) fn run(&mut self, time: Duration) -> io::Result<Answered> {
+    /// Asks until `time` is over; anything that comes back counts. `usage` tells what the server costs.
+    pub(crate) fn run(&mut self, time: Duration, usage: impl Fn() -> io::Result<Usage>) -> io::Result<Answered> {
+        let cost_before = usage()?.cpu_of_threads;
         let start = Instant::now();
         let (mut answers, mut lost) = (0, 0);
         self.ask(OUTSTANDING)?;
@@ -70,8 +74,9 @@ impl Generator {
             self.ask(came)?;
         }
         let per_second = answers as f64 / start.elapsed().as_secs_f64();
+        let cost = (usage()?.cpu_of_threads - cost_before) * 1e6 / answers.max(1) as f64;
         self.drain();
-        Ok(Answered { per_second, lost })
+        Ok(Answered { per_second, cost, lost })
     }
 
     /// Asks one by one until an answer is a whole one: `width` nodes. A peer tells a stranger less, so its pings are

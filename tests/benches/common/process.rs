@@ -209,12 +209,17 @@ fn port_of(value: &Value) -> Option<u16> {
 /// A bare program: a function of this benchmark in a process of its own.
 pub(crate) struct Bare {
     _stdin: ChildStdin,
-    _process: Owned,
+    process: Owned,
     /// Where it answers.
     pub(crate) addr: SocketAddr,
 }
 
 impl Bare {
+    /// What it costs now.
+    pub(crate) fn usage(&self) -> io::Result<Usage> {
+        Usage::of(self.process.0.id())
+    }
+
     /// The command that runs the role `role` of this benchmark.
     pub(crate) fn command(role: &str, arguments: &[&OsStr]) -> io::Result<Command> {
         let mut command = Command::new(env::current_exe()?);
@@ -232,7 +237,7 @@ impl Bare {
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let addr = line.trim().parse().map_err(|_| io::Error::other(format!("{role} said {line:?}")))?;
-        Ok(Self { _stdin: stdin, _process: process, addr })
+        Ok(Self { _stdin: stdin, process, addr })
     }
 }
 
