@@ -25,6 +25,9 @@ pub const RING_PING_BYTES: usize = 330;
 /// Spaces that a long datagram may get at its end, so that several can leave as one (see `runtime/udp.rs`).
 pub const PADDING: usize = 32;
 
+/// Bytes of the shortest datagram that may get such spaces: more than a stranger is told by any usual request.
+pub const PADDED_MIN: usize = 640;
+
 /// After the peers known have changed, they are written to disk this much later.
 pub const SAVE_PEERS_DELAY: Duration = Duration::from_secs(5);
 

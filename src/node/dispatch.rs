@@ -9,7 +9,7 @@ use super::notice::{Answer, FailureKind, Notice};
 use super::pending::{Ask, Settled, Waiting};
 use super::pulls::Offer;
 use super::{Node, Via};
-use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PADDING, PING_BYTES, RING_PING_BYTES};
+use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PADDED_MIN, PADDING, PING_BYTES, RING_PING_BYTES};
 use crate::id::Key;
 use crate::overlay::{Effect, Incoming, LookupId, Target};
 use crate::peer::Peer;
@@ -39,8 +39,9 @@ impl Node {
     ) {
         let validated = via == Via::Tcp || self.cx.is_validated(&from);
         let allowance = (!validated).then(|| {
-            let besides = ping_besides(self.cx.overlay.dialect(), &request) + PADDING;
-            (bytes as usize * AMPLIFICATION).saturating_sub(besides)
+            let besides = ping_besides(self.cx.overlay.dialect(), &request);
+            let left = (bytes as usize * AMPLIFICATION).saturating_sub(besides);
+            if left < PADDED_MIN { left } else { left - PADDING }
         });
         self.asker = Some(Asker { addr: from, via, allowance });
         if via == Via::Udp && self.cx.overlay.carrier(&request) == Via::Tcp {

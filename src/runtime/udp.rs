@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendmsg};
 
 use super::Shared;
-use crate::config::PADDING;
+use crate::config::{PADDED_MIN, PADDING};
 use crate::wire::{Dialect, MAX_DATAGRAM_RECEIVED, Malformed, Message};
 
 /// Datagrams that one system call moves at most.
@@ -24,9 +24,6 @@ const BATCH: usize = 64;
 
 /// Datagrams to one address that are worth a call of their own.
 const RUN_MIN: usize = 3;
-
-/// Bytes of the shortest datagram in a run. What a stranger may get is shorter, or leaves room for [`PADDING`].
-const RUN_TEXT_MIN: usize = 512;
 
 /// Bytes of a run at most: what the system takes as one datagram, less the headers.
 const RUN_MAX: usize = 65_000;
@@ -110,9 +107,9 @@ fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
 
 /// Datagrams on their way out: collected during a turn of the node, sent together at its end.
 ///
-/// Most of what an answer costs is its way through the system's network layers. Long datagrams to one address take that
-/// way together: the system gets them as one and cuts it where it arrives (`UDP_SEGMENT`). The pieces have to be of one
-/// length, so the shorter ones get a few spaces, which JSON allows at its end.
+/// Most of what an answer costs is its way through the system's network layers. Datagrams to one address take that way
+/// together: the system gets them as one and cuts it where it arrives (`UDP_SEGMENT`). The pieces have to be of one
+/// length, so long ones that differ a little get a few spaces, which JSON allows at its end.
 pub(super) struct Outgoing {
     socket: Arc<UdpSocket>,
     texts: Vec<Vec<u8>>,
@@ -166,14 +163,15 @@ impl Outgoing {
         runs.find(|run| run.len() >= RUN_MIN).unwrap_or(end..end)
     }
 
-    /// Where the datagrams end that go to where `first` goes, and are about as long.
+    /// Where the datagrams end that go to where `first` goes and are as long, or long enough to be made so.
     fn run_end(&self, first: usize, end: usize) -> usize {
         let (mut shortest, mut longest) = (usize::MAX, 0);
         let fits = |at: &usize| {
             let len = self.texts[*at].len();
             (shortest, longest) = (shortest.min(len), longest.max(len));
+            let padding = if shortest < PADDED_MIN { 0 } else { PADDING };
             let total = longest * (at + 1 - first);
-            len >= RUN_TEXT_MIN && longest - shortest <= PADDING && total <= RUN_MAX && self.to[*at] == self.to[first]
+            longest - shortest <= padding && total <= RUN_MAX && self.to[*at] == self.to[first]
         };
         first + (first..end).take_while(fits).count()
     }
@@ -203,14 +201,13 @@ impl Outgoing {
         }
         let slices: Vec<_> = self.texts[run.clone()].iter().map(|text| IoSlice::new(text)).collect();
         let cut = [ControlMessage::UdpGsoSegments(&(longest as u16))];
-        match sendmsg(self.socket.as_raw_fd(), &slices, &cut, FLAGS, to.as_ref()) {
-            Ok(_) => {}
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => self.send(run),
-            Err(error) => {
+        if let Err(error) = sendmsg(self.socket.as_raw_fd(), &slices, &cut, FLAGS, to.as_ref()) {
+            // These two say that no run will ever go; any other may be about this one, or about now.
+            if matches!(error, Errno::EINVAL | Errno::EIO) {
                 log::debug!("datagrams leave one by one from now on, for several as one were refused: {error}");
                 self.takes_runs = false;
-                self.send(run);
             }
+            self.send(run);
         }
     }
 }
@@ -261,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn short_datagrams_and_few_that_are_alike_stay_as_they_are() {
+    fn short_datagrams_and_a_few_that_are_alike_stay_as_they_are() {
         let short: Vec<String> = (0..40).map(|n| "x".repeat(400 + n % 9)).collect();
         let few: Vec<String> = (0..4).map(|n| "x".repeat(if n < 2 { 800 + n } else { 1000 + n })).collect();
         for texts in [short, few] {
