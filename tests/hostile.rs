@@ -1,7 +1,11 @@
 //! What strangers cannot do to a live peer, whatever they send.
 
+mod support;
+
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::process::Stdio;
 use std::time::Duration;
 
 use kadring::id::Id;
@@ -9,6 +13,7 @@ use kadring::node::{Answer, Command, Notice};
 use kadring::overlay::OverlayKind;
 use kadring::runtime::{LocalPeer, Options};
 use serde_json::{Value, json};
+use support::{program, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -190,4 +195,76 @@ fn claimed_addresses_do_not_breed_threads() {
     assert!(matches!(found, Answer::Lookup { .. }), "{found:?}");
     let links = victim.handle().threads().iter().filter(|name| name.starts_with("link-")).count();
     assert!((1..=300).contains(&links), "{links} links");
+}
+
+/// Bytes of its own memory that a process has.
+fn own_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the system tells");
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kilobytes * 1024
+}
+
+/// Requests for files, and questions, that look as if each came from another peer.
+fn forged_lines(count: u16) -> impl Iterator<Item = String> {
+    (1..=count).map(|port| {
+        let origin = json!({"id": port % 251 + 4, "ip": "127.0.0.1", "port": port});
+        let (kind, content) = match port % 3 {
+            0 => {
+                ("request", json!({"origin": origin, "hops": 0, "last": true, "file": format!("{:04}", port % 10_000)}))
+            }
+            1 => ("store", json!({"origin": origin, "hops": 0, "last": true, "file": format!("{:04}", port % 10_000)})),
+            _ => ("lookup", json!({"origin": origin, "hops": 0, "last": true, "key": port % 256})),
+        };
+        let destination = json!({"ip": "127.0.0.1", "port": 1});
+        json!({"type": kind, "source": origin, "destination": destination, "stamp": port, "content": content})
+            .to_string()
+    })
+}
+
+#[test]
+fn sixty_thousand_forged_lines_leave_a_classroom_peer_small() {
+    const GROWTH: u64 = 24 << 20;
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+    let me = format!("2@127.0.0.1:{port}");
+    // Its successors are named and never start: nothing but the lines below makes it work.
+    let mut peer = program()
+        .args(["ring", "init", &me, "3@127.0.0.1:1", "3@127.0.0.1:1", "10", "--quiet-pings", "--dir"])
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let connect = || TcpStream::connect(("127.0.0.1", port));
+    until(|| connect().is_ok());
+    let before = own_memory(peer.id());
+    let sending: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stream = connect().expect("it listens");
+            std::thread::spawn(move || {
+                for line in forged_lines(15_000) {
+                    writeln!(stream, "{line}").expect("it reads");
+                }
+                writeln!(stream, "done").expect("it reads");
+                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                let mut reply = String::new();
+                BufReader::new(&stream).read_line(&mut reply).expect("a reply");
+                assert!(reply.starts_with("error: "), "{reply}");
+            })
+        })
+        .collect();
+    let mut most = 0;
+    while sending.iter().any(|thread| !thread.is_finished()) {
+        most = most.max(own_memory(peer.id()));
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    for thread in sending {
+        thread.join().expect("all lines were read");
+    }
+    most = most.max(own_memory(peer.id()));
+    peer.kill().and_then(|()| peer.wait()).expect("it ran");
+    assert!(most <= before + GROWTH, "from {before} to {most} bytes");
+    println!("from {before} to {most} bytes");
 }

@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, SendError, Sender};
 
 use super::Shared;
 use super::tcp_serve::IDLE_LIMIT;
@@ -20,8 +20,9 @@ use crate::node::Event;
 use crate::peer::Peer;
 use crate::wire::{Body, Message};
 
-/// Messages that wait for one peer at most.
+/// Messages that wait for one peer at most, and how many answers may be among them: strangers choose where those go.
 const QUEUE: usize = 1024;
+const QUEUE_ANSWERS: usize = 64;
 
 /// Links at a time, and how many of them may have been opened to answer somebody. Strangers say where their answers go,
 /// to ever new places if they like; the ring's own messages go to the few peers that it knows.
@@ -59,25 +60,29 @@ impl Links {
         Self { shared, me, events, roster, links: HashMap::new(), next: 0 }
     }
 
-    /// Sends a message, without waiting; gives it back if too many wait for this peer already.
+    /// Sends a message, without waiting; gives a request back if too many messages wait for this peer already. An answer
+    /// is dropped then: whoever waits for it asks again, and its loss is no sign that nobody is there.
     pub(super) fn send(&mut self, to: SocketAddr, message: Message) -> Result<(), Box<Message>> {
         let mut message = message;
+        let answering = !matches!(message.body, Body::Request(_));
+        let refuse = |message| if answering { Ok(()) } else { Err(Box::new(message)) };
         if let Some(link) = self.links.get(&to) {
-            match link.queue.try_send(message) {
+            // Nobody else sends here, so between this look and the sending nothing is added.
+            if link.queue.len() >= if answering { QUEUE_ANSWERS } else { QUEUE } {
+                return refuse(message);
+            }
+            match link.queue.send(message) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Full(refused)) => return Err(Box::new(refused)),
                 // The link has ended for want of work.
-                Err(TrySendError::Disconnected(refused)) => message = refused,
+                Err(SendError(refused)) => message = refused,
             }
         }
-        let answering = !matches!(message.body, Body::Request(_));
         if !self.has_room(answering) {
             log::debug!("no link to {to}: there are too many");
-            // Whoever waits for an answer asks again; its loss is no sign that nobody is there.
-            return if answering { Ok(()) } else { Err(Box::new(message)) };
+            return refuse(message);
         }
         match self.open(to, answering) {
-            Ok(queue) => queue.try_send(message).map_err(|refused| Box::new(refused.into_inner())),
+            Ok(queue) => queue.send(message).map_err(|SendError(refused)| Box::new(refused)),
             Err(error) => {
                 log::warn!("no link to {to}: {error}");
                 Err(Box::new(message))
@@ -94,7 +99,8 @@ impl Links {
 
     fn open(&mut self, to: SocketAddr, answering: bool) -> io::Result<&Sender<Message>> {
         self.next += 1;
-        let (queue, messages) = crossbeam_channel::bounded(QUEUE);
+        // A bounded channel would take the room for all its messages at once, for each of hundreds of links.
+        let (queue, messages) = crossbeam_channel::unbounded();
         let (shared, me, events) = (Arc::clone(&self.shared), self.me, self.events.clone());
         let name = format!("link-{}", self.next % 10_000);
         let idle = if answering { IDLE_ANSWERING } else { IDLE };

@@ -37,6 +37,9 @@ use crate::wire::ring::FileName;
 /// Questions of other peers that are remembered, so that one sent again is the same question.
 const QUESTIONS: usize = 1024;
 
+/// Requests of other peers whose files are looked for at a time. One too many is dropped: whoever sent it sends it again.
+pub(super) const MAX_LOOKING: usize = 64;
+
 /// Peers that a file is about to be sent to.
 const MAX_SERVING: usize = 1024;
 
@@ -162,6 +165,8 @@ pub(super) struct Classroom {
     store_wishes: Recent<(FileName, SocketAddr), ()>,
     /// Stores and requests that came, and the answer to a request once there is one.
     questions: Recent<(Id, u64), Option<Option<u64>>>,
+    /// Requests of other peers that wait until it is known whether the file is here.
+    looking: usize,
     serving: VecDeque<(FileName, Peer)>,
     /// Whether it is known who stands before this peer, hence what it is responsible for.
     settled: bool,
@@ -180,6 +185,7 @@ impl Default for Classroom {
             stores: BTreeMap::new(),
             store_wishes: Recent::new(QUESTIONS),
             questions: Recent::new(QUESTIONS),
+            looking: 0,
             serving: VecDeque::new(),
             settled: false,
             scan_at: None,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::super::context::Context;
 use super::super::job::{NamedJob, Version};
 use super::super::notice::FileNews;
-use super::{Asker, Classroom, MAX_SERVING, Step, Taking, Waiter, order, tell};
+use super::{Asker, Classroom, MAX_LOOKING, MAX_SERVING, Step, Taking, Waiter, order, tell};
 use crate::config::FILE_COPIES;
 use crate::peer::Peer;
 use crate::wire::ring::{FileName, FilePlace, RingKind, RingResponse, Routed};
@@ -45,7 +45,9 @@ impl Classroom {
                     let place = FilePlace { size };
                     respond(cx, origin.addr, magic, RingResponse::File { file, place });
                 }
+                None if self.looking >= MAX_LOOKING => {}
                 None => {
+                    self.looking += 1;
                     self.questions.insert(question, None);
                     let asker = Asker::Other { origin, magic };
                     order(cx, NamedJob::Find { file }, Step::Look { asker, file });
@@ -98,6 +100,7 @@ impl Classroom {
     fn answer_request(&mut self, cx: &mut Context, asker: Asker, file: FileName, size: Option<u64>) {
         match asker {
             Asker::Other { origin, magic } => {
+                self.looking -= 1;
                 self.questions.insert((origin.id, magic), Some(size));
                 respond(cx, origin.addr, magic, RingResponse::File { file, place: FilePlace { size } });
             }

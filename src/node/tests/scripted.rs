@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::id::Key;
-use crate::overlay::{Effect, Goal, Incoming, LookupId, Overlay, TableRow, Tag, Target};
+use crate::overlay::{Effect, Goal, Incoming, LookupId, Overlay, RouteOutcome, TableRow, Tag, Target};
 use crate::peer::Peer;
 use crate::time::Time;
+use crate::wire::ring::{RingRequest, Route, Routed};
 use crate::wire::{Request, RequestKind, Response, Via};
 
-/// Every lookup finds `set` at once; every other peer in it is told as a holder, unless nobody `holds` anything.
+/// Every lookup finds `set` at once; every other peer in it is told as a holder, unless nobody `holds` anything. What is
+/// routed goes to the first of `set`, which is responsible for everything; what comes routed has arrived.
 pub(super) struct Scripted {
     pub(super) me: Peer,
     pub(super) set: Vec<Peer>,
@@ -38,13 +40,32 @@ impl Overlay for Scripted {
         }
         out.push(Effect::Found { lookup, peers: self.set.clone(), hops: 1 });
     }
+    fn route(&mut self, _now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
+        let owner = self.set[0];
+        if owner == self.me {
+            return out.push(Effect::Settled { lookup, outcome: RouteOutcome::Here });
+        }
+        let route = Route { origin: self.me, hops: 0, last: true };
+        let request = Request::Ring(RingRequest::Routed { route, what });
+        out.push(Effect::Ask { to: owner.into(), request, tag: lookup, tries: 1, from_anyone: true });
+    }
     fn cancel(&mut self, _lookup: LookupId) {}
-    fn on_request(&mut self, _now: Time, from: &Incoming, _request: &Request, out: &mut Vec<Effect>) {
+    fn on_request(&mut self, _now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
+        if let Request::Ring(RingRequest::Routed { route, what }) = request {
+            return out.push(Effect::Arrived { origin: route.origin, magic: from.magic, what: *what });
+        }
         let response = Response::Nodes(self.set.clone());
         out.push(Effect::Respond { to: from.addr, magic: from.magic, kind: RequestKind::FindNode, response });
     }
-    fn on_response(&mut self, _: Time, _: Tag, _: SocketAddr, _: &Response, _: &mut Vec<Effect>) {}
-    fn on_failure(&mut self, _now: Time, _tag: Tag, _to: Target, _out: &mut Vec<Effect>) {}
+    fn on_response(&mut self, _: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>) {
+        if let Response::Ring(response) = response {
+            let outcome = RouteOutcome::Answered { from, response: response.clone() };
+            out.push(Effect::Settled { lookup: tag, outcome });
+        }
+    }
+    fn on_failure(&mut self, _now: Time, tag: Tag, _to: Target, out: &mut Vec<Effect>) {
+        out.push(Effect::Settled { lookup: tag, outcome: RouteOutcome::Lost });
+    }
     fn on_undeliverable(&mut self, _: Time, to: SocketAddr, _: Option<(u64, Request)>, out: &mut Vec<Effect>) {
         let gone = self.set.iter().position(|peer| peer.addr == to);
         out.extend(gone.map(|at| Effect::PeerDown(self.set.remove(at))));

@@ -1,0 +1,232 @@
+//! Files by name on the classroom ring. Peer 0 is the node itself; the first peer of the set is responsible for all files.
+
+use super::*;
+use crate::config::FILE_COPIES;
+use crate::node::Command;
+use crate::node::classroom::MAX_LOOKING;
+use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Version};
+use crate::node::notice::{FailureKind, FileNews};
+use crate::wire::ring::{FileName, FilePlace, RingKind, RingRequest, RingResponse, Route, Routed};
+
+const VERSION: Version = Version { size: 700, modified: 5 };
+const NOTHING: Version = Version { size: 0, modified: 0 };
+
+/// A node of the classroom ring among two others, at `rank` in the order of responsibility.
+fn classroom(rank: usize) -> Bench {
+    let mut bench = Bench::new(Config { named_files: true, ..Config::default() }, 2, rank).start(&[]);
+    bench.wait(Duration::from_secs(1)).expect("the directory is looked through");
+    bench.ends(0, Outcome::Named(NamedOutcome::Scanned { files: Vec::new() }));
+    bench
+}
+
+fn file(number: u64) -> FileName {
+    format!("{number:04}").parse().expect("four digits")
+}
+
+fn orders(bench: &mut Bench, command: Command) -> Vec<Action> {
+    bench.does(Event::Command { id: 9, command })
+}
+
+/// Something that another peer sent on its way, and that ends here.
+fn arrives(bench: &mut Bench, origin: Peer, magic: u64, what: Routed) -> Vec<Action> {
+    let route = Route { origin, hops: 1, last: true };
+    bench.hears_request(peer(2), magic, Request::Ring(RingRequest::Routed { route, what }))
+}
+
+fn found(version: Option<Version>) -> Outcome {
+    Outcome::Named(NamedOutcome::Found { version })
+}
+
+fn absent() -> Outcome {
+    Outcome::Failed(JobError { kind: JobErrorKind::NotFound, reason: "it is not there".to_owned() })
+}
+
+/// The answer to something that was routed.
+fn routed_answer(bench: &mut Bench, actions: &[Action], response: RingResponse) -> Vec<Action> {
+    let [(to, magic, _)] = requests(actions)[..] else { panic!("one request: {actions:?}") };
+    bench.does(Event::Message {
+        from: to,
+        via: Via::Tcp,
+        bytes: 250,
+        message: Message {
+            sender: Some(Sender::member(peer(1).id, to)),
+            ..Message::response(magic, RequestKind::Ring, Response::Ring(response))
+        },
+    })
+}
+
+fn news(actions: &[Action]) -> Vec<FileNews> {
+    let told = actions.iter().filter_map(|action| match action {
+        Action::Notify(Notice::File { news, .. }) => Some(*news),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// The single job among `actions`.
+fn job(actions: &[Action]) -> (JobId, NamedJob) {
+    match &jobs(actions)[..] {
+        [(job, Job::Named(work))] => (*job, work.clone()),
+        other => panic!("one job about a named file: {other:?}"),
+    }
+}
+
+#[test]
+fn a_request_that_arrives_is_served_and_told_of_in_the_order_of_the_assignment() {
+    let mut bench = classroom(0);
+    let actions = arrives(&mut bench, peer(2), 5, Routed::Request { file: file(1) });
+    assert_eq!(job(&actions), (1, NamedJob::Find { file: file(1) }));
+    assert_eq!(arrives(&mut bench, peer(2), 5, Routed::Request { file: file(1) }), [], "it is being looked for");
+    let actions = bench.ends(1, found(Some(VERSION)));
+    assert_eq!(news(&actions), [FileNews::StoredHere, FileNews::Sending { to: peer(2) }]);
+    let here = RingResponse::File { file: file(1), place: FilePlace { size: Some(700) } };
+    assert_eq!(responses(&actions), [(peer(2).addr, 5, Ok(Response::Ring(here.clone())))]);
+    let again = arrives(&mut bench, peer(2), 5, Routed::Request { file: file(1) });
+    assert_eq!(responses(&again), [(peer(2).addr, 5, Ok(Response::Ring(here)))], "the answer was lost");
+    assert_eq!(news(&again), [], "one request is told of once");
+    let actions = bench.does(Event::Fetched { file: file(1), by: peer(2).addr });
+    assert_eq!(news(&actions), [FileNews::Sent { to: peer(2) }]);
+    assert_eq!(bench.does(Event::Fetched { file: file(1), by: peer(2).addr }), [], "it was asked for once");
+}
+
+#[test]
+fn a_file_nobody_has_is_sought_at_the_neighbours_and_then_answered_clearly() {
+    let mut bench = classroom(0);
+    arrives(&mut bench, peer(2), 5, Routed::Request { file: file(1) });
+    let mut actions = bench.ends(1, found(None));
+    assert_eq!(news(&actions), [FileNews::NotHere]);
+    for neighbour in [peer(1), peer(2)] {
+        assert_eq!(responses(&actions), []);
+        let (id, work) = job(&actions);
+        assert!(matches!(work, NamedJob::Keep { from, .. } if from == neighbour.addr), "{work:?}");
+        actions = bench.ends(id, absent());
+    }
+    let nowhere = RingResponse::File { file: file(1), place: FilePlace { size: None } };
+    assert_eq!(responses(&actions), [(peer(2).addr, 5, Ok(Response::Ring(nowhere)))]);
+    assert_eq!(news(&actions), []);
+}
+
+#[test]
+fn a_user_who_requests_what_nobody_has_is_told_so() {
+    let mut bench = classroom(2);
+    let actions = orders(&mut bench, Command::RequestFile { file: file(1) });
+    let nowhere = RingResponse::File { file: file(1), place: FilePlace { size: None } };
+    let actions = routed_answer(&mut bench, &actions, nowhere);
+    let Some(Answer::Failed(failure)) = answer(&actions) else { panic!("{actions:?}") };
+    assert_eq!(failure.kind, FailureKind::NotFound);
+    assert!(failure.reason.contains("no peer of this ring has it"), "{}", failure.reason);
+}
+
+#[test]
+fn a_user_of_the_responsible_peer_itself_receives_the_file_too() {
+    let mut bench = classroom(0);
+    let actions = orders(&mut bench, Command::RequestFile { file: file(1) });
+    assert_eq!(requests(&actions), [], "nobody else is asked");
+    let (id, work) = job(&actions);
+    assert_eq!(work, NamedJob::Find { file: file(1) });
+    let actions = bench.ends(id, found(Some(VERSION)));
+    let own = peer(0);
+    assert_eq!(
+        news(&actions),
+        [FileNews::StoredHere, FileNews::Sending { to: own }, FileNews::Receiving { from: own }]
+    );
+    let (id, work) = job(&actions);
+    assert!(matches!(work, NamedJob::Receive { from, .. } if from == own.addr), "{work:?}");
+    let actions = bench.ends(id, Outcome::Named(NamedOutcome::Received { size: 700, sha256: key(7) }));
+    assert_eq!(news(&actions), [FileNews::Received { from: own }]);
+    assert!(matches!(answer(&actions), Some(Answer::FileReceived { bytes: 700, from, .. }) if from == own));
+}
+
+#[test]
+fn a_storing_peer_without_the_file_hands_over_nothing_and_says_so() {
+    let mut bench = classroom(2);
+    let actions = orders(&mut bench, Command::StoreFile { file: file(1) });
+    let (id, work) = job(&actions);
+    assert_eq!(work, NamedJob::Find { file: file(1) });
+    let actions = bench.ends(id, found(None));
+    let actions = routed_answer(&mut bench, &actions, RingResponse::Kept { file: file(1) });
+    let [(to, magic, Request::Ring(RingRequest::Transfer { size, modified, .. }))] = requests(&actions)[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((to, Version { size, modified }), (peer(1).addr, NOTHING));
+    let noted = Response::Ring(RingResponse::Noted { of: RingKind::Transfer });
+    let actions = bench.hears_answer(to, magic, noted);
+    assert!(matches!(answer(&actions), Some(Answer::FileStored { bytes: None, at, .. }) if at == peer(1)));
+}
+
+#[test]
+fn an_empty_file_is_made_for_a_store_without_content_and_its_replicas_get_it_before_the_answer() {
+    let mut bench = classroom(0);
+    let actions = arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
+    assert_eq!(news(&actions), [FileNews::StoreAccepted { origin: peer(2) }]);
+    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 0, modified: 0 });
+    let (id, work) = job(&bench.hears_request(peer(2), 6, transfer));
+    assert_eq!(work, NamedJob::Touch { file: file(1) });
+    let made = Version { size: 0, modified: 77 };
+    let actions = bench.ends(id, Outcome::Named(NamedOutcome::Kept { version: made, written: true }));
+    let replicas = requests(&actions);
+    assert_eq!(replicas.len(), FILE_COPIES - 1, "{replicas:?}");
+    let noted = || Response::Ring(RingResponse::Noted { of: RingKind::Transfer });
+    let mut told = Vec::new();
+    for (to, magic, _) in replicas {
+        assert_eq!(told, [], "the replicas come first");
+        told = responses(&bench.hears_answer(to, magic, noted()));
+    }
+    assert_eq!(told, [(peer(2).addr, 6, Ok(noted()))]);
+}
+
+#[test]
+fn a_stranger_may_not_fill_the_directory() {
+    let mut bench = classroom(0);
+    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5 });
+    let actions = bench.hears_request(peer(77), 6, transfer);
+    assert_eq!(jobs(&actions), []);
+    assert!(matches!(&responses(&actions)[..], [(_, 6, Err(reason))] if reason.contains("not a neighbour")));
+}
+
+#[test]
+fn a_flood_of_requests_waits_nowhere_and_leaves_room_for_the_next_one() {
+    let mut bench = classroom(0);
+    let mut out: Vec<(JobId, Job)> = Vec::new();
+    for magic in 0..10_000 {
+        out.extend(jobs(&arrives(&mut bench, peer(2), magic, Routed::Request { file: file(magic) })));
+    }
+    let mut answered = 0;
+    let mut done = 0;
+    while let Some((id, work)) = out.pop() {
+        let outcome = if matches!(work, Job::Named(NamedJob::Find { .. })) { found(None) } else { absent() };
+        let actions = bench.ends(id, outcome);
+        answered += responses(&actions).len();
+        out.extend(jobs(&actions));
+        done += 1;
+    }
+    assert_eq!((answered, done), (MAX_LOOKING, 3 * MAX_LOOKING), "a look and two neighbours each");
+    let actions = arrives(&mut bench, peer(2), 20_000, Routed::Request { file: file(1) });
+    assert!(matches!(job(&actions), (_, NamedJob::Find { .. })));
+}
+
+#[test]
+fn names_belong_to_the_classroom_ring_alone() {
+    let mut bench = Bench::new(Config::default(), 2, 0).start(&[]);
+    for command in [Command::StoreFile { file: file(1) }, Command::RequestFile { file: file(1) }] {
+        let actions = orders(&mut bench, command);
+        assert!(matches!(answer(&actions), Some(Answer::Failed(failure)) if failure.kind == FailureKind::Usage));
+    }
+    for (magic, what) in [(5, Routed::Store { file: file(1) }), (6, Routed::Request { file: file(1) })] {
+        let actions = arrives(&mut bench, peer(2), magic, what);
+        let [(_, _, Ok(Response::Ring(RingResponse::Refused { .. })))] = &responses(&actions)[..] else {
+            panic!("{actions:?}")
+        };
+        assert_eq!(jobs(&actions), []);
+    }
+}
+
+#[test]
+fn a_name_is_four_digits_and_nothing_else() {
+    for bad in ["a912", "32134", "", "../x", "12 4", "+123", "-001", "１２３４", "0x12"] {
+        assert!(bad.parse::<FileName>().is_err(), "{bad:?}");
+    }
+    let name: FileName = "0007".parse().expect("four digits");
+    assert_eq!((name.to_string(), name.key()), ("0007".to_owned(), Id::from_u64(7)));
+    assert_eq!(file(2067).key(), Id::from_u64(19));
+}
