@@ -2,6 +2,7 @@
 
 mod net;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -355,6 +356,59 @@ fn a_death_is_noticed_in_time_though_pings_are_rare() {
     assert!(changes(&net, 9).contains(&(Change::Died { peer: small(14) }, vec![19, 2])));
 }
 
+/// Who told of which deaths within `limit`, and how long after they happened.
+fn deaths(interval: Duration, killed: &[u64], limit: Duration) -> Vec<(u64, u64, Duration)> {
+    let mut net = Net::new(4);
+    for id in EXAMPLE {
+        net.add(Ring::new(small(id), RingOptions::classroom(interval, Vec::new())), false);
+    }
+    let mut net = rest(net);
+    // What a node does as long as it has measured no round trip.
+    net.timeout = kadring::config::FIRST_TIMEOUT;
+    net.run(interval * 2);
+    for id in killed {
+        net.kill(small(*id).addr);
+    }
+    let (before, at) = (net.told.len(), net.now);
+    net.run(limit);
+    one_cycle(&net).unwrap();
+    net.told.drain(..before);
+    let ports = |who: SocketAddr| EXAMPLE.into_iter().find(|id| small(*id).addr == who).expect("one of them");
+    let told = net.told.iter().filter_map(|(when, who, effect)| match effect {
+        Effect::Notice(RouteNotice::Successors { why: Change::Died { peer }, .. }) => {
+            Some((ports(*who), ids(&[*peer])[0], when.since(at)))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+/// Three pings in a row without an answer are a death, whether they go out every second or every half minute, and though
+/// no round trip was ever measured; never does it take more than a minute, with two neighbours gone at once neither.
+#[test]
+fn three_missed_pings_are_a_death_at_any_interval() {
+    for seconds in [1, 3, 10, 30] {
+        let interval = Duration::from_secs(seconds);
+        let limit = (interval * 4).min(Duration::from_secs(60));
+        let told = deaths(interval, &[14], limit);
+        assert_eq!(told.iter().map(|(by, ..)| *by).collect::<BTreeSet<_>>(), BTreeSet::from([8, 9]), "{told:?}");
+        let told = deaths(interval, &[9, 14], limit);
+        for news in [(8, 9), (8, 14), (5, 9)] {
+            assert!(told.iter().any(|(by, gone, _)| (*by, *gone) == news), "every {seconds} s: {news:?} in {told:?}");
+        }
+    }
+}
+
+/// Whoever is told of a neighbour's death by another neighbour does not wait for pings: the dead peer refuses a connection.
+#[test]
+fn both_predecessors_notice_a_death_at_the_same_time() {
+    for killed in [&[14][..], &[9, 14]] {
+        let told = deaths(Duration::from_secs(30), killed, Duration::from_secs(60));
+        let (first, last) = (told[0].2, told[told.len() - 1].2);
+        assert!(last - first < LATENCY * 10, "{told:?}");
+    }
+}
+
 /// A refused connection is proof enough: the request goes around the dead peer at once, without waiting for a ping.
 #[test]
 fn a_dead_next_hop_is_routed_around_at_once() {
@@ -371,12 +425,18 @@ fn a_dead_next_hop_is_routed_around_at_once() {
 /// With a tenth of all pings lost nobody is taken for dead.
 #[test]
 fn lost_pings_are_no_deaths() {
-    let mut net = classroom_net(&EXAMPLE);
-    net.loss = 0.1;
-    net.run(Duration::from_secs(6 * 3600));
-    let deaths = net.told.iter().filter(|(_, _, effect)| matches!(effect, Effect::PeerDown(_))).count();
-    assert_eq!(deaths, 0);
-    one_cycle(&net).unwrap();
+    for (interval, hours) in [(1, 1), (5, 6)] {
+        let mut net = Net::new(1);
+        for id in EXAMPLE {
+            net.add(Ring::new(small(id), RingOptions::classroom(Duration::from_secs(interval), Vec::new())), false);
+        }
+        let mut net = rest(net);
+        net.loss = 0.1;
+        net.run(Duration::from_secs(hours * 3600));
+        let deaths = net.told.iter().filter(|(_, _, effect)| matches!(effect, Effect::PeerDown(_))).count();
+        assert_eq!(deaths, 0, "pings every {interval} s");
+        one_cycle(&net).unwrap();
+    }
 }
 
 /// ToN IV-E4: a peer that leaves tells its predecessor and successor, which close the gap at once.

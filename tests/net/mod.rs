@@ -20,9 +20,6 @@ use rand::{RngExt, SeedableRng};
 /// One way through the network.
 pub(crate) const LATENCY: Duration = Duration::from_millis(2);
 
-/// A datagram is sent again after this, then twice, then four times this.
-const TIMEOUT: Duration = Duration::from_millis(100);
-
 /// An overlay in the net.
 pub(crate) trait Inside {
     fn overlay(&self) -> &dyn Overlay;
@@ -85,6 +82,8 @@ pub(crate) struct Net<O> {
     pub(crate) now: Time,
     /// Chance that a datagram is lost.
     pub(crate) loss: f64,
+    /// A datagram is sent again after this, then twice, then four times this.
+    pub(crate) timeout: Duration,
     /// What the overlays told, with who and when: all but questions and answers.
     pub(crate) told: Vec<(Time, SocketAddr, Effect)>,
     /// Messages sent.
@@ -110,6 +109,7 @@ impl<O: Inside> Net<O> {
         Self {
             now: Time::ZERO,
             loss: 0.0,
+            timeout: Duration::from_millis(100),
             told: Vec::new(),
             sent: 0,
             members: BTreeMap::new(),
@@ -293,7 +293,7 @@ impl<O: Inside> Net<O> {
             Effect::Ask { to, request, tag, tries, from_anyone } => {
                 assert!(tries > 0);
                 let magic = self.magic();
-                let (sent, timeout) = (self.now, TIMEOUT);
+                let (sent, timeout) = (self.now, self.timeout);
                 let waiting = Waiting { by: at, to, tag, request: request.clone(), tries, timeout, from_anyone, sent };
                 let twin = self.waiting.values().any(|waiting| waiting.by == at && waiting.tag == tag);
                 assert!(!twin, "a tag names one question");

@@ -3,16 +3,25 @@
 //! A peer that leaves three pings in a row without an answer, each sent up to three times, is dead: with a tenth of all
 //! datagrams lost that happens by chance less than once in a million pings. So is one that refuses a connection. Whoever
 //! notices the death of its own neighbour tells those that must know it too, and they look for themselves (`abrupt`).
+//!
+//! A try waits longer where no round trip was measured yet. In the classroom, whose users count their own pings, that
+//! makes no difference: when the fourth is due and none of the last three has an answer, the peer is dead.
+
+use std::time::Duration;
 
 use super::stabilize::Role;
 use super::{NEIGHBOURS_WATCHED, Ring, Why};
-use crate::overlay::{Change, Effect, RouteNotice};
+use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
 use crate::time::Time;
+use crate::wire::Request;
 use crate::wire::ring::RingRequest;
 
 /// Pings in a row without an answer that make a peer dead.
 const MISSES: u8 = 3;
+
+/// With very short intervals, pings go unanswered for at least so long.
+const LEAST_SILENCE: Duration = Duration::from_secs(3);
 
 impl Ring {
     /// A ping of ours has no answer.
@@ -28,6 +37,27 @@ impl Ring {
             }
             Role::Probe { .. } if self.table.get(&peer.id).is_none() => self.upkeep.gone(now, peer),
             _ => {}
+        }
+    }
+
+    /// The next ping of the user's interval is due: who left the last ones without an answer?
+    pub(super) fn bury_silent(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let interval = self.options.ping_interval.max(Duration::from_millis(1));
+        let enough = LEAST_SILENCE.as_micros().div_ceil(interval.as_micros()).max(MISSES.into());
+        for peer in self.table.watched().to_vec() {
+            if u128::from(self.upkeep.unanswered(&peer.id)) >= enough {
+                self.bury(now, peer, out);
+            }
+        }
+    }
+
+    /// A neighbour says that `peer` does not answer it. A ping may take a while to be missed; whoever is gone from a
+    /// machine that is up refuses a connection at once.
+    pub(super) fn on_abrupt(&mut self, from: &Incoming, peer: &Peer, out: &mut Vec<Effect>) {
+        let Some(known) = self.table.get(&peer.id) else { return };
+        self.check_on(known, out);
+        if self.neighbour(from).is_some() {
+            self.ask_plain(known.into(), Request::FindNode { id: self.me.id }, Why::Tell, false, 1, out);
         }
     }
 

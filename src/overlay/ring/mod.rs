@@ -210,9 +210,7 @@ impl Ring {
             }
             RingRequest::Abrupt { peer } => {
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
-                if let Some(known) = self.table.get(&peer.id) {
-                    self.check_on(known, out);
-                }
+                self.on_abrupt(from, peer, out);
             }
         }
     }

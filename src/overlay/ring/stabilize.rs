@@ -57,6 +57,9 @@ impl Ring {
         self.upkeep.next_round = Some(now + length);
         self.upkeep.forget_old(now, &self.table);
         let loud = self.options.announce_pings && self.upkeep.next_announced <= now;
+        if loud {
+            self.bury_silent(now, out);
+        }
         let watched = self.table.watched().to_vec();
         if loud {
             self.upkeep.next_announced = now + self.options.ping_interval;
@@ -67,6 +70,9 @@ impl Ring {
         for &peer in &watched {
             if loud && !self.upkeep.is_awaited(&peer.id) || !self.is_pinging(&peer.id) {
                 self.ping(peer, Role::Check, loud, out);
+            }
+            if loud {
+                self.upkeep.count_ping(&peer.id);
             }
         }
         let recent = |ring: &Self, id: &Id| ring.upkeep.heard.get(id).is_some_and(|at| now.since(*at) < length);

@@ -30,6 +30,8 @@ pub(super) struct Upkeep {
     pub(super) next_retry: Time,
     pub(super) heard: BTreeMap<Id, Time>,
     missed: BTreeMap<Id, u8>,
+    /// Pings of the user's interval since the last sign of life.
+    unanswered: BTreeMap<Id, u32>,
     dead: BTreeMap<Id, (SocketAddr, Time)>,
     given: BTreeMap<Id, Time>,
     pub(super) turn: usize,
@@ -43,6 +45,7 @@ impl Upkeep {
     pub(super) fn alive(&mut self, now: Time, id: &Id) {
         self.heard.insert(*id, now);
         self.missed.remove(id);
+        self.unanswered.remove(id);
         self.given.remove(id);
     }
 
@@ -55,6 +58,7 @@ impl Upkeep {
     pub(super) fn gone(&mut self, now: Time, peer: Peer) {
         self.dead.insert(peer.id, (peer.addr, now + DISBELIEF));
         self.missed.remove(&peer.id);
+        self.unanswered.remove(&peer.id);
         self.heard.remove(&peer.id);
         self.given.remove(&peer.id);
     }
@@ -64,6 +68,16 @@ impl Upkeep {
         let missed = self.missed.entry(*id).or_default();
         *missed += 1;
         *missed
+    }
+
+    /// A ping of the user's interval goes out.
+    pub(super) fn count_ping(&mut self, id: &Id) {
+        *self.unanswered.entry(*id).or_default() += 1;
+    }
+
+    /// Pings of the user's interval that went out since the last sign of life.
+    pub(super) fn unanswered(&self, id: &Id) -> u32 {
+        self.unanswered.get(id).copied().unwrap_or(0)
     }
 
     /// Whether the user named this peer, it never gave a sign of life, and it may still be starting: its silence counts
@@ -76,6 +90,7 @@ impl Upkeep {
     pub(super) fn forget_old(&mut self, now: Time, table: &Table) {
         self.heard.retain(|id, _| table.get(id).is_some());
         self.missed.retain(|id, _| table.get(id).is_some());
+        self.unanswered.retain(|id, _| table.get(id).is_some());
         self.dead.retain(|_, (_, until)| *until > now);
         self.given.retain(|_, until| *until > now);
     }
