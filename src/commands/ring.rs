@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
 use kadring::config::Config;
 use kadring::console::classroom::{self, Lines, MARK, number};
 use kadring::console::grammar::{Grammar, Request};
@@ -53,17 +53,17 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
     let mut told = Told { lines, output: Output::new(Format::Text, Marked) };
     told.until_joined(&notices, &place)?;
+    let (says, said) = unbounded();
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
     } else {
-        let console = Console { performer: Performer::new(peer.handle(), screen), grammar: classroom::grammar() };
+        let performer = Performer::new(peer.handle(), screen);
+        let console = Console { performer, grammar: classroom::grammar(), says };
         // Never joined: a thread that is stuck in a read of standard input cannot be woken. It ends with the process.
         let console = thread::Builder::new().name("console".to_owned()).spawn(move || console.run());
         console.context("cannot start the console's thread")?;
     }
-    for notice in &notices {
-        told.tell(&notice);
-    }
+    told.until_left(&notices, said);
     peer.wait();
     Ok(Exit::Done)
 }
@@ -181,6 +181,34 @@ impl Told {
         Err(Failed::start("this peer ended before it had joined"))
     }
 
+    /// Tells what happens until this peer has left, and between that what the console says.
+    fn until_left(&mut self, notices: &Receiver<Notice>, mut said: Receiver<Said>) {
+        loop {
+            select! {
+                recv(notices) -> notice => match notice {
+                    Ok(notice) => self.tell(&notice),
+                    Err(_) => break,
+                },
+                recv(said) -> line => match line {
+                    Ok(line) => {
+                        // What led to an answer was told by the node before it answered: it stands here already.
+                        notices.try_iter().for_each(|notice| self.tell(&notice));
+                        self.say(&line);
+                    }
+                    Err(_) => said = never(),
+                },
+            }
+        }
+        said.try_iter().for_each(|line| self.say(&line));
+    }
+
+    fn say(&mut self, said: &Said) {
+        match said {
+            Said::Failed(reply) => self.output.reply(reply),
+            Said::Answered(reply) => Output::new(Format::Text, io::stdout()).reply(reply),
+        }
+    }
+
     fn tell(&mut self, notice: &Notice) {
         let lines = self.lines.of(notice);
         if lines.is_empty() {
@@ -218,22 +246,31 @@ impl Write for Marked {
     }
 }
 
+/// What the console has to say on standard output. One thread alone prints there, so that lines stand in the order in
+/// which things happened.
+enum Said {
+    /// Something went wrong: marked as the assignment's lines are.
+    Failed(Reply),
+    /// What another command than the assignment's answers.
+    Answered(Reply),
+}
+
 /// Takes commands. What they bring about is told by the peer's notices; here is only what goes wrong, and what other
 /// commands answer.
 struct Console {
     performer: Performer<Handle>,
     grammar: Grammar,
+    says: Sender<Said>,
 }
 
 impl Console {
     fn run(self) {
         let mut input = BufReader::new(Patient(io::stdin()));
-        let mut output = Output::new(Format::Text, io::stdout());
         loop {
             let line = match read_line(&mut input) {
                 Ok(Line::Text(line)) => line,
                 Ok(Line::Bad(reason)) => {
-                    fail(&Reply::failed(FailureKind::Usage, reason));
+                    self.fail(Reply::failed(FailureKind::Usage, reason));
                     continue;
                 }
                 Ok(Line::End) => return log::info!("the input has ended; this peer stays until it gets a signal"),
@@ -243,7 +280,7 @@ impl Console {
                 Ok(None) => continue,
                 Ok(Some((_, Request::All(commands)))) => {
                     for command in commands {
-                        confirm(&Reply::Node(self.performer.ask(command)));
+                        self.confirm(Reply::Node(self.performer.ask(command)));
                     }
                     continue;
                 }
@@ -251,29 +288,35 @@ impl Console {
                 Ok(Some((_, request))) => self.performer.perform(request),
                 Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
             };
-            match &reply {
+            match reply {
                 Reply::Node(Answer::Left { .. }) => return,
-                reply if reply.failure().is_some() => fail(reply),
-                reply => output.reply(reply),
+                reply if reply.failure().is_some() => self.fail(reply),
+                reply => self.say(Said::Answered(reply)),
             }
         }
     }
-}
 
-/// The assignment's lines have told of success already.
-fn confirm(reply: &Reply) {
-    match reply {
-        Reply::Node(Answer::FileStored { file, at, bytes, .. }) => {
-            let size = bytes.map_or_else(|| "empty, there is none here".to_owned(), |bytes| format!("{bytes} bytes"));
-            log::info!("file {file} is kept by peer {} ({size})", number(&at.id));
+    /// The assignment's lines have told of success already.
+    fn confirm(&self, reply: Reply) {
+        match reply {
+            Reply::Node(Answer::FileStored { file, at, bytes, .. }) => {
+                let size =
+                    bytes.map_or_else(|| "empty, there is none here".to_owned(), |bytes| format!("{bytes} bytes"));
+                log::info!("file {file} is kept by peer {} ({size})", number(&at.id));
+            }
+            Reply::Node(Answer::FileReceived { file, from, bytes, sha256, .. }) => {
+                log::info!("file {file} came from peer {}, {bytes} bytes, SHA-256 {sha256}", number(&from.id));
+            }
+            reply => self.fail(reply),
         }
-        Reply::Node(Answer::FileReceived { file, from, bytes, sha256, .. }) => {
-            log::info!("file {file} came from peer {}, {bytes} bytes, SHA-256 {sha256}", number(&from.id));
-        }
-        reply => fail(reply),
     }
-}
 
-fn fail(reply: &Reply) {
-    Output::new(Format::Text, Marked).reply(reply);
+    fn fail(&self, reply: Reply) {
+        self.say(Said::Failed(reply));
+    }
+
+    fn say(&self, said: Said) {
+        // Nobody listens once the peer has left.
+        let _ = self.says.send(said);
+    }
 }
