@@ -15,6 +15,7 @@ use super::state::State;
 use super::transfer::{Order, Pool};
 use super::udp::{Datagram, Outgoing};
 use super::{Asked, Shared};
+use crate::node::job::Outcome;
 use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Outbox};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -166,8 +167,8 @@ impl NodeLoop {
                 }
             }
             Action::Start { job, work } => {
-                if let Err(Order { job, work }) = self.pool.start(Order { job, work }) {
-                    log::error!("job {job} found no room, against the node's own limit: {work:?}");
+                if let Err((job, error)) = self.pool.start(Order { job, work }) {
+                    self.turn.next.push_back(Event::JobDone { job, outcome: Outcome::Failed(error) });
                 }
             }
             Action::Cancel { job } => self.shared.cancels.cancel(job),

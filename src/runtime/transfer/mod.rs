@@ -65,16 +65,30 @@ impl Pool {
         Self { orders, inbox, idle: Arc::default(), workers: Vec::new(), roster, bench, next: 0 }
     }
 
-    /// Gives a job to a worker. The node has no more jobs out than the channel has room for, so this does not wait.
-    pub(super) fn start(&mut self, order: Order) -> Result<(), Order> {
+    /// Gives a job to a worker, or says why there is none for it. The node has no more jobs out than the channel has
+    /// room for, so this does not wait.
+    pub(super) fn start(&mut self, order: Order) -> Result<(), (JobId, JobError)> {
         self.bench.shared.cancels.begin(order.job);
-        self.orders.try_send(order).map_err(|refused| refused.into_inner())?;
+        if let Err(refused) = self.orders.try_send(order) {
+            return Err(self.refuse(refused.into_inner(), "more is going on at once than this peer allows".to_owned()));
+        }
         if self.idle.fetch_sub(1, Ordering::SeqCst) <= 0
             && let Err(error) = self.hire()
         {
+            if self.workers.is_empty()
+                && let Ok(order) = self.inbox.try_recv()
+            {
+                self.idle.fetch_add(1, Ordering::SeqCst);
+                return Err(self.refuse(order, format!("the system starts no thread for it: {error}")));
+            }
             log::warn!("no further transfer worker can be started ({error}); those there are go on");
         }
         Ok(())
+    }
+
+    fn refuse(&self, order: Order, reason: String) -> (JobId, JobError) {
+        self.bench.shared.cancels.end(order.job);
+        (order.job, failed(JobErrorKind::Io, reason))
     }
 
     fn hire(&mut self) -> io::Result<()> {
