@@ -374,23 +374,6 @@ fn a_block_whose_only_copy_was_damaged_on_disk_is_6() {
 }
 
 #[test]
-fn a_full_peer_says_so_and_another_takes_the_block() {
-    let folder = folder();
-    let mut full = Launch::new(folder.path().join("full")).args(&["--capacity", "1MiB"]).start();
-    let bootstrap = address(&full);
-    let (path, original) = file(&folder, "original", 10, 3_000_000);
-    assert_ends(&["store", text(&path), "--bootstrap", &bootstrap], 5, "full");
-    let refused = full.ask(&format!("store '{}'", text(&path)));
-    let reason = refused["reason"].as_str().expect("it failed");
-    assert!(reason.contains("full") && reason.contains("--capacity"), "{refused}");
-    let mut roomy = Launch::new(folder.path().join("roomy")).through(full.port).start();
-    let key = roomy.store(&path);
-    full.retrieve(&key, &folder.path().join("back"), &original);
-    let status = full.ask("status");
-    assert!(status["bytes"].as_u64().is_some_and(|bytes| bytes <= 1 << 20), "{status}");
-}
-
-#[test]
 fn what_has_no_number_of_its_own_is_1() {
     let folder = folder();
     let peers = support::cluster(&folder, 1, &[]);

@@ -37,11 +37,22 @@ pub struct Launch {
     args: Vec<String>,
     env: Vec<(String, String)>,
     data: PathBuf,
+    limit: String,
 }
 
 /// The program under test.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kadring"));
+    without_our_environment(Command::new(env!("CARGO_BIN_EXE_kadring")))
+}
+
+/// The program under a limit of its resources, as the options of the shell's `ulimit` say it.
+pub fn program_under(limit: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_kadring")]);
+    without_our_environment(command)
+}
+
+fn without_our_environment(mut command: Command) -> Command {
     // The tests' own environment must not reach the program.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KADRING_") || name == "RUST_LOG") {
         command.env_remove(name);
@@ -54,7 +65,7 @@ impl Launch {
     pub fn new(data: impl Into<PathBuf>) -> Self {
         let data = data.into();
         let args = ["peer", "--port", "0", "--json", "--data"].map(str::to_owned).to_vec();
-        Self { args, env: Vec::new(), data }
+        Self { args, env: Vec::new(), data, limit: String::new() }
     }
 
     pub fn args(mut self, args: &[&str]) -> Self {
@@ -73,6 +84,12 @@ impl Launch {
         self
     }
 
+    /// Under a limit of its resources; see [`program_under`].
+    pub fn under(mut self, limit: &str) -> Self {
+        limit.clone_into(&mut self.limit);
+        self
+    }
+
     pub fn through(self, port: u16) -> Self {
         self.args(&["--bootstrap", &format!("127.0.0.1:{port}")])
     }
@@ -84,7 +101,8 @@ impl Launch {
         let mut args = self.args;
         let at = args.iter().position(|arg| arg == "--data").expect("it is there") + 1;
         args.insert(at, self.data.display().to_string());
-        let mut child = program()
+        let mut command = if self.limit.is_empty() { program() } else { program_under(&self.limit) };
+        let mut child = command
             .args(&args)
             .envs(self.env)
             .stdin(Stdio::piped())
