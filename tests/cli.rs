@@ -128,6 +128,15 @@ fn every_option_can_come_from_the_environment() {
 }
 
 #[test]
+fn a_variable_that_is_set_but_empty_counts_as_not_set() {
+    let folder = folder();
+    let names = ["PORT", "BIND", "BOOTSTRAP", "ID", "REPLICAS", "CAPACITY", "READY_FILE", "JSON", "QUORUM"];
+    let launch = Launch::new(folder.path().join("data"));
+    let launch = names.iter().fold(launch, |launch, name| launch.env(&format!("KADRING_{name}"), ""));
+    assert_eq!(launch.start().ask("status")["peers"], json!(0));
+}
+
+#[test]
 fn a_command_line_option_wins_over_the_environment() {
     let folder = folder();
     let other = KEY.replace('9', "1");

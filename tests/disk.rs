@@ -91,7 +91,7 @@ fn a_file_that_may_not_be_read_is_named() {
     let folder = folder();
     let peer = Launch::new(folder.path().join("peer")).start();
     let (path, _) = file(&folder, "secret", 4, 1000);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("it is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("it is ours");
     // Who may read everything runs the program as somebody who may not, from where that one can reach it.
     let mut command = program();
     if fs::read(&path).is_ok() {

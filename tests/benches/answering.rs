@@ -11,30 +11,22 @@ mod common;
 use std::error::Error;
 use std::io;
 use std::net::UdpSocket;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use common::batch::Batch;
 use common::contacts::Contacts;
 use common::load::Generator;
 use common::measure::{Bound, Samples, Unit, figure, samples, title, verdict};
 use common::process::{Bare, PeerProcess, announce, pin, role};
-use common::{ANSWERING_CORE, ASKING_CORE, round_time, rounds};
+use common::{ANSWERING_CORE, ASKING_CORE, GROWTH, round_time, rounds};
 use kadring::config::WIDTH;
-
-/// Contacts known to the peer; the targets hold for the second of these.
-const CONTACTS: [usize; 3] = [100, 1_000, 10_000];
-
-/// How long a peer has to come to know its contacts, and how long without a new one is taken for all.
-const GETTING_KNOWN: Duration = Duration::from_secs(120);
-const NO_NEWS: Duration = Duration::from_secs(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
     if role().is_some() {
         return Ok(echo()?);
     }
     let echo = on_answering_core(|| Bare::serve("echo"))?;
-    for count in CONTACTS {
+    // The targets hold for the second of these.
+    for count in GROWTH {
         measure(count, &echo)?;
     }
     Ok(())
@@ -56,7 +48,7 @@ fn measure(count: usize, echo: &Bare) -> Result<(), Box<dyn Error>> {
     let mut peer = on_answering_core(|| PeerProcess::start(&folder.path().join("peer"), None, &[]))?;
     let memory = peer.usage()?.memory;
     let contacts = Contacts::start(&peer.id, count)?;
-    let known = get_known(&mut peer, &contacts, count)?;
+    let known = contacts.get_known(&mut peer)?;
     title(format_args!("Answering find_node, 64 outstanding, {count} contacts, of which the table keeps {known}"));
     figure(
         "memory per contact known",
@@ -85,21 +77,6 @@ fn measure(count: usize, echo: &Bare) -> Result<(), Box<dyn Error>> {
     figure("requests of ours lost", lost);
     verdict("ratio", ours.median() / bare.median(), Bound::AtLeast(0.45));
     Ok(())
-}
-
-/// Introduces the contacts until the peer's table takes no more of them; how many it keeps.
-fn get_known(peer: &mut PeerProcess, contacts: &Contacts, count: usize) -> io::Result<usize> {
-    let start = Instant::now();
-    let (mut known, mut news) = (0, start);
-    while known < count && start.elapsed() < GETTING_KNOWN && news.elapsed() < NO_NEWS {
-        contacts.introduce(peer.addr)?;
-        thread::sleep(Duration::from_millis(500));
-        let now = peer.ask("status")?["peers"].as_u64().unwrap_or(0) as usize;
-        if now > known {
-            (known, news) = (now, Instant::now());
-        }
-    }
-    Ok(known)
 }
 
 /// Starts a process on the answering core; this one stays on the asking core.

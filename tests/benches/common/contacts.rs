@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kadring::id::{ID_BITS, Id};
 use kadring::peer::Peer;
@@ -21,11 +21,17 @@ use nix::sys::socket::{
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::process::PeerProcess;
+
 /// Contacts that share each length of common prefix with the peer: a bucket's worth.
 const A_BUCKET: usize = 20;
 
 /// The address of contact 0.
 const FIRST: u32 = u32::from_be_bytes([127, 16, 0, 0]);
+
+/// How long a peer has to come to know its contacts, and how long without a new one is taken for all.
+const GETTING_KNOWN: Duration = Duration::from_secs(120);
+const NO_NEWS: Duration = Duration::from_secs(5);
 
 /// Contacts that live until dropped.
 pub(crate) struct Contacts {
@@ -56,8 +62,23 @@ impl Contacts {
         Ok(Self { shared, answering: Some(answering) })
     }
 
+    /// Introduces all of them until the peer's table takes no more; how many it keeps.
+    pub(crate) fn get_known(&self, peer: &mut PeerProcess) -> io::Result<usize> {
+        let start = Instant::now();
+        let (mut known, mut news) = (0, start);
+        while known < self.shared.ids.len() && start.elapsed() < GETTING_KNOWN && news.elapsed() < NO_NEWS {
+            self.introduce(peer.addr)?;
+            thread::sleep(Duration::from_millis(500));
+            let now = peer.ask("status")?["peers"].as_u64().unwrap_or(0) as usize;
+            if now > known {
+                (known, news) = (now, Instant::now());
+            }
+        }
+        Ok(known)
+    }
+
     /// Has every contact say a word to the peer at `to`, so that it becomes a candidate for the peer's table.
-    pub(crate) fn introduce(&self, to: SocketAddr) -> io::Result<()> {
+    fn introduce(&self, to: SocketAddr) -> io::Result<()> {
         for (index, _) in self.shared.ids.iter().enumerate() {
             let me = self.shared.contact(index);
             let ping = Message::request(index as u64, Sender::member(me.id, me.addr), Request::Ping);

@@ -23,6 +23,9 @@ pub(crate) const ASKING_CORE: usize = 0;
 /// The core that the answering side runs on, ours as well as the bare one.
 pub(crate) const ANSWERING_CORE: usize = 1;
 
+/// Contacts known to a peer, where what grows with them is measured.
+pub(crate) const GROWTH: [usize; 3] = [100, 1_000, 10_000];
+
 /// The knob `KADRING_BENCH_<name>`, or `default` where it is not set.
 pub(crate) fn knob<T: std::str::FromStr>(name: &str, default: T) -> T {
     let name = format!("KADRING_BENCH_{name}");
