@@ -42,7 +42,7 @@ pub(crate) fn unpin(cores: usize) {
 }
 
 /// A process that ends with this value.
-struct Owned(Child);
+pub(crate) struct Owned(pub(crate) Child);
 
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -259,7 +259,8 @@ pub(crate) fn announce(addr: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-fn read_lines(from: impl io::Read + Send + 'static) -> Receiver<String> {
+/// The lines that come out of `from`, as they come.
+pub(crate) fn read_lines(from: impl io::Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = unbounded();
     thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
