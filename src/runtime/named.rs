@@ -135,7 +135,8 @@ impl Folder {
         self.hashes.0.lock().get(&file).filter(|(known, _)| *known == version).map(|(_, hash)| *hash)
     }
 
-    /// Sends a file; false if it is not here, which was said.
+    /// Sends a file, unless it is not here, which is said then. `sent` is called when all bytes were sent, before the last
+    /// line lets the other side count them as received.
     ///
     /// # Errors
     /// The connection broke, or the file changed while it was sent: it must be closed.
@@ -144,7 +145,8 @@ impl Folder {
         mut stream: &TcpStream,
         file: FileName,
         send_all: impl Fn(&File, u64) -> io::Result<()>,
-    ) -> io::Result<bool> {
+        sent: impl FnOnce(),
+    ) -> io::Result<()> {
         // Looked at before it is opened: opening a pipe would wait for its writer.
         let opened = match self.find(file) {
             Ok(Some(_)) => {
@@ -156,13 +158,11 @@ impl Folder {
         let (version, opened) = match opened {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                stream.write_all(b"error: this file is not here\n")?;
-                return Ok(false);
+                return stream.write_all(b"error: this file is not here\n");
             }
             Err(error) => {
                 log::warn!("file {file} cannot be read: {error}");
-                stream.write_all(b"error: this file cannot be read here\n")?;
-                return Ok(false);
+                return stream.write_all(b"error: this file cannot be read here\n");
             }
         };
         stream.write_all(format!("{} {}\n", version.size, version.modified).as_bytes())?;
@@ -177,8 +177,8 @@ impl Folder {
             return Err(io::Error::other(format!("file {file} changed while it was sent")));
         }
         self.remember(file, version, hash);
-        stream.write_all(format!("{hash}\n").as_bytes())?;
-        Ok(true)
+        sent();
+        stream.write_all(format!("{hash}\n").as_bytes())
     }
 }
 

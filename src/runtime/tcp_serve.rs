@@ -194,12 +194,13 @@ fn send_named(
         (_, None) => return refuse(stream, "this peer keeps no files by their names"),
     };
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
-    let sent = folder.send(stream, asked.file, |file, size| send_file(shared, stream, file, 0, size, limit(size)))?;
-    if let (true, Some(port)) = (sent, asked.port) {
-        let by = SocketAddr::new(from.ip(), port);
-        let _ = events.send(Event::Fetched { file: asked.file, by });
-    }
-    Ok(())
+    let send_all = |file: &File, size| send_file(shared, stream, file, 0, size, limit(size));
+    folder.send(stream, asked.file, send_all, || {
+        if let Some(port) = asked.port {
+            let by = SocketAddr::new(from.ip(), port);
+            let _ = events.send(Event::Fetched { file: asked.file, by });
+        }
+    })
 }
 
 fn send_file(shared: &Shared, stream: &TcpStream, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {

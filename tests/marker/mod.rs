@@ -7,23 +7,20 @@
 #![allow(unreachable_pub, reason = "the test file that uses it is the whole program")]
 #![allow(clippy::disallowed_methods, reason = "a test has a deadline by the clock on the wall")]
 
+mod peer;
+mod steps;
+
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::pty::openpty;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::{program, until};
+pub use self::peer::Peer;
+use crate::support::until;
 
 /// The slowest step is the detection of a death, which the assignment wants within a minute.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -53,19 +50,6 @@ impl Default for Way {
     }
 }
 
-/// A running peer; killed when dropped.
-pub struct Peer {
-    child: Child,
-    keys: Box<dyn Write>,
-    lines: Shown,
-    /// What else it shows: answers to other commands, and on a terminal what is typed.
-    others: Shown,
-    errors: PathBuf,
-    reader: Option<JoinHandle<()>>,
-    /// Lines, pings apart, that were compared already.
-    seen: usize,
-}
-
 /// A ring, its model, and where it works.
 pub struct Ring {
     pub peers: BTreeMap<u8, Peer>,
@@ -73,9 +57,6 @@ pub struct Ring {
     pub base: u16,
     way: Way,
 }
-
-/// Lines that a thread collects.
-type Shown = Arc<Mutex<Vec<String>>>;
 
 type Expected = BTreeMap<u8, Vec<String>>;
 
@@ -90,97 +71,6 @@ fn free_ports() -> u16 {
             |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok();
         if (base..base + 256).all(is_free) {
             return base;
-        }
-    }
-}
-
-impl Peer {
-    fn start(arguments: &[String], ends: Ends, errors: PathBuf) -> Self {
-        let log = File::create(&errors).expect("the folder is writable");
-        let mut command = program();
-        command.args(arguments).stderr(log);
-        let (child, keys, shown): (Child, Box<dyn Write>, Box<dyn Read + Send>) = match ends {
-            Ends::Pipes => {
-                let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-                let mut child = child.expect("the program starts");
-                let (keys, shown) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
-                (child, Box::new(keys), Box::new(shown))
-            }
-            Ends::Terminal => {
-                let pty = openpty(None, None).expect("a terminal");
-                let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
-                let child = command.stdin(end()).stdout(end()).spawn().expect("the program starts");
-                let master = File::from(pty.master);
-                (child, Box::new(master.try_clone().expect("a descriptor")), Box::new(master))
-            }
-        };
-        let (lines, others) = (Shown::default(), Shown::default());
-        let (told, shown_else) = (Shown::clone(&lines), Shown::clone(&others));
-        let reader = std::thread::spawn(move || {
-            for line in BufReader::new(shown).lines() {
-                let Ok(line) = line else { break };
-                let line = line.trim_end();
-                match line.strip_prefix("> ") {
-                    Some(line) => told.lock().expect("nobody panics with it").push(line.to_owned()),
-                    None => shown_else.lock().expect("nobody panics with it").push(line.to_owned()),
-                }
-            }
-        });
-        Self { child, keys, lines, others, errors, reader: Some(reader), seen: 0 }
-    }
-
-    /// Who stands where, as the peer's `table` says: its first predecessor, and its first and second successor.
-    fn neighbours(&mut self) -> [Option<u8>; 3] {
-        let others = Arc::clone(&self.others);
-        let place = |label: &str| -> Option<u8> {
-            let shown = others.lock().expect("nobody panics with it");
-            let at = shown.iter().position(|line| line == label)?;
-            shown.get(at + 1)?.split_whitespace().next()?.parse().ok()
-        };
-        others.lock().expect("nobody panics with it").clear();
-        self.tell("table");
-        // Its rows come in this order, so with this one all are there.
-        until(|| place("successor 2").is_some());
-        [place("predecessor 1"), place("successor 1"), place("successor 2")]
-    }
-
-    /// Types a line.
-    pub fn tell(&mut self, line: &str) {
-        writeln!(self.keys, "{line}").and_then(|()| self.keys.flush()).expect("the peer reads");
-    }
-
-    /// Every line so far.
-    pub fn all(&self) -> Vec<String> {
-        self.lines.lock().expect("nobody panics with it").clone()
-    }
-
-    /// The lines since the last step, pings apart.
-    fn fresh(&self) -> Vec<String> {
-        self.all().into_iter().filter(|line| !line.starts_with("Ping ")).skip(self.seen).collect()
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).expect("a process id")), signal).expect("it runs");
-    }
-
-    /// Waits for the end of the process; its exit code, none if a signal ended it.
-    pub fn wait(&mut self) -> Option<i32> {
-        until(|| !matches!(self.child.try_wait(), Ok(None)));
-        self.child.wait().ok().and_then(|status| status.code())
-    }
-
-    pub fn said(&self) -> String {
-        fs::read_to_string(&self.errors).unwrap_or_default()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        self.keys = Box::new(std::io::sink());
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
         }
     }
 }
@@ -290,134 +180,6 @@ impl Ring {
             let peer = self.peers.get_mut(&id).expect("it runs");
             until(|| peer.neighbours() == right);
         }
-    }
-
-    fn changed(&self, head: &str, first: u8, second: u8) -> Vec<String> {
-        let new = if head.starts_with("Join request has") { "" } else { "new " };
-        vec![
-            head.to_owned(),
-            format!("My {new}first successor is Peer {first}"),
-            format!("My {new}second successor is Peer {second}"),
-        ]
-    }
-
-    /// A new peer joins through `known`.
-    pub fn join(&mut self, id: u8, known: u8) {
-        self.launch(id, &["join", &id.to_string(), &known.to_string(), self.way.interval]);
-        let before = self.predecessor(id, 1);
-        let mut expected = Expected::new();
-        // The path to whoever stands before the new one, which is not part of the ring yet.
-        let joining = self.way_to(known, before).into_iter().filter(|other| *other != id);
-        for other in joining {
-            expected.entry(other).or_default().push(format!("Peer {id} Join request forwarded to my successor"));
-        }
-        let received = self.changed(&format!("Peer {id} Join request received"), id, self.successor(id, 1));
-        expected.entry(before).or_default().extend(received);
-        let told = self.changed("Successor Change request received", before, id);
-        expected.entry(self.predecessor(id, 2)).or_default().extend(told);
-        let accepted = self.changed("Join request has been accepted", self.successor(id, 1), self.successor(id, 2));
-        expected.insert(id, accepted);
-        self.expect(&format!("{id} joins through {known}"), expected);
-        self.settle();
-    }
-
-    /// Both predecessors tell of a peer that is gone.
-    fn gone(&mut self, id: u8, head: &str, step: &str) -> Peer {
-        let (first, second) = (self.predecessor(id, 1), self.predecessor(id, 2));
-        let peer = self.peers.remove(&id).expect("it runs");
-        let mut expected = Expected::new();
-        for other in [first, second] {
-            expected.insert(other, self.changed(head, self.successor(other, 1), self.successor(other, 2)));
-        }
-        self.expect(step, expected);
-        self.settle();
-        peer
-    }
-
-    /// A peer quits; its exit code must be 0.
-    pub fn quit(&mut self, id: u8, word: &str) {
-        self.peer(id).tell(word);
-        let mut peer = self.gone(id, &format!("Peer {id} will depart from the network"), &format!("{id} quits"));
-        assert_eq!(peer.wait(), Some(0), "{}", peer.said());
-        assert_eq!(peer.fresh(), [""; 0]);
-    }
-
-    /// A peer is killed.
-    pub fn kill(&mut self, id: u8, signal: Signal) {
-        self.peer(id).signal(signal);
-        let mut peer = self.gone(id, &format!("Peer {id} is no longer alive"), &format!("{id} is killed"));
-        assert_eq!(peer.wait(), None, "it was ended by the signal");
-    }
-
-    /// Stores a file at `at`, typed as `word`.
-    pub fn store(&mut self, at: u8, file: &str, word: &str) {
-        self.peer(at).tell(&format!("{word} {file}"));
-        let owner = self.owner(file);
-        let mut expected = Expected::new();
-        for other in self.way_to(at, owner) {
-            expected.insert(other, vec![format!("Store {file} request forwarded to my successor")]);
-        }
-        expected.insert(owner, vec![format!("Store {file} request accepted")]);
-        self.expect(&format!("{at} stores {file}"), expected);
-    }
-
-    /// Requests a file at `at`, typed as `word`, and compares what comes with `content`.
-    pub fn request(&mut self, at: u8, file: &str, word: &str, content: &[u8]) {
-        let received = self.dir(at).join(format!("received_{file}.pdf"));
-        let _ = fs::remove_file(&received);
-        self.peer(at).tell(&format!("{word} {file}"));
-        let owner = self.owner(file);
-        let not_here = format!("Request for File {file} has been received, but the file is not stored here");
-        let mut expected = Expected::new();
-        for other in self.way_to(at, owner) {
-            expected.insert(other, vec![not_here.clone()]);
-        }
-        let sending = [
-            format!("File {file} is stored here"),
-            format!("Sending file {file} to Peer {at}"),
-            "The file has been sent".to_owned(),
-        ];
-        let receiving = [
-            format!("Peer {owner} had File {file}"),
-            format!("Receiving File {file} from Peer {owner}"),
-            format!("File {file} received"),
-        ];
-        let step = format!("{at} requests {file}");
-        if at == owner {
-            // Two of its threads tell of the two ends at the same time.
-            let mut wanted = [sending, receiving].concat();
-            wanted.sort();
-            until(|| self.peers[&at].fresh().len() >= wanted.len());
-            let mut fresh = self.peers[&at].fresh();
-            fresh.sort();
-            assert_eq!(fresh, wanted, "peer {at} after: {step}");
-            self.peer(at).seen += wanted.len();
-        } else {
-            expected.insert(owner, sending.to_vec());
-            let mut lines = vec![format!("File request for {file} has been sent to my successor")];
-            lines.extend(receiving);
-            expected.insert(at, lines);
-        }
-        self.expect(&step, expected);
-        assert!(fs::read(&received).expect("it was received") == content, "{file} came with other bytes");
-    }
-
-    /// A request that nobody can fulfil gets an answer where it was typed.
-    pub fn request_in_vain(&mut self, at: u8, file: &str) {
-        self.peer(at).tell(&format!("Request {file}"));
-        let owner = self.owner(file);
-        let not_here = format!("Request for File {file} has been received, but the file is not stored here");
-        let mut expected = Expected::new();
-        for other in self.way_to(at, owner).into_iter().chain([owner]) {
-            expected.insert(other, vec![not_here.clone()]);
-        }
-        let mut lines = vec![format!("error: file {file} was not found: no peer of this ring has it")];
-        lines.insert(
-            0,
-            if at == owner { not_here } else { format!("File request for {file} has been sent to my successor") },
-        );
-        expected.insert(at, lines);
-        self.expect(&format!("{at} requests {file} in vain"), expected);
     }
 
     /// Puts a file into a peer's directory.
