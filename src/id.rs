@@ -153,7 +153,10 @@ impl fmt::Display for Id {
 
 impl fmt::Debug for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Id({})", self.short())
+        match self.to_u64() {
+            Some(number) => write!(f, "Id({number})"),
+            None => write!(f, "Id({})", self.short()),
+        }
     }
 }
 
@@ -199,6 +202,13 @@ mod tests {
         for bad in ["", "12", &"g".repeat(64), &"0".repeat(63), &"0".repeat(65)] {
             assert_eq!(bad.parse::<Id>(), Err(ParseIdError), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn small_ids_are_debugged_as_the_numbers_they_are() {
+        assert_eq!(format!("{:?}", id(19)), "Id(19)");
+        let large = Id::of(b"kadring");
+        assert_eq!(format!("{large:?}"), format!("Id({})", large.short()));
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::args::{ReportArgs, ReportTarget};
 const HOME: &str = "\x1b[H";
 const CLEAR_BELOW: &str = "\x1b[J";
 
+/// Begins the line of those that others name and that do not answer.
+const UNMONITORED: &str = "Unmonitored Peers";
+
 /// `kadring report`.
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
     let (target, overlay) = match &args.target {
@@ -70,6 +73,8 @@ fn write(text: &str, in_place: bool, first: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if in_place {
         let clear = if first { format!("{HOME}{CLEAR_BELOW}") } else { HOME.to_owned() };
+        let size = terminal_size::terminal_size_of(&out).map(|(width, height)| (width.0.into(), height.0.into()));
+        let text = size.map_or_else(|| text.to_owned(), |size| fit(text, size));
         // Each line clears what was longer before it.
         let text = text.replace('\n', "\x1b[K\n");
         write!(out, "{clear}{text}{CLEAR_BELOW}")?;
@@ -80,6 +85,52 @@ fn write(text: &str, in_place: bool, first: bool) -> io::Result<()> {
         out.write_all(text.as_bytes())?;
     }
     out.flush()
+}
+
+/// As much of `text` as a terminal of so many columns and rows shows without scrolling. The line of those that are not
+/// monitored is wrapped and gets up to a third of the rows; where there are too many others, their number stands instead.
+fn fit(text: &str, (columns, rows): (usize, usize)) -> String {
+    // The cursor stands below the last line.
+    let room = rows.saturating_sub(1);
+    let (silent, others): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with(UNMONITORED));
+    let mut last: Vec<String> = silent.iter().flat_map(|line| wrap(line, columns)).collect();
+    if last.len() > (room / 3).max(1) {
+        last.truncate((room / 3).max(1));
+        let cut_short = last.pop().unwrap_or_default() + " …";
+        last.push(cut(&cut_short, columns));
+    }
+    let mut shown: Vec<String> = others.iter().map(|line| cut(line, columns)).collect();
+    if shown.len() + last.len() > room {
+        let kept = room.saturating_sub(last.len() + 1);
+        let more = cut(&format!("… {} more: --once shows all", shown.len().saturating_sub(kept)), columns);
+        shown.truncate(kept);
+        shown.push(more);
+    }
+    shown.into_iter().chain(last).map(|line| line + "\n").collect()
+}
+
+/// A line that ends at the edge of the terminal.
+fn cut(line: &str, columns: usize) -> String {
+    match line.char_indices().nth(columns) {
+        Some(_) => line.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
+        None => line.to_owned(),
+    }
+}
+
+/// The words of a line in as many lines as they need.
+fn wrap(line: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in line.split(' ') {
+        let end = lines.len() - 1;
+        if lines[end].is_empty() {
+            lines[end] = cut(word, columns);
+        } else if lines[end].len() + 1 + word.len() <= columns {
+            lines[end] = format!("{} {word}", lines[end]);
+        } else {
+            lines.push(cut(word, columns));
+        }
+    }
+    lines
 }
 
 /// What one survey found.
@@ -102,7 +153,7 @@ impl Report<'_> {
         let silent: Vec<String> =
             self.peers.iter().filter(|peer| !peer.answered).map(|of| number(&of.peer.id)).collect();
         if !silent.is_empty() {
-            let _ = writeln!(text, "Unmonitored Peers ({}): {}", silent.len(), silent.join(", "));
+            let _ = writeln!(text, "{UNMONITORED} ({}): {}", silent.len(), silent.join(", "));
         }
         text
     }
@@ -156,6 +207,23 @@ mod tests {
         let peers = |ids: &[u64]| ids.iter().map(|&id| peer(id)).collect::<Vec<_>>();
         let (predecessors, successors) = (peers(predecessors), peers(successors));
         Surveyed { peer: peer(id), answered: true, predecessors, successors, knows: Vec::new(), named_by: 0 }
+    }
+
+    #[test]
+    fn a_report_fits_its_terminal() {
+        let silent = "Unmonitored Peers (3): 1, 22, 333\n".to_owned();
+        let text: String = (0..30).map(|n| format!("Peer {n}\n")).chain([silent]).collect();
+        assert_eq!(fit(&text, (80, 32)), text);
+        let shown = fit(&text, (20, 24));
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), 23, "the cursor needs a row too");
+        assert_eq!(lines[19..], ["Peer 19", "… 10 more: --once s…", "Unmonitored Peers", "(3): 1, 22, 333"]);
+        assert_eq!(fit("", (80, 24)), "");
+        let names: Vec<String> = (0..2000).map(|n| n.to_string()).collect();
+        let many = format!("Peer 1\nUnmonitored Peers (2000): {}\n", names.join(", "));
+        let shown = fit(&many, (80, 24));
+        assert!(shown.lines().count() == 8 && shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        assert!(shown.starts_with("Peer 1\n") && shown.ends_with("…\n"), "{shown}");
     }
 
     #[test]

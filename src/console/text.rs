@@ -142,7 +142,7 @@ fn status(status: &Status) -> String {
     let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
     let (received, sent) = messages;
     [
-        format!("id        {}", me.id),
+        format!("id        {}", me.id.to_u64().map_or_else(|| me.id.to_string(), |number| number.to_string())),
         format!("address   {}", me.addr),
         format!("overlay   {}, up for {uptime}", escape(overlay)),
         format!("peers     {peers}"),

@@ -4,8 +4,11 @@
 //! everybody that it hears of. Of the ring's peers it learns their neighbours; of Kademlia's, whom they know near
 //! themselves and near other places. It has no thread of its own: one `poll` waits for all answers.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
+mod calls;
+mod crowd;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -14,6 +17,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng, TryRng};
 use serde::Serialize;
+
+use calls::Calls;
+use crowd::Crowd;
 
 use super::clock::Clock;
 use crate::id::Id;
@@ -31,8 +37,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Times that a datagram is sent at most.
 const TRIES: usize = 3;
 
-/// Peers that are asked at most.
-const MAX_PEERS: usize = 4096;
+/// All of it takes no longer: whoever was not asked by then counts as silent.
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// Places near which each Kademlia peer is asked whom it knows: itself, and as many halves, quarters, … of the space.
 const PLACES: usize = 8;
@@ -65,10 +71,26 @@ pub struct Surveyor {
     tcp: TcpListener,
 }
 
+/// Somebody who was asked something by a datagram.
+struct Asked {
+    addr: SocketAddr,
+    request: Request,
+    tries: usize,
+    /// When it is sent again, or given up.
+    due: Time,
+}
+
 /// A connection that peers answer on, and the beginning of a line.
 struct Inbound {
     stream: TcpStream,
     buffer: Vec<u8>,
+}
+
+impl Surveyed {
+    fn new(peer: Peer, answered: bool) -> Self {
+        let none = Vec::new;
+        Self { peer, answered, predecessors: none(), successors: none(), knows: none(), named_by: 0 }
+    }
 }
 
 impl Surveyor {
@@ -106,50 +128,20 @@ impl Surveyor {
         }
     }
 
-    /// Asks the peers at `seeds`, and everybody that they and the others name. Who is known comes back in the order of ids.
+    /// Asks the peers at `seeds`, and everybody that they and the others name, all at the same time: whoever is silent
+    /// holds nobody else up. Who is known comes back in the order of ids.
     ///
     /// # Errors
     /// The sockets are of no use any more. That nobody answers is none.
     pub fn survey(&mut self, seeds: &[SocketAddr]) -> io::Result<Vec<Surveyed>> {
-        let mut found: BTreeMap<SocketAddr, Surveyed> = BTreeMap::new();
-        let mut named: BTreeMap<SocketAddr, Peer> = BTreeMap::new();
-        let mut asked: BTreeSet<SocketAddr> = BTreeSet::new();
-        let mut next: Vec<SocketAddr> = seeds.to_vec();
-        while !next.is_empty() && asked.len() < MAX_PEERS {
-            next.retain(|addr| asked.insert(*addr));
-            let answers = match self.dialect {
-                Dialect::Ring => self.ask_ring(&next)?,
-                Dialect::Kademlia => self.ask_kademlia(&next)?,
-            };
-            next.clear();
-            for surveyed in answers {
-                for peer in &surveyed.knows {
-                    named.insert(peer.addr, *peer);
-                    if !asked.contains(&peer.addr) && !next.contains(&peer.addr) {
-                        next.push(peer.addr);
-                    }
-                }
-                found.insert(surveyed.peer.addr, surveyed);
-            }
+        let end = self.clock.now() + LIMIT;
+        let mut crowd = Crowd::default();
+        seeds.iter().for_each(|addr| crowd.meet(*addr));
+        match self.dialect {
+            Dialect::Ring => self.survey_ring(&mut crowd, end)?,
+            Dialect::Kademlia => self.survey_kademlia(&mut crowd, end)?,
         }
-        for (addr, peer) in named {
-            let silent = Surveyed {
-                peer,
-                answered: false,
-                predecessors: Vec::new(),
-                successors: Vec::new(),
-                knows: Vec::new(),
-                named_by: 0,
-            };
-            found.entry(addr).or_insert(silent);
-        }
-        let mut all: Vec<Surveyed> = found.into_values().collect();
-        let mentions: Vec<SocketAddr> = all.iter().flat_map(|of| of.knows.iter().map(|peer| peer.addr)).collect();
-        for surveyed in &mut all {
-            surveyed.named_by = mentions.iter().filter(|addr| **addr == surveyed.peer.addr).count();
-        }
-        all.sort_unstable_by_key(|surveyed| surveyed.peer);
-        Ok(all)
+        Ok(crowd.into_surveyed())
     }
 
     fn magic(&mut self) -> u64 {
@@ -158,6 +150,7 @@ impl Surveyor {
 
     /// Which of `dialects` the peer at `target` speaks: the one that it answers a ping in.
     fn find_dialect(&mut self, target: SocketAddr, dialects: &[Dialect]) -> io::Result<Dialect> {
+        let none = Calls::new(PATIENCE);
         for _ in 0..TRIES {
             let magic = self.magic();
             for dialect in dialects {
@@ -167,7 +160,7 @@ impl Surveyor {
                 self.udp.send_to(&text, target)?;
             }
             let limit = self.clock.now() + PATIENCE;
-            while self.wait(&[], limit)? {
+            while self.wait(&[], &none, limit)? {
                 for (from, text) in self.datagrams() {
                     let answers = |dialect: &&Dialect| {
                         let message = dialect.decode(&text).ok();
@@ -185,117 +178,97 @@ impl Surveyor {
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("nobody answers at {target}; does a peer run there?")))
     }
 
-    /// Pings these peers over TCP, where an answer may be of any length. They answer over connections of their own.
-    fn ask_ring(&mut self, addrs: &[SocketAddr]) -> io::Result<Vec<Surveyed>> {
-        let (mut open, mut waiting) = (Vec::new(), BTreeMap::new());
-        for &addr in addrs {
-            let magic = self.magic();
-            let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
-            let mut text = Vec::new();
-            let message = Message::request(magic, self.me, Request::Ring(ping));
-            self.dialect.encode(&message, &self.me.peer, addr, &mut text);
-            let sent = TcpStream::connect_timeout(&addr, PATIENCE).and_then(|mut stream| {
-                stream.set_write_timeout(Some(PATIENCE))?;
-                stream.write_all(&text)?;
-                Ok(stream)
-            });
-            if let Ok(stream) = sent {
-                waiting.insert(magic, addr);
-                open.push(stream);
-            }
-        }
-        let mut answers = Vec::new();
+    /// Pings peers over TCP, where an answer may be of any length. They answer over connections of their own.
+    fn survey_ring(&mut self, crowd: &mut Crowd, end: Time) -> io::Result<()> {
+        let mut calls = Calls::new(PATIENCE);
+        let mut waiting: BTreeMap<u64, (SocketAddr, Time)> = BTreeMap::new();
         let mut inbound: Vec<Inbound> = Vec::new();
-        let limit = self.clock.now() + PATIENCE * 2;
-        while !waiting.is_empty() && self.wait(&inbound, limit)? {
+        loop {
+            let now = self.clock.now();
+            while let Some(addr) = crowd.next.pop() {
+                let magic = self.magic();
+                let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
+                let mut text = Vec::new();
+                let message = Message::request(magic, self.me, Request::Ring(ping));
+                self.dialect.encode(&message, &self.me.peer, addr, &mut text);
+                calls.add(addr, text);
+                waiting.insert(magic, (addr, now + calls.longest() + PATIENCE));
+            }
+            calls.go_on(now);
+            waiting.retain(|_, (_, limit)| *limit > now);
+            let Some(first) = waiting.values().map(|(_, limit)| *limit).min().filter(|_| now < end) else {
+                return Ok(());
+            };
+            self.wait(&inbound, &calls, first.min(end))?;
             while let Ok((stream, _)) = self.tcp.accept() {
                 stream.set_nonblocking(true)?;
                 inbound.push(Inbound { stream, buffer: Vec::new() });
             }
-            let dialect = self.dialect;
             inbound.retain_mut(|connection| {
                 let goes_on = connection.fill();
                 while let Some(line) = connection.line() {
-                    let Ok(message) = dialect.decode(&line) else { continue };
-                    let Some(addr) = waiting.remove(&message.magic) else { continue };
-                    if let Body::Response(Response::Ring(RingResponse::Pong { peer, predecessors, successors })) =
-                        message.body
-                    {
-                        let mut knows: Vec<Peer> = predecessors.iter().chain(&successors).copied().collect();
-                        knows.sort_unstable();
-                        knows.dedup();
-                        let peer = Peer::new(peer.id, addr);
-                        answers.push(Surveyed { peer, answered: true, predecessors, successors, knows, named_by: 0 });
+                    if let Some(surveyed) = self.pong(&line, &mut waiting) {
+                        crowd.hear(surveyed);
                     }
                 }
                 goes_on
             });
         }
-        Ok(answers)
     }
 
-    /// Asks these peers whom they know.
-    fn ask_kademlia(&mut self, addrs: &[SocketAddr]) -> io::Result<Vec<Surveyed>> {
-        let mut ids: BTreeMap<SocketAddr, Id> = BTreeMap::new();
-        let pings: Vec<(SocketAddr, Request)> = addrs.iter().map(|addr| (*addr, Request::Ping)).collect();
-        for (addr, response) in self.ask_all(pings)? {
-            if let Response::Node(peer) = response {
-                ids.insert(addr, peer.id);
-            }
-        }
-        let places = ids.iter().flat_map(|(addr, id)| {
-            let near = std::iter::once(*id).chain((0..PLACES).map(|bit| id.flip_bit(bit)));
-            near.map(|id| (*addr, Request::FindNode { id })).collect::<Vec<_>>()
-        });
-        let places = places.collect();
-        let mut knows: BTreeMap<SocketAddr, BTreeSet<Peer>> = BTreeMap::new();
-        for (addr, response) in self.ask_all(places)? {
-            if let Response::Nodes(peers) = response {
-                knows.entry(addr).or_default().extend(peers);
-            }
-        }
-        let surveyed = |(addr, id): (SocketAddr, Id)| Surveyed {
-            peer: Peer::new(id, addr),
-            answered: true,
-            predecessors: Vec::new(),
-            successors: Vec::new(),
-            knows: knows.remove(&addr).unwrap_or_default().into_iter().filter(|peer| peer.id != id).collect(),
-            named_by: 0,
+    /// What the line of a ring's peer tells, if it is the answer to one of the pings that `waiting` names.
+    fn pong(&self, line: &[u8], waiting: &mut BTreeMap<u64, (SocketAddr, Time)>) -> Option<Surveyed> {
+        let message = self.dialect.decode(line).ok()?;
+        let (addr, _) = waiting.remove(&message.magic)?;
+        let Body::Response(Response::Ring(RingResponse::Pong { peer, predecessors, successors })) = message.body else {
+            return None;
         };
-        Ok(ids.into_iter().map(surveyed).collect())
+        let knows = predecessors.iter().chain(&successors).copied().collect();
+        let peer = Peer::new(peer.id, addr);
+        Some(Surveyed { predecessors, successors, knows, ..Surveyed::new(peer, true) })
     }
 
-    /// Sends every request as a datagram, again if it must be, and collects what is answered.
-    fn ask_all(&mut self, requests: Vec<(SocketAddr, Request)>) -> io::Result<Vec<(SocketAddr, Response)>> {
-        let mut waiting: BTreeMap<u64, (SocketAddr, Request)> = BTreeMap::new();
-        for request in requests {
-            let magic = self.magic();
-            waiting.insert(magic, request);
-        }
-        let mut answers = Vec::new();
-        for _ in 0..TRIES {
-            for (magic, (addr, request)) in &waiting {
-                let mut text = Vec::new();
-                let message = Message::request(*magic, self.me, request.clone());
-                self.dialect.encode(&message, &self.me.peer, *addr, &mut text);
-                // A datagram that cannot be sent is a lost one.
-                let _ = self.udp.send_to(&text, addr);
+    /// Asks peers who they are, and those that answer whom they know.
+    fn survey_kademlia(&mut self, crowd: &mut Crowd, end: Time) -> io::Result<()> {
+        let none = Calls::new(PATIENCE);
+        let mut waiting: BTreeMap<u64, Asked> = BTreeMap::new();
+        loop {
+            let now = self.clock.now();
+            while let Some(addr) = crowd.next.pop() {
+                waiting.insert(self.magic(), Asked { addr, request: Request::Ping, tries: 0, due: now });
             }
-            let limit = self.clock.now() + PATIENCE;
-            while !waiting.is_empty() && self.wait(&[], limit)? {
-                for (from, text) in self.datagrams() {
-                    let Ok(message) = self.dialect.decode(&text) else { continue };
-                    if waiting.get(&message.magic).is_none_or(|(addr, _)| *addr != from) {
-                        continue;
+            waiting.retain(|_, asked| asked.due > now || asked.tries < TRIES);
+            for (magic, asked) in waiting.iter_mut().filter(|(_, asked)| asked.due <= now) {
+                let mut text = Vec::new();
+                let message = Message::request(*magic, self.me, asked.request.clone());
+                self.dialect.encode(&message, &self.me.peer, asked.addr, &mut text);
+                // A datagram that cannot be sent is a lost one.
+                let _ = self.udp.send_to(&text, asked.addr);
+                (asked.tries, asked.due) = (asked.tries + 1, now + PATIENCE);
+            }
+            let Some(first) = waiting.values().map(|asked| asked.due).min().filter(|_| now < end) else {
+                return Ok(());
+            };
+            self.wait(&[], &none, first.min(end))?;
+            for (from, text) in self.datagrams() {
+                let Ok(message) = self.dialect.decode(&text) else { continue };
+                if waiting.get(&message.magic).is_none_or(|asked| asked.addr != from) {
+                    continue;
+                }
+                waiting.remove(&message.magic);
+                match message.body {
+                    Body::Response(Response::Node(Peer { id, .. })) => {
+                        crowd.hear(Surveyed::new(Peer::new(id, from), true));
+                        for id in std::iter::once(id).chain((0..PLACES).map(|bit| id.flip_bit(bit))) {
+                            let request = Request::FindNode { id };
+                            waiting.insert(self.magic(), Asked { addr: from, request, tries: 0, due: now });
+                        }
                     }
-                    if let Body::Response(response) = message.body {
-                        answers.push((from, response));
-                    }
-                    waiting.remove(&message.magic);
+                    Body::Response(Response::Nodes(peers)) => crowd.learn(from, &peers),
+                    _ => {}
                 }
             }
         }
-        Ok(answers)
     }
 
     /// Every datagram that is there.
@@ -308,19 +281,21 @@ impl Surveyor {
         all
     }
 
-    /// Waits until something can be received; false once `limit` has come.
-    fn wait(&self, inbound: &[Inbound], limit: Time) -> io::Result<bool> {
-        let left = limit - self.clock.now();
-        if left.is_zero() {
+    /// Waits until there is something to receive, or to go on with; false once `limit` has come.
+    fn wait(&self, inbound: &[Inbound], calls: &Calls, limit: Time) -> io::Result<bool> {
+        let now = self.clock.now();
+        if limit <= now {
             return Ok(false);
         }
-        let sources = [self.udp.as_fd(), self.tcp.as_fd()].into_iter();
-        let sources = sources.chain(inbound.iter().map(|connection| connection.stream.as_fd()));
-        let mut fds: Vec<PollFd<'_>> = sources.map(|fd: BorrowedFd<'_>| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let left = calls.next_limit().map_or(limit, |first| first.min(limit)) - now;
+        let heard = [self.udp.as_fd(), self.tcp.as_fd()].into_iter();
+        let heard = heard.chain(inbound.iter().map(|connection| connection.stream.as_fd()));
+        let heard = heard.map(|fd: BorrowedFd<'_>| PollFd::new(fd, PollFlags::POLLIN));
+        let opened = calls.pollable().map(|fd| PollFd::new(fd, PollFlags::POLLOUT));
+        let mut fds: Vec<PollFd<'_>> = heard.chain(opened).collect();
         let left = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, left) {
-            Ok(ready) => Ok(ready > 0),
-            Err(nix::errno::Errno::EINTR) => Ok(true),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(true),
             Err(error) => Err(error.into()),
         }
     }

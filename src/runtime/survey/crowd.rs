@@ -1,0 +1,100 @@
+//! Who was heard of in a survey, who answered, and who is yet to be asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::Surveyed;
+use crate::peer::Peer;
+
+/// Peers that are asked at most.
+const MAX_PEERS: usize = 4096;
+
+/// Everybody that a survey heard of.
+#[derive(Default)]
+pub(super) struct Crowd {
+    /// Those to ask next.
+    pub(super) next: Vec<SocketAddr>,
+    met: BTreeSet<SocketAddr>,
+    answered: BTreeMap<SocketAddr, Surveyed>,
+    named: BTreeMap<SocketAddr, Peer>,
+}
+
+impl Crowd {
+    /// Somebody lives at this address: it is to be asked, once.
+    pub(super) fn meet(&mut self, addr: SocketAddr) {
+        if self.met.len() < MAX_PEERS && self.met.insert(addr) {
+            self.next.push(addr);
+        }
+    }
+
+    /// Somebody answered.
+    pub(super) fn hear(&mut self, surveyed: Surveyed) {
+        let (addr, knows) = (surveyed.peer.addr, surveyed.knows.clone());
+        self.answered.insert(addr, surveyed);
+        self.learn(addr, &knows);
+    }
+
+    /// Somebody who answered before names `peers`.
+    pub(super) fn learn(&mut self, from: SocketAddr, peers: &[Peer]) {
+        let Some(surveyed) = self.answered.get_mut(&from) else { return };
+        surveyed.knows.extend(peers.iter().filter(|peer| peer.id != surveyed.peer.id));
+        surveyed.knows.sort_unstable();
+        surveyed.knows.dedup();
+        for peer in peers.iter().filter(|peer| peer.addr != from) {
+            // Names beyond all measure are a liar's.
+            if self.named.len() < MAX_PEERS || self.named.contains_key(&peer.addr) {
+                self.named.insert(peer.addr, *peer);
+            }
+            self.meet(peer.addr);
+        }
+    }
+
+    /// All of them in the order of ids, those too that were named and did not answer.
+    pub(super) fn into_surveyed(self) -> Vec<Surveyed> {
+        let Self { mut answered, named, .. } = self;
+        for (addr, peer) in named {
+            answered.entry(addr).or_insert_with(|| Surveyed::new(peer, false));
+        }
+        let mut mentions: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        for peer in answered.values().flat_map(|of| &of.knows) {
+            *mentions.entry(peer.addr).or_default() += 1;
+        }
+        let mut all: Vec<Surveyed> = answered.into_values().collect();
+        for surveyed in &mut all {
+            surveyed.named_by = mentions.get(&surveyed.peer.addr).copied().unwrap_or(0);
+        }
+        all.sort_unstable_by_key(|surveyed| surveyed.peer);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id;
+
+    fn peer(number: u16) -> Peer {
+        Peer::new(Id::from_u64(number.into()), SocketAddr::from(([127, 0, 0, 1], number)))
+    }
+
+    #[test]
+    fn everybody_is_asked_once_and_the_silent_are_told_of() {
+        let mut crowd = Crowd::default();
+        crowd.meet(peer(9).addr);
+        assert_eq!(crowd.next.pop(), Some(peer(9).addr));
+        let surveyed = Surveyed { knows: vec![peer(3), peer(5), peer(3)], ..Surveyed::new(peer(9), true) };
+        crowd.hear(surveyed);
+        crowd.hear(Surveyed { knows: vec![peer(3), peer(9)], ..Surveyed::new(peer(5), true) });
+        assert_eq!(std::mem::take(&mut crowd.next), [peer(3).addr, peer(5).addr]);
+        let told: Vec<_> = crowd.into_surveyed().iter().map(|of| (of.peer, of.answered, of.named_by)).collect();
+        assert_eq!(told, [(peer(3), false, 2), (peer(5), true, 1), (peer(9), true, 1)]);
+    }
+
+    #[test]
+    fn a_liar_s_names_are_bounded() {
+        let mut crowd = Crowd::default();
+        crowd.hear(Surveyed::new(peer(1), true));
+        crowd.learn(peer(1).addr, &(2..60_000).map(peer).collect::<Vec<_>>());
+        assert_eq!((crowd.next.len(), crowd.named.len()), (MAX_PEERS, MAX_PEERS));
+    }
+}
