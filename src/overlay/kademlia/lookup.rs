@@ -184,14 +184,16 @@ impl Lookup {
         Some(Question { peer: entry.peer, request, prove: !entry.proven })
     }
 
-    /// The peer at `addr` named others. A stranger has yet to learn that we receive, and sends few names until then.
+    /// The peer at `addr` named others. Whoever has yet to learn that we receive sends few names until then: a
+    /// stranger, or a contact whose own table has no place for us. Where many are known, fewer than WIDTH give it away.
     pub(super) fn on_names(&mut self, addr: &SocketAddr, names: &[Peer]) {
+        let many = self.shortlist.len() > 2 * WIDTH;
         let Some(entry) = self.entry_mut(addr) else { return };
         if !matches!(entry.state, State::Asked | State::Overdue) {
             return;
         }
         entry.state = State::Answered;
-        if names.len() < WIDTH && entry.stranger && entry.again == Again::No {
+        if names.len() < WIDTH && (entry.stranger || many) && entry.again == Again::No {
             entry.again = Again::Wanted;
         }
         let depth = entry.depth + 1;
