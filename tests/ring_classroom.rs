@@ -297,6 +297,17 @@ fn a_large_file_comes_whole_and_a_broken_copy_never_appears() {
     assert!(![10, 20, 30].into_iter().any(hidden), "temporary files are gone");
 }
 
+#[test]
+fn a_new_peer_tidies_up_after_one_that_was_killed() {
+    let mut ring = Ring::start(&[10, 20, 30], Way::default());
+    fs::create_dir_all(ring.dir(25)).expect("the folder is writable");
+    let part = ring.dir(25).join(".0024.pdf.abcdef.part");
+    let half = fs::File::create(&part).expect("the folder is writable");
+    half.set_modified(std::time::UNIX_EPOCH).expect("a time of its own");
+    ring.join(25, 10);
+    assert!(!part.exists());
+}
+
 fn report(ring: &Ring, words: &[&str]) -> String {
     let output = run(ring, &[&["report"], words].concat());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

@@ -25,6 +25,13 @@ use crate::wire::ring::FileName;
 /// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three.
 pub(super) const CHUNK: usize = 256 * 1024;
 
+/// How the temporary name of a file that is on its way here ends; it begins with a dot and the file's own name.
+pub(super) const PART: &str = ".part";
+
+/// A temporary file that nobody has locked counts as left behind when it is as old as this: one that was just made is not
+/// locked yet.
+const ABANDONED: Duration = Duration::from_secs(5);
+
 /// Hashes that are remembered.
 const MAX_HASHES: usize = 1024;
 
@@ -122,6 +129,17 @@ impl Folder {
         Ok(files)
     }
 
+    /// Removes what peers that were killed left half received. What a living peer in this directory receives is locked.
+    pub(super) fn clear_away(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_str().is_some_and(is_part) && is_abandoned(&entry.path()).unwrap_or(false) {
+                // Another peer may have been faster.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// This version of the file has this hash.
     pub(super) fn remember(&self, file: FileName, version: Version, hash: Id) {
         let mut hashes = self.hashes.0.lock();
@@ -182,6 +200,19 @@ impl Folder {
     }
 }
 
+/// Whether a temporary file of a named one has this name.
+fn is_part(name: &str) -> bool {
+    let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(PART));
+    let file = name.and_then(|name| name.split_once(".pdf."));
+    file.is_some_and(|(file, random)| file.parse::<FileName>().is_ok() && !random.is_empty())
+}
+
+fn is_abandoned(path: &Path) -> io::Result<bool> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    let age = metadata.modified()?.elapsed().unwrap_or_default();
+    Ok(metadata.is_file() && age >= ABANDONED && File::open(path)?.try_lock().is_ok())
+}
+
 /// Sends `size` bytes of `file` and hashes them on their way.
 fn send_hashed(mut stream: &TcpStream, file: &File, size: u64) -> io::Result<Id> {
     let mut hash = Sha256::new();
@@ -216,6 +247,28 @@ mod tests {
         }
         assert_eq!(parse(&[b'0'; 64]), None);
         assert!("file 0042 12002\n".len() < crate::wire::MAX_REQUEST_LINE);
+    }
+
+    #[test]
+    fn what_a_killed_peer_left_half_received_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let names =
+            [".2067.pdf.dCmc2S.part", ".0001.pdf.aaaaaa.part", ".0002.pdf.bbbbbb.part", ".notes.part", "2067.pdf"];
+        for name in names {
+            std::fs::write(path(name), name).unwrap();
+            if name != names[1] {
+                File::options().write(true).open(path(name)).unwrap().set_modified(UNIX_EPOCH).unwrap();
+            }
+        }
+        let received_now = File::open(path(names[2])).unwrap();
+        received_now.lock().unwrap();
+        let folder = Folder::new(dir.path().to_owned());
+        folder.clear_away();
+        assert_eq!(names.map(|name| path(name).exists()), [false, true, true, true, true]);
+        drop(received_now);
+        folder.clear_away();
+        assert!(!path(names[2]).exists(), "its peer is gone too");
     }
 
     #[test]

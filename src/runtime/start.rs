@@ -98,11 +98,15 @@ pub(super) fn start(options: Options, state: Arc<State>) -> Result<LocalPeer, St
         }
         None => None,
     };
+    let folder = options.files.clone().map(Folder::new);
+    if let Some(folder) = &folder {
+        folder.clear_away();
+    }
     let shared = Arc::new(Shared {
         clock: Clock::start(),
         dialect: options.overlay.dialect(),
         store,
-        folder: options.files.clone().map(Folder::new),
+        folder,
         offers: Default::default(),
         connections: Default::default(),
         cancels: Default::default(),

@@ -22,7 +22,7 @@ use super::connections::{LEAST_RATE, SILENCE_LIMIT, connect, lost, refused};
 use super::{Room, Workbench, failed, io_failed, reserve};
 use crate::id::Id;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Version};
-use crate::runtime::named::{Asked, CHUNK, Folder, ask, time_of};
+use crate::runtime::named::{Asked, CHUNK, Folder, PART, ask, time_of};
 use crate::wire::MAX_REQUEST_LINE;
 use crate::wire::ring::FileName;
 
@@ -196,10 +196,12 @@ impl Incoming<'_> {
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         let mut temporary = tempfile::Builder::new()
             .prefix(&prefix)
-            .suffix(".part")
+            .suffix(PART)
             .permissions(permissions)
             .tempfile_in(folder.path())
             .map_err(|error| cannot(&error))?;
+        // Says that somebody lives who receives it. A file system without locks has nobody tidy up.
+        let _ = temporary.as_file().lock();
         let clock = self.bench.shared.clock;
         let limit = clock.now() + SILENCE_LIMIT + Duration::from_secs(self.version.size / u64::from(LEAST_RATE));
         let mut hash = Sha256::new();
