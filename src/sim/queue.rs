@@ -1,36 +1,58 @@
 //! What is yet to happen, in the order in which it will: by time, and among equals in the order it was planned.
+//!
+//! A network of a hundred thousand peers plans as many things and more. In one large heap each step down is a look
+//! into cold memory, so only what happens within the present millisecond is in a heap; everything later lies unsorted
+//! in the slot of its millisecond until its turn comes.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::time::Time;
 
+/// Microseconds in a slot.
+const SLOT: u64 = 1000;
+
 /// A queue of things to happen, earliest first; things of one moment come out in the order they went in.
 pub(super) struct Queue<T> {
+    /// What happens in the present slot, or before it.
     heap: BinaryHeap<Planned<T>>,
+    /// The first slot that lies in the future.
+    future: u64,
+    slots: BTreeMap<u64, Vec<Planned<T>>>,
     planned: u64,
 }
 
 struct Planned<T> {
     at: Time,
-    /// Breaks ties, so that the order never depends on how the heap is built.
+    /// Breaks ties, so that the order never depends on how things are kept.
     sequence: u64,
     what: T,
 }
 
 impl<T> Queue<T> {
     pub(super) const fn new() -> Self {
-        Self { heap: BinaryHeap::new(), planned: 0 }
+        Self { heap: BinaryHeap::new(), future: 0, slots: BTreeMap::new(), planned: 0 }
     }
 
     pub(super) fn push(&mut self, at: Time, what: T) {
         let sequence = self.planned;
         self.planned += 1;
-        self.heap.push(Planned { at, sequence, what });
+        let planned = Planned { at, sequence, what };
+        let slot = at.as_micros() / SLOT;
+        if slot < self.future {
+            self.heap.push(planned);
+        } else {
+            self.slots.entry(slot).or_default().push(planned);
+        }
     }
 
     /// The next thing, if it happens by `until`.
     pub(super) fn pop_by(&mut self, until: Time) -> Option<(Time, T)> {
+        if self.heap.is_empty() {
+            let next = self.slots.first_entry().filter(|slot| *slot.key() <= until.as_micros() / SLOT)?;
+            self.future = next.key() + 1;
+            self.heap = BinaryHeap::from(next.remove());
+        }
         if self.heap.peek()?.at > until {
             return None;
         }
@@ -61,6 +83,11 @@ impl<T> Eq for Planned<T> {}
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
 
     #[test]
@@ -75,5 +102,25 @@ mod tests {
         }
         assert_eq!(seen, "abcd");
         assert_eq!(queue.pop_by(Time::from_micros(9)).map(|(_, what)| what), Some('e'));
+    }
+
+    #[test]
+    fn slots_make_no_difference_to_the_order() {
+        let mut lots = StdRng::seed_from_u64(1);
+        let (mut queue, mut plain) = (Queue::new(), BTreeMap::new());
+        let mut now = Time::ZERO;
+        for nth in 0..20_000_u32 {
+            let at = now + Duration::from_micros(lots.random_range(0..5 * SLOT) / 100 * 100);
+            queue.push(at, nth);
+            plain.insert((at, nth), nth);
+            while plain.len() > lots.random_range(0..100) {
+                let ((at, _), nth) = plain.pop_first().expect("there are some");
+                now = at;
+                assert_eq!(queue.pop_by(at), Some((at, nth)));
+            }
+            assert_eq!(queue.pop_by(now).is_some(), plain.first_key_value().is_some_and(|((at, _), _)| *at <= now));
+            plain.retain(|(at, _), _| *at > now);
+            while queue.pop_by(now).is_some() {}
+        }
     }
 }
