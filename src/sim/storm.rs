@@ -8,24 +8,28 @@
 //! Everything in a run follows from its [`StormPlan`]. A fault left out changes no other, so a failing schedule can be
 //! [shrunk](super::shrink()).
 
-use std::fmt;
+mod plan;
+mod users;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
-use super::faults::{Fault, Strike, schedule};
+use self::users::{StoredFile, Tally};
+use super::faults::Fault;
 use super::kind;
 use super::network::{Weather, spread};
 use super::queue::Queue;
 use super::trace::Trace;
-use super::world::{Counts, Rules, Violation, World};
+use super::world::{Rules, Violation, World};
 use crate::config::{REPAIR_BOUND, REPLICAS};
-use crate::id::{Id, Key};
-use crate::node::{Answer, Command, CommandId, Source};
-use crate::overlay::OverlayKind;
+use crate::id::Id;
+use crate::node::{Command, CommandId};
 use crate::time::Time;
+
+pub use plan::{StormPlan, StormReport};
 
 /// How long peers have to join and store the first files.
 const CALM_BEFORE: Duration = Duration::from_secs(40);
@@ -43,96 +47,6 @@ const FILES: usize = 4;
 /// Lookups checked at the end.
 const LOOKUPS: usize = 6;
 
-/// A run, wholly.
-#[derive(Clone, Debug)]
-pub struct StormPlan {
-    /// What routes.
-    pub kind: OverlayKind,
-    /// All chance comes from it.
-    pub seed: u64,
-    /// Peers at the beginning.
-    pub peers: usize,
-    /// Faults on the schedule.
-    pub faults: usize,
-    /// If given, only these faults of the schedule strike.
-    pub only: Option<Vec<usize>>,
-}
-
-/// What a run was like.
-#[derive(Clone, Debug)]
-pub struct StormReport {
-    /// SHA-256 of the trace, if it was traced.
-    pub digest: Option<Id>,
-    /// What the world counted.
-    pub counts: Counts,
-    /// Virtual time that passed.
-    pub lasted: Duration,
-    /// Files stored, and brought back, during the storm, of those that users asked for.
-    pub stored: (usize, usize),
-    /// Of the files that were asked back during the storm, how many came.
-    pub retrieved: (usize, usize),
-    /// Files that the storm left no copy of, of all that were stored.
-    pub lost: (usize, usize),
-}
-
-impl StormPlan {
-    /// A run of `seed` in which everything else is drawn from the seed too: 20 to 60 peers, 5 to 25 faults.
-    pub fn random(kind: OverlayKind, seed: u64) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
-        Self { kind, seed, peers: rng.random_range(20..=60), faults: rng.random_range(5..=25), only: None }
-    }
-
-    /// The schedule of faults, those that are left out included.
-    pub fn strikes(&self) -> Vec<Strike> {
-        schedule(&mut StdRng::seed_from_u64(self.seed), self.peers, self.faults, STORM)
-    }
-
-    /// Which faults of the schedule strike.
-    pub fn striking(&self) -> Vec<usize> {
-        self.only.clone().unwrap_or_else(|| (0..self.faults).collect())
-    }
-
-    /// Runs it.
-    ///
-    /// # Errors
-    /// The first thing that must hold and did not.
-    pub fn run(&self, trace: Trace) -> Result<StormReport, Violation> {
-        let mut storm = Storm::new(self, trace);
-        storm.calm_before()?;
-        storm.rage()?;
-        storm.calm_after()?;
-        storm.reckon()?;
-        Ok(storm.report())
-    }
-}
-
-impl fmt::Display for StormPlan {
-    /// The command that runs it again.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, peers, faults, .. } = self;
-        let overlay = kind::name(self.kind);
-        write!(f, "kadring sim --storm --overlay {overlay} --seed {seed} --peers {peers} --faults {faults}")?;
-        if let Some(only) = &self.only {
-            let only: Vec<String> = only.iter().map(usize::to_string).collect();
-            write!(f, " --only {}", if only.is_empty() { "none".to_owned() } else { only.join(",") })?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for StormReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { digest, counts, lasted, stored, retrieved, lost } = self;
-        write!(
-            f,
-            "all in order after {lasted:.0?}: {} events, {} messages, {} lost on the way; of {} files stored {}, of {} asked \
-             back {} came, {} of {} lost with all their holders",
-            counts.events, counts.sent, counts.lost, stored.1, stored.0, retrieved.1, retrieved.0, lost.0, lost.1
-        )?;
-        digest.map_or(Ok(()), |digest| write!(f, "; trace {digest}"))
-    }
-}
-
 struct Storm<'a> {
     plan: &'a StormPlan,
     world: World,
@@ -143,21 +57,6 @@ struct Storm<'a> {
     retrieving: Vec<(usize, CommandId, PathBuf, Id)>,
     agenda: Queue<Step>,
     tally: Tally,
-}
-
-#[derive(Default)]
-struct Tally {
-    stored: (usize, usize),
-    retrieved: (usize, usize),
-    lost: (usize, usize),
-}
-
-/// A file that was stored, or is being.
-#[derive(Clone)]
-struct StoredFile {
-    root: Option<Key>,
-    sha256: Id,
-    blocks: Vec<Key>,
 }
 
 /// Something that is to be done at a certain time.
@@ -296,77 +195,8 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// A user stores a random file.
-    fn store(&mut self) {
-        let up = self.world.up();
-        let Some(slot) = self.pick(&up) else { return };
-        let size = match self.lots.random_range(0..4) {
-            0 => self.lots.random_range(0..10),
-            1 => BLOCK_SIZE as usize,
-            _ => self.lots.random_range(0..5 * BLOCK_SIZE as usize),
-        };
-        let mut bytes = vec![0; size];
-        self.lots.fill_bytes(&mut bytes);
-        let file = StoredFile {
-            root: None,
-            sha256: Id::of(&bytes),
-            blocks: bytes.chunks(BLOCK_SIZE as usize).map(Id::of).collect(),
-        };
-        let path = PathBuf::from(format!("/own/{}", file.sha256));
-        self.world.disk_mut(slot).write_file(&path, bytes.into());
-        let keep = self.lots.random_bool(0.2);
-        let command = self.world.command(slot, Command::Store { path, manifest: None, keep });
-        self.storing.push((slot, command, file));
-    }
-
-    /// A user asks for a file that was stored.
-    fn retrieve(&mut self) {
-        let up = self.world.up();
-        let (Some(slot), false) = (self.pick(&up), self.files.is_empty()) else { return };
-        let file = &self.files[self.lots.random_range(0..self.files.len())];
-        let Some(root) = file.root else { return };
-        let dest = PathBuf::from(format!("/back/{root}"));
-        let sha256 = file.sha256;
-        let source = Source::Key(root);
-        let command = self.world.command(slot, Command::Retrieve { source, dest: dest.clone() });
-        self.retrieving.push((slot, command, dest, sha256));
-    }
-
     fn pick(&mut self, slots: &[usize]) -> Option<usize> {
         (!slots.is_empty()).then(|| slots[self.lots.random_range(0..slots.len())])
-    }
-
-    /// Takes the answers that are there. What came back must be what was stored.
-    fn collect(&mut self) -> Result<(), Violation> {
-        for (slot, command, mut file) in std::mem::take(&mut self.storing) {
-            match self.world.take_answer(slot, command) {
-                None => self.storing.push((slot, command, file)),
-                Some(answer) => {
-                    self.tally.stored.1 += 1;
-                    if let Answer::Stored { key, .. } = answer {
-                        self.tally.stored.0 += 1;
-                        file.root = Some(key);
-                        file.blocks.push(key);
-                        self.files.push(file);
-                    }
-                }
-            }
-        }
-        for (slot, command, dest, sha256) in std::mem::take(&mut self.retrieving) {
-            match self.world.take_answer(slot, command) {
-                None => self.retrieving.push((slot, command, dest, sha256)),
-                Some(answer) => {
-                    self.tally.retrieved.1 += 1;
-                    if let Answer::Retrieved { .. } = answer {
-                        self.tally.retrieved.0 += 1;
-                        if self.world.disk(slot).read_file(&dest).is_none_or(|bytes| Id::of(bytes) != sha256) {
-                            return self.breach(format!("{} came back changed", dest.display()));
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The network is well again; peers that are to come back do.

@@ -1,0 +1,105 @@
+//! What a storm is to be, and what it was like.
+
+use std::fmt;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::{STORM, Storm};
+use crate::id::Id;
+use crate::overlay::OverlayKind;
+use crate::sim::faults::{Strike, schedule};
+use crate::sim::kind;
+use crate::sim::trace::Trace;
+use crate::sim::world::{Counts, Violation};
+
+/// A run, wholly.
+#[derive(Clone, Debug)]
+pub struct StormPlan {
+    /// What routes.
+    pub kind: OverlayKind,
+    /// All chance comes from it.
+    pub seed: u64,
+    /// Peers at the beginning.
+    pub peers: usize,
+    /// Faults on the schedule.
+    pub faults: usize,
+    /// If given, only these faults of the schedule strike.
+    pub only: Option<Vec<usize>>,
+}
+
+/// What a run was like.
+#[derive(Clone, Debug)]
+pub struct StormReport {
+    /// SHA-256 of the trace, if it was traced.
+    pub digest: Option<Id>,
+    /// What the world counted.
+    pub counts: Counts,
+    /// Virtual time that passed.
+    pub lasted: Duration,
+    /// Files stored, and brought back, during the storm, of those that users asked for.
+    pub stored: (usize, usize),
+    /// Of the files that were asked back during the storm, how many came.
+    pub retrieved: (usize, usize),
+    /// Files that the storm left no copy of, of all that were stored.
+    pub lost: (usize, usize),
+}
+
+impl StormPlan {
+    /// A run of `seed` in which everything else is drawn from the seed too: 20 to 60 peers, 5 to 25 faults.
+    pub fn random(kind: OverlayKind, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
+        Self { kind, seed, peers: rng.random_range(20..=60), faults: rng.random_range(5..=25), only: None }
+    }
+
+    /// The schedule of faults, those that are left out included.
+    pub fn strikes(&self) -> Vec<Strike> {
+        schedule(&mut StdRng::seed_from_u64(self.seed), self.peers, self.faults, STORM)
+    }
+
+    /// Which faults of the schedule strike.
+    pub fn striking(&self) -> Vec<usize> {
+        self.only.clone().unwrap_or_else(|| (0..self.faults).collect())
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// The first thing that must hold and did not.
+    pub fn run(&self, trace: Trace) -> Result<StormReport, Violation> {
+        let mut storm = Storm::new(self, trace);
+        storm.calm_before()?;
+        storm.rage()?;
+        storm.calm_after()?;
+        storm.reckon()?;
+        Ok(storm.report())
+    }
+}
+
+impl fmt::Display for StormPlan {
+    /// The command that runs it again.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, peers, faults, .. } = self;
+        let overlay = kind::name(self.kind);
+        write!(f, "kadring sim --storm --overlay {overlay} --seed {seed} --peers {peers} --faults {faults}")?;
+        if let Some(only) = &self.only {
+            let only: Vec<String> = only.iter().map(usize::to_string).collect();
+            write!(f, " --only {}", if only.is_empty() { "none".to_owned() } else { only.join(",") })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for StormReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { digest, counts, lasted, stored, retrieved, lost } = self;
+        write!(
+            f,
+            "all in order after {lasted:.0?}: {} events, {} messages, {} lost on the way; of {} files stored {}, of {} asked \
+             back {} came, {} of {} lost with all their holders",
+            counts.events, counts.sent, counts.lost, stored.1, stored.0, retrieved.1, retrieved.0, lost.0, lost.1
+        )?;
+        digest.map_or(Ok(()), |digest| write!(f, "; trace {digest}"))
+    }
+}

@@ -1,0 +1,97 @@
+//! What users do in a storm: they store files and ask for them back, and look at what comes.
+
+use std::path::PathBuf;
+
+use rand::{Rng, RngExt};
+
+use super::{BLOCK_SIZE, Storm};
+use crate::id::{Id, Key};
+use crate::node::{Answer, Command, Source};
+use crate::sim::world::Violation;
+
+/// Files stored, brought back, and lost, of those asked for.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) stored: (usize, usize),
+    pub(super) retrieved: (usize, usize),
+    pub(super) lost: (usize, usize),
+}
+
+/// A file that was stored, or is being.
+#[derive(Clone)]
+pub(super) struct StoredFile {
+    pub(super) root: Option<Key>,
+    pub(super) sha256: Id,
+    pub(super) blocks: Vec<Key>,
+}
+
+impl Storm<'_> {
+    /// A user stores a random file.
+    pub(super) fn store(&mut self) {
+        let up = self.world.up();
+        let Some(slot) = self.pick(&up) else { return };
+        let size = match self.lots.random_range(0..4) {
+            0 => self.lots.random_range(0..10),
+            1 => BLOCK_SIZE as usize,
+            _ => self.lots.random_range(0..5 * BLOCK_SIZE as usize),
+        };
+        let mut bytes = vec![0; size];
+        self.lots.fill_bytes(&mut bytes);
+        let file = StoredFile {
+            root: None,
+            sha256: Id::of(&bytes),
+            blocks: bytes.chunks(BLOCK_SIZE as usize).map(Id::of).collect(),
+        };
+        let path = PathBuf::from(format!("/own/{}", file.sha256));
+        self.world.disk_mut(slot).write_file(&path, bytes.into());
+        let keep = self.lots.random_bool(0.2);
+        let command = self.world.command(slot, Command::Store { path, manifest: None, keep });
+        self.storing.push((slot, command, file));
+    }
+
+    /// A user asks for a file that was stored.
+    pub(super) fn retrieve(&mut self) {
+        let up = self.world.up();
+        let (Some(slot), false) = (self.pick(&up), self.files.is_empty()) else { return };
+        let file = &self.files[self.lots.random_range(0..self.files.len())];
+        let Some(root) = file.root else { return };
+        let dest = PathBuf::from(format!("/back/{root}"));
+        let sha256 = file.sha256;
+        let source = Source::Key(root);
+        let command = self.world.command(slot, Command::Retrieve { source, dest: dest.clone() });
+        self.retrieving.push((slot, command, dest, sha256));
+    }
+
+    /// Takes the answers that are there. What came back must be what was stored.
+    pub(super) fn collect(&mut self) -> Result<(), Violation> {
+        for (slot, command, mut file) in std::mem::take(&mut self.storing) {
+            match self.world.take_answer(slot, command) {
+                None => self.storing.push((slot, command, file)),
+                Some(answer) => {
+                    self.tally.stored.1 += 1;
+                    if let Answer::Stored { key, .. } = answer {
+                        self.tally.stored.0 += 1;
+                        file.root = Some(key);
+                        file.blocks.push(key);
+                        self.files.push(file);
+                    }
+                }
+            }
+        }
+        for (slot, command, dest, sha256) in std::mem::take(&mut self.retrieving) {
+            match self.world.take_answer(slot, command) {
+                None => self.retrieving.push((slot, command, dest, sha256)),
+                Some(answer) => {
+                    self.tally.retrieved.1 += 1;
+                    if let Answer::Retrieved { .. } = answer {
+                        self.tally.retrieved.0 += 1;
+                        if self.world.disk(slot).read_file(&dest).is_none_or(|bytes| Id::of(bytes) != sha256) {
+                            return self.breach(format!("{} came back changed", dest.display()));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
