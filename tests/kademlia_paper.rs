@@ -82,6 +82,22 @@ fn s2_2_a_live_contact_keeps_its_place_from_a_newcomer() {
 }
 
 #[test]
+fn a_newcomer_s_ping_makes_nobody_ping_and_still_lets_it_wait() {
+    // Else each ping would lead to another, and a large network never come to rest.
+    let mut net = alone();
+    for n in 1..=K as u16 {
+        net.meet(in_bucket(0, n), addr(ME));
+    }
+    net.run_for(secs(60));
+    let oldest = net.peers[&addr(ME)].table()[0].peers[0];
+    let before = net.asked.len();
+    let newcomer = in_bucket(0, 100);
+    net.request(Sender::member(newcomer.id, newcomer.addr), addr(ME), &Request::Ping);
+    assert_eq!(net.asked_of(oldest.addr, before), []);
+    assert_eq!(net.peers[&addr(ME)].table()[0].spare, 1);
+}
+
+#[test]
 fn s2_2_a_dead_contact_loses_its_place_to_a_newcomer() {
     let mut net = alone();
     for n in 1..=K as u16 {
@@ -278,7 +294,8 @@ fn s2_3_a_bucket_without_lookups_is_refreshed_within_the_hour() {
     net.run_for(secs(3500));
     let targets = |net: &Net, before: usize| -> Vec<usize> {
         let looked_for = net.asked[before..].iter().filter_map(|asked| match asked.request {
-            Request::FindNode { id } => Some(id.distance(&peer(ME).id).leading_zeros()),
+            // For its own id it asks its neighbours now and then.
+            Request::FindNode { id } if id != peer(ME).id => Some(id.distance(&peer(ME).id).leading_zeros()),
             _ => None,
         });
         looked_for.collect()
@@ -507,6 +524,43 @@ fn a_network_cut_in_two_grows_together_again() {
         let key = Id::of(&[n as u8, 3]);
         let (_, found) = net.look_up(addr(n), key, Goal::Peers);
         assert_eq!(found.peers, nearest((1..=30).map(peer), &key, WIDTH));
+    }
+}
+
+#[test]
+fn two_networks_that_meet_through_one_contact_become_one() {
+    let mut net = Net::grown(20);
+    // Two more know only each other: the one was told of an address where nobody answered at the time.
+    let late = [peer(21), peer(22)];
+    net.add(late[0], false);
+    net.add(late[1], false);
+    net.dead.insert(addr(7));
+    net.join(late[0].addr, &[addr(7)]);
+    net.join(late[1].addr, &[late[0].addr]);
+    net.run_for(secs(10));
+    assert_eq!(net.peers[&late[0].addr].peers(), [late[1]]);
+    net.dead.remove(&addr(7));
+    net.run_for(secs(40));
+    for one in late {
+        for n in 1..=22 {
+            let (_, found) = net.look_up(addr(n), one.id, Goal::Peers);
+            assert_eq!(found.peers, nearest((1..=22).map(peer), &one.id, WIDTH), "seen from {n}");
+            let (_, found) = net.look_up(one.addr, peer(n).id, Goal::Peers);
+            assert_eq!(found.peers, nearest((1..=22).map(peer), &peer(n).id, WIDTH), "of {n}");
+        }
+    }
+}
+
+#[test]
+fn neighbours_that_nobody_introduced_find_each_other() {
+    let mut net = Net::default();
+    for n in 1..=8 {
+        net.add(peer(n), false);
+        net.call(addr(n), |overlay, now, _| overlay.fill(now, &[peer(n % 8 + 1)]));
+    }
+    net.run_for(secs(60));
+    for n in 1..=8 {
+        assert_eq!(net.peers[&addr(n)].peers().len(), 7, "peer {n}");
     }
 }
 

@@ -157,9 +157,15 @@ impl Node {
         match purpose {
             AskPurpose::Overlay(tag) => cx.overlay.on_failure(cx.now, tag, to, &mut cx.effects),
             AskPurpose::Offer { owner, key, to } => self.on_offered(owner, key, to, Err(reason.to_owned())),
-            AskPurpose::Probe { key, to } => self.repair.on_probe(cx, key, to, false),
+            AskPurpose::Probe { key, to } => {
+                cx.overlay.on_silence(cx.now, to.addr, &mut cx.effects);
+                self.repair.on_probe(cx, key, to, false);
+            }
             AskPurpose::Vouch => self.pulls.on_no_proof(to.addr),
-            AskPurpose::Pulse => self.fail_offers(to.addr),
+            AskPurpose::Pulse => {
+                cx.overlay.on_silence(cx.now, to.addr, &mut cx.effects);
+                self.fail_offers(to.addr);
+            }
             AskPurpose::Hand { handing, to } => {
                 self.classroom.on_handed(cx, handing, to, Handed::Silent(reason.to_owned()));
             }

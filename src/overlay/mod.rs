@@ -345,6 +345,9 @@ pub trait Overlay: Send {
     /// sent, if it was a request that this peer only passed on ([`Effect::Forward`]).
     fn on_undeliverable(&mut self, now: Time, to: SocketAddr, forwarded: Option<(u64, Request)>, out: &mut Vec<Effect>);
 
+    /// A request of ours that was not the overlay's was left without an answer by whoever is at `to`: it may be gone.
+    fn on_silence(&mut self, now: Time, to: SocketAddr, out: &mut Vec<Effect>);
+
     /// Any request of ours (the overlay's or not) was answered by `peer` after `rtt`, so it is alive.
     fn on_alive(&mut self, now: Time, peer: SocketAddr, rtt: Duration, out: &mut Vec<Effect>);
 

@@ -309,9 +309,10 @@ mod tests {
     }
 
     #[test]
-    fn in_a_still_grown_network_every_lookup_finds_all_of_the_nearest() {
+    fn in_a_still_grown_network_every_lookup_finds_all_of_the_nearest_peers() {
         for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
             let report = plan(kind).run(|_| {}).expect("nothing breaks");
+            assert_eq!(report.found().filter(|found| found.nearest).count(), 100, "{kind:?}");
             assert_eq!(report.found().filter(|found| found.all).count(), 100, "{kind:?}");
         }
     }

@@ -296,10 +296,15 @@ impl Net {
         self.now = limit;
     }
 
-    /// A peer that is no overlay says a word to the peer at `to`.
+    /// A peer that is no overlay asks the peer at `to` something.
     pub(crate) fn introduce(&mut self, from: Sender, to: SocketAddr) {
+        self.request(from, to, &Request::FindNode { id: from.peer.id });
+    }
+
+    /// A request of somebody that is no overlay.
+    pub(crate) fn request(&mut self, from: Sender, to: SocketAddr, request: &Request) {
         let incoming = Incoming { addr: from.peer.addr, validated: true, sender: Some(from), magic: 0 };
-        self.call(to, |overlay, now, out| overlay.on_request(now, &incoming, &Request::Ping, out));
+        self.call(to, |overlay, now, out| overlay.on_request(now, &incoming, request, out));
     }
 
     /// Lets `peer` answer every ping with its name and every other question with `names`.

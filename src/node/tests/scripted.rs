@@ -66,6 +66,7 @@ impl Overlay for Scripted {
     fn on_failure(&mut self, _now: Time, tag: Tag, _to: Target, out: &mut Vec<Effect>) {
         out.push(Effect::Settled { lookup: tag, outcome: RouteOutcome::Lost });
     }
+    fn on_silence(&mut self, _: Time, _: SocketAddr, _: &mut Vec<Effect>) {}
     fn on_undeliverable(&mut self, _: Time, to: SocketAddr, _: Option<(u64, Request)>, out: &mut Vec<Effect>) {
         let gone = self.set.iter().position(|peer| peer.addr == to);
         out.extend(gone.map(|at| Effect::PeerDown(self.set.remove(at))));

@@ -25,9 +25,21 @@ const CHECK_TRIES: u8 = 3;
 /// Requests in a row that a contact may leave without an answer; then it is gone.
 const MAX_FAILURES: u8 = 2;
 
+/// What somebody that was heard of may do to get a place in a full bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Claim {
+    /// Nothing: it was only named.
+    Nothing,
+    /// Wait until one becomes free. That is all a ping is good for: if it made us ping whoever stands first, and that
+    /// made them ping somebody in turn, then pings would wander through a large network for ever.
+    Wait,
+    /// Have whoever stands first show that it lives.
+    Contest,
+}
+
 impl Kademlia {
     /// A request came from somebody. Its sender is a claim, so all it makes is a candidate.
-    pub(super) fn on_stranger(&mut self, now: Time, from: &Incoming, out: &mut Vec<Effect>) {
+    pub(super) fn on_stranger(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
         let Some(sender) = from.sender else { return };
         let peer = Peer::new(sender.peer.id, from.addr);
         if self.table.contact(&peer).is_some() {
@@ -45,13 +57,14 @@ impl Kademlia {
                 self.candidates.offer(Candidate { peer, enters: !sender.guest });
             }
         } else if !self.acquaintances.knows(now, &peer, ASKED) {
-            self.hear_of(now, peer, true, out);
+            let claim = if *request == Request::Ping { Claim::Wait } else { Claim::Contest };
+            self.hear_of(now, peer, claim, out);
         }
         self.ping_candidates(now, out);
     }
 
-    /// Somebody says that there is this peer. Where there is no place for it, it may wait for one.
-    pub(super) fn hear_of(&mut self, now: Time, peer: Peer, waits: bool, out: &mut Vec<Effect>) {
+    /// Somebody says that there is this peer. Where there is no place for it, it does what its claim allows.
+    pub(super) fn hear_of(&mut self, now: Time, peer: Peer, claim: Claim, out: &mut Vec<Effect>) {
         if self.candidates.is_full() || !self.may_enter(&peer) || self.table.contact(&peer).is_some() {
             return;
         }
@@ -59,8 +72,10 @@ impl Kademlia {
         let displaces = self.table.at(&peer.addr).is_some();
         if displaces || self.table.has_room(&peer.id) && self.table.get(&peer.id).is_none() {
             self.candidates.offer(Candidate { peer, enters: true });
-        } else if waits && let Some(first) = self.table.wait(&peer) {
-            self.challenge(now, first, &peer, out);
+        } else if claim != Claim::Nothing
+            && let Some(first) = self.table.wait(&peer)
+        {
+            self.challenge(now, first, &peer, claim, out);
         }
     }
 
@@ -69,15 +84,15 @@ impl Kademlia {
     }
 
     /// A newcomer wants the place of `holder`, who keeps it if it lives (section 2.2).
-    fn challenge(&mut self, now: Time, holder: Peer, newcomer: &Peer, out: &mut Vec<Effect>) {
-        let silent = self.table.contact(&holder).is_some_and(|contact| contact.silence(now) >= FRESH);
-        if silent || holder.id == newcomer.id {
+    fn challenge(&mut self, now: Time, holder: Peer, newcomer: &Peer, claim: Claim, out: &mut Vec<Effect>) {
+        let silent = |contact: &Contact| contact.silence(now) >= FRESH;
+        if claim == Claim::Contest && self.table.contact(&holder).is_some_and(silent) || holder.id == newcomer.id {
             self.check_contact(&holder, CHECK_TRIES, out);
         }
     }
 
     /// A peer answered a ping at this address and named itself: it is what it says. It enters, if there is a place.
-    pub(super) fn confirm(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) {
+    pub(super) fn confirm(&mut self, now: Time, peer: Peer, claim: Claim, out: &mut Vec<Effect>) {
         if !self.may_enter(&peer) {
             return;
         }
@@ -94,7 +109,7 @@ impl Kademlia {
             Entry::Known => {}
             Entry::Waits(first) => {
                 self.acquaintances.meet(now, &peer);
-                self.challenge(now, first, &peer, out);
+                self.challenge(now, first, &peer, claim, out);
             }
         }
     }
@@ -152,7 +167,7 @@ impl Kademlia {
             contact.checking = false;
         }
         match named {
-            Some(named) if self.may_enter(&named) => self.confirm(now, named, out),
+            Some(named) if self.may_enter(&named) => self.confirm(now, named, Claim::Contest, out),
             // What answers names no peer, or us.
             _ => self.remove(now, &peer, false, out),
         }
@@ -173,7 +188,7 @@ impl Kademlia {
     pub(super) fn on_candidate(&mut self, now: Time, peer: Peer, named: Option<Peer>, out: &mut Vec<Effect>) {
         self.candidates.done(&peer.addr);
         match named {
-            Some(named) => self.confirm(now, named, out),
+            Some(named) => self.confirm(now, named, Claim::Wait, out),
             None => self.promote(&peer),
         }
     }

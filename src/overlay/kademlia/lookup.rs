@@ -102,13 +102,17 @@ pub(super) struct Lookup {
     /// The last answer brought nobody nearer.
     wide: bool,
     asked: u32,
+    /// Names that an answer has at least: whoever gives fewer may have yet to learn that we receive what is sent to us.
+    expected: usize,
 }
 
 impl Lookup {
     /// A lookup that starts from peers in the routing table; `is_fresh` says which of them need not be asked whether
     /// they live.
     pub(super) fn new(key: Key, goal: Goal, me: Id, start: Vec<Peer>, is_fresh: impl Fn(&Peer) -> bool) -> Self {
-        let mut lookup = Self { key, goal, me, shortlist: Vec::new(), wide: false, asked: 0 };
+        // Each of them knows the others, but for itself.
+        let expected = start.len().saturating_sub(1).min(WIDTH);
+        let mut lookup = Self { key, goal, me, shortlist: Vec::new(), wide: false, asked: 0, expected };
         for peer in start {
             lookup.offer(peer, 1, false);
         }
@@ -184,16 +188,17 @@ impl Lookup {
         Some(Question { peer: entry.peer, request, prove: !entry.proven })
     }
 
-    /// The peer at `addr` named others. Whoever has yet to learn that we receive sends few names until then: a
-    /// stranger, or a contact whose own table has no place for us. Where many are known, fewer than WIDTH give it away.
+    /// The peer at `addr` named others. A stranger has yet to learn that we receive, and sends few names until then; a
+    /// contact may never have had a reason to find out.
     pub(super) fn on_names(&mut self, addr: &SocketAddr, names: &[Peer]) {
-        let many = self.shortlist.len() > 2 * WIDTH;
+        let known = self.expected;
         let Some(entry) = self.entry_mut(addr) else { return };
         if !matches!(entry.state, State::Asked | State::Overdue) {
             return;
         }
         entry.state = State::Answered;
-        if names.len() < WIDTH && (entry.stranger || many) && entry.again == Again::No {
+        let expected = if entry.stranger { WIDTH } else { known };
+        if names.len() < expected && entry.again == Again::No {
             entry.again = Again::Wanted;
         }
         let depth = entry.depth + 1;

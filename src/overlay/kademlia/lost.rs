@@ -4,7 +4,7 @@
 //! So those who were lost are tried again, ever more rarely: all of them while nobody else is known, else one at a
 //! time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub(super) struct Lost {
     /// Addresses that the user gave: never forgotten.
     anchors: Vec<SocketAddr>,
+    /// Those of them that did not answer when they were tried last.
+    silent: BTreeSet<SocketAddr>,
     /// Contacts that went silent or said goodbye, the latest last.
     peers: VecDeque<Peer>,
     due: Option<Time>,
@@ -48,8 +50,16 @@ impl Lost {
         }
     }
 
+    /// Nobody answers at this address.
+    pub(super) fn missed(&mut self, addr: &SocketAddr) {
+        if self.anchors.contains(addr) {
+            self.silent.insert(*addr);
+        }
+    }
+
     /// This address is our own.
     pub(super) fn forget(&mut self, addr: &SocketAddr) {
+        self.silent.remove(addr);
         self.anchors.retain(|anchor| anchor != addr);
         self.peers.retain(|peer| peer.addr != *addr);
     }
@@ -71,11 +81,12 @@ impl Lost {
         self.try_soon(now);
     }
 
-    /// A peer is there. Whether it had been lost.
+    /// A peer is there. Whether it had been lost, or sought in vain.
     pub(super) fn found(&mut self, peer: &Peer) -> bool {
         let before = self.peers.len();
         self.peers.retain(|lost| lost.id != peer.id && lost.addr != peer.addr);
-        self.peers.len() < before
+        let sought = self.silent.remove(&peer.addr);
+        sought || self.peers.len() < before
     }
 
     /// Things have changed: the pauses begin anew with the shortest.
@@ -133,6 +144,16 @@ mod tests {
         assert_eq!(tried, [1, 3, 2, 1, 3, 2, 1, 3, 2]);
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert!(lost.found(&peer(2)) && !lost.found(&peer(2)));
+    }
+
+    #[test]
+    fn a_bootstrap_peer_that_was_silent_is_found_once() {
+        let mut lost = Lost::default();
+        lost.anchor(peer(1).addr);
+        assert!(!lost.found(&peer(1)), "it answered at the first try");
+        lost.missed(&peer(1).addr);
+        lost.missed(&peer(2).addr);
+        assert!(lost.found(&peer(1)) && !lost.found(&peer(1)) && !lost.found(&peer(2)));
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! Four things differ from the paper, for the sake of peers that lie and networks that break:
 //! - A peer enters the table only when it answered a ping of ours and named its id; hearsay and requests only make
 //!   [`candidates`]. And only an answer counts as a sign of life, for anybody can forge a request.
-//! - The nearest neighbours, which share our blocks, are pinged every few seconds, so that a death is noticed soon.
+//! - The nearest neighbours, which share our blocks, are pinged every few seconds, so that a death is noticed soon, and
+//!   one of them is asked who else is near to us: however two parts of a network met, neighbours find each other.
 //! - Those who proved who they are but found their bucket full are remembered for a minute ([`acquaintances`]).
 //! - Those who were lost are tried again, so that a network cut in two grows together when it can ([`lost`]).
 
@@ -27,10 +28,11 @@ use rand::rngs::StdRng;
 use self::acquaintances::Acquaintances;
 use self::bucket::Contact;
 use self::candidates::Candidates;
+use self::contacts::Claim;
 use self::lookup::{Lookup, Name};
 use self::lost::Lost;
 use self::table::Table;
-use self::upkeep::Upkeep;
+use self::upkeep::{PULSE_TRIES, Upkeep};
 use super::{Effect, Goal, Incoming, LookupId, Overlay, TableRow, Tag, Target};
 use crate::config::WIDTH;
 use crate::id::Key;
@@ -70,6 +72,8 @@ enum Question {
     Check { peer: Peer },
     /// Is anybody at an address that the user gave, or that a lost contact had?
     Probe { addr: SocketAddr },
+    /// Who is near to us?
+    Neighbours { peer: Peer },
     /// Goodbye.
     Farewell,
 }
@@ -217,7 +221,7 @@ impl Overlay for Kademlia {
 
     fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
         // A ping of ours goes before the answer, so that whoever asks again can have shown by then that it receives.
-        self.on_stranger(now, from, out);
+        self.on_stranger(now, from, request, out);
         let response = match request {
             Request::Ping => Response::Node(self.me),
             Request::FindNode { id: key } | Request::FindValue { key } => {
@@ -239,7 +243,7 @@ impl Overlay for Kademlia {
         match (question, named) {
             (Question::Step { lookup, peer, .. }, _) => self.on_step(now, lookup, peer, response, out),
             (Question::Identify { lookup, .. }, Some(named)) => {
-                self.confirm(now, named, out);
+                self.confirm(now, named, Claim::Contest, out);
                 self.on_identified(now, lookup, &named, out);
             }
             (Question::Identify { lookup, addr }, None) => self.on_unidentified(now, lookup, &addr, out),
@@ -248,6 +252,7 @@ impl Overlay for Kademlia {
             }
             (Question::Check { peer }, named) => self.on_checked(now, peer, named, out),
             (Question::Probe { addr }, named) => self.on_probed(now, addr, named, out),
+            (Question::Neighbours { .. }, _) => self.on_neighbours(now, response, out),
             (Question::Farewell, _) => {}
         }
         self.go_on(now, out);
@@ -265,12 +270,17 @@ impl Overlay for Kademlia {
             Question::Candidate { peer, .. } => self.on_candidate(now, peer, None, out),
             Question::Check { peer } => self.on_check_failed(now, &peer, out),
             Question::Probe { addr } => self.on_probed(now, addr, None, out),
+            Question::Neighbours { peer } => self.check_contact(&peer, PULSE_TRIES, out),
             Question::Farewell => {}
         }
         self.go_on(now, out);
     }
 
-    fn on_undeliverable(&mut self, _: Time, to: SocketAddr, _: Option<(u64, Request)>, out: &mut Vec<Effect>) {
+    fn on_undeliverable(&mut self, now: Time, to: SocketAddr, _: Option<(u64, Request)>, out: &mut Vec<Effect>) {
+        self.on_silence(now, to, out);
+    }
+
+    fn on_silence(&mut self, _: Time, to: SocketAddr, out: &mut Vec<Effect>) {
         self.acquaintances.forget(&to);
         if let Some(peer) = self.table.at(&to).map(Contact::peer) {
             self.doubt(&peer, out);

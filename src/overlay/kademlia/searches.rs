@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::bucket::Contact;
-use super::contacts::is_reachable;
+use super::contacts::{Claim, is_reachable};
 use super::lookup::{self, Lookup, Name};
 use super::{Kademlia, Question};
 use crate::config::{TRIES, WIDTH};
@@ -88,7 +88,7 @@ impl Kademlia {
         let (nearest, hops) = lookup.result();
         if !self.guest {
             for peer in lookup.unasked() {
-                self.hear_of(now, peer, false, out);
+                self.hear_of(now, peer, Claim::Nothing, out);
             }
             self.ping_candidates(now, out);
         }

@@ -127,7 +127,8 @@ impl Table {
 
     /// Whoever is at `addr` answered.
     pub(super) fn touch(&mut self, now: Time, addr: &SocketAddr) -> Option<&mut Contact> {
-        self.buckets.iter_mut().find_map(|bucket| {
+        // Neighbours answer most, and stand in the last buckets.
+        self.buckets.iter_mut().rev().find_map(|bucket| {
             let at = bucket.position_at(addr)?;
             Some(bucket.touch(now, at))
         })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::bucket::Contact;
-use super::contacts::is_reachable;
+use super::contacts::{Claim, is_reachable};
 use super::lookup::Name;
 use super::{ALPHA, Kademlia, Question};
 use crate::config::{TRIES, WIDTH};
@@ -17,7 +17,7 @@ use crate::id::{ID_BITS, Id, Key};
 use crate::overlay::{Effect, Goal, Target};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::Request;
+use crate::wire::{Request, Response};
 
 /// The nearest neighbours are pinged this often, so that with the tries that follow a death is known within 10 s.
 const PULSE: Duration = Duration::from_secs(4);
@@ -26,7 +26,7 @@ const PULSE: Duration = Duration::from_secs(4);
 const PULSE_FRESH: Duration = Duration::from_secs(1);
 
 /// Datagrams sent at most for one pulse; a second round of pings decides.
-const PULSE_TRIES: u8 = 2;
+pub(super) const PULSE_TRIES: u8 = 2;
 
 /// A bucket without lookups for this long is refreshed (section 2.3).
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -89,7 +89,7 @@ impl Kademlia {
                     probed.push(peer.addr);
                 }
             } else {
-                self.hear_of(now, peer, false, out);
+                self.hear_of(now, peer, Claim::Nothing, out);
             }
         }
         for addr in probed {
@@ -108,9 +108,13 @@ impl Kademlia {
         self.upkeep.probes -= 1;
         match named {
             Some(named) if named.id == self.me.id => self.lost.forget(&addr),
-            Some(named) => self.confirm(now, named, out),
-            None if self.lost.next_tick().is_none() => self.lost.try_soon(now),
-            None => {}
+            Some(named) => self.confirm(now, named, Claim::Contest, out),
+            None => {
+                self.lost.missed(&addr);
+                if self.lost.next_tick().is_none() {
+                    self.lost.try_soon(now);
+                }
+            }
         }
     }
 
@@ -149,15 +153,29 @@ impl Kademlia {
         }
     }
 
-    /// Pings the neighbours that share our blocks.
+    /// Pings the neighbours that share our blocks, but for one: that is asked for others.
     fn feel_pulse(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let neighbours = self.table.nearest(&self.me.id, WIDTH, |_| true);
         let silent = |contact: &Contact| contact.silence(now) >= PULSE_FRESH;
-        for peer in self.table.nearest(&self.me.id, WIDTH, |_| true) {
-            if self.table.get(&peer.id).is_some_and(silent) {
+        let asked = self.rng.random_range(0..neighbours.len().max(1));
+        for (at, peer) in neighbours.into_iter().enumerate() {
+            if at == asked {
+                let request = Request::FindNode { id: self.me.id };
+                self.ask(peer.into(), request, 1, Question::Neighbours { peer }, out);
+            } else if self.table.get(&peer.id).is_some_and(silent) {
                 self.check_contact(&peer, PULSE_TRIES, out);
             }
         }
         self.upkeep.pulse = (self.table.len() > 0).then(|| now + PULSE);
+    }
+
+    /// A neighbour named those near to us; whoever is not known yet is a candidate.
+    pub(super) fn on_neighbours(&mut self, now: Time, response: &Response, out: &mut Vec<Effect>) {
+        if let Response::Nodes(peers) = response {
+            for &peer in peers.iter().take(WIDTH) {
+                self.hear_of(now, peer, Claim::Nothing, out);
+            }
+        }
     }
 
     /// Puts every bucket that nobody looked into for too long on the list of the walk.

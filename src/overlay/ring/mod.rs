@@ -63,6 +63,10 @@ const NEIGHBOURS_WATCHED: usize = 2;
 /// Datagrams sent at most for one ping; the node spaces them.
 const TRIES: u8 = 3;
 
+/// Times that a search is sent one way at most: 5.5 s, for a peer on the way takes up to 5 s to notice that the next is
+/// gone without a word, and then sends it around. Whoever gave up before would meet the same dead peer on every way.
+const PATIENT_TRIES: u8 = 4;
+
 /// Times that a request is passed on at most: more than any ring without fingers has peers in a classroom.
 const MAX_HOPS: u16 = 1024;
 
@@ -147,7 +151,11 @@ impl Ring {
 
     fn ask(&mut self, to: impl Into<Target>, request: RingRequest, why: Why, out: &mut Vec<Effect>) {
         let from_anyone = matches!(request, RingRequest::Routed { .. });
-        let tries = if matches!(why, Why::Tell) { 1 } else { TRIES };
+        let tries = match why {
+            Why::Tell => 1,
+            Why::Search(_) => PATIENT_TRIES,
+            _ => TRIES,
+        };
         self.ask_plain(to.into(), Request::Ring(request), why, from_anyone, tries, out);
     }
 
@@ -351,6 +359,12 @@ impl Overlay for Ring {
         }
         if let Some((magic, Request::Ring(RingRequest::Routed { route, what }))) = forwarded {
             self.forward_again(magic, route, what, to, out);
+        }
+    }
+
+    fn on_silence(&mut self, _: Time, to: SocketAddr, out: &mut Vec<Effect>) {
+        if let Some(peer) = self.table.at(&to) {
+            self.check_on(peer, out);
         }
     }
 

@@ -14,17 +14,22 @@ fn asked(lookup: &mut Lookup) -> Vec<u64> {
     std::iter::from_fn(|| lookup.next(|_| true)).filter_map(|question| question.peer.id.to_u64()).collect()
 }
 
+/// These names, and far ones until the answer is as long as they usually are.
+fn among_others(names: &[u16]) -> Vec<Peer> {
+    names.iter().copied().chain(1000..).take(WIDTH).map(peer).collect()
+}
+
 #[test]
 fn alpha_are_asked_and_all_of_the_nearest_once_nobody_nearer_comes() {
     let mut lookup = lookup(&[10, 20, 30, 40, 50, 60, 70, 80]);
     assert_eq!(asked(&mut lookup), [10, 20, 30]);
-    lookup.on_names(&peer(10).addr, &[peer(5)]);
+    lookup.on_names(&peer(10).addr, &among_others(&[5]));
     assert_eq!(asked(&mut lookup), [5], "the answer brought somebody nearer");
-    lookup.on_names(&peer(5).addr, &[peer(90)]);
+    lookup.on_names(&peer(5).addr, &among_others(&[90]));
     assert_eq!(asked(&mut lookup), [40, 50, 60], "it did not");
     assert!(!lookup.is_over());
     for n in [20, 30, 40, 50, 60] {
-        lookup.on_names(&peer(n).addr, &[]);
+        lookup.on_names(&peer(n).addr, &among_others(&[]));
     }
     assert_eq!(asked(&mut lookup), Vec::<u64>::new());
     assert!(lookup.is_over());
@@ -39,10 +44,10 @@ fn contacts_that_answered_a_moment_ago_are_asked_only_where_somebody_nearer_may_
     let fresh = |asked: &Peer| *asked != peer(50);
     let mut lookup = Lookup::new(Id::ZERO, Goal::Peers, Id::from_u64(9999), start, fresh);
     assert_eq!(asked(&mut lookup), [10, 20, 30]);
-    lookup.on_names(&peer(10).addr, &[peer(20), peer(15)]);
+    lookup.on_names(&peer(10).addr, &among_others(&[20, 15]));
     assert_eq!(asked(&mut lookup), [15, 50], "a new name, and the one contact that has long been silent");
     for n in [15, 20, 30] {
-        lookup.on_names(&peer(n).addr, &[]);
+        lookup.on_names(&peer(n).addr, &among_others(&[]));
     }
     assert!(!lookup.is_over());
     lookup.on_failed(&peer(50).addr);
@@ -83,13 +88,28 @@ fn a_slow_peer_gives_up_its_place_and_still_counts_if_it_answers() {
     assert_eq!(asked(&mut lookup), [1, 2, 3]);
     lookup.on_overdue(&peer(1).addr);
     assert_eq!(asked(&mut lookup), [4]);
+    let all = [1, 2, 3, 4].map(peer);
     for n in [2, 3, 4] {
-        lookup.on_names(&peer(n).addr, &[]);
+        lookup.on_names(&peer(n).addr, &all);
     }
     assert!(!lookup.is_over(), "it may still answer");
-    lookup.on_names(&peer(1).addr, &[]);
+    lookup.on_names(&peer(1).addr, &all);
     assert!(lookup.is_over());
     assert_eq!(lookup.result().0.len(), 4);
+}
+
+#[test]
+fn a_contact_that_names_fewer_than_we_know_is_asked_once_more() {
+    let mut lookup = lookup(&[1, 2, 3, 4]);
+    assert_eq!(asked(&mut lookup), [1, 2, 3]);
+    for n in [1, 2, 3] {
+        lookup.on_names(&peer(n).addr, &[1, 2, 3, 4].map(peer)[..if n == 2 { 2 } else { 4 }]);
+    }
+    assert_eq!(asked(&mut lookup), [4]);
+    lookup.on_names(&peer(4).addr, &[1, 2, 3].map(peer));
+    assert_eq!(asked(&mut lookup), [2], "it may not know yet that we receive");
+    lookup.on_names(&peer(2).addr, &[1].map(peer));
+    assert!(asked(&mut lookup).is_empty() && lookup.is_over());
 }
 
 #[test]
