@@ -35,7 +35,7 @@ impl Ring {
                     self.ping(peer, role, loud, out);
                 }
             }
-            Role::Probe { .. } if self.table.get(&peer.id).is_none() => self.upkeep.gone(now, peer),
+            Role::Probe(_) if self.table.get(&peer.id).is_none() => self.upkeep.gone(now, peer),
             _ => {}
         }
     }

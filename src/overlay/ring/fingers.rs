@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::table::Hop;
 use super::{Ring, Why};
-use crate::overlay::{Effect, Target};
+use crate::overlay::Effect;
 use crate::peer::Peer;
 use crate::wire::ring::Routed;
 
@@ -25,39 +25,29 @@ impl Ring {
         }
     }
 
-    /// Renews one finger.
+    /// Renews one finger: asks for the successor of its start. A finger that would be this peer itself is dropped, and so
+    /// are those that the successor list covers, however short it is: after a death it is short for a while, and the
+    /// fingers beyond its end are as good as before.
     pub(super) fn fix_next_finger(&mut self, out: &mut Vec<Effect>) {
         let bits = self.options.bits;
-        let covered = self
-            .table
-            .successors()
-            .last()
-            .copied()
-            .filter(|_| self.options.fingers && self.table.successors().len() >= self.options.successors);
-        let number = self.upkeep.next_finger.take().unwrap_or(bits - 1);
-        let start = self.me.id.plus_power_of_two(number, bits);
-        match covered {
-            Some(last) if !start.is_between(&self.me.id, &last.id) => {
-                self.upkeep.next_finger = number.checked_sub(1);
-                self.upkeep.hurry &= self.upkeep.next_finger.is_some();
-                self.fix_finger(number, out);
-            }
-            // The successor list covers this finger and all below it.
-            _ => {
-                self.upkeep.hurry = false;
+        let last = self.table.successors().last().copied().filter(|_| self.options.fingers);
+        let mut next = Some(self.upkeep.next_finger.take().unwrap_or(bits - 1));
+        while let Some(number) = next {
+            let start = self.me.id.plus_power_of_two(number, bits);
+            if last.is_none_or(|last| start.is_between(&self.me.id, &last.id)) {
                 (0..=number).for_each(|number| self.table.drop_finger(number));
+                break;
             }
+            next = number.checked_sub(1);
+            if let hop @ (Hop::Last(to) | Hop::Via(to)) = self.hop(&start, &[]) {
+                self.upkeep.next_finger = next;
+                self.upkeep.hurry &= next.is_some();
+                let request = self.routed(Routed::Lookup { key: start }, hop);
+                return self.ask(to, request, Why::Finger(number), out);
+            }
+            self.table.drop_finger(number);
         }
-    }
-
-    /// Asks for the successor of a finger's start; fingers that the successor list covers are not needed.
-    fn fix_finger(&mut self, number: usize, out: &mut Vec<Effect>) {
-        let start = self.me.id.plus_power_of_two(number, self.options.bits);
-        if let hop @ (Hop::Last(to) | Hop::Via(to)) = self.hop(&start, &[]) {
-            let request = self.routed(Routed::Lookup { key: start }, hop);
-            let to: Target = to.into();
-            self.ask(to, request, Why::Finger(number), out);
-        }
+        self.upkeep.hurry = false;
     }
 
     /// The successor of a finger's start has answered, itself.

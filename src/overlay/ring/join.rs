@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::stabilize::Role;
+use super::stabilize::{Place, Role};
 use super::table::Hop;
 use super::{Ring, TRIES, Why};
 use crate::overlay::{Change, Effect, Incoming, RouteNotice, Target};
@@ -196,10 +196,10 @@ impl Ring {
                 }
                 // In a ring already: this was another part of a network that was cut, or of one that was never one.
                 for &peer in successors {
-                    self.consider(peer, false, out);
+                    self.consider(peer, Place::AFTER, out);
                 }
                 for &peer in &before {
-                    self.consider(peer, true, out);
+                    self.consider(peer, Place::BEFORE, out);
                 }
             }
             RingResponse::Refused { reason, .. } => {
@@ -310,8 +310,9 @@ impl Ring {
         if let Some(joined) = joined.filter(|joined| self.table.get(&joined.id).is_none() && self.is_fit(joined)) {
             self.take_in(joined, false, out);
         }
+        let place = Place { before: false, after: self.table.successors().contains(&by) };
         for &peer in successors {
-            self.consider(peer, false, out);
+            self.consider(peer, place, out);
         }
         let successors = self.table.successors().to_vec();
         Self::notice(RouteNotice::Successors { why: Change::Told { by }, successors }, out);
@@ -323,7 +324,7 @@ impl Ring {
             return;
         }
         let new = !self.table.is_neighbour(&peer.id);
-        let ahead = self.table.add_successor(peer);
+        let ahead = self.table.add_successor(peer, true);
         let behind = before && self.table.add_predecessor(peer);
         if new && (ahead || behind) {
             out.push(Effect::PeerUp(peer));

@@ -1,6 +1,7 @@
 //! Leaving in good order: the neighbours close the gap at once (Chord, ToN 2003, section IV-E4).
 
 use super::join::Membership;
+use super::stabilize::Place;
 use super::{Ring, TRIES, Why};
 use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
@@ -22,25 +23,30 @@ impl Ring {
         // A ping that it answered before its goodbye is no sign that it is back.
         self.asked.retain(|_, why| !matches!(why, Why::Ping { peer: asked, .. } if asked.id == peer.id));
         let watched = self.table.watched().contains(&peer);
-        let before = self.table.predecessors().contains(&peer);
+        let place =
+            Place { before: self.table.predecessors().contains(&peer), after: self.table.successors().contains(&peer) };
         self.table.remove(&peer.id);
         self.upkeep.gone(now, peer);
         let doubtful = self.drop_between(&peer, successors.first());
         for &next in successors {
             if self.table.get(&next.id).is_none() && self.is_fit(&next) && !self.upkeep.is_dead(&next) {
-                self.take_in(next, false, out);
+                if place == Place::SOMEWHERE {
+                    self.consider(next, place, out);
+                } else {
+                    self.take_in(next, false, out);
+                }
             }
         }
         for &previous in predecessors {
-            self.consider(previous, before, out);
+            self.consider(previous, Place { after: false, ..place }, out);
         }
         for other in doubtful {
-            self.consider(other, false, out);
+            self.consider(other, Place::SOMEWHERE, out);
         }
         let why = if watched { Change::Left { peer } } else { Change::Stabilized };
         let successors = self.table.successors().to_vec();
         Self::notice(RouteNotice::Successors { why, successors }, out);
-        if before {
+        if place.before {
             self.tell_predecessors(out);
         }
         out.push(Effect::PeerDown(peer));

@@ -219,12 +219,10 @@ impl Ring {
         }
         let key = key_of(what, route.origin.id);
         let hop = match self.hop(&key, avoid) {
-            // Somebody believes that this peer is the owner. Only a predecessor that stands at or after the key is nearer.
-            hop @ (Hop::Last(_) | Hop::Via(_)) if route.last => match self.table.predecessors().first() {
-                Some(before) if self.table.owns(&key) == Some(false) && !avoid.contains(&before.addr) => {
-                    Hop::Last(*before)
-                }
-                Some(_) => hop,
+            // Somebody believes that this peer is the owner. Only those that stand before it and not before the key are
+            // nearer: the first of them that is known. (One predecessor after the other would be a walk round the ring.)
+            Hop::Last(_) | Hop::Via(_) if route.last => match self.table.first_from(&key, avoid) {
+                Some(nearer) => Hop::Last(nearer),
                 None => Hop::Mine,
             },
             hop => hop,

@@ -22,15 +22,30 @@ const LOST_RETRY: Duration = Duration::from_secs(10);
 /// Peers of the own side in a message, and of the other side: what fits a datagram.
 const TOLD: (usize, usize) = (6, 2);
 
+/// What is known of where a peer stands that somebody spoke of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    /// Before us, with nobody between but those known.
+    pub(super) before: bool,
+    /// After us, with nobody between but those known.
+    pub(super) after: bool,
+}
+
+impl Place {
+    pub(super) const SOMEWHERE: Self = Self { before: false, after: false };
+    pub(super) const BEFORE: Self = Self { before: true, after: false };
+    pub(super) const AFTER: Self = Self { before: false, after: true };
+}
+
 /// Why a peer is pinged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
     /// It is in the table: is it alive?
     Check,
     /// Somebody spoke of it: is it there?
-    Probe { before: bool },
+    Probe(Place),
     /// It spoke for itself, and has yet to show that it receives.
-    Meet { before: bool },
+    Meet(Place),
     /// It died: is it back?
     Lost,
 }
@@ -107,9 +122,9 @@ impl Ring {
     }
 
     /// Pings somebody who has not shown that it receives: one datagram, as short as can be. That one may well be lost.
-    fn meet(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
+    fn meet(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) {
         let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
-        let why = Why::Ping { peer, role: Role::Meet { before }, loud: false };
+        let why = Why::Ping { peer, role: Role::Meet(place), loud: false };
         self.ask_plain(peer.into(), Request::Ring(ping), why, false, 1, out);
     }
 
@@ -179,20 +194,35 @@ impl Ring {
         if predecessors.is_empty() && successors.is_empty() {
             return;
         }
-        let place = successors.iter().position(|peer| peer.id == self.me.id);
+        let us = |list: &[Peer]| list.iter().position(|peer| peer.id == self.me.id);
+        let (ahead, behind) = (us(successors), us(predecessors));
+        let place = Place { before: ahead.is_some(), after: behind.is_some() };
         if !from.validated {
             // It has yet to show that it receives, and is pinged wherever it stands: from then on it gets full answers.
             // Whom it knows it will tell in its own.
-            return self.weigh(sender, place.is_some(), true, out);
+            return self.weigh(sender, place, true, out);
         }
-        self.consider(sender, place.is_some(), out);
-        let between = place.unwrap_or(successors.len());
+        self.consider(sender, place, out);
+        self.hear_neighbours(sender, (ahead, behind), (predecessors, successors), out);
+    }
+
+    /// Somebody told who its neighbours are; we stand among them at these places, if we do.
+    fn hear_neighbours(
+        &mut self,
+        teller: Peer,
+        (ahead, behind): (Option<usize>, Option<usize>),
+        (predecessors, successors): (&[Peer], &[Peer]),
+        out: &mut Vec<Effect>,
+    ) {
+        let before_us = ahead.is_some() || self.table.predecessors().contains(&teller);
+        let after_us = behind.is_some() || self.table.successors().contains(&teller);
         for (at, &peer) in successors.iter().enumerate() {
-            self.consider(peer, place.is_some() && at < between, out);
+            let before = ahead.is_some_and(|us| at < us);
+            self.consider(peer, Place { before, after: after_us || ahead.is_some_and(|us| at > us) }, out);
         }
-        let before_us = place.is_some() || self.table.predecessors().contains(&sender);
-        for &peer in predecessors {
-            self.consider(peer, before_us, out);
+        for (at, &peer) in predecessors.iter().enumerate() {
+            let after = behind.is_some_and(|us| at < us);
+            self.consider(peer, Place { before: before_us || behind.is_some_and(|us| at > us), after }, out);
         }
     }
 
@@ -212,44 +242,38 @@ impl Ring {
         }
         match role {
             Role::Check => {}
-            Role::Probe { before } | Role::Meet { before } => self.enter(peer, before, out),
+            Role::Probe(place) | Role::Meet(place) => self.enter(peer, place, out),
             Role::Lost => {
-                self.enter(peer, false, out);
+                self.enter(peer, Place::SOMEWHERE, out);
                 self.ask_to_join(peer, out);
             }
         }
-        let behind = self.table.predecessors().contains(&peer);
-        let us = predecessors.iter().position(|other| other.id == self.me.id);
-        for (at, &other) in predecessors.iter().enumerate() {
-            self.consider(other, behind || us.is_some_and(|us| at > us), out);
-        }
-        for &other in successors {
-            self.consider(other, false, out);
-        }
+        let us = |list: &[Peer]| list.iter().position(|peer| peer.id == self.me.id);
+        self.hear_neighbours(peer, (us(successors), us(predecessors)), (predecessors, successors), out);
     }
 
-    /// Somebody spoke of `peer`. If it has a place in the lists, it is pinged, and enters when it answers; `before` says
-    /// whether it stands before us, with nobody between but those known.
-    pub(super) fn consider(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
-        self.weigh(peer, before, false, out);
+    /// Somebody spoke of `peer`. If it has a place in the lists, it is pinged, and enters when it answers.
+    pub(super) fn consider(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) {
+        self.weigh(peer, place, false, out);
     }
 
-    fn weigh(&mut self, peer: Peer, before: bool, stranger: bool, out: &mut Vec<Effect>) {
+    fn weigh(&mut self, peer: Peer, place: Place, stranger: bool, out: &mut Vec<Effect>) {
         if !self.is_fit(&peer) || self.upkeep.is_dead(&peer) || self.options.guest {
             return;
         }
-        let wanted = self.table.fits_successors(&peer.id) || before && self.table.fits_predecessors(&peer.id);
+        let ahead = self.table.fits_successors(&peer.id, place.after);
+        let wanted = ahead || place.before && self.table.fits_predecessors(&peer.id);
         match self.table.get(&peer.id) {
             _ if !wanted && !stranger => {}
-            Some(known) if known == peer => self.enter(peer, before, out),
+            Some(known) if known == peer => self.enter(peer, place, out),
             Some(known) => self.check_on(known, out),
             None => {
-                let probes = |why: &&Why| matches!(why, Why::Ping { role: Role::Probe { .. } | Role::Meet { .. }, .. });
+                let probes = |why: &&Why| matches!(why, Why::Ping { role: Role::Probe(_) | Role::Meet(_), .. });
                 if !self.is_pinging(&peer.id) && self.asked.values().filter(probes).count() < MAX_PROBES {
                     if stranger {
-                        self.meet(peer, before, out);
+                        self.meet(peer, place, out);
                     } else {
-                        self.ping(peer, Role::Probe { before }, false, out);
+                        self.ping(peer, Role::Probe(place), false, out);
                     }
                 }
             }
@@ -257,13 +281,13 @@ impl Ring {
     }
 
     /// Puts a peer that answered us into the lists.
-    fn enter(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
+    fn enter(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) {
         if let Some(known) = self.table.get(&peer.id).filter(|known| known.addr != peer.addr) {
             return self.check_on(known, out);
         }
         let new = !self.table.is_neighbour(&peer.id);
-        let ahead = self.table.add_successor(peer);
-        let behind = before && self.table.add_predecessor(peer);
+        let ahead = self.table.add_successor(peer, place.after);
+        let behind = place.before && self.table.add_predecessor(peer);
         if new && (ahead || behind) {
             out.push(Effect::PeerUp(peer));
         }

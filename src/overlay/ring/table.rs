@@ -79,11 +79,12 @@ impl Table {
         self.others().find(|peer| peer.addr == *addr)
     }
 
-    /// Whether `id` stands, or would stand, among the nearest successors.
-    pub(super) fn fits_successors(&self, id: &Id) -> bool {
+    /// Whether `id` would stand among the nearest successors. Behind the last of them there may be room for it, but only
+    /// if it `follows`: nobody but those known stands between.
+    pub(super) fn fits_successors(&self, id: &Id, follows: bool) -> bool {
         *id != self.me.id
             && !self.successors.iter().any(|peer| peer.id == *id)
-            && (self.successors.len() < self.size
+            && (follows && self.successors.len() < self.size
                 || self.successors.last().is_none_or(|last| id.is_strictly_between(&self.me.id, &last.id)))
     }
 
@@ -95,10 +96,10 @@ impl Table {
                 || self.predecessors.last().is_none_or(|last| id.is_strictly_between(&last.id, &self.me.id)))
     }
 
-    /// Puts a peer in its place in the successor list, if it has one there.
-    pub(super) fn add_successor(&mut self, peer: Peer) -> bool {
+    /// Puts a peer in its place in the successor list, if it [has one](Self::fits_successors) there.
+    pub(super) fn add_successor(&mut self, peer: Peer, follows: bool) -> bool {
         let me = self.me.id;
-        let fits = self.fits_successors(&peer.id);
+        let fits = self.fits_successors(&peer.id, follows);
         if fits {
             let nearer = |other: &Peer| other.id.is_strictly_between(&me, &peer.id);
             self.successors.insert(self.successors.partition_point(nearer), peer);
@@ -193,6 +194,12 @@ impl Table {
     /// knows of no predecessor.
     pub(super) fn owns(&self, key: &Id) -> Option<bool> {
         self.predecessors.first().map(|before| key.is_between(&before.id, &self.me.id))
+    }
+
+    /// The first peer at or after `key` that is known and not at any address of `avoid`, if it stands before this one.
+    pub(super) fn first_from(&self, key: &Id, avoid: &[SocketAddr]) -> Option<Peer> {
+        let mut walk = self.clockwise(key).take_while(|peer| peer.id != self.me.id);
+        walk.find(|peer| !avoid.contains(&peer.addr)).copied()
     }
 
     /// Where `key` leads by the successor alone, never through anybody at `avoid`.
