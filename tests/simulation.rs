@@ -37,11 +37,17 @@ fn two_hundred_storms_leave_every_promise_kept() {
 
 /// Runs the quick size of an experiment; every value must be within its tolerance.
 fn experiment(name: &str) {
+    experiment_but_for(name, &[]);
+}
+
+/// The same, where exactly these values are not: the README says why.
+fn experiment_but_for(name: &str, others: &[&str]) {
     let experiment = repro::find(name).expect("it is one of the experiments");
     let setup = repro::Setup { quick: true, seed: 1, progress: &|_| {} };
     let findings = experiment.run(&setup).expect("no invariant is broken");
     let failed: Vec<_> = findings.iter().filter(|finding| !finding.passes()).collect();
-    assert!(!findings.is_empty() && failed.is_empty(), "{failed:#?}");
+    let named: Vec<&str> = failed.iter().map(|finding| finding.what.as_str()).collect();
+    assert!(findings.len() > others.len() && named == others, "{failed:#?}");
 }
 
 #[test]
@@ -62,6 +68,22 @@ fn a_set_that_a_store_chose_is_found_again() {
 #[test]
 fn blocks_survive_as_many_failures_as_chance_allows() {
     experiment("kad-survival");
+}
+
+#[test]
+fn chord_s_paths_are_as_long_as_in_the_paper_except_in_rings_of_eight() {
+    // The paper's figure is one ring of eight, ours the mean of fifty.
+    experiment_but_for("chord-path", &["hops, N = 2^3"]);
+}
+
+#[test]
+fn chord_s_lookups_find_their_way_around_nodes_that_failed() {
+    experiment("chord-failures");
+}
+
+#[test]
+fn chord_s_lookups_find_their_way_while_nodes_come_and_go() {
+    experiment("chord-churn");
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(super) const PATH: Experiment = Experiment {
     conventions: "Lookups over the virtual network in a ring at rest, with one successor and all fingers. Hops are \
                   counted to the key's predecessor: the last hop, to the owner, does not count. A peer that owns the \
                   key itself answers at once here, where the paper's goes all the way round to its predecessor; for \
-                  these lookups the paper's walk is taken through our tables.",
+                  these lookups the paper's walk is taken through our tables. N = 2^3: the mean of fifty rings with \
+                  random ids, where the figure shows one.",
     run: path,
 };
 
@@ -252,10 +253,10 @@ fn failures(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
         (0.4, 4.69, 3.23),
         (0.5, 5.09, 5.10),
     ];
-    let (rings, lookups) = if setup.quick { (4, 50) } else { (100, 50) };
-    let table = if setup.quick { &TABLE[..3] } else { &TABLE };
+    let (rings, lookups) = if setup.quick { (25, 50) } else { (100, 50) };
+    let table = if setup.quick { vec![TABLE[0], TABLE[1], TABLE[5]] } else { TABLE.to_vec() };
     let mut findings = Vec::new();
-    for &(share, path, timeouts) in table {
+    for &(share, path, timeouts) in &table {
         let (mut hops, mut gone) = (Vec::new(), 0);
         for nth in 0..rings {
             let (mut world, _) = ring(setup.seed + nth, 1000, 20);

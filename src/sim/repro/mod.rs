@@ -2,7 +2,7 @@
 //!
 //! Each experiment states its conventions, for a number means nothing without them: what counts as a hop, whether
 //! anything is tried again. The program under test is the one that runs on real sockets; only the network is virtual.
-//! Most have a quick size that is a test; those of paths, failures and churn are too coarse for their tolerances.
+//! Each has a quick size that is a test.
 
 mod beside;
 mod chord;
