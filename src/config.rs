@@ -22,6 +22,10 @@ pub const PING_BYTES: usize = 240;
 /// The same on the ring, where a ping names two peers and lists others.
 pub const RING_PING_BYTES: usize = 330;
 
+/// Bytes of a question for peers: it gets spaces at its end up to here, so that whoever does not know us yet may answer it
+/// whole, WIDTH nodes of the longest addresses and a ping beside them, within [`AMPLIFICATION`].
+pub const QUESTION_BYTES: usize = 448;
+
 /// Spaces that a long datagram may get at its end, so that several can leave as one (see `runtime/udp.rs`).
 pub const PADDING: usize = 32;
 

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use crate::config::QUESTION_BYTES;
 use crate::wire::{Body, Message, Request, Response};
 
 /// Port of every simulated peer; the address tells them apart.
@@ -94,6 +95,7 @@ pub(super) fn wire_size(message: &Message) -> u32 {
     let sender = if message.sender.is_some() { NODE } else { 0 };
     let body = match &message.body {
         Body::Request(Request::Ping) => 0,
+        Body::Request(Request::FindNode { .. } | Request::FindValue { .. }) => return QUESTION_BYTES as u32,
         Body::Request(_) => ID + 10,
         Body::Response(Response::Nodes(peers)) => NODE * peers.len() as u32,
         Body::Response(Response::Saved) => 10,

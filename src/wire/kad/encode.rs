@@ -8,6 +8,7 @@ use std::ops::Range;
 use data_encoding::HEXLOWER;
 
 use super::{clip, type_name};
+use crate::config::QUESTION_BYTES;
 use crate::id::Id;
 use crate::peer::Peer;
 use crate::wire::{Body, Message, Request, RequestKind, Response, Sender};
@@ -24,7 +25,7 @@ const NODE_ID: Range<usize> = 12..76;
 /// why it got nothing.
 const NOT_OURS: &str = "only the ring says this";
 
-/// Appends the text of `message` to `out`. A response that names no request kind is written as the kind it most likely
+/// Appends the text of `message` to `out`. A question for peers gets spaces at its end, see [`QUESTION_BYTES`]. A response that names no request kind is written as the kind it most likely
 /// answers; the text of an error is cut at 160 bytes.
 ///
 /// ```
@@ -35,6 +36,7 @@ const NOT_OURS: &str = "only the ring says this";
 /// assert_eq!(text, br#"{"magic":7,"error":"no \"type\""}"#);
 /// ```
 pub fn encode(message: &Message, out: &mut Vec<u8>) {
+    let start = out.len();
     out.extend_from_slice(br#"{"magic":"#);
     put_number(message.magic, out);
     match &message.body {
@@ -43,6 +45,9 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         Body::Error(reason) => put_error(reason, out),
     }
     out.push(b'}');
+    if let Body::Request(Request::FindNode { .. } | Request::FindValue { .. }) = &message.body {
+        out.resize(out.len().max(start + QUESTION_BYTES), b' ');
+    }
 }
 
 /// How many of `peers`, from the first, fit into the response to the request `magic` of this `kind`, if its datagram

@@ -6,7 +6,8 @@
 //! error     {"magic":7,"error":"params.id is not 64 hexadecimal digits"}
 //! ```
 //!
-//! [`encode()`] writes our dialect: compact, fields in the order above. [`decode()`] reads what any honest peer may write:
+//! [`encode()`] writes our dialect: compact, fields in the order above, and spaces after a question for peers, so that a
+//! stranger may answer it whole without sending much more than it got. [`decode()`] reads what any honest peer may write:
 //! fields in whatever order, unknown ones ignored, the older spelling `requester`, responses without a `type`. Neither
 //! allocates for a request. A datagram is a stranger's text, so reading it can fail but never panic, recurse without
 //! bound or keep more than a few hundred bytes of it.

@@ -4,9 +4,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::config::{AMPLIFICATION, PADDING, PING_BYTES, WIDTH};
 use crate::id::Id;
 use crate::peer::Peer;
-use crate::wire::{Body, MAX_DATAGRAM_RECEIVED, MAX_DATAGRAM_SENT, Message, Request, Response, Sender};
+use crate::wire::{Body, MAGIC_LIMIT, MAX_DATAGRAM_RECEIVED, MAX_DATAGRAM_SENT, Message, Request, Response, Sender};
 
 const LONGEST_IP: &str = "1111:2222:3333:4444:5555:6666:7777:8888";
 
@@ -89,8 +90,19 @@ fn golden() -> Vec<(Message, String)> {
 #[test]
 fn every_message_has_its_text_and_reads_back_from_it() {
     for (message, expected) in golden() {
-        assert_eq!(text(&message), expected);
+        assert_eq!(text(&message).trim_end_matches(' '), expected);
+        assert_eq!(read(&text(&message)), Ok(message.clone()));
         assert_eq!(read(&expected), Ok(message));
+    }
+}
+
+#[test]
+fn a_question_pays_for_its_whole_answer() {
+    let nodes = (1..=WIDTH as u8).map(|n| peer(n, &format!("[{LONGEST_IP}]:65535"))).collect();
+    let answer = Message::response(MAGIC_LIMIT - 1, RequestKind::FindValue, Response::Nodes(nodes));
+    for question in [Request::FindNode { id: Id::ZERO }, Request::FindValue { key: Id::ZERO }] {
+        let paid = text(&Message::request(1, sender(), question)).len() * AMPLIFICATION;
+        assert!(text(&answer).len() + PADDING + PING_BYTES <= paid, "{paid} bytes");
     }
 }
 

@@ -133,9 +133,11 @@ impl Generator {
     }
 }
 
-/// The question for the peers nearest to `id`.
+/// The question for the peers nearest to `id`, without the spaces by which a stranger pays for its whole answer.
 fn request(me: Peer, id: Id) -> Vec<u8> {
     text(&Message::request(FIRST_MAGIC, Sender::member(me.id, me.addr), Request::FindNode { id }))
+        .trim_ascii_end()
+        .to_vec()
 }
 
 /// Writes `magic` over the one in `question`, which has as many digits: writing all anew would cost the asking core
