@@ -165,16 +165,15 @@ impl Table {
         let is_nearer = |bucket: &&Bucket| bucket.index < ID_BITS && distance.bit(bucket.index);
         let nearer = self.buckets.iter().filter(is_nearer);
         let further = self.buckets.iter().rev().filter(|bucket| !is_nearer(bucket));
-        let mut nearest = Vec::with_capacity(count.min(self.len) + 1);
+        let mut nearest = Vec::with_capacity(count.min(self.len));
+        let mut best = Vec::with_capacity(count.min(self.k) + 1);
         for bucket in nearer.chain(further) {
-            let sorted = nearest.len();
-            if sorted >= count {
+            let room = count - nearest.len();
+            if room == 0 {
                 break;
             }
-            let ruler = Ruler::new(key, bucket.index);
-            for contact in bucket.contacts().iter().filter(|contact| wanted(contact)) {
-                insert_sorted(&mut nearest, sorted, count, &ruler, contact);
-            }
+            select(&mut best, room, key, bucket, &wanted);
+            nearest.extend(best.drain(..).map(|(_, contact): (u64, &Contact)| contact.peer()));
         }
         nearest
     }
@@ -231,41 +230,36 @@ impl Table {
     }
 }
 
-/// Compares the distances of two ids to a key, fast where both are from one bucket.
-struct Ruler<'a> {
-    key: &'a Key,
-    /// All ids of the bucket agree in the bytes before this one, and seldom in the 8 from here.
-    from: usize,
-    head: u64,
-}
-
-impl<'a> Ruler<'a> {
-    fn new(key: &'a Key, index: usize) -> Self {
-        let from = (index / 8).min(24);
-        Self { key, from, head: head(key, from) }
-    }
-
-    fn is_nearer(&self, one: &Id, other: &Id) -> bool {
-        let heads = (head(one, self.from) ^ self.head, head(other, self.from) ^ self.head);
-        if heads.0 == heads.1 { one.distance(self.key) < other.distance(self.key) } else { heads.0 < heads.1 }
+/// Puts the `room` contacts of a bucket that are nearest to `key` into `best`, nearest first, each beside the first bits of
+/// its distance: all ids of a bucket agree in the bytes before those, and seldom in those, so one number compares two.
+fn select<'a>(
+    best: &mut Vec<(u64, &'a Contact)>,
+    room: usize,
+    key: &Key,
+    bucket: &'a Bucket,
+    wanted: impl Fn(&Contact) -> bool,
+) {
+    let from = (bucket.index / 8).min(24);
+    let head_of_key = head(key, from);
+    for contact in bucket.contacts().iter().filter(|contact| wanted(contact)) {
+        let first_bits = head(&contact.id, from) ^ head_of_key;
+        let is_nearer = |other: &(u64, &Contact)| {
+            first_bits < other.0 || first_bits == other.0 && contact.id.distance(key) < other.1.id.distance(key)
+        };
+        let mut at = best.len();
+        while at > 0 && is_nearer(&best[at - 1]) {
+            at -= 1;
+        }
+        if at < room {
+            best.truncate(room - 1);
+            best.insert(at, (first_bits, contact));
+        }
     }
 }
 
 /// Eight bytes of an id, as a number.
 fn head(id: &Id, from: usize) -> u64 {
     id.as_bytes()[from..].first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
-/// Inserts `contact` into the part of `nearest` that begins at `start`, in the order of distance, and keeps `count`.
-fn insert_sorted(nearest: &mut Vec<Peer>, start: usize, count: usize, ruler: &Ruler, contact: &Contact) {
-    let mut at = nearest.len();
-    while at > start && ruler.is_nearer(&contact.id, &nearest[at - 1].id) {
-        at -= 1;
-    }
-    if at < count {
-        nearest.truncate(count - 1);
-        nearest.insert(at, contact.peer());
-    }
 }
 
 #[cfg(test)]
