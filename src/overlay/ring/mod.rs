@@ -10,7 +10,7 @@
 //! - [`route`]: questions on their way, ours and other peers', and the way around a peer that is gone.
 //! - [`join`]: entering, and letting in. - [`leave`]: the goodbye.
 //! - [`stabilize`]: the pings that keep the lists right. - [`failure`]: deaths. - [`upkeep`]: what is remembered of both.
-//! - [`fingers`]: the shortcuts.
+//! - [`fingers`]: the shortcuts. - [`questions`]: what is asked, and who gets the answer.
 //!
 //! # What differs from the paper
 //! - A `ping` is stabilize and notify in one: it tells the sender's neighbours, and its answer the receiver's.
@@ -24,6 +24,7 @@ mod fingers;
 mod join;
 mod leave;
 mod options;
+mod questions;
 mod route;
 mod stabilize;
 mod table;
@@ -42,8 +43,8 @@ use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Dialect, Request, RequestKind, Response, Via};
 
 use join::Membership;
+use questions::{TRIES, Why};
 use route::Search;
-use stabilize::Role;
 use table::Table;
 use upkeep::Upkeep;
 
@@ -60,36 +61,8 @@ pub const MAX_ROUND: Duration = Duration::from_secs(5);
 /// First successors that are pinged in every round (the assignment's two).
 const NEIGHBOURS_WATCHED: usize = 2;
 
-/// Datagrams sent at most for one ping; the node spaces them.
-const TRIES: u8 = 3;
-
-/// Times that a search is sent one way at most: 5.5 s, for a peer on the way takes up to 5 s to notice that the next is
-/// gone without a word, and then sends it around. Whoever gave up before would meet the same dead peer on every way.
-const PATIENT_TRIES: u8 = 4;
-
 /// Times that a request is passed on at most: more than any ring without fingers has peers in a classroom.
 const MAX_HOPS: u16 = 1024;
-
-/// Why a question was asked: who gets its answer.
-#[derive(Clone, Debug)]
-enum Why {
-    /// Does anybody answer at this address, so that we can join through it?
-    Hello,
-    /// Let me in.
-    Join,
-    /// Is this peer alive, and who are its neighbours?
-    Ping { peer: Peer, role: Role, loud: bool },
-    /// Where does this search's key lead?
-    Search(LookupId),
-    /// Does this peer hold the search's block?
-    Value { lookup: LookupId, peer: Peer },
-    /// Something on its way to the peer responsible.
-    Routed { lookup: LookupId, what: Routed, tried: Vec<SocketAddr> },
-    /// Who is the successor of this finger's start?
-    Finger(usize),
-    /// Something the other one should know; its answer tells nothing.
-    Tell,
-}
 
 /// A peer of the ring. See the [module documentation](self).
 pub struct Ring {
@@ -147,31 +120,6 @@ impl Ring {
     pub fn check(&self) -> Result<(), String> {
         self.table.check()?;
         self.check_searches()
-    }
-
-    fn ask(&mut self, to: impl Into<Target>, request: RingRequest, why: Why, out: &mut Vec<Effect>) {
-        let from_anyone = matches!(request, RingRequest::Routed { .. });
-        let tries = match why {
-            Why::Tell => 1,
-            Why::Search(_) => PATIENT_TRIES,
-            _ => TRIES,
-        };
-        self.ask_plain(to.into(), Request::Ring(request), why, from_anyone, tries, out);
-    }
-
-    fn ask_plain(
-        &mut self,
-        to: Target,
-        request: Request,
-        why: Why,
-        from_anyone: bool,
-        tries: u8,
-        out: &mut Vec<Effect>,
-    ) {
-        let tag = self.next_tag;
-        self.next_tag += 1;
-        self.asked.insert(tag, why);
-        out.push(Effect::Ask { to, request, tag, tries, from_anyone });
     }
 
     fn respond(from: &Incoming, response: RingResponse, out: &mut Vec<Effect>) {
@@ -282,68 +230,14 @@ impl Overlay for Ring {
     }
 
     fn on_response(&mut self, now: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>) {
-        let Some(why) = self.asked.remove(&tag) else { return };
-        match (why, response) {
-            (Why::Hello, Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
-                self.on_hello(now, Peer::new(peer.id, from), predecessors, successors, out);
-            }
-            (Why::Hello, Response::Node(peer)) => self.on_hello(now, Peer::new(peer.id, from), &[], &[], out),
-            (Why::Join, Response::Ring(response)) => self.on_join_answer(now, from, response, out),
-            (
-                Why::Ping { peer, role, loud },
-                Response::Ring(RingResponse::Pong { peer: who, predecessors, successors }),
-            ) => {
-                if who.id == peer.id {
-                    self.on_pong(now, peer, (role, loud), (predecessors, successors), out);
-                } else {
-                    // Somebody else lives there now.
-                    self.bury(now, peer, out);
-                }
-            }
-            (Why::Ping { .. }, _) => {}
-            (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops })) => {
-                self.on_owner(lookup, peers, u32::from(*hops) + 1, out);
-            }
-            (Why::Search(lookup), _) => self.search_on(lookup, out),
-            (Why::Value { lookup, peer }, response) => {
-                self.on_value(lookup, peer, matches!(response, Response::Node(_)), out);
-            }
-            (Why::Routed { lookup, .. }, Response::Ring(response)) => {
-                let outcome = super::RouteOutcome::Answered { from, response: response.clone() };
-                out.push(Effect::Settled { lookup, outcome });
-            }
-            (Why::Routed { lookup, .. }, _) => {
-                out.push(Effect::Settled { lookup, outcome: super::RouteOutcome::Lost });
-            }
-            (Why::Finger(number), Response::Ring(RingResponse::Owner { peers, .. })) => {
-                self.on_finger(number, from, peers, out);
-            }
-            (Why::Hello, _) => self.on_no_hello(now, out),
-            (Why::Join, _) => self.on_no_way_in(now, out),
-            (Why::Finger(_), _) => self.go_on_fixing_fingers(out),
-            (Why::Tell, _) => {}
+        if let Some(why) = self.asked.remove(&tag) {
+            self.on_answer(now, why, from, response, out);
         }
     }
 
     fn on_failure(&mut self, now: Time, tag: Tag, to: Target, out: &mut Vec<Effect>) {
-        let Some(why) = self.asked.remove(&tag) else { return };
-        if !matches!(why, Why::Ping { .. })
-            && let Some(peer) = self.table.at(&to.addr)
-        {
-            self.check_on(peer, out);
-        }
-        match why {
-            Why::Hello => self.on_no_hello(now, out),
-            Why::Join => self.on_no_way_in(now, out),
-            Why::Ping { peer, role, loud } => self.on_missed(now, peer, (role, loud), out),
-            Why::Search(lookup) => self.search_on(lookup, out),
-            Why::Value { lookup, peer } => self.on_value(lookup, peer, false, out),
-            Why::Routed { lookup, what, mut tried } => {
-                tried.push(to.addr);
-                self.send_routed(lookup, what, tried, out);
-            }
-            Why::Finger(_) => self.go_on_fixing_fingers(out),
-            Why::Tell => {}
+        if let Some(why) = self.asked.remove(&tag) {
+            self.on_no_answer(now, why, to, out);
         }
     }
 

@@ -1,0 +1,141 @@
+//! Questions that are out: why each was asked, and so who gets its answer, or hears that there is none.
+
+use std::net::SocketAddr;
+
+use super::Ring;
+use super::stabilize::Role;
+use crate::overlay::{Effect, LookupId, RouteOutcome, Target};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::ring::{RingRequest, RingResponse, Routed};
+use crate::wire::{Request, Response};
+
+/// Datagrams sent at most for one ping; the node spaces them.
+pub(super) const TRIES: u8 = 3;
+
+/// Times that a search is sent one way at most: 5.5 s, for a peer on the way takes up to 5 s to notice that the next is
+/// gone without a word, and then sends it around. Whoever gave up before would meet the same dead peer on every way.
+const PATIENT_TRIES: u8 = 4;
+
+/// Why a question was asked: who gets its answer.
+#[derive(Clone, Debug)]
+pub(super) enum Why {
+    /// Does anybody answer at this address, so that we can join through it?
+    Hello,
+    /// Let me in.
+    Join,
+    /// Is this peer alive, and who are its neighbours?
+    Ping { peer: Peer, role: Role, loud: bool },
+    /// Where does this search's key lead?
+    Search(LookupId),
+    /// Does this peer hold the search's block?
+    Value { lookup: LookupId, peer: Peer },
+    /// Something on its way to the peer responsible.
+    Routed { lookup: LookupId, what: Routed, tried: Vec<SocketAddr> },
+    /// Who is the successor of this finger's start?
+    Finger(usize),
+    /// Something the other one should know; its answer tells nothing.
+    Tell,
+}
+
+impl Ring {
+    /// Asks a question of the ring's. A routed one is answered by whoever it reaches.
+    pub(super) fn ask(&mut self, to: impl Into<Target>, request: RingRequest, why: Why, out: &mut Vec<Effect>) {
+        let from_anyone = matches!(request, RingRequest::Routed { .. });
+        let tries = match why {
+            Why::Tell => 1,
+            Why::Search(_) => PATIENT_TRIES,
+            _ => TRIES,
+        };
+        self.ask_plain(to.into(), Request::Ring(request), why, from_anyone, tries, out);
+    }
+
+    /// Asks as [`ask`](Self::ask) does, in whatever words.
+    pub(super) fn ask_plain(
+        &mut self,
+        to: Target,
+        request: Request,
+        why: Why,
+        from_anyone: bool,
+        tries: u8,
+        out: &mut Vec<Effect>,
+    ) {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        self.asked.insert(tag, why);
+        out.push(Effect::Ask { to, request, tag, tries, from_anyone });
+    }
+
+    /// A question has its answer.
+    pub(super) fn on_answer(
+        &mut self,
+        now: Time,
+        why: Why,
+        from: SocketAddr,
+        response: &Response,
+        out: &mut Vec<Effect>,
+    ) {
+        match (why, response) {
+            (Why::Hello, Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
+                self.on_hello(now, Peer::new(peer.id, from), predecessors, successors, out);
+            }
+            (Why::Hello, Response::Node(peer)) => self.on_hello(now, Peer::new(peer.id, from), &[], &[], out),
+            (Why::Join, Response::Ring(response)) => self.on_join_answer(now, from, response, out),
+            (
+                Why::Ping { peer, role, loud },
+                Response::Ring(RingResponse::Pong { peer: who, predecessors, successors }),
+            ) => {
+                if who.id == peer.id {
+                    self.on_pong(now, peer, (role, loud), (predecessors, successors), out);
+                } else {
+                    // Somebody else lives there now.
+                    self.bury(now, peer, out);
+                }
+            }
+            (Why::Ping { .. }, _) => {}
+            (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops })) => {
+                self.on_owner(lookup, peers, u32::from(*hops) + 1, out);
+            }
+            (Why::Search(lookup), _) => self.search_on(lookup, out),
+            (Why::Value { lookup, peer }, response) => {
+                self.on_value(lookup, peer, matches!(response, Response::Node(_)), out);
+            }
+            (Why::Routed { lookup, .. }, Response::Ring(response)) => {
+                let outcome = RouteOutcome::Answered { from, response: response.clone() };
+                out.push(Effect::Settled { lookup, outcome });
+            }
+            (Why::Routed { lookup, .. }, _) => {
+                out.push(Effect::Settled { lookup, outcome: RouteOutcome::Lost });
+            }
+            (Why::Finger(number), Response::Ring(RingResponse::Owner { peers, .. })) => {
+                self.on_finger(number, from, peers, out);
+            }
+            (Why::Hello, _) => self.on_no_hello(now, out),
+            (Why::Join, _) => self.on_no_way_in(now, out),
+            (Why::Finger(_), _) => self.go_on_fixing_fingers(out),
+            (Why::Tell, _) => {}
+        }
+    }
+
+    /// A question has no answer, however often it was asked.
+    pub(super) fn on_no_answer(&mut self, now: Time, why: Why, to: Target, out: &mut Vec<Effect>) {
+        if !matches!(why, Why::Ping { .. })
+            && let Some(peer) = self.table.at(&to.addr)
+        {
+            self.check_on(peer, out);
+        }
+        match why {
+            Why::Hello => self.on_no_hello(now, out),
+            Why::Join => self.on_no_way_in(now, out),
+            Why::Ping { peer, role, loud } => self.on_missed(now, peer, (role, loud), out),
+            Why::Search(lookup) => self.search_on(lookup, out),
+            Why::Value { lookup, peer } => self.on_value(lookup, peer, false, out),
+            Why::Routed { lookup, what, mut tried } => {
+                tried.push(to.addr);
+                self.send_routed(lookup, what, tried, out);
+            }
+            Why::Finger(_) => self.go_on_fixing_fingers(out),
+            Why::Tell => {}
+        }
+    }
+}
