@@ -61,7 +61,6 @@ impl Classroom {
     pub(super) fn on_looked(&mut self, cx: &mut Context, asker: Asker, file: FileName, version: Option<Version>) {
         let Some(version) = version else {
             self.custody.remove(&file);
-            tell(cx, file, FileNews::NotHere);
             let me = cx.overlay.me().id;
             let mut neighbours = cx.overlay.replica_set(&file.key(), FILE_COPIES + 1);
             neighbours.retain(|peer| peer.id != me);
@@ -93,7 +92,10 @@ impl Classroom {
                 let job = NamedJob::Keep { file, from: peer.addr, offered: None, ours: None, replace: false };
                 order(cx, job, Step::Seek { asker, file, left });
             }
-            None => self.answer_request(cx, asker, file, None),
+            None => {
+                tell(cx, file, FileNews::NotHere);
+                self.answer_request(cx, asker, file, None);
+            }
         }
     }
 

@@ -99,6 +99,7 @@ impl Ring {
         if ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED) {
             self.greet_successors(out);
         }
+        self.send_around(now, peer.addr, out);
     }
 
     /// Looks for one of those that were lost: a network that was cut may be whole again.

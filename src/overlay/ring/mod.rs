@@ -10,6 +10,7 @@
 //! - [`route`]: questions on their way, ours and other peers', and the way around a peer that is gone.
 //! - [`join`]: entering, and letting in. - [`leave`]: the goodbye.
 //! - [`stabilize`]: the pings that keep the lists right. - [`failure`]: deaths. - [`upkeep`]: what is remembered of both.
+//! - [`waiting`]: requests for which the next peer is not up yet.
 //! - [`fingers`]: the shortcuts. - [`questions`]: what is asked, and who gets the answer.
 //!
 //! # What differs from the paper
@@ -29,6 +30,7 @@ mod route;
 mod stabilize;
 mod table;
 mod upkeep;
+mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -47,6 +49,7 @@ use questions::{TRIES, Why};
 use route::Search;
 use table::Table;
 use upkeep::Upkeep;
+use waiting::Waiting;
 
 pub use options::RingOptions;
 
@@ -76,6 +79,8 @@ pub struct Ring {
     next_tag: Tag,
     /// Routed requests that were seen lately: those sent again are told of once.
     seen: VecDeque<(u64, Id)>,
+    /// Requests whose next peer is still starting.
+    waiting: VecDeque<Waiting>,
 }
 
 impl Ring {
@@ -92,6 +97,7 @@ impl Ring {
             asked: BTreeMap::new(),
             next_tag: 0,
             seen: VecDeque::new(),
+            waiting: VecDeque::new(),
             options,
         }
     }
@@ -208,16 +214,18 @@ impl Overlay for Ring {
         self.start_search(lookup, key, goal, out);
     }
 
-    fn route(&mut self, _now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
-        self.send_routed(lookup, what, Vec::new(), out);
+    fn route(&mut self, now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
+        self.send_routed(now, lookup, what, out);
     }
 
     fn cancel(&mut self, lookup: LookupId) {
         self.searches.remove(&lookup);
+        self.stop_waiting(lookup);
     }
 
     fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
         self.hear(now, from);
+        self.end_waiting(now, out);
         let (kind, response) = match request {
             Request::Ring(request) => return self.on_ring_request(now, from, request, out),
             Request::Ping => (RequestKind::Ping, Response::Node(self.me)),
@@ -232,6 +240,7 @@ impl Overlay for Ring {
     fn on_response(&mut self, now: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>) {
         if let Some(why) = self.asked.remove(&tag) {
             self.on_answer(now, why, from, response, out);
+            self.end_waiting(now, out);
         }
     }
 
@@ -252,7 +261,7 @@ impl Overlay for Ring {
             self.bury(now, peer, out);
         }
         if let Some((magic, Request::Ring(RingRequest::Routed { route, what }))) = forwarded {
-            self.forward_again(magic, route, what, to, out);
+            self.forward_again(now, magic, route, what, to, out);
         }
     }
 
@@ -271,6 +280,7 @@ impl Overlay for Ring {
     fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>) {
         if self.next_tick().is_some_and(|due| due <= now) {
             self.round(now, out);
+            self.end_waiting(now, out);
         }
     }
 

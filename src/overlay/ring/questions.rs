@@ -31,7 +31,7 @@ pub(super) enum Why {
     /// Does this peer hold the search's block?
     Value { lookup: LookupId, peer: Peer },
     /// Something on its way to the peer responsible.
-    Routed { lookup: LookupId, what: Routed, tried: Vec<SocketAddr> },
+    Routed { lookup: LookupId, what: Routed, to: SocketAddr, tried: Vec<SocketAddr> },
     /// Who is the successor of this finger's start?
     Finger(usize),
     /// Something the other one should know; its answer tells nothing.
@@ -130,9 +130,11 @@ impl Ring {
             Why::Ping { peer, role, loud } => self.on_missed(now, peer, (role, loud), out),
             Why::Search(lookup) => self.search_on(lookup, out),
             Why::Value { lookup, peer } => self.on_value(lookup, peer, false, out),
-            Why::Routed { lookup, what, mut tried } => {
-                tried.push(to.addr);
-                self.send_routed(lookup, what, tried, out);
+            Why::Routed { lookup, what, mut tried, .. } => {
+                if !self.wait_with_own(now, to.addr, lookup, what) {
+                    tried.push(to.addr);
+                    self.send_again(now, lookup, what, tried, out);
+                }
             }
             Why::Finger(_) => self.go_on_fixing_fingers(out),
             Why::Tell => {}

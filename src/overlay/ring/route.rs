@@ -13,6 +13,7 @@ use crate::config::WIDTH;
 use crate::id::{Id, Key};
 use crate::overlay::{Effect, Goal, Incoming, LookupId, RouteNotice, RouteOutcome};
 use crate::peer::Peer;
+use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
 use crate::wire::{Request, RequestKind, Response};
 
@@ -159,9 +160,18 @@ impl Ring {
         }
     }
 
-    /// Sends something of this peer's own on its way, the first time or around peers that are gone.
-    pub(super) fn send_routed(
+    /// Sends something of this peer's own on its way.
+    pub(super) fn send_routed(&mut self, now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
+        if let Hop::Last(to) | Hop::Via(to) = self.hop(&key_of(what, self.me.id), &[]) {
+            Self::notice(RouteNotice::Forwarded { what, origin: self.me, to }, out);
+        }
+        self.send_again(now, lookup, what, Vec::new(), out);
+    }
+
+    /// Sends it on its way, past peers that led nowhere.
+    pub(super) fn send_again(
         &mut self,
+        now: Time,
         lookup: LookupId,
         what: Routed,
         mut tried: Vec<SocketAddr>,
@@ -171,12 +181,11 @@ impl Ring {
         match hop {
             Hop::Mine => out.push(Effect::Settled { lookup, outcome: RouteOutcome::Here }),
             Hop::Last(to) | Hop::Via(to) if tried.len() < MAX_WAYS => {
-                if tried.is_empty() {
-                    Self::notice(RouteNotice::Forwarded { what, origin: self.me, to }, out);
-                }
-                let request = self.routed(what, hop);
+                let request = Request::Ring(self.routed(what, hop));
                 tried.retain(|addr| *addr != to.addr);
-                self.ask(to, request, Why::Routed { lookup, what, tried }, out);
+                let tries = self.tries_of_own(now);
+                let why = Why::Routed { lookup, what, to: to.addr, tried };
+                self.ask_plain(to.into(), request, why, true, tries, out);
             }
             _ => out.push(Effect::Settled { lookup, outcome: RouteOutcome::Lost }),
         }
@@ -195,17 +204,20 @@ impl Ring {
     /// A request that this peer passed on could not be delivered: the next best way. The step that failed was no hop.
     pub(super) fn forward_again(
         &mut self,
+        now: Time,
         magic: u64,
         route: Route,
         what: Routed,
         gone: SocketAddr,
         out: &mut Vec<Effect>,
     ) {
-        let route = Route { last: false, hops: route.hops.saturating_sub(1), ..route };
-        self.pass_on(magic, route, what, &[gone], false, out);
+        if !self.wait_with_other(now, gone, (magic, route), what) {
+            let route = Route { last: false, hops: route.hops.saturating_sub(1), ..route };
+            self.pass_on(magic, route, what, &[gone], false, out);
+        }
     }
 
-    fn pass_on(
+    pub(super) fn pass_on(
         &mut self,
         magic: u64,
         route: Route,

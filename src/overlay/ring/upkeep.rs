@@ -34,6 +34,8 @@ pub(super) struct Upkeep {
     unanswered: BTreeMap<Id, u32>,
     dead: BTreeMap<Id, (SocketAddr, Time)>,
     given: BTreeMap<Id, Time>,
+    /// Until when peers of this ring may be starting, where the user started them one by one.
+    starting_until: Option<Time>,
     pub(super) turn: usize,
     pub(super) next_finger: Option<usize>,
     /// Whether all fingers are being renewed, one after the other.
@@ -51,6 +53,7 @@ impl Upkeep {
 
     /// The user named these: they are waited for.
     pub(super) fn trust_given(&mut self, now: Time, peers: &[Peer]) {
+        self.starting_until = Some(now + GIVEN_PATIENCE);
         self.given.extend(peers.iter().map(|peer| (peer.id, now + GIVEN_PATIENCE)));
     }
 
@@ -84,6 +87,11 @@ impl Upkeep {
     /// nothing.
     pub(super) fn is_awaited(&self, id: &Id) -> bool {
         self.given.contains_key(id)
+    }
+
+    /// For how long peers of this ring may yet be starting, if they may.
+    pub(super) fn starting(&self, now: Time) -> Option<Duration> {
+        self.starting_until.filter(|until| *until > now).map(|until| until - now)
     }
 
     /// Drops what is too old, and what is about peers that are not in `table` any longer.
