@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
-use kadring::console::words::{parse_host_port, parse_source};
+use kadring::console::words::{parse_host_port, parse_id, parse_key, parse_source};
 use kadring::id::{Id, Key};
 use kadring::node::Source;
 pub(crate) use kadring::sim::args::OverlayName;
@@ -93,7 +93,7 @@ pub(crate) struct PeerArgs {
     #[command(flatten)]
     pub(crate) copies: CopiesArgs,
     /// The most bytes of blocks to keep, such as 500MB or 20GiB; without it, what the disk holds
-    #[arg(long, env = "KADRING_CAPACITY", value_name = "SIZE")]
+    #[arg(long, env = "KADRING_CAPACITY", value_name = "SIZE", value_parser = parse_size)]
     pub(crate) capacity: Option<ByteSize>,
     /// Also keep here every block that is stored through this peer
     #[arg(long, env = "KADRING_KEEP", value_parser = BoolishValueParser::new())]
@@ -178,7 +178,7 @@ pub(crate) struct StoreArgs {
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     /// Local file to write the list of blocks to
-    #[arg(value_hint = ValueHint::FilePath)]
+    #[arg(value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
     pub(crate) manifest: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
@@ -207,7 +207,7 @@ pub(crate) struct RetrieveArgs {
 #[derive(Args, Debug)]
 pub(crate) struct LookupArgs {
     /// The key, 64 hexadecimal digits
-    #[arg(value_parser = parse_id)]
+    #[arg(value_parser = parse_key)]
     pub(crate) key: Key,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
@@ -228,8 +228,16 @@ pub(crate) struct PingArgs {
     pub(crate) format: FormatArgs,
 }
 
-fn parse_id(word: &str) -> Result<Id, String> {
-    kadring::console::words::parse_key(word)
+fn parse_size(word: &str) -> Result<ByteSize, String> {
+    word.parse().map_err(|_| "a size is a number of bytes, or of units such as 500MB or 20GiB".to_owned())
+}
+
+/// The name of a file where - would be none.
+fn named_file(path: PathBuf) -> Result<PathBuf, String> {
+    if path.as_os_str() == "-" {
+        return Err("standard output carries the answer; a file of that name is ./-".to_owned());
+    }
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -100,13 +100,15 @@ fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, form
     }
 }
 
-/// Writes the answer; a failure that is meant for people goes to standard error.
+/// Writes the answer; a failure that is meant for people goes to standard error. Whoever cannot be told has not been served.
 fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit {
-    match reply.failure() {
-        Some(_) if format == Format::Text => Output::new(format, io::stderr()).reply(reply),
-        _ => Output::new(format, out).reply(reply),
-    }
-    reply.failure().map_or(Exit::Done, |&Failure { kind, .. }| kind.into())
+    let mut output = match reply.failure() {
+        Some(_) if format == Format::Text => Output::new(format, io::stderr()),
+        _ => Output::new(format, out),
+    };
+    output.reply(reply);
+    let untold = if output.is_closed() { Exit::Other } else { Exit::Done };
+    reply.failure().map_or(untold, |&Failure { kind, .. }| kind.into())
 }
 
 /// What kept a client from asking at all is its answer too, where a program reads the answers.

@@ -44,6 +44,9 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     };
     let mut output = Output::new(format, io::stdout());
     announce(&ready, args.ready_file.as_deref(), &mut output)?;
+    if ready.peers == 0 && !args.bootstrap.is_empty() {
+        log::warn!("nobody answers at {}: this peer is alone, and keeps asking", args.bootstrap.join(", "));
+    }
 
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let grammar = Grammar::new(defaults);
@@ -157,9 +160,17 @@ struct Chores {
 
 impl Chores {
     fn run(mut self) {
-        let end = match &mut self.editor {
-            Some(terminal) => self.console.run_terminal(terminal),
-            None => self.console.run(&mut BufReader::new(Patient(io::stdin()))),
+        let end = loop {
+            let end = match &mut self.editor {
+                Some(terminal) => self.console.run_terminal(terminal),
+                None => self.console.run(&mut BufReader::new(Patient(io::stdin()))),
+            };
+            match end {
+                Ok(End::Input) if !self.exit_on_eof && terminal::reads_on() => {
+                    log::warn!("Ctrl-D does not end this peer, and it reads on: quit, or Ctrl-C, ends it");
+                }
+                end => break end,
+            }
         };
         match end {
             Ok(End::Left) => return,

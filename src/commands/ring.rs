@@ -13,11 +13,12 @@ use kadring::console::grammar::{Grammar, Request};
 use kadring::console::lines::{Line, Patient, read_line};
 use kadring::console::perform::{Performer, resolve};
 use kadring::console::terminal::{self, Stdin};
-use kadring::console::{Format, Output, Reply, Screen};
+use kadring::console::{Backend, Format, Output, Reply, Screen};
 use kadring::id::Id;
-use kadring::node::{Answer, FailureKind, Notice};
+use kadring::node::{Answer, Command, FailureKind, Notice};
 use kadring::overlay::{OverlayKind, RingOptions, RouteNotice};
 use kadring::peer::Peer;
+use kadring::runtime::survey::Surveyor;
 use kadring::runtime::{Handle, LocalPeer, Options, StartError, temporary_folder};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -42,12 +43,7 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     let store = store.map_err(|error| Failed::start(format!("cannot make a temporary folder: {error}")))?;
     end_at_once_by_signal(&store).context("cannot watch for signals")?;
     let (peer, notices) = LocalPeer::start_watched(place.options(ways, &store)).map_err(|error| match error {
-        StartError::PortInUse(addr) => Failed::start(format!(
-            "peer {} runs already: port {} of {} is in use",
-            place.name(),
-            addr.port(),
-            addr.ip()
-        )),
+        StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol)),
         error => Failed::start(error),
     })?;
     let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
@@ -57,7 +53,7 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
     } else {
-        let performer = Performer::new(peer.handle(), screen);
+        let performer = Performer::new(WithSignals(peer.handle()), screen);
         let console = Console { performer, grammar: classroom::grammar(), says };
         // Never joined: a thread that is stuck in a read of standard input cannot be woken. It ends with the process.
         let console = thread::Builder::new().name("console".to_owned()).spawn(move || console.run());
@@ -120,6 +116,27 @@ impl Place {
 
     fn name(&self) -> String {
         number(&self.me.id)
+    }
+
+    /// Why this peer cannot have its port: who answers there, if somebody does?
+    fn who_is_there(&self, addr: SocketAddr, protocol: &str) -> String {
+        let me = self.name();
+        let asked =
+            Surveyor::new(addr, None).and_then(|mut surveyor| Ok((surveyor.overlay(), surveyor.survey(&[addr])?)));
+        let Ok((overlay, found)) = asked else {
+            let port = addr.port();
+            return format!(
+                "peer {me} cannot start: {protocol} port {port} of {} is held by a process that does not answer as a peer \
+                 does; end it ('ss -lntup sport = :{port}' names it), or start this peer elsewhere, as {me}@HOST:PORT",
+                addr.ip(),
+            );
+        };
+        let there = found.iter().find(|found| found.answered && found.peer.addr == addr);
+        match there.map(|found| found.peer.id).filter(|_| overlay == OverlayKind::Ring) {
+            Some(id) if id == self.me.id => format!("peer {me} runs already, at {addr}"),
+            Some(id) => format!("peer {me} cannot start: peer {} of a ring has its port, {addr}", number(&id)),
+            None => format!("peer {me} cannot start: a peer of another network has its port, {addr}"),
+        }
     }
 
     fn options(&self, ways: &RingWays, store: &TempDir) -> Options {
@@ -255,10 +272,25 @@ enum Said {
     Answered(Reply),
 }
 
+/// A peer beside which the program's own thread waits for signals.
+struct WithSignals(Handle);
+
+impl Backend for WithSignals {
+    fn submit(&self, command: Command) -> Receiver<Notice> {
+        Backend::submit(&self.0, command)
+    }
+
+    fn threads(&self) -> Vec<String> {
+        let mut threads = Backend::threads(&self.0);
+        threads.push("signals".to_owned());
+        threads
+    }
+}
+
 /// Takes commands. What they bring about is told by the peer's notices; here is only what goes wrong, and what other
 /// commands answer.
 struct Console {
-    performer: Performer<Handle>,
+    performer: Performer<WithSignals>,
     grammar: Grammar,
     says: Sender<Said>,
 }
@@ -271,6 +303,12 @@ impl Console {
                 Ok(Line::Text(line)) => line,
                 Ok(Line::Bad(reason)) => {
                     self.fail(Reply::failed(FailureKind::Usage, reason));
+                    continue;
+                }
+                Ok(Line::End) if terminal::reads_on() => {
+                    log::warn!(
+                        "Ctrl-D does not end this peer, and it reads on: Quit leaves the ring, Ctrl-C ends it at once"
+                    );
                     continue;
                 }
                 Ok(Line::End) => return log::info!("the input has ended; this peer stays until it gets a signal"),

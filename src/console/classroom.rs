@@ -52,7 +52,7 @@ pub fn grammar() -> Grammar {
 
 fn names(words: &[String], command: impl Fn(FileName) -> Command) -> Result<Request, String> {
     let read = |word: &String| -> Result<Command, String> {
-        let file = word.parse().map_err(|error| format!("{:?}: {error}", super::escape(word)))?;
+        let file = word.parse().map_err(|error| format!("{}: {error}", super::escape::quoted(word)))?;
         Ok(command(file))
     };
     Ok(Request::All(words.iter().map(read).collect::<Result<_, _>>()?))

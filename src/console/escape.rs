@@ -19,6 +19,11 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// `text` in quotation marks, [escaped](escape).
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", escape(text))
+}
+
 fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
@@ -26,12 +31,13 @@ fn is_steering(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::escape;
+    use super::{escape, quoted};
 
     #[test]
     fn what_steers_a_terminal_is_spelled_out() {
         assert_eq!(escape("naïve 文 file"), "naïve 文 file");
         assert_eq!(escape("\u{1b}[31mred\r\n\u{9b}"), "\\u{1b}[31mred\\r\\n\\u{9b}");
         assert_eq!(escape("a\u{202e}b\u{2028}"), "a\\u{202e}b\\u{2028}");
+        assert_eq!(quoted("\u{feff}Store"), "\"\\u{feff}Store\"");
     }
 }

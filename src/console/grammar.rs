@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::commands::COMMANDS;
-use super::escape::escape;
+use super::escape::quoted;
 use crate::node::Command;
 
 /// What a line asks for.
@@ -106,7 +106,7 @@ pub enum ParseError {
     #[error("the line holds a NUL character")]
     Nul,
     /// No command of this name.
-    #[error("there is no command {:?}{}", escape(.word), suggest(.suggestion))]
+    #[error("there is no command {}{}", quoted(.word), suggest(.suggestion))]
     Unknown {
         /// What was typed.
         word: String,
@@ -114,7 +114,7 @@ pub enum ParseError {
         suggestion: Option<&'static str>,
     },
     /// The beginning of several commands.
-    #[error("{:?} could be {}", escape(.word), .candidates.join(" or "))]
+    #[error("{} could be {}", quoted(.word), .candidates.join(" or "))]
     Ambiguous {
         /// What was typed.
         word: String,

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::escape::escape;
+use super::escape::quoted;
 
 /// Bytes of the longest line that is read; a longer one is skipped and reported.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -60,7 +60,7 @@ pub fn read_line(input: &mut dyn BufRead) -> io::Result<Line> {
         Ok(text) => Line::Text(text),
         Err(error) => {
             let start = String::from_utf8_lossy(error.as_bytes()).chars().take(40).collect::<String>();
-            Line::Bad(format!("the line is not valid UTF-8: {:?}", escape(&start)))
+            Line::Bad(format!("the line is not valid UTF-8: {}", quoted(&start)))
         }
     })
 }

@@ -36,6 +36,11 @@ impl Output {
         }
     }
 
+    /// Whether something could not be written.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Writes a line and flushes. `line` may itself be several lines; an empty one is not written.
     pub fn line(&mut self, line: &str) {
         if self.closed || line.is_empty() {

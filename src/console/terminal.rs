@@ -46,6 +46,12 @@ pub fn stdin_is() -> Stdin {
     if io::stdout().is_terminal() { Stdin::Person } else { Stdin::Stream }
 }
 
+/// Whether there may be more to read after an end of input. On a terminal Ctrl-D is one, and what is typed after it can be
+/// read; a terminal that was closed is none any longer.
+pub fn reads_on() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// Puts the terminal back as it was when dropped, even though a thread still reads a line from it.
 pub struct Restore(Option<Termios>);
 

@@ -36,7 +36,8 @@ fn render_answer(answer: &Answer) -> String {
                 if *resumed > 0 { format!(", {} of it found in place", amount(*resumed)) } else { String::new() };
             let pace = pace(bytes.saturating_sub(*resumed), *took);
             let sha256 = sha256.map_or_else(String::new, |sha256| format!("\nsha256 {sha256}"));
-            let (blocks, holders) = (count(*blocks, "block"), count(*holders as u64, "peer"));
+            let holders = if *holders == 0 { "this peer".to_owned() } else { count(*holders as u64, "peer") };
+            let blocks = count(*blocks, "block");
             format!("retrieved {} in {blocks} from {holders}{found}, in {pace}{sha256}", amount(*bytes))
         }
         Answer::Cleared { blocks } => format!("cleared {}", count(*blocks, "block")),

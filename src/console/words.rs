@@ -5,15 +5,27 @@
 
 use std::path::PathBuf;
 
-use super::escape::escape;
-use crate::id::Key;
+use super::escape::quoted;
+use crate::id::{Id, Key};
 use crate::node::Source;
 
 /// Reads a key.
 pub fn parse_key(word: &str) -> Result<Key, String> {
+    parse_digits("key", word)
+}
+
+/// Reads a peer's id.
+pub fn parse_id(word: &str) -> Result<Id, String> {
+    parse_digits("id", word)
+}
+
+fn parse_digits(what: &str, word: &str) -> Result<Id, String> {
     word.parse().map_err(|_| {
-        let count = word.chars().count();
-        format!("{:?} is no key: a key is 64 hexadecimal digits, this has {count} characters", escape(word))
+        let characters = match word.chars().count() {
+            1 => "1 character".to_owned(),
+            count => format!("{count} characters"),
+        };
+        format!("{} is no {what}, which has 64 hexadecimal digits; this has {characters}", quoted(word))
     })
 }
 
@@ -38,14 +50,14 @@ pub fn parse_source(word: &str) -> Result<Source, String> {
 pub fn parse_file(word: &str) -> Result<PathBuf, String> {
     match word {
         "" => Err("a file's name is empty".to_owned()),
-        "-" => Err("here - cannot mean standard input or output, which this console itself uses".to_owned()),
+        "-" => Err("here - is neither standard input nor output; a file of that name is ./-".to_owned()),
         _ => Ok(PathBuf::from(word)),
     }
 }
 
 /// Checks that `word` looks like `HOST:PORT`, with IPv6 addresses in brackets.
 pub fn parse_host_port(word: &str) -> Result<String, String> {
-    let wrong = |why: &str| format!("{:?} is no HOST:PORT: {why}", escape(word));
+    let wrong = |why: &str| format!("{} is no HOST:PORT: {why}", quoted(word));
     let (host, port) = word.rsplit_once(':').ok_or_else(|| wrong("there is no port"))?;
     if host.is_empty() {
         return Err(wrong("there is no host"));

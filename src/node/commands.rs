@@ -79,7 +79,8 @@ impl Node {
     fn quit(&mut self, id: CommandId, handover: bool) {
         const REASON: &str = "this peer was told to leave the network";
         for (_, mut put) in std::mem::take(&mut self.puts) {
-            put.give_up(&mut self.cx, (FailureKind::Other, REASON.to_owned()));
+            let reason = format!("{REASON} before the whole file was stored; store it again");
+            put.give_up(&mut self.cx, (FailureKind::Other, reason));
         }
         for (_, mut get) in std::mem::take(&mut self.gets) {
             get.give_up(&mut self.cx, FailureKind::Other, REASON.to_owned());

@@ -23,26 +23,38 @@ pub(super) fn bind(addr: SocketAddr) -> Result<(UdpSocket, TcpListener), StartEr
         tries -= 1;
         match bind_both(addr) {
             Ok(sockets) => return Ok(sockets),
-            Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(StartError::PortInUse(addr)),
-            Err(error) => return Err(StartError::Bind { addr, error }),
+            Err((_, error)) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            Err((protocol, error)) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(StartError::PortInUse { addr, protocol });
+            }
+            Err((_, error)) => return Err(StartError::Bind { addr, error }),
         }
     }
 }
 
-fn bind_both(addr: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+/// A failure comes with the protocol that it is about.
+fn bind_both(addr: SocketAddr) -> Result<(UdpSocket, TcpListener), (&'static str, io::Error)> {
+    let tcp = bind_tcp(addr).map_err(|error| ("TCP", error))?;
+    let udp = tcp.local_addr().and_then(|bound| bind_udp(SocketAddr::new(addr.ip(), bound.port())));
+    Ok((udp.map_err(|error| ("UDP", error))?, tcp))
+}
+
+fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     let tcp = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A peer that is started again must not wait for its old connections to be forgotten.
     tcp.set_reuse_address(true)?;
     tcp.bind(&addr.into())?;
     tcp.listen(BACKLOG)?;
-    let tcp = TcpListener::from(tcp);
+    Ok(tcp.into())
+}
+
+fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     let udp = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    udp.bind(&SocketAddr::new(addr.ip(), tcp.local_addr()?.port()).into())?;
+    udp.bind(&addr.into())?;
     if let Err(error) = udp.set_recv_buffer_size(RECEIVE_BUFFER) {
         log::debug!("the system keeps fewer datagrams for us than asked: {error}");
     }
-    Ok((udp.into(), tcp))
+    Ok(udp.into())
 }
 
 /// An address that reaches a socket bound at `addr` from this machine.

@@ -38,9 +38,14 @@ const EVENTS: usize = 128;
 /// Why a peer could not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// Another program listens there.
-    #[error("port {port} of {ip} is in use; name another with --port, or 0 for any", port = .0.port(), ip = .0.ip())]
-    PortInUse(SocketAddr),
+    /// Another process listens there.
+    #[error("{protocol} port {port} of {ip} is in use; name another with --port, or 0 for any", port = .addr.port(), ip = .addr.ip())]
+    PortInUse {
+        /// Where.
+        addr: SocketAddr,
+        /// `TCP` or `UDP`: a peer needs the port for both.
+        protocol: &'static str,
+    },
     /// The system refused the sockets.
     #[error("cannot listen on {addr}: {error}")]
     Bind {

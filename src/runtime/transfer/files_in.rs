@@ -84,10 +84,13 @@ impl Reader {
     fn open(path: &Path, manifest: Option<&Path>) -> Result<Self, JobError> {
         let cannot = |error: std::io::Error| io_failed(&format!("read '{}'", path.display()), &error);
         // Looked at before it is opened: opening a pipe would wait for its writer.
-        if !std::fs::metadata(path).map_err(cannot)?.is_file() {
-            let reason =
-                format!("'{}' is not a regular file; pack a folder first, for example with tar", path.display());
-            return Err(failed(JobErrorKind::Io, reason));
+        let there = std::fs::metadata(path).map_err(cannot)?;
+        if !there.is_file() {
+            let what = match there.is_dir() {
+                true => "a folder; pack it first, for example with tar",
+                false => "a pipe or a device; 'kadring store -' stores what is piped into it",
+            };
+            return Err(failed(JobErrorKind::Io, format!("'{}' is {what}", path.display())));
         }
         let file = File::open(path).map_err(cannot)?;
         let at_start = file.metadata().map_err(cannot)?;
@@ -101,7 +104,7 @@ impl Reader {
             let now = self.file.metadata().map_err(|error| self.cannot_read(&error))?;
             let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
             if stamp(&now) != stamp(&self.at_start) || now.len() != self.offset {
-                return Err(changed());
+                return Err(changed(&self.path));
             }
             let sha256 = Id::from_bytes(std::mem::take(&mut self.whole).finalize().into());
             return Ok(Outcome::End { size: self.offset, sha256 });

@@ -246,7 +246,12 @@ impl Workbench {
             Holder::Own => {
                 if let Some(offered) = shared.offers.get(key) {
                     let bytes = offered.read(room).map_err(|error| io_failed("read an offered block", &error))?;
-                    return if Id::of(bytes) == *key { Ok(bytes.len()) } else { Err(changed()) };
+                    let changed = "a file changed while it was being stored; store it again";
+                    return if Id::of(bytes) == *key {
+                        Ok(bytes.len())
+                    } else {
+                        Err(failed(JobErrorKind::Corrupt, changed))
+                    };
                 }
                 let block = shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
                 reserve(room, block.size as usize);
@@ -328,8 +333,9 @@ fn failed(kind: JobErrorKind, reason: impl Into<String>) -> JobError {
     JobError { kind, reason: reason.into() }
 }
 
-fn changed() -> JobError {
-    failed(JobErrorKind::Corrupt, "the file changed while it was being stored; store it again")
+fn changed(path: &Path) -> JobError {
+    let reason = format!("'{}' changed while it was being stored; store it again", path.display());
+    failed(JobErrorKind::Corrupt, reason)
 }
 
 /// An error of the local system, met in trying to do `what`.
@@ -353,12 +359,13 @@ fn cannot_write(path: &Path, error: &io::Error) -> JobError {
 }
 
 /// Whether a file may be put at `path`: what stands there already is a file like it, or nothing. A rename onto a device
-/// or a pipe would put a file in its place for everybody.
+/// or a pipe would put a file in its place for everybody, and one onto a file that nobody may write would replace it.
 fn check_place(path: &Path) -> Result<(), JobError> {
     let refused = |reason: &str| Err(failed(JobErrorKind::Io, format!("'{}' {reason}", path.display())));
     match std::fs::metadata(path) {
         Ok(there) if there.is_dir() => refused("is a folder; name a file in it"),
         Ok(there) if !there.is_file() => refused("is not a regular file; name another"),
+        Ok(there) if there.permissions().readonly() => refused("is there and read-only; name another, or chmod it"),
         Ok(_) => Ok(()),
         Err(_) if path.file_name().is_none() => refused("is a folder; name a file in it"),
         // Whoever writes will meet any other trouble, and say it.
