@@ -78,8 +78,7 @@ fn free_ports() -> u16 {
 impl Ring {
     /// Starts the peers `ids` as the assignment does, and waits until each was pinged by both of its predecessors.
     pub fn start(ids: &[u8], way: Way) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut ring = Self { peers: BTreeMap::new(), folder, base: free_ports(), way };
+        let mut ring = Self::empty(way);
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         for (at, id) in ids.iter().enumerate() {
@@ -97,6 +96,12 @@ impl Ring {
         ring.settle();
         ring.expect("start", Expected::new());
         ring
+    }
+
+    /// A ring of nobody yet.
+    pub fn empty(way: Way) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { peers: BTreeMap::new(), folder, base: free_ports(), way }
     }
 
     /// Starts a peer with these words of the command line.

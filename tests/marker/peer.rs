@@ -85,6 +85,22 @@ impl Peer {
         writeln!(self.keys, "{line}").and_then(|()| self.keys.flush()).expect("the peer reads");
     }
 
+    /// Presses keys that make no line.
+    pub fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).and_then(|()| self.keys.flush()).expect("the peer reads");
+    }
+
+    /// Types the last there is to read.
+    pub fn type_to_its_end(&mut self, text: &str) {
+        self.press(text);
+        self.keys = Box::new(std::io::sink());
+    }
+
+    /// Every other line so far: what commands that the assignment does not have were answered.
+    pub fn others(&self) -> Vec<String> {
+        self.others.lock().expect("nobody panics with it").clone()
+    }
+
     /// Every line so far.
     pub fn all(&self) -> Vec<String> {
         self.lines.lock().expect("nobody panics with it").clone()

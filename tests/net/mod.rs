@@ -3,16 +3,17 @@
 
 #![allow(dead_code)] // Each suite uses its own part.
 
+mod travel;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::{Id, Key};
 use kadring::overlay::ring::Ring;
-use kadring::overlay::{Effect, Goal, Incoming, LookupId, Overlay, Tag, Target};
+use kadring::overlay::{Effect, Goal, LookupId, Overlay, Tag, Target};
 use kadring::peer::Peer;
 use kadring::time::Time;
-use kadring::wire::ring::{RingResponse, Routed};
 use kadring::wire::{Request, RequestKind, Response, Sender, Via};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -286,118 +287,6 @@ impl<O: Inside> Net<O> {
 
     fn is_there(&self, from: SocketAddr, to: SocketAddr) -> bool {
         self.members.contains_key(&to) && self.sides.get(&from) == self.sides.get(&to)
-    }
-
-    fn perform(&mut self, at: SocketAddr, effect: Effect) {
-        match effect {
-            Effect::Ask { to, request, tag, tries, from_anyone } => {
-                assert!(tries > 0);
-                let magic = self.magic();
-                let (sent, timeout) = (self.now, self.timeout);
-                let waiting = Waiting { by: at, to, tag, request: request.clone(), tries, timeout, from_anyone, sent };
-                let twin = self.waiting.values().any(|waiting| waiting.by == at && waiting.tag == tag);
-                assert!(!twin, "a tag names one question");
-                self.waiting.insert(magic, waiting);
-                self.send_request(at, to.addr, magic, request, false);
-                self.push(timeout, Arrival::Overdue { magic });
-            }
-            Effect::Forward { to, magic, request } => self.send_request(at, to.addr, magic, request, true),
-            Effect::Respond { to, magic, kind, response } => {
-                self.sent += 1;
-                if self.is_there(at, to) {
-                    self.push(LATENCY, Arrival::Response { from: at, to, magic, kind, response });
-                } else {
-                    self.push(LATENCY, Arrival::Undeliverable { by: at, to, forwarded: None });
-                }
-            }
-            Effect::Arrived { origin, magic, what } => {
-                self.told.push((self.now, at, Effect::Arrived { origin, magic, what }));
-                if let Routed::Store { file } = what {
-                    let (to, kind) = (origin.addr, RequestKind::Ring);
-                    let response = Response::Ring(RingResponse::Kept { file });
-                    self.perform(at, Effect::Respond { to, magic, kind, response });
-                }
-            }
-            told => self.told.push((self.now, at, told)),
-        }
-    }
-
-    fn send_request(&mut self, from: SocketAddr, to: SocketAddr, magic: u64, request: Request, forwarded: bool) {
-        self.sent += 1;
-        let Some(member) = self.members.get(&from) else { return };
-        let overlay = member.inside.overlay();
-        let (via, peer) = (overlay.carrier(&request), overlay.me());
-        let sender = Sender { peer, guest: member.guest, leaving: member.leaving };
-        if via == Via::Udp && self.rng.random_bool(self.loss) {
-            return;
-        }
-        if self.is_there(from, to) {
-            self.push(LATENCY, Arrival::Request { from, sender, to, via, magic, request });
-        } else if via == Via::Tcp {
-            let forwarded = forwarded.then_some((magic, request));
-            if forwarded.is_none() {
-                // The node ends its own question first.
-                self.push(LATENCY, Arrival::Overdue { magic });
-                if let Some(waiting) = self.waiting.get_mut(&magic) {
-                    waiting.tries = 1;
-                }
-            }
-            self.push(LATENCY, Arrival::Undeliverable { by: from, to, forwarded });
-        }
-    }
-
-    fn arrive(&mut self, arrival: Arrival) {
-        match arrival {
-            Arrival::Request { from, sender, to, via, magic, request } => {
-                let Some(member) = self.members.get(&to) else { return };
-                if let Request::FindValue { key } = &request
-                    && member.held.contains(key)
-                {
-                    let response = Response::Node(member.inside.overlay().me());
-                    return self.perform(to, Effect::Respond { to: from, magic, kind: request.kind(), response });
-                }
-                let validated = via == Via::Tcp || member.validated.contains(&from);
-                let incoming = Incoming { addr: from, validated, sender: Some(sender), magic };
-                self.with(to, |overlay, now, out| overlay.on_request(now, &incoming, &request, out));
-            }
-            Arrival::Response { from, to, magic, kind, response } => {
-                let udp = matches!(response, Response::Ring(RingResponse::Pong { .. }));
-                let kept = kind != RequestKind::Ring || udp;
-                if kept && self.loss > 0.0 && self.rng.random_bool(self.loss) {
-                    return;
-                }
-                let Some(waiting) = self.waiting.get(&magic) else { return };
-                if waiting.by != to || (waiting.to.addr != from && !waiting.from_anyone) {
-                    return;
-                }
-                let Some(waiting) = self.waiting.remove(&magic) else { return };
-                let rtt = self.now.since(waiting.sent);
-                if waiting.to.addr == from {
-                    if let Some(member) = self.members.get_mut(&to) {
-                        member.validated.insert(from);
-                    }
-                    self.with(to, |overlay, now, out| overlay.on_alive(now, from, rtt, out));
-                }
-                self.with(to, |overlay, now, out| overlay.on_response(now, waiting.tag, from, &response, out));
-            }
-            Arrival::Undeliverable { by, to, forwarded } => {
-                self.with(by, |overlay, now, out| overlay.on_undeliverable(now, to, forwarded, out));
-            }
-            Arrival::Overdue { magic } => self.overdue(magic),
-        }
-    }
-
-    fn overdue(&mut self, magic: u64) {
-        let Some(waiting) = self.waiting.get_mut(&magic) else { return };
-        waiting.tries -= 1;
-        if waiting.tries == 0 {
-            let Some(Waiting { by, to, tag, .. }) = self.waiting.remove(&magic) else { return };
-            return self.with(by, |overlay, now, out| overlay.on_failure(now, tag, to, out));
-        }
-        waiting.timeout *= 2;
-        let (by, to, request, timeout) = (waiting.by, waiting.to.addr, waiting.request.clone(), waiting.timeout);
-        self.send_request(by, to, magic, request, false);
-        self.push(timeout, Arrival::Overdue { magic });
     }
 }
 

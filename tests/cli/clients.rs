@@ -1,0 +1,118 @@
+//! Clients that come for one command.
+
+use std::fs;
+use std::io::Write;
+use std::net::UdpSocket;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::running::{KEY, address, code, folder, printed, run, said, text};
+use crate::support::{file, program};
+
+#[test]
+fn a_client_stores_and_retrieves_through_files_pipes_and_manifests() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 2, &[]);
+    let bootstrap = address(&peers[1]);
+    let (path, original) = file(&folder, "my file", 2, 2_500_000);
+    let manifest = folder.path().join("the.manifest");
+    let stored = run(&["store", text(&path), text(&manifest), "--bootstrap", &bootstrap]);
+    let text_of_it = printed(&stored);
+    assert_eq!(code(&stored), Some(0), "{}", said(&stored));
+    assert!(text_of_it.contains("2 copies of each"), "{text_of_it}");
+    let key = text_of_it.lines().find_map(|line| line.strip_prefix("key ")).expect("a key").to_owned();
+    assert_eq!(fs::read_to_string(&manifest).expect("written").matches('|').count(), 3, "three blocks");
+
+    let piped = pipe(&["store", "-", "--json", "--bootstrap", &bootstrap], &original);
+    let answer: Value = serde_json::from_slice(&piped.stdout).expect("one line of JSON");
+    assert_eq!((&answer["answer"], &answer["key"]), (&json!("stored"), &json!(key)), "{answer}");
+
+    let dest = folder.path().join("back");
+    for source in [key.as_str(), text(&manifest)] {
+        let output = run(&["retrieve", source, text(&dest), "--bootstrap", &bootstrap]);
+        assert_eq!(code(&output), Some(0), "{}", said(&output));
+        assert!(fs::read(&dest).expect("there") == original);
+        fs::remove_file(&dest).expect("there");
+        let output = run(&["retrieve", source, "-", "--bootstrap", &bootstrap]);
+        assert_eq!(code(&output), Some(0), "{}", said(&output));
+        assert!(output.stdout == original, "standard output holds the file and nothing else");
+        assert!(said(&output).starts_with("retrieved 2.4 MiB in 3 blocks"), "{}", said(&output));
+    }
+}
+
+fn pipe(args: &[&str], input: &[u8]) -> Output {
+    let mut child = program()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    child.stdin.take().expect("piped").write_all(input).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn a_client_looks_up_and_pings() {
+    let folder = folder();
+    let mut peers = crate::support::cluster(&folder, 2, &[]);
+    let bootstrap = address(&peers[0]);
+    let (path, _) = file(&folder, "original", 3, 1000);
+    let key = peers[0].store(&path);
+    let output = run(&["lookup", &key, "--bootstrap", &bootstrap]);
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    for peer in &peers {
+        assert!(
+            printed(&output).contains(&format!("{} 127.0.0.1:{}  holds it", peer.id, peer.port)),
+            "{}",
+            printed(&output)
+        );
+    }
+    let output = run(&["ping", &address(&peers[1]).replace("127.0.0.1", "localhost"), "--json"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    assert_eq!((code(&output), &answer["peer"]["id"]), (Some(0), &json!(peers[1].id)), "{answer}");
+}
+
+#[test]
+fn peers_and_clients_of_the_ring_need_but_one_option_more() {
+    let folder = folder();
+    let mut peers = crate::support::cluster(&folder, 3, &["--overlay", "ring"]);
+    assert_eq!(peers[0].ask("status")["overlay"], "ring");
+    let bootstrap = address(&peers[1]);
+    let (path, original) = file(&folder, "original", 7, 1_500_000);
+    let stored = run(&["store", text(&path), "--overlay", "ring", "--bootstrap", &bootstrap, "--json"]);
+    let answer: Value = serde_json::from_slice(&stored.stdout).unwrap_or_else(|_| panic!("{}", said(&stored)));
+    assert_eq!(answer["answer"], "stored", "{answer}");
+    peers[2].retrieve(answer["key"].as_str().expect("a key"), &folder.path().join("back"), &original);
+}
+
+#[test]
+fn a_link_is_followed_and_the_manifest_is_as_readable_as_any_file() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let bootstrap = address(&peers[0]);
+    let (path, original) = file(&folder, "original", 8, 1000);
+    let (manifest, touched) = (folder.path().join("manifest"), folder.path().join("touched"));
+    assert_eq!(code(&run(&["store", text(&path), text(&manifest), "--bootstrap", &bootstrap])), Some(0));
+    fs::write(&touched, "").expect("writable");
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode();
+    assert_eq!(mode(&manifest), mode(&touched));
+    let link = folder.path().join("link");
+    symlink(&touched, &link).expect("a link");
+    assert_eq!(code(&run(&["retrieve", text(&manifest), text(&link), "--bootstrap", &bootstrap])), Some(0));
+    assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+    assert!(fs::read(&touched).expect("there") == original);
+}
+
+#[test]
+fn as_json_a_client_that_finds_nobody_answers_too() {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let nobody = silent.local_addr().expect("bound").to_string();
+    let output = run(&["lookup", KEY, "--bootstrap", &nobody, "--json"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    assert_eq!((code(&output), &answer["answer"], &answer["kind"]), (Some(5), &json!("failed"), &json!("timed_out")));
+    assert!(answer["reason"].as_str().is_some_and(|reason| reason.contains(&nobody)), "{answer}");
+}

@@ -1,0 +1,9 @@
+//! What the command line promises: options, environment, exit codes, files, and clients that come for one command.
+
+mod clients;
+mod exit_codes;
+mod options;
+mod running;
+mod starting;
+#[path = "../support/mod.rs"]
+mod support;

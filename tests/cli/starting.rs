@@ -1,0 +1,117 @@
+//! Peers that start, that cannot, and that end.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, UdpSocket};
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::running::{assert_ends, code, folder, printed, run, said, text};
+use crate::support::{Launch, file, program, until};
+
+#[test]
+fn the_ready_file_says_what_the_ready_line_says_and_an_old_one_does_not_survive() {
+    let folder = folder();
+    let ready = folder.path().join("ready");
+    fs::write(&ready, "{\"pid\":1}").expect("writable");
+    let peer = Launch::new(folder.path().join("data")).args(&["--ready-file", text(&ready)]).start();
+    let written: Value = serde_json::from_slice(&fs::read(&ready).expect("written")).expect("JSON");
+    assert_eq!(written, json!({ "id": peer.id, "udp": peer.port, "tcp": written["tcp"], "pid": peer.pid() }));
+    assert!(written["tcp"].as_u64().is_some_and(|port| port > 0));
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).expect("readable").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names.len(), 3, "only the data, the log and the ready file are there: {names:?}");
+}
+
+#[test]
+fn a_peer_that_cannot_start_says_why_and_gets_7() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let mut peer = Launch::new(&data).start();
+    let port = peer.port.to_string();
+    let plain = folder.path().join("plain");
+    fs::write(&plain, "").expect("writable");
+    let below = plain.join("below");
+    let new = folder.path().join("new");
+    let start = |args: &[&str]| {
+        let args: Vec<&str> = ["peer", "--exit-on-eof"].iter().chain(args).copied().collect();
+        let output = run(&args);
+        assert_eq!(printed(&output), "", "nobody is ready who could not start");
+        assert_eq!(code(&output), Some(7), "{args:?}: {}", said(&output));
+        said(&output)
+    };
+    assert!(start(&["--port", &port, "--data", text(&new)]).contains(&port), "the port is named");
+    assert!(start(&["--port", "0", "--data", text(&data)]).contains(text(&data)), "the folder in use is named");
+    assert!(start(&["--port", "0", "--data", text(&plain)]).contains(text(&plain)), "the folder that is none is named");
+    start(&["--port", "0", "--data", text(&below)]);
+    start(&["--port", "0", "--data", text(&new), "--ready-file", text(&below)]);
+    start(&["--port", "0", "--data", text(&new), "--bootstrap", "no-such-host.invalid:7000"]);
+    start(&["--port", "0", "--data", text(&new), "--bind", "192.0.2.1"]);
+    if cfg!(target_os = "linux") {
+        assert!(
+            start(&["--port", "0", "--data", "/proc/kadring"]).contains("/proc/kadring"),
+            "read-only for everybody"
+        );
+    }
+    assert_eq!(peer.ask("status")["answer"], "status", "the one that runs is not harmed");
+}
+
+#[test]
+fn one_port_number_taken_by_either_protocol_is_a_port_in_use() {
+    let folder = folder();
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    for port in [tcp.local_addr().expect("bound").port(), udp.local_addr().expect("bound").port()] {
+        let data = folder.path().join(port.to_string());
+        assert_ends(
+            &["peer", "--exit-on-eof", "--port", &port.to_string(), "--data", text(&data)],
+            7,
+            &port.to_string(),
+        );
+    }
+}
+
+#[test]
+fn a_peer_that_nobody_answers_says_that_it_is_alone() {
+    let folder = folder();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let name = silent.local_addr().expect("bound").to_string();
+    let peer = Launch::new(folder.path().join("data")).args(&["--bootstrap", &name]).start();
+    until(|| peer.said().contains(&format!("nobody answers at {name}: this peer is alone, and keeps asking")));
+    peer.kill();
+}
+
+#[test]
+fn a_signal_ends_a_peer_in_good_order() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let folder = folder();
+        let mut peers = crate::support::cluster(&folder, 2, &["--replicas", "1"]);
+        let (path, original) = file(&folder, "original", 1, 300_000);
+        let key = peers[0].store(&path);
+        let mut leaving = peers.remove(1);
+        leaving.signal(signal);
+        assert_eq!(leaving.wait(), Some(0), "{signal}: {}", leaving.said());
+        peers[0].retrieve(&key, &folder.path().join("back"), &original);
+    }
+}
+
+#[test]
+fn without_a_data_folder_nothing_is_left_behind() {
+    let folder = folder();
+    let mut child = program()
+        .args(["peer", "--port", "0"])
+        .env("TMPDIR", folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let count = || fs::read_dir(folder.path()).expect("readable").count();
+    until(|| count() == 1);
+    child.stdin.take().expect("piped").write_all(b"quit\n").expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((code(&output), count()), (Some(0), 0));
+    assert!(said(&output).contains(text(folder.path())), "it says where: {}", said(&output));
+}

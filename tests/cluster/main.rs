@@ -1,0 +1,8 @@
+//! What a handful of real peers promises: files survive restarts, kills, liars and silence.
+
+mod clusters;
+mod dying;
+mod keeping;
+mod lying;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,125 @@
+//! What happens to a message on its way: how an overlay's effects become messages, and what those bring about.
+
+use std::net::SocketAddr;
+
+use kadring::config::MAX_TIMEOUT;
+use kadring::overlay::{Effect, Incoming};
+use kadring::wire::ring::{RingResponse, Routed};
+use kadring::wire::{Request, RequestKind, Response, Sender, Via};
+use rand::RngExt;
+
+use super::{Arrival, Inside, LATENCY, Net, Waiting};
+
+impl<O: Inside> Net<O> {
+    pub(super) fn perform(&mut self, at: SocketAddr, effect: Effect) {
+        match effect {
+            Effect::Ask { to, request, tag, tries, from_anyone } => {
+                assert!(tries > 0);
+                let magic = self.magic();
+                let (sent, timeout) = (self.now, self.timeout);
+                let waiting = Waiting { by: at, to, tag, request: request.clone(), tries, timeout, from_anyone, sent };
+                let twin = self.waiting.values().any(|waiting| waiting.by == at && waiting.tag == tag);
+                assert!(!twin, "a tag names one question");
+                self.waiting.insert(magic, waiting);
+                self.send_request(at, to.addr, magic, request, false);
+                self.push(timeout, Arrival::Overdue { magic });
+            }
+            Effect::Forward { to, magic, request } => self.send_request(at, to.addr, magic, request, true),
+            Effect::Respond { to, magic, kind, response } => {
+                self.sent += 1;
+                if self.is_there(at, to) {
+                    self.push(LATENCY, Arrival::Response { from: at, to, magic, kind, response });
+                } else {
+                    self.push(LATENCY, Arrival::Undeliverable { by: at, to, forwarded: None });
+                }
+            }
+            Effect::Arrived { origin, magic, what } => {
+                self.told.push((self.now, at, Effect::Arrived { origin, magic, what }));
+                if let Routed::Store { file } = what {
+                    let (to, kind) = (origin.addr, RequestKind::Ring);
+                    let response = Response::Ring(RingResponse::Kept { file });
+                    self.perform(at, Effect::Respond { to, magic, kind, response });
+                }
+            }
+            told => self.told.push((self.now, at, told)),
+        }
+    }
+
+    fn send_request(&mut self, from: SocketAddr, to: SocketAddr, magic: u64, request: Request, forwarded: bool) {
+        self.sent += 1;
+        let Some(member) = self.members.get(&from) else { return };
+        let overlay = member.inside.overlay();
+        let (via, peer) = (overlay.carrier(&request), overlay.me());
+        let sender = Sender { peer, guest: member.guest, leaving: member.leaving };
+        if via == Via::Udp && self.rng.random_bool(self.loss) {
+            return;
+        }
+        if self.is_there(from, to) {
+            self.push(LATENCY, Arrival::Request { from, sender, to, via, magic, request });
+        } else if via == Via::Tcp {
+            let forwarded = forwarded.then_some((magic, request));
+            if forwarded.is_none() {
+                // The node ends its own question first.
+                self.push(LATENCY, Arrival::Overdue { magic });
+                if let Some(waiting) = self.waiting.get_mut(&magic) {
+                    waiting.tries = 1;
+                }
+            }
+            self.push(LATENCY, Arrival::Undeliverable { by: from, to, forwarded });
+        }
+    }
+
+    pub(super) fn arrive(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Request { from, sender, to, via, magic, request } => {
+                let Some(member) = self.members.get(&to) else { return };
+                if let Request::FindValue { key } = &request
+                    && member.held.contains(key)
+                {
+                    let response = Response::Node(member.inside.overlay().me());
+                    return self.perform(to, Effect::Respond { to: from, magic, kind: request.kind(), response });
+                }
+                let validated = via == Via::Tcp || member.validated.contains(&from);
+                let incoming = Incoming { addr: from, validated, sender: Some(sender), magic };
+                self.with(to, |overlay, now, out| overlay.on_request(now, &incoming, &request, out));
+            }
+            Arrival::Response { from, to, magic, kind, response } => {
+                let udp = matches!(response, Response::Ring(RingResponse::Pong { .. }));
+                let kept = kind != RequestKind::Ring || udp;
+                if kept && self.loss > 0.0 && self.rng.random_bool(self.loss) {
+                    return;
+                }
+                let Some(waiting) = self.waiting.get(&magic) else { return };
+                if waiting.by != to || (waiting.to.addr != from && !waiting.from_anyone) {
+                    return;
+                }
+                let Some(waiting) = self.waiting.remove(&magic) else { return };
+                let rtt = self.now.since(waiting.sent);
+                if waiting.to.addr == from {
+                    if let Some(member) = self.members.get_mut(&to) {
+                        member.validated.insert(from);
+                    }
+                    self.with(to, |overlay, now, out| overlay.on_alive(now, from, rtt, out));
+                }
+                self.with(to, |overlay, now, out| overlay.on_response(now, waiting.tag, from, &response, out));
+            }
+            Arrival::Undeliverable { by, to, forwarded } => {
+                self.with(by, |overlay, now, out| overlay.on_undeliverable(now, to, forwarded, out));
+            }
+            Arrival::Overdue { magic } => self.overdue(magic),
+        }
+    }
+
+    fn overdue(&mut self, magic: u64) {
+        let Some(waiting) = self.waiting.get_mut(&magic) else { return };
+        waiting.tries -= 1;
+        if waiting.tries == 0 {
+            let Some(Waiting { by, to, tag, .. }) = self.waiting.remove(&magic) else { return };
+            return self.with(by, |overlay, now, out| overlay.on_failure(now, tag, to, out));
+        }
+        waiting.timeout = (waiting.timeout * 2).min(MAX_TIMEOUT);
+        let (by, to, request, timeout) = (waiting.by, waiting.to.addr, waiting.request.clone(), waiting.timeout);
+        self.send_request(by, to, magic, request, false);
+        self.push(timeout, Arrival::Overdue { magic });
+    }
+}

@@ -1,0 +1,12 @@
+//! The classroom ring as a student sees it: every line of the assignment at the right peer, in order.
+
+mod files;
+#[path = "../marker/mod.rs"]
+mod marker;
+mod program;
+mod reporter;
+mod starting;
+mod story;
+#[path = "../support/mod.rs"]
+mod support;
+mod typing;

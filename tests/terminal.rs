@@ -1,0 +1,191 @@
+//! What a user types and reads at a terminal: prompt, completion, history, and the keys that end something.
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use nix::pty::openpty;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::Pid;
+use support::{DEADLINE, Launch, file, program, until};
+use tempfile::{TempDir, tempdir};
+
+fn folder() -> TempDir {
+    tempdir().expect("a temporary folder")
+}
+
+/// A peer at a terminal.
+struct AtTerminal {
+    child: Child,
+    keys: File,
+    /// The terminal as the peer has it.
+    tty: OwnedFd,
+    shown: Receiver<Vec<u8>>,
+    text: String,
+    /// What of `text` has been waited for.
+    seen: usize,
+}
+
+impl AtTerminal {
+    fn start(folder: &TempDir) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &TempDir, arguments: &[&str]) -> Self {
+        let pty = openpty(None, None).expect("a terminal");
+        let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
+        let child = program()
+            .args(["peer", "--port", "0", "--data"])
+            .arg(folder.path().join("data"))
+            .args(arguments)
+            .env("TERM", "xterm")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .expect("the program starts");
+        let mut master = File::from(pty.master);
+        let keys = master.try_clone().expect("a descriptor");
+        let (sender, shown) = channel();
+        // It ends when the terminal does, or with the test.
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(len @ 1..) = master.read(&mut bytes) {
+                if sender.send(bytes[..len].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, keys, tty: pty.slave, shown, text: String::new(), seen: 0 }
+    }
+
+    #[track_caller]
+    fn expect(&mut self, what: &str) {
+        loop {
+            if let Some(at) = self.text[self.seen..].find(what) {
+                self.seen += at + what.len();
+                return;
+            }
+            match self.shown.recv_timeout(DEADLINE) {
+                Ok(bytes) => self.text.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(error) => panic!("{what:?} was not shown ({error}): {:?}", &self.text[self.seen..]),
+            }
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).expect("the terminal takes them");
+    }
+
+    fn line_mode(&self) -> bool {
+        tcgetattr(self.tty.as_fd()).expect("a terminal").local_flags.contains(LocalFlags::ICANON)
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        until(|| !matches!(self.child.try_wait(), Ok(None)));
+        self.child.wait().expect("it ended").code()
+    }
+}
+
+impl Drop for AtTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn at_a_terminal_there_is_a_prompt_completion_and_a_history() {
+    let folder = folder();
+    let (path, _) = file(&folder, "a file with blanks", 6, 100);
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("READY {");
+    terminal.expect("kadring> ");
+    terminal.press("stat\t\r");
+    terminal.expect("overlay   kad");
+    terminal.expect("kadring> ");
+    // Tab completes the name, and quotes its blanks.
+    terminal.press(&format!("store {}\t\r", folder.path().join("a").display()));
+    terminal.expect("stored 100 bytes");
+    terminal.expect("kadring> ");
+    assert!(!path.with_file_name("a").exists());
+    terminal.press("\u{1b}[A\u{1b}[A\r");
+    terminal.expect("overlay   kad");
+    terminal.expect("kadring> ");
+    terminal.press("quit\r");
+    terminal.expect("left; ");
+    assert_eq!(terminal.code(), Some(0));
+    let history = std::fs::read_to_string(folder.path().join("data/history")).expect("it is kept");
+    assert!(history.contains("status") && history.contains("quit"), "{history}");
+}
+
+#[test]
+fn ctrl_c_twice_leaves_and_a_signal_puts_the_terminal_back() {
+    let folder = folder();
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    terminal.press("half a li\u{3}");
+    terminal.expect("Ctrl-C once more");
+    terminal.expect("kadring> ");
+    terminal.press("\u{3}");
+    assert_eq!(terminal.code(), Some(0));
+    assert!(terminal.line_mode());
+
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    until(|| !terminal.line_mode());
+    let pid = i32::try_from(terminal.child.id()).expect("a process id");
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
+    assert_eq!(terminal.code(), Some(0));
+    assert!(terminal.line_mode(), "whoever comes next can type");
+}
+
+#[test]
+fn ctrl_d_is_answered_and_ends_neither_the_peer_nor_its_console() {
+    let folder = folder();
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    for _ in 0..2 {
+        terminal.press("\u{4}");
+        terminal.expect("Ctrl-D does not end this peer");
+        terminal.expect("kadring> ");
+    }
+    terminal.press("status\r");
+    terminal.expect("overlay   kad");
+    terminal.press("quit\r");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
+fn ctrl_d_ends_a_peer_that_was_told_to_end_with_its_input() {
+    let folder = folder();
+    let mut terminal = AtTerminal::start_with(&folder, &["--exit-on-eof"]);
+    terminal.expect("kadring> ");
+    terminal.press("\u{4}");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
+fn what_other_threads_say_is_shown_above_the_prompt() {
+    let folder = folder();
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    let port: u16 = {
+        let after = terminal.text.split("\"udp\":").nth(1).expect("it was shown");
+        after.split(|c: char| !c.is_ascii_digit()).next().and_then(|port| port.parse().ok()).expect("a port")
+    };
+    terminal.press("stat");
+    terminal.expect("stat");
+    let other = Launch::new(folder.path().join("other")).through(port).start();
+    terminal.expect("is here");
+    // What was typed stands there again, below the news.
+    terminal.expect("stat");
+    terminal.press("us\r");
+    terminal.expect("peers     1");
+    drop(other);
+}
