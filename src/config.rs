@@ -80,7 +80,7 @@ pub const MAX_REPAIRS: usize = 32;
 
 /// What the README promises: replica sets are full again this long after a peer died, left or joined, while enough
 /// peers are alive and blocks are not more than the peers can move in that time. It covers noticing a death (at most
-/// 10 s), [`REPAIR_DELAY`], the check, a retry, and moving the block.
+/// 20 s), [`REPAIR_DELAY`], the check, a retry, and moving the block.
 pub const REPAIR_BOUND: Duration = Duration::from_secs(60);
 
 /// Peers that keep each named file of the classroom ring: the responsible one and its first successors. Three, so that

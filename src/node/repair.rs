@@ -8,7 +8,8 @@
 //! what it holds does not stop the repair.
 //!
 //! After news more is asked. Who has the duty may not have noticed what happened to a peer far from itself, so any other
-//! of the set that did asks all that should hold the block, as far as it knows them, and offers it to those that lack it.
+//! holder that did asks all that should hold the block, as far as it knows them, and offers it to those that lack it. This
+//! goes for copies outside the set too: it can be that nobody within it has noticed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -154,9 +155,8 @@ impl Repair {
 
     fn start(&mut self, cx: &mut Context, key: Key, stirred: bool) {
         let set = cx.overlay.replica_set(&key, cx.config.replicas);
+        cx.overlay.watch(cx.now, &set);
         let rank = set.iter().position(|peer| cx.is_me(peer)).unwrap_or(set.len());
-        // Whoever holds a copy outside the set knows little of those in it, and leaves them to one another.
-        let stirred = stirred && rank < set.len();
         let further = if stirred { set.iter().skip(rank + 1).copied().collect() } else { Vec::new() };
         let nearer = set.into_iter().take(rank).collect();
         let check = Check {

@@ -365,6 +365,10 @@ pub trait Overlay: Send {
     /// coming or going changes that replica set, as far as this peer knows.
     fn concerns(&self, key: &Key, peer: &Peer, count: usize) -> bool;
 
+    /// These peers should hold a block that this one holds: when one of them goes, this one has to notice. An overlay
+    /// whose neighbours are those that share blocks has nothing to add.
+    fn watch(&mut self, _now: Time, _peers: &[Peer]) {}
+
     /// Says goodbye, so that nobody needs to find out.
     fn leave(&mut self, now: Time, out: &mut Vec<Effect>);
 

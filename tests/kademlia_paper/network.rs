@@ -128,6 +128,25 @@ fn the_death_of_a_neighbour_is_noticed_within_ten_seconds() {
 }
 
 #[test]
+fn the_death_of_a_peer_far_off_that_shares_blocks_is_noticed_within_twenty_seconds() {
+    for watched in [false, true] {
+        let mut net = Net::grown(30);
+        let me = addr(3);
+        let others: Vec<_> = net.peers[&me].peers();
+        let neighbours = nearest(others.clone(), &peer(3).id, WIDTH);
+        let far =
+            *others.iter().find(|other| !neighbours.contains(other)).expect("thirty are more than the neighbours");
+        if watched {
+            net.call(me, |overlay, now, _| overlay.watch(now, &[far]));
+        }
+        net.run_for(secs(15));
+        net.dead.insert(far.addr);
+        net.run_for(secs(20));
+        assert_eq!(net.knows(me, &far), !watched, "only a reason makes it worth its pings");
+    }
+}
+
+#[test]
 fn a_goodbye_is_believed_only_from_the_address_of_the_peer() {
     let mut net = Net::grown(10);
     let forged = Sender { leaving: true, ..Sender::member(peer(4).id, addr(77)) };

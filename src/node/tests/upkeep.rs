@@ -72,6 +72,30 @@ fn whoever_notices_a_death_asks_all_that_should_hold_the_block_though_it_is_not_
 }
 
 #[test]
+fn whoever_holds_a_copy_outside_the_set_and_notices_a_death_sees_to_the_set_too() {
+    let config = Config { replicas: 3, ..Config::default() };
+    let mut bench = Bench::new(config, 5, 4).start(&[(key(1), 10)]);
+    let mut actions = checks(&mut bench);
+    let message = Message::request(1, Sender::member(peer(0).id, peer(0).addr), Request::Ping);
+    for news in [false, true] {
+        for nearer in [peer(1), peer(2)] {
+            let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
+            assert_eq!(to, nearer.addr);
+            actions = bench.hears_answer(to, magic, Response::Node(nearer));
+        }
+        if !news {
+            assert!(bench.node.is_at_rest(), "without news two holders of the set do");
+            bench.does(Event::Undeliverable { to: peer(5).addr, message: message.clone() });
+            actions = checks(&mut bench);
+        }
+    }
+    let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(to, peer(3).addr, "nobody within the set may have noticed");
+    let actions = bench.hears_answer(to, magic, Response::Nodes(Vec::new()));
+    assert!(matches!(requests(&actions)[..], [(to, _, Request::Store { .. })] if to == peer(3).addr));
+}
+
+#[test]
 fn a_damaged_block_is_brought_back_from_a_holder_and_the_next_if_that_fails() {
     let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
     let actions = bench.does(Event::Damaged { key: key(1) });

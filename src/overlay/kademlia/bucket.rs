@@ -55,6 +55,8 @@ pub(super) struct Contact {
     seen: u32,
     /// When it last named itself, in tenths of a second: other answers only show that somebody is at its address.
     named: u32,
+    /// Until when it is taken to hold blocks that we hold too, in tenths of a second.
+    sharing: u32,
     /// Its round trip in milliseconds, rounded up; 0 until it is known.
     rtt: u16,
     /// Requests in a row that it left without an answer.
@@ -70,6 +72,7 @@ impl Contact {
             addr: peer.addr.into(),
             seen: tenths(now),
             named: tenths(now),
+            sharing: 0,
             rtt: 0,
             failures: 0,
             checking: false,
@@ -106,6 +109,16 @@ impl Contact {
     /// How long ago it named itself.
     pub(super) fn namelessness(&self, now: Time) -> Duration {
         Duration::from_millis(100) * tenths(now).saturating_sub(self.named)
+    }
+
+    /// It holds blocks that we hold too, and will until then.
+    pub(super) fn share(&mut self, until: Time) {
+        self.sharing = tenths(until);
+    }
+
+    /// Whether it holds blocks that we hold too.
+    pub(super) fn is_sharing(&self, now: Time) -> bool {
+        self.sharing > tenths(now)
     }
 
     /// Its usual round trip, if it is known.

@@ -13,8 +13,8 @@
 //! Four things differ from the paper, for the sake of peers that lie and networks that break:
 //! - A peer enters the table only when it answered a ping of ours and named its id; hearsay and requests only make
 //!   [`candidates`]. And only an answer counts as a sign of life, for anybody can forge a request.
-//! - The nearest neighbours, which share our blocks, are pinged every few seconds, so that a death is noticed soon, and
-//!   one of them is asked who else is near to us: however two parts of a network met, neighbours find each other.
+//! - The nearest neighbours, and those further off that share our blocks, are pinged every few seconds, so that a death
+//!   is noticed soon, and one neighbour is asked who else is near to us: however two parts of a network met, neighbours find each other.
 //! - Those who proved who they are but found their bucket full are remembered for a minute ([`acquaintances`]).
 //! - Those who were lost are tried again, so that a network cut in two grows together when it can ([`lost`]).
 
@@ -32,7 +32,7 @@ use self::contacts::Claim;
 use self::lookup::{Lookup, Name};
 use self::lost::Lost;
 use self::table::Table;
-use self::upkeep::{PULSE_TRIES, Upkeep};
+use self::upkeep::{PULSE_TRIES, SHARING, Upkeep};
 use super::{Effect, Goal, Incoming, LookupId, Overlay, TableRow, Tag, Target};
 use crate::config::WIDTH;
 use crate::id::Key;
@@ -321,6 +321,14 @@ impl Overlay for Kademlia {
         let me = usize::from(!self.guest && self.me.id.distance(key) < distance);
         let nearer = self.table.nearest(key, count, |contact| contact.id != peer.id);
         me + nearer.iter().filter(|other| other.id.distance(key) < distance).count() < count
+    }
+
+    fn watch(&mut self, now: Time, peers: &[Peer]) {
+        for peer in peers {
+            if let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) {
+                contact.share(now + SHARING);
+            }
+        }
     }
 
     fn leave(&mut self, _: Time, out: &mut Vec<Effect>) {

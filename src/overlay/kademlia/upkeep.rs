@@ -12,7 +12,7 @@ use super::bucket::Contact;
 use super::contacts::{Claim, is_reachable};
 use super::lookup::Name;
 use super::{ALPHA, Kademlia, Question};
-use crate::config::{TRIES, WIDTH};
+use crate::config::{REPAIR_BOUND, REPUBLISH_INTERVAL, TRIES, WIDTH};
 use crate::id::{ID_BITS, Id, Key};
 use crate::overlay::{Effect, Goal, Target};
 use crate::peer::Peer;
@@ -27,6 +27,13 @@ const PULSE_FRESH: Duration = Duration::from_secs(1);
 
 /// Datagrams sent at most for one pulse; a second round of pings decides.
 pub(super) const PULSE_TRIES: u8 = 2;
+
+/// A peer further off that shares blocks is pinged when it was silent for this long: at the bounds of a prefix, those
+/// nearest to a key need not be neighbours. With the tries that follow its death is known within 20 s.
+const SHARER_FRESH: Duration = Duration::from_secs(10);
+
+/// Who should hold a block that we hold counts as sharing for this long; each block is looked at more often.
+pub(super) const SHARING: Duration = REPUBLISH_INTERVAL.saturating_add(REPAIR_BOUND);
 
 /// A bucket without lookups for this long is refreshed (section 2.3).
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -153,7 +160,7 @@ impl Kademlia {
         }
     }
 
-    /// Pings the neighbours that share our blocks, but for one: that is asked for others.
+    /// Pings the neighbours, but for one, which is asked for others; and those further off that share our blocks.
     fn feel_pulse(&mut self, now: Time, out: &mut Vec<Effect>) {
         let neighbours = self.table.nearest(&self.me.id, WIDTH, |_| true);
         let silent = |contact: &Contact| contact.silence(now) >= PULSE_FRESH;
@@ -165,6 +172,11 @@ impl Kademlia {
             } else if self.table.get(&peer.id).is_some_and(silent) {
                 self.check_contact(&peer, PULSE_TRIES, out);
             }
+        }
+        let due = |contact: &&Contact| contact.is_sharing(now) && contact.silence(now) >= SHARER_FRESH;
+        let sharers: Vec<Peer> = self.table.contacts().filter(due).map(Contact::peer).collect();
+        for peer in sharers {
+            self.check_contact(&peer, PULSE_TRIES, out);
         }
         self.upkeep.pulse = (self.table.len() > 0).then(|| now + PULSE);
     }
