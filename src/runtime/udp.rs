@@ -49,12 +49,14 @@ pub(super) struct Inbox {
 
 /// Receives until the peer stops.
 pub(super) fn run(shared: &Shared, socket: &UdpSocket, dialect: Dialect, inbox: &Inbox) {
-    // One byte more than allowed shows which ones are too long.
-    let mut buffers = vec![[0_u8; MAX_DATAGRAM_RECEIVED + 1]; BATCH];
+    // One byte more than allowed shows which ones are too long. Of one run of zeros the system gives only those pages
+    // that a datagram reaches; an idle peer needs few.
+    let mut room = vec![0_u8; (MAX_DATAGRAM_RECEIVED + 1) * BATCH];
+    let (buffers, _) = room.as_chunks_mut();
     let mut headers = MultiHeaders::preallocate(BATCH, None);
     while !shared.stopping.load(Ordering::Relaxed) {
         let mut batch = inbox.spent.try_recv().unwrap_or_default();
-        if let Err(error) = receive(socket, dialect, &mut buffers, &mut headers, &mut batch) {
+        if let Err(error) = receive(socket, dialect, buffers, &mut headers, &mut batch) {
             // An earlier datagram of ours met a closed port, or a signal came: neither ends anything.
             log::debug!("receiving: {error}");
             continue;
