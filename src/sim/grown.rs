@@ -25,12 +25,14 @@ pub struct Shape {
     pub bucket: usize,
     /// Peers in a successor list (the ring's r).
     pub successors: usize,
+    /// Predecessors that a peer of the ring knows.
+    pub predecessors: usize,
 }
 
 impl Shape {
     /// Tables as live peers have them.
     pub const fn usual(kind: OverlayKind) -> Self {
-        Self { kind, bucket: kademlia::K, successors: ring::SUCCESSORS }
+        Self { kind, bucket: kademlia::K, successors: ring::SUCCESSORS, predecessors: ring::SUCCESSORS }
     }
 
     /// The overlay of the peer `me` in a grown network of exactly the peers in `directory`.
@@ -42,7 +44,8 @@ impl Shape {
                 Box::new(overlay)
             }
             OverlayKind::Ring => {
-                let options = RingOptions { successors: self.successors, ..RingOptions::default() };
+                let (successors, predecessors) = (self.successors, self.predecessors);
+                let options = RingOptions { successors, predecessors, ..RingOptions::default() };
                 let mut overlay = Ring::new(me, options);
                 overlay.fill(Time::ZERO, &self.neighbours(me, directory));
                 Box::new(overlay)
@@ -69,7 +72,7 @@ impl Shape {
     fn neighbours(&self, me: Peer, directory: &Directory) -> Vec<Peer> {
         let peers = directory.peers();
         let at = peers.partition_point(|peer| peer.id < me.id);
-        let near = self.successors.min(peers.len().saturating_sub(1));
+        let near = self.successors.max(self.predecessors).min(peers.len().saturating_sub(1));
         let mut named: Vec<Peer> = (1..=near)
             .flat_map(|step| [(at + step) % peers.len(), (at + peers.len() - step) % peers.len()])
             .map(|at| peers[at])

@@ -86,11 +86,15 @@ pub struct Ring {
 impl Ring {
     /// A peer that is not in the ring yet.
     pub fn new(me: Peer, options: RingOptions) -> Self {
-        let options =
-            RingOptions { bits: options.bits.clamp(1, ID_BITS), successors: options.successors.max(1), ..options };
+        let options = RingOptions {
+            bits: options.bits.clamp(1, ID_BITS),
+            successors: options.successors.max(1),
+            predecessors: options.predecessors.max(1),
+            ..options
+        };
         Self {
             me,
-            table: Table::new(me, options.successors, options.guest),
+            table: Table::new(me, &options),
             membership: Membership::default(),
             upkeep: Upkeep::default(),
             searches: BTreeMap::new(),

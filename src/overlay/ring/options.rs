@@ -19,6 +19,9 @@ pub struct RingOptions {
     pub ping_interval: Duration,
     /// Peers in the successor list.
     pub successors: usize,
+    /// Predecessors that a peer knows. The paper's knows one; as many as successors tell it for each block it holds who
+    /// else should.
+    pub predecessors: usize,
     /// A client that came for one command: it asks members and is never one.
     pub guest: bool,
     /// The first successors, where the user names them (the assignment's `init`).
@@ -35,6 +38,7 @@ impl Default for RingOptions {
             fingers: true,
             ping_interval: MAX_ROUND,
             successors: SUCCESSORS,
+            predecessors: SUCCESSORS,
             guest: false,
             given: Vec::new(),
             announce_pings: false,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::NEIGHBOURS_WATCHED;
+use super::{NEIGHBOURS_WATCHED, RingOptions};
 use crate::id::Id;
 use crate::overlay::TableRow;
 use crate::peer::Peer;
@@ -14,12 +14,12 @@ use crate::peer::Peer;
 /// What a peer knows of the ring. Nobody stands twice in a list, and never this peer itself.
 pub(super) struct Table {
     me: Peer,
-    /// Peers in each list at most.
-    size: usize,
-    /// Nearest first, clockwise.
+    /// Nearest first, clockwise; at most `max_successors`.
     successors: Vec<Peer>,
-    /// Nearest first, counter-clockwise.
+    max_successors: usize,
+    /// Nearest first, counter-clockwise; at most `max_predecessors`.
     predecessors: Vec<Peer>,
+    max_predecessors: usize,
     /// Finger `k` is the successor of `me + 2^k`.
     fingers: BTreeMap<usize, Peer>,
     /// Everybody above and, unless this is a guest, this peer: each once, in the order of ids.
@@ -41,9 +41,17 @@ pub(super) enum Hop {
 }
 
 impl Table {
-    pub(super) fn new(me: Peer, size: usize, guest: bool) -> Self {
-        let known = if guest { Vec::new() } else { vec![me] };
-        Self { me, size, successors: Vec::new(), predecessors: Vec::new(), fingers: BTreeMap::new(), known, guest }
+    pub(super) fn new(me: Peer, options: &RingOptions) -> Self {
+        Self {
+            me,
+            successors: Vec::new(),
+            max_successors: options.successors,
+            predecessors: Vec::new(),
+            max_predecessors: options.predecessors,
+            fingers: BTreeMap::new(),
+            known: if options.guest { Vec::new() } else { vec![me] },
+            guest: options.guest,
+        }
     }
 
     pub(super) fn successors(&self) -> &[Peer] {
@@ -84,7 +92,7 @@ impl Table {
     pub(super) fn fits_successors(&self, id: &Id, follows: bool) -> bool {
         *id != self.me.id
             && !self.successors.iter().any(|peer| peer.id == *id)
-            && (follows && self.successors.len() < self.size
+            && (follows && self.successors.len() < self.max_successors
                 || self.successors.last().is_none_or(|last| id.is_strictly_between(&self.me.id, &last.id)))
     }
 
@@ -92,7 +100,7 @@ impl Table {
     pub(super) fn fits_predecessors(&self, id: &Id) -> bool {
         *id != self.me.id
             && !self.predecessors.iter().any(|peer| peer.id == *id)
-            && (self.predecessors.len() < self.size
+            && (self.predecessors.len() < self.max_predecessors
                 || self.predecessors.last().is_none_or(|last| id.is_strictly_between(&last.id, &self.me.id)))
     }
 
@@ -103,7 +111,7 @@ impl Table {
         if fits {
             let nearer = |other: &Peer| other.id.is_strictly_between(&me, &peer.id);
             self.successors.insert(self.successors.partition_point(nearer), peer);
-            self.successors.truncate(self.size);
+            self.successors.truncate(self.max_successors);
             self.index();
         }
         fits
@@ -116,7 +124,7 @@ impl Table {
         if fits {
             let nearer = |other: &Peer| other.id.is_strictly_between(&peer.id, &me);
             self.predecessors.insert(self.predecessors.partition_point(nearer), peer);
-            self.predecessors.truncate(self.size);
+            self.predecessors.truncate(self.max_predecessors);
             self.index();
         }
         fits
@@ -155,10 +163,11 @@ impl Table {
         all.dedup_by_key(|peer| peer.id);
         let (count, me) = (all.len(), self.me.id);
         let after = |id: &Id| all.partition_point(|peer| peer.id < *id);
-        let near = self.size.min(count);
+        let near = self.max_successors.min(count);
+        let before = self.max_predecessors.min(count);
         let first = after(&me);
         self.successors = (0..near).map(|step| all[(first + step) % count]).collect();
-        self.predecessors = (0..near).map(|step| all[(first + count - 1 - step) % count]).collect();
+        self.predecessors = (0..before).map(|step| all[(first + count - 1 - step) % count]).collect();
         self.fingers.clear();
         let beyond = self.successors.last().copied().filter(|_| count > near);
         if let (Some(bits), Some(last)) = (fingers, beyond) {
@@ -281,7 +290,7 @@ impl Table {
         let behind = self.predecessors.windows(2).all(|pair| pair[0].id.is_strictly_between(&pair[1].id, &me));
         let others = self.successors.iter().chain(&self.predecessors).chain(self.fingers.values());
         let strangers = others.clone().all(|peer| peer.id != me && self.get(&peer.id).is_some());
-        let sizes = self.successors.len() <= self.size && self.predecessors.len() <= self.size;
+        let sizes = self.successors.len() <= self.max_successors && self.predecessors.len() <= self.max_predecessors;
         let indexed = self.known.windows(2).all(|pair| pair[0].id < pair[1].id);
         let alone = self.guest || !self.successors.is_empty() || self.others().next().is_none();
         match (ahead && behind, strangers && sizes, indexed && alone) {

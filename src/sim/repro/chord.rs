@@ -67,9 +67,10 @@ pub(super) const FAILURES: Experiment = Experiment {
     run: failures,
 };
 
-/// A ring that is grown and at rest.
+/// A ring that is grown and at rest. Its peers know as many predecessors as usual, unless it is to have fewer successors.
 fn ring(seed: u64, peers: usize, successors: usize) -> (World, Directory) {
-    let shape = Shape { successors, ..Shape::usual(OverlayKind::Ring) };
+    let usual = Shape::usual(OverlayKind::Ring);
+    let shape = Shape { successors, predecessors: usual.predecessors.min(successors), ..usual };
     let mut rules = Rules::new(seed, Box::new(move |me, config, seed| shape.kind.build(me, seed, config.guest)));
     rules.checked = false;
     rules.weather = Weather::still(Duration::from_millis(20));

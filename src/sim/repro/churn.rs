@@ -83,7 +83,12 @@ struct Day {
 impl Day {
     fn new(seed: u64, rate: f64) -> Self {
         let shape = Shape { successors: 20, ..Shape::usual(OverlayKind::Ring) };
-        let options = RingOptions { successors: 20, ping_interval: Duration::from_secs(30), ..RingOptions::default() };
+        let options = RingOptions {
+            successors: 20,
+            predecessors: 1,
+            ping_interval: Duration::from_secs(30),
+            ..RingOptions::default()
+        };
         let make = move |me, _: &_, _| Box::new(Ring::new(me, options.clone())) as Box<_>;
         let mut rules = Rules::new(seed, Box::new(make));
         rules.checked = false;
