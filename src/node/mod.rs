@@ -150,7 +150,7 @@ impl Node {
             (departure, "departure"),
             (repair, "repair"),
             (heal, "heal"),
-            (self.classroom.next_wake(), "classroom"),
+            (self.classroom.next_wake(self.cx.now), "classroom"),
             (self.save_peers, "save_peers"),
         ];
         wakes.into_iter().filter_map(|(due, part)| due.map(|due| (due, part))).min()

@@ -47,6 +47,26 @@ fn what_is_typed_before_the_others_have_started_waits_for_them() {
 }
 
 #[test]
+fn who_is_told_to_quit_at_once_tells_those_before_it_all_the_same() {
+    let ids = [10, 50, 90, 130];
+    let mut ring = Ring::empty(Way::default());
+    for at in [0, 1, 3, 2] {
+        let words = [0, 1, 2].map(|step| ids[(at + step) % 4].to_string());
+        ring.launch(ids[at], &["init", &words[0], &words[1], &words[2], "1"]);
+    }
+    ring.peer(90).tell("Quit");
+    assert_eq!(ring.peer(90).wait(), Some(0));
+    ring.peers.remove(&90);
+    for (id, first, second) in [(10, 50, 130), (50, 130, 10)] {
+        until(|| ring.peer(id).all().iter().any(|line| line == "Peer 90 will depart from the network"));
+        let told: Vec<String> = ring.peer(id).all().into_iter().filter(|line| line.starts_with("My new")).collect();
+        let [first, second] =
+            [("first", first), ("second", second)].map(|(place, id)| format!("My new {place} successor is Peer {id}"));
+        assert_eq!(told, [first, second], "{}", ring.shown());
+    }
+}
+
+#[test]
 fn what_cannot_start_says_why() {
     let ring = Ring::start(&[10, 20, 30], Way::default());
     let elsewhere = format!("20@127.0.0.1:{}", ring.base + 77);

@@ -95,6 +95,22 @@ fn peers_that_join_at_the_same_time_end_in_one_cycle() {
     assert_owners(&mut net, (0..60_u8).map(|key| Id::of(&[key])));
 }
 
+/// In the classroom whoever is on its way in lets nobody in yet: each peer is told the right places, once.
+#[test]
+fn peers_that_join_through_one_another_are_let_in_one_after_the_other() {
+    let mut net = classroom_net(&[10, 50, 90, 130]);
+    let new = [20, 30, 40, 60, 70];
+    for (id, known) in new.into_iter().zip([10, 20, 30, 40, 60]) {
+        net.start(classroom(id), false, &[addr(known as u32)]);
+    }
+    settle(&mut net, Duration::from_secs(5));
+    for id in new {
+        let told = changes(&net, id);
+        assert_eq!(told[0].0, Change::Welcomed, "{id}: {told:?}");
+        assert!(told.iter().all(|(_, successors)| successors.len() == 2), "{id} knew the ring from then on: {told:?}");
+    }
+}
+
 /// A whole network that starts at once, each peer knowing the first alone, ends in one cycle too.
 #[test]
 fn a_ring_that_starts_at_once_forms() {

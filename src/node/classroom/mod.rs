@@ -20,6 +20,7 @@ mod user;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::command::CommandId;
 use super::context::{Context, JobPurpose};
@@ -42,6 +43,13 @@ pub(super) const MAX_LOOKING: usize = 64;
 
 /// Peers that a file is about to be sent to.
 const MAX_SERVING: usize = 1024;
+
+/// Peers before one that quits, each of which has it for a successor.
+const TOLD_GOODBYE: usize = 2;
+
+/// A peer that was told to quit before it knew who stands before it waits for so long to hear of them: they ping it as
+/// soon as both are up.
+const STRANGERS: Duration = Duration::from_secs(3);
 
 /// What was sent out on behalf of the user and comes back as a settled route.
 #[derive(Clone, Debug)]
@@ -145,6 +153,9 @@ enum Waiter {
 struct Leaving {
     command: CommandId,
     deadline: Time,
+    /// Peers before this one that must be told goodbye, and until when it waits to hear of so many.
+    before: usize,
+    strangers_until: Time,
     looked: bool,
 }
 
@@ -168,8 +179,8 @@ pub(super) struct Classroom {
     /// Requests of other peers that wait until it is known whether the file is here.
     looking: usize,
     serving: VecDeque<(FileName, Peer)>,
-    /// Whether it is known who stands before this peer, hence what it is responsible for.
-    settled: bool,
+    /// How many peers are known that stand before this one. None: nor is it known what it is responsible for.
+    before: usize,
     scan_at: Option<Time>,
     leaving: Option<Leaving>,
 }
@@ -187,7 +198,7 @@ impl Default for Classroom {
             questions: Recent::new(QUESTIONS),
             looking: 0,
             serving: VecDeque::new(),
-            settled: false,
+            before: 0,
             scan_at: None,
             leaving: None,
         }
@@ -210,7 +221,7 @@ impl Classroom {
     /// The overlay tells something: who stands before us, for one.
     pub(super) fn on_route_notice(&mut self, cx: &mut Context, notice: &RouteNotice) {
         if let RouteNotice::Predecessors { predecessors } = notice {
-            self.settled = !predecessors.is_empty();
+            self.before = predecessors.len();
             self.look_soon(cx);
         }
     }
@@ -231,8 +242,9 @@ impl Classroom {
         self.look_soon(cx);
     }
 
-    pub(super) fn next_wake(&self) -> Option<Time> {
+    pub(super) fn next_wake(&self, now: Time) -> Option<Time> {
         match &self.leaving {
+            Some(leaving) if leaving.strangers_until > now => Some(leaving.strangers_until),
             Some(leaving) => Some(leaving.deadline),
             None => self.scan_at,
         }
@@ -295,7 +307,7 @@ impl Classroom {
         let me = cx.overlay.me().id;
         for (file, version) in there {
             let owner = cx.overlay.replica_set(&file.key(), 1);
-            if self.custody.contains_key(&file) || self.settled && owner.first().is_some_and(|peer| peer.id == me) {
+            if self.custody.contains_key(&file) || self.before > 0 && owner.first().is_some_and(|peer| peer.id == me) {
                 self.hold(file, version, false);
             }
         }
@@ -330,7 +342,7 @@ impl Classroom {
         set.retain(|peer| peer.id != me);
         let missing: Vec<Peer> = set.into_iter().filter(|peer| !custody.at.contains(&peer.addr)).collect();
         let version = custody.version;
-        if missing.is_empty() && !mine && self.settled && self.leaving.is_none() {
+        if missing.is_empty() && !mine && self.before > 0 && self.leaving.is_none() {
             self.custody.remove(&file);
         }
         for peer in missing {
@@ -368,14 +380,18 @@ impl Classroom {
     /// Begins to leave. [`may_leave`](Self::may_leave) tells when what is held here is in good hands.
     pub(super) fn leave(&mut self, cx: &mut Context, command: CommandId) {
         let deadline = cx.now + cx.config.handover_limit;
-        self.leaving = Some(Leaving { command, deadline, looked: false });
+        let before = cx.overlay.peers().len().min(TOLD_GOODBYE);
+        let strangers_until = if self.before >= before { cx.now } else { cx.now + STRANGERS };
+        self.leaving = Some(Leaving { command, deadline, before, strangers_until, looked: false });
         order(cx, NamedJob::Scan, Step::Scan);
     }
 
     /// The command that asked to leave, once nothing keeps this peer here any longer.
     pub(super) fn may_leave(&mut self, now: Time) -> Option<CommandId> {
+        let known = |leaving: &Leaving| self.before >= leaving.before || now >= leaving.strangers_until;
         let handed_over = |leaving: &Leaving| leaving.looked && self.handing.is_empty() && self.taking.is_empty();
-        let leaving = self.leaving.take_if(|leaving| now >= leaving.deadline || handed_over(leaving))?;
+        let over = |leaving: &Leaving| now >= leaving.deadline || handed_over(leaving) && known(leaving);
+        let leaving = self.leaving.take_if(|leaving| over(leaving))?;
         Some(leaving.command)
     }
 }

@@ -157,7 +157,7 @@ impl Ring {
             RingRequest::Ping { predecessors, successors, quiet } => {
                 self.on_ping(from, predecessors, successors, *quiet, out);
             }
-            RingRequest::Routed { route, what } => self.on_routed(from, *route, *what, out),
+            RingRequest::Routed { route, what } => self.on_routed(now, from, *route, *what, out),
             RingRequest::Transfer { .. } => {
                 let reason = "this peer keeps no files by name".to_owned();
                 Self::respond(from, RingResponse::Refused { of: request.kind(), reason }, out);

@@ -192,10 +192,13 @@ impl Ring {
     }
 
     /// Another peer's request came by.
-    pub(super) fn on_routed(&mut self, from: &Incoming, route: Route, what: Routed, out: &mut Vec<Effect>) {
+    pub(super) fn on_routed(&mut self, now: Time, from: &Incoming, route: Route, what: Routed, out: &mut Vec<Effect>) {
         if self.options.guest {
             let reason = "a guest of the ring passes nothing on".to_owned();
             return Self::respond(from, RingResponse::Refused { of: what.kind(), reason }, out);
+        }
+        if self.wait_to_be_in(now, (from.magic, route), what) {
+            return;
         }
         let told = self.tell_once(from.magic, route.origin.id);
         self.pass_on(from.magic, route, what, &[], told, out);
@@ -290,7 +293,7 @@ impl Ring {
     }
 
     /// Whether this request is seen for the first time (its origin sends it again if the answer takes long).
-    fn tell_once(&mut self, magic: u64, origin: Id) -> bool {
+    pub(super) fn tell_once(&mut self, magic: u64, origin: Id) -> bool {
         let fresh = !self.seen.contains(&(magic, origin));
         if fresh {
             if self.seen.len() == SEEN {

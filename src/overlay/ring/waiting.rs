@@ -1,4 +1,4 @@
-//! Requests that wait for a peer which is still starting.
+//! Requests that wait for a peer which is still starting: the next on their way, or this one.
 //!
 //! In the classroom the user names each peer's first successors, and peers start in any order, seconds apart. A request
 //! that comes to one whose successor is not up yet must not go around it: the file may well be there. So it waits here
@@ -25,7 +25,7 @@ const UNASKED: Duration = Duration::from_secs(3);
 
 /// A request that waits.
 pub(super) struct Waiting {
-    /// For whom.
+    /// For whom: the next on its way, or this peer itself, which is not in the ring yet.
     to: Peer,
     since: Time,
     what: Routed,
@@ -45,7 +45,7 @@ impl Ring {
         self.wait(now, to, what, Whose::Own { lookup })
     }
 
-    /// Whether `to` is still starting; then another peer's request waits for it. A `join` never does: whoever is let in
+    /// Whether `to` is still starting; then another peer's request waits for it, back where it was before that step. A `join` never does: whoever is let in
     /// next to a gap finds its place once the gap is filled.
     pub(super) fn wait_with_other(
         &mut self,
@@ -54,11 +54,29 @@ impl Ring {
         (magic, route): (u64, Route),
         what: Routed,
     ) -> bool {
+        let route = Route { last: false, hops: route.hops.saturating_sub(1), ..route };
         what != Routed::Join && self.wait(now, to, what, Whose::Other { magic, route })
     }
 
+    /// Whether this peer is on its way into the ring itself, and knows too little yet to let others in; then their `join`
+    /// waits. Only in the classroom, where every line is compared: elsewhere peers may start by naming one another.
+    pub(super) fn wait_to_be_in(&mut self, now: Time, (magic, route): (u64, Route), what: Routed) -> bool {
+        let waits = what == Routed::Join && self.options.announce_pings && self.membership.is_pending();
+        if waits {
+            self.put_off(now, self.me, what, Whose::Other { magic, route });
+        }
+        waits
+    }
+
     fn wait(&mut self, now: Time, to: SocketAddr, what: Routed, whose: Whose) -> bool {
-        let Some(to) = self.table.at(&to).filter(|peer| self.upkeep.is_awaited(&peer.id)) else { return false };
+        let awaited = self.table.at(&to).filter(|peer| self.upkeep.is_awaited(&peer.id));
+        if let Some(to) = awaited {
+            self.put_off(now, to, what, whose);
+        }
+        awaited.is_some()
+    }
+
+    fn put_off(&mut self, now: Time, to: Peer, what: Routed, whose: Whose) {
         let same = |other: &Waiting| match (other.whose, whose) {
             (Whose::Other { magic, route }, Whose::Other { magic: again, route: new }) => {
                 magic == again && route.origin == new.origin
@@ -70,7 +88,6 @@ impl Ring {
             self.waiting.pop_front();
         }
         self.waiting.push_back(Waiting { to, since: now, what, whose });
-        true
     }
 
     /// Sends on what need not wait any longer.
@@ -79,16 +96,17 @@ impl Ring {
             return;
         }
         self.waiting.retain(|one| matches!(one.whose, Whose::Own { .. }) || now.since(one.since) < UNASKED);
-        let upkeep = &self.upkeep;
         let all = std::mem::take(&mut self.waiting).into_iter();
-        let (still, ready): (VecDeque<_>, VecDeque<_>) = all.partition(|one| upkeep.is_awaited(&one.to.id));
+        let is_out = |peer: &Peer| peer.id == self.me.id && self.membership.is_pending();
+        let waits = |one: &Waiting| is_out(&one.to) || self.upkeep.is_awaited(&one.to.id);
+        let (still, ready): (VecDeque<_>, VecDeque<_>) = all.partition(waits);
         self.waiting = still;
         for Waiting { what, whose, .. } in ready {
             match whose {
                 Whose::Own { lookup } => self.send_again(now, lookup, what, Vec::new(), out),
                 Whose::Other { magic, route } => {
-                    let route = Route { last: false, hops: route.hops.saturating_sub(1), ..route };
-                    self.pass_on(magic, route, what, &[], false, out);
+                    let told = self.tell_once(magic, route.origin.id);
+                    self.pass_on(magic, route, what, &[], told, out);
                 }
             }
         }

@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 
 use super::cancel::Cancel;
 use super::connections::{LEAST_RATE, SILENCE_LIMIT, connect, lost, refused};
-use super::{Room, Workbench, failed, io_failed, reserve};
+use super::{Room, Workbench, cannot_write, failed, io_failed, reserve};
 use crate::id::Id;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Version};
 use crate::runtime::named::{Asked, CHUNK, Folder, PART, ask, time_of};
@@ -62,7 +62,7 @@ impl Workbench {
                 let version = folder.find(file).map_err(cannot("look for", &folder.place(file)))?;
                 Ok(NamedOutcome::Found { version })
             }
-            NamedJob::Touch { file } => touch(folder, file).map_err(cannot("make", &folder.place(file))),
+            NamedJob::Touch { file } => touch(folder, file).map_err(|error| cannot_write(&folder.place(file), &error)),
             NamedJob::Keep { file, from, offered, ours, replace } => {
                 let here = folder.find(file).map_err(cannot("look for", &folder.place(file)))?;
                 let wish = Wish { file, from, offered, ours, replace, here };
@@ -72,7 +72,7 @@ impl Workbench {
                 let incoming = self.request_named(Asked { file, port: Some(port) }, from, cancel)?;
                 let (size, dest) = (incoming.version.size, folder.received(file));
                 let Arrived { temporary, sha256 } = incoming.receive(folder, room)?;
-                temporary.persist(&dest).map_err(|error| cannot("write", &dest)(error.error))?;
+                temporary.persist(&dest).map_err(|error| cannot_write(&dest, &error.error))?;
                 Ok(NamedOutcome::Received { size, sha256 })
             }
         }
@@ -100,7 +100,7 @@ impl Workbench {
         }
         let Arrived { temporary, sha256 } = incoming.receive(folder, room)?;
         let dest = folder.place(file);
-        let cannot = |error: &io::Error| io_failed(&format!("write '{}'", dest.display()), error);
+        let cannot = |error: &io::Error| cannot_write(&dest, error);
         if let (Some(here), Fate::Compared) = (here, fate) {
             let same = hash_file(&dest, room).map_err(|error| cannot(&error))? == sha256;
             return if same { Ok(NamedOutcome::Kept { version: here, written: false }) } else { Err(another(file)) };
@@ -190,7 +190,8 @@ impl Wish {
 impl Incoming<'_> {
     /// Receives the file under a temporary name in `folder`, and compares its hash with the one announced.
     fn receive(mut self, folder: &Folder, room: &mut Room) -> Result<Arrived, JobError> {
-        let cannot = |error: &io::Error| io_failed(&format!("write a file into '{}'", folder.path().display()), error);
+        let place = folder.place(self.file);
+        let cannot = |error: &io::Error| cannot_write(&place, error);
         let prefix = format!(".{}.pdf.", self.file);
         // As readable as any other file that the user makes.
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
@@ -269,7 +270,7 @@ fn touch(folder: &Folder, file: FileName) -> io::Result<NamedOutcome> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
-    let version = folder.find(file)?.ok_or(io::ErrorKind::NotFound)?;
+    let version = folder.find(file)?.ok_or_else(|| io::Error::other("what has this name is no file"))?;
     Ok(NamedOutcome::Kept { version, written: true })
 }
 
