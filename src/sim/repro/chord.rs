@@ -62,8 +62,8 @@ pub(super) const FAILURES: Experiment = Experiment {
     title: "Chord: lookups after a share of all nodes failed at once, before any repair",
     source: "Chord (ToN 2003), section V-D, table II: 1000 nodes, 20 successors",
     conventions: "Hops to the owner, the failed ones not counted; a timeout is a lookup sent to a node that is gone, which \
-                  refuses the connection at once. Each ring answers a few lookups only, and a new one is made: else it \
-                  would learn of the dead.",
+                  refuses the connection at once. Peers know 8 predecessors, the paper's one. Each ring answers a few \
+                  lookups only, and a new one is made: else it would learn of the dead.",
     run: failures,
 };
 

@@ -23,8 +23,9 @@ pub(super) const CHURN: Experiment = Experiment {
     source: "Chord (ToN 2003), section V-E, table III: about 1000 nodes, a lookup a second",
     conventions: "Joins and leaves each at the rate given, leaves by a failure without a word; a round of pings every 15 \
                   to 45 s (here: 30 s) where the paper stabilises; hops to the owner; a timeout is a message to a node \
-                  that is gone; a lookup fails if it does not name the owner. Our peers repair what a lookup finds \
-                  broken at once, so fewer timeouts than the paper's are a pass.",
+                  that is gone; a lookup fails if it does not name the owner. Peers know 20 successors and as many \
+                  predecessors, and repair what a lookup finds broken at once, so fewer timeouts than the paper's are a \
+                  pass.",
     run: churn,
 };
 
@@ -82,13 +83,10 @@ struct Day {
 
 impl Day {
     fn new(seed: u64, rate: f64) -> Self {
-        let shape = Shape { successors: 20, ..Shape::usual(OverlayKind::Ring) };
-        let options = RingOptions {
-            successors: 20,
-            predecessors: 1,
-            ping_interval: Duration::from_secs(30),
-            ..RingOptions::default()
-        };
+        let (successors, predecessors) = (20, 20);
+        let shape = Shape { successors, predecessors, ..Shape::usual(OverlayKind::Ring) };
+        let ping_interval = Duration::from_secs(30);
+        let options = RingOptions { successors, predecessors, ping_interval, ..RingOptions::default() };
         let make = move |me, _: &_, _| Box::new(Ring::new(me, options.clone())) as Box<_>;
         let mut rules = Rules::new(seed, Box::new(make));
         rules.checked = false;
