@@ -85,3 +85,25 @@ fn what_reaches_a_peer_after_its_goodbye_is_passed_on() {
     };
     assert_eq!(EXAMPLE.map(arrived), EXAMPLE.map(|id| id == 19));
 }
+
+/// In a small ring those behind a peer are those before it. It need not have put them behind it yet when somebody leaves.
+#[test]
+fn a_departure_soon_after_the_start_of_a_small_ring_is_told_right() {
+    let ids = [10, 50, 90, 130];
+    for leaving in 0..4 {
+        let mut net = Net::new(leaving as u64);
+        for at in 0..4 {
+            let [me, first, second] = [0, 1, 2].map(|step| small(ids[(at + step) % 4]));
+            net.start(Ring::new(me, RingOptions::classroom(Duration::from_secs(30), vec![first, second])), false, &[]);
+        }
+        net.run(Duration::from_millis(700));
+        net.leave(addr(ids[leaving] as u32));
+        net.run(Duration::from_millis(200));
+        for back in [1, 2] {
+            let at = (leaving + 4 - back) % 4;
+            let next: Vec<u64> = (1..4).map(|step| ids[(at + step) % 4]).filter(|id| *id != ids[leaving]).collect();
+            let left = Change::Left { peer: small(ids[leaving]) };
+            assert_eq!(changes(&net, ids[at]).last(), Some(&(left, next)), "{} leaves", ids[leaving]);
+        }
+    }
+}

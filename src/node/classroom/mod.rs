@@ -44,8 +44,8 @@ pub(super) const MAX_LOOKING: usize = 64;
 /// Peers that a file is about to be sent to.
 const MAX_SERVING: usize = 1024;
 
-/// Peers before one that quits, each of which has it for a successor.
-const TOLD_GOODBYE: usize = 2;
+/// Peers known before one that quits: two have it for a successor, and those known first need not be the nearest.
+const TOLD_GOODBYE: usize = 3;
 
 /// A peer that was told to quit before it knew who stands before it waits for so long to hear of them: they ping it as
 /// soon as both are up.

@@ -28,8 +28,13 @@ impl Ring {
         self.table.remove(&peer.id);
         self.upkeep.gone(now, peer);
         let doubtful = self.drop_between(&peer, successors.first());
-        for &next in successors {
-            if self.table.get(&next.id).is_none() && self.is_fit(&next) && !self.upkeep.is_dead(&next) {
+        // Whoever is known stands before us, and in a small ring behind us too. The next ping would tell; in the classroom
+        // our user is told of the new successors now.
+        let fits = |known: Option<Peer>, next| known.is_none_or(|known| known == next && self.options.announce_pings);
+        let fresh: Vec<Peer> =
+            successors.iter().copied().filter(|next| fits(self.table.get(&next.id), *next)).collect();
+        for next in fresh {
+            if self.is_fit(&next) && !self.upkeep.is_dead(&next) {
                 if place == Place::SOMEWHERE {
                     self.consider(next, place, out);
                 } else {
@@ -82,8 +87,13 @@ impl Ring {
         }
         for (at, &peer) in successors.iter().enumerate() {
             if predecessors.iter().position(|other| other.id == peer.id).is_none_or(|behind| at < behind) {
-                let exit = RingRequest::Exit { predecessors: predecessors.clone() };
-                self.ask_plain(peer.into(), Request::Ring(exit), Why::Tell, false, TRIES, out);
+                // In a small ring it may stand before us too, and we not know it yet: in the classroom its user is told of
+                // new successors, so it must learn them.
+                let goodbye = match self.options.announce_pings {
+                    true => RingRequest::Quit { predecessors: predecessors.clone(), successors: successors.clone() },
+                    false => RingRequest::Exit { predecessors: predecessors.clone() },
+                };
+                self.ask_plain(peer.into(), Request::Ring(goodbye), Why::Tell, false, TRIES, out);
             }
         }
     }
