@@ -81,15 +81,16 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 
 pub(super) fn start(options: Options, state: Arc<State>) -> Result<LocalPeer, StartError> {
     let (udp, tcp) = sockets::bind(options.bind)?;
-    let addr = udp.local_addr().map_err(system("the socket's address"))?;
+    let bound = udp.local_addr().map_err(system("the socket's address"))?;
     let (store, temporary) = open_store(&options)?;
     let mut seed = [0; 32];
     SysRng.try_fill_bytes(&mut seed).map_err(|error| system("randomness")(io::Error::other(error)))?;
     let mut rng = StdRng::from_seed(seed);
     let id = own_id(&options, &store, &mut rng)?;
-    let me = Peer::new(id, addr);
     let held = store.held();
     let remembered = store.load_peers();
+    let known = options.bootstrap.iter().copied().chain(remembered.iter().map(|peer| peer.addr));
+    let me = Peer::new(id, sockets::advertised(bound, known));
     let start = Event::Start { bootstrap: options.bootstrap.clone(), remembered, held };
     let (overlay_seed, node_seed) = (rng.random(), rng.random());
     let ring = options.ring.clone().unwrap_or_default();
@@ -120,7 +121,7 @@ pub(super) fn start(options: Options, state: Arc<State>) -> Result<LocalPeer, St
         dropped: AtomicU64::new(0),
     });
     let node = Node::new(options.config.clone(), overlay, node_seed);
-    let parts = Parts { node, me, shared, udp: Arc::new(udp), tcp, record, state };
+    let parts = Parts { node, me, bound, shared, udp: Arc::new(udp), tcp, record, state };
     let (node, handle) = spawn(parts, start).map_err(system("a thread"))?;
     let watch = options.on_signal.map(|command| signals::Watch::start(&handle.roster, handle.clone(), command));
     let signals = watch.transpose().map_err(system("signals"))?;
@@ -149,6 +150,8 @@ fn own_id(options: &Options, store: &DiskStore, rng: &mut StdRng) -> Result<Id, 
 struct Parts {
     node: Node,
     me: Peer,
+    /// Where the sockets are bound.
+    bound: SocketAddr,
     shared: Arc<Shared>,
     udp: Arc<UdpSocket>,
     tcp: TcpListener,
@@ -158,7 +161,7 @@ struct Parts {
 
 /// Spawns the threads. The node's owns the others: it joins them when the node has left.
 fn spawn(parts: Parts, start: Event) -> io::Result<(Worker, Handle)> {
-    let Parts { node, me, shared, udp, tcp, record, state } = parts;
+    let Parts { node, me, bound, shared, udp, tcp, record, state } = parts;
     let roster = Roster::default();
     let (batches, datagrams) = bounded(DATAGRAM_BATCHES);
     let (spent, emptied) = bounded(DATAGRAM_BATCHES);
@@ -168,7 +171,7 @@ fn spawn(parts: Parts, start: Event) -> io::Result<(Worker, Handle)> {
     let (arm, deadlines) = unbounded();
     let inboxes = Inboxes { datagrams, spent, events, commands: asked, ticks };
 
-    let mut others = Others { shared: Arc::clone(&shared), addr: sockets::reachable(me.addr), threads: Vec::new() };
+    let mut others = Others { shared: Arc::clone(&shared), addr: sockets::reachable(bound), threads: Vec::new() };
     let clock = shared.clock;
     others.threads.push(roster.spawn("sweeper", move || sweeper::run(clock, &deadlines, &tick))?);
     let (of_thread, socket, dialect) = (Arc::clone(&shared), Arc::clone(&udp), shared.dialect);
