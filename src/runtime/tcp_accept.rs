@@ -1,8 +1,8 @@
 //! `tcp-accept`: waits for connections, and gives each a thread of its own to be served by.
 //!
 //! The number of these threads is bounded. When all are taken, the connection that has waited longest for its client to
-//! say something makes room: a slow or silent client never keeps others out. If every one is busy sending, the
-//! newcomer is turned away.
+//! say something makes room, or else the one whose client has taken nothing for longest: a slow or silent client never
+//! keeps others out. If all of them take what they are sent, the newcomer is turned away.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,6 +23,9 @@ use crate::time::Time;
 /// Connections served at a time.
 const MAX_CONNECTIONS: usize = 128;
 
+/// A client that has taken nothing for this long makes room where there is none.
+const STALLED: Duration = Duration::from_secs(1);
+
 /// After the system refused to accept (no descriptors left, for example), the next try is made this much later.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -37,31 +40,43 @@ pub(super) struct Served(Mutex<BTreeMap<ConnectionId, Entry>>);
 
 struct Entry {
     stream: Arc<TcpStream>,
-    /// Since when its client has nothing asked, if so.
-    idle_since: Option<Time>,
+    state: State,
+}
+
+/// What a connection waits for; in this order they make room.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum State {
+    /// For a request, since then.
+    Idle(Time),
+    /// For its client to take what it is sent, since then.
+    Sending(Time),
 }
 
 impl Served {
-    /// The client of this connection is waited for since `since`, or being served.
-    pub(super) fn mark(&self, connection: ConnectionId, idle_since: Option<Time>) {
+    /// What this connection waits for now.
+    pub(super) fn mark(&self, connection: ConnectionId, state: State) {
         if let Some(entry) = self.0.lock().get_mut(&connection) {
-            entry.idle_since = idle_since;
+            entry.state = state;
         }
     }
 
     fn insert(&self, connection: ConnectionId, stream: Arc<TcpStream>, now: Time) {
-        self.0.lock().insert(connection, Entry { stream, idle_since: Some(now) });
+        self.0.lock().insert(connection, Entry { stream, state: State::Idle(now) });
     }
 
     pub(super) fn remove(&self, connection: ConnectionId) {
         self.0.lock().remove(&connection);
     }
 
-    /// Ends the connection that was idle longest; false if none is idle.
-    fn make_room(&self) -> bool {
+    /// Ends the connection that was idle longest, or whose client took nothing for longest; false if there is none.
+    fn make_room(&self, now: Time) -> bool {
         let mut served = self.0.lock();
-        let idlest = served.iter().filter_map(|(id, entry)| Some((entry.idle_since?, *id))).min();
-        let Some(entry) = idlest.and_then(|(_, id)| served.remove(&id)) else { return false };
+        let first = served.iter().map(|(id, entry)| (entry.state, *id)).min();
+        let dispensable = |(state, _): &(State, _)| match state {
+            State::Idle(_) => true,
+            State::Sending(since) => now.since(*since) >= STALLED,
+        };
+        let Some(entry) = first.filter(dispensable).and_then(|(_, id)| served.remove(&id)) else { return false };
         let _ = entry.stream.shutdown(Shutdown::Both);
         true
     }
@@ -90,7 +105,7 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<
         threads.retain(|thread| !thread.is_finished());
         next += 1;
         let served = accepted.and_then(|(stream, from)| {
-            let room = shared.served.len() < MAX_CONNECTIONS || shared.served.make_room();
+            let room = shared.served.len() < MAX_CONNECTIONS || shared.served.make_room(shared.clock.now());
             if room { serve(shared, events, roster, next, stream, from).map(Some) } else { Ok(None) }
         });
         match served {
@@ -104,7 +119,7 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<
                 let level = if refused { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, "a connection could not be taken: {error}");
                 refused = true;
-                shared.served.make_room();
+                shared.served.make_room(shared.clock.now());
                 std::thread::park_timeout(BREATH);
             }
         }

@@ -15,7 +15,7 @@ use nix::sys::sendfile::sendfile64;
 use super::Shared;
 use super::named;
 use super::offers::Offered;
-use super::tcp_accept::ConnectionId;
+use super::tcp_accept::{ConnectionId, State};
 use crate::id::Key;
 use crate::node::Event;
 use crate::store::StoreErrorKind;
@@ -35,6 +35,9 @@ const STUCK_LIMIT: Duration = Duration::from_secs(10);
 const PARTING_LIMIT: Duration = Duration::from_millis(500);
 const PARTING_READS: usize = 64;
 
+/// Bytes that are sent between two looks at the clock.
+const PART: usize = 256 * 1024;
+
 /// Bytes a second that a client takes at least on the whole; who drips slower is given up.
 const LEAST_RATE: u64 = 32 * 1024;
 
@@ -50,7 +53,7 @@ pub(super) fn run(
     let mut lines = Lines { stream, buffer: Vec::new(), begin: 0 };
     loop {
         let since = shared.clock.now();
-        shared.served.mark(connection, Some(since));
+        shared.served.mark(connection, State::Idle(since));
         let line = match lines.next(|| since + IDLE_LIMIT, shared)? {
             Next::Line(line) => line,
             Next::End => return Ok(()),
@@ -59,18 +62,19 @@ pub(super) fn run(
                 return part(stream);
             }
         };
-        shared.served.mark(connection, None);
+        let stage = Stage { shared, connection, stream };
+        stage.moves_on();
         if line.first() == Some(&b'{') {
             control(shared, stream, from, &line, events)?;
             continue;
         }
         if let Some(asked) = named::parse(&line) {
-            send_named(shared, stream, from, asked, events)?;
+            send_named(stage, from, asked, events)?;
             continue;
         }
         let key = std::str::from_utf8(&line).ok().and_then(|text| text.trim_end_matches('\r').parse::<Key>().ok());
         match key {
-            Some(key) => answer(shared, stream, &key, events)?,
+            Some(key) => answer(stage, &key, events)?,
             None => refuse(stream, "a request is the 64 hexadecimal digits of a block's key")?,
         }
     }
@@ -150,7 +154,23 @@ fn part(mut stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn answer(shared: &Shared, mut stream: &TcpStream, key: &Key, events: &Sender<Event>) -> io::Result<()> {
+/// A connection that is being answered.
+#[derive(Clone, Copy)]
+struct Stage<'a> {
+    shared: &'a Shared,
+    connection: ConnectionId,
+    stream: &'a TcpStream,
+}
+
+impl Stage<'_> {
+    /// Its client took something.
+    fn moves_on(&self) {
+        self.shared.served.mark(self.connection, State::Sending(self.shared.clock.now()));
+    }
+}
+
+fn answer(stage: Stage<'_>, key: &Key, events: &Sender<Event>) -> io::Result<()> {
+    let Stage { shared, mut stream, .. } = stage;
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
     match shared.offers.get(key) {
         Some(Offered::Bytes(bytes)) => {
@@ -159,14 +179,14 @@ fn answer(shared: &Shared, mut stream: &TcpStream, key: &Key, events: &Sender<Ev
         }
         Some(Offered::Slice { file, offset, size }) => {
             stream.write_all(format!("{size}\n").as_bytes())?;
-            return send_file(shared, stream, &file, offset, size.into(), limit(size.into()));
+            return send_file(stage, &file, offset, size.into(), limit(size.into()));
         }
         None => {}
     }
     match shared.store.read(key) {
         Ok(block) => {
             stream.write_all(format!("{}\n", block.size).as_bytes())?;
-            send_file(shared, stream, &block.file, 0, block.size.into(), limit(block.size.into()))
+            send_file(stage, &block.file, 0, block.size.into(), limit(block.size.into()))
         }
         Err(error) if error.kind() == StoreErrorKind::NotFound => refuse(stream, "this block is not here"),
         Err(error) => {
@@ -182,19 +202,19 @@ fn answer(shared: &Shared, mut stream: &TcpStream, key: &Key, events: &Sender<Ev
 
 /// A file by its name; the node is told once a user's has been sent.
 fn send_named(
-    shared: &Shared,
-    stream: &TcpStream,
+    stage: Stage<'_>,
     from: SocketAddr,
     asked: Result<named::Asked, &str>,
     events: &Sender<Event>,
 ) -> io::Result<()> {
+    let Stage { shared, stream, .. } = stage;
     let (asked, folder) = match (asked, &shared.folder) {
         (Ok(asked), Some(folder)) => (asked, folder),
         (Err(reason), _) => return refuse(stream, reason),
         (_, None) => return refuse(stream, "this peer keeps no files by their names"),
     };
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
-    let send_all = |file: &File, size| send_file(shared, stream, file, 0, size, limit(size));
+    let send_all = |file: &File, size| send_file(stage, file, 0, size, limit(size));
     folder.send(stream, asked.file, send_all, || {
         if let Some(port) = asked.port {
             let by = SocketAddr::new(from.ip(), port);
@@ -203,16 +223,18 @@ fn send_named(
     })
 }
 
-fn send_file(shared: &Shared, stream: &TcpStream, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {
+fn send_file(stage: Stage<'_>, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {
+    let Stage { shared, stream, .. } = stage;
     let mut at = i64::try_from(offset).map_err(io::Error::other)?;
     let mut left = usize::try_from(size).map_err(io::Error::other)?;
     while left > 0 {
-        match sendfile64(stream, file, Some(&mut at), left) {
+        match sendfile64(stream, file, Some(&mut at), left.min(PART)) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => left -= count,
             Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
+        stage.moves_on();
         if left > 0 && shared.clock.now() > limit {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes too long"));
         }
