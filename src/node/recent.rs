@@ -25,6 +25,11 @@ impl<K: Ord + Copy, V: Clone> Recent<K, V> {
         self.get(key).is_some()
     }
 
+    pub(super) fn remove(&mut self, key: &K) {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
+
     pub(super) fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.capacity && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);

@@ -5,6 +5,7 @@
 //!
 //! - [`user`]: what this peer's user asks, `store` and `request`.
 //! - [`serve`]: what other peers ask because this one is responsible.
+//! - [`coming`]: requests for what is on its way here.
 //! - this file: *custody*. What this peer holds for the ring is offered to every other peer that should hold it, when the
 //!   file comes, when peers come or go, and when this peer leaves. Offers that name what the receiver has already (the
 //!   same size and time) cost one message, so nothing has to be remembered across a restart.
@@ -15,6 +16,7 @@
 //! - A file that lies here but belongs to other peers is not the ring's until it is stored.
 //! - Bytes pass from worker to worker, never through here.
 
+mod coming;
 mod serve;
 mod user;
 
@@ -34,6 +36,7 @@ use crate::overlay::RouteNotice;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::FileName;
+use coming::Coming;
 
 /// Questions of other peers that are remembered, so that one sent again is the same question.
 const QUESTIONS: usize = 1024;
@@ -105,8 +108,8 @@ pub(super) enum Step {
     Scan,
     /// To know what there is to give to whoever is responsible.
     Give(Own),
-    /// To answer somebody who wants the file.
-    Look { asker: Asker, file: FileName },
+    /// To answer somebody who wants the file, and may have waited for it until some time.
+    Look { asker: Asker, file: FileName, until: Option<Time> },
     /// The same, once it turned out that only a neighbour may have it.
     Seek { asker: Asker, file: FileName, left: Vec<Peer> },
     /// To hold it.
@@ -178,6 +181,7 @@ pub(super) struct Classroom {
     questions: Recent<(Id, u64), Option<Option<u64>>>,
     /// Requests of other peers that wait until it is known whether the file is here.
     looking: usize,
+    coming: Coming,
     serving: VecDeque<(FileName, Peer)>,
     /// How many peers are known that stand before this one. None: nor is it known what it is responsible for.
     before: usize,
@@ -197,6 +201,7 @@ impl Default for Classroom {
             store_wishes: Recent::new(QUESTIONS),
             questions: Recent::new(QUESTIONS),
             looking: 0,
+            coming: Coming::default(),
             serving: VecDeque::new(),
             before: 0,
             scan_at: None,
@@ -246,11 +251,12 @@ impl Classroom {
         match &self.leaving {
             Some(leaving) if leaving.strangers_until > now => Some(leaving.strangers_until),
             Some(leaving) => Some(leaving.deadline),
-            None => self.scan_at,
+            None => self.scan_at.into_iter().chain(self.coming.next_wake()).min(),
         }
     }
 
     pub(super) fn on_tick(&mut self, cx: &mut Context) {
+        self.end_waits(cx);
         if self.scan_at.is_some_and(|at| at <= cx.now) && !cx.departing {
             self.scan_at = Some(cx.now + FILE_RESCAN);
             order(cx, NamedJob::Scan, Step::Scan);
@@ -273,10 +279,11 @@ impl Classroom {
                 self.on_scanned(cx, Vec::new());
             }
             (Step::Give(own), Ok(NamedOutcome::Found { version })) => self.send_store(cx, Own { version, ..own }),
-            (Step::Look { asker, file }, Ok(NamedOutcome::Found { version })) => {
-                self.on_looked(cx, asker, file, version);
-            }
-            (Step::Look { asker, file }, _) => self.on_looked(cx, asker, file, None),
+            (Step::Look { asker, file, until }, outcome) => match outcome {
+                Ok(NamedOutcome::Found { version: Some(version) }) => self.on_looked(cx, asker, file, Some(version)),
+                _ if self.keeps_waiting(cx, asker, file, until) => {}
+                _ => self.on_looked(cx, asker, file, None),
+            },
             (Step::Seek { asker, file, .. }, Ok(NamedOutcome::Kept { version, written })) => {
                 if written {
                     self.copies.insert(file, version);

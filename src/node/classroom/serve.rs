@@ -17,7 +17,7 @@ pub(super) const NOTHING: Version = Version { size: 0, modified: 0 };
 /// Offers that may wait for an earlier one of the same file.
 const MAX_OFFERS: usize = 1024;
 
-fn respond(cx: &mut Context, to: SocketAddr, magic: u64, response: RingResponse) {
+pub(super) fn respond(cx: &mut Context, to: SocketAddr, magic: u64, response: RingResponse) {
     cx.send(to, Via::Tcp, Message::response(magic, RequestKind::Ring, Response::Ring(response)));
 }
 
@@ -36,6 +36,7 @@ impl Classroom {
                     tell(cx, file, FileNews::StoreAccepted { origin });
                 }
                 self.store_wishes.insert((file, origin.addr), ());
+                self.coming.on_accepted(cx.now, file);
                 respond(cx, origin.addr, magic, RingResponse::Kept { file });
             }
             Routed::Request { file } => match self.questions.get(&question) {
@@ -50,7 +51,7 @@ impl Classroom {
                     self.looking += 1;
                     self.questions.insert(question, None);
                     let asker = Asker::Other { origin, magic };
-                    order(cx, NamedJob::Find { file }, Step::Look { asker, file });
+                    order(cx, NamedJob::Find { file }, Step::Look { asker, file, until: None });
                 }
             },
             Routed::Join | Routed::Lookup { .. } => {}
@@ -181,6 +182,7 @@ impl Classroom {
             self.copies.insert(file, version);
         }
         self.hold(file, version, true);
+        self.on_come(cx, file);
         let Some(taking) = self.taking.get_mut(&file) else { return };
         taking.placing = true;
         let stored = taking.stored;
@@ -211,6 +213,7 @@ impl Classroom {
     /// A file was taken over, or was not: those who wait are told, and the next offer of it has its turn.
     pub(super) fn end_taking(&mut self, cx: &mut Context, file: FileName, result: Result<(), &str>) {
         let Some(taking) = self.taking.remove(&file) else { return };
+        self.on_come(cx, file);
         for waiter in taking.waiting {
             match (waiter, result) {
                 (Waiter::Own(command), result) => self.on_stored_here(cx, command, result),

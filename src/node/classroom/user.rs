@@ -49,7 +49,11 @@ impl Classroom {
             RouteOutcome::Here => match errand {
                 Errand::Store(_) => self.store_here(cx, own),
                 Errand::Request(_) => {
-                    order(cx, NamedJob::Find { file: own.file }, Step::Look { asker: Asker::Own(own), file: own.file });
+                    order(
+                        cx,
+                        NamedJob::Find { file: own.file },
+                        Step::Look { asker: Asker::Own(own), file: own.file, until: None },
+                    );
                 }
             },
             RouteOutcome::Answered { response: RingResponse::Refused { reason, .. }, .. } => {

@@ -175,6 +175,41 @@ fn an_empty_file_is_made_for_a_store_without_content_and_its_replicas_get_it_bef
 }
 
 #[test]
+fn a_request_waits_for_a_file_that_is_on_its_way() {
+    let mut bench = classroom(0);
+    arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
+    let (look, _) = job(&arrives(&mut bench, peer(1), 7, Routed::Request { file: file(1) }));
+    assert_eq!(bench.ends(look, found(None)), [], "its store was accepted a moment ago");
+    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5 });
+    let (keep, work) = job(&bench.hears_request(peer(2), 6, transfer));
+    assert!(matches!(work, NamedJob::Keep { .. }), "{work:?}");
+    let actions = bench.ends(keep, Outcome::Named(NamedOutcome::Kept { version: VERSION, written: true }));
+    let (look, work) = job(&actions);
+    assert_eq!(work, NamedJob::Find { file: file(1) });
+    let here = RingResponse::File { file: file(1), place: FilePlace { size: Some(700) } };
+    assert_eq!(responses(&bench.ends(look, found(Some(VERSION)))), [(peer(1).addr, 7, Ok(Response::Ring(here)))]);
+}
+
+#[test]
+fn who_requests_what_is_long_on_its_way_is_told_to_ask_again() {
+    let mut bench = classroom(0);
+    arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
+    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5 });
+    bench.hears_request(peer(2), 6, transfer);
+    let (mut look, _) = job(&arrives(&mut bench, peer(1), 7, Routed::Request { file: file(1) }));
+    let mut told = responses(&bench.ends(look, found(None)));
+    while told.is_empty() {
+        let actions = bench.wait(Duration::from_secs(3)).expect("whoever waits is not forgotten");
+        if let Some((id, _)) = jobs(&actions).first() {
+            look = *id;
+            told = responses(&bench.ends(look, found(None)));
+        }
+    }
+    let [(to, 7, Ok(Response::Ring(RingResponse::Refused { reason, .. })))] = &told[..] else { panic!("{told:?}") };
+    assert!(*to == peer(1).addr && reason.contains("on its way"), "{reason}");
+}
+
+#[test]
 fn a_stranger_may_not_fill_the_directory() {
     let mut bench = classroom(0);
     let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5 });
