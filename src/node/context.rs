@@ -19,6 +19,7 @@ use super::jobs::{Jobs, Urgency};
 use super::notice::{Answer, Failure, FailureKind, Notice, Progress};
 use super::pending::{Ask, Pending};
 use super::recent::Recent;
+use super::uplink::{Offering, Ticket, Uplink};
 use crate::config::{Config, FILE_LIMIT, OFFER_LIMIT, TRIES, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::overlay::{Effect, Goal, LookupId, Overlay, Tag, Target};
@@ -33,7 +34,7 @@ pub(super) enum AskPurpose {
     /// The overlay's own question.
     Overlay(Tag),
     /// A block offered to a peer that should hold it.
-    Offer { owner: OfferOwner, key: Key, to: Peer },
+    Offer { ticket: Ticket, owner: OfferOwner, key: Key, to: Peer },
     /// Does this peer, which should hold the block, hold it?
     Probe { key: Key, to: Peer },
     /// A stranger wants us to pull a block: does it receive at that address?
@@ -114,6 +115,7 @@ pub(super) struct Context {
     pub(super) pending: Pending<AskPurpose>,
     pub(super) jobs: Jobs<JobPurpose>,
     pub(super) holdings: Holdings,
+    pub(super) uplink: Uplink,
     pub(super) lookups: BTreeMap<LookupId, LookupPurpose>,
     pub(super) effects: Vec<Effect>,
     pub(super) out: Outbox,
@@ -138,6 +140,7 @@ impl Context {
             pending: Pending::new(),
             jobs: Jobs::new(),
             holdings: Holdings::default(),
+            uplink: Uplink::default(),
             lookups: BTreeMap::new(),
             effects: Vec::new(),
             out: Outbox::new(),
@@ -184,12 +187,19 @@ impl Context {
         self.send_request(to.addr, magic, request);
     }
 
-    /// Offers a block to a peer: please pull it from here and keep it.
+    /// Offers a block to a peer, when its turn comes: please pull it from here and keep it.
     pub(super) fn offer(&mut self, owner: OfferOwner, key: Key, size: u32, to: Peer) {
-        let request = Request::Store { key, size: Some(size) };
-        let ask = Ask::new(request.clone(), AskPurpose::Offer { owner, key, to });
-        let magic = self.pending.ask_patiently(self.now, &mut self.rng, to.into(), ask, OFFER_LIMIT);
-        self.send_request(to.addr, magic, request);
+        self.uplink.line_up(Offering { owner, key, size, to });
+    }
+
+    /// Makes the offers whose turn it is.
+    pub(super) fn make_offers(&mut self) {
+        while let Some((ticket, Offering { owner, key, size, to })) = self.uplink.next(self.now) {
+            let request = Request::Store { key, size: Some(size) };
+            let ask = Ask::new(request.clone(), AskPurpose::Offer { ticket, owner, key, to });
+            let magic = self.pending.ask_patiently(self.now, &mut self.rng, to.into(), ask, OFFER_LIMIT);
+            self.send_request(to.addr, magic, request);
+        }
     }
 
     /// Hands a named file to a peer: please pull it from here and keep it.

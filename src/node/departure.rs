@@ -90,6 +90,7 @@ impl Departure {
 
     fn say_goodbye(&mut self, cx: &mut Context) -> Flow {
         cx.leaving = true;
+        cx.uplink.take_where(|_| true);
         cx.overlay.leave(cx.now, &mut cx.effects);
         let (handed_over, left_behind) = (self.handed_over, self.blocks - self.handed_over);
         cx.answer(self.command, Answer::Left { handed_over, left_behind });

@@ -6,12 +6,12 @@ use super::classroom::Handed;
 use super::context::{AskPurpose, JobPurpose, LookupPurpose, OfferOwner};
 use super::job::{JobId, Outcome, Version};
 use super::notice::{Answer, FailureKind, Notice};
-use super::pending::{Ask, Settled, Waiting};
+use super::pending::{Ask, Settled};
 use super::pulls::Offer;
 use super::{Node, Via};
 use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PADDED_MIN, PADDING, PING_BYTES, RING_PING_BYTES};
 use crate::id::Key;
-use crate::overlay::{Effect, Incoming, LookupId, Target};
+use crate::overlay::{Effect, Incoming, LookupId};
 use crate::peer::Peer;
 use crate::wire::kad::fit_nodes;
 use crate::wire::ring::{RingRequest, RingResponse};
@@ -99,8 +99,10 @@ impl Node {
     }
 
     fn on_answer(&mut self, from: SocketAddr, magic: u64, sender: Option<Sender>, answer: Result<Response, String>) {
-        let Some(Settled { waiting, rtt }) = self.cx.pending.settle(self.cx.now, magic, from) else { return };
+        let Some(settled) = self.cx.pending.settle(self.cx.now, magic, from) else { return };
         let cx = &mut self.cx;
+        let took = settled.took(cx.now);
+        let Settled { waiting, rtt } = settled;
         cx.answerer = sender.map(|sender| Peer::new(sender.peer.id, from));
         if waiting.to.addr == from {
             cx.validate(from);
@@ -112,11 +114,15 @@ impl Node {
                 cx.overlay.on_response(cx.now, tag, from, &response, &mut cx.effects);
             }
             (AskPurpose::Overlay(tag), Err(_)) => cx.overlay.on_failure(cx.now, tag, waiting.to, &mut cx.effects),
-            (AskPurpose::Offer { owner, key, to }, Ok(Response::Saved)) => self.on_offered(owner, key, to, Ok(())),
-            (AskPurpose::Offer { owner, key, to }, Ok(_)) => {
-                self.on_offered(owner, key, to, Err("it answered an offer with something else".to_owned()));
+            (AskPurpose::Offer { ticket, owner, key, to }, answer) => {
+                let result = match answer {
+                    Ok(Response::Saved) => Ok(()),
+                    Ok(_) => Err("it answered an offer with something else".to_owned()),
+                    Err(reason) => Err(reason),
+                };
+                cx.uplink.end(cx.now, ticket, to.addr, result.is_ok());
+                self.on_offered(owner, key, to, result);
             }
-            (AskPurpose::Offer { owner, key, to }, Err(reason)) => self.on_offered(owner, key, to, Err(reason)),
             (AskPurpose::Probe { key, to }, answer) => {
                 self.repair.on_probe(cx, key, to, matches!(answer, Ok(Response::Node(_))));
             }
@@ -138,7 +144,8 @@ impl Node {
                 };
                 match id {
                     Some(id) => {
-                        let rtt = rtt.or_else(|| cx.pending.round_trip(&from)).unwrap_or_default();
+                        // Sent more than once, it says which of them was answered no more than when it was.
+                        let rtt = rtt.or_else(|| cx.pending.round_trip(&from)).unwrap_or(took);
                         cx.answer(command, Answer::Pong { peer: Peer::new(id, from), rtt });
                     }
                     None => cx.fail(command, FailureKind::Other, format!("{from} answers, but not as a peer does")),
@@ -150,51 +157,7 @@ impl Node {
         }
     }
 
-    /// A request of ours has no answer.
-    pub(super) fn on_ask_failed(&mut self, waiting: Waiting<AskPurpose>, reason: &str) {
-        let Waiting { to, purpose, .. } = waiting;
-        let cx = &mut self.cx;
-        match purpose {
-            AskPurpose::Overlay(tag) => cx.overlay.on_failure(cx.now, tag, to, &mut cx.effects),
-            AskPurpose::Offer { owner, key, to } => self.on_offered(owner, key, to, Err(reason.to_owned())),
-            AskPurpose::Probe { key, to } => {
-                cx.overlay.on_silence(cx.now, to.addr, &mut cx.effects);
-                self.repair.on_probe(cx, key, to, false);
-            }
-            AskPurpose::Vouch => self.pulls.on_no_proof(to.addr),
-            AskPurpose::Pulse => {
-                cx.overlay.on_silence(cx.now, to.addr, &mut cx.effects);
-                self.fail_offers(to.addr);
-            }
-            AskPurpose::Hand { handing, to } => {
-                self.classroom.on_handed(cx, handing, to, Handed::Silent(reason.to_owned()));
-            }
-            AskPurpose::User(command) => {
-                cx.fail(command, FailureKind::TimedOut, format!("no answer from {}; does a peer run there?", to.addr));
-            }
-        }
-    }
-
-    /// An offer is sent again: meanwhile, is its receiver alive at all?
-    pub(super) fn check_pulse(&mut self, to: SocketAddr, request: &Request) {
-        if matches!(request, Request::Store { .. } | Request::Ring(RingRequest::Transfer { .. }))
-            && !self.cx.pending.any(|waiting| waiting.to.addr == to && matches!(waiting.purpose, AskPurpose::Pulse))
-        {
-            self.cx.ask(Target { id: None, addr: to }, Request::Ping, AskPurpose::Pulse);
-        }
-    }
-
-    /// The peer at `addr` is dead: nothing offered to it will be taken.
-    fn fail_offers(&mut self, addr: SocketAddr) {
-        let offers = self.cx.pending.take_where(|waiting| {
-            waiting.to.addr == addr && matches!(waiting.purpose, AskPurpose::Offer { .. } | AskPurpose::Hand { .. })
-        });
-        for waiting in offers {
-            self.on_ask_failed(waiting, "it went silent");
-        }
-    }
-
-    fn on_offered(&mut self, owner: OfferOwner, key: Key, to: Peer, result: Result<(), String>) {
+    pub(super) fn on_offered(&mut self, owner: OfferOwner, key: Key, to: Peer, result: Result<(), String>) {
         match owner {
             OfferOwner::Put(put) => self.advance_put(put, |put, cx| put.on_offered(cx, key, to, result)),
             OfferOwner::Repair => self.repair.on_offered(&mut self.cx, key, to, result),
@@ -202,19 +165,6 @@ impl Node {
                 self.advance_departure(|departure, cx| departure.on_offered(cx, key, result.is_ok()));
             }
         }
-    }
-
-    pub(super) fn on_undeliverable(&mut self, to: SocketAddr, message: Message) {
-        let own = self.cx.pending.remove(message.magic);
-        let forwarded = match message.body {
-            Body::Request(request) if own.is_none() => Some((message.magic, request)),
-            _ => None,
-        };
-        if let Some(waiting) = own {
-            self.on_ask_failed(waiting, "it cannot be reached");
-        }
-        let cx = &mut self.cx;
-        cx.overlay.on_undeliverable(cx.now, to, forwarded, &mut cx.effects);
     }
 
     pub(super) fn on_effect(&mut self, effect: Effect) {
@@ -234,6 +184,7 @@ impl Node {
             }
             Effect::PeerUp(peer) => {
                 self.peers_changed();
+                self.cx.uplink.forgive(peer.addr);
                 self.cx.notify(Notice::PeerUp { peer });
                 self.classroom.look_soon(&mut self.cx);
                 self.repair.on_peer_change(&mut self.cx, &peer);

@@ -11,6 +11,17 @@ use crate::peer::Peer;
 use crate::wire::ring::FileName;
 use crate::wire::{Message, Via};
 
+/// Why a message over TCP was not delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Obstacle {
+    /// The other machine says that nobody listens there: whoever did is gone.
+    Refused,
+    /// No connection in time. Its first datagrams may have been lost by chance, so that alone means little.
+    Silence,
+    /// Too many messages wait for that peer already. That says nothing about it: anybody can make us send much there.
+    Crowd,
+}
+
 /// Everything that can happen to a node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Event {
@@ -40,6 +51,8 @@ pub enum Event {
         to: SocketAddr,
         /// The message.
         message: Message,
+        /// Why.
+        obstacle: Obstacle,
     },
     /// Whoever is at this address receives what is sent there: a TCP handshake with it was completed.
     Validated {

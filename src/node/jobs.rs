@@ -73,6 +73,16 @@ impl<P> Jobs<P> {
         None
     }
 
+    /// Whether a job of the user's would begin at once.
+    pub(super) fn has_place_for_own(&self) -> bool {
+        self.own.is_empty() && self.own_out < MAX_JOBS - Self::RESERVED && self.out.len() < MAX_JOBS
+    }
+
+    /// Whether this job has begun.
+    pub(super) fn has_begun(&self, job: JobId) -> bool {
+        self.out.contains_key(&job)
+    }
+
     fn start(&mut self, out: &mut Outbox) {
         while self.out.len() < MAX_JOBS {
             let own = self.own_out < MAX_JOBS - Self::RESERVED;

@@ -7,10 +7,10 @@
 //!
 //! # Inside
 //! - [`context`]: what every part works with. [`pending`]: request ids and deadlines. [`jobs`]: work for the workers.
-//! - [`put`] and [`get`]: files in and out. [`pulls`]: what others ask us to hold. [`repair`], [`heal`] and [`departure`]:
+//! - [`put`] and [`get`]: files in and out. [`uplink`] and [`pace`]: how much of it at a time. [`pulls`]: what others ask us to hold. [`repair`], [`heal`] and [`departure`]:
 //!   what a replica set is owed while peers come and go and disks rot. [`clear`]: the user's own tidying.
 //! - [`classroom`]: files by name, on the classroom ring.
-//! - `mod.rs`, `dispatch.rs` and `commands.rs`: which event goes to whom.
+//! - `mod.rs`, `dispatch.rs`, `silence.rs` and `commands.rs`: which event goes to whom.
 //!
 //! # Architecture invariants
 //! - Block bytes never pass through here, only keys and sizes.
@@ -35,18 +35,21 @@ mod get;
 mod heal;
 mod holdings;
 mod jobs;
+mod pace;
 mod pending;
 mod piece;
 mod pulls;
 mod put;
 mod recent;
 mod repair;
+mod silence;
+mod uplink;
 
 use std::collections::BTreeMap;
 
 pub use action::{Action, Outbox};
 pub use command::{Command, CommandId, Source};
-pub use event::Event;
+pub use event::{Event, Obstacle};
 pub use notice::{Answer, Failure, FailureKind, Notice, Progress};
 
 use crate::config::{Config, SAVE_PEERS_DELAY};
@@ -56,7 +59,7 @@ use crate::wire::Via;
 
 use classroom::Classroom;
 use clear::Clear;
-use context::{Context, JobPurpose};
+use context::{AskPurpose, Context, JobPurpose};
 use departure::Departure;
 use dispatch::Asker;
 use get::Get;
@@ -125,6 +128,7 @@ impl Node {
             self.depart(command, true);
             self.settle_effects();
         }
+        self.cx.make_offers();
         std::mem::swap(&mut self.cx.out, out);
     }
 
@@ -139,13 +143,14 @@ impl Node {
             return None;
         }
         let cx = &self.cx;
-        let gets = self.gets.values().filter_map(Get::next_wake).min();
+        let gets = self.gets.values().filter_map(|get| get.next_wake(cx)).min();
         let departure = self.departure.as_ref().map(Departure::next_wake);
         let repair = self.repair.next_wake().filter(|_| !cx.departing);
         let heal = self.heal.next_wake().filter(|_| !cx.departing);
         let wakes = [
             (cx.pending.next_deadline(), "pending"),
             (cx.overlay.next_tick(), "overlay"),
+            (cx.uplink.next_wake(cx.now), "uplink"),
             (gets, "gets"),
             (departure, "departure"),
             (repair, "repair"),
@@ -184,6 +189,7 @@ impl Node {
     pub fn check(&self) -> Result<(), String> {
         self.cx.pending.check()?;
         self.cx.jobs.check()?;
+        self.cx.uplink.check(self.cx.now)?;
         self.repair.check(&self.cx)?;
         self.heal.check()?;
         self.cx.overlay.check()?;
@@ -196,7 +202,8 @@ impl Node {
             Event::Message { from, via, bytes, message } => self.on_message(from, via, bytes, message),
             Event::JobDone { job, outcome } => self.on_job_done(job, outcome),
             Event::Tick => self.on_tick(),
-            Event::Undeliverable { to, message } => self.on_undeliverable(to, message),
+            Event::Undeliverable { to, message, obstacle: Obstacle::Refused } => self.on_undeliverable(to, message),
+            Event::Undeliverable { to, message, obstacle } => self.on_obstacle(to, message, obstacle),
             Event::Validated { addr } => self.cx.validate(addr),
             Event::Command { id, command } => self.on_command(id, command),
             Event::Damaged { key } => self.on_damaged(key),
@@ -221,7 +228,12 @@ impl Node {
                     self.check_pulse(to, &request);
                     self.cx.send_request(to, magic, request);
                 }
-                Overdue::Failed(waiting) => self.on_ask_failed(waiting, "no answer"),
+                Overdue::Failed(waiting) => {
+                    if matches!(waiting.purpose, AskPurpose::Offer { .. }) {
+                        self.cx.uplink.on_stall(now, waiting.to.addr);
+                    }
+                    self.on_ask_failed(waiting, "no answer");
+                }
             }
         }
         if self.cx.overlay.next_tick().is_some_and(|due| due <= now) {

@@ -3,7 +3,8 @@
 //! A request is sent again when its answer is overdue, under the same magic, so that the first answer to come, early or
 //! late, settles it. How long is overdue follows the measured round trip of the address (Jacobson 1988; RFC 6298,
 //! section 2), doubles with each try and is capped. A round trip is measured only where one datagram was sent
-//! (Karn's rule). An answer counts only with a pending magic *and* from the address that was asked, so a stranger would
+//! (Karn's rule), so a way that has become longer would never be measured again: what was doubled stays so until a
+//! round trip was (RFC 6298, section 5.7), though not by much, or a death would be noticed late. An answer counts only with a pending magic *and* from the address that was asked, so a stranger would
 //! have to guess 53 random bits while the request is out.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,13 +46,25 @@ pub(super) enum Patience {
 struct RoundTrip {
     smoothed: Duration,
     deviation: Duration,
+    /// How often its timeout was doubled since it was measured.
+    doublings: u32,
 }
+
+/// Timeouts stay doubled this often at most.
+const MAX_DOUBLINGS: u32 = 2;
 
 /// An answer that was awaited.
 pub(super) struct Settled<P> {
     pub(super) waiting: Waiting<P>,
     /// Since the request was sent; none if it was sent more than once, or waits for more than the network.
     pub(super) rtt: Option<Duration>,
+}
+
+impl<P> Settled<P> {
+    /// How long its answer was waited for, through every try.
+    pub(super) fn took(&self, now: Time) -> Duration {
+        now.since(self.waiting.sent)
+    }
 }
 
 /// What is due: the same request goes out again, or it has failed.
@@ -156,6 +169,13 @@ impl<P> Pending<P> {
             }
             Patience::Until { limit } => (now < *limit).then(|| now + OFFER_RESEND),
         };
+        if matches!(waiting.patience, Patience::Tries { .. })
+            && !waiting.from_anyone
+            && let Some(trip) = self.round_trips.get(&waiting.to.addr)
+        {
+            let doublings = (trip.doublings + 1).min(MAX_DOUBLINGS);
+            self.round_trips.insert(waiting.to.addr, RoundTrip { doublings, ..*trip });
+        }
         let Some(deadline) = next else {
             return self.requests.remove(&magic).map(Overdue::Failed);
         };
@@ -191,17 +211,21 @@ impl<P> Pending<P> {
     /// RFC 6298, section 2: smoothed round trip plus four mean deviations.
     fn timeout(&self, addr: &SocketAddr) -> Duration {
         match self.round_trips.get(addr) {
-            Some(trip) => (trip.smoothed + 4 * trip.deviation).clamp(MIN_TIMEOUT, MAX_TIMEOUT),
+            Some(trip) => {
+                let timeout = (trip.smoothed + 4 * trip.deviation).max(MIN_TIMEOUT);
+                (timeout * 2_u32.pow(trip.doublings)).min(MAX_TIMEOUT)
+            }
             None => FIRST_TIMEOUT,
         }
     }
 
     fn measure(&mut self, addr: SocketAddr, rtt: Duration) {
         let trip = match self.round_trips.get(&addr) {
-            None => RoundTrip { smoothed: rtt, deviation: rtt / 2 },
+            None => RoundTrip { smoothed: rtt, deviation: rtt / 2, doublings: 0 },
             Some(trip) => RoundTrip {
                 smoothed: (trip.smoothed * 7 + rtt) / 8,
                 deviation: (trip.deviation * 3 + trip.smoothed.abs_diff(rtt)) / 4,
+                doublings: 0,
             },
         };
         self.round_trips.insert(addr, trip);
@@ -300,12 +324,28 @@ mod tests {
     }
 
     #[test]
+    fn a_way_that_became_longer_is_measured_again() {
+        let mut pending = Pending::new();
+        let mut now = Time::ZERO;
+        for trip in [1, 350, 350, 350, 350_u64].map(Duration::from_millis) {
+            let magic = asked(&mut pending, now, 9);
+            let back = now + trip;
+            while let Some(due) = pending.next_deadline().filter(|due| *due <= back) {
+                assert!(matches!(pending.next_overdue(due), Some(Overdue::Resend { .. })));
+            }
+            assert!(pending.settle(back, magic, target(1).addr).is_some());
+            now = back;
+        }
+        assert!(pending.timeout(&target(1).addr) > Duration::from_millis(350));
+    }
+
+    #[test]
     fn a_request_sent_twice_measures_nothing() {
         let mut pending = Pending::new();
         let magic = asked(&mut pending, Time::ZERO, 3);
         assert!(matches!(pending.next_overdue(after(FIRST_TIMEOUT)), Some(Overdue::Resend { .. })));
         let settled = pending.settle(after(FIRST_TIMEOUT), magic, target(1).addr).unwrap();
-        assert_eq!(settled.rtt, None);
+        assert_eq!((settled.rtt, settled.took(after(FIRST_TIMEOUT))), (None, FIRST_TIMEOUT));
         assert_eq!(pending.round_trip(&target(1).addr), None);
     }
 

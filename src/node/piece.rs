@@ -5,11 +5,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::job::{Holder, JobError, JobErrorKind, JobId, Slot};
+use super::jobs::Jobs;
 use super::notice::FailureKind;
+use super::pace::weight;
 use crate::id::Key;
 use crate::overlay::LookupId;
 use crate::peer::Peer;
 use crate::time::Time;
+
+/// The patience with a piece doubles this often at most.
+const MAX_DOUBLINGS: u32 = 8;
 
 /// A node of the tree, or a block, that is wanted now.
 pub(super) struct Piece {
@@ -22,10 +27,13 @@ pub(super) struct Piece {
     pub(super) failed: BTreeSet<SocketAddr>,
     pub(super) running: BTreeMap<JobId, (Holder, Time)>,
     pub(super) tried_own: bool,
-    pub(super) hedged: bool,
+    /// Times in this round that a fetch took too long and another holder got its chance.
+    pub(super) hedges: u32,
     /// Lookups for its holders so far.
     pub(super) rounds: u8,
     pub(super) trouble: Option<JobError>,
+    /// It waits until fewer others are under way.
+    pub(super) parked: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +51,30 @@ impl What {
     }
 }
 
+/// How often each holder of a file failed to send a piece of it, or kept us waiting, more often than it did well.
+#[derive(Default)]
+pub(super) struct Doubts(BTreeMap<SocketAddr, u32>);
+
+impl Doubts {
+    pub(super) fn of(&self, addr: &SocketAddr) -> u32 {
+        self.0.get(addr).copied().unwrap_or(0)
+    }
+
+    pub(super) fn add(&mut self, holder: &Holder) {
+        if let Holder::Peer(addr) = holder {
+            *self.0.entry(*addr).or_default() += 1;
+        }
+    }
+
+    pub(super) fn take_back(&mut self, holder: &Holder) {
+        if let Holder::Peer(addr) = holder
+            && let Some(count) = self.0.get_mut(addr)
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
 impl Piece {
     pub(super) fn new(what: What) -> Self {
         Self {
@@ -53,18 +85,42 @@ impl Piece {
             failed: BTreeSet::new(),
             running: BTreeMap::new(),
             tried_own: false,
-            hedged: false,
+            hedges: 0,
             rounds: 0,
             trouble: None,
+            parked: false,
         }
     }
 
-    pub(super) fn may_hedge(&self) -> bool {
-        !self.hedged && !self.known.is_empty() && !self.running.is_empty()
+    /// What it counts of what may be under way, in bytes.
+    pub(super) fn weight(&self) -> u64 {
+        match self.what {
+            _ if self.parked => 0,
+            What::Node { .. } => weight(0),
+            What::Block { slot, .. } => weight(slot.size),
+        }
     }
 
-    pub(super) fn is_slow(&self, now: Time, limit: Duration) -> bool {
-        self.may_hedge() && self.running.values().any(|(_, since)| *since + limit <= now)
+    /// When another holder gets its chance, if there is one: when each fetch under way has taken longer than `limit`,
+    /// which doubles with each time. What has not begun keeps nobody waiting.
+    pub(super) fn slow_at<P>(&self, jobs: &Jobs<P>, limit: Duration) -> Option<Time> {
+        if self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
+            return None;
+        }
+        let latest = self.running.values().map(|(_, since)| *since).max()?;
+        Some(latest + limit * 2_u32.pow(self.hedges.min(MAX_DOUBLINGS)))
+    }
+
+    /// The next holder to try: not one that failed before in this file, as far as others are known.
+    pub(super) fn take_holder(&mut self, doubts: &Doubts) -> Option<Peer> {
+        let last = |peer: &Peer| (self.failed.contains(&peer.addr), doubts.of(&peer.addr));
+        let best = (0..self.known.len()).min_by_key(|&at| last(&self.known[at]))?;
+        self.known.remove(best)
+    }
+
+    /// The fetch that has been under way for longest.
+    pub(super) fn oldest(&self) -> Option<JobId> {
+        self.running.iter().min_by_key(|(job, (_, since))| (*since, **job)).map(|(job, _)| *job)
     }
 
     /// What to say when nobody gave the piece.

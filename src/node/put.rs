@@ -239,7 +239,9 @@ impl Put {
             if placing.saved + placing.out >= placing.wanted {
                 break;
             }
-            let Some(peer) = placing.candidates.pop_front() else { break };
+            let Some(peer) = placing.next_candidate(cx.config.quorum, |addr| cx.uplink.stalls(cx.now, addr)) else {
+                break;
+            };
             if cx.is_me(&peer) {
                 self.keep_here(cx, key);
             } else {
@@ -342,9 +344,22 @@ impl Put {
                 cx.cancel_lookup(lookup);
             }
         }
+        cx.uplink.take_where(|offering| offering.owner == OfferOwner::Put(self.id));
         cx.out.push(Action::ForgetPut { put: self.id });
         cx.fail(self.command, kind, reason);
         Flow::Over
+    }
+}
+
+impl Placing {
+    /// Whom to offer it to next. Who lives and takes nothing would keep every block waiting for the whole limit, so it is
+    /// asked only if the others cannot make up the quorum.
+    fn next_candidate(&mut self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> Option<Peer> {
+        match self.candidates.iter().position(|peer| !stalls(&peer.addr)) {
+            Some(at) => self.candidates.remove(at),
+            None if self.out > 0 || self.saved >= quorum => None,
+            None => self.candidates.pop_front(),
+        }
     }
 }
 

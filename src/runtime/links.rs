@@ -2,7 +2,7 @@
 //!
 //! The node never waits for a connection, so each peer it talks to has a thread here with a queue of its own. A message
 //! that cannot be delivered comes back to the node as [`Event::Undeliverable`]: on the ring that is how a dead
-//! neighbour is noticed at once. Nothing is ever received on these connections (answers come over the other side's own
+//! neighbour is noticed at once, where its machine is up and refuses the connection. Nothing is ever received on these connections (answers come over the other side's own
 //! link), so one that turns readable was closed. A link without work for a while ends.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, SendError, Sender};
 use super::Shared;
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker};
-use crate::node::Event;
+use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
 use crate::wire::{Body, Message};
 
@@ -135,7 +135,9 @@ fn run(
         if let Err(error) = deliver(to, &mut connection, &text) {
             log::debug!("{to} cannot be reached: {error}");
             connection = None;
-            if events.send(Event::Undeliverable { to, message }).is_err() {
+            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+            let obstacle = if refused { Obstacle::Refused } else { Obstacle::Silence };
+            if events.send(Event::Undeliverable { to, message, obstacle }).is_err() {
                 return;
             }
         }

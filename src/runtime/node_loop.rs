@@ -16,7 +16,7 @@ use super::transfer::{Order, Pool};
 use super::udp::{Datagram, Outgoing};
 use super::{Asked, Shared};
 use crate::node::job::Outcome;
-use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Outbox};
+use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{MAX_DATAGRAM_SENT, Message, Via};
@@ -163,7 +163,7 @@ impl NodeLoop {
             }
             Action::Send { to, via: Via::Tcp, message } => {
                 if let Err(message) = self.links.send(to, message) {
-                    self.turn.next.push_back(Event::Undeliverable { to, message: *message });
+                    self.turn.next.push_back(Event::Undeliverable { to, message: *message, obstacle: Obstacle::Crowd });
                 }
             }
             Action::Start { job, work } => {

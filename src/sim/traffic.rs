@@ -9,8 +9,8 @@ use super::work::{self, Running, Worker};
 use super::world::{Happening, Planned, World, destination};
 use crate::config::MAX_JOBS;
 use crate::id::Key;
-use crate::node::Event;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome};
+use crate::node::{Event, Obstacle};
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, Routed};
 use crate::wire::{Body, Message, Request, Via};
@@ -21,7 +21,7 @@ impl World {
         let Some(target) = destination(to, self.peers.len()) else {
             self.counts.lost += 1;
             if via == Via::Tcp {
-                self.return_to_sender(from, to, message, work::PATIENCE);
+                self.return_to_sender(from, to, message, Obstacle::Silence, work::PATIENCE);
             }
             return;
         };
@@ -47,7 +47,7 @@ impl World {
     /// A line over TCP comes after all that went the same way before, or comes back.
     fn send_line(&mut self, from: usize, to: usize, lag: Duration, message: Message) {
         if !self.reaches(from, to) {
-            self.return_to_sender(from, network::address(to), message, work::PATIENCE);
+            self.return_to_sender(from, network::address(to), message, Obstacle::Silence, work::PATIENCE);
             return;
         }
         let one_way = self.rules.weather.one_way(&mut self.lots);
@@ -62,12 +62,12 @@ impl World {
         self.plan(at, Planned { slot: to as u32, life: None, what });
     }
 
-    fn return_to_sender(&mut self, from: usize, to: SocketAddr, message: Message, after: Duration) {
+    fn return_to_sender(&mut self, from: usize, to: SocketAddr, message: Message, obstacle: Obstacle, after: Duration) {
         if let Body::Request(Request::Ring(RingRequest::Routed { what: Routed::Lookup { key }, .. })) = &message.body {
             self.counts.dead_ends += u64::from(self.followed.contains(key));
         }
         let life = Some(self.peers[from].life);
-        let what = Happening::Told(Box::new(Event::Undeliverable { to, message }));
+        let what = Happening::Told(Box::new(Event::Undeliverable { to, message, obstacle }));
         self.plan(self.now + after, Planned { slot: from as u32, life, what });
     }
 
@@ -81,7 +81,8 @@ impl World {
         self.counts.lost += 1;
         if via == Via::Tcp {
             let after = self.time_to_fail(from, to);
-            self.return_to_sender(from, network::address(to), *message, after);
+            let obstacle = if after < work::PATIENCE { Obstacle::Refused } else { Obstacle::Silence };
+            self.return_to_sender(from, network::address(to), *message, obstacle, after);
         }
     }
 

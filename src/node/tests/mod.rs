@@ -4,13 +4,14 @@ mod classroom;
 mod files;
 mod offers;
 mod scripted;
+mod slow;
 mod upkeep;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::job::{Job, JobId, Outcome};
-use super::{Action, Answer, Event, Node, Notice, Outbox};
+use super::{Action, Answer, Event, Node, Notice, Obstacle, Outbox};
 use crate::config::Config;
 use crate::id::{Id, Key};
 use crate::peer::Peer;

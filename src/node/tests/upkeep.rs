@@ -54,7 +54,7 @@ fn whoever_notices_a_death_asks_all_that_should_hold_the_block_though_it_is_not_
     }
     assert!(bench.node.is_at_rest(), "without news two nearer holders do");
     let message = Message::request(1, Sender::member(peer(0).id, peer(0).addr), Request::Ping);
-    bench.does(Event::Undeliverable { to: peer(5).addr, message });
+    bench.does(Event::Undeliverable { to: peer(5).addr, message, obstacle: Obstacle::Refused });
     let mut actions = checks(&mut bench);
     for nearer in [peer(1), peer(2)] {
         let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
@@ -85,7 +85,11 @@ fn whoever_holds_a_copy_outside_the_set_and_notices_a_death_sees_to_the_set_too(
         }
         if !news {
             assert!(bench.node.is_at_rest(), "without news two holders of the set do");
-            bench.does(Event::Undeliverable { to: peer(5).addr, message: message.clone() });
+            bench.does(Event::Undeliverable {
+                to: peer(5).addr,
+                message: message.clone(),
+                obstacle: Obstacle::Refused,
+            });
             actions = checks(&mut bench);
         }
     }

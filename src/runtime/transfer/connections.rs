@@ -35,8 +35,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// A peer that sends nothing for this long has gone silent.
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Bytes a second that a block must come at on the whole; who drips slower is given up.
+/// Bytes a second that a block must come at, but for one [`BREAK`]; who drips slower is given up.
 pub(super) const LEAST_RATE: u32 = 64 * 1024;
+
+/// Behind that rate a block may be by this much: a lossy way takes breaks.
+const BREAK: Duration = Duration::from_secs(8);
 
 /// Bytes that are read and hashed at a time: they stay in the processor's cache between the two.
 const CHUNK: usize = 128 * 1024;
@@ -87,10 +90,9 @@ impl Connections {
             match connection.ask(key, clock) {
                 Ok(line) => {
                     let size = read_size(&line, from, expected)?;
-                    let limit = begin + SILENCE_LIMIT + Duration::from_secs(u64::from(size / LEAST_RATE));
                     let left = size as usize;
                     let (connections, cancel) = (self, cancel.clone());
-                    return Ok(Reply { connections, clock, from, connection, size, left, limit, cancel });
+                    return Ok(Reply { connections, clock, from, connection, size, left, begin, cancel });
                 }
                 Err(error) if reused && !is_timeout(&error) => cancel.check()?,
                 Err(error) => {
@@ -170,7 +172,7 @@ pub(super) struct Reply<'a> {
     connection: Connection,
     size: u32,
     left: usize,
-    limit: Time,
+    begin: Time,
     cancel: Cancel,
 }
 
@@ -240,7 +242,7 @@ impl Reply<'_> {
             return Err(self.broke(&io::ErrorKind::UnexpectedEof.into()));
         }
         self.left -= count;
-        if self.left > 0 && self.clock.now() > self.limit {
+        if self.left > 0 && self.clock.now() > self.begin + allowance(self.size as usize - self.left) {
             return Err(failed(JobErrorKind::TimedOut, format!("peer {} sends too slowly", self.from)));
         }
         Ok(count)
@@ -249,6 +251,11 @@ impl Reply<'_> {
     fn broke(&self, error: &io::Error) -> JobError {
         self.cancel.check().err().unwrap_or_else(|| lost(self.from, error))
     }
+}
+
+/// How long a peer may have taken to send this many bytes of a block.
+fn allowance(bytes: usize) -> Duration {
+    BREAK + Duration::from_millis(bytes as u64 * 1000 / u64::from(LEAST_RATE))
 }
 
 /// What the first line of a reply says.

@@ -2,9 +2,11 @@
 //!
 //! The file's tree is walked ahead of the blocks; a window of pieces (tree nodes and blocks) is fetched at a time, each
 //! from whichever holder is known first, several peers at once. A holder that is dead, slow, or lying costs one piece's
-//! retry from another. A fetch that takes far longer than the usual is joined by a second one from another holder; the
-//! first to come wins. Blocks go straight to their place in a temporary file that becomes the destination only when all
+//! retry from another, and is asked last for the others. A fetch that takes far longer than the usual is joined by a
+//! second one from another holder; the first to come wins. Where there is no place for a second, it takes the first's. Blocks go straight to their place in a temporary file that becomes the destination only when all
 //! are there; what an interrupted run left in it is checked and kept.
+
+mod speed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,9 +19,9 @@ use super::context::{Context, JobPurpose, LookupPurpose};
 use super::job::{GetId, Holder, Job, JobErrorKind, JobId, Outcome, Slot};
 use super::jobs::Urgency;
 use super::notice::{Answer, FailureKind, Progress};
-use super::piece::{Piece, What, is_our_own, kind_of};
+use super::pace::Pace;
+use super::piece::{Doubts, Piece, What, is_our_own, kind_of};
 use super::put::Flow;
-use crate::config::{HEDGE_FACTOR, HEDGE_MIN};
 use crate::file::tree::{Step, TreeWalk};
 use crate::id::Id;
 use crate::overlay::Goal;
@@ -39,8 +41,10 @@ pub(super) struct Get {
     stage: Stage,
     pieces: BTreeMap<u64, Piece>,
     next_piece: u64,
-    /// Smoothed time of a fetch.
+    pace: Pace,
+    /// Smoothed time in which a block comes.
     usual: Option<Duration>,
+    doubts: Doubts,
     total: Total,
     holders: BTreeSet<SocketAddr>,
 }
@@ -78,7 +82,9 @@ impl Get {
             stage: Stage::Root,
             pieces: BTreeMap::new(),
             next_piece: 0,
+            pace: Pace::new(cx.config.window),
             usual: None,
+            doubts: Doubts::default(),
             total: Total::default(),
             holders: BTreeSet::new(),
         };
@@ -125,9 +131,17 @@ impl Get {
         Flow::Goes
     }
 
-    /// Takes as many pieces of the tree into work as the window allows.
+    /// Takes as many pieces of the tree into work as the window and the pace allow, those first that were put aside.
     fn go_on(&mut self, cx: &mut Context) -> Flow {
-        while self.pieces.len() < cx.config.window {
+        while self.has_room()
+            && let Some((&id, piece)) = self.pieces.iter_mut().find(|(_, piece)| piece.parked)
+        {
+            piece.parked = false;
+            if self.persist(cx, id) == Flow::Over {
+                return Flow::Over;
+            }
+        }
+        while self.pieces.len() < cx.config.window && self.has_room() {
             let Stage::Fetching { walk, resumed } = &mut self.stage else { return Flow::Goes };
             let resumed = *resumed;
             match walk.next_step() {
@@ -190,7 +204,8 @@ impl Get {
             return;
         }
         piece.known.push_back(peer);
-        if piece.running.is_empty() {
+        // Whoever is doubted gets its chance when it is clear that nobody else has it.
+        if piece.running.is_empty() && !piece.parked && self.doubts.of(&peer.addr) == 0 {
             self.fetch_from_next(cx, id);
         }
     }
@@ -198,8 +213,7 @@ impl Get {
     /// Starts a fetch from the next known holder. Whether there was one.
     fn fetch_from_next(&mut self, cx: &mut Context, id: u64) -> bool {
         let Some(piece) = self.pieces.get_mut(&id) else { return false };
-        let fresh = piece.known.iter().position(|peer| !piece.failed.contains(&peer.addr));
-        let Some(peer) = piece.known.remove(fresh.unwrap_or(0)) else { return false };
+        let Some(peer) = piece.take_holder(&self.doubts) else { return false };
         piece.tried.insert(peer.addr);
         self.fetch(cx, id, Holder::Peer(peer.addr));
         true
@@ -229,11 +243,13 @@ impl Get {
                 Flow::Goes
             }
             Outcome::Fetched => {
-                self.credit(cx, fetched);
+                let what = piece.what;
+                self.credit(cx, what, fetched);
                 self.complete(cx, id)
             }
             Outcome::Unpacked { manifest } => {
-                self.credit(cx, fetched);
+                let what = piece.what;
+                self.credit(cx, what, fetched);
                 self.drop_piece(cx, id);
                 self.on_node(cx, manifest)
             }
@@ -241,6 +257,10 @@ impl Get {
             Outcome::Failed(error) if is_our_own(&error, fetched) => self.give_up(cx, FailureKind::Other, error.reason),
             Outcome::Failed(error) => {
                 if error.kind != JobErrorKind::Cancelled {
+                    if let Some((holder, since)) = fetched {
+                        self.doubts.add(&holder);
+                        self.pace.on_given_up(cx.now, since);
+                    }
                     let key = piece.what.key();
                     cx.progress(self.command, Progress::Retried { key, reason: error.reason.clone() });
                     piece.trouble = Some(error);
@@ -252,15 +272,6 @@ impl Get {
                 Flow::Goes
             }
         }
-    }
-
-    fn credit(&mut self, cx: &Context, fetched: Option<(Holder, Time)>) {
-        let Some((holder, since)) = fetched else { return };
-        if let Holder::Peer(addr) = holder {
-            self.holders.insert(addr);
-        }
-        let took = cx.now.since(since);
-        self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
     }
 
     /// A piece is in its place.
@@ -318,7 +329,13 @@ impl Get {
 
     /// Goes on with a piece after a failure: the next holder, another look, or the end.
     fn persist(&mut self, cx: &mut Context, id: u64) -> Flow {
-        let Some(piece) = self.pieces.get(&id) else { return Flow::Goes };
+        let under_way = self.under_way();
+        let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
+        if piece.running.is_empty() && !self.pace.admits(under_way - piece.weight(), piece.weight()) {
+            // More is under way than the way here carries.
+            piece.parked = true;
+            return Flow::Goes;
+        }
         let waits = !piece.running.is_empty() || self.fetch_from_next(cx, id);
         let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
         if waits || piece.lookup.is_some() {
@@ -327,38 +344,12 @@ impl Get {
         if piece.rounds < ROUNDS {
             // Nobody is known yet, or every holder failed: they may have had a bad moment, and repair may be at work.
             piece.failed.append(&mut piece.tried);
-            piece.hedged = false;
+            piece.hedges = 0;
             self.seek(cx, id);
             return Flow::Goes;
         }
         let (kind, reason) = piece.despair();
         self.give_up(cx, kind, reason)
-    }
-
-    /// Joins every fetch that takes far longer than the usual by one from another holder.
-    pub(super) fn on_tick(&mut self, cx: &mut Context) {
-        let Some(limit) = self.hedge_after() else { return };
-        let slow: Vec<u64> =
-            self.pieces.iter().filter(|(_, piece)| piece.is_slow(cx.now, limit)).map(|(&id, _)| id).collect();
-        for id in slow {
-            if self.fetch_from_next(cx, id)
-                && let Some(piece) = self.pieces.get_mut(&id)
-            {
-                piece.hedged = true;
-            }
-        }
-    }
-
-    /// When the next fetch will have taken too long.
-    pub(super) fn next_wake(&self) -> Option<Time> {
-        let limit = self.hedge_after()?;
-        let waits = self.pieces.values().filter(|piece| piece.may_hedge());
-        waits.filter_map(|piece| piece.running.values().map(|(_, since)| *since + limit).min()).min()
-    }
-
-    fn hedge_after(&self) -> Option<Duration> {
-        matches!(self.stage, Stage::Fetching { .. } | Stage::Root)
-            .then(|| self.usual.map_or(HEDGE_MIN * 2, |usual| (usual * HEDGE_FACTOR).max(HEDGE_MIN)))
     }
 
     fn succeed(&mut self, cx: &mut Context) -> Flow {

@@ -1,0 +1,211 @@
+//! Slow ways, and peers that live and do nothing: what they cost.
+
+use super::*;
+use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, OFFER_LIMIT};
+use crate::file::{Entry, Manifest};
+use crate::node::job::{Holder, JobError, JobErrorKind};
+use crate::node::{Command, Source};
+use crate::wire::ring::{RingRequest, Route, Routed};
+
+/// Bytes of a full block.
+const LARGE: u64 = MAX_BLOCK_SIZE as u64;
+
+/// A client that stores `copies` of each block, and the job that reads its file.
+fn client(peers: u16, copies: usize) -> (Bench, JobId) {
+    let config = Config { replicas: copies, guest: true, ..Config::default() };
+    let mut bench = Bench::new(config, peers, 9).start(&[]);
+    let command = Command::Store { path: "file".into(), manifest: None, keep: false };
+    let [(read, Job::ReadNext { .. })] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
+    (bench, read)
+}
+
+/// Block number `n` has been read: what is offered, and the job that reads on, if there is one.
+fn read(bench: &mut Bench, job: JobId, n: u64) -> (Vec<(SocketAddr, u64)>, Option<JobId>) {
+    let actions = bench.ends(job, Outcome::Read { entry: Entry { key: key(n), size: LARGE } });
+    let next = jobs(&actions).into_iter().find(|(_, job)| matches!(job, Job::ReadNext { .. }));
+    (offers(&actions), next.map(|(job, _)| job))
+}
+
+/// The offers among `actions`.
+fn offers(actions: &[Action]) -> Vec<(SocketAddr, u64)> {
+    let offered = requests(actions).into_iter().filter(|(_, _, request)| matches!(request, Request::Store { .. }));
+    offered.map(|(to, magic, _)| (to, magic)).collect()
+}
+
+#[test]
+fn a_few_blocks_are_offered_at_first_and_more_as_they_are_taken() {
+    let (mut bench, mut job) = client(7, 7);
+    let mut out = Vec::new();
+    for n in 1..=8 {
+        let (offered, next) = read(&mut bench, job, n);
+        out.extend(offered);
+        job = next.expect("the window is not full");
+    }
+    let first = out.len();
+    assert!((1..7).contains(&first), "{first} offers, for a way out that may be slow");
+    let mut most = 0;
+    while let Some((to, magic)) = out.pop() {
+        out.extend(offers(&bench.hears_answer(to, magic, Response::Saved)));
+        most = most.max(out.len());
+    }
+    assert!(most > 20, "no more than {most} at a time over a fast one");
+}
+
+#[test]
+fn blocks_that_come_too_slowly_to_be_kept_are_offered_fewer_at_a_time() {
+    let (mut bench, job) = client(7, 4);
+    let (mut out, _) = read(&mut bench, job, 1);
+    assert_eq!(out.len(), 4);
+    bench.now += Duration::from_secs(21);
+    let late: Vec<Action> = out
+        .drain(..)
+        .flat_map(|(to, magic)| bench.hears(to, Message::error(magic, "the block could not be pulled from you")))
+        .collect();
+    assert_eq!(offers(&late).len(), 2, "half as many as before");
+}
+
+/// Lets time pass until the offers that are out have run to their limit; returns what is offered meanwhile.
+fn let_offers_fail(bench: &mut Bench, answers_pings: bool) -> Vec<(SocketAddr, u64)> {
+    let until = bench.now + OFFER_LIMIT + Duration::from_secs(1);
+    let mut offered = Vec::new();
+    while bench.now < until {
+        let Some(actions) = bench.wait(until - bench.now) else { break };
+        for (to, magic, request) in requests(&actions) {
+            match request {
+                Request::Ping if answers_pings => drop(bench.hears_answer(to, magic, Response::Node(peer(0)))),
+                Request::Store { .. } => offered.push((to, magic)),
+                _ => {}
+            }
+        }
+    }
+    bench.now = until;
+    offered
+}
+
+#[test]
+fn who_lives_and_takes_nothing_delays_a_file_once_and_not_every_block() {
+    let (mut bench, job) = client(3, 3);
+    let (out, next) = read(&mut bench, job, 1);
+    for (to, magic) in out.into_iter().filter(|(to, _)| *to != peer(3).addr) {
+        bench.hears_answer(to, magic, Response::Saved);
+    }
+    let_offers_fail(&mut bench, true);
+    let (out, next) = read(&mut bench, next.expect("it reads on"), 2);
+    assert_eq!(out.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr]);
+    for (to, magic) in out {
+        bench.hears_answer(to, magic, Response::Saved);
+    }
+    // Nothing is left to wait for: the file ends as soon as it is read.
+    let actions = bench.ends(next.expect("it reads on"), Outcome::End { size: 2 * LARGE, sha256: key(99) });
+    let [(pack, Job::Pack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let out = offers(&bench.ends(pack, Outcome::Packed { key: key(3), size: 200 }));
+    let end: Vec<Action> =
+        out.into_iter().flat_map(|(to, magic)| bench.hears_answer(to, magic, Response::Saved)).collect();
+    let Some(Answer::Stored { copies, wanted: 3, .. }) = answer(&end) else { panic!("{end:?}") };
+    assert_eq!(copies, [0, 0, 3]);
+}
+
+#[test]
+fn who_took_nothing_is_asked_after_all_where_the_quorum_needs_it() {
+    let (mut bench, job) = client(2, 2);
+    bench.node.cx.config.quorum = 2;
+    let (out, next) = read(&mut bench, job, 1);
+    assert_eq!(out.len(), 2);
+    bench.hears_answer(out[0].0, out[0].1, Response::Saved);
+    let again = let_offers_fail(&mut bench, true);
+    assert!(again.iter().any(|(to, _)| *to == peer(2).addr), "{again:?}");
+    assert!(next.is_some());
+}
+
+/// A retrieve of `blocks` blocks from three holders: the bench, and the fetches that are out.
+fn retrieving(blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
+    let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+    let command = Command::Retrieve { source: Source::Key(key(100)), dest: "back".into() };
+    let actions = bench.does(Event::Command { id: 1, command });
+    let [(unpack, Job::Unpack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let entries = (1..=blocks).map(|n| Entry { key: key(n), size: LARGE }).collect();
+    let manifest = Manifest { level: 0, size: blocks * LARGE, sha256: Some(key(9)), entries };
+    let actions = bench.ends(unpack, Outcome::Unpacked { manifest });
+    let [(open, Job::Open { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let fetches = jobs(&bench.ends(open, Outcome::Opened { resumed: false }));
+    (bench, fetches)
+}
+
+fn holder(job: &Job) -> SocketAddr {
+    match job {
+        Job::Fetch { from: Holder::Peer(addr), .. } => *addr,
+        other => panic!("not a fetch: {other:?}"),
+    }
+}
+
+#[test]
+fn a_holder_that_failed_is_asked_last_for_the_other_blocks() {
+    let (mut bench, fetches) = retrieving(30);
+    let bad = holder(&fetches[0].1);
+    let mut good = Vec::new();
+    for (job, work) in fetches {
+        assert_eq!(holder(&work), bad, "whoever answers first is asked first");
+        let error = JobError { kind: JobErrorKind::Corrupt, reason: "other bytes".to_owned() };
+        good.extend(jobs(&bench.ends(job, Outcome::Failed(error))));
+    }
+    let mut blocks = 0;
+    while let Some((job, work)) = good.pop() {
+        assert_ne!(holder(&work), bad);
+        blocks += 1;
+        let next = jobs(&bench.ends(job, Outcome::Fetched));
+        good.extend(next.into_iter().filter(|(_, work)| matches!(work, Job::Fetch { .. })));
+    }
+    assert_eq!(blocks, 30);
+}
+
+#[test]
+fn mute_holders_in_every_place_make_room_for_others() {
+    let (mut bench, fetches) = retrieving(100);
+    let mut mute = fetches;
+    let (first, _) = mute.remove(0);
+    let bad: Vec<SocketAddr> = mute.iter().map(|(_, work)| holder(work)).collect();
+    // One block comes; every other holder that is asked now says nothing.
+    mute.extend(jobs(&bench.ends(first, Outcome::Fetched)));
+    let (mut cancelled, mut fetched) = (0, 0);
+    let begin = bench.now;
+    while fetched == 0 {
+        let actions = bench.wait(Duration::from_secs(60)).expect("the node does not give up");
+        for (job, work) in jobs(&actions) {
+            if bad.contains(&holder(&work)) { mute.push((job, work)) } else { fetched += 1 }
+        }
+        for action in &actions {
+            if let Action::Cancel { job } = action {
+                cancelled += 1;
+                let error = JobError { kind: JobErrorKind::Cancelled, reason: String::new() };
+                let started = jobs(&bench.ends(*job, Outcome::Failed(error)));
+                fetched += started.iter().filter(|(_, work)| !bad.contains(&holder(work))).count();
+            }
+        }
+        assert!(bench.now < begin + Duration::from_secs(5), "{cancelled} cancelled, {} mute", mute.len());
+    }
+    assert!(mute.len() <= 2 * MAX_JOBS);
+}
+
+/// A question that `origin` sent on its way, as this node passes it on.
+fn passed_on(origin: Peer) -> Message {
+    let route = Route { origin, hops: 1, last: false };
+    let request = Request::Ring(RingRequest::Routed { route, what: Routed::Lookup { key: key(1) } });
+    Message::request(5, Sender::member(peer(0).id, peer(0).addr), request)
+}
+
+#[test]
+fn a_connection_that_comes_about_too_late_is_no_death() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[]);
+    for obstacle in [Obstacle::Silence, Obstacle::Crowd] {
+        for origin in [peer(0), peer(3)] {
+            let message = passed_on(origin);
+            let again = bench.does(Event::Undeliverable { to: peer(1).addr, message, obstacle });
+            assert!(bench.node.overlay().peers().contains(&peer(1)), "{obstacle:?}");
+            let sent: Vec<_> = requests(&again).iter().map(|(to, magic, _)| (*to, *magic)).collect();
+            let expected = (obstacle == Obstacle::Silence && origin == peer(3)).then_some((peer(1).addr, 5));
+            assert_eq!(sent, Vec::from_iter(expected), "{obstacle:?}, from {origin}");
+        }
+    }
+    bench.does(Event::Undeliverable { to: peer(1).addr, message: passed_on(peer(3)), obstacle: Obstacle::Refused });
+    assert!(!bench.node.overlay().peers().contains(&peer(1)), "nobody listens there any more");
+}

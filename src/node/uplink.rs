@@ -1,0 +1,171 @@
+//! The way out: blocks offered to others, no more at a time than it carries.
+//!
+//! Whoever takes an offer pulls the block from here, so what is offered at a time shares this peer's way out. Offers wait
+//! here for their turn, those of the user's files and those of repair by turns, each in its order.
+//!
+//! An offer that keeps us waiting far longer than usual is not being pulled at all, so it does not occupy a place any
+//! longer. Who lets one run to its limit *stalls*: it lives, it answers pings, and it takes nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::context::OfferOwner;
+use super::pace::{Pace, weight};
+use super::recent::Recent;
+use crate::id::Key;
+use crate::peer::Peer;
+use crate::time::Time;
+
+/// Large blocks that are offered at a time at most.
+const MOST: usize = 128;
+
+/// An offer that takes this many times the usual is not being pulled.
+const OVERDUE_FACTOR: u32 = 4;
+
+/// No offer counts as such before it took this long.
+const OVERDUE_MIN: Duration = Duration::from_secs(2);
+
+/// Whoever stalled is not waited for during this time.
+const STALL: Duration = Duration::from_secs(600);
+
+/// Peers that are remembered to have stalled.
+const STALLED_MEMORY: usize = 256;
+
+/// A block that is to be offered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offering {
+    pub(super) owner: OfferOwner,
+    pub(super) key: Key,
+    /// Bytes of the block.
+    pub(super) size: u32,
+    pub(super) to: Peer,
+}
+
+/// Names an offer under way: when it was made, and a number.
+pub(super) type Ticket = (Time, u64);
+
+pub(super) struct Uplink {
+    pace: Pace,
+    of_users: VecDeque<Offering>,
+    of_others: VecDeque<Offering>,
+    /// Whose turn it is.
+    users_turn: bool,
+    /// Bytes of each block whose offer is under way.
+    out: BTreeMap<Ticket, u32>,
+    next: u64,
+    /// Until when each address is not waited for.
+    stalled: Recent<SocketAddr, Time>,
+}
+
+impl Default for Uplink {
+    fn default() -> Self {
+        Self {
+            pace: Pace::new(MOST),
+            of_users: VecDeque::new(),
+            of_others: VecDeque::new(),
+            users_turn: true,
+            out: BTreeMap::new(),
+            next: 0,
+            stalled: Recent::new(STALLED_MEMORY),
+        }
+    }
+}
+
+impl Uplink {
+    pub(super) fn line_up(&mut self, offering: Offering) {
+        match offering.owner {
+            OfferOwner::Put(_) => self.of_users.push_back(offering),
+            OfferOwner::Repair | OfferOwner::Departure => self.of_others.push_back(offering),
+        }
+    }
+
+    /// The next offer that may be made now. [`end`](Self::end) follows.
+    pub(super) fn next(&mut self, now: Time) -> Option<(Ticket, Offering)> {
+        self.first(now)?;
+        let from_users = self.is_users_turn();
+        self.users_turn = !from_users;
+        let queue = if from_users { &mut self.of_users } else { &mut self.of_others };
+        let offering = queue.pop_front()?;
+        let ticket = (now, self.next);
+        self.next += 1;
+        self.out.insert(ticket, offering.size);
+        Some((ticket, offering))
+    }
+
+    fn is_users_turn(&self) -> bool {
+        !self.of_users.is_empty() && (self.users_turn || self.of_others.is_empty())
+    }
+
+    /// The offer that is to be made next, if it may be made now.
+    fn first(&self, now: Time) -> Option<&Offering> {
+        let first = if self.is_users_turn() { self.of_users.front() } else { self.of_others.front() }?;
+        let under_way = self.under_way(now).map(|(_, size)| weight(*size)).sum();
+        self.pace.admits(under_way, weight(first.size)).then_some(first)
+    }
+
+    /// Offers that occupy a place: the others are overdue.
+    fn under_way(&self, now: Time) -> impl Iterator<Item = (&Ticket, &u32)> {
+        let patience = self.patience();
+        let overdue = move |since: Time| patience.is_some_and(|patience| since + patience <= now);
+        self.out.iter().rev().take_while(move |((since, _), _)| !overdue(*since))
+    }
+
+    /// How long an offer occupies a place; without an end as long as nothing is known.
+    fn patience(&self) -> Option<Duration> {
+        self.pace.usual().map(|usual| (usual * OVERDUE_FACTOR).max(OVERDUE_MIN))
+    }
+
+    /// An offer under way is over: the block was taken, or was not.
+    pub(super) fn end(&mut self, now: Time, ticket: Ticket, to: SocketAddr, taken: bool) {
+        let counted = self.under_way(now).any(|(other, _)| *other == ticket);
+        let Some(size) = self.out.remove(&ticket) else { return };
+        if taken {
+            self.pace.on_moved(size, now.since(ticket.0));
+            self.forgive(to);
+        } else if counted {
+            self.pace.on_given_up(now, ticket.0);
+        }
+    }
+
+    /// Whoever lives there let an offer run to its limit.
+    pub(super) fn on_stall(&mut self, now: Time, addr: SocketAddr) {
+        self.stalled.insert(addr, now + STALL);
+    }
+
+    /// Whoever lives there takes offers, or is new there.
+    pub(super) fn forgive(&mut self, addr: SocketAddr) {
+        if self.stalled.contains(&addr) {
+            self.stalled.insert(addr, Time::ZERO);
+        }
+    }
+
+    pub(super) fn stalls(&self, now: Time, addr: &SocketAddr) -> bool {
+        self.stalled.get(addr).is_some_and(|until| now < *until)
+    }
+
+    /// Takes the offers that wait and that `gone` says nobody wants any more.
+    pub(super) fn take_where(&mut self, gone: impl Fn(&Offering) -> bool) -> Vec<Offering> {
+        let mut taken = Vec::new();
+        for queue in [&mut self.of_users, &mut self.of_others] {
+            let (out, stay): (Vec<_>, Vec<_>) = queue.drain(..).partition(&gone);
+            taken.extend(out);
+            queue.extend(stay);
+        }
+        taken
+    }
+
+    /// When an offer under way no longer occupies its place, if another waits for that.
+    pub(super) fn next_wake(&self, now: Time) -> Option<Time> {
+        if self.of_users.is_empty() && self.of_others.is_empty() {
+            return None;
+        }
+        let ((oldest, _), _) = self.under_way(now).last()?;
+        self.patience().map(|patience| *oldest + patience)
+    }
+
+    /// Whether nobody waits who could go.
+    pub(super) fn check(&self, now: Time) -> Result<(), String> {
+        self.first(now).map_or(Ok(()), |first| Err(format!("the offer to {} waits for nothing", first.to)))
+    }
+}
