@@ -7,8 +7,9 @@
 //!
 //! # Inside
 //! - [`context`]: what every part works with. [`pending`]: request ids and deadlines. [`jobs`]: work for the workers.
-//! - [`put`] and [`get`]: files in and out. [`uplink`] and [`pace`]: how much of it at a time. [`pulls`]: what others ask us to hold. [`repair`], [`heal`] and [`departure`]:
-//!   what a replica set is owed while peers come and go and disks rot. [`clear`]: the user's own tidying.
+//! - [`put`] and [`get`]: files in and out. [`uplink`] and [`pace`]: how much of it at a time. [`pulls`]: what others ask
+//!   us to hold. [`repair`], [`heal`] and [`departure`]: what a replica set is owed while peers come and go and disks
+//!   rot. [`clear`]: the user's own tidying.
 //! - [`classroom`]: files by name, on the classroom ring.
 //! - `mod.rs`, `dispatch.rs`, `silence.rs` and `commands.rs`: which event goes to whom.
 //!

@@ -4,8 +4,10 @@
 //! late, settles it. How long is overdue follows the measured round trip of the address (Jacobson 1988; RFC 6298,
 //! section 2), doubles with each try and is capped. A round trip is measured only where one datagram was sent
 //! (Karn's rule), so a way that has become longer would never be measured again: what was doubled stays so until a
-//! round trip was (RFC 6298, section 5.7), though not by much, or a death would be noticed late. An answer counts only with a pending magic *and* from the address that was asked, so a stranger would
-//! have to guess 53 random bits while the request is out.
+//! round trip was (RFC 6298, section 5.7), though not by much, or a death would be noticed late.
+//!
+//! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess 53
+//! random bits while the request is out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

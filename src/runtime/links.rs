@@ -2,8 +2,9 @@
 //!
 //! The node never waits for a connection, so each peer it talks to has a thread here with a queue of its own. A message
 //! that cannot be delivered comes back to the node as [`Event::Undeliverable`]: on the ring that is how a dead
-//! neighbour is noticed at once, where its machine is up and refuses the connection. Nothing is ever received on these connections (answers come over the other side's own
-//! link), so one that turns readable was closed. A link without work for a while ends.
+//! neighbour is noticed at once, where its machine is up and refuses the connection. Nothing is ever received on these
+//! connections (answers come over the other side's own link), so one that turns readable was closed. A link without work
+//! for a while ends.
 
 use std::collections::HashMap;
 use std::io::{self, Write};

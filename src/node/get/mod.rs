@@ -3,8 +3,9 @@
 //! The file's tree is walked ahead of the blocks; a window of pieces (tree nodes and blocks) is fetched at a time, each
 //! from whichever holder is known first, several peers at once. A holder that is dead, slow, or lying costs one piece's
 //! retry from another, and is asked last for the others. A fetch that takes far longer than the usual is joined by a
-//! second one from another holder; the first to come wins. Where there is no place for a second, it takes the first's. Blocks go straight to their place in a temporary file that becomes the destination only when all
-//! are there; what an interrupted run left in it is checked and kept.
+//! second one from another holder; the first to come wins. Where there is no place for a second, it takes the first's.
+//! Blocks go straight to their place in a temporary file that becomes the destination only when all are there; what an
+//! interrupted run left in it is checked and kept.
 
 mod speed;
 

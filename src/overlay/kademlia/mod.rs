@@ -14,7 +14,8 @@
 //! - A peer enters the table only when it answered a ping of ours and named its id; hearsay and requests only make
 //!   [`candidates`]. And only an answer counts as a sign of life, for anybody can forge a request.
 //! - The nearest neighbours, and those further off that share our blocks, are pinged every few seconds, so that a death
-//!   is noticed soon, and one neighbour is asked who else is near to us: however two parts of a network met, neighbours find each other.
+//!   is noticed soon, and one neighbour is asked who else is near to us: however two parts of a network met, neighbours
+//!   find each other.
 //! - Those who proved who they are but found their bucket full are remembered for a minute ([`acquaintances`]).
 //! - Those who were lost are tried again, so that a network cut in two grows together when it can ([`lost`]).
 

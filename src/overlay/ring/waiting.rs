@@ -45,8 +45,8 @@ impl Ring {
         self.wait(now, to, what, Whose::Own { lookup })
     }
 
-    /// Whether `to` is still starting; then another peer's request waits for it, back where it was before that step. A `join` never does: whoever is let in
-    /// next to a gap finds its place once the gap is filled.
+    /// Whether `to` is still starting; then another peer's request waits for it, back where it was before that step. A
+    /// `join` never does: whoever is let in next to a gap finds its place once the gap is filled.
     pub(super) fn wait_with_other(
         &mut self,
         now: Time,
