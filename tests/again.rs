@@ -1,0 +1,89 @@
+//! What ran once runs again: records of live peers, and simulations, from the command line.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use support::{Launch, cluster, file, program};
+use tempfile::tempdir;
+
+fn run(args: &[&str]) -> Output {
+    program().args(args).output().expect("the program runs")
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary folder's name is text")
+}
+
+#[test]
+fn the_record_of_a_live_peer_gives_the_same_actions_and_a_forged_one_shows_the_first_that_differs() {
+    for overlay in ["kad", "ring"] {
+        let folder = tempdir().expect("a temporary folder");
+        let overlay = ["--overlay", overlay];
+        let mut others = cluster(&folder, 2, &overlay);
+        let record = folder.path().join("record");
+        let launch = Launch::new(folder.path().join("recorded")).args(&overlay).args(&["--record", text(&record)]);
+        let mut recorded = launch.through(others[0].port).start();
+        let (path, original) = file(&folder, "original", 7, 3_000_000);
+        let key = recorded.store(&path);
+        others.remove(1).kill();
+        recorded.retrieve(&key, &folder.path().join("back"), &original);
+        recorded.ask("lookup 00");
+        recorded.ask("quit --no-handover");
+        assert_eq!(recorded.wait(), Some(0));
+
+        let again = run(&["replay", text(&record)]);
+        assert!(again.status.success(), "{again:?}");
+        assert!(printed(&again).contains("the same actions, every one"), "{}", printed(&again));
+
+        // The seed of the node decides the request ids.
+        let lines = fs::read_to_string(&record).expect("it is there");
+        let (before, seed) = lines.split_once("\"node_seed\":\"").expect("the first line names it");
+        let digit = if seed.starts_with('0') { "1" } else { "0" };
+        fs::write(&record, [before, "\"node_seed\":\"", digit, &seed[1..]].concat()).expect("it is ours");
+        let forged = run(&["replay", text(&record)]);
+        assert_eq!(forged.status.code(), Some(1), "{forged:?}");
+        for word in ["line ", "differs", "recorded", "replayed"] {
+            assert!(printed(&forged).contains(word), "{word} is missing: {}", printed(&forged));
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_storm_to_the_byte_and_another_seed_another() {
+    let storm = |seed: &str| {
+        let output = run(&["sim", "--storm", "--peers", "8", "--faults", "4", "--seed", seed]);
+        assert!(output.status.success(), "{output:?}");
+        let trace = printed(&output).rsplit_once("trace ").map(|(_, digest)| digest.trim().to_owned());
+        trace.expect("the last line ends with the digest of the trace")
+    };
+    assert_eq!(storm("5"), storm("5"));
+    assert_ne!(storm("5"), storm("6"));
+}
+
+#[test]
+fn a_simulation_is_tabled_and_plotted_and_what_cannot_be_is_refused() {
+    let folder = tempdir().expect("a temporary folder");
+    let (csv, svg) = (folder.path().join("table.csv"), folder.path().join("plot.svg"));
+    let args = ["sim", "--peers", "100", "--lookups", "100", "--csv", text(&csv), "--svg", text(&svg)];
+    let output = run(&args);
+    assert!(output.status.success() && printed(&output).contains("100 lookups"), "{output:?}");
+    let table = fs::read_to_string(&csv).expect("the table is written");
+    let columns: Vec<usize> = table.lines().map(|line| line.split(',').count()).collect();
+    assert!(columns.len() > 10 && columns.iter().all(|count| *count == columns[0]), "{table}");
+    let plot = fs::read_to_string(&svg).expect("the plot is written");
+    assert!(plot.starts_with("<svg") && plot.trim_end().ends_with("</svg>"));
+
+    let refused = run(&["sim", "--storm", "--csv", text(&csv)]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--csv"), "{refused:?}");
+    let experiments = printed(&run(&["repro", "list"]));
+    assert!(experiments.contains("kad-hops") && experiments.contains("chord-churn"), "{experiments}");
+    assert_eq!(run(&["repro", "no-such"]).status.code(), Some(2));
+}
