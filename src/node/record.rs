@@ -16,7 +16,7 @@ use crate::peer::Peer;
 use crate::time::Time;
 
 /// The version of this form. A record of another version is not read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How a recorded node began: all that it knows before the first event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

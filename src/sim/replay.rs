@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead};
 
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::node::record::{Beginning, Moment, VERSION};
@@ -64,6 +65,12 @@ pub enum ReplayError {
     },
 }
 
+/// What the first line of a record of any version says.
+#[derive(Deserialize)]
+struct Label {
+    kadring_record: u32,
+}
+
 /// Feeds a record to a node begun anew, up to its end or the first difference.
 ///
 /// # Errors
@@ -71,10 +78,12 @@ pub enum ReplayError {
 pub fn replay(mut record: impl BufRead) -> Result<Replayed, ReplayError> {
     let mut text = String::new();
     record.read_line(&mut text)?;
-    let beginning: Beginning = serde_json::from_str(&text).map_err(ReplayError::NoRecord)?;
-    if beginning.kadring_record != VERSION {
-        return Err(ReplayError::Version(beginning.kadring_record));
+    // Of another version nothing else need be readable.
+    let Label { kadring_record } = serde_json::from_str(&text).map_err(ReplayError::NoRecord)?;
+    if kadring_record != VERSION {
+        return Err(ReplayError::Version(kadring_record));
     }
+    let beginning: Beginning = serde_json::from_str(&text).map_err(ReplayError::NoRecord)?;
     let mut node = beginning.node();
     let mut replayed = Replayed { beginning, events: 0, actions: 0, until: Time::ZERO, cut: false, difference: None };
     let mut actions = Vec::new();
@@ -186,7 +195,8 @@ mod tests {
         assert!(cut.cut && cut.events == 54 && cut.difference.is_none());
         assert!(matches!(replay(&b"nonsense\n"[..]), Err(ReplayError::NoRecord(_))));
         assert!(matches!(replay(&b""[..]), Err(ReplayError::NoRecord(_))));
-        let other = text.replacen("\"kadring_record\":1", "\"kadring_record\":99", 1);
+        let (_, moments) = text.split_once('\n').unwrap();
+        let other = format!("{{\"kadring_record\":99,\"what\":\"nobody knows\"}}\n{moments}");
         assert!(matches!(replay(other.as_bytes()), Err(ReplayError::Version(99))));
         let damaged = text.replacen("\"at\"", "\"ta\"", 1);
         assert!(matches!(replay(damaged.as_bytes()), Err(ReplayError::Damaged { line: 2, .. })));
