@@ -47,12 +47,16 @@ fn what_is_typed_before_the_others_have_started_waits_for_them() {
 }
 
 #[test]
-fn who_is_told_to_quit_at_once_tells_those_before_it_all_the_same() {
+fn who_is_told_to_quit_as_soon_as_both_before_it_pinged_tells_them() {
     let ids = [10, 50, 90, 130];
     let mut ring = Ring::empty(Way::default());
     for at in [0, 1, 3, 2] {
         let words = [0, 1, 2].map(|step| ids[(at + step) % 4].to_string());
         ring.launch(ids[at], &["init", &words[0], &words[1], &words[2], "1"]);
+    }
+    for before in [10, 50] {
+        let ping = format!("Ping request message received from Peer {before}");
+        until(|| ring.peer(90).all().contains(&ping));
     }
     ring.peer(90).tell("Quit");
     assert_eq!(ring.peer(90).wait(), Some(0));
