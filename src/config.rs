@@ -102,6 +102,9 @@ pub const HEDGE_FACTOR: u32 = 3;
 /// No fetch is hedged before it took this long.
 pub const HEDGE_MIN: Duration = Duration::from_millis(500);
 
+/// A second Ctrl-C within this time ends the peer; the first ends only what is under way.
+pub const INTERRUPT_WINDOW: Duration = Duration::from_secs(2);
+
 /// What a user can choose about how a node behaves.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
@@ -117,6 +120,14 @@ pub struct Config {
     pub handover_limit: Duration,
     /// Whether this peer keeps files by their names, as the classroom ring does.
     pub named_files: bool,
+    /// Whether the blocks held here stay on disk when the peer ends. Those in a temporary folder go with it.
+    #[serde(default = "lasting")]
+    pub lasting: bool,
+}
+
+/// What records of earlier versions mean, which do not say it.
+fn lasting() -> bool {
+    true
 }
 
 impl Default for Config {
@@ -128,6 +139,7 @@ impl Default for Config {
             window: 16,
             handover_limit: Duration::from_secs(60),
             named_files: false,
+            lasting: lasting(),
         }
     }
 }

@@ -49,7 +49,7 @@ fn a_piped_transcript_reads_like_a_conversation_without_prompts_or_escapes() {
     assert!(rest[8].starts_with("retrieve KEY|MANIFEST DEST"), "{rest:#?}");
     assert_eq!(rest.last().map(String::as_str), Some("error: too many arguments; usage: status"));
     assert!(!lines.iter().any(|line| line.contains('\u{1b}') || line.contains("kadring>")), "{lines:#?}");
-    assert_eq!(peer.wait(), Some(0));
+    assert_eq!(peer.wait(), Some(2), "one of its lines was asked wrongly");
 }
 
 #[test]
@@ -103,14 +103,14 @@ fn devices_and_pipes_are_neither_read_nor_replaced() {
     let (original, _) = support::file(&folder, "original", 1, 1000);
     let key = peer.store(&original);
     let dest = folder.path().join("dest");
-    for line in [
-        format!("store {}", pipe.display()),
-        format!("retrieve {} {}", pipe.display(), dest.display()),
-        format!("retrieve /dev/zero {}", dest.display()),
-        format!("retrieve {key} {}", pipe.display()),
+    for (line, kind) in [
+        (format!("store {}", pipe.display()), "other"),
+        (format!("retrieve {} {}", pipe.display(), dest.display()), "other"),
+        (format!("retrieve /dev/zero {}", dest.display()), "other"),
+        (format!("retrieve {key} {}", pipe.display()), "usage"),
     ] {
         let answer = peer.ask(&line);
-        assert_eq!((answer["answer"].as_str(), answer["kind"].as_str()), (Some("failed"), Some("other")), "{answer}");
+        assert_eq!((answer["answer"].as_str(), answer["kind"].as_str()), (Some("failed"), Some(kind)), "{answer}");
     }
     let there = std::fs::metadata(&pipe).expect("still there");
     assert!(std::os::unix::fs::FileTypeExt::is_fifo(&there.file_type()), "the pipe was replaced");
@@ -154,6 +154,53 @@ fn with_exit_on_eof_the_last_answer_still_comes() {
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines[0].contains("\"stored\"") && lines[1].contains("\"list\""), "{lines:#?}");
     assert_eq!(peer.wait(), Some(0));
+    assert!(peer.said().contains("their only copies known stay in its data folder"), "{}", peer.said());
+}
+
+#[test]
+fn the_code_of_the_first_command_that_failed_is_the_peers() {
+    for (input, code) in [
+        ("store nosuch\nnonsense\nlist\n", 4),
+        ("nonsense\nstore nosuch\n", 2),
+        ("test nosuch\n", 4),
+        ("store 'open\n", 2),
+        ("list\nstatus\n", 0),
+        ("store nosuch\nquit\n", 4),
+    ] {
+        let folder = folder();
+        let mut peer = Launch::new(folder.path().join("data")).args(&["--exit-on-eof"]).start();
+        peer.tell_bytes(input.as_bytes());
+        peer.close_input();
+        assert_eq!(peer.wait(), Some(code), "{input:?}: {:?}", peer.rest());
+    }
+}
+
+#[test]
+fn a_signal_is_answered_as_a_quit_is_and_a_peer_alone_says_what_becomes_of_the_only_copies() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 5, 1000);
+    for (lasting, fate) in [(true, "stay in its data folder"), (false, "are gone with it, for it had no --data")] {
+        let mut said = Vec::new();
+        for by_signal in [true, false] {
+            let mut peer = Launch::new(folder.path().join("data")).in_text();
+            if !lasting {
+                peer = peer.without_data();
+            }
+            let mut peer = peer.start();
+            peer.tell(&format!("store '{}'", path.display()));
+            (0..3).for_each(|_| drop(peer.line()));
+            if by_signal {
+                peer.signal(Signal::SIGTERM);
+            } else {
+                peer.tell("quit");
+            }
+            said.push(peer.rest());
+            assert_eq!(peer.wait(), Some(0));
+        }
+        assert_eq!(said[0], said[1]);
+        let expected = format!("left; 0 blocks handed over, 2 left behind: their only copies known {fate}");
+        assert_eq!(said[0], [expected]);
+    }
 }
 
 #[test]
@@ -187,7 +234,7 @@ fn a_peer_whose_answers_nobody_reads_goes_on() {
     until(|| folder.path().join("data/blocks").join(&block[..2]).join(&block).exists());
     assert!(child.try_wait().expect("it is ours").is_none(), "it stays");
     writeln!(stdin, "quit").expect("it reads");
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(child.wait().expect("it ends").code(), Some(1), "somebody missed the key of what was stored");
 }
 
 #[test]
@@ -216,5 +263,5 @@ fn a_pipe_in_non_blocking_mode_is_read_like_any_other() {
         assert!(next().starts_with("error: "));
     }
     drop(pipe);
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(child.wait().expect("it ends").code(), Some(2), "its commands were asked wrongly");
 }

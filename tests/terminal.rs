@@ -4,10 +4,13 @@ mod support;
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use kadring::file::{Entry, Manifest};
+use kadring::id::Id;
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
@@ -82,6 +85,12 @@ impl AtTerminal {
         self.keys.write_all(keys.as_bytes()).expect("the terminal takes them");
     }
 
+    /// What a terminal does for Ctrl-C while no line is edited, if it is SIGINT.
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
     fn line_mode(&self) -> bool {
         tcgetattr(self.tty.as_fd()).expect("a terminal").local_flags.contains(LocalFlags::ICANON)
     }
@@ -139,8 +148,7 @@ fn ctrl_c_twice_leaves_and_a_signal_puts_the_terminal_back() {
     let mut terminal = AtTerminal::start(&folder);
     terminal.expect("kadring> ");
     until(|| !terminal.line_mode());
-    let pid = i32::try_from(terminal.child.id()).expect("a process id");
-    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
+    terminal.signal(Signal::SIGTERM);
     assert_eq!(terminal.code(), Some(0));
     assert!(terminal.line_mode(), "whoever comes next can type");
 }
@@ -188,4 +196,73 @@ fn what_other_threads_say_is_shown_above_the_prompt() {
     terminal.press("us\r");
     terminal.expect("peers     1");
     drop(other);
+}
+
+#[test]
+fn ctrl_c_cancels_the_command_under_way_and_the_peer_goes_on() {
+    let folder = folder();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    terminal.press(&format!("ping {}\r", silent.local_addr().expect("bound")));
+    until(|| terminal.line_mode());
+    terminal.signal(Signal::SIGINT);
+    terminal.expect("error: cancelled");
+    terminal.expect("kadring> ");
+    terminal.press("status\r");
+    terminal.expect("overlay   kad");
+    terminal.expect("kadring> ");
+    terminal.press("quit\r");
+    terminal.expect("left; ");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
+fn a_second_ctrl_c_right_after_one_that_cancelled_ends_the_peer() {
+    let folder = folder();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    terminal.press(&format!("ping {}\r", silent.local_addr().expect("bound")));
+    until(|| terminal.line_mode());
+    terminal.signal(Signal::SIGINT);
+    terminal.expect("error: cancelled");
+    terminal.expect("kadring> ");
+    terminal.press("\u{3}");
+    terminal.expect("left; ");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
+fn at_a_terminal_it_is_asked_whether_a_file_may_be_replaced() {
+    let folder = folder();
+    let (path, original) = file(&folder, "original", 6, 100);
+    let dest = folder.path().join("dest");
+    std::fs::write(&dest, "dear").expect("writable");
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    terminal.press(&format!("store {}\r", path.display()));
+    terminal.expect("key ");
+    terminal.expect("kadring> ");
+    let key = Id::of(
+        &Manifest {
+            level: 0,
+            size: 100,
+            sha256: Some(Id::of(&original)),
+            entries: vec![Entry { key: Id::of(&original), size: 100 }],
+        }
+        .encode(),
+    );
+    for (answer, expected, now) in
+        [("\r", "replaced only with --force", b"dear".to_vec()), ("y\r", "retrieved 100 bytes", original)]
+    {
+        terminal.press(&format!("retrieve {key} {}\r", dest.display()));
+        terminal.expect("replace it? [y/N] ");
+        terminal.press(answer);
+        terminal.expect(expected);
+        terminal.expect("kadring> ");
+        assert_eq!(std::fs::read(&dest).expect("there"), now);
+    }
+    terminal.press("quit\r");
+    assert_eq!(terminal.code(), Some(0));
 }

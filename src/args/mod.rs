@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
 use kadring::console::words::{parse_host_port, parse_id, parse_key, parse_source};
+use kadring::file::{Form, LocalManifest};
 use kadring::id::{Id, Key};
 use kadring::node::Source;
 pub(crate) use kadring::sim::args::OverlayName;
@@ -23,7 +24,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  failed for another reason
-  2  asked wrongly: options, arguments
+  2  asked wrongly: options, arguments, a place where another file stands
   4  not found: a key nobody holds, a file that is not there
   5  timed out, or fewer copies than the quorum
   6  integrity: bytes that do not hash to their name, and nobody has better ones
@@ -177,8 +178,12 @@ pub(crate) struct StoreArgs {
     /// The file; - is standard input
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// Local file to write the list of blocks to
-    #[arg(value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
+    /// Local file to write the list of blocks to, in the seed's text, which does not show if it is cut short
+    #[arg(value_name = "MANIFEST", value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
+    pub(crate) list: Option<PathBuf>,
+    /// Local file to write a manifest to that shows if it is cut short
+    #[arg(long, env = "KADRING_MANIFEST", value_name = "FILE", conflicts_with = "list",
+          value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
     pub(crate) manifest: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
@@ -186,6 +191,14 @@ pub(crate) struct StoreArgs {
     pub(crate) copies: CopiesArgs,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
+}
+
+impl StoreArgs {
+    /// The local manifest that was asked for.
+    pub(crate) fn local_manifest(&self) -> Option<LocalManifest> {
+        let whole = self.manifest.clone().map(|path| LocalManifest { path, form: Form::Whole });
+        whole.or_else(|| Some(LocalManifest { path: self.list.clone()?, form: Form::Seed }))
+    }
 }
 
 /// The arguments of `retrieve`.
@@ -197,6 +210,9 @@ pub(crate) struct RetrieveArgs {
     /// Where to; - is standard output
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) dest: PathBuf,
+    /// Replace another file that stands at DEST
+    #[arg(long, env = "KADRING_FORCE", value_parser = BoolishValueParser::new())]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
     #[command(flatten)]

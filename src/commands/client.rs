@@ -1,18 +1,21 @@
 //! Clients that come for one command and go. They are guests: no routing table ever holds them, and they hold no blocks.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kadring::config::Config;
 use kadring::console::grammar::Request;
 use kadring::console::perform::{Performer, resolve};
-use kadring::console::{Format, Output, Reply, Screen};
+use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
+use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Command, Failure};
 use kadring::runtime::{Handle, LocalPeer, Options};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::{Exit, Failed, bootstrap, log_to};
 use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
@@ -31,9 +34,9 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     log_to(&screen, "warn");
     let config = args.copies.config().map_err(Failed::usage)?;
     let spooled = if is_standard(&args.file) { Some(spool()?) } else { None };
-    let path = spooled.as_ref().map_or(args.file, path_of);
+    let path = spooled.as_ref().map_or_else(|| args.file.clone(), path_of);
     let guest = join(&args.join, config)?;
-    let request = Request::Ask(Command::Store { path, manifest: args.manifest, keep: false });
+    let request = Request::Ask(Command::Store { path, manifest: args.local_manifest(), keep: false });
     let reply = Performer::new(guest.handle(), screen).perform(request);
     Ok(tell(&reply, args.format.format(), io::stdout()))
 }
@@ -56,7 +59,9 @@ fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
     let guest = join(&args.join, Config::default())?;
     let performer = Performer::new(guest.handle(), screen);
     let bring = |dest: &Path| {
-        performer.perform(Request::Ask(Command::Retrieve { source: args.source.clone(), dest: dest.to_owned() }))
+        let (source, dest, replace) = (args.source.clone(), dest.to_owned(), args.force);
+        let request = Request::Ask(Command::Retrieve { source, dest, replace });
+        performer.perform_or_ask(request, &mut |what| args.format.format() == Format::Text && confirm(what))
     };
     if !is_standard(&args.dest) {
         return Ok(tell(&bring(&args.dest), args.format.format(), io::stdout()));
@@ -71,6 +76,16 @@ fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
     }
     // Standard output holds the file, so the answer goes elsewhere.
     Ok(tell(&reply, args.format.format(), io::stderr()))
+}
+
+/// Asks whoever sits at the terminal whether a file may be replaced; nobody there is no.
+fn confirm(what: &str) -> bool {
+    if terminal::stdin_is() != Stdin::Person || !io::stderr().is_terminal() {
+        return false;
+    }
+    let asked = write!(io::stderr(), "{}\n{REPLACE}", escape(what)).and_then(|()| io::stderr().flush());
+    let mut answer = String::new();
+    asked.is_ok() && io::stdin().read_line(&mut answer).is_ok() && is_yes(&answer)
 }
 
 /// `kadring lookup`.
@@ -178,7 +193,21 @@ fn path_of(file: &File) -> PathBuf {
 /// Standard input as a file: it must be read twice, once to hash and once to serve. The file has no name, so nothing of
 /// it stays behind however this process ends.
 fn spool() -> anyhow::Result<File> {
+    if was_closed(io::stdin())? {
+        return Err(
+            Failed::usage("standard input is closed, so there is nothing to store; - needs a pipe or a file").into()
+        );
+    }
     let mut file = tempfile::tempfile().context("cannot make a temporary file")?;
     io::copy(&mut io::stdin().lock(), &mut file).context("cannot copy standard input to a temporary file")?;
     Ok(file)
+}
+
+/// Whether a standard stream was closed when this program began. Rust opens /dev/null in its stead, for reading and
+/// writing, as hardly anybody does who means an empty input.
+fn was_closed(stream: impl AsFd) -> anyhow::Result<bool> {
+    let file = File::from(stream.as_fd().try_clone_to_owned().context("cannot look at standard input")?);
+    let (there, null) = (file.metadata()?, fs::metadata("/dev/null")?);
+    let flags = OFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GETFL).context("cannot look at standard input")?);
+    Ok(there.rdev() == null.rdev() && there.file_type().is_char_device() && flags & OFlag::O_ACCMODE == OFlag::O_RDWR)
 }

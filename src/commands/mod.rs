@@ -38,8 +38,8 @@ pub(crate) enum Exit {
 impl From<FailureKind> for Exit {
     fn from(kind: FailureKind) -> Self {
         match kind {
-            FailureKind::Other => Self::Other,
-            FailureKind::Usage => Self::Usage,
+            FailureKind::Other | FailureKind::Cancelled => Self::Other,
+            FailureKind::Usage | FailureKind::Exists => Self::Usage,
             FailureKind::NotFound => Self::NotFound,
             FailureKind::TimedOut | FailureKind::TooFewCopies => Self::TimedOut,
             FailureKind::Integrity => Self::Integrity,

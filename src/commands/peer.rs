@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::{Receiver, bounded, never, select};
 use kadring::console::lines::Patient;
 use kadring::console::terminal::{self, Restore, Stdin, Terminal};
-use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Screen};
+use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen};
 use kadring::id::Id;
 use kadring::node::{Answer, Command, Notice};
 use kadring::runtime::{Handle, LocalPeer, Options, Ready};
@@ -31,7 +31,10 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     let (input, format) = (terminal::stdin_is(), args.format.format());
     let person = input == Stdin::Person && format == Format::Text;
     log_to(&screen, if person { "info" } else { "warn" });
-    let (options, _temporary) = options(&args)?;
+    let (mut options, _temporary) = options(&args)?;
+    if person {
+        options.on_interrupt = Some(Command::Interrupt { handover: !args.no_handover });
+    }
     let _restore = person.then(Restore::new);
     if let Some(path) = &args.ready_file {
         forget_readiness(path)?;
@@ -52,7 +55,7 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     let grammar = Grammar::new(defaults);
     let (editor, above) = if person { edit(&grammar, &args, &screen) } else { (None, None) };
     let console = Console::new(peer.handle(), grammar, output, screen);
-    let busy = console.busy();
+    let (busy, verdict) = (console.busy(), console.verdict());
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
     } else {
@@ -63,15 +66,33 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
             .spawn(move || chores.run())
             .context("cannot start the console's thread")?;
     }
-    watch(&peer.notices(), above);
+    let left = watch(&peer.notices(), above);
     peer.wait();
-    busy.pause(LAST_ANSWER);
-    Ok(Exit::Done)
+    let untold = left.filter(|_| busy.pause(LAST_ANSWER) == Some(false));
+    let written = untold.is_none_or(|left| tell_last(left, format));
+    // Whoever types sees what failed; a script learns it in the end.
+    let failed = verdict.get().filter(|_| !person).map(Exit::from);
+    Ok(failed.unwrap_or(if written { Exit::Done } else { Exit::Other }))
+}
+
+/// Writes the last answer, which says what is handed over and left behind, where no command asked for it. Whether it could
+/// be written in time: its reader may be stuck.
+fn tell_last(left: Answer, format: Format) -> bool {
+    let (tell, told) = bounded(1);
+    let write = move || {
+        let mut output = Output::new(format, io::stdout());
+        output.reply(&Reply::Node(left));
+        // Nobody waits for it any more if it took too long.
+        let _ = tell.send(!output.is_closed());
+    };
+    let writer = thread::Builder::new().name("last-answer".to_owned()).spawn(write);
+    writer.is_ok() && told.recv_timeout(LAST_ANSWER).unwrap_or(false)
 }
 
 /// What was asked for; and the folder that goes with the peer, if it has no other.
 fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
-    let config = args.copies.config().map_err(Failed::usage)?;
+    let mut config = args.copies.config().map_err(Failed::usage)?;
+    config.lasting = args.data.is_some();
     let bootstrap = bootstrap(&args.bootstrap, |addr| addr.is_ipv4() == args.bind.is_ipv4())?;
     let temporary = match args.data {
         Some(_) => None,
@@ -172,6 +193,7 @@ impl Chores {
                 end => break end,
             }
         };
+        let interrupted = matches!(end, Ok(End::Interrupted));
         match end {
             Ok(End::Left) => return,
             Ok(End::Interrupted) => {}
@@ -182,14 +204,19 @@ impl Chores {
             Err(error) if self.exit_on_eof => log::error!("commands cannot be read: {error}"),
             Err(error) => return log::error!("commands are no longer read, but this peer stays: {error}"),
         }
-        if let Answer::Left { left_behind: left_behind @ 1.., .. } = self.console.leave(self.handover) {
-            log::warn!("blocks left behind, which no other peer took: {left_behind}");
+        let left = Reply::Node(self.console.leave(self.handover));
+        match left {
+            Reply::Node(Answer::Left { left_behind: 1.., .. }) if !interrupted => log::warn!("{}", left.to_text()),
+            // A line of input has one answer, and its end has none.
+            _ if !interrupted => {}
+            _ => drop(self.console.answer(&left)),
         }
     }
 }
 
-/// Tells what the peer notices, until it has ended.
-fn watch(notices: &Receiver<Notice>, mut above: Option<Above>) {
+/// Tells what the peer notices, until it has ended. Returns what it said of its leaving.
+fn watch(notices: &Receiver<Notice>, mut above: Option<Above>) -> Option<Answer> {
+    let mut left = None;
     let nothing = never();
     let (mut lines, mut printer) = match above.take() {
         Some((lines, printer)) => (lines, Some(printer)),
@@ -198,8 +225,9 @@ fn watch(notices: &Receiver<Notice>, mut above: Option<Above>) {
     loop {
         select! {
             recv(notices) -> notice => match notice {
+                Ok(Notice::Answer { answer: answer @ Answer::Left { .. }, .. }) => left = Some(answer),
                 Ok(notice) => tell(&notice),
-                Err(_) => return,
+                Err(_) => return left,
             },
             recv(lines) -> line => match (line, &mut printer) {
                 (Ok(line), Some(printer)) => {

@@ -25,10 +25,11 @@ static COMMANDS: [Spec; 2] = [
         arguments: "NAME...",
         takes: (1, MANY),
         kinds: &[Kind::Other],
+        options: &[],
         summary: "give each file NAME.pdf of the working directory to the peer responsible for it",
         details: "A name is four digits; the file belongs to the first peer at or after the number modulo 256.\n\
                   Where there is no such file here, an empty one is made there. Yours is never changed.",
-        parse: |words, _| names(words, |file| Command::StoreFile { file }),
+        parse: |words, _, _| names(words, |file| Command::StoreFile { file }),
     },
     Spec {
         name: "request",
@@ -36,10 +37,11 @@ static COMMANDS: [Spec; 2] = [
         arguments: "NAME...",
         takes: (1, MANY),
         kinds: &[Kind::Other],
+        options: &[],
         summary: "bring each file NAME here, as received_NAME.pdf",
         details: "The request goes around the ring to the peer responsible; the file comes over a direct connection.\n\
                   It is there once its SHA-256 is the one that the sender announced.",
-        parse: |words, _| names(words, |file| Command::RequestFile { file }),
+        parse: |words, _, _| names(words, |file| Command::RequestFile { file }),
     },
 ];
 

@@ -1,7 +1,9 @@
 //! The commands of every kadring peer: the one table that reading, help, usage and completion come from.
 
 use super::grammar::{Kind, Request, Spec};
+use super::options::OptionSpec;
 use super::words::{parse_file, parse_host_port, parse_key, parse_source};
+use crate::file::{Form, LocalManifest};
 use crate::node::Command;
 
 /// Arguments without a limit of their own; a line's length limits them.
@@ -15,12 +17,21 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "FILE [MANIFEST]",
         takes: (1, 2),
         kinds: &[Kind::File],
+        options: &[OptionSpec { name: "--manifest", value: Some("FILE") }],
         summary: "keep FILE in the network and print the key that brings it back",
         details: "The file is cut into blocks of at most 1 MiB; each goes to the peers nearest to its SHA-256.\n\
-                  With MANIFEST, the list of blocks is also written to that local file, as \"key$size|\" a block.",
-        parse: |words, defaults| {
+                  --manifest also writes a local manifest, which retrieves the file too and shows if it was cut short.\n\
+                  MANIFEST is one in the seed's text, \"key$size|\" a block, which does not show that.\n\
+                  Either takes the place of nothing but an older manifest.",
+        parse: |words, options, defaults| {
             let path = parse_file(&words[0])?;
-            let manifest = words.get(1).map(|word| parse_file(word)).transpose()?;
+            let named = |word: &str, form| Ok::<_, String>(LocalManifest { path: parse_file(word)?, form });
+            let manifest = match (words.get(1), options.value("--manifest")) {
+                (Some(_), Some(_)) => return Err("MANIFEST and --manifest are two names for one thing".to_owned()),
+                (Some(word), None) => Some(named(word, Form::Seed)?),
+                (None, Some(word)) => Some(named(word, Form::Whole)?),
+                (None, None) => None,
+            };
             Ok(Request::Ask(Command::Store { path, manifest, keep: defaults.keep }))
         },
     },
@@ -30,13 +41,15 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "KEY|MANIFEST DEST",
         takes: (2, 2),
         kinds: &[Kind::Source, Kind::File],
+        options: &[OptionSpec { name: "--force", value: None }],
         summary: "bring a file back to DEST",
         details: "64 hexadecimal digits are a key, anything else is the name of a manifest file.\n\
                   Every block is verified; DEST appears only when the whole file is there.\n\
+                  Another file at DEST is replaced only with --force; at a terminal you are asked.\n\
                   A retrieve that was interrupted goes on where it stopped when it is repeated.",
-        parse: |words, _| {
-            let source = parse_source(&words[0])?;
-            Ok(Request::Ask(Command::Retrieve { source, dest: parse_file(&words[1])? }))
+        parse: |words, options, _| {
+            let (source, dest) = (parse_source(&words[0])?, parse_file(&words[1])?);
+            Ok(Request::Ask(Command::Retrieve { source, dest, replace: options.has("--force") }))
         },
     },
     Spec {
@@ -45,9 +58,10 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "FILE...",
         takes: (1, MANY),
         kinds: &[Kind::File],
+        options: &[],
         summary: "store each FILE, bring it back, compare",
         details: "Prints the SHA-256 of each file before and after. What comes back goes to a temporary file.",
-        parse: |words, defaults| {
+        parse: |words, _, defaults| {
             let files = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
             Ok(Request::Test { files, keep: defaults.keep })
         },
@@ -58,9 +72,10 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "KEY|MANIFEST...",
         takes: (1, MANY),
         kinds: &[Kind::Source],
+        options: &[],
         summary: "drop this peer's own copies of these files' blocks",
         details: "Other peers keep theirs, and may give this peer new copies of blocks that belong here.",
-        parse: |words, _| {
+        parse: |words, _, _| {
             let sources = words.iter().map(|word| parse_source(word)).collect::<Result<_, _>>()?;
             Ok(Request::Ask(Command::Clear { sources }))
         },
@@ -71,9 +86,10 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "",
         takes: (0, 0),
         kinds: &[],
+        options: &[],
         summary: "the blocks held here",
         details: "Key and size of each block in this peer's own store.",
-        parse: |_, _| Ok(Request::Ask(Command::List)),
+        parse: |_, _, _| Ok(Request::Ask(Command::List)),
     },
     Spec {
         name: "lookup",
@@ -81,9 +97,10 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "KEY",
         takes: (1, 1),
         kinds: &[Kind::Key],
+        options: &[],
         summary: "the peers responsible for KEY, and those that hold it",
         details: "Asks the network, and says how many requests in a row that took.",
-        parse: |words, _| Ok(Request::Ask(Command::Lookup { key: parse_key(&words[0])? })),
+        parse: |words, _, _| Ok(Request::Ask(Command::Lookup { key: parse_key(&words[0])? })),
     },
     Spec {
         name: "peers",
@@ -91,9 +108,10 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "",
         takes: (0, 0),
         kinds: &[],
+        options: &[],
         summary: "the peers known to this one",
         details: "Id, address and round trip of each peer in the routing table.",
-        parse: |_, _| Ok(Request::Ask(Command::Peers)),
+        parse: |_, _, _| Ok(Request::Ask(Command::Peers)),
     },
     Spec {
         name: "table",
@@ -101,9 +119,10 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "",
         takes: (0, 0),
         kinds: &[],
+        options: &[],
         summary: "the routing table",
         details: "Kademlia: the k-buckets. The ring: successors, predecessor, fingers.",
-        parse: |_, _| Ok(Request::Ask(Command::Table)),
+        parse: |_, _, _| Ok(Request::Ask(Command::Table)),
     },
     Spec {
         name: "status",
@@ -111,9 +130,10 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "",
         takes: (0, 0),
         kinds: &[],
+        options: &[],
         summary: "numbers about this peer",
         details: "Who it is, how long it has run, what it holds and what it is doing.",
-        parse: |_, _| Ok(Request::Ask(Command::Status)),
+        parse: |_, _, _| Ok(Request::Ask(Command::Status)),
     },
     Spec {
         name: "threads",
@@ -121,9 +141,10 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "",
         takes: (0, 0),
         kinds: &[],
+        options: &[],
         summary: "the threads of this process",
         details: "Each thread waits for one thing and turns it into a message; this names those that run now.",
-        parse: |_, _| Ok(Request::Threads),
+        parse: |_, _, _| Ok(Request::Threads),
     },
     Spec {
         name: "ping",
@@ -131,9 +152,10 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "HOST:PORT",
         takes: (1, 1),
         kinds: &[Kind::Other],
+        options: &[],
         summary: "is there a peer at this address?",
         details: "Prints its id and the round trip.",
-        parse: |words, _| Ok(Request::Ping(parse_host_port(&words[0])?)),
+        parse: |words, _, _| Ok(Request::Ping(parse_host_port(&words[0])?)),
     },
     Spec {
         name: "help",
@@ -141,22 +163,23 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "[COMMAND]",
         takes: (0, 1),
         kinds: &[Kind::Command],
+        options: &[],
         summary: "all commands, or more about one",
         details: "Commands may be shortened as long as it stays clear which is meant. Quote names as in a shell.",
-        parse: |words, _| Ok(Request::Help(words.first().cloned())),
+        parse: |words, _, _| Ok(Request::Help(words.first().cloned())),
     },
     Spec {
         name: "quit",
         short: Some('q'),
-        arguments: "[--no-handover]",
-        takes: (0, 1),
-        kinds: &[Kind::Other],
+        arguments: "",
+        takes: (0, 0),
+        kinds: &[],
+        options: &[OptionSpec { name: "--no-handover", value: None }],
         summary: "leave the network and end",
         details: "Before it goes, the peer hands its blocks over to those that should hold them; --no-handover skips this.",
-        parse: |words, defaults| match words.first().map(String::as_str) {
-            None => Ok(Request::Ask(Command::Quit { handover: defaults.handover })),
-            Some("--no-handover") => Ok(Request::Ask(Command::Quit { handover: false })),
-            Some(_) => Err("quit knows only the option --no-handover".to_owned()),
+        parse: |_, options, defaults| {
+            let handover = defaults.handover && !options.has("--no-handover");
+            Ok(Request::Ask(Command::Quit { handover }))
         },
     },
 ];

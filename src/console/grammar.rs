@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::commands::COMMANDS;
 use super::escape::quoted;
+use super::options::{OptionSpec, Options};
 use crate::node::Command;
 
 /// What a line asks for.
@@ -36,6 +37,18 @@ pub enum Request {
     Threads,
     /// Help on one command, or on all.
     Help(Option<String>),
+}
+
+impl Request {
+    /// The same with leave to replace what stands at the destination; none if that is no question here.
+    pub fn replacing(&self) -> Option<Self> {
+        match self {
+            Self::Ask(Command::Retrieve { source, dest, replace: false }) => {
+                Some(Self::Ask(Command::Retrieve { source: source.clone(), dest: dest.clone(), replace: true }))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What the person who started the peer chose once for all commands.
@@ -81,18 +94,22 @@ pub struct Spec {
     pub takes: (usize, usize),
     /// What the arguments are, in order; the last stands for all that follow.
     pub kinds: &'static [Kind],
+    /// The options it knows, beside its arguments.
+    pub options: &'static [OptionSpec],
     /// What it does, in a line.
     pub summary: &'static str,
     /// What else there is to say, in whole sentences, wrapped by hand.
     pub details: &'static str,
-    /// Reads the arguments, whose number is right.
-    pub parse: fn(&[String], &Defaults) -> Result<Request, String>,
+    /// Reads the arguments, whose number is right, and the options.
+    pub parse: fn(&[String], &Options, &Defaults) -> Result<Request, String>,
 }
 
 impl Spec {
-    /// The usage line: name and arguments.
+    /// The usage line: name, arguments and options.
     pub fn usage(&self) -> String {
-        format!("{} {}", self.name, self.arguments).trim_end().to_owned()
+        let options = self.options.iter().map(OptionSpec::usage);
+        let words = [self.name.to_owned(), self.arguments.to_owned()].into_iter().chain(options);
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -178,6 +195,11 @@ impl Grammar {
         self
     }
 
+    /// What was chosen for all commands.
+    pub fn defaults(&self) -> Defaults {
+        self.defaults
+    }
+
     /// The commands, in the order that `help` shows them in.
     pub fn specs(&self) -> impl Iterator<Item = &'static Spec> + '_ {
         self.specs.iter().copied()
@@ -195,12 +217,13 @@ impl Grammar {
         let words = shlex::split(line).ok_or(ParseError::Unclosed)?;
         let Some((word, arguments)) = words.split_first() else { return Ok(None) };
         let spec = self.find(word)?;
+        let wrong = |reason| ParseError::Argument { reason, usage: spec.usage() };
+        let (arguments, options) = Options::take(arguments, spec.options).map_err(wrong)?;
         let (least, most) = spec.takes;
         if arguments.len() < least || arguments.len() > most {
             return Err(ParseError::Arity { few: arguments.len() < least, usage: spec.usage() });
         }
-        let request = (spec.parse)(arguments, &self.defaults)
-            .map_err(|reason| ParseError::Argument { reason, usage: spec.usage() })?;
+        let request = (spec.parse)(&arguments, &options, &self.defaults).map_err(wrong)?;
         Ok(Some((spec, request)))
     }
 
@@ -234,6 +257,7 @@ impl Grammar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::{Form, LocalManifest};
     use crate::node::Source;
 
     const KEY: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
@@ -251,7 +275,8 @@ mod tests {
     }
 
     fn store(path: &str, manifest: Option<&str>) -> Request {
-        Request::Ask(Command::Store { path: path.into(), manifest: manifest.map(Into::into), keep: false })
+        let manifest = manifest.map(|path| LocalManifest { path: path.into(), form: Form::Seed });
+        Request::Ask(Command::Store { path: path.into(), manifest, keep: false })
     }
 
     #[test]
@@ -306,9 +331,29 @@ mod tests {
 
     #[test]
     fn a_wrong_number_of_arguments_shows_the_usage() {
-        assert_eq!(parse("store").unwrap_err().to_string(), "too few arguments; usage: store FILE [MANIFEST]");
-        assert_eq!(parse("store a b c").unwrap_err().to_string(), "too many arguments; usage: store FILE [MANIFEST]");
+        const USAGE: &str = "usage: store FILE [MANIFEST] [--manifest FILE]";
+        assert_eq!(parse("store").unwrap_err().to_string(), format!("too few arguments; {USAGE}"));
+        assert_eq!(parse("store a b c").unwrap_err().to_string(), format!("too many arguments; {USAGE}"));
         assert!(parse("retrieve x").is_err() && parse("list x").is_err() && parse("test").is_err());
+    }
+
+    #[test]
+    fn a_manifest_is_in_the_seeds_text_by_its_place_and_whole_by_its_option() {
+        let manifest = Some(LocalManifest { path: "m".into(), form: Form::Whole });
+        let whole = Request::Ask(Command::Store { path: "f".into(), manifest, keep: false });
+        assert_eq!(parse("store f --manifest m"), Ok(Some(whole)));
+        assert_eq!(parse("store f m"), Ok(Some(store("f", Some("m")))));
+        for bad in ["store f m --manifest n", "store f --manifest ''", "store f --force", "store f --manifest"] {
+            assert!(matches!(parse(bad), Err(ParseError::Argument { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn another_file_is_replaced_only_by_force() {
+        for (line, replace) in [("r m d", false), ("r m d --force", true), ("retrieve --force -- m d", true)] {
+            let (source, dest) = (Source::Manifest("m".into()), "d".into());
+            assert_eq!(parse(line), Ok(Some(Request::Ask(Command::Retrieve { source, dest, replace }))), "{line}");
+        }
     }
 
     #[test]
@@ -350,9 +395,10 @@ mod tests {
             arguments: "NAME",
             takes: (1, 1),
             kinds: &[Kind::Other],
+            options: &[],
             summary: "",
             details: "",
-            parse: |_, _| Ok(Request::Threads),
+            parse: |_, _, _| Ok(Request::Threads),
         }];
         let grammar = grammar().with(&MORE).without("clear");
         assert_eq!(grammar.parse("sto 2067").unwrap().unwrap().1, Request::Threads);

@@ -3,7 +3,7 @@
 //! A [`Console`] reads commands, has them done, and writes one answer for each, in the order they came: a command's
 //! answer is written before the next command starts. Typed or piped, the grammar is the same.
 //!
-//! - [`grammar`] and [`commands`]: what a line means, from one table. [`words`]: what its words may be.
+//! - [`grammar`] and [`commands`]: what a line means, from one table. [`words`], [`options`]: what its words may be.
 //! - [`perform`]: what it takes to do what was asked. Most of it is one question to the node.
 //! - [`classroom`]: the classroom ring's lines and commands.
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
@@ -24,6 +24,7 @@ pub mod classroom;
 pub mod commands;
 pub mod grammar;
 pub mod lines;
+pub mod options;
 pub mod output;
 pub mod perform;
 pub mod progress;
@@ -36,7 +37,7 @@ mod escape;
 mod text;
 
 use std::io::{self, BufRead};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -93,27 +94,58 @@ pub struct Console<B> {
     performer: Performer<B>,
     output: Output,
     busy: Busy,
+    verdict: Verdict,
 }
 
 /// Whether a console is between two commands.
 ///
-/// *Protects* nothing but the time between a command and its answer. *Held for* one command. *Never held while* a line
-/// is read.
+/// *Protects* whether the console told that the node has left. *Held for* one command, from its line to its answer.
+/// *Never held while* a line is read.
 #[derive(Clone, Default)]
-pub struct Busy(Arc<Mutex<()>>);
+pub struct Busy(Arc<Mutex<bool>>);
 
 impl Busy {
     /// Waits until no command is under way, at most for `limit` (the reader of the answer may be stuck), and keeps the
-    /// console from starting another, for good.
-    pub fn pause(&self, limit: Duration) {
-        std::mem::forget(self.0.try_lock_for(limit));
+    /// console from starting another, for good. Returns whether it told that the node has left; none if it is stuck.
+    pub fn pause(&self, limit: Duration) -> Option<bool> {
+        let told = self.0.try_lock_for(limit)?;
+        let last = *told;
+        std::mem::forget(told);
+        Some(last)
+    }
+}
+
+/// How the first command failed that did.
+#[derive(Clone, Default, Debug)]
+pub struct Verdict(Arc<OnceLock<FailureKind>>);
+
+impl Verdict {
+    /// What sort of failure it was; none while none has failed.
+    pub fn get(&self) -> Option<FailureKind> {
+        self.0.get().copied()
+    }
+
+    fn note(&self, failure: FailureKind) {
+        // Only the first one counts.
+        let _ = self.0.set(failure);
     }
 }
 
 impl<B: Backend> Console<B> {
     /// A console that asks `backend` and writes to `output`. Progress goes to `screen`.
     pub fn new(backend: B, grammar: Grammar, output: Output, screen: Arc<Screen>) -> Self {
-        Self { grammar, performer: Performer::new(backend, screen), output, busy: Busy::default() }
+        Self {
+            grammar,
+            performer: Performer::new(backend, screen),
+            output,
+            busy: Busy::default(),
+            verdict: Verdict::default(),
+        }
+    }
+
+    /// What tells how the first command failed that did. An answer that could not be written is a failure too.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict.clone()
     }
 
     /// What tells whether a command is under way.
@@ -128,7 +160,7 @@ impl<B: Backend> Console<B> {
     pub fn run(&mut self, input: &mut dyn BufRead) -> io::Result<End> {
         loop {
             let left = match lines::read_line(input)? {
-                Line::Text(line) => self.obey(&line),
+                Line::Text(line) => self.obey(&line, &mut |_| false),
                 Line::Bad(reason) => self.refuse(reason),
                 Line::End => return Ok(End::Input),
             };
@@ -138,32 +170,44 @@ impl<B: Backend> Console<B> {
         }
     }
 
-    /// Answers one line. Returns whether the node has left.
-    fn obey(&mut self, line: &str) -> bool {
+    /// Answers one line. `confirm` is asked whether what stands in the way may be replaced. Returns whether the node has
+    /// left.
+    fn obey(&mut self, line: &str, confirm: &mut dyn FnMut(&str) -> bool) -> bool {
         let busy = self.busy.clone();
-        let _answering = busy.0.lock();
+        let mut told = busy.0.lock();
         let reply = match self.grammar.parse(line) {
             Ok(None) => return false,
             Ok(Some((_, Request::Help(word)))) => Reply::help(&self.grammar, word.as_deref()),
-            Ok(Some((_, request))) => self.performer.perform(request),
+            Ok(Some((_, request))) => self.performer.perform_or_ask(request, confirm),
             Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
         };
-        self.output.reply(&reply);
-        matches!(reply, Reply::Node(Answer::Left { .. }))
+        *told = self.answer(&reply);
+        *told
     }
 
-    /// Tells the node to leave, on nobody's behalf: the answer is returned, not written.
+    /// Tells the node to leave, on nobody's behalf: the answer is returned, and it is for the caller to tell it.
     pub fn leave(&mut self, handover: bool) -> Answer {
         let busy = self.busy.clone();
-        let _leaving = busy.0.lock();
-        self.performer.ask(Command::Quit { handover })
+        let mut told = busy.0.lock();
+        let answer = self.performer.ask(Command::Quit { handover });
+        *told = matches!(answer, Answer::Left { .. });
+        answer
     }
 
     fn refuse(&mut self, reason: String) -> bool {
         let busy = self.busy.clone();
         let _answering = busy.0.lock();
-        self.output.reply(&Reply::failed(FailureKind::Usage, reason));
-        false
+        self.answer(&Reply::failed(FailureKind::Usage, reason))
+    }
+
+    /// Writes an answer. Returns whether the node has left.
+    pub fn answer(&mut self, reply: &Reply) -> bool {
+        self.output.reply(reply);
+        let untold = self.output.is_closed().then_some(FailureKind::Other);
+        if let Some(failure) = reply.verdict().or(untold) {
+            self.verdict.note(failure);
+        }
+        matches!(reply, Reply::Node(Answer::Left { .. }))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use super::reply::Reply;
-use super::text;
 
 /// How answers are written.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -31,7 +30,7 @@ impl Output {
     /// Writes an answer and its line end, and flushes.
     pub fn reply(&mut self, reply: &Reply) {
         match self.format {
-            Format::Text => self.line(&text::render(reply)),
+            Format::Text => self.line(&reply.to_text()),
             Format::Json => self.line(&reply.to_json()),
         }
     }

@@ -1,13 +1,11 @@
 //! Doing what a line asks for.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-use sha2::{Digest, Sha256};
 
 use super::escape::escape;
 use super::grammar::Request;
@@ -16,9 +14,7 @@ use super::reply::{Own, Reply, TestResult, Tested};
 use super::{Backend, Screen};
 use crate::id::{Id, Key};
 use crate::node::{Answer, Command, Failure, FailureKind, Notice, Source};
-
-/// Bytes that are hashed at a time.
-const CHUNK: usize = 64 * 1024;
+use crate::store::hash_all;
 
 /// Does what is asked, with the help of a node.
 pub struct Performer<B> {
@@ -30,6 +26,18 @@ impl<B: Backend> Performer<B> {
     /// Asks `backend`; shows progress on `screen`.
     pub fn new(backend: B, screen: Arc<Screen>) -> Self {
         Self { backend, screen }
+    }
+
+    /// [`perform`](Self::perform), and again with leave to replace a file that stands in the way if `confirm` gives it. It
+    /// is told what stands there.
+    pub fn perform_or_ask(&self, request: Request, confirm: &mut dyn FnMut(&str) -> bool) -> Reply {
+        let again = request.replacing();
+        let reply = self.perform(request);
+        let refused = reply.failure().filter(|failure| failure.kind == FailureKind::Exists);
+        match (again, refused) {
+            (Some(again), Some(refused)) if confirm(&refused.reason) => self.perform(again),
+            _ => reply,
+        }
     }
 
     /// Does what is asked and waits until it is done. `Help` is no matter of the node's and is not understood here.
@@ -80,11 +88,17 @@ impl<B: Backend> Performer<B> {
     }
 
     fn test(&self, files: Vec<PathBuf>, keep: bool) -> Reply {
-        let run = |file: PathBuf| {
+        let mut tested: Vec<Tested> = Vec::new();
+        for file in files {
             let result = self.test_one(&file, keep).unwrap_or_else(TestResult::Failed);
-            Tested { file, result }
-        };
-        let files: Vec<Tested> = files.into_iter().map(run).collect();
+            let cancelled = matches!(&result, TestResult::Failed(failure) if failure.kind == FailureKind::Cancelled);
+            tested.push(Tested { file, result });
+            // Who cancels a test cancels the files that are still to come with it.
+            if cancelled {
+                break;
+            }
+        }
+        let files = tested;
         let passed = files.iter().filter(|file| matches!(file.result, TestResult::Equal { .. })).count();
         Reply::Own(Own::Tested { passed, failed: files.len() - passed, files })
     }
@@ -96,10 +110,11 @@ impl<B: Backend> Performer<B> {
         let folder = tempfile::tempdir()
             .map_err(|error| trouble("make a temporary folder in", &std::env::temp_dir(), &error))?;
         let dest = folder.path().join("back");
-        let retrieved_in = match self.ask(Command::Retrieve { source: Source::Key(key), dest: dest.clone() }) {
-            Answer::Retrieved { took, .. } => took,
-            answer => return Err(not_done(answer)),
-        };
+        let retrieved_in =
+            match self.ask(Command::Retrieve { source: Source::Key(key), dest: dest.clone(), replace: false }) {
+                Answer::Retrieved { took, .. } => took,
+                answer => return Err(not_done(answer)),
+            };
         let after = sha256(&dest)?;
         if after != before {
             let reason =
@@ -131,18 +146,7 @@ fn trouble(what: &str, path: &Path, error: &io::Error) -> Failure {
 
 /// SHA-256 of a whole file.
 fn sha256(path: &Path) -> Result<Id, Failure> {
-    let hash = || {
-        let (mut file, mut hasher, mut chunk) = (File::open(path)?, Sha256::new(), vec![0; CHUNK]);
-        loop {
-            match file.read(&mut chunk) {
-                Ok(0) => return Ok(Id::from_bytes(hasher.finalize().into())),
-                Ok(len) => hasher.update(&chunk[..len]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    hash().map_err(|error| trouble("read", path, &error))
+    File::open(path).and_then(|file| hash_all(&file)).map_err(|error| trouble("read", path, &error))
 }
 
 /// The addresses of `HOST:PORT`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::grammar::{Grammar, Spec};
+use super::text;
 use crate::id::{Id, Key};
 use crate::node::{Answer, Failure, FailureKind};
 
@@ -117,6 +118,25 @@ impl Reply {
             Self::Node(Answer::Failed(failure)) => Some(failure),
             _ => None,
         }
+    }
+
+    /// What sort of failure this is, or contains first.
+    pub fn verdict(&self) -> Option<FailureKind> {
+        let of = |answer: &Answer| if let Answer::Failed(failure) = answer { Some(failure.kind) } else { None };
+        match self {
+            Self::Node(answer) => of(answer),
+            Self::Own(Own::All { answers }) => answers.iter().find_map(of),
+            Self::Own(Own::Tested { files, .. }) => files.iter().find_map(|file| match &file.result {
+                TestResult::Failed(failure) => Some(failure.kind),
+                TestResult::Equal { .. } => None,
+            }),
+            Self::Own(Own::Threads { .. } | Own::Help { .. }) => None,
+        }
+    }
+
+    /// The answer as people read it, without its last line end.
+    pub fn to_text(&self) -> String {
+        text::render(self)
     }
 
     /// The answer as one line of JSON, without its end.

@@ -15,10 +15,19 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 
 use super::grammar::{Grammar, Kind};
-use super::{Backend, Console, End, escape};
+use super::{Backend, Console, End, Reply, escape};
+use crate::node::{Answer, Command};
 
 /// What is shown when a command may be typed.
 pub const PROMPT: &str = "kadring> ";
+
+/// What is asked before a file is replaced.
+pub const REPLACE: &str = "replace it? [y/N] ";
+
+/// Whether an answer means yes.
+pub fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+}
 
 /// Lines that are remembered.
 const HISTORY: usize = 1000;
@@ -122,6 +131,10 @@ impl<B: Backend> Console<B> {
                 Ok(line) => line,
                 Err(ReadlineError::Interrupted) if warned => return Ok(End::Interrupted),
                 Err(ReadlineError::Interrupted) => {
+                    // It may be the second one, after one that cancelled a command.
+                    if self.interrupt() {
+                        return Ok(End::Left);
+                    }
                     self.output.line("quit, or Ctrl-C once more, leaves the network and ends this peer");
                     warned = true;
                     continue;
@@ -137,10 +150,24 @@ impl<B: Backend> Console<B> {
             {
                 log::debug!("the history is not kept: {error}");
             }
-            if self.obey(&line) {
+            let editor = &mut terminal.editor;
+            let mut confirm = |what: &str| {
+                let question = format!("{}\n{REPLACE}", escape(what));
+                editor.readline(&question).is_ok_and(|answer| is_yes(&answer))
+            };
+            if self.obey(&line, &mut confirm) {
                 return Ok(End::Left);
             }
         }
+    }
+
+    /// Ctrl-C at the prompt. Returns whether the node has left.
+    fn interrupt(&mut self) -> bool {
+        let busy = self.busy.clone();
+        let mut told = busy.0.lock();
+        let answer = self.performer.ask(Command::Interrupt { handover: self.grammar.defaults().handover });
+        *told = matches!(answer, Answer::Left { .. }) && self.answer(&Reply::Node(answer));
+        *told
     }
 }
 
@@ -166,7 +193,8 @@ impl Completion {
         let Ok(spec) = self.grammar.find(command) else { return Kind::Other };
         // An open quote is closed here, so that the word it belongs to counts as one.
         let words = ["", "'", "\""].iter().find_map(|close| shlex::split(&format!("{arguments}_{close}")));
-        let index = words.map_or(0, |words| words.len().saturating_sub(1));
+        let is_option = |word: &&String| word.starts_with("--") && word.len() > 3;
+        let index = words.map_or(0, |words| words.iter().filter(|word| !is_option(word)).count().saturating_sub(1));
         if index >= spec.takes.1 {
             return Kind::Other;
         }

@@ -21,6 +21,10 @@ struct Rote {
     spoil: bool,
 }
 
+fn left(handed_over: u64, left_behind: u64, offered: bool, kept: bool) -> Answer {
+    Answer::Left { handed_over, left_behind, offered, kept }
+}
+
 impl Rote {
     fn answer(&self, command: Command) -> Answer {
         match command {
@@ -35,6 +39,7 @@ impl Rote {
                         blocks: 2,
                         copies: vec![0, 0, 2],
                         wanted: 2,
+                        listed: None,
                         took: Duration::from_millis(3),
                     }
                 }
@@ -57,11 +62,13 @@ impl Rote {
                     sha256: None,
                     blocks: 1,
                     holders: 1,
+                    standing: false,
+                    complete: true,
                     took: Duration::from_millis(2),
                 }
             }
             Command::List => Answer::List { blocks: vec![(Id::ZERO, 7)] },
-            Command::Quit { .. } => Answer::Left { handed_over: 1, left_behind: 0 },
+            Command::Quit { handover } => left(1, 0, handover, true),
             Command::Ping { addr } => Answer::Pong { peer: Peer::new(Id::ZERO, addr), rtt: Duration::from_micros(120) },
             _ => Answer::Cleared { blocks: 0 },
         }
@@ -151,7 +158,7 @@ fn what_the_node_is_asked_is_what_was_typed() {
     assert_eq!(
         asked,
         [
-            Command::Retrieve { source: Source::Key(key), dest: "my file".into() },
+            Command::Retrieve { source: Source::Key(key), dest: "my file".into(), replace: false },
             Command::Clear { sources: vec![Source::Key(key), Source::Manifest("./m".into())] },
             Command::Lookup { key },
             Command::Quit { handover: false },
@@ -201,9 +208,9 @@ fn a_node_that_ends_in_the_middle_fails_the_command() {
 fn help_shows_every_command_and_more_about_one() {
     let all = text("help\n");
     assert_eq!(all.lines().count(), commands::COMMANDS.len() + 1);
-    assert!(all.contains("s store FILE [MANIFEST] "), "{all}");
+    assert!(all.contains("s store FILE [MANIFEST] [--manifest FILE] "), "{all}");
     let one = text("help ret\n");
-    assert!(one.starts_with("retrieve KEY|MANIFEST DEST (or r): bring a file back"), "{one}");
+    assert!(one.starts_with("retrieve KEY|MANIFEST DEST [--force] (or r): bring a file back"), "{one}");
     assert!(text("help retrive\n").contains("did you mean retrieve?"));
 }
 
@@ -221,7 +228,17 @@ fn answers_read_well() {
     let show = |answer| text::render(&Reply::Node(answer));
     let took = Duration::from_millis(2500);
     let stored = |copies, wanted| {
-        show(Answer::Stored { key: Id::ZERO, sha256: Id::ZERO, bytes: 5 << 20, blocks: 6, copies, wanted, took })
+        let listed = None;
+        show(Answer::Stored {
+            key: Id::ZERO,
+            sha256: Id::ZERO,
+            bytes: 5 << 20,
+            blocks: 6,
+            copies,
+            wanted,
+            listed,
+            took,
+        })
     };
     assert!(
         stored(vec![0, 0, 0, 6], 3).starts_with("stored 5.0 MiB as 6 blocks (3 copies of each) in 2.5 s (2.0 MiB/s)\n")
@@ -243,5 +260,24 @@ fn answers_read_well() {
     assert_eq!(show(table), format!("successor 1\n    9 {addr}"), "the classroom's ids are numbers");
     let threads = Reply::Own(reply::Own::Threads { threads: vec!["tcp-serve-12".into(), "strange".into()] });
     assert_eq!(text::render(&threads), "tcp-serve-12    requests on a connection\nstrange");
-    assert_eq!(show(Answer::Left { handed_over: 2, left_behind: 0 }), "left; 2 blocks handed over");
+}
+
+#[test]
+fn leaving_says_what_becomes_of_the_blocks() {
+    let show = |answer| text::render(&Reply::Node(answer));
+    for (answer, said) in [
+        (left(2, 0, true, true), "left; 2 blocks handed over"),
+        (
+            left(0, 3, true, true),
+            "left; 0 blocks handed over, 3 left behind: their only copies known stay in its data folder",
+        ),
+        (
+            left(1, 3, true, false),
+            "left; 1 block handed over, 3 left behind: their only copies known are gone with it, for it had no --data",
+        ),
+        (left(0, 3, false, true), "left without a handover, 3 left behind: this peer's copies stay in its data folder"),
+        (left(0, 0, false, true), "left without a handover"),
+    ] {
+        assert_eq!(show(answer), said);
+    }
 }

@@ -26,20 +26,7 @@ pub(super) fn render(reply: &Reply) -> String {
 
 fn render_answer(answer: &Answer) -> String {
     match answer {
-        Answer::Stored { key, sha256, bytes, blocks, copies, wanted, took } => {
-            let (size, pace) = (amount(*bytes), pace(*bytes, *took));
-            let copies = copies_of(copies, *wanted);
-            format!("stored {size} as {} ({copies}) in {pace}\nsha256 {sha256}\nkey {key}", count(*blocks, "block"))
-        }
-        Answer::Retrieved { bytes, resumed, sha256, blocks, holders, took } => {
-            let found =
-                if *resumed > 0 { format!(", {} of it found in place", amount(*resumed)) } else { String::new() };
-            let pace = pace(bytes.saturating_sub(*resumed), *took);
-            let sha256 = sha256.map_or_else(String::new, |sha256| format!("\nsha256 {sha256}"));
-            let holders = if *holders == 0 { "this peer".to_owned() } else { count(*holders as u64, "peer") };
-            let blocks = count(*blocks, "block");
-            format!("retrieved {} in {blocks} from {holders}{found}, in {pace}{sha256}", amount(*bytes))
-        }
+        Answer::Stored { .. } | Answer::Retrieved { .. } => transferred(answer),
         Answer::Cleared { blocks } => format!("cleared {}", count(*blocks, "block")),
         Answer::List { blocks } => {
             let total = blocks.iter().map(|&(_, size)| u64::from(size)).sum();
@@ -73,12 +60,68 @@ fn render_answer(answer: &Answer) -> String {
             let pace = pace(*bytes, *took);
             format!("file {file} received from {}, {} in {pace}\nsha256 {sha256}", who(from), amount(*bytes))
         }
-        Answer::Left { handed_over, left_behind } => {
-            let lost = if *left_behind > 0 { format!(", {left_behind} left behind") } else { String::new() };
-            format!("left; {} handed over{lost}", count(*handed_over, "block"))
-        }
+        Answer::Left { handed_over, left_behind, offered, kept } => left(*handed_over, *left_behind, *offered, *kept),
+        Answer::Interrupted { commands } => format!("{} cancelled", count(*commands as u64, "command")),
         Answer::Failed(failure) => error(failure),
     }
+}
+
+/// The answer to a store or a retrieve.
+fn transferred(answer: &Answer) -> String {
+    match answer {
+        Answer::Stored { key, sha256, bytes, blocks, copies, wanted, listed, took } => {
+            let (size, pace) = (amount(*bytes), pace(*bytes, *took));
+            let copies = copies_of(copies, *wanted);
+            let blocks = count(*blocks, "block");
+            let listed = listed.map_or_else(String::new, |listed| format!("\nmanifest of {}", listing(listed, *bytes)));
+            format!("stored {size} as {blocks} ({copies}) in {pace}{listed}\nsha256 {sha256}\nkey {key}")
+        }
+        Answer::Retrieved { bytes, blocks, standing: true, complete, .. } => {
+            let list = list_of(*blocks, *bytes, *complete);
+            format!(
+                "there already: {} in {}, verified; nothing was written{list}",
+                amount(*bytes),
+                count(*blocks, "block")
+            )
+        }
+        Answer::Retrieved { bytes, resumed, sha256, blocks, holders, took, complete, .. } => {
+            let found =
+                if *resumed > 0 { format!(", {} of it found in place", amount(*resumed)) } else { String::new() };
+            let pace = pace(bytes.saturating_sub(*resumed), *took);
+            let sha256 = sha256.map_or_else(String::new, |sha256| format!("\nsha256 {sha256}"));
+            let holders = if *holders == 0 { "this peer".to_owned() } else { count(*holders as u64, "peer") };
+            let list = list_of(*blocks, *bytes, *complete);
+            let blocks = count(*blocks, "block");
+            format!("retrieved {} in {blocks} from {holders}{found}, in {pace}{list}{sha256}", amount(*bytes))
+        }
+        _ => String::new(),
+    }
+}
+
+/// What becomes of a peer's blocks when it has left.
+fn left(handed_over: u64, left_behind: u64, offered: bool, kept: bool) -> String {
+    let went = if offered {
+        format!("; {} handed over", count(handed_over, "block"))
+    } else {
+        " without a handover".to_owned()
+    };
+    if left_behind == 0 {
+        return format!("left{went}");
+    }
+    let copies = if offered { "their only copies known" } else { "this peer's copies" };
+    let fate = if kept { "stay in its data folder" } else { "are gone with it, for it had no --data" };
+    format!("left{went}, {left_behind} left behind: {copies} {fate}")
+}
+
+/// What a local manifest names.
+fn listing(blocks: u64, bytes: u64) -> String {
+    format!("{}, {bytes} bytes", count(blocks, "block"))
+}
+
+/// What is to be said of a list of blocks that does not show that it is whole.
+fn list_of(blocks: u64, bytes: u64, complete: bool) -> String {
+    let list = format!("\nthe list names {} and cannot show that it is whole", listing(blocks, bytes));
+    if complete { String::new() } else { list }
 }
 
 fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {

@@ -12,8 +12,6 @@
 //! The line `sha256` stands in the root alone. Each further line is a block of the level below and the bytes of the
 //! file that it stands for.
 
-use std::fmt::Write;
-
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -45,8 +43,19 @@ pub struct Manifest {
     pub entries: Vec<Entry>,
 }
 
+/// The lines of a manifest above its entries.
+pub(super) fn head(level: u8, size: u64, sha256: Option<&Id>) -> String {
+    let sha256 = sha256.map_or_else(String::new, |sha256| format!("sha256 {sha256}\n"));
+    format!("{HEAD}level {level}\nsize {size}\n{sha256}")
+}
+
+/// The line of one entry.
+pub(super) fn line(entry: &Entry) -> String {
+    format!("{}${}\n", entry.key, entry.size)
+}
+
 /// What every manifest begins with; a data block that does so too is not told apart by it alone.
-const HEAD: &str = "kadring-manifest 1\n";
+pub(super) const HEAD: &str = "kadring-manifest 1\n";
 
 /// Levels that a tree has at most: three would reach 64 PiB.
 const MAX_LEVEL: u8 = 3;
@@ -55,13 +64,9 @@ impl Manifest {
     /// The block that this manifest is.
     pub fn encode(&self) -> Vec<u8> {
         let mut text = String::with_capacity(160 + self.entries.len() * 76);
-        let head = writeln!(text, "{}level {}\nsize {}", HEAD, self.level, self.size);
-        head.expect("writing to a string does not fail");
-        if let Some(sha256) = &self.sha256 {
-            text.extend(["sha256 ", &sha256.to_string(), "\n"]);
-        }
+        text.push_str(&head(self.level, self.size, self.sha256.as_ref()));
         for entry in &self.entries {
-            text.extend([&entry.key.to_string(), "$", &entry.size.to_string(), "\n"]);
+            text.push_str(&line(entry));
         }
         text.into_bytes()
     }
@@ -72,13 +77,21 @@ impl Manifest {
     /// # Errors
     /// A block that begins as a manifest does and then contradicts itself.
     pub fn decode(block: &[u8]) -> Result<Option<Self>, ManifestError> {
-        let Some(rest) = block.strip_prefix(HEAD.as_bytes()) else { return Ok(None) };
+        match Self::decode_unbounded(block)? {
+            Some(manifest) if manifest.entries.len() > FANOUT => Err(ManifestError::Unreadable),
+            manifest => Ok(manifest),
+        }
+    }
+
+    /// [`decode`](Self::decode) for a text that is no block, so that it may have any number of entries.
+    pub(super) fn decode_unbounded(text: &[u8]) -> Result<Option<Self>, ManifestError> {
+        let Some(rest) = text.strip_prefix(HEAD.as_bytes()) else { return Ok(None) };
         let manifest = std::str::from_utf8(rest).ok().and_then(Self::read).ok_or(ManifestError::Unreadable)?;
         let below: Option<u64> = manifest.entries.iter().try_fold(0_u64, |sum, entry| sum.checked_add(entry.size));
         if below != Some(manifest.size) {
             return Err(ManifestError::WrongSum { size: manifest.size });
         }
-        if !manifest.is_sound() || manifest.encode() != block {
+        if !manifest.is_sound() || manifest.encode() != text {
             return Err(ManifestError::Unreadable);
         }
         Ok(Some(manifest))
@@ -89,7 +102,6 @@ impl Manifest {
     fn is_sound(&self) -> bool {
         let most = if self.level == 0 { MAX_BLOCK_SIZE.into() } else { u64::MAX };
         self.level <= MAX_LEVEL
-            && self.entries.len() <= FANOUT
             && self.entries.iter().all(|entry| (1..=most).contains(&entry.size))
             && (self.level == 0 || !self.entries.is_empty())
     }

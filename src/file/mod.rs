@@ -3,10 +3,12 @@
 //! A file is cut into blocks of [`BLOCK_SIZE`] bytes. Its *manifest* lists their keys and sizes; the manifest is
 //! itself kept as blocks, in several levels where one would not hold it, so that one key names a file of any size.
 
+pub mod local;
 pub mod manifest;
 pub mod text;
 pub mod tree;
 
+pub use local::{Form, LocalManifest};
 pub use manifest::{Entry, Manifest, ManifestError};
 
 /// Bytes in every block of a file but its last.

@@ -66,6 +66,7 @@ impl TreeBuilder {
 }
 
 /// Walks a file's tree in the file's order, asking for each node as it is reached.
+#[derive(Clone)]
 pub struct TreeWalk {
     /// From the root down: the entries that are left of each node on the way to where the walk stands.
     stack: Vec<Open>,
@@ -74,6 +75,7 @@ pub struct TreeWalk {
     wanted: Option<(u8, u64)>,
 }
 
+#[derive(Clone)]
 struct Open {
     level: u8,
     entries: std::vec::IntoIter<Entry>,

@@ -15,6 +15,7 @@ pub(super) struct Clear {
     command: CommandId,
     queue: VecDeque<Step>,
     cleared: u64,
+    cancelled: bool,
     current: Option<Step>,
 }
 
@@ -29,11 +30,27 @@ enum Step {
 
 impl Clear {
     pub(super) fn new(command: CommandId, sources: Vec<Source>) -> Self {
-        Self { command, queue: sources.into_iter().map(Step::List).collect(), cleared: 0, current: None }
+        Self {
+            command,
+            queue: sources.into_iter().map(Step::List).collect(),
+            cleared: 0,
+            cancelled: false,
+            current: None,
+        }
+    }
+
+    /// Ends it after the step that is under way.
+    pub(super) fn cancel(&mut self) {
+        self.cancelled = true;
     }
 
     /// Orders the next step, or answers when none is left.
     pub(super) fn go_on(&mut self, cx: &mut Context) -> Flow {
+        if self.cancelled {
+            let reason = format!("cancelled; blocks cleared before that: {}", self.cleared);
+            cx.fail(self.command, FailureKind::Cancelled, reason);
+            return Flow::Over;
+        }
         while let Some(step) = self.queue.pop_front() {
             let work = match &step {
                 Step::List(Source::Manifest(path)) => Job::ReadManifest { path: path.clone() },

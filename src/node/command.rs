@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::file::LocalManifest;
 use crate::id::Key;
 use crate::wire::ring::FileName;
 
@@ -27,8 +28,8 @@ pub enum Command {
     Store {
         /// The file.
         path: PathBuf,
-        /// Where to write the local manifest, if wanted.
-        manifest: Option<PathBuf>,
+        /// The local manifest to write, if one is wanted. It takes the place of nothing but an older manifest.
+        manifest: Option<LocalManifest>,
         /// Also keep a copy of every block here, whether or not this peer is in its replica set.
         keep: bool,
     },
@@ -38,6 +39,9 @@ pub enum Command {
         source: Source,
         /// Where to.
         dest: PathBuf,
+        /// Whether it may take the place of another file that stands there.
+        #[serde(default)]
+        replace: bool,
     },
     /// Drop local copies of these files' blocks.
     Clear {
@@ -72,6 +76,12 @@ pub enum Command {
     RequestFile {
         /// The name.
         file: FileName,
+    },
+    /// Somebody pressed Ctrl-C: end what is under way for the user. A second time within
+    /// [`INTERRUPT_WINDOW`](crate::config::INTERRUPT_WINDOW) it is a [`Command::Quit`].
+    Interrupt {
+        /// Whether to hand the blocks over to others then.
+        handover: bool,
     },
     /// Leave the network and end.
     Quit {

@@ -5,11 +5,13 @@ use super::clear::Clear;
 use super::command::{Command, CommandId};
 use super::context::{AskPurpose, LookupPurpose};
 use super::departure::Departure;
-use super::get::Get;
+use super::get::{Get, Onto};
 use super::job::Outcome;
 use super::notice::{Answer, FailureKind, PeerInfo, Status};
+use super::pending::Waiting;
 use super::put::{Flow, Order, Put};
 use super::{Node, Source};
+use crate::config::INTERRUPT_WINDOW;
 use crate::overlay::{Goal, Target};
 use crate::wire::Request;
 
@@ -20,7 +22,7 @@ impl Node {
         }
         match command {
             Command::Store { path, manifest, keep } => self.store(id, Order { path, manifest, keep }),
-            Command::Retrieve { source, dest } => self.retrieve(id, source, dest),
+            Command::Retrieve { source, dest, replace } => self.retrieve(id, source, Onto { dest, replace }),
             Command::Clear { sources } => {
                 let mut clear = Clear::new(id, sources);
                 if clear.go_on(&mut self.cx) == Flow::Goes {
@@ -54,8 +56,50 @@ impl Node {
             }
             Command::StoreFile { file } => Classroom::store(&mut self.cx, id, file),
             Command::RequestFile { file } => Classroom::request(&mut self.cx, id, file),
+            Command::Interrupt { handover } => self.interrupt(id, handover),
             Command::Quit { handover } => self.quit(id, handover),
         }
+    }
+
+    /// Ends what is under way for the user; the second time within a short while, ends the peer.
+    fn interrupt(&mut self, id: CommandId, handover: bool) {
+        let now = self.cx.now;
+        if self.interrupted.replace(now).is_some_and(|last| now.since(last) <= INTERRUPT_WINDOW) {
+            return self.quit(id, handover);
+        }
+        const REASON: &str = "cancelled";
+        let mut commands = self.end_transfers(FailureKind::Cancelled, REASON);
+        let is_user = |waiting: &Waiting<AskPurpose>| matches!(waiting.purpose, AskPurpose::User(_));
+        let pings = self.cx.pending.take_where(is_user).into_iter().filter_map(|waiting| match waiting.purpose {
+            AskPurpose::User(command) => Some(command),
+            _ => None,
+        });
+        let lookups = self.cx.lookups.iter().filter_map(|(&lookup, purpose)| match purpose {
+            LookupPurpose::User { command, .. } => Some((lookup, *command)),
+            _ => None,
+        });
+        let lookups: Vec<_> = lookups.collect();
+        let (lookups, asked): (Vec<_>, Vec<_>) = lookups.into_iter().unzip();
+        let ended: Vec<CommandId> = pings.chain(asked).collect();
+        lookups.into_iter().for_each(|lookup| self.cx.cancel_lookup(lookup));
+        self.clears.values_mut().for_each(Clear::cancel);
+        commands += ended.len() + self.clears.len();
+        ended.into_iter().for_each(|command| self.cx.fail(command, FailureKind::Cancelled, REASON));
+        self.cx.answer(id, Answer::Interrupted { commands });
+    }
+
+    /// Ends all stores and retrieves; how many there were.
+    fn end_transfers(&mut self, kind: FailureKind, reason: &str) -> usize {
+        let (puts, gets) = (std::mem::take(&mut self.puts), std::mem::take(&mut self.gets));
+        let count = puts.len() + gets.len();
+        for (_, mut put) in puts {
+            let reason = format!("{reason} before the whole file was stored; store it again");
+            put.give_up(&mut self.cx, (kind, reason));
+        }
+        for (_, mut get) in gets {
+            get.give_up(&mut self.cx, kind, reason.to_owned());
+        }
+        count
     }
 
     fn store(&mut self, id: CommandId, order: Order) {
@@ -64,9 +108,9 @@ impl Node {
         self.puts.insert(put, file);
     }
 
-    fn retrieve(&mut self, id: CommandId, source: Source, dest: std::path::PathBuf) {
+    fn retrieve(&mut self, id: CommandId, source: Source, onto: Onto) {
         let get = self.next_transfer();
-        let file = Get::new(&mut self.cx, get, id, source, dest);
+        let file = Get::new(&mut self.cx, get, id, source, onto);
         self.gets.insert(get, file);
     }
 
@@ -77,14 +121,7 @@ impl Node {
 
     /// Ends what is under way for the user, then hands the blocks over.
     fn quit(&mut self, id: CommandId, handover: bool) {
-        const REASON: &str = "this peer was told to leave the network";
-        for (_, mut put) in std::mem::take(&mut self.puts) {
-            let reason = format!("{REASON} before the whole file was stored; store it again");
-            put.give_up(&mut self.cx, (FailureKind::Other, reason));
-        }
-        for (_, mut get) in std::mem::take(&mut self.gets) {
-            get.give_up(&mut self.cx, FailureKind::Other, REASON.to_owned());
-        }
+        self.end_transfers(FailureKind::Other, "this peer was told to leave the network");
         if !self.cx.config.guest {
             self.order_save_peers();
         }

@@ -82,14 +82,14 @@ pub(super) enum LookupPurpose {
 pub(super) enum JobPurpose {
     /// A step of a file on its way into the network: reading, packing, publishing.
     Put { put: PutId },
-    /// The own copy of a block of a file on its way into the network.
-    PutKeep { put: PutId, key: Key },
+    /// The own copy of a block of a file on its way into the network: made, or looked at where there is one.
+    PutKeep { put: PutId, key: Key, verifies: bool },
     /// A step of a file on its way out: opening, reading the manifest, finishing.
     Get { get: GetId },
     /// A piece of that file.
     GetPiece { get: GetId, piece: u64 },
-    /// A block pulled on behalf of other peers.
-    Pull { key: Key },
+    /// A block pulled on behalf of other peers, or looked at where it is here already.
+    Pull { key: Key, verifies: bool },
     /// A block pulled in place of a damaged one.
     Heal { key: Key },
     /// A step of `clear`.

@@ -18,6 +18,7 @@ pub(super) struct Departure {
     queue: VecDeque<Key>,
     running: BTreeMap<Key, Handing>,
     deadline: Time,
+    handover: bool,
     /// Blocks held when the departure began. Whatever is pulled to its end after that is not called saved.
     blocks: u64,
     handed_over: u64,
@@ -38,7 +39,7 @@ impl Departure {
         let queue = if handover { cx.holdings.iter().map(|(key, _)| key).collect() } else { VecDeque::new() };
         let deadline = cx.now + cx.config.handover_limit;
         let blocks = cx.holdings.len() as u64;
-        Self { command, queue, running: BTreeMap::new(), deadline, blocks, handed_over: 0 }
+        Self { command, queue, running: BTreeMap::new(), deadline, handover, blocks, handed_over: 0 }
     }
 
     /// Starts as many blocks as may be under way; says goodbye when none is left, or when time is up.
@@ -93,7 +94,8 @@ impl Departure {
         cx.uplink.take_where(|_| true);
         cx.overlay.leave(cx.now, &mut cx.effects);
         let (handed_over, left_behind) = (self.handed_over, self.blocks - self.handed_over);
-        cx.answer(self.command, Answer::Left { handed_over, left_behind });
+        let (offered, kept) = (self.handover, cx.config.lasting);
+        cx.answer(self.command, Answer::Left { handed_over, left_behind, offered, kept });
         Flow::Over
     }
 

@@ -252,7 +252,7 @@ impl Node {
     pub(super) fn on_job_done(&mut self, job: JobId, outcome: Outcome) {
         let Some(purpose) = self.cx.jobs.done(job, &mut self.cx.out) else { return };
         if let (
-            JobPurpose::PutKeep { key, .. } | JobPurpose::Pull { key } | JobPurpose::Heal { key },
+            JobPurpose::PutKeep { key, .. } | JobPurpose::Pull { key, .. } | JobPurpose::Heal { key },
             Outcome::Stored { size },
         ) = (&purpose, &outcome)
         {
@@ -260,12 +260,14 @@ impl Node {
         }
         match purpose {
             JobPurpose::Put { put } => self.advance_put(put, |put, cx| put.on_step(cx, outcome)),
-            JobPurpose::PutKeep { put, key } => self.advance_put(put, |put, cx| put.on_kept(cx, key, &outcome)),
+            JobPurpose::PutKeep { put, key, verifies } => {
+                self.advance_put(put, |put, cx| put.on_kept(cx, key, verifies, &outcome));
+            }
             JobPurpose::Get { get } => self.advance_get(get, |get, cx| get.on_step(cx, outcome)),
             JobPurpose::GetPiece { get, piece } => {
                 self.advance_get(get, |get, cx| get.on_piece(cx, piece, job, outcome));
             }
-            JobPurpose::Pull { key } => self.pulls.on_pulled(&mut self.cx, key, &outcome),
+            JobPurpose::Pull { key, verifies } => self.pulls.on_pulled(&mut self.cx, key, verifies, &outcome),
             JobPurpose::Heal { key } => self.heal.on_pulled(&mut self.cx, key, &outcome),
             JobPurpose::Named(step) => self.classroom.on_step(&mut self.cx, step, outcome),
             JobPurpose::Clear { command } => self.on_clear_step(command, outcome),

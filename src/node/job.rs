@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::file::{Entry, Manifest};
+use crate::file::{Entry, LocalManifest, Manifest};
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 use crate::wire::ring::FileName;
@@ -43,14 +43,15 @@ pub struct Slot {
 pub enum Job {
     /// Read, hash and offer the next block of the file `put` stores; the first time, open the file.
     /// The reader goes on where the last `ReadNext` of this `put` stopped; the node never orders two at once.
-    /// If `manifest` is named, the block's entry is also added to a temporary file beside it.
+    /// If `manifest` is named, the block's entry is also added to a temporary file beside it. Where something else than
+    /// a manifest stands at its name, that is an error before anything is read.
     ReadNext {
         /// Whose reader.
         put: PutId,
         /// The file.
         path: PathBuf,
-        /// Where the local manifest shall appear in the end.
-        manifest: Option<PathBuf>,
+        /// The local manifest that shall appear in the end.
+        manifest: Option<LocalManifest>,
     },
     /// Write a node of the file's tree as a block, hash and offer it.
     Pack {
@@ -79,7 +80,7 @@ pub enum Job {
         from: SocketAddr,
     },
     /// Prepare the file `get` writes: a temporary name beside `dest`, `size` bytes long. An earlier run's file of the
-    /// same root and size is taken up.
+    /// same root and size is taken up. What stands at `dest` may be the file already: see [`Outcome::Standing`].
     Open {
         /// Whose file.
         get: GetId,
@@ -89,8 +90,14 @@ pub enum Job {
         root: Id,
         /// Bytes.
         size: u64,
+        /// Whether a file of that size at `dest` is first to be compared.
+        #[serde(default)]
+        compare: bool,
+        /// Whether another file at `dest` may be replaced in the end.
+        #[serde(default)]
+        replace: bool,
     },
-    /// Is this block already in the file `get` writes, from an earlier run?
+    /// Is this block already in the file `get` writes, from an earlier run, or in the file that stands at its name?
     Check {
         /// Whose file.
         get: GetId,
@@ -117,11 +124,20 @@ pub enum Job {
     Finish {
         /// Whose file.
         get: GetId,
+        /// What the whole file hashes to, where nothing but a local manifest vouches for that.
+        #[serde(default)]
+        sha256: Option<Id>,
     },
     /// Read a local manifest file.
     ReadManifest {
         /// The file.
         path: PathBuf,
+    },
+    /// Look at a block of the own store: does its file still hold what its name says? It is hashed unless it is as it was
+    /// when it last was. If not, it is moved aside.
+    Verify {
+        /// The block.
+        key: Key,
     },
     /// Delete a block from the own store.
     Delete {
@@ -246,6 +262,8 @@ pub enum Outcome {
         /// Whether blocks may be there already ([`Job::Check`]).
         resumed: bool,
     },
+    /// [`Job::Open`]: a file of as many bytes stands at the destination. Its blocks can be checked; none is written.
+    Standing,
     /// [`Job::Check`]: whether the block is there.
     Checked {
         /// Whether the bytes in its place hash to its key.
@@ -269,6 +287,14 @@ pub enum Outcome {
         entries: Vec<Entry>,
         /// Names the list.
         root: Id,
+        /// SHA-256 of the file, where the manifest shows itself whole.
+        #[serde(default)]
+        sha256: Option<Id>,
+    },
+    /// [`Job::Verify`]: the block is here, and sound.
+    Sound {
+        /// Its bytes.
+        size: u32,
     },
     /// [`Job::Named`].
     Named(NamedOutcome),
@@ -299,6 +325,10 @@ pub enum JobErrorKind {
     TimedOut,
     /// Bytes or sizes that are not what was promised.
     Corrupt,
+    /// Another file stands at the place that was named, and nobody said that it may be replaced.
+    Exists,
+    /// The place that was named is none for a file: a folder, a pipe, what may not be written.
+    Unfit,
     /// No room: quota or disk.
     Full,
     /// The node does not need it any more.

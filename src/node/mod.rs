@@ -83,6 +83,8 @@ pub struct Node {
     heal: Heal,
     classroom: Classroom,
     departure: Option<Departure>,
+    /// When the user pressed Ctrl-C last.
+    interrupted: Option<Time>,
     stopped: bool,
     /// Names the next file on its way, in or out.
     next_transfer: u64,
@@ -107,6 +109,7 @@ impl Node {
             heal: Heal::default(),
             classroom: Classroom::default(),
             departure: None,
+            interrupted: None,
             stopped: false,
             next_transfer: 0,
             save_peers: None,

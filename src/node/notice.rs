@@ -138,6 +138,11 @@ pub enum Progress {
     },
 }
 
+/// An answer of an earlier version says nothing about that.
+fn yes() -> bool {
+    true
+}
+
 /// How a command ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -156,6 +161,9 @@ pub enum Answer {
         copies: Vec<u64>,
         /// Copies wanted of each block: the replicas asked for, or the peers there are.
         wanted: usize,
+        /// Blocks that the local manifest lists, where one was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        listed: Option<u64>,
         /// How long it took.
         took: Duration,
     },
@@ -171,6 +179,12 @@ pub enum Answer {
         blocks: u64,
         /// Peers it came from.
         holders: usize,
+        /// Whether the file stood at its place before, all of it verified, so that nothing was written.
+        #[serde(default)]
+        standing: bool,
+        /// Whether its source shows that the file is whole. A list of blocks in the seed's text cannot.
+        #[serde(default = "yes")]
+        complete: bool,
         /// How long it took.
         took: Duration,
     },
@@ -244,8 +258,19 @@ pub enum Answer {
     Left {
         /// Blocks that others hold in its stead.
         handed_over: u64,
-        /// Blocks that nobody took.
+        /// Blocks that nobody took, or that were not offered.
         left_behind: u64,
+        /// Whether they were offered to others.
+        #[serde(default = "yes")]
+        offered: bool,
+        /// Whether they stay in the data folder. Else they are gone with the peer.
+        #[serde(default = "yes")]
+        kept: bool,
+    },
+    /// What was under way for the user was ended, as somebody wished; each of these commands has its own answer.
+    Interrupted {
+        /// Commands.
+        commands: usize,
     },
     /// The command failed.
     Failed(Failure),
@@ -297,7 +322,7 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// The sorts of failure, one for each exit code.
+/// The sorts of failure; each has one exit code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -313,6 +338,10 @@ pub enum FailureKind {
     TooFewCopies,
     /// Bytes that are not what was promised.
     Integrity,
+    /// Something stands at the place that was named, and must not be replaced.
+    Exists,
+    /// The user ended it.
+    Cancelled,
 }
 
 impl Notice {

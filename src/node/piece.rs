@@ -145,6 +145,8 @@ pub(super) fn kind_of(error: &JobError) -> FailureKind {
         JobErrorKind::NotFound => FailureKind::NotFound,
         JobErrorKind::TimedOut | JobErrorKind::Unreachable => FailureKind::TimedOut,
         JobErrorKind::Corrupt => FailureKind::Integrity,
+        JobErrorKind::Exists => FailureKind::Exists,
+        JobErrorKind::Unfit => FailureKind::Usage,
         JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Cancelled => FailureKind::Other,
     }
 }

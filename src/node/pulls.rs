@@ -3,6 +3,10 @@
 //! We pull only from the address that the offer came from, and only if that address has shown that it receives:
 //! otherwise a forged datagram could point us at a victim. A stranger's offer waits while the stranger is pinged.
 //!
+//! A block that we believe to hold may have been cut, emptied or deleted behind our back, or have been damaged while we
+//! were down. So an offer of it is answered only after a worker has looked at the file: that costs little where the file
+//! is as it was when it last was hashed. If it is not sound, the offer is taken like any other.
+//!
 //! One address is pulled from in few places at a time, and in very few until it has delivered: whoever offers much and
 //! then drips, or says nothing, holds up its own offers and leaves the other places to others. Who offered the same
 //! block as such a one is asked in its stead.
@@ -48,6 +52,8 @@ pub(super) struct Pulls {
 struct Wanted {
     from: SocketAddr,
     since: Time,
+    /// What is here under its name cannot be vouched for: it is pulled, whatever the holdings say.
+    unsound: bool,
     /// Who wants to know when it is saved: `from`, and others that offered it meanwhile.
     waiting: Vec<Offer>,
 }
@@ -85,9 +91,6 @@ impl Default for Pulls {
 impl Pulls {
     /// Takes an offer: answers it at once, or starts (or joins) the pull whose end will answer it.
     pub(super) fn on_offer(&mut self, cx: &mut Context, offer: Offer) {
-        if cx.holdings.contains(&offer.key) {
-            return respond(cx, &offer, Ok(()));
-        }
         if cx.config.guest {
             return respond(cx, &offer, Err("a guest keeps no blocks"));
         }
@@ -97,7 +100,8 @@ impl Pulls {
         if offer.size.is_some_and(|size| size > MAX_BLOCK_SIZE) {
             return respond(cx, &offer, Err("a block is at most 1 MiB"));
         }
-        if !cx.is_validated(&offer.from) {
+        // To look at what is here no connection is needed, and so no proof.
+        if !cx.is_validated(&offer.from) && !cx.holdings.contains(&offer.key) {
             return self.ask_for_proof(cx, offer);
         }
         self.pull(cx, offer);
@@ -117,7 +121,8 @@ impl Pulls {
         if self.wanted.len() >= MAX_PULLS || of_one >= MAX_OF_ONE {
             return respond(cx, &offer, Err(BUSY));
         }
-        self.line_up(cx, offer.key, Wanted { from: offer.from, since: cx.now, waiting: vec![offer] });
+        let wanted = Wanted { from: offer.from, since: cx.now, unsound: false, waiting: vec![offer] };
+        self.line_up(cx, offer.key, wanted);
     }
 
     /// A block takes its place in the queue of the address that it comes from.
@@ -146,7 +151,9 @@ impl Pulls {
             }
             source.running += 1;
             let size = wanted.waiting.iter().find(|offer| offer.from == from).and_then(|offer| offer.size);
-            cx.order(Job::Pull { key, size, from }, JobPurpose::Pull { key }, Urgency::Others);
+            let here = cx.holdings.contains(&key) && !wanted.unsound;
+            let work = if here { Job::Verify { key } } else { Job::Pull { key, size, from } };
+            cx.order(work, JobPurpose::Pull { key, verifies: here }, Urgency::Others);
         }
         if source.running == 0 {
             self.sources.remove(&from);
@@ -188,16 +195,20 @@ impl Pulls {
         offers
     }
 
-    /// A pull is over.
-    pub(super) fn on_pulled(&mut self, cx: &mut Context, key: Key, outcome: &Outcome) {
-        let Some(Wanted { from, since, waiting }) = self.wanted.remove(&key) else { return };
+    /// A pull is over, or a look at what is here already.
+    pub(super) fn on_pulled(&mut self, cx: &mut Context, key: Key, verifies: bool, outcome: &Outcome) {
+        let Some(Wanted { from, since, waiting, .. }) = self.wanted.remove(&key) else { return };
         if let Some(source) = self.sources.get_mut(&from) {
             source.running -= 1;
+        }
+        if verifies && !matches!(outcome, Outcome::Sound { .. }) && !cx.departing {
+            self.pull_anew(cx, key, since, waiting);
+            return self.start(cx, from);
         }
         let (result, to_blame) = match outcome {
             // It is here, but will not be handed over: whoever offered it has to find another place.
             _ if cx.departing => (Err(LEAVING), false),
-            Outcome::Stored { .. } => (Ok(()), false),
+            Outcome::Stored { .. } | Outcome::Sound { .. } => (Ok(()), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Full => (Err("full"), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Io => (Err("the disk refused the block"), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => {
@@ -205,15 +216,24 @@ impl Pulls {
             }
             _ => (Err("the block could not be pulled from you"), true),
         };
-        if result.is_ok() || to_blame {
+        if !verifies && (result.is_ok() || to_blame) {
             self.delivered.insert(from, result.is_ok());
         }
         let (told, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|offer| !to_blame || offer.from == from);
         told.iter().for_each(|offer| respond(cx, offer, result));
         if let Some(next) = others.first() {
-            self.line_up(cx, key, Wanted { from: next.from, since, waiting: others });
+            self.line_up(cx, key, Wanted { from: next.from, since, unsound: true, waiting: others });
         }
         self.start(cx, from);
+    }
+
+    /// What is here of a block is not sound: it is pulled from one of those who offer it.
+    fn pull_anew(&mut self, cx: &mut Context, key: Key, since: Time, waiting: Vec<Offer>) {
+        let (proven, strangers): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|offer| cx.is_validated(&offer.from));
+        if let Some(first) = proven.first() {
+            self.line_up(cx, key, Wanted { from: first.from, since, unsound: true, waiting: proven });
+        }
+        strangers.into_iter().for_each(|offer| self.ask_for_proof(cx, offer));
     }
 
     pub(super) fn len(&self) -> usize {

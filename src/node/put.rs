@@ -15,8 +15,8 @@ use super::context::{Context, JobPurpose, LookupPurpose, OfferOwner};
 use super::job::{Job, JobErrorKind, Outcome, PutId};
 use super::jobs::Urgency;
 use super::notice::{Answer, FailureKind, Progress};
-use crate::file::Entry;
 use crate::file::tree::{Next, TreeBuilder};
+use crate::file::{Entry, LocalManifest};
 use crate::id::{Id, Key};
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
@@ -25,7 +25,7 @@ use crate::time::Time;
 /// What a `store` asks for.
 pub(super) struct Order {
     pub(super) path: PathBuf,
-    pub(super) manifest: Option<PathBuf>,
+    pub(super) manifest: Option<LocalManifest>,
     pub(super) keep: bool,
 }
 
@@ -66,6 +66,8 @@ struct Tally {
     blocks: u64,
     copies: Vec<u64>,
     wanted: usize,
+    /// Blocks that the file was read in, those that repeat included.
+    read: u64,
 }
 
 /// A block on its way to its holders.
@@ -120,6 +122,7 @@ impl Put {
         match (step, outcome) {
             (Step::Reading, Outcome::Read { entry }) => {
                 let size = u32::try_from(entry.size).unwrap_or(u32::MAX);
+                self.tally.read += 1;
                 self.place(cx, entry.key, size, entry.size);
                 self.grow(cx, 0, entry);
             }
@@ -133,12 +136,18 @@ impl Put {
                 }
             }
             (Step::Publishing, Outcome::Done) => return self.succeed(cx),
-            (_, Outcome::Failed(error)) => {
+            (step, Outcome::Failed(error)) => {
                 let kind = match error.kind {
                     JobErrorKind::NotFound => FailureKind::NotFound,
+                    JobErrorKind::Exists => FailureKind::Exists,
+                    JobErrorKind::Unfit => FailureKind::Usage,
                     _ => FailureKind::Other,
                 };
-                return self.give_up(cx, (kind, error.reason));
+                let reason = match self.root.filter(|_| step == Step::Publishing) {
+                    Some(key) => format!("{}; the file itself is stored, and its key is {key}", error.reason),
+                    None => error.reason,
+                };
+                return self.give_up(cx, (kind, reason));
             }
             (step, outcome) => debug_assert!(false, "{step:?} ended with {outcome:?}"),
         }
@@ -259,18 +268,22 @@ impl Put {
             return;
         }
         placing.keeping = true;
-        if cx.holdings.contains(&key) {
-            placing.saved += 1;
-        } else {
-            placing.out += 1;
-            cx.order(Job::Keep { key }, JobPurpose::PutKeep { put: self.id, key }, Urgency::Own);
-        }
+        placing.out += 1;
+        // What is believed to be here is looked at, and kept anew if it is not what it was.
+        let held = cx.holdings.contains(&key);
+        let work = if held { Job::Verify { key } } else { Job::Keep { key } };
+        cx.order(work, JobPurpose::PutKeep { put: self.id, key, verifies: held }, Urgency::Own);
     }
 
-    /// The own copy of a block is made, or not.
-    pub(super) fn on_kept(&mut self, cx: &mut Context, key: Key, outcome: &Outcome) -> Flow {
+    /// The own copy of a block is looked at, or made, or not.
+    pub(super) fn on_kept(&mut self, cx: &mut Context, key: Key, verifies: bool, outcome: &Outcome) -> Flow {
         let result = match outcome {
-            Outcome::Stored { .. } => Ok(()),
+            Outcome::Stored { .. } | Outcome::Sound { .. } => Ok(()),
+            _ if verifies => {
+                let purpose = JobPurpose::PutKeep { put: self.id, key, verifies: false };
+                cx.order(Job::Keep { key }, purpose, Urgency::Own);
+                return Flow::Goes;
+            }
             Outcome::Failed(error) => Err(format!("this peer: {error}")),
             _ => Err("this peer: no copy was made".to_owned()),
         };
@@ -332,6 +345,7 @@ impl Put {
                 blocks: tally.blocks,
                 copies: tally.copies,
                 wanted: tally.wanted,
+                listed: self.order.manifest.as_ref().map(|_| tally.read),
                 took: cx.now.since(self.since),
             },
         );

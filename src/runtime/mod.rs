@@ -94,6 +94,8 @@ pub struct Options {
     pub config: Config,
     /// What SIGINT and SIGTERM ask of the peer; none leaves signals alone.
     pub on_signal: Option<Command>,
+    /// What SIGINT asks instead.
+    pub on_interrupt: Option<Command>,
     /// Where to write every event, for a replay.
     pub record: Option<PathBuf>,
     /// The working directory, where files are kept by their names: the classroom ring's.
@@ -112,6 +114,7 @@ impl Default for Options {
             ring: None,
             config: Config::default(),
             on_signal: None,
+            on_interrupt: None,
             record: None,
             files: None,
         }

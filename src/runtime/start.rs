@@ -79,10 +79,11 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |error| StartError::System { what, error }
 }
 
-pub(super) fn start(options: Options, state: Arc<State>) -> Result<LocalPeer, StartError> {
+pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer, StartError> {
     let (udp, tcp) = sockets::bind(options.bind)?;
     let bound = udp.local_addr().map_err(system("the socket's address"))?;
     let (store, temporary) = open_store(&options)?;
+    options.config.lasting &= temporary.is_none();
     let mut seed = [0; 32];
     SysRng.try_fill_bytes(&mut seed).map_err(|error| system("randomness")(io::Error::other(error)))?;
     let mut rng = StdRng::from_seed(seed);
@@ -123,7 +124,11 @@ pub(super) fn start(options: Options, state: Arc<State>) -> Result<LocalPeer, St
     let node = Node::new(options.config.clone(), overlay, node_seed);
     let parts = Parts { node, me, bound, shared, udp: Arc::new(udp), tcp, record, state };
     let (node, handle) = spawn(parts, start).map_err(system("a thread"))?;
-    let watch = options.on_signal.map(|command| signals::Watch::start(&handle.roster, handle.clone(), command));
+    let interrupt = options.on_interrupt;
+    let watch = options.on_signal.map(|command| {
+        let asks = signals::Asks { interrupt: interrupt.unwrap_or_else(|| command.clone()), terminate: command };
+        signals::Watch::start(&handle.roster, handle.clone(), asks)
+    });
     let signals = watch.transpose().map_err(system("signals"))?;
     Ok(LocalPeer { handle, signals, node: Some(node), _temporary: temporary })
 }

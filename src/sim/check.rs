@@ -106,7 +106,7 @@ impl World {
     pub fn check_retrieve(&mut self, slot: usize, root: Key, sha256: Id) -> Result<(), Violation> {
         let dest = std::path::PathBuf::from(format!("/checked/{root}"));
         let source = crate::node::Source::Key(root);
-        let command = self.command(slot, Command::Retrieve { source, dest: dest.clone() });
+        let command = self.command(slot, Command::Retrieve { source, dest: dest.clone(), replace: true });
         self.run_until_answered(slot, command, ANSWER_LIMIT)?;
         match self.take_answer(slot, command) {
             Some(Answer::Retrieved { .. }) => match self.disk(slot).read_file(&dest) {

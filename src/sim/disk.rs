@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
-use crate::file::Entry;
+use crate::file::{Entry, LocalManifest};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, PutId};
 use crate::peer::Peer;
@@ -112,7 +112,7 @@ impl Disk {
 pub(super) struct Desk {
     pub(super) readers: BTreeMap<PutId, Reader>,
     offers: BTreeMap<Key, Offer>,
-    pub(super) writers: BTreeMap<GetId, PathBuf>,
+    pub(super) writers: BTreeMap<GetId, Writer>,
 }
 
 struct Offer {
@@ -121,17 +121,24 @@ struct Offer {
     by: BTreeSet<PutId>,
 }
 
+/// A file that is being retrieved, or compared.
+pub(super) struct Writer {
+    pub(super) dest: PathBuf,
+    /// It stands at the destination, and is only compared.
+    pub(super) standing: bool,
+}
+
 /// A file that is being stored.
 pub(super) struct Reader {
     pub(super) bytes: Bytes,
     pub(super) at: usize,
     pub(super) entries: Vec<Entry>,
-    pub(super) manifest: Option<PathBuf>,
+    pub(super) manifest: Option<LocalManifest>,
     pub(super) hasher: Sha256,
 }
 
 impl Reader {
-    pub(super) fn new(bytes: Bytes, manifest: Option<PathBuf>) -> Self {
+    pub(super) fn new(bytes: Bytes, manifest: Option<LocalManifest>) -> Self {
         Self { bytes, at: 0, entries: Vec::new(), manifest, hasher: Sha256::new() }
     }
 }

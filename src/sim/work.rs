@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use sha2::Digest;
 
-use super::disk::{Bytes, Desk, Disk, Partial, Reader, size_of};
-use crate::file::{Entry, Manifest, text};
+use super::disk::{Bytes, Desk, Disk, Partial, Reader, Reading, Writer, size_of};
+use crate::file::local::{self, Listed};
+use crate::file::{Entry, LocalManifest, Manifest};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, Holder, Job, JobError, JobErrorKind, Outcome, PutId, Slot};
 
@@ -26,7 +27,7 @@ type Done = Result<Outcome, Refusal>;
 /// The block that `work` wants from elsewhere, and from where.
 pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
     match work {
-        Job::Keep { key } => Some((*key, Holder::Own)),
+        Job::Keep { key } | Job::Verify { key } => Some((*key, Holder::Own)),
         Job::Pull { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Fetch { slot, from, .. } => Some((slot.key, *from)),
         Job::Unpack { key, from } => Some((*key, *from)),
@@ -68,7 +69,7 @@ impl Worker<'_> {
     /// Does the work. `block` is what came of reading the block that it [wants](wanted), if it wants one.
     pub(super) fn perform(&mut self, work: &Job, block: Result<Bytes, Refusal>) -> Outcome {
         let done = match work {
-            Job::ReadNext { put, path, manifest } => self.read_next(*put, path, manifest.as_deref()),
+            Job::ReadNext { put, path, manifest } => self.read_next(*put, path, manifest.as_ref()),
             Job::Pack { put, manifest } => Ok(self.pack(*put, manifest)),
             Job::Keep { key } => block.and_then(|bytes| self.keep(*key, bytes)),
             Job::Pull { key, size, .. } => block.and_then(|bytes| {
@@ -76,11 +77,14 @@ impl Worker<'_> {
                 if told == size_of(&bytes) { self.keep(*key, bytes) } else { Err(corrupt("another size than told")) }
             }),
             Job::Publish { put } => self.publish(*put),
-            Job::Open { get, dest, root, size } => Ok(self.open(*get, dest, *root, *size)),
+            Job::Verify { key } => self.verify(key),
+            Job::Open { get, dest, root, size, compare, replace } => {
+                self.open(*get, dest, (*root, *size), (*compare, *replace))
+            }
             Job::Check { get, slot } => self.check(*get, slot),
             Job::Fetch { get, slot, .. } => block.and_then(|bytes| self.write(*get, slot, &bytes)),
             Job::Unpack { .. } => block.and_then(|bytes| unpack(&bytes)),
-            Job::Finish { get } => self.finish(*get),
+            Job::Finish { get, .. } => self.finish(*get),
             Job::ReadManifest { path } => self.read_manifest(path),
             Job::Delete { key } => {
                 self.disk.delete(key);
@@ -95,10 +99,10 @@ impl Worker<'_> {
         done.unwrap_or_else(|(kind, reason)| Outcome::Failed(JobError { kind, reason }))
     }
 
-    fn read_next(&mut self, put: PutId, path: &Path, manifest: Option<&Path>) -> Done {
+    fn read_next(&mut self, put: PutId, path: &Path, manifest: Option<&LocalManifest>) -> Done {
         if !self.desk.readers.contains_key(&put) {
             let bytes = self.disk.read_file(path).ok_or_else(|| not_found(path))?.clone();
-            self.desk.readers.insert(put, Reader::new(bytes, manifest.map(Path::to_owned)));
+            self.desk.readers.insert(put, Reader::new(bytes, manifest.cloned()));
         }
         let Some(reader) = self.desk.readers.get_mut(&put) else { return Err(not_open()) };
         let rest = &reader.bytes[reader.at..];
@@ -133,32 +137,53 @@ impl Worker<'_> {
 
     fn publish(&mut self, put: PutId) -> Done {
         let reader = self.desk.readers.get(&put).ok_or_else(not_open)?;
-        let path = reader.manifest.clone().ok_or((JobErrorKind::Io, "no manifest was wanted".to_owned()))?;
-        let list: String = reader.entries.iter().map(text::write_entry).collect();
-        self.disk.write_file(path, list.into_bytes().into());
+        let manifest = reader.manifest.clone().ok_or((JobErrorKind::Io, "no manifest was wanted".to_owned()))?;
+        let sha256 = Id::from_bytes(reader.hasher.clone().finalize().into());
+        let entries = reader.entries.iter().map(|entry| manifest.form.entry(entry));
+        let text: String =
+            [manifest.form.head(reader.bytes.len() as u64, &sha256)].into_iter().chain(entries).collect();
+        self.disk.write_file(manifest.path, text.into_bytes().into());
         Ok(Outcome::Done)
     }
 
-    fn open(&mut self, get: GetId, dest: &Path, root: Id, size: u64) -> Outcome {
+    /// Whether the own store holds the block. One that had rotten was taken away when it was read.
+    fn verify(&self, key: &Key) -> Done {
+        match self.disk.read(key) {
+            Reading::Sound(bytes) => Ok(Outcome::Sound { size: size_of(&bytes) }),
+            Reading::Rotten | Reading::Absent => Err((JobErrorKind::NotFound, format!("{} is not here", key.short()))),
+        }
+    }
+
+    fn open(&mut self, get: GetId, dest: &Path, (root, size): (Id, u64), (compare, replace): (bool, bool)) -> Done {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        self.desk.writers.insert(get, dest.to_owned());
+        let there = self.disk.read_file(dest).map(|bytes| bytes.len());
+        let standing = compare && there == Some(size);
+        self.desk.writers.insert(get, Writer { dest: dest.to_owned(), standing });
+        if standing {
+            return Ok(Outcome::Standing);
+        }
+        if there.is_some() && !replace {
+            return Err((JobErrorKind::Exists, format!("another file is at {}", dest.display())));
+        }
         let taken_up = self.disk.partials.get(dest).is_some_and(|old| old.root == root && old.bytes.len() == size);
         if !taken_up {
             self.disk.partials.insert(dest.to_owned(), Partial { root, bytes: vec![0; size] });
         }
-        Outcome::Opened { resumed: taken_up }
+        Ok(Outcome::Opened { resumed: taken_up })
     }
 
     fn place(&mut self, get: GetId, slot: &Slot) -> Result<&mut [u8], Refusal> {
-        let partial = self.desk.writers.get(&get).and_then(|dest| self.disk.partials.get_mut(dest));
-        let start = usize::try_from(slot.offset).unwrap_or(usize::MAX);
-        let end = start.saturating_add(slot.size as usize);
-        let bytes = &mut partial.ok_or_else(not_open)?.bytes;
-        bytes.get_mut(start..end).ok_or((JobErrorKind::Corrupt, "a block beyond the file's end".to_owned()))
+        let partial = self.desk.writers.get(&get).and_then(|writer| self.disk.partials.get_mut(&writer.dest));
+        partial.ok_or_else(not_open)?.bytes.get_mut(range(slot)).ok_or_else(beyond)
     }
 
     fn check(&mut self, get: GetId, slot: &Slot) -> Done {
-        Ok(Outcome::Checked { good: Id::of(self.place(get, slot)?) == slot.key })
+        let standing = self.desk.writers.get(&get).filter(|writer| writer.standing);
+        let key = match standing.and_then(|writer| self.disk.read_file(&writer.dest)) {
+            Some(file) => Id::of(file.get(range(slot)).ok_or_else(beyond)?),
+            None => Id::of(self.place(get, slot)?),
+        };
+        Ok(Outcome::Checked { good: key == slot.key })
     }
 
     fn write(&mut self, get: GetId, slot: &Slot, bytes: &Bytes) -> Done {
@@ -170,7 +195,7 @@ impl Worker<'_> {
     }
 
     fn finish(&mut self, get: GetId) -> Done {
-        let dest = self.desk.writers.remove(&get).ok_or_else(not_open)?;
+        let Writer { dest, .. } = self.desk.writers.remove(&get).ok_or_else(not_open)?;
         let partial = self.disk.partials.remove(&dest).ok_or_else(not_open)?;
         self.disk.write_file(dest, partial.bytes.into());
         Ok(Outcome::Done)
@@ -178,9 +203,8 @@ impl Worker<'_> {
 
     fn read_manifest(&self, path: &Path) -> Done {
         let bytes = self.disk.read_file(path).ok_or_else(|| not_found(path))?;
-        let list = std::str::from_utf8(bytes).map_err(|_| corrupt("a manifest that is no text"))?;
-        let entries = text::parse(list).map_err(|error| (JobErrorKind::Corrupt, error.to_string()))?;
-        Ok(Outcome::Manifest { entries, root: Id::of(bytes) })
+        let Listed { entries, sha256 } = local::read(bytes).map_err(|reason| corrupt(&reason))?;
+        Ok(Outcome::Manifest { entries, root: Id::of(bytes), sha256 })
     }
 }
 
@@ -190,6 +214,16 @@ fn unpack(bytes: &Bytes) -> Done {
         Ok(None) => Ok(Outcome::NotManifest { size: size_of(bytes) }),
         Err(error) => Err((JobErrorKind::Corrupt, error.to_string())),
     }
+}
+
+/// Where a block lies in its file.
+fn range(slot: &Slot) -> std::ops::Range<usize> {
+    let start = usize::try_from(slot.offset).unwrap_or(usize::MAX);
+    start..start.saturating_add(slot.size as usize)
+}
+
+fn beyond() -> Refusal {
+    corrupt("a block beyond the file's end")
 }
 
 fn corrupt(what: &str) -> Refusal {

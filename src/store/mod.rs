@@ -5,7 +5,7 @@
 //! DATA/id              this peer's id
 //! DATA/peers.json      peers to find the network again
 //! DATA/blocks/ab/ab…   a block, named by the 64 hexadecimal digits of its key
-//! DATA/tmp/            blocks that are being written; emptied at start
+//! DATA/tmp/            blocks that are being written; those of an earlier run are removed at start
 //! DATA/damaged/        files that did not hash to their name
 //! ```
 //!
@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 pub use error::{StoreError, StoreErrorKind};
-pub use reader::BlockReader;
+pub use reader::{BlockReader, hash_all};
 pub use writer::BlockWriter;
 
 use self::index::Index;
@@ -68,8 +68,8 @@ impl DiskStore {
     /// [`StoreError::InUse`]; [`StoreError::Unusable`] if it is no folder or may not be written; what the system refuses.
     pub fn open(folder: &Path, capacity: Option<u64>) -> Result<Self, StoreError> {
         let lock = prepare(folder)?;
-        let blocks = scan::blocks(&folder.join("blocks"))?;
-        scan::empty(&folder.join("tmp"))?;
+        let blocks = scan::blocks(folder)?;
+        scan::clear_away(&folder.join("tmp"))?;
         Ok(Self {
             folder: folder.to_owned(),
             capacity: capacity.unwrap_or(u64::MAX),
@@ -119,7 +119,7 @@ impl DiskStore {
 
     fn temporary_path(&self) -> PathBuf {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        self.folder.join("tmp").join(number.to_string())
+        self.folder.join("tmp").join(scan::temporary_name(number))
     }
 
     /// The folder of all blocks whose keys begin with this byte.

@@ -1,7 +1,8 @@
 //! Blocks on their way out: what leaves the store hashes to its name.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -38,14 +39,13 @@ impl DiskStore {
         if let Some(seen) = fs::symlink_metadata(&path).ok().filter(|seen| !seen.is_file()) {
             return self.replaced(key, &path, Stamp::of(&seen));
         }
-        let mut file = self.open_block(key, &path)?;
+        let file = self.open_block(key, &path)?;
         let failed = |error| StoreError::on("read the block", &path)(error);
         let stamp = Stamp::of(&file.metadata().map_err(failed)?);
         if verified != Some(stamp) {
-            if stamp.size != u64::from(size) || hash(&mut file, size).map_err(failed)? != *key {
+            if stamp.size != u64::from(size) || hash_all(&file).map_err(failed)? != *key {
                 return self.replaced(key, &path, stamp);
             }
-            file.rewind().map_err(failed)?;
             if let Some(block) = self.index.lock().blocks.get_mut(key) {
                 block.verified = Some(stamp);
             }
@@ -89,14 +89,23 @@ impl DiskStore {
     }
 }
 
-/// Hashes a file of `size` bytes.
-fn hash(file: &mut File, size: u32) -> io::Result<Id> {
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; CHUNK.min(size as usize).max(1)];
+/// SHA-256 of a whole file, from its first byte on, wherever it was read to.
+///
+/// # Errors
+/// What the system refuses.
+pub fn hash_all(file: &File) -> io::Result<Id> {
+    let (mut hash, mut at) = (Sha256::new(), 0);
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(CHUNK);
+    let mut chunk = vec![0; len.clamp(1, CHUNK)];
     loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(Id::from_bytes(hash.finalize().into())),
-            count => hash.update(&chunk[..count]),
+        match file.read_at(&mut chunk, at) {
+            Ok(0) => return Ok(Id::from_bytes(hash.finalize().into())),
+            Ok(count) => {
+                hash.update(&chunk[..count]);
+                at += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -9,10 +9,11 @@ use super::index::Indexed;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 
-/// Every block file below `folder`. Anything else that lies there is left alone.
-pub(super) fn blocks(folder: &Path) -> Result<HashMap<Key, Indexed>, StoreError> {
+/// Every block file in the data folder. Anything else that lies there is left alone. A block that a power cut left empty
+/// is moved aside: it shows that without being read.
+pub(super) fn blocks(data: &Path) -> Result<HashMap<Key, Indexed>, StoreError> {
     let mut found = HashMap::new();
-    for bin in entries(folder)? {
+    for bin in entries(&data.join("blocks"))? {
         let bin = bin?;
         let name = bin.file_name();
         let Some(name) = name.to_str().filter(|name| name.len() == 2) else { continue };
@@ -21,6 +22,16 @@ pub(super) fn blocks(folder: &Path) -> Result<HashMap<Key, Indexed>, StoreError>
             for file in entries(&path)? {
                 found.extend(block(&file?, name));
             }
+        }
+    }
+    let emptied: Vec<Key> = found.iter().filter(|(key, block)| is_emptied(key, block)).map(|(key, _)| *key).collect();
+    for key in emptied {
+        found.remove(&key);
+        let name = key.to_string();
+        let aside = fs::rename(data.join("blocks").join(&name[..2]).join(&name), data.join("damaged").join(&name));
+        log::warn!("block {name} was empty, and was moved to the folder 'damaged'");
+        if let Err(error) = aside {
+            log::warn!("block {name} cannot be moved aside: {error}");
         }
     }
     Ok(found)
@@ -36,11 +47,26 @@ fn block(file: &fs::DirEntry, bin: &str) -> Option<(Key, Indexed)> {
     Some((key, Indexed { size, verified: None }))
 }
 
-/// Removes the files that an earlier run did not finish.
-pub(super) fn empty(folder: &Path) -> Result<(), StoreError> {
+fn is_emptied(key: &Key, block: &Indexed) -> bool {
+    block.size == 0 && *key != Key::of(b"")
+}
+
+/// The name of the temporary file of this number.
+pub(super) fn temporary_name(number: u64) -> String {
+    format!("{number}{PART}")
+}
+
+/// How the names of temporary files end.
+const PART: &str = ".part";
+
+/// Removes the files that an earlier run did not finish. Whatever else lies there is the user's, who may have named a
+/// folder that was in use.
+pub(super) fn clear_away(folder: &Path) -> Result<(), StoreError> {
+    let is_ours = |name: &str| name.strip_suffix(PART).is_some_and(|number| number.parse::<u64>().is_ok());
     for file in entries(folder)? {
-        let path = file?.path();
-        if !path.is_dir() {
+        let file = file?;
+        let path = file.path();
+        if file.file_name().to_str().is_some_and(is_ours) && !path.is_dir() {
             fs::remove_file(&path).map_err(StoreError::on("remove the leftover", &path))?;
         }
     }

@@ -1,14 +1,16 @@
 //! The numbers that tell a script what went wrong.
 
 use std::fs;
+use std::io::Write;
 use std::net::UdpSocket;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::process::{Command, Stdio};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
-use crate::running::{KEY, address, assert_ends, code, folder, printed, run, said, text};
+use crate::running::{KEY, address, assert_ends, code, folder, key_of, run, said, text};
 use crate::support::{file, program};
 
 #[test]
@@ -83,19 +85,13 @@ fn what_has_no_number_of_its_own_is_1() {
     let peers = crate::support::cluster(&folder, 1, &[]);
     let (path, _) = file(&folder, "original", 6, 1000);
     let bootstrap = address(&peers[0]);
-    let stored = run(&["store", text(&path), "--bootstrap", &bootstrap, "--json"]);
-    let answer: Value = serde_json::from_slice(&stored.stdout).expect("one line of JSON");
-    let key = answer["key"].as_str().expect("a key");
+    let key = key_of(&run(&["store", text(&path), "--bootstrap", &bootstrap]));
     let nowhere = folder.path().join("no/such/folder/back");
     let pipe = folder.path().join("pipe");
     mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
-    for (place, reason) in
-        [(nowhere.as_path(), "its folder is not there"), (folder.path(), "is a folder"), (&pipe, "regular")]
-    {
-        assert_ends(&["retrieve", key, text(place), "--bootstrap", &bootstrap], 1, reason);
-        assert_ends(&["store", text(&path), text(place), "--bootstrap", &bootstrap], 1, reason);
-    }
-    assert!(fs::metadata(&pipe).expect("there").file_type().is_fifo(), "no file took its place");
+    let reason = "its folder is not there";
+    assert_ends(&["retrieve", &key, text(&nowhere), "--bootstrap", &bootstrap], 1, reason);
+    assert_ends(&["store", text(&path), text(&nowhere), "--bootstrap", &bootstrap], 1, reason);
     // Whoever opened the pipe would wait for its other end.
     assert_ends(&["retrieve", text(&pipe), text(&folder.path().join("back")), "--bootstrap", &bootstrap], 1, "regular");
     assert_ends(&["store", text(&pipe), "--bootstrap", &bootstrap], 1, "'kadring store -' stores what is piped");
@@ -103,19 +99,25 @@ fn what_has_no_number_of_its_own_is_1() {
 }
 
 #[test]
-fn a_file_that_nobody_may_write_is_not_replaced() {
+fn a_place_that_is_none_for_a_file_is_2() {
     let folder = folder();
     let peers = crate::support::cluster(&folder, 1, &[]);
     let (path, _) = file(&folder, "original", 6, 1000);
     let bootstrap = address(&peers[0]);
-    let output = run(&["store", text(&path), "--bootstrap", &bootstrap]);
-    let key = printed(&output).lines().find_map(|line| line.strip_prefix("key ").map(str::to_owned)).expect("a key");
-    let kept = folder.path().join("kept");
-    fs::write(&kept, "dear").expect("writable");
+    let key = key_of(&run(&["store", text(&path), "--bootstrap", &bootstrap]));
+    let [pipe, lost, kept] = ["pipe", "lost", "kept"].map(|name| folder.path().join(name));
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    symlink(folder.path().join("nothing"), &lost).expect("a link");
+    fs::write(&kept, "").expect("writable");
     fs::set_permissions(&kept, fs::Permissions::from_mode(0o444)).expect("our own file");
-    assert_ends(&["retrieve", &key, text(&kept), "--bootstrap", &bootstrap], 1, "read-only");
-    assert_ends(&["store", text(&path), text(&kept), "--bootstrap", &bootstrap], 1, "read-only");
-    assert_eq!(fs::read_to_string(&kept).expect("there"), "dear");
+    let places =
+        [(folder.path(), "is a folder"), (&pipe, "regular"), (&lost, "leads to no file"), (&kept, "read-only")];
+    for (place, reason) in places {
+        assert_ends(&["retrieve", &key, text(place), "--force", "--bootstrap", &bootstrap], 2, reason);
+        assert_ends(&["store", text(&path), text(place), "--bootstrap", &bootstrap], 2, reason);
+    }
+    assert!(fs::metadata(&pipe).expect("there").file_type().is_fifo(), "no file took its place");
+    assert!(fs::symlink_metadata(&lost).expect("there").is_symlink());
 }
 
 /// A script that keeps the key of what it stored must learn that it did not get it.
@@ -132,4 +134,39 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
         assert_eq!(code(&output), Some(1), "{}", said(&output));
         assert!(said(&output).contains("No space left"), "{}", said(&output));
     }
+}
+
+/// A reader that closes its end is no reason to call a store done whose key nobody has read.
+#[test]
+fn a_peer_whose_answer_to_a_store_nobody_read_fails() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 6, 1000);
+    let mut child = program()
+        .args(["peer", "--port", "0", "--exit-on-eof", "--data", text(&folder.path().join("data"))])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().expect("piped");
+    writeln!(stdin, "store '{}'", path.display()).expect("it reads");
+    drop(stdin);
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+}
+
+#[test]
+fn what_a_client_shall_store_from_a_closed_input_is_asked_wrongly_and_an_empty_input_is_an_empty_file() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let store = |redirection: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("\"$0\" store - --bootstrap \"$1\" {redirection}")]);
+        shell.args([env!("CARGO_BIN_EXE_kadring"), &address(&peers[0])]).output().expect("it runs")
+    };
+    let closed = store("<&-");
+    assert_eq!(code(&closed), Some(2), "{}", said(&closed));
+    assert!(said(&closed).contains("standard input is closed"), "{}", said(&closed));
+    let empty = store("</dev/null");
+    assert_eq!(code(&empty), Some(0), "{}", said(&empty));
 }

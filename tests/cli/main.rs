@@ -2,6 +2,7 @@
 
 mod clients;
 mod exit_codes;
+mod harmless;
 mod options;
 mod running;
 mod starting;

@@ -44,3 +44,10 @@ pub(crate) fn assert_ends(args: &[&str], expected: i32, reason: &str) {
     assert_eq!(code(&output), Some(expected), "{args:?}: {}", said(&output));
     assert!(said(&output).contains(reason), "{args:?} does not say {reason:?}: {}", said(&output));
 }
+
+/// The key that a store printed.
+#[track_caller]
+pub(crate) fn key_of(stored: &Output) -> String {
+    let key = printed(stored).lines().find_map(|line| line.strip_prefix("key ").map(str::to_owned));
+    key.unwrap_or_else(|| panic!("nothing was stored: {}", said(stored)))
+}

@@ -73,6 +73,12 @@ impl Launch {
         self
     }
 
+    /// With a data folder that goes with it.
+    pub fn without_data(mut self) -> Self {
+        self.args.retain(|arg| arg != "--data");
+        self
+    }
+
     /// Answers for people instead of JSON.
     pub fn in_text(mut self) -> Self {
         self.args.retain(|arg| arg != "--json");
@@ -99,8 +105,9 @@ impl Launch {
         let errors = self.data.with_extension("err");
         let log = fs::File::create(&errors).expect("the folder is writable");
         let mut args = self.args;
-        let at = args.iter().position(|arg| arg == "--data").expect("it is there") + 1;
-        args.insert(at, self.data.display().to_string());
+        if let Some(at) = args.iter().position(|arg| arg == "--data") {
+            args.insert(at + 1, self.data.display().to_string());
+        }
         let mut command = if self.limit.is_empty() { program() } else { program_under(&self.limit) };
         let mut child = command
             .args(&args)

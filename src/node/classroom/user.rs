@@ -4,6 +4,7 @@ use super::super::command::CommandId;
 use super::super::context::{Context, LookupPurpose};
 use super::super::job::{JobError, JobErrorKind, NamedJob};
 use super::super::notice::{Answer, FailureKind, FileNews};
+use super::super::piece::kind_of;
 use super::{Asker, Classroom, Errand, Handed, Handing, Own, Step, Waiter, Why, order, tell};
 use crate::id::Id;
 use crate::overlay::RouteOutcome;
@@ -145,12 +146,7 @@ impl Classroom {
     }
 
     pub(super) fn fail(cx: &mut Context, own: Own, error: &JobError) {
-        let kind = match error.kind {
-            JobErrorKind::NotFound => FailureKind::NotFound,
-            JobErrorKind::Unreachable | JobErrorKind::TimedOut => FailureKind::TimedOut,
-            JobErrorKind::Corrupt => FailureKind::Integrity,
-            JobErrorKind::Full | JobErrorKind::Cancelled | JobErrorKind::Io => FailureKind::Other,
-        };
+        let kind = kind_of(error);
         cx.fail(own.command, kind, format!("file {}: {error}", own.file));
     }
 

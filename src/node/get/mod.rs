@@ -6,13 +6,19 @@
 //! second one from another holder; the first to come wins. Where there is no place for a second, it takes the first's.
 //! Blocks go straight to their place in a temporary file that becomes the destination only when all are there; what an
 //! interrupted run left in it is checked and kept.
+//!
+//! What stands at the destination already is a matter of `place.rs`, how much is fetched at a time one of `speed.rs`.
 
+mod place;
 mod speed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use place::Mode;
+pub(super) use place::Onto;
 
 use super::action::Action;
 use super::command::{CommandId, Source};
@@ -38,6 +44,8 @@ pub(super) struct Get {
     command: CommandId,
     source: Source,
     dest: PathBuf,
+    /// Whether another file at `dest` may be replaced.
+    replace: bool,
     since: Time,
     stage: Stage,
     pieces: BTreeMap<u64, Piece>,
@@ -56,8 +64,8 @@ enum Stage {
     Root,
     /// The temporary file is being opened.
     Opening { walk: Box<TreeWalk> },
-    /// Pieces are being fetched.
-    Fetching { walk: Box<TreeWalk>, resumed: bool },
+    /// Pieces are being checked and fetched.
+    Walking { walk: Box<TreeWalk>, mode: Mode },
     /// Everything is in place; the file gets its name.
     Finishing,
 }
@@ -66,19 +74,24 @@ enum Stage {
 #[derive(Default)]
 struct Total {
     size: u64,
+    root: Id,
     sha256: Option<Id>,
+    /// The source is a list of blocks that does not show whether it is whole.
+    incomplete: bool,
     moved: u64,
     resumed: u64,
     blocks: u64,
 }
 
 impl Get {
-    pub(super) fn new(cx: &mut Context, id: GetId, command: CommandId, source: Source, dest: PathBuf) -> Self {
+    pub(super) fn new(cx: &mut Context, id: GetId, command: CommandId, source: Source, onto: Onto) -> Self {
+        let Onto { dest, replace } = onto;
         let mut get = Self {
             id,
             command,
             source,
             dest,
+            replace,
             since: cx.now,
             stage: Stage::Root,
             pieces: BTreeMap::new(),
@@ -105,31 +118,27 @@ impl Get {
     /// A step of the whole file is done: its local manifest is read, its temporary file open, its name given.
     pub(super) fn on_step(&mut self, cx: &mut Context, outcome: Outcome) -> Flow {
         match (std::mem::replace(&mut self.stage, Stage::Root), outcome) {
-            (Stage::Root, Outcome::Manifest { entries, root }) => {
+            (Stage::Root, Outcome::Manifest { entries, root, sha256 }) => {
                 let size = entries.iter().map(|entry| entry.size).sum();
-                self.open(cx, TreeWalk::flat(entries), root, size, None)
+                self.total.incomplete = sha256.is_none();
+                self.open(cx, TreeWalk::flat(entries), root, size, sha256)
             }
             (Stage::Opening { walk }, Outcome::Opened { resumed }) => {
-                self.stage = Stage::Fetching { walk, resumed };
+                let mode = if resumed { Mode::Resuming } else { Mode::Fetching };
+                self.stage = Stage::Walking { walk, mode };
                 self.go_on(cx)
             }
-            (Stage::Finishing, Outcome::Done) => self.succeed(cx),
+            (Stage::Opening { walk }, Outcome::Standing) => {
+                self.stage = Stage::Walking { mode: Mode::Comparing { again: walk.clone() }, walk };
+                self.go_on(cx)
+            }
+            (Stage::Finishing, Outcome::Done) => self.succeed(cx, false),
             (_, Outcome::Failed(error)) => self.give_up(cx, kind_of(&error), error.reason),
             (_, outcome) => {
                 debug_assert!(false, "no step of a retrieve ends with {outcome:?}");
                 Flow::Goes
             }
         }
-    }
-
-    fn open(&mut self, cx: &mut Context, walk: TreeWalk, root: Id, size: u64, sha256: Option<Id>) -> Flow {
-        self.total.size = size;
-        self.total.sha256 = sha256;
-        self.stage = Stage::Opening { walk: Box::new(walk) };
-        cx.progress(self.command, Progress::Begun { bytes: size });
-        let work = Job::Open { get: self.id, dest: self.dest.clone(), root, size };
-        cx.order(work, JobPurpose::Get { get: self.id }, Urgency::Own);
-        Flow::Goes
     }
 
     /// Takes as many pieces of the tree into work as the window and the pace allow, those first that were put aside.
@@ -143,18 +152,22 @@ impl Get {
             }
         }
         while self.pieces.len() < cx.config.window && self.has_room() {
-            let Stage::Fetching { walk, resumed } = &mut self.stage else { return Flow::Goes };
-            let resumed = *resumed;
+            let Stage::Walking { walk, mode } = &mut self.stage else { return Flow::Goes };
+            let checking = !matches!(mode, Mode::Fetching);
+            let comparing = matches!(mode, Mode::Comparing { .. });
             match walk.next_step() {
                 Step::Slot { key, size, offset } => {
                     let slot = Slot { key, size, offset };
-                    self.begin(cx, What::Block { slot, checking: resumed });
+                    self.begin(cx, What::Block { slot, checking });
                 }
                 Step::Need { key } => self.begin(cx, What::Node { key }),
                 Step::Wait => return Flow::Goes,
+                Step::Done if self.pieces.is_empty() && comparing => return self.succeed(cx, true),
                 Step::Done if self.pieces.is_empty() => {
                     self.stage = Stage::Finishing;
-                    cx.order(Job::Finish { get: self.id }, JobPurpose::Get { get: self.id }, Urgency::Own);
+                    // A key vouches for the SHA-256 in its root; a local manifest's is no better than the manifest.
+                    let sha256 = self.total.sha256.filter(|_| matches!(self.source, Source::Manifest(_)));
+                    cx.order(Job::Finish { get: self.id, sha256 }, JobPurpose::Get { get: self.id }, Urgency::Own);
                     return Flow::Goes;
                 }
                 Step::Done => return Flow::Goes,
@@ -230,6 +243,7 @@ impl Get {
 
     /// A job of a piece is done.
     pub(super) fn on_piece(&mut self, cx: &mut Context, id: u64, job: JobId, outcome: Outcome) -> Flow {
+        let comparing = self.is_comparing();
         let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
         let fetched = piece.running.remove(&job);
         match outcome {
@@ -239,6 +253,7 @@ impl Get {
                 }
                 self.complete(cx, id)
             }
+            Outcome::Checked { good: false } if comparing => self.on_difference(cx),
             Outcome::Checked { good: false } => {
                 self.seek(cx, id);
                 Flow::Goes
@@ -255,6 +270,8 @@ impl Get {
                 self.on_node(cx, manifest)
             }
             Outcome::NotManifest { size } => self.on_bare_block(cx, id, size),
+            // What stands there cannot be read, so nobody can say that it is the file.
+            Outcome::Failed(_) if comparing && matches!(piece.what, What::Block { .. }) => self.on_difference(cx),
             Outcome::Failed(error) if is_our_own(&error, fetched) => self.give_up(cx, FailureKind::Other, error.reason),
             Outcome::Failed(error) => {
                 if error.kind != JobErrorKind::Cancelled {
@@ -297,6 +314,13 @@ impl Get {
         }
     }
 
+    fn drop_pieces(&mut self, cx: &mut Context) {
+        let ids: Vec<u64> = self.pieces.keys().copied().collect();
+        for id in ids {
+            self.drop_piece(cx, id);
+        }
+    }
+
     /// A node of the tree has come.
     fn on_node(&mut self, cx: &mut Context, manifest: crate::file::Manifest) -> Flow {
         match &mut self.stage {
@@ -305,7 +329,7 @@ impl Get {
                 let (size, sha256) = (manifest.size, manifest.sha256);
                 self.open(cx, TreeWalk::new(manifest), root, size, sha256)
             }
-            Stage::Fetching { walk, .. } => match walk.supply(manifest) {
+            Stage::Walking { walk, .. } => match walk.supply(manifest) {
                 Ok(()) => self.go_on(cx),
                 Err(error) => {
                     self.give_up(cx, FailureKind::Integrity, format!("the file's manifest is wrong: {error}"))
@@ -353,7 +377,8 @@ impl Get {
         self.give_up(cx, kind, reason)
     }
 
-    fn succeed(&mut self, cx: &mut Context) -> Flow {
+    /// The file is where it should be; `standing` if it was before.
+    fn succeed(&mut self, cx: &mut Context, standing: bool) -> Flow {
         cx.out.push(Action::ForgetGet { get: self.id });
         cx.answer(
             self.command,
@@ -363,6 +388,8 @@ impl Get {
                 sha256: self.total.sha256,
                 blocks: self.total.blocks,
                 holders: self.holders.len(),
+                standing,
+                complete: !self.total.incomplete,
                 took: cx.now.since(self.since),
             },
         );
@@ -370,11 +397,11 @@ impl Get {
     }
 
     pub(super) fn give_up(&mut self, cx: &mut Context, kind: FailureKind, mut reason: String) -> Flow {
-        let ids: Vec<u64> = self.pieces.keys().copied().collect();
-        for id in ids {
-            self.drop_piece(cx, id);
+        self.drop_pieces(cx);
+        if kind == FailureKind::Exists && self.total.incomplete && self.total.size == 0 {
+            reason.push_str("; the list names no block, and an empty list replaces no file");
         }
-        if self.total.moved > 0 {
+        if self.total.moved > 0 && !self.is_comparing() {
             let Total { moved, size, .. } = self.total;
             reason.push_str(&format!("; {moved} of {size} bytes are kept, and the same command goes on from there"));
         }

@@ -69,7 +69,7 @@ impl Get {
     }
 
     fn hedge_after(&self) -> Option<Duration> {
-        matches!(self.stage, Stage::Fetching { .. } | Stage::Root)
+        matches!(self.stage, Stage::Walking { .. } | Stage::Root)
             .then(|| self.usual.map_or(HEDGE_MIN * 2, |usual| (usual * HEDGE_FACTOR).max(HEDGE_MIN)))
     }
 }

@@ -10,7 +10,7 @@ mod upkeep;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::job::{Job, JobId, Outcome};
+use super::job::{Job, JobError, JobErrorKind, JobId, Outcome};
 use super::{Action, Answer, Event, Node, Notice, Obstacle, Outbox};
 use crate::config::Config;
 use crate::id::{Id, Key};
@@ -128,4 +128,13 @@ fn answer(actions: &[Action]) -> Option<Answer> {
         Action::Notify(Notice::Answer { answer, .. }) => Some(answer.clone()),
         _ => None,
     })
+}
+
+fn failed(kind: JobErrorKind) -> Outcome {
+    Outcome::Failed(JobError { kind, reason: format!("{kind:?}") })
+}
+
+/// The answer of a peer that offered its blocks to others before it left.
+fn left(handed_over: u64, left_behind: u64) -> Answer {
+    Answer::Left { handed_over, left_behind, offered: true, kept: true }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{MAX_JOBS, MAX_PULLS, OFFER_LIMIT};
 use crate::node::Command;
-use crate::node::job::{JobError, JobErrorKind};
+use crate::node::job::JobErrorKind;
 
 fn store(n: u64) -> Request {
     Request::Store { key: key(n), size: Some(1000) }
@@ -26,8 +26,46 @@ fn saved_is_said_only_once_the_block_is_durable() {
     let actions = bench.ends(0, Outcome::Stored { size: 1000 });
     assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Saved))]);
     let actions = bench.hears_request(peer(1), 6, store(1));
-    assert_eq!(jobs(&actions), [], "a block that is here is not pulled again");
-    assert_eq!(responses(&actions), [(peer(1).addr, 6, Ok(Response::Saved))]);
+    assert_eq!(
+        jobs(&actions),
+        [(1, Job::Verify { key: key(1) })],
+        "a block that is here is looked at, not pulled again"
+    );
+    let actions = bench.ends(1, Outcome::Sound { size: 1000 });
+    assert_eq!((jobs(&actions), responses(&actions)), (vec![], vec![(peer(1).addr, 6, Ok(Response::Saved))]));
+}
+
+#[test]
+fn a_block_that_cannot_be_vouched_for_is_pulled_anew_before_it_is_called_saved() {
+    // Its file may be damaged (then the node has heard of that already), or the disk may refuse to show it.
+    for damaged in [true, false] {
+        let mut bench = Bench::new(Config::default(), 2, 0).start(&[(key(1), 4)]);
+        bench.does(Event::Validated { addr: peer(1).addr });
+        assert_eq!(jobs(&bench.hears_request(peer(1), 5, store(1))), [(0, Job::Verify { key: key(1) })]);
+        if damaged {
+            bench.does(Event::Damaged { key: key(1) });
+        }
+        let actions = bench.ends(0, failed(if damaged { JobErrorKind::Corrupt } else { JobErrorKind::Io }));
+        assert_eq!(responses(&actions), []);
+        let pull = |(_, job): &(JobId, Job)| matches!(job, Job::Pull { from, .. } if *from == peer(1).addr);
+        let Some((pull, _)) = jobs(&actions).into_iter().find(pull) else { panic!("{actions:?}") };
+        let actions = bench.ends(pull, Outcome::Stored { size: 1000 });
+        assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Saved))]);
+        assert_eq!(bench.node.held().collect::<Vec<_>>(), [(key(1), 1000)]);
+    }
+}
+
+#[test]
+fn a_strangers_offer_of_a_block_that_turns_out_damaged_waits_until_it_answered_at_its_address() {
+    let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 4)]);
+    let actions = bench.hears_request(peer(9), 5, store(1));
+    assert_eq!((jobs(&actions), requests(&actions)), (vec![(0, Job::Verify { key: key(1) })], vec![]));
+    bench.does(Event::Damaged { key: key(1) });
+    let actions = bench.ends(0, failed(JobErrorKind::Corrupt));
+    assert_eq!((jobs(&actions), responses(&actions)), (vec![], vec![]));
+    let [(to, magic, Request::Ping)] = requests(&actions)[..] else { panic!("{actions:?}") };
+    let actions = bench.hears_answer(to, magic, Response::Node(peer(9)));
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { from, .. })] if from == peer(9).addr), "{actions:?}");
 }
 
 #[test]
@@ -37,7 +75,7 @@ fn a_pull_that_failed_is_answered_with_the_reason() {
     {
         let mut bench = acquainted();
         bench.hears_request(peer(1), 5, store(1));
-        let actions = bench.ends(0, Outcome::Failed(JobError { kind, reason: String::new() }));
+        let actions = bench.ends(0, failed(kind));
         let [(_, 5, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
         assert!(reason.contains(word), "{reason}");
         assert_eq!(bench.node.held().count(), 0);
@@ -170,5 +208,5 @@ fn a_block_that_arrives_while_its_holder_leaves_is_not_called_saved() {
     let actions = bench.ends(0, Outcome::Stored { size: 1000 });
     assert!(matches!(responses(&actions)[..], [(_, 5, Err(_))]), "it would go without being handed over: {actions:?}");
     let actions = bench.hears_answer(heir, magic, Response::Saved);
-    assert_eq!(answer(&actions), Some(Answer::Left { handed_over: 1, left_behind: 0 }));
+    assert_eq!(answer(&actions), Some(left(1, 0)));
 }

@@ -120,7 +120,7 @@ fn who_took_nothing_is_asked_after_all_where_the_quorum_needs_it() {
 /// A retrieve of `blocks` blocks from three holders: the bench, and the fetches that are out.
 fn retrieving(blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
     let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
-    let command = Command::Retrieve { source: Source::Key(key(100)), dest: "back".into() };
+    let command = Command::Retrieve { source: Source::Key(key(100)), dest: "back".into(), replace: false };
     let actions = bench.does(Event::Command { id: 1, command });
     let [(unpack, Job::Unpack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     let entries = (1..=blocks).map(|n| Entry { key: key(n), size: LARGE }).collect();

@@ -156,7 +156,8 @@ fn a_damaged_block_that_is_offered_meanwhile_needs_no_further_look() {
 fn quit_without_handover_stops_at_once_and_says_what_stays_behind() {
     let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
     let actions = bench.does(Event::Command { id: 1, command: Command::Quit { handover: false } });
-    assert_eq!(answer(&actions), Some(Answer::Left { handed_over: 0, left_behind: 1 }));
+    let left = Answer::Left { handed_over: 0, left_behind: 1, offered: false, kept: true };
+    assert_eq!(answer(&actions), Some(left));
     assert_eq!(actions.last(), Some(&Action::Stop));
     assert_eq!(bench.node.next_wake(), None);
     assert_eq!(bench.does(Event::Tick), [], "nothing more comes of it");
@@ -165,7 +166,7 @@ fn quit_without_handover_stops_at_once_and_says_what_stays_behind() {
 #[test]
 fn quit_hands_over_what_others_lack_and_ends_every_command_with_an_answer() {
     let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
-    let command = Command::Retrieve { source: crate::node::Source::Key(key(1)), dest: "back".into() };
+    let command = Command::Retrieve { source: crate::node::Source::Key(key(1)), dest: "back".into(), replace: false };
     let actions = bench.does(Event::Command { id: 1, command });
     assert!(matches!(jobs(&actions)[..], [(_, Job::Unpack { from: Holder::Own, .. })]));
     let actions = bench.does(Event::Command { id: 2, command: Command::Quit { handover: true } });
@@ -184,7 +185,7 @@ fn quit_hands_over_what_others_lack_and_ends_every_command_with_an_answer() {
 fn a_peer_alone_leaves_its_blocks_behind_without_waiting() {
     let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 10)]);
     let actions = bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } });
-    assert_eq!(answer(&actions), Some(Answer::Left { handed_over: 0, left_behind: 1 }));
+    assert_eq!(answer(&actions), Some(left(0, 1)));
 }
 
 #[test]
@@ -197,5 +198,5 @@ fn a_block_found_damaged_after_it_was_handed_over_was_not_left_behind() {
     bench.does(Event::Damaged { key: key(1) });
     bench.does(Event::Damaged { key: key(2) });
     let actions = bench.hears_answer(to, second, Response::Saved);
-    assert_eq!(answer(&actions), Some(Answer::Left { handed_over: 2, left_behind: 0 }));
+    assert_eq!(answer(&actions), Some(left(2, 0)));
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{File, Metadata, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{Room, cannot_write, changed, check_place, failed, folder_of, io_failed, reserve};
+use super::place::Place;
+use super::{Room, cannot_write, changed, failed, folder_of, io_failed, reserve};
 use crate::config::MAX_BLOCK_SIZE;
-use crate::file::{Entry, text};
+use crate::file::{Entry, Form, LocalManifest};
 use crate::id::{Id, Key};
 use crate::node::job::{JobError, JobErrorKind, Outcome, PutId};
 use crate::runtime::offers::{Offered, Offers};
@@ -37,7 +38,8 @@ struct Reader {
 /// The local manifest, under a temporary name.
 struct Draft {
     file: NamedTempFile,
-    path: PathBuf,
+    form: Form,
+    place: Place,
 }
 
 impl Reading {
@@ -46,7 +48,7 @@ impl Reading {
         &self,
         put: PutId,
         path: &Path,
-        manifest: Option<&Path>,
+        manifest: Option<&LocalManifest>,
         room: &mut Room,
         offers: &Offers,
     ) -> Result<Outcome, JobError> {
@@ -67,11 +69,8 @@ impl Reading {
     pub(super) fn publish(&self, put: PutId) -> Result<Outcome, JobError> {
         let reader = self.0.lock().get(&put).cloned();
         let draft = reader.and_then(|reader| reader.lock().manifest.take());
-        let Some(Draft { file, path }) = draft else {
-            return Err(failed(JobErrorKind::Io, "no manifest file was asked for"));
-        };
-        file.as_file().sync_data().map_err(|error| cannot_write(&path, &error))?;
-        file.persist(&path).map_err(|error| cannot_write(&path, &error.error))?;
+        let draft = draft.ok_or_else(|| failed(JobErrorKind::Io, "no manifest file was asked for"))?;
+        draft.publish()?;
         Ok(Outcome::Done)
     }
 
@@ -81,7 +80,7 @@ impl Reading {
 }
 
 impl Reader {
-    fn open(path: &Path, manifest: Option<&Path>) -> Result<Self, JobError> {
+    fn open(path: &Path, manifest: Option<&LocalManifest>) -> Result<Self, JobError> {
         let cannot = |error: std::io::Error| io_failed(&format!("read '{}'", path.display()), &error);
         // Looked at before it is opened: opening a pipe would wait for its writer.
         let there = std::fs::metadata(path).map_err(cannot)?;
@@ -94,7 +93,7 @@ impl Reader {
         }
         let file = File::open(path).map_err(cannot)?;
         let at_start = file.metadata().map_err(cannot)?;
-        let manifest = manifest.map(Draft::begin).transpose()?;
+        let manifest = manifest.map(|manifest| Draft::begin(manifest, &at_start)).transpose()?;
         Ok(Self { file: Arc::new(file), path: path.to_owned(), at_start, offset: 0, whole: Sha256::new(), manifest })
     }
 
@@ -107,6 +106,9 @@ impl Reader {
                 return Err(changed(&self.path));
             }
             let sha256 = Id::from_bytes(std::mem::take(&mut self.whole).finalize().into());
+            if let Some(draft) = &mut self.manifest {
+                draft.complete(self.offset, &sha256)?;
+            }
             return Ok(Outcome::End { size: self.offset, sha256 });
         }
         let bytes = &room[..size];
@@ -145,16 +147,39 @@ impl Reader {
 }
 
 impl Draft {
-    fn begin(path: &Path) -> Result<Self, JobError> {
-        check_place(path)?;
+    fn begin(manifest: &LocalManifest, of: &Metadata) -> Result<Self, JobError> {
+        let LocalManifest { path, form } = manifest;
+        let place = Place::of(path)?;
+        place.check_for_manifest(of)?;
         // Like any file that the user makes: as many may read it as the user lets.
         let as_usual = Permissions::from_mode(0o666);
-        let file = tempfile::Builder::new().permissions(as_usual).tempfile_in(folder_of(path));
+        let file = tempfile::Builder::new().permissions(as_usual).tempfile_in(folder_of(&place.path));
         let file = file.map_err(|error| cannot_write(path, &error))?;
-        Ok(Self { file, path: path.to_owned() })
+        let mut draft = Self { file, form: *form, place };
+        // What the whole file hashes to is known in the end. Until then this manifest is one of another file.
+        draft.write(&form.head(of.len(), &Id::ZERO))?;
+        Ok(draft)
     }
 
     fn add(&mut self, entry: &Entry) -> Result<(), JobError> {
-        self.file.write_all(text::write_entry(entry).as_bytes()).map_err(|error| cannot_write(&self.path, &error))
+        self.write(&self.form.entry(entry))
+    }
+
+    /// The file was read to its end: it has this size, as it had at the start, and this hash.
+    fn complete(&mut self, size: u64, sha256: &Id) -> Result<(), JobError> {
+        let head = self.form.head(size, sha256);
+        let written = self.file.as_file().write_all_at(head.as_bytes(), 0);
+        written.map_err(|error| cannot_write(&self.place.path, &error))
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), JobError> {
+        self.file.write_all(text.as_bytes()).map_err(|error| cannot_write(&self.place.path, &error))
+    }
+
+    /// Gives the manifest its name.
+    fn publish(self) -> Result<(), JobError> {
+        let Self { file, place, .. } = self;
+        file.as_file().sync_data().map_err(|error| cannot_write(&place.path, &error))?;
+        place.take(file.into_temp_path(), false)
     }
 }

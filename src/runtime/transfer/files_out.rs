@@ -1,17 +1,41 @@
 //! Files on their way out of the network: blocks written where they belong, under a temporary name until all are there.
+//!
+//! Others may be able to write to the folder. So the temporary file is made by us alone, or it is one that an earlier run
+//! of the same user left, which nobody else may write to: see [`is_ours`]. It is verified and renamed as one and the same
+//! file: see [`Part::finish`].
 
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use parking_lot::Mutex;
+use tempfile::TempPath;
 
-use super::{Room, cannot_write, check_place, failed, folder_of, io_failed, reserve};
+use super::place::{Place, exists, is_same};
+use super::{Room, cannot_write, failed, folder_of, io_failed, reserve};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, JobError, JobErrorKind, Outcome, Slot};
+use crate::store::hash_all;
+
+/// Names that are tried for a temporary file: others may have taken the first ones.
+const NAMES: usize = 8;
+
+/// Bytes of the longest name that the temporary one repeats; file systems take names of 255.
+const LONGEST_NAME: usize = 200;
+
+/// What to do about a file that stands at the destination.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    /// Compare it first, if it has the right size.
+    pub(super) compare: bool,
+    /// It may be replaced.
+    pub(super) replace: bool,
+}
 
 /// The files being written.
 ///
@@ -19,17 +43,40 @@ use crate::node::job::{GetId, JobError, JobErrorKind, Outcome, Slot};
 #[derive(Default)]
 pub(super) struct Writing(Mutex<HashMap<GetId, Arc<Part>>>);
 
-/// A file under its temporary name.
+/// A file under its temporary name; or one that stands at the destination and is compared.
 struct Part {
     file: File,
     path: PathBuf,
-    dest: PathBuf,
+    place: Place,
+    replace: bool,
 }
 
 impl Writing {
-    /// Prepares the file, or takes up what an earlier run left.
-    pub(super) fn open(&self, get: GetId, dest: &Path, root: &Id, size: u64) -> Result<Outcome, JobError> {
-        let (part, resumed) = Part::open(dest, root, size)?;
+    /// Prepares the file, takes up what an earlier run left, or opens what stands at its name.
+    pub(super) fn open(
+        &self,
+        get: GetId,
+        dest: &Path,
+        root: &Id,
+        size: u64,
+        standing: Standing,
+    ) -> Result<Outcome, JobError> {
+        let place = Place::of(dest)?;
+        if let Some(there) = &place.there {
+            if standing.compare
+                && there.len() == size
+                && let Ok(file) = File::open(&place.path)
+            {
+                let path = place.path.clone();
+                self.0.lock().insert(get, Arc::new(Part { file, path, place, replace: false }));
+                return Ok(Outcome::Standing);
+            }
+            if !standing.replace && place.is_taken() {
+                return Err(exists(dest, "is there and is another file; it is replaced only with --force"));
+            }
+        }
+        place.check_writable()?;
+        let (part, resumed) = Part::open(place, root, size, standing.replace)?;
         self.0.lock().insert(get, Arc::new(part));
         Ok(Outcome::Opened { resumed })
     }
@@ -54,12 +101,18 @@ impl Writing {
         Ok(Outcome::Fetched)
     }
 
-    /// Gives the file its name.
-    pub(super) fn finish(&self, get: GetId) -> Result<Outcome, JobError> {
+    /// Gives the file its name, if it hashes to `sha256` or nothing is said about that.
+    pub(super) fn finish(&self, get: GetId, sha256: Option<Id>) -> Result<Outcome, JobError> {
         let part = self.part(get)?;
-        std::fs::rename(&part.path, &part.dest).map_err(|error| {
-            io_failed(&format!("rename '{}' to '{}'", part.path.display(), part.dest.display()), &error)
-        })?;
+        if let Some(promised) = sha256 {
+            let found = hash_all(&part.file).map_err(|error| cannot_write(&part.place.path, &error))?;
+            if found != promised {
+                let reason =
+                    format!("the manifest promises a file of SHA-256 {promised}; its blocks make one of {found}");
+                return Err(failed(JobErrorKind::Corrupt, reason));
+            }
+        }
+        part.finish()?;
         Ok(Outcome::Done)
     }
 
@@ -74,22 +127,23 @@ impl Writing {
 }
 
 impl Part {
-    fn open(dest: &Path, root: &Id, size: u64) -> Result<(Self, bool), JobError> {
-        let cannot = |error: &std::io::Error| cannot_write(dest, error);
-        check_place(dest)?;
-        // What a link leads to is replaced, not the link.
-        let dest = &std::fs::canonicalize(dest).unwrap_or_else(|_| dest.to_owned());
-        let mut hidden = OsString::from(".");
-        hidden.extend(dest.file_name());
-        hidden.push(format!(".{}.part", &root.to_string()[..16]));
-        let path = folder_of(dest).join(hidden);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(|error| cannot(&error))?;
+    fn open(place: Place, root: &Id, size: u64, replace: bool) -> Result<(Self, bool), JobError> {
+        let cannot = |error: &io::Error| cannot_write(&place.path, error);
+        let mut names = (0..NAMES).map(|number| temporary_path(&place.path, root, number));
+        let (file, path) = loop {
+            let Some(path) = names.next() else {
+                let reason = format!("'{}' cannot be written: others took its temporary names", place.path.display());
+                return Err(failed(JobErrorKind::Io, reason));
+            };
+            if let Some(file) = open_ours(&path).map_err(|error| cannot(&error))? {
+                break (file, path);
+            }
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let reason =
-                    format!("'{}' is being retrieved already; wait for it or name another file", dest.display());
+                    format!("'{}' is being retrieved already; wait for it or name another file", place.path.display());
                 return Err(failed(JobErrorKind::Io, reason));
             }
             Err(TryLockError::Error(error)) => return Err(cannot(&error)),
@@ -98,6 +152,189 @@ impl Part {
         if !resumed {
             file.set_len(size).map_err(|error| cannot(&error))?;
         }
-        Ok((Self { file, path, dest: dest.to_owned() }, resumed))
+        Ok((Self { file, path, place, replace }, resumed))
+    }
+
+    /// Gives the file its name and the mode of the file that it replaces, or a new file's. Whoever may write to the folder
+    /// could put another file under the temporary name, so what has the name in the end is looked at.
+    fn finish(&self) -> Result<(), JobError> {
+        let cannot = |error: io::Error| cannot_write(&self.place.path, &error);
+        let mode = self.place.there.as_ref().map_or_else(new_mode, |there| there.mode() & 0o777);
+        self.file.set_permissions(Permissions::from_mode(mode)).map_err(cannot)?;
+        let own = self.file.metadata().map_err(cannot)?;
+        let has_name = |path: &Path| fs::symlink_metadata(path).is_ok_and(|there| is_same(&there, &own));
+        let exchanged = |path: &Path| failed(JobErrorKind::Io, format!("somebody exchanged '{}'", path.display()));
+        if !has_name(&self.path) {
+            return Err(exchanged(&self.path));
+        }
+        let mut temporary = TempPath::try_from_path(&self.path).map_err(cannot)?;
+        // If it cannot have its name, all of it is here for the next run.
+        temporary.disable_cleanup(true);
+        self.place.take(temporary, self.replace)?;
+        if has_name(&self.place.path) { Ok(()) } else { Err(exchanged(&self.place.path)) }
+    }
+}
+
+/// The temporary name of a file to come: hidden, beside it, and the same for the same file.
+fn temporary_path(dest: &Path, root: &Id, number: usize) -> PathBuf {
+    let name = dest.file_name().unwrap_or_default();
+    let mut hidden = std::ffi::OsString::from(".");
+    if name.len() <= LONGEST_NAME {
+        hidden.push(name);
+    } else {
+        hidden.push(Id::of(name.as_encoded_bytes()).short());
+    }
+    let number = if number == 0 { String::new() } else { format!(".{number}") };
+    hidden.push(format!(".{}{number}.part", &root.to_string()[..16]));
+    folder_of(dest).join(hidden)
+}
+
+/// Makes the file, or opens the one that an earlier run left; none if somebody else's has its name.
+fn open_ours(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made.map(Some),
+    }
+    // No link is followed, and a pipe is not waited for.
+    let left = options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path);
+    Ok(left.ok().filter(|file| file.metadata().is_ok_and(|metadata| is_ours(&metadata))))
+}
+
+/// Whether nobody else made this file, or can change it now: it is a plain file of our own, under one name, and only its
+/// owner may write to it.
+fn is_ours(file: &Metadata) -> bool {
+    file.is_file() && file.uid() == geteuid().as_raw() && file.nlink() == 1 && file.mode() & 0o022 == 0
+}
+
+/// The mode of a new file, as the user's `umask` has it.
+fn new_mode() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    // Where the system does not tell, nobody else may read it.
+    0o666 & !mask.unwrap_or(0o077)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    const SIZE: u64 = 5;
+    const KEEP: Standing = Standing { compare: false, replace: false };
+    const FORCE: Standing = Standing { compare: false, replace: true };
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    /// Retrieves the file "bytes" to `dest`.
+    fn bring(dest: &Path, standing: Standing) -> Result<(), JobError> {
+        let (writing, key) = (Writing::default(), Id::of(b"bytes"));
+        writing.open(1, dest, &key, SIZE, standing)?;
+        writing.put(1, &Slot { key, size: 5, offset: 0 }, b"bytes")?;
+        writing.finish(1, Some(key)).map(|_| ())
+    }
+
+    fn first_name(dest: &Path) -> PathBuf {
+        temporary_path(dest, &Id::of(b"bytes"), 0)
+    }
+
+    #[test]
+    fn what_others_put_under_the_temporary_name_is_neither_used_nor_changed() {
+        let folder = folder();
+        let victim = folder.path().join("victim");
+        type Prepare<'a> = &'a dyn Fn(&Path);
+        let prepare: [(&str, Prepare<'_>); 4] = [
+            ("a link", &|path| symlink(&victim, path).unwrap()),
+            ("a second name of another file", &|path| fs::hard_link(&victim, path).unwrap()),
+            ("a pipe", &|path| mkfifo(path, Mode::S_IRWXU).unwrap()),
+            ("a file that all may write", &|path| {
+                fs::write(path, "other").unwrap();
+                fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap();
+            }),
+        ];
+        for (what, prepare) in prepare {
+            fs::write(&victim, "dear!").unwrap();
+            let dest = folder.path().join(what);
+            prepare(&first_name(&dest));
+            bring(&dest, KEEP).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(fs::read(&dest).unwrap(), b"bytes", "{what}");
+            assert_eq!(fs::read(&victim).unwrap(), b"dear!", "{what}");
+            assert!(fs::symlink_metadata(&dest).unwrap().is_file(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_readable_by_its_owner_alone_and_the_file_as_the_user_lets() {
+        let folder = folder();
+        let dest = folder.path().join("dest");
+        let writing = Writing::default();
+        writing.open(1, &dest, &Id::of(b"bytes"), SIZE, KEEP).unwrap();
+        assert_eq!(fs::metadata(first_name(&dest)).unwrap().mode() & 0o777, 0o600);
+        writing.finish(1, None).unwrap();
+        fs::write(folder.path().join("usual"), "").unwrap();
+        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().mode();
+        assert_eq!(mode("dest"), mode("usual"));
+    }
+
+    #[test]
+    fn another_file_is_replaced_only_if_that_was_said_and_keeps_its_mode() {
+        let folder = folder();
+        let dest = folder.path().join("dest");
+        fs::write(&dest, "dear").unwrap();
+        fs::set_permissions(&dest, Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(bring(&dest, KEEP).unwrap_err().kind, JobErrorKind::Exists);
+        assert_eq!(fs::read(&dest).unwrap(), b"dear");
+        bring(&dest, FORCE).unwrap();
+        assert_eq!((fs::read(&dest).unwrap(), fs::metadata(&dest).unwrap().mode() & 0o777), (b"bytes".to_vec(), 0o600));
+    }
+
+    #[test]
+    fn a_file_that_comes_to_stand_there_meanwhile_is_not_replaced() {
+        let folder = folder();
+        let dest = folder.path().join("dest");
+        let writing = Writing::default();
+        writing.open(1, &dest, &Id::of(b"bytes"), SIZE, KEEP).unwrap();
+        fs::write(&dest, "dear").unwrap();
+        assert_eq!(writing.finish(1, None).unwrap_err().kind, JobErrorKind::Exists);
+        assert_eq!(fs::read(&dest).unwrap(), b"dear");
+        assert!(first_name(&dest).exists(), "what was retrieved stays for another try");
+    }
+
+    #[test]
+    fn what_was_verified_is_what_gets_the_name() {
+        let folder = folder();
+        let dest = folder.path().join("dest");
+        let writing = Writing::default();
+        writing.open(1, &dest, &Id::of(b"bytes"), SIZE, KEEP).unwrap();
+        fs::remove_file(first_name(&dest)).unwrap();
+        fs::write(first_name(&dest), "other").unwrap();
+        let error = writing.finish(1, None).unwrap_err();
+        assert!(error.reason.contains("exchanged"), "{error}");
+        assert!(!dest.exists());
+    }
+
+    #[test]
+    fn a_link_is_followed_to_the_file_that_is_replaced_and_one_to_nothing_is_refused() {
+        let folder = folder();
+        let (dest, link) = (folder.path().join("dest"), folder.path().join("link"));
+        symlink(&dest, &link).unwrap();
+        assert_eq!(bring(&link, FORCE).unwrap_err().kind, JobErrorKind::Unfit);
+        fs::write(&dest, "dear").unwrap();
+        bring(&link, FORCE).unwrap();
+        assert_eq!(fs::read(&dest).unwrap(), b"bytes");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn the_longest_names_that_a_folder_takes_can_be_retrieved_to() {
+        let folder = folder();
+        bring(&folder.path().join("n".repeat(255)), KEEP).unwrap();
     }
 }

@@ -9,6 +9,7 @@ mod connections;
 mod files_in;
 mod files_out;
 mod named;
+mod place;
 
 use std::io;
 use std::path::Path;
@@ -23,12 +24,13 @@ pub(super) use connections::Connections;
 
 use self::cancel::Cancel;
 use self::files_in::Reading;
-use self::files_out::Writing;
+use self::files_out::{Standing, Writing};
 use super::Shared;
 use super::offers::Offered;
 use super::threads::{Roster, Worker};
 use crate::config::MAX_BLOCK_SIZE;
-use crate::file::{Manifest, text};
+use crate::file::Manifest;
+use crate::file::local::{self, Listed};
 use crate::id::{Id, Key};
 use crate::node::Event;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome, PutId};
@@ -153,7 +155,7 @@ impl Workbench {
         let shared = &*self.shared;
         match work {
             Job::ReadNext { put, path, manifest } => {
-                self.reading.next(put, &path, manifest.as_deref(), room, &shared.offers)
+                self.reading.next(put, &path, manifest.as_ref(), room, &shared.offers)
             }
             Job::Pack { put, manifest } => {
                 let bytes: Arc<[u8]> = manifest.encode().into();
@@ -164,7 +166,9 @@ impl Workbench {
             Job::Keep { key } => self.keep(&key, room),
             Job::Publish { put } => self.reading.publish(put),
             Job::Pull { key, size, from } => self.pull(&key, size, from, cancel, room),
-            Job::Open { get, dest, root, size } => self.writing.open(get, &dest, &root, size),
+            Job::Open { get, dest, root, size, compare, replace } => {
+                self.writing.open(get, &dest, &root, size, Standing { compare, replace })
+            }
             Job::Check { get, slot } => self.writing.check(get, &slot, room),
             Job::Fetch { get, slot, from } => {
                 let size = self.bring(&slot.key, Some(slot.size), from, cancel, room)?;
@@ -180,8 +184,12 @@ impl Workbench {
                     }
                 }
             }
-            Job::Finish { get } => self.writing.finish(get),
+            Job::Finish { get, sha256 } => self.writing.finish(get, sha256),
             Job::ReadManifest { path } => read_manifest(&path),
+            Job::Verify { key } => {
+                let block = shared.store.read(&key).map_err(|error| self.own_damage(&key, error))?;
+                Ok(Outcome::Sound { size: block.size })
+            }
             Job::Delete { key } => {
                 shared.store.delete(&key)?;
                 Ok(Outcome::Done)
@@ -262,9 +270,9 @@ impl Workbench {
         }
     }
 
-    /// The own store cannot read a block: if it is damaged, the node should know.
+    /// The own store cannot read a block: if it is damaged or gone, the node should know.
     fn own_damage(&self, key: &Key, error: StoreError) -> JobError {
-        if error.kind() == StoreErrorKind::Damaged {
+        if matches!(error.kind(), StoreErrorKind::Damaged | StoreErrorKind::NotFound) {
             let _ = self.events.send(Event::Damaged { key: *key });
         }
         error.into()
@@ -324,9 +332,8 @@ fn read_manifest(path: &Path) -> Result<Outcome, JobError> {
     let wrong = |reason: String| {
         failed(JobErrorKind::Corrupt, format!("'{}' is neither a key nor a manifest file: {reason}", path.display()))
     };
-    let list = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not text".to_owned()))?;
-    let entries = text::parse(list).map_err(|error| wrong(error.to_string()))?;
-    Ok(Outcome::Manifest { entries, root: Id::of(&bytes) })
+    let Listed { entries, sha256 } = local::read(&bytes).map_err(wrong)?;
+    Ok(Outcome::Manifest { entries, root: Id::of(&bytes), sha256 })
 }
 
 fn failed(kind: JobErrorKind, reason: impl Into<String>) -> JobError {
@@ -355,21 +362,6 @@ fn cannot_write(path: &Path, error: &io::Error) -> JobError {
             failed(JobErrorKind::Io, format!("cannot write '{}': its folder is not there", path.display()))
         }
         _ => io_failed(&format!("write '{}'", path.display()), error),
-    }
-}
-
-/// Whether a file may be put at `path`: what stands there already is a file like it, or nothing. A rename onto a device
-/// or a pipe would put a file in its place for everybody, and one onto a file that nobody may write would replace it.
-fn check_place(path: &Path) -> Result<(), JobError> {
-    let refused = |reason: &str| Err(failed(JobErrorKind::Io, format!("'{}' {reason}", path.display())));
-    match std::fs::metadata(path) {
-        Ok(there) if there.is_dir() => refused("is a folder; name a file in it"),
-        Ok(there) if !there.is_file() => refused("is not a regular file; name another"),
-        Ok(there) if there.permissions().readonly() => refused("is there and read-only; name another, or chmod it"),
-        Ok(_) => Ok(()),
-        Err(_) if path.file_name().is_none() => refused("is a folder; name a file in it"),
-        // Whoever writes will meet any other trouble, and say it.
-        Err(_) => Ok(()),
     }
 }
 

@@ -58,7 +58,7 @@ impl Storm<'_> {
         let dest = PathBuf::from(format!("/back/{root}"));
         let sha256 = file.sha256;
         let source = Source::Key(root);
-        let command = self.world.command(slot, Command::Retrieve { source, dest: dest.clone() });
+        let command = self.world.command(slot, Command::Retrieve { source, dest: dest.clone(), replace: true });
         self.retrieving.push((slot, command, dest, sha256));
     }
 
