@@ -17,6 +17,8 @@
 //!            jobs ────────┤  └── outcomes ──┐           ▼
 //!            answers ◄────┘                 │     the block store
 //!                         └────────► transfer-N ───────▲
+//!
+//!  whoever logs ─ lines ► log ► standard error
 //! ```
 //! One thread, `node`, owns the routing table, the pending requests and the list of what is held, so none of them needs
 //! a lock. It never blocks. Every other thread exists to wait for one thing and turns what it waited for into a message.

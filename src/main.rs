@@ -3,27 +3,40 @@
 mod args;
 mod commands;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches};
-use kadring::console::escape;
+use kadring::console::{Stderr, escape};
 
 use args::{Cli, Task};
-use commands::{Exit, Failed, client, peer, report, ring, sim};
+use commands::{Exit, Failed, client, peer, report, ring, sim, stderr};
 
 fn main() -> ExitCode {
     // A file that may not grow further is an error of the write, as a full disk is, and no reason to die.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    commands::have_panics_said();
+    let _last_words = LastWords;
     let exit = run(read_command_line().task).unwrap_or_else(|error| {
         // Standard error may be closed; the exit code says it all the same.
-        let _ = writeln!(io::stderr(), "kadring: {}", escape(&format!("{error:#}")));
+        stderr().say(&format!("kadring: {}\n", escape(&format!("{error:#}"))));
         error.downcast_ref::<Failed>().map_or(Exit::Other, |failed| failed.exit)
     });
     ExitCode::from(exit as u8)
+}
+
+/// However the program ends, what waits to be written to standard error is written first, if somebody reads it.
+struct LastWords;
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if let Some(stderr) = Stderr::started() {
+            let _ = stderr.flush();
+        }
+    }
 }
 
 /// The command line and the environment. A variable that is set but empty counts as not set.
@@ -35,8 +48,16 @@ fn read_command_line() -> Cli {
         let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
         command.mut_subcommands(overlook_empty)
     }
-    let matches = overlook_empty(Cli::command()).get_matches();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let matches = overlook_empty(Cli::command()).try_get_matches();
+    matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| {
+        // A terminal shows colours, and is read.
+        if error.use_stderr() && !io::stderr().is_terminal() {
+            stderr().say(&error.render().to_string());
+            drop(LastWords);
+            std::process::exit(error.exit_code());
+        }
+        error.exit()
+    })
 }
 
 fn run(task: Task) -> anyhow::Result<Exit> {

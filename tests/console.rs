@@ -71,7 +71,7 @@ fn as_json_every_line_in_is_one_line_out_in_order() {
     }
     let threads = peer.ask("threads");
     let named = threads["threads"].to_string();
-    for name in ["node", "udp-recv", "tcp-accept", "sweeper", "signals", "console"] {
+    for name in ["log", "node", "udp-recv", "tcp-accept", "sweeper", "signals", "console"] {
         assert!(named.contains(name), "{name} is missing: {named}");
     }
 }

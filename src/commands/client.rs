@@ -17,7 +17,7 @@ use kadring::node::{Command, Failure};
 use kadring::runtime::{Handle, LocalPeer, Options};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::{Exit, Failed, bootstrap, log_to};
+use super::{Exit, Failed, bootstrap, log_to, stderr};
 use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
 
 /// What stands for standard input or output where a file is meant.
@@ -46,7 +46,7 @@ pub(crate) fn retrieve(args: RetrieveArgs) -> anyhow::Result<Exit> {
     let format = args.format.format();
     join_and_retrieve(&args).or_else(|error| {
         if is_standard(&args.dest) {
-            tell_trouble(error, format, io::stderr())
+            tell_trouble(error, format, stderr())
         } else {
             tell_trouble(error, format, io::stdout())
         }
@@ -75,7 +75,7 @@ fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
         io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("cannot write to standard output")?;
     }
     // Standard output holds the file, so the answer goes elsewhere.
-    Ok(tell(&reply, args.format.format(), io::stderr()))
+    Ok(tell(&reply, args.format.format(), stderr()))
 }
 
 /// Asks whoever sits at the terminal whether a file may be replaced; nobody there is no.
@@ -118,7 +118,7 @@ fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, form
 /// Writes the answer; a failure that is meant for people goes to standard error. Whoever cannot be told has not been served.
 fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit {
     let mut output = match reply.failure() {
-        Some(_) if format == Format::Text => Output::new(format, io::stderr()),
+        Some(_) if format == Format::Text => Output::new(format, stderr()),
         _ => Output::new(format, out),
     };
     output.reply(reply);

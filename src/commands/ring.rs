@@ -71,6 +71,7 @@ fn end_at_once_by_signal(store: &TempDir) -> io::Result<()> {
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
             let _ = std::fs::remove_dir_all(&store);
+            log::logger().flush();
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     })?;

@@ -9,6 +9,7 @@
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
 //! - [`lines`], [`output`]: a pipe in, a pipe out, each of which may hold anything or break at any time.
 //! - [`terminal`], [`screen`], [`progress`]: a prompt, what other threads print meanwhile, and bars. On a terminal only.
+//! - [`stderr`]: what is logged, and the thread that waits for its reader.
 //!
 //! # Threads
 //! A console runs on the thread that calls it and blocks it: in a read while nobody asks anything, in a channel while
@@ -30,6 +31,7 @@ pub mod perform;
 pub mod progress;
 pub mod reply;
 pub mod screen;
+pub mod stderr;
 pub mod terminal;
 pub mod words;
 
@@ -49,6 +51,7 @@ pub use grammar::{Defaults, Grammar};
 pub use output::{Format, Output};
 pub use reply::Reply;
 pub use screen::Screen;
+pub use stderr::Stderr;
 
 use crate::node::{Answer, Command, FailureKind, Notice};
 use crate::runtime::Handle;
@@ -73,7 +76,8 @@ impl Backend for Handle {
     fn threads(&self) -> Vec<String> {
         // The peer knows those that it started; there are the program's own and this one besides.
         let console = thread::current().name().filter(|name| *name != "main").map(str::to_owned);
-        ["main".to_owned()].into_iter().chain(Self::threads(self)).chain(console).collect()
+        let log = Stderr::started().map(|_| "log".to_owned());
+        ["main".to_owned()].into_iter().chain(log).chain(Self::threads(self)).chain(console).collect()
     }
 }
 

@@ -1,11 +1,13 @@
 //! One terminal, several threads that print: whoever has it at the moment decides how a line gets there unharmed.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
+
+use super::stderr;
 
 /// Lines that wait to be printed above a prompt; when there are more, they are printed as they are.
 const WAITING: usize = 256;
@@ -16,8 +18,9 @@ const WAITING: usize = 256;
 /// [`Screen::above_prompt`] does that); else on standard error. Printing never waits for the prompt, so that no thread
 /// of the peer ever waits for one who types.
 pub struct Screen {
-    /// *Protects* what is on the terminal at the moment. *Held for* printing one text, or a change of what is there.
-    /// *Never held while* a line is read, a command is under way, or a channel is full.
+    /// *Protects* what is on the terminal at the moment. *Held for* printing one text on a terminal, or a change of what
+    /// is there. *Never held while* a line is read, a command is under way, a channel is full, or anything but a terminal
+    /// is written to.
     state: Mutex<State>,
     bars: bool,
 }
@@ -42,15 +45,22 @@ impl Screen {
     }
 
     /// Prints `text`, whole lines with their ends.
-    pub fn print(&self, text: &str) {
+    ///
+    /// # Errors
+    /// Standard error is closed.
+    pub fn print(&self, text: &str) -> io::Result<()> {
         let state = self.state.lock();
         if let Some(bar) = &state.bar {
-            return bar.suspend(|| complain(text));
+            return bar.suspend(|| stderr::write(text));
         }
-        let waits = state.prompt.as_ref().is_some_and(|prompt| prompt.try_send(text.to_owned()).is_ok());
-        if !waits {
-            complain(text);
+        if state.prompt.as_ref().is_some_and(|prompt| prompt.try_send(text.to_owned()).is_ok()) {
+            return Ok(());
         }
+        if !self.bars {
+            // No bar can come meanwhile, and nobody shall wait for a reader that does not read.
+            drop(state);
+        }
+        stderr::write(text)
     }
 
     /// From now on lines come out here, for someone who knows how to print above a prompt.
@@ -71,24 +81,5 @@ impl Screen {
 
     pub(super) fn drop_bar(&self) {
         self.state.lock().bar = None;
-    }
-}
-
-/// Writes to standard error. If that is closed there is nobody to tell, and nobody must stop for it.
-fn complain(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
-/// A [`Screen`] as something that can be written to; each write is some whole lines.
-pub struct ScreenWriter(pub Arc<Screen>);
-
-impl Write for ScreenWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.print(&String::from_utf8_lossy(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

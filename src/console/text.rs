@@ -136,6 +136,7 @@ fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {
 /// What each thread waits for, by its name without its number.
 const WAITS_FOR: &[(&str, &str)] = &[
     ("main", "the end of the peer, and its notices"),
+    ("log", "lines for standard error, and its reader"),
     ("node", "whatever comes; owns the routing table"),
     ("sweeper", "the node's next deadline"),
     ("udp-recv", "datagrams"),

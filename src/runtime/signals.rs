@@ -41,6 +41,7 @@ impl Watch {
             for signal in signals.forever() {
                 if asked {
                     log::warn!("ended at once by a second signal");
+                    log::logger().flush();
                     std::process::exit(128 + signal);
                 }
                 let command = if signal == SIGINT { &asks.interrupt } else { &asks.terminate };

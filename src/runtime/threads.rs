@@ -2,7 +2,8 @@
 //!
 //! A thread that nobody joins outlives what it works on, and its panic is lost. Here every thread is spawned through a
 //! [`Roster`], which knows the names of those that run, and yields a [`Worker`], which joins on drop and passes a panic
-//! on. The one exception of the program is a console stuck in `read`; it lives in `console/`.
+//! on. The exceptions of the program are a console stuck in `read` and the one that writes to standard error, stuck there;
+//! they live in `console/`.
 
 use std::collections::BTreeMap;
 use std::io;

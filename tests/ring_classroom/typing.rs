@@ -65,7 +65,7 @@ fn the_other_commands_know_peers_by_their_numbers() {
     let ping = asked(&mut ring, 20, &format!("ping {four}"), |lines| lines.len() == 1);
     assert!(ping[0].starts_with(&format!("{first} answered")), "{ping:?}");
     let threads = asked(&mut ring, 20, "threads", |lines| lines.iter().any(|line| line.starts_with("signals")));
-    for name in ["main", "node", "udp-recv", "tcp-accept", "sweeper", "console"] {
+    for name in ["main", "log", "node", "udp-recv", "tcp-accept", "sweeper", "console"] {
         assert!(threads.iter().any(|line| line.split_whitespace().next() == Some(name)), "{name}: {threads:?}");
     }
 }

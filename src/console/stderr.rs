@@ -1,0 +1,359 @@
+//! Standard error, which one thread writes.
+//!
+//! Nobody may wait for whoever reads standard error: not the node, whose warnings go there, and not the end of the
+//! program. So lines go through a bounded channel to the thread `log`, which alone waits. Where the channel is full,
+//! lines are lost; a line in their place says how many, as soon as somebody reads again.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Screen;
+
+/// Lines that wait to be written; when there are more, they are lost.
+const WAITING: usize = 1024;
+
+/// Bytes of a line that are kept while it waits, so that the channel has a bound in bytes too.
+const LONGEST: usize = 8 * 1024;
+
+/// Whoever must be heard waits this long for a line to be written; if none was, the reader is taken to be stuck.
+const STUCK: Duration = Duration::from_millis(500);
+
+/// How many times in a row one waits for a reader that is slow, but reads.
+const WAITS: u32 = 4;
+
+/// Bytes that can be written at once without waiting, where the system says that there is room.
+const AT_ONCE: usize = 4096;
+
+/// The process has one standard error, and so at most one of these.
+static OF_PROCESS: OnceLock<Stderr> = OnceLock::new();
+
+/// The way to standard error. What is written to it is a line or more, with their ends.
+pub struct Stderr {
+    sender: Sender<Message>,
+    count: Arc<Count>,
+}
+
+/// What has become of lines.
+#[derive(Default)]
+struct Count {
+    /// Lost, and not told yet.
+    lost: AtomicU64,
+    /// Written, or refused by a standard error that is closed.
+    done: AtomicU64,
+}
+
+enum Message {
+    /// Lines to be written, and how many were lost before them.
+    Text { lost: u64, text: String },
+    /// Asks whether everything that came before could be written.
+    Flush(Sender<io::Result<()>>),
+}
+
+impl Stderr {
+    /// Standard error of this process, as it is. The first who asks says which screen shows it and starts its thread.
+    pub fn of_process(screen: &Arc<Screen>) -> &'static Self {
+        OF_PROCESS.get_or_init(|| {
+            let screen = Arc::clone(screen);
+            Self::start(move |text| screen.print(text))
+        })
+    }
+
+    /// The same, if its thread was started.
+    pub fn started() -> Option<&'static Self> {
+        OF_PROCESS.get()
+    }
+
+    /// Starts the thread that has lines written by `print`. It is never joined: a thread that is stuck in a write
+    /// cannot be woken.
+    fn start(print: impl FnMut(&str) -> io::Result<()> + Send + 'static) -> Self {
+        let (sender, receiver) = bounded(WAITING);
+        let count = Arc::new(Count::default());
+        let writer = Writer { receiver, count: Arc::clone(&count), print, last: None };
+        // Without a thread the channel is closed, and lines go out where there is room for them.
+        let _ = thread::Builder::new().name("log".to_owned()).spawn(move || writer.run());
+        Self { sender, count }
+    }
+
+    /// Has a line written, some time, and never waits for it. Too long a line is cut.
+    pub fn log(&self, line: &str) {
+        self.deliver(shortened(line), Duration::ZERO);
+    }
+
+    /// Has a text written that must not be lost among others: waits a moment for room if there is none.
+    pub fn say(&self, text: &str) {
+        self.deliver(text.to_owned(), STUCK);
+    }
+
+    fn deliver(&self, text: String, limit: Duration) {
+        let lost = self.count.lost.swap(0, Ordering::Relaxed);
+        match self.sender.send_timeout(Message::Text { lost, text }, limit) {
+            Ok(()) => {}
+            Err(SendTimeoutError::Timeout(_)) => {
+                self.count.lost.fetch_add(lost + 1, Ordering::Relaxed);
+            }
+            Err(SendTimeoutError::Disconnected(message)) => {
+                if let Message::Text { text, .. } = message {
+                    write_at_once(&text);
+                }
+            }
+        }
+    }
+
+    /// Waits until everything said so far is written: two seconds at most, and less if nobody reads.
+    ///
+    /// # Errors
+    /// It is not written: nobody reads, or standard error is closed.
+    pub fn flush(&self) -> io::Result<()> {
+        let (tells, told) = bounded(1);
+        let mut ask = Some(Message::Flush(tells));
+        let mut waits = 0;
+        while waits < WAITS {
+            let before = self.count.done.load(Ordering::Relaxed);
+            if let Some(message) = ask.take() {
+                match self.sender.send_timeout(message, STUCK) {
+                    Ok(()) => continue,
+                    Err(SendTimeoutError::Timeout(message)) => ask = Some(message),
+                    Err(SendTimeoutError::Disconnected(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+                }
+            } else {
+                match told.recv_timeout(STUCK) {
+                    Ok(result) => return result,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::BrokenPipe.into()),
+                }
+            }
+            waits += 1;
+            if self.count.done.load(Ordering::Relaxed) == before {
+                break;
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "standard error is not read"))
+    }
+}
+
+impl Write for &Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.say(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Stderr::flush(self)
+    }
+}
+
+/// What the thread has.
+struct Writer<P> {
+    receiver: Receiver<Message>,
+    count: Arc<Count>,
+    print: P,
+    /// Why the last text could not be written.
+    last: Option<io::ErrorKind>,
+}
+
+impl<P: FnMut(&str) -> io::Result<()>> Writer<P> {
+    /// Writes what comes, until nobody is left who could send something.
+    fn run(mut self) {
+        loop {
+            let message = match self.receiver.try_recv() {
+                Ok(message) => message,
+                Err(_) => {
+                    // Whatever was lost came behind all that was written.
+                    self.tell_lost();
+                    let Ok(message) = self.receiver.recv() else { return };
+                    message
+                }
+            };
+            match message {
+                Message::Text { lost, text } => {
+                    self.write_lost(lost);
+                    self.write(&text);
+                }
+                Message::Flush(tells) => {
+                    self.tell_lost();
+                    // Whoever asked may have lost patience.
+                    let _ = tells.send(self.last.map_or(Ok(()), |kind| Err(kind.into())));
+                }
+            }
+        }
+    }
+
+    fn tell_lost(&mut self) {
+        let lost = self.count.lost.swap(0, Ordering::Relaxed);
+        self.write_lost(lost);
+    }
+
+    fn write_lost(&mut self, lost: u64) {
+        let lines = match lost {
+            0 => return,
+            1 => "1 line was".to_owned(),
+            more => format!("{more} lines were"),
+        };
+        self.write(&format!("{lines} lost here: standard error was not read fast enough\n"));
+    }
+
+    fn write(&mut self, text: &str) {
+        // A text whose printing panics is gone; those behind it are not.
+        let written = catch_unwind(AssertUnwindSafe(|| (self.print)(text)));
+        self.last = written.map_or(Some(io::ErrorKind::Other), |written| written.err().map(|error| error.kind()));
+        self.count.done.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Writes all of `text` to standard error, which may be left in non-blocking mode by whoever opened it.
+///
+/// # Errors
+/// It is closed, or full for good.
+pub(super) fn write(text: &str) -> io::Result<()> {
+    let mut left = text.as_bytes();
+    while !left.is_empty() {
+        match io::stderr().write(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => left = &left[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                has_room(PollTimeout::NONE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the beginning of `text`, or nothing where that would have to wait.
+fn write_at_once(text: &str) {
+    if has_room(PollTimeout::ZERO) {
+        let _ = io::stderr().write(&text.as_bytes()[..text.len().min(AT_ONCE)]);
+    }
+}
+
+/// Waits until standard error takes something. Returns whether it does.
+fn has_room(limit: PollTimeout) -> bool {
+    let stderr = io::stderr();
+    let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut ready, limit).is_ok_and(|ready| ready > 0)
+}
+
+/// A line of at most [`LONGEST`] bytes, and how much of it is missing.
+fn shortened(line: &str) -> String {
+    if line.len() <= LONGEST {
+        return line.to_owned();
+    }
+    let end = (0..=LONGEST).rfind(|&at| line.is_char_boundary(at)).unwrap_or(0);
+    format!("{} … and {} bytes more\n", &line[..end], line.len() - end)
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// A reader that reads when it is told to.
+    struct Reader {
+        stderr: Stderr,
+        /// Lets one text through.
+        lets: Sender<()>,
+        /// *Protects* what was read. *Held for* one text. *Never held while* anything is waited for.
+        read: Arc<Mutex<String>>,
+    }
+
+    impl Reader {
+        fn new() -> Self {
+            let (lets, may) = crossbeam_channel::unbounded();
+            let read = Arc::new(Mutex::new(String::new()));
+            let reads = Arc::clone(&read);
+            let stderr = Stderr::start(move |text| {
+                let _ = may.recv();
+                assert_ne!(text, "panic\n", "as it was told");
+                reads.lock().push_str(text);
+                Ok(())
+            });
+            Self { stderr, lets, read }
+        }
+
+        /// What there is to read once everything may pass.
+        fn read_all(mut self) -> String {
+            (self.lets, _) = crossbeam_channel::unbounded();
+            self.stderr.flush().expect("it is read");
+            self.read.lock().clone()
+        }
+    }
+
+    #[test]
+    fn lines_that_nobody_reads_are_lost_and_counted_where_they_were() {
+        let reader = Reader::new();
+        reader.stderr.log("first\n");
+        while !reader.stderr.sender.is_empty() {
+            thread::yield_now();
+        }
+        // The first is being written; as many wait as there is room for.
+        for number in 0..WAITING + 7 {
+            reader.stderr.log(&format!("line {number}\n"));
+        }
+        for _ in 0..2 {
+            reader.lets.send(()).expect("it waits");
+        }
+        while reader.stderr.sender.len() > WAITING - 2 {
+            thread::yield_now();
+        }
+        reader.stderr.log("after\n");
+        let read = reader.read_all();
+        let lines: Vec<&str> = read.lines().collect();
+        let gap = "7 lines were lost here: standard error was not read fast enough";
+        assert_eq!(lines[..2], ["first", "line 0"]);
+        assert_eq!(lines[WAITING..], [&format!("line {}", WAITING - 1), gap, "after"]);
+    }
+
+    #[test]
+    fn what_was_lost_at_the_end_is_told_at_the_end() {
+        let reader = Reader::new();
+        reader.stderr.log("first\n");
+        while !reader.stderr.sender.is_empty() {
+            thread::yield_now();
+        }
+        for number in 0..=WAITING {
+            reader.stderr.log(&format!("line {number}\n"));
+        }
+        let read = reader.read_all();
+        assert!(read.ends_with("\n1 line was lost here: standard error was not read fast enough\n"), "{read}");
+    }
+
+    #[test]
+    fn an_end_waits_for_a_reader_that_reads_and_not_for_one_that_does_not() {
+        let reader = Reader::new();
+        reader.stderr.log("a line\n");
+        assert_eq!(reader.stderr.flush().map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        assert_eq!(reader.read_all(), "a line\n");
+    }
+
+    #[test]
+    fn a_line_whose_printing_panics_takes_no_other_with_it() {
+        let reader = Reader::new();
+        for line in ["before\n", "panic\n", "behind\n"] {
+            reader.stderr.log(line);
+        }
+        assert_eq!(reader.read_all(), "before\nbehind\n");
+    }
+
+    #[test]
+    fn a_closed_standard_error_is_told_to_whoever_asks() {
+        let stderr = Stderr::start(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        stderr.log("a line\n");
+        assert_eq!(stderr.flush().map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
+    }
+
+    #[test]
+    fn a_line_that_waits_has_a_bound_in_bytes() {
+        let line = shortened(&"é".repeat(LONGEST));
+        assert!(line.len() < LONGEST + 64 && line.ends_with("é … and 8192 bytes more\n"), "{}", line.len());
+    }
+}
