@@ -1,7 +1,7 @@
 //! Running a peer.
 
 use std::fs;
-use std::io::{self, BufReader};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, bounded, never, select};
-use kadring::console::lines::Patient;
+use kadring::console::lines::standard_input;
 use kadring::console::terminal::{self, Restore, Stdin, Terminal};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen};
 use kadring::id::Id;
@@ -184,7 +184,7 @@ impl Chores {
         let end = loop {
             let end = match &mut self.editor {
                 Some(terminal) => self.console.run_terminal(terminal),
-                None => self.console.run(&mut BufReader::new(Patient(io::stdin()))),
+                None => standard_input(self.exit_on_eof).and_then(|mut input| self.console.run(&mut input)),
             };
             match end {
                 Ok(End::Input) if !self.exit_on_eof && terminal::reads_on() => {

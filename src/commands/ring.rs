@@ -1,6 +1,6 @@
 //! The classroom ring: the assignment's commands, its lines on standard output, everything else on standard error.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
 use kadring::config::Config;
 use kadring::console::classroom::{self, Lines, MARK, number};
 use kadring::console::grammar::{Grammar, Request};
-use kadring::console::lines::{Line, Patient, read_line};
+use kadring::console::lines::{Line, read_line, standard_input};
 use kadring::console::perform::{Performer, resolve};
 use kadring::console::terminal::{self, Stdin};
 use kadring::console::{Backend, Format, Output, Reply, Screen};
@@ -298,7 +298,10 @@ struct Console {
 
 impl Console {
     fn run(self) {
-        let mut input = BufReader::new(Patient(io::stdin()));
+        let mut input = match standard_input(false) {
+            Ok(input) => input,
+            Err(error) => return log::error!("commands cannot be read, but this peer stays: {error}"),
+        };
         loop {
             let line = match read_line(&mut input) {
                 Ok(Line::Text(line)) => line,

@@ -1,8 +1,11 @@
 //! Lines from a stream that may hold anything.
 
-use std::io::{self, BufRead, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::escape::quoted;
@@ -66,7 +69,7 @@ pub fn read_line(input: &mut dyn BufRead) -> io::Result<Line> {
 }
 
 /// A stream that was left in non-blocking mode by whoever opened it, read as if it were not.
-pub struct Patient<R>(pub R);
+struct Patient<R>(R);
 
 impl<R: Read + AsFd> Read for Patient<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
@@ -75,9 +78,72 @@ impl<R: Read + AsFd> Read for Patient<R> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
-            let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-            // An interrupted wait is tried again like one that ended too early.
-            let _ = poll(&mut ready, PollTimeout::NONE);
+            self.wait();
+        }
+    }
+}
+
+impl<R: AsFd> Patient<R> {
+    /// Waits until there is something to read, or the last writer has gone.
+    fn wait(&self) {
+        let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        // An interrupted wait is tried again like one that ended too early.
+        let _ = poll(&mut ready, PollTimeout::NONE);
+    }
+}
+
+/// Standard input, under the name by which it can be opened anew.
+const STDIN: &str = "/proc/self/fd/0";
+
+/// Standard input as commands are read from it. If it is a named pipe (FIFO), whoever opens it to write next is read
+/// like the one before, unless `exit_on_eof`: then the end of the first is the end.
+///
+/// # Errors
+/// It cannot be read.
+pub fn standard_input(exit_on_eof: bool) -> io::Result<impl BufRead> {
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let again = if exit_on_eof { None } else { named_pipe().then_some(STDIN) };
+    Ok(BufReader::new(Commands { input: Patient(input), again, open: false }))
+}
+
+/// Whether standard input is a pipe that has, or had, a name: no one can open the other kind once its writers are gone.
+fn named_pipe() -> bool {
+    let is_pipe = fs::metadata(STDIN).is_ok_and(|there| there.file_type().is_fifo());
+    is_pipe && fs::read_link(STDIN).is_ok_and(|name| !name.as_os_str().as_encoded_bytes().starts_with(b"pipe:["))
+}
+
+/// A stream of commands, of one writer or of several after one another.
+struct Commands {
+    input: Patient<File>,
+    /// The name by which it is opened for the next writer.
+    again: Option<&'static str>,
+    /// Whether the line being read has no newline yet.
+    open: bool,
+}
+
+impl Read for Commands {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match (self.input.read(bytes)?, self.again) {
+                (0, Some(_)) if bytes.is_empty() => return Ok(0),
+                (0, Some(_)) if self.open => {
+                    // What one writer left unfinished is no part of the next one's first line.
+                    self.open = false;
+                    bytes[0] = b'\n';
+                    return Ok(1);
+                }
+                (0, Some(name)) => {
+                    // The old descriptor is given up once there is a new one: the system keeps what a pipe holds only as
+                    // long as someone has it open. The new one does not end before a writer came, so nothing spins.
+                    let next = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(name)?;
+                    self.input = Patient(next);
+                    self.input.wait();
+                }
+                (count, _) => {
+                    self.open = count > 0 && bytes[count - 1] != b'\n';
+                    return Ok(count);
+                }
+            }
         }
     }
 }
