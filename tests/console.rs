@@ -94,6 +94,17 @@ fn hostile_lines_are_answered_and_the_next_is_obeyed() {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_command_is_skipped() {
+    let folder = folder();
+    let mut peer = alone(&folder);
+    peer.tell("\u{feff}status\r\nlist");
+    for expected in ["status", "list"] {
+        let line = peer.line();
+        assert!(line.contains(&format!("\"answer\":\"{expected}\"")), "{line}");
+    }
+}
+
+#[test]
 fn devices_and_pipes_are_neither_read_nor_replaced() {
     use nix::sys::stat::Mode;
     let folder = folder();

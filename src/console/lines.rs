@@ -26,6 +26,8 @@ pub enum Line {
 
 /// Reads the next line without ever keeping more than [`MAX_LINE`] bytes of it. The last may lack its newline.
 ///
+/// A byte order mark before a line is no part of it: a stream may be several files of an editor that begins each with one.
+///
 /// # Errors
 /// The stream cannot be read.
 pub fn read_line(input: &mut dyn BufRead) -> io::Result<Line> {
@@ -60,12 +62,16 @@ pub fn read_line(input: &mut dyn BufRead) -> io::Result<Line> {
         line.pop();
     }
     Ok(match String::from_utf8(line) {
-        Ok(text) => Line::Text(text),
+        Ok(text) => Line::Text(without_mark(text)),
         Err(error) => {
             let start = String::from_utf8_lossy(error.as_bytes()).chars().take(40).collect::<String>();
             Line::Bad(format!("the line is not valid UTF-8: {}", quoted(&start)))
         }
     })
+}
+
+fn without_mark(line: String) -> String {
+    line.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(line)
 }
 
 /// A stream that was left in non-blocking mode by whoever opened it, read as if it were not.
@@ -184,6 +190,12 @@ mod tests {
         let lines = lines(b"ab\xff\xfe\nlist\n");
         assert!(matches!(&lines[0], Line::Bad(reason) if reason.contains("UTF-8")), "{lines:?}");
         assert_eq!(lines[1], text("list"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_command() {
+        let marked = "\u{feff}store f\r\nlist\n\u{feff}\n\u{feff}list\n";
+        assert_eq!(lines(marked.as_bytes()), [text("store f"), text("list"), text(""), text("list")]);
     }
 
     #[test]
