@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use kadring::config::Config;
@@ -16,6 +18,8 @@ use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Command, Failure};
 use kadring::runtime::{Handle, LocalPeer, Options};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
 
 use super::{Exit, Failed, bootstrap, log_to, stderr};
 use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
@@ -38,6 +42,7 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     let guest = join(&args.join, config)?;
     let request = Request::Ask(Command::Store { path, manifest: args.local_manifest(), keep: false });
     let reply = Performer::new(guest.handle(), screen).perform(request);
+    leave(guest);
     Ok(tell(&reply, args.format.format(), io::stdout()))
 }
 
@@ -64,13 +69,22 @@ fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
         performer.perform_or_ask(request, &mut |what| args.format.format() == Format::Text && confirm(what))
     };
     if !is_standard(&args.dest) {
-        return Ok(tell(&bring(&args.dest), args.format.format(), io::stdout()));
+        let reply = bring(&args.dest);
+        leave(guest);
+        return Ok(tell(&reply, args.format.format(), io::stdout()));
     }
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let dest = folder.path().join("file");
     let reply = bring(&dest);
-    if reply.failure().is_none() {
-        let mut file = File::open(&dest).context("cannot read what was retrieved")?;
+    let file = if reply.failure().is_none() {
+        Some(File::open(&dest).context("cannot read what was retrieved")?)
+    } else {
+        None
+    };
+    // What is open stays readable, and nothing of it stays behind however this process ends.
+    drop(folder);
+    leave(guest);
+    if let Some(mut file) = file {
         let mut out = io::stdout().lock();
         io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("cannot write to standard output")?;
     }
@@ -109,9 +123,26 @@ fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, form
     match start() {
         Ok(guest) => {
             let performer: Performer<Handle> = Performer::new(guest.handle(), screen);
-            Ok(tell(&performer.perform(request), format, io::stdout()))
+            let reply = performer.perform(request);
+            leave(guest);
+            Ok(tell(&reply, format, io::stdout()))
         }
         Err(failed) => tell_trouble(failed.into(), format, io::stdout()),
+    }
+}
+
+/// The guest has what it came for and leaves. All that remains is to write, to a reader who may never take it: a signal
+/// ends the process at once from now on.
+fn leave(guest: LocalPeer) {
+    let (gone, told) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    for signal in [SIGINT, SIGTERM] {
+        let _ = flag::register_conditional_default(signal, Arc::clone(&gone));
+        let _ = flag::register(signal, Arc::clone(&told));
+    }
+    drop(guest);
+    gone.store(true, Ordering::SeqCst);
+    if told.load(Ordering::SeqCst) {
+        let _ = low_level::emulate_default_handler(SIGTERM);
     }
 }
 

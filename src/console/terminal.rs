@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{self, SetArg, Termios};
 use nix::unistd::{getpgrp, tcgetpgrp};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
@@ -83,6 +85,11 @@ impl Drop for Restore {
         let reading = termios::tcgetattr(io::stdin()).is_ok_and(|now| now.local_flags != before.local_flags);
         if reading {
             let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, before);
+            // A terminal that takes nothing, for nobody reads it or Ctrl-S stopped it, is not waited for.
+            let takes = poll(&mut [PollFd::new(io::stdout().as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO);
+            if takes != Ok(1) {
+                return;
+            }
             // No more marks around what is pasted, and a line of its own for what follows.
             let _ = io::stdout().write_all(b"\x1b[?2004l\r\n").and_then(|()| io::stdout().flush());
         }
