@@ -4,6 +4,7 @@ mod args;
 mod commands;
 
 use std::io::{self, IsTerminal, Write};
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,7 +21,9 @@ fn main() -> ExitCode {
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     commands::have_panics_said();
     let _last_words = LastWords;
-    let exit = run(read_command_line().task).unwrap_or_else(|error| {
+    // Who panicked has been told of.
+    let ended = catch_unwind(|| run(read_command_line().task)).unwrap_or(Ok(Exit::Other));
+    let exit = ended.unwrap_or_else(|error| {
         // Standard error may be closed; the exit code says it all the same.
         stderr().say(&format!("kadring: {}\n", escape(&format!("{error:#}"))));
         error.downcast_ref::<Failed>().map_or(Exit::Other, |failed| failed.exit)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kadring::id::Id;
 use kadring::node::{Answer, Command, Notice};
-use kadring::runtime::{LocalPeer, Options};
+use kadring::runtime::{Ended, LocalPeer, Options, stopwatch};
 use parking_lot::Mutex;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ fn a_peer_that_quits_leaves_no_thread_and_frees_its_port() {
         }
         assert_eq!(tasks().len(), 4, "it has its threads");
         assert!(matches!(answer(&peer, Command::Quit { handover: true }), Answer::Left { .. }));
-        peer.wait();
+        assert_eq!(peer.wait(), Ended::Left);
         assert_eq!(tasks(), [""; 0], "every thread was joined");
         UdpSocket::bind(addr).expect("the port is free again");
     }
@@ -79,6 +79,28 @@ fn a_dropped_peer_is_gone_even_with_connections_open_and_work_under_way() {
     assert_eq!(tasks(), [""; 0]);
     drop(waiting);
     while notices.recv_timeout(PATIENCE).is_ok() {}
+}
+
+#[test]
+fn a_peer_ends_soon_wherever_its_sockets_are_bound_and_whatever_waits_in_them() {
+    let _turn = TURN.lock();
+    for bind in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+        let bind: std::net::SocketAddr = bind.parse().expect("an address");
+        let peer = LocalPeer::start(Options { bind, ..Options::default() }).expect("it starts");
+        assert!(peer.ready(Some(PATIENCE)).is_some());
+        let socket = UdpSocket::bind((bind.ip(), 0)).expect("a socket");
+        let loopback: std::net::IpAddr =
+            if bind.is_ipv4() { [127, 0, 0, 1].into() } else { "::1".parse().expect("it is") };
+        let to = (loopback, peer.me().addr.port());
+        let took = stopwatch();
+        std::thread::scope(|scope| {
+            // More than it can take.
+            scope.spawn(|| (0..20_000).for_each(|_| drop(socket.send_to(&[b'x'; 1000], to))));
+            drop(peer);
+        });
+        assert!(took() < PATIENCE / 10, "{bind}: {:?}", took());
+        assert_eq!(tasks(), [""; 0], "{bind}");
+    }
 }
 
 #[test]

@@ -11,12 +11,20 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::panic;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::{env, fmt};
 
 use kadring::console::perform::resolve;
 use kadring::console::{Screen, Stderr, escape};
 use kadring::node::FailureKind;
+use kadring::runtime::Ended;
+use nix::unistd::alarm;
+use signal_hook::consts::SIGALRM;
+use signal_hook::flag;
+
+/// Once its peer has ended, a process has this many seconds for what remains.
+const LAST_SECONDS: u32 = 8;
 
 /// How the program ends; the numbers are its exit codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +43,15 @@ pub(crate) enum Exit {
     Integrity = 6,
     /// The peer could not start.
     NotStarted = 7,
+}
+
+impl From<Ended> for Exit {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Left => Self::Done,
+            Ended::Failed { .. } => Self::Other,
+        }
+    }
 }
 
 impl From<FailureKind> for Exit {
@@ -98,6 +115,13 @@ impl fmt::Display for Failed {
 }
 
 impl std::error::Error for Failed {}
+
+/// The peer has ended, and only this process is left of it. Whatever that may still wait for, a terminal that takes nothing
+/// or a disk that does not answer, it ends in a while with this exit code.
+fn end_in_a_while(code: i32) {
+    let _ = flag::register_conditional_shutdown(SIGALRM, code, Arc::new(AtomicBool::new(true)));
+    alarm::set(LAST_SECONDS);
+}
 
 /// Sends what the program logs to `screen`, from `level` on unless `RUST_LOG` says otherwise.
 fn log_to(screen: &Arc<Screen>, level: &str) {

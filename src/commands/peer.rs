@@ -4,11 +4,10 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossbeam_channel::{Receiver, bounded, never, select};
+use crossbeam_channel::{Receiver, never, select};
 use kadring::console::lines::standard_input;
 use kadring::console::terminal::{self, Restore, Stdin, Terminal};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen};
@@ -19,7 +18,7 @@ use rustyline::ExternalPrinter;
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::{Exit, Failed, bootstrap, log_to};
+use super::{Exit, Failed, bootstrap, end_in_a_while, log_to};
 use crate::args::PeerArgs;
 
 /// An answer that is being written when the peer ends may take this long; then its reader is taken to be stuck.
@@ -41,10 +40,7 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     }
     let peer = LocalPeer::start(options).map_err(Failed::start)?;
     // Nobody is ready who was told to end while it joined.
-    let Some(ready) = peer.ready(None) else {
-        peer.wait();
-        return Ok(Exit::Done);
-    };
+    let Some(ready) = peer.ready(None) else { return Ok(end(peer)) };
     let mut output = Output::new(format, io::stdout());
     announce(&ready, args.ready_file.as_deref(), &mut output)?;
     if ready.peers == 0 && !args.bootstrap.is_empty() {
@@ -60,33 +56,31 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
         log::warn!("no commands are read: the terminal belongs to another process");
     } else {
         let chores = Chores { console, editor, exit_on_eof: args.exit_on_eof, handover: defaults.handover };
-        // Never joined: a thread that is stuck in a read of standard input cannot be woken. It ends with the process.
-        thread::Builder::new()
-            .name("console".to_owned())
-            .spawn(move || chores.run())
-            .context("cannot start the console's thread")?;
+        peer.handle().spawn_console(move || chores.run()).context("cannot start the console's thread")?;
     }
     let left = watch(&peer.notices(), above);
-    peer.wait();
+    let ended = end(peer);
     let untold = left.filter(|_| busy.pause(LAST_ANSWER) == Some(false));
     let written = untold.is_none_or(|left| tell_last(left, format));
     // Whoever types sees what failed; a script learns it in the end.
     let failed = verdict.get().filter(|_| !person).map(Exit::from);
-    Ok(failed.unwrap_or(if written { Exit::Done } else { Exit::Other }))
+    let failed = failed.or_else(|| (!written).then_some(Exit::Other));
+    Ok(if ended == Exit::Done { failed.unwrap_or(ended) } else { ended })
 }
 
 /// Writes the last answer, which says what is handed over and left behind, where no command asked for it. Whether it could
-/// be written in time: its reader may be stuck.
+/// be written.
 fn tell_last(left: Answer, format: Format) -> bool {
-    let (tell, told) = bounded(1);
-    let write = move || {
-        let mut output = Output::new(format, io::stdout());
-        output.reply(&Reply::Node(left));
-        // Nobody waits for it any more if it took too long.
-        let _ = tell.send(!output.is_closed());
-    };
-    let writer = thread::Builder::new().name("last-answer".to_owned()).spawn(write);
-    writer.is_ok() && told.recv_timeout(LAST_ANSWER).unwrap_or(false)
+    let mut output = Output::new(format, io::stdout());
+    output.reply(&Reply::Node(left));
+    !output.is_closed()
+}
+
+/// Waits until the peer has ended, and tells how.
+fn end(peer: LocalPeer) -> Exit {
+    let exit = Exit::from(peer.wait());
+    end_in_a_while(exit as i32);
+    exit
 }
 
 /// What was asked for; and the folder that goes with the peer, if it has no other.

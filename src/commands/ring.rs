@@ -24,7 +24,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tempfile::TempDir;
 
-use super::{Exit, Failed, log_to};
+use super::{Exit, Failed, end_in_a_while, log_to};
 use crate::args::{PeerName, RingArgs, RingTask, RingWays};
 
 /// Runs a peer of the classroom ring until it is told to quit.
@@ -55,13 +55,12 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     } else {
         let performer = Performer::new(WithSignals(peer.handle()), screen);
         let console = Console { performer, grammar: classroom::grammar(), says };
-        // Never joined: a thread that is stuck in a read of standard input cannot be woken. It ends with the process.
-        let console = thread::Builder::new().name("console".to_owned()).spawn(move || console.run());
-        console.context("cannot start the console's thread")?;
+        peer.handle().spawn_console(move || console.run()).context("cannot start the console's thread")?;
     }
     told.until_left(&notices, said);
-    peer.wait();
-    Ok(Exit::Done)
+    let exit = Exit::from(peer.wait());
+    end_in_a_while(exit as i32);
+    Ok(exit)
 }
 
 /// A signal is the assignment's abrupt departure: the process ends at once, but for what it keeps in the temporary folder.
@@ -70,6 +69,8 @@ fn end_at_once_by_signal(store: &TempDir) -> io::Result<()> {
     let store = store.path().to_owned();
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
+            // Not even for a disk that does not answer.
+            end_in_a_while(128 + signal);
             let _ = std::fs::remove_dir_all(&store);
             log::logger().flush();
             let _ = signal_hook::low_level::emulate_default_handler(signal);
@@ -331,7 +332,8 @@ impl Console {
                 Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
             };
             match reply {
-                Reply::Node(Answer::Left { .. }) => return,
+                // Whoever reads what the peer tells last may be stuck.
+                Reply::Node(Answer::Left { .. }) => return end_in_a_while(Exit::Done as i32),
                 reply if reply.failure().is_some() => self.fail(reply),
                 reply => self.say(Said::Answered(reply)),
             }

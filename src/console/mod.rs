@@ -74,10 +74,12 @@ impl Backend for Handle {
     }
 
     fn threads(&self) -> Vec<String> {
-        // The peer knows those that it started; there are the program's own and this one besides.
-        let console = thread::current().name().filter(|name| *name != "main").map(str::to_owned);
+        // The peer knows those that it started; there are the program's own and, elsewhere than there, this one besides.
+        let threads = Self::threads(self);
+        let known = |name: &str| name == "main" || threads.iter().any(|thread| thread == name);
+        let console = thread::current().name().filter(|name| !known(name)).map(str::to_owned);
         let log = Stderr::started().map(|_| "log".to_owned());
-        ["main".to_owned()].into_iter().chain(log).chain(Self::threads(self)).chain(console).collect()
+        ["main".to_owned()].into_iter().chain(log).chain(threads).chain(console).collect()
     }
 }
 

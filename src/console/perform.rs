@@ -14,6 +14,7 @@ use super::reply::{Own, Reply, TestResult, Tested};
 use super::{Backend, Screen};
 use crate::id::{Id, Key};
 use crate::node::{Answer, Command, Failure, FailureKind, Notice, Source};
+use crate::runtime::{Role, fault};
 use crate::store::hash_all;
 
 /// Does what is asked, with the help of a node.
@@ -60,6 +61,7 @@ impl<B: Backend> Performer<B> {
 
     /// Asks the node, and shows how far it is.
     pub fn ask(&self, command: Command) -> Answer {
+        fault::point(Role::Console);
         let mut progress = Progress::new(&self.screen, &command);
         for notice in self.backend.submit(command) {
             match notice {

@@ -9,14 +9,15 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
 
-use super::Shared;
 use super::tcp_serve::IDLE_LIMIT;
-use super::threads::{Roster, Worker};
+use super::threads::{Roster, Worker, message as said};
+use super::{Role, Shared, fault};
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
 use crate::wire::{Body, Message};
@@ -100,23 +101,19 @@ impl Links {
 
     fn open(&mut self, to: SocketAddr, answering: bool) -> io::Result<&Sender<Message>> {
         self.next += 1;
+        let number = self.next;
         // A bounded channel would take the room for all its messages at once, for each of hundreds of links.
         let (queue, messages) = crossbeam_channel::unbounded();
         let (shared, me, events) = (Arc::clone(&self.shared), self.me, self.events.clone());
-        let name = format!("link-{}", self.next % 10_000);
         let idle = if answering { IDLE_ANSWERING } else { IDLE };
-        let thread = self.roster.spawn(&name, move || run(&shared, &me, to, idle, &messages, &events))?;
+        let thread =
+            self.roster.spawn_another(Role::Link, number, move || run(&shared, &me, to, idle, &messages, &events))?;
         Ok(&self.links.entry(to).insert_entry(Link { queue, thread, answering }).into_mut().queue)
     }
 
-    /// Lets each link send what waits, and joins it.
+    /// Each link sends what waits, and ends.
     pub(super) fn close(self) {
-        let Self { links, events, .. } = self;
-        drop(events);
-        for (_, Link { queue, thread, .. }) in links {
-            drop(queue);
-            drop(thread);
-        }
+        drop(self);
     }
 }
 
@@ -133,11 +130,23 @@ fn run(
     while let Ok(message) = messages.recv_timeout(idle) {
         text.clear();
         shared.dialect.encode(&message, me, to, &mut text);
-        if let Err(error) = deliver(to, &mut connection, &text) {
-            log::debug!("{to} cannot be reached: {error}");
+        // A fault of ours in one delivery is no reason to lose what waits behind it.
+        let delivery = catch_unwind(AssertUnwindSafe(|| deliver(to, &mut connection, &text)));
+        let obstacle = match delivery {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                log::debug!("{to} cannot be reached: {error}");
+                let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+                Some(if refused { Obstacle::Refused } else { Obstacle::Silence })
+            }
+            Err(panic) => {
+                log::error!("a message to {to} was not sent, by a fault of kadring: {}", said(&*panic));
+                // It says nothing about the other side.
+                Some(Obstacle::Crowd)
+            }
+        };
+        if let Some(obstacle) = obstacle {
             connection = None;
-            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-            let obstacle = if refused { Obstacle::Refused } else { Obstacle::Silence };
             if events.send(Event::Undeliverable { to, message, obstacle }).is_err() {
                 return;
             }
@@ -147,6 +156,7 @@ fn run(
 
 /// Sends a line over the kept connection, or over a fresh one if there is none or it was closed.
 fn deliver(to: SocketAddr, connection: &mut Option<TcpStream>, text: &[u8]) -> io::Result<()> {
+    fault::point(Role::Link);
     if let Some(kept) = connection.take_if(|kept| is_open(kept)) {
         let kept = connection.insert(kept);
         if kept.write_all(text).is_ok() {

@@ -11,28 +11,34 @@
 //!               jobs ── transfer-N ─┘ outcomes
 //! ```
 //!
-//! | thread | file | waits for | its channel, and what a full one means |
-//! |---|---|---|---|
-//! | `node` | `node_loop.rs` | one `select!` over its inboxes | – |
-//! | `udp-recv` | `udp.rs` | the UDP socket | bounded, never waited for; full = loss, counted |
-//! | `sweeper` | `sweeper.rs` | the node's next deadline | room for one tick; ticks coalesce |
-//! | `tcp-accept` | `tcp_accept.rs` | the TCP listener | bounded threads; full = the longest idle makes room |
-//! | `tcp-serve-N` | `tcp_serve.rs` | requests on its connection | the node's events: bounded, waited for |
-//! | `transfer-N` | `transfer/` | jobs | jobs bounded; the node keeps the rest |
-//! | `link-N` | `links.rs` | lines for one peer (ring only) | bounded; full = undeliverable |
-//! | `signals` | `signals.rs` | SIGINT, SIGTERM | – |
+//! | thread | file | waits for | its channel, and what a full one means | its panic |
+//! |---|---|---|---|---|
+//! | `node` | `node_loop.rs` | one `select!` over its inboxes | – | ends the peer |
+//! | `udp-recv` | `udp.rs` | the UDP socket | bounded, never waited for; full = loss, counted | ends the peer |
+//! | `sweeper` | `sweeper.rs` | the node's next deadline | room for one tick; ticks coalesce | ends the peer |
+//! | `tcp-accept` | `tcp_accept.rs` | the TCP listener | bounded threads; full = the longest idle makes room | ends the peer |
+//! | `tcp-serve-N` | `tcp_serve.rs` | requests on its connection | the node's events: bounded, waited for | ends its connection |
+//! | `transfer-N` | `transfer/` | jobs | jobs bounded; the node keeps the rest | fails its job |
+//! | `link-N` | `links.rs` | lines for one peer (ring only) | bounded; full = undeliverable | its line is undeliverable |
+//! | `signals` | `signals.rs` | SIGINT, SIGTERM | – | ends the peer |
+//! | `recorder` | `recorder.rs` | what happened | unbounded: a gap would spoil the record | ends the peer |
+//! | `console` | the program | lines | commands, answered one by one | ends the peer |
 //!
 //! # Architecture invariants
 //! - Workers may wait for the node, the node never waits for a worker: no cycle of bounded channels can form.
-//! - Every socket is bound before any thread is spawned; every thread is joined when the peer ends.
+//! - Every socket is bound before any thread is spawned; every thread is joined when the peer ends (`ending.rs`), unless
+//!   it is stuck: then it is named and left behind. A panic never leaves half a peer (`roles.rs`).
 //! - Nothing here knows which overlay runs.
 
 mod clock;
+mod ending;
+pub(crate) mod fault;
 mod links;
 mod named;
 mod node_loop;
 mod offers;
 mod recorder;
+mod roles;
 mod signals;
 mod sockets;
 mod start;
@@ -46,6 +52,7 @@ mod threads;
 mod transfer;
 mod udp;
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,6 +62,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 pub use clock::stopwatch;
+pub use roles::Role;
 pub use start::StartError;
 pub use temporary::temporary_folder;
 
@@ -63,7 +71,7 @@ use self::named::Folder;
 use self::offers::Offers;
 use self::state::State;
 use self::tcp_accept::Served;
-use self::threads::{Roster, Worker};
+use self::threads::Roster;
 use self::transfer::{Cancels, Connections};
 use crate::config::Config;
 use crate::id::Id;
@@ -134,11 +142,26 @@ pub struct Ready {
     pub peers: usize,
 }
 
+/// How a peer ended.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum Ended {
+    /// It left, as it was told.
+    #[default]
+    Left,
+    /// A fault of ours: one of its threads failed without which it would be half a peer. It left at once.
+    Failed {
+        /// The thread's name.
+        thread: String,
+        /// What its panic said.
+        reason: String,
+    },
+}
+
 /// A running peer. Dropping it makes it leave at once, without a handover, and joins its threads.
 pub struct LocalPeer {
     handle: Handle,
     signals: Option<signals::Watch>,
-    node: Option<Worker>,
+    clock: Clock,
     _temporary: Option<tempfile::TempDir>,
 }
 
@@ -220,19 +243,20 @@ impl LocalPeer {
         self.handle.notices()
     }
 
-    /// Waits until the peer has quit, and joins every thread.
-    pub fn wait(mut self) {
-        self.node = None;
+    /// Waits until the peer has quit, and joins every thread. It tells whether the peer left as it was told; who waits
+    /// for nothing but the end need not look.
+    pub fn wait(self) -> Ended {
+        let roster = &self.handle.roster;
+        roster.join(|role| role == Role::Node, None);
+        roster.end()
     }
 }
 
 impl Drop for LocalPeer {
     fn drop(&mut self) {
-        if self.node.is_some() {
-            self.handle.submit(Command::Quit { handover: false });
-        }
-        self.node = None;
-        self.signals = None;
+        // Heard of no more, if the peer has quit.
+        self.handle.roster.leave();
+        ending::join_last(&self.handle.roster, self.clock, self.signals.take());
     }
 }
 
@@ -259,5 +283,15 @@ impl Handle {
     /// The names of the peer's threads that run now.
     pub fn threads(&self) -> Vec<String> {
         self.roster.names()
+    }
+
+    /// Runs `work`, which reads commands, on the thread `console` beside the peer's own. A panic in it ends the peer, as
+    /// in any thread that the peer cannot do without. Nobody waits for its end: nothing portable wakes a thread that is
+    /// stuck in a read of standard input.
+    ///
+    /// # Errors
+    /// The system refuses the thread.
+    pub fn spawn_console(&self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.roster.spawn(Role::Console, work).map(|_| ())
     }
 }

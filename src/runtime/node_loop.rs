@@ -1,4 +1,4 @@
-//! `node`: the thread that owns the core. It waits for one inbox among four, hands what came to
+//! `node`: the thread that owns the core. It waits for one inbox among five, hands what came to
 //! [`Node::handle`], and does or delegates what the node wants done. It never blocks anywhere else.
 //!
 //! A turn: take one thing from whichever inbox has something (a whole batch of datagrams counts as one), then send
@@ -14,7 +14,7 @@ use super::recorder::Recorder;
 use super::state::State;
 use super::transfer::{Order, Pool};
 use super::udp::{Datagram, Outgoing};
-use super::{Asked, Shared};
+use super::{Asked, Role, Shared, fault};
 use crate::node::job::Outcome;
 use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox};
 use crate::peer::Peer;
@@ -32,6 +32,8 @@ pub(super) struct Inboxes {
     pub(super) events: Receiver<Event>,
     pub(super) commands: Receiver<Asked>,
     pub(super) ticks: Receiver<()>,
+    /// Leave at once: nobody holds the peer any more, or a thread that it needs has failed.
+    pub(super) leave: Receiver<()>,
 }
 
 /// Everything the node thread works with.
@@ -63,18 +65,13 @@ pub(super) struct Turn {
 
 impl NodeLoop {
     /// Runs until the node has left.
-    pub(super) fn run(mut self, start: Event) {
+    pub(super) fn run(&mut self, start: Event) {
         self.handle(start);
         self.end_turn();
         while !self.turn.stopped {
             self.take_one();
             self.end_turn();
         }
-        let Self { pool, links, inboxes, .. } = self;
-        // Nobody takes what workers still report: let them not wait for it.
-        drop(inboxes);
-        pool.close();
-        links.close();
     }
 
     fn take_one(&mut self) {
@@ -84,7 +81,17 @@ impl NodeLoop {
             recv(inboxes.events) -> event => if let Ok(event) = event { self.handle(event) },
             recv(inboxes.commands) -> asked => self.on_command(asked.ok()),
             recv(inboxes.ticks) -> _ => self.on_tick(),
+            recv(inboxes.leave) -> _ => self.on_leave(),
         }
+    }
+
+    /// Says goodbye, and waits for nothing more. What was asked before gets its answer.
+    fn on_leave(&mut self) {
+        for _ in 0..self.inboxes.commands.len() {
+            self.on_command(self.inboxes.commands.try_recv().ok());
+        }
+        self.on_command(None);
+        self.turn.stopped = true;
     }
 
     fn end_turn(&mut self) {
@@ -132,6 +139,7 @@ impl NodeLoop {
         };
         self.turn.commands += 1;
         let id = self.turn.commands;
+        fault::point(Role::Node);
         if let Some(answer) = answer {
             self.turn.asking.insert(id, answer);
         }

@@ -7,10 +7,13 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::threads::{Roster, Worker};
+use super::threads::Roster;
+use super::{Role, fault};
 use crate::node::record::{Beginning, event_line, start_line};
 use crate::node::{Action, Event};
 use crate::time::Time;
@@ -28,12 +31,15 @@ struct Moment {
     actions: Vec<Action>,
 }
 
-/// Writes a record. Dropping it waits until all of it is written. (The order of the fields is the order of that: no more
-/// comes, then the thread ends.)
+/// Takes what shall be recorded.
 pub(super) struct Recorder {
     moments: Sender<Moment>,
-    _writer: Worker,
+    written: Written,
 }
+
+/// Moments that were written.
+#[derive(Clone, Default)]
+pub(super) struct Written(Arc<AtomicU64>);
 
 impl Record {
     /// Begins a record in a new file.
@@ -47,13 +53,15 @@ impl Record {
     /// Goes on with it on a thread of its own.
     pub(super) fn go_on(self, roster: &Roster) -> io::Result<Recorder> {
         let (moments, inbox) = unbounded();
-        let writer = roster.spawn("recorder", move || {
+        let written = Written::default();
+        let so_far = written.clone();
+        roster.spawn(Role::Recorder, move || {
             let Self { path, file } = self;
-            if let Err(error) = write(&inbox, file) {
+            if let Err(error) = write(&inbox, file, &so_far) {
                 log::error!("the record '{}' ends here: {error}", path.display());
             }
         })?;
-        Ok(Recorder { moments, _writer: writer })
+        Ok(Recorder { moments, written })
     }
 }
 
@@ -63,15 +71,31 @@ impl Recorder {
         // A record that could not be written has ended, and was complained about then.
         let _ = self.moments.send(Moment { at, event, actions: actions.to_vec() });
     }
+
+    /// No more comes: the thread ends once all of it is written.
+    pub(super) fn close(self) -> Written {
+        self.written
+    }
+}
+
+impl Written {
+    /// How many.
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Writes what comes; whenever nothing more waits, all of it is handed to the system, so that a kill loses little.
-fn write(inbox: &Receiver<Moment>, mut file: BufWriter<File>) -> io::Result<()> {
+fn write(inbox: &Receiver<Moment>, mut file: BufWriter<File>, written: &Written) -> io::Result<()> {
     for Moment { at, event, actions } in inbox {
+        if matches!(event, Event::Command { .. }) {
+            fault::point(Role::Recorder);
+        }
         file.write_all(event_line(at, &event, &actions).map_err(io::Error::from)?.as_bytes())?;
         if inbox.is_empty() {
             file.flush()?;
         }
+        written.0.fetch_add(1, Ordering::Relaxed);
     }
     file.flush()
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
-use super::Handle as PeerHandle;
-use super::threads::{Roster, Worker};
+use super::threads::Roster;
+use super::{Handle as PeerHandle, Role, fault};
 use crate::node::{Answer, Command, Notice};
 
 /// A node that goes on says so this soon.
@@ -25,10 +25,9 @@ pub(super) struct Asks {
     pub(super) terminate: Command,
 }
 
-/// The thread, and what ends it.
+/// What ends the thread.
 pub(super) struct Watch {
     handle: Handle,
-    _thread: Worker,
 }
 
 impl Watch {
@@ -36,9 +35,10 @@ impl Watch {
     pub(super) fn start(roster: &Roster, peer: PeerHandle, asks: Asks) -> io::Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let handle = signals.handle();
-        let thread = roster.spawn("signals", move || {
+        roster.spawn(Role::Signals, move || {
             let mut asked = false;
             for signal in signals.forever() {
+                fault::point(Role::Signals);
                 if asked {
                     log::warn!("ended at once by a second signal");
                     log::logger().flush();
@@ -52,7 +52,12 @@ impl Watch {
                 }
             }
         })?;
-        Ok(Self { handle, _thread: thread })
+        Ok(Self { handle })
+    }
+
+    /// Ends the thread, which waits for nothing else then.
+    pub(super) fn close(self) {
+        self.handle.close();
     }
 }
 
@@ -63,10 +68,4 @@ fn goes_on(peer: &PeerHandle, command: &Command) -> bool {
     // The answer to anything else may take long, and the next signal must not wait for it.
     let answer = interrupts.then(|| notices.recv_timeout(GOES_ON).ok()).flatten();
     matches!(answer, Some(Notice::Answer { answer: Answer::Interrupted { .. }, .. }))
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.handle.close();
-    }
 }

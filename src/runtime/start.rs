@@ -1,28 +1,28 @@
 //! Starting a peer: sockets first, then the store, then the threads.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use crossbeam_channel::{bounded, unbounded};
+use crossbeam_channel::{Receiver, bounded, unbounded};
 use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng, TryRng};
 use thiserror::Error;
 
 use super::clock::Clock;
+use super::ending::{self, Ending};
 use super::links::Links;
 use super::named::Folder;
 use super::node_loop::{Inboxes, NodeLoop, Turn};
 use super::recorder::Record;
 use super::state::State;
 use super::temporary::temporary_folder;
-use super::threads::{Roster, Worker};
+use super::threads::Roster;
 use super::transfer::Pool;
 use super::udp::{Inbox, Outgoing};
-use super::{Handle, LocalPeer, Options, Shared, signals, sockets, sweeper, tcp_accept, udp};
+use super::{Handle, LocalPeer, Options, Role, Shared, signals, sockets, sweeper, tcp_accept, udp};
 use crate::id::Id;
 use crate::node::record::Beginning;
 use crate::node::{Event, Node};
@@ -122,15 +122,23 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         dropped: AtomicU64::new(0),
     });
     let node = Node::new(options.config.clone(), overlay, node_seed);
-    let parts = Parts { node, me, bound, shared, udp: Arc::new(udp), tcp, record, state };
-    let (node, handle) = spawn(parts, start).map_err(system("a thread"))?;
+    let (clock, (leave, leaving)) = (shared.clock, bounded(1));
+    let others = Ending { shared, roster: Roster::new(leave), udp: Arc::new(udp), tcp: Arc::new(tcp) };
+    let parts = Parts { node, me, others: others.clone(), record, state };
+    let handle = spawn(parts, leaving, start).map_err(|error| {
+        others.end();
+        system("a thread")(error)
+    })?;
+    // From here on an error drops it, and so ends it.
+    let mut peer = LocalPeer { handle, signals: None, clock, _temporary: temporary };
+    let handle = &peer.handle;
     let interrupt = options.on_interrupt;
     let watch = options.on_signal.map(|command| {
         let asks = signals::Asks { interrupt: interrupt.unwrap_or_else(|| command.clone()), terminate: command };
         signals::Watch::start(&handle.roster, handle.clone(), asks)
     });
-    let signals = watch.transpose().map_err(system("signals"))?;
-    Ok(LocalPeer { handle, signals, node: Some(node), _temporary: temporary })
+    peer.signals = watch.transpose().map_err(system("signals"))?;
+    Ok(peer)
 }
 
 fn open_store(options: &Options) -> Result<(DiskStore, Option<tempfile::TempDir>), StartError> {
@@ -155,35 +163,31 @@ fn own_id(options: &Options, store: &DiskStore, rng: &mut StdRng) -> Result<Id, 
 struct Parts {
     node: Node,
     me: Peer,
-    /// Where the sockets are bound.
-    bound: SocketAddr,
-    shared: Arc<Shared>,
-    udp: Arc<UdpSocket>,
-    tcp: TcpListener,
+    /// What the threads share, and what ends them.
+    others: Ending,
     record: Option<Record>,
     state: Arc<State>,
 }
 
-/// Spawns the threads. The node's owns the others: it joins them when the node has left.
-fn spawn(parts: Parts, start: Event) -> io::Result<(Worker, Handle)> {
-    let Parts { node, me, bound, shared, udp, tcp, record, state } = parts;
-    let roster = Roster::default();
+/// Spawns the threads. The node's ends the others when the node has left.
+fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> {
+    let Parts { node, me, others, record, state } = parts;
+    let Ending { shared, roster, udp, tcp } = others.clone();
     let (batches, datagrams) = bounded(DATAGRAM_BATCHES);
     let (spent, emptied) = bounded(DATAGRAM_BATCHES);
     let (to_node, events) = bounded(EVENTS);
     let (commands, asked) = unbounded();
     let (tick, ticks) = bounded(1);
     let (arm, deadlines) = unbounded();
-    let inboxes = Inboxes { datagrams, spent, events, commands: asked, ticks };
+    let inboxes = Inboxes { datagrams, spent, events, commands: asked, ticks, leave };
 
-    let mut others = Others { shared: Arc::clone(&shared), addr: sockets::reachable(bound), threads: Vec::new() };
     let clock = shared.clock;
-    others.threads.push(roster.spawn("sweeper", move || sweeper::run(clock, &deadlines, &tick))?);
+    roster.spawn(Role::Sweeper, move || sweeper::run(clock, &deadlines, &tick))?;
     let (of_thread, socket, dialect) = (Arc::clone(&shared), Arc::clone(&udp), shared.dialect);
     let inbox = Inbox { batches, spent: emptied };
-    others.threads.push(roster.spawn("udp-recv", move || udp::run(&of_thread, &socket, dialect, &inbox))?);
+    roster.spawn(Role::UdpRecv, move || udp::run(&of_thread, &socket, dialect, &inbox))?;
     let (of_thread, events, of_roster) = (Arc::clone(&shared), to_node.clone(), roster.clone());
-    others.threads.push(roster.spawn("tcp-accept", move || tcp_accept::run(&of_thread, &tcp, &events, &of_roster))?);
+    roster.spawn(Role::TcpAccept, move || tcp_accept::run(&of_thread, &tcp, &events, &of_roster))?;
 
     let recorder = record.map(|record| record.go_on(&roster)).transpose()?;
     let handle = Handle { me, commands, state: Arc::clone(&state), roster: roster.clone() };
@@ -191,15 +195,16 @@ fn spawn(parts: Parts, start: Event) -> io::Result<(Worker, Handle)> {
         Pool::new(Arc::clone(&shared), to_node.clone(), roster.clone()),
         Links::new(Arc::clone(&shared), me, to_node, roster.clone()),
     );
-    let node = roster.spawn("node", move || {
-        let ended = EndedOnDrop(Arc::clone(&state));
+    roster.spawn(Role::Node, move || {
+        let _ended = EndedOnDrop(Arc::clone(&state));
         // The headers of system calls point to memory, so they are made where they are used.
         let (udp, turn) = (Outgoing::new(udp), Turn::default());
-        NodeLoop { node, me, shared, inboxes, sweeper: arm, udp, pool, links, state, recorder, turn }.run(start);
-        drop(others);
-        drop(ended);
+        let mut node = NodeLoop { node, me, shared, inboxes, sweeper: arm, udp, pool, links, state, recorder, turn };
+        // Whatever happens to the node, the others end with it.
+        others.roster.guard(Role::Node, Role::Node.name(), || node.run(start));
+        ending::end(node, &others);
     })?;
-    Ok((node, handle))
+    Ok(handle)
 }
 
 /// Tells that the peer has ended, however it ends.
@@ -208,24 +213,5 @@ struct EndedOnDrop(Arc<State>);
 impl Drop for EndedOnDrop {
     fn drop(&mut self) {
         self.0.ended();
-    }
-}
-
-/// The threads that wait on sockets. Dropping this wakes and joins them.
-struct Others {
-    shared: Arc<Shared>,
-    addr: SocketAddr,
-    threads: Vec<Worker>,
-}
-
-impl Drop for Others {
-    fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
-        // Each waits in a system call; something to receive and something to accept wakes it.
-        if let Ok(socket) = UdpSocket::bind(SocketAddr::new(self.addr.ip(), 0)) {
-            let _ = socket.send_to(&[], self.addr);
-        }
-        let _ = TcpStream::connect_timeout(&self.addr, Duration::from_secs(1));
-        self.threads.clear();
     }
 }

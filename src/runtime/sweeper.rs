@@ -7,6 +7,7 @@
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::clock::Clock;
+use super::{Role, fault};
 use crate::time::Time;
 
 /// Sends a tick at each deadline that comes in, never early, until nobody arms it any more.
@@ -21,6 +22,7 @@ pub(super) fn run(clock: Clock, deadlines: &Receiver<Time>, ticks: &Sender<()>) 
             Ok(at) => armed = Some(armed.map_or(at, |armed| armed.min(at))),
             Err(RecvTimeoutError::Timeout) => {
                 armed = None;
+                fault::point(Role::Sweeper);
                 // A full channel holds a tick that the node has yet to take; it will do for this one too.
                 let _ = ticks.try_send(());
             }

@@ -14,9 +14,9 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
-use super::Shared;
 use super::tcp_serve;
-use super::threads::{Roster, Worker};
+use super::threads::Roster;
+use super::{Role, Shared, fault};
 use crate::node::Event;
 use crate::time::Time;
 
@@ -64,7 +64,7 @@ impl Served {
         self.0.lock().insert(connection, Entry { stream, state: State::Idle(now) });
     }
 
-    pub(super) fn remove(&self, connection: ConnectionId) {
+    fn remove(&self, connection: ConnectionId) {
         self.0.lock().remove(&connection);
     }
 
@@ -81,7 +81,8 @@ impl Served {
         true
     }
 
-    fn end_all(&self) {
+    /// Ends all connections, and so their threads.
+    pub(super) fn end_all(&self) {
         for entry in self.0.lock().values() {
             let _ = entry.stream.shutdown(Shutdown::Both);
         }
@@ -92,27 +93,23 @@ impl Served {
     }
 }
 
-/// Accepts until the peer stops; then ends and joins every connection's thread.
+/// Accepts until the peer stops.
 pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<Event>, roster: &Roster) {
-    let mut threads: Vec<Worker> = Vec::new();
     let mut next: ConnectionId = 0;
     let mut refused = false;
     loop {
         let accepted = listener.accept();
         if shared.stopping.load(Ordering::Relaxed) {
-            break;
+            return;
         }
-        threads.retain(|thread| !thread.is_finished());
+        fault::point(Role::TcpAccept);
         next += 1;
         let served = accepted.and_then(|(stream, from)| {
             let room = shared.served.len() < MAX_CONNECTIONS || shared.served.make_room(shared.clock.now());
             if room { serve(shared, events, roster, next, stream, from).map(Some) } else { Ok(None) }
         });
         match served {
-            Ok(Some(thread)) => {
-                refused = false;
-                threads.push(thread);
-            }
+            Ok(Some(())) => refused = false,
             Ok(None) => log::debug!("a connection was turned away: all {MAX_CONNECTIONS} are busy"),
             Err(error) => {
                 // Once is enough, however long it lasts.
@@ -124,7 +121,6 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<
             }
         }
     }
-    shared.served.end_all();
 }
 
 fn serve(
@@ -134,20 +130,26 @@ fn serve(
     connection: ConnectionId,
     stream: TcpStream,
     from: SocketAddr,
-) -> io::Result<Worker> {
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let stream = Arc::new(stream);
     shared.served.insert(connection, Arc::clone(&stream), shared.clock.now());
     let (of_thread, events) = (Arc::clone(shared), events.clone());
-    let thread = roster.spawn(&format!("tcp-serve-{}", connection % 10_000), move || {
+    let thread = roster.spawn_another(Role::TcpServe, connection, move || {
+        let _served = ServedUntilDrop(&of_thread.served, connection);
         let outcome = tcp_serve::run(&of_thread, connection, &stream, from, &events);
         if let Err(error) = outcome {
             log::debug!("the connection from {from} ended: {error}");
         }
-        of_thread.served.remove(connection);
     });
-    if thread.is_err() {
-        shared.served.remove(connection);
+    thread.map(|_| ()).inspect_err(|_| shared.served.remove(connection))
+}
+
+/// Takes a connection from the list, however its thread ends.
+struct ServedUntilDrop<'a>(&'a Served, ConnectionId);
+
+impl Drop for ServedUntilDrop<'_> {
+    fn drop(&mut self) {
+        self.0.remove(self.1);
     }
-    thread
 }

@@ -12,10 +12,10 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use nix::sys::sendfile::sendfile64;
 
-use super::Shared;
 use super::named;
 use super::offers::Offered;
 use super::tcp_accept::{ConnectionId, State};
+use super::{Role, Shared, fault};
 use crate::id::Key;
 use crate::node::Event;
 use crate::store::StoreErrorKind;
@@ -62,6 +62,7 @@ pub(super) fn run(
                 return part(stream);
             }
         };
+        fault::point(Role::TcpServe);
         let stage = Stage { shared, connection, stream };
         stage.moves_on();
         if line.first() == Some(&b'{') {

@@ -1,86 +1,201 @@
-//! Threads that are always joined.
+//! Threads that are always known, and joined at the end.
 //!
 //! A thread that nobody joins outlives what it works on, and its panic is lost. Here every thread is spawned through a
-//! [`Roster`], which knows the names of those that run, and yields a [`Worker`], which joins on drop and passes a panic
-//! on. The exceptions of the program are a console stuck in `read` and the one that writes to standard error, stuck there;
-//! they live in `console/`.
+//! [`Roster`], which knows those that run, joins those that have ended, and decides what a panic means: an essential
+//! [`Role`] ends the peer, any other loses what it was at. Whoever waits for threads at the end waits here, with a limit:
+//! one that is stuck in a call that never returns is named and left behind. The exceptions are a console, which may be
+//! stuck in a `read` of standard input, and the program's writer to standard error (`console/stderr.rs`): nobody waits for
+//! the one, and for the other not long.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
-use parking_lot::Mutex;
+use crossbeam_channel::Sender;
+use parking_lot::{Condvar, Mutex};
 
-/// The names of the threads that run.
-///
-/// *Protects*: number and name of each. *Held for*: one insertion, removal or copy. *Never held while*: anything else is
-/// done.
-#[derive(Clone, Default)]
-pub(super) struct Roster(Arc<Mutex<Names>>);
+use super::{Ended, Role};
+
+/// The threads of a peer.
+#[derive(Clone)]
+pub(super) struct Roster(Arc<Shared>);
+
+struct Shared {
+    /// *Protects*: which threads there are, and how the peer ends. *Held for*: one insertion, removal or look.
+    /// *Never held while*: anything else is done (a condition variable gives it up).
+    threads: Mutex<Threads>,
+    /// Tells that a thread has ended.
+    ended: Condvar,
+    /// Tells the node to leave at once.
+    leave: Sender<()>,
+}
 
 #[derive(Default)]
-struct Names {
-    running: BTreeMap<u64, String>,
+struct Threads {
+    running: BTreeMap<u64, Running>,
+    /// Those that have ended and are yet to be joined, which takes no time.
+    ended: Vec<JoinHandle<()>>,
     next: u64,
+    /// How the peer ends, as far as is known.
+    end: Ended,
+}
+
+struct Running {
+    role: Role,
+    name: String,
+    /// None for the moment between the thread's first step and the return of the call that started it.
+    handle: Option<JoinHandle<()>>,
 }
 
 impl Roster {
-    /// Runs `work` on a thread of its own. `name` is at most 15 bytes long: the system shows no more.
-    pub(super) fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<Worker> {
-        debug_assert!(name.len() <= 15, "{name} is too long for a thread");
-        let place = self.enter(name);
-        let handle = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _place = place;
-            work();
-        })?;
-        Ok(Worker(Some(handle)))
+    /// Of a peer without threads yet. Where one fails without which the peer cannot be, `leave` tells it to the node.
+    pub(super) fn new(leave: Sender<()>) -> Self {
+        Self(Arc::new(Shared { threads: Mutex::default(), ended: Condvar::new(), leave }))
     }
 
-    /// Notes a thread that was started elsewhere, as long as what is returned lives.
-    pub(super) fn enter(&self, name: &str) -> Place {
-        let mut names = self.0.lock();
-        let number = names.next;
-        names.next += 1;
-        names.running.insert(number, name.to_owned());
-        Place { roster: self.clone(), number }
+    /// Runs `work` on a thread of its own, the only one of its role.
+    pub(super) fn spawn(&self, role: Role, work: impl FnOnce() + Send + 'static) -> io::Result<Worker> {
+        self.start(role, role.name().to_owned(), work)
+    }
+
+    /// Runs `work` on a thread of its own, the `number`th of its role.
+    pub(super) fn spawn_another(
+        &self,
+        role: Role,
+        number: u64,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Worker> {
+        self.start(role, format!("{}-{}", role.name(), number % 10_000), work)
+    }
+
+    fn start(&self, role: Role, name: String, work: impl FnOnce() + Send + 'static) -> io::Result<Worker> {
+        debug_assert!(name.len() <= 15, "the system shows no more of {name}");
+        debug_assert!(Role::ALL.contains(&role), "{name} stands in no table");
+        let number = self.enter(role, name.clone());
+        let finished = Arc::new(AtomicBool::new(false));
+        let place = Place { roster: self.clone(), number, finished: Arc::clone(&finished) };
+        let of_thread = name.clone();
+        let handle = thread::Builder::new().name(name).spawn(move || {
+            let place = place;
+            place.roster.guard(role, &of_thread, work);
+        })?;
+        let mut threads = self.0.threads.lock();
+        match threads.running.get_mut(&number) {
+            Some(running) => running.handle = Some(handle),
+            None => threads.ended.push(handle),
+        }
+        let ended = std::mem::take(&mut threads.ended);
+        drop(threads);
+        join(ended);
+        Ok(Worker(finished))
+    }
+
+    fn enter(&self, role: Role, name: String) -> u64 {
+        let mut threads = self.0.threads.lock();
+        let number = threads.next;
+        threads.next += 1;
+        threads.running.insert(number, Running { role, name, handle: None });
+        number
+    }
+
+    /// Does `work` on the thread `name` of a role. Here it is decided what a panic means.
+    pub(super) fn guard(&self, role: Role, name: &str, work: impl FnOnce()) {
+        // What the panic left half-done is dropped, or belongs to a peer that ends.
+        let Err(panic) = catch_unwind(AssertUnwindSafe(work)) else { return };
+        let reason = message(&*panic);
+        if !role.is_essential() {
+            return log::error!("the thread {name} failed: {reason}; this is a fault of kadring; the peer goes on");
+        }
+        log::error!("the thread {name} failed: {reason}; this is a fault of kadring; the peer ends");
+        let mut threads = self.0.threads.lock();
+        if threads.end == Ended::Left {
+            threads.end = Ended::Failed { thread: name.to_owned(), reason };
+        }
+        drop(threads);
+        self.leave();
+    }
+
+    /// Tells the node to leave at once.
+    pub(super) fn leave(&self) {
+        // A full channel tells the same.
+        let _ = self.0.leave.try_send(());
+    }
+
+    /// How the peer ended, once it has: the first failure counts.
+    pub(super) fn end(&self) -> Ended {
+        self.0.threads.lock().end.clone()
     }
 
     /// The names of those that run now, oldest first.
     pub(super) fn names(&self) -> Vec<String> {
-        self.0.lock().running.values().cloned().collect()
+        self.0.threads.lock().running.values().map(|running| running.name.clone()).collect()
+    }
+
+    /// Waits until no thread runs of the roles that are `meant`, and joins them. Returns the names of those that still
+    /// run at the deadline.
+    pub(super) fn join(&self, meant: impl Fn(Role) -> bool, deadline: Option<Instant>) -> Vec<String> {
+        let mut threads = self.0.threads.lock();
+        let runs = |threads: &mut Threads| threads.running.values().any(|running| meant(running.role));
+        match deadline {
+            Some(deadline) => {
+                self.0.ended.wait_while_until(&mut threads, runs, deadline);
+            }
+            None => self.0.ended.wait_while(&mut threads, runs),
+        }
+        let ended = std::mem::take(&mut threads.ended);
+        let left = threads.running.values().filter(|running| meant(running.role));
+        let left = left.map(|running| running.name.clone()).collect();
+        drop(threads);
+        join(ended);
+        left
     }
 }
 
-/// A place in the roster; given up on drop.
-pub(super) struct Place {
+/// Joins threads that have ended; their panics were caught.
+fn join(ended: Vec<JoinHandle<()>>) {
+    for handle in ended {
+        // The last owner of a peer may be one of its own threads, which cannot wait for itself.
+        if handle.thread().id() != thread::current().id() {
+            let _ = handle.join();
+        }
+    }
+}
+
+/// What a panic says.
+pub(super) fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it did not say why".to_owned())
+}
+
+/// A thread's place in the roster; given up on drop, as the last thing that the thread does.
+struct Place {
     roster: Roster,
     number: u64,
+    finished: Arc<AtomicBool>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.roster.0.lock().running.remove(&self.number);
+        self.finished.store(true, Ordering::Release);
+        let mut threads = self.roster.0.threads.lock();
+        let handle = threads.running.remove(&self.number).and_then(|running| running.handle);
+        threads.ended.extend(handle);
+        drop(threads);
+        self.roster.0.ended.notify_all();
     }
 }
 
-/// A running thread. Dropping it waits for its end.
-pub(super) struct Worker(Option<JoinHandle<()>>);
+/// A thread that was started.
+pub(super) struct Worker(Arc<AtomicBool>);
 
 impl Worker {
-    /// Whether the thread has ended, so that dropping this does not wait.
+    /// Whether the thread has ended.
     pub(super) fn is_finished(&self) -> bool {
-        self.0.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if let Some(handle) = self.0.take()
-            && let Err(panic) = handle.join()
-            && !thread::panicking()
-        {
-            std::panic::resume_unwind(panic);
-        }
+        self.0.load(Ordering::Acquire)
     }
 }

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendmsg};
 
-use super::Shared;
+use super::{Role, Shared, fault};
 use crate::config::{PADDED_MIN, PADDING};
 use crate::wire::{Dialect, MAX_DATAGRAM_RECEIVED, Malformed, Message};
 
@@ -62,6 +62,9 @@ pub(super) fn run(shared: &Shared, socket: &UdpSocket, dialect: Dialect, inbox: 
             continue;
         }
         let count = batch.len() as u64;
+        if count > 0 {
+            fault::point(Role::UdpRecv);
+        }
         match inbox.batches.try_send(batch) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {

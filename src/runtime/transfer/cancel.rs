@@ -19,6 +19,8 @@ pub(super) struct Cancel(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     cancelled: bool,
+    /// The peer ends: this job waits for no other peer.
+    alone: bool,
     waiting_on: Option<Arc<TcpStream>>,
 }
 
@@ -28,10 +30,29 @@ impl Cancel {
         if self.0.lock().cancelled { Err(failed(JobErrorKind::Cancelled, "no longer needed")) } else { Ok(()) }
     }
 
-    /// From now on the job waits on `stream`, or on nothing.
+    /// From now on the job waits on `stream`, or on nothing. An error if it is not to wait for other peers.
     pub(super) fn wait_on(&self, stream: Option<Arc<TcpStream>>) -> Result<(), JobError> {
-        self.0.lock().waiting_on = stream;
+        let mut state = self.0.lock();
+        state.waiting_on = stream;
+        if state.alone && state.waiting_on.is_some() {
+            return Err(failed(JobErrorKind::Cancelled, "this peer is leaving the network"));
+        }
+        drop(state);
         self.check()
+    }
+
+    #[cfg(test)]
+    pub(super) fn waits_on_nothing(&self) -> bool {
+        self.0.lock().waiting_on.is_none()
+    }
+
+    /// Ends the waiting for another peer.
+    pub(super) fn leave_alone(&self) {
+        let mut state = self.0.lock();
+        state.alone = true;
+        if let Some(stream) = &state.waiting_on {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     fn cancel(&self) {
@@ -67,13 +88,10 @@ impl Cancels {
         self.of(job).cancel();
     }
 
-    /// Ends whatever waits for another peer.
-    pub(super) fn cancel_all(&self) {
+    /// Ends whatever waits for another peer, or would. What is done here alone is done to its end.
+    pub(super) fn leave_all_alone(&self) {
         for cancel in self.0.lock().values() {
-            let state = cancel.0.lock();
-            if let Some(stream) = &state.waiting_on {
-                let _ = stream.shutdown(Shutdown::Both);
-            }
+            cancel.leave_alone();
         }
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::cancel::Cancel;
 use super::{Room, failed, reserve};
@@ -81,7 +82,7 @@ impl Connections {
             let mut connection = match kept.take() {
                 Some(connection) => connection,
                 None => {
-                    let connection = Connection::open(from)?;
+                    let connection = Connection::open(from, cancel)?;
                     let _ = events.send(Event::Validated { addr: from });
                     connection
                 }
@@ -131,8 +132,8 @@ impl Connections {
 }
 
 impl Connection {
-    fn open(to: SocketAddr) -> Result<Self, JobError> {
-        Ok(Self { stream: Arc::new(connect(to)?), ahead: Vec::new() })
+    fn open(to: SocketAddr, cancel: &Cancel) -> Result<Self, JobError> {
+        Ok(Self { stream: connect(to, cancel)?, ahead: Vec::new() })
     }
 
     /// Sends the request and reads the first line of its reply.
@@ -272,17 +273,28 @@ fn read_size(line: &str, from: SocketAddr, expected: Option<u32>) -> Result<u32,
     })
 }
 
-/// A connection on which neither side may be silent for long.
-pub(super) fn connect(to: SocketAddr) -> Result<TcpStream, JobError> {
+/// A connection on which neither side may be silent for long. While it is being made, `cancel` ends that too.
+pub(super) fn connect(to: SocketAddr, cancel: &Cancel) -> Result<Arc<TcpStream>, JobError> {
+    let cannot = |error: io::Error| failed(JobErrorKind::Unreachable, format!("peer {to} cannot be reached: {error}"));
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).map_err(cannot)?;
+    let stream = Arc::new(TcpStream::from(socket));
+    cancel.wait_on(Some(Arc::clone(&stream)))?;
     let connect = || {
-        let stream = TcpStream::connect_timeout(&to, CONNECT_LIMIT)?;
+        SockRef::from(&*stream).connect_timeout(&to.into(), CONNECT_LIMIT)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SILENCE_LIMIT))?;
-        stream.set_write_timeout(Some(SILENCE_LIMIT))?;
-        Ok(stream)
+        stream.set_write_timeout(Some(SILENCE_LIMIT))
     };
-    connect()
-        .map_err(|error: io::Error| failed(JobErrorKind::Unreachable, format!("peer {to} cannot be reached: {error}")))
+    match connect() {
+        // It may have been cancelled before there was anything to shut down.
+        Ok(()) => cancel.wait_on(Some(Arc::clone(&stream)))?,
+        Err(error) => {
+            let ended = cancel.wait_on(Some(Arc::clone(&stream))).err();
+            let _ = cancel.wait_on(None);
+            return Err(ended.unwrap_or_else(|| cannot(error)));
+        }
+    }
+    Ok(stream)
 }
 
 /// The peer answered that it will not send what it was asked for.
@@ -301,5 +313,37 @@ pub(super) fn lost(from: SocketAddr, error: &io::Error) -> JobError {
         failed(JobErrorKind::TimedOut, format!("peer {from} went silent"))
     } else {
         failed(JobErrorKind::Unreachable, format!("the connection to peer {from} broke: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::stopwatch;
+
+    #[test]
+    fn a_connection_that_is_being_made_is_given_up_when_the_peer_ends() {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+        listener.listen(0).expect("it listens");
+        let to = listener.local_addr().ok().and_then(|addr| addr.as_socket()).expect("an address");
+        // Once as many wait as may, the system answers nobody.
+        let knock = |_| TcpStream::connect_timeout(&to, Duration::from_millis(100)).ok();
+        let waiting: Vec<_> = (0..100).map_while(knock).collect();
+        assert!(waiting.len() < 100, "it takes any number");
+        let cancel = Cancel::default();
+        let took = stopwatch();
+        let error = std::thread::scope(|scope| {
+            let connecting = scope.spawn(|| connect(to, &cancel));
+            while cancel.waits_on_nothing() {
+                std::thread::yield_now();
+            }
+            // Now, or in a moment, it is in the call that makes the connection.
+            std::thread::park_timeout(Duration::from_millis(100));
+            cancel.leave_alone();
+            connecting.join().expect("it does not panic").expect_err("nobody answers")
+        });
+        assert_eq!(error.kind, JobErrorKind::Cancelled, "{error}");
+        assert!(took() < CONNECT_LIMIT / 2, "{:?}", took());
     }
 }

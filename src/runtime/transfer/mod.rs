@@ -11,7 +11,9 @@ mod files_out;
 mod named;
 mod place;
 
+use std::any::Any;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -25,9 +27,9 @@ pub(super) use connections::Connections;
 use self::cancel::Cancel;
 use self::files_in::Reading;
 use self::files_out::{Standing, Writing};
-use super::Shared;
 use super::offers::Offered;
-use super::threads::{Roster, Worker};
+use super::threads::{Roster, Worker, message};
+use super::{Role, Shared, fault};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::file::Manifest;
 use crate::file::local::{self, Listed};
@@ -96,9 +98,8 @@ impl Pool {
     fn hire(&mut self) -> io::Result<()> {
         self.workers.retain(|worker| !worker.is_finished());
         self.next += 1;
-        let name = format!("transfer-{}", self.next % 10_000);
         let (inbox, idle, bench) = (self.inbox.clone(), Arc::clone(&self.idle), Arc::clone(&self.bench));
-        self.workers.push(self.roster.spawn(&name, move || bench.work(&inbox, &idle))?);
+        self.workers.push(self.roster.spawn_another(Role::Transfer, self.next, move || bench.work(&inbox, &idle))?);
         self.idle.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -114,12 +115,9 @@ impl Pool {
         self.bench.writing.forget(get);
     }
 
-    /// Lets the workers finish what they have, without waiting for other peers, and joins them.
+    /// The workers finish what they have, without waiting for other peers, and end.
     pub(super) fn close(self) {
-        let Self { orders, inbox, workers, bench, .. } = self;
-        bench.shared.cancels.cancel_all();
-        drop((orders, inbox));
-        drop(workers);
+        self.bench.shared.cancels.leave_all_alone();
     }
 }
 
@@ -139,7 +137,8 @@ impl Workbench {
         let mut room = Room::new();
         while let Some(Order { job, work }) = next_order(inbox, idle) {
             let cancel = self.shared.cancels.of(job);
-            let outcome = self.perform(work, &cancel, &mut room).unwrap_or_else(Outcome::Failed);
+            let work = || self.perform(work, &cancel, &mut room).unwrap_or_else(Outcome::Failed);
+            let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| failed_by_fault(&*panic));
             self.shared.cancels.end(job);
             // Counted before the node knows, or its next order would start a worker for nothing.
             idle.fetch_add(1, Ordering::SeqCst);
@@ -155,6 +154,7 @@ impl Workbench {
         let shared = &*self.shared;
         match work {
             Job::ReadNext { put, path, manifest } => {
+                fault::point(Role::Transfer);
                 self.reading.next(put, &path, manifest.as_ref(), room, &shared.offers)
             }
             Job::Pack { put, manifest } => {
@@ -343,6 +343,13 @@ fn failed(kind: JobErrorKind, reason: impl Into<String>) -> JobError {
 fn changed(path: &Path) -> JobError {
     let reason = format!("'{}' changed while it was being stored; store it again", path.display());
     failed(JobErrorKind::Corrupt, reason)
+}
+
+/// A job that panicked: only that one fails, and its worker goes on.
+fn failed_by_fault(panic: &(dyn Any + Send)) -> Outcome {
+    let reason = format!("by a fault of kadring, which failed at its work here: {}", message(panic));
+    log::error!("a job was not done {reason}");
+    Outcome::Failed(failed(JobErrorKind::Io, format!("it was not done {reason}")))
 }
 
 /// An error of the local system, met in trying to do `what`.

@@ -119,8 +119,7 @@ impl Workbench {
 
     /// Asks a peer for a file and reads the first line of its answer.
     fn request_named(&self, asked: Asked, from: SocketAddr, cancel: &Cancel) -> Result<Incoming<'_>, JobError> {
-        let stream = Arc::new(connect(from)?);
-        cancel.wait_on(Some(Arc::clone(&stream)))?;
+        let stream = connect(from, cancel)?;
         let mut ahead = Vec::new();
         let exchange =
             (&*stream).write_all(ask(asked).as_bytes()).and_then(|()| read_line(&stream, &mut ahead, MAX_REQUEST_LINE));

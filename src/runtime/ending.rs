@@ -1,0 +1,115 @@
+//! The end of a peer: who is told, who is waited for, in which order, and who may be left behind.
+//!
+//! It needs nothing that the system can refuse: no descriptor, no thread, no connection. And it waits for nothing
+//! without a limit: a thread that is stuck in a call that never returns (a read from a disk or a device, say) is named and
+//! left behind, and ends with the process.
+
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{self, MsgFlags, SockaddrStorage};
+
+use super::node_loop::NodeLoop;
+use super::recorder::{Recorder, Written};
+use super::threads::Roster;
+use super::{Clock, Role, Shared, signals, sockets};
+
+/// Once all have been told, they have this long to end. What takes a sound thread longest is a link that takes leave of
+/// a peer which is gone.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// A recorder whose disk has taken nothing for this long is stuck.
+const RECORD_LIMIT: Duration = Duration::from_secs(2);
+
+/// A node that was told to leave at once has this long for it, with all of the above.
+const NODE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What it takes to end the other threads of a peer, whichever of them run.
+#[derive(Clone)]
+pub(super) struct Ending {
+    pub(super) shared: Arc<Shared>,
+    pub(super) roster: Roster,
+    pub(super) udp: Arc<UdpSocket>,
+    pub(super) tcp: Arc<TcpListener>,
+}
+
+/// Ends a peer whose node has left or failed. The node's thread does this last.
+pub(super) fn end(node: NodeLoop, others: &Ending) {
+    let NodeLoop { pool, links, inboxes, sweeper, recorder, turn, .. } = node;
+    // Nobody takes what workers still report: let them not wait for it. Who waits for an answer learns that none comes.
+    drop((inboxes, turn));
+    // Workers finish what they have, and wait for no other peer any more. Links send what waits.
+    pool.close();
+    links.close();
+    // Nobody arms the sweeper any more, and there is nothing more to record.
+    drop(sweeper);
+    let record = recorder.map(Recorder::close);
+    others.end();
+    if let Some(record) = record {
+        others.end_record(&record);
+    }
+}
+
+impl Ending {
+    /// Tells the threads that wait on sockets, and waits for all but the node's own and those of [`join_last`].
+    pub(super) fn end(&self) {
+        let deadline = self.within(LIMIT);
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.wake();
+        // Before the connections: it would take new ones.
+        let _ = self.roster.join(|role| role == Role::TcpAccept, Some(deadline));
+        self.shared.served.end_all();
+        let others = |role| !matches!(role, Role::Node | Role::Recorder | Role::Signals | Role::Console);
+        leave_behind(&self.roster.join(others, Some(deadline)));
+    }
+
+    /// Wakes `udp-recv` and `tcp-accept` by shutting down what they wait on: on Linux that ends a `recvmmsg` (though the
+    /// socket has no other end, which is what the error says) and an `accept`, whatever the address, the buffers and
+    /// the firewall. Where it does not, a datagram to ourselves wakes the first.
+    fn wake(&self) {
+        let _ = socket::shutdown(self.udp.as_raw_fd(), socket::Shutdown::Read);
+        let _ = socket::shutdown(self.tcp.as_raw_fd(), socket::Shutdown::Both);
+        if let Ok(bound) = self.udp.local_addr() {
+            let to = SockaddrStorage::from(sockets::reachable(bound));
+            let _ = socket::sendto(self.udp.as_raw_fd(), &[], &to, MsgFlags::MSG_DONTWAIT);
+        }
+    }
+
+    /// Waits for the recorder as long as it writes: a record with a gap would be of no use.
+    fn end_record(&self, record: &Written) {
+        loop {
+            let before = record.count();
+            let left = self.roster.join(|role| role == Role::Recorder, Some(self.within(RECORD_LIMIT)));
+            if left.is_empty() || record.count() == before {
+                return leave_behind(&left);
+            }
+        }
+    }
+
+    fn within(&self, limit: Duration) -> Instant {
+        within(self.shared.clock, limit)
+    }
+}
+
+/// Waits for the threads that outlive the others: the node, which was told to leave, then `signals`.
+pub(super) fn join_last(roster: &Roster, clock: Clock, signals: Option<signals::Watch>) {
+    leave_behind(&roster.join(|role| role == Role::Node, Some(within(clock, NODE_LIMIT))));
+    if let Some(signals) = signals {
+        signals.close();
+        leave_behind(&roster.join(|role| role == Role::Signals, Some(within(clock, LIMIT))));
+    }
+}
+
+fn within(clock: Clock, limit: Duration) -> Instant {
+    clock.instant(clock.now() + limit)
+}
+
+/// Says which threads are still there and will end with the process.
+fn leave_behind(threads: &[String]) {
+    if !threads.is_empty() {
+        log::warn!("left behind, stuck in what never returns: the threads {}", threads.join(", "));
+    }
+}

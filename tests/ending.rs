@@ -1,0 +1,246 @@
+//! How peers end: when they are told, whatever is missing or stuck; and by a fault of ours, never as half a peer.
+
+#![allow(clippy::disallowed_methods, reason = "a test has a deadline by the clock on the wall")]
+
+mod support;
+
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{Launch, PeerProcess, file, program, until};
+use tempfile::tempdir;
+
+/// Who is told to end has ended by then, on a busy machine too; threads that are stuck have had their limits.
+const SOON: Duration = Duration::from_secs(15);
+
+/// Descriptors of a peer that is to run out of them.
+const LIMIT: usize = 48;
+
+/// Looks in a row, some 10 ms apart, that show that something is at rest: many times as long as it takes a breath.
+const LOOKS: u32 = 50;
+
+fn address(peer: &PeerProcess) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], peer.port))
+}
+
+/// Tells a peer to end, and returns its exit code.
+#[track_caller]
+fn terminate(peer: &mut PeerProcess) -> Option<i32> {
+    let begin = Instant::now();
+    peer.signal(Signal::SIGTERM);
+    let code = peer.wait();
+    assert!(begin.elapsed() < SOON, "{:?}; it said: {}", begin.elapsed(), peer.said());
+    code
+}
+
+#[test]
+fn a_peer_without_a_descriptor_left_ends_when_told() {
+    let folder = tempdir().expect("a temporary folder");
+    let mut peer = Launch::new(folder.path().join("peer")).under(&format!("-n {LIMIT}")).start();
+    let (addr, open) = (address(&peer), format!("/proc/{}/fd", peer.pid()));
+    let descriptors = || fs::read_dir(&open).map_or(0, Iterator::count);
+    // Each that it has no descriptor for makes another go, until it has taken the last of them and comes to rest.
+    let taken: Vec<_> = (0..90).map_while(|_| TcpStream::connect_timeout(&addr, Duration::from_secs(2)).ok()).collect();
+    taken.iter().for_each(|stream| stream.set_nonblocking(true).expect("it is open"));
+    let gone =
+        |stream: &&TcpStream| !matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+    let (mut last, mut looks) = (0, 0);
+    until(|| {
+        let now = taken.iter().filter(gone).count();
+        looks = if now == last && now > 0 && descriptors() == LIMIT { looks + 1 } else { 0 };
+        last = now;
+        looks == LOOKS
+    });
+    assert_eq!(terminate(&mut peer), Some(0), "{}", peer.said());
+}
+
+#[test]
+fn a_client_whose_answer_nobody_takes_ends_when_told() {
+    let folder = tempdir().expect("a temporary folder");
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let (path, _) = file(&folder, "original", 1, 1_000_000);
+    let key = peer.store(&path);
+    let bootstrap = address(&peer).to_string();
+    fs::create_dir(folder.path().join("tmp")).expect("the folder is writable");
+    let mut client = program()
+        .args(["retrieve", &key, "-", "--bootstrap", &bootstrap])
+        .env("TMPDIR", folder.path().join("tmp"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // One byte shows that it writes; the pipe takes a part of the rest.
+    client.stdout.as_mut().expect("it is piped").read_exact(&mut [0]).expect("it writes");
+    let begin = Instant::now();
+    kill(Pid::from_raw(i32::try_from(client.id()).expect("a process id")), Signal::SIGTERM).expect("it runs");
+    until(|| !matches!(client.try_wait(), Ok(None)));
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    let left = fs::read_dir(folder.path().join("tmp")).expect("it is there").count();
+    assert_eq!(left, 0, "something of it stays");
+}
+
+/// What a fault in each role brings about; a build for release raises none.
+#[cfg(debug_assertions)]
+mod faults {
+    use std::io::{BufRead, BufReader, Write};
+    use std::path::Path;
+
+    use kadring::runtime::Role;
+    use serde_json::Value;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A peer in whose thread of a role a fault waits, and what was stored there before.
+    struct Case {
+        role: Role,
+        folder: TempDir,
+        peer: PeerProcess,
+        key: String,
+        original: Vec<u8>,
+        /// The ring's other peer.
+        _other: Option<PeerProcess>,
+    }
+
+    impl Case {
+        fn new(role: Role, fault: &str) -> Self {
+            let folder = tempdir().expect("a temporary folder");
+            let (path, original) = file(&folder, "original", 1, 300_000);
+            let data = folder.path().join("peer");
+            let mut before = Launch::new(&data).args(overlay(role)).start();
+            let key = before.store(&path);
+            assert_eq!(terminate(&mut before), Some(0));
+            let other =
+                (role == Role::Link).then(|| Launch::new(folder.path().join("other")).args(overlay(role)).start());
+            let mut launch = Launch::new(&data).args(overlay(role)).env("KADRING_FAULT", fault);
+            if role == Role::Recorder {
+                launch = launch.args(&["--record", text(&folder.path().join("record"))]);
+            }
+            if let Some(other) = &other {
+                launch = launch.through(other.port);
+            }
+            Self { role, peer: launch.start(), folder, key, original, _other: other }
+        }
+
+        /// Lets the thread do what it is there for. What comes of it is another matter.
+        fn work(&mut self) {
+            let addr = address(&self.peer);
+            match self.role {
+                Role::Node | Role::Recorder | Role::Console => self.peer.tell("status"),
+                // Its silence has a time limit.
+                Role::Sweeper => self.peer.tell("ping 127.0.0.1:9"),
+                Role::UdpRecv => drop(
+                    program().args(["ping", &addr.to_string()]).stdout(Stdio::null()).stderr(Stdio::null()).status(),
+                ),
+                Role::TcpAccept => drop(TcpStream::connect(addr)),
+                Role::TcpServe => assert_eq!(request(addr, &self.key), ""),
+                Role::Transfer => {
+                    self.peer.tell(&format!("store '{}'", text(&self.folder.path().join("original"))));
+                }
+                Role::Signals => self.peer.signal(Signal::SIGTERM),
+                // It had to, to join.
+                Role::Link => {}
+            }
+        }
+
+        /// The peer has ended, said why, and what it held is in order.
+        fn assert_ended(mut self) {
+            let name = self.role.name();
+            assert_eq!(self.peer.wait(), Some(1), "{name}: {}", self.peer.said());
+            let said = self.peer.said();
+            assert!(said.contains(&format!("the thread {name} failed: ")) && said.contains("the peer ends"), "{said}");
+            let held = self.peer.blocks();
+            let mut again = Launch::new(&self.peer.data).start();
+            assert_eq!(again.blocks(), held);
+            again.retrieve(&self.key, &self.folder.path().join("back"), &self.original);
+        }
+
+        /// The peer goes on as if nothing had been.
+        fn assert_goes_on(mut self) {
+            let (name, addr) = (self.role.name(), address(&self.peer));
+            let (path, second) = file(&self.folder, "second", 2, 300_000);
+            let key = self.peer.store(&path);
+            self.peer.retrieve(&key, &self.folder.path().join("back"), &second);
+            self.peer.retrieve(&self.key, &self.folder.path().join("back"), &self.original);
+            assert!(request(addr, &self.key).starts_with(char::is_numeric), "{name} serves no block");
+            until(|| self.peer.said().contains("a fault for a test"));
+            assert_eq!(terminate(&mut self.peer), Some(0), "{name}: {}", self.peer.said());
+        }
+    }
+
+    fn overlay(role: Role) -> &'static [&'static str] {
+        if role == Role::Link { &["--overlay", "ring"] } else { &[] }
+    }
+
+    fn text(path: &Path) -> &str {
+        path.to_str().expect("a temporary folder's name is text")
+    }
+
+    /// The first line that answers a request for a block; empty if the connection ends first.
+    fn request(addr: SocketAddr, key: &str) -> String {
+        let mut stream = TcpStream::connect(addr).expect("it listens");
+        let mut line = String::new();
+        if writeln!(stream, "{key}").is_ok() {
+            let _ = BufReader::new(stream).read_line(&mut line);
+        }
+        line
+    }
+
+    /// Does something about each of them, all at once.
+    fn for_each(roles: impl Iterator<Item = Role>, check: impl Fn(Role) + Sync) {
+        let check = &check;
+        std::thread::scope(|scope| roles.for_each(|role| drop(scope.spawn(move || check(role)))));
+    }
+
+    #[test]
+    fn a_panic_in_any_role_leaves_a_whole_peer_or_none() {
+        for_each(Role::ALL.into_iter(), |role| {
+            let mut case = Case::new(role, role.name());
+            case.work();
+            match role {
+                Role::Transfer => {
+                    let answer: Value = serde_json::from_str(&case.peer.line()).expect("JSON");
+                    let reason = answer["reason"].as_str().unwrap_or_default();
+                    assert_eq!(answer["answer"], "failed", "{answer}");
+                    assert!(reason.contains("a fault of kadring"), "{answer}");
+                    case.assert_goes_on();
+                }
+                Role::TcpServe | Role::Link => case.assert_goes_on(),
+                Role::Node
+                | Role::UdpRecv
+                | Role::Sweeper
+                | Role::TcpAccept
+                | Role::Signals
+                | Role::Recorder
+                | Role::Console => case.assert_ended(),
+            }
+        });
+    }
+
+    #[test]
+    fn a_thread_that_is_stuck_is_left_behind_by_a_peer_that_is_told_to_end() {
+        // Whom a signal is to reach must not be stuck: the thread that waits for it and the one that it asks.
+        let heard = |role: &Role| !matches!(role, Role::Signals | Role::Node);
+        for_each(Role::ALL.into_iter().filter(heard), |role| {
+            let mut case = Case::new(role, &format!("{}:stuck", role.name()));
+            if role == Role::TcpServe {
+                writeln!(TcpStream::connect(address(&case.peer)).expect("it listens"), "{}", case.key)
+                    .expect("it reads");
+            } else {
+                case.work();
+            }
+            let name = role.name();
+            until(|| case.peer.said().contains(&format!("waits for ever in {name}")));
+            assert_eq!(terminate(&mut case.peer), Some(0), "{name}: {}", case.peer.said());
+            // Nobody waits for a console, as it may be in a read.
+            let named =
+                case.peer.said().contains(&format!("left behind, stuck in what never returns: the threads {name}"));
+            assert!(named || role == Role::Console, "{}", case.peer.said());
+        });
+    }
+}
