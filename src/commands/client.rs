@@ -63,6 +63,7 @@ fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
     log_to(&screen, "warn");
     let guest = join(&args.join, Config::default())?;
     let performer = Performer::new(guest.handle(), screen);
+    let performer = if is_standard(&args.dest) { performer.forgetful() } else { performer };
     let bring = |dest: &Path| {
         let (source, dest, replace) = (args.source.clone(), dest.to_owned(), args.force);
         let request = Request::Ask(Command::Retrieve { source, dest, replace });
@@ -97,9 +98,9 @@ fn confirm(what: &str) -> bool {
     if terminal::stdin_is() != Stdin::Person || !io::stderr().is_terminal() {
         return false;
     }
-    let asked = write!(io::stderr(), "{}\n{REPLACE}", escape(what)).and_then(|()| io::stderr().flush());
+    stderr().say(&format!("{}\n{REPLACE}", escape(what)));
     let mut answer = String::new();
-    asked.is_ok() && io::stdin().read_line(&mut answer).is_ok() && is_yes(&answer)
+    stderr().flush().is_ok() && io::stdin().read_line(&mut answer).is_ok() && is_yes(&answer)
 }
 
 /// `kadring lookup`.

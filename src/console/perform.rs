@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::reply::{Own, Reply, TestResult, Tested};
 use super::{Backend, Screen};
 use crate::id::{Id, Key};
-use crate::node::{Answer, Command, Failure, FailureKind, Notice, Source};
+use crate::node::{self, Answer, Command, Failure, FailureKind, Notice, Source};
 use crate::runtime::{Role, fault};
 use crate::store::hash_all;
 
@@ -21,12 +21,20 @@ use crate::store::hash_all;
 pub struct Performer<B> {
     backend: B,
     screen: Arc<Screen>,
+    /// What a failed command leaves behind goes with its folder, so that nothing can go on from there.
+    forgets: bool,
 }
 
 impl<B: Backend> Performer<B> {
     /// Asks `backend`; shows progress on `screen`.
     pub fn new(backend: B, screen: Arc<Screen>) -> Self {
-        Self { backend, screen }
+        Self { backend, screen, forgets: false }
+    }
+
+    /// The same, for files that are retrieved into a folder which does not stay.
+    #[must_use]
+    pub fn forgetful(self) -> Self {
+        Self { forgets: true, ..self }
     }
 
     /// [`perform`](Self::perform), and again with leave to replace a file that stands in the way if `confirm` gives it. It
@@ -63,9 +71,16 @@ impl<B: Backend> Performer<B> {
     pub fn ask(&self, command: Command) -> Answer {
         fault::point(Role::Console);
         let mut progress = Progress::new(&self.screen, &command);
+        let mut kept = String::new();
         for notice in self.backend.submit(command) {
             match notice {
+                Notice::Progress { progress: node::Progress::Kept { bytes, of }, .. } if !self.forgets => {
+                    kept = format!("; {bytes} of {of} bytes are kept, and the same command goes on from there");
+                }
                 Notice::Progress { progress: news, .. } => progress.show(&news),
+                Notice::Answer { answer: Answer::Failed(Failure { kind, reason }), .. } => {
+                    return Answer::Failed(Failure { kind, reason: reason + &kept });
+                }
                 Notice::Answer { answer, .. } => return answer,
                 _ => {}
             }

@@ -60,6 +60,7 @@ impl<'a> Progress<'a> {
                 }
                 bar.set_position(*bytes);
             }
+            node::Progress::Kept { .. } => {}
             node::Progress::Retried { key, reason } => log::info!("block {}: {}", key.short(), reason),
         }
     }

@@ -129,6 +129,13 @@ pub enum Progress {
         /// Of these, found in place from an earlier run.
         resumed: u64,
     },
+    /// The command fails, but what it brought stays where it is: the same command goes on from there.
+    Kept {
+        /// Bytes that are there.
+        bytes: u64,
+        /// Bytes of the whole file.
+        of: u64,
+    },
     /// A block met trouble and is tried elsewhere.
     Retried {
         /// Which.

@@ -402,8 +402,7 @@ impl Get {
             reason.push_str("; the list names no block, and an empty list replaces no file");
         }
         if self.total.moved > 0 && !self.is_comparing() {
-            let Total { moved, size, .. } = self.total;
-            reason.push_str(&format!("; {moved} of {size} bytes are kept, and the same command goes on from there"));
+            cx.progress(self.command, Progress::Kept { bytes: self.total.moved, of: self.total.size });
         }
         cx.out.push(Action::ForgetGet { get: self.id });
         cx.fail(self.command, kind, reason);
