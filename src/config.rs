@@ -121,13 +121,7 @@ pub struct Config {
     /// Whether this peer keeps files by their names, as the classroom ring does.
     pub named_files: bool,
     /// Whether the blocks held here stay on disk when the peer ends. Those in a temporary folder go with it.
-    #[serde(default = "lasting")]
     pub lasting: bool,
-}
-
-/// What records of earlier versions mean, which do not say it.
-fn lasting() -> bool {
-    true
 }
 
 impl Default for Config {
@@ -139,7 +133,7 @@ impl Default for Config {
             window: 16,
             handover_limit: Duration::from_secs(60),
             named_files: false,
-            lasting: lasting(),
+            lasting: true,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Running a peer.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,7 +16,7 @@ use kadring::id::Id;
 use kadring::node::{Answer, Command, Notice};
 use kadring::runtime::{Handle, LocalPeer, Options, Ready};
 use rustyline::ExternalPrinter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::{Exit, Failed, bootstrap, end_in_a_while, log_to};
@@ -114,18 +115,23 @@ fn temporary_folder() -> Result<TempDir, Failed> {
     Ok(folder)
 }
 
-/// Removes what an earlier run said about itself.
+/// Removes what an earlier run said about itself. Another file of that name stays, and nothing is started.
 fn forget_readiness(path: &Path) -> Result<(), Failed> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Failed::start(format!("cannot replace the ready file {}: {error}", path.display())))
-        }
-        _ => Ok(()),
+    let cannot = |error| Failed::start(format!("cannot replace the ready file {}: {error}", path.display()));
+    let there = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        there => there.map_err(cannot)?,
+    };
+    let is_ready = || serde_json::from_slice::<Announced>(&fs::read(path).unwrap_or_default()).is_ok();
+    if !there.is_file() || (there.len() > 0 && !is_ready()) {
+        let reason = format!("{} is there and is no ready file, so it is not replaced; name another", path.display());
+        return Err(Failed::usage(reason));
     }
+    fs::remove_file(path).map_err(cannot)
 }
 
 /// What is told when a peer is ready, as JSON in this order.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Announced {
     id: Id,
     udp: u16,
@@ -138,16 +144,20 @@ fn announce(ready: &Ready, file: Option<&Path>, output: &mut Output) -> Result<(
     let &Ready { id, udp, tcp, peers: _ } = ready;
     let text = serde_json::to_string(&Announced { id, udp, tcp, pid: std::process::id() }).map_err(Failed::start)?;
     if let Some(path) = file {
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(format!(".{}", std::process::id()));
-        let unfinished = PathBuf::from(unfinished);
-        fs::write(&unfinished, format!("{text}\n")).and_then(|()| fs::rename(&unfinished, path)).map_err(|error| {
-            let _ = fs::remove_file(&unfinished);
-            Failed::start(format!("cannot write the ready file {}: {error}", path.display()))
-        })?;
+        write_ready_file(path, &text)
+            .map_err(|error| Failed::start(format!("cannot write the ready file {}: {error}", path.display())))?;
     }
     output.line(&format!("READY {text}"));
     Ok(())
+}
+
+/// Writes the ready file as one step, through a temporary file that nobody else can have prepared.
+fn write_ready_file(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let readable = fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
+    writeln!(file, "{text}")?;
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
 /// What prints above a prompt, and what it shall print.

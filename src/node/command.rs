@@ -40,7 +40,6 @@ pub enum Command {
         /// Where to.
         dest: PathBuf,
         /// Whether it may take the place of another file that stands there.
-        #[serde(default)]
         replace: bool,
     },
     /// Drop local copies of these files' blocks.

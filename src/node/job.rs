@@ -91,10 +91,8 @@ pub enum Job {
         /// Bytes.
         size: u64,
         /// Whether a file of that size at `dest` is first to be compared.
-        #[serde(default)]
         compare: bool,
         /// Whether another file at `dest` may be replaced in the end.
-        #[serde(default)]
         replace: bool,
     },
     /// Is this block already in the file `get` writes, from an earlier run, or in the file that stands at its name?
@@ -125,7 +123,6 @@ pub enum Job {
         /// Whose file.
         get: GetId,
         /// What the whole file hashes to, where nothing but a local manifest vouches for that.
-        #[serde(default)]
         sha256: Option<Id>,
     },
     /// Read a local manifest file.
@@ -288,7 +285,6 @@ pub enum Outcome {
         /// Names the list.
         root: Id,
         /// SHA-256 of the file, where the manifest shows itself whole.
-        #[serde(default)]
         sha256: Option<Id>,
     },
     /// [`Job::Verify`]: the block is here, and sound.

@@ -145,11 +145,6 @@ pub enum Progress {
     },
 }
 
-/// An answer of an earlier version says nothing about that.
-fn yes() -> bool {
-    true
-}
-
 /// How a command ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -169,7 +164,7 @@ pub enum Answer {
         /// Copies wanted of each block: the replicas asked for, or the peers there are.
         wanted: usize,
         /// Blocks that the local manifest lists, where one was asked for.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         listed: Option<u64>,
         /// How long it took.
         took: Duration,
@@ -187,10 +182,8 @@ pub enum Answer {
         /// Peers it came from.
         holders: usize,
         /// Whether the file stood at its place before, all of it verified, so that nothing was written.
-        #[serde(default)]
         standing: bool,
         /// Whether its source shows that the file is whole. A list of blocks in the seed's text cannot.
-        #[serde(default = "yes")]
         complete: bool,
         /// How long it took.
         took: Duration,
@@ -268,10 +261,8 @@ pub enum Answer {
         /// Blocks that nobody took, or that were not offered.
         left_behind: u64,
         /// Whether they were offered to others.
-        #[serde(default = "yes")]
         offered: bool,
         /// Whether they stay in the data folder. Else they are gone with the peer.
-        #[serde(default = "yes")]
         kept: bool,
     },
     /// What was under way for the user was ended, as somebody wished; each of these commands has its own answer.

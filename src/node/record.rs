@@ -16,7 +16,14 @@ use crate::peer::Peer;
 use crate::time::Time;
 
 /// The version of this form. A record of another version is not read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+
+/// What the first line of a record of any version says.
+#[derive(Deserialize, Debug)]
+pub struct Label {
+    /// Its version.
+    pub kadring_record: u32,
+}
 
 /// How a recorded node began: all that it knows before the first event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

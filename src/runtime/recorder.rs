@@ -5,7 +5,7 @@
 //! disk is slower than the peer is busy.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,9 +14,12 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::threads::Roster;
 use super::{Role, fault};
-use crate::node::record::{Beginning, event_line, start_line};
+use crate::node::record::{Beginning, Label, event_line, start_line};
 use crate::node::{Action, Event};
 use crate::time::Time;
+
+/// Bytes of the longest first line of a record.
+const LONGEST_START: u64 = 64 * 1024;
 
 /// A record that has begun: its first line stands.
 pub(super) struct Record {
@@ -41,9 +44,21 @@ pub(super) struct Recorder {
 #[derive(Clone, Default)]
 pub(super) struct Written(Arc<AtomicU64>);
 
+/// An error if another file than a record stands at `path`: a record would take its place.
+fn check_place(path: &Path) -> io::Result<()> {
+    if !std::fs::metadata(path).is_ok_and(|there| there.is_file()) {
+        return Ok(());
+    }
+    let mut line = Vec::new();
+    BufReader::new(File::open(path)?).take(LONGEST_START).read_until(b'\n', &mut line)?;
+    let is_record = line.is_empty() || serde_json::from_slice::<Label>(&line).is_ok();
+    if is_record { Ok(()) } else { Err(io::Error::other("another file is there; name a new one")) }
+}
+
 impl Record {
-    /// Begins a record in a new file.
+    /// Begins a record in a new file, or in the place of an older record.
     pub(super) fn begin(path: &Path, beginning: &Beginning) -> io::Result<Self> {
+        check_place(path)?;
         let mut file = BufWriter::new(File::create(path)?);
         file.write_all(start_line(beginning).map_err(io::Error::from)?.as_bytes())?;
         file.flush()?;
@@ -98,4 +113,22 @@ fn write(inbox: &Receiver<Moment>, mut file: BufWriter<File>, written: &Written)
         written.0.fetch_add(1, Ordering::Relaxed);
     }
     file.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_takes_the_place_of_nothing_but_a_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |content: &[u8]| {
+            let path = folder.path().join("file");
+            std::fs::write(&path, content).unwrap();
+            check_place(&path).is_ok()
+        };
+        assert!(check_place(&folder.path().join("new")).is_ok());
+        assert!(place(b"") && place(b"{\"kadring_record\":1,\"me\":0}\nand so on"));
+        assert!(!place(b"a letter") && !place(b"\xff\xfe\n") && !place(b"{}\n") && !place(&[b'x'; 100_000]));
+    }
 }

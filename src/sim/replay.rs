@@ -2,10 +2,9 @@
 
 use std::io::{self, BufRead};
 
-use serde::Deserialize;
 use thiserror::Error;
 
-use crate::node::record::{Beginning, Moment, VERSION};
+use crate::node::record::{Beginning, Label, Moment, VERSION};
 use crate::node::{Action, Event};
 use crate::time::Time;
 
@@ -63,12 +62,6 @@ pub enum ReplayError {
         /// What is wrong with it.
         error: serde_json::Error,
     },
-}
-
-/// What the first line of a record of any version says.
-#[derive(Deserialize)]
-struct Label {
-    kadring_record: u32,
 }
 
 /// Feeds a record to a node begun anew, up to its end or the first difference.

@@ -256,3 +256,19 @@ fn the_same_file_stored_again_onto_a_damaged_block_is_kept_anew() {
         }
     }
 }
+
+#[test]
+fn a_ready_file_and_a_record_take_the_place_of_nothing_but_their_like() {
+    let scene = Scene::new();
+    let dear = text(&scene.dear);
+    assert_ends(&["peer", "--port", "0", "--ready-file", dear], 2, "is no ready file");
+    assert_ends(&["peer", "--port", "0", "--ready-file", text(scene.folder.path())], 2, "is no ready file");
+    assert_ends(&["peer", "--port", "0", "--record", dear], 7, "another file is there");
+    scene.assert_dear_is_whole();
+    let [ready, record] = ["ready", "record"].map(|name| scene.at(name));
+    for _ in 0..2 {
+        let args = ["peer", "--port", "0", "--exit-on-eof", "--ready-file", text(&ready), "--record", text(&record)];
+        assert_ends(&args, 0, "");
+    }
+    assert!(fs::read_to_string(&ready).expect("written").contains("\"pid\""));
+}
