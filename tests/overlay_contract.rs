@@ -48,6 +48,7 @@ macro_rules! both {
 
 both![
     joining_is_told_once_also_by_one_who_is_alone,
+    an_address_where_nobody_is_delays_no_join,
     a_lookup_at_rest_finds_the_true_nearest_from_everywhere,
     a_lookup_ends_exactly_once_whatever_happens,
     a_cancelled_lookup_never_ends,
@@ -211,6 +212,21 @@ fn a_goodbye_is_noticed_without_waiting(kind: &Kind) {
     let down: BTreeSet<SocketAddr> =
         net.told.iter().filter(|(_, _, effect)| *effect == Effect::PeerDown(peer(3))).map(|(_, at, _)| *at).collect();
     assert!(down.len() >= knew - 1, "{} of {knew} told of it", down.len());
+}
+
+fn an_address_where_nobody_is_delays_no_join(kind: &Kind) {
+    for guest in [true, false] {
+        let mut net = network(kind, 10);
+        let (me, begin) = (Peer::new(Id::of(b"new"), addr(900)), net.now);
+        net.start((kind.build)(me, guest), guest, &[addr(800), addr(7)]);
+        net.run(Duration::from_secs(3));
+        let joined = net.told.iter().find_map(|(at, by, effect)| match effect {
+            Effect::Joined { peers: 1.. } if *by == me.addr => Some(*at),
+            _ => None,
+        });
+        let took = joined.expect("it joins") - begin;
+        assert!(took < LATENCY * 20, "guest: {guest}, {took:?}");
+    }
 }
 
 fn a_guest_finds_everything_and_enters_no_table(kind: &Kind) {

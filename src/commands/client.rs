@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ use kadring::console::perform::{Performer, resolve};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Command, Failure};
-use kadring::runtime::{Handle, LocalPeer, Options};
+use kadring::runtime::{Handle, LocalPeer, Options, every_address};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
-use super::{Exit, Failed, bootstrap, log_to, stderr};
+use super::{Exit, Failed, Known, bootstrap, log_to, stderr};
 use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
 
 /// What stands for standard input or output where a file is meant.
@@ -112,8 +112,8 @@ pub(crate) fn lookup(args: LookupArgs) -> anyhow::Result<Exit> {
 /// `kadring ping`.
 pub(crate) fn ping(args: PingArgs) -> anyhow::Result<Exit> {
     let start = || {
-        let addrs = resolve(&args.addr).map_err(Failed::not_found)?;
-        start(unspecified(&addrs), Vec::new(), args.overlay, Config::default())
+        resolve(&args.addr).map_err(Failed::not_found)?;
+        start(every_address(), Known::default(), args.overlay, Config::default())
     };
     ask(start, Request::Ping(args.addr.clone()), args.format.format())
 }
@@ -171,9 +171,9 @@ fn tell_trouble(error: anyhow::Error, format: Format, out: impl Write + Send + '
 
 /// Joins as a guest.
 fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
-    let v4 = bootstrap(&args.bootstrap, |_| true)?.first().is_none_or(SocketAddr::is_ipv4);
-    let known = bootstrap(&args.bootstrap, |addr| addr.is_ipv4() == v4)?;
-    let guest = start(unspecified(&known), known, args.overlay, config)?;
+    let bind = every_address();
+    let known = bootstrap(&args.bootstrap, bind.ip())?;
+    let guest = start(bind, known, args.overlay, config)?;
     match guest.ready(None) {
         Some(ready) if ready.peers > 0 => Ok(guest),
         Some(_) => {
@@ -184,33 +184,18 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     }
 }
 
-fn start(
-    bind: SocketAddr,
-    bootstrap: Vec<SocketAddr>,
-    overlay: OverlayName,
-    config: Config,
-) -> Result<LocalPeer, Failed> {
+/// Starts a guest. Whoever it is that it joins through names others that are elsewhere, so it listens everywhere.
+fn start(bind: SocketAddr, known: Known, overlay: OverlayName, config: Config) -> Result<LocalPeer, Failed> {
     let options = Options {
         bind,
-        bootstrap,
+        bootstrap: known.addrs,
+        hosts: known.hosts,
         overlay: overlay.into(),
         config: Config { guest: true, ..config },
         on_signal: Some(Command::Quit { handover: false }),
         ..Options::default()
     };
     LocalPeer::start(options).map_err(Failed::start)
-}
-
-/// A free port on whatever address reaches `addrs`.
-fn unspecified(addrs: &[SocketAddr]) -> SocketAddr {
-    let local = addrs.iter().all(|addr| addr.ip().is_loopback());
-    let ip = match (addrs.iter().all(SocketAddr::is_ipv4), local) {
-        (true, true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        (true, false) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        (false, true) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        (false, false) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    SocketAddr::new(ip, 0)
 }
 
 fn is_standard(path: &Path) -> bool {

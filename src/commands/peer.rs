@@ -15,11 +15,12 @@ use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, S
 use kadring::id::Id;
 use kadring::node::{Answer, Command, Notice};
 use kadring::runtime::{Handle, LocalPeer, Options, Ready};
+use kadring::store::remembers_peers;
 use rustyline::ExternalPrinter;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::{Exit, Failed, bootstrap, end_in_a_while, log_to};
+use super::{Exit, Failed, Known, bootstrap, end_in_a_while, log_to};
 use crate::args::PeerArgs;
 
 /// An answer that is being written when the peer ends may take this long; then its reader is taken to be stuck.
@@ -88,7 +89,7 @@ fn end(peer: LocalPeer) -> Exit {
 fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     let mut config = args.copies.config().map_err(Failed::usage)?;
     config.lasting = args.data.is_some();
-    let bootstrap = bootstrap(&args.bootstrap, |addr| addr.is_ipv4() == args.bind.is_ipv4())?;
+    let known = known(args)?;
     let temporary = match args.data {
         Some(_) => None,
         None => Some(temporary_folder()?),
@@ -98,7 +99,8 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
         data: args.data.clone().or_else(|| Some(temporary.as_ref()?.path().to_owned())),
         capacity: args.capacity.map(|size| size.as_u64()),
         id: args.id,
-        bootstrap,
+        bootstrap: known.addrs,
+        hosts: known.hosts,
         overlay: args.overlay.into(),
         config,
         on_signal: Some(Command::Quit { handover: !args.no_handover }),
@@ -106,6 +108,18 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
         ..Options::default()
     };
     Ok((options, temporary))
+}
+
+/// Where to join. Names that cannot be resolved just now do not keep a peer away from neighbours that it remembers.
+fn known(args: &PeerArgs) -> Result<Known, Failed> {
+    let remembers = args.data.as_deref().is_some_and(remembers_peers);
+    match bootstrap(&args.bootstrap, args.bind) {
+        Err(failed) if remembers => {
+            log::warn!("{failed}: joining through the peers of the last run alone");
+            Ok(Known::default())
+        }
+        known => known,
+    }
 }
 
 fn temporary_folder() -> Result<TempDir, Failed> {

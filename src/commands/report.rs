@@ -25,24 +25,22 @@ const UNMONITORED: &str = "Unmonitored Peers";
 
 /// `kadring report`.
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
-    let (target, overlay) = match &args.target {
+    let (targets, overlay) = match &args.target {
         ReportTarget::Number(number) => {
             let port = args.base_port + u16::from(*number);
-            (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Some(OverlayKind::Ring))
+            (vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))], Some(OverlayKind::Ring))
         }
         ReportTarget::Address(host_port) => {
-            let found = resolve(host_port).map_err(Failed::not_found)?.into_iter().next();
-            let addr = found.ok_or_else(|| Failed::not_found(format!("{host_port} has no address")))?;
-            (addr, args.overlay.map(Into::into))
+            (resolve(host_port).map_err(Failed::not_found)?, args.overlay.map(Into::into))
         }
     };
-    let mut surveyor = Surveyor::new(target, overlay).map_err(|error| match error.kind() {
+    let mut surveyor = Surveyor::new(&targets, overlay).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => Failed::timed_out(error.to_string()),
         _ => Failed::start(error),
     })?;
     let format = args.format.format();
     let in_place = !args.once && format == Format::Text && io::stdout().is_terminal();
-    let mut seeds = vec![target];
+    let mut seeds = vec![surveyor.target()];
     let mut first = true;
     loop {
         let peers = surveyor.survey(&seeds)?;

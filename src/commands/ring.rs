@@ -86,24 +86,25 @@ struct Place {
     given: Vec<Peer>,
     /// The peer to join through.
     known: Option<Peer>,
+    /// All addresses of its name that this peer reaches.
+    known_at: Vec<SocketAddr>,
 }
 
 impl Place {
     fn new(task: &RingTask) -> Result<Self, Failed> {
         match task {
             RingTask::Init { peer, first, second, interval, ways } => {
-                let me = locate(peer, ways)?;
+                let [me, first, second] = locate([peer, first, second], ways)?.map(|(peer, _)| peer);
                 let mut given: Vec<Peer> = Vec::new();
-                for name in [first, second] {
-                    let other = locate(name, ways)?;
+                for other in [first, second] {
                     if other.id != me.id && !given.iter().any(|known| known.id == other.id) {
                         given.push(other);
                     }
                 }
-                Ok(Self { me, interval: *interval, given, known: None })
+                Ok(Self { me, interval: *interval, given, known: None, known_at: Vec::new() })
             }
             RingTask::Join { peer, known, interval, ways } => {
-                let (me, known) = (locate(peer, ways)?, locate(known, ways)?);
+                let [(me, _), (known, known_at)] = locate([peer, known], ways)?;
                 if me.addr == known.addr {
                     return Err(Failed::usage("a peer cannot join through itself; name one that is in the ring"));
                 }
@@ -111,7 +112,7 @@ impl Place {
                     let reason = format!("the id {} is taken by the peer to join through", number(&me.id));
                     return Err(Failed::start(reason));
                 }
-                Ok(Self { me, interval: *interval, given: Vec::new(), known: Some(known) })
+                Ok(Self { me, interval: *interval, given: Vec::new(), known: Some(known), known_at })
             }
         }
     }
@@ -124,7 +125,7 @@ impl Place {
     fn who_is_there(&self, addr: SocketAddr, protocol: &str) -> String {
         let me = self.name();
         let asked =
-            Surveyor::new(addr, None).and_then(|mut surveyor| Ok((surveyor.overlay(), surveyor.survey(&[addr])?)));
+            Surveyor::new(&[addr], None).and_then(|mut surveyor| Ok((surveyor.overlay(), surveyor.survey(&[addr])?)));
         let Ok((overlay, found)) = asked else {
             let port = addr.port();
             return format!(
@@ -147,7 +148,7 @@ impl Place {
             bind: self.me.addr,
             data: Some(store.path().to_owned()),
             id: Some(self.me.id),
-            bootstrap: self.known.iter().map(|known| known.addr).collect(),
+            bootstrap: self.known_at.clone(),
             overlay: OverlayKind::Ring,
             ring: Some(ring),
             config: Config { named_files: true, ..Config::default() },
@@ -157,16 +158,26 @@ impl Place {
     }
 }
 
-fn locate(name: &PeerName, ways: &RingWays) -> Result<Peer, Failed> {
-    let id = Id::from_u64(name.id.into());
-    let addr = match &name.at {
-        None => SocketAddr::from((Ipv4Addr::LOCALHOST, ways.base_port + u16::from(name.id))),
-        Some(host_port) => {
-            let found = resolve(host_port).map_err(Failed::start)?.into_iter().next();
-            found.ok_or_else(|| Failed::start(format!("{host_port} has no address")))?
-        }
+/// The peers that are named, and each one's addresses. A socket on one address speaks to those of its family, so the
+/// family is one that all names have: the older if there is a choice, which is that of peers named by numbers alone.
+fn locate<const N: usize>(names: [&PeerName; N], ways: &RingWays) -> Result<[(Peer, Vec<SocketAddr>); N], Failed> {
+    let mut found = Vec::new();
+    for name in names {
+        found.push(match &name.at {
+            None => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, ways.base_port + u16::from(name.id)))],
+            Some(host_port) => resolve(host_port).map_err(Failed::start)?,
+        });
+    }
+    let all_have = |v4: bool| found.iter().all(|addrs| addrs.iter().any(|addr| addr.is_ipv4() == v4));
+    let Some(v4) = [true, false].into_iter().find(|&v4| all_have(v4)) else {
+        let reason = "the peers named have addresses of different families; name them by addresses of one";
+        return Err(Failed::start(reason));
     };
-    Ok(Peer::new(id, addr))
+    let mut found = found.into_iter();
+    Ok(names.map(|name| {
+        let addrs: Vec<SocketAddr> = found.next().into_iter().flatten().filter(|addr| addr.is_ipv4() == v4).collect();
+        (Peer::new(Id::from_u64(name.id.into()), addrs[0]), addrs)
+    }))
 }
 
 /// What is told on standard output.
@@ -362,5 +373,23 @@ impl Console {
     fn say(&self, said: Said) {
         // Nobody listens once the peer has left.
         let _ = self.says.send(said);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peers_named_are_located_in_one_family_that_all_have() {
+        let dir = ".".into();
+        let ways = RingWays { dir, quiet_pings: false, verbose: false, fingers: false, base_port: 12_000 };
+        let name = |id, at: Option<&str>| PeerName { id, at: at.map(str::to_owned) };
+        let [one, two, three] = [name(1, None), name(2, Some("127.0.0.2:5")), name(3, Some("[::1]:6"))];
+        let [(first, _), (second, at)] = locate([&one, &two], &ways).unwrap();
+        assert_eq!((first.addr.port(), second.addr, at), (12_001, "127.0.0.2:5".parse().unwrap(), vec![second.addr]));
+        assert!(locate([&three, &three], &ways).is_ok_and(|[(_, at), _]| at[0].is_ipv6()));
+        let error = locate([&one, &three], &ways).unwrap_err();
+        assert!(error.to_string().contains("families"), "{error}");
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Select};
+
 use super::escape::escape;
 use super::grammar::Request;
 use super::progress::Progress;
@@ -14,7 +16,7 @@ use super::reply::{Own, Reply, TestResult, Tested};
 use super::{Backend, Screen};
 use crate::id::{Id, Key};
 use crate::node::{self, Answer, Command, Failure, FailureKind, Notice, Source};
-use crate::runtime::{Role, fault};
+use crate::runtime::{Role, canonical, fault};
 use crate::store::hash_all;
 
 /// Does what is asked, with the help of a node.
@@ -89,18 +91,31 @@ impl<B: Backend> Performer<B> {
         Answer::Failed(Failure { kind: FailureKind::Other, reason })
     }
 
-    /// Pings a host's addresses one after another until one answers.
+    /// Pings all addresses of a host at once; the first answer will do, so a silent one costs nothing.
     fn ping(&self, addrs: &[SocketAddr]) -> Answer {
-        let mut last = None;
-        for &addr in addrs {
-            match self.ask(Command::Ping { addr }) {
-                Answer::Failed(failure) => last = Some(Answer::Failed(failure)),
-                answer => return answer,
+        let asked: Vec<Receiver<Notice>> =
+            addrs.iter().map(|&addr| self.backend.submit(Command::Ping { addr })).collect();
+        let mut waiting = Select::new();
+        for answers in &asked {
+            waiting.recv(answers);
+        }
+        let (mut left, mut failed) = (asked.len(), None);
+        while left > 0 {
+            let ready = waiting.select();
+            let at = ready.index();
+            match ready.recv(&asked[at]) {
+                Ok(Notice::Answer { answer: answer @ Answer::Failed(_), .. }) => failed = Some(answer),
+                Ok(Notice::Answer { answer, .. }) => return answer,
+                Ok(_) => {}
+                Err(_) => {
+                    waiting.remove(at);
+                    left -= 1;
+                }
             }
         }
-        last.unwrap_or_else(|| {
-            let reason = "the host has no address".to_owned();
-            Answer::Failed(Failure { kind: FailureKind::NotFound, reason })
+        failed.unwrap_or_else(|| {
+            let reason = "the peer ended before it answered".to_owned();
+            Answer::Failed(Failure { kind: FailureKind::Other, reason })
         })
     }
 
@@ -173,8 +188,48 @@ fn sha256(path: &Path) -> Result<Id, Failure> {
 pub fn resolve(host_port: &str) -> Result<Vec<SocketAddr>, String> {
     let found = host_port.to_socket_addrs().map_err(|error| error.to_string());
     match found.map(Iterator::collect::<Vec<_>>) {
-        Ok(addrs) if !addrs.is_empty() => Ok(addrs),
+        Ok(addrs) if !addrs.is_empty() => Ok(addrs.into_iter().map(canonical).collect()),
         Ok(_) => Err(format!("{} has no address", escape(host_port))),
         Err(error) => Err(format!("cannot resolve {}: {error}", escape(host_port))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{Sender, unbounded};
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::peer::Peer;
+
+    /// A node that is answered from one address alone.
+    ///
+    /// *Protects*: the questions that have no answer. *Held for*: adding one. *Never held while*: anything is sent.
+    struct Waiting(SocketAddr, Mutex<Vec<Sender<Notice>>>);
+
+    impl Backend for Waiting {
+        fn submit(&self, command: Command) -> Receiver<Notice> {
+            let (sender, receiver) = unbounded();
+            match command {
+                Command::Ping { addr } if addr == self.0 => {
+                    let answer = Answer::Pong { peer: Peer::new(Id::ZERO, addr), rtt: Duration::ZERO };
+                    sender.send(Notice::Answer { command: 1, answer }).unwrap();
+                }
+                _ => self.1.lock().push(sender),
+            }
+            receiver
+        }
+
+        fn threads(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_host_is_pinged_at_all_addresses_at_once() {
+        let [silent, living] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let performer = Performer::new(Waiting(living, Mutex::default()), Screen::plain());
+        let answer = performer.ping(&[silent, living, silent]);
+        assert!(matches!(answer, Answer::Pong { peer, .. } if peer.addr == living), "{answer:?}");
     }
 }

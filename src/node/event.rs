@@ -29,6 +29,9 @@ pub enum Event {
     Start {
         /// Addresses of peers to join through.
         bootstrap: Vec<SocketAddr>,
+        /// Those of them that belong to one host: once it answers at one, it is not sought at the others.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        hosts: Vec<Vec<SocketAddr>>,
         /// Peers remembered from the last run.
         remembered: Vec<Peer>,
         /// Blocks found in the store, with their sizes in bytes.

@@ -212,13 +212,14 @@ impl Node {
             Event::Command { id, command } => self.on_command(id, command),
             Event::Damaged { key } => self.on_damaged(key),
             Event::Fetched { file, by } => self.classroom.on_fetched(&mut self.cx, file, by),
-            Event::Start { bootstrap, remembered, held } => {
+            Event::Start { bootstrap, hosts, remembered, held } => {
                 self.started = self.cx.now;
                 for (key, size) in held {
                     self.cx.holdings.insert(key, size);
                     self.repair.watch_soon(&mut self.cx, key);
                 }
                 let cx = &mut self.cx;
+                cx.overlay.same_hosts(hosts);
                 cx.overlay.join(cx.now, &bootstrap, &remembered, &mut cx.effects);
             }
         }

@@ -315,6 +315,10 @@ pub trait Overlay: Send {
         Dialect::Kademlia
     }
 
+    /// Which of the addresses to join through belong to one host. Said before [`join`](Self::join); an overlay that seeks
+    /// them only while it knows nobody has no use for it.
+    fn same_hosts(&mut self, _hosts: Vec<Vec<SocketAddr>>) {}
+
     /// Joins the network through any of the addresses `known`, and the peers remembered from the last run.
     /// [`Effect::Joined`] follows.
     fn join(&mut self, now: Time, known: &[SocketAddr], remembered: &[Peer], out: &mut Vec<Effect>);

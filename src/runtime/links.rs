@@ -8,12 +8,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
+use socket2::{Domain, Socket, Type};
 
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
@@ -51,11 +52,17 @@ pub(super) struct Links {
 }
 
 struct Link {
-    queue: Sender<Message>,
+    queue: Sender<Outbound>,
     thread: Worker,
     /// Opened to answer somebody.
     answering: bool,
 }
+
+/// A message, and the address of ours that it shall leave from.
+type Outbound = (Message, Option<IpAddr>);
+
+/// A connection, and the address of ours that it should leave from.
+type Kept = (TcpStream, Option<IpAddr>);
 
 impl Links {
     pub(super) fn new(shared: Arc<Shared>, me: Peer, events: Sender<Event>, roster: Roster) -> Self {
@@ -63,8 +70,9 @@ impl Links {
     }
 
     /// Sends a message, without waiting; gives a request back if too many messages wait for this peer already. An answer
-    /// is dropped then: whoever waits for it asks again, and its loss is no sign that nobody is there.
-    pub(super) fn send(&mut self, to: SocketAddr, message: Message) -> Result<(), Box<Message>> {
+    /// is dropped then: whoever waits for it asks again, and its loss is no sign that nobody is there. It leaves from our
+    /// address `from`, or from whichever the system chooses.
+    pub(super) fn send(&mut self, to: SocketAddr, from: Option<IpAddr>, message: Message) -> Result<(), Box<Message>> {
         let mut message = message;
         let answering = !matches!(message.body, Body::Request(_));
         let refuse = |message| if answering { Ok(()) } else { Err(Box::new(message)) };
@@ -73,10 +81,10 @@ impl Links {
             if link.queue.len() >= if answering { QUEUE_ANSWERS } else { QUEUE } {
                 return refuse(message);
             }
-            match link.queue.send(message) {
+            match link.queue.send((message, from)) {
                 Ok(()) => return Ok(()),
                 // The link has ended for want of work.
-                Err(SendError(refused)) => message = refused,
+                Err(SendError((refused, _))) => message = refused,
             }
         }
         if !self.has_room(answering) {
@@ -84,7 +92,7 @@ impl Links {
             return refuse(message);
         }
         match self.open(to, answering) {
-            Ok(queue) => queue.send(message).map_err(|SendError(refused)| Box::new(refused)),
+            Ok(queue) => queue.send((message, from)).map_err(|SendError((refused, _))| Box::new(refused)),
             Err(error) => {
                 log::warn!("no link to {to}: {error}");
                 Err(Box::new(message))
@@ -99,7 +107,7 @@ impl Links {
         self.links.len() < MAX_LINKS && !(answering && answers >= MAX_ANSWERING)
     }
 
-    fn open(&mut self, to: SocketAddr, answering: bool) -> io::Result<&Sender<Message>> {
+    fn open(&mut self, to: SocketAddr, answering: bool) -> io::Result<&Sender<Outbound>> {
         self.next += 1;
         let number = self.next;
         // A bounded channel would take the room for all its messages at once, for each of hundreds of links.
@@ -122,16 +130,16 @@ fn run(
     me: &Peer,
     to: SocketAddr,
     idle: Duration,
-    messages: &Receiver<Message>,
+    messages: &Receiver<Outbound>,
     events: &Sender<Event>,
 ) {
     let mut connection = None;
     let mut text = Vec::new();
-    while let Ok(message) = messages.recv_timeout(idle) {
+    while let Ok((message, from)) = messages.recv_timeout(idle) {
         text.clear();
         shared.dialect.encode(&message, me, to, &mut text);
         // A fault of ours in one delivery is no reason to lose what waits behind it.
-        let delivery = catch_unwind(AssertUnwindSafe(|| deliver(to, &mut connection, &text)));
+        let delivery = catch_unwind(AssertUnwindSafe(|| deliver(to, from, &mut connection, &text)));
         let obstacle = match delivery {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {
@@ -154,19 +162,30 @@ fn run(
     }
 }
 
-/// Sends a line over the kept connection, or over a fresh one if there is none or it was closed.
-fn deliver(to: SocketAddr, connection: &mut Option<TcpStream>, text: &[u8]) -> io::Result<()> {
+/// Sends a line over the kept connection, or over a fresh one if there is none, it leaves from elsewhere or was closed.
+fn deliver(to: SocketAddr, from: Option<IpAddr>, connection: &mut Option<Kept>, text: &[u8]) -> io::Result<()> {
     fault::point(Role::Link);
-    if let Some(kept) = connection.take_if(|kept| is_open(kept)) {
-        let kept = connection.insert(kept);
+    if let Some(kept) = connection.take_if(|(kept, leaves_from)| *leaves_from == from && is_open(kept)) {
+        let (kept, _) = connection.insert(kept);
         if kept.write_all(text).is_ok() {
             return Ok(());
         }
     }
-    let fresh = TcpStream::connect_timeout(&to, CONNECT_LIMIT)?;
+    let fresh = connect(to, from)?;
     fresh.set_nodelay(true)?;
     fresh.set_write_timeout(Some(CONNECT_LIMIT))?;
-    connection.insert(fresh).write_all(text)
+    connection.insert((fresh, from)).0.write_all(text)
+}
+
+fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(from) = from else { return TcpStream::connect_timeout(&to, CONNECT_LIMIT) };
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    if let Err(error) = socket.bind(&SocketAddr::new(from, 0).into()) {
+        log::debug!("{from} is not ours any longer: {error}");
+        return TcpStream::connect_timeout(&to, CONNECT_LIMIT);
+    }
+    socket.connect_timeout(&to.into(), CONNECT_LIMIT)?;
+    Ok(socket.into())
 }
 
 /// Whether the other side still has the connection open. It sends nothing but its end.
@@ -178,4 +197,27 @@ fn is_open(stream: &TcpStream) -> bool {
         end
     };
     matches!(look(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_line_leaves_from_the_address_that_was_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let mut connection = None;
+        let mut held = Vec::new();
+        // The last one is not ours, so the system chooses.
+        for from in [Some([127, 0, 0, 2]), None, Some([127, 0, 0, 3]), Some([192, 0, 2, 1])] {
+            deliver(to, from.map(IpAddr::from), &mut connection, b"line\n").unwrap();
+            let (stream, came_from) = listener.accept().unwrap();
+            let expected = from.filter(|ip| ip[0] == 127).unwrap_or([127, 0, 0, 1]);
+            assert_eq!(came_from.ip(), IpAddr::from(expected));
+            held.push(stream);
+        }
+    }
 }

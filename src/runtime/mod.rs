@@ -30,6 +30,7 @@
 //!   it is stuck: then it is named and left behind. A panic never leaves half a peer (`roles.rs`).
 //! - Nothing here knows which overlay runs.
 
+mod asked_at;
 mod clock;
 mod ending;
 pub(crate) mod fault;
@@ -63,6 +64,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 pub use clock::stopwatch;
 pub use roles::Role;
+pub use sockets::{canonical, every_address};
 pub use start::StartError;
 pub use temporary::temporary_folder;
 
@@ -94,6 +96,8 @@ pub struct Options {
     pub id: Option<Id>,
     /// Addresses of peers to join through.
     pub bootstrap: Vec<SocketAddr>,
+    /// Those of them that belong to one host: once it answers at one, it is not sought at the others.
+    pub hosts: Vec<Vec<SocketAddr>>,
     /// How keys map to peers.
     pub overlay: OverlayKind,
     /// What is special about the ring, where that is the overlay.
@@ -118,6 +122,7 @@ impl Default for Options {
             capacity: None,
             id: None,
             bootstrap: Vec::new(),
+            hosts: Vec::new(),
             overlay: OverlayKind::default(),
             ring: None,
             config: Config::default(),

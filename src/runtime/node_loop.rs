@@ -108,7 +108,10 @@ impl NodeLoop {
 
     fn on_batch(&mut self, mut batch: Vec<Datagram>) {
         let now = self.shared.clock.now();
-        for Datagram { from, bytes, message } in batch.drain(..) {
+        for Datagram { from, at, bytes, message } in batch.drain(..) {
+            if let Some(at) = at {
+                self.udp.heard(from, at);
+            }
             match message {
                 Ok(message) => self.handle_at(now, Event::Message { from, via: Via::Udp, bytes, message }),
                 Err(malformed) => {
@@ -170,7 +173,7 @@ impl NodeLoop {
                 self.udp.push(to, MAX_DATAGRAM_SENT, |text| dialect.encode(&message, me, to, text));
             }
             Action::Send { to, via: Via::Tcp, message } => {
-                if let Err(message) = self.links.send(to, message) {
+                if let Err(message) = self.links.send(to, self.udp.source(&to), message) {
                     self.turn.next.push_back(Event::Undeliverable { to, message: *message, obstacle: Obstacle::Crowd });
                 }
             }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::StartError;
@@ -41,8 +42,41 @@ fn bind_both(addr: SocketAddr) -> Result<(UdpSocket, TcpListener), (&'static str
     Ok((udp.map_err(|error| ("UDP", error))?, tcp))
 }
 
-fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+/// What is bound to all addresses serves those of both families, whatever the system's habit is.
+fn open_to_both(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
+    if is_dual(addr) { socket.set_only_v6(false) } else { Ok(()) }
+}
+
+/// Whether a socket bound at `addr` serves both families.
+pub(super) fn is_dual(addr: SocketAddr) -> bool {
+    addr.is_ipv6() && addr.ip().is_unspecified()
+}
+
+/// A free port on all addresses of this machine, of both families where the system has both.
+pub fn every_address() -> SocketAddr {
+    let any: SocketAddr = (Ipv6Addr::UNSPECIFIED, 0).into();
+    if bind_udp(any).is_ok() { any } else { (Ipv4Addr::UNSPECIFIED, 0).into() }
+}
+
+/// An address as it is known on the wire: one of the older family that a socket of the newer one wraps is itself again.
+pub fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
+        IpAddr::V6(_) => addr,
+    }
+}
+
+/// An address as a socket that serves both families takes it.
+pub(super) fn mapped(addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), addr.port()),
+        IpAddr::V6(_) => addr,
+    }
+}
+
+pub(super) fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     let tcp = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    open_to_both(&tcp, addr)?;
     // A peer that is started again must not wait for its old connections to be forgotten.
     tcp.set_reuse_address(true)?;
     tcp.bind(&addr.into())?;
@@ -50,8 +84,15 @@ fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(tcp.into())
 }
 
-fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
+pub(super) fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     let udp = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    open_to_both(&udp, addr)?;
+    // Before anything can come: each datagram tells where it arrived.
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => setsockopt(&udp, sockopt::Ipv4PacketInfo, &true)?,
+        IpAddr::V6(ip) if ip.is_unspecified() => setsockopt(&udp, sockopt::Ipv6RecvPacketInfo, &true)?,
+        _ => {}
+    }
     udp.bind(&addr.into())?;
     if let Err(error) = udp.set_recv_buffer_size(RECEIVE_BUFFER) {
         log::debug!("the system keeps fewer datagrams for us than asked: {error}");
@@ -61,22 +102,28 @@ fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
 
 /// An address that reaches a socket bound at `addr` from this machine.
 pub(super) fn reachable(addr: SocketAddr) -> SocketAddr {
-    let ip = if addr.ip().is_unspecified() { loopback(addr.is_ipv4()) } else { addr.ip() };
+    // A machine may have no loopback address of the newer family; a socket on all addresses serves the older one too.
+    let ip = if addr.ip().is_unspecified() { loopback(true) } else { addr.ip() };
     SocketAddr::new(ip, addr.port())
 }
 
 /// Where others reach a socket bound at `bound`. The ring tells its address to peers that never had a datagram from it,
 /// so an address that stands for all of this machine's will not do: it takes the one that datagrams to `known` peers
-/// leave from, else to the rest of the world, else one of a network that this machine is on.
+/// leave from, else to the rest of the world, else one of a network that this machine is on. Of two families it takes
+/// the one of the peers known: the older if there are both, for whoever listens on the newer reaches that one as well.
 pub(super) fn advertised(bound: SocketAddr, known: impl Iterator<Item = SocketAddr>) -> SocketAddr {
     if !bound.ip().is_unspecified() {
         return bound;
     }
-    let v4 = bound.is_ipv4();
-    let known = known.filter(|addr| addr.is_ipv4() == v4 && !addr.ip().is_loopback()).map(|addr| addr.ip());
-    // Whoever is known on this machine alone can be told any address of it, and others may come from outside.
-    let ip = known.chain([elsewhere(v4)]).find_map(way_to).or_else(|| of_interfaces(v4));
-    SocketAddr::new(ip.unwrap_or_else(|| loopback(v4)), bound.port())
+    let known: Vec<IpAddr> = known.map(|addr| addr.ip()).collect();
+    let first = bound.is_ipv4() || known.iter().any(IpAddr::is_ipv4);
+    let families = if is_dual(bound) { vec![first, !first] } else { vec![first] };
+    let ip = families.iter().find_map(|&v4| {
+        // Whoever is known on this machine alone can be told any address of it, and others may come from outside.
+        let known = known.iter().copied().filter(|ip| ip.is_ipv4() == v4 && !ip.is_loopback());
+        known.chain([elsewhere(v4)]).find_map(way_to).or_else(|| of_interfaces(v4))
+    });
+    SocketAddr::new(ip.unwrap_or_else(|| loopback(first)), bound.port())
 }
 
 fn loopback(v4: bool) -> IpAddr {
@@ -129,6 +176,38 @@ mod tests {
             let local = SocketAddr::new(loopback(bound.is_ipv4()), 7001);
             assert_eq!(advertised(bound, std::iter::once(local)), told, "a neighbour on this machine tells nothing");
         }
+    }
+
+    #[test]
+    fn a_socket_of_both_families_is_told_of_by_an_address_of_the_peers_known() {
+        let any: SocketAddr = "[::]:7000".parse().unwrap();
+        let known = ["[::1]:7001", "127.0.0.1:7001"].map(|known| known.parse().unwrap());
+        let told = advertised(any, known.into_iter());
+        let lone = way_to(elsewhere(true)).or_else(|| of_interfaces(true)).is_none();
+        assert!(told.is_ipv4() || lone, "{told}");
+    }
+
+    #[test]
+    fn addresses_of_the_older_family_are_wrapped_and_unwrapped() {
+        for (plain, wrapped) in [("10.0.0.1:7", "[::ffff:10.0.0.1]:7"), ("[2001:db8::1]:7", "[2001:db8::1]:7")] {
+            let (plain, wrapped): (SocketAddr, SocketAddr) = (plain.parse().unwrap(), wrapped.parse().unwrap());
+            assert_eq!((mapped(plain), canonical(wrapped), canonical(plain)), (wrapped, plain, plain));
+        }
+    }
+
+    #[test]
+    fn a_socket_on_all_addresses_is_reached_by_both_families() {
+        let Ok((udp, tcp)) = bind("[::]:0".parse().unwrap()) else {
+            return assert!(every_address().is_ipv4(), "a system without the newer family has all of the older");
+        };
+        assert_eq!(every_address(), "[::]:0".parse().unwrap());
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, udp.local_addr().unwrap().port()));
+        std::net::TcpStream::connect(here).unwrap();
+        assert_eq!(canonical(tcp.accept().unwrap().1).ip(), here.ip());
+        let asking = UdpSocket::bind("127.0.0.1:0").unwrap();
+        asking.send_to(b"hello", here).unwrap();
+        let (_, from) = udp.recv_from(&mut [0; 8]).unwrap();
+        assert_eq!(canonical(from), asking.local_addr().unwrap());
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer, StartError> {
-    let (udp, tcp) = sockets::bind(options.bind)?;
+    let (udp, tcp) = sockets::bind(sockets::canonical(options.bind))?;
     let bound = udp.local_addr().map_err(system("the socket's address"))?;
     let (store, temporary) = open_store(&options)?;
     options.config.lasting &= temporary.is_none();
@@ -90,9 +90,10 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let id = own_id(&options, &store, &mut rng)?;
     let held = store.held();
     let remembered = store.load_peers();
-    let known = options.bootstrap.iter().copied().chain(remembered.iter().map(|peer| peer.addr));
+    let bootstrap: Vec<SocketAddr> = options.bootstrap.iter().copied().map(sockets::canonical).collect();
+    let known = bootstrap.iter().copied().chain(remembered.iter().map(|peer| peer.addr));
     let me = Peer::new(id, sockets::advertised(bound, known));
-    let start = Event::Start { bootstrap: options.bootstrap.clone(), remembered, held };
+    let start = Event::Start { bootstrap, hosts: options.hosts.clone(), remembered, held };
     let (overlay_seed, node_seed) = (rng.random(), rng.random());
     let ring = options.ring.clone().unwrap_or_default();
     let overlay = options.overlay.build_with(me, overlay_seed, options.config.guest, &ring);

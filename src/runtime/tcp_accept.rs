@@ -14,6 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
+use super::sockets::canonical;
 use super::tcp_serve;
 use super::threads::Roster;
 use super::{Role, Shared, fault};
@@ -106,6 +107,7 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<
         next += 1;
         let served = accepted.and_then(|(stream, from)| {
             let room = shared.served.len() < MAX_CONNECTIONS || shared.served.make_room(shared.clock.now());
+            let from = canonical(from);
             if room { serve(shared, events, roster, next, stream, from).map(Some) } else { Ok(None) }
         });
         match served {

@@ -5,7 +5,7 @@
 //! node's inbox full is lost, as datagrams may be, and counted.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendmsg};
 
+use super::asked_at::{self, AskedAt, LeavesFrom};
+use super::sockets::{canonical, is_dual, mapped};
 use super::{Role, Shared, fault};
 use crate::config::{PADDED_MIN, PADDING};
 use crate::wire::{Dialect, MAX_DATAGRAM_RECEIVED, Malformed, Message};
@@ -35,6 +37,8 @@ const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT;
 pub(super) struct Datagram {
     /// The address it came from.
     pub(super) from: SocketAddr,
+    /// The address of ours that it came to, where the socket has several.
+    pub(super) at: Option<IpAddr>,
     /// Its length.
     pub(super) bytes: u32,
     /// What it says, or what is wrong with it where its sender should know.
@@ -53,7 +57,8 @@ pub(super) fn run(shared: &Shared, socket: &UdpSocket, dialect: Dialect, inbox: 
     // that a datagram reaches; an idle peer needs few.
     let mut room = vec![0_u8; (MAX_DATAGRAM_RECEIVED + 1) * BATCH];
     let (buffers, _) = room.as_chunks_mut();
-    let mut headers = MultiHeaders::preallocate(BATCH, None);
+    let several = socket.local_addr().is_ok_and(|bound| bound.ip().is_unspecified());
+    let mut headers = MultiHeaders::preallocate(BATCH, several.then(asked_at::room));
     while !shared.stopping.load(Ordering::Relaxed) {
         let mut batch = inbox.spent.try_recv().unwrap_or_default();
         if let Err(error) = receive(socket, dialect, buffers, &mut headers, &mut batch) {
@@ -82,21 +87,22 @@ fn receive(
     headers: &mut MultiHeaders<SockaddrStorage>,
     batch: &mut Vec<Datagram>,
 ) -> io::Result<()> {
-    let mut came = [(0_usize, None); BATCH];
+    let mut came = [(0_usize, None, None); BATCH];
     let mut count = 0;
     let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
     for received in recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None)? {
-        came[count] = (received.bytes, received.address.as_ref().and_then(to_std));
+        let at = received.cmsgs().ok().and_then(asked_at::arrived_at);
+        came[count] = (received.bytes, received.address.as_ref().and_then(to_std), at);
         count += 1;
     }
-    for (buffer, (len, from)) in buffers.iter().zip(&came[..count]) {
+    for (buffer, (len, from, at)) in buffers.iter().zip(&came[..count]) {
         let Some(from) = *from else { continue };
         if *len > MAX_DATAGRAM_RECEIVED || from.port() == 0 {
             continue;
         }
         let message = dialect.decode(&buffer[..*len]);
         if !matches!(message, Err(Malformed { magic: None, .. })) {
-            batch.push(Datagram { from, bytes: *len as u32, message });
+            batch.push(Datagram { from, at: *at, bytes: *len as u32, message });
         }
     }
     Ok(())
@@ -107,7 +113,7 @@ fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
         return Some(SocketAddrV4::new(v4.ip(), v4.port()).into());
     }
     let v6 = address.as_sockaddr_in6()?;
-    Some(SocketAddrV6::new(v6.ip(), v6.port(), v6.flowinfo(), v6.scope_id()).into())
+    Some(canonical(SocketAddrV6::new(v6.ip(), v6.port(), v6.flowinfo(), v6.scope_id()).into()))
 }
 
 /// Datagrams on their way out: collected during a turn of the node, sent together at its end.
@@ -120,14 +126,35 @@ pub(super) struct Outgoing {
     texts: Vec<Vec<u8>>,
     to: Vec<Option<SockaddrStorage>>,
     headers: MultiHeaders<SockaddrStorage>,
+    /// Where each of them leaves from, if that is known; and what it takes to say so, where the socket has several
+    /// addresses.
+    from: Vec<Option<IpAddr>>,
+    choice: Option<Choice>,
     /// Whether the system takes runs (Linux 4.18 and later do), until it refuses one.
     takes_runs: bool,
 }
 
+/// What a socket needs that is bound to all addresses.
+struct Choice {
+    asked_at: AskedAt,
+    /// It serves both families.
+    dual: bool,
+    /// Headers with room for where a datagram leaves from.
+    headers: MultiHeaders<SockaddrStorage>,
+}
+
 impl Outgoing {
     pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
+        let several = socket.local_addr().ok().filter(|bound| bound.ip().is_unspecified());
+        let choice = several.map(|bound| Choice {
+            asked_at: AskedAt::default(),
+            dual: is_dual(bound),
+            headers: MultiHeaders::preallocate(BATCH, Some(asked_at::room())),
+        });
         Self {
             socket,
+            from: Vec::with_capacity(BATCH),
+            choice,
             texts: std::iter::repeat_with(Vec::new).take(BATCH).collect(),
             to: Vec::with_capacity(BATCH),
             headers: MultiHeaders::preallocate(BATCH, None),
@@ -143,7 +170,13 @@ impl Outgoing {
         if text.len() > limit {
             return;
         }
+        let (to, from) = match &self.choice {
+            Some(choice) if choice.dual => (mapped(to), choice.asked_at.source(&to)),
+            Some(choice) => (to, choice.asked_at.source(&to)),
+            None => (to, None),
+        };
         self.to.push(Some(to.into()));
+        self.from.push(from);
         if self.to.len() == BATCH {
             self.flush();
         }
@@ -159,6 +192,19 @@ impl Outgoing {
             self.send_run(run);
         }
         self.to.clear();
+        self.from.clear();
+    }
+
+    /// Somebody spoke to our address `at`: it is answered from there.
+    pub(super) fn heard(&mut self, from: SocketAddr, at: IpAddr) {
+        if let Some(choice) = &mut self.choice {
+            choice.asked_at.heard(from, at);
+        }
+    }
+
+    /// Which address of ours somebody spoke to last, where there are several.
+    pub(super) fn source(&self, to: &SocketAddr) -> Option<IpAddr> {
+        self.choice.as_ref()?.asked_at.source(to)
     }
 
     /// The next datagrams in `range` that can leave as one; none: an empty range at its end.
@@ -176,24 +222,45 @@ impl Outgoing {
             (shortest, longest) = (shortest.min(len), longest.max(len));
             let padding = if shortest < PADDED_MIN { 0 } else { PADDING };
             let total = longest * (at + 1 - first);
-            longest - shortest <= padding && total <= RUN_MAX && self.to[*at] == self.to[first]
+            let alike = self.to[*at] == self.to[first] && self.from[*at] == self.from[first];
+            longest - shortest <= padding && total <= RUN_MAX && alike
         };
         first + (first..end).take_while(fits).count()
     }
 
-    /// Sends datagrams as they are, with one call if the system takes all.
+    /// Sends datagrams as they are, with one call for each stretch that leaves from one address, if the system takes all.
     fn send(&mut self, mut range: Range<usize>) {
         while !range.is_empty() {
-            let slices: Vec<_> = self.texts[range.clone()].iter().map(|text| [IoSlice::new(text)]).collect();
-            let to = &self.to[range.clone()];
-            match sendmmsg(self.socket.as_raw_fd(), &mut self.headers, slices.iter(), to, [], FLAGS) {
-                Ok(sent) => range.start += sent.count().max(1),
+            let from = self.from[range.start];
+            let end = range.clone().find(|&at| self.from[at] != from).unwrap_or(range.end);
+            match self.send_from(from, range.start..end) {
+                Ok(sent) => range.start += sent.max(1),
                 Err(Errno::EINTR) => {}
+                Err(error) if from.is_some() && no_longer_ours(error) => self.let_system_choose(range.start),
                 Err(error) => {
                     log::debug!("a datagram was refused: {error}");
                     range.start += 1;
                 }
             }
+        }
+    }
+
+    fn send_from(&mut self, from: Option<IpAddr>, range: Range<usize>) -> nix::Result<usize> {
+        let slices: Vec<_> = self.texts[range.clone()].iter().map(|text| [IoSlice::new(text)]).collect();
+        let (socket, to) = (self.socket.as_raw_fd(), &self.to[range]);
+        if let (Some(from), Some(choice)) = (from, &mut self.choice) {
+            let from = LeavesFrom::new(from, choice.dual);
+            let sent = sendmmsg(socket, &mut choice.headers, slices.iter(), to, [from.message()], FLAGS)?;
+            return Ok(sent.count());
+        }
+        Ok(sendmmsg(socket, &mut self.headers, slices.iter(), to, [], FLAGS)?.count())
+    }
+
+    /// The address that this datagram should leave from is not ours any longer.
+    fn let_system_choose(&mut self, at: usize) {
+        self.from[at] = None;
+        if let (Some(choice), Some(to)) = (&mut self.choice, self.to[at].as_ref().and_then(to_std)) {
+            choice.asked_at.forget(&to);
         }
     }
 
@@ -205,16 +272,26 @@ impl Outgoing {
             text.resize(longest, b' ');
         }
         let slices: Vec<_> = self.texts[run.clone()].iter().map(|text| IoSlice::new(text)).collect();
-        let cut = [ControlMessage::UdpGsoSegments(&(longest as u16))];
-        if let Err(error) = sendmsg(self.socket.as_raw_fd(), &slices, &cut, FLAGS, to.as_ref()) {
-            // These two say that no run will ever go; any other may be about this one, or about now.
-            if matches!(error, Errno::EINVAL | Errno::EIO) {
+        let cut = longest as u16;
+        let dual = self.choice.as_ref().is_some_and(|choice| choice.dual);
+        let from = self.from[run.start].map(|from| LeavesFrom::new(from, dual));
+        let told = std::iter::once(ControlMessage::UdpGsoSegments(&cut));
+        let told: Vec<_> = told.chain(from.as_ref().map(LeavesFrom::message)).collect();
+        if let Err(error) = sendmsg(self.socket.as_raw_fd(), &slices, &told, FLAGS, to.as_ref()) {
+            // These two say that no run will ever go; any other may be about this one, or about now. So may these where
+            // the address to leave from is no longer ours.
+            if matches!(error, Errno::EINVAL | Errno::EIO) && from.is_none() {
                 log::debug!("datagrams leave one by one from now on, for several as one were refused: {error}");
                 self.takes_runs = false;
             }
             self.send(run);
         }
     }
+}
+
+/// What the system says of a datagram that shall leave from an address that this machine has not, or has no more.
+fn no_longer_ours(error: Errno) -> bool {
+    matches!(error, Errno::EINVAL | Errno::EADDRNOTAVAIL | Errno::ENETUNREACH)
 }
 
 #[cfg(test)]
@@ -273,5 +350,26 @@ mod tests {
             sent.sort_unstable();
             assert_eq!(got, sent);
         }
+    }
+
+    #[test]
+    fn an_address_that_is_ours_no_longer_costs_no_datagram() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        receiver.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        let to = receiver.local_addr().expect("an address");
+        let mut outgoing = Outgoing::new(Arc::new(UdpSocket::bind("0.0.0.0:0").expect("a socket")));
+        outgoing.heard(to, [192, 0, 2, 1].into());
+        // A run, and one alone.
+        for count in [5, 1] {
+            for _ in 0..count {
+                outgoing.push(to, MAX_DATAGRAM_RECEIVED, |out| out.extend_from_slice(b"text"));
+            }
+            outgoing.flush();
+            for _ in 0..count {
+                let (_, from) = receiver.recv_from(&mut [0; 10]).expect("it arrives");
+                assert_eq!(from.ip(), to.ip(), "the system chose");
+            }
+        }
+        assert!(outgoing.takes_runs && outgoing.source(&to).is_none());
     }
 }

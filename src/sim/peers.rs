@@ -77,7 +77,7 @@ impl World {
         let disk = &self.peers[slot].disk;
         let bootstrap: Vec<SocketAddr> =
             bootstrap.iter().filter(|&&other| other != slot).map(|&other| network::address(other)).collect();
-        let start = Event::Start { bootstrap, remembered: disk.peers.clone(), held: disk.held() };
+        let start = Event::Start { bootstrap, hosts: Vec::new(), remembered: disk.peers.clone(), held: disk.held() };
         self.tell(slot, start);
     }
 

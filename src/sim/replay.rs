@@ -141,7 +141,12 @@ mod tests {
         let mut node = beginning.node();
         let stranger = Sender::member(Id::of(b"stranger"), addr(2));
         let events = [
-            Event::Start { bootstrap: vec![addr(3)], remembered: Vec::new(), held: vec![(Id::of(b"block"), 5)] },
+            Event::Start {
+                bootstrap: vec![addr(3)],
+                hosts: Vec::new(),
+                remembered: Vec::new(),
+                held: vec![(Id::of(b"block"), 5)],
+            },
             Event::Message {
                 from: addr(2),
                 via: Via::Udp,

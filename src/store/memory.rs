@@ -2,10 +2,32 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::path::Path;
 
 use super::{DiskStore, StoreError};
 use crate::id::Id;
 use crate::peer::Peer;
+
+/// Whether the peer whose data is in `folder` knew others when it ran last.
+pub fn remembers_peers(folder: &Path) -> bool {
+    !peers_in(folder).is_empty()
+}
+
+fn peers_in(folder: &Path) -> Vec<Peer> {
+    let path = folder.join("peers.json");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            log::warn!("cannot read '{}': {error}; starting without remembered peers", path.display());
+            return Vec::new();
+        }
+    };
+    serde_json::from_slice(&text).unwrap_or_else(|error| {
+        log::warn!("'{}' is damaged ({error}); starting without remembered peers", path.display());
+        Vec::new()
+    })
+}
 
 impl DiskStore {
     /// The id of this folder's peer, if it has run before.
@@ -32,19 +54,7 @@ impl DiskStore {
 
     /// The peers that were known when this folder's peer last ran. A file that cannot be read has none.
     pub fn load_peers(&self) -> Vec<Peer> {
-        let path = self.folder.join("peers.json");
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-            Err(error) => {
-                log::warn!("cannot read '{}': {error}; starting without remembered peers", path.display());
-                return Vec::new();
-            }
-        };
-        serde_json::from_slice(&text).unwrap_or_else(|error| {
-            log::warn!("'{}' is damaged ({error}); starting without remembered peers", path.display());
-            Vec::new()
-        })
+        peers_in(&self.folder)
     }
 
     /// Remembers peers for the next start.

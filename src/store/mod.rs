@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 pub use error::{StoreError, StoreErrorKind};
+pub use memory::remembers_peers;
 pub use reader::{BlockReader, hash_all};
 pub use writer::BlockWriter;
 

@@ -84,6 +84,19 @@ fn a_peer_that_nobody_answers_says_that_it_is_alone() {
 }
 
 #[test]
+fn a_peer_that_remembers_neighbours_starts_though_the_name_to_join_through_is_unknown() {
+    let folder = folder();
+    let neighbour = Launch::new(folder.path().join("neighbour")).start();
+    let data = folder.path().join("data");
+    let peer = Launch::new(&data).through(neighbour.port).start();
+    until(|| data.join("peers.json").exists());
+    peer.kill();
+    let mut peer = Launch::new(&data).args(&["--bootstrap", "no-such-host.invalid:7000"]).start();
+    assert!(peer.said().contains("no-such-host.invalid:7000"), "it warns: {}", peer.said());
+    assert_eq!(peer.ask("peers")["peers"][0]["id"], json!(neighbour.id));
+}
+
+#[test]
 fn a_signal_ends_a_peer_in_good_order() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let folder = folder();

@@ -55,7 +55,12 @@ impl Bench {
     }
 
     fn start(mut self, held: &[(Key, u32)]) -> Self {
-        self.does(Event::Start { bootstrap: Vec::new(), remembered: Vec::new(), held: held.to_vec() });
+        self.does(Event::Start {
+            bootstrap: Vec::new(),
+            hosts: Vec::new(),
+            remembered: Vec::new(),
+            held: held.to_vec(),
+        });
         self
     }
 

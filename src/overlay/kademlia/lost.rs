@@ -33,6 +33,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub(super) struct Lost {
     /// Addresses that the user gave: never forgotten.
     anchors: Vec<SocketAddr>,
+    /// Which of them belong to one host.
+    pub(super) hosts: Vec<Vec<SocketAddr>>,
     /// Those of them that did not answer when they were tried last.
     silent: BTreeSet<SocketAddr>,
     /// Contacts that went silent or said goodbye, the latest last.
@@ -55,6 +57,18 @@ impl Lost {
         if self.anchors.contains(addr) {
             self.silent.insert(*addr);
         }
+    }
+
+    /// Somebody answers at this address.
+    pub(super) fn reached(&mut self, addr: &SocketAddr) {
+        self.silent.remove(addr);
+    }
+
+    /// Whether the host at `addr` answers at another address, as far as we know.
+    fn is_reached_elsewhere(&self, addr: &SocketAddr) -> bool {
+        let answers = |other: &SocketAddr| self.anchors.contains(other) && !self.silent.contains(other);
+        let hosts = self.hosts.iter().filter(|host| host.contains(addr));
+        hosts.flatten().any(|other| other != addr && answers(other))
     }
 
     /// This address is our own.
@@ -105,7 +119,8 @@ impl Lost {
             return Vec::new();
         }
         let peers = self.peers.iter().rev().map(|peer| peer.addr);
-        let all: Vec<SocketAddr> = self.anchors.iter().copied().chain(peers).filter(|addr| !knows(addr)).collect();
+        let anchors = self.anchors.iter().copied().filter(|addr| !self.is_reached_elsewhere(addr));
+        let all: Vec<SocketAddr> = anchors.chain(peers).filter(|addr| !knows(addr)).collect();
         if all.is_empty() {
             self.due = None;
             return all;
@@ -154,6 +169,28 @@ mod tests {
         lost.missed(&peer(1).addr);
         lost.missed(&peer(2).addr);
         assert!(lost.found(&peer(1)) && !lost.found(&peer(1)) && !lost.found(&peer(2)));
+    }
+
+    #[test]
+    fn of_a_host_that_answers_no_other_address_is_sought_until_it_is_lost() {
+        let [dead, living, other] = [1, 2, 3].map(|n| peer(n).addr);
+        let mut lost = Lost { hosts: vec![vec![dead, living]], ..Lost::default() };
+        [dead, living, other].into_iter().for_each(|addr| lost.anchor(addr));
+        lost.reached(&living);
+        lost.missed(&dead);
+        lost.missed(&other);
+        lost.try_soon(Time::ZERO);
+        let round = |lost: &mut Lost, known: &[SocketAddr]| {
+            lost.try_soon(Time::ZERO);
+            let now = lost.next_tick().expect("somebody is sought");
+            let mut tried = lost.due(now, true, |addr| known.contains(addr));
+            tried.sort();
+            tried
+        };
+        assert_eq!(round(&mut lost, &[living]), [other], "the host is reached, the other one may start late");
+        assert_eq!(round(&mut lost, &[]), [living, other], "a full table may have no place for it");
+        lost.missed(&living);
+        assert_eq!(round(&mut lost, &[]), [dead, living, other], "now any address will do");
     }
 
     #[test]

@@ -208,6 +208,10 @@ impl Overlay for Kademlia {
         Via::Udp
     }
 
+    fn same_hosts(&mut self, hosts: Vec<Vec<SocketAddr>>) {
+        self.lost.hosts = hosts;
+    }
+
     fn join(&mut self, now: Time, known: &[SocketAddr], remembered: &[Peer], out: &mut Vec<Effect>) {
         self.start_join(now, known, remembered, out);
     }

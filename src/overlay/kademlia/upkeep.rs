@@ -115,7 +115,10 @@ impl Kademlia {
         self.upkeep.probes -= 1;
         match named {
             Some(named) if named.id == self.me.id => self.lost.forget(&addr),
-            Some(named) => self.confirm(now, named, Claim::Contest, out),
+            Some(named) => {
+                self.confirm(now, named, Claim::Contest, out);
+                self.lost.reached(&addr);
+            }
             None => {
                 self.lost.missed(&addr);
                 if self.lost.next_tick().is_none() {

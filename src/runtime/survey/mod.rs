@@ -9,7 +9,7 @@ mod crowd;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use calls::Calls;
 use crowd::Crowd;
 
 use super::clock::Clock;
+use super::sockets;
 use crate::id::Id;
 use crate::overlay::OverlayKind;
 use crate::peer::Peer;
@@ -69,6 +70,8 @@ pub struct Surveyor {
     rng: StdRng,
     udp: UdpSocket,
     tcp: TcpListener,
+    /// Where the peer answers that it was made for.
+    target: SocketAddr,
 }
 
 /// Somebody who was asked something by a datagram.
@@ -94,30 +97,33 @@ impl Surveyed {
 }
 
 impl Surveyor {
-    /// A surveyor for the network of the peer at `target`; which overlay that is, it finds out if nobody says.
+    /// A surveyor for the network of the peer at any of the addresses `targets`; which overlay that is, it finds out if
+    /// nobody says. It listens on all addresses of this machine, for that peer names others that are elsewhere.
     ///
     /// # Errors
-    /// The system refuses sockets, or nobody answers at `target`.
-    pub fn new(target: SocketAddr, overlay: Option<OverlayKind>) -> io::Result<Self> {
-        let any: IpAddr = match (target.is_ipv4(), target.ip().is_loopback()) {
-            (true, true) => [127, 0, 0, 1].into(),
-            (true, false) => [0, 0, 0, 0].into(),
-            (false, true) => std::net::Ipv6Addr::LOCALHOST.into(),
-            (false, false) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let tcp = TcpListener::bind((any, 0))?;
+    /// The system refuses sockets, or nobody answers.
+    pub fn new(targets: &[SocketAddr], overlay: Option<OverlayKind>) -> io::Result<Self> {
+        let (any, targets) = (sockets::every_address(), targets.iter().copied().map(sockets::canonical));
+        let targets: Vec<SocketAddr> = targets.collect();
+        let tcp = sockets::bind_tcp(any)?;
         tcp.set_nonblocking(true)?;
-        let addr = tcp.local_addr()?;
-        let udp = UdpSocket::bind((any, 0))?;
+        let addr = sockets::advertised(tcp.local_addr()?, targets.iter().copied());
+        let udp = sockets::bind_udp(any)?;
         udp.set_nonblocking(true)?;
         let mut seed = [0; 32];
         SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
         let mut rng = StdRng::from_seed(seed);
         let me = Sender { peer: Peer::new(Id::random(&mut rng), addr), guest: true, leaving: false };
-        let mut surveyor = Self { me, dialect: Dialect::Ring, clock: Clock::start(), rng, udp, tcp };
+        let (dialect, target) = (Dialect::Ring, addr);
+        let mut surveyor = Self { me, dialect, clock: Clock::start(), rng, udp, tcp, target };
         let dialects = overlay.map_or(vec![Dialect::Kademlia, Dialect::Ring], |overlay| vec![overlay.dialect()]);
-        surveyor.dialect = surveyor.find_dialect(target, &dialects)?;
+        (surveyor.target, surveyor.dialect) = surveyor.find_dialect(&targets, &dialects)?;
         Ok(surveyor)
+    }
+
+    /// Where a peer answered: one of the addresses that were named.
+    pub fn target(&self) -> SocketAddr {
+        self.target
     }
 
     /// Which overlay the network has.
@@ -148,34 +154,42 @@ impl Surveyor {
         self.rng.random_range(0..MAGIC_LIMIT)
     }
 
-    /// Which of `dialects` the peer at `target` speaks: the one that it answers a ping in.
-    fn find_dialect(&mut self, target: SocketAddr, dialects: &[Dialect]) -> io::Result<Dialect> {
+    /// Which of `targets` answers a ping first, and in which of `dialects`.
+    fn find_dialect(&mut self, targets: &[SocketAddr], dialects: &[Dialect]) -> io::Result<(SocketAddr, Dialect)> {
         let none = Calls::new(PATIENCE);
         for _ in 0..TRIES {
             let magic = self.magic();
-            for dialect in dialects {
+            let mut sent: Option<io::Result<usize>> = None;
+            for (&target, dialect) in targets.iter().flat_map(|target| dialects.iter().map(move |of| (target, of))) {
                 let mut text = Vec::new();
                 let ping = Message::request(magic, self.me, Request::Ping);
                 dialect.encode(&ping, &self.me.peer, target, &mut text);
-                self.udp.send_to(&text, target)?;
+                // One way that is closed says nothing of the others.
+                let way = self.send(&text, target);
+                if way.is_ok() || sent.is_none() {
+                    sent = Some(way);
+                }
             }
+            sent.transpose()?;
             let limit = self.clock.now() + PATIENCE;
             while self.wait(&[], &none, limit)? {
                 for (from, text) in self.datagrams() {
                     let answers = |dialect: &&Dialect| {
                         let message = dialect.decode(&text).ok();
-                        from == target
+                        targets.contains(&from)
                             && message.is_some_and(|message| {
                                 message.magic == magic && matches!(message.body, Body::Response(Response::Node(_)))
                             })
                     };
                     if let Some(dialect) = dialects.iter().find(answers) {
-                        return Ok(*dialect);
+                        return Ok((from, *dialect));
                     }
                 }
             }
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("nobody answers at {target}; does a peer run there?")))
+        let names: Vec<String> = targets.iter().map(SocketAddr::to_string).collect();
+        let reason = format!("nobody answers at {}; does a peer run there?", names.join(", "));
+        Err(io::Error::new(io::ErrorKind::TimedOut, reason))
     }
 
     /// Pings peers over TCP, where an answer may be of any length. They answer over connections of their own.
@@ -243,7 +257,7 @@ impl Surveyor {
                 let message = Message::request(*magic, self.me, asked.request.clone());
                 self.dialect.encode(&message, &self.me.peer, asked.addr, &mut text);
                 // A datagram that cannot be sent is a lost one.
-                let _ = self.udp.send_to(&text, asked.addr);
+                let _ = self.send(&text, asked.addr);
                 (asked.tries, asked.due) = (asked.tries + 1, now + PATIENCE);
             }
             let Some(first) = waiting.values().map(|asked| asked.due).min().filter(|_| now < end) else {
@@ -271,12 +285,17 @@ impl Surveyor {
         }
     }
 
+    fn send(&self, text: &[u8], to: SocketAddr) -> io::Result<usize> {
+        let dual = sockets::is_dual(self.udp.local_addr()?);
+        self.udp.send_to(text, if dual { sockets::mapped(to) } else { to })
+    }
+
     /// Every datagram that is there.
     fn datagrams(&self) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut room = vec![0; MAX_DATAGRAM_RECEIVED];
         let mut all = Vec::new();
         while let Ok((count, from)) = self.udp.recv_from(&mut room) {
-            all.push((from, room[..count].to_vec()));
+            all.push((sockets::canonical(from), room[..count].to_vec()));
         }
         all
     }
