@@ -40,6 +40,7 @@ impl Rote {
                         copies: vec![0, 0, 2],
                         wanted: 2,
                         listed: None,
+                        unreached: 0,
                         took: Duration::from_millis(3),
                     }
                 }
@@ -227,19 +228,14 @@ fn answers_read_well() {
     let (a, b) = (Peer::new(Id::of(b"a"), addr), Peer::new(Id::of(b"b"), addr));
     let show = |answer| text::render(&Reply::Node(answer));
     let took = Duration::from_millis(2500);
-    let stored = |copies, wanted| {
-        let listed = None;
-        show(Answer::Stored {
-            key: Id::ZERO,
-            sha256: Id::ZERO,
-            bytes: 5 << 20,
-            blocks: 6,
-            copies,
-            wanted,
-            listed,
-            took,
-        })
+    let stored_beside = |copies, wanted, unreached| {
+        let (key, sha256, bytes, blocks, listed) = (Id::ZERO, Id::ZERO, 5 << 20, 6, None);
+        show(Answer::Stored { key, sha256, bytes, blocks, copies, wanted, listed, unreached, took })
     };
+    let stored = |copies, wanted| stored_beside(copies, wanted, 0);
+    let short = stored_beside(vec![0, 6], 3, 2);
+    assert!(short.contains("(1 copy of each; 3 wanted; 2 peers are known that did not answer)"), "{short}");
+    assert!(stored_beside(vec![0, 0, 6], 2, 1).contains("(2 copies of each)"), "nothing is amiss");
     assert!(
         stored(vec![0, 0, 0, 6], 3).starts_with("stored 5.0 MiB as 6 blocks (3 copies of each) in 2.5 s (2.0 MiB/s)\n")
     );

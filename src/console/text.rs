@@ -69,9 +69,9 @@ fn render_answer(answer: &Answer) -> String {
 /// The answer to a store or a retrieve.
 fn transferred(answer: &Answer) -> String {
     match answer {
-        Answer::Stored { key, sha256, bytes, blocks, copies, wanted, listed, took } => {
+        Answer::Stored { key, sha256, bytes, blocks, copies, wanted, listed, unreached, took } => {
             let (size, pace) = (amount(*bytes), pace(*bytes, *took));
-            let copies = copies_of(copies, *wanted);
+            let copies = copies_of(copies, *wanted, *unreached);
             let blocks = count(*blocks, "block");
             let listed = listed.map_or_else(String::new, |listed| format!("\nmanifest of {}", listing(listed, *bytes)));
             format!("stored {size} as {blocks} ({copies}) in {pace}{listed}\nsha256 {sha256}\nkey {key}")
@@ -228,16 +228,23 @@ fn help(commands: &[HelpEntry]) -> String {
     lines(lines_of.chain(["Any unique beginning of a command will do. help COMMAND says more.".to_owned()]))
 }
 
-/// How many blocks got how many copies, in words; all alike in the usual case.
-fn copies_of(copies: &[u64], wanted: usize) -> String {
+/// How many blocks got how many copies, in words; all alike in the usual case. Fewer than wanted is told, and who did not
+/// answer.
+fn copies_of(copies: &[u64], wanted: usize, unreached: usize) -> String {
     let got: Vec<(usize, u64)> = copies.iter().copied().enumerate().filter(|&(_, blocks)| blocks > 0).collect();
+    let silent = match unreached {
+        0 => String::new(),
+        1 => "; 1 peer is known that did not answer".to_owned(),
+        many => format!("; {many} peers are known that did not answer"),
+    };
     match got[..] {
         [] => "no copies".to_owned(),
         [(each, _)] if each >= wanted => format!("{} of each", count(each as u64, "copy")),
+        [(each, _)] if unreached > 0 => format!("{} of each; {wanted} wanted{silent}", count(each as u64, "copy")),
         _ => {
             let parts: Vec<_> =
                 got.iter().map(|&(each, blocks)| format!("{} of {blocks}", count(each as u64, "copy"))).collect();
-            format!("{}; {wanted} wanted", parts.join(", "))
+            format!("{}; {wanted} wanted{silent}", parts.join(", "))
         }
     }
 }

@@ -176,7 +176,7 @@ impl Node {
             Effect::Forward { to, magic, request } => self.cx.send_request(to.addr, magic, request),
             Effect::Respond { to, magic, kind, response } => self.respond(to, magic, kind, response),
             Effect::Holder { lookup, peer } => self.on_holder(lookup, peer),
-            Effect::Found { lookup, peers, hops } => self.on_found(lookup, peers, hops),
+            Effect::Found { lookup, peers, hops, unreached } => self.on_found(lookup, peers, hops, unreached),
             Effect::Joined { peers } => {
                 self.peers_changed();
                 self.cx.notify(Notice::Joined { peers });
@@ -227,7 +227,7 @@ impl Node {
         }
     }
 
-    fn on_found(&mut self, lookup: LookupId, peers: Vec<Peer>, hops: u32) {
+    fn on_found(&mut self, lookup: LookupId, peers: Vec<Peer>, hops: u32, unreached: usize) {
         let Some(purpose) = self.cx.lookups.remove(&lookup) else { return };
         match purpose {
             LookupPurpose::User { command, key, since, mut holders } => {
@@ -237,7 +237,7 @@ impl Node {
                 let took = self.cx.now.since(since);
                 self.cx.answer(command, Answer::Lookup { key, peers, holders, hops, took });
             }
-            LookupPurpose::Put { put, key } => self.advance_put(put, |put, cx| put.on_found(cx, key, peers)),
+            LookupPurpose::Put { put, key } => self.advance_put(put, |put, cx| put.on_found(cx, key, peers, unreached)),
             LookupPurpose::Get { get, piece } => self.advance_get(get, |get, cx| get.on_found(cx, piece)),
             LookupPurpose::Repair { key, holders } => self.repair.on_found(&mut self.cx, key, peers, &holders),
             LookupPurpose::Departure { key, holders } => {

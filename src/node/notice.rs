@@ -145,6 +145,11 @@ pub enum Progress {
     },
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// How a command ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -161,11 +166,14 @@ pub enum Answer {
         blocks: u64,
         /// How many blocks got how many copies: `copies[c]` blocks have `c` copies.
         copies: Vec<u64>,
-        /// Copies wanted of each block: the replicas asked for, or the peers there are.
+        /// Copies wanted of each block: the replicas asked for, or the peers there are, silent ones included.
         wanted: usize,
         /// Blocks that the local manifest lists, where one was asked for.
         #[serde(skip_serializing_if = "Option::is_none")]
         listed: Option<u64>,
+        /// Peers that are known, belong among those nearest to a block, and did not answer: the most for any block.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        unreached: usize,
         /// How long it took.
         took: Duration,
     },

@@ -68,6 +68,7 @@ struct Tally {
     wanted: usize,
     /// Blocks that the file was read in, those that repeat included.
     read: u64,
+    unreached: usize,
 }
 
 /// A block on its way to its holders.
@@ -79,6 +80,8 @@ struct Placing {
     lookup: Option<LookupId>,
     candidates: VecDeque<Peer>,
     wanted: usize,
+    /// Peers that could keep it, as far as they answered.
+    found: usize,
     /// Offers and copies under way.
     out: usize,
     saved: usize,
@@ -212,6 +215,7 @@ impl Put {
             lookup: Some(lookup),
             candidates: VecDeque::new(),
             wanted: 0,
+            found: 0,
             out: 0,
             saved: 0,
             keeping: false,
@@ -222,16 +226,19 @@ impl Put {
     }
 
     /// A block's replica set is known.
-    pub(super) fn on_found(&mut self, cx: &mut Context, key: Key, mut peers: Vec<Peer>) -> Flow {
+    pub(super) fn on_found(&mut self, cx: &mut Context, key: Key, mut peers: Vec<Peer>, unreached: usize) -> Flow {
         let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
         placing.lookup = None;
-        placing.wanted = cx.config.replicas.min(peers.len());
+        placing.found = peers.len();
+        // Who is known and silent is no reason to want fewer copies.
+        placing.wanted = cx.config.replicas.min(peers.len() + unreached);
         let keeps = self.order.keep && !cx.config.guest;
         if keeps && !peers.iter().take(placing.wanted).any(|peer| cx.is_me(peer)) {
             // A copy where nobody looks for it replaces none of those in the replica set.
             placing.wanted += 1;
         }
         self.tally.wanted = self.tally.wanted.max(placing.wanted);
+        self.tally.unreached = self.tally.unreached.max(unreached);
         peers.sort_by_key(|peer| self.failures.get(&peer.addr).is_some_and(|&failures| failures >= 2));
         placing.candidates = peers.into();
         if keeps && !placing.keeping {
@@ -346,6 +353,7 @@ impl Put {
                 copies: tally.copies,
                 wanted: tally.wanted,
                 listed: self.order.manifest.as_ref().map(|_| tally.read),
+                unreached: tally.unreached,
                 took: cx.now.since(self.since),
             },
         );
@@ -390,10 +398,10 @@ impl Tally {
 
 fn too_few(key: Key, placing: &Placing, quorum: usize) -> Failed {
     let copies = if placing.saved == 1 { "copy" } else { "copies" };
-    let cause = match (&placing.trouble, placing.wanted) {
+    let cause = match (&placing.trouble, placing.found) {
         (Some(trouble), _) => trouble.clone(),
         (None, 0) => "there is no peer to keep it; is the network reachable?".to_owned(),
-        (None, wanted) => format!("no more than {wanted} can keep it"),
+        (None, found) => format!("no more than {found} can keep it"),
     };
     let (key, saved) = (key.short(), placing.saved);
     let reason = format!(

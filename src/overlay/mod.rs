@@ -159,6 +159,8 @@ pub enum Effect {
         peers: Vec<Peer>,
         /// Requests in the longest chain that led to the result.
         hops: u32,
+        /// Peers that were named, would be among those found, and did not answer.
+        unreached: usize,
     },
     /// The overlay joined the network (or knows that there is nobody to join).
     Joined {

@@ -208,7 +208,7 @@ impl Net {
                 self.respond(at, to, magic, response);
             }
             Effect::Holder { lookup, peer } => self.holders.entry(lookup).or_default().push(peer),
-            Effect::Found { lookup, peers, hops } => {
+            Effect::Found { lookup, peers, hops, .. } => {
                 let before = self.found.insert(lookup, Found { peers, hops, at: self.now });
                 assert!(before.is_none(), "a lookup ends once");
             }

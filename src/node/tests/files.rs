@@ -400,3 +400,20 @@ fn clear_drops_what_is_here_of_a_file_and_answers() {
     assert_eq!(answer(&actions), Some(Answer::Cleared { blocks: 2 }));
     assert_eq!(bench.node.held().map(|(key, _)| key).collect::<Vec<_>>(), [key(7)]);
 }
+
+#[test]
+fn peers_that_are_known_and_silent_are_wanted_all_the_same_and_told_of() {
+    let config = Config { replicas: 3, guest: true, ..Config::default() };
+    let overlay = super::scripted::Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: 4 };
+    let mut bench = Bench::on(config, overlay).start(&[]);
+    let read = reading(&store_file(&mut bench)).expect("it begins by reading");
+    let actions = bench.ends(read, Outcome::Read { entry: entry(1, 10) });
+    let read = reading(&actions).expect("it reads on");
+    answer_offers(&mut bench, &actions, |_| true);
+    let actions = bench.ends(read, Outcome::End { size: 10, sha256: key(99) });
+    let [(pack, Job::Pack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let actions = bench.ends(pack, Outcome::Packed { key: key(2), size: 200 });
+    let end = answer_offers(&mut bench, &actions, |_| true);
+    let Some(Answer::Stored { copies, wanted, unreached, .. }) = answer(&end) else { panic!("{end:?}") };
+    assert_eq!((copies, wanted, unreached), (vec![0, 2], 3, 4));
+}

@@ -47,7 +47,7 @@ impl Bench {
         if !config.guest {
             set.insert(rank.min(set.len()), peer(0));
         }
-        Self::on(config, Scripted { me: peer(0), set, holds: true })
+        Self::on(config, Scripted { me: peer(0), set, holds: true, unreached: 0 })
     }
 
     fn on(config: Config, overlay: Scripted) -> Self {

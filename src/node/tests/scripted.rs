@@ -16,6 +16,8 @@ pub(super) struct Scripted {
     pub(super) me: Peer,
     pub(super) set: Vec<Peer>,
     pub(super) holds: bool,
+    /// Peers beside them that are known and silent.
+    pub(super) unreached: usize,
 }
 
 impl Overlay for Scripted {
@@ -38,7 +40,7 @@ impl Overlay for Scripted {
         if self.holds && goal != Goal::Peers {
             out.extend(self.set.iter().filter(|peer| **peer != self.me).map(|&peer| Effect::Holder { lookup, peer }));
         }
-        out.push(Effect::Found { lookup, peers: self.set.clone(), hops: 1 });
+        out.push(Effect::Found { lookup, peers: self.set.clone(), hops: 1, unreached: self.unreached });
     }
     fn route(&mut self, _now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
         let owner = self.set[0];

@@ -190,7 +190,7 @@ fn a_peer_alone_leaves_its_blocks_behind_without_waiting() {
 
 #[test]
 fn a_block_found_damaged_after_it_was_handed_over_was_not_left_behind() {
-    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false };
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: 0 };
     let mut bench = Bench::on(Config::default(), overlay).start(&[(key(1), 10), (key(2), 10)]);
     let offers = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
     let [(to, first, _), (_, second, _)] = offers[..] else { panic!("{offers:?}") };

@@ -44,7 +44,9 @@ impl Kademlia {
         let peer = Peer::new(sender.peer.id, from.addr);
         if self.table.contact(&peer).is_some() {
             if sender.leaving {
+                self.excuse(&peer.addr);
                 self.remove(now, &peer, true, out);
+                self.lost.excuse(&peer.addr);
             } else if from.validated {
                 return;
             }

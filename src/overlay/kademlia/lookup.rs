@@ -44,8 +44,10 @@ enum State {
     Overdue,
     /// It answered.
     Answered,
-    /// It did not, or was not who it was said to be.
+    /// It did not.
     Failed,
+    /// It was not who it was said to be, or said goodbye.
+    Void,
 }
 
 /// Whether a peer is to be asked a second time, because its first answer may have left out names.
@@ -75,6 +77,15 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether it is out of the search.
+    fn is_out(&self) -> bool {
+        matches!(self.state, State::Failed | State::Void)
+    }
+
+    fn lives(&self) -> bool {
+        self.state == State::Answered && self.proven || self.is_spared()
+    }
+
     fn is_done(&self) -> bool {
         self.state == State::Answered && self.proven && self.again != Again::Wanted
     }
@@ -148,7 +159,7 @@ impl Lookup {
     /// The WIDTH nearest that may be alive, and those among them that keep us waiting, or whose word is worth nothing.
     fn window(&self) -> impl Iterator<Item = &Entry> {
         let mut room = WIDTH;
-        self.shortlist.iter().filter(|entry| entry.state != State::Failed).take_while(move |entry| {
+        self.shortlist.iter().filter(|entry| !entry.is_out()).take_while(move |entry| {
             let takes = room > 0;
             let placeless = entry.state == State::Overdue || entry.holds && self.goal == Goal::MoreHolders;
             room -= usize::from(takes && !placeless);
@@ -210,7 +221,7 @@ impl Lookup {
     }
 
     fn nearest(&self) -> Option<Id> {
-        self.shortlist.iter().find(|entry| entry.state != State::Failed).map(|entry| entry.distance)
+        self.shortlist.iter().find(|entry| !entry.is_out()).map(|entry| entry.distance)
     }
 
     /// The peer at `addr` says that it holds the block, and who it is. It is asked once more, for names.
@@ -243,7 +254,7 @@ impl Lookup {
             entry.peer.id = id;
             entry.distance = id.distance(&self.key);
             if id == self.me {
-                entry.state = State::Failed;
+                entry.state = State::Void;
             }
             let at = self.shortlist.partition_point(|other| other.distance <= entry.distance);
             self.shortlist.insert(at, entry);
@@ -263,14 +274,21 @@ impl Lookup {
         if entry.again == Again::Done && entry.proven && matches!(entry.state, State::Asked | State::Overdue) {
             // It answered once; only the second answer was lost.
             entry.state = State::Answered;
-        } else {
+        } else if entry.state != State::Void {
             entry.state = State::Failed;
+        }
+    }
+
+    /// The peer at `addr` is no part of the network any longer, or never was.
+    pub(super) fn on_void(&mut self, addr: &SocketAddr) {
+        if let Some(entry) = self.entry_mut(addr) {
+            entry.state = State::Void;
         }
     }
 
     /// The peer at `addr` did not prove who it is.
     pub(super) fn on_unproven(&mut self, addr: &SocketAddr) {
-        if let Some(entry) = self.entry_mut(addr).filter(|entry| !entry.proven) {
+        if let Some(entry) = self.entry_mut(addr).filter(|entry| !entry.proven && !entry.is_out()) {
             entry.state = State::Failed;
         }
     }
@@ -287,8 +305,7 @@ impl Lookup {
     pub(super) fn result(&self) -> (Vec<Peer>, u32) {
         let mut peers: Vec<Peer> = Vec::with_capacity(WIDTH + 1);
         let mut hops = 0;
-        let lives = |entry: &&Entry| (entry.state == State::Answered && entry.proven) || entry.is_spared();
-        for entry in self.shortlist.iter().filter(lives) {
+        for entry in self.shortlist.iter().filter(|entry| entry.lives()) {
             if peers.last().is_none_or(|last| last.id != entry.peer.id) {
                 peers.push(entry.peer);
                 hops = hops.max(entry.depth);
@@ -298,6 +315,16 @@ impl Lookup {
             }
         }
         (peers, hops)
+    }
+
+    /// How many more would be among the WIDTH nearest, had they answered: those that were named and are silent. One that
+    /// answers at another address is none of them.
+    pub(super) fn unreached(&self) -> usize {
+        let answers = |id: &Id| self.shortlist.iter().any(|entry| entry.peer.id == *id && entry.lives());
+        let counts = |entry: &&Entry| entry.lives() || entry.state == State::Failed && !answers(&entry.peer.id);
+        let mut nearest: Vec<&Entry> = self.shortlist.iter().filter(counts).collect();
+        nearest.dedup_by_key(|entry| entry.peer.id);
+        nearest.iter().take(WIDTH).filter(|entry| !entry.lives()).count()
     }
 
     /// Peers that were named and never asked.

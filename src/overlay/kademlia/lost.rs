@@ -4,7 +4,7 @@
 //! So those who were lost are tried again, ever more rarely: all of them while nobody else is known, else one at a
 //! time.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest pause between two retries while nobody is known.
 const LONGEST_WAIT_ALONE: Duration = Duration::from_secs(30);
 
+/// Whoever went silent longer ago is no longer missed.
+const MISSED: Duration = Duration::from_secs(600);
+
 /// The longest pause between two retries while others are known.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -39,6 +42,8 @@ pub(super) struct Lost {
     silent: BTreeSet<SocketAddr>,
     /// Contacts that went silent or said goodbye, the latest last.
     peers: VecDeque<Peer>,
+    /// When those of them were lost that went silent without a goodbye.
+    silent_since: BTreeMap<SocketAddr, Time>,
     due: Option<Time>,
     wait: Duration,
     /// Where the round through all addresses stands.
@@ -79,10 +84,22 @@ impl Lost {
     }
 
     /// A contact of the last run, who has yet to be found.
-    pub(super) fn expect(&mut self, peer: Peer) {
+    pub(super) fn expect(&mut self, now: Time, peer: Peer) {
         if self.peers.len() < MEMORY && !self.peers.iter().any(|other| other.addr == peer.addr) {
             self.peers.push_back(peer);
+            self.silent_since.insert(peer.addr, now);
         }
+    }
+
+    /// Who was lost there said goodbye.
+    pub(super) fn excuse(&mut self, addr: &SocketAddr) {
+        self.silent_since.remove(addr);
+    }
+
+    /// How many went silent a moment ago, or were to be there and are not.
+    pub(super) fn vanished(&self, now: Time) -> usize {
+        let recent = |peer: &&Peer| self.silent_since.get(&peer.addr).is_some_and(|at| now.since(*at) < MISSED);
+        self.peers.iter().filter(recent).count()
     }
 
     /// A contact is gone.
@@ -92,6 +109,9 @@ impl Lost {
             self.peers.pop_front();
         }
         self.peers.push_back(peer);
+        let peers = &self.peers;
+        self.silent_since.retain(|addr, _| peers.iter().any(|peer| peer.addr == *addr));
+        self.silent_since.insert(peer.addr, now);
         self.try_soon(now);
     }
 

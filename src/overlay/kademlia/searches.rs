@@ -95,7 +95,10 @@ impl Kademlia {
         match name {
             Name::User(lookup_id) => {
                 let peers = self.with_me(&lookup.key, nearest, WIDTH);
-                out.push(Effect::Found { lookup: lookup_id, peers, hops });
+                // Whom all were lost a moment ago, nobody names any longer.
+                let vanished = if self.table.len() == 0 { self.lost.vanished(now).min(WIDTH) } else { 0 };
+                let unreached = lookup.unreached().max(vanished);
+                out.push(Effect::Found { lookup: lookup_id, peers, hops, unreached });
             }
             Name::Own(_) => self.on_own_found(&lookup.key),
         }
@@ -116,7 +119,7 @@ impl Kademlia {
                     out.push(Effect::Holder { lookup, peer: holder });
                 }
             }
-            _ => lookup.on_failed(&peer.addr),
+            _ => lookup.on_void(&peer.addr),
         }
         self.advance(now, name, out);
     }
@@ -151,6 +154,13 @@ impl Kademlia {
             lookup.on_overdue(&peer.addr);
         }
         self.advance(now, name, out);
+    }
+
+    /// A contact said goodbye: no lookup counts it among those that should have answered.
+    pub(super) fn excuse(&mut self, addr: &SocketAddr) {
+        for lookup in self.lookups.values_mut() {
+            lookup.on_void(addr);
+        }
     }
 
     /// A contact is gone: no lookup waits for it any longer.

@@ -91,7 +91,7 @@ impl Kademlia {
         let me = self.me.id;
         for &peer in remembered.iter().filter(|peer| peer.id != me && is_reachable(&peer.addr)) {
             if probed.len() < known.len() + MAX_REMEMBERED && peer.addr != self.me.addr {
-                self.lost.expect(peer);
+                self.lost.expect(now, peer);
                 if !probed.contains(&peer.addr) {
                     probed.push(peer.addr);
                 }

@@ -31,6 +31,8 @@ pub(super) struct Search {
     tried: Vec<SocketAddr>,
     /// The replica set and the hops it took, once known.
     found: Option<(Vec<Peer>, u32)>,
+    /// Peers that the owner named, and that are known here to be silent.
+    unreached: usize,
     /// Peers of the replica set that have not said yet whether they hold the block.
     waiting: usize,
 }
@@ -49,7 +51,7 @@ impl Ring {
     }
 
     pub(super) fn start_search(&mut self, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        let search = Search { key, goal, tried: Vec::new(), found: None, waiting: 0 };
+        let search = Search { key, goal, tried: Vec::new(), found: None, unreached: 0, waiting: 0 };
         self.searches.insert(lookup, search);
         // Whoever is still joining knows nobody to ask: its searches start when it is in.
         if !self.membership.is_pending() {
@@ -109,8 +111,10 @@ impl Ring {
 
     /// The owner of a search's key has answered.
     pub(super) fn on_owner(&mut self, lookup: LookupId, peers: &[Peer], hops: u32, out: &mut Vec<Effect>) {
-        let Some(search) = self.searches.get(&lookup) else { return };
+        let upkeep = &self.upkeep;
+        let Some(search) = self.searches.get_mut(&lookup) else { return };
         let key = search.key;
+        search.unreached = peers.iter().take(WIDTH).filter(|peer| upkeep.is_missed(peer)).count();
         let mut set: Vec<Peer> = Vec::with_capacity(WIDTH);
         for peer in peers {
             let fresh = !set.iter().any(|other| other.id == peer.id);
@@ -124,8 +128,10 @@ impl Ring {
 
     /// A search's replica set is known; for holders its members are asked.
     fn settle(&mut self, lookup: LookupId, peers: Vec<Peer>, hops: u32, out: &mut Vec<Effect>) {
+        let vanished = self.vanished();
         let Some(search) = self.searches.get_mut(&lookup) else { return };
-        let me = self.me.id;
+        search.unreached = search.unreached.max(vanished);
+        let (me, unreached) = (self.me.id, search.unreached);
         let asked: Vec<Peer> = match search.goal {
             Goal::Peers => Vec::new(),
             Goal::Holders | Goal::MoreHolders | Goal::Survey => {
@@ -134,7 +140,7 @@ impl Ring {
         };
         if asked.is_empty() {
             self.searches.remove(&lookup);
-            return out.push(Effect::Found { lookup, peers, hops });
+            return out.push(Effect::Found { lookup, peers, hops, unreached });
         }
         search.waiting = asked.len();
         search.found = Some((peers, hops + 1));
@@ -145,6 +151,12 @@ impl Ring {
         }
     }
 
+    /// Who is left alone misses those that went silent a moment ago; nobody names them any longer.
+    fn vanished(&self) -> usize {
+        let alone = self.table.others().next().is_none();
+        if alone { self.upkeep.lost.iter().filter(|peer| self.upkeep.is_missed(peer)).count().min(WIDTH) } else { 0 }
+    }
+
     /// A peer said whether it holds the block; silence is a no.
     pub(super) fn on_value(&mut self, lookup: LookupId, peer: Peer, holds: bool, out: &mut Vec<Effect>) {
         let Some(search) = self.searches.get_mut(&lookup) else { return };
@@ -153,10 +165,11 @@ impl Ring {
         }
         search.waiting -= 1;
         if search.waiting == 0
-            && let Some(Search { found: Some((mut peers, hops)), .. }) = self.searches.remove(&lookup)
+            && let Some(Search { found: Some((mut peers, hops)), unreached, .. }) = self.searches.remove(&lookup)
         {
+            let missed = peers.iter().filter(|peer| self.upkeep.is_missed(peer)).count();
             peers.retain(|peer| !self.upkeep.is_dead(peer));
-            out.push(Effect::Found { lookup, peers, hops });
+            out.push(Effect::Found { lookup, peers, hops, unreached: unreached + missed });
         }
     }
 

@@ -107,6 +107,11 @@ impl Upkeep {
         self.dead.get(&peer.id).is_some_and(|(addr, _)| *addr == peer.addr)
     }
 
+    /// Whether it went silent a moment ago, without a goodbye.
+    pub(super) fn is_missed(&self, peer: &Peer) -> bool {
+        self.is_dead(peer) && self.lost.contains(peer)
+    }
+
     /// It died: perhaps it comes back.
     pub(super) fn remember(&mut self, peer: Peer) {
         self.lost.retain(|other| other.addr != peer.addr);

@@ -155,3 +155,26 @@ fn holders_and_strangers_with_few_names_are_asked_again_at_the_end() {
     assert!(!lookup.is_over());
     assert_eq!(asked(&mut lookup), [3]);
 }
+
+#[test]
+fn who_was_named_and_is_silent_is_counted_unless_it_lies_or_lives_elsewhere() {
+    let mut lookup = lookup(&[10, 20, 30, 40]);
+    assert_eq!(asked(&mut lookup), [10, 20, 30]);
+    // A stranger at 7 turns out to be 50; 10 is named at a second address, where nobody is.
+    let elsewhere = Peer::new(Id::from_u64(10), peer(11).addr);
+    let names = [peer(5), peer(6), peer(7), elsewhere];
+    lookup.on_names(&peer(10).addr, &names);
+    lookup.on_identified(&peer(7).addr, Id::from_u64(50));
+    for silent in [5, 6, 11, 20] {
+        lookup.on_failed(&peer(silent).addr);
+    }
+    lookup.on_void(&peer(6).addr);
+    assert_eq!(lookup.unreached(), 2, "5 and 20: 6 said goodbye, 10 answers where it is");
+    let mut crowded = self::lookup(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    for n in 1..=7 {
+        asked(&mut crowded);
+        crowded.on_names(&peer(n).addr, &among_others(&[]));
+    }
+    crowded.on_failed(&peer(9).addr);
+    assert_eq!(crowded.unreached(), 0, "it belongs not among the nearest");
+}
