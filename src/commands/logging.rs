@@ -1,0 +1,118 @@
+//! What the program says on standard error: its log, its panics, and what a task must say there.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::{env, panic, thread};
+
+use kadring::console::{Screen, Stderr, escape};
+
+/// Sends what the program logs to `screen`, from `level` on unless `RUST_LOG` says otherwise.
+pub(crate) fn log_to(screen: &Arc<Screen>, level: &str) {
+    let stderr = Stderr::of_process(screen);
+    let asked = env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned());
+    let (spec, strange) = understood(&asked);
+    let logger = env_logger::Builder::new()
+        .parse_filters(&spec)
+        .parse_write_style(&env::var("RUST_LOG_STYLE").unwrap_or_default())
+        // What prints a line must not log while it does.
+        .filter_module("rustyline", log::LevelFilter::Off)
+        .format(|out, record| {
+            let (time, level, text) = (out.timestamp_seconds(), record.level(), record.args().to_string());
+            writeln!(out, "{time} {level:5} {}", escape(&text))
+        })
+        .target(env_logger::Target::Pipe(Box::new(Logged(stderr))))
+        .build();
+    log::set_max_level(logger.filter());
+    // There is one task, and so one logger.
+    let _ = log::set_boxed_logger(Box::new(Logger { logger, stderr }));
+    for part in strange {
+        stderr.say(&format!("kadring: RUST_LOG is not understood where it says '{}'; that is ignored\n", escape(part)));
+    }
+}
+
+/// What of a logging specification can be understood, and the parts that cannot. The logger would write of those to
+/// standard error by itself.
+fn understood(spec: &str) -> (String, Vec<&str>) {
+    let (parts, pattern) = spec.find('/').map_or((spec, ""), |at| spec.split_at(at));
+    if pattern.matches('/').count() > 1 {
+        return (String::new(), vec![spec]);
+    }
+    let is_level = |level: &str| level.is_empty() || level.parse::<log::LevelFilter>().is_ok();
+    let (good, strange): (Vec<_>, Vec<_>) =
+        parts.split(',').partition(|part| part.split_once('=').is_none_or(|(_, level)| is_level(level.trim())));
+    (good.join(",") + pattern, strange)
+}
+
+/// Lines as they are logged. Each write is some whole lines; nobody who logs waits for them.
+struct Logged(&'static Stderr);
+
+impl Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.log(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A logger that can be flushed, by whoever ends the process.
+struct Logger {
+    logger: env_logger::Logger,
+    stderr: &'static Stderr,
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, about: &log::Metadata<'_>) -> bool {
+        self.logger.enabled(about)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.logger.log(record);
+    }
+
+    fn flush(&self) {
+        // Whoever does not read has no more to wait for.
+        let _ = self.stderr.flush();
+    }
+}
+
+/// Standard error, for what a task must say there.
+pub(crate) fn stderr() -> &'static Stderr {
+    Stderr::started().unwrap_or_else(|| Stderr::of_process(&Screen::stderr()))
+}
+
+/// What a panic says goes to standard error like everything else: the thread that it ends shall not wait for a reader.
+pub(crate) fn have_panics_said() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |about| {
+        let Some(stderr) = Stderr::started() else { return usual(about) };
+        let thread = thread::current();
+        let backtrace = Backtrace::capture();
+        let traced = match backtrace.status() {
+            BacktraceStatus::Captured => format!("{backtrace}\n"),
+            _ => String::new(),
+        };
+        stderr.say(&format!("thread '{}' {about}\n{traced}", thread.name().unwrap_or("unnamed")));
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::understood;
+
+    #[test]
+    fn only_what_cannot_be_understood_of_a_logging_specification_is_ignored() {
+        for (spec, good, strange) in [
+            ("", "", vec![]),
+            ("info", "info", vec![]),
+            ("kadring=debug, warn", "kadring=debug, warn", vec![]),
+            ("kadring=loud,node=,a=b=c,info/block", "node=,info/block", vec!["kadring=loud", "a=b=c"]),
+            ("info/a/b", "", vec!["info/a/b"]),
+        ] {
+            assert_eq!(understood(spec), (good.to_owned(), strange), "{spec}");
+        }
+    }
+}
