@@ -136,7 +136,7 @@ fn forget_readiness(path: &Path) -> Result<(), Failed> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         there => there.map_err(cannot)?,
     };
-    let is_ready = || serde_json::from_slice::<Announced>(&fs::read(path).unwrap_or_default()).is_ok();
+    let is_ready = || serde_json::from_slice::<Process>(&fs::read(path).unwrap_or_default()).is_ok();
     if !there.is_file() || (there.len() > 0 && !is_ready()) {
         let reason = format!("{} is there and is no ready file, so it is not replaced; name another", path.display());
         return Err(Failed::usage(reason));
@@ -145,12 +145,19 @@ fn forget_readiness(path: &Path) -> Result<(), Failed> {
 }
 
 /// What is told when a peer is ready, as JSON in this order.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Announced {
     id: Id,
     udp: u16,
     tcp: u16,
     pid: u32,
+}
+
+/// What tells a ready file from another one.
+#[derive(Deserialize)]
+struct Process {
+    #[serde(rename = "pid")]
+    _pid: u32,
 }
 
 /// Tells whoever waits for it that the peer is ready: in the ready file, then on standard output.

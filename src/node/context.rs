@@ -92,6 +92,8 @@ pub(super) enum JobPurpose {
     Pull { key: Key, verifies: bool },
     /// A block pulled in place of a damaged one.
     Heal { key: Key },
+    /// A look at a block that was said to be here.
+    Look,
     /// A step of `clear`.
     Clear { command: CommandId },
     /// A step of a named file.

@@ -62,6 +62,7 @@ impl Node {
             Request::FindValue { key } if self.cx.holdings.contains(&key) && !self.cx.departing => {
                 let me = self.cx.overlay.me();
                 self.respond(from, magic, RequestKind::FindValue, Response::Node(me));
+                self.heal.look_at(&mut self.cx, key);
             }
             request => {
                 let incoming = Incoming { addr: from, validated, sender, magic };
@@ -268,6 +269,8 @@ impl Node {
                 self.advance_get(get, |get, cx| get.on_piece(cx, piece, job, outcome));
             }
             JobPurpose::Pull { key, verifies } => self.pulls.on_pulled(&mut self.cx, key, verifies, &outcome),
+            // What is damaged was told already.
+            JobPurpose::Look => self.heal.on_looked(),
             JobPurpose::Heal { key } => self.heal.on_pulled(&mut self.cx, key, &outcome),
             JobPurpose::Named(step) => self.classroom.on_step(&mut self.cx, step, outcome),
             JobPurpose::Clear { command } => self.on_clear_step(command, outcome),

@@ -1,5 +1,8 @@
 //! Bringing back blocks that were found damaged here, from whoever else holds them.
 //!
+//! A block that was here when this peer began may have been damaged while it was down. The first time that others are told
+//! that it is here, it is looked at: they may count on it.
+//!
 //! Nobody else learns of the damage: to the others this peer still is a holder, so the block's return is its own duty.
 //! If no other peer can be found that has the block, one may be out of reach, or too slow to answer in time. So it is
 //! looked for again, ever more rarely, and given up after [`ATTEMPTS`]; the hourly checks of whoever has it remain.
@@ -20,6 +23,9 @@ use crate::time::Time;
 /// Times that a damaged block is looked for: with pauses that double, for about five minutes.
 const ATTEMPTS: u32 = 6;
 
+/// Blocks that are looked at at a time: others' blocks on their way here go first.
+const MAX_LOOKS: usize = 4;
+
 /// The damaged blocks, each until it is back or given up.
 #[derive(Default)]
 pub(super) struct Heal {
@@ -27,6 +33,7 @@ pub(super) struct Heal {
     /// Attempts made for each block that waits for the next one.
     waiting: BTreeMap<Key, (Time, u32)>,
     due: BTreeSet<(Time, Key)>,
+    looks: usize,
 }
 
 struct Attempt {
@@ -36,6 +43,19 @@ struct Attempt {
 }
 
 impl Heal {
+    /// Somebody was told that a block is here. Is it? With many at a time, another one will ask for the rest.
+    pub(super) fn look_at(&mut self, cx: &mut Context, key: Key) {
+        if self.looks < MAX_LOOKS && cx.holdings.take_unseen(&key) {
+            self.looks += 1;
+            cx.order(Job::Verify { key }, JobPurpose::Look, Urgency::Others);
+        }
+    }
+
+    /// A block was looked at.
+    pub(super) fn on_looked(&mut self) {
+        self.looks -= 1;
+    }
+
     /// A block was found damaged.
     pub(super) fn begin(&mut self, cx: &mut Context, key: Key) {
         self.forget(&key);
@@ -119,7 +139,8 @@ impl Heal {
     pub(super) fn check(&self) -> Result<(), String> {
         let agree = self.due.len() == self.waiting.len()
             && self.due.iter().all(|(due, key)| self.waiting.get(key).is_some_and(|(until, _)| until == due))
-            && self.running.len() <= MAX_REPAIRS;
+            && self.running.len() <= MAX_REPAIRS
+            && self.looks <= MAX_LOOKS;
         agree.then_some(()).ok_or_else(|| "damaged blocks and their schedule disagree".to_owned())
     }
 }

@@ -4,40 +4,63 @@ use std::collections::BTreeMap;
 
 use crate::id::Key;
 
-/// Keys and sizes of the blocks in the own store.
+/// The blocks in the own store.
 #[derive(Default, Debug)]
 pub(super) struct Holdings {
-    sizes: BTreeMap<Key, u32>,
+    blocks: BTreeMap<Key, Held>,
     bytes: u64,
 }
 
+#[derive(Debug)]
+struct Held {
+    size: u32,
+    /// It was written, or looked at, since this peer began.
+    seen: bool,
+}
+
 impl Holdings {
+    /// A block was found in the store when this peer began.
+    pub(super) fn found(&mut self, key: Key, size: u32) {
+        self.put(key, Held { size, seen: false });
+    }
+
+    /// A block was written.
     pub(super) fn insert(&mut self, key: Key, size: u32) {
-        let before = self.sizes.insert(key, size).unwrap_or(0);
+        self.put(key, Held { size, seen: true });
+    }
+
+    fn put(&mut self, key: Key, held: Held) {
+        let size = held.size;
+        let before = self.blocks.insert(key, held).map_or(0, |held| held.size);
         self.bytes = self.bytes - u64::from(before) + u64::from(size);
     }
 
     pub(super) fn remove(&mut self, key: &Key) -> Option<u32> {
-        let size = self.sizes.remove(key)?;
+        let Held { size, .. } = self.blocks.remove(key)?;
         self.bytes -= u64::from(size);
         Some(size)
     }
 
     pub(super) fn size(&self, key: &Key) -> Option<u32> {
-        self.sizes.get(key).copied()
+        self.blocks.get(key).map(|held| held.size)
     }
 
     pub(super) fn contains(&self, key: &Key) -> bool {
-        self.sizes.contains_key(key)
+        self.blocks.contains_key(key)
+    }
+
+    /// Whether a block is here that nobody has looked at since this peer began. From now on it counts as looked at.
+    pub(super) fn take_unseen(&mut self, key: &Key) -> bool {
+        self.blocks.get_mut(key).is_some_and(|held| !std::mem::replace(&mut held.seen, true))
     }
 
     /// Keys and sizes in the order of keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, u32)> + '_ {
-        self.sizes.iter().map(|(&key, &size)| (key, size))
+        self.blocks.iter().map(|(&key, held)| (key, held.size))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.sizes.len()
+        self.blocks.len()
     }
 
     /// Bytes in all blocks together.

@@ -215,7 +215,7 @@ impl Node {
             Event::Start { bootstrap, hosts, remembered, held } => {
                 self.started = self.cx.now;
                 for (key, size) in held {
-                    self.cx.holdings.insert(key, size);
+                    self.cx.holdings.found(key, size);
                     self.repair.watch_soon(&mut self.cx, key);
                 }
                 let cx = &mut self.cx;

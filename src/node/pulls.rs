@@ -221,13 +221,11 @@ impl Pulls {
         }
         let (told, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|offer| !to_blame || offer.from == from);
         told.iter().for_each(|offer| respond(cx, offer, result));
-        if let Some(next) = others.first() {
-            self.line_up(cx, key, Wanted { from: next.from, since, unsound: true, waiting: others });
-        }
+        self.pull_anew(cx, key, since, others);
         self.start(cx, from);
     }
 
-    /// What is here of a block is not sound: it is pulled from one of those who offer it.
+    /// A block is pulled from one of those who offer it, whatever is here of it. Strangers have to prove themselves first.
     fn pull_anew(&mut self, cx: &mut Context, key: Key, since: Time, waiting: Vec<Offer>) {
         let (proven, strangers): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|offer| cx.is_validated(&offer.from));
         if let Some(first) = proven.first() {

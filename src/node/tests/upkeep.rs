@@ -100,6 +100,24 @@ fn whoever_holds_a_copy_outside_the_set_and_notices_a_death_sees_to_the_set_too(
 }
 
 #[test]
+fn a_block_that_was_here_at_the_start_is_looked_at_when_others_are_first_told_of_it_and_once() {
+    let held: Vec<_> = (1..=6).map(|n| (key(n), 10)).collect();
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&held);
+    let ask = |bench: &mut Bench, n| jobs(&bench.hears_request(peer(1), n, Request::FindValue { key: key(n) }));
+    let looks: Vec<_> = (1..=6).flat_map(|n| ask(&mut bench, n)).collect();
+    let expected: Vec<_> = (1..=4).map(|n| Job::Verify { key: key(n) }).collect();
+    assert_eq!(looks.iter().map(|(_, job)| job.clone()).collect::<Vec<_>>(), expected, "a few at a time");
+    bench.ends(looks[0].0, Outcome::Sound { size: 10 });
+    assert_eq!(ask(&mut bench, 1), [], "once");
+    assert!(matches!(ask(&mut bench, 5)[..], [(_, Job::Verify { .. })]));
+    // What is found damaged is no longer said to be here, and is brought back.
+    let actions = bench.does(Event::Damaged { key: key(2) });
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { .. })]));
+    bench.ends(looks[1].0, failed(JobErrorKind::Corrupt));
+    assert_eq!(bench.node.held().count(), 5);
+}
+
+#[test]
 fn a_damaged_block_is_brought_back_from_a_holder_and_the_next_if_that_fails() {
     let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
     let actions = bench.does(Event::Damaged { key: key(1) });
