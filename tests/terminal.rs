@@ -198,17 +198,24 @@ fn what_other_threads_say_is_shown_above_the_prompt() {
     drop(other);
 }
 
-#[test]
-fn ctrl_c_cancels_the_command_under_way_and_the_peer_goes_on() {
-    let folder = folder();
+/// Cancels a ping to somebody who never answers, once it is under way.
+fn cancel_a_command(terminal: &mut AtTerminal) {
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let mut terminal = AtTerminal::start(&folder);
+    silent.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     terminal.expect("kadring> ");
     terminal.press(&format!("ping {}\r", silent.local_addr().expect("bound")));
-    until(|| terminal.line_mode());
+    silent.recv_from(&mut [0; 2000]).expect("it is asked");
+    assert!(terminal.line_mode(), "Ctrl-C is a signal now");
     terminal.signal(Signal::SIGINT);
     terminal.expect("error: cancelled");
     terminal.expect("kadring> ");
+}
+
+#[test]
+fn ctrl_c_cancels_the_command_under_way_and_the_peer_goes_on() {
+    let folder = folder();
+    let mut terminal = AtTerminal::start(&folder);
+    cancel_a_command(&mut terminal);
     terminal.press("status\r");
     terminal.expect("overlay   kad");
     terminal.expect("kadring> ");
@@ -220,14 +227,8 @@ fn ctrl_c_cancels_the_command_under_way_and_the_peer_goes_on() {
 #[test]
 fn a_second_ctrl_c_right_after_one_that_cancelled_ends_the_peer() {
     let folder = folder();
-    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let mut terminal = AtTerminal::start(&folder);
-    terminal.expect("kadring> ");
-    terminal.press(&format!("ping {}\r", silent.local_addr().expect("bound")));
-    until(|| terminal.line_mode());
-    terminal.signal(Signal::SIGINT);
-    terminal.expect("error: cancelled");
-    terminal.expect("kadring> ");
+    cancel_a_command(&mut terminal);
     terminal.press("\u{3}");
     terminal.expect("left; ");
     assert_eq!(terminal.code(), Some(0));
