@@ -3,6 +3,7 @@
 mod classroom;
 mod files;
 mod offers;
+mod places;
 mod scripted;
 mod slow;
 mod upkeep;
