@@ -249,6 +249,29 @@ fn a_peer_whose_answers_nobody_reads_goes_on() {
 }
 
 #[test]
+fn a_peer_with_answers_that_nobody_takes_ends_when_told_and_fails() {
+    let folder = folder();
+    let ready = folder.path().join("ready");
+    let mut child = program()
+        .args(["peer", "--port", "0", "--data"])
+        .arg(folder.path().join("data"))
+        .arg("--ready-file")
+        .arg(&ready)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // More than a pipe holds.
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all("help\n".repeat(500).as_bytes()).expect("it fits");
+    until(|| ready.exists());
+    let pid = i32::try_from(child.id()).expect("a process id");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
+    until(|| !matches!(child.try_wait(), Ok(None)));
+    assert_eq!(child.wait().expect("it ended").code(), Some(1));
+}
+
+#[test]
 fn a_pipe_in_non_blocking_mode_is_read_like_any_other() {
     let folder = folder();
     // The peer must not have the end that is written to as well, or it would never see the other one close.

@@ -238,8 +238,8 @@ mod faults {
             }
             let name = role.name();
             until(|| case.peer.said().contains(&format!("waits for ever in {name}")));
-            // Who waits for one of these two is a command, which the signal cuts short.
-            let cut_short = matches!(role, Role::Transfer | Role::Sweeper);
+            // Who waits for one of these is a command, which the signal cuts short.
+            let cut_short = matches!(role, Role::Transfer | Role::Sweeper | Role::Console);
             assert_eq!(terminate(&mut case.peer), Some(i32::from(cut_short)), "{name}: {}", case.peer.said());
             // Nobody waits for a console, as it may be in a read.
             let named =

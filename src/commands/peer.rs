@@ -62,8 +62,12 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     }
     let left = watch(&peer.notices(), above);
     let ended = end(peer);
-    let untold = left.filter(|_| busy.pause(LAST_ANSWER) == Some(false));
-    let written = untold.is_none_or(|left| tell_last(left, format));
+    let written = match (busy.pause(LAST_ANSWER), left) {
+        // Whoever should read an answer does not.
+        (None, _) => false,
+        (Some(false), Some(left)) => tell_last(left, format),
+        _ => true,
+    };
     // Whoever types sees what failed; a script learns it in the end.
     let failed = verdict.get().filter(|_| !person).map(Exit::from);
     let failed = failed.or_else(|| (!written).then_some(Exit::Other));
@@ -81,7 +85,8 @@ fn tell_last(left: Answer, format: Format) -> bool {
 /// Waits until the peer has ended, and tells how.
 fn end(peer: LocalPeer) -> Exit {
     let exit = Exit::from(peer.wait());
-    end_in_a_while(exit as i32);
+    // What may still keep this process is an answer that nobody takes, and that is a failure.
+    end_in_a_while(if exit == Exit::Done { Exit::Other } else { exit } as i32);
     exit
 }
 
