@@ -153,6 +153,7 @@ impl Place {
             ring: Some(ring),
             config: Config { named_files: true, ..Config::default() },
             files: Some(ways.dir.clone()),
+            record: ways.record.clone(),
             ..Options::default()
         }
     }
