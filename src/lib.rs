@@ -59,6 +59,7 @@
 //! # }
 //! ```
 
+pub mod agenda;
 pub mod config;
 pub mod console;
 pub mod file;

@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("time", 0),
     ("peer", 0),
     ("config", 0),
+    ("agenda", 0),
     ("wire", 1),
     ("store", 1),
     ("file", 1),

@@ -19,7 +19,7 @@
 //! - Those who proved who they are but found their bucket full are remembered for a minute ([`acquaintances`]).
 //! - Those who were lost are tried again, so that a network cut in two grows together when it can ([`lost`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ use self::lost::Lost;
 use self::table::Table;
 use self::upkeep::{PULSE_TRIES, SHARING, Upkeep};
 use super::{Effect, Goal, Incoming, LookupId, Overlay, TableRow, Tag, Target};
+use crate::agenda::Agenda;
 use crate::config::WIDTH;
 use crate::id::Key;
 use crate::peer::Peer;
@@ -64,7 +65,7 @@ const FAREWELLS: usize = 20;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Question {
     /// A step of a lookup.
-    Step { lookup: Name, peer: Peer, overdue: Time },
+    Step { lookup: Name, peer: Peer },
     /// Is a peer that a lookup met who it was said to be?
     Identify { lookup: Name, addr: SocketAddr },
     /// Is this candidate there, and who is it?
@@ -91,7 +92,7 @@ pub struct Kademlia {
     /// Questions that have neither an answer nor failed.
     asked: BTreeMap<Tag, Question>,
     /// When each question of a lookup is overdue.
-    patience: BTreeSet<(Time, Tag)>,
+    patience: Agenda<Tag>,
     next_tag: Tag,
     upkeep: Upkeep,
     rng: StdRng,
@@ -115,7 +116,7 @@ impl Kademlia {
             lost: Lost::default(),
             lookups: BTreeMap::new(),
             asked: BTreeMap::new(),
-            patience: BTreeSet::new(),
+            patience: Agenda::default(),
             next_tag: 0,
             upkeep: Upkeep::default(),
             rng: StdRng::from_seed(seed),
@@ -142,8 +143,9 @@ impl Kademlia {
         self.table.check()?;
         self.candidates.check()?;
         self.acquaintances.check()?;
-        let stray = self.patience.iter().find(|(_, tag)| !matches!(self.asked.get(tag), Some(Question::Step { .. })));
-        if let Some((_, tag)) = stray {
+        self.patience.check()?;
+        let stray = self.patience.keys().find(|tag| !matches!(self.asked.get(tag), Some(Question::Step { .. })));
+        if let Some(tag) = stray {
             return Err(format!("nobody waits for question {tag}"));
         }
         match self.lookups.values().find(|lookup| lookup.is_over()) {
@@ -163,11 +165,8 @@ impl Kademlia {
 
     /// Takes a question that is over.
     fn take_question(&mut self, tag: Tag) -> Option<Question> {
-        let question = self.asked.remove(&tag)?;
-        if let Question::Step { overdue, .. } = question {
-            self.patience.remove(&(overdue, tag));
-        }
-        Some(question)
+        self.patience.remove(&tag);
+        self.asked.remove(&tag)
     }
 
     /// Contacts nearest to `key` that answered whatever they were asked last.
@@ -246,7 +245,7 @@ impl Overlay for Kademlia {
             _ => None,
         };
         match (question, named) {
-            (Question::Step { lookup, peer, .. }, _) => self.on_step(now, lookup, peer, response, out),
+            (Question::Step { lookup, peer }, _) => self.on_step(now, lookup, peer, response, out),
             (Question::Identify { lookup, .. }, Some(named)) => {
                 self.confirm(now, named, Claim::Contest, out);
                 self.on_identified(now, lookup, &named, out);
@@ -267,7 +266,7 @@ impl Overlay for Kademlia {
         let Some(question) = self.take_question(tag) else { return };
         self.acquaintances.forget(&to.addr);
         match question {
-            Question::Step { lookup, peer, .. } => {
+            Question::Step { lookup, peer } => {
                 self.doubt(&peer, out);
                 self.on_step_failed(now, lookup, &peer.addr, out);
             }
@@ -301,8 +300,7 @@ impl Overlay for Kademlia {
     }
 
     fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>) {
-        while let Some(&(due, tag)) = self.patience.first().filter(|(due, _)| *due <= now) {
-            self.patience.remove(&(due, tag));
+        while let Some(tag) = self.patience.pop_due(now) {
             self.on_overdue(now, tag, out);
         }
         self.keep_up(now, out);
@@ -310,11 +308,9 @@ impl Overlay for Kademlia {
     }
 
     fn next_tick(&self) -> Option<Time> {
-        let patience = self.patience.first().map(|&(due, _)| due);
-        [patience, self.candidates.next_tick(), self.lost.next_tick(), self.upkeep.next_tick()]
-            .into_iter()
-            .flatten()
-            .min()
+        let ticks =
+            [self.patience.next_due(), self.candidates.next_tick(), self.lost.next_tick(), self.upkeep.next_tick()];
+        ticks.into_iter().flatten().min()
     }
 
     fn replica_set(&self, key: &Key, count: usize) -> Vec<Peer> {

@@ -75,9 +75,8 @@ impl Kademlia {
         let usual = self.table.contact(&peer).and_then(Contact::rtt);
         let patience = usual.map_or(PATIENCE.1, |rtt| (rtt * 2).clamp(PATIENCE.0, PATIENCE.1));
         let tries = if prove { STRANGER_TRIES } else { TRIES };
-        let overdue = now + patience;
-        let tag = self.ask(peer.into(), request, tries, Question::Step { lookup, peer, overdue }, out);
-        self.patience.insert((overdue, tag));
+        let tag = self.ask(peer.into(), request, tries, Question::Step { lookup, peer }, out);
+        self.patience.set(tag, now + patience);
         if prove {
             let why = Question::Identify { lookup, addr: peer.addr };
             self.ask(peer.into(), Request::Ping, tries, why, out);
@@ -149,7 +148,7 @@ impl Kademlia {
 
     /// A step takes longer than usual: others are asked meanwhile.
     pub(super) fn on_overdue(&mut self, now: Time, tag: Tag, out: &mut Vec<Effect>) {
-        let Some(&Question::Step { lookup: name, peer, .. }) = self.asked.get(&tag) else { return };
+        let Some(&Question::Step { lookup: name, peer }) = self.asked.get(&tag) else { return };
         if let Some(lookup) = self.lookups.get_mut(&name) {
             lookup.on_overdue(&peer.addr);
         }
