@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::stabilize::Role;
+use super::stabilize::{Ping, Role};
 use super::{NEIGHBOURS_WATCHED, Ring, Why};
 use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
@@ -25,14 +25,15 @@ const LEAST_SILENCE: Duration = Duration::from_secs(3);
 
 impl Ring {
     /// A ping of ours has no answer.
-    pub(super) fn on_missed(&mut self, now: Time, peer: Peer, (role, loud): (Role, bool), out: &mut Vec<Effect>) {
-        match role {
+    pub(super) fn on_missed(&mut self, now: Time, ping: Ping, out: &mut Vec<Effect>) {
+        let peer = ping.peer;
+        match ping.role {
             Role::Check if self.table.get(&peer.id) == Some(peer) => {
                 if !self.upkeep.is_awaited(&peer.id) && self.upkeep.miss(&peer.id) >= MISSES {
                     self.bury(now, peer, out);
                 } else if !self.is_pinging(&peer.id) {
                     // As long as no other is due, the same ping goes on.
-                    self.ping(peer, role, loud, out);
+                    self.ping(ping, out);
                 }
             }
             Role::Probe(_) if self.table.get(&peer.id).is_none() => self.upkeep.gone(now, peer),
@@ -112,7 +113,7 @@ impl Ring {
             }
         } else if let Some(peer) = self.upkeep.lost.pop_front() {
             self.upkeep.lost.push_back(peer);
-            self.ping(peer, Role::Lost, false, out);
+            self.ping_quietly(peer, Role::Lost, out);
         }
     }
 }

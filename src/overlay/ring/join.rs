@@ -7,14 +7,16 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::stabilize::{Place, Role};
+use super::neighbours::{Neighbours, Place};
+use super::relay::Relay;
+use super::stabilize::Role;
 use super::table::Hop;
 use super::{Ring, TRIES, Why};
 use crate::overlay::{Change, Effect, Incoming, RouteNotice, Target};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
-use crate::wire::ring::{RingKind, RingRequest, RingResponse, Route, Routed};
+use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
 
 /// Addresses that are asked at once for a way in.
 const MAX_DOORS: usize = 16;
@@ -100,8 +102,7 @@ impl Ring {
         for &addr in &doors {
             // Plain, since whoever is not in yet must not be taken for a neighbour.
             let (to, guest) = (Target { id: None, addr }, self.options.guest);
-            let neighbours = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
-            let request = if guest { Request::Ring(neighbours) } else { Request::Ping };
+            let request = if guest { Request::Ring(Neighbours::NONE.ping(true)) } else { Request::Ping };
             self.ask_plain(to, request, Why::Hello, false, TRIES, out);
         }
         if doors.is_empty() {
@@ -110,16 +111,10 @@ impl Ring {
     }
 
     /// Somebody answers at an address we know.
-    pub(super) fn on_hello(
-        &mut self,
-        now: Time,
-        peer: Peer,
-        predecessors: &[Peer],
-        successors: &[Peer],
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn on_hello(&mut self, now: Time, peer: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
         if self.options.guest {
-            for (number, peer) in std::iter::once(&peer).chain(successors).chain(predecessors).enumerate() {
+            let known = std::iter::once(&peer).chain(told.successors).chain(told.predecessors);
+            for (number, peer) in known.enumerate() {
                 self.table.set_finger(number, *peer);
             }
             if self.membership.is_pending() {
@@ -235,17 +230,10 @@ impl Ring {
     }
 
     /// Somebody wants to enter: passed on, or let in here.
-    pub(super) fn on_join_request(
-        &mut self,
-        magic: u64,
-        route: Route,
-        avoid: &[SocketAddr],
-        told: bool,
-        out: &mut Vec<Effect>,
-    ) {
-        let origin = route.origin;
+    pub(super) fn on_join_request(&mut self, relay: Relay, avoid: &[SocketAddr], told: bool, out: &mut Vec<Effect>) {
+        let origin = relay.route.origin;
         if let Some(reason) = self.objection(origin, out) {
-            return Self::answer(origin, magic, RingResponse::Refused { of: RingKind::Join, reason }, out);
+            return relay.refuse(reason, out);
         }
         let hop = match self.table.predecessors().first() {
             // Whoever was told goodbye lets in the next.
@@ -253,13 +241,13 @@ impl Ring {
             _ => self.table.hop_before(&origin.id, self.options.fingers, avoid),
         };
         if let Hop::Via(_) = hop {
-            return self.forward(magic, route, Routed::Join, hop, told, out);
+            return self.forward(relay, hop, told, out);
         }
         let before = self.table.predecessors().first().copied();
         let fresh = !self.table.successors().contains(&origin);
         let alone = self.table.others().next().is_none();
         self.take_in(origin, alone, out);
-        Self::answer(origin, magic, self.welcome(&origin), out);
+        relay.answer(self.welcome(&origin), out);
         // A peer that came back before it was missed is in the list already.
         if fresh || told {
             let successors = self.table.successors().to_vec();
@@ -331,7 +319,7 @@ impl Ring {
             if !matches!(self.membership, Membership::Joining(_) | Membership::Outside)
                 || !self.table.watched().contains(&peer)
             {
-                self.ping(peer, Role::Check, false, out);
+                self.ping_quietly(peer, Role::Check, out);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Leaving in good order: the neighbours close the gap at once (Chord, ToN 2003, section IV-E4).
 
 use super::join::Membership;
-use super::stabilize::Place;
+use super::neighbours::{Neighbours, Place};
 use super::{Ring, TRIES, Why};
 use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
@@ -11,28 +11,21 @@ use crate::wire::ring::RingRequest;
 
 impl Ring {
     /// A neighbour leaves, and tells who stands around it.
-    pub(super) fn on_goodbye(
-        &mut self,
-        now: Time,
-        from: &Incoming,
-        predecessors: &[Peer],
-        successors: &[Peer],
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn on_goodbye(&mut self, now: Time, from: &Incoming, told: Neighbours<'_>, out: &mut Vec<Effect>) {
         let Some(peer) = self.neighbour(from) else { return };
         // A ping that it answered before its goodbye is no sign that it is back.
-        self.asked.retain(|_, why| !matches!(why, Why::Ping { peer: asked, .. } if asked.id == peer.id));
+        self.asked.retain(|_, why| !matches!(why, Why::Ping(ping) if ping.peer.id == peer.id));
         let watched = self.table.watched().contains(&peer);
         let place =
             Place { before: self.table.predecessors().contains(&peer), after: self.table.successors().contains(&peer) };
         self.table.remove(&peer.id);
         self.upkeep.gone(now, peer);
-        let doubtful = self.drop_between(&peer, successors.first());
+        let doubtful = self.drop_between(&peer, told.successors.first());
         // Whoever is known stands before us, and in a small ring behind us too. The next ping would tell; in the classroom
         // our user is told of the new successors now.
         let fits = |known: Option<Peer>, next| known.is_none_or(|known| known == next && self.options.announce_pings);
         let fresh: Vec<Peer> =
-            successors.iter().copied().filter(|next| fits(self.table.get(&next.id), *next)).collect();
+            told.successors.iter().copied().filter(|next| fits(self.table.get(&next.id), *next)).collect();
         for next in fresh {
             if self.is_fit(&next) && !self.upkeep.is_dead(&next) {
                 if place == Place::SOMEWHERE {
@@ -42,7 +35,7 @@ impl Ring {
                 }
             }
         }
-        for &previous in predecessors {
+        for &previous in told.predecessors {
             self.consider(previous, Place { after: false, ..place }, out);
         }
         for other in doubtful {
@@ -77,12 +70,12 @@ impl Ring {
     /// Tells those before us who comes after us, and those after us who came before.
     pub(super) fn say_goodbye(&mut self, out: &mut Vec<Effect>) {
         self.membership = Membership::Left;
+        let quit = self.table.neighbours().quit();
         let predecessors = self.table.predecessors().to_vec();
         let successors = self.table.successors().to_vec();
         for (at, &peer) in predecessors.iter().enumerate() {
             if successors.iter().position(|other| other.id == peer.id).is_none_or(|ahead| at <= ahead) {
-                let quit = RingRequest::Quit { predecessors: predecessors.clone(), successors: successors.clone() };
-                self.ask_plain(peer.into(), Request::Ring(quit), Why::Tell, false, TRIES, out);
+                self.ask_plain(peer.into(), Request::Ring(quit.clone()), Why::Tell, false, TRIES, out);
             }
         }
         for (at, &peer) in successors.iter().enumerate() {
@@ -90,7 +83,7 @@ impl Ring {
                 // In a small ring it may stand before us too, and we not know it yet: in the classroom its user is told of
                 // new successors, so it must learn them.
                 let goodbye = match self.options.announce_pings {
-                    true => RingRequest::Quit { predecessors: predecessors.clone(), successors: successors.clone() },
+                    true => quit.clone(),
                     false => RingRequest::Exit { predecessors: predecessors.clone() },
                 };
                 self.ask_plain(peer.into(), Request::Ring(goodbye), Why::Tell, false, TRIES, out);

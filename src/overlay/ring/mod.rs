@@ -7,9 +7,10 @@
 //!
 //! # Inside
 //! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
-//! - [`route`]: questions on their way, ours and other peers', and the way around a peer that is gone.
+//! - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of other peers, which pass through this one.
 //! - [`join`]: entering, and letting in. - [`leave`]: the goodbye.
-//! - [`stabilize`]: the pings that keep the lists right. - [`failure`]: deaths. - [`upkeep`]: what is remembered of both.
+//! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
+//! - [`failure`]: deaths. - [`upkeep`]: what is remembered of other peers.
 //! - [`waiting`]: requests for which the next peer is not up yet.
 //! - [`fingers`]: the shortcuts. - [`questions`]: what is asked, and who gets the answer.
 //!
@@ -24,8 +25,10 @@ mod failure;
 mod fingers;
 mod join;
 mod leave;
+mod neighbours;
 mod options;
 mod questions;
+mod relay;
 mod route;
 mod stabilize;
 mod table;
@@ -45,7 +48,9 @@ use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Dialect, Request, RequestKind, Response, Via};
 
 use join::Membership;
+use neighbours::Neighbours;
 use questions::{TRIES, Why};
+use relay::Relay;
 use route::Search;
 use table::Table;
 use upkeep::Upkeep;
@@ -64,9 +69,6 @@ pub const MAX_ROUND: Duration = Duration::from_secs(5);
 /// First successors that are pinged in every round (the assignment's two).
 const NEIGHBOURS_WATCHED: usize = 2;
 
-/// Times that a request is passed on at most: more than any ring without fingers has peers in a classroom.
-const MAX_HOPS: u16 = 1024;
-
 /// A peer of the ring. See the [module documentation](self).
 pub struct Ring {
     me: Peer,
@@ -77,7 +79,7 @@ pub struct Ring {
     searches: BTreeMap<LookupId, Search>,
     asked: BTreeMap<Tag, Why>,
     next_tag: Tag,
-    /// Routed requests that were seen lately: those sent again are told of once.
+    /// Relayed requests that were seen lately: those sent again are told of once.
     seen: VecDeque<(u64, Id)>,
     /// Requests whose next peer is still starting.
     waiting: VecDeque<Waiting>,
@@ -155,9 +157,11 @@ impl Ring {
     fn on_ring_request(&mut self, now: Time, from: &Incoming, request: &RingRequest, out: &mut Vec<Effect>) {
         match request {
             RingRequest::Ping { predecessors, successors, quiet } => {
-                self.on_ping(from, predecessors, successors, *quiet, out);
+                self.on_ping(from, Neighbours { predecessors, successors }, *quiet, out);
             }
-            RingRequest::Routed { route, what } => self.on_routed(now, from, *route, *what, out),
+            RingRequest::Routed { route, what } => {
+                self.on_routed(now, from, Relay { magic: from.magic, route: *route, what: *what }, out);
+            }
             RingRequest::Transfer { .. } => {
                 let reason = "this peer keeps no files by name".to_owned();
                 Self::respond(from, RingResponse::Refused { of: request.kind(), reason }, out);
@@ -167,11 +171,11 @@ impl Ring {
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Quit { predecessors, successors } => {
-                self.on_goodbye(now, from, predecessors, successors, out);
+                self.on_goodbye(now, from, Neighbours { predecessors, successors }, out);
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Exit { predecessors } => {
-                self.on_goodbye(now, from, predecessors, &[], out);
+                self.on_goodbye(now, from, Neighbours { predecessors, successors: &[] }, out);
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Abrupt { peer } => {
@@ -265,7 +269,7 @@ impl Overlay for Ring {
             self.bury(now, peer, out);
         }
         if let Some((magic, Request::Ring(RingRequest::Routed { route, what }))) = forwarded {
-            self.forward_again(now, magic, route, what, to, out);
+            self.pass_on_again(now, Relay { magic, route, what }, to, out);
         }
     }
 

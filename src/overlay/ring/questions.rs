@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::Ring;
-use super::stabilize::Role;
+use super::neighbours::Neighbours;
+use super::stabilize::Ping;
 use crate::overlay::{Effect, LookupId, RouteOutcome, Target};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -25,7 +26,7 @@ pub(super) enum Why {
     /// Let me in.
     Join,
     /// Is this peer alive, and who are its neighbours?
-    Ping { peer: Peer, role: Role, loud: bool },
+    Ping(Ping),
     /// Where does this search's key lead?
     Search(LookupId),
     /// Does this peer hold the search's block?
@@ -77,22 +78,21 @@ impl Ring {
     ) {
         match (why, response) {
             (Why::Hello, Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
-                self.on_hello(now, Peer::new(peer.id, from), predecessors, successors, out);
+                self.on_hello(now, Peer::new(peer.id, from), Neighbours { predecessors, successors }, out);
             }
-            (Why::Hello, Response::Node(peer)) => self.on_hello(now, Peer::new(peer.id, from), &[], &[], out),
+            (Why::Hello, Response::Node(peer)) => {
+                self.on_hello(now, Peer::new(peer.id, from), Neighbours::NONE, out);
+            }
             (Why::Join, Response::Ring(response)) => self.on_join_answer(now, from, response, out),
-            (
-                Why::Ping { peer, role, loud },
-                Response::Ring(RingResponse::Pong { peer: who, predecessors, successors }),
-            ) => {
-                if who.id == peer.id {
-                    self.on_pong(now, peer, (role, loud), (predecessors, successors), out);
+            (Why::Ping(ping), Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
+                if peer.id == ping.peer.id {
+                    self.on_pong(now, ping, Neighbours { predecessors, successors }, out);
                 } else {
-                    // Somebody else lives there now.
-                    self.bury(now, peer, out);
+                    // Another peer has that address now.
+                    self.bury(now, ping.peer, out);
                 }
             }
-            (Why::Ping { .. }, _) => {}
+            (Why::Ping(_), _) => {}
             (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops })) => {
                 self.on_owner(lookup, peers, u32::from(*hops) + 1, out);
             }
@@ -119,7 +119,7 @@ impl Ring {
 
     /// A question has no answer, however often it was asked.
     pub(super) fn on_no_answer(&mut self, now: Time, why: Why, to: Target, out: &mut Vec<Effect>) {
-        if !matches!(why, Why::Ping { .. })
+        if !matches!(why, Why::Ping(_))
             && let Some(peer) = self.table.at(&to.addr)
         {
             self.check_on(peer, out);
@@ -127,7 +127,7 @@ impl Ring {
         match why {
             Why::Hello => self.on_no_hello(now, out),
             Why::Join => self.on_no_way_in(now, out),
-            Why::Ping { peer, role, loud } => self.on_missed(now, peer, (role, loud), out),
+            Why::Ping(ping) => self.on_missed(now, ping, out),
             Why::Search(lookup) => self.search_on(lookup, out),
             Why::Value { lookup, peer } => self.on_value(lookup, peer, false, out),
             Why::Routed { lookup, what, mut tried, .. } => {

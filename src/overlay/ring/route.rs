@@ -1,27 +1,19 @@
-//! Questions on their way: the searches of this peer, and what other peers send through it.
-//!
-//! Routing is recursive: each peer passes a request on to one that is nearer to the key, under the magic it came with,
-//! and the owner answers the origin itself (Chord, SIGCOMM 2001, section 4.3, figure 4, with the calls turned into
-//! forwarded messages). Each step is strictly nearer, or the step back from a peer that was wrongly taken for the owner
-//! to the predecessor that is, so a request ends.
+//! What this peer sends to the peer responsible for a key: its lookups, and requests about files by their names.
 
 use std::net::SocketAddr;
 
 use super::table::Hop;
-use super::{MAX_HOPS, Ring, Why};
-use crate::config::WIDTH;
+use super::{MAX_ROUND, Ring, TRIES, Why};
+use crate::config::{MAX_TIMEOUT, WIDTH};
 use crate::id::{Id, Key};
-use crate::overlay::{Effect, Goal, Incoming, LookupId, RouteNotice, RouteOutcome};
+use crate::overlay::{Effect, Goal, LookupId, RouteNotice, RouteOutcome};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
-use crate::wire::{Request, RequestKind, Response};
+use crate::wire::Request;
+use crate::wire::ring::{RingRequest, Route, Routed};
 
 /// Ways tried for one search before what is known here must do.
 const MAX_WAYS: usize = 6;
-
-/// Routed requests remembered, so that one sent again is told of once.
-const SEEN: usize = 256;
 
 /// A lookup of this peer's own.
 pub(super) struct Search {
@@ -147,7 +139,7 @@ impl Ring {
         let key = search.key;
         for peer in asked {
             let request = Request::FindValue { key };
-            self.ask_plain(peer.into(), request, Why::Value { lookup, peer }, false, super::TRIES, out);
+            self.ask_plain(peer.into(), request, Why::Value { lookup, peer }, false, TRIES, out);
         }
     }
 
@@ -204,122 +196,30 @@ impl Ring {
         }
     }
 
-    /// Another peer's request came by.
-    pub(super) fn on_routed(&mut self, now: Time, from: &Incoming, route: Route, what: Routed, out: &mut Vec<Effect>) {
-        if self.options.guest {
-            let reason = "a guest of the ring passes nothing on".to_owned();
-            return Self::respond(from, RingResponse::Refused { of: what.kind(), reason }, out);
-        }
-        if self.wait_to_be_in(now, (from.magic, route), what) {
-            return;
-        }
-        let told = self.tell_once(from.magic, route.origin.id);
-        self.pass_on(from.magic, route, what, &[], told, out);
+    /// How often a request of this peer's own is sent one way. While the ring is starting, somebody on the way may let it
+    /// wait; it is told from one sent before by its stamp alone, so that one goes out again and again.
+    fn tries_of_own(&self, now: Time) -> u8 {
+        let Some(starting) = self.upkeep.starting(now) else { return TRIES };
+        // What waits is looked at once a round.
+        let more = (starting + 2 * MAX_ROUND).as_millis().div_ceil(MAX_TIMEOUT.as_millis());
+        TRIES.saturating_add(u8::try_from(more).unwrap_or(u8::MAX))
     }
 
-    /// A request that this peer passed on could not be delivered: the next best way. The step that failed was no hop.
-    pub(super) fn forward_again(
-        &mut self,
-        now: Time,
-        magic: u64,
-        route: Route,
-        what: Routed,
-        gone: SocketAddr,
-        out: &mut Vec<Effect>,
-    ) {
-        if !self.wait_with_other(now, gone, (magic, route), what) {
-            let route = Route { last: false, hops: route.hops.saturating_sub(1), ..route };
-            self.pass_on(magic, route, what, &[gone], false, out);
-        }
-    }
-
-    pub(super) fn pass_on(
-        &mut self,
-        magic: u64,
-        route: Route,
-        what: Routed,
-        avoid: &[SocketAddr],
-        told: bool,
-        out: &mut Vec<Effect>,
-    ) {
-        if what == Routed::Join {
-            return self.on_join_request(magic, route, avoid, told, out);
-        }
-        let key = key_of(what, route.origin.id);
-        let hop = match self.hop(&key, avoid) {
-            // Somebody believes that this peer is the owner. Only those that stand before it and not before the key are
-            // nearer: the first of them that is known. (One predecessor after the other would be a walk round the ring.)
-            Hop::Last(_) | Hop::Via(_) if route.last => match self.table.first_from(&key, avoid) {
-                Some(nearer) => Hop::Last(nearer),
-                None => Hop::Mine,
-            },
-            hop => hop,
-        };
-        let heir = self.table.successors().first().filter(|_| self.has_left());
-        let hop = heir.filter(|_| hop == Hop::Mine).map_or(hop, |&heir| Hop::Last(heir));
-        match hop {
-            Hop::Mine if self.membership.is_pending() && !route.last => {
-                let reason = "this peer is about to join the ring".to_owned();
-                Self::answer(route.origin, magic, RingResponse::Refused { of: what.kind(), reason }, out);
-            }
-            Hop::Mine => match what {
-                Routed::Lookup { .. } => {
-                    let owner = RingResponse::Owner { peers: self.owned_set(), hops: route.hops };
-                    Self::answer(route.origin, magic, owner, out);
-                }
-                _ => out.push(Effect::Arrived { origin: route.origin, magic, what }),
-            },
-            Hop::Last(_) | Hop::Via(_) => self.forward(magic, route, what, hop, told, out),
-            Hop::Nowhere => {
-                let reason = "no way leads to the key from here".to_owned();
-                Self::answer(route.origin, magic, RingResponse::Refused { of: what.kind(), reason }, out);
+    /// A peer is dead: what this peer sent over it goes another way at once.
+    pub(super) fn send_around(&mut self, now: Time, gone: SocketAddr, out: &mut Vec<Effect>) {
+        let sent_there = |why: &Why| matches!(why, Why::Routed { to, .. } if *to == gone);
+        let tags: Vec<_> = self.asked.iter().filter(|(_, why)| sent_there(why)).map(|(tag, _)| *tag).collect();
+        for tag in tags {
+            if let Some(Why::Routed { lookup, what, mut tried, .. }) = self.asked.remove(&tag) {
+                tried.push(gone);
+                self.send_again(now, lookup, what, tried, out);
             }
         }
-    }
-
-    /// Passes a request on to its next hop.
-    pub(super) fn forward(
-        &mut self,
-        magic: u64,
-        route: Route,
-        what: Routed,
-        hop: Hop,
-        told: bool,
-        out: &mut Vec<Effect>,
-    ) {
-        let (Hop::Last(to) | Hop::Via(to)) = hop else { return };
-        if route.hops >= MAX_HOPS {
-            let reason = "the request went around for too long".to_owned();
-            return Self::answer(route.origin, magic, RingResponse::Refused { of: what.kind(), reason }, out);
-        }
-        if told {
-            Self::notice(RouteNotice::Forwarded { what, origin: route.origin, to }, out);
-        }
-        let route = Route { hops: route.hops + 1, last: matches!(hop, Hop::Last(_)), ..route };
-        out.push(Effect::Forward { to, magic, request: Request::Ring(RingRequest::Routed { route, what }) });
-    }
-
-    /// Answers whoever asked first.
-    pub(super) fn answer(origin: Peer, magic: u64, response: RingResponse, out: &mut Vec<Effect>) {
-        let response = Response::Ring(response);
-        out.push(Effect::Respond { to: origin.addr, magic, kind: RequestKind::Ring, response });
-    }
-
-    /// Whether this request is seen for the first time (its origin sends it again if the answer takes long).
-    pub(super) fn tell_once(&mut self, magic: u64, origin: Id) -> bool {
-        let fresh = !self.seen.contains(&(magic, origin));
-        if fresh {
-            if self.seen.len() == SEEN {
-                self.seen.pop_front();
-            }
-            self.seen.push_back((magic, origin));
-        }
-        fresh
     }
 }
 
 /// Where something belongs on the circle.
-fn key_of(what: Routed, origin: Id) -> Id {
+pub(super) fn key_of(what: Routed, origin: Id) -> Id {
     match what {
         Routed::Join => origin,
         Routed::Lookup { key } => key,

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
+use super::neighbours::{Neighbours, Place};
 use super::{MAX_ROUND, Ring, TRIES, Why};
 use crate::id::Id;
 use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
-use crate::wire::ring::{RingRequest, RingResponse};
 
 /// Peers that are pinged at a time because somebody spoke of them.
 const MAX_PROBES: usize = 16;
@@ -19,22 +19,21 @@ const MAX_PROBES: usize = 16;
 /// Peers that died are tried again this often, one at a time.
 const LOST_RETRY: Duration = Duration::from_secs(10);
 
-/// Peers of the own side in a message, and of the other side: what fits a datagram.
-const TOLD: (usize, usize) = (6, 2);
+/// Neighbours told in a message, on the side where the receiver needs them. With [`TOLD_BESIDES`] they fit a datagram.
+const TOLD: usize = 6;
 
-/// What is known of where a peer stands that somebody spoke of.
+/// Neighbours told in a message on the other side.
+const TOLD_BESIDES: usize = 2;
+
+/// A ping of ours, while its answer is awaited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Place {
-    /// Before us, with nobody between but those known.
-    pub(super) before: bool,
-    /// After us, with nobody between but those known.
-    pub(super) after: bool,
-}
-
-impl Place {
-    pub(super) const SOMEWHERE: Self = Self { before: false, after: false };
-    pub(super) const BEFORE: Self = Self { before: true, after: false };
-    pub(super) const AFTER: Self = Self { before: false, after: true };
+pub(super) struct Ping {
+    /// The peer that is pinged.
+    pub(super) peer: Peer,
+    /// Why it is pinged.
+    pub(super) role: Role,
+    /// Whether the user's interval asked for this ping, so that its answer is told.
+    pub(super) loud: bool,
 }
 
 /// Why a peer is pinged.
@@ -84,7 +83,7 @@ impl Ring {
         }
         for &peer in &watched {
             if loud && !self.upkeep.is_awaited(&peer.id) || !self.is_pinging(&peer.id) {
-                self.ping(peer, Role::Check, loud, out);
+                self.ping(Ping { peer, role: Role::Check, loud }, out);
             }
             if loud {
                 self.upkeep.count_ping(&peer.id);
@@ -113,25 +112,28 @@ impl Ring {
         }
     }
 
-    /// Pings a peer.
-    pub(super) fn ping(&mut self, peer: Peer, role: Role, loud: bool, out: &mut Vec<Effect>) {
-        let (predecessors, successors) = self.neighbours_for(&peer, true);
-        let ping = RingRequest::Ping { predecessors, successors, quiet: !loud };
-        let tries = if self.upkeep.is_awaited(&peer.id) { 1 } else { TRIES };
-        self.ask_plain(peer.into(), Request::Ring(ping), Why::Ping { peer, role, loud }, false, tries, out);
+    /// Pings a peer, and tells it of our neighbours.
+    pub(super) fn ping(&mut self, ping: Ping, out: &mut Vec<Effect>) {
+        let request = Request::Ring(self.neighbours_for(&ping.peer, true).ping(!ping.loud));
+        let tries = if self.upkeep.is_awaited(&ping.peer.id) { 1 } else { TRIES };
+        self.ask_plain(ping.peer.into(), request, Why::Ping(ping), false, tries, out);
     }
 
-    /// Pings somebody who has not shown that it receives: one datagram, as short as can be. That one may well be lost.
+    /// Pings a peer for another reason than the user's interval.
+    pub(super) fn ping_quietly(&mut self, peer: Peer, role: Role, out: &mut Vec<Effect>) {
+        self.ping(Ping { peer, role, loud: false }, out);
+    }
+
+    /// Pings a peer that has not shown that it receives: one datagram, as short as can be. That one may well be lost.
     fn meet(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) {
-        let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
-        let why = Why::Ping { peer, role: Role::Meet(place), loud: false };
-        self.ask_plain(peer.into(), Request::Ring(ping), why, false, 1, out);
+        let why = Why::Ping(Ping { peer, role: Role::Meet(place), loud: false });
+        self.ask_plain(peer.into(), Request::Ring(Neighbours::NONE.ping(true)), why, false, 1, out);
     }
 
     /// Pings a peer of the table, unless that is going on already.
     pub(super) fn check_on(&mut self, peer: Peer, out: &mut Vec<Effect>) {
         if !self.is_pinging(&peer.id) {
-            self.ping(peer, Role::Check, false, out);
+            self.ping_quietly(peer, Role::Check, out);
         }
     }
 
@@ -143,18 +145,17 @@ impl Ring {
     }
 
     pub(super) fn is_pinging(&self, id: &Id) -> bool {
-        self.asked.values().any(|why| matches!(why, Why::Ping { peer, .. } if peer.id == *id))
+        self.asked.values().any(|why| matches!(why, Why::Ping(ping) if ping.peer.id == *id))
     }
 
     /// Which neighbours `peer` is told: more of those it needs, which for a successor of ours stand before us, for a
     /// predecessor after us. All of both would not fit a datagram.
-    fn neighbours_for(&self, peer: &Peer, asking: bool) -> (Vec<Peer>, Vec<Peer>) {
-        let place = |list: &[Peer]| list.iter().position(|other| other.id == peer.id).unwrap_or(usize::MAX);
-        let (ahead, behind) = (place(self.table.successors()), place(self.table.predecessors()));
+    fn neighbours_for(&self, peer: &Peer, asking: bool) -> Neighbours<'_> {
+        let all = self.table.neighbours();
+        let ahead = all.ahead(&peer.id).unwrap_or(usize::MAX);
+        let behind = all.behind(&peer.id).unwrap_or(usize::MAX);
         let after_us = if ahead == behind { asking } else { ahead < behind };
-        let (before, after) = if after_us { TOLD } else { (TOLD.1, TOLD.0) };
-        let first = |list: &[Peer], count| list.iter().take(count).copied().collect();
-        (first(self.table.predecessors(), before), first(self.table.successors(), after))
+        if after_us { all.first(TOLD, TOLD_BESIDES) } else { all.first(TOLD_BESIDES, TOLD) }
     }
 
     /// Somebody sent a request: a member that speaks for itself is alive.
@@ -171,70 +172,51 @@ impl Ring {
     }
 
     /// A ping came: stabilize and notify of somebody who takes us for a successor, perhaps.
-    pub(super) fn on_ping(
-        &mut self,
-        from: &Incoming,
-        predecessors: &[Peer],
-        successors: &[Peer],
-        quiet: bool,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn on_ping(&mut self, from: &Incoming, told: Neighbours<'_>, quiet: bool, out: &mut Vec<Effect>) {
         if self.has_left() {
             return; // An answer would bring this peer back into the lists of others.
         }
         let sender = from.sender.map(|sender| Peer::new(sender.peer.id, from.addr));
-        let (before, after) = self.neighbours_for(&sender.unwrap_or(self.me), false);
-        Self::respond(from, RingResponse::Pong { peer: self.me, predecessors: before, successors: after }, out);
+        let pong = self.neighbours_for(&sender.unwrap_or(self.me), false).pong(self.me);
+        Self::respond(from, pong, out);
         let leaving = from.sender.is_some_and(|sender| sender.leaving);
         let Some(sender) = Self::member(from).filter(|_| !leaving && !self.options.guest) else { return };
         if !quiet && self.options.announce_pings {
             Self::notice(RouteNotice::PingReceived { from: sender }, out);
         }
-        // Whoever names nobody is in no ring yet: it enters by its join.
-        if predecessors.is_empty() && successors.is_empty() {
+        // A ping without neighbours comes from a peer outside the ring: it enters by its join.
+        if told.is_empty() {
             return;
         }
-        let us = |list: &[Peer]| list.iter().position(|peer| peer.id == self.me.id);
-        let (ahead, behind) = (us(successors), us(predecessors));
-        let place = Place { before: ahead.is_some(), after: behind.is_some() };
+        let us = self.me.id;
+        let place = Place { before: told.ahead(&us).is_some(), after: told.behind(&us).is_some() };
         if !from.validated {
             // It has yet to show that it receives, and is pinged wherever it stands: from then on it gets full answers.
             // Whom it knows it will tell in its own.
             return self.weigh(sender, place, true, out);
         }
         self.consider(sender, place, out);
-        self.hear_neighbours(sender, (ahead, behind), (predecessors, successors), out);
+        self.hear_neighbours(sender, told, out);
     }
 
-    /// Somebody told who its neighbours are; we stand among them at these places, if we do.
-    fn hear_neighbours(
-        &mut self,
-        teller: Peer,
-        (ahead, behind): (Option<usize>, Option<usize>),
-        (predecessors, successors): (&[Peer], &[Peer]),
-        out: &mut Vec<Effect>,
-    ) {
+    /// The peer `teller` told its neighbours; we may be one of them.
+    fn hear_neighbours(&mut self, teller: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
+        let (ahead, behind) = (told.ahead(&self.me.id), told.behind(&self.me.id));
         let before_us = ahead.is_some() || self.table.predecessors().contains(&teller);
         let after_us = behind.is_some() || self.table.successors().contains(&teller);
-        for (at, &peer) in successors.iter().enumerate() {
+        for (at, &peer) in told.successors.iter().enumerate() {
             let before = ahead.is_some_and(|us| at < us);
             self.consider(peer, Place { before, after: after_us || ahead.is_some_and(|us| at > us) }, out);
         }
-        for (at, &peer) in predecessors.iter().enumerate() {
+        for (at, &peer) in told.predecessors.iter().enumerate() {
             let after = behind.is_some_and(|us| at < us);
             self.consider(peer, Place { before: before_us || behind.is_some_and(|us| at > us), after }, out);
         }
     }
 
     /// A ping of ours was answered.
-    pub(super) fn on_pong(
-        &mut self,
-        now: Time,
-        peer: Peer,
-        (role, loud): (Role, bool),
-        (predecessors, successors): (&[Peer], &[Peer]),
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn on_pong(&mut self, now: Time, ping: Ping, told: Neighbours<'_>, out: &mut Vec<Effect>) {
+        let Ping { peer, role, loud } = ping;
         self.upkeep.back(&peer);
         self.upkeep.alive(now, &peer.id);
         if loud {
@@ -248,8 +230,7 @@ impl Ring {
                 self.ask_to_join(peer, out);
             }
         }
-        let us = |list: &[Peer]| list.iter().position(|peer| peer.id == self.me.id);
-        self.hear_neighbours(peer, (us(successors), us(predecessors)), (predecessors, successors), out);
+        self.hear_neighbours(peer, told, out);
     }
 
     /// Somebody spoke of `peer`. If it has a place in the lists, it is pinged, and enters when it answers.
@@ -268,12 +249,12 @@ impl Ring {
             Some(known) if known == peer => self.enter(peer, place, out),
             Some(known) => self.check_on(known, out),
             None => {
-                let probes = |why: &&Why| matches!(why, Why::Ping { role: Role::Probe(_) | Role::Meet(_), .. });
+                let probes = |why: &&Why| matches!(why, Why::Ping(Ping { role: Role::Probe(_) | Role::Meet(_), .. }));
                 if !self.is_pinging(&peer.id) && self.asked.values().filter(probes).count() < MAX_PROBES {
                     if stranger {
                         self.meet(peer, place, out);
                     } else {
-                        self.ping(peer, Role::Probe(place), false, out);
+                        self.ping_quietly(peer, Role::Probe(place), out);
                     }
                 }
             }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::neighbours::Neighbours;
 use super::{NEIGHBOURS_WATCHED, RingOptions};
 use crate::id::Id;
 use crate::overlay::TableRow;
@@ -60,6 +61,10 @@ impl Table {
 
     pub(super) fn predecessors(&self) -> &[Peer] {
         &self.predecessors
+    }
+
+    pub(super) fn neighbours(&self) -> Neighbours<'_> {
+        Neighbours { predecessors: &self.predecessors, successors: &self.successors }
     }
 
     /// The first successors, whose death must be noticed soon.

@@ -1,0 +1,147 @@
+//! Requests that other peers send through this one.
+//!
+//! Routing is recursive: each peer passes a request on to one that is nearer to the key, under the magic it came with,
+//! and the owner answers the origin itself (Chord, SIGCOMM 2001, section 4.3, figure 4, with the calls turned into
+//! forwarded messages). Each step is strictly nearer, or the step back from a peer that was wrongly taken for the owner
+//! to the predecessor that is, so a request ends.
+
+use std::net::SocketAddr;
+
+use super::Ring;
+use super::route::key_of;
+use super::table::Hop;
+use crate::id::Id;
+use crate::overlay::{Effect, Incoming, RouteNotice};
+use crate::time::Time;
+use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
+use crate::wire::{Request, RequestKind, Response};
+
+/// Times that a request is passed on at most: more than any ring without fingers has peers in a classroom.
+const MAX_HOPS: u16 = 1024;
+
+/// Relayed requests remembered, so that one sent again is told of once.
+const SEEN: usize = 256;
+
+/// A routed request of another peer, as it came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Relay {
+    /// Names the request; its origin chose it.
+    pub(super) magic: u64,
+    /// Its origin, and how far it has come.
+    pub(super) route: Route,
+    /// What the origin asks for.
+    pub(super) what: Routed,
+}
+
+impl Relay {
+    /// The request as it was before this peer passed it on.
+    pub(super) fn step_back(self) -> Self {
+        let hops = self.route.hops.saturating_sub(1);
+        Self { route: Route { last: false, hops, ..self.route }, ..self }
+    }
+
+    /// The request with one more hop: the one to the peer responsible for it, or not (`last`).
+    fn step_on(self, last: bool) -> Self {
+        Self { route: Route { last, hops: self.route.hops + 1, ..self.route }, ..self }
+    }
+
+    /// Whether `other` is this request, sent once more.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.magic == other.magic && self.route.origin == other.route.origin
+    }
+
+    /// Answers the origin.
+    pub(super) fn answer(&self, response: RingResponse, out: &mut Vec<Effect>) {
+        let (to, response) = (self.route.origin.addr, Response::Ring(response));
+        out.push(Effect::Respond { to, magic: self.magic, kind: RequestKind::Ring, response });
+    }
+
+    /// Tells the origin that its request ends here, and why.
+    pub(super) fn refuse(&self, reason: impl Into<String>, out: &mut Vec<Effect>) {
+        self.answer(RingResponse::Refused { of: self.what.kind(), reason: reason.into() }, out);
+    }
+}
+
+impl Ring {
+    /// Another peer's request came.
+    pub(super) fn on_routed(&mut self, now: Time, from: &Incoming, relay: Relay, out: &mut Vec<Effect>) {
+        if self.options.guest {
+            let reason = "a guest of the ring passes nothing on".to_owned();
+            return Self::respond(from, RingResponse::Refused { of: relay.what.kind(), reason }, out);
+        }
+        if self.wait_to_be_in(now, relay) {
+            return;
+        }
+        let told = self.tell_once(&relay);
+        self.pass_on(relay, &[], told, out);
+    }
+
+    /// A request that this peer passed on could not be delivered to `gone`: the next best way. The step that failed was
+    /// no hop.
+    pub(super) fn pass_on_again(&mut self, now: Time, relay: Relay, gone: SocketAddr, out: &mut Vec<Effect>) {
+        let relay = relay.step_back();
+        if !self.wait_with_relay(now, gone, relay) {
+            self.pass_on(relay, &[gone], false, out);
+        }
+    }
+
+    /// Answers the request if this peer is responsible for it, or sends it on, past the peers at `avoid`. It is told of
+    /// if it was not before (`told`).
+    pub(super) fn pass_on(&mut self, relay: Relay, avoid: &[SocketAddr], told: bool, out: &mut Vec<Effect>) {
+        let Relay { magic, route, what } = relay;
+        if what == Routed::Join {
+            return self.on_join_request(relay, avoid, told, out);
+        }
+        let key = key_of(what, route.origin.id);
+        let hop = match self.hop(&key, avoid) {
+            // Somebody believes that this peer is the owner. Only those that stand before it and not before the key are
+            // nearer: the first of them that is known. (One predecessor after the other would be a walk round the ring.)
+            Hop::Last(_) | Hop::Via(_) if route.last => match self.table.first_from(&key, avoid) {
+                Some(nearer) => Hop::Last(nearer),
+                None => Hop::Mine,
+            },
+            hop => hop,
+        };
+        let heir = self.table.successors().first().filter(|_| self.has_left());
+        let hop = heir.filter(|_| hop == Hop::Mine).map_or(hop, |&heir| Hop::Last(heir));
+        match hop {
+            Hop::Mine if self.membership.is_pending() && !route.last => {
+                relay.refuse("this peer is about to join the ring", out);
+            }
+            Hop::Mine => match what {
+                Routed::Lookup { .. } => {
+                    relay.answer(RingResponse::Owner { peers: self.owned_set(), hops: route.hops }, out);
+                }
+                _ => out.push(Effect::Arrived { origin: route.origin, magic, what }),
+            },
+            Hop::Last(_) | Hop::Via(_) => self.forward(relay, hop, told, out),
+            Hop::Nowhere => relay.refuse("no way leads to the key from here", out),
+        }
+    }
+
+    /// Passes a request on to its next hop.
+    pub(super) fn forward(&mut self, relay: Relay, hop: Hop, told: bool, out: &mut Vec<Effect>) {
+        let (Hop::Last(to) | Hop::Via(to)) = hop else { return };
+        if relay.route.hops >= MAX_HOPS {
+            return relay.refuse("the request went around for too long", out);
+        }
+        if told {
+            Self::notice(RouteNotice::Forwarded { what: relay.what, origin: relay.route.origin, to }, out);
+        }
+        let Relay { magic, route, what } = relay.step_on(matches!(hop, Hop::Last(_)));
+        out.push(Effect::Forward { to, magic, request: Request::Ring(RingRequest::Routed { route, what }) });
+    }
+
+    /// Whether this request is seen for the first time (its origin sends it again if the answer takes long).
+    pub(super) fn tell_once(&mut self, relay: &Relay) -> bool {
+        let name: (u64, Id) = (relay.magic, relay.route.origin.id);
+        let fresh = !self.seen.contains(&name);
+        if fresh {
+            if self.seen.len() == SEEN {
+                self.seen.pop_front();
+            }
+            self.seen.push_back(name);
+        }
+        fresh
+    }
+}
