@@ -1,13 +1,7 @@
-//! Deaths: how they are noticed, told, and looked back on.
+//! What follows of a death: who is told, what goes another way, and how the dead are looked for again.
 //!
-//! A peer that leaves three pings in a row without an answer, each sent up to three times, is dead: with a tenth of all
-//! datagrams lost that happens by chance less than once in a million pings. So is one that refuses a connection. Whoever
-//! notices the death of its own neighbour tells those that must know it too, and they look for themselves (`abrupt`).
-//!
-//! A try waits longer where no round trip was measured yet. In the classroom, whose users count their own pings, that
-//! makes no difference: when the fourth is due and none of the last three has an answer, the peer is dead.
-
-use std::time::Duration;
+//! A peer that notices the death of its own neighbour tells those that must know it too, and they look for themselves
+//! (`abrupt`). When a peer counts as dead is in [`health`](super::health).
 
 use super::stabilize::{Ping, Role};
 use super::{NEIGHBOURS_WATCHED, Ring, Why};
@@ -17,43 +11,36 @@ use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::RingRequest;
 
-/// Pings in a row without an answer that make a peer dead.
-const MISSES: u8 = 3;
-
-/// With very short intervals, pings go unanswered for at least so long.
-const LEAST_SILENCE: Duration = Duration::from_secs(3);
-
 impl Ring {
     /// A ping of ours has no answer.
     pub(super) fn on_missed(&mut self, now: Time, ping: Ping, out: &mut Vec<Effect>) {
         let peer = ping.peer;
         match ping.role {
             Role::Check if self.table.get(&peer.id) == Some(peer) => {
-                if !self.upkeep.is_awaited(&peer.id) && self.upkeep.miss(&peer.id) >= MISSES {
+                if self.vitals.miss(&peer.id) {
                     self.bury(now, peer, out);
                 } else if !self.is_pinging(&peer.id) {
                     // As long as no other is due, the same ping goes on.
                     self.ping(ping, out);
                 }
             }
-            Role::Probe(_) if self.table.get(&peer.id).is_none() => self.upkeep.gone(now, peer),
+            Role::Probe(_) if self.table.get(&peer.id).is_none() => self.vitals.gone(now, peer),
             _ => {}
         }
     }
 
-    /// The next ping of the user's interval is due: who left the last ones without an answer?
+    /// The next pings of the user's interval are due: a first successor that left the last ones without an answer is
+    /// dead.
     pub(super) fn bury_silent(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let interval = self.options.ping_interval.max(Duration::from_millis(1));
-        let enough = LEAST_SILENCE.as_micros().div_ceil(interval.as_micros()).max(MISSES.into());
         for peer in self.table.watched().to_vec() {
-            if u128::from(self.upkeep.unanswered(&peer.id)) >= enough {
+            if self.vitals.is_silent(&peer.id, self.options.ping_interval) {
                 self.bury(now, peer, out);
             }
         }
     }
 
-    /// A neighbour says that `peer` does not answer it. A ping may take a while to be missed; whoever is gone from a
-    /// machine that is up refuses a connection at once.
+    /// A neighbour says that `peer` does not answer it. A ping may take a while to be missed; where a peer
+    /// is gone from a machine that is up, a connection is refused at once.
     pub(super) fn on_abrupt(&mut self, from: &Incoming, peer: &Peer, out: &mut Vec<Effect>) {
         let Some(known) = self.table.get(&peer.id) else { return };
         self.check_on(known, out);
@@ -64,14 +51,13 @@ impl Ring {
 
     /// A peer of the table is dead.
     pub(super) fn bury(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) {
-        if self.upkeep.is_awaited(&peer.id) {
+        if self.vitals.is_awaited(&peer.id) {
             return;
         }
         let ahead = self.table.successors().iter().position(|other| other.id == peer.id);
         let behind = self.table.predecessors().iter().position(|other| other.id == peer.id);
         self.table.remove(&peer.id);
-        self.upkeep.gone(now, peer);
-        self.upkeep.remember(peer);
+        self.vitals.died(now, peer);
         if ahead.is_some() {
             let watched = ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED);
             let why = if watched { Change::Died { peer } } else { Change::Stabilized };
@@ -105,14 +91,10 @@ impl Ring {
 
     /// Looks for one of those that were lost: a network that was cut may be whole again.
     pub(super) fn seek_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let table = &self.table;
-        self.upkeep.lost.retain(|peer| table.get(&peer.id) != Some(*peer));
+        self.vitals.forget_found(&self.table);
         if self.table.others().next().is_none() {
-            if !(self.upkeep.bootstrap.is_empty() && self.upkeep.lost.is_empty()) {
-                self.try_joining_again(now, out);
-            }
-        } else if let Some(peer) = self.upkeep.lost.pop_front() {
-            self.upkeep.lost.push_back(peer);
+            self.try_joining_again(now, out);
+        } else if let Some(peer) = self.vitals.next_lost() {
             self.ping_quietly(peer, Role::Lost, out);
         }
     }

@@ -10,17 +10,32 @@ use crate::overlay::Effect;
 use crate::peer::Peer;
 use crate::wire::ring::Routed;
 
+/// Which finger is renewed next.
+#[derive(Default)]
+pub(super) struct FingerCursor {
+    /// None: the one that reaches furthest.
+    next: Option<usize>,
+    /// Whether all are being renewed, one after the other.
+    all: bool,
+}
+
 impl Ring {
     /// Renews all fingers, one after the other.
     pub(super) fn start_fixing_fingers(&mut self, out: &mut Vec<Effect>) {
-        self.upkeep.hurry = true;
-        self.upkeep.next_finger = None;
+        self.cursor = FingerCursor { next: None, all: true };
         self.fix_next_finger(out);
     }
 
     /// One finger was renewed, or could not be: the next, if all are being renewed.
     pub(super) fn go_on_fixing_fingers(&mut self, out: &mut Vec<Effect>) {
-        if self.upkeep.hurry {
+        if self.cursor.all {
+            self.fix_next_finger(out);
+        }
+    }
+
+    /// Renews the finger of this round, unless all are being renewed.
+    pub(super) fn fix_one_finger(&mut self, out: &mut Vec<Effect>) {
+        if !self.cursor.all {
             self.fix_next_finger(out);
         }
     }
@@ -28,10 +43,10 @@ impl Ring {
     /// Renews one finger: asks for the successor of its start. A finger that would be this peer itself is dropped, and so
     /// are those that the successor list covers, however short it is: after a death it is short for a while, and the
     /// fingers beyond its end are as good as before.
-    pub(super) fn fix_next_finger(&mut self, out: &mut Vec<Effect>) {
+    fn fix_next_finger(&mut self, out: &mut Vec<Effect>) {
         let bits = self.options.bits;
         let last = self.table.successors().last().copied().filter(|_| self.options.fingers);
-        let mut next = Some(self.upkeep.next_finger.take().unwrap_or(bits - 1));
+        let mut next = Some(self.cursor.next.take().unwrap_or(bits - 1));
         while let Some(number) = next {
             let start = self.me.id.plus_power_of_two(number, bits);
             if last.is_none_or(|last| start.is_between(&self.me.id, &last.id)) {
@@ -40,19 +55,19 @@ impl Ring {
             }
             next = number.checked_sub(1);
             if let hop @ (Hop::Last(to) | Hop::Via(to)) = self.hop(&start, &[]) {
-                self.upkeep.next_finger = next;
-                self.upkeep.hurry &= next.is_some();
+                self.cursor.next = next;
+                self.cursor.all &= next.is_some();
                 let request = self.routed(Routed::Lookup { key: start }, hop);
                 return self.ask(to, request, Why::Finger(number), out);
             }
             self.table.drop_finger(number);
         }
-        self.upkeep.hurry = false;
+        self.cursor.all = false;
     }
 
     /// The successor of a finger's start has answered, itself.
     pub(super) fn on_finger(&mut self, number: usize, from: SocketAddr, peers: &[Peer], out: &mut Vec<Effect>) {
-        if let Some(owner) = peers.first().filter(|owner| owner.addr == from && !self.upkeep.is_dead(owner)) {
+        if let Some(owner) = peers.first().filter(|owner| owner.addr == from && !self.vitals.is_dead(owner)) {
             self.table.set_finger(number, *owner);
         }
         self.go_on_fixing_fingers(out);

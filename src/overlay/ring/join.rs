@@ -69,7 +69,7 @@ impl Ring {
     ) {
         let given = std::mem::take(&mut self.options.given);
         if !given.is_empty() {
-            self.upkeep.trust_given(now, &given);
+            self.vitals.await_given(now, &given);
             for peer in given {
                 self.take_in(peer, false, out);
             }
@@ -83,16 +83,15 @@ impl Ring {
                 doors.push(addr);
             }
         }
-        self.upkeep.bootstrap.clone_from(&doors);
+        self.bootstrap.clone_from(&doors);
         self.knock_at(now, doors, false, out);
     }
 
     /// A peer that is alone tries again: somebody may be there now.
     pub(super) fn try_joining_again(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if matches!(self.membership, Membership::Member) {
-            let lost = self.upkeep.lost.iter().map(|peer| peer.addr);
-            let mut doors: Vec<SocketAddr> = self.upkeep.bootstrap.iter().copied().chain(lost).collect();
-            doors.truncate(MAX_DOORS);
+        let lost = self.vitals.lost().map(|peer| peer.addr);
+        let doors: Vec<SocketAddr> = self.bootstrap.iter().copied().chain(lost).take(MAX_DOORS).collect();
+        if matches!(self.membership, Membership::Member) && !doors.is_empty() {
             self.knock_at(now, doors, true, out);
         }
     }

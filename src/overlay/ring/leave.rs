@@ -19,15 +19,15 @@ impl Ring {
         let place =
             Place { before: self.table.predecessors().contains(&peer), after: self.table.successors().contains(&peer) };
         self.table.remove(&peer.id);
-        self.upkeep.gone(now, peer);
+        self.vitals.gone(now, peer);
         let doubtful = self.drop_between(&peer, told.successors.first());
-        // Whoever is known stands before us, and in a small ring behind us too. The next ping would tell; in the classroom
-        // our user is told of the new successors now.
+        // A peer that is known already stands before us, and in a small ring behind us too. The next ping would tell; in
+        // the classroom our user is told of the new successors now.
         let fits = |known: Option<Peer>, next| known.is_none_or(|known| known == next && self.options.announce_pings);
         let fresh: Vec<Peer> =
             told.successors.iter().copied().filter(|next| fits(self.table.get(&next.id), *next)).collect();
         for next in fresh {
-            if self.is_fit(&next) && !self.upkeep.is_dead(&next) {
+            if self.is_fit(&next) && !self.vitals.is_dead(&next) {
                 if place == Place::SOMEWHERE {
                     self.consider(next, place, out);
                 } else {
@@ -53,7 +53,7 @@ impl Ring {
 
     /// Whoever leaves knows best who follows it: those that we count between the two are gone, or will show themselves.
     fn drop_between(&mut self, leaving: &Peer, next: Option<&Peer>) -> Vec<Peer> {
-        let Some(next) = next.filter(|next| self.is_fit(next) && !self.upkeep.is_dead(next)) else { return Vec::new() };
+        let Some(next) = next.filter(|next| self.is_fit(next) && !self.vitals.is_dead(next)) else { return Vec::new() };
         let between = |other: &&Peer| other.id.is_strictly_between(&leaving.id, &next.id);
         let doubtful: Vec<Peer> = self.table.successors().iter().filter(between).copied().collect();
         for other in &doubtful {

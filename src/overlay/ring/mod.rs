@@ -10,7 +10,7 @@
 //! - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of other peers, which pass through this one.
 //! - [`join`]: entering, and letting in. - [`leave`]: the goodbye.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
-//! - [`failure`]: deaths. - [`upkeep`]: what is remembered of other peers.
+//! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
 //! - [`waiting`]: requests for which the next peer is not up yet.
 //! - [`fingers`]: the shortcuts. - [`questions`]: what is asked, and who gets the answer.
 //!
@@ -23,16 +23,17 @@
 
 mod failure;
 mod fingers;
+mod health;
 mod join;
 mod leave;
 mod neighbours;
 mod options;
 mod questions;
 mod relay;
+mod rounds;
 mod route;
 mod stabilize;
 mod table;
-mod upkeep;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -47,13 +48,15 @@ use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Dialect, Request, RequestKind, Response, Via};
 
+use fingers::FingerCursor;
+use health::Vitals;
 use join::Membership;
 use neighbours::Neighbours;
 use questions::{TRIES, Why};
 use relay::Relay;
+use rounds::Rounds;
 use route::Search;
 use table::Table;
-use upkeep::Upkeep;
 use waiting::Waiting;
 
 pub use options::RingOptions;
@@ -75,7 +78,11 @@ pub struct Ring {
     options: RingOptions,
     table: Table,
     membership: Membership,
-    upkeep: Upkeep,
+    /// Addresses to join through: those the user gave, then those remembered from the last run.
+    bootstrap: Vec<SocketAddr>,
+    vitals: Vitals,
+    rounds: Rounds,
+    cursor: FingerCursor,
     searches: BTreeMap<LookupId, Search>,
     asked: BTreeMap<Tag, Why>,
     next_tag: Tag,
@@ -98,7 +105,10 @@ impl Ring {
             me,
             table: Table::new(me, &options),
             membership: Membership::default(),
-            upkeep: Upkeep::default(),
+            bootstrap: Vec::new(),
+            vitals: Vitals::default(),
+            rounds: Rounds::default(),
+            cursor: FingerCursor::default(),
             searches: BTreeMap::new(),
             asked: BTreeMap::new(),
             next_tag: 0,
@@ -281,7 +291,7 @@ impl Overlay for Ring {
 
     fn on_alive(&mut self, now: Time, peer: SocketAddr, _rtt: Duration, _out: &mut Vec<Effect>) {
         if let Some(peer) = self.table.at(&peer) {
-            self.upkeep.alive(now, &peer.id);
+            self.vitals.alive(now, &peer.id);
         }
     }
 
@@ -293,7 +303,7 @@ impl Overlay for Ring {
     }
 
     fn next_tick(&self) -> Option<Time> {
-        self.upkeep.next_round.filter(|_| !self.has_left())
+        self.rounds.next().filter(|_| !self.has_left())
     }
 
     fn replica_set(&self, key: &Key, count: usize) -> Vec<Peer> {

@@ -103,14 +103,14 @@ impl Ring {
 
     /// The owner of a search's key has answered.
     pub(super) fn on_owner(&mut self, lookup: LookupId, peers: &[Peer], hops: u32, out: &mut Vec<Effect>) {
-        let upkeep = &self.upkeep;
+        let vitals = &self.vitals;
         let Some(search) = self.searches.get_mut(&lookup) else { return };
         let key = search.key;
-        search.unreached = peers.iter().take(WIDTH).filter(|peer| upkeep.is_missed(peer)).count();
+        search.unreached = peers.iter().take(WIDTH).filter(|peer| vitals.is_missed(peer)).count();
         let mut set: Vec<Peer> = Vec::with_capacity(WIDTH);
         for peer in peers {
             let fresh = !set.iter().any(|other| other.id == peer.id);
-            if fresh && set.len() < WIDTH && !self.upkeep.is_dead(peer) {
+            if fresh && set.len() < WIDTH && !self.vitals.is_dead(peer) {
                 set.push(*peer);
             }
         }
@@ -143,10 +143,10 @@ impl Ring {
         }
     }
 
-    /// Who is left alone misses those that went silent a moment ago; nobody names them any longer.
+    /// A peer that is left alone misses those that went silent a moment ago; nobody names them any longer.
     fn vanished(&self) -> usize {
         let alone = self.table.others().next().is_none();
-        if alone { self.upkeep.lost.iter().filter(|peer| self.upkeep.is_missed(peer)).count().min(WIDTH) } else { 0 }
+        if alone { self.vitals.lost().filter(|peer| self.vitals.is_missed(peer)).count().min(WIDTH) } else { 0 }
     }
 
     /// A peer said whether it holds the block; silence is a no.
@@ -159,8 +159,8 @@ impl Ring {
         if search.waiting == 0
             && let Some(Search { found: Some((mut peers, hops)), unreached, .. }) = self.searches.remove(&lookup)
         {
-            let missed = peers.iter().filter(|peer| self.upkeep.is_missed(peer)).count();
-            peers.retain(|peer| !self.upkeep.is_dead(peer));
+            let missed = peers.iter().filter(|peer| self.vitals.is_missed(peer)).count();
+            peers.retain(|peer| !self.vitals.is_dead(peer));
             out.push(Effect::Found { lookup, peers, hops, unreached: unreached + missed });
         }
     }
@@ -199,7 +199,7 @@ impl Ring {
     /// How often a request of this peer's own is sent one way. While the ring is starting, somebody on the way may let it
     /// wait; it is told from one sent before by its stamp alone, so that one goes out again and again.
     fn tries_of_own(&self, now: Time) -> u8 {
-        let Some(starting) = self.upkeep.starting(now) else { return TRIES };
+        let Some(starting) = self.vitals.starting(now) else { return TRIES };
         // What waits is looked at once a round.
         let more = (starting + 2 * MAX_ROUND).as_millis().div_ceil(MAX_TIMEOUT.as_millis());
         TRIES.saturating_add(u8::try_from(more).unwrap_or(u8::MAX))

@@ -1,12 +1,7 @@
-//! What keeps the lists right: pings, and the news they bring.
-//!
-//! Each round pings the first successors (Chord's stabilize and notify, ToN 2003, section IV-E1), looks after the
-//! predecessor (check_predecessor) and one of the other peers known, and renews one finger (fix_fingers).
-
-use std::time::Duration;
+//! What keeps the lists right: pings, and the news they bring (Chord's stabilize and notify, ToN 2003, section IV-E1).
 
 use super::neighbours::{Neighbours, Place};
-use super::{MAX_ROUND, Ring, TRIES, Why};
+use super::{Ring, TRIES, Why};
 use crate::id::Id;
 use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
@@ -15,9 +10,6 @@ use crate::wire::Request;
 
 /// Peers that are pinged at a time because somebody spoke of them.
 const MAX_PROBES: usize = 16;
-
-/// Peers that died are tried again this often, one at a time.
-const LOST_RETRY: Duration = Duration::from_secs(10);
 
 /// Neighbours told in a message, on the side where the receiver needs them. With [`TOLD_BESIDES`] they fit a datagram.
 const TOLD: usize = 6;
@@ -50,72 +42,10 @@ pub(super) enum Role {
 }
 
 impl Ring {
-    fn round_length(&self) -> Duration {
-        let interval = self.options.ping_interval.max(Duration::from_millis(1));
-        let parts = interval.as_micros().div_ceil(MAX_ROUND.as_micros());
-        interval / u32::try_from(parts).unwrap_or(u32::MAX)
-    }
-
-    /// The first round of a filled table comes at a time of the peer's own, so that peers do not move in step.
-    pub(super) fn schedule_first_round(&mut self, now: Time) {
-        let low = self.me.id.as_bytes()[28..].iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-        let length = u64::try_from(self.round_length().as_micros()).unwrap_or(u64::MAX);
-        let wait = Duration::from_micros(low.wrapping_mul(2_654_435_761) % length);
-        self.upkeep.next_round = Some(now + wait);
-        self.upkeep.next_retry = now + LOST_RETRY;
-    }
-
-    /// Does what is due in each round.
-    pub(super) fn round(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let length = self.round_length();
-        self.upkeep.next_round = Some(now + length);
-        self.upkeep.forget_old(now, &self.table);
-        let loud = self.options.announce_pings && self.upkeep.next_announced <= now;
-        if loud {
-            self.bury_silent(now, out);
-        }
-        let watched = self.table.watched().to_vec();
-        if loud {
-            self.upkeep.next_announced = now + self.options.ping_interval;
-            if !watched.is_empty() {
-                Self::notice(RouteNotice::PingsSent { to: watched.clone() }, out);
-            }
-        }
-        for &peer in &watched {
-            if loud && !self.upkeep.is_awaited(&peer.id) || !self.is_pinging(&peer.id) {
-                self.ping(Ping { peer, role: Role::Check, loud }, out);
-            }
-            if loud {
-                self.upkeep.count_ping(&peer.id);
-            }
-        }
-        let recent = |ring: &Self, id: &Id| ring.upkeep.heard.get(id).is_some_and(|at| now.since(*at) < length);
-        if let Some(&before) = self.table.predecessors().first()
-            && !recent(self, &before.id)
-        {
-            self.check_on(before, out);
-        }
-        let others: Vec<Peer> = self.table.others().collect();
-        if !others.is_empty() {
-            self.upkeep.turn = (self.upkeep.turn + 1) % others.len();
-            let peer = others[self.upkeep.turn];
-            if !recent(self, &peer.id) {
-                self.check_on(peer, out);
-            }
-        }
-        if !self.upkeep.hurry {
-            self.fix_next_finger(out);
-        }
-        if self.upkeep.next_retry <= now {
-            self.upkeep.next_retry = now + LOST_RETRY;
-            self.seek_lost(now, out);
-        }
-    }
-
     /// Pings a peer, and tells it of our neighbours.
     pub(super) fn ping(&mut self, ping: Ping, out: &mut Vec<Effect>) {
         let request = Request::Ring(self.neighbours_for(&ping.peer, true).ping(!ping.loud));
-        let tries = if self.upkeep.is_awaited(&ping.peer.id) { 1 } else { TRIES };
+        let tries = if self.vitals.is_awaited(&ping.peer.id) { 1 } else { TRIES };
         self.ask_plain(ping.peer.into(), request, Why::Ping(ping), false, tries, out);
     }
 
@@ -164,9 +94,9 @@ impl Ring {
             return;
         }
         if let Some(peer) = Self::member(from) {
-            self.upkeep.back(&peer);
+            self.vitals.back(&peer);
             if self.table.get(&peer.id) == Some(peer) {
-                self.upkeep.alive(now, &peer.id);
+                self.vitals.alive(now, &peer.id);
             }
         }
     }
@@ -217,8 +147,8 @@ impl Ring {
     /// A ping of ours was answered.
     pub(super) fn on_pong(&mut self, now: Time, ping: Ping, told: Neighbours<'_>, out: &mut Vec<Effect>) {
         let Ping { peer, role, loud } = ping;
-        self.upkeep.back(&peer);
-        self.upkeep.alive(now, &peer.id);
+        self.vitals.back(&peer);
+        self.vitals.alive(now, &peer.id);
         if loud {
             Self::notice(RouteNotice::PingAnswered { by: peer }, out);
         }
@@ -239,7 +169,7 @@ impl Ring {
     }
 
     fn weigh(&mut self, peer: Peer, place: Place, stranger: bool, out: &mut Vec<Effect>) {
-        if !self.is_fit(&peer) || self.upkeep.is_dead(&peer) || self.options.guest {
+        if !self.is_fit(&peer) || self.vitals.is_dead(&peer) || self.options.guest {
             return;
         }
         let ahead = self.table.fits_successors(&peer.id, place.after);

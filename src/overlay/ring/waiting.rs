@@ -2,7 +2,7 @@
 //!
 //! In the classroom the user names each peer's first successors, and peers start in any order, seconds apart. A request
 //! that comes to one whose successor is not up yet must not go around it: the file may well be there. So it waits here
-//! until that peer gives a sign of life, or until it need not be [awaited](super::upkeep::Upkeep::is_awaited) any longer
+//! until that peer gives a sign of life, or until it need not be [awaited](super::health::Vitals::is_awaited) any longer
 //! and the request may go around it.
 
 use std::collections::VecDeque;
@@ -73,7 +73,7 @@ impl Ring {
     }
 
     fn wait(&mut self, now: Time, to: SocketAddr, request: Request) -> bool {
-        let awaited = self.table.at(&to).filter(|peer| self.upkeep.is_awaited(&peer.id));
+        let awaited = self.table.at(&to).filter(|peer| self.vitals.is_awaited(&peer.id));
         if let Some(awaited) = awaited {
             self.put_off(now, awaited, request);
         }
@@ -96,7 +96,7 @@ impl Ring {
         self.waiting.retain(|one| matches!(one.request, Request::Own { .. }) || now.since(one.since) < UNASKED);
         let all = std::mem::take(&mut self.waiting).into_iter();
         let is_out = |peer: &Peer| peer.id == self.me.id && self.membership.is_pending();
-        let waits = |one: &Waiting| is_out(&one.awaited) || self.upkeep.is_awaited(&one.awaited.id);
+        let waits = |one: &Waiting| is_out(&one.awaited) || self.vitals.is_awaited(&one.awaited.id);
         let (still, ready): (VecDeque<_>, VecDeque<_>) = all.partition(waits);
         self.waiting = still;
         for Waiting { request, .. } in ready {

@@ -1,0 +1,96 @@
+//! Rounds: what a peer does again and again, and when.
+//!
+//! Each round pings the first successors (Chord's stabilize and notify, ToN 2003, section IV-E1), looks after the
+//! predecessor (check_predecessor) and one of the other peers known, and renews one finger (fix_fingers).
+
+use std::time::Duration;
+
+use super::stabilize::{Ping, Role};
+use super::{MAX_ROUND, Ring};
+use crate::overlay::{Effect, RouteNotice};
+use crate::peer::Peer;
+use crate::time::Time;
+
+/// Peers that died are tried again this often, one at a time.
+const LOST_RETRY: Duration = Duration::from_secs(10);
+
+/// When the parts of a round are due.
+#[derive(Default)]
+pub(super) struct Rounds {
+    /// None until this peer is in the ring.
+    next: Option<Time>,
+    /// When the next pings of the user's interval are due.
+    next_announced: Time,
+    /// When the next lost peer is tried.
+    next_retry: Time,
+    /// Which of the other peers was looked after in the last round.
+    turn: usize,
+}
+
+impl Rounds {
+    pub(super) fn next(&self) -> Option<Time> {
+        self.next
+    }
+}
+
+impl Ring {
+    fn round_length(&self) -> Duration {
+        let interval = self.options.ping_interval.max(Duration::from_millis(1));
+        let parts = interval.as_micros().div_ceil(MAX_ROUND.as_micros());
+        interval / u32::try_from(parts).unwrap_or(u32::MAX)
+    }
+
+    /// The first round of a filled table comes at a time of the peer's own, so that peers do not move in step.
+    pub(super) fn schedule_first_round(&mut self, now: Time) {
+        let low = self.me.id.as_bytes()[28..].iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let length = u64::try_from(self.round_length().as_micros()).unwrap_or(u64::MAX);
+        let wait = Duration::from_micros(low.wrapping_mul(2_654_435_761) % length);
+        self.rounds.next = Some(now + wait);
+        self.rounds.next_retry = now + LOST_RETRY;
+    }
+
+    /// Does what is due in each round.
+    pub(super) fn round(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let length = self.round_length();
+        self.rounds.next = Some(now + length);
+        self.vitals.forget_old(now, &self.table);
+        let loud = self.options.announce_pings && self.rounds.next_announced <= now;
+        if loud {
+            self.bury_silent(now, out);
+        }
+        let watched = self.table.watched().to_vec();
+        if loud {
+            self.rounds.next_announced = now + self.options.ping_interval;
+            if !watched.is_empty() {
+                Self::notice(RouteNotice::PingsSent { to: watched.clone() }, out);
+            }
+        }
+        for &peer in &watched {
+            if loud && !self.vitals.is_awaited(&peer.id) || !self.is_pinging(&peer.id) {
+                self.ping(Ping { peer, role: Role::Check, loud }, out);
+            }
+            if loud {
+                self.vitals.count_ping(&peer.id);
+            }
+        }
+        if let Some(&before) = self.table.predecessors().first() {
+            self.check_on_silent(now, before, length, out);
+        }
+        let others: Vec<Peer> = self.table.others().collect();
+        if !others.is_empty() {
+            self.rounds.turn = (self.rounds.turn + 1) % others.len();
+            self.check_on_silent(now, others[self.rounds.turn], length, out);
+        }
+        self.fix_one_finger(out);
+        if self.rounds.next_retry <= now {
+            self.rounds.next_retry = now + LOST_RETRY;
+            self.seek_lost(now, out);
+        }
+    }
+    /// Pings a peer that gave no sign of life for `span`.
+    fn check_on_silent(&mut self, now: Time, peer: Peer, span: Duration, out: &mut Vec<Effect>) {
+        if !self.vitals.was_heard_within(now, &peer.id, span) {
+            self.check_on(peer, out);
+        }
+    }
+}
