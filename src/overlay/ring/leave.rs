@@ -2,7 +2,7 @@
 
 use super::join::Membership;
 use super::neighbours::{Neighbours, Place};
-use super::{Ring, TRIES, Why};
+use super::{Manners, Ring, TRIES, Why};
 use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -23,7 +23,8 @@ impl Ring {
         let doubtful = self.drop_between(&peer, told.successors.first());
         // A peer that is known already stands before us, and in a small ring behind us too. The next ping would tell; in
         // the classroom our user is told of the new successors now.
-        let fits = |known: Option<Peer>, next| known.is_none_or(|known| known == next && self.options.announce_pings);
+        let user_is_told = self.options.manners == Manners::Classroom;
+        let fits = |known: Option<Peer>, next| known.is_none_or(|known| known == next && user_is_told);
         let fresh: Vec<Peer> =
             told.successors.iter().copied().filter(|next| fits(self.table.get(&next.id), *next)).collect();
         for next in fresh {
@@ -82,9 +83,9 @@ impl Ring {
             if predecessors.iter().position(|other| other.id == peer.id).is_none_or(|behind| at < behind) {
                 // In a small ring it may stand before us too, and we not know it yet: in the classroom its user is told of
                 // new successors, so it must learn them.
-                let goodbye = match self.options.announce_pings {
-                    true => quit.clone(),
-                    false => RingRequest::Exit { predecessors: predecessors.clone() },
+                let goodbye = match self.options.manners {
+                    Manners::Classroom => quit.clone(),
+                    Manners::Chord => RingRequest::Exit { predecessors: predecessors.clone() },
                 };
                 self.ask_plain(peer.into(), Request::Ring(goodbye), Why::Tell, false, TRIES, out);
             }

@@ -59,7 +59,7 @@ use route::Search;
 use table::Table;
 use waiting::Waiting;
 
-pub use options::RingOptions;
+pub use options::{Manners, RingOptions};
 
 /// Peers in the successor list (Chord, ToN 2003, section IV-E3: about twice the logarithm of the network's size lets it
 /// survive half of all peers failing at once).

@@ -26,9 +26,35 @@ pub struct RingOptions {
     pub guest: bool,
     /// The first successors, where the user names them (the assignment's `init`).
     pub given: Vec<Peer>,
-    /// Whether pings are told to those who watch: [`RouteNotice::PingsSent`](crate::overlay::RouteNotice::PingsSent) and
-    /// its kin.
-    pub announce_pings: bool,
+    /// How this peer behaves where the paper and the assignment differ. (Records call it `announce_pings`.)
+    #[serde(rename = "announce_pings")]
+    pub manners: Manners,
+}
+
+/// Two ways to behave where Chord's paper and the assignment differ.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub enum Manners {
+    /// As a network that stores files needs it; nobody watches the pings.
+    #[default]
+    Chord,
+    /// As the assignment wants it, whose users compare every line: the pings of the user's interval are told, and a peer
+    /// that leaves as many of them unanswered as make a death is dead before the next; a `join` waits until this peer is
+    /// in the ring itself; a goodbye names the successors to those after the leaving peer too, and they are taken in at
+    /// once.
+    Classroom,
+}
+
+impl From<bool> for Manners {
+    fn from(classroom: bool) -> Self {
+        if classroom { Self::Classroom } else { Self::Chord }
+    }
+}
+
+impl From<Manners> for bool {
+    fn from(manners: Manners) -> Self {
+        manners == Manners::Classroom
+    }
 }
 
 impl Default for RingOptions {
@@ -41,14 +67,29 @@ impl Default for RingOptions {
             predecessors: SUCCESSORS,
             guest: false,
             given: Vec::new(),
-            announce_pings: false,
+            manners: Manners::Chord,
         }
     }
 }
 
 impl RingOptions {
-    /// The classroom ring: ids 0 to 255, no shortcuts, pings that are told of.
+    /// The classroom ring: ids 0 to 255, no shortcuts, the assignment's manners.
     pub fn classroom(ping_interval: Duration, given: Vec<Peer>) -> Self {
-        Self { bits: 8, fingers: false, ping_interval, given, announce_pings: true, ..Self::default() }
+        Self { bits: 8, fingers: false, ping_interval, given, manners: Manners::Classroom, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_keep_the_manners_under_the_name_that_they_always_had() {
+        let classroom = RingOptions::classroom(MAX_ROUND, Vec::new());
+        let json = serde_json::to_value(&classroom).expect("options are plain");
+        assert_eq!(json["announce_pings"], true);
+        assert_eq!(serde_json::from_value::<RingOptions>(json).expect("they read back"), classroom);
+        let json = serde_json::to_value(RingOptions::default()).expect("options are plain");
+        assert_eq!(json["announce_pings"], false);
     }
 }

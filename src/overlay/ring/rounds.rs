@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::stabilize::{Ping, Role};
-use super::{MAX_ROUND, Ring};
+use super::{MAX_ROUND, Manners, Ring};
 use crate::overlay::{Effect, RouteNotice};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -54,7 +54,7 @@ impl Ring {
         let length = self.round_length();
         self.rounds.next = Some(now + length);
         self.vitals.forget_old(now, &self.table);
-        let loud = self.options.announce_pings && self.rounds.next_announced <= now;
+        let loud = self.options.manners == Manners::Classroom && self.rounds.next_announced <= now;
         if loud {
             self.bury_silent(now, out);
         }

@@ -1,7 +1,7 @@
 //! What keeps the lists right: pings, and the news they bring (Chord's stabilize and notify, ToN 2003, section IV-E1).
 
 use super::neighbours::{Neighbours, Place};
-use super::{Ring, TRIES, Why};
+use super::{Manners, Ring, TRIES, Why};
 use crate::id::Id;
 use crate::overlay::{Change, Effect, Incoming, RouteNotice};
 use crate::peer::Peer;
@@ -111,7 +111,7 @@ impl Ring {
         Self::respond(from, pong, out);
         let leaving = from.sender.is_some_and(|sender| sender.leaving);
         let Some(sender) = Self::member(from).filter(|_| !leaving && !self.options.guest) else { return };
-        if !quiet && self.options.announce_pings {
+        if !quiet && self.options.manners == Manners::Classroom {
             Self::notice(RouteNotice::PingReceived { from: sender }, out);
         }
         // A ping without neighbours comes from a peer outside the ring: it enters by its join.

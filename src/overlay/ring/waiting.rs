@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Ring;
 use super::relay::Relay;
+use super::{Manners, Ring};
 use crate::overlay::{Effect, LookupId};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -65,7 +65,8 @@ impl Ring {
     /// Whether this peer is on its way into the ring itself, and knows too little yet to let others in; then their `join`
     /// waits. Only in the classroom, where every line is compared: elsewhere peers may start by naming one another.
     pub(super) fn wait_to_be_in(&mut self, now: Time, relay: Relay) -> bool {
-        let waits = relay.what == Routed::Join && self.options.announce_pings && self.membership.is_pending();
+        let waits =
+            relay.what == Routed::Join && self.options.manners == Manners::Classroom && self.membership.is_pending();
         if waits {
             self.put_off(now, self.me, Request::Relayed(relay));
         }
