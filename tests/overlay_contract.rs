@@ -10,10 +10,10 @@ use kadring::config::{REPAIR_BOUND, WIDTH};
 use kadring::id::{Id, Key};
 use kadring::overlay::kademlia::Kademlia;
 use kadring::overlay::ring::{Ring, RingOptions};
-use kadring::overlay::{Effect, Goal, Incoming, LookupId, Overlay};
+use kadring::overlay::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay};
 use kadring::peer::Peer;
 use kadring::time::Time;
-use kadring::wire::{Request, Sender, Via};
+use kadring::wire::{Request, Response, Sender, Via};
 use net::{LATENCY, Net, addr, by_distance, clockwise};
 
 type Anyone = Box<dyn Overlay>;
@@ -246,12 +246,12 @@ fn a_guest_finds_everything_and_enters_no_table(kind: &Kind) {
 
 fn a_requests_answer_goes_to_whoever_asked(kind: &Kind) {
     let mut overlay = (kind.build)(peer(0), false);
-    overlay.join(Time::ZERO, &[], &[], &mut Vec::new());
+    overlay.join(Time::ZERO, &Entrances::default(), &mut Vec::new());
     let sender = Some(Sender::member(peer(1).id, peer(1).addr));
     let from = Incoming { addr: addr(1), validated: true, sender, magic: 42 };
     for request in [Request::Ping, Request::FindNode { id: key(1) }, Request::FindValue { key: key(2) }] {
         let mut out = Vec::new();
-        overlay.on_request(Time::ZERO, &from, &request, &mut out);
+        overlay.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);
         let answers = out.iter().filter(|effect| match effect {
             Effect::Respond { to, magic, kind, .. } => {
                 assert_eq!((*to, *magic, *kind), (addr(1), 42, request.kind()));
@@ -348,9 +348,10 @@ fn strange_requests_and_answers_to_nothing_do_no_harm(kind: &Kind) {
         net.inject(addr(5_000 + number), sender, to, Via::Udp, request);
         net.with(to, |overlay, now, out| {
             let tag = u64::MAX - u64::from(number);
-            overlay.on_response(now, tag, addr(3), &kadring::wire::Response::Nodes(vec![peer(700)]), out);
-            overlay.on_failure(now, tag, peer(3).into(), out);
-            overlay.on_undeliverable(now, addr(6_000), None, out);
+            let response = Response::Nodes(vec![peer(700)]);
+            overlay.on(now, Cause::Answer { tag, from: addr(3), response: &response }, out);
+            overlay.on(now, Cause::NoAnswer { tag, to: peer(3).into() }, out);
+            overlay.on(now, Cause::Undeliverable { addr: addr(6_000), forwarded: None }, out);
         });
         net.run(Duration::from_millis(50));
     }

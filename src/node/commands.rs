@@ -156,7 +156,7 @@ impl Node {
         let cx = &self.cx;
         Status {
             me: cx.overlay.me(),
-            overlay: cx.overlay.name().to_owned(),
+            overlay: cx.overlay.kind().name().to_owned(),
             uptime: cx.now.since(self.started),
             peers: cx.overlay.peers().len(),
             blocks: cx.holdings.len(),

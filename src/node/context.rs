@@ -22,7 +22,7 @@ use super::recent::Recent;
 use super::uplink::{Offering, Ticket, Uplink};
 use crate::config::{Config, FILE_LIMIT, OFFER_LIMIT, TRIES, VALIDATED_MEMORY};
 use crate::id::Key;
-use crate::overlay::{Effect, Goal, LookupId, Overlay, Tag, Target};
+use crate::overlay::{Effect, Goal, LookupId, Overlay, RingEffect, RouteOutcome, Tag, Target};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, Routed};
@@ -172,7 +172,7 @@ impl Context {
 
     /// Sends a request under a magic that is pending already.
     pub(super) fn send_request(&mut self, to: SocketAddr, magic: u64, request: Request) {
-        let via = self.overlay.carrier(&request);
+        let via = self.overlay.kind().dialect().carrier(&request);
         let message = Message::request(magic, self.sender(), request);
         self.send(to, via, message);
     }
@@ -218,7 +218,10 @@ impl Context {
         let lookup = self.next_lookup;
         self.next_lookup += 1;
         self.lookups.insert(lookup, purpose);
-        self.overlay.route(self.now, lookup, what, &mut self.effects);
+        match self.overlay.router() {
+            Some(router) => router.route(self.now, lookup, what, &mut self.effects),
+            None => self.effects.push(Effect::Ring(RingEffect::Settled { lookup, outcome: RouteOutcome::Lost })),
+        }
     }
 
     /// Starts a lookup.

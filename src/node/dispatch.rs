@@ -11,7 +11,7 @@ use super::pulls::Offer;
 use super::{Node, Via};
 use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PADDED_MIN, PADDING, PING_BYTES, RING_PING_BYTES};
 use crate::id::Key;
-use crate::overlay::{Effect, Incoming, LookupId};
+use crate::overlay::{Cause, Effect, Incoming, LookupId, RingEffect};
 use crate::peer::Peer;
 use crate::wire::kad::fit_nodes;
 use crate::wire::ring::{RingRequest, RingResponse};
@@ -39,12 +39,12 @@ impl Node {
     ) {
         let validated = via == Via::Tcp || self.cx.is_validated(&from);
         let allowance = (!validated).then(|| {
-            let besides = ping_besides(self.cx.overlay.dialect(), &request);
+            let besides = ping_besides(self.cx.overlay.kind().dialect(), &request);
             let left = (bytes as usize * AMPLIFICATION).saturating_sub(besides);
             if left < PADDED_MIN { left } else { left - PADDING }
         });
         self.asker = Some(Asker { addr: from, via, allowance });
-        if via == Via::Udp && self.cx.overlay.carrier(&request) == Via::Tcp {
+        if via == Via::Udp && self.cx.overlay.kind().dialect().carrier(&request) == Via::Tcp {
             // Whoever sends a datagram can claim any address; what needs more proof than that comes over a connection.
             self.reply(from, Message::error(magic, "this is asked over TCP"));
             self.asker = None;
@@ -67,7 +67,8 @@ impl Node {
             request => {
                 let incoming = Incoming { addr: from, validated, sender, magic };
                 let cx = &mut self.cx;
-                cx.overlay.on_request(cx.now, &incoming, &request, &mut cx.effects);
+                let cause = Cause::Request { from: &incoming, request: &request };
+                cx.overlay.on(cx.now, cause, &mut cx.effects);
                 self.settle_effects();
             }
         }
@@ -91,7 +92,7 @@ impl Node {
         let asker = self.asker.filter(|asker| asker.addr == to);
         let via = asker.map_or(Via::Tcp, |asker| asker.via);
         if let Some(budget) = asker.and_then(|asker| asker.allowance).filter(|_| via == Via::Udp) {
-            let (dialect, me) = (self.cx.overlay.dialect(), self.cx.overlay.me());
+            let (dialect, me) = (self.cx.overlay.kind().dialect(), self.cx.overlay.me());
             if !dialect.fit(&mut message, &me, to, budget) {
                 return;
             }
@@ -108,13 +109,16 @@ impl Node {
         if waiting.to.addr == from {
             cx.validate(from);
             let rtt = rtt.or_else(|| cx.pending.round_trip(&from)).unwrap_or(FIRST_TIMEOUT);
-            cx.overlay.on_alive(cx.now, from, rtt, &mut cx.effects);
+            cx.overlay.on(cx.now, Cause::Alive { addr: from, rtt }, &mut cx.effects);
         }
         match (waiting.purpose, answer) {
             (AskPurpose::Overlay(tag), Ok(response)) => {
-                cx.overlay.on_response(cx.now, tag, from, &response, &mut cx.effects);
+                let cause = Cause::Answer { tag, from, response: &response };
+                cx.overlay.on(cx.now, cause, &mut cx.effects);
             }
-            (AskPurpose::Overlay(tag), Err(_)) => cx.overlay.on_failure(cx.now, tag, waiting.to, &mut cx.effects),
+            (AskPurpose::Overlay(tag), Err(_)) => {
+                cx.overlay.on(cx.now, Cause::NoAnswer { tag, to: waiting.to }, &mut cx.effects);
+            }
             (AskPurpose::Offer { ticket, owner, key, to }, answer) => {
                 let result = match answer {
                     Ok(Response::Saved) => Ok(()),
@@ -197,13 +201,21 @@ impl Node {
                 self.classroom.on_peer_down(&mut self.cx, &peer);
                 self.repair.on_peer_change(&mut self.cx, &peer);
             }
-            Effect::Arrived { origin, magic, what } => self.classroom.on_arrived(&mut self.cx, origin, magic, what),
-            Effect::Settled { lookup, outcome } => {
+            Effect::Ring(effect) => self.on_ring_effect(effect),
+        }
+    }
+
+    fn on_ring_effect(&mut self, effect: RingEffect) {
+        match effect {
+            RingEffect::Arrived { origin, magic, what } => {
+                self.classroom.on_arrived(&mut self.cx, origin, magic, what);
+            }
+            RingEffect::Settled { lookup, outcome } => {
                 if let Some(LookupPurpose::Named(errand)) = self.cx.lookups.remove(&lookup) {
                     self.classroom.on_settled(&mut self.cx, errand, outcome);
                 }
             }
-            Effect::Notice(route) => {
+            RingEffect::Notice(route) => {
                 self.classroom.on_route_notice(&mut self.cx, &route);
                 self.cx.notify(Notice::Route { route });
             }

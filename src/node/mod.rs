@@ -54,7 +54,7 @@ pub use event::{Event, Obstacle};
 pub use notice::{Answer, Failure, FailureKind, Notice, Progress};
 
 use crate::config::{Config, SAVE_PEERS_DELAY};
-use crate::overlay::{Effect, Overlay};
+use crate::overlay::{Cause, Effect, Entrances, Overlay};
 use crate::time::Time;
 use crate::wire::Via;
 
@@ -219,8 +219,8 @@ impl Node {
                     self.repair.watch_soon(&mut self.cx, key);
                 }
                 let cx = &mut self.cx;
-                cx.overlay.same_hosts(hosts);
-                cx.overlay.join(cx.now, &bootstrap, &remembered, &mut cx.effects);
+                let entrances = Entrances { known: &bootstrap, hosts: &hosts, remembered: &remembered };
+                cx.overlay.join(cx.now, &entrances, &mut cx.effects);
             }
         }
     }
@@ -242,7 +242,7 @@ impl Node {
             }
         }
         if self.cx.overlay.next_tick().is_some_and(|due| due <= now) {
-            self.cx.overlay.on_tick(now, &mut self.cx.effects);
+            self.cx.overlay.on(now, Cause::Tick, &mut self.cx.effects);
         }
         self.repair.on_tick(&mut self.cx);
         self.heal.on_tick(&mut self.cx);

@@ -20,7 +20,7 @@ use super::context::{AskPurpose, Context, LookupPurpose, OfferOwner};
 use super::notice::Notice;
 use crate::config::{MAX_REPAIRS, REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::Key;
-use crate::overlay::Goal;
+use crate::overlay::{Cause, Goal};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
@@ -155,7 +155,7 @@ impl Repair {
 
     fn start(&mut self, cx: &mut Context, key: Key, stirred: bool) {
         let set = cx.overlay.replica_set(&key, cx.config.replicas);
-        cx.overlay.watch(cx.now, &set);
+        cx.overlay.on(cx.now, Cause::Shared { with: &set }, &mut cx.effects);
         let rank = set.iter().position(|peer| cx.is_me(peer)).unwrap_or(set.len());
         let further = if stirred { set.iter().skip(rank + 1).copied().collect() } else { Vec::new() };
         let nearer = set.into_iter().take(rank).collect();

@@ -8,7 +8,7 @@ use super::notice::FailureKind;
 use super::pending::{Ask, Waiting};
 use super::uplink::Offering;
 use super::{Node, Obstacle};
-use crate::overlay::Target;
+use crate::overlay::{Cause, Target};
 use crate::wire::ring::RingRequest;
 use crate::wire::{Body, Message, Request};
 
@@ -25,18 +25,18 @@ impl Node {
         let Waiting { to, purpose, .. } = waiting;
         let cx = &mut self.cx;
         match purpose {
-            AskPurpose::Overlay(tag) => cx.overlay.on_failure(cx.now, tag, to, &mut cx.effects),
+            AskPurpose::Overlay(tag) => cx.overlay.on(cx.now, Cause::NoAnswer { tag, to }, &mut cx.effects),
             AskPurpose::Offer { ticket, owner, key, to: peer } => {
                 cx.uplink.end(cx.now, ticket, to.addr, false);
                 self.on_offered(owner, key, peer, Err(reason.to_owned()));
             }
             AskPurpose::Probe { key, to } => {
-                cx.overlay.on_silence(cx.now, to.addr, &mut cx.effects);
+                cx.overlay.on(cx.now, Cause::Silent { addr: to.addr }, &mut cx.effects);
                 self.repair.on_probe(cx, key, to, false);
             }
             AskPurpose::Vouch => self.pulls.on_no_proof(to.addr),
             AskPurpose::Pulse => {
-                cx.overlay.on_silence(cx.now, to.addr, &mut cx.effects);
+                cx.overlay.on(cx.now, Cause::Silent { addr: to.addr }, &mut cx.effects);
                 self.fail_offers(to.addr);
             }
             AskPurpose::Hand { handing, to } => {
@@ -80,7 +80,7 @@ impl Node {
             self.on_ask_failed(waiting, "it cannot be reached");
         }
         let cx = &mut self.cx;
-        cx.overlay.on_undeliverable(cx.now, to, forwarded, &mut cx.effects);
+        cx.overlay.on(cx.now, Cause::Undeliverable { addr: to, forwarded }, &mut cx.effects);
     }
 
     /// A message met an obstacle that may be chance. Pings tell whether the peer is gone; until they do, what is passed on
@@ -91,7 +91,7 @@ impl Node {
         if obstacle == Obstacle::Crowd {
             return;
         }
-        cx.overlay.on_silence(cx.now, to, &mut cx.effects);
+        cx.overlay.on(cx.now, Cause::Silent { addr: to }, &mut cx.effects);
         let me = cx.overlay.me().id;
         let passed_on = matches!(&request, Request::Ring(RingRequest::Routed { route, .. }) if route.origin.id != me);
         if !passed_on {
@@ -100,7 +100,8 @@ impl Node {
         if cx.overlay.peers().iter().any(|peer| peer.addr == to) {
             cx.send_request(to, message.magic, request);
         } else {
-            cx.overlay.on_undeliverable(cx.now, to, Some((message.magic, request)), &mut cx.effects);
+            let forwarded = Some((message.magic, request));
+            cx.overlay.on(cx.now, Cause::Undeliverable { addr: to, forwarded }, &mut cx.effects);
         }
     }
 }

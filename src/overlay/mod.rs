@@ -4,9 +4,11 @@
 //! finds it by asking ever nearer peers itself, the ring by forwarding the question along. What stands above this
 //! trait knows neither XOR nor successors; what stands below it knows no socket, deadline, file or block.
 //!
-//! An overlay is a state machine. The node calls it with what happened, and it pushes [`Effect`]s: questions it wants
-//! asked, and things it found out. Requests that expect an answer go out as [`Effect::Ask`] under a [`Tag`] of the
-//! overlay's choosing; exactly one of [`Overlay::on_response`] and [`Overlay::on_failure`] follows for each.
+//! An overlay is a state machine. The node tells it each [`Cause`], what happened, and it pushes [`Effect`]s: questions
+//! it wants asked, and things it found out. Requests that expect an answer go out as [`Effect::Ask`] under a [`Tag`] of
+//! the overlay's choosing; exactly one of [`Cause::Answer`] and [`Cause::NoAnswer`] follows for each.
+//!
+//! What only the ring does, forwarding requests about files by their names, stands in [`ring`] behind [`Router`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,15 +18,14 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::ring::{RingResponse, Routed};
-use crate::wire::{Dialect, Request, RequestKind, Response, Sender, Via};
+use crate::wire::{Dialect, Request, RequestKind, Response, Sender};
 
 pub mod kademlia;
 pub mod ring;
 
 use kademlia::Kademlia;
 use ring::Ring;
-pub use ring::RingOptions;
+pub use ring::{Change, RingEffect, RingOptions, RouteNotice, RouteOutcome, Router};
 
 /// Which overlay a peer joins, and its options.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -51,6 +52,14 @@ impl OverlayKind {
         }
     }
 
+    /// What users call it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Kademlia => "kademlia",
+            Self::Ring => "ring",
+        }
+    }
+
     /// The text that carries its messages.
     pub const fn dialect(&self) -> Dialect {
         match self {
@@ -60,7 +69,7 @@ impl OverlayKind {
     }
 }
 
-/// Names a lookup; chosen by whoever starts it.
+/// Names a lookup; the node chooses it.
 pub type LookupId = u64;
 
 /// Names a question of the overlay's own; it comes back with the answer.
@@ -73,8 +82,8 @@ pub enum Goal {
     Peers,
     /// The peers that hold the block; each is told as soon as it is known ([`Effect::Holder`]).
     Holders,
-    /// The same once more, because all that were found failed: whoever says that it holds the block takes nobody's place
-    /// in the search, so that liars near the key do not hide the holders behind them.
+    /// The same once more, because all that were found failed: a peer that says that it holds the block takes no other
+    /// peer's place in the search, so that liars near the key do not hide the holders behind them.
     MoreHolders,
     /// A look for people: the replica set, and its holders if the peers asked on the way know of any.
     Survey,
@@ -113,9 +122,9 @@ pub struct Incoming {
 pub enum Effect {
     /// Ask `to`, at most `tries` times, and report under `tag`.
     Ask {
-        /// Whom.
+        /// The peer to ask.
         to: Target,
-        /// What.
+        /// What it is asked.
         request: Request,
         /// Comes back with the answer or the failure.
         tag: Tag,
@@ -146,16 +155,16 @@ pub enum Effect {
     },
     /// A lookup for holders met one; more may follow until it is found.
     Holder {
-        /// Which lookup.
+        /// The lookup's name.
         lookup: LookupId,
         /// A peer that says it holds the block (or should hold it, where the overlay cannot ask).
         peer: Peer,
     },
     /// A lookup is over. It ends exactly once.
     Found {
-        /// Which lookup.
+        /// The lookup's name.
         lookup: LookupId,
-        /// Live peers nearest to the key, nearest first, at most [`Overlay::width`]; this peer among them if it is one.
+        /// Live peers nearest to the key, nearest first, at most [`WIDTH`](crate::config::WIDTH); this peer among them if it is one.
         peers: Vec<Peer>,
         /// Requests in the longest chain that led to the result.
         hops: u32,
@@ -171,120 +180,8 @@ pub enum Effect {
     PeerUp(Peer),
     /// A peer was found dead or left: replica sets near it have changed.
     PeerDown(Peer),
-    /// A request about a file by its name has reached the peer responsible for it: this one. Whoever stands above
-    /// answers `origin` under `magic`.
-    Arrived {
-        /// Who asked first.
-        origin: Peer,
-        /// The magic of the request.
-        magic: u64,
-        /// What is asked.
-        what: Routed,
-    },
-    /// A request that was started with [`Overlay::route`] is over. It ends exactly once.
-    Settled {
-        /// Which.
-        lookup: LookupId,
-        /// How.
-        outcome: RouteOutcome,
-    },
-    /// Something worth telling that changes nothing above the overlay.
-    Notice(RouteNotice),
-}
-
-/// How a routed request ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum RouteOutcome {
-    /// This peer is responsible itself: nothing was sent.
-    Here,
-    /// The responsible peer answered.
-    Answered {
-        /// From this address.
-        from: SocketAddr,
-        /// That.
-        response: RingResponse,
-    },
-    /// No way led to an answer.
-    Lost,
-}
-
-/// What an overlay tells those who watch. Only the ring has something to tell; the classroom's lines are made of it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum RouteNotice {
-    /// The pings of an interval went out.
-    PingsSent {
-        /// To these successors.
-        to: Vec<Peer>,
-    },
-    /// A ping came that its sender's interval asked for.
-    PingReceived {
-        /// From whom.
-        from: Peer,
-    },
-    /// Such a ping of ours was answered.
-    PingAnswered {
-        /// By whom.
-        by: Peer,
-    },
-    /// Something on its way to the peer responsible for it was sent on.
-    Forwarded {
-        /// What.
-        what: Routed,
-        /// Who asked first; this peer where it asks itself.
-        origin: Peer,
-        /// Who gets it next.
-        to: Peer,
-    },
-    /// This peer's successors are other ones now, or were confirmed by the event that `why` names.
-    Successors {
-        /// What happened.
-        why: Change,
-        /// All of them, nearest first.
-        successors: Vec<Peer>,
-    },
-    /// This peer's predecessors are other ones now.
-    Predecessors {
-        /// All of them, nearest first.
-        predecessors: Vec<Peer>,
-    },
-    /// This peer was not let into the ring. It tries again.
-    JoinRefused {
-        /// Why, for people.
-        reason: String,
-    },
-}
-
-/// Why successors changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "snake_case")]
-pub enum Change {
-    /// The user named them at the start.
-    Given,
-    /// This peer was let into the ring.
-    Welcomed,
-    /// This peer let another one in, as its own first successor.
-    Joined {
-        /// Whom.
-        peer: Peer,
-    },
-    /// The first successor told that it has let another peer in.
-    Told {
-        /// Who told.
-        by: Peer,
-    },
-    /// The first or second successor said goodbye.
-    Left {
-        /// Who.
-        peer: Peer,
-    },
-    /// The first or second successor was found dead.
-    Died {
-        /// Who.
-        peer: Peer,
-    },
-    /// Anything else: stabilisation found a nearer one, or one further away changed.
-    Stabilized,
+    /// What only the ring wants or finds out. The node hands it to whom it concerns, and does not look inside.
+    Ring(RingEffect),
 }
 
 /// A row of the `table` command: one part of the routing table, as the overlay sees it.
@@ -298,70 +195,97 @@ pub struct TableRow {
     pub spare: usize,
 }
 
+/// What happened, as an overlay hears of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cause<'a> {
+    /// A request came. Requests about blocks reach the overlay only where the node itself cannot answer them (a
+    /// [`Request::FindValue`] for a block that is not here).
+    Request {
+        /// Its envelope.
+        from: &'a Incoming,
+        /// What is asked.
+        request: &'a Request,
+    },
+    /// A question of the overlay's has its answer.
+    Answer {
+        /// The tag of the question.
+        tag: Tag,
+        /// The address that answered.
+        from: SocketAddr,
+        /// The answer.
+        response: &'a Response,
+    },
+    /// A question of the overlay's has no answer: no response to any try, an error, or the peer could not be reached.
+    NoAnswer {
+        /// The tag of the question.
+        tag: Tag,
+        /// The peer that was asked.
+        to: Target,
+    },
+    /// Any request of ours (the overlay's or not) was answered: that peer is alive.
+    Alive {
+        /// The address that answered.
+        addr: SocketAddr,
+        /// The time from the request to its answer.
+        rtt: Duration,
+    },
+    /// A request of ours that was not the overlay's was left without an answer: the peer at `addr` may be gone.
+    Silent {
+        /// The address that was asked.
+        addr: SocketAddr,
+    },
+    /// A message could not be delivered over TCP: the peer that listened at `addr` is gone.
+    Undeliverable {
+        /// The address that the message was for.
+        addr: SocketAddr,
+        /// The magic and the request that was to be sent, if this peer only passed it on ([`Effect::Forward`]).
+        forwarded: Option<(u64, Request)>,
+    },
+    /// These peers should hold a block that this one holds: when one of them goes, this one has to notice.
+    Shared {
+        /// The replica set of the block.
+        with: &'a [Peer],
+    },
+    /// The time of [`Overlay::next_tick`] has come.
+    Tick,
+}
+
+/// Ways into the network.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Entrances<'a> {
+    /// Addresses that the user gave.
+    pub known: &'a [SocketAddr],
+    /// Those of them that belong to one host.
+    pub hosts: &'a [Vec<SocketAddr>],
+    /// Peers remembered from the last run.
+    pub remembered: &'a [Peer],
+}
+
 /// An overlay network's routing, without I/O. See the [module documentation](self).
 pub trait Overlay: Send {
-    /// What users call this overlay.
-    fn name(&self) -> &'static str;
+    /// Which overlay this is.
+    fn kind(&self) -> OverlayKind;
 
     /// This peer.
     fn me(&self) -> Peer;
 
-    /// The most peers a lookup returns.
-    fn width(&self) -> usize;
-
-    /// What carries `request` to another peer. What belongs on a connection is refused in a datagram.
-    fn carrier(&self, request: &Request) -> Via;
-
-    /// Which text carries its messages.
-    fn dialect(&self) -> Dialect {
-        Dialect::Kademlia
-    }
-
-    /// Which of the addresses to join through belong to one host. Said before [`join`](Self::join); an overlay that seeks
-    /// them only while it knows nobody has no use for it.
-    fn same_hosts(&mut self, _hosts: Vec<Vec<SocketAddr>>) {}
-
-    /// Joins the network through any of the addresses `known`, and the peers remembered from the last run.
-    /// [`Effect::Joined`] follows.
-    fn join(&mut self, now: Time, known: &[SocketAddr], remembered: &[Peer], out: &mut Vec<Effect>);
+    /// Joins the network through any of the `entrances`. [`Effect::Joined`] follows.
+    fn join(&mut self, now: Time, entrances: &Entrances<'_>, out: &mut Vec<Effect>);
 
     /// Starts a lookup; [`Effect::Found`] follows.
     fn lookup(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>);
 
-    /// Sends `what` on its way to the peer responsible for it; [`Effect::Settled`] follows. Only the ring has such
-    /// requests; elsewhere they are lost at once.
-    fn route(&mut self, _now: Time, lookup: LookupId, _what: Routed, out: &mut Vec<Effect>) {
-        out.push(Effect::Settled { lookup, outcome: RouteOutcome::Lost });
-    }
-
     /// Ends a lookup whose result nobody needs any more. No [`Effect::Found`] follows.
     fn cancel(&mut self, lookup: LookupId);
 
-    /// A request came. Requests about blocks reach the overlay only where the node itself cannot answer them (a
-    /// [`Request::FindValue`] for a block that is not here).
-    fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>);
+    /// Something happened.
+    fn on(&mut self, now: Time, cause: Cause<'_>, out: &mut Vec<Effect>);
 
-    /// The answer to the question `tag`, from the peer at `from`.
-    fn on_response(&mut self, now: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>);
-
-    /// The question `tag` has no answer: no response to any try, an error, or the peer could not be reached.
-    fn on_failure(&mut self, now: Time, tag: Tag, to: Target, out: &mut Vec<Effect>);
-
-    /// A message could not be delivered to `to` over TCP: whoever listened there is gone. `request` is what was to be
-    /// sent, if it was a request that this peer only passed on ([`Effect::Forward`]).
-    fn on_undeliverable(&mut self, now: Time, to: SocketAddr, forwarded: Option<(u64, Request)>, out: &mut Vec<Effect>);
-
-    /// A request of ours that was not the overlay's was left without an answer by whoever is at `to`: it may be gone.
-    fn on_silence(&mut self, now: Time, to: SocketAddr, out: &mut Vec<Effect>);
-
-    /// Any request of ours (the overlay's or not) was answered by `peer` after `rtt`, so it is alive.
-    fn on_alive(&mut self, now: Time, peer: SocketAddr, rtt: Duration, out: &mut Vec<Effect>);
-
-    /// Does whatever is due by `now`.
-    fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>);
-
-    /// When [`on_tick`](Self::on_tick) is wanted next.
+    /// When [`Cause::Tick`] is wanted next.
     fn next_tick(&self) -> Option<Time>;
+
+    /// Says goodbye, so that nobody needs to find out.
+    fn leave(&mut self, now: Time, out: &mut Vec<Effect>);
 
     /// The replica set of `key` as far as this peer knows without asking: at most `count` peers believed alive,
     /// nearest first, this peer among them if it is one.
@@ -371,18 +295,16 @@ pub trait Overlay: Send {
     /// coming or going changes that replica set, as far as this peer knows.
     fn concerns(&self, key: &Key, peer: &Peer, count: usize) -> bool;
 
-    /// These peers should hold a block that this one holds: when one of them goes, this one has to notice. An overlay
-    /// whose neighbours are those that share blocks has nothing to add.
-    fn watch(&mut self, _now: Time, _peers: &[Peer]) {}
-
-    /// Says goodbye, so that nobody needs to find out.
-    fn leave(&mut self, now: Time, out: &mut Vec<Effect>);
-
     /// Every peer in the routing table.
     fn peers(&self) -> Vec<Peer>;
 
     /// The routing table, for people.
     fn table(&self) -> Vec<TableRow>;
+
+    /// The overlay that sends requests about files by their names on their way, if it is one: only the ring does.
+    fn router(&mut self) -> Option<&mut dyn Router> {
+        None
+    }
 
     /// What must be true between any two events; the simulator asks after each.
     ///

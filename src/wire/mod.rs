@@ -24,6 +24,16 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// What carries `request` to another peer. What belongs on a connection is refused in a datagram.
+    pub const fn carrier(self, request: &Request) -> Via {
+        match (self, request) {
+            (Self::Kademlia, _) | (Self::Ring, Request::Ping | Request::Ring(ring::RingRequest::Ping { .. })) => {
+                Via::Udp
+            }
+            (Self::Ring, _) => Via::Tcp,
+        }
+    }
+
     /// Writes `message`, from `me` to the peer at `to`, at the end of `out`.
     pub fn encode(self, message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) {
         match self {

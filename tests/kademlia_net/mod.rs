@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kadring::id::{Id, Key};
 use kadring::overlay::kademlia::Kademlia;
-use kadring::overlay::{Effect, Goal, Incoming, LookupId, Overlay, Tag, Target};
+use kadring::overlay::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, Tag, Target};
 use kadring::peer::Peer;
 use kadring::time::Time;
 use kadring::wire::{Request, Response, Sender};
@@ -167,7 +167,8 @@ impl Net {
     }
 
     pub(crate) fn join(&mut self, at: SocketAddr, known: &[SocketAddr]) {
-        self.call(at, |overlay, now, out| overlay.join(now, known, &[], out));
+        let entrances = Entrances { known, ..Entrances::default() };
+        self.call(at, |overlay, now, out| overlay.join(now, &entrances, out));
     }
 
     /// Looks up `key` from the peer at `at`, and waits for the result.
@@ -214,9 +215,7 @@ impl Net {
             }
             Effect::Joined { peers } => self.joined.entry(at).or_default().push(peers),
             Effect::PeerUp(_) | Effect::PeerDown(_) => self.news.push((at, effect)),
-            Effect::Forward { .. } | Effect::Arrived { .. } | Effect::Settled { .. } | Effect::Notice(_) => {
-                panic!("Kademlia forwards nothing")
-            }
+            Effect::Forward { .. } | Effect::Ring(_) => panic!("Kademlia forwards nothing"),
         }
     }
 
@@ -245,7 +244,8 @@ impl Net {
                 } else if self.peers.contains_key(&to) {
                     let validated = self.validated.contains(&(to, source));
                     let incoming = Incoming { addr: source, validated, sender: Some(from), magic: tag };
-                    self.call(to, |overlay, now, out| overlay.on_request(now, &incoming, &request, out));
+                    let cause = Cause::Request { from: &incoming, request: &request };
+                    self.call(to, |overlay, now, out| overlay.on(now, cause, out));
                 }
             }
             Parcel::Response { to, from, tag, response, sent } => {
@@ -253,14 +253,14 @@ impl Net {
                     self.validated.insert((to, from));
                     let rtt = self.now.since(sent);
                     self.call(to, |overlay, now, out| {
-                        overlay.on_alive(now, from, rtt, out);
-                        overlay.on_response(now, tag, from, &response, out);
+                        overlay.on(now, Cause::Alive { addr: from, rtt }, out);
+                        overlay.on(now, Cause::Answer { tag, from, response: &response }, out);
                     });
                 }
             }
             Parcel::Silence { to, tag, asked } => {
                 if self.open.remove(&(to, tag)).is_some() {
-                    self.call(to, |overlay, now, out| overlay.on_failure(now, tag, asked, out));
+                    self.call(to, |overlay, now, out| overlay.on(now, Cause::NoAnswer { tag, to: asked }, out));
                 }
             }
         }
@@ -274,7 +274,7 @@ impl Net {
         match (parcel, tick) {
             (parcel, Some((at, addr))) if at <= limit && parcel.is_none_or(|parcel| at <= parcel) => {
                 self.now = self.now.max(at);
-                self.call(addr, |overlay, now, out| overlay.on_tick(now, out));
+                self.call(addr, |overlay, now, out| overlay.on(now, Cause::Tick, out));
                 let next = self.peers[&addr].next_tick();
                 assert!(next.is_none_or(|next| next > self.now), "{addr} does what is due");
                 true
@@ -304,7 +304,7 @@ impl Net {
     /// A request of somebody that is no overlay.
     pub(crate) fn request(&mut self, from: Sender, to: SocketAddr, request: &Request) {
         let incoming = Incoming { addr: from.peer.addr, validated: true, sender: Some(from), magic: 0 };
-        self.call(to, |overlay, now, out| overlay.on_request(now, &incoming, request, out));
+        self.call(to, |overlay, now, out| overlay.on(now, Cause::Request { from: &incoming, request }, out));
     }
 
     /// Lets `peer` answer every ping with its name and every other question with `names`.

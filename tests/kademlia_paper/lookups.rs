@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kadring::id::Id;
 use kadring::overlay::kademlia::{ALPHA, Kademlia};
-use kadring::overlay::{Goal, Overlay};
+use kadring::overlay::{Cause, Goal, Overlay};
 use kadring::peer::Peer;
 use kadring::wire::{Request, Response};
 use rand::SeedableRng;
@@ -143,8 +143,9 @@ fn answers_that_come_too_late_or_twice_do_no_harm() {
     net.call(addr(1), |overlay, now, out| {
         let peers = overlay.peers();
         for tag in 0..5000 {
-            overlay.on_response(now, tag, addr(3), &Response::Nodes(peers.clone()), out);
-            overlay.on_failure(now, tag, peer(3).into(), out);
+            let response = Response::Nodes(peers.clone());
+            overlay.on(now, Cause::Answer { tag, from: addr(3), response: &response }, out);
+            overlay.on(now, Cause::NoAnswer { tag, to: peer(3).into() }, out);
         }
         overlay.lookup(now, 1 << 50, Id::of(b"x"), Goal::Peers, out);
         overlay.cancel(1 << 50);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kadring::id::Id;
-use kadring::overlay::{Effect, Goal, Overlay};
+use kadring::overlay::{Cause, Effect, Goal, Overlay};
 use kadring::peer::Peer;
 use kadring::wire::{Request, Sender};
 
@@ -137,7 +137,7 @@ fn the_death_of_a_peer_far_off_that_shares_blocks_is_noticed_within_twenty_secon
         let far =
             *others.iter().find(|other| !neighbours.contains(other)).expect("thirty are more than the neighbours");
         if watched {
-            net.call(me, |overlay, now, _| overlay.watch(now, &[far]));
+            net.call(me, |overlay, now, out| overlay.on(now, Cause::Shared { with: &[far] }, out));
         }
         net.run_for(secs(15));
         net.dead.insert(far.addr);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kadring::overlay::kademlia::K;
-use kadring::overlay::{Effect, Goal, Overlay};
+use kadring::overlay::{Cause, Effect, Goal, Overlay};
 use kadring::peer::Peer;
 use kadring::wire::{Request, Sender};
 
@@ -35,7 +35,8 @@ fn s2_2_the_least_recently_seen_stands_first_and_an_answer_moves_to_the_end() {
     for n in 1..=3 {
         net.meet(in_bucket(0, n), addr(ME));
     }
-    net.call(addr(ME), |overlay, now, out| overlay.on_alive(now, addr(1), Duration::from_millis(1), out));
+    let alive = Cause::Alive { addr: addr(1), rtt: Duration::from_millis(1) };
+    net.call(addr(ME), |overlay, now, out| overlay.on(now, alive, out));
     let order: Vec<_> = net.peers[&addr(ME)].table()[0].peers.iter().map(|peer| peer.addr).collect();
     assert_eq!(order, [addr(2), addr(3), addr(1)]);
 }

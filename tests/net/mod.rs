@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use kadring::id::{Id, Key};
 use kadring::overlay::ring::Ring;
-use kadring::overlay::{Effect, Goal, LookupId, Overlay, Tag, Target};
+use kadring::overlay::{Cause, Effect, Entrances, Goal, LookupId, Overlay, Tag, Target};
 use kadring::peer::Peer;
 use kadring::time::Time;
 use kadring::wire::{Request, RequestKind, Response, Sender, Via};
@@ -25,10 +25,6 @@ pub(crate) const LATENCY: Duration = Duration::from_millis(2);
 pub(crate) trait Inside {
     fn overlay(&self) -> &dyn Overlay;
     fn overlay_mut(&mut self) -> &mut dyn Overlay;
-    /// What must hold between any two events.
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
 }
 
 impl Inside for Ring {
@@ -37,9 +33,6 @@ impl Inside for Ring {
     }
     fn overlay_mut(&mut self) -> &mut dyn Overlay {
         self
-    }
-    fn check(&self) -> Result<(), String> {
-        Ring::check(self)
     }
 }
 
@@ -138,7 +131,8 @@ impl<O: Inside> Net<O> {
     /// Adds a member and has it join through `known`.
     pub(crate) fn start(&mut self, inside: O, guest: bool, known: &[SocketAddr]) -> SocketAddr {
         let at = self.add(inside, guest);
-        self.with(at, |overlay, now, out| overlay.join(now, known, &[], out));
+        let entrances = Entrances { known, ..Entrances::default() };
+        self.with(at, |overlay, now, out| overlay.join(now, &entrances, out));
         at
     }
 
@@ -237,7 +231,7 @@ impl<O: Inside> Net<O> {
         let Some(member) = self.members.get_mut(&at) else { return };
         let mut out = Vec::new();
         act(member.inside.overlay_mut(), self.now, &mut out);
-        if let Err(wrong) = member.inside.check() {
+        if let Err(wrong) = member.inside.overlay().check() {
             panic!("at {} {}: {wrong}", self.now, member.inside.overlay().me());
         }
         for effect in out {
@@ -260,7 +254,7 @@ impl<O: Inside> Net<O> {
         if let Some((due, at)) = tick.filter(|(due, _)| *due <= end && arrival.is_none_or(|arrival| *due <= arrival)) {
             self.now = self.now.max(due);
             self.with(at, |overlay, now, out| {
-                overlay.on_tick(now, out);
+                overlay.on(now, Cause::Tick, out);
                 assert!(overlay.next_tick().is_none_or(|next| next > now), "a tick that is done is not due again");
             });
             return true;

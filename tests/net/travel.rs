@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use kadring::config::MAX_TIMEOUT;
-use kadring::overlay::{Effect, Incoming};
+use kadring::overlay::ring::RingEffect;
+use kadring::overlay::{Cause, Effect, Incoming};
 use kadring::wire::ring::{RingResponse, Routed};
 use kadring::wire::{Request, RequestKind, Response, Sender, Via};
 use rand::RngExt;
@@ -33,8 +34,8 @@ impl<O: Inside> Net<O> {
                     self.push(LATENCY, Arrival::Undeliverable { by: at, to, forwarded: None });
                 }
             }
-            Effect::Arrived { origin, magic, what } => {
-                self.told.push((self.now, at, Effect::Arrived { origin, magic, what }));
+            Effect::Ring(RingEffect::Arrived { origin, magic, what }) => {
+                self.told.push((self.now, at, Effect::Ring(RingEffect::Arrived { origin, magic, what })));
                 if let Routed::Store { file } = what {
                     let (to, kind) = (origin.addr, RequestKind::Ring);
                     let response = Response::Ring(RingResponse::Kept { file });
@@ -49,7 +50,7 @@ impl<O: Inside> Net<O> {
         self.sent += 1;
         let Some(member) = self.members.get(&from) else { return };
         let overlay = member.inside.overlay();
-        let (via, peer) = (overlay.carrier(&request), overlay.me());
+        let (via, peer) = (overlay.kind().dialect().carrier(&request), overlay.me());
         let sender = Sender { peer, guest: member.guest, leaving: member.leaving };
         if via == Via::Udp && self.rng.random_bool(self.loss) {
             return;
@@ -81,7 +82,8 @@ impl<O: Inside> Net<O> {
                 }
                 let validated = via == Via::Tcp || member.validated.contains(&from);
                 let incoming = Incoming { addr: from, validated, sender: Some(sender), magic };
-                self.with(to, |overlay, now, out| overlay.on_request(now, &incoming, &request, out));
+                let cause = Cause::Request { from: &incoming, request: &request };
+                self.with(to, |overlay, now, out| overlay.on(now, cause, out));
             }
             Arrival::Response { from, to, magic, kind, response } => {
                 let udp = matches!(response, Response::Ring(RingResponse::Pong { .. }));
@@ -99,12 +101,14 @@ impl<O: Inside> Net<O> {
                     if let Some(member) = self.members.get_mut(&to) {
                         member.validated.insert(from);
                     }
-                    self.with(to, |overlay, now, out| overlay.on_alive(now, from, rtt, out));
+                    self.with(to, |overlay, now, out| overlay.on(now, Cause::Alive { addr: from, rtt }, out));
                 }
-                self.with(to, |overlay, now, out| overlay.on_response(now, waiting.tag, from, &response, out));
+                let cause = Cause::Answer { tag: waiting.tag, from, response: &response };
+                self.with(to, |overlay, now, out| overlay.on(now, cause, out));
             }
             Arrival::Undeliverable { by, to, forwarded } => {
-                self.with(by, |overlay, now, out| overlay.on_undeliverable(now, to, forwarded, out));
+                let cause = Cause::Undeliverable { addr: to, forwarded };
+                self.with(by, |overlay, now, out| overlay.on(now, cause, out));
             }
             Arrival::Overdue { magic } => self.overdue(magic),
         }
@@ -115,7 +119,7 @@ impl<O: Inside> Net<O> {
         waiting.tries -= 1;
         if waiting.tries == 0 {
             let Some(Waiting { by, to, tag, .. }) = self.waiting.remove(&magic) else { return };
-            return self.with(by, |overlay, now, out| overlay.on_failure(now, tag, to, out));
+            return self.with(by, |overlay, now, out| overlay.on(now, Cause::NoAnswer { tag, to }, out));
         }
         waiting.timeout = (waiting.timeout * 2).min(MAX_TIMEOUT);
         let (by, to, request, timeout) = (waiting.by, waiting.to.addr, waiting.request.clone(), waiting.timeout);

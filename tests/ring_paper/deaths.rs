@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::Id;
-use kadring::overlay::ring::{Ring, RingOptions, SUCCESSORS};
-use kadring::overlay::{Change, Effect, RouteNotice};
+use kadring::overlay::Effect;
+use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice, SUCCESSORS};
 use kadring::peer::Peer;
 
 use crate::net::{LATENCY, Net, addr, clockwise};
@@ -59,7 +59,7 @@ fn an_abrupt_departure_is_noticed_by_both_predecessors_within_the_bound() {
     let seen: Vec<(SocketAddr, Duration)> = net
         .told
         .iter()
-        .filter(|(_, _, effect)| matches!(effect, Effect::Notice(RouteNotice::Successors { why, .. }) if *why == died))
+        .filter(|(_, _, effect)| matches!(effect, Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why, .. })) if *why == died))
         .map(|(at, who, _)| (*who, at.since(killed)))
         .collect();
     assert_eq!(seen.len(), 2, "{seen:?}");
@@ -106,7 +106,7 @@ fn deaths(interval: Duration, killed: &[u64], limit: Duration) -> Vec<(u64, u64,
     net.told.drain(..before);
     let ports = |who: SocketAddr| EXAMPLE.into_iter().find(|id| small(*id).addr == who).expect("one of them");
     let told = net.told.iter().filter_map(|(when, who, effect)| match effect {
-        Effect::Notice(RouteNotice::Successors { why: Change::Died { peer }, .. }) => {
+        Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: Change::Died { peer }, .. })) => {
             Some((ports(*who), ids(&[*peer])[0], when.since(at)))
         }
         _ => None,

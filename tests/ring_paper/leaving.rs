@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kadring::overlay::ring::{Ring, RingOptions};
-use kadring::overlay::{Change, Effect, RouteNotice};
+use kadring::overlay::Effect;
+use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice};
 use kadring::wire::ring::{RingRequest, Route, Routed};
 use kadring::wire::{Request, Sender, Via};
 
@@ -27,7 +27,7 @@ fn a_graceful_departure_closes_the_gap_at_once() {
     net.run(Duration::from_secs(30));
     assert!(!net.told.iter().any(|(_, _, effect)| matches!(
         effect,
-        Effect::Notice(RouteNotice::Successors { why: Change::Died { .. }, .. })
+        Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: Change::Died { .. }, .. }))
     )));
 }
 
@@ -55,7 +55,9 @@ fn nobody_who_said_goodbye_comes_back_or_is_mourned() {
         let is_leaver = |at: &SocketAddr| leavers.iter().any(|id| addr(*id as u32) == *at);
         let wrong = net.told[begin..].iter().find(|(_, at, effect)| match effect {
             Effect::PeerUp(peer) => is_leaver(&peer.addr) && !is_leaver(at),
-            Effect::Notice(RouteNotice::Successors { why: Change::Died { .. }, .. }) => !is_leaver(at),
+            Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: Change::Died { .. }, .. })) => {
+                !is_leaver(at)
+            }
             _ => false,
         });
         assert_eq!(wrong, None, "step {step}");
@@ -81,7 +83,9 @@ fn what_reaches_a_peer_after_its_goodbye_is_passed_on() {
     net.run(Duration::from_millis(50));
     assert_eq!(changes(&net, 9).last(), Some(&(Change::Joined { peer: small(15) }, vec![15, 19])));
     let arrived = |at: u64| {
-        net.told.iter().any(|(_, who, effect)| *who == addr(at as u32) && matches!(effect, Effect::Arrived { .. }))
+        net.told.iter().any(|(_, who, effect)| {
+            *who == addr(at as u32) && matches!(effect, Effect::Ring(RingEffect::Arrived { .. }))
+        })
     };
     assert_eq!(EXAMPLE.map(arrived), EXAMPLE.map(|id| id == 19));
 }

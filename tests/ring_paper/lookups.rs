@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::Id;
-use kadring::overlay::ring::{Ring, RingOptions};
-use kadring::overlay::{Effect, Goal, Overlay, RouteNotice};
+use kadring::overlay::ring::{Ring, RingEffect, RingOptions, RouteNotice};
+use kadring::overlay::{Effect, Goal, Overlay};
 use kadring::peer::Peer;
 
 use crate::net::{addr, clockwise};
@@ -44,7 +44,7 @@ fn without_fingers_a_request_walks_from_successor_to_successor() {
     let forwarded: Vec<SocketAddr> = net
         .told
         .iter()
-        .filter(|(_, _, effect)| matches!(effect, Effect::Notice(RouteNotice::Forwarded { .. })))
+        .filter(|(_, _, effect)| matches!(effect, Effect::Ring(RingEffect::Notice(RouteNotice::Forwarded { .. }))))
         .map(|(_, at, _)| *at)
         .collect();
     assert_eq!(forwarded, [addr(9), addr(14)]);

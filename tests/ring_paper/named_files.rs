@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::Id;
-use kadring::overlay::ring::{Ring, RingOptions};
-use kadring::overlay::{Change, Effect, RouteNotice, RouteOutcome};
+use kadring::overlay::Effect;
+use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice, RouteOutcome};
 use kadring::wire::ring::Routed;
 
 use crate::net::{Net, addr};
@@ -16,29 +16,29 @@ use crate::rings::{EXAMPLE, changes, classroom_net, small};
 fn a_named_file_is_routed_to_its_owner() {
     let mut net = classroom_net(&EXAMPLE);
     let what = Routed::Store { file: "2067".parse().unwrap() };
-    net.with(addr(8), |ring, now, out| ring.route(now, 7, what, out));
+    net.with(addr(8), |ring, now, out| ring.router().expect("a ring").route(now, 7, what, out));
     net.run(Duration::from_secs(3));
     let forwarded: Vec<SocketAddr> = net
         .told
         .iter()
-        .filter(|(_, _, effect)| matches!(effect, Effect::Notice(RouteNotice::Forwarded { .. })))
+        .filter(|(_, _, effect)| matches!(effect, Effect::Ring(RingEffect::Notice(RouteNotice::Forwarded { .. }))))
         .map(|(_, at, _)| *at)
         .collect();
     assert_eq!(forwarded, [addr(8), addr(9), addr(14)]);
     let arrived = net.told.iter().find_map(|(_, at, effect)| match effect {
-        Effect::Arrived { origin, what, .. } => Some((*at, *origin, *what)),
+        Effect::Ring(RingEffect::Arrived { origin, what, .. }) => Some((*at, *origin, *what)),
         _ => None,
     });
     assert_eq!(arrived, Some((addr(19), small(8), what)));
     let answered = net.told.iter().any(|(_, at, effect)| {
         let answer =
             |outcome: &RouteOutcome| matches!(outcome, RouteOutcome::Answered { from, .. } if *from == addr(19));
-        *at == addr(8) && matches!(effect, Effect::Settled { lookup: 7, outcome } if answer(outcome))
+        *at == addr(8) && matches!(effect, Effect::Ring(RingEffect::Settled { lookup: 7, outcome }) if answer(outcome))
     });
     assert!(answered, "the owner answers the origin itself");
-    net.with(addr(19), |ring, now, out| ring.route(now, 8, what, out));
+    net.with(addr(19), |ring, now, out| ring.router().expect("a ring").route(now, 8, what, out));
     let here = |(_, at, effect): &(_, SocketAddr, Effect)| {
-        *at == addr(19) && *effect == Effect::Settled { lookup: 8, outcome: RouteOutcome::Here }
+        *at == addr(19) && *effect == Effect::Ring(RingEffect::Settled { lookup: 8, outcome: RouteOutcome::Here })
     };
     assert!(net.told.iter().any(here), "the responsible peer asks nobody");
 }
@@ -51,13 +51,13 @@ fn given(at: usize) -> Ring {
 
 /// Who passed a named file's request on, in this order.
 fn passed_on(net: &Net<Ring>) -> Vec<SocketAddr> {
-    let forwarded = |effect: &Effect| matches!(effect, Effect::Notice(RouteNotice::Forwarded { .. }));
+    let forwarded = |effect: &Effect| matches!(effect, Effect::Ring(RingEffect::Notice(RouteNotice::Forwarded { .. })));
     net.told.iter().filter(|(_, _, effect)| forwarded(effect)).map(|(_, at, _)| *at).collect()
 }
 
 /// Who was told that a named file's request arrived.
 fn arrived(net: &Net<Ring>) -> Vec<SocketAddr> {
-    let there = |effect: &Effect| matches!(effect, Effect::Arrived { .. });
+    let there = |effect: &Effect| matches!(effect, Effect::Ring(RingEffect::Arrived { .. }));
     net.told.iter().filter(|(_, _, effect)| there(effect)).map(|(_, at, _)| *at).collect()
 }
 
@@ -70,7 +70,7 @@ fn a_request_waits_for_successors_that_start_late() {
     for (at, id) in EXAMPLE.iter().enumerate() {
         net.start(given(at), false, &[]);
         if at == 0 {
-            net.with(addr(2), |ring, now, out| ring.route(now, 7, what, out));
+            net.with(addr(2), |ring, now, out| ring.router().expect("a ring").route(now, 7, what, out));
         }
         assert_eq!(arrived(&net), [], "when {id} starts");
         net.run(Duration::from_secs(8));
@@ -88,7 +88,7 @@ fn a_request_goes_around_a_successor_that_never_starts() {
     }
     net.run(Duration::from_secs(2));
     let what = Routed::Store { file: "2067".parse().unwrap() };
-    net.with(addr(8), |ring, now, out| ring.route(now, 7, what, out));
+    net.with(addr(8), |ring, now, out| ring.router().expect("a ring").route(now, 7, what, out));
     net.run(Duration::from_secs(50));
     assert_eq!(arrived(&net), []);
     net.run(Duration::from_secs(15));
@@ -106,7 +106,7 @@ fn a_request_takes_another_way_when_the_peer_it_was_sent_over_dies() {
     net.run(Duration::from_secs(2));
     net.cut(|peer| u8::from(peer.id == Id::from_u64(9)));
     let what = Routed::Store { file: "2067".parse().unwrap() };
-    net.with(addr(8), |ring, now, out| ring.route(now, 7, what, out));
+    net.with(addr(8), |ring, now, out| ring.router().expect("a ring").route(now, 7, what, out));
     net.run(Duration::from_secs(20));
     let died = Change::Died { peer: small(9) };
     assert!(changes(&net, 8).iter().any(|(why, _)| *why == died));

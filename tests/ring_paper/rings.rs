@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::Id;
-use kadring::overlay::ring::{Ring, RingOptions};
-use kadring::overlay::{Change, Effect, RouteNotice};
+use kadring::overlay::Effect;
+use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice};
 use kadring::peer::Peer;
 
 use crate::net::{Net, addr, clockwise};
@@ -95,8 +95,12 @@ pub(crate) fn assert_owners(net: &mut Net<Ring>, keys: impl IntoIterator<Item = 
 /// The notices of one peer.
 pub(crate) fn notices(net: &Net<Ring>, at: SocketAddr) -> Vec<RouteNotice> {
     let own = net.told.iter().filter(|(_, who, _)| *who == at);
-    own.filter_map(|(_, _, effect)| if let Effect::Notice(notice) = effect { Some(notice.clone()) } else { None })
-        .collect()
+    own.filter_map(
+        |(_, _, effect)| {
+            if let Effect::Ring(RingEffect::Notice(notice)) = effect { Some(notice.clone()) } else { None }
+        },
+    )
+    .collect()
 }
 
 pub(crate) fn ids(peers: &[Peer]) -> Vec<u64> {

@@ -34,13 +34,13 @@ use self::lookup::{Lookup, Name};
 use self::lost::Lost;
 use self::table::Table;
 use self::upkeep::{PULSE_TRIES, SHARING, Upkeep};
-use super::{Effect, Goal, Incoming, LookupId, Overlay, TableRow, Tag, Target};
+use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, TableRow, Tag, Target};
 use crate::agenda::Agenda;
 use crate::config::WIDTH;
 use crate::id::Key;
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::{Request, Response, Via};
+use crate::wire::{Request, Response};
 
 mod acquaintances;
 mod bucket;
@@ -135,25 +135,6 @@ impl Kademlia {
         self.start_upkeep(now);
     }
 
-    /// What must be true between any two events; simulators ask after each.
-    ///
-    /// # Errors
-    /// Says what is wrong.
-    pub fn check(&self) -> Result<(), String> {
-        self.table.check()?;
-        self.candidates.check()?;
-        self.acquaintances.check()?;
-        self.patience.check()?;
-        let stray = self.patience.keys().find(|tag| !matches!(self.asked.get(tag), Some(Question::Step { .. })));
-        if let Some(tag) = stray {
-            return Err(format!("nobody waits for question {tag}"));
-        }
-        match self.lookups.values().find(|lookup| lookup.is_over()) {
-            Some(lookup) => Err(format!("the lookup of {} is over and nobody was told", lookup.key)),
-            None => Ok(()),
-        }
-    }
-
     /// Sends a question.
     fn ask(&mut self, to: Target, request: Request, tries: u8, why: Question, out: &mut Vec<Effect>) -> Tag {
         let tag = self.next_tag;
@@ -186,43 +167,7 @@ impl Kademlia {
     }
 }
 
-impl Overlay for Kademlia {
-    fn check(&self) -> Result<(), String> {
-        Kademlia::check(self)
-    }
-
-    fn name(&self) -> &'static str {
-        "kademlia"
-    }
-
-    fn me(&self) -> Peer {
-        self.me
-    }
-
-    fn width(&self) -> usize {
-        WIDTH
-    }
-
-    fn carrier(&self, _: &Request) -> Via {
-        Via::Udp
-    }
-
-    fn same_hosts(&mut self, hosts: Vec<Vec<SocketAddr>>) {
-        self.lost.hosts = hosts;
-    }
-
-    fn join(&mut self, now: Time, known: &[SocketAddr], remembered: &[Peer], out: &mut Vec<Effect>) {
-        self.start_join(now, known, remembered, out);
-    }
-
-    fn lookup(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        self.search(now, Name::User(lookup), key, goal, out);
-    }
-
-    fn cancel(&mut self, lookup: LookupId) {
-        self.lookups.remove(&Name::User(lookup));
-    }
-
+impl Kademlia {
     fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
         // A ping of ours goes before the answer, so that whoever asks again can have shown by then that it receives.
         self.on_stranger(now, from, request, out);
@@ -280,18 +225,14 @@ impl Overlay for Kademlia {
         self.go_on(now, out);
     }
 
-    fn on_undeliverable(&mut self, now: Time, to: SocketAddr, _: Option<(u64, Request)>, out: &mut Vec<Effect>) {
-        self.on_silence(now, to, out);
-    }
-
-    fn on_silence(&mut self, _: Time, to: SocketAddr, out: &mut Vec<Effect>) {
+    fn on_silence(&mut self, to: SocketAddr, out: &mut Vec<Effect>) {
         self.acquaintances.forget(&to);
         if let Some(peer) = self.table.at(&to).map(Contact::peer) {
             self.doubt(&peer, out);
         }
     }
 
-    fn on_alive(&mut self, now: Time, peer: SocketAddr, rtt: Duration, _: &mut Vec<Effect>) {
+    fn on_alive(&mut self, now: Time, peer: SocketAddr, rtt: Duration) {
         if let Some(contact) = self.table.touch(now, &peer) {
             contact.set_rtt(rtt);
         } else {
@@ -305,6 +246,50 @@ impl Overlay for Kademlia {
         }
         self.keep_up(now, out);
         self.go_on(now, out);
+    }
+
+    /// A peer that shares our blocks is looked after more often.
+    fn watch(&mut self, now: Time, peers: &[Peer]) {
+        for peer in peers {
+            if let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) {
+                contact.share(now + SHARING);
+            }
+        }
+    }
+}
+
+impl Overlay for Kademlia {
+    fn kind(&self) -> OverlayKind {
+        OverlayKind::Kademlia
+    }
+
+    fn me(&self) -> Peer {
+        self.me
+    }
+
+    fn join(&mut self, now: Time, entrances: &Entrances<'_>, out: &mut Vec<Effect>) {
+        self.lost.hosts = entrances.hosts.to_vec();
+        self.start_join(now, entrances.known, entrances.remembered, out);
+    }
+
+    fn lookup(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
+        self.search(now, Name::User(lookup), key, goal, out);
+    }
+
+    fn cancel(&mut self, lookup: LookupId) {
+        self.lookups.remove(&Name::User(lookup));
+    }
+
+    fn on(&mut self, now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {
+        match cause {
+            Cause::Request { from, request } => self.on_request(now, from, request, out),
+            Cause::Answer { tag, from, response } => self.on_response(now, tag, from, response, out),
+            Cause::NoAnswer { tag, to } => self.on_failure(now, tag, to, out),
+            Cause::Alive { addr, rtt } => self.on_alive(now, addr, rtt),
+            Cause::Silent { addr } | Cause::Undeliverable { addr, .. } => self.on_silence(addr, out),
+            Cause::Shared { with } => self.watch(now, with),
+            Cause::Tick => self.on_tick(now, out),
+        }
     }
 
     fn next_tick(&self) -> Option<Time> {
@@ -322,14 +307,6 @@ impl Overlay for Kademlia {
         let me = usize::from(!self.guest && self.me.id.distance(key) < distance);
         let nearer = self.table.nearest(key, count, |contact| contact.id != peer.id);
         me + nearer.iter().filter(|other| other.id.distance(key) < distance).count() < count
-    }
-
-    fn watch(&mut self, now: Time, peers: &[Peer]) {
-        for peer in peers {
-            if let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) {
-                contact.share(now + SHARING);
-            }
-        }
     }
 
     fn leave(&mut self, _: Time, out: &mut Vec<Effect>) {
@@ -353,5 +330,20 @@ impl Overlay for Kademlia {
                 spare: bucket.spares(),
             })
             .collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.table.check()?;
+        self.candidates.check()?;
+        self.acquaintances.check()?;
+        self.patience.check()?;
+        let stray = self.patience.keys().find(|tag| !matches!(self.asked.get(tag), Some(Question::Step { .. })));
+        if let Some(tag) = stray {
+            return Err(format!("nobody waits for question {tag}"));
+        }
+        match self.lookups.values().find(|lookup| lookup.is_over()) {
+            Some(lookup) => Err(format!("the lookup of {} is over and nobody was told", lookup.key)),
+            None => Ok(()),
+        }
     }
 }

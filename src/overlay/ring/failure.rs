@@ -3,9 +3,10 @@
 //! A peer that notices the death of its own neighbour tells those that must know it too, and they look for themselves
 //! (`abrupt`). When a peer counts as dead is in [`health`](super::health).
 
+use super::router::{Change, RouteNotice};
 use super::stabilize::{Ping, Role};
 use super::{NEIGHBOURS_WATCHED, Ring, Why};
-use crate::overlay::{Change, Effect, Incoming, RouteNotice};
+use crate::overlay::{Effect, Incoming};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;

@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 
 use super::neighbours::{Neighbours, Place};
 use super::relay::Relay;
+use super::router::{Change, RouteNotice};
 use super::stabilize::Role;
 use super::table::Hop;
 use super::{Ring, TRIES, Why};
-use crate::overlay::{Change, Effect, Incoming, RouteNotice, Target};
+use crate::overlay::{Effect, Entrances, Incoming, Target};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
@@ -60,13 +61,7 @@ impl Membership {
 }
 
 impl Ring {
-    pub(super) fn start_joining(
-        &mut self,
-        now: Time,
-        known: &[SocketAddr],
-        remembered: &[Peer],
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn start_joining(&mut self, now: Time, entrances: &Entrances<'_>, out: &mut Vec<Effect>) {
         let given = std::mem::take(&mut self.options.given);
         if !given.is_empty() {
             self.vitals.await_given(now, &given);
@@ -78,6 +73,7 @@ impl Ring {
             return self.enter_ring(now, out);
         }
         let mut doors: Vec<SocketAddr> = Vec::new();
+        let Entrances { known, remembered, .. } = entrances;
         for addr in known.iter().copied().chain(remembered.iter().map(|peer| peer.addr)) {
             if addr != self.me.addr && !doors.contains(&addr) && doors.len() < MAX_DOORS {
                 doors.push(addr);

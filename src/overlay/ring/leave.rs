@@ -2,8 +2,9 @@
 
 use super::join::Membership;
 use super::neighbours::{Neighbours, Place};
+use super::router::{Change, RouteNotice};
 use super::{Manners, Ring, TRIES, Why};
-use crate::overlay::{Change, Effect, Incoming, RouteNotice};
+use crate::overlay::{Effect, Incoming};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;

@@ -7,7 +7,7 @@
 //!
 //! # Inside
 //! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
-//! - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of other peers, which pass through this one.
+//! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of other peers, which pass through this one.
 //! - [`join`]: entering, and letting in. - [`leave`]: the goodbye.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
 //! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
@@ -32,6 +32,7 @@ mod questions;
 mod relay;
 mod rounds;
 mod route;
+mod router;
 mod stabilize;
 mod table;
 mod waiting;
@@ -40,13 +41,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Effect, Goal, Incoming, LookupId, Overlay, RouteNotice, TableRow, Tag, Target};
+use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, TableRow, Tag};
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
-use crate::wire::{Dialect, Request, RequestKind, Response, Via};
+use crate::wire::{Request, RequestKind, Response};
 
 use fingers::FingerCursor;
 use health::Vitals;
@@ -60,6 +61,7 @@ use table::Table;
 use waiting::Waiting;
 
 pub use options::{Manners, RingOptions};
+pub use router::{Change, RingEffect, RouteNotice, RouteOutcome, Router};
 
 /// Peers in the successor list (Chord, ToN 2003, section IV-E3: about twice the logarithm of the network's size lets it
 /// survive half of all peers failing at once).
@@ -135,22 +137,13 @@ impl Ring {
         self.schedule_first_round(now);
     }
 
-    /// What must be true between any two events.
-    ///
-    /// # Errors
-    /// Says which part contradicts which.
-    pub fn check(&self) -> Result<(), String> {
-        self.table.check()?;
-        self.check_searches()
-    }
-
     fn respond(from: &Incoming, response: RingResponse, out: &mut Vec<Effect>) {
         let (to, magic) = (from.addr, from.magic);
         out.push(Effect::Respond { to, magic, kind: RequestKind::Ring, response: Response::Ring(response) });
     }
 
     fn notice(notice: RouteNotice, out: &mut Vec<Effect>) {
-        out.push(Effect::Notice(notice));
+        out.push(Effect::Ring(RingEffect::Notice(notice)));
     }
 
     /// Who sent a request, if it says so and is a member.
@@ -194,52 +187,6 @@ impl Ring {
             }
         }
     }
-}
-
-impl Overlay for Ring {
-    fn check(&self) -> Result<(), String> {
-        Ring::check(self)
-    }
-
-    fn name(&self) -> &'static str {
-        "ring"
-    }
-
-    fn me(&self) -> Peer {
-        self.me
-    }
-
-    fn width(&self) -> usize {
-        WIDTH.min(self.options.successors + 1)
-    }
-
-    fn carrier(&self, request: &Request) -> Via {
-        match request {
-            Request::Ping | Request::Ring(RingRequest::Ping { .. }) => Via::Udp,
-            _ => Via::Tcp,
-        }
-    }
-
-    fn dialect(&self) -> Dialect {
-        Dialect::Ring
-    }
-
-    fn join(&mut self, now: Time, known: &[SocketAddr], remembered: &[Peer], out: &mut Vec<Effect>) {
-        self.start_joining(now, known, remembered, out);
-    }
-
-    fn lookup(&mut self, _now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        self.start_search(lookup, key, goal, out);
-    }
-
-    fn route(&mut self, now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
-        self.send_routed(now, lookup, what, out);
-    }
-
-    fn cancel(&mut self, lookup: LookupId) {
-        self.searches.remove(&lookup);
-        self.stop_waiting(lookup);
-    }
 
     fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
         self.hear(now, from);
@@ -253,19 +200,6 @@ impl Overlay for Ring {
             Request::Store { .. } => return,
         };
         out.push(Effect::Respond { to: from.addr, magic: from.magic, kind, response });
-    }
-
-    fn on_response(&mut self, now: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>) {
-        if let Some(why) = self.asked.remove(&tag) {
-            self.on_answer(now, why, from, response, out);
-            self.end_waiting(now, out);
-        }
-    }
-
-    fn on_failure(&mut self, now: Time, tag: Tag, to: Target, out: &mut Vec<Effect>) {
-        if let Some(why) = self.asked.remove(&tag) {
-            self.on_no_answer(now, why, to, out);
-        }
     }
 
     fn on_undeliverable(
@@ -282,23 +216,63 @@ impl Overlay for Ring {
             self.pass_on_again(now, Relay { magic, route, what }, to, out);
         }
     }
+}
 
-    fn on_silence(&mut self, _: Time, to: SocketAddr, out: &mut Vec<Effect>) {
-        if let Some(peer) = self.table.at(&to) {
-            self.check_on(peer, out);
-        }
+impl Overlay for Ring {
+    fn kind(&self) -> OverlayKind {
+        OverlayKind::Ring
     }
 
-    fn on_alive(&mut self, now: Time, peer: SocketAddr, _rtt: Duration, _out: &mut Vec<Effect>) {
-        if let Some(peer) = self.table.at(&peer) {
-            self.vitals.alive(now, &peer.id);
-        }
+    fn me(&self) -> Peer {
+        self.me
     }
 
-    fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if self.next_tick().is_some_and(|due| due <= now) {
-            self.round(now, out);
-            self.end_waiting(now, out);
+    fn join(&mut self, now: Time, entrances: &Entrances<'_>, out: &mut Vec<Effect>) {
+        self.start_joining(now, entrances, out);
+    }
+
+    fn lookup(&mut self, _now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
+        self.start_search(lookup, key, goal, out);
+    }
+
+    fn cancel(&mut self, lookup: LookupId) {
+        self.searches.remove(&lookup);
+        self.stop_waiting(lookup);
+    }
+
+    fn on(&mut self, now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {
+        match cause {
+            Cause::Request { from, request } => self.on_request(now, from, request, out),
+            Cause::Answer { tag, from, response } => {
+                if let Some(why) = self.asked.remove(&tag) {
+                    self.on_answer(now, why, from, response, out);
+                    self.end_waiting(now, out);
+                }
+            }
+            Cause::NoAnswer { tag, to } => {
+                if let Some(why) = self.asked.remove(&tag) {
+                    self.on_no_answer(now, why, to, out);
+                }
+            }
+            Cause::Alive { addr, .. } => {
+                if let Some(peer) = self.table.at(&addr) {
+                    self.vitals.alive(now, &peer.id);
+                }
+            }
+            Cause::Silent { addr } => {
+                if let Some(peer) = self.table.at(&addr) {
+                    self.check_on(peer, out);
+                }
+            }
+            Cause::Undeliverable { addr, forwarded } => self.on_undeliverable(now, addr, forwarded, out),
+            // The peers that share our blocks are our neighbours, which are looked after anyway.
+            Cause::Shared { .. } => {}
+            Cause::Tick => {
+                if self.next_tick().is_some_and(|due| due <= now) {
+                    self.round(now, out);
+                    self.end_waiting(now, out);
+                }
+            }
         }
     }
 
@@ -324,5 +298,20 @@ impl Overlay for Ring {
 
     fn table(&self) -> Vec<TableRow> {
         self.table.rows()
+    }
+
+    fn router(&mut self) -> Option<&mut dyn Router> {
+        Some(self)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.table.check()?;
+        self.check_searches()
+    }
+}
+
+impl Router for Ring {
+    fn route(&mut self, now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
+        self.send_routed(now, lookup, what, out);
     }
 }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use super::Ring;
 use super::neighbours::Neighbours;
+use super::router::RouteOutcome;
 use super::stabilize::Ping;
-use crate::overlay::{Effect, LookupId, RouteOutcome, Target};
+use crate::overlay::{Effect, LookupId, Target};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
@@ -102,10 +103,10 @@ impl Ring {
             }
             (Why::Routed { lookup, .. }, Response::Ring(response)) => {
                 let outcome = RouteOutcome::Answered { from, response: response.clone() };
-                out.push(Effect::Settled { lookup, outcome });
+                Self::settled(lookup, outcome, out);
             }
             (Why::Routed { lookup, .. }, _) => {
-                out.push(Effect::Settled { lookup, outcome: RouteOutcome::Lost });
+                Self::settled(lookup, RouteOutcome::Lost, out);
             }
             (Why::Finger(number), Response::Ring(RingResponse::Owner { peers, .. })) => {
                 self.on_finger(number, from, peers, out);

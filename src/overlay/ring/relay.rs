@@ -9,9 +9,10 @@ use std::net::SocketAddr;
 
 use super::Ring;
 use super::route::key_of;
+use super::router::{RingEffect, RouteNotice};
 use super::table::Hop;
 use crate::id::Id;
-use crate::overlay::{Effect, Incoming, RouteNotice};
+use crate::overlay::{Effect, Incoming};
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
 use crate::wire::{Request, RequestKind, Response};
@@ -112,7 +113,7 @@ impl Ring {
                 Routed::Lookup { .. } => {
                     relay.answer(RingResponse::Owner { peers: self.owned_set(), hops: route.hops }, out);
                 }
-                _ => out.push(Effect::Arrived { origin: route.origin, magic, what }),
+                _ => out.push(Effect::Ring(RingEffect::Arrived { origin: route.origin, magic, what })),
             },
             Hop::Last(_) | Hop::Via(_) => self.forward(relay, hop, told, out),
             Hop::Nowhere => relay.refuse("no way leads to the key from here", out),

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+use super::router::RouteNotice;
 use super::stabilize::{Ping, Role};
 use super::{MAX_ROUND, Manners, Ring};
-use crate::overlay::{Effect, RouteNotice};
+use crate::overlay::Effect;
 use crate::peer::Peer;
 use crate::time::Time;
 

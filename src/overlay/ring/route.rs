@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use super::router::{RingEffect, RouteNotice, RouteOutcome};
 use super::table::Hop;
 use super::{MAX_ROUND, Ring, TRIES, Why};
 use crate::config::{MAX_TIMEOUT, WIDTH};
 use crate::id::{Id, Key};
-use crate::overlay::{Effect, Goal, LookupId, RouteNotice, RouteOutcome};
+use crate::overlay::{Effect, Goal, LookupId};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
@@ -184,7 +185,7 @@ impl Ring {
     ) {
         let hop = self.hop(&key_of(what, self.me.id), &tried);
         match hop {
-            Hop::Mine => out.push(Effect::Settled { lookup, outcome: RouteOutcome::Here }),
+            Hop::Mine => Self::settled(lookup, RouteOutcome::Here, out),
             Hop::Last(to) | Hop::Via(to) if tried.len() < MAX_WAYS => {
                 let request = Request::Ring(self.routed(what, hop));
                 tried.retain(|addr| *addr != to.addr);
@@ -192,8 +193,13 @@ impl Ring {
                 let why = Why::Routed { lookup, what, to: to.addr, tried };
                 self.ask_plain(to.into(), request, why, true, tries, out);
             }
-            _ => out.push(Effect::Settled { lookup, outcome: RouteOutcome::Lost }),
+            _ => Self::settled(lookup, RouteOutcome::Lost, out),
         }
+    }
+
+    /// A request of this peer's own is over.
+    pub(super) fn settled(lookup: LookupId, outcome: RouteOutcome, out: &mut Vec<Effect>) {
+        out.push(Effect::Ring(RingEffect::Settled { lookup, outcome }));
     }
 
     /// How often a request of this peer's own is sent one way. While the ring is starting, somebody on the way may let it

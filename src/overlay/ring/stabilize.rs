@@ -1,9 +1,10 @@
 //! What keeps the lists right: pings, and the news they bring (Chord's stabilize and notify, ToN 2003, section IV-E1).
 
 use super::neighbours::{Neighbours, Place};
+use super::router::{Change, RouteNotice};
 use super::{Manners, Ring, TRIES, Why};
 use crate::id::Id;
-use crate::overlay::{Change, Effect, Incoming, RouteNotice};
+use crate::overlay::{Effect, Incoming};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;

@@ -1,0 +1,137 @@
+//! What only the ring does: requests about files by their names travel to the peer responsible for them.
+//!
+//! The classroom above the node uses it. The seam carries [`RingEffect`]s without looking inside.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::overlay::{Effect, LookupId};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::ring::{RingResponse, Routed};
+
+/// An overlay that sends requests on their way to the peer responsible for them.
+pub trait Router {
+    /// Sends `what` on its way; [`RingEffect::Settled`] follows under the name `lookup`.
+    fn route(&mut self, now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>);
+}
+
+/// What only the ring wants done, or found out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RingEffect {
+    /// A request about a file by its name has reached the peer responsible for it: this one. The classroom answers
+    /// `origin` under `magic`.
+    Arrived {
+        /// The peer that asked first.
+        origin: Peer,
+        /// The magic of the request.
+        magic: u64,
+        /// What is asked.
+        what: Routed,
+    },
+    /// A request that was started with [`Router::route`] is over. It ends exactly once.
+    Settled {
+        /// The name under which it was started.
+        lookup: LookupId,
+        /// How it ended.
+        outcome: RouteOutcome,
+    },
+    /// Something worth telling the user of a ring.
+    Notice(RouteNotice),
+}
+
+/// How a routed request ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RouteOutcome {
+    /// This peer is responsible itself: nothing was sent.
+    Here,
+    /// The responsible peer answered.
+    Answered {
+        /// The address that answered.
+        from: SocketAddr,
+        /// Its answer.
+        response: RingResponse,
+    },
+    /// No way led to an answer.
+    Lost,
+}
+
+/// What a ring tells its user; the classroom's lines are made of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RouteNotice {
+    /// The pings of an interval went out.
+    PingsSent {
+        /// The successors that were pinged.
+        to: Vec<Peer>,
+    },
+    /// A ping came that its sender's interval asked for.
+    PingReceived {
+        /// The peer that pinged.
+        from: Peer,
+    },
+    /// Such a ping of ours was answered.
+    PingAnswered {
+        /// The peer that answered.
+        by: Peer,
+    },
+    /// Something on its way to the peer responsible for it was sent on.
+    Forwarded {
+        /// What is asked.
+        what: Routed,
+        /// The peer that asked first; this one where it asks itself.
+        origin: Peer,
+        /// The peer that gets it next.
+        to: Peer,
+    },
+    /// This peer's successors are other ones now, or were confirmed by the event that `why` names.
+    Successors {
+        /// The event.
+        why: Change,
+        /// All successors, nearest first.
+        successors: Vec<Peer>,
+    },
+    /// This peer's predecessors are other ones now.
+    Predecessors {
+        /// All predecessors, nearest first.
+        predecessors: Vec<Peer>,
+    },
+    /// This peer was not let into the ring. It tries again.
+    JoinRefused {
+        /// The reason, for people.
+        reason: String,
+    },
+}
+
+/// Why successors changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// The user named them at the start.
+    Given,
+    /// This peer was let into the ring.
+    Welcomed,
+    /// This peer let another one in, as its own first successor.
+    Joined {
+        /// The peer that was let in.
+        peer: Peer,
+    },
+    /// The first successor told that it has let another peer in.
+    Told {
+        /// The successor that told.
+        by: Peer,
+    },
+    /// The first or second successor said goodbye.
+    Left {
+        /// The one that left.
+        peer: Peer,
+    },
+    /// The first or second successor was found dead.
+    Died {
+        /// The dead one.
+        peer: Peer,
+    },
+    /// Anything else: stabilisation found a nearer one, or one further away changed.
+    Stabilized,
+}
