@@ -30,7 +30,7 @@ use self::acquaintances::Acquaintances;
 use self::bucket::Contact;
 use self::candidates::Candidates;
 use self::contacts::Claim;
-use self::lookup::{Lookup, Name};
+use self::lookup::{Event, Lookup, Name};
 use self::lost::Lost;
 use self::table::Table;
 use self::upkeep::{PULSE_TRIES, SHARING, Upkeep};
@@ -195,7 +195,7 @@ impl Kademlia {
                 self.confirm(now, named, Claim::Contest, out);
                 self.on_identified(now, lookup, &named, out);
             }
-            (Question::Identify { lookup, addr }, None) => self.on_unidentified(now, lookup, &addr, out),
+            (Question::Identify { lookup, addr }, None) => self.on_met(now, lookup, &addr, Event::Unidentified, out),
             (Question::Candidate { peer, enters }, named) => {
                 self.on_candidate(now, peer, named.filter(|_| enters), out);
             }
@@ -213,9 +213,9 @@ impl Kademlia {
         match question {
             Question::Step { lookup, peer } => {
                 self.doubt(&peer, out);
-                self.on_step_failed(now, lookup, &peer.addr, out);
+                self.on_met(now, lookup, &peer.addr, Event::Failed, out);
             }
-            Question::Identify { lookup, .. } => self.on_unidentified(now, lookup, &to.addr, out),
+            Question::Identify { lookup, .. } => self.on_met(now, lookup, &to.addr, Event::Unidentified, out),
             Question::Candidate { peer, .. } => self.on_candidate(now, peer, None, out),
             Question::Check { peer } => self.on_check_failed(now, &peer, out),
             Question::Probe { addr } => self.on_probed(now, addr, None, out),

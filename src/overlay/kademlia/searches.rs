@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bucket::Contact;
 use super::contacts::{Claim, is_reachable};
-use super::lookup::{self, Lookup, Name};
+use super::lookup::{self, Event, Known, Lookup, Name};
 use super::{Kademlia, Question};
 use crate::config::{TRIES, WIDTH};
 use crate::id::Key;
@@ -56,12 +56,18 @@ impl Kademlia {
         loop {
             let Some(lookup) = self.lookups.get_mut(&name) else { return };
             let (table, acquaintances) = (&self.table, &self.acquaintances);
-            let known = |peer: &Peer| match table.contact(peer) {
-                Some(contact) => contact.namelessness(now) < NAMED,
-                None => acquaintances.knows(now, peer, NAMED),
+            let known = |peer: &Peer| {
+                let contact = table.contact(peer);
+                let named = match contact {
+                    Some(contact) => contact.namelessness(now) < NAMED,
+                    None => acquaintances.knows(now, peer, NAMED),
+                };
+                let usual = contact.and_then(Contact::rtt);
+                let patience = usual.map_or(PATIENCE.1, |rtt| (rtt * 2).clamp(PATIENCE.0, PATIENCE.1));
+                Known { named, patience }
             };
-            let Some(question) = lookup.next(known) else { break };
-            self.ask_step(now, name, question, out);
+            let Some(question) = lookup.next(now, known) else { break };
+            self.ask_step(name, question, out);
         }
         if self.lookups.get(&name).is_some_and(Lookup::is_over)
             && let Some(lookup) = self.lookups.remove(&name)
@@ -70,13 +76,11 @@ impl Kademlia {
         }
     }
 
-    fn ask_step(&mut self, now: Time, lookup: Name, question: lookup::Question, out: &mut Vec<Effect>) {
-        let lookup::Question { peer, request, prove } = question;
-        let usual = self.table.contact(&peer).and_then(Contact::rtt);
-        let patience = usual.map_or(PATIENCE.1, |rtt| (rtt * 2).clamp(PATIENCE.0, PATIENCE.1));
+    fn ask_step(&mut self, lookup: Name, question: lookup::Question, out: &mut Vec<Effect>) {
+        let lookup::Question { peer, request, prove, overdue } = question;
         let tries = if prove { STRANGER_TRIES } else { TRIES };
         let tag = self.ask(peer.into(), request, tries, Question::Step { lookup, peer }, out);
-        self.patience.set(tag, now + patience);
+        self.patience.set(tag, overdue);
         if prove {
             let why = Question::Identify { lookup, addr: peer.addr };
             self.ask(peer.into(), Request::Ping, tries, why, out);
@@ -118,14 +122,15 @@ impl Kademlia {
                     out.push(Effect::Holder { lookup, peer: holder });
                 }
             }
-            _ => lookup.on_void(&peer.addr),
+            _ => drop(lookup.on(&peer.addr, Event::Void)),
         }
         self.advance(now, name, out);
     }
 
-    pub(super) fn on_step_failed(&mut self, now: Time, name: Name, addr: &SocketAddr, out: &mut Vec<Effect>) {
+    /// Tells a lookup what happened to a peer that it met.
+    pub(super) fn on_met(&mut self, now: Time, name: Name, addr: &SocketAddr, event: Event, out: &mut Vec<Effect>) {
         if let Some(lookup) = self.lookups.get_mut(&name) {
-            lookup.on_failed(addr);
+            lookup.on(addr, event);
         }
         self.advance(now, name, out);
     }
@@ -138,27 +143,17 @@ impl Kademlia {
         self.advance(now, name, out);
     }
 
-    /// A peer that a lookup met did not prove its id.
-    pub(super) fn on_unidentified(&mut self, now: Time, name: Name, addr: &SocketAddr, out: &mut Vec<Effect>) {
-        if let Some(lookup) = self.lookups.get_mut(&name) {
-            lookup.on_unproven(addr);
-        }
-        self.advance(now, name, out);
-    }
-
     /// A step takes longer than usual: others are asked meanwhile.
     pub(super) fn on_overdue(&mut self, now: Time, tag: Tag, out: &mut Vec<Effect>) {
-        let Some(&Question::Step { lookup: name, peer }) = self.asked.get(&tag) else { return };
-        if let Some(lookup) = self.lookups.get_mut(&name) {
-            lookup.on_overdue(&peer.addr);
+        if let Some(&Question::Step { lookup, peer }) = self.asked.get(&tag) {
+            self.on_met(now, lookup, &peer.addr, Event::Waited(now), out);
         }
-        self.advance(now, name, out);
     }
 
     /// A contact said goodbye: no lookup counts it among those that should have answered.
     pub(super) fn excuse(&mut self, addr: &SocketAddr) {
         for lookup in self.lookups.values_mut() {
-            lookup.on_void(addr);
+            lookup.on(addr, Event::Void);
         }
     }
 
@@ -166,10 +161,7 @@ impl Kademlia {
     pub(super) fn give_up_on(&mut self, now: Time, addr: &SocketAddr, out: &mut Vec<Effect>) {
         let names: Vec<Name> = self.lookups.keys().copied().collect();
         for name in names {
-            if let Some(lookup) = self.lookups.get_mut(&name) {
-                lookup.on_failed(addr);
-            }
-            self.advance(now, name, out);
+            self.on_met(now, name, addr, Event::Failed, out);
         }
     }
 }

@@ -10,8 +10,15 @@ fn lookup(start: &[u16]) -> Lookup {
     Lookup::new(Id::ZERO, Goal::Peers, Id::from_u64(9999), start.iter().map(|&n| peer(n)).collect(), |_| false)
 }
 
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The next question, where `named` says who named itself lately.
+fn next(lookup: &mut Lookup, named: impl Fn(&Peer) -> bool) -> Option<Question> {
+    lookup.next(Time::ZERO, |peer| Known { named: named(peer), patience: PATIENCE })
+}
+
 fn asked(lookup: &mut Lookup) -> Vec<u64> {
-    std::iter::from_fn(|| lookup.next(|_| true)).filter_map(|question| question.peer.id.to_u64()).collect()
+    std::iter::from_fn(|| next(lookup, |_| true)).filter_map(|question| question.peer.id.to_u64()).collect()
 }
 
 /// These names, and far ones until the answer is as long as they usually are.
@@ -50,7 +57,7 @@ fn contacts_that_answered_a_moment_ago_are_asked_only_where_somebody_nearer_may_
         lookup.on_names(&peer(n).addr, &among_others(&[]));
     }
     assert!(!lookup.is_over());
-    lookup.on_failed(&peer(50).addr);
+    lookup.on(&peer(50).addr, Event::Failed);
     assert!(lookup.is_over());
     assert_eq!(lookup.result().0, [10, 15, 20, 30, 40, 60, 70].map(peer));
 }
@@ -69,7 +76,7 @@ fn liars_near_the_key_hide_no_holder_behind_them_when_more_are_wanted() {
     let mut lookup = lookup(&(1..=9).map(|n| n * 10).collect::<Vec<_>>());
     lookup.goal = Goal::MoreHolders;
     let mut heard = Vec::new();
-    while let Some(question) = lookup.next(|_| true) {
+    while let Some(question) = next(&mut lookup, |_| true) {
         let n = question.peer.id.to_u64().unwrap();
         if n <= 80 && matches!(question.request, Request::FindValue { .. }) {
             lookup.on_holder(&question.peer.addr, question.peer.id);
@@ -86,7 +93,9 @@ fn liars_near_the_key_hide_no_holder_behind_them_when_more_are_wanted() {
 fn a_slow_peer_gives_up_its_place_and_still_counts_if_it_answers() {
     let mut lookup = lookup(&[1, 2, 3, 4]);
     assert_eq!(asked(&mut lookup), [1, 2, 3]);
-    lookup.on_overdue(&peer(1).addr);
+    lookup.on(&peer(1).addr, Event::Waited(Time::from_micros(PATIENCE.as_micros() as u64 - 1)));
+    assert!(asked(&mut lookup).is_empty(), "it may still be quick");
+    lookup.on(&peer(1).addr, Event::Waited(Time::ZERO + PATIENCE));
     assert_eq!(asked(&mut lookup), [4]);
     let all = [1, 2, 3, 4].map(peer);
     for n in [2, 3, 4] {
@@ -117,13 +126,13 @@ fn a_name_counts_only_under_the_id_that_it_proves() {
     let mut lookup = lookup(&[100]);
     asked(&mut lookup);
     lookup.on_names(&peer(100).addr, &[peer(1), Peer::new(Id::from_u64(2), peer(1).addr)]);
-    let question = lookup.next(|_| false).unwrap();
+    let question = next(&mut lookup, |_| false).unwrap();
     assert!(question.prove && question.peer == peer(1));
-    assert_eq!(lookup.next(|_| false), None, "an address stands in the shortlist once");
+    assert_eq!(next(&mut lookup, |_| false), None, "an address stands in the shortlist once");
     lookup.on_names(&peer(1).addr, &[peer(7); 7]);
     lookup.on_identified(&peer(1).addr, Id::from_u64(500));
-    lookup.next(|_| false).unwrap();
-    lookup.on_failed(&peer(7).addr);
+    next(&mut lookup, |_| false).unwrap();
+    lookup.on(&peer(7).addr, Event::Failed);
     assert!(lookup.is_over());
     assert_eq!(lookup.result().0, [peer(100), Peer::new(Id::from_u64(500), peer(1).addr)]);
 }
@@ -131,10 +140,10 @@ fn a_name_counts_only_under_the_id_that_it_proves() {
 #[test]
 fn a_peer_that_came_back_under_another_id_is_not_hidden_by_its_former_one() {
     let mut lookup = lookup(&[100, 900]);
-    assert_eq!(lookup.next(|_| true).map(|question| question.peer), Some(peer(100)));
+    assert_eq!(next(&mut lookup, |_| true).map(|question| question.peer), Some(peer(100)));
     let reborn = Peer::new(Id::from_u64(1), peer(900).addr);
     lookup.on_names(&peer(100).addr, &[reborn]);
-    let question = lookup.next(|contact| *contact == peer(900)).unwrap();
+    let question = next(&mut lookup, |contact| *contact == peer(900)).unwrap();
     assert!(question.peer == reborn && question.prove);
     lookup.on_names(&reborn.addr, &[peer(100); 7]);
     lookup.on_identified(&reborn.addr, reborn.id);
@@ -147,9 +156,9 @@ fn holders_and_strangers_with_few_names_are_asked_again_at_the_end() {
     lookup.goal = Goal::Holders;
     assert_eq!(asked(&mut lookup), [1, 2]);
     assert_eq!(lookup.on_holder(&peer(1).addr, peer(1).id), Some(peer(1)));
-    assert_eq!(lookup.next(|_| true), None, "the other may answer first");
+    assert_eq!(next(&mut lookup, |_| true), None, "the other may answer first");
     lookup.on_names(&peer(2).addr, &[]);
-    let again = lookup.next(|_| true).unwrap();
+    let again = next(&mut lookup, |_| true).unwrap();
     assert_eq!(again.request, Request::FindNode { id: Id::ZERO });
     lookup.on_names(&peer(1).addr, &[peer(3)]);
     assert!(!lookup.is_over());
@@ -166,15 +175,15 @@ fn who_was_named_and_is_silent_is_counted_unless_it_lies_or_lives_elsewhere() {
     lookup.on_names(&peer(10).addr, &names);
     lookup.on_identified(&peer(7).addr, Id::from_u64(50));
     for silent in [5, 6, 11, 20] {
-        lookup.on_failed(&peer(silent).addr);
+        lookup.on(&peer(silent).addr, Event::Failed);
     }
-    lookup.on_void(&peer(6).addr);
+    lookup.on(&peer(6).addr, Event::Void);
     assert_eq!(lookup.unreached(), 2, "5 and 20: 6 said goodbye, 10 answers where it is");
     let mut crowded = self::lookup(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);
     for n in 1..=7 {
         asked(&mut crowded);
         crowded.on_names(&peer(n).addr, &among_others(&[]));
     }
-    crowded.on_failed(&peer(9).addr);
+    crowded.on(&peer(9).addr, Event::Failed);
     assert_eq!(crowded.unreached(), 0, "it belongs not among the nearest");
 }
