@@ -1,64 +1,30 @@
 //! A k-bucket: the contacts that share one length of common prefix with this peer (section 2.2).
 //!
 //! Contacts stand in the order in which they were last heard from, the least recently seen first. A full bucket keeps
-//! whoever lives: peers that have been up for long are the likeliest to stay up, and nobody can flush a bucket by
-//! making many new peers. Those who found no place wait as *spares* in the replacement cache (section 4.1).
+//! the contacts that live: peers that have been up for long are the likeliest to stay up, and nobody can flush a bucket
+//! by making many new peers. Peers that found no place wait as *spares* in the replacement cache (section 4.1).
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::compact::{Address, Moment, RoundTrip};
 use crate::id::Id;
 use crate::peer::Peer;
 use crate::time::Time;
 
-/// An address in half the room: a simulated network of 100,000 peers has to fit into memory.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Address {
-    V4(Ipv4Addr, u16),
-    V6(Box<SocketAddrV6>),
-}
-
-impl Address {
-    pub(super) fn is(&self, addr: &SocketAddr) -> bool {
-        match (self, addr) {
-            (Self::V4(ip, port), SocketAddr::V4(addr)) => port == &addr.port() && ip == addr.ip(),
-            (Self::V6(own), SocketAddr::V6(addr)) => **own == *addr,
-            _ => false,
-        }
-    }
-}
-
-impl From<SocketAddr> for Address {
-    fn from(addr: SocketAddr) -> Self {
-        match addr {
-            SocketAddr::V4(addr) => Self::V4(*addr.ip(), addr.port()),
-            SocketAddr::V6(addr) => Self::V6(Box::new(addr)),
-        }
-    }
-}
-
-impl From<&Address> for SocketAddr {
-    fn from(address: &Address) -> Self {
-        match address {
-            Address::V4(ip, port) => Self::from((*ip, *port)),
-            Address::V6(addr) => Self::V6(**addr),
-        }
-    }
-}
-
-/// A peer that answered us at its address: 64 bytes.
+/// A peer that answered us at its address.
 #[derive(Clone, Debug)]
 pub(super) struct Contact {
     pub(super) id: Id,
     addr: Address,
-    /// When it last answered, in tenths of a second.
-    seen: u32,
-    /// When it last named itself, in tenths of a second: other answers only show that somebody is at its address.
-    named: u32,
-    /// Until when it is taken to hold blocks that we hold too, in tenths of a second.
-    sharing: u32,
-    /// Its round trip in milliseconds, rounded up; 0 until it is known.
-    rtt: u16,
+    /// When it last answered.
+    seen: Moment,
+    /// When it last named itself: other answers only show that somebody is at its address.
+    identified: Moment,
+    /// Until when it is taken to hold blocks that we hold too.
+    shares_until: Moment,
+    /// Its usual round trip.
+    rtt: RoundTrip,
     /// Requests in a row that it left without an answer.
     pub(super) failures: u8,
     /// A ping is out that decides whether it stays.
@@ -66,14 +32,15 @@ pub(super) struct Contact {
 }
 
 impl Contact {
+    /// A contact that named itself just now.
     pub(super) fn new(now: Time, peer: Peer) -> Self {
         Self {
             id: peer.id,
             addr: peer.addr.into(),
-            seen: tenths(now),
-            named: tenths(now),
-            sharing: 0,
-            rtt: 0,
+            seen: now.into(),
+            identified: now.into(),
+            shares_until: Moment::default(),
+            rtt: RoundTrip::default(),
             failures: 0,
             checking: false,
         }
@@ -84,7 +51,7 @@ impl Contact {
     }
 
     pub(super) fn is_at(&self, addr: &SocketAddr) -> bool {
-        self.addr.is(addr)
+        self.addr == *addr
     }
 
     pub(super) fn is(&self, peer: &Peer) -> bool {
@@ -98,42 +65,37 @@ impl Contact {
 
     /// How long it has been silent.
     pub(super) fn silence(&self, now: Time) -> Duration {
-        Duration::from_millis(100) * tenths(now).saturating_sub(self.seen)
+        Moment::from(now).since(self.seen)
     }
 
     /// It named itself just now.
-    pub(super) fn name(&mut self, now: Time) {
-        self.named = tenths(now);
+    pub(super) fn identify(&mut self, now: Time) {
+        self.identified = now.into();
     }
 
-    /// How long ago it named itself.
-    pub(super) fn namelessness(&self, now: Time) -> Duration {
-        Duration::from_millis(100) * tenths(now).saturating_sub(self.named)
+    /// Time since it last named itself.
+    pub(super) fn since_identified(&self, now: Time) -> Duration {
+        Moment::from(now).since(self.identified)
     }
 
     /// It holds blocks that we hold too, and will until then.
     pub(super) fn share(&mut self, until: Time) {
-        self.sharing = tenths(until);
+        self.shares_until = until.into();
     }
 
     /// Whether it holds blocks that we hold too.
     pub(super) fn is_sharing(&self, now: Time) -> bool {
-        self.sharing > tenths(now)
+        self.shares_until > now.into()
     }
 
     /// Its usual round trip, if it is known.
     pub(super) fn rtt(&self) -> Option<Duration> {
-        (self.rtt > 0).then(|| Duration::from_millis(self.rtt.into()))
+        self.rtt.into()
     }
 
     pub(super) fn set_rtt(&mut self, rtt: Duration) {
-        self.rtt = u16::try_from(rtt.as_micros().div_ceil(1000).max(1)).unwrap_or(u16::MAX);
+        self.rtt = rtt.into();
     }
-}
-
-/// Thirteen years of tenths of a second fit.
-fn tenths(now: Time) -> u32 {
-    u32::try_from(now.as_micros() / 100_000).unwrap_or(u32::MAX)
 }
 
 /// A peer that waits for a place. It proves that it lives when it gets one.
@@ -187,7 +149,7 @@ impl Bucket {
         self.contacts[at..].rotate_left(1);
         let last = self.contacts.len() - 1;
         let contact = &mut self.contacts[last];
-        contact.seen = tenths(now);
+        contact.seen = now.into();
         contact.failures = 0;
         contact
     }
@@ -202,7 +164,7 @@ impl Bucket {
 
     /// Puts a peer into the replacement cache as the most recent of at most `room`; the oldest goes.
     pub(super) fn spare(&mut self, peer: &Peer, room: usize) {
-        self.spares.retain(|spare| spare.id != peer.id && !spare.addr.is(&peer.addr));
+        self.spares.retain(|spare| spare.id != peer.id && spare.addr != peer.addr);
         if self.spares.len() >= room {
             self.spares.remove(0);
         }
@@ -233,18 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn a_contact_takes_64_bytes_and_keeps_any_address() {
+    fn a_contact_takes_64_bytes() {
         assert_eq!(size_of::<Contact>(), 64);
-        for addr in ["10.1.2.3:4", "[fe80::1%7]:9", "[::ffff:1.2.3.4]:5"] {
-            let addr: SocketAddr = addr.parse().unwrap();
-            let kept = Contact::new(Time::ZERO, Peer::new(Id::ZERO, addr));
-            assert!(kept.is_at(&addr));
-            assert_eq!(kept.peer().addr, addr);
-        }
     }
 
     #[test]
-    fn whoever_answers_becomes_the_most_recently_seen() {
+    fn a_contact_that_answers_becomes_the_most_recently_seen() {
         let mut bucket = Bucket::new(Time::ZERO, 0);
         for n in 1..=3 {
             bucket.push(Contact::new(Time::ZERO, peer(n)));

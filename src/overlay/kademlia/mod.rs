@@ -45,10 +45,12 @@ use crate::wire::{Request, Response};
 mod acquaintances;
 mod bucket;
 mod candidates;
+mod compact;
 mod contacts;
 mod lookup;
 mod lost;
 mod searches;
+mod selection;
 mod table;
 mod upkeep;
 

@@ -17,13 +17,13 @@ use crate::wire::{Request, Response};
 /// Contacts that a lookup starts from: more than its width, for some may be dead.
 const START: usize = 2 * WIDTH;
 
-/// Whoever named itself longer ago than this has to do so again in a lookup: somebody else may be at its address.
+/// A peer that named itself longer ago than this has to do so again in a lookup: another may be at its address.
 const NAMED: Duration = Duration::from_secs(60);
 
 /// Datagrams sent at most to a peer that was only named: it may never have been there.
 const STRANGER_TRIES: u8 = 2;
 
-/// Whoever answered within this time counts as alive: it has hardly had time to die.
+/// A contact that answered within this time counts as alive: it has hardly had time to die.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// How long an answer may take before somebody else is asked too: twice the usual round trip, between these bounds.
@@ -59,7 +59,7 @@ impl Kademlia {
             let known = |peer: &Peer| {
                 let contact = table.contact(peer);
                 let named = match contact {
-                    Some(contact) => contact.namelessness(now) < NAMED,
+                    Some(contact) => contact.since_identified(now) < NAMED,
                     None => acquaintances.knows(now, peer, NAMED),
                 };
                 let usual = contact.and_then(Contact::rtt);
@@ -98,7 +98,7 @@ impl Kademlia {
         match name {
             Name::User(lookup_id) => {
                 let peers = self.with_me(&lookup.key, nearest, WIDTH);
-                // Whom all were lost a moment ago, nobody names any longer.
+                // Nobody is left who could name those that were all lost a moment ago.
                 let vanished = if self.table.len() == 0 { self.lost.vanished(now).min(WIDTH) } else { 0 };
                 let unreached = lookup.unreached().max(vanished);
                 out.push(Effect::Found { lookup: lookup_id, peers, hops, unreached });

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::bucket::{Bucket, Contact};
+use super::selection::Selection;
 use crate::id::{ID_BITS, Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -108,7 +109,7 @@ impl Table {
             }
             Entry::Known => {
                 if let Some(at) = bucket.position_at(&peer.addr) {
-                    bucket.touch(now, at).name(now);
+                    bucket.touch(now, at).identify(now);
                 }
             }
             Entry::Waits(_) => bucket.spare(&peer, k),
@@ -116,7 +117,7 @@ impl Table {
         entry
     }
 
-    /// Notes a peer that wants into a full bucket. Whoever stands in its way is the bucket's least recently seen, or
+    /// Notes a peer that wants into a full bucket. In its way stands the bucket's least recently seen, or
     /// the contact that has its id at another address.
     pub(super) fn wait(&mut self, peer: &Peer) -> Option<Peer> {
         let (index, k) = (self.index_of(&peer.id), self.k);
@@ -125,7 +126,7 @@ impl Table {
         bucket.get(&peer.id).or_else(|| bucket.contacts().first()).map(Contact::peer)
     }
 
-    /// Whoever is at `addr` answered.
+    /// Something at `addr` answered: the contact there, if there is one, becomes the most recently seen.
     pub(super) fn touch(&mut self, now: Time, addr: &SocketAddr) -> Option<&mut Contact> {
         // Neighbours answer most, and stand in the last buckets.
         self.buckets.iter_mut().rev().find_map(|bucket| {
@@ -166,14 +167,14 @@ impl Table {
         let nearer = self.buckets.iter().filter(is_nearer);
         let further = self.buckets.iter().rev().filter(|bucket| !is_nearer(bucket));
         let mut nearest = Vec::with_capacity(count.min(self.len));
-        let mut best = Vec::with_capacity(count.min(self.k) + 1);
+        let mut selection = Selection::new(key, count.min(self.k));
         for bucket in nearer.chain(further) {
             let room = count - nearest.len();
             if room == 0 {
                 break;
             }
-            select(&mut best, room, key, bucket, &wanted);
-            nearest.extend(best.drain(..).map(|(_, contact): (u64, &Contact)| contact.peer()));
+            let contacts = bucket.contacts().iter().filter(|contact| wanted(contact));
+            nearest.extend(selection.nearest(room, bucket.index, contacts).map(Contact::peer));
         }
         nearest
     }
@@ -228,38 +229,6 @@ impl Table {
         let sorted = self.buckets.is_sorted_by(|a, b| a.index < b.index);
         (sorted && addresses.len() == self.len).then_some(()).ok_or_else(|| "the buckets are out of order".to_owned())
     }
-}
-
-/// Puts the `room` contacts of a bucket that are nearest to `key` into `best`, nearest first, each beside the first bits of
-/// its distance: all ids of a bucket agree in the bytes before those, and seldom in those, so one number compares two.
-fn select<'a>(
-    best: &mut Vec<(u64, &'a Contact)>,
-    room: usize,
-    key: &Key,
-    bucket: &'a Bucket,
-    wanted: impl Fn(&Contact) -> bool,
-) {
-    let from = (bucket.index / 8).min(24);
-    let head_of_key = head(key, from);
-    for contact in bucket.contacts().iter().filter(|contact| wanted(contact)) {
-        let first_bits = head(&contact.id, from) ^ head_of_key;
-        let is_nearer = |other: &(u64, &Contact)| {
-            first_bits < other.0 || first_bits == other.0 && contact.id.distance(key) < other.1.id.distance(key)
-        };
-        let mut at = best.len();
-        while at > 0 && is_nearer(&best[at - 1]) {
-            at -= 1;
-        }
-        if at < room {
-            best.truncate(room - 1);
-            best.insert(at, (first_bits, contact));
-        }
-    }
-}
-
-/// Eight bytes of an id, as a number.
-fn head(id: &Id, from: usize) -> u64 {
-    id.as_bytes()[from..].first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
