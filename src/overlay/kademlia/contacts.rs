@@ -16,7 +16,7 @@ use crate::wire::Request;
 /// A contact that answered this recently need not be pinged to keep its place from a newcomer.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// Whoever asks us often and found no place is heard of this seldom: each time costs a look at the whole table.
+/// A peer that asks us often and found no place is weighed this seldom: each time costs a look at the whole table.
 const ASKED: Duration = Duration::from_secs(10);
 
 /// Datagrams sent at most to find out whether a contact that failed once is gone: so many do not get lost by chance.
@@ -30,10 +30,10 @@ const MAX_FAILURES: u8 = 2;
 pub(super) enum Claim {
     /// Nothing: it was only named.
     Nothing,
-    /// Wait until one becomes free. That is all a ping is good for: if it made us ping whoever stands first, and that
-    /// made them ping somebody in turn, then pings would wander through a large network for ever.
+    /// Wait until one becomes free. That is all a ping is good for: if it made us ping the contact that stands first,
+    /// and that made it ping somebody in turn, then pings would wander through a large network for ever.
     Wait,
-    /// Have whoever stands first show that it lives.
+    /// Have the contact that stands first show that it lives.
     Contest,
 }
 
@@ -70,7 +70,7 @@ impl Kademlia {
         if self.candidates.is_full() || !self.may_enter(&peer) || self.table.contact(&peer).is_some() {
             return;
         }
-        // Whoever answers at a contact's address under another id now tells of that contact's end.
+        // A peer that answers at a contact's address under another id tells of that contact's end.
         let displaces = self.table.at(&peer.addr).is_some();
         if displaces || self.table.has_room(&peer.id) && self.table.get(&peer.id).is_none() {
             self.candidates.offer(Candidate { peer, enters: true });

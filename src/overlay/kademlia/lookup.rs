@@ -77,7 +77,7 @@ pub(super) struct Lookup {
     /// The last answer brought nobody nearer.
     wide: bool,
     asked: u32,
-    /// Names that an answer has at least: whoever gives fewer may have yet to learn that we receive what is sent to us.
+    /// Names that an answer has at least. A peer that gives fewer may have yet to learn that we receive its answers.
     expected: usize,
 }
 
@@ -136,8 +136,8 @@ impl Lookup {
         window.enumerate()
     }
 
-    /// Whom to ask next: the nearest that was not asked; or, once all have answered a first question, the nearest whose
-    /// answer was partial, to hear the names that were left out.
+    /// The address to ask next: the nearest that was not asked; or, once nobody is waited for, the nearest whose answer
+    /// was partial, to hear the names that were left out.
     fn next_asked(&self) -> Option<SocketAddr> {
         let (mut waits, mut partial) = (false, None);
         for (rank, Entry { peer, standing, .. }) in self.window() {

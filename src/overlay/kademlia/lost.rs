@@ -26,7 +26,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest pause between two retries while nobody is known.
 const LONGEST_WAIT_ALONE: Duration = Duration::from_secs(30);
 
-/// Whoever went silent longer ago is no longer missed.
+/// A contact that went silent longer ago is no longer missed.
 const MISSED: Duration = Duration::from_secs(600);
 
 /// The longest pause between two retries while others are known.
@@ -133,7 +133,7 @@ impl Lost {
         self.due
     }
 
-    /// Whom to try now; `knows` says which addresses belong to contacts.
+    /// The addresses to try now; `knows` says which addresses belong to contacts.
     pub(super) fn due(&mut self, now: Time, alone: bool, knows: impl Fn(&SocketAddr) -> bool) -> Vec<SocketAddr> {
         if self.due.is_none_or(|due| due > now) {
             return Vec::new();

@@ -44,7 +44,7 @@ const MAX_REFRESHED: usize = 32;
 /// Peers remembered from the last run that are pinged when a peer joins; the others become candidates.
 const MAX_REMEMBERED: usize = 32;
 
-/// When a join has found whom it can, candidates have this long to answer before it is announced.
+/// When a join has found the peers that it can, candidates have this long to answer before it is announced.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Where the upkeep stands.
@@ -184,7 +184,7 @@ impl Kademlia {
         self.upkeep.pulse = (self.table.len() > 0).then(|| now + PULSE);
     }
 
-    /// A neighbour named those near to us; whoever is not known yet is a candidate.
+    /// A neighbour named the peers near to us; those not known yet become candidates.
     pub(super) fn on_neighbours(&mut self, now: Time, response: &Response, out: &mut Vec<Effect>) {
         if let Response::Nodes(peers) = response {
             for &peer in peers.iter().take(WIDTH) {

@@ -1,6 +1,7 @@
 //! What a lookup keeps to, whatever answers, silence and lies come in whatever order.
 //!
-//! `PROPTEST_CASES` and `PROPTEST_RNG_SEED` make it try more cases and others. A case that fails is printed with its seed.
+//! `PROPTEST_CASES` and `PROPTEST_RNG_SEED` make it try more cases and others. A case that fails is printed, and its
+//! seed with it.
 
 use std::collections::BTreeSet;
 
@@ -35,9 +36,11 @@ struct Scenario {
     goal: Goal,
     /// The id of each peer, and whether it lives.
     peers: Vec<(u16, bool)>,
-    /// The lookup starts from the first of them; so many need not prove their ids; so many of those answered a moment ago.
+    /// The lookup starts from the first so many peers.
     start: usize,
+    /// The first so many named themselves lately.
     named: usize,
+    /// The first so many answered a moment ago, if they live.
     fresh: usize,
     steps: Vec<(Index, What)>,
 }

@@ -1,8 +1,9 @@
 //! Where a peer on a lookup's shortlist stands, and what each event makes of it: one table, [`Standing::after`].
 //!
 //! ```text
-//!  New ── Asked ──► Asked ──────────────┬── Named, Held ──► Answered: done, or partial and asked once more
-//!                     └─ Waited ► Overdue ┘
+//!  New ── Asked ──► Asked ── Named, Held ──► Answered ── Asked, if partial ──► Asked again
+//!                     │                         ▲
+//!                     └── Waited ──► Overdue ───┘
 //! ```
 //! From anywhere, `Failed` strikes a peer and `Void` takes it out; `Unidentified` strikes one whose proof is missing.
 
@@ -14,7 +15,7 @@ use crate::time::Time;
 pub(super) enum Proof {
     /// It was only named by others.
     Missing,
-    /// It named itself after it was asked. It was a stranger then, and had yet to learn that we receive what is sent to us.
+    /// It named itself after it was asked. Until then it was a stranger, and had yet to learn that we receive.
     Given,
     /// It had named itself before it was asked.
     Known,
