@@ -25,6 +25,8 @@ const LAYERS: &[(&str, u8)] = &[
 const STRANGERS: &[(&str, &str)] = &[
     ("overlay/kademlia", "overlay::ring"),
     ("overlay/ring", "overlay::kademlia"),
+    ("overlay/mod.rs", "wire::ring"),
+    ("overlay/kademlia", "wire::ring"),
     ("overlay", "store"),
     ("overlay", "file"),
     ("node", "store"),
@@ -163,6 +165,15 @@ fn begins_function(line: &str) -> bool {
     let line = line.trim_start();
     let head = line.split('(').next().unwrap_or_default();
     !line.starts_with("//") && head.split(' ').rev().nth(1) == Some("fn")
+}
+
+#[test]
+fn the_seam_between_node_and_overlays_has_at_most_fourteen_methods() {
+    let sources = sources();
+    let seam: Vec<&str> = code(&sources["overlay/mod.rs"]).map(|(_, line)| line).collect();
+    let from = seam.iter().position(|line| line.starts_with("pub trait Overlay")).expect("the seam is a trait");
+    let methods = seam[from..].iter().take_while(|line| **line != "}").filter(|line| begins_function(line)).count();
+    assert!((1..=14).contains(&methods), "{methods} methods");
 }
 
 #[test]

@@ -111,9 +111,9 @@ pub struct Incoming {
     pub addr: SocketAddr,
     /// Whether that address has shown that it receives what is sent to it.
     pub validated: bool,
-    /// Who it says it is.
+    /// The peer that its sender says it is.
     pub sender: Option<Sender>,
-    /// Goes back with the answer.
+    /// Names the request; it goes back with the answer.
     pub magic: u64,
 }
 
@@ -164,14 +164,15 @@ pub enum Effect {
     Found {
         /// The lookup's name.
         lookup: LookupId,
-        /// Live peers nearest to the key, nearest first, at most [`WIDTH`](crate::config::WIDTH); this peer among them if it is one.
+        /// Live peers nearest to the key, nearest first, at most [`WIDTH`](crate::config::WIDTH); this peer among them if
+        /// it is one.
         peers: Vec<Peer>,
         /// Requests in the longest chain that led to the result.
         hops: u32,
         /// Peers that were named, would be among those found, and did not answer.
         unreached: usize,
     },
-    /// The overlay joined the network (or knows that there is nobody to join).
+    /// The overlay joined the network (or knows that there is none to join).
     Joined {
         /// Peers known by then.
         peers: usize,
@@ -180,7 +181,7 @@ pub enum Effect {
     PeerUp(Peer),
     /// A peer was found dead or left: replica sets near it have changed.
     PeerDown(Peer),
-    /// What only the ring wants or finds out. The node hands it to whom it concerns, and does not look inside.
+    /// What only the ring wants or finds out. The node hands it on to the classroom.
     Ring(RingEffect),
 }
 
@@ -284,7 +285,7 @@ pub trait Overlay: Send {
     /// When [`Cause::Tick`] is wanted next.
     fn next_tick(&self) -> Option<Time>;
 
-    /// Says goodbye, so that nobody needs to find out.
+    /// Says goodbye, so that no other peer has to find out.
     fn leave(&mut self, now: Time, out: &mut Vec<Effect>);
 
     /// The replica set of `key` as far as this peer knows without asking: at most `count` peers believed alive,
