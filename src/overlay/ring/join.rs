@@ -1,6 +1,6 @@
 //! Entering the ring, and letting others in.
 //!
-//! Whoever wants to join sends `join` to any peer; it is routed to the peer that will stand before the new one, which
+//! A new peer sends `join` to any peer it knows; it is routed to the peer that will stand before the new one, which
 //! takes it for its first successor and answers with its neighbours (Chord, ToN 2003, section IV-E1, figure 6; the answer
 //! brings the successor list along). The next pings make everybody else right.
 
@@ -45,12 +45,12 @@ pub(super) struct Joining {
     doors: VecDeque<Peer>,
     /// Whether an answer to our `join` is awaited.
     knocking: bool,
-    /// Whether those above were told already that there is nobody to join: this is another try.
+    /// Whether the node was told already that there is no network to join: this is another try.
     again: bool,
 }
 
 impl Membership {
-    /// Whether those above still wait to hear that this peer is in.
+    /// Whether the node still waits to hear that this peer is in.
     pub(super) fn is_pending(&self) -> bool {
         match self {
             Self::Outside => true,
@@ -95,7 +95,7 @@ impl Ring {
     fn knock_at(&mut self, now: Time, doors: Vec<SocketAddr>, again: bool, out: &mut Vec<Effect>) {
         self.membership = Membership::Joining(Joining { hellos: doors.len(), again, ..Joining::default() });
         for &addr in &doors {
-            // Plain, since whoever is not in yet must not be taken for a neighbour.
+            // Plain: a peer that is not in the ring yet must not be taken for a neighbour.
             let (to, guest) = (Target { id: None, addr }, self.options.guest);
             let request = if guest { Request::Ring(Neighbours::NONE.ping(true)) } else { Request::Ping };
             self.ask_plain(to, request, Why::Hello, false, TRIES, out);
@@ -105,7 +105,7 @@ impl Ring {
         }
     }
 
-    /// Somebody answers at an address we know.
+    /// A peer answers at an address we know.
     pub(super) fn on_hello(&mut self, now: Time, peer: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
         if self.options.guest {
             let known = std::iter::once(&peer).chain(told.successors).chain(told.predecessors);
@@ -129,7 +129,7 @@ impl Ring {
         }
     }
 
-    /// Nobody answers at an address we know.
+    /// No peer answers at an address we know.
     pub(super) fn on_no_hello(&mut self, now: Time, out: &mut Vec<Effect>) {
         if let Membership::Joining(joining) = &mut self.membership {
             joining.hellos = joining.hellos.saturating_sub(1);
@@ -158,7 +158,7 @@ impl Ring {
         self.ask(through, RingRequest::Routed { route, what: Routed::Join }, Why::Join, out);
     }
 
-    /// A `join` of ours was answered, by whoever will stand before us.
+    /// A `join` of ours was answered by the peer that will stand before us.
     pub(super) fn on_join_answer(
         &mut self,
         now: Time,
@@ -168,7 +168,8 @@ impl Ring {
     ) {
         match response {
             RingResponse::Welcome { predecessors, successors } => {
-                // The first predecessor is who answered: its own word on where it is counts less than the truth.
+                // The first predecessor is the peer that answered: the address that the answer really came from counts, not
+                // the one it gives.
                 let before = predecessors.iter().enumerate();
                 let before = before.map(|(at, peer)| if at == 0 { Peer::new(peer.id, from) } else { *peer });
                 let before: Vec<Peer> = before.collect();
@@ -210,7 +211,7 @@ impl Ring {
         }
     }
 
-    /// This peer is in, or knows that there is nobody to join.
+    /// This peer is in, or alone.
     fn enter_ring(&mut self, now: Time, out: &mut Vec<Effect>) {
         let first_time = self.membership.is_pending();
         self.membership = Membership::Member;
@@ -224,19 +225,25 @@ impl Ring {
         }
     }
 
-    /// Somebody wants to enter: passed on, or let in here.
-    pub(super) fn on_join_request(&mut self, relay: Relay, avoid: &[SocketAddr], told: bool, out: &mut Vec<Effect>) {
+    /// A new peer's `join`: it is passed on, or its origin is let in here.
+    pub(super) fn on_join_request(
+        &mut self,
+        relay: Relay,
+        avoid: &[SocketAddr],
+        first_time: bool,
+        out: &mut Vec<Effect>,
+    ) {
         let origin = relay.route.origin;
         if let Some(reason) = self.objection(origin, out) {
             return relay.refuse(reason, out);
         }
         let hop = match self.table.predecessors().first() {
-            // Whoever was told goodbye lets in the next.
+            // This peer has said goodbye: the one before it lets new peers in.
             Some(&before) if self.has_left() => Hop::Via(before),
             _ => self.table.hop_before(&origin.id, self.options.fingers, avoid),
         };
         if let Hop::Via(_) = hop {
-            return self.forward(relay, hop, told, out);
+            return self.forward(relay, hop, first_time, out);
         }
         let before = self.table.predecessors().first().copied();
         let fresh = !self.table.successors().contains(&origin);
@@ -244,7 +251,7 @@ impl Ring {
         self.take_in(origin, alone, out);
         relay.answer(self.welcome(&origin), out);
         // A peer that came back before it was missed is in the list already.
-        if fresh || told {
+        if fresh || first_time {
             let successors = self.table.successors().to_vec();
             let why = Change::Joined { peer: origin };
             Self::notice(RouteNotice::Successors { why, successors: successors.clone() }, out);
@@ -281,7 +288,7 @@ impl Ring {
         RingResponse::Welcome { predecessors, successors }
     }
 
-    /// The successor has let somebody in.
+    /// A neighbour's successors have changed; if it is our successor, perhaps because it let a new peer in.
     pub(super) fn on_update(
         &mut self,
         from: &Incoming,

@@ -53,7 +53,8 @@ impl Ring {
         self.greet_successors(out);
     }
 
-    /// Whoever leaves knows best who follows it: those that we count between the two are gone, or will show themselves.
+    /// The leaving peer knows best which peer follows it: those that we count between the two are gone, or will show
+    /// themselves.
     fn drop_between(&mut self, leaving: &Peer, next: Option<&Peer>) -> Vec<Peer> {
         let Some(next) = next.filter(|next| self.is_fit(next) && !self.vitals.is_dead(next)) else { return Vec::new() };
         let between = |other: &&Peer| other.id.is_strictly_between(&leaving.id, &next.id);

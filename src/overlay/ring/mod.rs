@@ -3,11 +3,12 @@
 //! Peers and keys stand on one circle. A key belongs to its *successor*, the first peer at or after it (Chord, SIGCOMM
 //! 2001, section 4; extended in IEEE/ACM ToN 11(1), 2003, section IV). Its replica set is that owner and the peers that
 //! follow it. A question about a key is forwarded from peer to peer, each nearer to the key, until the owner has it; the
-//! owner answers whoever asked first.
+//! owner answers the peer that asked first.
 //!
 //! # Inside
 //! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
-//! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of other peers, which pass through this one.
+//! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of
+//!   other peers, which pass through this one.
 //! - [`join`]: entering, and letting in. - [`leave`]: the goodbye.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
 //! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
@@ -16,7 +17,7 @@
 //!
 //! # What differs from the paper
 //! - A `ping` is stabilize and notify in one: it tells the sender's neighbours, and its answer the receiver's.
-//! - Somebody told of at second hand enters a list only after it has answered a ping of ours, so neither a stale list nor
+//! - A peer known by hearsay enters a list only after it has answered a ping of ours, so neither a stale list nor
 //!   a liar can fill the table. Only a neighbour's word on a join or a goodbye counts at once.
 //! - Several predecessors are kept, not one.
 //! - Peers that died are remembered and tried now and then: that is how the halves of a network that was cut meet again.

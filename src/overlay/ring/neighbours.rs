@@ -56,12 +56,12 @@ impl<'a> Neighbours<'a> {
     }
 }
 
-/// What is known of where a peer stands that somebody spoke of.
+/// What is known of where a peer stands of which another one spoke.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Place {
-    /// Before us, with nobody between but those known.
+    /// Before us, with no peer between but those known.
     pub(super) before: bool,
-    /// After us, with nobody between but those known.
+    /// After us, with no peer between but those known.
     pub(super) after: bool,
 }
 

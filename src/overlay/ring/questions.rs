@@ -16,13 +16,13 @@ use crate::wire::{Request, Response};
 pub(super) const TRIES: u8 = 3;
 
 /// Times that a search is sent one way at most: 5.5 s, for a peer on the way takes up to 5 s to notice that the next is
-/// gone without a word, and then sends it around. Whoever gave up before would meet the same dead peer on every way.
+/// gone without a word, and then sends it around. Given up before, a search would meet the same dead peer on every way.
 const PATIENT_TRIES: u8 = 4;
 
 /// Why a question was asked: who gets its answer.
 #[derive(Clone, Debug)]
 pub(super) enum Why {
-    /// Does anybody answer at this address, so that we can join through it?
+    /// Does a peer answer at this address, so that we can join through it?
     Hello,
     /// Let me in.
     Join,
@@ -32,16 +32,16 @@ pub(super) enum Why {
     Search(LookupId),
     /// Does this peer hold the search's block?
     Value { lookup: LookupId, peer: Peer },
-    /// Something on its way to the peer responsible.
+    /// What does the peer answer that is responsible for this peer's own request?
     Routed { lookup: LookupId, what: Routed, to: SocketAddr, tried: Vec<SocketAddr> },
     /// Who is the successor of this finger's start?
     Finger(usize),
-    /// Something the other one should know; its answer tells nothing.
+    /// The request tells the other peer something; its answer tells nothing.
     Tell,
 }
 
 impl Ring {
-    /// Asks a question of the ring's. A routed one is answered by whoever it reaches.
+    /// Asks a question of the ring's. A routed one is answered by the peer that it reaches.
     pub(super) fn ask(&mut self, to: impl Into<Target>, request: RingRequest, why: Why, out: &mut Vec<Effect>) {
         let from_anyone = matches!(request, RingRequest::Routed { .. });
         let tries = match why {

@@ -73,8 +73,8 @@ impl Ring {
         if self.wait_to_be_in(now, relay) {
             return;
         }
-        let told = self.tell_once(&relay);
-        self.pass_on(relay, &[], told, out);
+        let first_time = self.see(&relay);
+        self.pass_on(relay, &[], first_time, out);
     }
 
     /// A request that this peer passed on could not be delivered to `gone`: the next best way. The step that failed was
@@ -86,17 +86,18 @@ impl Ring {
         }
     }
 
-    /// Answers the request if this peer is responsible for it, or sends it on, past the peers at `avoid`. It is told of
-    /// if it was not before (`told`).
-    pub(super) fn pass_on(&mut self, relay: Relay, avoid: &[SocketAddr], told: bool, out: &mut Vec<Effect>) {
+    /// Answers the request if this peer is responsible for it, or sends it on, past the peers at `avoid`. The user
+    /// is told only the `first_time`.
+    pub(super) fn pass_on(&mut self, relay: Relay, avoid: &[SocketAddr], first_time: bool, out: &mut Vec<Effect>) {
         let Relay { magic, route, what } = relay;
         if what == Routed::Join {
-            return self.on_join_request(relay, avoid, told, out);
+            return self.on_join_request(relay, avoid, first_time, out);
         }
         let key = key_of(what, route.origin.id);
         let hop = match self.hop(&key, avoid) {
-            // Somebody believes that this peer is the owner. Only those that stand before it and not before the key are
-            // nearer: the first of them that is known. (One predecessor after the other would be a walk round the ring.)
+            // The peer that passed it on believes that this one is the owner. Only those that stand before it and not before
+            // the key are nearer: the first of them that is known. (One predecessor after the other would be a walk round
+            // the ring.)
             Hop::Last(_) | Hop::Via(_) if route.last => match self.table.first_from(&key, avoid) {
                 Some(nearer) => Hop::Last(nearer),
                 None => Hop::Mine,
@@ -115,18 +116,18 @@ impl Ring {
                 }
                 _ => out.push(Effect::Ring(RingEffect::Arrived { origin: route.origin, magic, what })),
             },
-            Hop::Last(_) | Hop::Via(_) => self.forward(relay, hop, told, out),
+            Hop::Last(_) | Hop::Via(_) => self.forward(relay, hop, first_time, out),
             Hop::Nowhere => relay.refuse("no way leads to the key from here", out),
         }
     }
 
     /// Passes a request on to its next hop.
-    pub(super) fn forward(&mut self, relay: Relay, hop: Hop, told: bool, out: &mut Vec<Effect>) {
+    pub(super) fn forward(&mut self, relay: Relay, hop: Hop, first_time: bool, out: &mut Vec<Effect>) {
         let (Hop::Last(to) | Hop::Via(to)) = hop else { return };
         if relay.route.hops >= MAX_HOPS {
             return relay.refuse("the request went around for too long", out);
         }
-        if told {
+        if first_time {
             Self::notice(RouteNotice::Forwarded { what: relay.what, origin: relay.route.origin, to }, out);
         }
         let Relay { magic, route, what } = relay.step_on(matches!(hop, Hop::Last(_)));
@@ -134,7 +135,7 @@ impl Ring {
     }
 
     /// Whether this request is seen for the first time (its origin sends it again if the answer takes long).
-    pub(super) fn tell_once(&mut self, relay: &Relay) -> bool {
+    pub(super) fn see(&mut self, relay: &Relay) -> bool {
         let name: (u64, Id) = (relay.magic, relay.route.origin.id);
         let fresh = !self.seen.contains(&name);
         if fresh {

@@ -46,7 +46,7 @@ impl Ring {
     pub(super) fn start_search(&mut self, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
         let search = Search { key, goal, tried: Vec::new(), found: None, unreached: 0, waiting: 0 };
         self.searches.insert(lookup, search);
-        // Whoever is still joining knows nobody to ask: its searches start when it is in.
+        // While this peer is joining it knows no peer to ask: its searches start when it is in.
         if !self.membership.is_pending() {
             self.search_on(lookup, out);
         }
@@ -72,12 +72,8 @@ impl Ring {
     pub(super) fn search_on(&mut self, lookup: LookupId, out: &mut Vec<Effect>) {
         let Some(search) = self.searches.get(&lookup) else { return };
         let key = search.key;
-        if search.tried.len() >= MAX_WAYS {
-            let known = self.table.clockwise(&key).take(WIDTH).copied().collect();
-            return self.settle(lookup, known, 0, out);
-        }
-        let tried = search.tried.clone();
-        match self.hop(&key, &tried) {
+        let hop = if search.tried.len() < MAX_WAYS { self.hop(&key, &search.tried) } else { Hop::Nowhere };
+        match hop {
             Hop::Mine => {
                 let set = self.owned_set();
                 self.settle(lookup, set, 0, out);
@@ -144,7 +140,7 @@ impl Ring {
         }
     }
 
-    /// A peer that is left alone misses those that went silent a moment ago; nobody names them any longer.
+    /// A peer that is left alone misses those that went silent a moment ago; no peer names them any longer.
     fn vanished(&self) -> usize {
         let alone = self.table.others().next().is_none();
         if alone { self.vitals.lost().filter(|peer| self.vitals.is_missed(peer)).count().min(WIDTH) } else { 0 }
@@ -202,7 +198,7 @@ impl Ring {
         out.push(Effect::Ring(RingEffect::Settled { lookup, outcome }));
     }
 
-    /// How often a request of this peer's own is sent one way. While the ring is starting, somebody on the way may let it
+    /// How often a request of this peer's own is sent one way. While the ring is starting, a peer on the way may let it
     /// wait; it is told from one sent before by its stamp alone, so that one goes out again and again.
     fn tries_of_own(&self, now: Time) -> u8 {
         let Some(starting) = self.vitals.starting(now) else { return TRIES };

@@ -9,7 +9,7 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
 
-/// Peers that are pinged at a time because somebody spoke of them.
+/// Peers that are pinged at a time because other peers spoke of them.
 const MAX_PROBES: usize = 16;
 
 /// Neighbours told in a message, on the side where the receiver needs them. With [`TOLD_BESIDES`] they fit a datagram.
@@ -34,7 +34,7 @@ pub(super) struct Ping {
 pub(super) enum Role {
     /// It is in the table: is it alive?
     Check,
-    /// Somebody spoke of it: is it there?
+    /// Another peer spoke of it: is it there?
     Probe(Place),
     /// It spoke for itself, and has yet to show that it receives.
     Meet(Place),
@@ -89,7 +89,7 @@ impl Ring {
         if after_us { all.first(TOLD, TOLD_BESIDES) } else { all.first(TOLD_BESIDES, TOLD) }
     }
 
-    /// Somebody sent a request: a member that speaks for itself is alive.
+    /// A request came: a member that sends one itself is alive.
     pub(super) fn hear(&mut self, now: Time, from: &Incoming) {
         if from.sender.is_some_and(|sender| sender.leaving) {
             return;
@@ -102,7 +102,7 @@ impl Ring {
         }
     }
 
-    /// A ping came: stabilize and notify of somebody who takes us for a successor, perhaps.
+    /// A ping came: stabilize and notify of a peer that takes us for a successor, perhaps.
     pub(super) fn on_ping(&mut self, from: &Incoming, told: Neighbours<'_>, quiet: bool, out: &mut Vec<Effect>) {
         if self.has_left() {
             return; // An answer would bring this peer back into the lists of others.
@@ -123,7 +123,7 @@ impl Ring {
         let place = Place { before: told.ahead(&us).is_some(), after: told.behind(&us).is_some() };
         if !from.validated {
             // It has yet to show that it receives, and is pinged wherever it stands: from then on it gets full answers.
-            // Whom it knows it will tell in its own.
+            // It tells its neighbours again when it answers.
             return self.weigh(sender, place, true, out);
         }
         self.consider(sender, place, out);
@@ -164,7 +164,7 @@ impl Ring {
         self.hear_neighbours(peer, told, out);
     }
 
-    /// Somebody spoke of `peer`. If it has a place in the lists, it is pinged, and enters when it answers.
+    /// Another peer spoke of `peer`. If it has a place in the lists, it is pinged, and enters when it answers.
     pub(super) fn consider(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) {
         self.weigh(peer, place, false, out);
     }

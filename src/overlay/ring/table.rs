@@ -12,7 +12,7 @@ use crate::id::Id;
 use crate::overlay::TableRow;
 use crate::peer::Peer;
 
-/// What a peer knows of the ring. Nobody stands twice in a list, and never this peer itself.
+/// What a peer knows of the ring. No peer stands twice in a list, and this one in none.
 pub(super) struct Table {
     me: Peer,
     /// Nearest first, clockwise; at most `max_successors`.
@@ -37,7 +37,7 @@ pub(super) enum Hop {
     Last(Peer),
     /// That peer is nearer.
     Via(Peer),
-    /// Nobody is known to ask.
+    /// No peer is known to ask.
     Nowhere,
 }
 
@@ -93,7 +93,7 @@ impl Table {
     }
 
     /// Whether `id` would stand among the nearest successors. Behind the last of them there may be room for it, but only
-    /// if it `follows`: nobody but those known stands between.
+    /// if it `follows`: no peer but those known stands between.
     pub(super) fn fits_successors(&self, id: &Id, follows: bool) -> bool {
         *id != self.me.id
             && !self.successors.iter().any(|peer| peer.id == *id)
@@ -216,7 +216,7 @@ impl Table {
         walk.find(|peer| !avoid.contains(&peer.addr)).copied()
     }
 
-    /// Where `key` leads by the successor alone, never through anybody at `avoid`.
+    /// Where `key` leads by the successor alone, never through the addresses of `avoid`.
     pub(super) fn hop_along(&self, key: &Id, avoid: &[SocketAddr]) -> Hop {
         if self.owns(key) == Some(true) {
             return Hop::Mine;
@@ -257,7 +257,7 @@ impl Table {
         }
     }
 
-    /// Where a new peer's `join` leads: to whoever is known to stand right before `id`; [`Hop::Mine`] if that is this peer.
+    /// Where a new peer's `join` leads: to the peer known to stand right before `id`; [`Hop::Mine`] if that is this one.
     pub(super) fn hop_before(&self, id: &Id, shortcuts: bool, avoid: &[SocketAddr]) -> Hop {
         let usable = |peer: &&Peer| !avoid.contains(&peer.addr);
         if shortcuts {
@@ -288,7 +288,7 @@ impl Table {
         before.chain(after).chain(fingers).collect()
     }
 
-    /// Whether both lists are in order and hold nobody twice, and the index agrees with them.
+    /// Whether both lists are in order and hold no peer twice, and the index agrees with them.
     pub(super) fn check(&self) -> Result<(), String> {
         let me = self.me.id;
         let ahead = self.successors.windows(2).all(|pair| pair[0].id.is_strictly_between(&me, &pair[1].id));

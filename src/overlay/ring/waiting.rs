@@ -27,19 +27,19 @@ pub(super) struct Waiting {
     /// The peer it waits for: the next on its way, or this peer itself, which is not in the ring yet.
     awaited: Peer,
     since: Time,
-    request: Request,
+    request: Deferred,
 }
 
 /// Which request waits.
 #[derive(Clone, Copy)]
-enum Request {
+enum Deferred {
     /// One of this peer's own.
     Own { lookup: LookupId, what: Routed },
     /// One that this peer relays.
     Relayed(Relay),
 }
 
-impl Request {
+impl Deferred {
     /// Whether `other` is this request, come once more.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -53,13 +53,13 @@ impl Request {
 impl Ring {
     /// Whether the peer at `to` is still starting; then this peer's own request waits for it.
     pub(super) fn wait_with_own(&mut self, now: Time, to: SocketAddr, lookup: LookupId, what: Routed) -> bool {
-        self.wait(now, to, Request::Own { lookup, what })
+        self.wait(now, to, Deferred::Own { lookup, what })
     }
 
     /// Whether the peer at `to` is still starting; then another peer's request waits for it. A `join` never does: a peer
     /// that is let in next to a gap finds its place once the gap is filled.
     pub(super) fn wait_with_relay(&mut self, now: Time, to: SocketAddr, relay: Relay) -> bool {
-        relay.what != Routed::Join && self.wait(now, to, Request::Relayed(relay))
+        relay.what != Routed::Join && self.wait(now, to, Deferred::Relayed(relay))
     }
 
     /// Whether this peer is on its way into the ring itself, and knows too little yet to let others in; then their `join`
@@ -68,12 +68,12 @@ impl Ring {
         let waits =
             relay.what == Routed::Join && self.options.manners == Manners::Classroom && self.membership.is_pending();
         if waits {
-            self.put_off(now, self.me, Request::Relayed(relay));
+            self.put_off(now, self.me, Deferred::Relayed(relay));
         }
         waits
     }
 
-    fn wait(&mut self, now: Time, to: SocketAddr, request: Request) -> bool {
+    fn wait(&mut self, now: Time, to: SocketAddr, request: Deferred) -> bool {
         let awaited = self.table.at(&to).filter(|peer| self.vitals.is_awaited(&peer.id));
         if let Some(awaited) = awaited {
             self.put_off(now, awaited, request);
@@ -81,7 +81,7 @@ impl Ring {
         awaited.is_some()
     }
 
-    fn put_off(&mut self, now: Time, awaited: Peer, request: Request) {
+    fn put_off(&mut self, now: Time, awaited: Peer, request: Deferred) {
         self.waiting.retain(|other| !other.request.is_same(&request));
         if self.waiting.len() == MAX_WAITING {
             self.waiting.pop_front();
@@ -94,7 +94,7 @@ impl Ring {
         if self.waiting.is_empty() {
             return;
         }
-        self.waiting.retain(|one| matches!(one.request, Request::Own { .. }) || now.since(one.since) < UNASKED);
+        self.waiting.retain(|one| matches!(one.request, Deferred::Own { .. }) || now.since(one.since) < UNASKED);
         let all = std::mem::take(&mut self.waiting).into_iter();
         let is_out = |peer: &Peer| peer.id == self.me.id && self.membership.is_pending();
         let waits = |one: &Waiting| is_out(&one.awaited) || self.vitals.is_awaited(&one.awaited.id);
@@ -102,10 +102,10 @@ impl Ring {
         self.waiting = still;
         for Waiting { request, .. } in ready {
             match request {
-                Request::Own { lookup, what } => self.send_again(now, lookup, what, Vec::new(), out),
-                Request::Relayed(relay) => {
-                    let told = self.tell_once(&relay);
-                    self.pass_on(relay, &[], told, out);
+                Deferred::Own { lookup, what } => self.send_again(now, lookup, what, Vec::new(), out),
+                Deferred::Relayed(relay) => {
+                    let first_time = self.see(&relay);
+                    self.pass_on(relay, &[], first_time, out);
                 }
             }
         }
@@ -113,6 +113,6 @@ impl Ring {
 
     /// The lookup was cancelled: its request need not wait any longer.
     pub(super) fn stop_waiting(&mut self, lookup: LookupId) {
-        self.waiting.retain(|one| !matches!(one.request, Request::Own { lookup: own, .. } if own == lookup));
+        self.waiting.retain(|one| !matches!(one.request, Deferred::Own { lookup: own, .. } if own == lookup));
     }
 }
