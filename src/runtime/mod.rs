@@ -31,6 +31,7 @@
 //! - Nothing here knows which overlay runs.
 
 mod asked_at;
+mod bounded_lines;
 mod clock;
 mod ending;
 pub(crate) mod fault;

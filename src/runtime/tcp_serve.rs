@@ -12,6 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use nix::sys::sendfile::sendfile64;
 
+use super::bounded_lines::{BoundedLines, Line, Until, is_timeout};
 use super::named;
 use super::offers::Offered;
 use super::tcp_accept::{ConnectionId, State};
@@ -50,14 +51,17 @@ pub(super) fn run(
     events: &Sender<Event>,
 ) -> io::Result<()> {
     stream.set_write_timeout(Some(STUCK_LIMIT))?;
-    let mut lines = Lines { stream, buffer: Vec::new(), begin: 0 };
+    let mut lines = BoundedLines::default();
     loop {
         let since = shared.clock.now();
         shared.served.mark(connection, State::Idle(since));
-        let line = match lines.next(|| since + IDLE_LIMIT, shared)? {
-            Next::Line(line) => line,
-            Next::End => return Ok(()),
-            Next::TooLong => {
+        // However its bytes come, the whole line has one time limit.
+        let line = match lines.next(Until::new(stream, shared.clock, since + IDLE_LIMIT), longest) {
+            Ok(Line::Text(line)) => line,
+            Ok(Line::End) => return Ok(()),
+            Err(error) if is_timeout(&error) => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(Line::TooLong) => {
                 refuse(stream, "a request line has at most 128 bytes, a control line 65536")?;
                 return part(stream);
             }
@@ -77,57 +81,6 @@ pub(super) fn run(
         match key {
             Some(key) => answer(stage, &key, events)?,
             None => refuse(stream, "a request is the 64 hexadecimal digits of a block's key")?,
-        }
-    }
-}
-
-enum Next {
-    Line(Vec<u8>),
-    End,
-    TooLong,
-}
-
-/// The lines of a connection, each with its limit.
-struct Lines<'a> {
-    stream: &'a TcpStream,
-    buffer: Vec<u8>,
-    /// What lies before was taken already.
-    begin: usize,
-}
-
-impl Lines<'_> {
-    fn next(&mut self, limit: impl Fn() -> Time, shared: &Shared) -> io::Result<Next> {
-        let mut searched = self.begin;
-        loop {
-            if let Some(at) = self.buffer[searched..].iter().position(|&byte| byte == b'\n') {
-                let end = searched + at;
-                let line = self.buffer[self.begin..end].to_vec();
-                self.begin = end + 1;
-                return Ok(if line.len() < longest(&line) { Next::Line(line) } else { Next::TooLong });
-            }
-            searched = self.buffer.len();
-            if self.buffer.len() - self.begin >= longest(&self.buffer[self.begin..]) {
-                return Ok(Next::TooLong);
-            }
-            // However its bytes come, the whole line has one time limit.
-            let left = limit() - shared.clock.now();
-            if left.is_zero() {
-                return Ok(Next::End);
-            }
-            self.stream.set_read_timeout(Some(left))?;
-            self.buffer.drain(..self.begin);
-            searched -= self.begin;
-            self.begin = 0;
-            let mut room = [0; 4096];
-            match (&*self.stream).read(&mut room) {
-                Ok(0) => return Ok(Next::End),
-                Ok(count) => self.buffer.extend_from_slice(&room[..count]),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    return Ok(Next::End);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
         }
     }
 }

@@ -9,7 +9,7 @@
 //! fresh one.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::node::Event;
 use crate::node::job::{JobError, JobErrorKind};
+use crate::runtime::bounded_lines::{BoundedLines, Until, is_timeout};
 use crate::runtime::clock::Clock;
 use crate::runtime::tcp_serve::{FOUND_DAMAGED, IDLE_LIMIT};
 use crate::time::Time;
@@ -55,13 +56,7 @@ const MAX_KEPT: usize = 16;
 ///
 /// *Protects*: the list. *Held for*: taking one out or putting one back. *Never held while*: connecting, sending or receiving.
 #[derive(Default)]
-pub(crate) struct Connections(Mutex<HashMap<SocketAddr, Vec<(Connection, Time)>>>);
-
-struct Connection {
-    stream: Arc<TcpStream>,
-    /// Bytes received behind a reply's first line: the block's beginning.
-    ahead: Vec<u8>,
-}
+pub(crate) struct Connections(Mutex<HashMap<SocketAddr, Vec<(Arc<TcpStream>, Time)>>>);
 
 impl Connections {
     /// Asks the peer at `from` for a block; a size other than `expected` is an error. A new connection shows that the
@@ -79,21 +74,21 @@ impl Connections {
         let mut kept = self.take(from, begin);
         loop {
             let reused = kept.is_some();
-            let mut connection = match kept.take() {
-                Some(connection) => connection,
+            let stream = match kept.take() {
+                Some(stream) => stream,
                 None => {
-                    let connection = Connection::open(from, cancel)?;
+                    let stream = connect(from, cancel)?;
                     let _ = events.send(Event::Validated { addr: from });
-                    connection
+                    stream
                 }
             };
-            cancel.wait_on(Some(Arc::clone(&connection.stream)))?;
-            match connection.ask(key, clock) {
-                Ok(line) => {
+            cancel.wait_on(Some(Arc::clone(&stream)))?;
+            match ask(&stream, key, clock) {
+                Ok((line, lines)) => {
                     let size = read_size(&line, from, expected)?;
                     let left = size as usize;
                     let (connections, cancel) = (self, cancel.clone());
-                    return Ok(Reply { connections, clock, from, connection, size, left, begin, cancel });
+                    return Ok(Reply { connections, clock, from, stream, lines, size, left, begin, cancel });
                 }
                 Err(error) if reused && !is_timeout(&error) => cancel.check()?,
                 Err(error) => {
@@ -104,21 +99,21 @@ impl Connections {
         }
     }
 
-    fn take(&self, from: SocketAddr, now: Time) -> Option<Connection> {
+    fn take(&self, from: SocketAddr, now: Time) -> Option<Arc<TcpStream>> {
         let mut kept = self.0.lock();
         let of_peer = kept.get_mut(&from)?;
         let newest = of_peer.pop();
         if of_peer.is_empty() {
             kept.remove(&from);
         }
-        newest.filter(|(_, used)| now.since(*used) < IDLE_LIMIT / 2).map(|(connection, _)| connection)
+        newest.filter(|(_, used)| now.since(*used) < IDLE_LIMIT / 2).map(|(stream, _)| stream)
     }
 
-    fn keep(&self, from: SocketAddr, connection: Connection, now: Time) {
+    fn keep(&self, from: SocketAddr, stream: Arc<TcpStream>, now: Time) {
         let mut kept = self.0.lock();
         let of_peer = kept.entry(from).or_default();
         if of_peer.len() < MAX_KEPT {
-            of_peer.push((connection, now));
+            of_peer.push((stream, now));
         }
     }
 
@@ -131,38 +126,14 @@ impl Connections {
     }
 }
 
-impl Connection {
-    fn open(to: SocketAddr, cancel: &Cancel) -> Result<Self, JobError> {
-        Ok(Self { stream: connect(to, cancel)?, ahead: Vec::new() })
-    }
-
-    /// Sends the request and reads the first line of its reply.
-    fn ask(&mut self, key: &Key, clock: Clock) -> io::Result<String> {
-        let limit = clock.now() + SILENCE_LIMIT;
-        (&*self.stream).write_all(format!("{key}\n").as_bytes())?;
-        self.ahead.clear();
-        let mut line = Vec::new();
-        let mut buffer = [0; 4096];
-        loop {
-            let count = (&*self.stream).read(&mut buffer)?;
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if let Some(end) = buffer[..count].iter().position(|&byte| byte == b'\n') {
-                line.extend_from_slice(&buffer[..end]);
-                self.ahead.extend_from_slice(&buffer[end + 1..count]);
-                return Ok(String::from_utf8_lossy(&line).into_owned());
-            }
-            line.extend_from_slice(&buffer[..count]);
-            // However its bytes come, the whole line has one time limit.
-            if clock.now() > limit {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            if line.len() > 2 * MAX_REQUEST_LINE {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "its reply has no end"));
-            }
-        }
-    }
+/// Sends a request and reads the first line of its reply. However its bytes come, the line has one time limit.
+fn ask(mut stream: &TcpStream, key: &Key, clock: Clock) -> io::Result<(String, BoundedLines)> {
+    let until = Until::new(stream, clock, clock.now() + SILENCE_LIMIT);
+    stream.write_all(format!("{key}\n").as_bytes())?;
+    let mut lines = BoundedLines::default();
+    let line = lines.reply(until, 2 * MAX_REQUEST_LINE)?;
+    stream.set_read_timeout(Some(SILENCE_LIMIT))?;
+    Ok((line, lines))
 }
 
 /// A block that is being received.
@@ -170,7 +141,9 @@ pub(super) struct Reply<'a> {
     connections: &'a Connections,
     clock: Clock,
     from: SocketAddr,
-    connection: Connection,
+    stream: Arc<TcpStream>,
+    /// The block's beginning, where it came with the reply's first line.
+    lines: BoundedLines,
     size: u32,
     left: usize,
     begin: Time,
@@ -216,13 +189,9 @@ impl Reply<'_> {
     }
 
     /// The block was received to its end: the connection is good for another.
-    pub(super) fn keep(mut self) {
+    pub(super) fn keep(self) {
         if self.left == 0 {
-            let connection = Connection {
-                stream: Arc::clone(&self.connection.stream),
-                ahead: std::mem::take(&mut self.connection.ahead),
-            };
-            self.connections.keep(self.from, connection, self.clock.now());
+            self.connections.keep(self.from, Arc::clone(&self.stream), self.clock.now());
         }
     }
 
@@ -231,14 +200,7 @@ impl Reply<'_> {
             return Ok(0);
         }
         let wanted = room.len().min(self.left);
-        let count = if self.connection.ahead.is_empty() {
-            (&*self.connection.stream).read(&mut room[..wanted]).map_err(|error| self.broke(&error))?
-        } else {
-            let count = wanted.min(self.connection.ahead.len());
-            room[..count].copy_from_slice(&self.connection.ahead[..count]);
-            self.connection.ahead.drain(..count);
-            count
-        };
+        let count = self.lines.read(&*self.stream, &mut room[..wanted]).map_err(|error| self.broke(&error))?;
         if count == 0 {
             return Err(self.broke(&io::ErrorKind::UnexpectedEof.into()));
         }
@@ -302,10 +264,6 @@ pub(super) fn refused(from: SocketAddr, reason: &str) -> JobError {
     let kind = if reason == FOUND_DAMAGED { JobErrorKind::Corrupt } else { JobErrorKind::NotFound };
     let reason: String = reason.chars().take(MAX_REASON).flat_map(char::escape_default).collect();
     failed(kind, format!("peer {from} says: {reason}"))
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 pub(super) fn lost(from: SocketAddr, error: &io::Error) -> JobError {

@@ -22,6 +22,7 @@ use super::connections::{LEAST_RATE, SILENCE_LIMIT, connect, lost, refused};
 use super::{Room, Workbench, cannot_write, failed, io_failed, reserve};
 use crate::id::Id;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Version};
+use crate::runtime::bounded_lines::BoundedLines;
 use crate::runtime::named::{Asked, CHUNK, Folder, PART, ask, time_of};
 use crate::wire::MAX_REQUEST_LINE;
 use crate::wire::ring::FileName;
@@ -33,8 +34,8 @@ struct Incoming<'a> {
     from: SocketAddr,
     file: FileName,
     version: Version,
-    /// Bytes received behind the first line.
-    ahead: Vec<u8>,
+    /// The lines before and behind the file's bytes.
+    lines: BoundedLines,
     cancel: Cancel,
 }
 
@@ -120,9 +121,9 @@ impl Workbench {
     /// Asks a peer for a file and reads the first line of its answer.
     fn request_named(&self, asked: Asked, from: SocketAddr, cancel: &Cancel) -> Result<Incoming<'_>, JobError> {
         let stream = connect(from, cancel)?;
-        let mut ahead = Vec::new();
+        let mut lines = BoundedLines::default();
         let exchange =
-            (&*stream).write_all(ask(asked).as_bytes()).and_then(|()| read_line(&stream, &mut ahead, MAX_REQUEST_LINE));
+            (&*stream).write_all(ask(asked).as_bytes()).and_then(|()| lines.reply(&*stream, MAX_REQUEST_LINE));
         let line = exchange.map_err(|error| cancel.check().err().unwrap_or_else(|| lost(from, &error)))?;
         if let Some(reason) = line.strip_prefix("error: ") {
             return Err(refused(from, reason));
@@ -136,7 +137,7 @@ impl Workbench {
             ));
         };
         let version = Version { size, modified };
-        Ok(Incoming { bench: self, stream, from, file: asked.file, version, ahead, cancel: cancel.clone() })
+        Ok(Incoming { bench: self, stream, from, file: asked.file, version, lines, cancel: cancel.clone() })
     }
 }
 
@@ -217,8 +218,7 @@ impl Incoming<'_> {
                 return Err(failed(JobErrorKind::TimedOut, format!("peer {} sends too slowly", self.from)));
             }
         }
-        let announced =
-            read_line(&self.stream, &mut self.ahead, MAX_REQUEST_LINE).map_err(|error| self.broke(&error))?;
+        let announced = self.lines.reply(&*self.stream, MAX_REQUEST_LINE).map_err(|error| self.broke(&error))?;
         let sha256 = Id::from_bytes(hash.finalize().into());
         if announced.parse() != Ok(sha256) {
             let reason = format!("peer {} sent other bytes of file {} than it announced", self.from, self.file);
@@ -228,13 +228,7 @@ impl Incoming<'_> {
     }
 
     fn read(&mut self, room: &mut [u8]) -> Result<usize, JobError> {
-        if !self.ahead.is_empty() {
-            let count = room.len().min(self.ahead.len());
-            room[..count].copy_from_slice(&self.ahead[..count]);
-            self.ahead.drain(..count);
-            return Ok(count);
-        }
-        match (&*self.stream).read(room) {
+        match self.lines.read(&*self.stream, room) {
             Ok(0) => Err(self.broke(&io::ErrorKind::UnexpectedEof.into())),
             Ok(count) => Ok(count),
             Err(error) => Err(self.broke(&error)),
@@ -280,25 +274,6 @@ fn hash_file(path: &Path, room: &mut Room) -> io::Result<Id> {
         match file.read(&mut room[..CHUNK])? {
             0 => return Ok(Id::from_bytes(hash.finalize().into())),
             count => hash.update(&room[..count]),
-        }
-    }
-}
-
-/// Reads a line of less than `limit` bytes; what lies behind it goes into `ahead`.
-fn read_line(mut stream: &TcpStream, ahead: &mut Vec<u8>, limit: usize) -> io::Result<String> {
-    loop {
-        if let Some(end) = ahead.iter().position(|&byte| byte == b'\n') {
-            let line = String::from_utf8_lossy(&ahead[..end]).into_owned();
-            ahead.drain(..=end);
-            return Ok(line);
-        }
-        if ahead.len() > limit {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its answer has no end"));
-        }
-        let mut room = [0; 4096];
-        match stream.read(&mut room)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => ahead.extend_from_slice(&room[..count]),
         }
     }
 }
