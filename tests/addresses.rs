@@ -172,5 +172,23 @@ fn a_survey_begins_at_whichever_address_answers() {
     let (_peer, port) = start(OverlayKind::Kademlia, "127.0.0.1:0", &[]);
     let living = SocketAddr::from(([127, 0, 0, 1], port));
     let mut surveyor = Surveyor::new(&[silent, living], None).expect("one of them answers");
-    assert_eq!((surveyor.target(), surveyor.survey(&[living]).expect("it goes on").len()), (living, 1));
+    assert_eq!((surveyor.target().addr, surveyor.survey(&[living]).expect("it goes on").len()), (living, 1));
+}
+
+#[test]
+fn a_report_takes_bootstrap_addresses_as_every_other_command_does() {
+    let folder = tempdir().expect("a temporary folder");
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let silent = silent.local_addr().expect("bound").to_string();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let names = [format!("{silent},127.0.0.1:{}", peer.port), format!("localhost:{}", peer.port)];
+    for name in names {
+        let output = program().args(["report", "--bootstrap", &name, "--once", "--json"]).output().expect("it runs");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+        assert_eq!((&report["peers"][0]["id"], &report["peers"][0]["answered"]), (&json!(peer.id), &json!(true)));
+    }
+    let nothing = program().args(["report", "--once"]).output().expect("it runs");
+    assert_eq!(nothing.status.code(), Some(2), "it needs a peer to attach to");
+    let nobody = program().args(["report", "--bootstrap", &silent, "--once"]).output().expect("it runs");
+    assert_eq!(nobody.status.code(), Some(5), "{}", String::from_utf8_lossy(&nobody.stderr));
 }

@@ -114,8 +114,13 @@ fn parse_dir(word: &str) -> Result<PathBuf, String> {
 #[derive(Args, Debug)]
 pub(crate) struct ReportArgs {
     /// Any peer of the network: HOST:PORT, or a number of the classroom ring
-    #[arg(value_name = "PEER", value_parser = parse_report_target, value_hint = ValueHint::Hostname)]
-    pub(crate) target: ReportTarget,
+    #[arg(value_name = "PEER", value_parser = parse_report_target, value_hint = ValueHint::Hostname,
+          required_unless_present = "bootstrap")]
+    pub(crate) target: Option<ReportTarget>,
+    /// The same as the other commands have it: may be given several times, or separated by commas; PEER goes before
+    #[arg(long, env = "KADRING_BOOTSTRAP", value_name = "HOST:PORT", value_delimiter = ',',
+          value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
+    pub(crate) bootstrap: Vec<String>,
     /// Print one table and go
     #[arg(long, env = "KADRING_ONCE", value_parser = BoolishValueParser::new())]
     pub(crate) once: bool,

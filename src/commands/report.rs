@@ -10,10 +10,11 @@ use kadring::console::classroom::number;
 use kadring::console::perform::resolve;
 use kadring::overlay::OverlayKind;
 use kadring::peer::Peer;
+use kadring::runtime::every_address;
 use kadring::runtime::survey::{Surveyed, Surveyor};
 use serde::Serialize;
 
-use super::{Exit, Failed};
+use super::{Exit, Failed, bootstrap};
 use crate::args::{ReportArgs, ReportTarget};
 
 /// Moves to the upper left corner; clears what is left below.
@@ -25,14 +26,14 @@ const UNMONITORED: &str = "Unmonitored Peers";
 
 /// `kadring report`.
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
+    let overlay = args.overlay.map(Into::into);
     let (targets, overlay) = match &args.target {
-        ReportTarget::Number(number) => {
+        Some(ReportTarget::Number(number)) => {
             let port = args.base_port + u16::from(*number);
             (vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))], Some(OverlayKind::Ring))
         }
-        ReportTarget::Address(host_port) => {
-            (resolve(host_port).map_err(Failed::not_found)?, args.overlay.map(Into::into))
-        }
+        Some(ReportTarget::Address(host_port)) => (resolve(host_port).map_err(Failed::not_found)?, overlay),
+        None => (bootstrap(&args.bootstrap, every_address().ip())?.addrs, overlay),
     };
     let mut surveyor = Surveyor::new(&targets, overlay).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => Failed::timed_out(error.to_string()),
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
     })?;
     let format = args.format.format();
     let in_place = !args.once && format == Format::Text && io::stdout().is_terminal();
-    let mut seeds = vec![surveyor.target()];
+    let mut seeds = vec![surveyor.target().addr];
     let mut first = true;
     loop {
         let peers = surveyor.survey(&seeds)?;

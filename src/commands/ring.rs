@@ -124,9 +124,7 @@ impl Place {
     /// Why this peer cannot have its port: who answers there, if somebody does?
     fn who_is_there(&self, addr: SocketAddr, protocol: &str) -> String {
         let me = self.name();
-        let asked =
-            Surveyor::new(&[addr], None).and_then(|mut surveyor| Ok((surveyor.overlay(), surveyor.survey(&[addr])?)));
-        let Ok((overlay, found)) = asked else {
+        let Ok(there) = Surveyor::new(&[addr], None) else {
             let port = addr.port();
             return format!(
                 "peer {me} cannot start: {protocol} port {port} of {} is held by a process that does not answer as a peer \
@@ -134,8 +132,7 @@ impl Place {
                 addr.ip(),
             );
         };
-        let there = found.iter().find(|found| found.answered && found.peer.addr == addr);
-        match there.map(|found| found.peer.id).filter(|_| overlay == OverlayKind::Ring) {
+        match Some(there.target().id).filter(|_| there.overlay() == OverlayKind::Ring) {
             Some(id) if id == self.me.id => format!("peer {me} runs already, at {addr}"),
             Some(id) => format!("peer {me} cannot start: peer {} of a ring has its port, {addr}", number(&id)),
             None => format!("peer {me} cannot start: a peer of another network has its port, {addr}"),

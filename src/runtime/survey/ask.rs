@@ -1,139 +1,179 @@
-//! Calls: a line to each of many peers over TCP, without waiting for any single one of them.
-//!
-//! Connections are opened many at a time and none is waited for by itself: whoever does not answer costs the others
-//! nothing but its place for a moment.
+//! How one peer is asked: by the thread that calls, over sockets of its own, with a limit to each wait.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::SockRef;
 
+use super::Surveyed;
+use crate::id::Id;
+use crate::overlay::OverlayKind;
+use crate::peer::Peer;
+use crate::runtime::bounded_lines::{BoundedLines, Line, Until, is_timeout};
+use crate::runtime::clock::Clock;
+use crate::runtime::sockets;
 use crate::time::Time;
+use crate::wire::ring::{RingRequest, RingResponse};
+use crate::wire::{Body, Dialect, MAX_CONTROL_LINE, MAX_DATAGRAM_RECEIVED, Message, Request, Response, Sender};
 
-/// Connections that are being opened at a time.
-const MAX_OPENING: usize = 256;
+/// An answer may take this long.
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Lines to be sent, and connections on their way.
-pub(super) struct Calls {
-    waiting: VecDeque<(SocketAddr, Vec<u8>)>,
-    opening: Vec<Opening>,
-    patience: Duration,
+/// Times that a datagram is sent at most.
+pub(super) const TRIES: u32 = 3;
+
+/// Places near which each Kademlia peer is asked whom it knows: itself, and as many halves, quarters, … of the space.
+const PLACES: usize = 8;
+
+/// A guest of the network, which asks as `id`.
+#[derive(Clone, Copy)]
+pub(super) struct Guest {
+    pub(super) id: Id,
+    /// All addresses of this machine: peers name others that are elsewhere.
+    pub(super) any: SocketAddr,
 }
 
-/// A connection that is not there yet, and what to say once it is.
-struct Opening {
-    socket: Socket,
-    line: Vec<u8>,
-    limit: Time,
+/// A question that goes out by a datagram.
+struct Question {
+    to: SocketAddr,
+    dialect: Dialect,
+    request: Request,
 }
 
-impl Calls {
-    /// No calls yet. Each connection will have as long as `patience` to come about.
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { waiting: VecDeque::new(), opening: Vec::new(), patience }
+impl Guest {
+    /// Which peer answers first at one of `targets`, and of which of `overlays` it is. `magic` names the questions; the
+    /// numbers that follow do as well.
+    pub(super) fn find(
+        &self,
+        targets: &[SocketAddr],
+        overlays: &[OverlayKind],
+        magic: u64,
+    ) -> io::Result<Option<(Peer, OverlayKind)>> {
+        let ways: Vec<_> = targets.iter().flat_map(|&to| overlays.iter().map(move |&of| (to, of))).collect();
+        let pings = ways.iter().map(|&(to, of)| Question { to, dialect: of.dialect(), request: Request::Ping });
+        let answers = self.exchange(&pings.collect::<Vec<_>>(), 1, magic)?;
+        Ok(answers.into_iter().find_map(|(at, answer)| match answer {
+            Response::Node(Peer { id, .. }) => Some((Peer::new(id, ways[at].0), ways[at].1)),
+            _ => None,
+        }))
     }
 
-    /// This line is to be said to whoever listens at `addr`.
-    pub(super) fn add(&mut self, addr: SocketAddr, line: Vec<u8>) {
-        self.waiting.push_back((addr, line));
-    }
-
-    /// The most time that all calls take that were not made yet, answers not counted.
-    pub(super) fn longest(&self) -> Duration {
-        let turns = (self.waiting.len() + self.opening.len()).div_ceil(MAX_OPENING);
-        self.patience * u32::try_from(turns).unwrap_or(u32::MAX)
-    }
-
-    /// Begins what can be begun, says what can be said, and gives up what takes too long.
-    pub(super) fn go_on(&mut self, now: Time) {
-        self.opening.retain_mut(|call| call.limit > now && !call.is_over());
-        while self.opening.len() < MAX_OPENING {
-            let Some((addr, line)) = self.waiting.pop_front() else { return };
-            // Nobody there, or no descriptors left: this one is as silent as others.
-            let Ok(socket) = open(addr) else { continue };
-            self.opening.push(Opening { socket, line, limit: now + self.patience });
+    /// What the peer at `addr` says of itself and of those it knows; none if it does not answer.
+    pub(super) fn ask(&self, overlay: OverlayKind, addr: SocketAddr, magic: u64) -> io::Result<Option<Surveyed>> {
+        match overlay {
+            OverlayKind::Ring => self.ask_ring(addr, magic),
+            OverlayKind::Kademlia => self.ask_kademlia(addr, magic),
         }
     }
 
-    /// What tells when there is something to go on with.
-    pub(super) fn pollable(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.opening.iter().map(|call| call.socket.as_fd())
-    }
-
-    /// When the first call is to be given up.
-    pub(super) fn next_limit(&self) -> Option<Time> {
-        self.opening.iter().map(|call| call.limit).min()
-    }
-}
-
-/// Begins to connect, and does not wait.
-fn open(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&addr.into()) {
-        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => Ok(socket),
-        result => result.map(|()| socket),
-    }
-}
-
-impl Opening {
-    /// Sends the line if the connection has come about; whether there is nothing more to do.
-    fn is_over(&mut self) -> bool {
-        match (self.socket.take_error(), self.socket.peer_addr()) {
-            (Ok(None), Err(_)) => false,
-            (Ok(None), Ok(_)) => {
-                // The first line of a fresh connection always finds room in the system's buffer.
-                if let Ok(socket) = self.socket.try_clone() {
-                    let _ = TcpStream::from(socket).write_all(&self.line);
-                }
-                true
+    /// Asks a peer who it is, and then whom it knows.
+    fn ask_kademlia(&self, addr: SocketAddr, magic: u64) -> io::Result<Option<Surveyed>> {
+        let Some((peer, _)) = self.find(&[addr], &[OverlayKind::Kademlia], magic)? else { return Ok(None) };
+        let places = std::iter::once(peer.id).chain((0..PLACES).map(|bit| peer.id.flip_bit(bit)));
+        let question = |id| Question { to: addr, dialect: Dialect::Kademlia, request: Request::FindNode { id } };
+        let questions: Vec<Question> = places.map(question).collect();
+        let answers = self.exchange(&questions, questions.len(), magic + 1)?;
+        let mut surveyed = Surveyed::new(peer, true);
+        for answer in answers.into_values() {
+            if let Response::Nodes(peers) = answer {
+                surveyed.knows.extend(peers);
             }
-            (Ok(Some(_)) | Err(_), _) => true,
         }
+        Ok(Some(surveyed))
+    }
+
+    /// Pings a peer over TCP, where an answer may be of any length. It answers over a connection of its own.
+    fn ask_ring(&self, addr: SocketAddr, magic: u64) -> io::Result<Option<Surveyed>> {
+        let listener = match addr {
+            SocketAddr::V4(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)),
+        }?;
+        SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+        let here = SocketAddr::new(stream.local_addr()?.ip(), listener.local_addr()?.port());
+        let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
+        stream.write_all(&self.text(here, addr, Dialect::Ring, Request::Ring(ping), magic))?;
+        let clock = Clock::start();
+        let limit = clock.now() + PATIENCE;
+        // Anybody may connect; who says something else is not the one that was asked.
+        while clock.now() < limit {
+            let (answering, _) = listener.accept()?;
+            let line = BoundedLines::default().next(Until::new(&answering, clock, limit), |_| MAX_CONTROL_LINE)?;
+            let Line::Text(line) = line else { continue };
+            if let Some((Response::Ring(RingResponse::Pong { peer, predecessors, successors }), _)) =
+                answer(Dialect::Ring, &line).filter(|(_, of)| *of == magic)
+            {
+                let knows = predecessors.iter().chain(&successors).copied().collect();
+                let peer = Peer::new(peer.id, addr);
+                return Ok(Some(Surveyed { predecessors, successors, knows, ..Surveyed::new(peer, true) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks `questions` by datagrams until `enough` of them are answered; those without an answer are asked again. The
+    /// answers come by the questions' places.
+    fn exchange(&self, questions: &[Question], enough: usize, magic: u64) -> io::Result<BTreeMap<usize, Response>> {
+        let socket = sockets::bind_udp(self.any)?;
+        let (bound, clock) = (socket.local_addr()?, Clock::start());
+        let here = sockets::advertised(bound, questions.iter().map(|question| question.to));
+        let mut answers = BTreeMap::new();
+        for round in 1..=TRIES {
+            let open = questions.iter().zip(magic..).enumerate().filter(|(at, _)| !answers.contains_key(at));
+            let sent = open.map(|(_, (question, magic))| {
+                let &Question { to, dialect, ref request } = question;
+                let text = self.text(here, to, dialect, request.clone(), magic);
+                socket.send_to(&text, if sockets::is_dual(bound) { sockets::mapped(to) } else { to })
+            });
+            // One way that is closed says nothing of the others.
+            if let Some(closed) = sent.reduce(|one, other| one.or(other)) {
+                closed?;
+            }
+            let limit = Time::ZERO + PATIENCE * round;
+            while answers.len() < enough
+                && let Some((from, text)) = receive(&socket, limit - clock.now())?
+            {
+                for (at, question) in questions.iter().enumerate().filter(|(_, question)| question.to == from) {
+                    if let Some((response, of)) = answer(question.dialect, &text)
+                        && of == magic + at as u64
+                    {
+                        answers.insert(at, response);
+                    }
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    fn text(&self, here: SocketAddr, to: SocketAddr, dialect: Dialect, request: Request, magic: u64) -> Vec<u8> {
+        let sender = Sender { peer: Peer::new(self.id, here), guest: true, leaving: false };
+        let mut text = Vec::new();
+        dialect.encode(&Message::request(magic, sender, request), &sender.peer, to, &mut text);
+        text
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io::{BufRead, BufReader};
-    use std::net::TcpListener;
-
-    use super::*;
-    use crate::runtime::clock::Clock;
-
-    const PATIENCE: Duration = Duration::from_millis(300);
-
-    /// A listener whose queue is full: whoever connects waits.
-    fn silent() -> (TcpListener, Vec<Socket>, SocketAddr) {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        socket.listen(0).unwrap();
-        let listener = TcpListener::from(socket);
-        let addr = listener.local_addr().unwrap();
-        (listener, (0..3).map(|_| open(addr).unwrap()).collect(), addr)
+/// The next datagram and where it came from; none after `limit`.
+fn receive(socket: &UdpSocket, limit: Duration) -> io::Result<Option<(SocketAddr, Vec<u8>)>> {
+    if limit.is_zero() {
+        return Ok(None);
     }
+    socket.set_read_timeout(Some(limit))?;
+    let mut room = [0; MAX_DATAGRAM_RECEIVED];
+    match socket.recv_from(&mut room) {
+        Ok((count, from)) => Ok(Some((sockets::canonical(from), room[..count].to_vec()))),
+        Err(error) if is_timeout(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
 
-    #[test]
-    fn silent_peers_do_not_hold_the_others_up() {
-        let (_full, _held, silent) = silent();
-        let living = TcpListener::bind("127.0.0.1:0").unwrap();
-        let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (clock, mut calls) = (Clock::start(), Calls::new(PATIENCE));
-        (0..100).for_each(|_| calls.add(silent, b"to nobody\n".to_vec()));
-        calls.add(refusing, b"to nobody\n".to_vec());
-        calls.add(living.local_addr().unwrap(), b"hello\n".to_vec());
-        assert_eq!(calls.longest(), PATIENCE);
-        calls.go_on(clock.now());
-        let (stream, _) = living.accept().unwrap();
-        calls.go_on(clock.now());
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).unwrap();
-        assert_eq!(line, "hello\n");
-        let limit = calls.next_limit().expect("the silent ones are still waited for");
-        calls.go_on(limit);
-        assert_eq!(calls.next_limit(), None, "all of them are given up together");
+/// The answer that a text is, and the magic of the question.
+fn answer(dialect: Dialect, text: &[u8]) -> Option<(Response, u64)> {
+    let message = dialect.decode(text).ok()?;
+    match message.body {
+        Body::Response(response) => Some((response, message.magic)),
+        Body::Request(_) | Body::Error(_) => None,
     }
 }

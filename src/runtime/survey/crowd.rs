@@ -27,26 +27,20 @@ impl Crowd {
         }
     }
 
-    /// Somebody answered.
-    pub(super) fn hear(&mut self, surveyed: Surveyed) {
-        let (addr, knows) = (surveyed.peer.addr, surveyed.knows.clone());
-        self.answered.insert(addr, surveyed);
-        self.learn(addr, &knows);
-    }
-
-    /// Somebody who answered before names `peers`.
-    pub(super) fn learn(&mut self, from: SocketAddr, peers: &[Peer]) {
-        let Some(surveyed) = self.answered.get_mut(&from) else { return };
-        surveyed.knows.extend(peers.iter().filter(|peer| peer.id != surveyed.peer.id));
-        surveyed.knows.sort_unstable();
-        surveyed.knows.dedup();
-        for peer in peers.iter().filter(|peer| peer.addr != from) {
+    /// Somebody answered, and names others.
+    pub(super) fn hear(&mut self, mut surveyed: Surveyed) {
+        let me = surveyed.peer;
+        for peer in surveyed.knows.iter().filter(|peer| peer.addr != me.addr) {
             // Names beyond all measure are a liar's.
             if self.named.len() < MAX_PEERS || self.named.contains_key(&peer.addr) {
                 self.named.insert(peer.addr, *peer);
             }
             self.meet(peer.addr);
         }
+        surveyed.knows.retain(|peer| peer.id != me.id);
+        surveyed.knows.sort_unstable();
+        surveyed.knows.dedup();
+        self.answered.insert(me.addr, surveyed);
     }
 
     /// All of them in the order of ids, those too that were named and did not answer.
@@ -96,8 +90,7 @@ mod tests {
     #[test]
     fn a_liar_s_names_are_bounded() {
         let mut crowd = Crowd::default();
-        crowd.hear(Surveyed::new(peer(1), true));
-        crowd.learn(peer(1).addr, &(2..60_000).map(peer).collect::<Vec<_>>());
+        crowd.hear(Surveyed { knows: (2..60_000).map(peer).collect(), ..Surveyed::new(peer(1), true) });
         assert_eq!((crowd.next.len(), crowd.named.len()), (MAX_PEERS, MAX_PEERS));
     }
 }
