@@ -11,17 +11,19 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender};
 use socket2::{Domain, Socket, Type};
 
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
-use super::{Role, Shared, fault};
+use super::{Role, fault};
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
-use crate::wire::{Body, Message};
+use crate::wire::{Body, Dialect, Message};
 
 /// Messages that wait for one peer at most, and how many answers may be among them: strangers choose where those go.
 const QUEUE: usize = 1024;
@@ -41,18 +43,58 @@ const IDLE: Duration = IDLE_LIMIT.checked_div(2).expect("two is not zero");
 /// One that was opened to answer somebody makes room sooner.
 const IDLE_ANSWERING: Duration = Duration::from_secs(2);
 
+/// Messages that a link was given and has not taken, or that it takes none any more: it retires only while none waits, so
+/// each that it was given is delivered or comes back.
+///
+/// One number for both, in whose one order (`SeqCst`) a message is either given before the link retires or refused.
+#[derive(Default)]
+struct Waiting(AtomicUsize);
+
+impl Waiting {
+    const RETIRED: usize = usize::MAX;
+
+    /// Counts one more, if there is room for it. The node alone does this.
+    fn admit(&self, room: usize) -> Admission {
+        match self.0.fetch_update(SeqCst, SeqCst, |waiting| (waiting < room).then_some(waiting + 1)) {
+            Ok(_) => Admission::Given,
+            Err(Self::RETIRED) => Admission::Retired,
+            Err(_) => Admission::Full,
+        }
+    }
+
+    /// The link took one.
+    fn take(&self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+
+    /// Whether the link may end: nothing waits, and nothing will any more.
+    fn retire(&self) -> bool {
+        self.0.compare_exchange(0, Self::RETIRED, SeqCst, SeqCst).is_ok()
+    }
+}
+
+#[derive(PartialEq, Eq, Debug)]
+enum Admission {
+    Given,
+    Full,
+    Retired,
+}
+
 /// The links of a peer, by address.
 pub(super) struct Links {
-    shared: Arc<Shared>,
+    dialect: Dialect,
     me: Peer,
     events: Sender<Event>,
     roster: Roster,
     links: HashMap<SocketAddr, Link>,
     next: u64,
+    idle: Duration,
+    idle_answering: Duration,
 }
 
 struct Link {
     queue: Sender<Outbound>,
+    waiting: Arc<Waiting>,
     thread: Worker,
     /// Opened to answer somebody.
     answering: bool,
@@ -65,38 +107,35 @@ type Outbound = (Message, Option<IpAddr>);
 type Kept = (TcpStream, Option<IpAddr>);
 
 impl Links {
-    pub(super) fn new(shared: Arc<Shared>, me: Peer, events: Sender<Event>, roster: Roster) -> Self {
-        Self { shared, me, events, roster, links: HashMap::new(), next: 0 }
+    pub(super) fn new(dialect: Dialect, me: Peer, events: Sender<Event>, roster: Roster) -> Self {
+        let (idle, idle_answering) = (IDLE, IDLE_ANSWERING);
+        Self { dialect, me, events, roster, links: HashMap::new(), next: 0, idle, idle_answering }
     }
 
     /// Sends a message, without waiting; gives a request back if too many messages wait for this peer already. An answer
     /// is dropped then: whoever waits for it asks again, and its loss is no sign that nobody is there. It leaves from our
     /// address `from`, or from whichever the system chooses.
     pub(super) fn send(&mut self, to: SocketAddr, from: Option<IpAddr>, message: Message) -> Result<(), Box<Message>> {
-        let mut message = message;
         let answering = !matches!(message.body, Body::Request(_));
+        let room = if answering { QUEUE_ANSWERS } else { QUEUE };
         let refuse = |message| if answering { Ok(()) } else { Err(Box::new(message)) };
-        if let Some(link) = self.links.get(&to) {
-            // Nobody else sends here, so between this look and the sending nothing is added.
-            if link.queue.len() >= if answering { QUEUE_ANSWERS } else { QUEUE } {
+        let mut admitted = self.links.get(&to).map_or(Admission::Retired, |link| link.waiting.admit(room));
+        if admitted == Admission::Retired {
+            if !self.has_room(answering) {
+                log::debug!("no link to {to}: there are too many");
                 return refuse(message);
             }
-            match link.queue.send((message, from)) {
-                Ok(()) => return Ok(()),
-                // The link has ended for want of work.
-                Err(SendError((refused, _))) => message = refused,
-            }
-        }
-        if !self.has_room(answering) {
-            log::debug!("no link to {to}: there are too many");
-            return refuse(message);
-        }
-        match self.open(to, answering) {
-            Ok(queue) => queue.send((message, from)).map_err(|SendError((refused, _))| Box::new(refused)),
-            Err(error) => {
+            if let Err(error) = self.open(to, answering) {
                 log::warn!("no link to {to}: {error}");
-                Err(Box::new(message))
+                return Err(Box::new(message));
             }
+            admitted = Admission::Given;
+        }
+        match self.links.get(&to) {
+            Some(link) if admitted == Admission::Given => {
+                link.queue.send((message, from)).map_err(|SendError((refused, _))| Box::new(refused))
+            }
+            _ => refuse(message),
         }
     }
 
@@ -107,16 +146,18 @@ impl Links {
         self.links.len() < MAX_LINKS && !(answering && answers >= MAX_ANSWERING)
     }
 
-    fn open(&mut self, to: SocketAddr, answering: bool) -> io::Result<&Sender<Outbound>> {
+    /// Opens a link for a first message, which is counted already.
+    fn open(&mut self, to: SocketAddr, answering: bool) -> io::Result<()> {
         self.next += 1;
-        let number = self.next;
         // A bounded channel would take the room for all its messages at once, for each of hundreds of links.
         let (queue, messages) = crossbeam_channel::unbounded();
-        let (shared, me, events) = (Arc::clone(&self.shared), self.me, self.events.clone());
-        let idle = if answering { IDLE_ANSWERING } else { IDLE };
-        let thread =
-            self.roster.spawn_another(Role::Link, number, move || run(&shared, &me, to, idle, &messages, &events))?;
-        Ok(&self.links.entry(to).insert_entry(Link { queue, thread, answering }).into_mut().queue)
+        let waiting = Arc::new(Waiting(AtomicUsize::new(1)));
+        let idle = if answering { self.idle_answering } else { self.idle };
+        let line = Line { dialect: self.dialect, me: self.me, to, idle, waiting: Arc::clone(&waiting), messages };
+        let events = self.events.clone();
+        let thread = self.roster.spawn_another(Role::Link, self.next, move || line.run(&events))?;
+        self.links.insert(to, Link { queue, waiting, thread, answering });
+        Ok(())
     }
 
     /// Each link sends what waits, and ends.
@@ -125,38 +166,60 @@ impl Links {
     }
 }
 
-fn run(
-    shared: &Shared,
-    me: &Peer,
+/// The thread's end of a link.
+struct Line {
+    dialect: Dialect,
+    me: Peer,
     to: SocketAddr,
     idle: Duration,
-    messages: &Receiver<Outbound>,
-    events: &Sender<Event>,
-) {
-    let mut connection = None;
-    let mut text = Vec::new();
-    while let Ok((message, from)) = messages.recv_timeout(idle) {
-        text.clear();
-        shared.dialect.encode(&message, me, to, &mut text);
-        // A fault of ours in one delivery is no reason to lose what waits behind it.
-        let delivery = catch_unwind(AssertUnwindSafe(|| deliver(to, from, &mut connection, &text)));
-        let obstacle = match delivery {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => {
-                log::debug!("{to} cannot be reached: {error}");
-                let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-                Some(if refused { Obstacle::Refused } else { Obstacle::Silence })
+    waiting: Arc<Waiting>,
+    messages: Receiver<Outbound>,
+}
+
+impl Line {
+    /// The next message; none once the link has nothing to do any more.
+    fn next(&self) -> Option<Outbound> {
+        loop {
+            match self.messages.recv_timeout(self.idle) {
+                Ok(outbound) => {
+                    self.waiting.take();
+                    return Some(outbound);
+                }
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if self.waiting.retire() => return None,
+                // One was given in this very moment.
+                Err(RecvTimeoutError::Timeout) => {}
             }
-            Err(panic) => {
-                log::error!("a message to {to} was not sent, by a fault of kadring: {}", said(&*panic));
-                // It says nothing about the other side.
-                Some(Obstacle::Crowd)
-            }
-        };
-        if let Some(obstacle) = obstacle {
-            connection = None;
-            if events.send(Event::Undeliverable { to, message, obstacle }).is_err() {
-                return;
+        }
+    }
+
+    fn run(&self, events: &Sender<Event>) {
+        let to = self.to;
+        let mut connection = None;
+        let mut text = Vec::new();
+        while let Some((message, from)) = self.next() {
+            text.clear();
+            self.dialect.encode(&message, &self.me, to, &mut text);
+            // A fault of ours in one delivery is no reason to lose what waits behind it.
+            let delivery = catch_unwind(AssertUnwindSafe(|| deliver(to, from, &mut connection, &text)));
+            let obstacle = match delivery {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => {
+                    log::debug!("{to} cannot be reached: {error}");
+                    let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+                    Some(if refused { Obstacle::Refused } else { Obstacle::Silence })
+                }
+                Err(panic) => {
+                    log::error!("a message to {to} was not sent, by a fault of kadring: {}", said(&*panic));
+                    // It says nothing about the other side.
+                    Some(Obstacle::Crowd)
+                }
+            };
+            if let Some(obstacle) = obstacle {
+                connection = None;
+                if events.send(Event::Undeliverable { to, message, obstacle }).is_err() {
+                    return;
+                }
             }
         }
     }
@@ -201,9 +264,60 @@ fn is_open(stream: &TcpStream) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
     use std::net::TcpListener;
 
+    use super::Admission::{Full, Given, Retired};
     use super::*;
+    use crate::id::Id;
+    use crate::wire::{Request, Sender as Source};
+
+    #[test]
+    fn a_link_retires_only_while_nothing_waits() {
+        let waiting = Waiting::default();
+        assert_eq!((waiting.admit(2), waiting.admit(2), waiting.admit(2)), (Given, Given, Full));
+        assert!(!waiting.retire(), "two wait");
+        waiting.take();
+        assert_eq!((waiting.admit(1), waiting.admit(2)), (Full, Given));
+        waiting.take();
+        waiting.take();
+        assert!(waiting.retire());
+        assert_eq!(waiting.admit(2), Retired);
+    }
+
+    #[test]
+    fn no_message_is_lost_to_a_link_that_is_just_retiring() {
+        const MESSAGES: u64 = 2000;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let me = Peer::new(Id::from_u64(1), SocketAddr::from(([127, 0, 0, 1], 9)));
+        let to = listener.local_addr().unwrap();
+        let lines = std::thread::spawn(move || {
+            let mut magics: Vec<u64> = Vec::new();
+            while magics.len() < MESSAGES as usize {
+                for line in BufReader::new(listener.accept().unwrap().0).lines() {
+                    magics.push(Dialect::Ring.decode(line.unwrap().as_bytes()).unwrap().magic);
+                }
+            }
+            magics.sort_unstable();
+            magics
+        });
+        let (leave, _leaving) = crossbeam_channel::bounded(1);
+        let (events, undelivered) = crossbeam_channel::unbounded();
+        let mut links = Links::new(Dialect::Ring, me, events, Roster::new(leave));
+        // It retires at once whenever nothing waits, so most messages come in its last moment.
+        links.idle = Duration::ZERO;
+        for magic in 0..MESSAGES {
+            let message = Message::request(magic, Source::member(me.id, me.addr), Request::Ping);
+            let mut refused = links.send(to, None, message);
+            while let Err(message) = refused {
+                std::thread::yield_now();
+                refused = links.send(to, None, *message);
+            }
+        }
+        links.close();
+        assert_eq!(lines.join().unwrap(), (0..MESSAGES).collect::<Vec<_>>());
+        assert_eq!(undelivered.try_iter().count(), 0);
+    }
 
     #[test]
     fn a_line_leaves_from_the_address_that_was_asked() {

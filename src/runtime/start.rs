@@ -194,7 +194,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let handle = Handle { me, commands, state: Arc::clone(&state), roster: roster.clone() };
     let (pool, links) = (
         Pool::new(Arc::clone(&shared), to_node.clone(), roster.clone()),
-        Links::new(Arc::clone(&shared), me, to_node, roster.clone()),
+        Links::new(shared.dialect, me, to_node, roster.clone()),
     );
     roster.spawn(Role::Node, move || {
         let _ended = EndedOnDrop(Arc::clone(&state));
