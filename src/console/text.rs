@@ -183,9 +183,12 @@ fn row(row: &TableRow) -> String {
 }
 
 fn status(status: &Status) -> String {
-    let Status { me, overlay, uptime, peers, blocks, bytes, pending, lookups, transfers, repairs, messages } = status;
+    let Status { me, overlay, uptime, peers, blocks, bytes, pending, lookups, transfers, repairs, messages, dropped } =
+        status;
     let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
     let (received, sent) = messages;
+    let dropped =
+        if *dropped == 0 { String::new() } else { format!(", {} lost by being too busy", count(*dropped, "datagram")) };
     [
         format!("id        {}", me.id.to_u64().map_or_else(|| me.id.to_string(), |number| number.to_string())),
         format!("address   {}", me.addr),
@@ -194,7 +197,7 @@ fn status(status: &Status) -> String {
         format!("blocks    {blocks}, {}", amount(*bytes)),
         format!("doing     {}, {}", count(*transfers as u64, "transfer"), count(*lookups as u64, "lookup")),
         format!("waiting   {}, {}", count(*pending as u64, "request"), count(*repairs as u64, "repair check")),
-        format!("messages  {received} received, {sent} sent"),
+        format!("messages  {received} received, {sent} sent{dropped}"),
     ]
     .join("\n")
 }

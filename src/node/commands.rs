@@ -166,6 +166,7 @@ impl Node {
             transfers: self.puts.len() + self.gets.len(),
             repairs: self.repair.len() + self.heal.len(),
             messages: (cx.traffic.received, cx.traffic.sent),
+            dropped: cx.traffic.dropped,
         }
     }
 }

@@ -107,6 +107,7 @@ pub(super) enum JobPurpose {
 pub(super) struct Traffic {
     pub(super) received: u64,
     pub(super) sent: u64,
+    pub(super) dropped: u64,
 }
 
 pub(super) struct Context {

@@ -88,6 +88,11 @@ pub enum Event {
         /// The address it came from, with the port that it claims to listen on.
         by: SocketAddr,
     },
+    /// Datagrams came faster than the node took them, and were lost.
+    Dropped {
+        /// How many since the node started.
+        total: u64,
+    },
     /// The time that [`Node::next_wake`](super::Node::next_wake) told has come.
     Tick,
 }

@@ -211,6 +211,7 @@ impl Node {
             Event::Validated { addr } => self.cx.validate(addr),
             Event::Command { id, command } => self.on_command(id, command),
             Event::Damaged { key } => self.on_damaged(key),
+            Event::Dropped { total } => self.cx.traffic.dropped = total,
             Event::Fetched { file, by } => self.classroom.on_fetched(&mut self.cx, file, by),
             Event::Start { bootstrap, hosts, remembered, held } => {
                 self.started = self.cx.now;

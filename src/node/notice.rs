@@ -145,9 +145,8 @@ pub enum Progress {
     },
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// How a command ended.
@@ -317,6 +316,9 @@ pub struct Status {
     pub repairs: usize,
     /// Messages received and sent since the start.
     pub messages: (u64, u64),
+    /// Datagrams that were lost since the start because this peer did not keep up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: u64,
 }
 
 /// Why a command failed: its kind for programs, a sentence for people.
