@@ -18,6 +18,10 @@ use tempfile::tempdir;
 /// Who is told to end has ended by then, on a busy machine too; threads that are stuck have had their limits.
 const SOON: Duration = Duration::from_secs(15);
 
+/// A peer at rest that is told to end has ended by then; and one in the midst of transfers that hands nothing over.
+const IDLE: Duration = Duration::from_secs(1);
+const BUSY: Duration = Duration::from_secs(5);
+
 /// Descriptors of a peer that is to run out of them.
 const LIMIT: usize = 48;
 
@@ -31,10 +35,15 @@ fn address(peer: &PeerProcess) -> SocketAddr {
 /// Tells a peer to end, and returns its exit code.
 #[track_caller]
 fn terminate(peer: &mut PeerProcess) -> Option<i32> {
+    terminate_within(peer, SOON)
+}
+
+#[track_caller]
+fn terminate_within(peer: &mut PeerProcess, limit: Duration) -> Option<i32> {
     let begin = Instant::now();
     peer.signal(Signal::SIGTERM);
     let code = peer.wait();
-    assert!(begin.elapsed() < SOON, "{:?}; it said: {}", begin.elapsed(), peer.said());
+    assert!(begin.elapsed() < limit, "{:?}; it said: {}", begin.elapsed(), peer.said());
     code
 }
 
@@ -62,6 +71,28 @@ fn a_peer_without_a_descriptor_left_ends_when_told() {
         looks == LOOKS
     });
     assert_eq!(terminate(&mut peer), Some(0), "{}", peer.said());
+}
+
+#[test]
+fn a_peer_at_rest_ends_within_a_second() {
+    let folder = tempdir().expect("a temporary folder");
+    for (name, overlay, plain) in [("kad", "kad", false), ("ring", "ring", false), ("plain", "ring", true)] {
+        let launch = Launch::new(folder.path().join(name)).args(&["--overlay", overlay]);
+        let mut peer = if plain { launch.env("KADRING_PLAIN", "1") } else { launch }.start();
+        assert_eq!(terminate_within(&mut peer, IDLE), Some(0), "{}", peer.said());
+    }
+}
+
+#[test]
+fn peers_in_the_midst_of_transfers_end_within_five_seconds_without_a_handover() {
+    let folder = tempdir().expect("a temporary folder");
+    let mut peers = support::cluster(&folder, 2, &["--no-handover"]);
+    let (path, _) = file(&folder, "original", 1, 150_000_000);
+    peers[1].tell(&format!("store '{}'", path.display()));
+    until(|| peers[0].blocks().len() > 3);
+    // One gives and has an answer to write, the other takes.
+    assert_eq!(terminate_within(&mut peers[1], BUSY), Some(1), "{}", peers[1].said());
+    assert_eq!(terminate_within(&mut peers[0], BUSY), Some(0), "{}", peers[0].said());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -41,11 +42,12 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     let place = Place::new(&args.task)?;
     let store = temporary_folder();
     let store = store.map_err(|error| Failed::start(format!("cannot make a temporary folder: {error}")))?;
-    end_at_once_by_signal(&store).context("cannot watch for signals")?;
+    let told_by_signal = end_by_signal(&store).context("cannot watch for signals")?;
     let (peer, notices) = LocalPeer::start_watched(place.options(ways, &store)).map_err(|error| match error {
         StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol)),
         error => Failed::start(error),
     })?;
+    let _ = told_by_signal.set(peer.handle());
     let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
     let mut told = Told { lines, output: Output::new(Format::Text, Marked) };
     told.until_joined(&notices, &place)?;
@@ -63,12 +65,23 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// A signal is the assignment's abrupt departure: the process ends at once, but for what it keeps in the temporary folder.
-fn end_at_once_by_signal(store: &TempDir) -> io::Result<()> {
+/// SIGTERM has the peer that is set leave as by any other order to end, without a handover: what it keeps, its successor
+/// has too. Any other signal, and a second one, is the assignment's abrupt departure: the process ends at once, but for
+/// what it keeps in the temporary folder.
+fn end_by_signal(store: &TempDir) -> io::Result<Arc<OnceLock<Handle>>> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let store = store.path().to_owned();
+    let peer = Arc::new(OnceLock::<Handle>::new());
+    let to_tell = Arc::clone(&peer);
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        if let Some(signal) = signals.forever().next() {
+        let mut told = false;
+        for signal in signals.forever() {
+            if let (SIGTERM, false, Some(peer)) = (signal, told, to_tell.get()) {
+                // Its notices tell how it ends.
+                drop(peer.submit(Command::Quit { handover: false }));
+                told = true;
+                continue;
+            }
             // Not even for a disk that does not answer.
             end_in_a_while(128 + signal);
             let _ = std::fs::remove_dir_all(&store);
@@ -76,7 +89,7 @@ fn end_at_once_by_signal(store: &TempDir) -> io::Result<()> {
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     })?;
-    Ok(())
+    Ok(peer)
 }
 
 /// Where this peer stands, and whom it knows.
@@ -202,7 +215,8 @@ impl Told {
                         )),
                     });
                 }
-                (Notice::Joined { .. }, _) => return Ok(()),
+                // It may have been told to leave before it was in.
+                (Notice::Joined { .. } | Notice::Answer { answer: Answer::Left { .. }, .. }, _) => return Ok(()),
                 _ => {}
             }
         }

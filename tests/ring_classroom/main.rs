@@ -1,5 +1,6 @@
 //! The classroom ring as a student sees it: every line of the assignment at the right peer, in order.
 
+mod ending;
 mod files;
 #[path = "../marker/mod.rs"]
 mod marker;
