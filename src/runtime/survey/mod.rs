@@ -13,6 +13,7 @@ mod crowd;
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::catch_unwind;
 use std::thread;
 use std::time::Duration;
 
@@ -122,8 +123,12 @@ impl Surveyor {
                     && let Some(addr) = crowd.next.pop()
                 {
                     let (tell, magic) = (tell.clone(), magic(&mut self.rng));
-                    // One that cannot be reached is as silent as one that says nothing.
-                    let ask = move || tell.send(guest.ask(overlay, addr, magic).ok().flatten());
+                    let ask = move || {
+                        let answer = catch_unwind(|| guest.ask(overlay, addr, magic));
+                        // One that cannot be reached is as silent as one that says nothing; so is one whose answer met a
+                        // fault of ours, for something must be told of each.
+                        let _ = tell.send(answer.ok().and_then(Result::ok).flatten());
+                    };
                     match thread::Builder::new().name("survey".to_owned()).spawn_scoped(scope, ask) {
                         Ok(_) => asking += 1,
                         Err(error) if asking == 0 => return Err(error),

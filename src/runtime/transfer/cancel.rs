@@ -95,3 +95,24 @@ impl Cancels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_job_that_has_yet_to_begin_when_the_peer_ends_waits_for_no_other_peer_and_does_what_is_done_here() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (cancels, job) = (Cancels::default(), JobId::default());
+        cancels.begin(job);
+        cancels.leave_all_alone();
+        let cancel = cancels.of(job);
+        cancel.check().expect("it is not cancelled");
+        cancel.wait_on(None).expect("it waits for nobody");
+        let error = cancel.wait_on(Some(Arc::new(stream))).expect_err("it would wait for a peer");
+        assert_eq!(error.kind, JobErrorKind::Cancelled);
+    }
+}

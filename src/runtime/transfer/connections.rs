@@ -52,11 +52,14 @@ const MAX_REASON: usize = 120;
 /// Kept connections to one peer at most.
 const MAX_KEPT: usize = 16;
 
-/// Idle connections that are kept, by peer, each with the time it was last used.
+/// An idle connection, and when it was last used.
+type Kept = (Arc<TcpStream>, Time);
+
+/// Idle connections that are kept, by peer.
 ///
 /// *Protects*: the list. *Held for*: taking one out or putting one back. *Never held while*: connecting, sending or receiving.
 #[derive(Default)]
-pub(crate) struct Connections(Mutex<HashMap<SocketAddr, Vec<(Arc<TcpStream>, Time)>>>);
+pub(crate) struct Connections(Mutex<HashMap<SocketAddr, Vec<Kept>>>);
 
 impl Connections {
     /// Asks the peer at `from` for a block; a size other than `expected` is an error. A new connection shows that the
