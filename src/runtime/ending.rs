@@ -72,6 +72,11 @@ impl Ending {
     fn wake(&self) {
         let _ = socket::shutdown(self.udp.as_raw_fd(), socket::Shutdown::Read);
         let _ = socket::shutdown(self.tcp.as_raw_fd(), socket::Shutdown::Both);
+        // Elsewhere it ends no `accept`, but a connection does.
+        #[cfg(not(target_os = "linux"))]
+        if let Ok(bound) = self.tcp.local_addr() {
+            let _ = std::net::TcpStream::connect_timeout(&sockets::reachable(bound), LIMIT / 2);
+        }
         if let Ok(bound) = self.udp.local_addr() {
             let to = SockaddrStorage::from(sockets::reachable(bound));
             let _ = socket::sendto(self.udp.as_raw_fd(), &[], &to, MsgFlags::MSG_DONTWAIT);

@@ -14,7 +14,7 @@
 //! | thread | file | waits for | its channel, and what a full one means | its panic |
 //! |---|---|---|---|---|
 //! | `node` | `node_loop.rs` | one `select!` over its inboxes | – | ends the peer |
-//! | `udp-recv` | `udp.rs` | the UDP socket | bounded, never waited for; full = loss, counted | ends the peer |
+//! | `udp-recv` | `udp/` | the UDP socket | bounded, never waited for; full = loss, counted | ends the peer |
 //! | `sweeper` | `sweeper.rs` | the node's next deadline | room for one tick; ticks coalesce | ends the peer |
 //! | `tcp-accept` | `tcp_accept.rs` | the TCP listener | bounded threads; full = the longest idle makes room | ends the peer |
 //! | `tcp-serve-N` | `tcp_serve.rs` | requests on its connection | the node's events: bounded, waited for | ends its connection |
@@ -30,7 +30,6 @@
 //!   it is stuck: then it is named and left behind. A panic never leaves half a peer (`roles.rs`).
 //! - Nothing here knows which overlay runs.
 
-mod asked_at;
 mod bounded_lines;
 mod clock;
 mod ending;
@@ -41,6 +40,7 @@ mod node_loop;
 mod offers;
 mod recorder;
 mod roles;
+mod send_file;
 mod signals;
 mod sockets;
 mod start;
@@ -52,13 +52,14 @@ mod tcp_serve;
 mod temporary;
 mod threads;
 mod transfer;
+mod twins;
 mod udp;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -197,8 +198,6 @@ struct Shared {
     cancels: Cancels,
     served: Served,
     stopping: AtomicBool,
-    /// Datagrams that found the node's inbox full.
-    dropped: AtomicU64,
 }
 
 impl LocalPeer {

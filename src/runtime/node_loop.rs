@@ -13,7 +13,7 @@ use super::links::Links;
 use super::recorder::Recorder;
 use super::state::State;
 use super::transfer::{Order, Pool};
-use super::udp::{Datagram, Outgoing};
+use super::udp::{Batch, Datagram, Outgoing};
 use super::{Asked, Role, Shared, fault};
 use crate::node::job::Outcome;
 use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox};
@@ -26,7 +26,7 @@ const ERROR_FACTOR: usize = crate::config::AMPLIFICATION;
 
 /// Where things come in.
 pub(super) struct Inboxes {
-    pub(super) datagrams: Receiver<Vec<Datagram>>,
+    pub(super) datagrams: Receiver<Batch>,
     /// Emptied batches, back to where they are filled.
     pub(super) spent: Sender<Vec<Datagram>>,
     pub(super) events: Receiver<Event>,
@@ -60,6 +60,8 @@ pub(super) struct Turn {
     armed: Option<Time>,
     asking: BTreeMap<CommandId, Sender<Notice>>,
     commands: CommandId,
+    /// Datagrams dropped at the inbox, as far as the node was told.
+    dropped: u64,
     stopped: bool,
 }
 
@@ -106,9 +108,14 @@ impl NodeLoop {
         }
     }
 
-    fn on_batch(&mut self, mut batch: Vec<Datagram>) {
+    fn on_batch(&mut self, batch: Batch) {
+        let Batch { mut datagrams, dropped } = batch;
         let now = self.shared.clock.now();
-        for Datagram { from, at, bytes, message } in batch.drain(..) {
+        if dropped > self.turn.dropped {
+            self.turn.dropped = dropped;
+            self.handle_at(now, Event::Dropped { total: dropped });
+        }
+        for Datagram { from, at, bytes, message } in datagrams.drain(..) {
             if let Some(at) = at {
                 self.udp.heard(from, at);
             }
@@ -123,7 +130,7 @@ impl NodeLoop {
                 }
             }
         }
-        let _ = self.inboxes.spent.try_send(batch);
+        let _ = self.inboxes.spent.try_send(datagrams);
     }
 
     fn on_tick(&mut self) {

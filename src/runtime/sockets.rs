@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
-use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::StartError;
@@ -88,11 +87,8 @@ pub(super) fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     let udp = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     open_to_both(&udp, addr)?;
     // Before anything can come: each datagram tells where it arrived.
-    match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => setsockopt(&udp, sockopt::Ipv4PacketInfo, &true)?,
-        IpAddr::V6(ip) if ip.is_unspecified() => setsockopt(&udp, sockopt::Ipv6RecvPacketInfo, &true)?,
-        _ => {}
-    }
+    #[cfg(target_os = "linux")]
+    super::udp::tell_where_asked(&udp, addr)?;
     udp.bind(&addr.into())?;
     if let Err(error) = udp.set_recv_buffer_size(RECEIVE_BUFFER) {
         log::debug!("the system keeps fewer datagrams for us than asked: {error}");

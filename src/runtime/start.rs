@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use rand::rngs::{StdRng, SysRng};
@@ -120,7 +120,6 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         cancels: Default::default(),
         served: Default::default(),
         stopping: AtomicBool::new(false),
-        dropped: AtomicU64::new(0),
     });
     let node = Node::new(options.config.clone(), overlay, node_seed);
     let (clock, (leave, leaving)) = (shared.clock, bounded(1));
@@ -186,7 +185,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     roster.spawn(Role::Sweeper, move || sweeper::run(clock, &deadlines, &tick))?;
     let (of_thread, socket, dialect) = (Arc::clone(&shared), Arc::clone(&udp), shared.dialect);
     let inbox = Inbox { batches, spent: emptied };
-    roster.spawn(Role::UdpRecv, move || udp::run(&of_thread, &socket, dialect, &inbox))?;
+    roster.spawn(Role::UdpRecv, move || udp::run(&of_thread.stopping, socket, dialect, &inbox))?;
     let (of_thread, events, of_roster) = (Arc::clone(&shared), to_node.clone(), roster.clone());
     roster.spawn(Role::TcpAccept, move || tcp_accept::run(&of_thread, &tcp, &events, &of_roster))?;
 
@@ -198,7 +197,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     );
     roster.spawn(Role::Node, move || {
         let _ended = EndedOnDrop(Arc::clone(&state));
-        // The headers of system calls point to memory, so they are made where they are used.
+        // What it gives to system calls points to memory, so it is made where it is used.
         let (udp, turn) = (Outgoing::new(udp), Turn::default());
         let mut node = NodeLoop { node, me, shared, inboxes, sweeper: arm, udp, pool, links, state, recorder, turn };
         // Whatever happens to the node, the others end with it.

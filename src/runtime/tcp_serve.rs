@@ -1,8 +1,8 @@
 //! `tcp-serve-N`: waits for requests on one connection and answers them with blocks.
 //!
 //! A request is a line of 64 hexadecimal digits. The answer is the block's size and its bytes, which go from the disk
-//! to the network without passing through this program's memory (`sendfile`). A line that starts with `{` is a control
-//! line of the ring: a message for the node. On the classroom ring, `file` and a name ask for a file: see `named.rs`.
+//! to the network as `send_file` does it. A line that starts with `{` is a control line of the ring: a message for the
+//! node. On the classroom ring, `file` and a name ask for a file: see `named.rs`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,11 +10,11 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use nix::sys::sendfile::sendfile64;
 
 use super::bounded_lines::{BoundedLines, Line, Until, is_timeout};
 use super::named;
 use super::offers::Offered;
+use super::send_file::send_part;
 use super::tcp_accept::{ConnectionId, State};
 use super::{Role, Shared, fault};
 use crate::id::Key;
@@ -179,17 +179,17 @@ fn send_named(
 
 fn send_file(stage: Stage<'_>, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {
     let Stage { shared, stream, .. } = stage;
-    let mut at = i64::try_from(offset).map_err(io::Error::other)?;
-    let mut left = usize::try_from(size).map_err(io::Error::other)?;
-    while left > 0 {
-        match sendfile64(stream, file, Some(&mut at), left.min(PART)) {
+    let (mut at, end) = (offset, offset + size);
+    while at < end {
+        let most = usize::try_from(end - at).map_or(PART, |left| left.min(PART));
+        match send_part(stream, file, at, most) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => left -= count,
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
+            Ok(count) => at += count as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
         stage.moves_on();
-        if left > 0 && shared.clock.now() > limit {
+        if at < end && shared.clock.now() > limit {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes too long"));
         }
     }

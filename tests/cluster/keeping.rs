@@ -30,6 +30,29 @@ fn one_two_and_three_peers_keep_files_of_every_size() {
 }
 
 #[test]
+fn peers_of_plain_and_of_batched_system_calls_keep_files_together() {
+    for overlay in OVERLAYS {
+        let folder = folder();
+        let mut cluster: Vec<crate::support::PeerProcess> = Vec::new();
+        for (name, plain) in [("plain", true), ("batched", false), ("plain too", true)] {
+            let launch = Launch::new(folder.path().join(name)).args(&["--overlay", overlay]);
+            let launch = if plain { launch.env("KADRING_PLAIN", "1") } else { launch };
+            cluster.push(match cluster.first() {
+                Some(first) => launch.through(first.port).start(),
+                None => launch.start(),
+            });
+        }
+        for at in 0..2 {
+            // The others pull it from this one.
+            let (path, original) = file(&folder, &format!("original{at}"), at as u64, 2 * MIB + 5);
+            let key = cluster[at].store(&path);
+            cluster[2].retrieve(&key, &folder.path().join(format!("back{at}")), &original);
+        }
+        assert_eq!(least_copies(&cluster), 3);
+    }
+}
+
+#[test]
 fn every_block_lies_as_a_plain_file_under_its_own_sha256() {
     let folder = folder();
     let mut cluster = cluster(&folder, 1, &[]);

@@ -1,0 +1,320 @@
+//! `udp-recv`: waits for datagrams. And the other direction, which the node thread does itself.
+//!
+//! How datagrams pass between this program and the system has two ways behind one face: [`plain`], one datagram with one
+//! call, which is the one to read first, and [`batched`], many with one call, which only Linux has. A batch that finds the
+//! node's inbox full is lost, as datagrams may be, and counted.
+
+mod asked_at;
+#[cfg(target_os = "linux")]
+mod batched;
+#[cfg(target_os = "linux")]
+mod packet_info;
+mod plain;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::TrySendError;
+
+use self::asked_at::AskedAt;
+use super::{Role, fault, twins};
+use crate::wire::{Dialect, MAX_DATAGRAM_RECEIVED, Malformed, Message};
+
+#[cfg(target_os = "linux")]
+pub(super) use self::packet_info::tell_where_asked;
+
+/// Datagrams that pass together at most.
+const BATCH: usize = 64;
+
+/// How datagrams come.
+trait Receive {
+    /// Waits for at least one, and gives what came to `take`.
+    fn receive(&mut self, take: &mut dyn FnMut(Arrived<'_>)) -> io::Result<()>;
+}
+
+/// How datagrams leave.
+trait Send {
+    /// Sends them, and waits for nothing: what the system refuses is lost, as datagrams may be.
+    fn send(&mut self, datagrams: &mut [Leaving]);
+}
+
+/// A datagram as it comes.
+struct Arrived<'a> {
+    from: SocketAddr,
+    /// The address of ours that it came to, where the socket has several and the system tells.
+    at: Option<IpAddr>,
+    bytes: &'a [u8],
+}
+
+/// A datagram as it leaves.
+struct Leaving {
+    to: SocketAddr,
+    /// The address of ours that it shall leave from; none: the system chooses. So it does where that address is ours no
+    /// longer, and this is none then.
+    from: Option<IpAddr>,
+    text: Vec<u8>,
+}
+
+fn receiver(socket: Arc<UdpSocket>) -> Box<dyn Receive> {
+    #[cfg(target_os = "linux")]
+    if !twins::plain() {
+        return Box::new(batched::Receiver::new(socket));
+    }
+    debug_assert!(twins::plain(), "it is all that other systems have");
+    Box::new(plain::Receiver::new(socket))
+}
+
+fn sender(socket: Arc<UdpSocket>) -> Box<dyn Send> {
+    #[cfg(target_os = "linux")]
+    if !twins::plain() {
+        return Box::new(batched::Sender::new(socket));
+    }
+    Box::new(plain::Sender::new(socket))
+}
+
+/// A datagram that came.
+pub(super) struct Datagram {
+    /// The address it came from.
+    pub(super) from: SocketAddr,
+    /// The address of ours that it came to, where the socket has several.
+    pub(super) at: Option<IpAddr>,
+    /// Its length.
+    pub(super) bytes: u32,
+    /// What it says, or what is wrong with it where its sender should know.
+    pub(super) message: Result<Message, Malformed>,
+}
+
+/// Datagrams that came together.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) datagrams: Vec<Datagram>,
+    /// How many found the node's inbox full since the peer started.
+    pub(super) dropped: u64,
+}
+
+/// Where `udp-recv` puts what it receives, and gets emptied batches back from.
+pub(super) struct Inbox {
+    pub(super) batches: crossbeam_channel::Sender<Batch>,
+    pub(super) spent: crossbeam_channel::Receiver<Vec<Datagram>>,
+}
+
+/// Receives until the peer stops.
+pub(super) fn run(stopping: &AtomicBool, socket: Arc<UdpSocket>, dialect: Dialect, inbox: &Inbox) {
+    let mut receiver = receiver(socket);
+    let mut dropped = 0;
+    while !stopping.load(Ordering::Relaxed) {
+        let mut datagrams = inbox.spent.try_recv().unwrap_or_default();
+        if let Err(error) = receiver.receive(&mut |arrived| datagrams.extend(read(&arrived, dialect))) {
+            // An earlier datagram of ours met a closed port, or a signal came: neither ends anything.
+            log::debug!("receiving: {error}");
+            continue;
+        }
+        let count = datagrams.len() as u64;
+        if count > 0 {
+            fault::point(Role::UdpRecv);
+        }
+        match inbox.batches.try_send(Batch { datagrams, dropped }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => dropped += count,
+            Err(TrySendError::Disconnected(_)) => return,
+        }
+    }
+}
+
+/// What a datagram says; none if nobody can be told anything about it.
+fn read(arrived: &Arrived<'_>, dialect: Dialect) -> Option<Datagram> {
+    let &Arrived { from, at, bytes } = arrived;
+    if bytes.len() > MAX_DATAGRAM_RECEIVED || from.port() == 0 {
+        return None;
+    }
+    let message = dialect.decode(bytes);
+    let mute = matches!(message, Err(Malformed { magic: None, .. }));
+    (!mute).then_some(Datagram { from, at, bytes: bytes.len() as u32, message })
+}
+
+/// Datagrams on their way out: collected during a turn of the node, sent together at its end.
+pub(super) struct Outgoing {
+    sender: Box<dyn Send>,
+    /// Of the datagrams here, so many wait. The others keep room for a text.
+    leaving: Vec<Leaving>,
+    count: usize,
+    asked_at: AskedAt,
+}
+
+impl Outgoing {
+    pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
+        Self { sender: sender(socket), leaving: Vec::with_capacity(BATCH), count: 0, asked_at: AskedAt::default() }
+    }
+
+    /// Adds a datagram whose text `write` writes, unless it is longer than `limit` bytes.
+    pub(super) fn push(&mut self, to: SocketAddr, limit: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let from = self.asked_at.source(&to);
+        if self.count == self.leaving.len() {
+            self.leaving.push(Leaving { to, from, text: Vec::new() });
+        }
+        let leaving = &mut self.leaving[self.count];
+        (leaving.to, leaving.from) = (to, from);
+        leaving.text.clear();
+        write(&mut leaving.text);
+        if leaving.text.len() > limit {
+            return;
+        }
+        self.count += 1;
+        if self.count == BATCH {
+            self.flush();
+        }
+    }
+
+    /// Sends what was added.
+    pub(super) fn flush(&mut self) {
+        let leaving = &mut self.leaving[..std::mem::take(&mut self.count)];
+        if leaving.is_empty() {
+            return;
+        }
+        self.sender.send(leaving);
+        if !self.asked_at.is_empty() {
+            let refused = leaving.iter().filter(|leaving| leaving.from.is_none());
+            refused.for_each(|leaving| self.asked_at.forget(&leaving.to));
+        }
+    }
+
+    /// Somebody spoke to our address `at`: it is answered from there.
+    pub(super) fn heard(&mut self, from: SocketAddr, at: IpAddr) {
+        self.asked_at.heard(from, at);
+    }
+
+    /// Which address of ours somebody spoke to last, where there are several.
+    pub(super) fn source(&self, to: &SocketAddr) -> Option<IpAddr> {
+        self.asked_at.source(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Sends `texts` to two sockets in turns of a few each, and returns what each of them got.
+    pub(super) fn through(sender: &mut dyn Send, texts: &[String]) -> [Vec<String>; 2] {
+        let receivers = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+        let leaving = |(index, text): (usize, &String)| Leaving {
+            to: receivers[index / 7 % 2].local_addr().expect("an address"),
+            from: None,
+            text: text.clone().into_bytes(),
+        };
+        sender.send(&mut texts.iter().enumerate().map(leaving).collect::<Vec<_>>());
+        receivers.map(|receiver| {
+            receiver.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+            let mut buffer = [0; MAX_DATAGRAM_RECEIVED];
+            std::iter::from_fn(|| {
+                let len = receiver.recv(&mut buffer).ok()?;
+                Some(String::from_utf8_lossy(&buffer[..len]).into_owned())
+            })
+            .collect()
+        })
+    }
+
+    #[test]
+    fn what_is_sent_plainly_arrives_as_it_is() {
+        let texts: Vec<String> = (0..60).map(|n| "x".repeat(1 + n * 19)).collect();
+        for bound in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let socket = Arc::new(UdpSocket::bind(bound).expect("a socket"));
+            let got = through(&mut plain::Sender::new(socket), &texts);
+            for (which, got) in got.iter().enumerate() {
+                let sent: Vec<&String> =
+                    texts.iter().enumerate().filter(|(n, _)| n / 7 % 2 == which).map(|(_, text)| text).collect();
+                assert_eq!(got.iter().collect::<Vec<_>>(), sent);
+            }
+        }
+    }
+
+    #[test]
+    fn both_ways_receive_the_same() {
+        type Make = fn(Arc<UdpSocket>) -> Box<dyn Receive>;
+        let ways: &[Make] = &[
+            |socket| Box::new(plain::Receiver::new(socket)),
+            #[cfg(target_os = "linux")]
+            |socket| Box::new(batched::Receiver::new(socket)),
+        ];
+        for way in ways {
+            let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+            let (to, from) = (socket.local_addr().expect("bound"), UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+            let texts: Vec<Vec<u8>> = [0, 1, 500, MAX_DATAGRAM_RECEIVED].map(|len| vec![b'x'; len]).into();
+            for text in &texts {
+                from.send_to(text, to).expect("it is sent");
+            }
+            let (mut receiver, mut got) = (way(socket), Vec::new());
+            while got.len() < texts.len() {
+                let take = &mut |arrived: Arrived<'_>| got.push((arrived.from, arrived.bytes.to_vec()));
+                receiver.receive(take).expect("they are there");
+            }
+            let sent: Vec<_> = texts.into_iter().map(|text| (from.local_addr().expect("bound"), text)).collect();
+            assert!(got == sent);
+        }
+    }
+
+    #[test]
+    fn every_datagram_is_taken_or_counted_as_dropped() {
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+        let (to, from) = (socket.local_addr().expect("bound"), UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+        // It takes nothing but while somebody waits.
+        let (batches, arriving) = crossbeam_channel::bounded(0);
+        let (_spent, spent) = crossbeam_channel::bounded(1);
+        let run = std::thread::spawn(move || {
+            run(&AtomicBool::new(false), socket, Dialect::Kademlia, &Inbox { batches, spent });
+        });
+        let ping =
+            Message::request(1, crate::wire::Sender::member(crate::id::Id::ZERO, to), crate::wire::Request::Ping);
+        let mut text = Vec::new();
+        Dialect::Kademlia.encode(&ping, &crate::peer::Peer::new(crate::id::Id::ZERO, to), to, &mut text);
+        let send = || from.send_to(&text, to).expect("it is sent");
+        let (mut sent, mut taken) = (0, 0);
+        loop {
+            send();
+            sent += 1;
+            assert!(sent < 10_000, "none is ever dropped, or one is lost");
+            let Ok(batch): Result<Batch, _> = arriving.recv_timeout(Duration::from_millis(10)) else { continue };
+            taken += batch.datagrams.len() as u64;
+            assert!(taken + batch.dropped <= sent);
+            // Each tells how many were dropped before it.
+            if batch.dropped > 0 && taken + batch.dropped == sent {
+                break;
+            }
+        }
+        drop(arriving);
+        send();
+        run.join().expect("it ends when nobody takes anything any more");
+    }
+
+    #[test]
+    fn an_answer_leaves_from_the_address_that_was_asked_until_that_is_ours_no_longer() {
+        /// Notes where datagrams shall leave from, and has only one address.
+        struct Notes(Arc<parking_lot::Mutex<Vec<Option<IpAddr>>>>);
+
+        impl Send for Notes {
+            fn send(&mut self, datagrams: &mut [Leaving]) {
+                for leaving in datagrams {
+                    self.0.lock().push(leaving.from);
+                    leaving.from = leaving.from.filter(IpAddr::is_loopback);
+                }
+            }
+        }
+
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+        let noted = Arc::default();
+        let mut outgoing = Outgoing { sender: Box::new(Notes(Arc::clone(&noted))), ..Outgoing::new(socket) };
+        let (to, ours, gone) = (SocketAddr::from(([127, 0, 0, 1], 9)), [127, 0, 0, 2].into(), [192, 0, 2, 1].into());
+        for at in [ours, gone] {
+            outgoing.heard(to, at);
+            for _ in 0..2 {
+                outgoing.push(to, 10, |out| out.extend_from_slice(b"text"));
+                outgoing.push(to, 3, |out| out.extend_from_slice(b"too long"));
+                outgoing.flush();
+            }
+        }
+        assert_eq!(*noted.lock(), [Some(ours), Some(ours), Some(gone), None]);
+    }
+}
