@@ -26,7 +26,7 @@ pub const RING_PING_BYTES: usize = 330;
 /// whole, WIDTH nodes of the longest addresses and a ping beside them, within [`AMPLIFICATION`].
 pub const QUESTION_BYTES: usize = 448;
 
-/// Spaces that a long datagram may get at its end, so that several can leave as one (see `runtime/udp.rs`).
+/// Spaces that a long datagram may get at its end, so that several can leave as one (see `runtime/udp/batched.rs`).
 pub const PADDING: usize = 32;
 
 /// Bytes of the shortest datagram that may get such spaces: more than a stranger is told by any usual request.

@@ -225,6 +225,13 @@ impl Line {
     }
 }
 
+impl Drop for Line {
+    /// However the thread ends, it takes no more.
+    fn drop(&mut self) {
+        self.waiting.0.store(Waiting::RETIRED, SeqCst);
+    }
+}
+
 /// Sends a line over the kept connection, or over a fresh one if there is none, it leaves from elsewhere or was closed.
 fn deliver(to: SocketAddr, from: Option<IpAddr>, connection: &mut Option<Kept>, text: &[u8]) -> io::Result<()> {
     fault::point(Role::Link);
