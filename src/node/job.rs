@@ -198,6 +198,36 @@ pub struct Version {
     pub modified: u64,
 }
 
+/// What becomes of a file that lies where another peer's is to be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resolution {
+    /// It is the one that is offered, or a newer one of our own: it stays.
+    Stays,
+    /// It is an older copy, an empty file, or there is none: the new one takes its place.
+    Replaced,
+    /// It is the user's own: it stays, and the transfer has failed unless both have the same bytes.
+    Compared,
+}
+
+/// What becomes of the version `here` if another peer's version is `theirs`. `ours` is the version that a
+/// [`NamedJob::Keep`] of this run wrote; `replace` says whether that one gives way to one that is not newer.
+pub fn resolve(here: Option<Version>, theirs: Option<Version>, ours: Option<Version>, replace: bool) -> Resolution {
+    let Some(here) = here else { return Resolution::Replaced };
+    if theirs == Some(here) {
+        return Resolution::Stays;
+    }
+    if here.size == 0 {
+        return Resolution::Replaced;
+    }
+    match theirs {
+        Some(theirs) if ours == Some(here) && (replace || theirs.modified > here.modified) => Resolution::Replaced,
+        Some(_) if ours == Some(here) => Resolution::Stays,
+        // Nothing better is known than that it is here.
+        None => Resolution::Stays,
+        Some(_) => Resolution::Compared,
+    }
+}
+
 /// What came of a [`NamedJob`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum NamedOutcome {
@@ -331,4 +361,41 @@ pub enum JobErrorKind {
     Cancelled,
     /// The local system refused.
     Io,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Version = Version { size: 3, modified: 10 };
+    const NEW: Version = Version { size: 4, modified: 20 };
+    const EMPTY: Version = Version { size: 0, modified: 30 };
+
+    #[test]
+    fn what_a_user_put_here_is_never_replaced() {
+        for (replace, theirs) in [(false, NEW), (true, NEW), (true, OLD)] {
+            for here in [OLD, NEW].into_iter().filter(|here| *here != theirs) {
+                assert_eq!(resolve(Some(here), Some(theirs), None, replace), Resolution::Compared);
+                assert_eq!(
+                    resolve(Some(here), Some(theirs), Some(theirs), replace),
+                    Resolution::Compared,
+                    "changed since"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_own_copy_gives_way_to_a_newer_one_and_to_the_one_that_is_stored() {
+        assert_eq!(resolve(Some(OLD), Some(NEW), Some(OLD), false), Resolution::Replaced);
+        assert_eq!(resolve(Some(NEW), Some(OLD), Some(NEW), false), Resolution::Stays);
+        assert_eq!(resolve(Some(NEW), Some(OLD), Some(NEW), true), Resolution::Replaced);
+    }
+
+    #[test]
+    fn nothing_and_an_empty_file_give_way_and_the_same_file_stays() {
+        assert_eq!(resolve(None, Some(OLD), None, false), Resolution::Replaced);
+        assert_eq!(resolve(Some(EMPTY), Some(OLD), None, false), Resolution::Replaced);
+        assert_eq!(resolve(Some(OLD), Some(OLD), None, true), Resolution::Stays);
+    }
 }

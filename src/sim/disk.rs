@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
+use super::folder::Folder;
 use crate::file::{Entry, LocalManifest};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, PutId};
@@ -23,6 +24,8 @@ pub struct Disk {
     /// Blocks whose bytes on disk no longer hash to their key, though nobody has noticed yet.
     rotten: BTreeSet<Key>,
     files: BTreeMap<PathBuf, Bytes>,
+    /// The working directory of a peer of the classroom ring.
+    pub(super) folder: Folder,
     pub(super) partials: BTreeMap<PathBuf, Partial>,
     pub(super) peers: Vec<Peer>,
     used: u64,
@@ -67,6 +70,16 @@ impl Disk {
     /// The bytes of a file, if it is there.
     pub fn read_file(&self, path: &Path) -> Option<&Bytes> {
         self.files.get(path)
+    }
+
+    /// The working directory of a peer of the classroom ring.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The working directory, for a user to put files into.
+    pub fn folder_mut(&mut self) -> &mut Folder {
+        &mut self.folder
     }
 
     /// Lets the bits of the block that is `nth` in the order of keys rot. Returns its key, if there is any block.

@@ -4,7 +4,7 @@
 //! hours pass in seconds, everything that can go wrong does, and the same seed gives the same run, to the byte.
 //!
 //! - [`world`] hands each node its events and performs its actions; [`network`] says how long a message takes and
-//!   whether it comes; blocks and files live in memory.
+//!   whether it comes; blocks, files and working directories live in memory.
 //! - [`faults`] is what can go wrong; [`storm`] a run in which much of it does, and after which everything must be in
 //!   order again; [`shrink()`] finds out which faults a failing run needs.
 //! - [`field`] is a large grown network ([`grown`]) with lookups all the while; [`repro`] holds it to published results.
@@ -17,6 +17,7 @@ pub mod cli;
 mod disk;
 pub mod faults;
 pub mod field;
+mod folder;
 pub mod grown;
 pub mod kind;
 pub mod memory;
@@ -36,6 +37,7 @@ mod work;
 pub mod world;
 
 pub use disk::{Bytes, Disk};
+pub use folder::Folder;
 pub use network::Weather;
 pub use shrink::shrink;
 pub use storm::{StormPlan, StormReport};

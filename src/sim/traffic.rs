@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use super::disk::{Bytes, Reading};
 use super::network;
-use super::work::{self, Running, Worker};
+use super::work::{self, Refusal, Running, Worker};
 use super::world::{Happening, Planned, World, destination};
 use crate::config::MAX_JOBS;
 use crate::id::Key;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome};
 use crate::node::{Event, Obstacle};
+use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, Routed};
-use crate::wire::{Body, Message, Request, Via};
+use crate::wire::{Body, Message, Request, Sender, Via};
 
 impl World {
     pub(super) fn send(&mut self, from: usize, to: SocketAddr, via: Via, message: Message) {
@@ -72,9 +73,14 @@ impl World {
     }
 
     /// A message is there: its receiver takes it, if one lives there and still can be reached.
-    pub(super) fn arrive(&mut self, from: usize, to: usize, via: Via, message: Box<Message>) {
+    pub(super) fn arrive(&mut self, from: usize, to: usize, via: Via, mut message: Box<Message>) {
         if self.is_up(to) && self.reaches(from, to) {
             let bytes = network::wire_size(&message);
+            if self.rules.config.named_files {
+                // The lines of the ring name their senders, answers too; whoever keeps a file is known by that.
+                let Peer { id, addr } = self.peers[from].me;
+                message.sender.get_or_insert(Sender::member(id, addr));
+            }
             let event = Event::Message { from: network::address(from), via, bytes, message: *message };
             return self.deliver(to, event);
         }
@@ -94,10 +100,20 @@ impl World {
 
     pub(super) fn start_job(&mut self, slot: usize, job: JobId, work: Job) {
         let mut takes = work::duration(&work, self.rules.block_size, self.rules.weather.rtt) + self.peers[slot].lag;
+        let before = self.named_before(slot, &work);
+        let source = match work::wanted(&work) {
+            Some((_, Holder::Peer(addr))) => Some(addr),
+            _ => self.named_source(&work, before),
+        };
         let mut doomed = false;
-        if let Some((_, Holder::Peer(addr))) = work::wanted(&work) {
+        if let Some(addr) = source {
             match destination(addr, self.peers.len()) {
-                Some(holder) if self.is_up(holder) && self.reaches(slot, holder) => takes += self.peers[holder].lag,
+                Some(holder) if self.is_up(holder) && self.reaches(slot, holder) => {
+                    takes += self.peers[holder].lag;
+                    if matches!(work, Job::Named(_)) {
+                        takes += self.named_transfer_time(holder, &work);
+                    }
+                }
                 Some(holder) => {
                     takes = self.time_to_fail(slot, holder);
                     doomed = true;
@@ -110,7 +126,7 @@ impl World {
         }
         takes += network::spread(takes / 8, &mut self.lots);
         let peer = &mut self.peers[slot];
-        let again = peer.jobs.insert(job, Running { work, doomed, cancelled: false }).is_some();
+        let again = peer.jobs.insert(job, Running { work, doomed, cancelled: false, before }).is_some();
         let (out, life) = (peer.jobs.len(), Some(peer.life));
         if again || out > MAX_JOBS {
             self.violate(slot, format!("{out} jobs are out, or job {job} was started twice"));
@@ -132,7 +148,7 @@ impl World {
 
     /// A job is at its end. (One that was cancelled comes here twice: the second time it is gone.)
     pub(super) fn finish_job(&mut self, slot: usize, job: JobId) {
-        let Some(Running { work, doomed, cancelled }) = self.peers[slot].jobs.remove(&job) else { return };
+        let Some(Running { work, doomed, cancelled, before }) = self.peers[slot].jobs.remove(&job) else { return };
         if cancelled || doomed {
             let (kind, reason) = if cancelled {
                 (JobErrorKind::Cancelled, "cancelled")
@@ -147,24 +163,30 @@ impl World {
             Some((key, Holder::Peer(addr))) => self.fetch_block(slot, addr, &key),
             None => Err((JobErrorKind::Io, String::new())),
         };
+        let file = self.bring_named(slot, &work, before);
         let peer = &mut self.peers[slot];
         let mut worker = Worker { desk: &mut peer.desk, disk: &mut peer.disk, block_size: self.rules.block_size };
-        let outcome = worker.perform(&work, block);
+        let outcome = worker.perform(&work, block, file);
         self.tell_outcome(slot, job, outcome);
     }
 
     /// Reads a block from another peer, as long as it lives and can be reached.
-    fn fetch_block(&mut self, slot: usize, addr: SocketAddr, key: &Key) -> Result<Bytes, (JobErrorKind, String)> {
-        let holder = destination(addr, self.peers.len())
-            .filter(|&holder| self.is_up(holder) && self.reaches(slot, holder) && !self.is_frozen(holder));
-        let holder = holder.ok_or_else(|| (JobErrorKind::TimedOut, format!("{addr} went silent")))?;
+    fn fetch_block(&mut self, slot: usize, addr: SocketAddr, key: &Key) -> Result<Bytes, Refusal> {
+        let holder = self.answering(slot, addr)?;
         // The connection was made, so whoever is there receives.
         self.tell(slot, Event::Validated { addr });
         self.read_block(holder, key)
     }
 
+    /// The peer at `addr`, as long as it lives and answers the peer in `slot`.
+    pub(super) fn answering(&self, slot: usize, addr: SocketAddr) -> Result<usize, Refusal> {
+        let holder = destination(addr, self.peers.len())
+            .filter(|&holder| self.is_up(holder) && self.reaches(slot, holder) && !self.is_frozen(holder));
+        holder.ok_or_else(|| (JobErrorKind::TimedOut, format!("{addr} went silent")))
+    }
+
     /// Reads a block from a peer's store or its offers. A rotten one is moved aside, and its holder is told.
-    fn read_block(&mut self, slot: usize, key: &Key) -> Result<Bytes, (JobErrorKind, String)> {
+    fn read_block(&mut self, slot: usize, key: &Key) -> Result<Bytes, Refusal> {
         let peer = &mut self.peers[slot];
         if let Reading::Rotten = peer.disk.read(key) {
             peer.disk.delete(key);

@@ -6,22 +6,23 @@ use std::time::Duration;
 use sha2::Digest;
 
 use super::disk::{Bytes, Desk, Disk, Partial, Reader, Reading, Writer, size_of};
+use super::folder::Brought;
 use crate::file::local::{self, Listed};
 use crate::file::{Entry, LocalManifest, Manifest};
 use crate::id::{Id, Key};
-use crate::node::job::{GetId, Holder, Job, JobError, JobErrorKind, Outcome, PutId, Slot};
+use crate::node::job::{GetId, Holder, Job, JobError, JobErrorKind, Outcome, PutId, Slot, Version};
 
 /// A worker that cannot connect, or hears nothing for so long, gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The least time that any access to the disk takes.
 const DISK_ACCESS: Duration = Duration::from_micros(200);
 /// Bytes a microsecond from or to the disk.
-const DISK_RATE: u64 = 200;
+pub(super) const DISK_RATE: u64 = 200;
 /// Bytes a microsecond over the network: 100 Mbit/s.
-const NETWORK_RATE: u64 = 12;
+pub(super) const NETWORK_RATE: u64 = 12;
 
 /// Why a job could not be done.
-type Refusal = (JobErrorKind, String);
+pub(super) type Refusal = (JobErrorKind, String);
 type Done = Result<Outcome, Refusal>;
 
 /// The block that `work` wants from elsewhere, and from where.
@@ -56,6 +57,8 @@ pub(super) struct Running {
     /// Nobody answers where it wants to connect to.
     pub(super) doomed: bool,
     pub(super) cancelled: bool,
+    /// What lay at the place of the named file that the job is about when it was started.
+    pub(super) before: Option<Version>,
 }
 
 /// A worker at its desk.
@@ -66,8 +69,9 @@ pub(super) struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Does the work. `block` is what came of reading the block that it [wants](wanted), if it wants one.
-    pub(super) fn perform(&mut self, work: &Job, block: Result<Bytes, Refusal>) -> Outcome {
+    /// Does the work. `block` is what came of reading the block that it [wants](wanted), if it wants one; `file` what
+    /// came of asking another peer for a named file.
+    pub(super) fn perform(&mut self, work: &Job, block: Result<Bytes, Refusal>, file: Brought) -> Outcome {
         let done = match work {
             Job::ReadNext { put, path, manifest } => self.read_next(*put, path, manifest.as_ref()),
             Job::Pack { put, manifest } => Ok(self.pack(*put, manifest)),
@@ -90,7 +94,7 @@ impl Worker<'_> {
                 self.disk.delete(key);
                 Ok(Outcome::Done)
             }
-            Job::Named(_) => Err((JobErrorKind::Io, "no peer of a storm has a directory".to_owned())),
+            Job::Named(job) => self.disk.folder.perform(job, file).map(Outcome::Named),
             Job::SavePeers { peers } => {
                 self.disk.peers.clone_from(peers);
                 Ok(Outcome::Done)

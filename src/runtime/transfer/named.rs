@@ -21,7 +21,7 @@ use super::cancel::Cancel;
 use super::connections::{LEAST_RATE, SILENCE_LIMIT, connect, lost, refused};
 use super::{Room, Workbench, cannot_write, failed, io_failed, reserve};
 use crate::id::Id;
-use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Version};
+use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 use crate::runtime::bounded_lines::BoundedLines;
 use crate::runtime::named::{Asked, CHUNK, Folder, PART, ask, time_of};
 use crate::wire::MAX_REQUEST_LINE;
@@ -88,26 +88,33 @@ impl Workbench {
         room: &mut Room,
     ) -> Result<NamedOutcome, JobError> {
         let &Wish { file, from, here, .. } = wish;
-        if let (Some(version), Fate::Stays) = (here, wish.fate(wish.offered)) {
+        if let (Some(version), Resolution::Stays) = (here, wish.resolution(wish.offered)) {
             return Ok(NamedOutcome::Kept { version, written: false });
         }
         let incoming = self.request_named(Asked { file, port: None }, from, cancel)?;
         let version = incoming.version;
-        let fate = wish.fate(Some(version));
-        match (here, fate) {
-            (Some(version), Fate::Stays) => return Ok(NamedOutcome::Kept { version, written: false }),
-            (Some(here), Fate::Compared) if here.size != version.size => return Err(another(file)),
+        let resolution = wish.resolution(Some(version));
+        match (here, resolution) {
+            (Some(version), Resolution::Stays) => return Ok(NamedOutcome::Kept { version, written: false }),
+            (Some(here), Resolution::Compared) if here.size != version.size => return Err(another(file)),
             _ => {}
         }
         let Arrived { temporary, sha256 } = incoming.receive(folder, room)?;
         let dest = folder.place(file);
         let cannot = |error: &io::Error| cannot_write(&dest, error);
-        if let (Some(here), Fate::Compared) = (here, fate) {
+        if let (Some(here), Resolution::Compared) = (here, resolution) {
             let same = hash_file(&dest, room).map_err(|error| cannot(&error))? == sha256;
             return if same { Ok(NamedOutcome::Kept { version: here, written: false }) } else { Err(another(file)) };
         }
         let written = temporary.as_file();
         written.set_modified(time_of(version)).and_then(|()| written.sync_data()).map_err(|error| cannot(&error))?;
+        match folder.find(file).map_err(|error| cannot(&error))? {
+            // A peer that shares this directory was faster.
+            Some(now) if now == version => return Ok(NamedOutcome::Kept { version, written: false }),
+            // The user has put a file here meanwhile.
+            now if now != here => return Err(another(file)),
+            _ => {}
+        }
         match here {
             Some(_) => temporary.persist(&dest),
             // Somebody may have put a file there meanwhile.
@@ -151,39 +158,10 @@ struct Wish {
     here: Option<Version>,
 }
 
-/// What becomes of a file that is here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
-    /// It is the one that is offered, or a newer one of our own.
-    Stays,
-    /// An older copy, an empty file, or nothing: the new one takes its place.
-    Replaced,
-    /// The user's own. It stays; but it may be the very same.
-    Compared,
-}
-
 impl Wish {
     /// What becomes of the file here if the other peer has `theirs`.
-    fn fate(&self, theirs: Option<Version>) -> Fate {
-        let Some(here) = self.here else { return Fate::Replaced };
-        if theirs == Some(here) {
-            return Fate::Stays;
-        }
-        if here.size == 0 {
-            return Fate::Replaced;
-        }
-        match theirs {
-            Some(theirs) if self.ours == Some(here) => {
-                if self.replace || theirs.modified > here.modified {
-                    Fate::Replaced
-                } else {
-                    Fate::Stays
-                }
-            }
-            // Nothing better is known than that it is here.
-            None => Fate::Stays,
-            Some(_) => Fate::Compared,
-        }
+    fn resolution(&self, theirs: Option<Version>) -> Resolution {
+        resolve(self.here, theirs, self.ours, self.replace)
     }
 }
 
@@ -275,43 +253,5 @@ fn hash_file(path: &Path, room: &mut Room) -> io::Result<Id> {
             0 => return Ok(Id::from_bytes(hash.finalize().into())),
             count => hash.update(&room[..count]),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OLD: Version = Version { size: 3, modified: 10 };
-    const NEW: Version = Version { size: 4, modified: 20 };
-    const EMPTY: Version = Version { size: 0, modified: 30 };
-
-    fn fate(here: Option<Version>, ours: Option<Version>, replace: bool, theirs: Option<Version>) -> Fate {
-        let (file, from) = ("2067".parse().unwrap(), "127.0.0.1:1".parse().unwrap());
-        Wish { file, from, offered: theirs, ours, replace, here }.fate(theirs)
-    }
-
-    #[test]
-    fn what_a_user_put_here_is_never_replaced() {
-        for (replace, theirs) in [(false, NEW), (true, NEW), (true, OLD)] {
-            for here in [OLD, NEW].into_iter().filter(|here| *here != theirs) {
-                assert_eq!(fate(Some(here), None, replace, Some(theirs)), Fate::Compared);
-                assert_eq!(fate(Some(here), Some(theirs), replace, Some(theirs)), Fate::Compared, "changed since");
-            }
-        }
-    }
-
-    #[test]
-    fn an_own_copy_gives_way_to_a_newer_one_and_to_the_one_that_is_stored() {
-        assert_eq!(fate(Some(OLD), Some(OLD), false, Some(NEW)), Fate::Replaced);
-        assert_eq!(fate(Some(NEW), Some(NEW), false, Some(OLD)), Fate::Stays);
-        assert_eq!(fate(Some(NEW), Some(NEW), true, Some(OLD)), Fate::Replaced);
-    }
-
-    #[test]
-    fn nothing_and_an_empty_file_give_way_and_the_same_file_stays() {
-        assert_eq!(fate(None, None, false, Some(OLD)), Fate::Replaced);
-        assert_eq!(fate(Some(EMPTY), None, false, Some(OLD)), Fate::Replaced);
-        assert_eq!(fate(Some(OLD), None, true, Some(OLD)), Fate::Stays);
     }
 }

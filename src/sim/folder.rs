@@ -1,0 +1,213 @@
+//! The working directory of a simulated peer of the classroom ring, and the jobs about the files in it.
+//!
+//! The rules are those of a live peer's directory: a version is a size and a time, a copy has the time of its original,
+//! a received file is `received_NAME.pdf`, and what a user put there is never replaced.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::disk::Bytes;
+use super::work::{self, Refusal};
+use super::world::World;
+use crate::id::Id;
+use crate::node::Event;
+use crate::node::job::{Job, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
+use crate::wire::ring::FileName;
+
+/// The working directory. It outlives a crash, as the rest of the disk does.
+#[derive(Default)]
+pub struct Folder {
+    files: BTreeMap<FileName, NamedFile>,
+    received: BTreeMap<FileName, Bytes>,
+}
+
+/// A file of four digits.
+#[derive(Clone)]
+pub(super) struct NamedFile {
+    modified: u64,
+    bytes: Bytes,
+}
+
+impl NamedFile {
+    fn version(&self) -> Version {
+        Version { size: self.bytes.len() as u64, modified: self.modified }
+    }
+}
+
+impl Folder {
+    /// The version of the file that lies here.
+    pub fn find(&self, file: FileName) -> Option<Version> {
+        self.files.get(&file).map(NamedFile::version)
+    }
+
+    /// The bytes of the file that lies here.
+    pub fn read(&self, file: FileName) -> Option<&Bytes> {
+        self.files.get(&file).map(|named| &named.bytes)
+    }
+
+    /// The bytes that were received last for this name.
+    pub fn received(&self, file: FileName) -> Option<&Bytes> {
+        self.received.get(&file)
+    }
+
+    /// Everything that lies here under a name of four digits, in the order of names.
+    pub fn scan(&self) -> Vec<(FileName, Version)> {
+        self.files.iter().map(|(&file, named)| (file, named.version())).collect()
+    }
+
+    /// Puts a file here, whatever lay at its place. `modified` is in microseconds since 1970.
+    pub fn write(&mut self, file: FileName, modified: u64, bytes: Bytes) {
+        self.files.insert(file, NamedFile { modified, bytes });
+    }
+
+    /// Makes an empty file, older than any other, unless there is one.
+    fn touch(&mut self, file: FileName) -> NamedOutcome {
+        let written = !self.files.contains_key(&file);
+        let named = self.files.entry(file).or_insert_with(|| NamedFile { modified: 0, bytes: Bytes::from([]) });
+        NamedOutcome::Kept { version: named.version(), written }
+    }
+
+    /// Does a job about a named file.
+    pub(super) fn perform(&mut self, job: &NamedJob, brought: Brought) -> Result<NamedOutcome, Refusal> {
+        match *job {
+            NamedJob::Scan => Ok(NamedOutcome::Scanned { files: self.scan() }),
+            NamedJob::Find { file } => Ok(NamedOutcome::Found { version: self.find(file) }),
+            NamedJob::Touch { file } => Ok(self.touch(file)),
+            NamedJob::Keep { file, offered, ours, replace, .. } => {
+                let before = brought.before;
+                match (before, resolve(before, offered, ours, replace)) {
+                    (Some(version), Resolution::Stays) => Ok(NamedOutcome::Kept { version, written: false }),
+                    _ => brought.theirs.and_then(|theirs| {
+                        let resolution = resolve(before, Some(theirs.version()), ours, replace);
+                        self.keep(file, before, theirs, resolution)
+                    }),
+                }
+            }
+            NamedJob::Receive { file, .. } => brought.theirs.map(|theirs| {
+                let (size, sha256) = (theirs.bytes.len() as u64, Id::of(&theirs.bytes));
+                self.received.insert(file, theirs.bytes);
+                NamedOutcome::Received { size, sha256 }
+            }),
+        }
+    }
+
+    /// Keeps another peer's file. `before` is what lay here when the transfer began.
+    fn keep(
+        &mut self,
+        file: FileName,
+        before: Option<Version>,
+        theirs: NamedFile,
+        resolution: Resolution,
+    ) -> Result<NamedOutcome, Refusal> {
+        let another = || (JobErrorKind::Io, format!("another file {file}.pdf lies at the peer that should keep it"));
+        let same = self.read(file) == Some(&theirs.bytes);
+        match (before, resolution) {
+            (Some(version), Resolution::Stays) => return Ok(NamedOutcome::Kept { version, written: false }),
+            (Some(version), Resolution::Compared) if same => return Ok(NamedOutcome::Kept { version, written: false }),
+            (Some(_), Resolution::Compared) => return Err(another()),
+            // The user has put a file here meanwhile.
+            _ if self.find(file) != before => return Err(another()),
+            _ => {}
+        }
+        let version = theirs.version();
+        self.files.insert(file, theirs);
+        Ok(NamedOutcome::Kept { version, written: true })
+    }
+}
+
+/// The other peer's file that a job needs, and what lay at its place here when the job was started.
+pub(super) struct Brought {
+    before: Option<Version>,
+    theirs: Result<NamedFile, Refusal>,
+}
+
+/// The file that a job is about, if it is about one.
+fn subject(job: &NamedJob) -> Option<FileName> {
+    match *job {
+        NamedJob::Scan => None,
+        NamedJob::Find { file }
+        | NamedJob::Touch { file }
+        | NamedJob::Keep { file, .. }
+        | NamedJob::Receive { file, .. } => Some(file),
+    }
+}
+
+impl World {
+    /// What lies here at the place of the named file that the work is about.
+    pub(super) fn named_before(&self, slot: usize, work: &Job) -> Option<Version> {
+        let Job::Named(job) = work else { return None };
+        self.disk(slot).folder.find(subject(job)?)
+    }
+
+    /// The peer that a job about a named file needs it from. None: all that it needs is here.
+    pub(super) fn named_source(&self, work: &Job, before: Option<Version>) -> Option<SocketAddr> {
+        match *work {
+            Job::Named(NamedJob::Keep { offered, ours, replace, .. })
+                if before.is_some() && resolve(before, offered, ours, replace) == Resolution::Stays =>
+            {
+                None
+            }
+            Job::Named(NamedJob::Keep { from, .. } | NamedJob::Receive { from, .. }) => Some(from),
+            _ => None,
+        }
+    }
+
+    /// How much longer a job takes that needs a file from the peer in `holder`.
+    pub(super) fn named_transfer_time(&self, holder: usize, work: &Job) -> Duration {
+        let bytes = self.named_before(holder, work).map_or(0, |version| version.size);
+        self.rules.weather.rtt * 2 + Duration::from_micros(bytes / work::NETWORK_RATE + bytes / work::DISK_RATE)
+    }
+
+    /// Reads the file that a job needs from the other peer, as long as that one lives and can be reached.
+    pub(super) fn bring_named(&mut self, slot: usize, work: &Job, before: Option<Version>) -> Brought {
+        let theirs = match (self.named_source(work, before), work) {
+            (Some(from), Job::Named(job)) => self.read_named(slot, from, job),
+            _ => Err((JobErrorKind::Io, "no file of another peer was asked for".to_owned())),
+        };
+        Brought { before, theirs }
+    }
+
+    fn read_named(&mut self, slot: usize, from: SocketAddr, job: &NamedJob) -> Result<NamedFile, Refusal> {
+        let holder = self.answering(slot, from)?;
+        let there = subject(job).and_then(|file| self.disk(holder).folder.files.get(&file)).cloned();
+        let absent = || (JobErrorKind::NotFound, format!("peer {from} says: this file is not here"));
+        let theirs = there.ok_or_else(absent)?;
+        if let NamedJob::Receive { file, port, .. } = *job {
+            let by = SocketAddr::new(self.peer(slot).addr.ip(), port);
+            self.tell(holder, Event::Fetched { file, by });
+        }
+        Ok(theirs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> FileName {
+        "2067".parse().expect("four digits")
+    }
+
+    #[test]
+    fn an_empty_file_is_made_once_and_older_than_any_other() {
+        let mut folder = Folder::default();
+        let made = Version { size: 0, modified: 0 };
+        assert_eq!(folder.touch(file()), NamedOutcome::Kept { version: made, written: true });
+        assert_eq!(folder.touch(file()), NamedOutcome::Kept { version: made, written: false });
+        folder.write(file(), 7, Bytes::from(*b"abc"));
+        let version = Version { size: 3, modified: 7 };
+        assert_eq!(folder.touch(file()), NamedOutcome::Kept { version, written: false });
+        assert_eq!(folder.scan(), [(file(), version)]);
+    }
+
+    #[test]
+    fn what_a_user_puts_here_while_a_copy_is_on_its_way_stays() {
+        let mut folder = Folder::default();
+        let theirs = NamedFile { modified: 9, bytes: Bytes::from(*b"theirs") };
+        folder.write(file(), 7, Bytes::from(*b"own"));
+        assert!(folder.keep(file(), None, theirs.clone(), Resolution::Replaced).is_err());
+        assert!(folder.keep(file(), folder.find(file()), theirs, Resolution::Compared).is_err());
+        assert_eq!(folder.read(file()).map(|bytes| &bytes[..]), Some(&b"own"[..]));
+    }
+}
