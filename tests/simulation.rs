@@ -8,13 +8,13 @@ use kadring::overlay::OverlayKind;
 use kadring::sim::{StormPlan, Trace, repro};
 
 /// Runs the storms of these seeds, as many at a time as there are processors, and names every one that failed.
-fn weather(kind: OverlayKind, seeds: Range<u64>) {
+fn weather(plan: impl Fn(u64) -> StormPlan + Sync, seeds: Range<u64>) {
     let next = AtomicU64::new(seeds.start);
     let worker = || {
         let seed = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| seeds.contains(seed));
         let mut failed = Vec::new();
         while let Some(seed) = seed() {
-            let plan = StormPlan::random(kind, seed);
+            let plan = plan(seed);
             if let Err(violation) = plan.run(Trace::off()) {
                 failed.push(format!("{violation}\n    {plan} --shrink"));
             }
@@ -31,8 +31,13 @@ fn weather(kind: OverlayKind, seeds: Range<u64>) {
 
 #[test]
 fn two_hundred_storms_leave_every_promise_kept() {
-    weather(OverlayKind::Kademlia, 0..120);
-    weather(OverlayKind::Ring, 0..80);
+    weather(|seed| StormPlan::random(OverlayKind::Kademlia, seed), 0..120);
+    weather(|seed| StormPlan::random(OverlayKind::Ring, seed), 0..80);
+}
+
+#[test]
+fn classroom_storms_leave_every_named_file_where_it_belongs_and_every_user_answered() {
+    weather(StormPlan::classroom, 0..60);
 }
 
 /// Runs the quick size of an experiment; every value must be within its tolerance.

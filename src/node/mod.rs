@@ -57,6 +57,7 @@ use crate::config::{Config, SAVE_PEERS_DELAY};
 use crate::overlay::{Cause, Effect, Entrances, Overlay};
 use crate::time::Time;
 use crate::wire::Via;
+use crate::wire::ring::FileName;
 
 use classroom::Classroom;
 use clear::Clear;
@@ -65,7 +66,7 @@ use departure::Departure;
 use dispatch::Asker;
 use get::Get;
 use heal::Heal;
-use job::{GetId, Job, PutId};
+use job::{GetId, Job, PutId, Version};
 use jobs::Urgency;
 use pending::Overdue;
 use pulls::Pulls;
@@ -175,6 +176,11 @@ impl Node {
         self.cx.holdings.iter()
     }
 
+    /// The named files that this peer keeps for the classroom ring, in the order of names.
+    pub fn named_files(&self) -> impl Iterator<Item = (FileName, Version)> + '_ {
+        self.classroom.kept()
+    }
+
     /// Whether the node is between all things it does for others or its user: no file, pull, repair or lookup under way.
     pub fn is_at_rest(&self) -> bool {
         self.puts.is_empty()
@@ -183,6 +189,7 @@ impl Node {
             && self.pulls.len() == 0
             && self.repair.len() == 0
             && self.heal.len() == 0
+            && self.classroom.is_at_rest()
             && self.cx.lookups.is_empty()
     }
 

@@ -76,6 +76,9 @@ pub struct SimArgs {
     /// Instead of a large network: a small one in which much goes wrong, and everything must be in order afterwards
     #[arg(long, env = "KADRING_STORM", value_parser = BoolishValueParser::new())]
     pub storm: bool,
+    /// Let the storm strike a classroom ring, whose users store and request files by name
+    #[arg(long, env = "KADRING_CLASSROOM", value_parser = BoolishValueParser::new())]
+    pub classroom: bool,
     /// One storm after another, from the seed on, until one fails or the program is ended
     #[arg(long, env = "KADRING_SOAK", value_parser = BoolishValueParser::new())]
     pub soak: bool,
@@ -148,6 +151,7 @@ impl SimArgs {
             ("--faults", self.faults.is_some()),
             ("--only", self.only.is_some()),
             ("--shrink", self.shrink),
+            ("--classroom", self.classroom),
             ("--trace", self.trace.is_some()),
         ];
         if let Some((option, _)) = only_in_storms.iter().find(|(_, given)| *given) {
@@ -200,9 +204,12 @@ impl SimArgs {
         if self.soak && (self.only.is_some() || self.trace.is_some()) {
             return Err("--only and --trace are about one storm, --soak runs many".to_owned());
         }
-        let mut plan = StormPlan::random(self.overlay.into(), self.seed);
+        let mut plan = match self.classroom {
+            true => StormPlan::classroom(self.seed),
+            false => StormPlan::random(self.overlay.into(), self.seed),
+        };
         if let Some(peers) = self.peers {
-            within("--peers", peers as f64, 2.0, 1000.0)?;
+            within("--peers", peers as f64, 2.0, if self.classroom { 128.0 } else { 1000.0 })?;
             plan.peers = peers;
         }
         if let Some(faults) = self.faults {
@@ -251,11 +258,13 @@ mod tests {
 
     #[test]
     fn a_plan_s_own_command_gives_the_plan_again() {
-        let storm = StormPlan { only: Some(vec![1, 3]), ..StormPlan::random(OverlayKind::Ring, 77) };
-        let words = storm.to_string();
-        let words = words.strip_prefix("kadring sim").expect("it is a command of this program");
-        let Ok(Wanted::Storm(again)) = plan(words) else { panic!("{words}") };
-        assert_eq!((again.to_string(), again.striking()), (storm.to_string(), vec![1, 3]));
+        for random in [StormPlan::random(OverlayKind::Ring, 77), StormPlan::classroom(77)] {
+            let storm = StormPlan { only: Some(vec![1, 2]), ..random };
+            let words = storm.to_string();
+            let words = words.strip_prefix("kadring sim").expect("it is a command of this program");
+            let Ok(Wanted::Storm(again)) = plan(words) else { panic!("{words}") };
+            assert_eq!((again.to_string(), again.striking()), (storm.to_string(), vec![1, 2]));
+        }
     }
 
     #[test]
@@ -270,6 +279,7 @@ mod tests {
             ("--churn 1e9", "addresses"),
             ("--rtt 0ms", "--rtt"),
             ("--shrink", "--storm"),
+            ("--classroom", "--storm"),
             ("--storm --loss 0.1", "storm"),
             ("--storm --faults 3 --only 3", "0 to 2"),
             ("--storm --only x", "numbers"),

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::overlay::OverlayKind;
     fn plan(seed: u64) -> StormPlan {
-        StormPlan { kind: OverlayKind::Kademlia, seed, peers: 20, faults: 0, only: None }
+        StormPlan { kind: OverlayKind::Kademlia, classroom: false, seed, peers: 20, faults: 0, only: None }
     }
 
     #[test]

@@ -104,11 +104,20 @@ impl World {
         self.peers[slot].asked.clear();
     }
 
-    /// Takes the disk of a peer that is down. It will come back as somebody else.
+    /// Takes the disk of a peer that is down.
     pub fn wipe(&mut self, slot: usize) {
-        let life = self.peers[slot].life;
         self.peers[slot].disk = Disk::default();
+    }
+
+    /// Lets a peer that is down come back as somebody else.
+    pub fn rename(&mut self, slot: usize) {
+        let life = self.peers[slot].life;
         self.peers[slot].me.id = Id::of(format!("{} {slot} {life} anew", self.rules.seed).as_bytes());
+    }
+
+    /// Which of its lives the peer lives: another number after each start and each end.
+    pub fn life(&self, slot: usize) -> u32 {
+        self.peers[slot].life
     }
 
     /// The peer's life is over, and all that it had in memory.

@@ -8,6 +8,7 @@
 //! Everything in a run follows from its [`StormPlan`]. A fault left out changes no other, so a failing schedule can be
 //! [shrunk](super::shrink()).
 
+mod classroom;
 mod plan;
 mod users;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use self::classroom::Lessons;
 use self::users::{StoredFile, Tally};
 use super::faults::Fault;
 use super::kind;
@@ -42,6 +44,9 @@ const CALM_AFTER: Duration = REPAIR_BOUND.saturating_add(Duration::from_secs(30)
 const SETTLE: Duration = Duration::from_secs(5);
 /// Bytes of a block: small, so that small files have several.
 const BLOCK_SIZE: u32 = 4096;
+/// Files that users store during a storm, and as many that they ask for; more where they are on disk by name alone.
+const VISITS: usize = 6;
+const LESSONS: usize = 12;
 /// Files stored before the storm.
 const FILES: usize = 4;
 /// Lookups checked at the end.
@@ -57,6 +62,8 @@ struct Storm<'a> {
     retrieving: Vec<(usize, CommandId, PathBuf, Id)>,
     agenda: Queue<Step>,
     tally: Tally,
+    /// What the users of a classroom ring did.
+    lessons: Lessons,
 }
 
 /// Something that is to be done at a certain time.
@@ -73,7 +80,10 @@ enum Step {
 impl<'a> Storm<'a> {
     fn new(plan: &'a StormPlan, trace: Trace) -> Self {
         let of = plan.kind;
-        let mut rules = Rules::new(plan.seed, Box::new(move |me, config, seed| of.build(me, seed, config.guest)));
+        let mut rules = match plan.classroom {
+            true => classroom::rules(plan.seed),
+            false => Rules::new(plan.seed, Box::new(move |me, config, seed| of.build(me, seed, config.guest))),
+        };
         rules.block_size = BLOCK_SIZE;
         let mut world = World::new(rules);
         world.trace = trace;
@@ -86,6 +96,7 @@ impl<'a> Storm<'a> {
             retrieving: Vec::new(),
             agenda: Queue::new(),
             tally: Tally::default(),
+            lessons: Lessons::default(),
         }
     }
 
@@ -93,7 +104,7 @@ impl<'a> Storm<'a> {
     fn calm_before(&mut self) -> Result<(), Violation> {
         let peers = self.plan.peers;
         for slot in 0..peers {
-            let id = Id::random(&mut self.lots);
+            let id = if self.plan.classroom { self.free_number() } else { Id::random(&mut self.lots) };
             self.world.add(id);
             let through = self.lots.random_range(0..=slot.saturating_sub(1));
             self.world.start(slot, &[0, through]);
@@ -101,11 +112,11 @@ impl<'a> Storm<'a> {
             self.world.run_for(wait)?;
         }
         for _ in 0..FILES {
-            self.store();
+            if self.plan.classroom { self.store_new() } else { self.store() }
         }
-        self.world.run_until(Time::ZERO + CALM_BEFORE)?;
+        self.pass_until(Time::ZERO + CALM_BEFORE)?;
         self.collect()?;
-        if self.files.len() < FILES {
+        if self.tally.stored.0 < FILES {
             return self.breach("files could not be stored in a calm network");
         }
         Ok(())
@@ -119,18 +130,18 @@ impl<'a> Storm<'a> {
                 self.agenda.push(begin + strike.after, Step::Strike(strike.fault.clone()));
             }
         }
-        for _ in 0..6 {
+        for _ in 0..if self.plan.classroom { LESSONS } else { VISITS } {
             let (store, retrieve) = (spread(STORM, &mut self.lots), spread(STORM, &mut self.lots));
             self.agenda.push(begin + store, Step::Store);
             self.agenda.push(begin + retrieve, Step::Retrieve);
         }
         let end = begin + STORM;
         while let Some((at, step)) = self.agenda.pop_by(end) {
-            self.world.run_until(at)?;
+            self.pass_until(at)?;
             self.collect()?;
             self.take_step(step);
         }
-        self.world.run_until(end)?;
+        self.pass_until(end)?;
         self.collect()
     }
 
@@ -141,6 +152,8 @@ impl<'a> Storm<'a> {
             Step::CalmDown => self.world.set_weather(Weather::default()),
             Step::Heal => self.world.heal(),
             Step::Hurry { slot } => self.world.slow_down(slot, Duration::ZERO),
+            Step::Store if self.plan.classroom => self.store_named(),
+            Step::Retrieve if self.plan.classroom => self.request_named(),
             Step::Store => self.store(),
             Step::Retrieve => self.retrieve(),
         }
@@ -155,6 +168,8 @@ impl<'a> Storm<'a> {
                 self.world.crash(slot);
                 if wipe {
                     self.world.wipe(slot);
+                    // A peer of the classroom is started again under the same number.
+                    if self.plan.classroom { self.forget_directory(slot) } else { self.world.rename(slot) }
                 }
                 if let Some(after) = back_after {
                     self.agenda.push(now + after, Step::Return { slot });
@@ -164,7 +179,7 @@ impl<'a> Storm<'a> {
                 self.world.command(slot, Command::Quit { handover });
             }
             Fault::Join => {
-                let id = Id::random(self.world.lots());
+                let id = if self.plan.classroom { self.free_number() } else { Id::random(self.world.lots()) };
                 let slot = self.world.add(id);
                 self.restart(slot);
             }
@@ -189,6 +204,9 @@ impl<'a> Storm<'a> {
     /// Starts a peer that is down; it joins through peers that are up, as its user sees to.
     fn restart(&mut self, slot: usize) {
         if !self.world.is_up(slot) {
+            if self.plan.classroom {
+                self.enter_directory(slot);
+            }
             let up = self.world.up();
             let through: Vec<usize> = (0..3).filter_map(|_| self.world.any(&up)).collect();
             self.world.start(slot, &through);
@@ -212,11 +230,14 @@ impl<'a> Storm<'a> {
                 self.restart(slot);
             }
         }
-        self.world.run_for(CALM_AFTER)?;
+        self.pass_until(self.world.now() + CALM_AFTER)?;
         self.collect()
     }
 
     fn reckon(&mut self) -> Result<(), Violation> {
+        if self.plan.classroom {
+            return self.reckon_named();
+        }
         let geometry = kind::geometry(self.plan.kind);
         self.world.settle(SETTLE)?;
         self.world.check_rest()?;

@@ -329,7 +329,12 @@ impl World {
             Action::ForgetPut { put } => self.peers[slot].desk.forget_put(put),
             Action::ForgetGet { get } => drop(self.peers[slot].desk.writers.remove(&get)),
             Action::Notify(notice) => self.notify(slot, notice),
-            Action::Stop => self.stop(slot),
+            Action::Stop => {
+                if let Some(command) = self.peers[slot].asked.first() {
+                    self.violate(slot, format!("it ended, and command {command} was never answered"));
+                }
+                self.stop(slot);
+            }
         }
     }
 

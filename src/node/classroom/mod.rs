@@ -47,6 +47,10 @@ pub(super) const MAX_LOOKING: usize = 64;
 /// Peers that a file is about to be sent to.
 const MAX_SERVING: usize = 1024;
 
+/// A peer that said that it has a file is asked again after this long: it may have been started anew with another
+/// directory before anybody missed it. With [`FILE_RESCAN`] this is the time in which copies are complete again.
+const TRUST: Duration = Duration::from_secs(45);
+
 /// Peers known before one that quits: two have it for a successor, and those known first need not be the nearest.
 const TOLD_GOODBYE: usize = 3;
 
@@ -131,8 +135,8 @@ struct Custody {
     /// Somebody stored it. What only lies here is served, and goes to whoever is responsible instead of this peer, but
     /// nobody asked for copies of it.
     stored: bool,
-    /// Who has this version too, or does not want it.
-    at: BTreeSet<SocketAddr>,
+    /// Who said that it has this version too, or does not want it, and when.
+    at: BTreeMap<SocketAddr, Time>,
 }
 
 /// A file that is being taken over.
@@ -223,6 +227,16 @@ fn order(cx: &mut Context, job: NamedJob, step: Step) {
 }
 
 impl Classroom {
+    /// The files that this peer keeps for the ring.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (FileName, Version)> + '_ {
+        self.custody.iter().map(|(&file, custody)| (file, custody.version))
+    }
+
+    /// Whether nothing is under way that this peer would tell others of.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.handing.is_empty() && self.taking.is_empty() && self.looking == 0 && self.stores.is_empty()
+    }
+
     /// The overlay tells something: who stands before us, for one.
     pub(super) fn on_route_notice(&mut self, cx: &mut Context, notice: &RouteNotice) {
         if let RouteNotice::Predecessors { predecessors } = notice {
@@ -257,9 +271,12 @@ impl Classroom {
 
     pub(super) fn on_tick(&mut self, cx: &mut Context) {
         self.end_waits(cx);
-        if self.scan_at.is_some_and(|at| at <= cx.now) && !cx.departing {
-            self.scan_at = Some(cx.now + FILE_RESCAN);
-            order(cx, NamedJob::Scan, Step::Scan);
+        if self.scan_at.is_some_and(|at| at <= cx.now) {
+            // A peer that leaves has looked for the last time.
+            self.scan_at = (!cx.departing).then_some(cx.now + FILE_RESCAN);
+            if !cx.departing {
+                order(cx, NamedJob::Scan, Step::Scan);
+            }
         }
     }
 
@@ -329,7 +346,7 @@ impl Classroom {
 
     /// The ring's file is here, in this version.
     fn hold(&mut self, file: FileName, version: Version, stored: bool) {
-        let custody = self.custody.entry(file).or_insert_with(|| Custody { version, stored, at: BTreeSet::new() });
+        let custody = self.custody.entry(file).or_insert_with(|| Custody { version, stored, at: BTreeMap::new() });
         custody.stored |= stored;
         if custody.version != version {
             custody.version = version;
@@ -347,7 +364,8 @@ impl Classroom {
         let mut set = cx.overlay.replica_set(&file.key(), copies);
         let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
         set.retain(|peer| peer.id != me);
-        let missing: Vec<Peer> = set.into_iter().filter(|peer| !custody.at.contains(&peer.addr)).collect();
+        let trusted = |peer: &Peer| custody.at.get(&peer.addr).is_some_and(|at| cx.now.since(*at) < TRUST);
+        let missing: Vec<Peer> = set.into_iter().filter(|peer| !trusted(peer)).collect();
         let version = custody.version;
         if missing.is_empty() && !mine && self.before > 0 && self.leaving.is_none() {
             self.custody.remove(&file);
@@ -377,7 +395,7 @@ impl Classroom {
             }
             Handed::Taken | Handed::Refused(_) => {
                 if let Some(custody) = self.custody.get_mut(&file) {
-                    custody.at.insert(to.addr);
+                    custody.at.insert(to.addr, cx.now);
                 }
             }
         }

@@ -189,7 +189,7 @@ impl Classroom {
         if let (Some((from, offered)), Some(custody)) = (taking.offered, self.custody.get_mut(&file))
             && offered == version
         {
-            custody.at.insert(from);
+            custody.at.insert(from, cx.now);
         }
         // A store is done when the replicas have the file too. They must not wait for theirs in turn.
         if stored {

@@ -139,7 +139,7 @@ fn soak(args: &SimArgs, first: &StormPlan, out: &mut dyn Write) -> Result<Verdic
     for seed in first.seed.. {
         bar.set_message(format!("storm {seed}"));
         bar.tick();
-        let mut plan = StormPlan { seed, ..StormPlan::random(first.kind, seed) };
+        let mut plan = if first.classroom { StormPlan::classroom(seed) } else { StormPlan::random(first.kind, seed) };
         plan.peers = args.peers.unwrap_or(plan.peers);
         plan.faults = args.faults.unwrap_or(plan.faults);
         match plan.run(Trace::off()) {

@@ -19,6 +19,8 @@ use crate::sim::world::{Counts, Violation};
 pub struct StormPlan {
     /// What routes.
     pub kind: OverlayKind,
+    /// Whether the peers are a classroom ring, whose users store and request files by name; no blocks then.
+    pub classroom: bool,
     /// All chance comes from it.
     pub seed: u64,
     /// Peers at the beginning.
@@ -50,7 +52,15 @@ impl StormPlan {
     /// A run of `seed` in which everything else is drawn from the seed too: 20 to 60 peers, 5 to 25 faults.
     pub fn random(kind: OverlayKind, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
-        Self { kind, seed, peers: rng.random_range(20..=60), faults: rng.random_range(5..=25), only: None }
+        let (peers, faults) = (rng.random_range(20..=60), rng.random_range(5..=25));
+        Self { kind, classroom: false, seed, peers, faults, only: None }
+    }
+
+    /// A run of a classroom ring of 4 to 12 peers; everything else is drawn from the seed too.
+    pub fn classroom(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
+        let (peers, faults) = (rng.random_range(4..=12), rng.random_range(3..=15));
+        Self { kind: OverlayKind::Ring, classroom: true, seed, peers, faults, only: None }
     }
 
     /// The schedule of faults, those that are left out included.
@@ -82,7 +92,11 @@ impl fmt::Display for StormPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, peers, faults, .. } = self;
         let overlay = kind::name(self.kind);
-        write!(f, "kadring sim --storm --overlay {overlay} --seed {seed} --peers {peers} --faults {faults}")?;
+        let classroom = if self.classroom { " --classroom" } else { "" };
+        write!(
+            f,
+            "kadring sim --storm{classroom} --overlay {overlay} --seed {seed} --peers {peers} --faults {faults}"
+        )?;
         if let Some(only) = &self.only {
             let only: Vec<String> = only.iter().map(usize::to_string).collect();
             write!(f, " --only {}", if only.is_empty() { "none".to_owned() } else { only.join(",") })?;

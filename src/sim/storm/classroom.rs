@@ -1,0 +1,339 @@
+//! Users of the classroom ring in a storm: they put files into their working directories, store and request them by
+//! name, and the storm keeps account of what was promised to them.
+//!
+//! What is promised, and checked here:
+//! - What a user put into a directory stays there as it is.
+//! - A peer that holds the last copy of a stored file does not let go of it.
+//! - What comes for a request is a content that some user gave this name.
+//! - In the end each stored file whose holders did not all die at once is at the peer responsible and its first
+//!   successors, and everybody gets it. Files of which different peers' directories had different versions when peers
+//!   started are left out: which of them is the user's own no peer can know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+use super::Storm;
+use crate::config::{Config, FILE_COPIES};
+use crate::id::Id;
+use crate::node::job::Version;
+use crate::node::{Answer, Command, CommandId};
+use crate::overlay::ring::{Ring, RingOptions};
+use crate::sim::truth::{Directory, Geometry};
+use crate::sim::world::{Rules, Violation};
+use crate::time::Time;
+use crate::wire::ring::FileName;
+
+/// How often the account is brought up to date.
+const LOOK: Duration = Duration::from_millis(100);
+/// No command may take longer than this in a ring at rest.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// Bytes of the largest file that a user stores.
+const LARGEST: usize = 2_000_000;
+/// When the storm begins, in microseconds since 1970.
+const EPOCH: u64 = 1_600_000_000_000_000;
+
+/// The users' account.
+#[derive(Default)]
+pub(super) struct Lessons {
+    files: BTreeMap<FileName, Account>,
+    /// What users put into directories, by slot.
+    own: BTreeMap<(usize, FileName), Version>,
+    /// What lay in the directories when the peers began their present lives.
+    found: BTreeMap<(usize, FileName), Version>,
+    storing: Vec<(usize, CommandId, FileName, Option<Version>)>,
+    requesting: Vec<(usize, CommandId, FileName)>,
+}
+
+/// What is known of a file.
+#[derive(Default)]
+struct Account {
+    /// The hash of every content that a user gave it.
+    contents: BTreeSet<Id>,
+    /// The newest version that a user has put anywhere.
+    newest: Option<Version>,
+    /// The newest version of those that users were told are stored.
+    stored: Option<Version>,
+    /// The peers that hold that version or a newer one: slots, and which of its lives each lives.
+    holders: BTreeSet<(usize, u32)>,
+    /// All of them died at once.
+    lost: bool,
+    /// Directories have different versions that no peer may replace.
+    contested: bool,
+}
+
+/// The world of a classroom ring, as `kadring ring` makes one: how often peers ping and whether they take shortcuts is
+/// drawn from the seed.
+pub(super) fn rules(seed: u64) -> Rules {
+    let mut lots = StdRng::seed_from_u64(seed ^ 0xc1a55);
+    let interval = Duration::from_millis(lots.random_range(500..=5000));
+    let fingers = lots.random_bool(0.3);
+    let options = move || RingOptions { fingers, ..RingOptions::classroom(interval, Vec::new()) };
+    let mut rules = Rules::new(seed, Box::new(move |me, _, _| Box::new(Ring::new(me, options()))));
+    rules.config = Config { named_files: true, ..Config::default() };
+    rules
+}
+
+impl Storm<'_> {
+    /// A number of the classroom ring that nobody has had.
+    pub(super) fn free_number(&mut self) -> Id {
+        loop {
+            let id = Id::from_u64(self.lots.random_range(0..256));
+            if (0..self.world.slots()).all(|slot| self.world.peer(slot).id != id) {
+                return id;
+            }
+        }
+    }
+
+    /// A user stores a file: mostly a new one, or the same again, or a newer version, or one of another user's name, or
+    /// one that is not there.
+    pub(super) fn store_named(&mut self) {
+        let up = self.world.up();
+        let Some(slot) = self.pick(&up) else { return };
+        let known: Vec<FileName> = self.lessons.files.keys().copied().collect();
+        let mine: Vec<FileName> = self.lessons.own.keys().filter(|key| key.0 == slot).map(|key| key.1).collect();
+        let any = |names: &[FileName], lots: &mut StdRng| names[lots.random_range(0..names.len())];
+        let (file, writes) = match self.lots.random_range(0..20) {
+            0..3 if !mine.is_empty() => (any(&mine, &mut self.lots), false),
+            3..6 if !mine.is_empty() => (any(&mine, &mut self.lots), true),
+            6 if !known.is_empty() => (any(&known, &mut self.lots), true),
+            7 if !known.is_empty() => (any(&known, &mut self.lots), false),
+            8 => (self.new_name(), false),
+            _ => (self.new_name(), true),
+        };
+        if writes {
+            self.write_named(slot, file);
+        }
+        self.store_at(slot, file);
+    }
+
+    /// A user stores a file under a name that is new to the ring.
+    pub(super) fn store_new(&mut self) {
+        let up = self.world.up();
+        let Some(slot) = self.pick(&up) else { return };
+        let file = self.new_name();
+        self.write_named(slot, file);
+        self.store_at(slot, file);
+    }
+
+    fn store_at(&mut self, slot: usize, file: FileName) {
+        let version = self.lessons.own.get(&(slot, file)).copied();
+        let account = self.lessons.files.entry(file).or_default();
+        if self.world.disk(slot).folder().find(file).is_none() {
+            account.contents.insert(Id::of(b""));
+        }
+        let command = self.world.command(slot, Command::StoreFile { file });
+        self.lessons.storing.push((slot, command, file, version));
+    }
+
+    fn new_name(&mut self) -> FileName {
+        let names = std::iter::repeat_with(|| format!("{:04}", self.lots.random_range(0..10_000)).parse::<FileName>());
+        let new = |name: &FileName| !self.lessons.files.contains_key(name);
+        names.filter_map(Result::ok).find(new).unwrap_or_else(|| unreachable!("names never end"))
+    }
+
+    /// A user puts a random file into the directory of the peer in `slot`.
+    fn write_named(&mut self, slot: usize, file: FileName) {
+        let size = match self.lots.random_range(0..8) {
+            0..2 => self.lots.random_range(1..10),
+            2 => self.lots.random_range(1..LARGEST),
+            _ => self.lots.random_range(1..20_000),
+        };
+        let mut bytes = vec![0; size];
+        self.lots.fill_bytes(&mut bytes);
+        let version = Version { size: size as u64, modified: EPOCH + self.world.now().as_micros() };
+        let account = self.lessons.files.entry(file).or_default();
+        account.contents.insert(Id::of(&bytes));
+        account.newest = Some(version);
+        self.lessons.own.insert((slot, file), version);
+        self.world.disk_mut(slot).folder_mut().write(file, version.modified, bytes.into());
+    }
+
+    /// A user requests a file that somebody stored, or tried to.
+    pub(super) fn request_named(&mut self) {
+        let up = self.world.up();
+        let known: Vec<FileName> = self.lessons.files.keys().copied().collect();
+        let (Some(slot), false) = (self.pick(&up), known.is_empty()) else { return };
+        let file = known[self.lots.random_range(0..known.len())];
+        let command = self.world.command(slot, Command::RequestFile { file });
+        self.lessons.requesting.push((slot, command, file));
+    }
+
+    /// The disk of the peer in `slot` is lost, and all that its users put there.
+    pub(super) fn forget_directory(&mut self, slot: usize) {
+        self.lessons.own.retain(|key, _| key.0 != slot);
+    }
+
+    /// The peer in `slot` is about to start: what lies in its directory is its user's, as far as it can know.
+    pub(super) fn enter_directory(&mut self, slot: usize) {
+        self.world.disk_mut(slot).peers.clear();
+        self.lessons.found.retain(|key, _| key.0 != slot);
+        let there = self.world.disk(slot).folder().scan();
+        self.lessons.found.extend(there.into_iter().map(|(file, version)| ((slot, file), version)));
+    }
+
+    /// Lets time pass, and keeps the account of who holds what.
+    pub(super) fn pass_until(&mut self, until: Time) -> Result<(), Violation> {
+        if !self.plan.classroom {
+            return self.world.run_until(until);
+        }
+        while self.world.now() < until {
+            let next = until.min(self.world.now() + LOOK);
+            self.world.run_until(next)?;
+            self.collect_named()?;
+            self.observe()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the answers that are there.
+    pub(super) fn collect_named(&mut self) -> Result<(), Violation> {
+        for (slot, command, file, version) in std::mem::take(&mut self.lessons.storing) {
+            match self.world.take_answer(slot, command) {
+                None => self.lessons.storing.push((slot, command, file, version)),
+                Some(answer) => {
+                    self.tally.stored.1 += 1;
+                    if let Answer::FileStored { .. } = answer {
+                        self.tally.stored.0 += 1;
+                        self.stored_named(file, version);
+                    }
+                }
+            }
+        }
+        for (slot, command, file) in std::mem::take(&mut self.lessons.requesting) {
+            match self.world.take_answer(slot, command) {
+                None => self.lessons.requesting.push((slot, command, file)),
+                Some(answer) => {
+                    self.tally.retrieved.1 += 1;
+                    if let Answer::FileReceived { sha256, .. } = answer {
+                        self.tally.retrieved.0 += 1;
+                        self.check_content(slot, file, sha256)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A user was told that this version of a file is stored; none: there was none to give.
+    fn stored_named(&mut self, file: FileName, version: Option<Version>) {
+        let version = version.unwrap_or(Version { size: 0, modified: 0 });
+        let account = self.lessons.files.entry(file).or_default();
+        if account.lost || account.stored.is_none_or(|stored| stored.modified < version.modified) {
+            account.stored = Some(version);
+            account.lost = false;
+            account.holders.clear();
+        }
+    }
+
+    /// What came is a content that some user gave this name.
+    fn check_content(&self, slot: usize, file: FileName, sha256: Id) -> Result<(), Violation> {
+        let came = self.world.disk(slot).folder().received(file).map(|bytes| Id::of(bytes));
+        let given = self.lessons.files.get(&file).is_some_and(|account| account.contents.contains(&sha256));
+        if given && came == Some(sha256) {
+            return Ok(());
+        }
+        self.breach(format!("file {file} came to peer {slot} changed"))
+    }
+
+    /// Looks at every directory, and at what every peer says that it keeps.
+    fn observe(&mut self) -> Result<(), Violation> {
+        for (&(slot, file), &version) in &self.lessons.own {
+            if self.world.disk(slot).folder().find(file) != Some(version) {
+                return self.breach(format!("what the user of peer {slot} put there as {file} was replaced"));
+            }
+        }
+        let mut kept: BTreeMap<FileName, BTreeSet<(usize, u32)>> = BTreeMap::new();
+        for slot in self.world.up() {
+            for (file, version) in self.world.node(slot).into_iter().flat_map(|node| node.named_files()) {
+                let stored = self.lessons.files.get(&file).and_then(|account| account.stored);
+                let there = self.world.disk(slot).folder().find(file) == Some(version);
+                if there && stored.is_some_and(|stored| version.modified >= stored.modified) {
+                    kept.entry(file).or_default().insert((slot, self.world.life(slot)));
+                }
+            }
+        }
+        let contested: Vec<FileName> =
+            self.lessons.files.keys().copied().filter(|&file| self.is_contested(file)).collect();
+        for (file, account) in &mut self.lessons.files {
+            account.contested |= contested.contains(file);
+            let before = std::mem::replace(&mut account.holders, kept.remove(file).unwrap_or_default());
+            if account.holders.is_empty() && !account.lost && !before.is_empty() {
+                let left = before.iter().find(|&&(slot, life)| self.world.life(slot) == life);
+                if let (Some((slot, _)), false) = (left, account.contested) {
+                    let what = format!("it held the last copy of file {file}, and let go of it");
+                    return Err(Violation { at: self.world.now(), slot: *slot, what });
+                }
+                account.lost = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a running peer has a version that it must not replace, though there is a newer one.
+    fn is_contested(&self, file: FileName) -> bool {
+        let newest = self.lessons.files.get(&file).and_then(|account| account.newest);
+        self.world.up().into_iter().any(|slot| self.fixed(slot, file).is_some_and(|version| Some(version) != newest))
+    }
+
+    /// The version in the directory of the peer in `slot`, if the peer must take it for its user's own.
+    fn fixed(&self, slot: usize, file: FileName) -> Option<Version> {
+        let here = self.world.disk(slot).folder().find(file).filter(|version| version.size > 0);
+        let known = [self.lessons.own.get(&(slot, file)), self.lessons.found.get(&(slot, file))];
+        here.filter(|here| known.into_iter().flatten().any(|version| version == here))
+    }
+
+    /// Every stored file is where it belongs, and everybody gets it.
+    pub(super) fn reckon_named(&mut self) -> Result<(), Violation> {
+        self.world.settle(super::SETTLE)?;
+        self.collect_named()?;
+        self.observe()?;
+        self.world.check_rest()?;
+        let directory = Directory::new(self.world.living());
+        let files = std::mem::take(&mut self.lessons.files);
+        for (&file, account) in &files {
+            let Some(stored) = account.stored else { continue };
+            self.tally.lost.1 += 1;
+            self.tally.lost.0 += usize::from(account.lost);
+            if account.lost || account.contested {
+                continue;
+            }
+            for peer in directory.nearest(Geometry::Circle, &file.key(), FILE_COPIES) {
+                let slot = crate::sim::network::slot(peer.addr).unwrap_or(usize::MAX);
+                let here = self.world.disk(slot).folder().find(file);
+                if here.is_none_or(|here| here.modified < stored.modified) {
+                    let what = format!("it should hold file {file} as {stored:?}, and has {here:?}");
+                    return Err(Violation { at: self.world.now(), slot, what });
+                }
+            }
+        }
+        self.lessons.files = files;
+        self.request_all()?;
+        self.world.run_for(Duration::from_secs(1))?;
+        self.world.settle(super::SETTLE)?;
+        self.world.check_rest()
+    }
+
+    /// Every peer requests every file that is not lost.
+    fn request_all(&mut self) -> Result<(), Violation> {
+        let there = |account: &Account| account.stored.is_some() && !account.lost && !account.contested;
+        let files: Vec<FileName> =
+            self.lessons.files.iter().filter(|(_, account)| there(account)).map(|(&file, _)| file).collect();
+        for file in files {
+            for slot in self.world.up() {
+                let command = self.world.command(slot, Command::RequestFile { file });
+                self.world.run_until_answered(slot, command, ANSWER_LIMIT)?;
+                match self.world.take_answer(slot, command) {
+                    Some(Answer::FileReceived { sha256, .. }) => self.check_content(slot, file, sha256)?,
+                    other => {
+                        let what = format!("it requested file {file} and got {other:?}");
+                        return Err(Violation { at: self.world.now(), slot, what });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
