@@ -205,6 +205,7 @@ impl Node {
         self.heal.check()?;
         self.cx.overlay.check()?;
         self.pulls.check()?;
+        self.classroom.check()?;
         if self.cx.effects.is_empty() { Ok(()) } else { Err("effects of the overlay were left undone".to_owned()) }
     }
 

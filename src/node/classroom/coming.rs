@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::context::Context;
 use super::super::job::NamedJob;
 use super::super::notice::{FailureKind, FileNews};
-use super::super::recent::Recent;
+use super::file::Phase;
 use super::serve::respond;
 use super::{Asker, Classroom, Step, order, tell};
 use crate::time::Time;
@@ -20,36 +20,20 @@ const WAIT: Duration = Duration::from_secs(2);
 /// Whoever was told that its store is accepted begins to hand over the file within this time.
 const HANDED: Duration = Duration::from_secs(5);
 
-/// Files whose stores were accepted of late.
-const ACCEPTED: usize = 1024;
+/// The requests that wait for files on their way here.
+#[derive(Default)]
+pub(super) struct Coming(Vec<Wait>);
 
-/// What is awaited, and by whom.
-pub(super) struct Coming {
-    /// When the last store of each file was accepted.
-    accepted: Recent<FileName, Time>,
-    waiting: Vec<(Time, Asker, FileName)>,
-}
-
-impl Default for Coming {
-    fn default() -> Self {
-        Self { accepted: Recent::new(ACCEPTED), waiting: Vec::new() }
-    }
+/// A request that waits.
+struct Wait {
+    until: Time,
+    asker: Asker,
+    file: FileName,
 }
 
 impl Coming {
-    pub(super) fn on_accepted(&mut self, now: Time, file: FileName) {
-        self.accepted.insert(file, now);
-    }
-
     pub(super) fn next_wake(&self) -> Option<Time> {
-        self.waiting.iter().map(|(until, ..)| *until).min()
-    }
-
-    /// Those who wait and shall wait no longer, with until when they would have.
-    fn take_where(&mut self, over: impl Fn(Time, FileName) -> bool) -> Vec<(Time, Asker, FileName)> {
-        let (over, waiting) = self.waiting.drain(..).partition(|(until, _, file)| over(*until, *file));
-        self.waiting = waiting;
-        over
+        self.0.iter().map(|wait| wait.until).min()
     }
 }
 
@@ -64,16 +48,18 @@ impl Classroom {
         until: Option<Time>,
     ) -> bool {
         let handed = |at: &Time| cx.now.since(*at) < HANDED;
-        let coming = match self.taking.get(&file) {
-            Some(taking) => !taking.placing,
-            None => self.coming.accepted.get(&file).is_some_and(handed),
+        let state = self.file(file);
+        let coming = match state.phase() {
+            Phase::Idle => state.accepted.as_ref().is_some_and(handed),
+            Phase::Arriving => true,
+            Phase::Replicating => false,
         };
         if !coming || cx.departing {
             return false;
         }
         let until = until.unwrap_or(cx.now + WAIT);
         if cx.now < until {
-            self.coming.waiting.push((until, asker, file));
+            self.coming.0.push(Wait { until, asker, file });
             return true;
         }
         tell(cx, file, FileNews::NotHere);
@@ -91,18 +77,21 @@ impl Classroom {
     }
 
     /// A file has come, or will not: those who wait for it look again.
-    pub(super) fn on_come(&mut self, cx: &mut Context, file: FileName) {
-        self.look_again(cx, |_, awaited| awaited == file);
+    pub(super) fn end_waits_for(&mut self, cx: &mut Context, file: FileName) {
+        self.look_again(cx, |wait| wait.file == file);
     }
 
     /// Those who have waited long enough look for the last time.
     pub(super) fn end_waits(&mut self, cx: &mut Context) {
         let now = cx.now;
-        self.look_again(cx, |until, _| until <= now);
+        self.look_again(cx, |wait| wait.until <= now);
     }
 
-    fn look_again(&mut self, cx: &mut Context, over: impl Fn(Time, FileName) -> bool) {
-        for (until, asker, file) in self.coming.take_where(over) {
+    fn look_again(&mut self, cx: &mut Context, over: impl Fn(&Wait) -> bool) {
+        let (over, waiting) = std::mem::take(&mut self.coming.0).into_iter().partition(over);
+        self.coming.0 = waiting;
+        let over: Vec<Wait> = over;
+        for Wait { until, asker, file } in over {
             order(cx, NamedJob::Find { file }, Step::Look { asker, file, until: Some(until) });
         }
     }

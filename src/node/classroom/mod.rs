@@ -6,7 +6,8 @@
 //! - [`user`]: what this peer's user asks, `store` and `request`.
 //! - [`serve`]: what other peers ask because this one is responsible.
 //! - [`coming`]: requests for what is on its way here.
-//! - this file: *custody*. What this peer holds for the ring is offered to every other peer that should hold it, when the
+//! - [`file`]: the state of one file.
+//! - this file: what is held. What this peer holds for the ring is offered to every other peer that should hold it, when the
 //!   file comes, when peers come or go, and when this peer leaves. Offers that name what the receiver has already (the
 //!   same size and time) cost one message, so nothing has to be remembered across a restart.
 //!
@@ -17,10 +18,11 @@
 //! - Bytes pass from worker to worker, never through here.
 
 mod coming;
+mod file;
 mod serve;
 mod user;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::FileName;
 use coming::Coming;
+use file::{NamedFile, Phase};
 
 /// Questions of other peers that are remembered, so that one sent again is the same question.
 const QUESTIONS: usize = 1024;
@@ -129,33 +132,6 @@ pub(super) enum Asker {
     Own(Own),
 }
 
-/// A file that this peer holds for the ring.
-struct Custody {
-    version: Version,
-    /// Somebody stored it. What only lies here is served, and goes to whoever is responsible instead of this peer, but
-    /// nobody asked for copies of it.
-    stored: bool,
-    /// Who said that it has this version too, or does not want it, and when.
-    at: BTreeMap<SocketAddr, Time>,
-}
-
-/// A file that is being taken over.
-struct Taking {
-    waiting: Vec<Waiter>,
-    /// Who offered it, and what.
-    offered: Option<(SocketAddr, Version)>,
-    /// A user wants it stored: the answer waits until the replicas have it too.
-    stored: bool,
-    /// It is here; the replicas are yet to come.
-    placing: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waiter {
-    Other { addr: SocketAddr, magic: u64 },
-    Own(CommandId),
-}
-
 /// Leaving: what is held here goes to others first.
 struct Leaving {
     command: CommandId,
@@ -166,26 +142,31 @@ struct Leaving {
     looked: bool,
 }
 
-/// An offer that waits until an earlier one of the same file is done with.
-type Offer = (SocketAddr, u64, FileName, Version);
+/// What came of something that another peer sent on its way to this one.
+#[derive(Clone, Copy)]
+enum Question {
+    /// A store, which was accepted.
+    Store,
+    /// A request, whose file is being looked for.
+    Looking,
+    /// A request that was answered; without a size, nobody had the file.
+    Answered { size: Option<u64> },
+}
 
 /// The files of this peer, and what is under way with them.
 pub(super) struct Classroom {
-    custody: BTreeMap<FileName, Custody>,
-    /// What a job of this run wrote here.
-    copies: BTreeMap<FileName, Version>,
-    handing: BTreeSet<(FileName, SocketAddr)>,
-    taking: BTreeMap<FileName, Taking>,
-    offers: VecDeque<Offer>,
+    files: BTreeMap<FileName, NamedFile>,
     /// The user's stores that wait at this peer for their replicas.
     stores: BTreeMap<CommandId, Own>,
     /// Who asked this peer to keep what.
     store_wishes: Recent<(FileName, SocketAddr), ()>,
-    /// Stores and requests that came, and the answer to a request once there is one.
-    questions: Recent<(Id, u64), Option<Option<u64>>>,
+    /// Stores and requests of other peers that came of late: who sent each, and under which number.
+    questions: Recent<(Id, u64), Question>,
     /// Requests of other peers that wait until it is known whether the file is here.
     looking: usize,
+    /// Requests that wait for files on their way here.
     coming: Coming,
+    /// Files that are about to be sent, and to whom.
     serving: VecDeque<(FileName, Peer)>,
     /// How many peers are known that stand before this one. None: nor is it known what it is responsible for.
     before: usize,
@@ -196,11 +177,7 @@ pub(super) struct Classroom {
 impl Default for Classroom {
     fn default() -> Self {
         Self {
-            custody: BTreeMap::new(),
-            copies: BTreeMap::new(),
-            handing: BTreeSet::new(),
-            taking: BTreeMap::new(),
-            offers: VecDeque::new(),
+            files: BTreeMap::new(),
             stores: BTreeMap::new(),
             store_wishes: Recent::new(QUESTIONS),
             questions: Recent::new(QUESTIONS),
@@ -229,12 +206,33 @@ fn order(cx: &mut Context, job: NamedJob, step: Step) {
 impl Classroom {
     /// The files that this peer keeps for the ring.
     pub(super) fn kept(&self) -> impl Iterator<Item = (FileName, Version)> + '_ {
-        self.custody.iter().map(|(&file, custody)| (file, custody.version))
+        self.files.iter().filter_map(|(&file, state)| Some((file, state.holding.as_ref()?.version)))
     }
 
     /// Whether nothing is under way that this peer would tell others of.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.handing.is_empty() && self.taking.is_empty() && self.looking == 0 && self.stores.is_empty()
+        self.nothing_moves() && self.looking == 0 && self.stores.is_empty()
+    }
+
+    /// Whether no file is on its way to this peer or from it to its replicas.
+    fn nothing_moves(&self) -> bool {
+        self.files.values().all(|state| state.asked.is_empty() && state.phase() == Phase::Idle)
+    }
+
+    /// What must be true between any two events.
+    ///
+    /// # Errors
+    /// Says which part contradicts which.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (file, state) in &self.files {
+            state.check().map_err(|what| format!("file {file}: {what}"))?;
+        }
+        let waits = |command: &CommandId| self.files.values().any(|state| state.is_awaited_by(*command));
+        match self.stores.keys().find(|command| !waits(command)) {
+            Some(command) => Err(format!("store {command} waits for a file that is not coming")),
+            None if self.looking > MAX_LOOKING => Err(format!("{} requests are looked for", self.looking)),
+            None => Ok(()),
+        }
     }
 
     /// The overlay tells something: who stands before us, for one.
@@ -255,8 +253,8 @@ impl Classroom {
 
     /// A peer is gone, and what it held with it.
     pub(super) fn on_peer_down(&mut self, cx: &mut Context, peer: &Peer) {
-        for custody in self.custody.values_mut() {
-            custody.at.remove(&peer.addr);
+        for holding in self.files.values_mut().filter_map(|state| state.holding.as_mut()) {
+            holding.at.remove(&peer.addr);
         }
         self.look_soon(cx);
     }
@@ -303,17 +301,17 @@ impl Classroom {
             },
             (Step::Seek { asker, file, .. }, Ok(NamedOutcome::Kept { version, written })) => {
                 if written {
-                    self.copies.insert(file, version);
+                    self.file(file).copy = Some(version);
                 }
                 self.on_looked(cx, asker, file, Some(version));
             }
             (Step::Seek { asker, file, left }, _) => self.seek(cx, asker, file, left),
             (Step::Take { file }, Ok(NamedOutcome::Kept { version, written })) => {
-                self.on_taken(cx, file, version, written);
+                self.on_come(cx, file, version, written);
             }
             (Step::Take { file }, outcome) => {
                 let reason = outcome.err().map_or_else(|| "it was not kept".to_owned(), |error| error.reason);
-                self.end_taking(cx, file, Err(&reason));
+                self.end_transfer(cx, file, Err(&reason));
             }
             (Step::Receive { own, from }, Ok(NamedOutcome::Received { size, sha256 })) => {
                 Self::on_received(cx, own, from, size, sha256);
@@ -327,15 +325,18 @@ impl Classroom {
     /// The directory was looked through: what is there, and of that what is the ring's.
     fn on_scanned(&mut self, cx: &mut Context, files: Vec<(FileName, Version)>) {
         let there: BTreeMap<FileName, Version> = files.into_iter().collect();
-        self.custody.retain(|file, _| there.contains_key(file));
+        for (_, state) in self.files.iter_mut().filter(|(file, _)| !there.contains_key(file)) {
+            state.holding = None;
+        }
         let me = cx.overlay.me().id;
         for (file, version) in there {
             let owner = cx.overlay.replica_set(&file.key(), 1);
-            if self.custody.contains_key(&file) || self.before > 0 && owner.first().is_some_and(|peer| peer.id == me) {
-                self.hold(file, version, false);
+            let held = self.files.get(&file).is_some_and(|state| state.holding.is_some());
+            if held || self.before > 0 && owner.first().is_some_and(|peer| peer.id == me) {
+                self.file(file).hold(version, false);
             }
         }
-        let held: Vec<FileName> = self.custody.keys().copied().collect();
+        let held: Vec<FileName> = self.kept().map(|(file, _)| file).collect();
         for file in held {
             self.place(cx, file);
         }
@@ -344,34 +345,29 @@ impl Classroom {
         }
     }
 
-    /// The ring's file is here, in this version.
-    fn hold(&mut self, file: FileName, version: Version, stored: bool) {
-        let custody = self.custody.entry(file).or_insert_with(|| Custody { version, stored, at: BTreeMap::new() });
-        custody.stored |= stored;
-        if custody.version != version {
-            custody.version = version;
-            custody.at.clear();
-        }
+    fn file(&mut self, file: FileName) -> &mut NamedFile {
+        self.files.entry(file).or_default()
     }
 
     /// Offers a file that is held here to each peer that should hold it. Once all of them do, and this one should not,
     /// it is no longer this one's to look after.
     fn place(&mut self, cx: &mut Context, file: FileName) {
-        let Some(custody) = self.custody.get(&file) else { return };
+        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(holding) = &state.holding else { return };
         let me = cx.overlay.me().id;
-        let copies = if custody.stored { FILE_COPIES } else { 1 };
+        let copies = if holding.stored { FILE_COPIES } else { 1 };
         let copies = copies + usize::from(self.leaving.is_some());
         let mut set = cx.overlay.replica_set(&file.key(), copies);
         let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
         set.retain(|peer| peer.id != me);
-        let trusted = |peer: &Peer| custody.at.get(&peer.addr).is_some_and(|at| cx.now.since(*at) < TRUST);
+        let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|at| cx.now.since(*at) < TRUST);
         let missing: Vec<Peer> = set.into_iter().filter(|peer| !trusted(peer)).collect();
-        let version = custody.version;
+        let version = holding.version;
         if missing.is_empty() && !mine && self.before > 0 && self.leaving.is_none() {
-            self.custody.remove(&file);
+            state.holding = None;
         }
         for peer in missing {
-            if self.handing.insert((file, peer.addr)) {
+            if state.asked.insert(peer.addr) {
                 cx.hand(Handing { file, why: Why::Place }, version, peer);
             }
         }
@@ -384,22 +380,23 @@ impl Classroom {
             Why::Store(own) => return Self::on_store_handed(cx, own, to, handed),
             Why::Place => {}
         }
-        self.handing.remove(&(file, to.addr));
+        let state = self.file(file);
+        state.asked.remove(&to.addr);
         if let Handed::Refused(reason) | Handed::Silent(reason) = &handed {
             log::debug!("peer {to} did not take file {file}: {reason}");
         }
         match handed {
+            Handed::Taken | Handed::Refused(_) => {
+                if let Some(holding) = &mut state.holding {
+                    holding.at.insert(to.addr, cx.now);
+                }
+            }
             Handed::Silent(_) => {
                 let again = cx.now + REPAIR_RETRY;
                 self.scan_at = Some(self.scan_at.map_or(again, |at| at.min(again)));
             }
-            Handed::Taken | Handed::Refused(_) => {
-                if let Some(custody) = self.custody.get_mut(&file) {
-                    custody.at.insert(to.addr, cx.now);
-                }
-            }
         }
-        self.end_placing(cx, file);
+        self.end_replicating(cx, file);
     }
 
     /// Begins to leave. [`may_leave`](Self::may_leave) tells when what is held here is in good hands.
@@ -414,7 +411,8 @@ impl Classroom {
     /// The command that asked to leave, once nothing keeps this peer here any longer.
     pub(super) fn may_leave(&mut self, now: Time) -> Option<CommandId> {
         let known = |leaving: &Leaving| self.before >= leaving.before || now >= leaving.strangers_until;
-        let handed_over = |leaving: &Leaving| leaving.looked && self.handing.is_empty() && self.taking.is_empty();
+        let still = self.leaving.is_some() && self.nothing_moves();
+        let handed_over = |leaving: &Leaving| leaving.looked && still;
         let over = |leaving: &Leaving| now >= leaving.deadline || handed_over(leaving) && known(leaving);
         let leaving = self.leaving.take_if(|leaving| over(leaving))?;
         Some(leaving.command)

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use super::super::context::Context;
 use super::super::job::{NamedJob, Version};
 use super::super::notice::FileNews;
-use super::{Asker, Classroom, MAX_LOOKING, MAX_SERVING, Step, Taking, Waiter, order, tell};
+use super::file::{Offer, Phase, Transfer, Waiter};
+use super::{Asker, Classroom, MAX_LOOKING, MAX_SERVING, Question, Step, order, tell};
 use crate::config::FILE_COPIES;
 use crate::peer::Peer;
 use crate::wire::ring::{FileName, FilePlace, RingKind, RingResponse, Routed};
@@ -32,24 +33,24 @@ impl Classroom {
         match what {
             Routed::Store { file } => {
                 if !self.questions.contains(&question) {
-                    self.questions.insert(question, None);
+                    self.questions.insert(question, Question::Store);
                     tell(cx, file, FileNews::StoreAccepted { origin });
                 }
                 self.store_wishes.insert((file, origin.addr), ());
-                self.coming.on_accepted(cx.now, file);
+                self.file(file).accepted = Some(cx.now);
                 respond(cx, origin.addr, magic, RingResponse::Kept { file });
             }
             Routed::Request { file } => match self.questions.get(&question) {
                 // Asked again while the file is being looked for.
-                Some(None) => {}
-                Some(&Some(size)) => {
+                Some(Question::Looking | Question::Store) => {}
+                Some(&Question::Answered { size }) => {
                     let place = FilePlace { size };
                     respond(cx, origin.addr, magic, RingResponse::File { file, place });
                 }
                 None if self.looking >= MAX_LOOKING => {}
                 None => {
                     self.looking += 1;
-                    self.questions.insert(question, None);
+                    self.questions.insert(question, Question::Looking);
                     let asker = Asker::Other { origin, magic };
                     order(cx, NamedJob::Find { file }, Step::Look { asker, file, until: None });
                 }
@@ -61,14 +62,14 @@ impl Classroom {
     /// Whether a requested file lies here is known.
     pub(super) fn on_looked(&mut self, cx: &mut Context, asker: Asker, file: FileName, version: Option<Version>) {
         let Some(version) = version else {
-            self.custody.remove(&file);
+            self.file(file).holding = None;
             let me = cx.overlay.me().id;
             let mut neighbours = cx.overlay.replica_set(&file.key(), FILE_COPIES + 1);
             neighbours.retain(|peer| peer.id != me);
             neighbours.reverse();
             return self.seek(cx, asker, file, neighbours);
         };
-        self.hold(file, version, false);
+        self.file(file).hold(version, false);
         tell(cx, file, FileNews::StoredHere);
         let to = match asker {
             Asker::Other { origin, .. } => origin,
@@ -104,7 +105,7 @@ impl Classroom {
         match asker {
             Asker::Other { origin, magic } => {
                 self.looking -= 1;
-                self.questions.insert((origin.id, magic), Some(size));
+                self.questions.insert((origin.id, magic), Question::Answered { size });
                 respond(cx, origin.addr, magic, RingResponse::File { file, place: FilePlace { size } });
             }
             Asker::Own(own) => Self::nobody_has(cx, own),
@@ -137,11 +138,13 @@ impl Classroom {
         if cx.departing {
             return refuse(cx, "this peer is leaving the ring");
         }
-        let waiter = Waiter::Other { addr: from, magic };
-        if let Some(taking) = self.taking.get(&file) {
-            let known = taking.waiting.contains(&waiter) || self.offers.iter().any(|offer| offer.1 == magic);
-            if !known && self.offers.len() < MAX_OFFERS {
-                self.offers.push_back((from, magic, file, version));
+        let waiter = Waiter::Peer { addr: from, magic };
+        let queued: usize = self.files.values().map(|state| state.offers.len()).sum();
+        let state = self.file(file);
+        if let Some(transfer) = state.transfer() {
+            let waits = transfer.waiting.contains(&waiter);
+            if !waits && queued < MAX_OFFERS && !state.offers.iter().any(|offer| offer.magic == magic) {
+                state.offers.push_back(Offer { from, magic, version });
             }
             return;
         }
@@ -150,85 +153,78 @@ impl Classroom {
             // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
             return cx.send(from, Via::Tcp, Message::error(magic, "not a neighbour of this peer"));
         }
-        self.begin_taking(cx, file, waiter, Some((from, version)), stored);
+        self.begin_transfer(cx, file, Transfer { waiting: vec![waiter], offered: Some((from, version)), stored });
     }
 
-    /// Begins to take over what was offered; nothing offered means: whatever is here will do, if only an empty file.
-    pub(super) fn begin_taking(
-        &mut self,
-        cx: &mut Context,
-        file: FileName,
-        waiter: Waiter,
-        offered: Option<(SocketAddr, Version)>,
-        stored: bool,
-    ) {
-        let job = match offered.filter(|(_, version)| *version != NOTHING) {
+    /// Begins to bring here what was offered; nothing offered means: whatever is here will do, if only an empty file.
+    pub(super) fn begin_transfer(&mut self, cx: &mut Context, file: FileName, transfer: Transfer) {
+        let state = self.file(file);
+        let job = match transfer.offered.filter(|(_, version)| *version != NOTHING) {
             None => NamedJob::Touch { file },
             Some((from, version)) => {
-                // Whoever is responsible knows which version is the right one; anybody else may only bring a newer one.
+                // The peer responsible knows which version is the right one; any other may only bring a newer one.
                 let owner = cx.overlay.replica_set(&file.key(), 1);
-                let replace = stored || owner.first().is_some_and(|owner| owner.addr == from);
-                let ours = self.copies.get(&file).copied();
-                NamedJob::Keep { file, from, offered: Some(version), ours, replace }
+                let replace = transfer.stored || owner.first().is_some_and(|owner| owner.addr == from);
+                NamedJob::Keep { file, from, offered: Some(version), ours: state.copy, replace }
             }
         };
-        self.taking.insert(file, Taking { waiting: vec![waiter], offered, stored, placing: false });
+        state.begin(transfer);
         order(cx, job, Step::Take { file });
     }
 
     /// A file that was offered is here now.
-    pub(super) fn on_taken(&mut self, cx: &mut Context, file: FileName, version: Version, written: bool) {
+    pub(super) fn on_come(&mut self, cx: &mut Context, file: FileName, version: Version, written: bool) {
+        let now = cx.now;
+        let state = self.file(file);
         if written {
-            self.copies.insert(file, version);
+            state.copy = Some(version);
         }
-        self.hold(file, version, true);
-        self.on_come(cx, file);
-        let Some(taking) = self.taking.get_mut(&file) else { return };
-        taking.placing = true;
-        let stored = taking.stored;
-        if let (Some((from, offered)), Some(custody)) = (taking.offered, self.custody.get_mut(&file))
+        state.hold(version, true);
+        self.end_waits_for(cx, file);
+        let state = self.file(file);
+        let Some(transfer) = state.transfer() else { return };
+        let (stored, offered) = (transfer.stored, transfer.offered);
+        if let (Some((from, offered)), Some(holding)) = (offered, &mut state.holding)
             && offered == version
         {
-            custody.at.insert(from, cx.now);
+            holding.at.insert(from, now);
         }
         // A store is done when the replicas have the file too. They must not wait for theirs in turn.
         if stored {
+            state.replicate();
             self.place(cx, file);
-            self.end_placing(cx, file);
+            self.end_replicating(cx, file);
         } else {
-            self.end_taking(cx, file, Ok(()));
+            self.end_transfer(cx, file, Ok(()));
             self.look_soon(cx);
         }
     }
 
     /// The last replica may have answered.
-    pub(super) fn end_placing(&mut self, cx: &mut Context, file: FileName) {
-        let done = self.taking.get(&file).is_some_and(|taking| taking.placing)
-            && !self.handing.iter().any(|(handed, _)| *handed == file);
-        if done {
-            self.end_taking(cx, file, Ok(()));
+    pub(super) fn end_replicating(&mut self, cx: &mut Context, file: FileName) {
+        let state = self.file(file);
+        if state.phase() == Phase::Replicating && state.asked.is_empty() {
+            self.end_transfer(cx, file, Ok(()));
         }
     }
 
-    /// A file was taken over, or was not: those who wait are told, and the next offer of it has its turn.
-    pub(super) fn end_taking(&mut self, cx: &mut Context, file: FileName, result: Result<(), &str>) {
-        let Some(taking) = self.taking.remove(&file) else { return };
-        self.on_come(cx, file);
-        for waiter in taking.waiting {
-            match (waiter, result) {
-                (Waiter::Own(command), result) => self.on_stored_here(cx, command, result),
-                (Waiter::Other { addr, magic }, Ok(())) => {
-                    respond(cx, addr, magic, RingResponse::Noted { of: RingKind::Transfer });
-                }
-                (Waiter::Other { addr, magic }, Err(reason)) => {
-                    let response = RingResponse::Refused { of: RingKind::Transfer, reason: reason.to_owned() };
-                    respond(cx, addr, magic, response);
+    /// A file has come, or has not: those who wait are told, and the next offer of it has its turn.
+    pub(super) fn end_transfer(&mut self, cx: &mut Context, file: FileName, result: Result<(), &str>) {
+        let Some(transfer) = self.file(file).end() else { return };
+        self.end_waits_for(cx, file);
+        let of = RingKind::Transfer;
+        for waiter in transfer.waiting {
+            match waiter {
+                Waiter::User(command) => self.on_stored_here(cx, command, result),
+                Waiter::Peer { addr, magic } => {
+                    let refused = |reason: &str| RingResponse::Refused { of, reason: reason.to_owned() };
+                    respond(cx, addr, magic, result.map_or_else(refused, |()| RingResponse::Noted { of }));
                 }
             }
         }
-        if let Some(at) = self.offers.iter().position(|offer| offer.2 == file)
-            && let Some((from, magic, file, version)) = self.offers.remove(at)
-        {
+        // One that is refused at once leaves its turn to the next.
+        while self.file(file).phase() == Phase::Idle {
+            let Some(Offer { from, magic, version }) = self.file(file).offers.pop_front() else { return };
             self.on_transfer(cx, (from, magic), file, version);
         }
     }

@@ -5,7 +5,8 @@ use super::super::context::{Context, LookupPurpose};
 use super::super::job::{JobError, JobErrorKind, NamedJob};
 use super::super::notice::{Answer, FailureKind, FileNews};
 use super::super::piece::kind_of;
-use super::{Asker, Classroom, Errand, Handed, Handing, Own, Step, Waiter, Why, order, tell};
+use super::file::{Transfer, Waiter};
+use super::{Asker, Classroom, Errand, Handed, Handing, Own, Step, Why, order, tell};
 use crate::id::Id;
 use crate::overlay::RouteOutcome;
 use crate::peer::Peer;
@@ -85,13 +86,13 @@ impl Classroom {
     fn store_here(&mut self, cx: &mut Context, own: Own) {
         tell(cx, own.file, FileNews::StoreAccepted { origin: cx.overlay.me() });
         self.stores.insert(own.command, own);
-        let waiter = Waiter::Own(own.command);
-        match self.taking.get_mut(&own.file) {
-            Some(taking) => {
-                taking.waiting.push(waiter);
-                taking.stored = true;
+        let waiter = Waiter::User(own.command);
+        match self.file(own.file).transfer() {
+            Some(transfer) => {
+                transfer.waiting.push(waiter);
+                transfer.stored = true;
             }
-            None => self.begin_taking(cx, own.file, waiter, None, true),
+            None => self.begin_transfer(cx, own.file, Transfer { waiting: vec![waiter], offered: None, stored: true }),
         }
     }
 

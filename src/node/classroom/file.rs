@@ -1,0 +1,198 @@
+//! One named file, as far as this peer has to do with it.
+//!
+//! What lies here for the ring ([`Holding`]) and what is on its way here ([`Phase`]) go side by side: a newer version
+//! may come while an older one is served.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use super::super::command::CommandId;
+use super::super::job::Version;
+use crate::time::Time;
+
+/// A named file: what is held of it, what is coming, and who waits for that.
+#[derive(Default)]
+pub(super) struct NamedFile {
+    pub(super) holding: Option<Holding>,
+    /// The version that a job of this run wrote here.
+    pub(super) copy: Option<Version>,
+    /// Peers that were asked to hold it and have not answered.
+    pub(super) asked: BTreeSet<SocketAddr>,
+    /// How far the transfer has come that brings it here.
+    phase: Phase,
+    /// That transfer; none while nothing is coming.
+    transfer: Option<Transfer>,
+    /// Offers that wait until the transfer is over.
+    pub(super) offers: VecDeque<Offer>,
+    /// When this peer last accepted a store of it.
+    pub(super) accepted: Option<Time>,
+}
+
+/// What this peer holds for the ring.
+pub(super) struct Holding {
+    pub(super) version: Version,
+    /// Somebody stored it. What only lies here is served, and goes to the peer responsible instead of this one, but
+    /// nobody asked for copies of it.
+    pub(super) stored: bool,
+    /// The peers that said that they have this version too, or do not want it, and when each did.
+    pub(super) at: BTreeMap<SocketAddr, Time>,
+}
+
+/// A file that is coming.
+pub(super) struct Transfer {
+    pub(super) waiting: Vec<Waiter>,
+    /// The peer that offered it, and the version that it offered.
+    pub(super) offered: Option<(SocketAddr, Version)>,
+    /// A user wants it stored: the answer waits until the replicas have it too.
+    pub(super) stored: bool,
+}
+
+/// Somebody who is told how a transfer ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiter {
+    /// The peer that made an offer.
+    Peer { addr: SocketAddr, magic: u64 },
+    /// This peer's user, who stores the file.
+    User(CommandId),
+}
+
+/// A peer wants this one to hold a file.
+#[derive(Clone, Copy)]
+pub(super) struct Offer {
+    pub(super) from: SocketAddr,
+    pub(super) magic: u64,
+    pub(super) version: Version,
+}
+
+/// How far a transfer has come.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Nothing is coming.
+    #[default]
+    Idle,
+    /// A job brings the file.
+    Arriving,
+    /// A stored file is here; its replicas are yet to answer.
+    Replicating,
+}
+
+/// What happens to a transfer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Change {
+    /// It begins.
+    Begun,
+    /// The file is here, and was stored by a user.
+    Stored,
+    /// The file is here as a copy, or did not come, or all replicas have answered.
+    Ended,
+}
+
+impl Phase {
+    /// Every step that a transfer can take.
+    const STEPS: [(Self, Change, Self); 4] = [
+        (Self::Idle, Change::Begun, Self::Arriving),
+        (Self::Arriving, Change::Stored, Self::Replicating),
+        (Self::Arriving, Change::Ended, Self::Idle),
+        (Self::Replicating, Change::Ended, Self::Idle),
+    ];
+
+    /// The phase that follows; none if this cannot happen now.
+    fn after(self, change: Change) -> Option<Self> {
+        Self::STEPS.iter().find(|(from, what, _)| (*from, *what) == (self, change)).map(|(.., to)| *to)
+    }
+}
+
+impl NamedFile {
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(super) fn transfer(&mut self) -> Option<&mut Transfer> {
+        self.transfer.as_mut()
+    }
+
+    /// Whether the user's command waits for the transfer.
+    pub(super) fn is_awaited_by(&self, command: CommandId) -> bool {
+        self.transfer.as_ref().is_some_and(|transfer| transfer.waiting.contains(&Waiter::User(command)))
+    }
+
+    fn step(&mut self, change: Change) -> bool {
+        let next = self.phase.after(change);
+        self.phase = next.unwrap_or(self.phase);
+        next.is_some()
+    }
+
+    /// A transfer begins, unless one is under way.
+    pub(super) fn begin(&mut self, transfer: Transfer) {
+        if self.step(Change::Begun) {
+            self.transfer = Some(transfer);
+        }
+    }
+
+    /// The stored file is here, and goes to its replicas.
+    pub(super) fn replicate(&mut self) {
+        self.step(Change::Stored);
+    }
+
+    /// The transfer, which is over.
+    pub(super) fn end(&mut self) -> Option<Transfer> {
+        if self.step(Change::Ended) { self.transfer.take() } else { None }
+    }
+
+    /// The file lies here for the ring, in this version.
+    pub(super) fn hold(&mut self, version: Version, stored: bool) -> &mut Holding {
+        let holding = self.holding.get_or_insert_with(|| Holding { version, stored, at: BTreeMap::new() });
+        holding.stored |= stored;
+        if holding.version != version {
+            holding.version = version;
+            holding.at.clear();
+        }
+        holding
+    }
+
+    /// Says which parts contradict each other, if any do.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match (self.phase, &self.transfer) {
+            (Phase::Idle, Some(_)) => Err("a transfer is over and still there"),
+            (Phase::Arriving | Phase::Replicating, None) => Err("a transfer is under way and nothing is known of it"),
+            (_, Some(transfer)) if transfer.waiting.is_empty() => Err("nobody waits for a transfer"),
+            (Phase::Idle, None) if !self.offers.is_empty() => Err("offers wait for a transfer that is over"),
+            (Phase::Replicating, Some(transfer)) if !transfer.stored => Err("nobody stored what is replicated"),
+            (Phase::Replicating, _) if self.asked.is_empty() => Err("replicas are waited for, and none was asked"),
+            _ => Ok(()),
+        }
+        .map_err(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_steps_as_the_table_says_from_every_phase_at_every_change() {
+        use Change::{Begun, Ended, Stored};
+        use Phase::{Arriving, Idle, Replicating};
+        for (phase, expected) in [
+            (Idle, [Some(Arriving), None, None]),
+            (Arriving, [None, Some(Replicating), Some(Idle)]),
+            (Replicating, [None, None, Some(Idle)]),
+        ] {
+            assert_eq!([Begun, Stored, Ended].map(|change| phase.after(change)), expected, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_whose_parts_contradict_each_other_is_found_out() {
+        let offer = Offer { from: ([10, 0, 0, 1], 7).into(), magic: 1, version: Version { size: 1, modified: 1 } };
+        let lone = NamedFile { offers: VecDeque::from([offer]), ..NamedFile::default() };
+        assert!(lone.check().is_err_and(|what| what.contains("offers wait")));
+        let mut file = NamedFile::default();
+        file.begin(Transfer { waiting: vec![Waiter::User(1)], offered: None, stored: true });
+        assert_eq!(file.check(), Ok(()));
+        file.replicate();
+        assert!(file.check().is_err_and(|what| what.contains("none was asked")));
+        assert!(file.end().is_some() && file.end().is_none());
+        assert_eq!(file.check(), Ok(()));
+    }
+}
