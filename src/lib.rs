@@ -60,6 +60,7 @@
 //! ```
 
 pub mod agenda;
+pub mod classroom;
 pub mod config;
 pub mod console;
 pub mod file;

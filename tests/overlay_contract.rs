@@ -10,7 +10,7 @@ use kadring::config::{REPAIR_BOUND, WIDTH};
 use kadring::id::{Id, Key};
 use kadring::overlay::kademlia::Kademlia;
 use kadring::overlay::ring::{Ring, RingOptions};
-use kadring::overlay::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay};
+use kadring::overlay::{Asker, Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay};
 use kadring::peer::Peer;
 use kadring::time::Time;
 use kadring::wire::{Request, Response, Sender, Via};
@@ -248,13 +248,13 @@ fn a_requests_answer_goes_to_whoever_asked(kind: &Kind) {
     let mut overlay = (kind.build)(peer(0), false);
     overlay.join(Time::ZERO, &Entrances::default(), &mut Vec::new());
     let sender = Some(Sender::member(peer(1).id, peer(1).addr));
-    let from = Incoming { addr: addr(1), validated: true, sender, magic: 42 };
+    let from = Incoming { asker: Asker::connected(addr(1), 42), sender };
     for request in [Request::Ping, Request::FindNode { id: key(1) }, Request::FindValue { key: key(2) }] {
         let mut out = Vec::new();
         overlay.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);
         let answers = out.iter().filter(|effect| match effect {
-            Effect::Respond { to, magic, kind, .. } => {
-                assert_eq!((*to, *magic, *kind), (addr(1), 42, request.kind()));
+            Effect::Respond { to, kind, .. } => {
+                assert_eq!((*to, *kind), (from.asker, request.kind()));
                 true
             }
             _ => false,
@@ -349,7 +349,7 @@ fn strange_requests_and_answers_to_nothing_do_no_harm(kind: &Kind) {
         net.with(to, |overlay, now, out| {
             let tag = u64::MAX - u64::from(number);
             let response = Response::Nodes(vec![peer(700)]);
-            overlay.on(now, Cause::Answer { tag, from: addr(3), response: &response }, out);
+            overlay.on(now, Cause::Answer { tag, from: addr(3), by: None, response: &response }, out);
             overlay.on(now, Cause::NoAnswer { tag, to: peer(3).into() }, out);
             overlay.on(now, Cause::Undeliverable { addr: addr(6_000), forwarded: None }, out);
         });

@@ -395,7 +395,8 @@ mod tests {
     #[test]
     fn the_peers_named_are_located_in_one_family_that_all_have() {
         let dir = ".".into();
-        let ways = RingWays { dir, quiet_pings: false, verbose: false, fingers: false, base_port: 12_000 };
+        let ways =
+            RingWays { dir, quiet_pings: false, verbose: false, fingers: false, record: None, base_port: 12_000 };
         let name = |id, at: Option<&str>| PeerName { id, at: at.map(str::to_owned) };
         let [one, two, three] = [name(1, None), name(2, Some("127.0.0.2:5")), name(3, Some("[::1]:6"))];
         let [(first, _), (second, at)] = locate([&one, &two], &ways).unwrap();

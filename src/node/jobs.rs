@@ -11,7 +11,7 @@ use crate::config::MAX_JOBS;
 /// Two queues: what a user waits for goes before what other peers asked for, so that a busy holder still serves the
 /// person at its console. Either takes at most all places but [`RESERVED`](Self::RESERVED): others' blocks always move,
 /// and however slowly they come, the person at the console is not kept waiting.
-pub(super) struct Jobs<P> {
+pub(crate) struct Jobs<P> {
     next: JobId,
     out: BTreeMap<JobId, Running<P>>,
     own: VecDeque<(JobId, Job, P)>,
@@ -26,7 +26,7 @@ struct Running<P> {
 
 /// For whom a job is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Urgency {
+pub(crate) enum Urgency {
     /// The user of this peer.
     Own,
     /// Other peers.
@@ -74,12 +74,12 @@ impl<P> Jobs<P> {
     }
 
     /// Whether a job of the user's would begin at once.
-    pub(super) fn has_place_for_own(&self) -> bool {
+    pub(crate) fn has_place_for_own(&self) -> bool {
         self.own.is_empty() && self.own_out < MAX_JOBS - Self::RESERVED && self.out.len() < MAX_JOBS
     }
 
     /// Whether this job has begun.
-    pub(super) fn has_begun(&self, job: JobId) -> bool {
+    pub(crate) fn has_begun(&self, job: JobId) -> bool {
         self.out.contains_key(&job)
     }
 

@@ -6,12 +6,14 @@
 //! same actions.
 //!
 //! # Inside
-//! - [`context`]: what every part works with. [`pending`]: request ids and deadlines. [`jobs`]: work for the workers.
-//! - [`put`] and [`get`]: files in and out. [`uplink`] and [`pace`]: how much of it at a time. [`pulls`]: what others ask
-//!   us to hold. [`repair`], [`heal`] and [`departure`]: what a replica set is owed while peers come and go and disks
-//!   rot. [`clear`]: the user's own tidying.
-//! - [`classroom`]: files by name, on the classroom ring.
-//! - `mod.rs`, `dispatch.rs`, `silence.rs` and `commands.rs`: which event goes to whom.
+//! A *part* does one thing for somebody: see [`part`]. It asks at the [`desk`] under a ticket, and hears what comes of it
+//! through one function; `Node::reply` is the only way there.
+//! - [`exchange`]: requests, answers, offers, and who asked. [`jobs`]: work for the workers. [`life`]: from the start to
+//!   the last goodbye.
+//! - [`files`]: files in and out, and how much of them at a time ([`pace`]).
+//! - [`keeping`]: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
+//! - [`user`]: what is asked and answered at once. [`memory`]: the peers known, on disk.
+//! - A slot for one more part: files by their names are the [classroom](crate::classroom)'s.
 //!
 //! # Architecture invariants
 //! - Block bytes never pass through here, only keys and sizes.
@@ -26,115 +28,93 @@ pub mod job;
 pub mod notice;
 pub mod record;
 
-mod classroom;
-mod clear;
-mod commands;
-mod context;
-mod departure;
-mod dispatch;
-mod get;
-mod heal;
+pub(crate) mod desk;
+pub(crate) mod exchange;
+mod files;
 mod holdings;
-mod jobs;
+pub(crate) mod jobs;
+mod keeping;
+mod life;
+mod memory;
 mod pace;
-mod pending;
-mod piece;
-mod pulls;
-mod put;
-mod recent;
-mod repair;
-mod silence;
-mod uplink;
+pub(crate) mod part;
+pub(crate) mod recent;
+mod user;
 
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 pub use action::{Action, Outbox};
 pub use command::{Command, CommandId, Source};
 pub use event::{Event, Obstacle};
 pub use notice::{Answer, Failure, FailureKind, Notice, Progress};
 
-use crate::config::{Config, SAVE_PEERS_DELAY};
-use crate::overlay::{Cause, Effect, Entrances, Overlay};
+use self::desk::Desk;
+use self::exchange::Delivery;
+use self::job::Outcome;
+use self::life::Life;
+use self::notice::Status;
+use self::part::{Found, News, Owner, Part, Reply, Ticket};
+use crate::config::{Config, INTERRUPT_WINDOW};
+use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
 use crate::time::Time;
-use crate::wire::Via;
 use crate::wire::ring::FileName;
-
-use classroom::Classroom;
-use clear::Clear;
-use context::{AskPurpose, Context, JobPurpose};
-use departure::Departure;
-use dispatch::Asker;
-use get::Get;
-use heal::Heal;
-use job::{GetId, Job, PutId, Version};
-use jobs::Urgency;
-use pending::Overdue;
-use pulls::Pulls;
-use put::{Flow, Put};
-use repair::Repair;
+use crate::wire::{About, Body, Message, Request, Sender, Via};
 
 /// A peer's core: everything that decides, nothing that waits.
 pub struct Node {
-    cx: Context,
-    puts: BTreeMap<PutId, Put>,
-    gets: BTreeMap<GetId, Get>,
-    clears: BTreeMap<CommandId, Clear>,
-    pulls: Pulls,
-    repair: Repair,
-    heal: Heal,
-    classroom: Classroom,
-    departure: Option<Departure>,
+    desk: Desk,
+    /// In the order of their owners.
+    parts: Vec<(Owner, Box<dyn Part>)>,
+    /// The command that asked this peer to leave, until its departure begins; whether its blocks are handed over.
+    quit: Option<(CommandId, bool)>,
     /// When the user pressed Ctrl-C last.
     interrupted: Option<Time>,
-    stopped: bool,
-    /// Names the next file on its way, in or out.
-    next_transfer: u64,
-    /// When the peers known are to be saved for the next start; none if nothing changed.
-    save_peers: Option<Time>,
     started: Time,
-    /// Who sent the request that is being handled.
-    asker: Option<Asker>,
     spare_effects: Vec<Effect>,
 }
 
 impl Node {
     /// A node that routes by `overlay`. All its randomness comes from `seed`.
     pub fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
-        Self {
-            cx: Context::new(config, overlay, seed),
-            puts: BTreeMap::new(),
-            gets: BTreeMap::new(),
-            clears: BTreeMap::new(),
-            pulls: Pulls::default(),
-            repair: Repair::default(),
-            heal: Heal::default(),
-            classroom: Classroom::default(),
-            departure: None,
+        let mut node = Self {
+            desk: Desk::new(config, overlay, seed),
+            parts: Vec::new(),
+            quit: None,
             interrupted: None,
-            stopped: false,
-            next_transfer: 0,
-            save_peers: None,
             started: Time::ZERO,
-            asker: None,
             spare_effects: Vec::new(),
-        }
+        };
+        node.add(Owner::Puts, Box::<files::Puts>::default());
+        node.add(Owner::Repair, Box::<keeping::Repair>::default());
+        node.add(Owner::Heal, Box::<keeping::Heal>::default());
+        node.add(Owner::Gets, Box::<files::Gets>::default());
+        node.add(Owner::Memory, Box::<memory::Memory>::default());
+        node.add(Owner::Departure, Box::<keeping::Departure>::default());
+        node.add(Owner::Pulls, Box::<keeping::Pulls>::default());
+        node.add(Owner::Clears, Box::<files::Clears>::default());
+        node.add(Owner::User, Box::<user::User>::default());
+        node
+    }
+
+    /// Adds a part.
+    pub(crate) fn add(&mut self, owner: Owner, part: Box<dyn Part>) {
+        let at = self.parts.partition_point(|(other, _)| *other < owner);
+        self.parts.insert(at, (owner, part));
     }
 
     /// Takes what happened at `now`, and puts what shall be done about it at the end of `out`.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Outbox) {
-        if self.stopped {
+        if self.desk.life == Life::Stopped {
             return;
         }
-        std::mem::swap(&mut self.cx.out, out);
-        self.cx.now = now.max(self.cx.now);
+        self.desk.exchange.turn(now, out);
         self.on_event(event);
-        self.settle_effects();
-        if let Some(command) = self.classroom.may_leave(self.cx.now) {
-            self.depart(command, true);
-            self.settle_effects();
+        self.settle();
+        if self.depart_if_nothing_keeps_us() {
+            self.settle();
         }
-        self.cx.make_offers();
-        std::mem::swap(&mut self.cx.out, out);
+        self.desk.exchange.make_offers();
+        self.desk.exchange.turn(now, out);
     }
 
     /// When the node wants an [`Event::Tick`] next.
@@ -144,53 +124,32 @@ impl Node {
 
     /// When the node wants an [`Event::Tick`] next, and which part of it does.
     pub fn first_wake(&self) -> Option<(Time, &'static str)> {
-        if self.stopped {
+        if self.desk.life == Life::Stopped {
             return None;
         }
-        let cx = &self.cx;
-        let gets = self.gets.values().filter_map(|get| get.next_wake(cx)).min();
-        let departure = self.departure.as_ref().map(Departure::next_wake);
-        let repair = self.repair.next_wake().filter(|_| !cx.departing);
-        let heal = self.heal.next_wake().filter(|_| !cx.departing);
-        let wakes = [
-            (cx.pending.next_deadline(), "pending"),
-            (cx.overlay.next_tick(), "overlay"),
-            (cx.uplink.next_wake(cx.now), "uplink"),
-            (gets, "gets"),
-            (departure, "departure"),
-            (repair, "repair"),
-            (heal, "heal"),
-            (self.classroom.next_wake(self.cx.now), "classroom"),
-            (self.save_peers, "save_peers"),
-        ];
-        wakes.into_iter().filter_map(|(due, part)| due.map(|due| (due, part))).min()
+        let parts = self.parts.iter().map(|(owner, part)| (part.next_wake(&self.desk), owner.name()));
+        let wakes = self.desk.exchange.wakes().into_iter().chain([(self.desk.overlay.next_tick(), "overlay")]);
+        wakes.chain(parts).filter_map(|(due, by)| due.map(|due| (due, by))).min()
     }
 
     /// The overlay, to look at.
     pub fn overlay(&self) -> &dyn Overlay {
-        &*self.cx.overlay
+        &*self.desk.overlay
     }
 
     /// The blocks held here, with their sizes in bytes, in the order of keys.
     pub fn held(&self) -> impl Iterator<Item = (crate::id::Key, u32)> + '_ {
-        self.cx.holdings.iter()
+        self.desk.held()
     }
 
     /// The named files that this peer keeps for the classroom ring, in the order of names.
-    pub fn named_files(&self) -> impl Iterator<Item = (FileName, Version)> + '_ {
-        self.classroom.kept()
+    pub fn named_files(&self) -> Vec<(FileName, job::Version)> {
+        self.parts.iter().flat_map(|(_, part)| part.named_files()).collect()
     }
 
     /// Whether the node is between all things it does for others or its user: no file, pull, repair or lookup under way.
     pub fn is_at_rest(&self) -> bool {
-        self.puts.is_empty()
-            && self.gets.is_empty()
-            && self.clears.is_empty()
-            && self.pulls.len() == 0
-            && self.repair.len() == 0
-            && self.heal.len() == 0
-            && self.classroom.is_at_rest()
-            && self.cx.lookups.is_empty()
+        self.parts.iter().all(|(_, part)| part.under_way() == 0) && self.desk.lookups.is_empty()
     }
 
     /// What must be true between any two events; the simulator asks after each.
@@ -198,136 +157,337 @@ impl Node {
     /// # Errors
     /// Says which part contradicts which.
     pub fn check(&self) -> Result<(), String> {
-        self.cx.pending.check()?;
-        self.cx.jobs.check()?;
-        self.cx.uplink.check(self.cx.now)?;
-        self.repair.check(&self.cx)?;
-        self.heal.check()?;
-        self.cx.overlay.check()?;
-        self.pulls.check()?;
-        self.classroom.check()?;
-        if self.cx.effects.is_empty() { Ok(()) } else { Err("effects of the overlay were left undone".to_owned()) }
+        self.desk.exchange.check()?;
+        self.desk.jobs.check()?;
+        self.desk.overlay.check()?;
+        for (owner, part) in &self.parts {
+            part.check(&self.desk).map_err(|error| format!("{}: {error}", owner.name()))?;
+        }
+        if self.desk.effects.is_empty() { Ok(()) } else { Err("effects of the overlay were left undone".to_owned()) }
     }
 
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Message { from, via, bytes, message } => self.on_message(from, via, bytes, message),
-            Event::JobDone { job, outcome } => self.on_job_done(job, outcome),
-            Event::Tick => self.on_tick(),
-            Event::Undeliverable { to, message, obstacle: Obstacle::Refused } => self.on_undeliverable(to, message),
-            Event::Undeliverable { to, message, obstacle } => self.on_obstacle(to, message, obstacle),
-            Event::Validated { addr } => self.cx.validate(addr),
-            Event::Command { id, command } => self.on_command(id, command),
-            Event::Damaged { key } => self.on_damaged(key),
-            Event::Dropped { total } => self.cx.traffic.dropped = total,
-            Event::Fetched { file, by } => self.classroom.on_fetched(&mut self.cx, file, by),
-            Event::Start { bootstrap, hosts, remembered, held } => {
-                self.started = self.cx.now;
-                for (key, size) in held {
-                    self.cx.holdings.found(key, size);
-                    self.repair.watch_soon(&mut self.cx, key);
+            Event::JobDone { job, outcome } => {
+                if let Some(ticket) = self.desk.jobs.done(job, self.desk.exchange.out()) {
+                    self.on_outcome(ticket, job, outcome);
                 }
-                let cx = &mut self.cx;
+            }
+            Event::Tick => self.on_tick(),
+            Event::Undeliverable { to, message, obstacle } => self.on_obstacle(to, message, obstacle),
+            Event::Validated { addr } => self.desk.exchange.validate(addr),
+            Event::Command { id, command } => self.on_command(id, command),
+            Event::Damaged { key } => {
+                if self.desk.holdings.remove(&key).is_some() {
+                    self.desk.notify(Notice::BlockDamaged { key });
+                    self.tell(News::Damaged(&key));
+                }
+            }
+            Event::Dropped { total } => self.desk.exchange.count_dropped(total),
+            Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
+            Event::Start { bootstrap, hosts, remembered, held } => {
+                self.started = self.desk.now();
+                for (key, size) in held {
+                    self.desk.holdings.found(key, size);
+                    self.tell(News::Found(&key));
+                }
                 let entrances = Entrances { known: &bootstrap, hosts: &hosts, remembered: &remembered };
-                cx.overlay.join(cx.now, &entrances, &mut cx.effects);
+                self.desk.overlay.join(self.started, &entrances, &mut self.desk.effects);
             }
         }
     }
 
-    fn on_tick(&mut self) {
-        let now = self.cx.now;
-        while let Some(overdue) = self.cx.pending.next_overdue(now) {
-            match overdue {
-                Overdue::Resend { magic, to, request } => {
-                    self.check_pulse(to, &request);
-                    self.cx.send_request(to, magic, request);
-                }
-                Overdue::Failed(waiting) => {
-                    if matches!(waiting.purpose, AskPurpose::Offer { .. }) {
-                        self.cx.uplink.on_stall(now, waiting.to.addr);
-                    }
-                    self.on_ask_failed(waiting, "no answer");
-                }
+    // Who gets what.
+
+    fn part(&mut self, owner: Owner) -> Option<(&mut dyn Part, &mut Desk)> {
+        let at = self.parts.binary_search_by_key(&owner, |(owner, _)| *owner).ok()?;
+        Some((&mut *self.parts[at].1, &mut self.desk))
+    }
+
+    /// Brings what came of something back to the part that asked for it: the only way there.
+    fn reply(&mut self, ticket: Ticket, reply: Reply) {
+        if let Some((part, desk)) = self.part(ticket.owner) {
+            part.on(desk, ticket, reply);
+        }
+    }
+
+    /// Tells every part.
+    fn tell(&mut self, news: News<'_>) {
+        for (_, part) in &mut self.parts {
+            part.on_news(&mut self.desk, news);
+        }
+    }
+
+    fn on_message(&mut self, from: SocketAddr, via: Via, bytes: u32, message: Message) {
+        self.desk.exchange.count_received();
+        let Message { magic, sender, body, .. } = message;
+        let answer = match body {
+            Body::Request(request) => return self.on_request(from, (via, bytes, magic), sender, request),
+            Body::Response(response) => Ok(response),
+            Body::Error(reason) => Err(reason),
+        };
+        if let Some((alive, delivery)) = self.desk.exchange.on_answer(from, magic, sender, answer) {
+            if let Some(rtt) = alive {
+                self.desk.tell_overlay(Cause::Alive { addr: from, rtt });
+            }
+            self.deliver(delivery);
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        from: SocketAddr,
+        (via, bytes, magic): (Via, u32, u64),
+        sender: Option<Sender>,
+        request: Request,
+    ) {
+        let Some(asker) = self.desk.exchange.on_request(from, via, bytes, magic, &request) else { return };
+        let owner = match request.about() {
+            About::Offer => Some(Owner::Pulls),
+            About::Block(key) if self.desk.holds(&key) && !self.desk.is_leaving() => Some(Owner::Heal),
+            About::File => Some(Owner::Slot),
+            About::Block(_) | About::Peers => None,
+        };
+        if let Some((part, desk)) = owner.and_then(|owner| self.part(owner)) {
+            return part.on_request(desk, asker, request);
+        }
+        let from = Incoming { asker, sender };
+        self.desk.tell_overlay(Cause::Request { from: &from, request: &request });
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Answer { tag, from, by, response } => {
+                self.desk.tell_overlay(Cause::Answer { tag, from, by, response: &response });
+            }
+            Delivery::NoAnswer { tag, to } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
+            Delivery::Part(ticket, reply) => self.reply(ticket, reply),
+            Delivery::Pulse => {}
+            Delivery::NoPulse(addr) => {
+                self.desk.suspect(addr);
+                self.on_dead(addr);
             }
         }
-        if self.cx.overlay.next_tick().is_some_and(|due| due <= now) {
-            self.cx.overlay.on(now, Cause::Tick, &mut self.cx.effects);
+    }
+
+    /// The peer at `addr` is dead: nothing that was offered to it will be taken.
+    fn on_dead(&mut self, addr: SocketAddr) {
+        for delivery in self.desk.exchange.on_dead(addr) {
+            self.deliver(delivery);
         }
-        self.repair.on_tick(&mut self.cx);
-        self.heal.on_tick(&mut self.cx);
-        self.classroom.on_tick(&mut self.cx);
-        for get in self.gets.values_mut() {
-            get.on_tick(&mut self.cx);
+    }
+
+    /// A message met an obstacle. If that may be chance, pings tell whether the peer is gone; until they do, what is
+    /// passed on is sent again. Our own requests are repeated anyway, and a peer that misses an answer asks again.
+    fn on_obstacle(&mut self, to: SocketAddr, message: Message, obstacle: Obstacle) {
+        if obstacle == Obstacle::Refused {
+            let (delivery, forwarded) = self.desk.exchange.on_undeliverable(message);
+            delivery.into_iter().for_each(|delivery| self.deliver(delivery));
+            return self.desk.tell_overlay(Cause::Undeliverable { addr: to, forwarded });
         }
-        if self.save_peers.is_some_and(|due| due <= now) {
-            self.order_save_peers();
+        let Body::Request(request) = message.body else { return };
+        if obstacle == Obstacle::Crowd {
+            return;
         }
-        if self.departure.as_ref().is_some_and(|departure| departure.next_wake() <= now) {
-            self.advance_departure(Departure::go_on);
+        self.desk.suspect(to);
+        if request.origin().is_none_or(|origin| self.desk.is_me(origin)) {
+            return;
+        }
+        if self.desk.peers().iter().any(|peer| peer.addr == to) {
+            self.desk.exchange.forward(to, message.magic, request);
+        } else {
+            let forwarded = Some((message.magic, request));
+            self.desk.tell_overlay(Cause::Undeliverable { addr: to, forwarded });
+        }
+    }
+
+    fn on_outcome(&mut self, ticket: Ticket, job: job::JobId, outcome: Outcome) {
+        match (ticket.step, &outcome) {
+            (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size),
+            // Of the jobs about one block, only its deletion has nothing else to tell.
+            (part::Step::Block(key), Outcome::Done) => {
+                self.desk.holdings.remove(&key);
+                self.tell(News::Dropped(&key));
+            }
+            _ => {}
+        }
+        self.reply(ticket, Reply::Done { job, outcome });
+    }
+
+    /// A block is in the own store now.
+    fn hold(&mut self, key: crate::id::Key, size: u32) {
+        if !self.desk.holds(&key) {
+            self.desk.notify(Notice::BlockStored { key, size });
+        }
+        self.desk.holdings.insert(key, size);
+        self.tell(News::Held(&key));
+    }
+
+    fn on_tick(&mut self) {
+        while let Some(delivery) = self.desk.exchange.next_failure() {
+            self.deliver(delivery);
+        }
+        if self.desk.overlay.next_tick().is_some_and(|due| due <= self.desk.now()) {
+            self.desk.tell_overlay(Cause::Tick);
+        }
+        for (_, part) in &mut self.parts {
+            part.on_tick(&mut self.desk);
         }
     }
 
     /// Does what the overlay wants done, and what comes of that, until nothing is left.
-    fn settle_effects(&mut self) {
-        while !self.cx.effects.is_empty() {
-            let mut effects = std::mem::replace(&mut self.cx.effects, std::mem::take(&mut self.spare_effects));
+    fn settle(&mut self) {
+        while !self.desk.effects.is_empty() {
+            let mut effects = std::mem::replace(&mut self.desk.effects, std::mem::take(&mut self.spare_effects));
             for effect in effects.drain(..) {
                 self.on_effect(effect);
             }
             self.spare_effects = effects;
         }
-        if self.cx.leaving && !self.stopped && !self.expects_farewells() {
-            self.stopped = true;
-            self.cx.out.push(Action::Stop);
+        // On the classroom ring, a neighbour has to hear the goodbye before this peer ends: found dead, it would be told
+        // of in other words. Silence is waited for no longer than any answer.
+        let heard = !(self.desk.config.named_files && self.desk.exchange.awaits_goodbyes());
+        if self.desk.life == Life::SayingGoodbye && heard {
+            self.desk.life = self.desk.life.after(life::Step::Heard);
+            self.desk.exchange.out().push(Action::Stop);
         }
     }
 
-    /// Whether a neighbour on the classroom ring has yet to confirm that it heard the goodbye. Ended before that, this
-    /// peer could be found dead first, which is told in other words. Silence is waited for no longer than any answer.
-    fn expects_farewells(&self) -> bool {
-        use crate::wire::Request::Ring;
-        use crate::wire::ring::RingRequest::{Exit, Quit};
-        let farewell = |request: &crate::wire::Request| matches!(request, Ring(Quit { .. } | Exit { .. }));
-        self.cx.config.named_files && self.cx.pending.any(|waiting| farewell(&waiting.request))
-    }
-
-    fn order_save_peers(&mut self) {
-        self.save_peers = None;
-        let peers = self.cx.overlay.peers();
-        self.cx.order(Job::SavePeers { peers }, JobPurpose::Background, Urgency::Own);
-    }
-
-    /// The peers known have changed: they are saved soon, many changes at once.
-    fn peers_changed(&mut self) {
-        if !self.cx.config.guest && self.save_peers.is_none() {
-            self.save_peers = Some(self.cx.now + SAVE_PEERS_DELAY);
+    fn on_effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Ask { to, request, tag, tries, from_anyone } => {
+                self.desk.exchange.ask_for_overlay(tag, to, request, tries, from_anyone);
+            }
+            Effect::Forward { to, magic, request } => self.desk.exchange.forward(to.addr, magic, request),
+            Effect::Respond { to, kind, response } => self.desk.respond(&to, kind, response),
+            Effect::Holder { lookup, peer } => {
+                if let Some(&ticket) = self.desk.lookups.get(&lookup) {
+                    self.reply(ticket, Reply::Holder(peer));
+                }
+            }
+            Effect::Found { lookup, peers, hops, unreached } => {
+                self.on_end_of(lookup, Reply::Found(Found { peers, hops, unreached }));
+            }
+            Effect::Joined { peers } => {
+                self.desk.notify(Notice::Joined { peers });
+                self.tell(News::Joined);
+            }
+            Effect::PeerUp(peer) => {
+                self.desk.exchange.forgive(peer.addr);
+                self.desk.notify(Notice::PeerUp { peer });
+                self.tell(News::Up(&peer));
+            }
+            Effect::PeerDown(peer) => {
+                self.desk.notify(Notice::PeerDown { peer });
+                self.on_dead(peer.addr);
+                self.tell(News::Down(&peer));
+            }
+            Effect::Ring(RingEffect::Settled { lookup, outcome }) => self.on_end_of(lookup, Reply::Settled(outcome)),
+            Effect::Ring(effect) => {
+                self.tell(News::Ring(&effect));
+                if let RingEffect::Notice(route) = effect {
+                    self.desk.notify(Notice::Route { route });
+                }
+            }
         }
     }
 
-    fn advance_departure(&mut self, step: impl FnOnce(&mut Departure, &mut Context) -> Flow) {
-        if let Some(departure) = &mut self.departure
-            && step(departure, &mut self.cx) == Flow::Over
-        {
-            self.departure = None;
+    fn on_end_of(&mut self, lookup: LookupId, reply: Reply) {
+        if let Some(ticket) = self.desk.lookups.remove(&lookup) {
+            self.reply(ticket, reply);
         }
     }
 
-    fn advance_put(&mut self, put: PutId, step: impl FnOnce(&mut Put, &mut Context) -> Flow) {
-        if let Some(file) = self.puts.get_mut(&put)
-            && step(file, &mut self.cx) == Flow::Over
-        {
-            self.puts.remove(&put);
+    // What the user asks.
+
+    fn on_command(&mut self, id: CommandId, command: Command) {
+        if self.desk.is_leaving() {
+            return self.desk.fail(id, FailureKind::Other, "this peer is leaving the network");
+        }
+        let owner = match command {
+            Command::Store { .. } => Owner::Puts,
+            Command::Retrieve { .. } => Owner::Gets,
+            Command::Clear { .. } => Owner::Clears,
+            Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,
+            Command::List | Command::Lookup { .. } | Command::Peers | Command::Table | Command::Ping { .. } => {
+                Owner::User
+            }
+            Command::Status => {
+                let status = self.status();
+                return self.desk.answer(id, Answer::Status(status));
+            }
+            Command::Interrupt { handover } => return self.interrupt(id, handover),
+            Command::Quit { handover } => return self.leave(id, handover),
+        };
+        match self.part(owner) {
+            Some((part, desk)) => part.on_command(desk, id, command),
+            None => {
+                let reason = "only peers of the classroom ring keep files by their names";
+                self.desk.fail(id, FailureKind::Usage, reason);
+            }
         }
     }
 
-    fn advance_get(&mut self, get: GetId, step: impl FnOnce(&mut Get, &mut Context) -> Flow) {
-        if let Some(file) = self.gets.get_mut(&get)
-            && step(file, &mut self.cx) == Flow::Over
-        {
-            self.gets.remove(&get);
+    /// Ends what is under way for the user; how many commands that ended.
+    fn end(&mut self, kind: FailureKind, reason: &str) -> usize {
+        self.parts.iter_mut().map(|(_, part)| part.end(&mut self.desk, kind, reason)).sum()
+    }
+
+    /// Ends what is under way for the user; the second time within a short while, ends the peer.
+    fn interrupt(&mut self, id: CommandId, handover: bool) {
+        let now = self.desk.now();
+        if self.interrupted.replace(now).is_some_and(|last| now.since(last) <= INTERRUPT_WINDOW) {
+            return self.leave(id, handover);
+        }
+        let commands = self.end(FailureKind::Cancelled, "cancelled");
+        self.desk.answer(id, Answer::Interrupted { commands });
+    }
+
+    /// Ends what is under way for the user; then this peer leaves.
+    fn leave(&mut self, id: CommandId, handover: bool) {
+        self.end(FailureKind::Other, "this peer was told to leave the network");
+        self.desk.life = self.desk.life.after(life::Step::Told);
+        self.quit = Some((id, handover));
+        self.tell(News::Leaving { handover });
+    }
+
+    /// Begins the departure, once no part has to stay. Whether it began.
+    fn depart_if_nothing_keeps_us(&mut self) -> bool {
+        let Some((command, handover)) = self.quit else { return false };
+        if self.parts.iter().any(|(_, part)| part.keeps_here(&self.desk)) {
+            return false;
+        }
+        self.quit = None;
+        if let Some((departure, desk)) = self.part(Owner::Departure) {
+            departure.on_command(desk, command, Command::Quit { handover });
+        }
+        true
+    }
+
+    fn status(&self) -> Status {
+        let desk = &self.desk;
+        let under_way = |owners: &[Owner]| {
+            let those = self.parts.iter().filter(|(owner, _)| owners.contains(owner));
+            those.map(|(_, part)| part.under_way()).sum()
+        };
+        let traffic = desk.exchange.traffic();
+        Status {
+            me: desk.me(),
+            overlay: desk.overlay.kind().name().to_owned(),
+            uptime: desk.now().since(self.started),
+            peers: desk.overlay.peers().len(),
+            blocks: desk.holdings.len(),
+            bytes: desk.holdings.bytes(),
+            pending: desk.exchange.waiting(),
+            lookups: desk.lookups.len(),
+            transfers: under_way(&[Owner::Puts, Owner::Gets]),
+            repairs: under_way(&[Owner::Repair, Owner::Heal]),
+            messages: (traffic.received, traffic.sent),
+            dropped: traffic.dropped,
         }
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::command::CommandId;
+use super::job::{JobError, JobErrorKind};
 use crate::id::{Id, Key};
 use crate::overlay::{RouteNotice, TableRow};
 use crate::peer::Peer;
@@ -350,6 +351,19 @@ pub enum FailureKind {
     Exists,
     /// The user ended it.
     Cancelled,
+}
+
+impl From<&JobError> for FailureKind {
+    fn from(error: &JobError) -> Self {
+        match error.kind {
+            JobErrorKind::NotFound => Self::NotFound,
+            JobErrorKind::TimedOut | JobErrorKind::Unreachable => Self::TimedOut,
+            JobErrorKind::Corrupt => Self::Integrity,
+            JobErrorKind::Exists => Self::Exists,
+            JobErrorKind::Unfit => Self::Usage,
+            JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Cancelled => Self::Other,
+        }
+    }
 }
 
 impl Notice {

@@ -6,31 +6,31 @@ use std::collections::BTreeMap;
 ///
 /// Two generations: new entries go to the young one; when it is full the old one is forgotten and the young one grows
 /// old. So nothing needs a clock or a list of ages, and strangers cannot make it grow.
-pub(super) struct Recent<K, V> {
+pub(crate) struct Recent<K, V> {
     young: BTreeMap<K, V>,
     old: BTreeMap<K, V>,
     capacity: usize,
 }
 
 impl<K: Ord + Copy, V: Clone> Recent<K, V> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { young: BTreeMap::new(), old: BTreeMap::new(), capacity }
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.young.get(key).or_else(|| self.old.get(key))
     }
 
-    pub(super) fn contains(&self, key: &K) -> bool {
+    pub(crate) fn contains(&self, key: &K) -> bool {
         self.get(key).is_some()
     }
 
-    pub(super) fn remove(&mut self, key: &K) {
+    pub(crate) fn remove(&mut self, key: &K) {
         self.young.remove(key);
         self.old.remove(key);
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    pub(crate) fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.capacity && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);
         }

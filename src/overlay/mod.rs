@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::{Dialect, Request, RequestKind, Response, Sender};
+use crate::wire::{Dialect, Request, RequestKind, Response, Sender, Via};
 
 pub mod kademlia;
 pub mod ring;
@@ -104,17 +104,50 @@ impl From<Peer> for Target {
     }
 }
 
+impl Target {
+    /// The peer, if its id is known.
+    pub fn peer(self) -> Option<Peer> {
+        self.id.map(|id| Peer::new(id, self.addr))
+    }
+}
+
+/// The peer that asked something: the token that goes back with the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asker {
+    /// The address that the request really came from.
+    pub addr: SocketAddr,
+    /// What carried it, and carries the answer.
+    pub via: Via,
+    /// Names the request.
+    pub magic: u64,
+    /// The bytes that the answer may have, while that address has not shown that it receives what is sent to it.
+    pub allowance: Option<usize>,
+}
+
+impl Asker {
+    /// The asker of the request `magic`, which gets its answer over a connection to `addr`.
+    pub const fn connected(addr: SocketAddr, magic: u64) -> Self {
+        Self { addr, via: Via::Tcp, magic, allowance: None }
+    }
+
+    /// Whether `other` asks the same, perhaps once more.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.addr, self.magic) == (other.addr, other.magic)
+    }
+
+    /// Whether its address has shown that it receives what is sent to it.
+    pub const fn is_validated(&self) -> bool {
+        self.allowance.is_none()
+    }
+}
+
 /// The envelope of a request that came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Incoming {
-    /// The address it really came from.
-    pub addr: SocketAddr,
-    /// Whether that address has shown that it receives what is sent to it.
-    pub validated: bool,
+    /// The peer that gets the answer.
+    pub asker: Asker,
     /// The peer that its sender says it is.
     pub sender: Option<Sender>,
-    /// Names the request; it goes back with the answer.
-    pub magic: u64,
 }
 
 /// What an overlay wants done, or found out.
@@ -142,12 +175,10 @@ pub enum Effect {
         /// The request, as the next hop shall see it.
         request: Request,
     },
-    /// Answer the request `magic`.
+    /// Answer a request.
     Respond {
-        /// The address that gets the answer.
-        to: SocketAddr,
-        /// The magic of the request.
-        magic: u64,
+        /// The peer that gets the answer.
+        to: Asker,
         /// The kind of the request: [`Request::kind`].
         kind: RequestKind,
         /// The answer.
@@ -213,6 +244,8 @@ pub enum Cause<'a> {
         tag: Tag,
         /// The address that answered.
         from: SocketAddr,
+        /// The peer there, if the answer names it.
+        by: Option<Peer>,
         /// The answer.
         response: &'a Response,
     },

@@ -23,6 +23,7 @@ use super::threads::Roster;
 use super::transfer::Pool;
 use super::udp::{Inbox, Outgoing};
 use super::{Handle, LocalPeer, Options, Role, Shared, signals, sockets, sweeper, tcp_accept, udp};
+use crate::classroom;
 use crate::id::Id;
 use crate::node::record::Beginning;
 use crate::node::{Event, Node};
@@ -121,7 +122,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         served: Default::default(),
         stopping: AtomicBool::new(false),
     });
-    let node = Node::new(options.config.clone(), overlay, node_seed);
+    let node = classroom::join(Node::new(options.config.clone(), overlay, node_seed));
     let (clock, (leave, leaving)) = (shared.clock, bounded(1));
     let others = Ending { shared, roster: Roster::new(leave), udp: Arc::new(udp), tcp: Arc::new(tcp) };
     let parts = Parts { node, me, others: others.clone(), record, state };

@@ -8,6 +8,7 @@ use super::disk::{Desk, Disk};
 use super::network;
 use super::work::Running;
 use super::world::{World, global};
+use crate::classroom;
 use crate::id::Id;
 use crate::node::job::JobId;
 use crate::node::{CommandId, Event, Node};
@@ -90,7 +91,7 @@ impl World {
 
     fn enliven(&mut self, slot: usize, overlay: Box<dyn Overlay>, seed: [u8; 32]) {
         debug_assert!(self.peers[slot].node.is_none(), "peer {slot} runs already");
-        let node = Node::new(self.rules.config.clone(), overlay, seed);
+        let node = classroom::join(Node::new(self.rules.config.clone(), overlay, seed));
         let peer = &mut self.peers[slot];
         peer.life += 1;
         peer.born = self.now;

@@ -4,6 +4,7 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
+use crate::classroom;
 use crate::node::record::{Beginning, Label, Moment, VERSION};
 use crate::node::{Action, Event};
 use crate::time::Time;
@@ -77,7 +78,7 @@ pub fn replay(mut record: impl BufRead) -> Result<Replayed, ReplayError> {
         return Err(ReplayError::Version(kadring_record));
     }
     let beginning: Beginning = serde_json::from_str(&text).map_err(ReplayError::NoRecord)?;
-    let mut node = beginning.node();
+    let mut node = classroom::join(beginning.node());
     let mut replayed = Replayed { beginning, events: 0, actions: 0, until: Time::ZERO, cut: false, difference: None };
     let mut actions = Vec::new();
     for line in 2.. {

@@ -150,6 +150,44 @@ impl Request {
     }
 }
 
+/// What a request is about: who answers it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum About {
+    /// Peers.
+    Peers,
+    /// A block, if it is held; else the peers nearest to it.
+    Block(Key),
+    /// A block that is offered.
+    Offer,
+    /// A file that is offered by its name.
+    File,
+}
+
+impl Request {
+    /// What this request is about.
+    pub const fn about(&self) -> About {
+        match self {
+            Self::FindValue { key } => About::Block(*key),
+            Self::Store { .. } => About::Offer,
+            Self::Ring(RingRequest::Transfer { .. }) => About::File,
+            Self::Ping | Self::FindNode { .. } | Self::Ring(_) => About::Peers,
+        }
+    }
+
+    /// The peer that asked first, if this is a request that travels from peer to peer.
+    pub const fn origin(&self) -> Option<&Peer> {
+        match self {
+            Self::Ring(RingRequest::Routed { route, .. }) => Some(&route.origin),
+            _ => None,
+        }
+    }
+
+    /// Whether this is a goodbye.
+    pub const fn is_goodbye(&self) -> bool {
+        matches!(self, Self::Ring(RingRequest::Quit { .. } | RingRequest::Exit { .. }))
+    }
+}
+
 impl Sender {
     /// A full member of the network at `addr`.
     pub const fn member(id: Id, addr: SocketAddr) -> Self {

@@ -8,10 +8,11 @@ pub mod message;
 pub mod ring;
 
 pub use kad::Malformed;
-pub use message::{Body, Message, Request, RequestKind, Response, Sender, Via};
+pub use message::{About, Body, Message, Request, RequestKind, Response, Sender, Via};
 
 use std::net::SocketAddr;
 
+use crate::config::{PING_BYTES, RING_PING_BYTES};
 use crate::peer::Peer;
 
 /// Which text carries a network's messages.
@@ -31,6 +32,20 @@ impl Dialect {
                 Via::Udp
             }
             (Self::Ring, _) => Via::Tcp,
+        }
+    }
+
+    /// Bytes of the ping that the overlay may send to a stranger beside the answer to its `request`.
+    pub const fn ping_besides(self, request: &Request) -> usize {
+        match (self, request) {
+            (Self::Kademlia, _) => PING_BYTES,
+            // A ping that names no neighbour comes from a peer outside the ring; it is not pinged back.
+            (Self::Ring, Request::Ring(ring::RingRequest::Ping { predecessors, successors, .. }))
+                if !(predecessors.is_empty() && successors.is_empty()) =>
+            {
+                RING_PING_BYTES
+            }
+            (Self::Ring, _) => 0,
         }
     }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use kadring::id::{Id, Key};
 use kadring::overlay::kademlia::Kademlia;
-use kadring::overlay::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, Tag, Target};
+use kadring::overlay::{Asker, Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, Tag, Target};
 use kadring::peer::Peer;
 use kadring::time::Time;
-use kadring::wire::{Request, Response, Sender};
+use kadring::wire::{Request, Response, Sender, Via};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -200,7 +200,7 @@ impl Net {
                 let patience = TIMEOUT * ((1 << tries) - 1);
                 self.post(patience, Parcel::Silence { to: at, tag, asked: to });
             }
-            Effect::Respond { to, magic, mut response, .. } => {
+            Effect::Respond { to: Asker { addr: to, magic, .. }, mut response, .. } => {
                 if let Response::Nodes(nodes) = &mut response
                     && !self.validated.contains(&(at, to))
                 {
@@ -243,7 +243,9 @@ impl Net {
                     }
                 } else if self.peers.contains_key(&to) {
                     let validated = self.validated.contains(&(to, source));
-                    let incoming = Incoming { addr: source, validated, sender: Some(from), magic: tag };
+                    let allowance = (!validated).then_some(usize::MAX);
+                    let asker = Asker { addr: source, via: Via::Udp, magic: tag, allowance };
+                    let incoming = Incoming { asker, sender: Some(from) };
                     let cause = Cause::Request { from: &incoming, request: &request };
                     self.call(to, |overlay, now, out| overlay.on(now, cause, out));
                 }
@@ -254,7 +256,7 @@ impl Net {
                     let rtt = self.now.since(sent);
                     self.call(to, |overlay, now, out| {
                         overlay.on(now, Cause::Alive { addr: from, rtt }, out);
-                        overlay.on(now, Cause::Answer { tag, from, response: &response }, out);
+                        overlay.on(now, Cause::Answer { tag, from, by: None, response: &response }, out);
                     });
                 }
             }
@@ -303,7 +305,7 @@ impl Net {
 
     /// A request of somebody that is no overlay.
     pub(crate) fn request(&mut self, from: Sender, to: SocketAddr, request: &Request) {
-        let incoming = Incoming { addr: from.peer.addr, validated: true, sender: Some(from), magic: 0 };
+        let incoming = Incoming { asker: Asker::connected(from.peer.addr, 0), sender: Some(from) };
         self.call(to, |overlay, now, out| overlay.on(now, Cause::Request { from: &incoming, request }, out));
     }
 

@@ -144,7 +144,7 @@ fn answers_that_come_too_late_or_twice_do_no_harm() {
         let peers = overlay.peers();
         for tag in 0..5000 {
             let response = Response::Nodes(peers.clone());
-            overlay.on(now, Cause::Answer { tag, from: addr(3), response: &response }, out);
+            overlay.on(now, Cause::Answer { tag, from: addr(3), by: None, response: &response }, out);
             overlay.on(now, Cause::NoAnswer { tag, to: peer(3).into() }, out);
         }
         overlay.lookup(now, 1 << 50, Id::of(b"x"), Goal::Peers, out);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use kadring::config::MAX_TIMEOUT;
 use kadring::overlay::ring::RingEffect;
-use kadring::overlay::{Cause, Effect, Incoming};
+use kadring::overlay::{Asker, Cause, Effect, Incoming};
 use kadring::wire::ring::{RingResponse, Routed};
 use kadring::wire::{Request, RequestKind, Response, Sender, Via};
 use rand::RngExt;
@@ -26,7 +26,7 @@ impl<O: Inside> Net<O> {
                 self.push(timeout, Arrival::Overdue { magic });
             }
             Effect::Forward { to, magic, request } => self.send_request(at, to.addr, magic, request, true),
-            Effect::Respond { to, magic, kind, response } => {
+            Effect::Respond { to: Asker { addr: to, magic, .. }, kind, response } => {
                 self.sent += 1;
                 if self.is_there(at, to) {
                     self.push(LATENCY, Arrival::Response { from: at, to, magic, kind, response });
@@ -37,9 +37,9 @@ impl<O: Inside> Net<O> {
             Effect::Ring(RingEffect::Arrived { origin, magic, what }) => {
                 self.told.push((self.now, at, Effect::Ring(RingEffect::Arrived { origin, magic, what })));
                 if let Routed::Store { file } = what {
-                    let (to, kind) = (origin.addr, RequestKind::Ring);
+                    let (to, kind) = (Asker::connected(origin.addr, magic), RequestKind::Ring);
                     let response = Response::Ring(RingResponse::Kept { file });
-                    self.perform(at, Effect::Respond { to, magic, kind, response });
+                    self.perform(at, Effect::Respond { to, kind, response });
                 }
             }
             told => self.told.push((self.now, at, told)),
@@ -78,10 +78,12 @@ impl<O: Inside> Net<O> {
                     && member.held.contains(key)
                 {
                     let response = Response::Node(member.inside.overlay().me());
-                    return self.perform(to, Effect::Respond { to: from, magic, kind: request.kind(), response });
+                    let asker = Asker { addr: from, via, magic, allowance: None };
+                    return self.perform(to, Effect::Respond { to: asker, kind: request.kind(), response });
                 }
                 let validated = via == Via::Tcp || member.validated.contains(&from);
-                let incoming = Incoming { addr: from, validated, sender: Some(sender), magic };
+                let asker = Asker { addr: from, via, magic, allowance: (!validated).then_some(usize::MAX) };
+                let incoming = Incoming { asker, sender: Some(sender) };
                 let cause = Cause::Request { from: &incoming, request: &request };
                 self.with(to, |overlay, now, out| overlay.on(now, cause, out));
             }
@@ -103,7 +105,7 @@ impl<O: Inside> Net<O> {
                     }
                     self.with(to, |overlay, now, out| overlay.on(now, Cause::Alive { addr: from, rtt }, out));
                 }
-                let cause = Cause::Answer { tag: waiting.tag, from, response: &response };
+                let cause = Cause::Answer { tag: waiting.tag, from, by: None, response: &response };
                 self.with(to, |overlay, now, out| overlay.on(now, cause, out));
             }
             Arrival::Undeliverable { by, to, forwarded } => {

@@ -1,10 +1,9 @@
 //! The core, event by event: call `handle`, compare the list of actions.
 
-mod classroom;
 mod files;
 mod offers;
 mod places;
-mod scripted;
+pub(crate) mod scripted;
 mod slow;
 mod upkeep;
 
@@ -21,29 +20,29 @@ use crate::wire::{Body, Message, Request, RequestKind, Response, Sender, Via};
 use scripted::Scripted;
 
 /// A node on a scripted overlay, its clock, and what it did.
-struct Bench {
-    node: Node,
-    now: Time,
-    out: Outbox,
+pub(crate) struct Bench {
+    pub(crate) node: Node,
+    pub(crate) now: Time,
+    pub(crate) out: Outbox,
 }
 
-fn addr(n: u16) -> SocketAddr {
+pub(crate) fn addr(n: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], n))
 }
 
 /// The scripted overlay's peer number `n`; number 0 is the node itself.
-fn peer(n: u16) -> Peer {
+pub(crate) fn peer(n: u16) -> Peer {
     Peer::new(Id::from_u64(u64::from(n)), addr(10_000 + n))
 }
 
-fn key(n: u64) -> Key {
+pub(crate) fn key(n: u64) -> Key {
     Id::of(&n.to_be_bytes())
 }
 
 impl Bench {
     /// A node that knows `peers` other peers, all of which belong to every replica set, in the order of their numbers
     /// with the node itself at `rank` (a guest is in no set).
-    fn new(config: Config, peers: u16, rank: usize) -> Self {
+    pub(crate) fn new(config: Config, peers: u16, rank: usize) -> Self {
         let mut set: Vec<Peer> = (1..=peers).map(peer).collect();
         if !config.guest {
             set.insert(rank.min(set.len()), peer(0));
@@ -51,11 +50,11 @@ impl Bench {
         Self::on(config, Scripted { me: peer(0), set, holds: true, unreached: 0 })
     }
 
-    fn on(config: Config, overlay: Scripted) -> Self {
+    pub(crate) fn on(config: Config, overlay: Scripted) -> Self {
         Self { node: Node::new(config, Box::new(overlay), [7; 32]), now: Time::ZERO, out: Outbox::new() }
     }
 
-    fn start(mut self, held: &[(Key, u32)]) -> Self {
+    pub(crate) fn start(mut self, held: &[(Key, u32)]) -> Self {
         self.does(Event::Start {
             bootstrap: Vec::new(),
             hosts: Vec::new(),
@@ -66,7 +65,7 @@ impl Bench {
     }
 
     /// Hands the node an event; returns what it does about it.
-    fn does(&mut self, event: Event) -> Vec<Action> {
+    pub(crate) fn does(&mut self, event: Event) -> Vec<Action> {
         self.out.clear();
         self.node.handle(self.now, event, &mut self.out);
         self.node.check().expect("the node's invariants hold");
@@ -74,31 +73,31 @@ impl Bench {
     }
 
     /// Lets time pass until the node's next wake, if that is within `limit`.
-    fn wait(&mut self, limit: Duration) -> Option<Vec<Action>> {
+    pub(crate) fn wait(&mut self, limit: Duration) -> Option<Vec<Action>> {
         let wake = self.node.next_wake().filter(|wake| *wake <= self.now + limit)?;
         self.now = wake.max(self.now);
         Some(self.does(Event::Tick))
     }
 
-    fn hears(&mut self, from: SocketAddr, message: Message) -> Vec<Action> {
+    pub(crate) fn hears(&mut self, from: SocketAddr, message: Message) -> Vec<Action> {
         self.does(Event::Message { from, via: Via::Udp, bytes: 250, message })
     }
 
-    fn hears_request(&mut self, from: Peer, magic: u64, request: Request) -> Vec<Action> {
+    pub(crate) fn hears_request(&mut self, from: Peer, magic: u64, request: Request) -> Vec<Action> {
         self.hears(from.addr, Message::request(magic, Sender::member(from.id, from.addr), request))
     }
 
-    fn hears_answer(&mut self, from: SocketAddr, magic: u64, response: Response) -> Vec<Action> {
+    pub(crate) fn hears_answer(&mut self, from: SocketAddr, magic: u64, response: Response) -> Vec<Action> {
         self.hears(from, Message::response(magic, RequestKind::Ping, response))
     }
 
-    fn ends(&mut self, job: JobId, outcome: Outcome) -> Vec<Action> {
+    pub(crate) fn ends(&mut self, job: JobId, outcome: Outcome) -> Vec<Action> {
         self.does(Event::JobDone { job, outcome })
     }
 }
 
 /// The requests among `actions`: to whom, magic, what.
-fn requests(actions: &[Action]) -> Vec<(SocketAddr, u64, Request)> {
+pub(crate) fn requests(actions: &[Action]) -> Vec<(SocketAddr, u64, Request)> {
     let sent = actions.iter().filter_map(|action| match action {
         Action::Send { to, message: Message { magic, body: Body::Request(request), .. }, .. } => {
             Some((*to, *magic, request.clone()))
@@ -109,7 +108,7 @@ fn requests(actions: &[Action]) -> Vec<(SocketAddr, u64, Request)> {
 }
 
 /// The answers to requests among `actions`: to whom, magic, what.
-fn responses(actions: &[Action]) -> Vec<(SocketAddr, u64, Result<Response, String>)> {
+pub(crate) fn responses(actions: &[Action]) -> Vec<(SocketAddr, u64, Result<Response, String>)> {
     let sent = actions.iter().filter_map(|action| {
         let Action::Send { to, message, .. } = action else { return None };
         match &message.body {
@@ -121,7 +120,7 @@ fn responses(actions: &[Action]) -> Vec<(SocketAddr, u64, Result<Response, Strin
     sent.collect()
 }
 
-fn jobs(actions: &[Action]) -> Vec<(JobId, Job)> {
+pub(crate) fn jobs(actions: &[Action]) -> Vec<(JobId, Job)> {
     let started = actions.iter().filter_map(|action| match action {
         Action::Start { job, work } => Some((*job, work.clone())),
         _ => None,
@@ -129,18 +128,18 @@ fn jobs(actions: &[Action]) -> Vec<(JobId, Job)> {
     started.collect()
 }
 
-fn answer(actions: &[Action]) -> Option<Answer> {
+pub(crate) fn answer(actions: &[Action]) -> Option<Answer> {
     actions.iter().find_map(|action| match action {
         Action::Notify(Notice::Answer { answer, .. }) => Some(answer.clone()),
         _ => None,
     })
 }
 
-fn failed(kind: JobErrorKind) -> Outcome {
+pub(crate) fn failed(kind: JobErrorKind) -> Outcome {
     Outcome::Failed(JobError { kind, reason: format!("{kind:?}") })
 }
 
 /// The answer of a peer that offered its blocks to others before it left.
-fn left(handed_over: u64, left_behind: u64) -> Answer {
+pub(crate) fn left(handed_over: u64, left_behind: u64) -> Answer {
     Answer::Left { handed_over, left_behind, offered: true, kept: true }
 }

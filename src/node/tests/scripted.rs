@@ -11,12 +11,12 @@ use crate::wire::{Request, RequestKind, Response};
 
 /// Every lookup finds `set` at once; every other peer in it is told as a holder, unless nobody `holds` anything. What is
 /// routed goes to the first of `set`, which is responsible for everything; what comes routed has arrived.
-pub(super) struct Scripted {
-    pub(super) me: Peer,
-    pub(super) set: Vec<Peer>,
-    pub(super) holds: bool,
+pub(crate) struct Scripted {
+    pub(crate) me: Peer,
+    pub(crate) set: Vec<Peer>,
+    pub(crate) holds: bool,
     /// Peers beside them that are known and silent.
-    pub(super) unreached: usize,
+    pub(crate) unreached: usize,
 }
 
 impl Overlay for Scripted {
@@ -39,15 +39,15 @@ impl Overlay for Scripted {
     fn on(&mut self, _now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {
         match cause {
             Cause::Request { from, request: Request::Ring(RingRequest::Routed { route, what }) } => {
-                let arrived = RingEffect::Arrived { origin: route.origin, magic: from.magic, what: *what };
+                let arrived = RingEffect::Arrived { origin: route.origin, magic: from.asker.magic, what: *what };
                 out.push(Effect::Ring(arrived));
             }
             Cause::Request { from, .. } => {
                 let response = Response::Nodes(self.set.clone());
-                out.push(Effect::Respond { to: from.addr, magic: from.magic, kind: RequestKind::FindNode, response });
+                out.push(Effect::Respond { to: from.asker, kind: RequestKind::FindNode, response });
             }
-            Cause::Answer { tag, from, response: Response::Ring(response) } => {
-                let outcome = RouteOutcome::Answered { from, response: response.clone() };
+            Cause::Answer { tag, from, by, response: Response::Ring(response) } => {
+                let outcome = RouteOutcome::Answered { from, by, response: response.clone() };
                 out.push(Effect::Ring(RingEffect::Settled { lookup: tag, outcome }));
             }
             Cause::NoAnswer { tag, .. } => {

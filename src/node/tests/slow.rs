@@ -108,7 +108,7 @@ fn who_lives_and_takes_nothing_delays_a_file_once_and_not_every_block() {
 #[test]
 fn who_took_nothing_is_asked_after_all_where_the_quorum_needs_it() {
     let (mut bench, job) = client(2, 2);
-    bench.node.cx.config.quorum = 2;
+    bench.node.desk.config.quorum = 2;
     let (out, next) = read(&mut bench, job, 1);
     assert_eq!(out.len(), 2);
     bench.hears_answer(out[0].0, out[0].1, Response::Saved);

@@ -41,21 +41,21 @@ impl Kademlia {
     /// A request came from somebody. Its sender is a claim, so all it makes is a candidate.
     pub(super) fn on_stranger(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
         let Some(sender) = from.sender else { return };
-        let peer = Peer::new(sender.peer.id, from.addr);
+        let peer = Peer::new(sender.peer.id, from.asker.addr);
         if self.table.contact(&peer).is_some() {
             if sender.leaving {
                 self.excuse(&peer.addr);
                 self.remove(now, &peer, true, out);
                 self.lost.excuse(&peer.addr);
-            } else if from.validated {
+            } else if from.asker.is_validated() {
                 return;
             }
         }
         if sender.leaving {
             self.table.forget_spare(&peer.id);
-        } else if sender.guest || !from.validated {
+        } else if sender.guest || !from.asker.is_validated() {
             // It is pinged even where it cannot enter: it gets full answers only once it has shown that it receives.
-            if is_reachable(&peer.addr) && !from.validated {
+            if is_reachable(&peer.addr) && !from.asker.is_validated() {
                 self.candidates.offer(Candidate { peer, enters: !sender.guest });
             }
         } else if !self.acquaintances.knows(now, &peer, ASKED) {

@@ -182,7 +182,7 @@ impl Kademlia {
             }
             Request::Store { .. } | Request::Ring(_) => return,
         };
-        out.push(Effect::Respond { to: from.addr, magic: from.magic, kind: request.kind(), response });
+        out.push(Effect::Respond { to: from.asker, kind: request.kind(), response });
     }
 
     fn on_response(&mut self, now: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>) {
@@ -285,7 +285,7 @@ impl Overlay for Kademlia {
     fn on(&mut self, now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {
         match cause {
             Cause::Request { from, request } => self.on_request(now, from, request, out),
-            Cause::Answer { tag, from, response } => self.on_response(now, tag, from, response, out),
+            Cause::Answer { tag, from, response, .. } => self.on_response(now, tag, from, response, out),
             Cause::NoAnswer { tag, to } => self.on_failure(now, tag, to, out),
             Cause::Alive { addr, rtt } => self.on_alive(now, addr, rtt),
             Cause::Silent { addr } | Cause::Undeliverable { addr, .. } => self.on_silence(addr, out),

@@ -139,8 +139,7 @@ impl Ring {
     }
 
     fn respond(from: &Incoming, response: RingResponse, out: &mut Vec<Effect>) {
-        let (to, magic) = (from.addr, from.magic);
-        out.push(Effect::Respond { to, magic, kind: RequestKind::Ring, response: Response::Ring(response) });
+        out.push(Effect::Respond { to: from.asker, kind: RequestKind::Ring, response: Response::Ring(response) });
     }
 
     fn notice(notice: RouteNotice, out: &mut Vec<Effect>) {
@@ -150,7 +149,7 @@ impl Ring {
     /// Who sent a request, if it says so and is a member.
     fn member(from: &Incoming) -> Option<Peer> {
         let sender = from.sender.filter(|sender| !sender.guest)?;
-        Some(Peer::new(sender.peer.id, from.addr))
+        Some(Peer::new(sender.peer.id, from.asker.addr))
     }
 
     /// This peer and those that follow it: the replica set of its own keys.
@@ -164,7 +163,7 @@ impl Ring {
                 self.on_ping(from, Neighbours { predecessors, successors }, *quiet, out);
             }
             RingRequest::Routed { route, what } => {
-                self.on_routed(now, from, Relay { magic: from.magic, route: *route, what: *what }, out);
+                self.on_routed(now, from, Relay { magic: from.asker.magic, route: *route, what: *what }, out);
             }
             RingRequest::Transfer { .. } => {
                 let reason = "this peer keeps no files by name".to_owned();
@@ -200,7 +199,7 @@ impl Ring {
             // The node answers offers itself.
             Request::Store { .. } => return,
         };
-        out.push(Effect::Respond { to: from.addr, magic: from.magic, kind, response });
+        out.push(Effect::Respond { to: from.asker, kind, response });
     }
 
     fn on_undeliverable(
@@ -244,9 +243,9 @@ impl Overlay for Ring {
     fn on(&mut self, now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {
         match cause {
             Cause::Request { from, request } => self.on_request(now, from, request, out),
-            Cause::Answer { tag, from, response } => {
+            Cause::Answer { tag, from, by, response } => {
                 if let Some(why) = self.asked.remove(&tag) {
-                    self.on_answer(now, why, from, response, out);
+                    self.on_answer(now, why, (from, by), response, out);
                     self.end_waiting(now, out);
                 }
             }

@@ -73,7 +73,7 @@ impl Ring {
         &mut self,
         now: Time,
         why: Why,
-        from: SocketAddr,
+        (from, by): (SocketAddr, Option<Peer>),
         response: &Response,
         out: &mut Vec<Effect>,
     ) {
@@ -102,7 +102,7 @@ impl Ring {
                 self.on_value(lookup, peer, matches!(response, Response::Node(_)), out);
             }
             (Why::Routed { lookup, .. }, Response::Ring(response)) => {
-                let outcome = RouteOutcome::Answered { from, response: response.clone() };
+                let outcome = RouteOutcome::Answered { from, by, response: response.clone() };
                 Self::settled(lookup, outcome, out);
             }
             (Why::Routed { lookup, .. }, _) => {

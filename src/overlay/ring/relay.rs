@@ -12,7 +12,7 @@ use super::route::key_of;
 use super::router::{RingEffect, RouteNotice};
 use super::table::Hop;
 use crate::id::Id;
-use crate::overlay::{Effect, Incoming};
+use crate::overlay::{Asker, Effect, Incoming};
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
 use crate::wire::{Request, RequestKind, Response};
@@ -53,8 +53,8 @@ impl Relay {
 
     /// Answers the origin.
     pub(super) fn answer(&self, response: RingResponse, out: &mut Vec<Effect>) {
-        let (to, response) = (self.route.origin.addr, Response::Ring(response));
-        out.push(Effect::Respond { to, magic: self.magic, kind: RequestKind::Ring, response });
+        let to = Asker::connected(self.route.origin.addr, self.magic);
+        out.push(Effect::Respond { to, kind: RequestKind::Ring, response: Response::Ring(response) });
     }
 
     /// Tells the origin that its request ends here, and why.

@@ -50,6 +50,8 @@ pub enum RouteOutcome {
     Answered {
         /// The address that answered.
         from: SocketAddr,
+        /// The peer there, if its answer names it.
+        by: Option<Peer>,
         /// Its answer.
         response: RingResponse,
     },

@@ -107,7 +107,7 @@ impl Ring {
         if self.has_left() {
             return; // An answer would bring this peer back into the lists of others.
         }
-        let sender = from.sender.map(|sender| Peer::new(sender.peer.id, from.addr));
+        let sender = from.sender.map(|sender| Peer::new(sender.peer.id, from.asker.addr));
         let pong = self.neighbours_for(&sender.unwrap_or(self.me), false).pong(self.me);
         Self::respond(from, pong, out);
         let leaving = from.sender.is_some_and(|sender| sender.leaving);
@@ -121,7 +121,7 @@ impl Ring {
         }
         let us = self.me.id;
         let place = Place { before: told.ahead(&us).is_some(), after: told.behind(&us).is_some() };
-        if !from.validated {
+        if !from.asker.is_validated() {
             // It has yet to show that it receives, and is pinged wherever it stands: from then on it gets full answers.
             // It tells its neighbours again when it answers.
             return self.weigh(sender, place, true, out);

@@ -1,19 +1,25 @@
 //! Files by name on the classroom ring. Peer 0 is the node itself; the first peer of the set is responsible for all files.
 
-use super::*;
-use crate::config::FILE_COPIES;
-use crate::node::Command;
-use crate::node::classroom::MAX_LOOKING;
-use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Version};
-use crate::node::notice::{FailureKind, FileNews};
+use std::time::Duration;
+
+use super::{MAX_LOOKING, join};
+use crate::config::{Config, FILE_COPIES};
+use crate::id::Id;
+use crate::node::job::{Job, JobError, JobErrorKind, JobId, NamedJob, NamedOutcome, Outcome, Version};
+use crate::node::notice::FileNews;
+use crate::node::tests::{Bench, answer, jobs, key, peer, requests, responses};
+use crate::node::{Action, Answer, Command, Event, FailureKind, Notice};
+use crate::peer::Peer;
 use crate::wire::ring::{FileName, FilePlace, RingKind, RingRequest, RingResponse, Route, Routed};
+use crate::wire::{Message, Request, RequestKind, Response, Sender, Via};
 
 const VERSION: Version = Version { size: 700, modified: 5 };
 const NOTHING: Version = Version { size: 0, modified: 0 };
 
 /// A node of the classroom ring among two others, at `rank` in the order of responsibility.
 fn classroom(rank: usize) -> Bench {
-    let mut bench = Bench::new(Config { named_files: true, ..Config::default() }, 2, rank).start(&[]);
+    let bench = Bench::new(Config { named_files: true, ..Config::default() }, 2, rank);
+    let mut bench = Bench { node: join(bench.node), ..bench }.start(&[]);
     bench.wait(Duration::from_secs(1)).expect("the directory is looked through");
     bench.ends(0, Outcome::Named(NamedOutcome::Scanned { files: Vec::new() }));
     bench

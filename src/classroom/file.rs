@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use super::super::command::CommandId;
-use super::super::job::Version;
+use crate::node::command::CommandId;
+use crate::node::job::Version;
 use crate::time::Time;
 
 /// A named file: what is held of it, what is coming, and who waits for that.
@@ -114,6 +114,11 @@ impl NamedFile {
     /// Whether the user's command waits for the transfer.
     pub(super) fn is_awaited_by(&self, command: CommandId) -> bool {
         self.transfer.as_ref().is_some_and(|transfer| transfer.waiting.contains(&Waiter::User(command)))
+    }
+
+    /// Whether it is on its way to this peer, or from it to others.
+    pub(super) fn moves(&self) -> bool {
+        !self.asked.is_empty() || self.phase != Phase::Idle
     }
 
     fn step(&mut self, change: Change) -> bool {

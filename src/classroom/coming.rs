@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use super::super::context::Context;
-use super::super::job::NamedJob;
-use super::super::notice::{FailureKind, FileNews};
 use super::file::Phase;
 use super::serve::respond;
-use super::{Asker, Classroom, Step, order, tell};
+use super::{Classroom, Requester, Step, tell};
+use crate::node::desk::Desk;
+use crate::node::job::NamedJob;
+use crate::node::notice::{FailureKind, FileNews};
 use crate::time::Time;
 use crate::wire::ring::{FileName, RingKind, RingResponse};
 
@@ -27,7 +27,7 @@ pub(super) struct Coming(Vec<Wait>);
 /// A request that waits.
 struct Wait {
     until: Time,
-    asker: Asker,
+    requester: Requester,
     file: FileName,
 }
 
@@ -42,57 +42,57 @@ impl Classroom {
     /// again; `until` is how long it may wait, if it has waited before.
     pub(super) fn keeps_waiting(
         &mut self,
-        cx: &mut Context,
-        asker: Asker,
+        desk: &mut Desk,
+        requester: Requester,
         file: FileName,
         until: Option<Time>,
     ) -> bool {
-        let handed = |at: &Time| cx.now.since(*at) < HANDED;
+        let handed = |at: &Time| desk.now().since(*at) < HANDED;
         let state = self.file(file);
         let coming = match state.phase() {
             Phase::Idle => state.accepted.as_ref().is_some_and(handed),
             Phase::Arriving => true,
             Phase::Replicating => false,
         };
-        if !coming || cx.departing {
+        if !coming || desk.is_leaving() {
             return false;
         }
-        let until = until.unwrap_or(cx.now + WAIT);
-        if cx.now < until {
-            self.coming.0.push(Wait { until, asker, file });
+        let until = until.unwrap_or(desk.now() + WAIT);
+        if desk.now() < until {
+            self.coming.0.push(Wait { until, requester, file });
             return true;
         }
-        tell(cx, file, FileNews::NotHere);
+        tell(desk, file, FileNews::NotHere);
         let reason = "it is still on its way to the peer responsible; request it again".to_owned();
-        match asker {
-            Asker::Other { origin, magic } => {
+        match requester {
+            Requester::Other { origin, magic } => {
                 self.looking -= 1;
                 // Asked once more under the same name, it is looked for anew.
                 self.questions.remove(&(origin.id, magic));
-                respond(cx, origin.addr, magic, RingResponse::Refused { of: RingKind::Request, reason });
+                respond(desk, origin.addr, magic, RingResponse::Refused { of: RingKind::Request, reason });
             }
-            Asker::Own(own) => cx.fail(own.command, FailureKind::Other, format!("file {file}: {reason}")),
+            Requester::Own(own) => desk.fail(own.command, FailureKind::Other, format!("file {file}: {reason}")),
         }
         true
     }
 
     /// A file has come, or will not: those who wait for it look again.
-    pub(super) fn end_waits_for(&mut self, cx: &mut Context, file: FileName) {
-        self.look_again(cx, |wait| wait.file == file);
+    pub(super) fn end_waits_for(&mut self, desk: &mut Desk, file: FileName) {
+        self.look_again(desk, |wait| wait.file == file);
     }
 
     /// Those who have waited long enough look for the last time.
-    pub(super) fn end_waits(&mut self, cx: &mut Context) {
-        let now = cx.now;
-        self.look_again(cx, |wait| wait.until <= now);
+    pub(super) fn end_waits(&mut self, desk: &mut Desk) {
+        let now = desk.now();
+        self.look_again(desk, |wait| wait.until <= now);
     }
 
-    fn look_again(&mut self, cx: &mut Context, over: impl Fn(&Wait) -> bool) {
+    fn look_again(&mut self, desk: &mut Desk, over: impl Fn(&Wait) -> bool) {
         let (over, waiting) = std::mem::take(&mut self.coming.0).into_iter().partition(over);
         self.coming.0 = waiting;
         let over: Vec<Wait> = over;
-        for Wait { until, asker, file } in over {
-            order(cx, NamedJob::Find { file }, Step::Look { asker, file, until: Some(until) });
+        for Wait { until, requester, file } in over {
+            self.order(desk, NamedJob::Find { file }, Step::Look { requester, file, until: Some(until) });
         }
     }
 }

@@ -8,17 +8,16 @@ use std::path::PathBuf;
 use super::{Get, Stage, Total};
 use crate::file::tree::TreeWalk;
 use crate::id::Id;
-use crate::node::context::{Context, JobPurpose};
+use crate::node::desk::Desk;
+use crate::node::files::Flow;
 use crate::node::job::Job;
-use crate::node::jobs::Urgency;
 use crate::node::notice::Progress;
-use crate::node::put::Flow;
 
 /// Where a file shall go.
-pub(in crate::node) struct Onto {
-    pub(in crate::node) dest: PathBuf,
+pub(super) struct Onto {
+    pub(super) dest: PathBuf,
     /// Whether another file there may be replaced.
-    pub(in crate::node) replace: bool,
+    pub(super) replace: bool,
 }
 
 /// What is done about each block.
@@ -32,30 +31,30 @@ pub(super) enum Mode {
 }
 
 impl Get {
-    pub(super) fn open(&mut self, cx: &mut Context, walk: TreeWalk, root: Id, size: u64, sha256: Option<Id>) -> Flow {
+    pub(super) fn open(&mut self, desk: &mut Desk, walk: TreeWalk, root: Id, size: u64, sha256: Option<Id>) -> Flow {
         self.total = Total { size, root, sha256, ..std::mem::take(&mut self.total) };
         // An empty list may be what is left of one: that is no reason to empty a file.
         self.replace &= !(self.total.incomplete && size == 0);
-        cx.progress(self.command, Progress::Begun { bytes: size });
-        self.order_open(cx, Box::new(walk), true)
+        desk.progress(self.command, Progress::Begun { bytes: size });
+        self.order_open(desk, Box::new(walk), true)
     }
 
-    fn order_open(&mut self, cx: &mut Context, walk: Box<TreeWalk>, compare: bool) -> Flow {
+    fn order_open(&mut self, desk: &mut Desk, walk: Box<TreeWalk>, compare: bool) -> Flow {
         self.stage = Stage::Opening { walk };
         let Total { root, size, .. } = self.total;
         let (dest, replace) = (self.dest.clone(), self.replace);
         let work = Job::Open { get: self.id, dest, root, size, compare, replace };
-        cx.order(work, JobPurpose::Get { get: self.id }, Urgency::Own);
+        self.order(desk, work);
         Flow::Goes
     }
 
     /// What stands at the destination is another file. Whether it may be replaced is for the worker to say.
-    pub(super) fn on_difference(&mut self, cx: &mut Context) -> Flow {
+    pub(super) fn on_difference(&mut self, desk: &mut Desk) -> Flow {
         let Stage::Walking { mode: Mode::Comparing { again }, .. } = &mut self.stage else { return Flow::Goes };
         let walk = std::mem::replace(again, Box::new(TreeWalk::flat(Vec::new())));
-        self.drop_pieces(cx);
+        self.drop_pieces(desk);
         (self.total.moved, self.total.resumed, self.total.blocks) = (0, 0, 0);
-        self.order_open(cx, walk, false)
+        self.order_open(desk, walk, false)
     }
 
     pub(super) fn is_comparing(&self) -> bool {

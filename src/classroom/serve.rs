@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 
-use super::super::context::Context;
-use super::super::job::{NamedJob, Version};
-use super::super::notice::FileNews;
 use super::file::{Offer, Phase, Transfer, Waiter};
-use super::{Asker, Classroom, MAX_LOOKING, MAX_SERVING, Question, Step, order, tell};
+use super::{Classroom, MAX_LOOKING, MAX_SERVING, Question, Requester, Step, tell};
 use crate::config::FILE_COPIES;
+use crate::node::desk::Desk;
+use crate::node::job::{NamedJob, Version};
+use crate::node::notice::FileNews;
+use crate::overlay::Asker;
 use crate::peer::Peer;
 use crate::wire::ring::{FileName, FilePlace, RingKind, RingResponse, Routed};
-use crate::wire::{Message, RequestKind, Response, Via};
+use crate::wire::{RequestKind, Response};
 
 /// What is handed over by a storing peer that has no such file: an empty one is to be made, if there is none.
 pub(super) const NOTHING: Version = Version { size: 0, modified: 0 };
@@ -18,41 +19,41 @@ pub(super) const NOTHING: Version = Version { size: 0, modified: 0 };
 /// Offers that may wait for an earlier one of the same file.
 const MAX_OFFERS: usize = 1024;
 
-pub(super) fn respond(cx: &mut Context, to: SocketAddr, magic: u64, response: RingResponse) {
-    cx.send(to, Via::Tcp, Message::response(magic, RequestKind::Ring, Response::Ring(response)));
+pub(super) fn respond(desk: &mut Desk, to: SocketAddr, magic: u64, response: RingResponse) {
+    desk.respond(&Asker::connected(to, magic), RequestKind::Ring, Response::Ring(response));
 }
 
 impl Classroom {
     /// A store or a request has reached this peer, which is responsible for the file.
-    pub(in super::super) fn on_arrived(&mut self, cx: &mut Context, origin: Peer, magic: u64, what: Routed) {
+    pub(super) fn on_arrived(&mut self, desk: &mut Desk, origin: Peer, magic: u64, what: Routed) {
         let question = (origin.id, magic);
-        if !cx.config.named_files {
+        if !desk.config().named_files {
             let reason = "this peer keeps no files by their names".to_owned();
-            return respond(cx, origin.addr, magic, RingResponse::Refused { of: what.kind(), reason });
+            return respond(desk, origin.addr, magic, RingResponse::Refused { of: what.kind(), reason });
         }
         match what {
             Routed::Store { file } => {
                 if !self.questions.contains(&question) {
                     self.questions.insert(question, Question::Store);
-                    tell(cx, file, FileNews::StoreAccepted { origin });
+                    tell(desk, file, FileNews::StoreAccepted { origin });
                 }
                 self.store_wishes.insert((file, origin.addr), ());
-                self.file(file).accepted = Some(cx.now);
-                respond(cx, origin.addr, magic, RingResponse::Kept { file });
+                self.file(file).accepted = Some(desk.now());
+                respond(desk, origin.addr, magic, RingResponse::Kept { file });
             }
             Routed::Request { file } => match self.questions.get(&question) {
                 // Asked again while the file is being looked for.
                 Some(Question::Looking | Question::Store) => {}
                 Some(&Question::Answered { size }) => {
                     let place = FilePlace { size };
-                    respond(cx, origin.addr, magic, RingResponse::File { file, place });
+                    respond(desk, origin.addr, magic, RingResponse::File { file, place });
                 }
                 None if self.looking >= MAX_LOOKING => {}
                 None => {
                     self.looking += 1;
                     self.questions.insert(question, Question::Looking);
-                    let asker = Asker::Other { origin, magic };
-                    order(cx, NamedJob::Find { file }, Step::Look { asker, file, until: None });
+                    let requester = Requester::Other { origin, magic };
+                    self.order(desk, NamedJob::Find { file }, Step::Look { requester, file, until: None });
                 }
             },
             Routed::Join | Routed::Lookup { .. } => {}
@@ -60,83 +61,89 @@ impl Classroom {
     }
 
     /// Whether a requested file lies here is known.
-    pub(super) fn on_looked(&mut self, cx: &mut Context, asker: Asker, file: FileName, version: Option<Version>) {
+    pub(super) fn on_looked(
+        &mut self,
+        desk: &mut Desk,
+        requester: Requester,
+        file: FileName,
+        version: Option<Version>,
+    ) {
         let Some(version) = version else {
             self.file(file).holding = None;
-            let me = cx.overlay.me().id;
-            let mut neighbours = cx.overlay.replica_set(&file.key(), FILE_COPIES + 1);
+            let me = desk.me().id;
+            let mut neighbours = desk.replica_set(&file.key(), FILE_COPIES + 1);
             neighbours.retain(|peer| peer.id != me);
             neighbours.reverse();
-            return self.seek(cx, asker, file, neighbours);
+            return self.seek(desk, requester, file, neighbours);
         };
         self.file(file).hold(version, false);
-        tell(cx, file, FileNews::StoredHere);
-        let to = match asker {
-            Asker::Other { origin, .. } => origin,
-            Asker::Own(_) => cx.overlay.me(),
+        tell(desk, file, FileNews::StoredHere);
+        let to = match requester {
+            Requester::Other { origin, .. } => origin,
+            Requester::Own(_) => desk.me(),
         };
-        tell(cx, file, FileNews::Sending { to });
+        tell(desk, file, FileNews::Sending { to });
         if self.serving.len() == MAX_SERVING {
             self.serving.pop_front();
         }
         self.serving.push_back((file, to));
-        match asker {
-            Asker::Other { .. } => self.answer_request(cx, asker, file, Some(version.size)),
-            Asker::Own(own) => Self::receive(cx, own, to),
+        match requester {
+            Requester::Other { .. } => self.answer_request(desk, requester, file, Some(version.size)),
+            Requester::Own(own) => self.receive(desk, own, to),
         }
     }
 
     /// A requested file is not where it should be: perhaps this peer has only just become responsible, and a neighbour
     /// (the last of `left` first) has it.
-    pub(super) fn seek(&mut self, cx: &mut Context, asker: Asker, file: FileName, mut left: Vec<Peer>) {
+    pub(super) fn seek(&mut self, desk: &mut Desk, requester: Requester, file: FileName, mut left: Vec<Peer>) {
         match left.pop() {
             Some(peer) => {
                 let job = NamedJob::Keep { file, from: peer.addr, offered: None, ours: None, replace: false };
-                order(cx, job, Step::Seek { asker, file, left });
+                self.order(desk, job, Step::Seek { requester, file, left });
             }
             None => {
-                tell(cx, file, FileNews::NotHere);
-                self.answer_request(cx, asker, file, None);
+                tell(desk, file, FileNews::NotHere);
+                self.answer_request(desk, requester, file, None);
             }
         }
     }
 
-    fn answer_request(&mut self, cx: &mut Context, asker: Asker, file: FileName, size: Option<u64>) {
-        match asker {
-            Asker::Other { origin, magic } => {
+    fn answer_request(&mut self, desk: &mut Desk, requester: Requester, file: FileName, size: Option<u64>) {
+        match requester {
+            Requester::Other { origin, magic } => {
                 self.looking -= 1;
                 self.questions.insert((origin.id, magic), Question::Answered { size });
-                respond(cx, origin.addr, magic, RingResponse::File { file, place: FilePlace { size } });
+                respond(desk, origin.addr, magic, RingResponse::File { file, place: FilePlace { size } });
             }
-            Asker::Own(own) => Self::nobody_has(cx, own),
+            Requester::Own(own) => Self::nobody_has(desk, own),
         }
     }
 
     /// A file was sent to its end to a peer whose user asked for it.
-    pub(in super::super) fn on_fetched(&mut self, cx: &mut Context, file: FileName, by: SocketAddr) {
+    pub(super) fn on_fetched(&mut self, desk: &mut Desk, file: FileName, by: SocketAddr) {
         let whose = |&(name, to): &(FileName, Peer)| name == file && to.addr.port() == by.port();
         if let Some((file, to)) = self.serving.iter().position(whose).and_then(|at| self.serving.remove(at)) {
-            tell(cx, file, FileNews::Sent { to });
+            tell(desk, file, FileNews::Sent { to });
         }
     }
 
     /// A peer wants this one to hold a file.
-    pub(in super::super) fn on_transfer(
+    pub(super) fn on_transfer(
         &mut self,
-        cx: &mut Context,
+        desk: &mut Desk,
         (from, magic): (SocketAddr, u64),
         file: FileName,
         version: Version,
     ) {
-        let refuse = |cx: &mut Context, reason: &str| {
+        let refuse = |desk: &mut Desk, reason: &str| {
             let response = RingResponse::Refused { of: RingKind::Transfer, reason: reason.to_owned() };
-            respond(cx, from, magic, response);
+            respond(desk, from, magic, response);
         };
-        if !cx.config.named_files {
-            return refuse(cx, "this peer keeps no files by their names");
+        if !desk.config().named_files {
+            return refuse(desk, "this peer keeps no files by their names");
         }
-        if cx.departing {
-            return refuse(cx, "this peer is leaving the ring");
+        if desk.is_leaving() {
+            return refuse(desk, "this peer is leaving the ring");
         }
         let waiter = Waiter::Peer { addr: from, magic };
         let queued: usize = self.files.values().map(|state| state.offers.len()).sum();
@@ -149,38 +156,38 @@ impl Classroom {
             return;
         }
         let stored = self.store_wishes.contains(&(file, from));
-        if !stored && !cx.overlay.peers().iter().any(|peer| peer.addr == from) {
+        if !stored && !desk.peers().iter().any(|peer| peer.addr == from) {
             // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
-            return cx.send(from, Via::Tcp, Message::error(magic, "not a neighbour of this peer"));
+            return desk.refuse(&Asker::connected(from, magic), "not a neighbour of this peer");
         }
-        self.begin_transfer(cx, file, Transfer { waiting: vec![waiter], offered: Some((from, version)), stored });
+        self.begin_transfer(desk, file, Transfer { waiting: vec![waiter], offered: Some((from, version)), stored });
     }
 
     /// Begins to bring here what was offered; nothing offered means: whatever is here will do, if only an empty file.
-    pub(super) fn begin_transfer(&mut self, cx: &mut Context, file: FileName, transfer: Transfer) {
+    pub(super) fn begin_transfer(&mut self, desk: &mut Desk, file: FileName, transfer: Transfer) {
         let state = self.file(file);
         let job = match transfer.offered.filter(|(_, version)| *version != NOTHING) {
             None => NamedJob::Touch { file },
             Some((from, version)) => {
                 // The peer responsible knows which version is the right one; any other may only bring a newer one.
-                let owner = cx.overlay.replica_set(&file.key(), 1);
+                let owner = desk.replica_set(&file.key(), 1);
                 let replace = transfer.stored || owner.first().is_some_and(|owner| owner.addr == from);
                 NamedJob::Keep { file, from, offered: Some(version), ours: state.copy, replace }
             }
         };
         state.begin(transfer);
-        order(cx, job, Step::Take { file });
+        self.order(desk, job, Step::Take { file });
     }
 
     /// A file that was offered is here now.
-    pub(super) fn on_come(&mut self, cx: &mut Context, file: FileName, version: Version, written: bool) {
-        let now = cx.now;
+    pub(super) fn on_come(&mut self, desk: &mut Desk, file: FileName, version: Version, written: bool) {
+        let now = desk.now();
         let state = self.file(file);
         if written {
             state.copy = Some(version);
         }
         state.hold(version, true);
-        self.end_waits_for(cx, file);
+        self.end_waits_for(desk, file);
         let state = self.file(file);
         let Some(transfer) = state.transfer() else { return };
         let (stored, offered) = (transfer.stored, transfer.offered);
@@ -192,40 +199,40 @@ impl Classroom {
         // A store is done when the replicas have the file too. They must not wait for theirs in turn.
         if stored {
             state.replicate();
-            self.place(cx, file);
-            self.end_replicating(cx, file);
+            self.place(desk, file);
+            self.end_replicating(desk, file);
         } else {
-            self.end_transfer(cx, file, Ok(()));
-            self.look_soon(cx);
+            self.end_transfer(desk, file, Ok(()));
+            self.look_soon(desk);
         }
     }
 
     /// The last replica may have answered.
-    pub(super) fn end_replicating(&mut self, cx: &mut Context, file: FileName) {
+    pub(super) fn end_replicating(&mut self, desk: &mut Desk, file: FileName) {
         let state = self.file(file);
         if state.phase() == Phase::Replicating && state.asked.is_empty() {
-            self.end_transfer(cx, file, Ok(()));
+            self.end_transfer(desk, file, Ok(()));
         }
     }
 
     /// A file has come, or has not: those who wait are told, and the next offer of it has its turn.
-    pub(super) fn end_transfer(&mut self, cx: &mut Context, file: FileName, result: Result<(), &str>) {
+    pub(super) fn end_transfer(&mut self, desk: &mut Desk, file: FileName, result: Result<(), &str>) {
         let Some(transfer) = self.file(file).end() else { return };
-        self.end_waits_for(cx, file);
+        self.end_waits_for(desk, file);
         let of = RingKind::Transfer;
         for waiter in transfer.waiting {
             match waiter {
-                Waiter::User(command) => self.on_stored_here(cx, command, result),
+                Waiter::User(command) => self.on_stored_here(desk, command, result),
                 Waiter::Peer { addr, magic } => {
                     let refused = |reason: &str| RingResponse::Refused { of, reason: reason.to_owned() };
-                    respond(cx, addr, magic, result.map_or_else(refused, |()| RingResponse::Noted { of }));
+                    respond(desk, addr, magic, result.map_or_else(refused, |()| RingResponse::Noted { of }));
                 }
             }
         }
         // One that is refused at once leaves its turn to the next.
         while self.file(file).phase() == Phase::Idle {
             let Some(Offer { from, magic, version }) = self.file(file).offers.pop_front() else { return };
-            self.on_transfer(cx, (from, magic), file, version);
+            self.on_transfer(desk, (from, magic), file, version);
         }
     }
 }

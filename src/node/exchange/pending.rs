@@ -9,15 +9,16 @@
 //! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess 53
 //! random bits while the request is out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::recent::Recent;
+use crate::agenda::Agenda;
 use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT, MIN_TIMEOUT, OFFER_RESEND, RTT_MEMORY};
+use crate::node::recent::Recent;
 use crate::overlay::Target;
 use crate::time::Time;
 use crate::wire::{MAGIC_LIMIT, Request};
@@ -27,11 +28,18 @@ use crate::wire::{MAGIC_LIMIT, Request};
 pub(super) struct Waiting<P> {
     pub(super) to: Target,
     pub(super) request: Request,
-    pub(super) purpose: P,
+    pub(super) why: P,
     from_anyone: bool,
     sent: Time,
     deadline: Time,
     patience: Patience,
+}
+
+impl<P> Waiting<P> {
+    /// Whether its answer comes once bytes have moved.
+    pub(super) fn is_patient(&self) -> bool {
+        matches!(self.patience, Patience::Until { .. })
+    }
 }
 
 /// How long a request waits before it is sent again, and before it has failed.
@@ -71,19 +79,25 @@ impl<P> Settled<P> {
 
 /// What is due: the same request goes out again, or it has failed.
 pub(super) enum Overdue<P> {
-    Resend { magic: u64, to: SocketAddr, request: Request },
+    /// `patient`: it is an offer, which is answered once bytes have moved.
+    Resend {
+        magic: u64,
+        to: SocketAddr,
+        request: Request,
+        patient: bool,
+    },
     Failed(Waiting<P>),
 }
 
 pub(super) struct Pending<P> {
     requests: BTreeMap<u64, Waiting<P>>,
-    deadlines: BTreeSet<(Time, u64)>,
+    deadlines: Agenda<u64>,
     round_trips: Recent<SocketAddr, RoundTrip>,
 }
 
 impl<P> Pending<P> {
     pub(super) fn new() -> Self {
-        Self { requests: BTreeMap::new(), deadlines: BTreeSet::new(), round_trips: Recent::new(RTT_MEMORY) }
+        Self { requests: BTreeMap::new(), deadlines: Agenda::default(), round_trips: Recent::new(RTT_MEMORY) }
     }
 
     /// Registers a request that is answered at once, tried at most `tries` times. Returns its magic.
@@ -122,9 +136,9 @@ impl<P> Pending<P> {
                 break magic;
             }
         };
-        let Ask { request, purpose, from_anyone } = ask;
-        let waiting = Waiting { to, request, purpose, from_anyone, sent: now, deadline, patience };
-        self.deadlines.insert((deadline, magic));
+        let Ask { request, why, from_anyone } = ask;
+        let waiting = Waiting { to, request, why, from_anyone, sent: now, deadline, patience };
+        self.deadlines.set(magic, deadline);
         self.requests.insert(magic, waiting);
         magic
     }
@@ -153,14 +167,13 @@ impl<P> Pending<P> {
     /// Takes the request `magic`, whose message could not even be delivered.
     pub(super) fn remove(&mut self, magic: u64) -> Option<Waiting<P>> {
         let waiting = self.requests.remove(&magic)?;
-        self.deadlines.remove(&(waiting.deadline, magic));
+        self.deadlines.remove(&magic);
         Some(waiting)
     }
 
     /// Takes one request that is overdue by `now`, if there is one; call it until there is none.
     pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue<P>> {
-        let &(deadline, magic) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
-        self.deadlines.remove(&(deadline, magic));
+        let magic = self.deadlines.pop_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
         let next = match &mut waiting.patience {
             Patience::Tries { left: 0, .. } => None,
@@ -182,8 +195,9 @@ impl<P> Pending<P> {
             return self.requests.remove(&magic).map(Overdue::Failed);
         };
         waiting.deadline = deadline;
-        self.deadlines.insert((deadline, magic));
-        Some(Overdue::Resend { magic, to: waiting.to.addr, request: waiting.request.clone() })
+        self.deadlines.set(magic, deadline);
+        let patient = waiting.is_patient();
+        Some(Overdue::Resend { magic, to: waiting.to.addr, request: waiting.request.clone(), patient })
     }
 
     /// Whether any request `matches`.
@@ -198,7 +212,7 @@ impl<P> Pending<P> {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
+        self.deadlines.next_due()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -235,26 +249,25 @@ impl<P> Pending<P> {
 
     /// Whether every request has a deadline and every deadline a request.
     pub(super) fn check(&self) -> Result<(), String> {
-        let agree = self.deadlines.len() == self.requests.len()
-            && self
-                .deadlines
-                .iter()
-                .all(|(deadline, magic)| self.requests.get(magic).is_some_and(|waiting| waiting.deadline == *deadline));
-        agree.then_some(()).ok_or_else(|| "pending requests and deadlines disagree".to_owned())
+        self.deadlines.check()?;
+        let timed = |(magic, waiting): (&u64, &Waiting<P>)| self.deadlines.due(magic) == Some(waiting.deadline);
+        (self.deadlines.len() == self.requests.len() && self.requests.iter().all(timed))
+            .then_some(())
+            .ok_or_else(|| "pending requests and deadlines disagree".to_owned())
     }
 }
 
 /// A request to be, and why.
 pub(super) struct Ask<P> {
     pub(super) request: Request,
-    pub(super) purpose: P,
+    pub(super) why: P,
     pub(super) from_anyone: bool,
 }
 
 impl<P> Ask<P> {
     /// A request that only the asked address may answer.
-    pub(super) fn new(request: Request, purpose: P) -> Self {
-        Self { request, purpose, from_anyone: false }
+    pub(super) fn new(request: Request, why: P) -> Self {
+        Self { request, why, from_anyone: false }
     }
 }
 
@@ -285,7 +298,7 @@ mod tests {
         assert!(magic < MAGIC_LIMIT);
         assert!(pending.settle(Time::ZERO, magic, target(2).addr).is_none());
         assert!(pending.settle(Time::ZERO, magic ^ 1, target(1).addr).is_none());
-        assert_eq!(pending.settle(Time::ZERO, magic, target(1).addr).unwrap().waiting.purpose, "why");
+        assert_eq!(pending.settle(Time::ZERO, magic, target(1).addr).unwrap().waiting.why, "why");
         assert!(pending.settle(Time::ZERO, magic, target(1).addr).is_none(), "a late copy is ignored");
         assert_eq!(pending.next_deadline(), None);
     }
@@ -303,7 +316,7 @@ mod tests {
             last = due;
             match pending.next_overdue(due).expect("due") {
                 Overdue::Resend { .. } => pending.check().unwrap(),
-                Overdue::Failed(waiting) => break assert_eq!(waiting.purpose, "why"),
+                Overdue::Failed(waiting) => break assert_eq!(waiting.why, "why"),
             }
         }
         assert_eq!(waits, [FIRST_TIMEOUT, FIRST_TIMEOUT * 2, FIRST_TIMEOUT * 4]);

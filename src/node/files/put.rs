@@ -9,34 +9,68 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::action::Action;
-use super::command::CommandId;
-use super::context::{Context, JobPurpose, LookupPurpose, OfferOwner};
-use super::job::{Job, JobErrorKind, Outcome, PutId};
-use super::jobs::Urgency;
-use super::notice::{Answer, FailureKind, Progress};
+use super::Flow;
 use crate::file::tree::{Next, TreeBuilder};
 use crate::file::{Entry, LocalManifest};
 use crate::id::{Id, Key};
+use crate::node::command::{Command, CommandId};
+use crate::node::desk::Desk;
+use crate::node::job::{Job, Outcome, PutId};
+use crate::node::jobs::Urgency;
+use crate::node::notice::{Answer, FailureKind, Progress};
+use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
 use crate::time::Time;
 
+/// Files on their way into the network.
+#[derive(Default)]
+pub(in crate::node) struct Puts(BTreeMap<PutId, Put>);
+
+impl Part for Puts {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        if self.0.get_mut(&ticket.key).is_some_and(|put| put.on(desk, ticket.step, reply) == Flow::Over) {
+            self.0.remove(&ticket.key);
+        }
+    }
+
+    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
+        if let Command::Store { path, manifest, keep } = command {
+            let put = desk.next_transfer();
+            self.0.insert(put, Put::new(desk, put, id, Order { path, manifest, keep }));
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.0.len()
+    }
+
+    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> usize {
+        let puts = std::mem::take(&mut self.0);
+        let count = puts.len();
+        for mut put in puts.into_values() {
+            let reason = format!("{reason} before the whole file was stored; store it again");
+            put.give_up(desk, (kind, reason));
+        }
+        count
+    }
+}
+
 /// What a `store` asks for.
-pub(super) struct Order {
-    pub(super) path: PathBuf,
-    pub(super) manifest: Option<LocalManifest>,
-    pub(super) keep: bool,
+struct Order {
+    path: PathBuf,
+    manifest: Option<LocalManifest>,
+    keep: bool,
 }
 
 /// A file on its way into the network.
-pub(super) struct Put {
+struct Put {
     id: PutId,
     command: CommandId,
     order: Order,
     since: Time,
     tree: TreeBuilder,
-    step: Step,
+    reader: Reader,
     ended: Option<(u64, Id)>,
     root: Option<Key>,
     placing: BTreeMap<Key, Placing>,
@@ -47,7 +81,7 @@ pub(super) struct Put {
 
 /// The one thing that the file's reader is doing; tree nodes must come in order, so it does one thing at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Step {
+enum Reader {
     Idle,
     Reading,
     /// Packing a node of this level.
@@ -86,93 +120,93 @@ struct Placing {
     out: usize,
     saved: usize,
     keeping: bool,
+    /// What is believed to be here of it is being looked at.
+    looking: bool,
     second_round: bool,
     trouble: Option<String>,
-}
-
-/// Whether a put goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Flow {
-    Goes,
-    Over,
 }
 
 /// A put ends early with what the user is told.
 type Failed = (FailureKind, String);
 
 impl Put {
-    pub(super) fn new(cx: &mut Context, id: PutId, command: CommandId, order: Order) -> Self {
+    fn new(desk: &mut Desk, id: PutId, command: CommandId, order: Order) -> Self {
         let mut put = Self {
             id,
             command,
             order,
-            since: cx.now,
+            since: desk.now(),
             tree: TreeBuilder::new(),
-            step: Step::Idle,
+            reader: Reader::Idle,
             ended: None,
             root: None,
             placing: BTreeMap::new(),
             failures: BTreeMap::new(),
             tally: Tally::default(),
         };
-        put.read_next(cx);
+        put.read_next(desk);
         put
     }
 
+    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
+        match (step, reply) {
+            (Step::Block(key), Reply::Found(found)) => self.on_found(desk, key, found.peers, found.unreached),
+            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
+            (Step::Block(key), Reply::Done { outcome, .. }) => self.on_kept(desk, key, &outcome),
+            (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
+            _ => Flow::Goes,
+        }
+    }
+
     /// A step of the reader is done.
-    pub(super) fn on_step(&mut self, cx: &mut Context, outcome: Outcome) -> Flow {
-        let step = std::mem::replace(&mut self.step, Step::Idle);
+    fn on_step(&mut self, desk: &mut Desk, outcome: Outcome) -> Flow {
+        let step = std::mem::replace(&mut self.reader, Reader::Idle);
         match (step, outcome) {
-            (Step::Reading, Outcome::Read { entry }) => {
+            (Reader::Reading, Outcome::Read { entry }) => {
                 let size = u32::try_from(entry.size).unwrap_or(u32::MAX);
                 self.tally.read += 1;
-                self.place(cx, entry.key, size, entry.size);
-                self.grow(cx, 0, entry);
+                self.place(desk, entry.key, size, entry.size);
+                self.grow(desk, 0, entry);
             }
-            (Step::Reading, Outcome::End { size, sha256 }) => self.ended = Some((size, sha256)),
-            (Step::Packing { level, size: covered, root }, Outcome::Packed { key, size }) => {
-                self.place(cx, key, size, 0);
+            (Reader::Reading, Outcome::End { size, sha256 }) => self.ended = Some((size, sha256)),
+            (Reader::Packing { level, size: covered, root }, Outcome::Packed { key, size }) => {
+                self.place(desk, key, size, 0);
                 if root {
                     self.root = Some(key);
                 } else {
-                    self.grow(cx, level + 1, Entry { key, size: covered });
+                    self.grow(desk, level + 1, Entry { key, size: covered });
                 }
             }
-            (Step::Publishing, Outcome::Done) => return self.succeed(cx),
+            (Reader::Publishing, Outcome::Done) => return self.succeed(desk),
             (step, Outcome::Failed(error)) => {
-                let kind = match error.kind {
-                    JobErrorKind::NotFound => FailureKind::NotFound,
-                    JobErrorKind::Exists => FailureKind::Exists,
-                    JobErrorKind::Unfit => FailureKind::Usage,
-                    _ => FailureKind::Other,
-                };
-                let reason = match self.root.filter(|_| step == Step::Publishing) {
+                let kind = FailureKind::from(&error);
+                let reason = match self.root.filter(|_| step == Reader::Publishing) {
                     Some(key) => format!("{}; the file itself is stored, and its key is {key}", error.reason),
                     None => error.reason,
                 };
-                return self.give_up(cx, (kind, reason));
+                return self.give_up(desk, (kind, reason));
             }
             (step, outcome) => debug_assert!(false, "{step:?} ended with {outcome:?}"),
         }
-        self.go_on(cx)
+        self.go_on(desk)
     }
 
     /// A new entry in the tree; a node that is full with it is packed.
-    fn grow(&mut self, cx: &mut Context, level: u8, entry: Entry) {
+    fn grow(&mut self, desk: &mut Desk, level: u8, entry: Entry) {
         if let Some(manifest) = self.tree.push(level, entry) {
-            self.step = Step::Packing { level: manifest.level, size: manifest.size, root: false };
-            cx.order(Job::Pack { put: self.id, manifest }, JobPurpose::Put { put: self.id }, Urgency::Own);
+            self.reader = Reader::Packing { level: manifest.level, size: manifest.size, root: false };
+            self.order(desk, Job::Pack { put: self.id, manifest });
         }
     }
 
     /// Starts whatever can be started now; ends the put when nothing is left.
-    fn go_on(&mut self, cx: &mut Context) -> Flow {
-        if self.step != Step::Idle {
+    fn go_on(&mut self, desk: &mut Desk) -> Flow {
+        if self.reader != Reader::Idle {
             return Flow::Goes;
         }
         let Some((_, sha256)) = self.ended else {
-            if self.placing.len() < cx.config.window {
-                self.read_next(cx);
+            if self.placing.len() < desk.config().window {
+                self.read_next(desk);
             }
             return Flow::Goes;
         };
@@ -181,34 +215,43 @@ impl Put {
                 Next::Pack(manifest) => (manifest, false),
                 Next::Root(manifest) => (manifest, true),
             };
-            self.step = Step::Packing { level: manifest.level, size: manifest.size, root };
-            cx.order(Job::Pack { put: self.id, manifest }, JobPurpose::Put { put: self.id }, Urgency::Own);
+            self.reader = Reader::Packing { level: manifest.level, size: manifest.size, root };
+            self.order(desk, Job::Pack { put: self.id, manifest });
             return Flow::Goes;
         }
         if !self.placing.is_empty() {
             return Flow::Goes;
         }
         if self.order.manifest.is_none() {
-            return self.succeed(cx);
+            return self.succeed(desk);
         }
-        self.step = Step::Publishing;
-        cx.order(Job::Publish { put: self.id }, JobPurpose::Put { put: self.id }, Urgency::Own);
+        self.reader = Reader::Publishing;
+        self.order(desk, Job::Publish { put: self.id });
         Flow::Goes
     }
 
-    fn read_next(&mut self, cx: &mut Context) {
-        self.step = Step::Reading;
+    fn read_next(&mut self, desk: &mut Desk) {
+        self.reader = Reader::Reading;
         let work = Job::ReadNext { put: self.id, path: self.order.path.clone(), manifest: self.order.manifest.clone() };
-        cx.order(work, JobPurpose::Put { put: self.id }, Urgency::Own);
+        self.order(desk, work);
+    }
+
+    fn order(&self, desk: &mut Desk, work: Job) {
+        desk.order(Ticket::of(Owner::Puts, self.id), work, Urgency::Own);
+    }
+
+    /// What comes back about one of its blocks.
+    fn ticket(&self, key: Key) -> Ticket {
+        Ticket { step: Step::Block(key), ..Ticket::of(Owner::Puts, self.id) }
     }
 
     /// Sends a block on its way.
-    fn place(&mut self, cx: &mut Context, key: Key, size: u32, bytes: u64) {
+    fn place(&mut self, desk: &mut Desk, key: Key, size: u32, bytes: u64) {
         if let Some(placing) = self.placing.get_mut(&key) {
             placing.bytes += bytes;
             return;
         }
-        let lookup = cx.look_up(key, Goal::Peers, LookupPurpose::Put { put: self.id, key });
+        let lookup = desk.look_up(self.ticket(key), key, Goal::Peers);
         let placing = Placing {
             size,
             bytes,
@@ -219,6 +262,7 @@ impl Put {
             out: 0,
             saved: 0,
             keeping: false,
+            looking: false,
             second_round: false,
             trouble: None,
         };
@@ -226,14 +270,14 @@ impl Put {
     }
 
     /// A block's replica set is known.
-    pub(super) fn on_found(&mut self, cx: &mut Context, key: Key, mut peers: Vec<Peer>, unreached: usize) -> Flow {
+    fn on_found(&mut self, desk: &mut Desk, key: Key, mut peers: Vec<Peer>, unreached: usize) -> Flow {
         let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
         placing.lookup = None;
         placing.found = peers.len();
         // Who is known and silent is no reason to want fewer copies.
-        placing.wanted = cx.config.replicas.min(peers.len() + unreached);
-        let keeps = self.order.keep && !cx.config.guest;
-        if keeps && !peers.iter().take(placing.wanted).any(|peer| cx.is_me(peer)) {
+        placing.wanted = desk.config().replicas.min(peers.len() + unreached);
+        let keeps = self.order.keep && !desk.config().guest;
+        if keeps && !peers.iter().take(placing.wanted).any(|peer| desk.is_me(peer)) {
             // A copy where nobody looks for it replaces none of those in the replica set.
             placing.wanted += 1;
         }
@@ -242,34 +286,35 @@ impl Put {
         peers.sort_by_key(|peer| self.failures.get(&peer.addr).is_some_and(|&failures| failures >= 2));
         placing.candidates = peers.into();
         if keeps && !placing.keeping {
-            placing.candidates.retain(|peer| !cx.is_me(peer));
-            self.keep_here(cx, key);
+            placing.candidates.retain(|peer| !desk.is_me(peer));
+            self.keep_here(desk, key);
         }
-        self.offer_on(cx, key)
+        self.offer_on(desk, key)
     }
 
     /// Offers the block to as many peers as are wanted; concludes when no more can be.
-    fn offer_on(&mut self, cx: &mut Context, key: Key) -> Flow {
+    fn offer_on(&mut self, desk: &mut Desk, key: Key) -> Flow {
         loop {
             let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
             if placing.saved + placing.out >= placing.wanted {
                 break;
             }
-            let Some(peer) = placing.next_candidate(cx.config.quorum, |addr| cx.uplink.stalls(cx.now, addr)) else {
+            let Some(peer) = placing.next_candidate(desk.config().quorum, |addr| desk.stalls(addr)) else {
                 break;
             };
-            if cx.is_me(&peer) {
-                self.keep_here(cx, key);
+            if desk.is_me(&peer) {
+                self.keep_here(desk, key);
             } else {
                 placing.out += 1;
-                cx.offer(OfferOwner::Put(self.id), key, placing.size, peer);
+                let block = (key, placing.size);
+                desk.offer(self.ticket(key), Urgency::Own, block, peer);
             }
         }
         let waits = self.placing.get(&key).is_some_and(|placing| placing.out > 0 || placing.lookup.is_some());
-        if waits { Flow::Goes } else { self.conclude(cx, key) }
+        if waits { Flow::Goes } else { self.conclude(desk, key) }
     }
 
-    fn keep_here(&mut self, cx: &mut Context, key: Key) {
+    fn keep_here(&mut self, desk: &mut Desk, key: Key) {
         let Some(placing) = self.placing.get_mut(&key) else { return };
         if placing.keeping {
             return;
@@ -277,73 +322,74 @@ impl Put {
         placing.keeping = true;
         placing.out += 1;
         // What is believed to be here is looked at, and kept anew if it is not what it was.
-        let held = cx.holdings.contains(&key);
-        let work = if held { Job::Verify { key } } else { Job::Keep { key } };
-        cx.order(work, JobPurpose::PutKeep { put: self.id, key, verifies: held }, Urgency::Own);
+        placing.looking = desk.holds(&key);
+        let work = if placing.looking { Job::Verify { key } } else { Job::Keep { key } };
+        desk.order(self.ticket(key), work, Urgency::Own);
     }
 
     /// The own copy of a block is looked at, or made, or not.
-    pub(super) fn on_kept(&mut self, cx: &mut Context, key: Key, verifies: bool, outcome: &Outcome) -> Flow {
+    fn on_kept(&mut self, desk: &mut Desk, key: Key, outcome: &Outcome) -> Flow {
+        let looked = self.placing.get_mut(&key).is_some_and(|placing| std::mem::take(&mut placing.looking));
         let result = match outcome {
             Outcome::Stored { .. } | Outcome::Sound { .. } => Ok(()),
-            _ if verifies => {
-                let purpose = JobPurpose::PutKeep { put: self.id, key, verifies: false };
-                cx.order(Job::Keep { key }, purpose, Urgency::Own);
+            _ if looked => {
+                desk.order(self.ticket(key), Job::Keep { key }, Urgency::Own);
                 return Flow::Goes;
             }
             Outcome::Failed(error) => Err(format!("this peer: {error}")),
             _ => Err("this peer: no copy was made".to_owned()),
         };
-        self.on_copy(cx, key, result)
+        self.on_copy(desk, key, result)
     }
 
     /// A peer took the block, or did not.
-    pub(super) fn on_offered(&mut self, cx: &mut Context, key: Key, to: Peer, result: Result<(), String>) -> Flow {
+    fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<(), String>) -> Flow {
         if result.is_err() {
             *self.failures.entry(to.addr).or_default() += 1;
         }
-        self.on_copy(cx, key, result.map_err(|reason| format!("{to}: {reason}")))
+        self.on_copy(desk, key, result.map_err(|reason| format!("{to}: {reason}")))
     }
 
-    fn on_copy(&mut self, cx: &mut Context, key: Key, result: Result<(), String>) -> Flow {
+    fn on_copy(&mut self, desk: &mut Desk, key: Key, result: Result<(), String>) -> Flow {
         let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
         placing.out -= 1;
         match result {
             Ok(()) => placing.saved += 1,
             Err(reason) => {
-                cx.progress(self.command, Progress::Retried { key, reason: reason.clone() });
+                desk.progress(self.command, Progress::Retried { key, reason: reason.clone() });
                 placing.trouble = Some(reason);
             }
         }
-        self.offer_on(cx, key)
+        self.offer_on(desk, key)
     }
 
     /// No more copies of this block can be had in this round.
-    fn conclude(&mut self, cx: &mut Context, key: Key) -> Flow {
+    fn conclude(&mut self, desk: &mut Desk, key: Key) -> Flow {
+        let ticket = self.ticket(key);
         let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
-        if placing.saved < cx.config.quorum {
+        if placing.saved < desk.config().quorum {
             if placing.second_round {
-                let failed = too_few(key, placing, cx.config.quorum);
-                return self.give_up(cx, failed);
+                let failed = too_few(key, placing, desk.config().quorum);
+                return self.give_up(desk, failed);
             }
             // The replica set may have changed under our hands: look again, once. Who has it already says so at once.
             placing.second_round = true;
-            placing.saved = usize::from(placing.keeping && cx.holdings.contains(&key));
-            placing.lookup = Some(cx.look_up(key, Goal::Peers, LookupPurpose::Put { put: self.id, key }));
+            placing.saved = usize::from(placing.keeping && desk.holds(&key));
+            placing.lookup = Some(desk.look_up(ticket, key, Goal::Peers));
             return Flow::Goes;
         }
         let Some(placing) = self.placing.remove(&key) else { return Flow::Goes };
-        cx.out.push(Action::Withdraw { put: self.id, key });
+        desk.withdraw(self.id, key);
         self.tally.add(&placing);
-        cx.progress(self.command, Progress::Moved { bytes: self.tally.bytes, resumed: 0 });
-        self.go_on(cx)
+        desk.progress(self.command, Progress::Moved { bytes: self.tally.bytes, resumed: 0 });
+        self.go_on(desk)
     }
 
-    fn succeed(&mut self, cx: &mut Context) -> Flow {
+    fn succeed(&mut self, desk: &mut Desk) -> Flow {
         let (Some(key), Some((bytes, sha256))) = (self.root, self.ended) else { return Flow::Goes };
         let tally = std::mem::take(&mut self.tally);
-        cx.out.push(Action::ForgetPut { put: self.id });
-        cx.answer(
+        desk.forget_put(self.id);
+        desk.answer(
             self.command,
             Answer::Stored {
                 key,
@@ -354,21 +400,21 @@ impl Put {
                 wanted: tally.wanted,
                 listed: self.order.manifest.as_ref().map(|_| tally.read),
                 unreached: tally.unreached,
-                took: cx.now.since(self.since),
+                took: desk.now().since(self.since),
             },
         );
         Flow::Over
     }
 
-    pub(super) fn give_up(&mut self, cx: &mut Context, (kind, reason): Failed) -> Flow {
+    fn give_up(&mut self, desk: &mut Desk, (kind, reason): Failed) -> Flow {
         for placing in self.placing.values() {
             if let Some(lookup) = placing.lookup {
-                cx.cancel_lookup(lookup);
+                desk.cancel_lookup(lookup);
             }
         }
-        cx.uplink.take_where(|offering| offering.owner == OfferOwner::Put(self.id));
-        cx.out.push(Action::ForgetPut { put: self.id });
-        cx.fail(self.command, kind, reason);
+        desk.drop_offers(|ticket| (ticket.owner, ticket.key) == (Owner::Puts, self.id));
+        desk.forget_put(self.id);
+        desk.fail(self.command, kind, reason);
         Flow::Over
     }
 }

@@ -14,29 +14,27 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use super::context::{AskPurpose, Context, JobPurpose};
-use super::job::{Job, JobErrorKind, Outcome};
-use super::jobs::Urgency;
-use super::pending::Ask;
-use super::recent::Recent;
 use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS, OFFER_LIMIT, VALIDATED_MEMORY};
 use crate::id::Key;
-use crate::overlay::Target;
+use crate::node::desk::Desk;
+use crate::node::job::{Job, JobErrorKind, Outcome};
+use crate::node::jobs::Urgency;
+use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::node::recent::Recent;
+use crate::overlay::Asker;
 use crate::time::Time;
-use crate::wire::{Message, Request, RequestKind, Response, Via};
+use crate::wire::{Request, RequestKind, Response};
 
 /// An offer as it came.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Offer {
-    pub(super) from: SocketAddr,
-    pub(super) via: Via,
-    pub(super) magic: u64,
-    pub(super) key: Key,
-    pub(super) size: Option<u32>,
+struct Offer {
+    from: Asker,
+    key: Key,
+    size: Option<u32>,
 }
 
 /// Who waits for what. Bounded by [`MAX_PULLS`], each part.
-pub(super) struct Pulls {
+pub(in crate::node) struct Pulls {
     /// Blocks on their way here or waiting for their turn.
     wanted: BTreeMap<Key, Wanted>,
     /// The addresses that these blocks are pulled from.
@@ -54,6 +52,8 @@ struct Wanted {
     since: Time,
     /// What is here under its name cannot be vouched for: it is pulled, whatever the holdings say.
     unsound: bool,
+    /// What is here under its name is being looked at.
+    looking: bool,
     /// Who wants to know when it is saved: `from`, and others that offered it meanwhile.
     waiting: Vec<Offer>,
 }
@@ -88,105 +88,129 @@ impl Default for Pulls {
     }
 }
 
-impl Pulls {
-    /// Takes an offer: answers it at once, or starts (or joins) the pull whose end will answer it.
-    pub(super) fn on_offer(&mut self, cx: &mut Context, offer: Offer) {
-        if cx.config.guest {
-            return respond(cx, &offer, Err("a guest keeps no blocks"));
+impl Part for Pulls {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        match (ticket.step, reply) {
+            (Step::Block(key), Reply::Done { outcome, .. }) => self.on_pulled(desk, key, &outcome),
+            // A stranger answered: what it offered is pulled now.
+            (_, Reply::Answer(answered)) => {
+                for offer in self.take_unproven(answered.to.addr) {
+                    self.on_offer(desk, offer);
+                }
+            }
+            // It did not: its offers are forgotten. If it was a lost datagram, it offers again.
+            (_, Reply::Silence { to, .. }) => drop(self.take_unproven(to.addr)),
+            _ => {}
         }
-        if cx.departing {
-            return respond(cx, &offer, Err(LEAVING));
-        }
-        if offer.size.is_some_and(|size| size > MAX_BLOCK_SIZE) {
-            return respond(cx, &offer, Err("a block is at most 1 MiB"));
-        }
-        // To look at what is here no connection is needed, and so no proof.
-        if !cx.is_validated(&offer.from) && !cx.holdings.contains(&offer.key) {
-            return self.ask_for_proof(cx, offer);
-        }
-        self.pull(cx, offer);
     }
 
-    fn pull(&mut self, cx: &mut Context, offer: Offer) {
+    fn on_request(&mut self, desk: &mut Desk, from: Asker, request: Request) {
+        if let Request::Store { key, size } = request {
+            self.on_offer(desk, Offer { from, key, size });
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// Whether every block wanted is under way or in a queue, once.
+    fn check(&self, _desk: &Desk) -> Result<(), String> {
+        let of_sources: usize = self.sources.values().map(|source| source.running + source.queue.len()).sum();
+        let busy = self.sources.values().all(|source| (1..=SHARE).contains(&source.running));
+        (of_sources == self.wanted.len() && busy)
+            .then_some(())
+            .ok_or_else(|| format!("{} blocks wanted, {of_sources} of them from a source", self.wanted.len()))
+    }
+}
+
+impl Pulls {
+    /// Takes an offer: answers it at once, or starts (or joins) the pull whose end will answer it.
+    fn on_offer(&mut self, desk: &mut Desk, offer: Offer) {
+        if desk.config().guest {
+            return respond(desk, &offer, Err("a guest keeps no blocks"));
+        }
+        if desk.is_leaving() {
+            return respond(desk, &offer, Err(LEAVING));
+        }
+        if offer.size.is_some_and(|size| size > MAX_BLOCK_SIZE) {
+            return respond(desk, &offer, Err("a block is at most 1 MiB"));
+        }
+        // To look at what is here no connection is needed, and so no proof.
+        if !desk.is_validated(&offer.from.addr) && !desk.holds(&offer.key) {
+            return self.ask_for_proof(desk, offer);
+        }
+        self.pull(desk, offer);
+    }
+
+    fn pull(&mut self, desk: &mut Desk, offer: Offer) {
         if let Some(wanted) = self.wanted.get_mut(&offer.key) {
             // The same offer again is its sender's retry: the one answer will do.
             let waiting = &mut wanted.waiting;
-            let again = waiting.iter().any(|known| (known.from, known.magic) == (offer.from, offer.magic));
+            let again = waiting.iter().any(|known| known.from.is_same(&offer.from));
             if !again && waiting.len() < MAX_WAITING {
                 waiting.push(offer);
             }
             return;
         }
-        let of_one = self.sources.get(&offer.from).map_or(0, |source| source.running + source.queue.len());
+        let of_one = self.sources.get(&offer.from.addr).map_or(0, |source| source.running + source.queue.len());
         if self.wanted.len() >= MAX_PULLS || of_one >= MAX_OF_ONE {
-            return respond(cx, &offer, Err(BUSY));
+            return respond(desk, &offer, Err(BUSY));
         }
-        let wanted = Wanted { from: offer.from, since: cx.now, unsound: false, waiting: vec![offer] };
-        self.line_up(cx, offer.key, wanted);
+        let wanted =
+            Wanted { from: offer.from.addr, since: desk.now(), unsound: false, looking: false, waiting: vec![offer] };
+        self.line_up(desk, offer.key, wanted);
     }
 
     /// A block takes its place in the queue of the address that it comes from.
-    fn line_up(&mut self, cx: &mut Context, key: Key, wanted: Wanted) {
+    fn line_up(&mut self, desk: &mut Desk, key: Key, wanted: Wanted) {
         let from = wanted.from;
         self.wanted.insert(key, wanted);
         self.sources.entry(from).or_default().queue.push_back(key);
-        self.start(cx, from);
+        self.start(desk, from);
     }
 
     /// Pulls as many blocks from this address as it may have under way.
-    fn start(&mut self, cx: &mut Context, from: SocketAddr) {
+    fn start(&mut self, desk: &mut Desk, from: SocketAddr) {
         let share = if self.delivered.get(&from) == Some(&true) { SHARE } else { SHARE_AT_FIRST };
         let Some(source) = self.sources.get_mut(&from) else { return };
         while source.running < share
             && let Some(key) = source.queue.pop_front()
         {
-            let Some(wanted) = self.wanted.get(&key) else { continue };
+            let Some(wanted) = self.wanted.get_mut(&key) else { continue };
             // Whoever offered it this long ago has given up by now.
-            let late = cx.now.since(wanted.since) > OFFER_LIMIT;
-            if late || cx.departing {
+            let late = desk.now().since(wanted.since) > OFFER_LIMIT;
+            if late || desk.is_leaving() {
                 let reason = if late { BUSY } else { LEAVING };
                 let waiting = self.wanted.remove(&key).map_or(Vec::new(), |wanted| wanted.waiting);
-                waiting.iter().for_each(|offer| respond(cx, offer, Err(reason)));
+                waiting.iter().for_each(|offer| respond(desk, offer, Err(reason)));
                 continue;
             }
             source.running += 1;
-            let size = wanted.waiting.iter().find(|offer| offer.from == from).and_then(|offer| offer.size);
-            let here = cx.holdings.contains(&key) && !wanted.unsound;
-            let work = if here { Job::Verify { key } } else { Job::Pull { key, size, from } };
-            cx.order(work, JobPurpose::Pull { key, verifies: here }, Urgency::Others);
+            let size = wanted.waiting.iter().find(|offer| offer.from.addr == from).and_then(|offer| offer.size);
+            wanted.looking = desk.holds(&key) && !wanted.unsound;
+            let work = if wanted.looking { Job::Verify { key } } else { Job::Pull { key, size, from } };
+            desk.order(Ticket::block(Owner::Pulls, key), work, Urgency::Others);
         }
         if source.running == 0 {
             self.sources.remove(&from);
         }
     }
 
-    fn ask_for_proof(&mut self, cx: &mut Context, offer: Offer) {
+    fn ask_for_proof(&mut self, desk: &mut Desk, offer: Offer) {
         if self.unproven_count >= MAX_PULLS {
             return;
         }
-        let offers = self.unproven.entry(offer.from).or_default();
-        if offers.iter().any(|known| known.magic == offer.magic) || offers.len() >= MAX_WAITING {
+        let offers = self.unproven.entry(offer.from.addr).or_default();
+        if offers.iter().any(|known| known.from.magic == offer.from.magic) || offers.len() >= MAX_WAITING {
             return;
         }
         offers.push(offer);
         self.unproven_count += 1;
         if offers.len() == 1 {
             // One datagram and no more: an address that has shown nothing gets little for what it sent.
-            let to = Target { id: None, addr: offer.from };
-            cx.ask_with(to, Ask::new(Request::Ping, AskPurpose::Vouch), 1);
+            desk.ask_once(Ticket::of(Owner::Pulls, 0), offer.from.addr, Request::Ping);
         }
-    }
-
-    /// A stranger answered: what it offered is pulled now.
-    pub(super) fn on_proof(&mut self, cx: &mut Context, from: SocketAddr) {
-        for offer in self.take_unproven(from) {
-            self.on_offer(cx, offer);
-        }
-    }
-
-    /// A stranger did not answer: its offers are forgotten. If it was a lost datagram, it offers again.
-    pub(super) fn on_no_proof(&mut self, from: SocketAddr) {
-        self.take_unproven(from);
     }
 
     fn take_unproven(&mut self, from: SocketAddr) -> Vec<Offer> {
@@ -196,18 +220,18 @@ impl Pulls {
     }
 
     /// A pull is over, or a look at what is here already.
-    pub(super) fn on_pulled(&mut self, cx: &mut Context, key: Key, verifies: bool, outcome: &Outcome) {
-        let Some(Wanted { from, since, waiting, .. }) = self.wanted.remove(&key) else { return };
+    fn on_pulled(&mut self, desk: &mut Desk, key: Key, outcome: &Outcome) {
+        let Some(Wanted { from, since, looking, waiting, .. }) = self.wanted.remove(&key) else { return };
         if let Some(source) = self.sources.get_mut(&from) {
             source.running -= 1;
         }
-        if verifies && !matches!(outcome, Outcome::Sound { .. }) && !cx.departing {
-            self.pull_anew(cx, key, since, waiting);
-            return self.start(cx, from);
+        if looking && !matches!(outcome, Outcome::Sound { .. }) && !desk.is_leaving() {
+            self.pull_anew(desk, key, since, waiting);
+            return self.start(desk, from);
         }
         let (result, to_blame) = match outcome {
             // It is here, but will not be handed over: whoever offered it has to find another place.
-            _ if cx.departing => (Err(LEAVING), false),
+            _ if desk.is_leaving() => (Err(LEAVING), false),
             Outcome::Stored { .. } | Outcome::Sound { .. } => (Ok(()), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Full => (Err("full"), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Io => (Err("the disk refused the block"), false),
@@ -216,45 +240,37 @@ impl Pulls {
             }
             _ => (Err("the block could not be pulled from you"), true),
         };
-        if !verifies && (result.is_ok() || to_blame) {
+        if !looking && (result.is_ok() || to_blame) {
             self.delivered.insert(from, result.is_ok());
         }
-        let (told, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|offer| !to_blame || offer.from == from);
-        told.iter().for_each(|offer| respond(cx, offer, result));
-        self.pull_anew(cx, key, since, others);
-        self.start(cx, from);
+        let (told, others): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|offer| !to_blame || offer.from.addr == from);
+        told.iter().for_each(|offer| respond(desk, offer, result));
+        self.pull_anew(desk, key, since, others);
+        self.start(desk, from);
     }
 
     /// A block is pulled from one of those who offer it, whatever is here of it. Strangers have to prove themselves first.
-    fn pull_anew(&mut self, cx: &mut Context, key: Key, since: Time, waiting: Vec<Offer>) {
-        let (proven, strangers): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|offer| cx.is_validated(&offer.from));
+    fn pull_anew(&mut self, desk: &mut Desk, key: Key, since: Time, waiting: Vec<Offer>) {
+        let (proven, strangers): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|offer| desk.is_validated(&offer.from.addr));
         if let Some(first) = proven.first() {
-            self.line_up(cx, key, Wanted { from: first.from, since, unsound: true, waiting: proven });
+            self.line_up(
+                desk,
+                key,
+                Wanted { from: first.from.addr, since, unsound: true, looking: false, waiting: proven },
+            );
         }
-        strangers.into_iter().for_each(|offer| self.ask_for_proof(cx, offer));
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.wanted.len()
-    }
-
-    /// Whether every block wanted is under way or in a queue, once.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let of_sources: usize = self.sources.values().map(|source| source.running + source.queue.len()).sum();
-        let busy = self.sources.values().all(|source| (1..=SHARE).contains(&source.running));
-        (of_sources == self.wanted.len() && busy)
-            .then_some(())
-            .ok_or_else(|| format!("{} blocks wanted, {of_sources} of them from a source", self.wanted.len()))
+        strangers.into_iter().for_each(|offer| self.ask_for_proof(desk, offer));
     }
 }
 
 const LEAVING: &str = "leaving the network";
 const BUSY: &str = "busy: too many blocks are on their way here";
 
-fn respond(cx: &mut Context, offer: &Offer, result: Result<(), &str>) {
-    let message = match result {
-        Ok(()) => Message::response(offer.magic, RequestKind::Store, Response::Saved),
-        Err(reason) => Message::error(offer.magic, reason),
-    };
-    cx.send(offer.from, offer.via, message);
+fn respond(desk: &mut Desk, offer: &Offer, result: Result<(), &str>) {
+    match result {
+        Ok(()) => desk.respond(&offer.from, RequestKind::Store, Response::Saved),
+        Err(reason) => desk.refuse(&offer.from, reason),
+    }
 }

@@ -17,20 +17,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use place::Mode;
-pub(super) use place::Onto;
+use place::{Mode, Onto};
 
-use super::action::Action;
-use super::command::{CommandId, Source};
-use super::context::{Context, JobPurpose, LookupPurpose};
-use super::job::{GetId, Holder, Job, JobErrorKind, JobId, Outcome, Slot};
-use super::jobs::Urgency;
-use super::notice::{Answer, FailureKind, Progress};
-use super::pace::Pace;
-use super::piece::{Doubts, Piece, What, is_our_own, kind_of};
-use super::put::Flow;
-use crate::file::tree::{Step, TreeWalk};
+use super::Flow;
+use super::piece::{Doubts, Piece, What, is_our_own};
+use crate::file::tree::{self, TreeWalk};
 use crate::id::Id;
+use crate::node::command::{Command, CommandId, Source};
+use crate::node::desk::Desk;
+use crate::node::job::{GetId, Holder, Job, JobErrorKind, JobId, Outcome, Slot};
+use crate::node::jobs::Urgency;
+use crate::node::notice::{Answer, FailureKind, Progress};
+use crate::node::pace::Pace;
+use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::overlay::Goal;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -38,8 +37,48 @@ use crate::time::Time;
 /// Times that the holders of a piece are looked for before it is given up.
 const ROUNDS: u8 = 3;
 
+/// Files on their way out of the network.
+#[derive(Default)]
+pub(in crate::node) struct Gets(BTreeMap<GetId, Get>);
+
+impl Part for Gets {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        if self.0.get_mut(&ticket.key).is_some_and(|get| get.on(desk, ticket.step, reply) == Flow::Over) {
+            self.0.remove(&ticket.key);
+        }
+    }
+
+    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
+        if let Command::Retrieve { source, dest, replace } = command {
+            let get = desk.next_transfer();
+            self.0.insert(get, Get::new(desk, get, id, source, Onto { dest, replace }));
+        }
+    }
+
+    fn on_tick(&mut self, desk: &mut Desk) {
+        self.0.values_mut().for_each(|get| get.on_tick(desk));
+    }
+
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        self.0.values().filter_map(|get| get.next_wake(desk)).min()
+    }
+
+    fn under_way(&self) -> usize {
+        self.0.len()
+    }
+
+    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> usize {
+        let gets = std::mem::take(&mut self.0);
+        let count = gets.len();
+        for mut get in gets.into_values() {
+            get.give_up(desk, kind, reason.to_owned());
+        }
+        count
+    }
+}
+
 /// A file on its way out of the network.
-pub(super) struct Get {
+struct Get {
     id: GetId,
     command: CommandId,
     source: Source,
@@ -84,7 +123,7 @@ struct Total {
 }
 
 impl Get {
-    pub(super) fn new(cx: &mut Context, id: GetId, command: CommandId, source: Source, onto: Onto) -> Self {
+    fn new(desk: &mut Desk, id: GetId, command: CommandId, source: Source, onto: Onto) -> Self {
         let Onto { dest, replace } = onto;
         let mut get = Self {
             id,
@@ -92,11 +131,11 @@ impl Get {
             source,
             dest,
             replace,
-            since: cx.now,
+            since: desk.now(),
             stage: Stage::Root,
             pieces: BTreeMap::new(),
             next_piece: 0,
-            pace: Pace::new(cx.config.window),
+            pace: Pace::new(desk.config().window),
             usual: None,
             doubts: Doubts::default(),
             total: Total::default(),
@@ -105,35 +144,57 @@ impl Get {
         match &get.source {
             Source::Key(key) => {
                 let what = What::Node { key: *key };
-                get.begin(cx, what);
+                get.begin(desk, what);
             }
             Source::Manifest(path) => {
                 let work = Job::ReadManifest { path: path.clone() };
-                cx.order(work, JobPurpose::Get { get: id }, Urgency::Own);
+                get.order(desk, work);
             }
         }
         get
     }
 
+    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
+        match (step, reply) {
+            (Step::Piece(piece), Reply::Holder(peer)) => {
+                self.on_holder(desk, piece, peer);
+                Flow::Goes
+            }
+            (Step::Piece(piece), Reply::Found(_)) => self.on_found(desk, piece),
+            (Step::Piece(piece), Reply::Done { job, outcome }) => self.on_piece(desk, piece, job, outcome),
+            (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
+            _ => Flow::Goes,
+        }
+    }
+
+    fn order(&self, desk: &mut Desk, work: Job) {
+        desk.order(Ticket::of(Owner::Gets, self.id), work, Urgency::Own);
+    }
+
+    /// What comes back about one of its pieces.
+    fn ticket(&self, piece: u64) -> Ticket {
+        Ticket { step: Step::Piece(piece), ..Ticket::of(Owner::Gets, self.id) }
+    }
+
     /// A step of the whole file is done: its local manifest is read, its temporary file open, its name given.
-    pub(super) fn on_step(&mut self, cx: &mut Context, outcome: Outcome) -> Flow {
+    fn on_step(&mut self, desk: &mut Desk, outcome: Outcome) -> Flow {
         match (std::mem::replace(&mut self.stage, Stage::Root), outcome) {
             (Stage::Root, Outcome::Manifest { entries, root, sha256 }) => {
                 let size = entries.iter().map(|entry| entry.size).sum();
                 self.total.incomplete = sha256.is_none();
-                self.open(cx, TreeWalk::flat(entries), root, size, sha256)
+                self.open(desk, TreeWalk::flat(entries), root, size, sha256)
             }
             (Stage::Opening { walk }, Outcome::Opened { resumed }) => {
                 let mode = if resumed { Mode::Resuming } else { Mode::Fetching };
                 self.stage = Stage::Walking { walk, mode };
-                self.go_on(cx)
+                self.go_on(desk)
             }
             (Stage::Opening { walk }, Outcome::Standing) => {
                 self.stage = Stage::Walking { mode: Mode::Comparing { again: walk.clone() }, walk };
-                self.go_on(cx)
+                self.go_on(desk)
             }
-            (Stage::Finishing, Outcome::Done) => self.succeed(cx, false),
-            (_, Outcome::Failed(error)) => self.give_up(cx, kind_of(&error), error.reason),
+            (Stage::Finishing, Outcome::Done) => self.succeed(desk, false),
+            (_, Outcome::Failed(error)) => self.give_up(desk, FailureKind::from(&error), error.reason),
             (_, outcome) => {
                 debug_assert!(false, "no step of a retrieve ends with {outcome:?}");
                 Flow::Goes
@@ -142,77 +203,79 @@ impl Get {
     }
 
     /// Takes as many pieces of the tree into work as the window and the pace allow, those first that were put aside.
-    fn go_on(&mut self, cx: &mut Context) -> Flow {
+    fn go_on(&mut self, desk: &mut Desk) -> Flow {
         while self.has_room()
             && let Some((&id, piece)) = self.pieces.iter_mut().find(|(_, piece)| piece.parked)
         {
             piece.parked = false;
-            if self.persist(cx, id) == Flow::Over {
+            if self.persist(desk, id) == Flow::Over {
                 return Flow::Over;
             }
         }
-        while self.pieces.len() < cx.config.window && self.has_room() {
+        while self.pieces.len() < desk.config().window && self.has_room() {
             let Stage::Walking { walk, mode } = &mut self.stage else { return Flow::Goes };
             let checking = !matches!(mode, Mode::Fetching);
             let comparing = matches!(mode, Mode::Comparing { .. });
             match walk.next_step() {
-                Step::Slot { key, size, offset } => {
+                tree::Step::Slot { key, size, offset } => {
                     let slot = Slot { key, size, offset };
-                    self.begin(cx, What::Block { slot, checking });
+                    self.begin(desk, What::Block { slot, checking });
                 }
-                Step::Need { key } => self.begin(cx, What::Node { key }),
-                Step::Wait => return Flow::Goes,
-                Step::Done if self.pieces.is_empty() && comparing => return self.succeed(cx, true),
-                Step::Done if self.pieces.is_empty() => {
+                tree::Step::Need { key } => self.begin(desk, What::Node { key }),
+                tree::Step::Wait => return Flow::Goes,
+                tree::Step::Done if self.pieces.is_empty() && comparing => return self.succeed(desk, true),
+                tree::Step::Done if self.pieces.is_empty() => {
                     self.stage = Stage::Finishing;
                     // A key vouches for the SHA-256 in its root; a local manifest's is no better than the manifest.
                     let sha256 = self.total.sha256.filter(|_| matches!(self.source, Source::Manifest(_)));
-                    cx.order(Job::Finish { get: self.id, sha256 }, JobPurpose::Get { get: self.id }, Urgency::Own);
+                    self.order(desk, Job::Finish { get: self.id, sha256 });
                     return Flow::Goes;
                 }
-                Step::Done => return Flow::Goes,
+                tree::Step::Done => return Flow::Goes,
             }
         }
         Flow::Goes
     }
 
     /// Starts on a piece: is it here already, does this peer hold it, who else does?
-    fn begin(&mut self, cx: &mut Context, what: What) {
+    fn begin(&mut self, desk: &mut Desk, what: What) {
         let id = self.next_piece;
         self.next_piece += 1;
         self.pieces.insert(id, Piece::new(what));
         if let What::Block { slot, checking: true } = what {
-            cx.order(Job::Check { get: self.id, slot }, JobPurpose::GetPiece { get: self.id, piece: id }, Urgency::Own);
+            desk.order(self.ticket(id), Job::Check { get: self.id, slot }, Urgency::Own);
         } else {
-            self.seek(cx, id);
+            self.seek(desk, id);
         }
     }
 
-    fn seek(&mut self, cx: &mut Context, id: u64) {
+    fn seek(&mut self, desk: &mut Desk, id: u64) {
+        let ticket = self.ticket(id);
         let Some(piece) = self.pieces.get_mut(&id) else { return };
         let key = piece.what.key();
-        if cx.holdings.contains(&key) && !piece.tried_own {
+        if desk.holds(&key) && !piece.tried_own {
             piece.tried_own = true;
-            return self.fetch(cx, id, Holder::Own);
+            return self.fetch(desk, id, Holder::Own);
         }
         piece.rounds += 1;
         let goal = if piece.rounds == 1 { Goal::Holders } else { Goal::MoreHolders };
-        piece.lookup = Some(cx.look_up(key, goal, LookupPurpose::Get { get: self.id, piece: id }));
+        piece.lookup = Some(desk.look_up(ticket, key, goal));
     }
 
-    fn fetch(&mut self, cx: &mut Context, id: u64, from: Holder) {
+    fn fetch(&mut self, desk: &mut Desk, id: u64, from: Holder) {
+        let ticket = self.ticket(id);
         let Some(piece) = self.pieces.get_mut(&id) else { return };
         let work = match piece.what {
             What::Node { key } => Job::Unpack { key, from },
             What::Block { slot, .. } => Job::Fetch { get: self.id, slot, from },
         };
-        let job = cx.order(work, JobPurpose::GetPiece { get: self.id, piece: id }, Urgency::Own);
-        piece.running.insert(job, (from, cx.now));
+        let job = desk.order(ticket, work, Urgency::Own);
+        piece.running.insert(job, (from, desk.now()));
     }
 
     /// A peer says it holds a piece.
-    pub(super) fn on_holder(&mut self, cx: &mut Context, id: u64, peer: Peer) {
-        let me = cx.is_me(&peer);
+    fn on_holder(&mut self, desk: &mut Desk, id: u64, peer: Peer) {
+        let me = desk.is_me(&peer);
         let Some(piece) = self.pieces.get_mut(&id) else { return };
         if me || piece.tried.contains(&peer.addr) || piece.known.iter().any(|known| known.addr == peer.addr) {
             return;
@@ -220,29 +283,29 @@ impl Get {
         piece.known.push_back(peer);
         // Whoever is doubted gets its chance when it is clear that nobody else has it.
         if piece.running.is_empty() && !piece.parked && self.doubts.of(&peer.addr) == 0 {
-            self.fetch_from_next(cx, id);
+            self.fetch_from_next(desk, id);
         }
     }
 
     /// Starts a fetch from the next known holder. Whether there was one.
-    fn fetch_from_next(&mut self, cx: &mut Context, id: u64) -> bool {
+    fn fetch_from_next(&mut self, desk: &mut Desk, id: u64) -> bool {
         let Some(piece) = self.pieces.get_mut(&id) else { return false };
         let Some(peer) = piece.take_holder(&self.doubts) else { return false };
         piece.tried.insert(peer.addr);
-        self.fetch(cx, id, Holder::Peer(peer.addr));
+        self.fetch(desk, id, Holder::Peer(peer.addr));
         true
     }
 
     /// No more holders of a piece will turn up in this round.
-    pub(super) fn on_found(&mut self, cx: &mut Context, id: u64) -> Flow {
+    fn on_found(&mut self, desk: &mut Desk, id: u64) -> Flow {
         if let Some(piece) = self.pieces.get_mut(&id) {
             piece.lookup = None;
         }
-        self.persist(cx, id)
+        self.persist(desk, id)
     }
 
     /// A job of a piece is done.
-    pub(super) fn on_piece(&mut self, cx: &mut Context, id: u64, job: JobId, outcome: Outcome) -> Flow {
+    fn on_piece(&mut self, desk: &mut Desk, id: u64, job: JobId, outcome: Outcome) -> Flow {
         let comparing = self.is_comparing();
         let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
         let fetched = piece.running.remove(&job);
@@ -251,39 +314,41 @@ impl Get {
                 if let What::Block { slot, .. } = piece.what {
                     self.total.resumed += u64::from(slot.size);
                 }
-                self.complete(cx, id)
+                self.complete(desk, id)
             }
-            Outcome::Checked { good: false } if comparing => self.on_difference(cx),
+            Outcome::Checked { good: false } if comparing => self.on_difference(desk),
             Outcome::Checked { good: false } => {
-                self.seek(cx, id);
+                self.seek(desk, id);
                 Flow::Goes
             }
             Outcome::Fetched => {
                 let what = piece.what;
-                self.credit(cx, what, fetched);
-                self.complete(cx, id)
+                self.credit(desk, what, fetched);
+                self.complete(desk, id)
             }
             Outcome::Unpacked { manifest } => {
                 let what = piece.what;
-                self.credit(cx, what, fetched);
-                self.drop_piece(cx, id);
-                self.on_node(cx, manifest)
+                self.credit(desk, what, fetched);
+                self.drop_piece(desk, id);
+                self.on_node(desk, manifest)
             }
-            Outcome::NotManifest { size } => self.on_bare_block(cx, id, size),
+            Outcome::NotManifest { size } => self.on_bare_block(desk, id, size),
             // What stands there cannot be read, so nobody can say that it is the file.
-            Outcome::Failed(_) if comparing && matches!(piece.what, What::Block { .. }) => self.on_difference(cx),
-            Outcome::Failed(error) if is_our_own(&error, fetched) => self.give_up(cx, FailureKind::Other, error.reason),
+            Outcome::Failed(_) if comparing && matches!(piece.what, What::Block { .. }) => self.on_difference(desk),
+            Outcome::Failed(error) if is_our_own(&error, fetched) => {
+                self.give_up(desk, FailureKind::Other, error.reason)
+            }
             Outcome::Failed(error) => {
                 if error.kind != JobErrorKind::Cancelled {
                     if let Some((holder, since)) = fetched {
                         self.doubts.add(&holder);
-                        self.pace.on_given_up(cx.now, since);
+                        self.pace.on_given_up(desk.now(), since);
                     }
                     let key = piece.what.key();
-                    cx.progress(self.command, Progress::Retried { key, reason: error.reason.clone() });
+                    desk.progress(self.command, Progress::Retried { key, reason: error.reason.clone() });
                     piece.trouble = Some(error);
                 }
-                self.persist(cx, id)
+                self.persist(desk, id)
             }
             outcome => {
                 debug_assert!(false, "no piece ends with {outcome:?}");
@@ -293,46 +358,46 @@ impl Get {
     }
 
     /// A piece is in its place.
-    fn complete(&mut self, cx: &mut Context, id: u64) -> Flow {
+    fn complete(&mut self, desk: &mut Desk, id: u64) -> Flow {
         if let Some(What::Block { slot, .. }) = self.pieces.get(&id).map(|piece| piece.what) {
             self.total.moved += u64::from(slot.size);
             self.total.blocks += 1;
             let Total { moved, resumed, .. } = self.total;
-            cx.progress(self.command, Progress::Moved { bytes: moved, resumed });
+            desk.progress(self.command, Progress::Moved { bytes: moved, resumed });
         }
-        self.drop_piece(cx, id);
-        self.go_on(cx)
+        self.drop_piece(desk, id);
+        self.go_on(desk)
     }
 
-    fn drop_piece(&mut self, cx: &mut Context, id: u64) {
+    fn drop_piece(&mut self, desk: &mut Desk, id: u64) {
         let Some(piece) = self.pieces.remove(&id) else { return };
         if let Some(lookup) = piece.lookup {
-            cx.cancel_lookup(lookup);
+            desk.cancel_lookup(lookup);
         }
         for job in piece.running.into_keys() {
-            cx.cancel_job(job);
+            desk.cancel_job(job);
         }
     }
 
-    fn drop_pieces(&mut self, cx: &mut Context) {
+    fn drop_pieces(&mut self, desk: &mut Desk) {
         let ids: Vec<u64> = self.pieces.keys().copied().collect();
         for id in ids {
-            self.drop_piece(cx, id);
+            self.drop_piece(desk, id);
         }
     }
 
     /// A node of the tree has come.
-    fn on_node(&mut self, cx: &mut Context, manifest: crate::file::Manifest) -> Flow {
+    fn on_node(&mut self, desk: &mut Desk, manifest: crate::file::Manifest) -> Flow {
         match &mut self.stage {
             Stage::Root => {
                 let Source::Key(root) = self.source else { return Flow::Goes };
                 let (size, sha256) = (manifest.size, manifest.sha256);
-                self.open(cx, TreeWalk::new(manifest), root, size, sha256)
+                self.open(desk, TreeWalk::new(manifest), root, size, sha256)
             }
             Stage::Walking { walk, .. } => match walk.supply(manifest) {
-                Ok(()) => self.go_on(cx),
+                Ok(()) => self.go_on(desk),
                 Err(error) => {
-                    self.give_up(cx, FailureKind::Integrity, format!("the file's manifest is wrong: {error}"))
+                    self.give_up(desk, FailureKind::Integrity, format!("the file's manifest is wrong: {error}"))
                 }
             },
             Stage::Opening { .. } | Stage::Finishing => Flow::Goes,
@@ -340,20 +405,20 @@ impl Get {
     }
 
     /// The key names no manifest. At the root that is fine: the key of one block brings that block.
-    fn on_bare_block(&mut self, cx: &mut Context, id: u64, size: u32) -> Flow {
+    fn on_bare_block(&mut self, desk: &mut Desk, id: u64, size: u32) -> Flow {
         let Source::Key(key) = self.source else { return Flow::Goes };
-        self.drop_piece(cx, id);
+        self.drop_piece(desk, id);
         if !matches!(self.stage, Stage::Root) {
             let reason = "the file's manifest is wrong: a block stands where a list of blocks should be";
-            return self.give_up(cx, FailureKind::Integrity, reason.to_owned());
+            return self.give_up(desk, FailureKind::Integrity, reason.to_owned());
         }
         let entry = crate::file::Entry { key, size: u64::from(size) };
         let entries = if size == 0 { Vec::new() } else { vec![entry] };
-        self.open(cx, TreeWalk::flat(entries), key, u64::from(size), None)
+        self.open(desk, TreeWalk::flat(entries), key, u64::from(size), None)
     }
 
     /// Goes on with a piece after a failure: the next holder, another look, or the end.
-    fn persist(&mut self, cx: &mut Context, id: u64) -> Flow {
+    fn persist(&mut self, desk: &mut Desk, id: u64) -> Flow {
         let under_way = self.under_way();
         let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
         if piece.running.is_empty() && !self.pace.admits(under_way - piece.weight(), piece.weight()) {
@@ -361,7 +426,7 @@ impl Get {
             piece.parked = true;
             return Flow::Goes;
         }
-        let waits = !piece.running.is_empty() || self.fetch_from_next(cx, id);
+        let waits = !piece.running.is_empty() || self.fetch_from_next(desk, id);
         let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
         if waits || piece.lookup.is_some() {
             return Flow::Goes;
@@ -370,17 +435,17 @@ impl Get {
             // Nobody is known yet, or every holder failed: they may have had a bad moment, and repair may be at work.
             piece.failed.append(&mut piece.tried);
             piece.hedges = 0;
-            self.seek(cx, id);
+            self.seek(desk, id);
             return Flow::Goes;
         }
         let (kind, reason) = piece.despair();
-        self.give_up(cx, kind, reason)
+        self.give_up(desk, kind, reason)
     }
 
     /// The file is where it should be; `standing` if it was before.
-    fn succeed(&mut self, cx: &mut Context, standing: bool) -> Flow {
-        cx.out.push(Action::ForgetGet { get: self.id });
-        cx.answer(
+    fn succeed(&mut self, desk: &mut Desk, standing: bool) -> Flow {
+        desk.forget_get(self.id);
+        desk.answer(
             self.command,
             Answer::Retrieved {
                 bytes: self.total.size,
@@ -390,22 +455,22 @@ impl Get {
                 holders: self.holders.len(),
                 standing,
                 complete: !self.total.incomplete,
-                took: cx.now.since(self.since),
+                took: desk.now().since(self.since),
             },
         );
         Flow::Over
     }
 
-    pub(super) fn give_up(&mut self, cx: &mut Context, kind: FailureKind, mut reason: String) -> Flow {
-        self.drop_pieces(cx);
+    fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, mut reason: String) -> Flow {
+        self.drop_pieces(desk);
         if kind == FailureKind::Exists && self.total.incomplete && self.total.size == 0 {
             reason.push_str("; the list names no block, and an empty list replaces no file");
         }
         if self.total.moved > 0 && !self.is_comparing() {
-            cx.progress(self.command, Progress::Kept { bytes: self.total.moved, of: self.total.size });
+            desk.progress(self.command, Progress::Kept { bytes: self.total.moved, of: self.total.size });
         }
-        cx.out.push(Action::ForgetGet { get: self.id });
-        cx.fail(self.command, kind, reason);
+        desk.forget_get(self.id);
+        desk.fail(self.command, kind, reason);
         Flow::Over
     }
 }

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::context::OfferOwner;
-use super::pace::{Pace, weight};
-use super::recent::Recent;
 use crate::id::Key;
+use crate::node::jobs::Urgency;
+use crate::node::pace::{Pace, weight};
+use crate::node::part::Ticket;
+use crate::node::recent::Recent;
 use crate::peer::Peer;
 use crate::time::Time;
 
@@ -35,7 +36,10 @@ const STALLED_MEMORY: usize = 256;
 /// A block that is to be offered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offering {
-    pub(super) owner: OfferOwner,
+    /// What its end is reported under.
+    pub(super) ticket: Ticket,
+    /// For whom it is made: the user's files and the others' blocks take turns.
+    pub(super) urgency: Urgency,
     pub(super) key: Key,
     /// Bytes of the block.
     pub(super) size: u32,
@@ -43,7 +47,7 @@ pub(super) struct Offering {
 }
 
 /// Names an offer under way: when it was made, and a number.
-pub(super) type Ticket = (Time, u64);
+pub(super) type Place = (Time, u64);
 
 pub(super) struct Uplink {
     pace: Pace,
@@ -52,7 +56,7 @@ pub(super) struct Uplink {
     /// Whose turn it is.
     users_turn: bool,
     /// Bytes of each block whose offer is under way.
-    out: BTreeMap<Ticket, u32>,
+    out: BTreeMap<Place, u32>,
     next: u64,
     /// Until when each address is not waited for.
     stalled: Recent<SocketAddr, Time>,
@@ -74,23 +78,23 @@ impl Default for Uplink {
 
 impl Uplink {
     pub(super) fn line_up(&mut self, offering: Offering) {
-        match offering.owner {
-            OfferOwner::Put(_) => self.of_users.push_back(offering),
-            OfferOwner::Repair | OfferOwner::Departure => self.of_others.push_back(offering),
+        match offering.urgency {
+            Urgency::Own => self.of_users.push_back(offering),
+            Urgency::Others => self.of_others.push_back(offering),
         }
     }
 
     /// The next offer that may be made now. [`end`](Self::end) follows.
-    pub(super) fn next(&mut self, now: Time) -> Option<(Ticket, Offering)> {
+    pub(super) fn next(&mut self, now: Time) -> Option<(Place, Offering)> {
         self.first(now)?;
         let from_users = self.is_users_turn();
         self.users_turn = !from_users;
         let queue = if from_users { &mut self.of_users } else { &mut self.of_others };
         let offering = queue.pop_front()?;
-        let ticket = (now, self.next);
+        let place = (now, self.next);
         self.next += 1;
-        self.out.insert(ticket, offering.size);
-        Some((ticket, offering))
+        self.out.insert(place, offering.size);
+        Some((place, offering))
     }
 
     fn is_users_turn(&self) -> bool {
@@ -105,7 +109,7 @@ impl Uplink {
     }
 
     /// Offers that occupy a place: the others are overdue.
-    fn under_way(&self, now: Time) -> impl Iterator<Item = (&Ticket, &u32)> {
+    fn under_way(&self, now: Time) -> impl Iterator<Item = (&Place, &u32)> {
         let patience = self.patience();
         let overdue = move |since: Time| patience.is_some_and(|patience| since + patience <= now);
         self.out.iter().rev().take_while(move |((since, _), _)| !overdue(*since))
@@ -117,14 +121,14 @@ impl Uplink {
     }
 
     /// An offer under way is over: the block was taken, or was not.
-    pub(super) fn end(&mut self, now: Time, ticket: Ticket, to: SocketAddr, taken: bool) {
-        let counted = self.under_way(now).any(|(other, _)| *other == ticket);
-        let Some(size) = self.out.remove(&ticket) else { return };
+    pub(super) fn end(&mut self, now: Time, place: Place, to: SocketAddr, taken: bool) {
+        let counted = self.under_way(now).any(|(other, _)| *other == place);
+        let Some(size) = self.out.remove(&place) else { return };
         if taken {
-            self.pace.on_moved(size, now.since(ticket.0));
+            self.pace.on_moved(size, now.since(place.0));
             self.forgive(to);
         } else if counted {
-            self.pace.on_given_up(now, ticket.0);
+            self.pace.on_given_up(now, place.0);
         }
     }
 

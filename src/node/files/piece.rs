@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::job::{Holder, JobError, JobErrorKind, JobId, Slot};
-use super::jobs::Jobs;
-use super::notice::FailureKind;
-use super::pace::weight;
 use crate::id::Key;
+use crate::node::job::{Holder, JobError, JobErrorKind, JobId, Slot};
+use crate::node::jobs::Jobs;
+use crate::node::notice::FailureKind;
+use crate::node::pace::weight;
 use crate::overlay::LookupId;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -130,7 +130,7 @@ impl Piece {
             None => {
                 (FailureKind::NotFound, format!("no peer holds {key}; is the key right, and are its holders running?"))
             }
-            Some(error) => (kind_of(error), format!("block {} cannot be had: {}", key.short(), error.reason)),
+            Some(error) => (FailureKind::from(error), format!("block {} cannot be had: {}", key.short(), error.reason)),
         }
     }
 }
@@ -138,15 +138,4 @@ impl Piece {
 /// Whether a fetch failed for a reason that no other holder can mend: there is no place for the bytes here.
 pub(super) fn is_our_own(error: &JobError, fetched: Option<(Holder, Time)>) -> bool {
     matches!(error.kind, JobErrorKind::Full | JobErrorKind::Io) && matches!(fetched, Some((Holder::Peer(_), _)))
-}
-
-pub(super) fn kind_of(error: &JobError) -> FailureKind {
-    match error.kind {
-        JobErrorKind::NotFound => FailureKind::NotFound,
-        JobErrorKind::TimedOut | JobErrorKind::Unreachable => FailureKind::TimedOut,
-        JobErrorKind::Corrupt => FailureKind::Integrity,
-        JobErrorKind::Exists => FailureKind::Exists,
-        JobErrorKind::Unfit => FailureKind::Usage,
-        JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Cancelled => FailureKind::Other,
-    }
 }

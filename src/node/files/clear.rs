@@ -1,17 +1,54 @@
 //! `clear`: drop the local copies of a file's blocks, as far as they and the lists that name them are here.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::command::{CommandId, Source};
-use super::context::{Context, JobPurpose};
-use super::job::{Holder, Job, Outcome};
-use super::jobs::Urgency;
-use super::notice::{Answer, FailureKind};
-use super::put::Flow;
+use super::Flow;
 use crate::id::Key;
+use crate::node::command::{Command, CommandId, Source};
+use crate::node::desk::Desk;
+use crate::node::job::{Holder, Job, Outcome};
+use crate::node::jobs::Urgency;
+use crate::node::notice::{Answer, FailureKind};
+use crate::node::part::{self, Owner, Part, Reply, Ticket};
+
+/// The `clear`s under way.
+#[derive(Default)]
+pub(in crate::node) struct Clears(BTreeMap<CommandId, Clear>);
+
+impl Part for Clears {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        if let Reply::Done { outcome, .. } = reply
+            && self.0.get_mut(&ticket.key).is_some_and(|clear| clear.on_step(desk, outcome) == Flow::Over)
+        {
+            self.0.remove(&ticket.key);
+        }
+    }
+
+    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
+        if let Command::Clear { sources } = command {
+            let mut clear = Clear::new(id, sources);
+            if clear.go_on(desk) == Flow::Goes {
+                self.0.insert(id, clear);
+            }
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What the user cancels ends after the step that is under way.
+    fn end(&mut self, _desk: &mut Desk, kind: FailureKind, _reason: &str) -> usize {
+        if kind != FailureKind::Cancelled {
+            return 0;
+        }
+        self.0.values_mut().for_each(|clear| clear.cancelled = true);
+        self.0.len()
+    }
+}
 
 /// A `clear` under way: one step at a time.
-pub(super) struct Clear {
+struct Clear {
     command: CommandId,
     queue: VecDeque<Step>,
     cleared: u64,
@@ -29,7 +66,7 @@ enum Step {
 }
 
 impl Clear {
-    pub(super) fn new(command: CommandId, sources: Vec<Source>) -> Self {
+    fn new(command: CommandId, sources: Vec<Source>) -> Self {
         Self {
             command,
             queue: sources.into_iter().map(Step::List).collect(),
@@ -39,40 +76,38 @@ impl Clear {
         }
     }
 
-    /// Ends it after the step that is under way.
-    pub(super) fn cancel(&mut self) {
-        self.cancelled = true;
-    }
-
     /// Orders the next step, or answers when none is left.
-    pub(super) fn go_on(&mut self, cx: &mut Context) -> Flow {
+    fn go_on(&mut self, desk: &mut Desk) -> Flow {
         if self.cancelled {
             let reason = format!("cancelled; blocks cleared before that: {}", self.cleared);
-            cx.fail(self.command, FailureKind::Cancelled, reason);
+            desk.fail(self.command, FailureKind::Cancelled, reason);
             return Flow::Over;
         }
         while let Some(step) = self.queue.pop_front() {
+            let mut ticket = Ticket::of(Owner::Clears, self.command);
             let work = match &step {
                 Step::List(Source::Manifest(path)) => Job::ReadManifest { path: path.clone() },
                 Step::List(Source::Key(key)) => {
                     self.queue.push_front(Step::Tree(*key));
                     continue;
                 }
-                Step::Tree(key) | Step::Delete(key) if !cx.holdings.contains(key) => continue,
+                Step::Tree(key) | Step::Delete(key) if !desk.holds(key) => continue,
                 Step::Tree(key) => Job::Unpack { key: *key, from: Holder::Own },
-                Step::Delete(key) => Job::Delete { key: *key },
+                Step::Delete(key) => {
+                    ticket.step = part::Step::Block(*key);
+                    Job::Delete { key: *key }
+                }
             };
             self.current = Some(step);
-            cx.order(work, JobPurpose::Clear { command: self.command }, Urgency::Own);
+            desk.order(ticket, work, Urgency::Own);
             return Flow::Goes;
         }
-        cx.answer(self.command, Answer::Cleared { blocks: self.cleared });
+        desk.answer(self.command, Answer::Cleared { blocks: self.cleared });
         Flow::Over
     }
 
-    /// A step is done. Returns the block that is gone with it.
-    pub(super) fn on_step(&mut self, cx: &mut Context, outcome: Outcome) -> (Flow, Option<Key>) {
-        let mut gone = None;
+    /// A step is done.
+    fn on_step(&mut self, desk: &mut Desk, outcome: Outcome) -> Flow {
         match (self.current.take(), outcome) {
             (_, Outcome::Manifest { entries, .. }) => {
                 self.queue.extend(entries.into_iter().map(|entry| Step::Delete(entry.key)));
@@ -85,18 +120,15 @@ impl Clear {
                 }
             }
             (Some(Step::Tree(key)), Outcome::NotManifest { .. }) => self.queue.push_front(Step::Delete(key)),
-            (Some(Step::Delete(key)), Outcome::Done) => {
-                self.cleared += 1;
-                gone = Some(key);
-            }
+            (Some(Step::Delete(_)), Outcome::Done) => self.cleared += 1,
             (Some(Step::List(_) | Step::Delete(_)), Outcome::Failed(error)) => {
-                cx.fail(self.command, FailureKind::Other, error.reason);
-                return (Flow::Over, None);
+                desk.fail(self.command, FailureKind::Other, error.reason);
+                return Flow::Over;
             }
             // A manifest that is damaged or not here lists nothing; what else was asked for is still cleared.
             (Some(Step::Tree(key)), Outcome::Failed(_)) => self.queue.push_front(Step::Delete(key)),
             (step, outcome) => debug_assert!(false, "{step:?} ended with {outcome:?}"),
         }
-        (self.go_on(cx), gone)
+        self.go_on(desk)
     }
 }

@@ -1,0 +1,514 @@
+//! Files by name: what the classroom ring does above its routing.
+//!
+//! A file is `NAME.pdf` in the working directory. Its name is its key, and it belongs to the peer responsible for that
+//! key and to the first peers after it ([`FILE_COPIES`] in all). Three things happen here:
+//!
+//! - [`user`]: what this peer's user asks, `store` and `request`.
+//! - [`serve`]: what other peers ask because this one is responsible.
+//! - [`coming`]: requests for what is on its way here.
+//! - [`file`]: the state of one file.
+//! - this file: what is held. What this peer holds for the ring is offered to every other peer that should hold it, when the
+//!   file comes, when peers come or go, and when this peer leaves. Offers that name what the receiver has already (the
+//!   same size and time) cost one message, so nothing has to be remembered across a restart.
+//!
+//! # Architecture invariants
+//! - Nothing that a user put into the directory is ever replaced: only what a [`Keep`](crate::node::job::NamedJob::Keep) of
+//!   this run wrote, or an empty file. Peers may share one directory; then a file is in its place already.
+//! - A file that lies here but belongs to other peers is not the ring's until it is stored.
+//! - Bytes pass from worker to worker, never through here.
+
+mod coming;
+mod file;
+mod serve;
+mod user;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::{FILE_COPIES, FILE_LIMIT, FILE_RESCAN, FILE_SETTLE, REPAIR_RETRY};
+use crate::id::Id;
+use crate::node::command::CommandId;
+use crate::node::desk::Desk;
+use crate::node::job::{Job, NamedJob, NamedOutcome, Outcome, Version};
+use crate::node::jobs::Urgency;
+use crate::node::notice::{FileNews, Notice};
+use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
+use crate::node::recent::Recent;
+use crate::node::{Command, FailureKind, Node};
+use crate::overlay::{Asker, RingEffect, RouteNotice, RouteOutcome};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::ring::{FileName, RingRequest, RingResponse, Routed};
+use crate::wire::{Request, Response};
+use coming::Coming;
+use file::NamedFile;
+
+/// Questions of other peers that are remembered, so that one sent again is the same question.
+const QUESTIONS: usize = 1024;
+
+/// Requests of other peers whose files are looked for at a time. One too many is dropped: whoever sent it sends it again.
+pub(super) const MAX_LOOKING: usize = 64;
+
+/// Peers that a file is about to be sent to.
+const MAX_SERVING: usize = 1024;
+
+/// A peer that said that it has a file is asked again after this long: it may have been started anew with another
+/// directory before anybody missed it. With [`FILE_RESCAN`] this is the time in which copies are complete again.
+const TRUST: Duration = Duration::from_secs(45);
+
+/// Peers known before one that quits: two have it for a successor, and those known first need not be the nearest.
+const TOLD_GOODBYE: usize = 3;
+
+/// A peer that was told to quit before it knew who stands before it waits for so long to hear of them: they ping it as
+/// soon as both are up.
+const STRANGERS: Duration = Duration::from_secs(3);
+
+/// What was sent out on behalf of the user and comes back as a settled route.
+#[derive(Clone, Debug)]
+pub(super) enum Errand {
+    /// Who keeps this file?
+    Store(Own),
+    /// Who has it?
+    Request(Own),
+}
+
+/// A command of this peer's user about a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    command: CommandId,
+    file: FileName,
+    since: Time,
+    /// What lies here, for a store.
+    version: Option<Version>,
+    /// Times a request may be sent out again.
+    tries: u8,
+}
+
+/// A file that another peer was asked to take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handing {
+    pub(super) file: FileName,
+    why: Why,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// The user stores it.
+    Store(Own),
+    /// The other peer should hold it.
+    Place,
+}
+
+/// How a handing ended.
+#[derive(Clone, Debug)]
+pub(super) enum Handed {
+    /// The other one has the file.
+    Taken,
+    /// It does not want it, and will not.
+    Refused(String),
+    /// It could not take it now.
+    Silent(String),
+}
+
+/// What a job about named files was ordered for.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// To know what lies in the directory.
+    Scan,
+    /// To know what there is to give to whoever is responsible.
+    Give(Own),
+    /// To answer somebody who wants the file, and may have waited for it until some time.
+    Look { requester: Requester, file: FileName, until: Option<Time> },
+    /// The same, once it turned out that only a neighbour may have it.
+    Seek { requester: Requester, file: FileName, left: Vec<Peer> },
+    /// To hold it.
+    Take { file: FileName },
+    /// To have what the user requested.
+    Receive { own: Own, from: Peer },
+}
+
+/// Who wants a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Requester {
+    Other { origin: Peer, magic: u64 },
+    Own(Own),
+}
+
+/// Something that was asked for at the desk.
+#[derive(Clone, Debug)]
+enum Asked {
+    Job(Step),
+    Transfer(Handing),
+    Route(Errand),
+}
+
+/// Leaving: what is held here goes to others first.
+struct Leaving {
+    deadline: Time,
+    /// Peers before this one that must be told goodbye, and until when it waits to hear of so many.
+    before: usize,
+    strangers_until: Time,
+    looked: bool,
+}
+
+/// What came of something that another peer sent on its way to this one.
+#[derive(Clone, Copy)]
+enum Question {
+    /// A store, which was accepted.
+    Store,
+    /// A request, whose file is being looked for.
+    Looking,
+    /// A request that was answered; without a size, nobody had the file.
+    Answered { size: Option<u64> },
+}
+
+/// The files of this peer, and what is under way with them.
+struct Classroom {
+    /// What was asked for, by the number on its ticket.
+    asked: BTreeMap<u64, Asked>,
+    next: u64,
+    files: BTreeMap<FileName, NamedFile>,
+    /// The user's stores that wait at this peer for their replicas.
+    stores: BTreeMap<CommandId, Own>,
+    /// Who asked this peer to keep what.
+    store_wishes: Recent<(FileName, SocketAddr), ()>,
+    /// Stores and requests of other peers that came of late: who sent each, and under which number.
+    questions: Recent<(Id, u64), Question>,
+    /// Requests of other peers that wait until it is known whether the file is here.
+    looking: usize,
+    /// Requests that wait for files on their way here.
+    coming: Coming,
+    /// Files that are about to be sent, and to whom.
+    serving: VecDeque<(FileName, Peer)>,
+    /// How many peers are known that stand before this one. None: nor is it known what it is responsible for.
+    before: usize,
+    scan_at: Option<Time>,
+    leaving: Option<Leaving>,
+}
+
+impl Default for Classroom {
+    fn default() -> Self {
+        Self {
+            asked: BTreeMap::new(),
+            next: 0,
+            files: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            store_wishes: Recent::new(QUESTIONS),
+            questions: Recent::new(QUESTIONS),
+            looking: 0,
+            coming: Coming::default(),
+            serving: VecDeque::new(),
+            before: 0,
+            scan_at: None,
+            leaving: None,
+        }
+    }
+}
+
+fn tell(desk: &mut Desk, file: FileName, news: FileNews) {
+    desk.notify(Notice::File { file, news });
+}
+
+/// Adds to a node what keeps files by their names. On a peer that is no member of a classroom ring it refuses them.
+pub fn join(mut node: Node) -> Node {
+    node.add(Owner::Slot, Box::<Classroom>::default());
+    node
+}
+
+impl Part for Classroom {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        let Some(asked) = self.asked.remove(&ticket.key) else { return };
+        match (asked, reply) {
+            (Asked::Job(step), Reply::Done { outcome, .. }) => self.on_step(desk, step, outcome),
+            (Asked::Transfer(handing), Reply::Answer(Answered { to, answer, .. })) => {
+                let handed = match answer {
+                    Ok(Response::Ring(RingResponse::Noted { .. })) => Handed::Taken,
+                    Ok(Response::Ring(RingResponse::Refused { reason, .. })) => Handed::Refused(reason),
+                    Err(reason) => Handed::Silent(reason),
+                    Ok(_) => Handed::Refused("it answered with something else".to_owned()),
+                };
+                to.peer().into_iter().for_each(|to| self.on_handed(desk, handing, to, handed.clone()));
+            }
+            (Asked::Transfer(handing), Reply::Silence { to, reason }) => {
+                let handed = Handed::Silent(reason.to_owned());
+                to.peer().into_iter().for_each(|to| self.on_handed(desk, handing, to, handed.clone()));
+            }
+            (Asked::Route(errand), Reply::Settled(outcome)) => self.on_settled(desk, errand, outcome),
+            (asked, reply) => debug_assert!(false, "{asked:?} has the reply {reply:?}"),
+        }
+    }
+
+    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
+        match command {
+            _ if !desk.config().named_files => {
+                let reason = "only peers of the classroom ring keep files by their names";
+                desk.fail(id, FailureKind::Usage, reason);
+            }
+            Command::StoreFile { file } => self.store(desk, id, file),
+            Command::RequestFile { file } => self.request(desk, id, file),
+            command => debug_assert!(false, "{command:?} is for another part"),
+        }
+    }
+
+    fn on_request(&mut self, desk: &mut Desk, from: Asker, request: Request) {
+        if let Request::Ring(RingRequest::Transfer { file, size, modified }) = request {
+            self.on_transfer(desk, (from.addr, from.magic), file, Version { size, modified });
+        }
+    }
+
+    fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
+        match news {
+            News::Joined | News::Up(_) => self.look_soon(desk),
+            News::Down(peer) => self.on_peer_down(desk, peer),
+            News::Leaving { handover } if handover && desk.config().named_files => self.leave(desk),
+            News::Ring(&RingEffect::Arrived { origin, magic, what }) => self.on_arrived(desk, origin, magic, what),
+            News::Ring(RingEffect::Notice(notice)) => self.on_route_notice(desk, notice),
+            News::Fetched { file, by } => self.on_fetched(desk, file, by),
+            _ => {}
+        }
+    }
+
+    fn on_tick(&mut self, desk: &mut Desk) {
+        self.end_waits(desk);
+        if self.scan_at.is_some_and(|at| at <= desk.now()) {
+            // A peer that leaves has looked for the last time.
+            self.scan_at = (!desk.is_leaving()).then_some(desk.now() + FILE_RESCAN);
+            if !desk.is_leaving() {
+                self.order(desk, NamedJob::Scan, Step::Scan);
+            }
+        }
+    }
+
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        let later = |at: &Time| *at > desk.now();
+        match &self.leaving {
+            Some(leaving) => [leaving.strangers_until, leaving.deadline].into_iter().find(later),
+            None => self.scan_at.into_iter().chain(self.coming.next_wake()).min(),
+        }
+    }
+
+    fn named_files(&self) -> Vec<(FileName, Version)> {
+        self.kept().collect()
+    }
+
+    fn under_way(&self) -> usize {
+        let moving = self.files.values().filter(|state| state.moves()).count();
+        moving + self.looking + self.stores.len()
+    }
+
+    fn keeps_here(&self, desk: &Desk) -> bool {
+        let Some(leaving) = &self.leaving else { return false };
+        let known = self.before >= leaving.before || desk.now() >= leaving.strangers_until;
+        let handed_over = leaving.looked && !self.files.values().any(NamedFile::moves);
+        !(desk.now() >= leaving.deadline || handed_over && known)
+    }
+
+    fn check(&self, _desk: &Desk) -> Result<(), String> {
+        for (file, state) in &self.files {
+            state.check().map_err(|what| format!("file {file}: {what}"))?;
+        }
+        let waits = |command: &CommandId| self.files.values().any(|state| state.is_awaited_by(*command));
+        match self.stores.keys().find(|command| !waits(command)) {
+            Some(command) => Err(format!("store {command} waits for a file that is not coming")),
+            None if self.looking > MAX_LOOKING => Err(format!("{} requests are looked for", self.looking)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Classroom {
+    /// What comes back to `asked`.
+    fn ticket(&mut self, asked: Asked) -> Ticket {
+        self.next += 1;
+        self.asked.insert(self.next, asked);
+        Ticket::of(Owner::Slot, self.next)
+    }
+
+    fn order(&mut self, desk: &mut Desk, job: NamedJob, step: Step) {
+        let urgency = match step {
+            Step::Give(_) | Step::Receive { .. } | Step::Look { .. } => Urgency::Own,
+            _ => Urgency::Others,
+        };
+        desk.order(self.ticket(Asked::Job(step)), Job::Named(job), urgency);
+    }
+
+    /// Hands a file to a peer: please pull it from here and keep it.
+    fn hand(&mut self, desk: &mut Desk, handing: Handing, version: Version, to: Peer) {
+        let Version { size, modified } = version;
+        let request = Request::Ring(RingRequest::Transfer { file: handing.file, size, modified });
+        desk.ask_patiently(self.ticket(Asked::Transfer(handing)), to, request, FILE_LIMIT);
+    }
+
+    /// Sends something on its way to the peer responsible for it.
+    fn route(&mut self, desk: &mut Desk, what: Routed, errand: Errand) {
+        let ticket = self.ticket(Asked::Route(errand.clone()));
+        if !desk.route(ticket, |router, now, lookup, out| router.route(now, lookup, what, out)) {
+            self.asked.remove(&ticket.key);
+            self.on_settled(desk, errand, RouteOutcome::Lost);
+        }
+    }
+
+    /// The files that this peer keeps for the ring.
+    fn kept(&self) -> impl Iterator<Item = (FileName, Version)> + '_ {
+        self.files.iter().filter_map(|(&file, state)| Some((file, state.holding.as_ref()?.version)))
+    }
+
+    /// The overlay tells something: who stands before us, for one.
+    pub(super) fn on_route_notice(&mut self, desk: &mut Desk, notice: &RouteNotice) {
+        if let RouteNotice::Predecessors { predecessors } = notice {
+            self.before = predecessors.len();
+            self.look_soon(desk);
+        }
+    }
+
+    /// A peer came, or this one joined: files may belong elsewhere now.
+    pub(super) fn look_soon(&mut self, desk: &mut Desk) {
+        if desk.config().named_files {
+            let soon = desk.now() + FILE_SETTLE;
+            self.scan_at = Some(self.scan_at.map_or(soon, |at| at.min(soon)));
+        }
+    }
+
+    /// A peer is gone, and what it held with it.
+    pub(super) fn on_peer_down(&mut self, desk: &mut Desk, peer: &Peer) {
+        for holding in self.files.values_mut().filter_map(|state| state.holding.as_mut()) {
+            holding.at.remove(&peer.addr);
+        }
+        self.look_soon(desk);
+    }
+
+    /// A job is done.
+    pub(super) fn on_step(&mut self, desk: &mut Desk, step: Step, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Named(outcome) => Ok(outcome),
+            Outcome::Failed(error) => Err(error),
+            _ => return,
+        };
+        match (step, outcome) {
+            (Step::Scan, Ok(NamedOutcome::Scanned { files })) => self.on_scanned(desk, files),
+            (Step::Scan, outcome) => {
+                if let Err(error) = outcome {
+                    log::warn!("{error}");
+                }
+                self.on_scanned(desk, Vec::new());
+            }
+            (Step::Give(own), Ok(NamedOutcome::Found { version })) => self.send_store(desk, Own { version, ..own }),
+            (Step::Look { requester, file, until }, outcome) => match outcome {
+                Ok(NamedOutcome::Found { version: Some(version) }) => {
+                    self.on_looked(desk, requester, file, Some(version))
+                }
+                _ if self.keeps_waiting(desk, requester, file, until) => {}
+                _ => self.on_looked(desk, requester, file, None),
+            },
+            (Step::Seek { requester, file, .. }, Ok(NamedOutcome::Kept { version, written })) => {
+                if written {
+                    self.file(file).copy = Some(version);
+                }
+                self.on_looked(desk, requester, file, Some(version));
+            }
+            (Step::Seek { requester, file, left }, _) => self.seek(desk, requester, file, left),
+            (Step::Take { file }, Ok(NamedOutcome::Kept { version, written })) => {
+                self.on_come(desk, file, version, written);
+            }
+            (Step::Take { file }, outcome) => {
+                let reason = outcome.err().map_or_else(|| "it was not kept".to_owned(), |error| error.reason);
+                self.end_transfer(desk, file, Err(&reason));
+            }
+            (Step::Receive { own, from }, Ok(NamedOutcome::Received { size, sha256 })) => {
+                Self::on_received(desk, own, from, size, sha256);
+            }
+            (Step::Receive { own, .. }, Err(error)) => self.on_not_received(desk, own, &error),
+            (Step::Give(own), Err(error)) => Self::fail(desk, own, &error),
+            (Step::Give(_) | Step::Receive { .. }, Ok(_)) => {}
+        }
+    }
+
+    /// The directory was looked through: what is there, and of that what is the ring's.
+    fn on_scanned(&mut self, desk: &mut Desk, files: Vec<(FileName, Version)>) {
+        let there: BTreeMap<FileName, Version> = files.into_iter().collect();
+        for (_, state) in self.files.iter_mut().filter(|(file, _)| !there.contains_key(file)) {
+            state.holding = None;
+        }
+        let me = desk.me().id;
+        for (file, version) in there {
+            let owner = desk.replica_set(&file.key(), 1);
+            let held = self.files.get(&file).is_some_and(|state| state.holding.is_some());
+            if held || self.before > 0 && owner.first().is_some_and(|peer| peer.id == me) {
+                self.file(file).hold(version, false);
+            }
+        }
+        let held: Vec<FileName> = self.kept().map(|(file, _)| file).collect();
+        for file in held {
+            self.place(desk, file);
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.looked = true;
+        }
+    }
+
+    fn file(&mut self, file: FileName) -> &mut NamedFile {
+        self.files.entry(file).or_default()
+    }
+
+    /// Offers a file that is held here to each peer that should hold it. Once all of them do, and this one should not,
+    /// it is no longer this one's to look after.
+    fn place(&mut self, desk: &mut Desk, file: FileName) {
+        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(holding) = &state.holding else { return };
+        let me = desk.me().id;
+        let copies = if holding.stored { FILE_COPIES } else { 1 };
+        let copies = copies + usize::from(self.leaving.is_some());
+        let mut set = desk.replica_set(&file.key(), copies);
+        let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
+        set.retain(|peer| peer.id != me);
+        let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|at| desk.now().since(*at) < TRUST);
+        let missing: Vec<Peer> = set.into_iter().filter(|peer| !trusted(peer)).collect();
+        let version = holding.version;
+        if missing.is_empty() && !mine && self.before > 0 && self.leaving.is_none() {
+            state.holding = None;
+        }
+        let new: Vec<Peer> = missing.into_iter().filter(|peer| state.asked.insert(peer.addr)).collect();
+        for peer in new {
+            self.hand(desk, Handing { file, why: Why::Place }, version, peer);
+        }
+    }
+
+    /// A peer took a file, or did not.
+    pub(super) fn on_handed(&mut self, desk: &mut Desk, handing: Handing, to: Peer, handed: Handed) {
+        let file = handing.file;
+        match handing.why {
+            Why::Store(own) => return Self::on_store_handed(desk, own, to, handed),
+            Why::Place => {}
+        }
+        let state = self.file(file);
+        state.asked.remove(&to.addr);
+        if let Handed::Refused(reason) | Handed::Silent(reason) = &handed {
+            log::debug!("peer {to} did not take file {file}: {reason}");
+        }
+        match handed {
+            Handed::Taken | Handed::Refused(_) => {
+                if let Some(holding) = &mut state.holding {
+                    holding.at.insert(to.addr, desk.now());
+                }
+            }
+            Handed::Silent(_) => {
+                let again = desk.now() + REPAIR_RETRY;
+                self.scan_at = Some(self.scan_at.map_or(again, |at| at.min(again)));
+            }
+        }
+        self.end_replicating(desk, file);
+    }
+
+    /// Begins to leave; what is held here is given into good hands first.
+    fn leave(&mut self, desk: &mut Desk) {
+        let deadline = desk.now() + desk.config().handover_limit;
+        let before = desk.peers().len().min(TOLD_GOODBYE);
+        let strangers_until = if self.before >= before { desk.now() } else { desk.now() + STRANGERS };
+        self.leaving = Some(Leaving { deadline, before, strangers_until, looked: false });
+        self.order(desk, NamedJob::Scan, Step::Scan);
+    }
+}
+
+#[cfg(test)]
+mod tests;

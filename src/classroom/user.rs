@@ -1,0 +1,145 @@
+//! What this peer's user asks about files: `store` and `request`.
+
+use super::file::{Transfer, Waiter};
+use super::{Classroom, Errand, Handed, Handing, Own, Requester, Step, Why, tell};
+use crate::id::Id;
+use crate::node::command::CommandId;
+use crate::node::desk::Desk;
+use crate::node::job::{JobError, JobErrorKind, NamedJob};
+use crate::node::notice::{Answer, FailureKind, FileNews};
+use crate::overlay::RouteOutcome;
+use crate::peer::Peer;
+use crate::wire::ring::{FileName, RingResponse, Routed};
+
+/// A requested file that its holder failed to send is asked for again this often: another peer may have it by then.
+const TRIES: u8 = 2;
+
+impl Classroom {
+    /// `store`: first, what is there to give?
+    pub(super) fn store(&mut self, desk: &mut Desk, command: CommandId, file: FileName) {
+        let own = Own { command, file, since: desk.now(), version: None, tries: 0 };
+        self.order(desk, NamedJob::Find { file }, Step::Give(own));
+    }
+
+    /// `request`.
+    pub(super) fn request(&mut self, desk: &mut Desk, command: CommandId, file: FileName) {
+        let own = Own { command, file, since: desk.now(), version: None, tries: TRIES };
+        self.route(desk, Routed::Request { file }, Errand::Request(own));
+    }
+
+    pub(super) fn send_store(&mut self, desk: &mut Desk, own: Own) {
+        self.route(desk, Routed::Store { file: own.file }, Errand::Store(own));
+    }
+
+    /// What was sent to the peer responsible has come to an end.
+    pub(super) fn on_settled(&mut self, desk: &mut Desk, errand: Errand, outcome: RouteOutcome) {
+        let (Errand::Store(own) | Errand::Request(own)) = &errand;
+        let own = *own;
+        match outcome {
+            RouteOutcome::Here => match errand {
+                Errand::Store(_) => self.store_here(desk, own),
+                Errand::Request(_) => {
+                    self.order(
+                        desk,
+                        NamedJob::Find { file: own.file },
+                        Step::Look { requester: Requester::Own(own), file: own.file, until: None },
+                    );
+                }
+            },
+            RouteOutcome::Answered { response: RingResponse::Refused { reason, .. }, .. } => {
+                desk.fail(own.command, FailureKind::Other, format!("file {} was refused: {reason}", own.file));
+            }
+            RouteOutcome::Answered { from, by, response } => match (errand, response, by) {
+                (Errand::Store(_), RingResponse::Kept { .. }, Some(owner)) => {
+                    let version = own.version.unwrap_or(super::serve::NOTHING);
+                    self.hand(desk, Handing { file: own.file, why: Why::Store(own) }, version, owner);
+                }
+                (Errand::Request(_), RingResponse::File { place, .. }, Some(owner)) => match place.size {
+                    Some(_) => self.receive(desk, own, owner),
+                    None => Self::nobody_has(desk, own),
+                },
+                _ => desk.fail(own.command, FailureKind::Other, format!("{from} answers, but not as a peer does")),
+            },
+            RouteOutcome::Lost => {
+                let reason = format!("no way led to the peer responsible for file {}; try again", own.file);
+                desk.fail(own.command, FailureKind::TimedOut, reason);
+            }
+        }
+    }
+
+    /// This peer is responsible for what its user stores.
+    fn store_here(&mut self, desk: &mut Desk, own: Own) {
+        tell(desk, own.file, FileNews::StoreAccepted { origin: desk.me() });
+        self.stores.insert(own.command, own);
+        let waiter = Waiter::User(own.command);
+        match self.file(own.file).transfer() {
+            Some(transfer) => {
+                transfer.waiting.push(waiter);
+                transfer.stored = true;
+            }
+            None => {
+                self.begin_transfer(desk, own.file, Transfer { waiting: vec![waiter], offered: None, stored: true })
+            }
+        }
+    }
+
+    /// The user's file is at this peer, where it belongs, and at its replicas.
+    pub(super) fn on_stored_here(&mut self, desk: &mut Desk, command: CommandId, result: Result<(), &str>) {
+        let Some(own) = self.stores.remove(&command) else { return };
+        let me = desk.me();
+        let handed = result.map_or_else(|reason| Handed::Refused(reason.to_owned()), |()| Handed::Taken);
+        Self::on_store_handed(desk, own, me, handed);
+    }
+
+    /// The peer responsible took the user's file, or did not.
+    pub(super) fn on_store_handed(desk: &mut Desk, own: Own, at: Peer, handed: Handed) {
+        let Own { command, file, since, version, .. } = own;
+        match handed {
+            Handed::Taken => {
+                let (bytes, took) = (version.map(|version| version.size), desk.now().since(since));
+                desk.answer(command, Answer::FileStored { file, at, bytes, took });
+            }
+            Handed::Refused(reason) => {
+                desk.fail(command, FailureKind::Other, format!("file {file} was not stored: {reason}"));
+            }
+            Handed::Silent(reason) => {
+                let reason = format!("file {file} was not stored, the peer responsible went silent ({reason})");
+                desk.fail(command, FailureKind::TimedOut, reason);
+            }
+        }
+    }
+
+    /// A peer has the requested file.
+    pub(super) fn receive(&mut self, desk: &mut Desk, own: Own, from: Peer) {
+        tell(desk, own.file, FileNews::Receiving { from });
+        let port = desk.me().addr.port();
+        self.order(desk, NamedJob::Receive { file: own.file, from: from.addr, port }, Step::Receive { own, from });
+    }
+
+    pub(super) fn on_received(desk: &mut Desk, own: Own, from: Peer, bytes: u64, sha256: Id) {
+        let Own { command, file, since, .. } = own;
+        tell(desk, file, FileNews::Received { from });
+        desk.answer(command, Answer::FileReceived { file, from, bytes, sha256, took: desk.now().since(since) });
+    }
+
+    /// Whoever had the requested file could not send it: another peer may.
+    pub(super) fn on_not_received(&mut self, desk: &mut Desk, own: Own, error: &JobError) {
+        let elsewhere = !matches!(error.kind, JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Cancelled);
+        if own.tries > 0 && elsewhere {
+            log::warn!("file {} did not come ({error}); it is requested again", own.file);
+            let again = Own { tries: own.tries - 1, ..own };
+            return self.route(desk, Routed::Request { file: own.file }, Errand::Request(again));
+        }
+        Self::fail(desk, own, error);
+    }
+
+    pub(super) fn fail(desk: &mut Desk, own: Own, error: &JobError) {
+        let kind = FailureKind::from(error);
+        desk.fail(own.command, kind, format!("file {}: {error}", own.file));
+    }
+
+    pub(super) fn nobody_has(desk: &mut Desk, own: Own) {
+        let reason = format!("file {} was not found: no peer of this ring has it", own.file);
+        desk.fail(own.command, FailureKind::NotFound, reason);
+    }
+}

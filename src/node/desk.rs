@@ -1,0 +1,302 @@
+//! The desk: all that a part may ask for.
+//!
+//! Parts that know what a *file* is and what a *replica set owes a block* ask here, each under its [`Ticket`]; the node
+//! brings the reply back to the part that the ticket names. Nothing here knows any part by name.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::action::Action;
+use super::command::CommandId;
+use super::exchange::Exchange;
+use super::holdings::Holdings;
+use super::job::{GetId, Job, JobId, PutId};
+use super::jobs::{Jobs, Urgency};
+use super::life::{Life, Step};
+use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
+use super::part::Ticket;
+use crate::config::{Config, TRIES};
+use crate::id::Key;
+use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Router, TableRow, Target};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{Request, RequestKind, Response, Sender};
+
+/// What every part works with.
+pub(crate) struct Desk {
+    pub(super) config: Config,
+    pub(super) overlay: Box<dyn Overlay>,
+    /// What the overlay wants done.
+    pub(super) effects: Vec<Effect>,
+    pub(super) exchange: Exchange,
+    pub(super) jobs: Jobs<Ticket>,
+    pub(super) lookups: BTreeMap<LookupId, Ticket>,
+    pub(super) holdings: Holdings,
+    pub(super) life: Life,
+    next_lookup: LookupId,
+    next_transfer: u64,
+}
+
+impl Desk {
+    pub(super) fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
+        let sender = Sender { peer: overlay.me(), guest: config.guest, leaving: false };
+        let exchange = Exchange::new(sender, overlay.kind().dialect(), seed);
+        Self {
+            config,
+            overlay,
+            effects: Vec::new(),
+            exchange,
+            jobs: Jobs::new(),
+            lookups: BTreeMap::new(),
+            holdings: Holdings::default(),
+            life: Life::Running,
+            next_lookup: 0,
+            next_transfer: 0,
+        }
+    }
+
+    // What is known.
+
+    pub(crate) fn now(&self) -> Time {
+        self.exchange.now()
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn me(&self) -> Peer {
+        self.overlay.me()
+    }
+
+    pub(crate) fn is_me(&self, peer: &Peer) -> bool {
+        peer.id == self.overlay.me().id
+    }
+
+    /// Whether this peer was told to leave: then it takes no blocks and repairs none, it only hands over.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.life.is_leaving()
+    }
+
+    /// Whether a block is held here.
+    pub(crate) fn holds(&self, key: &Key) -> bool {
+        self.holdings.contains(key)
+    }
+
+    /// The size of a block that is held here, in bytes.
+    pub(crate) fn size_of(&self, key: &Key) -> Option<u32> {
+        self.holdings.size(key)
+    }
+
+    /// The blocks held here with their sizes, in the order of keys.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (Key, u32)> + '_ {
+        self.holdings.iter()
+    }
+
+    /// Whether a block is here that nobody has looked at since this peer began. From now on it counts as looked at.
+    pub(crate) fn take_unseen(&mut self, key: &Key) -> bool {
+        self.holdings.take_unseen(key)
+    }
+
+    /// The replica set of a key as far as it is known without asking: at most `count` peers, nearest first.
+    pub(crate) fn replica_set(&self, key: &Key, count: usize) -> Vec<Peer> {
+        self.overlay.replica_set(key, count)
+    }
+
+    /// Whether the coming or going of `peer` changes the replica set of `key`.
+    pub(crate) fn concerns(&self, key: &Key, peer: &Peer) -> bool {
+        self.overlay.concerns(key, peer, self.config.replicas)
+    }
+
+    /// Every peer known.
+    pub(crate) fn peers(&self) -> Vec<Peer> {
+        self.overlay.peers()
+    }
+
+    /// Every peer known, with its round trip.
+    pub(crate) fn acquaintances(&self) -> Vec<PeerInfo> {
+        let info = |peer: Peer| PeerInfo { rtt: self.exchange.round_trip(&peer.addr), peer };
+        self.overlay.peers().into_iter().map(info).collect()
+    }
+
+    /// The routing table, for people.
+    pub(crate) fn table(&self) -> Vec<TableRow> {
+        self.overlay.table()
+    }
+
+    /// Whether this address has shown that it receives what is sent to it.
+    pub(crate) fn is_validated(&self, addr: &SocketAddr) -> bool {
+        self.exchange.is_validated(addr)
+    }
+
+    /// Whether the peer at `addr` lives and takes nothing that it is offered.
+    pub(crate) fn stalls(&self, addr: &SocketAddr) -> bool {
+        self.exchange.stalls(addr)
+    }
+
+    /// The jobs ordered.
+    pub(crate) fn jobs(&self) -> &Jobs<Ticket> {
+        &self.jobs
+    }
+
+    /// Between three quarters of `interval` and all of it, so that peers do not move in step.
+    pub(crate) fn jittered(&mut self, interval: Duration) -> Duration {
+        interval.mul_f64(self.exchange.rng().random_range(0.75..1.0))
+    }
+
+    // What other peers are asked and told.
+
+    /// Asks what is answered at once. An answer follows, or silence.
+    pub(crate) fn ask(&mut self, ticket: Ticket, to: impl Into<Target>, request: Request) {
+        self.exchange.ask(ticket, to.into(), request, TRIES);
+    }
+
+    /// [`ask`](Self::ask) by one datagram and no more.
+    pub(crate) fn ask_once(&mut self, ticket: Ticket, addr: SocketAddr, request: Request) {
+        self.exchange.ask(ticket, Target { id: None, addr }, request, 1);
+    }
+
+    /// Asks what is answered once bytes have moved, until `limit`.
+    pub(crate) fn ask_patiently(&mut self, ticket: Ticket, to: Peer, request: Request, limit: Duration) {
+        self.exchange.ask_patiently(ticket, to, request, limit);
+    }
+
+    /// Takes back what was asked under tickets that `matches`. Nothing more comes of it.
+    pub(crate) fn abandon(&mut self, matches: impl Fn(&Ticket) -> bool) -> Vec<Ticket> {
+        self.exchange.abandon(matches)
+    }
+
+    /// Offers a block to a peer when its turn comes: please pull it from here and keep it. Its end follows.
+    pub(crate) fn offer(&mut self, ticket: Ticket, urgency: Urgency, block: (Key, u32), to: Peer) {
+        self.exchange.offer(ticket, urgency, block, to);
+    }
+
+    /// Drops the offers that wait for their turn. Nothing more comes of them.
+    pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
+        self.exchange.drop_offers(unwanted);
+    }
+
+    /// Answers a request.
+    pub(crate) fn respond(&mut self, to: &Asker, kind: RequestKind, response: Response) {
+        self.exchange.respond(to, kind, response);
+    }
+
+    /// Tells why a request has no answer.
+    pub(crate) fn refuse(&mut self, to: &Asker, reason: &str) {
+        self.exchange.refuse(to, reason);
+    }
+
+    // What the overlay is asked and told.
+
+    /// Starts a lookup. Its end follows, after any holders.
+    pub(crate) fn look_up(&mut self, ticket: Ticket, key: Key, goal: Goal) -> LookupId {
+        let lookup = self.next_lookup(ticket);
+        self.overlay.lookup(self.exchange.now(), lookup, key, goal, &mut self.effects);
+        lookup
+    }
+
+    fn next_lookup(&mut self, ticket: Ticket) -> LookupId {
+        let lookup = self.next_lookup;
+        self.next_lookup += 1;
+        self.lookups.insert(lookup, ticket);
+        lookup
+    }
+
+    /// Ends a lookup that nobody needs any more. Nothing more comes of it.
+    pub(crate) fn cancel_lookup(&mut self, lookup: LookupId) {
+        if self.lookups.remove(&lookup).is_some() {
+            self.overlay.cancel(lookup);
+        }
+    }
+
+    /// Has the overlay send something on its way, where it can: `send` gets its router, the time, a name and a place for
+    /// what the overlay then wants. Whether it could; if so, a settlement follows.
+    pub(crate) fn route(
+        &mut self,
+        ticket: Ticket,
+        send: impl FnOnce(&mut dyn Router, Time, LookupId, &mut Vec<Effect>),
+    ) -> bool {
+        let lookup = self.next_lookup(ticket);
+        let now = self.exchange.now();
+        match self.overlay.router() {
+            Some(router) => send(router, now, lookup, &mut self.effects),
+            None => drop(self.lookups.remove(&lookup)),
+        }
+        self.lookups.contains_key(&lookup)
+    }
+
+    /// A peer did not answer: it may be gone.
+    pub(crate) fn suspect(&mut self, addr: SocketAddr) {
+        self.tell_overlay(Cause::Silent { addr });
+    }
+
+    /// These peers should hold a block that this one holds: when one of them goes, this one has to notice.
+    pub(crate) fn share_with(&mut self, peers: &[Peer]) {
+        self.tell_overlay(Cause::Shared { with: peers });
+    }
+
+    pub(super) fn tell_overlay(&mut self, cause: Cause<'_>) {
+        self.overlay.on(self.exchange.now(), cause, &mut self.effects);
+    }
+
+    /// Says goodbye to the network: nothing is left to hand over, or time is up.
+    pub(crate) fn say_goodbye(&mut self) {
+        self.life = self.life.after(Step::HandedOver);
+        self.exchange.say_goodbye();
+        self.overlay.leave(self.exchange.now(), &mut self.effects);
+    }
+
+    // What workers do.
+
+    /// Orders work. Its outcome follows.
+    pub(crate) fn order(&mut self, ticket: Ticket, work: Job, urgency: Urgency) -> JobId {
+        self.jobs.order(work, ticket, urgency, self.exchange.out())
+    }
+
+    /// Ends work early. A job that had not begun never ends, so nothing more comes of it.
+    pub(crate) fn cancel_job(&mut self, job: JobId) {
+        self.jobs.cancel(job, self.exchange.out());
+    }
+
+    /// A name for a file on its way, in or out.
+    pub(crate) fn next_transfer(&mut self) -> u64 {
+        self.next_transfer += 1;
+        self.next_transfer
+    }
+
+    /// This block is where it belongs: it is served no longer on behalf of the file `put`.
+    pub(crate) fn withdraw(&mut self, put: PutId, key: Key) {
+        self.exchange.out().push(Action::Withdraw { put, key });
+    }
+
+    /// Nothing more will be asked of this file's reader.
+    pub(crate) fn forget_put(&mut self, put: PutId) {
+        self.exchange.out().push(Action::ForgetPut { put });
+    }
+
+    /// Nothing more will be asked of this file: what is there stays.
+    pub(crate) fn forget_get(&mut self, get: GetId) {
+        self.exchange.out().push(Action::ForgetGet { get });
+    }
+
+    // What those who watch are told.
+
+    pub(crate) fn notify(&mut self, notice: Notice) {
+        self.exchange.out().push(Action::Notify(notice));
+    }
+
+    pub(crate) fn progress(&mut self, command: CommandId, progress: Progress) {
+        self.notify(Notice::Progress { command, progress });
+    }
+
+    pub(crate) fn answer(&mut self, command: CommandId, answer: Answer) {
+        self.notify(Notice::Answer { command, answer });
+    }
+
+    pub(crate) fn fail(&mut self, command: CommandId, kind: FailureKind, reason: impl Into<String>) {
+        self.answer(command, Answer::Failed(Failure { kind, reason: reason.into() }));
+    }
+}

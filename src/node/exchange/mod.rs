@@ -1,0 +1,405 @@
+//! What the node says to other peers and hears from them: it alone knows request ids, deadlines, who asked, and how much
+//! a stranger may be told.
+//!
+//! Everything that goes out passes through here. [`pending`] keeps the requests that wait for an answer, [`uplink`] the
+//! offers that wait for their turn. What comes of either is a [`Delivery`]: for the overlay, or for the part whose ticket
+//! the request went out under.
+
+mod pending;
+mod uplink;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use self::pending::{Ask, Overdue, Pending, Waiting};
+use self::uplink::{Offering, Place, Uplink};
+use super::action::{Action, Outbox};
+use super::jobs::Urgency;
+use super::part::{Answered, Reply, Ticket};
+use super::recent::Recent;
+use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, OFFER_LIMIT, PADDED_MIN, PADDING, VALIDATED_MEMORY};
+use crate::id::Key;
+use crate::overlay::{Asker, Tag, Target};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::kad::fit_nodes;
+use crate::wire::{Body, Dialect, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender, Via};
+
+/// Datagrams sent at most to find out whether a peer that was offered something is alive. It is asked every second, and
+/// while blocks fill the way to it a datagram is easily lost: with fewer, many offers would fail by chance.
+const PULSE_TRIES: u8 = 5;
+
+/// Why an offer to a peer failed that died meanwhile.
+const SILENT: &str = "it went silent";
+
+/// Why a request was sent.
+#[derive(Clone, Debug)]
+enum Why {
+    /// The overlay's own question.
+    Overlay(Tag),
+    /// A part's.
+    Part(Ticket),
+    /// A block offered to a peer that should hold it.
+    Offer { place: Place, ticket: Ticket, to: Peer },
+    /// A peer is slow to take an offer: is it alive?
+    Pulse,
+}
+
+/// What came of a request, and whom it concerns.
+pub(crate) enum Delivery {
+    /// A question of the overlay's has its answer, from this peer.
+    Answer { tag: Tag, from: SocketAddr, by: Option<Peer>, response: Response },
+    /// A question of the overlay's has none.
+    NoAnswer { tag: Tag, to: Target },
+    /// Something of a part's.
+    Part(Ticket, Reply),
+    /// A peer that was offered something is alive.
+    Pulse,
+    /// Such a peer does not answer.
+    NoPulse(SocketAddr),
+}
+
+/// How many messages came and went.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Traffic {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// Datagrams that were lost because the node did not keep up.
+    pub(crate) dropped: u64,
+}
+
+/// The way to other peers and back.
+pub(crate) struct Exchange {
+    now: Time,
+    rng: StdRng,
+    /// What this peer says that it is.
+    sender: Sender,
+    dialect: Dialect,
+    pending: Pending<Why>,
+    uplink: Uplink,
+    /// Addresses that have shown that they receive what is sent to them.
+    validated: Recent<SocketAddr, ()>,
+    traffic: Traffic,
+    out: Outbox,
+}
+
+impl Exchange {
+    /// The exchange of the peer `sender`. All its randomness, and the node's, comes from `seed`.
+    pub(crate) fn new(sender: Sender, dialect: Dialect, seed: [u8; 32]) -> Self {
+        Self {
+            now: Time::ZERO,
+            rng: StdRng::from_seed(seed),
+            sender,
+            dialect,
+            pending: Pending::new(),
+            uplink: Uplink::default(),
+            validated: Recent::new(VALIDATED_MEMORY),
+            traffic: Traffic::default(),
+            out: Outbox::new(),
+        }
+    }
+
+    /// Begins to handle an event: it is `now`, and actions go to the end of `out`. Called again, it ends that.
+    pub(crate) fn turn(&mut self, now: Time, out: &mut Outbox) {
+        self.now = now.max(self.now);
+        std::mem::swap(&mut self.out, out);
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
+    pub(crate) fn rng(&mut self) -> &mut StdRng {
+        &mut self.rng
+    }
+
+    pub(crate) fn out(&mut self) -> &mut Outbox {
+        &mut self.out
+    }
+
+    /// From now on every message says that this peer goes.
+    pub(crate) fn say_goodbye(&mut self) {
+        self.sender.leaving = true;
+        self.uplink.take_where(|_| true);
+    }
+
+    fn send(&mut self, to: SocketAddr, via: Via, message: Message) {
+        self.traffic.sent += 1;
+        self.out.push(Action::Send { to, via, message });
+    }
+
+    /// Sends a request under the magic that it has already.
+    pub(crate) fn forward(&mut self, to: SocketAddr, magic: u64, request: Request) {
+        let via = self.dialect.carrier(&request);
+        let message = Message::request(magic, self.sender, request);
+        self.send(to, via, message);
+    }
+
+    /// Asks a question of the overlay's.
+    pub(crate) fn ask_for_overlay(&mut self, tag: Tag, to: Target, request: Request, tries: u8, from_anyone: bool) {
+        self.ask_with(to, Ask { request, why: Why::Overlay(tag), from_anyone }, tries);
+    }
+
+    /// Asks what is answered at once, at most `tries` times.
+    pub(crate) fn ask(&mut self, ticket: Ticket, to: Target, request: Request, tries: u8) {
+        self.ask_with(to, Ask::new(request, Why::Part(ticket)), tries);
+    }
+
+    fn ask_with(&mut self, to: Target, ask: Ask<Why>, tries: u8) {
+        let request = ask.request.clone();
+        let magic = self.pending.ask(self.now, &mut self.rng, to, ask, tries);
+        self.forward(to.addr, magic, request);
+    }
+
+    /// Asks what is answered once bytes have moved, until `limit`. If the peer dies meanwhile, there is no answer.
+    pub(crate) fn ask_patiently(&mut self, ticket: Ticket, to: Peer, request: Request, limit: Duration) {
+        self.ask_until(to, request, Why::Part(ticket), limit);
+    }
+
+    fn ask_until(&mut self, to: Peer, request: Request, why: Why, limit: Duration) {
+        let ask = Ask::new(request.clone(), why);
+        let magic = self.pending.ask_patiently(self.now, &mut self.rng, to.into(), ask, limit);
+        self.forward(to.addr, magic, request);
+    }
+
+    /// Offers a block to a peer, when its turn comes: please pull it from here and keep it.
+    pub(crate) fn offer(&mut self, ticket: Ticket, urgency: Urgency, (key, size): (Key, u32), to: Peer) {
+        self.uplink.line_up(Offering { ticket, urgency, key, size, to });
+    }
+
+    /// Makes the offers whose turn it is.
+    pub(crate) fn make_offers(&mut self) {
+        while let Some((place, Offering { ticket, key, size, to, .. })) = self.uplink.next(self.now) {
+            let request = Request::Store { key, size: Some(size) };
+            self.ask_until(to, request, Why::Offer { place, ticket, to }, OFFER_LIMIT);
+        }
+    }
+
+    /// Drops the offers that wait for their turn and that nobody wants any more.
+    pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
+        self.uplink.take_where(|offering| unwanted(&offering.ticket));
+    }
+
+    /// Whether the peer at `addr` lives and takes nothing.
+    pub(crate) fn stalls(&self, addr: &SocketAddr) -> bool {
+        self.uplink.stalls(self.now, addr)
+    }
+
+    /// A peer came: what another one at its address did tells nothing about it.
+    pub(crate) fn forgive(&mut self, addr: SocketAddr) {
+        self.uplink.forgive(addr);
+    }
+
+    /// A request came: the token that its answer goes out under. None if it has to be asked over a connection, where a
+    /// false address does not get far; its sender is told so.
+    pub(crate) fn on_request(
+        &mut self,
+        from: SocketAddr,
+        via: Via,
+        bytes: u32,
+        magic: u64,
+        request: &Request,
+    ) -> Option<Asker> {
+        let validated = via == Via::Tcp || self.is_validated(&from);
+        let allowance = (!validated).then(|| {
+            let left = (bytes as usize * AMPLIFICATION).saturating_sub(self.dialect.ping_besides(request));
+            if left < PADDED_MIN { left } else { left - PADDING }
+        });
+        let asker = Asker { addr: from, via, magic, allowance };
+        if via == Via::Udp && self.dialect.carrier(request) == Via::Tcp {
+            self.refuse(&asker, "this is asked over TCP");
+            return None;
+        }
+        Some(asker)
+    }
+
+    /// Answers a request. A stranger that has not yet shown that it receives gets no more than it paid for, so that
+    /// nobody can make us flood a victim in whose name it asks (RFC 9000, section 8).
+    pub(crate) fn respond(&mut self, to: &Asker, kind: RequestKind, mut response: Response) {
+        if let Response::Nodes(peers) = &mut response
+            && to.via == Via::Udp
+        {
+            peers.truncate(fit_nodes(to.magic, kind, peers, MAX_DATAGRAM_SENT));
+        }
+        self.reply(to, Message::response(to.magic, kind, response));
+    }
+
+    /// Tells why a request has no answer.
+    pub(crate) fn refuse(&mut self, to: &Asker, reason: &str) {
+        self.reply(to, Message::error(to.magic, reason));
+    }
+
+    fn reply(&mut self, to: &Asker, mut message: Message) {
+        let budget = to.allowance.filter(|_| to.via == Via::Udp);
+        if budget.is_none_or(|budget| self.dialect.fit(&mut message, &self.sender.peer, to.addr, budget)) {
+            self.send(to.addr, to.via, message);
+        }
+    }
+
+    /// An answer came. The round trip to its sender, which lives, if it is the peer that was asked; and whom it concerns.
+    pub(crate) fn on_answer(
+        &mut self,
+        from: SocketAddr,
+        magic: u64,
+        sender: Option<Sender>,
+        answer: Result<Response, String>,
+    ) -> Option<(Option<Duration>, Delivery)> {
+        let settled = self.pending.settle(self.now, magic, from)?;
+        let (took, waiting) = (settled.took(self.now), settled.waiting);
+        let measured = settled.rtt.or_else(|| self.pending.round_trip(&from));
+        let asked = waiting.to.addr == from;
+        if asked {
+            self.validate(from);
+        }
+        let by = sender.map(|sender| Peer::new(sender.peer.id, from));
+        let delivery = match (waiting.why, answer) {
+            (Why::Overlay(tag), Ok(response)) => Delivery::Answer { tag, from, by, response },
+            (Why::Overlay(tag), Err(_)) => Delivery::NoAnswer { tag, to: waiting.to },
+            (Why::Part(ticket), answer) => {
+                let by = match &answer {
+                    Ok(Response::Node(peer)) => Some(Peer::new(peer.id, from)),
+                    _ => by,
+                };
+                let rtt = measured.unwrap_or(took);
+                Delivery::Part(ticket, Reply::Answer(Answered { to: waiting.to, by, answer, rtt }))
+            }
+            (Why::Offer { place, ticket, to }, answer) => {
+                let result = match answer {
+                    Ok(Response::Saved) => Ok(()),
+                    Ok(_) => Err("it answered an offer with something else".to_owned()),
+                    Err(reason) => Err(reason),
+                };
+                self.end_offer(place, ticket, to, result)
+            }
+            (Why::Pulse, _) => Delivery::Pulse,
+        };
+        Some((asked.then(|| measured.unwrap_or(FIRST_TIMEOUT)), delivery))
+    }
+
+    fn end_offer(&mut self, place: Place, ticket: Ticket, to: Peer, result: Result<(), String>) -> Delivery {
+        self.uplink.end(self.now, place, to.addr, result.is_ok());
+        Delivery::Part(ticket, Reply::Offered { to, result })
+    }
+
+    /// Sends again what is overdue, and takes the next request that has failed; call it until there is none.
+    pub(crate) fn next_failure(&mut self) -> Option<Delivery> {
+        loop {
+            match self.pending.next_overdue(self.now)? {
+                Overdue::Resend { magic, to, request, patient } => {
+                    if patient {
+                        self.check_pulse(to);
+                    }
+                    self.forward(to, magic, request);
+                }
+                Overdue::Failed(waiting) => {
+                    if matches!(waiting.why, Why::Offer { .. }) {
+                        self.uplink.on_stall(self.now, waiting.to.addr);
+                    }
+                    return Some(self.fail(waiting, "no answer"));
+                }
+            }
+        }
+    }
+
+    /// An offer is sent again: meanwhile, is its receiver alive at all?
+    fn check_pulse(&mut self, to: SocketAddr) {
+        if !self.pending.any(|waiting| waiting.to.addr == to && matches!(waiting.why, Why::Pulse)) {
+            self.ask_with(Target { id: None, addr: to }, Ask::new(Request::Ping, Why::Pulse), PULSE_TRIES);
+        }
+    }
+
+    fn fail(&mut self, waiting: Waiting<Why>, reason: &'static str) -> Delivery {
+        let Waiting { to, why, .. } = waiting;
+        match why {
+            Why::Overlay(tag) => Delivery::NoAnswer { tag, to },
+            Why::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
+            Why::Offer { place, ticket, to } => self.end_offer(place, ticket, to, Err(reason.to_owned())),
+            Why::Pulse => Delivery::NoPulse(to.addr),
+        }
+    }
+
+    /// The peer at `addr` is dead: nothing that was offered to it will be taken.
+    pub(crate) fn on_dead(&mut self, addr: SocketAddr) -> Vec<Delivery> {
+        let offers = self.pending.take_where(|waiting| waiting.to.addr == addr && waiting.is_patient());
+        let mut failed: Vec<Delivery> = offers.into_iter().map(|waiting| self.fail(waiting, SILENT)).collect();
+        let queued = self.uplink.take_where(|offering| offering.to.addr == addr).into_iter();
+        failed.extend(queued.map(|Offering { ticket, to, .. }| {
+            Delivery::Part(ticket, Reply::Offered { to, result: Err(SILENT.to_owned()) })
+        }));
+        failed
+    }
+
+    /// A message could not be delivered. What came of it, if it was a request of ours; else the request, if it was one
+    /// that this peer only passed on.
+    pub(crate) fn on_undeliverable(&mut self, message: Message) -> (Option<Delivery>, Option<(u64, Request)>) {
+        match self.pending.remove(message.magic) {
+            Some(waiting) => (Some(self.fail(waiting, "it cannot be reached")), None),
+            None => match message.body {
+                Body::Request(request) => (None, Some((message.magic, request))),
+                Body::Response(_) | Body::Error(_) => (None, None),
+            },
+        }
+    }
+
+    /// Takes the requests that `matches`: no answer of theirs is waited for any more.
+    pub(crate) fn abandon(&mut self, matches: impl Fn(&Ticket) -> bool) -> Vec<Ticket> {
+        let taken = self.pending.take_where(|waiting| matches!(&waiting.why, Why::Part(ticket) if matches(ticket)));
+        let tickets = taken.into_iter().filter_map(|waiting| match waiting.why {
+            Why::Part(ticket) => Some(ticket),
+            _ => None,
+        });
+        tickets.collect()
+    }
+
+    /// Whether a goodbye of ours has yet to be confirmed.
+    pub(crate) fn awaits_goodbyes(&self) -> bool {
+        self.pending.any(|waiting| waiting.request.is_goodbye())
+    }
+
+    /// This address has shown that it receives what is sent to it.
+    pub(crate) fn validate(&mut self, addr: SocketAddr) {
+        self.validated.insert(addr, ());
+    }
+
+    pub(crate) fn is_validated(&self, addr: &SocketAddr) -> bool {
+        self.validated.contains(addr)
+    }
+
+    /// A message came, whatever it says.
+    pub(crate) fn count_received(&mut self) {
+        self.traffic.received += 1;
+    }
+
+    /// So many datagrams were lost since the start.
+    pub(crate) fn count_dropped(&mut self, total: u64) {
+        self.traffic.dropped = total;
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// The smoothed round trip to `addr`, if one was measured.
+    pub(crate) fn round_trip(&self, addr: &SocketAddr) -> Option<Duration> {
+        self.pending.round_trip(addr)
+    }
+
+    /// Requests that wait for an answer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// When a tick is wanted next, and by what.
+    pub(crate) fn wakes(&self) -> [(Option<Time>, &'static str); 2] {
+        [(self.pending.next_deadline(), "pending"), (self.uplink.next_wake(self.now), "uplink")]
+    }
+
+    /// What must be true between any two events.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.pending.check()?;
+        self.uplink.check(self.now)
+    }
+}

@@ -1,0 +1,170 @@
+//! Bringing back blocks that were found damaged here, from whoever else holds them.
+//!
+//! A block that was here when this peer began may have been damaged while it was down. The first time that others are told
+//! that it is here, it is looked at: they may count on it.
+//!
+//! Nobody else learns of the damage: to the others this peer still is a holder, so the block's return is its own duty.
+//! If no other peer can be found that has the block, one may be out of reach, or too slow to answer in time. So it is
+//! looked for again, ever more rarely, and given up after [`ATTEMPTS`]; the hourly checks of whoever has it remain.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::agenda::Agenda;
+use crate::config::{MAX_REPAIRS, REPAIR_RETRY};
+use crate::id::Key;
+use crate::node::desk::Desk;
+use crate::node::job::{Job, Outcome};
+use crate::node::jobs::Urgency;
+use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
+use crate::overlay::{Asker, Goal};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{Request, RequestKind, Response};
+
+/// Times that a damaged block is looked for: with pauses that double, for about five minutes.
+const ATTEMPTS: u32 = 6;
+
+/// Blocks that are looked at at a time: others' blocks on their way here go first.
+const MAX_LOOKS: usize = 4;
+
+/// The damaged blocks, each until it is back or given up.
+#[derive(Default)]
+pub(in crate::node) struct Heal {
+    running: BTreeMap<Key, Attempt>,
+    /// When each block that waits is looked for next.
+    due: Agenda<Key>,
+    /// Attempts made for it.
+    made: BTreeMap<Key, u32>,
+    looks: usize,
+}
+
+struct Attempt {
+    number: u32,
+    /// Holders that were not tried yet.
+    holders: VecDeque<Peer>,
+}
+
+impl Part for Heal {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        match (ticket.step, reply) {
+            (Step::Block(key), Reply::Holder(peer)) => {
+                if let Some(attempt) = self.running.get_mut(&key) {
+                    attempt.holders.push_back(peer);
+                }
+            }
+            (Step::Block(key), Reply::Found(_)) => {
+                if let Some(attempt) = self.running.get_mut(&key) {
+                    attempt.holders.retain(|holder| !desk.is_me(holder));
+                }
+                self.pull(desk, key);
+            }
+            (Step::Block(key), Reply::Done { outcome, .. }) => self.on_pulled(desk, key, &outcome),
+            // A block was looked at; what is damaged was told already.
+            (_, Reply::Done { .. }) => self.looks -= 1,
+            _ => {}
+        }
+    }
+
+    /// A peer asks for a block that is here.
+    fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
+        if let Request::FindValue { key } = request {
+            let me = desk.me();
+            desk.respond(&asker, RequestKind::FindValue, Response::Node(me));
+            self.look_at(desk, key);
+        }
+    }
+
+    fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
+        match news {
+            News::Damaged(key) => self.begin(desk, *key),
+            News::Held(key) | News::Dropped(key) => self.forget(key),
+            _ => {}
+        }
+    }
+
+    /// Starts the attempts that are due.
+    fn on_tick(&mut self, desk: &mut Desk) {
+        while self.running.len() < MAX_REPAIRS && !desk.is_leaving() {
+            let Some(key) = self.due.pop_due(desk.now()) else { break };
+            let number = self.made.remove(&key).unwrap_or(0) + 1;
+            self.running.insert(key, Attempt { number, holders: VecDeque::new() });
+            desk.look_up(Ticket::block(Owner::Heal, key), key, Goal::Holders);
+        }
+    }
+
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        self.due.next_due().filter(|_| self.running.len() < MAX_REPAIRS && !desk.is_leaving())
+    }
+
+    fn under_way(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether what waits and what is due agree.
+    fn check(&self, _desk: &Desk) -> Result<(), String> {
+        self.due.check()?;
+        let agree =
+            self.due.keys().eq(self.made.keys()) && self.running.len() <= MAX_REPAIRS && self.looks <= MAX_LOOKS;
+        agree.then_some(()).ok_or_else(|| "damaged blocks and their schedule disagree".to_owned())
+    }
+}
+
+impl Heal {
+    /// Another peer was told that a block is here. Is it? With many at a time, another one will ask for the rest.
+    fn look_at(&mut self, desk: &mut Desk, key: Key) {
+        if self.looks < MAX_LOOKS && desk.take_unseen(&key) {
+            self.looks += 1;
+            desk.order(Ticket::of(Owner::Heal, 0), Job::Verify { key }, Urgency::Others);
+        }
+    }
+
+    /// A block was found damaged.
+    fn begin(&mut self, desk: &mut Desk, key: Key) {
+        self.forget(&key);
+        if !self.running.contains_key(&key) {
+            self.wait(key, desk.now(), 0);
+            self.on_tick(desk);
+        }
+    }
+
+    /// A block is here again by another way, or not wanted any more. An attempt under way ends by itself.
+    fn forget(&mut self, key: &Key) {
+        self.due.remove(key);
+        self.made.remove(key);
+    }
+
+    fn wait(&mut self, key: Key, until: Time, attempts: u32) {
+        self.due.set(key, until);
+        self.made.insert(key, attempts);
+    }
+
+    fn pull(&mut self, desk: &mut Desk, key: Key) {
+        let Some(attempt) = self.running.get_mut(&key) else { return };
+        if let Some(peer) = attempt.holders.pop_front().filter(|_| !desk.holds(&key)) {
+            let work = Job::Pull { key, size: None, from: peer.addr };
+            desk.order(Ticket::block(Owner::Heal, key), work, Urgency::Others);
+            return;
+        }
+        let attempts = attempt.number;
+        self.running.remove(&key);
+        if desk.holds(&key) {
+            // Somebody offered it meanwhile.
+        } else if attempts < ATTEMPTS {
+            let pause = desk.jittered(REPAIR_RETRY) * 2_u32.pow(attempts - 1);
+            self.wait(key, desk.now() + pause, attempts);
+        } else {
+            log::warn!("block {} is damaged here, and no other peer has it", key.short());
+        }
+        self.on_tick(desk);
+    }
+
+    /// A pull in place of a damaged block is over.
+    fn on_pulled(&mut self, desk: &mut Desk, key: Key, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Stored { .. }) {
+            self.running.remove(&key);
+            self.on_tick(desk);
+        } else {
+            self.pull(desk, key);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What a part of the node is, and how it asks: under a ticket that comes back with the reply.
+//!
+//! A part does one thing for somebody. It keeps its own state, asks for what it needs at the [`Desk`], and hears what
+//! comes of it through one function, [`Part::on`]. In between it waits for nothing and knows no request id.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::command::{Command, CommandId};
+use super::desk::Desk;
+use super::job::{JobId, Outcome, Version};
+use super::notice::FailureKind;
+use crate::id::Key;
+use crate::overlay::{Asker, RingEffect, RouteOutcome, Target};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::ring::FileName;
+use crate::wire::{Request, Response};
+
+/// The parts, in the order in which they hear of what concerns several.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Owner {
+    /// Files on their way into the network.
+    Puts,
+    /// Blocks whose replica sets are kept full.
+    Repair,
+    /// Damaged blocks.
+    Heal,
+    /// The peers known, on disk.
+    Memory,
+    /// The part in the slot: files by their names.
+    Slot,
+    /// Files on their way out of the network.
+    Gets,
+    /// This peer's departure.
+    Departure,
+    /// Blocks that other peers ask us to hold.
+    Pulls,
+    /// Files whose local copies are dropped.
+    Clears,
+    /// What the user asks and others answer.
+    User,
+}
+
+/// What a part asked for: it comes back with each reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ticket {
+    /// The part that gets the reply.
+    pub(crate) owner: Owner,
+    /// The thing that it is about, in the part's own numbers: a file, a command; 0 where the part has but one.
+    pub(crate) key: u64,
+    /// The step of that thing.
+    pub(crate) step: Step,
+}
+
+/// A step of what a part does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// The thing as a whole.
+    Whole,
+    /// One of its blocks.
+    Block(Key),
+    /// One of its pieces, by number.
+    Piece(u64),
+}
+
+impl Owner {
+    /// What it is called, for people.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Puts => "puts",
+            Self::Repair => "repair",
+            Self::Heal => "heal",
+            Self::Memory => "memory",
+            Self::Slot => "slot",
+            Self::Gets => "gets",
+            Self::Departure => "departure",
+            Self::Pulls => "pulls",
+            Self::Clears => "clears",
+            Self::User => "user",
+        }
+    }
+}
+
+impl Ticket {
+    /// About the thing `key` as a whole.
+    pub(crate) const fn of(owner: Owner, key: u64) -> Self {
+        Self { owner, key, step: Step::Whole }
+    }
+
+    /// About a block, where the part knows its things by that alone.
+    pub(crate) const fn block(owner: Owner, block: Key) -> Self {
+        Self { owner, key: 0, step: Step::Block(block) }
+    }
+}
+
+/// What came of something that was asked for. Each request has one answer or none, each offer one end, each lookup one
+/// end after any number of holders, each job one outcome.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A request was answered.
+    Answer(Answered),
+    /// A request has no answer.
+    Silence {
+        /// The peer that was asked.
+        to: Target,
+        /// What happened instead, for people.
+        reason: &'static str,
+    },
+    /// An offer was taken, or was not.
+    Offered {
+        /// The peer that it was made to.
+        to: Peer,
+        /// For people: the reason why it was not taken.
+        result: Result<(), String>,
+    },
+    /// A lookup met a peer that says it holds the block.
+    Holder(Peer),
+    /// A lookup is over.
+    Found(Found),
+    /// A job is done.
+    Done {
+        /// The job.
+        job: JobId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// What was sent on its way to the peer responsible for it has come to its end.
+    Settled(RouteOutcome),
+}
+
+/// An answer to a request.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// The peer that was asked.
+    pub(crate) to: Target,
+    /// The one that answered, where it says who it is.
+    pub(crate) by: Option<Peer>,
+    /// Its answer, or why it gives none.
+    pub(crate) answer: Result<Response, String>,
+    /// The round trip; where none could be measured, the time that the answer took.
+    pub(crate) rtt: Duration,
+}
+
+/// What a lookup found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Live peers nearest to the key, nearest first.
+    pub(crate) peers: Vec<Peer>,
+    /// Requests in the longest chain that led to them.
+    pub(crate) hops: u32,
+    /// Peers that were named, would be among those found, and did not answer.
+    pub(crate) unreached: usize,
+}
+
+/// What several parts have to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum News<'a> {
+    /// This peer has joined the network.
+    Joined,
+    /// A peer came.
+    Up(&'a Peer),
+    /// A peer is gone.
+    Down(&'a Peer),
+    /// A block was found in the store when this peer began.
+    Found(&'a Key),
+    /// A block is in the store now.
+    Held(&'a Key),
+    /// A block is not in the store any more, as the user wished.
+    Dropped(&'a Key),
+    /// A block in the store was found damaged, and is gone.
+    Damaged(&'a Key),
+    /// This peer is to leave the network; its blocks and files are handed over first, or are not.
+    Leaving { handover: bool },
+    /// What the ring alone tells.
+    Ring(&'a RingEffect),
+    /// A named file was sent, to its end, to a peer that asked for it.
+    Fetched { file: FileName, by: SocketAddr },
+}
+
+/// A part of the node. Being in its list of parts is all that it takes to be woken, ticked and checked.
+pub(crate) trait Part: Send {
+    /// Something came of what this part asked for under `ticket`.
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply);
+
+    /// The user gives a command that is this part's.
+    fn on_command(&mut self, _desk: &mut Desk, id: CommandId, command: Command) {
+        debug_assert!(false, "command {id} is for another part: {command:?}");
+    }
+
+    /// Another peer asks for something that is this part's.
+    fn on_request(&mut self, _desk: &mut Desk, _asker: Asker, request: Request) {
+        debug_assert!(false, "a request for another part: {request:?}");
+    }
+
+    /// Something happened that several parts have to know.
+    fn on_news(&mut self, _desk: &mut Desk, _news: News<'_>) {}
+
+    /// Does what is due.
+    fn on_tick(&mut self, _desk: &mut Desk) {}
+
+    /// When it wants to be ticked next.
+    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
+        None
+    }
+
+    /// Things that it has under way.
+    fn under_way(&self) -> usize {
+        0
+    }
+
+    /// The named files that it keeps, in the order of names.
+    fn named_files(&self) -> Vec<(FileName, Version)> {
+        Vec::new()
+    }
+
+    /// Ends what it does for the user; how many commands that ended.
+    fn end(&mut self, _desk: &mut Desk, _kind: FailureKind, _reason: &str) -> usize {
+        0
+    }
+
+    /// Whether this peer, which is to leave, must not go yet.
+    fn keeps_here(&self, _desk: &Desk) -> bool {
+        false
+    }
+
+    /// What must be true between any two events; the simulator asks after each.
+    fn check(&self, _desk: &Desk) -> Result<(), String> {
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! What the user asks about the network: answered at once, or by a question to others.
+
+use std::collections::BTreeMap;
+
+use super::command::{Command, CommandId};
+use super::desk::Desk;
+use super::notice::{Answer, FailureKind};
+use super::part::{Answered, Found, Owner, Part, Reply, Ticket};
+use crate::id::Key;
+use crate::overlay::{Goal, LookupId, Target};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::Request;
+
+/// The user's lookups under way.
+#[derive(Default)]
+pub(super) struct User(BTreeMap<CommandId, Lookup>);
+
+struct Lookup {
+    name: LookupId,
+    key: Key,
+    since: Time,
+    holders: Vec<Peer>,
+}
+
+impl Part for User {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        let command = ticket.key;
+        match reply {
+            Reply::Answer(answered) => pong(desk, command, answered),
+            Reply::Silence { to, .. } => {
+                let reason = format!("no answer from {}; does a peer run there?", to.addr);
+                desk.fail(command, FailureKind::TimedOut, reason);
+            }
+            Reply::Holder(peer) => {
+                if let Some(lookup) = self.0.get_mut(&command) {
+                    lookup.holders.push(peer);
+                }
+            }
+            Reply::Found(Found { peers, hops, .. }) => {
+                let Some(Lookup { key, since, mut holders, .. }) = self.0.remove(&command) else { return };
+                if desk.holds(&key) {
+                    holders.insert(0, desk.me());
+                }
+                let took = desk.now().since(since);
+                desk.answer(command, Answer::Lookup { key, peers, holders, hops, took });
+            }
+            Reply::Offered { .. } | Reply::Done { .. } | Reply::Settled(_) => {}
+        }
+    }
+
+    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
+        match command {
+            Command::List => {
+                let blocks = desk.held().collect();
+                desk.answer(id, Answer::List { blocks });
+            }
+            Command::Peers => {
+                let peers = desk.acquaintances();
+                desk.answer(id, Answer::Peers { peers });
+            }
+            Command::Table => {
+                let rows = desk.table();
+                desk.answer(id, Answer::Table { rows });
+            }
+            Command::Ping { addr } => {
+                desk.ask(Ticket::of(Owner::User, id), Target { id: None, addr }, Request::Ping);
+            }
+            Command::Lookup { key } => {
+                let name = desk.look_up(Ticket::of(Owner::User, id), key, Goal::Survey);
+                self.0.insert(id, Lookup { name, key, since: desk.now(), holders: Vec::new() });
+            }
+            command => debug_assert!(false, "{command:?} is for another part"),
+        }
+    }
+
+    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> usize {
+        if kind != FailureKind::Cancelled {
+            return 0;
+        }
+        let mut ended: Vec<CommandId> = Vec::new();
+        ended.extend(desk.abandon(|ticket| ticket.owner == Owner::User).iter().map(|ticket| ticket.key));
+        for (command, lookup) in std::mem::take(&mut self.0) {
+            desk.cancel_lookup(lookup.name);
+            ended.push(command);
+        }
+        ended.iter().for_each(|&command| desk.fail(command, kind, reason));
+        ended.len()
+    }
+}
+
+/// A ping of the user's is answered.
+fn pong(desk: &mut Desk, command: CommandId, Answered { to, by, answer, rtt }: Answered) {
+    match (answer, by) {
+        (Err(reason), _) => desk.fail(command, FailureKind::Other, format!("{} refused: {reason}", to.addr)),
+        (Ok(_), Some(peer)) => desk.answer(command, Answer::Pong { peer, rtt }),
+        (Ok(_), None) => {
+            desk.fail(command, FailureKind::Other, format!("{} answers, but not as a peer does", to.addr));
+        }
+    }
+}
