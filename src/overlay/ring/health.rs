@@ -43,7 +43,7 @@ struct Health {
     /// Pings of the user's interval that went out since then.
     unanswered: u32,
     /// The user named this peer and it never gave a sign of life: until when it may still be starting.
-    awaited_until: Option<Time>,
+    given_until: Option<Time>,
     /// The address where it died or left, and until when that is held against what others say.
     dead: Option<(SocketAddr, Time)>,
 }
@@ -67,11 +67,11 @@ pub(super) struct Vitals {
 
 impl Vitals {
     /// The user named these: they are waited for.
-    pub(super) fn await_given(&mut self, now: Time, peers: &[Peer]) {
+    pub(super) fn trust_given(&mut self, now: Time, peers: &[Peer]) {
         let until = Some(now + GIVEN_PATIENCE);
         self.starting_until = until;
         for peer in peers {
-            self.of(&peer.id).awaited_until = until;
+            self.of(&peer.id).given_until = until;
         }
     }
 
@@ -91,7 +91,7 @@ impl Vitals {
     /// A ping of ours has no answer. Whether that was one too many: the peer is dead.
     pub(super) fn miss(&mut self, id: &Id) -> bool {
         let health = self.of(id);
-        if health.awaited_until.is_some() {
+        if health.given_until.is_some() {
             return false;
         }
         health.missed += 1;
@@ -130,7 +130,7 @@ impl Vitals {
     /// Whether the user named this peer, it never gave a sign of life, and it may still be starting: its silence counts
     /// nothing.
     pub(super) fn is_awaited(&self, id: &Id) -> bool {
-        self.health.get(id).is_some_and(|health| health.awaited_until.is_some())
+        self.health.get(id).is_some_and(|health| health.given_until.is_some())
     }
 
     /// For how long peers of this ring may yet be starting, if they may.
@@ -168,9 +168,9 @@ impl Vitals {
     pub(super) fn forget_old(&mut self, now: Time, table: &Table) {
         self.health.retain(|id, health| {
             health.dead = health.dead.filter(|(_, until)| *until > now);
-            health.awaited_until = health.awaited_until.filter(|until| *until > now);
+            health.given_until = health.given_until.filter(|until| *until > now);
             if table.get(id).is_none() {
-                *health = Health { dead: health.dead, awaited_until: health.awaited_until, ..Health::default() };
+                *health = Health { dead: health.dead, given_until: health.given_until, ..Health::default() };
             }
             *health != Health::default()
         });
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn the_silence_of_a_peer_that_may_be_starting_counts_nothing_until_its_time_is_over() {
         let (mut vitals, five) = (Vitals::default(), peer(5, 2));
-        vitals.await_given(Time::ZERO, &[five]);
+        vitals.trust_given(Time::ZERO, &[five]);
         let table = table_of(&[five]);
         for _ in 0..4 {
             assert!(!vitals.miss(&five.id) && vitals.is_awaited(&five.id));

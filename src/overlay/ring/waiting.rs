@@ -25,7 +25,7 @@ const UNASKED: Duration = Duration::from_secs(3);
 /// A request that waits.
 pub(super) struct Waiting {
     /// The peer it waits for: the next on its way, or this peer itself, which is not in the ring yet.
-    awaited: Peer,
+    peer: Peer,
     since: Time,
     request: Deferred,
 }
@@ -81,12 +81,12 @@ impl Ring {
         awaited.is_some()
     }
 
-    fn put_off(&mut self, now: Time, awaited: Peer, request: Deferred) {
+    fn put_off(&mut self, now: Time, peer: Peer, request: Deferred) {
         self.waiting.retain(|other| !other.request.is_same(&request));
         if self.waiting.len() == MAX_WAITING {
             self.waiting.pop_front();
         }
-        self.waiting.push_back(Waiting { awaited, since: now, request });
+        self.waiting.push_back(Waiting { peer, since: now, request });
     }
 
     /// Sends on what need not wait any longer.
@@ -97,7 +97,7 @@ impl Ring {
         self.waiting.retain(|one| matches!(one.request, Deferred::Own { .. }) || now.since(one.since) < UNASKED);
         let all = std::mem::take(&mut self.waiting).into_iter();
         let is_out = |peer: &Peer| peer.id == self.me.id && self.membership.is_pending();
-        let waits = |one: &Waiting| is_out(&one.awaited) || self.vitals.is_awaited(&one.awaited.id);
+        let waits = |one: &Waiting| is_out(&one.peer) || self.vitals.is_awaited(&one.peer.id);
         let (still, ready): (VecDeque<_>, VecDeque<_>) = all.partition(waits);
         self.waiting = still;
         for Waiting { request, .. } in ready {
