@@ -55,7 +55,7 @@ impl Waiting {
 
     /// Counts one more, if there is room for it. The node alone does this.
     fn admit(&self, room: usize) -> Admission {
-        match self.0.fetch_update(SeqCst, SeqCst, |waiting| (waiting < room).then_some(waiting + 1)) {
+        match self.0.fetch_update(SeqCst, SeqCst, |waiting| (waiting < room).then(|| waiting + 1)) {
             Ok(_) => Admission::Given,
             Err(Self::RETIRED) => Admission::Retired,
             Err(_) => Admission::Full,
