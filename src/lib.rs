@@ -27,17 +27,51 @@
 //! # Map of the house
 //! Imports point only downwards; a test holds the layers.
 //!
-//! | layer | rooms |
-//! |---|---|
-//! | drivers | [`runtime`] real threads and sockets · [`sim`] a virtual clock and network · [`console`] what people type and read |
-//! | core | [`node`]: an event in, actions out; files in and out, repair, handover |
-//! | routing | [`overlay`]: the seam · [`overlay::kademlia`] · [`overlay::ring`] |
-//! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks |
-//! | words | [`id`] · [`time`] · [`peer`] · [`config`] |
+//! | layer | rooms | owns |
+//! |---|---|---|
+//! | program | `main.rs`, `args`, `commands`: parse, start, wait | nothing that lasts |
+//! | drivers | [`runtime`] real threads and sockets · [`sim`] a virtual clock and network · [`console`] what people type and read | sockets, files, the clock |
+//! | core | [`node`]: an event in, actions out · [`classroom`]: one more part of it, files by their names | what is held and what is under way |
+//! | routing | [`overlay`]: the seam · [`overlay::kademlia`] · [`overlay::ring`] | the routing table |
+//! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks | the blocks' bytes |
+//! | words | [`id`] · [`time`] · [`peer`] · [`agenda`] · [`config`] | – |
 //!
-//! # Five words, never swapped
+//! # A reading path
+//! Four things that happen, each from its first file to its last. About a quarter of an hour each, the code beside it.
+//!
+//! 1. **One datagram.** What can happen and what can be done: [`node::event`], [`node::action`]. A datagram is received
+//!    by [`runtime`]'s `udp-recv`, parsed by [`wire::kad`], and handed in one batch to the node's thread
+//!    ([`runtime::node_loop`]), which calls [`Node::handle`](node::Node::handle). The [`node::exchange`] gives a request
+//!    its [`Asker`](overlay::Asker), or finds out what an answer answers; the overlay ([`overlay::kademlia`]) or a part
+//!    says what to reply.
+//! 2. **One store.** [`console::perform`] turns a line into a [`Command`](node::Command); the part
+//!    [`node::files`](mod@node::files) (`put.rs`) has a worker read and hash a block ([`runtime::transfer`]), looks up
+//!    where it belongs, and offers it at the [`node::desk`]; [`node::keeping`] (`pulls.rs`) on the other side pulls it
+//!    into its [`store`], and says `saved` once it is durable.
+//! 3. **One timeout.** [`node::exchange`] (`pending.rs`) knows every deadline; [`runtime::sweeper`] waits for the first
+//!    of them; what has failed comes to its part as a [`Reply`](node::part::Reply), by the ticket it was asked under.
+//! 4. **One shutdown.** See below; [`runtime::ending`] from top to bottom.
+//!
+//! Then one overlay ([`overlay::kademlia`] or [`overlay::ring`]), and the simulator that drives the very same core
+//! ([`sim::world`]): an hour each.
+//!
+//! # One shutdown
+//! | step | who sets it | who reads it | what follows |
+//! |---|---|---|---|
+//! | told to leave | `quit`, a signal, the end of input: a [`Command`](node::Command) | the node: [`Life`](node::life::Life) | what is under way for the user ends; blocks are handed over |
+//! | handed over, or time is up | the part [`node::keeping`] (`departure.rs`) | the node: `Life::SayingGoodbye` | the overlay says goodbye |
+//! | goodbyes heard, or not needed | [`node::exchange`] | the node: `Life::Stopped`, [`Action::Stop`](node::Action::Stop) | the node's loop ends |
+//! | the loop has ended | the node's thread | [`runtime::ending`] | inboxes close, sockets are shut down, every thread is joined within a limit |
+//! | all threads are joined | [`runtime::ending`] | the program | the exit code: [`Ended`](runtime::Ended) |
+//!
+//! A panic in a thread that a peer needs takes the same way from the last but one step on.
+//!
+//! # Words, never swapped
 //! An [`Event`](node::Event) happened. An [`Action`](node::Action) shall be done. A [`Command`](node::Command) is what
-//! a user asks. A [`Message`](wire::Message) travels. A [`Notice`](node::Notice) is for whoever watches.
+//! a user asks. A [`Message`](wire::Message) travels. A [`Notice`](node::Notice) is for those who watch. A
+//! [`Ticket`](node::part::Ticket) goes out with what a part asks for, a [`Reply`](node::part::Reply) comes back under it.
+//! A [`Cause`](overlay::Cause) is what an overlay hears of, an [`Effect`](overlay::Effect) what it wants. A
+//! [`Job`](node::job::Job) is work for a worker, an [`Outcome`](node::job::Outcome) what came of it.
 //!
 //! # Use as a library
 //! ```no_run

@@ -247,7 +247,8 @@ fn a_flood_of_requests_waits_nowhere_and_leaves_room_for_the_next_one() {
 
 #[test]
 fn names_belong_to_the_classroom_ring_alone() {
-    let mut bench = Bench::new(Config::default(), 2, 0).start(&[]);
+    let bench = Bench::new(Config::default(), 2, 0);
+    let mut bench = Bench { node: join(bench.node), ..bench }.start(&[]);
     for command in [Command::StoreFile { file: file(1) }, Command::RequestFile { file: file(1) }] {
         let actions = orders(&mut bench, command);
         assert!(matches!(answer(&actions), Some(Answer::Failed(failure)) if failure.kind == FailureKind::Usage));

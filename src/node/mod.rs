@@ -30,11 +30,11 @@ pub mod record;
 
 pub(crate) mod desk;
 pub(crate) mod exchange;
-mod files;
+pub(crate) mod files;
 mod holdings;
 pub(crate) mod jobs;
-mod keeping;
-mod life;
+pub(crate) mod keeping;
+pub(crate) mod life;
 mod memory;
 mod pace;
 pub(crate) mod part;

@@ -32,11 +32,11 @@
 
 mod bounded_lines;
 mod clock;
-mod ending;
+pub(crate) mod ending;
 pub(crate) mod fault;
 mod links;
 mod named;
-mod node_loop;
+pub(crate) mod node_loop;
 mod offers;
 mod recorder;
 mod roles;
@@ -46,12 +46,12 @@ mod sockets;
 mod start;
 mod state;
 pub mod survey;
-mod sweeper;
+pub(crate) mod sweeper;
 mod tcp_accept;
 mod tcp_serve;
 mod temporary;
 mod threads;
-mod transfer;
+pub(crate) mod transfer;
 mod twins;
 mod udp;
 

@@ -12,6 +12,7 @@
 //! # Architecture invariants
 //! - A file below `blocks/` is whole, always: it was written to `tmp/`, hashed, made durable, then renamed.
 //! - A block is durable when [`BlockWriter::commit`] returns: the bytes were synced before the rename, the folder after.
+//!   It counts from then on, and not before; if its folder cannot be synced, its file goes again.
 //!   Several writers at once share what a sync costs, so callers write in parallel.
 //! - A block is hashed before it is served for the first time, and again whenever its file shows that somebody else
 //!   touched it; bytes that do not hash to their name never leave this room.
@@ -50,14 +51,17 @@ pub struct DiskStore {
     /// *Protects*: which blocks there are, their sizes and stamps, and the sums for the quota. *Held for*: a look or a
     /// change of these. *Never held while*: a file is opened, read, written, renamed, hashed or synced.
     index: Mutex<Index>,
-    /// *Protects*: that a block's name on disk and its line in the index come and go together. *Held for*: one rename or
-    /// removal with its change of the index, which is locked within. *Never held while*: bytes are read, written, hashed
+    /// *Protects*: that a block in the index has its name on disk. *Held for*: one rename, or one look or removal with its
+    /// change of the index, which is locked within. *Never held while*: bytes are read, written, hashed
     /// or synced.
     names: Mutex<()>,
     /// Whether the 256 folders of blocks are known to be there and to survive a power cut.
     bins_ready: AtomicBool,
     /// Numbers temporary files.
     temporary: AtomicU64,
+    /// Whether folders cannot be made durable.
+    #[cfg(test)]
+    refuses_syncs: AtomicBool,
     /// Locked as long as it is open.
     _lock: File,
 }
@@ -78,6 +82,8 @@ impl DiskStore {
             names: Mutex::new(()),
             bins_ready: AtomicBool::new(false),
             temporary: AtomicU64::new(0),
+            #[cfg(test)]
+            refuses_syncs: AtomicBool::new(false),
             _lock: lock,
         })
     }

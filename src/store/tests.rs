@@ -248,6 +248,24 @@ fn writing_reading_deleting_and_damage_at_once_never_serve_a_wrong_byte_nor_lose
 }
 
 #[test]
+fn a_block_counts_only_once_it_is_durable_and_nothing_stays_of_one_that_is_not() {
+    let folder = tempdir().expect("a folder");
+    let store = DiskStore::open(folder.path(), Some(30)).expect("a store");
+    let renewed = put(&store, b"here before").expect("room");
+    store.refuses_syncs.store(true, Ordering::Relaxed);
+    let failed = put(&store, b"never durable").map_err(|error| error.kind());
+    assert_eq!(failed, Err(StoreErrorKind::Io));
+    assert_eq!(bytes(&store, &Key::of(b"never durable")), Err(StoreErrorKind::NotFound));
+    assert!(!store.path(&Key::of(b"never durable")).exists(), "its file is still there");
+    put(&store, b"here before").expect_err("the disk is failing");
+    assert_eq!((store.held(), store.usage()), (vec![(renewed, 11)], 11));
+    assert_eq!(bytes(&store, &renewed), Ok(b"here before".to_vec()), "a copy that counts is not taken away");
+    store.refuses_syncs.store(false, Ordering::Relaxed);
+    put(&store, b"never durable").expect("its room is free again");
+    assert_eq!(files_in(&folder.path().join("tmp")), 0);
+}
+
+#[test]
 fn a_block_that_was_deleted_is_not_reported_as_damaged() {
     let folder = tempdir().expect("a folder");
     let store = DiskStore::open(folder.path(), None).expect("a store");

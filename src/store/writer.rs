@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha256};
@@ -73,25 +73,43 @@ impl<'a> BlockWriter<'a> {
         self.file.sync_data().map_err(failed)?;
         let bin = self.store.ready_bin(&self.key).map_err(failed)?;
         self.give_name(&path)?;
-        File::open(bin).and_then(|bin| bin.sync_all()).map_err(failed)
+        let durable = self.store.sync_folder(&bin).map_err(failed);
+        self.count(&path, durable)
     }
 
-    /// Renames the file and enters it in the index, as one step for everybody who looks at both.
-    fn give_name(&mut self, path: &PathBuf) -> Result<(), StoreError> {
+    /// Renames the file. The block does not count yet: a power cut may still take its name away.
+    fn give_name(&mut self, path: &Path) -> Result<(), StoreError> {
         let _names = self.store.names.lock();
         if self.reserved == 0 {
             // The copy that it was to renew may have been deleted since, and its room be taken.
             self.reserved = self.store.reserve(&self.key, self.size)?;
         }
-        let stamp = fs::rename(&self.path, path).and_then(|()| {
-            self.named = true;
-            Ok(Stamp::of(&self.file.metadata()?))
-        });
-        let stamp = stamp.map_err(StoreError::on("write the block", path))?;
-        let mut index = self.store.index.lock();
-        index.insert(self.key, Indexed { size: self.size, verified: Some(stamp) });
-        index.reserved -= std::mem::take(&mut self.reserved);
+        fs::rename(&self.path, path).map_err(StoreError::on("write the block", path))?;
+        self.named = true;
         Ok(())
+    }
+
+    /// Enters the block in the index, now that its name is `durable`. If it is not, or the block was deleted meanwhile,
+    /// nothing of it stays that did not count before.
+    fn count(&mut self, path: &Path, durable: Result<(), StoreError>) -> Result<(), StoreError> {
+        let stamp = Stamp::of(&self.file.metadata().map_err(StoreError::on("write the block", path))?);
+        let _names = self.store.names.lock();
+        let there = fs::symlink_metadata(path).ok().map(|there| Stamp::of(&there));
+        let mut index = self.store.index.lock();
+        index.reserved -= std::mem::take(&mut self.reserved);
+        match durable {
+            Ok(()) if there.is_some() => {
+                index.insert(self.key, Indexed { size: self.size, verified: Some(stamp) });
+                Ok(())
+            }
+            Ok(()) => Err(StoreError::NotFound(self.key)),
+            Err(error) => {
+                if there == Some(stamp) && !index.blocks.contains_key(&self.key) {
+                    let _ = fs::remove_file(path);
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -119,6 +137,15 @@ impl DiskStore {
         }
         index.reserved += more;
         Ok(more)
+    }
+
+    /// Makes what was renamed into `folder` outlive a power cut.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        if self.refuses_syncs.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the disk is failing"));
+        }
+        File::open(folder)?.sync_all()
     }
 
     /// The folder that the block's file goes to. The first block of a run finds or makes the folders of all, for one sync
