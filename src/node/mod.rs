@@ -28,6 +28,7 @@ pub mod job;
 pub mod notice;
 pub mod record;
 
+mod commands;
 pub(crate) mod desk;
 pub(crate) mod exchange;
 pub(crate) mod files;
@@ -52,9 +53,8 @@ use self::desk::Desk;
 use self::exchange::Delivery;
 use self::job::Outcome;
 use self::life::Life;
-use self::notice::Status;
 use self::part::{Found, News, Owner, Part, Reply, Ticket};
-use crate::config::{Config, INTERRUPT_WINDOW};
+use crate::config::Config;
 use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
 use crate::time::Time;
 use crate::wire::ring::FileName;
@@ -347,7 +347,7 @@ impl Node {
         }
         // On the classroom ring, a neighbour has to hear the goodbye before this peer ends: found dead, it would be told
         // of in other words. Silence is waited for no longer than any answer.
-        let heard = !(self.desk.config.named_files && self.desk.exchange.awaits_goodbyes());
+        let heard = !(self.desk.config.named_files && self.desk.exchange.expects_goodbyes());
         if self.desk.life == Life::SayingGoodbye && heard {
             self.desk.life = self.desk.life.after(life::Step::Heard);
             self.desk.exchange.out().push(Action::Stop);
@@ -396,95 +396,6 @@ impl Node {
     fn on_end_of(&mut self, lookup: LookupId, reply: Reply) {
         if let Some(ticket) = self.desk.lookups.remove(&lookup) {
             self.reply(ticket, reply);
-        }
-    }
-
-    // What the user asks.
-
-    fn on_command(&mut self, id: CommandId, command: Command) {
-        if self.desk.is_leaving() {
-            return self.desk.fail(id, FailureKind::Other, "this peer is leaving the network");
-        }
-        let owner = match command {
-            Command::Store { .. } => Owner::Puts,
-            Command::Retrieve { .. } => Owner::Gets,
-            Command::Clear { .. } => Owner::Clears,
-            Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,
-            Command::List | Command::Lookup { .. } | Command::Peers | Command::Table | Command::Ping { .. } => {
-                Owner::User
-            }
-            Command::Status => {
-                let status = self.status();
-                return self.desk.answer(id, Answer::Status(status));
-            }
-            Command::Interrupt { handover } => return self.interrupt(id, handover),
-            Command::Quit { handover } => return self.leave(id, handover),
-        };
-        match self.part(owner) {
-            Some((part, desk)) => part.on_command(desk, id, command),
-            None => {
-                let reason = "only peers of the classroom ring keep files by their names";
-                self.desk.fail(id, FailureKind::Usage, reason);
-            }
-        }
-    }
-
-    /// Ends what is under way for the user; how many commands that ended.
-    fn end(&mut self, kind: FailureKind, reason: &str) -> usize {
-        self.parts.iter_mut().map(|(_, part)| part.end(&mut self.desk, kind, reason)).sum()
-    }
-
-    /// Ends what is under way for the user; the second time within a short while, ends the peer.
-    fn interrupt(&mut self, id: CommandId, handover: bool) {
-        let now = self.desk.now();
-        if self.interrupted.replace(now).is_some_and(|last| now.since(last) <= INTERRUPT_WINDOW) {
-            return self.leave(id, handover);
-        }
-        let commands = self.end(FailureKind::Cancelled, "cancelled");
-        self.desk.answer(id, Answer::Interrupted { commands });
-    }
-
-    /// Ends what is under way for the user; then this peer leaves.
-    fn leave(&mut self, id: CommandId, handover: bool) {
-        self.end(FailureKind::Other, "this peer was told to leave the network");
-        self.desk.life = self.desk.life.after(life::Step::Told);
-        self.quit = Some((id, handover));
-        self.tell(News::Leaving { handover });
-    }
-
-    /// Begins the departure, once no part has to stay. Whether it began.
-    fn depart_if_nothing_keeps_us(&mut self) -> bool {
-        let Some((command, handover)) = self.quit else { return false };
-        if self.parts.iter().any(|(_, part)| part.keeps_here(&self.desk)) {
-            return false;
-        }
-        self.quit = None;
-        if let Some((departure, desk)) = self.part(Owner::Departure) {
-            departure.on_command(desk, command, Command::Quit { handover });
-        }
-        true
-    }
-
-    fn status(&self) -> Status {
-        let desk = &self.desk;
-        let under_way = |owners: &[Owner]| {
-            let those = self.parts.iter().filter(|(owner, _)| owners.contains(owner));
-            those.map(|(_, part)| part.under_way()).sum()
-        };
-        let traffic = desk.exchange.traffic();
-        Status {
-            me: desk.me(),
-            overlay: desk.overlay.kind().name().to_owned(),
-            uptime: desk.now().since(self.started),
-            peers: desk.overlay.peers().len(),
-            blocks: desk.holdings.len(),
-            bytes: desk.holdings.bytes(),
-            pending: desk.exchange.waiting(),
-            lookups: desk.lookups.len(),
-            transfers: under_way(&[Owner::Puts, Owner::Gets]),
-            repairs: under_way(&[Owner::Repair, Owner::Heal]),
-            messages: (traffic.received, traffic.sent),
-            dropped: traffic.dropped,
         }
     }
 }

@@ -355,7 +355,7 @@ impl Exchange {
     }
 
     /// Whether a goodbye of ours has yet to be confirmed.
-    pub(crate) fn awaits_goodbyes(&self) -> bool {
+    pub(crate) fn expects_goodbyes(&self) -> bool {
         self.pending.any(|waiting| waiting.request.is_goodbye())
     }
 

@@ -1,0 +1,93 @@
+//! What this peer holds for the ring, and who else should.
+
+use std::collections::BTreeMap;
+
+use super::{Classroom, Handed, Handing, Leaving, STRANGERS, Step, TOLD_GOODBYE, TRUST, Why};
+use crate::config::{FILE_COPIES, REPAIR_RETRY};
+use crate::node::desk::Desk;
+use crate::node::job::{NamedJob, Version};
+use crate::peer::Peer;
+use crate::wire::ring::FileName;
+
+impl Classroom {
+    /// The directory was looked through: what is there, and of that what is the ring's.
+    pub(super) fn on_scanned(&mut self, desk: &mut Desk, files: Vec<(FileName, Version)>) {
+        let there: BTreeMap<FileName, Version> = files.into_iter().collect();
+        for (_, state) in self.files.iter_mut().filter(|(file, _)| !there.contains_key(file)) {
+            state.holding = None;
+        }
+        let me = desk.me().id;
+        for (file, version) in there {
+            let owner = desk.replica_set(&file.key(), 1);
+            let held = self.files.get(&file).is_some_and(|state| state.holding.is_some());
+            if held || self.before > 0 && owner.first().is_some_and(|peer| peer.id == me) {
+                self.file(file).hold(version, false);
+            }
+        }
+        let held: Vec<FileName> = self.kept().map(|(file, _)| file).collect();
+        for file in held {
+            self.place(desk, file);
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.looked = true;
+        }
+    }
+
+    /// Offers a file that is held here to each peer that should hold it. Once all of them do, and this one should not,
+    /// it is no longer this one's to look after.
+    pub(super) fn place(&mut self, desk: &mut Desk, file: FileName) {
+        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(holding) = &state.holding else { return };
+        let me = desk.me().id;
+        let copies = if holding.stored { FILE_COPIES } else { 1 };
+        let copies = copies + usize::from(self.leaving.is_some());
+        let mut set = desk.replica_set(&file.key(), copies);
+        let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
+        set.retain(|peer| peer.id != me);
+        let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|at| desk.now().since(*at) < TRUST);
+        let missing: Vec<Peer> = set.into_iter().filter(|peer| !trusted(peer)).collect();
+        let version = holding.version;
+        if missing.is_empty() && !mine && self.before > 0 && self.leaving.is_none() {
+            state.holding = None;
+        }
+        let new: Vec<Peer> = missing.into_iter().filter(|peer| state.asked.insert(peer.addr)).collect();
+        for peer in new {
+            self.hand(desk, Handing { file, why: Why::Place }, version, peer);
+        }
+    }
+
+    /// A peer took a file, or did not.
+    pub(super) fn on_handed(&mut self, desk: &mut Desk, handing: Handing, to: Peer, handed: Handed) {
+        let file = handing.file;
+        match handing.why {
+            Why::Store(own) => return Self::on_store_handed(desk, own, to, handed),
+            Why::Place => {}
+        }
+        let state = self.file(file);
+        state.asked.remove(&to.addr);
+        if let Handed::Refused(reason) | Handed::Silent(reason) = &handed {
+            log::debug!("peer {to} did not take file {file}: {reason}");
+        }
+        match handed {
+            Handed::Taken | Handed::Refused(_) => {
+                if let Some(holding) = &mut state.holding {
+                    holding.at.insert(to.addr, desk.now());
+                }
+            }
+            Handed::Silent(_) => {
+                let again = desk.now() + REPAIR_RETRY;
+                self.scan_at = Some(self.scan_at.map_or(again, |at| at.min(again)));
+            }
+        }
+        self.end_replicating(desk, file);
+    }
+
+    /// Begins to leave; what is held here is given into good hands first.
+    pub(super) fn leave(&mut self, desk: &mut Desk) {
+        let deadline = desk.now() + desk.config().handover_limit;
+        let before = desk.peers().len().min(TOLD_GOODBYE);
+        let strangers_until = if self.before >= before { desk.now() } else { desk.now() + STRANGERS };
+        self.leaving = Some(Leaving { deadline, before, strangers_until, looked: false });
+        self.order(desk, NamedJob::Scan, Step::Scan);
+    }
+}

@@ -1,0 +1,96 @@
+//! What the user asks: which part gets which command, and those that concern the whole node.
+
+use super::life::Step;
+use super::notice::{Answer, FailureKind, Status};
+use super::part::{News, Owner};
+use super::{Command, CommandId, Node};
+use crate::config::INTERRUPT_WINDOW;
+
+impl Node {
+    pub(super) fn on_command(&mut self, id: CommandId, command: Command) {
+        if self.desk.is_leaving() {
+            return self.desk.fail(id, FailureKind::Other, "this peer is leaving the network");
+        }
+        let owner = match command {
+            Command::Store { .. } => Owner::Puts,
+            Command::Retrieve { .. } => Owner::Gets,
+            Command::Clear { .. } => Owner::Clears,
+            Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,
+            Command::List | Command::Lookup { .. } | Command::Peers | Command::Table | Command::Ping { .. } => {
+                Owner::User
+            }
+            Command::Status => {
+                let status = self.status();
+                return self.desk.answer(id, Answer::Status(status));
+            }
+            Command::Interrupt { handover } => return self.interrupt(id, handover),
+            Command::Quit { handover } => return self.leave(id, handover),
+        };
+        match self.part(owner) {
+            Some((part, desk)) => part.on_command(desk, id, command),
+            None => {
+                let reason = "only peers of the classroom ring keep files by their names";
+                self.desk.fail(id, FailureKind::Usage, reason);
+            }
+        }
+    }
+
+    /// Ends what is under way for the user; how many commands that ended.
+    fn end(&mut self, kind: FailureKind, reason: &str) -> usize {
+        self.parts.iter_mut().map(|(_, part)| part.end(&mut self.desk, kind, reason)).sum()
+    }
+
+    /// Ends what is under way for the user; the second time within a short while, ends the peer.
+    fn interrupt(&mut self, id: CommandId, handover: bool) {
+        let now = self.desk.now();
+        if self.interrupted.replace(now).is_some_and(|last| now.since(last) <= INTERRUPT_WINDOW) {
+            return self.leave(id, handover);
+        }
+        let commands = self.end(FailureKind::Cancelled, "cancelled");
+        self.desk.answer(id, Answer::Interrupted { commands });
+    }
+
+    /// Ends what is under way for the user; then this peer leaves.
+    fn leave(&mut self, id: CommandId, handover: bool) {
+        self.end(FailureKind::Other, "this peer was told to leave the network");
+        self.desk.life = self.desk.life.after(Step::Told);
+        self.quit = Some((id, handover));
+        self.tell(News::Leaving { handover });
+    }
+
+    /// Begins the departure, once no part has to stay. Whether it began.
+    pub(super) fn depart_if_nothing_keeps_us(&mut self) -> bool {
+        let Some((command, handover)) = self.quit else { return false };
+        if self.parts.iter().any(|(_, part)| part.keeps_here(&self.desk)) {
+            return false;
+        }
+        self.quit = None;
+        if let Some((departure, desk)) = self.part(Owner::Departure) {
+            departure.on_command(desk, command, Command::Quit { handover });
+        }
+        true
+    }
+
+    fn status(&self) -> Status {
+        let desk = &self.desk;
+        let under_way = |owners: &[Owner]| {
+            let those = self.parts.iter().filter(|(owner, _)| owners.contains(owner));
+            those.map(|(_, part)| part.under_way()).sum()
+        };
+        let traffic = desk.exchange.traffic();
+        Status {
+            me: desk.me(),
+            overlay: desk.overlay.kind().name().to_owned(),
+            uptime: desk.now().since(self.started),
+            peers: desk.overlay.peers().len(),
+            blocks: desk.holdings.len(),
+            bytes: desk.holdings.bytes(),
+            pending: desk.exchange.waiting(),
+            lookups: desk.lookups.len(),
+            transfers: under_way(&[Owner::Puts, Owner::Gets]),
+            repairs: under_way(&[Owner::Repair, Owner::Heal]),
+            messages: (traffic.received, traffic.sent),
+            dropped: traffic.dropped,
+        }
+    }
+}
