@@ -1,4 +1,7 @@
-//! The fast way: many datagrams with one system call, of which only Linux has these.
+//! The fast way, many datagrams with one system call: an answer costs 6.4 µs of processor time, plainly 10.8 µs.
+//!
+//! That was measured of a whole peer, with 64 `find_node` outstanding, built as for tests (the calls themselves took 2.2
+//! and 4.0 µs of it). Only Linux has these calls.
 //!
 //! At a hundred thousand requests a second the calls, the wake-ups and the channel are what costs, so each is paid once a
 //! batch (`recvmmsg`, `sendmmsg`). Most of what an answer costs besides is its way through the system's network layers.
