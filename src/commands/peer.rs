@@ -57,8 +57,8 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
     } else {
-        let chores = Chores { console, editor, exit_on_eof: args.exit_on_eof, handover: defaults.handover };
-        peer.handle().spawn_console(move || chores.run()).context("cannot start the console's thread")?;
+        let thread = ConsoleThread { console, editor, exit_on_eof: args.exit_on_eof, handover: defaults.handover };
+        peer.handle().spawn_console(move || thread.run()).context("cannot start the console's thread")?;
     }
     let left = watch(&peer.notices(), above);
     let ended = end(peer);
@@ -202,14 +202,14 @@ fn edit(grammar: &Grammar, args: &PeerArgs, screen: &Screen) -> (Option<Terminal
 }
 
 /// What the console's thread does.
-struct Chores {
+struct ConsoleThread {
     console: Console<Handle>,
     editor: Option<Terminal>,
     exit_on_eof: bool,
     handover: bool,
 }
 
-impl Chores {
+impl ConsoleThread {
     fn run(mut self) {
         let end = loop {
             let end = match &mut self.editor {

@@ -49,17 +49,17 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     })?;
     let _ = told_by_signal.set(peer.handle());
     let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
-    let mut told = Told { lines, output: Output::new(Format::Text, Marked) };
-    told.until_joined(&notices, &place)?;
-    let (says, said) = unbounded();
+    let mut output = RingOutput { lines, output: Output::new(Format::Text, Marked) };
+    output.until_joined(&notices, &place)?;
+    let (replies, console_replies) = unbounded();
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
     } else {
-        let performer = Performer::new(WithSignals(peer.handle()), screen);
-        let console = Console { performer, grammar: classroom::grammar(), says };
+        let performer = Performer::new(HandleAndSignals(peer.handle()), screen);
+        let console = RingConsole { performer, grammar: classroom::grammar(), replies };
         peer.handle().spawn_console(move || console.run()).context("cannot start the console's thread")?;
     }
-    told.until_left(&notices, said);
+    output.until_left(&notices, console_replies);
     let exit = Exit::from(peer.wait());
     end_in_a_while(exit as i32);
     Ok(exit)
@@ -192,12 +192,12 @@ fn locate<const N: usize>(names: [&PeerName; N], ways: &RingWays) -> Result<[(Pe
 }
 
 /// What is told on standard output.
-struct Told {
+struct RingOutput {
     lines: Lines,
     output: Output,
 }
 
-impl Told {
+impl RingOutput {
     /// Tells what happens until this peer is in the ring.
     fn until_joined(&mut self, notices: &Receiver<Notice>, place: &Place) -> Result<(), Failed> {
         let mut refused = None;
@@ -224,30 +224,30 @@ impl Told {
     }
 
     /// Tells what happens until this peer has left, and between that what the console says.
-    fn until_left(&mut self, notices: &Receiver<Notice>, mut said: Receiver<Said>) {
+    fn until_left(&mut self, notices: &Receiver<Notice>, mut replies: Receiver<ConsoleReply>) {
         loop {
             select! {
                 recv(notices) -> notice => match notice {
                     Ok(notice) => self.tell(&notice),
                     Err(_) => break,
                 },
-                recv(said) -> line => match line {
-                    Ok(line) => {
+                recv(replies) -> reply => match reply {
+                    Ok(reply) => {
                         // What led to an answer was told by the node before it answered: it stands here already.
                         notices.try_iter().for_each(|notice| self.tell(&notice));
-                        self.say(&line);
+                        self.say(&reply);
                     }
-                    Err(_) => said = never(),
+                    Err(_) => replies = never(),
                 },
             }
         }
-        said.try_iter().for_each(|line| self.say(&line));
+        replies.try_iter().for_each(|reply| self.say(&reply));
     }
 
-    fn say(&mut self, said: &Said) {
-        match said {
-            Said::Failed(reply) => self.output.reply(reply),
-            Said::Answered(reply) => Output::new(Format::Text, io::stdout()).reply(reply),
+    fn say(&mut self, reply: &ConsoleReply) {
+        match reply {
+            ConsoleReply::Failed(reply) => self.output.reply(reply),
+            ConsoleReply::Answered(reply) => Output::new(Format::Text, io::stdout()).reply(reply),
         }
     }
 
@@ -290,7 +290,7 @@ impl Write for Marked {
 
 /// What the console has to say on standard output. One thread alone prints there, so that lines stand in the order in
 /// which things happened.
-enum Said {
+enum ConsoleReply {
     /// Something went wrong: marked as the assignment's lines are.
     Failed(Reply),
     /// What another command than the assignment's answers.
@@ -298,9 +298,9 @@ enum Said {
 }
 
 /// A peer beside which the program's own thread waits for signals.
-struct WithSignals(Handle);
+struct HandleAndSignals(Handle);
 
-impl Backend for WithSignals {
+impl Backend for HandleAndSignals {
     fn submit(&self, command: Command) -> Receiver<Notice> {
         Backend::submit(&self.0, command)
     }
@@ -314,13 +314,13 @@ impl Backend for WithSignals {
 
 /// Takes commands. What they bring about is told by the peer's notices; here is only what goes wrong, and what other
 /// commands answer.
-struct Console {
-    performer: Performer<WithSignals>,
+struct RingConsole {
+    performer: Performer<HandleAndSignals>,
     grammar: Grammar,
-    says: Sender<Said>,
+    replies: Sender<ConsoleReply>,
 }
 
-impl Console {
+impl RingConsole {
     fn run(self) {
         let mut input = match standard_input(false) {
             Ok(input) => input,
@@ -358,7 +358,7 @@ impl Console {
                 // Whoever reads what the peer tells last may be stuck.
                 Reply::Node(Answer::Left { .. }) => return end_in_a_while(Exit::Done as i32),
                 reply if reply.failure().is_some() => self.fail(reply),
-                reply => self.say(Said::Answered(reply)),
+                reply => self.say(ConsoleReply::Answered(reply)),
             }
         }
     }
@@ -379,12 +379,12 @@ impl Console {
     }
 
     fn fail(&self, reply: Reply) {
-        self.say(Said::Failed(reply));
+        self.say(ConsoleReply::Failed(reply));
     }
 
-    fn say(&self, said: Said) {
+    fn say(&self, reply: ConsoleReply) {
         // Nobody listens once the peer has left.
-        let _ = self.says.send(said);
+        let _ = self.replies.send(reply);
     }
 }
 

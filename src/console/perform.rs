@@ -11,8 +11,8 @@ use crossbeam_channel::{Receiver, Select};
 
 use super::escape::escape;
 use super::grammar::Request;
-use super::progress::Progress;
-use super::reply::{Own, Reply, TestResult, Tested};
+use super::progress::TransferBar;
+use super::reply::{ConsoleAnswer, Reply, TestResult, Tested};
 use super::{Backend, Screen};
 use crate::id::{Id, Key};
 use crate::node::{self, Answer, Command, Failure, FailureKind, Notice, Source};
@@ -57,14 +57,14 @@ impl<B: Backend> Performer<B> {
             Request::Ask(command) => Reply::Node(self.ask(command)),
             Request::All(commands) => {
                 let answers = commands.into_iter().map(|command| self.ask(command)).collect();
-                Reply::Own(Own::All { answers })
+                Reply::Console(ConsoleAnswer::All { answers })
             }
             Request::Ping(host_port) => match resolve(&host_port) {
                 Ok(addrs) => Reply::Node(self.ping(&addrs)),
                 Err(reason) => Reply::failed(FailureKind::NotFound, reason),
             },
             Request::Test { files, keep } => self.test(files, keep),
-            Request::Threads => Reply::Own(Own::Threads { threads: self.backend.threads() }),
+            Request::Threads => Reply::Console(ConsoleAnswer::Threads { threads: self.backend.threads() }),
             Request::Help(_) => Reply::failed(FailureKind::Usage, "there is no help here"),
         }
     }
@@ -72,7 +72,7 @@ impl<B: Backend> Performer<B> {
     /// Asks the node, and shows how far it is.
     pub fn ask(&self, command: Command) -> Answer {
         fault::point(Role::Console);
-        let mut progress = Progress::new(&self.screen, &command);
+        let mut progress = TransferBar::new(&self.screen, &command);
         let mut kept = String::new();
         for notice in self.backend.submit(command) {
             match notice {
@@ -132,7 +132,7 @@ impl<B: Backend> Performer<B> {
         }
         let files = tested;
         let passed = files.iter().filter(|file| matches!(file.result, TestResult::Equal { .. })).count();
-        Reply::Own(Own::Tested { passed, failed: files.len() - passed, files })
+        Reply::Console(ConsoleAnswer::Tested { passed, failed: files.len() - passed, files })
     }
 
     /// Stores a file, brings it back to a temporary one, and compares.

@@ -15,13 +15,13 @@ const LONGEST_NAME: usize = 16;
 const HERTZ: u8 = 10;
 
 /// The bar of one command; nothing at all where there is no terminal, or nothing to show.
-pub struct Progress<'a> {
+pub struct TransferBar<'a> {
     shown: Option<(&'a Screen, ProgressBar)>,
     /// Bytes that were in place before; they count for the total, not for the rate.
     resumed: u64,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> TransferBar<'a> {
     /// A bar for `command` on `screen`.
     pub fn new(screen: &'a Screen, command: &Command) -> Self {
         let named = match command {
@@ -66,7 +66,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-impl Drop for Progress<'_> {
+impl Drop for TransferBar<'_> {
     fn drop(&mut self) {
         if let Some((screen, bar)) = self.shown.take() {
             // The bar is gone before anybody prints without lifting it.

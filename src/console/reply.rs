@@ -17,13 +17,13 @@ pub enum Reply {
     /// What the node said.
     Node(Answer),
     /// What the console knows itself.
-    Own(Own),
+    Console(ConsoleAnswer),
 }
 
 /// Answers that need no node, or several of its answers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
-pub enum Own {
+pub enum ConsoleAnswer {
     /// The threads of this process, a line each.
     Threads {
         /// The lines.
@@ -109,7 +109,7 @@ impl Reply {
             Some(Ok(spec)) => vec![HelpEntry::new(spec)],
             Some(Err(error)) => return Self::failed(FailureKind::Usage, error.to_string()),
         };
-        Self::Own(Own::Help { commands })
+        Self::Console(ConsoleAnswer::Help { commands })
     }
 
     /// The failure, if this is one.
@@ -125,12 +125,12 @@ impl Reply {
         let of = |answer: &Answer| if let Answer::Failed(failure) = answer { Some(failure.kind) } else { None };
         match self {
             Self::Node(answer) => of(answer),
-            Self::Own(Own::All { answers }) => answers.iter().find_map(of),
-            Self::Own(Own::Tested { files, .. }) => files.iter().find_map(|file| match &file.result {
+            Self::Console(ConsoleAnswer::All { answers }) => answers.iter().find_map(of),
+            Self::Console(ConsoleAnswer::Tested { files, .. }) => files.iter().find_map(|file| match &file.result {
                 TestResult::Failed(failure) => Some(failure.kind),
                 TestResult::Equal { .. } => None,
             }),
-            Self::Own(Own::Threads { .. } | Own::Help { .. }) => None,
+            Self::Console(ConsoleAnswer::Threads { .. } | ConsoleAnswer::Help { .. }) => None,
         }
     }
 

@@ -37,7 +37,7 @@ static OF_PROCESS: OnceLock<Stderr> = OnceLock::new();
 
 /// The way to standard error. What is written to it is a line or more, with their ends.
 pub struct Stderr {
-    sender: Sender<Message>,
+    sender: Sender<LogMessage>,
     count: Arc<Count>,
 }
 
@@ -50,7 +50,7 @@ struct Count {
     done: AtomicU64,
 }
 
-enum Message {
+enum LogMessage {
     /// Lines to be written, and how many were lost before them.
     Text { lost: u64, text: String },
     /// Asks whether everything that came before could be written.
@@ -94,13 +94,13 @@ impl Stderr {
 
     fn deliver(&self, text: String, limit: Duration) {
         let lost = self.count.lost.swap(0, Ordering::Relaxed);
-        match self.sender.send_timeout(Message::Text { lost, text }, limit) {
+        match self.sender.send_timeout(LogMessage::Text { lost, text }, limit) {
             Ok(()) => {}
             Err(SendTimeoutError::Timeout(_)) => {
                 self.count.lost.fetch_add(lost + 1, Ordering::Relaxed);
             }
             Err(SendTimeoutError::Disconnected(message)) => {
-                if let Message::Text { text, .. } = message {
+                if let LogMessage::Text { text, .. } = message {
                     write_at_once(&text);
                 }
             }
@@ -113,7 +113,7 @@ impl Stderr {
     /// It is not written: nobody reads, or standard error is closed.
     pub fn flush(&self) -> io::Result<()> {
         let (tells, told) = bounded(1);
-        let mut ask = Some(Message::Flush(tells));
+        let mut ask = Some(LogMessage::Flush(tells));
         let mut waits = 0;
         while waits < WAITS {
             let before = self.count.done.load(Ordering::Relaxed);
@@ -152,7 +152,7 @@ impl Write for &Stderr {
 
 /// What the thread has.
 struct Writer<P> {
-    receiver: Receiver<Message>,
+    receiver: Receiver<LogMessage>,
     count: Arc<Count>,
     print: P,
     /// Why the last text could not be written.
@@ -173,11 +173,11 @@ impl<P: FnMut(&str) -> io::Result<()>> Writer<P> {
                 }
             };
             match message {
-                Message::Text { lost, text } => {
+                LogMessage::Text { lost, text } => {
                     self.write_lost(lost);
                     self.write(&text);
                 }
-                Message::Flush(tells) => {
+                LogMessage::Flush(tells) => {
                     self.tell_lost();
                     // Whoever asked may have lost patience.
                     let _ = tells.send(self.last.map_or(Ok(()), |kind| Err(kind.into())));

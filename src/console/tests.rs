@@ -254,7 +254,8 @@ fn answers_read_well() {
     let nine = vec![Peer::new(Id::from_u64(9), addr)];
     let table = Answer::Table { rows: vec![TableRow { label: "successor 1".into(), peers: nine, spare: 0 }] };
     assert_eq!(show(table), format!("successor 1\n    9 {addr}"), "the classroom's ids are numbers");
-    let threads = Reply::Own(reply::Own::Threads { threads: vec!["tcp-serve-12".into(), "strange".into()] });
+    let threads =
+        Reply::Console(reply::ConsoleAnswer::Threads { threads: vec!["tcp-serve-12".into(), "strange".into()] });
     assert_eq!(text::render(&threads), "tcp-serve-12    requests on a connection\nstrange");
 }
 

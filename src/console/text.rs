@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::escape::escape;
-use super::reply::{HelpEntry, Own, Reply, TestResult, Tested};
+use super::reply::{ConsoleAnswer, HelpEntry, Reply, TestResult, Tested};
 use crate::node::notice::{PeerInfo, Status};
 use crate::node::{Answer, Failure};
 use crate::overlay::TableRow;
@@ -16,10 +16,10 @@ use crate::peer::Peer;
 pub(super) fn render(reply: &Reply) -> String {
     let text = match reply {
         Reply::Node(answer) => render_answer(answer),
-        Reply::Own(Own::Threads { threads }) => lines(threads.iter().map(|name| thread(name))),
-        Reply::Own(Own::All { answers }) => lines(answers.iter().map(render_answer)),
-        Reply::Own(Own::Help { commands }) => help(commands),
-        Reply::Own(Own::Tested { files, .. }) => lines(files.iter().map(tested)),
+        Reply::Console(ConsoleAnswer::Threads { threads }) => lines(threads.iter().map(|name| thread(name))),
+        Reply::Console(ConsoleAnswer::All { answers }) => lines(answers.iter().map(render_answer)),
+        Reply::Console(ConsoleAnswer::Help { commands }) => help(commands),
+        Reply::Console(ConsoleAnswer::Tested { files, .. }) => lines(files.iter().map(tested)),
     };
     text.trim_end_matches('\n').to_owned()
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::field::FieldPlan;
 use super::grown::Shape;
+use super::load::LoadPlan;
 use super::network::{MAX_PEERS, Weather};
 use super::storm::StormPlan;
 use crate::overlay::OverlayKind;
@@ -128,7 +128,7 @@ pub struct ReplayArgs {
 #[derive(Clone, Debug)]
 pub enum Wanted {
     /// A large network.
-    Field(FieldPlan),
+    Load(LoadPlan),
     /// A storm, or many.
     Storm(StormPlan),
 }
@@ -139,14 +139,10 @@ impl SimArgs {
     /// # Errors
     /// For people: why that cannot be.
     pub fn plan(&self) -> Result<Wanted, String> {
-        if self.storm || self.soak {
-            self.storm_plan().map(Wanted::Storm)
-        } else {
-            self.field_plan().map(Wanted::Field)
-        }
+        if self.storm || self.soak { self.storm_plan().map(Wanted::Storm) } else { self.load_plan().map(Wanted::Load) }
     }
 
-    fn field_plan(&self) -> Result<FieldPlan, String> {
+    fn load_plan(&self) -> Result<LoadPlan, String> {
         let only_in_storms = [
             ("--faults", self.faults.is_some()),
             ("--only", self.only.is_some()),
@@ -186,7 +182,7 @@ impl SimArgs {
         let weather = Weather { jitter: self.jitter, loss: self.loss, ..Weather::still(self.rtt) };
         let lasts = Duration::from_secs_f64(self.minutes * 60.0);
         let (lookups, churn, kill) = (self.lookups, self.churn, self.kill);
-        Ok(FieldPlan { shape, seed: self.seed, peers, lookups, lasts, weather, churn, kill })
+        Ok(LoadPlan { shape, seed: self.seed, peers, lookups, lasts, weather, churn, kill })
     }
 
     fn storm_plan(&self) -> Result<StormPlan, String> {
@@ -247,13 +243,13 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
         args: SimArgs,
     }
 
     fn plan(words: &str) -> Result<Wanted, String> {
-        Line::parse_from(std::iter::once("sim").chain(words.split_whitespace())).args.plan()
+        CommandLine::parse_from(std::iter::once("sim").chain(words.split_whitespace())).args.plan()
     }
 
     #[test]

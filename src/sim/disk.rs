@@ -122,7 +122,7 @@ impl Disk {
 
 /// What the workers of a running peer have open; a crash wipes it.
 #[derive(Default)]
-pub(super) struct Desk {
+pub(super) struct OpenFiles {
     pub(super) readers: BTreeMap<PutId, Reader>,
     offers: BTreeMap<Key, Offer>,
     pub(super) writers: BTreeMap<GetId, Writer>,
@@ -156,7 +156,7 @@ impl Reader {
     }
 }
 
-impl Desk {
+impl OpenFiles {
     pub(super) fn offer(&mut self, put: PutId, key: Key, bytes: Bytes) {
         self.offers.entry(key).or_insert_with(|| Offer { bytes, by: BTreeSet::new() }).by.insert(put);
     }
@@ -213,13 +213,13 @@ mod tests {
 
     #[test]
     fn an_offer_stands_until_the_last_file_that_needs_it_is_done() {
-        let mut desk = Desk::default();
+        let mut open_files = OpenFiles::default();
         let key = Id::of(b"block");
-        desk.offer(1, key, Rc::from(*b"block"));
-        desk.offer(2, key, Rc::from(*b"block"));
-        desk.withdraw(1, &key);
-        assert!(desk.offered(&key).is_some() && desk.leftovers().is_some());
-        desk.forget_put(2);
-        assert!(desk.offered(&key).is_none() && desk.leftovers().is_none());
+        open_files.offer(1, key, Rc::from(*b"block"));
+        open_files.offer(2, key, Rc::from(*b"block"));
+        open_files.withdraw(1, &key);
+        assert!(open_files.offered(&key).is_some() && open_files.leftovers().is_some());
+        open_files.forget_put(2);
+        assert!(open_files.offered(&key).is_none() && open_files.leftovers().is_none());
     }
 }

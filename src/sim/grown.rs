@@ -55,11 +55,11 @@ impl Shape {
 
     /// For each bucket as many as it holds, drawn from all that belong into it.
     fn contacts(&self, me: Peer, seed: [u8; 32], directory: &Directory) -> Vec<Peer> {
-        let mut lots = StdRng::from_seed(seed);
+        let mut rng = StdRng::from_seed(seed);
         let mut contacts = Vec::new();
         for shared in 0..ID_BITS {
             let all = directory.subtree(&me.id.flip_bit(shared), shared + 1);
-            let drawn = index::sample(&mut lots, all.len(), all.len().min(self.bucket));
+            let drawn = index::sample(&mut rng, all.len(), all.len().min(self.bucket));
             contacts.extend(drawn.into_iter().map(|at| all[at]));
             if directory.subtree(&me.id, shared + 1).len() <= 1 {
                 break;
@@ -91,7 +91,7 @@ impl Shape {
 /// `progress` is told how many of them stand.
 pub fn populate(world: &mut World, shape: &Shape, count: usize, mut progress: impl FnMut(usize)) -> Directory {
     for _ in 0..count {
-        let id = Id::random(world.lots());
+        let id = Id::random(world.rng());
         world.add(id);
     }
     let directory = Directory::new((0..count).map(|slot| world.peer(slot)).collect());

@@ -7,7 +7,7 @@
 //!   whether it comes; blocks, files and working directories live in memory.
 //! - [`faults`] is what can go wrong; [`storm`] a run in which much of it does, and after which everything must be in
 //!   order again; [`shrink()`] finds out which faults a failing run needs.
-//! - [`field`] is a large grown network ([`grown`]) with lookups all the while; [`repro`] holds it to published results.
+//! - [`load`] is a large grown network ([`grown`]) with lookups all the while; [`repro`] holds it to published results.
 //! - [`replay`] feeds the record of a live peer to a core begun anew.
 //! - [`truth`] knows who really is nearest to a key.
 
@@ -16,10 +16,10 @@ mod check;
 pub mod cli;
 mod disk;
 pub mod faults;
-pub mod field;
 mod folder;
 pub mod grown;
 pub mod kind;
+pub mod load;
 pub mod memory;
 pub mod network;
 mod peers;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::disk::{Desk, Disk};
+use super::disk::{Disk, OpenFiles};
 use super::network;
 use super::work::Running;
 use super::world::{World, global};
@@ -26,7 +26,7 @@ pub(super) struct SimPeer {
     pub(super) born: Time,
     pub(super) wake: Option<Time>,
     pub(super) disk: Disk,
-    pub(super) desk: Desk,
+    pub(super) open_files: OpenFiles,
     pub(super) jobs: BTreeMap<JobId, Running>,
     pub(super) asked: BTreeSet<CommandId>,
     /// Everything that reaches it, and all it does, takes this much longer.
@@ -57,7 +57,7 @@ impl World {
             born: self.now,
             wake: None,
             disk: Disk::default(),
-            desk: Desk::default(),
+            open_files: OpenFiles::default(),
             jobs: BTreeMap::new(),
             asked: BTreeSet::new(),
             lag: Duration::ZERO,
@@ -129,7 +129,7 @@ impl World {
         peer.life += 1;
         peer.wake = None;
         peer.jobs.clear();
-        peer.desk = Desk::default();
+        peer.open_files = OpenFiles::default();
     }
 
     /// Stops the peer's clock, as a suspended machine's: until `span` has passed nothing reaches it, then all at once.
@@ -201,7 +201,7 @@ impl World {
 
     /// Says what a peer's workers still have open, if anything.
     pub fn leftovers(&self, slot: usize) -> Option<String> {
-        self.peers[slot].desk.leftovers()
+        self.peers[slot].open_files.leftovers()
     }
 
     /// Whether messages pass from one peer to the other.

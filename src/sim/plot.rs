@@ -11,11 +11,11 @@ pub struct Plot {
     /// What the vertical axis shows.
     pub y: String,
     /// The lines.
-    pub lines: Vec<Line>,
+    pub lines: Vec<Series>,
 }
 
 /// One line of a plot.
-pub struct Line {
+pub struct Series {
     /// What it is.
     pub name: String,
     /// Its points, in the order in which they are joined.
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn points_stand_inside_the_frame_and_words_are_escaped() {
         let points = vec![(0.0, 1.0), (5.0, 3.0), (10.0, 2.0)];
-        let line = Line { name: "a < b".to_owned(), points };
+        let line = Series { name: "a < b".to_owned(), points };
         let plot = Plot { title: "T & C".into(), x: "x".into(), y: "y".into(), lines: vec![line] };
         let svg = plot.svg();
         assert!(svg.contains("T &amp; C") && svg.contains("a &lt; b") && svg.ends_with("</svg>\n"));
@@ -131,7 +131,7 @@ mod tests {
             title: "".into(),
             x: "".into(),
             y: "".into(),
-            lines: vec![Line { name: "".into(), points }],
+            lines: vec![Series { name: "".into(), points }],
         };
         for points in [vec![], vec![(1.0, 1.0)], vec![(f64::NAN, 1.0)]] {
             assert!(!plot(points.clone()).svg().contains("<circle cx=\"inf"), "{points:?}");

@@ -15,14 +15,14 @@ const SLOT: u64 = 1000;
 /// A queue of things to happen, earliest first; things of one moment come out in the order they went in.
 pub(super) struct Queue<T> {
     /// What happens in the present slot, or before it.
-    heap: BinaryHeap<Planned<T>>,
+    heap: BinaryHeap<Queued<T>>,
     /// The first slot that lies in the future.
     future: u64,
-    slots: BTreeMap<u64, Vec<Planned<T>>>,
-    planned: u64,
+    slots: BTreeMap<u64, Vec<Queued<T>>>,
+    queued: u64,
 }
 
-struct Planned<T> {
+struct Queued<T> {
     at: Time,
     /// Breaks ties, so that the order never depends on how things are kept.
     sequence: u64,
@@ -31,18 +31,18 @@ struct Planned<T> {
 
 impl<T> Queue<T> {
     pub(super) const fn new() -> Self {
-        Self { heap: BinaryHeap::new(), future: 0, slots: BTreeMap::new(), planned: 0 }
+        Self { heap: BinaryHeap::new(), future: 0, slots: BTreeMap::new(), queued: 0 }
     }
 
     pub(super) fn push(&mut self, at: Time, what: T) {
-        let sequence = self.planned;
-        self.planned += 1;
-        let planned = Planned { at, sequence, what };
+        let sequence = self.queued;
+        self.queued += 1;
+        let queued = Queued { at, sequence, what };
         let slot = at.as_micros() / SLOT;
         if slot < self.future {
-            self.heap.push(planned);
+            self.heap.push(queued);
         } else {
-            self.slots.entry(slot).or_default().push(planned);
+            self.slots.entry(slot).or_default().push(queued);
         }
     }
 
@@ -56,30 +56,30 @@ impl<T> Queue<T> {
         if self.heap.peek()?.at > until {
             return None;
         }
-        self.heap.pop().map(|planned| (planned.at, planned.what))
+        self.heap.pop().map(|queued| (queued.at, queued.what))
     }
 }
 
-impl<T> Ord for Planned<T> {
+impl<T> Ord for Queued<T> {
     /// The heap keeps its greatest on top: the earliest is the greatest.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.sequence).cmp(&(self.at, self.sequence))
     }
 }
 
-impl<T> PartialOrd for Planned<T> {
+impl<T> PartialOrd for Queued<T> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> PartialEq for Planned<T> {
+impl<T> PartialEq for Queued<T> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl<T> Eq for Planned<T> {}
+impl<T> Eq for Queued<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -106,14 +106,14 @@ mod tests {
 
     #[test]
     fn slots_make_no_difference_to_the_order() {
-        let mut lots = StdRng::seed_from_u64(1);
+        let mut rng = StdRng::seed_from_u64(1);
         let (mut queue, mut plain) = (Queue::new(), BTreeMap::new());
         let mut now = Time::ZERO;
         for nth in 0..20_000_u32 {
-            let at = now + Duration::from_micros(lots.random_range(0..5 * SLOT) / 100 * 100);
+            let at = now + Duration::from_micros(rng.random_range(0..5 * SLOT) / 100 * 100);
             queue.push(at, nth);
             plain.insert((at, nth), nth);
-            while plain.len() > lots.random_range(0..100) {
+            while plain.len() > rng.random_range(0..100) {
                 let ((at, _), nth) = plain.pop_first().expect("there are some");
                 now = at;
                 assert_eq!(queue.pop_by(at), Some((at, nth)));

@@ -18,7 +18,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use self::classroom::Lessons;
+use self::classroom::NamedFiles;
 use self::users::{StoredFile, Tally};
 use super::faults::Fault;
 use super::kind;
@@ -46,7 +46,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 const BLOCK_SIZE: u32 = 4096;
 /// Files that users store during a storm, and as many that they ask for; more where they are on disk by name alone.
 const VISITS: usize = 6;
-const LESSONS: usize = 12;
+const NAMED_VISITS: usize = 12;
 /// Files stored before the storm.
 const FILES: usize = 4;
 /// Lookups checked at the end.
@@ -56,18 +56,18 @@ struct Storm<'a> {
     plan: &'a StormPlan,
     world: World,
     /// Lots about users and files; the world has its own.
-    lots: StdRng,
+    rng: StdRng,
     files: Vec<StoredFile>,
     storing: Vec<(usize, CommandId, StoredFile)>,
     retrieving: Vec<(usize, CommandId, PathBuf, Id)>,
-    agenda: Queue<Step>,
+    agenda: Queue<StormStep>,
     tally: Tally,
     /// What the users of a classroom ring did.
-    lessons: Lessons,
+    named: NamedFiles,
 }
 
 /// Something that is to be done at a certain time.
-enum Step {
+enum StormStep {
     Strike(Fault),
     Return { slot: usize },
     CalmDown,
@@ -90,13 +90,13 @@ impl<'a> Storm<'a> {
         Self {
             plan,
             world,
-            lots: StdRng::seed_from_u64(plan.seed ^ 0xf11e),
+            rng: StdRng::seed_from_u64(plan.seed ^ 0xf11e),
             files: Vec::new(),
             storing: Vec::new(),
             retrieving: Vec::new(),
             agenda: Queue::new(),
             tally: Tally::default(),
-            lessons: Lessons::default(),
+            named: NamedFiles::default(),
         }
     }
 
@@ -104,11 +104,11 @@ impl<'a> Storm<'a> {
     fn calm_before(&mut self) -> Result<(), Violation> {
         let peers = self.plan.peers;
         for slot in 0..peers {
-            let id = if self.plan.classroom { self.free_number() } else { Id::random(&mut self.lots) };
+            let id = if self.plan.classroom { self.free_number() } else { Id::random(&mut self.rng) };
             self.world.add(id);
-            let through = self.lots.random_range(0..=slot.saturating_sub(1));
+            let through = self.rng.random_range(0..=slot.saturating_sub(1));
             self.world.start(slot, &[0, through]);
-            let wait = spread(CALM_BEFORE / (2 * peers as u32), &mut self.lots);
+            let wait = spread(CALM_BEFORE / (2 * peers as u32), &mut self.rng);
             self.world.run_for(wait)?;
         }
         for _ in 0..FILES {
@@ -127,13 +127,13 @@ impl<'a> Storm<'a> {
         let strikes = self.plan.strikes();
         for index in self.plan.striking() {
             if let Some(strike) = strikes.get(index) {
-                self.agenda.push(begin + strike.after, Step::Strike(strike.fault.clone()));
+                self.agenda.push(begin + strike.after, StormStep::Strike(strike.fault.clone()));
             }
         }
-        for _ in 0..if self.plan.classroom { LESSONS } else { VISITS } {
-            let (store, retrieve) = (spread(STORM, &mut self.lots), spread(STORM, &mut self.lots));
-            self.agenda.push(begin + store, Step::Store);
-            self.agenda.push(begin + retrieve, Step::Retrieve);
+        for _ in 0..if self.plan.classroom { NAMED_VISITS } else { VISITS } {
+            let (store, retrieve) = (spread(STORM, &mut self.rng), spread(STORM, &mut self.rng));
+            self.agenda.push(begin + store, StormStep::Store);
+            self.agenda.push(begin + retrieve, StormStep::Retrieve);
         }
         let end = begin + STORM;
         while let Some((at, step)) = self.agenda.pop_by(end) {
@@ -145,17 +145,17 @@ impl<'a> Storm<'a> {
         self.collect()
     }
 
-    fn take_step(&mut self, step: Step) {
+    fn take_step(&mut self, step: StormStep) {
         match step {
-            Step::Strike(fault) => self.strike(fault),
-            Step::Return { slot } => self.restart(slot),
-            Step::CalmDown => self.world.set_weather(Weather::default()),
-            Step::Heal => self.world.heal(),
-            Step::Hurry { slot } => self.world.slow_down(slot, Duration::ZERO),
-            Step::Store if self.plan.classroom => self.store_named(),
-            Step::Retrieve if self.plan.classroom => self.request_named(),
-            Step::Store => self.store(),
-            Step::Retrieve => self.retrieve(),
+            StormStep::Strike(fault) => self.strike(fault),
+            StormStep::Return { slot } => self.restart(slot),
+            StormStep::CalmDown => self.world.set_weather(Weather::default()),
+            StormStep::Heal => self.world.heal(),
+            StormStep::Hurry { slot } => self.world.slow_down(slot, Duration::ZERO),
+            StormStep::Store if self.plan.classroom => self.store_named(),
+            StormStep::Retrieve if self.plan.classroom => self.request_named(),
+            StormStep::Store => self.store(),
+            StormStep::Retrieve => self.retrieve(),
         }
     }
 
@@ -172,29 +172,29 @@ impl<'a> Storm<'a> {
                     if self.plan.classroom { self.forget_directory(slot) } else { self.world.rename(slot) }
                 }
                 if let Some(after) = back_after {
-                    self.agenda.push(now + after, Step::Return { slot });
+                    self.agenda.push(now + after, StormStep::Return { slot });
                 }
             }
             Fault::Leave { slot, handover } if spare && self.world.is_up(slot) => {
                 self.world.command(slot, Command::Quit { handover });
             }
             Fault::Join => {
-                let id = if self.plan.classroom { self.free_number() } else { Id::random(self.world.lots()) };
+                let id = if self.plan.classroom { self.free_number() } else { Id::random(self.world.rng()) };
                 let slot = self.world.add(id);
                 self.restart(slot);
             }
             Fault::Partition { slots, lasts } => {
                 slots.iter().for_each(|&slot| self.world.maroon(slot, 1));
-                self.agenda.push(now + lasts, Step::Heal);
+                self.agenda.push(now + lasts, StormStep::Heal);
             }
             Fault::Storm { weather, lasts } => {
                 self.world.set_weather(weather);
-                self.agenda.push(now + lasts, Step::CalmDown);
+                self.agenda.push(now + lasts, StormStep::CalmDown);
             }
             Fault::Freeze { slot, lasts } => self.world.freeze(slot, lasts),
             Fault::Slow { slot, lag, lasts } => {
                 self.world.slow_down(slot, lag);
-                self.agenda.push(now + lasts, Step::Hurry { slot });
+                self.agenda.push(now + lasts, StormStep::Hurry { slot });
             }
             Fault::Rot { slot, nth } => drop(self.world.disk_mut(slot).rot(nth)),
             Fault::Crash { .. } | Fault::Leave { .. } => {}
@@ -214,7 +214,7 @@ impl<'a> Storm<'a> {
     }
 
     fn pick(&mut self, slots: &[usize]) -> Option<usize> {
-        (!slots.is_empty()).then(|| slots[self.lots.random_range(0..slots.len())])
+        (!slots.is_empty()).then(|| slots[self.rng.random_range(0..slots.len())])
     }
 
     /// The network is well again; peers that are to come back do.
@@ -226,7 +226,7 @@ impl<'a> Storm<'a> {
             self.world.freeze(slot, Duration::ZERO);
         }
         while let Some((_, step)) = self.agenda.pop_by(Time::from_micros(u64::MAX)) {
-            if let Step::Return { slot } = step {
+            if let StormStep::Return { slot } = step {
                 self.restart(slot);
             }
         }
@@ -244,7 +244,7 @@ impl<'a> Storm<'a> {
         self.world.check_replicas(geometry, REPLICAS)?;
         let up = self.world.up();
         for _ in 0..LOOKUPS {
-            let key = Id::random(&mut self.lots);
+            let key = Id::random(&mut self.rng);
             if let Some(slot) = self.pick(&up) {
                 self.world.check_lookup(geometry, slot, key)?;
             }

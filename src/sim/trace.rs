@@ -24,16 +24,16 @@ struct Sink {
 
 /// A line of the trace.
 #[derive(Serialize)]
-struct Line<'a> {
+struct TraceLine<'a> {
     at: Time,
     peer: usize,
     #[serde(flatten)]
-    said: Said<'a>,
+    what: Traced<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Said<'a> {
+enum Traced<'a> {
     Event(&'a Event),
     Action(&'a Action),
 }
@@ -70,16 +70,16 @@ impl Trace {
     }
 
     pub(super) fn event(&mut self, at: Time, peer: usize, event: &Event) {
-        self.line(at, peer, Said::Event(event));
+        self.line(at, peer, Traced::Event(event));
     }
 
     pub(super) fn action(&mut self, at: Time, peer: usize, action: &Action) {
-        self.line(at, peer, Said::Action(action));
+        self.line(at, peer, Traced::Action(action));
     }
 
-    fn line(&mut self, at: Time, peer: usize, said: Said<'_>) {
+    fn line(&mut self, at: Time, peer: usize, what: Traced<'_>) {
         if let Some(sink) = &mut self.0 {
-            let line = Line { at, peer, said };
+            let line = TraceLine { at, peer, what };
             let written = serde_json::to_writer(&mut **sink, &line).map_err(io::Error::from);
             if let Err(error) = written.and_then(|()| sink.write_all(b"\n")) {
                 sink.failed.get_or_insert(error);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::disk::{Bytes, Reading};
 use super::network;
 use super::work::{self, Refusal, Running, Worker};
-use super::world::{Happening, Planned, World, destination};
+use super::world::{Planned, SimEvent, World, destination};
 use crate::config::MAX_JOBS;
 use crate::id::Key;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome};
@@ -34,7 +34,7 @@ impl World {
     }
 
     fn send_datagram(&mut self, from: usize, to: usize, lag: Duration, message: Message) {
-        let [first, second] = self.rules.weather.datagram(&mut self.lots);
+        let [first, second] = self.rules.weather.datagram(&mut self.rng);
         let Some(first) = first.filter(|_| self.reaches(from, to)) else {
             self.counts.lost += 1;
             return;
@@ -51,7 +51,7 @@ impl World {
             self.return_to_sender(from, network::address(to), message, Obstacle::Silence, work::PATIENCE);
             return;
         }
-        let one_way = self.rules.weather.one_way(&mut self.lots);
+        let one_way = self.rules.weather.one_way(&mut self.rng);
         let last = self.streams.entry((from as u32, to as u32)).or_default();
         let at = (*last).max(self.now + one_way + lag);
         *last = at;
@@ -59,7 +59,7 @@ impl World {
     }
 
     fn plan_arrival(&mut self, at: Time, from: usize, to: usize, via: Via, message: Message) {
-        let what = Happening::Arrival { from: from as u32, via, message: Box::new(message) };
+        let what = SimEvent::Arrival { from: from as u32, via, message: Box::new(message) };
         self.plan(at, Planned { slot: to as u32, life: None, what });
     }
 
@@ -68,7 +68,7 @@ impl World {
             self.counts.dead_ends += u64::from(self.followed.contains(key));
         }
         let life = Some(self.peers[from].life);
-        let what = Happening::Told(Box::new(Event::Undeliverable { to, message, obstacle }));
+        let what = SimEvent::Told(Box::new(Event::Undeliverable { to, message, obstacle }));
         self.plan(self.now + after, Planned { slot: from as u32, life, what });
     }
 
@@ -124,14 +124,14 @@ impl World {
                 }
             }
         }
-        takes += network::spread(takes / 8, &mut self.lots);
+        takes += network::spread(takes / 8, &mut self.rng);
         let peer = &mut self.peers[slot];
         let again = peer.jobs.insert(job, Running { work, doomed, cancelled: false, before }).is_some();
         let (out, life) = (peer.jobs.len(), Some(peer.life));
         if again || out > MAX_JOBS {
             self.violate(slot, format!("{out} jobs are out, or job {job} was started twice"));
         }
-        self.plan(self.now + takes, Planned { slot: slot as u32, life, what: Happening::Job(job) });
+        self.plan(self.now + takes, Planned { slot: slot as u32, life, what: SimEvent::Job(job) });
     }
 
     /// A job that is not needed ends soon, and its outcome says so.
@@ -142,7 +142,7 @@ impl World {
         {
             let life = Some(peer.life);
             let soon = self.now + Duration::from_millis(1);
-            self.plan(soon, Planned { slot: slot as u32, life, what: Happening::Job(job) });
+            self.plan(soon, Planned { slot: slot as u32, life, what: SimEvent::Job(job) });
         }
     }
 
@@ -165,7 +165,8 @@ impl World {
         };
         let file = self.bring_named(slot, &work, before);
         let peer = &mut self.peers[slot];
-        let mut worker = Worker { desk: &mut peer.desk, disk: &mut peer.disk, block_size: self.rules.block_size };
+        let mut worker =
+            Worker { open_files: &mut peer.open_files, disk: &mut peer.disk, block_size: self.rules.block_size };
         let outcome = worker.perform(&work, block, file);
         self.tell_outcome(slot, job, outcome);
     }
@@ -195,7 +196,7 @@ impl World {
         let peer = &self.peers[slot];
         match peer.disk.read(key) {
             Reading::Sound(bytes) => Some(bytes),
-            Reading::Rotten | Reading::Absent => peer.desk.offered(key),
+            Reading::Rotten | Reading::Absent => peer.open_files.offered(key),
         }
         .ok_or_else(|| (JobErrorKind::NotFound, format!("{} does not hold {}", peer.me, key.short())))
     }

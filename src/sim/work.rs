@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sha2::Digest;
 
-use super::disk::{Bytes, Desk, Disk, Partial, Reader, Reading, Writer, size_of};
+use super::disk::{Bytes, Disk, OpenFiles, Partial, Reader, Reading, Writer, size_of};
 use super::folder::Brought;
 use crate::file::local::{self, Listed};
 use crate::file::{Entry, LocalManifest, Manifest};
@@ -63,7 +63,7 @@ pub(super) struct Running {
 
 /// A worker at its desk.
 pub(super) struct Worker<'a> {
-    pub(super) desk: &'a mut Desk,
+    pub(super) open_files: &'a mut OpenFiles,
     pub(super) disk: &'a mut Disk,
     pub(super) block_size: u32,
 }
@@ -104,11 +104,11 @@ impl Worker<'_> {
     }
 
     fn read_next(&mut self, put: PutId, path: &Path, manifest: Option<&LocalManifest>) -> Done {
-        if !self.desk.readers.contains_key(&put) {
+        if !self.open_files.readers.contains_key(&put) {
             let bytes = self.disk.read_file(path).ok_or_else(|| not_found(path))?.clone();
-            self.desk.readers.insert(put, Reader::new(bytes, manifest.cloned()));
+            self.open_files.readers.insert(put, Reader::new(bytes, manifest.cloned()));
         }
-        let Some(reader) = self.desk.readers.get_mut(&put) else { return Err(not_open()) };
+        let Some(reader) = self.open_files.readers.get_mut(&put) else { return Err(not_open()) };
         let rest = &reader.bytes[reader.at..];
         if rest.is_empty() {
             let sha256 = Id::from_bytes(reader.hasher.clone().finalize().into());
@@ -119,14 +119,14 @@ impl Worker<'_> {
         reader.at += block.len();
         let entry = Entry { key: Id::of(&block), size: block.len() as u64 };
         reader.entries.push(entry);
-        self.desk.offer(put, entry.key, block);
+        self.open_files.offer(put, entry.key, block);
         Ok(Outcome::Read { entry })
     }
 
     fn pack(&mut self, put: PutId, manifest: &Manifest) -> Outcome {
         let block: Bytes = manifest.encode().into();
         let (key, size) = (Id::of(&block), size_of(&block));
-        self.desk.offer(put, key, block);
+        self.open_files.offer(put, key, block);
         Outcome::Packed { key, size }
     }
 
@@ -140,7 +140,7 @@ impl Worker<'_> {
     }
 
     fn publish(&mut self, put: PutId) -> Done {
-        let reader = self.desk.readers.get(&put).ok_or_else(not_open)?;
+        let reader = self.open_files.readers.get(&put).ok_or_else(not_open)?;
         let manifest = reader.manifest.clone().ok_or((JobErrorKind::Io, "no manifest was wanted".to_owned()))?;
         let sha256 = Id::from_bytes(reader.hasher.clone().finalize().into());
         let entries = reader.entries.iter().map(|entry| manifest.form.entry(entry));
@@ -162,7 +162,7 @@ impl Worker<'_> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let there = self.disk.read_file(dest).map(|bytes| bytes.len());
         let standing = compare && there == Some(size);
-        self.desk.writers.insert(get, Writer { dest: dest.to_owned(), standing });
+        self.open_files.writers.insert(get, Writer { dest: dest.to_owned(), standing });
         if standing {
             return Ok(Outcome::Standing);
         }
@@ -177,12 +177,12 @@ impl Worker<'_> {
     }
 
     fn place(&mut self, get: GetId, slot: &Slot) -> Result<&mut [u8], Refusal> {
-        let partial = self.desk.writers.get(&get).and_then(|writer| self.disk.partials.get_mut(&writer.dest));
+        let partial = self.open_files.writers.get(&get).and_then(|writer| self.disk.partials.get_mut(&writer.dest));
         partial.ok_or_else(not_open)?.bytes.get_mut(range(slot)).ok_or_else(beyond)
     }
 
     fn check(&mut self, get: GetId, slot: &Slot) -> Done {
-        let standing = self.desk.writers.get(&get).filter(|writer| writer.standing);
+        let standing = self.open_files.writers.get(&get).filter(|writer| writer.standing);
         let key = match standing.and_then(|writer| self.disk.read_file(&writer.dest)) {
             Some(file) => Id::of(file.get(range(slot)).ok_or_else(beyond)?),
             None => Id::of(self.place(get, slot)?),
@@ -199,7 +199,7 @@ impl Worker<'_> {
     }
 
     fn finish(&mut self, get: GetId) -> Done {
-        let Writer { dest, .. } = self.desk.writers.remove(&get).ok_or_else(not_open)?;
+        let Writer { dest, .. } = self.open_files.writers.remove(&get).ok_or_else(not_open)?;
         let partial = self.disk.partials.remove(&dest).ok_or_else(not_open)?;
         self.disk.write_file(dest, partial.bytes.into());
         Ok(Outcome::Done)

@@ -88,7 +88,7 @@ pub struct World {
     pub(super) now: Time,
     pub(super) rules: Rules,
     /// Lots that the network draws.
-    pub(super) lots: StdRng,
+    pub(super) rng: StdRng,
     pub(super) peers: Vec<SimPeer>,
     queue: Queue<Planned>,
     outbox: Vec<Action>,
@@ -113,10 +113,10 @@ pub(super) struct Planned {
     pub(super) slot: u32,
     /// The life of the peer it is meant for; what comes from outside is for whoever lives there then.
     pub(super) life: Option<u32>,
-    pub(super) what: Happening,
+    pub(super) what: SimEvent,
 }
 
-pub(super) enum Happening {
+pub(super) enum SimEvent {
     Arrival { from: u32, via: Via, message: Box<Message> },
     Wake,
     Job(JobId),
@@ -131,7 +131,7 @@ impl World {
     pub fn new(rules: Rules) -> Self {
         Self {
             now: Time::ZERO,
-            lots: StdRng::seed_from_u64(rules.seed),
+            rng: StdRng::seed_from_u64(rules.seed),
             rules,
             peers: Vec::new(),
             queue: Queue::new(),
@@ -163,8 +163,8 @@ impl World {
     }
 
     /// The lots of this world, for whoever plans what shall happen in it.
-    pub fn lots(&mut self) -> &mut StdRng {
-        &mut self.lots
+    pub fn rng(&mut self) -> &mut StdRng {
+        &mut self.rng
     }
 
     /// Shows every notice from now on to `watcher`.
@@ -253,10 +253,10 @@ impl World {
         self.violation.take().map_or(Ok(true), Err)
     }
 
-    fn happen(&mut self, slot: usize, what: Happening) {
+    fn happen(&mut self, slot: usize, what: SimEvent) {
         match what {
-            Happening::Arrival { from, via, message } => self.arrive(from as usize, slot, via, message),
-            Happening::Wake => {
+            SimEvent::Arrival { from, via, message } => self.arrive(from as usize, slot, via, message),
+            SimEvent::Wake => {
                 self.peers[slot].wake = None;
                 if self.peers[slot].next_wake().is_some_and(|due| due <= self.now) {
                     self.deliver(slot, Event::Tick);
@@ -264,8 +264,8 @@ impl World {
                     self.plan_wake(slot);
                 }
             }
-            Happening::Job(job) => self.finish_job(slot, job),
-            Happening::Told(event) => self.deliver(slot, *event),
+            SimEvent::Job(job) => self.finish_job(slot, job),
+            SimEvent::Told(event) => self.deliver(slot, *event),
         }
     }
 
@@ -277,7 +277,7 @@ impl World {
     /// Lets the peer know of something at once, or as soon as its present life can.
     pub(super) fn tell(&mut self, slot: usize, event: Event) {
         let life = Some(self.peers[slot].life);
-        let planned = Planned { slot: slot as u32, life, what: Happening::Told(Box::new(event)) };
+        let planned = Planned { slot: slot as u32, life, what: SimEvent::Told(Box::new(event)) };
         self.plan(self.now, planned);
     }
 
@@ -315,7 +315,7 @@ impl World {
         let due = due.max(self.now);
         if peer.wake.is_none_or(|planned| due < planned) {
             peer.wake = Some(due);
-            let planned = Planned { slot: slot as u32, life: Some(peer.life), what: Happening::Wake };
+            let planned = Planned { slot: slot as u32, life: Some(peer.life), what: SimEvent::Wake };
             self.queue.push(due, planned);
         }
     }
@@ -325,9 +325,9 @@ impl World {
             Action::Send { to, via, message } => self.send(slot, to, via, message),
             Action::Start { job, work } => self.start_job(slot, job, work),
             Action::Cancel { job } => self.cancel_job(slot, job),
-            Action::Withdraw { put, key } => self.peers[slot].desk.withdraw(put, &key),
-            Action::ForgetPut { put } => self.peers[slot].desk.forget_put(put),
-            Action::ForgetGet { get } => drop(self.peers[slot].desk.writers.remove(&get)),
+            Action::Withdraw { put, key } => self.peers[slot].open_files.withdraw(put, &key),
+            Action::ForgetPut { put } => self.peers[slot].open_files.forget_put(put),
+            Action::ForgetGet { get } => drop(self.peers[slot].open_files.writers.remove(&get)),
             Action::Notify(notice) => self.notify(slot, notice),
             Action::Stop => {
                 if let Some(command) = self.peers[slot].asked.first() {
@@ -372,7 +372,7 @@ impl World {
 
     /// A slot that draws its lot among `slots`.
     pub fn any(&mut self, slots: &[usize]) -> Option<usize> {
-        (!slots.is_empty()).then(|| slots[self.lots.random_range(0..slots.len())])
+        (!slots.is_empty()).then(|| slots[self.rng.random_range(0..slots.len())])
     }
 }
 

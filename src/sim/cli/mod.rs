@@ -3,7 +3,7 @@
 //! Results go to the writer that the caller gives, progress to standard error if that is a terminal. The one clock that
 //! is asked how long a run really took comes from the caller, too.
 
-mod field;
+mod load;
 mod repro;
 
 use std::fs::{self, File};
@@ -79,7 +79,7 @@ pub enum CliError {
 /// Why it could not be run.
 pub fn sim(args: &SimArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<Verdict, CliError> {
     match args.plan().map_err(CliError::Usage)? {
-        Wanted::Field(plan) => field::run(args, &plan, out, stopwatch),
+        Wanted::Load(plan) => load::run(args, &plan, out, stopwatch),
         Wanted::Storm(plan) if args.soak => soak(args, &plan, out),
         Wanted::Storm(plan) => storm(args, &plan, out),
     }

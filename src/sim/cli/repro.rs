@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 
 use super::{CliError, Stopwatch, Verdict, in_file, style, write_file};
 use crate::sim::args::ReproArgs;
-use crate::sim::plot::{Line, Plot};
+use crate::sim::plot::{Plot, Series};
 use crate::sim::repro::{EXPERIMENTS, Experiment, Finding, Setup, find};
 use crate::sim::table::Table;
 
@@ -84,7 +84,7 @@ fn tabulate(findings: &[Finding]) -> Table {
 fn plot(experiment: &Experiment, findings: &[Finding]) -> Plot {
     let line = |name: &str, value: fn(&Finding) -> f64| {
         let points = findings.iter().enumerate().map(|(nth, finding)| (nth as f64 + 1.0, value(finding)));
-        Line { name: name.to_owned(), points: points.collect() }
+        Series { name: name.to_owned(), points: points.collect() }
     };
     Plot {
         title: experiment.title.to_owned(),

@@ -44,7 +44,7 @@ const LOOKUPS: usize = 2000;
 const SIZES: [(usize, f64, f64); 4] = [(64, 1.18, 3.0), (1000, 1.88, 4.98), (4096, 2.25, 6.0), (10_000, 2.48, 6.64)];
 
 /// What the lookups of a network took.
-struct Taken {
+struct LookupCost {
     /// On average.
     hops: f64,
     /// On average, upkeep apart.
@@ -61,15 +61,15 @@ fn beside(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
             (OverlayKind::Kademlia, "kad", kad, Tolerance::Within(1.25)),
             (OverlayKind::Ring, "ring", ring, Tolerance::Within(1.0)),
         ] {
-            let taken = lookups(setup, kind, peers)?;
-            findings.push(Finding::new(format!("hops, N = {peers}, {name}"), paper, taken.hops, tolerance));
+            let cost = lookups(setup, kind, peers)?;
+            findings.push(Finding::new(format!("hops, N = {peers}, {name}"), paper, cost.hops, tolerance));
             let what = format!("share that finds the nearest, N = {peers}, {name}");
-            findings.push(Finding::new(what, 1.0, taken.right, Tolerance::AtLeast));
+            findings.push(Finding::new(what, 1.0, cost.right, Tolerance::AtLeast));
             let (said, tolerance) = match kind {
                 OverlayKind::Kademlia => (4.0 * ALPHA as f64 * (kad + 1.0 + WIDTH as f64), Tolerance::AtMost(1.0, 0.0)),
-                OverlayKind::Ring => (taken.hops + 1.0 + 2.0 * WIDTH as f64, Tolerance::Within(1.0)),
+                OverlayKind::Ring => (cost.hops + 1.0 + 2.0 * WIDTH as f64, Tolerance::Within(1.0)),
             };
-            findings.push(Finding::new(format!("messages, N = {peers}, {name}"), said, taken.messages, tolerance));
+            findings.push(Finding::new(format!("messages, N = {peers}, {name}"), said, cost.messages, tolerance));
         }
         (setup.progress)((at + 1) as f64 / sizes.len() as f64);
     }
@@ -87,14 +87,14 @@ fn network(setup: &Setup<'_>, kind: OverlayKind, peers: usize) -> (World, Direct
     (world, directory)
 }
 
-fn lookups(setup: &Setup<'_>, kind: OverlayKind, peers: usize) -> Result<Taken, Violation> {
+fn lookups(setup: &Setup<'_>, kind: OverlayKind, peers: usize) -> Result<LookupCost, Violation> {
     let (mut world, directory) = network(setup, kind, peers);
     // Lots of their own, so that both overlays draw the same.
-    let mut lots = StdRng::seed_from_u64(setup.seed ^ peers as u64);
+    let mut rng = StdRng::seed_from_u64(setup.seed ^ peers as u64);
     let count = if setup.quick { LOOKUPS / 4 } else { LOOKUPS };
     let asked: Vec<_> = (0..count)
         .map(|_| {
-            let (slot, key) = (lots.random_range(0..peers), Id::random(&mut lots));
+            let (slot, key) = (rng.random_range(0..peers), Id::random(&mut rng));
             (slot, key, world.command(slot, Command::Lookup { key }))
         })
         .collect();
@@ -114,5 +114,5 @@ fn lookups(setup: &Setup<'_>, kind: OverlayKind, peers: usize) -> Result<Taken, 
     let (mut idle, _) = network(setup, kind, peers);
     idle.run_until(world.now())?;
     let messages = world.counts().sent as f64 - idle.counts().sent as f64;
-    Ok(Taken { hops: mean(all), messages: messages / count as f64, right: f64::from(right) / count as f64 })
+    Ok(LookupCost { hops: mean(all), messages: messages / count as f64, right: f64::from(right) / count as f64 })
 }

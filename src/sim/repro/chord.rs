@@ -105,7 +105,7 @@ fn paths(world: &mut World, lookups: usize) -> Result<Vec<Option<u32>>, Violatio
     let mut asked = Vec::with_capacity(lookups);
     for _ in 0..lookups {
         let Some(slot) = world.any(&up) else { break };
-        let key = Id::random(world.lots());
+        let key = Id::random(world.rng());
         world.follow(key);
         asked.push((slot, key, world.command(slot, Command::Lookup { key })));
     }
@@ -164,18 +164,18 @@ fn distribution(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
 }
 
 /// How many of `keys` random keys lie at each of the peers, which stand in the order of their ids.
-fn keys_each(directory: &Directory, keys: usize, lots: &mut StdRng) -> Vec<u32> {
+fn keys_each(directory: &Directory, keys: usize, rng: &mut StdRng) -> Vec<u32> {
     let peers = directory.peers();
     let mut each = vec![0; peers.len()];
     for _ in 0..keys {
-        let key = Id::random(lots);
+        let key = Id::random(rng);
         each[peers.partition_point(|peer| peer.id < key) % peers.len()] += 1;
     }
     each
 }
 
-fn random_peers(count: usize, lots: &mut StdRng) -> Directory {
-    Directory::new((0..count).map(|slot| Peer::new(Id::random(lots), network::address(slot))).collect())
+fn random_peers(count: usize, rng: &mut StdRng) -> Directory {
+    Directory::new((0..count).map(|slot| Peer::new(Id::random(rng), network::address(slot))).collect())
 }
 
 /// The value that this share of all values does not exceed.
@@ -186,14 +186,14 @@ fn percentile(sorted: &[u32], share: f64) -> f64 {
 fn keys(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
     const PEERS: usize = 10_000;
     const KEYS: usize = 500_000;
-    let mut lots = StdRng::seed_from_u64(setup.seed);
+    let mut rng = StdRng::seed_from_u64(setup.seed);
     // The maximum is one node of ten thousand: it takes several networks to say what is usual.
     let networks = if setup.quick { 3 } else { 20 };
     let (mut greatest, mut high) = (Vec::new(), Vec::new());
     for nth in 0..networks {
-        let directory = random_peers(PEERS, &mut lots);
-        check_owners(&directory, &mut lots);
-        let mut each = keys_each(&directory, KEYS, &mut lots);
+        let directory = random_peers(PEERS, &mut rng);
+        check_owners(&directory, &mut rng);
+        let mut each = keys_each(&directory, KEYS, &mut rng);
         each.sort_unstable();
         let usual = KEYS as f64 / PEERS as f64;
         greatest.push(percentile(&each, 1.0) / usual);
@@ -207,10 +207,10 @@ fn keys(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
 }
 
 /// The program's own peers agree on who owns a key.
-fn check_owners(directory: &Directory, lots: &mut StdRng) {
+fn check_owners(directory: &Directory, rng: &mut StdRng) {
     let shape = Shape::usual(OverlayKind::Ring);
     for _ in 0..100 {
-        let key = Id::random(lots);
+        let key = Id::random(rng);
         let owner = directory.nearest(Geometry::Circle, &key, 1)[0];
         let overlay = shape.grow(owner, [0; 32], directory);
         assert_eq!(overlay.replica_set(&key, 1), [owner], "{owner} does not know that it owns {key}");
@@ -220,10 +220,10 @@ fn check_owners(directory: &Directory, lots: &mut StdRng) {
 fn with_virtual_nodes(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
     const EACH: usize = 20;
     let (nodes, keys) = if setup.quick { (1000, 100_000) } else { (10_000, 1_000_000) };
-    let mut lots = StdRng::seed_from_u64(setup.seed);
-    let directory = random_peers(nodes * EACH, &mut lots);
+    let mut rng = StdRng::seed_from_u64(setup.seed);
+    let directory = random_peers(nodes * EACH, &mut rng);
     let mut each = vec![0; nodes];
-    for (peer, keys) in directory.peers().iter().zip(keys_each(&directory, keys, &mut lots)) {
+    for (peer, keys) in directory.peers().iter().zip(keys_each(&directory, keys, &mut rng)) {
         let slot = network::slot(peer.addr).unwrap_or_default();
         each[slot % nodes] += keys;
     }
@@ -263,7 +263,7 @@ fn failures(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
             let (mut world, _) = ring(setup.seed + nth, 1000, 20);
             let mut alive = world.up();
             for _ in 0..(share * 1000.0) as usize {
-                let nth = world.lots().random_range(0..alive.len());
+                let nth = world.rng().random_range(0..alive.len());
                 world.crash(alive.swap_remove(nth));
             }
             world.refuse_at_once();

@@ -47,11 +47,16 @@ fn churn(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
     let (table, minutes) = if setup.quick { (&TABLE[..1], 5) } else { (&TABLE[..], 60) };
     let mut findings = Vec::new();
     for &(rate, timeouts, failures) in table {
-        let day = Day::new(setup.seed, rate).run(Duration::from_secs(60 * minutes))?;
+        let measured = ChurnRun::new(setup.seed, rate).run(Duration::from_secs(60 * minutes))?;
         let what = |of| format!("{of}, {rate} joins and leaves a second");
-        findings.push(Finding::new(what("path"), 3.95, day.path, Tolerance::Within(0.5)));
-        findings.push(Finding::new(what("timeouts a lookup"), timeouts, day.timeouts, Tolerance::AtMost(1.0, 0.1)));
-        let failed = day.failed * 10_000.0;
+        findings.push(Finding::new(what("path"), 3.95, measured.path, Tolerance::Within(0.5)));
+        findings.push(Finding::new(
+            what("timeouts a lookup"),
+            timeouts,
+            measured.timeouts,
+            Tolerance::AtMost(1.0, 0.1),
+        ));
+        let failed = measured.failed * 10_000.0;
         findings.push(Finding::new(what("failures in 10^4 lookups"), failures, failed, Tolerance::AtMost(2.0, 5.0)));
         (setup.progress)(findings.len() as f64 / (3 * table.len()) as f64);
     }
@@ -59,19 +64,19 @@ fn churn(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
 }
 
 /// What a run came to.
-struct Came {
+struct Measured {
     path: f64,
     timeouts: f64,
     failed: f64,
 }
 
-enum Step {
+enum ChurnStep {
     Lookup,
     Join,
     Leave,
 }
 
-struct Day {
+struct ChurnRun {
     world: World,
     directory: Directory,
     rate: f64,
@@ -81,7 +86,7 @@ struct Day {
     failed: usize,
 }
 
-impl Day {
+impl ChurnRun {
     fn new(seed: u64, rate: f64) -> Self {
         let (successors, predecessors) = (20, 20);
         let shape = Shape { successors, predecessors, ..Shape::usual(OverlayKind::Ring) };
@@ -96,15 +101,15 @@ impl Day {
         Self { world, directory, rate, open: Vec::new(), hops: Vec::new(), asked: 0, failed: 0 }
     }
 
-    fn run(mut self, lasts: Duration) -> Result<Came, Violation> {
+    fn run(mut self, lasts: Duration) -> Result<Measured, Violation> {
         let mut agenda = Queue::new();
         let seconds = lasts.as_secs();
         for second in 0..seconds {
-            agenda.push(Time::from_micros(second * 1_000_000), Step::Lookup);
+            agenda.push(Time::from_micros(second * 1_000_000), ChurnStep::Lookup);
         }
         for nth in 0..(self.rate / 2.0 * seconds as f64) as u64 {
-            for make in [|| Step::Join, || Step::Leave] {
-                let at = self.world.lots().random_range(0..seconds * 1_000_000);
+            for make in [|| ChurnStep::Join, || ChurnStep::Leave] {
+                let at = self.world.rng().random_range(0..seconds * 1_000_000);
                 agenda.push(Time::from_micros(at), make());
             }
             let _ = nth;
@@ -119,29 +124,29 @@ impl Day {
         self.failed += self.open.len();
         let asked = self.asked.max(1) as f64;
         let timeouts = self.world.counts().dead_ends as f64 / asked;
-        Ok(Came { path: mean(self.hops), timeouts, failed: self.failed as f64 / asked })
+        Ok(Measured { path: mean(self.hops), timeouts, failed: self.failed as f64 / asked })
     }
 
-    fn take_step(&mut self, step: Step) {
+    fn take_step(&mut self, step: ChurnStep) {
         let up = self.world.up();
         match step {
-            Step::Lookup => {
+            ChurnStep::Lookup => {
                 if let Some(slot) = self.world.any(&up) {
-                    let key = Id::random(self.world.lots());
+                    let key = Id::random(self.world.rng());
                     self.world.follow(key);
                     let command = self.world.command(slot, Command::Lookup { key });
                     self.open.push((slot, command, key));
                     self.asked += 1;
                 }
             }
-            Step::Join => {
+            ChurnStep::Join => {
                 let through: Vec<usize> = (0..3).filter_map(|_| self.world.any(&up)).collect();
-                let id = Id::random(self.world.lots());
+                let id = Id::random(self.world.rng());
                 let slot = self.world.add(id);
                 self.world.start(slot, &through);
                 self.directory.insert(self.world.peer(slot));
             }
-            Step::Leave => {
+            ChurnStep::Leave => {
                 if let Some(slot) = self.world.any(&up) {
                     self.directory.remove(&self.world.peer(slot));
                     self.world.crash(slot);

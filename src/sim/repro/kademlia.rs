@@ -45,18 +45,18 @@ pub(super) const FOUND_AGAIN: Experiment = Experiment {
 };
 
 /// Peers of a grown network, without a world around them.
-struct Still {
+struct GrownTables {
     directory: Directory,
     overlays: Vec<Box<dyn Overlay>>,
 }
 
-impl Still {
-    fn new(count: usize, bucket: usize, lots: &mut StdRng) -> Self {
-        let peer = |slot| Peer::new(Id::random(lots), network::address(slot));
+impl GrownTables {
+    fn new(count: usize, bucket: usize, rng: &mut StdRng) -> Self {
+        let peer = |slot| Peer::new(Id::random(rng), network::address(slot));
         let peers: Vec<Peer> = (0..count).map(peer).collect();
         let directory = Directory::new(peers.clone());
         let shape = Shape { bucket, ..Shape::usual(OverlayKind::Kademlia) };
-        let overlays = peers.iter().map(|&me| shape.grow(me, lots.random(), &directory)).collect();
+        let overlays = peers.iter().map(|&me| shape.grow(me, rng.random(), &directory)).collect();
         Self { directory, overlays }
     }
 
@@ -76,10 +76,10 @@ impl Still {
         }
     }
 
-    fn mean_hops(&self, lookups: usize, lots: &mut StdRng) -> f64 {
+    fn mean_hops(&self, lookups: usize, rng: &mut StdRng) -> f64 {
         mean((0..lookups).map(|_| {
-            let from = lots.random_range(0..self.overlays.len());
-            f64::from(self.greedy(from, &Id::random(lots)))
+            let from = rng.random_range(0..self.overlays.len());
+            f64::from(self.greedy(from, &Id::random(rng)))
         }))
     }
 }
@@ -100,11 +100,11 @@ fn hops(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
         (10_000, [(1, 6.33), (8, 3.06), (16, 2.60), (20, 2.48)]),
     ];
     let table = if setup.quick { &TABLE[..1] } else { &TABLE };
-    let mut lots = StdRng::seed_from_u64(setup.seed);
+    let mut rng = StdRng::seed_from_u64(setup.seed);
     let mut findings = Vec::new();
     for &(peers, row) in table {
         for (k, paper) in row {
-            let ours = Still::new(peers, k, &mut lots).mean_hops(20_000, &mut lots);
+            let ours = GrownTables::new(peers, k, &mut rng).mean_hops(20_000, &mut rng);
             findings.push(Finding::new(format!("hops, N = {peers}, k = {k}"), paper, ours, Tolerance::Within(0.1)));
             (setup.progress)(findings.len() as f64 / (4 * table.len()) as f64);
         }
@@ -115,12 +115,12 @@ fn hops(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
 fn growth(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
     const SIZES: [usize; 8] = [1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 16, 100_000];
     let sizes = if setup.quick { &SIZES[..4] } else { &SIZES };
-    let mut lots = StdRng::seed_from_u64(setup.seed);
+    let mut rng = StdRng::seed_from_u64(setup.seed);
     let mut findings = Vec::new();
     for k in [1, 20] {
         let mut points = Vec::new();
         for &peers in sizes {
-            let ours = Still::new(peers, k, &mut lots).mean_hops(20_000, &mut lots);
+            let ours = GrownTables::new(peers, k, &mut rng).mean_hops(20_000, &mut rng);
             points.push(((peers as f64).log2(), ours));
             (setup.progress)((findings.len() / 2 * sizes.len() + points.len()) as f64 / (2 * sizes.len()) as f64);
         }
@@ -152,7 +152,7 @@ fn found_again(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
     populate(&mut world, &shape, peers, |count| (setup.progress)(0.3 * count as f64 / peers as f64));
     let mut again = Vec::new();
     for nth in 0..keys {
-        let key = Id::random(world.lots());
+        let key = Id::random(world.rng());
         let first = look_up(&mut world, key)?;
         let second = look_up(&mut world, key)?;
         again.push(first.iter().filter(|peer| second.contains(peer)).count() as f64 / first.len().max(1) as f64);
@@ -165,7 +165,7 @@ fn found_again(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
 /// The set that a random peer finds.
 fn look_up(world: &mut World, key: Key) -> Result<Vec<Peer>, Violation> {
     let slots = world.slots();
-    let slot = world.lots().random_range(0..slots);
+    let slot = world.rng().random_range(0..slots);
     let command = world.command(slot, Command::Lookup { key });
     world.run_until_answered(slot, command, std::time::Duration::from_secs(60))?;
     match world.take_answer(slot, command) {

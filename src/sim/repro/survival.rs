@@ -130,10 +130,10 @@ fn store(world: &mut World, blocks: usize) -> Result<Vec<Key>, Violation> {
     let mut commands = Vec::new();
     let mut keys = Vec::new();
     for nth in 0..blocks {
-        let bytes: Vec<u8> = format!("block {nth} of {}", world.lots().random::<u64>()).into_bytes();
+        let bytes: Vec<u8> = format!("block {nth} of {}", world.rng().random::<u64>()).into_bytes();
         keys.push(Id::of(&bytes));
         let slots = world.slots();
-        let slot = world.lots().random_range(0..slots);
+        let slot = world.rng().random_range(0..slots);
         let path = PathBuf::from(format!("/{nth}"));
         world.disk_mut(slot).write_file(&path, bytes.into());
         commands.push((slot, world.command(slot, Command::Store { path, manifest: None, keep: false })));
@@ -150,7 +150,7 @@ fn kill(world: &mut World, share: f64) {
     let mut alive = world.up();
     let deaths = (share * alive.len() as f64).round() as usize;
     for _ in 0..deaths {
-        let nth = world.lots().random_range(0..alive.len());
+        let nth = world.rng().random_range(0..alive.len());
         world.crash(alive.swap_remove(nth));
     }
 }

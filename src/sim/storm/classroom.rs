@@ -37,8 +37,8 @@ const EPOCH: u64 = 1_600_000_000_000_000;
 
 /// The users' account.
 #[derive(Default)]
-pub(super) struct Lessons {
-    files: BTreeMap<FileName, Account>,
+pub(super) struct NamedFiles {
+    files: BTreeMap<FileName, FileAccount>,
     /// What users put into directories, by slot.
     own: BTreeMap<(usize, FileName), Version>,
     /// What lay in the directories when the peers began their present lives.
@@ -49,7 +49,7 @@ pub(super) struct Lessons {
 
 /// What is known of a file.
 #[derive(Default)]
-struct Account {
+struct FileAccount {
     /// The hash of every content that a user gave it.
     contents: BTreeSet<Id>,
     /// The newest version that a user has put anywhere.
@@ -67,9 +67,9 @@ struct Account {
 /// The world of a classroom ring, as `kadring ring` makes one: how often peers ping and whether they take shortcuts is
 /// drawn from the seed.
 pub(super) fn rules(seed: u64) -> Rules {
-    let mut lots = StdRng::seed_from_u64(seed ^ 0xc1a55);
-    let interval = Duration::from_millis(lots.random_range(500..=5000));
-    let fingers = lots.random_bool(0.3);
+    let mut rng = StdRng::seed_from_u64(seed ^ 0xc1a55);
+    let interval = Duration::from_millis(rng.random_range(500..=5000));
+    let fingers = rng.random_bool(0.3);
     let options = move || RingOptions { fingers, ..RingOptions::classroom(interval, Vec::new()) };
     let mut rules = Rules::new(seed, Box::new(move |me, _, _| Box::new(Ring::new(me, options()))));
     rules.config = Config { named_files: true, ..Config::default() };
@@ -80,7 +80,7 @@ impl Storm<'_> {
     /// A number of the classroom ring that nobody has had.
     pub(super) fn free_number(&mut self) -> Id {
         loop {
-            let id = Id::from_u64(self.lots.random_range(0..256));
+            let id = Id::from_u64(self.rng.random_range(0..256));
             if (0..self.world.slots()).all(|slot| self.world.peer(slot).id != id) {
                 return id;
             }
@@ -92,14 +92,14 @@ impl Storm<'_> {
     pub(super) fn store_named(&mut self) {
         let up = self.world.up();
         let Some(slot) = self.pick(&up) else { return };
-        let known: Vec<FileName> = self.lessons.files.keys().copied().collect();
-        let mine: Vec<FileName> = self.lessons.own.keys().filter(|key| key.0 == slot).map(|key| key.1).collect();
-        let any = |names: &[FileName], lots: &mut StdRng| names[lots.random_range(0..names.len())];
-        let (file, writes) = match self.lots.random_range(0..20) {
-            0..3 if !mine.is_empty() => (any(&mine, &mut self.lots), false),
-            3..6 if !mine.is_empty() => (any(&mine, &mut self.lots), true),
-            6 if !known.is_empty() => (any(&known, &mut self.lots), true),
-            7 if !known.is_empty() => (any(&known, &mut self.lots), false),
+        let known: Vec<FileName> = self.named.files.keys().copied().collect();
+        let mine: Vec<FileName> = self.named.own.keys().filter(|key| key.0 == slot).map(|key| key.1).collect();
+        let any = |names: &[FileName], rng: &mut StdRng| names[rng.random_range(0..names.len())];
+        let (file, writes) = match self.rng.random_range(0..20) {
+            0..3 if !mine.is_empty() => (any(&mine, &mut self.rng), false),
+            3..6 if !mine.is_empty() => (any(&mine, &mut self.rng), true),
+            6 if !known.is_empty() => (any(&known, &mut self.rng), true),
+            7 if !known.is_empty() => (any(&known, &mut self.rng), false),
             8 => (self.new_name(), false),
             _ => (self.new_name(), true),
         };
@@ -119,59 +119,59 @@ impl Storm<'_> {
     }
 
     fn store_at(&mut self, slot: usize, file: FileName) {
-        let version = self.lessons.own.get(&(slot, file)).copied();
-        let account = self.lessons.files.entry(file).or_default();
+        let version = self.named.own.get(&(slot, file)).copied();
+        let account = self.named.files.entry(file).or_default();
         if self.world.disk(slot).folder().find(file).is_none() {
             account.contents.insert(Id::of(b""));
         }
         let command = self.world.command(slot, Command::StoreFile { file });
-        self.lessons.storing.push((slot, command, file, version));
+        self.named.storing.push((slot, command, file, version));
     }
 
     fn new_name(&mut self) -> FileName {
-        let names = std::iter::repeat_with(|| format!("{:04}", self.lots.random_range(0..10_000)).parse::<FileName>());
-        let new = |name: &FileName| !self.lessons.files.contains_key(name);
+        let names = std::iter::repeat_with(|| format!("{:04}", self.rng.random_range(0..10_000)).parse::<FileName>());
+        let new = |name: &FileName| !self.named.files.contains_key(name);
         names.filter_map(Result::ok).find(new).unwrap_or_else(|| unreachable!("names never end"))
     }
 
     /// A user puts a random file into the directory of the peer in `slot`.
     fn write_named(&mut self, slot: usize, file: FileName) {
-        let size = match self.lots.random_range(0..8) {
-            0..2 => self.lots.random_range(1..10),
-            2 => self.lots.random_range(1..LARGEST),
-            _ => self.lots.random_range(1..20_000),
+        let size = match self.rng.random_range(0..8) {
+            0..2 => self.rng.random_range(1..10),
+            2 => self.rng.random_range(1..LARGEST),
+            _ => self.rng.random_range(1..20_000),
         };
         let mut bytes = vec![0; size];
-        self.lots.fill_bytes(&mut bytes);
+        self.rng.fill_bytes(&mut bytes);
         let version = Version { size: size as u64, modified: EPOCH + self.world.now().as_micros() };
-        let account = self.lessons.files.entry(file).or_default();
+        let account = self.named.files.entry(file).or_default();
         account.contents.insert(Id::of(&bytes));
         account.newest = Some(version);
-        self.lessons.own.insert((slot, file), version);
+        self.named.own.insert((slot, file), version);
         self.world.disk_mut(slot).folder_mut().write(file, version.modified, bytes.into());
     }
 
     /// A user requests a file that somebody stored, or tried to.
     pub(super) fn request_named(&mut self) {
         let up = self.world.up();
-        let known: Vec<FileName> = self.lessons.files.keys().copied().collect();
+        let known: Vec<FileName> = self.named.files.keys().copied().collect();
         let (Some(slot), false) = (self.pick(&up), known.is_empty()) else { return };
-        let file = known[self.lots.random_range(0..known.len())];
+        let file = known[self.rng.random_range(0..known.len())];
         let command = self.world.command(slot, Command::RequestFile { file });
-        self.lessons.requesting.push((slot, command, file));
+        self.named.requesting.push((slot, command, file));
     }
 
     /// The disk of the peer in `slot` is lost, and all that its users put there.
     pub(super) fn forget_directory(&mut self, slot: usize) {
-        self.lessons.own.retain(|key, _| key.0 != slot);
+        self.named.own.retain(|key, _| key.0 != slot);
     }
 
     /// The peer in `slot` is about to start: what lies in its directory is its user's, as far as it can know.
     pub(super) fn enter_directory(&mut self, slot: usize) {
         self.world.disk_mut(slot).peers.clear();
-        self.lessons.found.retain(|key, _| key.0 != slot);
+        self.named.found.retain(|key, _| key.0 != slot);
         let there = self.world.disk(slot).folder().scan();
-        self.lessons.found.extend(there.into_iter().map(|(file, version)| ((slot, file), version)));
+        self.named.found.extend(there.into_iter().map(|(file, version)| ((slot, file), version)));
     }
 
     /// Lets time pass, and keeps the account of who holds what.
@@ -190,9 +190,9 @@ impl Storm<'_> {
 
     /// Takes the answers that are there.
     pub(super) fn collect_named(&mut self) -> Result<(), Violation> {
-        for (slot, command, file, version) in std::mem::take(&mut self.lessons.storing) {
+        for (slot, command, file, version) in std::mem::take(&mut self.named.storing) {
             match self.world.take_answer(slot, command) {
-                None => self.lessons.storing.push((slot, command, file, version)),
+                None => self.named.storing.push((slot, command, file, version)),
                 Some(answer) => {
                     self.tally.stored.1 += 1;
                     if let Answer::FileStored { .. } = answer {
@@ -202,9 +202,9 @@ impl Storm<'_> {
                 }
             }
         }
-        for (slot, command, file) in std::mem::take(&mut self.lessons.requesting) {
+        for (slot, command, file) in std::mem::take(&mut self.named.requesting) {
             match self.world.take_answer(slot, command) {
-                None => self.lessons.requesting.push((slot, command, file)),
+                None => self.named.requesting.push((slot, command, file)),
                 Some(answer) => {
                     self.tally.retrieved.1 += 1;
                     if let Answer::FileReceived { sha256, .. } = answer {
@@ -220,7 +220,7 @@ impl Storm<'_> {
     /// A user was told that this version of a file is stored; none: there was none to give.
     fn stored_named(&mut self, file: FileName, version: Option<Version>) {
         let version = version.unwrap_or(Version { size: 0, modified: 0 });
-        let account = self.lessons.files.entry(file).or_default();
+        let account = self.named.files.entry(file).or_default();
         if account.lost || account.stored.is_none_or(|stored| stored.modified < version.modified) {
             account.stored = Some(version);
             account.lost = false;
@@ -231,7 +231,7 @@ impl Storm<'_> {
     /// What came is a content that some user gave this name.
     fn check_content(&self, slot: usize, file: FileName, sha256: Id) -> Result<(), Violation> {
         let came = self.world.disk(slot).folder().received(file).map(|bytes| Id::of(bytes));
-        let given = self.lessons.files.get(&file).is_some_and(|account| account.contents.contains(&sha256));
+        let given = self.named.files.get(&file).is_some_and(|account| account.contents.contains(&sha256));
         if given && came == Some(sha256) {
             return Ok(());
         }
@@ -240,7 +240,7 @@ impl Storm<'_> {
 
     /// Looks at every directory, and at what every peer says that it keeps.
     fn observe(&mut self) -> Result<(), Violation> {
-        for (&(slot, file), &version) in &self.lessons.own {
+        for (&(slot, file), &version) in &self.named.own {
             if self.world.disk(slot).folder().find(file) != Some(version) {
                 return self.breach(format!("what the user of peer {slot} put there as {file} was replaced"));
             }
@@ -248,7 +248,7 @@ impl Storm<'_> {
         let mut kept: BTreeMap<FileName, BTreeSet<(usize, u32)>> = BTreeMap::new();
         for slot in self.world.up() {
             for (file, version) in self.world.node(slot).into_iter().flat_map(|node| node.named_files()) {
-                let stored = self.lessons.files.get(&file).and_then(|account| account.stored);
+                let stored = self.named.files.get(&file).and_then(|account| account.stored);
                 let there = self.world.disk(slot).folder().find(file) == Some(version);
                 if there && stored.is_some_and(|stored| version.modified >= stored.modified) {
                     kept.entry(file).or_default().insert((slot, self.world.life(slot)));
@@ -256,8 +256,8 @@ impl Storm<'_> {
             }
         }
         let contested: Vec<FileName> =
-            self.lessons.files.keys().copied().filter(|&file| self.is_contested(file)).collect();
-        for (file, account) in &mut self.lessons.files {
+            self.named.files.keys().copied().filter(|&file| self.is_contested(file)).collect();
+        for (file, account) in &mut self.named.files {
             account.contested |= contested.contains(file);
             let before = std::mem::replace(&mut account.holders, kept.remove(file).unwrap_or_default());
             if account.holders.is_empty() && !account.lost && !before.is_empty() {
@@ -274,14 +274,14 @@ impl Storm<'_> {
 
     /// Whether a running peer has a version that it must not replace, though there is a newer one.
     fn is_contested(&self, file: FileName) -> bool {
-        let newest = self.lessons.files.get(&file).and_then(|account| account.newest);
+        let newest = self.named.files.get(&file).and_then(|account| account.newest);
         self.world.up().into_iter().any(|slot| self.fixed(slot, file).is_some_and(|version| Some(version) != newest))
     }
 
     /// The version in the directory of the peer in `slot`, if the peer must take it for its user's own.
     fn fixed(&self, slot: usize, file: FileName) -> Option<Version> {
         let here = self.world.disk(slot).folder().find(file).filter(|version| version.size > 0);
-        let known = [self.lessons.own.get(&(slot, file)), self.lessons.found.get(&(slot, file))];
+        let known = [self.named.own.get(&(slot, file)), self.named.found.get(&(slot, file))];
         here.filter(|here| known.into_iter().flatten().any(|version| version == here))
     }
 
@@ -292,7 +292,7 @@ impl Storm<'_> {
         self.observe()?;
         self.world.check_rest()?;
         let directory = Directory::new(self.world.living());
-        let files = std::mem::take(&mut self.lessons.files);
+        let files = std::mem::take(&mut self.named.files);
         for (&file, account) in &files {
             let Some(stored) = account.stored else { continue };
             self.tally.lost.1 += 1;
@@ -309,7 +309,7 @@ impl Storm<'_> {
                 }
             }
         }
-        self.lessons.files = files;
+        self.named.files = files;
         self.request_all()?;
         self.world.run_for(Duration::from_secs(1))?;
         self.world.settle(super::SETTLE)?;
@@ -318,9 +318,9 @@ impl Storm<'_> {
 
     /// Every peer requests every file that is not lost.
     fn request_all(&mut self) -> Result<(), Violation> {
-        let there = |account: &Account| account.stored.is_some() && !account.lost && !account.contested;
+        let there = |account: &FileAccount| account.stored.is_some() && !account.lost && !account.contested;
         let files: Vec<FileName> =
-            self.lessons.files.iter().filter(|(_, account)| there(account)).map(|(&file, _)| file).collect();
+            self.named.files.iter().filter(|(_, account)| there(account)).map(|(&file, _)| file).collect();
         for file in files {
             for slot in self.world.up() {
                 let command = self.world.command(slot, Command::RequestFile { file });

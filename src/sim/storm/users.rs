@@ -30,13 +30,13 @@ impl Storm<'_> {
     pub(super) fn store(&mut self) {
         let up = self.world.up();
         let Some(slot) = self.pick(&up) else { return };
-        let size = match self.lots.random_range(0..4) {
-            0 => self.lots.random_range(0..10),
+        let size = match self.rng.random_range(0..4) {
+            0 => self.rng.random_range(0..10),
             1 => BLOCK_SIZE as usize,
-            _ => self.lots.random_range(0..5 * BLOCK_SIZE as usize),
+            _ => self.rng.random_range(0..5 * BLOCK_SIZE as usize),
         };
         let mut bytes = vec![0; size];
-        self.lots.fill_bytes(&mut bytes);
+        self.rng.fill_bytes(&mut bytes);
         let file = StoredFile {
             root: None,
             sha256: Id::of(&bytes),
@@ -44,7 +44,7 @@ impl Storm<'_> {
         };
         let path = PathBuf::from(format!("/own/{}", file.sha256));
         self.world.disk_mut(slot).write_file(&path, bytes.into());
-        let keep = self.lots.random_bool(0.2);
+        let keep = self.rng.random_bool(0.2);
         let command = self.world.command(slot, Command::Store { path, manifest: None, keep });
         self.storing.push((slot, command, file));
     }
@@ -53,7 +53,7 @@ impl Storm<'_> {
     pub(super) fn retrieve(&mut self) {
         let up = self.world.up();
         let (Some(slot), false) = (self.pick(&up), self.files.is_empty()) else { return };
-        let file = &self.files[self.lots.random_range(0..self.files.len())];
+        let file = &self.files[self.rng.random_range(0..self.files.len())];
         let Some(root) = file.root else { return };
         let dest = PathBuf::from(format!("/back/{root}"));
         let sha256 = file.sha256;

@@ -10,9 +10,9 @@ use indicatif::ProgressBar;
 use super::{CliError, Stopwatch, Verdict, style, write_file};
 use crate::overlay::OverlayKind;
 use crate::sim::args::SimArgs;
-use crate::sim::field::{FieldPlan, FieldReport, Found, Slice, Stage};
+use crate::sim::load::{Found, LoadPlan, LoadReport, Slice, Stage};
 use crate::sim::memory;
-use crate::sim::plot::{Line, Plot};
+use crate::sim::plot::{Plot, Series};
 use crate::sim::table::Table;
 
 /// Steps of the bar.
@@ -31,7 +31,7 @@ struct Cost {
 
 pub(super) fn run(
     args: &SimArgs,
-    plan: &FieldPlan,
+    plan: &LoadPlan,
     out: &mut dyn Write,
     stopwatch: Stopwatch<'_>,
 ) -> Result<Verdict, CliError> {
@@ -74,7 +74,7 @@ pub(super) fn run(
 }
 
 /// Says what the run will take, and refuses it where that is not there.
-fn check_memory(plan: &FieldPlan, out: &mut dyn Write) -> Result<(), CliError> {
+fn check_memory(plan: &LoadPlan, out: &mut dyn Write) -> Result<(), CliError> {
     let size = match plan.shape.kind {
         OverlayKind::Kademlia => plan.shape.bucket,
         OverlayKind::Ring => plan.shape.successors,
@@ -104,7 +104,7 @@ fn mean_hops<'a>(found: impl Iterator<Item = &'a Found>) -> f64 {
     if count == 0 { 0.0 } else { f64::from(sum) / f64::from(count) }
 }
 
-fn slices(report: &FieldReport) -> Table {
+fn slices(report: &LoadReport) -> Table {
     let mut table = Table::new([
         "second",
         "alive",
@@ -137,7 +137,7 @@ fn slices(report: &FieldReport) -> Table {
     table
 }
 
-fn summary(plan: &FieldPlan, report: &FieldReport, cost: Cost) -> String {
+fn summary(plan: &LoadPlan, report: &LoadReport, cost: Cost) -> String {
     let asked = report.asked();
     let found = report.found().count();
     let took: Vec<Duration> = report.found().map(|found| found.took).collect();
@@ -175,14 +175,14 @@ fn summary(plan: &FieldPlan, report: &FieldReport, cost: Cost) -> String {
     text
 }
 
-fn plot(plan: &FieldPlan, report: &FieldReport) -> Plot {
+fn plot(plan: &LoadPlan, report: &LoadReport) -> Plot {
     let line = |name: &str, right: fn(&Found) -> bool| {
         let point = |slice: &Slice| {
             let asked = slice.found.len() + slice.unanswered;
             (slice.begins.as_secs_f64(), percent(slice.found.iter().filter(|found| right(found)).count(), asked))
         };
         let slices = report.slices.iter().filter(|slice| slice.found.len() + slice.unanswered > 0);
-        Line { name: name.to_owned(), points: slices.map(point).collect() }
+        Series { name: name.to_owned(), points: slices.map(point).collect() }
     };
     Plot {
         title: format!("{} peers, seed {}", plan.peers, plan.seed),

@@ -22,13 +22,13 @@ use crate::time::Time;
 /// Peers up to which every node is checked after every event of its.
 const CHECKED_PEERS: usize = 500;
 /// A lookup that was not answered by then is counted as failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 /// Slices of time that a run is reported in.
 pub const SLICES: usize = 20;
 
 /// A run, wholly.
 #[derive(Clone, Debug)]
-pub struct FieldPlan {
+pub struct LoadPlan {
     /// The routing tables.
     pub shape: Shape,
     /// All chance comes from it.
@@ -79,14 +79,14 @@ pub struct Slice {
 
 /// What a run was like.
 #[derive(Clone, Debug)]
-pub struct FieldReport {
+pub struct LoadReport {
     /// The run in slices of equal length.
     pub slices: Vec<Slice>,
     /// What the world counted.
     pub counts: Counts,
 }
 
-impl FieldReport {
+impl LoadReport {
     /// Every lookup that ended.
     pub fn found(&self) -> impl Iterator<Item = &Found> {
         self.slices.iter().flat_map(|slice| &slice.found)
@@ -109,28 +109,28 @@ pub enum Stage {
     Running(Duration, Duration),
 }
 
-enum Step {
+enum LoadStep {
     Lookup,
     Churn,
     Kill,
 }
 
-struct Field<'a> {
-    plan: &'a FieldPlan,
+struct LoadRun<'a> {
+    plan: &'a LoadPlan,
     world: World,
     directory: Directory,
-    lots: StdRng,
-    agenda: Queue<Step>,
+    rng: StdRng,
+    agenda: Queue<LoadStep>,
     open: BTreeMap<(usize, CommandId), Time>,
     slices: Vec<Slice>,
 }
 
-impl FieldPlan {
+impl LoadPlan {
     /// Runs it.
     ///
     /// # Errors
     /// The first invariant that did not hold (small networks are checked after every event).
-    pub fn run(&self, mut progress: impl FnMut(Stage)) -> Result<FieldReport, Violation> {
+    pub fn run(&self, mut progress: impl FnMut(Stage)) -> Result<LoadReport, Violation> {
         let shape = self.shape;
         let mut rules =
             Rules::new(self.seed, Box::new(move |me, config, seed| shape.kind.build(me, seed, config.guest)));
@@ -139,34 +139,35 @@ impl FieldPlan {
         let mut world = World::new(rules);
         let directory = populate(&mut world, &shape, self.peers, |count| progress(Stage::Growing(count, self.peers)));
         progress(Stage::Grown);
-        let lots = StdRng::seed_from_u64(self.seed ^ 0xf1e1d);
-        let mut field = Field {
+        let rng = StdRng::seed_from_u64(self.seed ^ 0xf1e1d);
+        let mut run = LoadRun {
             plan: self,
             world,
             directory,
-            lots,
+            rng,
             agenda: Queue::new(),
             open: BTreeMap::new(),
             slices: Vec::new(),
         };
-        field.plan_agenda();
-        field.run(&mut progress)?;
-        Ok(FieldReport { slices: field.slices, counts: field.world.counts() })
+        run.plan_agenda();
+        run.run(&mut progress)?;
+        Ok(LoadReport { slices: run.slices, counts: run.world.counts() })
     }
 }
 
-impl Field<'_> {
+impl LoadRun<'_> {
     fn plan_agenda(&mut self) {
         let plan = self.plan;
         for nth in 0..plan.lookups {
-            self.agenda.push(Time::ZERO + plan.lasts.mul_f64((nth as f64 + 0.5) / plan.lookups as f64), Step::Lookup);
+            self.agenda
+                .push(Time::ZERO + plan.lasts.mul_f64((nth as f64 + 0.5) / plan.lookups as f64), LoadStep::Lookup);
         }
         let deaths = (plan.churn * plan.lasts.as_secs_f64() / 60.0).round() as usize;
         for nth in 0..deaths {
-            self.agenda.push(Time::ZERO + plan.lasts.mul_f64((nth as f64 + 0.5) / deaths as f64), Step::Churn);
+            self.agenda.push(Time::ZERO + plan.lasts.mul_f64((nth as f64 + 0.5) / deaths as f64), LoadStep::Churn);
         }
         if plan.kill > 0.0 {
-            self.agenda.push(Time::ZERO + plan.lasts / 4, Step::Kill);
+            self.agenda.push(Time::ZERO + plan.lasts / 4, LoadStep::Kill);
         }
     }
 
@@ -197,7 +198,7 @@ impl Field<'_> {
 
     /// The last lookups have their time, too.
     fn wait_for_the_rest(&mut self) -> Result<(), Violation> {
-        let end = self.world.now() + PATIENCE;
+        let end = self.world.now() + LOOKUP_LIMIT;
         while !self.open.is_empty() && self.world.now() < end {
             self.world.run_for(Duration::from_millis(10))?;
             self.collect();
@@ -209,25 +210,25 @@ impl Field<'_> {
         Ok(())
     }
 
-    fn take_step(&mut self, step: Step) {
+    fn take_step(&mut self, step: LoadStep) {
         match step {
-            Step::Lookup => {
+            LoadStep::Lookup => {
                 let Some(slot) = self.any() else { return };
-                let key = Id::random(&mut self.lots);
+                let key = Id::random(&mut self.rng);
                 let command = self.world.command(slot, Command::Lookup { key });
                 self.open.insert((slot, command), self.world.now());
             }
-            Step::Churn => {
+            LoadStep::Churn => {
                 if let Some(slot) = self.any() {
                     self.kill(slot);
                 }
                 self.join();
             }
-            Step::Kill => {
+            LoadStep::Kill => {
                 let deaths = (self.plan.kill * self.directory.peers().len() as f64).round() as usize;
                 let mut alive: Vec<usize> = self.world.up();
                 for _ in 0..deaths.min(alive.len().saturating_sub(1)) {
-                    let slot = alive.swap_remove(self.lots.random_range(0..alive.len()));
+                    let slot = alive.swap_remove(self.rng.random_range(0..alive.len()));
                     self.world.crash(slot);
                 }
                 self.directory = Directory::new(self.world.living());
@@ -239,7 +240,7 @@ impl Field<'_> {
     /// A peer that lives, each as likely.
     fn any(&mut self) -> Option<usize> {
         let peers = self.directory.peers();
-        let nth = (!peers.is_empty()).then(|| self.lots.random_range(0..peers.len()))?;
+        let nth = (!peers.is_empty()).then(|| self.rng.random_range(0..peers.len()))?;
         super::network::slot(peers[nth].addr)
     }
 
@@ -252,7 +253,7 @@ impl Field<'_> {
 
     fn join(&mut self) {
         let through: Vec<usize> = (0..3).filter_map(|_| self.any()).collect();
-        let id = Id::random(&mut self.lots);
+        let id = Id::random(&mut self.rng);
         let slot = self.world.add(id);
         self.world.start(slot, &through);
         self.directory.insert(self.world.peer(slot));
@@ -265,7 +266,7 @@ impl Field<'_> {
         let mut ended = Vec::new();
         self.open.retain(|&(slot, command), &mut asked| {
             let answer = world.take_answer(slot, command);
-            let over = answer.is_some() || now.since(asked) >= PATIENCE;
+            let over = answer.is_some() || now.since(asked) >= LOOKUP_LIMIT;
             if over {
                 ended.push((asked, answer));
             }
@@ -295,8 +296,8 @@ mod tests {
     use super::*;
     use crate::overlay::OverlayKind;
 
-    fn plan(kind: OverlayKind) -> FieldPlan {
-        FieldPlan {
+    fn plan(kind: OverlayKind) -> LoadPlan {
+        LoadPlan {
             shape: Shape::usual(kind),
             seed: 1,
             peers: 200,
@@ -319,7 +320,7 @@ mod tests {
 
     #[test]
     fn deaths_and_churn_are_counted_and_seen() {
-        let plan = FieldPlan { churn: 60.0, kill: 0.3, ..plan(OverlayKind::Kademlia) };
+        let plan = LoadPlan { churn: 60.0, kill: 0.3, ..plan(OverlayKind::Kademlia) };
         let report = plan.run(|_| {}).expect("nothing breaks");
         assert_eq!(report.slices.last().map(|slice| slice.alive), Some(140));
         let right = report.found().filter(|found| found.nearest).count();
