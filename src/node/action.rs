@@ -14,43 +14,43 @@ use crate::wire::{Message, Via};
 pub enum Action {
     /// Send a message.
     Send {
-        /// To this address.
+        /// The receiver's address.
         to: SocketAddr,
         /// By this carrier. A failure over TCP comes back as [`Event::Undeliverable`](super::event::Event::Undeliverable).
         via: Via,
-        /// What.
+        /// The message.
         message: Message,
     },
     /// Have a worker do this. At most [`MAX_JOBS`](crate::config::MAX_JOBS) are out at a time.
     Start {
-        /// Names the job.
+        /// The job's id.
         job: JobId,
-        /// The work.
+        /// The work to do.
         work: Job,
     },
     /// The outcome of this job is not needed: end it early if that is possible. Its outcome still comes.
     Cancel {
-        /// Which.
+        /// The job to end.
         job: JobId,
     },
-    /// This block is where it belongs: serve it no longer on behalf of the file `put` (the own store may still hold it).
+    /// This block of the file `put` has its copies: stop serving it for that file (the own store may still hold it).
     Withdraw {
-        /// Which file.
+        /// The file being stored.
         put: PutId,
-        /// Which block.
+        /// The block's key.
         key: Key,
     },
-    /// Nothing more will be asked of this file's reader and offers: drop them.
+    /// The file's reader and its offered blocks are not needed any more: drop them.
     ForgetPut {
-        /// Which file.
+        /// The file being stored.
         put: PutId,
     },
-    /// Nothing more will be asked of this file: close it. What is there stays, for a later run to take up.
+    /// The file is not needed any more: close it. Its bytes stay on disk, so that a later run can resume.
     ForgetGet {
-        /// Which file.
+        /// The file being retrieved.
         get: GetId,
     },
-    /// Tell those who watch.
+    /// Pass this notice on to the watchers.
     Notify(Notice),
     /// The node has left the network; nothing more will come of it.
     Stop,

@@ -9,7 +9,7 @@ use crate::file::LocalManifest;
 use crate::id::Key;
 use crate::wire::ring::FileName;
 
-/// Names a command, so that its answer finds the one who asked.
+/// Names a command, so that its answer reaches its caller.
 pub type CommandId = u64;
 
 /// How a user names something kept in the network.
@@ -26,7 +26,7 @@ pub enum Source {
 pub enum Command {
     /// Keep the file at `path` in the network.
     Store {
-        /// The file.
+        /// The file to store.
         path: PathBuf,
         /// The local manifest to write, if one is wanted. It takes the place of nothing but an older manifest.
         manifest: Option<LocalManifest>,
@@ -35,56 +35,56 @@ pub enum Command {
     },
     /// Bring a file back.
     Retrieve {
-        /// Which.
+        /// The file, by key or by manifest.
         source: Source,
-        /// Where to.
+        /// Where to write it.
         dest: PathBuf,
-        /// Whether it may take the place of another file that stands there.
+        /// Whether another file at `dest` may be replaced.
         replace: bool,
     },
     /// Drop local copies of these files' blocks.
     Clear {
-        /// Which.
+        /// The files, by key or by manifest.
         sources: Vec<Source>,
     },
-    /// The blocks held here.
+    /// List the blocks held here.
     List,
     /// Find the replica set of a key.
     Lookup {
         /// The key.
         key: Key,
     },
-    /// The peers in the routing table.
+    /// List the peers in the routing table.
     Peers,
-    /// The routing table itself.
+    /// Show the routing table.
     Table,
-    /// Numbers about this peer.
+    /// Show numbers about this peer.
     Status,
-    /// Is there a peer at this address?
+    /// Ask whether a peer answers at this address.
     Ping {
-        /// The address.
+        /// The address to ask.
         addr: SocketAddr,
     },
-    /// Give the file `NAME.pdf` of the working directory to the peer responsible for its name, and to its replicas. If there
-    /// is no such file here, an empty one is made there. Only in the classroom ring.
+    /// Give the file `NAME.pdf` of the working directory to the peer responsible for its name, and to its replicas. If this
+    /// peer has no such file, the responsible peer makes an empty one. Only in the classroom ring.
     StoreFile {
-        /// The name.
+        /// The file's name.
         file: FileName,
     },
     /// Bring a file here, as `received_NAME.pdf`. Only in the classroom ring.
     RequestFile {
-        /// The name.
+        /// The file's name.
         file: FileName,
     },
-    /// Somebody pressed Ctrl-C: end what is under way for the user. A second time within
+    /// The user pressed Ctrl-C: end the commands under way. A second time within
     /// [`INTERRUPT_WINDOW`](crate::config::INTERRUPT_WINDOW) it is a [`Command::Quit`].
     Interrupt {
-        /// Whether to hand the blocks over to others then.
+        /// Whether that quit hands the blocks over to other peers first.
         handover: bool,
     },
     /// Leave the network and end.
     Quit {
-        /// Hand the blocks over to others first.
+        /// Whether to hand the blocks over to other peers first.
         handover: bool,
     },
 }

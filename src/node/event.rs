@@ -14,11 +14,11 @@ use crate::wire::{Message, Via};
 /// Why a message over TCP was not delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Obstacle {
-    /// The other machine says that nobody listens there: whoever did is gone.
+    /// The other machine refused the connection: no peer listens at that address any more.
     Refused,
     /// No connection in time. Its first datagrams may have been lost by chance, so that alone means little.
     Silence,
-    /// Too many messages wait for that peer already. That says nothing about it: anybody can make us send much there.
+    /// Too many messages wait for that peer already. That says nothing about the peer: any stranger can make us send it much.
     Crowd,
 }
 
@@ -29,7 +29,7 @@ pub enum Event {
     Start {
         /// Addresses of peers to join through.
         bootstrap: Vec<SocketAddr>,
-        /// Those of them that belong to one host: once it answers at one, it is not sought at the others.
+        /// Addresses in `bootstrap` grouped by host: once a host answers at one address, its others are not tried.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         hosts: Vec<Vec<SocketAddr>>,
         /// Peers remembered from the last run.
@@ -37,60 +37,60 @@ pub enum Event {
         /// Blocks found in the store, with their sizes in bytes.
         held: Vec<(Key, u32)>,
     },
-    /// A message came.
+    /// A message arrived.
     Message {
         /// The address it really came from; over TCP, the connection's address with the port that the sender claims.
         from: SocketAddr,
-        /// What carried it.
+        /// The carrier it came by.
         via: Via,
-        /// Bytes it had on the wire: what we may answer to a stranger is measured by it.
+        /// Its size on the wire in bytes: the allowance of an answer to a stranger is a multiple of it.
         bytes: u32,
-        /// What it says.
+        /// The message.
         message: Message,
     },
     /// A message that was to go over TCP could not be delivered.
     Undeliverable {
-        /// To whom.
+        /// The address it was for.
         to: SocketAddr,
         /// The message.
         message: Message,
-        /// Why.
+        /// Why it was not delivered.
         obstacle: Obstacle,
     },
-    /// Whoever is at this address receives what is sent there: a TCP handshake with it was completed.
+    /// A TCP handshake with this address was completed, so the peer there receives what is sent to it.
     Validated {
-        /// The address.
+        /// The validated address.
         addr: SocketAddr,
     },
-    /// A user asks.
+    /// A user gave a command.
     Command {
-        /// Names the command.
+        /// The command's id.
         id: CommandId,
-        /// What is asked.
+        /// The command.
         command: Command,
     },
-    /// A job is done.
+    /// A job ended.
     JobDone {
-        /// Which.
+        /// The job.
         job: JobId,
-        /// What came of it.
+        /// The job's outcome.
         outcome: Outcome,
     },
-    /// A block in the store was found damaged when somebody asked for it; it was moved aside.
+    /// A block in the store was found damaged when it was read; it was moved aside.
     Damaged {
-        /// Which.
+        /// The block's key.
         key: Key,
     },
-    /// A named file was sent, to its end, to a peer that asked for it on behalf of its user.
+    /// A named file was sent completely to a peer that fetched it for its user.
     Fetched {
-        /// Which.
+        /// The file's name.
         file: FileName,
-        /// The address it came from, with the port that it claims to listen on.
+        /// The fetching peer: the address of its connection, with the port that it claims to listen on.
         by: SocketAddr,
     },
     /// Datagrams came faster than the node took them, and were lost.
     Dropped {
-        /// How many since the node started.
+        /// Datagrams lost since the node started.
         total: u64,
     },
     /// The time that [`Node::next_wake`](super::Node::next_wake) told has come.

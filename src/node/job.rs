@@ -18,10 +18,10 @@ pub type PutId = u64;
 /// Names a file on its way out of the network.
 pub type GetId = u64;
 
-/// Where a block's bytes are to be had.
+/// Where a block's bytes can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Holder {
-    /// In this peer's own store (or among what it offers while it stores a file).
+    /// In this peer's own store (or among the blocks that it offers while it stores a file).
     Own,
     /// At another peer, over TCP.
     Peer(SocketAddr),
@@ -30,11 +30,11 @@ pub enum Holder {
 /// A block's place in a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Slot {
-    /// The block.
+    /// The block's key.
     pub key: Key,
-    /// Its bytes.
+    /// The block's size in bytes.
     pub size: u32,
-    /// Where they start in the file.
+    /// The offset of its first byte in the file.
     pub offset: u64,
 }
 
@@ -46,145 +46,146 @@ pub enum Job {
     /// If `manifest` is named, the block's entry is also added to a temporary file beside it. Where something else than
     /// a manifest stands at its name, that is an error before anything is read.
     ReadNext {
-        /// Whose reader.
+        /// The file being stored, whose reader goes on.
         put: PutId,
-        /// The file.
+        /// The file's path.
         path: PathBuf,
         /// The local manifest that shall appear in the end.
         manifest: Option<LocalManifest>,
     },
     /// Write a node of the file's tree as a block, hash and offer it.
     Pack {
-        /// For which file.
+        /// The file being stored.
         put: PutId,
-        /// The node.
+        /// The node of the tree.
         manifest: Manifest,
     },
     /// Copy a block that is offered (see [`Job::ReadNext`], [`Job::Pack`]) into the own store, durably.
     Keep {
-        /// The block.
+        /// The block's key.
         key: Key,
     },
     /// The file is stored: let the local manifest appear at its name. An error if none was wanted.
     Publish {
-        /// Which file.
+        /// The file being stored.
         put: PutId,
     },
     /// Pull a block from another peer into the own store: checked, hashed, durable.
     Pull {
-        /// The block.
+        /// The block's key.
         key: Key,
         /// Its size, if known.
         size: Option<u32>,
-        /// From where.
+        /// The peer to pull from.
         from: SocketAddr,
     },
     /// Prepare the file `get` writes: a temporary name beside `dest`, `size` bytes long. An earlier run's file of the
     /// same root and size is taken up. What stands at `dest` may be the file already: see [`Outcome::Standing`].
     Open {
-        /// Whose file.
+        /// The file being retrieved.
         get: GetId,
-        /// The final name.
+        /// The file's final path.
         dest: PathBuf,
         /// The root of the tree, or of a flat list the hash of its text; part of the temporary name.
         root: Id,
-        /// Bytes.
+        /// The file's size in bytes.
         size: u64,
         /// Whether a file of that size at `dest` is first to be compared.
         compare: bool,
         /// Whether another file at `dest` may be replaced in the end.
         replace: bool,
     },
-    /// Is this block already in the file `get` writes, from an earlier run, or in the file that stands at its name?
+    /// Check whether this block is already in the file `get` writes, from an earlier run, or in the file at its final
+    /// path.
     Check {
-        /// Whose file.
+        /// The file being retrieved.
         get: GetId,
-        /// Which block.
+        /// The block and its place in the file.
         slot: Slot,
     },
     /// Bring a block into the file `get` writes, at its place, checked and hashed.
     Fetch {
-        /// Whose file.
+        /// The file being retrieved.
         get: GetId,
-        /// Which block, where.
+        /// The block and its place in the file.
         slot: Slot,
-        /// From where.
+        /// The holder to read from.
         from: Holder,
     },
     /// Fetch a block of the tree and read it. A block that is no manifest is [`Outcome::NotManifest`].
     Unpack {
-        /// The block.
+        /// The block's key.
         key: Key,
-        /// From where.
+        /// The holder to read from.
         from: Holder,
     },
     /// All blocks are in place: give the file its name.
     Finish {
-        /// Whose file.
+        /// The file being retrieved.
         get: GetId,
         /// What the whole file hashes to, where nothing but a local manifest vouches for that.
         sha256: Option<Id>,
     },
     /// Read a local manifest file.
     ReadManifest {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
     },
-    /// Look at a block of the own store: does its file still hold what its name says? It is hashed unless it is as it was
-    /// when it last was. If not, it is moved aside.
+    /// Check that a block of the own store still hashes to its name. It is hashed only if its file has changed since it was
+    /// last hashed. A damaged block is moved aside.
     Verify {
-        /// The block.
+        /// The block's key.
         key: Key,
     },
     /// Delete a block from the own store.
     Delete {
-        /// The block.
+        /// The block's key.
         key: Key,
     },
     /// Remember these peers on disk for the next start.
     SavePeers {
-        /// The peers.
+        /// The peers to remember.
         peers: Vec<Peer>,
     },
-    /// Something about the named files in the working directory.
+    /// A job about the named files in the working directory.
     Named(NamedJob),
 }
 
 /// A job about files of the classroom ring: `NAME.pdf` in the working directory. Its outcome is an [`Outcome::Named`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum NamedJob {
-    /// Which files are there?
+    /// List the named files in the working directory.
     Scan,
-    /// Is this file there?
+    /// Look whether this file is in the working directory.
     Find {
-        /// Its name.
+        /// The file's name.
         file: FileName,
     },
-    /// Make the file, empty, unless it is there.
+    /// Make the file, empty, unless it exists.
     Touch {
-        /// Its name.
+        /// The file's name.
         file: FileName,
     },
-    /// Have the file here as it is at another peer. What the user put here is never replaced.
+    /// Copy the file from another peer. A file that the user put here is never replaced.
     Keep {
-        /// Its name.
+        /// The file's name.
         file: FileName,
-        /// Who has it.
+        /// The peer that holds it.
         from: SocketAddr,
-        /// What the other one has, as far as known.
+        /// The version at `from`, if known.
         offered: Option<Version>,
         /// The version that an earlier `Keep` wrote here.
         ours: Option<Version>,
-        /// Whether that one may be replaced by one that is not newer.
+        /// Whether `ours` may be replaced by a version that is not newer.
         replace: bool,
     },
-    /// Bring the file here as `received_NAME.pdf`, whatever stood there before.
+    /// Fetch the file as `received_NAME.pdf`, replacing an earlier one.
     Receive {
-        /// Its name.
+        /// The file's name.
         file: FileName,
-        /// Who has it.
+        /// The peer that holds it.
         from: SocketAddr,
-        /// Our own port: tells the other one on whose behalf it sends.
+        /// Our own port, so that the sender knows which peer asked.
         port: u16,
     },
 }
@@ -192,25 +193,25 @@ pub enum NamedJob {
 /// One version of a named file: two with the same size and time are taken to be the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Version {
-    /// Bytes.
+    /// The file's size in bytes.
     pub size: u64,
-    /// Changed last, in microseconds since 1970; a copy has the time of what it was copied from.
+    /// The time of its last change, in microseconds since 1970; a copy keeps the time of its original.
     pub modified: u64,
 }
 
-/// What becomes of a file that lies where another peer's is to be kept.
+/// What happens to the file here when another peer's file of the same name is to be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resolution {
-    /// It is the one that is offered, or a newer one of our own: it stays.
+    /// The file here stays: it is the offered version, or a newer one that this run wrote.
     Stays,
-    /// It is an older copy, an empty file, or there is none: the new one takes its place.
+    /// The offered version takes its place: the file here is an older copy, or empty, or missing.
     Replaced,
-    /// It is the user's own: it stays, and the transfer has failed unless both have the same bytes.
+    /// The file here is the user's own and stays; the transfer fails unless both have the same bytes.
     Compared,
 }
 
-/// What becomes of the version `here` if another peer's version is `theirs`. `ours` is the version that a
-/// [`NamedJob::Keep`] of this run wrote; `replace` says whether that one gives way to one that is not newer.
+/// What happens to the version `here` if another peer's version is `theirs`. `ours` is the version that a
+/// [`NamedJob::Keep`] of this run wrote; `replace` says whether a version that is not newer may replace it.
 pub fn resolve(here: Option<Version>, theirs: Option<Version>, ours: Option<Version>, replace: bool) -> Resolution {
     let Some(here) = here else { return Resolution::Replaced };
     if theirs == Some(here) {
@@ -231,26 +232,26 @@ pub fn resolve(here: Option<Version>, theirs: Option<Version>, ours: Option<Vers
 /// What came of a [`NamedJob`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum NamedOutcome {
-    /// [`NamedJob::Scan`]: these are there.
+    /// [`NamedJob::Scan`]: the named files in the working directory.
     Scanned {
-        /// In the order of names.
+        /// The files, in the order of names.
         files: Vec<(FileName, Version)>,
     },
-    /// [`NamedJob::Find`].
+    /// [`NamedJob::Find`]: the file's version.
     Found {
-        /// None: it is not there.
+        /// The file's version; none if there is no such file.
         version: Option<Version>,
     },
-    /// [`NamedJob::Touch`], [`NamedJob::Keep`]: it is there.
+    /// [`NamedJob::Touch`], [`NamedJob::Keep`]: the file is in the working directory.
     Kept {
-        /// As it is now.
+        /// The version that lies here now.
         version: Version,
         /// Whether this job wrote it.
         written: bool,
     },
-    /// [`NamedJob::Receive`]: it is there, verified.
+    /// [`NamedJob::Receive`]: the file has arrived and is verified.
     Received {
-        /// Bytes.
+        /// The file's size in bytes.
         size: u64,
         /// SHA-256, as the sender announced it.
         sha256: Id,
@@ -265,9 +266,9 @@ pub enum Outcome {
         /// The block and its size.
         entry: Entry,
     },
-    /// [`Job::ReadNext`]: the file is read to its end.
+    /// [`Job::ReadNext`]: the reader has reached the end of the file.
     End {
-        /// Bytes of the file.
+        /// The file's size in bytes.
         size: u64,
         /// SHA-256 of the file.
         sha256: Id,
@@ -276,12 +277,12 @@ pub enum Outcome {
     Packed {
         /// The block's key.
         key: Key,
-        /// The block's own bytes.
+        /// The block's size in bytes.
         size: u32,
     },
     /// [`Job::Keep`], [`Job::Pull`]: the block is in the own store and durable.
     Stored {
-        /// Its bytes.
+        /// The block's size in bytes.
         size: u32,
     },
     /// [`Job::Open`]: ready; `resumed` if an earlier run's file was taken up.
@@ -300,29 +301,29 @@ pub enum Outcome {
     Fetched,
     /// [`Job::Unpack`]: the node of the tree.
     Unpacked {
-        /// The node.
+        /// The node of the tree.
         manifest: Manifest,
     },
     /// [`Job::Unpack`]: a sound block, but no manifest; of this size.
     NotManifest {
-        /// Its bytes.
+        /// The block's size in bytes.
         size: u32,
     },
     /// [`Job::ReadManifest`]: the entries, and the SHA-256 of the manifest's text.
     Manifest {
-        /// Data blocks in order.
+        /// The file's data blocks, in order.
         entries: Vec<Entry>,
-        /// Names the list.
+        /// SHA-256 of the manifest's text, which names the list.
         root: Id,
         /// SHA-256 of the file, where the manifest shows itself whole.
         sha256: Option<Id>,
     },
     /// [`Job::Verify`]: the block is here, and sound.
     Sound {
-        /// Its bytes.
+        /// The block's size in bytes.
         size: u32,
     },
-    /// [`Job::Named`].
+    /// [`Job::Named`]: the outcome of the job about a named file.
     Named(NamedOutcome),
     /// The job is done and has nothing else to tell.
     Done,
@@ -334,9 +335,9 @@ pub enum Outcome {
 #[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
 #[error("{reason}")]
 pub struct JobError {
-    /// What sort of failure.
+    /// The sort of failure.
     pub kind: JobErrorKind,
-    /// What happened, to what.
+    /// What happened and to what, for people.
     pub reason: String,
 }
 
@@ -351,15 +352,15 @@ pub enum JobErrorKind {
     TimedOut,
     /// Bytes or sizes that are not what was promised.
     Corrupt,
-    /// Another file stands at the place that was named, and nobody said that it may be replaced.
+    /// Another file stands at the destination, and the command does not allow replacing it.
     Exists,
-    /// The place that was named is none for a file: a folder, a pipe, what may not be written.
+    /// The destination cannot be a file: it is a folder, a pipe, or may not be written.
     Unfit,
-    /// No room: quota or disk.
+    /// The quota or the disk has no room.
     Full,
-    /// The node does not need it any more.
+    /// The node has cancelled the job.
     Cancelled,
-    /// The local system refused.
+    /// The local system refused an operation.
     Io,
 }
 

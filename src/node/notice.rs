@@ -1,6 +1,6 @@
-//! What a node tells: answers to commands, their progress, and things worth knowing.
+//! What a node reports: answers to commands, their progress, and changes of its peers, blocks and routes.
 //!
-//! This is the one stream of things worth telling. Console text, JSON lines, traces and pictures are views of it.
+//! Console text and JSON lines are views of this one stream.
 
 use std::time::Duration;
 
@@ -13,103 +13,103 @@ use crate::overlay::{RouteNotice, TableRow};
 use crate::peer::Peer;
 use crate::wire::ring::FileName;
 
-/// One thing worth telling.
+/// One notice of a node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "notice", rename_all = "snake_case")]
 pub enum Notice {
     /// The end of a command.
     Answer {
-        /// Which.
+        /// The command.
         command: CommandId,
-        /// How it ended.
+        /// How the command ended.
         answer: Answer,
     },
-    /// A command goes on.
+    /// A command has made progress.
     Progress {
-        /// Which.
+        /// The command.
         command: CommandId,
-        /// How far it is.
+        /// What has changed since the last notice of this command.
         progress: Progress,
     },
     /// The node joined its network, or there was nobody to join.
     Joined {
-        /// Peers known.
+        /// Peers in the routing table.
         peers: usize,
     },
-    /// A peer came into view.
+    /// A peer entered the routing table.
     PeerUp {
-        /// Who.
+        /// The peer.
         peer: Peer,
     },
-    /// A peer is gone.
+    /// A peer left the routing table.
     PeerDown {
-        /// Who.
+        /// The peer.
         peer: Peer,
     },
     /// A block is kept here now.
     BlockStored {
-        /// Which.
+        /// The block's key.
         key: Key,
-        /// Its bytes.
+        /// The block's size in bytes.
         size: u32,
     },
     /// A block kept here is damaged; it was moved aside and is fetched anew from another holder.
     BlockDamaged {
-        /// Which.
+        /// The block's key.
         key: Key,
     },
     /// A block was given to a peer that should hold it and did not.
     BlockRepaired {
-        /// Which.
+        /// The block's key.
         key: Key,
-        /// Who has it now.
+        /// The peer that received the copy.
         to: Peer,
     },
-    /// What the overlay tells.
+    /// The overlay has news of the routing.
     Route {
-        /// What.
+        /// The news.
         route: RouteNotice,
     },
     /// What becomes of a file of the classroom ring, in the order of the assignment.
     File {
-        /// Its name.
+        /// The file's name.
         file: FileName,
-        /// What.
+        /// What happened to the file.
         news: FileNews,
     },
 }
 
-/// Stations of a named file's way.
+/// What can happen to a named file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "news", rename_all = "snake_case")]
 pub enum FileNews {
-    /// A peer wants it stored, and this one is responsible for it.
+    /// A peer asked to store the file; this peer is responsible for it, and accepted.
     StoreAccepted {
-        /// Who wants it stored.
+        /// The peer that asked.
         origin: Peer,
     },
-    /// It was asked for, and it is here.
+    /// The file was requested, and this peer holds it.
     StoredHere,
-    /// It was asked for, and it is not here, where it should be.
+    /// The file was requested; this peer is responsible for it and does not hold it.
     NotHere,
-    /// It is about to be sent.
+    /// This peer is about to send the file.
     Sending {
-        /// To whom.
+        /// The receiver.
         to: Peer,
     },
-    /// It was sent.
+    /// This peer has sent the file.
     Sent {
-        /// To whom.
+        /// The receiver.
         to: Peer,
     },
-    /// It was found, and is on its way here.
+    /// The file was found, and its transfer to this peer begins.
     Receiving {
-        /// From whom.
+        /// The sender.
         from: Peer,
     },
-    /// It is here, verified.
+    /// The file has arrived and is verified.
     Received {
-        /// From whom.
+        /// The sender.
         from: Peer,
     },
 }
@@ -120,28 +120,28 @@ pub enum FileNews {
 pub enum Progress {
     /// The file's size is known.
     Begun {
-        /// Bytes, if known.
+        /// The file's size in bytes.
         bytes: u64,
     },
     /// Bytes that are done: stored with at least the quorum, or fetched and verified.
     Moved {
-        /// Done so far.
+        /// Bytes done so far.
         bytes: u64,
-        /// Of these, found in place from an earlier run.
+        /// The part of `bytes` that an earlier run had left in place.
         resumed: u64,
     },
     /// The command fails, but what it brought stays where it is: the same command goes on from there.
     Kept {
-        /// Bytes that are there.
+        /// Bytes that are kept.
         bytes: u64,
-        /// Bytes of the whole file.
+        /// The size of the whole file in bytes.
         of: u64,
     },
-    /// A block met trouble and is tried elsewhere.
+    /// The transfer of a block failed and is tried at another peer.
     Retried {
-        /// Which.
+        /// The block's key.
         key: Key,
-        /// Why, for people.
+        /// Why it failed, for people.
         reason: String,
     },
 }
@@ -156,13 +156,13 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
 pub enum Answer {
     /// The file is in the network.
     Stored {
-        /// Brings it back.
+        /// The file's key: `retrieve` takes it.
         key: Key,
         /// SHA-256 of the file.
         sha256: Id,
-        /// Its bytes.
+        /// The file's size in bytes.
         bytes: u64,
-        /// Its blocks, manifests included.
+        /// The file's blocks, manifests included.
         blocks: u64,
         /// How many blocks got how many copies: `copies[c]` blocks have `c` copies.
         copies: Vec<u64>,
@@ -174,31 +174,31 @@ pub enum Answer {
         /// Peers that are known, belong among those nearest to a block, and did not answer: the most for any block.
         #[serde(default, skip_serializing_if = "is_zero")]
         unreached: usize,
-        /// How long it took.
+        /// How long the command took.
         took: Duration,
     },
-    /// The file is back.
+    /// The file was retrieved.
     Retrieved {
-        /// Its bytes.
+        /// The file's size in bytes.
         bytes: u64,
-        /// Of these, found in place from an earlier run.
+        /// The part of `bytes` that an earlier run had left in place.
         resumed: u64,
-        /// SHA-256 of the file as its manifest tells; a flat manifest or a single block has none.
+        /// SHA-256 of the file, from its manifest; none for a flat manifest or a single block.
         sha256: Option<Id>,
-        /// Blocks it came in.
+        /// Data blocks of the file.
         blocks: u64,
-        /// Peers it came from.
+        /// Peers that sent blocks of the file.
         holders: usize,
         /// Whether the file stood at its place before, all of it verified, so that nothing was written.
         standing: bool,
         /// Whether its source shows that the file is whole. A list of blocks in the seed's text cannot.
         complete: bool,
-        /// How long it took.
+        /// How long the command took.
         took: Duration,
     },
-    /// Local copies are dropped.
+    /// The local copies are dropped.
     Cleared {
-        /// Blocks that were here and are gone.
+        /// Blocks that this peer held and has deleted.
         blocks: u64,
     },
     /// The blocks held here.
@@ -216,66 +216,66 @@ pub enum Answer {
         holders: Vec<Peer>,
         /// Requests in the longest chain.
         hops: u32,
-        /// How long it took.
+        /// How long the command took.
         took: Duration,
     },
     /// The routing table's peers.
     Peers {
-        /// Each once.
+        /// The peers, each once.
         peers: Vec<PeerInfo>,
     },
     /// The routing table.
     Table {
-        /// Its parts.
+        /// The rows of the table: buckets, or the ring's lists.
         rows: Vec<TableRow>,
     },
-    /// Numbers.
+    /// This peer's numbers.
     Status(Status),
-    /// The peer is there.
+    /// A pinged peer answered.
     Pong {
-        /// Who it is.
+        /// The peer that answered.
         peer: Peer,
-        /// Round trip.
+        /// The round trip of the ping.
         rtt: Duration,
     },
     /// The named file is at the peer responsible for it.
     FileStored {
-        /// Which.
+        /// The file's name.
         file: FileName,
         /// The peer responsible.
         at: Peer,
-        /// Its bytes; none if there was none to give, so an empty one was made.
+        /// The file's size in bytes; none if this peer had no such file, so an empty one was made.
         bytes: Option<u64>,
-        /// How long it took.
+        /// How long the command took.
         took: Duration,
     },
     /// The named file is here, as `received_NAME.pdf`.
     FileReceived {
-        /// Which.
+        /// The file's name.
         file: FileName,
-        /// Who had it.
+        /// The peer that sent it.
         from: Peer,
-        /// Its bytes.
+        /// The file's size in bytes.
         bytes: u64,
-        /// Its SHA-256.
+        /// The file's SHA-256.
         sha256: Id,
-        /// How long it took.
+        /// How long the command took.
         took: Duration,
     },
     /// The node has left.
     Left {
-        /// Blocks that others hold in its stead.
+        /// Blocks that other peers now hold instead.
         handed_over: u64,
-        /// Blocks that nobody took, or that were not offered.
+        /// Blocks that no other peer took, or that were not offered.
         left_behind: u64,
-        /// Whether they were offered to others.
+        /// Whether the blocks were offered to other peers.
         offered: bool,
-        /// Whether they stay in the data folder. Else they are gone with the peer.
+        /// Whether the blocks stay in the data folder; else they are deleted with it.
         kept: bool,
     },
-    /// What was under way for the user was ended, as somebody wished; each of these commands has its own answer.
+    /// The commands under way were ended, as the user asked; each of them has its own answer.
     Interrupted {
-        /// Commands.
+        /// How many commands were ended.
         commands: usize,
     },
     /// The command failed.
@@ -285,10 +285,10 @@ pub enum Answer {
 /// A peer and what is known about it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PeerInfo {
-    /// Who.
+    /// The peer.
     #[serde(flatten)]
     pub peer: Peer,
-    /// Smoothed round trip, if measured.
+    /// The smoothed round trip to it, if one was measured.
     pub rtt: Option<Duration>,
 }
 
@@ -297,15 +297,15 @@ pub struct PeerInfo {
 pub struct Status {
     /// This peer.
     pub me: Peer,
-    /// Kademlia or ring.
+    /// The overlay's name.
     pub overlay: String,
-    /// Since it started.
+    /// Time since the peer started.
     pub uptime: Duration,
     /// Peers in the routing table.
     pub peers: usize,
-    /// Blocks held.
+    /// Blocks held here.
     pub blocks: usize,
-    /// Their bytes.
+    /// Bytes of all blocks held.
     pub bytes: u64,
     /// Requests waiting for an answer.
     pub pending: usize,
@@ -335,21 +335,21 @@ pub struct Failure {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// None of the others.
+    /// A failure of no other kind.
     Other,
-    /// Asked wrongly.
+    /// The command itself is wrong.
     Usage,
-    /// A key nobody holds, a file that is not there.
+    /// No peer holds the key, or the file does not exist.
     NotFound,
-    /// No answer in time.
+    /// No answer came in time.
     TimedOut,
-    /// Fewer copies than the quorum.
+    /// A block got fewer copies than the quorum.
     TooFewCopies,
-    /// Bytes that are not what was promised.
+    /// Bytes do not match their hash or size.
     Integrity,
-    /// Something stands at the place that was named, and must not be replaced.
+    /// Another file stands at the destination, and may not be replaced.
     Exists,
-    /// The user ended it.
+    /// The user ended the command.
     Cancelled,
 }
 

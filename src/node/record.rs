@@ -1,8 +1,8 @@
-//! The record of a life: how a node began, and everything that happened to it with what it did about it.
+//! The record of a node's life: how it began, and every event with the actions that it answered with.
 //!
 //! A record is text, one JSON object a line. The first line is the [`Beginning`], each further line a [`Moment`]. A node
-//! decides by nothing else than what stands there, so a node begun anew and fed the same events does the same again:
-//! a bug that was recorded once can be looked at as often as one likes, and becomes a test.
+//! depends on nothing else, so a new node that is fed the same events gives the same actions: a recorded bug can be
+//! replayed as often as needed, and becomes a test.
 //!
 //! Nothing here reads or writes files; drivers do.
 
@@ -15,43 +15,43 @@ use crate::overlay::{OverlayKind, RingOptions};
 use crate::peer::Peer;
 use crate::time::Time;
 
-/// The version of this form. A record of another version is not read.
+/// The version of the record's form. A record of another version is not read.
 pub const VERSION: u32 = 3;
 
 /// What the first line of a record of any version says.
 #[derive(Deserialize, Debug)]
 pub struct Label {
-    /// Its version.
+    /// The version of the record's form.
     pub kadring_record: u32,
 }
 
 /// How a recorded node began: all that it knows before the first event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Beginning {
-    /// [`VERSION`].
+    /// The version of the record's form: [`VERSION`].
     pub kadring_record: u32,
     /// The node's id and address.
     pub me: Peer,
-    /// What it routes by.
+    /// The overlay that the node routes by.
     pub overlay: OverlayKind,
-    /// How the ring is to be, if it routes by that.
+    /// The ring's options, used if the overlay is the ring.
     pub ring: RingOptions,
-    /// How it is configured.
+    /// The node's configuration.
     pub config: Config,
-    /// 32 bytes that all chance of the overlay comes from.
+    /// The 32-byte seed of the overlay's random source.
     pub overlay_seed: Id,
-    /// 32 bytes that all chance of the node comes from.
+    /// The 32-byte seed of the node's random source.
     pub node_seed: Id,
 }
 
 /// An event, and what the node did about it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Moment {
-    /// When, by the node's clock.
+    /// The time of the event, by the node's clock.
     pub at: Time,
-    /// What happened.
+    /// The event.
     pub event: Event,
-    /// What the node wanted done.
+    /// The actions that the node answered with.
     pub actions: Vec<Action>,
 }
 
@@ -64,7 +64,7 @@ struct Said<'a> {
 }
 
 impl Beginning {
-    /// The beginning of the node `me`, whose chance comes from the `seeds` of its overlay and its own.
+    /// The beginning of the node `me`; `seeds` are those of the overlay's and the node's random source.
     pub const fn new(
         me: Peer,
         overlay: OverlayKind,
@@ -76,7 +76,7 @@ impl Beginning {
         Self { kadring_record: VERSION, me, overlay, ring, config, overlay_seed, node_seed }
     }
 
-    /// The node as it was then.
+    /// A node as it was at the beginning.
     pub fn node(&self) -> Node {
         let overlay = self.overlay.build_with(self.me, *self.overlay_seed.as_bytes(), self.config.guest, &self.ring);
         Node::new(self.config.clone(), overlay, *self.node_seed.as_bytes())
