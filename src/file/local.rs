@@ -2,8 +2,8 @@
 //!
 //! There are two forms. The *seed's text* is `key$size|` for each block, on one line: programs that know nothing else
 //! read it, but it cannot show that it is whole. The *whole* form is the text of the file's root, as a node of level 0
-//! with as many entries as the file has blocks. It names the file's size and SHA-256, so one that was cut off anywhere
-//! is no manifest any more.
+//! with as many entries as the file has blocks. It names the file's size and SHA-256, so a manifest that was cut off
+//! anywhere is refused.
 
 use std::path::PathBuf;
 
@@ -16,23 +16,23 @@ use crate::id::Id;
 /// A local manifest that a store shall write.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LocalManifest {
-    /// Its name.
+    /// Where to write it.
     pub path: PathBuf,
-    /// How it is written.
+    /// The form to write it in.
     pub form: Form,
 }
 
-/// How a local manifest is written.
+/// The form of a local manifest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
     /// The seed's text.
     Seed,
-    /// The form that shows itself whole.
+    /// The form that shows whether it is whole.
     Whole,
 }
 
-/// What a local manifest says.
+/// The content of a local manifest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed {
     /// The file's blocks, in order.
@@ -42,8 +42,8 @@ pub struct Listed {
 }
 
 impl Form {
-    /// What stands before the entries. Its length depends on the size alone, so it can be written before the SHA-256 is
-    /// known, and again after.
+    /// The text before the entries. Its length depends on the size alone, so it can be written before the SHA-256 is
+    /// known, and overwritten after.
     pub fn head(self, size: u64, sha256: &Id) -> String {
         match self {
             Self::Seed => String::new(),
@@ -51,7 +51,7 @@ impl Form {
         }
     }
 
-    /// What one block is in it.
+    /// The text of one block's entry.
     pub fn entry(self, entry: &Entry) -> String {
         match self {
             Self::Seed => text::write_entry(entry),
@@ -63,7 +63,7 @@ impl Form {
 /// Reads a local manifest of either form. The empty text is the seed's for the empty file.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// What is wrong with the manifest, for people.
 pub fn read(bytes: &[u8]) -> Result<Listed, String> {
     match Manifest::decode_unbounded(bytes) {
         Ok(Some(Manifest { level: 0, sha256: sha256 @ Some(_), entries, .. })) => Ok(Listed { entries, sha256 }),
@@ -77,13 +77,14 @@ pub fn read(bytes: &[u8]) -> Result<Listed, String> {
     }
 }
 
-/// Whether a text that begins so may be a local manifest: tells a file of another kind without reading it whole.
+/// Whether a file that begins with `bytes` may be a local manifest. A file of another kind is told without reading all
+/// of it.
 pub fn may_begin(bytes: &[u8]) -> bool {
     let key = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     bytes.is_empty() || bytes.starts_with(manifest::HEAD.as_bytes()) || (key == 64 && bytes.get(64) == Some(&b'$'))
 }
 
-/// Bytes that [`may_begin`] has to see.
+/// How many bytes [`may_begin`] needs.
 pub const BEGINNING: usize = 65;
 
 #[cfg(test)]

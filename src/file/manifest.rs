@@ -54,7 +54,7 @@ pub(super) fn line(entry: &Entry) -> String {
     format!("{}${}\n", entry.key, entry.size)
 }
 
-/// What every manifest begins with; a data block that does so too is not told apart by it alone.
+/// The first line of every manifest. A data block may begin with it too, so it alone proves nothing.
 pub(super) const HEAD: &str = "kadring-manifest 1\n";
 
 /// Levels that a tree has at most: three would reach 64 PiB.
@@ -71,8 +71,8 @@ impl Manifest {
         text.into_bytes()
     }
 
-    /// Reads a block; none if it is not a manifest but data. Only what [`encode`](Self::encode) writes is a manifest, so
-    /// a manifest has one key.
+    /// Reads a block; none if it is not a manifest but data. Only what [`encode`](Self::encode) writes is a manifest,
+    /// so a manifest has one key.
     ///
     /// # Errors
     /// A block that begins as a manifest does and then contradicts itself.
@@ -97,8 +97,8 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
-    /// Whether a tree can have such a node. An entry without bytes would let a few blocks forge a tree that takes for ever
-    /// to walk and is a file of no bytes; so each step of a walk is at least one byte of the file.
+    /// Whether a tree can have such a node. An entry without bytes would let a few blocks forge a tree that takes for
+    /// ever to walk and is a file of no bytes; so each step of a walk is at least one byte of the file.
     fn is_sound(&self) -> bool {
         let most = if self.level == 0 { MAX_BLOCK_SIZE.into() } else { u64::MAX };
         self.level <= MAX_LEVEL
@@ -126,29 +126,29 @@ impl Manifest {
 /// Why bytes are no manifest.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum ManifestError {
-    /// Not what a manifest's lines are.
+    /// Its lines cannot be read as a manifest's.
     #[error("it begins as a list of blocks does, but cannot be read as one")]
     Unreadable,
     /// The sizes of its entries do not add up.
     #[error("its entries do not add up to the {size} bytes it claims")]
     WrongSum {
-        /// The size it claims.
+        /// The size that the manifest claims.
         size: u64,
     },
     /// A node of another level stands where one of `expected` was promised.
     #[error("a list of level {found} stands where one of level {expected} should be")]
     WrongLevel {
-        /// The level its parent promised.
+        /// The level that its parent promised.
         expected: u8,
-        /// The level it has.
+        /// The level that the node has.
         found: u8,
     },
     /// A node covers another number of bytes than its parent said.
     #[error("a list of {found} bytes stands where one of {expected} bytes should be")]
     WrongSize {
-        /// The size its parent promised.
+        /// The size that its parent promised.
         expected: u64,
-        /// The size it has.
+        /// The size that the node has.
         found: u64,
     },
 }

@@ -10,13 +10,13 @@ use crate::id::Key;
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("block {block} of the list {problem}")]
 pub struct TextError {
-    /// Which block of the list, the first being 1.
+    /// The number of the block in the list, from 1.
     pub block: usize,
-    /// What is wrong with it.
+    /// What is wrong with that block's entry.
     pub problem: &'static str,
 }
 
-/// What one block is in the list.
+/// The text of one block's entry.
 pub fn write_entry(entry: &Entry) -> String {
     format!("{}${}|", entry.key, entry.size)
 }

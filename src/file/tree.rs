@@ -11,10 +11,11 @@ pub struct TreeBuilder {
     fanout: usize,
 }
 
-/// What [`TreeBuilder::finish`] wants packed.
+/// What [`TreeBuilder::finish`] asks to be packed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// A node that is not full but the last of its level: pack it, [`TreeBuilder::push`] it one level up, and ask again.
+    /// A node that is not full but the last of its level: pack it, [`TreeBuilder::push`] it one level up, and ask
+    /// again.
     Pack(Manifest),
     /// The root: pack it, and its key names the file.
     Root(Manifest),
@@ -68,10 +69,10 @@ impl TreeBuilder {
 /// Walks a file's tree in the file's order, asking for each node as it is reached.
 #[derive(Clone)]
 pub struct TreeWalk {
-    /// From the root down: the entries that are left of each node on the way to where the walk stands.
+    /// The nodes from the root down to the walk's position, each with the entries still to be walked.
     stack: Vec<Open>,
     offset: u64,
-    /// The node that was asked for and has not come.
+    /// Level and size of the node that was asked for and is not here yet.
     wanted: Option<(u8, u64)>,
 }
 
@@ -81,24 +82,24 @@ struct Open {
     entries: std::vec::IntoIter<Entry>,
 }
 
-/// What a [`TreeWalk`] comes to next.
+/// The next stop of a [`TreeWalk`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// A data block, and where it starts in the file.
     Slot {
-        /// The block.
+        /// The block's key.
         key: Key,
-        /// Its bytes.
+        /// The block's size in bytes.
         size: u32,
-        /// Where it starts.
+        /// The offset of its first byte in the file.
         offset: u64,
     },
     /// A node: fetch it and [`TreeWalk::supply`] it.
     Need {
-        /// The node's block.
+        /// The key of the node's block.
         key: Key,
     },
-    /// The node asked for has not come yet.
+    /// The node that was asked for is not here yet.
     Wait,
     /// The end of the file.
     Done,

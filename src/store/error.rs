@@ -16,31 +16,31 @@ pub enum StoreError {
     /// The data folder is no folder, or may not be written.
     #[error("the data folder '{path}' cannot be used ({error}); name a folder that you may write to with --data")]
     Unusable {
-        /// The folder.
+        /// The data folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// A file or folder in the data folder cannot be read or written.
     #[error("cannot {action} '{path}': {error}")]
     Io {
-        /// What was tried.
+        /// The operation that failed, such as "write".
         action: &'static str,
-        /// On what.
+        /// The file or folder that it failed on.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The file with this peer's id holds something else.
     #[error("'{0}' does not hold an id (64 hexadecimal digits); restore it, or remove it for a new id")]
     BadId(PathBuf),
-    /// No such block here.
+    /// The store does not hold this block.
     #[error("block {0} is not here")]
     NotFound(Key),
     /// A block file whose bytes do not hash to its name; it was moved aside.
     #[error("block {0} was damaged on disk; what is left of it was moved to the folder 'damaged'")]
     Damaged(Key),
-    /// Bytes given under a name that is not their hash, or not as many as was said.
+    /// The bytes given do not hash to the block's key, or are not as many as announced.
     #[error("what came as block {0} is not what its name says")]
     Corrupt(Key),
     /// The quota leaves no room.
@@ -48,9 +48,9 @@ pub enum StoreError {
         "the store is full: {size} bytes more would exceed its capacity of {capacity}; raise --capacity or clear some"
     )]
     Full {
-        /// Bytes that were to be added.
+        /// Bytes that the new block would add.
         size: u64,
-        /// Bytes there may be.
+        /// The most bytes that all blocks together may have.
         capacity: u64,
     },
 }
@@ -62,15 +62,15 @@ pub enum StoreErrorKind {
     InUse,
     /// The folder cannot be used.
     Unusable,
-    /// No such block.
+    /// The store does not hold this block.
     NotFound,
     /// The block was damaged on disk.
     Damaged,
-    /// Wrong bytes were given.
+    /// The bytes given do not match the block's key or size.
     Corrupt,
     /// Quota or disk are full.
     Full,
-    /// Anything else that the system refused.
+    /// The system refused an operation for another reason.
     Io,
 }
 
@@ -92,7 +92,7 @@ impl StoreError {
         }
     }
 
-    /// For `map_err`: `action` failed on `path`.
+    /// Makes an error for `map_err`: `action` failed on `path`.
     pub(super) fn on(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |error| Self::Io { action, path, error }

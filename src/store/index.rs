@@ -1,4 +1,4 @@
-//! What is known of the blocks on disk, so that nobody needs to look there for it.
+//! The index of the blocks on disk, so that a look at what is held needs no access to the disk.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -12,14 +12,14 @@ pub(super) struct Index {
     pub(super) blocks: HashMap<Key, Indexed>,
     /// Bytes of all blocks.
     pub(super) used: u64,
-    /// Bytes that are set aside for blocks that are being written.
+    /// Bytes reserved for blocks that are being written.
     pub(super) reserved: u64,
 }
 
 /// A block on disk.
 #[derive(Debug)]
 pub(super) struct Indexed {
-    /// Bytes.
+    /// The block's size in bytes.
     pub(super) size: u32,
     /// What the file looked like when its bytes were last known to hash to its name.
     pub(super) verified: Option<Stamp>,
@@ -31,14 +31,14 @@ impl Index {
         Self { blocks, used, reserved: 0 }
     }
 
-    /// Enters a block, in the place of an older copy if there is one.
+    /// Enters a block, replacing an older copy if there is one.
     pub(super) fn insert(&mut self, key: Key, block: Indexed) {
         self.used += u64::from(block.size);
         let replaced = self.blocks.insert(key, block);
         self.used -= replaced.map_or(0, |old| u64::from(old.size));
     }
 
-    /// Strikes a block out; whether it was there.
+    /// Removes a block; returns whether it was there.
     pub(super) fn remove(&mut self, key: &Key) -> bool {
         let block = self.blocks.remove(key);
         self.used -= block.as_ref().map_or(0, |block| u64::from(block.size));
@@ -46,8 +46,8 @@ impl Index {
     }
 }
 
-/// What changes when anybody writes to a file or puts another in its place. File systems count time in steps of some
-/// milliseconds: a change within the step in which the stamp was taken, to as many bytes, goes unnoticed.
+/// The properties of a file that change when it is written to or replaced. File systems count time in steps of some
+/// milliseconds: a change within the step in which the stamp was taken, to the same number of bytes, goes unnoticed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stamp {
     inode: u64,

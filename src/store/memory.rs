@@ -1,4 +1,4 @@
-//! What a peer knows of itself and of others from one run to the next.
+//! What a peer remembers from one run to the next: its id, and other peers.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use super::{DiskStore, StoreError};
 use crate::id::Id;
 use crate::peer::Peer;
 
-/// Whether the peer whose data is in `folder` knew others when it ran last.
+/// Whether the peer whose data is in `folder` remembers other peers from its last run.
 pub fn remembers_peers(folder: &Path) -> bool {
     !peers_in(folder).is_empty()
 }
@@ -33,7 +33,7 @@ impl DiskStore {
     /// The id of this folder's peer, if it has run before.
     ///
     /// # Errors
-    /// [`StoreError::BadId`], or what the system refuses.
+    /// [`StoreError::BadId`], or the system refuses to read the file.
     pub fn load_id(&self) -> Result<Option<Id>, StoreError> {
         let path = self.folder.join("id");
         match fs::read_to_string(&path) {
@@ -47,12 +47,12 @@ impl DiskStore {
     /// Remembers the id of this folder's peer.
     ///
     /// # Errors
-    /// What the system refuses.
+    /// The system refuses to write the file.
     pub fn save_id(&self, id: &Id) -> Result<(), StoreError> {
         self.replace("id", format!("{id}\n").as_bytes())
     }
 
-    /// The peers that were known when this folder's peer last ran. A file that cannot be read has none.
+    /// The peers that this folder's peer knew in its last run; none if the file cannot be read.
     pub fn load_peers(&self) -> Vec<Peer> {
         peers_in(&self.folder)
     }
@@ -60,14 +60,14 @@ impl DiskStore {
     /// Remembers peers for the next start.
     ///
     /// # Errors
-    /// What the system refuses.
+    /// The system refuses to write the file.
     pub fn save_peers(&self, peers: &[Peer]) -> Result<(), StoreError> {
         let text = serde_json::to_vec_pretty(peers)
             .map_err(|error| StoreError::on("write", self.folder.join("peers.json"))(io::Error::other(error)))?;
         self.replace("peers.json", &text)
     }
 
-    /// Puts a small file in the place of another, as one step that lasts.
+    /// Replaces a small file atomically and durably.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let (path, temporary) = (self.folder.join(name), self.temporary_path());
         let replace = || {

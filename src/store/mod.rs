@@ -46,7 +46,7 @@ use crate::id::Key;
 #[derive(Debug)]
 pub struct DiskStore {
     folder: PathBuf,
-    /// Bytes that all blocks may have.
+    /// The most bytes that all blocks together may have.
     capacity: u64,
     /// *Protects*: which blocks there are, their sizes and stamps, and the sums for the quota. *Held for*: a look or a
     /// change of these. *Never held while*: a file is opened, read, written, renamed, hashed or synced.
@@ -57,12 +57,12 @@ pub struct DiskStore {
     names: Mutex<()>,
     /// Whether the 256 folders of blocks are known to be there and to survive a power cut.
     bins_ready: AtomicBool,
-    /// Numbers temporary files.
+    /// The number of the next temporary file.
     temporary: AtomicU64,
     /// Whether folders cannot be made durable.
     #[cfg(test)]
     refuses_syncs: AtomicBool,
-    /// Locked as long as it is open.
+    /// The file `lock`, locked as long as it is open.
     _lock: File,
 }
 
@@ -70,7 +70,8 @@ impl DiskStore {
     /// Opens the data folder `folder`, creating what is missing. Its blocks may have `capacity` bytes in all.
     ///
     /// # Errors
-    /// [`StoreError::InUse`]; [`StoreError::Unusable`] if it is no folder or may not be written; what the system refuses.
+    /// [`StoreError::InUse`]; [`StoreError::Unusable`] if it is no folder or may not be written; or the system
+    /// refuses to read it.
     pub fn open(folder: &Path, capacity: Option<u64>) -> Result<Self, StoreError> {
         let lock = prepare(folder)?;
         let blocks = scan::blocks(folder)?;
@@ -95,24 +96,24 @@ impl DiskStore {
         held
     }
 
-    /// Bytes of all blocks.
+    /// The bytes of all blocks held.
     pub fn usage(&self) -> u64 {
         self.index.lock().used
     }
 
-    /// Begins to write the block `key` of `size` bytes. Until it is committed nobody sees anything of it.
+    /// Begins to write the block `key` of `size` bytes. Until it is committed, no reader sees it.
     ///
     /// # Errors
-    /// [`StoreError::Full`] if the quota leaves no room for it, [`StoreError::Corrupt`] if no block is that large, or what
-    /// the system refuses.
+    /// [`StoreError::Full`] if the quota leaves no room for it, [`StoreError::Corrupt`] if no block is that large, or
+    /// the system refuses to create the file.
     pub fn begin(&self, key: Key, size: u32) -> Result<BlockWriter<'_>, StoreError> {
         BlockWriter::new(self, key, size)
     }
 
-    /// Deletes a block; whether it was there. Who is reading it reads on.
+    /// Deletes a block; returns whether it was there. A reader that has it open can read on.
     ///
     /// # Errors
-    /// What the system refuses.
+    /// The system refuses to remove the file.
     pub fn delete(&self, key: &Key) -> Result<bool, StoreError> {
         let path = self.path(key);
         let _names = self.names.lock();

@@ -1,4 +1,4 @@
-//! Blocks on their way out: what leaves the store hashes to its name.
+//! Reading blocks: every block that is given out hashes to its name.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,25 +17,25 @@ const CHUNK: usize = 128 * 1024;
 /// A block that is known to hash to its name, opened at its beginning.
 #[derive(Debug)]
 pub struct BlockReader {
-    /// The file.
+    /// The open file of the block.
     pub file: File,
-    /// Its bytes.
+    /// The block's size in bytes.
     pub size: u32,
 }
 
 impl DiskStore {
-    /// Opens a block for reading. Its bytes are hashed unless its file is still as it was when they last were.
+    /// Opens a block for reading. Its bytes are hashed unless its file is unchanged since they were last hashed.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Damaged`] if its bytes do not hash to its name or its file is gone, once:
-    /// what is left of it is moved aside and it counts as not here.
+    /// [`StoreError::NotFound`]; [`StoreError::Damaged`] if its bytes do not hash to its name or its file is gone,
+    /// once: what is left of it is moved aside and it counts as not here.
     pub fn read(&self, key: &Key) -> Result<BlockReader, StoreError> {
         let (size, verified) = match self.index.lock().blocks.get(key) {
             Some(block) => (block.size, block.verified),
             None => return Err(StoreError::NotFound(*key)),
         };
         let path = self.path(key);
-        // What is no plain file is not even opened: a pipe would wait for its writer.
+        // Only a plain file is opened: opening a pipe would wait for its writer.
         if let Some(seen) = fs::symlink_metadata(&path).ok().filter(|seen| !seen.is_file()) {
             return self.replaced(key, &path, Stamp::of(&seen));
         }
@@ -53,9 +53,9 @@ impl DiskStore {
         Ok(BlockReader { file, size })
     }
 
-    /// What was `seen` under the block's name is not the block.
+    /// Handles a file under the block's name that is not the block; `seen` is its stamp.
     fn replaced(&self, key: &Key, path: &Path, seen: Stamp) -> Result<BlockReader, StoreError> {
-        // Another copy may have come in the meantime: it is read instead.
+        // If another copy has been written in the meantime, that one is read.
         if self.set_aside(key, path, seen) { Err(StoreError::Damaged(*key)) } else { self.read(key) }
     }
 
@@ -63,7 +63,7 @@ impl DiskStore {
         let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         let mut file = File::open(path);
         if file.as_ref().is_err_and(missing) {
-            // Was it deleted, renewed, or lost? While names stand still, the index tells.
+            // Was it deleted, rewritten, or lost? While no name can change, the index tells.
             let _names = self.names.lock();
             file = File::open(path);
             if file.as_ref().is_err_and(missing) {
@@ -74,7 +74,7 @@ impl DiskStore {
         file.map_err(StoreError::on("read the block", path))
     }
 
-    /// Moves a damaged block out of the way, if its file is still the one that was `seen`; whether it was.
+    /// Moves a damaged block aside, if its file still has the stamp `seen`; returns whether it had.
     fn set_aside(&self, key: &Key, path: &Path, seen: Stamp) -> bool {
         let _names = self.names.lock();
         if !fs::symlink_metadata(path).is_ok_and(|now| Stamp::of(&now) == seen) {
@@ -89,10 +89,10 @@ impl DiskStore {
     }
 }
 
-/// SHA-256 of a whole file, from its first byte on, wherever it was read to.
+/// SHA-256 of a whole file, from its first byte on, wherever its read position is.
 ///
 /// # Errors
-/// What the system refuses.
+/// The system refuses an operation on the file.
 pub fn hash_all(file: &File) -> io::Result<Id> {
     let (mut hash, mut at) = (Sha256::new(), 0);
     let len = usize::try_from(file.metadata()?.len()).unwrap_or(CHUNK);

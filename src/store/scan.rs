@@ -9,8 +9,8 @@ use super::index::Indexed;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 
-/// Every block file in the data folder. Anything else that lies there is left alone. A block that a power cut left empty
-/// is moved aside: it shows that without being read.
+/// Every block file in the data folder. Other files are left alone. A block that a power cut left empty is moved aside;
+/// its size shows that without reading it.
 pub(super) fn blocks(data: &Path) -> Result<HashMap<Key, Indexed>, StoreError> {
     let mut found = HashMap::new();
     for bin in entries(&data.join("blocks"))? {
@@ -37,7 +37,8 @@ pub(super) fn blocks(data: &Path) -> Result<HashMap<Key, Indexed>, StoreError> {
     Ok(found)
 }
 
-/// The block that a file in `bin` is; none if its name is no key or belongs elsewhere, or if no block has its size.
+/// The block in a file of the folder `bin`; none if the file's name is no key or belongs elsewhere, or if no block has
+/// its size.
 fn block(file: &fs::DirEntry, bin: &str) -> Option<(Key, Indexed)> {
     let name = file.file_name();
     let name = name.to_str().filter(|name| name.starts_with(bin))?;
@@ -56,11 +57,11 @@ pub(super) fn temporary_name(number: u64) -> String {
     format!("{number}{PART}")
 }
 
-/// How the names of temporary files end.
+/// The ending of temporary files' names.
 const PART: &str = ".part";
 
-/// Removes the files that an earlier run did not finish. Whatever else lies there is the user's, who may have named a
-/// folder that was in use.
+/// Removes the files that an earlier run did not finish. Other files are the user's, who may have named a folder that
+/// was in use already, and stay.
 pub(super) fn clear_away(folder: &Path) -> Result<(), StoreError> {
     let is_ours = |name: &str| name.strip_suffix(PART).is_some_and(|number| number.parse::<u64>().is_ok());
     for file in entries(folder)? {

@@ -1,4 +1,4 @@
-//! A block on its way to disk.
+//! Writing a block to disk.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -22,9 +22,9 @@ pub struct BlockWriter<'a> {
     hash: Sha256,
     file: File,
     path: PathBuf,
-    /// Bytes of the quota that are set aside for it: none if it only renews a block that is there.
+    /// Bytes of the quota that are reserved for it: none if it replaces a copy of the same size.
     reserved: u64,
-    /// Whether the block has its name, so that nothing is left at `path`.
+    /// Whether the file was renamed to its final name, so that nothing is left at `path`.
     named: bool,
 }
 
@@ -49,7 +49,7 @@ impl<'a> BlockWriter<'a> {
     /// Adds bytes, which are hashed on the way.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if they are more than the size announced, or what the system refuses.
+    /// [`StoreError::Corrupt`] if they exceed the announced size, or the system refuses to write.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.written += bytes.len() as u64;
         if self.written > u64::from(self.size) {
@@ -59,10 +59,10 @@ impl<'a> BlockWriter<'a> {
         self.file.write_all(bytes).map_err(StoreError::on("write", &self.path))
     }
 
-    /// Makes the block durable and gives it its name. It was there already? Then this copy takes its place.
+    /// Makes the block durable and gives it its name. An older copy is replaced.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if the bytes do not hash to the key or are too few, or what the system refuses.
+    /// [`StoreError::Corrupt`] if the bytes do not hash to the key or are too few, or the system refuses to write.
     pub fn commit(mut self) -> Result<(), StoreError> {
         let hash = Id::from_bytes(std::mem::take(&mut self.hash).finalize().into());
         if hash != self.key || self.written != u64::from(self.size) {
@@ -81,7 +81,7 @@ impl<'a> BlockWriter<'a> {
     fn give_name(&mut self, path: &Path) -> Result<(), StoreError> {
         let _names = self.store.names.lock();
         if self.reserved == 0 {
-            // The copy that it was to renew may have been deleted since, and its room be taken.
+            // The copy that it was to replace may have been deleted since, and its room given to another block.
             self.reserved = self.store.reserve(&self.key, self.size)?;
         }
         fs::rename(&self.path, path).map_err(StoreError::on("write the block", path))?;
@@ -127,7 +127,7 @@ impl Drop for BlockWriter<'_> {
 }
 
 impl DiskStore {
-    /// Sets room aside for a block; how much of it is new.
+    /// Reserves room for a block; returns how many bytes it adds to those held.
     fn reserve(&self, key: &Key, size: u32) -> Result<u64, StoreError> {
         let mut index = self.index.lock();
         let there = index.blocks.get(key).map_or(0, |block| block.size);
