@@ -1,21 +1,16 @@
 //! A simulated peer's disk, which outlives a crash, and what its workers have open, which does not.
-//!
-//! Bytes are shared, not copied: seven replicas of a block on seven disks take the room of one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
+use super::content::{Bytes, size_of};
 use super::folder::Folder;
 use crate::file::{Entry, LocalManifest};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, PutId};
 use crate::peer::Peer;
-
-/// The bytes of a block or file.
-pub type Bytes = Rc<[u8]>;
 
 /// What a peer has on disk.
 #[derive(Default)]
@@ -189,13 +184,10 @@ impl OpenFiles {
     }
 }
 
-/// Bytes of a block, which is never larger than a `u32` counts.
-pub(super) fn size_of(bytes: &Bytes) -> u32 {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
 
     #[test]

@@ -4,15 +4,10 @@
 //! a received file is `received_NAME.pdf`, and what a user put there is never replaced.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::time::Duration;
 
-use super::disk::Bytes;
-use super::work::{self, Refusal};
-use super::world::World;
+use super::content::{Bytes, Refusal};
 use crate::id::Id;
-use crate::node::Event;
-use crate::node::job::{Job, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
+use crate::node::job::{JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 use crate::wire::ring::FileName;
 
 /// The working directory. It outlives a crash, as the rest of the disk does.
@@ -44,6 +39,11 @@ impl Folder {
     /// The bytes of the file that lies here.
     pub fn read(&self, file: FileName) -> Option<&Bytes> {
         self.files.get(&file).map(|named| &named.bytes)
+    }
+
+    /// A copy of the file that lies here.
+    pub(super) fn copy(&self, file: FileName) -> Option<NamedFile> {
+        self.files.get(&file).cloned()
     }
 
     /// The bytes that were received last for this name.
@@ -118,66 +118,18 @@ impl Folder {
 
 /// The other peer's file that a job needs, and what lay at its place here when the job was started.
 pub(super) struct Brought {
-    before: Option<Version>,
-    theirs: Result<NamedFile, Refusal>,
+    pub(super) before: Option<Version>,
+    pub(super) theirs: Result<NamedFile, Refusal>,
 }
 
 /// The file that a job is about, if it is about one.
-fn subject(job: &NamedJob) -> Option<FileName> {
+pub(super) fn subject(job: &NamedJob) -> Option<FileName> {
     match *job {
         NamedJob::Scan => None,
         NamedJob::Find { file }
         | NamedJob::Touch { file }
         | NamedJob::Keep { file, .. }
         | NamedJob::Receive { file, .. } => Some(file),
-    }
-}
-
-impl World {
-    /// What lies here at the place of the named file that the work is about.
-    pub(super) fn named_before(&self, slot: usize, work: &Job) -> Option<Version> {
-        let Job::Named(job) = work else { return None };
-        self.disk(slot).folder.find(subject(job)?)
-    }
-
-    /// The peer that a job about a named file needs it from. None: all that it needs is here.
-    pub(super) fn named_source(&self, work: &Job, before: Option<Version>) -> Option<SocketAddr> {
-        match *work {
-            Job::Named(NamedJob::Keep { offered, ours, replace, .. })
-                if before.is_some() && resolve(before, offered, ours, replace) == Resolution::Stays =>
-            {
-                None
-            }
-            Job::Named(NamedJob::Keep { from, .. } | NamedJob::Receive { from, .. }) => Some(from),
-            _ => None,
-        }
-    }
-
-    /// How much longer a job takes that needs a file from the peer in `holder`.
-    pub(super) fn named_transfer_time(&self, holder: usize, work: &Job) -> Duration {
-        let bytes = self.named_before(holder, work).map_or(0, |version| version.size);
-        self.rules.weather.rtt * 2 + Duration::from_micros(bytes / work::NETWORK_RATE + bytes / work::DISK_RATE)
-    }
-
-    /// Reads the file that a job needs from the other peer, as long as that one lives and can be reached.
-    pub(super) fn bring_named(&mut self, slot: usize, work: &Job, before: Option<Version>) -> Brought {
-        let theirs = match (self.named_source(work, before), work) {
-            (Some(from), Job::Named(job)) => self.read_named(slot, from, job),
-            _ => Err((JobErrorKind::Io, "no file of another peer was asked for".to_owned())),
-        };
-        Brought { before, theirs }
-    }
-
-    fn read_named(&mut self, slot: usize, from: SocketAddr, job: &NamedJob) -> Result<NamedFile, Refusal> {
-        let holder = self.answering(slot, from)?;
-        let there = subject(job).and_then(|file| self.disk(holder).folder.files.get(&file)).cloned();
-        let absent = || (JobErrorKind::NotFound, format!("peer {from} says: this file is not here"));
-        let theirs = there.ok_or_else(absent)?;
-        if let NamedJob::Receive { file, port, .. } = *job {
-            let by = SocketAddr::new(self.peer(slot).addr.ip(), port);
-            self.tell(holder, Event::Fetched { file, by });
-        }
-        Ok(theirs)
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod args;
 mod check;
 pub mod cli;
+mod content;
 mod disk;
 pub mod faults;
 mod folder;
@@ -28,6 +29,7 @@ mod queue;
 pub mod replay;
 pub mod repro;
 mod shrink;
+mod sim_peer;
 pub mod storm;
 mod table;
 mod trace;
@@ -36,7 +38,8 @@ pub mod truth;
 mod work;
 pub mod world;
 
-pub use disk::{Bytes, Disk};
+pub use content::Bytes;
+pub use disk::Disk;
 pub use folder::Folder;
 pub use network::Weather;
 pub use shrink::shrink;

@@ -1,72 +1,23 @@
 //! The peers of a world: how they come, go, fall silent and come back.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::disk::{Disk, OpenFiles};
 use super::network;
-use super::work::Running;
-use super::world::{World, global};
+use super::sim_peer::SimPeer;
+use super::world::World;
 use crate::classroom;
 use crate::id::Id;
-use crate::node::job::JobId;
 use crate::node::{CommandId, Event, Node};
 use crate::overlay::Overlay;
 use crate::peer::Peer;
-use crate::time::Time;
-
-/// A place in the network, and who lives there.
-pub(super) struct SimPeer {
-    pub(super) me: Peer,
-    pub(super) node: Option<Node>,
-    /// Counts the lives lived here; what is meant for an earlier life never reaches a later one.
-    pub(super) life: u32,
-    /// When this life's clock was started.
-    pub(super) born: Time,
-    pub(super) wake: Option<Time>,
-    pub(super) disk: Disk,
-    pub(super) open_files: OpenFiles,
-    pub(super) jobs: BTreeMap<JobId, Running>,
-    pub(super) asked: BTreeSet<CommandId>,
-    /// Everything that reaches it, and all it does, takes this much longer.
-    pub(super) lag: Duration,
-    pub(super) frozen_until: Time,
-    /// Peers in different islands do not reach one another.
-    pub(super) island: u8,
-    /// Whether connections to it are refused at once while it is down, rather than time out.
-    pub(super) refuses: bool,
-    pub(super) last_event: Time,
-    pub(super) ticks: u32,
-}
-
-impl SimPeer {
-    pub(super) fn next_wake(&self) -> Option<Time> {
-        self.node.as_ref()?.next_wake().map(|due| global(due, self.born))
-    }
-}
 
 impl World {
     /// A new place in the network for the peer `id`, which does not run yet. Returns its slot.
     pub fn add(&mut self, id: Id) -> usize {
         let slot = self.peers.len();
-        self.peers.push(SimPeer {
-            me: Peer::new(id, network::address(slot)),
-            node: None,
-            life: 0,
-            born: self.now,
-            wake: None,
-            disk: Disk::default(),
-            open_files: OpenFiles::default(),
-            jobs: BTreeMap::new(),
-            asked: BTreeSet::new(),
-            lag: Duration::ZERO,
-            frozen_until: Time::ZERO,
-            island: 0,
-            refuses: slot.is_multiple_of(2),
-            last_event: Time::ZERO,
-            ticks: 0,
-        });
+        self.peers.push(SimPeer::new(Peer::new(id, network::address(slot)), self.now, slot.is_multiple_of(2)));
         slot
     }
 

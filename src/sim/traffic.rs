@@ -1,15 +1,17 @@
-//! What passes between the peers of a world: messages, and the blocks that their workers move.
+//! What passes between the peers of a world: messages, and the blocks and named files that their workers move.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::disk::{Bytes, Reading};
+use super::content::{Bytes, Refusal};
+use super::disk::Reading;
+use super::folder::{Brought, NamedFile, subject};
 use super::network;
-use super::work::{self, Refusal, Running, Worker};
+use super::work::{self, Running, Worker};
 use super::world::{Planned, SimEvent, World, destination};
 use crate::config::MAX_JOBS;
 use crate::id::Key;
-use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome};
+use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, NamedJob, Outcome, Resolution, Version, resolve};
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -199,5 +201,54 @@ impl World {
             Reading::Rotten | Reading::Absent => peer.open_files.offered(key),
         }
         .ok_or_else(|| (JobErrorKind::NotFound, format!("{} does not hold {}", peer.me, key.short())))
+    }
+}
+
+/// Named files, which pass between the working directories of a classroom ring.
+impl World {
+    /// What lies here at the place of the named file that the work is about.
+    pub(super) fn named_before(&self, slot: usize, work: &Job) -> Option<Version> {
+        let Job::Named(job) = work else { return None };
+        self.disk(slot).folder().find(subject(job)?)
+    }
+
+    /// The peer that a job about a named file needs it from. None: all that it needs is here.
+    pub(super) fn named_source(&self, work: &Job, before: Option<Version>) -> Option<SocketAddr> {
+        match *work {
+            Job::Named(NamedJob::Keep { offered, ours, replace, .. })
+                if before.is_some() && resolve(before, offered, ours, replace) == Resolution::Stays =>
+            {
+                None
+            }
+            Job::Named(NamedJob::Keep { from, .. } | NamedJob::Receive { from, .. }) => Some(from),
+            _ => None,
+        }
+    }
+
+    /// How much longer a job takes that needs a file from the peer in `holder`.
+    pub(super) fn named_transfer_time(&self, holder: usize, work: &Job) -> Duration {
+        let bytes = self.named_before(holder, work).map_or(0, |version| version.size);
+        self.rules.weather.rtt * 2 + Duration::from_micros(bytes / work::NETWORK_RATE + bytes / work::DISK_RATE)
+    }
+
+    /// Reads the file that a job needs from the other peer, as long as that one lives and can be reached.
+    pub(super) fn bring_named(&mut self, slot: usize, work: &Job, before: Option<Version>) -> Brought {
+        let theirs = match (self.named_source(work, before), work) {
+            (Some(from), Job::Named(job)) => self.read_named(slot, from, job),
+            _ => Err((JobErrorKind::Io, "no file of another peer was asked for".to_owned())),
+        };
+        Brought { before, theirs }
+    }
+
+    fn read_named(&mut self, slot: usize, from: SocketAddr, job: &NamedJob) -> Result<NamedFile, Refusal> {
+        let holder = self.answering(slot, from)?;
+        let there = subject(job).and_then(|file| self.disk(holder).folder().copy(file));
+        let absent = || (JobErrorKind::NotFound, format!("peer {from} says: this file is not here"));
+        let theirs = there.ok_or_else(absent)?;
+        if let NamedJob::Receive { file, port, .. } = *job {
+            let by = SocketAddr::new(self.peer(slot).addr.ip(), port);
+            self.tell(holder, Event::Fetched { file, by });
+        }
+        Ok(theirs)
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use sha2::Digest;
 
-use super::disk::{Bytes, Disk, OpenFiles, Partial, Reader, Reading, Writer, size_of};
+use super::content::{Bytes, Refusal, size_of};
+use super::disk::{Disk, OpenFiles, Partial, Reader, Reading, Writer};
 use super::folder::Brought;
 use crate::file::local::{self, Listed};
 use crate::file::{Entry, LocalManifest, Manifest};
@@ -21,8 +22,6 @@ pub(super) const DISK_RATE: u64 = 200;
 /// Bytes a microsecond over the network: 100 Mbit/s.
 pub(super) const NETWORK_RATE: u64 = 12;
 
-/// Why a job could not be done.
-pub(super) type Refusal = (JobErrorKind, String);
 type Done = Result<Outcome, Refusal>;
 
 /// The block that `work` wants from elsewhere, and from where.

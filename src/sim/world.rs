@@ -11,8 +11,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::network::{self, Weather};
-use super::peers::SimPeer;
+
 use super::queue::Queue;
+use super::sim_peer::SimPeer;
 use super::trace::Trace;
 use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::{Id, Key};
@@ -285,13 +286,13 @@ impl World {
     pub(super) fn deliver(&mut self, slot: usize, event: Event) {
         let now = self.now;
         let peer = &mut self.peers[slot];
-        let born = peer.born;
+        let local = peer.local(now);
         let Some(node) = &mut peer.node else { return };
         let ticks = if event == Event::Tick && peer.last_event == now { peer.ticks + 1 } else { 0 };
         (peer.ticks, peer.last_event) = (ticks, now);
         self.trace.event(now, slot, &event);
         let mut out = std::mem::take(&mut self.outbox);
-        node.handle(local(now, born), event, &mut out);
+        node.handle(local, event, &mut out);
         self.counts.events += 1;
         if self.rules.checked {
             let spin = || Err(format!("it ticks without end, woken by {:?}", node.first_wake()));
@@ -374,16 +375,6 @@ impl World {
     pub fn any(&mut self, slots: &[usize]) -> Option<usize> {
         (!slots.is_empty()).then(|| slots[self.rng.random_range(0..slots.len())])
     }
-}
-
-/// What a clock shows that was started at `born`.
-pub(super) fn local(now: Time, born: Time) -> Time {
-    Time::ZERO + now.since(born)
-}
-
-/// The world's time when a clock that was started at `born` shows `local`.
-pub(super) fn global(local: Time, born: Time) -> Time {
-    born + local.since(Time::ZERO)
 }
 
 /// Where a message goes to in a world.

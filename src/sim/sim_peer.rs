@@ -1,0 +1,68 @@
+//! One peer of a world: its node, its disk, and the faults that it is under.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::disk::{Disk, OpenFiles};
+use super::work::Running;
+use crate::node::job::JobId;
+use crate::node::{CommandId, Node};
+use crate::peer::Peer;
+use crate::time::Time;
+
+/// A place in the network, and who lives there.
+pub(super) struct SimPeer {
+    pub(super) me: Peer,
+    pub(super) node: Option<Node>,
+    /// Counts the lives lived here; what is meant for an earlier life never reaches a later one.
+    pub(super) life: u32,
+    /// When this life's clock was started.
+    pub(super) born: Time,
+    pub(super) wake: Option<Time>,
+    pub(super) disk: Disk,
+    pub(super) open_files: OpenFiles,
+    pub(super) jobs: BTreeMap<JobId, Running>,
+    pub(super) asked: BTreeSet<CommandId>,
+    /// Everything that reaches it, and all it does, takes this much longer.
+    pub(super) lag: Duration,
+    pub(super) frozen_until: Time,
+    /// Peers in different islands do not reach one another.
+    pub(super) island: u8,
+    /// Whether connections to it are refused at once while it is down, rather than time out.
+    pub(super) refuses: bool,
+    pub(super) last_event: Time,
+    pub(super) ticks: u32,
+}
+
+impl SimPeer {
+    /// A peer that has not started yet. `refuses` says whether connections to it are refused while it is down.
+    pub(super) fn new(me: Peer, now: Time, refuses: bool) -> Self {
+        Self {
+            me,
+            node: None,
+            life: 0,
+            born: now,
+            wake: None,
+            disk: Disk::default(),
+            open_files: OpenFiles::default(),
+            jobs: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            lag: Duration::ZERO,
+            frozen_until: Time::ZERO,
+            island: 0,
+            refuses,
+            last_event: Time::ZERO,
+            ticks: 0,
+        }
+    }
+
+    /// What the peer's clock, started with its present life, shows at the world's time `now`.
+    pub(super) fn local(&self, now: Time) -> Time {
+        Time::ZERO + now.since(self.born)
+    }
+
+    /// When the node must be woken next, in the world's time.
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        self.node.as_ref()?.next_wake().map(|due| self.born + due.since(Time::ZERO))
+    }
+}
