@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use kadring::config::Config;
-use kadring::console::grammar::Request;
 use kadring::console::perform::{Performer, resolve};
+use kadring::console::spec::Request;
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Command, Failure};

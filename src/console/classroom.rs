@@ -3,7 +3,8 @@
 //! The lines are the interface: markers compare them word for word (case aside). Each is a view of one
 //! [`Notice`]; nothing here remembers anything.
 
-use super::grammar::{Defaults, Grammar, Kind, Request, Spec};
+use super::grammar::Grammar;
+use super::spec::{Defaults, Kind, Request, Spec};
 use crate::id::Id;
 use crate::node::notice::FileNews;
 use crate::node::{Command, Notice};

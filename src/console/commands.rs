@@ -1,7 +1,7 @@
 //! The commands of every kadring peer: the one table that reading, help, usage and completion come from.
 
-use super::grammar::{Kind, Request, Spec};
 use super::options::OptionSpec;
+use super::spec::{Kind, Request, Spec};
 use super::words::{parse_file, parse_host_port, parse_key, parse_source};
 use crate::file::{Form, LocalManifest};
 use crate::node::Command;

@@ -8,110 +8,12 @@
 //! A line is split as a shell splits it. Its first word names the command: by its full name, by its one-letter form,
 //! or by any prefix that no other command has; case does not matter.
 
-use std::path::PathBuf;
-
 use thiserror::Error;
 
 use super::commands::COMMANDS;
 use super::escape::quoted;
-use super::options::{OptionSpec, Options};
-use crate::node::Command;
-
-/// What a line asks for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Request {
-    /// One command to the node, one answer from it.
-    Ask(Command),
-    /// Several commands, one after the other.
-    All(Vec<Command>),
-    /// Ping the peer at `HOST:PORT`; the name is yet to be resolved.
-    Ping(String),
-    /// Store each file, bring it back and compare.
-    Test {
-        /// Which.
-        files: Vec<PathBuf>,
-        /// Also keep a copy of every block here.
-        keep: bool,
-    },
-    /// The threads of this process.
-    Threads,
-    /// Help on one command, or on all.
-    Help(Option<String>),
-}
-
-impl Request {
-    /// The same with leave to replace what stands at the destination; none if that is no question here.
-    pub fn replacing(&self) -> Option<Self> {
-        match self {
-            Self::Ask(Command::Retrieve { source, dest, replace: false }) => {
-                Some(Self::Ask(Command::Retrieve { source: source.clone(), dest: dest.clone(), replace: true }))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// What the person who started the peer chose once for all commands.
-#[derive(Clone, Copy, Debug)]
-pub struct Defaults {
-    /// `store` also keeps a copy of every block here.
-    pub keep: bool,
-    /// `quit` hands the blocks over first.
-    pub handover: bool,
-}
-
-impl Default for Defaults {
-    fn default() -> Self {
-        Self { keep: false, handover: true }
-    }
-}
-
-/// What an argument is, for completion.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// A file's name.
-    File,
-    /// A key, or the name of a manifest file.
-    Source,
-    /// A key.
-    Key,
-    /// A command's name.
-    Command,
-    /// Nothing that can be completed.
-    Other,
-}
-
-/// One command: everything there is to know about it.
-#[derive(Debug)]
-pub struct Spec {
-    /// Its name, in lower case.
-    pub name: &'static str,
-    /// Its one-letter form, if it has one.
-    pub short: Option<char>,
-    /// Its arguments as the usage line shows them.
-    pub arguments: &'static str,
-    /// Arguments it takes: at least, at most.
-    pub takes: (usize, usize),
-    /// What the arguments are, in order; the last stands for all that follow.
-    pub kinds: &'static [Kind],
-    /// The options it knows, beside its arguments.
-    pub options: &'static [OptionSpec],
-    /// What it does, in a line.
-    pub summary: &'static str,
-    /// What else there is to say, in whole sentences, wrapped by hand.
-    pub details: &'static str,
-    /// Reads the arguments, whose number is right, and the options.
-    pub parse: fn(&[String], &Options, &Defaults) -> Result<Request, String>,
-}
-
-impl Spec {
-    /// The usage line: name, arguments and options.
-    pub fn usage(&self) -> String {
-        let options = self.options.iter().map(OptionSpec::usage);
-        let words = [self.name.to_owned(), self.arguments.to_owned()].into_iter().chain(options);
-        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
-    }
-}
+use super::options::Options;
+use super::spec::{Defaults, Request, Spec};
 
 /// What is wrong with a line.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -256,9 +158,10 @@ impl Grammar {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spec::Kind;
     use super::*;
     use crate::file::{Form, LocalManifest};
-    use crate::node::Source;
+    use crate::node::{Command, Source};
 
     const KEY: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 

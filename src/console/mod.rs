@@ -31,6 +31,7 @@ pub mod perform;
 pub mod progress;
 pub mod reply;
 pub mod screen;
+pub mod spec;
 pub mod stderr;
 pub mod terminal;
 pub mod words;
@@ -47,17 +48,18 @@ use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 pub use escape::escape;
-pub use grammar::{Defaults, Grammar};
+pub use grammar::Grammar;
 pub use output::{Format, Output};
 pub use reply::Reply;
 pub use screen::Screen;
+pub use spec::Defaults;
 pub use stderr::Stderr;
 
 use crate::node::{Answer, Command, FailureKind, Notice};
 use crate::runtime::Handle;
-use grammar::Request;
 use lines::Line;
 use perform::Performer;
+use spec::Request;
 
 /// Who answers a console's commands.
 pub trait Backend {

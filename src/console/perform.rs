@@ -10,9 +10,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Select};
 
 use super::escape::escape;
-use super::grammar::Request;
 use super::progress::TransferBar;
 use super::reply::{ConsoleAnswer, Reply, TestResult, Tested};
+use super::spec::Request;
 use super::{Backend, Screen};
 use crate::id::{Id, Key};
 use crate::node::{self, Answer, Command, Failure, FailureKind, Notice, Source};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::grammar::{Grammar, Spec};
+use super::grammar::Grammar;
+use super::spec::Spec;
 use super::text;
 use crate::id::{Id, Key};
 use crate::node::{Answer, Failure, FailureKind};

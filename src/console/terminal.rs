@@ -16,7 +16,8 @@ use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 
-use super::grammar::{Grammar, Kind};
+use super::grammar::Grammar;
+use super::spec::Kind;
 use super::{Backend, Console, End, Reply, escape};
 use crate::node::{Answer, Command};
 
