@@ -1,7 +1,7 @@
 //! The classroom ring's console: the assignment's own lines, and its three commands.
 //!
-//! The lines are the interface: markers compare them word for word (case aside). Each is a view of one
-//! [`Notice`]; nothing here remembers anything.
+//! The lines are the interface: markers compare them word for word (case aside). Each is a view of one [`Notice`];
+//! no state is kept here.
 
 use super::grammar::Grammar;
 use super::spec::{Defaults, Kind, Request, Spec};
@@ -12,10 +12,10 @@ use crate::overlay::{Change, RouteNotice};
 use crate::peer::Peer;
 use crate::wire::ring::{FileName, Routed};
 
-/// Arguments without a limit of their own; a line's length limits them.
+/// No limit on the number of arguments but the length of a line.
 const MANY: usize = usize::MAX;
 
-/// What stands in front of each line.
+/// The mark in front of each of the assignment's lines.
 pub const MARK: &str = "> ";
 
 /// The commands that only the classroom ring has.
@@ -63,22 +63,22 @@ fn names(words: &[String], command: impl Fn(FileName) -> Command) -> Result<Requ
     Ok(Request::All(words.iter().map(read).collect::<Result<_, _>>()?))
 }
 
-/// How people call a peer: by its number, where it has a small one.
+/// A peer's name for people: its number, if its id is a small one.
 pub fn number(id: &Id) -> String {
     id.to_u64().map_or_else(|| id.short(), |number| number.to_string())
 }
 
-/// Tells what happens as the assignment does.
+/// Writes notices as the assignment's lines.
 #[derive(Clone, Debug)]
 pub struct Lines {
-    /// Whose console this is.
+    /// The peer whose console this is.
     pub me: Peer,
-    /// Whether pings go untold.
+    /// Whether the lines about pings are left out.
     pub quiet_pings: bool,
 }
 
 impl Lines {
-    /// The lines that tell `notice`, without [`MARK`]; none where the assignment tells nothing.
+    /// The lines for `notice`, without [`MARK`]; none where the assignment has no line.
     pub fn of(&self, notice: &Notice) -> Vec<String> {
         match notice {
             Notice::Route { route } => self.of_route(route),
@@ -121,7 +121,7 @@ impl Lines {
     }
 
     fn of_change(&self, why: Change, successors: &[Peer]) -> Vec<String> {
-        // Whoever is alone, or one of two, is its own successor once around the circle.
+        // A peer that is alone, or one of two, is its own successor once around the circle.
         let first = successors.first().unwrap_or(&self.me);
         let second = successors.get(1).unwrap_or(&self.me);
         let (head, new) = match why {

@@ -6,7 +6,7 @@ use super::words::{parse_file, parse_host_port, parse_key, parse_source};
 use crate::file::{Form, LocalManifest};
 use crate::node::Command;
 
-/// Arguments without a limit of their own; a line's length limits them.
+/// No limit on the number of arguments but the length of a line.
 const MANY: usize = usize::MAX;
 
 /// The table, in the order of `help`.

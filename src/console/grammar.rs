@@ -1,6 +1,6 @@
 //! What a typed line means.
 //!
-//! A console understands the commands of one table. Each row ([`Spec`]) carries all there is to know about a command:
+//! A console understands the commands of one table. Each row ([`Spec`]) holds everything about one command:
 //! its name, its usage, its help, what its arguments are and how to read them. Reading a line, `help`, usage errors,
 //! suggestions and completion are all views of that table, so they cannot disagree, and another console (the classroom
 //! ring's) is another table: see [`Grammar::with`].
@@ -21,21 +21,21 @@ pub enum ParseError {
     /// A quote without its partner, or a backslash at the end.
     #[error("a quote is not closed, or the line ends in a backslash; quote names as in a shell: 'my file'")]
     Unclosed,
-    /// A NUL, which no file name can hold.
+    /// The line holds a NUL, which no file name can hold.
     #[error("the line holds a NUL character")]
     Nul,
-    /// No command of this name.
+    /// No command has this name.
     #[error("there is no command {}{}", quoted(.word), suggest(.suggestion))]
     Unknown {
-        /// What was typed.
+        /// The word that was typed.
         word: String,
         /// A command of a similar name.
         suggestion: Option<&'static str>,
     },
-    /// The beginning of several commands.
+    /// The word is a prefix of several commands.
     #[error("{} could be {}", quoted(.word), .candidates.join(" or "))]
     Ambiguous {
-        /// What was typed.
+        /// The word that was typed.
         word: String,
         /// The commands that begin so.
         candidates: Vec<&'static str>,
@@ -45,15 +45,15 @@ pub enum ParseError {
     Arity {
         /// Whether arguments are missing; else there are too many.
         few: bool,
-        /// How it is used.
+        /// The command's usage line.
         usage: String,
     },
     /// An argument that is not what it should be.
     #[error("{reason}; usage: {usage}")]
     Argument {
-        /// What is wrong with it.
+        /// What is wrong with the argument.
         reason: String,
-        /// How it is used.
+        /// The command's usage line.
         usage: String,
     },
 }
@@ -97,7 +97,7 @@ impl Grammar {
         self
     }
 
-    /// What was chosen for all commands.
+    /// The choices that hold for all commands.
     pub fn defaults(&self) -> Defaults {
         self.defaults
     }

@@ -13,20 +13,21 @@ use super::escape::quoted;
 /// Bytes of the longest line that is read; a longer one is skipped and reported.
 pub const MAX_LINE: usize = 64 * 1024;
 
-/// One line, or why it is none. Whatever it is, the next line can be read.
+/// One line, or why it cannot be used. The next line can be read in any case.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Line {
     /// A line of text, without its end.
     Text(String),
-    /// What is wrong with the line, for people.
+    /// A line that cannot be read; says why, for people.
     Bad(String),
-    /// There is no more.
+    /// The end of the stream.
     End,
 }
 
 /// Reads the next line without ever keeping more than [`MAX_LINE`] bytes of it. The last may lack its newline.
 ///
-/// A byte order mark before a line is no part of it: a stream may be several files of an editor that begins each with one.
+/// A byte order mark before a line is no part of it: a stream may be several files of an editor that begins each with
+/// one.
 ///
 /// # Errors
 /// The stream cannot be read.
@@ -74,7 +75,7 @@ fn without_mark(line: String) -> String {
     line.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(line)
 }
 
-/// A stream that was left in non-blocking mode by whoever opened it, read as if it were not.
+/// A stream that another process may have put into non-blocking mode, read as a blocking one.
 struct Patient<R>(R);
 
 impl<R: Read + AsFd> Read for Patient<R> {
@@ -101,11 +102,11 @@ impl<R: AsFd> Patient<R> {
 /// Standard input, under the name by which it can be opened anew.
 const STDIN: &str = "/proc/self/fd/0";
 
-/// Standard input as commands are read from it. If it is a named pipe (FIFO), whoever opens it to write next is read
-/// like the one before, unless `exit_on_eof`: then the end of the first is the end.
+/// Standard input as commands are read from it. If it is a named pipe (FIFO), its writers are read one after
+/// another, unless `exit_on_eof`: then the end of the first one is the end.
 ///
 /// # Errors
-/// It cannot be read.
+/// Standard input cannot be read.
 pub fn standard_input(exit_on_eof: bool) -> io::Result<impl BufRead> {
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let again = if exit_on_eof { None } else { named_pipe().then_some(STDIN) };
@@ -139,8 +140,8 @@ impl Read for Commands {
                     return Ok(1);
                 }
                 (0, Some(name)) => {
-                    // The old descriptor is given up once there is a new one: the system keeps what a pipe holds only as
-                    // long as someone has it open. The new one does not end before a writer came, so nothing spins.
+                    // The old descriptor is given up once there is a new one: the system keeps what a pipe holds only
+                    // as long as someone has it open. The new one does not end before a writer came, so nothing spins.
                     let next = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(name)?;
                     self.input = Patient(next);
                     self.input.wait();

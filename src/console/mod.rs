@@ -1,25 +1,26 @@
-//! What people type and what they read.
+//! The console: commands that people type or pipe, and the answers that they read.
 //!
 //! A [`Console`] reads commands, has them done, and writes one answer for each, in the order they came: a command's
 //! answer is written before the next command starts. Typed or piped, the grammar is the same.
 //!
-//! - [`grammar`] and [`commands`]: what a line means, from one table. [`words`], [`options`]: what its words may be.
+//! - [`grammar`] and [`commands`]: what a line means, from one table of [commands](spec). [`words`], [`options`]: what
+//!   its words may be.
 //! - [`perform`]: what it takes to do what was asked. Most of it is one question to the node.
 //! - [`classroom`]: the classroom ring's lines and commands.
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
 //! - [`lines`], [`output`]: a pipe in, a pipe out, each of which may hold anything or break at any time.
-//! - [`terminal`], [`screen`], [`progress`]: a prompt, what other threads print meanwhile, and bars. On a terminal only.
+//! - [`terminal`], [`screen`], [`progress`]: a prompt, what other threads print meanwhile, and bars. On a terminal
+//!   only.
 //! - [`stderr`]: what is logged, and the thread that waits for its reader.
 //!
 //! # Threads
-//! A console runs on the thread that calls it and blocks it: in a read while nobody asks anything, in a channel while
-//! the node works. A thread that is stuck in a read of standard input cannot be woken by anything portable, so whoever
-//! runs a console on a thread of its own leaves it behind at the end; [`Busy::pause`] makes sure that it is not left in
-//! the middle of an answer.
+//! A console runs on the thread that calls it and blocks it: in a read while it waits for a command, in a channel while
+//! the node works. Nothing portable wakes a thread that is stuck in a read of standard input, so a peer leaves its
+//! console thread behind at the end; [`Busy::pause`] makes sure that it is not left in the middle of an answer.
 //!
 //! # Hostile input
-//! A line may be too long, no text, or nonsense: it gets its answer like any other, and the next line is read. Text that
-//! came from the network or from a file's name is shown with control characters spelled out ([`escape()`]).
+//! A line may be too long, no text, or nonsense: it gets its answer like any other, and the next line is read. Text
+//! that came from the network or from a file's name is shown with control characters spelled out ([`escape()`]).
 
 pub mod classroom;
 pub mod commands;
@@ -61,9 +62,10 @@ use lines::Line;
 use perform::Performer;
 use spec::Request;
 
-/// Who answers a console's commands.
+/// What a console needs of a peer.
 pub trait Backend {
-    /// Asks the node. Progress comes back, then exactly one answer; the channel closes early only if the node has ended.
+    /// Gives the node a command. Progress comes back, then exactly one answer; the channel closes early only if the
+    /// node has ended.
     fn submit(&self, command: Command) -> Receiver<Notice>;
 
     /// The threads of the process, a line each.
@@ -76,7 +78,8 @@ impl Backend for Handle {
     }
 
     fn threads(&self) -> Vec<String> {
-        // The peer knows those that it started; there are the program's own and, elsewhere than there, this one besides.
+        // The peer knows the threads that it started. Besides there are the program's own, and the caller's if it is
+        // none of these.
         let threads = Self::threads(self);
         let known = |name: &str| name == "main" || threads.iter().any(|thread| thread == name);
         let console = thread::current().name().filter(|name| !known(name)).map(str::to_owned);
@@ -88,11 +91,11 @@ impl Backend for Handle {
 /// Why a console stopped reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// There is no more input.
+    /// The input has ended.
     Input,
-    /// The node has left, as it was told.
+    /// The node has left, as a command told it.
     Left,
-    /// Someone at the terminal wants out.
+    /// The user pressed Ctrl-C twice at the prompt.
     Interrupted,
 }
 
@@ -107,14 +110,15 @@ pub struct Console<B> {
 
 /// Whether a console is between two commands.
 ///
-/// *Protects* whether the console told that the node has left. *Held for* one command, from its line to its answer.
-/// *Never held while* a line is read.
+/// *Protects* whether the console has written the answer that the node has left. *Held for* one command, from its line
+/// to its answer. *Never held while* a line is read.
 #[derive(Clone, Default)]
 pub struct Busy(Arc<Mutex<bool>>);
 
 impl Busy {
     /// Waits until no command is under way, at most for `limit` (the reader of the answer may be stuck), and keeps the
-    /// console from starting another, for good. Returns whether it told that the node has left; none if it is stuck.
+    /// console from starting another, for good. Returns whether the answer that the node has left was written; none if
+    /// the console is stuck.
     pub fn pause(&self, limit: Duration) -> Option<bool> {
         let told = self.0.try_lock_for(limit)?;
         let last = *told;
@@ -123,12 +127,12 @@ impl Busy {
     }
 }
 
-/// How the first command failed that did.
+/// The failure of the first command that failed.
 #[derive(Clone, Default, Debug)]
 pub struct Verdict(Arc<OnceLock<FailureKind>>);
 
 impl Verdict {
-    /// What sort of failure it was; none while none has failed.
+    /// The sort of failure; none while no command has failed.
     pub fn get(&self) -> Option<FailureKind> {
         self.0.get().copied()
     }
@@ -151,12 +155,12 @@ impl<B: Backend> Console<B> {
         }
     }
 
-    /// What tells how the first command failed that did. An answer that could not be written is a failure too.
+    /// The failure of the first command that failed. An answer that could not be written is a failure too.
     pub fn verdict(&self) -> Verdict {
         self.verdict.clone()
     }
 
-    /// What tells whether a command is under way.
+    /// Whether a command is under way.
     pub fn busy(&self) -> Busy {
         self.busy.clone()
     }
@@ -178,8 +182,8 @@ impl<B: Backend> Console<B> {
         }
     }
 
-    /// Answers one line. `confirm` is asked whether what stands in the way may be replaced. Returns whether the node has
-    /// left.
+    /// Answers one line. `confirm` is asked whether what stands in the way may be replaced. Returns whether the node
+    /// has left.
     fn obey(&mut self, line: &str, confirm: &mut dyn FnMut(&str) -> bool) -> bool {
         let busy = self.busy.clone();
         let mut told = busy.0.lock();
@@ -193,7 +197,7 @@ impl<B: Backend> Console<B> {
         *told
     }
 
-    /// Tells the node to leave, on nobody's behalf: the answer is returned, and it is for the caller to tell it.
+    /// Tells the node to leave without a command line; the answer is returned for the caller to write.
     pub fn leave(&mut self, handover: bool) -> Answer {
         let busy = self.busy.clone();
         let mut told = busy.0.lock();

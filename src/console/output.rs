@@ -4,17 +4,17 @@ use std::io::Write;
 
 use super::reply::Reply;
 
-/// How answers are written.
+/// The format of answers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// Writes answers. When nobody reads them any more it falls silent, and nothing else changes.
+/// Writes answers. Once their reader is gone it writes nothing more, and nothing else changes.
 pub struct Output {
     format: Format,
     sink: Box<dyn Write + Send>,

@@ -1,4 +1,4 @@
-//! Doing what a line asks for.
+//! Performs what a line asks for.
 
 use std::fs::File;
 use std::io;
@@ -19,11 +19,11 @@ use crate::node::{self, Answer, Command, Failure, FailureKind, Notice, Source};
 use crate::runtime::{Role, canonical, fault};
 use crate::store::hash_all;
 
-/// Does what is asked, with the help of a node.
+/// Performs requests with the help of a node.
 pub struct Performer<B> {
     backend: B,
     screen: Arc<Screen>,
-    /// What a failed command leaves behind goes with its folder, so that nothing can go on from there.
+    /// Whether the folder of retrieved files is deleted afterwards, so that a failed retrieve cannot be resumed.
     forgets: bool,
 }
 
@@ -33,14 +33,14 @@ impl<B: Backend> Performer<B> {
         Self { backend, screen, forgets: false }
     }
 
-    /// The same, for files that are retrieved into a folder which does not stay.
+    /// The same, for files that are retrieved into a folder that is deleted afterwards.
     #[must_use]
     pub fn forgetful(self) -> Self {
         Self { forgets: true, ..self }
     }
 
-    /// [`perform`](Self::perform), and again with leave to replace a file that stands in the way if `confirm` gives it. It
-    /// is told what stands there.
+    /// [`perform`](Self::perform); if another file stands at the destination and `confirm` agrees, performs it again
+    /// with leave to replace that file. `confirm` gets the reason of the refusal.
     pub fn perform_or_ask(&self, request: Request, confirm: &mut dyn FnMut(&str) -> bool) -> Reply {
         let again = request.replacing();
         let reply = self.perform(request);
@@ -51,7 +51,7 @@ impl<B: Backend> Performer<B> {
         }
     }
 
-    /// Does what is asked and waits until it is done. `Help` is no matter of the node's and is not understood here.
+    /// Performs a request and waits until it is done. `Help` needs the grammar, so it is refused here.
     pub fn perform(&self, request: Request) -> Reply {
         match request {
             Request::Ask(command) => Reply::Node(self.ask(command)),
@@ -69,7 +69,7 @@ impl<B: Backend> Performer<B> {
         }
     }
 
-    /// Asks the node, and shows how far it is.
+    /// Gives the node a command, shows its progress and waits for its answer.
     pub fn ask(&self, command: Command) -> Answer {
         fault::point(Role::Console);
         let mut progress = TransferBar::new(&self.screen, &command);
@@ -125,7 +125,7 @@ impl<B: Backend> Performer<B> {
             let result = self.test_one(&file, keep).unwrap_or_else(TestResult::Failed);
             let cancelled = matches!(&result, TestResult::Failed(failure) if failure.kind == FailureKind::Cancelled);
             tested.push(Tested { file, result });
-            // Who cancels a test cancels the files that are still to come with it.
+            // To cancel a test cancels its remaining files too.
             if cancelled {
                 break;
             }

@@ -1,4 +1,4 @@
-//! How far a store or retrieve is, as a bar on a terminal.
+//! The progress of a store or retrieve, as a bar on a terminal.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ const LONGEST_NAME: usize = 16;
 /// Times a second that a bar is drawn at most.
 const HERTZ: u8 = 10;
 
-/// The bar of one command; nothing at all where there is no terminal, or nothing to show.
+/// The bar of one command; nothing where there is no terminal, or the command moves no file.
 pub struct TransferBar<'a> {
     shown: Option<(&'a Screen, ProgressBar)>,
-    /// Bytes that were in place before; they count for the total, not for the rate.
+    /// Bytes found in place from an earlier run; they count for the total, not for the rate.
     resumed: u64,
 }
 
@@ -42,7 +42,7 @@ impl<'a> TransferBar<'a> {
         Self { shown, resumed: 0 }
     }
 
-    /// Shows news.
+    /// Shows how far the transfer is.
     pub fn show(&mut self, news: &node::Progress) {
         let Some((_, bar)) = &self.shown else {
             if let node::Progress::Retried { key, reason } = news {
@@ -69,7 +69,7 @@ impl<'a> TransferBar<'a> {
 impl Drop for TransferBar<'_> {
     fn drop(&mut self) {
         if let Some((screen, bar)) = self.shown.take() {
-            // The bar is gone before anybody prints without lifting it.
+            // The bar is cleared before other threads print without hiding it.
             bar.finish_and_clear();
             screen.drop_bar();
         }

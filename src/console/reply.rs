@@ -15,38 +15,38 @@ use crate::node::{Answer, Failure, FailureKind};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
-    /// What the node said.
+    /// An answer of the node.
     Node(Answer),
-    /// What the console knows itself.
+    /// An answer that the console gives itself.
     Console(ConsoleAnswer),
 }
 
-/// Answers that need no node, or several of its answers.
+/// Answers that the console gives itself: without the node, or from several answers of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ConsoleAnswer {
     /// The threads of this process, a line each.
     Threads {
-        /// The lines.
+        /// The lines, one for each thread.
         threads: Vec<String>,
     },
-    /// What can be asked.
+    /// Help on commands.
     Help {
-        /// The commands.
+        /// The commands that help was asked on.
         commands: Vec<HelpEntry>,
     },
     /// The answers to several commands.
     All {
-        /// Each in turn.
+        /// The answers, in the order of the commands.
         answers: Vec<Answer>,
     },
-    /// Files that went into the network and back.
+    /// The results of a `test`: files that were stored and retrieved.
     Tested {
-        /// How many came back equal.
+        /// How many files came back equal.
         passed: usize,
-        /// How many did not.
+        /// How many files did not.
         failed: usize,
-        /// Each in turn.
+        /// The files, in the order in which they were named.
         files: Vec<Tested>,
     },
 }
@@ -54,51 +54,51 @@ pub enum ConsoleAnswer {
 /// One command, for `help`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct HelpEntry {
-    /// Its name.
+    /// The command's name.
     pub name: &'static str,
-    /// Its one-letter form.
+    /// The command's one-letter form.
     pub short: Option<char>,
-    /// How it is written.
+    /// The command's usage line.
     pub usage: String,
-    /// What it does, in a line.
+    /// What the command does, in a line.
     pub summary: &'static str,
-    /// What else there is to say.
+    /// More about the command.
     pub details: &'static str,
 }
 
-/// How one file of a `test` fared.
+/// The result of one file of a `test`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Tested {
-    /// The file.
+    /// The file's path.
     pub file: PathBuf,
     /// Its key and numbers, or why it failed.
     #[serde(flatten)]
     pub result: TestResult,
 }
 
-/// See [`Tested`].
+/// The result of testing one file, as [`Tested`] holds it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum TestResult {
-    /// It came back equal.
+    /// The file came back equal.
     Equal {
-        /// Brings it back.
+        /// The file's key.
         key: Key,
         /// SHA-256 of the file, before and after.
         sha256: Id,
-        /// Its bytes.
+        /// The file's size in bytes.
         bytes: u64,
-        /// How long storing took.
+        /// How long the store took.
         stored_in: Duration,
-        /// How long retrieving took.
+        /// How long the retrieve took.
         retrieved_in: Duration,
     },
-    /// It did not.
+    /// The file could not be stored or retrieved, or came back changed.
     Failed(Failure),
 }
 
 impl Reply {
-    /// A failure.
+    /// An answer that tells a failure.
     pub fn failed(kind: FailureKind, reason: impl Into<String>) -> Self {
         Self::Node(Answer::Failed(Failure { kind, reason: reason.into() }))
     }
@@ -142,7 +142,8 @@ impl Reply {
 
     /// The answer as one line of JSON, without its end.
     pub fn to_json(&self) -> String {
-        // Every map in an answer has text for keys and no value refuses, so this cannot fail but for a path that is no text.
+        // Every map in an answer has text for keys and no value refuses, so this cannot fail but for a path that is no
+        // text.
         serde_json::to_string(self).unwrap_or_else(|error| {
             let failure = serde_json::json!({ "answer": "failed", "kind": "other", "reason": error.to_string() });
             failure.to_string()

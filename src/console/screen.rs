@@ -1,4 +1,4 @@
-//! One terminal, several threads that print: whoever has it at the moment decides how a line gets there unharmed.
+//! One terminal on which several threads print: a line must not disturb the prompt or the bar that is shown.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use parking_lot::Mutex;
 
 use super::stderr;
 
-/// Lines that wait to be printed above a prompt; when there are more, they are printed as they are.
+/// Lines that may wait to be printed above a prompt; further lines are printed directly.
 const WAITING: usize = 256;
 
-/// Where lines go that answer no command: logs and notices.
+/// Prints the lines that answer no command: logs and notices.
 ///
-/// A line is printed around a bar if there is one; above the prompt if there is one (whoever has the other end of
-/// [`Screen::above_prompt`] does that); else on standard error. Printing never waits for the prompt, so that no thread
-/// of the peer ever waits for one who types.
+/// A line is printed around a bar if there is one; above the prompt if there is one (by the thread that reads the
+/// channel of [`Screen::above_prompt`]); else on standard error. Printing never waits for the prompt, so that no thread
+/// of the peer waits for the user.
 pub struct Screen {
-    /// *Protects* what is on the terminal at the moment. *Held for* printing one text on a terminal, or a change of what
-    /// is there. *Never held while* a line is read, a command is under way, a channel is full, or anything but a terminal
-    /// is written to.
+    /// *Protects* what is on the terminal at the moment. *Held for* printing one text on a terminal, or a change of
+    /// what is there. *Never held while* a line is read, a command is under way, a channel is full, or anything but a
+    /// terminal is written to.
     state: Mutex<State>,
     bars: bool,
 }
 
 #[derive(Default)]
 struct State {
-    /// Leads to the one who prints above the prompt.
+    /// Leads to the thread that prints above the prompt.
     prompt: Option<Sender<String>>,
-    /// A bar that must be lifted while something is printed.
+    /// A bar that must be hidden while a line is printed.
     bar: Option<ProgressBar>,
 }
 
@@ -57,13 +57,13 @@ impl Screen {
             return Ok(());
         }
         if !self.bars {
-            // No bar can come meanwhile, and nobody shall wait for a reader that does not read.
+            // No bar can be shown meanwhile, and no thread may wait for this lock while standard error is not read.
             drop(state);
         }
         stderr::write(text)
     }
 
-    /// From now on lines come out here, for someone who knows how to print above a prompt.
+    /// From now on lines come out of the channel returned; its reader prints them above the prompt.
     pub fn above_prompt(&self) -> Receiver<String> {
         let (sender, receiver) = bounded(WAITING);
         self.state.lock().prompt = Some(sender);

@@ -12,23 +12,23 @@ pub enum Request {
     Ask(Command),
     /// Several commands, one after the other.
     All(Vec<Command>),
-    /// Ping the peer at `HOST:PORT`; the name is yet to be resolved.
+    /// Ping the peer at `HOST:PORT`, a name that is not resolved yet.
     Ping(String),
     /// Store each file, bring it back and compare.
     Test {
-        /// Which.
+        /// The files to test.
         files: Vec<PathBuf>,
         /// Also keep a copy of every block here.
         keep: bool,
     },
-    /// The threads of this process.
+    /// List the threads of this process.
     Threads,
     /// Help on one command, or on all.
     Help(Option<String>),
 }
 
 impl Request {
-    /// The same with leave to replace what stands at the destination; none if that is no question here.
+    /// The same request with leave to replace a file at its destination; none if it has no such question.
     pub fn replacing(&self) -> Option<Self> {
         match self {
             Self::Ask(Command::Retrieve { source, dest, replace: false }) => {
@@ -39,7 +39,7 @@ impl Request {
     }
 }
 
-/// What the person who started the peer chose once for all commands.
+/// Choices made when the peer was started, which hold for all commands.
 #[derive(Clone, Copy, Debug)]
 pub struct Defaults {
     /// `store` also keeps a copy of every block here.
@@ -54,39 +54,39 @@ impl Default for Defaults {
     }
 }
 
-/// What an argument is, for completion.
+/// The kind of an argument, for completion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A file's name.
     File,
     /// A key, or the name of a manifest file.
     Source,
-    /// A key.
+    /// The key of a block or file.
     Key,
     /// A command's name.
     Command,
-    /// Nothing that can be completed.
+    /// A word that cannot be completed.
     Other,
 }
 
-/// One command: everything there is to know about it.
+/// One command of a console: its name, arguments, help and parser.
 #[derive(Debug)]
 pub struct Spec {
-    /// Its name, in lower case.
+    /// The command's name, in lower case.
     pub name: &'static str,
     /// Its one-letter form, if it has one.
     pub short: Option<char>,
-    /// Its arguments as the usage line shows them.
+    /// The arguments as the usage line shows them.
     pub arguments: &'static str,
-    /// Arguments it takes: at least, at most.
+    /// The least and the greatest number of arguments.
     pub takes: (usize, usize),
     /// What the arguments are, in order; the last stands for all that follow.
     pub kinds: &'static [Kind],
     /// The options it knows, beside its arguments.
     pub options: &'static [OptionSpec],
-    /// What it does, in a line.
+    /// What the command does, in a line.
     pub summary: &'static str,
-    /// What else there is to say, in whole sentences, wrapped by hand.
+    /// More about the command, in whole sentences, wrapped by hand.
     pub details: &'static str,
     /// Reads the arguments, whose number is right, and the options.
     pub parse: fn(&[String], &Options, &Defaults) -> Result<Request, String>,

@@ -1,8 +1,8 @@
 //! Standard error, which one thread writes.
 //!
-//! Nobody may wait for whoever reads standard error: not the node, whose warnings go there, and not the end of the
-//! program. So lines go through a bounded channel to the thread `log`, which alone waits. Where the channel is full,
-//! lines are lost; a line in their place says how many, as soon as somebody reads again.
+//! The reader of standard error may be slow or stuck. Neither the node, whose warnings go there, nor the end of the
+//! program may wait for it. So lines go through a bounded channel to the thread `log`, which alone waits. Where the
+//! channel is full, lines are lost; a line in their place says how many, as soon as the reader goes on.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -17,36 +17,36 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Screen;
 
-/// Lines that wait to be written; when there are more, they are lost.
+/// Lines that may wait to be written; further lines are lost.
 const WAITING: usize = 1024;
 
 /// Bytes of a line that are kept while it waits, so that the channel has a bound in bytes too.
 const LONGEST: usize = 8 * 1024;
 
-/// Whoever must be heard waits this long for a line to be written; if none was, the reader is taken to be stuck.
+/// How long a caller that must not lose its text waits; if no line was written meanwhile, the reader counts as stuck.
 const STUCK: Duration = Duration::from_millis(500);
 
-/// How many times in a row one waits for a reader that is slow, but reads.
+/// How many times in a row a flush waits for a slow reader.
 const WAITS: u32 = 4;
 
-/// Bytes that can be written at once without waiting, where the system says that there is room.
+/// Bytes that are written without waiting, if the system says that there is room.
 const AT_ONCE: usize = 4096;
 
 /// The process has one standard error, and so at most one of these.
 static OF_PROCESS: OnceLock<Stderr> = OnceLock::new();
 
-/// The way to standard error. What is written to it is a line or more, with their ends.
+/// The way to standard error. Each text written to it is one or more whole lines.
 pub struct Stderr {
     sender: Sender<LogMessage>,
     count: Arc<Count>,
 }
 
-/// What has become of lines.
+/// Counts of lines by their fate.
 #[derive(Default)]
 struct Count {
-    /// Lost, and not told yet.
+    /// Lines lost and not yet reported.
     lost: AtomicU64,
-    /// Written, or refused by a standard error that is closed.
+    /// Lines written, or refused by a closed standard error.
     done: AtomicU64,
 }
 
@@ -58,7 +58,7 @@ enum LogMessage {
 }
 
 impl Stderr {
-    /// Standard error of this process, as it is. The first who asks says which screen shows it and starts its thread.
+    /// Standard error of this process. The first call names the screen that shows it, and starts its thread.
     pub fn of_process(screen: &Arc<Screen>) -> &'static Self {
         OF_PROCESS.get_or_init(|| {
             let screen = Arc::clone(screen);
@@ -66,7 +66,7 @@ impl Stderr {
         })
     }
 
-    /// The same, if its thread was started.
+    /// Standard error of this process, if its thread was started.
     pub fn started() -> Option<&'static Self> {
         OF_PROCESS.get()
     }
@@ -82,12 +82,12 @@ impl Stderr {
         Self { sender, count }
     }
 
-    /// Has a line written, some time, and never waits for it. Too long a line is cut.
+    /// Passes a line to the thread and never waits: a line that finds no room is lost. A long line is cut.
     pub fn log(&self, line: &str) {
         self.deliver(shortened(line), Duration::ZERO);
     }
 
-    /// Has a text written that must not be lost among others: waits a moment for room if there is none.
+    /// Passes a text to the thread; waits at most [`STUCK`] for room, so that it is not lost among other lines.
     pub fn say(&self, text: &str) {
         self.deliver(text.to_owned(), STUCK);
     }
@@ -107,10 +107,10 @@ impl Stderr {
         }
     }
 
-    /// Waits until everything said so far is written: two seconds at most, and less if nobody reads.
+    /// Waits until all texts so far are written: two seconds at most, and less if standard error is not read.
     ///
     /// # Errors
-    /// It is not written: nobody reads, or standard error is closed.
+    /// Not all of it was written: standard error is not read, or is closed.
     pub fn flush(&self) -> io::Result<()> {
         let (tells, told) = bounded(1);
         let mut ask = Some(LogMessage::Flush(tells));
@@ -150,23 +150,23 @@ impl Write for &Stderr {
     }
 }
 
-/// What the thread has.
+/// What the thread `log` owns.
 struct Writer<P> {
     receiver: Receiver<LogMessage>,
     count: Arc<Count>,
     print: P,
-    /// Why the last text could not be written.
+    /// The error of the last write, if it failed.
     last: Option<io::ErrorKind>,
 }
 
 impl<P: FnMut(&str) -> io::Result<()>> Writer<P> {
-    /// Writes what comes, until nobody is left who could send something.
+    /// Writes texts until all senders are gone.
     fn run(mut self) {
         loop {
             let message = match self.receiver.try_recv() {
                 Ok(message) => message,
                 Err(_) => {
-                    // Whatever was lost came behind all that was written.
+                    // The lost lines came after everything written so far.
                     self.tell_lost();
                     let Ok(message) = self.receiver.recv() else { return };
                     message
@@ -179,7 +179,7 @@ impl<P: FnMut(&str) -> io::Result<()>> Writer<P> {
                 }
                 LogMessage::Flush(tells) => {
                     self.tell_lost();
-                    // Whoever asked may have lost patience.
+                    // The caller of `flush` may have stopped waiting.
                     let _ = tells.send(self.last.map_or(Ok(()), |kind| Err(kind.into())));
                 }
             }
@@ -208,10 +208,10 @@ impl<P: FnMut(&str) -> io::Result<()>> Writer<P> {
     }
 }
 
-/// Writes all of `text` to standard error, which may be left in non-blocking mode by whoever opened it.
+/// Writes all of `text` to standard error, even if another process has put it into non-blocking mode.
 ///
 /// # Errors
-/// It is closed, or full for good.
+/// Standard error is closed, or cannot be written to.
 pub(super) fn write(text: &str) -> io::Result<()> {
     let mut left = text.as_bytes();
     while !left.is_empty() {
@@ -260,7 +260,7 @@ mod tests {
     /// A reader that reads when it is told to.
     struct Reader {
         stderr: Stderr,
-        /// Lets one text through.
+        /// Lets one text be printed.
         lets: Sender<()>,
         /// *Protects* what was read. *Held for* one text. *Never held while* anything is waited for.
         read: Arc<Mutex<String>>,

@@ -21,10 +21,10 @@ use super::spec::Kind;
 use super::{Backend, Console, End, Reply, escape};
 use crate::node::{Answer, Command};
 
-/// What is shown when a command may be typed.
+/// The prompt.
 pub const PROMPT: &str = "kadring> ";
 
-/// What is asked before a file is replaced.
+/// The question before a file is replaced.
 pub const REPLACE: &str = "replace it? [y/N] ";
 
 /// Whether an answer means yes.
@@ -32,17 +32,17 @@ pub fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
-/// Lines that are remembered.
+/// Lines that the history keeps.
 const HISTORY: usize = 1000;
 
 /// What is at the other end of standard input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stdin {
-    /// Someone who types, and reads what stands on the same terminal.
+    /// A person at a terminal that shows the answers too.
     Person,
-    /// A pipe, a file, or a terminal whose answers go elsewhere.
+    /// A pipe, a file, or a terminal while the answers go elsewhere.
     Stream,
-    /// A terminal that belongs to another process at the moment; whoever reads from it is stopped.
+    /// A terminal whose foreground is another process group: the system stops a process that reads from it now.
     Background,
 }
 
@@ -58,8 +58,8 @@ pub fn stdin_is() -> Stdin {
     if io::stdout().is_terminal() { Stdin::Person } else { Stdin::Stream }
 }
 
-/// Whether there may be more to read after an end of input. On a terminal Ctrl-D is one, and what is typed after it can be
-/// read; a terminal that was closed is none any longer.
+/// Whether there may be more to read after an end of input. On a terminal Ctrl-D is such an end, and what is typed
+/// after it can be read; a closed terminal is no terminal any more.
 pub fn reads_on() -> bool {
     io::stdin().is_terminal()
 }
@@ -86,7 +86,8 @@ impl Drop for Restore {
         let reading = termios::tcgetattr(io::stdin()).is_ok_and(|now| now.local_flags != before.local_flags);
         if reading {
             let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, before);
-            // A terminal that takes nothing, for nobody reads it or Ctrl-S stopped it, is not waited for.
+            // A terminal that takes no output, because Ctrl-S stopped it or its other end is not read, is not waited
+            // for.
             let takes = poll(&mut [PollFd::new(io::stdout().as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO);
             if takes != Ok(1) {
                 return;
@@ -97,14 +98,15 @@ impl Drop for Restore {
     }
 }
 
-/// A line editor.
+/// A line editor with a history.
 pub struct Terminal {
     editor: Editor<Completion, FileHistory>,
     history: Option<PathBuf>,
 }
 
 impl Terminal {
-    /// A line editor that completes by `grammar` and remembers lines in the file `history`, and who prints above it.
+    /// A line editor that completes by `grammar` and keeps its history in the file `history`, and a printer that prints
+    /// above its prompt.
     ///
     /// # Errors
     /// The terminal cannot do it.

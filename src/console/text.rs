@@ -98,7 +98,7 @@ fn transferred(answer: &Answer) -> String {
     }
 }
 
-/// What becomes of a peer's blocks when it has left.
+/// What happened to the blocks of a peer that has left.
 fn left(handed_over: u64, left_behind: u64, offered: bool, kept: bool) -> String {
     let went = if offered {
         format!("; {} handed over", count(handed_over, "block"))
@@ -118,7 +118,7 @@ fn listing(blocks: u64, bytes: u64) -> String {
     format!("{}, {bytes} bytes", count(blocks, "block"))
 }
 
-/// What is to be said of a list of blocks that does not show that it is whole.
+/// The line about a list of blocks that does not show whether it is whole; empty for another source.
 fn list_of(blocks: u64, bytes: u64, complete: bool) -> String {
     let list = format!("\nthe list names {} and cannot show that it is whole", listing(blocks, bytes));
     if complete { String::new() } else { list }
@@ -154,12 +154,12 @@ fn thread(name: &str) -> String {
     format!("{:15} {waits}", escape(name)).trim_end().to_owned()
 }
 
-/// The line that tells a failure.
+/// The line of a failure.
 pub(super) fn error(failure: &Failure) -> String {
     format!("error: {}", escape(&failure.reason))
 }
 
-/// Ids of the classroom ring are small numbers, and shown so.
+/// A peer's id and address. A classroom ring's ids are shown as numbers.
 fn who(peer: &Peer) -> String {
     match peer.id.to_u64() {
         Some(number) => format!("{number:>3} {}", peer.addr),
@@ -231,8 +231,8 @@ fn help(commands: &[HelpEntry]) -> String {
     lines(lines_of.chain(["Any unique beginning of a command will do. help COMMAND says more.".to_owned()]))
 }
 
-/// How many blocks got how many copies, in words; all alike in the usual case. Fewer than wanted is told, and who did not
-/// answer.
+/// How many blocks got how many copies, in words; all alike in the usual case. Fewer than wanted is told, and who did
+/// not answer.
 fn copies_of(copies: &[u64], wanted: usize, unreached: usize) -> String {
     let got: Vec<(usize, u64)> = copies.iter().copied().enumerate().filter(|&(_, blocks)| blocks > 0).collect();
     let silent = match unreached {
@@ -272,7 +272,7 @@ fn time(time: Duration) -> String {
     }
 }
 
-/// A time, and bytes a second where that says something.
+/// A time, and the bytes a second where the transfer was large enough.
 fn pace(bytes: u64, took: Duration) -> String {
     let seconds = took.as_secs_f64();
     if bytes < 1 << 20 || seconds <= 0.0 {
