@@ -1,4 +1,4 @@
-//! The program: reads the command line, has it done, and says by its exit code how that went.
+//! The program: reads the command line, runs its task, and returns the task's exit code.
 
 mod args;
 mod commands;
@@ -17,21 +17,22 @@ use args::{Cli, Task};
 use commands::{Exit, Failed, client, peer, report, ring, sim, stderr};
 
 fn main() -> ExitCode {
-    // A file that may not grow further is an error of the write, as a full disk is, and no reason to die.
+    // A file that may not grow further is an error of the write, as a full disk is, and must not end the process.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     commands::have_panics_said();
     let _last_words = LastWords;
-    // Who panicked has been told of.
+    // The panic's message has been written already.
     let ended = catch_unwind(|| run(read_command_line().task)).unwrap_or(Ok(Exit::Other));
     let exit = ended.unwrap_or_else(|error| {
-        // Standard error may be closed; the exit code says it all the same.
+        // Standard error may be closed; the exit code still tells.
         stderr().say(&format!("kadring: {}\n", escape(&format!("{error:#}"))));
         error.downcast_ref::<Failed>().map_or(Exit::Other, |failed| failed.exit)
     });
     ExitCode::from(exit as u8)
 }
 
-/// However the program ends, what waits to be written to standard error is written first, if somebody reads it.
+/// Flushes standard error when dropped: however the program ends, the lines that wait are written first, if they are
+/// read.
 struct LastWords;
 
 impl Drop for LastWords {
@@ -53,7 +54,7 @@ fn read_command_line() -> Cli {
     }
     let matches = overlook_empty(Cli::command()).try_get_matches();
     matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| {
-        // A terminal shows colours, and is read.
+        // A terminal shows colours, so clap writes to it directly.
         if error.use_stderr() && !io::stderr().is_terminal() {
             stderr().say(&error.render().to_string());
             drop(LastWords);

@@ -1,4 +1,4 @@
-//! What can be said on the command line. Every option can also come from the environment, as `KADRING_` and its name.
+//! The command line's tasks and options. Every option can also come from the environment, as `KADRING_` and its name.
 
 mod ring;
 
@@ -248,7 +248,7 @@ fn parse_size(word: &str) -> Result<ByteSize, String> {
     word.parse().map_err(|_| "a size is a number of bytes, or of units such as 500MB or 20GiB".to_owned())
 }
 
-/// The name of a file where - would be none.
+/// Accepts the name of a file, but not `-`.
 fn named_file(path: PathBuf) -> Result<PathBuf, String> {
     if path.as_os_str() == "-" {
         return Err("standard output carries the answer; a file of that name is ./-".to_owned());

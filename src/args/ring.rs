@@ -85,9 +85,9 @@ pub(crate) struct RingWays {
 /// A peer of the classroom ring as the command line names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct PeerName {
-    /// Its number.
+    /// The peer's number.
     pub(crate) id: u8,
-    /// Where it listens, if not on this machine at the port that goes with its number.
+    /// The `HOST:PORT` where it listens, if not on this machine at the port that goes with its number.
     pub(crate) at: Option<String>,
 }
 

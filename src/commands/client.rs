@@ -1,4 +1,5 @@
-//! Clients that come for one command and go. They are guests: no routing table ever holds them, and they hold no blocks.
+//! Clients that join for one command and leave. They are guests: no routing table ever holds them, and they hold no
+//! blocks.
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
@@ -24,7 +25,7 @@ use signal_hook::{flag, low_level};
 use super::{Exit, Failed, Known, bootstrap, log_to, stderr};
 use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
 
-/// What stands for standard input or output where a file is meant.
+/// The word for standard input or output in place of a file.
 const STANDARD: &str = "-";
 
 /// `kadring store`.
@@ -82,7 +83,7 @@ fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
     } else {
         None
     };
-    // What is open stays readable, and nothing of it stays behind however this process ends.
+    // The open file stays readable, and nothing of it stays behind however this process ends.
     drop(folder);
     leave(guest);
     if let Some(mut file) = file {
@@ -93,7 +94,7 @@ fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
     Ok(tell(&reply, args.format.format(), stderr()))
 }
 
-/// Asks whoever sits at the terminal whether a file may be replaced; nobody there is no.
+/// Asks the person at the terminal whether a file may be replaced; without a terminal the answer is no.
 fn confirm(what: &str) -> bool {
     if terminal::stdin_is() != Stdin::Person || !io::stderr().is_terminal() {
         return false;
@@ -132,8 +133,8 @@ fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, form
     }
 }
 
-/// The guest has what it came for and leaves. All that remains is to write, to a reader who may never take it: a signal
-/// ends the process at once from now on.
+/// Ends the guest once it has its answer. What remains is to write the answer, whose reader may never take it: from now
+/// on a signal ends the process at once.
 fn leave(guest: LocalPeer) {
     let (gone, told) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     for signal in [SIGINT, SIGTERM] {
@@ -147,7 +148,7 @@ fn leave(guest: LocalPeer) {
     }
 }
 
-/// Writes the answer; a failure that is meant for people goes to standard error. Whoever cannot be told has not been served.
+/// Writes the answer; as text, a failure goes to standard error. An answer that cannot be written is a failure.
 fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit {
     let mut output = match reply.failure() {
         Some(_) if format == Format::Text => Output::new(format, stderr()),
@@ -158,7 +159,7 @@ fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit
     reply.failure().map_or(untold, |&Failure { kind, .. }| kind.into())
 }
 
-/// What kept a client from asking at all is its answer too, where a program reads the answers.
+/// Where a program reads the answers, an error before the command was given is written as an answer too.
 fn tell_trouble(error: anyhow::Error, format: Format, out: impl Write + Send + 'static) -> anyhow::Result<Exit> {
     match error.downcast_ref::<Failed>() {
         Some(failed) if format == Format::Json => {
@@ -169,7 +170,7 @@ fn tell_trouble(error: anyhow::Error, format: Format, out: impl Write + Send + '
     }
 }
 
-/// Joins as a guest.
+/// Starts a guest and waits until it has joined.
 fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let bind = every_address();
     let known = bootstrap(&args.bootstrap, bind.ip())?;
@@ -184,7 +185,7 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     }
 }
 
-/// Starts a guest. Whoever it is that it joins through names others that are elsewhere, so it listens everywhere.
+/// Starts a guest. The peers that it hears of may be on any network, so it listens on all addresses.
 fn start(bind: SocketAddr, known: Known, overlay: OverlayName, config: Config) -> Result<LocalPeer, Failed> {
     let options = Options {
         bind,
@@ -202,13 +203,13 @@ fn is_standard(path: &Path) -> bool {
     path.as_os_str() == STANDARD
 }
 
-/// A name for an open file that has none, as long as it is open.
+/// A path for an open file without a name, valid as long as it is open.
 fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-/// Standard input as a file: it must be read twice, once to hash and once to serve. The file has no name, so nothing of
-/// it stays behind however this process ends.
+/// Standard input as a file, since it is read twice: once to hash and once to serve. The file has no name, so nothing
+/// of it stays behind however this process ends.
 fn spool() -> anyhow::Result<File> {
     if was_closed(io::stdin())? {
         return Err(
@@ -220,8 +221,8 @@ fn spool() -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Whether a standard stream was closed when this program began. Rust opens /dev/null in its stead, for reading and
-/// writing, as hardly anybody does who means an empty input.
+/// Whether a standard stream was closed when this program began. Rust then opens /dev/null in its place for reading and
+/// writing; a shell that redirects from /dev/null opens it for reading only.
 fn was_closed(stream: impl AsFd) -> anyhow::Result<bool> {
     let file = File::from(stream.as_fd().try_clone_to_owned().context("cannot look at standard input")?);
     let (there, null) = (file.metadata()?, fs::metadata("/dev/null")?);

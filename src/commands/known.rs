@@ -6,12 +6,12 @@ use kadring::console::perform::resolve;
 
 use super::Failed;
 
-/// Where to join.
+/// The addresses of the peers to join through.
 #[derive(Default, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     /// Every address of every name: the first ones of all names before the second ones.
     pub(crate) addrs: Vec<SocketAddr>,
-    /// Those of them that belong to one name.
+    /// The addresses of each name that has several.
     pub(crate) hosts: Vec<Vec<SocketAddr>>,
 }
 

@@ -1,4 +1,4 @@
-//! What the program says on standard error: its log, its panics, and what a task must say there.
+//! What the program writes to standard error: its log, panic messages, and messages of the tasks.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
@@ -31,8 +31,8 @@ pub(crate) fn log_to(screen: &Arc<Screen>, level: &str) {
     }
 }
 
-/// What of a logging specification can be understood, and the parts that cannot. The logger would write of those to
-/// standard error by itself.
+/// Splits a logging specification into the part that is understood and the parts that are not. The logger itself would
+/// report the latter on standard error directly.
 fn understood(spec: &str) -> (String, Vec<&str>) {
     let (parts, pattern) = spec.find('/').map_or((spec, ""), |at| spec.split_at(at));
     if pattern.matches('/').count() > 1 {
@@ -44,7 +44,7 @@ fn understood(spec: &str) -> (String, Vec<&str>) {
     (good.join(",") + pattern, strange)
 }
 
-/// Lines as they are logged. Each write is some whole lines; nobody who logs waits for them.
+/// Passes logged lines to the thread `log`. Each write is some whole lines, and never waits.
 struct Logged(&'static Stderr);
 
 impl Write for Logged {
@@ -58,7 +58,7 @@ impl Write for Logged {
     }
 }
 
-/// A logger that can be flushed, by whoever ends the process.
+/// A logger that can be flushed before the process ends.
 struct Logger {
     logger: env_logger::Logger,
     stderr: &'static Stderr,
@@ -74,7 +74,7 @@ impl log::Log for Logger {
     }
 
     fn flush(&self) {
-        // Whoever does not read has no more to wait for.
+        // If standard error is not read, there is nothing more to wait for.
         let _ = self.stderr.flush();
     }
 }
@@ -84,7 +84,7 @@ pub(crate) fn stderr() -> &'static Stderr {
     Stderr::started().unwrap_or_else(|| Stderr::of_process(&Screen::stderr()))
 }
 
-/// What a panic says goes to standard error like everything else: the thread that it ends shall not wait for a reader.
+/// Sends panic messages to standard error through the thread `log`, so that a panicking thread waits for no reader.
 pub(crate) fn have_panics_said() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |about| {

@@ -1,4 +1,4 @@
-//! What the program does, one file for each sort of task, and how it says how that went.
+//! The program's tasks, one file for each sort, and their exit codes.
 
 pub(crate) mod client;
 mod known;
@@ -22,23 +22,23 @@ use known::{Known, bootstrap};
 use logging::log_to;
 pub(crate) use logging::{have_panics_said, stderr};
 
-/// Once its peer has ended, a process has this many seconds for what remains.
+/// Seconds that a process may go on after its peer has ended.
 const LAST_SECONDS: u32 = 8;
 
-/// How the program ends; the numbers are its exit codes.
+/// How a task ended; the numbers are the program's exit codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Exit {
-    /// Done.
+    /// The task was done.
     Done = 0,
-    /// Failed for a reason that has no number of its own.
+    /// The task failed for a reason that has no code of its own.
     Other = 1,
-    /// Asked wrongly.
+    /// The options or arguments are wrong, or another file stands at the destination.
     Usage = 2,
-    /// A key nobody holds, a file that is not there.
+    /// No peer holds the key, or the file does not exist.
     NotFound = 4,
-    /// No answer in time, or too few copies.
+    /// No answer came in time, or a block got too few copies.
     TimedOut = 5,
-    /// Bytes that are not what was promised.
+    /// Bytes do not match their hash or size.
     Integrity = 6,
     /// The peer could not start.
     NotStarted = 7,
@@ -80,28 +80,28 @@ impl From<Exit> for FailureKind {
 /// An error that has its own exit code.
 #[derive(Debug)]
 pub(crate) struct Failed {
-    /// The code.
+    /// The exit code.
     pub(crate) exit: Exit,
     reason: String,
 }
 
 impl Failed {
-    /// Asked wrongly.
+    /// The options or arguments are wrong.
     pub(crate) fn usage(reason: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, reason: reason.into() }
     }
 
-    /// Could not start.
+    /// The peer could not start.
     pub(crate) fn start(reason: impl fmt::Display) -> Self {
         Self { exit: Exit::NotStarted, reason: reason.to_string() }
     }
 
-    /// There is no such thing.
+    /// A name, key or file was not found.
     pub(crate) fn not_found(reason: impl Into<String>) -> Self {
         Self { exit: Exit::NotFound, reason: reason.into() }
     }
 
-    /// No answer in time.
+    /// No answer came in time.
     pub(crate) fn timed_out(reason: impl Into<String>) -> Self {
         Self { exit: Exit::TimedOut, reason: reason.into() }
     }
@@ -115,8 +115,8 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// The peer has ended, and only this process is left of it. Whatever that may still wait for, a terminal that takes nothing
-/// or a disk that does not answer, it ends in a while with this exit code.
+/// Makes this process end in [`LAST_SECONDS`] with this exit code, whatever it then waits for: a terminal that takes no
+/// output, or a disk that does not answer. Called once the peer has ended.
 fn end_in_a_while(code: i32) {
     let _ = flag::register_conditional_shutdown(SIGALRM, code, Arc::new(AtomicBool::new(true)));
     alarm::set(LAST_SECONDS);

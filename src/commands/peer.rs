@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use super::{Exit, Failed, Known, bootstrap, end_in_a_while, log_to};
 use crate::args::PeerArgs;
 
-/// An answer that is being written when the peer ends may take this long; then its reader is taken to be stuck.
+/// How long the end of the peer waits for an answer that is being written; then its reader counts as stuck.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// Runs a peer until it has left.
@@ -41,7 +41,7 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
         forget_readiness(path)?;
     }
     let peer = LocalPeer::start(options).map_err(Failed::start)?;
-    // Nobody is ready who was told to end while it joined.
+    // A peer that was told to end while it joined never gets ready.
     let Some(ready) = peer.ready(None) else { return Ok(end(peer)) };
     let mut output = Output::new(format, io::stdout());
     announce(&ready, args.ready_file.as_deref(), &mut output)?;
@@ -63,34 +63,34 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     let left = watch(&peer.notices(), above);
     let ended = end(peer);
     let written = match (busy.pause(LAST_ANSWER), left) {
-        // Whoever should read an answer does not.
+        // The reader of an answer is stuck.
         (None, _) => false,
         (Some(false), Some(left)) => tell_last(left, format),
         _ => true,
     };
-    // Whoever types sees what failed; a script learns it in the end.
+    // A person at the terminal has seen what failed; a script learns it from the exit code.
     let failed = verdict.get().filter(|_| !person).map(Exit::from);
     let failed = failed.or_else(|| (!written).then_some(Exit::Other));
     Ok(if ended == Exit::Done { failed.unwrap_or(ended) } else { ended })
 }
 
-/// Writes the last answer, which says what is handed over and left behind, where no command asked for it. Whether it could
-/// be written.
+/// Writes the last answer, which says what is handed over and left behind, where no command asked for it. Returns
+/// whether it could be written.
 fn tell_last(left: Answer, format: Format) -> bool {
     let mut output = Output::new(format, io::stdout());
     output.reply(&Reply::Node(left));
     !output.is_closed()
 }
 
-/// Waits until the peer has ended, and tells how.
+/// Waits until the peer has ended; returns how.
 fn end(peer: LocalPeer) -> Exit {
     let exit = Exit::from(peer.wait());
-    // What may still keep this process is an answer that nobody takes, and that is a failure.
+    // Only an answer that is not read can still keep this process, and that is a failure.
     end_in_a_while(if exit == Exit::Done { Exit::Other } else { exit } as i32);
     exit
 }
 
-/// What was asked for; and the folder that goes with the peer, if it has no other.
+/// The peer's options; and its temporary data folder, if it has no lasting one.
 fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     let mut config = args.copies.config().map_err(Failed::usage)?;
     config.lasting = args.data.is_some();
@@ -134,7 +134,7 @@ fn temporary_folder() -> Result<TempDir, Failed> {
     Ok(folder)
 }
 
-/// Removes what an earlier run said about itself. Another file of that name stays, and nothing is started.
+/// Removes the ready file of an earlier run. Another file of that name is left alone, and is an error.
 fn forget_readiness(path: &Path) -> Result<(), Failed> {
     let cannot = |error| Failed::start(format!("cannot replace the ready file {}: {error}", path.display()));
     let there = match fs::metadata(path) {
@@ -149,7 +149,7 @@ fn forget_readiness(path: &Path) -> Result<(), Failed> {
     fs::remove_file(path).map_err(cannot)
 }
 
-/// What is told when a peer is ready, as JSON in this order.
+/// The JSON of the READY line, in this order.
 #[derive(Serialize)]
 struct Announced {
     id: Id,
@@ -158,14 +158,14 @@ struct Announced {
     pid: u32,
 }
 
-/// What tells a ready file from another one.
+/// The part of a ready file by which it is told from another file.
 #[derive(Deserialize)]
 struct Process {
     #[serde(rename = "pid")]
     _pid: u32,
 }
 
-/// Tells whoever waits for it that the peer is ready: in the ready file, then on standard output.
+/// Announces that the peer is ready: in the ready file, then on standard output.
 fn announce(ready: &Ready, file: Option<&Path>, output: &mut Output) -> Result<(), Failed> {
     let &Ready { id, udp, tcp, peers: _ } = ready;
     let text = serde_json::to_string(&Announced { id, udp, tcp, pid: std::process::id() }).map_err(Failed::start)?;
@@ -177,7 +177,7 @@ fn announce(ready: &Ready, file: Option<&Path>, output: &mut Output) -> Result<(
     Ok(())
 }
 
-/// Writes the ready file as one step, through a temporary file that nobody else can have prepared.
+/// Writes the ready file atomically, through a temporary file with a name that no other process can have prepared.
 fn write_ready_file(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let readable = fs::Permissions::from_mode(0o666);
@@ -186,10 +186,10 @@ fn write_ready_file(path: &Path, text: &str) -> io::Result<()> {
     file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
-/// What prints above a prompt, and what it shall print.
+/// The lines to print above the prompt, and the printer for them.
 type Above = (Receiver<String>, Box<dyn ExternalPrinter>);
 
-/// A line editor, if the terminal can do it.
+/// A line editor, if the terminal supports one.
 fn edit(grammar: &Grammar, args: &PeerArgs, screen: &Screen) -> (Option<Terminal>, Option<Above>) {
     let history = args.data.as_ref().map(|data| data.join("history"));
     match Terminal::open(grammar.clone(), history) {
@@ -201,7 +201,7 @@ fn edit(grammar: &Grammar, args: &PeerArgs, screen: &Screen) -> (Option<Terminal
     }
 }
 
-/// What the console's thread does.
+/// What the console's thread owns.
 struct ConsoleThread {
     console: Console<Handle>,
     editor: Option<Terminal>,
@@ -244,7 +244,7 @@ impl ConsoleThread {
     }
 }
 
-/// Tells what the peer notices, until it has ended. Returns what it said of its leaving.
+/// Logs the peer's notices until it has ended. Returns its answer about leaving, if there was one.
 fn watch(notices: &Receiver<Notice>, mut above: Option<Above>) -> Option<Answer> {
     let mut left = None;
     let nothing = never();

@@ -21,7 +21,7 @@ use crate::args::{ReportArgs, ReportTarget};
 const HOME: &str = "\x1b[H";
 const CLEAR_BELOW: &str = "\x1b[J";
 
-/// Begins the line of those that others name and that do not answer.
+/// Begins the line of the peers that others name and that do not answer.
 const UNMONITORED: &str = "Unmonitored Peers";
 
 /// `kadring report`.
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
             Format::Text => report.text(),
         };
         if write(&text, in_place, first).is_err() {
-            // Whoever read it has gone.
+            // The reader of the report has gone.
             return Ok(Exit::Done);
         }
         if args.once {
@@ -108,7 +108,7 @@ fn fit(text: &str, (columns, rows): (usize, usize)) -> String {
     shown.into_iter().chain(last).map(|line| line + "\n").collect()
 }
 
-/// A line that ends at the edge of the terminal.
+/// The line, cut at the edge of the terminal.
 fn cut(line: &str, columns: usize) -> String {
     match line.char_indices().nth(columns) {
         Some(_) => line.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
@@ -116,7 +116,7 @@ fn cut(line: &str, columns: usize) -> String {
     }
 }
 
-/// The words of a line in as many lines as they need.
+/// The words of a line, wrapped to so many columns.
 fn wrap(line: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in line.split(' ') {
@@ -132,7 +132,7 @@ fn wrap(line: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// What one survey found.
+/// The report of one survey.
 #[derive(Serialize)]
 struct Report<'a> {
     overlay: OverlayKind,
@@ -166,7 +166,7 @@ impl Report<'_> {
         for of in self.peers.iter().filter(|of| of.answered) {
             let me = name(Some(&of.peer));
             let [before, after] = [&of.predecessors, &of.successors].map(|list| {
-                // Whoever is one of two meets itself again.
+                // One of two peers is its own second successor.
                 let second = list.get(1).or(list.first().map(|_| &of.peer));
                 [name(list.first()), name(second)]
             });
@@ -175,7 +175,7 @@ impl Report<'_> {
         text
     }
 
-    /// Each peer, whom it named near the places asked for, and how many named it.
+    /// Each peer, how many peers it named near the places asked for, and how many named it.
     fn kademlia(&self) -> String {
         let mut text = String::new();
         for of in self.peers.iter().filter(|of| of.answered) {

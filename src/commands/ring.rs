@@ -65,9 +65,9 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// SIGTERM has the peer that is set leave as by any other order to end, without a handover: what it keeps, its successor
-/// has too. Any other signal, and a second one, is the assignment's abrupt departure: the process ends at once, but for
-/// what it keeps in the temporary folder.
+/// SIGTERM makes the peer, once it is set, leave without a handover: its successor has a copy of what it keeps. Any other
+/// signal, and a second SIGTERM, is the assignment's abrupt departure: the process only removes its temporary folder and
+/// ends at once.
 fn end_by_signal(store: &TempDir) -> io::Result<Arc<OnceLock<Handle>>> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let store = store.path().to_owned();
@@ -77,12 +77,12 @@ fn end_by_signal(store: &TempDir) -> io::Result<Arc<OnceLock<Handle>>> {
         let mut told = false;
         for signal in signals.forever() {
             if let (SIGTERM, false, Some(peer)) = (signal, told, to_tell.get()) {
-                // Its notices tell how it ends.
+                // The peer's notices tell how it ends.
                 drop(peer.submit(Command::Quit { handover: false }));
                 told = true;
                 continue;
             }
-            // Not even for a disk that does not answer.
+            // The process ends even if the disk does not answer.
             end_in_a_while(128 + signal);
             let _ = std::fs::remove_dir_all(&store);
             log::logger().flush();
@@ -92,14 +92,14 @@ fn end_by_signal(store: &TempDir) -> io::Result<Arc<OnceLock<Handle>>> {
     Ok(peer)
 }
 
-/// Where this peer stands, and whom it knows.
+/// This peer's place in the ring, and the peers that it is given.
 struct Place {
     me: Peer,
     interval: Duration,
     given: Vec<Peer>,
     /// The peer to join through.
     known: Option<Peer>,
-    /// All addresses of its name that this peer reaches.
+    /// All addresses of that peer's name that this peer can reach.
     known_at: Vec<SocketAddr>,
 }
 
@@ -134,7 +134,7 @@ impl Place {
         number(&self.me.id)
     }
 
-    /// Why this peer cannot have its port: who answers there, if somebody does?
+    /// Why this peer cannot have its port: asks which peer answers there.
     fn who_is_there(&self, addr: SocketAddr, protocol: &str) -> String {
         let me = self.name();
         let Ok(there) = Surveyor::new(&[addr], None) else {
@@ -191,14 +191,14 @@ fn locate<const N: usize>(names: [&PeerName; N], ways: &RingWays) -> Result<[(Pe
     }))
 }
 
-/// What is told on standard output.
+/// Writes standard output: the assignment's lines, and the answers of other commands.
 struct RingOutput {
     lines: Lines,
     output: Output,
 }
 
 impl RingOutput {
-    /// Tells what happens until this peer is in the ring.
+    /// Writes the lines of notices until this peer is in the ring.
     fn until_joined(&mut self, notices: &Receiver<Notice>, place: &Place) -> Result<(), Failed> {
         let mut refused = None;
         for notice in notices {
@@ -223,7 +223,7 @@ impl RingOutput {
         Err(Failed::start("this peer ended before it had joined"))
     }
 
-    /// Tells what happens until this peer has left, and between that what the console says.
+    /// Writes the lines of notices, and the console's replies among them, until this peer has left.
     fn until_left(&mut self, notices: &Receiver<Notice>, mut replies: Receiver<ConsoleReply>) {
         loop {
             select! {
@@ -233,7 +233,7 @@ impl RingOutput {
                 },
                 recv(replies) -> reply => match reply {
                     Ok(reply) => {
-                        // What led to an answer was told by the node before it answered: it stands here already.
+                        // The node sent the notices that led to an answer before the answer: write them first.
                         notices.try_iter().for_each(|notice| self.tell(&notice));
                         self.say(&reply);
                     }
@@ -288,16 +288,16 @@ impl Write for Marked {
     }
 }
 
-/// What the console has to say on standard output. One thread alone prints there, so that lines stand in the order in
-/// which things happened.
+/// A reply of the console for standard output. One thread alone prints there, so that lines stand in the order of the
+/// events that they tell.
 enum ConsoleReply {
-    /// Something went wrong: marked as the assignment's lines are.
+    /// A failure, written with the assignment's mark.
     Failed(Reply),
-    /// What another command than the assignment's answers.
+    /// The answer of a command that is not the assignment's.
     Answered(Reply),
 }
 
-/// A peer beside which the program's own thread waits for signals.
+/// A peer's handle that counts the program's own thread `signals` among the threads.
 struct HandleAndSignals(Handle);
 
 impl Backend for HandleAndSignals {
@@ -312,8 +312,8 @@ impl Backend for HandleAndSignals {
     }
 }
 
-/// Takes commands. What they bring about is told by the peer's notices; here is only what goes wrong, and what other
-/// commands answer.
+/// Reads commands. The assignment's lines come from the peer's notices; the console adds only failures and the answers of
+/// other commands.
 struct RingConsole {
     performer: Performer<HandleAndSignals>,
     grammar: Grammar,
@@ -355,7 +355,7 @@ impl RingConsole {
                 Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
             };
             match reply {
-                // Whoever reads what the peer tells last may be stuck.
+                // The reader of the peer's last lines may be stuck.
                 Reply::Node(Answer::Left { .. }) => return end_in_a_while(Exit::Done as i32),
                 reply if reply.failure().is_some() => self.fail(reply),
                 reply => self.say(ConsoleReply::Answered(reply)),
@@ -363,7 +363,7 @@ impl RingConsole {
         }
     }
 
-    /// The assignment's lines have told of success already.
+    /// Reports a success in the log, since the assignment's lines have told it already.
     fn confirm(&self, reply: Reply) {
         match reply {
             Reply::Node(Answer::FileStored { file, at, bytes, .. }) => {
@@ -383,7 +383,7 @@ impl RingConsole {
     }
 
     fn say(&self, reply: ConsoleReply) {
-        // Nobody listens once the peer has left.
+        // The receiver is gone once the peer has left.
         let _ = self.replies.send(reply);
     }
 }

@@ -9,17 +9,17 @@ use kadring::sim::cli::{self, CliError, Verdict};
 
 use super::{Exit, Failed};
 
-/// Runs a network.
+/// Runs `kadring sim`.
 pub(crate) fn sim(args: &SimArgs) -> anyhow::Result<Exit> {
     exit(cli::sim(args, &mut io::stdout(), &stopwatch())).context("sim")
 }
 
-/// Repeats experiments.
+/// Runs `kadring repro`.
 pub(crate) fn repro(args: &ReproArgs) -> anyhow::Result<Exit> {
     exit(cli::repro(args, &mut io::stdout(), &stopwatch())).context("repro")
 }
 
-/// Replays a record.
+/// Runs `kadring replay`.
 pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
     exit(cli::replay_file(args, &mut io::stdout())).context("replay")
 }
@@ -29,7 +29,7 @@ fn exit(verdict: Result<Verdict, CliError>) -> anyhow::Result<Exit> {
         Ok(Verdict::Passed) => Ok(Exit::Done),
         Ok(Verdict::Failed) => Ok(Exit::Other),
         Err(CliError::Usage(reason)) => Err(Failed::usage(reason).into()),
-        // Whoever read the results has had enough of them.
+        // The reader of the results has gone.
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
         Err(error @ CliError::File { .. }) if is_missing(&error) => Err(Failed::not_found(error.to_string()).into()),
         Err(error) => Err(error.into()),
