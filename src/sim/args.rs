@@ -1,4 +1,4 @@
-//! What can be said on the command line about simulations: `sim`, `repro` and `replay`.
+//! The command line's options of `sim`, `repro` and `replay`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -124,20 +124,20 @@ pub struct ReplayArgs {
     pub file: PathBuf,
 }
 
-/// What `sim` is asked for.
+/// The kind of run that the options of `sim` ask for.
 #[derive(Clone, Debug)]
 pub enum Wanted {
-    /// A large network.
+    /// A large network under load.
     Load(LoadPlan),
     /// A storm, or many.
     Storm(StormPlan),
 }
 
 impl SimArgs {
-    /// What these options ask for.
+    /// The run that these options ask for.
     ///
     /// # Errors
-    /// For people: why that cannot be.
+    /// Why that is impossible, for people.
     pub fn plan(&self) -> Result<Wanted, String> {
         if self.storm || self.soak { self.storm_plan().map(Wanted::Storm) } else { self.load_plan().map(Wanted::Load) }
     }

@@ -1,4 +1,4 @@
-//! What must be true of a whole network once it has come to rest.
+//! The checks of a whole network that has come to rest.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::peer::Peer;
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 impl World {
-    /// Lets time pass until every peer has finished what it was about, or `limit` has passed. Blocks are checked every now
-    /// and then, so even in a network at rest somebody may be at it at any one moment.
+    /// Lets time pass until no peer has work under way, or `limit` has passed. Peers check blocks now and then, so even
+    /// in a network at rest a peer may be busy at any one moment.
     ///
     /// # Errors
     /// An invariant that did not hold meanwhile.
@@ -29,7 +29,7 @@ impl World {
         Ok(())
     }
 
-    /// Every peer that runs has finished what it was about, dropped what it had open, and knows what is on its disk.
+    /// Every peer that runs has no work under way, has closed its files, and knows what is on its disk.
     ///
     /// # Errors
     /// The first peer for which this is not so.
@@ -54,8 +54,8 @@ impl World {
         Ok(())
     }
 
-    /// Every block that a running peer holds soundly is held by all of its `replicas` nearest. (A copy that rotted and
-    /// that nobody has read since counts: nobody can know yet.)
+    /// Every block that a running peer holds soundly is held by all of its `replicas` nearest. (A copy that
+    /// rotted and was not read since counts: no peer can know yet.)
     ///
     /// # Errors
     /// The first block for which this is not so.
@@ -79,7 +79,7 @@ impl World {
     /// A lookup of `key` by the peer in `slot` finds the true nearest peers.
     ///
     /// # Errors
-    /// It finds others, or does not end.
+    /// The lookup finds other peers, or does not end.
     pub fn check_lookup(&mut self, geometry: Geometry, slot: usize, key: Key) -> Result<(), Violation> {
         if self.node(slot).is_none() {
             return Ok(());
@@ -102,10 +102,10 @@ impl World {
         }
     }
 
-    /// The peer in `slot` can bring back the file `root` whole, in all its `sha256` says.
+    /// The peer in `slot` can retrieve the file `root`, and its bytes hash to `sha256`.
     ///
     /// # Errors
-    /// It cannot, or brings back something else.
+    /// The retrieve fails, or the file comes back changed.
     pub fn check_retrieve(&mut self, slot: usize, root: Key, sha256: Id) -> Result<(), Violation> {
         let dest = std::path::PathBuf::from(format!("/checked/{root}"));
         let source = crate::node::Source::Key(root);

@@ -1,4 +1,4 @@
-//! A simulated peer's disk, which outlives a crash, and what its workers have open, which does not.
+//! A simulated peer's disk, which outlives a crash, and its workers' open files, which do not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use crate::id::{Id, Key};
 use crate::node::job::{GetId, PutId};
 use crate::peer::Peer;
 
-/// What a peer has on disk.
+/// A peer's disk.
 #[derive(Default)]
 pub struct Disk {
     blocks: BTreeMap<Key, Bytes>,
-    /// Blocks whose bytes on disk no longer hash to their key, though nobody has noticed yet.
+    /// Blocks whose bytes on disk no longer hash to their key, which the peer has not noticed yet.
     rotten: BTreeSet<Key>,
     files: BTreeMap<PathBuf, Bytes>,
     /// The working directory of a peer of the classroom ring.
@@ -24,7 +24,7 @@ pub struct Disk {
     pub(super) partials: BTreeMap<PathBuf, Partial>,
     pub(super) peers: Vec<Peer>,
     used: u64,
-    /// Bytes of blocks that it has room for.
+    /// The most bytes that all blocks together may have.
     pub(super) capacity: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Partial {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What reading a block gave.
+/// The result of reading a block.
 pub(super) enum Reading {
     Sound(Bytes),
     Rotten,
@@ -92,7 +92,7 @@ impl Disk {
         }
     }
 
-    /// Keeps a block; false if there is no room for it.
+    /// Keeps a block; returns false if there is no room for it.
     pub(super) fn keep(&mut self, key: Key, bytes: Bytes) -> bool {
         let more = bytes.len() as u64;
         if self.has_sound(&key) {
@@ -115,7 +115,7 @@ impl Disk {
     }
 }
 
-/// What the workers of a running peer have open; a crash wipes it.
+/// The files and offers that a running peer's workers have open; a crash closes them.
 #[derive(Default)]
 pub(super) struct OpenFiles {
     pub(super) readers: BTreeMap<PutId, Reader>,
@@ -125,14 +125,14 @@ pub(super) struct OpenFiles {
 
 struct Offer {
     bytes: Bytes,
-    /// The files that it is part of.
+    /// The files being stored that the block is part of.
     by: BTreeSet<PutId>,
 }
 
 /// A file that is being retrieved, or compared.
 pub(super) struct Writer {
     pub(super) dest: PathBuf,
-    /// It stands at the destination, and is only compared.
+    /// Whether the file stands at the destination already, and is only compared.
     pub(super) standing: bool,
 }
 
@@ -177,7 +177,7 @@ impl OpenFiles {
         });
     }
 
-    /// Says what is open though no file is on its way, if anything is.
+    /// What is open, for people; none if nothing is.
     pub(super) fn leftovers(&self) -> Option<String> {
         let open = [("readers", self.readers.len()), ("offers", self.offers.len()), ("writers", self.writers.len())];
         open.iter().find(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what} were never dropped"))

@@ -1,4 +1,4 @@
-//! What can go wrong in a world, and random schedules of it.
+//! The faults that can strike a world, and random schedules of them.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,63 +9,63 @@ use serde::{Deserialize, Serialize};
 
 use super::network::{Weather, spread};
 
-/// A misfortune. Those that last name how long.
+/// A fault. One that lasts says how long.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum Fault {
-    /// A peer ends without a word.
+    /// A peer ends without a goodbye.
     Crash {
-        /// Which.
+        /// The peer's slot.
         slot: usize,
-        /// Its disk is lost with it; it comes back as somebody else.
+        /// Whether its disk is lost too; then it comes back with a new id.
         wipe: bool,
-        /// When it is started again, if it is.
+        /// The time until it is started again; none if it stays down.
         back_after: Option<Duration>,
     },
     /// A peer's user types `quit`.
     Leave {
-        /// Which.
+        /// The peer's slot.
         slot: usize,
         /// Whether it hands its blocks over first.
         handover: bool,
     },
-    /// Somebody new joins.
+    /// A new peer joins.
     Join,
     /// Some peers reach one another, but not the others.
     Partition {
-        /// The smaller side.
+        /// The slots of the peers on the smaller side.
         slots: Vec<usize>,
-        /// How long.
+        /// How long the fault lasts.
         lasts: Duration,
     },
-    /// The network turns bad for everybody.
+    /// The network turns bad for all peers.
     Storm {
-        /// How bad.
+        /// The network's delays and losses meanwhile.
         weather: Weather,
-        /// How long.
+        /// How long the fault lasts.
         lasts: Duration,
     },
-    /// A peer's clock stops; then everything reaches it at once.
+    /// A peer's clock stops; when it goes on, all that was sent meanwhile arrives at once.
     Freeze {
-        /// Which.
+        /// The peer's slot.
         slot: usize,
-        /// How long.
+        /// How long the fault lasts.
         lasts: Duration,
     },
-    /// A peer does everything late.
+    /// A peer's messages and jobs are late.
     Slow {
-        /// Which.
+        /// The peer's slot.
         slot: usize,
-        /// By how much.
+        /// How much later than usual.
         lag: Duration,
-        /// How long.
+        /// How long the fault lasts.
         lasts: Duration,
     },
     /// Bits rot on a peer's disk.
     Rot {
-        /// Whose.
+        /// The peer's slot.
         slot: usize,
-        /// Which of its blocks, in the order of keys, counted round.
+        /// The number of the block, in the order of keys, modulo the number of blocks.
         nth: usize,
     },
 }
@@ -73,9 +73,9 @@ pub enum Fault {
 /// A fault and when it strikes, counted from the end of the calm before.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Strike {
-    /// When.
+    /// The time at which the fault strikes.
     pub after: Duration,
-    /// What.
+    /// The fault.
     #[serde(flatten)]
     pub fault: Fault,
 }

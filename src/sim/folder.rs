@@ -1,4 +1,4 @@
-//! The working directory of a simulated peer of the classroom ring, and the jobs about the files in it.
+//! The working directory of a simulated peer of the classroom ring, and the jobs about its files.
 //!
 //! The rules are those of a live peer's directory: a version is a size and a time, a copy has the time of its original,
 //! a received file is `received_NAME.pdf`, and what a user put there is never replaced.
@@ -17,7 +17,7 @@ pub struct Folder {
     received: BTreeMap<FileName, Bytes>,
 }
 
-/// A file of four digits.
+/// A file whose name is four digits.
 #[derive(Clone)]
 pub(super) struct NamedFile {
     modified: u64,
@@ -31,17 +31,17 @@ impl NamedFile {
 }
 
 impl Folder {
-    /// The version of the file that lies here.
+    /// The version of the file in this directory.
     pub fn find(&self, file: FileName) -> Option<Version> {
         self.files.get(&file).map(NamedFile::version)
     }
 
-    /// The bytes of the file that lies here.
+    /// The bytes of the file in this directory.
     pub fn read(&self, file: FileName) -> Option<&Bytes> {
         self.files.get(&file).map(|named| &named.bytes)
     }
 
-    /// A copy of the file that lies here.
+    /// A copy of the file in this directory.
     pub(super) fn copy(&self, file: FileName) -> Option<NamedFile> {
         self.files.get(&file).cloned()
     }
@@ -51,17 +51,17 @@ impl Folder {
         self.received.get(&file)
     }
 
-    /// Everything that lies here under a name of four digits, in the order of names.
+    /// All files in this directory whose names are four digits, in the order of names.
     pub fn scan(&self) -> Vec<(FileName, Version)> {
         self.files.iter().map(|(&file, named)| (file, named.version())).collect()
     }
 
-    /// Puts a file here, whatever lay at its place. `modified` is in microseconds since 1970.
+    /// Writes a file, replacing an older one. `modified` is in microseconds since 1970.
     pub fn write(&mut self, file: FileName, modified: u64, bytes: Bytes) {
         self.files.insert(file, NamedFile { modified, bytes });
     }
 
-    /// Makes an empty file, older than any other, unless there is one.
+    /// Makes an empty file, older than any other, unless the file exists.
     fn touch(&mut self, file: FileName) -> NamedOutcome {
         let written = !self.files.contains_key(&file);
         let named = self.files.entry(file).or_insert_with(|| NamedFile { modified: 0, bytes: Bytes::from([]) });
@@ -92,7 +92,7 @@ impl Folder {
         }
     }
 
-    /// Keeps another peer's file. `before` is what lay here when the transfer began.
+    /// Keeps another peer's file. `before` is the version that was here when the transfer began.
     fn keep(
         &mut self,
         file: FileName,
@@ -116,7 +116,7 @@ impl Folder {
     }
 }
 
-/// The other peer's file that a job needs, and what lay at its place here when the job was started.
+/// The other peer's file that a job needs, and the version that was here when the job was started.
 pub(super) struct Brought {
     pub(super) before: Option<Version>,
     pub(super) theirs: Result<NamedFile, Refusal>,

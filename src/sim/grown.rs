@@ -1,7 +1,7 @@
 //! Networks that are grown already: every routing table as full as a long life would have made it.
 //!
-//! To let a hundred thousand peers join one by one takes hours of virtual time and says nothing new. Here a being that
-//! sees the whole network draws for each peer the contacts that its table would hold, and the peer begins with them.
+//! To let a hundred thousand peers join one by one takes hours of virtual time and shows nothing new. Here the contacts
+//! that each peer's table would hold are drawn from the whole network, and the peer begins with them.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -16,10 +16,10 @@ use crate::overlay::{Overlay, OverlayKind};
 use crate::peer::Peer;
 use crate::time::Time;
 
-/// How large the routing tables are.
+/// The sizes of the routing tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shape {
-    /// What routes.
+    /// The overlay.
     pub kind: OverlayKind,
     /// Contacts in a bucket (Kademlia's k).
     pub bucket: usize,
@@ -53,7 +53,7 @@ impl Shape {
         }
     }
 
-    /// For each bucket as many as it holds, drawn from all that belong into it.
+    /// The contacts of all buckets: for each as many as it holds, drawn from all peers that belong in it.
     fn contacts(&self, me: Peer, seed: [u8; 32], directory: &Directory) -> Vec<Peer> {
         let mut rng = StdRng::from_seed(seed);
         let mut contacts = Vec::new();
@@ -68,7 +68,7 @@ impl Shape {
         contacts
     }
 
-    /// Everybody that the peer's table will name: successors, predecessors, and each finger's owner.
+    /// All peers that the peer's table names: successors, predecessors, and each finger's owner.
     fn neighbours(&self, me: Peer, directory: &Directory) -> Vec<Peer> {
         let peers = directory.peers();
         let at = peers.partition_point(|peer| peer.id < me.id);
@@ -88,7 +88,7 @@ impl Shape {
 
 /// Fills an empty world with a grown network of `count` peers, whose ids follow from the world's seed.
 ///
-/// `progress` is told how many of them stand.
+/// `progress` is called with the number of peers grown so far.
 pub fn populate(world: &mut World, shape: &Shape, count: usize, mut progress: impl FnMut(usize)) -> Directory {
     for _ in 0..count {
         let id = Id::random(world.rng());

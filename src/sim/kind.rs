@@ -1,9 +1,9 @@
-//! What a simulation needs to know of each overlay: its name on the command line, and what it means by near.
+//! What a simulation must know of each overlay: its name on the command line, and what it means by near.
 
 use super::truth::Geometry;
 use crate::overlay::OverlayKind;
 
-/// What users call the overlay, as `--overlay` takes it.
+/// The overlay's name, as `--overlay` takes it.
 pub const fn name(kind: OverlayKind) -> &'static str {
     match kind {
         OverlayKind::Kademlia => "kad",

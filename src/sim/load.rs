@@ -1,7 +1,7 @@
-//! A field day: a large grown network, lookups all the while, and what users ask for of trouble: churn, loss, deaths.
+//! A large network under load: a grown network, lookups all the while, and as much churn, loss and death as asked for.
 //!
-//! What is asked of a lookup is the truth at the moment at which it ends, as a being that sees the whole network knows
-//! it: did it find the nearest peer, and did it find all of them?
+//! A lookup is compared with the [ground truth](super::truth) at the time at which it ends: did it find the nearest peer,
+//! and did it find all of the nearest?
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,93 +19,93 @@ use crate::id::Id;
 use crate::node::{Answer, Command, CommandId};
 use crate::time::Time;
 
-/// Peers up to which every node is checked after every event of its.
+/// The largest network in which each node's invariants are checked after each of its events.
 const CHECKED_PEERS: usize = 500;
-/// A lookup that was not answered by then is counted as failed.
+/// A lookup without an answer after this time counts as failed.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 /// Slices of time that a run is reported in.
 pub const SLICES: usize = 20;
 
-/// A run, wholly.
+/// All settings of a run: they determine it.
 #[derive(Clone, Debug)]
 pub struct LoadPlan {
-    /// The routing tables.
+    /// The sizes of the routing tables.
     pub shape: Shape,
-    /// All chance comes from it.
+    /// The seed of all randomness.
     pub seed: u64,
     /// Peers at the beginning.
     pub peers: usize,
     /// Lookups, spread evenly over the time.
     pub lookups: usize,
-    /// How long it lasts.
+    /// The virtual time that the run lasts.
     pub lasts: Duration,
-    /// The network.
+    /// The network's delays and losses.
     pub weather: Weather,
-    /// Peers that die a minute, without a word; as many join.
+    /// Peers that die a minute, without a goodbye; as many join.
     pub churn: f64,
     /// Share of all peers that die at once, when a quarter of the time has passed.
     pub kill: f64,
 }
 
-/// What became of a lookup.
+/// The result of a lookup that ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Found {
-    /// When it was started.
+    /// The time at which the lookup was started.
     pub asked: Time,
-    /// How long it took.
+    /// How long the lookup took.
     pub took: Duration,
     /// Requests in the longest chain.
     pub hops: u32,
-    /// It found the peer nearest to the key.
+    /// Whether it found the peer nearest to the key.
     pub nearest: bool,
-    /// It found exactly the nearest peers, in order.
+    /// Whether it found exactly the nearest peers, in order.
     pub all: bool,
 }
 
-/// What happened between two moments.
+/// What happened in one slice of a run's time.
 #[derive(Clone, Default, Debug)]
 pub struct Slice {
-    /// Its beginning, since the start.
+    /// The slice's beginning, since the start of the run.
     pub begins: Duration,
-    /// Lookups that began in it and ended.
+    /// Lookups that began in the slice and ended.
     pub found: Vec<Found>,
-    /// Lookups that began in it and never ended.
+    /// Lookups that began in the slice and never ended.
     pub unanswered: usize,
-    /// Messages sent in it.
+    /// Messages sent in the slice.
     pub sent: u64,
-    /// Peers alive at its end.
+    /// Peers alive at the end of the slice.
     pub alive: usize,
 }
 
-/// What a run was like.
+/// The report of a run.
 #[derive(Clone, Debug)]
 pub struct LoadReport {
     /// The run in slices of equal length.
     pub slices: Vec<Slice>,
-    /// What the world counted.
+    /// The world's counts.
     pub counts: Counts,
 }
 
 impl LoadReport {
-    /// Every lookup that ended.
+    /// All lookups that ended.
     pub fn found(&self) -> impl Iterator<Item = &Found> {
         self.slices.iter().flat_map(|slice| &slice.found)
     }
 
-    /// Lookups that began.
+    /// How many lookups began.
     pub fn asked(&self) -> usize {
         self.slices.iter().map(|slice| slice.found.len() + slice.unanswered).sum()
     }
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
-    /// Peers that stand, of all.
+    /// Peers grown so far, and peers in all.
     Growing(usize, usize),
-    /// The network stands.
+    /// The network is grown.
     Grown,
-    /// Virtual time that has passed, of all.
+    /// Virtual time passed so far, and in all.
     Running(Duration, Duration),
 }
 
@@ -126,7 +126,7 @@ struct LoadRun<'a> {
 }
 
 impl LoadPlan {
-    /// Runs it.
+    /// Runs the network.
     ///
     /// # Errors
     /// The first invariant that did not hold (small networks are checked after every event).
@@ -196,7 +196,7 @@ impl LoadRun<'_> {
         self.wait_for_the_rest()
     }
 
-    /// The last lookups have their time, too.
+    /// Lets the last lookups end, or reach their limit.
     fn wait_for_the_rest(&mut self) -> Result<(), Violation> {
         let end = self.world.now() + LOOKUP_LIMIT;
         while !self.open.is_empty() && self.world.now() < end {
@@ -237,14 +237,14 @@ impl LoadRun<'_> {
         }
     }
 
-    /// A peer that lives, each as likely.
+    /// A random living peer.
     fn any(&mut self) -> Option<usize> {
         let peers = self.directory.peers();
         let nth = (!peers.is_empty()).then(|| self.rng.random_range(0..peers.len()))?;
         super::network::slot(peers[nth].addr)
     }
 
-    /// A peer dies. Nobody will ever hear what its user asked for.
+    /// A peer dies. Its lookups are dropped: their user is gone.
     fn kill(&mut self, slot: usize) {
         self.directory.remove(&self.world.peer(slot));
         self.world.crash(slot);
@@ -259,7 +259,7 @@ impl LoadRun<'_> {
         self.directory.insert(self.world.peer(slot));
     }
 
-    /// Compares the answers that came with the truth.
+    /// Compares the answers that have come with the ground truth.
     fn collect(&mut self) {
         let now = self.world.now();
         let world = &mut self.world;

@@ -1,4 +1,4 @@
-//! How much memory a large network takes, and how much there is.
+//! How much memory a large network takes, and how much is available.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ pub fn estimate(kind: OverlayKind, peers: usize, bucket: usize) -> u64 {
     PROGRAM + peers as u64 * (PEER + (contacts as u64).min(peers as u64) * CONTACT)
 }
 
-/// Bytes of memory that can be had now: what the system says, or the limit this program runs under if that is less.
+/// Bytes of memory that are available now: what the system says, or the limit this program runs under if that is less.
 /// `None` where the system does not say.
 pub fn available() -> Option<u64> {
     let system = fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemAvailable:"));

@@ -1,15 +1,15 @@
 //! The same core in virtual time.
 //!
-//! The very [`Node`](crate::node::Node) that runs on threads elsewhere runs here against a virtual clock and network:
-//! hours pass in seconds, everything that can go wrong does, and the same seed gives the same run, to the byte.
+//! The same [`Node`](crate::node::Node) that runs on threads elsewhere runs here against a virtual clock and network:
+//! hours pass in seconds, faults strike as planned, and the same seed gives the same run, to the byte.
 //!
 //! - [`world`] hands each node its events and performs its actions; [`network`] says how long a message takes and
 //!   whether it comes; blocks, files and working directories live in memory.
-//! - [`faults`] is what can go wrong; [`storm`] a run in which much of it does, and after which everything must be in
+//! - [`faults`] are the faults that can strike; [`storm`] a run in which many do, and after which everything must be in
 //!   order again; [`shrink()`] finds out which faults a failing run needs.
-//! - [`load`] is a large grown network ([`grown`]) with lookups all the while; [`repro`] holds it to published results.
-//! - [`replay`] feeds the record of a live peer to a core begun anew.
-//! - [`truth`] knows who really is nearest to a key.
+//! - [`load`] is a large grown network ([`grown`]) with lookups all the while; [`repro`] compares with published results.
+//! - [`replay`] gives the events of a live peer's record to a new node.
+//! - [`truth`] is the ground truth: the peers that really are nearest to a key.
 
 pub mod args;
 mod check;

@@ -38,12 +38,12 @@ impl Weather {
         Self { rtt, jitter: Duration::ZERO, loss: 0.0, duplicate: 0.0, reorder: 0.0 }
     }
 
-    /// One way, without misfortune.
+    /// The delay of one way, without loss or reordering.
     pub(super) fn one_way(&self, rng: &mut StdRng) -> Duration {
         self.rtt / 2 + spread(self.jitter, rng)
     }
 
-    /// When the copies of one datagram come, counted from its sending: none if it is lost.
+    /// The delays after which the copies of one datagram arrive; no copy if it is lost.
     pub(super) fn datagram(&self, rng: &mut StdRng) -> [Option<Duration>; 2] {
         let copies = if chance(self.loss, rng) { 0 } else { 1 + usize::from(chance(self.duplicate, rng)) };
         let mut delays = [None; 2];
@@ -67,7 +67,7 @@ fn chance(p: f64, rng: &mut StdRng) -> bool {
     p > 0.0 && rng.random_bool(p.min(1.0))
 }
 
-/// Between zero and `most`, every microsecond as likely.
+/// A random time from zero to `most`, uniform in microseconds.
 pub(super) fn spread(most: Duration, rng: &mut impl Rng) -> Duration {
     let most = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
     if most == 0 { Duration::ZERO } else { Duration::from_micros(rng.random_range(0..=most)) }

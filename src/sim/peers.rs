@@ -21,7 +21,7 @@ impl World {
         slot
     }
 
-    /// Starts the peer in `slot`, which joins through those in `bootstrap`. It finds on its disk what it left there.
+    /// Starts the peer in `slot`, which joins through those in `bootstrap`, with the disk of its last life.
     pub fn start(&mut self, slot: usize, bootstrap: &[usize]) {
         let seed = self.seed_of(slot, self.peers[slot].life + 1);
         let overlay = (self.rules.overlay)(self.peers[slot].me, &self.rules.config, seed);
@@ -33,7 +33,7 @@ impl World {
         self.tell(slot, start);
     }
 
-    /// Has a node run in `slot` that is a member already, as whoever made its overlay knows.
+    /// Starts a node in `slot` that is a member already: `overlay` knows its peers.
     pub fn adopt(&mut self, slot: usize, overlay: Box<dyn Overlay>) {
         let seed = self.seed_of(slot, self.peers[slot].life + 1);
         self.enliven(slot, overlay, seed);
@@ -49,30 +49,30 @@ impl World {
         peer.node = Some(node);
     }
 
-    /// Ends the peer's life without a word. What it had on disk stays.
+    /// Ends the peer's life without a goodbye. Its disk stays.
     pub fn crash(&mut self, slot: usize) {
         self.stop(slot);
         // What its user asked for will never be answered.
         self.peers[slot].asked.clear();
     }
 
-    /// Takes the disk of a peer that is down.
+    /// Empties the disk of a peer that is down.
     pub fn wipe(&mut self, slot: usize) {
         self.peers[slot].disk = Disk::default();
     }
 
-    /// Lets a peer that is down come back as somebody else.
+    /// Gives a peer that is down a new id.
     pub fn rename(&mut self, slot: usize) {
         let life = self.peers[slot].life;
         self.peers[slot].me.id = Id::of(format!("{} {slot} {life} anew", self.rules.seed).as_bytes());
     }
 
-    /// Which of its lives the peer lives: another number after each start and each end.
+    /// The number of the peer's present life; each start and each end changes it.
     pub fn life(&self, slot: usize) -> u32 {
         self.peers[slot].life
     }
 
-    /// The peer's life is over, and all that it had in memory.
+    /// Ends the peer's life; all that it had in memory is lost.
     pub(super) fn stop(&mut self, slot: usize) {
         let peer = &mut self.peers[slot];
         peer.node = None;
@@ -88,7 +88,7 @@ impl World {
         self.peers[slot].frozen_until = self.now + span;
     }
 
-    /// Makes whatever reaches the peer, and all that its workers do, take `lag` longer.
+    /// Makes each message from or to the peer, and each of its jobs, take `lag` longer.
     pub fn slow_down(&mut self, slot: usize, lag: Duration) {
         self.peers[slot].lag = lag;
     }
@@ -103,7 +103,7 @@ impl World {
         self.peers.iter_mut().for_each(|peer| peer.refuses = true);
     }
 
-    /// Joins all islands again.
+    /// Ends all partitions: every peer is on island 0 again.
     pub fn heal(&mut self) {
         for peer in &mut self.peers {
             peer.island = 0;
@@ -130,7 +130,7 @@ impl World {
         (0..self.peers.len()).filter(|&slot| self.is_up(slot)).collect()
     }
 
-    /// Who lives (or lived, or will live) in a slot.
+    /// The peer of a slot, whether it runs or not.
     pub fn peer(&self, slot: usize) -> Peer {
         self.peers[slot].me
     }
@@ -145,12 +145,12 @@ impl World {
         &mut self.peers[slot].disk
     }
 
-    /// What the user of this peer asked and has no answer to yet.
+    /// The commands of this peer's user that have no answer yet.
     pub fn unanswered(&self, slot: usize) -> Vec<CommandId> {
         self.peers[slot].asked.iter().copied().collect()
     }
 
-    /// Says what a peer's workers still have open, if anything.
+    /// What a peer's workers still have open, for people; none if nothing is.
     pub fn leftovers(&self, slot: usize) -> Option<String> {
         self.peers[slot].open_files.leftovers()
     }

@@ -4,21 +4,21 @@ use std::fmt::Write;
 
 /// A plot.
 pub struct Plot {
-    /// Above it.
+    /// The plot's title, written above it.
     pub title: String,
     /// What the horizontal axis shows.
     pub x: String,
     /// What the vertical axis shows.
     pub y: String,
-    /// The lines.
+    /// The lines to draw.
     pub lines: Vec<Series>,
 }
 
 /// One line of a plot.
 pub struct Series {
-    /// What it is.
+    /// The line's name in the legend.
     pub name: String,
-    /// Its points, in the order in which they are joined.
+    /// The line's points, in the order in which they are joined.
     pub points: Vec<(f64, f64)>,
 }
 

@@ -1,8 +1,8 @@
-//! What is yet to happen, in the order in which it will: by time, and among equals in the order it was planned.
+//! A queue of planned events, ordered by time, and at equal times by when they were planned.
 //!
-//! A network of a hundred thousand peers plans as many things and more. In one large heap each step down is a look
-//! into cold memory, so only what happens within the present millisecond is in a heap; everything later lies unsorted
-//! in the slot of its millisecond until its turn comes.
+//! A network of a hundred thousand peers plans as many events and more. In one large heap each step down is a look into
+//! cold memory, so only the events of the present millisecond are in a heap; later ones lie unsorted in the slot of their
+//! millisecond until its time comes.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -12,9 +12,9 @@ use crate::time::Time;
 /// Microseconds in a slot.
 const SLOT: u64 = 1000;
 
-/// A queue of things to happen, earliest first; things of one moment come out in the order they went in.
+/// A queue of events, earliest first; events of one time come out in the order in which they went in.
 pub(super) struct Queue<T> {
-    /// What happens in the present slot, or before it.
+    /// Events of the present slot, or of an earlier one.
     heap: BinaryHeap<Queued<T>>,
     /// The first slot that lies in the future.
     future: u64,
@@ -24,7 +24,7 @@ pub(super) struct Queue<T> {
 
 struct Queued<T> {
     at: Time,
-    /// Breaks ties, so that the order never depends on how things are kept.
+    /// Breaks ties, so that the order never depends on how the events are kept.
     sequence: u64,
     what: T,
 }
@@ -46,7 +46,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The next thing, if it happens by `until`.
+    /// The next event, if it is due by `until`.
     pub(super) fn pop_by(&mut self, until: Time) -> Option<(Time, T)> {
         if self.heap.is_empty() {
             let next = self.slots.first_entry().filter(|slot| *slot.key() <= until.as_micros() / SLOT)?;

@@ -1,4 +1,4 @@
-//! Replays a record: the same events to the same core, and whether it does the same about them.
+//! Replays a record: gives its events to a new node, and compares the node's actions with the recorded ones.
 
 use std::io::{self, BufRead};
 
@@ -9,20 +9,20 @@ use crate::node::record::{Beginning, Label, Moment, VERSION};
 use crate::node::{Action, Event};
 use crate::time::Time;
 
-/// How a replay went.
+/// The result of a replay.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Replayed {
-    /// Whose life it was.
+    /// How the recorded node began.
     pub beginning: Beginning,
-    /// Events that were fed to the node.
+    /// Events that were given to the node.
     pub events: u64,
-    /// Actions that it answered with.
+    /// Actions that the node answered with.
     pub actions: u64,
-    /// When the last event was.
+    /// The time of the last event.
     pub until: Time,
-    /// The record ends in the middle of a line, as that of a killed peer may.
+    /// Whether the record ends in the middle of a line, as that of a killed peer may.
     pub cut: bool,
-    /// The first thing that the node did otherwise; the replay ends there.
+    /// The first action that differs from the record; the replay ends there.
     pub difference: Option<Difference>,
 }
 
@@ -31,15 +31,15 @@ pub struct Replayed {
 pub struct Difference {
     /// Line of the record, counted from 1.
     pub line: u64,
-    /// When, by the node's clock.
+    /// The event's time, by the node's clock.
     pub at: Time,
-    /// What had happened.
+    /// The event.
     pub event: Event,
-    /// Which of the actions differs, counted from 0.
+    /// The number of the differing action of this event, from 0.
     pub nth: usize,
-    /// What the record says; none if it ends before.
+    /// The recorded action; none if the record has no further one.
     pub recorded: Option<Action>,
-    /// What the node does now; none if it does nothing more.
+    /// The node's action; none if the node has no further one.
     pub replayed: Option<Action>,
 }
 
@@ -52,20 +52,20 @@ pub enum ReplayError {
     /// The first line is not what a record begins with.
     #[error("this is no record of a peer: {0}")]
     NoRecord(serde_json::Error),
-    /// A record of another version of the program.
+    /// The record has another version.
     #[error("this record is of version {0}, and only version {VERSION} can be replayed")]
     Version(u32),
-    /// A line that is no moment.
+    /// A line cannot be read as a moment.
     #[error("line {line} of the record is damaged: {error}")]
     Damaged {
-        /// Which line, counted from 1.
+        /// The number of the line, from 1.
         line: u64,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         error: serde_json::Error,
     },
 }
 
-/// Feeds a record to a node begun anew, up to its end or the first difference.
+/// Gives a record's events to a new node, up to the end or the first difference.
 ///
 /// # Errors
 /// The record cannot be read. (That the node does otherwise is no error: it is what one wants to know.)

@@ -10,11 +10,11 @@ use crate::node::{CommandId, Node};
 use crate::peer::Peer;
 use crate::time::Time;
 
-/// A place in the network, and who lives there.
+/// A place in the network, and the peer that lives there.
 pub(super) struct SimPeer {
     pub(super) me: Peer,
     pub(super) node: Option<Node>,
-    /// Counts the lives lived here; what is meant for an earlier life never reaches a later one.
+    /// Counts the peer's lives; an event of an earlier life never reaches a later one.
     pub(super) life: u32,
     /// When this life's clock was started.
     pub(super) born: Time,
@@ -23,7 +23,7 @@ pub(super) struct SimPeer {
     pub(super) open_files: OpenFiles,
     pub(super) jobs: BTreeMap<JobId, Running>,
     pub(super) asked: BTreeSet<CommandId>,
-    /// Everything that reaches it, and all it does, takes this much longer.
+    /// How much longer each message from or to the peer, and each of its jobs, takes.
     pub(super) lag: Duration,
     pub(super) frozen_until: Time,
     /// Peers in different islands do not reach one another.

@@ -1,4 +1,4 @@
-//! A storm: a small network in which much goes wrong while files come and go; then calm, and a reckoning.
+//! A storm: a small network in which many faults strike while files are stored and retrieved; then calm, and checks.
 //!
 //! A run goes through three acts. *Calm before*: peers join one by one, and files are stored. *Storm*: faults strike
 //! on a random schedule, while users go on storing and retrieving (whose commands may fail, but must end, and what
@@ -40,11 +40,11 @@ const STORM: Duration = Duration::from_secs(180);
 /// After the storm, replica sets have this long to fill again: the promised bound, and what a peer that was cut off
 /// needs at most to notice that it can reach the others again.
 const CALM_AFTER: Duration = REPAIR_BOUND.saturating_add(Duration::from_secs(30));
-/// A check that is under way when the reckoning begins ends by then.
+/// How long a check that is under way may still take when the reckoning begins.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Bytes of a block: small, so that small files have several.
 const BLOCK_SIZE: u32 = 4096;
-/// Files that users store during a storm, and as many that they ask for; more where they are on disk by name alone.
+/// Files that users store during a storm, and as many that they ask for; more in a classroom ring.
 const VISITS: usize = 6;
 const NAMED_VISITS: usize = 12;
 /// Files stored before the storm.
@@ -55,18 +55,18 @@ const LOOKUPS: usize = 6;
 struct Storm<'a> {
     plan: &'a StormPlan,
     world: World,
-    /// Lots about users and files; the world has its own.
+    /// Randomness of users and files; the world has its own.
     rng: StdRng,
     files: Vec<StoredFile>,
     storing: Vec<(usize, CommandId, StoredFile)>,
     retrieving: Vec<(usize, CommandId, PathBuf, Id)>,
     agenda: Queue<StormStep>,
     tally: Tally,
-    /// What the users of a classroom ring did.
+    /// The named files of a classroom ring, and what its users were promised about them.
     named: NamedFiles,
 }
 
-/// Something that is to be done at a certain time.
+/// A step of the storm at a planned time.
 enum StormStep {
     Strike(Fault),
     Return { slot: usize },
@@ -161,7 +161,7 @@ impl<'a> Storm<'a> {
 
     fn strike(&mut self, fault: Fault) {
         let now = self.world.now();
-        // At least half of the peers stay, or nothing could be promised to anybody.
+        // At least half of the peers stay up: with fewer, nothing could be promised.
         let spare = self.world.up().len() > self.plan.peers.div_ceil(2).max(2);
         match fault {
             Fault::Crash { slot, wipe, back_after } if spare && self.world.is_up(slot) => {
@@ -201,7 +201,7 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// Starts a peer that is down; it joins through peers that are up, as its user sees to.
+    /// Starts a peer that is down; it joins through peers that are up.
     fn restart(&mut self, slot: usize) {
         if !self.world.is_up(slot) {
             if self.plan.classroom {
@@ -217,7 +217,7 @@ impl<'a> Storm<'a> {
         (!slots.is_empty()).then(|| slots[self.rng.random_range(0..slots.len())])
     }
 
-    /// The network is well again; peers that are to come back do.
+    /// Ends all faults; peers that are to come back are started.
     fn calm_after(&mut self) -> Result<(), Violation> {
         self.world.set_weather(Weather::default());
         self.world.heal();

@@ -1,7 +1,6 @@
-//! The trace of a run: everything that happened and everything that was done about it, in order.
+//! The trace of a run: all events and all actions, in order.
 //!
-//! Two runs are the same if their traces are, to the byte. A run need not keep its trace to be compared: the SHA-256
-//! of it will do.
+//! Two runs are the same if their traces are, to the byte. To compare runs, the SHA-256 of the trace is enough.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -13,7 +12,7 @@ use crate::id::Id;
 use crate::node::{Action, Event};
 use crate::time::Time;
 
-/// Where a run's trace goes.
+/// The trace of a run.
 pub struct Trace(Option<Box<Sink>>);
 
 struct Sink {

@@ -47,7 +47,7 @@ impl World {
         self.plan_arrival(self.now + first + lag, from, to, Via::Udp, message);
     }
 
-    /// A line over TCP comes after all that went the same way before, or comes back.
+    /// Sends a line over TCP: it arrives after all earlier lines to the same peer, or is returned to its sender.
     fn send_line(&mut self, from: usize, to: usize, lag: Duration, message: Message) {
         if !self.reaches(from, to) {
             self.return_to_sender(from, network::address(to), message, Obstacle::Silence, work::PATIENCE);
@@ -74,12 +74,12 @@ impl World {
         self.plan(self.now + after, Planned { slot: from as u32, life, what });
     }
 
-    /// A message is there: its receiver takes it, if one lives there and still can be reached.
+    /// A message arrives: its receiver handles it, if the peer runs and can still be reached.
     pub(super) fn arrive(&mut self, from: usize, to: usize, via: Via, mut message: Box<Message>) {
         if self.is_up(to) && self.reaches(from, to) {
             let bytes = network::wire_size(&message);
             if self.rules.config.named_files {
-                // The lines of the ring name their senders, answers too; whoever keeps a file is known by that.
+                // Every line of the ring names its sender, answers too: so the asker learns which peer keeps a file.
                 let Peer { id, addr } = self.peers[from].me;
                 message.sender.get_or_insert(Sender::member(id, addr));
             }
@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    /// How long it takes to find out that nobody can be reached there.
+    /// How long a sender takes to find out that the peer cannot be reached.
     fn time_to_fail(&self, from: usize, to: usize) -> Duration {
         let refused = self.reaches(from, to) && self.peers[to].refuses;
         if refused { self.rules.weather.rtt / 2 } else { work::PATIENCE }
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    /// A job is at its end. (One that was cancelled comes here twice: the second time it is gone.)
+    /// Ends a job. (A cancelled one comes here twice: the second time it is gone.)
     pub(super) fn finish_job(&mut self, slot: usize, job: JobId) {
         let Some(Running { work, doomed, cancelled, before }) = self.peers[slot].jobs.remove(&job) else { return };
         if cancelled || doomed {
@@ -176,7 +176,7 @@ impl World {
     /// Reads a block from another peer, as long as it lives and can be reached.
     fn fetch_block(&mut self, slot: usize, addr: SocketAddr, key: &Key) -> Result<Bytes, Refusal> {
         let holder = self.answering(slot, addr)?;
-        // The connection was made, so whoever is there receives.
+        // The connection was made, so the peer there receives what is sent to it.
         self.tell(slot, Event::Validated { addr });
         self.read_block(holder, key)
     }
@@ -206,13 +206,13 @@ impl World {
 
 /// Named files, which pass between the working directories of a classroom ring.
 impl World {
-    /// What lies here at the place of the named file that the work is about.
+    /// The version of the named file that the work is about, in this peer's directory.
     pub(super) fn named_before(&self, slot: usize, work: &Job) -> Option<Version> {
         let Job::Named(job) = work else { return None };
         self.disk(slot).folder().find(subject(job)?)
     }
 
-    /// The peer that a job about a named file needs it from. None: all that it needs is here.
+    /// The peer from which a job needs the named file; none if it needs only this peer's directory.
     pub(super) fn named_source(&self, work: &Job, before: Option<Version>) -> Option<SocketAddr> {
         match *work {
             Job::Named(NamedJob::Keep { offered, ours, replace, .. })

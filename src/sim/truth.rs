@@ -1,4 +1,4 @@
-//! What a being that sees the whole network knows: who is nearest to a key, and what a filled routing table holds.
+//! Ground truth: which peers of the whole network are nearest to a key, and which belong in a routing table.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::world::World;
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 
-/// The overlay of a simulated network.
+/// What the overlay of a network means by near.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Geometry {
     /// Nearest is the least XOR distance (Kademlia, section 2.1).
@@ -28,7 +28,7 @@ impl Geometry {
     }
 }
 
-/// A sorted directory of peers: the nearest to a key without looking at them all.
+/// A sorted directory of peers, which finds the nearest to a key without looking at all of them.
 pub struct Directory {
     peers: Vec<Peer>,
 }
@@ -40,13 +40,13 @@ impl Directory {
         Self { peers }
     }
 
-    /// A peer came.
+    /// Adds a peer.
     pub fn insert(&mut self, peer: Peer) {
         let at = self.peers.partition_point(|other| other.id < peer.id);
         self.peers.insert(at, peer);
     }
 
-    /// A peer went.
+    /// Removes a peer.
     pub fn remove(&mut self, peer: &Peer) {
         self.peers.retain(|other| other != peer);
     }
@@ -110,7 +110,7 @@ impl World {
         holders
     }
 
-    /// The peers that run.
+    /// All peers that run.
     pub fn living(&self) -> Vec<Peer> {
         self.up().into_iter().map(|slot| self.peer(slot)).collect()
     }

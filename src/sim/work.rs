@@ -1,4 +1,5 @@
-//! The transfer workers of simulated peers: each [`Job`] takes its virtual time and is then done on blocks and files in memory.
+//! The transfer workers of simulated peers: each [`Job`] takes its virtual time and is then done on blocks and files in
+//! memory.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::file::{Entry, LocalManifest, Manifest};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, Holder, Job, JobError, JobErrorKind, Outcome, PutId, Slot, Version};
 
-/// A worker that cannot connect, or hears nothing for so long, gives up.
+/// How long a worker waits for a connection or for bytes before it gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The least time that any access to the disk takes.
 const DISK_ACCESS: Duration = Duration::from_micros(200);
@@ -24,7 +25,7 @@ pub(super) const NETWORK_RATE: u64 = 12;
 
 type Done = Result<Outcome, Refusal>;
 
-/// The block that `work` wants from elsewhere, and from where.
+/// The block that `work` has to read, and its holder.
 pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
     match work {
         Job::Keep { key } | Job::Verify { key } => Some((*key, Holder::Own)),
@@ -50,17 +51,17 @@ pub(super) fn duration(work: &Job, block_size: u32, rtt: Duration) -> Duration {
     }
 }
 
-/// A job that is out.
+/// A job that a worker is doing.
 pub(super) struct Running {
     pub(super) work: Job,
-    /// Nobody answers where it wants to connect to.
+    /// Whether the peer that it wants to connect to cannot be reached.
     pub(super) doomed: bool,
     pub(super) cancelled: bool,
-    /// What lay at the place of the named file that the job is about when it was started.
+    /// The version of the named file that the job is about, when the job was started.
     pub(super) before: Option<Version>,
 }
 
-/// A worker at its desk.
+/// A transfer worker, with its peer's disk and open files.
 pub(super) struct Worker<'a> {
     pub(super) open_files: &'a mut OpenFiles,
     pub(super) disk: &'a mut Disk,
@@ -149,7 +150,7 @@ impl Worker<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Whether the own store holds the block. One that had rotten was taken away when it was read.
+    /// Whether the own store holds the block. A rotten one was deleted when it was read.
     fn verify(&self, key: &Key) -> Done {
         match self.disk.read(key) {
             Reading::Sound(bytes) => Ok(Outcome::Sound { size: size_of(&bytes) }),

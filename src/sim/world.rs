@@ -1,8 +1,8 @@
 //! The virtual world: a clock, a network and its peers.
 //!
-//! A world holds the very cores that run on threads elsewhere. It hands each its events in the order of virtual time,
-//! performs its actions, and wakes it when it asks to be woken. Nothing here waits and nothing is left to chance but by
-//! the seed, so a run is over as fast as it computes and the same seed gives the same run, to the byte.
+//! A world holds the same nodes that run on threads elsewhere. It gives each its events in the order of virtual time,
+//! performs its actions, and wakes it when it asks to be woken. Nothing here waits, and all randomness comes from the
+//! seed, so a run takes only its computing time and the same seed gives the same run, to the byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,41 +24,41 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Message, Via};
 
-/// Makes the overlay of a peer that starts; all its chance comes from the seed.
+/// Makes the overlay of a peer that starts; its randomness comes from the seed.
 pub type MakeOverlay = Box<dyn Fn(Peer, &Config, [u8; 32]) -> Box<dyn Overlay>>;
 
-/// What must hold and did not: the run ends here.
+/// An invariant or promise that did not hold. It ends the run.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("at {at} s, peer {slot}: {what}")]
 pub struct Violation {
-    /// When.
+    /// The virtual time.
     pub at: Time,
-    /// At which peer.
+    /// The slot of the peer.
     pub slot: usize,
-    /// What is wrong.
+    /// What did not hold.
     pub what: String,
 }
 
-/// What a world counts.
+/// Counts of a world since its beginning.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counts {
     /// Events handled by nodes.
     pub events: u64,
     /// Messages sent, by either carrier.
     pub sent: u64,
-    /// Messages that never came: lost, cut off by a partition, or to a dead peer.
+    /// Messages that never arrived: lost, cut off by a partition, or sent to a dead peer.
     pub lost: u64,
     /// Lookups of [followed](World::follow) keys that were sent to a peer that is gone, each time.
     pub dead_ends: u64,
-    /// Jobs done.
+    /// Jobs that have ended.
     pub jobs: u64,
 }
 
-/// How a world is to be.
+/// The settings of a world.
 pub struct Rules {
-    /// All chance comes from it.
+    /// The seed of all randomness.
     pub seed: u64,
-    /// How every node is configured.
+    /// The configuration of every node.
     pub config: Config,
     /// Makes the nodes' overlays.
     pub overlay: MakeOverlay,
@@ -88,14 +88,14 @@ impl Rules {
 pub struct World {
     pub(super) now: Time,
     pub(super) rules: Rules,
-    /// Lots that the network draws.
+    /// Randomness of the network.
     pub(super) rng: StdRng,
     pub(super) peers: Vec<SimPeer>,
     queue: Queue<Planned>,
     outbox: Vec<Action>,
     next_command: CommandId,
     answers: BTreeMap<(usize, CommandId), Answer>,
-    /// What went over TCP from one peer to another arrives in order: when the last of it will.
+    /// When the last message over TCP from one peer to another arrives; a later one arrives no earlier.
     pub(super) streams: BTreeMap<(u32, u32), Time>,
     pub(super) counts: Counts,
     /// Keys whose lookups' dead ends are counted.
@@ -106,13 +106,13 @@ pub struct World {
     pub(super) violation: Option<Violation>,
 }
 
-/// Sees every notice: when, whose, what.
+/// Sees every notice: its time, the peer's slot, and the notice.
 pub type Watcher = Box<dyn FnMut(Time, usize, &Notice)>;
 
-/// Something that will happen to a peer.
+/// A planned event of a peer.
 pub(super) struct Planned {
     pub(super) slot: u32,
-    /// The life of the peer it is meant for; what comes from outside is for whoever lives there then.
+    /// The life of the peer that the event is for; none: for the life at that time, as for what comes from outside.
     pub(super) life: Option<u32>,
     pub(super) what: SimEvent,
 }
@@ -124,7 +124,7 @@ pub(super) enum SimEvent {
     Told(Box<Event>),
 }
 
-/// Ticks in a row, at one moment, after which a node is said to spin.
+/// Ticks in a row, at one moment, after which a node counts as spinning.
 const MAX_SPIN: u32 = 1000;
 
 impl World {
@@ -153,7 +153,7 @@ impl World {
         self.now
     }
 
-    /// What has been counted so far.
+    /// The counts so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
@@ -163,7 +163,7 @@ impl World {
         self.followed.insert(key);
     }
 
-    /// The lots of this world, for whoever plans what shall happen in it.
+    /// The world's random source, also for planning what happens in it.
     pub fn rng(&mut self) -> &mut StdRng {
         &mut self.rng
     }
@@ -178,12 +178,12 @@ impl World {
         self.rules.weather = weather;
     }
 
-    /// The network as it is.
+    /// The network's present delays and losses.
     pub fn weather(&self) -> Weather {
         self.rules.weather
     }
 
-    /// Has the peer in `slot` do what a user asks. [`answer`](Self::answer) will tell what came of it.
+    /// Gives the peer in `slot` a user's command. [`answer`](Self::answer) tells how it ended.
     pub fn command(&mut self, slot: usize, command: Command) -> CommandId {
         let id = self.next_command;
         self.next_command += 1;
@@ -235,7 +235,7 @@ impl World {
         Ok(true)
     }
 
-    /// Lets the next thing happen, if it happens by `until`.
+    /// Handles the next planned event, if it is due by `until`. Returns whether there was one.
     fn step(&mut self, until: Time) -> Result<bool, Violation> {
         let Some((at, planned)) = self.queue.pop_by(until) else { return Ok(false) };
         debug_assert!(at >= self.now, "the clock only goes forward");
@@ -270,12 +270,12 @@ impl World {
         }
     }
 
-    /// Plans something for a peer.
+    /// Plans an event.
     pub(super) fn plan(&mut self, at: Time, planned: Planned) {
         self.queue.push(at, planned);
     }
 
-    /// Lets the peer know of something at once, or as soon as its present life can.
+    /// Gives the peer's present life an event at once, or as soon as its clock goes on.
     pub(super) fn tell(&mut self, slot: usize, event: Event) {
         let life = Some(self.peers[slot].life);
         let planned = Planned { slot: slot as u32, life, what: SimEvent::Told(Box::new(event)) };
@@ -309,7 +309,7 @@ impl World {
         self.plan_wake(slot);
     }
 
-    /// Sees that the node is woken when it asks for it, with at most one wake-up planned too early.
+    /// Plans to wake the node when it asks for that, with at most one earlier wake-up planned besides.
     pub(super) fn plan_wake(&mut self, slot: usize) {
         let peer = &mut self.peers[slot];
         let Some(due) = peer.next_wake() else { return };
@@ -360,24 +360,24 @@ impl World {
         *Id::of(format!("{} {slot} {life}", self.rules.seed).as_bytes()).as_bytes()
     }
 
-    /// Looks at the outcome of a job before it is told; a job may lead to further events.
+    /// Counts a job's end and gives the node its outcome.
     pub(super) fn tell_outcome(&mut self, slot: usize, job: JobId, outcome: Outcome) {
         self.counts.jobs += 1;
         self.deliver(slot, Event::JobDone { job, outcome });
     }
 
-    /// The node in a slot, if it runs, to look at.
+    /// The node in a slot, if the peer runs.
     pub fn node(&self, slot: usize) -> Option<&Node> {
         self.peers.get(slot)?.node.as_ref()
     }
 
-    /// A slot that draws its lot among `slots`.
+    /// Picks one of `slots`.
     pub fn any(&mut self, slots: &[usize]) -> Option<usize> {
         (!slots.is_empty()).then(|| slots[self.rng.random_range(0..slots.len())])
     }
 }
 
-/// Where a message goes to in a world.
+/// The slot behind an address, if it is one of the world's.
 pub(super) fn destination(to: std::net::SocketAddr, peers: usize) -> Option<usize> {
     network::slot(to).filter(|&slot| slot < peers)
 }

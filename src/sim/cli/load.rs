@@ -15,17 +15,17 @@ use crate::sim::memory;
 use crate::sim::plot::{Plot, Series};
 use crate::sim::table::Table;
 
-/// Steps of the bar.
+/// Steps of the progress bar.
 const STEPS: u64 = 1000;
 
-/// What it really cost.
+/// The real cost of a run.
 #[derive(Clone, Copy)]
 struct Cost {
-    /// Until the network stood.
+    /// Real time until the network was grown.
     grown: Duration,
-    /// From then on.
+    /// Real time from then to the end.
     ran: Duration,
-    /// Memory that the network took when it stood, and in the end; none where the system does not say.
+    /// Memory of the network when grown and in the end; none where the system does not tell.
     memory: Option<(u64, u64)>,
 }
 

@@ -1,7 +1,7 @@
 //! What the program does for `sim`, `repro` and `replay`: runs, tables, files.
 //!
-//! Results go to the writer that the caller gives, progress to standard error if that is a terminal. The one clock that
-//! is asked how long a run really took comes from the caller, too.
+//! Results go to the writer that the caller gives, progress to standard error if that is a terminal. The clock that
+//! measures how long a run really took comes from the caller, too.
 
 mod load;
 mod repro;
@@ -21,54 +21,54 @@ use super::storm::StormPlan;
 use super::trace::Trace;
 use super::world::Violation;
 
-/// Time that has really passed since some moment.
+/// Real time that has passed since a fixed moment.
 pub type Stopwatch<'a> = &'a dyn Fn() -> Duration;
 
-/// How a run ended that could be run.
+/// The result of a run that took place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// All is as it must be.
+    /// All checks passed.
     Passed,
-    /// Something is not; it was told what.
+    /// A check failed; the output says which.
     Failed,
 }
 
-/// Why a run could not be run.
+/// Why a run could not take place.
 #[derive(Debug, Error)]
 pub enum CliError {
-    /// Asked for something that cannot be.
+    /// The arguments ask for something impossible.
     #[error("{0}")]
     Usage(String),
-    /// It would take more memory than there is.
+    /// The run would take more memory than there is.
     #[error(
         "this run takes about {needed} of memory, and {available} can be had: ask for fewer peers, or --table smaller"
     )]
     NoRoom {
-        /// About what it takes.
+        /// About how much memory the run takes.
         needed: bytesize::ByteSize,
-        /// What there is.
+        /// How much memory there is.
         available: bytesize::ByteSize,
     },
     /// A file or folder cannot be used.
     #[error("{path}: {error}")]
     File {
-        /// Which.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The results cannot be written.
     #[error("the results cannot be written: {0}")]
     Output(#[from] io::Error),
-    /// A record that is none.
+    /// The file is no record that can be replayed.
     #[error("{path}: {error}")]
     Replay {
-        /// Which.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the record.
         error: ReplayError,
     },
-    /// What must hold and did not, where nothing may go wrong.
+    /// An invariant did not hold.
     #[error("an invariant of the program does not hold: {0}")]
     Violation(#[from] Violation),
 }
@@ -133,7 +133,7 @@ fn storm(args: &SimArgs, plan: &StormPlan, out: &mut dyn Write) -> Result<Verdic
     }
 }
 
-/// One storm after another.
+/// Runs one storm after another, until one fails.
 fn soak(args: &SimArgs, first: &StormPlan, out: &mut dyn Write) -> Result<Verdict, CliError> {
     let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg}"));
     for seed in first.seed.. {

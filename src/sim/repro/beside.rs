@@ -17,7 +17,7 @@ use crate::sim::network::Weather;
 use crate::sim::truth::{Directory, Geometry};
 use crate::sim::world::{Rules, Violation, World};
 
-/// Hops and messages of a lookup on either overlay.
+/// The experiment on hops and messages of the same lookups on both overlays.
 pub(super) const BESIDE: Experiment = Experiment {
     name: "hops-side-by-side",
     title: "Both overlays: hops and messages of the same lookups",
@@ -43,13 +43,13 @@ const LOOKUPS: usize = 2000;
 /// Peers, and the published hops: kad's, the ring's.
 const SIZES: [(usize, f64, f64); 4] = [(64, 1.18, 3.0), (1000, 1.88, 4.98), (4096, 2.25, 6.0), (10_000, 2.48, 6.64)];
 
-/// What the lookups of a network took.
+/// What the lookups of a network cost.
 struct LookupCost {
-    /// On average.
+    /// Hops of a lookup, on average.
     hops: f64,
-    /// On average, upkeep apart.
+    /// Messages of a lookup, on average, without the network's upkeep.
     messages: f64,
-    /// Share that found the true nearest peer first.
+    /// The share of lookups whose first peer is the true nearest.
     right: f64,
 }
 
@@ -89,7 +89,7 @@ fn network(setup: &Setup<'_>, kind: OverlayKind, peers: usize) -> (World, Direct
 
 fn lookups(setup: &Setup<'_>, kind: OverlayKind, peers: usize) -> Result<LookupCost, Violation> {
     let (mut world, directory) = network(setup, kind, peers);
-    // Lots of their own, so that both overlays draw the same.
+    // A random source of its own, so that both overlays get the same keys and askers.
     let mut rng = StdRng::seed_from_u64(setup.seed ^ peers as u64);
     let count = if setup.quick { LOOKUPS / 4 } else { LOOKUPS };
     let asked: Vec<_> = (0..count)

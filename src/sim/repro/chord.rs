@@ -15,7 +15,7 @@ use crate::sim::network::{self, Weather};
 use crate::sim::truth::{Directory, Geometry};
 use crate::sim::world::{Rules, Violation, World};
 
-/// Mean path length.
+/// The experiment on the mean path length.
 pub(super) const PATH: Experiment = Experiment {
     name: "chord-path",
     title: "Chord: mean path length",
@@ -28,7 +28,7 @@ pub(super) const PATH: Experiment = Experiment {
     run: path,
 };
 
-/// The distribution of path lengths.
+/// The experiment on the distribution of path lengths.
 pub(super) const DISTRIBUTION: Experiment = Experiment {
     name: "chord-distribution",
     title: "Chord: the distribution of path lengths in a network of 2^12 nodes",
@@ -37,7 +37,7 @@ pub(super) const DISTRIBUTION: Experiment = Experiment {
     run: distribution,
 };
 
-/// Keys a node.
+/// The experiment on keys a node.
 pub(super) const KEYS: Experiment = Experiment {
     name: "chord-keys",
     title: "Chord: keys a node, 10^4 nodes and 5 x 10^5 keys",
@@ -46,7 +46,7 @@ pub(super) const KEYS: Experiment = Experiment {
     run: keys,
 };
 
-/// Keys a node with virtual nodes.
+/// The experiment on keys a node with virtual nodes.
 pub(super) const VIRTUAL: Experiment = Experiment {
     name: "chord-virtual",
     title: "Chord: keys a node where each node is 20 virtual ones",
@@ -56,7 +56,7 @@ pub(super) const VIRTUAL: Experiment = Experiment {
     run: with_virtual_nodes,
 };
 
-/// Lookups after many nodes failed at once.
+/// The experiment on lookups after many nodes failed at once.
 pub(super) const FAILURES: Experiment = Experiment {
     name: "chord-failures",
     title: "Chord: lookups after a share of all nodes failed at once, before any repair",

@@ -16,7 +16,7 @@ use crate::sim::truth::{Directory, Geometry};
 use crate::sim::world::{Rules, Violation, World};
 use crate::time::Time;
 
-/// Lookups under churn.
+/// The experiment on lookups under churn.
 pub(super) const CHURN: Experiment = Experiment {
     name: "chord-churn",
     title: "Chord: lookups while nodes join and leave",
@@ -63,7 +63,7 @@ fn churn(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
     Ok(findings)
 }
 
-/// What a run came to.
+/// The measured values of a run.
 struct Measured {
     path: f64,
     timeouts: f64,
@@ -158,7 +158,7 @@ impl ChurnRun {
         }
     }
 
-    /// Compares the answers that came with the truth.
+    /// Compares the answers that have come with the ground truth.
     fn collect(&mut self) {
         for (slot, command, key) in std::mem::take(&mut self.open) {
             match self.world.take_answer(slot, command) {

@@ -13,7 +13,7 @@ use crate::sim::network;
 use crate::sim::truth::{Directory, Geometry};
 use crate::sim::world::{Rules, Violation, World};
 
-/// Mean greedy hops.
+/// The experiment on mean greedy hops.
 pub(super) const HOPS: Experiment = Experiment {
     name: "kad-hops",
     title: "Kademlia: mean greedy hops with filled tables",
@@ -24,7 +24,7 @@ pub(super) const HOPS: Experiment = Experiment {
     run: hops,
 };
 
-/// Hops a doubling.
+/// The experiment on how hops grow with the network.
 pub(super) const GROWTH: Experiment = Experiment {
     name: "kad-growth",
     title: "Kademlia: hops grow by a constant for each doubling of the network",
@@ -34,7 +34,7 @@ pub(super) const GROWTH: Experiment = Experiment {
     run: growth,
 };
 
-/// A set is found again.
+/// The experiment on whether a lookup finds a store's set again.
 pub(super) const FOUND_AGAIN: Experiment = Experiment {
     name: "kad-found-again",
     title: "Kademlia: the set a store chose is found again by a lookup",
@@ -44,7 +44,7 @@ pub(super) const FOUND_AGAIN: Experiment = Experiment {
     run: found_again,
 };
 
-/// Peers of a grown network, without a world around them.
+/// The routing tables of a grown network, without a world around them.
 struct GrownTables {
     directory: Directory,
     overlays: Vec<Box<dyn Overlay>>,
@@ -162,7 +162,7 @@ fn found_again(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
     Ok(vec![Finding::new(what, 0.95, mean(again), Tolerance::AtLeast)])
 }
 
-/// The set that a random peer finds.
+/// The set that a lookup by a random peer finds.
 fn look_up(world: &mut World, key: Key) -> Result<Vec<Peer>, Violation> {
     let slots = world.slots();
     let slot = world.rng().random_range(0..slots);

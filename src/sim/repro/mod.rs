@@ -1,8 +1,8 @@
 //! Published results as experiments: what a paper says, what this program does, and whether the two agree.
 //!
-//! Each experiment states its conventions, for a number means nothing without them: what counts as a hop, whether
-//! anything is tried again. The program under test is the one that runs on real sockets; only the network is virtual.
-//! Each has a quick size that is a test.
+//! Each experiment states its conventions, without which a number means nothing: what counts as a hop, whether a request
+//! is repeated. The program under test is the one that runs on real sockets; only the network is virtual. The quick size
+//! of each experiment is a test.
 
 mod beside;
 mod chord;
@@ -14,13 +14,13 @@ use std::fmt;
 
 use super::world::Violation;
 
-/// An experiment.
+/// An experiment that repeats a published result.
 pub struct Experiment {
-    /// What users call it.
+    /// The experiment's name on the command line.
     pub name: &'static str,
     /// What it measures, in a line.
     pub title: &'static str,
-    /// Where the published values stand.
+    /// The publication that the values come from.
     pub source: &'static str,
     /// What is counted, and how.
     pub conventions: &'static str,
@@ -28,13 +28,13 @@ pub struct Experiment {
     run: fn(&Setup<'_>) -> Result<Vec<Finding>, Violation>,
 }
 
-/// How an experiment is run.
+/// The settings of an experiment's run.
 pub struct Setup<'a> {
-    /// A size that takes seconds.
+    /// Whether to run the quick size, which takes seconds.
     pub quick: bool,
-    /// All chance comes from it.
+    /// The seed of all randomness.
     pub seed: u64,
-    /// Is told the share that is done, 0 to 1.
+    /// Called with the share of the work that is done, 0 to 1.
     pub progress: &'a dyn Fn(f64),
 }
 
@@ -45,18 +45,18 @@ pub struct Finding {
     pub what: String,
     /// The published value.
     pub paper: f64,
-    /// Ours.
+    /// Our value.
     pub ours: f64,
-    /// How near they must be.
+    /// How near the two must be.
     pub tolerance: Tolerance,
 }
 
 /// How near our value must be to the published one.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Tolerance {
-    /// So much more or less.
+    /// At most so much more or less.
     Within(f64),
-    /// Such a share of the published value more or less.
+    /// At most this share of the published value more or less.
     Share(f64),
     /// The published value or more.
     AtLeast,
@@ -69,7 +69,7 @@ impl Finding {
         Self { what: what.into(), paper, ours, tolerance }
     }
 
-    /// Whether ours is near enough.
+    /// Whether our value is near enough to the published one.
     pub fn passes(&self) -> bool {
         let Self { paper, ours, .. } = *self;
         match self.tolerance {
@@ -93,7 +93,7 @@ impl fmt::Display for Tolerance {
 }
 
 impl Experiment {
-    /// Runs it.
+    /// Runs the experiment.
     ///
     /// # Errors
     /// An invariant of the program that did not hold on the way.

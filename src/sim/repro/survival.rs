@@ -1,4 +1,4 @@
-//! What is left when a share of all peers fails at once, twice, with and without time to repair in between.
+//! The blocks that are left when a share of all peers fails at once, twice, with and without time for repair in between.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::sim::network::slot;
 use crate::sim::truth::{Directory, Geometry};
 use crate::sim::world::{Rules, Violation, World};
 
-/// Blocks survive.
+/// The experiment on how many blocks survive failures.
 pub(super) const SURVIVAL: Experiment = Experiment {
     name: "kad-survival",
     title: "Kademlia: lookups of stored blocks after a share of all peers failed, twice",
@@ -67,13 +67,13 @@ fn variance(sets: &[BTreeSet<Id>], gone: f64) -> f64 {
     sum / (sets.len() * sets.len()) as f64
 }
 
-/// What became of the blocks.
+/// The blocks' fate.
 struct Survivors {
-    /// The share of those left by the first wave whose replica set is full when the second comes.
+    /// The share of the blocks left by the first wave whose replica set is full before the second.
     full: f64,
-    /// The share of them that is found in the end.
+    /// The share of blocks that a lookup finds in the end.
     found: f64,
-    /// Who held each at first.
+    /// The replica set that held each block at first.
     sets: Vec<BTreeSet<Id>>,
 }
 
@@ -113,7 +113,7 @@ fn found(world: &mut World, keys: &[Key]) -> Result<f64, Violation> {
     Ok(found as f64 / keys.len().max(1) as f64)
 }
 
-/// The share of all blocks held by anybody that each of their nearest peers holds.
+/// Of all blocks with a holder, the share whose nearest peers all hold them.
 fn full_sets(world: &World, keys: &[Key]) -> f64 {
     let directory = Directory::new(world.living());
     let holders = world.holders();
@@ -125,7 +125,7 @@ fn full_sets(world: &World, keys: &[Key]) -> f64 {
     left.iter().filter(is_full).count() as f64 / left.len().max(1) as f64
 }
 
-/// Files of one block each are stored by random peers.
+/// Random peers store files of one block each.
 fn store(world: &mut World, blocks: usize) -> Result<Vec<Key>, Violation> {
     let mut commands = Vec::new();
     let mut keys = Vec::new();

@@ -1,13 +1,13 @@
-//! Users of the classroom ring in a storm: they put files into their working directories, store and request them by
-//! name, and the storm keeps account of what was promised to them.
+//! Users of the classroom ring in a storm. They put files into their working directories, and store and request them by
+//! name; the storm keeps account of what was promised to them.
 //!
 //! What is promised, and checked here:
 //! - What a user put into a directory stays there as it is.
 //! - A peer that holds the last copy of a stored file does not let go of it.
 //! - What comes for a request is a content that some user gave this name.
 //! - In the end each stored file whose holders did not all die at once is at the peer responsible and its first
-//!   successors, and everybody gets it. Files of which different peers' directories had different versions when peers
-//!   started are left out: which of them is the user's own no peer can know.
+//!   successors, and every peer can request it. Files of which different peers' directories had different versions when
+//!   peers started are left out: no peer can know which version is the user's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::sim::world::{Rules, Violation};
 use crate::time::Time;
 use crate::wire::ring::FileName;
 
-/// How often the account is brought up to date.
+/// How often the accounts are brought up to date.
 const LOOK: Duration = Duration::from_millis(100);
 /// No command may take longer than this in a ring at rest.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -35,19 +35,19 @@ const LARGEST: usize = 2_000_000;
 /// When the storm begins, in microseconds since 1970.
 const EPOCH: u64 = 1_600_000_000_000_000;
 
-/// The users' account.
+/// What the users of a classroom ring stored and requested, and what was promised to them.
 #[derive(Default)]
 pub(super) struct NamedFiles {
     files: BTreeMap<FileName, FileAccount>,
-    /// What users put into directories, by slot.
+    /// Versions that users put into directories, by slot.
     own: BTreeMap<(usize, FileName), Version>,
-    /// What lay in the directories when the peers began their present lives.
+    /// Versions that were in the directories when the peers' present lives began.
     found: BTreeMap<(usize, FileName), Version>,
     storing: Vec<(usize, CommandId, FileName, Option<Version>)>,
     requesting: Vec<(usize, CommandId, FileName)>,
 }
 
-/// What is known of a file.
+/// The account of one file: what users gave it, and where it is.
 #[derive(Default)]
 struct FileAccount {
     /// The hash of every content that a user gave it.
@@ -56,16 +56,16 @@ struct FileAccount {
     newest: Option<Version>,
     /// The newest version of those that users were told are stored.
     stored: Option<Version>,
-    /// The peers that hold that version or a newer one: slots, and which of its lives each lives.
+    /// The peers that hold that version or a newer one: slot and number of life.
     holders: BTreeSet<(usize, u32)>,
-    /// All of them died at once.
+    /// Whether all holders died at once.
     lost: bool,
-    /// Directories have different versions that no peer may replace.
+    /// Whether directories have different versions that no peer may replace.
     contested: bool,
 }
 
-/// The world of a classroom ring, as `kadring ring` makes one: how often peers ping and whether they take shortcuts is
-/// drawn from the seed.
+/// The settings of a classroom ring's world, as `kadring ring` makes one. The ping interval and whether there are fingers
+/// are drawn from the seed.
 pub(super) fn rules(seed: u64) -> Rules {
     let mut rng = StdRng::seed_from_u64(seed ^ 0xc1a55);
     let interval = Duration::from_millis(rng.random_range(500..=5000));
@@ -77,7 +77,7 @@ pub(super) fn rules(seed: u64) -> Rules {
 }
 
 impl Storm<'_> {
-    /// A number of the classroom ring that nobody has had.
+    /// A number of the classroom ring that no peer has had.
     pub(super) fn free_number(&mut self) -> Id {
         loop {
             let id = Id::from_u64(self.rng.random_range(0..256));
@@ -151,7 +151,7 @@ impl Storm<'_> {
         self.world.disk_mut(slot).folder_mut().write(file, version.modified, bytes.into());
     }
 
-    /// A user requests a file that somebody stored, or tried to.
+    /// A user requests a file that a user stored, or tried to store.
     pub(super) fn request_named(&mut self) {
         let up = self.world.up();
         let known: Vec<FileName> = self.named.files.keys().copied().collect();
@@ -161,7 +161,7 @@ impl Storm<'_> {
         self.named.requesting.push((slot, command, file));
     }
 
-    /// The disk of the peer in `slot` is lost, and all that its users put there.
+    /// Forgets what users put on the disk of the peer in `slot`, which is lost.
     pub(super) fn forget_directory(&mut self, slot: usize) {
         self.named.own.retain(|key, _| key.0 != slot);
     }
@@ -217,7 +217,7 @@ impl Storm<'_> {
         Ok(())
     }
 
-    /// A user was told that this version of a file is stored; none: there was none to give.
+    /// A user was told that this version of a file is stored; none: the user's directory had no such file.
     fn stored_named(&mut self, file: FileName, version: Option<Version>) {
         let version = version.unwrap_or(Version { size: 0, modified: 0 });
         let account = self.named.files.entry(file).or_default();
@@ -228,7 +228,7 @@ impl Storm<'_> {
         }
     }
 
-    /// What came is a content that some user gave this name.
+    /// Checks that the received content is one that a user gave this name.
     fn check_content(&self, slot: usize, file: FileName, sha256: Id) -> Result<(), Violation> {
         let came = self.world.disk(slot).folder().received(file).map(|bytes| Id::of(bytes));
         let given = self.named.files.get(&file).is_some_and(|account| account.contents.contains(&sha256));
@@ -238,7 +238,7 @@ impl Storm<'_> {
         self.breach(format!("file {file} came to peer {slot} changed"))
     }
 
-    /// Looks at every directory, and at what every peer says that it keeps.
+    /// Compares every directory, and what every peer says that it keeps, with the accounts.
     fn observe(&mut self) -> Result<(), Violation> {
         for (&(slot, file), &version) in &self.named.own {
             if self.world.disk(slot).folder().find(file) != Some(version) {
@@ -285,7 +285,7 @@ impl Storm<'_> {
         here.filter(|here| known.into_iter().flatten().any(|version| version == here))
     }
 
-    /// Every stored file is where it belongs, and everybody gets it.
+    /// Checks that every stored file is where it belongs, and that every peer can request it.
     pub(super) fn reckon_named(&mut self) -> Result<(), Violation> {
         self.world.settle(super::SETTLE)?;
         self.collect_named()?;
@@ -316,7 +316,7 @@ impl Storm<'_> {
         self.world.check_rest()
     }
 
-    /// Every peer requests every file that is not lost.
+    /// Every peer requests every file that is not lost; each must come.
     fn request_all(&mut self) -> Result<(), Violation> {
         let there = |account: &FileAccount| account.stored.is_some() && !account.lost && !account.contested;
         let files: Vec<FileName> =

@@ -1,4 +1,4 @@
-//! What a storm is to be, and what it was like.
+//! The settings of a storm, and its report.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::sim::kind;
 use crate::sim::trace::Trace;
 use crate::sim::world::{Counts, Violation};
 
-/// A run, wholly.
+/// All settings of a storm: they determine the run.
 #[derive(Clone, Debug)]
 pub struct StormPlan {
-    /// What routes.
+    /// The overlay.
     pub kind: OverlayKind,
-    /// Whether the peers are a classroom ring, whose users store and request files by name; no blocks then.
+    /// Whether the peers are a classroom ring, whose users store and request files by name instead of blocks.
     pub classroom: bool,
-    /// All chance comes from it.
+    /// The seed of all randomness.
     pub seed: u64,
     /// Peers at the beginning.
     pub peers: usize,
@@ -31,20 +31,20 @@ pub struct StormPlan {
     pub only: Option<Vec<usize>>,
 }
 
-/// What a run was like.
+/// The report of a storm.
 #[derive(Clone, Debug)]
 pub struct StormReport {
     /// SHA-256 of the trace, if it was traced.
     pub digest: Option<Id>,
-    /// What the world counted.
+    /// The world's counts.
     pub counts: Counts,
     /// Virtual time that passed.
     pub lasted: Duration,
-    /// Files stored, and brought back, during the storm, of those that users asked for.
+    /// Stores that succeeded, and stores that were answered.
     pub stored: (usize, usize),
-    /// Of the files that were asked back during the storm, how many came.
+    /// Retrieves that succeeded, and retrieves that were answered.
     pub retrieved: (usize, usize),
-    /// Files that the storm left no copy of, of all that were stored.
+    /// Files of which the storm left no copy, and files that were stored.
     pub lost: (usize, usize),
 }
 
@@ -68,12 +68,12 @@ impl StormPlan {
         schedule(&mut StdRng::seed_from_u64(self.seed), self.peers, self.faults, STORM)
     }
 
-    /// Which faults of the schedule strike.
+    /// The numbers of the faults that strike.
     pub fn striking(&self) -> Vec<usize> {
         self.only.clone().unwrap_or_else(|| (0..self.faults).collect())
     }
 
-    /// Runs it.
+    /// Runs the storm.
     ///
     /// # Errors
     /// The first thing that must hold and did not.

@@ -1,4 +1,4 @@
-//! What users do in a storm: they store files and ask for them back, and look at what comes.
+//! The users of a storm: they store files, retrieve them and compare what comes.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::id::{Id, Key};
 use crate::node::{Answer, Command, Source};
 use crate::sim::world::Violation;
 
-/// Files stored, brought back, and lost, of those asked for.
+/// Counts of stored, retrieved and lost files, each with the number that there could have been.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) stored: (usize, usize),
@@ -17,7 +17,7 @@ pub(super) struct Tally {
     pub(super) lost: (usize, usize),
 }
 
-/// A file that was stored, or is being.
+/// A file that was stored, or is being stored.
 #[derive(Clone)]
 pub(super) struct StoredFile {
     pub(super) root: Option<Key>,
