@@ -134,7 +134,7 @@ impl Read for Commands {
             match (self.input.read(bytes)?, self.again) {
                 (0, Some(_)) if bytes.is_empty() => return Ok(0),
                 (0, Some(_)) if self.open => {
-                    // What one writer left unfinished is no part of the next one's first line.
+                    // An unfinished line of one writer is no part of the next writer's first line.
                     self.open = false;
                     bytes[0] = b'\n';
                     return Ok(1);

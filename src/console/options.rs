@@ -7,9 +7,9 @@ use super::escape::quoted;
 /// An option of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OptionSpec {
-    /// Its name, with the two hyphens.
+    /// The option's name, with the two hyphens.
     pub name: &'static str,
-    /// What its value is called in the usage, if it takes one.
+    /// The name of its value in the usage line, if it takes one.
     pub value: Option<&'static str>,
 }
 

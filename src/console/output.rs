@@ -1,4 +1,4 @@
-//! Where answers go.
+//! Writes a console's answers.
 
 use std::io::Write;
 

@@ -74,13 +74,13 @@ pub enum Kind {
 pub struct Spec {
     /// The command's name, in lower case.
     pub name: &'static str,
-    /// Its one-letter form, if it has one.
+    /// The command's one-letter form, if it has one.
     pub short: Option<char>,
     /// The arguments as the usage line shows them.
     pub arguments: &'static str,
     /// The least and the greatest number of arguments.
     pub takes: (usize, usize),
-    /// What the arguments are, in order; the last stands for all that follow.
+    /// The arguments' kinds, in order; the last is also that of all that follow.
     pub kinds: &'static [Kind],
     /// The options it knows, beside its arguments.
     pub options: &'static [OptionSpec],
@@ -88,7 +88,7 @@ pub struct Spec {
     pub summary: &'static str,
     /// More about the command, in whole sentences, wrapped by hand.
     pub details: &'static str,
-    /// Reads the arguments, whose number is right, and the options.
+    /// Reads the arguments and the options. The number of arguments is checked already.
     pub parse: fn(&[String], &Options, &Defaults) -> Result<Request, String>,
 }
 

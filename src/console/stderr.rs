@@ -201,7 +201,7 @@ impl<P: FnMut(&str) -> io::Result<()>> Writer<P> {
     }
 
     fn write(&mut self, text: &str) {
-        // A text whose printing panics is gone; those behind it are not.
+        // A text whose printing panics is lost; later ones are not.
         let written = catch_unwind(AssertUnwindSafe(|| (self.print)(text)));
         self.last = written.map_or(Some(io::ErrorKind::Other), |written| written.err().map(|error| error.kind()));
         self.count.done.fetch_add(1, Ordering::Relaxed);

@@ -141,7 +141,7 @@ impl<B: Backend> Console<B> {
                 Ok(line) => line,
                 Err(ReadlineError::Interrupted) if warned => return Ok(End::Interrupted),
                 Err(ReadlineError::Interrupted) => {
-                    // It may be the second one, after one that cancelled a command.
+                    // It may be the second Ctrl-C, after one that cancelled a command.
                     if self.interrupt() {
                         return Ok(End::Left);
                     }
@@ -196,7 +196,7 @@ impl Completion {
         (start, names.map(pair).collect())
     }
 
-    /// What stands at `pos`: an argument of some kind, or the command itself.
+    /// The kind of the word that ends `before`: an argument's, or the command itself.
     fn kind(&self, before: &str) -> Kind {
         let before = before.trim_start();
         let Some((command, arguments)) = before.split_once(char::is_whitespace) else { return Kind::Command };

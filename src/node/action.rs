@@ -1,4 +1,4 @@
-//! What a node wants done.
+//! The actions that a node asks its driver for.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use super::notice::Notice;
 use crate::id::Key;
 use crate::wire::{Message, Via};
 
-/// Everything a node can want done.
+/// An action that a node asks its driver for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Action {
     /// Send a message.

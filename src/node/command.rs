@@ -1,4 +1,4 @@
-//! What a user asks of a peer.
+//! The commands that a user gives a peer.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub enum Source {
     Manifest(PathBuf),
 }
 
-/// What a user asks. Every command ends with exactly one [`Answer`](super::notice::Answer).
+/// A user's command. Every command ends with exactly one [`Answer`](super::notice::Answer).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// Keep the file at `path` in the network.

@@ -1,4 +1,4 @@
-//! What can happen to a node.
+//! The events that a node handles.
 
 use std::net::SocketAddr;
 

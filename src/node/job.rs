@@ -123,7 +123,7 @@ pub enum Job {
     Finish {
         /// The file being retrieved.
         get: GetId,
-        /// What the whole file hashes to, where nothing but a local manifest vouches for that.
+        /// SHA-256 that the whole file must have, where only a local manifest vouches for it.
         sha256: Option<Id>,
     },
     /// Read a local manifest file.
@@ -229,7 +229,7 @@ pub fn resolve(here: Option<Version>, theirs: Option<Version>, ours: Option<Vers
     }
 }
 
-/// What came of a [`NamedJob`].
+/// The outcome of a [`NamedJob`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum NamedOutcome {
     /// [`NamedJob::Scan`]: the named files in the working directory.
@@ -258,7 +258,7 @@ pub enum NamedOutcome {
     },
 }
 
-/// What came of a [`Job`].
+/// The outcome of a [`Job`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Outcome {
     /// [`Job::ReadNext`]: a block, now offered.

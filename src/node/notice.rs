@@ -70,7 +70,7 @@ pub enum Notice {
         /// The news.
         route: RouteNotice,
     },
-    /// What becomes of a file of the classroom ring, in the order of the assignment.
+    /// Something happened to a file of the classroom ring; the notices come in the assignment's order.
     File {
         /// The file's name.
         file: FileName,

@@ -11,7 +11,7 @@ use crate::node::{Answer, Command};
 use crate::peer::Peer;
 
 /// No command may take longer than this in a network at rest.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 impl World {
     /// Lets time pass until no peer has work under way, or `limit` has passed. Peers check blocks now and then, so even

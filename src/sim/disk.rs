@@ -77,7 +77,7 @@ impl Disk {
         &mut self.folder
     }
 
-    /// Lets the bits of the block that is `nth` in the order of keys rot. Returns its key, if there is any block.
+    /// Damages the block that is `nth` in the order of keys. Returns its key, if there is any block.
     pub fn rot(&mut self, nth: usize) -> Option<Key> {
         let key = *self.blocks.keys().nth(nth % self.blocks.len().max(1))?;
         self.rotten.insert(key);

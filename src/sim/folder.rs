@@ -68,7 +68,7 @@ impl Folder {
         NamedOutcome::Kept { version: named.version(), written }
     }
 
-    /// Does a job about a named file.
+    /// Performs a job about a named file.
     pub(super) fn perform(&mut self, job: &NamedJob, brought: Brought) -> Result<NamedOutcome, Refusal> {
         match *job {
             NamedJob::Scan => Ok(NamedOutcome::Scanned { files: self.scan() }),

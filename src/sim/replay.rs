@@ -26,7 +26,7 @@ pub struct Replayed {
     pub difference: Option<Difference>,
 }
 
-/// What a node did otherwise than the record says.
+/// The first action that differs from the record, and its event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Difference {
     /// Line of the record, counted from 1.

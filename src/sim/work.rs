@@ -69,8 +69,8 @@ pub(super) struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Does the work. `block` is what came of reading the block that it [wants](wanted), if it wants one; `file` what
-    /// came of asking another peer for a named file.
+    /// Performs the work. `block` is the result of reading the block that it [wants](wanted), if it wants one; `file` is
+    /// the result of asking another peer for a named file.
     pub(super) fn perform(&mut self, work: &Job, block: Result<Bytes, Refusal>, file: Brought) -> Outcome {
         let done = match work {
             Job::ReadNext { put, path, manifest } => self.read_next(*put, path, manifest.as_ref()),
@@ -220,7 +220,7 @@ fn unpack(bytes: &Bytes) -> Done {
     }
 }
 
-/// Where a block lies in its file.
+/// The range of a block's bytes in its file.
 fn range(slot: &Slot) -> std::ops::Range<usize> {
     let start = usize::try_from(slot.offset).unwrap_or(usize::MAX);
     start..start.saturating_add(slot.size as usize)

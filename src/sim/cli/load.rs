@@ -73,7 +73,7 @@ pub(super) fn run(
     Ok(Verdict::Passed)
 }
 
-/// Says what the run will take, and refuses it where that is not there.
+/// Writes how much memory the run will take; it is an error if less is available.
 fn check_memory(plan: &LoadPlan, out: &mut dyn Write) -> Result<(), CliError> {
     let size = match plan.shape.kind {
         OverlayKind::Kademlia => plan.shape.bucket,

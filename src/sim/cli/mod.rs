@@ -76,7 +76,7 @@ pub enum CliError {
 /// `kadring sim`.
 ///
 /// # Errors
-/// Why it could not be run.
+/// Why the run could not take place.
 pub fn sim(args: &SimArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<Verdict, CliError> {
     match args.plan().map_err(CliError::Usage)? {
         Wanted::Load(plan) => load::run(args, &plan, out, stopwatch),
@@ -88,7 +88,7 @@ pub fn sim(args: &SimArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Res
 /// `kadring repro`.
 ///
 /// # Errors
-/// Why it could not be run.
+/// Why the run could not take place.
 pub fn repro(args: &ReproArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<Verdict, CliError> {
     repro::run(args, out, stopwatch)
 }
@@ -96,7 +96,7 @@ pub fn repro(args: &ReproArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) ->
 /// `kadring replay`.
 ///
 /// # Errors
-/// Why it could not be run.
+/// Why the run could not take place.
 pub fn replay_file(args: &ReplayArgs, out: &mut dyn Write) -> Result<Verdict, CliError> {
     let path = &args.file;
     let file = File::open(path).map_err(in_file(path))?;

@@ -163,7 +163,7 @@ fn distribution(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
     Ok(FIGURE.iter().map(finding).collect())
 }
 
-/// How many of `keys` random keys lie at each of the peers, which stand in the order of their ids.
+/// How many of `keys` random keys each peer owns, in the order of the peers' ids.
 fn keys_each(directory: &Directory, keys: usize, rng: &mut StdRng) -> Vec<u32> {
     let peers = directory.peers();
     let mut each = vec![0; peers.len()];

@@ -18,7 +18,7 @@ use super::world::Violation;
 pub struct Experiment {
     /// The experiment's name on the command line.
     pub name: &'static str,
-    /// What it measures, in a line.
+    /// What the experiment measures, in a line.
     pub title: &'static str,
     /// The publication that the values come from.
     pub source: &'static str,
@@ -41,7 +41,7 @@ pub struct Setup<'a> {
 /// One number of a paper, and ours.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Finding {
-    /// What is measured, and for what.
+    /// What is measured, and for which setting.
     pub what: String,
     /// The published value.
     pub paper: f64,
@@ -60,7 +60,7 @@ pub enum Tolerance {
     Share(f64),
     /// The published value or more.
     AtLeast,
-    /// So many times the published value and so much on top, or less.
+    /// At most so many times the published value, plus so much.
     AtMost(f64, f64),
 }
 

@@ -21,6 +21,7 @@ use crate::id::Id;
 use crate::node::job::Version;
 use crate::node::{Answer, Command, CommandId};
 use crate::overlay::ring::{Ring, RingOptions};
+use crate::sim::check::ANSWER_LIMIT;
 use crate::sim::truth::{Directory, Geometry};
 use crate::sim::world::{Rules, Violation};
 use crate::time::Time;
@@ -28,11 +29,9 @@ use crate::wire::ring::FileName;
 
 /// How often the accounts are brought up to date.
 const LOOK: Duration = Duration::from_millis(100);
-/// No command may take longer than this in a ring at rest.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes of the largest file that a user stores.
 const LARGEST: usize = 2_000_000;
-/// When the storm begins, in microseconds since 1970.
+/// The date at virtual time zero, in microseconds since 1970.
 const EPOCH: u64 = 1_600_000_000_000_000;
 
 /// What the users of a classroom ring stored and requested, and what was promised to them.
@@ -188,7 +187,7 @@ impl Storm<'_> {
         Ok(())
     }
 
-    /// Takes the answers that are there.
+    /// Takes the answers that have come.
     pub(super) fn collect_named(&mut self) -> Result<(), Violation> {
         for (slot, command, file, version) in std::mem::take(&mut self.named.storing) {
             match self.world.take_answer(slot, command) {

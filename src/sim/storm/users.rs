@@ -62,7 +62,7 @@ impl Storm<'_> {
         self.retrieving.push((slot, command, dest, sha256));
     }
 
-    /// Takes the answers that are there. What came back must be what was stored.
+    /// Takes the answers that have come. A file that came back must be equal to the stored one.
     pub(super) fn collect(&mut self) -> Result<(), Violation> {
         for (slot, command, mut file) in std::mem::take(&mut self.storing) {
             match self.world.take_answer(slot, command) {
