@@ -87,7 +87,8 @@ fn write(text: &str, in_place: bool, first: bool) -> io::Result<()> {
 }
 
 /// As much of `text` as a terminal of so many columns and rows shows without scrolling. The line of those that are not
-/// monitored is wrapped and gets up to a third of the rows; where there are too many others, their number stands instead.
+/// monitored is wrapped and gets up to a third of the rows; where there are too many others, their number stands
+/// instead.
 fn fit(text: &str, (columns, rows): (usize, usize)) -> String {
     // The cursor stands below the last line.
     let room = rows.saturating_sub(1);

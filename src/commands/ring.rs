@@ -65,9 +65,9 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// SIGTERM makes the peer, once it is set, leave without a handover: its successor has a copy of what it keeps. Any other
-/// signal, and a second SIGTERM, is the assignment's abrupt departure: the process only removes its temporary folder and
-/// ends at once.
+/// SIGTERM makes the peer, once it is set, leave without a handover: its successor has a copy of what it keeps. Any
+/// other signal, and a second SIGTERM, is the assignment's abrupt departure: the process only removes its temporary
+/// folder and ends at once.
 fn end_by_signal(store: &TempDir) -> io::Result<Arc<OnceLock<Handle>>> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let store = store.path().to_owned();
@@ -312,8 +312,8 @@ impl Backend for HandleAndSignals {
     }
 }
 
-/// Reads commands. The assignment's lines come from the peer's notices; the console adds only failures and the answers of
-/// other commands.
+/// Reads commands. The assignment's lines come from the peer's notices; the console adds only failures and the answers
+/// of other commands.
 struct RingConsole {
     performer: Performer<HandleAndSignals>,
     grammar: Grammar,

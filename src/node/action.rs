@@ -16,7 +16,8 @@ pub enum Action {
     Send {
         /// The receiver's address.
         to: SocketAddr,
-        /// By this carrier. A failure over TCP comes back as [`Event::Undeliverable`](super::event::Event::Undeliverable).
+        /// By this carrier. A failure over TCP comes back as
+        /// [`Event::Undeliverable`](super::event::Event::Undeliverable).
         via: Via,
         /// The message.
         message: Message,

@@ -65,8 +65,8 @@ pub enum Command {
         /// The address to ask.
         addr: SocketAddr,
     },
-    /// Give the file `NAME.pdf` of the working directory to the peer responsible for its name, and to its replicas. If this
-    /// peer has no such file, the responsible peer makes an empty one. Only in the classroom ring.
+    /// Give the file `NAME.pdf` of the working directory to the peer responsible for its name, and to its replicas. If
+    /// this peer has no such file, the responsible peer makes an empty one. Only in the classroom ring.
     StoreFile {
         /// The file's name.
         file: FileName,

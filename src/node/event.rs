@@ -18,7 +18,8 @@ pub enum Obstacle {
     Refused,
     /// No connection in time. Its first datagrams may have been lost by chance, so that alone means little.
     Silence,
-    /// Too many messages wait for that peer already. That says nothing about the peer: any stranger can make us send it much.
+    /// Too many messages wait for that peer already. That says nothing about the peer: any stranger can make us send it
+    /// much.
     Crowd,
 }
 

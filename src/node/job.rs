@@ -131,8 +131,8 @@ pub enum Job {
         /// The file's path.
         path: PathBuf,
     },
-    /// Check that a block of the own store still hashes to its name. It is hashed only if its file has changed since it was
-    /// last hashed. A damaged block is moved aside.
+    /// Check that a block of the own store still hashes to its name. It is hashed only if its file has changed since it
+    /// was last hashed. A damaged block is moved aside.
     Verify {
         /// The block's key.
         key: Key,

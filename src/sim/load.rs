@@ -1,7 +1,7 @@
 //! A large network under load: a grown network, lookups all the while, and as much churn, loss and death as asked for.
 //!
-//! A lookup is compared with the [ground truth](super::truth) at the time at which it ends: did it find the nearest peer,
-//! and did it find all of the nearest?
+//! A lookup is compared with the [ground truth](super::truth) at the time at which it ends: did it find the nearest
+//! peer, and did it find all of the nearest?
 
 use std::collections::BTreeMap;
 use std::time::Duration;

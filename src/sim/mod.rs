@@ -7,7 +7,8 @@
 //!   whether it comes; blocks, files and working directories live in memory.
 //! - [`faults`] are the faults that can strike; [`storm`] a run in which many do, and after which everything must be in
 //!   order again; [`shrink()`] finds out which faults a failing run needs.
-//! - [`load`] is a large grown network ([`grown`]) with lookups all the while; [`repro`] compares with published results.
+//! - [`load`] is a large grown network ([`grown`]) with lookups all the while; [`repro`] compares with published
+//!   results.
 //! - [`replay`] gives the events of a live peer's record to a new node.
 //! - [`truth`] is the ground truth: the peers that really are nearest to a key.
 

@@ -1,8 +1,8 @@
 //! A queue of planned events, ordered by time, and at equal times by when they were planned.
 //!
 //! A network of a hundred thousand peers plans as many events and more. In one large heap each step down is a look into
-//! cold memory, so only the events of the present millisecond are in a heap; later ones lie unsorted in the slot of their
-//! millisecond until its time comes.
+//! cold memory, so only the events of the present millisecond are in a heap; later ones lie unsorted in the slot of
+//! their millisecond until its time comes.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};

@@ -67,7 +67,8 @@ pub(super) const FAILURES: Experiment = Experiment {
     run: failures,
 };
 
-/// A ring that is grown and at rest. Its peers know as many predecessors as usual, unless it is to have fewer successors.
+/// A ring that is grown and at rest. Its peers know as many predecessors as usual, unless it is to have fewer
+/// successors.
 fn ring(seed: u64, peers: usize, successors: usize) -> (World, Directory) {
     let usual = Shape::usual(OverlayKind::Ring);
     let shape = Shape { successors, predecessors: usual.predecessors.min(successors), ..usual };

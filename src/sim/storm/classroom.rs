@@ -63,8 +63,8 @@ struct FileAccount {
     contested: bool,
 }
 
-/// The settings of a classroom ring's world, as `kadring ring` makes one. The ping interval and whether there are fingers
-/// are drawn from the seed.
+/// The settings of a classroom ring's world, as `kadring ring` makes one. The ping interval and whether there are
+/// fingers are drawn from the seed.
 pub(super) fn rules(seed: u64) -> Rules {
     let mut rng = StdRng::seed_from_u64(seed ^ 0xc1a55);
     let interval = Duration::from_millis(rng.random_range(500..=5000));
