@@ -217,6 +217,23 @@ fn every_lock_says_what_it_protects_for_how_long_and_during_what_never() {
 }
 
 #[test]
+fn threads_and_channels_of_a_peer_stand_in_its_tables() {
+    // A survey is no peer. The log and the signals of `kadring ring` are the program's, and are there before any peer.
+    let spawn = ["runtime/threads.rs", "runtime/survey/mod.rs", "console/stderr.rs", "commands/ring.rs"];
+    let open = ["runtime/channels.rs", "runtime/submit.rs", "runtime/survey/mod.rs"];
+    let has = |line: &str, words: &[&str]| words.iter().any(|word| line.contains(word));
+    assert_none(&objections(|name, line| {
+        if name.ends_with("tests.rs") {
+            return None;
+        }
+        let thread = has(line, &["thread::Builder", "thread::spawn(", "thread::scope("]) && !spawn.contains(&name);
+        let channel = has(line, &["bounded(", "unbounded("]) && name.starts_with("runtime/") && !open.contains(&name);
+        let wrong = [(thread, "a thread outside the roster"), (channel, "a channel outside the table")];
+        wrong.iter().find(|(wrong, _)| *wrong).map(|(_, why)| (*why).to_owned())
+    }));
+}
+
+#[test]
 fn no_async_runtime_comes_in_by_a_dependency() {
     let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).expect("it is committed");
     for runtime in ["tokio", "async-std", "smol", "futures-core", "futures-util", "mio"] {

@@ -11,6 +11,7 @@ use crate::node::notice::{PeerInfo, Status};
 use crate::node::{Answer, Failure};
 use crate::overlay::TableRow;
 use crate::peer::Peer;
+use crate::runtime::Role;
 
 /// The answer as text of one or more lines, without the last line end.
 pub(super) fn render(reply: &Reply) -> String {
@@ -133,24 +134,13 @@ fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {
     text
 }
 
-/// What each thread waits for, by its name without its number.
-const WAITS_FOR: &[(&str, &str)] = &[
-    ("main", "the end of the peer, and its notices"),
-    ("log", "lines for standard error, and its reader"),
-    ("node", "whatever comes; owns the routing table"),
-    ("sweeper", "the node's next deadline"),
-    ("udp-recv", "datagrams"),
-    ("tcp-accept", "connections"),
-    ("tcp-serve", "requests on a connection"),
-    ("transfer", "jobs: blocks to fetch, hash and write"),
-    ("link", "lines for another peer"),
-    ("signals", "SIGINT and SIGTERM"),
-    ("console", "commands"),
-];
-
 fn thread(name: &str) -> String {
-    let role = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
-    let waits = WAITS_FOR.iter().find(|(known, _)| *known == role).map_or("", |(_, waits)| waits);
+    // Two are the program's own; the peer's say it in the table of their roles.
+    let waits = match name {
+        "main" => "the end of the peer, and its notices",
+        "log" => "lines for standard error, and its reader",
+        _ => Role::of_thread(name).map_or("", Role::waits_for),
+    };
     format!("{:15} {waits}", escape(name)).trim_end().to_owned()
 }
 

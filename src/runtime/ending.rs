@@ -38,14 +38,14 @@ pub(super) struct Ending {
 
 /// Ends a peer whose node has left or failed. The node's thread does this last.
 pub(super) fn end(node: NodeLoop, others: &Ending) {
-    let NodeLoop { pool, links, inboxes, sweeper, recorder, turn, .. } = node;
+    let NodeLoop { pool, links, inboxes, alarm, recorder, turn, .. } = node;
     // Nobody takes what workers still report: let them not wait for it. Who waits for an answer learns that none comes.
     drop((inboxes, turn));
     // Workers finish what they have, and wait for no other peer any more. Links send what waits.
     pool.close();
     links.close();
     // Nobody arms the sweeper any more, and there is nothing more to record.
-    drop(sweeper);
+    drop(alarm);
     let record = recorder.map(Recorder::close);
     others.end();
     if let Some(record) = record {

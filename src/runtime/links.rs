@@ -18,6 +18,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender};
 use socket2::{Domain, Socket, Type};
 
+use super::channels::LINES;
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
 use super::{Role, fault};
@@ -26,7 +27,7 @@ use crate::peer::Peer;
 use crate::wire::{Body, Dialect, Message};
 
 /// Messages that wait for one peer at most, and how many answers may be among them: strangers choose where those go.
-const QUEUE: usize = 1024;
+const QUEUE: usize = LINES.most();
 const QUEUE_ANSWERS: usize = 64;
 
 /// Links at a time, and how many of them may have been opened to answer somebody. Strangers say where their answers go,
@@ -149,8 +150,8 @@ impl Links {
     /// Opens a link for a first message, which is counted already.
     fn open(&mut self, to: SocketAddr, answering: bool) -> io::Result<()> {
         self.next += 1;
-        // A bounded channel would take the room for all its messages at once, for each of hundreds of links.
-        let (queue, messages) = crossbeam_channel::unbounded();
+        // Its bound is counted by `waiting`: slots for all its messages, for each of hundreds of links, would be too much.
+        let (queue, messages) = LINES.open();
         let waiting = Arc::new(Waiting(AtomicUsize::new(1)));
         let idle = if answering { self.idle_answering } else { self.idle };
         let line = Line { dialect: self.dialect, me: self.me, to, idle, waiting: Arc::clone(&waiting), messages };

@@ -1,36 +1,60 @@
-//! The threads of a live peer: one file a role, and [`LocalPeer`], which starts and joins them.
+//! The threads of a live peer: a row and a file for each role, and [`LocalPeer`], which starts and joins them.
+//!
+//! The picture and the two tables are printed from the rows in `roles.rs` and `channels.rs`; a test compares.
 //!
 //! ```text
-//!            batches of datagrams            ticks
-//!  udp-recv ───────────────────┐      ┌────────────── sweeper ◄── next deadline ─┐
-//!                              ▼      ▼                                          │
-//!  console, signals ─ commands ► node ──────────────────────────────────────────-┘
-//!                                │  ▲ ▲
-//!               datagrams ◄──────┤  │ └── ring messages ── tcp-serve-N ◄── tcp-accept
-//!               lines ── link-N ◄┤  │
-//!               jobs ── transfer-N ─┘ outcomes
+//!                                         ┌──────┐
+//!    udp-recv ── batches of datagrams ───►│      │── datagrams ──────────► the network
+//!     sweeper ── ticks ──────────────────►│      │── empty batches ──────► udp-recv
+//! tcp-serve-N ── ring messages, damage ──►│      │── its next deadline ──► sweeper
+//!  transfer-N ── outcomes ───────────────►│      │── jobs ───────────────► transfer-N
+//!      link-N ── undeliverable messages ─►│ node │── ring messages ──────► link-N
+//!     signals ── an order to leave ──────►│      │── what happened ──────► recorder
+//!     console ── commands ───────────────►│      │── progress, answers ──► console, signals
+//!                                         │      │── notices ────────────► those who watch
+//!                                         └──────┘
+//!  tcp-accept ── connections ──► tcp-serve-N
 //! ```
 //!
-//! | thread | file | waits for | its channel, and what a full one means | its panic |
-//! |---|---|---|---|---|
-//! | `node` | `node_loop.rs` | one `select!` over its inboxes | – | ends the peer |
-//! | `udp-recv` | `udp/` | the UDP socket | bounded, never waited for; full = loss, counted | ends the peer |
-//! | `sweeper` | `sweeper.rs` | the node's next deadline | room for one tick; ticks coalesce | ends the peer |
-//! | `tcp-accept` | `tcp_accept.rs` | the TCP listener | bounded threads; full = the longest idle makes room | ends the peer |
-//! | `tcp-serve-N` | `tcp_serve.rs` | requests on its connection | the node's events: bounded, waited for | ends its connection |
-//! | `transfer-N` | `transfer/` | jobs | jobs bounded; the node keeps the rest | fails its job |
-//! | `link-N` | `links.rs` | lines for one peer (ring only) | bounded; full = undeliverable | its line is undeliverable |
-//! | `signals` | `signals.rs` | SIGINT, SIGTERM | – | ends the peer |
-//! | `recorder` | `recorder.rs` | what happened | unbounded: a gap would spoil the record | ends the peer |
-//! | `console` | the program | lines | commands, answered one by one | ends the peer |
+//! | thread | file | waits for | may block in | owns | its panic |
+//! |---|---|---|---|---|---|
+//! | `node` | `node_loop.rs` | whatever comes; owns the routing table | nothing | the routing table, requests and jobs under way, what is held | ends the peer |
+//! | `udp-recv` | `udp/mod.rs` | datagrams | the UDP socket | the count of lost datagrams | ends the peer |
+//! | `sweeper` | `sweeper.rs` | the node's next deadline | nothing | the deadline that is armed | ends the peer |
+//! | `tcp-accept` | `tcp_accept.rs` | connections | the TCP listener | the numbers of connections | ends the peer |
+//! | `tcp-serve-N` | `tcp_serve.rs` | requests on a connection | its connection, files | its connection | loses its connection |
+//! | `transfer-N` | `transfer/mod.rs` | jobs: blocks to fetch, hash and write | files, connections to other peers | its job, and the reader that goes with it | loses its job, which fails |
+//! | `link-N` | `links.rs` | lines for another peer | its connection | its connection | loses its line |
+//! | `signals` | `signals.rs` | SIGINT and SIGTERM | the wait for a signal | whether a signal came before | ends the peer |
+//! | `recorder` | `recorder.rs` | what happened, for the record | the record's file | the record's file | ends the peer |
+//! | `console` | the program | commands | standard input and output | the terminal | ends the peer |
+//!
+//! | channel | to | holds | when it is full |
+//! |---|---|---|---|
+//! | leave | node | 1 | the node is told already |
+//! | network | the network | the socket's buffer | the datagram is lost |
+//! | spent | udp-recv | 64 | the empty batch is freed |
+//! | deadlines | sweeper | 1 | the sooner one takes the place |
+//! | jobs | transfer-N | 16 | the job fails; the node has no more out |
+//! | lines | link-N | 1024 | a request comes back, an answer is lost |
+//! | moments | recorder | 131072 | the record ends, and says so |
+//! | answers | console, signals | 256 | progress is lost, an answer never |
+//! | notices | those who watch | 256 | the watcher misses it |
+//! | datagrams | node | 64 | the batch is lost, and counted |
+//! | ticks | node | 1 | the tick that waits will do for both |
+//! | connections | tcp-serve-N | 128 | the longest idle one makes room |
+//! | events | node | 128 | the sender waits: the node takes on, and waits for no other thread |
+//! | commands | node | 256 | the sender waits: the node takes on, and waits for no other thread |
 //!
 //! # Architecture invariants
-//! - Workers may wait for the node, the node never waits for a worker: no cycle of bounded channels can form.
+//! - Workers may wait for the node, the node waits for no other thread: no circle of sends that wait can form. A test
+//!   follows the rows of the table.
 //! - Every socket is bound before any thread is spawned; every thread is joined when the peer ends (`ending.rs`), unless
 //!   it is stuck: then it is named and left behind. A panic never leaves half a peer (`roles.rs`).
 //! - Nothing here knows which overlay runs.
 
 mod bounded_lines;
+mod channels;
 mod clock;
 pub(crate) mod ending;
 pub(crate) mod fault;
@@ -45,6 +69,7 @@ mod signals;
 mod sockets;
 mod start;
 mod state;
+mod submit;
 pub mod survey;
 pub(crate) mod sweeper;
 mod tcp_accept;
@@ -62,7 +87,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
 pub use clock::stopwatch;
 pub use roles::Role;
@@ -74,6 +99,7 @@ use self::clock::Clock;
 use self::named::Folder;
 use self::offers::Offers;
 use self::state::State;
+use self::submit::Submit;
 use self::tcp_accept::Served;
 use self::threads::Roster;
 use self::transfer::{Cancels, Connections};
@@ -176,15 +202,9 @@ pub struct LocalPeer {
 #[derive(Clone)]
 pub struct Handle {
     me: Peer,
-    commands: Sender<Asked>,
+    commands: Submit,
     state: Arc<State>,
     roster: Roster,
-}
-
-/// A command on its way to the node, and who gets its notices.
-struct Asked {
-    command: Command,
-    answer: Sender<Notice>,
 }
 
 /// What the threads of a peer share beside their channels.
@@ -267,12 +287,10 @@ impl Drop for LocalPeer {
 
 impl Handle {
     /// Asks for `command`. What comes back is its progress, then exactly one answer, then the end. If the peer has ended
-    /// before it answers, the end comes without one.
+    /// before it answers, the end comes without one. Where hundreds of commands wait for the node, this waits for room.
+    /// Whoever leaves hundreds of notices unread misses progress, never the answer.
     pub fn submit(&self, command: Command) -> Receiver<Notice> {
-        let (answer, notices) = crossbeam_channel::unbounded();
-        // A peer that has ended drops the sender with the command: the receiver learns of it.
-        let _ = self.commands.send(Asked { command, answer });
-        notices
+        self.commands.submit(command)
     }
 
     /// See [`LocalPeer::notices`].

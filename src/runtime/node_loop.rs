@@ -9,14 +9,17 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
+use super::channels::ANSWERS;
 use super::links::Links;
 use super::recorder::Recorder;
 use super::state::State;
+use super::submit::{Asked, Submitted};
+use super::sweeper::Alarm;
 use super::transfer::{Order, Pool};
 use super::udp::{Batch, Datagram, Outgoing};
-use super::{Asked, Role, Shared, fault};
+use super::{Role, Shared, fault};
 use crate::node::job::Outcome;
-use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox};
+use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox, Progress};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{MAX_DATAGRAM_SENT, Message, Via};
@@ -30,7 +33,7 @@ pub(super) struct Inboxes {
     /// Emptied batches, back to where they are filled.
     pub(super) spent: Sender<Vec<Datagram>>,
     pub(super) events: Receiver<Event>,
-    pub(super) commands: Receiver<Asked>,
+    pub(super) commands: Submitted,
     pub(super) ticks: Receiver<()>,
     /// Leave at once: nobody holds the peer any more, or a thread that it needs has failed.
     pub(super) leave: Receiver<()>,
@@ -42,7 +45,7 @@ pub(super) struct NodeLoop {
     pub(super) me: Peer,
     pub(super) shared: Arc<Shared>,
     pub(super) inboxes: Inboxes,
-    pub(super) sweeper: Sender<Time>,
+    pub(super) alarm: Alarm,
     pub(super) udp: Outgoing,
     pub(super) pool: Pool,
     pub(super) links: Links,
@@ -81,7 +84,7 @@ impl NodeLoop {
         select! {
             recv(inboxes.datagrams) -> batch => self.on_batch(batch.unwrap_or_default()),
             recv(inboxes.events) -> event => if let Ok(event) = event { self.handle(event) },
-            recv(inboxes.commands) -> asked => self.on_command(asked.ok()),
+            recv(inboxes.commands.queue) -> asked => self.on_command(asked.ok()),
             recv(inboxes.ticks) -> _ => self.on_tick(),
             recv(inboxes.leave) -> _ => self.on_leave(),
         }
@@ -89,8 +92,8 @@ impl NodeLoop {
 
     /// Says goodbye, and waits for nothing more. What was asked before gets its answer.
     fn on_leave(&mut self) {
-        for _ in 0..self.inboxes.commands.len() {
-            self.on_command(self.inboxes.commands.try_recv().ok());
+        for _ in 0..self.inboxes.commands.queue.len() {
+            self.on_command(self.inboxes.commands.queue.try_recv().ok());
         }
         self.on_command(None);
         self.turn.stopped = true;
@@ -104,7 +107,7 @@ impl NodeLoop {
         let Some(wake) = self.node.next_wake() else { return };
         if self.turn.armed.is_none_or(|armed| wake < armed) {
             self.turn.armed = Some(wake);
-            let _ = self.sweeper.send(wake);
+            self.alarm.set(wake);
         }
     }
 
@@ -144,7 +147,10 @@ impl NodeLoop {
     /// A command; none once every handle to this peer is gone, which means: leave.
     fn on_command(&mut self, asked: Option<Asked>) {
         let (command, answer) = match asked {
-            Some(Asked { command, answer }) => (command, Some(answer)),
+            Some(Asked { command, answer }) => {
+                self.inboxes.commands.free_place();
+                (command, Some(answer))
+            }
             None => (Command::Quit { handover: false }, None),
         };
         self.turn.commands += 1;
@@ -164,7 +170,7 @@ impl NodeLoop {
         let mut out = std::mem::take(&mut self.turn.out);
         let recorded = self.recorder.as_ref().map(|_| event.clone());
         self.node.handle(now, event, &mut out);
-        if let (Some(recorder), Some(event)) = (&self.recorder, recorded) {
+        if let (Some(recorder), Some(event)) = (&mut self.recorder, recorded) {
             recorder.event(now, event, &out);
         }
         for action in out.drain(..) {
@@ -209,11 +215,41 @@ impl NodeLoop {
         }
         let over = matches!(notice, Notice::Answer { .. });
         if let Some(asker) = self.turn.asking.get(&command) {
-            // Nobody has to listen to an answer.
-            let _ = asker.send(notice);
+            hand(asker, notice);
         }
         if over {
             self.turn.asking.remove(&command);
         }
+    }
+}
+
+/// Hands a notice to the one who asked. Who does not read misses progress, which the next progress makes up for, but never
+/// what was kept nor the answer: of these there is one each.
+fn hand(asker: &Sender<Notice>, notice: Notice) {
+    let must = !matches!(notice, Notice::Progress { .. })
+        || matches!(notice, Notice::Progress { progress: Progress::Kept { .. }, .. });
+    if must || asker.len() < ANSWERS.most() {
+        // Nobody has to listen to an answer.
+        let _ = asker.send(notice);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_no_progress_bounds_what_waits_and_still_gets_the_answer() {
+        let (asker, notices) = ANSWERS.open();
+        for bytes in 0..10_000 {
+            hand(&asker, Notice::Progress { command: 1, progress: Progress::Moved { bytes, resumed: 0 } });
+        }
+        let kept = Notice::Progress { command: 1, progress: Progress::Kept { bytes: 1, of: 2 } };
+        let answer = Notice::Answer { command: 1, answer: Answer::Interrupted { commands: 1 } };
+        hand(&asker, kept.clone());
+        hand(&asker, answer.clone());
+        let read: Vec<_> = notices.try_iter().collect();
+        assert_eq!(read.len(), ANSWERS.most() + 2);
+        assert_eq!(read[ANSWERS.most()..], [kept, answer]);
     }
 }

@@ -1,8 +1,8 @@
 //! Writing down what happens to a live node, so that the same core can be fed the same events again.
 //!
-//! The node only hands over what happened; the thread `recorder` makes text of it and writes. Its channel has no bound:
-//! a record with a gap would be of no use, and the node waits for nobody. Who records pays for it with memory while the
-//! disk is slower than the peer is busy.
+//! The node only hands over what happened; the thread `recorder` makes text of it and writes. The node waits for nobody,
+//! and a record with a gap would be of no use. So where the disk is slower than the peer is busy for so long that
+//! [`MOMENTS`] is full, the record ends there: what it has can be replayed.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender};
 
+use super::channels::MOMENTS;
 use super::threads::Roster;
 use super::{Role, fault};
 use crate::node::record::{Beginning, Label, event_line, start_line};
@@ -36,7 +37,9 @@ struct Moment {
 
 /// Takes what shall be recorded.
 pub(super) struct Recorder {
-    moments: Sender<Moment>,
+    path: PathBuf,
+    /// None once the record has ended, because its channel was full.
+    moments: Option<Sender<Moment>>,
     written: Written,
 }
 
@@ -67,24 +70,30 @@ impl Record {
 
     /// Goes on with it on a thread of its own.
     pub(super) fn go_on(self, roster: &Roster) -> io::Result<Recorder> {
-        let (moments, inbox) = unbounded();
+        let (moments, inbox) = MOMENTS.open();
         let written = Written::default();
-        let so_far = written.clone();
+        let (so_far, to) = (written.clone(), self.path.clone());
         roster.spawn(Role::Recorder, move || {
             let Self { path, file } = self;
             if let Err(error) = write(&inbox, file, &so_far) {
                 log::error!("the record '{}' ends here: {error}", path.display());
             }
         })?;
-        Ok(Recorder { moments, written })
+        Ok(Recorder { path: to, moments: Some(moments), written })
     }
 }
 
 impl Recorder {
     /// What happened at `at`, and what the node wants done about it.
-    pub(super) fn event(&self, at: Time, event: Event, actions: &[Action]) {
+    pub(super) fn event(&mut self, at: Time, event: Event, actions: &[Action]) {
+        let Some(moments) = &self.moments else { return };
+        if moments.len() >= MOMENTS.most() {
+            log::error!("the record '{}' ends here: its disk takes less than this peer does", self.path.display());
+            self.moments = None;
+            return;
+        }
         // A record that could not be written has ended, and was complained about then.
-        let _ = self.moments.send(Moment { at, event, actions: actions.to_vec() });
+        let _ = moments.send(Moment { at, event, actions: actions.to_vec() });
     }
 
     /// No more comes: the thread ends once all of it is written.
@@ -118,6 +127,21 @@ fn write(inbox: &Receiver<Moment>, mut file: BufWriter<File>, written: &Written)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_whose_disk_takes_nothing_ends_without_a_gap() {
+        let (moments, inbox) = MOMENTS.open();
+        let mut recorder = Recorder { path: PathBuf::new(), moments: Some(moments), written: Written::default() };
+        for micros in 0..MOMENTS.most() as u64 + 10 {
+            recorder.event(Time::from_micros(micros), Event::Tick, &[]);
+            if micros as usize == MOMENTS.most() {
+                // There is room again, too late.
+                drop(inbox.recv());
+            }
+        }
+        let rest: Vec<u64> = inbox.iter().map(|moment| moment.at.as_micros()).collect();
+        assert_eq!(rest, (1..MOMENTS.most() as u64).collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_record_takes_the_place_of_nothing_but_a_record() {

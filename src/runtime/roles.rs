@@ -1,7 +1,11 @@
-//! The roles of a live peer's threads, and what a panic in each of them means.
+//! The roles of a live peer's threads, in one table.
 //!
-//! A peer that lacks one of its threads must not go on as half a peer, which answers and serves nothing. So each role
-//! says here whether the peer can do without it; [`Roster::spawn`](super::threads::Roster::spawn) acts on it.
+//! Everything that is said of a role is said in its row: the row names the thread, its panic means what the row says
+//! ([`Roster::spawn`](super::threads::Roster::spawn) acts on it), the command `threads` shows what it waits for, and the
+//! table and the picture in the head of [`runtime`](super) are printed from the rows; a test compares. A peer that lacks
+//! one of its threads must not go on as half a peer, which answers and serves nothing.
+
+use super::channels::{self, Channel};
 
 /// What a thread of a peer is there for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,40 +32,204 @@ pub enum Role {
     Console,
 }
 
+/// What is said of a role.
+#[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
+pub(super) struct Row {
+    pub(super) role: Role,
+    /// What its thread is called; where there are several, a number follows.
+    name: &'static str,
+    /// Whether there are several.
+    many: bool,
+    /// Its file in this folder.
+    file: &'static str,
+    waits_for: &'static str,
+    /// What else it may block in, by design.
+    blocks_in: &'static str,
+    /// The state that it alone changes.
+    owns: &'static str,
+    /// What it hands over, and through which channel.
+    gives: &'static [(&'static str, Channel)],
+    panic: Panic,
+}
+
+/// What a panic in a role's thread means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Panic {
+    /// The peer cannot do without it.
+    EndsThePeer,
+    /// There are as many as there is work, and this is lost.
+    Loses(&'static str),
+}
+
+const NODE: Row = Row {
+    role: Role::Node,
+    name: "node",
+    many: false,
+    file: "node_loop.rs",
+    waits_for: "whatever comes; owns the routing table",
+    blocks_in: "nothing",
+    owns: "the routing table, requests and jobs under way, what is held",
+    gives: &[
+        ("datagrams", channels::NETWORK),
+        ("empty batches", channels::SPENT),
+        ("its next deadline", channels::DEADLINES),
+        ("jobs", channels::JOBS),
+        ("ring messages", channels::LINES),
+        ("what happened", channels::MOMENTS),
+        ("progress, answers", channels::ANSWERS),
+        ("notices", channels::NOTICES),
+    ],
+    panic: Panic::EndsThePeer,
+};
+
+const UDP_RECV: Row = Row {
+    role: Role::UdpRecv,
+    name: "udp-recv",
+    many: false,
+    file: "udp/mod.rs",
+    waits_for: "datagrams",
+    blocks_in: "the UDP socket",
+    owns: "the count of lost datagrams",
+    gives: &[("batches of datagrams", channels::DATAGRAMS)],
+    panic: Panic::EndsThePeer,
+};
+
+const SWEEPER: Row = Row {
+    role: Role::Sweeper,
+    name: "sweeper",
+    many: false,
+    file: "sweeper.rs",
+    waits_for: "the node's next deadline",
+    blocks_in: "nothing",
+    owns: "the deadline that is armed",
+    gives: &[("ticks", channels::TICKS)],
+    panic: Panic::EndsThePeer,
+};
+
+const TCP_ACCEPT: Row = Row {
+    role: Role::TcpAccept,
+    name: "tcp-accept",
+    many: false,
+    file: "tcp_accept.rs",
+    waits_for: "connections",
+    blocks_in: "the TCP listener",
+    owns: "the numbers of connections",
+    gives: &[("connections", channels::CONNECTIONS)],
+    panic: Panic::EndsThePeer,
+};
+
+const TCP_SERVE: Row = Row {
+    role: Role::TcpServe,
+    name: "tcp-serve",
+    many: true,
+    file: "tcp_serve.rs",
+    waits_for: "requests on a connection",
+    blocks_in: "its connection, files",
+    owns: "its connection",
+    gives: &[("ring messages, damage", channels::EVENTS)],
+    panic: Panic::Loses("its connection"),
+};
+
+const TRANSFER: Row = Row {
+    role: Role::Transfer,
+    name: "transfer",
+    many: true,
+    file: "transfer/mod.rs",
+    waits_for: "jobs: blocks to fetch, hash and write",
+    blocks_in: "files, connections to other peers",
+    owns: "its job, and the reader that goes with it",
+    gives: &[("outcomes", channels::EVENTS)],
+    panic: Panic::Loses("its job, which fails"),
+};
+
+const LINK: Row = Row {
+    role: Role::Link,
+    name: "link",
+    many: true,
+    file: "links.rs",
+    waits_for: "lines for another peer",
+    blocks_in: "its connection",
+    owns: "its connection",
+    gives: &[("undeliverable messages", channels::EVENTS)],
+    panic: Panic::Loses("its line"),
+};
+
+const SIGNALS: Row = Row {
+    role: Role::Signals,
+    name: "signals",
+    many: false,
+    file: "signals.rs",
+    waits_for: "SIGINT and SIGTERM",
+    blocks_in: "the wait for a signal",
+    owns: "whether a signal came before",
+    gives: &[("an order to leave", channels::COMMANDS)],
+    panic: Panic::EndsThePeer,
+};
+
+const RECORDER: Row = Row {
+    role: Role::Recorder,
+    name: "recorder",
+    many: false,
+    file: "recorder.rs",
+    waits_for: "what happened, for the record",
+    blocks_in: "the record's file",
+    owns: "the record's file",
+    gives: &[],
+    panic: Panic::EndsThePeer,
+};
+
+const CONSOLE: Row = Row {
+    role: Role::Console,
+    name: "console",
+    many: false,
+    file: "the program",
+    waits_for: "commands",
+    blocks_in: "standard input and output",
+    owns: "the terminal",
+    gives: &[("commands", channels::COMMANDS)],
+    panic: Panic::EndsThePeer,
+};
+
+/// The rows, in the order of [`Role`].
+static TABLE: [Row; 10] = [NODE, UDP_RECV, SWEEPER, TCP_ACCEPT, TCP_SERVE, TRANSFER, LINK, SIGNALS, RECORDER, CONSOLE];
+
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Node,
-        Self::UdpRecv,
-        Self::Sweeper,
-        Self::TcpAccept,
-        Self::TcpServe,
-        Self::Transfer,
-        Self::Link,
-        Self::Signals,
-        Self::Recorder,
-        Self::Console,
-    ];
+    pub const ALL: [Self; TABLE.len()] = {
+        let mut all = [Self::Node; TABLE.len()];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = TABLE[at].role;
+            at += 1;
+        }
+        all
+    };
+
+    fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
 
     /// What its thread is called; where there are several, a number follows.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Node => "node",
-            Self::UdpRecv => "udp-recv",
-            Self::Sweeper => "sweeper",
-            Self::TcpAccept => "tcp-accept",
-            Self::TcpServe => "tcp-serve",
-            Self::Transfer => "transfer",
-            Self::Link => "link",
-            Self::Signals => "signals",
-            Self::Recorder => "recorder",
-            Self::Console => "console",
-        }
+        self.row().name
     }
 
-    /// Whether a panic in it ends the peer. Of the others there are as many as there is work, and one that panics loses
-    /// what it was at: a connection, a job, a line.
+    /// The role of the thread `name`, if it is one of a peer's.
+    pub fn of_thread(name: &str) -> Option<Self> {
+        let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
+        TABLE.iter().find(|row| row.name == name).map(|row| row.role)
+    }
+
+    /// What its thread waits for.
+    pub fn waits_for(self) -> &'static str {
+        self.row().waits_for
+    }
+
+    /// Whether a panic in it ends the peer.
     pub fn is_essential(self) -> bool {
-        !matches!(self, Self::TcpServe | Self::Transfer | Self::Link)
+        self.row().panic == Panic::EndsThePeer
     }
 }
+
+#[cfg(test)]
+mod tests;

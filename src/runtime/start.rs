@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use crossbeam_channel::Receiver;
 use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng, TryRng};
 use thiserror::Error;
 
+use super::channels::{DATAGRAMS, EVENTS, LEAVE, SPENT, TICKS};
 use super::clock::Clock;
 use super::ending::{self, Ending};
 use super::links::Links;
@@ -22,19 +23,13 @@ use super::temporary::temporary_folder;
 use super::threads::Roster;
 use super::transfer::Pool;
 use super::udp::{Inbox, Outgoing};
-use super::{Handle, LocalPeer, Options, Role, Shared, signals, sockets, sweeper, tcp_accept, udp};
+use super::{Handle, LocalPeer, Options, Role, Shared, signals, sockets, submit, sweeper, tcp_accept, udp};
 use crate::classroom;
 use crate::id::Id;
 use crate::node::record::Beginning;
 use crate::node::{Event, Node};
 use crate::peer::Peer;
 use crate::store::{DiskStore, StoreError};
-
-/// Batches of datagrams that wait for the node.
-const DATAGRAM_BATCHES: usize = 64;
-
-/// Outcomes, ring messages and other events that wait for the node.
-const EVENTS: usize = 128;
 
 /// Why a peer could not start.
 #[derive(Debug, Error)]
@@ -123,7 +118,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         stopping: AtomicBool::new(false),
     });
     let node = classroom::join(Node::new(options.config.clone(), overlay, node_seed));
-    let (clock, (leave, leaving)) = (shared.clock, bounded(1));
+    let (clock, (leave, leaving)) = (shared.clock, LEAVE.open());
     let others = Ending { shared, roster: Roster::new(leave), udp: Arc::new(udp), tcp: Arc::new(tcp) };
     let parts = Parts { node, me, others: others.clone(), record, state };
     let handle = spawn(parts, leaving, start).map_err(|error| {
@@ -174,12 +169,12 @@ struct Parts {
 fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> {
     let Parts { node, me, others, record, state } = parts;
     let Ending { shared, roster, udp, tcp } = others.clone();
-    let (batches, datagrams) = bounded(DATAGRAM_BATCHES);
-    let (spent, emptied) = bounded(DATAGRAM_BATCHES);
-    let (to_node, events) = bounded(EVENTS);
-    let (commands, asked) = unbounded();
-    let (tick, ticks) = bounded(1);
-    let (arm, deadlines) = unbounded();
+    let (batches, datagrams) = DATAGRAMS.open();
+    let (spent, emptied) = SPENT.open();
+    let (to_node, events) = EVENTS.open();
+    let (commands, asked) = submit::channel();
+    let (tick, ticks) = TICKS.open();
+    let (alarm, deadlines) = sweeper::channel();
     let inboxes = Inboxes { datagrams, spent, events, commands: asked, ticks, leave };
 
     let clock = shared.clock;
@@ -200,7 +195,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
         let _ended = EndedOnDrop(Arc::clone(&state));
         // What it gives to system calls points to memory, so it is made where it is used.
         let (udp, turn) = (Outgoing::new(udp), Turn::default());
-        let mut node = NodeLoop { node, me, shared, inboxes, sweeper: arm, udp, pool, links, state, recorder, turn };
+        let mut node = NodeLoop { node, me, shared, inboxes, alarm, udp, pool, links, state, recorder, turn };
         // Whatever happens to the node, the others end with it.
         others.roster.guard(Role::Node, Role::Node.name(), || node.run(start));
         ending::end(node, &others);

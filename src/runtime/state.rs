@@ -5,10 +5,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
+use super::channels::NOTICES;
 use crate::node::Notice;
-
-/// Notices that a slow watcher may be behind; further ones pass it by.
-const BACKLOG: usize = 256;
 
 /// A peer's readiness, and those who watch it.
 ///
@@ -71,7 +69,7 @@ impl State {
 
     /// A further watcher.
     pub(super) fn watch(&self) -> Receiver<Notice> {
-        let (watcher, notices) = crossbeam_channel::bounded(BACKLOG);
+        let (watcher, notices) = NOTICES.open();
         let mut view = self.view.lock();
         if !matches!(view.stage, Stage::Ended) {
             view.watchers.push(watcher);

@@ -4,11 +4,34 @@
 //! than what it told before, so a busy node hardly ever speaks to this thread. A tick whose deadline has moved away is
 //! the node's to ignore. Ticks coalesce: their channel has room for one.
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
+use super::channels::DEADLINES;
 use super::clock::Clock;
 use super::{Role, fault};
 use crate::time::Time;
+
+/// What the node arms the sweeper with.
+pub(super) struct Alarm {
+    deadlines: Sender<Time>,
+    /// The sweeper's end too: what it has yet to take can be taken back.
+    untaken: Receiver<Time>,
+}
+
+/// The way of deadlines to the sweeper.
+pub(super) fn channel() -> (Alarm, Receiver<Time>) {
+    let (deadlines, taken) = DEADLINES.open();
+    (Alarm { deadlines, untaken: taken.clone() }, taken)
+}
+
+impl Alarm {
+    /// Has a tick come at `at` at the latest. It waits for nothing: of two deadlines that find no room, the sooner goes in.
+    pub(super) fn set(&self, mut at: Time) {
+        while let Err(TrySendError::Full(refused)) = self.deadlines.try_send(at) {
+            at = self.untaken.try_recv().map_or(refused, |untaken| untaken.min(refused));
+        }
+    }
+}
 
 /// Sends a tick at each deadline that comes in, never early, until nobody arms it any more.
 pub(super) fn run(clock: Clock, deadlines: &Receiver<Time>, ticks: &Sender<()>) {
@@ -35,23 +58,32 @@ pub(super) fn run(clock: Clock, deadlines: &Receiver<Time>, ticks: &Sender<()>) 
 mod tests {
     use std::time::Duration;
 
-    use crossbeam_channel::{bounded, unbounded};
+    use crossbeam_channel::bounded;
 
     use super::*;
 
     #[test]
     fn a_tick_comes_at_the_soonest_deadline_and_never_early() {
         let clock = Clock::start();
-        let (arm, deadlines) = unbounded();
+        let (alarm, deadlines) = channel();
         let (tick, ticks) = bounded(1);
         let sweeper = std::thread::spawn(move || run(clock, &deadlines, &tick));
         let begin = clock.now();
         for millis in [3_600_000, 40, 20, 60_000] {
-            arm.send(begin + Duration::from_millis(millis)).expect("the sweeper runs");
+            alarm.set(begin + Duration::from_millis(millis));
         }
         ticks.recv().expect("a tick");
         assert!(clock.now() >= begin + Duration::from_millis(20));
-        drop(arm);
+        drop(alarm);
         sweeper.join().expect("it ends when nobody arms it");
+    }
+
+    #[test]
+    fn a_sweeper_that_takes_nothing_keeps_nobody_waiting_and_finds_the_soonest_deadline() {
+        let (alarm, deadlines) = channel();
+        for micros in [50, 20, 40] {
+            alarm.set(Time::from_micros(micros));
+        }
+        assert_eq!(deadlines.try_iter().collect::<Vec<_>>(), [Time::from_micros(20)]);
     }
 }

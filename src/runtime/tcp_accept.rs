@@ -14,6 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
+use super::channels::CONNECTIONS;
 use super::sockets::canonical;
 use super::tcp_serve;
 use super::threads::Roster;
@@ -22,7 +23,7 @@ use crate::node::Event;
 use crate::time::Time;
 
 /// Connections served at a time.
-const MAX_CONNECTIONS: usize = 128;
+const MAX_CONNECTIONS: usize = CONNECTIONS.most();
 
 /// A client that has taken nothing for this long makes room where there is none.
 const STALLED: Duration = Duration::from_secs(1);

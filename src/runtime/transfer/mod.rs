@@ -27,6 +27,7 @@ pub(super) use connections::Connections;
 use self::cancel::Cancel;
 use self::files_in::Reading;
 use self::files_out::{Standing, Writing};
+use super::channels::JOBS;
 use super::offers::Offered;
 use super::threads::{Roster, Worker, message};
 use super::{Role, Shared, fault};
@@ -64,7 +65,7 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(shared: Arc<Shared>, events: Sender<Event>, roster: Roster) -> Self {
-        let (orders, inbox) = crossbeam_channel::bounded(crate::config::MAX_JOBS);
+        let (orders, inbox) = JOBS.open();
         let bench = Arc::new(Workbench { shared, events, reading: Reading::default(), writing: Writing::default() });
         Self { orders, inbox, idle: Arc::default(), workers: Vec::new(), roster, bench, next: 0 }
     }

@@ -1,0 +1,122 @@
+//! The channels of a live peer: what each bounds, who takes from it, and what a full one means.
+//!
+//! The rows open the channels and are printed in the head of [`runtime`](super), so the bounds there are those of the
+//! code. A send either waits ([`Full::Waits`] says why that cannot deadlock) or goes on without ([`Full::GoesOn`] says
+//! what becomes of what found no room). No circle of sends that wait can form: a test follows the rows.
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::Role;
+use crate::config::MAX_JOBS;
+
+/// A channel of a peer.
+#[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
+pub(super) struct Channel {
+    pub(super) name: &'static str,
+    /// The roles that take from it; none where the program or the system does.
+    pub(super) to: &'static [Role],
+    pub(super) bound: Bound,
+    pub(super) full: Full,
+}
+
+/// How much a channel holds.
+#[derive(Clone, Copy)]
+pub(super) enum Bound {
+    /// So many, with room for all of them from the start.
+    Slots(usize),
+    /// So many, with room as it is needed: its senders count.
+    Counted(usize),
+    /// It is no channel of ours.
+    System(&'static str),
+}
+
+/// What becomes of a send to a full channel.
+#[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
+pub(super) enum Full {
+    /// It waits. This is why there will be room.
+    Waits(&'static str),
+    /// It does not wait. This is what happens instead.
+    GoesOn(&'static str),
+}
+
+use Bound::{Counted, Slots, System};
+use Full::{GoesOn, Waits};
+use Role::{Console, Link, Node, Recorder, Signals, Sweeper, TcpServe, Transfer, UdpRecv};
+
+const NODE_TAKES: &str = "the sender waits: the node takes on, and waits for no other thread";
+
+pub(super) const DATAGRAMS: Channel =
+    Channel { name: "datagrams", to: &[Node], bound: Slots(64), full: GoesOn("the batch is lost, and counted") };
+
+pub(super) const SPENT: Channel =
+    Channel { name: "spent", to: &[UdpRecv], bound: Slots(64), full: GoesOn("the empty batch is freed") };
+
+pub(super) const EVENTS: Channel = Channel { name: "events", to: &[Node], bound: Slots(128), full: Waits(NODE_TAKES) };
+
+pub(super) const COMMANDS: Channel =
+    Channel { name: "commands", to: &[Node], bound: Counted(256), full: Waits(NODE_TAKES) };
+
+pub(super) const TICKS: Channel =
+    Channel { name: "ticks", to: &[Node], bound: Slots(1), full: GoesOn("the tick that waits will do for both") };
+
+pub(super) const LEAVE: Channel =
+    Channel { name: "leave", to: &[Node], bound: Slots(1), full: GoesOn("the node is told already") };
+
+pub(super) const DEADLINES: Channel =
+    Channel { name: "deadlines", to: &[Sweeper], bound: Slots(1), full: GoesOn("the sooner one takes the place") };
+
+pub(super) const JOBS: Channel = Channel {
+    name: "jobs",
+    to: &[Transfer],
+    bound: Slots(MAX_JOBS),
+    full: GoesOn("the job fails; the node has no more out"),
+};
+
+pub(super) const LINES: Channel = Channel {
+    name: "lines",
+    to: &[Link],
+    bound: Counted(1024),
+    full: GoesOn("a request comes back, an answer is lost"),
+};
+
+pub(super) const MOMENTS: Channel =
+    Channel { name: "moments", to: &[Recorder], bound: Counted(1 << 17), full: GoesOn("the record ends, and says so") };
+
+pub(super) const ANSWERS: Channel = Channel {
+    name: "answers",
+    to: &[Console, Signals],
+    bound: Counted(256),
+    full: GoesOn("progress is lost, an answer never"),
+};
+
+pub(super) const NOTICES: Channel =
+    Channel { name: "notices", to: &[], bound: Slots(256), full: GoesOn("the watcher misses it") };
+
+pub(super) const CONNECTIONS: Channel = Channel {
+    name: "connections",
+    to: &[TcpServe],
+    bound: Counted(128),
+    full: GoesOn("the longest idle one makes room"),
+};
+
+pub(super) const NETWORK: Channel =
+    Channel { name: "network", to: &[], bound: System("the socket's buffer"), full: GoesOn("the datagram is lost") };
+
+impl Channel {
+    /// A new channel of this kind.
+    pub(super) fn open<T>(&self) -> (Sender<T>, Receiver<T>) {
+        match self.bound {
+            Slots(most) => bounded(most),
+            Counted(_) => unbounded(),
+            System(what) => panic!("{what} is no channel of ours"),
+        }
+    }
+
+    /// What it holds at most.
+    pub(super) const fn most(&self) -> usize {
+        match self.bound {
+            Slots(most) | Counted(most) => most,
+            System(_) => usize::MAX,
+        }
+    }
+}
