@@ -99,6 +99,7 @@ pub mod config;
 pub mod console;
 pub mod file;
 pub mod id;
+mod locks;
 pub mod node;
 pub mod overlay;
 pub mod peer;

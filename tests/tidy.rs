@@ -11,6 +11,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("peer", 0),
     ("config", 0),
     ("agenda", 0),
+    ("locks", 0),
     ("wire", 1),
     ("store", 1),
     ("file", 1),
@@ -200,20 +201,23 @@ fn the_seam_between_node_and_overlays_has_at_most_fourteen_methods() {
 }
 
 #[test]
-fn every_lock_says_what_it_protects_for_how_long_and_during_what_never() {
-    let mut silent = Vec::new();
-    let sources = sources().into_iter().filter(|(name, _)| !name.ends_with("tests.rs"));
-    for (name, text) in sources {
-        let lines: Vec<&str> = text.lines().collect();
-        let locks = code(&text).filter(|(_, line)| line.contains("Mutex<") || line.contains("RwLock<"));
-        for (number, _) in locks {
-            let about = lines[number.saturating_sub(10)..number].join(" ");
-            if !["*Protects*", "*Held for*", "*Never held while*"].iter().all(|word| about.contains(word)) {
-                silent.push(format!("{name}:{number}: a lock without its three lines"));
-            }
-        }
-    }
-    assert_none(&silent);
+fn every_lock_stands_in_the_table_of_locks_and_has_one_place() {
+    let mutex = |line: &str| ["Mutex", "RwLock"].iter().any(|word| line.contains(word));
+    assert_none(&objections(|name, line| {
+        let elsewhere = mutex(line) && name != "locks.rs" && !name.ends_with("tests.rs");
+        elsewhere.then(|| "a lock outside locks.rs".to_owned())
+    }));
+    let sources = sources();
+    let used = |row: &str| {
+        let uses = sources.values().flat_map(|text| code(text)).map(|(_, line)| line.matches(row).count());
+        uses.sum::<usize>()
+    };
+    let rows = code(&sources["locks.rs"]).filter_map(|(_, line)| line.strip_prefix("pub(crate) static "));
+    let mut names: Vec<&str> = rows.filter_map(|row| row.split(':').next()).collect();
+    names.retain(|name| !name.is_empty());
+    assert!(names.len() > 5, "the rows were found");
+    let wrong = names.iter().filter(|name| used(&format!("Ranked::new(&locks::{name},")) != 1);
+    assert_none(&wrong.map(|name| format!("{name} is not the row of one lock")).collect::<Vec<_>>());
 }
 
 #[test]

@@ -142,6 +142,7 @@ fn leave(guest: LocalPeer) {
         let _ = flag::register(signal, Arc::clone(&told));
     }
     drop(guest);
+    // A signal that comes now finds `gone` set or has set `told` before it is read: one order for both (`SeqCst`).
     gone.store(true, Ordering::SeqCst);
     if told.load(Ordering::SeqCst) {
         let _ = low_level::emulate_default_handler(SIGTERM);

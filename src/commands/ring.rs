@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use crossbeam_channel::{Receiver, Sender, never, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use kadring::config::Config;
 use kadring::console::classroom::{self, Lines, MARK, number};
 use kadring::console::lines::{Line, read_line, standard_input};
@@ -27,6 +27,9 @@ use tempfile::TempDir;
 
 use super::{Exit, Failed, end_in_a_while, log_to};
 use crate::args::{PeerName, RingArgs, RingTask, RingWays};
+
+/// What the console says waits to be told in so many lines at most; the console waits then.
+const SAID: usize = 64;
 
 /// Runs a peer of the classroom ring until it is told to quit.
 pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
@@ -51,7 +54,7 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
     let mut output = RingOutput { lines, output: Output::new(Format::Text, Marked) };
     output.until_joined(&notices, &place)?;
-    let (replies, console_replies) = unbounded();
+    let (replies, console_replies) = bounded(SAID);
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
     } else {

@@ -45,8 +45,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-use parking_lot::Mutex;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 pub use escape::escape;
 pub use grammar::Grammar;
@@ -110,20 +109,49 @@ pub struct Console<B> {
 
 /// Whether a console is between two commands.
 ///
-/// *Protects* whether the console has written the answer that the node has left. *Held for* one command, from its line
-/// to its answer. *Never held while* a line is read.
-#[derive(Clone, Default)]
-pub struct Busy(Arc<Mutex<bool>>);
+/// A token stands for that, in a channel that has room for one. Who has the token does a command; it says whether the
+/// console told that the node has left.
+#[derive(Clone)]
+pub struct Busy {
+    take: Receiver<bool>,
+    back: Sender<bool>,
+}
+
+/// The token, which goes back on drop.
+struct Token<'a> {
+    told: bool,
+    back: &'a Sender<bool>,
+}
+
+impl Drop for Token<'_> {
+    fn drop(&mut self) {
+        // There is room: it was taken from there.
+        let _ = self.back.try_send(self.told);
+    }
+}
+
+impl Default for Busy {
+    fn default() -> Self {
+        let (back, take) = bounded(1);
+        drop(Token { told: false, back: &back });
+        Self { take, back }
+    }
+}
 
 impl Busy {
     /// Waits until no command is under way, at most for `limit` (the reader of the answer may be stuck), and keeps the
     /// console from starting another, for good. Returns whether the answer that the node has left was written; none if
     /// the console is stuck.
     pub fn pause(&self, limit: Duration) -> Option<bool> {
-        let told = self.0.try_lock_for(limit)?;
-        let last = *told;
-        std::mem::forget(told);
-        Some(last)
+        // The token is not put back.
+        self.take.recv_timeout(limit).ok()
+    }
+
+    /// Waits for the token: for good, once somebody has paused the console.
+    fn begin(&self) -> Token<'_> {
+        // Both ends of the channel are here, so it is never closed.
+        let told = self.take.recv().unwrap_or_default();
+        Token { told, back: &self.back }
     }
 }
 
@@ -186,29 +214,29 @@ impl<B: Backend> Console<B> {
     /// has left.
     fn obey(&mut self, line: &str, confirm: &mut dyn FnMut(&str) -> bool) -> bool {
         let busy = self.busy.clone();
-        let mut told = busy.0.lock();
+        let mut token = busy.begin();
         let reply = match self.grammar.parse(line) {
             Ok(None) => return false,
             Ok(Some((_, Request::Help(word)))) => Reply::help(&self.grammar, word.as_deref()),
             Ok(Some((_, request))) => self.performer.perform_or_ask(request, confirm),
             Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
         };
-        *told = self.answer(&reply);
-        *told
+        token.told = self.answer(&reply);
+        token.told
     }
 
     /// Tells the node to leave without a command line; the answer is returned for the caller to write.
     pub fn leave(&mut self, handover: bool) -> Answer {
         let busy = self.busy.clone();
-        let mut told = busy.0.lock();
+        let mut token = busy.begin();
         let answer = self.performer.ask(Command::Quit { handover });
-        *told = matches!(answer, Answer::Left { .. });
+        token.told = matches!(answer, Answer::Left { .. });
         answer
     }
 
     fn refuse(&mut self, reason: String) -> bool {
         let busy = self.busy.clone();
-        let _answering = busy.0.lock();
+        let _answering = busy.begin();
         self.answer(&Reply::failed(FailureKind::Usage, reason))
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use indicatif::ProgressBar;
-use parking_lot::Mutex;
 
 use super::stderr;
+use crate::locks::{self, Ranked};
 
 /// Lines that may wait to be printed above a prompt; further lines are printed directly.
 const WAITING: usize = 256;
@@ -18,10 +18,7 @@ const WAITING: usize = 256;
 /// channel of [`Screen::above_prompt`]); else on standard error. Printing never waits for the prompt, so that no thread
 /// of the peer waits for the user.
 pub struct Screen {
-    /// *Protects* what is on the terminal at the moment. *Held for* printing one text on a terminal, or a change of
-    /// what is there. *Never held while* a line is read, a command is under way, a channel is full, or anything but a
-    /// terminal is written to.
-    state: Mutex<State>,
+    state: Ranked<State>,
     bars: bool,
 }
 
@@ -36,12 +33,16 @@ struct State {
 impl Screen {
     /// Standard error. Bars are shown if it is a terminal.
     pub fn stderr() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), bars: io::stderr().is_terminal() })
+        Self::new(io::stderr().is_terminal())
     }
 
     /// No bars: for tests and programs.
     pub fn plain() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), bars: false })
+        Self::new(false)
+    }
+
+    fn new(bars: bool) -> Arc<Self> {
+        Arc::new(Self { state: Ranked::new(&locks::SCREEN, State::default()), bars })
     }
 
     /// Prints `text`, whole lines with their ends.

@@ -41,7 +41,7 @@ pub struct Stderr {
     count: Arc<Count>,
 }
 
-/// Counts of lines by their fate.
+/// What has become of lines: numbers that stand alone. The lines themselves go through the channel (`Relaxed`).
 #[derive(Default)]
 struct Count {
     /// Lines lost and not yet reported.

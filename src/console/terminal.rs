@@ -174,10 +174,10 @@ impl<B: Backend> Console<B> {
     /// Ctrl-C at the prompt. Returns whether the node has left.
     fn interrupt(&mut self) -> bool {
         let busy = self.busy.clone();
-        let mut told = busy.0.lock();
+        let mut token = busy.begin();
         let answer = self.performer.ask(Command::Interrupt { handover: self.grammar.defaults().handover });
-        *told = matches!(answer, Answer::Left { .. }) && self.answer(&Reply::Node(answer));
-        *told
+        token.told = matches!(answer, Answer::Left { .. }) && self.answer(&Reply::Node(answer));
+        token.told
     }
 }
 

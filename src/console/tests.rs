@@ -4,6 +4,7 @@ use std::io::{BufReader, Write};
 use std::net::SocketAddr;
 
 use crossbeam_channel::{Receiver, unbounded};
+use parking_lot::Mutex;
 
 use super::*;
 use crate::id::Id;
@@ -277,4 +278,15 @@ fn leaving_says_what_becomes_of_the_blocks() {
     ] {
         assert_eq!(show(answer), said);
     }
+}
+
+#[test]
+fn a_console_that_is_paused_starts_no_other_command_and_one_that_is_stuck_is_told_of() {
+    let busy = Busy::default();
+    let mut token = busy.begin();
+    token.told = true;
+    assert_eq!(busy.clone().pause(Duration::ZERO), None, "a command is under way");
+    drop(token);
+    assert_eq!(busy.pause(Duration::ZERO), Some(true), "what the command told");
+    assert!(busy.take.is_empty(), "whoever begins another waits");
 }

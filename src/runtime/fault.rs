@@ -12,6 +12,7 @@ pub(crate) fn point(role: Role) {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     static FAULT: LazyLock<String> = LazyLock::new(|| std::env::var("KADRING_FAULT").unwrap_or_default());
+    // One thread of all finds it false, whichever (`Relaxed`).
     static RAISED: AtomicBool = AtomicBool::new(false);
     let (name, how) = FAULT.split_once(':').unwrap_or((&FAULT, "panic"));
     if name != role.name() || RAISED.swap(true, Ordering::Relaxed) {

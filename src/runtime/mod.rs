@@ -97,12 +97,11 @@ pub use temporary::temporary_folder;
 
 use self::clock::Clock;
 use self::named::Folder;
-use self::offers::Offers;
 use self::state::State;
 use self::submit::Submit;
 use self::tcp_accept::Served;
 use self::threads::Roster;
-use self::transfer::{Cancels, Connections};
+use self::transfer::{Connections, Ledger};
 use crate::config::Config;
 use crate::id::Id;
 use crate::node::{Command, Notice};
@@ -213,10 +212,11 @@ struct Shared {
     dialect: Dialect,
     store: DiskStore,
     folder: Option<Folder>,
-    offers: Offers,
+    ledger: Arc<Ledger>,
     connections: Connections,
-    cancels: Cancels,
     served: Served,
+    /// Set once. What its readers do next rests on nothing that was written before, and the shutdown of their sockets
+    /// wakes them to see it (`Relaxed`).
     stopping: AtomicBool,
 }
 

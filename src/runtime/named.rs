@@ -15,10 +15,10 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::id::Id;
+use crate::locks::{self, Ranked};
 use crate::node::job::Version;
 use crate::wire::ring::FileName;
 
@@ -38,14 +38,9 @@ const MAX_HASHES: usize = 1024;
 /// The working directory.
 pub(super) struct Folder {
     path: PathBuf,
-    hashes: Hashes,
+    /// The hashes of files that were read before.
+    hashes: Ranked<HashMap<FileName, (Version, Id)>>,
 }
-
-/// The hashes of files that were read before.
-///
-/// *Protects*: the list. *Held for*: one look or insertion. *Never held while*: a file is read.
-#[derive(Default)]
-struct Hashes(Mutex<HashMap<FileName, (Version, Id)>>);
 
 /// A line that asks for a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,7 +82,7 @@ pub(super) fn time_of(version: Version) -> SystemTime {
 impl Folder {
     /// The working directory at `path`.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, hashes: Hashes::default() }
+        Self { path, hashes: Ranked::new(&locks::HASHES, HashMap::new()) }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -142,7 +137,7 @@ impl Folder {
 
     /// This version of the file has this hash.
     pub(super) fn remember(&self, file: FileName, version: Version, hash: Id) {
-        let mut hashes = self.hashes.0.lock();
+        let mut hashes = self.hashes.lock();
         if hashes.len() >= MAX_HASHES {
             hashes.clear();
         }
@@ -150,7 +145,7 @@ impl Folder {
     }
 
     fn hash_of(&self, file: FileName, version: Version) -> Option<Id> {
-        self.hashes.0.lock().get(&file).filter(|(known, _)| *known == version).map(|(_, hash)| *hash)
+        self.hashes.lock().get(&file).filter(|(known, _)| *known == version).map(|(_, hash)| *hash)
     }
 
     /// Sends a file, unless it is not here, which is said then. `sent` is called when all bytes were sent, before the last

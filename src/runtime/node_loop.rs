@@ -195,8 +195,8 @@ impl NodeLoop {
                     self.turn.next.push_back(Event::JobDone { job, outcome: Outcome::Failed(error) });
                 }
             }
-            Action::Cancel { job } => self.shared.cancels.cancel(job),
-            Action::Withdraw { put, key } => self.shared.offers.withdraw(put, &key),
+            Action::Cancel { job } => self.shared.ledger.cancel(job),
+            Action::Withdraw { put, key } => self.shared.ledger.withdraw(put, &key),
             Action::ForgetPut { put } => self.pool.forget_put(put),
             Action::ForgetGet { get } => self.pool.forget_get(get),
             Action::Notify(notice) => self.tell(notice),

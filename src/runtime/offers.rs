@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::id::Key;
 use crate::node::job::PutId;
 
@@ -26,32 +24,30 @@ pub(super) enum Offered {
 }
 
 /// What is offered, by key. A block that several files share is offered once for each.
-///
-/// *Protects*: the list of offers. *Held for*: one insertion, removal or look. *Never held while*: bytes are read or sent.
 #[derive(Default)]
-pub(super) struct Offers(Mutex<HashMap<Key, BTreeMap<PutId, Offered>>>);
+pub(super) struct Offers(HashMap<Key, BTreeMap<PutId, Offered>>);
 
 impl Offers {
-    pub(super) fn add(&self, put: PutId, key: Key, block: Offered) {
-        self.0.lock().entry(key).or_default().insert(put, block);
+    pub(super) fn add(&mut self, put: PutId, key: Key, block: Offered) {
+        self.0.entry(key).or_default().insert(put, block);
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Offered> {
-        self.0.lock().get(key).and_then(|offers| offers.values().next().cloned())
+        self.0.get(key).and_then(|offers| offers.values().next().cloned())
     }
 
-    pub(super) fn withdraw(&self, put: PutId, key: &Key) {
-        let mut offers = self.0.lock();
-        if let Some(of_key) = offers.get_mut(key) {
-            of_key.remove(&put);
-            if of_key.is_empty() {
-                offers.remove(key);
-            }
+    /// Ends an offer, which is returned.
+    pub(super) fn withdraw(&mut self, put: PutId, key: &Key) -> Option<Offered> {
+        let of_key = self.0.get_mut(key)?;
+        let offered = of_key.remove(&put);
+        if of_key.is_empty() {
+            self.0.remove(key);
         }
+        offered
     }
 
-    pub(super) fn forget(&self, put: PutId) {
-        self.0.lock().retain(|_, of_key| {
+    pub(super) fn forget(&mut self, put: PutId) {
+        self.0.retain(|_, of_key| {
             of_key.remove(&put);
             !of_key.is_empty()
         });

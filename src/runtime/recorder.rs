@@ -43,7 +43,7 @@ pub(super) struct Recorder {
     written: Written,
 }
 
-/// Moments that were written.
+/// Moments that were written: a number that tells progress, and lets nobody read anything else (`Relaxed`).
 #[derive(Clone, Default)]
 pub(super) struct Written(Arc<AtomicU64>);
 

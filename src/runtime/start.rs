@@ -111,9 +111,8 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         dialect: options.overlay.dialect(),
         store,
         folder,
-        offers: Default::default(),
+        ledger: Default::default(),
         connections: Default::default(),
-        cancels: Default::default(),
         served: Default::default(),
         stopping: AtomicBool::new(false),
     });

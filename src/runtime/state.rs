@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 
 use super::channels::NOTICES;
+use crate::locks::{self, Ranked};
 use crate::node::Notice;
 
 /// A peer's readiness, and those who watch it.
-///
-/// *Protects*: the stage and the list of watchers. *Held for*: a look, a change, or handing one notice to each watcher
-/// without waiting. *Never held while*: waiting (a condition variable gives it up).
-#[derive(Default)]
 pub(super) struct State {
-    view: Mutex<View>,
+    view: Ranked<View>,
     changed: Condvar,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { view: Ranked::new(&locks::VIEW, View::default()), changed: Condvar::new() }
+    }
 }
 
 #[derive(Default)]
@@ -56,9 +59,9 @@ impl State {
         let mut view = self.view.lock();
         let joining = |view: &mut View| matches!(view.stage, Stage::Joining);
         match limit {
-            None => self.changed.wait_while(&mut view, joining),
+            None => view.wait(|view| self.changed.wait_while(view, joining)),
             Some(limit) => {
-                self.changed.wait_while_for(&mut view, joining, limit);
+                view.wait(|view| self.changed.wait_while_for(view, joining, limit));
             }
         }
         match view.stage {

@@ -12,13 +12,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use parking_lot::Mutex;
 
 use super::channels::CONNECTIONS;
 use super::sockets::canonical;
 use super::tcp_serve;
 use super::threads::Roster;
 use super::{Role, Shared, fault};
+use crate::locks::{self, Ranked};
 use crate::node::Event;
 use crate::time::Time;
 
@@ -35,10 +35,13 @@ const BREATH: Duration = Duration::from_millis(50);
 pub(super) type ConnectionId = u64;
 
 /// The connections that are served now.
-///
-/// *Protects*: the list. *Held for*: one insertion, removal or mark. *Never held while*: anything is received or sent.
-#[derive(Default)]
-pub(super) struct Served(Mutex<BTreeMap<ConnectionId, Entry>>);
+pub(super) struct Served(Ranked<BTreeMap<ConnectionId, Entry>>);
+
+impl Default for Served {
+    fn default() -> Self {
+        Self(Ranked::new(&locks::SERVED, BTreeMap::new()))
+    }
+}
 
 struct Entry {
     stream: Arc<TcpStream>,

@@ -126,7 +126,7 @@ impl Stage<'_> {
 fn answer(stage: Stage<'_>, key: &Key, events: &Sender<Event>) -> io::Result<()> {
     let Stage { shared, mut stream, .. } = stage;
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
-    match shared.offers.get(key) {
+    match shared.ledger.offered(key) {
         Some(Offered::Bytes(bytes)) => {
             stream.write_all(format!("{}\n", bytes.len()).as_bytes())?;
             return stream.write_all(&bytes);

@@ -17,18 +17,17 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 
 use super::{Ended, Role};
+use crate::locks::{self, Ranked};
 
 /// The threads of a peer.
 #[derive(Clone)]
 pub(super) struct Roster(Arc<Shared>);
 
 struct Shared {
-    /// *Protects*: which threads there are, and how the peer ends. *Held for*: one insertion, removal or look.
-    /// *Never held while*: anything else is done (a condition variable gives it up).
-    threads: Mutex<Threads>,
+    threads: Ranked<Threads>,
     /// Tells that a thread has ended.
     ended: Condvar,
     /// Tells the node to leave at once.
@@ -55,7 +54,11 @@ struct Running {
 impl Roster {
     /// Of a peer without threads yet. Where one fails without which the peer cannot be, `leave` tells it to the node.
     pub(super) fn new(leave: Sender<()>) -> Self {
-        Self(Arc::new(Shared { threads: Mutex::default(), ended: Condvar::new(), leave }))
+        Self(Arc::new(Shared {
+            threads: Ranked::new(&locks::ROSTER, Threads::default()),
+            ended: Condvar::new(),
+            leave,
+        }))
     }
 
     /// Runs `work` on a thread of its own, the only one of its role.
@@ -142,9 +145,9 @@ impl Roster {
         let runs = |threads: &mut Threads| threads.running.values().any(|running| meant(running.role));
         match deadline {
             Some(deadline) => {
-                self.0.ended.wait_while_until(&mut threads, runs, deadline);
+                threads.wait(|threads| self.0.ended.wait_while_until(threads, runs, deadline));
             }
-            None => self.0.ended.wait_while(&mut threads, runs),
+            None => threads.wait(|threads| self.0.ended.wait_while(threads, runs)),
         }
         let ended = std::mem::take(&mut threads.ended);
         let left = threads.running.values().filter(|running| meant(running.role));
@@ -189,7 +192,7 @@ impl Drop for Place {
     }
 }
 
-/// A thread that was started.
+/// A thread that was started. Who sees that it has ended sees what it did before (`Release`, `Acquire`).
 pub(super) struct Worker(Arc<AtomicBool>);
 
 impl Worker {

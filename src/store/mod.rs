@@ -32,8 +32,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
-
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::remembers_peers;
 pub use reader::{BlockReader, hash_all};
@@ -41,6 +39,7 @@ pub use writer::BlockWriter;
 
 use self::index::Index;
 use crate::id::Key;
+use crate::locks::{self, Ranked};
 
 /// A data folder that this process alone uses.
 #[derive(Debug)]
@@ -48,16 +47,13 @@ pub struct DiskStore {
     folder: PathBuf,
     /// The most bytes that all blocks together may have.
     capacity: u64,
-    /// *Protects*: which blocks there are, their sizes and stamps, and the sums for the quota. *Held for*: a look or a
-    /// change of these. *Never held while*: a file is opened, read, written, renamed, hashed or synced.
-    index: Mutex<Index>,
-    /// *Protects*: that a block in the index has its name on disk. *Held for*: one rename, or one look or removal with its
-    /// change of the index, which is locked within. *Never held while*: bytes are read, written, hashed
-    /// or synced.
-    names: Mutex<()>,
-    /// Whether the 256 folders of blocks are known to be there and to survive a power cut.
+    index: Ranked<Index>,
+    /// Held while a block's name on disk and its line in the index change together.
+    names: Ranked<()>,
+    /// Whether the 256 folders of blocks are known to be there and to survive a power cut. Who sees it set comes after the
+    /// sync that made it so (`Release`, `Acquire`).
     bins_ready: AtomicBool,
-    /// The number of the next temporary file.
+    /// Numbers temporary files: each number is given once, in whatever order (`Relaxed`).
     temporary: AtomicU64,
     /// Whether folders cannot be made durable.
     #[cfg(test)]
@@ -79,8 +75,8 @@ impl DiskStore {
         Ok(Self {
             folder: folder.to_owned(),
             capacity: capacity.unwrap_or(u64::MAX),
-            index: Mutex::new(Index::new(blocks)),
-            names: Mutex::new(()),
+            index: Ranked::new(&locks::INDEX, Index::new(blocks)),
+            names: Ranked::new(&locks::NAMES, ()),
             bins_ready: AtomicBool::new(false),
             temporary: AtomicU64::new(0),
             #[cfg(test)]

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -23,6 +22,7 @@ use super::cancel::Cancel;
 use super::{Room, failed, reserve};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
+use crate::locks::{self, Ranked};
 use crate::node::Event;
 use crate::node::job::{JobError, JobErrorKind};
 use crate::runtime::bounded_lines::{BoundedLines, Until, is_timeout};
@@ -56,10 +56,13 @@ const MAX_KEPT: usize = 16;
 type Kept = (Arc<TcpStream>, Time);
 
 /// Idle connections that are kept, by peer.
-///
-/// *Protects*: the list. *Held for*: taking one out or putting one back. *Never held while*: connecting, sending or receiving.
-#[derive(Default)]
-pub(crate) struct Connections(Mutex<HashMap<SocketAddr, Vec<Kept>>>);
+pub(crate) struct Connections(Ranked<HashMap<SocketAddr, Vec<Kept>>>);
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self(Ranked::new(&locks::CONNECTIONS, HashMap::new()))
+    }
+}
 
 impl Connections {
     /// Asks the peer at `from` for a block; a size other than `expected` is an error. A new connection shows that the
@@ -281,6 +284,7 @@ pub(super) fn lost(from: SocketAddr, error: &io::Error) -> JobError {
 mod tests {
     use super::*;
     use crate::runtime::stopwatch;
+    use crate::runtime::transfer::Ledger;
 
     #[test]
     fn a_connection_that_is_being_made_is_given_up_when_the_peer_ends() {
@@ -292,7 +296,9 @@ mod tests {
         let knock = |_| TcpStream::connect_timeout(&to, Duration::from_millis(100)).ok();
         let waiting: Vec<_> = (0..100).map_while(knock).collect();
         assert!(waiting.len() < 100, "it takes any number");
-        let cancel = Cancel::default();
+        let ledger = Arc::<Ledger>::default();
+        ledger.begin(1);
+        let cancel = ledger.of(1);
         let took = stopwatch();
         let error = std::thread::scope(|scope| {
             let connecting = scope.spawn(|| connect(to, &cancel));
@@ -301,7 +307,7 @@ mod tests {
             }
             // Now, or in a moment, it is in the call that makes the connection.
             std::thread::park_timeout(Duration::from_millis(100));
-            cancel.leave_alone();
+            ledger.leave_all_alone();
             connecting.join().expect("it does not panic").expect_err("nobody answers")
         });
         assert_eq!(error.kind, JobErrorKind::Cancelled, "{error}");

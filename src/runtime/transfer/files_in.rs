@@ -7,26 +7,26 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use super::ledger::Ledger;
 use super::place::Place;
 use super::{Room, cannot_write, changed, failed, folder_of, io_failed, reserve};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::file::{Entry, Form, LocalManifest};
 use crate::id::{Id, Key};
 use crate::node::job::{JobError, JobErrorKind, Outcome, PutId};
-use crate::runtime::offers::{Offered, Offers};
+use crate::runtime::offers::Offered;
 
-/// The files being read.
-///
-/// *Protects*: which readers there are; each reader has a lock of its own, which only its one running job takes.
-/// *Held for*: one insertion, removal or look. *Never held while*: a file is read.
+/// The files being read. A reader travels with the one job that reads: none is here meanwhile.
 #[derive(Default)]
-pub(super) struct Reading(Mutex<HashMap<PutId, Arc<Mutex<Reader>>>>);
+pub(super) struct Readers(HashMap<PutId, Option<Reader>>);
 
-struct Reader {
+/// How jobs get at the files being read.
+pub(super) struct Reading<'a>(pub(super) &'a Ledger);
+
+pub(super) struct Reader {
     file: Arc<File>,
     path: PathBuf,
     at_start: Metadata,
@@ -42,7 +42,13 @@ struct Draft {
     place: Place,
 }
 
-impl Reading {
+impl Readers {
+    pub(super) fn forget(&mut self, put: PutId) -> Option<Reader> {
+        self.0.remove(&put).flatten()
+    }
+}
+
+impl Reading<'_> {
     /// Reads, hashes and offers the next block; the first time, opens the file.
     pub(super) fn next(
         &self,
@@ -50,32 +56,45 @@ impl Reading {
         path: &Path,
         manifest: Option<&LocalManifest>,
         room: &mut Room,
-        offers: &Offers,
     ) -> Result<Outcome, JobError> {
-        let known = self.0.lock().get(&put).cloned();
-        let reader = match known {
-            Some(reader) => reader,
+        // From here on there is a place to put the reader back to, unless the file is forgotten meanwhile.
+        let mut reader = match self.0.with(|books| books.readers.0.insert(put, None)) {
+            Some(Some(reader)) => reader,
+            Some(None) => return Err(failed(JobErrorKind::Io, "by a fault of kadring, the file's reader is gone")),
             None => {
-                let reader = Arc::new(Mutex::new(Reader::open(path, manifest)?));
-                self.0.lock().insert(put, Arc::clone(&reader));
-                reader
+                Reader::open(path, manifest).inspect_err(|_| drop(self.0.with(|books| books.readers.forget(put))))?
             }
         };
-        let mut reader = reader.lock();
-        reader.next(put, room, offers)
+        let mut offered = None;
+        let outcome = reader.next(room, &mut offered);
+        let forgotten = self.put_back(put, reader, offered);
+        drop(forgotten);
+        outcome
+    }
+
+    /// Puts a reader back and offers what it read; returns both if the file was forgotten meanwhile.
+    fn put_back(
+        &self,
+        put: PutId,
+        reader: Reader,
+        read: Option<(Key, Offered)>,
+    ) -> Option<(Reader, Option<(Key, Offered)>)> {
+        self.0.with(|books| {
+            let Some(place) = books.readers.0.get_mut(&put) else { return Some((reader, read)) };
+            *place = Some(reader);
+            if let Some((key, block)) = read {
+                books.offers.add(put, key, block);
+            }
+            None
+        })
     }
 
     /// Gives the local manifest its name.
     pub(super) fn publish(&self, put: PutId) -> Result<Outcome, JobError> {
-        let reader = self.0.lock().get(&put).cloned();
-        let draft = reader.and_then(|reader| reader.lock().manifest.take());
+        let draft = self.0.with(|books| books.readers.0.get_mut(&put)?.as_mut()?.manifest.take());
         let draft = draft.ok_or_else(|| failed(JobErrorKind::Io, "no manifest file was asked for"))?;
         draft.publish()?;
         Ok(Outcome::Done)
-    }
-
-    pub(super) fn forget(&self, put: PutId) {
-        self.0.lock().remove(&put);
     }
 }
 
@@ -97,7 +116,8 @@ impl Reader {
         Ok(Self { file: Arc::new(file), path: path.to_owned(), at_start, offset: 0, whole: Sha256::new(), manifest })
     }
 
-    fn next(&mut self, put: PutId, room: &mut Room, offers: &Offers) -> Result<Outcome, JobError> {
+    /// Reads the next block, and says where its bytes lie.
+    fn next(&mut self, room: &mut Room, offered: &mut Option<(Key, Offered)>) -> Result<Outcome, JobError> {
         let size = self.read_block(room)?;
         if size == 0 {
             let now = self.file.metadata().map_err(|error| self.cannot_read(&error))?;
@@ -114,11 +134,8 @@ impl Reader {
         let bytes = &room[..size];
         self.whole.update(bytes);
         let entry = Entry { key: Key::of(bytes), size: size as u64 };
-        offers.add(
-            put,
-            entry.key,
-            Offered::Slice { file: Arc::clone(&self.file), offset: self.offset, size: size as u32 },
-        );
+        let block = Offered::Slice { file: Arc::clone(&self.file), offset: self.offset, size: size as u32 };
+        *offered = Some((entry.key, block));
         self.offset += size as u64;
         if let Some(draft) = &mut self.manifest {
             draft.add(&entry)?;
@@ -181,5 +198,35 @@ impl Draft {
         let Self { file, place, .. } = self;
         file.as_file().sync_data().map_err(|error| cannot_write(&place.path, &error))?;
         place.take(file.into_temp_path(), false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_goes_on_where_it_stopped_and_one_that_was_forgotten_meanwhile_offers_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![7; MAX_BLOCK_SIZE as usize + 1]).expect("writable");
+        let (ledger, mut room) = (Ledger::default(), Room::new());
+        let mut next = || Reading(&ledger).next(1, &path, None, &mut room).expect("readable");
+        let (Outcome::Read { entry: first }, Outcome::Read { entry: second }) = (next(), next()) else {
+            panic!("two blocks");
+        };
+        assert_eq!((first.size, second.size), (u64::from(MAX_BLOCK_SIZE), 1));
+        assert!(ledger.offered(&first.key).is_some() && ledger.offered(&second.key).is_some());
+        assert!(matches!(next(), Outcome::End { size, .. } if size == first.size + 1));
+
+        // The reader is with its job, and the file is forgotten.
+        let reader = ledger.with(|books| books.readers.0.insert(1, None)).flatten().expect("it is back");
+        ledger.with(|books| {
+            books.offers.forget(1);
+            drop(books.readers.forget(1));
+        });
+        let block = Offered::Bytes(Arc::from([7]));
+        assert!(Reading(&ledger).put_back(1, reader, Some((second.key, block))).is_some());
+        assert!(ledger.offered(&second.key).is_none());
     }
 }

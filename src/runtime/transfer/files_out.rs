@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
-use parking_lot::Mutex;
 use tempfile::TempPath;
 
+use super::ledger::Ledger;
 use super::place::{Place, exists, is_same};
 use super::{Room, cannot_write, failed, folder_of, io_failed, reserve};
 use crate::id::{Id, Key};
@@ -37,21 +37,28 @@ pub(super) struct Standing {
     pub(super) replace: bool,
 }
 
-/// The files being written.
-///
-/// *Protects*: which files are open. *Held for*: one insertion, removal or look. *Never held while*: a file is read or written.
+/// The files being written, each by several jobs at a time.
 #[derive(Default)]
-pub(super) struct Writing(Mutex<HashMap<GetId, Arc<Part>>>);
+pub(super) struct Writers(HashMap<GetId, Arc<Part>>);
+
+/// How jobs get at the files being written.
+pub(super) struct Writing<'a>(pub(super) &'a Ledger);
 
 /// A file under its temporary name; or one that stands at the destination and is compared.
-struct Part {
+pub(super) struct Part {
     file: File,
     path: PathBuf,
     place: Place,
     replace: bool,
 }
 
-impl Writing {
+impl Writers {
+    pub(super) fn forget(&mut self, get: GetId) -> Option<Arc<Part>> {
+        self.0.remove(&get)
+    }
+}
+
+impl Writing<'_> {
     /// Prepares the file, takes up what an earlier run left, or opens what stands at its name.
     pub(super) fn open(
         &self,
@@ -68,7 +75,7 @@ impl Writing {
                 && let Ok(file) = File::open(&place.path)
             {
                 let path = place.path.clone();
-                self.0.lock().insert(get, Arc::new(Part { file, path, place, replace: false }));
+                self.enter(get, Part { file, path, place, replace: false });
                 return Ok(Outcome::Standing);
             }
             if !standing.replace && place.is_taken() {
@@ -77,7 +84,7 @@ impl Writing {
         }
         place.check_writable()?;
         let (part, resumed) = Part::open(place, root, size, standing.replace)?;
-        self.0.lock().insert(get, Arc::new(part));
+        self.enter(get, part);
         Ok(Outcome::Opened { resumed })
     }
 
@@ -116,12 +123,12 @@ impl Writing {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn forget(&self, get: GetId) {
-        self.0.lock().remove(&get);
+    fn enter(&self, get: GetId, part: Part) {
+        drop(self.0.with(|books| books.writers.0.insert(get, Arc::new(part))));
     }
 
     fn part(&self, get: GetId) -> Result<Arc<Part>, JobError> {
-        let part = self.0.lock().get(&get).cloned();
+        let part = self.0.with(|books| books.writers.0.get(&get).cloned());
         part.ok_or_else(|| failed(JobErrorKind::Cancelled, "the file is not being written any more"))
     }
 }
@@ -235,7 +242,8 @@ mod tests {
 
     /// Retrieves the file "bytes" to `dest`.
     fn bring(dest: &Path, standing: Standing) -> Result<(), JobError> {
-        let (writing, key) = (Writing::default(), Id::of(b"bytes"));
+        let (ledger, key) = (Ledger::default(), Id::of(b"bytes"));
+        let writing = Writing(&ledger);
         writing.open(1, dest, &key, SIZE, standing)?;
         writing.put(1, &Slot { key, size: 5, offset: 0 }, b"bytes")?;
         writing.finish(1, Some(key)).map(|_| ())
@@ -274,7 +282,8 @@ mod tests {
     fn a_part_is_readable_by_its_owner_alone_and_the_file_as_the_user_lets() {
         let folder = folder();
         let dest = folder.path().join("dest");
-        let writing = Writing::default();
+        let ledger = Ledger::default();
+        let writing = Writing(&ledger);
         writing.open(1, &dest, &Id::of(b"bytes"), SIZE, KEEP).unwrap();
         assert_eq!(fs::metadata(first_name(&dest)).unwrap().mode() & 0o777, 0o600);
         writing.finish(1, None).unwrap();
@@ -299,7 +308,8 @@ mod tests {
     fn a_file_that_comes_to_stand_there_meanwhile_is_not_replaced() {
         let folder = folder();
         let dest = folder.path().join("dest");
-        let writing = Writing::default();
+        let ledger = Ledger::default();
+        let writing = Writing(&ledger);
         writing.open(1, &dest, &Id::of(b"bytes"), SIZE, KEEP).unwrap();
         fs::write(&dest, "dear").unwrap();
         assert_eq!(writing.finish(1, None).unwrap_err().kind, JobErrorKind::Exists);
@@ -311,7 +321,8 @@ mod tests {
     fn what_was_verified_is_what_gets_the_name() {
         let folder = folder();
         let dest = folder.path().join("dest");
-        let writing = Writing::default();
+        let ledger = Ledger::default();
+        let writing = Writing(&ledger);
         writing.open(1, &dest, &Id::of(b"bytes"), SIZE, KEEP).unwrap();
         fs::remove_file(first_name(&dest)).unwrap();
         fs::write(first_name(&dest), "other").unwrap();

@@ -8,6 +8,7 @@ mod cancel;
 mod connections;
 mod files_in;
 mod files_out;
+mod ledger;
 mod named;
 mod place;
 
@@ -21,8 +22,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-pub(super) use cancel::Cancels;
 pub(super) use connections::Connections;
+pub(super) use ledger::Ledger;
 
 use self::cancel::Cancel;
 use self::files_in::Reading;
@@ -55,7 +56,9 @@ pub(super) struct Order {
 pub(super) struct Pool {
     orders: Sender<Order>,
     inbox: Receiver<Order>,
-    /// Workers that wait, less orders that wait: below zero, more workers are needed.
+    /// Workers that wait, less orders that wait: below zero, more workers are needed. Each change reads and writes this one
+    /// number in one step, so all threads see the changes in one order (`SeqCst` only says so plainly: orders themselves
+    /// go through the channel).
     idle: Arc<AtomicIsize>,
     workers: Vec<Worker>,
     roster: Roster,
@@ -66,14 +69,14 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(shared: Arc<Shared>, events: Sender<Event>, roster: Roster) -> Self {
         let (orders, inbox) = JOBS.open();
-        let bench = Arc::new(Workbench { shared, events, reading: Reading::default(), writing: Writing::default() });
+        let bench = Arc::new(Workbench { shared, events });
         Self { orders, inbox, idle: Arc::default(), workers: Vec::new(), roster, bench, next: 0 }
     }
 
     /// Gives a job to a worker, or says why there is none for it. The node has no more jobs out than the channel has
     /// room for, so this does not wait.
     pub(super) fn start(&mut self, order: Order) -> Result<(), (JobId, JobError)> {
-        self.bench.shared.cancels.begin(order.job);
+        self.bench.shared.ledger.begin(order.job);
         if let Err(refused) = self.orders.try_send(order) {
             return Err(self.refuse(refused.into_inner(), "more is going on at once than this peer allows".to_owned()));
         }
@@ -92,7 +95,7 @@ impl Pool {
     }
 
     fn refuse(&self, order: Order, reason: String) -> (JobId, JobError) {
-        self.bench.shared.cancels.end(order.job);
+        self.bench.shared.ledger.end(order.job);
         (order.job, failed(JobErrorKind::Io, reason))
     }
 
@@ -107,18 +110,21 @@ impl Pool {
 
     /// Nothing more will be asked of the file `put` stores.
     pub(super) fn forget_put(&self, put: PutId) {
-        self.bench.shared.offers.forget(put);
-        self.bench.reading.forget(put);
+        let reader = self.bench.shared.ledger.with(|books| {
+            books.offers.forget(put);
+            books.readers.forget(put)
+        });
+        drop(reader);
     }
 
     /// Nothing more will be asked of the file `get` writes.
     pub(super) fn forget_get(&self, get: u64) {
-        self.bench.writing.forget(get);
+        drop(self.bench.shared.ledger.with(|books| books.writers.forget(get)));
     }
 
     /// The workers finish what they have, without waiting for other peers, and end.
     pub(super) fn close(self) {
-        self.bench.shared.cancels.leave_all_alone();
+        self.bench.shared.ledger.leave_all_alone();
     }
 }
 
@@ -126,8 +132,6 @@ impl Pool {
 struct Workbench {
     shared: Arc<Shared>,
     events: Sender<Event>,
-    reading: Reading,
-    writing: Writing,
 }
 
 /// A worker's own: room for one block, kept from job to job.
@@ -137,10 +141,10 @@ impl Workbench {
     fn work(&self, inbox: &Receiver<Order>, idle: &AtomicIsize) {
         let mut room = Room::new();
         while let Some(Order { job, work }) = next_order(inbox, idle) {
-            let cancel = self.shared.cancels.of(job);
+            let cancel = self.shared.ledger.of(job);
             let work = || self.perform(work, &cancel, &mut room).unwrap_or_else(Outcome::Failed);
             let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| failed_by_fault(&*panic));
-            self.shared.cancels.end(job);
+            self.shared.ledger.end(job);
             // Counted before the node knows, or its next order would start a worker for nothing.
             idle.fetch_add(1, Ordering::SeqCst);
             if self.events.send(Event::JobDone { job, outcome }).is_err() {
@@ -153,27 +157,28 @@ impl Workbench {
     fn perform(&self, work: Job, cancel: &Cancel, room: &mut Room) -> Result<Outcome, JobError> {
         cancel.check()?;
         let shared = &*self.shared;
+        let (reading, writing) = (Reading(&shared.ledger), Writing(&shared.ledger));
         match work {
             Job::ReadNext { put, path, manifest } => {
                 fault::point(Role::Transfer);
-                self.reading.next(put, &path, manifest.as_ref(), room, &shared.offers)
+                reading.next(put, &path, manifest.as_ref(), room)
             }
             Job::Pack { put, manifest } => {
                 let bytes: Arc<[u8]> = manifest.encode().into();
                 let (key, size) = (Key::of(&bytes), bytes.len() as u32);
-                shared.offers.add(put, key, Offered::Bytes(bytes));
+                shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
                 Ok(Outcome::Packed { key, size })
             }
             Job::Keep { key } => self.keep(&key, room),
-            Job::Publish { put } => self.reading.publish(put),
+            Job::Publish { put } => reading.publish(put),
             Job::Pull { key, size, from } => self.pull(&key, size, from, cancel, room),
             Job::Open { get, dest, root, size, compare, replace } => {
-                self.writing.open(get, &dest, &root, size, Standing { compare, replace })
+                writing.open(get, &dest, &root, size, Standing { compare, replace })
             }
-            Job::Check { get, slot } => self.writing.check(get, &slot, room),
+            Job::Check { get, slot } => writing.check(get, &slot, room),
             Job::Fetch { get, slot, from } => {
                 let size = self.bring(&slot.key, Some(slot.size), from, cancel, room)?;
-                self.writing.put(get, &slot, &room[..size])
+                writing.put(get, &slot, &room[..size])
             }
             Job::Unpack { key, from } => {
                 let size = self.bring(&key, None, from, cancel, room)?;
@@ -185,7 +190,7 @@ impl Workbench {
                     }
                 }
             }
-            Job::Finish { get, sha256 } => self.writing.finish(get, sha256),
+            Job::Finish { get, sha256 } => writing.finish(get, sha256),
             Job::ReadManifest { path } => read_manifest(&path),
             Job::Verify { key } => {
                 let block = shared.store.read(&key).map_err(|error| self.own_damage(&key, error))?;
@@ -206,7 +211,7 @@ impl Workbench {
     /// Copies an offered block into the own store.
     fn keep(&self, key: &Key, room: &mut Room) -> Result<Outcome, JobError> {
         let shared = &*self.shared;
-        let offered = shared.offers.get(key);
+        let offered = shared.ledger.offered(key);
         let offered =
             offered.ok_or_else(|| failed(JobErrorKind::NotFound, format!("block {key} is offered no more")))?;
         let bytes = offered.read(room).map_err(|error| io_failed("read the file that is being stored", &error))?;
@@ -253,7 +258,7 @@ impl Workbench {
                 reply.read_verified(key, room)
             }
             Holder::Own => {
-                if let Some(offered) = shared.offers.get(key) {
+                if let Some(offered) = shared.ledger.offered(key) {
                     let bytes = offered.read(room).map_err(|error| io_failed("read an offered block", &error))?;
                     let changed = "a file changed while it was being stored; store it again";
                     return if Id::of(bytes) == *key {

@@ -1,0 +1,310 @@
+//! The locks of the program, in one table, and the wrapper that holds the program to it.
+//!
+//! | rank | lock | protects | taken by | held for | never held while |
+//! |---|---|---|---|---|---|
+//! | 1 | roster | which threads a peer has, and how it ends | threads that start, end or are waited for | one insertion, removal or look | anything else is done |
+//! | 2 | view | whether the peer is ready, and who watches it | the node; those who wait or watch | a look, a change, or a notice to each watcher | a watcher is waited for |
+//! | 3 | served | the connections that are served | tcp-accept, tcp-serve-N, the node at the end | one insertion, removal or mark | anything is received or sent |
+//! | 4 | ledger | jobs that are out, files being read and written, blocks offered | the node, transfer-N, tcp-serve-N | one insertion, removal or look | a file is read or written, a peer is waited for |
+//! | 5 | connections | idle connections to other peers | transfer-N | taking one out or putting one back | connecting, sending or receiving |
+//! | 6 | hashes | the hashes of named files that were read before | transfer-N, tcp-serve-N | one look or insertion | a file is read |
+//! | 7 | names | that a block's name on disk and its line in the index come and go together | transfer-N, tcp-serve-N | one rename or removal, with its change of the index | bytes are read, written, hashed or synced |
+//! | 8 | index | which blocks there are, their sizes and stamps, the sums for the quota | transfer-N, tcp-serve-N | a look or a change | a file is opened, read, written, renamed, hashed or synced |
+//! | 9 | screen | what is on the terminal at the moment | log, console | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
+//!
+//! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other. A build with
+//! debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+
+/// What is said of a lock.
+pub(crate) struct Lock {
+    pub(crate) name: &'static str,
+    /// Whoever holds it takes none of this rank or a lower one.
+    rank: u8,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
+    about: About,
+}
+
+/// What the documentation says of a lock.
+#[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
+struct About {
+    protects: &'static str,
+    taken_by: &'static str,
+    held_for: &'static str,
+    never_while: &'static str,
+}
+
+/// The threads of a peer (`runtime/threads.rs`).
+pub(crate) static ROSTER: Lock = Lock {
+    name: "roster",
+    rank: 1,
+    about: About {
+        protects: "which threads a peer has, and how it ends",
+        taken_by: "threads that start, end or are waited for",
+        held_for: "one insertion, removal or look",
+        never_while: "anything else is done",
+    },
+};
+
+/// What a peer shows (`runtime/state.rs`).
+pub(crate) static VIEW: Lock = Lock {
+    name: "view",
+    rank: 2,
+    about: About {
+        protects: "whether the peer is ready, and who watches it",
+        taken_by: "the node; those who wait or watch",
+        held_for: "a look, a change, or a notice to each watcher",
+        never_while: "a watcher is waited for",
+    },
+};
+
+/// The connections that are served (`runtime/tcp_accept.rs`).
+pub(crate) static SERVED: Lock = Lock {
+    name: "served",
+    rank: 3,
+    about: About {
+        protects: "the connections that are served",
+        taken_by: "tcp-accept, tcp-serve-N, the node at the end",
+        held_for: "one insertion, removal or mark",
+        never_while: "anything is received or sent",
+    },
+};
+
+/// What is under way (`runtime/transfer/ledger.rs`).
+pub(crate) static LEDGER: Lock = Lock {
+    name: "ledger",
+    rank: 4,
+    about: About {
+        protects: "jobs that are out, files being read and written, blocks offered",
+        taken_by: "the node, transfer-N, tcp-serve-N",
+        held_for: "one insertion, removal or look",
+        never_while: "a file is read or written, a peer is waited for",
+    },
+};
+
+/// Kept connections to other peers (`runtime/transfer/connections.rs`).
+pub(crate) static CONNECTIONS: Lock = Lock {
+    name: "connections",
+    rank: 5,
+    about: About {
+        protects: "idle connections to other peers",
+        taken_by: "transfer-N",
+        held_for: "taking one out or putting one back",
+        never_while: "connecting, sending or receiving",
+    },
+};
+
+/// Hashes of files by name (`runtime/named.rs`).
+pub(crate) static HASHES: Lock = Lock {
+    name: "hashes",
+    rank: 6,
+    about: About {
+        protects: "the hashes of named files that were read before",
+        taken_by: "transfer-N, tcp-serve-N",
+        held_for: "one look or insertion",
+        never_while: "a file is read",
+    },
+};
+
+/// The names of blocks on disk (`store/mod.rs`).
+pub(crate) static NAMES: Lock = Lock {
+    name: "names",
+    rank: 7,
+    about: About {
+        protects: "that a block's name on disk and its line in the index come and go together",
+        taken_by: "transfer-N, tcp-serve-N",
+        held_for: "one rename or removal, with its change of the index",
+        never_while: "bytes are read, written, hashed or synced",
+    },
+};
+
+/// The index of the store (`store/mod.rs`).
+pub(crate) static INDEX: Lock = Lock {
+    name: "index",
+    rank: 8,
+    about: About {
+        protects: "which blocks there are, their sizes and stamps, the sums for the quota",
+        taken_by: "transfer-N, tcp-serve-N",
+        held_for: "a look or a change",
+        never_while: "a file is opened, read, written, renamed, hashed or synced",
+    },
+};
+
+/// The terminal (`console/screen.rs`).
+pub(crate) static SCREEN: Lock = Lock {
+    name: "screen",
+    rank: 9,
+    about: About {
+        protects: "what is on the terminal at the moment",
+        taken_by: "log, console",
+        held_for: "printing one text on a terminal, or a change of what is there",
+        never_while: "a line is read, a command is under way, or anything but a terminal is written to",
+    },
+};
+
+/// A lock held longer than this, while another thread wants it, is told of.
+const LONG: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// The locks that this thread holds. Kept in builds with debug assertions.
+    static HELD: RefCell<Vec<&'static Lock>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A value behind a lock of the table.
+pub(crate) struct Ranked<T> {
+    lock: &'static Lock,
+    value: Mutex<T>,
+    /// Who holds it. Kept in builds with debug assertions.
+    holder: Mutex<Option<Thread>>,
+}
+
+/// The value, until this is dropped.
+pub(crate) struct Guard<'a, T> {
+    ranked: &'a Ranked<T>,
+    value: MutexGuard<'a, T>,
+}
+
+impl<T> Ranked<T> {
+    /// A value behind `lock`.
+    pub(crate) const fn new(lock: &'static Lock, value: T) -> Self {
+        Self { lock, value: Mutex::new(value), holder: Mutex::new(None) }
+    }
+
+    /// Waits for the lock.
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        if !cfg!(debug_assertions) {
+            return Guard { ranked: self, value: self.value.lock() };
+        }
+        self.check_rank();
+        let value = self.value.try_lock_for(LONG).unwrap_or_else(|| {
+            log::warn!("the lock '{}' is waited for, and held by {}", self.lock.name, self.holder());
+            self.value.lock()
+        });
+        let guard = Guard { ranked: self, value };
+        guard.enter();
+        guard
+    }
+
+    /// Panics if this thread holds a lock of this rank or a higher one.
+    fn check_rank(&self) {
+        let held = HELD.try_with(|held| held.borrow().iter().copied().find(|held| held.rank >= self.lock.rank));
+        if let Ok(Some(held)) = held {
+            let (wanted, held) = ((self.lock.name, self.lock.rank), (held.name, held.rank));
+            panic!("the lock {wanted:?} was asked for by the holder of {held:?}: the ranks in locks.rs must rise");
+        }
+    }
+
+    /// The name of the thread that holds it.
+    fn holder(&self) -> String {
+        let holder = self.holder.lock();
+        holder.as_ref().map_or("nobody", |thread| thread.name().unwrap_or("a thread without a name")).to_owned()
+    }
+}
+
+impl<'a, T> Guard<'a, T> {
+    /// Waits on a condition variable, which gives the lock up meanwhile. The thread holds no other then.
+    pub(crate) fn wait<R>(&mut self, wait: impl FnOnce(&mut MutexGuard<'a, T>) -> R) -> R {
+        self.leave();
+        let others = HELD.try_with(|held| held.borrow().len()).unwrap_or(0);
+        debug_assert_eq!(others, 0, "a thread waits on '{}' and holds another lock", self.ranked.lock.name);
+        let result = wait(&mut self.value);
+        self.enter();
+        result
+    }
+
+    fn enter(&self) {
+        if cfg!(debug_assertions) {
+            *self.ranked.holder.lock() = Some(thread::current());
+            let _ = HELD.try_with(|held| held.borrow_mut().push(self.ranked.lock));
+        }
+    }
+
+    fn leave(&self) {
+        if cfg!(debug_assertions) {
+            *self.ranked.holder.lock() = None;
+            let _ = HELD.try_with(|held| held.borrow_mut().retain(|held| held.rank != self.ranked.lock.rank));
+        }
+    }
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl<T> fmt::Debug for Ranked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ranked").field(&self.lock.name).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    static ALL: [&Lock; 9] = [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &NAMES, &INDEX, &SCREEN];
+
+    #[test]
+    fn the_documentation_shows_the_table() {
+        let mut table =
+            "//! | rank | lock | protects | taken by | held for | never held while |\n//! |---|---|---|---|---|---|\n"
+                .to_owned();
+        for Lock { name, rank, about } in ALL {
+            let About { protects, taken_by, held_for, never_while } = about;
+            table += &format!("//! | {rank} | {name} | {protects} | {taken_by} | {held_for} | {never_while} |\n");
+        }
+        assert!(include_str!("locks.rs").contains(&table), "the head of locks.rs must have this:\n{table}");
+    }
+
+    #[test]
+    fn every_lock_has_a_rank_of_its_own() {
+        assert!(ALL.windows(2).all(|pair| pair[0].rank < pair[1].rank));
+    }
+
+    #[test]
+    fn a_lock_that_is_taken_against_the_ranks_is_a_panic_and_with_them_is_none() {
+        let (names, index) = (Ranked::new(&NAMES, ()), Ranked::new(&INDEX, ()));
+        drop((names.lock(), index.lock()));
+        let wrong = |held: &Ranked<()>, wanted: &Ranked<()>| {
+            let _held = held.lock();
+            catch_unwind(AssertUnwindSafe(|| drop(wanted.lock()))).is_err()
+        };
+        assert!(wrong(&index, &names));
+        assert!(wrong(&index, &Ranked::new(&INDEX, ())), "two of one rank");
+        assert!(!wrong(&names, &index), "what was held before is held no more");
+    }
+
+    #[test]
+    fn a_lock_knows_its_holder() {
+        let names = Ranked::new(&NAMES, ());
+        assert_eq!(names.holder(), "nobody");
+        let held = names.lock();
+        assert_eq!(Some(names.holder().as_str()), thread::current().name());
+        drop(held);
+        assert_eq!(names.holder(), "nobody");
+    }
+}

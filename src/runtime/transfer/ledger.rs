@@ -1,0 +1,77 @@
+//! What is under way in a peer: jobs that are out, files being read and written, blocks offered. One lock holds it all.
+
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+
+use super::cancel::{Cancel, Jobs};
+use super::files_in::Readers;
+use super::files_out::Writers;
+use crate::id::Key;
+use crate::locks::{self, Ranked};
+use crate::node::job::{JobId, PutId};
+use crate::runtime::offers::{Offered, Offers};
+
+/// What is under way.
+pub(crate) struct Ledger(Ranked<Books>);
+
+/// What the ledger's lock protects.
+#[derive(Default)]
+pub(super) struct Books {
+    pub(super) offers: Offers,
+    pub(super) readers: Readers,
+    pub(super) writers: Writers,
+    pub(super) jobs: Jobs,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self(Ranked::new(&locks::LEDGER, Books::default()))
+    }
+}
+
+impl Ledger {
+    /// A look at the books, or a change of them. What it returns, files above all, is dropped by the caller without the lock.
+    pub(super) fn with<R>(&self, look: impl FnOnce(&mut Books) -> R) -> R {
+        look(&mut self.0.lock())
+    }
+
+    /// A block that is offered.
+    pub(crate) fn offered(&self, key: &Key) -> Option<Offered> {
+        self.with(|books| books.offers.get(key))
+    }
+
+    /// The block is offered no more on behalf of `put`.
+    pub(crate) fn withdraw(&self, put: PutId, key: &Key) {
+        drop(self.with(|books| books.offers.withdraw(put, key)));
+    }
+
+    pub(super) fn begin(&self, job: JobId) {
+        self.with(|books| books.jobs.begin(job));
+    }
+
+    pub(super) fn end(&self, job: JobId) {
+        drop(self.with(|books| books.jobs.end(job)));
+    }
+
+    /// Ends this job as soon as its worker notices.
+    pub(crate) fn cancel(&self, job: JobId) {
+        shut(self.with(|books| books.jobs.cancel(job)));
+    }
+
+    /// Ends whatever waits for another peer, or would. What is done here alone is done to its end.
+    pub(super) fn leave_all_alone(&self) {
+        shut(self.with(|books| books.jobs.leave_all_alone()));
+    }
+
+    /// What may end this job early.
+    pub(super) fn of(self: &Arc<Self>, job: JobId) -> Cancel {
+        Cancel::new(Arc::clone(self), job)
+    }
+}
+
+/// Whoever waits on them waits no longer.
+fn shut(streams: impl IntoIterator<Item = Arc<TcpStream>>) {
+    for stream in streams {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
