@@ -100,6 +100,7 @@ pub mod console;
 pub mod file;
 pub mod id;
 mod locks;
+pub mod name;
 pub mod node;
 pub mod overlay;
 pub mod peer;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::file::Phase;
 use super::serve::respond;
 use super::{Classroom, Requester, Step, tell};
+use crate::name::FileName;
 use crate::node::desk::Desk;
 use crate::node::job::NamedJob;
 use crate::node::notice::{FailureKind, FileNews};
 use crate::time::Time;
-use crate::wire::ring::{FileName, RingKind, RingResponse};
+use crate::wire::ring::{RingKind, RingResponse};
 
 /// A request waits this long for a file on its way: less than its sender waits for any answer.
 const WAIT: Duration = Duration::from_secs(2);

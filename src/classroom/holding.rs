@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Classroom, Handed, Handing, Leaving, STRANGERS, Step, TOLD_GOODBYE, TRUST, Why};
 use crate::config::{FILE_COPIES, REPAIR_RETRY};
+use crate::name::FileName;
 use crate::node::desk::Desk;
 use crate::node::job::{NamedJob, Version};
 use crate::peer::Peer;
-use crate::wire::ring::FileName;
 
 impl Classroom {
     /// The directory was looked through: what is there, and of that what is the ring's.

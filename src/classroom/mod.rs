@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use crate::config::{FILE_LIMIT, FILE_RESCAN, FILE_SETTLE};
 use crate::id::Id;
+use crate::name::FileName;
 use crate::node::command::CommandId;
 use crate::node::desk::Desk;
 use crate::node::job::{Job, NamedJob, NamedOutcome, Outcome, Version};
@@ -40,7 +41,7 @@ use crate::node::{Command, FailureKind, Node};
 use crate::overlay::{Asker, RingEffect, RouteNotice, RouteOutcome};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::ring::{FileName, RingRequest, RingResponse, Routed};
+use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Request, Response};
 use coming::Coming;
 use file::NamedFile;

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use super::file::{Offer, Phase, Transfer, Waiter};
 use super::{Classroom, MAX_LOOKING, MAX_SERVING, Question, Requester, Step, tell};
 use crate::config::FILE_COPIES;
+use crate::name::FileName;
 use crate::node::desk::Desk;
 use crate::node::job::{NamedJob, Version};
 use crate::node::notice::FileNews;
 use crate::overlay::Asker;
 use crate::peer::Peer;
-use crate::wire::ring::{FileName, FilePlace, RingKind, RingResponse, Routed};
+use crate::wire::ring::{FilePlace, RingKind, RingResponse, Routed};
 use crate::wire::{RequestKind, Response};
 
 /// What is handed over by a storing peer that has no such file: an empty one is to be made, if there is none.

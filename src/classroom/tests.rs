@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::{MAX_LOOKING, join};
 use crate::config::{Config, FILE_COPIES};
 use crate::id::Id;
+use crate::name::FileName;
 use crate::node::job::{Job, JobError, JobErrorKind, JobId, NamedJob, NamedOutcome, Outcome, Version};
 use crate::node::notice::FileNews;
 use crate::node::tests::{Bench, answer, jobs, key, peer, requests, responses};
 use crate::node::{Action, Answer, Command, Event, FailureKind, Notice};
 use crate::peer::Peer;
-use crate::wire::ring::{FileName, FilePlace, RingKind, RingRequest, RingResponse, Route, Routed};
+use crate::wire::ring::{FilePlace, RingKind, RingRequest, RingResponse, Route, Routed};
 use crate::wire::{Message, Request, RequestKind, Response, Sender, Via};
 
 const VERSION: Version = Version { size: 700, modified: 5 };

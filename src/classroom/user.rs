@@ -3,13 +3,14 @@
 use super::file::{Transfer, Waiter};
 use super::{Classroom, Errand, Handed, Handing, Own, Requester, Step, Why, tell};
 use crate::id::Id;
+use crate::name::FileName;
 use crate::node::command::CommandId;
 use crate::node::desk::Desk;
 use crate::node::job::{JobError, JobErrorKind, NamedJob};
 use crate::node::notice::{Answer, FailureKind, FileNews};
 use crate::overlay::RouteOutcome;
 use crate::peer::Peer;
-use crate::wire::ring::{FileName, RingResponse, Routed};
+use crate::wire::ring::{RingResponse, Routed};
 
 /// A requested file that its holder failed to send is asked for again this often: another peer may have it by then.
 const TRIES: u8 = 2;

@@ -6,11 +6,12 @@
 use super::grammar::Grammar;
 use super::spec::{Defaults, Kind, Request, Spec};
 use crate::id::Id;
+use crate::name::FileName;
 use crate::node::notice::FileNews;
 use crate::node::{Command, Notice};
 use crate::overlay::{Change, RouteNotice};
 use crate::peer::Peer;
-use crate::wire::ring::{FileName, Routed};
+use crate::wire::ring::Routed;
 
 /// No limit on the number of arguments but the length of a line.
 const MANY: usize = usize::MAX;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::LocalManifest;
 use crate::id::Key;
-use crate::wire::ring::FileName;
+use crate::name::FileName;
 
 /// Names a command, so that its answer reaches its caller.
 pub type CommandId = u64;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::command::{Command, CommandId};
 use super::job::{JobId, Outcome};
 use crate::id::Key;
+use crate::name::FileName;
 use crate::peer::Peer;
-use crate::wire::ring::FileName;
 use crate::wire::{Message, Via};
 
 /// Why a message over TCP was not delivered.

@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use crate::file::{Entry, LocalManifest, Manifest};
 use crate::id::{Id, Key};
+use crate::name::FileName;
 use crate::peer::Peer;
-use crate::wire::ring::FileName;
 
 /// Names a piece of work.
 pub type JobId = u64;

@@ -55,9 +55,9 @@ use self::job::Outcome;
 use self::life::Life;
 use self::part::{Found, News, Owner, Part, Reply, Ticket};
 use crate::config::Config;
+use crate::name::FileName;
 use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
 use crate::time::Time;
-use crate::wire::ring::FileName;
 use crate::wire::{About, Body, Message, Request, Sender, Via};
 
 /// A peer's core: everything that decides, nothing that waits.

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::command::CommandId;
 use super::job::{JobError, JobErrorKind};
 use crate::id::{Id, Key};
+use crate::name::FileName;
 use crate::overlay::{RouteNotice, TableRow};
 use crate::peer::Peer;
-use crate::wire::ring::FileName;
 
 /// One notice of a node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -11,10 +11,10 @@ use super::desk::Desk;
 use super::job::{JobId, Outcome, Version};
 use super::notice::FailureKind;
 use crate::id::Key;
+use crate::name::FileName;
 use crate::overlay::{Asker, RingEffect, RouteOutcome, Target};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::ring::FileName;
 use crate::wire::{Request, Response};
 
 /// The parts, in the order in which they hear of what concerns several.

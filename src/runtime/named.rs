@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 
 use crate::id::Id;
 use crate::locks::{self, Ranked};
+use crate::name::FileName;
 use crate::node::job::Version;
-use crate::wire::ring::FileName;
 
 /// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three.
 pub(super) const CHUNK: usize = 256 * 1024;

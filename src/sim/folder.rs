@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use super::content::{Bytes, Refusal};
 use crate::id::Id;
+use crate::name::FileName;
 use crate::node::job::{JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
-use crate::wire::ring::FileName;
 
 /// The working directory. It outlives a crash, as the rest of the disk does.
 #[derive(Default)]

@@ -124,16 +124,31 @@ impl Message {
 }
 
 impl Message {
-    /// Takes the last peer off the longest list of an answer; false if there is none.
-    pub(super) fn drop_last_peer(&mut self) -> bool {
-        let lists = match &mut self.body {
+    /// Takes the last peers off the longer list of a datagram until its text, of `len` bytes now, has no more than
+    /// `budget`. A peer has as many bytes as `peer_len` says, and a comma stands between two. False if the text is too
+    /// long without any.
+    pub(super) fn shorten(&mut self, mut len: usize, budget: usize, peer_len: impl Fn(&Peer) -> usize) -> bool {
+        let [first, second] = self.lists();
+        let (mut none, mut nor) = (Vec::new(), Vec::new());
+        let (first, second) = (first.unwrap_or(&mut none), second.unwrap_or(&mut nor));
+        while len > budget {
+            let longer = if first.len() > second.len() { &mut *first } else { &mut *second };
+            let Some(peer) = longer.pop() else { return false };
+            len -= peer_len(&peer) + usize::from(!longer.is_empty());
+        }
+        true
+    }
+
+    /// The lists of peers of a message that travels in a datagram.
+    pub(super) fn lists(&mut self) -> [Option<&mut Vec<Peer>>; 2] {
+        match &mut self.body {
             Body::Response(Response::Nodes(peers)) => [Some(peers), None],
-            Body::Response(Response::Ring(RingResponse::Pong { predecessors, successors, .. })) => {
+            Body::Request(Request::Ring(RingRequest::Ping { predecessors, successors, .. }))
+            | Body::Response(Response::Ring(RingResponse::Pong { predecessors, successors, .. })) => {
                 [Some(predecessors), Some(successors)]
             }
-            _ => return false,
-        };
-        lists.into_iter().flatten().max_by_key(|list| list.len()).is_some_and(|list| list.pop().is_some())
+            _ => [None, None],
+        }
     }
 }
 

@@ -57,18 +57,16 @@ impl Dialect {
         }
     }
 
-    /// Makes `message` fit `budget` bytes: its list of peers loses the last ones. False if it is too long without any.
-    pub fn fit(self, message: &mut Message, me: &Peer, to: SocketAddr, budget: usize) -> bool {
-        let mut text = Vec::new();
-        loop {
-            text.clear();
-            self.encode(message, me, to, &mut text);
-            if text.len() <= budget {
-                return true;
+    /// Makes `message` fit one datagram, and `allowance` bytes if there is one: its longer list of peers loses the last
+    /// ones. False if it is too long without any.
+    pub fn fit(self, message: &mut Message, me: &Peer, to: SocketAddr, allowance: Option<usize>) -> bool {
+        match (self, allowance) {
+            (Self::Kademlia, _) => {
+                kad::fit(message, allowance.map_or(MAX_DATAGRAM_SENT, |most| most.min(MAX_DATAGRAM_SENT)))
             }
-            if !message.drop_last_peer() {
-                return false;
-            }
+            (Self::Ring, Some(most)) => ring::fit(message, me, to, most),
+            // Pings alone travel in its datagrams, and they are written no longer than those are.
+            (Self::Ring, None) => true,
         }
     }
 

@@ -25,8 +25,7 @@ use crate::id::Key;
 use crate::overlay::{Asker, Tag, Target};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::kad::fit_nodes;
-use crate::wire::{Body, Dialect, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender, Via};
+use crate::wire::{Body, Dialect, Message, Request, RequestKind, Response, Sender, Via};
 
 /// Datagrams sent at most to find out whether a peer that was offered something is alive. It is asked every second, and
 /// while blocks fill the way to it a datagram is easily lost: with fewer, many offers would fail by chance.
@@ -218,12 +217,7 @@ impl Exchange {
 
     /// Answers a request. A stranger that has not yet shown that it receives gets no more than it paid for, so that
     /// nobody can make us flood a victim in whose name it asks (RFC 9000, section 8).
-    pub(crate) fn respond(&mut self, to: &Asker, kind: RequestKind, mut response: Response) {
-        if let Response::Nodes(peers) = &mut response
-            && to.via == Via::Udp
-        {
-            peers.truncate(fit_nodes(to.magic, kind, peers, MAX_DATAGRAM_SENT));
-        }
+    pub(crate) fn respond(&mut self, to: &Asker, kind: RequestKind, response: Response) {
         self.reply(to, Message::response(to.magic, kind, response));
     }
 
@@ -233,8 +227,7 @@ impl Exchange {
     }
 
     fn reply(&mut self, to: &Asker, mut message: Message) {
-        let budget = to.allowance.filter(|_| to.via == Via::Udp);
-        if budget.is_none_or(|budget| self.dialect.fit(&mut message, &self.sender.peer, to.addr, budget)) {
+        if to.via == Via::Tcp || self.dialect.fit(&mut message, &self.sender.peer, to.addr, to.allowance) {
             self.send(to.addr, to.via, message);
         }
     }

@@ -180,7 +180,7 @@ fn an_address_that_has_shown_nothing_gets_at_most_three_bytes_for_each_it_sent()
     for action in &actions {
         let Action::Send { message, .. } = action else { continue };
         let mut text = Vec::new();
-        crate::wire::kad::encode(message, &mut text);
+        crate::wire::Dialect::Kademlia.encode(message, &peer(0), peer(9).addr, &mut text);
         sent += text.len();
     }
     assert!(sent > 0 && sent + crate::config::PING_BYTES <= 3 * 250, "{sent} bytes");

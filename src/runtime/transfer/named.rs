@@ -21,11 +21,11 @@ use super::cancel::Cancel;
 use super::connections::{LEAST_RATE, SILENCE_LIMIT, connect, lost, refused};
 use super::{Room, Workbench, cannot_write, failed, io_failed, reserve};
 use crate::id::Id;
+use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 use crate::runtime::bounded_lines::BoundedLines;
 use crate::runtime::named::{Asked, CHUNK, Folder, PART, ask, time_of};
 use crate::wire::MAX_REQUEST_LINE;
-use crate::wire::ring::FileName;
 
 /// A file that is on its way here.
 struct Incoming<'a> {

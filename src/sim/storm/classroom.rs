@@ -18,6 +18,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use super::Storm;
 use crate::config::{Config, FILE_COPIES};
 use crate::id::Id;
+use crate::name::FileName;
 use crate::node::job::Version;
 use crate::node::{Answer, Command, CommandId};
 use crate::overlay::ring::{Ring, RingOptions};
@@ -25,7 +26,6 @@ use crate::sim::check::ANSWER_LIMIT;
 use crate::sim::truth::{Directory, Geometry};
 use crate::sim::world::{Rules, Violation};
 use crate::time::Time;
-use crate::wire::ring::FileName;
 
 /// How often the accounts are brought up to date.
 const LOOK: Duration = Duration::from_millis(100);

@@ -1,9 +1,9 @@
 //! Writes messages as JSON, straight into the datagram's buffer.
 
-use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::slice;
 
 use data_encoding::HEXLOWER;
 
@@ -13,8 +13,8 @@ use crate::id::Id;
 use crate::peer::Peer;
 use crate::wire::{Body, Message, Request, RequestKind, Response, Sender};
 
-/// Bytes of a node's text at most, with the comma before it: a full IPv6 address and a port of five digits.
-const NODE_LEN_MAX: usize = node_len(39, 5) + 1;
+/// Bytes of a node's text at most: a full IPv6 address and a port of five digits.
+const NODE_LEN_MAX: usize = node_len_with(39, 5);
 
 /// How a node's text starts, up to its address, and where in it the id goes.
 const NODE_START: &[u8; 84] =
@@ -50,25 +50,29 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
     }
 }
 
-/// How many of `peers`, from the first, fit into the response to the request `magic` of this `kind`, if its datagram
-/// may have at most `budget` bytes.
-pub fn fit_nodes(magic: u64, kind: RequestKind, peers: &[Peer], budget: usize) -> usize {
-    let envelope = br#"{"magic":,"type":"","resp":true,"result":[]}"#.len();
-    let digits = magic.checked_ilog10().unwrap_or(0) as usize + 1;
-    let empty = envelope + digits + type_name(kind).map_or(0, str::len);
-    if empty + peers.len() * NODE_LEN_MAX <= budget {
-        return peers.len();
-    }
-    let mut len = empty;
-    peers
-        .iter()
-        .enumerate()
-        .take_while(|(index, peer)| {
-            let port_digits = peer.addr.port().checked_ilog10().unwrap_or(0) as usize + 1;
-            len += node_len(ip_len(peer.addr.ip()), port_digits) + usize::from(*index > 0);
-            len <= budget
-        })
-        .count()
+/// Makes `message` fit `budget` bytes, without writing a list of nodes to see how long it is.
+pub(in crate::wire) fn fit(message: &mut Message, budget: usize) -> bool {
+    // Few answers come near what they may have: as a rule nothing is measured but the number of nodes.
+    len(message, |_| NODE_LEN_MAX) <= budget || message.shorten(len(message, node_len), budget, node_len)
+}
+
+/// Bytes of the text of `message`, if a node has as many as `node_len` says.
+fn len(message: &Message, node_len: impl Fn(&Peer) -> usize) -> usize {
+    let (kind, brackets, nodes) = match &message.body {
+        Body::Response(response @ Response::Nodes(peers)) => (kind_of(message.answers, response), 2, &peers[..]),
+        Body::Response(response @ Response::Node(peer)) => {
+            (kind_of(message.answers, response), 0, slice::from_ref(peer))
+        }
+        _ => {
+            let mut text = Vec::new();
+            encode(message, &mut text);
+            return text.len();
+        }
+    };
+    let envelope = br#"{"magic":,"type":"","resp":true,"result":}"#.len();
+    let name = type_name(kind).map_or(0, str::len);
+    let nodes_len = nodes.iter().map(node_len).sum::<usize>() + nodes.len().saturating_sub(1);
+    envelope + digits(message.magic) + name + brackets + nodes_len
 }
 
 fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
@@ -101,13 +105,7 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
 }
 
 fn put_response(answers: Option<RequestKind>, response: &Response, out: &mut Vec<u8>) {
-    let kind = answers.unwrap_or(match response {
-        Response::Node(_) => RequestKind::Ping,
-        Response::Nodes(_) => RequestKind::FindNode,
-        Response::Saved => RequestKind::Store,
-        Response::Ring(_) => RequestKind::Ring,
-    });
-    let Some(name) = type_name(kind) else { return put_error(NOT_OURS, out) };
+    let Some(name) = type_name(kind_of(answers, response)) else { return put_error(NOT_OURS, out) };
     put_type(name, out);
     out.extend_from_slice(br#","resp":true,"result":"#);
     match response {
@@ -116,6 +114,16 @@ fn put_response(answers: Option<RequestKind>, response: &Response, out: &mut Vec
         Response::Saved => out.extend_from_slice(br#""saved""#),
         Response::Ring(_) => out.extend_from_slice(b"null"),
     }
+}
+
+/// What `response` answers: where it does not say, what it most likely does.
+fn kind_of(answers: Option<RequestKind>, response: &Response) -> RequestKind {
+    answers.unwrap_or(match response {
+        Response::Node(_) => RequestKind::Ping,
+        Response::Nodes(_) => RequestKind::FindNode,
+        Response::Saved => RequestKind::Store,
+        Response::Ring(_) => RequestKind::Ring,
+    })
 }
 
 fn put_error(reason: &str, out: &mut Vec<u8>) {
@@ -136,7 +144,7 @@ fn put_id_param(id: &Id, out: &mut Vec<u8>) {
 }
 
 fn put_nodes(peers: &[Peer], out: &mut Vec<u8>) {
-    out.reserve(peers.len() * NODE_LEN_MAX + 2);
+    out.reserve(peers.len() * (NODE_LEN_MAX + 1) + 2);
     out.push(b'[');
     for (index, peer) in peers.iter().enumerate() {
         if index > 0 {
@@ -170,8 +178,13 @@ fn put_node(peer: &Peer, out: &mut Vec<u8>) {
     out.extend_from_slice(end.as_bytes());
 }
 
+/// Bytes that [`put_node`] writes for `peer`.
+fn node_len(peer: &Peer) -> usize {
+    node_len_with(ip_len(peer.addr.ip()), digits(peer.addr.port().into()))
+}
+
 /// Bytes that [`put_node`] writes for an address of `ip` bytes and a port of `port` digits.
-const fn node_len(ip: usize, port: usize) -> usize {
+const fn node_len_with(ip: usize, port: usize) -> usize {
     br#"{"node_id":"","ip":"","port":}"#.len() + 64 + ip + port
 }
 
@@ -183,16 +196,15 @@ fn put_id(id: &Id, out: &mut Vec<u8>) {
 
 /// Bytes of the text of `ip`.
 fn ip_len(ip: IpAddr) -> usize {
-    struct Count(usize);
-    impl fmt::Write for Count {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0 += text.len();
-            Ok(())
-        }
+    match ip {
+        IpAddr::V4(ip) => 3 + ip.octets().into_iter().map(|octet| digits(octet.into())).sum::<usize>(),
+        IpAddr::V6(ip) => ip.to_string().len(),
     }
-    let mut count = Count(0);
-    fmt::Write::write_fmt(&mut count, format_args!("{ip}")).expect("counting does not fail");
-    count.0
+}
+
+/// Digits of `number`.
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
 fn put_number(number: u64, out: &mut Vec<u8>) {

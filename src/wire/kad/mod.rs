@@ -19,7 +19,8 @@ mod lenient;
 mod tests;
 
 pub use decode::{Malformed, decode};
-pub use encode::{encode, fit_nodes};
+pub use encode::encode;
+pub(super) use encode::fit;
 
 use super::RequestKind;
 

@@ -287,12 +287,17 @@ fn as_many_nodes_are_said_to_fit_as_do() {
     let peers: Vec<_> = addrs.iter().cycle().take(20).map(|addr| peer(3, addr)).collect();
     for magic in [0, 9, 10, (1 << 53) - 1, u64::MAX] {
         for kind in [RequestKind::FindNode, RequestKind::FindValue] {
-            let len =
-                |count: usize| text(&Message::response(magic, kind, Response::Nodes(peers[..count].to_vec()))).len();
-            assert_eq!(fit_nodes(magic, kind, &peers, len(0) - 1), 0);
+            let answer = |count: usize| Message::response(magic, kind, Response::Nodes(peers[..count].to_vec()));
+            let len = |count: usize| text(&answer(count)).len();
+            let fits = |budget: usize| {
+                let mut message = answer(peers.len());
+                let fits = fit(&mut message, budget);
+                (fits, message)
+            };
+            assert_eq!(fits(len(0) - 1), (false, answer(0)));
             for count in 0..=peers.len() {
-                assert_eq!(fit_nodes(magic, kind, &peers, len(count)), count);
-                assert_eq!(fit_nodes(magic, kind, &peers, len(count) - 1), count.saturating_sub(1));
+                assert_eq!(fits(len(count)), (true, answer(count)));
+                assert_eq!(fits(len(count) - 1), (count > 0, answer(count.saturating_sub(1))));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, WireId, WireSource};
+use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, WireId, WirePeer, WireSource};
 use super::{FilePlace, MAX_PEERS_LISTED, MAX_REASON, RingKind, RingRequest, RingResponse, Route, Routed};
 use crate::peer::Peer;
 use crate::wire::kad::Malformed;
@@ -28,6 +28,40 @@ const SEAL_ROOM: usize = 40;
 /// assert_eq!(ring::decode(&line).unwrap(), ping);
 /// ```
 pub fn encode(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) {
+    let start = out.len();
+    let kind = put(message, me, to, out);
+    let len = out.len() - start;
+    if kind == RingKind::Ping && len > MAX_DATAGRAM_SENT - SEAL_ROOM {
+        let mut shorter = message.clone();
+        shorten(&mut shorter, len, MAX_DATAGRAM_SENT - SEAL_ROOM);
+        out.truncate(start);
+        put(&shorter, me, to, out);
+    }
+}
+
+/// Makes `message`, from `me` to whoever listens at `to`, fit `budget` bytes.
+pub(in crate::wire) fn fit(message: &mut Message, me: &Peer, to: SocketAddr, budget: usize) -> bool {
+    let mut text = Vec::new();
+    encode(message, me, to, &mut text);
+    if text.len() <= budget {
+        return true;
+    }
+    text.clear();
+    put(message, me, to, &mut text);
+    shorten(message, text.len(), budget)
+}
+
+/// Takes peers off the lists of `message` until its line, of `len` bytes now, has no more than `budget`.
+fn shorten(message: &mut Message, len: usize, budget: usize) -> bool {
+    if len > budget {
+        // The rest is not written anyway.
+        message.lists().into_iter().flatten().for_each(|list| list.truncate(MAX_PEERS_LISTED));
+    }
+    message.shorten(len, budget, peer_len)
+}
+
+/// Writes the line of `message`, however long it is.
+fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingKind {
     let sender = message.sender.unwrap_or(Sender { peer: *me, guest: false, leaving: false });
     let (kind, content) = match &message.body {
         Body::Request(request) => request_content(request),
@@ -37,33 +71,21 @@ pub fn encode(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) {
             (kind, Content { error: Some(clip(reason)), ..Content::default() })
         }
     };
-    let mut line = Line {
+    let line = Line {
         kind,
         source: WireSource { peer: sender.peer.into(), guest: sender.guest, leaving: sender.leaving },
         destination: WireDestination { id: None, ip: to.ip(), port: to.port() },
         stamp: message.magic,
         content,
     };
-    let start = out.len();
-    write(&line, out);
-    while kind == RingKind::Ping
-        && out.len() - start > MAX_DATAGRAM_SENT - SEAL_ROOM
-        && drop_farthest(&mut line.content)
-    {
-        out.truncate(start);
-        write(&line, out);
-    }
-}
-
-fn write(line: &Line, out: &mut Vec<u8>) {
-    serde_json::to_writer(&mut *out, line).expect("a line is plain data, and a buffer takes all of it");
+    serde_json::to_writer(&mut *out, &line).expect("a line is plain data, and a buffer takes all of it");
     out.push(b'\n');
+    kind
 }
 
-/// Takes the last peer off the longer list.
-fn drop_farthest(content: &mut Content) -> bool {
-    let longest = [&mut content.predecessors, &mut content.successors].into_iter().flatten().max_by_key(|l| l.0.len());
-    longest.is_some_and(|list| list.0.pop().is_some())
+/// Bytes of the text of `peer` in a list.
+fn peer_len(peer: &Peer) -> usize {
+    serde_json::to_string(&WirePeer::from(*peer)).expect("a peer is plain data").len()
 }
 
 fn request_content(request: &Request) -> (RingKind, Content) {

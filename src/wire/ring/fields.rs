@@ -7,8 +7,9 @@ use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::{SerializeSeq, Serializer};
 use serde::{Deserialize, Serialize};
 
-use super::{FileName, MAX_PEERS_LISTED, RingKind};
+use super::{MAX_PEERS_LISTED, RingKind};
 use crate::id::Id;
+use crate::name::FileName;
 use crate::peer::Peer;
 use crate::wire::MAGIC_LIMIT;
 

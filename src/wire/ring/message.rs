@@ -1,12 +1,9 @@
 //! What only the ring says.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::id::{Id, Key};
+use crate::id::Key;
+use crate::name::FileName;
 use crate::peer::Peer;
 
 /// The ten `type`s of a line.
@@ -33,54 +30,6 @@ pub enum RingKind {
     Exit,
     /// Somebody does not answer.
     Abrupt,
-}
-
-/// A file of the classroom ring: a number of four digits. Its key is the number modulo 256.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct FileName(u16);
-
-/// A name that is not exactly four digits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("a file's name is exactly four digits, 0000 to 9999")]
-pub struct ParseFileNameError;
-
-impl FileName {
-    /// Where the file belongs on the circle of 256 ids.
-    pub const fn key(self) -> Id {
-        Id::from_u64((self.0 % 256) as u64)
-    }
-}
-
-impl FromStr for FileName {
-    type Err = ParseFileNameError;
-
-    fn from_str(text: &str) -> Result<Self, ParseFileNameError> {
-        if text.len() != 4 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(ParseFileNameError);
-        }
-        text.parse().map(Self).map_err(|_| ParseFileNameError)
-    }
-}
-
-impl fmt::Display for FileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}", self.0)
-    }
-}
-
-impl TryFrom<String> for FileName {
-    type Error = ParseFileNameError;
-
-    fn try_from(text: String) -> Result<Self, ParseFileNameError> {
-        text.parse()
-    }
-}
-
-impl From<FileName> for String {
-    fn from(name: FileName) -> Self {
-        name.to_string()
-    }
 }
 
 /// What is routed to the peer responsible for it.

@@ -47,8 +47,9 @@ mod message;
 #[cfg(test)]
 mod tests;
 
+pub(super) use codec::fit;
 pub use codec::{decode, encode};
-pub use message::{FileName, FilePlace, ParseFileNameError, RingKind, RingRequest, RingResponse, Route, Routed};
+pub use message::{FilePlace, RingKind, RingRequest, RingResponse, Route, Routed};
 
 /// Peers in any list of a message at most.
 pub const MAX_PEERS_LISTED: usize = 16;

@@ -7,6 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use super::*;
 use crate::id::Id;
+use crate::name::FileName;
 use crate::peer::Peer;
 use crate::wire::{
     Body, MAGIC_LIMIT, MAX_CONTROL_LINE, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender,
@@ -158,6 +159,35 @@ fn a_ping_with_full_lists_fits_one_datagram_and_loses_its_farthest_peers() {
 }
 
 #[test]
+fn an_answer_to_a_stranger_keeps_as_many_peers_as_fit_what_it_may_be_told() {
+    let rng = &mut seeded();
+    let (me, to) = (peer(rng), address(rng));
+    for _ in 0..200 {
+        let (predecessors, successors) = (peers(rng, MAX_PEERS_LISTED), peers(rng, MAX_PEERS_LISTED));
+        let pong = |predecessors: &[Peer], successors: &[Peer]| {
+            let (predecessors, successors) = (predecessors.to_vec(), successors.to_vec());
+            let pong = RingResponse::Pong { peer: me, predecessors, successors };
+            Message::response(7, RequestKind::Ring, Response::Ring(pong))
+        };
+        let len = |message: &Message| {
+            let mut line = Vec::new();
+            encode(message, &me, to, &mut line);
+            line.len()
+        };
+        let mut message = pong(&predecessors, &successors);
+        let budget = rng.random_range(200..MAX_DATAGRAM_SENT - 40);
+        let fits = fit(&mut message, &me, to, budget);
+        let (mut first, mut second) = (&predecessors[..], &successors[..]);
+        while len(&pong(first, second)) > budget && !(first.is_empty() && second.is_empty()) {
+            let longer = if first.len() > second.len() { &mut first } else { &mut second };
+            *longer = &longer[..longer.len() - 1];
+        }
+        assert_eq!(message, pong(first, second), "{budget} bytes");
+        assert_eq!(fits, len(&message) <= budget);
+    }
+}
+
+#[test]
 fn malformed_requests_can_be_answered_and_malformed_answers_are_owed_nothing() {
     let around = |content: &str| {
         format!(
@@ -192,17 +222,6 @@ fn a_list_longer_than_any_honest_one_is_refused() {
     };
     assert!(decode(update(MAX_PEERS_LISTED).as_bytes()).is_ok());
     assert!(decode(update(MAX_PEERS_LISTED + 1).as_bytes()).is_err());
-}
-
-#[test]
-fn file_names_are_exactly_four_digits() {
-    for (name, key) in [("2067", 19), ("4103", 7), ("0000", 0), ("0159", 159), ("9999", 15)] {
-        let file: FileName = name.parse().unwrap();
-        assert_eq!((file.to_string().as_str(), file.key()), (name, Id::from_u64(key)));
-    }
-    for bad in ["", "a912", "32134", "123", "../x", "+123", "-001", " 123", "12 4", "１２３４"] {
-        assert_eq!(bad.parse::<FileName>(), Err(ParseFileNameError), "{bad:?}");
-    }
 }
 
 #[test]
