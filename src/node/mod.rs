@@ -41,6 +41,7 @@ mod pace;
 pub(crate) mod part;
 pub(crate) mod recent;
 mod user;
+mod smoothed;
 
 use std::net::SocketAddr;
 

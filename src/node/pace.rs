@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use crate::config::MAX_BLOCK_SIZE;
+use crate::node::smoothed::Smoothed;
 use crate::time::Time;
 
 /// A block counts as this many bytes at least: each costs messages and a place on a disk.
@@ -42,14 +43,14 @@ pub(super) struct Pace {
     most: usize,
     /// When it was last halved: what was under way then says nothing about the present.
     halved: Time,
-    /// Smoothed time that a move takes.
-    usual: Option<Duration>,
+    /// The usual time that a large block takes.
+    large: Smoothed,
 }
 
 impl Pace {
     /// Never more than `most` at a time.
     pub(super) fn new(most: usize) -> Self {
-        Self { allowed: AT_FIRST.min(most), most, halved: Time::ZERO, usual: None }
+        Self { allowed: AT_FIRST.min(most), most, halved: Time::ZERO, large: Smoothed::default() }
     }
 
     /// Whether another block may move while others of this weight are under way. One may always.
@@ -59,7 +60,7 @@ impl Pace {
 
     /// How long a large block usually takes, once one has come.
     pub(super) fn usual(&self) -> Option<Duration> {
-        self.usual
+        self.large.get()
     }
 
     /// A block of this size arrived, and took so long.
@@ -67,7 +68,7 @@ impl Pace {
         if size < TELLING {
             return;
         }
-        self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+        self.large.add(took);
         let step = match took {
             took if took < QUICK => 3,
             took if took < GOOD => 1,

@@ -19,6 +19,7 @@ use rand::rngs::StdRng;
 use crate::agenda::Agenda;
 use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT, MIN_TIMEOUT, OFFER_RESEND, RTT_MEMORY};
 use crate::node::recent::Recent;
+use crate::node::smoothed::Smoothed;
 use crate::overlay::Target;
 use crate::time::Time;
 use crate::wire::{MAGIC_LIMIT, Request};
@@ -52,15 +53,32 @@ pub(super) enum Patience {
 }
 
 /// The smoothed round trip of an address and its mean deviation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 struct RoundTrip {
-    smoothed: Duration,
+    smoothed: Smoothed,
     deviation: Duration,
     /// How often its timeout was doubled since it was measured.
     doublings: u32,
 }
 
 /// Timeouts stay doubled this often at most.
+impl RoundTrip {
+    fn measure(&mut self, rtt: Duration) {
+        self.deviation = match self.smoothed.get() {
+            None => rtt / 2,
+            Some(usual) => (self.deviation * 3 + usual.abs_diff(rtt)) / 4,
+        };
+        self.smoothed.add(rtt);
+        self.doublings = 0;
+    }
+
+    /// RFC 6298, section 2: smoothed round trip plus four mean deviations.
+    fn timeout(&self) -> Option<Duration> {
+        let timeout = (self.smoothed.get()? + 4 * self.deviation).max(MIN_TIMEOUT);
+        Some((timeout * 2_u32.pow(self.doublings)).min(MAX_TIMEOUT))
+    }
+}
+
 const MAX_DOUBLINGS: u32 = 2;
 
 /// An answer that was awaited.
@@ -221,29 +239,16 @@ impl<P> Pending<P> {
 
     /// The smoothed round trip to `addr`, if one was measured.
     pub(super) fn round_trip(&self, addr: &SocketAddr) -> Option<Duration> {
-        self.round_trips.get(addr).map(|trip| trip.smoothed)
+        self.round_trips.get(addr)?.smoothed.get()
     }
 
-    /// RFC 6298, section 2: smoothed round trip plus four mean deviations.
     fn timeout(&self, addr: &SocketAddr) -> Duration {
-        match self.round_trips.get(addr) {
-            Some(trip) => {
-                let timeout = (trip.smoothed + 4 * trip.deviation).max(MIN_TIMEOUT);
-                (timeout * 2_u32.pow(trip.doublings)).min(MAX_TIMEOUT)
-            }
-            None => FIRST_TIMEOUT,
-        }
+        self.round_trips.get(addr).and_then(RoundTrip::timeout).unwrap_or(FIRST_TIMEOUT)
     }
 
     fn measure(&mut self, addr: SocketAddr, rtt: Duration) {
-        let trip = match self.round_trips.get(&addr) {
-            None => RoundTrip { smoothed: rtt, deviation: rtt / 2, doublings: 0 },
-            Some(trip) => RoundTrip {
-                smoothed: (trip.smoothed * 7 + rtt) / 8,
-                deviation: (trip.deviation * 3 + trip.smoothed.abs_diff(rtt)) / 4,
-                doublings: 0,
-            },
-        };
+        let mut trip = self.round_trips.get(&addr).copied().unwrap_or_default();
+        trip.measure(rtt);
         self.round_trips.insert(addr, trip);
     }
 

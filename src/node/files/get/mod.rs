@@ -15,7 +15,6 @@ mod speed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use place::{Mode, Onto};
 
@@ -30,6 +29,7 @@ use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind, Progress};
 use crate::node::pace::Pace;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::node::smoothed::Smoothed;
 use crate::overlay::Goal;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -90,8 +90,8 @@ struct Get {
     pieces: BTreeMap<u64, Piece>,
     next_piece: u64,
     pace: Pace,
-    /// Smoothed time in which a block comes.
-    usual: Option<Duration>,
+    /// The usual time in which a block comes, small ones included, which tell the pace nothing.
+    usual: Smoothed,
     doubts: Doubts,
     total: Total,
     holders: BTreeSet<SocketAddr>,
@@ -136,7 +136,7 @@ impl Get {
             pieces: BTreeMap::new(),
             next_piece: 0,
             pace: Pace::new(desk.config().window),
-            usual: None,
+            usual: Smoothed::default(),
             doubts: Doubts::default(),
             total: Total::default(),
             holders: BTreeSet::new(),

@@ -35,7 +35,7 @@ impl Get {
         if let What::Block { slot, .. } = what {
             let took = desk.now().since(since);
             self.pace.on_moved(slot.size, took);
-            self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+            self.usual.add(took);
         }
     }
 
@@ -56,7 +56,7 @@ impl Get {
         piece.running.values().for_each(|(holder, _)| self.doubts.add(holder));
         if piece.running.len() >= AT_ONCE || !desk.jobs().has_place_for_own() {
             // As long as nothing has come from anybody, the way here may be slow, and not the holder.
-            let Some(oldest) = piece.oldest().filter(|_| self.usual.is_some()) else { return };
+            let Some(oldest) = piece.oldest().filter(|_| self.usual.get().is_some()) else { return };
             desk.cancel_job(oldest);
         }
         self.fetch_from_next(desk, id);
@@ -70,6 +70,6 @@ impl Get {
 
     fn hedge_after(&self) -> Option<Duration> {
         matches!(self.stage, Stage::Walking { .. } | Stage::Root)
-            .then(|| self.usual.map_or(HEDGE_MIN * 2, |usual| (usual * HEDGE_FACTOR).max(HEDGE_MIN)))
+            .then(|| self.usual.get().map_or(HEDGE_MIN * 2, |usual| (usual * HEDGE_FACTOR).max(HEDGE_MIN)))
     }
 }
