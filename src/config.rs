@@ -48,20 +48,11 @@ pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// The most time an answer is waited for before the request is sent again.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Datagrams sent at most for one request.
-pub const TRIES: u8 = 3;
-
 /// Addresses whose round trip is remembered.
 pub const RTT_MEMORY: usize = 4096;
 
 /// Addresses that are remembered to have shown that they receive.
 pub const VALIDATED_MEMORY: usize = 16 * 1024;
-
-/// An offered block has this long to arrive at its holder and become durable.
-pub const OFFER_LIMIT: Duration = Duration::from_secs(30);
-
-/// An offer that has no answer yet is repeated this often: the datagram, or its answer, may be lost.
-pub const OFFER_RESEND: Duration = Duration::from_secs(1);
 
 /// Blocks that are being pulled on behalf of others, or wait for their turn; further offers are refused as busy.
 pub const MAX_PULLS: usize = 1024;
@@ -86,9 +77,6 @@ pub const REPAIR_BOUND: Duration = Duration::from_secs(60);
 /// Peers that keep each named file of the classroom ring: the responsible one and its first successors. Three, so that
 /// two neighbours may be killed at once.
 pub const FILE_COPIES: usize = 3;
-
-/// A named file has this long to arrive where it was sent; a receiver that went silent is noticed much sooner.
-pub const FILE_LIMIT: Duration = Duration::from_secs(3600);
 
 /// After peers came or went, named files are looked through this much later, so that one wave of news is one look.
 pub const FILE_SETTLE: Duration = Duration::from_millis(200);

@@ -103,6 +103,7 @@ mod locks;
 pub mod name;
 pub mod node;
 pub mod overlay;
+pub mod patience;
 pub mod peer;
 pub mod runtime;
 pub mod sim;

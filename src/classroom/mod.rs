@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{FILE_LIMIT, FILE_RESCAN, FILE_SETTLE};
+use crate::config::{FILE_RESCAN, FILE_SETTLE};
 use crate::id::Id;
 use crate::name::FileName;
 use crate::node::command::CommandId;
@@ -39,6 +39,7 @@ use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
 use crate::node::recent::Recent;
 use crate::node::{Command, FailureKind, Node};
 use crate::overlay::{Asker, RingEffect, RouteNotice, RouteOutcome};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
@@ -339,7 +340,7 @@ impl Classroom {
     fn hand(&mut self, desk: &mut Desk, handing: Handing, version: Version, to: Peer) {
         let Version { size, modified } = version;
         let request = Request::Ring(RingRequest::Transfer { file: handing.file, size, modified });
-        desk.ask_patiently(self.ticket(Asked::Transfer(handing)), to, request, FILE_LIMIT);
+        desk.ask_patiently(self.ticket(Asked::Transfer(handing)), to, request, patience::FILE);
     }
 
     /// Sends something on its way to the peer responsible for it.

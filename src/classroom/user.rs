@@ -9,11 +9,9 @@ use crate::node::desk::Desk;
 use crate::node::job::{JobError, JobErrorKind, NamedJob};
 use crate::node::notice::{Answer, FailureKind, FileNews};
 use crate::overlay::RouteOutcome;
+use crate::patience;
 use crate::peer::Peer;
 use crate::wire::ring::{RingResponse, Routed};
-
-/// A requested file that its holder failed to send is asked for again this often: another peer may have it by then.
-const TRIES: u8 = 2;
 
 impl Classroom {
     /// `store`: first, what is there to give?
@@ -24,7 +22,7 @@ impl Classroom {
 
     /// `request`.
     pub(super) fn request(&mut self, desk: &mut Desk, command: CommandId, file: FileName) {
-        let own = Own { command, file, since: desk.now(), version: None, tries: TRIES };
+        let own = Own { command, file, since: desk.now(), version: None, tries: patience::FILE_REQUESTS };
         self.route(desk, Routed::Request { file }, Errand::Request(own));
     }
 

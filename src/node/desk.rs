@@ -18,9 +18,10 @@ use super::jobs::{Jobs, Urgency};
 use super::life::{Life, Step};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
 use super::part::Ticket;
-use crate::config::{Config, TRIES};
+use crate::config::Config;
 use crate::id::Key;
 use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Router, TableRow, Target};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response, Sender};
@@ -151,12 +152,12 @@ impl Desk {
 
     /// Asks what is answered at once. An answer follows, or silence.
     pub(crate) fn ask(&mut self, ticket: Ticket, to: impl Into<Target>, request: Request) {
-        self.exchange.ask(ticket, to.into(), request, TRIES);
+        self.exchange.ask(ticket, to.into(), request, patience::QUESTION);
     }
 
     /// [`ask`](Self::ask) by one datagram and no more.
     pub(crate) fn ask_once(&mut self, ticket: Ticket, addr: SocketAddr, request: Request) {
-        self.exchange.ask(ticket, Target { id: None, addr }, request, 1);
+        self.exchange.ask(ticket, Target { id: None, addr }, request, patience::ONCE);
     }
 
     /// Asks what is answered once bytes have moved, until `limit`.

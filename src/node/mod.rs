@@ -40,8 +40,8 @@ mod memory;
 mod pace;
 pub(crate) mod part;
 pub(crate) mod recent;
-mod user;
 mod smoothed;
+mod user;
 
 use std::net::SocketAddr;
 

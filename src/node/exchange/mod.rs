@@ -20,16 +20,13 @@ use super::action::{Action, Outbox};
 use super::jobs::Urgency;
 use super::part::{Answered, Reply, Ticket};
 use super::recent::Recent;
-use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, OFFER_LIMIT, PADDED_MIN, PADDING, VALIDATED_MEMORY};
+use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PADDED_MIN, PADDING, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::overlay::{Asker, Tag, Target};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Body, Dialect, Message, Request, RequestKind, Response, Sender, Via};
-
-/// Datagrams sent at most to find out whether a peer that was offered something is alive. It is asked every second, and
-/// while blocks fill the way to it a datagram is easily lost: with fewer, many offers would fail by chance.
-const PULSE_TRIES: u8 = 5;
 
 /// Why an offer to a peer failed that died meanwhile.
 const SILENT: &str = "it went silent";
@@ -173,7 +170,7 @@ impl Exchange {
     pub(crate) fn make_offers(&mut self) {
         while let Some((place, Offering { ticket, key, size, to, .. })) = self.uplink.next(self.now) {
             let request = Request::Store { key, size: Some(size) };
-            self.ask_until(to, request, Why::Offer { place, ticket, to }, OFFER_LIMIT);
+            self.ask_until(to, request, Why::Offer { place, ticket, to }, patience::OFFER);
         }
     }
 
@@ -300,7 +297,7 @@ impl Exchange {
     /// An offer is sent again: meanwhile, is its receiver alive at all?
     fn check_pulse(&mut self, to: SocketAddr) {
         if !self.pending.any(|waiting| waiting.to.addr == to && matches!(waiting.why, Why::Pulse)) {
-            self.ask_with(Target { id: None, addr: to }, Ask::new(Request::Ping, Why::Pulse), PULSE_TRIES);
+            self.ask_with(Target { id: None, addr: to }, Ask::new(Request::Ping, Why::Pulse), patience::OFFER_PULSE);
         }
     }
 

@@ -17,10 +17,11 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::agenda::Agenda;
-use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT, MIN_TIMEOUT, OFFER_RESEND, RTT_MEMORY};
+use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT, MIN_TIMEOUT, RTT_MEMORY};
 use crate::node::recent::Recent;
 use crate::node::smoothed::Smoothed;
 use crate::overlay::Target;
+use crate::patience;
 use crate::time::Time;
 use crate::wire::{MAGIC_LIMIT, Request};
 
@@ -33,19 +34,19 @@ pub(super) struct Waiting<P> {
     from_anyone: bool,
     sent: Time,
     deadline: Time,
-    patience: Patience,
+    schedule: Schedule,
 }
 
 impl<P> Waiting<P> {
     /// Whether its answer comes once bytes have moved.
     pub(super) fn is_patient(&self) -> bool {
-        matches!(self.patience, Patience::Until { .. })
+        matches!(self.schedule, Schedule::Until { .. })
     }
 }
 
 /// How long a request waits before it is sent again, and before it has failed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Patience {
+pub(super) enum Schedule {
     /// Answered at once by whoever is alive: this many tries are left, the last waited this long.
     Tries { left: u8, timeout: Duration },
     /// Answered when a block has been moved: repeated at a steady pace until the limit.
@@ -61,7 +62,6 @@ struct RoundTrip {
     doublings: u32,
 }
 
-/// Timeouts stay doubled this often at most.
 impl RoundTrip {
     fn measure(&mut self, rtt: Duration) {
         self.deviation = match self.smoothed.get() {
@@ -79,6 +79,7 @@ impl RoundTrip {
     }
 }
 
+/// Timeouts stay doubled this often at most.
 const MAX_DOUBLINGS: u32 = 2;
 
 /// An answer that was awaited.
@@ -123,8 +124,8 @@ impl<P> Pending<P> {
         // An answer from anyone comes by a chain of peers, of which we know only the first.
         let known = self.timeout(&to.addr);
         let timeout = if ask.from_anyone { known.max(FIRST_TIMEOUT) } else { known };
-        let patience = Patience::Tries { left: tries.saturating_sub(1), timeout };
-        self.register(now, rng, to, ask, patience, now + timeout)
+        let schedule = Schedule::Tries { left: tries.saturating_sub(1), timeout };
+        self.register(now, rng, to, ask, schedule, now + timeout)
     }
 
     /// Registers a request that is answered once a block has been moved. Returns its magic.
@@ -136,7 +137,7 @@ impl<P> Pending<P> {
         ask: Ask<P>,
         limit: Duration,
     ) -> u64 {
-        self.register(now, rng, to, ask, Patience::Until { limit: now + limit }, now + OFFER_RESEND)
+        self.register(now, rng, to, ask, Schedule::Until { limit: now + limit }, now + patience::RESEND)
     }
 
     fn register(
@@ -145,7 +146,7 @@ impl<P> Pending<P> {
         rng: &mut StdRng,
         to: Target,
         ask: Ask<P>,
-        patience: Patience,
+        schedule: Schedule,
         deadline: Time,
     ) -> u64 {
         let magic = loop {
@@ -155,7 +156,7 @@ impl<P> Pending<P> {
             }
         };
         let Ask { request, why, from_anyone } = ask;
-        let waiting = Waiting { to, request, why, from_anyone, sent: now, deadline, patience };
+        let waiting = Waiting { to, request, why, from_anyone, sent: now, deadline, schedule };
         self.deadlines.set(magic, deadline);
         self.requests.insert(magic, waiting);
         magic
@@ -168,8 +169,8 @@ impl<P> Pending<P> {
             return None;
         }
         let waiting = self.remove(magic)?;
-        let rtt = match waiting.patience {
-            Patience::Tries { timeout, .. }
+        let rtt = match waiting.schedule {
+            Schedule::Tries { timeout, .. }
                 if waiting.to.addr == from && waiting.sent + timeout == waiting.deadline =>
             {
                 Some(now.since(waiting.sent))
@@ -193,16 +194,16 @@ impl<P> Pending<P> {
     pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue<P>> {
         let magic = self.deadlines.pop_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
-        let next = match &mut waiting.patience {
-            Patience::Tries { left: 0, .. } => None,
-            Patience::Tries { left, timeout } => {
+        let next = match &mut waiting.schedule {
+            Schedule::Tries { left: 0, .. } => None,
+            Schedule::Tries { left, timeout } => {
                 *left -= 1;
                 *timeout = (*timeout * 2).min(MAX_TIMEOUT);
                 Some(now + *timeout)
             }
-            Patience::Until { limit } => (now < *limit).then(|| now + OFFER_RESEND),
+            Schedule::Until { limit } => (now < *limit).then(|| now + patience::RESEND),
         };
-        if matches!(waiting.patience, Patience::Tries { .. })
+        if matches!(waiting.schedule, Schedule::Tries { .. })
             && !waiting.from_anyone
             && let Some(trip) = self.round_trips.get(&waiting.to.addr)
         {
@@ -281,7 +282,6 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::config::OFFER_LIMIT;
 
     fn target(port: u16) -> Target {
         Target { id: None, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
@@ -373,15 +373,15 @@ mod tests {
     fn an_offer_is_repeated_until_its_limit() {
         let mut pending = Pending::new();
         let mut rng = StdRng::seed_from_u64(0);
-        pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "offer"), OFFER_LIMIT);
+        pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "offer"), patience::OFFER);
         let mut sent = 1;
         while let Some(due) = pending.next_deadline() {
             match pending.next_overdue(due) {
                 Some(Overdue::Resend { .. }) => sent += 1,
-                Some(Overdue::Failed(_)) => assert!(due >= after(OFFER_LIMIT)),
+                Some(Overdue::Failed(_)) => assert!(due >= after(patience::OFFER)),
                 None => unreachable!("due at its own deadline"),
             }
         }
-        assert_eq!(sent, OFFER_LIMIT.as_secs() / OFFER_RESEND.as_secs());
+        assert_eq!(sent, patience::OFFER.as_secs() / patience::RESEND.as_secs());
     }
 }

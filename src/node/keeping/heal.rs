@@ -5,7 +5,7 @@
 //!
 //! Nobody else learns of the damage: to the others this peer still is a holder, so the block's return is its own duty.
 //! If no other peer can be found that has the block, one may be out of reach, or too slow to answer in time. So it is
-//! looked for again, ever more rarely, and given up after [`ATTEMPTS`]; the hourly checks of whoever has it remain.
+//! looked for again, ever more rarely, and given up after [`patience::HEALS`]; the hourly checks of whoever has it remain.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,12 +17,10 @@ use crate::node::job::{Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
 use crate::overlay::{Asker, Goal};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
-
-/// Times that a damaged block is looked for: with pauses that double, for about five minutes.
-const ATTEMPTS: u32 = 6;
 
 /// Blocks that are looked at at a time: others' blocks on their way here go first.
 const MAX_LOOKS: usize = 4;
@@ -149,7 +147,7 @@ impl Heal {
         self.running.remove(&key);
         if desk.holds(&key) {
             // Somebody offered it meanwhile.
-        } else if attempts < ATTEMPTS {
+        } else if attempts < patience::HEALS {
             let pause = desk.jittered(REPAIR_RETRY) * 2_u32.pow(attempts - 1);
             self.wait(key, desk.now() + pause, attempts);
         } else {

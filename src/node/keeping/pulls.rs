@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS, OFFER_LIMIT, VALIDATED_MEMORY};
+use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::node::desk::Desk;
 use crate::node::job::{Job, JobErrorKind, Outcome};
@@ -22,6 +22,7 @@ use crate::node::jobs::Urgency;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::node::recent::Recent;
 use crate::overlay::Asker;
+use crate::patience;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
@@ -179,7 +180,7 @@ impl Pulls {
         {
             let Some(wanted) = self.wanted.get_mut(&key) else { continue };
             // Whoever offered it this long ago has given up by now.
-            let late = desk.now().since(wanted.since) > OFFER_LIMIT;
+            let late = desk.now().since(wanted.since) > patience::OFFER;
             if late || desk.is_leaving() {
                 let reason = if late { BUSY } else { LEAVING };
                 let waiting = self.wanted.remove(&key).map_or(Vec::new(), |wanted| wanted.waiting);

@@ -1,7 +1,7 @@
 //! What others ask a node to hold.
 
 use super::*;
-use crate::config::{MAX_JOBS, MAX_PULLS, OFFER_LIMIT};
+use crate::config::{MAX_JOBS, MAX_PULLS};
 use crate::node::Command;
 use crate::node::job::JobErrorKind;
 
@@ -143,7 +143,7 @@ fn who_has_not_delivered_yet_holds_up_nobody_else() {
     let silent = Outcome::Failed(JobError { kind: JobErrorKind::TimedOut, reason: String::new() });
     assert_eq!(jobs(&bench.ends(1, silent)), []);
     // Offers that waited for longer than their sender does are not pulled any more.
-    bench.now += OFFER_LIMIT + Duration::from_secs(1);
+    bench.now += crate::patience::OFFER + Duration::from_secs(1);
     let refused: usize = (2..9).map(|job| responses(&bench.ends(job, Outcome::Stored { size: 1000 })).len()).sum();
     assert_eq!(refused, 98);
 }

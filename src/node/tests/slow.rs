@@ -1,7 +1,7 @@
 //! Slow ways, and peers that live and do nothing: what they cost.
 
 use super::*;
-use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, OFFER_LIMIT};
+use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS};
 use crate::file::{Entry, Manifest};
 use crate::node::job::{Holder, JobError, JobErrorKind};
 use crate::node::{Command, Source};
@@ -66,7 +66,7 @@ fn blocks_that_come_too_slowly_to_be_kept_are_offered_fewer_at_a_time() {
 
 /// Lets time pass until the offers that are out have run to their limit; returns what is offered meanwhile.
 fn let_offers_fail(bench: &mut Bench, answers_pings: bool) -> Vec<(SocketAddr, u64)> {
-    let until = bench.now + OFFER_LIMIT + Duration::from_secs(1);
+    let until = bench.now + crate::patience::OFFER + Duration::from_secs(1);
     let mut offered = Vec::new();
     while bench.now < until {
         let Some(actions) = bench.wait(until - bench.now) else { break };

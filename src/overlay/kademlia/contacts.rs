@@ -9,6 +9,7 @@ use super::lookup::Name;
 use super::table::Entry;
 use super::{Kademlia, Question};
 use crate::overlay::{Effect, Incoming};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
@@ -18,9 +19,6 @@ const FRESH: Duration = Duration::from_secs(10);
 
 /// A peer that asks us often and found no place is weighed this seldom: each time costs a look at the whole table.
 const ASKED: Duration = Duration::from_secs(10);
-
-/// Datagrams sent at most to find out whether a contact that failed once is gone: so many do not get lost by chance.
-const CHECK_TRIES: u8 = 3;
 
 /// Requests in a row that a contact may leave without an answer; then it is gone.
 const MAX_FAILURES: u8 = 2;
@@ -89,7 +87,7 @@ impl Kademlia {
     fn challenge(&mut self, now: Time, holder: Peer, newcomer: &Peer, claim: Claim, out: &mut Vec<Effect>) {
         let silent = |contact: &Contact| contact.silence(now) >= FRESH;
         if claim == Claim::Contest && self.table.contact(&holder).is_some_and(silent) || holder.id == newcomer.id {
-            self.check_contact(&holder, CHECK_TRIES, out);
+            self.check_contact(&holder, patience::CHECK, out);
         }
     }
 
@@ -151,7 +149,7 @@ impl Kademlia {
     pub(super) fn doubt(&mut self, peer: &Peer, out: &mut Vec<Effect>) {
         let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) else { return };
         contact.failures = contact.failures.saturating_add(1);
-        self.check_contact(peer, CHECK_TRIES, out);
+        self.check_contact(peer, patience::CHECK, out);
     }
 
     /// Pings a contact, unless that is going on.
@@ -182,7 +180,7 @@ impl Kademlia {
         if contact.failures >= MAX_FAILURES {
             self.remove(now, peer, true, out);
         } else {
-            self.check_contact(peer, CHECK_TRIES, out);
+            self.check_contact(peer, patience::CHECK, out);
         }
     }
 

@@ -33,11 +33,12 @@ use self::contacts::Claim;
 use self::lookup::{Event, Lookup, Name};
 use self::lost::Lost;
 use self::table::Table;
-use self::upkeep::{PULSE_TRIES, SHARING, Upkeep};
+use self::upkeep::{SHARING, Upkeep};
 use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, TableRow, Tag, Target};
 use crate::agenda::Agenda;
 use crate::config::WIDTH;
 use crate::id::Key;
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
@@ -221,7 +222,7 @@ impl Kademlia {
             Question::Candidate { peer, .. } => self.on_candidate(now, peer, None, out),
             Question::Check { peer } => self.on_check_failed(now, &peer, out),
             Question::Probe { addr } => self.on_probed(now, addr, None, out),
-            Question::Neighbours { peer } => self.check_contact(&peer, PULSE_TRIES, out),
+            Question::Neighbours { peer } => self.check_contact(&peer, patience::PULSE, out),
             Question::Farewell => {}
         }
         self.go_on(now, out);

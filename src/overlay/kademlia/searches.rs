@@ -7,9 +7,10 @@ use super::bucket::Contact;
 use super::contacts::{Claim, is_reachable};
 use super::lookup::{self, Event, Known, Lookup, Name};
 use super::{Kademlia, Question};
-use crate::config::{TRIES, WIDTH};
+use crate::config::WIDTH;
 use crate::id::Key;
 use crate::overlay::{Effect, Goal, Tag};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
@@ -19,9 +20,6 @@ const START: usize = 2 * WIDTH;
 
 /// A peer that named itself longer ago than this has to do so again in a lookup: another may be at its address.
 const NAMED: Duration = Duration::from_secs(60);
-
-/// Datagrams sent at most to a peer that was only named: it may never have been there.
-const STRANGER_TRIES: u8 = 2;
 
 /// A contact that answered within this time counts as alive: it has hardly had time to die.
 const FRESH: Duration = Duration::from_secs(1);
@@ -78,7 +76,7 @@ impl Kademlia {
 
     fn ask_step(&mut self, lookup: Name, question: lookup::Question, out: &mut Vec<Effect>) {
         let lookup::Question { peer, request, prove, overdue } = question;
-        let tries = if prove { STRANGER_TRIES } else { TRIES };
+        let tries = if prove { patience::STRANGER } else { patience::QUESTION };
         let tag = self.ask(peer.into(), request, tries, Question::Step { lookup, peer }, out);
         self.patience.set(tag, overdue);
         if prove {

@@ -12,9 +12,10 @@ use super::bucket::Contact;
 use super::contacts::{Claim, is_reachable};
 use super::lookup::Name;
 use super::{ALPHA, Kademlia, Question};
-use crate::config::{REPAIR_BOUND, REPUBLISH_INTERVAL, TRIES, WIDTH};
+use crate::config::{REPAIR_BOUND, REPUBLISH_INTERVAL, WIDTH};
 use crate::id::{ID_BITS, Id, Key};
 use crate::overlay::{Effect, Goal, Target};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
@@ -24,9 +25,6 @@ const PULSE: Duration = Duration::from_secs(4);
 
 /// A neighbour that answered this recently is not pinged.
 const PULSE_FRESH: Duration = Duration::from_secs(1);
-
-/// Datagrams sent at most for one pulse; a second round of pings decides.
-pub(super) const PULSE_TRIES: u8 = 2;
 
 /// A peer further off that shares blocks is pinged when it was silent for this long: at the bounds of a prefix, those
 /// nearest to a key need not be neighbours. With the tries that follow its death is known within 20 s.
@@ -100,7 +98,7 @@ impl Kademlia {
             }
         }
         for addr in probed {
-            self.probe(addr, TRIES, out);
+            self.probe(addr, patience::QUESTION, out);
         }
         self.go_on(now, out);
     }
@@ -159,7 +157,7 @@ impl Kademlia {
         let table = &self.table;
         let lost = self.lost.due(now, table.len() == 0, |addr| table.at(addr).is_some());
         for addr in lost {
-            self.probe(addr, PULSE_TRIES, out);
+            self.probe(addr, patience::PULSE, out);
         }
     }
 
@@ -173,13 +171,13 @@ impl Kademlia {
                 let request = Request::FindNode { id: self.me.id };
                 self.ask(peer.into(), request, 1, Question::Neighbours { peer }, out);
             } else if self.table.get(&peer.id).is_some_and(silent) {
-                self.check_contact(&peer, PULSE_TRIES, out);
+                self.check_contact(&peer, patience::PULSE, out);
             }
         }
         let due = |contact: &&Contact| contact.is_sharing(now) && contact.silence(now) >= SHARER_FRESH;
         let sharers: Vec<Peer> = self.table.contacts().filter(due).map(Contact::peer).collect();
         for peer in sharers {
-            self.check_contact(&peer, PULSE_TRIES, out);
+            self.check_contact(&peer, patience::PULSE, out);
         }
         self.upkeep.pulse = (self.table.len() > 0).then(|| now + PULSE);
     }

@@ -12,8 +12,9 @@ use super::relay::Relay;
 use super::router::{Change, RouteNotice};
 use super::stabilize::Role;
 use super::table::Hop;
-use super::{Ring, TRIES, Why};
+use super::{Ring, Why};
 use crate::overlay::{Effect, Entrances, Incoming, Target};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
@@ -98,7 +99,7 @@ impl Ring {
             // Plain: a peer that is not in the ring yet must not be taken for a neighbour.
             let (to, guest) = (Target { id: None, addr }, self.options.guest);
             let request = if guest { Request::Ring(Neighbours::NONE.ping(true)) } else { Request::Ping };
-            self.ask_plain(to, request, Why::Hello, false, TRIES, out);
+            self.ask_plain(to, request, Why::Hello, false, patience::QUESTION, out);
         }
         if doors.is_empty() {
             self.enter_ring(now, out);

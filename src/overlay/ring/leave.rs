@@ -3,8 +3,9 @@
 use super::join::Membership;
 use super::neighbours::{Neighbours, Place};
 use super::router::{Change, RouteNotice};
-use super::{Manners, Ring, TRIES, Why};
+use super::{Manners, Ring, Why};
 use crate::overlay::{Effect, Incoming};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
@@ -78,7 +79,7 @@ impl Ring {
         let successors = self.table.successors().to_vec();
         for (at, &peer) in predecessors.iter().enumerate() {
             if successors.iter().position(|other| other.id == peer.id).is_none_or(|ahead| at <= ahead) {
-                self.ask_plain(peer.into(), Request::Ring(quit.clone()), Why::Tell, false, TRIES, out);
+                self.ask_plain(peer.into(), Request::Ring(quit.clone()), Why::Tell, false, patience::QUESTION, out);
             }
         }
         for (at, &peer) in successors.iter().enumerate() {
@@ -89,7 +90,7 @@ impl Ring {
                     Manners::Classroom => quit.clone(),
                     Manners::Chord => RingRequest::Exit { predecessors: predecessors.clone() },
                 };
-                self.ask_plain(peer.into(), Request::Ring(goodbye), Why::Tell, false, TRIES, out);
+                self.ask_plain(peer.into(), Request::Ring(goodbye), Why::Tell, false, patience::QUESTION, out);
             }
         }
     }

@@ -54,7 +54,7 @@ use fingers::FingerCursor;
 use health::Vitals;
 use join::Membership;
 use neighbours::Neighbours;
-use questions::{TRIES, Why};
+use questions::Why;
 use relay::Relay;
 use rounds::Rounds;
 use route::Search;

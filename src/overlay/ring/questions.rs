@@ -7,17 +7,11 @@ use super::neighbours::Neighbours;
 use super::router::RouteOutcome;
 use super::stabilize::Ping;
 use crate::overlay::{Effect, LookupId, Target};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Request, Response};
-
-/// Datagrams sent at most for one ping; the node spaces them.
-pub(super) const TRIES: u8 = 3;
-
-/// Times that a search is sent one way at most: 5.5 s, for a peer on the way takes up to 5 s to notice that the next is
-/// gone without a word, and then sends it around. Given up before, a search would meet the same dead peer on every way.
-const PATIENT_TRIES: u8 = 4;
 
 /// Why a question was asked: who gets its answer.
 #[derive(Clone, Debug)]
@@ -45,9 +39,9 @@ impl Ring {
     pub(super) fn ask(&mut self, to: impl Into<Target>, request: RingRequest, why: Why, out: &mut Vec<Effect>) {
         let from_anyone = matches!(request, RingRequest::Routed { .. });
         let tries = match why {
-            Why::Tell => 1,
-            Why::Search(_) => PATIENT_TRIES,
-            _ => TRIES,
+            Why::Tell => patience::ONCE,
+            Why::Search(_) => patience::SEARCH,
+            _ => patience::QUESTION,
         };
         self.ask_plain(to.into(), Request::Ring(request), why, from_anyone, tries, out);
     }

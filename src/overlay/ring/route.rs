@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use super::router::{RingEffect, RouteNotice, RouteOutcome};
 use super::table::Hop;
-use super::{MAX_ROUND, Ring, TRIES, Why};
+use super::{MAX_ROUND, Ring, Why};
 use crate::config::{MAX_TIMEOUT, WIDTH};
 use crate::id::{Id, Key};
 use crate::overlay::{Effect, Goal, LookupId};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
@@ -136,7 +137,7 @@ impl Ring {
         let key = search.key;
         for peer in asked {
             let request = Request::FindValue { key };
-            self.ask_plain(peer.into(), request, Why::Value { lookup, peer }, false, TRIES, out);
+            self.ask_plain(peer.into(), request, Why::Value { lookup, peer }, false, patience::QUESTION, out);
         }
     }
 
@@ -201,10 +202,10 @@ impl Ring {
     /// How often a request of this peer's own is sent one way. While the ring is starting, a peer on the way may let it
     /// wait; it is told from one sent before by its stamp alone, so that one goes out again and again.
     fn tries_of_own(&self, now: Time) -> u8 {
-        let Some(starting) = self.vitals.starting(now) else { return TRIES };
+        let Some(starting) = self.vitals.starting(now) else { return patience::QUESTION };
         // What waits is looked at once a round.
         let more = (starting + 2 * MAX_ROUND).as_millis().div_ceil(MAX_TIMEOUT.as_millis());
-        TRIES.saturating_add(u8::try_from(more).unwrap_or(u8::MAX))
+        patience::QUESTION.saturating_add(u8::try_from(more).unwrap_or(u8::MAX))
     }
 
     /// A peer is dead: what this peer sent over it goes another way at once.

@@ -2,9 +2,10 @@
 
 use super::neighbours::{Neighbours, Place};
 use super::router::{Change, RouteNotice};
-use super::{Manners, Ring, TRIES, Why};
+use super::{Manners, Ring, Why};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
@@ -46,7 +47,7 @@ impl Ring {
     /// Pings a peer, and tells it of our neighbours.
     pub(super) fn ping(&mut self, ping: Ping, out: &mut Vec<Effect>) {
         let request = Request::Ring(self.neighbours_for(&ping.peer, true).ping(!ping.loud));
-        let tries = if self.vitals.is_awaited(&ping.peer.id) { 1 } else { TRIES };
+        let tries = if self.vitals.is_awaited(&ping.peer.id) { patience::ONCE } else { patience::QUESTION };
         self.ask_plain(ping.peer.into(), request, Why::Ping(ping), false, tries, out);
     }
 

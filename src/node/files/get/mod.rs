@@ -31,11 +31,9 @@ use crate::node::pace::Pace;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::node::smoothed::Smoothed;
 use crate::overlay::Goal;
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
-
-/// Times that the holders of a piece are looked for before it is given up.
-const ROUNDS: u8 = 3;
 
 /// Files on their way out of the network.
 #[derive(Default)]
@@ -431,7 +429,7 @@ impl Get {
         if waits || piece.lookup.is_some() {
             return Flow::Goes;
         }
-        if piece.rounds < ROUNDS {
+        if piece.rounds < patience::FETCHES {
             // Nobody is known yet, or every holder failed: they may have had a bad moment, and repair may be at work.
             piece.failed.append(&mut piece.tried);
             piece.hedges = 0;
