@@ -108,13 +108,7 @@ fn joining_is_told_once_also_by_one_who_is_alone(kind: &Kind) {
     net.start((kind.build)(peer(2), false), false, &[addr(77)]);
     net.run(Duration::from_secs(300));
     for (number, peers) in [(0, 0), (1, 1), (2, 0)] {
-        let joined: Vec<usize> = net
-            .told
-            .iter()
-            .filter(|(_, at, _)| *at == addr(number))
-            .filter_map(|(_, _, effect)| if let Effect::Joined { peers } = effect { Some(*peers) } else { None })
-            .collect();
-        assert_eq!(joined, [peers], "peer {number}");
+        assert_eq!(net.joined(addr(number)), [peers], "peer {number}");
     }
     for number in 0..3 {
         assert!(net.find(addr(number), key(0)).0.contains(&peer(number)), "a small network answers too");

@@ -30,13 +30,17 @@ fn weather(plan: impl Fn(u64) -> StormPlan + Sync, seeds: Range<u64>) {
 }
 
 #[test]
-fn two_hundred_storms_leave_every_promise_kept() {
+fn a_hundred_and_twenty_kademlia_storms_leave_every_promise_kept() {
     weather(|seed| StormPlan::random(OverlayKind::Kademlia, seed), 0..120);
+}
+
+#[test]
+fn eighty_ring_storms_leave_every_promise_kept() {
     weather(|seed| StormPlan::random(OverlayKind::Ring, seed), 0..80);
 }
 
 #[test]
-fn classroom_storms_leave_every_named_file_where_it_belongs_and_every_user_answered() {
+fn sixty_classroom_storms_leave_every_named_file_where_it_belongs_and_every_user_answered() {
     weather(StormPlan::classroom, 0..60);
 }
 

@@ -4,61 +4,60 @@ use std::time::Duration;
 
 use kadring::id::Id;
 use kadring::overlay::kademlia::{ALPHA, Kademlia};
-use kadring::overlay::{Cause, Goal, Overlay};
+use kadring::overlay::{Cause, Effect, Goal, Overlay};
 use kadring::peer::Peer;
 use kadring::wire::{Request, Response};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::kademlia_net::{Net, addr, nearest, peer};
-use crate::peers::{ME, WIDTH, secs};
+use crate::peers::{ME, WIDTH, addr, grown, nearest, nobody, peer, secs};
 
 #[test]
 fn s2_3_a_lookup_from_anywhere_finds_the_true_nearest() {
-    let mut net = Net::grown(150);
-    let all: Vec<Peer> = net.peers.values().map(|overlay| overlay.me()).collect();
+    let mut net = grown(150);
+    let all = net.peers();
     let mut rng = StdRng::seed_from_u64(1);
     for n in 1..=150 {
         let key = Id::random(&mut rng);
-        let (_, found) = net.look_up(addr(n), key, Goal::Peers);
-        assert_eq!(found.peers, nearest(all.clone(), &key, WIDTH), "asked by {n}");
+        let (found, _) = net.find(addr(n), key);
+        assert_eq!(found, nearest(all.clone(), &key, WIDTH), "asked by {n}");
     }
 }
 
 #[test]
 fn s2_3_a_guest_that_nobody_has_met_finds_the_true_nearest_too() {
-    let mut net = Net::grown(60);
-    let all: Vec<Peer> = net.peers.values().map(|overlay| overlay.me()).collect();
-    net.add(peer(ME), true);
-    net.join(addr(ME), &[addr(30)]);
-    net.run_for(secs(2));
+    let mut net = grown(60);
+    let all = net.peers();
+    let guest = Kademlia::new(peer(ME), [1; 32], true);
+    net.start(guest, true, &[addr(30)]);
+    net.run(secs(2));
     for n in 0..20 {
         let key = Id::of(&[n]);
-        let (_, found) = net.look_up(addr(ME), key, Goal::Peers);
-        assert_eq!(found.peers, nearest(all.clone(), &key, WIDTH));
-        assert!(!net.peers[&addr(ME)].replica_set(&key, WIDTH).contains(&peer(ME)));
+        let (found, _) = net.find(addr(ME), key);
+        assert_eq!(found, nearest(all.clone(), &key, WIDTH));
+        assert!(!net.inside(addr(ME)).replica_set(&key, WIDTH).contains(&peer(ME)));
     }
-    net.run_for(secs(20));
-    assert!(net.peers.values().all(|overlay| !overlay.peers().contains(&peer(ME))), "nobody keeps a guest");
+    net.run(secs(20));
+    assert!(all.iter().all(|other| !net.knows(other.addr, &peer(ME))), "nobody keeps a guest");
 }
 
 #[test]
 fn s2_3_hops_grow_with_the_logarithm() {
     let longest = |count: u16| {
-        let mut net = Net::default();
+        let mut net = nobody();
         let all: Vec<Peer> = (1..=count).map(peer).collect();
         for &me in &all {
             let mut overlay = Kademlia::with_bucket_size(me, *me.id.as_bytes(), false, 8);
             let others: Vec<Peer> = all.iter().copied().filter(|other| *other != me).collect();
             overlay.fill(net.now, &others);
-            net.add_overlay(overlay, false);
+            net.add(overlay, false);
         }
         let mut hops = 0;
         for n in 1..=40 {
             let key = Id::of(&[n as u8, 7]);
-            let (_, found) = net.look_up(addr(n % count + 1), key, Goal::Peers);
-            assert_eq!(found.peers, nearest(all.clone(), &key, WIDTH));
-            hops = hops.max(found.hops);
+            let (found, took) = net.find(addr(n % count + 1), key);
+            assert_eq!(found, nearest(all.clone(), &key, WIDTH));
+            hops = hops.max(took);
         }
         hops
     };
@@ -69,78 +68,71 @@ fn s2_3_hops_grow_with_the_logarithm() {
 
 #[test]
 fn s2_3_alpha_questions_are_out_at_a_time() {
-    let mut net = Net::grown(60);
-    net.run_for(secs(1));
+    let mut net = grown(60);
+    net.run(secs(1));
     let before = net.asked.len();
-    net.call(addr(7), |overlay, now, out| overlay.lookup(now, 1 << 40, Id::of(b"key"), Goal::Peers, out));
+    net.lookup(addr(7), Id::of(b"key"), Goal::Peers);
     let first = net.asked[before..].iter().filter(|asked| matches!(asked.request, Request::FindNode { .. })).count();
     assert_eq!(first, ALPHA);
 }
 
 #[test]
 fn s2_3_holders_are_told_and_the_replica_set_is_found_all_the_same() {
-    let mut net = Net::grown(40);
+    let mut net = grown(40);
     let key = Id::of(b"block");
-    let all: Vec<Peer> = (1..=40).map(peer).collect();
-    let set = nearest(all, &key, WIDTH);
-    for holder in &set[..3] {
-        let overlay = net.peers.remove(&holder.addr).unwrap();
-        let (holder, names) = (*holder, nearest(overlay.peers(), &key, WIDTH));
-        net.scripted.insert(
-            holder.addr,
-            Box::new(move |request| {
-                Some(match request {
-                    Request::FindNode { .. } => Response::Nodes(names.clone()),
-                    _ => Response::Node(holder),
-                })
-            }),
-        );
-    }
-    let asker = net.peers.keys().copied().find(|addr| set.iter().all(|peer| peer.addr != *addr)).unwrap();
-    let (lookup, found) = net.look_up(asker, key, Goal::Holders);
-    assert_eq!(found.peers, set);
-    let mut holders = net.holders[&lookup].clone();
+    let mut set = nearest(net.peers(), &key, 40);
+    let asker = set.split_off(WIDTH)[0].addr;
+    set[..3].iter().for_each(|holder| net.hold(holder.addr, key));
+    let lookup = net.lookup(asker, key, Goal::Holders);
+    net.run(secs(60));
+    assert_eq!(net.found(lookup).expect("the lookup ends").0, set);
+    let mut holders: Vec<Peer> = net
+        .told
+        .iter()
+        .filter_map(|(_, _, effect)| if let Effect::Holder { peer, .. } = effect { Some(*peer) } else { None })
+        .collect();
     holders.sort_by_key(|peer| peer.id.distance(&key));
     assert_eq!(holders, set[..3]);
 }
 
 #[test]
 fn dead_contacts_cost_a_lookup_little_and_never_stand_in_its_result() {
-    let mut net = Net::grown(60);
+    let mut net = grown(60);
     let key = Id::of(b"anything");
-    let all: Vec<Peer> = (1..=60).map(peer).collect();
-    for dead in nearest(all.clone(), &key, 3) {
-        net.dead.insert(dead.addr);
+    for dead in nearest(net.peers(), &key, 3) {
+        net.kill(dead.addr);
     }
-    let live = all.into_iter().filter(|peer| !net.dead.contains(&peer.addr)).collect::<Vec<_>>();
+    let live = net.peers();
     let asker = live.iter().rev().max_by_key(|peer| peer.id.distance(&key)).unwrap().addr;
-    let began = net.now;
-    let (_, found) = net.look_up(asker, key, Goal::Peers);
-    assert_eq!(found.peers, nearest(live, &key, WIDTH));
-    assert!(found.at.since(began) <= secs(4), "it took {:?}", found.at.since(began));
+    let lookup = net.lookup(asker, key, Goal::Peers);
+    net.run(secs(4));
+    assert_eq!(net.found(lookup).expect("it takes 4 s at most").0, nearest(live, &key, WIDTH));
 }
 
 #[test]
 fn a_slow_peer_does_not_stall_the_others_and_its_answer_still_counts() {
-    let mut net = Net::grown(60);
+    let mut net = grown(60);
     let key = Id::of(b"slow");
     let set = nearest((1..=60).map(peer), &key, WIDTH);
     let delay = Duration::from_millis(450);
-    net.slow.insert(set[0].addr, delay);
+    net.slow_down(set[0].addr, delay);
     let asker = nearest((1..=60).map(peer), &key, 60)[50].addr;
     let began = net.now;
     let before = net.asked.len();
-    let (_, found) = net.look_up(asker, key, Goal::Peers);
-    assert_eq!(found.peers, set);
+    let lookup = net.lookup(asker, key, Goal::Peers);
+    net.run(secs(60));
+    assert_eq!(net.found(lookup).expect("the lookup ends").0, set);
+    let ended = |effect: &Effect| matches!(effect, Effect::Found { lookup: id, .. } if *id == lookup);
+    let ended = net.told.iter().find(|(_, _, effect)| ended(effect)).expect("it was told").0;
     let last = net.asked[before..].iter().filter(|asked| asked.from == asker && asked.to != set[0].addr).map(|a| a.at);
-    let last = last.filter(|at| *at <= found.at).max().unwrap();
+    let last = last.filter(|at| *at <= ended).max().unwrap();
     assert!(last.since(began) < delay, "the others were asked meanwhile");
 }
 
 #[test]
 fn answers_that_come_too_late_or_twice_do_no_harm() {
-    let mut net = Net::grown(20);
-    net.call(addr(1), |overlay, now, out| {
+    let mut net = grown(20);
+    net.with(addr(1), |overlay, now, out| {
         let peers = overlay.peers();
         for tag in 0..5000 {
             let response = Response::Nodes(peers.clone());
@@ -150,18 +142,18 @@ fn answers_that_come_too_late_or_twice_do_no_harm() {
         overlay.lookup(now, 1 << 50, Id::of(b"x"), Goal::Peers, out);
         overlay.cancel(1 << 50);
     });
-    net.run_for(secs(5));
-    assert!(!net.found.contains_key(&(1 << 50)), "a lookup that was cancelled finds nothing");
-    assert_eq!(net.peers[&addr(1)].peers().len(), 19);
+    net.run(secs(5));
+    assert!(net.found(1 << 50).is_none(), "a lookup that was cancelled finds nothing");
+    assert_eq!(net.inside(addr(1)).peers().len(), 19);
 }
 
 #[test]
 fn liars_cannot_put_the_dead_or_the_misnamed_into_a_result() {
-    let mut net = Net::grown(60);
+    let mut net = grown(60);
     let key = Id::of(b"target");
     // Three members turn: whatever they are asked, they name ids next to the key, at dead and at honest addresses.
     for liar in [5, 6, 7] {
-        net.peers.remove(&addr(liar));
+        net.kill(addr(liar));
         let mut names: Vec<Peer> =
             (0..40).map(|n| Peer::new(key.flip_bit(255 - usize::from(n)), addr(5000 + liar * 100 + n))).collect();
         for n in 0..3 {
@@ -173,18 +165,18 @@ fn liars_cannot_put_the_dead_or_the_misnamed_into_a_result() {
     let honest: Vec<Peer> = (1..=60).map(peer).collect();
     for asker in [1, 10, 33] {
         let before = net.asked.len();
-        let (_, found) = net.look_up(addr(asker), key, Goal::Peers);
-        assert_eq!(found.peers, nearest(honest.clone(), &key, WIDTH), "asked by {asker}");
+        let (found, _) = net.find(addr(asker), key);
+        assert_eq!(found, nearest(honest.clone(), &key, WIDTH), "asked by {asker}");
         assert!(net.asked.len() - before < 600, "{} questions", net.asked.len() - before);
     }
-    let known = net.peers[&addr(1)].peers();
+    let known = net.inside(addr(1)).peers();
     assert!(known.iter().all(|contact| honest.contains(contact)));
 }
 
 #[test]
 fn whom_a_change_concerns_agrees_with_the_replica_sets() {
-    let net = Net::grown(40);
-    let overlay = &net.peers[&addr(9)];
+    let net = grown(40);
+    let overlay = net.inside(addr(9));
     let all: Vec<Peer> = overlay.peers().into_iter().chain([overlay.me()]).collect();
     for n in 0..50_u8 {
         let key = Id::of(&[n, 1]);

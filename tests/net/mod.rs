@@ -1,5 +1,7 @@
-//! A small network of overlays in one thread: virtual time, chosen losses, deaths and cuts. It does for each overlay what
-//! the node does: request ids, repeated datagrams, answers to blocks that are held, undeliverable messages.
+//! A small network of overlays in one thread: virtual time, chosen losses, deaths, delays and cuts. It does for each
+//! overlay what the node does: request ids, repeated datagrams, answers to blocks that are held, short answers to
+//! strangers, undeliverable messages. (The simulator's world holds whole nodes, which ask and answer for themselves; here a
+//! test stands in the node's place, sees each question, and speaks to one overlay alone.)
 
 #![allow(dead_code)] // Each suite uses its own part.
 
@@ -10,6 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::{Id, Key};
+use kadring::overlay::kademlia::Kademlia;
 use kadring::overlay::ring::Ring;
 use kadring::overlay::{Cause, Effect, Entrances, Goal, LookupId, Overlay, Tag, Target};
 use kadring::peer::Peer;
@@ -21,20 +24,29 @@ use rand::{RngExt, SeedableRng};
 /// One way through the network.
 pub(crate) const LATENCY: Duration = Duration::from_millis(2);
 
+/// Names in a datagram to an address that has not shown that it receives.
+const NAMES_FOR_STRANGERS: usize = 3;
+
 /// An overlay in the net.
 pub(crate) trait Inside {
     fn overlay(&self) -> &dyn Overlay;
     fn overlay_mut(&mut self) -> &mut dyn Overlay;
 }
 
-impl Inside for Ring {
-    fn overlay(&self) -> &dyn Overlay {
-        self
-    }
-    fn overlay_mut(&mut self) -> &mut dyn Overlay {
-        self
-    }
+macro_rules! inside {
+    ($($overlay:ty),+) => {
+        $(impl Inside for $overlay {
+            fn overlay(&self) -> &dyn Overlay {
+                self
+            }
+            fn overlay_mut(&mut self) -> &mut dyn Overlay {
+                self
+            }
+        })+
+    };
 }
+
+inside!(Kademlia, Ring);
 
 impl Inside for Box<dyn Overlay> {
     fn overlay(&self) -> &dyn Overlay {
@@ -51,6 +63,23 @@ struct Member<O> {
     leaving: bool,
     validated: BTreeSet<SocketAddr>,
     held: BTreeSet<Key>,
+    /// The time of its entry in the alarms.
+    wake: Option<Time>,
+}
+
+/// A peer that is no overlay: it answers pings with its name, and all else with these names.
+struct Scripted {
+    me: Peer,
+    names: Vec<Peer>,
+}
+
+/// A question that an overlay asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Asked {
+    pub(crate) at: Time,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) request: Request,
 }
 
 struct Waiting {
@@ -80,9 +109,16 @@ pub(crate) struct Net<O> {
     pub(crate) timeout: Duration,
     /// What the overlays told, with who and when: all but questions and answers.
     pub(crate) told: Vec<(Time, SocketAddr, Effect)>,
+    /// What the overlays asked, once for all tries.
+    pub(crate) asked: Vec<Asked>,
     /// Messages sent.
     pub(crate) sent: u64,
     members: BTreeMap<SocketAddr, Member<O>>,
+    scripted: BTreeMap<SocketAddr, Scripted>,
+    /// How much later than others these addresses answer.
+    slow: BTreeMap<SocketAddr, Duration>,
+    /// When each overlay wants to be called.
+    alarms: BTreeSet<(Time, SocketAddr)>,
     /// Which side of a cut each address is on; messages stay on one side.
     sides: BTreeMap<SocketAddr, u8>,
     queue: BTreeMap<(Time, u64), Arrival>,
@@ -105,8 +141,12 @@ impl<O: Inside> Net<O> {
             loss: 0.0,
             timeout: Duration::from_millis(100),
             told: Vec::new(),
+            asked: Vec::new(),
             sent: 0,
             members: BTreeMap::new(),
+            scripted: BTreeMap::new(),
+            slow: BTreeMap::new(),
+            alarms: BTreeSet::new(),
             sides: BTreeMap::new(),
             queue: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -123,17 +163,38 @@ impl<O: Inside> Net<O> {
     /// Adds a member without telling it anything.
     pub(crate) fn add(&mut self, inside: O, guest: bool) -> SocketAddr {
         let at = inside.overlay().me().addr;
-        let member = Member { inside, guest, leaving: false, validated: BTreeSet::new(), held: BTreeSet::new() };
+        let (validated, held) = (BTreeSet::new(), BTreeSet::new());
+        let member = Member { inside, guest, leaving: false, validated, held, wake: None };
         assert!(self.members.insert(at, member).is_none(), "an address each");
+        self.set_alarm(at);
         at
+    }
+
+    /// Puts a peer that is no overlay at its address: it answers pings with its name, and all else with `names`.
+    pub(crate) fn script(&mut self, me: Peer, names: Vec<Peer>) {
+        self.scripted.insert(me.addr, Scripted { me, names });
+    }
+
+    /// The scripted peer at this address answers nothing any more.
+    pub(crate) fn silence(&mut self, at: SocketAddr) {
+        assert!(self.scripted.remove(&at).is_some(), "a scripted peer");
+    }
+
+    /// The peer at this address answers this much later than others.
+    pub(crate) fn slow_down(&mut self, at: SocketAddr, by: Duration) {
+        self.slow.insert(at, by);
     }
 
     /// Adds a member and has it join through `known`.
     pub(crate) fn start(&mut self, inside: O, guest: bool, known: &[SocketAddr]) -> SocketAddr {
         let at = self.add(inside, guest);
+        self.join(at, known);
+        at
+    }
+
+    pub(crate) fn join(&mut self, at: SocketAddr, known: &[SocketAddr]) {
         let entrances = Entrances { known, ..Entrances::default() };
         self.with(at, |overlay, now, out| overlay.join(now, &entrances, out));
-        at
     }
 
     pub(crate) fn inside(&self, at: SocketAddr) -> &O {
@@ -147,6 +208,19 @@ impl<O: Inside> Net<O> {
     pub(crate) fn fill(&mut self, mut fill: impl FnMut(&mut O, Time)) {
         let now = self.now;
         self.members.values_mut().for_each(|member| fill(&mut member.inside, now));
+        let all: Vec<SocketAddr> = self.members.keys().copied().collect();
+        all.into_iter().for_each(|at| self.set_alarm(at));
+    }
+
+    pub(crate) fn knows(&self, at: SocketAddr, peer: &Peer) -> bool {
+        self.overlay(at).peers().contains(peer)
+    }
+
+    /// How many peers a member knew when it told that it had joined, each time.
+    pub(crate) fn joined(&self, at: SocketAddr) -> Vec<usize> {
+        let own = self.told.iter().filter(|(_, who, _)| *who == at);
+        own.filter_map(|(_, _, effect)| if let Effect::Joined { peers } = effect { Some(*peers) } else { None })
+            .collect()
     }
 
     /// Members that are no guests, in the order of ids.
@@ -165,6 +239,7 @@ impl<O: Inside> Net<O> {
     pub(crate) fn kill(&mut self, at: SocketAddr) -> O {
         let gone = self.members.remove(&at).expect("a member");
         self.waiting.retain(|_, waiting| waiting.by != at);
+        self.alarms.retain(|(_, who)| *who != at);
         gone.inside
     }
 
@@ -197,7 +272,7 @@ impl<O: Inside> Net<O> {
     }
 
     pub(crate) fn cancel(&mut self, at: SocketAddr, lookup: LookupId) {
-        self.members.get_mut(&at).expect("a member").inside.overlay_mut().cancel(lookup);
+        self.with(at, |overlay, _, _| overlay.cancel(lookup));
     }
 
     /// Looks up and waits for the end: the peers and the hops.
@@ -234,9 +309,18 @@ impl<O: Inside> Net<O> {
         if let Err(wrong) = member.inside.overlay().check() {
             panic!("at {} {}: {wrong}", self.now, member.inside.overlay().me());
         }
+        self.set_alarm(at);
         for effect in out {
             self.perform(at, effect);
         }
+    }
+
+    fn set_alarm(&mut self, at: SocketAddr) {
+        let Some(member) = self.members.get_mut(&at) else { return };
+        let next = member.inside.overlay().next_tick();
+        let before = std::mem::replace(&mut member.wake, next);
+        before.map(|due| self.alarms.remove(&(due, at)));
+        self.alarms.extend(next.map(|due| (due, at)));
     }
 
     /// Lets `span` pass.
@@ -249,8 +333,7 @@ impl<O: Inside> Net<O> {
     /// Does the next thing that is due by `end`.
     fn step(&mut self, end: Time) -> bool {
         let arrival = self.queue.first_key_value().map(|(&(at, _), _)| at);
-        let ticks = self.members.iter().filter_map(|(at, member)| Some((member.inside.overlay().next_tick()?, *at)));
-        let tick = ticks.min();
+        let tick = self.alarms.first().copied();
         if let Some((due, at)) = tick.filter(|(due, _)| *due <= end && arrival.is_none_or(|arrival| *due <= arrival)) {
             self.now = self.now.max(due);
             self.with(at, |overlay, now, out| {
@@ -280,7 +363,8 @@ impl<O: Inside> Net<O> {
     }
 
     fn is_there(&self, from: SocketAddr, to: SocketAddr) -> bool {
-        self.members.contains_key(&to) && self.sides.get(&from) == self.sides.get(&to)
+        let anybody = self.members.contains_key(&to) || self.scripted.contains_key(&to);
+        anybody && self.sides.get(&from) == self.sides.get(&to)
     }
 }
 

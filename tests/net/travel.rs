@@ -9,7 +9,7 @@ use kadring::wire::ring::{RingResponse, Routed};
 use kadring::wire::{Request, RequestKind, Response, Sender, Via};
 use rand::RngExt;
 
-use super::{Arrival, Inside, LATENCY, Net, Waiting};
+use super::{Arrival, Asked, Inside, LATENCY, NAMES_FOR_STRANGERS, Net, Scripted, Waiting};
 
 impl<O: Inside> Net<O> {
     pub(super) fn perform(&mut self, at: SocketAddr, effect: Effect) {
@@ -18,6 +18,7 @@ impl<O: Inside> Net<O> {
                 assert!(tries > 0);
                 let magic = self.magic();
                 let (sent, timeout) = (self.now, self.timeout);
+                self.asked.push(Asked { at: sent, from: at, to: to.addr, request: request.clone() });
                 let waiting = Waiting { by: at, to, tag, request: request.clone(), tries, timeout, from_anyone, sent };
                 let twin = self.waiting.values().any(|waiting| waiting.by == at && waiting.tag == tag);
                 assert!(!twin, "a tag names one question");
@@ -26,23 +27,29 @@ impl<O: Inside> Net<O> {
                 self.push(timeout, Arrival::Overdue { magic });
             }
             Effect::Forward { to, magic, request } => self.send_request(at, to.addr, magic, request, true),
-            Effect::Respond { to: Asker { addr: to, magic, .. }, kind, response } => {
-                self.sent += 1;
-                if self.is_there(at, to) {
-                    self.push(LATENCY, Arrival::Response { from: at, to, magic, kind, response });
-                } else {
-                    self.push(LATENCY, Arrival::Undeliverable { by: at, to, forwarded: None });
-                }
-            }
+            Effect::Respond { to, kind, response } => self.respond(at, to, kind, response),
             Effect::Ring(RingEffect::Arrived { origin, magic, what }) => {
                 self.told.push((self.now, at, Effect::Ring(RingEffect::Arrived { origin, magic, what })));
                 if let Routed::Store { file } = what {
                     let (to, kind) = (Asker::connected(origin.addr, magic), RequestKind::Ring);
-                    let response = Response::Ring(RingResponse::Kept { file });
-                    self.perform(at, Effect::Respond { to, kind, response });
+                    self.respond(at, to, kind, Response::Ring(RingResponse::Kept { file }));
                 }
             }
             told => self.told.push((self.now, at, told)),
+        }
+    }
+
+    fn respond(&mut self, from: SocketAddr, asker: Asker, kind: RequestKind, mut response: Response) {
+        self.sent += 1;
+        let Asker { addr: to, via, magic, .. } = asker;
+        if let (Response::Nodes(names), Via::Udp, false) = (&mut response, via, asker.is_validated()) {
+            names.truncate(NAMES_FOR_STRANGERS);
+        }
+        if self.is_there(from, to) {
+            let wait = LATENCY + self.slow.get(&from).copied().unwrap_or_default();
+            self.push(wait, Arrival::Response { from, to, magic, kind, response });
+        } else if via == Via::Tcp {
+            self.push(LATENCY, Arrival::Undeliverable { by: from, to, forwarded: None });
         }
     }
 
@@ -73,16 +80,21 @@ impl<O: Inside> Net<O> {
     pub(super) fn arrive(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Request { from, sender, to, via, magic, request } => {
+                let asker = Asker { addr: from, via, magic, allowance: None };
+                if let Some(Scripted { me, names }) = self.scripted.get(&to) {
+                    let ping = matches!(request, Request::Ping);
+                    let response = if ping { Response::Node(*me) } else { Response::Nodes(names.clone()) };
+                    return self.respond(to, asker, request.kind(), response);
+                }
                 let Some(member) = self.members.get(&to) else { return };
                 if let Request::FindValue { key } = &request
                     && member.held.contains(key)
                 {
                     let response = Response::Node(member.inside.overlay().me());
-                    let asker = Asker { addr: from, via, magic, allowance: None };
-                    return self.perform(to, Effect::Respond { to: asker, kind: request.kind(), response });
+                    return self.respond(to, asker, request.kind(), response);
                 }
                 let validated = via == Via::Tcp || member.validated.contains(&from);
-                let asker = Asker { addr: from, via, magic, allowance: (!validated).then_some(usize::MAX) };
+                let asker = Asker { allowance: (!validated).then_some(usize::MAX), ..asker };
                 let incoming = Incoming { asker, sender: Some(sender) };
                 let cause = Cause::Request { from: &incoming, request: &request };
                 self.with(to, |overlay, now, out| overlay.on(now, cause, out));
