@@ -12,12 +12,12 @@ use crate::id::Id;
 use crate::node::{Action, Event};
 use crate::time::Time;
 
-/// The trace of a run.
-pub struct Trace(Option<Box<Sink>>);
+/// Where a run's trace goes. A line is many small pieces, so they are collected before they are hashed.
+pub struct Trace(Option<BufWriter<Sink>>);
 
 struct Sink {
     digest: Sha256,
-    file: Option<BufWriter<File>>,
+    file: Option<File>,
     failed: Option<io::Error>,
 }
 
@@ -45,17 +45,23 @@ impl Trace {
 
     /// Only the trace's SHA-256.
     pub fn digest_only() -> Self {
-        Self(Some(Box::new(Sink { digest: Sha256::new(), file: None, failed: None })))
+        Self::into_sink(None)
     }
 
     /// JSON lines into `file`, and their SHA-256.
     pub fn to_file(file: File) -> Self {
-        Self(Some(Box::new(Sink { digest: Sha256::new(), file: Some(BufWriter::new(file)), failed: None })))
+        Self::into_sink(Some(file))
+    }
+
+    fn into_sink(file: Option<File>) -> Self {
+        Self(Some(BufWriter::new(Sink { digest: Sha256::new(), file, failed: None })))
     }
 
     /// The SHA-256 of all lines so far; none if the trace is off.
     pub fn digest(&self) -> Option<Id> {
-        self.0.as_ref().map(|sink| Id::from_bytes(sink.digest.clone().finalize().into()))
+        let lines = self.0.as_ref()?;
+        let digest = lines.get_ref().digest.clone().chain_update(lines.buffer());
+        Some(Id::from_bytes(digest.finalize().into()))
     }
 
     /// Writes out what is buffered.
@@ -63,9 +69,9 @@ impl Trace {
     /// # Errors
     /// The first error that writing to the file met, if any.
     pub fn finish(&mut self) -> io::Result<()> {
-        let Some(sink) = &mut self.0 else { return Ok(()) };
-        sink.failed.take().map_or(Ok(()), Err)?;
-        sink.file.as_mut().map_or(Ok(()), Write::flush)
+        let Some(lines) = &mut self.0 else { return Ok(()) };
+        lines.flush()?;
+        lines.get_mut().failed.take().map_or(Ok(()), Err)
     }
 
     pub(super) fn event(&mut self, at: Time, peer: usize, event: &Event) {
@@ -77,21 +83,22 @@ impl Trace {
     }
 
     fn line(&mut self, at: Time, peer: usize, what: Traced<'_>) {
-        if let Some(sink) = &mut self.0 {
+        if let Some(lines) = &mut self.0 {
             let line = TraceLine { at, peer, what };
-            let written = serde_json::to_writer(&mut **sink, &line).map_err(io::Error::from);
-            if let Err(error) = written.and_then(|()| sink.write_all(b"\n")) {
-                sink.failed.get_or_insert(error);
+            let written = serde_json::to_writer(&mut *lines, &line).map_err(io::Error::from);
+            if let Err(error) = written.and_then(|()| lines.write_all(b"\n")) {
+                lines.get_mut().failed.get_or_insert(error);
             }
         }
     }
 }
 
 impl Write for Sink {
+    /// Never fails, so that no piece is hashed twice: [`Trace::finish`] tells of the first error.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.digest.update(bytes);
-        if let Some(file) = &mut self.file {
-            file.write_all(bytes)?;
+        if let (Some(file), None) = (&mut self.file, &self.failed) {
+            self.failed = file.write_all(bytes).err();
         }
         Ok(bytes.len())
     }
