@@ -19,7 +19,6 @@ pub trait Router {
 
 /// What only the ring wants done, or found out.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[expect(clippy::large_enum_variant, reason = "few of them are ever there at once, and each is moved once")]
 pub enum RingEffect {
     /// A request about a file by its name has reached the peer responsible for it: this one. The classroom answers
     /// `origin` under `magic`.
@@ -44,6 +43,7 @@ pub enum RingEffect {
 
 /// How a routed request ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "few of them are ever there at once, and each is moved once")]
 pub enum RouteOutcome {
     /// This peer is responsible itself: nothing was sent.
     Here,
