@@ -145,6 +145,14 @@ fn only_the_clock_reads_the_clock_and_nobody_sleeps_or_draws_hidden_chance() {
 }
 
 #[test]
+fn the_core_says_what_happens_by_notices_and_writes_no_log() {
+    assert_none(&objections(|name, line| {
+        let core = ["overlay/", "node/", "classroom/", "wire/", "file/"].iter().any(|room| name.starts_with(room));
+        (core && line.contains("log::")).then(|| "a line for the log".to_owned())
+    }));
+}
+
+#[test]
 fn no_order_of_a_hash_map_reaches_the_core() {
     assert_none(&objections(|name, line| {
         let core = ["overlay/", "node/", "sim/", "file/", "wire/"].iter().any(|room| name.starts_with(room));

@@ -7,6 +7,7 @@ use crate::config::{FILE_COPIES, REPAIR_RETRY};
 use crate::name::FileName;
 use crate::node::desk::Desk;
 use crate::node::job::{NamedJob, Version};
+use crate::node::trouble::Trouble;
 use crate::peer::Peer;
 
 impl Classroom {
@@ -66,7 +67,7 @@ impl Classroom {
         let state = self.file(file);
         state.asked.remove(&to.addr);
         if let Handed::Refused(reason) | Handed::Silent(reason) = &handed {
-            log::debug!("peer {to} did not take file {file}: {reason}");
+            desk.trouble(Trouble::FileNotTaken { file, to, reason: reason.clone() });
         }
         match handed {
             Handed::Taken | Handed::Refused(_) => {

@@ -37,6 +37,7 @@ use crate::node::jobs::Urgency;
 use crate::node::notice::{FileNews, Notice};
 use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
 use crate::node::recent::Recent;
+use crate::node::trouble::Trouble;
 use crate::node::{Command, FailureKind, Node};
 use crate::overlay::{Asker, RingEffect, RouteNotice, RouteOutcome};
 use crate::patience;
@@ -392,7 +393,7 @@ impl Classroom {
             (Step::Scan, Ok(NamedOutcome::Scanned { files })) => self.on_scanned(desk, files),
             (Step::Scan, outcome) => {
                 if let Err(error) = outcome {
-                    log::warn!("{error}");
+                    desk.trouble(Trouble::JobFailed { reason: error.to_string() });
                 }
                 self.on_scanned(desk, Vec::new());
             }

@@ -8,6 +8,7 @@ use crate::node::command::CommandId;
 use crate::node::desk::Desk;
 use crate::node::job::{JobError, JobErrorKind, NamedJob};
 use crate::node::notice::{Answer, FailureKind, FileNews};
+use crate::node::trouble::Trouble;
 use crate::overlay::RouteOutcome;
 use crate::patience;
 use crate::peer::Peer;
@@ -125,7 +126,7 @@ impl Classroom {
     pub(super) fn on_not_received(&mut self, desk: &mut Desk, own: Own, error: &JobError) {
         let elsewhere = !matches!(error.kind, JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Cancelled);
         if own.tries > 0 && elsewhere {
-            log::warn!("file {} did not come ({error}); it is requested again", own.file);
+            desk.trouble(Trouble::FileRequestedAgain { file: own.file, reason: error.to_string() });
             let again = Own { tries: own.tries - 1, ..own };
             return self.route(desk, Routed::Request { file: own.file }, Errand::Request(again));
         }

@@ -279,6 +279,7 @@ fn tell(notice: &Notice) {
         Notice::BlockStored { key, size } => log::debug!("block {} stored, {size} bytes", key.short()),
         Notice::BlockDamaged { key } => log::warn!("block {key} is damaged; it was moved aside and is fetched anew"),
         Notice::BlockRepaired { key, to } => log::info!("block {} repaired: {to} has it now", key.short()),
+        Notice::Trouble { .. } => {} // It stands in the log already.
         other => log::debug!("{other:?}"),
     }
 }

@@ -259,6 +259,7 @@ impl RingOutput {
         if lines.is_empty() {
             match notice {
                 Notice::Joined { peers } => log::info!("peer {} is in the ring; {peers} peers known", self.me()),
+                Notice::Trouble { .. } => {} // It stands in the log already.
                 other => log::debug!("{other:?}"),
             }
         }

@@ -18,6 +18,7 @@ use super::jobs::{Jobs, Urgency};
 use super::life::{Life, Step};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
 use super::part::Ticket;
+use super::trouble::Trouble;
 use crate::config::Config;
 use crate::id::Key;
 use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Router, TableRow, Target};
@@ -287,6 +288,11 @@ impl Desk {
 
     pub(crate) fn notify(&mut self, notice: Notice) {
         self.exchange.out().push(Action::Notify(notice));
+    }
+
+    /// Something went wrong that no command has to hear of.
+    pub(crate) fn trouble(&mut self, trouble: Trouble) {
+        self.notify(Notice::Trouble { trouble });
     }
 
     pub(crate) fn progress(&mut self, command: CommandId, progress: Progress) {

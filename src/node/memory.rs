@@ -4,6 +4,7 @@ use super::desk::Desk;
 use super::job::{Job, Outcome};
 use super::jobs::Urgency;
 use super::part::{News, Owner, Part, Reply, Ticket};
+use super::trouble::Trouble;
 use crate::config::SAVE_PEERS_DELAY;
 use crate::time::Time;
 
@@ -20,9 +21,9 @@ impl Memory {
 }
 
 impl Part for Memory {
-    fn on(&mut self, _desk: &mut Desk, _ticket: Ticket, reply: Reply) {
+    fn on(&mut self, desk: &mut Desk, _ticket: Ticket, reply: Reply) {
         if let Reply::Done { outcome: Outcome::Failed(error), .. } = reply {
-            log::warn!("{error}");
+            desk.trouble(Trouble::JobFailed { reason: error.to_string() });
         }
     }
 

@@ -27,6 +27,7 @@ pub mod event;
 pub mod job;
 pub mod notice;
 pub mod record;
+pub mod trouble;
 
 mod commands;
 pub(crate) mod desk;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::CommandId;
 use super::job::{JobError, JobErrorKind};
+use super::trouble::Trouble;
 use crate::id::{Id, Key};
 use crate::name::FileName;
 use crate::overlay::{RouteNotice, TableRow};
@@ -64,6 +65,11 @@ pub enum Notice {
         key: Key,
         /// The peer that received the copy.
         to: Peer,
+    },
+    /// Something went wrong, and nobody has to do anything about it; a peer writes it to its log.
+    Trouble {
+        /// What went wrong, with what.
+        trouble: Trouble,
     },
     /// The overlay has news of the routing.
     Route {

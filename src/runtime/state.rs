@@ -80,8 +80,12 @@ impl State {
         notices
     }
 
-    /// Hands a notice to whoever watches.
+    /// Hands a notice to whoever watches. What went wrong is said in the log too.
     pub(super) fn publish(&self, notice: &Notice) {
+        if let Notice::Trouble { trouble } = notice {
+            let level = if trouble.is_usual() { log::Level::Debug } else { log::Level::Warn };
+            log::log!(level, "{trouble}");
+        }
         use crossbeam_channel::TrySendError::Disconnected;
         let gone = |watcher: &Sender<Notice>| matches!(watcher.try_send(notice.clone()), Err(Disconnected(_)));
         self.view.lock().watchers.retain(|watcher| !gone(watcher));

@@ -16,6 +16,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
+use crate::node::trouble::Trouble;
 use crate::overlay::{Asker, Goal};
 use crate::patience;
 use crate::peer::Peer;
@@ -151,7 +152,7 @@ impl Heal {
             let pause = desk.jittered(REPAIR_RETRY) * 2_u32.pow(attempts - 1);
             self.wait(key, desk.now() + pause, attempts);
         } else {
-            log::warn!("block {} is damaged here, and no other peer has it", key.short());
+            desk.trouble(Trouble::Lost { key });
         }
         self.on_tick(desk);
     }

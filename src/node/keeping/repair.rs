@@ -21,6 +21,7 @@ use crate::node::desk::Desk;
 use crate::node::jobs::Urgency;
 use crate::node::notice::Notice;
 use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Ticket};
+use crate::node::trouble::Trouble;
 use crate::overlay::{Goal, Target};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -273,7 +274,7 @@ impl Repair {
         match result {
             Ok(()) => desk.notify(Notice::BlockRepaired { key, to }),
             Err(reason) => {
-                log::debug!("{to} did not take block {}: {reason}", key.short());
+                desk.trouble(Trouble::NotTaken { key, to, reason });
                 check.missing += 1;
             }
         }

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{REPAIR_BOUND, REPAIR_DELAY};
 use crate::node::Command;
 use crate::node::job::{Holder, JobError, JobErrorKind};
+use crate::node::trouble::Trouble;
 
 /// Lets the node check its one block, which it does soon after the start.
 fn checks(bench: &mut Bench) -> Vec<Action> {
@@ -137,13 +138,13 @@ fn a_damaged_block_is_brought_back_from_a_holder_and_the_next_if_that_fails() {
 fn a_damaged_block_that_nobody_gives_is_looked_for_again_and_at_last_given_up() {
     let mut bench = Bench::new(Config::default(), 1, 0).start(&[(key(1), 10)]);
     let mut actions = bench.does(Event::Damaged { key: key(1) });
-    let mut pulls = Vec::new();
+    let (mut pulls, mut told) = (Vec::new(), Vec::new());
     loop {
         if let [(job, Job::Pull { from, .. })] = jobs(&actions)[..] {
             assert_eq!(from, peer(1).addr);
             pulls.push(bench.now);
             let error = JobError { kind: JobErrorKind::NotFound, reason: String::new() };
-            bench.ends(job, Outcome::Failed(error));
+            told.push(bench.ends(job, Outcome::Failed(error)));
             assert!(bench.node.is_at_rest(), "between two attempts nothing is under way");
         }
         match bench.wait(REPAIR_BOUND * 10) {
@@ -154,6 +155,11 @@ fn a_damaged_block_that_nobody_gives_is_looked_for_again_and_at_last_given_up() 
     let pauses: Vec<u64> = pulls.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
     assert!(pauses.len() == 5 && pauses.windows(2).all(|pair| pair[0] < pair[1]), "{pauses:?}");
     assert!(pulls[2] - pulls[0] < REPAIR_BOUND, "more than once within the bound");
+    let lost = Action::Notify(Notice::Trouble { trouble: Trouble::Lost { key: key(1) } });
+    assert!(
+        told.iter().rposition(|actions| !actions.contains(&lost)) == Some(4),
+        "it is told once, at the end: {told:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! What went wrong and asks nothing of anybody: this peer goes on by itself.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Key;
+use crate::name::FileName;
+use crate::peer::Peer;
+
+/// Something that went wrong, for the log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "trouble", rename_all = "snake_case")]
+pub enum Trouble {
+    /// A block was damaged here, and no peer was found that has it.
+    Lost {
+        /// The block's key.
+        key: Key,
+    },
+    /// A peer that should hold a block did not take it; the block is offered again later.
+    NotTaken {
+        /// The block's key.
+        key: Key,
+        /// The peer that it was offered to.
+        to: Peer,
+        /// For people: what the peer said, or that it said nothing.
+        reason: String,
+    },
+    /// A peer that should hold a named file did not take it.
+    FileNotTaken {
+        /// The file's name.
+        file: FileName,
+        /// The peer that it was offered to.
+        to: Peer,
+        /// For people: what the peer said, or that it said nothing.
+        reason: String,
+    },
+    /// A requested file did not come from the peer that had it; it is requested again.
+    FileRequestedAgain {
+        /// The file's name.
+        file: FileName,
+        /// For people: what happened to the transfer.
+        reason: String,
+    },
+    /// A worker failed in a job that no command waits for.
+    JobFailed {
+        /// For people: what happened, to what.
+        reason: String,
+    },
+}
+
+impl Trouble {
+    /// Whether it is part of everyday life in a network where peers come and go.
+    pub const fn is_usual(&self) -> bool {
+        matches!(self, Self::NotTaken { .. } | Self::FileNotTaken { .. })
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost { key } => write!(f, "block {} is damaged here, and no other peer has it", key.short()),
+            Self::NotTaken { key, to, reason } => write!(f, "{to} did not take block {}: {reason}", key.short()),
+            Self::FileNotTaken { file, to, reason } => write!(f, "peer {to} did not take file {file}: {reason}"),
+            Self::FileRequestedAgain { file, reason } => {
+                write!(f, "file {file} did not come ({reason}); it is requested again")
+            }
+            Self::JobFailed { reason } => f.write_str(reason),
+        }
+    }
+}
