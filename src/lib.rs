@@ -7,22 +7,22 @@
 //!
 //! # The threads
 //! ```text
-//!            datagrams                  ticks
-//!  udp-recv ───────────┐      ┌──────── sweeper ◄── the next deadline ─┐
-//!                      ▼      ▼                                        │
-//!  console ─ commands ► n o d e ─────────────────────────────────────--┘
-//!  signals ─ shutdown ►   │  ▲  ▲
-//!                         │  │  └── ring messages ── tcp-serve-N ◄── tcp-accept
-//!            datagrams ◄──┤  │                          │ block bytes
-//!            jobs ────────┤  └── outcomes ──┐           ▼
-//!            answers ◄────┘                 │     the block store
-//!                         └────────► transfer-N ───────▲
-//!
-//!  whoever logs ─ lines ► log ► standard error
+//!                                         ┌──────┐
+//!    udp-recv ── batches of datagrams ───►│      │── datagrams ──────────► the network
+//!     sweeper ── ticks ──────────────────►│      │── empty batches ──────► udp-recv
+//! tcp-serve-N ── ring messages, damage ──►│      │── its next deadline ──► sweeper
+//!  transfer-N ── outcomes ───────────────►│      │── jobs ───────────────► transfer-N
+//!      link-N ── undeliverable messages ─►│ node │── ring messages ──────► link-N
+//!     signals ── an order to leave ──────►│      │── what happened ──────► recorder
+//!     console ── commands ───────────────►│      │── progress, answers ──► console, signals
+//!                                         │      │── notices ────────────► those who watch
+//!                                         └──────┘
+//!  tcp-accept ── connections ──► tcp-serve-N
 //! ```
 //! One thread, `node`, owns the routing table, the pending requests and the list of what is held, so none of them needs
 //! a lock. It never blocks. Every other thread exists to wait for one thing and turns what it waited for into a message.
-//! [`runtime`] has one file for each role.
+//! [`runtime`] has a row and a file for each role; the picture is drawn from the rows. `log` is one more thread, the
+//! program's, which writes standard error.
 //!
 //! # Map of the house
 //! Imports point only downwards; a test holds the layers.

@@ -182,6 +182,23 @@ fn files_stay_short_enough_to_read() {
     assert_none(&long.collect::<Vec<_>>());
 }
 
+/// The lines of the first picture in a text, without what makes them a comment.
+fn picture(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.trim_start_matches("//!").trim());
+    let picture = lines.skip_while(|line| *line != "```text").skip(1).take_while(|line| *line != "```");
+    picture.map(str::to_owned).collect()
+}
+
+#[test]
+fn there_is_one_picture_of_the_threads() {
+    let sources = sources();
+    let drawn = picture(&sources["runtime/mod.rs"]);
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("it is committed");
+    assert!(drawn.len() > 5, "the picture was found");
+    assert_eq!(picture(&sources["lib.rs"]), drawn);
+    assert_eq!(picture(&readme), drawn);
+}
+
 #[test]
 fn functions_stay_short_enough_to_read() {
     let mut long = Vec::new();

@@ -6,7 +6,7 @@
 //! - [`user`]: what this peer's user asks, `store` and `request`.
 //! - [`serve`]: what other peers ask because this one is responsible.
 //! - [`coming`]: requests for what is on its way here.
-//! - [`file`]: the state of one file.
+//! - [`file`](mod@file): the state of one file.
 //! - [`holding`]: what is held. What this peer holds for the ring is offered to every other peer that should hold it, when the
 //!   file comes, when peers come or go, and when this peer leaves. Offers that name what the receiver has already (the
 //!   same size and time) cost one message, so nothing has to be remembered across a restart.

@@ -3,6 +3,7 @@
 mod clear;
 mod get;
 mod piece;
+mod placing;
 mod put;
 
 pub(super) use clear::Clears;

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Flow;
+use super::placing::{Failed, Placing, Tally, too_few};
 use crate::file::tree::{Next, TreeBuilder};
 use crate::file::{Entry, LocalManifest};
 use crate::id::{Id, Key};
@@ -19,7 +20,7 @@ use crate::node::job::{Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind, Progress};
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
-use crate::overlay::{Goal, LookupId};
+use crate::overlay::Goal;
 use crate::peer::Peer;
 use crate::time::Time;
 
@@ -92,42 +93,6 @@ enum Reader {
     },
     Publishing,
 }
-
-/// What the answer will tell.
-#[derive(Default)]
-struct Tally {
-    bytes: u64,
-    blocks: u64,
-    copies: Vec<u64>,
-    wanted: usize,
-    /// Blocks that the file was read in, those that repeat included.
-    read: u64,
-    unreached: usize,
-}
-
-/// A block on its way to its holders.
-struct Placing {
-    /// Bytes of the block.
-    size: u32,
-    /// Bytes of the file that are stored with it: none for a manifest, several times `size` for a block that repeats.
-    bytes: u64,
-    lookup: Option<LookupId>,
-    candidates: VecDeque<Peer>,
-    wanted: usize,
-    /// Peers that could keep it, as far as they answered.
-    found: usize,
-    /// Offers and copies under way.
-    out: usize,
-    saved: usize,
-    keeping: bool,
-    /// What is believed to be here of it is being looked at.
-    looking: bool,
-    second_round: bool,
-    trouble: Option<String>,
-}
-
-/// A put ends early with what the user is told.
-type Failed = (FailureKind, String);
 
 impl Put {
     fn new(desk: &mut Desk, id: PutId, command: CommandId, order: Order) -> Self {
@@ -417,42 +382,4 @@ impl Put {
         desk.fail(self.command, kind, reason);
         Flow::Over
     }
-}
-
-impl Placing {
-    /// Whom to offer it to next. Who lives and takes nothing would keep every block waiting for the whole limit, so it is
-    /// asked only if the others cannot make up the quorum.
-    fn next_candidate(&mut self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> Option<Peer> {
-        match self.candidates.iter().position(|peer| !stalls(&peer.addr)) {
-            Some(at) => self.candidates.remove(at),
-            None if self.out > 0 || self.saved >= quorum => None,
-            None => self.candidates.pop_front(),
-        }
-    }
-}
-
-impl Tally {
-    fn add(&mut self, placing: &Placing) {
-        self.blocks += 1;
-        self.bytes += placing.bytes;
-        if self.copies.len() <= placing.saved {
-            self.copies.resize(placing.saved + 1, 0);
-        }
-        self.copies[placing.saved] += 1;
-    }
-}
-
-fn too_few(key: Key, placing: &Placing, quorum: usize) -> Failed {
-    let copies = if placing.saved == 1 { "copy" } else { "copies" };
-    let cause = match (&placing.trouble, placing.found) {
-        (Some(trouble), _) => trouble.clone(),
-        (None, 0) => "there is no peer to keep it; is the network reachable?".to_owned(),
-        (None, found) => format!("no more than {found} can keep it"),
-    };
-    let (key, saved) = (key.short(), placing.saved);
-    let reason = format!(
-        "block {key} got {saved} {copies} of the {quorum} that the quorum asks for ({cause}); start more peers, or \
-         lower --quorum"
-    );
-    (FailureKind::TooFewCopies, reason)
 }

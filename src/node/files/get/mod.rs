@@ -9,6 +9,7 @@
 //!
 //! What stands at the destination already is a matter of `place.rs`, how much is fetched at a time one of `speed.rs`.
 
+mod ending;
 mod place;
 mod speed;
 
@@ -16,17 +17,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ending::Total;
 use place::{Mode, Onto};
 
 use super::Flow;
 use super::piece::{Doubts, Piece, What, is_our_own};
 use crate::file::tree::{self, TreeWalk};
-use crate::id::Id;
 use crate::node::command::{Command, CommandId, Source};
 use crate::node::desk::Desk;
 use crate::node::job::{GetId, Holder, Job, JobErrorKind, JobId, Outcome, Slot};
 use crate::node::jobs::Urgency;
-use crate::node::notice::{Answer, FailureKind, Progress};
+use crate::node::notice::{FailureKind, Progress};
 use crate::node::pace::Pace;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::node::smoothed::Smoothed;
@@ -105,19 +106,6 @@ enum Stage {
     Walking { walk: Box<TreeWalk>, mode: Mode },
     /// Everything is in place; the file gets its name.
     Finishing,
-}
-
-/// What the answer will tell.
-#[derive(Default)]
-struct Total {
-    size: u64,
-    root: Id,
-    sha256: Option<Id>,
-    /// The source is a list of blocks that does not show whether it is whole.
-    incomplete: bool,
-    moved: u64,
-    resumed: u64,
-    blocks: u64,
 }
 
 impl Get {
@@ -438,37 +426,5 @@ impl Get {
         }
         let (kind, reason) = piece.despair();
         self.give_up(desk, kind, reason)
-    }
-
-    /// The file is where it should be; `standing` if it was before.
-    fn succeed(&mut self, desk: &mut Desk, standing: bool) -> Flow {
-        desk.forget_get(self.id);
-        desk.answer(
-            self.command,
-            Answer::Retrieved {
-                bytes: self.total.size,
-                resumed: self.total.resumed,
-                sha256: self.total.sha256,
-                blocks: self.total.blocks,
-                holders: self.holders.len(),
-                standing,
-                complete: !self.total.incomplete,
-                took: desk.now().since(self.since),
-            },
-        );
-        Flow::Over
-    }
-
-    fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, mut reason: String) -> Flow {
-        self.drop_pieces(desk);
-        if kind == FailureKind::Exists && self.total.incomplete && self.total.size == 0 {
-            reason.push_str("; the list names no block, and an empty list replaces no file");
-        }
-        if self.total.moved > 0 && !self.is_comparing() {
-            desk.progress(self.command, Progress::Kept { bytes: self.total.moved, of: self.total.size });
-        }
-        desk.forget_get(self.id);
-        desk.fail(self.command, kind, reason);
-        Flow::Over
     }
 }

@@ -1,0 +1,54 @@
+//! How a retrieve ends, and what its answer tells.
+
+use super::Get;
+use crate::id::Id;
+use crate::node::desk::Desk;
+use crate::node::files::Flow;
+use crate::node::notice::{Answer, FailureKind, Progress};
+
+/// What the answer will tell.
+#[derive(Default)]
+pub(super) struct Total {
+    pub(super) size: u64,
+    pub(super) root: Id,
+    pub(super) sha256: Option<Id>,
+    /// The source is a list of blocks that does not show whether it is whole.
+    pub(super) incomplete: bool,
+    pub(super) moved: u64,
+    pub(super) resumed: u64,
+    pub(super) blocks: u64,
+}
+
+impl Get {
+    /// The file is where it should be; `standing` if it was before.
+    pub(super) fn succeed(&mut self, desk: &mut Desk, standing: bool) -> Flow {
+        desk.forget_get(self.id);
+        desk.answer(
+            self.command,
+            Answer::Retrieved {
+                bytes: self.total.size,
+                resumed: self.total.resumed,
+                sha256: self.total.sha256,
+                blocks: self.total.blocks,
+                holders: self.holders.len(),
+                standing,
+                complete: !self.total.incomplete,
+                took: desk.now().since(self.since),
+            },
+        );
+        Flow::Over
+    }
+
+    pub(super) fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, mut reason: String) -> Flow {
+        self.drop_pieces(desk);
+        if kind == FailureKind::Exists && self.total.incomplete && self.total.size == 0 {
+            reason.push_str("; the list names no block, and an empty list replaces no file");
+        }
+        if self.total.moved > 0 && !self.is_comparing() {
+            desk.progress(self.command, Progress::Kept { bytes: self.total.moved, of: self.total.size });
+        }
+        desk.forget_get(self.id);
+        desk.fail(self.command, kind, reason);
+        Flow::Over
+    }
+}
