@@ -8,7 +8,7 @@
 //! a copy that is kept gets the time of its original, so that both are the same version.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 use crate::runtime::bounded_lines::BoundedLines;
 use crate::runtime::named::{Asked, CHUNK, Folder, PART, ask, time_of};
+use crate::store::hash_all;
 use crate::wire::MAX_REQUEST_LINE;
 
 /// A file that is on its way here.
@@ -103,8 +104,12 @@ impl Workbench {
         let dest = folder.place(file);
         let cannot = |error: &io::Error| cannot_write(&dest, error);
         if let (Some(here), Resolution::Compared) = (here, resolution) {
-            let same = hash_file(&dest, room).map_err(|error| cannot(&error))? == sha256;
-            return if same { Ok(NamedOutcome::Kept { version: here, written: false }) } else { Err(another(file)) };
+            let ours = File::open(&dest).and_then(|file| hash_all(&file)).map_err(|error| cannot(&error))?;
+            return if ours == sha256 {
+                Ok(NamedOutcome::Kept { version: here, written: false })
+            } else {
+                Err(another(file))
+            };
         }
         let written = temporary.as_file();
         written.set_modified(time_of(version)).and_then(|()| written.sync_data()).map_err(|error| cannot(&error))?;
@@ -243,15 +248,4 @@ fn touch(folder: &Folder, file: FileName) -> io::Result<NamedOutcome> {
     }
     let version = folder.find(file)?.ok_or_else(|| io::Error::other("what has this name is no file"))?;
     Ok(NamedOutcome::Kept { version, written: true })
-}
-
-fn hash_file(path: &Path, room: &mut Room) -> io::Result<Id> {
-    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
-    reserve(room, CHUNK);
-    loop {
-        match file.read(&mut room[..CHUNK])? {
-            0 => return Ok(Id::from_bytes(hash.finalize().into())),
-            count => hash.update(&room[..count]),
-        }
-    }
 }
