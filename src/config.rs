@@ -1,4 +1,5 @@
-//! Every constant, with its unit and its source, and the knobs a user can turn.
+//! The constants that several rooms share, each with its unit and its source, and the knobs a user can turn. How long
+//! each kind of request is repeated stands in [`patience`](crate::patience).
 
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ pub const PING_BYTES: usize = 240;
 /// The same on the ring, where a ping names two peers and lists others.
 pub const RING_PING_BYTES: usize = 330;
 
-/// Bytes of a question for peers: it gets spaces at its end up to here, so that whoever does not know us yet may answer it
-/// whole, WIDTH nodes of the longest addresses and a ping beside them, within [`AMPLIFICATION`].
+/// Bytes of a question for peers: it gets spaces at its end up to here, so that a peer that does not know us yet may
+/// answer it whole, WIDTH nodes of the longest addresses and a ping beside them, within [`AMPLIFICATION`].
 pub const QUESTION_BYTES: usize = 448;
 
 /// Spaces that a long datagram may get at its end, so that several can leave as one (see `runtime/udp/batched.rs`).
@@ -38,8 +39,8 @@ pub const SAVE_PEERS_DELAY: Duration = Duration::from_secs(5);
 /// Jobs that a node has out with the transfer workers at a time; the rest wait in its own queue.
 pub const MAX_JOBS: usize = 16;
 
-/// Overdue answers are asked for again after this long while nothing is known of an address (RFC 6298 says 1 s, made for
-/// the whole internet; a lookup has others to ask, so half of it does).
+/// Overdue answers are asked for again after this long while nothing is known of an address (RFC 6298 says 1 s, made
+/// for the whole internet; a lookup has others to ask, so half of it does).
 pub const FIRST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The least time an answer is waited for: a busy machine may take this long to schedule a thread.
@@ -57,7 +58,8 @@ pub const VALIDATED_MEMORY: usize = 16 * 1024;
 /// Blocks that are being pulled on behalf of others, or wait for their turn; further offers are refused as busy.
 pub const MAX_PULLS: usize = 1024;
 
-/// After a peer came or went, the blocks it concerns are checked after this long, so that one wave of news is one check.
+/// After a peer came or went, the blocks it concerns are checked after this long, so that one wave of news is one
+/// check.
 pub const REPAIR_DELAY: Duration = Duration::from_secs(2);
 
 /// Every block held is checked this often even if nothing seems to have happened (Kademlia, section 2.5: hourly).

@@ -12,8 +12,8 @@
 //! | 8 | index | which blocks there are, their sizes and stamps, the sums for the quota | transfer-N, tcp-serve-N | a look or a change | a file is opened, read, written, renamed, hashed or synced |
 //! | 9 | screen | what is on the terminal at the moment | log, console | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
 //!
-//! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other. A build with
-//! debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
+//! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other. A build
+//! with debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -26,7 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 /// What is said of a lock.
 pub(crate) struct Lock {
     pub(crate) name: &'static str,
-    /// Whoever holds it takes none of this rank or a lower one.
+    /// A thread that holds it takes none of this rank or a lower one.
     rank: u8,
     #[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
     about: About,

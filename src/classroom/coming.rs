@@ -1,7 +1,7 @@
 //! Requests for a file that is on its way here.
 //!
-//! A store is accepted before its file has arrived. Whoever requests the file meanwhile waits for it, but not for so long
-//! that its question counts as lost: then it is told to ask again.
+//! A store is accepted before its file has arrived. A peer that requests the file meanwhile waits for it, but not for
+//! so long that its question counts as lost: then it is told to ask again.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::wire::ring::{RingKind, RingResponse};
 /// A request waits this long for a file on its way: less than its sender waits for any answer.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// Whoever was told that its store is accepted begins to hand over the file within this time.
+/// A peer that was told that its store is accepted begins to hand over the file within this time.
 const HANDED: Duration = Duration::from_secs(5);
 
 /// The requests that wait for files on their way here.
@@ -39,8 +39,8 @@ impl Coming {
 }
 
 impl Classroom {
-    /// A requested file is not here. Whether it is on its way, so that whoever asks for it waits, or is told to come
-    /// again; `until` is how long it may wait, if it has waited before.
+    /// A requested file is not here. Whether it is on its way, so that the one that asks for it waits, or is told to
+    /// come again; `until` is how long it may wait, if it has waited before.
     pub(super) fn keeps_waiting(
         &mut self,
         desk: &mut Desk,

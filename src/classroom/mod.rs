@@ -7,13 +7,14 @@
 //! - [`serve`]: what other peers ask because this one is responsible.
 //! - [`coming`]: requests for what is on its way here.
 //! - [`file`](mod@file): the state of one file.
-//! - [`holding`]: what is held. What this peer holds for the ring is offered to every other peer that should hold it, when the
-//!   file comes, when peers come or go, and when this peer leaves. Offers that name what the receiver has already (the
-//!   same size and time) cost one message, so nothing has to be remembered across a restart.
+//! - [`holding`]: what is held. What this peer holds for the ring is offered to every other peer that should hold it,
+//!   when the file comes, when peers come or go, and when this peer leaves. Offers that name what the receiver has
+//!   already (the same size and time) cost one message, so nothing has to be remembered across a restart.
 //!
 //! # Architecture invariants
-//! - Nothing that a user put into the directory is ever replaced: only what a [`Keep`](crate::node::job::NamedJob::Keep) of
-//!   this run wrote, or an empty file. Peers may share one directory; then a file is in its place already.
+//! - Nothing that a user put into the directory is ever replaced: only what a
+//!   [`Keep`](crate::node::job::NamedJob::Keep) of this run wrote, or an empty file. Peers may share one directory;
+//!   then a file is in its place already.
 //! - A file that lies here but belongs to other peers is not the ring's until it is stored.
 //! - Bytes pass from worker to worker, never through here.
 
@@ -51,7 +52,7 @@ use file::NamedFile;
 /// Questions of other peers that are remembered, so that one sent again is the same question.
 const QUESTIONS: usize = 1024;
 
-/// Requests of other peers whose files are looked for at a time. One too many is dropped: whoever sent it sends it again.
+/// Requests of other peers whose files are looked for at a time. One too many is dropped: its sender sends it again.
 pub(super) const MAX_LOOKING: usize = 64;
 
 /// Peers that a file is about to be sent to.
@@ -120,7 +121,7 @@ pub(super) enum Handed {
 pub(super) enum Step {
     /// To know what lies in the directory.
     Scan,
-    /// To know what there is to give to whoever is responsible.
+    /// To know what there is to give to the peer responsible.
     Give(Own),
     /// To answer somebody who wants the file, and may have waited for it until some time.
     Look { requester: Requester, file: FileName, until: Option<Time> },

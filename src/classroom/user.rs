@@ -122,7 +122,7 @@ impl Classroom {
         desk.answer(command, Answer::FileReceived { file, from, bytes, sha256, took: desk.now().since(since) });
     }
 
-    /// Whoever had the requested file could not send it: another peer may.
+    /// The peer that had the requested file could not send it: another peer may.
     pub(super) fn on_not_received(&mut self, desk: &mut Desk, own: Own, error: &JobError) {
         let elsewhere = !matches!(error.kind, JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Cancelled);
         if own.tries > 0 && elsewhere {

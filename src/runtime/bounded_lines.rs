@@ -1,10 +1,11 @@
 //! Lines of bounded length from a stream, and the bytes behind them.
 //!
 //! Every exchange over TCP begins with a line: a request, the head of a reply, a control line of the ring. What follows
-//! it may be bytes, and a read may bring both at once. Whoever sends a line without an end is not kept in memory for it.
+//! it may be bytes, and a read may bring both at once. A line without an end takes no more memory than one of full
+//! length.
 //!
-//! The console's reader (`console/lines.rs`) is another: it passes over a line that is too long, tells how long it was and
-//! reads on, where a connection just ends.
+//! The console's reader (`console/lines.rs`) is another: it passes over a line that is too long, tells how long it was
+//! and reads on, where a connection just ends.
 
 use std::io::{self, Read};
 use std::net::TcpStream;

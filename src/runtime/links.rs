@@ -3,8 +3,8 @@
 //! The node never waits for a connection, so each peer it talks to has a thread here with a queue of its own. A message
 //! that cannot be delivered comes back to the node as [`Event::Undeliverable`]: on the ring that is how a dead
 //! neighbour is noticed at once, where its machine is up and refuses the connection. Nothing is ever received on these
-//! connections (answers come over the other side's own link), so one that turns readable was closed. A link without work
-//! for a while ends.
+//! connections (answers come over the other side's own link), so one that turns readable was closed. A link without
+//! work for a while ends.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -44,8 +44,8 @@ const IDLE: Duration = IDLE_LIMIT.checked_div(2).expect("two is not zero");
 /// One that was opened to answer somebody makes room sooner.
 const IDLE_ANSWERING: Duration = Duration::from_secs(2);
 
-/// Messages that a link was given and has not taken, or that it takes none any more: it retires only while none waits, so
-/// each that it was given is delivered or comes back.
+/// Messages that a link was given and has not taken, or that it takes none any more: it retires only while none waits,
+/// so each that it was given is delivered or comes back.
 ///
 /// One number for both, in whose one order (`SeqCst`) a message is either given before the link retires or refused.
 #[derive(Default)]
@@ -113,9 +113,9 @@ impl Links {
         Self { dialect, me, events, roster, links: HashMap::new(), next: 0, idle, idle_answering }
     }
 
-    /// Sends a message, without waiting; gives a request back if too many messages wait for this peer already. An answer
-    /// is dropped then: whoever waits for it asks again, and its loss is no sign that nobody is there. It leaves from our
-    /// address `from`, or from whichever the system chooses.
+    /// Sends a message, without waiting; gives a request back if too many messages wait for this peer already. An
+    /// answer is dropped then: the peer that waits for it asks again, and its loss is no sign that nobody is there. It
+    /// leaves from our address `from`, or from whichever the system chooses.
     pub(super) fn send(&mut self, to: SocketAddr, from: Option<IpAddr>, message: Message) -> Result<(), Box<Message>> {
         let answering = !matches!(message.body, Body::Request(_));
         let room = if answering { QUEUE_ANSWERS } else { QUEUE };
@@ -150,7 +150,8 @@ impl Links {
     /// Opens a link for a first message, which is counted already.
     fn open(&mut self, to: SocketAddr, answering: bool) -> io::Result<()> {
         self.next += 1;
-        // Its bound is counted by `waiting`: slots for all its messages, for each of hundreds of links, would be too much.
+        // Its bound is counted by `waiting`: slots for all its messages, for each of hundreds of links, would be too
+        // much.
         let (queue, messages) = LINES.open();
         let waiting = Arc::new(Waiting(AtomicUsize::new(1)));
         let idle = if answering { self.idle_answering } else { self.idle };

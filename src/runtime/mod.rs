@@ -49,8 +49,8 @@
 //! # Architecture invariants
 //! - Workers may wait for the node, the node waits for no other thread: no circle of sends that wait can form. A test
 //!   follows the rows of the table.
-//! - Every socket is bound before any thread is spawned; every thread is joined when the peer ends (`ending.rs`), unless
-//!   it is stuck: then it is named and left behind. A panic never leaves half a peer (`roles.rs`).
+//! - Every socket is bound before any thread is spawned; every thread is joined when the peer ends (`ending.rs`),
+//!   unless it is stuck: then it is named and left behind. A panic never leaves half a peer (`roles.rs`).
 //! - Nothing here knows which overlay runs.
 
 mod bounded_lines;
@@ -286,9 +286,9 @@ impl Drop for LocalPeer {
 }
 
 impl Handle {
-    /// Asks for `command`. What comes back is its progress, then exactly one answer, then the end. If the peer has ended
-    /// before it answers, the end comes without one. Where hundreds of commands wait for the node, this waits for room.
-    /// Whoever leaves hundreds of notices unread misses progress, never the answer.
+    /// Asks for `command`. What comes back is its progress, then exactly one answer, then the end. If the peer has
+    /// ended before it answers, the end comes without one. Where hundreds of commands wait for the node, this waits for
+    /// room. A caller that leaves hundreds of notices unread misses progress, never the answer.
     pub fn submit(&self, command: Command) -> Receiver<Notice> {
         self.commands.submit(command)
     }
@@ -308,9 +308,9 @@ impl Handle {
         self.roster.names()
     }
 
-    /// Runs `work`, which reads commands, on the thread `console` beside the peer's own. A panic in it ends the peer, as
-    /// in any thread that the peer cannot do without. Nobody waits for its end: nothing portable wakes a thread that is
-    /// stuck in a read of standard input.
+    /// Runs `work`, which reads commands, on the thread `console` beside the peer's own. A panic in it ends the peer,
+    /// as in any thread that the peer cannot do without. Nobody waits for its end: nothing portable wakes a thread that
+    /// is stuck in a read of standard input.
     ///
     /// # Errors
     /// The system refuses the thread.

@@ -204,7 +204,7 @@ impl NodeLoop {
         }
     }
 
-    /// Hands a notice to whoever asked, or to those who watch.
+    /// Hands a notice to the command that it answers, or to those who watch.
     fn tell(&mut self, notice: Notice) {
         if let Notice::Joined { peers } = notice {
             self.state.ready(peers);
@@ -223,8 +223,8 @@ impl NodeLoop {
     }
 }
 
-/// Hands a notice to the one who asked. Who does not read misses progress, which the next progress makes up for, but never
-/// what was kept nor the answer: of these there is one each.
+/// Hands a notice to the one who asked. Who does not read misses progress, which the next progress makes up for, but
+/// never what was kept nor the answer: of these there is one each.
 fn hand(asker: &Sender<Notice>, notice: Notice) {
     let must = !matches!(notice, Notice::Progress { .. })
         || matches!(notice, Notice::Progress { progress: Progress::Kept { .. }, .. });

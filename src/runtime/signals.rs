@@ -1,8 +1,8 @@
 //! `signals`: waits for SIGINT and SIGTERM.
 //!
 //! The first asks the peer what its owner chose (usually to quit with a handover); the second ends the process at once,
-//! for whoever does not want to wait. At a terminal SIGINT (Ctrl-C) is asked as an interrupt: as long as that only ends
-//! commands, it counts as none.
+//! for a user who does not want to wait. At a terminal SIGINT (Ctrl-C) is asked as an interrupt: as long as that only
+//! ends commands, it counts as none.
 
 use std::io;
 use std::time::Duration;

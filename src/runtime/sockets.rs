@@ -106,7 +106,8 @@ pub(super) fn reachable(addr: SocketAddr) -> SocketAddr {
 /// Where others reach a socket bound at `bound`. The ring tells its address to peers that never had a datagram from it,
 /// so an address that stands for all of this machine's will not do: it takes the one that datagrams to `known` peers
 /// leave from, else to the rest of the world, else one of a network that this machine is on. Of two families it takes
-/// the one of the peers known: the older if there are both, for whoever listens on the newer reaches that one as well.
+/// the one of the peers known: the older if there are both, for a peer that listens on the newer reaches that one as
+/// well.
 pub(super) fn advertised(bound: SocketAddr, known: impl Iterator<Item = SocketAddr>) -> SocketAddr {
     if !bound.ip().is_unspecified() {
         return bound;
@@ -115,7 +116,7 @@ pub(super) fn advertised(bound: SocketAddr, known: impl Iterator<Item = SocketAd
     let first = bound.is_ipv4() || known.iter().any(IpAddr::is_ipv4);
     let families = if is_dual(bound) { vec![first, !first] } else { vec![first] };
     let ip = families.iter().find_map(|&v4| {
-        // Whoever is known on this machine alone can be told any address of it, and others may come from outside.
+        // A peer that is known on this machine alone can be told any address of it, and others may come from outside.
         let known = known.iter().copied().filter(|ip| ip.is_ipv4() == v4 && !ip.is_loopback());
         known.chain([elsewhere(v4)]).find_map(way_to).or_else(|| of_interfaces(v4))
     });

@@ -80,7 +80,7 @@ impl State {
         notices
     }
 
-    /// Hands a notice to whoever watches. What went wrong is said in the log too.
+    /// Hands a notice to those who watch. What went wrong is said in the log too.
     pub(super) fn publish(&self, notice: &Notice) {
         if let Notice::Trouble { trouble } = notice {
             let level = if trouble.is_usual() { log::Level::Debug } else { log::Level::Warn };

@@ -1,9 +1,9 @@
 //! Commands on their way to the node.
 //!
 //! Who asks waits for room where [`COMMANDS`] is full, and for an answer; both waits end when the node has gone. A
-//! bounded channel of this library keeps what nobody will take until its last sender is gone, and whoever waits for an
-//! answer to that would wait for ever. An unbounded one drops it. So the queue has no bound, and one place in a second,
-//! bounded channel stands for each command in it.
+//! bounded channel of this library keeps what nobody will take until its last sender is gone, and a caller that waits
+//! for an answer to that would wait for ever. An unbounded one drops it. So the queue has no bound, and one place in a
+//! second, bounded channel stands for each command in it.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 

@@ -1,7 +1,7 @@
 //! Data folders that go with their peer.
 //!
-//! A peer that is killed cannot remove its own. So whoever makes one looks for those whose owners are gone: they say
-//! what they are by a file of their own, and nobody holds their lock any more.
+//! A peer that is killed cannot remove its own. So a peer that makes one looks for those whose owners are gone: they
+//! say what they are by a file of their own, and nobody holds their lock any more.
 
 use std::fs::{self, File};
 use std::io;

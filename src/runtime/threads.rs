@@ -2,10 +2,10 @@
 //!
 //! A thread that nobody joins outlives what it works on, and its panic is lost. Here every thread is spawned through a
 //! [`Roster`], which knows those that run, joins those that have ended, and decides what a panic means: an essential
-//! [`Role`] ends the peer, any other loses what it was at. Whoever waits for threads at the end waits here, with a limit:
+//! [`Role`] ends the peer, any other loses what it was at. At the end threads are waited for here, with a limit:
 //! one that is stuck in a call that never returns is named and left behind. The exceptions are a console, which may be
-//! stuck in a `read` of standard input, and the program's writer to standard error (`console/stderr.rs`): nobody waits for
-//! the one, and for the other not long. A survey is no peer; its threads end with the scope that began them.
+//! stuck in a `read` of standard input, and the program's writer to standard error (`console/stderr.rs`): nobody waits
+//! for the one, and for the other not long. A survey is no peer; its threads end with the scope that began them.
 
 use std::any::Any;
 use std::collections::BTreeMap;

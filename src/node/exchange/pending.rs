@@ -6,8 +6,8 @@
 //! (Karn's rule), so a way that has become longer would never be measured again: what was doubled stays so until a
 //! round trip was (RFC 6298, section 5.7), though not by much, or a death would be noticed late.
 //!
-//! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess 53
-//! random bits while the request is out.
+//! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess
+//! 53 random bits while the request is out.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ impl<P> Waiting<P> {
 /// How long a request waits before it is sent again, and before it has failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Schedule {
-    /// Answered at once by whoever is alive: this many tries are left, the last waited this long.
+    /// A live peer answers it at once: this many tries are left, the last waited this long.
     Tries { left: u8, timeout: Duration },
     /// Answered when a block has been moved: repeated at a steady pace until the limit.
     Until { limit: Time },

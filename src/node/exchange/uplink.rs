@@ -1,7 +1,7 @@
 //! The way out: blocks offered to others, no more at a time than it carries.
 //!
-//! Whoever takes an offer pulls the block from here, so what is offered at a time shares this peer's way out. Offers wait
-//! here for their turn, those of the user's files and those of repair by turns, each in its order.
+//! A peer that takes an offer pulls the block from here, so what is offered at a time shares this peer's way out.
+//! Offers wait here for their turn, those of the user's files and those of repair by turns, each in its order.
 //!
 //! An offer that keeps us waiting far longer than usual is not being pulled at all, so it does not occupy a place any
 //! longer. Who lets one run to its limit *stalls*: it lives, it answers pings, and it takes nothing.
@@ -27,7 +27,7 @@ const OVERDUE_FACTOR: u32 = 4;
 /// No offer counts as such before it took this long.
 const OVERDUE_MIN: Duration = Duration::from_secs(2);
 
-/// Whoever stalled is not waited for during this time.
+/// How long a peer that stalled is not waited for.
 const STALL: Duration = Duration::from_secs(600);
 
 /// Peers that are remembered to have stalled.
@@ -132,12 +132,12 @@ impl Uplink {
         }
     }
 
-    /// Whoever lives there let an offer run to its limit.
+    /// The peer at `addr` let an offer run to its limit.
     pub(super) fn on_stall(&mut self, now: Time, addr: SocketAddr) {
         self.stalled.insert(addr, now + STALL);
     }
 
-    /// Whoever lives there takes offers, or is new there.
+    /// The peer at `addr` takes offers, or is new there.
     pub(super) fn forgive(&mut self, addr: SocketAddr) {
         if self.stalled.contains(&addr) {
             self.stalled.insert(addr, Time::ZERO);

@@ -1,11 +1,12 @@
-//! Bringing back blocks that were found damaged here, from whoever else holds them.
+//! Bringing back blocks that were found damaged here, from the other peers that hold them.
 //!
-//! A block that was here when this peer began may have been damaged while it was down. The first time that others are told
-//! that it is here, it is looked at: they may count on it.
+//! A block that was here when this peer began may have been damaged while it was down. The first time that others are
+//! told that it is here, it is looked at: they may count on it.
 //!
 //! Nobody else learns of the damage: to the others this peer still is a holder, so the block's return is its own duty.
 //! If no other peer can be found that has the block, one may be out of reach, or too slow to answer in time. So it is
-//! looked for again, ever more rarely, and given up after [`patience::HEALS`]; the hourly checks of whoever has it remain.
+//! looked for again, ever more rarely, and given up after [`patience::HEALS`]; the hourly checks of its other holders
+//! remain.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -4,11 +4,11 @@
 //! otherwise a forged datagram could point us at a victim. A stranger's offer waits while the stranger is pinged.
 //!
 //! A block that we believe to hold may have been cut, emptied or deleted behind our back, or have been damaged while we
-//! were down. So an offer of it is answered only after a worker has looked at the file: that costs little where the file
-//! is as it was when it last was hashed. If it is not sound, the offer is taken like any other.
+//! were down. So an offer of it is answered only after a worker has looked at the file: that costs little where the
+//! file is as it was when it last was hashed. If it is not sound, the offer is taken like any other.
 //!
-//! One address is pulled from in few places at a time, and in very few until it has delivered: whoever offers much and
-//! then drips, or says nothing, holds up its own offers and leaves the other places to others. Who offered the same
+//! One address is pulled from in few places at a time, and in very few until it has delivered: a peer that offers much
+//! and then drips, or says nothing, holds up its own offers and leaves the other places to others. Who offered the same
 //! block as such a one is asked in its stead.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -179,7 +179,7 @@ impl Pulls {
             && let Some(key) = source.queue.pop_front()
         {
             let Some(wanted) = self.wanted.get_mut(&key) else { continue };
-            // Whoever offered it this long ago has given up by now.
+            // The peer that offered it this long ago has given up by now.
             let late = desk.now().since(wanted.since) > patience::OFFER;
             if late || desk.is_leaving() {
                 let reason = if late { BUSY } else { LEAVING };
@@ -231,7 +231,7 @@ impl Pulls {
             return self.start(desk, from);
         }
         let (result, to_blame) = match outcome {
-            // It is here, but will not be handed over: whoever offered it has to find another place.
+            // It is here, but will not be handed over: the peer that offered it has to find another place.
             _ if desk.is_leaving() => (Err(LEAVING), false),
             Outcome::Stored { .. } | Outcome::Sound { .. } => (Ok(()), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Full => (Err("full"), false),
@@ -251,7 +251,8 @@ impl Pulls {
         self.start(desk, from);
     }
 
-    /// A block is pulled from one of those who offer it, whatever is here of it. Strangers have to prove themselves first.
+    /// A block is pulled from one of those who offer it, whatever is here of it. Strangers have to prove themselves
+    /// first.
     fn pull_anew(&mut self, desk: &mut Desk, key: Key, since: Time, waiting: Vec<Offer>) {
         let (proven, strangers): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|offer| desk.is_validated(&offer.from.addr));

@@ -172,7 +172,8 @@ impl Kademlia {
 
 impl Kademlia {
     fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
-        // A ping of ours goes before the answer, so that whoever asks again can have shown by then that it receives.
+        // A ping of ours goes before the answer, so that a peer that asks again can have shown by then that it
+        // receives.
         self.on_stranger(now, from, request, out);
         let response = match request {
             Request::Ping => Response::Node(self.me),

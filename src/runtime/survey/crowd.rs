@@ -57,7 +57,7 @@ impl Crowd {
         for surveyed in &mut all {
             surveyed.named_by = mentions.get(&surveyed.peer.addr).copied().unwrap_or(0);
         }
-        // Whoever answers at several addresses is one peer, and stands where most know it.
+        // What answers at several addresses is one peer, and stands where most know it.
         all.sort_unstable_by_key(|of| (of.peer.id, !of.answered, std::cmp::Reverse(of.named_by), of.peer));
         all.dedup_by(|next, of| next.answered && of.answered && next.peer.id == of.peer.id);
         all.sort_unstable_by_key(|surveyed| surveyed.peer);

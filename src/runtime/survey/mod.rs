@@ -36,7 +36,7 @@ use crate::wire::MAGIC_LIMIT;
 /// Peers that are asked at a time.
 const ASKERS: usize = 256;
 
-/// All of it takes hardly longer: whoever was not asked by then counts as silent.
+/// All of it takes hardly longer: a peer that was not asked by then counts as silent.
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// What is known of one peer.
@@ -125,8 +125,8 @@ impl Surveyor {
                     let (tell, magic) = (tell.clone(), magic(&mut self.rng));
                     let ask = move || {
                         let answer = catch_unwind(|| guest.ask(overlay, addr, magic));
-                        // One that cannot be reached is as silent as one that says nothing; so is one whose answer met a
-                        // fault of ours, for something must be told of each.
+                        // One that cannot be reached is as silent as one that says nothing; so is one whose answer met
+                        // a fault of ours, for something must be told of each.
                         let _ = tell.send(answer.ok().and_then(Result::ok).flatten());
                     };
                     match thread::Builder::new().name("survey".to_owned()).spawn_scoped(scope, ask) {

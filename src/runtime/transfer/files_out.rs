@@ -1,8 +1,8 @@
 //! Files on their way out of the network: blocks written where they belong, under a temporary name until all are there.
 //!
-//! Others may be able to write to the folder. So the temporary file is made by us alone, or it is one that an earlier run
-//! of the same user left, which nobody else may write to: see [`is_ours`]. It is verified and renamed as one and the same
-//! file: see [`Part::finish`].
+//! Others may be able to write to the folder. So the temporary file is made by us alone, or it is one that an earlier
+//! run of the same user left, which nobody else may write to: see [`is_ours`]. It is verified and renamed as one and
+//! the same file: see [`Part::finish`].
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
@@ -162,8 +162,8 @@ impl Part {
         Ok((Self { file, path, place, replace }, resumed))
     }
 
-    /// Gives the file its name and the mode of the file that it replaces, or a new file's. Whoever may write to the folder
-    /// could put another file under the temporary name, so what has the name in the end is looked at.
+    /// Gives the file its name and the mode of the file that it replaces, or a new file's. A user who may write to the
+    /// folder could put another file under the temporary name, so what has the name in the end is looked at.
     fn finish(&self) -> Result<(), JobError> {
         let cannot = |error: io::Error| cannot_write(&self.place.path, &error);
         let mode = self.place.there.as_ref().map_or_else(new_mode, |there| there.mode() & 0o777);
@@ -209,8 +209,8 @@ fn open_ours(path: &Path) -> io::Result<Option<File>> {
     Ok(left.ok().filter(|file| file.metadata().is_ok_and(|metadata| is_ours(&metadata))))
 }
 
-/// Whether nobody else made this file, or can change it now: it is a plain file of our own, under one name, and only its
-/// owner may write to it.
+/// Whether nobody else made this file, or can change it now: it is a plain file of our own, under one name, and only
+/// its owner may write to it.
 fn is_ours(file: &Metadata) -> bool {
     file.is_file() && file.uid() == geteuid().as_raw() && file.nlink() == 1 && file.mode() & 0o022 == 0
 }

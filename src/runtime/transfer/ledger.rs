@@ -30,7 +30,8 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// A look at the books, or a change of them. What it returns, files above all, is dropped by the caller without the lock.
+    /// A look at the books, or a change of them. What it returns, files above all, is dropped by the caller without the
+    /// lock.
     pub(super) fn with<R>(&self, look: impl FnOnce(&mut Books) -> R) -> R {
         look(&mut self.0.lock())
     }
@@ -69,7 +70,7 @@ impl Ledger {
     }
 }
 
-/// Whoever waits on them waits no longer.
+/// A thread that waits on them waits no longer.
 fn shut(streams: impl IntoIterator<Item = Arc<TcpStream>>) {
     for stream in streams {
         let _ = stream.shutdown(Shutdown::Both);

@@ -1,8 +1,8 @@
 //! `transfer-N`: the workers that do what blocks, disks and TCP, so that the node never does.
 //!
 //! The node orders a [`Job`]; an idle worker takes it, or a new one is started (never more than
-//! [`MAX_JOBS`](crate::config::MAX_JOBS), as the node has never more jobs out); its [`Outcome`] goes back as an event. A
-//! worker that has had nothing to do for a while ends, so an idle peer has none.
+//! [`MAX_JOBS`](crate::config::MAX_JOBS), as the node has never more jobs out); its [`Outcome`] goes back as an event.
+//! A worker that has had nothing to do for a while ends, so an idle peer has none.
 
 mod cancel;
 mod connections;
@@ -56,9 +56,9 @@ pub(super) struct Order {
 pub(super) struct Pool {
     orders: Sender<Order>,
     inbox: Receiver<Order>,
-    /// Workers that wait, less orders that wait: below zero, more workers are needed. Each change reads and writes this one
-    /// number in one step, so all threads see the changes in one order (`SeqCst` only says so plainly: orders themselves
-    /// go through the channel).
+    /// Workers that wait, less orders that wait: below zero, more workers are needed. Each change reads and writes this
+    /// one number in one step, so all threads see the changes in one order (`SeqCst` only says so plainly: orders
+    /// themselves go through the channel).
     idle: Arc<AtomicIsize>,
     workers: Vec<Worker>,
     roster: Roster,
@@ -292,7 +292,7 @@ fn next_order(inbox: &Receiver<Order>, idle: &AtomicIsize) -> Option<Order> {
             Ok(order) => return Some(order),
             Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => {
-                // Whoever goes must not be one that an order was just counted on.
+                // A worker may go only if no order that waits relies on it.
                 let spare = |waiting| (waiting > 0).then_some(waiting - 1);
                 if idle.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spare).is_ok() {
                     return None;
@@ -368,7 +368,8 @@ fn io_failed(what: &str, error: &io::Error) -> JobError {
     failed(kind, format!("cannot {what}: {error}"))
 }
 
-/// A file of the user's choice cannot be written. That its folder is missing is no file that was looked for and not found.
+/// A file of the user's choice cannot be written. That its folder is missing is no file that was looked for and not
+/// found.
 fn cannot_write(path: &Path, error: &io::Error) -> JobError {
     match error.kind() {
         io::ErrorKind::NotFound => {

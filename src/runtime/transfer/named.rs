@@ -1,11 +1,11 @@
 //! Jobs about files by name: looked for, pulled from other peers, verified.
 //!
-//! A file is received under a temporary name, hashed on the way, and gets its own name once its hash is the one that the
-//! sender announced at the end: whoever looks sees the old file or the new one, never a part.
+//! A file is received under a temporary name, hashed on the way, and gets its own name once its hash is the one that
+//! the sender announced at the end: a reader sees the old file or the new one, never a part.
 //!
 //! The line that asks and the answer to it stand in [`crate::wire::ring`]. The first line of the answer names the
-//! version (size and `modified`, in microseconds since 1970); what is here stays unless that version may replace it, and
-//! a copy that is kept gets the time of its original, so that both are the same version.
+//! version (size and `modified`, in microseconds since 1970); what is here stays unless that version may replace it,
+//! and a copy that is kept gets the time of its original, so that both are the same version.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -1,8 +1,9 @@
 //! At which of this machine's addresses each other peer speaks to it.
 //!
-//! Whoever asks one address waits for an answer from that one: what comes from another is a stranger's, and its way may
-//! be closed. A socket bound to one address has no choice. One bound to all of them is told with each datagram where it
-//! arrived, and says with each that it sends where it shall leave from. To whom nothing is known, the system chooses.
+//! A peer that asks one address waits for an answer from that one: what comes from another is a stranger's, and its way
+//! may be closed. A socket bound to one address has no choice. One bound to all of them is told with each datagram
+//! where it arrived, and says with each that it sends where it shall leave from. To whom nothing is known, the system
+//! chooses.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

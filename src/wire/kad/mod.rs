@@ -1,16 +1,17 @@
 //! Kademlia's datagrams: one JSON object each, so that `tcpdump -A` shows what happens.
 //!
 //! ```text
-//! request   {"magic":7,"requestor":{"node_id":"…","ip":"127.0.0.1","port":7000},"type":"find_node","params":{"id":"…"}}
-//! response  {"magic":7,"type":"find_node","resp":true,"result":[{"node_id":"…","ip":"127.0.0.1","port":7001}]}
-//! error     {"magic":7,"error":"params.id is not 64 hexadecimal digits"}
+//! request
+//! {"magic":7,"requestor":{"node_id":"…","ip":"127.0.0.1","port":7000},"type":"find_node","params":{"id":"…"}} response
+//! {"magic":7,"type":"find_node","resp":true,"result":[{"node_id":"…","ip":"127.0.0.1","port":7001}]} error
+//! {"magic":7,"error":"params.id is not 64 hexadecimal digits"}
 //! ```
 //!
-//! [`encode()`] writes our dialect: compact, fields in the order above, and spaces after a question for peers, so that a
-//! stranger may answer it whole without sending much more than it got. [`decode()`] reads what any honest peer may write:
-//! fields in whatever order, unknown ones ignored, the older spelling `requester`, responses without a `type`. Neither
-//! allocates for a request. A datagram is a stranger's text, so reading it can fail but never panic, recurse without
-//! bound or keep more than a few hundred bytes of it.
+//! [`encode()`] writes our dialect: compact, fields in the order above, and spaces after a question for peers, so that
+//! a stranger may answer it whole without sending much more than it got. [`decode()`] reads what any honest peer may
+//! write: fields in whatever order, unknown ones ignored, the older spelling `requester`, responses without a `type`.
+//! Neither allocates for a request. A datagram is a stranger's text, so reading it can fail but never panic, recurse
+//! without bound or keep more than a few hundred bytes of it.
 
 mod decode;
 mod encode;
@@ -27,7 +28,7 @@ use super::RequestKind;
 /// Peers kept of a list in a response (a bucket's worth); the rest is ignored.
 const MAX_NODES_KEPT: usize = 20;
 
-/// Bytes kept of the text of an error, whoever wrote it.
+/// Bytes kept of the text of an error, our own or another's.
 const MAX_REASON: usize = 160;
 
 /// The `type` on the wire of each kind of request. The ring speaks another language.

@@ -13,7 +13,7 @@ use crate::wire::{
 /// Bytes of a datagram that sealing may add (a nonce of 24 and a tag of 16).
 const SEAL_ROOM: usize = 40;
 
-/// Appends the line of `message`, from `me` to whoever listens at `to`, with its newline. A ping is kept small enough
+/// Appends the line of `message`, from `me` to the peer at `to`, with its newline. A ping is kept small enough
 /// for one datagram: its lists lose their farthest peers. The text of an error is cut at 160 bytes.
 ///
 /// ```
@@ -39,7 +39,7 @@ pub fn encode(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// Makes `message`, from `me` to whoever listens at `to`, fit `budget` bytes.
+/// Makes `message`, from `me` to the peer at `to`, fit `budget` bytes.
 pub(in crate::wire) fn fit(message: &mut Message, me: &Peer, to: SocketAddr, budget: usize) -> bool {
     let mut text = Vec::new();
     encode(message, me, to, &mut text);

@@ -61,7 +61,7 @@ pub struct Route {
     pub origin: Peer,
     /// Times it was passed on.
     pub hops: u16,
-    /// Whoever passed it on believes that the receiver is the one responsible.
+    /// The peer that passed it on believes that the receiver is the one responsible.
     pub last: bool,
 }
 

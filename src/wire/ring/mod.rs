@@ -18,16 +18,16 @@
 //! | `exit` | I am gone: my place is yours | `predecessors` |
 //! | `abrupt` | this peer does not answer any more: check | `peer` |
 //!
-//! `stamp` is the [`magic`](crate::wire::Message::magic): random, below 2^53, chosen by whoever asks first and kept at
-//! each hop of a routed request, so that the owner's answer finds the question without passing the hops again.
+//! `stamp` is the [`magic`](crate::wire::Message::magic): random, below 2^53, chosen by the peer that asks first and
+//! kept at each hop of a routed request, so that the owner's answer finds the question without passing the hops again.
 //!
-//! An answer has the `type` and the `stamp` of its request and a `content` with `reply` (or `error`) in it. An `id` is a
-//! number where it fits one (the classroom's 0 to 255), else 64 hexadecimal digits. A line ends with a newline, so two
-//! messages stuck together in one read are still two messages. `ping` travels alone in a datagram, the others on kept
-//! TCP connections.
+//! An answer has the `type` and the `stamp` of its request and a `content` with `reply` (or `error`) in it. An `id` is
+//! a number where it fits one (the classroom's 0 to 255), else 64 hexadecimal digits. A line ends with a newline, so
+//! two messages stuck together in one read are still two messages. `ping` travels alone in a datagram, the others on
+//! kept TCP connections.
 //!
 //! # Files by name
-//! No file travels in these lines. Whoever was told who has one (`request`), or that it should take one over
+//! No file travels in these lines. A peer that was told who has one (`request`), or that it should take one over
 //! (`transfer`), opens a TCP connection to that peer and asks for it with a line of its own, which does not begin with
 //! `{`; the bytes follow on the same connection:
 //! ```text
@@ -54,5 +54,5 @@ pub use message::{FilePlace, RingKind, RingRequest, RingResponse, Route, Routed}
 /// Peers in any list of a message at most.
 pub const MAX_PEERS_LISTED: usize = 16;
 
-/// Bytes kept of the text of an error or a refusal, whoever wrote it.
+/// Bytes kept of the text of an error or a refusal, our own or another's.
 const MAX_REASON: usize = 160;

@@ -267,7 +267,7 @@ impl Get {
             return;
         }
         piece.known.push_back(peer);
-        // Whoever is doubted gets its chance when it is clear that nobody else has it.
+        // A doubted peer gets its chance when it is clear that nobody else has it.
         if piece.running.is_empty() && !piece.parked && self.doubts.of(&peer.addr) == 0 {
             self.fetch_from_next(desk, id);
         }
