@@ -8,6 +8,7 @@ use crate::name::FileName;
 use crate::node::desk::Desk;
 use crate::node::job::{NamedJob, Version};
 use crate::node::trouble::Trouble;
+use crate::overlay::Target;
 use crate::peer::Peer;
 
 impl Classroom {
@@ -58,7 +59,8 @@ impl Classroom {
     }
 
     /// A peer took a file, or did not.
-    pub(super) fn on_handed(&mut self, desk: &mut Desk, handing: Handing, to: Peer, handed: Handed) {
+    pub(super) fn on_handed(&mut self, desk: &mut Desk, handing: Handing, to: Target, handed: Handed) {
+        let Some(to) = to.peer() else { return };
         let file = handing.file;
         match handing.why {
             Why::Store(own) => return Self::on_store_handed(desk, own, to, handed),

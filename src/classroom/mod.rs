@@ -6,7 +6,7 @@
 //! - [`user`]: what this peer's user asks, `store` and `request`.
 //! - [`serve`]: what other peers ask because this one is responsible.
 //! - [`coming`]: requests for what is on its way here.
-//! - [`file`](mod@file): the state of one file.
+//! - [`file`](mod@file): the state of one file. [`asked`]: what a reply belongs to.
 //! - [`holding`]: what is held. What this peer holds for the ring is offered to every other peer that should hold it,
 //!   when the file comes, when peers come or go, and when this peer leaves. Offers that name what the receiver has
 //!   already (the same size and time) cost one message, so nothing has to be remembered across a restart.
@@ -18,6 +18,7 @@
 //! - A file that lies here but belongs to other peers is not the ring's until it is stored.
 //! - Bytes pass from worker to worker, never through here.
 
+mod asked;
 mod coming;
 mod file;
 mod holding;
@@ -46,6 +47,7 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Request, Response};
+use asked::{Asked, Errand, Handed, Handing, Own, Requester, Step, Why};
 use coming::Coming;
 use file::NamedFile;
 
@@ -68,85 +70,6 @@ const TOLD_GOODBYE: usize = 3;
 /// A peer that was told to quit before it knew who stands before it waits for so long to hear of them: they ping it as
 /// soon as both are up.
 const STRANGERS: Duration = Duration::from_secs(3);
-
-/// What was sent out on behalf of the user and comes back as a settled route.
-#[derive(Clone, Debug)]
-pub(super) enum Errand {
-    /// Who keeps this file?
-    Store(Own),
-    /// Who has it?
-    Request(Own),
-}
-
-/// A command of this peer's user about a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Own {
-    command: CommandId,
-    file: FileName,
-    since: Time,
-    /// What lies here, for a store.
-    version: Option<Version>,
-    /// Times a request may be sent out again.
-    tries: u8,
-}
-
-/// A file that another peer was asked to take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Handing {
-    pub(super) file: FileName,
-    why: Why,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Why {
-    /// The user stores it.
-    Store(Own),
-    /// The other peer should hold it.
-    Place,
-}
-
-/// How a handing ended.
-#[derive(Clone, Debug)]
-pub(super) enum Handed {
-    /// The other one has the file.
-    Taken,
-    /// It does not want it, and will not.
-    Refused(String),
-    /// It could not take it now.
-    Silent(String),
-}
-
-/// What a job about named files was ordered for.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    /// To know what lies in the directory.
-    Scan,
-    /// To know what there is to give to the peer responsible.
-    Give(Own),
-    /// To answer somebody who wants the file, and may have waited for it until some time.
-    Look { requester: Requester, file: FileName, until: Option<Time> },
-    /// The same, once it turned out that only a neighbour may have it.
-    Seek { requester: Requester, file: FileName, left: Vec<Peer> },
-    /// To hold it.
-    Take { file: FileName },
-    /// To have what the user requested.
-    Receive { own: Own, from: Peer },
-}
-
-/// Who wants a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Requester {
-    Other { origin: Peer, magic: u64 },
-    Own(Own),
-}
-
-/// Something that was asked for at the desk.
-#[derive(Clone, Debug)]
-enum Asked {
-    Job(Step),
-    Transfer(Handing),
-    Route(Errand),
-}
 
 /// Leaving: what is held here goes to others first.
 struct Leaving {
@@ -233,11 +156,10 @@ impl Part for Classroom {
                     Err(reason) => Handed::Silent(reason),
                     Ok(_) => Handed::Refused("it answered with something else".to_owned()),
                 };
-                to.peer().into_iter().for_each(|to| self.on_handed(desk, handing, to, handed.clone()));
+                self.on_handed(desk, handing, to, handed);
             }
             (Asked::Transfer(handing), Reply::Silence { to, reason }) => {
-                let handed = Handed::Silent(reason.to_owned());
-                to.peer().into_iter().for_each(|to| self.on_handed(desk, handing, to, handed.clone()));
+                self.on_handed(desk, handing, to, Handed::Silent(reason.to_owned()));
             }
             (Asked::Route(errand), Reply::Settled(outcome)) => self.on_settled(desk, errand, outcome),
             (asked, reply) => debug_assert!(false, "{asked:?} has the reply {reply:?}"),

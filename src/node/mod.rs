@@ -76,7 +76,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that routes by `overlay`. All its randomness comes from `seed`.
+    /// A node that routes by `overlay`. All its randomness comes from `seed`. Requests about files by their names stay
+    /// without an answer until the [classroom](crate::classroom::join) has joined it, as every driver has it do.
     pub fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
         let mut node = Self {
             desk: Desk::new(config, overlay, seed),
@@ -105,6 +106,8 @@ impl Node {
     }
 
     /// Takes what happened at `now`, and puts what shall be done about it at the end of `out`.
+    ///
+    /// An earlier `now` than the last counts as the last. A tick may come early: then nothing is due.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Outbox) {
         if self.desk.life == Life::Stopped {
             return;

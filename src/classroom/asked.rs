@@ -1,0 +1,87 @@
+//! What the classroom asked for at the desk, and so what a reply belongs to.
+
+use crate::name::FileName;
+use crate::node::command::CommandId;
+use crate::node::job::Version;
+use crate::peer::Peer;
+use crate::time::Time;
+
+/// What was sent out on behalf of the user and comes back as a settled route.
+#[derive(Clone, Debug)]
+pub(super) enum Errand {
+    /// Who keeps this file?
+    Store(Own),
+    /// Who has it?
+    Request(Own),
+}
+
+/// A command of this peer's user about a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    pub(super) command: CommandId,
+    pub(super) file: FileName,
+    pub(super) since: Time,
+    /// What lies here, for a store.
+    pub(super) version: Option<Version>,
+    /// Times a request may be sent out again.
+    pub(super) tries: u8,
+}
+
+/// A file that another peer was asked to take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handing {
+    pub(super) file: FileName,
+    pub(super) why: Why,
+}
+
+/// Why another peer was asked to take a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Why {
+    /// The user stores it.
+    Store(Own),
+    /// The other peer should hold it.
+    Place,
+}
+
+/// How a handing ended.
+#[derive(Clone, Debug)]
+pub(super) enum Handed {
+    /// The other one has the file.
+    Taken,
+    /// It does not want it, and will not.
+    Refused(String),
+    /// It could not take it now.
+    Silent(String),
+}
+
+/// What a job about named files was ordered for.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// To know what lies in the directory.
+    Scan,
+    /// To know what there is to give to the peer responsible.
+    Give(Own),
+    /// To answer somebody who wants the file, and may have waited for it until some time.
+    Look { requester: Requester, file: FileName, until: Option<Time> },
+    /// The same, once it turned out that only a neighbour may have it.
+    Seek { requester: Requester, file: FileName, left: Vec<Peer> },
+    /// To hold it.
+    Take { file: FileName },
+    /// To have what the user requested.
+    Receive { own: Own, from: Peer },
+}
+
+/// Who wants a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Requester {
+    Other { origin: Peer, magic: u64 },
+    Own(Own),
+}
+
+/// Something that was asked for at the desk.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    Job(Step),
+    Transfer(Handing),
+    Route(Errand),
+}
