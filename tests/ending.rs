@@ -5,13 +5,14 @@
 mod support;
 
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, prlimit};
 use support::{Launch, PeerProcess, file, program, until};
 use tempfile::tempdir;
 
@@ -21,12 +22,6 @@ const SOON: Duration = Duration::from_secs(15);
 /// A peer at rest that is told to end has ended by then; and one in the midst of transfers that hands nothing over.
 const IDLE: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_secs(5);
-
-/// Descriptors of a peer that is to run out of them.
-const LIMIT: usize = 48;
-
-/// Looks in a row, some 10 ms apart, that show that something is at rest: many times as long as it takes a breath.
-const LOOKS: u32 = 50;
 
 fn address(peer: &PeerProcess) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], peer.port))
@@ -50,27 +45,14 @@ fn terminate_within(peer: &mut PeerProcess, limit: Duration) -> Option<i32> {
 #[test]
 fn a_peer_without_a_descriptor_left_ends_when_told() {
     let folder = tempdir().expect("a temporary folder");
-    let mut peer = Launch::new(folder.path().join("peer")).under(&format!("-n {LIMIT}")).start();
-    let (addr, open) = (address(&peer), format!("/proc/{}/fd", peer.pid()));
-    let descriptors = || fs::read_dir(&open).map_or(0, Iterator::count);
-    let mut taken: Vec<TcpStream> = Vec::new();
-    let gone =
-        |stream: &&TcpStream| !matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
-    // Each that it has no descriptor for makes another go, so in the end one may be free again: it gets one more then.
-    let (mut last, mut looks) = ((0, 0), 0);
-    until(|| {
-        let now = (taken.iter().filter(gone).count(), descriptors());
-        looks = if now == last { looks + 1 } else { 0 };
-        last = now;
-        if looks == LOOKS && (now.0 == 0 || now.1 < LIMIT) {
-            looks = 0;
-            let more = if taken.is_empty() { 90 } else { 1 };
-            let new = (0..more).map_while(|_| TcpStream::connect_timeout(&addr, Duration::from_secs(2)).ok());
-            taken.extend(new.inspect(|stream| stream.set_nonblocking(true).expect("it is open")));
-        }
-        looks == LOOKS
-    });
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    // From here on the system refuses it every new one: it has more than none. So it can accept no connection either.
+    let pid = rustix::process::Pid::from_raw(peer.pid().cast_signed());
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    prlimit(pid, Resource::Nofile, none).expect("it runs, and is ours");
+    let waiting = TcpStream::connect(address(&peer)).expect("it listens");
     assert_eq!(terminate(&mut peer), Some(0), "{}", peer.said());
+    drop(waiting);
 }
 
 #[test]
