@@ -25,7 +25,7 @@ pub const RING_PING_BYTES: usize = 330;
 
 /// Bytes of a question for peers: it gets spaces at its end up to here, so that a peer that does not know us yet may
 /// answer it whole, WIDTH nodes of the longest addresses and a ping beside them, within [`AMPLIFICATION`].
-pub const QUESTION_BYTES: usize = 448;
+pub const QUESTION_BYTES: usize = 480;
 
 /// Spaces that a long datagram may get at its end, so that several can leave as one (see `runtime/udp/batched.rs`).
 pub const PADDING: usize = 32;
@@ -39,12 +39,12 @@ pub const SAVE_PEERS_DELAY: Duration = Duration::from_secs(5);
 /// Jobs that a node has out with the transfer workers at a time; the rest wait in its own queue.
 pub const MAX_JOBS: usize = 16;
 
-/// Overdue answers are asked for again after this long while nothing is known of an address (RFC 6298 says 1 s, made
-/// for the whole internet; a lookup has others to ask, so half of it does).
-pub const FIRST_TIMEOUT: Duration = Duration::from_millis(500);
+/// Overdue answers are asked for again after this long while nothing is known of the network (RFC 6298 says 1 s, made
+/// for streams; here a request is one datagram, may come twice, and a lookup waits for it).
+pub const FIRST_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The least time an answer is waited for: a busy machine may take this long to schedule a thread.
-pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+/// The least time after which an answer is asked for again: a busy machine may take this long to schedule a thread.
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(25);
 
 /// The most time an answer is waited for before the request is sent again.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(2);

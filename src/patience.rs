@@ -1,20 +1,23 @@
 //! Patience: how often each kind of request goes out, or for how long, before it has failed.
 //!
-//! A request that is answered at once goes out again when its answer is overdue: after [`FIRST_TIMEOUT`] where nothing
-//! is known of the address, then after twice as long each time, but after [`MAX_TIMEOUT`] at most. So a number of tries
-//! is a time that a silent peer is waited for; the tests of this module compute it.
+//! A request that is answered at once goes out again when its answer is overdue: soon at first, then ever more slowly
+//! (see `node/exchange/pending.rs`). It has failed much later, for a peer that does not answer at once need not be dead.
+//! Each kind has a number of *tries*; it is waited for as long as so many timeouts take of which the first is
+//! [`FIRST_TIMEOUT`] (or what the address usually takes, if that is more), each further one is twice as long as the one
+//! before, and none is longer than [`MAX_TIMEOUT`](crate::config::MAX_TIMEOUT). The tests of this module compute it.
 //!
-//! | what goes out | times | silent for |
+//! | what goes out | tries | silent for |
 //! |---|---|---|
-//! | [`ONCE`]: what is said again anyway if it matters, or whose answer tells nothing | 1 | 0.5 s |
-//! | [`STRANGER`]: a question to a peer that was only named: it may never have been there | 2 | 1.5 s |
-//! | [`PULSE`]: a ping of a neighbour in Kademlia's table; a second round of pings decides | 2 | 1.5 s |
-//! | [`QUESTION`]: any other question | 3 | 3.5 s |
-//! | [`CHECK`]: is a contact gone that failed once? So many datagrams do not get lost by chance | 3 | 3.5 s |
-//! | [`SEARCH`]: a search of the ring's, one way | 4 | 5.5 s |
-//! | [`OFFER_PULSE`]: is a peer alive that was offered something? | 5 | 7.5 s |
+//! | [`ONCE`]: what is said again anyway if it matters, or whose answer tells nothing; one datagram | 1 | 0.25 s |
+//! | [`PULSE`]: a ping of a neighbour in Kademlia's table; a second round of pings decides | 2 | 0.75 s |
+//! | [`STEP`]: a question of a lookup, which has others to ask | 2 | 0.75 s |
+//! | [`QUESTION`]: any other question | 3 | 1.75 s |
+//! | [`CHECK`]: is a contact gone that failed once? So many datagrams do not get lost by chance | 3 | 1.75 s |
+//! | [`SEARCH`]: a search of the ring's, one way | 5 | 5.75 s |
+//! | [`OFFER_PULSE`]: is a peer alive that was offered something? | 5 | 5.75 s |
 //!
-//! A request that is answered once bytes have moved goes out every [`RESEND`]:
+//! A request that is answered once bytes have moved goes out again after [`RESEND_FIRST`], then ever more slowly, and in
+//! the end every [`RESEND`]:
 //!
 //! | what goes out | for |
 //! |---|---|
@@ -33,31 +36,34 @@ use std::time::Duration;
 
 use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT};
 
-/// Times that a request goes out that is not repeated.
+/// Tries of a request that goes out once.
 pub const ONCE: u8 = 1;
 
-/// Times that a question goes out to a peer that was only named.
-pub const STRANGER: u8 = 2;
-
-/// Times that a ping to a neighbour in Kademlia's table goes out.
+/// Tries of a ping to a neighbour in Kademlia's table.
 pub const PULSE: u8 = 2;
 
-/// Times that a question goes out for which no other row stands here.
+/// Tries of a question of a lookup.
+pub const STEP: u8 = 2;
+
+/// Tries of a question for which no other row stands here.
 pub const QUESTION: u8 = 3;
 
-/// Times that a ping goes out to a contact that failed once.
+/// Tries of a ping to a contact that failed once.
 pub const CHECK: u8 = 3;
 
-/// Times that a search goes one way on the ring. A peer on the way takes up to 5 s to notice that the next is gone
+/// Tries of a search that goes one way on the ring. A peer on the way takes up to 5 s to notice that the next is gone
 /// without a word, and then sends the search around; given up before, a search would meet the same dead peer on every
 /// way.
-pub const SEARCH: u8 = 4;
+pub const SEARCH: u8 = 5;
 
-/// Times that a ping goes out to a peer that is slow to take an offer. It is pinged every second, and while blocks fill
+/// Tries of a ping to a peer that is slow to take an offer. It is pinged every second, and while blocks fill
 /// the way to it a datagram is easily lost: with fewer, many offers would fail by chance.
 pub const OFFER_PULSE: u8 = 5;
 
-/// A request that is answered once bytes have moved is repeated this often: the datagram, or its answer, may be lost.
+/// A request that is answered once bytes have moved is repeated after this long: the datagram, or its answer, may be lost.
+pub const RESEND_FIRST: Duration = Duration::from_millis(125);
+
+/// From then on after twice as long each time, but after this long at most.
 pub const RESEND: Duration = Duration::from_secs(1);
 
 /// An offered block has this long to arrive at its holder and become durable.
@@ -75,9 +81,14 @@ pub const FILE_REQUESTS: u8 = 2;
 /// Times that a block in place of a damaged one is looked for.
 pub const HEALS: u32 = 6;
 
-/// How long a silent peer, of which nothing is known, is waited for if it is asked `tries` times.
+/// How long a silent peer, of which nothing is known, is waited for if it is asked with so many `tries`.
 pub fn silence(tries: u8) -> Duration {
-    (0..tries.into()).map(|doublings| (FIRST_TIMEOUT * 2_u32.saturating_pow(doublings)).min(MAX_TIMEOUT)).sum()
+    silence_after(FIRST_TIMEOUT, tries)
+}
+
+/// The same where the first of its timeouts takes `first`.
+pub fn silence_after(first: Duration, tries: u8) -> Duration {
+    (0..tries.into()).map(|doublings| (first * 2_u32.saturating_pow(doublings)).min(MAX_TIMEOUT)).sum()
 }
 
 #[cfg(test)]
@@ -95,15 +106,15 @@ mod tests {
     fn the_tables_tell_the_numbers_and_seconds_that_hold() {
         let tries = [
             ("ONCE", ONCE),
-            ("STRANGER", STRANGER),
             ("PULSE", PULSE),
+            ("STEP", STEP),
             ("QUESTION", QUESTION),
             ("CHECK", CHECK),
             ("SEARCH", SEARCH),
             ("OFFER_PULSE", OFFER_PULSE),
         ];
         for (name, tries) in tries {
-            let seconds = format!("{:.1} s", silence(tries).as_secs_f64());
+            let seconds = format!("{} s", silence(tries).as_secs_f64());
             assert_eq!(row(name)[2..4], [tries.to_string(), seconds], "{name}");
         }
         for (name, limit) in [("OFFER", OFFER), ("FILE", FILE)] {

@@ -13,6 +13,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("peer", 0),
     ("config", 0),
     ("agenda", 0),
+    ("recent", 0),
     ("locks", 0),
     ("wire", 1),
     ("store", 1),

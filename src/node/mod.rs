@@ -40,7 +40,6 @@ pub(crate) mod life;
 mod memory;
 mod pace;
 pub(crate) mod part;
-pub(crate) mod recent;
 mod smoothed;
 mod user;
 
@@ -233,8 +232,8 @@ impl Node {
             Body::Error(reason) => Err(reason),
         };
         if let Some((alive, delivery)) = self.desk.exchange.on_answer(from, magic, sender, answer) {
-            if let Some(rtt) = alive {
-                self.desk.tell_overlay(Cause::Alive { addr: from, rtt });
+            if alive {
+                self.desk.tell_overlay(Cause::Alive { addr: from });
             }
             self.deliver(delivery);
         }
@@ -266,6 +265,7 @@ impl Node {
             Delivery::Answer { tag, from, by, response } => {
                 self.desk.tell_overlay(Cause::Answer { tag, from, by, response: &response });
             }
+            Delivery::Late { tag, doubtful } => self.desk.tell_overlay(Cause::Late { tag, doubtful }),
             Delivery::NoAnswer { tag, to } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             Delivery::Part(ticket, reply) => self.reply(ticket, reply),
             Delivery::Pulse => {}
@@ -330,7 +330,7 @@ impl Node {
     }
 
     fn on_tick(&mut self) {
-        while let Some(delivery) = self.desk.exchange.next_failure() {
+        while let Some(delivery) = self.desk.exchange.next_overdue() {
             self.deliver(delivery);
         }
         if self.desk.overlay.next_tick().is_some_and(|due| due <= self.desk.now()) {

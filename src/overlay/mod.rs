@@ -6,12 +6,12 @@
 //!
 //! An overlay is a state machine. The node tells it each [`Cause`], what happened, and it pushes [`Effect`]s: questions
 //! it wants asked, and things it found out. Requests that expect an answer go out as [`Effect::Ask`] under a [`Tag`] of
-//! the overlay's choosing; exactly one of [`Cause::Answer`] and [`Cause::NoAnswer`] follows for each.
+//! the overlay's choosing; exactly one of [`Cause::Answer`] and [`Cause::NoAnswer`] follows for each, after [`Cause::Late`]
+//! where it takes long.
 //!
 //! What only the ring does, forwarding requests about files by their names, stands in [`ring`] behind [`Router`].
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -161,7 +161,7 @@ pub enum Effect {
         request: Request,
         /// Comes back with the answer or the failure.
         tag: Tag,
-        /// Datagrams sent at most before the request has failed; 1 never retries.
+        /// How long it is repeated before it has failed: see [`patience`](crate::patience).
         tries: u8,
         /// The answer may come from another peer than `to` (a forwarded request is answered by its owner).
         from_anyone: bool,
@@ -249,6 +249,13 @@ pub enum Cause<'a> {
         /// The answer.
         response: &'a Response,
     },
+    /// A question of the overlay's has no answer yet, though it is overdue; it was sent again. It may come still.
+    Late {
+        /// The tag of the question.
+        tag: Tag,
+        /// So many datagrams are without an answer that the peer is to be doubted.
+        doubtful: bool,
+    },
     /// A question of the overlay's has no answer: no response to any try, an error, or the peer could not be reached.
     NoAnswer {
         /// The tag of the question.
@@ -260,8 +267,6 @@ pub enum Cause<'a> {
     Alive {
         /// The address that answered.
         addr: SocketAddr,
-        /// The time from the request to its answer.
-        rtt: Duration,
     },
     /// A request of ours that was not the overlay's was left without an answer: the peer at `addr` may be gone.
     Silent {

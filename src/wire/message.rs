@@ -13,7 +13,8 @@ use crate::peer::Peer;
 pub struct Message {
     /// Names the request: a response carries the magic of its request. Below [`MAGIC_LIMIT`](super::MAGIC_LIMIT).
     pub magic: u64,
-    /// Who says so. Every request carries it; a Kademlia response does not.
+    /// Who says so. Every request carries it. Of Kademlia's responses only those with a list of peers do, and they tell the
+    /// id alone: the address is unspecified once they were read.
     pub sender: Option<Sender>,
     /// What a response answers, where it says so. Only Kademlia's responses do.
     pub answers: Option<RequestKind>,

@@ -49,6 +49,11 @@ impl Dialect {
         }
     }
 
+    /// Whether an answer with this `body` names the peer that answers. A ping's does anyway; the ring's lines all do.
+    pub const fn signs(self, body: &Body) -> bool {
+        matches!((self, body), (Self::Kademlia, Body::Response(Response::Nodes(_))))
+    }
+
     /// Writes `message`, from `me` to the peer at `to`, at the end of `out`.
     pub fn encode(self, message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) {
         match self {

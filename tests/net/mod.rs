@@ -90,7 +90,6 @@ struct Waiting {
     tries: u8,
     timeout: Duration,
     from_anyone: bool,
-    sent: Time,
 }
 
 enum Arrival {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use kadring::config::MAX_TIMEOUT;
 use kadring::overlay::ring::RingEffect;
 use kadring::overlay::{Asker, Cause, Effect, Incoming};
+use kadring::peer::Peer;
 use kadring::wire::ring::{RingResponse, Routed};
 use kadring::wire::{Request, RequestKind, Response, Sender, Via};
 use rand::RngExt;
@@ -17,9 +18,9 @@ impl<O: Inside> Net<O> {
             Effect::Ask { to, request, tag, tries, from_anyone } => {
                 assert!(tries > 0);
                 let magic = self.magic();
-                let (sent, timeout) = (self.now, self.timeout);
-                self.asked.push(Asked { at: sent, from: at, to: to.addr, request: request.clone() });
-                let waiting = Waiting { by: at, to, tag, request: request.clone(), tries, timeout, from_anyone, sent };
+                let timeout = self.timeout;
+                self.asked.push(Asked { at: self.now, from: at, to: to.addr, request: request.clone() });
+                let waiting = Waiting { by: at, to, tag, request: request.clone(), tries, timeout, from_anyone };
                 let twin = self.waiting.values().any(|waiting| waiting.by == at && waiting.tag == tag);
                 assert!(!twin, "a tag names one question");
                 self.waiting.insert(magic, waiting);
@@ -110,14 +111,16 @@ impl<O: Inside> Net<O> {
                     return;
                 }
                 let Some(waiting) = self.waiting.remove(&magic) else { return };
-                let rtt = self.now.since(waiting.sent);
                 if waiting.to.addr == from {
                     if let Some(member) = self.members.get_mut(&to) {
                         member.validated.insert(from);
                     }
-                    self.with(to, |overlay, now, out| overlay.on(now, Cause::Alive { addr: from, rtt }, out));
+                    self.with(to, |overlay, now, out| overlay.on(now, Cause::Alive { addr: from }, out));
                 }
-                let cause = Cause::Answer { tag: waiting.tag, from, by: None, response: &response };
+                // Members sign their lists of peers; scripted peers are older.
+                let signed = self.members.get(&from).filter(|_| matches!(response, Response::Nodes(_)));
+                let by = signed.map(|member| Peer::new(member.inside.overlay().me().id, from));
+                let cause = Cause::Answer { tag: waiting.tag, from, by, response: &response };
                 self.with(to, |overlay, now, out| overlay.on(now, cause, out));
             }
             Arrival::Undeliverable { by, to, forwarded } => {
@@ -135,9 +138,15 @@ impl<O: Inside> Net<O> {
             let Some(Waiting { by, to, tag, .. }) = self.waiting.remove(&magic) else { return };
             return self.with(by, |overlay, now, out| overlay.on(now, Cause::NoAnswer { tag, to }, out));
         }
+        // The second datagram without an answer is one too many.
+        let doubtful = waiting.timeout > self.timeout;
         waiting.timeout = (waiting.timeout * 2).min(MAX_TIMEOUT);
         let (by, to, request, timeout) = (waiting.by, waiting.to.addr, waiting.request.clone(), waiting.timeout);
+        let late = (!waiting.from_anyone).then_some(Cause::Late { tag: waiting.tag, doubtful });
         self.send_request(by, to, magic, request, false);
         self.push(timeout, Arrival::Overdue { magic });
+        if let Some(late) = late {
+            self.with(by, |overlay, now, out| overlay.on(now, late, out));
+        }
     }
 }

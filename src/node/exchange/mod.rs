@@ -1,10 +1,11 @@
 //! What the node says to other peers and hears from them: it alone knows request ids, deadlines, who asked, and how much
 //! a stranger may be told.
 //!
-//! Everything that goes out passes through here. [`pending`] keeps the requests that wait for an answer, [`uplink`] the
-//! offers that wait for their turn. What comes of either is a [`Delivery`]: for the overlay, or for the part whose ticket
+//! Everything that goes out passes through here. [`pending`] keeps the requests that wait for an answer, [`network`] what
+//! answers show of the network, [`uplink`] the offers that wait for their turn. What comes of either is a [`Delivery`]: for the overlay, or for the part whose ticket
 //! the request went out under.
 
+mod network;
 mod pending;
 mod uplink;
 
@@ -14,17 +15,17 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use self::pending::{Ask, Overdue, Pending, Waiting};
+use self::pending::{Ask, Late, Overdue, Pending, Waiting};
 use self::uplink::{Offering, Place, Uplink};
 use super::action::{Action, Outbox};
 use super::jobs::Urgency;
 use super::part::{Answered, Reply, Ticket};
-use super::recent::Recent;
-use crate::config::{AMPLIFICATION, FIRST_TIMEOUT, PADDED_MIN, PADDING, VALIDATED_MEMORY};
+use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::overlay::{Asker, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
+use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::{Body, Dialect, Message, Request, RequestKind, Response, Sender, Via};
 
@@ -48,6 +49,8 @@ enum Why {
 pub(crate) enum Delivery {
     /// A question of the overlay's has its answer, from this peer.
     Answer { tag: Tag, from: SocketAddr, by: Option<Peer>, response: Response },
+    /// A question of the overlay's has none yet; with so many datagrams sent that is `doubtful`.
+    Late { tag: Tag, doubtful: bool },
     /// A question of the overlay's has none.
     NoAnswer { tag: Tag, to: Target },
     /// Something of a part's.
@@ -215,7 +218,9 @@ impl Exchange {
     /// Answers a request. A stranger that has not yet shown that it receives gets no more than it paid for, so that
     /// nobody can make us flood a victim in whose name it asks (RFC 9000, section 8).
     pub(crate) fn respond(&mut self, to: &Asker, kind: RequestKind, response: Response) {
-        self.reply(to, Message::response(to.magic, kind, response));
+        let mut message = Message::response(to.magic, kind, response);
+        message.sender = (self.dialect.signs(&message.body) && !self.sender.guest).then_some(self.sender);
+        self.reply(to, message);
     }
 
     /// Tells why a request has no answer.
@@ -229,14 +234,14 @@ impl Exchange {
         }
     }
 
-    /// An answer came. The round trip to its sender, which lives, if it is the peer that was asked; and whom it concerns.
+    /// An answer came. Whether it shows that the peer that was asked lives; and whom it concerns.
     pub(crate) fn on_answer(
         &mut self,
         from: SocketAddr,
         magic: u64,
         sender: Option<Sender>,
         answer: Result<Response, String>,
-    ) -> Option<(Option<Duration>, Delivery)> {
+    ) -> Option<(bool, Delivery)> {
         let settled = self.pending.settle(self.now, magic, from)?;
         let (took, waiting) = (settled.took(self.now), settled.waiting);
         let measured = settled.rtt.or_else(|| self.pending.round_trip(&from));
@@ -266,7 +271,7 @@ impl Exchange {
             }
             (Why::Pulse, _) => Delivery::Pulse,
         };
-        Some((asked.then(|| measured.unwrap_or(FIRST_TIMEOUT)), delivery))
+        Some((asked, delivery))
     }
 
     fn end_offer(&mut self, place: Place, ticket: Ticket, to: Peer, result: Result<(), String>) -> Delivery {
@@ -274,15 +279,18 @@ impl Exchange {
         Delivery::Part(ticket, Reply::Offered { to, result })
     }
 
-    /// Sends again what is overdue, and takes the next request that has failed; call it until there is none.
-    pub(crate) fn next_failure(&mut self) -> Option<Delivery> {
+    /// Sends again what is overdue, and takes the next request that is late or has failed; call it until there is none.
+    pub(crate) fn next_overdue(&mut self) -> Option<Delivery> {
         loop {
             match self.pending.next_overdue(self.now)? {
-                Overdue::Resend { magic, to, request, patient } => {
+                Overdue::Resend { magic, to, request, patient, late } => {
                     if patient {
                         self.check_pulse(to);
                     }
                     self.forward(to, magic, request);
+                    if let (Some(late), Some(Why::Overlay(tag))) = (late, self.pending.why(magic)) {
+                        return Some(Delivery::Late { tag: *tag, doubtful: late == Late::Doubtful });
+                    }
                 }
                 Overdue::Failed(waiting) => {
                     if matches!(waiting.why, Why::Offer { .. }) {

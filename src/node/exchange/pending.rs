@@ -1,10 +1,13 @@
 //! Requests that wait for an answer: the one place that knows request ids and deadlines.
 //!
 //! A request is sent again when its answer is overdue, under the same magic, so that the first answer to come, early or
-//! late, settles it. How long is overdue follows the measured round trip of the address (Jacobson 1988; RFC 6298,
-//! section 2), doubles with each try and is capped. A round trip is measured only where one datagram was sent
-//! (Karn's rule), so a way that has become longer would never be measured again: what was doubled stays so until a
-//! round trip was (RFC 6298, section 5.7), though not by much, or a death would be noticed late.
+//! late, settles it. *Overdue* follows the measured round trip of the address (Jacobson 1988; RFC 6298, section 2), or
+//! what the whole [`Network`] shows. The repeats come at that pace until so many are without an answer that the peer is
+//! to be doubted, then ever more slowly; the request has *failed* much later ([`patience`]), for a peer that does not
+//! answer at once need not be dead.
+//!
+//! A round trip is measured where one datagram was sent (Karn's rule); where many were, from the first, for so many are
+//! seldom lost and the way may have become longer. In between nobody knows, and if that goes on the pace is halved.
 //!
 //! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess
 //! 53 random bits while the request is out.
@@ -16,12 +19,13 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::network::Network;
 use crate::agenda::Agenda;
 use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT, MIN_TIMEOUT, RTT_MEMORY};
-use crate::node::recent::Recent;
 use crate::node::smoothed::Smoothed;
 use crate::overlay::Target;
 use crate::patience;
+use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::{MAGIC_LIMIT, Request};
 
@@ -40,17 +44,31 @@ pub(super) struct Waiting<P> {
 impl<P> Waiting<P> {
     /// Whether its answer comes once bytes have moved.
     pub(super) fn is_patient(&self) -> bool {
-        matches!(self.schedule, Schedule::Until { .. })
+        matches!(self.schedule, Schedule::Patient { .. })
     }
 }
 
 /// How long a request waits before it is sent again, and before it has failed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Schedule {
-    /// A live peer answers it at once: this many tries are left, the last waited this long.
-    Tries { left: u8, timeout: Duration },
-    /// Answered when a block has been moved: repeated at a steady pace until the limit.
-    Until { limit: Time },
+enum Schedule {
+    /// A live peer answers it at once.
+    Prompt {
+        /// Datagrams sent.
+        datagrams: u8,
+        /// From one datagram to the next.
+        gap: Duration,
+        /// It has failed then.
+        limit: Time,
+        /// The peer is doubted.
+        doubted: bool,
+    },
+    /// Answered when a block has been moved.
+    Patient {
+        /// From one datagram to the next.
+        gap: Duration,
+        /// It has failed then.
+        limit: Time,
+    },
 }
 
 /// The smoothed round trip of an address and its mean deviation.
@@ -58,8 +76,8 @@ pub(super) enum Schedule {
 struct RoundTrip {
     smoothed: Smoothed,
     deviation: Duration,
-    /// How often its timeout was doubled since it was measured.
-    doublings: u32,
+    /// Answers in a row of which nobody knows what they answer: the first datagram or a repeat.
+    unclear: u32,
 }
 
 impl RoundTrip {
@@ -69,18 +87,26 @@ impl RoundTrip {
             Some(usual) => (self.deviation * 3 + usual.abs_diff(rtt)) / 4,
         };
         self.smoothed.add(rtt);
-        self.doublings = 0;
+        self.unclear = 0;
     }
 
-    /// RFC 6298, section 2: smoothed round trip plus four mean deviations.
+    /// The smoothed round trip plus two mean deviations. RFC 6298, section 2, has four: a repeat costs it more than one
+    /// datagram.
     fn timeout(&self) -> Option<Duration> {
-        let timeout = (self.smoothed.get()? + 4 * self.deviation).max(MIN_TIMEOUT);
-        Some((timeout * 2_u32.pow(self.doublings)).min(MAX_TIMEOUT))
+        let timeout = (self.smoothed.get()? + 2 * self.deviation).max(MIN_TIMEOUT);
+        let doublings = (self.unclear / UNCLEAR).min(MAX_DOUBLINGS);
+        Some((timeout * 2_u32.pow(doublings)).min(MAX_TIMEOUT))
     }
 }
 
-/// Timeouts stay doubled this often at most.
+/// After this many unclear answers in a row the timeout is doubled: that they are due to loss becomes unlikely.
+const UNCLEAR: u32 = 3;
+
+/// Timeouts are doubled this often at most.
 const MAX_DOUBLINGS: u32 = 2;
+
+/// An answer to a request that went out this often is taken to answer the first.
+const MANY: u8 = 4;
 
 /// An answer that was awaited.
 pub(super) struct Settled<P> {
@@ -96,14 +122,25 @@ impl<P> Settled<P> {
     }
 }
 
+/// How late an answer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Late {
+    /// It takes longer than usual.
+    Overdue,
+    /// It takes so long that its sender is to be doubted.
+    Doubtful,
+}
+
 /// What is due: the same request goes out again, or it has failed.
 pub(super) enum Overdue<P> {
-    /// `patient`: it is an offer, which is answered once bytes have moved.
+    /// It goes out again, and its answer became `late`. `patient`: it is an offer, which is answered once bytes have
+    /// moved.
     Resend {
         magic: u64,
         to: SocketAddr,
         request: Request,
         patient: bool,
+        late: Option<Late>,
     },
     Failed(Waiting<P>),
 }
@@ -112,20 +149,31 @@ pub(super) struct Pending<P> {
     requests: BTreeMap<u64, Waiting<P>>,
     deadlines: Agenda<u64>,
     round_trips: Recent<SocketAddr, RoundTrip>,
+    network: Network,
 }
 
 impl<P> Pending<P> {
     pub(super) fn new() -> Self {
-        Self { requests: BTreeMap::new(), deadlines: Agenda::default(), round_trips: Recent::new(RTT_MEMORY) }
+        Self {
+            requests: BTreeMap::new(),
+            deadlines: Agenda::default(),
+            round_trips: Recent::new(RTT_MEMORY),
+            network: Network::new(),
+        }
     }
 
-    /// Registers a request that is answered at once, tried at most `tries` times. Returns its magic.
+    /// Registers a request that is answered at once; `tries` says how long it is repeated, see [`patience`]. Returns its
+    /// magic.
     pub(super) fn ask(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask<P>, tries: u8) -> u64 {
+        let usual = self.timeout(&to.addr);
+        let slow = usual.max(FIRST_TIMEOUT);
+        let limit = now + patience::silence_after(slow, tries);
         // An answer from anyone comes by a chain of peers, of which we know only the first.
-        let known = self.timeout(&to.addr);
-        let timeout = if ask.from_anyone { known.max(FIRST_TIMEOUT) } else { known };
-        let schedule = Schedule::Tries { left: tries.saturating_sub(1), timeout };
-        self.register(now, rng, to, ask, schedule, now + timeout)
+        let hurries = !ask.from_anyone && tries > patience::ONCE && !self.network.is_choked();
+        let gap = if hurries { usual } else { slow };
+        self.network.on_sent(1);
+        let schedule = Schedule::Prompt { datagrams: 1, gap, limit, doubted: false };
+        self.register(now, rng, to, ask, schedule, now + gap)
     }
 
     /// Registers a request that is answered once a block has been moved. Returns its magic.
@@ -137,7 +185,8 @@ impl<P> Pending<P> {
         ask: Ask<P>,
         limit: Duration,
     ) -> u64 {
-        self.register(now, rng, to, ask, Schedule::Until { limit: now + limit }, now + patience::RESEND)
+        let schedule = Schedule::Patient { gap: patience::RESEND_FIRST, limit: now + limit };
+        self.register(now, rng, to, ask, schedule, now + patience::RESEND_FIRST)
     }
 
     fn register(
@@ -169,16 +218,13 @@ impl<P> Pending<P> {
             return None;
         }
         let waiting = self.remove(magic)?;
-        let rtt = match waiting.schedule {
-            Schedule::Tries { timeout, .. }
-                if waiting.to.addr == from && waiting.sent + timeout == waiting.deadline =>
-            {
-                Some(now.since(waiting.sent))
-            }
-            _ => None,
-        };
-        if let Some(rtt) = rtt {
-            self.measure(from, rtt);
+        let mut rtt = None;
+        if let Schedule::Prompt { datagrams, .. } = waiting.schedule
+            && waiting.to.addr == from
+        {
+            self.network.on_answered(datagrams);
+            rtt = (datagrams == 1 || datagrams >= MANY).then(|| now.since(waiting.sent));
+            self.learn(from, rtt);
         }
         Some(Settled { waiting, rtt })
     }
@@ -194,29 +240,42 @@ impl<P> Pending<P> {
     pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue<P>> {
         let magic = self.deadlines.pop_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
-        let next = match &mut waiting.schedule {
-            Schedule::Tries { left: 0, .. } => None,
-            Schedule::Tries { left, timeout } => {
-                *left -= 1;
-                *timeout = (*timeout * 2).min(MAX_TIMEOUT);
-                Some(now + *timeout)
+        let from_anyone = waiting.from_anyone;
+        let (mut late, patient) = (None, waiting.is_patient());
+        let (next, limit) = match &mut waiting.schedule {
+            Schedule::Prompt { datagrams, gap, limit, doubted } => {
+                let choked = self.network.is_choked();
+                if *datagrams >= self.network.doubt_after() || choked || from_anyone {
+                    *gap = (*gap * 2).min(MAX_TIMEOUT);
+                }
+                if !choked && !from_anyone {
+                    let doubtful = !*doubted && *datagrams >= self.network.doubt_after();
+                    *doubted |= doubtful;
+                    late = if doubtful { Some(Late::Doubtful) } else { (*datagrams == 1).then_some(Late::Overdue) };
+                }
+                *datagrams = datagrams.saturating_add(1);
+                if now < *limit {
+                    self.network.on_sent(*datagrams);
+                }
+                // The last datagram has its time to be answered too.
+                (if now + *gap * 2 > *limit { *limit } else { now + *gap }, *limit)
             }
-            Schedule::Until { limit } => (now < *limit).then(|| now + patience::RESEND),
+            Schedule::Patient { gap, limit } => {
+                *gap = (*gap * 2).min(patience::RESEND);
+                (now + *gap, *limit)
+            }
         };
-        if matches!(waiting.schedule, Schedule::Tries { .. })
-            && !waiting.from_anyone
-            && let Some(trip) = self.round_trips.get(&waiting.to.addr)
-        {
-            let doublings = (trip.doublings + 1).min(MAX_DOUBLINGS);
-            self.round_trips.insert(waiting.to.addr, RoundTrip { doublings, ..*trip });
-        }
-        let Some(deadline) = next else {
+        if now >= limit {
             return self.requests.remove(&magic).map(Overdue::Failed);
-        };
-        waiting.deadline = deadline;
-        self.deadlines.set(magic, deadline);
-        let patient = waiting.is_patient();
-        Some(Overdue::Resend { magic, to: waiting.to.addr, request: waiting.request.clone(), patient })
+        }
+        waiting.deadline = next;
+        self.deadlines.set(magic, next);
+        Some(Overdue::Resend { magic, to: waiting.to.addr, request: waiting.request.clone(), patient, late })
+    }
+
+    /// Why the request `magic` was asked.
+    pub(super) fn why(&self, magic: u64) -> Option<&P> {
+        self.requests.get(&magic).map(|waiting| &waiting.why)
     }
 
     /// Whether any request `matches`.
@@ -244,12 +303,19 @@ impl<P> Pending<P> {
     }
 
     fn timeout(&self, addr: &SocketAddr) -> Duration {
-        self.round_trips.get(addr).and_then(RoundTrip::timeout).unwrap_or(FIRST_TIMEOUT)
+        self.round_trips.get(addr).and_then(RoundTrip::timeout).unwrap_or_else(|| self.network.patience())
     }
 
-    fn measure(&mut self, addr: SocketAddr, rtt: Duration) {
+    /// The peer at `addr` answered: after this long, if that is clear.
+    fn learn(&mut self, addr: SocketAddr, rtt: Option<Duration>) {
         let mut trip = self.round_trips.get(&addr).copied().unwrap_or_default();
-        trip.measure(rtt);
+        match rtt {
+            Some(rtt) => {
+                trip.measure(rtt);
+                self.network.measure(rtt);
+            }
+            None => trip.unclear += 1,
+        }
         self.round_trips.insert(addr, trip);
     }
 
@@ -308,24 +374,70 @@ mod tests {
         assert_eq!(pending.next_deadline(), None);
     }
 
-    #[test]
-    fn a_silent_peer_is_asked_again_at_growing_intervals_and_then_has_failed() {
-        let mut pending = Pending::new();
-        asked(&mut pending, Time::ZERO, 3);
-        let mut waits = Vec::new();
-        let mut last = Time::ZERO;
+    /// When each datagram to a silent peer went out, when it was late, and when the request failed.
+    fn ask_the_silent(pending: &mut Pending<&'static str>, start: Time, tries: u8) -> (Vec<Duration>, Duration, u8) {
+        asked(pending, start, tries);
+        let (mut sent, mut doubted_after) = (vec![Duration::ZERO], 0);
         loop {
             let due = pending.next_deadline().expect("every request has a deadline");
             assert!(pending.next_overdue(Time::from_micros(due.as_micros() - 1)).is_none(), "never early");
-            waits.push(due - last);
-            last = due;
             match pending.next_overdue(due).expect("due") {
-                Overdue::Resend { .. } => pending.check().unwrap(),
-                Overdue::Failed(waiting) => break assert_eq!(waiting.why, "why"),
+                Overdue::Resend { late, .. } => {
+                    pending.check().unwrap();
+                    if late == Some(Late::Doubtful) {
+                        doubted_after = u8::try_from(sent.len()).unwrap();
+                    }
+                    assert_eq!(late == Some(Late::Overdue), sent.len() == 1);
+                    sent.push(due - start);
+                }
+                Overdue::Failed(waiting) => {
+                    assert_eq!((waiting.why, pending.len()), ("why", 0));
+                    return (sent, due - start, doubted_after);
+                }
             }
         }
-        assert_eq!(waits, [FIRST_TIMEOUT, FIRST_TIMEOUT * 2, FIRST_TIMEOUT * 4]);
-        assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn a_silent_peer_is_asked_again_until_it_is_doubted_and_then_ever_more_slowly() {
+        let mut pending = Pending::new();
+        let doubt = pending.network.doubt_after();
+        let (sent, failed, doubted_after) = ask_the_silent(&mut pending, Time::ZERO, patience::CHECK);
+        let gaps: Vec<Duration> = sent.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let (steady, slower) = gaps.split_at(usize::from(doubt) - 1);
+        assert!(steady.iter().all(|gap| *gap == FIRST_TIMEOUT), "{gaps:?}");
+        assert!(slower.windows(2).all(|pair| pair[1] == 2 * pair[0]), "{gaps:?}");
+        assert_eq!(failed, patience::silence(patience::CHECK));
+        assert!(failed - sent[sent.len() - 1] >= *gaps.last().unwrap(), "the last datagram has its time too");
+        assert_eq!(doubted_after, doubt.min(u8::try_from(sent.len() - 1).unwrap()));
+    }
+
+    #[test]
+    fn where_answers_are_quick_repeats_are_too_and_the_verdict_comes_no_sooner() {
+        let mut pending = Pending::new();
+        let trip = Duration::from_millis(20);
+        let mut now = Time::ZERO;
+        for _ in 0..100 {
+            let magic = asked(&mut pending, now, 3);
+            now += trip;
+            assert!(pending.settle(now, magic, target(1).addr).is_some());
+        }
+        let (sent, failed, doubted_after) = ask_the_silent(&mut pending, now, patience::STEP);
+        assert!(sent[1] < trip * 2 && sent.len() >= 5, "{sent:?}");
+        assert_eq!((failed, doubted_after), (patience::silence(patience::STEP), pending.network.doubt_after()));
+    }
+
+    #[test]
+    fn repeats_come_slowly_where_hardly_anybody_answers() {
+        let mut pending = Pending::new();
+        for port in 2..100 {
+            let mut rng = StdRng::seed_from_u64(port.into());
+            pending.ask(Time::ZERO, &mut rng, target(port), Ask::new(Request::Ping, "why"), patience::STEP);
+        }
+        let mut rng = StdRng::seed_from_u64(1);
+        pending.network.measure(Duration::from_millis(1));
+        let magic = pending.ask(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "last"), patience::CHECK);
+        assert_eq!(pending.deadlines.due(&magic), Some(after(FIRST_TIMEOUT)));
     }
 
     #[test]
@@ -339,8 +451,8 @@ mod tests {
             assert_eq!(settled.rtt, Some(Duration::from_millis(200)));
         }
         let timeout = pending.timeout(&target(1).addr);
-        assert!((Duration::from_millis(200)..Duration::from_millis(260)).contains(&timeout), "{timeout:?}");
-        assert_eq!(pending.timeout(&target(9).addr), FIRST_TIMEOUT);
+        assert!((Duration::from_millis(200)..Duration::from_millis(230)).contains(&timeout), "{timeout:?}");
+        assert_eq!(pending.timeout(&target(9).addr), Duration::from_millis(220), "as the network has it");
     }
 
     #[test]
@@ -350,13 +462,13 @@ mod tests {
         for trip in [1, 350, 350, 350, 350_u64].map(Duration::from_millis) {
             let magic = asked(&mut pending, now, 9);
             let back = now + trip;
-            while let Some(due) = pending.next_deadline().filter(|due| *due <= back) {
+            while let Some(due) = pending.next_deadline().filter(|due| *due < back) {
                 assert!(matches!(pending.next_overdue(due), Some(Overdue::Resend { .. })));
             }
             assert!(pending.settle(back, magic, target(1).addr).is_some());
             now = back;
         }
-        assert!(pending.timeout(&target(1).addr) > Duration::from_millis(350));
+        assert!(pending.timeout(&target(1).addr) > Duration::from_millis(200));
     }
 
     #[test]
@@ -374,14 +486,15 @@ mod tests {
         let mut pending = Pending::new();
         let mut rng = StdRng::seed_from_u64(0);
         pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "offer"), patience::OFFER);
-        let mut sent = 1;
+        let mut sent = vec![Duration::ZERO];
         while let Some(due) = pending.next_deadline() {
             match pending.next_overdue(due) {
-                Some(Overdue::Resend { .. }) => sent += 1,
+                Some(Overdue::Resend { .. }) => sent.push(due - Time::ZERO),
                 Some(Overdue::Failed(_)) => assert!(due >= after(patience::OFFER)),
                 None => unreachable!("due at its own deadline"),
             }
         }
-        assert_eq!(sent, patience::OFFER.as_secs() / patience::RESEND.as_secs());
+        let millis: Vec<u128> = sent.iter().take(6).map(Duration::as_millis).collect();
+        assert_eq!(millis, [0, 125, 375, 875, 1875, 2875]);
     }
 }

@@ -14,8 +14,8 @@ use crate::id::Key;
 use crate::node::jobs::Urgency;
 use crate::node::pace::{Pace, weight};
 use crate::node::part::Ticket;
-use crate::node::recent::Recent;
 use crate::peer::Peer;
+use crate::recent::Recent;
 use crate::time::Time;
 
 /// Large blocks that are offered at a time at most.

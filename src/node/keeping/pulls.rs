@@ -20,9 +20,9 @@ use crate::node::desk::Desk;
 use crate::node::job::{Job, JobErrorKind, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
-use crate::node::recent::Recent;
 use crate::overlay::Asker;
 use crate::patience;
+use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::compact::{Address, Moment, RoundTrip};
+use super::compact::{Address, Moment};
 use crate::id::Id;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -23,8 +23,6 @@ pub(super) struct Contact {
     identified: Moment,
     /// Until when it is taken to hold blocks that we hold too.
     shares_until: Moment,
-    /// Its usual round trip.
-    rtt: RoundTrip,
     /// Requests in a row that it left without an answer.
     pub(super) failures: u8,
     /// A ping is out that decides whether it stays.
@@ -40,7 +38,6 @@ impl Contact {
             seen: now.into(),
             identified: now.into(),
             shares_until: Moment::default(),
-            rtt: RoundTrip::default(),
             failures: 0,
             checking: false,
         }
@@ -86,15 +83,6 @@ impl Contact {
     /// Whether it holds blocks that we hold too.
     pub(super) fn is_sharing(&self, now: Time) -> bool {
         self.shares_until > now.into()
-    }
-
-    /// Its usual round trip, if it is known.
-    pub(super) fn rtt(&self) -> Option<Duration> {
-        self.rtt.into()
-    }
-
-    pub(super) fn set_rtt(&mut self, rtt: Duration) {
-        self.rtt = rtt.into();
     }
 }
 

@@ -4,7 +4,6 @@
 //! as it again.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
-use std::num::NonZeroU16;
 use std::time::Duration;
 
 use crate::time::Time;
@@ -61,23 +60,6 @@ impl From<Time> for Moment {
     }
 }
 
-/// A round trip in milliseconds, rounded up, if it is known.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct RoundTrip(Option<NonZeroU16>);
-
-impl From<Duration> for RoundTrip {
-    fn from(rtt: Duration) -> Self {
-        let millis = u16::try_from(rtt.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
-        Self(NonZeroU16::new(millis.max(1)))
-    }
-}
-
-impl From<RoundTrip> for Option<Duration> {
-    fn from(RoundTrip(millis): RoundTrip) -> Self {
-        millis.map(|millis| Duration::from_millis(millis.get().into()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,14 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn times_are_kept_to_a_tenth_of_a_second_and_round_trips_to_a_millisecond() {
+    fn times_are_kept_to_a_tenth_of_a_second() {
         let moment = |millis: u64| Moment::from(Time::from_micros(millis * 1000));
         assert_eq!(moment(5_499).since(moment(1_399)), Duration::from_millis(4_100));
         assert_eq!(moment(1_000).since(moment(2_000)), Duration::ZERO);
-        let kept = |rtt| Option::<Duration>::from(RoundTrip::from(rtt));
-        assert_eq!(Option::<Duration>::from(RoundTrip::default()), None);
-        assert_eq!(kept(Duration::ZERO), Some(Duration::from_millis(1)), "known, though it was short");
-        assert_eq!(kept(Duration::from_micros(1_001)), Some(Duration::from_millis(2)));
-        assert_eq!(kept(Duration::from_secs(100)), Some(Duration::from_millis(65_535)));
     }
 }

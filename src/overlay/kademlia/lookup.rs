@@ -2,28 +2,27 @@
 //!
 //! The *shortlist* holds everybody named so far, nearest first. ALPHA questions are out at a time. When an answer
 //! brings nobody nearer, all of the WIDTH nearest are asked at once. A peer that keeps us waiting longer than usual is
-//! *overdue*: its answer still counts, but it no longer occupies a place, so a dead peer costs no pause. Who fails is
-//! struck. The lookup is over when the WIDTH nearest that are left have all answered.
+//! *overdue*: its answer still counts, but it no longer occupies a place, so a dead peer costs no pause. Once it is so
+//! late that it is to be *doubted*, the result stands without it if WIDTH others live. Peers that were silent a moment
+//! ago are asked once more and not waited for. The lookup is over when the WIDTH nearest that are left have all answered.
 //!
 //! A question asks two things: who is nearer, and are you alive? A contact that answered a moment ago (it is *fresh*)
 //! need not say again that it lives, and the ALPHA nearest know their neighbourhood; so the fresh ones behind them are
 //! not asked. In a busy network that saves most questions. Lookups of our own, which fill the table, ask everybody.
 //!
-//! Names are hearsay, so the lookup believes little. An address stands in the shortlist once. A peer that is not in the
-//! routing table is also pinged, and counts only if it answers under the id that it was named with. Thus a liar can
-//! neither put the dead into a result nor itself at many places.
+//! Names are hearsay, so the lookup believes little. An address stands in the shortlist once, and a peer counts only if
+//! it answers under the id that it was named with: its answer says who it is, and where an older peer's does not, a ping
+//! asks. Thus a liar can neither put the dead into a result nor itself at many places.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 pub(super) use self::standing::Event;
-use self::standing::{Proof, Standing};
+use self::standing::{Lateness, Proof, Standing};
 use super::ALPHA;
 use crate::config::WIDTH;
 use crate::id::{Id, Key};
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
-use crate::time::Time;
 use crate::wire::Request;
 
 mod standing;
@@ -54,19 +53,15 @@ struct Entry {
 pub(super) struct Question {
     pub(super) peer: Peer,
     pub(super) request: Request,
-    /// A ping shall go along, for it has yet to prove its id.
-    pub(super) prove: bool,
-    /// From then on the answer takes longer than usual.
-    pub(super) overdue: Time,
 }
 
-/// What the table knows of a peer that is about to be asked.
+/// What is known of a peer that is about to be asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
-    /// It named itself lately: it need not prove its id.
+    /// It named itself lately.
     pub(super) named: bool,
-    /// How long its answer may take.
-    pub(super) patience: Duration,
+    /// It left questions without an answer lately.
+    pub(super) suspect: bool,
 }
 
 pub(super) struct Lookup {
@@ -128,8 +123,8 @@ impl Lookup {
         let left = self.shortlist.iter().filter(|entry| !entry.standing.is_out());
         let window = left.take_while(move |Entry { standing, .. }| {
             let takes = room > 0;
-            let placeless =
-                matches!(standing, Standing::Overdue { .. }) || standing.holds() && self.goal == Goal::MoreHolders;
+            let late = standing.lateness().is_some_and(|late| late > Lateness::Usual);
+            let placeless = late || standing.holds() && self.goal == Goal::MoreHolders;
             room -= usize::from(takes && !placeless);
             takes
         });
@@ -143,7 +138,7 @@ impl Lookup {
         for (rank, Entry { peer, standing, .. }) in self.window() {
             match standing {
                 Standing::New { fresh, .. } if rank < ALPHA || !fresh => return Some(peer.addr),
-                Standing::Asked { again: false, .. } => waits = true,
+                Standing::Asked { again: false, .. } if standing.is_awaited() => waits = true,
                 Standing::Answered { partial: true, .. } => partial = partial.or(Some(peer.addr)),
                 _ => {}
             }
@@ -152,22 +147,28 @@ impl Lookup {
     }
 
     /// The next question that may go out now, to a peer of which the caller tells what it knows.
-    pub(super) fn next(&mut self, now: Time, known: impl Fn(&Peer) -> Known) -> Option<Question> {
-        let busy = self.shortlist.iter().filter(|entry| matches!(entry.standing, Standing::Asked { .. })).count();
+    pub(super) fn next(&mut self, known: impl Fn(&Peer) -> Known) -> Option<Question> {
+        let on_time = |entry: &&Entry| entry.standing.lateness() == Some(Lateness::Usual);
+        let busy = self.shortlist.iter().filter(on_time).count();
         if busy >= if self.wide { WIDTH } else { ALPHA } || self.asked >= MAX_QUESTIONS {
             return None;
         }
         let at = self.position(&self.next_asked()?)?;
         self.asked += 1;
         let Entry { peer, standing, .. } = &mut self.shortlist[at];
-        let Known { named, patience } = known(peer);
-        let overdue = now + patience;
+        let Known { named, suspect } = known(peer);
         let request = match (self.goal, &standing) {
             (Goal::Peers, _) | (_, Standing::Answered { .. }) => Request::FindNode { id: self.key },
             (Goal::Holders | Goal::MoreHolders | Goal::Survey, _) => Request::FindValue { key: self.key },
         };
-        *standing = standing.after(Event::Asked { known: named, overdue });
-        Some(Question { peer: *peer, request, prove: !standing.is_proven(), overdue })
+        *standing = standing.after(Event::Asked { known: named, suspect });
+        Some(Question { peer: *peer, request })
+    }
+
+    /// Whether the peer at `addr` answered, and has yet to show who it is.
+    pub(super) fn is_unproven(&self, addr: &SocketAddr) -> bool {
+        let standing = self.position(addr).map(|at| self.shortlist[at].standing);
+        standing.is_some_and(|standing| matches!(standing, Standing::Answered { .. }) && !standing.is_proven())
     }
 
     /// Something happened to the peer at `addr`. Returns its place in the shortlist if it stands otherwise now.
@@ -222,12 +223,15 @@ impl Lookup {
         self.insert(entry);
     }
 
-    /// Whether the WIDTH nearest that are left have all answered, or need not be asked.
+    /// Whether the WIDTH nearest that are left have all answered, or need not be waited for.
     pub(super) fn is_over(&self) -> bool {
         if self.asked >= MAX_QUESTIONS {
             return !self.shortlist.iter().any(|entry| entry.standing.is_awaited());
         }
-        self.window().all(|(rank, Entry { standing, .. })| standing.is_done() || rank >= ALPHA && standing.is_spared())
+        let enough = self.shortlist.iter().filter(|entry| entry.standing.lives()).nth(WIDTH - 1).is_some();
+        self.window().all(|(rank, Entry { standing, .. })| {
+            standing.is_done() || rank >= ALPHA && standing.is_spared() || standing.is_given_up(enough)
+        })
     }
 
     /// The live peers nearest to the key, and the length of the chain of requests that led to them.
@@ -250,8 +254,7 @@ impl Lookup {
     /// answers at another address is none of them.
     pub(super) fn unreached(&self) -> usize {
         let answers = |id: &Id| self.shortlist.iter().any(|entry| entry.peer.id == *id && entry.standing.lives());
-        let counts =
-            |entry: &&Entry| entry.standing.lives() || entry.standing == Standing::Failed && !answers(&entry.peer.id);
+        let counts = |entry: &&Entry| entry.standing.lives() || entry.standing.is_silent() && !answers(&entry.peer.id);
         let mut nearest: Vec<&Entry> = self.shortlist.iter().filter(counts).collect();
         nearest.dedup_by_key(|entry| entry.peer.id);
         nearest.iter().take(WIDTH).filter(|entry| !entry.standing.lives()).count()

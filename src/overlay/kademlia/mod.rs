@@ -21,7 +21,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -35,11 +34,11 @@ use self::lost::Lost;
 use self::table::Table;
 use self::upkeep::{SHARING, Upkeep};
 use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, TableRow, Tag, Target};
-use crate::agenda::Agenda;
 use crate::config::WIDTH;
 use crate::id::Key;
 use crate::patience;
 use crate::peer::Peer;
+use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::{Request, Response};
 
@@ -63,6 +62,9 @@ pub const ALPHA: usize = 3;
 
 /// Contacts that are told when this peer leaves: its neighbourhood, a bucket's worth.
 const FAREWELLS: usize = 20;
+
+/// Silent addresses that are remembered, at least.
+const MAX_SUSPECTS: usize = 256;
 
 /// Why a question was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,8 +96,8 @@ pub struct Kademlia {
     lookups: BTreeMap<Name, Lookup>,
     /// Questions that have neither an answer nor failed.
     asked: BTreeMap<Tag, Question>,
-    /// When each question of a lookup is overdue.
-    patience: Agenda<Tag>,
+    /// Addresses that left a lookup's question without an answer, and since when.
+    suspects: Recent<SocketAddr, Time>,
     next_tag: Tag,
     upkeep: Upkeep,
     rng: StdRng,
@@ -119,7 +121,7 @@ impl Kademlia {
             lost: Lost::default(),
             lookups: BTreeMap::new(),
             asked: BTreeMap::new(),
-            patience: Agenda::default(),
+            suspects: Recent::new(MAX_SUSPECTS),
             next_tag: 0,
             upkeep: Upkeep::default(),
             rng: StdRng::from_seed(seed),
@@ -139,18 +141,11 @@ impl Kademlia {
     }
 
     /// Sends a question.
-    fn ask(&mut self, to: Target, request: Request, tries: u8, why: Question, out: &mut Vec<Effect>) -> Tag {
+    fn ask(&mut self, to: Target, request: Request, tries: u8, why: Question, out: &mut Vec<Effect>) {
         let tag = self.next_tag;
         self.next_tag += 1;
         self.asked.insert(tag, why);
         out.push(Effect::Ask { to, request, tag, tries, from_anyone: false });
-        tag
-    }
-
-    /// Takes a question that is over.
-    fn take_question(&mut self, tag: Tag) -> Option<Question> {
-        self.patience.remove(&tag);
-        self.asked.remove(&tag)
     }
 
     /// Contacts nearest to `key` that answered whatever they were asked last.
@@ -187,14 +182,20 @@ impl Kademlia {
         out.push(Effect::Respond { to: from.asker, kind: request.kind(), response });
     }
 
-    fn on_response(&mut self, now: Time, tag: Tag, from: SocketAddr, response: &Response, out: &mut Vec<Effect>) {
-        let Some(question) = self.take_question(tag) else { return };
+    fn on_response(
+        &mut self,
+        now: Time,
+        (tag, from, by): (Tag, SocketAddr, Option<Peer>),
+        response: &Response,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(question) = self.asked.remove(&tag) else { return };
         let named = match response {
             Response::Node(peer) => Some(Peer::new(peer.id, from)),
             _ => None,
         };
         match (question, named) {
-            (Question::Step { lookup, peer }, _) => self.on_step(now, lookup, peer, response, out),
+            (Question::Step { lookup, peer }, _) => self.on_step(now, (lookup, peer), by, response, out),
             (Question::Identify { lookup, .. }, Some(named)) => {
                 self.confirm(now, named, Claim::Contest, out);
                 self.on_identified(now, lookup, &named, out);
@@ -212,10 +213,11 @@ impl Kademlia {
     }
 
     fn on_failure(&mut self, now: Time, tag: Tag, to: Target, out: &mut Vec<Effect>) {
-        let Some(question) = self.take_question(tag) else { return };
+        let Some(question) = self.asked.remove(&tag) else { return };
         self.acquaintances.forget(&to.addr);
         match question {
             Question::Step { lookup, peer } => {
+                self.suspects.insert(peer.addr, now);
                 self.doubt(&peer, out);
                 self.on_met(now, lookup, &peer.addr, Event::Failed, out);
             }
@@ -236,18 +238,14 @@ impl Kademlia {
         }
     }
 
-    fn on_alive(&mut self, now: Time, peer: SocketAddr, rtt: Duration) {
-        if let Some(contact) = self.table.touch(now, &peer) {
-            contact.set_rtt(rtt);
-        } else {
+    fn on_alive(&mut self, now: Time, peer: SocketAddr) {
+        self.suspects.remove(&peer);
+        if self.table.touch(now, &peer).is_none() {
             self.acquaintances.touch(now, &peer);
         }
     }
 
     fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>) {
-        while let Some(tag) = self.patience.pop_due(now) {
-            self.on_overdue(now, tag, out);
-        }
         self.keep_up(now, out);
         self.go_on(now, out);
     }
@@ -287,9 +285,10 @@ impl Overlay for Kademlia {
     fn on(&mut self, now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {
         match cause {
             Cause::Request { from, request } => self.on_request(now, from, request, out),
-            Cause::Answer { tag, from, response, .. } => self.on_response(now, tag, from, response, out),
+            Cause::Answer { tag, from, by, response } => self.on_response(now, (tag, from, by), response, out),
+            Cause::Late { tag, doubtful } => self.on_late(now, tag, doubtful, out),
             Cause::NoAnswer { tag, to } => self.on_failure(now, tag, to, out),
-            Cause::Alive { addr, rtt } => self.on_alive(now, addr, rtt),
+            Cause::Alive { addr } => self.on_alive(now, addr),
             Cause::Silent { addr } | Cause::Undeliverable { addr, .. } => self.on_silence(addr, out),
             Cause::Shared { with } => self.watch(now, with),
             Cause::Tick => self.on_tick(now, out),
@@ -297,8 +296,7 @@ impl Overlay for Kademlia {
     }
 
     fn next_tick(&self) -> Option<Time> {
-        let ticks =
-            [self.patience.next_due(), self.candidates.next_tick(), self.lost.next_tick(), self.upkeep.next_tick()];
+        let ticks = [self.candidates.next_tick(), self.lost.next_tick(), self.upkeep.next_tick()];
         ticks.into_iter().flatten().min()
     }
 
@@ -340,11 +338,6 @@ impl Overlay for Kademlia {
         self.table.check()?;
         self.candidates.check()?;
         self.acquaintances.check()?;
-        self.patience.check()?;
-        let stray = self.patience.keys().find(|tag| !matches!(self.asked.get(tag), Some(Question::Step { .. })));
-        if let Some(tag) = stray {
-            return Err(format!("nobody waits for question {tag}"));
-        }
         match self.lookups.values().find(|lookup| lookup.is_over()) {
             Some(lookup) => Err(format!("the lookup of {} is over and nobody was told", lookup.key)),
             None => Ok(()),

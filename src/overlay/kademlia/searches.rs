@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::bucket::Contact;
 use super::contacts::{Claim, is_reachable};
 use super::lookup::{self, Event, Known, Lookup, Name};
 use super::{Kademlia, Question};
@@ -24,8 +23,8 @@ const NAMED: Duration = Duration::from_secs(60);
 /// A contact that answered within this time counts as alive: it has hardly had time to die.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long an answer may take before somebody else is asked too: twice the usual round trip, between these bounds.
-const PATIENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(300));
+/// A peer that left questions without an answer is not waited for by lookups for this long, unless it answers.
+const SUSPICION: Duration = Duration::from_secs(60);
 
 impl Kademlia {
     /// Starts a lookup.
@@ -53,35 +52,21 @@ impl Kademlia {
     fn advance(&mut self, now: Time, name: Name, out: &mut Vec<Effect>) {
         loop {
             let Some(lookup) = self.lookups.get_mut(&name) else { return };
-            let (table, acquaintances) = (&self.table, &self.acquaintances);
-            let known = |peer: &Peer| {
-                let contact = table.contact(peer);
-                let named = match contact {
+            let (table, acquaintances, suspects) = (&self.table, &self.acquaintances, &self.suspects);
+            let known = |peer: &Peer| Known {
+                named: match table.contact(peer) {
                     Some(contact) => contact.since_identified(now) < NAMED,
                     None => acquaintances.knows(now, peer, NAMED),
-                };
-                let usual = contact.and_then(Contact::rtt);
-                let patience = usual.map_or(PATIENCE.1, |rtt| (rtt * 2).clamp(PATIENCE.0, PATIENCE.1));
-                Known { named, patience }
+                },
+                suspect: suspects.get(&peer.addr).is_some_and(|since| now.since(*since) < SUSPICION),
             };
-            let Some(question) = lookup.next(now, known) else { break };
-            self.ask_step(name, question, out);
+            let Some(lookup::Question { peer, request }) = lookup.next(known) else { break };
+            self.ask(peer.into(), request, patience::STEP, Question::Step { lookup: name, peer }, out);
         }
         if self.lookups.get(&name).is_some_and(Lookup::is_over)
             && let Some(lookup) = self.lookups.remove(&name)
         {
             self.finish(now, name, &lookup, out);
-        }
-    }
-
-    fn ask_step(&mut self, lookup: Name, question: lookup::Question, out: &mut Vec<Effect>) {
-        let lookup::Question { peer, request, prove, overdue } = question;
-        let tries = if prove { patience::STRANGER } else { patience::QUESTION };
-        let tag = self.ask(peer.into(), request, tries, Question::Step { lookup, peer }, out);
-        self.patience.set(tag, overdue);
-        if prove {
-            let why = Question::Identify { lookup, addr: peer.addr };
-            self.ask(peer.into(), Request::Ping, tries, why, out);
         }
     }
 
@@ -105,15 +90,31 @@ impl Kademlia {
         }
     }
 
-    /// A peer answered a step of a lookup.
-    pub(super) fn on_step(&mut self, now: Time, name: Name, peer: Peer, response: &Response, out: &mut Vec<Effect>) {
+    /// A peer answered a step of a lookup, and may have said who it is.
+    pub(super) fn on_step(
+        &mut self,
+        now: Time,
+        (name, peer): (Name, Peer),
+        by: Option<Peer>,
+        response: &Response,
+        out: &mut Vec<Effect>,
+    ) {
         let me = self.me;
+        if let Some(by) = by {
+            self.confirm(now, by, Claim::Contest, out);
+        }
         let Some(lookup) = self.lookups.get_mut(&name) else { return };
         match response {
             Response::Nodes(nodes) => {
                 let mut names = nodes.clone();
                 names.retain(|node| node.id != me.id && node.addr != me.addr && is_reachable(&node.addr));
                 lookup.on_names(&peer.addr, &names);
+                if let Some(by) = by {
+                    lookup.on_identified(&peer.addr, by.id);
+                } else if lookup.is_unproven(&peer.addr) {
+                    let why = Question::Identify { lookup: name, addr: peer.addr };
+                    self.ask(peer.into(), Request::Ping, patience::STEP, why, out);
+                }
             }
             Response::Node(named) if lookup.goal != Goal::Peers => {
                 if let (Some(holder), Name::User(lookup)) = (lookup.on_holder(&peer.addr, named.id), name) {
@@ -141,11 +142,15 @@ impl Kademlia {
         self.advance(now, name, out);
     }
 
-    /// A step takes longer than usual: others are asked meanwhile.
-    pub(super) fn on_overdue(&mut self, now: Time, tag: Tag, out: &mut Vec<Effect>) {
-        if let Some(&Question::Step { lookup, peer }) = self.asked.get(&tag) {
-            self.on_met(now, lookup, &peer.addr, Event::Waited(now), out);
+    /// The answer to a question is late.
+    pub(super) fn on_late(&mut self, now: Time, tag: Tag, doubtful: bool, out: &mut Vec<Effect>) {
+        let Some(&Question::Step { lookup, peer }) = self.asked.get(&tag) else { return };
+        if doubtful {
+            self.suspects.insert(peer.addr, now);
+            self.doubt(&peer, out);
         }
+        self.on_met(now, lookup, &peer.addr, if doubtful { Event::Doubted } else { Event::Late }, out);
+        self.go_on(now, out);
     }
 
     /// A contact said goodbye: no lookup counts it among those that should have answered.

@@ -254,7 +254,8 @@ impl Overlay for Ring {
                     self.on_no_answer(now, why, to, out);
                 }
             }
-            Cause::Alive { addr, .. } => {
+            Cause::Late { .. } => {}
+            Cause::Alive { addr } => {
                 if let Some(peer) = self.table.at(&addr) {
                     self.vitals.alive(now, &peer.id);
                 }

@@ -4,7 +4,7 @@
 //! that the sender can be told what is wrong. So every value is read as [`Loose`]: whatever does not fit becomes
 //! `None`, and [`decode`] decides afterwards whether that matters.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess};
 use thiserror::Error;
@@ -14,6 +14,9 @@ use super::{MAX_NODES_KEPT, clip, kind_named};
 use crate::id::Id;
 use crate::peer::Peer;
 use crate::wire::{Body, MAX_DATAGRAM_RECEIVED, Message, Request, RequestKind, Response, Sender};
+
+/// Stands for an address that a message does not tell: the one it came from is the truth.
+const NOT_TOLD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A datagram that is no message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -59,6 +62,7 @@ struct Envelope {
     resp: bool,
     result: Option<Response>,
     error: Option<Option<Reason>>,
+    node_id: Option<Id>,
     guest: bool,
     leaving: bool,
 }
@@ -89,7 +93,8 @@ impl Envelope {
         }
         if self.resp {
             let response = self.result.ok_or(silence("result is missing or malformed"))?;
-            return Ok(Message { magic, sender: None, answers: self.kind.flatten(), body: Body::Response(response) });
+            let sender = self.node_id.map(|id| Sender::member(id, NOT_TOLD));
+            return Ok(Message { magic, sender, answers: self.kind.flatten(), body: Body::Response(response) });
         }
         self.request()
             .map(|(sender, request)| Message::request(magic, sender, request))
@@ -134,6 +139,7 @@ impl Lenient for Envelope {
                 Field::Result => envelope.result = next(&mut object)?,
                 Field::Error => envelope.error = Some(next(&mut object)?),
                 Field::Guest => envelope.guest = next(&mut object)?.unwrap_or_default(),
+                Field::NodeId => envelope.node_id = next(&mut object)?,
                 Field::Leaving => envelope.leaving = next(&mut object)?.unwrap_or_default(),
                 _ => skip(&mut object)?,
             }

@@ -21,6 +21,9 @@ const NODE_START: &[u8; 84] =
     br#"{"node_id":"0000000000000000000000000000000000000000000000000000000000000000","ip":""#;
 const NODE_ID: Range<usize> = 12..76;
 
+/// How the id of the peer that answers starts.
+const SIGNATURE_START: &[u8] = br#","node_id":""#;
+
 /// Stands in for what only the ring says. A node never sends that by datagram; were it to, the other side would learn
 /// why it got nothing.
 const NOT_OURS: &str = "only the ring says this";
@@ -41,7 +44,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
     put_number(message.magic, out);
     match &message.body {
         Body::Request(request) => put_request(message.sender.as_ref(), request, out),
-        Body::Response(response) => put_response(message.answers, response, out),
+        Body::Response(response) => put_response(message, response, out),
         Body::Error(reason) => put_error(reason, out),
     }
     out.push(b'}');
@@ -72,7 +75,8 @@ fn len(message: &Message, node_len: impl Fn(&Peer) -> usize) -> usize {
     let envelope = br#"{"magic":,"type":"","resp":true,"result":}"#.len();
     let name = type_name(kind).map_or(0, str::len);
     let nodes_len = nodes.iter().map(node_len).sum::<usize>() + nodes.len().saturating_sub(1);
-    envelope + digits(message.magic) + name + brackets + nodes_len
+    let signature = message.sender.map_or(0, |_| SIGNATURE_START.len() + 64 + 1);
+    envelope + digits(message.magic) + name + signature + brackets + nodes_len
 }
 
 fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
@@ -104,10 +108,16 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn put_response(answers: Option<RequestKind>, response: &Response, out: &mut Vec<u8>) {
-    let Some(name) = type_name(kind_of(answers, response)) else { return put_error(NOT_OURS, out) };
+fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
+    let Some(name) = type_name(kind_of(message.answers, response)) else { return put_error(NOT_OURS, out) };
     put_type(name, out);
-    out.extend_from_slice(br#","resp":true,"result":"#);
+    out.extend_from_slice(br#","resp":true"#);
+    if let Some(sender) = &message.sender {
+        out.extend_from_slice(SIGNATURE_START);
+        put_id(&sender.peer.id, out);
+        out.push(b'"');
+    }
+    out.extend_from_slice(br#","result":"#);
     match response {
         Response::Node(peer) => put_node(peer, out),
         Response::Nodes(peers) => put_nodes(peers, out),

@@ -3,9 +3,12 @@
 //! ```text
 //! request
 //! {"magic":7,"requestor":{"node_id":"…","ip":"127.0.0.1","port":7000},"type":"find_node","params":{"id":"…"}} response
-//! {"magic":7,"type":"find_node","resp":true,"result":[{"node_id":"…","ip":"127.0.0.1","port":7001}]} error
+//! {"magic":7,"type":"find_node","resp":true,"node_id":"…","result":[{"node_id":"…","ip":"127.0.0.1","port":7001}]} error
 //! {"magic":7,"error":"params.id is not 64 hexadecimal digits"}
 //! ```
+//!
+//! A response with a list of peers names the peer that answers by the id beside `result`; older peers ignore it, and do
+//! not write it.
 //!
 //! [`encode()`] writes our dialect: compact, fields in the order above, and spaces after a question for peers, so that
 //! a stranger may answer it whole without sending much more than it got. [`decode()`] reads what any honest peer may

@@ -69,6 +69,13 @@ fn golden() -> Vec<(Message, String)> {
             format!("{{'magic':0,'type':'ping_node','resp':true,'result':{node}}}"),
         ),
         (
+            Message {
+                sender: Some(Sender::member(peer(0xa, "0.0.0.0:0").id, peer(0xa, "0.0.0.0:0").addr)),
+                ..Message::response(7, RequestKind::FindNode, Response::Nodes(nodes.clone()))
+            },
+            format!("{{'magic':7,'type':'find_node','resp':true,'node_id':'<a>','result':{list}}}"),
+        ),
+        (
             Message::response(7, RequestKind::FindNode, Response::Nodes(nodes.clone())),
             format!("{{'magic':7,'type':'find_node','resp':true,'result':{list}}}"),
         ),
@@ -100,6 +107,7 @@ fn every_message_has_its_text_and_reads_back_from_it() {
 fn a_question_pays_for_its_whole_answer() {
     let nodes = (1..=WIDTH as u8).map(|n| peer(n, &format!("[{LONGEST_IP}]:65535"))).collect();
     let answer = Message::response(MAGIC_LIMIT - 1, RequestKind::FindValue, Response::Nodes(nodes));
+    let answer = Message { sender: Some(sender()), ..answer };
     for question in [Request::FindNode { id: Id::ZERO }, Request::FindValue { key: Id::ZERO }] {
         let paid = text(&Message::request(1, sender(), question)).len() * AMPLIFICATION;
         assert!(text(&answer).len() + PADDING + PING_BYTES <= paid, "{paid} bytes");

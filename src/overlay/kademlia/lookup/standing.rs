@@ -2,13 +2,11 @@
 //!
 //! ```text
 //!  New ── Asked ──► Asked ── Named, Held ──► Answered ── Asked, if partial ──► Asked again
-//!                     │                         ▲
-//!                     └── Waited ──► Overdue ───┘
 //! ```
-//! From anywhere, `Failed` strikes a peer and `Void` takes it out; `Unidentified` strikes one whose proof is missing.
+//! A peer that was asked may be late, ever later: see [`Lateness`]. Its answer counts all the same. From anywhere, `Failed`
+//! strikes a peer and `Void` takes it out; `Unidentified` strikes one whose proof is missing.
 
 use crate::config::WIDTH;
-use crate::time::Time;
 
 /// Whether a peer has shown that it has its id at its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,15 +27,26 @@ impl Proof {
     }
 }
 
+/// How long a question has been without an answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Lateness {
+    /// Not longer than usual. The peer occupies a place.
+    Usual,
+    /// Longer than usual. It occupies no place, and is waited for.
+    Overdue,
+    /// So long that it is hardly chance. It is waited for only where too few others live.
+    Doubtful,
+    /// It was silent before this lookup already: it is asked, and not waited for.
+    Suspect,
+}
+
 /// What a lookup knows of a peer on its shortlist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
     /// Named, not asked. A *fresh* one is a contact that answered us a moment ago.
     New { fresh: bool, proof: Proof },
-    /// A question is out, the second one if `again`. It occupies a place until it is `overdue`.
-    Asked { again: bool, proof: Proof, overdue: Time },
-    /// The question is still out, but takes longer than usual. It occupies no place.
-    Overdue { again: bool, proof: Proof },
+    /// A question is out, the second one if `again`.
+    Asked { again: bool, proof: Proof, late: Lateness },
     /// It answered. A `partial` answer may have left out names: the peer is asked again.
     Answered { partial: bool, proof: Proof },
     /// It did not answer, or did not prove its id.
@@ -49,8 +58,8 @@ pub(super) enum Standing {
 /// What happens to a peer on the shortlist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::overlay::kademlia) enum Event {
-    /// A question goes out. It is overdue at that time; a `known` peer named itself lately.
-    Asked { known: bool, overdue: Time },
+    /// A question goes out. A `known` peer named itself lately, a `suspect` left questions unanswered lately.
+    Asked { known: bool, suspect: bool },
     /// It named `count` others. A peer that knows that we receive names `usual` at least.
     Named { count: usize, usual: usize },
     /// It said that it holds the block, and under which id.
@@ -59,8 +68,10 @@ pub(in crate::overlay::kademlia) enum Event {
     Identified,
     /// It did not prove its id.
     Unidentified,
-    /// Time has passed; now it is so late.
-    Waited(Time),
+    /// Its answer takes longer than usual.
+    Late,
+    /// It takes so long that the peer is to be doubted.
+    Doubted,
     /// It left a question without an answer, or is gone.
     Failed,
     /// It is no part of the network any longer, or never was.
@@ -73,47 +84,51 @@ impl Standing {
     /// The table of transitions. An event that is not in the line of a standing changes nothing.
     pub(super) fn after(self, event: Event) -> Self {
         use Proof::{Given, Holds, Known, Missing};
-        use Standing::{Answered, Asked, Failed, New, Overdue, Void};
+        use Standing::{Answered, Asked, Failed, New, Void};
         match (self, event) {
             (_, Event::Void) => Void,
             (Failed | Void, _) => self,
 
-            (New { proof, .. }, Event::Asked { known, overdue }) => {
-                Asked { again: false, proof: proof.or(known), overdue }
+            (New { proof, .. }, Event::Asked { known, suspect }) => Self::asked(false, proof.or(known), suspect),
+            (Answered { partial: true, proof }, Event::Asked { known, suspect }) => {
+                Self::asked(true, proof.or(known), suspect)
             }
-            (Answered { partial: true, proof }, Event::Asked { known, overdue }) => {
-                Asked { again: true, proof: proof.or(known), overdue }
+            (Asked { again, proof, late: Lateness::Usual }, Event::Late) => {
+                Asked { again, proof, late: Lateness::Overdue }
             }
-            (Asked { again, proof, overdue }, Event::Waited(now)) if overdue <= now => Overdue { again, proof },
+            // It answered once; only the second answer was lost.
+            (Asked { again: true, proof, .. }, Event::Doubted | Event::Failed) if proof != Missing => {
+                Answered { partial: false, proof }
+            }
+            (Asked { again, proof, late }, Event::Doubted) => {
+                Asked { again, proof, late: late.max(Lateness::Doubtful) }
+            }
 
-            (Asked { again, proof, .. } | Overdue { again, proof }, Event::Named { count, usual }) => {
+            (Asked { again, proof, .. }, Event::Named { count, usual }) => {
                 let enough = if proof == Known { usual } else { WIDTH };
                 Answered { partial: !again && count < enough, proof }
             }
-            (Asked { again, .. } | Overdue { again, .. }, Event::Held) => Answered { partial: !again, proof: Holds },
+            (Asked { again, .. }, Event::Held) => Answered { partial: !again, proof: Holds },
 
             (New { fresh, proof: Missing }, Event::Identified) => New { fresh, proof: Known },
-            (Asked { again, proof: Missing, overdue }, Event::Identified) => Asked { again, proof: Given, overdue },
-            (Overdue { again, proof: Missing }, Event::Identified) => Overdue { again, proof: Given },
+            (Asked { again, proof: Missing, late }, Event::Identified) => Asked { again, proof: Given, late },
             (Answered { partial, proof: Missing }, Event::Identified) => Answered { partial, proof: Given },
             (_, Event::Unidentified) if !self.is_proven() => Failed,
 
-            // It answered once; only the second answer was lost.
-            (Asked { again: true, proof, .. } | Overdue { again: true, proof }, Event::Failed) if proof != Missing => {
-                Answered { partial: false, proof }
-            }
             (_, Event::Failed) => Failed,
             (New { proof, .. }, Event::Wanted) => New { fresh: false, proof },
             _ => self,
         }
     }
 
+    fn asked(again: bool, proof: Proof, suspect: bool) -> Self {
+        let late = if suspect { Lateness::Suspect } else { Lateness::Usual };
+        Self::Asked { again, proof, late }
+    }
+
     fn proof(self) -> Option<Proof> {
         match self {
-            Self::New { proof, .. }
-            | Self::Asked { proof, .. }
-            | Self::Overdue { proof, .. }
-            | Self::Answered { proof, .. } => Some(proof),
+            Self::New { proof, .. } | Self::Asked { proof, .. } | Self::Answered { proof, .. } => Some(proof),
             Self::Failed | Self::Void => None,
         }
     }
@@ -133,9 +148,27 @@ impl Standing {
         matches!(self, Self::Failed | Self::Void)
     }
 
-    /// Its question has neither an answer nor failed.
+    /// How late its answer is, if one is out.
+    pub(super) fn lateness(self) -> Option<Lateness> {
+        match self {
+            Self::Asked { late, .. } => Some(late),
+            _ => None,
+        }
+    }
+
+    /// Its answer is waited for, whoever else answers.
     pub(super) fn is_awaited(self) -> bool {
-        matches!(self, Self::Asked { .. } | Self::Overdue { .. })
+        self.lateness().is_some_and(|late| late <= Lateness::Overdue)
+    }
+
+    /// Its answer is not waited for; a `doubtful` one's only if that will do.
+    pub(super) fn is_given_up(self, doubtful: bool) -> bool {
+        self.lateness().is_some_and(|late| late == Lateness::Suspect || late == Lateness::Doubtful && doubtful)
+    }
+
+    /// It was asked and is silent.
+    pub(super) fn is_silent(self) -> bool {
+        self == Self::Failed || self.is_given_up(true)
     }
 
     /// It counts as alive though it was not asked.
@@ -158,36 +191,35 @@ impl Standing {
 mod tests {
     use super::*;
 
-    const NOW: Time = Time::from_micros(1000);
-
-    const LATER: Time = Time::from_micros(2000);
-
     const PROOFS: [Proof; 4] = [Proof::Missing, Proof::Given, Proof::Known, Proof::Holds];
 
-    const EVENTS: [(&str, Event); 12] = [
-        ("asked", Event::Asked { known: false, overdue: NOW }),
-        ("known", Event::Asked { known: true, overdue: NOW }),
+    const EVENTS: [(&str, Event); 13] = [
+        ("asked", Event::Asked { known: false, suspect: false }),
+        ("known", Event::Asked { known: true, suspect: false }),
+        ("susp", Event::Asked { known: false, suspect: true }),
         ("few", Event::Named { count: 2, usual: 3 }),
         ("some", Event::Named { count: 3, usual: 3 }),
         ("all", Event::Named { count: WIDTH, usual: 3 }),
         ("held", Event::Held),
         ("ident", Event::Identified),
         ("anon", Event::Unidentified),
-        ("early", Event::Waited(NOW)),
-        ("late", Event::Waited(LATER)),
+        ("late", Event::Late),
+        ("doubt", Event::Doubted),
         ("fail", Event::Failed),
         ("want", Event::Wanted),
     ];
 
-    /// Every standing there can be, but for the times.
+    /// Every standing there can be.
     fn standings() -> Vec<Standing> {
         let flags = [false, true];
         let both = |make: fn(bool, Proof) -> Standing| {
             flags.into_iter().flat_map(move |flag| PROOFS.map(|proof| make(flag, proof)))
         };
         both(|fresh, proof| Standing::New { fresh, proof })
-            .chain(both(|again, proof| Standing::Asked { again, proof, overdue: LATER }))
-            .chain(both(|again, proof| Standing::Overdue { again, proof }))
+            .chain(both(|again, proof| Standing::Asked { again, proof, late: Lateness::Usual }))
+            .chain(both(|again, proof| Standing::Asked { again, proof, late: Lateness::Overdue }))
+            .chain(both(|again, proof| Standing::Asked { again, proof, late: Lateness::Doubtful }))
+            .chain(both(|again, proof| Standing::Asked { again, proof, late: Lateness::Suspect }))
             .chain(both(|partial, proof| Standing::Answered { partial, proof }))
             .chain([Standing::Failed, Standing::Void])
             .collect()
@@ -197,8 +229,10 @@ mod tests {
     fn short(standing: Standing) -> String {
         let (name, flag) = match standing {
             Standing::New { fresh, .. } => ("N", fresh),
-            Standing::Asked { again, .. } => ("Q", again),
-            Standing::Overdue { again, .. } => ("O", again),
+            Standing::Asked { again, late: Lateness::Usual, .. } => ("Q", again),
+            Standing::Asked { again, late: Lateness::Overdue, .. } => ("O", again),
+            Standing::Asked { again, late: Lateness::Doubtful, .. } => ("D", again),
+            Standing::Asked { again, late: Lateness::Suspect, .. } => ("S", again),
             Standing::Answered { partial, .. } => ("A", partial),
             Standing::Failed => ("Failed", false),
             Standing::Void => ("Void", false),
@@ -250,40 +284,56 @@ mod tests {
 
     /// Not every line can be reached: nobody holds a block before it was asked.
     const TABLE: &str = "
-        asked  known  few    some   all    held   ident  anon   early  late   fail   want
-Nm      Qm     Qk     ·      ·      ·      ·      Nk     Failed ·      ·      Failed ·
-Ng      Qg     Qg     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-Nk      Qk     Qk     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-Nh      Qh     Qh     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-N+m     Qm     Qk     ·      ·      ·      ·      N+k    Failed ·      ·      Failed Nm
-N+g     Qg     Qg     ·      ·      ·      ·      ·      ·      ·      ·      Failed Ng
-N+k     Qk     Qk     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nk
-N+h     Qh     Qh     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nh
-Qm      ·      ·      A+m    A+m    Am     A+h    Qg     Failed ·      Om     Failed ·
-Qg      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      Og     Failed ·
-Qk      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      Ok     Failed ·
-Qh      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      Oh     Failed ·
-Q+m     ·      ·      Am     Am     Am     Ah     Q+g    Failed ·      O+m    Failed ·
-Q+g     ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      O+g    Ag     ·
-Q+k     ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      O+k    Ak     ·
-Q+h     ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      O+h    Ah     ·
-Om      ·      ·      A+m    A+m    Am     A+h    Og     Failed ·      ·      Failed ·
-Og      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      ·      Failed ·
-Ok      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      ·      Failed ·
-Oh      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      ·      Failed ·
-O+m     ·      ·      Am     Am     Am     Ah     O+g    Failed ·      ·      Failed ·
-O+g     ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      ·      Ag     ·
-O+k     ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      ·      Ak     ·
-O+h     ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      ·      Ah     ·
-Am      ·      ·      ·      ·      ·      ·      Ag     Failed ·      ·      Failed ·
-Ag      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-Ak      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-Ah      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-A+m     Q+m    Q+k    ·      ·      ·      ·      A+g    Failed ·      ·      Failed ·
-A+g     Q+g    Q+g    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-A+k     Q+k    Q+k    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-A+h     Q+h    Q+h    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-Failed  ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·
-Void    ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·
+        asked  known  susp   few    some   all    held   ident  anon   late   doubt  fail   want
+Nm      Qm     Qk     Sm     ·      ·      ·      ·      Nk     Failed ·      ·      Failed ·
+Ng      Qg     Qg     Sg     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
+Nk      Qk     Qk     Sk     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
+Nh      Qh     Qh     Sh     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
+N+m     Qm     Qk     Sm     ·      ·      ·      ·      N+k    Failed ·      ·      Failed Nm
+N+g     Qg     Qg     Sg     ·      ·      ·      ·      ·      ·      ·      ·      Failed Ng
+N+k     Qk     Qk     Sk     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nk
+N+h     Qh     Qh     Sh     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nh
+Qm      ·      ·      ·      A+m    A+m    Am     A+h    Qg     Failed Om     Dm     Failed ·
+Qg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      Og     Dg     Failed ·
+Qk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      Ok     Dk     Failed ·
+Qh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      Oh     Dh     Failed ·
+Q+m     ·      ·      ·      Am     Am     Am     Ah     Q+g    Failed O+m    D+m    Failed ·
+Q+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      O+g    Ag     Ag     ·
+Q+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      O+k    Ak     Ak     ·
+Q+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      O+h    Ah     Ah     ·
+Om      ·      ·      ·      A+m    A+m    Am     A+h    Og     Failed ·      Dm     Failed ·
+Og      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      Dg     Failed ·
+Ok      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      Dk     Failed ·
+Oh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      Dh     Failed ·
+O+m     ·      ·      ·      Am     Am     Am     Ah     O+g    Failed ·      D+m    Failed ·
+O+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·
+O+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·
+O+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·
+Dm      ·      ·      ·      A+m    A+m    Am     A+h    Dg     Failed ·      ·      Failed ·
+Dg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      ·      Failed ·
+Dk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      ·      Failed ·
+Dh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      ·      Failed ·
+D+m     ·      ·      ·      Am     Am     Am     Ah     D+g    Failed ·      ·      Failed ·
+D+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·
+D+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·
+D+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·
+Sm      ·      ·      ·      A+m    A+m    Am     A+h    Sg     Failed ·      ·      Failed ·
+Sg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      ·      Failed ·
+Sk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      ·      Failed ·
+Sh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      ·      Failed ·
+S+m     ·      ·      ·      Am     Am     Am     Ah     S+g    Failed ·      ·      Failed ·
+S+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·
+S+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·
+S+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·
+Am      ·      ·      ·      ·      ·      ·      ·      Ag     Failed ·      ·      Failed ·
+Ag      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
+Ak      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
+Ah      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
+A+m     Q+m    Q+k    S+m    ·      ·      ·      ·      A+g    Failed ·      ·      Failed ·
+A+g     Q+g    Q+g    S+g    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
+A+k     Q+k    Q+k    S+k    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
+A+h     Q+h    Q+h    S+h    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
+Failed  ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·
+Void    ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·
 ";
 }

@@ -10,11 +10,9 @@ fn lookup(start: &[u16]) -> Lookup {
     Lookup::new(Id::ZERO, Goal::Peers, Id::from_u64(9999), start.iter().map(|&n| peer(n)).collect(), |_| false)
 }
 
-const PATIENCE: Duration = Duration::from_millis(300);
-
 /// The next question, where `named` says who named itself lately.
 fn next(lookup: &mut Lookup, named: impl Fn(&Peer) -> bool) -> Option<Question> {
-    lookup.next(Time::ZERO, |peer| Known { named: named(peer), patience: PATIENCE })
+    lookup.next(|peer| Known { named: named(peer), suspect: false })
 }
 
 fn asked(lookup: &mut Lookup) -> Vec<u64> {
@@ -93,9 +91,8 @@ fn liars_near_the_key_hide_no_holder_behind_them_when_more_are_wanted() {
 fn a_slow_peer_gives_up_its_place_and_still_counts_if_it_answers() {
     let mut lookup = lookup(&[1, 2, 3, 4]);
     assert_eq!(asked(&mut lookup), [1, 2, 3]);
-    lookup.on(&peer(1).addr, Event::Waited(Time::from_micros(PATIENCE.as_micros() as u64 - 1)));
     assert!(asked(&mut lookup).is_empty(), "it may still be quick");
-    lookup.on(&peer(1).addr, Event::Waited(Time::ZERO + PATIENCE));
+    lookup.on(&peer(1).addr, Event::Late);
     assert_eq!(asked(&mut lookup), [4]);
     let all = [1, 2, 3, 4].map(peer);
     for n in [2, 3, 4] {
@@ -105,6 +102,49 @@ fn a_slow_peer_gives_up_its_place_and_still_counts_if_it_answers() {
     lookup.on_names(&peer(1).addr, &all);
     assert!(lookup.is_over());
     assert_eq!(lookup.result().0.len(), 4);
+}
+
+#[test]
+fn a_result_stands_without_the_doubtful_once_enough_others_live() {
+    let start: Vec<u16> = (1..=8).collect();
+    let mut lookup = lookup(&start);
+    asked(&mut lookup);
+    lookup.on(&peer(1).addr, Event::Doubted);
+    for n in 2..=8 {
+        assert!(!lookup.is_over(), "{n} has yet to answer");
+        asked(&mut lookup);
+        lookup.on_names(&peer(n).addr, &among_others(&[]));
+    }
+    assert!(lookup.is_over());
+    assert_eq!(lookup.result().0, [2, 3, 4, 5, 6, 7, 8].map(peer));
+    assert_eq!(lookup.unreached(), 1);
+    lookup.on_names(&peer(1).addr, &among_others(&[]));
+    assert_eq!(lookup.result().0[0], peer(1), "its answer came late and counts");
+
+    let mut small = self::lookup(&[1, 2, 3]);
+    asked(&mut small);
+    small.on(&peer(1).addr, Event::Doubted);
+    for n in [2, 3] {
+        small.on_names(&peer(n).addr, &[1, 2, 3].map(peer));
+    }
+    assert!(!small.is_over(), "too few live to do without it");
+    small.on(&peer(1).addr, Event::Failed);
+    assert!(small.is_over());
+}
+
+#[test]
+fn a_suspect_is_asked_and_not_waited_for() {
+    let mut lookup = lookup(&[1, 2, 3]);
+    let suspect = |asked: &Peer| Known { named: true, suspect: *asked == peer(1) };
+    assert_eq!(std::iter::from_fn(|| lookup.next(suspect)).count(), 3);
+    for n in [2, 3] {
+        assert!(!lookup.is_over());
+        lookup.on_names(&peer(n).addr, &[1, 2, 3].map(peer));
+    }
+    assert!(lookup.is_over());
+    assert_eq!((lookup.result().0, lookup.unreached()), (vec![peer(2), peer(3)], 1));
+    lookup.on_names(&peer(1).addr, &[2, 3].map(peer));
+    assert_eq!(lookup.result().0.len(), 3, "it lives after all");
 }
 
 #[test]
@@ -126,10 +166,10 @@ fn a_name_counts_only_under_the_id_that_it_proves() {
     let mut lookup = lookup(&[100]);
     asked(&mut lookup);
     lookup.on_names(&peer(100).addr, &[peer(1), Peer::new(Id::from_u64(2), peer(1).addr)]);
-    let question = next(&mut lookup, |_| false).unwrap();
-    assert!(question.prove && question.peer == peer(1));
+    assert_eq!(next(&mut lookup, |_| false).map(|question| question.peer), Some(peer(1)));
     assert_eq!(next(&mut lookup, |_| false), None, "an address stands in the shortlist once");
     lookup.on_names(&peer(1).addr, &[peer(7); 7]);
+    assert!(lookup.is_unproven(&peer(1).addr));
     lookup.on_identified(&peer(1).addr, Id::from_u64(500));
     next(&mut lookup, |_| false).unwrap();
     lookup.on(&peer(7).addr, Event::Failed);
@@ -144,8 +184,9 @@ fn a_peer_that_came_back_under_another_id_is_not_hidden_by_its_former_one() {
     let reborn = Peer::new(Id::from_u64(1), peer(900).addr);
     lookup.on_names(&peer(100).addr, &[reborn]);
     let question = next(&mut lookup, |contact| *contact == peer(900)).unwrap();
-    assert!(question.peer == reborn && question.prove);
+    assert_eq!(question.peer, reborn);
     lookup.on_names(&reborn.addr, &[peer(100); 7]);
+    assert!(lookup.is_unproven(&reborn.addr));
     lookup.on_identified(&reborn.addr, reborn.id);
     assert_eq!(lookup.result().0, [reborn, peer(100)]);
 }

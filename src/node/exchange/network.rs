@@ -1,0 +1,158 @@
+//! What the network is like for this peer, learned from all answers: how long they take, and how many get lost.
+//!
+//! A datagram is cheap and every request may come twice, so one that is late goes out again after about the round trip
+//! that this network has, whatever is known of the address; and a peer is doubted only once so many datagrams are without
+//! an answer as do not get lost by chance *here* (Jimenez, Osmani and Knutsson, "Sub-second lookups", P2P 2011, found what
+//! waiting for the dead by fixed timeouts costs). When most of what goes out stays without an answer, repeats would only
+//! add to what is wrong: then they come slowly.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::config::{FIRST_TIMEOUT, MIN_TIMEOUT};
+
+/// Round trips that are remembered.
+const TRIPS: usize = 32;
+
+/// Datagrams without an answer after which a peer is doubted: on a clean way, and on the worst.
+const MIN_DOUBT: u8 = 2;
+const MAX_DOUBT: u8 = 10;
+
+/// A live peer is doubted by chance this seldom.
+const CHANCE: f64 = 0.000_05;
+
+/// The share of datagrams that is taken to get lost before anything is known.
+const USUAL_LOSS: f64 = 0.05;
+
+/// How far one datagram moves the share that gets lost.
+const GAIN: f64 = 1.0 / 64.0;
+
+/// Datagrams of a request that count for the share answered: a dead peer gets many more, and is one peer all the same.
+const COUNTED: u8 = 2;
+
+/// Datagrams that the share of those answered is taken from, at least; and at most twice as many, the latest.
+const ENOUGH: u32 = 32;
+
+/// The part of what went out that must be answered, or repeats come slowly.
+const ANSWERED_MIN: u32 = 3;
+
+pub(super) struct Network {
+    /// The latest round trips.
+    trips: VecDeque<Duration>,
+    /// The share of datagrams to living peers that stay without an answer.
+    loss: f64,
+    /// Of the latest datagrams: how many went out, and how many were answered.
+    sent: u32,
+    answered: u32,
+}
+
+impl Network {
+    pub(super) fn new() -> Self {
+        Self { trips: VecDeque::new(), loss: USUAL_LOSS, sent: 0, answered: 0 }
+    }
+
+    /// A request goes out, for the first time or once more.
+    pub(super) fn on_sent(&mut self, datagrams: u8) {
+        if datagrams <= COUNTED {
+            self.sent += 1;
+        }
+        if self.sent >= 2 * ENOUGH {
+            self.sent /= 2;
+            self.answered /= 2;
+        }
+    }
+
+    /// A request is answered that went out so many times.
+    pub(super) fn on_answered(&mut self, datagrams: u8) {
+        if datagrams <= COUNTED {
+            self.answered += 1;
+        }
+        for _ in 1..datagrams {
+            self.loss += (1.0 - self.loss) * GAIN;
+        }
+        self.loss -= self.loss * GAIN;
+    }
+
+    /// An answer took this long.
+    pub(super) fn measure(&mut self, trip: Duration) {
+        if self.trips.len() == TRIPS {
+            self.trips.pop_front();
+        }
+        self.trips.push_back(trip);
+    }
+
+    /// How long the answer of a peer may take of which nothing is known: a tenth longer than nine of ten answers do.
+    pub(super) fn patience(&self) -> Duration {
+        let mut trips: Vec<Duration> = self.trips.iter().copied().collect();
+        let Some(last) = trips.len().checked_sub(1) else { return FIRST_TIMEOUT };
+        let (_, slow, _) = trips.select_nth_unstable(last * 9 / 10);
+        (*slow * 11 / 10).clamp(MIN_TIMEOUT, FIRST_TIMEOUT)
+    }
+
+    /// A peer that leaves so many datagrams without an answer is doubted.
+    pub(super) fn doubt_after(&self) -> u8 {
+        let by_chance = |tries: &u8| self.loss.powi(i32::from(*tries)) > CHANCE;
+        (MIN_DOUBT..MAX_DOUBT).find(|tries| !by_chance(tries)).unwrap_or(MAX_DOUBT)
+    }
+
+    /// Whether so little is answered that repeats must come slowly.
+    pub(super) fn is_choked(&self) -> bool {
+        self.sent >= ENOUGH && self.answered * ANSWERED_MIN < self.sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    /// A network in which `loss` of all datagrams to or from living peers gets lost, after some exchanges.
+    fn lossy(seed: u64, loss: f64) -> Network {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut network = Network::new();
+        for _ in 0..400 {
+            let answered = (1.0 - loss) * (1.0 - loss);
+            let datagrams = (1..=MAX_DOUBT).find(|_| rng.random_bool(answered)).unwrap_or(MAX_DOUBT);
+            (1..=datagrams).for_each(|datagram| network.on_sent(datagram));
+            network.on_answered(datagrams);
+        }
+        network
+    }
+
+    #[test]
+    fn the_more_gets_lost_the_later_a_peer_is_doubted() {
+        for (loss, expected) in [(0.0, 2..=2), (0.02, 2..=5), (0.1, 4..=9), (0.2, 7..=10), (0.4, 10..=10)] {
+            for seed in 0..10 {
+                let after = lossy(seed, loss).doubt_after();
+                assert!(expected.contains(&after), "{after} datagrams at a loss of {loss}, seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn repeats_come_slowly_only_where_less_than_a_third_is_answered() {
+        assert!(!lossy(8, 0.2).is_choked());
+        assert!(lossy(8, 0.6).is_choked());
+        let mut dead = Network::new();
+        (0..ENOUGH).for_each(|_| dead.on_sent(1));
+        assert!(dead.is_choked());
+        (0..ENOUGH).for_each(|_| {
+            dead.on_sent(1);
+            dead.on_answered(1);
+        });
+        assert!(!dead.is_choked(), "it answers again");
+    }
+
+    #[test]
+    fn strangers_have_a_tenth_longer_than_nine_of_ten_answers_take() {
+        let mut network = Network::new();
+        assert_eq!(network.patience(), FIRST_TIMEOUT);
+        (1..=100).for_each(|millis| network.measure(Duration::from_millis(millis)));
+        let ninth = Duration::from_millis(69 + 27);
+        assert_eq!(network.patience(), ninth * 11 / 10);
+        (0..TRIPS).for_each(|_| network.measure(Duration::from_micros(100)));
+        assert_eq!(network.patience(), MIN_TIMEOUT);
+    }
+}
