@@ -26,6 +26,7 @@ pub mod command;
 pub mod event;
 pub mod job;
 pub mod notice;
+pub mod purpose;
 pub mod record;
 pub mod trouble;
 
@@ -49,6 +50,7 @@ pub use action::{Action, Outbox};
 pub use command::{Command, CommandId, Source};
 pub use event::{Event, Obstacle};
 pub use notice::{Answer, Failure, FailureKind, Notice, Progress};
+pub use purpose::Purpose;
 
 use self::desk::Desk;
 use self::exchange::Delivery;
@@ -139,6 +141,11 @@ impl Node {
     /// The overlay, to look at.
     pub fn overlay(&self) -> &dyn Overlay {
         &*self.desk.overlay
+    }
+
+    /// What the request `magic` of this peer's is for, while its answer is awaited.
+    pub fn purpose(&self, magic: u64) -> Option<Purpose> {
+        self.desk.exchange.purpose(magic)
     }
 
     /// The blocks held here, with their sizes in bytes, in the order of keys.
@@ -361,8 +368,9 @@ impl Node {
 
     fn on_effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Ask { to, request, tag, tries, from_anyone } => {
-                self.desk.exchange.ask_for_overlay(tag, to, request, tries, from_anyone);
+            Effect::Ask { to, request, tag, tries, from_anyone, lookup } => {
+                let purpose = lookup.map_or(Purpose::Upkeep, |lookup| self.purpose_of(lookup));
+                self.desk.exchange.ask_for_overlay((tag, purpose), to, request, tries, from_anyone);
             }
             Effect::Forward { to, magic, request } => self.desk.exchange.forward(to.addr, magic, request),
             Effect::Respond { to, kind, response } => self.desk.respond(&to, kind, response),
@@ -396,6 +404,11 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// What a lookup is for.
+    fn purpose_of(&self, lookup: LookupId) -> Purpose {
+        self.desk.lookups.get(&lookup).map_or(Purpose::Lookup, |ticket| ticket.owner.purpose_of_lookups())
     }
 
     fn on_end_of(&mut self, lookup: LookupId, reply: Reply) {

@@ -165,6 +165,8 @@ pub enum Effect {
         tries: u8,
         /// The answer may come from another peer than `to` (a forwarded request is answered by its owner).
         from_anyone: bool,
+        /// The lookup of the node's that the question belongs to; none if it is for the overlay's own upkeep.
+        lookup: Option<LookupId>,
     },
     /// Pass a request on under the magic it came with, on behalf of the peer that asked first.
     Forward {

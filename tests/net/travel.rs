@@ -15,7 +15,7 @@ use super::{Arrival, Asked, Inside, LATENCY, NAMES_FOR_STRANGERS, Net, Scripted,
 impl<O: Inside> Net<O> {
     pub(super) fn perform(&mut self, at: SocketAddr, effect: Effect) {
         match effect {
-            Effect::Ask { to, request, tag, tries, from_anyone } => {
+            Effect::Ask { to, request, tag, tries, from_anyone, .. } => {
                 assert!(tries > 0);
                 let magic = self.magic();
                 let timeout = self.timeout;

@@ -20,6 +20,7 @@ use self::uplink::{Offering, Place, Uplink};
 use super::action::{Action, Outbox};
 use super::jobs::Urgency;
 use super::part::{Answered, Reply, Ticket};
+use super::purpose::Purpose;
 use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::overlay::{Asker, Tag, Target};
@@ -35,8 +36,8 @@ const SILENT: &str = "it went silent";
 /// Why a request was sent.
 #[derive(Clone, Debug)]
 enum Why {
-    /// The overlay's own question.
-    Overlay(Tag),
+    /// The overlay's own question, and what it is for.
+    Overlay(Tag, Purpose),
     /// A part's.
     Part(Ticket),
     /// A block offered to a peer that should hold it.
@@ -138,8 +139,15 @@ impl Exchange {
     }
 
     /// Asks a question of the overlay's.
-    pub(crate) fn ask_for_overlay(&mut self, tag: Tag, to: Target, request: Request, tries: u8, from_anyone: bool) {
-        self.ask_with(to, Ask { request, why: Why::Overlay(tag), from_anyone }, tries);
+    pub(crate) fn ask_for_overlay(
+        &mut self,
+        (tag, purpose): (Tag, Purpose),
+        to: Target,
+        request: Request,
+        tries: u8,
+        from_anyone: bool,
+    ) {
+        self.ask_with(to, Ask { request, why: Why::Overlay(tag, purpose), from_anyone }, tries);
     }
 
     /// Asks what is answered at once, at most `tries` times.
@@ -251,8 +259,8 @@ impl Exchange {
         }
         let by = sender.map(|sender| Peer::new(sender.peer.id, from));
         let delivery = match (waiting.why, answer) {
-            (Why::Overlay(tag), Ok(response)) => Delivery::Answer { tag, from, by, response },
-            (Why::Overlay(tag), Err(_)) => Delivery::NoAnswer { tag, to: waiting.to },
+            (Why::Overlay(tag, _), Ok(response)) => Delivery::Answer { tag, from, by, response },
+            (Why::Overlay(tag, _), Err(_)) => Delivery::NoAnswer { tag, to: waiting.to },
             (Why::Part(ticket), answer) => {
                 let by = match &answer {
                     Ok(Response::Node(peer)) => Some(Peer::new(peer.id, from)),
@@ -288,7 +296,7 @@ impl Exchange {
                         self.check_pulse(to);
                     }
                     self.forward(to, magic, request);
-                    if let (Some(late), Some(Why::Overlay(tag))) = (late, self.pending.why(magic)) {
+                    if let (Some(late), Some(Why::Overlay(tag, _))) = (late, self.pending.why(magic)) {
                         return Some(Delivery::Late { tag: *tag, doubtful: late == Late::Doubtful });
                     }
                 }
@@ -312,7 +320,7 @@ impl Exchange {
     fn fail(&mut self, waiting: Waiting<Why>, reason: &'static str) -> Delivery {
         let Waiting { to, why, .. } = waiting;
         match why {
-            Why::Overlay(tag) => Delivery::NoAnswer { tag, to },
+            Why::Overlay(tag, _) => Delivery::NoAnswer { tag, to },
             Why::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
             Why::Offer { place, ticket, to } => self.end_offer(place, ticket, to, Err(reason.to_owned())),
             Why::Pulse => Delivery::NoPulse(to.addr),
@@ -383,6 +391,15 @@ impl Exchange {
     /// The smoothed round trip to `addr`, if one was measured.
     pub(crate) fn round_trip(&self, addr: &SocketAddr) -> Option<Duration> {
         self.pending.round_trip(addr)
+    }
+
+    /// What the request `magic` is for, while its answer is awaited.
+    pub(crate) fn purpose(&self, magic: u64) -> Option<Purpose> {
+        self.pending.get(magic).map(|waiting| match &waiting.why {
+            Why::Overlay(_, purpose) => *purpose,
+            Why::Part(ticket) | Why::Offer { ticket, .. } => ticket.owner.purpose(),
+            Why::Pulse => Purpose::Transfer,
+        })
     }
 
     /// Requests that wait for an answer.

@@ -229,6 +229,11 @@ impl<P> Pending<P> {
         Some(Settled { waiting, rtt })
     }
 
+    /// The request `magic`, while its answer is awaited.
+    pub(super) fn get(&self, magic: u64) -> Option<&Waiting<P>> {
+        self.requests.get(&magic)
+    }
+
     /// Takes the request `magic`, whose message could not even be delivered.
     pub(super) fn remove(&mut self, magic: u64) -> Option<Waiting<P>> {
         let waiting = self.requests.remove(&magic)?;

@@ -94,6 +94,13 @@ impl Router for Scripted {
         }
         let route = Route { origin: self.me, hops: 0, last: true };
         let request = Request::Ring(RingRequest::Routed { route, what });
-        out.push(Effect::Ask { to: owner.into(), request, tag: lookup, tries: 1, from_anyone: true });
+        out.push(Effect::Ask {
+            to: owner.into(),
+            request,
+            tag: lookup,
+            tries: 1,
+            from_anyone: true,
+            lookup: Some(lookup),
+        });
     }
 }

@@ -85,6 +85,18 @@ enum Question {
     Farewell,
 }
 
+impl Question {
+    /// The node's lookup that it was asked for.
+    const fn lookup(&self) -> Option<LookupId> {
+        match self {
+            Self::Step { lookup: Name::User(lookup), .. } | Self::Identify { lookup: Name::User(lookup), .. } => {
+                Some(*lookup)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// One peer's view of a Kademlia network. See the [module documentation](self).
 pub struct Kademlia {
     me: Peer,
@@ -145,7 +157,7 @@ impl Kademlia {
         let tag = self.next_tag;
         self.next_tag += 1;
         self.asked.insert(tag, why);
-        out.push(Effect::Ask { to, request, tag, tries, from_anyone: false });
+        out.push(Effect::Ask { to, request, tag, tries, from_anyone: false, lookup: why.lookup() });
     }
 
     /// Contacts nearest to `key` that answered whatever they were asked last.

@@ -34,6 +34,16 @@ pub(super) enum Why {
     Tell,
 }
 
+impl Why {
+    /// The node's lookup that the question was asked for.
+    const fn lookup(&self) -> Option<LookupId> {
+        match self {
+            Self::Search(lookup) | Self::Value { lookup, .. } | Self::Routed { lookup, .. } => Some(*lookup),
+            _ => None,
+        }
+    }
+}
+
 impl Ring {
     /// Asks a question of the ring's. A routed one is answered by the peer that it reaches.
     pub(super) fn ask(&mut self, to: impl Into<Target>, request: RingRequest, why: Why, out: &mut Vec<Effect>) {
@@ -58,8 +68,9 @@ impl Ring {
     ) {
         let tag = self.next_tag;
         self.next_tag += 1;
+        let lookup = why.lookup();
         self.asked.insert(tag, why);
-        out.push(Effect::Ask { to, request, tag, tries, from_anyone });
+        out.push(Effect::Ask { to, request, tag, tries, from_anyone, lookup });
     }
 
     /// A question has its answer.

@@ -1,0 +1,54 @@
+//! What a message is sent for, so that what a network spends can be told apart.
+
+use serde::{Deserialize, Serialize};
+
+use super::part::Owner;
+
+/// What a message is sent for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Somebody looks for the peers near a key, or for those that hold a block of a file.
+    Lookup,
+    /// The routing table is kept good: joins, goodbyes, pings, refreshes.
+    Upkeep,
+    /// Blocks get the copies that they should have, lookups for that included.
+    Repair,
+    /// A user's file goes into the network or comes out of it.
+    Transfer,
+}
+
+impl Purpose {
+    /// All purposes, in the order in which they are told.
+    pub const ALL: [Self; 4] = [Self::Lookup, Self::Upkeep, Self::Repair, Self::Transfer];
+
+    /// Its name, for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Upkeep => "upkeep",
+            Self::Repair => "repair",
+            Self::Transfer => "transfer",
+        }
+    }
+}
+
+impl Owner {
+    /// What the part asks other peers for.
+    pub(super) const fn purpose(self) -> Purpose {
+        match self {
+            Self::Repair | Self::Heal | Self::Departure => Purpose::Repair,
+            Self::Puts | Self::Gets | Self::Pulls | Self::Clears | Self::Slot => Purpose::Transfer,
+            Self::Memory => Purpose::Upkeep,
+            Self::User => Purpose::Lookup,
+        }
+    }
+
+    /// What the part has peers looked up for: lookups for a file count as such, those that keep blocks as repair.
+    pub(super) const fn purpose_of_lookups(self) -> Purpose {
+        match self.purpose() {
+            Purpose::Transfer => Purpose::Lookup,
+            other => other,
+        }
+    }
+}
