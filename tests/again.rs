@@ -68,6 +68,27 @@ fn the_same_seed_gives_the_same_storm_to_the_byte_and_another_seed_another() {
 }
 
 #[test]
+fn every_hardship_has_its_option_and_the_same_seed_gives_the_same_figures_in_the_last_lines() {
+    let words = "sim --peers 60 --lookups 60 --minutes 0.3 --churn 60 --lifetimes pareto --weather congested --loss 0.01 \
+                 --one-way 0.05 --slow 0.1 --dead 0.1 --kill 0.1 --files 5 --replicas 3";
+    let figures = |seed: &str| {
+        let output = run(&words.split_whitespace().chain(["--seed", seed]).collect::<Vec<_>>());
+        assert!(output.status.success(), "{output:?}");
+        // What the run cost this machine stands before them.
+        let text = printed(&output);
+        let (_, figures) = text.split_once(" events\n").expect("the cost ends with the events");
+        figures.lines().filter(|line| !line.starts_with("memory: ")).collect::<Vec<_>>().join("\n")
+    };
+    let first = figures("5");
+    for figure in ["60 lookups: ", "bytes sent (lookup ", "deaths: known to the replica set after", "files of 16.0 KiB"]
+    {
+        assert!(first.contains(figure), "{figure} is missing: {first}");
+    }
+    assert_eq!(first, figures("5"));
+    assert_ne!(first, figures("6"));
+}
+
+#[test]
 fn a_simulation_is_tabled_and_plotted_and_what_cannot_be_is_refused() {
     let folder = tempdir().expect("a temporary folder");
     let (csv, svg) = (folder.path().join("table.csv"), folder.path().join("plot.svg"));

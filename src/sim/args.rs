@@ -6,10 +6,13 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::bursts::WeatherName;
 use super::grown::Shape;
+use super::lifetimes::Lifetimes;
 use super::load::LoadPlan;
 use super::network::{MAX_PEERS, Weather};
 use super::storm::StormPlan;
+use crate::config::{REPLICAS, WIDTH};
 use crate::overlay::OverlayKind;
 
 /// An overlay's name.
@@ -46,21 +49,42 @@ pub struct SimArgs {
     /// Lookups, spread evenly over the time
     #[arg(long, env = "KADRING_LOOKUPS", value_name = "N", default_value_t = 1000)]
     pub lookups: usize,
-    /// Peers that die a minute without a word; as many join
+    /// Peers that die a minute on average, without a word; each is replaced, so that a peer lives for peers/RATE minutes
     #[arg(long, env = "KADRING_CHURN", value_name = "RATE", default_value_t = 0.0)]
     pub churn: f64,
-    /// Share of datagrams that are lost, 0 to 1
+    /// How long each peer lives, where there is churn
+    #[arg(long, env = "KADRING_LIFETIMES", value_enum, default_value_t)]
+    pub lifetimes: Lifetimes,
+    /// A network as people know it: its delays, and losses that come in bursts
+    #[arg(long, env = "KADRING_WEATHER", value_enum, value_name = "NAME")]
+    pub weather: Option<WeatherName>,
+    /// Share of datagrams that are lost one by one, besides, 0 to 1
     #[arg(long, env = "KADRING_LOSS", value_name = "SHARE", default_value_t = 0.0)]
     pub loss: f64,
-    /// Round trip between any two peers, such as 20ms
-    #[arg(long, env = "KADRING_RTT", value_name = "TIME", default_value = "20ms", value_parser = humantime::parse_duration)]
-    pub rtt: Duration,
-    /// What a message may take longer than half a round trip
-    #[arg(long, env = "KADRING_JITTER", value_name = "TIME", default_value = "5ms", value_parser = humantime::parse_duration)]
-    pub jitter: Duration,
+    /// Share of all pairs of peers between which datagrams pass one way only, 0 to 1; connections stand
+    #[arg(long, env = "KADRING_ONE_WAY", value_name = "SHARE", default_value_t = 0.0)]
+    pub one_way: f64,
+    /// Round trip between any two peers, such as 20ms [default: the weather's, or 20ms]
+    #[arg(long, env = "KADRING_RTT", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub rtt: Option<Duration>,
+    /// What a message may take longer than half a round trip [default: the weather's, or 5ms]
+    #[arg(long, env = "KADRING_JITTER", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub jitter: Option<Duration>,
+    /// Share of slow peers, 0 to 1: half of them answer 300 ms to 1 s late, the others stop for 1 to 5 s every 30 s or so
+    #[arg(long, env = "KADRING_SLOW", value_name = "SHARE", default_value_t = 0.0)]
+    pub slow: f64,
+    /// Share of all peers that die just before the lookups begin, so that every table is full of them
+    #[arg(long, env = "KADRING_DEAD", value_name = "SHARE", default_value_t = 0.0)]
+    pub dead: f64,
     /// Share of all peers that die at once, when a quarter of the time has passed
     #[arg(long, env = "KADRING_KILL", value_name = "SHARE", default_value_t = 0.0)]
     pub kill: f64,
+    /// Files of 16 KiB that are stored in the first tenth of the time
+    #[arg(long, env = "KADRING_FILES", value_name = "N", default_value_t = 0)]
+    pub files: usize,
+    /// Copies of each block that the network keeps
+    #[arg(long, env = "KADRING_REPLICAS", value_name = "N", default_value_t = REPLICAS)]
+    pub replicas: usize,
     /// Virtual minutes that the run lasts
     #[arg(long, env = "KADRING_MINUTES", value_name = "N", default_value_t = 1.0)]
     pub minutes: f64,
@@ -155,8 +179,10 @@ impl SimArgs {
         }
         let peers = self.peers.unwrap_or(1000);
         within("--peers", peers as f64, 2.0, MAX_PEERS as f64 / 2.0)?;
-        within("--loss", self.loss, 0.0, 1.0)?;
+        within("--slow", self.slow, 0.0, 1.0)?;
+        within("--dead", self.dead, 0.0, 0.99)?;
         within("--kill", self.kill, 0.0, 0.99)?;
+        within("--replicas", self.replicas as f64, 1.0, WIDTH as f64)?;
         within("--minutes", self.minutes, 0.01, 100_000.0)?;
         let joins = self.churn * self.minutes;
         within("--churn", self.churn, 0.0, f64::MAX)?;
@@ -166,10 +192,7 @@ impl SimArgs {
                 self.churn, self.minutes, MAX_PEERS
             ));
         }
-        let rtt = Duration::from_micros(2)..=Duration::from_secs(60);
-        if !rtt.contains(&self.rtt) || self.jitter > *rtt.end() {
-            return Err("--rtt goes from 2us to 60s, --jitter up to 60s".to_owned());
-        }
+        let weather = self.load_weather()?;
         let kind = OverlayKind::from(self.overlay);
         let mut shape = Shape::usual(kind);
         if let Some(table) = self.table {
@@ -179,17 +202,46 @@ impl SimArgs {
                 OverlayKind::Ring => shape.successors = table,
             }
         }
-        let weather = Weather { jitter: self.jitter, loss: self.loss, ..Weather::still(self.rtt) };
-        let lasts = Duration::from_secs_f64(self.minutes * 60.0);
-        let (lookups, churn, kill) = (self.lookups, self.churn, self.kill);
-        Ok(LoadPlan { shape, seed: self.seed, peers, lookups, lasts, weather, churn, kill })
+        Ok(LoadPlan {
+            shape,
+            seed: self.seed,
+            peers,
+            lookups: self.lookups,
+            lasts: Duration::from_secs_f64(self.minutes * 60.0),
+            weather,
+            churn: self.churn,
+            lifetimes: self.lifetimes,
+            dead: self.dead,
+            slow: self.slow,
+            kill: self.kill,
+            files: self.files,
+            replicas: self.replicas,
+        })
+    }
+
+    /// The network of a load: the named weather, and what is asked for besides.
+    fn load_weather(&self) -> Result<Weather, String> {
+        within("--loss", self.loss, 0.0, 1.0)?;
+        within("--one-way", self.one_way, 0.0, 1.0)?;
+        let named = self.weather.map_or_else(Weather::default, WeatherName::weather);
+        let (rtt, jitter) = (self.rtt.unwrap_or(named.rtt), self.jitter.unwrap_or(named.jitter));
+        let range = Duration::from_micros(2)..=Duration::from_secs(60);
+        if !range.contains(&rtt) || jitter > *range.end() {
+            return Err("--rtt goes from 2us to 60s, --jitter up to 60s".to_owned());
+        }
+        Ok(Weather { rtt, jitter, loss: self.loss, one_way: self.one_way, ..named })
     }
 
     fn storm_plan(&self) -> Result<StormPlan, String> {
         let only_outside = [
             ("--churn", self.churn != 0.0),
+            ("--weather", self.weather.is_some()),
             ("--loss", self.loss != 0.0),
+            ("--one-way", self.one_way != 0.0),
+            ("--slow", self.slow != 0.0),
+            ("--dead", self.dead != 0.0),
             ("--kill", self.kill != 0.0),
+            ("--files", self.files != 0),
             ("--table", self.table.is_some()),
             ("--csv", self.csv.is_some()),
             ("--svg", self.svg.is_some()),
@@ -264,6 +316,19 @@ mod tests {
     }
 
     #[test]
+    fn a_weather_s_delays_hold_unless_others_are_asked_for_and_losses_come_besides() {
+        let weather = |words| match plan(words) {
+            Ok(Wanted::Load(plan)) => plan.weather,
+            other => panic!("{words}: {other:?}"),
+        };
+        let satellite = WeatherName::Satellite.weather();
+        assert_eq!(weather("--weather satellite"), satellite);
+        let nearer = Weather { rtt: Duration::from_millis(30), loss: 0.5, ..satellite };
+        assert_eq!(weather("--weather satellite --rtt 30ms --loss 0.5"), nearer);
+        assert_eq!(weather(""), Weather::default());
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_and_said_why() {
         for (words, why) in [
             ("--peers 1", "--peers"),
@@ -271,12 +336,16 @@ mod tests {
             ("--loss 1.5", "--loss"),
             ("--loss NaN", "--loss"),
             ("--kill 1", "--kill"),
+            ("--dead 1", "--dead"),
+            ("--slow 1.1", "--slow"),
+            ("--one-way 2", "--one-way"),
             ("--minutes 0", "--minutes"),
             ("--churn 1e9", "addresses"),
             ("--rtt 0ms", "--rtt"),
             ("--shrink", "--storm"),
             ("--classroom", "--storm"),
             ("--storm --loss 0.1", "storm"),
+            ("--storm --weather wifi", "storm"),
             ("--storm --faults 3 --only 3", "0 to 2"),
             ("--storm --only x", "numbers"),
             ("--soak --trace /tmp/x", "--soak"),

@@ -121,6 +121,7 @@ fn bad_weather(rng: &mut StdRng) -> Weather {
         loss: rng.random_range(0.0..0.3),
         duplicate: rng.random_range(0.0..0.2),
         reorder: rng.random_range(0.0..0.2),
+        ..Weather::still(Duration::ZERO)
     }
 }
 

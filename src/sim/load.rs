@@ -3,28 +3,25 @@
 //! A lookup is compared with the [ground truth](super::truth) at the time at which it ends: did it find the nearest
 //! peer, and did it find all of the nearest?
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-
-use super::grown::{Shape, populate};
-use super::kind;
+use self::run::LoadRun;
+use super::deaths::DeathReport;
+use super::grown::Shape;
+use super::lifetimes::Lifetimes;
 use super::network::Weather;
-use super::queue::Queue;
-use super::truth::Directory;
-use super::world::{Counts, Rules, Violation, World};
-use crate::id::Id;
-use crate::node::{Answer, Command, CommandId};
+use super::tally::{Counts, Tally};
+use super::world::Violation;
 use crate::time::Time;
 
-/// The largest network in which each node's invariants are checked after each of its events.
-const CHECKED_PEERS: usize = 500;
-/// A lookup without an answer after this time counts as failed.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
+mod files;
+mod run;
+
 /// Slices of time that a run is reported in.
 pub const SLICES: usize = 20;
+
+/// Bytes of each file that is stored.
+pub const FILE_BYTES: usize = 16 * 1024;
 
 /// All settings of a run: they determine it.
 #[derive(Clone, Debug)]
@@ -41,10 +38,21 @@ pub struct LoadPlan {
     pub lasts: Duration,
     /// The network's delays and losses.
     pub weather: Weather,
-    /// Peers that die a minute, without a goodbye; as many join.
+    /// Peers that die a minute on average, without a goodbye; each is replaced by one that joins.
     pub churn: f64,
+    /// The law by which lifetimes are drawn, so that their mean is that of `churn`.
+    pub lifetimes: Lifetimes,
+    /// Share of all peers that die at once in the beginning, so that every table is full of them.
+    pub dead: f64,
+    /// Share of slow peers. Every second of them takes 300 ms to 1 s longer to answer, the others stop now and then as
+    /// a process does that was swapped out: every 30 s on average, for 1 to 5 s. They begin no lookups.
+    pub slow: f64,
     /// Share of all peers that die at once, when a quarter of the time has passed.
     pub kill: f64,
+    /// Files of [`FILE_BYTES`] that are stored in the first tenth of the time.
+    pub files: usize,
+    /// Copies of each block that the network keeps.
+    pub replicas: usize,
 }
 
 /// The result of a lookup that ended.
@@ -71,8 +79,8 @@ pub struct Slice {
     pub found: Vec<Found>,
     /// Lookups that began in the slice and never ended.
     pub unanswered: usize,
-    /// Messages sent in the slice.
-    pub sent: u64,
+    /// What was sent in the slice.
+    pub sent: Tally,
     /// Peers alive at the end of the slice.
     pub alive: usize,
 }
@@ -82,7 +90,15 @@ pub struct Slice {
 pub struct LoadReport {
     /// The run in slices of equal length.
     pub slices: Vec<Slice>,
-    /// The world's counts.
+    /// What was sent until the time was over.
+    pub sent: Tally,
+    /// Peers alive, on average.
+    pub alive: f64,
+    /// How deaths became known until the time was over.
+    pub deaths: DeathReport,
+    /// What became of the files.
+    pub files: FileReport,
+    /// The world's counts in the end, when the last lookups were over too.
     pub counts: Counts,
 }
 
@@ -98,6 +114,17 @@ impl LoadReport {
     }
 }
 
+/// What became of the files of a run. A file whose user died before it was stored counts nowhere.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct FileReport {
+    /// Files that were stored, as their users were told.
+    pub stored: usize,
+    /// Files whose users were told that they were not.
+    pub failed: usize,
+    /// Stored files of which a block was on no living peer's disk when the time was over.
+    pub lost: usize,
+}
+
 /// The progress of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
@@ -109,192 +136,30 @@ pub enum Stage {
     Running(Duration, Duration),
 }
 
-enum LoadStep {
-    Lookup,
-    Churn,
-    Kill,
-}
-
-struct LoadRun<'a> {
-    plan: &'a LoadPlan,
-    world: World,
-    directory: Directory,
-    rng: StdRng,
-    agenda: Queue<LoadStep>,
-    open: BTreeMap<(usize, CommandId), Time>,
-    slices: Vec<Slice>,
-}
-
 impl LoadPlan {
     /// Runs the network.
     ///
     /// # Errors
     /// The first invariant that did not hold (small networks are checked after every event).
     pub fn run(&self, mut progress: impl FnMut(Stage)) -> Result<LoadReport, Violation> {
-        let shape = self.shape;
-        let mut rules =
-            Rules::new(self.seed, Box::new(move |me, config, seed| shape.kind.build(me, seed, config.guest)));
-        rules.weather = self.weather;
-        rules.checked = self.peers <= CHECKED_PEERS;
-        let mut world = World::new(rules);
-        let directory = populate(&mut world, &shape, self.peers, |count| progress(Stage::Growing(count, self.peers)));
-        progress(Stage::Grown);
-        let rng = StdRng::seed_from_u64(self.seed ^ 0xf1e1d);
-        let mut run = LoadRun {
-            plan: self,
-            world,
-            directory,
-            rng,
-            agenda: Queue::new(),
-            open: BTreeMap::new(),
-            slices: Vec::new(),
-        };
-        run.plan_agenda();
-        run.run(&mut progress)?;
-        Ok(LoadReport { slices: run.slices, counts: run.world.counts() })
-    }
-}
-
-impl LoadRun<'_> {
-    fn plan_agenda(&mut self) {
-        let plan = self.plan;
-        for nth in 0..plan.lookups {
-            self.agenda
-                .push(Time::ZERO + plan.lasts.mul_f64((nth as f64 + 0.5) / plan.lookups as f64), LoadStep::Lookup);
-        }
-        let deaths = (plan.churn * plan.lasts.as_secs_f64() / 60.0).round() as usize;
-        for nth in 0..deaths {
-            self.agenda.push(Time::ZERO + plan.lasts.mul_f64((nth as f64 + 0.5) / deaths as f64), LoadStep::Churn);
-        }
-        if plan.kill > 0.0 {
-            self.agenda.push(Time::ZERO + plan.lasts / 4, LoadStep::Kill);
-        }
+        LoadRun::new(self, &mut progress).run(&mut progress)
     }
 
-    fn run(&mut self, progress: &mut impl FnMut(Stage)) -> Result<(), Violation> {
-        let lasts = self.plan.lasts;
-        let mut sent = 0;
-        for nth in 0..SLICES as u32 {
-            let begins = lasts * nth / SLICES as u32;
-            self.slices.push(Slice { begins, ..Slice::default() });
-            let end = Time::ZERO + lasts * (nth + 1) / SLICES as u32;
-            while let Some((at, step)) = self.agenda.pop_by(end) {
-                self.world.run_until(at)?;
-                self.take_step(step);
-                self.collect();
-            }
-            self.world.run_until(end)?;
-            self.collect();
-            let total = self.world.counts().sent;
-            if let Some(slice) = self.slices.last_mut() {
-                slice.sent = total - sent;
-                slice.alive = self.directory.peers().len();
-            }
-            sent = total;
-            progress(Stage::Running(end.since(Time::ZERO), lasts));
-        }
-        self.wait_for_the_rest()
-    }
-
-    /// Lets the last lookups end, or reach their limit.
-    fn wait_for_the_rest(&mut self) -> Result<(), Violation> {
-        let end = self.world.now() + LOOKUP_LIMIT;
-        while !self.open.is_empty() && self.world.now() < end {
-            self.world.run_for(Duration::from_millis(10))?;
-            self.collect();
-        }
-        for asked in std::mem::take(&mut self.open).into_values() {
-            let slice = self.slice_of(asked);
-            self.slices[slice].unanswered += 1;
-        }
-        Ok(())
-    }
-
-    fn take_step(&mut self, step: LoadStep) {
-        match step {
-            LoadStep::Lookup => {
-                let Some(slot) = self.any() else { return };
-                let key = Id::random(&mut self.rng);
-                let command = self.world.command(slot, Command::Lookup { key });
-                self.open.insert((slot, command), self.world.now());
-            }
-            LoadStep::Churn => {
-                if let Some(slot) = self.any() {
-                    self.kill(slot);
-                }
-                self.join();
-            }
-            LoadStep::Kill => {
-                let deaths = (self.plan.kill * self.directory.peers().len() as f64).round() as usize;
-                let mut alive: Vec<usize> = self.world.up();
-                for _ in 0..deaths.min(alive.len().saturating_sub(1)) {
-                    let slot = alive.swap_remove(self.rng.random_range(0..alive.len()));
-                    self.world.crash(slot);
-                }
-                self.directory = Directory::new(self.world.living());
-                self.open.retain(|(slot, _), _| self.world.is_up(*slot));
-            }
-        }
-    }
-
-    /// A random living peer.
-    fn any(&mut self) -> Option<usize> {
-        let peers = self.directory.peers();
-        let nth = (!peers.is_empty()).then(|| self.rng.random_range(0..peers.len()))?;
-        super::network::slot(peers[nth].addr)
-    }
-
-    /// A peer dies. Its lookups are dropped: their user is gone.
-    fn kill(&mut self, slot: usize) {
-        self.directory.remove(&self.world.peer(slot));
-        self.world.crash(slot);
-        self.open.retain(|(asker, _), _| *asker != slot);
-    }
-
-    fn join(&mut self) {
-        let through: Vec<usize> = (0..3).filter_map(|_| self.any()).collect();
-        let id = Id::random(&mut self.rng);
-        let slot = self.world.add(id);
-        self.world.start(slot, &through);
-        self.directory.insert(self.world.peer(slot));
-    }
-
-    /// Compares the answers that have come with the ground truth.
-    fn collect(&mut self) {
-        let now = self.world.now();
-        let world = &mut self.world;
-        let mut ended = Vec::new();
-        self.open.retain(|&(slot, command), &mut asked| {
-            let answer = world.take_answer(slot, command);
-            let over = answer.is_some() || now.since(asked) >= LOOKUP_LIMIT;
-            if over {
-                ended.push((asked, answer));
-            }
-            !over
-        });
-        let geometry = kind::geometry(self.plan.shape.kind);
-        for (asked, answer) in ended {
-            let slice = self.slice_of(asked);
-            let Some(Answer::Lookup { key, peers, hops, took, .. }) = answer else {
-                self.slices[slice].unanswered += 1;
-                continue;
-            };
-            let truth = self.directory.nearest(geometry, &key, crate::config::WIDTH);
-            let (nearest, all) = (peers.first() == truth.first(), peers == truth);
-            self.slices[slice].found.push(Found { asked, took, hops, nearest, all });
-        }
-    }
-
-    fn slice_of(&self, asked: Time) -> usize {
-        let share = asked.since(Time::ZERO).as_secs_f64() / self.plan.lasts.as_secs_f64();
-        ((share * SLICES as f64) as usize).min(self.slices.len().saturating_sub(1))
+    /// How long a peer lives on average; none without churn.
+    pub fn mean_lifetime(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.peers as f64 * 60.0 / self.churn).ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Id;
+    use crate::node::{Command, Purpose};
     use crate::overlay::OverlayKind;
+    use crate::sim::bursts::WeatherName;
+    use crate::sim::grown::populate;
+    use crate::sim::world::{Rules, World};
 
     fn plan(kind: OverlayKind) -> LoadPlan {
         LoadPlan {
@@ -305,14 +170,27 @@ mod tests {
             lasts: Duration::from_secs(10),
             weather: Weather::default(),
             churn: 0.0,
+            lifetimes: Lifetimes::default(),
+            dead: 0.0,
+            slow: 0.0,
             kill: 0.0,
+            files: 0,
+            replicas: 7,
         }
+    }
+
+    fn run(plan: &LoadPlan) -> LoadReport {
+        plan.run(|_| {}).expect("nothing breaks")
+    }
+
+    fn longest(report: &LoadReport) -> Duration {
+        report.found().map(|found| found.took).max().expect("some were found")
     }
 
     #[test]
     fn in_a_still_grown_network_every_lookup_finds_all_of_the_nearest_peers() {
         for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
-            let report = plan(kind).run(|_| {}).expect("nothing breaks");
+            let report = run(&plan(kind));
             assert_eq!(report.found().filter(|found| found.nearest).count(), 100, "{kind:?}");
             assert_eq!(report.found().filter(|found| found.all).count(), 100, "{kind:?}");
         }
@@ -320,10 +198,101 @@ mod tests {
 
     #[test]
     fn deaths_and_churn_are_counted_and_seen() {
-        let plan = LoadPlan { churn: 60.0, kill: 0.3, ..plan(OverlayKind::Kademlia) };
-        let report = plan.run(|_| {}).expect("nothing breaks");
+        let even = LoadPlan { churn: 60.0, lifetimes: Lifetimes::Even, kill: 0.3, ..plan(OverlayKind::Kademlia) };
+        let report = run(&even);
         assert_eq!(report.slices.last().map(|slice| slice.alive), Some(140));
         let right = report.found().filter(|found| found.nearest).count();
         assert!((60..=100).contains(&right), "{right} of {}", report.asked());
+    }
+
+    #[test]
+    fn under_random_lifetimes_the_size_is_steady_and_deaths_are_as_many_as_asked_for() {
+        for lifetimes in [Lifetimes::Exponential, Lifetimes::Pareto] {
+            let lasts = Duration::from_secs(60);
+            let report = run(&LoadPlan { churn: 100.0, lifetimes, lasts, lookups: 0, ..plan(OverlayKind::Ring) });
+            assert!(report.slices.iter().all(|slice| slice.alive == 200), "{lifetimes:?}");
+            // 100 on average; some of those who die soon nobody came to know.
+            let deaths = report.deaths.deaths;
+            assert!((70..=130).contains(&deaths), "{lifetimes:?}: {deaths} deaths");
+        }
+    }
+
+    #[test]
+    fn deaths_become_known_to_the_replica_set_and_in_a_still_network_nobody_is_declared_dead_who_lives() {
+        for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
+            let lasts = Duration::from_secs(60);
+            let report = run(&LoadPlan { dead: 0.05, lasts, lookups: 0, peers: 100, ..plan(kind) }).deaths;
+            assert_eq!((report.deaths, report.unknown.len(), report.false_alarms), (5, 0, 0), "{kind:?}");
+            assert!(report.known.iter().all(|took| *took > Duration::from_millis(100)), "{:?}", report.known);
+        }
+    }
+
+    #[test]
+    fn the_dead_are_in_all_tables_when_the_lookups_begin() {
+        let report = run(&LoadPlan { dead: 0.4, ..plan(OverlayKind::Kademlia) });
+        assert_eq!(report.slices[0].alive, 120);
+        assert!(longest(&report) > Duration::from_millis(300), "{:?}", longest(&report));
+    }
+
+    #[test]
+    fn what_is_sent_is_told_apart_by_its_purpose() {
+        for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
+            let idle = run(&LoadPlan { lookups: 0, ..plan(kind) }).sent;
+            let busy = run(&plan(kind)).sent;
+            assert_eq!(idle.of(Purpose::Lookup).messages, 0, "{kind:?}");
+            assert!(idle.of(Purpose::Upkeep).messages > 100, "{kind:?}: {idle:?}");
+            assert!(busy.of(Purpose::Lookup).messages >= 200, "{kind:?}: {busy:?}");
+            assert!(busy.of(Purpose::Lookup).bytes > 100 * busy.of(Purpose::Lookup).messages, "{kind:?}: {busy:?}");
+            assert_eq!(busy.of(Purpose::Transfer).messages + busy.of(Purpose::Repair).messages, 0, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_slow_peer_s_answers_take_that_much_longer() {
+        let rtt = Duration::from_millis(20);
+        for lag in [Duration::ZERO, Duration::from_millis(150), Duration::from_millis(500)] {
+            let kind = OverlayKind::Kademlia;
+            let mut rules = Rules::new(1, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
+            rules.weather = Weather::still(rtt);
+            let mut world = World::new(rules);
+            populate(&mut world, &Shape::usual(kind), 2, |_| {});
+            world.slow_down(1, lag);
+            let command = world.command(0, Command::Lookup { key: Id::of(b"any") });
+            let answered = world.run_until_answered(0, command, Duration::from_secs(30)).expect("nothing breaks");
+            assert!(answered && world.now() == Time::ZERO + rtt + 2 * lag, "{lag:?}: at {}", world.now());
+        }
+    }
+
+    #[test]
+    fn files_outlive_few_deaths_and_are_lost_with_all_their_copies() {
+        let lasts = Duration::from_secs(100);
+        let files = LoadPlan { files: 20, peers: 40, lookups: 0, lasts, replicas: 2, ..plan(OverlayKind::Ring) };
+        let calm = run(&LoadPlan { kill: 0.02, ..files.clone() });
+        assert_eq!(calm.files, FileReport { stored: 20, failed: 0, lost: 0 });
+        assert!(calm.sent.of(Purpose::Transfer).bytes > (20 * FILE_BYTES) as u64, "{:?}", calm.sent);
+        let doomed = run(&LoadPlan { kill: 0.8, ..files }).files;
+        assert!(doomed.lost > 5, "{doomed:?}");
+    }
+
+    #[test]
+    fn every_hardship_makes_lookups_slower_and_the_same_seed_gives_the_same_figures() {
+        let calm = plan(OverlayKind::Kademlia);
+        let hardships = [
+            LoadPlan { weather: WeatherName::WifiLossy.weather(), ..calm.clone() },
+            LoadPlan { weather: Weather { one_way: 0.1, ..Weather::default() }, ..calm.clone() },
+            LoadPlan { slow: 0.3, ..calm.clone() },
+            LoadPlan { dead: 0.2, ..calm.clone() },
+            LoadPlan { churn: 600.0, lifetimes: Lifetimes::Pareto, ..calm.clone() },
+        ];
+        let usual = longest(&run(&calm));
+        for hard in hardships {
+            let report = run(&hard);
+            assert!(longest(&report) > usual, "{hard:?}");
+            let again = run(&hard);
+            assert_eq!((again.counts, &again.deaths), (report.counts, &report.deaths), "{hard:?}");
+            assert!(again.found().eq(report.found()), "{hard:?}");
+            let other = run(&LoadPlan { seed: 2, ..hard });
+            assert_ne!(other.counts, report.counts);
+        }
     }
 }

@@ -7,20 +7,24 @@
 //!   whether it comes; blocks, files and working directories live in memory.
 //! - [`faults`] are the faults that can strike; [`storm`] a run in which many do, and after which everything must be in
 //!   order again; [`shrink()`] finds out which faults a failing run needs.
-//! - [`load`] is a large grown network ([`grown`]) with lookups all the while; [`repro`] compares with published
-//!   results.
+//! - [`load`] is a large grown network ([`grown`]) with lookups all the while, under churn ([`lifetimes`]) and losses
+//!   ([`bursts`]); [`tally`] counts what it costs and [`deaths`] how long deaths take to be known. [`repro`] compares
+//!   with published results.
 //! - [`replay`] gives the events of a live peer's record to a new node.
 //! - [`truth`] is the ground truth: the peers that really are nearest to a key.
 
 pub mod args;
+pub mod bursts;
 mod check;
 pub mod cli;
 mod content;
+pub mod deaths;
 mod disk;
 pub mod faults;
 mod folder;
 pub mod grown;
 pub mod kind;
+pub mod lifetimes;
 pub mod load;
 pub mod memory;
 pub mod network;
@@ -33,6 +37,7 @@ mod shrink;
 mod sim_peer;
 pub mod storm;
 mod table;
+pub mod tally;
 mod trace;
 mod traffic;
 pub mod truth;

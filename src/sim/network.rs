@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt};
+use rand::{Rng, RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use super::bursts::Bursts;
 use crate::config::QUESTION_BYTES;
 use crate::wire::{Body, Message, Request, Response};
 
@@ -30,28 +31,51 @@ pub struct Weather {
     pub duplicate: f64,
     /// Chance that a datagram takes up to four round trips more, and comes after those sent later.
     pub reorder: f64,
+    /// Losses that come in bursts, besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bursts: Option<Bursts>,
+    /// Share of all pairs of peers between which datagrams pass one way only. Connections stand.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub one_way: f64,
+}
+
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
 }
 
 impl Weather {
     /// A still network: nothing is lost, every round trip takes `rtt`.
     pub const fn still(rtt: Duration) -> Self {
-        Self { rtt, jitter: Duration::ZERO, loss: 0.0, duplicate: 0.0, reorder: 0.0 }
+        Self { rtt, jitter: Duration::ZERO, loss: 0.0, duplicate: 0.0, reorder: 0.0, bursts: None, one_way: 0.0 }
     }
 
     /// The delay of one way, without loss or reordering.
-    pub(super) fn one_way(&self, rng: &mut StdRng) -> Duration {
+    pub(super) fn delay(&self, rng: &mut StdRng) -> Duration {
         self.rtt / 2 + spread(self.jitter, rng)
     }
 
-    /// The delays after which the copies of one datagram arrive; no copy if it is lost.
-    pub(super) fn datagram(&self, rng: &mut StdRng) -> [Option<Duration>; 2] {
-        let copies = if chance(self.loss, rng) { 0 } else { 1 + usize::from(chance(self.duplicate, rng)) };
+    /// The delays after which the copies of one datagram arrive; no copy if it is lost. `in_burst` tells whether its
+    /// sender's way out is in a burst of losses.
+    pub(super) fn datagram(&self, in_burst: &mut bool, rng: &mut StdRng) -> [Option<Duration>; 2] {
+        let swallowed = self.bursts.is_some_and(|bursts| bursts.loses(in_burst, rng));
+        let lost = swallowed || chance(self.loss, rng);
+        let copies = if lost { 0 } else { 1 + usize::from(chance(self.duplicate, rng)) };
         let mut delays = [None; 2];
         for delay in &mut delays[..copies] {
             let late = if chance(self.reorder, rng) { spread(self.rtt * 4, rng) } else { Duration::ZERO };
-            *delay = Some(self.one_way(rng) + late);
+            *delay = Some(self.delay(rng) + late);
         }
         delays
+    }
+
+    /// Whether no datagram passes from one peer to another, in the world of this seed.
+    pub(super) fn is_closed(&self, seed: u64, from: usize, to: usize) -> bool {
+        if self.one_way <= 0.0 {
+            return false;
+        }
+        let pair = (from.min(to) as u64) << 32 | from.max(to) as u64;
+        let mut lots = StdRng::seed_from_u64(seed ^ pair.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        lots.random_bool(self.one_way.min(1.0)) && lots.random_bool(0.5) == (from < to)
     }
 }
 
@@ -63,7 +87,7 @@ impl Default for Weather {
 }
 
 /// True with the chance `p`. No number is drawn where there is no doubt, so that turning a misfortune off costs nothing.
-fn chance(p: f64, rng: &mut StdRng) -> bool {
+pub(super) fn chance(p: f64, rng: &mut StdRng) -> bool {
     p > 0.0 && rng.random_bool(p.min(1.0))
 }
 
@@ -108,7 +132,6 @@ pub(super) fn wire_size(message: &Message) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::SeedableRng;
 
     #[test]
     fn a_slot_and_its_address_name_one_another() {
@@ -123,7 +146,7 @@ mod tests {
         let weather = Weather { loss: 0.2, duplicate: 0.1, reorder: 0.3, ..Weather::still(Duration::from_millis(10)) };
         let (mut lost, mut twice, mut late) = (0, 0, 0);
         for _ in 0..10_000 {
-            match weather.datagram(&mut rng) {
+            match weather.datagram(&mut false, &mut rng) {
                 [None, _] => lost += 1,
                 [Some(first), second] => {
                     twice += usize::from(second.is_some());
@@ -137,11 +160,25 @@ mod tests {
     }
 
     #[test]
+    fn of_the_pairs_that_are_hit_each_is_closed_one_way_and_open_the_other() {
+        let weather = Weather { one_way: 0.3, ..Weather::default() };
+        let mut hit = 0;
+        for (from, to) in (0..100).flat_map(|from| (0..from).map(move |to| (from, to))) {
+            let closed = [weather.is_closed(7, from, to), weather.is_closed(7, to, from)];
+            assert_ne!(closed, [true, true], "{from} {to}");
+            assert_eq!(closed[0], weather.is_closed(7, from, to), "it stays so");
+            hit += usize::from(closed != [false, false]);
+        }
+        assert!((1_350..1_620).contains(&hit), "{hit} of 4950");
+        assert!(!Weather::default().is_closed(7, 1, 2));
+    }
+
+    #[test]
     fn a_still_network_draws_no_lots() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut untouched = StdRng::seed_from_u64(1);
         let weather = Weather::still(Duration::from_millis(10));
-        assert_eq!(weather.datagram(&mut rng), [Some(Duration::from_millis(5)), None]);
+        assert_eq!(weather.datagram(&mut false, &mut rng), [Some(Duration::from_millis(5)), None]);
         assert_eq!(rng.random::<u64>(), untouched.random::<u64>());
     }
 }

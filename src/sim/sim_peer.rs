@@ -26,6 +26,8 @@ pub(super) struct SimPeer {
     /// How much longer each message from or to the peer, and each of its jobs, takes.
     pub(super) lag: Duration,
     pub(super) frozen_until: Time,
+    /// Whether its way out is in a burst of losses.
+    pub(super) in_burst: bool,
     /// Peers in different islands do not reach one another.
     pub(super) island: u8,
     /// Whether connections to it are refused at once while it is down, rather than time out.
@@ -49,6 +51,7 @@ impl SimPeer {
             asked: BTreeSet::new(),
             lag: Duration::ZERO,
             frozen_until: Time::ZERO,
+            in_burst: false,
             island: 0,
             refuses,
             last_event: Time::ZERO,

@@ -12,7 +12,7 @@ use super::world::{Planned, SimEvent, World, destination};
 use crate::config::MAX_JOBS;
 use crate::id::Key;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, NamedJob, Outcome, Resolution, Version, resolve};
-use crate::node::{Event, Obstacle};
+use crate::node::{Event, Obstacle, Purpose};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, Routed};
@@ -20,7 +20,7 @@ use crate::wire::{Body, Message, Request, Sender, Via};
 
 impl World {
     pub(super) fn send(&mut self, from: usize, to: SocketAddr, via: Via, message: Message) {
-        self.counts.sent += 1;
+        let purpose = self.count_sent(from, to, &message);
         let Some(target) = destination(to, self.peers.len()) else {
             self.counts.lost += 1;
             if via == Via::Tcp {
@@ -30,38 +30,40 @@ impl World {
         };
         let lag = self.peers[from].lag + self.peers[target].lag;
         match via {
-            Via::Udp => self.send_datagram(from, target, lag, message),
-            Via::Tcp => self.send_line(from, target, lag, message),
+            Via::Udp => self.send_datagram((from, target), lag, purpose, message),
+            Via::Tcp => self.send_line((from, target), lag, purpose, message),
         }
     }
 
-    fn send_datagram(&mut self, from: usize, to: usize, lag: Duration, message: Message) {
-        let [first, second] = self.rules.weather.datagram(&mut self.rng);
-        let Some(first) = first.filter(|_| self.reaches(from, to)) else {
+    fn send_datagram(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
+        let weather = self.rules.weather;
+        let [first, second] = weather.datagram(&mut self.peers[from].in_burst, &mut self.rng);
+        let passes = self.reaches(from, to) && !weather.is_closed(self.rules.seed, from, to);
+        let Some(first) = first.filter(|_| passes) else {
             self.counts.lost += 1;
             return;
         };
         if let Some(second) = second {
-            self.plan_arrival(self.now + second + lag, from, to, Via::Udp, message.clone());
+            self.plan_arrival(self.now + second + lag, (from, to), Via::Udp, purpose, message.clone());
         }
-        self.plan_arrival(self.now + first + lag, from, to, Via::Udp, message);
+        self.plan_arrival(self.now + first + lag, (from, to), Via::Udp, purpose, message);
     }
 
     /// Sends a line over TCP: it arrives after all earlier lines to the same peer, or is returned to its sender.
-    fn send_line(&mut self, from: usize, to: usize, lag: Duration, message: Message) {
+    fn send_line(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
         if !self.reaches(from, to) {
             self.return_to_sender(from, network::address(to), message, Obstacle::Silence, work::PATIENCE);
             return;
         }
-        let one_way = self.rules.weather.one_way(&mut self.rng);
+        let one_way = self.rules.weather.delay(&mut self.rng);
         let last = self.streams.entry((from as u32, to as u32)).or_default();
         let at = (*last).max(self.now + one_way + lag);
         *last = at;
-        self.plan_arrival(at, from, to, Via::Tcp, message);
+        self.plan_arrival(at, (from, to), Via::Tcp, purpose, message);
     }
 
-    fn plan_arrival(&mut self, at: Time, from: usize, to: usize, via: Via, message: Message) {
-        let what = SimEvent::Arrival { from: from as u32, via, message: Box::new(message) };
+    fn plan_arrival(&mut self, at: Time, (from, to): (usize, usize), via: Via, purpose: Purpose, message: Message) {
+        let what = SimEvent::Arrival { from: from as u32, via, purpose, message: Box::new(message) };
         self.plan(at, Planned { slot: to as u32, life: None, what });
     }
 
@@ -78,6 +80,7 @@ impl World {
     pub(super) fn arrive(&mut self, from: usize, to: usize, via: Via, mut message: Box<Message>) {
         if self.is_up(to) && self.reaches(from, to) {
             let bytes = network::wire_size(&message);
+            self.note_offer(to, &message);
             if self.rules.config.named_files {
                 // Every line of the ring names its sender, answers too: so the asker learns which peer keeps a file.
                 let Peer { id, addr } = self.peers[from].me;
@@ -162,7 +165,11 @@ impl World {
         }
         let block = match work::wanted(&work) {
             Some((key, Holder::Own)) => self.read_block(slot, &key),
-            Some((key, Holder::Peer(addr))) => self.fetch_block(slot, addr, &key),
+            Some((key, Holder::Peer(addr))) => {
+                let block = self.fetch_block(slot, addr, &key);
+                self.count_block(slot, &work, block.as_ref().map_or(0, |bytes| bytes.len()));
+                block
+            }
             None => Err((JobErrorKind::Io, String::new())),
         };
         let file = self.bring_named(slot, &work, before);

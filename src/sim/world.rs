@@ -14,11 +14,12 @@ use super::network::{self, Weather};
 
 use super::queue::Queue;
 use super::sim_peer::SimPeer;
+use super::tally::{Answering, Counts};
 use super::trace::Trace;
 use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::{Id, Key};
 use crate::node::job::{JobId, Outcome};
-use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice};
+use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Purpose};
 use crate::overlay::Overlay;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -37,21 +38,6 @@ pub struct Violation {
     pub slot: usize,
     /// What did not hold.
     pub what: String,
-}
-
-/// Counts of a world since its beginning.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Counts {
-    /// Events handled by nodes.
-    pub events: u64,
-    /// Messages sent, by either carrier.
-    pub sent: u64,
-    /// Messages that never arrived: lost, cut off by a partition, or sent to a dead peer.
-    pub lost: u64,
-    /// Lookups of [followed](World::follow) keys that were sent to a peer that is gone, each time.
-    pub dead_ends: u64,
-    /// Jobs that have ended.
-    pub jobs: u64,
 }
 
 /// The settings of a world.
@@ -98,6 +84,12 @@ pub struct World {
     /// When the last message over TCP from one peer to another arrives; a later one arrives no earlier.
     pub(super) streams: BTreeMap<(u32, u32), Time>,
     pub(super) counts: Counts,
+    /// The request that is being handled.
+    pub(super) answering: Option<Answering>,
+    /// What each peer was last offered each block for.
+    pub(super) offers: BTreeMap<(usize, Key), Purpose>,
+    /// Room for a message's text, to measure it.
+    pub(super) text: Vec<u8>,
     /// Keys whose lookups' dead ends are counted.
     pub(super) followed: BTreeSet<Key>,
     /// Records all events and actions.
@@ -118,7 +110,7 @@ pub(super) struct Planned {
 }
 
 pub(super) enum SimEvent {
-    Arrival { from: u32, via: Via, message: Box<Message> },
+    Arrival { from: u32, via: Via, purpose: Purpose, message: Box<Message> },
     Wake,
     Job(JobId),
     Told(Box<Event>),
@@ -141,6 +133,9 @@ impl World {
             answers: BTreeMap::new(),
             streams: BTreeMap::new(),
             counts: Counts::default(),
+            answering: None,
+            offers: BTreeMap::new(),
+            text: Vec::new(),
             followed: BTreeSet::new(),
             trace: Trace::off(),
             watcher: None,
@@ -256,7 +251,11 @@ impl World {
 
     fn happen(&mut self, slot: usize, what: SimEvent) {
         match what {
-            SimEvent::Arrival { from, via, message } => self.arrive(from as usize, slot, via, message),
+            SimEvent::Arrival { from, via, purpose, message } => {
+                self.answering = Some((message.magic, purpose));
+                self.arrive(from as usize, slot, via, message);
+                self.answering = None;
+            }
             SimEvent::Wake => {
                 self.peers[slot].wake = None;
                 if self.peers[slot].next_wake().is_some_and(|due| due <= self.now) {

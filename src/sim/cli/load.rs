@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use indicatif::ProgressBar;
 
+use super::summary::{Cost, mean_hops, percent, percentile, summary};
 use super::{CliError, Stopwatch, Verdict, style, write_file};
+use crate::node::Purpose;
 use crate::overlay::OverlayKind;
 use crate::sim::args::SimArgs;
 use crate::sim::load::{Found, LoadPlan, LoadReport, Slice, Stage};
@@ -17,17 +19,6 @@ use crate::sim::table::Table;
 
 /// Steps of the progress bar.
 const STEPS: u64 = 1000;
-
-/// The real cost of a run.
-#[derive(Clone, Copy)]
-struct Cost {
-    /// Real time until the network was grown.
-    grown: Duration,
-    /// Real time from then to the end.
-    ran: Duration,
-    /// Memory of the network when grown and in the end; none where the system does not tell.
-    memory: Option<(u64, u64)>,
-}
 
 pub(super) fn run(
     args: &SimArgs,
@@ -88,22 +79,6 @@ fn check_memory(plan: &LoadPlan, out: &mut dyn Write) -> Result<(), CliError> {
     }
 }
 
-fn percent(part: usize, all: usize) -> f64 {
-    if all == 0 { 0.0 } else { 100.0 * part as f64 / all as f64 }
-}
-
-/// The value below which this share of all lies.
-fn percentile(mut values: Vec<Duration>, share: f64) -> Duration {
-    values.sort_unstable();
-    let at = (values.len().saturating_sub(1)) as f64 * share;
-    values.get(at.round() as usize).copied().unwrap_or_default()
-}
-
-fn mean_hops<'a>(found: impl Iterator<Item = &'a Found>) -> f64 {
-    let (sum, count) = found.fold((0, 0), |(sum, count), found| (sum + found.hops, count + 1));
-    if count == 0 { 0.0 } else { f64::from(sum) / f64::from(count) }
-}
-
 fn slices(report: &LoadReport) -> Table {
     let mut table = Table::new([
         "second",
@@ -116,6 +91,10 @@ fn slices(report: &LoadReport) -> Table {
         "median ms",
         "p99 ms",
         "messages",
+        "lookup B",
+        "upkeep B",
+        "repair B",
+        "transfer B",
     ]);
     for slice in &report.slices {
         let Slice { begins, found, unanswered, sent, alive } = slice;
@@ -131,48 +110,14 @@ fn slices(report: &LoadReport) -> Table {
             format!("{:.2}", mean_hops(found.iter())),
             format!("{:.1}", took(0.5)),
             format!("{:.1}", took(0.99)),
-            sent.to_string(),
+            sent.all().messages.to_string(),
+            sent.of(Purpose::Lookup).bytes.to_string(),
+            sent.of(Purpose::Upkeep).bytes.to_string(),
+            sent.of(Purpose::Repair).bytes.to_string(),
+            sent.of(Purpose::Transfer).bytes.to_string(),
         ]);
     }
     table
-}
-
-fn summary(plan: &LoadPlan, report: &LoadReport, cost: Cost) -> String {
-    let asked = report.asked();
-    let found = report.found().count();
-    let took: Vec<Duration> = report.found().map(|found| found.took).collect();
-    let counts = report.counts;
-    let peers = plan.peers as f64;
-    let mut text = format!(
-        "{asked} lookups: {:.2} % ended, {:.2} % found the nearest peer, {:.2} % all of the nearest; {:.2} hops, median {:.1?}, p99 {:.1?}\n\
-         {} messages sent, {} of them lost, {} events\n\
-         grown in {:.1?} ({:.1} µs a peer), run in {:.1?} ({:.1} µs a peer, {:.2} µs an event)\n",
-        percent(found, asked),
-        percent(report.found().filter(|found| found.nearest).count(), asked),
-        percent(report.found().filter(|found| found.all).count(), asked),
-        mean_hops(report.found()),
-        percentile(took.clone(), 0.5),
-        percentile(took, 0.99),
-        counts.sent,
-        counts.lost,
-        counts.events,
-        cost.grown,
-        cost.grown.as_secs_f64() * 1e6 / peers,
-        cost.ran,
-        cost.ran.as_secs_f64() * 1e6 / peers,
-        cost.ran.as_secs_f64() * 1e6 / counts.events.max(1) as f64,
-    );
-    if let Some((grown, end)) = cost.memory {
-        let each = |bytes: u64| bytes as f64 / peers;
-        text += &format!(
-            "memory: {} when grown ({:.0} bytes a peer), {} in the end ({:.0} bytes a peer)\n",
-            ByteSize(grown),
-            each(grown),
-            ByteSize(end),
-            each(end)
-        );
-    }
-    text
 }
 
 fn plot(plan: &LoadPlan, report: &LoadReport) -> Plot {

@@ -5,6 +5,7 @@
 
 mod load;
 mod repro;
+mod summary;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Write};

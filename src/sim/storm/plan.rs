@@ -11,8 +11,9 @@ use crate::id::Id;
 use crate::overlay::OverlayKind;
 use crate::sim::faults::{Strike, schedule};
 use crate::sim::kind;
+use crate::sim::tally::Counts;
 use crate::sim::trace::Trace;
-use crate::sim::world::{Counts, Violation};
+use crate::sim::world::Violation;
 
 /// All settings of a storm: they determine the run.
 #[derive(Clone, Debug)]
