@@ -112,6 +112,9 @@ pub struct Config {
     pub named_files: bool,
     /// Whether the blocks held here stay on disk when the peer ends. Those in a temporary folder go with it.
     pub lasting: bool,
+    /// Bytes of blocks that are kept here at most; without a number, as many as the disk takes.
+    #[serde(default)]
+    pub capacity: Option<u64>,
 }
 
 impl Default for Config {
@@ -124,6 +127,7 @@ impl Default for Config {
             handover_limit: Duration::from_secs(60),
             named_files: false,
             lasting: true,
+            capacity: None,
         }
     }
 }

@@ -8,9 +8,7 @@
 //! | 4 | ledger | jobs that are out, files being read and written, blocks offered | the node, transfer-N, tcp-serve-N | one insertion, removal or look | a file is read or written, a peer is waited for |
 //! | 5 | connections | idle connections to other peers | transfer-N | taking one out or putting one back | connecting, sending or receiving |
 //! | 6 | hashes | the hashes of named files that were read before | transfer-N, tcp-serve-N | one look or insertion | a file is read |
-//! | 7 | names | that a block's name on disk and its line in the index come and go together | transfer-N, tcp-serve-N | one rename or removal, with its change of the index | bytes are read, written, hashed or synced |
-//! | 8 | index | which blocks there are, their sizes and stamps, the sums for the quota | transfer-N, tcp-serve-N | a look or a change | a file is opened, read, written, renamed, hashed or synced |
-//! | 9 | screen | what is on the terminal at the moment | log, console | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
+//! | 7 | screen | what is on the terminal at the moment | log, console | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
 //!
 //! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other. A build
 //! with debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
@@ -113,34 +111,10 @@ pub(crate) static HASHES: Lock = Lock {
     },
 };
 
-/// The names of blocks on disk (`store/mod.rs`).
-pub(crate) static NAMES: Lock = Lock {
-    name: "names",
-    rank: 7,
-    about: About {
-        protects: "that a block's name on disk and its line in the index come and go together",
-        taken_by: "transfer-N, tcp-serve-N",
-        held_for: "one rename or removal, with its change of the index",
-        never_while: "bytes are read, written, hashed or synced",
-    },
-};
-
-/// The index of the store (`store/mod.rs`).
-pub(crate) static INDEX: Lock = Lock {
-    name: "index",
-    rank: 8,
-    about: About {
-        protects: "which blocks there are, their sizes and stamps, the sums for the quota",
-        taken_by: "transfer-N, tcp-serve-N",
-        held_for: "a look or a change",
-        never_while: "a file is opened, read, written, renamed, hashed or synced",
-    },
-};
-
 /// The terminal (`console/screen.rs`).
 pub(crate) static SCREEN: Lock = Lock {
     name: "screen",
-    rank: 9,
+    rank: 7,
     about: About {
         protects: "what is on the terminal at the moment",
         taken_by: "log, console",
@@ -266,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    static ALL: [&Lock; 9] = [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &NAMES, &INDEX, &SCREEN];
+    static ALL: [&Lock; 7] = [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &SCREEN];
 
     #[test]
     fn the_documentation_shows_the_table() {
@@ -287,24 +261,24 @@ mod tests {
 
     #[test]
     fn a_lock_that_is_taken_against_the_ranks_is_a_panic_and_with_them_is_none() {
-        let (names, index) = (Ranked::new(&NAMES, ()), Ranked::new(&INDEX, ()));
-        drop((names.lock(), index.lock()));
+        let (lower, higher) = (Ranked::new(&LEDGER, ()), Ranked::new(&HASHES, ()));
+        drop((lower.lock(), higher.lock()));
         let wrong = |held: &Ranked<()>, wanted: &Ranked<()>| {
             let _held = held.lock();
             catch_unwind(AssertUnwindSafe(|| drop(wanted.lock()))).is_err()
         };
-        assert!(wrong(&index, &names));
-        assert!(wrong(&index, &Ranked::new(&INDEX, ())), "two of one rank");
-        assert!(!wrong(&names, &index), "what was held before is held no more");
+        assert!(wrong(&higher, &lower));
+        assert!(wrong(&higher, &Ranked::new(&HASHES, ())), "two of one rank");
+        assert!(!wrong(&lower, &higher), "what was held before is held no more");
     }
 
     #[test]
     fn a_lock_knows_its_holder() {
-        let names = Ranked::new(&NAMES, ());
-        assert_eq!(names.holder(), "nobody");
-        let held = names.lock();
-        assert_eq!(Some(names.holder().as_str()), thread::current().name());
+        let hashes = Ranked::new(&HASHES, ());
+        assert_eq!(hashes.holder(), "nobody");
+        let held = hashes.lock();
+        assert_eq!(Some(hashes.holder().as_str()), thread::current().name());
         drop(held);
-        assert_eq!(names.holder(), "nobody");
+        assert_eq!(hashes.holder(), "nobody");
     }
 }

@@ -94,6 +94,7 @@ fn end(peer: LocalPeer) -> Exit {
 fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     let mut config = args.copies.config().map_err(Failed::usage)?;
     config.lasting = args.data.is_some();
+    config.capacity = args.capacity.map(|size| size.as_u64());
     let known = known(args)?;
     let temporary = match args.data {
         Some(_) => None,
@@ -102,7 +103,6 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     let options = Options {
         bind: SocketAddr::new(args.bind, args.port),
         data: args.data.clone().or_else(|| Some(temporary.as_ref()?.path().to_owned())),
-        capacity: args.capacity.map(|size| size.as_u64()),
         id: args.id,
         bootstrap: known.addrs,
         hosts: known.hosts,

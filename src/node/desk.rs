@@ -13,13 +13,13 @@ use super::action::Action;
 use super::command::CommandId;
 use super::exchange::Exchange;
 use super::holdings::Holdings;
-use super::job::{GetId, Job, JobId, PutId};
+use super::job::{GetId, Holder, Job, JobError, JobId, PutId};
 use super::jobs::{Jobs, Urgency};
 use super::life::{Life, Step};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
 use super::part::Ticket;
 use super::trouble::Trouble;
-use crate::config::Config;
+use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::Key;
 use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Router, TableRow, Target};
 use crate::patience;
@@ -46,6 +46,7 @@ impl Desk {
     pub(super) fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
         let sender = Sender { peer: overlay.me(), guest: config.guest, leaving: false };
         let exchange = Exchange::new(sender, overlay.kind().dialect(), seed);
+        let holdings = Holdings::new(config.capacity);
         Self {
             config,
             overlay,
@@ -53,7 +54,7 @@ impl Desk {
             exchange,
             jobs: Jobs::new(),
             lookups: BTreeMap::new(),
-            holdings: Holdings::default(),
+            holdings,
             life: Life::Running,
             next_lookup: 0,
             next_transfer: 0,
@@ -98,9 +99,14 @@ impl Desk {
         self.holdings.iter()
     }
 
-    /// Whether a block is here that nobody has looked at since this peer began. From now on it counts as looked at.
-    pub(crate) fn take_unseen(&mut self, key: &Key) -> bool {
-        self.holdings.take_unseen(key)
+    /// Whether a block is here that nobody has looked at since this peer began.
+    pub(crate) fn is_unseen(&self, key: &Key) -> bool {
+        self.holdings.is_unseen(key)
+    }
+
+    /// A block is being looked at.
+    pub(crate) fn see(&mut self, key: &Key) {
+        self.holdings.see(key);
     }
 
     /// The replica set of a key as far as it is known without asking: at most `count` peers, nearest first.
@@ -258,9 +264,35 @@ impl Desk {
         self.jobs.order(work, ticket, urgency, self.exchange.out())
     }
 
+    /// Orders that a block be written to the own store: from what is offered here, or pulled from another peer. Until
+    /// its outcome follows, it has room there: as much as the largest block takes, if its size is not known.
+    ///
+    /// # Errors
+    /// The store is full.
+    pub(crate) fn take_in(
+        &mut self,
+        ticket: Ticket,
+        urgency: Urgency,
+        key: Key,
+        size: Option<u32>,
+        from: Holder,
+    ) -> Result<(), JobError> {
+        let most = size.unwrap_or(MAX_BLOCK_SIZE);
+        self.holdings.check_room(&key, most)?;
+        let work = match from {
+            Holder::Own => Job::Keep { key },
+            Holder::Peer(from) => Job::Pull { key, size, from },
+        };
+        let job = self.order(ticket, work, urgency);
+        self.holdings.reserve(job, key, most);
+        Ok(())
+    }
+
     /// Ends work early. A job that had not begun never ends, so nothing more comes of it.
     pub(crate) fn cancel_job(&mut self, job: JobId) {
-        self.jobs.cancel(job, self.exchange.out());
+        if self.jobs.cancel(job, self.exchange.out()).is_some() {
+            self.holdings.settle(job);
+        }
     }
 
     /// A name for a file on its way, in or out.

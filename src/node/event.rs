@@ -82,6 +82,11 @@ pub enum Event {
         /// The block's key.
         key: Key,
     },
+    /// A peer asked for a block of which there is no file here. Whether one should be, the node knows.
+    Missing {
+        /// The block's key.
+        key: Key,
+    },
     /// A named file was sent completely to a peer that fetched it for its user.
     Fetched {
         /// The file's name.

@@ -190,11 +190,13 @@ impl Node {
             Event::Validated { addr } => self.desk.exchange.validate(addr),
             Event::Command { id, command } => self.on_command(id, command),
             Event::Damaged { key } => {
-                if self.desk.holdings.remove(&key).is_some() {
+                if let Some(size) = self.desk.holdings.remove(&key) {
                     self.desk.notify(Notice::BlockDamaged { key });
-                    self.tell(News::Damaged(&key));
+                    self.tell(News::Damaged { key: &key, size });
                 }
             }
+            Event::Missing { key } if self.desk.holds(&key) => self.tell(News::Doubted(&key)),
+            Event::Missing { .. } => {}
             Event::Dropped { total } => self.desk.exchange.count_dropped(total),
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
             Event::Start { bootstrap, hosts, remembered, held } => {
@@ -315,6 +317,7 @@ impl Node {
     }
 
     fn on_outcome(&mut self, ticket: Ticket, job: job::JobId, outcome: Outcome) {
+        self.desk.holdings.settle(job);
         match (ticket.step, &outcome) {
             (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size),
             // Of the jobs about one block, only its deletion has nothing else to tell.

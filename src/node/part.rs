@@ -168,8 +168,10 @@ pub(crate) enum News<'a> {
     Held(&'a Key),
     /// A block is not in the store any more, as the user wished.
     Dropped(&'a Key),
-    /// A block in the store was found damaged, and is gone.
-    Damaged(&'a Key),
+    /// A block in the store was found damaged, and is gone. Its file had so many bytes.
+    Damaged { key: &'a Key, size: u32 },
+    /// A block that should be in the store was not found there.
+    Doubted(&'a Key),
     /// This peer is to leave the network; its blocks and files are handed over first, or are not.
     Leaving { handover: bool },
     /// What the ring alone tells.

@@ -117,8 +117,6 @@ pub struct Options {
     pub bind: SocketAddr,
     /// The data folder; without one, a temporary folder that goes with the peer.
     pub data: Option<PathBuf>,
-    /// Bytes of blocks that the store takes at most.
-    pub capacity: Option<u64>,
     /// The peer's id; without one, that of the data folder, or a random one.
     pub id: Option<Id>,
     /// Addresses of peers to join through.
@@ -146,7 +144,6 @@ impl Default for Options {
         Self {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             data: None,
-            capacity: None,
             id: None,
             bootstrap: Vec::new(),
             hosts: Vec::new(),

@@ -84,7 +84,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     SysRng.try_fill_bytes(&mut seed).map_err(|error| system("randomness")(io::Error::other(error)))?;
     let mut rng = StdRng::from_seed(seed);
     let id = own_id(&options, &store, &mut rng)?;
-    let held = store.held();
+    let held = store.scan()?;
     let remembered = store.load_peers();
     let bootstrap: Vec<SocketAddr> = options.bootstrap.iter().copied().map(sockets::canonical).collect();
     let known = bootstrap.iter().copied().chain(remembered.iter().map(|peer| peer.addr));
@@ -138,10 +138,10 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
 
 fn open_store(options: &Options) -> Result<(DiskStore, Option<tempfile::TempDir>), StartError> {
     if let Some(folder) = &options.data {
-        return Ok((DiskStore::open(folder, options.capacity)?, None));
+        return Ok((DiskStore::open(folder)?, None));
     }
     let folder = temporary_folder().map_err(system("a temporary folder"))?;
-    Ok((DiskStore::open(folder.path(), options.capacity)?, Some(folder)))
+    Ok((DiskStore::open(folder.path())?, Some(folder)))
 }
 
 /// The id asked for, else the one of the last run, else a new one; remembered for the next run.

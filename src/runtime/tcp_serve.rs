@@ -142,7 +142,10 @@ fn answer(stage: Stage<'_>, key: &Key, events: &Sender<Event>) -> io::Result<()>
             stream.write_all(format!("{}\n", block.size).as_bytes())?;
             send_file(stage, &block.file, 0, block.size.into(), limit(block.size.into()))
         }
-        Err(error) if error.kind() == StoreErrorKind::NotFound => refuse(stream, "this block is not here"),
+        Err(error) if error.kind() == StoreErrorKind::NotFound => {
+            let _ = events.send(Event::Missing { key: *key });
+            refuse(stream, "this block is not here")
+        }
         Err(error) => {
             log::warn!("{error}");
             if error.kind() != StoreErrorKind::Damaged {

@@ -65,10 +65,10 @@ mod tests {
         let make = || make_in(parent.path(), Duration::ZERO).unwrap();
         let there = |path: &Path| path.exists();
         let (stale, live, unlocked) = (make().keep(), make(), make());
-        DiskStore::open(&stale, None).unwrap();
-        let _owner = DiskStore::open(live.path(), None).unwrap();
+        DiskStore::open(&stale).unwrap();
+        let _owner = DiskStore::open(live.path()).unwrap();
         let named = parent.path().join("kadring-data");
-        DiskStore::open(&named, None).unwrap();
+        DiskStore::open(&named).unwrap();
         let other = parent.path().join("other");
         fs::create_dir(&other).unwrap();
         let _new = make();
@@ -81,7 +81,7 @@ mod tests {
     fn a_young_folder_is_left_alone() {
         let parent = tempfile::tempdir().unwrap();
         let young = make_in(parent.path(), YOUNG).unwrap().keep();
-        DiskStore::open(&young, None).unwrap();
+        DiskStore::open(&young).unwrap();
         make_in(parent.path(), YOUNG).unwrap();
         assert!(young.exists());
     }

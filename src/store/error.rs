@@ -43,16 +43,6 @@ pub enum StoreError {
     /// The bytes given do not hash to the block's key, or are not as many as announced.
     #[error("what came as block {0} is not what its name says")]
     Corrupt(Key),
-    /// The quota leaves no room.
-    #[error(
-        "the store is full: {size} bytes more would exceed its capacity of {capacity}; raise --capacity or clear some"
-    )]
-    Full {
-        /// Bytes that the new block would add.
-        size: u64,
-        /// The most bytes that all blocks together may have.
-        capacity: u64,
-    },
 }
 
 /// The sorts of [`StoreError`] that callers tell apart.
@@ -68,7 +58,7 @@ pub enum StoreErrorKind {
     Damaged,
     /// The bytes given do not match the block's key or size.
     Corrupt,
-    /// Quota or disk are full.
+    /// The disk is full.
     Full,
     /// The system refused an operation for another reason.
     Io,
@@ -83,7 +73,6 @@ impl StoreError {
             Self::NotFound(_) => StoreErrorKind::NotFound,
             Self::Damaged(_) => StoreErrorKind::Damaged,
             Self::Corrupt(_) => StoreErrorKind::Corrupt,
-            Self::Full { .. } => StoreErrorKind::Full,
             Self::Io { error, .. } => match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreErrorKind::Full,
                 _ => StoreErrorKind::Io,

@@ -10,18 +10,21 @@
 //! ```
 //!
 //! # Architecture invariants
+//! - Files are all there is here. Which blocks this peer holds, how many more it may take, and who writes or deletes
+//!   which: that is the [node](crate::node)'s. So there is no lock: any thread opens the file of a key and has the block,
+//!   or finds none.
 //! - A file below `blocks/` is whole, always: it was written to `tmp/`, hashed, made durable, then renamed.
 //! - A block is durable when [`BlockWriter::commit`] returns: the bytes were synced before the rename, the folder after.
-//!   It counts from then on, and not before; if its folder cannot be synced, its file goes again.
+//!   If its folder cannot be synced, its file goes again.
 //!   Several writers at once share what a sync costs, so callers write in parallel.
 //! - A block is hashed before it is served for the first time, and again whenever its file shows that somebody else
 //!   touched it; bytes that do not hash to their name never leave this room.
 
 mod error;
-mod index;
 mod memory;
 mod reader;
 mod scan;
+mod verified;
 mod writer;
 
 #[cfg(test)]
@@ -29,6 +32,7 @@ mod tests;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -37,19 +41,14 @@ pub use memory::remembers_peers;
 pub use reader::{BlockReader, hash_all};
 pub use writer::BlockWriter;
 
-use self::index::Index;
+use self::verified::{Stamp, Verified};
 use crate::id::Key;
-use crate::locks::{self, Ranked};
 
 /// A data folder that this process alone uses.
 #[derive(Debug)]
 pub struct DiskStore {
     folder: PathBuf,
-    /// The most bytes that all blocks together may have.
-    capacity: u64,
-    index: Ranked<Index>,
-    /// Held while a block's name on disk and its line in the index change together.
-    names: Ranked<()>,
+    verified: Verified,
     /// Whether the 256 folders of blocks are known to be there and to survive a power cut. Who sees it set comes after the
     /// sync that made it so (`Release`, `Acquire`).
     bins_ready: AtomicBool,
@@ -63,20 +62,17 @@ pub struct DiskStore {
 }
 
 impl DiskStore {
-    /// Opens the data folder `folder`, creating what is missing. Its blocks may have `capacity` bytes in all.
+    /// Opens the data folder `folder`, creating what is missing.
     ///
     /// # Errors
     /// [`StoreError::InUse`]; [`StoreError::Unusable`] if it is no folder or may not be written; or the system
     /// refuses to read it.
-    pub fn open(folder: &Path, capacity: Option<u64>) -> Result<Self, StoreError> {
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let lock = prepare(folder)?;
-        let blocks = scan::blocks(folder)?;
         scan::clear_away(&folder.join("tmp"))?;
         Ok(Self {
             folder: folder.to_owned(),
-            capacity: capacity.unwrap_or(u64::MAX),
-            index: Ranked::new(&locks::INDEX, Index::new(blocks)),
-            names: Ranked::new(&locks::NAMES, ()),
+            verified: Verified::default(),
             bins_ready: AtomicBool::new(false),
             temporary: AtomicU64::new(0),
             #[cfg(test)]
@@ -85,40 +81,49 @@ impl DiskStore {
         })
     }
 
-    /// Every block with its size in bytes, in the order of keys.
-    pub fn held(&self) -> Vec<(Key, u32)> {
-        let mut held: Vec<_> = self.index.lock().blocks.iter().map(|(key, block)| (*key, block.size)).collect();
-        held.sort_unstable();
-        held
-    }
-
-    /// The bytes of all blocks held.
-    pub fn usage(&self) -> u64 {
-        self.index.lock().used
+    /// Looks through the folder for blocks: each with its size in bytes, in the order of keys. A block that a power cut
+    /// left empty is moved aside.
+    ///
+    /// # Errors
+    /// The system refuses to read a folder.
+    pub fn scan(&self) -> Result<Vec<(Key, u32)>, StoreError> {
+        scan::blocks(&self.folder)
     }
 
     /// Begins to write the block `key` of `size` bytes. Until it is committed, no reader sees it.
     ///
     /// # Errors
-    /// [`StoreError::Full`] if the quota leaves no room for it, [`StoreError::Corrupt`] if no block is that large, or
-    /// the system refuses to create the file.
+    /// [`StoreError::Corrupt`] if no block is that large, or the system refuses to create the file.
     pub fn begin(&self, key: Key, size: u32) -> Result<BlockWriter<'_>, StoreError> {
         BlockWriter::new(self, key, size)
     }
 
-    /// Deletes a block; returns whether it was there. A reader that has it open can read on.
+    /// Deletes a block, if it is there. A reader that has it open can read on.
     ///
     /// # Errors
     /// The system refuses to remove the file.
-    pub fn delete(&self, key: &Key) -> Result<bool, StoreError> {
+    pub fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let path = self.path(key);
-        let _names = self.names.lock();
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::on("delete the block", path)(error))
             }
-            _ => Ok(self.index.lock().remove(key)),
+            _ => Ok(()),
         }
+    }
+
+    /// Moves the file at `path`, which had the stamp `seen`, to `to`. Returns false if another file has taken its place
+    /// meanwhile: that one stays, or goes back.
+    fn take_away(&self, path: &Path, seen: &Stamp, to: &Path) -> io::Result<bool> {
+        if Stamp::of(&fs::symlink_metadata(path)?) != *seen {
+            return Ok(false);
+        }
+        fs::rename(path, to)?;
+        let is_the_one = fs::symlink_metadata(to)?.ino() == seen.inode;
+        if !is_the_one {
+            fs::rename(to, path)?;
+        }
+        Ok(is_the_one)
     }
 
     fn temporary_path(&self) -> PathBuf {

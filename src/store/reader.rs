@@ -7,8 +7,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::index::Stamp;
+use super::verified::Stamp;
 use super::{DiskStore, StoreError};
+use crate::config::MAX_BLOCK_SIZE;
 use crate::id::{Id, Key};
 
 /// Bytes that are read and hashed at a time, at most.
@@ -27,65 +28,43 @@ impl DiskStore {
     /// Opens a block for reading. Its bytes are hashed unless its file is unchanged since they were last hashed.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Damaged`] if its bytes do not hash to its name or its file is gone,
-    /// once: what is left of it is moved aside and it counts as not here.
+    /// [`StoreError::NotFound`]; [`StoreError::Damaged`] if its bytes do not hash to its name: it is moved aside.
     pub fn read(&self, key: &Key) -> Result<BlockReader, StoreError> {
-        let (size, verified) = match self.index.lock().blocks.get(key) {
-            Some(block) => (block.size, block.verified),
-            None => return Err(StoreError::NotFound(*key)),
-        };
         let path = self.path(key);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::NotFound(*key),
+            _ => StoreError::on("read the block", &path)(error),
+        };
         // Only a plain file is opened: opening a pipe would wait for its writer.
-        if let Some(seen) = fs::symlink_metadata(&path).ok().filter(|seen| !seen.is_file()) {
-            return self.replaced(key, &path, Stamp::of(&seen));
+        let seen = fs::symlink_metadata(&path).map_err(failed)?;
+        if !seen.is_file() {
+            return self.replaced(key, &path, &Stamp::of(&seen));
         }
-        let file = self.open_block(key, &path)?;
-        let failed = |error| StoreError::on("read the block", &path)(error);
+        let file = File::open(&path).map_err(failed)?;
         let stamp = Stamp::of(&file.metadata().map_err(failed)?);
-        if verified != Some(stamp) {
-            if stamp.size != u64::from(size) || hash_all(&file).map_err(failed)? != *key {
-                return self.replaced(key, &path, stamp);
+        let size = u32::try_from(stamp.size).ok().filter(|&size| size <= MAX_BLOCK_SIZE);
+        if !self.verified.knows(key, &stamp) {
+            if size.is_none() || hash_all(&file).map_err(failed)? != *key {
+                return self.replaced(key, &path, &stamp);
             }
-            if let Some(block) = self.index.lock().blocks.get_mut(key) {
-                block.verified = Some(stamp);
-            }
+            self.verified.add(key, &stamp);
         }
-        Ok(BlockReader { file, size })
+        Ok(BlockReader { file, size: size.unwrap_or(0) })
     }
 
-    /// Handles a file under the block's name that is not the block; `seen` is its stamp.
-    fn replaced(&self, key: &Key, path: &Path, seen: Stamp) -> Result<BlockReader, StoreError> {
-        // If another copy has been written in the meantime, that one is read.
-        if self.set_aside(key, path, seen) { Err(StoreError::Damaged(*key)) } else { self.read(key) }
-    }
-
-    fn open_block(&self, key: &Key, path: &Path) -> Result<File, StoreError> {
-        let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-        let mut file = File::open(path);
-        if file.as_ref().is_err_and(missing) {
-            // Was it deleted, rewritten, or lost? While no name can change, the index tells.
-            let _names = self.names.lock();
-            file = File::open(path);
-            if file.as_ref().is_err_and(missing) {
-                let lost = self.index.lock().remove(key);
-                return Err(if lost { StoreError::Damaged(*key) } else { StoreError::NotFound(*key) });
+    /// Moves aside a file under the block's name that is not the block; `seen` is its stamp. If another copy has been
+    /// written in the meantime, that one is read.
+    fn replaced(&self, key: &Key, path: &Path, seen: &Stamp) -> Result<BlockReader, StoreError> {
+        match self.take_away(path, seen, &self.folder.join("damaged").join(key.to_string())) {
+            Ok(true) => Err(StoreError::Damaged(*key)),
+            Ok(false) => self.read(key),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.read(key),
+            Err(error) => {
+                // It is hashed again whenever it is asked for, and never served.
+                log::warn!("cannot move aside the damaged block '{}': {error}", path.display());
+                Err(StoreError::Damaged(*key))
             }
         }
-        file.map_err(StoreError::on("read the block", path))
-    }
-
-    /// Moves a damaged block aside, if its file still has the stamp `seen`; returns whether it had.
-    fn set_aside(&self, key: &Key, path: &Path, seen: Stamp) -> bool {
-        let _names = self.names.lock();
-        if !fs::symlink_metadata(path).is_ok_and(|now| Stamp::of(&now) == seen) {
-            return false;
-        }
-        self.index.lock().remove(key);
-        if let Err(error) = fs::rename(path, self.folder.join("damaged").join(key.to_string())) {
-            // It is served no more in any case: the index does not have it, and the next start hashes it again.
-            log::warn!("cannot move aside the damaged block '{}': {error}", path.display());
-        }
-        true
     }
 }
 

@@ -1,18 +1,16 @@
 //! What a data folder holds when a peer starts.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
 use super::StoreError;
-use super::index::Indexed;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 
-/// Every block file in the data folder. Other files are left alone. A block that a power cut left empty is moved aside;
-/// its size shows that without reading it.
-pub(super) fn blocks(data: &Path) -> Result<HashMap<Key, Indexed>, StoreError> {
-    let mut found = HashMap::new();
+/// Every block file in the data folder `data` with its size, in the order of keys. Other files are left alone. A block
+/// that a power cut left empty is moved aside; its size shows that without reading it.
+pub(super) fn blocks(data: &Path) -> Result<Vec<(Key, u32)>, StoreError> {
+    let mut found = Vec::new();
     for bin in entries(&data.join("blocks"))? {
         let bin = bin?;
         let name = bin.file_name();
@@ -24,32 +22,31 @@ pub(super) fn blocks(data: &Path) -> Result<HashMap<Key, Indexed>, StoreError> {
             }
         }
     }
-    let emptied: Vec<Key> = found.iter().filter(|(key, block)| is_emptied(key, block)).map(|(key, _)| *key).collect();
-    for key in emptied {
-        found.remove(&key);
-        let name = key.to_string();
-        let aside = fs::rename(data.join("blocks").join(&name[..2]).join(&name), data.join("damaged").join(&name));
-        log::warn!("block {name} was empty, and was moved to the folder 'damaged'");
-        if let Err(error) = aside {
-            log::warn!("block {name} cannot be moved aside: {error}");
-        }
-    }
+    let emptied = |(key, size): &mut (Key, u32)| *size == 0 && *key != Key::of(b"");
+    found.extract_if(.., emptied).for_each(|(key, _)| set_aside(data, &key));
+    found.sort_unstable();
     Ok(found)
+}
+
+/// Moves an emptied block aside. It counts no more, even if that fails.
+fn set_aside(data: &Path, key: &Key) {
+    let name = key.to_string();
+    let aside = fs::rename(data.join("blocks").join(&name[..2]).join(&name), data.join("damaged").join(&name));
+    log::warn!("block {name} was empty, and was moved to the folder 'damaged'");
+    if let Err(error) = aside {
+        log::warn!("block {name} cannot be moved aside: {error}");
+    }
 }
 
 /// The block in a file of the folder `bin`; none if the file's name is no key or belongs elsewhere, or if no block has
 /// its size.
-fn block(file: &fs::DirEntry, bin: &str) -> Option<(Key, Indexed)> {
+fn block(file: &fs::DirEntry, bin: &str) -> Option<(Key, u32)> {
     let name = file.file_name();
     let name = name.to_str().filter(|name| name.starts_with(bin))?;
     let key: Key = name.parse().ok().filter(|key: &Key| key.to_string() == name)?;
     let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
     let size = u32::try_from(metadata.len()).ok().filter(|&size| size <= MAX_BLOCK_SIZE)?;
-    Some((key, Indexed { size, verified: None }))
-}
-
-fn is_emptied(key: &Key, block: &Indexed) -> bool {
-    block.size == 0 && *key != Key::of(b"")
+    Some((key, size))
 }
 
 /// The name of the temporary file of this number.

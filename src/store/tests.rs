@@ -30,6 +30,10 @@ fn put(store: &DiskStore, bytes: &[u8]) -> Result<Key, StoreError> {
     Ok(key)
 }
 
+fn held(store: &DiskStore) -> Vec<(Key, u32)> {
+    store.scan().expect("readable")
+}
+
 fn bytes(store: &DiskStore, key: &Key) -> Result<Vec<u8>, StoreErrorKind> {
     let mut block = store.read(key).map_err(|error| error.kind())?;
     let mut bytes = Vec::new();
@@ -41,15 +45,16 @@ fn bytes(store: &DiskStore, key: &Key) -> Result<Vec<u8>, StoreErrorKind> {
 #[test]
 fn blocks_are_there_again_after_a_restart_and_leftovers_are_not() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let keys: Vec<_> = (0..20_u8).map(|n| put(&store, &[n; 100]).expect("room")).collect();
     let mut unfinished = store.begin(Key::of(b"more"), 4).expect("room");
     unfinished.write(b"mo").expect("written");
     std::mem::forget(unfinished);
     drop(store);
-    let store = DiskStore::open(folder.path(), None).expect("a store");
-    assert_eq!(store.held().len(), 20);
-    assert_eq!(store.usage(), 2000);
+    let store = DiskStore::open(folder.path()).expect("a store");
+    let mut expected: Vec<_> = keys.iter().map(|key| (*key, 100)).collect();
+    expected.sort_unstable();
+    assert_eq!(held(&store), expected);
     assert_eq!(bytes(&store, &keys[7]), Ok(vec![7; 100]));
     assert_eq!(bytes(&store, &Key::of(b"more")), Err(StoreErrorKind::NotFound));
     assert_eq!(files_in(&folder.path().join("tmp")), 0);
@@ -58,38 +63,35 @@ fn blocks_are_there_again_after_a_restart_and_leftovers_are_not() {
 #[test]
 fn a_block_that_is_not_what_its_name_says_is_never_kept() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let key = Key::of(b"promised");
     for (size, given) in [(8, &b"promises"[..]), (8, b"promise"), (7, b"promised")] {
         let mut writer = store.begin(key, size).expect("room");
         let written = writer.write(given).and_then(|()| writer.commit());
         assert_eq!(written.map_err(|error| error.kind()), Err(StoreErrorKind::Corrupt));
     }
-    assert_eq!((store.held(), store.usage()), (Vec::new(), 0));
+    assert_eq!(held(&store), []);
     assert_eq!(files_in(&folder.path().join("tmp")), 0);
 }
 
 #[test]
 fn a_damaged_block_is_moved_aside_and_never_served() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let key = put(&store, b"some bytes").expect("room");
     assert!(bytes(&store, &key).is_ok());
     damage(&store.path(&key), b"some bites");
     assert_eq!(bytes(&store, &key), Err(StoreErrorKind::Damaged));
     assert_eq!(bytes(&store, &key), Err(StoreErrorKind::NotFound));
     assert!(folder.path().join("damaged").join(key.to_string()).exists());
-    assert_eq!(store.usage(), 0);
     put(&store, b"some bytes").expect("it can be kept again");
     assert_eq!(bytes(&store, &key), Ok(b"some bytes".to_vec()));
-    fs::remove_file(store.path(&key)).expect("removable");
-    assert_eq!(bytes(&store, &key), Err(StoreErrorKind::Damaged), "somebody removed it behind our back");
 }
 
 #[test]
 fn what_is_no_file_under_a_blocks_name_is_damage_and_is_not_waited_for() {
     let folder = tempdir().unwrap();
-    let store = DiskStore::open(folder.path(), None).unwrap();
+    let store = DiskStore::open(folder.path()).unwrap();
     let keys = ["pipe", "link", "folder"].map(|text| put(&store, text.as_bytes()).unwrap());
     for key in &keys {
         fs::remove_file(store.path(key)).unwrap();
@@ -107,47 +109,32 @@ fn what_is_no_file_under_a_blocks_name_is_damage_and_is_not_waited_for() {
 #[test]
 fn a_block_damaged_while_no_peer_ran_is_found_out_before_it_is_served() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let key = put(&store, b"some bytes").expect("room");
     let path = store.path(&key);
     drop(store);
     fs::write(&path, b"some bites").expect("writable");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     assert_eq!(bytes(&store, &key), Err(StoreErrorKind::Damaged));
-}
-
-#[test]
-fn the_quota_counts_what_is_there_and_what_is_coming() {
-    let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), Some(1000)).expect("a store");
-    let key = put(&store, &[1; 600]).expect("room");
-    let coming = store.begin(Key::of(b"x"), 300).expect("room");
-    assert_eq!(put(&store, &[2; 101]).map_err(|error| error.kind()), Err(StoreErrorKind::Full));
-    drop(coming);
-    put(&store, &[2; 101]).expect("the unfinished block gave its room back");
-    assert!(store.delete(&key).expect("deletable"));
-    assert!(!store.delete(&key).expect("nothing to delete"));
-    put(&store, &[3; 899]).expect("the deleted block gave its room back");
-    assert_eq!(store.usage(), 1000);
 }
 
 #[test]
 fn writers_of_the_same_block_do_not_disturb_one_another() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| put(&store, &[5; 5000]).expect("room"));
         }
     });
-    assert_eq!((store.held().len(), store.usage()), (1, 5000));
+    assert_eq!(held(&store), [(Key::of(&[5; 5000]), 5000)]);
     assert_eq!(bytes(&store, &Key::of(&[5; 5000])), Ok(vec![5; 5000]));
 }
 
 #[test]
 fn only_whole_blocks_in_their_own_folder_are_taken_up_and_nothing_else_is_touched() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let key = put(&store, b"some bytes").expect("room");
     let (own, name) = (store.path(&key), key.to_string());
     drop(store);
@@ -170,19 +157,19 @@ fn only_whole_blocks_in_their_own_folder_are_taken_up_and_nothing_else_is_touche
     let file = File::options().write(true).open(large).expect("it is there");
     file.set_len(u64::from(MAX_BLOCK_SIZE) + 1).expect("room");
     std::os::unix::fs::symlink(&own, blocks.join("ab").join("ab".repeat(31) + "00")).expect("writable");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
-    assert_eq!((store.held(), store.usage()), (vec![(key, 10)], 10));
+    let store = DiskStore::open(folder.path()).expect("a store");
+    assert_eq!(held(&store), [(key, 10)]);
     assert!(strange.iter().all(|path| path.exists()));
 }
 
 #[test]
 fn a_block_half_written_is_seen_by_nobody() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let key = Key::of(b"promised");
     let mut writer = store.begin(key, 8).expect("room");
     for byte in b"promised" {
-        assert_eq!((store.held(), store.usage()), (Vec::new(), 0));
+        assert_eq!(held(&store), []);
         assert_eq!(bytes(&store, &key), Err(StoreErrorKind::NotFound));
         writer.write(&[*byte]).expect("written");
     }
@@ -193,26 +180,24 @@ fn a_block_half_written_is_seen_by_nobody() {
 }
 
 #[test]
-fn a_full_store_renews_what_it_has_and_an_empty_block_always_fits() {
+fn a_block_is_renewed_over_the_copy_that_is_there() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), Some(100)).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let key = put(&store, &[1; 100]).expect("room");
-    put(&store, &[1; 100]).expect("it takes no more room than it has");
-    put(&store, &[]).expect("it takes no room");
-    let mut renewal = store.begin(key, 100).expect("it is there");
+    let mut renewal = store.begin(key, 100).expect("room");
     renewal.write(&[1; 100]).expect("written");
     store.delete(&key).expect("deletable");
-    put(&store, &[2; 50]).expect("room");
-    assert_eq!(renewal.commit().map_err(|error| error.kind()), Err(StoreErrorKind::Full), "its room was taken");
-    assert_eq!(store.usage(), 50);
-    assert_eq!(files_in(&folder.path().join("tmp")), 0);
+    assert_eq!(bytes(&store, &key), Err(StoreErrorKind::NotFound));
+    store.delete(&key).expect("nothing to delete");
+    renewal.commit().expect("it is whole");
+    put(&store, &[1; 100]).expect("room");
+    assert_eq!((held(&store), bytes(&store, &key)), (vec![(key, 100)], Ok(vec![1; 100])));
 }
 
-/// The index and the folder tell the same tale whatever order the threads ran in.
 #[test]
-fn writing_reading_deleting_and_damage_at_once_never_serve_a_wrong_byte_nor_lose_count() {
+fn writing_reading_deleting_and_damage_at_once_never_serve_a_wrong_byte_nor_lose_a_good_one() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), Some(4 * 2000)).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let contents: Vec<Vec<u8>> = (0..4_u8).map(|n| vec![n; 1000 + usize::from(n)]).collect();
     std::thread::scope(|scope| {
         for content in &contents {
@@ -221,7 +206,7 @@ fn writing_reading_deleting_and_damage_at_once_never_serve_a_wrong_byte_nor_lose
             for _ in 0..2 {
                 scope.spawn(move || (0..20).for_each(|_| drop(put(store, content))));
             }
-            scope.spawn(move || (0..60).filter(|_| store.delete(&key).expect("deletable")).count());
+            scope.spawn(move || (0..60).for_each(|_| store.delete(&key).expect("deletable")));
             scope.spawn(move || {
                 for _ in 0..60 {
                     fs::write(&spoil, b"spoilt").expect("writable");
@@ -241,16 +226,29 @@ fn writing_reading_deleting_and_damage_at_once_never_serve_a_wrong_byte_nor_lose
     for content in &contents {
         put(&store, content).expect("room");
         assert_eq!(bytes(&store, &Key::of(content)), Ok(content.clone()));
-        assert!(store.delete(&Key::of(content)).expect("deletable"));
+        store.delete(&Key::of(content)).expect("deletable");
     }
-    assert_eq!((store.held(), store.usage(), store.index.lock().reserved), (Vec::new(), 0, 0));
+    assert_eq!(held(&store), []);
     assert_eq!(files_in(&folder.path().join("tmp")), 0);
 }
 
 #[test]
-fn a_block_counts_only_once_it_is_durable_and_nothing_stays_of_one_that_is_not() {
+fn a_copy_that_took_the_place_of_a_damaged_one_is_not_taken_away_in_its_stead() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), Some(30)).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
+    let key = put(&store, b"some bytes").expect("room");
+    let (path, aside) = (store.path(&key), folder.path().join("damaged").join("aside"));
+    let seen = Stamp::of(&fs::symlink_metadata(&path).expect("there"));
+    put(&store, b"some bytes").expect("room");
+    assert!(!store.take_away(&path, &seen, &aside).expect("it is there"), "another copy is there by now");
+    assert!(!aside.exists());
+    assert_eq!(bytes(&store, &key), Ok(b"some bytes".to_vec()));
+}
+
+#[test]
+fn nothing_stays_of_a_block_that_is_not_durable() {
+    let folder = tempdir().expect("a folder");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let renewed = put(&store, b"here before").expect("room");
     store.refuses_syncs.store(true, Ordering::Relaxed);
     let failed = put(&store, b"never durable").map_err(|error| error.kind());
@@ -258,20 +256,20 @@ fn a_block_counts_only_once_it_is_durable_and_nothing_stays_of_one_that_is_not()
     assert_eq!(bytes(&store, &Key::of(b"never durable")), Err(StoreErrorKind::NotFound));
     assert!(!store.path(&Key::of(b"never durable")).exists(), "its file is still there");
     put(&store, b"here before").expect_err("the disk is failing");
-    assert_eq!((store.held(), store.usage()), (vec![(renewed, 11)], 11));
+    assert_eq!(held(&store), [(renewed, 11)]);
     assert_eq!(bytes(&store, &renewed), Ok(b"here before".to_vec()), "a copy that counts is not taken away");
     store.refuses_syncs.store(false, Ordering::Relaxed);
-    put(&store, b"never durable").expect("its room is free again");
+    put(&store, b"never durable").expect("the disk has recovered");
     assert_eq!(files_in(&folder.path().join("tmp")), 0);
 }
 
 #[test]
 fn a_block_that_was_deleted_is_not_reported_as_damaged() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let key = put(&store, b"some bytes").expect("room");
     let mut reader = store.read(&key).expect("it is there");
-    assert!(store.delete(&key).expect("deletable"));
+    store.delete(&key).expect("deletable");
     assert_eq!(bytes(&store, &key), Err(StoreErrorKind::NotFound));
     let mut read = Vec::new();
     reader.file.read_to_end(&mut read).expect("who was reading reads on");
@@ -281,10 +279,10 @@ fn a_block_that_was_deleted_is_not_reported_as_damaged() {
 #[test]
 fn a_folder_of_blocks_that_somebody_removed_is_made_again() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let key = put(&store, b"some bytes").expect("room");
     fs::remove_dir_all(store.bin(key.as_bytes()[0])).expect("removable");
-    assert_eq!(bytes(&store, &key), Err(StoreErrorKind::Damaged), "it is lost");
+    assert_eq!(bytes(&store, &key), Err(StoreErrorKind::NotFound), "it is lost");
     put(&store, b"some bytes").expect("there is a folder again");
     assert_eq!(bytes(&store, &key), Ok(b"some bytes".to_vec()));
 }
@@ -292,7 +290,7 @@ fn a_folder_of_blocks_that_somebody_removed_is_made_again() {
 #[test]
 fn a_store_of_many_blocks_is_found_again_whole() {
     let folder = tempdir().expect("a folder");
-    drop(DiskStore::open(folder.path(), None).expect("a store"));
+    drop(DiskStore::open(folder.path()).expect("a store"));
     let keys: Vec<Key> = (0..5000_u32).map(|n| Key::of(&n.to_be_bytes())).collect();
     for key in &keys {
         let name = key.to_string();
@@ -300,22 +298,21 @@ fn a_store_of_many_blocks_is_found_again_whole() {
         fs::create_dir_all(&bin).expect("writable");
         fs::write(bin.join(name), &key.as_bytes()[..=usize::from(key.as_bytes()[1]) % 32]).expect("writable");
     }
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let mut expected: Vec<_> = keys.iter().map(|key| (*key, u32::from(key.as_bytes()[1]) % 32 + 1)).collect();
     expected.sort_unstable();
-    assert_eq!(store.usage(), expected.iter().map(|(_, size)| u64::from(*size)).sum::<u64>());
-    assert!(store.held() == expected, "another list of {} blocks", expected.len());
+    assert!(held(&store) == expected, "another list of {} blocks", expected.len());
 }
 
 #[test]
 fn a_block_that_a_power_cut_emptied_is_moved_aside_at_the_start() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     let (key, empty) = (put(&store, b"some bytes").expect("room"), put(&store, &[]).expect("room"));
     fs::write(store.path(&key), "").expect("writable");
     drop(store);
-    let store = DiskStore::open(folder.path(), None).expect("a store");
-    assert_eq!(store.held(), [(empty, 0)], "the empty block is empty by right");
+    let store = DiskStore::open(folder.path()).expect("a store");
+    assert_eq!(held(&store), [(empty, 0)], "the empty block is empty by right");
     assert!(!store.path(&key).exists() && folder.path().join("damaged").join(key.to_string()).exists());
 }
 
@@ -327,7 +324,7 @@ fn a_folder_that_was_in_use_loses_nothing_but_our_own_leftovers() {
     for name in ["7.part", "letter.txt", "12", "x.part", ".part"] {
         fs::write(tmp.join(name), name).expect("writable");
     }
-    drop(DiskStore::open(folder.path(), None).expect("a store"));
+    drop(DiskStore::open(folder.path()).expect("a store"));
     let mut left: Vec<_> = fs::read_dir(&tmp).expect("there").map(|file| file.expect("readable").file_name()).collect();
     left.sort_unstable();
     assert_eq!(left, [".part", "12", "letter.txt", "x.part"]);
@@ -336,25 +333,25 @@ fn a_folder_that_was_in_use_loses_nothing_but_our_own_leftovers() {
 #[test]
 fn a_folder_in_use_or_of_no_use_is_refused_with_what_to_do() {
     let folder = tempdir().expect("a folder");
-    let first = DiskStore::open(folder.path(), None).expect("a store");
-    let second = DiskStore::open(folder.path(), None).expect_err("it is in use");
+    let first = DiskStore::open(folder.path()).expect("a store");
+    let second = DiskStore::open(folder.path()).expect_err("it is in use");
     assert!(second.kind() == StoreErrorKind::InUse && second.to_string().contains("--data"), "{second}");
     let file = folder.path().join("file");
     fs::write(&file, "").expect("writable");
-    let error = DiskStore::open(&file, None).expect_err("not a folder");
+    let error = DiskStore::open(&file).expect_err("not a folder");
     assert_eq!(error.kind(), StoreErrorKind::Unusable);
     assert!(error.to_string().contains("not a directory") && error.to_string().contains("--data"), "{error}");
     fs::remove_dir(folder.path().join("blocks")).expect("it is empty");
     fs::write(folder.path().join("blocks"), "").expect("writable");
     drop(first);
-    let error = DiskStore::open(folder.path(), None).expect_err("there can be no blocks");
+    let error = DiskStore::open(folder.path()).expect_err("there can be no blocks");
     assert_eq!(error.kind(), StoreErrorKind::Unusable);
 }
 
 #[test]
 fn id_and_peers_are_remembered_and_damage_to_them_is_told() {
     let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path(), None).expect("a store");
+    let store = DiskStore::open(folder.path()).expect("a store");
     assert!(store.load_id().expect("readable").is_none() && store.load_peers().is_empty());
     let peer = Peer::new(Id::of(b"peer"), "127.0.0.1:7000".parse().expect("an address"));
     store.save_id(&peer.id).expect("writable");

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha256};
 
-use super::index::{Indexed, Stamp};
+use super::verified::Stamp;
 use super::{DiskStore, StoreError};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::{Id, Key};
@@ -22,8 +22,6 @@ pub struct BlockWriter<'a> {
     hash: Sha256,
     file: File,
     path: PathBuf,
-    /// Bytes of the quota that are reserved for it: none if it replaces a copy of the same size.
-    reserved: u64,
     /// Whether the file was renamed to its final name, so that nothing is left at `path`.
     named: bool,
 }
@@ -33,17 +31,9 @@ impl<'a> BlockWriter<'a> {
         if size > MAX_BLOCK_SIZE {
             return Err(StoreError::Corrupt(key));
         }
-        let reserved = store.reserve(&key, size)?;
         let path = store.temporary_path();
-        match File::create_new(&path) {
-            Ok(file) => {
-                Ok(Self { store, key, size, written: 0, hash: Sha256::new(), file, path, reserved, named: false })
-            }
-            Err(error) => {
-                store.index.lock().reserved -= reserved;
-                Err(StoreError::on("write", path)(error))
-            }
-        }
+        let file = File::create_new(&path).map_err(StoreError::on("write", &path))?;
+        Ok(Self { store, key, size, written: 0, hash: Sha256::new(), file, path, named: false })
     }
 
     /// Adds bytes, which are hashed on the way.
@@ -72,52 +62,27 @@ impl<'a> BlockWriter<'a> {
         let failed = |error| StoreError::on("write the block", &path)(error);
         self.file.sync_data().map_err(failed)?;
         let bin = self.store.ready_bin(&self.key).map_err(failed)?;
-        self.give_name(&path)?;
-        let durable = self.store.sync_folder(&bin).map_err(failed);
-        self.count(&path, durable)
-    }
-
-    /// Renames the file. The block does not count yet: a power cut may still take its name away.
-    fn give_name(&mut self, path: &Path) -> Result<(), StoreError> {
-        let _names = self.store.names.lock();
-        if self.reserved == 0 {
-            // The copy that it was to replace may have been deleted since, and its room given to another block.
-            self.reserved = self.store.reserve(&self.key, self.size)?;
-        }
-        fs::rename(&self.path, path).map_err(StoreError::on("write the block", path))?;
+        let renewed = fs::symlink_metadata(&path).is_ok();
+        fs::rename(&self.path, &path).map_err(failed)?;
         self.named = true;
+        let durable = self.store.sync_folder(&bin).and_then(|()| self.file.metadata());
+        // A power cut may still take its name away. But a name that was here before is durable.
+        if durable.is_err() && !renewed {
+            self.take_back(&path);
+        }
+        self.store.verified.add(&self.key, &Stamp::of(&durable.map_err(failed)?));
         Ok(())
     }
 
-    /// Enters the block in the index, now that its name is `durable`. If it is not, or the block was deleted meanwhile,
-    /// nothing of it stays that did not count before.
-    fn count(&mut self, path: &Path, durable: Result<(), StoreError>) -> Result<(), StoreError> {
-        let stamp = Stamp::of(&self.file.metadata().map_err(StoreError::on("write the block", path))?);
-        let _names = self.store.names.lock();
-        let there = fs::symlink_metadata(path).ok().map(|there| Stamp::of(&there));
-        let mut index = self.store.index.lock();
-        index.reserved -= std::mem::take(&mut self.reserved);
-        match durable {
-            Ok(()) if there.is_some() => {
-                index.insert(self.key, Indexed { size: self.size, verified: Some(stamp) });
-                Ok(())
-            }
-            Ok(()) => Err(StoreError::NotFound(self.key)),
-            Err(error) => {
-                if there == Some(stamp) && !index.blocks.contains_key(&self.key) {
-                    let _ = fs::remove_file(path);
-                }
-                Err(error)
-            }
-        }
+    /// Gives the file its temporary name again, with which it goes.
+    fn take_back(&mut self, path: &Path) {
+        let stamp = self.file.metadata().map(|file| Stamp::of(&file));
+        self.named = !stamp.and_then(|stamp| self.store.take_away(path, &stamp, &self.path)).unwrap_or(false);
     }
 }
 
 impl Drop for BlockWriter<'_> {
     fn drop(&mut self) {
-        if self.reserved > 0 {
-            self.store.index.lock().reserved -= self.reserved;
-        }
         if !self.named
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -127,18 +92,6 @@ impl Drop for BlockWriter<'_> {
 }
 
 impl DiskStore {
-    /// Reserves room for a block; returns how many bytes it adds to those held.
-    fn reserve(&self, key: &Key, size: u32) -> Result<u64, StoreError> {
-        let mut index = self.index.lock();
-        let there = index.blocks.get(key).map_or(0, |block| block.size);
-        let more = u64::from(size.saturating_sub(there));
-        if more > 0 && index.used.saturating_add(index.reserved).saturating_add(more) > self.capacity {
-            return Err(StoreError::Full { size: more, capacity: self.capacity });
-        }
-        index.reserved += more;
-        Ok(more)
-    }
-
     /// Makes what was renamed into `folder` outlive a power cut.
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::file::{Entry, LocalManifest};
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
-use crate::node::job::{Job, Outcome, PutId};
+use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind, Progress};
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
@@ -288,8 +288,18 @@ impl Put {
         placing.out += 1;
         // What is believed to be here is looked at, and kept anew if it is not what it was.
         placing.looking = desk.holds(&key);
-        let work = if placing.looking { Job::Verify { key } } else { Job::Keep { key } };
-        desk.order(self.ticket(key), work, Urgency::Own);
+        if placing.looking {
+            desk.order(self.ticket(key), Job::Verify { key }, Urgency::Own);
+        } else if let Err(reason) = self.copy_here(desk, key) {
+            self.count_copy(desk, key, Err(reason));
+        }
+    }
+
+    /// Orders a copy in the own store, or says why there will be none.
+    fn copy_here(&self, desk: &mut Desk, key: Key) -> Result<(), String> {
+        let size = self.placing.get(&key).map(|placing| placing.size);
+        let ordered = desk.take_in(self.ticket(key), Urgency::Own, key, size, Holder::Own);
+        ordered.map_err(|error| format!("this peer: {error}"))
     }
 
     /// The own copy of a block is looked at, or made, or not.
@@ -297,10 +307,10 @@ impl Put {
         let looked = self.placing.get_mut(&key).is_some_and(|placing| std::mem::take(&mut placing.looking));
         let result = match outcome {
             Outcome::Stored { .. } | Outcome::Sound { .. } => Ok(()),
-            _ if looked => {
-                desk.order(self.ticket(key), Job::Keep { key }, Urgency::Own);
-                return Flow::Goes;
-            }
+            _ if looked => match self.copy_here(desk, key) {
+                Ok(()) => return Flow::Goes,
+                full => full,
+            },
             Outcome::Failed(error) => Err(format!("this peer: {error}")),
             _ => Err("this peer: no copy was made".to_owned()),
         };
@@ -316,7 +326,12 @@ impl Put {
     }
 
     fn on_copy(&mut self, desk: &mut Desk, key: Key, result: Result<(), String>) -> Flow {
-        let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
+        self.count_copy(desk, key, result);
+        self.offer_on(desk, key)
+    }
+
+    fn count_copy(&mut self, desk: &mut Desk, key: Key, result: Result<(), String>) {
+        let Some(placing) = self.placing.get_mut(&key) else { return };
         placing.out -= 1;
         match result {
             Ok(()) => placing.saved += 1,
@@ -325,7 +340,6 @@ impl Put {
                 placing.trouble = Some(reason);
             }
         }
-        self.offer_on(desk, key)
     }
 
     /// No more copies of this block can be had in this round.

@@ -14,7 +14,7 @@ use crate::agenda::Agenda;
 use crate::config::{MAX_REPAIRS, REPAIR_RETRY};
 use crate::id::Key;
 use crate::node::desk::Desk;
-use crate::node::job::{Job, Outcome};
+use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
 use crate::node::trouble::Trouble;
@@ -33,13 +33,22 @@ pub(in crate::node) struct Heal {
     running: BTreeMap<Key, Attempt>,
     /// When each block that waits is looked for next.
     due: Agenda<Key>,
-    /// Attempts made for it.
-    made: BTreeMap<Key, u32>,
+    /// What is known of each block that waits.
+    waiting: BTreeMap<Key, Lost>,
     looks: usize,
 }
 
+/// A block that is not here any more.
+#[derive(Clone, Copy)]
+struct Lost {
+    /// Bytes of the file that was damaged.
+    size: u32,
+    /// Attempts made to bring it back.
+    attempts: u32,
+}
+
 struct Attempt {
-    number: u32,
+    lost: Lost,
     /// Holders that were not tried yet.
     holders: VecDeque<Peer>,
 }
@@ -70,13 +79,16 @@ impl Part for Heal {
         if let Request::FindValue { key } = request {
             let me = desk.me();
             desk.respond(&asker, RequestKind::FindValue, Response::Node(me));
-            self.look_at(desk, key);
+            if desk.is_unseen(&key) {
+                self.look_at(desk, key);
+            }
         }
     }
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
-            News::Damaged(key) => self.begin(desk, *key),
+            News::Damaged { key, size } => self.begin(desk, *key, size),
+            News::Doubted(key) => self.look_at(desk, *key),
             News::Held(key) | News::Dropped(key) => self.forget(key),
             _ => {}
         }
@@ -86,8 +98,9 @@ impl Part for Heal {
     fn on_tick(&mut self, desk: &mut Desk) {
         while self.running.len() < MAX_REPAIRS && !desk.is_leaving() {
             let Some(key) = self.due.pop_due(desk.now()) else { break };
-            let number = self.made.remove(&key).unwrap_or(0) + 1;
-            self.running.insert(key, Attempt { number, holders: VecDeque::new() });
+            let Some(lost) = self.waiting.remove(&key) else { continue };
+            let lost = Lost { attempts: lost.attempts + 1, ..lost };
+            self.running.insert(key, Attempt { lost, holders: VecDeque::new() });
             desk.look_up(Ticket::block(Owner::Heal, key), key, Goal::Holders);
         }
     }
@@ -104,25 +117,27 @@ impl Part for Heal {
     fn check(&self, _desk: &Desk) -> Result<(), String> {
         self.due.check()?;
         let agree =
-            self.due.keys().eq(self.made.keys()) && self.running.len() <= MAX_REPAIRS && self.looks <= MAX_LOOKS;
+            self.due.keys().eq(self.waiting.keys()) && self.running.len() <= MAX_REPAIRS && self.looks <= MAX_LOOKS;
         agree.then_some(()).ok_or_else(|| "damaged blocks and their schedule disagree".to_owned())
     }
 }
 
 impl Heal {
-    /// Another peer was told that a block is here. Is it? With many at a time, another one will ask for the rest.
+    /// Another peer was told that a block is here, or did not get it. Is it? With many at a time, another one will ask
+    /// for the rest.
     fn look_at(&mut self, desk: &mut Desk, key: Key) {
-        if self.looks < MAX_LOOKS && desk.take_unseen(&key) {
+        if self.looks < MAX_LOOKS {
             self.looks += 1;
+            desk.see(&key);
             desk.order(Ticket::of(Owner::Heal, 0), Job::Verify { key }, Urgency::Others);
         }
     }
 
     /// A block was found damaged.
-    fn begin(&mut self, desk: &mut Desk, key: Key) {
+    fn begin(&mut self, desk: &mut Desk, key: Key, size: u32) {
         self.forget(&key);
         if !self.running.contains_key(&key) {
-            self.wait(key, desk.now(), 0);
+            self.wait(key, desk.now(), Lost { size, attempts: 0 });
             self.on_tick(desk);
         }
     }
@@ -130,28 +145,34 @@ impl Heal {
     /// A block is here again by another way, or not wanted any more. An attempt under way ends by itself.
     fn forget(&mut self, key: &Key) {
         self.due.remove(key);
-        self.made.remove(key);
+        self.waiting.remove(key);
     }
 
-    fn wait(&mut self, key: Key, until: Time, attempts: u32) {
+    fn wait(&mut self, key: Key, until: Time, lost: Lost) {
         self.due.set(key, until);
-        self.made.insert(key, attempts);
+        self.waiting.insert(key, lost);
     }
 
     fn pull(&mut self, desk: &mut Desk, key: Key) {
         let Some(attempt) = self.running.get_mut(&key) else { return };
         if let Some(peer) = attempt.holders.pop_front().filter(|_| !desk.holds(&key)) {
-            let work = Job::Pull { key, size: None, from: peer.addr };
-            desk.order(Ticket::block(Owner::Heal, key), work, Urgency::Others);
-            return;
+            let mut pull = |size| {
+                let ticket = Ticket::block(Owner::Heal, key);
+                desk.take_in(ticket, Urgency::Others, key, size, Holder::Peer(peer.addr))
+            };
+            // What was damaged may have been cut. Only where there is no room for more, it must be what it was.
+            let size = attempt.lost.size;
+            if pull(None).or_else(|_| pull(Some(size))).is_ok() {
+                return;
+            }
         }
-        let attempts = attempt.number;
+        let lost = attempt.lost;
         self.running.remove(&key);
         if desk.holds(&key) {
             // Somebody offered it meanwhile.
-        } else if attempts < patience::HEALS {
-            let pause = desk.jittered(REPAIR_RETRY) * 2_u32.pow(attempts - 1);
-            self.wait(key, desk.now() + pause, attempts);
+        } else if lost.attempts < patience::HEALS {
+            let pause = desk.jittered(REPAIR_RETRY) * 2_u32.pow(lost.attempts - 1);
+            self.wait(key, desk.now() + pause, lost);
         } else {
             desk.trouble(Trouble::Lost { key });
         }

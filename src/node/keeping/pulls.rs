@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::node::desk::Desk;
-use crate::node::job::{Job, JobErrorKind, Outcome};
+use crate::node::job::{Holder, Job, JobErrorKind, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::overlay::Asker;
@@ -179,19 +179,12 @@ impl Pulls {
             && let Some(key) = source.queue.pop_front()
         {
             let Some(wanted) = self.wanted.get_mut(&key) else { continue };
-            // The peer that offered it this long ago has given up by now.
-            let late = desk.now().since(wanted.since) > patience::OFFER;
-            if late || desk.is_leaving() {
-                let reason = if late { BUSY } else { LEAVING };
+            if let Err(reason) = wanted.begin(desk, key) {
                 let waiting = self.wanted.remove(&key).map_or(Vec::new(), |wanted| wanted.waiting);
                 waiting.iter().for_each(|offer| respond(desk, offer, Err(reason)));
-                continue;
+            } else {
+                source.running += 1;
             }
-            source.running += 1;
-            let size = wanted.waiting.iter().find(|offer| offer.from.addr == from).and_then(|offer| offer.size);
-            wanted.looking = desk.holds(&key) && !wanted.unsound;
-            let work = if wanted.looking { Job::Verify { key } } else { Job::Pull { key, size, from } };
-            desk.order(Ticket::block(Owner::Pulls, key), work, Urgency::Others);
         }
         if source.running == 0 {
             self.sources.remove(&from);
@@ -234,7 +227,7 @@ impl Pulls {
             // It is here, but will not be handed over: the peer that offered it has to find another place.
             _ if desk.is_leaving() => (Err(LEAVING), false),
             Outcome::Stored { .. } | Outcome::Sound { .. } => (Ok(()), false),
-            Outcome::Failed(error) if error.kind == JobErrorKind::Full => (Err("full"), false),
+            Outcome::Failed(error) if error.kind == JobErrorKind::Full => (Err(FULL), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Io => (Err("the disk refused the block"), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => {
                 (Err("the bytes do not hash to the key"), true)
@@ -267,6 +260,28 @@ impl Pulls {
     }
 }
 
+impl Wanted {
+    /// Orders that the block be pulled, or what is here of it be looked at. Else says why not.
+    fn begin(&mut self, desk: &mut Desk, key: Key) -> Result<(), &'static str> {
+        // The peer that offered it this long ago has given up by now.
+        if desk.now().since(self.since) > patience::OFFER {
+            return Err(BUSY);
+        }
+        if desk.is_leaving() {
+            return Err(LEAVING);
+        }
+        let ticket = Ticket::block(Owner::Pulls, key);
+        self.looking = desk.holds(&key) && !self.unsound;
+        if self.looking {
+            desk.order(ticket, Job::Verify { key }, Urgency::Others);
+            return Ok(());
+        }
+        let size = self.waiting.iter().find(|offer| offer.from.addr == self.from).and_then(|offer| offer.size);
+        desk.take_in(ticket, Urgency::Others, key, size, Holder::Peer(self.from)).map_err(|_| FULL)
+    }
+}
+
+const FULL: &str = "full";
 const LEAVING: &str = "leaving the network";
 const BUSY: &str = "busy: too many blocks are on their way here";
 

@@ -100,7 +100,7 @@ impl Part for Repair {
                 self.due.set(*key, desk.now() + wait);
             }
             News::Held(key) => self.watch(desk, *key),
-            News::Dropped(key) | News::Damaged(key) => self.forget(key),
+            News::Dropped(key) | News::Damaged { key, .. } => self.forget(key),
             _ => {}
         }
     }

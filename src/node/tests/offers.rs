@@ -1,9 +1,9 @@
 //! What others ask a node to hold.
 
 use super::*;
-use crate::config::{MAX_JOBS, MAX_PULLS};
-use crate::node::Command;
+use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS};
 use crate::node::job::JobErrorKind;
+use crate::node::{Command, Source};
 
 fn store(n: u64) -> Request {
     Request::Store { key: key(n), size: Some(1000) }
@@ -209,4 +209,64 @@ fn a_block_that_arrives_while_its_holder_leaves_is_not_called_saved() {
     assert!(matches!(responses(&actions)[..], [(_, 5, Err(_))]), "it would go without being handed over: {actions:?}");
     let actions = bench.hears_answer(heir, magic, Response::Saved);
     assert_eq!(answer(&actions), Some(left(1, 0)));
+}
+
+/// The node's answers, if it refused at once.
+fn refusals(actions: &[Action]) -> Vec<String> {
+    responses(actions).into_iter().filter_map(|(.., answer)| answer.err()).collect()
+}
+
+#[test]
+fn a_block_that_has_no_room_is_refused_before_a_byte_moves_and_room_is_back_when_a_job_fails() {
+    let config = Config { capacity: Some(2500), ..Config::default() };
+    let mut bench = Bench::new(config, 2, 0).start(&[(key(9), 1000)]);
+    bench.does(Event::Validated { addr: peer(1).addr });
+    let offer = |bench: &mut Bench, n| bench.hears_request(peer(1), n, store(n));
+    assert!(matches!(jobs(&offer(&mut bench, 1))[..], [(0, Job::Pull { .. })]));
+    let actions = offer(&mut bench, 2);
+    assert_eq!((jobs(&actions), refusals(&actions)), (vec![], vec!["full".to_owned()]), "the first has the room");
+    bench.ends(0, failed(JobErrorKind::TimedOut));
+    assert!(matches!(jobs(&offer(&mut bench, 2))[..], [(1, Job::Pull { .. })]));
+    bench.ends(1, Outcome::Stored { size: 1000 });
+    assert_eq!(refusals(&offer(&mut bench, 1)), ["full"]);
+    assert!(matches!(jobs(&offer(&mut bench, 9))[..], [(2, Job::Verify { .. })]), "what is here needs no more room");
+    let command = Command::Clear { sources: vec![Source::Key(key(2))] };
+    let [(unpack, Job::Unpack { .. })] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
+    let [(delete, Job::Delete { .. })] = jobs(&bench.ends(unpack, Outcome::NotManifest { size: 1000 }))[..] else {
+        panic!()
+    };
+    bench.ends(delete, Outcome::Done);
+    assert!(matches!(jobs(&offer(&mut bench, 1))[..], [(_, Job::Pull { .. })]), "the deleted block gave its room back");
+}
+
+#[test]
+fn a_block_whose_size_nobody_tells_needs_the_room_of_the_largest() {
+    let config = Config { capacity: Some(MAX_BLOCK_SIZE.into()), ..Config::default() };
+    let mut bench = Bench::new(config, 2, 0).start(&[(key(9), 1)]);
+    bench.does(Event::Validated { addr: peer(1).addr });
+    let offer = |bench: &mut Bench, size| bench.hears_request(peer(1), 5, Request::Store { key: key(1), size });
+    assert_eq!(refusals(&offer(&mut bench, None)), ["full"]);
+    assert!(matches!(jobs(&offer(&mut bench, Some(MAX_BLOCK_SIZE - 1)))[..], [(_, Job::Pull { .. })]));
+}
+
+#[test]
+fn a_damaged_block_comes_back_to_a_full_peer_and_its_room_is_kept_while_it_is_renewed() {
+    let config = Config { capacity: Some(2000), ..Config::default() };
+    let mut bench = Bench::new(config, 3, 0).start(&[(key(1), 1000), (key(2), 1000)]);
+    bench.does(Event::Validated { addr: peer(1).addr });
+    let actions = bench.does(Event::Damaged { key: key(1) });
+    let pull = Job::Pull { key: key(1), size: Some(1000), from: peer(1).addr };
+    assert_eq!(jobs(&actions), [(0, pull)], "it must be what it was: there is no room for more");
+    assert_eq!(refusals(&bench.hears_request(peer(1), 5, store(3))), ["full"], "its room is not for others");
+    bench.ends(0, Outcome::Stored { size: 1000 });
+    assert_eq!(bench.node.held().count(), 2);
+}
+
+#[test]
+fn a_block_that_a_peer_asked_for_and_did_not_get_is_looked_at_if_it_should_be_here() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
+    assert_eq!(bench.does(Event::Missing { key: key(2) }), []);
+    assert_eq!(jobs(&bench.does(Event::Missing { key: key(1) })), [(0, Job::Verify { key: key(1) })]);
+    let actions = bench.does(Event::Damaged { key: key(1) });
+    assert!(matches!(jobs(&actions)[..], [(1, Job::Pull { .. })]), "{actions:?}");
 }
