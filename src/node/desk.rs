@@ -99,14 +99,14 @@ impl Desk {
         self.holdings.iter()
     }
 
-    /// Whether a block is here that nobody has looked at since this peer began.
-    pub(crate) fn is_unseen(&self, key: &Key) -> bool {
-        self.holdings.is_unseen(key)
+    /// All that is known of the blocks held here: theirs who keep them.
+    pub(super) fn holdings(&self) -> &Holdings {
+        &self.holdings
     }
 
-    /// A block is being looked at.
-    pub(crate) fn see(&mut self, key: &Key) {
-        self.holdings.see(key);
+    /// [`holdings`](Self::holdings), to change what is planned for them.
+    pub(super) fn holdings_mut(&mut self) -> &mut Holdings {
+        &mut self.holdings
     }
 
     /// The replica set of a key as far as it is known without asking: at most `count` peers, nearest first.

@@ -170,6 +170,7 @@ impl Node {
     pub fn check(&self) -> Result<(), String> {
         self.desk.exchange.check()?;
         self.desk.jobs.check()?;
+        self.desk.holdings.check()?;
         self.desk.overlay.check()?;
         for (owner, part) in &self.parts {
             part.check(&self.desk).map_err(|error| format!("{}: {error}", owner.name()))?;
@@ -201,10 +202,8 @@ impl Node {
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
             Event::Start { bootstrap, hosts, remembered, held } => {
                 self.started = self.desk.now();
-                for (key, size) in held {
-                    self.desk.holdings.found(key, size);
-                    self.tell(News::Found(&key));
-                }
+                self.desk.holdings.found(held);
+                self.tell(News::Found);
                 let entrances = Entrances { known: &bootstrap, hosts: &hosts, remembered: &remembered };
                 self.desk.overlay.join(self.started, &entrances, &mut self.desk.effects);
             }

@@ -162,8 +162,8 @@ pub(crate) enum News<'a> {
     Up(&'a Peer),
     /// A peer is gone.
     Down(&'a Peer),
-    /// A block was found in the store when this peer began.
-    Found(&'a Key),
+    /// The blocks that were in the store when this peer began are known.
+    Found,
     /// A block is in the store now.
     Held(&'a Key),
     /// A block is not in the store any more, as the user wished.

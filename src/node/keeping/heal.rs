@@ -79,7 +79,7 @@ impl Part for Heal {
         if let Request::FindValue { key } = request {
             let me = desk.me();
             desk.respond(&asker, RequestKind::FindValue, Response::Node(me));
-            if desk.is_unseen(&key) {
+            if desk.holdings().is_unseen(&key) {
                 self.look_at(desk, key);
             }
         }
@@ -128,7 +128,7 @@ impl Heal {
     fn look_at(&mut self, desk: &mut Desk, key: Key) {
         if self.looks < MAX_LOOKS {
             self.looks += 1;
-            desk.see(&key);
+            desk.holdings_mut().see(&key);
             desk.order(Ticket::of(Owner::Heal, 0), Job::Verify { key }, Urgency::Others);
         }
     }

@@ -11,10 +11,9 @@
 //! holder that did asks all that should hold the block, as far as it knows them, and offers it to those that lack it. This
 //! goes for copies outside the set too: it can be that nobody within it has noticed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::agenda::Agenda;
 use crate::config::{MAX_REPAIRS, REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::node::desk::Desk;
@@ -33,14 +32,10 @@ const DUTY_HOLDERS: usize = 2;
 /// More news than this at a time concern every block, without asking for each.
 const MANY_NEWS: usize = 8;
 
-/// What is to be checked, and when.
+/// The checks under way. When each other block is checked next stands with the holdings.
 #[derive(Default)]
 pub(in crate::node) struct Repair {
-    /// When each block is checked next; every block held is in it, or in `running`.
-    due: Agenda<Key>,
     running: BTreeMap<Key, Check>,
-    /// Blocks whose next check is due to news.
-    stirred: BTreeSet<Key>,
     /// Peers that came or went and whose blocks are not scheduled yet, and when they will be.
     news: Vec<Peer>,
     news_due: Option<Time>,
@@ -94,13 +89,13 @@ impl Part for Repair {
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
             News::Up(peer) | News::Down(peer) => self.on_peer_change(desk, peer),
-            News::Found(key) => {
-                // Where it belongs may have changed while this peer was away.
-                let wait = REPAIR_DELAY * 2 + desk.jittered(REPAIR_DELAY * 4);
-                self.due.set(*key, desk.now() + wait);
+            News::Found => {
+                // Where they belong may have changed while this peer was away.
+                let soon = desk.now() + REPAIR_DELAY * 2;
+                let times = (0..desk.holdings().len()).map(|_| soon + desk.jittered(REPAIR_DELAY * 4)).collect();
+                desk.holdings_mut().plan_all(times);
             }
             News::Held(key) => self.watch(desk, *key),
-            News::Dropped(key) | News::Damaged { key, .. } => self.forget(key),
             _ => {}
         }
     }
@@ -111,16 +106,14 @@ impl Part for Repair {
             self.take_news(desk);
         }
         while self.running.len() < MAX_REPAIRS && !desk.is_leaving() {
-            let Some(key) = self.due.pop_due(desk.now()) else { break };
-            let stirred = self.stirred.remove(&key);
-            if desk.holds(&key) {
-                self.start(desk, key, stirred);
-            }
+            let now = desk.now();
+            let Some((key, stirred)) = desk.holdings_mut().take_due(now) else { break };
+            self.start(desk, key, stirred);
         }
     }
 
     fn next_wake(&self, desk: &Desk) -> Option<Time> {
-        let due = self.due.next_due().filter(|_| self.running.len() < MAX_REPAIRS);
+        let due = desk.holdings().next_due().filter(|_| self.running.len() < MAX_REPAIRS);
         [due, self.news_due].into_iter().flatten().min().filter(|_| !desk.is_leaving())
     }
 
@@ -130,11 +123,10 @@ impl Part for Repair {
 
     /// Whether what is scheduled and what is held agree.
     fn check(&self, desk: &Desk) -> Result<(), String> {
-        self.due.check()?;
-        let known = |key: &Key| self.due.contains(key) || self.running.contains_key(key);
-        let agree = self.stirred.iter().all(known) && self.running.len() <= MAX_REPAIRS;
+        let known = |key: &Key| desk.holdings().due(key).is_some() || self.running.contains_key(key);
         let watched = desk.config().guest || desk.is_leaving() || desk.held().all(|(key, _)| known(&key));
-        (agree && watched).then_some(()).ok_or_else(|| "the schedule and the holdings disagree".to_owned())
+        let right = watched && self.running.len() <= MAX_REPAIRS;
+        right.then_some(()).ok_or_else(|| "a block is held and never checked".to_owned())
     }
 }
 
@@ -142,16 +134,9 @@ impl Repair {
     /// A block is held here from now on. Its sender may have died half-way, or been cut off from those that should hold
     /// it: it is looked after soon, and then in due time.
     fn watch(&mut self, desk: &mut Desk, key: Key) {
-        if !self.due.contains(&key) && !self.running.contains_key(&key) {
-            let wait = desk.jittered(REPAIR_RETRY);
-            self.due.set(key, desk.now() + wait);
+        if desk.holdings().due(&key).is_none() && !self.running.contains_key(&key) {
+            plan(desk, &key, REPAIR_RETRY);
         }
-    }
-
-    /// A block is not held here any more.
-    fn forget(&mut self, key: &Key) {
-        self.stirred.remove(key);
-        self.due.remove(key);
     }
 
     /// A peer came or went: the blocks that it concerns are checked soon, many such news at once.
@@ -169,20 +154,13 @@ impl Repair {
         let latest = desk.now() + REPAIR_DELAY;
         let concerned =
             |key: &Key, desk: &Desk| news.len() > MANY_NEWS || news.iter().any(|peer| desk.concerns(key, peer));
-        let keys: Vec<Key> = desk.held().map(|(key, _)| key).collect();
+        let keys: Vec<Key> = desk.held().map(|(key, _)| key).filter(|key| concerned(key, desk)).collect();
         for key in keys {
-            if !concerned(&key, desk) {
-                continue;
-            }
-            self.stirred.insert(key);
-            if self.due.due(&key).is_some_and(|due| due <= latest) {
-                continue;
-            }
+            desk.holdings_mut().stir(&key);
             if let Some(check) = self.running.get_mut(&key) {
                 check.again = true;
-            } else {
-                let wait = desk.jittered(REPAIR_DELAY);
-                self.due.set(key, desk.now() + wait);
+            } else if desk.holdings().due(&key).is_none_or(|due| due > latest) {
+                plan(desk, &key, REPAIR_DELAY);
             }
         }
     }
@@ -281,7 +259,7 @@ impl Repair {
         if check.offered == 0 {
             let next = if check.missing == 0 { REPUBLISH_INTERVAL } else { REPAIR_RETRY };
             if check.missing > 0 && check.stirred {
-                self.stirred.insert(key);
+                desk.holdings_mut().stir(&key);
             }
             self.end(desk, key, next);
         }
@@ -289,8 +267,18 @@ impl Repair {
 
     fn end(&mut self, desk: &mut Desk, key: Key, next: Duration) {
         let Some(check) = self.running.remove(&key) else { return };
-        let wait = if check.again { REPAIR_DELAY } else { desk.jittered(next) };
-        self.due.set(key, desk.now() + wait);
+        if check.again {
+            let soon = desk.now() + REPAIR_DELAY;
+            desk.holdings_mut().plan(&key, soon);
+        } else {
+            plan(desk, &key, next);
+        }
         self.on_tick(desk);
     }
+}
+
+/// A block is checked after about `wait`.
+fn plan(desk: &mut Desk, key: &Key, wait: Duration) {
+    let at = desk.now() + desk.jittered(wait);
+    desk.holdings_mut().plan(key, at);
 }
