@@ -71,6 +71,11 @@ impl Manifest {
         text.into_bytes()
     }
 
+    /// Whether a block that begins like this may be a manifest.
+    pub fn may_begin(block: &[u8]) -> bool {
+        block.starts_with(HEAD.as_bytes())
+    }
+
     /// Reads a block; none if it is not a manifest but data. Only what [`encode`](Self::encode) writes is a manifest,
     /// so a manifest has one key.
     ///

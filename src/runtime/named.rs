@@ -22,8 +22,9 @@ use crate::locks::{self, Ranked};
 use crate::name::FileName;
 use crate::node::job::Version;
 
-/// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three.
-pub(super) const CHUNK: usize = 256 * 1024;
+/// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three, and the C library
+/// asks the system for no memory just for them.
+const CHUNK: usize = 64 * 1024;
 
 /// How the temporary name of a file that is on its way here ends; it begins with a dot and the file's own name.
 pub(super) const PART: &str = ".part";

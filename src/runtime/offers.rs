@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::id::Key;
@@ -21,6 +23,27 @@ pub(super) enum Offered {
     },
     /// In memory: a node of a file's tree.
     Bytes(Arc<[u8]>),
+}
+
+impl Offered {
+    /// Bytes of the block.
+    pub(super) fn size(&self) -> u32 {
+        match self {
+            Self::Slice { size, .. } => *size,
+            Self::Bytes(bytes) => bytes.len() as u32,
+        }
+    }
+
+    /// Fills `piece` with the bytes that begin at `at` of the block.
+    pub(super) fn read_at(&self, piece: &mut [u8], at: u64) -> io::Result<()> {
+        match self {
+            Self::Slice { file, offset, .. } => file.read_exact_at(piece, offset + at),
+            Self::Bytes(bytes) => {
+                piece.copy_from_slice(&bytes[at as usize..][..piece.len()]);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What is offered, by key. A block that several files share is offered once for each.

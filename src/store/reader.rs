@@ -12,8 +12,9 @@ use super::{DiskStore, StoreError};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::{Id, Key};
 
-/// Bytes that are read and hashed at a time, at most.
-const CHUNK: usize = 128 * 1024;
+/// Bytes that are read and hashed at a time, at most: so few that the C library asks the system for no memory just for
+/// them.
+const CHUNK: usize = 64 * 1024;
 
 /// A block that is known to hash to its name, opened at its beginning.
 #[derive(Debug)]

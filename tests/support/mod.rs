@@ -203,6 +203,11 @@ impl PeerProcess {
     /// Types a command and reads its answer.
     pub fn ask(&mut self, line: &str) -> Value {
         self.tell(line);
+        self.answer()
+    }
+
+    /// The next answer.
+    pub fn answer(&mut self) -> Value {
         let answer = self.line();
         serde_json::from_str(&answer).unwrap_or_else(|_| panic!("not JSON: {answer}"))
     }

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::cancel::Cancel;
-use super::{Room, failed, reserve};
+use super::{Buffer, IDLE, failed};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::locks::{self, Ranked};
@@ -27,7 +27,7 @@ use crate::node::Event;
 use crate::node::job::{JobError, JobErrorKind};
 use crate::runtime::bounded_lines::{BoundedLines, Until, is_timeout};
 use crate::runtime::clock::Clock;
-use crate::runtime::tcp_serve::{FOUND_DAMAGED, IDLE_LIMIT};
+use crate::runtime::tcp_serve::FOUND_DAMAGED;
 use crate::time::Time;
 use crate::wire::MAX_REQUEST_LINE;
 
@@ -42,9 +42,6 @@ pub(super) const LEAST_RATE: u32 = 64 * 1024;
 
 /// Behind that rate a block may be by this much: a lossy way takes breaks.
 const BREAK: Duration = Duration::from_secs(8);
-
-/// Bytes that are read and hashed at a time: they stay in the processor's cache between the two.
-const CHUNK: usize = 128 * 1024;
 
 /// Characters that are shown of what another peer says.
 const MAX_REASON: usize = 120;
@@ -112,7 +109,7 @@ impl Connections {
         if of_peer.is_empty() {
             kept.remove(&from);
         }
-        newest.filter(|(_, used)| now.since(*used) < IDLE_LIMIT / 2).map(|(stream, _)| stream)
+        newest.filter(|(_, used)| now.since(*used) < IDLE).map(|(stream, _)| stream)
     }
 
     fn keep(&self, from: SocketAddr, stream: Arc<TcpStream>, now: Time) {
@@ -126,7 +123,7 @@ impl Connections {
     /// Closes connections that were not used for long.
     pub(super) fn close_stale(&self, now: Time) {
         self.0.lock().retain(|_, of_peer| {
-            of_peer.retain(|(_, used)| now.since(*used) < IDLE_LIMIT / 2);
+            of_peer.retain(|(_, used)| now.since(*used) < IDLE);
             !of_peer.is_empty()
         });
     }
@@ -168,25 +165,24 @@ impl Reply<'_> {
         self.size
     }
 
-    /// The next bytes, read into the beginning of `room`; none after the last.
-    pub(super) fn read_into<'r>(&mut self, room: &'r mut Room) -> Result<Option<&'r [u8]>, JobError> {
-        reserve(room, CHUNK);
-        let count = self.read(&mut room[..CHUNK])?;
-        Ok((count > 0).then_some(&room[..count]))
+    /// The next bytes, read into the beginning of `piece`; none after the last.
+    pub(super) fn read_into<'p>(&mut self, piece: &'p mut [u8]) -> Result<Option<&'p [u8]>, JobError> {
+        let count = self.read(piece)?;
+        Ok((count > 0).then_some(&piece[..count]))
     }
 
-    /// Reads the whole block into `room`, hashes it on the way, and keeps the connection if it is what was asked for.
-    pub(super) fn read_verified(mut self, key: &Key, room: &mut Room) -> Result<usize, JobError> {
+    /// Reads the whole block into `buffer`, hashes it on the way, and keeps the connection if it is what was asked for.
+    pub(super) fn read_verified(mut self, key: &Key, buffer: &mut Buffer) -> Result<usize, JobError> {
         let size = self.size as usize;
-        reserve(room, size);
         let mut hash = Sha256::new();
-        let mut at = 0;
-        while at < size {
-            let end = size.min(at + CHUNK);
-            let count = self.read(&mut room[at..end])?;
-            hash.update(&room[at..at + count]);
-            at += count;
-        }
+        buffer.fill(size, |mut piece, _| {
+            while !piece.is_empty() {
+                let count = self.read(piece)?;
+                hash.update(&piece[..count]);
+                piece = &mut piece[count..];
+            }
+            Ok::<_, JobError>(())
+        })?;
         if Key::from_bytes(hash.finalize().into()) != *key {
             return Err(failed(JobErrorKind::Corrupt, format!("peer {} sent other bytes than block {key}", self.from)));
         }
@@ -201,12 +197,12 @@ impl Reply<'_> {
         }
     }
 
-    fn read(&mut self, room: &mut [u8]) -> Result<usize, JobError> {
+    fn read(&mut self, piece: &mut [u8]) -> Result<usize, JobError> {
         if self.left == 0 {
             return Ok(0);
         }
-        let wanted = room.len().min(self.left);
-        let count = self.lines.read(&*self.stream, &mut room[..wanted]).map_err(|error| self.broke(&error))?;
+        let wanted = piece.len().min(self.left);
+        let count = self.lines.read(&*self.stream, &mut piece[..wanted]).map_err(|error| self.broke(&error))?;
         if count == 0 {
             return Err(self.broke(&io::ErrorKind::UnexpectedEof.into()));
         }

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::ledger::Ledger;
 use super::place::Place;
-use super::{Room, cannot_write, changed, failed, folder_of, io_failed, reserve};
+use super::{cannot_write, changed, failed, folder_of, io_failed};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::file::{Entry, Form, LocalManifest};
 use crate::id::{Id, Key};
@@ -55,7 +55,7 @@ impl Reading<'_> {
         put: PutId,
         path: &Path,
         manifest: Option<&LocalManifest>,
-        room: &mut Room,
+        piece: &mut [u8],
     ) -> Result<Outcome, JobError> {
         // From here on there is a place to put the reader back to, unless the file is forgotten meanwhile.
         let mut reader = match self.0.with(|books| books.readers.0.insert(put, None)) {
@@ -66,7 +66,7 @@ impl Reading<'_> {
             }
         };
         let mut offered = None;
-        let outcome = reader.next(room, &mut offered);
+        let outcome = reader.next(piece, &mut offered);
         let forgotten = self.put_back(put, reader, offered);
         drop(forgotten);
         outcome
@@ -117,8 +117,8 @@ impl Reader {
     }
 
     /// Reads the next block, and says where its bytes lie.
-    fn next(&mut self, room: &mut Room, offered: &mut Option<(Key, Offered)>) -> Result<Outcome, JobError> {
-        let size = self.read_block(room)?;
+    fn next(&mut self, piece: &mut [u8], offered: &mut Option<(Key, Offered)>) -> Result<Outcome, JobError> {
+        let (size, key) = self.read_block(piece)?;
         if size == 0 {
             let now = self.file.metadata().map_err(|error| self.cannot_read(&error))?;
             let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
@@ -131,9 +131,7 @@ impl Reader {
             }
             return Ok(Outcome::End { size: self.offset, sha256 });
         }
-        let bytes = &room[..size];
-        self.whole.update(bytes);
-        let entry = Entry { key: Key::of(bytes), size: size as u64 };
+        let entry = Entry { key, size: size as u64 };
         let block = Offered::Slice { file: Arc::clone(&self.file), offset: self.offset, size: size as u32 };
         *offered = Some((entry.key, block));
         self.offset += size as u64;
@@ -143,19 +141,23 @@ impl Reader {
         Ok(Outcome::Read { entry })
     }
 
-    /// As many bytes as a block has, or as the file has left.
-    fn read_block(&mut self, room: &mut Room) -> Result<usize, JobError> {
-        reserve(room, MAX_BLOCK_SIZE as usize);
-        let mut filled = 0;
-        while filled < MAX_BLOCK_SIZE as usize {
-            match (&*self.file).read(&mut room[filled..MAX_BLOCK_SIZE as usize]) {
+    /// Reads and hashes as many bytes as a block has, or as the file has left: how many, and the block's key.
+    fn read_block(&mut self, piece: &mut [u8]) -> Result<(usize, Key), JobError> {
+        let (mut size, mut hash) = (0, Sha256::new());
+        while size < MAX_BLOCK_SIZE as usize {
+            let wanted = piece.len().min(MAX_BLOCK_SIZE as usize - size);
+            match (&*self.file).read(&mut piece[..wanted]) {
                 Ok(0) => break,
-                Ok(count) => filled += count,
+                Ok(count) => {
+                    self.whole.update(&piece[..count]);
+                    hash.update(&piece[..count]);
+                    size += count;
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.cannot_read(&error)),
             }
         }
-        Ok(filled)
+        Ok((size, Key::from_bytes(hash.finalize().into())))
     }
 
     fn cannot_read(&self, error: &std::io::Error) -> JobError {
@@ -210,8 +212,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         std::fs::write(&path, vec![7; MAX_BLOCK_SIZE as usize + 1]).expect("writable");
-        let (ledger, mut room) = (Ledger::default(), Room::new());
-        let mut next = || Reading(&ledger).next(1, &path, None, &mut room).expect("readable");
+        let (ledger, mut piece) = (Ledger::default(), [0; 1000]);
+        let mut next = || Reading(&ledger).next(1, &path, None, &mut piece).expect("readable");
         let (Outcome::Read { entry: first }, Outcome::Read { entry: second }) = (next(), next()) else {
             panic!("two blocks");
         };

@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
+use sha2::{Digest, Sha256};
 use tempfile::TempPath;
 
 use super::ledger::Ledger;
 use super::place::{Place, exists, is_same};
-use super::{Room, cannot_write, failed, folder_of, io_failed, reserve};
+use super::{cannot_write, cuts, failed, folder_of, io_failed};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, JobError, JobErrorKind, Outcome, Slot};
 use crate::store::hash_all;
@@ -89,22 +90,32 @@ impl Writing<'_> {
     }
 
     /// Whether a block lies in its place already.
-    pub(super) fn check(&self, get: GetId, slot: &Slot, room: &mut Room) -> Result<Outcome, JobError> {
+    pub(super) fn check(&self, get: GetId, slot: &Slot, piece: &mut [u8]) -> Result<Outcome, JobError> {
         let part = self.part(get)?;
-        let size = slot.size as usize;
-        reserve(room, size);
-        part.file
-            .read_exact_at(&mut room[..size], slot.offset)
-            .map_err(|error| io_failed(&format!("read '{}'", part.path.display()), &error))?;
-        Ok(Outcome::Checked { good: Key::of(&room[..size]) == slot.key })
+        let mut hash = Sha256::new();
+        for cut in cuts(slot.size as usize) {
+            let bytes = &mut piece[..cut.len()];
+            let read = part.file.read_exact_at(bytes, slot.offset + cut.start as u64);
+            read.map_err(|error| io_failed(&format!("read '{}'", part.path.display()), &error))?;
+            hash.update(bytes);
+        }
+        Ok(Outcome::Checked { good: Key::from_bytes(hash.finalize().into()) == slot.key })
     }
 
-    /// Writes a block, verified before, to its place.
-    pub(super) fn put(&self, get: GetId, slot: &Slot, bytes: &[u8]) -> Result<Outcome, JobError> {
+    /// Writes the pieces of a block, verified before, to its place.
+    pub(super) fn put<'p>(
+        &self,
+        get: GetId,
+        slot: &Slot,
+        pieces: impl Iterator<Item = &'p [u8]>,
+    ) -> Result<Outcome, JobError> {
         let part = self.part(get)?;
-        part.file
-            .write_all_at(bytes, slot.offset)
-            .map_err(|error| io_failed(&format!("write '{}'", part.path.display()), &error))?;
+        let mut at = slot.offset;
+        for piece in pieces {
+            let written = part.file.write_all_at(piece, at);
+            written.map_err(|error| io_failed(&format!("write '{}'", part.path.display()), &error))?;
+            at += piece.len() as u64;
+        }
         Ok(Outcome::Fetched)
     }
 
@@ -245,7 +256,7 @@ mod tests {
         let (ledger, key) = (Ledger::default(), Id::of(b"bytes"));
         let writing = Writing(&ledger);
         writing.open(1, dest, &key, SIZE, standing)?;
-        writing.put(1, &Slot { key, size: 5, offset: 0 }, b"bytes")?;
+        writing.put(1, &Slot { key, size: 5, offset: 0 }, std::iter::once(&b"bytes"[..]))?;
         writing.finish(1, Some(key)).map(|_| ())
     }
 

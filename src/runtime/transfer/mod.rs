@@ -4,6 +4,7 @@
 //! [`MAX_JOBS`](crate::config::MAX_JOBS), as the node has never more jobs out); its [`Outcome`] goes back as an event.
 //! A worker that has had nothing to do for a while ends, so an idle peer has none.
 
+mod buffer;
 mod cancel;
 mod connections;
 mod files_in;
@@ -14,6 +15,7 @@ mod place;
 
 use std::any::Any;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,10 +23,12 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use sha2::{Digest, Sha256};
 
 pub(super) use connections::Connections;
 pub(super) use ledger::Ledger;
 
+use self::buffer::{Buffer, cuts};
 use self::cancel::Cancel;
 use self::files_in::Reading;
 use self::files_out::{Standing, Writing};
@@ -32,7 +36,6 @@ use super::channels::JOBS;
 use super::offers::Offered;
 use super::threads::{Roster, Worker, message};
 use super::{Role, Shared, fault};
-use crate::config::MAX_BLOCK_SIZE;
 use crate::file::Manifest;
 use crate::file::local::{self, Listed};
 use crate::id::{Id, Key};
@@ -40,7 +43,7 @@ use crate::node::Event;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome, PutId};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// A worker without work ends after this long.
+/// A worker without work ends after this long, and a connection that nobody uses is closed.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Bytes of the longest manifest text that is read: a file of a terabyte has one of 80 MB.
@@ -134,34 +137,34 @@ struct Workbench {
     events: Sender<Event>,
 }
 
-/// A worker's own: room for one block, kept from job to job.
-pub(super) type Room = Vec<u8>;
-
 impl Workbench {
     fn work(&self, inbox: &Receiver<Order>, idle: &AtomicIsize) {
-        let mut room = Room::new();
-        while let Some(Order { job, work }) = next_order(inbox, idle) {
+        let mut buffer = Buffer::default();
+        loop {
+            let order = next_order(inbox, idle);
+            // Connections are kept no longer than a worker without work, so the last worker to end closes the last one.
+            self.shared.connections.close_stale(self.shared.clock.now());
+            let Some(Order { job, work }) = order else { return };
             let cancel = self.shared.ledger.of(job);
-            let work = || self.perform(work, &cancel, &mut room).unwrap_or_else(Outcome::Failed);
+            let work = || self.perform(work, &cancel, &mut buffer).unwrap_or_else(Outcome::Failed);
             let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| failed_by_fault(&*panic));
             self.shared.ledger.end(job);
             // Counted before the node knows, or its next order would start a worker for nothing.
             idle.fetch_add(1, Ordering::SeqCst);
             if self.events.send(Event::JobDone { job, outcome }).is_err() {
-                break;
+                return;
             }
         }
-        self.shared.connections.close_stale(self.shared.clock.now());
     }
 
-    fn perform(&self, work: Job, cancel: &Cancel, room: &mut Room) -> Result<Outcome, JobError> {
+    fn perform(&self, work: Job, cancel: &Cancel, buffer: &mut Buffer) -> Result<Outcome, JobError> {
         cancel.check()?;
         let shared = &*self.shared;
         let (reading, writing) = (Reading(&shared.ledger), Writing(&shared.ledger));
         match work {
             Job::ReadNext { put, path, manifest } => {
                 fault::point(Role::Transfer);
-                reading.next(put, &path, manifest.as_ref(), room)
+                reading.next(put, &path, manifest.as_ref(), buffer.piece())
             }
             Job::Pack { put, manifest } => {
                 let bytes: Arc<[u8]> = manifest.encode().into();
@@ -169,26 +172,20 @@ impl Workbench {
                 shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
                 Ok(Outcome::Packed { key, size })
             }
-            Job::Keep { key } => self.keep(&key, room),
+            Job::Keep { key } => self.keep(&key, buffer.piece()),
             Job::Publish { put } => reading.publish(put),
-            Job::Pull { key, size, from } => self.pull(&key, size, from, cancel, room),
+            Job::Pull { key, size, from } => self.pull(&key, size, from, cancel, buffer.piece()),
             Job::Open { get, dest, root, size, compare, replace } => {
                 writing.open(get, &dest, &root, size, Standing { compare, replace })
             }
-            Job::Check { get, slot } => writing.check(get, &slot, room),
+            Job::Check { get, slot } => writing.check(get, &slot, buffer.piece()),
             Job::Fetch { get, slot, from } => {
-                let size = self.bring(&slot.key, Some(slot.size), from, cancel, room)?;
-                writing.put(get, &slot, &room[..size])
+                let size = self.bring(&slot.key, Some(slot.size), from, cancel, buffer)?;
+                writing.put(get, &slot, buffer.pieces(size))
             }
             Job::Unpack { key, from } => {
-                let size = self.bring(&key, None, from, cancel, room)?;
-                match Manifest::decode(&room[..size]) {
-                    Ok(Some(manifest)) => Ok(Outcome::Unpacked { manifest }),
-                    Ok(None) => Ok(Outcome::NotManifest { size: size as u32 }),
-                    Err(error) => {
-                        Err(failed(JobErrorKind::Corrupt, format!("block {key} is a broken manifest: {error}")))
-                    }
-                }
+                let size = self.bring(&key, None, from, cancel, buffer)?;
+                unpack(&key, buffer, size)
             }
             Job::Finish { get, sha256 } => writing.finish(get, sha256),
             Job::ReadManifest { path } => read_manifest(&path),
@@ -200,7 +197,7 @@ impl Workbench {
                 shared.store.delete(&key)?;
                 Ok(Outcome::Done)
             }
-            Job::Named(job) => self.named(job, cancel, room).map(Outcome::Named),
+            Job::Named(job) => self.named(job, cancel, buffer.piece()).map(Outcome::Named),
             Job::SavePeers { peers } => {
                 shared.store.save_peers(&peers)?;
                 Ok(Outcome::Done)
@@ -209,16 +206,21 @@ impl Workbench {
     }
 
     /// Copies an offered block into the own store.
-    fn keep(&self, key: &Key, room: &mut Room) -> Result<Outcome, JobError> {
+    fn keep(&self, key: &Key, piece: &mut [u8]) -> Result<Outcome, JobError> {
         let shared = &*self.shared;
         let offered = shared.ledger.offered(key);
         let offered =
             offered.ok_or_else(|| failed(JobErrorKind::NotFound, format!("block {key} is offered no more")))?;
-        let bytes = offered.read(room).map_err(|error| io_failed("read the file that is being stored", &error))?;
-        let mut writer = shared.store.begin(*key, bytes.len() as u32)?;
-        writer.write(bytes)?;
+        let size = offered.size();
+        let mut writer = shared.store.begin(*key, size)?;
+        for cut in cuts(size as usize) {
+            let bytes = &mut piece[..cut.len()];
+            let read = offered.read_at(bytes, cut.start as u64);
+            read.map_err(|error| io_failed("read the file that is being stored", &error))?;
+            writer.write(bytes)?;
+        }
         writer.commit()?;
-        Ok(Outcome::Stored { size: bytes.len() as u32 })
+        Ok(Outcome::Stored { size })
     }
 
     /// Pulls a block from another peer into the own store.
@@ -228,12 +230,12 @@ impl Workbench {
         size: Option<u32>,
         from: std::net::SocketAddr,
         cancel: &Cancel,
-        room: &mut Room,
+        piece: &mut [u8],
     ) -> Result<Outcome, JobError> {
         let shared = &*self.shared;
         let mut reply = shared.connections.request(shared.clock, from, key, size, cancel, &self.events)?;
         let mut writer = shared.store.begin(*key, reply.size())?;
-        while let Some(bytes) = reply.read_into(room)? {
+        while let Some(bytes) = reply.read_into(piece)? {
             writer.write(bytes)?;
         }
         let size = reply.size();
@@ -242,35 +244,40 @@ impl Workbench {
         Ok(Outcome::Stored { size })
     }
 
-    /// Brings a block's bytes into `room`, verified; returns how many.
+    /// Brings a block's bytes into `buffer`, verified; returns how many.
     fn bring(
         &self,
         key: &Key,
         size: Option<u32>,
         from: Holder,
         cancel: &Cancel,
-        room: &mut Room,
+        buffer: &mut Buffer,
     ) -> Result<usize, JobError> {
         let shared = &*self.shared;
         match from {
             Holder::Peer(addr) => {
                 let reply = shared.connections.request(shared.clock, addr, key, size, cancel, &self.events)?;
-                reply.read_verified(key, room)
+                reply.read_verified(key, buffer)
             }
             Holder::Own => {
                 if let Some(offered) = shared.ledger.offered(key) {
-                    let bytes = offered.read(room).map_err(|error| io_failed("read an offered block", &error))?;
+                    let (size, mut hash) = (offered.size() as usize, Sha256::new());
+                    let read = buffer.fill(size, |piece, at| {
+                        offered.read_at(piece, at)?;
+                        hash.update(piece);
+                        Ok(())
+                    });
+                    read.map_err(|error| io_failed("read an offered block", &error))?;
                     let changed = "a file changed while it was being stored; store it again";
-                    return if Id::of(bytes) == *key {
-                        Ok(bytes.len())
+                    return if Id::from_bytes(hash.finalize().into()) == *key {
+                        Ok(size)
                     } else {
                         Err(failed(JobErrorKind::Corrupt, changed))
                     };
                 }
                 let block = shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
-                reserve(room, block.size as usize);
-                io::Read::read_exact(&mut &block.file, &mut room[..block.size as usize])
-                    .map_err(|error| io_failed("read a block of the own store", &error))?;
+                let read = buffer.fill(block.size as usize, |piece, at| block.file.read_exact_at(piece, at));
+                read.map_err(|error| io_failed("read a block of the own store", &error))?;
                 Ok(block.size as usize)
             }
         }
@@ -302,25 +309,15 @@ fn next_order(inbox: &Receiver<Order>, idle: &AtomicIsize) -> Option<Order> {
     }
 }
 
-impl Offered {
-    /// The block's bytes, read into `room`.
-    fn read<'a>(&'a self, room: &'a mut Room) -> io::Result<&'a [u8]> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes),
-            Self::Slice { file, offset, size } => {
-                let size = *size as usize;
-                reserve(room, size);
-                std::os::unix::fs::FileExt::read_exact_at(&**file, &mut room[..size], *offset)?;
-                Ok(&room[..size])
-            }
-        }
+/// Reads the block in `buffer` as a manifest, if it begins as one.
+fn unpack(key: &Key, buffer: &Buffer, size: usize) -> Result<Outcome, JobError> {
+    if !buffer.pieces(size).next().is_some_and(Manifest::may_begin) {
+        return Ok(Outcome::NotManifest { size: size as u32 });
     }
-}
-
-/// Makes `room` at least `size` bytes long.
-fn reserve(room: &mut Room, size: usize) {
-    if room.len() < size {
-        room.resize(size.max(MAX_BLOCK_SIZE as usize), 0);
+    match Manifest::decode(&buffer.pieces(size).collect::<Vec<_>>().concat()) {
+        Ok(Some(manifest)) => Ok(Outcome::Unpacked { manifest }),
+        Ok(None) => Ok(Outcome::NotManifest { size: size as u32 }),
+        Err(error) => Err(failed(JobErrorKind::Corrupt, format!("block {key} is a broken manifest: {error}"))),
     }
 }
 

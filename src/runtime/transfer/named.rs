@@ -19,12 +19,12 @@ use tempfile::NamedTempFile;
 
 use super::cancel::Cancel;
 use super::connections::{LEAST_RATE, SILENCE_LIMIT, connect, lost, refused};
-use super::{Room, Workbench, cannot_write, failed, io_failed, reserve};
+use super::{Workbench, cannot_write, failed, io_failed};
 use crate::id::Id;
 use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 use crate::runtime::bounded_lines::BoundedLines;
-use crate::runtime::named::{Asked, CHUNK, Folder, PART, ask, time_of};
+use crate::runtime::named::{Asked, Folder, PART, ask, time_of};
 use crate::store::hash_all;
 use crate::wire::MAX_REQUEST_LINE;
 
@@ -47,7 +47,7 @@ struct Arrived {
 }
 
 impl Workbench {
-    pub(super) fn named(&self, job: NamedJob, cancel: &Cancel, room: &mut Room) -> Result<NamedOutcome, JobError> {
+    pub(super) fn named(&self, job: NamedJob, cancel: &Cancel, piece: &mut [u8]) -> Result<NamedOutcome, JobError> {
         let Some(folder) = &self.shared.folder else {
             return Err(failed(JobErrorKind::Io, "this peer has no working directory"));
         };
@@ -68,12 +68,12 @@ impl Workbench {
             NamedJob::Keep { file, from, offered, ours, replace } => {
                 let here = folder.find(file).map_err(cannot("look for", &folder.place(file)))?;
                 let wish = Wish { file, from, offered, ours, replace, here };
-                self.keep_named(folder, &wish, cancel, room)
+                self.keep_named(folder, &wish, cancel, piece)
             }
             NamedJob::Receive { file, from, port } => {
                 let incoming = self.request_named(Asked { file, port: Some(port) }, from, cancel)?;
                 let (size, dest) = (incoming.version.size, folder.received(file));
-                let Arrived { temporary, sha256 } = incoming.receive(folder, room)?;
+                let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
                 temporary.persist(&dest).map_err(|error| cannot_write(&dest, &error.error))?;
                 Ok(NamedOutcome::Received { size, sha256 })
             }
@@ -86,7 +86,7 @@ impl Workbench {
         folder: &Folder,
         wish: &Wish,
         cancel: &Cancel,
-        room: &mut Room,
+        piece: &mut [u8],
     ) -> Result<NamedOutcome, JobError> {
         let &Wish { file, from, here, .. } = wish;
         if let (Some(version), Resolution::Stays) = (here, wish.resolution(wish.offered)) {
@@ -100,7 +100,7 @@ impl Workbench {
             (Some(here), Resolution::Compared) if here.size != version.size => return Err(another(file)),
             _ => {}
         }
-        let Arrived { temporary, sha256 } = incoming.receive(folder, room)?;
+        let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
         let dest = folder.place(file);
         let cannot = |error: &io::Error| cannot_write(&dest, error);
         if let (Some(here), Resolution::Compared) = (here, resolution) {
@@ -172,7 +172,7 @@ impl Wish {
 
 impl Incoming<'_> {
     /// Receives the file under a temporary name in `folder`, and compares its hash with the one announced.
-    fn receive(mut self, folder: &Folder, room: &mut Room) -> Result<Arrived, JobError> {
+    fn receive(mut self, folder: &Folder, piece: &mut [u8]) -> Result<Arrived, JobError> {
         let place = folder.place(self.file);
         let cannot = |error: &io::Error| cannot_write(&place, error);
         let prefix = format!(".{}.pdf.", self.file);
@@ -190,12 +190,11 @@ impl Incoming<'_> {
         let limit = clock.now() + SILENCE_LIMIT + Duration::from_secs(self.version.size / u64::from(LEAST_RATE));
         let mut hash = Sha256::new();
         let mut left = self.version.size;
-        reserve(room, CHUNK);
         while left > 0 {
-            let wanted = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
-            let count = self.read(&mut room[..wanted])?;
-            hash.update(&room[..count]);
-            temporary.as_file_mut().write_all(&room[..count]).map_err(|error| cannot(&error))?;
+            let wanted = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
+            let count = self.read(&mut piece[..wanted])?;
+            hash.update(&piece[..count]);
+            temporary.as_file_mut().write_all(&piece[..count]).map_err(|error| cannot(&error))?;
             left -= count as u64;
             if clock.now() > limit {
                 return Err(failed(JobErrorKind::TimedOut, format!("peer {} sends too slowly", self.from)));
@@ -210,8 +209,8 @@ impl Incoming<'_> {
         Ok(Arrived { temporary, sha256 })
     }
 
-    fn read(&mut self, room: &mut [u8]) -> Result<usize, JobError> {
-        match self.lines.read(&*self.stream, room) {
+    fn read(&mut self, piece: &mut [u8]) -> Result<usize, JobError> {
+        match self.lines.read(&*self.stream, piece) {
             Ok(0) => Err(self.broke(&io::ErrorKind::UnexpectedEof.into())),
             Ok(count) => Ok(count),
             Err(error) => Err(self.broke(&error)),

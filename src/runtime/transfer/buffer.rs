@@ -1,0 +1,69 @@
+//! A worker's buffer: room for a block, in small pieces.
+//!
+//! The C library asks the system for memory of 128 KiB or more by itself. The first time that such memory is given back,
+//! it takes it that more will be wanted soon, and from then on keeps as much at hand for each thread: with buffers of a
+//! whole block, a peer that had moved a few files kept 30 MiB for ever. So bytes stream through one piece, and only a
+//! block that must be verified before anybody may see it is held in several.
+
+use std::ops::Range;
+
+/// Bytes of a piece: far below what the C library asks the system for, and in the processor's cache from where they are
+/// read to where they are hashed and written.
+const PIECE: usize = 64 * 1024;
+
+/// Pieces of [`PIECE`] bytes, made when they are needed and kept from job to job.
+#[derive(Default)]
+pub(super) struct Buffer(Vec<Box<[u8]>>);
+
+impl Buffer {
+    /// One piece, for bytes that stream through.
+    pub(super) fn piece(&mut self) -> &mut [u8] {
+        self.nth(0)
+    }
+
+    /// Has `read` fill the first `size` bytes, piece by piece; it is told where in the block a piece begins.
+    pub(super) fn fill<E>(
+        &mut self,
+        size: usize,
+        mut read: impl FnMut(&mut [u8], u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        cuts(size).enumerate().try_for_each(|(n, cut)| read(&mut self.nth(n)[..cut.len()], cut.start as u64))
+    }
+
+    /// The first `size` bytes, which were filled before, piece by piece.
+    pub(super) fn pieces(&self, size: usize) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().zip(cuts(size)).map(|(piece, cut)| &piece[..cut.len()])
+    }
+
+    fn nth(&mut self, n: usize) -> &mut [u8] {
+        while self.0.len() <= n {
+            self.0.push(vec![0; PIECE].into());
+        }
+        &mut self.0[n]
+    }
+}
+
+/// Where the pieces of `size` bytes begin and end.
+pub(super) fn cuts(size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..size).step_by(PIECE).map(move |begin| begin..size.min(begin + PIECE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_filled_comes_back_whatever_its_size() {
+        let mut buffer = Buffer::default();
+        for size in [3 * PIECE + 1, 0, 1, PIECE, PIECE + 1] {
+            let bytes: Vec<u8> = (0..size).map(|n| (n / 7 + size) as u8).collect();
+            let copy = |piece: &mut [u8], at: u64| {
+                piece.copy_from_slice(&bytes[at as usize..][..piece.len()]);
+                Ok::<_, ()>(())
+            };
+            buffer.fill(size, copy).expect("nothing refuses");
+            assert!(buffer.pieces(size).all(|piece| !piece.is_empty() && piece.len() <= PIECE));
+            assert_eq!(buffer.pieces(size).collect::<Vec<_>>().concat(), bytes);
+        }
+    }
+}
