@@ -282,7 +282,8 @@ impl Wanted {
 }
 
 const FULL: &str = "full";
-const LEAVING: &str = "leaving the network";
+/// What a peer says to offers that is leaving too.
+pub(super) const LEAVING: &str = "leaving the network";
 const BUSY: &str = "busy: too many blocks are on their way here";
 
 fn respond(desk: &mut Desk, offer: &Offer, result: Result<(), &str>) {

@@ -193,16 +193,39 @@ fn quit_hands_over_what_others_lack_and_ends_every_command_with_an_answer() {
     let command = Command::Retrieve { source: crate::node::Source::Key(key(1)), dest: "back".into(), replace: false };
     let actions = bench.does(Event::Command { id: 1, command });
     assert!(matches!(jobs(&actions)[..], [(_, Job::Unpack { from: Holder::Own, .. })]));
-    let actions = bench.does(Event::Command { id: 2, command: Command::Quit { handover: true } });
-    let answers: Vec<_> = actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Notify(Notice::Answer { command, .. }) => Some(*command),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(answers, [1, 2], "the scripted peers hold everything, so the handover ends at once");
+    let mut actions = bench.does(Event::Command { id: 2, command: Command::Quit { handover: true } });
+    assert!(matches!(answer(&actions), Some(Answer::Failed(_))), "the user's command is over");
+    let asked = requests(&actions);
+    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr, peer(3).addr]);
+    let lacks = asked[2].clone();
+    for (to, magic, request) in asked {
+        assert_eq!(request, Request::FindValue { key: key(1) });
+        let holder = if to == lacks.0 { Response::Nodes(Vec::new()) } else { Response::Node(peer(1)) };
+        actions = bench.hears_answer(to, magic, holder);
+    }
+    let [(to, magic, Request::Store { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(to, lacks.0);
+    let actions = bench.hears_answer(to, magic, Response::Saved);
+    assert_eq!(answer(&actions), Some(left(1, 0)));
     assert_eq!(actions.last(), Some(&Action::Stop));
+}
+
+#[test]
+fn a_peer_that_leaves_too_is_waited_for_no_longer_and_the_next_nearest_get_the_blocks() {
+    let config = Config { replicas: 1, ..Config::default() };
+    let mut bench = Bench::new(config, 3, 0).start(&[(key(1), 10), (key(2), 10)]);
+    let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
+    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr; 2]);
+    let lacks = |(to, magic, _)| requests(&bench.hears_answer(to, magic, Response::Nodes(Vec::new())));
+    let offers: Vec<_> = asked.into_iter().flat_map(lacks).collect();
+    let [(to, magic, Request::Store { .. }), (_, _, Request::Store { .. })] = offers[..] else { panic!("{offers:?}") };
+    let mut actions = bench.hears(to, Message::error(magic, "leaving the network"));
+    let asked = requests(&actions);
+    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(2).addr; 2]);
+    for (to, magic, _) in asked {
+        actions = bench.hears_answer(to, magic, Response::Node(peer(2)));
+    }
+    assert_eq!(answer(&actions), Some(left(2, 0)));
 }
 
 #[test]

@@ -1,0 +1,95 @@
+//! Many peers that leave at once, in virtual time: none waits for the others, and each tells what stays behind.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kadring::id::{Id, Key};
+use kadring::node::{Answer, Command};
+use kadring::overlay::OverlayKind;
+use kadring::sim::{Rules, World};
+
+const PEERS: usize = 24;
+const FILES: u64 = 120;
+
+/// A peer has this long to leave, whoever leaves with it. A round trip takes 20 to 30 ms.
+const SOON: Duration = Duration::from_secs(2);
+
+/// A network that has come to rest, with files stored by each of its peers.
+fn network(kind: OverlayKind) -> World {
+    let overlay = move |me, config: &kadring::config::Config, seed| kind.build(me, seed, config.guest);
+    let mut world = World::new(Rules::new(1, Box::new(overlay)));
+    for n in 0..PEERS {
+        let slot = world.add(Id::of(&n.to_be_bytes()));
+        world.start(slot, &[0]);
+        pass(&mut world, Duration::from_millis(500));
+    }
+    pass(&mut world, Duration::from_secs(30));
+    for n in 0..FILES {
+        let (slot, path) = (n as usize % PEERS, PathBuf::from(n.to_string()));
+        world.disk_mut(slot).write_file(&path, n.to_be_bytes()[..].into());
+        world.command(slot, Command::Store { path, manifest: None, keep: false });
+    }
+    pass(&mut world, Duration::from_secs(60));
+    world
+}
+
+fn pass(world: &mut World, span: Duration) {
+    world.run_for(span).expect("every invariant holds");
+}
+
+/// The peers of `slots` are told to leave, all at once. What each handed over and left behind; all have left soon.
+fn leave(world: &mut World, slots: &[usize]) -> Vec<(u64, u64)> {
+    let quits: Vec<_> =
+        slots.iter().map(|&slot| (slot, world.command(slot, Command::Quit { handover: true }))).collect();
+    pass(world, SOON);
+    let answer = |(slot, command)| match world.answer(slot, command) {
+        Some(&Answer::Left { handed_over, left_behind, .. }) => (handed_over, left_behind),
+        other => panic!("peer {slot} has not left after {SOON:?}: {other:?}"),
+    };
+    quits.into_iter().map(answer).collect()
+}
+
+fn all_leave_soon_and_say_what_stays(kind: OverlayKind) {
+    let mut world = network(kind);
+    let held: Vec<u64> = world.up().iter().map(|&slot| world.disk(slot).held().len() as u64).collect();
+    assert!(held.iter().all(|held| *held > 32), "more than a peer hands over at a time: {held:?}");
+    let left = leave(&mut world, &Vec::from_iter(0..PEERS));
+    let told: Vec<u64> = left.iter().map(|(handed_over, left_behind)| handed_over + left_behind).collect();
+    assert_eq!(told, held, "each block is told of");
+    // Nobody is left to have it.
+    let behind: u64 = left.iter().map(|(_, left_behind)| left_behind).sum();
+    assert!(behind > told.iter().sum::<u64>() / 2, "{left:?}");
+}
+
+#[test]
+fn when_all_peers_of_kademlia_leave_at_once_each_has_left_soon_and_says_what_stays() {
+    all_leave_soon_and_say_what_stays(OverlayKind::Kademlia);
+}
+
+#[test]
+fn when_all_peers_of_the_ring_leave_at_once_each_has_left_soon_and_says_what_stays() {
+    all_leave_soon_and_say_what_stays(OverlayKind::Ring);
+}
+
+/// More leave than a block has copies, so many a block's holders all do.
+fn those_that_stay_get_every_block(kind: OverlayKind) {
+    let mut world = network(kind);
+    let blocks: BTreeSet<Key> =
+        world.up().iter().flat_map(|&slot| world.disk(slot).held()).map(|(key, _)| key).collect();
+    let leaving: Vec<usize> = (0..PEERS).filter(|slot| slot % 2 == 0).collect();
+    let left = leave(&mut world, &leaving);
+    assert!(left.iter().all(|(_, left_behind)| *left_behind == 0), "{left:?}");
+    let kept: BTreeSet<Key> = world.up().iter().flat_map(|&slot| world.disk(slot).held()).map(|(key, _)| key).collect();
+    assert_eq!((world.up().len(), kept.len()), (PEERS - leaving.len(), blocks.len()));
+}
+
+#[test]
+fn when_half_of_kademlia_leaves_at_once_those_that_stay_get_every_block() {
+    those_that_stay_get_every_block(OverlayKind::Kademlia);
+}
+
+#[test]
+fn when_half_of_the_ring_leaves_at_once_those_that_stay_get_every_block() {
+    those_that_stay_get_every_block(OverlayKind::Ring);
+}
