@@ -63,7 +63,7 @@ pub(crate) static VIEW: Lock = Lock {
     },
 };
 
-/// The connections that are served (`runtime/tcp_accept.rs`).
+/// The connections that are served (`runtime/served.rs`).
 pub(crate) static SERVED: Lock = Lock {
     name: "served",
     rank: 3,

@@ -65,6 +65,7 @@ mod offers;
 mod recorder;
 mod roles;
 mod send_file;
+mod served;
 mod signals;
 mod sockets;
 mod start;
@@ -97,9 +98,9 @@ pub use temporary::temporary_folder;
 
 use self::clock::Clock;
 use self::named::Folder;
+use self::served::Served;
 use self::state::State;
 use self::submit::Submit;
-use self::tcp_accept::Served;
 use self::threads::Roster;
 use self::transfer::{Connections, Ledger};
 use crate::config::Config;

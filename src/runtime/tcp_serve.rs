@@ -15,7 +15,7 @@ use super::bounded_lines::{BoundedLines, Line, Until, is_timeout};
 use super::named;
 use super::offers::Offered;
 use super::send_file::send_part;
-use super::tcp_accept::{ConnectionId, State};
+use super::served::{ConnectionId, State};
 use super::{Role, Shared, fault};
 use crate::id::Key;
 use crate::node::Event;
