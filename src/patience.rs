@@ -2,15 +2,14 @@
 //!
 //! A request that is answered at once goes out again when its answer is overdue: soon at first, then ever more slowly
 //! (see `node/exchange/pending.rs`). It has failed much later, for a peer that does not answer at once need not be dead.
-//! Each kind has a number of *tries*; it is waited for as long as so many timeouts take of which the first is
-//! [`FIRST_TIMEOUT`] (or what the address usually takes, if that is more), each further one is twice as long as the one
-//! before, and none is longer than [`MAX_TIMEOUT`](crate::config::MAX_TIMEOUT). The tests of this module compute it.
+//! Each kind has a number of *tries*; it is waited for as long as so many timeouts take (two at least), of which each is
+//! twice as long as the one before, but no longer than [`MAX_TIMEOUT`](crate::config::MAX_TIMEOUT). The first is
+//! [`FIRST_TIMEOUT`], or what the address usually takes, where that is known. The tests of this module compute it.
 //!
 //! | what goes out | tries | silent for |
 //! |---|---|---|
-//! | [`ONCE`]: what is said again anyway if it matters, or whose answer tells nothing; one datagram | 1 | 0.25 s |
+//! | [`ONCE`]: what is said again anyway if it matters, or whose answer tells nothing; one datagram | 1 | 0.75 s |
 //! | [`PULSE`]: a ping of a neighbour in Kademlia's table; a second round of pings decides | 2 | 0.75 s |
-//! | [`STEP`]: a question of a lookup, which has others to ask | 2 | 0.75 s |
 //! | [`QUESTION`]: any other question | 3 | 1.75 s |
 //! | [`CHECK`]: is a contact gone that failed once? So many datagrams do not get lost by chance | 3 | 1.75 s |
 //! | [`SEARCH`]: a search of the ring's, one way | 5 | 5.75 s |
@@ -41,9 +40,6 @@ pub const ONCE: u8 = 1;
 
 /// Tries of a ping to a neighbour in Kademlia's table.
 pub const PULSE: u8 = 2;
-
-/// Tries of a question of a lookup.
-pub const STEP: u8 = 2;
 
 /// Tries of a question for which no other row stands here.
 pub const QUESTION: u8 = 3;
@@ -88,7 +84,7 @@ pub fn silence(tries: u8) -> Duration {
 
 /// The same where the first of its timeouts takes `first`.
 pub fn silence_after(first: Duration, tries: u8) -> Duration {
-    (0..tries.into()).map(|doublings| (first * 2_u32.saturating_pow(doublings)).min(MAX_TIMEOUT)).sum()
+    (0..tries.max(2).into()).map(|doublings| (first * 2_u32.saturating_pow(doublings)).min(MAX_TIMEOUT)).sum()
 }
 
 #[cfg(test)]
@@ -107,7 +103,6 @@ mod tests {
         let tries = [
             ("ONCE", ONCE),
             ("PULSE", PULSE),
-            ("STEP", STEP),
             ("QUESTION", QUESTION),
             ("CHECK", CHECK),
             ("SEARCH", SEARCH),

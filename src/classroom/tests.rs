@@ -36,7 +36,7 @@ fn orders(bench: &mut Bench, command: Command) -> Vec<Action> {
 
 /// Something that another peer sent on its way, and that ends here.
 fn arrives(bench: &mut Bench, origin: Peer, magic: u64, what: Routed) -> Vec<Action> {
-    let route = Route { origin, hops: 1, last: true };
+    let route = Route { origin, hops: 1, last: true, quiet: false };
     bench.hears_request(peer(2), magic, Request::Ring(RingRequest::Routed { route, what }))
 }
 

@@ -191,8 +191,10 @@ mod tests {
             world.crash(doomed);
             let sent = spent(&mut world, 60);
             let moved = sent.of(Purpose::Repair).bytes as usize;
-            assert!((FILE..2 * FILE).contains(&moved), "{kind:?}: {sent:?}");
-            assert_eq!(sent.of(Purpose::Lookup).messages, 0, "{kind:?}: {sent:?}");
+            // One copy, and what was said about it.
+            assert!((FILE..5 * FILE / 2).contains(&moved), "{kind:?}: {sent:?}");
+            // One answer may come too late to say what it answers.
+            assert!(sent.of(Purpose::Lookup).messages <= 1, "{kind:?}: {sent:?}");
         }
     }
 }

@@ -114,6 +114,8 @@ pub(crate) struct Net<O> {
     pub(crate) sent: u64,
     members: BTreeMap<SocketAddr, Member<O>>,
     scripted: BTreeMap<SocketAddr, Scripted>,
+    /// Addresses where the machine is gone: a connection there is not even refused.
+    vanished: BTreeSet<SocketAddr>,
     /// How much later than others these addresses answer.
     slow: BTreeMap<SocketAddr, Duration>,
     /// When each overlay wants to be called.
@@ -123,6 +125,8 @@ pub(crate) struct Net<O> {
     queue: BTreeMap<(Time, u64), Arrival>,
     waiting: BTreeMap<u64, Waiting>,
     next: u64,
+    /// The member that acted last.
+    acted: Option<SocketAddr>,
     next_lookup: LookupId,
     rng: StdRng,
 }
@@ -144,12 +148,14 @@ impl<O: Inside> Net<O> {
             sent: 0,
             members: BTreeMap::new(),
             scripted: BTreeMap::new(),
+            vanished: BTreeSet::new(),
             slow: BTreeMap::new(),
             alarms: BTreeSet::new(),
             sides: BTreeMap::new(),
             queue: BTreeMap::new(),
             waiting: BTreeMap::new(),
             next: 0,
+            acted: None,
             next_lookup: 0,
             rng: StdRng::seed_from_u64(seed),
         }
@@ -196,6 +202,11 @@ impl<O: Inside> Net<O> {
         self.with(at, |overlay, now, out| overlay.join(now, &entrances, out));
     }
 
+    /// Whether a member is at this address.
+    pub(crate) fn has(&self, at: SocketAddr) -> bool {
+        self.members.contains_key(&at)
+    }
+
     pub(crate) fn inside(&self, at: SocketAddr) -> &O {
         &self.members[&at].inside
     }
@@ -240,6 +251,12 @@ impl<O: Inside> Net<O> {
         self.waiting.retain(|_, waiting| waiting.by != at);
         self.alarms.retain(|(_, who)| *who != at);
         gone.inside
+    }
+
+    /// A member is gone with its machine: nothing that is sent there ever fails or is answered.
+    pub(crate) fn vanish(&mut self, at: SocketAddr) {
+        self.kill(at);
+        self.vanished.insert(at);
     }
 
     /// A member says goodbye, and stays for now: its neighbours are yet to hear it.
@@ -303,6 +320,7 @@ impl<O: Inside> Net<O> {
     /// Lets an overlay do something, and does what it wants done.
     pub(crate) fn with(&mut self, at: SocketAddr, act: impl FnOnce(&mut dyn Overlay, Time, &mut Vec<Effect>)) {
         let Some(member) = self.members.get_mut(&at) else { return };
+        self.acted = Some(at);
         let mut out = Vec::new();
         act(member.inside.overlay_mut(), self.now, &mut out);
         if let Err(wrong) = member.inside.overlay().check() {
@@ -326,6 +344,15 @@ impl<O: Inside> Net<O> {
     pub(crate) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         while self.step(end) {}
+        self.now = end;
+    }
+
+    /// Lets `span` pass, and looks at the network after each thing that happens, and at the member that acted last.
+    pub(crate) fn run_and_look(&mut self, span: Duration, mut look: impl FnMut(&Self, Option<SocketAddr>)) {
+        let end = self.now + span;
+        while self.step(end) {
+            look(self, self.acted);
+        }
         self.now = end;
     }
 

@@ -49,7 +49,7 @@ impl<O: Inside> Net<O> {
         if self.is_there(from, to) {
             let wait = LATENCY + self.slow.get(&from).copied().unwrap_or_default();
             self.push(wait, Arrival::Response { from, to, magic, kind, response });
-        } else if via == Via::Tcp {
+        } else if via == Via::Tcp && !self.vanished.contains(&to) {
             self.push(LATENCY, Arrival::Undeliverable { by: from, to, forwarded: None });
         }
     }
@@ -65,7 +65,7 @@ impl<O: Inside> Net<O> {
         }
         if self.is_there(from, to) {
             self.push(LATENCY, Arrival::Request { from, sender, to, via, magic, request });
-        } else if via == Via::Tcp {
+        } else if via == Via::Tcp && !self.vanished.contains(&to) {
             let forwarded = forwarded.then_some((magic, request));
             if forwarded.is_none() {
                 // The node ends its own question first.

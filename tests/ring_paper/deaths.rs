@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::Id;
-use kadring::overlay::Effect;
 use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice, SUCCESSORS};
+use kadring::overlay::{Effect, Goal};
 use kadring::peer::Peer;
 
 use crate::net::{LATENCY, Net, addr, clockwise};
@@ -151,6 +151,71 @@ fn a_dead_next_hop_is_routed_around_at_once() {
     assert_eq!(ids(&found)[0], 19);
     assert!(net.now.since(start) < Duration::from_millis(300));
     assert!(changes(&net, 8).iter().any(|(why, _)| *why == Change::Died { peer: small(9) }));
+}
+
+/// How long a lookup took, and the first peer that it found.
+fn timed(net: &mut Net<Ring>, at: SocketAddr, key: Id) -> (Duration, Peer) {
+    let start = net.now;
+    let lookup = net.lookup(at, key, Goal::Peers);
+    while net.found(lookup).is_none() {
+        assert!(net.now.since(start) < Duration::from_secs(10), "the lookup of {key} never ended");
+        net.run(LATENCY);
+    }
+    (net.now.since(start), net.found(lookup).expect("it ended").0[0])
+}
+
+/// A machine that is gone refuses nothing. A lookup through it goes another way once two datagrams are without an answer
+/// (three timeouts here), not after the seconds that a connection takes to fail; the next one goes around it at once.
+#[test]
+fn a_silent_next_hop_costs_a_lookup_the_time_of_two_answers_and_the_next_one_nothing() {
+    let mut net = large_net(100);
+    let peers = net.peers();
+    peers[..50].iter().step_by(5).for_each(|peer| net.vanish(peer.addr));
+    let living = net.peers();
+    let (mut slow, mut waits) = (0, Vec::new());
+    for number in 0..60_u8 {
+        let (at, key) = (living[usize::from(number) % living.len()].addr, Id::of(&[number]));
+        let (took, owner) = timed(&mut net, at, key);
+        assert_eq!(owner, clockwise(&living, &key)[0], "key {number}");
+        slow += usize::from(took >= net.timeout);
+        waits.push(took);
+        let (again, _) = timed(&mut net, at, key);
+        assert!(again < net.timeout, "the same way again took {again:?}");
+    }
+    waits.sort_unstable();
+    assert!(slow > 5, "only {slow} lookups met a silent peer: this shows nothing");
+    assert!(waits[30] < net.timeout && waits[59] <= net.timeout * 10, "{waits:?}");
+}
+
+/// Peers that are all slow are in doubt, but alive: nobody takes their keys for its own.
+#[test]
+fn doubt_alone_makes_no_peer_an_owner() {
+    let mut net = large_net(30);
+    let peers = net.peers();
+    let late = net.timeout * 7 / 2;
+    peers.iter().for_each(|peer| net.slow_down(peer.addr, late));
+    for number in 0..30_u8 {
+        let key = Id::of(&[number]);
+        let (_, owner) = timed(&mut net, peers[usize::from(number)].addr, key);
+        assert_eq!(owner, clockwise(&peers, &key)[0], "key {number}");
+    }
+}
+
+/// Who answers for a member that is gone is asked in its place: the result names seven that live, without a long wait.
+#[test]
+fn a_lookup_that_asks_the_members_names_seven_living_ones_though_two_are_gone() {
+    let mut net = large_net(40);
+    let key = Id::of(b"block");
+    let set = clockwise(&net.peers(), &key);
+    net.vanish(set[1].addr);
+    net.vanish(set[4].addr);
+    let (living, start) = (clockwise(&net.peers(), &key), net.now);
+    let lookup = net.lookup(set[20].addr, key, Goal::Survey);
+    while net.found(lookup).is_none() {
+        net.run(LATENCY);
+    }
+    assert!(net.now.since(start) < net.timeout * 4, "it took {:?}", net.now.since(start));
+    assert_eq!(net.found(lookup).expect("it ended").0, living[..kadring::config::WIDTH]);
 }
 
 /// With a tenth of all pings lost nobody is taken for dead.

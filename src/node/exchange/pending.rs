@@ -99,6 +99,10 @@ impl RoundTrip {
     }
 }
 
+/// The least time that stands for a timeout where it is decided that a request has failed: a busy machine may be that
+/// slow.
+const MIN_DECISION: Duration = Duration::from_millis(100);
+
 /// After this many unclear answers in a row the timeout is doubled: that they are due to loss becomes unlikely.
 const UNCLEAR: u32 = 3;
 
@@ -165,12 +169,17 @@ impl<P> Pending<P> {
     /// Registers a request that is answered at once; `tries` says how long it is repeated, see [`patience`]. Returns its
     /// magic.
     pub(super) fn ask(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask<P>, tries: u8) -> u64 {
-        let usual = self.timeout(&to.addr);
-        let slow = usual.max(FIRST_TIMEOUT);
-        let limit = now + patience::silence_after(slow, tries);
+        let measured = self.round_trips.get(&to.addr).and_then(RoundTrip::timeout);
+        let slow = measured.map_or(FIRST_TIMEOUT, |usual| usual.max(MIN_DECISION));
+        let silence = patience::silence_after(slow, tries);
         // An answer from anyone comes by a chain of peers, of which we know only the first.
-        let hurries = !ask.from_anyone && tries > patience::ONCE && !self.network.is_choked();
-        let gap = if hurries { usual } else { slow };
+        let gap = match tries {
+            patience::ONCE => silence,
+            _ if ask.from_anyone || self.network.is_choked() => slow.max(FIRST_TIMEOUT),
+            _ => measured.unwrap_or_else(|| self.network.patience()),
+        };
+        let limit =
+            now + if ask.from_anyone { patience::silence_after(slow.max(FIRST_TIMEOUT), tries) } else { silence };
         self.network.on_sent(1);
         let schedule = Schedule::Prompt { datagrams: 1, gap, limit, doubted: false };
         self.register(now, rng, to, ask, schedule, now + gap)
@@ -249,12 +258,12 @@ impl<P> Pending<P> {
         let (mut late, patient) = (None, waiting.is_patient());
         let (next, limit) = match &mut waiting.schedule {
             Schedule::Prompt { datagrams, gap, limit, doubted } => {
-                let choked = self.network.is_choked();
-                if *datagrams >= self.network.doubt_after() || choked || from_anyone {
+                let many = *datagrams >= self.network.doubt_after();
+                if many || from_anyone || self.network.is_choked() {
                     *gap = (*gap * 2).min(MAX_TIMEOUT);
                 }
-                if !choked && !from_anyone {
-                    let doubtful = !*doubted && *datagrams >= self.network.doubt_after();
+                if !from_anyone {
+                    let doubtful = many && !*doubted;
                     *doubted |= doubtful;
                     late = if doubtful { Some(Late::Doubtful) } else { (*datagrams == 1).then_some(Late::Overdue) };
                 }
@@ -307,10 +316,6 @@ impl<P> Pending<P> {
         self.round_trips.get(addr)?.smoothed.get()
     }
 
-    fn timeout(&self, addr: &SocketAddr) -> Duration {
-        self.round_trips.get(addr).and_then(RoundTrip::timeout).unwrap_or_else(|| self.network.patience())
-    }
-
     /// The peer at `addr` answered: after this long, if that is clear.
     fn learn(&mut self, addr: SocketAddr, rtt: Option<Duration>) {
         let mut trip = self.round_trips.get(&addr).copied().unwrap_or_default();
@@ -361,6 +366,10 @@ mod tests {
     fn asked(pending: &mut Pending<&'static str>, now: Time, tries: u8) -> u64 {
         let mut rng = StdRng::seed_from_u64(now.as_micros());
         pending.ask(now, &mut rng, target(1), Ask::new(Request::Ping, "why"), tries)
+    }
+
+    fn timeout(pending: &Pending<&'static str>, port: u16) -> Duration {
+        pending.round_trips.get(&target(port).addr).and_then(RoundTrip::timeout).expect("it was measured")
     }
 
     fn after(duration: Duration) -> Time {
@@ -427,9 +436,10 @@ mod tests {
             now += trip;
             assert!(pending.settle(now, magic, target(1).addr).is_some());
         }
-        let (sent, failed, doubted_after) = ask_the_silent(&mut pending, now, patience::STEP);
+        let (sent, failed, doubted_after) = ask_the_silent(&mut pending, now, patience::QUESTION);
         assert!(sent[1] < trip * 2 && sent.len() >= 5, "{sent:?}");
-        assert_eq!((failed, doubted_after), (patience::silence(patience::STEP), pending.network.doubt_after()));
+        let silence = patience::silence_after(MIN_DECISION, patience::QUESTION);
+        assert_eq!((failed, doubted_after), (silence, pending.network.doubt_after()));
     }
 
     #[test]
@@ -437,7 +447,7 @@ mod tests {
         let mut pending = Pending::new();
         for port in 2..100 {
             let mut rng = StdRng::seed_from_u64(port.into());
-            pending.ask(Time::ZERO, &mut rng, target(port), Ask::new(Request::Ping, "why"), patience::STEP);
+            pending.ask(Time::ZERO, &mut rng, target(port), Ask::new(Request::Ping, "why"), patience::QUESTION);
         }
         let mut rng = StdRng::seed_from_u64(1);
         pending.network.measure(Duration::from_millis(1));
@@ -455,9 +465,9 @@ mod tests {
             let settled = pending.settle(now, magic, target(1).addr).unwrap();
             assert_eq!(settled.rtt, Some(Duration::from_millis(200)));
         }
-        let timeout = pending.timeout(&target(1).addr);
+        let timeout = timeout(&pending, 1);
         assert!((Duration::from_millis(200)..Duration::from_millis(230)).contains(&timeout), "{timeout:?}");
-        assert_eq!(pending.timeout(&target(9).addr), Duration::from_millis(220), "as the network has it");
+        assert_eq!(pending.network.patience(), Duration::from_millis(220), "a stranger's");
     }
 
     #[test]
@@ -473,7 +483,7 @@ mod tests {
             assert!(pending.settle(back, magic, target(1).addr).is_some());
             now = back;
         }
-        assert!(pending.timeout(&target(1).addr) > Duration::from_millis(200));
+        assert!(timeout(&pending, 1) > Duration::from_millis(200));
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Router for Scripted {
         if owner == self.me {
             return out.push(Effect::Ring(RingEffect::Settled { lookup, outcome: RouteOutcome::Here }));
         }
-        let route = Route { origin: self.me, hops: 0, last: true };
+        let route = Route { origin: self.me, hops: 0, last: true, quiet: false };
         let request = Request::Ring(RingRequest::Routed { route, what });
         out.push(Effect::Ask {
             to: owner.into(),

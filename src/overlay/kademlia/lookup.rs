@@ -138,7 +138,7 @@ impl Lookup {
         for (rank, Entry { peer, standing, .. }) in self.window() {
             match standing {
                 Standing::New { fresh, .. } if rank < ALPHA || !fresh => return Some(peer.addr),
-                Standing::Asked { again: false, .. } if standing.is_awaited() => waits = true,
+                Standing::Asked { again: false, late: Lateness::Usual, .. } => waits = true,
                 Standing::Answered { partial: true, .. } => partial = partial.or(Some(peer.addr)),
                 _ => {}
             }

@@ -61,7 +61,7 @@ impl Kademlia {
                 suspect: suspects.get(&peer.addr).is_some_and(|since| now.since(*since) < SUSPICION),
             };
             let Some(lookup::Question { peer, request }) = lookup.next(known) else { break };
-            self.ask(peer.into(), request, patience::STEP, Question::Step { lookup: name, peer }, out);
+            self.ask(peer.into(), request, patience::QUESTION, Question::Step { lookup: name, peer }, out);
         }
         if self.lookups.get(&name).is_some_and(Lookup::is_over)
             && let Some(lookup) = self.lookups.remove(&name)
@@ -113,7 +113,7 @@ impl Kademlia {
                     lookup.on_identified(&peer.addr, by.id);
                 } else if lookup.is_unproven(&peer.addr) {
                     let why = Question::Identify { lookup: name, addr: peer.addr };
-                    self.ask(peer.into(), Request::Ping, patience::STEP, why, out);
+                    self.ask(peer.into(), Request::Ping, patience::QUESTION, why, out);
                 }
             }
             Response::Node(named) if lookup.goal != Goal::Peers => {

@@ -54,10 +54,11 @@ impl Ring {
                 break;
             }
             next = number.checked_sub(1);
-            if let hop @ (Hop::Last(to) | Hop::Via(to)) = self.hop(&start, &[]) {
+            let what = Routed::Lookup { key: start };
+            if let hop @ (Hop::Last(to) | Hop::Via(to)) = self.hop(what, &[]) {
                 self.cursor.next = next;
                 self.cursor.all &= next.is_some();
-                let request = self.routed(Routed::Lookup { key: start }, hop);
+                let request = self.routed(what, hop, true);
                 return self.ask(to, request, Why::Finger(number), out);
             }
             self.table.drop_finger(number);

@@ -42,6 +42,8 @@ struct Health {
     missed: u8,
     /// Pings of the user's interval that went out since then.
     unanswered: u32,
+    /// A lookup was sent through it and no sign of life came in time: lookups go around it while it is checked.
+    doubted: bool,
     /// The user named this peer and it never gave a sign of life: until when it may still be starting.
     given_until: Option<Time>,
     /// The address where it died or left, and until when that is held against what others say.
@@ -96,6 +98,16 @@ impl Vitals {
         }
         health.missed += 1;
         health.missed >= MISSES
+    }
+
+    /// The peer did not answer in time, and is being checked: its next sign of life ends the doubt, or its death does.
+    pub(super) fn doubt(&mut self, id: &Id) {
+        self.of(id).doubted = true;
+    }
+
+    /// Whether the peer is in [doubt](Self::doubt).
+    pub(super) fn is_doubted(&self, id: &Id) -> bool {
+        self.health.get(id).is_some_and(|health| health.doubted)
     }
 
     /// A ping of the user's interval goes out.
@@ -209,6 +221,17 @@ mod tests {
         assert_eq!([vitals.miss(&id), vitals.miss(&id)], [false, false]);
         vitals.alive(Time::ZERO, &id);
         assert_eq!([vitals.miss(&id), vitals.miss(&id), vitals.miss(&id)], [false, false, true]);
+    }
+
+    #[test]
+    fn doubt_ends_with_a_sign_of_life_and_with_death() {
+        let (mut vitals, five) = (Vitals::default(), peer(5, 2));
+        for end in [Vitals::alive as fn(&mut Vitals, Time, &Id), |vitals, now, _| vitals.died(now, peer(5, 2))] {
+            vitals.doubt(&five.id);
+            assert!(vitals.is_doubted(&five.id));
+            end(&mut vitals, Time::ZERO, &five.id);
+            assert!(!vitals.is_doubted(&five.id));
+        }
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Ring {
     }
 
     pub(super) fn ask_to_join(&mut self, through: Peer, out: &mut Vec<Effect>) {
-        let route = Route { origin: self.me, hops: 0, last: false };
+        let route = Route { origin: self.me, hops: 0, last: false, quiet: false };
         self.ask(through, RingRequest::Routed { route, what: Routed::Join }, Why::Join, out);
     }
 
@@ -222,7 +222,7 @@ impl Ring {
         }
         if first_time {
             out.push(Effect::Joined { peers: self.table.others().count() });
-            self.start_waiting_searches(out);
+            self.start_waiting_searches(now, out);
         }
     }
 

@@ -8,7 +8,8 @@
 //! # Inside
 //! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
 //! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of
-//!   other peers, which pass through this one.
+//!   other peers, which pass through this one. - [`hop`]: the next peer on the way, and a way around a silent one.
+//!   [`members`]: the replica set that a lookup leads to, asked.
 //! - [`join`]: entering, and letting in. - [`leave`]: the goodbye.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
 //! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
@@ -25,8 +26,10 @@
 mod failure;
 mod fingers;
 mod health;
+mod hop;
 mod join;
 mod leave;
+mod members;
 mod neighbours;
 mod options;
 mod questions;
@@ -152,9 +155,9 @@ impl Ring {
         Some(Peer::new(sender.peer.id, from.asker.addr))
     }
 
-    /// This peer and those that follow it: the replica set of its own keys.
+    /// This peer and those that follow it: the replica set of its own keys, and who stands in for its members.
     fn owned_set(&self) -> Vec<Peer> {
-        std::iter::once(self.me).chain(self.table.successors().iter().copied()).take(WIDTH).collect()
+        std::iter::once(self.me).chain(self.table.successors().iter().copied()).collect()
     }
 
     fn on_ring_request(&mut self, now: Time, from: &Incoming, request: &RingRequest, out: &mut Vec<Effect>) {
@@ -213,7 +216,7 @@ impl Ring {
             self.bury(now, peer, out);
         }
         if let Some((magic, Request::Ring(RingRequest::Routed { route, what }))) = forwarded {
-            self.pass_on_again(now, Relay { magic, route, what }, to, out);
+            self.pass_on_again(now, Relay { magic, route, what }.step_back(), to, out);
         }
     }
 }
@@ -231,8 +234,8 @@ impl Overlay for Ring {
         self.start_joining(now, entrances, out);
     }
 
-    fn lookup(&mut self, _now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        self.start_search(lookup, key, goal, out);
+    fn lookup(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
+        self.start_search(now, lookup, key, goal, out);
     }
 
     fn cancel(&mut self, lookup: LookupId) {
@@ -254,7 +257,7 @@ impl Overlay for Ring {
                     self.on_no_answer(now, why, to, out);
                 }
             }
-            Cause::Late { .. } => {}
+            Cause::Late { tag, doubtful } => self.on_late(now, tag, doubtful, out),
             Cause::Alive { addr } => {
                 if let Some(peer) = self.table.at(&addr) {
                     self.vitals.alive(now, &peer.id);
@@ -265,7 +268,10 @@ impl Overlay for Ring {
                     self.check_on(peer, out);
                 }
             }
-            Cause::Undeliverable { addr, forwarded } => self.on_undeliverable(now, addr, forwarded, out),
+            Cause::Undeliverable { addr, forwarded } => {
+                self.forget_hop(addr);
+                self.on_undeliverable(now, addr, forwarded, out);
+            }
             // The peers that share our blocks are our neighbours, which are looked after anyway.
             Cause::Shared { .. } => {}
             Cause::Tick => {

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 
 use super::Ring;
+use super::hop::Sent;
+use super::members::Missed;
 use super::neighbours::Neighbours;
 use super::router::RouteOutcome;
 use super::stabilize::Ping;
-use crate::overlay::{Effect, LookupId, Target};
+use crate::overlay::{Effect, LookupId, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -24,6 +26,8 @@ pub(super) enum Why {
     Ping(Ping),
     /// Where does this search's key lead?
     Search(LookupId),
+    /// Is the next hop there, to which this lookup was sent?
+    Hop { to: SocketAddr, sent: Sent },
     /// Does this peer hold the search's block?
     Value { lookup: LookupId, peer: Peer },
     /// What does the peer answer that is responsible for this peer's own request?
@@ -102,7 +106,7 @@ impl Ring {
             (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops })) => {
                 self.on_owner(lookup, peers, u32::from(*hops) + 1, out);
             }
-            (Why::Search(lookup), _) => self.search_on(lookup, out),
+            (Why::Search(lookup), _) => self.search_on(now, lookup, out),
             (Why::Value { lookup, peer }, response) => {
                 self.on_value(lookup, peer, matches!(response, Response::Node(_)), out);
             }
@@ -119,7 +123,22 @@ impl Ring {
             (Why::Hello, _) => self.on_no_hello(now, out),
             (Why::Join, _) => self.on_no_way_in(now, out),
             (Why::Finger(_), _) => self.go_on_fixing_fingers(out),
-            (Why::Tell, _) => {}
+            (Why::Hop { .. } | Why::Tell, _) => {}
+        }
+    }
+
+    /// The answer to a question is late: what waits for it goes on without, and it counts all the same.
+    pub(super) fn on_late(&mut self, now: Time, tag: Tag, doubtful: bool, out: &mut Vec<Effect>) {
+        match self.asked.get(&tag) {
+            Some(&Why::Hop { to, sent }) if doubtful => {
+                self.asked.insert(tag, Why::Tell);
+                self.on_silent_hop(now, to, sent, out);
+            }
+            Some(&Why::Value { lookup, peer }) => {
+                let how = if doubtful { Missed::Doubtful } else { Missed::Overdue };
+                self.on_no_value(lookup, peer, how, out);
+            }
+            _ => {}
         }
     }
 
@@ -134,8 +153,9 @@ impl Ring {
             Why::Hello => self.on_no_hello(now, out),
             Why::Join => self.on_no_way_in(now, out),
             Why::Ping(ping) => self.on_missed(now, ping, out),
-            Why::Search(lookup) => self.search_on(lookup, out),
-            Why::Value { lookup, peer } => self.on_value(lookup, peer, false, out),
+            Why::Search(lookup) => self.search_on(now, lookup, out),
+            Why::Hop { to, sent } => self.on_silent_hop(now, to, sent, out),
+            Why::Value { lookup, peer } => self.on_no_value(lookup, peer, Missed::Failed, out),
             Why::Routed { lookup, what, mut tried, .. } => {
                 if !self.wait_with_own(now, to.addr, lookup, what) {
                     tried.push(to.addr);

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 
 use super::Ring;
-use super::route::key_of;
+use super::hop::Sent;
 use super::router::{RingEffect, RouteNotice};
 use super::table::Hop;
 use crate::id::Id;
@@ -24,7 +24,7 @@ const MAX_HOPS: u16 = 1024;
 const SEEN: usize = 256;
 
 /// A routed request of another peer, as it came.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Relay {
     /// Names the request; its origin chose it.
     pub(super) magic: u64,
@@ -74,34 +74,33 @@ impl Ring {
             return;
         }
         let first_time = self.see(&relay);
-        self.pass_on(relay, &[], first_time, out);
+        self.pass_on(now, relay, &[], first_time, out);
     }
 
-    /// A request that this peer passed on could not be delivered to `gone`: the next best way. The step that failed was
-    /// no hop.
+    /// A request that came to this peer was passed on to `gone`, in vain: the next best way.
     pub(super) fn pass_on_again(&mut self, now: Time, relay: Relay, gone: SocketAddr, out: &mut Vec<Effect>) {
-        let relay = relay.step_back();
         if !self.wait_with_relay(now, gone, relay) {
-            self.pass_on(relay, &[gone], false, out);
+            self.pass_on(now, relay, &[gone], false, out);
         }
     }
 
     /// Answers the request if this peer is responsible for it, or sends it on, past the peers at `avoid`. The user
     /// is told only the `first_time`.
-    pub(super) fn pass_on(&mut self, relay: Relay, avoid: &[SocketAddr], first_time: bool, out: &mut Vec<Effect>) {
+    pub(super) fn pass_on(
+        &mut self,
+        now: Time,
+        relay: Relay,
+        avoid: &[SocketAddr],
+        first_time: bool,
+        out: &mut Vec<Effect>,
+    ) {
         let Relay { magic, route, what } = relay;
         if what == Routed::Join {
             return self.on_join_request(relay, avoid, first_time, out);
         }
-        let key = key_of(what, route.origin.id);
-        let hop = match self.hop(&key, avoid) {
-            // The peer that passed it on believes that this one is the owner. Only those that stand before it and not before
-            // the key are nearer: the first of them that is known. (One predecessor after the other would be a walk round
-            // the ring.)
-            Hop::Last(_) | Hop::Via(_) if route.last => match self.table.first_from(&key, avoid) {
-                Some(nearer) => Hop::Last(nearer),
-                None => Hop::Mine,
-            },
+        let hop = match self.hop(what, avoid) {
+            // The peer that passed it on believes that this one is the owner: only those that it may have missed are nearer.
+            Hop::Last(_) | Hop::Via(_) if route.last => self.hop_back(what, avoid),
             hop => hop,
         };
         let heir = self.table.successors().first().filter(|_| self.has_left());
@@ -116,7 +115,13 @@ impl Ring {
                 }
                 _ => out.push(Effect::Ring(RingEffect::Arrived { origin: route.origin, magic, what })),
             },
-            Hop::Last(_) | Hop::Via(_) => self.forward(relay, hop, first_time, out),
+            Hop::Last(to) | Hop::Via(to) => {
+                self.forward(relay, hop, first_time, out);
+                // Upkeep can wait, unless it had to be sent again.
+                if matches!(what, Routed::Lookup { .. }) && !(route.quiet && first_time) {
+                    self.mind_hop(now, to, Sent::Relayed(relay), out);
+                }
+            }
             Hop::Nowhere => relay.refuse("no way leads to the key from here", out),
         }
     }

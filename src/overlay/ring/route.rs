@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::hop::Sent;
+use super::members::Members;
 use super::router::{RingEffect, RouteNotice, RouteOutcome};
 use super::table::Hop;
 use super::{MAX_ROUND, Ring, Why};
@@ -19,16 +21,14 @@ const MAX_WAYS: usize = 6;
 
 /// A lookup of this peer's own.
 pub(super) struct Search {
-    key: Key,
+    pub(super) key: Key,
     goal: Goal,
     /// First hops that led nowhere.
     tried: Vec<SocketAddr>,
-    /// The replica set and the hops it took, once known.
-    found: Option<(Vec<Peer>, u32)>,
+    /// The replica set, whose members are asked, and the hops it took, once known.
+    pub(super) found: Option<(Members, u32)>,
     /// Peers that the owner named, and that are known here to be silent.
-    unreached: usize,
-    /// Peers of the replica set that have not said yet whether they hold the block.
-    waiting: usize,
+    pub(super) unreached: usize,
 }
 
 impl Ring {
@@ -44,36 +44,28 @@ impl Ring {
         }
     }
 
-    pub(super) fn start_search(&mut self, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        let search = Search { key, goal, tried: Vec::new(), found: None, unreached: 0, waiting: 0 };
+    pub(super) fn start_search(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
+        let search = Search { key, goal, tried: Vec::new(), found: None, unreached: 0 };
         self.searches.insert(lookup, search);
         // While this peer is joining it knows no peer to ask: its searches start when it is in.
         if !self.membership.is_pending() {
-            self.search_on(lookup, out);
+            self.search_on(now, lookup, out);
         }
     }
 
     /// Starts what had to wait until this peer was in the ring.
-    pub(super) fn start_waiting_searches(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn start_waiting_searches(&mut self, now: Time, out: &mut Vec<Effect>) {
         let waiting: Vec<LookupId> = self.searches.keys().copied().collect();
         for lookup in waiting {
-            self.search_on(lookup, out);
+            self.search_on(now, lookup, out);
         }
     }
 
-    pub(super) fn hop(&self, key: &Id, avoid: &[SocketAddr]) -> Hop {
-        if self.options.fingers || self.options.guest {
-            self.table.hop_across(key, avoid)
-        } else {
-            self.table.hop_along(key, avoid)
-        }
-    }
-
-    /// Sends a search on its way, the first time or again.
-    pub(super) fn search_on(&mut self, lookup: LookupId, out: &mut Vec<Effect>) {
-        let Some(search) = self.searches.get(&lookup) else { return };
-        let key = search.key;
-        let hop = if search.tried.len() < MAX_WAYS { self.hop(&key, &search.tried) } else { Hop::Nowhere };
+    /// Sends a search on its way, the first time or another one. The first answer counts, whichever way it comes.
+    pub(super) fn search_on(&mut self, now: Time, lookup: LookupId, out: &mut Vec<Effect>) {
+        let Some(search) = self.searches.get(&lookup).filter(|search| search.found.is_none()) else { return };
+        let (key, what) = (search.key, Routed::Lookup { key: search.key });
+        let hop = if search.tried.len() < MAX_WAYS { self.hop(what, &search.tried) } else { Hop::Nowhere };
         match hop {
             Hop::Mine => {
                 let set = self.owned_set();
@@ -84,9 +76,12 @@ impl Ring {
                 if let Some(search) = self.searches.get_mut(&lookup) {
                     search.tried.push(to.addr);
                 }
-                let request = self.routed(Routed::Lookup { key }, hop);
+                let request = self.routed(what, hop, false);
                 self.ask(to, request, Why::Search(lookup), out);
+                self.mind_hop(now, to, Sent::Own(lookup), out);
             }
+            // The last ways may yet lead there.
+            Hop::Nowhere if self.is_on_its_way(lookup) => {}
             Hop::Nowhere => {
                 let known = self.table.clockwise(&key).take(WIDTH).copied().collect();
                 self.settle(lookup, known, 0, out);
@@ -94,21 +89,25 @@ impl Ring {
         }
     }
 
-    pub(super) fn routed(&self, what: Routed, hop: Hop) -> RingRequest {
-        let route = Route { origin: self.me, hops: 0, last: matches!(hop, Hop::Last(_)) };
+    fn is_on_its_way(&self, lookup: LookupId) -> bool {
+        self.asked.values().any(|why| matches!(why, Why::Search(other) if *other == lookup))
+    }
+
+    pub(super) fn routed(&self, what: Routed, hop: Hop, quiet: bool) -> RingRequest {
+        let route = Route { origin: self.me, hops: 0, last: matches!(hop, Hop::Last(_)), quiet };
         RingRequest::Routed { route, what }
     }
 
     /// The owner of a search's key has answered.
     pub(super) fn on_owner(&mut self, lookup: LookupId, peers: &[Peer], hops: u32, out: &mut Vec<Effect>) {
         let vitals = &self.vitals;
-        let Some(search) = self.searches.get_mut(&lookup) else { return };
+        let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else { return };
         let key = search.key;
         search.unreached = peers.iter().take(WIDTH).filter(|peer| vitals.is_missed(peer)).count();
-        let mut set: Vec<Peer> = Vec::with_capacity(WIDTH);
+        let mut set: Vec<Peer> = Vec::with_capacity(peers.len());
         for peer in peers {
             let fresh = !set.iter().any(|other| other.id == peer.id);
-            if fresh && set.len() < WIDTH && !self.vitals.is_dead(peer) {
+            if fresh && !self.vitals.is_dead(peer) {
                 set.push(*peer);
             }
         }
@@ -116,29 +115,20 @@ impl Ring {
         self.settle(lookup, set, hops, out);
     }
 
-    /// A search's replica set is known; for holders its members are asked.
-    fn settle(&mut self, lookup: LookupId, peers: Vec<Peer>, hops: u32, out: &mut Vec<Effect>) {
+    /// A search's replica set is known, perhaps with stand-ins; for holders its members are asked.
+    fn settle(&mut self, lookup: LookupId, mut peers: Vec<Peer>, hops: u32, out: &mut Vec<Effect>) {
         let vanished = self.vanished();
         let Some(search) = self.searches.get_mut(&lookup) else { return };
         search.unreached = search.unreached.max(vanished);
-        let (me, unreached) = (self.me.id, search.unreached);
-        let asked: Vec<Peer> = match search.goal {
-            Goal::Peers => Vec::new(),
-            Goal::Holders | Goal::MoreHolders | Goal::Survey => {
-                peers.iter().copied().filter(|peer| peer.id != me).collect()
-            }
-        };
-        if asked.is_empty() {
+        if search.goal == Goal::Peers {
+            let unreached = search.unreached;
             self.searches.remove(&lookup);
+            peers.truncate(WIDTH);
             return out.push(Effect::Found { lookup, peers, hops, unreached });
         }
-        search.waiting = asked.len();
-        search.found = Some((peers, hops + 1));
-        let key = search.key;
-        for peer in asked {
-            let request = Request::FindValue { key };
-            self.ask_plain(peer.into(), request, Why::Value { lookup, peer }, false, patience::QUESTION, out);
-        }
+        let asked = u32::from(peers.iter().any(|peer| peer.id != self.me.id));
+        search.found = Some((Members::new(peers, &self.me, search.goal), hops + asked));
+        self.ask_members(lookup, out);
     }
 
     /// A peer that is left alone misses those that went silent a moment ago; no peer names them any longer.
@@ -147,25 +137,9 @@ impl Ring {
         if alone { self.vitals.lost().filter(|peer| self.vitals.is_missed(peer)).count().min(WIDTH) } else { 0 }
     }
 
-    /// A peer said whether it holds the block; silence is a no.
-    pub(super) fn on_value(&mut self, lookup: LookupId, peer: Peer, holds: bool, out: &mut Vec<Effect>) {
-        let Some(search) = self.searches.get_mut(&lookup) else { return };
-        if holds {
-            out.push(Effect::Holder { lookup, peer });
-        }
-        search.waiting -= 1;
-        if search.waiting == 0
-            && let Some(Search { found: Some((mut peers, hops)), unreached, .. }) = self.searches.remove(&lookup)
-        {
-            let missed = peers.iter().filter(|peer| self.vitals.is_missed(peer)).count();
-            peers.retain(|peer| !self.vitals.is_dead(peer));
-            out.push(Effect::Found { lookup, peers, hops, unreached: unreached + missed });
-        }
-    }
-
     /// Sends something of this peer's own on its way.
     pub(super) fn send_routed(&mut self, now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
-        if let Hop::Last(to) | Hop::Via(to) = self.hop(&key_of(what, self.me.id), &[]) {
+        if let Hop::Last(to) | Hop::Via(to) = self.hop(what, &[]) {
             Self::notice(RouteNotice::Forwarded { what, origin: self.me, to }, out);
         }
         self.send_again(now, lookup, what, Vec::new(), out);
@@ -180,11 +154,11 @@ impl Ring {
         mut tried: Vec<SocketAddr>,
         out: &mut Vec<Effect>,
     ) {
-        let hop = self.hop(&key_of(what, self.me.id), &tried);
+        let hop = self.hop(what, &tried);
         match hop {
             Hop::Mine => Self::settled(lookup, RouteOutcome::Here, out),
             Hop::Last(to) | Hop::Via(to) if tried.len() < MAX_WAYS => {
-                let request = Request::Ring(self.routed(what, hop));
+                let request = Request::Ring(self.routed(what, hop, false));
                 tried.retain(|addr| *addr != to.addr);
                 let tries = self.tries_of_own(now);
                 let why = Why::Routed { lookup, what, to: to.addr, tried };

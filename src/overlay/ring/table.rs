@@ -210,18 +210,18 @@ impl Table {
         self.predecessors.first().map(|before| key.is_between(&before.id, &self.me.id))
     }
 
-    /// The first peer at or after `key` that is known and not at any address of `avoid`, if it stands before this one.
-    pub(super) fn first_from(&self, key: &Id, avoid: &[SocketAddr]) -> Option<Peer> {
+    /// The first peer at or after `key` that is known and `usable`, if it stands before this one.
+    pub(super) fn first_from(&self, key: &Id, usable: impl Fn(&Peer) -> bool) -> Option<Peer> {
         let mut walk = self.clockwise(key).take_while(|peer| peer.id != self.me.id);
-        walk.find(|peer| !avoid.contains(&peer.addr)).copied()
+        walk.find(|peer| usable(peer)).copied()
     }
 
-    /// Where `key` leads by the successor alone, never through the addresses of `avoid`.
-    pub(super) fn hop_along(&self, key: &Id, avoid: &[SocketAddr]) -> Hop {
+    /// Where `key` leads by the successor alone, over `usable` peers.
+    pub(super) fn hop_along(&self, key: &Id, usable: impl Fn(&Peer) -> bool) -> Hop {
         if self.owns(key) == Some(true) {
             return Hop::Mine;
         }
-        match self.successors.iter().find(|peer| !avoid.contains(&peer.addr)) {
+        match self.successors.iter().find(|peer| usable(peer)) {
             None if self.guest => Hop::Nowhere,
             None => Hop::Mine,
             Some(next) if key.is_between(&self.me.id, &next.id) => Hop::Last(*next),
@@ -229,8 +229,9 @@ impl Table {
         }
     }
 
-    /// Where `key` leads by everybody known: closest_preceding_node over successors, predecessors and fingers.
-    pub(super) fn hop_across(&self, key: &Id, avoid: &[SocketAddr]) -> Hop {
+    /// Where `key` leads by everybody known who is `usable`: closest_preceding_node over successors, predecessors and
+    /// fingers.
+    pub(super) fn hop_across(&self, key: &Id, usable: impl Fn(&Peer) -> bool) -> Hop {
         if !self.guest {
             if self.owns(key) == Some(true) {
                 return Hop::Mine;
@@ -239,12 +240,12 @@ impl Table {
             let ahead = self.successors.last().is_some_and(|last| key.is_between(&self.me.id, &last.id));
             let behind = self.predecessors.last().is_some_and(|last| key.is_between(&last.id, &self.me.id));
             if ahead || behind {
-                let owner = self.clockwise(key).find(|peer| !avoid.contains(&peer.addr));
+                let owner = self.clockwise(key).find(|peer| usable(peer));
                 return owner
                     .map_or(Hop::Nowhere, |&owner| if owner == self.me { Hop::Mine } else { Hop::Last(owner) });
             }
         }
-        let usable = |peer: &&Peer| !avoid.contains(&peer.addr);
+        let usable = |peer: &&Peer| usable(peer);
         // Backwards from the key: the nearest that stands before it.
         let first = self.known.partition_point(|peer| peer.id < *key);
         let preceding = self.known[..first].iter().rev().chain(self.known[first..].iter().rev()).find(usable);

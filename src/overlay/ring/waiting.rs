@@ -105,7 +105,7 @@ impl Ring {
                 Deferred::Own { lookup, what } => self.send_again(now, lookup, what, Vec::new(), out),
                 Deferred::Relayed(relay) => {
                     let first_time = self.see(&relay);
-                    self.pass_on(relay, &[], first_time, out);
+                    self.pass_on(now, relay, &[], first_time, out);
                 }
             }
         }

@@ -111,8 +111,13 @@ fn ring_request_content(request: &RingRequest) -> Content {
             ..empty
         },
         RingRequest::Routed { route, what } => {
-            let content =
-                Content { origin: Some(route.origin.into()), hops: Some(route.hops), last: Some(route.last), ..empty };
+            let content = Content {
+                origin: Some(route.origin.into()),
+                hops: Some(route.hops),
+                last: Some(route.last),
+                quiet: route.quiet.then_some(true),
+                ..empty
+            };
             match what {
                 Routed::Join => content,
                 Routed::Lookup { key } => Content { key: Some(WireId(*key)), ..content },
@@ -241,8 +246,12 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
             RingKind::Request => Routed::Request { file: content.file.ok_or("a routed request needs a file")? },
             _ => return Err("this type is not routed"),
         };
-        let route =
-            Route { origin: origin.into(), hops: content.hops.unwrap_or(0), last: content.last.unwrap_or(false) };
+        let route = Route {
+            origin: origin.into(),
+            hops: content.hops.unwrap_or(0),
+            last: content.last.unwrap_or(false),
+            quiet: content.quiet.unwrap_or(false),
+        };
         return Ok(Request::Ring(RingRequest::Routed { route, what }));
     }
     let successors = content.successors.map(|list| list.0);

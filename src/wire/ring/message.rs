@@ -63,6 +63,9 @@ pub struct Route {
     pub hops: u16,
     /// The peer that passed it on believes that the receiver is the one responsible.
     pub last: bool,
+    /// It is upkeep: no user waits for it.
+    #[serde(default)]
+    pub quiet: bool,
 }
 
 /// What only the ring asks.

@@ -35,7 +35,7 @@ fn file(rng: &mut impl Rng) -> FileName {
 }
 
 fn request(rng: &mut impl Rng) -> Request {
-    let route = Route { origin: peer(rng), hops: rng.random(), last: rng.random() };
+    let route = Route { origin: peer(rng), hops: rng.random(), last: rng.random(), quiet: rng.random() };
     Request::Ring(match rng.random_range(0..14) {
         0 => return Request::Ping,
         1 => return Request::FindNode { id: id(rng) },
@@ -118,7 +118,7 @@ fn every_message_comes_back_as_it_went() {
 #[test]
 fn a_line_has_the_five_fields_and_small_ids_are_numbers() {
     let peer = |id: u64| Peer::new(Id::from_u64(id), SocketAddr::from(([127, 0, 0, 1], 12_000 + id as u16)));
-    let route = Route { origin: peer(15), hops: 1, last: false };
+    let route = Route { origin: peer(15), hops: 1, last: false, quiet: false };
     let request = Request::Ring(RingRequest::Routed { route, what: Routed::Join });
     let message = Message::request(77, Sender::member(peer(4).id, peer(4).addr), request);
     let mut line = Vec::new();

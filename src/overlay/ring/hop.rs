@@ -1,0 +1,98 @@
+//! The next peer on the way to a key, and a way around one that is silent.
+//!
+//! A lookup goes over a connection, and a peer that died without a word is noticed by that only after seconds. So a ping
+//! goes beside it, to a next hop that was not heard a moment ago. Where no answer comes after about a round trip, the
+//! lookup goes another way as well (the first answer counts, and the owner answers twice at worst), and the silent peer is
+//! in *doubt*: it is checked, and what comes next goes around it until it gives a sign of life or is dead.
+//!
+//! Doubt alone never makes this peer the owner of a key: where all others are in doubt, it may be this one that is cut
+//! off or was stopped.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::relay::Relay;
+use super::route::key_of;
+use super::table::Hop;
+use super::{Ring, Why};
+use crate::id::Id;
+use crate::overlay::{Effect, LookupId};
+use crate::patience;
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::Request;
+use crate::wire::ring::Routed;
+
+/// A peer that was heard so lately is not pinged when a lookup goes through it.
+const HEARD_LATELY: Duration = Duration::from_millis(500);
+
+/// A lookup that was sent to its next hop.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sent {
+    /// This peer's own.
+    Own(LookupId),
+    /// Another peer's.
+    Relayed(Relay),
+}
+
+impl Ring {
+    /// Where something leads from here, past the peers at `avoid`; a lookup also around those in doubt.
+    pub(super) fn hop(&self, what: Routed, avoid: &[SocketAddr]) -> Hop {
+        let key = key_of(what, self.me.id);
+        match self.hop_over(&key, |peer| self.is_usable(peer, what, avoid)) {
+            Hop::Mine | Hop::Nowhere => self.hop_over(&key, |peer| !avoid.contains(&peer.addr)),
+            hop => hop,
+        }
+    }
+
+    fn hop_over(&self, key: &Id, usable: impl Fn(&Peer) -> bool) -> Hop {
+        if self.options.fingers || self.options.guest {
+            self.table.hop_across(key, usable)
+        } else {
+            self.table.hop_along(key, usable)
+        }
+    }
+
+    /// A request about a file by its name waits for a peer in doubt: the file may well be there.
+    fn is_usable(&self, peer: &Peer, what: Routed, avoid: &[SocketAddr]) -> bool {
+        let doubted = matches!(what, Routed::Lookup { .. }) && self.vitals.is_doubted(&peer.id);
+        !doubted && !avoid.contains(&peer.addr)
+    }
+
+    /// Where something leads, if another peer believes that this one is responsible: back to the first peer known that
+    /// stands at or after its key and before this one, if there is one. (One predecessor after the other would be a walk
+    /// round the ring.)
+    pub(super) fn hop_back(&self, what: Routed, avoid: &[SocketAddr]) -> Hop {
+        let usable = |peer: &Peer| self.is_usable(peer, what, avoid);
+        self.table.first_from(&key_of(what, self.me.id), usable).map_or(Hop::Mine, Hop::Last)
+    }
+
+    /// A lookup was sent to `to`: is that peer there?
+    pub(super) fn mind_hop(&mut self, now: Time, to: Peer, sent: Sent, out: &mut Vec<Effect>) {
+        if !self.vitals.was_heard_within(now, &to.id, HEARD_LATELY) && !self.vitals.is_awaited(&to.id) {
+            let why = Why::Hop { to: to.addr, sent };
+            self.ask_plain(to.into(), Request::Ping, why, false, patience::QUESTION, out);
+        }
+    }
+
+    /// What was sent to the peer at `addr` came back: it goes another way already.
+    pub(super) fn forget_hop(&mut self, addr: SocketAddr) {
+        for why in self.asked.values_mut() {
+            if matches!(why, Why::Hop { to, .. } if *to == addr) {
+                *why = Why::Tell;
+            }
+        }
+    }
+
+    /// The peer at `silent`, to which a lookup was sent, does not answer: another way.
+    pub(super) fn on_silent_hop(&mut self, now: Time, silent: SocketAddr, sent: Sent, out: &mut Vec<Effect>) {
+        if let Some(peer) = self.table.at(&silent) {
+            self.vitals.doubt(&peer.id);
+            self.check_on(peer, out);
+        }
+        match sent {
+            Sent::Own(lookup) => self.search_on(now, lookup, out),
+            Sent::Relayed(relay) => self.pass_on_again(now, relay, silent, out),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The members of a replica set, while they are asked whether they hold a block.
+//!
+//! Nobody waits for the silent: for a member that is overdue the peer behind the last one is asked, which the owner named
+//! as well, and takes its place once the member is to be doubted. If the member's answer comes before that of its stand-in, it counts. Only a search
+//! that repair starts is patient: it hears the verdict on each member, since a block would be copied where none is
+//! missing.
+
+use super::Ring;
+use super::questions::Why;
+use super::route::Search;
+use crate::config::WIDTH;
+use crate::id::Id;
+use crate::overlay::{Effect, Goal, LookupId};
+use crate::patience;
+use crate::peer::Peer;
+use crate::wire::Request;
+
+/// How long a member has left its question without an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Missed {
+    /// Longer than usual.
+    Overdue,
+    /// So long that it is to be doubted.
+    Doubtful,
+    /// It will not answer any more.
+    Failed,
+}
+
+/// How far the asking of one peer has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// It is asked if one before it is overdue.
+    Spare,
+    Asked,
+    /// Its answer takes longer than usual, and is waited for.
+    Overdue,
+    /// It takes so long that it is waited for only where no stand-in answers.
+    Doubtful,
+    Answered,
+    /// It did not answer at all.
+    Silent,
+}
+
+/// The members of a replica set and their stand-ins, nearest first.
+pub(super) struct Members {
+    me: Id,
+    all: Vec<(Peer, Standing)>,
+    patient: bool,
+}
+
+impl Members {
+    pub(super) fn new(peers: Vec<Peer>, me: &Peer, goal: Goal) -> Self {
+        let patient = goal == Goal::Holders;
+        let most = if patient { WIDTH } else { peers.len() };
+        let all = peers.into_iter().take(most).map(|peer| (peer, Standing::Spare)).collect();
+        Self { me: me.id, all, patient }
+    }
+
+    fn count(&self, standing: Standing) -> usize {
+        self.all.iter().filter(|(_, other)| *other == standing).count()
+    }
+
+    /// The next peer that is to be asked now; this one itself need not be.
+    fn next(&mut self) -> Option<Peer> {
+        let late = [Standing::Overdue, Standing::Doubtful, Standing::Silent];
+        let slow = if self.patient { late.map(|late| self.count(late)).iter().sum() } else { 0 };
+        let mut places = WIDTH.saturating_sub(self.count(Standing::Answered) + self.count(Standing::Asked) + slow);
+        for (peer, standing) in self.all.iter_mut().filter(|(_, standing)| *standing == Standing::Spare) {
+            places = places.checked_sub(1)?;
+            if peer.id != self.me {
+                *standing = Standing::Asked;
+                return Some(*peer);
+            }
+            *standing = Standing::Answered;
+        }
+        None
+    }
+
+    /// The peer has answered.
+    fn answered(&mut self, peer: &Peer) {
+        self.all.iter_mut().filter(|(other, _)| other == peer).for_each(|(_, standing)| *standing = Standing::Answered);
+    }
+
+    /// The peer has not answered.
+    fn missed(&mut self, peer: &Peer, how: Missed) {
+        let standing = match how {
+            Missed::Overdue => Standing::Overdue,
+            Missed::Doubtful => Standing::Doubtful,
+            Missed::Failed => Standing::Silent,
+        };
+        self.all.iter_mut().filter(|(other, _)| other == peer).for_each(|(_, before)| *before = standing);
+    }
+
+    fn is_complete(&self) -> bool {
+        let enough = !self.patient && self.count(Standing::Answered) >= WIDTH;
+        let awaited = self.count(Standing::Asked) + self.count(Standing::Overdue);
+        awaited == 0 && (enough || self.count(Standing::Doubtful) == 0)
+    }
+
+    /// The nearest that live, and how many others were named before the last of them.
+    fn found(self, is_dead: impl Fn(&Peer) -> bool) -> (Vec<Peer>, usize) {
+        let lives =
+            |(peer, standing): &(Peer, Standing)| *standing == Standing::Answered || self.patient && !is_dead(peer);
+        let silent = self.all.iter().take(WIDTH).filter(|member| !lives(member)).count();
+        (self.all.iter().filter(|member| lives(member)).map(|(peer, _)| *peer).take(WIDTH).collect(), silent)
+    }
+}
+
+impl Ring {
+    /// Asks the members whose turn it is, and ends the search if no answer is awaited any more.
+    pub(super) fn ask_members(&mut self, lookup: LookupId, out: &mut Vec<Effect>) {
+        let mut asked = Vec::new();
+        let Some(search) = self.searches.get_mut(&lookup) else { return };
+        let Some((members, _)) = &mut search.found else { return };
+        asked.extend(std::iter::from_fn(|| members.next()));
+        let (key, complete) = (search.key, members.is_complete());
+        for peer in asked {
+            let why = Why::Value { lookup, peer };
+            self.ask_plain(peer.into(), Request::FindValue { key }, why, false, patience::QUESTION, out);
+        }
+        if complete
+            && let Some(search) = self.searches.remove(&lookup)
+            && let Some((members, hops)) = search.found
+        {
+            let (peers, silent) = members.found(|peer| self.vitals.is_dead(peer));
+            out.push(Effect::Found { lookup, peers, hops, unreached: search.unreached + silent });
+        }
+    }
+
+    /// A member said whether it holds the block.
+    pub(super) fn on_value(&mut self, lookup: LookupId, peer: Peer, holds: bool, out: &mut Vec<Effect>) {
+        let Some(search) = self.searches.get_mut(&lookup) else { return };
+        if holds {
+            out.push(Effect::Holder { lookup, peer });
+        }
+        if let Some((members, _)) = &mut search.found {
+            members.answered(&peer);
+        }
+        self.ask_members(lookup, out);
+    }
+
+    /// A member did not answer in time, or not at all.
+    pub(super) fn on_no_value(&mut self, lookup: LookupId, peer: Peer, how: Missed, out: &mut Vec<Effect>) {
+        if let Some(Search { found: Some((members, _)), .. }) = self.searches.get_mut(&lookup) {
+            members.missed(&peer, how);
+        }
+        self.ask_members(lookup, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peers(count: u16) -> Vec<Peer> {
+        (1..=count).map(|n| Peer::new(Id::from_u64(n.into()), ([127, 0, 0, 1], n).into())).collect()
+    }
+
+    fn asked(members: &mut Members) -> usize {
+        std::iter::from_fn(|| members.next()).count()
+    }
+
+    #[test]
+    fn for_a_member_that_is_overdue_the_next_peer_is_asked_and_the_first_seven_answers_are_the_set() {
+        let all = peers(9);
+        let mut members = Members::new(all.clone(), &all[2], Goal::Survey);
+        assert_eq!(asked(&mut members), WIDTH - 1, "this peer is a member too");
+        all[..6].iter().for_each(|peer| members.answered(peer));
+        assert!(!members.is_complete());
+        members.missed(&all[6], Missed::Overdue);
+        assert_eq!(members.next(), Some(all[7]));
+        members.answered(&all[7]);
+        assert!(!members.is_complete(), "the member may answer yet");
+        members.missed(&all[6], Missed::Doubtful);
+        assert!(members.is_complete());
+        let right = [&all[..6], &all[7..8]].concat();
+        assert_eq!(members.found(|_| false), (right, 1));
+    }
+
+    #[test]
+    fn an_answer_that_is_late_counts_if_it_comes_before_that_of_the_stand_in() {
+        let all = peers(9);
+        let mut members = Members::new(all.clone(), &all[8], Goal::Survey);
+        assert_eq!(asked(&mut members), WIDTH);
+        all[1..7].iter().for_each(|peer| members.answered(peer));
+        members.missed(&all[0], Missed::Overdue);
+        assert_eq!(members.next(), Some(all[7]));
+        members.answered(&all[0]);
+        assert!(!members.is_complete(), "the stand-in was asked, and may answer");
+        members.missed(&all[7], Missed::Doubtful);
+        assert!(members.is_complete());
+        assert_eq!(members.found(|_| false), (all[..WIDTH].to_vec(), 0));
+    }
+
+    #[test]
+    fn with_no_stand_in_left_the_verdict_on_the_silent_is_waited_for() {
+        let all = peers(3);
+        let mut members = Members::new(all.clone(), &all[0], Goal::Survey);
+        assert_eq!(asked(&mut members), 2);
+        members.answered(&all[1]);
+        members.missed(&all[2], Missed::Doubtful);
+        assert!(!members.is_complete());
+        members.missed(&all[2], Missed::Failed);
+        assert!(members.is_complete());
+        assert_eq!(members.found(|_| false), (all[..2].to_vec(), 1));
+    }
+
+    #[test]
+    fn repair_hears_the_verdict_on_each_member_and_counts_the_silent_until_they_are_dead() {
+        let all = peers(9);
+        let mut members = Members::new(all.clone(), &all[0], Goal::Holders);
+        assert_eq!(asked(&mut members), WIDTH - 1);
+        all[1..6].iter().for_each(|peer| members.answered(peer));
+        members.missed(&all[6], Missed::Doubtful);
+        assert!(members.next().is_none() && !members.is_complete());
+        members.missed(&all[6], Missed::Failed);
+        assert!(members.is_complete());
+        assert_eq!(members.found(|_| false).0, all[..WIDTH]);
+    }
+}
