@@ -115,7 +115,8 @@ const MANY: u8 = 4;
 /// An answer that was awaited.
 pub(super) struct Settled<P> {
     pub(super) waiting: Waiting<P>,
-    /// Since the request was sent; none if it was sent more than once, or waits for more than the network.
+    /// Since the request was sent; none if it is unclear which of its datagrams was answered, or it waits for more than
+    /// the network.
     pub(super) rtt: Option<Duration>,
 }
 
