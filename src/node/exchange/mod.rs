@@ -296,7 +296,9 @@ impl Exchange {
                         self.check_pulse(to);
                     }
                     self.forward(to, magic, request);
-                    if let (Some(late), Some(Why::Overlay(tag, _))) = (late, self.pending.why(magic)) {
+                    if let Some(late) = late
+                        && let Some(Waiting { why: Why::Overlay(tag, _), .. }) = self.pending.get(magic)
+                    {
                         return Some(Delivery::Late { tag: *tag, doubtful: late == Late::Doubtful });
                     }
                 }

@@ -172,15 +172,15 @@ impl<P> Pending<P> {
     pub(super) fn ask(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask<P>, tries: u8) -> u64 {
         let measured = self.round_trips.get(&to.addr).and_then(RoundTrip::timeout);
         let slow = measured.map_or(FIRST_TIMEOUT, |usual| usual.max(MIN_DECISION));
-        let silence = patience::silence_after(slow, tries);
         // An answer from anyone comes by a chain of peers, of which we know only the first.
+        let decision = if ask.from_anyone { slow.max(FIRST_TIMEOUT) } else { slow };
+        let silence = patience::silence_after(decision, tries);
         let gap = match tries {
             patience::ONCE => silence,
             _ if ask.from_anyone || self.network.is_choked() => slow.max(FIRST_TIMEOUT),
             _ => measured.unwrap_or_else(|| self.network.patience()),
         };
-        let limit =
-            now + if ask.from_anyone { patience::silence_after(slow.max(FIRST_TIMEOUT), tries) } else { silence };
+        let limit = now + silence;
         self.network.on_sent(1);
         let schedule = Schedule::Prompt { datagrams: 1, gap, limit, doubted: false };
         self.register(now, rng, to, ask, schedule, now + gap)
@@ -286,11 +286,6 @@ impl<P> Pending<P> {
         waiting.deadline = next;
         self.deadlines.set(magic, next);
         Some(Overdue::Resend { magic, to: waiting.to.addr, request: waiting.request.clone(), patient, late })
-    }
-
-    /// Why the request `magic` was asked.
-    pub(super) fn why(&self, magic: u64) -> Option<&P> {
-        self.requests.get(&magic).map(|waiting| &waiting.why)
     }
 
     /// Whether any request `matches`.
