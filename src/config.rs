@@ -68,7 +68,13 @@ pub const REPUBLISH_INTERVAL: Duration = Duration::from_secs(3600);
 /// A check that could not fill its replica set is tried again after this long.
 pub const REPAIR_RETRY: Duration = Duration::from_secs(10);
 
-/// Blocks that are checked at a time.
+/// Messages that upkeep sends a second at most to keep replica sets full: comparisons and offers.
+pub const UPKEEP_MESSAGES: u32 = 4_000;
+
+/// KiB of blocks that upkeep offers a second at most.
+pub const UPKEEP_KIB: u32 = 64 * 1024;
+
+/// Blocks that are looked at one by one at a time: damaged ones, and strays.
 pub const MAX_REPAIRS: usize = 32;
 
 /// What the README promises: replica sets are full again this long after a peer died, left or joined, while enough

@@ -32,6 +32,9 @@ impl Id {
     /// The smallest id, all bits zero.
     pub const ZERO: Self = Self([0; 32]);
 
+    /// The greatest id, all bits one.
+    pub const MAX: Self = Self([u8::MAX; 32]);
+
     /// The id with these 32 bytes, most significant first.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -115,6 +118,23 @@ impl Id {
             }
         }
         self.modulo_power_of_two(bits)
+    }
+
+    /// The id after this one in the order of numbers; none after the greatest.
+    pub fn next(&self) -> Option<Self> {
+        (*self != Self::MAX).then(|| self.plus_power_of_two(0, ID_BITS))
+    }
+
+    /// The least and the greatest id that share the first `bits` bits with this one.
+    pub fn cell(&self, bits: usize) -> (Self, Self) {
+        let low = ID_BITS - bits.min(ID_BITS);
+        let rest = Self::MAX.modulo_power_of_two(low);
+        let (mut first, mut last) = (*self, *self);
+        for ((first, last), rest) in first.0.iter_mut().zip(&mut last.0).zip(rest.0) {
+            *first &= !rest;
+            *last |= rest;
+        }
+        (first, last)
     }
 
     /// The low `bits` bits of the id: the id modulo `2^bits`.

@@ -13,7 +13,7 @@ use kadring::overlay::ring::{Ring, RingOptions};
 use kadring::overlay::{Asker, Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay};
 use kadring::peer::Peer;
 use kadring::time::Time;
-use kadring::wire::{Request, Response, Sender, Via};
+use kadring::wire::{Request, Response, Sender, Start, Via};
 use net::{LATENCY, Net, addr, by_distance, clockwise};
 
 type Anyone = Box<dyn Overlay>;
@@ -58,7 +58,7 @@ both![
     a_guest_finds_everything_and_enters_no_table,
     a_requests_answer_goes_to_whoever_asked,
     the_replica_set_known_at_rest_is_the_one_a_lookup_finds,
-    whose_coming_or_going_changes_a_replica_set_concerns_it,
+    a_region_is_a_range_of_keys_with_one_replica_set,
     lost_datagrams_drive_nobody_out,
     two_networks_that_were_cut_are_one_again,
     the_same_events_have_the_same_effects,
@@ -268,18 +268,29 @@ fn the_replica_set_known_at_rest_is_the_one_a_lookup_finds(kind: &Kind) {
     }
 }
 
-fn whose_coming_or_going_changes_a_replica_set_concerns_it(kind: &Kind) {
+fn a_region_is_a_range_of_keys_with_one_replica_set(kind: &Kind) {
     let net = network(kind, 40);
-    for number in 0..60 {
-        let set = true_set(kind, &net, &key(number));
-        for member in &set {
-            let overlay = net.overlay(member.addr);
-            assert!(set.iter().all(|other| overlay.concerns(&key(number), other, WIDTH)), "key {number} at {member}");
-            // Somebody who would come first.
-            assert!(overlay.concerns(&key(number), &Peer::new(key(number), addr(999)), WIDTH));
+    let by_id = |mut set: Vec<Peer>| {
+        set.sort_unstable_by_key(|peer| peer.id);
+        set
+    };
+    for member in net.peers().into_iter().take(8) {
+        let overlay = net.overlay(member.addr);
+        let set = |key: &Key| by_id(overlay.replica_set(key, WIDTH));
+        // From the least key to the greatest, region after region, without a gap.
+        let (mut next, mut regions) = (Some(Key::ZERO), 0);
+        while let Some(first) = next {
+            let region = overlay.region(&first, WIDTH);
+            assert_eq!(region.first, first, "a region begins where the last one ended");
+            let (least, greatest) = (Start::of(&region.first).0, Start::of(&region.last).0);
+            let middle = Start(least.midpoint(greatest)).key(0).clamp(region.first, region.last);
+            for key in [region.first, middle, region.last] {
+                assert_eq!(by_id(region.members.clone()), set(&key), "key {key} as {member} sees it");
+                assert_eq!(overlay.region(&key, WIDTH).first, region.first);
+            }
+            (next, regions) = (region.last.next(), regions + 1);
         }
-        let far = (kind.nearest)(&net.peers(), &key(number)).pop().expect("40 peers");
-        assert!(!net.overlay(set[0].addr).concerns(&key(number), &far, WIDTH), "key {number}");
+        assert!((5..2_000).contains(&regions), "{regions} regions");
     }
 }
 

@@ -186,7 +186,7 @@ impl Part for Classroom {
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
-            News::Joined | News::Up(_) => self.look_soon(desk),
+            News::Joined | News::Up => self.look_soon(desk),
             News::Down(peer) => self.on_peer_down(desk, peer),
             News::Leaving { handover } if handover && desk.config().named_files => self.leave(desk),
             News::Ring(&RingEffect::Arrived { origin, magic, what }) => self.on_arrived(desk, origin, magic, what),

@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 
 use super::escape::escape;
 use super::reply::{ConsoleAnswer, HelpEntry, Reply, TestResult, Tested};
+use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
 use crate::node::notice::{PeerInfo, Status};
 use crate::node::{Answer, Failure};
 use crate::overlay::TableRow;
@@ -173,8 +174,8 @@ fn row(row: &TableRow) -> String {
 }
 
 fn status(status: &Status) -> String {
-    let Status { me, overlay, uptime, peers, blocks, bytes, pending, lookups, transfers, repairs, messages, dropped } =
-        status;
+    let Status { me, overlay, uptime, peers, blocks, bytes, pending, lookups, transfers, repairs, .. } = status;
+    let Status { messages, dropped, upkeep: (spent, offered), .. } = status;
     let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
     let (received, sent) = messages;
     let dropped =
@@ -186,8 +187,14 @@ fn status(status: &Status) -> String {
         format!("peers     {peers}"),
         format!("blocks    {blocks}, {}", amount(*bytes)),
         format!("doing     {}, {}", count(*transfers as u64, "transfer"), count(*lookups as u64, "lookup")),
-        format!("waiting   {}, {}", count(*pending as u64, "request"), count(*repairs as u64, "repair check")),
+        format!("waiting   {}, {}", count(*pending as u64, "request"), count(*repairs as u64, "repair")),
         format!("messages  {received} received, {sent} sent{dropped}"),
+        format!(
+            "upkeep    {}, {} offered; a second at most {UPKEEP_MESSAGES} and {}",
+            count(*spent, "message"),
+            amount(*offered),
+            amount(u64::from(UPKEEP_KIB) * 1024)
+        ),
     ]
     .join("\n")
 }

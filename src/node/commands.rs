@@ -91,6 +91,7 @@ impl Node {
             repairs: under_way(&[Owner::Repair, Owner::Heal]),
             messages: (traffic.received, traffic.sent),
             dropped: traffic.dropped,
+            upkeep: desk.upkeep.total(),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::action::Action;
+use super::budget::Upkeep;
 use super::command::CommandId;
 use super::exchange::Exchange;
 use super::holdings::Holdings;
@@ -21,7 +22,7 @@ use super::part::Ticket;
 use super::trouble::Trouble;
 use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::Key;
-use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Router, TableRow, Target};
+use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Region, Router, TableRow, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -37,6 +38,7 @@ pub(crate) struct Desk {
     pub(super) jobs: Jobs<Ticket>,
     pub(super) lookups: BTreeMap<LookupId, Ticket>,
     pub(super) holdings: Holdings,
+    pub(super) upkeep: Upkeep,
     pub(super) life: Life,
     next_lookup: LookupId,
     next_transfer: u64,
@@ -55,6 +57,7 @@ impl Desk {
             jobs: Jobs::new(),
             lookups: BTreeMap::new(),
             holdings,
+            upkeep: Upkeep::default(),
             life: Life::Running,
             next_lookup: 0,
             next_transfer: 0,
@@ -104,7 +107,7 @@ impl Desk {
         &self.holdings
     }
 
-    /// [`holdings`](Self::holdings), to change what is planned for them.
+    /// [`holdings`](Self::holdings), to note what was looked at.
     pub(super) fn holdings_mut(&mut self) -> &mut Holdings {
         &mut self.holdings
     }
@@ -114,9 +117,9 @@ impl Desk {
         self.overlay.replica_set(key, count)
     }
 
-    /// Whether the coming or going of `peer` changes the replica set of `key`.
-    pub(crate) fn concerns(&self, key: &Key, peer: &Peer) -> bool {
-        self.overlay.concerns(key, peer, self.config.replicas)
+    /// The keys around `key` that have the same `count` peers nearest to them, and those peers.
+    pub(crate) fn region(&self, key: &Key, count: usize) -> Region {
+        self.overlay.region(key, count)
     }
 
     /// Every peer known.
@@ -175,6 +178,23 @@ impl Desk {
     /// Takes back what was asked under tickets that `matches`. Nothing more comes of it.
     pub(crate) fn abandon(&mut self, matches: impl Fn(&Ticket) -> bool) -> Vec<Ticket> {
         self.exchange.abandon(matches)
+    }
+
+    /// When something may be asked or offered again to keep replica sets full.
+    pub(crate) fn upkeep_opens(&self) -> Time {
+        self.upkeep.opens()
+    }
+
+    /// [`ask`](Self::ask), to keep replica sets full.
+    pub(crate) fn ask_for_upkeep(&mut self, ticket: Ticket, to: Peer, request: Request) {
+        self.upkeep.spend(self.exchange.now(), 0);
+        self.ask(ticket, to, request);
+    }
+
+    /// [`offer`](Self::offer), to keep replica sets full.
+    pub(crate) fn offer_for_upkeep(&mut self, ticket: Ticket, block: (Key, u32), to: Peer) {
+        self.upkeep.spend(self.exchange.now(), block.1);
+        self.offer(ticket, Urgency::Others, block, to);
     }
 
     /// Offers a block to a peer when its turn comes: please pull it from here and keep it. Its end follows.

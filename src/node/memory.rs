@@ -31,7 +31,7 @@ impl Part for Memory {
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
             _ if desk.config().guest => {}
-            News::Joined | News::Up(_) | News::Down(_) => {
+            News::Joined | News::Up | News::Down(_) => {
                 self.0.get_or_insert(desk.now() + SAVE_PEERS_DELAY);
             }
             News::Leaving { .. } => self.save(desk),

@@ -30,6 +30,7 @@ pub mod purpose;
 pub mod record;
 pub mod trouble;
 
+mod budget;
 mod commands;
 pub(crate) mod desk;
 pub(crate) mod exchange;
@@ -258,6 +259,7 @@ impl Node {
         let owner = match request.about() {
             About::Offer => Some(Owner::Pulls),
             About::Block(key) if self.desk.holds(&key) && !self.desk.is_leaving() => Some(Owner::Heal),
+            About::Holdings => Some(Owner::Repair),
             About::File => Some(Owner::Slot),
             About::Block(_) | About::Peers => None,
         };
@@ -391,7 +393,7 @@ impl Node {
             Effect::PeerUp(peer) => {
                 self.desk.exchange.forgive(peer.addr);
                 self.desk.notify(Notice::PeerUp { peer });
-                self.tell(News::Up(&peer));
+                self.tell(News::Up);
             }
             Effect::PeerDown(peer) => {
                 self.desk.notify(Notice::PeerDown { peer });

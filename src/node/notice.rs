@@ -319,13 +319,16 @@ pub struct Status {
     pub lookups: usize,
     /// Files being stored and retrieved.
     pub transfers: usize,
-    /// Blocks waiting for a repair check.
+    /// Comparisons with other peers, and repairs of single blocks, under way.
     pub repairs: usize,
     /// Messages received and sent since the start.
     pub messages: (u64, u64),
     /// Datagrams that were lost since the start because this peer did not keep up.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: u64,
+    /// Messages sent, and bytes of blocks offered, since the start to keep replica sets full.
+    #[serde(default)]
+    pub upkeep: (u64, u64),
 }
 
 /// Why a command failed: its kind for programs, a sentence for people.

@@ -159,7 +159,7 @@ pub(crate) enum News<'a> {
     /// This peer has joined the network.
     Joined,
     /// A peer came.
-    Up(&'a Peer),
+    Up,
     /// A peer is gone.
     Down(&'a Peer),
     /// The blocks that were in the store when this peer began are known.

@@ -218,6 +218,17 @@ pub enum Effect {
     Ring(RingEffect),
 }
 
+/// A range of keys that the same peers should hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Region {
+    /// The least of these keys.
+    pub first: Key,
+    /// The greatest of these keys.
+    pub last: Key,
+    /// Their replica set, as far as this peer knows: those nearest to the key that was asked about come first.
+    pub members: Vec<Peer>,
+}
+
 /// A row of the `table` command: one part of the routing table, as the overlay sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TableRow {
@@ -332,9 +343,8 @@ pub trait Overlay: Send {
     /// nearest first, this peer among them if it is one.
     fn replica_set(&self, key: &Key, count: usize) -> Vec<Peer>;
 
-    /// Whether `peer` is, was until it went, or will be among the `count` peers that should hold `key`: whether its
-    /// coming or going changes that replica set, as far as this peer knows.
-    fn concerns(&self, key: &Key, peer: &Peer, count: usize) -> bool;
+    /// The keys around `key` that have the same [replica set](Self::replica_set), in whatever order.
+    fn region(&self, key: &Key, count: usize) -> Region;
 
     /// Every peer in the routing table.
     fn peers(&self) -> Vec<Peer>;

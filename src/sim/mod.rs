@@ -23,6 +23,8 @@ mod disk;
 pub mod faults;
 mod folder;
 pub mod grown;
+#[cfg(test)]
+mod keeping;
 pub mod kind;
 pub mod lifetimes;
 pub mod load;

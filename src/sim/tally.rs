@@ -120,6 +120,7 @@ fn usual(message: &Message) -> Purpose {
         Body::Response(response) => message.answers.unwrap_or(match response {
             Response::Nodes(_) => RequestKind::FindNode,
             Response::Saved => RequestKind::Store,
+            Response::Same | Response::Differs(_) => RequestKind::Compare,
             Response::Node(_) | Response::Ring(_) => RequestKind::Ping,
         }),
         // What takes long enough to be refused later is an offer.
@@ -128,6 +129,7 @@ fn usual(message: &Message) -> Purpose {
     match kind {
         RequestKind::FindNode | RequestKind::FindValue => Purpose::Lookup,
         RequestKind::Store => Purpose::Transfer,
+        RequestKind::Compare => Purpose::Repair,
         RequestKind::Ping | RequestKind::Ring => Purpose::Upkeep,
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::ring::{RingRequest, RingResponse};
+use super::summary::{Difference, Range, Summary};
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 
@@ -66,6 +67,13 @@ pub enum Request {
         /// Its size in bytes, if the sender told.
         size: Option<u32>,
     },
+    /// Do you hold the same blocks in these ranges as I do?
+    Compare {
+        /// The ranges, in ascending order; at most [`MAX_RANGES`](super::summary::MAX_RANGES).
+        ranges: Vec<Range>,
+        /// What the sender holds in all of them.
+        held: Summary,
+    },
     /// What only the ring says.
     Ring(RingRequest),
 }
@@ -81,6 +89,8 @@ pub enum RequestKind {
     FindValue,
     /// [`Request::Store`].
     Store,
+    /// [`Request::Compare`].
+    Compare,
     /// [`Request::Ring`].
     Ring,
 }
@@ -94,6 +104,10 @@ pub enum Response {
     Nodes(Vec<Peer>),
     /// The block is here, hashed and durable.
     Saved,
+    /// The same blocks are held here in the ranges compared.
+    Same,
+    /// Other blocks are held here in the ranges compared.
+    Differs(Difference),
     /// What only the ring answers.
     Ring(RingResponse),
 }
@@ -161,6 +175,7 @@ impl Request {
             Self::FindNode { .. } => RequestKind::FindNode,
             Self::FindValue { .. } => RequestKind::FindValue,
             Self::Store { .. } => RequestKind::Store,
+            Self::Compare { .. } => RequestKind::Compare,
             Self::Ring(_) => RequestKind::Ring,
         }
     }
@@ -175,6 +190,8 @@ pub enum About {
     Block(Key),
     /// A block that is offered.
     Offer,
+    /// What is held.
+    Holdings,
     /// A file that is offered by its name.
     File,
 }
@@ -185,6 +202,7 @@ impl Request {
         match self {
             Self::FindValue { key } => About::Block(*key),
             Self::Store { .. } => About::Offer,
+            Self::Compare { .. } => About::Holdings,
             Self::Ring(RingRequest::Transfer { .. }) => About::File,
             Self::Ping | Self::FindNode { .. } | Self::Ring(_) => About::Peers,
         }

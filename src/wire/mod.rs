@@ -6,9 +6,11 @@
 pub mod kad;
 pub mod message;
 pub mod ring;
+pub mod summary;
 
 pub use kad::Malformed;
 pub use message::{About, Body, Message, Request, RequestKind, Response, Sender, Via};
+pub use summary::{Difference, Range, RangePart, Start, Summary};
 
 use std::net::SocketAddr;
 

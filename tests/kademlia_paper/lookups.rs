@@ -172,16 +172,20 @@ fn liars_cannot_put_the_dead_or_the_misnamed_into_a_result() {
 }
 
 #[test]
-fn whom_a_change_concerns_agrees_with_the_replica_sets() {
+fn replica_sets_are_the_nearest_and_regions_go_as_far_as_they_are_the_same() {
     let net = grown(40);
     let overlay = net.inside(addr(9));
     let all: Vec<Peer> = overlay.peers().into_iter().chain([overlay.me()]).collect();
     for n in 0..50_u8 {
         let key = Id::of(&[n, 1]);
-        for peer in &all {
-            let among = nearest(all.clone(), &key, WIDTH).contains(peer);
-            assert_eq!(overlay.concerns(&key, peer, WIDTH), among);
-            assert_eq!(overlay.replica_set(&key, WIDTH).contains(peer), among);
+        let set = nearest(all.clone(), &key, WIDTH);
+        assert_eq!(overlay.replica_set(&key, WIDTH), set);
+        let region = overlay.region(&key, WIDTH);
+        assert_eq!(region.members, set);
+        for end in [region.first, region.last] {
+            let mut there = nearest(all.clone(), &end, WIDTH);
+            there.sort_by_key(|peer| peer.id.distance(&key));
+            assert_eq!(there, set, "from {} to {}", region.first, region.last);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Bringing back blocks that were found damaged here, from the other peers that hold them.
 //!
-//! A block that was here when this peer began may have been damaged while it was down. The first time that others are
-//! told that it is here, it is looked at: they may count on it.
+//! A block that was here when this peer began may have been damaged while it was down. So all of them are looked at then,
+//! one after another; one that another peer is told of, before its turn comes: it may count on it.
 //!
 //! Nobody else learns of the damage: to the others this peer still is a holder, so the block's return is its own duty.
 //! If no other peer can be found that has the block, one may be out of reach, or too slow to answer in time. So it is
@@ -9,6 +9,7 @@
 //! remain.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use crate::agenda::Agenda;
 use crate::config::{MAX_REPAIRS, REPAIR_RETRY};
@@ -27,6 +28,9 @@ use crate::wire::{Request, RequestKind, Response};
 /// Blocks that are looked at at a time: others' blocks on their way here go first.
 const MAX_LOOKS: usize = 4;
 
+/// Blocks that were here when a peer began are looked at this much later: a start has enough to do.
+const LOOKS_BEGIN: Duration = Duration::from_secs(10);
+
 /// The damaged blocks, each until it is back or given up.
 #[derive(Default)]
 pub(in crate::node) struct Heal {
@@ -36,6 +40,10 @@ pub(in crate::node) struct Heal {
     /// What is known of each block that waits.
     waiting: BTreeMap<Key, Lost>,
     looks: usize,
+    /// When the blocks that were here when this peer began are looked at.
+    looks_begin: Option<Time>,
+    /// Where to go on to look at what was here when this peer began; none if that is over.
+    unseen: Option<Key>,
 }
 
 /// A block that is not here any more.
@@ -69,7 +77,10 @@ impl Part for Heal {
             }
             (Step::Block(key), Reply::Done { outcome, .. }) => self.on_pulled(desk, key, &outcome),
             // A block was looked at; what is damaged was told already.
-            (_, Reply::Done { .. }) => self.looks -= 1,
+            (_, Reply::Done { .. }) => {
+                self.looks -= 1;
+                self.look_on(desk);
+            }
             _ => {}
         }
     }
@@ -89,6 +100,7 @@ impl Part for Heal {
         match news {
             News::Damaged { key, size } => self.begin(desk, *key, size),
             News::Doubted(key) => self.look_at(desk, *key),
+            News::Found => self.looks_begin = Some(desk.now() + LOOKS_BEGIN),
             News::Held(key) | News::Dropped(key) => self.forget(key),
             _ => {}
         }
@@ -96,6 +108,11 @@ impl Part for Heal {
 
     /// Starts the attempts that are due.
     fn on_tick(&mut self, desk: &mut Desk) {
+        if self.looks_begin.is_some_and(|due| due <= desk.now()) {
+            self.looks_begin = None;
+            self.unseen = Some(Key::ZERO);
+            self.look_on(desk);
+        }
         while self.running.len() < MAX_REPAIRS && !desk.is_leaving() {
             let Some(key) = self.due.pop_due(desk.now()) else { break };
             let Some(lost) = self.waiting.remove(&key) else { continue };
@@ -106,7 +123,8 @@ impl Part for Heal {
     }
 
     fn next_wake(&self, desk: &Desk) -> Option<Time> {
-        self.due.next_due().filter(|_| self.running.len() < MAX_REPAIRS && !desk.is_leaving())
+        let due = self.due.next_due().filter(|_| self.running.len() < MAX_REPAIRS);
+        due.into_iter().chain(self.looks_begin).min().filter(|_| !desk.is_leaving())
     }
 
     fn under_way(&self) -> usize {
@@ -130,6 +148,19 @@ impl Heal {
             self.looks += 1;
             desk.holdings_mut().see(&key);
             desk.order(Ticket::of(Owner::Heal, 0), Job::Verify { key }, Urgency::Others);
+        }
+    }
+
+    /// Looks at the next block that was here when this peer began: at one of them at a time.
+    fn look_on(&mut self, desk: &mut Desk) {
+        if self.looks == 0
+            && !desk.is_leaving()
+            && let Some(from) = self.unseen
+        {
+            self.unseen = desk.holdings().unseen_from(&from);
+            if let Some(key) = self.unseen {
+                self.look_at(desk, key);
+            }
         }
     }
 

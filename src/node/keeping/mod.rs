@@ -1,10 +1,16 @@
 //! Blocks that are kept here for the network: taken from other peers, repaired, healed, handed over.
 
+mod comparison;
 mod departure;
 mod heal;
+mod neighbours;
 mod pulls;
+mod regions;
 mod repair;
+mod strays;
 
+#[cfg(test)]
+pub(super) use comparison::answer;
 pub(super) use departure::Departure;
 pub(super) use heal::Heal;
 pub(super) use pulls::Pulls;

@@ -281,10 +281,12 @@ impl Wanted {
     }
 }
 
-const FULL: &str = "full";
+/// What a peer says to offers that it has no room for.
+pub(super) const FULL: &str = "full";
 /// What a peer says to offers that is leaving too.
 pub(super) const LEAVING: &str = "leaving the network";
-const BUSY: &str = "busy: too many blocks are on their way here";
+/// What a peer says while more is asked of it than it takes at a time.
+pub(super) const BUSY: &str = "busy: too many blocks are on their way here";
 
 fn respond(desk: &mut Desk, offer: &Offer, result: Result<(), &str>) {
     match result {

@@ -1,284 +1,309 @@
 //! Keeping replica sets full.
 //!
-//! When a peer comes or goes, every block whose replica set it concerns is checked; and each block is checked once in
-//! [`REPUBLISH_INTERVAL`] anyway. A check begins with the nearer peers that should hold the block: if enough of them say
-//! they do ([`DUTY_HOLDERS`]), the block is their duty and the check is over. Otherwise this peer is one of the block's
-//! nearest live holders: it looks up the replica set and offers the block to each member that lacks it. An offer of what
-//! is there already costs one datagram each way, so two peers on the same duty do no harm; and one peer that lies about
-//! what it holds does not stop the repair.
+//! The blocks held here fall into [regions](super::regions), each with the peers that should hold it. With each of those
+//! peers this one compares what is held, range by range, after a peer came or went and otherwise once in
+//! [`REPUBLISH_INTERVAL`]; so the cost of a check depends on how many peers are near, not on how many blocks there are.
 //!
-//! After news more is asked. Who has the duty may not have noticed what happened to a peer far from itself, so any other
-//! holder that did asks all that should hold the block, as far as it knows them, and offers it to those that lack it. This
-//! goes for copies outside the set too: it can be that nobody within it has noticed.
+//! What the other lacks it is offered. So that not everybody offers it, each block has one peer whose duty that is: of
+//! its members, the one whose id is nearest to the key. The others look again after a while, and take over where the
+//! number of missing blocks has not shrunk.
+//!
+//! A block that this peer should not hold, and one that a member's full store refused, has its replica set
+//! [looked at by itself](super::strays). A peer that does not answer, or takes nothing, is tried ever more rarely; and
+//! whatever happens, upkeep spends no more than its [budget](crate::node::budget).
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
-
-use crate::config::{MAX_REPAIRS, REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
-use crate::id::Key;
+use super::comparison;
+use super::neighbours::{Neighbour, Neighbours, Pass, WINDOW};
+use super::pulls::{BUSY, FULL, LEAVING};
+use super::regions::Regions;
+use super::strays::Strays;
+use crate::config::{REPAIR_DELAY, REPAIR_RETRY};
+use crate::id::{Id, Key};
+use crate::node::budget::Budget;
 use crate::node::desk::Desk;
-use crate::node::jobs::Urgency;
 use crate::node::notice::Notice;
 use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Ticket};
 use crate::node::trouble::Trouble;
-use crate::overlay::{Goal, Target};
+use crate::overlay::Asker;
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::{Request, Response};
+use crate::wire::{Request, RequestKind, Response};
 
-/// Nearer peers that must say they hold a block before this one leaves its repair to them.
-const DUTY_HOLDERS: usize = 2;
+/// Blocks that a peer lacks and that are looked through in one turn of the node.
+const A_TURN: usize = 256;
 
-/// More news than this at a time concern every block, without asking for each.
-const MANY_NEWS: usize = 8;
+/// Comparisons of others that are answered in a second.
+const ANSWERS: u32 = 400;
 
-/// The checks under way. When each other block is checked next stands with the holdings.
-#[derive(Default)]
+/// What this peer owes to the replica sets of its blocks.
 pub(in crate::node) struct Repair {
-    running: BTreeMap<Key, Check>,
-    /// Peers that came or went and whose blocks are not scheduled yet, and when they will be.
-    news: Vec<Peer>,
-    news_due: Option<Time>,
+    regions: Regions,
+    neighbours: Neighbours,
+    strays: Strays,
+    /// When the regions are looked through anew.
+    sweep_due: Option<Time>,
+    answers: Budget,
 }
 
-/// A check under way.
-struct Check {
-    /// Peers that were found to hold it.
-    holders: Vec<Peer>,
-    /// Nearer peers that were not asked yet whether they hold the block.
-    nearer: VecDeque<Peer>,
-    /// The other peers that should hold it, as far as this peer knows; only after news.
-    further: Vec<Peer>,
-    /// Nearer peers that say they hold it.
-    claims: usize,
-    /// Questions without an answer.
-    asked: usize,
-    /// Peers that should hold it and do not say so.
-    lacking: Vec<Peer>,
-    /// The check is due to news.
-    stirred: bool,
-    /// Offers without an answer.
-    offered: usize,
-    missing: usize,
-    /// News came while the check ran: check again.
-    again: bool,
+impl Default for Repair {
+    fn default() -> Self {
+        Self {
+            regions: Regions::default(),
+            neighbours: Neighbours::new(),
+            strays: Strays::default(),
+            sweep_due: None,
+            answers: Budget::a_second(ANSWERS),
+        }
+    }
 }
 
 impl Part for Repair {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        let Step::Block(key) = ticket.step else { return };
-        match reply {
-            Reply::Answer(Answered { to, answer, .. }) => {
-                self.on_probe(desk, key, to, matches!(answer, Ok(Response::Node(_))));
-            }
-            Reply::Silence { to, .. } => {
-                desk.suspect(to.addr);
-                self.on_probe(desk, key, to, false);
-            }
-            Reply::Holder(peer) => {
-                if let Some(check) = self.running.get_mut(&key) {
-                    check.holders.push(peer);
+        if ticket.key == STRAY {
+            self.strays.on(desk, ticket, reply);
+            return self.strays.go_on(desk, &self.regions, &self.neighbours);
+        }
+        match (ticket.step, reply) {
+            (Step::Whole, Reply::Answer(Answered { to, answer, .. })) => {
+                if let Some(peer) = to.id {
+                    self.on_compared(desk, &peer, answer);
                 }
             }
-            Reply::Found(found) => self.on_found(desk, key, found.peers),
-            Reply::Offered { to, result } => self.on_offered(desk, key, to, result),
-            Reply::Done { .. } | Reply::Settled(_) => {}
+            (Step::Whole, Reply::Silence { to, .. }) => {
+                desk.suspect(to.addr);
+                if let Some(peer) = to.id {
+                    self.on_failed(desk, &peer);
+                }
+            }
+            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
+            _ => {}
+        }
+    }
+
+    /// Another peer compares what it holds with what is held here.
+    fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
+        let Request::Compare { ranges, held } = request else { return };
+        let now = desk.now();
+        if desk.is_leaving() || self.answers.opens() > now {
+            return desk.refuse(&asker, if desk.is_leaving() { LEAVING } else { BUSY });
+        }
+        self.answers.spend(now, 1);
+        let (response, extra) = comparison::answer(desk.holdings(), &ranges, &held);
+        desk.respond(&asker, RequestKind::Compare, response);
+        let surprised = |neighbour: &&mut Neighbour| neighbour.peer.addr == asker.addr && neighbour.is_settled();
+        if extra && let Some(neighbour) = self.neighbours.values_mut().find(surprised) {
+            neighbour.wake(now + REPAIR_DELAY);
         }
     }
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
-            News::Up(peer) | News::Down(peer) => self.on_peer_change(desk, peer),
-            News::Found => {
-                // Where they belong may have changed while this peer was away.
-                let soon = desk.now() + REPAIR_DELAY * 2;
-                let times = (0..desk.holdings().len()).map(|_| soon + desk.jittered(REPAIR_DELAY * 4)).collect();
-                desk.holdings_mut().plan_all(times);
+            News::Up => self.plan_sweep(desk),
+            News::Down(peer) => {
+                self.neighbours.remove(&peer.id);
+                self.plan_sweep(desk);
             }
-            News::Held(key) => self.watch(desk, *key),
+            // Where they belong may have changed while this peer was away.
+            News::Found => self.plan_sweep(desk),
+            News::Held(key) => self.watch(desk, key),
             _ => {}
         }
     }
 
-    /// Starts the checks that are due.
     fn on_tick(&mut self, desk: &mut Desk) {
-        if self.news_due.is_some_and(|due| due <= desk.now()) {
-            self.take_news(desk);
+        if desk.is_leaving() {
+            return;
         }
-        while self.running.len() < MAX_REPAIRS && !desk.is_leaving() {
-            let now = desk.now();
-            let Some((key, stirred)) = desk.holdings_mut().take_due(now) else { break };
-            self.start(desk, key, stirred);
+        if self.sweep_due.is_some_and(|due| due <= desk.now()) {
+            self.sweep_due = None;
+            self.regions.begin_sweep();
         }
+        if self.regions.go_on(desk) {
+            self.share_out(desk);
+        }
+        let now = desk.now();
+        let mut ready = Vec::new();
+        for (id, neighbour) in &mut self.neighbours {
+            if neighbour.due().is_some_and(|due| due <= now) {
+                neighbour.begin(now, desk.holdings().len());
+                desk.share_with(&[neighbour.peer]);
+            }
+            ready.extend(neighbour.pass.as_ref().is_some_and(Pass::is_ready).then_some(*id));
+        }
+        for id in ready {
+            self.go_on(desk, &id);
+        }
+        self.strays.go_on(desk, &self.regions, &self.neighbours);
     }
 
     fn next_wake(&self, desk: &Desk) -> Option<Time> {
-        let due = desk.holdings().next_due().filter(|_| self.running.len() < MAX_REPAIRS);
-        [due, self.news_due].into_iter().flatten().min().filter(|_| !desk.is_leaving())
+        if desk.is_leaving() {
+            return None;
+        }
+        let now = desk.now();
+        let opens = desk.upkeep_opens();
+        let wake = |neighbour: &Neighbour| match &neighbour.pass {
+            Some(pass) => pass.is_ready().then_some(opens.max(now)),
+            None => neighbour.due().map(|due| due.max(opens)),
+        };
+        let sweep = if self.regions.is_sweeping() { Some(now) } else { self.sweep_due };
+        self.neighbours.values().filter_map(wake).chain(sweep).chain(self.strays.next_wake(now, opens)).min()
     }
 
     fn under_way(&self) -> usize {
-        self.running.len()
+        let passes = self.neighbours.values().filter(|neighbour| neighbour.pass.is_some()).count();
+        passes + self.strays.under_way() + usize::from(self.regions.is_sweeping())
     }
 
-    /// Whether what is scheduled and what is held agree.
+    /// Whether each block held here has its region, or will have.
     fn check(&self, desk: &Desk) -> Result<(), String> {
-        let known = |key: &Key| desk.holdings().due(key).is_some() || self.running.contains_key(key);
-        let watched = desk.config().guest || desk.is_leaving() || desk.held().all(|(key, _)| known(&key));
-        let right = watched && self.running.len() <= MAX_REPAIRS;
+        let watched = desk.config().guest
+            || desk.is_leaving()
+            || self.sweep_due.is_some()
+            || self.regions.is_sweeping()
+            || desk.held().all(|(key, _)| self.regions.of(&key).is_some());
+        let right = watched && self.regions.check() && self.strays.check();
         right.then_some(()).ok_or_else(|| "a block is held and never checked".to_owned())
     }
 }
 
 impl Repair {
+    /// Peers came or went: soon the regions are looked through, once for many such news.
+    fn plan_sweep(&mut self, desk: &Desk) {
+        if desk.holdings().len() > 0 {
+            self.sweep_due.get_or_insert(desk.now() + REPAIR_DELAY);
+        }
+    }
+
     /// A block is held here from now on. Its sender may have died half-way, or been cut off from those that should hold
-    /// it: it is looked after soon, and then in due time.
-    fn watch(&mut self, desk: &mut Desk, key: Key) {
-        if desk.holdings().due(&key).is_none() && !self.running.contains_key(&key) {
-            plan(desk, &key, REPAIR_RETRY);
+    /// it: they are compared with before long.
+    fn watch(&mut self, desk: &mut Desk, key: &Key) {
+        if self.regions.add(desk, key) {
+            self.share_out(desk);
         }
-    }
-
-    /// A peer came or went: the blocks that it concerns are checked soon, many such news at once.
-    fn on_peer_change(&mut self, desk: &mut Desk, peer: &Peer) {
-        if desk.held().next().is_some() && !desk.is_leaving() {
-            self.news.push(*peer);
-            self.news_due.get_or_insert(desk.now() + REPAIR_DELAY);
-        }
-    }
-
-    /// Schedules the blocks that the news concern.
-    fn take_news(&mut self, desk: &mut Desk) {
-        self.news_due = None;
-        let news = std::mem::take(&mut self.news);
-        let latest = desk.now() + REPAIR_DELAY;
-        let concerned =
-            |key: &Key, desk: &Desk| news.len() > MANY_NEWS || news.iter().any(|peer| desk.concerns(key, peer));
-        let keys: Vec<Key> = desk.held().map(|(key, _)| key).filter(|key| concerned(key, desk)).collect();
-        for key in keys {
-            desk.holdings_mut().stir(&key);
-            if let Some(check) = self.running.get_mut(&key) {
-                check.again = true;
-            } else if desk.holdings().due(&key).is_none_or(|due| due > latest) {
-                plan(desk, &key, REPAIR_DELAY);
+        let soon = desk.now() + desk.jittered(REPAIR_RETRY);
+        let members = self.regions.of(key).map_or(&[][..], |region| &region.members);
+        for peer in members {
+            if let Some(neighbour) = self.neighbours.get_mut(&peer.id) {
+                neighbour.wake(soon);
             }
         }
     }
 
-    fn start(&mut self, desk: &mut Desk, key: Key, stirred: bool) {
-        let set = desk.replica_set(&key, desk.config().replicas);
-        desk.share_with(&set);
-        let rank = set.iter().position(|peer| desk.is_me(peer)).unwrap_or(set.len());
-        let further = if stirred { set.iter().skip(rank + 1).copied().collect() } else { Vec::new() };
-        let nearer = set.into_iter().take(rank).collect();
-        let check = Check {
-            holders: Vec::new(),
-            nearer,
-            further,
-            claims: 0,
-            asked: 0,
-            lacking: Vec::new(),
-            stirred,
-            offered: 0,
-            missing: 0,
-            again: false,
-        };
-        self.running.insert(key, check);
-        self.ask_nearer(desk, key);
-    }
-
-    /// Asks the next nearer peer whether the block is its duty; if nobody is left to ask, it is ours.
-    fn ask_nearer(&mut self, desk: &mut Desk, key: Key) {
-        let Some(check) = self.running.get_mut(&key) else { return };
-        match check.nearer.pop_front() {
-            Some(to) => {
-                check.asked += 1;
-                desk.ask(Ticket::block(Owner::Repair, key), to, Request::FindValue { key });
+    /// Tells each neighbour's state what that peer should hold. One that should hold more than before is compared with.
+    fn share_out(&mut self, desk: &mut Desk) {
+        let now = desk.now();
+        let shares = self.regions.shares();
+        self.neighbours.retain(|id, _| shares.contains_key(id));
+        for (id, (peer, shares)) in shares {
+            let neighbour = self.neighbours.entry(id).or_insert_with(|| Neighbour::new(now, peer));
+            if neighbour.peer != peer || !neighbour.shares_all(&shares) {
+                neighbour.wake(now);
+                desk.share_with(&[peer]);
             }
-            None => {
-                desk.look_up(Ticket::block(Owner::Repair, key), key, Goal::Holders);
+            (neighbour.peer, neighbour.shares) = (peer, shares);
+        }
+    }
+
+    /// Goes on to compare with a peer, and to offer it what it lacks.
+    fn go_on(&mut self, desk: &mut Desk, id: &Id) {
+        let now = desk.now();
+        // A full peer may lack the block itself: the duty is another's.
+        let full: Vec<Id> = self.neighbours.iter().filter(|(_, other)| other.is_full(now)).map(|(id, _)| *id).collect();
+        let Some(neighbour) = self.neighbours.get_mut(id) else { return };
+        let (takes_over, is_full) = (neighbour.takes_over(), full.contains(id));
+        for _ in 0..A_TURN {
+            let Some(pass) = &mut neighbour.pass else { return };
+            if desk.upkeep_opens() > now || pass.offered >= WINDOW {
+                return;
+            }
+            if let Some(key) = pass.lacking.pop_front() {
+                let Some(region) = self.regions.of(&key) else { continue };
+                let others = region.members.iter().filter(|peer| peer.id != *id && !full.contains(&peer.id));
+                let mine = !region.stray && is_nearest(&desk.me().id, &key, others);
+                match desk.size_of(&key) {
+                    // The peer whose duty it is finds one to stand in for a full peer.
+                    Some(_) if !mine && is_full && !region.stray => {}
+                    Some(_) if !mine && !takes_over => pass.left += 1,
+                    Some(_) if is_full || region.stray => self.strays.add(key),
+                    Some(size) => {
+                        pass.offered += 1;
+                        desk.offer_for_upkeep(Ticket::block(Owner::Repair, key), (key, size), neighbour.peer);
+                    }
+                    None => {}
+                }
+            } else if pass.comparison.is_asking() {
+                return;
+            } else if let Some(request) = pass.next(desk.holdings()) {
+                return desk.ask_for_upkeep(Ticket::of(Owner::Repair, COMPARISON), neighbour.peer, request);
+            } else {
+                if pass.offered == 0 {
+                    neighbour.end(now, |wait| desk.jittered(wait));
+                }
+                return;
             }
         }
     }
 
-    /// A peer said whether it holds the block; silence is a no.
-    fn on_probe(&mut self, desk: &mut Desk, key: Key, to: Target, holds: bool) {
-        let Some((check, to)) = self.running.get_mut(&key).zip(to.peer()) else { return };
-        check.asked -= 1;
-        check.claims += usize::from(holds);
-        if !holds {
-            check.lacking.push(to);
-        }
-        if check.claims < DUTY_HOLDERS {
-            return self.ask_nearer(desk, key);
-        }
-        if check.stirred {
-            let rest: Vec<Peer> = check.nearer.drain(..).chain(check.further.drain(..)).collect();
-            for to in rest {
-                check.asked += 1;
-                desk.ask(Ticket::block(Owner::Repair, key), to, Request::FindValue { key });
+    /// A peer answered what it was asked.
+    fn on_compared(&mut self, desk: &mut Desk, id: &Id, answer: Result<Response, String>) {
+        let Some(neighbour) = self.neighbours.get_mut(id) else { return };
+        let Some(pass) = neighbour.pass.as_mut().filter(|pass| pass.comparison.is_asking()) else { return };
+        match answer {
+            Ok(response) => {
+                let lacking = &mut pass.lacking;
+                let found = |key: &Key, held: bool| lacking.extend((!held).then_some(*key));
+                if pass.comparison.on_answer(desk.holdings(), &response, found).is_err() {
+                    return self.on_failed(desk, id);
+                }
             }
+            Err(reason) if [BUSY, LEAVING].contains(&&*reason) => return self.on_failed(desk, id),
+            // An older peer: it says of each block that it is offered whether it has it.
+            Err(_) => pass.comparison.on_refusal(desk.holdings(), |key| pass.lacking.push_back(*key)),
         }
-        if check.asked == 0 {
-            let lacking = if check.stirred { std::mem::take(&mut check.lacking) } else { Vec::new() };
-            self.offer(desk, key, lacking);
-        }
+        self.go_on(desk, id);
     }
 
-    /// The replica set is known, and who of it holds the block: the others are offered it.
-    fn on_found(&mut self, desk: &mut Desk, key: Key, peers: Vec<Peer>) {
-        let holders = self.running.get_mut(&key).map_or(Vec::new(), |check| std::mem::take(&mut check.holders));
-        let lacks = |peer: &Peer| !desk.is_me(peer) && !holders.iter().any(|holder| holder.id == peer.id);
-        let lacking = peers.into_iter().take(desk.config().replicas).filter(lacks).collect();
-        self.offer(desk, key, lacking);
-    }
-
-    /// Offers a block to those that should hold it and do not.
-    fn offer(&mut self, desk: &mut Desk, key: Key, lacking: Vec<Peer>) {
-        let Some(check) = self.running.get_mut(&key) else { return };
-        let Some(size) = desk.size_of(&key).filter(|_| !lacking.is_empty()) else {
-            return self.end(desk, key, REPUBLISH_INTERVAL);
-        };
-        for peer in lacking {
-            check.offered += 1;
-            desk.offer(Ticket::block(Owner::Repair, key), Urgency::Others, (key, size), peer);
+    /// A peer cannot be compared with now.
+    fn on_failed(&mut self, desk: &mut Desk, id: &Id) {
+        let Some(neighbour) = self.neighbours.get_mut(id) else { return };
+        if let Some(pass) = &mut neighbour.pass {
+            pass.give_up();
         }
+        self.go_on(desk, id);
     }
 
     /// A peer took a block, or did not.
     fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<(), String>) {
-        let Some(check) = self.running.get_mut(&key) else { return };
-        check.offered -= 1;
+        let now = desk.now();
+        if let Some(neighbour) = self.neighbours.get_mut(&to.id)
+            && let Some(pass) = &mut neighbour.pass
+        {
+            pass.offered = pass.offered.saturating_sub(1);
+            match &result {
+                Ok(()) => neighbour.took(),
+                Err(reason) if reason == FULL => {
+                    neighbour.fill(now);
+                    self.strays.add(key);
+                }
+                Err(_) => pass.refused(),
+            }
+        }
         match result {
             Ok(()) => desk.notify(Notice::BlockRepaired { key, to }),
-            Err(reason) => {
-                desk.trouble(Trouble::NotTaken { key, to, reason });
-                check.missing += 1;
-            }
+            Err(reason) => desk.trouble(Trouble::NotTaken { key, to, reason }),
         }
-        if check.offered == 0 {
-            let next = if check.missing == 0 { REPUBLISH_INTERVAL } else { REPAIR_RETRY };
-            if check.missing > 0 && check.stirred {
-                desk.holdings_mut().stir(&key);
-            }
-            self.end(desk, key, next);
-        }
-    }
-
-    fn end(&mut self, desk: &mut Desk, key: Key, next: Duration) {
-        let Some(check) = self.running.remove(&key) else { return };
-        if check.again {
-            let soon = desk.now() + REPAIR_DELAY;
-            desk.holdings_mut().plan(&key, soon);
-        } else {
-            plan(desk, &key, next);
-        }
-        self.on_tick(desk);
+        self.go_on(desk, &to.id);
+        self.strays.go_on(desk, &self.regions, &self.neighbours);
     }
 }
 
-/// A block is checked after about `wait`.
-fn plan(desk: &mut Desk, key: &Key, wait: Duration) {
-    let at = desk.now() + desk.jittered(wait);
-    desk.holdings_mut().plan(key, at);
+/// What a ticket is about: the comparison with a neighbour and its offers, or a block by itself.
+const COMPARISON: u64 = 0;
+pub(super) const STRAY: u64 = 1;
+
+/// Whether `me` is nearer to the key than any of these peers.
+fn is_nearest<'a>(me: &Id, key: &Key, mut peers: impl Iterator<Item = &'a Peer>) -> bool {
+    let distance = me.distance(key);
+    peers.all(|peer| distance < peer.id.distance(key))
 }

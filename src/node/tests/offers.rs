@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS};
 use crate::node::job::JobErrorKind;
 use crate::node::{Command, Source};
+use crate::wire::Difference;
 
 fn store(n: u64) -> Request {
     Request::Store { key: key(n), size: Some(1000) }
@@ -203,7 +204,10 @@ fn a_block_that_arrives_while_its_holder_leaves_is_not_called_saved() {
     let mut bench = Bench::on(Config::default(), overlay).start(&[(key(1), 10)]);
     bench.does(Event::Validated { addr: peer(2).addr });
     bench.hears_request(peer(2), 5, store(2));
-    let offers = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
+    let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
+    let [(heir, magic, Request::Compare { .. })] = asked[..] else { panic!("{asked:?}") };
+    let lacks_all = Response::Differs(Difference::Keys(Vec::new()));
+    let offers = requests(&bench.hears_answer(heir, magic, lacks_all));
     let [(heir, magic, Request::Store { .. })] = offers[..] else { panic!("{offers:?}") };
     let actions = bench.ends(0, Outcome::Stored { size: 1000 });
     assert!(matches!(responses(&actions)[..], [(_, 5, Err(_))]), "it would go without being handed over: {actions:?}");

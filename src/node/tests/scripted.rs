@@ -2,7 +2,7 @@
 
 use crate::id::Key;
 use crate::overlay::{
-    Cause, Effect, Entrances, Goal, LookupId, Overlay, OverlayKind, RingEffect, RouteOutcome, Router, TableRow,
+    Cause, Effect, Entrances, Goal, LookupId, Overlay, OverlayKind, Region, RingEffect, RouteOutcome, Router, TableRow,
 };
 use crate::peer::Peer;
 use crate::time::Time;
@@ -72,8 +72,8 @@ impl Overlay for Scripted {
     fn replica_set(&self, _key: &Key, count: usize) -> Vec<Peer> {
         self.set.iter().copied().take(count).collect()
     }
-    fn concerns(&self, _key: &Key, _peer: &Peer, _count: usize) -> bool {
-        true
+    fn region(&self, key: &Key, count: usize) -> Region {
+        Region { first: Key::ZERO, last: Key::MAX, members: self.replica_set(key, count) }
     }
     fn peers(&self) -> Vec<Peer> {
         self.set.clone()

@@ -1,121 +1,258 @@
 //! Replica sets while peers come and go.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use super::*;
-use crate::config::{REPAIR_BOUND, REPAIR_DELAY};
+use crate::config::{REPAIR_BOUND, REPAIR_DELAY, REPUBLISH_INTERVAL};
 use crate::node::Command;
 use crate::node::job::{Holder, JobError, JobErrorKind};
 use crate::node::trouble::Trouble;
+use crate::wire::{Difference, Range, Start, Summary};
 
-/// Lets the node check its one block, which it does soon after the start.
-fn checks(bench: &mut Bench) -> Vec<Action> {
-    loop {
-        let actions = bench.wait(REPAIR_BOUND).expect("a block found at the start is checked within the bound");
-        if !requests(&actions).is_empty() || bench.node.is_at_rest() && bench.now > Time::ZERO + REPAIR_DELAY * 8 {
-            return actions;
+/// The blocks with these numbers, as a store has them.
+fn blocks(numbers: std::ops::Range<u64>) -> Vec<(Key, u32)> {
+    numbers.map(|n| (key(n), 10)).collect()
+}
+
+/// Lets time pass until the node sends requests.
+fn next_requests(bench: &mut Bench, limit: Duration) -> Vec<(SocketAddr, u64, Request)> {
+    let until = bench.now + limit;
+    while bench.now < until {
+        let Some(actions) = bench.wait(until.since(bench.now)) else { break };
+        let sent = requests(&actions);
+        if !sent.is_empty() {
+            return sent;
         }
     }
+    Vec::new()
+}
+
+/// What a peer answers that holds `held` where it is asked to compare.
+fn compared(held: &[(Key, u32)], request: &Request) -> Response {
+    let Request::Compare { ranges, held: theirs } = request else { panic!("{request:?}") };
+    let mut holdings = crate::node::holdings::Holdings::new(None);
+    holdings.found(held.to_vec());
+    crate::node::keeping::answer(&holdings, ranges, theirs).0
+}
+
+/// Answers what was asked as a peer does that holds `held` of the blocks compared; returns the requests that follow.
+fn answered(
+    bench: &mut Bench,
+    (to, magic, request): &(SocketAddr, u64, Request),
+    held: &[(Key, u32)],
+) -> Vec<(SocketAddr, u64, Request)> {
+    requests(&bench.hears_answer(*to, *magic, compared(held, request)))
+}
+
+/// Lets the node begin to compare with every other member of the replica sets, which it does soon after the start.
+fn comparisons(bench: &mut Bench) -> Vec<(SocketAddr, u64, Request)> {
+    next_requests(bench, REPAIR_BOUND)
 }
 
 #[test]
-fn the_duty_is_the_nearest_holders_and_the_others_only_ask() {
-    let mut bench = Bench::new(Config::default(), 3, 3).start(&[(key(1), 10)]);
-    let mut actions = checks(&mut bench);
-    for nearer in [peer(1), peer(2)] {
-        let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
-        assert_eq!(to, nearer.addr);
-        actions = bench.hears_answer(to, magic, Response::Node(nearer));
-    }
-    assert_eq!(requests(&actions), [], "it is the duty of the nearer holders");
-    assert!(bench.node.is_at_rest());
-}
-
-#[test]
-fn one_nearer_peer_that_says_it_holds_the_block_may_lie_so_the_duty_stays() {
-    let mut bench = Bench::new(Config::default(), 3, 1).start(&[(key(1), 10)]);
-    let (to, magic, _) = requests(&checks(&mut bench))[0].clone();
-    bench.hears_answer(to, magic, Response::Node(peer(1)));
-    assert!(bench.node.is_at_rest(), "the lookup found every other peer holding it");
-}
-
-#[test]
-fn a_nearer_peer_without_the_block_is_passed_over_and_the_next_is_asked() {
-    let mut bench = Bench::new(Config::default(), 3, 2).start(&[(key(1), 10)]);
-    let (to, magic, _) = requests(&checks(&mut bench))[0].clone();
-    let actions = bench.hears_answer(to, magic, Response::Nodes(Vec::new()));
-    assert!(matches!(requests(&actions)[..], [(to, _, Request::FindValue { .. })] if to == peer(2).addr));
-}
-
-#[test]
-fn whoever_notices_a_death_asks_all_that_should_hold_the_block_though_it_is_not_its_duty() {
-    let mut bench = Bench::new(Config::default(), 5, 2).start(&[(key(1), 10)]);
-    let mut actions = checks(&mut bench);
-    for nearer in [peer(1), peer(2)] {
-        let (to, magic, _) = requests(&actions)[0].clone();
-        actions = bench.hears_answer(to, magic, Response::Node(nearer));
-    }
-    assert!(bench.node.is_at_rest(), "without news two nearer holders do");
-    let message = Message::request(1, Sender::member(peer(0).id, peer(0).addr), Request::Ping);
-    bench.does(Event::Undeliverable { to: peer(5).addr, message, obstacle: Obstacle::Refused });
-    let mut actions = checks(&mut bench);
-    for nearer in [peer(1), peer(2)] {
-        let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
-        assert_eq!(to, nearer.addr);
-        actions = bench.hears_answer(to, magic, Response::Node(nearer));
-    }
-    let asked = requests(&actions);
-    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(3).addr, peer(4).addr]);
-    assert_eq!(requests(&bench.hears_answer(asked[0].0, asked[0].1, Response::Node(peer(3)))), []);
-    let actions = bench.hears_answer(asked[1].0, asked[1].1, Response::Nodes(Vec::new()));
-    let [(to, magic, Request::Store { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
-    assert_eq!(to, peer(4).addr, "it lacks the block");
-    bench.hears_answer(to, magic, Response::Saved);
-    assert!(bench.node.is_at_rest());
-}
-
-#[test]
-fn whoever_holds_a_copy_outside_the_set_and_notices_a_death_sees_to_the_set_too() {
-    let config = Config { replicas: 3, ..Config::default() };
-    let mut bench = Bench::new(config, 5, 4).start(&[(key(1), 10)]);
-    let mut actions = checks(&mut bench);
-    let message = Message::request(1, Sender::member(peer(0).id, peer(0).addr), Request::Ping);
-    for news in [false, true] {
-        for nearer in [peer(1), peer(2)] {
-            let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
-            assert_eq!(to, nearer.addr);
-            actions = bench.hears_answer(to, magic, Response::Node(nearer));
+fn what_both_hold_costs_one_request_to_each_member_an_hour_however_many_blocks() {
+    let held = blocks(0..2_000);
+    let mut bench = Bench::new(Config::default(), 3, 3).start(&held);
+    for _ in 0..3 {
+        let began = bench.now;
+        let mut asked = Vec::new();
+        while asked.len() < 3 {
+            for request in next_requests(&mut bench, REPUBLISH_INTERVAL) {
+                assert_eq!(answered(&mut bench, &request, &held), []);
+                asked.push(request.0);
+            }
         }
-        if !news {
-            assert!(bench.node.is_at_rest(), "without news two holders of the set do");
-            bench.does(Event::Undeliverable {
-                to: peer(5).addr,
-                message: message.clone(),
-                obstacle: Obstacle::Refused,
-            });
-            actions = checks(&mut bench);
-        }
+        asked.sort_unstable();
+        assert_eq!(asked, [1, 2, 3].map(|n| peer(n).addr));
+        assert!(bench.now.since(began) <= REPUBLISH_INTERVAL);
     }
-    let [(to, magic, Request::FindValue { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
-    assert_eq!(to, peer(3).addr, "nobody within the set may have noticed");
-    let actions = bench.hears_answer(to, magic, Response::Nodes(Vec::new()));
-    assert!(matches!(requests(&actions)[..], [(to, _, Request::Store { .. })] if to == peer(3).addr));
 }
 
 #[test]
-fn a_block_that_was_here_at_the_start_is_looked_at_when_others_are_first_told_of_it_and_once() {
-    let held: Vec<_> = (1..=6).map(|n| (key(n), 10)).collect();
+fn what_a_member_lacks_it_is_offered_by_the_other_member_nearest_to_the_key() {
+    let held = blocks(0..64);
     let mut bench = Bench::new(Config::default(), 3, 0).start(&held);
-    let ask = |bench: &mut Bench, n| jobs(&bench.hears_request(peer(1), n, Request::FindValue { key: key(n) }));
-    let looks: Vec<_> = (1..=6).flat_map(|n| ask(&mut bench, n)).collect();
-    let expected: Vec<_> = (1..=4).map(|n| Job::Verify { key: key(n) }).collect();
-    assert_eq!(looks.iter().map(|(_, job)| job.clone()).collect::<Vec<_>>(), expected, "a few at a time");
-    bench.ends(looks[0].0, Outcome::Sound { size: 10 });
-    assert_eq!(ask(&mut bench, 1), [], "once");
-    assert!(matches!(ask(&mut bench, 5)[..], [(_, Job::Verify { .. })]));
+    let asked = comparisons(&mut bench);
+    let to_first = asked.iter().find(|(to, ..)| *to == peer(1).addr).expect("every member is asked");
+    let offers = answered(&mut bench, to_first, &[]);
+    let offered: Vec<Key> = offers
+        .iter()
+        .map(|(to, _, request)| {
+            assert_eq!(*to, peer(1).addr);
+            let Request::Store { key, size: Some(10) } = request else { panic!("{request:?}") };
+            *key
+        })
+        .collect();
+    let nearest = |key: &Key| [0, 2, 3].into_iter().min_by_key(|n| peer(*n).id.distance(key)) == Some(0);
+    let mut expected: Vec<Key> = held.iter().map(|(key, _)| *key).filter(nearest).collect();
+    expected.sort_unstable();
+    assert!(offered == expected && offered.len() < 40, "{} offers", offered.len());
+}
+
+#[test]
+fn where_nobody_gives_what_a_member_lacks_the_others_take_over_within_seconds() {
+    let held = blocks(0..64);
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&held);
+    for request in comparisons(&mut bench) {
+        if request.0 != peer(1).addr {
+            answered(&mut bench, &request, &held);
+            continue;
+        }
+        for (to, magic, _) in answered(&mut bench, &request, &[]) {
+            bench.hears_answer(to, magic, Response::Saved);
+        }
+    }
+    let began = bench.now;
+    let given: BTreeSet<Key> = held
+        .iter()
+        .map(|(key, _)| *key)
+        .filter(|key| [2, 3].iter().all(|n| peer(0).id.distance(key) < peer(*n).id.distance(key)))
+        .collect();
+    let has: Vec<_> = held.iter().filter(|(key, _)| given.contains(key)).copied().collect();
+    let again = next_requests(&mut bench, REPAIR_BOUND);
+    assert_eq!(answered(&mut bench, &again[0], &has), [], "the others have their time");
+    let again = next_requests(&mut bench, REPAIR_BOUND);
+    let offers = answered(&mut bench, &again[0], &has);
+    assert_eq!(offers.len(), held.len() - has.len(), "all that it still lacks");
+    assert!(bench.now.since(began) < Duration::from_secs(12));
+}
+
+#[test]
+fn a_peer_that_enters_the_set_after_a_death_is_compared_with_soon_and_nobody_else() {
+    let config = Config { replicas: 3, ..Config::default() };
+    let held = blocks(0..100);
+    let mut bench = Bench::new(config, 4, 0).start(&held);
+    let asked = comparisons(&mut bench);
+    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr]);
+    for request in asked {
+        answered(&mut bench, &request, &held);
+    }
+    let message = Message::request(1, Sender::member(peer(0).id, peer(0).addr), Request::Ping);
+    bench.does(Event::Undeliverable { to: peer(2).addr, message, obstacle: Obstacle::Refused });
+    let began = bench.now;
+    let asked = next_requests(&mut bench, REPAIR_BOUND);
+    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(3).addr]);
+    assert_eq!(bench.now.since(began), REPAIR_DELAY);
+}
+
+#[test]
+fn a_peer_that_does_not_answer_is_tried_ever_more_rarely() {
+    let mut bench = Bench::new(Config::default(), 1, 0).start(&blocks(0..10));
+    let (mut tries, mut last) = (Vec::new(), None);
+    while tries.len() < 9 {
+        for (_, magic, request) in next_requests(&mut bench, REPUBLISH_INTERVAL * 2) {
+            if matches!(request, Request::Compare { .. }) && last != Some(magic) {
+                tries.push(bench.now);
+                last = Some(magic);
+            }
+        }
+    }
+    let pauses: Vec<u64> = tries.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert!(pauses.windows(2).all(|pair| pair[0] < pair[1]) && pauses[7] > 900, "{pauses:?}");
+}
+
+#[test]
+fn a_full_member_is_offered_no_more_for_a_while_and_the_peer_next_to_the_set_stands_in() {
+    let config = Config { replicas: 2, ..Config::default() };
+    let held = blocks(0..500);
+    let mut bench = Bench::new(config, 2, 0).start(&held);
+    let asked = comparisons(&mut bench);
+    let mut queue: VecDeque<_> = answered(&mut bench, &asked[0], &[]).into();
+    let (mut refused, mut taken) = (0, BTreeSet::new());
+    while let Some((to, magic, request)) = queue.pop_front() {
+        let actions = match request {
+            Request::Store { .. } if to == peer(1).addr => {
+                refused += 1;
+                bench.hears(to, Message::error(magic, "full"))
+            }
+            Request::FindValue { .. } => bench.hears_answer(to, magic, Response::Nodes(Vec::new())),
+            Request::Store { key, .. } => {
+                taken.insert(key);
+                bench.hears_answer(to, magic, Response::Saved)
+            }
+            other => panic!("{other:?} to {to}"),
+        };
+        queue.extend(requests(&actions));
+        if queue.is_empty() {
+            queue.extend(requests(&bench.wait(REPAIR_DELAY).unwrap_or_default()));
+        }
+    }
+    assert!(refused <= 128, "{refused} offers to a peer that said that it is full");
+    assert_eq!(taken.len(), held.len(), "the next peer has them all");
+}
+
+#[test]
+fn an_older_peer_that_cannot_compare_is_offered_each_block_by_the_nearest_member() {
+    let held = blocks(0..40);
+    let mut bench = Bench::new(Config::default(), 2, 0).start(&held);
+    let (to, magic, _) = comparisons(&mut bench)[0].clone();
+    let offers = requests(&bench.hears(to, Message::error(magic, "type is unknown")));
+    assert!(offers.iter().all(|(_, _, request)| matches!(request, Request::Store { .. })));
+    assert!((5..35).contains(&offers.len()), "{} offers", offers.len());
+}
+
+#[test]
+fn a_copy_outside_the_set_is_asked_about_by_itself_and_its_set_looked_up_only_if_members_lack_it() {
+    let mut bench = Bench::new(Config { replicas: 3, ..Config::default() }, 4, 4).start(&blocks(0..5));
+    let asked = comparisons(&mut bench);
+    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr], "two do");
+    for round in 0..3 {
+        let lacking = if round == 0 { asked.clone() } else { next_requests(&mut bench, REPAIR_BOUND) };
+        for request in lacking.iter().filter(|(to, ..)| *to == peer(2).addr) {
+            let Request::Compare { ranges, held } = &request.2 else { panic!("{request:?}") };
+            assert_eq!((ranges.len(), held.count), (5, 5), "each by itself");
+            answered(&mut bench, request, &blocks(1..5));
+        }
+    }
+    // The lookup of the scripted overlay says that all others hold it.
+    assert!(!bench.node.is_at_rest() || bench.now > Time::ZERO + REPAIR_DELAY * 3);
+}
+
+#[test]
+fn a_peer_that_compares_is_told_what_is_here_and_compared_with_where_that_is_a_surprise() {
+    let held = blocks(0..30);
+    let mut bench = Bench::new(Config::default(), 2, 0).start(&held);
+    for request in comparisons(&mut bench) {
+        answered(&mut bench, &request, &held);
+    }
+    let all = vec![Range { first: Start(0), last: Start(u64::MAX) }];
+    let keys = held.iter().map(|(key, _)| *key).collect::<BTreeSet<Key>>();
+    let same = Request::Compare { ranges: all.clone(), held: Summary::of(&keys) };
+    let answer = responses(&bench.hears_request(peer(1), 5, same));
+    assert_eq!(answer, [(peer(1).addr, 5, Ok(Response::Same))]);
+    let empty = Request::Compare { ranges: all, held: Summary::of(&[]) };
+    let answer = responses(&bench.hears_request(peer(1), 6, empty));
+    let starts = keys.iter().map(Start::of).collect();
+    assert_eq!(answer, [(peer(1).addr, 6, Ok(Response::Differs(Difference::Keys(starts))))]);
+    let asked = next_requests(&mut bench, REPAIR_BOUND);
+    assert!(matches!(asked[..], [(to, _, Request::Compare { .. })] if to == peer(1).addr), "{asked:?}");
+}
+
+#[test]
+fn blocks_that_were_here_at_the_start_are_looked_at_one_after_another_or_when_others_are_told_of_them() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&blocks(1..7));
+    let mut first = Vec::new();
+    while first.is_empty() {
+        first = jobs(&bench.wait(REPAIR_BOUND).expect("all are looked at soon"));
+        first.retain(|(_, job)| matches!(job, Job::Verify { .. }));
+    }
+    let mut keys: Vec<Key> = (1..7).map(key).collect();
+    keys.sort_unstable();
+    assert_eq!(first.iter().map(|(_, job)| job.clone()).collect::<Vec<_>>(), [Job::Verify { key: keys[0] }]);
+    let asked = bench.hears_request(peer(1), 1, Request::FindValue { key: keys[5] });
+    let second = jobs(&asked);
+    assert_eq!(second.iter().map(|(_, job)| job.clone()).collect::<Vec<_>>(), [Job::Verify { key: keys[5] }]);
+    assert_eq!(jobs(&bench.ends(first[0].0, Outcome::Sound { size: 10 })), []);
     // What is found damaged is no longer said to be here, and is brought back.
-    let actions = bench.does(Event::Damaged { key: key(2) });
+    let actions = bench.does(Event::Damaged { key: keys[5] });
     assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { .. })]));
-    bench.ends(looks[1].0, failed(JobErrorKind::Corrupt));
-    assert_eq!(bench.node.held().count(), 5);
+    let mut next = jobs(&bench.ends(second[0].0, failed(JobErrorKind::Corrupt)));
+    for key in &keys[1..5] {
+        let [(job, Job::Verify { key: looked })] = next[..] else { panic!("{next:?}") };
+        assert_eq!(looked, *key);
+        next = jobs(&bench.ends(job, Outcome::Sound { size: 10 }));
+    }
+    assert_eq!((next, bench.node.held().count()), (vec![], 5));
 }
 
 #[test]
@@ -199,9 +336,8 @@ fn quit_hands_over_what_others_lack_and_ends_every_command_with_an_answer() {
     assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr, peer(3).addr]);
     let lacks = asked[2].clone();
     for (to, magic, request) in asked {
-        assert_eq!(request, Request::FindValue { key: key(1) });
-        let holder = if to == lacks.0 { Response::Nodes(Vec::new()) } else { Response::Node(peer(1)) };
-        actions = bench.hears_answer(to, magic, holder);
+        let held = if to == lacks.0 { &[][..] } else { &[(key(1), 10)] };
+        actions = bench.hears_answer(to, magic, compared(held, &request));
     }
     let [(to, magic, Request::Store { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
     assert_eq!(to, lacks.0);
@@ -215,16 +351,14 @@ fn a_peer_that_leaves_too_is_waited_for_no_longer_and_the_next_nearest_get_the_b
     let config = Config { replicas: 1, ..Config::default() };
     let mut bench = Bench::new(config, 3, 0).start(&[(key(1), 10), (key(2), 10)]);
     let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
-    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr; 2]);
-    let lacks = |(to, magic, _)| requests(&bench.hears_answer(to, magic, Response::Nodes(Vec::new())));
-    let offers: Vec<_> = asked.into_iter().flat_map(lacks).collect();
+    let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
+    assert_eq!(to, peer(1).addr);
+    let offers = requests(&bench.hears_answer(to, magic, compared(&[], request)));
     let [(to, magic, Request::Store { .. }), (_, _, Request::Store { .. })] = offers[..] else { panic!("{offers:?}") };
-    let mut actions = bench.hears(to, Message::error(magic, "leaving the network"));
-    let asked = requests(&actions);
-    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(2).addr; 2]);
-    for (to, magic, _) in asked {
-        actions = bench.hears_answer(to, magic, Response::Node(peer(2)));
-    }
+    let asked = requests(&bench.hears(to, Message::error(magic, "leaving the network")));
+    let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
+    assert_eq!(to, peer(2).addr, "the next nearest");
+    let actions = bench.hears_answer(to, magic, compared(&[(key(1), 10), (key(2), 10)], request));
     assert_eq!(answer(&actions), Some(left(2, 0)));
 }
 
@@ -239,7 +373,8 @@ fn a_peer_alone_leaves_its_blocks_behind_without_waiting() {
 fn a_block_found_damaged_after_it_was_handed_over_was_not_left_behind() {
     let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: 0 };
     let mut bench = Bench::on(Config::default(), overlay).start(&[(key(1), 10), (key(2), 10)]);
-    let offers = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
+    let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
+    let offers = requests(&bench.hears_answer(asked[0].0, asked[0].1, compared(&[], &asked[0].2)));
     let [(to, first, _), (_, second, _)] = offers[..] else { panic!("{offers:?}") };
     bench.hears_answer(to, first, Response::Saved);
     bench.does(Event::Damaged { key: key(1) });

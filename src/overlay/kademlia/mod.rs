@@ -33,7 +33,7 @@ use self::lookup::{Event, Lookup, Name};
 use self::lost::Lost;
 use self::table::Table;
 use self::upkeep::{SHARING, Upkeep};
-use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, TableRow, Tag, Target};
+use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, Region, TableRow, Tag, Target};
 use crate::config::WIDTH;
 use crate::id::Key;
 use crate::patience;
@@ -189,7 +189,7 @@ impl Kademlia {
                 let others = |contact: &Contact| contact.is_sound() && Some(contact.id) != asker;
                 Response::Nodes(self.table.nearest(key, WIDTH, others))
             }
-            Request::Store { .. } | Request::Ring(_) => return,
+            Request::Store { .. } | Request::Compare { .. } | Request::Ring(_) => return,
         };
         out.push(Effect::Respond { to: from.asker, kind: request.kind(), response });
     }
@@ -316,11 +316,17 @@ impl Overlay for Kademlia {
         self.with_me(key, self.nearest_sound(key, count), count)
     }
 
-    fn concerns(&self, key: &Key, peer: &Peer, count: usize) -> bool {
-        let distance = peer.id.distance(key);
-        let me = usize::from(!self.guest && self.me.id.distance(key) < distance);
-        let nearer = self.table.nearest(key, count, |contact| contact.id != peer.id);
-        me + nearer.iter().filter(|other| other.id.distance(key) < distance).count() < count
+    fn region(&self, key: &Key, count: usize) -> Region {
+        // A contact that missed an answer counts until it is found dead: else every lost datagram moved blocks.
+        let members = self.with_me(key, self.table.nearest(key, count, |_| true), count);
+        // Which of two peers is nearer to a key is told by the first bit in which they differ. So the set is the same for
+        // all keys that agree with this one as far as any member agrees with any other peer, and one bit further.
+        let others = self.table.contacts().map(|contact| contact.id).chain((!self.guest).then_some(self.me.id));
+        let others = others.filter(|id| members.iter().all(|member| member.id != *id));
+        let alike = others.flat_map(|id| members.iter().map(move |member| member.id.distance(&id).leading_zeros()));
+        let bits = alike.max().map_or(0, |bits| bits + 1);
+        let (first, last) = key.cell(bits);
+        Region { first, last, members }
     }
 
     fn leave(&mut self, _: Time, out: &mut Vec<Effect>) {

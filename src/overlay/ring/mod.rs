@@ -45,7 +45,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, TableRow, Tag};
+use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, Region, TableRow, Tag};
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
 use crate::peer::Peer;
@@ -199,8 +199,8 @@ impl Ring {
             Request::Ping => (RequestKind::Ping, Response::Node(self.me)),
             Request::FindNode { id } => (RequestKind::FindNode, Response::Nodes(self.replica_set(id, WIDTH))),
             Request::FindValue { key } => (RequestKind::FindValue, Response::Nodes(self.replica_set(key, WIDTH))),
-            // The node answers offers itself.
-            Request::Store { .. } => return,
+            // The node answers these itself.
+            Request::Store { .. } | Request::Compare { .. } => return,
         };
         out.push(Effect::Respond { to: from.asker, kind, response });
     }
@@ -291,8 +291,9 @@ impl Overlay for Ring {
         self.table.clockwise(key).take(count).copied().collect()
     }
 
-    fn concerns(&self, key: &Key, peer: &Peer, count: usize) -> bool {
-        self.table.rank(key, &peer.id) < count
+    fn region(&self, key: &Key, count: usize) -> Region {
+        let (first, last) = self.table.gap(key);
+        Region { first, last, members: self.replica_set(key, count) }
     }
 
     fn leave(&mut self, _now: Time, out: &mut Vec<Effect>) {

@@ -197,11 +197,12 @@ impl Table {
         self.known[first..].iter().chain(&self.known[..first])
     }
 
-    /// How many peers that are known stand before `id`, clockwise from `key`.
-    pub(super) fn rank(&self, key: &Id, id: &Id) -> usize {
-        let below = |id: &Id| self.known.partition_point(|peer| peer.id < *id);
-        let (first, at) = (below(key), below(id));
-        if id >= key { at - first } else { self.known.len() - first + at }
+    /// The least and the greatest of the keys around `key` that a walk clockwise leads from to the same peer.
+    pub(super) fn gap(&self, key: &Id) -> (Id, Id) {
+        let at = self.known.partition_point(|peer| peer.id < *key);
+        let first = at.checked_sub(1).map(|before| self.known[before].id.next().expect("a key is greater"));
+        let last = self.known.get(at).map(|peer| peer.id);
+        (first.unwrap_or(Id::ZERO), last.unwrap_or(Id::MAX))
     }
 
     /// Whether this peer is responsible for `key`, as far as it knows: its predecessor stands before the key. None if it

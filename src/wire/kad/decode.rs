@@ -6,14 +6,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess};
 use thiserror::Error;
 
-use super::lenient::{Field, Lenient, Loose, next, skip};
+use super::lenient::{Few, Field, Lenient, Loose, next, skip};
 use super::{MAX_NODES_KEPT, clip, kind_named};
 use crate::id::Id;
 use crate::peer::Peer;
-use crate::wire::{Body, MAX_DATAGRAM_RECEIVED, Message, Request, RequestKind, Response, Sender};
+use crate::wire::summary::{KeysDigest, MAX_KEYS, MAX_PARTS, MAX_RANGES};
+use crate::wire::{
+    Body, Difference, MAX_DATAGRAM_RECEIVED, Message, Range, RangePart, Request, RequestKind, Response, Sender, Summary,
+};
 
 /// Stands for an address that a message does not tell: the one it came from is the truth.
 const NOT_TOLD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -72,6 +75,9 @@ struct Envelope {
 struct Params {
     id: Option<Id>,
     size: Option<Option<u32>>,
+    ranges: Vec<Range>,
+    count: Option<u32>,
+    digest: Option<KeysDigest>,
 }
 
 /// Text of an error, cut short.
@@ -114,6 +120,12 @@ impl Envelope {
                 let size = self.params.size.map(|size| size.ok_or("params.size is no size in bytes")).transpose()?;
                 Request::Store { key: id?, size }
             }
+            RequestKind::Compare => {
+                let held = self.params.count.zip(self.params.digest).map(|(count, digest)| Summary { count, digest });
+                let held = held.filter(|_| !self.params.ranges.is_empty());
+                let held = held.ok_or("params.ranges, count or digest are missing or malformed")?;
+                Request::Compare { ranges: self.params.ranges.clone(), held }
+            }
             RequestKind::Ring => return Err("type is unknown"),
         };
         Ok((Sender { peer, guest: self.guest, leaving: self.leaving }, request))
@@ -155,6 +167,11 @@ impl Lenient for Params {
             match field {
                 Field::Id => params.id = next(&mut object)?,
                 Field::Size => params.size = Some(next(&mut object)?),
+                Field::Ranges => {
+                    params.ranges = next::<Few<_, MAX_RANGES>, A>(&mut object)?.map_or(Vec::new(), |few| few.0);
+                }
+                Field::Count => params.count = next(&mut object)?,
+                Field::Digest => params.digest = next(&mut object)?,
                 _ => skip(&mut object)?,
             }
         }
@@ -187,38 +204,83 @@ impl Lenient for MagicOnly {
 
 impl Lenient for Peer {
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
-        let (mut id, mut ip, mut port) = (None, None, None);
+        let mut node = NodeParts::default();
         while let Some(field) = object.next_key()? {
-            match field {
-                Field::NodeId => id = next::<Id, A>(&mut object)?,
-                Field::Ip => ip = next::<IpAddr, A>(&mut object)?,
-                Field::Port => port = next::<u16, A>(&mut object)?.filter(|port| *port > 0),
-                _ => skip(&mut object)?,
-            }
+            node.take(field, &mut object)?;
         }
-        let addr = ip.zip(port).map(SocketAddr::from);
-        Ok(id.zip(addr).map(|(id, addr)| Self::new(id, addr)))
+        Ok(node.peer())
+    }
+}
+
+/// A node, as far as it was read.
+#[derive(Default)]
+struct NodeParts {
+    id: Option<Id>,
+    ip: Option<IpAddr>,
+    port: Option<u16>,
+}
+
+impl NodeParts {
+    /// Reads the value of `field`, which comes next in `object`.
+    fn take<'de, A: MapAccess<'de>>(&mut self, field: Field, object: &mut A) -> Result<(), A::Error> {
+        match field {
+            Field::NodeId => self.id = next(object)?,
+            Field::Ip => self.ip = next(object)?,
+            Field::Port => self.port = next::<u16, A>(object)?.filter(|port| *port > 0),
+            _ => skip(object)?,
+        }
+        Ok(())
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        let addr = self.ip.zip(self.port).map(SocketAddr::from);
+        self.id.zip(addr).map(|(id, addr)| Peer::new(id, addr))
     }
 }
 
 impl Lenient for Response {
     fn from_text(text: &str) -> Option<Self> {
-        (text == "saved").then_some(Self::Saved)
-    }
-
-    /// The good entries of the list; a bad one says nothing against the others.
-    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Option<Self>, A::Error> {
-        let mut peers = Vec::new();
-        while peers.len() < MAX_NODES_KEPT {
-            let Some(entry) = list.next_element::<Loose<Peer>>()? else { break };
-            peers.extend(entry.0);
+        match text {
+            "saved" => Some(Self::Saved),
+            "same" => Some(Self::Same),
+            _ => None,
         }
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Some(Self::Nodes(peers)))
     }
 
-    fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Option<Self>, A::Error> {
-        Ok(Peer::from_object(object)?.map(Self::Node))
+    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Option<Self>, A::Error> {
+        Ok(Few::<_, MAX_NODES_KEPT>::from_list(list)?.map(|few| Self::Nodes(few.0)))
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
+        let (mut node, mut difference) = (NodeParts::default(), None);
+        while let Some(field) = object.next_key()? {
+            match field {
+                Field::Keys => {
+                    difference = next::<Few<_, MAX_KEYS>, A>(&mut object)?.map(|few| Difference::Keys(few.0));
+                }
+                Field::Parts => {
+                    difference = next::<Few<_, MAX_PARTS>, A>(&mut object)?.map(|few| Difference::Parts(few.0));
+                }
+                other => node.take(other, &mut object)?,
+            }
+        }
+        Ok(difference.map(Self::Differs).or_else(|| node.peer().map(Self::Node)))
+    }
+}
+
+impl Lenient for RangePart {
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
+        let (mut range, mut count, mut digest) = (None, None, None);
+        while let Some(field) = object.next_key()? {
+            match field {
+                Field::Range => range = next(&mut object)?,
+                Field::Count => count = next(&mut object)?,
+                Field::Digest => digest = next(&mut object)?,
+                _ => skip(&mut object)?,
+            }
+        }
+        let held = count.zip(digest).map(|(count, digest)| Summary { count, digest });
+        Ok(range.zip(held).map(|(range, held)| Self { range, held }))
     }
 }
 

@@ -6,12 +6,13 @@ use std::ops::Range;
 use std::slice;
 
 use data_encoding::HEXLOWER;
+use serde::Serialize;
 
 use super::{clip, type_name};
 use crate::config::QUESTION_BYTES;
 use crate::id::Id;
 use crate::peer::Peer;
-use crate::wire::{Body, Message, Request, RequestKind, Response, Sender};
+use crate::wire::{Body, Message, Request, RequestKind, Response, Sender, Summary, summary};
 
 /// Bytes of a node's text at most: a full IPv6 address and a port of five digits.
 const NODE_LEN_MAX: usize = node_len_with(39, 5);
@@ -48,7 +49,8 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         Body::Error(reason) => put_error(reason, out),
     }
     out.push(b'}');
-    if let Body::Request(Request::FindNode { .. } | Request::FindValue { .. }) = &message.body {
+    if let Body::Request(Request::FindNode { .. } | Request::FindValue { .. } | Request::Compare { .. }) = &message.body
+    {
         out.resize(out.len().max(start + QUESTION_BYTES), b' ');
     }
 }
@@ -95,6 +97,7 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","params":{"#);
     match request {
         Request::Ping | Request::Ring(_) => {}
+        Request::Compare { ranges, held } => put_summary(ranges, held, out),
         Request::FindNode { id } => put_id_param(id, out),
         Request::FindValue { key } => put_id_param(key, out),
         Request::Store { key, size } => {
@@ -122,6 +125,8 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
         Response::Node(peer) => put_node(peer, out),
         Response::Nodes(peers) => put_nodes(peers, out),
         Response::Saved => out.extend_from_slice(br#""saved""#),
+        Response::Same => out.extend_from_slice(br#""same""#),
+        Response::Differs(difference) => put_json(difference, out),
         Response::Ring(_) => out.extend_from_slice(b"null"),
     }
 }
@@ -132,13 +137,14 @@ fn kind_of(answers: Option<RequestKind>, response: &Response) -> RequestKind {
         Response::Node(_) => RequestKind::Ping,
         Response::Nodes(_) => RequestKind::FindNode,
         Response::Saved => RequestKind::Store,
+        Response::Same | Response::Differs(_) => RequestKind::Compare,
         Response::Ring(_) => RequestKind::Ring,
     })
 }
 
 fn put_error(reason: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","error":"#);
-    put_text(clip(reason), out);
+    put_json(clip(reason), out);
 }
 
 fn put_type(name: &str, out: &mut Vec<u8>) {
@@ -151,6 +157,12 @@ fn put_id_param(id: &Id, out: &mut Vec<u8>) {
     out.extend_from_slice(br#""id":""#);
     put_id(id, out);
     out.push(b'"');
+}
+
+fn put_summary(ranges: &[summary::Range], held: &Summary, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#""ranges":"#);
+    put_json(ranges, out);
+    write!(out, r#","count":{},"digest":"{}""#, held.count, held.digest).expect("a vector takes every byte");
 }
 
 fn put_nodes(peers: &[Peer], out: &mut Vec<u8>) {
@@ -256,7 +268,7 @@ impl Backwards {
     }
 }
 
-/// Writes `text` as a JSON string.
-fn put_text(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("a vector takes every string");
+/// Writes what is rare, by serde.
+fn put_json(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("a vector takes all plain data");
 }

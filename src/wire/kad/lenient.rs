@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::id::Id;
+use crate::wire::summary::{KeysDigest, Range, Start};
 
 /// A field's name, in whichever object it stands.
 #[derive(Clone, Copy)]
@@ -27,6 +28,12 @@ pub(super) enum Field {
     NodeId,
     Ip,
     Port,
+    Ranges,
+    Range,
+    Count,
+    Digest,
+    Keys,
+    Parts,
     Unknown,
 }
 
@@ -56,6 +63,12 @@ impl<'de> Deserialize<'de> for Field {
                     "node_id" => Field::NodeId,
                     "ip" => Field::Ip,
                     "port" => Field::Port,
+                    "ranges" => Field::Ranges,
+                    "range" => Field::Range,
+                    "count" => Field::Count,
+                    "digest" => Field::Digest,
+                    "keys" => Field::Keys,
+                    "parts" => Field::Parts,
                     _ => Field::Unknown,
                 })
             }
@@ -148,9 +161,31 @@ pub(super) fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Erro
     object.next_value::<IgnoredAny>().map(drop)
 }
 
-impl Lenient for Id {
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
+/// What is text that can be parsed.
+macro_rules! from_text {
+    ($($name:ty),*) => {$(
+        impl Lenient for $name {
+            fn from_text(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+        }
+    )*};
+}
+
+from_text!(Id, Start, Range, KeysDigest);
+
+/// The good entries of a list; a bad one says nothing against the others. Of more than `MOST`, the rest is passed over.
+pub(super) struct Few<T, const MOST: usize>(pub(super) Vec<T>);
+
+impl<T: Lenient, const MOST: usize> Lenient for Few<T, MOST> {
+    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Option<Self>, A::Error> {
+        let mut few = Vec::new();
+        while few.len() < MOST {
+            let Some(entry) = list.next_element::<Loose<T>>()? else { break };
+            few.extend(entry.0);
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Some(Self(few)))
     }
 }
 

@@ -7,6 +7,8 @@
 //! {"magic":7,"error":"params.id is not 64 hexadecimal digits"}
 //! ```
 //!
+//! `compare_keys` asks whether two peers hold the same blocks: see [`summary`](super::summary).
+//!
 //! A response with a list of peers names the peer that answers by the id beside `result`; older peers ignore it, and do
 //! not write it.
 //!
@@ -41,15 +43,15 @@ const fn type_name(kind: RequestKind) -> Option<&'static str> {
         RequestKind::FindNode => Some("find_node"),
         RequestKind::FindValue => Some("find_value"),
         RequestKind::Store => Some("store_value"),
+        RequestKind::Compare => Some("compare_keys"),
         RequestKind::Ring => None,
     }
 }
 
 /// The kind of request that `name` is the `type` of.
 fn kind_named(name: &str) -> Option<RequestKind> {
-    [RequestKind::FindNode, RequestKind::FindValue, RequestKind::Ping, RequestKind::Store]
-        .into_iter()
-        .find(|kind| type_name(*kind) == Some(name))
+    use RequestKind::{Compare, FindNode, FindValue, Ping, Store};
+    [FindNode, FindValue, Ping, Store, Compare].into_iter().find(|kind| type_name(*kind) == Some(name))
 }
 
 /// The longest beginning of `reason` of at most [`MAX_REASON`] bytes.

@@ -1,5 +1,7 @@
 //! What goes out, to the byte; what comes in, from the well meant to the hostile.
 
+mod comparing;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -90,8 +92,10 @@ fn golden() -> Vec<(Message, String)> {
         ),
         (Message::error(7, "tab\there, \"quote\", é"), r"{'magic':7,'error':'tab\there, \'quote\', é'}".into()),
     ]
+    .into_iter()
+    .chain(comparing::golden())
     .map(|(message, text)| (message, json(&text)))
-    .to_vec()
+    .collect()
 }
 
 #[test]

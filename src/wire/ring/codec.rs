@@ -6,8 +6,10 @@ use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, Wir
 use super::{FilePlace, MAX_PEERS_LISTED, MAX_REASON, RingKind, RingRequest, RingResponse, Route, Routed};
 use crate::peer::Peer;
 use crate::wire::kad::Malformed;
+use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
-    Body, MAGIC_LIMIT, MAX_CONTROL_LINE, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender,
+    Body, Difference, MAGIC_LIMIT, MAX_CONTROL_LINE, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response,
+    Sender, Summary,
 };
 
 /// Bytes of a datagram that sealing may add (a nonce of 24 and a tag of 16).
@@ -97,6 +99,10 @@ fn request_content(request: &Request) -> (RingKind, Content) {
         Request::Store { key, size } => {
             (RingKind::Store, Content { key: Some(WireId(*key)), size: size.map(u64::from), ..empty })
         }
+        Request::Compare { ranges, held } => {
+            let ranges = Some(ranges.clone());
+            (RingKind::Lookup, Content { ranges, count: Some(held.count), digest: Some(held.digest), ..empty })
+        }
         Request::Ring(request) => (request.kind(), ring_request_content(request)),
     }
 }
@@ -149,6 +155,10 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
             (shared(RequestKind::FindValue), Content { peers: Some(list(peers)), ..reply(Reply::Nodes) })
         }
         Response::Saved => (RingKind::Store, reply(Reply::Saved)),
+        Response::Same => (RingKind::Lookup, reply(Reply::Same)),
+        Response::Differs(difference) => {
+            (RingKind::Lookup, Content { difference: Some(difference.clone()), ..reply(Reply::Differs) })
+        }
         Response::Ring(response) => (response.kind(), ring_response_content(response)),
     }
 }
@@ -180,7 +190,7 @@ fn ring_response_content(response: &RingResponse) -> Content {
 const fn shared_kind(kind: RequestKind) -> RingKind {
     match kind {
         RequestKind::Ping => RingKind::Ping,
-        RequestKind::FindNode | RequestKind::Ring => RingKind::Lookup,
+        RequestKind::FindNode | RequestKind::Compare | RequestKind::Ring => RingKind::Lookup,
         RequestKind::FindValue => RingKind::Request,
         RequestKind::Store => RingKind::Store,
     }
@@ -254,6 +264,9 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
         };
         return Ok(Request::Ring(RingRequest::Routed { route, what }));
     }
+    if kind == RingKind::Lookup && content.ranges.is_some() {
+        return open_comparison(content);
+    }
     let successors = content.successors.map(|list| list.0);
     let predecessors = content.predecessors.map(|list| list.0);
     Ok(Request::Ring(match kind {
@@ -292,6 +305,21 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
     }))
 }
 
+fn open_comparison(content: Content) -> Result<Request, &'static str> {
+    let ranges = content.ranges.filter(|ranges| (1..=MAX_RANGES).contains(&ranges.len()));
+    let held = content.count.zip(content.digest).map(|(count, digest)| Summary { count, digest });
+    let (ranges, held) = ranges.zip(held).ok_or("a comparison needs ranges, a count and a digest")?;
+    Ok(Request::Compare { ranges, held })
+}
+
+fn open_difference(difference: Option<Difference>) -> Result<Difference, &'static str> {
+    let fits = |difference: &Difference| match difference {
+        Difference::Keys(keys) => keys.len() <= MAX_KEYS,
+        Difference::Parts(parts) => parts.len() <= MAX_PARTS,
+    };
+    difference.filter(fits).ok_or("the answer lacks its keys or parts, or has too many")
+}
+
 fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(RequestKind, Response), &'static str> {
     let peers = |peers: Option<Peers>| peers.map(|list| list.0).ok_or("the answer lacks its peers");
     let shared = match kind {
@@ -305,6 +333,10 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
         Reply::Node => return Ok((shared, Response::Node(content.peer.ok_or("the answer lacks its peer")?.into()))),
         Reply::Nodes => return Ok((shared, Response::Nodes(peers(content.peers)?))),
         Reply::Saved => return Ok((RequestKind::Store, Response::Saved)),
+        Reply::Same => return Ok((RequestKind::Compare, Response::Same)),
+        Reply::Differs => {
+            return Ok((RequestKind::Compare, Response::Differs(open_difference(content.difference)?)));
+        }
         Reply::Pong => RingResponse::Pong {
             peer: content.peer.ok_or("a pong needs a peer")?.into(),
             predecessors: peers(content.predecessors)?,

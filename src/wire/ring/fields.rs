@@ -11,7 +11,8 @@ use super::{MAX_PEERS_LISTED, RingKind};
 use crate::id::Id;
 use crate::name::FileName;
 use crate::peer::Peer;
-use crate::wire::MAGIC_LIMIT;
+use crate::wire::summary::KeysDigest;
+use crate::wire::{Difference, MAGIC_LIMIT, Range};
 
 /// A line.
 #[derive(Serialize, Deserialize)]
@@ -78,6 +79,14 @@ pub(super) struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) quiet: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ranges: Option<Vec<Range>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) digest: Option<KeysDigest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) difference: Option<Difference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reply: Option<Reply>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
@@ -99,6 +108,8 @@ pub(super) enum Reply {
     Node,
     Nodes,
     Saved,
+    Same,
+    Differs,
 }
 
 /// An id: a number where it fits one that every JSON reader keeps, else 64 hexadecimal digits.

@@ -9,9 +9,11 @@ use super::*;
 use crate::id::Id;
 use crate::name::FileName;
 use crate::peer::Peer;
+use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
     Body, MAGIC_LIMIT, MAX_CONTROL_LINE, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender,
 };
+use crate::wire::{Difference, Range, RangePart, Start, Summary};
 
 fn address(rng: &mut impl Rng) -> SocketAddr {
     let port = rng.random();
@@ -34,9 +36,18 @@ fn file(rng: &mut impl Rng) -> FileName {
     format!("{:04}", rng.random_range(0..10_000)).parse().expect("four digits")
 }
 
+fn range(rng: &mut impl Rng) -> Range {
+    let (one, other) = (Start(rng.random()), Start(rng.random()));
+    Range { first: one.min(other), last: one.max(other) }
+}
+
+fn held(rng: &mut impl Rng) -> Summary {
+    Summary { count: rng.random(), ..Summary::of(&[id(rng)]) }
+}
+
 fn request(rng: &mut impl Rng) -> Request {
     let route = Route { origin: peer(rng), hops: rng.random(), last: rng.random(), quiet: rng.random() };
-    Request::Ring(match rng.random_range(0..14) {
+    Request::Ring(match rng.random_range(0..15) {
         0 => return Request::Ping,
         1 => return Request::FindNode { id: id(rng) },
         2 => return Request::FindValue { key: id(rng) },
@@ -49,6 +60,7 @@ fn request(rng: &mut impl Rng) -> Request {
         9 => RingRequest::Transfer { file: file(rng), size: rng.random(), modified: rng.random() },
         10 => RingRequest::Update { successors: peers(rng, 16), joined: rng.random::<bool>().then(|| peer(rng)) },
         11 => RingRequest::Quit { predecessors: peers(rng, 16), successors: peers(rng, 16) },
+        13 => return Request::Compare { ranges: vec![range(rng); rng.random_range(1..=MAX_RANGES)], held: held(rng) },
         12 => RingRequest::Exit { predecessors: peers(rng, 16) },
         _ => RingRequest::Abrupt { peer: peer(rng) },
     })
@@ -57,10 +69,20 @@ fn request(rng: &mut impl Rng) -> Request {
 fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
     const NOTED: [RingKind; 5] =
         [RingKind::Transfer, RingKind::Update, RingKind::Quit, RingKind::Exit, RingKind::Abrupt];
-    let response = match rng.random_range(0..10) {
+    let response = match rng.random_range(0..12) {
         0 => return (RequestKind::Ping, Response::Node(peer(rng))),
         1 => return (RequestKind::FindValue, Response::Nodes(peers(rng, 16))),
         2 => return (RequestKind::Store, Response::Saved),
+        10 => return (RequestKind::Compare, Response::Same),
+        11 => {
+            let part = RangePart { range: range(rng), held: held(rng) };
+            let difference = if rng.random() {
+                Difference::Keys(vec![part.range.first; rng.random_range(0..=MAX_KEYS)])
+            } else {
+                Difference::Parts(vec![part; rng.random_range(0..=MAX_PARTS)])
+            };
+            return (RequestKind::Compare, Response::Differs(difference));
+        }
         3 => RingResponse::Pong { peer: peer(rng), predecessors: peers(rng, 2), successors: peers(rng, 3) },
         4 => RingResponse::Welcome { predecessors: peers(rng, 16), successors: peers(rng, 16) },
         5 => RingResponse::Owner { peers: peers(rng, 16), hops: rng.random() },

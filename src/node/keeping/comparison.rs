@@ -1,0 +1,328 @@
+//! Two peers compare what they hold, so that one finds out what the other lacks.
+//!
+//! The ranges that both should hold are compared piece by piece: where both hold the same blocks, a piece costs one
+//! request, however many blocks it has. Where they differ the other tells its keys if they are few, else what it holds in
+//! smaller parts, and those parts that differ are compared next.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::id::Key;
+use crate::node::holdings::Holdings;
+use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
+use crate::wire::{Difference, Range, RangePart, Request, Response, Start, Summary};
+
+/// Blocks in one piece at most: what may be walked and hashed in a turn of the node.
+const PIECE: usize = 2048;
+
+/// Blocks that an answer is made from at most.
+const MAX_WALK: usize = 2 * PIECE;
+
+/// A range of blocks held here that another peer should hold too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Share {
+    pub(super) range: Range,
+    /// This peer should not hold them itself, so the other has more there: its blocks are asked about one by one.
+    pub(super) stray: bool,
+}
+
+/// What is asked of another peer, range by range; one request at a time.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    /// Not compared yet, in ascending order.
+    left: VecDeque<Share>,
+    /// Known to differ. Each of these goes into one request.
+    differing: Vec<Vec<Range>>,
+    /// The ranges of the request under way.
+    asked: Vec<Range>,
+    /// Requests that may follow. Who never comes to an end is not asked for ever.
+    requests_left: usize,
+}
+
+/// The other peer answers with what cannot be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Contradiction;
+
+impl Share {
+    /// Whether all blocks of `other` are among these, and asked about in the same way.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.stray == other.stray && self.range.contains(&other.range)
+    }
+}
+
+impl Comparison {
+    /// A comparison of these ranges, in ascending order, of the blocks held here.
+    pub(super) fn new(shares: &[Share], held: usize) -> Self {
+        let requests_left = 64 + held / 4;
+        Self { left: shares.iter().copied().collect(), differing: Vec::new(), asked: Vec::new(), requests_left }
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// The request under way will have no answer, and no other follows.
+    pub(super) fn give_up(&mut self) {
+        self.asked.clear();
+        self.left.clear();
+        self.differing.clear();
+    }
+
+    /// The next request; none if all is compared.
+    pub(super) fn next(&mut self, holdings: &Holdings) -> Option<Request> {
+        debug_assert!(!self.is_asking(), "one request at a time");
+        let ranges = self.differing.pop().unwrap_or_else(|| self.next_piece(holdings));
+        if ranges.is_empty() {
+            return None;
+        }
+        self.asked.clone_from(&ranges);
+        let held = Summary::of(own(holdings, &ranges));
+        Some(Request::Compare { ranges, held })
+    }
+
+    /// Takes the next ranges, with as many blocks as one piece may have.
+    fn next_piece(&mut self, holdings: &Holdings) -> Vec<Range> {
+        let (mut ranges, mut room) = (Vec::new(), PIECE);
+        while room > 0
+            && ranges.len() < MAX_RANGES
+            && let Some(Share { range, stray }) = self.left.pop_front()
+        {
+            let most = if stray { (MAX_RANGES - ranges.len()).min(room) } else { room };
+            let keys: Vec<&Key> = holdings.within(&range).take(most + 1).collect();
+            let rest = keys.get(most).and_then(|next| range.after(Start(Start::of(next).0.saturating_sub(1))));
+            let keys = &keys[..keys.len().min(most)];
+            if stray {
+                ranges.extend(keys.iter().map(|key| Range::around(key)));
+            } else if !keys.is_empty() {
+                let last = rest.map_or(range.last, |rest| Start(rest.first.0 - 1));
+                ranges.push(Range { first: range.first, last });
+            }
+            room -= keys.len();
+            if let Some(range) = rest {
+                self.left.push_front(Share { range, stray });
+            }
+        }
+        ranges
+    }
+
+    /// The request under way was answered. Tells `found` of each block held here, of which that is known now, whether
+    /// the other peer holds it too.
+    ///
+    /// # Errors
+    /// The answer cannot be, or the other peer has been asked too often: there is no sense in going on.
+    pub(super) fn on_answer(
+        &mut self,
+        holdings: &Holdings,
+        answer: &Response,
+        mut found: impl FnMut(&Key, bool),
+    ) -> Result<(), Contradiction> {
+        let asked = std::mem::take(&mut self.asked);
+        self.requests_left = self.requests_left.checked_sub(1).ok_or(Contradiction)?;
+        match answer {
+            Response::Same => {
+                own(holdings, &asked).for_each(|key| found(key, true));
+                Ok(())
+            }
+            Response::Differs(Difference::Keys(theirs)) => {
+                let theirs: BTreeSet<Start> = theirs.iter().copied().collect();
+                own(holdings, &asked).for_each(|key| found(key, theirs.contains(&Start::of(key))));
+                Ok(())
+            }
+            Response::Differs(Difference::Parts(parts)) => self.on_parts(holdings, &asked, parts, found),
+            _ => Err(Contradiction),
+        }
+    }
+
+    /// The other peer does not know how to compare: it may lack all that it was asked about, and `found` is told so.
+    pub(super) fn on_refusal(&mut self, holdings: &Holdings, found: impl FnMut(&Key)) {
+        own(holdings, &std::mem::take(&mut self.asked)).for_each(found);
+    }
+
+    fn on_parts(
+        &mut self,
+        holdings: &Holdings,
+        asked: &[Range],
+        parts: &[RangePart],
+        mut found: impl FnMut(&Key, bool),
+    ) -> Result<(), Contradiction> {
+        let Some(end) = parts.last().map(|part| part.range.last) else { return Err(Contradiction) };
+        if !parts.iter().all(|part| asked.iter().any(|range| range.contains(&part.range))) {
+            return Err(Contradiction);
+        }
+        let (mut few, mut keys) = (Vec::new(), 0);
+        for RangePart { range, held } in parts {
+            let own: Vec<&Key> = holdings.within(range).collect();
+            let (same, theirs) = (Summary::of(own.iter().copied()) == *held, held.count as usize);
+            if same || theirs == 0 {
+                own.into_iter().for_each(|key| found(key, same));
+            } else if own.is_empty() {
+                // Only the other peer holds something there.
+            } else if theirs > MAX_KEYS {
+                self.differing.push(vec![*range]);
+            } else {
+                // Several such parts are asked about at once: all their keys fit one answer.
+                if keys + theirs > MAX_KEYS {
+                    self.differing.push(std::mem::take(&mut few));
+                    keys = 0;
+                }
+                keys += theirs;
+                few.push(*range);
+            }
+        }
+        let rest = asked.iter().filter_map(|range| range.after(end)).collect();
+        self.differing.extend([few, rest].into_iter().filter(|ranges| !ranges.is_empty()));
+        Ok(())
+    }
+}
+
+/// The blocks held here in these ranges.
+fn own<'a>(holdings: &'a Holdings, ranges: &'a [Range]) -> impl Iterator<Item = &'a Key> {
+    ranges.iter().flat_map(|range| holdings.within(range))
+}
+
+/// Answers a peer that holds `theirs` in these ranges; and whether blocks are held here that it may lack.
+pub(in crate::node) fn answer(holdings: &Holdings, ranges: &[Range], theirs: &Summary) -> (Response, bool) {
+    let (mut walked, mut room, mut whole) = (Vec::new(), MAX_WALK, true);
+    for range in ranges {
+        let mut keys: Vec<&Key> = holdings.within(range).take(room + 1).collect();
+        let mut covered = *range;
+        if keys.len() > room {
+            whole = false;
+            keys.truncate(room);
+            let Some(last) = keys.last() else { break };
+            covered.last = Start::of(last);
+        }
+        room -= keys.len();
+        walked.push((covered, keys));
+        if !whole {
+            break;
+        }
+    }
+    let count = MAX_WALK - room;
+    let keys = || walked.iter().flat_map(|(_, keys)| keys.iter().copied());
+    if whole && Summary::of(keys()) == *theirs {
+        return (Response::Same, false);
+    }
+    let difference = if whole && count <= MAX_KEYS {
+        Difference::Keys(keys().map(Start::of).collect())
+    } else {
+        Difference::Parts(parts(&walked))
+    };
+    (Response::Differs(difference), count > 0)
+}
+
+/// What is held in each of these ranges; if it is one, in parts of it with as many blocks each.
+fn parts(walked: &[(Range, Vec<&Key>)]) -> Vec<RangePart> {
+    let [(range, keys)] = walked else {
+        let part =
+            |(range, keys): &(Range, Vec<&Key>)| RangePart { range: *range, held: Summary::of(keys.iter().copied()) };
+        return walked.iter().take(MAX_PARTS).map(part).collect();
+    };
+    let runs: Vec<&[&Key]> = keys.chunks(keys.len().div_ceil(MAX_PARTS).max(1)).collect();
+    let first = |run: usize| if run == 0 { range.first } else { Start::of(runs[run][0]) };
+    let part = |run: usize| {
+        let last = if run + 1 == runs.len() { range.last } else { Start(first(run + 1).0 - 1).max(first(run)) };
+        RangePart { range: Range { first: first(run), last }, held: Summary::of(runs[run].iter().copied()) }
+    };
+    (0..runs.len()).map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn holdings(keys: impl IntoIterator<Item = u32>) -> Holdings {
+        let mut holdings = Holdings::new(None);
+        holdings.found(keys.into_iter().map(|n| (Key::of(&n.to_be_bytes()), 1)).collect());
+        holdings
+    }
+
+    /// What `mine` finds that `theirs` lacks in these ranges, and with how many requests.
+    fn compare(mine: &Holdings, theirs: &Holdings, shares: &[Share]) -> (BTreeSet<Key>, usize) {
+        let mut comparison = Comparison::new(shares, mine.len());
+        let (mut lacking, mut requests) = (BTreeSet::new(), 0);
+        while let Some(Request::Compare { ranges, held }) = comparison.next(mine) {
+            assert!(ranges.len() <= MAX_RANGES);
+            requests += 1;
+            let (answer, _) = answer(theirs, &ranges, &held);
+            let found = |key: &Key, held: bool| assert!(held || lacking.insert(*key), "each is told once");
+            comparison.on_answer(mine, &answer, found).expect("an honest peer never contradicts itself");
+        }
+        (lacking, requests)
+    }
+
+    const ALL: Range = Range { first: Start(0), last: Start(u64::MAX) };
+
+    fn all(stray: bool) -> [Share; 1] {
+        [Share { range: ALL, stray }]
+    }
+
+    #[test]
+    fn equal_peers_need_one_request_for_each_piece_and_an_empty_one_no_more() {
+        let mine = holdings(0..10_000);
+        assert_eq!(compare(&mine, &mine, &all(false)), (BTreeSet::new(), 5));
+        let (lacking, requests) = compare(&mine, &holdings([]), &all(false));
+        assert_eq!((lacking.len(), requests), (10_000, 5));
+    }
+
+    #[test]
+    fn one_block_among_ten_thousand_is_found_with_a_few_requests_more() {
+        let mine = holdings(0..10_000);
+        let (lacking, requests) = compare(&mine, &holdings((0..10_000).filter(|n| *n != 77)), &all(false));
+        assert_eq!(lacking, BTreeSet::from([Key::of(&77_u32.to_be_bytes())]));
+        assert!(requests <= 8, "{requests} requests");
+    }
+
+    #[test]
+    fn a_peer_that_holds_far_more_does_not_make_it_much_dearer() {
+        let (lacking, requests) = compare(&holdings(0..10), &holdings(5..50_000), &all(false));
+        assert_eq!(lacking.len(), 5);
+        assert!(requests <= 60, "{requests} requests");
+        let (lacking, requests) = compare(&holdings(0..10), &holdings(5..50_000), &all(true));
+        assert_eq!((lacking.len(), requests), (5, 1));
+    }
+
+    #[test]
+    fn a_peer_that_never_comes_to_an_end_is_asked_no_more_after_a_while() {
+        let mine = holdings(0..100);
+        let mut comparison = Comparison::new(&all(false), mine.len());
+        let held = Summary::of(&[]);
+        let liar =
+            Response::Differs(Difference::Parts(vec![RangePart { range: ALL, held: Summary { count: 99, ..held } }]));
+        let mut requests = 0;
+        while comparison.next(&mine).is_some() && comparison.on_answer(&mine, &liar, |_, _| ()).is_ok() {
+            requests += 1;
+        }
+        assert_eq!(requests, 64 + 25);
+        let mut comparison = Comparison::new(&[Share { range: Range::around(&Key::of(b"")), stray: false }], 1);
+        comparison.asked = vec![Range::around(&Key::of(b""))];
+        assert_eq!(
+            comparison.on_answer(&mine, &liar, |_, _| ()),
+            Err(Contradiction),
+            "parts outside of what was asked"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_other_lacks_is_found_whatever_either_holds(
+            mine in proptest::collection::btree_set(0..6_000_u32, 0..3_000),
+            theirs in proptest::collection::btree_set(0..6_000_u32, 0..3_000),
+            mut cuts in proptest::collection::btree_set(any::<u64>(), 0..40),
+            stray: bool,
+        ) {
+            // Every other range between the cuts is shared.
+            cuts.extend([0, u64::MAX]);
+            let cuts: Vec<u64> = cuts.into_iter().collect();
+            let ranges = cuts.windows(2).step_by(2).map(|pair| Range { first: Start(pair[0]), last: Start(pair[1] - 1) });
+            let shares: Vec<Share> = ranges.map(|range| Share { range, stray }).collect();
+            let key = |n: &u32| Key::of(&n.to_be_bytes());
+            let shared = |key: &Key| shares.iter().any(|share| share.range.contains(&Range::around(key)));
+            let expected: BTreeSet<Key> = mine.difference(&theirs).map(key).filter(shared).collect();
+            let (mine, theirs) = (holdings(mine), holdings(theirs));
+            prop_assert_eq!(compare(&mine, &theirs, &shares).0, expected);
+        }
+    }
+}

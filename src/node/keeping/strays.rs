@@ -1,0 +1,161 @@
+//! Blocks whose replica set is looked at by itself: copies that this peer should not have and that a member may lack, and
+//! blocks that a member's full store refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::neighbours::Neighbours;
+use super::regions::{Region, Regions};
+use super::repair::STRAY;
+use crate::config::{MAX_REPAIRS, REPAIR_RETRY, REPUBLISH_INTERVAL};
+use crate::id::{Id, Key};
+use crate::node::desk::Desk;
+use crate::node::notice::Notice;
+use crate::node::part::{Answered, Owner, Reply, Step, Ticket};
+use crate::node::trouble::Trouble;
+use crate::overlay::Goal;
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{Request, Response};
+
+/// Blocks that are begun with in one turn of the node.
+const A_TURN: usize = 64;
+
+#[derive(Default)]
+pub(super) struct Strays {
+    waiting: BTreeSet<Key>,
+    running: BTreeMap<Key, Check>,
+    /// Their sets could not be filled. They wait again from this time on, which was so many times in a row.
+    failed: BTreeSet<Key>,
+    retry: Option<Time>,
+    rounds: u32,
+}
+
+/// A block whose replica set is being looked at.
+#[derive(Default)]
+struct Check {
+    /// Peers that a lookup met and that hold it.
+    holders: Vec<Id>,
+    /// Questions and offers without an answer.
+    open: usize,
+    /// A peer did not take it.
+    failed: bool,
+}
+
+impl Strays {
+    /// The replica set of a block that is held here is to be looked at.
+    pub(super) fn add(&mut self, key: Key) {
+        if !self.running.contains_key(&key) && !self.failed.contains(&key) {
+            self.waiting.insert(key);
+        }
+    }
+
+    pub(super) fn next_wake(&self, now: Time, opens: Time) -> Option<Time> {
+        let free = !self.waiting.is_empty() && self.running.len() < MAX_REPAIRS;
+        if free { Some(opens.max(now)) } else { self.retry }
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(super) fn check(&self) -> bool {
+        self.running.len() <= MAX_REPAIRS && self.failed.is_empty() == self.retry.is_none()
+    }
+
+    /// Begins with as many blocks as may be under way.
+    pub(super) fn go_on(&mut self, desk: &mut Desk, regions: &Regions, neighbours: &Neighbours) {
+        if self.retry.is_some_and(|due| due <= desk.now()) {
+            self.retry = None;
+            self.rounds += 1;
+            self.waiting.append(&mut self.failed);
+        }
+        for _ in 0..A_TURN {
+            if self.running.len() >= MAX_REPAIRS || desk.is_leaving() || desk.upkeep_opens() > desk.now() {
+                return;
+            }
+            let Some(key) = self.waiting.pop_first() else { break };
+            if let Some(region) = regions.of(&key).filter(|_| desk.holds(&key)) {
+                self.begin(desk, key, region, neighbours);
+            }
+        }
+        if self.waiting.is_empty() && self.running.is_empty() && self.failed.is_empty() {
+            self.rounds = 0;
+        }
+    }
+
+    fn begin(&mut self, desk: &mut Desk, key: Key, region: &Region, neighbours: &Neighbours) {
+        if region.stray {
+            self.running.insert(key, Check { open: 1, ..Check::default() });
+            desk.look_up(ticket(key), key, Goal::Holders);
+            return;
+        }
+        // The peers next to the set stand in for its full members.
+        let now = desk.now();
+        let is_full = |peer: &&Peer| neighbours.get(&peer.id).is_some_and(|neighbour| neighbour.is_full(now));
+        let wanted = region.members.iter().filter(is_full).count();
+        let full = neighbours.values().filter(|neighbour| neighbour.is_full(now)).count();
+        let near = desk.replica_set(&key, desk.config().replicas + full);
+        let outside = |peer: &&Peer| !desk.is_me(peer) && region.members.iter().all(|member| member.id != peer.id);
+        let stand_ins: Vec<&Peer> = near.iter().filter(outside).filter(|peer| !is_full(peer)).take(wanted).collect();
+        if !stand_ins.is_empty() {
+            self.running.insert(key, Check { open: stand_ins.len(), ..Check::default() });
+        }
+        for peer in stand_ins {
+            desk.ask_for_upkeep(ticket(key), *peer, Request::FindValue { key });
+        }
+    }
+
+    pub(super) fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        let Step::Block(key) = ticket.step else { return };
+        let Some(check) = self.running.get_mut(&key) else { return };
+        match reply {
+            Reply::Holder(peer) => return check.holders.push(peer.id),
+            Reply::Found(found) => {
+                check.open -= 1;
+                let lacks = |peer: &Peer| !desk.is_me(peer) && !check.holders.contains(&peer.id);
+                let set = found.peers.into_iter().take(desk.config().replicas);
+                for peer in set.filter(lacks).collect::<Vec<_>>() {
+                    check.open += offer(desk, key, peer);
+                }
+            }
+            Reply::Answer(Answered { to, answer, .. }) => {
+                check.open -= 1;
+                if let (Some(peer), Ok(Response::Nodes(_))) = (to.peer(), answer) {
+                    check.open += offer(desk, key, peer);
+                }
+            }
+            Reply::Silence { to, .. } => {
+                desk.suspect(to.addr);
+                check.open -= 1;
+                check.failed = true;
+            }
+            Reply::Offered { to, result } => {
+                check.open -= 1;
+                match result {
+                    Ok(()) => desk.notify(Notice::BlockRepaired { key, to }),
+                    Err(reason) => {
+                        check.failed = true;
+                        desk.trouble(Trouble::NotTaken { key, to, reason });
+                    }
+                }
+            }
+            Reply::Done { .. } | Reply::Settled(_) => {}
+        }
+        if check.open == 0 && self.running.remove(&key).is_some_and(|check| check.failed) {
+            self.failed.insert(key);
+            let wait = (REPAIR_RETRY * 2_u32.pow(self.rounds.min(16))).min(REPUBLISH_INTERVAL);
+            self.retry = self.retry.or_else(|| Some(desk.now() + desk.jittered(wait)));
+        }
+    }
+}
+
+fn ticket(key: Key) -> Ticket {
+    Ticket { owner: Owner::Repair, key: STRAY, step: Step::Block(key) }
+}
+
+/// Offers a block to a peer that lacks it. How many offers that makes.
+fn offer(desk: &mut Desk, key: Key, to: Peer) -> usize {
+    let Some(size) = desk.size_of(&key) else { return 0 };
+    desk.offer_for_upkeep(ticket(key), (key, size), to);
+    1
+}

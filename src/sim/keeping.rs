@@ -1,0 +1,165 @@
+//! What it costs to keep replica sets full, and how long it takes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::kind;
+use super::tally::Tally;
+use super::world::{Rules, World};
+use crate::config::{Config, REPAIR_BOUND, REPUBLISH_INTERVAL};
+use crate::id::{Id, Key};
+use crate::node::{Command, Purpose};
+use crate::overlay::OverlayKind;
+
+const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
+
+/// A network whose blocks lie where they belong.
+struct Net {
+    world: World,
+    keys: Vec<Key>,
+    replicas: usize,
+    kind: OverlayKind,
+}
+
+impl Net {
+    /// `peers` peers that found `blocks` small blocks on their disks, each in as many copies as the network keeps, and that
+    /// have had the time to find one another and to compare.
+    fn at_rest(kind: OverlayKind, peers: usize, blocks: u32, replicas: usize) -> Self {
+        let config = Config { replicas, ..Config::default() };
+        let make = Box::new(move |me, config: &Config, seed| kind.build(me, seed, config.guest));
+        let mut world = World::new(Rules { config, checked: false, ..Rules::new(1, make) });
+        for _ in 0..peers {
+            let id = Id::random(world.rng());
+            world.add(id);
+        }
+        let mut net = Self { world, keys: Vec::new(), replicas, kind };
+        for n in 0..blocks {
+            let bytes = n.to_be_bytes().to_vec();
+            let key = Key::of(&bytes);
+            for slot in net.set(&key) {
+                net.world.disk_mut(slot).keep(key, bytes.clone().into());
+            }
+            net.keys.push(key);
+        }
+        for slot in 0..peers {
+            net.world.start(slot, &[0]);
+        }
+        net.pass(Duration::from_secs(60));
+        net
+    }
+
+    /// The slots of the peers that should hold a block: of those that run, or will.
+    fn set(&self, key: &Key) -> Vec<usize> {
+        let up = self.world.up();
+        let slots = if up.is_empty() { (0..self.world.slots()).collect() } else { up };
+        let by_addr: BTreeMap<_, usize> = slots.iter().map(|&slot| (self.world.peer(slot).addr, slot)).collect();
+        let peers = slots.iter().map(|&slot| self.world.peer(slot));
+        let nearest = kind::geometry(self.kind).nearest(key, peers, self.replicas);
+        nearest.iter().map(|peer| by_addr[&peer.addr]).collect()
+    }
+
+    /// Copies that peers which should hold a block do not.
+    fn missing(&self) -> usize {
+        let lacks = |key: &&Key| self.set(key).into_iter().filter(|&slot| !self.world.disk(slot).has(key)).count();
+        self.keys.iter().map(|key| lacks(&key)).sum()
+    }
+
+    /// Lets time pass; what was sent meanwhile.
+    fn pass(&mut self, span: Duration) -> Tally {
+        let before = self.world.counts().tally;
+        self.world.run_for(span).expect("nothing breaks");
+        self.world.counts().tally - before
+    }
+
+    /// Lets time pass until no copy is missing; how long that took.
+    fn refill(&mut self) -> Duration {
+        let began = self.world.now();
+        while self.missing() > 0 {
+            self.pass(Duration::from_secs(1));
+            assert!(
+                self.world.now().since(began) < REPAIR_BOUND * 2,
+                "{:?}: {} are missing",
+                self.kind,
+                self.missing()
+            );
+        }
+        self.world.now().since(began)
+    }
+}
+
+#[test]
+fn a_death_costs_at_most_ten_messages_a_block_and_sets_are_full_within_twenty_seconds() {
+    for kind in BOTH {
+        let mut net = Net::at_rest(kind, 10, 3_000, 7);
+        assert_eq!(net.missing(), 0);
+        net.world.crash(4);
+        let before = net.world.counts().tally;
+        let took = net.refill();
+        net.pass(Duration::from_secs(75));
+        let sent = (net.world.counts().tally - before).of(Purpose::Repair);
+        assert!(sent.messages <= 10 * 3_000, "{kind:?}: {sent:?}");
+        assert!(took <= Duration::from_secs(20), "{kind:?}: {took:?}");
+    }
+}
+
+#[test]
+fn a_healthy_block_costs_a_tenth_of_a_message_an_hour() {
+    for kind in BOTH {
+        let mut net = Net::at_rest(kind, 10, 3_000, 7);
+        let sent = net.pass(REPUBLISH_INTERVAL).of(Purpose::Repair);
+        assert!(sent.messages <= 300, "{kind:?}: {sent:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_leaves_hands_its_blocks_over_with_at_most_ten_messages_a_block() {
+    for kind in BOTH {
+        let mut net = Net::at_rest(kind, 10, 1_000, 3);
+        let before = net.world.counts().tally;
+        net.world.command(3, Command::Quit { handover: true });
+        net.pass(Duration::from_secs(20));
+        assert!(!net.world.is_up(3), "{kind:?}");
+        assert_eq!(net.missing(), 0, "{kind:?}");
+        let sent = (net.world.counts().tally - before).of(Purpose::Repair);
+        assert!(sent.messages <= 3_000, "{kind:?}: {sent:?} for about 300 blocks");
+    }
+}
+
+#[test]
+fn a_peer_that_comes_and_goes_all_the_time_does_not_set_the_others_moving() {
+    for kind in BOTH {
+        let mut net = Net::at_rest(kind, 10, 1_000, 3);
+        let before = net.world.counts().tally;
+        for _ in 0..20 {
+            net.world.crash(2);
+            net.pass(Duration::from_secs(10));
+            net.world.start(2, &[0]);
+            net.pass(Duration::from_secs(5));
+        }
+        let sent = (net.world.counts().tally - before).of(Purpose::Repair);
+        // The blocks move once, to those that stand in; after that nothing is missing any more.
+        assert!(sent.messages <= 10 * 300 + 20 * 400, "{kind:?}: {sent:?}");
+        net.pass(REPAIR_BOUND);
+        assert_eq!(net.missing(), 0, "{kind:?}");
+    }
+}
+
+#[test]
+fn empty_peers_that_join_are_given_their_blocks_at_a_bounded_rate_and_then_all_is_quiet() {
+    for kind in BOTH {
+        let mut net = Net::at_rest(kind, 1, 5_000, 3);
+        for _ in 0..2 {
+            let id = Id::random(net.world.rng());
+            let slot = net.world.add(id);
+            net.world.start(slot, &[0]);
+        }
+        let before = net.world.counts().tally;
+        let took = net.refill();
+        let sent = (net.world.counts().tally - before).of(Purpose::Repair);
+        assert!(took <= Duration::from_secs(30), "{kind:?}: {took:?}");
+        assert!(sent.messages <= 4 * 10_000, "{kind:?}: {sent:?} for 10,000 copies");
+        net.pass(Duration::from_secs(30));
+        let quiet = net.pass(Duration::from_secs(600)).of(Purpose::Repair);
+        assert!(quiet.messages <= 100, "{kind:?}: {quiet:?}");
+    }
+}

@@ -1,0 +1,145 @@
+//! What a million blocks cost the node: its start, its longest turn while peers come and go, its memory.
+//!
+//! One node without threads or sockets, in a network of twenty neighbours who answer at once: it is told what it holds,
+//! compares with all of them, loses one, gains one, and finds one that lacks everything.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use kadring::config::Config;
+use kadring::id::{Id, Key};
+use kadring::node::{Action, Event, Node, Outbox};
+use kadring::overlay::kademlia::Kademlia;
+use kadring::peer::Peer;
+use kadring::time::Time;
+use kadring::wire::{Body, Difference, Message, Request, Response, Sender, Via};
+
+/// Peers beside the node.
+const NEIGHBOURS: u16 = 20;
+
+/// The longest turn that a node may take.
+const LONGEST: Duration = Duration::from_millis(5);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("{:>9}  {:>9}  {:>12}  {:>12}  {:>13}", "blocks", "start", "longest turn", "in a repair", "bytes a block");
+    for blocks in [10_000_u64, 100_000, 1_000_000] {
+        let held: Vec<(Key, u32)> = (0..blocks).map(|n| (Key::of(&n.to_be_bytes()), 512)).collect();
+        let mut run = Run::new();
+        let before = resident()?;
+        run.turn(Event::Start { bootstrap: vec![], hosts: vec![], remembered: vec![], held });
+        let start = std::mem::take(&mut run.longest);
+        run.pass(Duration::from_secs(60));
+        let bytes = (resident()?.saturating_sub(before)) as f64 / blocks as f64;
+        run.silence(1);
+        run.pass(Duration::from_secs(60));
+        run.lacks_all = Some(2);
+        run.pass(Duration::from_secs(7200));
+        let repair = (resident()?.saturating_sub(before)) as f64 / blocks as f64;
+        let verdict = if run.longest <= LONGEST { "" } else { "  MISSED: 5 ms" };
+        let longest = run.longest;
+        println!("{blocks:>9}  {start:>9.1?}  {longest:>12.1?}  {repair:>10.0} B  {bytes:>11.0} B{verdict}");
+        println!("           {} requests, {} offers", run.asked, run.offered);
+    }
+    Ok(())
+}
+
+struct Run {
+    node: Node,
+    peers: Vec<Peer>,
+    now: Time,
+    out: Outbox,
+    longest: Duration,
+    /// This one answers nothing.
+    silent: Option<usize>,
+    /// This one holds nothing, and takes everything.
+    lacks_all: Option<usize>,
+    asked: u64,
+    offered: u64,
+}
+
+impl Run {
+    fn new() -> Self {
+        let peer = |n: u16| Peer::new(Id::of(&n.to_be_bytes()), SocketAddr::from(([10, 0, 0, 1], 1000 + n)));
+        let peers: Vec<Peer> = (1..=NEIGHBOURS).map(peer).collect();
+        let mut overlay = Kademlia::with_bucket_size(peer(0), [1; 32], false, 20);
+        overlay.fill(Time::ZERO, &peers);
+        let node = Node::new(Config::default(), Box::new(overlay), [2; 32]);
+        Self {
+            node,
+            peers,
+            now: Time::ZERO,
+            out: Outbox::new(),
+            longest: Duration::ZERO,
+            silent: None,
+            lacks_all: None,
+            asked: 0,
+            offered: 0,
+        }
+    }
+
+    fn silence(&mut self, peer: usize) {
+        self.silent = Some(peer);
+    }
+
+    /// One event, and all that the neighbours answer to what comes of it.
+    fn turn(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let began = Instant::now();
+            self.node.handle(self.now, event, &mut self.out);
+            self.longest = self.longest.max(began.elapsed());
+            for action in std::mem::take(&mut self.out) {
+                match action {
+                    Action::Send { to, message: Message { magic, body: Body::Request(request), .. }, .. } => {
+                        events.extend(self.answer(to, magic, &request));
+                    }
+                    Action::Start { job, .. } => {
+                        let outcome = kadring::node::job::Outcome::Sound { size: 512 };
+                        events.push_back(Event::JobDone { job, outcome });
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, to: SocketAddr, magic: u64, request: &Request) -> Option<Event> {
+        let at = self.peers.iter().position(|peer| peer.addr == to).filter(|at| Some(*at) != self.silent)?;
+        let empty = self.lacks_all == Some(at);
+        let response = match request {
+            Request::Ping => Response::Node(self.peers[at]),
+            Request::Compare { .. } if empty => Response::Differs(Difference::Keys(Vec::new())),
+            Request::Compare { .. } => Response::Same,
+            Request::Store { .. } => Response::Saved,
+            _ => Response::Nodes(self.peers.clone()),
+        };
+        self.asked += 1;
+        self.offered += u64::from(matches!(request, Request::Store { .. }));
+        let mut message = Message::response(magic, request.kind(), response);
+        message.sender = Some(Sender::member(self.peers[at].id, to));
+        Some(Event::Message { from: to, via: Via::Udp, bytes: 200, message })
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(wake) = self.node.next_wake().filter(|wake| *wake <= end) {
+            self.now = wake.max(self.now);
+            self.turn(Event::Tick);
+        }
+        self.now = end;
+    }
+}
+
+/// Bytes of memory that this process has in use.
+fn resident() -> Result<u64, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).ok_or("RssAnon is missing")?;
+    let kib: u64 = line.split_whitespace().nth(1).ok_or("RssAnon has no number")?.parse()?;
+    Ok(kib * 1024)
+}
