@@ -15,8 +15,8 @@
 //! | [`SEARCH`]: a search of the ring's, one way | 5 | 5.75 s |
 //! | [`OFFER_PULSE`]: is a peer alive that was offered something? | 5 | 5.75 s |
 //!
-//! A request that is answered once bytes have moved goes out again after [`RESEND_FIRST`], then ever more slowly, and in
-//! the end every [`RESEND`]:
+//! A request that is answered once bytes have moved goes out again like any other, but never sooner than after
+//! [`RESEND_FIRST`], and in the end every [`RESEND`]:
 //!
 //! | what goes out | for |
 //! |---|---|
@@ -56,10 +56,11 @@ pub const SEARCH: u8 = 5;
 /// the way to it a datagram is easily lost: with fewer, many offers would fail by chance.
 pub const OFFER_PULSE: u8 = 5;
 
-/// A request that is answered once bytes have moved is repeated after this long: the datagram, or its answer, may be lost.
-pub const RESEND_FIRST: Duration = Duration::from_millis(125);
+/// A request that is answered once bytes have moved is repeated after this long at least: the datagram, or its answer, may
+/// be lost, but so long it takes to move a block and make it durable.
+pub const RESEND_FIRST: Duration = Duration::from_millis(50);
 
-/// From then on after twice as long each time, but after this long at most.
+/// It is repeated after this long at most.
 pub const RESEND: Duration = Duration::from_secs(1);
 
 /// An offered block has this long to arrive at its holder and become durable.

@@ -6,8 +6,10 @@
 //! to be doubted, then ever more slowly; the request has *failed* much later ([`patience`]), for a peer that does not
 //! answer at once need not be dead.
 //!
-//! A round trip is measured where one datagram was sent (Karn's rule); where many were, from the first, for so many are
-//! seldom lost and the way may have become longer. In between nobody knows, and if that goes on the pace is halved.
+//! A round trip is measured where one datagram was sent (Karn's rule). Where several were, the first answer may be one to
+//! any of them; but each that arrives is answered, so if another answer follows, the first one answered an earlier
+//! datagram, and the round trip is taken from the first of all. Where the others were lost, nothing follows, and their
+//! loss is not taken for a longer way.
 //!
 //! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess
 //! 53 random bits while the request is out.
@@ -44,31 +46,29 @@ pub(super) struct Waiting<P> {
 impl<P> Waiting<P> {
     /// Whether its answer comes once bytes have moved.
     pub(super) fn is_patient(&self) -> bool {
-        matches!(self.schedule, Schedule::Patient { .. })
+        self.schedule.patient
     }
 }
 
 /// How long a request waits before it is sent again, and before it has failed.
 #[derive(Clone, Copy, Debug)]
-enum Schedule {
-    /// A live peer answers it at once.
-    Prompt {
-        /// Datagrams sent.
-        datagrams: u8,
-        /// From one datagram to the next.
-        gap: Duration,
-        /// It has failed then.
-        limit: Time,
-        /// The peer is doubted.
-        doubted: bool,
-    },
-    /// Answered when a block has been moved.
-    Patient {
-        /// From one datagram to the next.
-        gap: Duration,
-        /// It has failed then.
-        limit: Time,
-    },
+struct Schedule {
+    /// From the last datagram to the next.
+    gap: Duration,
+    /// It has failed then.
+    limit: Time,
+    /// It is answered once bytes have moved; others are answered at once.
+    patient: bool,
+    /// Datagrams sent.
+    datagrams: u8,
+    /// The peer is doubted.
+    doubted: bool,
+}
+
+impl Schedule {
+    fn new(gap: Duration, limit: Time, patient: bool) -> Self {
+        Self { gap, limit, patient, datagrams: 1, doubted: false }
+    }
 }
 
 /// The smoothed round trip of an address and its mean deviation.
@@ -76,8 +76,6 @@ enum Schedule {
 struct RoundTrip {
     smoothed: Smoothed,
     deviation: Duration,
-    /// Answers in a row of which nobody knows what they answer: the first datagram or a repeat.
-    unclear: u32,
 }
 
 impl RoundTrip {
@@ -87,15 +85,12 @@ impl RoundTrip {
             Some(usual) => (self.deviation * 3 + usual.abs_diff(rtt)) / 4,
         };
         self.smoothed.add(rtt);
-        self.unclear = 0;
     }
 
     /// The smoothed round trip plus two mean deviations. RFC 6298, section 2, has four: a repeat costs it more than one
     /// datagram.
     fn timeout(&self) -> Option<Duration> {
-        let timeout = (self.smoothed.get()? + 2 * self.deviation).max(MIN_TIMEOUT);
-        let doublings = (self.unclear / UNCLEAR).min(MAX_DOUBLINGS);
-        Some((timeout * 2_u32.pow(doublings)).min(MAX_TIMEOUT))
+        Some((self.smoothed.get()? + 2 * self.deviation).clamp(MIN_TIMEOUT, MAX_TIMEOUT))
     }
 }
 
@@ -103,14 +98,19 @@ impl RoundTrip {
 /// slow.
 const MIN_DECISION: Duration = Duration::from_millis(100);
 
-/// After this many unclear answers in a row the timeout is doubled: that they are due to loss becomes unlikely.
-const UNCLEAR: u32 = 3;
+/// Answers that are remembered because it is unclear which datagram they answered.
+const UNCLEAR: usize = 256;
 
-/// Timeouts are doubled this often at most.
-const MAX_DOUBLINGS: u32 = 2;
-
-/// An answer to a request that went out this often is taken to answer the first.
-const MANY: u8 = 4;
+/// An answer of which it is unclear which datagram it answered.
+#[derive(Clone, Copy, Debug)]
+struct Unclear {
+    from: SocketAddr,
+    /// From the first datagram to the answer.
+    took: Duration,
+    came: Time,
+    /// What lay between the last datagrams.
+    gap: Duration,
+}
 
 /// An answer that was awaited.
 pub(super) struct Settled<P> {
@@ -154,6 +154,8 @@ pub(super) struct Pending<P> {
     requests: BTreeMap<u64, Waiting<P>>,
     deadlines: Agenda<u64>,
     round_trips: Recent<SocketAddr, RoundTrip>,
+    /// By the magic of the request.
+    unclear: Recent<u64, Unclear>,
     network: Network,
 }
 
@@ -163,6 +165,7 @@ impl<P> Pending<P> {
             requests: BTreeMap::new(),
             deadlines: Agenda::default(),
             round_trips: Recent::new(RTT_MEMORY),
+            unclear: Recent::new(UNCLEAR),
             network: Network::new(),
         }
     }
@@ -177,13 +180,11 @@ impl<P> Pending<P> {
         let silence = patience::silence_after(decision, tries);
         let gap = match tries {
             patience::ONCE => silence,
-            _ if ask.from_anyone || self.network.is_choked() => slow.max(FIRST_TIMEOUT),
-            _ => measured.unwrap_or_else(|| self.network.patience()),
+            _ if ask.from_anyone => slow.max(FIRST_TIMEOUT),
+            _ => self.gap(&to.addr),
         };
-        let limit = now + silence;
         self.network.on_sent(1);
-        let schedule = Schedule::Prompt { datagrams: 1, gap, limit, doubted: false };
-        self.register(now, rng, to, ask, schedule, now + gap)
+        self.register(now, rng, to, ask, Schedule::new(gap, now + silence, false))
     }
 
     /// Registers a request that is answered once a block has been moved. Returns its magic.
@@ -195,19 +196,21 @@ impl<P> Pending<P> {
         ask: Ask<P>,
         limit: Duration,
     ) -> u64 {
-        let schedule = Schedule::Patient { gap: patience::RESEND_FIRST, limit: now + limit };
-        self.register(now, rng, to, ask, schedule, now + patience::RESEND_FIRST)
+        let gap = self.gap(&to.addr).max(patience::RESEND_FIRST);
+        self.register(now, rng, to, ask, Schedule::new(gap, now + limit, true))
     }
 
-    fn register(
-        &mut self,
-        now: Time,
-        rng: &mut StdRng,
-        to: Target,
-        ask: Ask<P>,
-        schedule: Schedule,
-        deadline: Time,
-    ) -> u64 {
+    /// How long the answer of the peer at `addr` usually takes at most, as far as is known; or long where hardly anybody
+    /// answers.
+    fn gap(&self, addr: &SocketAddr) -> Duration {
+        let usual = self.round_trips.get(addr).and_then(RoundTrip::timeout);
+        if self.network.is_choked() {
+            return usual.map_or(FIRST_TIMEOUT, |usual| usual.max(FIRST_TIMEOUT));
+        }
+        usual.unwrap_or_else(|| self.network.patience())
+    }
+
+    fn register(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask<P>, schedule: Schedule) -> u64 {
         let magic = loop {
             let magic = rng.random_range(0..MAGIC_LIMIT);
             if !self.requests.contains_key(&magic) {
@@ -215,6 +218,7 @@ impl<P> Pending<P> {
             }
         };
         let Ask { request, why, from_anyone } = ask;
+        let deadline = now + schedule.gap;
         let waiting = Waiting { to, request, why, from_anyone, sent: now, deadline, schedule };
         self.deadlines.set(magic, deadline);
         self.requests.insert(magic, waiting);
@@ -223,20 +227,37 @@ impl<P> Pending<P> {
 
     /// Takes the request that an answer from `from` settles; an answer that nobody waits for is none.
     pub(super) fn settle(&mut self, now: Time, magic: u64, from: SocketAddr) -> Option<Settled<P>> {
-        let asked = self.requests.get(&magic)?;
+        let Some(asked) = self.requests.get(&magic) else {
+            self.on_another(now, magic, from);
+            return None;
+        };
         if asked.to.addr != from && !asked.from_anyone {
             return None;
         }
         let waiting = self.remove(magic)?;
+        let (took, Schedule { patient, datagrams, gap, .. }) = (now.since(waiting.sent), waiting.schedule);
         let mut rtt = None;
-        if let Schedule::Prompt { datagrams, .. } = waiting.schedule
-            && waiting.to.addr == from
-        {
+        if !patient && waiting.to.addr == from {
             self.network.on_answered(datagrams);
-            rtt = (datagrams == 1 || datagrams >= MANY).then(|| now.since(waiting.sent));
-            self.learn(from, rtt);
+            if datagrams == 1 {
+                rtt = Some(took);
+                self.learn(from, took);
+            } else {
+                self.unclear.insert(magic, Unclear { from, took, came: now, gap });
+            }
         }
         Some(Settled { waiting, rtt })
+    }
+
+    /// Another answer came to a request that was answered before. If it is one to another datagram, and no copy that the
+    /// network made, then the first answer came from an earlier one.
+    fn on_another(&mut self, now: Time, magic: u64, from: SocketAddr) {
+        if let Some(&Unclear { took, came, gap, .. }) = self.unclear.get(&magic).filter(|unclear| unclear.from == from)
+            && now.since(came) >= gap / 2
+        {
+            self.unclear.remove(&magic);
+            self.learn(from, took);
+        }
     }
 
     /// The request `magic`, while its answer is awaited.
@@ -255,37 +276,29 @@ impl<P> Pending<P> {
     pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue<P>> {
         let magic = self.deadlines.pop_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
-        let from_anyone = waiting.from_anyone;
-        let (mut late, patient) = (None, waiting.is_patient());
-        let (next, limit) = match &mut waiting.schedule {
-            Schedule::Prompt { datagrams, gap, limit, doubted } => {
-                let many = *datagrams >= self.network.doubt_after();
-                if many || from_anyone || self.network.is_choked() {
-                    *gap = (*gap * 2).min(MAX_TIMEOUT);
-                }
-                if !from_anyone {
-                    let doubtful = many && !*doubted;
-                    *doubted |= doubtful;
-                    late = if doubtful { Some(Late::Doubtful) } else { (*datagrams == 1).then_some(Late::Overdue) };
-                }
-                *datagrams = datagrams.saturating_add(1);
-                if now < *limit {
-                    self.network.on_sent(*datagrams);
-                }
-                // The last datagram has its time to be answered too.
-                (if now + *gap * 2 > *limit { *limit } else { now + *gap }, *limit)
-            }
-            Schedule::Patient { gap, limit } => {
-                *gap = (*gap * 2).min(patience::RESEND);
-                (now + *gap, *limit)
-            }
-        };
-        if now >= limit {
+        let Schedule { gap, limit, patient, datagrams, doubted } = &mut waiting.schedule;
+        if now >= *limit {
             return self.requests.remove(&magic).map(Overdue::Failed);
         }
-        waiting.deadline = next;
-        self.deadlines.set(magic, next);
-        Some(Overdue::Resend { magic, to: waiting.to.addr, request: waiting.request.clone(), patient, late })
+        let many = *datagrams >= self.network.doubt_after();
+        if many || waiting.from_anyone || self.network.is_choked() {
+            *gap = (*gap * 2).min(if *patient { patience::RESEND } else { MAX_TIMEOUT });
+        }
+        let mut late = None;
+        if !waiting.from_anyone && !*patient {
+            let doubtful = many && !*doubted;
+            *doubted |= doubtful;
+            late = if doubtful { Some(Late::Doubtful) } else { (*datagrams == 1).then_some(Late::Overdue) };
+        }
+        *datagrams = datagrams.saturating_add(1);
+        if !*patient {
+            self.network.on_sent(*datagrams);
+        }
+        // The last datagram has its time to be answered too.
+        waiting.deadline = if now + *gap * 2 > *limit { *limit } else { now + *gap };
+        self.deadlines.set(magic, waiting.deadline);
+        let (to, request, patient) = (waiting.to.addr, waiting.request.clone(), waiting.is_patient());
+        Some(Overdue::Resend { magic, to, request, patient, late })
     }
 
     /// Whether any request `matches`.
@@ -312,16 +325,11 @@ impl<P> Pending<P> {
         self.round_trips.get(addr)?.smoothed.get()
     }
 
-    /// The peer at `addr` answered: after this long, if that is clear.
-    fn learn(&mut self, addr: SocketAddr, rtt: Option<Duration>) {
+    /// The peer at `addr` answered after this long.
+    fn learn(&mut self, addr: SocketAddr, rtt: Duration) {
         let mut trip = self.round_trips.get(&addr).copied().unwrap_or_default();
-        match rtt {
-            Some(rtt) => {
-                trip.measure(rtt);
-                self.network.measure(rtt);
-            }
-            None => trip.unclear += 1,
-        }
+        trip.measure(rtt);
+        self.network.measure(rtt);
         self.round_trips.insert(addr, trip);
     }
 
@@ -472,14 +480,38 @@ mod tests {
         let mut now = Time::ZERO;
         for trip in [1, 350, 350, 350, 350_u64].map(Duration::from_millis) {
             let magic = asked(&mut pending, now, 9);
-            let back = now + trip;
+            // Each datagram is answered.
+            let (back, mut answers) = (now + trip, vec![now + trip]);
             while let Some(due) = pending.next_deadline().filter(|due| *due < back) {
                 assert!(matches!(pending.next_overdue(due), Some(Overdue::Resend { .. })));
+                answers.push(due + trip);
             }
             assert!(pending.settle(back, magic, target(1).addr).is_some());
-            now = back;
+            for answer in &answers[1..] {
+                assert!(pending.settle(*answer, magic, target(1).addr).is_none());
+            }
+            now = answers[answers.len() - 1];
         }
         assert!(timeout(&pending, 1) > Duration::from_millis(200));
+    }
+
+    #[test]
+    fn where_half_of_all_datagrams_get_lost_or_come_twice_the_way_grows_no_longer() {
+        let (mut pending, mut rng, mut now) = (Pending::new(), StdRng::seed_from_u64(3), Time::ZERO);
+        let trip = Duration::from_millis(1);
+        for _ in 0..1000 {
+            let magic = asked(&mut pending, now, 9);
+            while rng.random_bool(0.5) {
+                now = pending.next_deadline().expect("it is waited for");
+                if let Some(Overdue::Failed(_)) = pending.next_overdue(now) {
+                    break;
+                }
+            }
+            now += trip;
+            (0..2).for_each(|_| drop(pending.settle(now, magic, target(1).addr)));
+            pending.check().unwrap();
+        }
+        assert_eq!((timeout(&pending, 1), pending.network.patience()), (MIN_TIMEOUT, MIN_TIMEOUT));
     }
 
     #[test]
@@ -506,6 +538,11 @@ mod tests {
             }
         }
         let millis: Vec<u128> = sent.iter().take(6).map(Duration::as_millis).collect();
-        assert_eq!(millis, [0, 125, 375, 875, 1875, 2875]);
+        // Before anything is known of the network. Four in a row are hardly ever lost.
+        assert_eq!(millis, [0, 250, 500, 750, 1000, 1500]);
+        pending.network.measure(Duration::from_millis(1));
+        let magic =
+            pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "offer"), patience::OFFER);
+        assert_eq!(pending.deadlines.due(&magic), Some(after(patience::RESEND_FIRST)));
     }
 }
