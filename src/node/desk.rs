@@ -202,7 +202,7 @@ impl Desk {
         self.exchange.offer(ticket, urgency, block, to);
     }
 
-    /// Drops the offers that wait for their turn. Nothing more comes of them.
+    /// Drops the offers made under these tickets, or that wait for their turn. Nothing more comes of them.
     pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
         self.exchange.drop_offers(unwanted);
     }

@@ -279,6 +279,10 @@ impl Node {
             Delivery::NoAnswer { tag, to } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             Delivery::Part(ticket, reply) => self.reply(ticket, reply),
             Delivery::Pulse => {}
+            Delivery::FaintPulse(addr) => {
+                self.desk.suspect(addr);
+                self.tell(News::Overdue(addr));
+            }
             Delivery::NoPulse(addr) => {
                 self.desk.suspect(addr);
                 self.on_dead(addr);

@@ -162,6 +162,8 @@ pub(crate) enum News<'a> {
     Up,
     /// A peer is gone.
     Down(&'a Peer),
+    /// A peer that was offered something is silent for so long that it is to be doubted.
+    Overdue(SocketAddr),
     /// The blocks that were in the store when this peer began are known.
     Found,
     /// A block is in the store now.

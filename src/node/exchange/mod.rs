@@ -58,6 +58,8 @@ pub(crate) enum Delivery {
     Part(Ticket, Reply),
     /// A peer that was offered something is alive.
     Pulse,
+    /// Such a peer is silent for so long that it is to be doubted.
+    FaintPulse(SocketAddr),
     /// Such a peer does not answer.
     NoPulse(SocketAddr),
 }
@@ -185,9 +187,15 @@ impl Exchange {
         }
     }
 
-    /// Drops the offers that wait for their turn and that nobody wants any more.
+    /// Drops the offers that nobody wants any more, those under way too.
     pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
         self.uplink.take_where(|offering| unwanted(&offering.ticket));
+        let unwanted = |why: &Why| matches!(why, Why::Offer { ticket, .. } if unwanted(ticket));
+        for waiting in self.pending.take_where(|waiting| unwanted(&waiting.why)) {
+            if let Why::Offer { place, to, .. } = waiting.why {
+                self.uplink.end(self.now, place, to.addr, false);
+            }
+        }
     }
 
     /// Whether the peer at `addr` lives and takes nothing.
@@ -296,10 +304,12 @@ impl Exchange {
                         self.check_pulse(to);
                     }
                     self.forward(to, magic, request);
-                    if let Some(late) = late
-                        && let Some(Waiting { why: Why::Overlay(tag, _), .. }) = self.pending.get(magic)
-                    {
-                        return Some(Delivery::Late { tag: *tag, doubtful: late == Late::Doubtful });
+                    match (late, self.pending.get(magic).map(|waiting| &waiting.why)) {
+                        (Some(late), Some(&Why::Overlay(tag, _))) => {
+                            return Some(Delivery::Late { tag, doubtful: late == Late::Doubtful });
+                        }
+                        (Some(Late::Doubtful), Some(Why::Pulse)) => return Some(Delivery::FaintPulse(to)),
+                        _ => {}
                     }
                 }
                 Overdue::Failed(waiting) => {

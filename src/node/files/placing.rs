@@ -1,6 +1,6 @@
 //! A block on its way to its holders, and what is told of all blocks of a file in the end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::id::Key;
@@ -34,23 +34,65 @@ pub(super) struct Placing {
     pub(super) wanted: usize,
     /// Peers that could keep it, as far as they answered.
     pub(super) found: usize,
-    /// Offers and copies under way.
-    pub(super) out: usize,
+    /// Peers that it was offered to, this one among them if it makes a copy, and that have yet to say what came of it.
+    pub(super) out: BTreeSet<SocketAddr>,
+    /// Such peers that are silent: the block is offered to others in their stead, and one of them may still take it.
+    pub(super) overdue: BTreeSet<SocketAddr>,
+    /// Peers that it was offered to in this round.
+    pub(super) tried: BTreeSet<SocketAddr>,
     pub(super) saved: usize,
     pub(super) keeping: bool,
     /// What is believed to be here of it is being looked at.
     pub(super) looking: bool,
+    /// Others were looked for in place of silent peers.
+    pub(super) widened: bool,
     pub(super) second_round: bool,
     pub(super) trouble: Option<String>,
 }
 
 impl Placing {
+    pub(super) fn new(size: u32, bytes: u64, lookup: LookupId) -> Self {
+        Self {
+            size,
+            bytes,
+            lookup: Some(lookup),
+            candidates: VecDeque::new(),
+            wanted: 0,
+            found: 0,
+            out: BTreeSet::new(),
+            overdue: BTreeSet::new(),
+            tried: BTreeSet::new(),
+            saved: 0,
+            keeping: false,
+            looking: false,
+            widened: false,
+            second_round: false,
+            trouble: None,
+        }
+    }
+
+    /// Whether more copies are wanted than stand and are on their way.
+    pub(super) fn lacks(&self) -> bool {
+        self.saved + self.out.len() < self.wanted
+    }
+
+    /// Whether copies are wanted that may come of what is under way.
+    pub(super) fn waits(&self) -> bool {
+        let under_way = self.lookup.is_some() || !self.out.is_empty() || !self.overdue.is_empty();
+        self.saved < self.wanted && under_way
+    }
+
+    /// The peer at `addr` has said what came of an offer. Whether that was waited for.
+    pub(super) fn end(&mut self, addr: &SocketAddr) -> bool {
+        self.out.remove(addr) || self.overdue.remove(addr)
+    }
+
     /// Whom to offer it to next. Who lives and takes nothing would keep every block waiting for the whole limit, so it is
     /// asked only if the others cannot make up the quorum.
     pub(super) fn next_candidate(&mut self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> Option<Peer> {
         match self.candidates.iter().position(|peer| !stalls(&peer.addr)) {
             Some(at) => self.candidates.remove(at),
-            None if self.out > 0 || self.saved >= quorum => None,
+            None if !self.out.is_empty() || self.saved >= quorum => None,
             None => self.candidates.pop_front(),
         }
     }

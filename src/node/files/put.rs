@@ -2,10 +2,11 @@
 //!
 //! A worker reads and hashes one block after another and puts it up for serving; the node finds each block's replica
 //! set and offers it there; the holders pull. A window of blocks is on its way at a time, so memory is bounded whatever
-//! the file's size, and one slow holder delays its own block only. When a level of the tree is full it becomes a
-//! manifest block and takes the same way; the last one, the root, names the file.
+//! the file's size, and one slow holder delays its own block only. What was offered to a peer that went silent is
+//! offered to the next nearest too; once as many copies stand as are wanted, nobody is waited for. When a level of the
+//! tree is full it becomes a manifest block and takes the same way; the last one, the root, names the file.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
 use crate::overlay::Goal;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -32,6 +33,12 @@ impl Part for Puts {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         if self.0.get_mut(&ticket.key).is_some_and(|put| put.on(desk, ticket.step, reply) == Flow::Over) {
             self.0.remove(&ticket.key);
+        }
+    }
+
+    fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
+        if let News::Overdue(addr) = news {
+            self.0.retain(|_, put| put.on_overdue(desk, addr) == Flow::Goes);
         }
     }
 
@@ -217,21 +224,7 @@ impl Put {
             return;
         }
         let lookup = desk.look_up(self.ticket(key), key, Goal::Peers);
-        let placing = Placing {
-            size,
-            bytes,
-            lookup: Some(lookup),
-            candidates: VecDeque::new(),
-            wanted: 0,
-            found: 0,
-            out: 0,
-            saved: 0,
-            keeping: false,
-            looking: false,
-            second_round: false,
-            trouble: None,
-        };
-        self.placing.insert(key, placing);
+        self.placing.insert(key, Placing::new(size, bytes, lookup));
     }
 
     /// A block's replica set is known.
@@ -240,15 +233,17 @@ impl Put {
         placing.lookup = None;
         placing.found = peers.len();
         // Who is known and silent is no reason to want fewer copies.
-        placing.wanted = desk.config().replicas.min(peers.len() + unreached);
+        let mut wanted = desk.config().replicas.min(peers.len() + unreached);
         let keeps = self.order.keep && !desk.config().guest;
-        if keeps && !peers.iter().take(placing.wanted).any(|peer| desk.is_me(peer)) {
+        if keeps && !peers.iter().take(wanted).any(|peer| desk.is_me(peer)) {
             // A copy where nobody looks for it replaces none of those in the replica set.
-            placing.wanted += 1;
+            wanted += 1;
         }
+        placing.wanted = wanted.max(placing.wanted);
         self.tally.wanted = self.tally.wanted.max(placing.wanted);
         self.tally.unreached = self.tally.unreached.max(unreached);
         peers.sort_by_key(|peer| self.failures.get(&peer.addr).is_some_and(|&failures| failures >= 2));
+        peers.retain(|peer| !placing.tried.contains(&peer.addr));
         placing.candidates = peers.into();
         if keeps && !placing.keeping {
             placing.candidates.retain(|peer| !desk.is_me(peer));
@@ -261,7 +256,7 @@ impl Put {
     fn offer_on(&mut self, desk: &mut Desk, key: Key) -> Flow {
         loop {
             let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
-            if placing.saved + placing.out >= placing.wanted {
+            if !placing.lacks() {
                 break;
             }
             let Some(peer) = placing.next_candidate(desk.config().quorum, |addr| desk.stalls(addr)) else {
@@ -270,13 +265,41 @@ impl Put {
             if desk.is_me(&peer) {
                 self.keep_here(desk, key);
             } else {
-                placing.out += 1;
+                placing.out.insert(peer.addr);
+                placing.tried.insert(peer.addr);
                 let block = (key, placing.size);
                 desk.offer(self.ticket(key), Urgency::Own, block, peer);
             }
         }
-        let waits = self.placing.get(&key).is_some_and(|placing| placing.out > 0 || placing.lookup.is_some());
+        self.widen(desk, key);
+        let waits = self.placing.get(&key).is_some_and(Placing::waits);
         if waits { Flow::Goes } else { self.conclude(desk, key) }
+    }
+
+    /// Looks once for others where nobody is left to be offered the block in place of silent peers.
+    fn widen(&mut self, desk: &mut Desk, key: Key) {
+        let ticket = self.ticket(key);
+        let Some(placing) = self.placing.get_mut(&key) else { return };
+        if placing.lacks() && !placing.overdue.is_empty() && !placing.widened && placing.lookup.is_none() {
+            placing.widened = true;
+            placing.lookup = Some(desk.look_up(ticket, key, Goal::Peers));
+        }
+    }
+
+    /// A peer is silent: what it was offered is offered to the next nearest too.
+    fn on_overdue(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
+        let late: Vec<Key> =
+            self.placing.iter().filter(|(_, block)| block.out.contains(&addr)).map(|(&key, _)| key).collect();
+        for key in late {
+            if let Some(placing) = self.placing.get_mut(&key) {
+                placing.out.remove(&addr);
+                placing.overdue.insert(addr);
+            }
+            if self.offer_on(desk, key) == Flow::Over {
+                return Flow::Over;
+            }
+        }
+        Flow::Goes
     }
 
     fn keep_here(&mut self, desk: &mut Desk, key: Key) {
@@ -285,13 +308,14 @@ impl Put {
             return;
         }
         placing.keeping = true;
-        placing.out += 1;
+        placing.out.insert(desk.me().addr);
+        placing.tried.insert(desk.me().addr);
         // What is believed to be here is looked at, and kept anew if it is not what it was.
         placing.looking = desk.holds(&key);
         if placing.looking {
             desk.order(self.ticket(key), Job::Verify { key }, Urgency::Own);
         } else if let Err(reason) = self.copy_here(desk, key) {
-            self.count_copy(desk, key, Err(reason));
+            self.count_copy(desk, key, desk.me().addr, Err(reason));
         }
     }
 
@@ -314,7 +338,7 @@ impl Put {
             Outcome::Failed(error) => Err(format!("this peer: {error}")),
             _ => Err("this peer: no copy was made".to_owned()),
         };
-        self.on_copy(desk, key, result)
+        self.on_copy(desk, key, desk.me().addr, result)
     }
 
     /// A peer took the block, or did not.
@@ -322,17 +346,19 @@ impl Put {
         if result.is_err() {
             *self.failures.entry(to.addr).or_default() += 1;
         }
-        self.on_copy(desk, key, result.map_err(|reason| format!("{to}: {reason}")))
+        self.on_copy(desk, key, to.addr, result.map_err(|reason| format!("{to}: {reason}")))
     }
 
-    fn on_copy(&mut self, desk: &mut Desk, key: Key, result: Result<(), String>) -> Flow {
-        self.count_copy(desk, key, result);
+    fn on_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), String>) -> Flow {
+        self.count_copy(desk, key, at, result);
         self.offer_on(desk, key)
     }
 
-    fn count_copy(&mut self, desk: &mut Desk, key: Key, result: Result<(), String>) {
+    fn count_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), String>) {
         let Some(placing) = self.placing.get_mut(&key) else { return };
-        placing.out -= 1;
+        if !placing.end(&at) {
+            return;
+        }
         match result {
             Ok(()) => placing.saved += 1,
             Err(reason) => {
@@ -346,6 +372,9 @@ impl Put {
     fn conclude(&mut self, desk: &mut Desk, key: Key) -> Flow {
         let ticket = self.ticket(key);
         let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
+        if let Some(lookup) = placing.lookup.take() {
+            desk.cancel_lookup(lookup);
+        }
         if placing.saved < desk.config().quorum {
             if placing.second_round {
                 let failed = too_few(key, placing, desk.config().quorum);
@@ -353,11 +382,13 @@ impl Put {
             }
             // The replica set may have changed under our hands: look again, once. Who has it already says so at once.
             placing.second_round = true;
+            placing.tried.clear();
             placing.saved = usize::from(placing.keeping && desk.holds(&key));
             placing.lookup = Some(desk.look_up(ticket, key, Goal::Peers));
             return Flow::Goes;
         }
         let Some(placing) = self.placing.remove(&key) else { return Flow::Goes };
+        desk.drop_offers(|other| *other == ticket);
         desk.withdraw(self.id, key);
         self.tally.add(&placing);
         desk.progress(self.command, Progress::Moved { bytes: self.tally.bytes, resumed: 0 });

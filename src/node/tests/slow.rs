@@ -117,6 +117,50 @@ fn who_took_nothing_is_asked_after_all_where_the_quorum_needs_it() {
     assert!(next.is_some());
 }
 
+/// Lets time pass until a block is offered to somebody; pings stay without an answer.
+fn next_offer(bench: &mut Bench, limit: Duration) -> (SocketAddr, u64) {
+    let until = bench.now + limit;
+    loop {
+        let actions = bench.wait(until - bench.now).expect("an offer in time");
+        let new = |to: &SocketAddr| *to != peer(1).addr;
+        if let Some(&offer) = offers(&actions).iter().find(|(to, _)| new(to)) {
+            return offer;
+        }
+    }
+}
+
+#[test]
+fn what_was_offered_to_a_silent_peer_is_offered_to_the_next_nearest_too_and_the_first_may_still_take_it() {
+    for first_takes_it in [true, false] {
+        let (mut bench, job) = client(5, 2);
+        let (out, _) = read(&mut bench, job, 1);
+        assert_eq!(out.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr]);
+        bench.hears_answer(out[1].0, out[1].1, Response::Saved);
+        let (to, magic) = next_offer(&mut bench, Duration::from_secs(2));
+        assert_eq!(to, peer(3).addr);
+        let (by, under) = if first_takes_it { out[0] } else { (to, magic) };
+        let actions = bench.hears_answer(by, under, Response::Saved);
+        assert!(
+            actions.iter().any(|action| matches!(action, Action::Withdraw { .. })),
+            "two copies stand: {actions:?}"
+        );
+        let until = bench.now + crate::patience::OFFER;
+        while let Some(actions) = bench.wait(until - bench.now) {
+            assert_eq!(offers(&actions), [], "nobody is waited for any longer");
+        }
+    }
+}
+
+#[test]
+fn others_are_looked_for_where_nobody_is_left_in_place_of_a_silent_peer() {
+    let (mut bench, job) = client(2, 2);
+    let (out, _) = read(&mut bench, job, 1);
+    bench.hears_answer(out[1].0, out[1].1, Response::Saved);
+    bench.node.desk.overlay =
+        Box::new(Scripted { me: peer(0), set: vec![peer(2), peer(7)], holds: true, unreached: 0 });
+    assert_eq!(next_offer(&mut bench, Duration::from_secs(2)).0, peer(7).addr);
+}
+
 /// A retrieve of `blocks` blocks from three holders: the bench, and the fetches that are out.
 fn retrieving(blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
     let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);

@@ -1,0 +1,106 @@
+//! What lost datagrams and silent peers cost those who store and retrieve, in virtual time.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kadring::id::Id;
+use kadring::node::{Answer, Command, Source};
+use kadring::overlay::OverlayKind;
+use kadring::sim::{Rules, Weather, World};
+
+const PEERS: usize = 16;
+const COPIES: usize = 3;
+const FILES: usize = 20;
+
+/// A network that has come to rest. A round trip takes 20 to 30 ms.
+fn network(seed: u64) -> World {
+    let overlay = |me, config: &kadring::config::Config, seed| OverlayKind::Kademlia.build(me, seed, config.guest);
+    let mut rules = Rules::new(seed, Box::new(overlay));
+    rules.config.replicas = COPIES;
+    let mut world = World::new(rules);
+    for n in 0..PEERS {
+        let slot = world.add(Id::of(&n.to_be_bytes()));
+        world.start(slot, &[0]);
+        pass(&mut world, Duration::from_millis(500));
+    }
+    pass(&mut world, Duration::from_secs(30));
+    world
+}
+
+fn pass(world: &mut World, span: Duration) {
+    world.run_for(span).expect("every invariant holds");
+}
+
+/// Gives the peer `slot` a command; `meanwhile` happens while it is under way. The answer, and how long it took.
+fn perform(world: &mut World, slot: usize, command: Command, meanwhile: impl FnOnce(&mut World)) -> (Answer, Duration) {
+    let (begin, limit) = (world.now(), Duration::from_secs(60));
+    let command = world.command(slot, command);
+    meanwhile(world);
+    assert!(
+        world.run_until_answered(slot, command, limit).expect("every invariant holds"),
+        "no answer after {limit:?}"
+    );
+    (world.answer(slot, command).expect("it was answered").clone(), world.now() - begin)
+}
+
+/// Stores file number `n`, which is one block and its list, through the peer `slot`.
+fn store(world: &mut World, n: usize, slot: usize, meanwhile: impl FnOnce(&mut World)) -> (Answer, Duration) {
+    let path = PathBuf::from(n.to_string());
+    world.disk_mut(slot).write_file(&path, n.to_be_bytes()[..].into());
+    perform(world, slot, Command::Store { path, manifest: None, keep: false }, meanwhile)
+}
+
+/// The blocks that live peers hold, all copies counted.
+fn copies(world: &World) -> usize {
+    world.up().iter().map(|&slot| world.disk(slot).held().len()).sum()
+}
+
+fn middle(times: &mut [Duration]) -> (Duration, Duration) {
+    times.sort();
+    (times[times.len() / 2], times[times.len() - 1])
+}
+
+#[test]
+fn where_a_third_of_all_datagrams_get_lost_files_are_stored_and_retrieved_within_a_second() {
+    let mut world = network(1);
+    world.set_weather(Weather { loss: 0.3, duplicate: 0.1, reorder: 0.1, ..Weather::default() });
+    pass(&mut world, Duration::from_secs(5));
+    let (mut stores, mut retrieves) = (Vec::new(), Vec::new());
+    for n in 0..FILES {
+        let before = copies(&world);
+        let (answer, took) = store(&mut world, n, n % PEERS, |_| ());
+        let Answer::Stored { key, copies: stored, .. } = answer else { panic!("{answer:?}") };
+        assert!(stored.iter().rposition(|count| *count > 0) <= Some(COPIES), "more copies than wanted: {stored:?}");
+        let made = copies(&world) - before;
+        assert!((2 * COPIES..=2 * COPIES + 2).contains(&made), "{made} copies of two blocks of file {n}");
+        stores.push(took);
+        let retrieve = Command::Retrieve { source: Source::Key(key), dest: "back".into(), replace: true };
+        let (answer, took) = perform(&mut world, (n + 5) % PEERS, retrieve, |_| ());
+        assert!(matches!(answer, Answer::Retrieved { .. }), "{answer:?}");
+        retrieves.push(took);
+    }
+    let (store, slowest) = middle(&mut stores);
+    let (retrieve, slowest_retrieve) = middle(&mut retrieves);
+    println!("store {store:?}, at most {slowest:?}; retrieve {retrieve:?}, at most {slowest_retrieve:?}");
+    assert!(store < Duration::from_secs(1) && slowest < Duration::from_secs(3), "{stores:?}");
+    assert!(retrieve < Duration::from_secs(1) && slowest_retrieve < Duration::from_secs(3), "{retrieves:?}");
+}
+
+#[test]
+fn a_peer_that_dies_while_it_is_offered_a_block_is_not_waited_for_and_the_next_nearest_takes_it() {
+    let mut stores = Vec::new();
+    for n in 0..FILES {
+        let mut world = network(n as u64);
+        let (answer, took) = store(&mut world, n, 0, |world| {
+            // One round trip later the first lookups are over: offers are on their way, or about to leave.
+            pass(world, Duration::from_millis(25));
+            (1..PEERS).step_by(4).for_each(|slot| world.crash(slot));
+        });
+        let Answer::Stored { copies: stored, wanted, .. } = answer else { panic!("{answer:?}") };
+        assert_eq!((stored.len() - 1, wanted), (COPIES, COPIES), "as many copies as wanted: {stored:?}");
+        stores.push(took);
+    }
+    let (store, slowest) = middle(&mut stores);
+    println!("store {store:?}, at most {slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "{stores:?}");
+}
