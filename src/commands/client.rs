@@ -25,6 +25,9 @@ use signal_hook::{flag, low_level};
 use super::{Exit, Failed, Known, bootstrap, log_to, stderr};
 use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
 
+/// Times that a guest tries to join.
+const JOINS: usize = 2;
+
 /// The word for standard input or output in place of a file.
 const STANDARD: &str = "-";
 
@@ -171,19 +174,21 @@ fn tell_trouble(error: anyhow::Error, format: Format, out: impl Write + Send + '
     }
 }
 
-/// Starts a guest and waits until it has joined.
+/// Starts a guest and waits until it has joined. It knows one way in, and nothing of the network yet, so where much gets
+/// lost it tries once more before it says that nobody is there.
 fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let bind = every_address();
     let known = bootstrap(&args.bootstrap, bind.ip())?;
-    let guest = start(bind, known, args.overlay, config)?;
-    match guest.ready(None) {
-        Some(ready) if ready.peers > 0 => Ok(guest),
-        Some(_) => {
-            let names = args.bootstrap.join(", ");
-            Err(Failed::timed_out(format!("nobody answered at {names}; does a peer run there?")))
+    for _ in 0..JOINS {
+        let guest = start(bind, known.clone(), args.overlay, config.clone())?;
+        match guest.ready(None) {
+            Some(ready) if ready.peers > 0 => return Ok(guest),
+            Some(_) => drop(guest),
+            None => return Err(Failed::start("it was told to end before it had joined")),
         }
-        None => Err(Failed::start("it was told to end before it had joined")),
     }
+    let names = args.bootstrap.join(", ");
+    Err(Failed::timed_out(format!("nobody answered at {names}; does a peer run there?")))
 }
 
 /// Starts a guest. The peers that it hears of may be on any network, so it listens on all addresses.

@@ -7,7 +7,7 @@ use kadring::console::perform::resolve;
 use super::Failed;
 
 /// The addresses of the peers to join through.
-#[derive(Default, Debug, PartialEq, Eq)]
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     /// Every address of every name: the first ones of all names before the second ones.
     pub(crate) addrs: Vec<SocketAddr>,
