@@ -12,7 +12,7 @@
 //! | [`PULSE`]: a ping of a neighbour in Kademlia's table; a second round of pings decides | 2 | 0.75 s |
 //! | [`QUESTION`]: any other question | 3 | 1.75 s |
 //! | [`CHECK`]: is a contact gone that failed once? So many datagrams do not get lost by chance | 3 | 1.75 s |
-//! | [`SEARCH`]: a search of the ring's, one way | 5 | 5.75 s |
+//! | [`SEARCH`]: a search of the ring's or a `join`, one way | 5 | 5.75 s |
 //! | [`OFFER_PULSE`]: is a peer alive that was offered something? | 5 | 5.75 s |
 //!
 //! A request that is answered once bytes have moved goes out again like any other, but never sooner than after

@@ -64,7 +64,13 @@ pub(crate) fn settle(net: &mut Net<Ring>, limit: Duration) -> Duration {
 
 /// Whether every peer's first successors and first predecessor are the true ones.
 pub(crate) fn one_cycle(net: &Net<Ring>) -> Result<(), String> {
-    let peers = net.peers();
+    cycle_of(net, &net.peers())
+}
+
+/// The same for these peers alone.
+pub(crate) fn cycle_of(net: &Net<Ring>, peers: &[Peer]) -> Result<(), String> {
+    let mut peers = peers.to_vec();
+    peers.sort_by_key(|peer| peer.id);
     let count = peers.len();
     for (at, peer) in peers.iter().enumerate() {
         let ring = net.inside(peer.addr);

@@ -28,6 +28,8 @@ impl Ring {
             Role::Probe(_) if self.table.get(&peer.id).is_none() => self.vitals.gone(now, peer),
             _ => {}
         }
+        // What waited for it is old news by now, and will be told again.
+        self.early.clear();
     }
 
     /// The next pings of the user's interval are due: a first successor that left the last ones without an answer is

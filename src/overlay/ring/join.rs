@@ -7,12 +7,13 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::hop::Sent;
 use super::neighbours::{Neighbours, Place};
 use super::relay::Relay;
 use super::router::{Change, RouteNotice};
 use super::stabilize::Role;
 use super::table::Hop;
-use super::{Ring, Why};
+use super::{Manners, Ring, Why};
 use crate::overlay::{Effect, Entrances, Incoming, Target};
 use crate::patience;
 use crate::peer::Peer;
@@ -229,6 +230,7 @@ impl Ring {
     /// A new peer's `join`: it is passed on, or its origin is let in here.
     pub(super) fn on_join_request(
         &mut self,
+        now: Time,
         relay: Relay,
         avoid: &[SocketAddr],
         first_time: bool,
@@ -241,16 +243,26 @@ impl Ring {
         let hop = match self.table.predecessors().first() {
             // This peer has said goodbye: the one before it lets new peers in.
             Some(&before) if self.has_left() => Hop::Via(before),
-            _ => self.table.hop_before(&origin.id, self.options.fingers, avoid),
+            _ => {
+                let usable = |peer: &Peer| !avoid.contains(&peer.addr) && !self.vitals.is_doubted(&peer.id);
+                self.table.hop_before(&origin.id, self.options.fingers, usable)
+            }
         };
-        if let Hop::Via(_) = hop {
-            return self.forward(relay, hop, first_time, out);
+        if let Hop::Via(to) = hop {
+            self.forward(relay, hop, first_time, out);
+            // The classroom's users see each step that a join takes: there the peer's death decides, not a doubt.
+            if self.options.manners == Manners::Chord && !self.has_left() {
+                self.mind_hop(now, to, Sent::Relayed(relay), out);
+            }
+            return;
         }
         let before = self.table.predecessors().first().copied();
         let fresh = !self.table.successors().contains(&origin);
         let alone = self.table.others().next().is_none();
+        // Made out first: in our own list the new peer takes the last one's place.
+        let welcome = self.welcome(&origin);
         self.take_in(origin, alone, out);
-        relay.answer(self.welcome(&origin), out);
+        relay.answer(welcome, out);
         // A peer that came back before it was missed is in the list already.
         if fresh || first_time {
             let successors = self.table.successors().to_vec();
@@ -278,14 +290,17 @@ impl Ring {
 
     /// What a peer that was let in here is told: who stands before it, and after it.
     fn welcome(&self, origin: &Peer) -> RingResponse {
-        let others =
-            |list: &[Peer]| -> Vec<Peer> { list.iter().copied().filter(|peer| peer.id != origin.id).collect() };
-        let mut successors = others(self.table.successors());
-        if successors.len() < self.options.successors {
+        // Those between us and it, which are in doubt, do not follow it.
+        let after = |peer: &&Peer| peer.id.is_strictly_between(&origin.id, &self.me.id);
+        let mut successors: Vec<Peer> = self.table.successors().iter().filter(after).copied().collect();
+        // The list goes once around if it ends with our predecessor; after a death it is merely short for a while.
+        let before = self.table.predecessors().first();
+        let closes = before.is_none_or(|before| successors.last().is_none_or(|last| last == before));
+        if closes && successors.len() < self.options.successors {
             successors.push(self.me);
         }
         let mut predecessors = vec![self.me];
-        predecessors.extend(others(self.table.predecessors()));
+        predecessors.extend(self.table.predecessors().iter().filter(|peer| peer.id != origin.id));
         RingResponse::Welcome { predecessors, successors }
     }
 
@@ -309,14 +324,18 @@ impl Ring {
         Self::notice(RouteNotice::Successors { why: Change::Told { by }, successors }, out);
     }
 
-    /// Puts a peer into the lists on a neighbour's (or the user's) word alone, and pings it.
+    /// Puts a peer into the lists on a neighbour's (or the user's) word alone, and pings it. One that stands `before` us
+    /// does not follow the last successor for that: peers that we have yet to hear of may stand between.
     pub(super) fn take_in(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
         if peer.id == self.me.id {
             return;
         }
         let new = !self.table.is_neighbour(&peer.id);
-        let ahead = self.table.add_successor(peer, true);
+        let ahead = self.table.add_successor(peer, !before);
         let behind = before && self.table.add_predecessor(peer);
+        if ahead {
+            self.early.clear(); // The list may end at another peer now.
+        }
         if new && (ahead || behind) {
             out.push(Effect::PeerUp(peer));
             if !matches!(self.membership, Membership::Joining(_) | Membership::Outside)

@@ -56,7 +56,7 @@ use crate::wire::{Request, RequestKind, Response};
 use fingers::FingerCursor;
 use health::Vitals;
 use join::Membership;
-use neighbours::Neighbours;
+use neighbours::{Neighbours, Place};
 use questions::Why;
 use relay::Relay;
 use rounds::Rounds;
@@ -96,6 +96,8 @@ pub struct Ring {
     seen: VecDeque<(u64, Id)>,
     /// Requests whose next peer is still starting.
     waiting: VecDeque<Waiting>,
+    /// Peers that answered, and enter the list once those before them have.
+    early: Vec<(Peer, Place)>,
 }
 
 impl Ring {
@@ -120,6 +122,7 @@ impl Ring {
             next_tag: 0,
             seen: VecDeque::new(),
             waiting: VecDeque::new(),
+            early: Vec::new(),
             options,
         }
     }

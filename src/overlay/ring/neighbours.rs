@@ -69,4 +69,10 @@ impl Place {
     pub(super) const SOMEWHERE: Self = Self { before: false, after: false };
     pub(super) const BEFORE: Self = Self { before: true, after: false };
     pub(super) const AFTER: Self = Self { before: false, after: true };
+
+    /// Another peer has spoken of the same one.
+    pub(super) const fn merge(&mut self, told: Self) {
+        self.before |= told.before;
+        self.after |= told.after;
+    }
 }

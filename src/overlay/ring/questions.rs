@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use super::Ring;
 use super::hop::Sent;
 use super::members::Missed;
-use super::neighbours::Neighbours;
+use super::neighbours::{Neighbours, Place};
 use super::router::RouteOutcome;
-use super::stabilize::Ping;
+use super::stabilize::{Ping, Role};
+use crate::id::Id;
 use crate::overlay::{Effect, LookupId, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
@@ -46,6 +47,24 @@ impl Why {
             _ => None,
         }
     }
+
+    /// The peer that is pinged because others spoke of it, or it for itself.
+    pub(super) const fn probed(&self) -> Option<&Peer> {
+        match self {
+            Self::Ping(Ping { peer, role: Role::Probe(_) | Role::Meet(_), .. }) => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// Where the peer `id` stands, if it is the one that is [probed](Self::probed).
+    pub(super) fn place_of(&mut self, id: &Id) -> Option<&mut Place> {
+        match self {
+            Self::Ping(Ping { peer, role: Role::Probe(place) | Role::Meet(place), .. }) if peer.id == *id => {
+                Some(place)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Ring {
@@ -54,7 +73,7 @@ impl Ring {
         let from_anyone = matches!(request, RingRequest::Routed { .. });
         let tries = match why {
             Why::Tell => patience::ONCE,
-            Why::Search(_) => patience::SEARCH,
+            Why::Search(_) | Why::Join => patience::SEARCH,
             _ => patience::QUESTION,
         };
         self.ask_plain(to.into(), Request::Ring(request), why, from_anyone, tries, out);

@@ -96,7 +96,7 @@ impl Ring {
     ) {
         let Relay { magic, route, what } = relay;
         if what == Routed::Join {
-            return self.on_join_request(relay, avoid, first_time, out);
+            return self.on_join_request(now, relay, avoid, first_time, out);
         }
         let hop = match self.hop(what, avoid) {
             // The peer that passed it on believes that this one is the owner: only those that it may have missed are nearer.

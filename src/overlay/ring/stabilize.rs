@@ -116,12 +116,12 @@ impl Ring {
         if !quiet && self.options.manners == Manners::Classroom {
             Self::notice(RouteNotice::PingReceived { from: sender }, out);
         }
-        // A ping without neighbours comes from a peer outside the ring: it enters by its join.
-        if told.is_empty() {
+        // A ping without neighbours comes from a peer outside the ring: it enters by its join. This one, if it is not in
+        // yet, would ping in the same way those that it must tell of itself once it is, and then not ping them again.
+        if told.is_empty() || self.membership.is_pending() {
             return;
         }
-        let us = self.me.id;
-        let place = Place { before: told.ahead(&us).is_some(), after: told.behind(&us).is_some() };
+        let place = Place { before: told.ahead(&self.me.id).is_some(), after: false };
         if !from.asker.is_validated() {
             // It has yet to show that it receives, and is pinged wherever it stands: from then on it gets full answers.
             // It tells its neighbours again when it answers.
@@ -135,14 +135,15 @@ impl Ring {
     fn hear_neighbours(&mut self, teller: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
         let (ahead, behind) = (told.ahead(&self.me.id), told.behind(&self.me.id));
         let before_us = ahead.is_some() || self.table.predecessors().contains(&teller);
-        let after_us = behind.is_some() || self.table.successors().contains(&teller);
+        let after_us = self.table.successors().contains(&teller);
         for (at, &peer) in told.successors.iter().enumerate() {
             let before = ahead.is_some_and(|us| at < us);
             self.consider(peer, Place { before, after: after_us || ahead.is_some_and(|us| at > us) }, out);
         }
+        // Predecessors are learned one by one, so their list may skip peers: it does not say that one follows us.
         for (at, &peer) in told.predecessors.iter().enumerate() {
-            let after = behind.is_some_and(|us| at < us);
-            self.consider(peer, Place { before: before_us || behind.is_some_and(|us| at > us), after }, out);
+            let before = before_us || behind.is_some_and(|us| at > us);
+            self.consider(peer, Place { before, after: false }, out);
         }
     }
 
@@ -156,7 +157,12 @@ impl Ring {
         }
         match role {
             Role::Check => {}
-            Role::Probe(place) | Role::Meet(place) => self.enter(peer, place, out),
+            Role::Probe(place) | Role::Meet(place) => {
+                self.enter(peer, place, out);
+                if self.table.successors().last() == Some(&peer) {
+                    self.enter_early(out);
+                }
+            }
             Role::Lost => {
                 self.enter(peer, Place::SOMEWHERE, out);
                 self.ask_to_join(peer, out);
@@ -181,25 +187,37 @@ impl Ring {
             Some(known) if known == peer => self.enter(peer, place, out),
             Some(known) => self.check_on(known, out),
             None => {
-                let probes = |why: &&Why| matches!(why, Why::Ping(Ping { role: Role::Probe(_) | Role::Meet(_), .. }));
-                if !self.is_pinging(&peer.id) && self.asked.values().filter(probes).count() < MAX_PROBES {
-                    if stranger {
-                        self.meet(peer, place, out);
-                    } else {
-                        self.ping_quietly(peer, Role::Probe(place), out);
-                    }
+                let room = self.asked.values().filter_map(Why::probed).count() < MAX_PROBES;
+                let place_out = self.asked.values_mut().find_map(|why| why.place_of(&peer.id));
+                let is_probed = place_out.map(|known| known.merge(place)).is_some();
+                if stranger && room && !self.is_met(&peer.id) {
+                    // It may be probed since others spoke of it, in vain: it was not up yet, or datagrams are lost.
+                    self.meet(peer, place, out);
+                } else if !stranger && room && !is_probed && !self.is_pinging(&peer.id) {
+                    self.ping_quietly(peer, Role::Probe(place), out);
                 }
             }
         }
     }
 
-    /// Puts a peer that answered us into the lists.
+    fn is_met(&self, id: &Id) -> bool {
+        let meets = |why: &Why| matches!(why, Why::Ping(Ping { peer, role: Role::Meet(_), .. }) if peer.id == *id);
+        self.asked.values().any(meets)
+    }
+
+    /// Puts a peer that answered us into the lists. One behind the last successor waits for those between the two that
+    /// have yet to answer: the list may be short, but skips no peer of which we know (Zave, TSE 2017).
     fn enter(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) {
         if let Some(known) = self.table.get(&peer.id).filter(|known| known.addr != peer.addr) {
             return self.check_on(known, out);
         }
+        let last = self.table.fits_successors(&peer.id, true) && !self.table.fits_successors(&peer.id, false);
+        let early = place.after && last && self.is_one_awaited_before(&peer.id);
+        if early && !self.early.iter().any(|(other, _)| *other == peer) {
+            self.early.push((peer, place));
+        }
         let new = !self.table.is_neighbour(&peer.id);
-        let ahead = self.table.add_successor(peer, place.after);
+        let ahead = self.table.add_successor(peer, place.after && !early);
         let behind = place.before && self.table.add_predecessor(peer);
         if new && (ahead || behind) {
             out.push(Effect::PeerUp(peer));
@@ -213,6 +231,24 @@ impl Ring {
         }
         if behind {
             self.tell_predecessors(out);
+        }
+    }
+
+    /// Whether a peer between the last successor and `id` has yet to answer before it enters.
+    fn is_one_awaited_before(&self, id: &Id) -> bool {
+        let last = self.table.successors().last().map_or(self.me.id, |last| last.id);
+        let between = |peer: &Peer| peer.id.is_strictly_between(&last, id);
+        self.asked.values().filter_map(Why::probed).any(between)
+    }
+
+    /// The list has reached a peer that others waited for: they enter.
+    fn enter_early(&mut self, out: &mut Vec<Effect>) {
+        let mut early = std::mem::take(&mut self.early);
+        early.sort_unstable_by_key(|(peer, _)| (peer.id < self.me.id, peer.id));
+        for (peer, place) in early {
+            if !self.vitals.is_dead(&peer) {
+                self.enter(peer, place, out);
+            }
         }
     }
 

@@ -259,9 +259,10 @@ impl Table {
         }
     }
 
-    /// Where a new peer's `join` leads: to the peer known to stand right before `id`; [`Hop::Mine`] if that is this one.
-    pub(super) fn hop_before(&self, id: &Id, shortcuts: bool, avoid: &[SocketAddr]) -> Hop {
-        let usable = |peer: &&Peer| !avoid.contains(&peer.addr);
+    /// Where a new peer's `join` leads over `usable` peers: to the one known to stand right before `id`; [`Hop::Mine`] if
+    /// that is this one.
+    pub(super) fn hop_before(&self, id: &Id, shortcuts: bool, usable: impl Fn(&Peer) -> bool) -> Hop {
+        let usable = |peer: &&Peer| usable(peer);
         if shortcuts {
             let first = self.known.partition_point(|peer| peer.id < *id);
             let walk = self.known[..first].iter().rev().chain(self.known[first..].iter().rev());

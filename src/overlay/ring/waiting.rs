@@ -62,11 +62,12 @@ impl Ring {
         relay.what != Routed::Join && self.wait(now, to, Deferred::Relayed(relay))
     }
 
-    /// Whether this peer is on its way into the ring itself, and knows too little yet to let others in; then their `join`
-    /// waits. Only in the classroom, where every line is compared: elsewhere peers may start by naming one another.
+    /// Whether this peer is on its way into the ring itself, and knows too little yet to let others in; then the `join`
+    /// waits that another peer passed on, which takes this one for a member (it was one until it died, a moment ago). In
+    /// the classroom, where every line is compared, each `join` does: elsewhere peers may start by naming one another.
     pub(super) fn wait_to_be_in(&mut self, now: Time, relay: Relay) -> bool {
-        let waits =
-            relay.what == Routed::Join && self.options.manners == Manners::Classroom && self.membership.is_pending();
+        let is_early = self.options.manners == Manners::Classroom || relay.route.hops > 0;
+        let waits = relay.what == Routed::Join && is_early && self.membership.is_pending();
         if waits {
             self.put_off(now, self.me, Deferred::Relayed(relay));
         }
