@@ -12,11 +12,8 @@ use kadring::sim::{Rules, World};
 const PEERS: usize = 24;
 const FILES: u64 = 120;
 
-/// A peer has this long to leave, whoever leaves with it. A round trip takes 20 to 30 ms. On the ring a lookup may be on its
-/// way through a peer that left meanwhile, and is sent again.
-fn soon(kind: OverlayKind) -> Duration {
-    Duration::from_secs(if kind == OverlayKind::Ring { 4 } else { 2 })
-}
+/// A peer has this long to leave, whoever leaves with it. A round trip takes 20 to 30 ms.
+const SOON: Duration = Duration::from_secs(2);
 
 /// A network that has come to rest, with files stored by each of its peers.
 fn network(kind: OverlayKind) -> World {
@@ -42,13 +39,13 @@ fn pass(world: &mut World, span: Duration) {
 }
 
 /// The peers of `slots` are told to leave, all at once. What each handed over and left behind; all have left soon.
-fn leave(world: &mut World, kind: OverlayKind, slots: &[usize]) -> Vec<(u64, u64)> {
+fn leave(world: &mut World, slots: &[usize]) -> Vec<(u64, u64)> {
     let quits: Vec<_> =
         slots.iter().map(|&slot| (slot, world.command(slot, Command::Quit { handover: true }))).collect();
-    pass(world, soon(kind));
+    pass(world, SOON);
     let answer = |(slot, command)| match world.answer(slot, command) {
         Some(&Answer::Left { handed_over, left_behind, .. }) => (handed_over, left_behind),
-        other => panic!("peer {slot} has not left after {:?}: {other:?}", soon(kind)),
+        other => panic!("peer {slot} has not left after {SOON:?}: {other:?}"),
     };
     quits.into_iter().map(answer).collect()
 }
@@ -57,7 +54,7 @@ fn all_leave_soon_and_say_what_stays(kind: OverlayKind) {
     let mut world = network(kind);
     let held: Vec<u64> = world.up().iter().map(|&slot| world.disk(slot).held().len() as u64).collect();
     assert!(held.iter().all(|held| *held > 32), "more than a peer hands over at a time: {held:?}");
-    let left = leave(&mut world, kind, &Vec::from_iter(0..PEERS));
+    let left = leave(&mut world, &Vec::from_iter(0..PEERS));
     let told: Vec<u64> = left.iter().map(|(handed_over, left_behind)| handed_over + left_behind).collect();
     assert_eq!(told, held, "each block is told of");
     // Nobody is left to have it.
@@ -81,7 +78,7 @@ fn those_that_stay_get_every_block(kind: OverlayKind) {
     let blocks: BTreeSet<Key> =
         world.up().iter().flat_map(|&slot| world.disk(slot).held()).map(|(key, _)| key).collect();
     let leaving: Vec<usize> = (0..PEERS).filter(|slot| slot % 2 == 0).collect();
-    let left = leave(&mut world, kind, &leaving);
+    let left = leave(&mut world, &leaving);
     assert!(left.iter().all(|(_, left_behind)| *left_behind == 0), "{left:?}");
     let kept: BTreeSet<Key> = world.up().iter().flat_map(|&slot| world.disk(slot).held()).map(|(key, _)| key).collect();
     assert_eq!((world.up().len(), kept.len()), (PEERS - leaving.len(), blocks.len()));
