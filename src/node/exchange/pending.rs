@@ -101,6 +101,10 @@ const MIN_DECISION: Duration = Duration::from_millis(100);
 /// Answers that are remembered because it is unclear which datagram they answered.
 const UNCLEAR: usize = 256;
 
+/// A request that is looked at this long after it was due waited for this peer, which did not run: its answer may have
+/// come meanwhile and not been read.
+const STALL: Duration = Duration::from_millis(500);
+
 /// An answer of which it is unclear which datagram it answered.
 #[derive(Clone, Copy, Debug)]
 struct Unclear {
@@ -276,16 +280,20 @@ impl<P> Pending<P> {
     pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue<P>> {
         let magic = self.deadlines.pop_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
+        let stalled = now.since(waiting.deadline) >= STALL;
         let Schedule { gap, limit, patient, datagrams, doubted } = &mut waiting.schedule;
+        if stalled && !*patient {
+            *limit = (*limit).max(now + FIRST_TIMEOUT);
+        }
         if now >= *limit {
             return self.requests.remove(&magic).map(Overdue::Failed);
         }
-        let many = *datagrams >= self.network.doubt_after();
+        let many = *datagrams >= self.network.doubt_after() && !stalled;
         if many || waiting.from_anyone || self.network.is_choked() {
             *gap = (*gap * 2).min(if *patient { patience::RESEND } else { MAX_TIMEOUT });
         }
         let mut late = None;
-        if !waiting.from_anyone && !*patient {
+        if !waiting.from_anyone && !*patient && !stalled {
             let doubtful = many && !*doubted;
             *doubted |= doubtful;
             late = if doubtful { Some(Late::Doubtful) } else { (*datagrams == 1).then_some(Late::Overdue) };
@@ -378,6 +386,20 @@ mod tests {
 
     fn after(duration: Duration) -> Time {
         Time::ZERO + duration
+    }
+
+    #[test]
+    fn a_peer_that_did_not_run_reads_what_came_meanwhile_before_it_gives_anybody_up() {
+        let mut pending = Pending::new();
+        let magic = asked(&mut pending, Time::ZERO, patience::ONCE);
+        let woken = after(Duration::from_secs(20));
+        assert!(matches!(pending.next_overdue(woken), Some(Overdue::Resend { late: None, .. })));
+        assert!(pending.next_overdue(woken + Duration::from_millis(10)).is_none());
+        let settled = pending.settle(woken + Duration::from_millis(10), magic, target(1).addr);
+        assert_eq!(settled.expect("it still waits").rtt, None, "how long it took nobody knows");
+        asked(&mut pending, woken, patience::ONCE);
+        let failed = woken + patience::silence(patience::ONCE);
+        assert!(matches!(pending.next_overdue(failed), Some(Overdue::Failed(_))), "on time it fails as ever");
     }
 
     #[test]
