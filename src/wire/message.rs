@@ -50,6 +50,11 @@ pub enum Body {
 pub enum Request {
     /// Are you there, and who are you?
     Ping,
+    /// The same, and some news: I found this peer silent. Older peers of Kademlia's read a ping.
+    Gone {
+        /// The peer that seems to be gone.
+        peer: Peer,
+    },
     /// Which peers do you know nearest to `id`?
     FindNode {
         /// The target.
@@ -81,7 +86,7 @@ pub enum Request {
 /// A [`Request`] without its arguments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RequestKind {
-    /// [`Request::Ping`].
+    /// [`Request::Ping`], and [`Request::Gone`].
     Ping,
     /// [`Request::FindNode`].
     FindNode,
@@ -171,7 +176,7 @@ impl Request {
     /// What kind of request this is.
     pub const fn kind(&self) -> RequestKind {
         match self {
-            Self::Ping => RequestKind::Ping,
+            Self::Ping | Self::Gone { .. } => RequestKind::Ping,
             Self::FindNode { .. } => RequestKind::FindNode,
             Self::FindValue { .. } => RequestKind::FindValue,
             Self::Store { .. } => RequestKind::Store,
@@ -204,7 +209,7 @@ impl Request {
             Self::Store { .. } => About::Offer,
             Self::Compare { .. } => About::Holdings,
             Self::Ring(RingRequest::Transfer { .. }) => About::File,
-            Self::Ping | Self::FindNode { .. } | Self::Ring(_) => About::Peers,
+            Self::Ping | Self::Gone { .. } | Self::FindNode { .. } | Self::Ring(_) => About::Peers,
         }
     }
 

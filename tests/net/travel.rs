@@ -83,7 +83,7 @@ impl<O: Inside> Net<O> {
             Arrival::Request { from, sender, to, via, magic, request } => {
                 let asker = Asker { addr: from, via, magic, allowance: None };
                 if let Some(Scripted { me, names }) = self.scripted.get(&to) {
-                    let ping = matches!(request, Request::Ping);
+                    let ping = request.kind() == RequestKind::Ping;
                     let response = if ping { Response::Node(*me) } else { Response::Nodes(names.clone()) };
                     return self.respond(to, asker, request.kind(), response);
                 }

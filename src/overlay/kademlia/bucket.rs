@@ -21,8 +21,6 @@ pub(super) struct Contact {
     seen: Moment,
     /// When it last named itself: other answers only show that somebody is at its address.
     identified: Moment,
-    /// Until when it is taken to hold blocks that we hold too.
-    shares_until: Moment,
     /// Requests in a row that it left without an answer.
     pub(super) failures: u8,
     /// A ping is out that decides whether it stays.
@@ -37,7 +35,6 @@ impl Contact {
             addr: peer.addr.into(),
             seen: now.into(),
             identified: now.into(),
-            shares_until: Moment::default(),
             failures: 0,
             checking: false,
         }
@@ -60,6 +57,11 @@ impl Contact {
         self.failures == 0
     }
 
+    /// When it last answered.
+    pub(super) fn last_seen(&self) -> Moment {
+        self.seen
+    }
+
     /// How long it has been silent.
     pub(super) fn silence(&self, now: Time) -> Duration {
         Moment::from(now).since(self.seen)
@@ -73,16 +75,6 @@ impl Contact {
     /// Time since it last named itself.
     pub(super) fn since_identified(&self, now: Time) -> Duration {
         Moment::from(now).since(self.identified)
-    }
-
-    /// It holds blocks that we hold too, and will until then.
-    pub(super) fn share(&mut self, until: Time) {
-        self.shares_until = until.into();
-    }
-
-    /// Whether it holds blocks that we hold too.
-    pub(super) fn is_sharing(&self, now: Time) -> bool {
-        self.shares_until > now.into()
     }
 }
 

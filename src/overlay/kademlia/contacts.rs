@@ -7,21 +7,19 @@ use super::bucket::Contact;
 use super::candidates::Candidate;
 use super::lookup::Name;
 use super::table::Entry;
-use super::{Kademlia, Question};
+use super::{K, Kademlia, Question};
+use crate::config::WIDTH;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::Request;
+use crate::wire::{Request, RequestKind};
 
 /// A contact that answered this recently need not be pinged to keep its place from a newcomer.
-const FRESH: Duration = Duration::from_secs(10);
+const FRESH: Duration = Duration::from_secs(30);
 
 /// A peer that asks us often and found no place is weighed this seldom: each time costs a look at the whole table.
 const ASKED: Duration = Duration::from_secs(10);
-
-/// Requests in a row that a contact may leave without an answer; then it is gone.
-const MAX_FAILURES: u8 = 2;
 
 /// What somebody that was heard of may do to get a place in a full bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,19 +43,20 @@ impl Kademlia {
                 self.excuse(&peer.addr);
                 self.remove(now, &peer, true, out);
                 self.lost.excuse(&peer.addr);
+                self.on_goodbye(now, &peer, out);
             } else if from.asker.is_validated() {
                 return;
             }
         }
         if sender.leaving {
             self.table.forget_spare(&peer.id);
-        } else if sender.guest || !from.asker.is_validated() {
+        } else if sender.guest || !from.asker.is_validated() && request.kind() != RequestKind::Ping {
             // It is pinged even where it cannot enter: it gets full answers only once it has shown that it receives.
             if is_reachable(&peer.addr) && !from.asker.is_validated() {
                 self.candidates.offer(Candidate { peer, enters: !sender.guest });
             }
         } else if !self.acquaintances.knows(now, &peer, ASKED) {
-            let claim = if *request == Request::Ping { Claim::Wait } else { Claim::Contest };
+            let claim = if request.kind() == RequestKind::Ping { Claim::Wait } else { Claim::Contest };
             self.hear_of(now, peer, claim, out);
         }
         self.ping_candidates(now, out);
@@ -68,15 +67,25 @@ impl Kademlia {
         if self.candidates.is_full() || !self.may_enter(&peer) || self.table.contact(&peer).is_some() {
             return;
         }
+        if claim == Claim::Nothing && self.watch.is_buried(now, &peer) {
+            return;
+        }
         // A peer that answers at a contact's address under another id tells of that contact's end.
         let displaces = self.table.at(&peer.addr).is_some();
-        if displaces || self.table.has_room(&peer.id) && self.table.get(&peer.id).is_none() {
+        if displaces || self.has_use_for(&peer, claim) && self.table.get(&peer.id).is_none() {
             self.candidates.offer(Candidate { peer, enters: true });
         } else if claim != Claim::Nothing
             && let Some(first) = self.table.wait(&peer)
         {
             self.challenge(now, first, &peer, claim, out);
         }
+    }
+
+    /// Whether a peer would be worth the ping. One that asked us something costs no more; of others a few in each bucket
+    /// will do, but for those near to us.
+    fn has_use_for(&self, peer: &Peer, claim: Claim) -> bool {
+        let few = self.table.bucket(self.table.index_of(&peer.id)).is_none_or(|bucket| bucket.contacts().len() < WIDTH);
+        self.table.has_room(&peer.id) && (few || claim == Claim::Contest || self.is_among(K, &self.me, &peer.id))
     }
 
     fn may_enter(&self, peer: &Peer) -> bool {
@@ -87,7 +96,7 @@ impl Kademlia {
     fn challenge(&mut self, now: Time, holder: Peer, newcomer: &Peer, claim: Claim, out: &mut Vec<Effect>) {
         let silent = |contact: &Contact| contact.silence(now) >= FRESH;
         if claim == Claim::Contest && self.table.contact(&holder).is_some_and(silent) || holder.id == newcomer.id {
-            self.check_contact(&holder, patience::CHECK, out);
+            self.check_contact(&holder, patience::ONCE, out);
         }
     }
 
@@ -104,7 +113,8 @@ impl Kademlia {
                 self.acquaintances.forget(&peer.addr);
                 out.push(Effect::PeerUp(peer));
                 let was_lost = self.lost.found(&peer);
-                self.on_peer_up(now, was_lost);
+                self.watch.dig_up(&peer);
+                self.on_peer_up(now, &peer, was_lost);
             }
             Entry::Known => {}
             Entry::Waits(first) => {
@@ -134,6 +144,7 @@ impl Kademlia {
         if silent {
             self.lost.remember(now, *peer);
         }
+        self.note_change(now, peer);
         self.give_up_on(now, &peer.addr, out);
         self.promote(peer);
     }
@@ -154,10 +165,16 @@ impl Kademlia {
 
     /// Pings a contact, unless that is going on.
     pub(super) fn check_contact(&mut self, peer: &Peer, tries: u8, out: &mut Vec<Effect>) {
+        self.check_contact_by(peer, Request::Ping, tries, out);
+    }
+
+    /// [`check_contact`](Self::check_contact), with a ping that may tell something besides.
+    pub(super) fn check_contact_by(&mut self, peer: &Peer, ping: Request, tries: u8, out: &mut Vec<Effect>) {
         let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) else { return };
         if !contact.checking {
             contact.checking = true;
-            self.ask((*peer).into(), Request::Ping, tries, Question::Check { peer: *peer }, out);
+            let again = contact.failures > 0;
+            self.ask((*peer).into(), ping, tries, Question::Check { peer: *peer, again }, out);
         }
     }
 
@@ -177,10 +194,13 @@ impl Kademlia {
         let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) else { return };
         contact.checking = false;
         contact.failures = contact.failures.saturating_add(1);
-        if contact.failures >= MAX_FAILURES {
-            self.remove(now, peer, true, out);
-        } else {
-            self.check_contact(peer, patience::CHECK, out);
+        let failures = contact.failures;
+        match self.next_tries(now, peer, failures) {
+            Some(tries) => self.check_contact(peer, tries, out),
+            None => {
+                self.remove(now, peer, true, out);
+                self.on_death(now, peer, out);
+            }
         }
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Lost {
     silent_since: BTreeMap<SocketAddr, Time>,
     due: Option<Time>,
     wait: Duration,
+    /// When the pauses began anew last because somebody was lost.
+    hurried: Option<Time>,
     /// Where the round through all addresses stands.
     turn: usize,
 }
@@ -112,7 +114,11 @@ impl Lost {
         let peers = &self.peers;
         self.silent_since.retain(|addr, _| peers.iter().any(|peer| peer.addr == *addr));
         self.silent_since.insert(peer.addr, now);
-        self.try_soon(now);
+        // Where many come and go, somebody is lost all the time: the pauses begin anew once a minute at most.
+        if self.due.is_none() || self.hurried.is_none_or(|since| now.since(since) >= LONGEST_WAIT) {
+            self.hurried = Some(now);
+            self.try_soon(now);
+        }
     }
 
     /// A peer is there. Whether it had been lost, or sought in vain.

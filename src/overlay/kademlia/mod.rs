@@ -10,12 +10,14 @@
 //! | 2.3 | iterative lookup, ALPHA at a time; join; refresh | [`lookup`], [`searches`], [`upkeep`] |
 //! | 4.1 | replacement cache | [`bucket`] |
 //!
-//! Four things differ from the paper, for the sake of peers that lie and networks that break:
+//! Five things differ from the paper, for the sake of peers that lie and networks that break:
 //! - A peer enters the table only when it answered a ping of ours and named its id; hearsay and requests only make
 //!   [`candidates`]. And only an answer counts as a sign of life, for anybody can forge a request.
-//! - The nearest neighbours, and those further off that share our blocks, are pinged every few seconds, so that a death
-//!   is noticed soon, and one neighbour is asked who else is near to us: however two parts of a network met, neighbours
-//!   find each other.
+//! - Each peer is pinged every few seconds by the two nearest to it, who tell those that may know it when it has died
+//!   ([`watch`]). And now and then a contact is asked who else is near to us: however two parts of a network met,
+//!   neighbours find each other.
+//! - A newcomer does not look into each bucket (section 2.3), but asks one contact of each for others there; under churn
+//!   lookups for joins were most of what peers sent. A walk through all buckets is taken once somebody lost is found.
 //! - Those who proved who they are but found their bucket full are remembered for a minute ([`acquaintances`]).
 //! - Those who were lost are tried again, so that a network cut in two grows together when it can ([`lost`]).
 
@@ -32,11 +34,11 @@ use self::contacts::Claim;
 use self::lookup::{Event, Lookup, Name};
 use self::lost::Lost;
 use self::table::Table;
-use self::upkeep::{SHARING, Upkeep};
+use self::upkeep::Upkeep;
+use self::watch::{TOLD, Watch};
 use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, Region, TableRow, Tag, Target};
 use crate::config::WIDTH;
 use crate::id::Key;
-use crate::patience;
 use crate::peer::Peer;
 use crate::recent::Recent;
 use crate::time::Time;
@@ -53,15 +55,13 @@ mod searches;
 mod selection;
 mod table;
 mod upkeep;
+mod watch;
 
 /// Contacts in a bucket at most: the paper's k (section 2.2).
 pub const K: usize = 20;
 
 /// Questions that a lookup has out at a time (section 2.3).
 pub const ALPHA: usize = 3;
-
-/// Contacts that are told when this peer leaves: its neighbourhood, a bucket's worth.
-const FAREWELLS: usize = 20;
 
 /// Silent addresses that are remembered, at least.
 const MAX_SUSPECTS: usize = 256;
@@ -75,12 +75,16 @@ enum Question {
     Identify { lookup: Name, addr: SocketAddr },
     /// Is this candidate there, and who is it?
     Candidate { peer: Peer, enters: bool },
-    /// Is this contact still there?
-    Check { peer: Peer },
+    /// Is this contact still there? It was asked `again` if it was silent before.
+    Check { peer: Peer, again: bool },
     /// Is anybody at an address that the user gave, or that a lost contact had?
     Probe { addr: SocketAddr },
     /// Who is near to us?
     Neighbours { peer: Peer },
+    /// Who is in this part of the network?
+    Refresh { peer: Peer },
+    /// A contact is told who is gone.
+    News { peer: Peer },
     /// Goodbye.
     Farewell,
 }
@@ -112,6 +116,7 @@ pub struct Kademlia {
     suspects: Recent<SocketAddr, Time>,
     next_tag: Tag,
     upkeep: Upkeep,
+    watch: Watch,
     rng: StdRng,
 }
 
@@ -136,6 +141,7 @@ impl Kademlia {
             suspects: Recent::new(MAX_SUSPECTS),
             next_tag: 0,
             upkeep: Upkeep::default(),
+            watch: Watch::default(),
             rng: StdRng::from_seed(seed),
         }
     }
@@ -182,8 +188,11 @@ impl Kademlia {
         // A ping of ours goes before the answer, so that a peer that asks again can have shown by then that it
         // receives.
         self.on_stranger(now, from, request, out);
+        if let Request::Gone { peer } = request {
+            self.on_news(now, from, peer, out);
+        }
         let response = match request {
-            Request::Ping => Response::Node(self.me),
+            Request::Ping | Request::Gone { .. } => Response::Node(self.me),
             Request::FindNode { id: key } | Request::FindValue { key } => {
                 let asker = from.sender.map(|sender| sender.peer.id);
                 let others = |contact: &Contact| contact.is_sound() && Some(contact.id) != asker;
@@ -216,10 +225,17 @@ impl Kademlia {
             (Question::Candidate { peer, enters }, named) => {
                 self.on_candidate(now, peer, named.filter(|_| enters), out);
             }
-            (Question::Check { peer }, named) => self.on_checked(now, peer, named, out),
+            (Question::Check { peer, again }, named) => {
+                self.watch.heard(again);
+                self.on_checked(now, peer, named, out);
+            }
             (Question::Probe { addr }, named) => self.on_probed(now, addr, named, out),
-            (Question::Neighbours { .. }, _) => self.on_neighbours(now, response, out),
-            (Question::Farewell, _) => {}
+            (Question::Neighbours { .. }, _) => self.on_names(now, response, out),
+            (Question::Refresh { .. }, _) => {
+                self.upkeep.on_refreshed();
+                self.on_names(now, response, out);
+            }
+            (Question::News { .. } | Question::Farewell, _) => {}
         }
         self.go_on(now, out);
     }
@@ -235,9 +251,13 @@ impl Kademlia {
             }
             Question::Identify { lookup, .. } => self.on_met(now, lookup, &to.addr, Event::Unidentified, out),
             Question::Candidate { peer, .. } => self.on_candidate(now, peer, None, out),
-            Question::Check { peer } => self.on_check_failed(now, &peer, out),
+            Question::Check { peer, .. } => self.on_check_failed(now, &peer, out),
             Question::Probe { addr } => self.on_probed(now, addr, None, out),
-            Question::Neighbours { peer } => self.check_contact(&peer, patience::PULSE, out),
+            Question::Neighbours { peer } | Question::News { peer } => self.doubt(&peer, out),
+            Question::Refresh { peer } => {
+                self.upkeep.on_refreshed();
+                self.doubt(&peer, out);
+            }
             Question::Farewell => {}
         }
         self.go_on(now, out);
@@ -260,15 +280,6 @@ impl Kademlia {
     fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.keep_up(now, out);
         self.go_on(now, out);
-    }
-
-    /// A peer that shares our blocks is looked after more often.
-    fn watch(&mut self, now: Time, peers: &[Peer]) {
-        for peer in peers {
-            if let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) {
-                contact.share(now + SHARING);
-            }
-        }
     }
 }
 
@@ -302,7 +313,8 @@ impl Overlay for Kademlia {
             Cause::NoAnswer { tag, to } => self.on_failure(now, tag, to, out),
             Cause::Alive { addr } => self.on_alive(now, addr),
             Cause::Silent { addr } | Cause::Undeliverable { addr, .. } => self.on_silence(addr, out),
-            Cause::Shared { with } => self.watch(now, with),
+            // The watchers of each tell all that are near to it, and so those that share blocks with it.
+            Cause::Shared { .. } => {}
             Cause::Tick => self.on_tick(now, out),
         }
     }
@@ -331,7 +343,7 @@ impl Overlay for Kademlia {
 
     fn leave(&mut self, _: Time, out: &mut Vec<Effect>) {
         if !self.guest {
-            for peer in self.table.nearest(&self.me.id, FAREWELLS, |_| true) {
+            for peer in self.table.nearest(&self.me.id, TOLD, |_| true) {
                 self.ask(peer.into(), Request::Ping, 1, Question::Farewell, out);
             }
         }

@@ -1,7 +1,8 @@
 //! What keeps the table good while nobody asks for anything: join, refresh, pulse, and finding the lost again.
 //!
-//! To join is to look up one's own id, and then an id in each bucket further away than the nearest neighbour
-//! (section 2.3). The same *walk* is taken when a lost peer comes back: the network may have been cut until then.
+//! To join is to look up one's own id, and then to ask for an id in each bucket further away than the nearest neighbour,
+//! one contact each. In a small network, and when a lost peer comes back, for it may have been cut until then, the *walk*
+//! looks up an id in each of those buckets (section 2.3).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::bucket::Contact;
 use super::contacts::{Claim, is_reachable};
 use super::lookup::Name;
 use super::{ALPHA, Kademlia, Question};
-use crate::config::{REPAIR_BOUND, REPUBLISH_INTERVAL, WIDTH};
+use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
 use crate::overlay::{Effect, Goal, Target};
 use crate::patience;
@@ -20,24 +21,24 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
 
-/// The nearest neighbours are pinged this often, so that with the tries that follow a death is known within 10 s.
-const PULSE: Duration = Duration::from_secs(4);
+/// Those that this peer looks after are pinged this often, so that with the tries that follow, and with the pings of
+/// those that are told, a death is known within 10 s.
+const PULSE: Duration = Duration::from_millis(5500);
 
-/// A neighbour that answered this recently is not pinged.
-const PULSE_FRESH: Duration = Duration::from_secs(1);
+/// One contact is asked who is near to us this often: in turn a neighbour, and the one that was silent for longest.
+const ROUND: Duration = Duration::from_secs(15);
 
-/// A peer further off that shares blocks is pinged when it was silent for this long: at the bounds of a prefix, those
-/// nearest to a key need not be neighbours. With the tries that follow its death is known within 20 s.
-const SHARER_FRESH: Duration = Duration::from_secs(10);
-
-/// Who should hold a block that we hold counts as sharing for this long; each block is looked at more often.
-pub(super) const SHARING: Duration = REPUBLISH_INTERVAL.saturating_add(REPAIR_BOUND);
+/// The same once the neighbourhood has changed.
+const CHANGED: Duration = Duration::from_secs(4);
 
 /// A bucket without lookups for this long is refreshed (section 2.3).
 const REFRESH: Duration = Duration::from_secs(3600);
 
 /// Buckets that a walk refreshes at most, the furthest first: enough for four billion peers.
 const MAX_REFRESHED: usize = 32;
+
+/// A network with so few buckets is looked through by each newcomer: there everybody counts, and it costs little.
+const SMALL: usize = 6;
 
 /// Peers remembered from the last run that are pinged when a peer joins; the others become candidates.
 const MAX_REMEMBERED: usize = 32;
@@ -55,12 +56,17 @@ pub(super) struct Upkeep {
     settled: Option<Time>,
     /// A walk shall begin.
     wants_walk: bool,
+    /// It takes a lookup for each bucket. Else one contact is asked.
+    thorough: bool,
     /// Buckets to be refreshed.
     walk: Vec<usize>,
-    /// Lookups of our own under way.
+    /// Lookups and questions of our own under way.
     running: usize,
     next_own: u64,
     pulse: Option<Time>,
+    round: Option<Time>,
+    /// It is the turn of the contact that was silent for longest.
+    far: bool,
     refresh: Option<Time>,
 }
 
@@ -68,7 +74,12 @@ impl Upkeep {
     pub(super) fn next_tick(&self) -> Option<Time> {
         // A walk that began meanwhile puts the announcement off until it ends.
         let settled = self.settled.filter(|_| self.joining && !self.is_walking());
-        [self.pulse, self.refresh, settled].into_iter().flatten().min()
+        [self.pulse, self.round, self.refresh, settled].into_iter().flatten().min()
+    }
+
+    /// A contact was asked for those in a bucket, and answered or did not.
+    pub(super) fn on_refreshed(&mut self) {
+        self.running -= 1;
     }
 
     fn is_walking(&self) -> bool {
@@ -127,21 +138,23 @@ impl Kademlia {
     }
 
     /// A peer became a contact.
-    pub(super) fn on_peer_up(&mut self, now: Time, was_lost: bool) {
+    pub(super) fn on_peer_up(&mut self, now: Time, peer: &Peer, was_lost: bool) {
         if self.table.len() == 1 || was_lost {
             self.upkeep.wants_walk = true;
+            self.upkeep.thorough = was_lost;
         }
         if was_lost {
             self.lost.try_soon(now);
         }
         self.start_upkeep(now);
+        self.note_change(now, peer);
     }
 
     pub(super) fn start_upkeep(&mut self, now: Time) {
         if !self.guest && self.table.len() > 0 {
-            if self.upkeep.pulse.is_none() {
-                self.upkeep.pulse = Some(now + PULSE.mul_f64(self.rng.random_range(0.5..1.0)));
-            }
+            let mut soon = |interval: Duration| now + interval.mul_f64(self.rng.random_range(0.0..1.0));
+            self.upkeep.pulse.get_or_insert_with(|| soon(PULSE));
+            self.upkeep.round.get_or_insert_with(|| soon(ROUND));
             self.upkeep.refresh.get_or_insert(now + REFRESH);
         }
     }
@@ -149,7 +162,13 @@ impl Kademlia {
     /// Does what the clock demands.
     pub(super) fn keep_up(&mut self, now: Time, out: &mut Vec<Effect>) {
         if self.upkeep.pulse.is_some_and(|due| due <= now) {
-            self.feel_pulse(now, out);
+            self.look_after_wards(now, out);
+            self.tell_the_rest(out);
+            self.upkeep.pulse = (self.table.len() > 0).then(|| now + PULSE);
+        }
+        if self.upkeep.round.is_some_and(|due| due <= now) {
+            self.ask_around(out);
+            self.upkeep.round = (self.table.len() > 0).then(|| now + ROUND);
         }
         if self.upkeep.refresh.is_some_and(|due| due <= now) {
             self.refresh_stale(now);
@@ -157,33 +176,35 @@ impl Kademlia {
         let table = &self.table;
         let lost = self.lost.due(now, table.len() == 0, |addr| table.at(addr).is_some());
         for addr in lost {
-            self.probe(addr, patience::PULSE, out);
+            self.probe(addr, patience::ONCE, out);
         }
     }
 
-    /// Pings the neighbours, but for one, which is asked for others; and those further off that share our blocks.
-    fn feel_pulse(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let neighbours = self.table.nearest(&self.me.id, WIDTH, |_| true);
-        let silent = |contact: &Contact| contact.silence(now) >= PULSE_FRESH;
-        let asked = self.rng.random_range(0..neighbours.len().max(1));
-        for (at, peer) in neighbours.into_iter().enumerate() {
-            if at == asked {
-                let request = Request::FindNode { id: self.me.id };
-                self.ask(peer.into(), request, 1, Question::Neighbours { peer }, out);
-            } else if self.table.get(&peer.id).is_some_and(silent) {
-                self.check_contact(&peer, patience::PULSE, out);
-            }
+    /// Asks one contact who is near to us.
+    fn ask_around(&mut self, out: &mut Vec<Effect>) {
+        self.upkeep.far = !self.upkeep.far;
+        let asked = if self.upkeep.far {
+            self.table.contacts().min_by_key(|contact| contact.last_seen()).map(Contact::peer)
+        } else {
+            let neighbours = self.table.nearest(&self.me.id, WIDTH, |_| true);
+            let nth = self.rng.random_range(0..neighbours.len().max(1));
+            neighbours.get(nth).copied()
+        };
+        if let Some(peer) = asked {
+            let request = Request::FindNode { id: self.me.id };
+            self.ask(peer.into(), request, 1, Question::Neighbours { peer }, out);
         }
-        let due = |contact: &&Contact| contact.is_sharing(now) && contact.silence(now) >= SHARER_FRESH;
-        let sharers: Vec<Peer> = self.table.contacts().filter(due).map(Contact::peer).collect();
-        for peer in sharers {
-            self.check_contact(&peer, patience::PULSE, out);
-        }
-        self.upkeep.pulse = (self.table.len() > 0).then(|| now + PULSE);
     }
 
-    /// A neighbour named the peers near to us; those not known yet become candidates.
-    pub(super) fn on_neighbours(&mut self, now: Time, response: &Response, out: &mut Vec<Effect>) {
+    /// A contact came or went. If it was a neighbour, another one is asked soon who is near to us now.
+    pub(super) fn note_change(&mut self, now: Time, peer: &Peer) {
+        if self.is_among(WIDTH, &self.me, &peer.id) {
+            self.upkeep.round = self.upkeep.round.map(|due| due.min(now + CHANGED));
+        }
+    }
+
+    /// A contact named peers; those not known yet become candidates, where there is room.
+    pub(super) fn on_names(&mut self, now: Time, response: &Response, out: &mut Vec<Effect>) {
         if let Response::Nodes(peers) = response {
             for &peer in peers.iter().take(WIDTH) {
                 self.hear_of(now, peer, Claim::Nothing, out);
@@ -212,6 +233,7 @@ impl Kademlia {
             let nearest = self.table.nearest(key, 1, |_| true);
             let depth = nearest.first().map_or(0, |peer| self.table.index_of(&peer.id));
             self.upkeep.walk = (0..depth.min(MAX_REFRESHED)).rev().collect();
+            self.upkeep.thorough |= depth <= SMALL;
         }
     }
 
@@ -220,7 +242,12 @@ impl Kademlia {
         self.ping_candidates(now, out);
         while self.upkeep.is_walking() && self.upkeep.running < ALPHA {
             let key = if let Some(index) = self.upkeep.walk.pop() {
-                self.random_id_in(index)
+                let key = self.random_id_in(index);
+                if !self.upkeep.thorough {
+                    self.refresh(now, key, out);
+                    continue;
+                }
+                key
             } else if self.upkeep.wants_walk && self.upkeep.running == 0 {
                 self.upkeep.wants_walk = false;
                 self.me.id
@@ -234,6 +261,15 @@ impl Kademlia {
         }
         if self.upkeep.joining && !self.upkeep.is_walking() {
             self.announce(now, out);
+        }
+    }
+
+    /// Asks the contact nearest to `key` who is near to it.
+    fn refresh(&mut self, now: Time, key: Key, out: &mut Vec<Effect>) {
+        self.table.note_lookup(now, &key);
+        if let Some(&peer) = self.nearest_sound(&key, 1).first() {
+            self.upkeep.running += 1;
+            self.ask(peer.into(), Request::FindNode { id: key }, patience::ONCE, Question::Refresh { peer }, out);
         }
     }
 

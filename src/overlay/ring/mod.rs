@@ -199,7 +199,7 @@ impl Ring {
         self.end_waiting(now, out);
         let (kind, response) = match request {
             Request::Ring(request) => return self.on_ring_request(now, from, request, out),
-            Request::Ping => (RequestKind::Ping, Response::Node(self.me)),
+            Request::Ping | Request::Gone { .. } => (RequestKind::Ping, Response::Node(self.me)),
             Request::FindNode { id } => (RequestKind::FindNode, Response::Nodes(self.replica_set(id, WIDTH))),
             Request::FindValue { key } => (RequestKind::FindValue, Response::Nodes(self.replica_set(key, WIDTH))),
             // The node answers these itself.

@@ -78,6 +78,7 @@ struct Params {
     ranges: Vec<Range>,
     count: Option<u32>,
     digest: Option<KeysDigest>,
+    gone: Option<Peer>,
 }
 
 /// Text of an error, cut short.
@@ -113,7 +114,7 @@ impl Envelope {
         let peer = self.requestor.ok_or("requestor is missing or malformed")?;
         let id = self.params.id.ok_or("params.id is not 64 hexadecimal digits");
         let request = match kind {
-            RequestKind::Ping => Request::Ping,
+            RequestKind::Ping => self.params.gone.map_or(Request::Ping, |peer| Request::Gone { peer }),
             RequestKind::FindNode => Request::FindNode { id: id? },
             RequestKind::FindValue => Request::FindValue { key: id? },
             RequestKind::Store => {
@@ -172,6 +173,7 @@ impl Lenient for Params {
                 }
                 Field::Count => params.count = next(&mut object)?,
                 Field::Digest => params.digest = next(&mut object)?,
+                Field::Gone => params.gone = next(&mut object)?,
                 _ => skip(&mut object)?,
             }
         }

@@ -98,6 +98,10 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
     match request {
         Request::Ping | Request::Ring(_) => {}
         Request::Compare { ranges, held } => put_summary(ranges, held, out),
+        Request::Gone { peer } => {
+            out.extend_from_slice(br#""gone":"#);
+            put_node(peer, out);
+        }
         Request::FindNode { id } => put_id_param(id, out),
         Request::FindValue { key } => put_id_param(key, out),
         Request::Store { key, size } => {

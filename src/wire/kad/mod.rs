@@ -10,7 +10,7 @@
 //! `compare_keys` asks whether two peers hold the same blocks: see [`summary`](super::summary).
 //!
 //! A response with a list of peers names the peer that answers by the id beside `result`; older peers ignore it, and do
-//! not write it.
+//! not write it. So they do with a ping's `gone` among its `params`: a peer that the sender found silent.
 //!
 //! [`encode()`] writes our dialect: compact, fields in the order above, and spaces after a question for peers, so that
 //! a stranger may answer it whole without sending much more than it got. [`decode()`] reads what any honest peer may

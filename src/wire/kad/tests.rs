@@ -51,6 +51,7 @@ fn golden() -> Vec<(Message, String)> {
     let find_value = |response| Message::response(7, RequestKind::FindValue, response);
     [
         (request(Request::Ping), format!("{from},'type':'ping_node','params':{{}}}}")),
+        (request(Request::Gone { peer: nodes[0] }), format!("{from},'type':'ping_node','params':{{'gone':{node}}}}}")),
         (request(Request::FindNode { id }), format!("{from},'type':'find_node','params':{{'id':'<c>'}}}}")),
         (request(Request::FindValue { key: id }), format!("{from},'type':'find_value','params':{{'id':'<c>'}}}}")),
         (
@@ -169,6 +170,7 @@ fn what_is_unknown_doubled_reordered_or_oddly_written_does_no_harm() {
         format!(" {{ 'magic' :\t7 , {requestor} ,\r\n'type':'ping_node' }} \n"),
         format!("{{'magic':'x','magic':7,{requestor},'type':1,'type':'ping_node'}}"),
         format!("{{'magic':7,{requestor},'type':'ping_node','params':{{'id':5,'size':[]}},'guest':1,'resp':0}}"),
+        format!("{{'magic':7,{requestor},'type':'ping_node','params':{{'gone':{{'node_id':'<a>'}}}}}}"),
         format!("{{'magic':7,{requestor},'type':'ping_node','new':[{{'magic':8}},1e999,'\\ud800',null]}}"),
         format!("{{'m\\u0061gic':7,{requestor},'type':'ping\\u005fnode'}}"),
         format!("{{'magic':7,{},'type':'ping_node'}}", requestor.replace("<a>", "<A>")).replace("<A>", &"A".repeat(64)),

@@ -93,7 +93,8 @@ fn peer_len(peer: &Peer) -> usize {
 fn request_content(request: &Request) -> (RingKind, Content) {
     let empty = Content::default();
     match request {
-        Request::Ping => (RingKind::Ping, empty),
+        // Only Kademlia's peers tell who is gone by a ping.
+        Request::Ping | Request::Gone { .. } => (RingKind::Ping, empty),
         Request::FindNode { id } => (RingKind::Lookup, Content { id: Some(WireId(*id)), ..empty }),
         Request::FindValue { key } => (RingKind::Request, Content { key: Some(WireId(*key)), ..empty }),
         Request::Store { key, size } => {

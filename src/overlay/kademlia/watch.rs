@@ -1,0 +1,257 @@
+//! Who looks after whom, and how a death gets about (after SWIM: Das, Gupta and Motivala 2002).
+//!
+//! A peer pings those contacts to which it is among the [`WATCHERS`] nearest, its *wards*. So each peer has that many
+//! watchers, whoever its own nearest are (that is not mutual), and however large the network is, a peer sends as few
+//! pings. Nobody is appointed: each sees from its own table whether it is to watch, and takes over where a nearer peer
+//! is silent. A watcher that finds its ward dead tells those that may know it, and each of them pings it once before it
+//! believes that. Anybody else that finds a peer dead tells the watchers. And whoever comes to know of a death tells its
+//! own wards, in the pings that they get anyway: one death each time, however many there are.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::bucket::{Bucket, Contact};
+use super::{K, Kademlia, Question};
+use crate::config::WIDTH;
+use crate::id::Id;
+use crate::overlay::{Effect, Incoming};
+use crate::patience;
+use crate::peer::Peer;
+use crate::recent::Recent;
+use crate::time::Time;
+use crate::wire::Request;
+
+/// Peers that look after each: both have to go for a death to go unnoticed.
+const WATCHERS: usize = 2;
+
+/// The nearest contacts of the dead that its watcher tells. Each of as many has room for it in its bucket, whatever the
+/// size of the network, and those further off mostly have not.
+pub(super) const TOLD: usize = 2 * K;
+
+/// A peer that was found dead is not pinged again for this long because others name it.
+const BURIED: Duration = Duration::from_secs(60);
+
+/// Once a watcher told of a death, those that come to know of it leave the telling to it for this long.
+const HEARD: Duration = Duration::from_secs(10);
+
+/// A ward that answered this recently is not pinged.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Deaths that wait to be handed on to the wards; more are left to others.
+const HANDED_ON: usize = 8;
+
+/// The dead that are remembered, at least.
+const MEMORY: usize = 256;
+
+/// Pings in a row that a contact may leave without an answer; then it is gone. The first goes out once, the others again
+/// and again, so that hardly any peer is given up by chance.
+const FAILURES: u8 = 2;
+
+/// The same where others found it gone already, and each goes out once.
+const FAILURES_TOLD: u8 = 1;
+
+/// What each contact that lives and was silent at first adds to this peer's deafness, for each that answers at once takes
+/// one away: what is heard from nine of ten is heard well.
+const DEAFER: u8 = 8;
+
+/// The deafest that this peer takes itself to be.
+const DEAFEST: u8 = 2 * DEAFER;
+
+/// What is known of the dead, and of this peer's own hearing.
+pub(super) struct Watch {
+    /// When a peer was found dead.
+    buried: Recent<Peer, Time>,
+    /// Peers of which a watcher, theirs or ours, said that they are gone: the others are told too.
+    told: Recent<Peer, Time>,
+    /// The dead that those further off have yet to be told of.
+    untold: Vec<Peer>,
+    /// The dead that the wards have yet to be told of.
+    handed_on: VecDeque<Peer>,
+    /// How much of what others say this peer misses: then it is slow to give them up, for it may be to blame itself (the
+    /// local health of Dadgar, Phillips and Currey, "Lifeguard", 2018).
+    deafness: u8,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            buried: Recent::new(MEMORY),
+            told: Recent::new(MEMORY),
+            untold: Vec::new(),
+            handed_on: VecDeque::new(),
+            deafness: 0,
+        }
+    }
+}
+
+impl Watch {
+    /// A contact answered a ping: at once, or only when it was asked `again`.
+    pub(super) fn heard(&mut self, again: bool) {
+        self.deafness = if again { (self.deafness + DEAFER).min(DEAFEST) } else { self.deafness.saturating_sub(1) };
+    }
+
+    /// A peer was found dead.
+    fn bury(&mut self, now: Time, peer: &Peer) {
+        self.buried.insert(*peer, now);
+        if self.handed_on.len() < HANDED_ON {
+            self.handed_on.push_back(*peer);
+        }
+    }
+
+    /// It lives.
+    pub(super) fn dig_up(&mut self, peer: &Peer) {
+        self.buried.remove(peer);
+    }
+
+    /// Whether this peer was found dead a moment ago.
+    pub(super) fn is_buried(&self, now: Time, peer: &Peer) -> bool {
+        self.buried.get(peer).is_some_and(|since| now.since(*since) < BURIED)
+    }
+}
+
+impl Kademlia {
+    /// Pings the wards that were silent for long enough, and tells them of a death if there is news.
+    pub(super) fn look_after_wards(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let news = self.watch.handed_on.pop_front();
+        for peer in self.wards() {
+            let silent = self.table.contact(&peer).is_some_and(|contact| contact.silence(now) >= FRESH);
+            match news.filter(|gone| *gone != peer) {
+                Some(gone) => self.check_contact_by(&peer, Request::Gone { peer: gone }, patience::ONCE, out),
+                None if silent => self.check_contact(&peer, patience::ONCE, out),
+                None => {}
+            }
+        }
+    }
+
+    /// The contacts to which this peer is among the nearest. All others in a contact's bucket are nearer to it, so only
+    /// buckets of few have any.
+    fn wards(&self) -> Vec<Peer> {
+        let sound = |bucket: &&Bucket| bucket.contacts().iter().filter(|contact| contact.is_sound()).count();
+        let small = self.table.buckets().iter().filter(|bucket| sound(bucket) <= WATCHERS);
+        let contacts = small.flat_map(Bucket::contacts).map(Contact::peer);
+        contacts.filter(|peer| self.is_among(WATCHERS, peer, &self.me.id)).collect()
+    }
+
+    /// Whether the peer `by` is, was or would be among the `count` nearest to `peer`, as far as this one knows.
+    pub(super) fn is_among(&self, count: usize, peer: &Peer, by: &Id) -> bool {
+        let distance = by.distance(&peer.id);
+        let others = |contact: &Contact| contact.is_sound() && contact.id != peer.id && contact.id != *by;
+        let near = self.table.nearest(&peer.id, count, others);
+        let me = Some(self.me.id).filter(|me| *me != peer.id && me != by && !self.guest);
+        near.iter().map(|other| other.id).chain(me).filter(|other| other.distance(&peer.id) < distance).count() < count
+    }
+
+    /// A contact says that a peer is gone. If that is a contact too, it is pinged before it is believed.
+    pub(super) fn on_news(&mut self, now: Time, from: &Incoming, gone: &Peer, out: &mut Vec<Effect>) {
+        let Some(teller) = self.table.at(&from.asker.addr).map(|contact| contact.id) else { return };
+        let watches = self.is_among(WATCHERS, gone, &teller);
+        if self.table.contact(gone).is_some_and(|contact| contact.silence(now) >= FRESH) {
+            // What our own watcher hands on was told by another one, unless that is up to us.
+            let handed_on = self.is_among(WATCHERS, &self.me, &teller) && !self.is_among(WATCHERS, gone, &self.me.id);
+            if watches || handed_on {
+                self.watch.told.insert(*gone, now);
+            }
+            self.check_contact(gone, patience::ONCE, out);
+        } else if watches && teller.distance(&gone.id) < self.me.id.distance(&gone.id) {
+            self.watch.untold.retain(|peer| peer != gone);
+        }
+    }
+
+    /// Whether a silent contact is to be given up, after so many pings without an answer; and if not, how often the next
+    /// one goes out.
+    pub(super) fn next_tries(&self, now: Time, peer: &Peer, failures: u8) -> Option<u8> {
+        let is_told = self.is_told(now, peer);
+        let (enough, tries) = if is_told { (FAILURES_TOLD, patience::ONCE) } else { (FAILURES, patience::CHECK) };
+        (failures < enough + self.watch.deafness / DEAFER).then_some(tries)
+    }
+
+    fn is_told(&self, now: Time, peer: &Peer) -> bool {
+        self.watch.told.get(peer).is_some_and(|since| now.since(*since) < HEARD)
+    }
+
+    /// A contact was found dead. Who looked after it tells everybody that may know it, unless another one did; who did
+    /// not tells those who do.
+    pub(super) fn on_death(&mut self, now: Time, dead: &Peer, out: &mut Vec<Effect>) {
+        self.watch.bury(now, dead);
+        if self.guest || self.is_told(now, dead) {
+            return;
+        }
+        if self.is_among(WATCHERS, dead, &self.me.id) {
+            self.tell_of(dead, 0..WIDTH, patience::PULSE, out);
+            self.watch.untold.push(*dead);
+        } else {
+            self.tell_of(dead, 0..WATCHERS, patience::ONCE, out);
+        }
+    }
+
+    /// A contact said goodbye. It told the others itself, but once and no more: the nearest one makes sure.
+    pub(super) fn on_goodbye(&mut self, now: Time, gone: &Peer, out: &mut Vec<Effect>) {
+        self.watch.bury(now, gone);
+        if !self.guest && self.is_among(1, gone, &self.me.id) {
+            self.tell_of(gone, 0..WIDTH, patience::PULSE, out);
+            self.watch.untold.push(*gone);
+        }
+    }
+
+    /// Tells those further off of the dead, unless a nearer watcher did meanwhile.
+    pub(super) fn tell_the_rest(&mut self, out: &mut Vec<Effect>) {
+        for gone in std::mem::take(&mut self.watch.untold) {
+            self.tell_of(&gone, WIDTH..TOLD, patience::ONCE, out);
+        }
+    }
+
+    /// Tells the contacts nearest to a peer, of these ranks, that it is gone.
+    fn tell_of(&mut self, gone: &Peer, ranks: Range<usize>, tries: u8, out: &mut Vec<Effect>) {
+        let others = |contact: &Contact| contact.is_sound() && contact.id != gone.id;
+        for peer in self.table.nearest(&gone.id, ranks.end, others).into_iter().skip(ranks.start) {
+            self.ask(peer.into(), Request::Gone { peer: *gone }, tries, Question::News { peer }, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    /// Whole tables of a network of so many peers.
+    fn network(count: u8) -> Vec<Kademlia> {
+        let mut rng = StdRng::seed_from_u64(count.into());
+        let peers: Vec<Peer> =
+            (0..count).map(|n| Peer::new(Id::random(&mut rng), ([10, 0, 0, n], 7000).into())).collect();
+        let grow = |me: &Peer| {
+            let mut overlay = Kademlia::new(*me, [0; 32], false);
+            overlay.fill(Time::ZERO, &peers);
+            overlay
+        };
+        peers.iter().map(grow).collect()
+    }
+
+    #[test]
+    fn each_peer_has_its_watchers_whatever_the_size_and_nobody_watches_many() {
+        for count in [2, 3, 8, 40, 200] {
+            let network = network(count);
+            let wards: Vec<Vec<Peer>> = network.iter().map(Kademlia::wards).collect();
+            for overlay in &network {
+                let watchers = wards.iter().filter(|wards| wards.contains(&overlay.me)).count();
+                assert_eq!(watchers, WATCHERS.min(usize::from(count) - 1), "of {count}");
+            }
+            assert!(wards.iter().all(|wards| wards.len() <= 8), "of {count}");
+        }
+    }
+
+    #[test]
+    fn who_comes_after_the_watchers_takes_over_where_one_is_silent() {
+        let mut network = network(40);
+        let ward = network[0].me;
+        let mut near = network.iter().map(|overlay| overlay.me).filter(|peer| *peer != ward).collect::<Vec<_>>();
+        near.sort_by_key(|peer| peer.id.distance(&ward.id));
+        let third = network.iter_mut().find(|overlay| overlay.me == near[WATCHERS]).expect("it is one of them");
+        assert!(!third.wards().contains(&ward));
+        third.doubt(&near[0], &mut Vec::new());
+        assert!(third.wards().contains(&ward));
+    }
+}

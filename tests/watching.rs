@@ -1,0 +1,115 @@
+//! Knowing who is alive on Kademlia: how soon a death is known and to whom, what that costs, and that nobody is declared
+//! dead who lives. Whole peers, in virtual time.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kadring::node::{Command, Notice};
+use kadring::overlay::OverlayKind;
+use kadring::peer::Peer;
+use kadring::sim::grown::{Shape, populate};
+use kadring::sim::lifetimes::Lifetimes;
+use kadring::sim::load::{LoadPlan, LoadReport};
+use kadring::sim::{Rules, Weather, World};
+
+const KIND: OverlayKind = OverlayKind::Kademlia;
+
+/// A network of so many peers that nobody uses.
+fn idle(peers: usize, lasts: Duration) -> LoadPlan {
+    LoadPlan {
+        shape: Shape::usual(KIND),
+        seed: 1,
+        peers,
+        lookups: 0,
+        lasts,
+        weather: Weather::default(),
+        churn: 0.0,
+        lifetimes: Lifetimes::default(),
+        dead: 0.0,
+        slow: 0.0,
+        kill: 0.0,
+        files: 0,
+        replicas: 7,
+    }
+}
+
+fn run(plan: &LoadPlan) -> LoadReport {
+    plan.run(|_| {}).expect("nothing breaks")
+}
+
+/// A grown network of so many whole peers.
+fn world(peers: usize, weather: Weather) -> World {
+    let mut rules = Rules::new(1, Box::new(|me, config, seed| KIND.build(me, seed, config.guest)));
+    rules.weather = weather;
+    let mut world = World::new(rules);
+    populate(&mut world, &Shape::usual(KIND), peers, |_| {});
+    world
+}
+
+/// The peers that run and have `peer` in their tables.
+fn knowing(world: &World, peer: &Peer) -> Vec<usize> {
+    let knows = |slot: &usize| world.node(*slot).is_some_and(|node| node.overlay().peers().contains(peer));
+    world.up().into_iter().filter(knows).collect()
+}
+
+#[test]
+fn a_peer_of_an_idle_network_sends_at_most_one_message_a_second_whatever_the_size() {
+    for peers in [2, 10, 40, 1000] {
+        let lasts = Duration::from_secs(300);
+        let sent = run(&idle(peers, lasts)).sent.all();
+        let each = sent.messages as f64 / lasts.as_secs_f64() / peers as f64;
+        assert!(each <= 1.0, "{each:.2} messages a second among {peers}");
+    }
+}
+
+#[test]
+fn a_death_is_known_to_its_whole_replica_set_within_ten_seconds_ninety_nine_times_in_a_hundred() {
+    let bound = Duration::from_secs(10);
+    let lasts = Duration::from_secs(600);
+    let deaths = run(&LoadPlan { churn: 30.0, ..idle(300, lasts) }).deaths;
+    let late = deaths.known.iter().chain(&deaths.unknown).filter(|took| **took > bound).count();
+    assert!(deaths.deaths > 200 && late * 100 <= deaths.deaths, "{late} late of {deaths:?}");
+    assert_eq!(deaths.false_alarms, 0);
+}
+
+#[test]
+fn who_left_or_died_is_in_no_table_a_minute_later() {
+    let mut world = world(40, Weather::default());
+    world.run_for(Duration::from_secs(60)).expect("nothing breaks");
+    for gone in 0..6 {
+        assert!(knowing(&world, &world.peer(gone)).len() > 10, "many knew it");
+        if gone % 2 == 0 {
+            world.crash(gone);
+        } else {
+            world.command(gone, Command::Quit { handover: false });
+        }
+    }
+    world.run_for(Duration::from_secs(60)).expect("nothing breaks");
+    for gone in 0..6 {
+        assert!(!world.is_up(gone));
+        assert_eq!(knowing(&world, &world.peer(gone)), Vec::<usize>::new(), "peer {gone} is still listed");
+    }
+}
+
+#[test]
+fn at_ten_percent_loss_nobody_is_declared_dead_in_half_an_hour_but_who_stops_and_that_not_for_good() {
+    let mut world = world(40, Weather { loss: 0.1, ..Weather::default() });
+    let paused = world.peer(0);
+    let declared = Rc::new(RefCell::new(Vec::new()));
+    let heard = Rc::clone(&declared);
+    world.watch(Box::new(move |at, by, notice| {
+        if let Notice::PeerDown { peer } = notice {
+            heard.borrow_mut().push((at, by, *peer));
+        }
+    }));
+    for pause in 0..60_u64 {
+        world.run_for(Duration::from_secs(30)).expect("nothing breaks");
+        world.freeze(0, Duration::from_millis(500 + 150 * pause));
+    }
+    world.run_for(Duration::from_secs(90)).expect("nothing breaks");
+    let wrongly: Vec<_> = declared.borrow().iter().filter(|(_, _, peer)| *peer != paused).copied().collect();
+    assert_eq!(wrongly, [], "they live, and never stopped");
+    let known = knowing(&world, &paused).len();
+    assert!(known >= 20, "{known} know the peer that stopped now and then");
+}
