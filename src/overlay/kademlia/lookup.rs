@@ -5,6 +5,8 @@
 //! *overdue*: its answer still counts, but it no longer occupies a place, so a dead peer costs no pause. Once it is so
 //! late that it is to be *doubted*, the result stands without it if WIDTH others live. Peers that were silent a moment
 //! ago are asked once more and not waited for. The lookup is over when the WIDTH nearest that are left have all answered.
+//! An answer has room for WIDTH names, so peers that died unnoticed hide those behind them: where the silent leave fewer
+//! than WIDTH, those who live are asked once who is near to *them*.
 //!
 //! A question asks two things: who is nearer, and are you alive? A contact that answered a moment ago (it is *fresh*)
 //! need not say again that it lives, and the ALPHA nearest know their neighbourhood; so the fresh ones behind them are
@@ -71,6 +73,8 @@ pub(super) struct Lookup {
     shortlist: Vec<Entry>,
     /// The last answer brought nobody nearer.
     wide: bool,
+    /// Those who live were asked who is near to them.
+    wider: bool,
     asked: u32,
     /// Names that an answer has at least. A peer that gives fewer may have yet to learn that we receive its answers.
     expected: usize,
@@ -82,7 +86,7 @@ impl Lookup {
     pub(super) fn new(key: Key, goal: Goal, me: Id, start: Vec<Peer>, is_fresh: impl Fn(&Peer) -> bool) -> Self {
         // Each of them knows the others, but for itself.
         let expected = start.len().saturating_sub(1).min(WIDTH);
-        let mut lookup = Self { key, goal, me, shortlist: Vec::new(), wide: false, asked: 0, expected };
+        let mut lookup = Self { key, goal, me, shortlist: Vec::new(), wide: false, wider: false, asked: 0, expected };
         for peer in start {
             lookup.offer(peer, 1, is_fresh(&peer));
         }
@@ -153,16 +157,32 @@ impl Lookup {
         if busy >= if self.wide { WIDTH } else { ALPHA } || self.asked >= MAX_QUESTIONS {
             return None;
         }
+        self.widen();
         let at = self.position(&self.next_asked()?)?;
         self.asked += 1;
         let Entry { peer, standing, .. } = &mut self.shortlist[at];
         let Known { named, suspect } = known(peer);
         let request = match (self.goal, &standing) {
+            (_, Standing::Answered { .. }) if self.wider => Request::FindNode { id: peer.id },
             (Goal::Peers, _) | (_, Standing::Answered { .. }) => Request::FindNode { id: self.key },
             (Goal::Holders | Goal::MoreHolders | Goal::Survey, _) => Request::FindValue { key: self.key },
         };
         *standing = standing.after(Event::Asked { known: named, suspect });
         Some(Question { peer: *peer, request })
+    }
+
+    /// Has those who live asked once more, if nobody else is left to be asked or waited for and the silent leave too few.
+    fn widen(&mut self) {
+        let standings = || self.shortlist.iter().map(|entry| entry.standing);
+        let goes_on = self.next_asked().is_some() || standings().any(Standing::is_awaited);
+        let silent = self.window().any(|(_, entry)| entry.standing.is_given_up(true));
+        if self.wider || goes_on || !silent || standings().filter(|standing| standing.lives()).count() >= WIDTH {
+            return;
+        }
+        self.wider = true;
+        for entry in &mut self.shortlist {
+            entry.standing = entry.standing.after(Event::Wider);
+        }
     }
 
     /// Whether the peer at `addr` answered, and has yet to show who it is.

@@ -78,6 +78,8 @@ pub(in crate::overlay::kademlia) enum Event {
     Void,
     /// That it answered a moment ago is not enough any more: it has to be asked.
     Wanted,
+    /// It may know others that are near to itself: it is asked again.
+    Wider,
 }
 
 impl Standing {
@@ -117,6 +119,7 @@ impl Standing {
 
             (_, Event::Failed) => Failed,
             (New { proof, .. }, Event::Wanted) => New { fresh: false, proof },
+            (Answered { proof, .. }, Event::Wider) => Answered { partial: true, proof },
             _ => self,
         }
     }
@@ -193,7 +196,7 @@ mod tests {
 
     const PROOFS: [Proof; 4] = [Proof::Missing, Proof::Given, Proof::Known, Proof::Holds];
 
-    const EVENTS: [(&str, Event); 13] = [
+    const EVENTS: [(&str, Event); 14] = [
         ("asked", Event::Asked { known: false, suspect: false }),
         ("known", Event::Asked { known: true, suspect: false }),
         ("susp", Event::Asked { known: false, suspect: true }),
@@ -207,6 +210,7 @@ mod tests {
         ("doubt", Event::Doubted),
         ("fail", Event::Failed),
         ("want", Event::Wanted),
+        ("wider", Event::Wider),
     ];
 
     /// Every standing there can be.
@@ -284,56 +288,56 @@ mod tests {
 
     /// Not every line can be reached: nobody holds a block before it was asked.
     const TABLE: &str = "
-        asked  known  susp   few    some   all    held   ident  anon   late   doubt  fail   want
-Nm      Qm     Qk     Sm     ·      ·      ·      ·      Nk     Failed ·      ·      Failed ·
-Ng      Qg     Qg     Sg     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-Nk      Qk     Qk     Sk     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-Nh      Qh     Qh     Sh     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-N+m     Qm     Qk     Sm     ·      ·      ·      ·      N+k    Failed ·      ·      Failed Nm
-N+g     Qg     Qg     Sg     ·      ·      ·      ·      ·      ·      ·      ·      Failed Ng
-N+k     Qk     Qk     Sk     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nk
-N+h     Qh     Qh     Sh     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nh
-Qm      ·      ·      ·      A+m    A+m    Am     A+h    Qg     Failed Om     Dm     Failed ·
-Qg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      Og     Dg     Failed ·
-Qk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      Ok     Dk     Failed ·
-Qh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      Oh     Dh     Failed ·
-Q+m     ·      ·      ·      Am     Am     Am     Ah     Q+g    Failed O+m    D+m    Failed ·
-Q+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      O+g    Ag     Ag     ·
-Q+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      O+k    Ak     Ak     ·
-Q+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      O+h    Ah     Ah     ·
-Om      ·      ·      ·      A+m    A+m    Am     A+h    Og     Failed ·      Dm     Failed ·
-Og      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      Dg     Failed ·
-Ok      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      Dk     Failed ·
-Oh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      Dh     Failed ·
-O+m     ·      ·      ·      Am     Am     Am     Ah     O+g    Failed ·      D+m    Failed ·
-O+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·
-O+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·
-O+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·
-Dm      ·      ·      ·      A+m    A+m    Am     A+h    Dg     Failed ·      ·      Failed ·
-Dg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      ·      Failed ·
-Dk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      ·      Failed ·
-Dh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      ·      Failed ·
-D+m     ·      ·      ·      Am     Am     Am     Ah     D+g    Failed ·      ·      Failed ·
-D+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·
-D+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·
-D+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·
-Sm      ·      ·      ·      A+m    A+m    Am     A+h    Sg     Failed ·      ·      Failed ·
-Sg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      ·      Failed ·
-Sk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      ·      Failed ·
-Sh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      ·      Failed ·
-S+m     ·      ·      ·      Am     Am     Am     Ah     S+g    Failed ·      ·      Failed ·
-S+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·
-S+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·
-S+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·
-Am      ·      ·      ·      ·      ·      ·      ·      Ag     Failed ·      ·      Failed ·
-Ag      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-Ak      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-Ah      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-A+m     Q+m    Q+k    S+m    ·      ·      ·      ·      A+g    Failed ·      ·      Failed ·
-A+g     Q+g    Q+g    S+g    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-A+k     Q+k    Q+k    S+k    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-A+h     Q+h    Q+h    S+h    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·
-Failed  ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·
-Void    ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·
+        asked  known  susp   few    some   all    held   ident  anon   late   doubt  fail   want   wider
+Nm      Qm     Qk     Sm     ·      ·      ·      ·      Nk     Failed ·      ·      Failed ·      ·
+Ng      Qg     Qg     Sg     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+Nk      Qk     Qk     Sk     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+Nh      Qh     Qh     Sh     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+N+m     Qm     Qk     Sm     ·      ·      ·      ·      N+k    Failed ·      ·      Failed Nm     ·
+N+g     Qg     Qg     Sg     ·      ·      ·      ·      ·      ·      ·      ·      Failed Ng     ·
+N+k     Qk     Qk     Sk     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nk     ·
+N+h     Qh     Qh     Sh     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nh     ·
+Qm      ·      ·      ·      A+m    A+m    Am     A+h    Qg     Failed Om     Dm     Failed ·      ·
+Qg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      Og     Dg     Failed ·      ·
+Qk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      Ok     Dk     Failed ·      ·
+Qh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      Oh     Dh     Failed ·      ·
+Q+m     ·      ·      ·      Am     Am     Am     Ah     Q+g    Failed O+m    D+m    Failed ·      ·
+Q+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      O+g    Ag     Ag     ·      ·
+Q+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      O+k    Ak     Ak     ·      ·
+Q+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      O+h    Ah     Ah     ·      ·
+Om      ·      ·      ·      A+m    A+m    Am     A+h    Og     Failed ·      Dm     Failed ·      ·
+Og      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      Dg     Failed ·      ·
+Ok      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      Dk     Failed ·      ·
+Oh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      Dh     Failed ·      ·
+O+m     ·      ·      ·      Am     Am     Am     Ah     O+g    Failed ·      D+m    Failed ·      ·
+O+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·      ·
+O+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·      ·
+O+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·      ·
+Dm      ·      ·      ·      A+m    A+m    Am     A+h    Dg     Failed ·      ·      Failed ·      ·
+Dg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      ·      Failed ·      ·
+Dk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      ·      Failed ·      ·
+Dh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      ·      Failed ·      ·
+D+m     ·      ·      ·      Am     Am     Am     Ah     D+g    Failed ·      ·      Failed ·      ·
+D+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·      ·
+D+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·      ·
+D+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·      ·
+Sm      ·      ·      ·      A+m    A+m    Am     A+h    Sg     Failed ·      ·      Failed ·      ·
+Sg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      ·      Failed ·      ·
+Sk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      ·      Failed ·      ·
+Sh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      ·      Failed ·      ·
+S+m     ·      ·      ·      Am     Am     Am     Ah     S+g    Failed ·      ·      Failed ·      ·
+S+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·      ·
+S+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·      ·
+S+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·      ·
+Am      ·      ·      ·      ·      ·      ·      ·      Ag     Failed ·      ·      Failed ·      A+m
+Ag      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      A+g
+Ak      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      A+k
+Ah      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      A+h
+A+m     Q+m    Q+k    S+m    ·      ·      ·      ·      A+g    Failed ·      ·      Failed ·      ·
+A+g     Q+g    Q+g    S+g    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+A+k     Q+k    Q+k    S+k    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+A+h     Q+h    Q+h    S+h    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+Failed  ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·
+Void    ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·
 ";
 }

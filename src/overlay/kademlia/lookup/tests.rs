@@ -148,6 +148,31 @@ fn a_suspect_is_asked_and_not_waited_for() {
 }
 
 #[test]
+fn where_the_silent_leave_too_few_those_who_live_are_asked_who_is_near_to_them() {
+    let all: Vec<Peer> = (1..=9).map(peer).collect();
+    let mut lookup = lookup(&(1..=9).collect::<Vec<_>>());
+    asked(&mut lookup);
+    for n in [1, 2, 3] {
+        lookup.on(&peer(n).addr, Event::Doubted);
+    }
+    for n in 4..=9 {
+        asked(&mut lookup);
+        lookup.on_names(&peer(n).addr, &all);
+    }
+    assert!(!lookup.is_over(), "six live");
+    let again: Vec<Question> = std::iter::from_fn(|| next(&mut lookup, |_| true)).collect();
+    let expected = (4..=9).map(|n| Question { peer: peer(n), request: Request::FindNode { id: peer(n).id } });
+    assert_eq!(again, Vec::from_iter(expected));
+    for n in 4..=9 {
+        lookup.on_names(&peer(n).addr, &[peer(20)]);
+    }
+    assert_eq!(asked(&mut lookup), [20], "nobody named it among the nearest to the key");
+    lookup.on_names(&peer(20).addr, &all);
+    assert!(asked(&mut lookup).is_empty() && lookup.is_over());
+    assert_eq!((lookup.result().0, lookup.unreached()), ([4, 5, 6, 7, 8, 9, 20].map(peer).to_vec(), 3));
+}
+
+#[test]
 fn a_contact_that_names_fewer_than_we_know_is_asked_once_more() {
     let mut lookup = lookup(&[1, 2, 3, 4]);
     assert_eq!(asked(&mut lookup), [1, 2, 3]);
