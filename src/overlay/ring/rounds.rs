@@ -12,6 +12,13 @@ use crate::overlay::Effect;
 use crate::peer::Peer;
 use crate::time::Time;
 
+/// The ring is at rest once nobody has come, gone or been found out about for so many rounds.
+const CALM: u32 = 12;
+
+/// At rest only the first successor is pinged in each round, which is how a death is noticed; all else that a round does
+/// is done in every so many-th.
+const SELDOM: u32 = 4;
+
 /// Peers that died are tried again this often, one at a time.
 const LOST_RETRY: Duration = Duration::from_secs(10);
 
@@ -26,11 +33,22 @@ pub(super) struct Rounds {
     next_retry: Time,
     /// Which of the other peers was looked after in the last round.
     turn: usize,
+    /// How often the table had changed in the last round.
+    changes: u64,
+    /// Rounds since then in which it stayed as it was.
+    calm: u32,
 }
 
 impl Rounds {
     pub(super) fn next(&self) -> Option<Time> {
         self.next
+    }
+
+    /// Whether this round does all that a round can do: each does while the table changes.
+    fn is_full(&mut self, changes: u64) -> bool {
+        self.calm = if changes == self.changes { self.calm.saturating_add(1) } else { 0 };
+        self.changes = changes;
+        self.calm < CALM || self.calm.is_multiple_of(SELDOM)
     }
 }
 
@@ -59,7 +77,10 @@ impl Ring {
         if loud {
             self.bury_silent(now, out);
         }
-        let watched = self.table.watched().to_vec();
+        let classroom = self.options.manners == Manners::Classroom;
+        let full = self.rounds.is_full(self.table.changes()) || classroom;
+        let mut watched = self.table.watched().to_vec();
+        watched.truncate(if full { watched.len() } else { 1 });
         if loud {
             self.rounds.next_announced = now + self.options.ping_interval;
             if !watched.is_empty() {
@@ -77,12 +98,14 @@ impl Ring {
         if let Some(&before) = self.table.predecessors().first() {
             self.check_on_silent(now, before, length, out);
         }
-        let others: Vec<Peer> = self.table.others().collect();
-        if !others.is_empty() {
-            self.rounds.turn = (self.rounds.turn + 1) % others.len();
-            self.check_on_silent(now, others[self.rounds.turn], length, out);
+        if full {
+            let others: Vec<Peer> = self.table.others().collect();
+            if !others.is_empty() {
+                self.rounds.turn = (self.rounds.turn + 1) % others.len();
+                self.check_on_silent(now, others[self.rounds.turn], length, out);
+            }
+            self.fix_one_finger(out);
         }
-        self.fix_one_finger(out);
         if self.rounds.next_retry <= now {
             self.rounds.next_retry = now + LOST_RETRY;
             self.seek_lost(now, out);

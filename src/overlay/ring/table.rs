@@ -25,6 +25,8 @@ pub(super) struct Table {
     fingers: BTreeMap<usize, Peer>,
     /// Everybody above and, unless this is a guest, this peer: each once, in the order of ids.
     known: Vec<Peer>,
+    /// How often `known` has changed.
+    changes: u64,
     guest: bool,
 }
 
@@ -51,6 +53,7 @@ impl Table {
             max_predecessors: options.predecessors,
             fingers: BTreeMap::new(),
             known: if options.guest { Vec::new() } else { vec![me] },
+            changes: 0,
             guest: options.guest,
         }
     }
@@ -273,14 +276,20 @@ impl Table {
         next.map_or(Hop::Mine, |&next| Hop::Via(next))
     }
 
+    /// How often another peer became known, or was forgotten.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
     fn index(&mut self) {
-        self.known.clear();
+        let before = std::mem::take(&mut self.known);
         self.known.extend(self.successors.iter().chain(&self.predecessors).chain(self.fingers.values()));
         if !self.guest {
             self.known.push(self.me);
         }
         self.known.sort_unstable_by_key(|peer| peer.id);
         self.known.dedup_by_key(|peer| peer.id);
+        self.changes += u64::from(self.known != before);
     }
 
     pub(super) fn rows(&self) -> Vec<TableRow> {
