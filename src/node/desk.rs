@@ -261,11 +261,6 @@ impl Desk {
         self.tell_overlay(Cause::Silent { addr });
     }
 
-    /// These peers should hold a block that this one holds: when one of them goes, this one has to notice.
-    pub(crate) fn share_with(&mut self, peers: &[Peer]) {
-        self.tell_overlay(Cause::Shared { with: peers });
-    }
-
     pub(super) fn tell_overlay(&mut self, cause: Cause<'_>) {
         self.overlay.on(self.exchange.now(), cause, &mut self.effects);
     }

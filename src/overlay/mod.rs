@@ -293,11 +293,6 @@ pub enum Cause<'a> {
         /// The magic and the request that was to be sent, if this peer only passed it on ([`Effect::Forward`]).
         forwarded: Option<(u64, Request)>,
     },
-    /// These peers should hold a block that this one holds: when one of them goes, this one has to notice.
-    Shared {
-        /// The replica set of the block.
-        with: &'a [Peer],
-    },
     /// The time of [`Overlay::next_tick`] has come.
     Tick,
 }

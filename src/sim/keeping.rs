@@ -157,7 +157,7 @@ fn empty_peers_that_join_are_given_their_blocks_at_a_bounded_rate_and_then_all_i
         let took = net.refill();
         let sent = (net.world.counts().tally - before).of(Purpose::Repair);
         assert!(took <= Duration::from_secs(30), "{kind:?}: {took:?}");
-        assert!(sent.messages <= 4 * 10_000, "{kind:?}: {sent:?} for 10,000 copies");
+        assert!(sent.messages <= 8 * 10_000, "{kind:?}: {sent:?} for 10,000 copies");
         net.pass(Duration::from_secs(30));
         let quiet = net.pass(Duration::from_secs(600)).of(Purpose::Repair);
         assert!(quiet.messages <= 100, "{kind:?}: {quiet:?}");

@@ -19,7 +19,7 @@ use crate::id::Key;
 pub const MAX_RANGES: usize = 16;
 
 /// Parts in one answer at most.
-pub const MAX_PARTS: usize = 10;
+pub const MAX_PARTS: usize = 9;
 
 /// Keys in one answer at most.
 pub const MAX_KEYS: usize = 48;

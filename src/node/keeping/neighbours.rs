@@ -26,7 +26,7 @@ const FULL: Duration = Duration::from_secs(600);
 const MAX_FULL: Duration = Duration::from_secs(4 * 3600);
 
 /// Offers to one peer that wait for their turn or for its answer.
-pub(super) const WINDOW: usize = 64;
+pub(super) const WINDOW: usize = 32;
 
 /// Peers by their ids.
 pub(super) type Neighbours = BTreeMap<Id, Neighbour>;
@@ -63,6 +63,8 @@ pub(super) struct Pass {
     pub(super) left: usize,
     /// It did not answer, or did not take a block: so often.
     failures: usize,
+    /// It was found to lack a block.
+    pub(super) lacks: bool,
     /// Nothing is left to compare.
     done: bool,
 }
@@ -149,7 +151,8 @@ impl Neighbour {
         self.began = now;
         let comparison = Comparison::new(&self.shares, held);
         let lacking = VecDeque::new();
-        self.pass = Some(Pass { comparison, lacking, offered: 0, left: 0, failures: 0, done: false });
+        self.pass =
+            Some(Pass { comparison, lacking, offered: 0, left: 0, failures: 0, lacks: self.lacked > 0, done: false });
     }
 
     /// Whether this peer gives blocks that another one is to give, because that one does not.
@@ -177,6 +180,12 @@ impl Neighbour {
     /// Whether its store was full lately.
     pub(super) fn is_full(&self, now: Time) -> bool {
         self.full.is_some_and(|(until, _)| now < until)
+    }
+
+    /// Whether it is full, or lacks blocks: giving others theirs is not its duty now.
+    pub(super) fn is_unfit(&self, now: Time) -> bool {
+        let lacks = self.pass.as_ref().map_or(self.lacked > 0, |pass| pass.lacks);
+        lacks || self.is_full(now)
     }
 
     /// It says that its store is full.

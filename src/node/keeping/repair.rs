@@ -119,14 +119,13 @@ impl Part for Repair {
             self.regions.begin_sweep();
         }
         if self.regions.go_on(desk) {
-            self.share_out(desk);
+            self.share_out(desk, desk.now());
         }
         let now = desk.now();
         let mut ready = Vec::new();
         for (id, neighbour) in &mut self.neighbours {
             if neighbour.due().is_some_and(|due| due <= now) {
                 neighbour.begin(now, desk.holdings().len());
-                desk.share_with(&[neighbour.peer]);
             }
             ready.extend(neighbour.pass.as_ref().is_some_and(Pass::is_ready).then_some(*id));
         }
@@ -178,10 +177,10 @@ impl Repair {
     /// A block is held here from now on. Its sender may have died half-way, or been cut off from those that should hold
     /// it: they are compared with before long.
     fn watch(&mut self, desk: &mut Desk, key: &Key) {
-        if self.regions.add(desk, key) {
-            self.share_out(desk);
-        }
         let soon = desk.now() + desk.jittered(REPAIR_RETRY);
+        if self.regions.add(desk, key) {
+            self.share_out(desk, soon);
+        }
         let members = self.regions.of(key).map_or(&[][..], |region| &region.members);
         for peer in members {
             if let Some(neighbour) = self.neighbours.get_mut(&peer.id) {
@@ -190,16 +189,16 @@ impl Repair {
         }
     }
 
-    /// Tells each neighbour's state what that peer should hold. One that should hold more than before is compared with.
-    fn share_out(&mut self, desk: &mut Desk) {
+    /// Tells each neighbour's state what that peer should hold. One that should hold more than before is compared with at
+    /// `at`.
+    fn share_out(&mut self, desk: &Desk, at: Time) {
         let now = desk.now();
         let shares = self.regions.shares();
         self.neighbours.retain(|id, _| shares.contains_key(id));
         for (id, (peer, shares)) in shares {
             let neighbour = self.neighbours.entry(id).or_insert_with(|| Neighbour::new(now, peer));
             if neighbour.peer != peer || !neighbour.shares_all(&shares) {
-                neighbour.wake(now);
-                desk.share_with(&[peer]);
+                neighbour.wake(at);
             }
             (neighbour.peer, neighbour.shares) = (peer, shares);
         }
@@ -208,10 +207,11 @@ impl Repair {
     /// Goes on to compare with a peer, and to offer it what it lacks.
     fn go_on(&mut self, desk: &mut Desk, id: &Id) {
         let now = desk.now();
-        // A full peer may lack the block itself: the duty is another's.
-        let full: Vec<Id> = self.neighbours.iter().filter(|(_, other)| other.is_full(now)).map(|(id, _)| *id).collect();
+        // A peer that lacks blocks itself may lack this one: the duty is another's.
+        let unfit: Vec<Id> =
+            self.neighbours.iter().filter(|(_, other)| other.is_unfit(now)).map(|(id, _)| *id).collect();
         let Some(neighbour) = self.neighbours.get_mut(id) else { return };
-        let (takes_over, is_full) = (neighbour.takes_over(), full.contains(id));
+        let (takes_over, is_full) = (neighbour.takes_over(), neighbour.is_full(now));
         for _ in 0..A_TURN {
             let Some(pass) = &mut neighbour.pass else { return };
             if desk.upkeep_opens() > now || pass.offered >= WINDOW {
@@ -219,7 +219,7 @@ impl Repair {
             }
             if let Some(key) = pass.lacking.pop_front() {
                 let Some(region) = self.regions.of(&key) else { continue };
-                let others = region.members.iter().filter(|peer| peer.id != *id && !full.contains(&peer.id));
+                let others = region.members.iter().filter(|peer| peer.id != *id && !unfit.contains(&peer.id));
                 let mine = !region.stray && is_nearest(&desk.me().id, &key, others);
                 match desk.size_of(&key) {
                     // The peer whose duty it is finds one to stand in for a full peer.
@@ -261,6 +261,7 @@ impl Repair {
             // An older peer: it says of each block that it is offered whether it has it.
             Err(_) => pass.comparison.on_refusal(desk.holdings(), |key| pass.lacking.push_back(*key)),
         }
+        pass.lacks |= !pass.lacking.is_empty();
         self.go_on(desk, id);
     }
 

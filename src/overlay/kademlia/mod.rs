@@ -313,8 +313,6 @@ impl Overlay for Kademlia {
             Cause::NoAnswer { tag, to } => self.on_failure(now, tag, to, out),
             Cause::Alive { addr } => self.on_alive(now, addr),
             Cause::Silent { addr } | Cause::Undeliverable { addr, .. } => self.on_silence(addr, out),
-            // The watchers of each tell all that are near to it, and so those that share blocks with it.
-            Cause::Shared { .. } => {}
             Cause::Tick => self.on_tick(now, out),
         }
     }

@@ -275,8 +275,6 @@ impl Overlay for Ring {
                 self.forget_hop(addr);
                 self.on_undeliverable(now, addr, forwarded, out);
             }
-            // The peers that share our blocks are our neighbours, which are looked after anyway.
-            Cause::Shared { .. } => {}
             Cause::Tick => {
                 if self.next_tick().is_some_and(|due| due <= now) {
                     self.round(now, out);
