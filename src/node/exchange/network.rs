@@ -24,8 +24,10 @@ const CHANCE: f64 = 0.000_05;
 /// The share of datagrams that is taken to get lost before anything is known.
 const USUAL_LOSS: f64 = 0.05;
 
-/// How far one datagram moves the share that gets lost.
-const GAIN: f64 = 1.0 / 64.0;
+/// The share that gets lost is taken from about so many of the latest datagrams; at first from few, of which what is usual
+/// counts as so many.
+const LATEST: f64 = 64.0;
+const AT_FIRST: f64 = 8.0;
 
 /// Datagrams of a request that count for the share answered: a dead peer gets many more, and is one peer all the same.
 const COUNTED: u8 = 2;
@@ -41,6 +43,8 @@ pub(super) struct Network {
     trips: VecDeque<Duration>,
     /// The share of datagrams to living peers that stay without an answer.
     loss: f64,
+    /// From how many datagrams that is known, [`LATEST`] at most.
+    known_from: f64,
     /// Of the latest datagrams: how many went out, and how many were answered.
     sent: u32,
     answered: u32,
@@ -48,7 +52,7 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn new() -> Self {
-        Self { trips: VecDeque::new(), loss: USUAL_LOSS, sent: 0, answered: 0 }
+        Self { trips: VecDeque::new(), loss: USUAL_LOSS, known_from: AT_FIRST, sent: 0, answered: 0 }
     }
 
     /// A request goes out, for the first time or once more.
@@ -67,10 +71,16 @@ impl Network {
         if datagrams <= COUNTED {
             self.answered += 1;
         }
-        for _ in 1..datagrams {
-            self.loss += (1.0 - self.loss) * GAIN;
+    }
+
+    /// A request is answered that went out so many times, and would have gone out again: what goes out only once tells
+    /// nothing of loss when it is answered, for nobody knows whether the others were lost or their receivers dead.
+    pub(super) fn measure_loss(&mut self, datagrams: u8) {
+        for datagram in 1..=datagrams {
+            let lost = if datagram < datagrams { 1.0 } else { 0.0 };
+            self.known_from = (self.known_from + 1.0).min(LATEST);
+            self.loss += (lost - self.loss) / self.known_from;
         }
-        self.loss -= self.loss * GAIN;
     }
 
     /// An answer took this long.
@@ -117,6 +127,7 @@ mod tests {
             let datagrams = (1..=MAX_DOUBT).find(|_| rng.random_bool(answered)).unwrap_or(MAX_DOUBT);
             (1..=datagrams).for_each(|datagram| network.on_sent(datagram));
             network.on_answered(datagrams);
+            network.measure_loss(datagrams);
         }
         network
     }

@@ -243,6 +243,9 @@ impl<P> Pending<P> {
         let mut rtt = None;
         if !patient && waiting.to.addr == from {
             self.network.on_answered(datagrams);
+            if waiting.deadline < waiting.schedule.limit || datagrams > 1 {
+                self.network.measure_loss(datagrams);
+            }
             if datagrams == 1 {
                 rtt = Some(took);
                 self.learn(from, took);

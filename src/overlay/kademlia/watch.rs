@@ -48,7 +48,7 @@ const MEMORY: usize = 256;
 /// and again, so that hardly any peer is given up by chance.
 const FAILURES: u8 = 2;
 
-/// The same where others found it gone already, and each goes out once.
+/// The same where others found it gone already; each goes out once, unless this peer hears badly.
 const FAILURES_TOLD: u8 = 1;
 
 /// What each contact that lives and was silent at first adds to this peer's deafness, for each that answers at once takes
@@ -152,7 +152,7 @@ impl Kademlia {
             if watches || handed_on {
                 self.watch.told.insert(*gone, now);
             }
-            self.check_contact(gone, patience::ONCE, out);
+            self.check_contact(gone, self.tries_if_told(), out);
         } else if watches && teller.distance(&gone.id) < self.me.id.distance(&gone.id) {
             self.watch.untold.retain(|peer| peer != gone);
         }
@@ -162,8 +162,13 @@ impl Kademlia {
     /// one goes out.
     pub(super) fn next_tries(&self, now: Time, peer: &Peer, failures: u8) -> Option<u8> {
         let is_told = self.is_told(now, peer);
-        let (enough, tries) = if is_told { (FAILURES_TOLD, patience::ONCE) } else { (FAILURES, patience::CHECK) };
+        let (enough, tries) = if is_told { (FAILURES_TOLD, self.tries_if_told()) } else { (FAILURES, patience::CHECK) };
         (failures < enough + self.watch.deafness / DEAFER).then_some(tries)
+    }
+
+    /// How often a ping goes out to a contact of which others say that it is gone.
+    fn tries_if_told(&self) -> u8 {
+        if self.watch.deafness < DEAFER { patience::ONCE } else { patience::CHECK }
     }
 
     fn is_told(&self, now: Time, peer: &Peer) -> bool {
