@@ -12,6 +12,8 @@ use super::lifetimes::Lifetimes;
 use super::network::Weather;
 use super::tally::{Counts, Tally};
 use super::world::Violation;
+use crate::config::REPLICAS;
+use crate::overlay::OverlayKind;
 use crate::time::Time;
 
 mod files;
@@ -137,6 +139,25 @@ pub enum Stage {
 }
 
 impl LoadPlan {
+    /// A network of so many peers, as live ones are, that nobody uses, in fair weather.
+    pub fn idle(kind: OverlayKind, peers: usize, lasts: Duration) -> Self {
+        Self {
+            shape: Shape::usual(kind),
+            seed: 1,
+            peers,
+            lookups: 0,
+            lasts,
+            weather: Weather::default(),
+            churn: 0.0,
+            lifetimes: Lifetimes::default(),
+            dead: 0.0,
+            slow: 0.0,
+            kill: 0.0,
+            files: 0,
+            replicas: REPLICAS,
+        }
+    }
+
     /// Runs the network.
     ///
     /// # Errors
@@ -156,27 +177,12 @@ mod tests {
     use super::*;
     use crate::id::Id;
     use crate::node::{Command, Purpose};
-    use crate::overlay::OverlayKind;
     use crate::sim::bursts::WeatherName;
     use crate::sim::grown::populate;
     use crate::sim::world::{Rules, World};
 
     fn plan(kind: OverlayKind) -> LoadPlan {
-        LoadPlan {
-            shape: Shape::usual(kind),
-            seed: 1,
-            peers: 200,
-            lookups: 100,
-            lasts: Duration::from_secs(10),
-            weather: Weather::default(),
-            churn: 0.0,
-            lifetimes: Lifetimes::default(),
-            dead: 0.0,
-            slow: 0.0,
-            kill: 0.0,
-            files: 0,
-            replicas: 7,
-        }
+        LoadPlan { lookups: 100, ..LoadPlan::idle(kind, 200, Duration::from_secs(10)) }
     }
 
     fn run(plan: &LoadPlan) -> LoadReport {
