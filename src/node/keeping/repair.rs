@@ -1,8 +1,9 @@
 //! Keeping replica sets full.
 //!
 //! The blocks held here fall into [regions](super::regions), each with the peers that should hold it. With each of those
-//! peers this one compares what is held, range by range, after a peer came or went and otherwise once in
-//! [`REPUBLISH_INTERVAL`]; so the cost of a check depends on how many peers are near, not on how many blocks there are.
+//! peers this one compares what is held, range by range, after a peer came or went and otherwise once an hour
+//! ([`REPUBLISH_INTERVAL`](crate::config::REPUBLISH_INTERVAL)). So the cost of a check depends on how many peers are near,
+//! not on how many blocks there are.
 //!
 //! What the other lacks it is offered. So that not everybody offers it, each block has one peer whose duty that is: of
 //! its members, the one whose id is nearest to the key. The others look again after a while, and take over where the
