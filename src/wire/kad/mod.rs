@@ -7,7 +7,9 @@
 //! {"magic":7,"error":"params.id is not 64 hexadecimal digits"}
 //! ```
 //!
-//! `compare_keys` asks whether two peers hold the same blocks: see [`summary`](super::summary).
+//! `compare_keys` asks whether the other holds the same blocks in ranges of keys ([`summary`](super::summary)). Its `params`
+//! are `{"ranges":["FIRST-LAST",…],"count":3,"digest":"…"}`; its `result` is `"same"`, or the other's keys by how they start,
+//! `{"keys":["…",…]}`, or what it holds in parts of the ranges, `{"parts":[{"range":"FIRST-LAST","count":2,"digest":"…"},…]}`.
 //!
 //! A response with a list of peers names the peer that answers by the id beside `result`; older peers ignore it, and do
 //! not write it. So they do with a ping's `gone` among its `params`: a peer that the sender found silent.
