@@ -55,8 +55,9 @@ const FAILURES_TOLD: u8 = 1;
 /// one away: what is heard from nine of ten is heard well.
 const DEAFER: u8 = 8;
 
-/// The deafest that this peer takes itself to be.
-const DEAFEST: u8 = 2 * DEAFER;
+/// The deafest that this peer takes itself to be: where a tenth of all datagrams gets lost, few stretches of luck are long
+/// enough that it forgets that.
+const DEAFEST: u8 = 4 * DEAFER;
 
 /// What is known of the dead, and of this peer's own hearing.
 pub(super) struct Watch {
