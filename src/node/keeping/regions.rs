@@ -50,21 +50,16 @@ impl Regions {
 
     /// Looks some regions through. Whether all are known anew now.
     pub(super) fn go_on(&mut self, desk: &Desk) -> bool {
-        let Some((found, mut from)) = self.sweep.take() else { return false };
-        let mut found = found;
+        let Some((mut found, mut from)) = self.sweep.take() else { return false };
         for _ in 0..A_TURN {
             let Some(key) = desk.holdings().first_from(&from) else {
                 self.known = found;
                 return true;
             };
             let (first, region) = look(desk, &key);
-            let next = region.last.next();
+            // Behind the greatest key of all nothing is held: the next turn of the loop is the last then.
+            from = region.last.next().unwrap_or(Key::MAX);
             found.insert(first, region);
-            let Some(next) = next else {
-                self.known = found;
-                return true;
-            };
-            from = next;
         }
         self.sweep = Some((found, from));
         false
@@ -72,22 +67,17 @@ impl Regions {
 
     /// The region of a key, if it is known.
     pub(super) fn of(&self, key: &Key) -> Option<&Region> {
-        self.known.range(..=key).next_back().map(|(_, region)| region).filter(|region| *key <= region.last)
+        of(&self.known, key)
     }
 
     /// A block is held here from now on. Whether its region is a new one.
     pub(super) fn add(&mut self, desk: &Desk, key: &Key) -> bool {
-        if self.of(key).is_some() {
-            return false;
+        if let Some((found, from)) = &mut self.sweep
+            && key < from
+        {
+            add(found, desk, key);
         }
-        // Since the others were looked through, peers may have come or gone: regions never overlap.
-        let (first, mut region) = look(desk, key);
-        let before = self.known.range(..=key).next_back().and_then(|(_, before)| before.last.next());
-        if let Some((after, _)) = self.known.range(key..).next() {
-            region.last = region.last.min(previous(after));
-        }
-        self.known.insert(first.max(before.unwrap_or(first)), region);
-        true
+        add(&mut self.known, desk, key)
     }
 
     /// What is shared with each other peer, in ascending order.
@@ -116,6 +106,25 @@ impl Regions {
         ends.clone().all(|(first, last)| first <= last)
             && ends.clone().zip(ends.skip(1)).all(|((_, last), (next, _))| last < next)
     }
+}
+
+fn of<'a>(regions: &'a Map, key: &Key) -> Option<&'a Region> {
+    regions.range(..=key).next_back().map(|(_, region)| region).filter(|region| *key <= region.last)
+}
+
+/// Adds the region of a key, unless it is there. Since the others were looked at, peers may have come or gone: it takes no
+/// more room than they leave.
+fn add(regions: &mut Map, desk: &Desk, key: &Key) -> bool {
+    if of(regions, key).is_some() {
+        return false;
+    }
+    let (first, mut region) = look(desk, key);
+    let before = regions.range(..=key).next_back().and_then(|(_, before)| before.last.next());
+    if let Some((after, _)) = regions.range(key..).next() {
+        region.last = region.last.min(previous(after));
+    }
+    regions.insert(first.max(before.unwrap_or(first)), region);
+    true
 }
 
 /// The region of a key as the overlay knows it.
