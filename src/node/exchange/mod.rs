@@ -1,12 +1,13 @@
 //! What the node says to other peers and hears from them: it alone knows request ids, deadlines, who asked, and how much
 //! a stranger may be told.
 //!
-//! Everything that goes out passes through here. [`pending`] keeps the requests that wait for an answer, [`network`] what
-//! answers show of the network, [`uplink`] the offers that wait for their turn. What comes of either is a [`Delivery`]: for the overlay, or for the part whose ticket
-//! the request went out under.
+//! Everything that goes out passes through here. [`pending`] keeps the requests that wait for an answer, [`round_trips`] and
+//! [`network`] what answers show of each address and of all, [`uplink`] the offers that wait for their turn. What comes of
+//! either is a [`Delivery`]: for the overlay, or for the part whose ticket the request went out under.
 
 mod network;
 mod pending;
+mod round_trips;
 mod uplink;
 
 use std::net::SocketAddr;

@@ -6,11 +6,6 @@
 //! to be doubted, then ever more slowly; the request has *failed* much later ([`patience`]), for a peer that does not
 //! answer at once need not be dead.
 //!
-//! A round trip is measured where one datagram was sent (Karn's rule). Where several were, the first answer may be one to
-//! any of them; but each that arrives is answered, so if another answer follows, the first one answered an earlier
-//! datagram, and the round trip is taken from the first of all. Where the others were lost, nothing follows, and their
-//! loss is not taken for a longer way.
-//!
 //! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess
 //! 53 random bits while the request is out.
 
@@ -22,12 +17,11 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::network::Network;
+use super::round_trips::{RoundTrips, Unclear};
 use crate::agenda::Agenda;
-use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT, MIN_TIMEOUT, RTT_MEMORY};
-use crate::node::smoothed::Smoothed;
+use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT};
 use crate::overlay::Target;
 use crate::patience;
-use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::{MAGIC_LIMIT, Request};
 
@@ -71,50 +65,13 @@ impl Schedule {
     }
 }
 
-/// The smoothed round trip of an address and its mean deviation.
-#[derive(Clone, Copy, Default, Debug)]
-struct RoundTrip {
-    smoothed: Smoothed,
-    deviation: Duration,
-}
-
-impl RoundTrip {
-    fn measure(&mut self, rtt: Duration) {
-        self.deviation = match self.smoothed.get() {
-            None => rtt / 2,
-            Some(usual) => (self.deviation * 3 + usual.abs_diff(rtt)) / 4,
-        };
-        self.smoothed.add(rtt);
-    }
-
-    /// The smoothed round trip plus two mean deviations. RFC 6298, section 2, has four: a repeat costs it more than one
-    /// datagram.
-    fn timeout(&self) -> Option<Duration> {
-        Some((self.smoothed.get()? + 2 * self.deviation).clamp(MIN_TIMEOUT, MAX_TIMEOUT))
-    }
-}
-
 /// The least time that stands for a timeout where it is decided that a request has failed: a busy machine may be that
 /// slow.
 const MIN_DECISION: Duration = Duration::from_millis(100);
 
-/// Answers that are remembered because it is unclear which datagram they answered.
-const UNCLEAR: usize = 256;
-
 /// A request that is looked at this long after it was due waited for this peer, which did not run: its answer may have
 /// come meanwhile and not been read.
 const STALL: Duration = Duration::from_millis(500);
-
-/// An answer of which it is unclear which datagram it answered.
-#[derive(Clone, Copy, Debug)]
-struct Unclear {
-    from: SocketAddr,
-    /// From the first datagram to the answer.
-    took: Duration,
-    came: Time,
-    /// What lay between the last datagrams.
-    gap: Duration,
-}
 
 /// An answer that was awaited.
 pub(super) struct Settled<P> {
@@ -157,9 +114,7 @@ pub(super) enum Overdue<P> {
 pub(super) struct Pending<P> {
     requests: BTreeMap<u64, Waiting<P>>,
     deadlines: Agenda<u64>,
-    round_trips: Recent<SocketAddr, RoundTrip>,
-    /// By the magic of the request.
-    unclear: Recent<u64, Unclear>,
+    round_trips: RoundTrips,
     network: Network,
 }
 
@@ -168,8 +123,7 @@ impl<P> Pending<P> {
         Self {
             requests: BTreeMap::new(),
             deadlines: Agenda::default(),
-            round_trips: Recent::new(RTT_MEMORY),
-            unclear: Recent::new(UNCLEAR),
+            round_trips: RoundTrips::default(),
             network: Network::new(),
         }
     }
@@ -177,7 +131,7 @@ impl<P> Pending<P> {
     /// Registers a request that is answered at once; `tries` says how long it is repeated, see [`patience`]. Returns its
     /// magic.
     pub(super) fn ask(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask<P>, tries: u8) -> u64 {
-        let measured = self.round_trips.get(&to.addr).and_then(RoundTrip::timeout);
+        let measured = self.round_trips.timeout(&to.addr);
         let slow = measured.map_or(FIRST_TIMEOUT, |usual| usual.max(MIN_DECISION));
         // An answer from anyone comes by a chain of peers, of which we know only the first.
         let decision = if ask.from_anyone { slow.max(FIRST_TIMEOUT) } else { slow };
@@ -207,7 +161,7 @@ impl<P> Pending<P> {
     /// How long the answer of the peer at `addr` usually takes at most, as far as is known; or long where hardly anybody
     /// answers.
     fn gap(&self, addr: &SocketAddr) -> Duration {
-        let usual = self.round_trips.get(addr).and_then(RoundTrip::timeout);
+        let usual = self.round_trips.timeout(addr);
         if self.network.is_choked() {
             return usual.map_or(FIRST_TIMEOUT, |usual| usual.max(FIRST_TIMEOUT));
         }
@@ -232,7 +186,9 @@ impl<P> Pending<P> {
     /// Takes the request that an answer from `from` settles; an answer that nobody waits for is none.
     pub(super) fn settle(&mut self, now: Time, magic: u64, from: SocketAddr) -> Option<Settled<P>> {
         let Some(asked) = self.requests.get(&magic) else {
-            self.on_another(now, magic, from);
+            if let Some(rtt) = self.round_trips.on_another(now, magic, from) {
+                self.learn(from, rtt);
+            }
             return None;
         };
         if asked.to.addr != from && !asked.from_anyone {
@@ -250,21 +206,10 @@ impl<P> Pending<P> {
                 rtt = Some(took);
                 self.learn(from, took);
             } else {
-                self.unclear.insert(magic, Unclear { from, took, came: now, gap });
+                self.round_trips.on_unclear(magic, Unclear { from, took, came: now, gap });
             }
         }
         Some(Settled { waiting, rtt })
-    }
-
-    /// Another answer came to a request that was answered before. If it is one to another datagram, and no copy that the
-    /// network made, then the first answer came from an earlier one.
-    fn on_another(&mut self, now: Time, magic: u64, from: SocketAddr) {
-        if let Some(&Unclear { took, came, gap, .. }) = self.unclear.get(&magic).filter(|unclear| unclear.from == from)
-            && now.since(came) >= gap / 2
-        {
-            self.unclear.remove(&magic);
-            self.learn(from, took);
-        }
     }
 
     /// The request `magic`, while its answer is awaited.
@@ -333,15 +278,13 @@ impl<P> Pending<P> {
 
     /// The smoothed round trip to `addr`, if one was measured.
     pub(super) fn round_trip(&self, addr: &SocketAddr) -> Option<Duration> {
-        self.round_trips.get(addr)?.smoothed.get()
+        self.round_trips.usual(addr)
     }
 
     /// The peer at `addr` answered after this long.
     fn learn(&mut self, addr: SocketAddr, rtt: Duration) {
-        let mut trip = self.round_trips.get(&addr).copied().unwrap_or_default();
-        trip.measure(rtt);
+        self.round_trips.measure(addr, rtt);
         self.network.measure(rtt);
-        self.round_trips.insert(addr, trip);
     }
 
     /// Whether every request has a deadline and every deadline a request.
@@ -373,6 +316,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
+    use crate::config::MIN_TIMEOUT;
 
     fn target(port: u16) -> Target {
         Target { id: None, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
@@ -384,7 +328,7 @@ mod tests {
     }
 
     fn timeout(pending: &Pending<&'static str>, port: u16) -> Duration {
-        pending.round_trips.get(&target(port).addr).and_then(RoundTrip::timeout).expect("it was measured")
+        pending.round_trips.timeout(&target(port).addr).expect("it was measured")
     }
 
     fn after(duration: Duration) -> Time {

@@ -1,0 +1,99 @@
+//! How long the answers of each address take.
+//!
+//! A round trip is measured where one datagram was sent (Karn's rule). Where several were, the first answer may be one to
+//! any of them; but each that arrives is answered, so if another answer follows, the first one answered an earlier
+//! datagram, and the round trip is taken from the first of all. Where the others were lost, nothing follows, and their
+//! loss is not taken for a longer way.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::{MAX_TIMEOUT, MIN_TIMEOUT, RTT_MEMORY};
+use crate::node::smoothed::Smoothed;
+use crate::recent::Recent;
+use crate::time::Time;
+
+/// Answers that are remembered because it is unclear which datagram they answered.
+const UNCLEAR: usize = 256;
+
+/// The smoothed round trip of an address and its mean deviation.
+#[derive(Clone, Copy, Default, Debug)]
+struct RoundTrip {
+    smoothed: Smoothed,
+    deviation: Duration,
+}
+
+impl RoundTrip {
+    fn measure(&mut self, rtt: Duration) {
+        self.deviation = match self.smoothed.get() {
+            None => rtt / 2,
+            Some(usual) => (self.deviation * 3 + usual.abs_diff(rtt)) / 4,
+        };
+        self.smoothed.add(rtt);
+    }
+
+    /// The smoothed round trip plus two mean deviations. RFC 6298, section 2, has four: a repeat costs it more than one
+    /// datagram.
+    fn timeout(&self) -> Option<Duration> {
+        Some((self.smoothed.get()? + 2 * self.deviation).clamp(MIN_TIMEOUT, MAX_TIMEOUT))
+    }
+}
+
+/// An answer of which it is unclear which datagram it answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unclear {
+    pub(super) from: SocketAddr,
+    /// From the first datagram to the answer.
+    pub(super) took: Duration,
+    pub(super) came: Time,
+    /// What lay between the last datagrams.
+    pub(super) gap: Duration,
+}
+
+/// The round trips to the addresses that answered last.
+pub(super) struct RoundTrips {
+    trips: Recent<SocketAddr, RoundTrip>,
+    /// By the magic of the request.
+    unclear: Recent<u64, Unclear>,
+}
+
+impl Default for RoundTrips {
+    fn default() -> Self {
+        Self { trips: Recent::new(RTT_MEMORY), unclear: Recent::new(UNCLEAR) }
+    }
+}
+
+impl RoundTrips {
+    /// How long an answer from `addr` takes at most, as a rule.
+    pub(super) fn timeout(&self, addr: &SocketAddr) -> Option<Duration> {
+        self.trips.get(addr).and_then(RoundTrip::timeout)
+    }
+
+    /// The smoothed round trip to `addr`.
+    pub(super) fn usual(&self, addr: &SocketAddr) -> Option<Duration> {
+        self.trips.get(addr)?.smoothed.get()
+    }
+
+    /// An answer from `addr` took this long.
+    pub(super) fn measure(&mut self, addr: SocketAddr, rtt: Duration) {
+        let mut trip = self.trips.get(&addr).copied().unwrap_or_default();
+        trip.measure(rtt);
+        self.trips.insert(addr, trip);
+    }
+
+    /// The request `magic` went out several times, and this is its first answer.
+    pub(super) fn on_unclear(&mut self, magic: u64, answer: Unclear) {
+        self.unclear.insert(magic, answer);
+    }
+
+    /// Another answer came to a request that was answered before. If it is one to another datagram, and no copy that the
+    /// network made, then the first answer came from an earlier one: it took this long.
+    pub(super) fn on_another(&mut self, now: Time, magic: u64, from: SocketAddr) -> Option<Duration> {
+        let &Unclear { took, came, gap, .. } = self.unclear.get(&magic).filter(|unclear| unclear.from == from)?;
+        if now.since(came) < gap / 2 {
+            return None;
+        }
+        self.unclear.remove(&magic);
+        Some(took)
+    }
+}
