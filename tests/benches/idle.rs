@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     thread::sleep(Duration::from_secs(2));
 
     let before = peers.iter().map(PeerProcess::usage).collect::<Result<Vec<_>, _>>()?;
+    // What is measured is this time itself.
     thread::sleep(watched);
     let after = peers.iter().map(PeerProcess::usage).collect::<Result<Vec<_>, _>>()?;
 

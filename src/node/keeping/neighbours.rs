@@ -37,8 +37,9 @@ pub(super) struct Neighbour {
     pub(super) shares: Vec<Share>,
     /// When it is compared with next.
     due: Time,
-    /// The least time from one comparison to the next, and when the last one began.
+    /// The least time from the beginning of one comparison to the next.
     pause: Duration,
+    /// When the last one began; zero before the first.
     began: Time,
     /// The comparison under way.
     pub(super) pass: Option<Pass>,
@@ -75,9 +76,10 @@ const MAX_FAILURES: usize = 8;
 impl Pass {
     /// Whether the peer can be asked or offered something, or all has come to its end.
     pub(super) fn is_ready(&self) -> bool {
-        let idle = self.lacking.is_empty();
-        self.offered < WINDOW
-            && if self.done && idle { self.offered == 0 } else { !idle || !self.comparison.is_asking() }
+        if !self.lacking.is_empty() {
+            return self.offered < WINDOW;
+        }
+        if self.done { self.offered == 0 } else { self.offered < WINDOW && !self.comparison.is_asking() }
     }
 
     /// The next request of the comparison. After the last one there is none.
@@ -139,7 +141,7 @@ impl Neighbour {
         self.due = self.due.min(at);
     }
 
-    /// It was told to hold all that it should, as far as this peer knows.
+    /// It holds all that it should, as far as this peer knows.
     pub(super) fn is_settled(&self) -> bool {
         self.pass.is_none() && self.lacked == 0 && self.failures == 0
     }

@@ -24,9 +24,11 @@ const A_TURN: usize = 64;
 pub(super) struct Strays {
     waiting: BTreeSet<Key>,
     running: BTreeMap<Key, Check>,
-    /// Their sets could not be filled. They wait again from this time on, which was so many times in a row.
+    /// Blocks whose sets could not be filled.
     failed: BTreeSet<Key>,
+    /// When those wait again.
     retry: Option<Time>,
+    /// How often in a row they did.
     rounds: u32,
 }
 

@@ -192,20 +192,22 @@ fn an_older_peer_that_cannot_compare_is_offered_each_block_by_the_nearest_member
 }
 
 #[test]
-fn a_copy_outside_the_set_is_asked_about_by_itself_and_its_set_looked_up_only_if_members_lack_it() {
-    let mut bench = Bench::new(Config { replicas: 3, ..Config::default() }, 4, 4).start(&blocks(0..5));
-    let asked = comparisons(&mut bench);
+fn a_copy_outside_the_set_is_asked_about_by_itself_and_its_set_looked_up_only_if_a_member_keeps_lacking_it() {
+    let overlay = Scripted { me: peer(0), set: (1..=4).map(peer).collect(), holds: false, unreached: 0 };
+    let mut bench = Bench::on(Config { replicas: 3, ..Config::default() }, overlay).start(&blocks(0..5));
+    let mut asked = comparisons(&mut bench);
     assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr], "two do");
-    for round in 0..3 {
-        let lacking = if round == 0 { asked.clone() } else { next_requests(&mut bench, REPAIR_BOUND) };
-        for request in lacking.iter().filter(|(to, ..)| *to == peer(2).addr) {
-            let Request::Compare { ranges, held } = &request.2 else { panic!("{request:?}") };
-            assert_eq!((ranges.len(), held.count), (5, 5), "each by itself");
-            answered(&mut bench, request, &blocks(1..5));
-        }
+    assert_eq!(answered(&mut bench, &asked.remove(0), &blocks(0..5)), []);
+    for _ in 0..3 {
+        let [(to, _, Request::Compare { ranges, held })] = &asked[..] else { panic!("{asked:?}") };
+        assert_eq!((*to, ranges.len(), held.count), (peer(2).addr, 5, 5), "each by itself");
+        assert_eq!(answered(&mut bench, &asked[0], &blocks(1..5)), [], "the members have their time");
+        asked = next_requests(&mut bench, REPAIR_BOUND);
     }
-    // The lookup of the scripted overlay says that all others hold it.
-    assert!(!bench.node.is_at_rest() || bench.now > Time::ZERO + REPAIR_DELAY * 3);
+    // The lookup found that nobody holds it.
+    let offer = Request::Store { key: key(0), size: Some(10) };
+    let offered: Vec<_> = asked.into_iter().map(|(to, _, request)| (to, request)).collect();
+    assert_eq!(offered, [1, 2, 3].map(|n| (peer(n).addr, offer.clone())));
 }
 
 #[test]

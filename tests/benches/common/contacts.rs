@@ -68,6 +68,7 @@ impl Contacts {
         let (mut known, mut news) = (0, start);
         while known < self.shared.ids.len() && start.elapsed() < GETTING_KNOWN && news.elapsed() < NO_NEWS {
             self.introduce(peer.addr)?;
+            // It pings those that it heard of at its own pace.
             thread::sleep(Duration::from_millis(500));
             let now = peer.ask("status")?["peers"].as_u64().unwrap_or(0) as usize;
             if now > known {
