@@ -103,6 +103,7 @@ mod locks;
 pub mod name;
 pub mod node;
 pub mod overlay;
+mod path_text;
 pub mod patience;
 pub mod peer;
 mod recent;

@@ -28,6 +28,10 @@ fn main() -> ExitCode {
         stderr().say(&format!("kadring: {}\n", escape(&format!("{error:#}"))));
         error.downcast_ref::<Failed>().map_or(Exit::Other, |failed| failed.exit)
     });
+    if exit != Exit::Done {
+        drop(LastWords);
+        client::end_by_signal();
+    }
     ExitCode::from(exit as u8)
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, u8)] = &[
     ("id", 0),
     ("name", 0),
+    ("path_text", 0),
     ("patience", 0),
     ("time", 0),
     ("peer", 0),

@@ -18,23 +18,22 @@ use kadring::node::Source;
 pub(crate) use kadring::sim::args::OverlayName;
 use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
 
+use crate::commands::EXITS;
 pub(crate) use ring::{PeerName, ReportArgs, ReportTarget, RingArgs, RingTask, RingWays};
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done
-  1  failed for another reason
-  2  asked wrongly: options, arguments, a place where another file stands
-  4  not found: a key nobody holds, a file that is not there
-  5  timed out, or fewer copies than the quorum
-  6  integrity: bytes that do not hash to their name, and nobody has better ones
-  7  could not start: port in use, data folder in use or read-only
-
-RUST_LOG (error, warn, info, debug, trace) sets how much is told on standard error.";
+/// The exit codes as help shows them.
+fn exit_codes() -> String {
+    let mut text = "Exit codes, and whether trying again helps:\n".to_owned();
+    for (exit, meaning, again) in EXITS {
+        let again = if again.is_empty() { String::new() } else { format!(" [{again}]") };
+        text += &format!("  {:<4} {}{again}\n", exit as u8, meaning.replace('`', ""));
+    }
+    text + "\nRUST_LOG (error, warn, info, debug, trace) sets how much is told on standard error."
+}
 
 /// A decentralised file store on a distributed hash table.
 #[derive(Parser, Debug)]
-#[command(version, about, max_term_width = 100, after_help = EXIT_CODES, propagate_version = true)]
+#[command(version, about, max_term_width = 100, after_help = exit_codes(), propagate_version = true)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -45,14 +44,14 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Task {
     /// Run a peer; it takes commands on standard input
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = exit_codes())]
     Peer(PeerArgs),
     /// Run a peer of the classroom ring, as the assignment has it
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = exit_codes())]
     Ring(RingArgs),
     /// Show who is in a running network and who stands where, as it changes
     Report(ReportArgs),
-    /// Join, store FILE, print its key, and go
+    /// Join, store each FILE, print its key, and go
     Store(StoreArgs),
     /// Join, bring a file back, and go
     Retrieve(RetrieveArgs),
@@ -175,29 +174,35 @@ pub(crate) struct JoinArgs {
 /// The arguments of `store`.
 #[derive(Args, Debug)]
 pub(crate) struct StoreArgs {
-    /// The file; - is standard input
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
-    /// Local file to write the list of blocks to, in the seed's text, which does not show if it is cut short
-    #[arg(value_name = "MANIFEST", value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
-    pub(crate) list: Option<PathBuf>,
+    /// The files; - is standard input. Of two, the second is a manifest to write in the seed's text, unless another file
+    /// stands there already
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
     /// Local file to write a manifest to that shows if it is cut short
-    #[arg(long, env = "KADRING_MANIFEST", value_name = "FILE", conflicts_with = "list",
+    #[arg(long, env = "KADRING_MANIFEST", value_name = "FILE",
           value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
     pub(crate) manifest: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
     #[command(flatten)]
     pub(crate) copies: CopiesArgs,
+    /// Print the keys alone, a line each
+    #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
+    pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
 }
 
 impl StoreArgs {
     /// The local manifest that was asked for.
-    pub(crate) fn local_manifest(&self) -> Option<LocalManifest> {
-        let whole = self.manifest.clone().map(|path| LocalManifest { path, form: Form::Whole });
-        whole.or_else(|| Some(LocalManifest { path: self.list.clone()?, form: Form::Seed }))
+    ///
+    /// # Errors
+    /// For people: a manifest is of one file.
+    pub(crate) fn local_manifest(&self) -> Result<Option<LocalManifest>, String> {
+        match &self.manifest {
+            Some(_) if self.files.len() > 1 => Err("--manifest is the manifest of one file".to_owned()),
+            named => Ok(named.clone().map(|path| LocalManifest { path, form: Form::Whole })),
+        }
     }
 }
 

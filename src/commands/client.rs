@@ -7,16 +7,16 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
 use kadring::config::Config;
 use kadring::console::perform::{Performer, resolve};
-use kadring::console::spec::Request;
+use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
-use kadring::node::{Command, Failure};
+use kadring::node::Command;
 use kadring::runtime::{Handle, LocalPeer, Options, every_address};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -27,6 +27,9 @@ use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, Sto
 
 /// Times that a guest tries to join.
 const JOINS: usize = 2;
+
+/// The signal that told a client to end; 0 while none has.
+static TOLD: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
 /// The word for standard input or output in place of a file.
 const STANDARD: &str = "-";
@@ -41,13 +44,33 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     log_to(&screen, "warn");
     let config = args.copies.config().map_err(Failed::usage)?;
-    let spooled = if is_standard(&args.file) { Some(spool()?) } else { None };
-    let path = spooled.as_ref().map_or_else(|| args.file.clone(), path_of);
+    let manifest = args.local_manifest().map_err(Failed::usage)?;
+    let spooled = if args.files.iter().any(|file| is_standard(file)) { Some(spool()?) } else { None };
+    let mut files = args.files;
+    for file in files.iter_mut().filter(|file| is_standard(file)) {
+        *file = spooled.as_ref().map_or_else(|| STANDARD.into(), path_of);
+    }
     let guest = join(&args.join, config)?;
-    let request = Request::Ask(Command::Store { path, manifest: args.local_manifest(), keep: false });
-    let reply = Performer::new(guest.handle(), screen).perform(request);
+    let mut reply =
+        Performer::new(guest.handle(), screen).perform(Request::Store(Store { files, manifest, keep: false }));
+    if let Some(spooled) = &spooled {
+        reply.rename(&path_of(spooled), Path::new(STANDARD));
+    }
     leave(guest);
+    if args.quiet {
+        return Ok(tell_keys(&reply));
+    }
     Ok(tell(&reply, args.format.format(), io::stdout()))
+}
+
+/// Writes the keys of what was stored, a line each, and what failed to standard error.
+fn tell_keys(reply: &Reply) -> Exit {
+    let mut output = Output::new(Format::Text, io::stdout());
+    let keys: Vec<String> = reply.keys().iter().map(ToString::to_string).collect();
+    output.line(&keys.join("\n"));
+    let mut trouble = Output::new(Format::Text, stderr());
+    reply.failures().iter().for_each(|failed| trouble.reply(failed));
+    exit_of(reply, &output)
 }
 
 /// `kadring retrieve`.
@@ -159,8 +182,13 @@ fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit
         _ => Output::new(format, out),
     };
     output.reply(reply);
+    exit_of(reply, &output)
+}
+
+/// The exit code of an answer that was written, or could not be.
+fn exit_of(reply: &Reply, output: &Output) -> Exit {
     let untold = if output.is_closed() { Exit::Other } else { Exit::Done };
-    reply.failure().map_or(untold, |&Failure { kind, .. }| kind.into())
+    reply.verdict().map_or(untold, Exit::from)
 }
 
 /// Where a program reads the answers, an error before the command was given is written as an answer too.
@@ -202,7 +230,18 @@ fn start(bind: SocketAddr, known: Known, overlay: OverlayName, config: Config) -
         on_signal: Some(Command::Quit { handover: false }),
         ..Options::default()
     };
+    for signal in [SIGINT, SIGTERM] {
+        let _ = flag::register_usize(signal, Arc::clone(&TOLD), signal.unsigned_abs() as usize);
+    }
     LocalPeer::start(options).map_err(Failed::start)
+}
+
+/// Ends this process by the signal that ended its command, so that a shell's loop ends with it.
+pub(crate) fn end_by_signal() {
+    // It was set on this or another thread long before; nothing else rests on it (`Relaxed`).
+    if let Ok(signal @ 1..) = i32::try_from(TOLD.load(Ordering::Relaxed)) {
+        let _ = low_level::emulate_default_handler(signal);
+    }
 }
 
 fn is_standard(path: &Path) -> bool {

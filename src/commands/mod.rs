@@ -25,7 +25,7 @@ pub(crate) use logging::{have_panics_said, stderr};
 /// Seconds that a process may go on after its peer has ended.
 const LAST_SECONDS: u32 = 8;
 
-/// How a task ended; the numbers are the program's exit codes.
+/// How a task ended; the numbers are the program's exit codes. [`EXITS`] says what each means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Exit {
     /// The task was done.
@@ -34,6 +34,8 @@ pub(crate) enum Exit {
     Other = 1,
     /// The options or arguments are wrong, or another file stands at the destination.
     Usage = 2,
+    /// Of several files, some were done and others were not.
+    Partial = 3,
     /// No peer holds the key, or the file does not exist.
     NotFound = 4,
     /// No answer came in time, or a block got too few copies.
@@ -42,7 +44,27 @@ pub(crate) enum Exit {
     Integrity = 6,
     /// The peer could not start.
     NotStarted = 7,
+    /// The user ended the command. A client that a signal told to end dies of that signal; shells show that as 128 and
+    /// the signal's number.
+    Interrupted = 130,
 }
+
+/// Each exit code: what it means, and whether trying again helps.
+pub(crate) const EXITS: [(Exit, &str, &str); 9] = [
+    (Exit::Done, "done", ""),
+    (Exit::Other, "failed for another reason, such as a fault of the peer's own", "no; the message says what to mend"),
+    (Exit::Usage, "asked wrongly: options, arguments, a place where another file stands", "no"),
+    (Exit::Partial, "of several files some were done, others were not", "with those that failed, as their answers say"),
+    (Exit::NotFound, "not found: a key nobody holds, a file that is not there", "once a holder is back"),
+    (Exit::TimedOut, "timed out, or fewer copies than `--quorum`", "yes, later"),
+    (
+        Exit::Integrity,
+        "integrity: bytes that do not hash to their name, and nobody has better ones",
+        "once a better holder is back",
+    ),
+    (Exit::NotStarted, "could not start: port in use, data folder in use or read-only", "once that is mended"),
+    (Exit::Interrupted, "interrupted (SIGINT; 143 for SIGTERM)", "yes; a retrieve goes on where it stopped"),
+];
 
 impl From<Ended> for Exit {
     fn from(ended: Ended) -> Self {
@@ -56,7 +78,9 @@ impl From<Ended> for Exit {
 impl From<FailureKind> for Exit {
     fn from(kind: FailureKind) -> Self {
         match kind {
-            FailureKind::Other | FailureKind::Cancelled => Self::Other,
+            FailureKind::Other => Self::Other,
+            FailureKind::Cancelled => Self::Interrupted,
+            FailureKind::Partial => Self::Partial,
             FailureKind::Usage | FailureKind::Exists => Self::Usage,
             FailureKind::NotFound => Self::NotFound,
             FailureKind::TimedOut | FailureKind::TooFewCopies => Self::TimedOut,
@@ -72,6 +96,8 @@ impl From<Exit> for FailureKind {
             Exit::NotFound => Self::NotFound,
             Exit::TimedOut => Self::TimedOut,
             Exit::Integrity => Self::Integrity,
+            Exit::Partial => Self::Partial,
+            Exit::Interrupted => Self::Cancelled,
             Exit::Done | Exit::Other | Exit::NotStarted => Self::Other,
         }
     }

@@ -1,7 +1,7 @@
 //! The commands of every kadring peer: the one table that reading, help, usage and completion come from.
 
 use super::options::OptionSpec;
-use super::spec::{Kind, Request, Spec};
+use super::spec::{Kind, Request, Spec, Store};
 use super::words::{parse_file, parse_host_port, parse_key, parse_source};
 use crate::file::{Form, LocalManifest};
 use crate::node::Command;
@@ -14,25 +14,23 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "store",
         short: Some('s'),
-        arguments: "FILE [MANIFEST]",
-        takes: (1, 2),
+        arguments: "FILE...",
+        takes: (1, MANY),
         kinds: &[Kind::File],
         options: &[OptionSpec { name: "--manifest", value: Some("FILE") }],
-        summary: "keep FILE in the network and print the key that brings it back",
-        details: "The file is cut into blocks of at most 1 MiB; each goes to the peers nearest to its SHA-256.\n\
+        summary: "keep each FILE in the network and print the key that brings it back",
+        details: "A file is cut into blocks of at most 1 MiB; each goes to the peers nearest to its SHA-256.\n\
                   --manifest also writes a local manifest, which retrieves the file too and shows if it was cut short.\n\
-                  MANIFEST is one in the seed's text, \"key$size|\" a block, which does not show that.\n\
-                  Either takes the place of nothing but an older manifest.",
+                  store FILE MANIFEST, with nothing or an older manifest at MANIFEST, writes one in the seed's text,\n\
+                  \"key$size|\" a block, which does not show that. A manifest never takes the place of another file.",
         parse: |words, options, defaults| {
-            let path = parse_file(&words[0])?;
-            let named = |word: &str, form| Ok::<_, String>(LocalManifest { path: parse_file(word)?, form });
-            let manifest = match (words.get(1), options.value("--manifest")) {
-                (Some(_), Some(_)) => return Err("MANIFEST and --manifest are two names for one thing".to_owned()),
-                (Some(word), None) => Some(named(word, Form::Seed)?),
-                (None, Some(word)) => Some(named(word, Form::Whole)?),
-                (None, None) => None,
+            let files: Vec<_> = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
+            let manifest = match options.value("--manifest") {
+                Some(_) if files.len() > 1 => return Err("--manifest is the manifest of one file".to_owned()),
+                Some(word) => Some(LocalManifest { path: parse_file(word)?, form: Form::Whole }),
+                None => None,
             };
-            Ok(Request::Ask(Command::Store { path, manifest, keep: defaults.keep }))
+            Ok(Request::Store(Store { files, manifest, keep: defaults.keep }))
         },
     },
     Spec {

@@ -158,7 +158,7 @@ impl Grammar {
 
 #[cfg(test)]
 mod tests {
-    use super::super::spec::Kind;
+    use super::super::spec::{Kind, Store};
     use super::*;
     use crate::file::{Form, LocalManifest};
     use crate::node::{Command, Source};
@@ -177,9 +177,9 @@ mod tests {
         grammar().find(line).map(|spec| spec.name)
     }
 
-    fn store(path: &str, manifest: Option<&str>) -> Request {
-        let manifest = manifest.map(|path| LocalManifest { path: path.into(), form: Form::Seed });
-        Request::Ask(Command::Store { path: path.into(), manifest, keep: false })
+    fn store(files: &[&str], manifest: Option<&str>) -> Request {
+        let manifest = manifest.map(|path| LocalManifest { path: path.into(), form: Form::Whole });
+        Request::Store(Store { files: files.iter().map(Into::into).collect(), manifest, keep: false })
     }
 
     #[test]
@@ -219,8 +219,8 @@ mod tests {
 
     #[test]
     fn quotes_are_those_of_a_shell() {
-        assert_eq!(parse("store 'my file' \"a\\\"b\""), Ok(Some(store("my file", Some("a\"b")))));
-        assert_eq!(parse("s my\\ file"), Ok(Some(store("my file", None))));
+        assert_eq!(parse("store 'my file' \"a\\\"b\""), Ok(Some(store(&["my file", "a\"b"], None))));
+        assert_eq!(parse("s my\\ file"), Ok(Some(store(&["my file"], None))));
         assert_eq!(parse("store 'open"), Err(ParseError::Unclosed));
         assert_eq!(parse("store open\\"), Err(ParseError::Unclosed));
     }
@@ -234,18 +234,19 @@ mod tests {
 
     #[test]
     fn a_wrong_number_of_arguments_shows_the_usage() {
-        const USAGE: &str = "usage: store FILE [MANIFEST] [--manifest FILE]";
+        const USAGE: &str = "usage: store FILE... [--manifest FILE]";
         assert_eq!(parse("store").unwrap_err().to_string(), format!("too few arguments; {USAGE}"));
-        assert_eq!(parse("store a b c").unwrap_err().to_string(), format!("too many arguments; {USAGE}"));
+        assert_eq!(parse("list a").unwrap_err().to_string(), "too many arguments; usage: list");
         assert!(parse("retrieve x").is_err() && parse("list x").is_err() && parse("test").is_err());
     }
 
     #[test]
     fn a_manifest_is_in_the_seeds_text_by_its_place_and_whole_by_its_option() {
-        let manifest = Some(LocalManifest { path: "m".into(), form: Form::Whole });
-        let whole = Request::Ask(Command::Store { path: "f".into(), manifest, keep: false });
-        assert_eq!(parse("store f --manifest m"), Ok(Some(whole)));
-        assert_eq!(parse("store f m"), Ok(Some(store("f", Some("m")))));
+        assert_eq!(parse("store f --manifest m"), Ok(Some(store(&["f"], Some("m")))));
+        assert_eq!(parse("store f m"), Ok(Some(store(&["f", "m"], None))));
+        let Request::Store(two) = store(&["f", "/no/such/m"], None) else { panic!("it is a store") };
+        let manifest = Some(LocalManifest { path: "/no/such/m".into(), form: Form::Seed });
+        assert_eq!(two.commands(), [Command::Store { path: "f".into(), manifest, keep: false }]);
         for bad in ["store f m --manifest n", "store f --manifest ''", "store f --force", "store f --manifest"] {
             assert!(matches!(parse(bad), Err(ParseError::Argument { .. })), "{bad}");
         }

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Select};
 
 use super::escape::escape;
 use super::progress::TransferBar;
-use super::reply::{ConsoleAnswer, Reply, TestResult, Tested};
+use super::reply::{ConsoleAnswer, Named, Reply, TestResult, Tested};
 use super::spec::Request;
 use super::{Backend, Screen};
 use crate::id::{Id, Key};
@@ -54,11 +54,12 @@ impl<B: Backend> Performer<B> {
     /// Performs a request and waits until it is done. `Help` needs the grammar, so it is refused here.
     pub fn perform(&self, request: Request) -> Reply {
         match request {
-            Request::Ask(command) => Reply::Node(self.ask(command)),
-            Request::All(commands) => {
-                let answers = commands.into_iter().map(|command| self.ask(command)).collect();
-                Reply::Console(ConsoleAnswer::All { answers })
-            }
+            Request::Ask(command) => self.reply(command),
+            Request::All(commands) => self.all(commands),
+            Request::Store(store) => match <[Command; 1]>::try_from(store.commands()) {
+                Ok([command]) => self.reply(command),
+                Err(commands) => self.all(commands),
+            },
             Request::Ping(host_port) => match resolve(&host_port) {
                 Ok(addrs) => Reply::Node(self.ping(&addrs)),
                 Err(reason) => Reply::failed(FailureKind::NotFound, reason),
@@ -67,6 +68,27 @@ impl<B: Backend> Performer<B> {
             Request::Threads => Reply::Console(ConsoleAnswer::Threads { threads: self.backend.threads() }),
             Request::Help(_) => Reply::failed(FailureKind::Usage, "there is no help here"),
         }
+    }
+
+    /// Gives the node one command after another. To cancel one cancels those that follow too.
+    fn all(&self, commands: Vec<Command>) -> Reply {
+        let mut answers = Vec::new();
+        for command in commands {
+            let reply = self.reply(command);
+            let cancelled = reply.verdict() == Some(FailureKind::Cancelled);
+            answers.push(reply);
+            if cancelled {
+                break;
+            }
+        }
+        Reply::Console(ConsoleAnswer::All { answers })
+    }
+
+    /// Has a command done; the answer about a file that is stored names it.
+    fn reply(&self, command: Command) -> Reply {
+        let Command::Store { path: file, .. } = &command else { return Reply::Node(self.ask(command)) };
+        let file = file.clone();
+        Reply::File(Named { file, answer: self.ask(command) })
     }
 
     /// Gives the node a command, shows its progress and waits for its answer.

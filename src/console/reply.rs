@@ -1,6 +1,6 @@
 //! Answers: those of the node, and those that a console gives itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,6 +10,7 @@ use super::spec::Spec;
 use super::text;
 use crate::id::{Id, Key};
 use crate::node::{Answer, Failure, FailureKind};
+use crate::path_text;
 
 /// The answer to a line. As JSON it is an object whose field `answer` says which.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -17,8 +18,21 @@ use crate::node::{Answer, Failure, FailureKind};
 pub enum Reply {
     /// An answer of the node.
     Node(Answer),
+    /// An answer about a file that the user named.
+    File(Named),
     /// An answer that the console gives itself.
     Console(ConsoleAnswer),
+}
+
+/// An answer of the node, and the file of which it tells.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Named {
+    /// The file as it was named.
+    #[serde(with = "path_text")]
+    pub file: PathBuf,
+    /// The answer.
+    #[serde(flatten)]
+    pub answer: Answer,
 }
 
 /// Answers that the console gives itself: without the node, or from several answers of it.
@@ -38,7 +52,7 @@ pub enum ConsoleAnswer {
     /// The answers to several commands.
     All {
         /// The answers, in the order of the commands.
-        answers: Vec<Answer>,
+        answers: Vec<Reply>,
     },
     /// The results of a `test`: files that were stored and retrieved.
     Tested {
@@ -70,6 +84,7 @@ pub struct HelpEntry {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Tested {
     /// The file's path.
+    #[serde(with = "path_text")]
     pub file: PathBuf,
     /// Its key and numbers, or why it failed.
     #[serde(flatten)]
@@ -116,22 +131,54 @@ impl Reply {
     /// The failure, if this is one.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Node(Answer::Failed(failure)) => Some(failure),
+            Self::Node(Answer::Failed(failure)) | Self::File(Named { answer: Answer::Failed(failure), .. }) => {
+                Some(failure)
+            }
             _ => None,
         }
     }
 
-    /// What sort of failure this is, or contains first.
+    /// What sort of failure this is. Of several things, the first failure counts if all failed; if some were done, it is
+    /// a partial one.
     pub fn verdict(&self) -> Option<FailureKind> {
-        let of = |answer: &Answer| if let Answer::Failed(failure) = answer { Some(failure.kind) } else { None };
         match self {
-            Self::Node(answer) => of(answer),
-            Self::Console(ConsoleAnswer::All { answers }) => answers.iter().find_map(of),
-            Self::Console(ConsoleAnswer::Tested { files, .. }) => files.iter().find_map(|file| match &file.result {
-                TestResult::Failed(failure) => Some(failure.kind),
-                TestResult::Equal { .. } => None,
-            }),
+            Self::Node(_) | Self::File(_) => self.failure().map(|failure| failure.kind),
+            Self::Console(ConsoleAnswer::All { answers }) => of_several(answers.iter().map(Self::verdict)),
+            Self::Console(ConsoleAnswer::Tested { files, .. }) => {
+                of_several(files.iter().map(|file| match &file.result {
+                    TestResult::Failed(failure) => Some(failure.kind),
+                    TestResult::Equal { .. } => None,
+                }))
+            }
             Self::Console(ConsoleAnswer::Threads { .. } | ConsoleAnswer::Help { .. }) => None,
+        }
+    }
+
+    /// The key of each file that was stored, in order.
+    pub fn keys(&self) -> Vec<Key> {
+        match self {
+            Self::File(Named { answer: Answer::Stored { key, .. }, .. }) => vec![*key],
+            Self::Console(ConsoleAnswer::All { answers }) => answers.iter().flat_map(Self::keys).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Names the file `path` otherwise.
+    pub fn rename(&mut self, path: &Path, name: &Path) {
+        match self {
+            Self::File(Named { file, .. }) if file == path => *file = name.to_owned(),
+            Self::Console(ConsoleAnswer::All { answers }) => {
+                answers.iter_mut().for_each(|answer| answer.rename(path, name));
+            }
+            _ => {}
+        }
+    }
+
+    /// The failures among the answers.
+    pub fn failures(&self) -> Vec<&Self> {
+        match self {
+            Self::Console(ConsoleAnswer::All { answers }) => answers.iter().flat_map(Self::failures).collect(),
+            reply => reply.failure().map(|_| reply).into_iter().collect(),
         }
     }
 
@@ -142,13 +189,21 @@ impl Reply {
 
     /// The answer as one line of JSON, without its end.
     pub fn to_json(&self) -> String {
-        // Every map in an answer has text for keys and no value refuses, so this cannot fail but for a path that is no
-        // text.
+        // Every map in an answer has text for keys and no value refuses, so this cannot fail.
         serde_json::to_string(self).unwrap_or_else(|error| {
             let failure = serde_json::json!({ "answer": "failed", "kind": "other", "reason": error.to_string() });
             failure.to_string()
         })
     }
+}
+
+/// What the failures of several things are together.
+fn of_several(verdicts: impl Iterator<Item = Option<FailureKind>>) -> Option<FailureKind> {
+    let verdicts: Vec<_> = verdicts.collect();
+    let first = verdicts.iter().flatten().next().copied()?;
+    // Who cancelled them wants no more of them, done or not.
+    let partial = verdicts.contains(&None) && !verdicts.contains(&Some(FailureKind::Cancelled));
+    Some(if partial { FailureKind::Partial } else { first })
 }
 
 impl HelpEntry {

@@ -1,8 +1,11 @@
 //! One command of a console, and what a line can ask for.
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use super::options::{OptionSpec, Options};
+use crate::file::{Form, LocalManifest, local};
 use crate::node::Command;
 
 /// What a line asks for.
@@ -10,6 +13,8 @@ use crate::node::Command;
 pub enum Request {
     /// One command to the node, one answer from it.
     Ask(Command),
+    /// Keep files in the network.
+    Store(Store),
     /// Several commands, one after the other.
     All(Vec<Command>),
     /// Ping the peer at `HOST:PORT`, a name that is not resolved yet.
@@ -25,6 +30,41 @@ pub enum Request {
     Threads,
     /// Help on one command, or on all.
     Help(Option<String>),
+}
+
+/// What `store` asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Store {
+    /// The files to store. Of two, the second is the place of a manifest, unless another file stands there.
+    pub files: Vec<PathBuf>,
+    /// The local manifest to write of one file.
+    pub manifest: Option<LocalManifest>,
+    /// Also keep a copy of every block here.
+    pub keep: bool,
+}
+
+impl Store {
+    /// The commands to the node, a file each.
+    pub fn commands(self) -> Vec<Command> {
+        let Self { mut files, mut manifest, keep } = self;
+        if let ([_, second], None) = (&files[..], &manifest)
+            && !stands_in_the_way(second)
+        {
+            manifest = files.pop().map(|path| LocalManifest { path, form: Form::Seed });
+        }
+        let of_file = |path| Command::Store { path, manifest: manifest.clone(), keep };
+        files.into_iter().map(of_file).collect()
+    }
+}
+
+/// Whether something stands there that is no manifest, so that a manifest cannot be meant to take its place.
+fn stands_in_the_way(path: &Path) -> bool {
+    let Ok(there) = fs::metadata(path) else { return false };
+    let mut beginning = Vec::new();
+    // Who opens a pipe waits for its other end.
+    let is_read = there.is_file()
+        && File::open(path).and_then(|file| file.take(local::BEGINNING as u64).read_to_end(&mut beginning)).is_ok();
+    !is_read || !local::may_begin(&beginning)
 }
 
 impl Request {

@@ -210,7 +210,7 @@ fn a_node_that_ends_in_the_middle_fails_the_command() {
 fn help_shows_every_command_and_more_about_one() {
     let all = text("help\n");
     assert_eq!(all.lines().count(), commands::COMMANDS.len() + 1);
-    assert!(all.contains("s store FILE [MANIFEST] [--manifest FILE] "), "{all}");
+    assert!(all.contains("s store FILE... [--manifest FILE] "), "{all}");
     let one = text("help ret\n");
     assert!(one.starts_with("retrieve KEY|MANIFEST DEST [--force] (or r): bring a file back"), "{one}");
     assert!(text("help retrive\n").contains("did you mean retrieve?"));
@@ -238,7 +238,7 @@ fn answers_read_well() {
     assert!(short.contains("(1 copy of each; 3 wanted; 2 peers are known that did not answer)"), "{short}");
     assert!(stored_beside(vec![0, 0, 6], 2, 1).contains("(2 copies of each)"), "nothing is amiss");
     assert!(
-        stored(vec![0, 0, 0, 6], 3).starts_with("stored 5.0 MiB as 6 blocks (3 copies of each) in 2.5 s (2.0 MiB/s)\n")
+        stored(vec![0, 0, 0, 6], 3).contains("\nstored 5.0 MiB as 6 blocks (3 copies of each) in 2.5 s (2.0 MiB/s)\n")
     );
     assert!(
         stored(vec![0, 1, 5], 2).contains("(1 copy of 1, 2 copies of 5; 2 wanted)"),
@@ -258,6 +258,44 @@ fn answers_read_well() {
     let threads =
         Reply::Console(reply::ConsoleAnswer::Threads { threads: vec!["tcp-serve-12".into(), "strange".into()] });
     assert_eq!(text::render(&threads), "tcp-serve-12    requests on a connection\nstrange");
+}
+
+#[test]
+fn the_answer_to_a_store_begins_with_the_key_and_names_the_file_however_many_are_stored() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+    std::fs::write(&one, "1").expect("writable");
+    std::fs::write(&two, "2").expect("writable");
+    let (one, two) = (one.display(), two.display());
+    let said = text(&format!("store {one}\n"));
+    assert!(said.starts_with(&format!("key {}\nstored {one}: 1 byte as ", Id::of(b"1"))), "{said}");
+    let answers = json(&Rote::default(), &format!("store {one} /nowhere {two}\nstore {one} {two}\n"));
+    let [first, second] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!((&first["answer"], &second["answer"]), (&"all".into(), &"all".into()));
+    let told = |of: &serde_json::Value| {
+        let answers = of["answers"].as_array().expect("several").clone();
+        answers.into_iter().map(|answer| (answer["file"].clone(), answer["answer"].clone())).collect::<Vec<_>>()
+    };
+    let named = |file: String, answer: &str| (serde_json::Value::from(file), serde_json::Value::from(answer));
+    let (one, two) = (one.to_string(), two.to_string());
+    let there = [named(one.clone(), "stored"), named("/nowhere".into(), "failed"), named(two.clone(), "stored")];
+    assert_eq!(told(first), there);
+    assert_eq!(told(second), [named(one, "stored"), named(two, "stored")], "no manifest takes the place of a file");
+}
+
+#[test]
+fn several_things_of_which_some_failed_are_a_partial_failure() {
+    let failed = |kind| Reply::failed(kind, "x");
+    let done = || Reply::Node(Answer::Cleared { blocks: 0 });
+    for (answers, verdict) in [
+        (vec![done(), done()], None),
+        (vec![done(), failed(FailureKind::NotFound)], Some(FailureKind::Partial)),
+        (vec![failed(FailureKind::TimedOut), failed(FailureKind::NotFound)], Some(FailureKind::TimedOut)),
+        (vec![done(), failed(FailureKind::Cancelled)], Some(FailureKind::Cancelled)),
+    ] {
+        let shown = format!("{answers:?}");
+        assert_eq!(Reply::Console(reply::ConsoleAnswer::All { answers }).verdict(), verdict, "{shown}");
+    }
 }
 
 #[test]

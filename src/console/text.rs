@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::escape::escape;
-use super::reply::{ConsoleAnswer, HelpEntry, Reply, TestResult, Tested};
+use super::reply::{ConsoleAnswer, HelpEntry, Named, Reply, TestResult, Tested};
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
 use crate::node::notice::{PeerInfo, Status};
 use crate::node::{Answer, Failure};
@@ -17,18 +17,20 @@ use crate::runtime::Role;
 /// The answer as text of one or more lines, without the last line end.
 pub(super) fn render(reply: &Reply) -> String {
     let text = match reply {
-        Reply::Node(answer) => render_answer(answer),
+        Reply::Node(answer) => render_answer(answer, None),
+        Reply::File(named) => of_file(named),
         Reply::Console(ConsoleAnswer::Threads { threads }) => lines(threads.iter().map(|name| thread(name))),
-        Reply::Console(ConsoleAnswer::All { answers }) => lines(answers.iter().map(render_answer)),
+        Reply::Console(ConsoleAnswer::All { answers }) => lines(answers.iter().map(render)),
         Reply::Console(ConsoleAnswer::Help { commands }) => help(commands),
         Reply::Console(ConsoleAnswer::Tested { files, .. }) => lines(files.iter().map(tested)),
     };
     text.trim_end_matches('\n').to_owned()
 }
 
-fn render_answer(answer: &Answer) -> String {
+/// `named` is the file that the answer tells of, if it tells of one.
+fn render_answer(answer: &Answer, named: Option<&str>) -> String {
     match answer {
-        Answer::Stored { .. } | Answer::Retrieved { .. } => transferred(answer),
+        Answer::Stored { .. } | Answer::Retrieved { .. } => transferred(answer, named),
         Answer::Cleared { blocks } => format!("cleared {}", count(*blocks, "block")),
         Answer::List { blocks } => {
             let total = blocks.iter().map(|&(_, size)| u64::from(size)).sum();
@@ -64,19 +66,23 @@ fn render_answer(answer: &Answer) -> String {
         }
         Answer::Left { handed_over, left_behind, offered, kept } => left(*handed_over, *left_behind, *offered, *kept),
         Answer::Interrupted { commands } => format!("{} cancelled", count(*commands as u64, "command")),
-        Answer::Failed(failure) => error(failure),
+        Answer::Failed(failure) => match named.filter(|name| !escape(&failure.reason).contains(name)) {
+            Some(name) => format!("error: {name}: {}", escape(&failure.reason)),
+            None => error(failure),
+        },
     }
 }
 
 /// The answer to a store or a retrieve.
-fn transferred(answer: &Answer) -> String {
+fn transferred(answer: &Answer, named: Option<&str>) -> String {
+    let named = named.map_or_else(String::new, |name| format!("{name}: "));
     match answer {
         Answer::Stored { key, sha256, bytes, blocks, copies, wanted, listed, unreached, took } => {
             let (size, pace) = (amount(*bytes), pace(*bytes, *took));
             let copies = copies_of(copies, *wanted, *unreached);
             let blocks = count(*blocks, "block");
             let listed = listed.map_or_else(String::new, |listed| format!("\nmanifest of {}", listing(listed, *bytes)));
-            format!("stored {size} as {blocks} ({copies}) in {pace}{listed}\nsha256 {sha256}\nkey {key}")
+            format!("key {key}\nstored {named}{size} as {blocks} ({copies}) in {pace}{listed}\nsha256 {sha256}")
         }
         Answer::Retrieved { bytes, blocks, standing: true, complete, .. } => {
             let list = list_of(*blocks, *bytes, *complete);
@@ -98,6 +104,12 @@ fn transferred(answer: &Answer) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// An answer about a file, which it names.
+fn of_file(Named { file, answer }: &Named) -> String {
+    let name = escape(&file.to_string_lossy()).into_owned();
+    render_answer(answer, Some(&name))
 }
 
 /// What happened to the blocks of a peer that has left.

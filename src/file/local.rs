@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::manifest::{self, Entry, Manifest};
 use super::text;
 use crate::id::Id;
+use crate::path_text;
 
 /// A local manifest that a store shall write.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LocalManifest {
     /// Where to write it.
+    #[serde(with = "path_text")]
     pub path: PathBuf,
     /// The form to write it in.
     pub form: Form,

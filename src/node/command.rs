@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::file::LocalManifest;
 use crate::id::Key;
 use crate::name::FileName;
+use crate::path_text;
 
 /// Names a command, so that its answer reaches its caller.
 pub type CommandId = u64;
@@ -18,7 +19,7 @@ pub enum Source {
     /// By key: a file's root manifest, or a single block.
     Key(Key),
     /// By a local manifest file.
-    Manifest(PathBuf),
+    Manifest(#[serde(with = "path_text")] PathBuf),
 }
 
 /// A user's command. Every command ends with exactly one [`Answer`](super::notice::Answer).
@@ -27,6 +28,7 @@ pub enum Command {
     /// Keep the file at `path` in the network.
     Store {
         /// The file to store.
+        #[serde(with = "path_text")]
         path: PathBuf,
         /// The local manifest to write, if one is wanted. It takes the place of nothing but an older manifest.
         manifest: Option<LocalManifest>,
@@ -38,6 +40,7 @@ pub enum Command {
         /// The file, by key or by manifest.
         source: Source,
         /// Where to write it.
+        #[serde(with = "path_text")]
         dest: PathBuf,
         /// Whether another file at `dest` may be replaced.
         replace: bool,

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::file::{Entry, LocalManifest, Manifest};
 use crate::id::{Id, Key};
 use crate::name::FileName;
+use crate::path_text;
 use crate::peer::Peer;
 
 /// Names a piece of work.
@@ -49,6 +50,7 @@ pub enum Job {
         /// The file being stored, whose reader goes on.
         put: PutId,
         /// The file's path.
+        #[serde(with = "path_text")]
         path: PathBuf,
         /// The local manifest that shall appear in the end.
         manifest: Option<LocalManifest>,
@@ -85,6 +87,7 @@ pub enum Job {
         /// The file being retrieved.
         get: GetId,
         /// The file's final path.
+        #[serde(with = "path_text")]
         dest: PathBuf,
         /// The root of the tree, or of a flat list the hash of its text; part of the temporary name.
         root: Id,
@@ -129,6 +132,7 @@ pub enum Job {
     /// Read a local manifest file.
     ReadManifest {
         /// The file's path.
+        #[serde(with = "path_text")]
         path: PathBuf,
     },
     /// Check that a block of the own store still hashes to its name. It is hashed only if its file has changed since it

@@ -358,6 +358,8 @@ pub enum FailureKind {
     Integrity,
     /// Another file stands at the destination, and may not be replaced.
     Exists,
+    /// Of several files, some were done and others were not; each has its own answer.
+    Partial,
     /// The user ended the command.
     Cancelled,
 }

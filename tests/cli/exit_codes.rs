@@ -4,10 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::unistd::{Pid, mkfifo};
 use serde_json::{Value, json};
 
 use crate::running::{KEY, address, assert_ends, code, folder, key_of, run, said, text};
@@ -114,10 +116,71 @@ fn a_place_that_is_none_for_a_file_is_2() {
         [(folder.path(), "is a folder"), (&pipe, "regular"), (&lost, "leads to no file"), (&kept, "read-only")];
     for (place, reason) in places {
         assert_ends(&["retrieve", &key, text(place), "--force", "--bootstrap", &bootstrap], 2, reason);
-        assert_ends(&["store", text(&path), text(place), "--bootstrap", &bootstrap], 2, reason);
+        assert_ends(&["store", text(&path), "--manifest", text(place), "--bootstrap", &bootstrap], 2, reason);
     }
     assert!(fs::metadata(&pipe).expect("there").file_type().is_fifo(), "no file took its place");
     assert!(fs::symlink_metadata(&lost).expect("there").is_symlink());
+}
+
+#[test]
+fn of_several_files_some_that_failed_are_3_and_each_answer_names_its_file() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let [(one, _), (two, _)] = ["one", "two"].map(|name| file(&folder, name, name.len() as u64, 1000));
+    let bootstrap = ["--bootstrap", &address(&peers[0])];
+    let store = |words: &[&str]| run(&[&["store"], words, &bootstrap].concat());
+    let stored = store(&[text(&one), "nowhere", text(&two), "--json"]);
+    let answer: Value = serde_json::from_slice(&stored.stdout).expect("one line of JSON");
+    let told: Vec<_> = answer["answers"].as_array().expect("several").iter().map(|one| &one["file"]).collect();
+    assert_eq!((code(&stored), told), (Some(3), vec![&json!(text(&one)), &json!("nowhere"), &json!(text(&two))]));
+    let quiet = store(&[text(&one), "nowhere", text(&two), "-q"]);
+    let keys: String =
+        [0, 2].iter().map(|at| answer["answers"][at]["key"].as_str().expect("a key").to_owned() + "\n").collect();
+    assert_eq!((code(&quiet), String::from_utf8_lossy(&quiet.stdout).into_owned()), (Some(3), keys), "the keys alone");
+    assert!(said(&quiet).contains("nowhere"), "{}", said(&quiet));
+    let quiet = store(&["-q", text(&one)]);
+    assert_eq!((code(&quiet), quiet.stdout.len(), said(&quiet)), (Some(0), 65, String::new()));
+    assert_eq!(code(&store(&["nowhere", "no.where.else", "nor here"])), Some(4), "all failed alike");
+}
+
+/// A shell's loop ends where its command died of the signal.
+#[test]
+fn a_client_that_is_interrupted_dies_of_the_signal() {
+    let folder = folder();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let nobody = silent.local_addr().expect("bound").to_string();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let (path, _) = file(&folder, "original", 6, 1000);
+        let mut client = program()
+            .args(["store", text(&path), "--bootstrap", &nobody])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        // It asks the silent one: its threads run.
+        silent.recv_from(&mut [0; 1500]).expect("a datagram");
+        kill(Pid::from_raw(client.id().try_into().expect("a process id")), signal).expect("it runs");
+        assert_eq!(client.wait().expect("it ends").signal(), Some(signal as i32));
+    }
+}
+
+#[test]
+fn the_readme_tells_every_exit_code_as_help_does() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("it is there");
+    let table = readme.split("## Exit codes").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let help =
+        String::from_utf8(run(&["--help"]).stdout).expect("text").split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), 9, "{table}");
+    for row in rows {
+        let again = if row[3].is_empty() { String::new() } else { format!(" [{}]", row[3]) };
+        let line = format!("{} {}{again}", row[1], row[2].replace('`', ""));
+        assert!(help.contains(&line), "help does not say {line:?}: {help}");
+    }
 }
 
 /// A script that keeps the key of what it stored must learn that it did not get it.

@@ -69,12 +69,10 @@ fn a_manifest_takes_the_place_of_nothing_but_a_manifest_and_nothing_is_stored_be
     let same = scene.at("same");
     fs::hard_link(&scene.path, &same).expect("a second name");
     for (command, reason) in [
-        (&["store", path, dear][..], "is no manifest"),
-        (&["store", path, "--manifest", dear], "is no manifest"),
-        (&["store", path, text(&link)], "is no manifest"),
-        (&["store", path, path], "is the file to be stored"),
-        (&["store", path, text(&same)], "is the file to be stored"),
-        (&["store", path, dear, "third"], "third"),
+        (&["store", path, "--manifest", dear][..], "is no manifest"),
+        (&["store", path, "--manifest", text(&link)], "is no manifest"),
+        (&["store", path, "--manifest", path], "is the file to be stored"),
+        (&["store", path, "--manifest", text(&same)], "is the file to be stored"),
         (&["store", path, dear, "--manifest", "other"], "--manifest"),
     ] {
         scene.assert_refused(command, 2, reason);
@@ -82,15 +80,30 @@ fn a_manifest_takes_the_place_of_nothing_but_a_manifest_and_nothing_is_stored_be
     assert_eq!(scene.peer.blocks(), [""; 0], "nothing was stored");
     // At the console it is the same.
     for (line, kind) in [
-        (format!("store {path} {dear}"), "exists"),
         (format!("store {path} --manifest {dear}"), "exists"),
-        (format!("store {path} {path}"), "usage"),
+        (format!("store {path} --manifest {path}"), "usage"),
+        (format!("store {path} {dear} --manifest other"), "usage"),
     ] {
         let answer = scene.peer.ask(&line);
         assert_eq!((&answer["answer"], &answer["kind"]), (&"failed".into(), &kind.into()), "{answer}");
         scene.assert_dear_is_whole();
     }
     assert_eq!(scene.peer.blocks(), [""; 0], "nothing was stored");
+}
+
+#[test]
+fn of_two_files_that_are_there_both_are_stored_and_neither_is_replaced() {
+    let scene = Scene::new();
+    let (path, dear) = (text(&scene.path), text(&scene.dear));
+    let link = scene.at("link");
+    symlink(&scene.dear, &link).expect("a link");
+    for second in [dear, text(&link), path] {
+        let stored = scene.done(&["store", path, second]);
+        assert_eq!(stored.lines().filter(|line| line.starts_with("key ")).count(), 2, "{stored}");
+        assert!(stored.contains(&format!("stored {second}: ")), "{stored}");
+        scene.assert_dear_is_whole();
+        assert!(fs::read(&scene.path).expect("there") == scene.original);
+    }
 }
 
 #[test]
