@@ -14,10 +14,13 @@
 //!  transfer-N ── outcomes ───────────────►│      │── jobs ───────────────► transfer-N
 //!      link-N ── undeliverable messages ─►│ node │── ring messages ──────► link-N
 //!     signals ── an order to leave ──────►│      │── what happened ──────► recorder
-//!     console ── commands ───────────────►│      │── progress, answers ──► console, signals
-//!                                         │      │── notices ────────────► those who watch
+//!     console ── commands ───────────────►│      │── progress, answers ──► console, signals, command-N
+//!    client-N ── an order to cancel ─────►│      │── notices ────────────► those who watch
+//!   command-N ── commands ───────────────►│      │
 //!                                         └──────┘
 //!  tcp-accept ── connections ──► tcp-serve-N
+//!     control ── clients ──► client-N
+//!    client-N ── a line ──► command-N
 //! ```
 //! One thread, `node`, owns the routing table, the pending requests and the list of what is held, so none of them needs
 //! a lock. It never blocks. Every other thread exists to wait for one thing and turns what it waited for into a message.

@@ -14,7 +14,7 @@ use clap::{Arg, CommandFactory, FromArgMatches};
 use kadring::console::{Stderr, escape};
 
 use args::{Cli, Task};
-use commands::{Exit, Failed, client, peer, report, ring, sim, stderr};
+use commands::{Exit, Failed, client, ctl, peer, report, ring, sim, stderr};
 
 fn main() -> ExitCode {
     // A file that may not grow further is an error of the write, as a full disk is, and must not end the process.
@@ -77,6 +77,7 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Retrieve(args) => client::retrieve(args),
         Task::Lookup(args) => client::lookup(args),
         Task::Ping(args) => client::ping(args),
+        Task::Ctl(args) => ctl::run(args),
         Task::Sim(args) => sim::sim(&args),
         Task::Repro(args) => sim::repro(&args),
         Task::Replay(args) => sim::replay(&args),

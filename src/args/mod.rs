@@ -23,7 +23,7 @@ pub(crate) use ring::{PeerName, ReportArgs, ReportTarget, RingArgs, RingTask, Ri
 
 /// The exit codes as help shows them.
 fn exit_codes() -> String {
-    let mut text = "Exit codes, and whether trying again helps:\n".to_owned();
+    let mut text = "Exit codes: (in brackets, whether trying again helps)\n".to_owned();
     for (exit, meaning, again) in EXITS {
         let again = if again.is_empty() { String::new() } else { format!(" [{again}]") };
         text += &format!("  {:<4} {}{again}\n", exit as u8, meaning.replace('`', ""));
@@ -59,6 +59,9 @@ pub(crate) enum Task {
     Lookup(LookupArgs),
     /// Ask whether there is a peer at an address
     Ping(PingArgs),
+    /// Have a command done by the peer that runs with a data folder
+    #[command(after_help = exit_codes())]
+    Ctl(CtlArgs),
     /// Run a network of many peers in virtual time
     Sim(SimArgs),
     /// Repeat published experiments, and compare
@@ -120,14 +123,12 @@ pub(crate) struct PeerArgs {
 /// How many copies.
 #[derive(Args, Debug)]
 pub(crate) struct CopiesArgs {
-    /// Copies of each block in the network
-    #[arg(long, env = "KADRING_REPLICAS", value_name = "N", default_value_t = REPLICAS as u8,
-          value_parser = clap::value_parser!(u8).range(1..=WIDTH as i64))]
-    replicas: u8,
-    /// Copies of each block without which a store has failed
-    #[arg(long, env = "KADRING_QUORUM", value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u8).range(1..=WIDTH as i64))]
-    quorum: u8,
+    /// Copies of each block in the network [default: 7]
+    #[arg(long, env = "KADRING_REPLICAS", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=WIDTH as i64))]
+    replicas: Option<u8>,
+    /// Copies of each block without which a store has failed [default: 1]
+    #[arg(long, env = "KADRING_QUORUM", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=WIDTH as i64))]
+    quorum: Option<u8>,
 }
 
 impl CopiesArgs {
@@ -136,11 +137,16 @@ impl CopiesArgs {
     /// # Errors
     /// For people: the two numbers contradict each other.
     pub(crate) fn config(&self) -> Result<Config, String> {
-        if self.quorum > self.replicas {
-            let Self { replicas, quorum } = self;
+        let (replicas, quorum) = (self.replicas.map_or(REPLICAS, usize::from), self.quorum.map_or(1, usize::from));
+        if quorum > replicas {
             return Err(format!("--quorum {quorum} can never be reached with --replicas {replicas}"));
         }
-        Ok(Config { replicas: self.replicas.into(), quorum: self.quorum.into(), ..Config::default() })
+        Ok(Config { replicas, quorum, ..Config::default() })
+    }
+
+    /// Whether neither was given.
+    pub(crate) fn are_silent(&self) -> bool {
+        self.replicas.is_none() && self.quorum.is_none()
     }
 }
 
@@ -163,12 +169,31 @@ impl FormatArgs {
 #[derive(Args, Debug)]
 pub(crate) struct JoinArgs {
     /// A running peer to join through; may be given several times, or separated by commas
-    #[arg(long, env = "KADRING_BOOTSTRAP", value_name = "HOST:PORT", value_delimiter = ',', required = true,
-          value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
+    #[arg(long, env = "KADRING_BOOTSTRAP", value_name = "HOST:PORT", value_delimiter = ',',
+          required_unless_present = "data", value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
     pub(crate) bootstrap: Vec<String>,
+    /// Have it done by the peer that runs with this data folder; only if none does, join
+    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
     /// How the peers find one another
     #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
     pub(crate) overlay: OverlayName,
+}
+
+/// The arguments of `ctl`.
+#[derive(Args, Debug)]
+pub(crate) struct CtlArgs {
+    /// The data folder of the peer
+    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+    /// Print the keys of what was stored alone, a line each
+    #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    /// The command and its arguments, as at the peer's own console; "help" lists them
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<String>,
 }
 
 /// The arguments of `store`.
@@ -293,7 +318,9 @@ mod tests {
 
     #[test]
     fn a_quorum_above_the_replicas_is_refused() {
-        assert!(CopiesArgs { replicas: 2, quorum: 3 }.config().is_err());
-        assert!(CopiesArgs { replicas: 3, quorum: 3 }.config().is_ok_and(|config| config.quorum == 3));
+        let of = |replicas, quorum| CopiesArgs { replicas, quorum }.config();
+        assert!(of(Some(2), Some(3)).is_err());
+        assert!(of(Some(3), Some(3)).is_ok_and(|config| config.quorum == 3));
+        assert!(of(None, None).is_ok_and(|config| (config.replicas, config.quorum) == (REPLICAS, 1)));
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -16,13 +17,13 @@ use kadring::console::perform::{Performer, resolve};
 use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
-use kadring::node::Command;
-use kadring::runtime::{Handle, LocalPeer, Options, every_address};
+use kadring::node::{Command, Source};
+use kadring::runtime::{Handle, LocalPeer, Options, connect, every_address};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
-use super::{Exit, Failed, Known, bootstrap, log_to, stderr};
+use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
 use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
 
 /// Times that a guest tries to join.
@@ -32,7 +33,7 @@ const JOINS: usize = 2;
 static TOLD: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
 /// The word for standard input or output in place of a file.
-const STANDARD: &str = "-";
+pub(super) const STANDARD: &str = "-";
 
 /// `kadring store`.
 pub(crate) fn store(args: StoreArgs) -> anyhow::Result<Exit> {
@@ -44,6 +45,17 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     log_to(&screen, "warn");
     let config = args.copies.config().map_err(Failed::usage)?;
+    if let Some(peer) = running(&args.join)? {
+        if !args.copies.are_silent() {
+            let reason = "--replicas and --quorum are those of the peer that runs with --data";
+            return Err(Failed::usage(reason).into());
+        }
+        let manifest = args.manifest.iter().flat_map(|path| [Path::new("--manifest"), path]);
+        let files = args.files.iter().map(PathBuf::as_path);
+        let words = [Path::new("store")].into_iter().chain(manifest).chain([Path::new("--")]).chain(files);
+        let form = ctl::Form { format: args.format.format(), quiet: args.quiet };
+        return ctl::perform(&peer, typed(words)?, form, &screen);
+    }
     let manifest = args.local_manifest().map_err(Failed::usage)?;
     let spooled = if args.files.iter().any(|file| is_standard(file)) { Some(spool()?) } else { None };
     let mut files = args.files;
@@ -88,6 +100,16 @@ pub(crate) fn retrieve(args: RetrieveArgs) -> anyhow::Result<Exit> {
 fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     log_to(&screen, "warn");
+    if let Some(peer) = running(&args.join)? {
+        let source = match &args.source {
+            Source::Key(key) => PathBuf::from(key.to_string()),
+            Source::Manifest(path) => Path::new(".").join(path),
+        };
+        let force = args.force.then(|| Path::new("--force"));
+        let words = [Path::new("retrieve")].into_iter().chain(force).chain([Path::new("--"), &source, &args.dest]);
+        let form = ctl::Form { format: args.format.format(), quiet: false };
+        return ctl::perform(&peer, typed(words)?, form, &screen);
+    }
     let guest = join(&args.join, Config::default())?;
     let performer = Performer::new(guest.handle(), screen);
     let performer = if is_standard(&args.dest) { performer.forgetful() } else { performer };
@@ -132,6 +154,12 @@ fn confirm(what: &str) -> bool {
 
 /// `kadring lookup`.
 pub(crate) fn lookup(args: LookupArgs) -> anyhow::Result<Exit> {
+    if let Some(peer) = running(&args.join)? {
+        let screen = Screen::stderr();
+        log_to(&screen, "warn");
+        let form = ctl::Form { format: args.format.format(), quiet: false };
+        return ctl::perform(&peer, vec!["lookup".to_owned(), args.key.to_string()], form, &screen);
+    }
     let request = Request::Ask(Command::Lookup { key: args.key });
     ask(|| join(&args.join, Config::default()), request, args.format.format())
 }
@@ -202,6 +230,27 @@ fn tell_trouble(error: anyhow::Error, format: Format, out: impl Write + Send + '
     }
 }
 
+/// The peer that runs with the data folder that was named; none where a guest is to join instead.
+fn running(args: &JoinArgs) -> Result<Option<UnixStream>, Failed> {
+    let Some(data) = &args.data else { return Ok(None) };
+    match connect(data) {
+        Ok(peer) => Ok(Some(peer)),
+        Err(error) if args.bootstrap.is_empty() => Err(ctl::nobody(data, &error)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Words for a running peer, which takes them as text.
+fn typed<'a>(words: impl Iterator<Item = &'a Path>) -> Result<Vec<String>, Failed> {
+    let text = |word: &Path| {
+        word.to_str().map(str::to_owned).ok_or_else(|| {
+            let name = word.display();
+            Failed::usage(format!("the name {name} is no text; without --data, with --bootstrap, any name will do"))
+        })
+    };
+    words.map(text).collect()
+}
+
 /// Starts a guest and waits until it has joined. It knows one way in, and nothing of the network yet, so where much gets
 /// lost it tries once more before it says that nobody is there.
 fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
@@ -230,10 +279,15 @@ fn start(bind: SocketAddr, known: Known, overlay: OverlayName, config: Config) -
         on_signal: Some(Command::Quit { handover: false }),
         ..Options::default()
     };
+    watch_signals();
+    LocalPeer::start(options).map_err(Failed::start)
+}
+
+/// From now on a signal to end is remembered; what it ends is ended by others.
+pub(super) fn watch_signals() {
     for signal in [SIGINT, SIGTERM] {
         let _ = flag::register_usize(signal, Arc::clone(&TOLD), signal.unsigned_abs() as usize);
     }
-    LocalPeer::start(options).map_err(Failed::start)
 }
 
 /// Ends this process by the signal that ended its command, so that a shell's loop ends with it.
@@ -248,14 +302,14 @@ fn is_standard(path: &Path) -> bool {
     path.as_os_str() == STANDARD
 }
 
-/// A path for an open file without a name, valid as long as it is open.
-fn path_of(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+/// A path for an open file without a name, valid as long as it is open, for this user's other processes too.
+pub(super) fn path_of(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
 }
 
 /// Standard input as a file, since it is read twice: once to hash and once to serve. The file has no name, so nothing
 /// of it stays behind however this process ends.
-fn spool() -> anyhow::Result<File> {
+pub(super) fn spool() -> anyhow::Result<File> {
     if was_closed(io::stdin())? {
         return Err(
             Failed::usage("standard input is closed, so there is nothing to store; - needs a pipe or a file").into()

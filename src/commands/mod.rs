@@ -1,6 +1,7 @@
 //! The program's tasks, one file for each sort, and their exit codes.
 
 pub(crate) mod client;
+pub(crate) mod ctl;
 mod known;
 mod logging;
 pub(crate) mod peer;

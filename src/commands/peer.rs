@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, never, select};
+use kadring::console::control::serving;
 use kadring::console::lines::standard_input;
 use kadring::console::terminal::{self, Restore, Stdin, Terminal};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen};
@@ -40,7 +41,8 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     if let Some(path) = &args.ready_file {
         forget_readiness(path)?;
     }
-    let peer = LocalPeer::start(options).map_err(Failed::start)?;
+    let data = options.data.clone();
+    let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
     // A peer that was told to end while it joined never gets ready.
     let Some(ready) = peer.ready(None) else { return Ok(end(peer)) };
     let mut output = Output::new(format, io::stdout());
@@ -51,6 +53,9 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
 
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let grammar = Grammar::new(defaults);
+    if let Some(Err(error)) = data.map(|data| peer.listen(&data, serving(grammar.clone()))) {
+        log::warn!("this peer cannot be talked to from other shells: {error}");
+    }
     let (editor, above) = if person { edit(&grammar, &args, &screen) } else { (None, None) };
     let console = Console::new(peer.handle(), grammar, output, screen);
     let (busy, verdict) = (console.busy(), console.verdict());

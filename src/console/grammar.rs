@@ -113,10 +113,14 @@ impl Grammar {
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
-        if line.contains('\0') {
+        self.read(&shlex::split(line).ok_or(ParseError::Unclosed)?)
+    }
+
+    /// Reads the words of a line; nothing if there are none.
+    pub fn read(&self, words: &[String]) -> Result<Option<(&'static Spec, Request)>, ParseError> {
+        if words.iter().any(|word| word.contains('\0')) {
             return Err(ParseError::Nul);
         }
-        let words = shlex::split(line).ok_or(ParseError::Unclosed)?;
         let Some((word, arguments)) = words.split_first() else { return Ok(None) };
         let spec = self.find(word)?;
         let wrong = |reason| ParseError::Argument { reason, usage: spec.usage() };

@@ -7,6 +7,7 @@
 //!   its words may be.
 //! - [`perform`]: what it takes to do what was asked. Most of it is one question to the node.
 //! - [`classroom`]: the classroom ring's lines and commands.
+//! - [`control`]: the same commands through the control socket of a running peer.
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
 //! - [`lines`], [`output`]: a pipe in, a pipe out, each of which may hold anything or break at any time.
 //! - [`terminal`], [`screen`], [`progress`]: a prompt, what other threads print meanwhile, and bars. On a terminal
@@ -24,6 +25,7 @@
 
 pub mod classroom;
 pub mod commands;
+pub mod control;
 pub mod grammar;
 pub mod lines;
 pub mod options;
@@ -77,14 +79,18 @@ impl Backend for Handle {
     }
 
     fn threads(&self) -> Vec<String> {
-        // The peer knows the threads that it started. Besides there are the program's own, and the caller's if it is
-        // none of these.
-        let threads = Self::threads(self);
-        let known = |name: &str| name == "main" || threads.iter().any(|thread| thread == name);
-        let console = thread::current().name().filter(|name| !known(name)).map(str::to_owned);
-        let log = Stderr::started().map(|_| "log".to_owned());
-        ["main".to_owned()].into_iter().chain(log).chain(threads).chain(console).collect()
+        handle_threads(self)
     }
+}
+
+/// The peer knows the threads that it started. Besides there are the program's own, and the caller's if it is none of
+/// these.
+fn handle_threads(handle: &Handle) -> Vec<String> {
+    let threads = handle.threads();
+    let known = |name: &str| name == "main" || threads.iter().any(|thread| thread == name);
+    let console = thread::current().name().filter(|name| !known(name)).map(str::to_owned);
+    let log = Stderr::started().map(|_| "log".to_owned());
+    ["main".to_owned()].into_iter().chain(log).chain(threads).chain(console).collect()
 }
 
 /// Why a console stopped reading.

@@ -15,22 +15,35 @@ use super::reply::{ConsoleAnswer, Named, Reply, TestResult, Tested};
 use super::spec::Request;
 use super::{Backend, Screen};
 use crate::id::{Id, Key};
-use crate::node::{self, Answer, Command, Failure, FailureKind, Notice, Source};
+use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress, Source};
 use crate::runtime::{Role, canonical, fault};
 use crate::store::hash_all;
+
+/// Where the progress of commands is shown.
+pub trait Shows: Send + Sync {
+    /// A command begins: what takes its progress, until it is dropped.
+    fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a>;
+}
+
+impl Shows for Screen {
+    fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
+        let mut bar = TransferBar::new(self, command);
+        Box::new(move |progress| bar.show(progress))
+    }
+}
 
 /// Performs requests with the help of a node.
 pub struct Performer<B> {
     backend: B,
-    screen: Arc<Screen>,
+    shows: Arc<dyn Shows>,
     /// Whether the folder of retrieved files is deleted afterwards, so that a failed retrieve cannot be resumed.
     forgets: bool,
 }
 
 impl<B: Backend> Performer<B> {
-    /// Asks `backend`; shows progress on `screen`.
-    pub fn new(backend: B, screen: Arc<Screen>) -> Self {
-        Self { backend, screen, forgets: false }
+    /// Asks `backend`; progress is shown where `shows` leads.
+    pub fn new(backend: B, shows: Arc<dyn Shows>) -> Self {
+        Self { backend, shows, forgets: false }
     }
 
     /// The same, for files that are retrieved into a folder that is deleted afterwards.
@@ -94,14 +107,14 @@ impl<B: Backend> Performer<B> {
     /// Gives the node a command, shows its progress and waits for its answer.
     pub fn ask(&self, command: Command) -> Answer {
         fault::point(Role::Console);
-        let mut progress = TransferBar::new(&self.screen, &command);
+        let mut show = self.shows.begin(&command);
         let mut kept = String::new();
         for notice in self.backend.submit(command) {
             match notice {
-                Notice::Progress { progress: node::Progress::Kept { bytes, of }, .. } if !self.forgets => {
+                Notice::Progress { progress: Progress::Kept { bytes, of }, .. } if !self.forgets => {
                     kept = format!("; {bytes} of {of} bytes are kept, and the same command goes on from there");
                 }
-                Notice::Progress { progress: news, .. } => progress.show(&news),
+                Notice::Progress { progress, .. } => show(&progress),
                 Notice::Answer { answer: Answer::Failed(Failure { kind, reason }), .. } => {
                     return Answer::Failed(Failure { kind, reason: reason + &kept });
                 }

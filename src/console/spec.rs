@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::options::{OptionSpec, Options};
 use crate::file::{Form, LocalManifest, local};
-use crate::node::Command;
+use crate::node::{Command, Source};
 
 /// What a line asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,6 +68,30 @@ fn stands_in_the_way(path: &Path) -> bool {
 }
 
 impl Request {
+    /// The same request by somebody whose working folder is `folder`.
+    #[must_use]
+    pub fn within(self, folder: &Path) -> Self {
+        let lies = |path: PathBuf| folder.join(path);
+        let source = |source| match source {
+            Source::Manifest(path) => Source::Manifest(lies(path)),
+            key => key,
+        };
+        match self {
+            Self::Store(Store { files, manifest, keep }) => {
+                let manifest = manifest.map(|LocalManifest { path, form }| LocalManifest { path: lies(path), form });
+                Self::Store(Store { files: files.into_iter().map(lies).collect(), manifest, keep })
+            }
+            Self::Test { files, keep } => Self::Test { files: files.into_iter().map(lies).collect(), keep },
+            Self::Ask(Command::Retrieve { source: of, dest, replace }) => {
+                Self::Ask(Command::Retrieve { source: source(of), dest: lies(dest), replace })
+            }
+            Self::Ask(Command::Clear { sources }) => {
+                Self::Ask(Command::Clear { sources: sources.into_iter().map(source).collect() })
+            }
+            other => other,
+        }
+    }
+
     /// The same request with leave to replace a file at its destination; none if it has no such question.
     pub fn replacing(&self) -> Option<Self> {
         match self {

@@ -85,6 +85,11 @@ pub enum Command {
         /// Whether that quit hands the blocks over to other peers first.
         handover: bool,
     },
+    /// End one command that is under way; it has its own answer.
+    Cancel {
+        /// The command to end.
+        command: CommandId,
+    },
     /// Leave the network and end.
     Quit {
         /// Whether to hand the blocks over to other peers first.

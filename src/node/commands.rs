@@ -6,6 +6,9 @@ use super::part::{News, Owner};
 use super::{Command, CommandId, Node};
 use crate::config::INTERRUPT_WINDOW;
 
+/// What a command that the user ends says first.
+const CANCELLED: &str = "cancelled";
+
 impl Node {
     pub(super) fn on_command(&mut self, id: CommandId, command: Command) {
         if self.desk.is_leaving() {
@@ -24,6 +27,10 @@ impl Node {
                 return self.desk.answer(id, Answer::Status(status));
             }
             Command::Interrupt { handover } => return self.interrupt(id, handover),
+            Command::Cancel { command } => {
+                let commands = self.end(Some(command), FailureKind::Cancelled, CANCELLED);
+                return self.desk.answer(id, Answer::Interrupted { commands });
+            }
             Command::Quit { handover } => return self.leave(id, handover),
         };
         match self.part(owner) {
@@ -35,9 +42,9 @@ impl Node {
         }
     }
 
-    /// Ends what is under way for the user; how many commands that ended.
-    fn end(&mut self, kind: FailureKind, reason: &str) -> usize {
-        self.parts.iter_mut().map(|(_, part)| part.end(&mut self.desk, kind, reason)).sum()
+    /// Ends what is under way for the user, or one command of it; how many commands that ended.
+    fn end(&mut self, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
+        self.parts.iter_mut().map(|(_, part)| part.end(&mut self.desk, whose, kind, reason)).sum()
     }
 
     /// Ends what is under way for the user; the second time within a short while, ends the peer.
@@ -46,13 +53,13 @@ impl Node {
         if self.interrupted.replace(now).is_some_and(|last| now.since(last) <= INTERRUPT_WINDOW) {
             return self.leave(id, handover);
         }
-        let commands = self.end(FailureKind::Cancelled, "cancelled");
+        let commands = self.end(None, FailureKind::Cancelled, CANCELLED);
         self.desk.answer(id, Answer::Interrupted { commands });
     }
 
     /// Ends what is under way for the user; then this peer leaves.
     fn leave(&mut self, id: CommandId, handover: bool) {
-        self.end(FailureKind::Other, "this peer was told to leave the network");
+        self.end(None, FailureKind::Other, "this peer was told to leave the network");
         self.desk.life = self.desk.life.after(Step::Told);
         self.quit = Some((id, handover));
         self.tell(News::Leaving { handover });

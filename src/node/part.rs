@@ -218,8 +218,8 @@ pub(crate) trait Part: Send {
         Vec::new()
     }
 
-    /// Ends what it does for the user; how many commands that ended.
-    fn end(&mut self, _desk: &mut Desk, _kind: FailureKind, _reason: &str) -> usize {
+    /// Ends what it does for the user, or for one command; how many commands that ended.
+    fn end(&mut self, _desk: &mut Desk, _whose: Option<CommandId>, _kind: FailureKind, _reason: &str) -> usize {
         0
     }
 

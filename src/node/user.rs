@@ -74,16 +74,20 @@ impl Part for User {
         }
     }
 
-    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> usize {
+    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
         if kind != FailureKind::Cancelled {
             return 0;
         }
-        let mut ended: Vec<CommandId> = Vec::new();
-        ended.extend(desk.abandon(|ticket| ticket.owner == Owner::User).iter().map(|ticket| ticket.key));
-        for (command, lookup) in std::mem::take(&mut self.0) {
-            desk.cancel_lookup(lookup.name);
-            ended.push(command);
-        }
+        let is_meant = |command: CommandId| whose.is_none_or(|whose| whose == command);
+        let pings = desk.abandon(|ticket| ticket.owner == Owner::User && is_meant(ticket.key));
+        let mut ended: Vec<CommandId> = pings.iter().map(|ticket| ticket.key).collect();
+        self.0.retain(|&command, lookup| {
+            if is_meant(command) {
+                desk.cancel_lookup(lookup.name);
+                ended.push(command);
+            }
+            !is_meant(command)
+        });
         ended.iter().for_each(|&command| desk.fail(command, kind, reason));
         ended.len()
     }

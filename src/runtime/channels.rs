@@ -41,7 +41,7 @@ pub(super) enum Full {
 
 use Bound::{Counted, Slots, System};
 use Full::{GoesOn, Waits};
-use Role::{Console, Link, Node, Recorder, Signals, Sweeper, TcpServe, Transfer, UdpRecv};
+use Role::{Client, Command, Console, Link, Node, Recorder, Signals, Sweeper, TcpServe, Transfer, UdpRecv};
 
 const NODE_TAKES: &str = "the sender waits: the node takes on, and waits for no other thread";
 
@@ -84,7 +84,7 @@ pub(super) const MOMENTS: Channel =
 
 pub(super) const ANSWERS: Channel = Channel {
     name: "answers",
-    to: &[Console, Signals],
+    to: &[Console, Signals, Command],
     bound: Counted(256),
     full: GoesOn("progress is lost, an answer never"),
 };
@@ -98,6 +98,12 @@ pub(super) const CONNECTIONS: Channel = Channel {
     bound: Counted(128),
     full: GoesOn("the longest idle one makes room"),
 };
+
+pub(super) const CLIENTS: Channel =
+    Channel { name: "clients", to: &[Client], bound: Counted(64), full: GoesOn("the client is turned away") };
+
+pub(super) const LINE: Channel =
+    Channel { name: "line", to: &[Command], bound: Slots(1), full: GoesOn("a client has one line") };
 
 pub(super) const NETWORK: Channel =
     Channel { name: "network", to: &[], bound: System("the socket's buffer"), full: GoesOn("the datagram is lost") };

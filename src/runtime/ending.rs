@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{self, MsgFlags, SockaddrStorage};
 
+use super::control::Control;
 use super::node_loop::NodeLoop;
 use super::recorder::{Recorder, Written};
 use super::threads::Roster;
@@ -24,8 +25,15 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// A recorder whose disk has taken nothing for this long is stuck.
 const RECORD_LIMIT: Duration = Duration::from_secs(2);
 
+/// Clients of the control socket have this long to read their last answer.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+
 /// A node that was told to leave at once has this long for it, with all of the above.
 const NODE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Threads that outlive the others: they tell how the peer ended, or wait for nothing of it.
+const LAST: [Role; 7] =
+    [Role::Node, Role::Recorder, Role::Signals, Role::Console, Role::Control, Role::Client, Role::Command];
 
 /// What it takes to end the other threads of a peer, whichever of them run.
 #[derive(Clone)]
@@ -62,7 +70,7 @@ impl Ending {
         // Before the connections: it would take new ones.
         let _ = self.roster.join(|role| role == Role::TcpAccept, Some(deadline));
         self.shared.served.end_all();
-        let others = |role| !matches!(role, Role::Node | Role::Recorder | Role::Signals | Role::Console);
+        let others = |role| !LAST.contains(&role);
         leave_behind(&self.roster.join(others, Some(deadline)));
     }
 
@@ -99,9 +107,17 @@ impl Ending {
     }
 }
 
-/// Waits for the threads that outlive the others: the node, which was told to leave, then `signals`.
-pub(super) fn join_last(roster: &Roster, clock: Clock, signals: Option<signals::Watch>) {
+/// Waits for the threads that outlive the others: the node, which was told to leave, then those that write the last
+/// answers to clients, then `signals`.
+pub(super) fn join_last(roster: &Roster, clock: Clock, signals: Option<signals::Watch>, control: Option<Control>) {
     leave_behind(&roster.join(|role| role == Role::Node, Some(within(clock, NODE_LIMIT))));
+    if let Some(control) = control {
+        // Who does not read its answer by then gets none.
+        let _ = roster.join(|role| role == Role::Command, Some(within(clock, LAST_ANSWER)));
+        control.close();
+        let those = |role| matches!(role, Role::Control | Role::Client | Role::Command);
+        leave_behind(&roster.join(those, Some(within(clock, LIMIT))));
+    }
     if let Some(signals) = signals {
         signals.close();
         leave_behind(&roster.join(|role| role == Role::Signals, Some(within(clock, LIMIT))));

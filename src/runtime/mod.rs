@@ -10,10 +10,13 @@
 //!  transfer-N ── outcomes ───────────────►│      │── jobs ───────────────► transfer-N
 //!      link-N ── undeliverable messages ─►│ node │── ring messages ──────► link-N
 //!     signals ── an order to leave ──────►│      │── what happened ──────► recorder
-//!     console ── commands ───────────────►│      │── progress, answers ──► console, signals
-//!                                         │      │── notices ────────────► those who watch
+//!     console ── commands ───────────────►│      │── progress, answers ──► console, signals, command-N
+//!    client-N ── an order to cancel ─────►│      │── notices ────────────► those who watch
+//!   command-N ── commands ───────────────►│      │
 //!                                         └──────┘
 //!  tcp-accept ── connections ──► tcp-serve-N
+//!     control ── clients ──► client-N
+//!    client-N ── a line ──► command-N
 //! ```
 //!
 //! | thread | file | waits for | may block in | owns | its panic |
@@ -28,6 +31,9 @@
 //! | `signals` | `signals.rs` | SIGINT and SIGTERM | the wait for a signal | whether a signal came before | ends the peer |
 //! | `recorder` | `recorder.rs` | what happened, for the record | the record's file | the record's file | ends the peer |
 //! | `console` | the program | commands | standard input and output | the terminal | ends the peer |
+//! | `control` | `control.rs` | clients of the control socket | the control socket | the clients that are connected | ends the peer |
+//! | `client-N` | `control.rs` | a client's line, then its end | its connection | its connection | loses its client |
+//! | `command-N` | `control.rs` | the answer to a client's command | the writes to its client | its session | loses its command |
 //!
 //! | channel | to | holds | when it is full |
 //! |---|---|---|---|
@@ -38,13 +44,15 @@
 //! | jobs | transfer-N | 16 | the job fails; the node has no more out |
 //! | lines | link-N | 1024 | a request comes back, an answer is lost |
 //! | moments | recorder | 131072 | the record ends, and says so |
-//! | answers | console, signals | 256 | progress is lost, an answer never |
+//! | answers | console, signals, command-N | 256 | progress is lost, an answer never |
 //! | notices | those who watch | 256 | the watcher misses it |
 //! | datagrams | node | 64 | the batch is lost, and counted |
 //! | ticks | node | 1 | the tick that waits will do for both |
 //! | connections | tcp-serve-N | 128 | the longest idle one makes room |
 //! | events | node | 128 | the sender waits: the node takes on, and waits for no other thread |
 //! | commands | node | 256 | the sender waits: the node takes on, and waits for no other thread |
+//! | clients | client-N | 64 | the client is turned away |
+//! | line | command-N | 1 | a client has one line |
 //!
 //! # Architecture invariants
 //! - Workers may wait for the node, the node waits for no other thread: no circle of sends that wait can form. A test
@@ -56,6 +64,7 @@
 mod bounded_lines;
 mod channels;
 mod clock;
+mod control;
 pub(crate) mod ending;
 pub(crate) mod fault;
 mod links;
@@ -83,14 +92,15 @@ mod udp;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
 pub use clock::stopwatch;
+pub use control::{ServeClient, connect};
 pub use roles::Role;
 pub use sockets::{canonical, every_address};
 pub use start::StartError;
@@ -191,6 +201,7 @@ pub enum Ended {
 pub struct LocalPeer {
     handle: Handle,
     signals: Option<signals::Watch>,
+    control: Option<control::Control>,
     clock: Clock,
     _temporary: Option<tempfile::TempDir>,
 }
@@ -202,6 +213,16 @@ pub struct Handle {
     commands: Submit,
     state: Arc<State>,
     roster: Roster,
+}
+
+/// The commands of one who may end them all at once, such as a client of the control socket.
+#[derive(Clone)]
+pub struct Session {
+    id: submit::SessionId,
+    handle: Handle,
+    /// Set once, before the node is told to end the commands that it has. A command that comes to the node after that
+    /// was given by a thread that sees it set and tells the node again (`SeqCst`, as the channel to the node).
+    cancelled: Arc<AtomicBool>,
 }
 
 /// What the threads of a peer share beside their channels.
@@ -255,6 +276,17 @@ impl LocalPeer {
         self.handle.clone()
     }
 
+    /// Listens for clients on the Unix socket `control` in `folder`, which only this user may open. Each client says one
+    /// line, and `serve` does what it says: see [`ServeClient`]. When the client says more, or leaves, the commands of
+    /// its session are ended.
+    ///
+    /// # Errors
+    /// The system refuses the socket or the thread.
+    pub fn listen(&mut self, folder: &Path, serve: ServeClient) -> io::Result<()> {
+        self.control = Some(control::listen(folder, &self.handle, serve)?);
+        Ok(())
+    }
+
     /// Asks for `command`: see [`Handle::submit`].
     pub fn submit(&self, command: Command) -> Receiver<Notice> {
         self.handle.submit(command)
@@ -279,7 +311,29 @@ impl Drop for LocalPeer {
     fn drop(&mut self) {
         // Heard of no more, if the peer has quit.
         self.handle.roster.leave();
-        ending::join_last(&self.handle.roster, self.clock, self.signals.take());
+        ending::join_last(&self.handle.roster, self.clock, self.signals.take(), self.control.take());
+    }
+}
+
+impl Session {
+    /// See [`Handle::submit`].
+    pub fn submit(&self, command: Command) -> Receiver<Notice> {
+        let notices = self.handle.commands.submit(self.id, command);
+        if self.cancelled.load(Ordering::SeqCst) {
+            self.handle.commands.cancel(self.id);
+        }
+        notices
+    }
+
+    /// Ends the commands of this session, those under way and those to come; each has its own answer.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+        self.handle.commands.cancel(self.id);
+    }
+
+    /// The peer.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 }
 
@@ -288,7 +342,12 @@ impl Handle {
     /// ended before it answers, the end comes without one. Where hundreds of commands wait for the node, this waits for
     /// room. A caller that leaves hundreds of notices unread misses progress, never the answer.
     pub fn submit(&self, command: Command) -> Receiver<Notice> {
-        self.commands.submit(command)
+        self.commands.submit(submit::NOBODYS, command)
+    }
+
+    /// Commands that can be ended together.
+    pub fn session(&self) -> Session {
+        Session { id: self.commands.new_session(), handle: self.clone(), cancelled: Arc::default() }
     }
 
     /// See [`LocalPeer::notices`].

@@ -13,7 +13,7 @@ use super::channels::ANSWERS;
 use super::links::Links;
 use super::recorder::Recorder;
 use super::state::State;
-use super::submit::{Asked, Submitted};
+use super::submit::{Asked, SessionId, Submitted};
 use super::sweeper::Alarm;
 use super::transfer::{Order, Pool};
 use super::udp::{Batch, Datagram, Outgoing};
@@ -61,11 +61,17 @@ pub(super) struct Turn {
     /// What performing an action brought about at once.
     next: VecDeque<Event>,
     armed: Option<Time>,
-    asking: BTreeMap<CommandId, Sender<Notice>>,
+    asking: BTreeMap<CommandId, Asker>,
     commands: CommandId,
     /// Datagrams dropped at the inbox, as far as the node was told.
     dropped: u64,
     stopped: bool,
+}
+
+/// Who waits for the answer to a command.
+struct Asker {
+    session: SessionId,
+    answer: Sender<Notice>,
 }
 
 impl NodeLoop {
@@ -146,18 +152,25 @@ impl NodeLoop {
 
     /// A command; none once every handle to this peer is gone, which means: leave.
     fn on_command(&mut self, asked: Option<Asked>) {
-        let (command, answer) = match asked {
-            Some(Asked { command, answer }) => {
-                self.inboxes.commands.free_place();
-                (command, Some(answer))
+        fault::point(Role::Node);
+        let Some(asked) = asked else { return self.begin(Command::Quit { handover: false }, None) };
+        self.inboxes.commands.free_place();
+        match asked {
+            Asked::Command { session, command, answer } => self.begin(command, Some(Asker { session, answer })),
+            Asked::Cancel { session } => {
+                let meant = self.turn.asking.iter().filter(|(_, asker)| asker.session == session);
+                for command in meant.map(|(&command, _)| command).collect::<Vec<_>>() {
+                    self.begin(Command::Cancel { command }, None);
+                }
             }
-            None => (Command::Quit { handover: false }, None),
-        };
+        }
+    }
+
+    fn begin(&mut self, command: Command, asker: Option<Asker>) {
         self.turn.commands += 1;
         let id = self.turn.commands;
-        fault::point(Role::Node);
-        if let Some(answer) = answer {
-            self.turn.asking.insert(id, answer);
+        if let Some(asker) = asker {
+            self.turn.asking.insert(id, asker);
         }
         self.handle(Event::Command { id, command });
     }
@@ -215,7 +228,7 @@ impl NodeLoop {
         }
         let over = matches!(notice, Notice::Answer { .. });
         if let Some(asker) = self.turn.asking.get(&command) {
-            hand(asker, notice);
+            hand(&asker.answer, notice);
         }
         if over {
             self.turn.asking.remove(&command);

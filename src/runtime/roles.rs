@@ -30,6 +30,12 @@ pub enum Role {
     Recorder,
     /// Reads commands: the program's thread, not the library's.
     Console,
+    /// Waits for clients of the control socket.
+    Control,
+    /// Waits for what one of these clients says.
+    Client,
+    /// Does what a client said.
+    Command,
 }
 
 /// What is said of a role.
@@ -190,8 +196,47 @@ const CONSOLE: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
+const CONTROL: Row = Row {
+    role: Role::Control,
+    name: "control",
+    many: false,
+    file: "control.rs",
+    waits_for: "clients of the control socket",
+    blocks_in: "the control socket",
+    owns: "the clients that are connected",
+    gives: &[("clients", channels::CLIENTS)],
+    panic: Panic::EndsThePeer,
+};
+
+const CLIENT: Row = Row {
+    role: Role::Client,
+    name: "client",
+    many: true,
+    file: "control.rs",
+    waits_for: "a client's line, then its end",
+    blocks_in: "its connection",
+    owns: "its connection",
+    gives: &[("a line", channels::LINE), ("an order to cancel", channels::COMMANDS)],
+    panic: Panic::Loses("its client"),
+};
+
+const COMMAND: Row = Row {
+    role: Role::Command,
+    name: "command",
+    many: true,
+    file: "control.rs",
+    waits_for: "the answer to a client's command",
+    blocks_in: "the writes to its client",
+    owns: "its session",
+    gives: &[("commands", channels::COMMANDS)],
+    panic: Panic::Loses("its command"),
+};
+
 /// The rows, in the order of [`Role`].
-static TABLE: [Row; 10] = [NODE, UDP_RECV, SWEEPER, TCP_ACCEPT, TCP_SERVE, TRANSFER, LINK, SIGNALS, RECORDER, CONSOLE];
+static TABLE: [Row; 13] = [
+    NODE, UDP_RECV, SWEEPER, TCP_ACCEPT, TCP_SERVE, TRANSFER, LINK, SIGNALS, RECORDER, CONSOLE, CONTROL, CLIENT,
+    COMMAND,
+];
 
 impl Role {
     /// All of them.

@@ -5,15 +5,31 @@
 //! for an answer to that would wait for ever. An unbounded one drops it. So the queue has no bound, and one place in a
 //! second, bounded channel stands for each command in it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::channels::{ANSWERS, COMMANDS};
 use crate::node::{Command, Notice};
 
-/// A command, and who gets its notices.
-pub(super) struct Asked {
-    pub(super) command: Command,
-    pub(super) answer: Sender<Notice>,
+/// Names a session: the commands of one who may end them all at once.
+pub(super) type SessionId = u64;
+
+/// The session of commands that are nobody's in particular.
+pub(super) const NOBODYS: SessionId = 0;
+
+/// What is asked of the node.
+pub(super) enum Asked {
+    /// To do a command.
+    Command {
+        session: SessionId,
+        command: Command,
+        /// Who gets its notices.
+        answer: Sender<Notice>,
+    },
+    /// To end the commands of a session that are under way.
+    Cancel { session: SessionId },
 }
 
 /// Where commands are given to the node.
@@ -21,6 +37,8 @@ pub(super) struct Asked {
 pub(super) struct Submit {
     queue: Sender<Asked>,
     places: Sender<()>,
+    /// The sessions so far. A number of its own is all that one needs (`Relaxed`).
+    sessions: Arc<AtomicU64>,
 }
 
 /// Where the node takes them.
@@ -33,18 +51,32 @@ pub(super) struct Submitted {
 pub(super) fn channel() -> (Submit, Submitted) {
     let (queue, taken) = COMMANDS.open();
     let (places, freed) = bounded(COMMANDS.most());
-    (Submit { queue, places }, Submitted { queue: taken, places: freed })
+    (Submit { queue, places, sessions: Arc::default() }, Submitted { queue: taken, places: freed })
 }
 
 impl Submit {
     /// Gives `command` to the node. If the node has gone, or goes before it answers, nothing comes back but the end.
-    pub(super) fn submit(&self, command: Command) -> Receiver<Notice> {
+    pub(super) fn submit(&self, session: SessionId, command: Command) -> Receiver<Notice> {
         let (answer, notices) = ANSWERS.open();
+        self.send(Asked::Command { session, command, answer });
+        notices
+    }
+
+    /// Ends the commands of `session` that the node has; each has its own answer.
+    pub(super) fn cancel(&self, session: SessionId) {
+        self.send(Asked::Cancel { session });
+    }
+
+    /// A session that is nobody else's.
+    pub(super) fn new_session(&self) -> SessionId {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn send(&self, asked: Asked) {
         if self.places.send(()).is_ok() {
             // A node that has gone drops the sender with the command: the receiver learns of it.
-            let _ = self.queue.send(Asked { command, answer });
+            let _ = self.queue.send(asked);
         }
-        notices
     }
 }
 
@@ -63,11 +95,12 @@ mod tests {
     #[test]
     fn whoever_waits_for_room_or_for_an_answer_learns_that_the_node_has_gone() {
         let (submit, submitted) = channel();
-        let waiting: Vec<_> = (0..COMMANDS.most()).map(|_| submit.submit(Command::Status)).collect();
+        let waiting: Vec<_> = (0..COMMANDS.most()).map(|_| submit.submit(NOBODYS, Command::Status)).collect();
         let late = submit.clone();
         std::thread::scope(|scope| {
             // There is no room: it waits until the node takes one, and the next one until the node goes.
-            let two = scope.spawn(move || [late.submit(Command::Status), late.submit(Command::Status)]);
+            let two =
+                scope.spawn(move || [late.submit(NOBODYS, Command::Status), late.submit(NOBODYS, Command::Status)]);
             while submitted.queue.len() == COMMANDS.most() {
                 drop(submitted.queue.recv().expect("the queue is full"));
                 submitted.free_place();
@@ -80,6 +113,6 @@ mod tests {
                 assert!(notices.recv().is_err(), "the end comes without an answer");
             }
         });
-        assert!(submit.submit(Command::Status).recv().is_err());
+        assert!(submit.submit(NOBODYS, Command::Status).recv().is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! What the command line promises: options, environment, exit codes, files, and clients that come for one command.
 
 mod clients;
+mod control;
 mod exit_codes;
 mod harmless;
 mod options;

@@ -49,7 +49,7 @@ fn who_asks_wrongly_is_told_and_gets_2() {
 
 #[test]
 fn what_is_typed_wrongly_is_told_in_the_words_of_what_was_asked_for() {
-    let store = |manifest| ["store", "file", manifest, "--bootstrap", "127.0.0.1:9"];
+    let store = |manifest| ["store", "file", "--manifest", manifest, "--bootstrap", "127.0.0.1:9"];
     assert_ends(&store("-"), 2, "standard output carries the answer; a file of that name is ./-");
     assert_ends(&["retrieve", "-", "back", "--bootstrap", "127.0.0.1:9"], 2, "a file of that name is ./-");
     assert_ends(&["peer", "--id", "z"], 2, "\"z\" is no id, which has 64 hexadecimal digits; this has 1 character");

@@ -38,12 +38,12 @@ impl Part for Clears {
     }
 
     /// What the user cancels ends after the step that is under way.
-    fn end(&mut self, _desk: &mut Desk, kind: FailureKind, _reason: &str) -> usize {
+    fn end(&mut self, _desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, _reason: &str) -> usize {
         if kind != FailureKind::Cancelled {
             return 0;
         }
-        self.0.values_mut().for_each(|clear| clear.cancelled = true);
-        self.0.len()
+        let ended = self.0.values_mut().filter(|clear| whose.is_none_or(|command| command == clear.command));
+        ended.map(|clear| clear.cancelled = true).count()
     }
 }
 

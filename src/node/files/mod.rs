@@ -6,9 +6,24 @@ mod piece;
 mod placing;
 mod put;
 
+use std::collections::BTreeMap;
+
 pub(super) use clear::Clears;
 pub(super) use get::Gets;
 pub(super) use put::Puts;
+
+use super::command::CommandId;
+
+/// Takes out what belongs to one command, or all of it.
+fn take_those_of<T>(
+    from: &mut BTreeMap<u64, T>,
+    whose: Option<CommandId>,
+    command: impl Fn(&T) -> CommandId,
+) -> Vec<T> {
+    let is_meant = |of: &T| whose.is_none_or(|whose| whose == command(of));
+    let meant: Vec<u64> = from.iter().filter(|(_, of)| is_meant(of)).map(|(&number, _)| number).collect();
+    meant.iter().filter_map(|number| from.remove(number)).collect()
+}
 
 /// Whether something goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

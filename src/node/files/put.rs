@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::Flow;
 use super::placing::{Failed, Placing, Tally, too_few};
+use super::{Flow, take_those_of};
 use crate::file::tree::{Next, TreeBuilder};
 use crate::file::{Entry, LocalManifest};
 use crate::id::{Id, Key};
@@ -53,10 +53,10 @@ impl Part for Puts {
         self.0.len()
     }
 
-    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> usize {
-        let puts = std::mem::take(&mut self.0);
-        let count = puts.len();
-        for mut put in puts.into_values() {
+    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
+        let ended = take_those_of(&mut self.0, whose, |put| put.command);
+        let count = ended.len();
+        for mut put in ended {
             let reason = format!("{reason} before the whole file was stored; store it again");
             put.give_up(desk, (kind, reason));
         }

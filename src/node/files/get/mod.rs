@@ -20,8 +20,8 @@ use std::path::PathBuf;
 use ending::Total;
 use place::{Mode, Onto};
 
-use super::Flow;
 use super::piece::{Doubts, Piece, What, is_our_own};
+use super::{Flow, take_those_of};
 use crate::file::tree::{self, TreeWalk};
 use crate::node::command::{Command, CommandId, Source};
 use crate::node::desk::Desk;
@@ -66,10 +66,10 @@ impl Part for Gets {
         self.0.len()
     }
 
-    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> usize {
-        let gets = std::mem::take(&mut self.0);
-        let count = gets.len();
-        for mut get in gets.into_values() {
+    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
+        let ended = take_those_of(&mut self.0, whose, |get| get.command);
+        let count = ended.len();
+        for mut get in ended {
             get.give_up(desk, kind, reason.to_owned());
         }
         count

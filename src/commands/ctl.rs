@@ -1,0 +1,140 @@
+//! Talking to a running peer through the control socket in its data folder.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use kadring::console::control::{Asked, Rendered, ask};
+use kadring::console::{Defaults, Format, Grammar, Output, Screen};
+use kadring::node::FailureKind;
+use kadring::runtime::connect;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+
+use super::client::{STANDARD, path_of, spool, watch_signals};
+use super::{Exit, Failed, log_to, stderr};
+use crate::args::CtlArgs;
+
+/// How an answer is written.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    pub(super) format: Format,
+    /// The keys of what was stored alone.
+    pub(super) quiet: bool,
+}
+
+/// `kadring ctl`.
+pub(crate) fn run(args: CtlArgs) -> anyhow::Result<Exit> {
+    let screen = Screen::stderr();
+    log_to(&screen, "warn");
+    let mut form = Form { format: args.format.format(), quiet: args.quiet };
+    let words = take_form(args.words, &mut form);
+    let peer = connect(&args.data).map_err(|error| nobody(&args.data, &error))?;
+    perform(&peer, words, form, &screen)
+}
+
+/// The error where no peer can be talked to.
+pub(super) fn nobody(data: &Path, error: &io::Error) -> Failed {
+    let folder = data.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            Failed::timed_out(format!("no peer runs with the data folder {folder}"))
+        }
+        _ => Failed::start(format!("cannot talk to the peer of the data folder {folder}: {error}")),
+    }
+}
+
+/// The options of this program may stand among the words of the command too.
+fn take_form(words: Vec<String>, form: &mut Form) -> Vec<String> {
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let (mut kept, mut at) = (Vec::new(), 0);
+    for word in words {
+        match word.as_str() {
+            "--json" if at < end => form.format = Format::Json,
+            "-q" | "--quiet" if at < end => form.quiet = true,
+            _ => kept.push(word),
+        }
+        at += 1;
+    }
+    kept
+}
+
+/// Has the command `words` done by the peer, and writes its answer. `-` is this process's standard input or output.
+pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen: &Arc<Screen>) -> anyhow::Result<Exit> {
+    let folder = env::current_dir().context("cannot tell the working folder")?;
+    let name = Grammar::new(Defaults::default()).find(words.first().map_or("", |word| word)).map(|spec| spec.name);
+    let is_standard = |word: &String| word == STANDARD;
+    let mut sent = words;
+    let spooled = match name {
+        Ok("store") if sent.iter().any(is_standard) => Some(spool()?),
+        _ => None,
+    };
+    let lent = spooled.as_ref().map(path_of);
+    if let Some(lent) = &lent {
+        sent.iter_mut().filter(|word| is_standard(word)).for_each(|word| *word = lent.display().to_string());
+    }
+    let brought = match name {
+        Ok("retrieve") if sent.last().is_some_and(is_standard) => {
+            Some(tempfile::tempdir().context("cannot make a temporary folder")?)
+        }
+        _ => None,
+    };
+    let dest = brought.as_ref().map(|folder| folder.path().join("file"));
+    if let (Some(dest), Some(last)) = (&dest, sent.last_mut()) {
+        *last = dest.display().to_string();
+    }
+    // A signal says a byte to the peer, which ends the command; the answer comes all the same.
+    watch_signals();
+    for signal in [SIGINT, SIGTERM] {
+        pipe::register(signal, peer.try_clone()?).context("cannot watch for signals")?;
+    }
+    let asked = Asked { words: sent, folder };
+    let mut rendered =
+        ask(peer, &asked, &**screen).map_err(|error| Failed::timed_out(format!("the peer did not answer: {error}")))?;
+    if let Some(lent) = &lent {
+        rendered.rename(&lent.display().to_string(), STANDARD);
+    }
+    let Some(dest) = dest.filter(|_| rendered.kind.is_none()) else { return Ok(tell(&rendered, form, io::stdout())) };
+    let mut out = io::stdout().lock();
+    let mut file = File::open(&dest).context("cannot read what was retrieved")?;
+    io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("cannot write to standard output")?;
+    Ok(tell(&rendered, form, stderr()))
+}
+
+/// Writes an answer; as text, a failure goes to standard error.
+fn tell(answer: &Rendered, form: Form, out: impl Write + Send + 'static) -> Exit {
+    let failed = !answer.failures.is_empty();
+    let mut output = match form.format {
+        Format::Text if failed && !form.quiet && answer.keys.is_empty() => Output::new(form.format, stderr()),
+        _ => Output::new(form.format, out),
+    };
+    match (form.format, form.quiet) {
+        (Format::Json, _) => output.line(&answer.json),
+        (Format::Text, false) => output.line(&answer.text),
+        (Format::Text, true) => {
+            output.line(&answer.keys.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+            Output::new(form.format, stderr()).line(&answer.failures.join("\n"));
+        }
+    }
+    let untold = if output.is_closed() { Exit::Other } else { Exit::Done };
+    answer.kind.map_or(untold, |kind: FailureKind| kind.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_the_program_may_stand_among_the_words_but_not_behind_two_hyphens() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mut form = Form { format: Format::Text, quiet: false };
+        assert_eq!(take_form(words("store -q a -- --json"), &mut form), words("store a -- --json"));
+        assert!(form.quiet && form.format == Format::Text);
+        assert_eq!(take_form(words("status --json"), &mut form), ["status"]);
+        assert_eq!(form.format, Format::Json);
+    }
+}

@@ -1,0 +1,178 @@
+//! The control socket's two ends: what a client says, what it is told, and who does it.
+//!
+//! A client says one line of JSON ([`Asked`]): a command's words and the folder they were typed in. It is told lines of
+//! JSON ([`Told`]): how far the command is, at most ten times a second, and last the answer, rendered for people and for
+//! programs. More of the client, or its end, ends the command.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::perform::{Performer, Shows};
+use super::reply::Reply;
+use super::spec::Request;
+use super::{Backend, Grammar, handle_threads};
+use crate::id::Key;
+use crate::node::{Command, FailureKind, Notice, Progress};
+use crate::path_text;
+use crate::runtime::{ServeClient, Session, stopwatch};
+
+/// Progress is told this often at most.
+const PACE: Duration = Duration::from_millis(100);
+
+/// What a client says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// The command and its arguments.
+    pub words: Vec<String>,
+    /// The folder in which names of files begin.
+    #[serde(with = "path_text")]
+    pub folder: PathBuf,
+}
+
+/// What a client is told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// A command to the node begins; one line may be several.
+    Begun(Command),
+    /// The command has made progress.
+    Progress(Progress),
+    /// The answer: the last that is told.
+    Answer(Rendered),
+}
+
+/// An answer that is ready to be written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rendered {
+    /// For people.
+    pub text: String,
+    /// For programs: one line of JSON.
+    pub json: String,
+    /// The keys of the files that were stored.
+    pub keys: Vec<Key>,
+    /// The failures in it, for people.
+    pub failures: Vec<String>,
+    /// What sort of failure it is as a whole; none if it is none.
+    pub kind: Option<FailureKind>,
+}
+
+impl Rendered {
+    /// Renders an answer.
+    pub fn new(reply: &Reply) -> Self {
+        Self {
+            text: reply.to_text(),
+            json: reply.to_json(),
+            keys: reply.keys(),
+            failures: reply.failures().iter().map(|failed| failed.to_text()).collect(),
+            kind: reply.verdict(),
+        }
+    }
+}
+
+impl Rendered {
+    /// Calls a file otherwise, wherever it is named.
+    pub fn rename(&mut self, path: &str, name: &str) {
+        for text in [&mut self.text, &mut self.json].into_iter().chain(&mut self.failures) {
+            *text = text.replace(path, name);
+        }
+    }
+}
+
+impl Backend for Session {
+    fn submit(&self, command: Command) -> crossbeam_channel::Receiver<Notice> {
+        Self::submit(self, command)
+    }
+
+    fn threads(&self) -> Vec<String> {
+        handle_threads(self.handle())
+    }
+}
+
+/// Does the commands of `grammar` for clients.
+pub fn serving(grammar: Grammar) -> ServeClient {
+    Arc::new(move |session, line, client| {
+        let teller = Arc::new(Teller(client.try_clone().ok()));
+        let reply = obey(&grammar, session, line, &teller);
+        teller.tell(&Told::Answer(Rendered::new(&reply)));
+    })
+}
+
+fn obey(grammar: &Grammar, session: &Session, line: &[u8], teller: &Arc<Teller>) -> Reply {
+    let usage = |reason: String| Reply::failed(FailureKind::Usage, reason);
+    let Asked { words, folder } = match serde_json::from_slice(line) {
+        Ok(asked) => asked,
+        Err(error) => return usage(format!("a client of the control socket says a line of JSON: {error}")),
+    };
+    match grammar.read(&words) {
+        Ok(None) => usage("no command was given".to_owned()),
+        Ok(Some((_, Request::Help(word)))) => Reply::help(grammar, word.as_deref()),
+        Ok(Some((_, request))) => {
+            let mut reply = Performer::new(session.clone(), teller.clone()).perform(request.within(&folder));
+            // Files are called as the client calls them.
+            words.iter().for_each(|word| reply.rename(&folder.join(word), Path::new(word)));
+            reply
+        }
+        Err(error) => usage(error.to_string()),
+    }
+}
+
+/// Tells a client. One that does not listen any more misses it; its thread learns of the end by itself.
+struct Teller(Option<UnixStream>);
+
+impl Teller {
+    fn tell(&self, told: &Told) {
+        let Some(mut client) = self.0.as_ref() else { return };
+        let line = serde_json::to_string(told).map_err(io::Error::from);
+        let written = line.and_then(|line| client.write_all((line + "\n").as_bytes()));
+        if let Err(error) = written {
+            log::debug!("a client of the control socket does not listen: {error}");
+        }
+    }
+}
+
+impl Shows for Teller {
+    fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
+        if matches!(command, Command::Store { .. } | Command::Retrieve { .. }) {
+            self.tell(&Told::Begun(command.clone()));
+        }
+        let (elapsed, mut next) = (stopwatch(), Duration::ZERO);
+        Box::new(move |progress| {
+            let passes = matches!(progress, Progress::Moved { .. }) && elapsed() < next;
+            if !passes {
+                self.tell(&Told::Progress(progress.clone()));
+                next = elapsed() + PACE;
+            }
+        })
+    }
+}
+
+/// Has a command done by the peer at the other end of `stream`, shows its progress, and returns its answer.
+///
+/// # Errors
+/// The peer has ended before it answered, or speaks another version of this program.
+pub fn ask(stream: &UnixStream, asked: &Asked, shows: &dyn Shows) -> io::Result<Rendered> {
+    let line = serde_json::to_string(asked)? + "\n";
+    (&*stream).write_all(line.as_bytes())?;
+    let mut lines = BufReader::new(stream);
+    let mut show: Box<dyn FnMut(&Progress)> = Box::new(|_| {});
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match serde_json::from_str(&line)? {
+            // The bar of the command before goes first.
+            Told::Begun(command) => {
+                drop(show);
+                show = shows.begin(&command);
+            }
+            Told::Progress(progress) => show(&progress),
+            Told::Answer(rendered) => return Ok(rendered),
+        }
+    }
+}
