@@ -14,7 +14,7 @@ use clap::{Arg, CommandFactory, FromArgMatches};
 use kadring::console::{Stderr, escape};
 
 use args::{Cli, Task};
-use commands::{Exit, Failed, client, ctl, peer, report, ring, sim, stderr};
+use commands::{Exit, Failed, client, ctl, files, peer, report, ring, sim, stderr};
 
 fn main() -> ExitCode {
     // A file that may not grow further is an error of the write, as a full disk is, and must not end the process.
@@ -77,6 +77,9 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Retrieve(args) => client::retrieve(args),
         Task::Lookup(args) => client::lookup(args),
         Task::Ping(args) => client::ping(args),
+        Task::Files(args) => Ok(files::files(args)),
+        Task::Name(args) => Ok(files::name(args)),
+        Task::Forget(args) => Ok(files::forget(args)),
         Task::Ctl(args) => ctl::run(args),
         Task::Sim(args) => sim::sim(&args),
         Task::Repro(args) => sim::repro(&args),

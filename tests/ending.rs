@@ -106,6 +106,7 @@ fn a_client_whose_answer_nobody_takes_ends_when_told() {
 #[cfg(debug_assertions)]
 mod faults {
     use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixStream;
     use std::path::Path;
 
     use kadring::runtime::Role;
@@ -163,6 +164,10 @@ mod faults {
                 Role::Signals => self.peer.signal(Signal::SIGTERM),
                 // It had to, to join.
                 Role::Link => {}
+                Role::Control | Role::Client | Role::Command => {
+                    let mut client = UnixStream::connect(self.peer.data.join("control")).expect("it listens");
+                    client.write_all(b"{\"words\":[\"status\"],\"folder\":\"/\"}\n").expect("it reads");
+                }
             }
         }
 
@@ -230,14 +235,15 @@ mod faults {
                     assert!(reason.contains("a fault of kadring"), "{answer}");
                     case.assert_goes_on();
                 }
-                Role::TcpServe | Role::Link => case.assert_goes_on(),
+                Role::TcpServe | Role::Link | Role::Client | Role::Command => case.assert_goes_on(),
                 Role::Node
                 | Role::UdpRecv
                 | Role::Sweeper
                 | Role::TcpAccept
                 | Role::Signals
                 | Role::Recorder
-                | Role::Console => case.assert_ended(),
+                | Role::Console
+                | Role::Control => case.assert_ended(),
             }
         });
     }

@@ -11,9 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
-use kadring::console::words::{parse_host_port, parse_id, parse_key, parse_source};
+use kadring::console::words::{parse_host_port, parse_id, parse_name, parse_source};
 use kadring::file::{Form, LocalManifest};
-use kadring::id::{Id, Key};
+use kadring::id::Id;
 use kadring::node::Source;
 pub(crate) use kadring::sim::args::OverlayName;
 use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
@@ -59,6 +59,12 @@ pub(crate) enum Task {
     Lookup(LookupArgs),
     /// Ask whether there is a peer at an address
     Ping(PingArgs),
+    /// List what was stored here, by name
+    Files(FilesArgs),
+    /// Call a stored file by another name too
+    Name(NameArgs),
+    /// Drop a file from the list of what was stored here; the network keeps it
+    Forget(ForgetArgs),
     /// Have a command done by the peer that runs with a data folder
     #[command(after_help = exit_codes())]
     Ctl(CtlArgs),
@@ -180,6 +186,49 @@ pub(crate) struct JoinArgs {
     pub(crate) overlay: OverlayName,
 }
 
+/// Which catalogue, and how it is shown.
+#[derive(Args, Debug)]
+pub(crate) struct CatalogueArgs {
+    /// The data folder of the peer whose catalogue is meant; without it, what this user's own commands stored
+    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `files`.
+#[derive(Args, Debug)]
+pub(crate) struct FilesArgs {
+    /// A part of the name, or a pattern with * and ?
+    #[arg(default_value = "", hide_default_value = true)]
+    pub(crate) pattern: String,
+    #[command(flatten)]
+    pub(crate) of: CatalogueArgs,
+}
+
+/// The arguments of `name`.
+#[derive(Args, Debug)]
+pub(crate) struct NameArgs {
+    /// The file: its name, or its key or the beginning of it
+    #[arg(value_name = "KEY|NAME")]
+    pub(crate) word: String,
+    /// The further name
+    #[arg(value_parser = parse_name)]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) of: CatalogueArgs,
+}
+
+/// The arguments of `forget`.
+#[derive(Args, Debug)]
+pub(crate) struct ForgetArgs {
+    /// The file: its name, or its key or the beginning of it
+    #[arg(value_name = "KEY|NAME")]
+    pub(crate) word: String,
+    #[command(flatten)]
+    pub(crate) of: CatalogueArgs,
+}
+
 /// The arguments of `ctl`.
 #[derive(Args, Debug)]
 pub(crate) struct CtlArgs {
@@ -211,6 +260,9 @@ pub(crate) struct StoreArgs {
     pub(crate) join: JoinArgs,
     #[command(flatten)]
     pub(crate) copies: CopiesArgs,
+    /// What one file is called in the list of what was stored here, if not by the last part of its path
+    #[arg(long, env = "KADRING_NAME", value_parser = parse_name)]
+    pub(crate) name: Option<String>,
     /// Print the keys alone, a line each
     #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
     pub(crate) quiet: bool,
@@ -234,8 +286,8 @@ impl StoreArgs {
 /// The arguments of `retrieve`.
 #[derive(Args, Debug)]
 pub(crate) struct RetrieveArgs {
-    /// The file's key, or the local list of its blocks
-    #[arg(value_name = "KEY|MANIFEST", value_parser = parse_source, value_hint = ValueHint::FilePath)]
+    /// The file's key, its name in the list of what was stored here, or the local list of its blocks
+    #[arg(value_name = "KEY|NAME|MANIFEST", value_parser = parse_source, value_hint = ValueHint::FilePath)]
     pub(crate) source: Source,
     /// Where to; - is standard output
     #[arg(value_hint = ValueHint::FilePath)]
@@ -252,9 +304,9 @@ pub(crate) struct RetrieveArgs {
 /// The arguments of `lookup`.
 #[derive(Args, Debug)]
 pub(crate) struct LookupArgs {
-    /// The key, 64 hexadecimal digits
-    #[arg(value_parser = parse_key)]
-    pub(crate) key: Key,
+    /// The key, 64 hexadecimal digits; or its beginning, or a name, in the list of what was stored here
+    #[arg(value_name = "KEY|NAME")]
+    pub(crate) key: String,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
     #[command(flatten)]

@@ -13,6 +13,8 @@ use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
 use kadring::config::Config;
+use kadring::console::catalogue::Catalogue;
+use kadring::console::finding::{self, resolve_source};
 use kadring::console::perform::{Performer, resolve};
 use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
@@ -51,8 +53,9 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
             return Err(Failed::usage(reason).into());
         }
         let manifest = args.manifest.iter().flat_map(|path| [Path::new("--manifest"), path]);
+        let name = args.name.iter().flat_map(|name| [Path::new("--name"), Path::new(name)]);
         let files = args.files.iter().map(PathBuf::as_path);
-        let words = [Path::new("store")].into_iter().chain(manifest).chain([Path::new("--")]).chain(files);
+        let words = [Path::new("store")].into_iter().chain(manifest).chain(name).chain([Path::new("--")]).chain(files);
         let form = ctl::Form { format: args.format.format(), quiet: args.quiet };
         return ctl::perform(&peer, typed(words)?, form, &screen);
     }
@@ -63,8 +66,8 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
         *file = spooled.as_ref().map_or_else(|| STANDARD.into(), path_of);
     }
     let guest = join(&args.join, config)?;
-    let mut reply =
-        Performer::new(guest.handle(), screen).perform(Request::Store(Store { files, manifest, keep: false }));
+    let performer = Performer::new(guest.handle(), screen).with_catalogue(Catalogue::of_user());
+    let mut reply = performer.perform(Request::Store(Store { files, manifest, name: args.name, keep: false }));
     if let Some(spooled) = &spooled {
         reply.rename(&path_of(spooled), Path::new(STANDARD));
     }
@@ -103,18 +106,26 @@ fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
     if let Some(peer) = running(&args.join)? {
         let source = match &args.source {
             Source::Key(key) => PathBuf::from(key.to_string()),
-            Source::Manifest(path) => Path::new(".").join(path),
+            Source::Manifest(path) => path.clone(),
         };
         let force = args.force.then(|| Path::new("--force"));
         let words = [Path::new("retrieve")].into_iter().chain(force).chain([Path::new("--"), &source, &args.dest]);
         let form = ctl::Form { format: args.format.format(), quiet: false };
         return ctl::perform(&peer, typed(words)?, form, &screen);
     }
+    let catalogue = Catalogue::of_user();
+    let found = resolve_source(catalogue.as_ref(), Path::new(""), args.source.clone());
+    let source = match found {
+        Ok(source) => source,
+        Err(failure) => {
+            return Ok(tell(&Reply::failed(failure.kind, failure.reason), args.format.format(), io::stdout()));
+        }
+    };
     let guest = join(&args.join, Config::default())?;
-    let performer = Performer::new(guest.handle(), screen);
+    let performer = Performer::new(guest.handle(), screen).with_catalogue(catalogue);
     let performer = if is_standard(&args.dest) { performer.forgetful() } else { performer };
     let bring = |dest: &Path| {
-        let (source, dest, replace) = (args.source.clone(), dest.to_owned(), args.force);
+        let (source, dest, replace) = (source.clone(), dest.to_owned(), args.force);
         let request = Request::Ask(Command::Retrieve { source, dest, replace });
         performer.perform_or_ask(request, &mut |what| args.format.format() == Format::Text && confirm(what))
     };
@@ -158,9 +169,16 @@ pub(crate) fn lookup(args: LookupArgs) -> anyhow::Result<Exit> {
         let screen = Screen::stderr();
         log_to(&screen, "warn");
         let form = ctl::Form { format: args.format.format(), quiet: false };
-        return ctl::perform(&peer, vec!["lookup".to_owned(), args.key.to_string()], form, &screen);
+        return ctl::perform(&peer, vec!["lookup".to_owned(), args.key], form, &screen);
     }
-    let request = Request::Ask(Command::Lookup { key: args.key });
+    let catalogue = Catalogue::of_user();
+    let found = finding::resolve(catalogue.as_ref(), Path::new(""), Request::Lookup(args.key));
+    let request = match found {
+        Ok(request) => request,
+        Err(failure) => {
+            return Ok(tell(&Reply::failed(failure.kind, failure.reason), args.format.format(), io::stdout()));
+        }
+    };
     ask(|| join(&args.join, Config::default()), request, args.format.format())
 }
 
@@ -204,7 +222,7 @@ fn leave(guest: LocalPeer) {
 }
 
 /// Writes the answer; as text, a failure goes to standard error. An answer that cannot be written is a failure.
-fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit {
+pub(super) fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit {
     let mut output = match reply.failure() {
         Some(_) if format == Format::Text => Output::new(format, stderr()),
         _ => Output::new(format, out),

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod ctl;
+pub(crate) mod files;
 mod known;
 mod logging;
 pub(crate) mod peer;

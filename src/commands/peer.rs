@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, never, select};
+use kadring::console::catalogue::Catalogue;
 use kadring::console::control::serving;
 use kadring::console::lines::standard_input;
+use kadring::console::perform::Performer;
 use kadring::console::terminal::{self, Restore, Stdin, Terminal};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen};
 use kadring::id::Id;
@@ -53,11 +55,13 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
 
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let grammar = Grammar::new(defaults);
-    if let Some(Err(error)) = data.map(|data| peer.listen(&data, serving(grammar.clone()))) {
+    let catalogue = data.as_ref().map(Catalogue::of);
+    if let Some(Err(error)) = data.map(|data| peer.listen(&data, serving(grammar.clone(), Catalogue::of(&data)))) {
         log::warn!("this peer cannot be talked to from other shells: {error}");
     }
-    let (editor, above) = if person { edit(&grammar, &args, &screen) } else { (None, None) };
-    let console = Console::new(peer.handle(), grammar, output, screen);
+    let (editor, above) = if person { edit(&grammar, catalogue.clone(), &args, &screen) } else { (None, None) };
+    let performer = Performer::new(peer.handle(), screen).with_catalogue(catalogue);
+    let console = Console::new(performer, grammar, output);
     let (busy, verdict) = (console.busy(), console.verdict());
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
@@ -195,9 +199,14 @@ fn write_ready_file(path: &Path, text: &str) -> io::Result<()> {
 type Above = (Receiver<String>, Box<dyn ExternalPrinter>);
 
 /// A line editor, if the terminal supports one.
-fn edit(grammar: &Grammar, args: &PeerArgs, screen: &Screen) -> (Option<Terminal>, Option<Above>) {
+fn edit(
+    grammar: &Grammar,
+    catalogue: Option<Catalogue>,
+    args: &PeerArgs,
+    screen: &Screen,
+) -> (Option<Terminal>, Option<Above>) {
     let history = args.data.as_ref().map(|data| data.join("history"));
-    match Terminal::open(grammar.clone(), history) {
+    match Terminal::open(grammar.clone(), catalogue, history) {
         Ok((terminal, printer)) => (Some(terminal), Some((screen.above_prompt(), Box::new(printer)))),
         Err(error) => {
             log::warn!("lines cannot be edited on this terminal: {error}");

@@ -2,7 +2,7 @@
 
 use super::options::OptionSpec;
 use super::spec::{Kind, Request, Spec, Store};
-use super::words::{parse_file, parse_host_port, parse_key, parse_source};
+use super::words::{parse_file, parse_host_port, parse_key, parse_name, parse_source};
 use crate::file::{Form, LocalManifest};
 use crate::node::Command;
 
@@ -17,12 +17,16 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "FILE...",
         takes: (1, MANY),
         kinds: &[Kind::File],
-        options: &[OptionSpec { name: "--manifest", value: Some("FILE") }],
+        options: &[
+            OptionSpec { name: "--manifest", value: Some("FILE") },
+            OptionSpec { name: "--name", value: Some("NAME") },
+        ],
         summary: "keep each FILE in the network and print the key that brings it back",
         details: "A file is cut into blocks of at most 1 MiB; each goes to the peers nearest to its SHA-256.\n\
                   --manifest also writes a local manifest, which retrieves the file too and shows if it was cut short.\n\
                   store FILE MANIFEST, with nothing or an older manifest at MANIFEST, writes one in the seed's text,\n\
-                  \"key$size|\" a block, which does not show that. A manifest never takes the place of another file.",
+                  \"key$size|\" a block, which does not show that. A manifest never takes the place of another file.\n\
+                  The catalogue remembers the file by the last part of its path, or by --name.",
         parse: |words, options, defaults| {
             let files: Vec<_> = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
             let manifest = match options.value("--manifest") {
@@ -30,18 +34,23 @@ pub static COMMANDS: &[Spec] = &[
                 Some(word) => Some(LocalManifest { path: parse_file(word)?, form: Form::Whole }),
                 None => None,
             };
-            Ok(Request::Store(Store { files, manifest, keep: defaults.keep }))
+            let name = match options.value("--name") {
+                Some(_) if files.len() > 1 && manifest.is_none() => return Err("--name is of one file".to_owned()),
+                name => name.map(parse_name).transpose()?,
+            };
+            Ok(Request::Store(Store { files, manifest, name, keep: defaults.keep }))
         },
     },
     Spec {
         name: "retrieve",
         short: Some('r'),
-        arguments: "KEY|MANIFEST DEST",
+        arguments: "KEY|NAME|MANIFEST DEST",
         takes: (2, 2),
         kinds: &[Kind::Source, Kind::File],
         options: &[OptionSpec { name: "--force", value: None }],
         summary: "bring a file back to DEST",
-        details: "64 hexadecimal digits are a key, anything else is the name of a manifest file.\n\
+        details: "64 hexadecimal digits are a key; six or more will do where the catalogue knows one such key alone.\n\
+                  Else it is a name in the catalogue, or that of a manifest file, which ./ in front makes clear.\n\
                   Every block is verified; DEST appears only when the whole file is there.\n\
                   Another file at DEST is replaced only with --force; at a terminal you are asked.\n\
                   A retrieve that was interrupted goes on where it stopped when it is repeated.",
@@ -67,7 +76,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "clear",
         short: Some('c'),
-        arguments: "KEY|MANIFEST...",
+        arguments: "KEY|NAME|MANIFEST...",
         takes: (1, MANY),
         kinds: &[Kind::Source],
         options: &[],
@@ -92,13 +101,49 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "lookup",
         short: None,
-        arguments: "KEY",
+        arguments: "KEY|NAME",
         takes: (1, 1),
-        kinds: &[Kind::Key],
+        kinds: &[Kind::Source],
         options: &[],
         summary: "the peers responsible for KEY, and those that hold it",
         details: "Asks the network, and says how many requests in a row that took.",
-        parse: |words, _, _| Ok(Request::Ask(Command::Lookup { key: parse_key(&words[0])? })),
+        parse: |words, _, _| match parse_key(&words[0]) {
+            Ok(key) => Ok(Request::Ask(Command::Lookup { key })),
+            Err(_) => Ok(Request::Lookup(words[0].clone())),
+        },
+    },
+    Spec {
+        name: "files",
+        short: None,
+        arguments: "[PATTERN]",
+        takes: (0, 1),
+        kinds: &[Kind::Source],
+        options: &[],
+        summary: "what was stored here, by name",
+        details: "The catalogue: key, size, time and name of each file. PATTERN is a part of the name, or has * and ?.",
+        parse: |words, _, _| Ok(Request::Files { pattern: words.first().cloned().unwrap_or_default() }),
+    },
+    Spec {
+        name: "name",
+        short: None,
+        arguments: "KEY|NAME NAME",
+        takes: (2, 2),
+        kinds: &[Kind::Source, Kind::Other],
+        options: &[],
+        summary: "call a file by another name too",
+        details: "The file must be in the catalogue.",
+        parse: |words, _, _| Ok(Request::Name { word: words[0].clone(), name: parse_name(&words[1])? }),
+    },
+    Spec {
+        name: "forget",
+        short: None,
+        arguments: "KEY|NAME",
+        takes: (1, 1),
+        kinds: &[Kind::Source],
+        options: &[],
+        summary: "drop a file from the catalogue",
+        details: "The network keeps what it has: the key still brings the file back.",
+        parse: |words, _, _| Ok(Request::Forget { word: words[0].clone() }),
     },
     Spec {
         name: "peers",

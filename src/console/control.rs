@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::catalogue::Catalogue;
 use super::perform::{Performer, Shows};
 use super::reply::Reply;
 use super::spec::Request;
@@ -94,15 +95,16 @@ impl Backend for Session {
 }
 
 /// Does the commands of `grammar` for clients.
-pub fn serving(grammar: Grammar) -> ServeClient {
+pub fn serving(grammar: Grammar, catalogue: Catalogue) -> ServeClient {
     Arc::new(move |session, line, client| {
         let teller = Arc::new(Teller(client.try_clone().ok()));
-        let reply = obey(&grammar, session, line, &teller);
+        let performer = Performer::new(session.clone(), teller.clone()).with_catalogue(Some(catalogue.clone()));
+        let reply = obey(&grammar, performer, line);
         teller.tell(&Told::Answer(Rendered::new(&reply)));
     })
 }
 
-fn obey(grammar: &Grammar, session: &Session, line: &[u8], teller: &Arc<Teller>) -> Reply {
+fn obey(grammar: &Grammar, performer: Performer<Session>, line: &[u8]) -> Reply {
     let usage = |reason: String| Reply::failed(FailureKind::Usage, reason);
     let Asked { words, folder } = match serde_json::from_slice(line) {
         Ok(asked) => asked,
@@ -112,7 +114,7 @@ fn obey(grammar: &Grammar, session: &Session, line: &[u8], teller: &Arc<Teller>)
         Ok(None) => usage("no command was given".to_owned()),
         Ok(Some((_, Request::Help(word)))) => Reply::help(grammar, word.as_deref()),
         Ok(Some((_, request))) => {
-            let mut reply = Performer::new(session.clone(), teller.clone()).perform(request.within(&folder));
+            let mut reply = performer.within(folder.clone()).perform(request);
             // Files are called as the client calls them.
             words.iter().for_each(|word| reply.rename(&folder.join(word), Path::new(word)));
             reply

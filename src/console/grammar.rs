@@ -183,7 +183,7 @@ mod tests {
 
     fn store(files: &[&str], manifest: Option<&str>) -> Request {
         let manifest = manifest.map(|path| LocalManifest { path: path.into(), form: Form::Whole });
-        Request::Store(Store { files: files.iter().map(Into::into).collect(), manifest, keep: false })
+        Request::Store(Store { files: files.iter().map(Into::into).collect(), manifest, name: None, keep: false })
     }
 
     #[test]

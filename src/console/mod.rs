@@ -7,6 +7,7 @@
 //!   its words may be.
 //! - [`perform`]: what it takes to do what was asked. Most of it is one question to the node.
 //! - [`classroom`]: the classroom ring's lines and commands.
+//! - [`catalogue`]: what was stored here, by name.
 //! - [`control`]: the same commands through the control socket of a running peer.
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
 //! - [`lines`], [`output`]: a pipe in, a pipe out, each of which may hold anything or break at any time.
@@ -23,9 +24,11 @@
 //! A line may be too long, no text, or nonsense: it gets its answer like any other, and the next line is read. Text
 //! that came from the network or from a file's name is shown with control characters spelled out ([`escape()`]).
 
+pub mod catalogue;
 pub mod classroom;
 pub mod commands;
 pub mod control;
+pub mod finding;
 pub mod grammar;
 pub mod lines;
 pub mod options;
@@ -178,15 +181,9 @@ impl Verdict {
 }
 
 impl<B: Backend> Console<B> {
-    /// A console that asks `backend` and writes to `output`. Progress goes to `screen`.
-    pub fn new(backend: B, grammar: Grammar, output: Output, screen: Arc<Screen>) -> Self {
-        Self {
-            grammar,
-            performer: Performer::new(backend, screen),
-            output,
-            busy: Busy::default(),
-            verdict: Verdict::default(),
-        }
+    /// A console that asks through `performer` and writes to `output`.
+    pub fn new(performer: Performer<B>, grammar: Grammar, output: Output) -> Self {
+        Self { grammar, performer, output, busy: Busy::default(), verdict: Verdict::default() }
     }
 
     /// The failure of the first command that failed. An answer that could not be written is a failure too.

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select};
 
+use super::catalogue::Catalogue;
 use super::escape::escape;
+use super::finding;
 use super::progress::TransferBar;
 use super::reply::{ConsoleAnswer, Named, Reply, TestResult, Tested};
 use super::spec::Request;
@@ -36,6 +38,9 @@ impl Shows for Screen {
 pub struct Performer<B> {
     backend: B,
     shows: Arc<dyn Shows>,
+    /// Where names of files begin; without one, where this process stands.
+    folder: PathBuf,
+    catalogue: Option<Catalogue>,
     /// Whether the folder of retrieved files is deleted afterwards, so that a failed retrieve cannot be resumed.
     forgets: bool,
 }
@@ -43,7 +48,19 @@ pub struct Performer<B> {
 impl<B: Backend> Performer<B> {
     /// Asks `backend`; progress is shown where `shows` leads.
     pub fn new(backend: B, shows: Arc<dyn Shows>) -> Self {
-        Self { backend, shows, forgets: false }
+        Self { backend, shows, folder: PathBuf::new(), catalogue: None, forgets: false }
+    }
+
+    /// The same; what is stored is remembered in the catalogue, and what it names is found.
+    #[must_use]
+    pub fn with_catalogue(self, catalogue: Option<Catalogue>) -> Self {
+        Self { catalogue, ..self }
+    }
+
+    /// The same, for somebody whose working folder is `folder`.
+    #[must_use]
+    pub fn within(self, folder: PathBuf) -> Self {
+        Self { folder, ..self }
     }
 
     /// The same, for files that are retrieved into a folder that is deleted afterwards.
@@ -66,13 +83,24 @@ impl<B: Backend> Performer<B> {
 
     /// Performs a request and waits until it is done. `Help` needs the grammar, so it is refused here.
     pub fn perform(&self, request: Request) -> Reply {
+        let resolved = finding::resolve(self.catalogue.as_ref(), &self.folder, request);
+        let request = match resolved {
+            Ok(request) => request.within(&self.folder),
+            Err(Failure { kind, reason }) => return Reply::failed(kind, reason),
+        };
         match request {
-            Request::Ask(command) => self.reply(command),
+            Request::Ask(command) => self.reply(command, None),
             Request::All(commands) => self.all(commands),
-            Request::Store(store) => match <[Command; 1]>::try_from(store.commands()) {
-                Ok([command]) => self.reply(command),
-                Err(commands) => self.all(commands),
-            },
+            Request::Store(store) => {
+                let name = store.name.clone();
+                match <[Command; 1]>::try_from(store.commands()) {
+                    Ok([command]) => self.reply(command, name),
+                    Err(commands) => self.all(commands),
+                }
+            }
+            Request::Files { .. } | Request::Name { .. } | Request::Forget { .. } | Request::Lookup(_) => {
+                finding::answer(self.catalogue.as_ref(), request)
+            }
             Request::Ping(host_port) => match resolve(&host_port) {
                 Ok(addrs) => Reply::Node(self.ping(&addrs)),
                 Err(reason) => Reply::failed(FailureKind::NotFound, reason),
@@ -87,7 +115,7 @@ impl<B: Backend> Performer<B> {
     fn all(&self, commands: Vec<Command>) -> Reply {
         let mut answers = Vec::new();
         for command in commands {
-            let reply = self.reply(command);
+            let reply = self.reply(command, None);
             let cancelled = reply.verdict() == Some(FailureKind::Cancelled);
             answers.push(reply);
             if cancelled {
@@ -97,11 +125,22 @@ impl<B: Backend> Performer<B> {
         Reply::Console(ConsoleAnswer::All { answers })
     }
 
-    /// Has a command done; the answer about a file that is stored names it.
-    fn reply(&self, command: Command) -> Reply {
-        let Command::Store { path: file, .. } = &command else { return Reply::Node(self.ask(command)) };
-        let file = file.clone();
-        Reply::File(Named { file, answer: self.ask(command) })
+    /// Has a command done; the answer about a file that is stored names it, and the catalogue gets it.
+    fn reply(&self, command: Command, name: Option<String>) -> Reply {
+        let (file, source) = match &command {
+            Command::Store { path, .. } => (Some(path.clone()), None),
+            Command::Retrieve { source, .. } => (None, Some(source.clone())),
+            _ => (None, None),
+        };
+        let mut answer = self.ask(command);
+        if let (Answer::Failed(failure), Some(Source::Key(key))) = (&mut answer, source) {
+            finding::recognise(self.catalogue.as_ref(), &key, failure);
+        }
+        let Some(file) = file else { return Reply::Node(answer) };
+        if let Some(catalogue) = &self.catalogue {
+            finding::remember(catalogue, &file, name, &answer);
+        }
+        Reply::File(Named { file, answer })
     }
 
     /// Gives the node a command, shows its progress and waits for its answer.

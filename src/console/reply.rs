@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::catalogue::Entry;
 use super::grammar::Grammar;
 use super::spec::Spec;
 use super::text;
@@ -53,6 +54,23 @@ pub enum ConsoleAnswer {
     All {
         /// The answers, in the order of the commands.
         answers: Vec<Reply>,
+    },
+    /// What the catalogue has.
+    Files {
+        /// The files, the latest last.
+        files: Vec<Entry>,
+    },
+    /// A file has a further name.
+    Named {
+        /// The file's key.
+        key: Key,
+        /// The name.
+        name: String,
+    },
+    /// Entries were dropped from the catalogue; the network keeps the files.
+    Forgotten {
+        /// What was dropped.
+        files: Vec<Entry>,
     },
     /// The results of a `test`: files that were stored and retrieved.
     Tested {
@@ -150,7 +168,7 @@ impl Reply {
                     TestResult::Equal { .. } => None,
                 }))
             }
-            Self::Console(ConsoleAnswer::Threads { .. } | ConsoleAnswer::Help { .. }) => None,
+            Self::Console(_) => None,
         }
     }
 

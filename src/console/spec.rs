@@ -26,6 +26,25 @@ pub enum Request {
         /// Also keep a copy of every block here.
         keep: bool,
     },
+    /// Look up the key that begins with these digits.
+    Lookup(String),
+    /// List what the catalogue has, as far as its names fit the pattern.
+    Files {
+        /// The pattern: a part of the name, or `*` and `?` as in a shell.
+        pattern: String,
+    },
+    /// Call a file by another name too.
+    Name {
+        /// The file: its name, or its key or the beginning of it.
+        word: String,
+        /// The further name.
+        name: String,
+    },
+    /// Drop a file from the catalogue.
+    Forget {
+        /// The file: its name, or its key or the beginning of it.
+        word: String,
+    },
     /// List the threads of this process.
     Threads,
     /// Help on one command, or on all.
@@ -39,6 +58,8 @@ pub struct Store {
     pub files: Vec<PathBuf>,
     /// The local manifest to write of one file.
     pub manifest: Option<LocalManifest>,
+    /// What one file is called in the catalogue, if not by the last part of its path.
+    pub name: Option<String>,
     /// Also keep a copy of every block here.
     pub keep: bool,
 }
@@ -46,7 +67,7 @@ pub struct Store {
 impl Store {
     /// The commands to the node, a file each.
     pub fn commands(self) -> Vec<Command> {
-        let Self { mut files, mut manifest, keep } = self;
+        let Self { mut files, mut manifest, keep, .. } = self;
         if let ([_, second], None) = (&files[..], &manifest)
             && !stands_in_the_way(second)
         {
@@ -55,6 +76,11 @@ impl Store {
         let of_file = |path| Command::Store { path, manifest: manifest.clone(), keep };
         files.into_iter().map(of_file).collect()
     }
+}
+
+/// Whether a file is there that may be a manifest.
+pub(super) fn may_be_manifest(path: &Path) -> bool {
+    path.exists() && !stands_in_the_way(path)
 }
 
 /// Whether something stands there that is no manifest, so that a manifest cannot be meant to take its place.
@@ -77,9 +103,9 @@ impl Request {
             key => key,
         };
         match self {
-            Self::Store(Store { files, manifest, keep }) => {
+            Self::Store(Store { files, manifest, name, keep }) => {
                 let manifest = manifest.map(|LocalManifest { path, form }| LocalManifest { path: lies(path), form });
-                Self::Store(Store { files: files.into_iter().map(lies).collect(), manifest, keep })
+                Self::Store(Store { files: files.into_iter().map(lies).collect(), manifest, name, keep })
             }
             Self::Test { files, keep } => Self::Test { files: files.into_iter().map(lies).collect(), keep },
             Self::Ask(Command::Retrieve { source: of, dest, replace }) => {
@@ -123,10 +149,8 @@ impl Default for Defaults {
 pub enum Kind {
     /// A file's name.
     File,
-    /// A key, or the name of a manifest file.
+    /// A key, a name in the catalogue, or the name of a manifest file.
     Source,
-    /// The key of a block or file.
-    Key,
     /// A command's name.
     Command,
     /// A word that cannot be completed.

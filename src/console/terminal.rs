@@ -12,13 +12,15 @@ use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
-use rustyline::history::FileHistory;
+use rustyline::history::{FileHistory, SearchDirection};
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 
+use super::catalogue::Catalogue;
 use super::grammar::Grammar;
 use super::spec::Kind;
 use super::{Backend, Console, End, Reply, escape};
+use crate::id::Key;
 use crate::node::{Answer, Command};
 
 /// The prompt.
@@ -105,12 +107,16 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// A line editor that completes by `grammar` and keeps its history in the file `history`, and a printer that prints
+    /// A line editor that completes by `grammar` and `catalogue` and keeps its history in the file `history`, and a printer that prints
     /// above its prompt.
     ///
     /// # Errors
     /// The terminal cannot do it.
-    pub fn open(grammar: Grammar, history: Option<PathBuf>) -> io::Result<(Self, impl ExternalPrinter)> {
+    pub fn open(
+        grammar: Grammar,
+        catalogue: Option<Catalogue>,
+        history: Option<PathBuf>,
+    ) -> io::Result<(Self, impl ExternalPrinter)> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .history_ignore_space(true)
@@ -119,7 +125,7 @@ impl Terminal {
             .auto_add_history(true)
             .build();
         let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config).map_err(io::Error::other)?;
-        editor.set_helper(Some(Completion { grammar, files: FilenameCompleter::new() }));
+        editor.set_helper(Some(Completion { catalogue, grammar, files: FilenameCompleter::new() }));
         if let Some(path) = &history {
             // At the first time there is none.
             let _ = editor.load_history(path);
@@ -183,6 +189,7 @@ impl<B: Backend> Console<B> {
 
 /// Completes commands by their names, and arguments by what they are.
 struct Completion {
+    catalogue: Option<Catalogue>,
     grammar: Grammar,
     files: FilenameCompleter,
 }
@@ -194,6 +201,28 @@ impl Completion {
         let names = self.grammar.specs().map(|spec| spec.name).filter(|name| name.starts_with(&begun));
         let pair = |name: &str| Pair { display: name.to_owned(), replacement: format!("{name} ") };
         (start, names.map(pair).collect())
+    }
+
+    /// Names in the catalogue, and keys that were typed before or are there, that begin with the word at the end.
+    fn named(&self, before: &str, context: &Context<'_>) -> (usize, Vec<Pair>) {
+        let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let begun = &before[start..];
+        let entries = self.catalogue.as_ref().and_then(|catalogue| catalogue.entries().ok()).unwrap_or_default();
+        let mut words: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
+        // Without a digit of it, no key is meant.
+        if !begun.is_empty() {
+            words.extend(entries.iter().map(|entry| entry.key.to_string()));
+            let history = context.history();
+            let lines = (0..history.len()).filter_map(|at| history.get(at, SearchDirection::Forward).ok().flatten());
+            let typed = lines.flat_map(|line| line.entry.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+            words.extend(typed.filter(|word| word.parse::<Key>().is_ok()));
+        }
+        words.retain(|word| word.starts_with(begun) && matches!(escape(word), Cow::Borrowed(_)));
+        words.sort();
+        words.dedup();
+        let quoted = |word: &String| shlex::try_quote(word).ok().map(|quoted| quoted.into_owned());
+        let pairs = words.iter().filter_map(|word| Some(Pair { display: word.clone(), replacement: quoted(word)? }));
+        (start, pairs.collect())
     }
 
     /// The kind of the word that ends `before`: an argument's, or the command itself.
@@ -215,16 +244,21 @@ impl Completion {
 impl Completer for Completion {
     type Candidate = Pair;
 
-    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(&self, line: &str, pos: usize, context: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         match self.kind(&line[..pos]) {
             Kind::Command => Ok(self.commands(line, pos)),
-            Kind::File | Kind::Source => {
+            kind @ (Kind::File | Kind::Source) => {
                 let (start, mut pairs) = self.files.complete_path(line, pos)?;
                 // A name that would steer the terminal can be neither shown nor typed.
                 pairs.retain(|pair| matches!(escape(&pair.display), Cow::Borrowed(_)));
+                if kind == Kind::Source {
+                    let (named, known) = self.named(&line[..pos], context);
+                    // Where a word holds a slash, only the part behind it is replaced: no name has one.
+                    pairs.splice(..0, known.into_iter().filter(|_| named == start));
+                }
                 Ok((start, pairs))
             }
-            Kind::Key | Kind::Other => Ok((pos, Vec::new())),
+            Kind::Other => Ok((pos, Vec::new())),
         }
     }
 }
@@ -243,7 +277,7 @@ mod tests {
     use crate::console::Defaults;
 
     fn completion() -> Completion {
-        Completion { grammar: Grammar::new(Defaults::default()), files: FilenameCompleter::new() }
+        Completion { catalogue: None, grammar: Grammar::new(Defaults::default()), files: FilenameCompleter::new() }
     }
 
     #[test]
@@ -258,7 +292,7 @@ mod tests {
             ("retrieve a b c", Kind::Other),
             ("retrieve ", Kind::Source),
             ("retrieve 'a b' ", Kind::File),
-            ("lookup 12", Kind::Key),
+            ("lookup 12", Kind::Source),
             ("help st", Kind::Command),
             ("clear a b c", Kind::Source),
             ("nonsense a", Kind::Other),

@@ -109,7 +109,8 @@ impl Write for Sink {
 fn run(rote: &Rote, format: Format, input: &[u8]) -> (End, String) {
     let sink = Sink::default();
     let output = Output::new(format, sink.clone());
-    let mut console = Console::new(rote.clone(), Grammar::new(Defaults::default()), output, Screen::plain());
+    let mut console =
+        Console::new(Performer::new(rote.clone(), Screen::plain()), Grammar::new(Defaults::default()), output);
     let end = console.run(&mut BufReader::with_capacity(16, input)).expect("a slice can be read");
     let text = String::from_utf8(sink.0.lock().clone()).expect("answers are text");
     (end, text)
@@ -200,8 +201,11 @@ fn a_node_that_ends_in_the_middle_fails_the_command() {
         }
     }
     let sink = Sink::default();
-    let mut console =
-        Console::new(Gone, Grammar::new(Defaults::default()), Output::new(Format::Text, sink.clone()), Screen::plain());
+    let mut console = Console::new(
+        Performer::new(Gone, Screen::plain()),
+        Grammar::new(Defaults::default()),
+        Output::new(Format::Text, sink.clone()),
+    );
     assert_eq!(console.run(&mut &b"list\n"[..]).expect("readable"), End::Input);
     assert_eq!(*sink.0.lock(), b"error: the peer ended before it answered\n");
 }

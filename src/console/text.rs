@@ -1,10 +1,11 @@
 //! Answers as people read them.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 
+use super::catalogue::Entry;
 use super::escape::escape;
 use super::reply::{ConsoleAnswer, HelpEntry, Named, Reply, TestResult, Tested};
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
@@ -21,6 +22,15 @@ pub(super) fn render(reply: &Reply) -> String {
         Reply::File(named) => of_file(named),
         Reply::Console(ConsoleAnswer::Threads { threads }) => lines(threads.iter().map(|name| thread(name))),
         Reply::Console(ConsoleAnswer::All { answers }) => lines(answers.iter().map(render)),
+        Reply::Console(ConsoleAnswer::Files { files }) if files.is_empty() => {
+            "the catalogue has no such file".to_owned()
+        }
+        Reply::Console(ConsoleAnswer::Files { files }) => lines(files.iter().map(entry)),
+        Reply::Console(ConsoleAnswer::Named { key, name }) => format!("{key} is called {} too", escape(name)),
+        Reply::Console(ConsoleAnswer::Forgotten { files }) => {
+            let keys = files.iter().map(|file| format!("forgot {}, key {}", escape(&file.name), file.key));
+            lines(keys.chain(["the network keeps what it has".to_owned()]))
+        }
         Reply::Console(ConsoleAnswer::Help { commands }) => help(commands),
         Reply::Console(ConsoleAnswer::Tested { files, .. }) => lines(files.iter().map(tested)),
     };
@@ -136,6 +146,14 @@ fn listing(blocks: u64, bytes: u64) -> String {
 fn list_of(blocks: u64, bytes: u64, complete: bool) -> String {
     let list = format!("\nthe list names {} and cannot show that it is whole", listing(blocks, bytes));
     if complete { String::new() } else { list }
+}
+
+/// A line of the catalogue. So many digits of a key name it nearly always.
+fn entry(entry: &Entry) -> String {
+    let stored = SystemTime::UNIX_EPOCH + Duration::from_millis(entry.stored);
+    let stored = humantime::format_rfc3339_seconds(stored);
+    let (key, size) = (entry.key.to_string(), amount(entry.bytes));
+    format!("{}  {size:>12}  {stored}  {}", &key[..12], escape(&entry.name))
 }
 
 fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {

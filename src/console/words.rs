@@ -29,21 +29,28 @@ fn parse_digits(what: &str, word: &str) -> Result<Id, String> {
     })
 }
 
-/// Reads what names a file in the network: 64 hexadecimal digits are a key, anything else is a manifest file's name.
-///
-/// Hexadecimal digits that are nearly a key are taken for a mistyped one; `./` in front makes any word a file's name.
+/// Reads what names a file in the network: 64 hexadecimal digits are a key. Any other word is a name that the catalogue
+/// may know, or a manifest file's; `./` in front makes any word a file's name.
 pub fn parse_source(word: &str) -> Result<Source, String> {
-    if let Ok(key) = word.parse() {
-        return Ok(Source::Key(key));
+    match word.parse() {
+        Ok(key) => Ok(Source::Key(key)),
+        Err(_) => parse_file(word).map(Source::Manifest),
     }
-    if word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(format!(
-            "a key has 64 hexadecimal digits, {:?} has {} (if it is a manifest file, write ./{0})",
-            word,
-            word.len()
-        ));
+}
+
+/// Whether a word must be meant as a key, and is none.
+pub(super) fn is_mistyped_key(word: &str) -> bool {
+    word.len() >= 32 && word.len() != 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Reads a name for the catalogue.
+pub fn parse_name(word: &str) -> Result<String, String> {
+    match word {
+        "" => Err("a name is empty".to_owned()),
+        _ if word.contains('/') => Err(format!("{} has a slash; a name has none", quoted(word))),
+        _ if word.parse::<Key>().is_ok() => Err(format!("{} is a key, which can be no name", quoted(word))),
+        _ => Ok(word.to_owned()),
     }
-    parse_file(word).map(Source::Manifest)
 }
 
 /// Reads the name of a file.
@@ -86,7 +93,13 @@ mod tests {
         assert_eq!(parse_source(&KEY.to_uppercase()), Ok(Source::Key(KEY.parse().unwrap())));
         assert_eq!(parse_source("photo.manifest"), Ok(Source::Manifest("photo.manifest".into())));
         assert_eq!(parse_source(&format!("./{KEY}")), Ok(Source::Manifest(format!("./{KEY}").into())));
-        assert!(parse_source(&KEY[1..]).unwrap_err().contains("has 63"));
+        assert_eq!(
+            parse_source(&KEY[1..]),
+            Ok(Source::Manifest(KEY[1..].into())),
+            "the catalogue may know what it begins"
+        );
+        assert!(is_mistyped_key(&KEY[1..]) && is_mistyped_key(&format!("{KEY}0")));
+        assert!(!is_mistyped_key(KEY) && !is_mistyped_key("abcdef") && !is_mistyped_key("photo.manifest"));
     }
 
     #[test]
@@ -106,6 +119,12 @@ mod tests {
             let error = parse_host_port(bad).unwrap_err();
             assert!(error.contains(reason) && !error.contains('\u{1b}'), "{error}");
         }
+    }
+
+    #[test]
+    fn a_name_is_neither_a_path_nor_a_key() {
+        assert!(parse_name("").is_err() && parse_name("a/b").is_err() && parse_name(KEY).is_err());
+        assert_eq!(parse_name("my report, final"), Ok("my report, final".to_owned()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The one clock of a live peer. Nothing else in the program asks what time it is.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::time::Time;
 
@@ -24,6 +24,12 @@ impl Clock {
     pub(super) fn instant(self, time: Time) -> Instant {
         self.0 + time.since(Time::ZERO)
     }
+}
+
+/// The time since the beginning of 1970, as the system tells it: for people, who may set it as they like.
+#[expect(clippy::disallowed_methods, reason = "nothing waits for it or is ordered by it")]
+pub fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Measures how long things really take: each call tells the time that has passed since this one.

@@ -116,6 +116,13 @@ struct Client {
     thread: Worker,
 }
 
+impl Drop for Client {
+    /// Whatever becomes of `control`, no client's thread waits for ever.
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
 /// `control`: waits for clients.
 fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
     let mut clients: BTreeMap<u64, Client> = BTreeMap::new();
@@ -123,7 +130,7 @@ fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
     loop {
         let accepted = ends.listener.accept();
         if ends.stopping.load(Ordering::Relaxed) {
-            break;
+            return;
         }
         fault::point(Role::Control);
         clients.retain(|_, client| !client.thread.is_finished());
@@ -145,9 +152,6 @@ fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
                 std::thread::park_timeout(BREATH);
             }
         }
-    }
-    for client in clients.values() {
-        let _ = client.stream.shutdown(Shutdown::Both);
     }
 }
 

@@ -99,7 +99,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-pub use clock::stopwatch;
+pub use clock::{since_1970, stopwatch};
 pub use control::{ServeClient, connect};
 pub use roles::Role;
 pub use sockets::{canonical, every_address};

@@ -1,5 +1,6 @@
 //! What the command line promises: options, environment, exit codes, files, and clients that come for one command.
 
+mod catalogue;
 mod clients;
 mod control;
 mod exit_codes;

@@ -57,6 +57,8 @@ fn without_our_environment(mut command: Command) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KADRING_") || name == "RUST_LOG") {
         command.env_remove(name);
     }
+    // Nor may what it stores reach the catalogue of the user who runs the tests.
+    command.env_remove("XDG_STATE_HOME").env("HOME", "nowhere");
     command
 }
 

@@ -1,0 +1,370 @@
+//! The catalogue: what was stored here, so that a file is found again by its name.
+//!
+//! It is a text file of JSON lines in the peer's data folder, or for commands that join for one file, in the user's state
+//! folder. A line is on the disk before the answer to its `store` is given. Several processes may use one catalogue: each
+//! change is made under a lock on a file beside it. Lines that cannot be read are set aside, and told.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::escape::quoted;
+use crate::id::{Id, Key};
+use crate::path_text;
+
+/// The catalogue's name in its folder.
+const NAME: &str = "catalogue";
+
+/// The name of the file that is locked while the catalogue is read or changed.
+const LOCK: &str = "catalogue.lock";
+
+/// So many digits of a key name it, if no other key begins with them.
+pub const DIGITS: usize = 6;
+
+/// One file that was stored.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// What it is called: the last part of its path, unless it was given a name.
+    pub name: String,
+    /// Where it lay when it was stored.
+    #[serde(with = "path_text")]
+    pub path: PathBuf,
+    /// The file's key.
+    pub key: Key,
+    /// The file's SHA-256.
+    pub sha256: Id,
+    /// The file's size in bytes.
+    pub bytes: u64,
+    /// Copies of each block that were wanted.
+    pub copies: usize,
+    /// When it was stored, in milliseconds since 1970.
+    pub stored: u64,
+}
+
+/// A catalogue in a folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Catalogue {
+    folder: PathBuf,
+}
+
+impl Catalogue {
+    /// The catalogue in `folder`, which is made when something is written.
+    pub fn of(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The user's own: in `$XDG_STATE_HOME/kadring`, by default `~/.local/state/kadring`. None where neither is known.
+    pub fn of_user() -> Option<Self> {
+        let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = || env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".local/state"));
+        state.or_else(home).map(|state| Self::of(state.join("kadring")))
+    }
+
+    /// Adds a file. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The catalogue cannot be written.
+    pub fn add(&self, entry: &Entry) -> io::Result<()> {
+        let line = serde_json::to_string(entry)? + "\n";
+        let _lock = self.lock()?;
+        let mut file = File::options().read(true).append(true).create(true).open(self.path())?;
+        // A line that was cut off by the end of its process stays one of its own.
+        let cut = match file.seek(SeekFrom::End(-1)) {
+            Ok(_) => {
+                let mut last = [0];
+                file.read_exact(&mut last)?;
+                last != *b"\n"
+            }
+            Err(_) => false,
+        };
+        file.write_all(if cut { format!("\n{line}") } else { line }.as_bytes())?;
+        file.sync_data()
+    }
+
+    /// What was stored, each name and key once, the latest last.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        if !self.path().exists() {
+            return Ok(Vec::new());
+        }
+        let _lock = self.lock()?;
+        self.read()
+    }
+
+    /// The key that `word` names: a name, or the beginning of a key. None if it names nothing here.
+    ///
+    /// # Errors
+    /// For people: it names several keys, or the catalogue cannot be read.
+    pub fn find(&self, word: &str) -> Result<Option<Key>, String> {
+        let entries = self.entries().map_err(|error| self.cannot("read", &error))?;
+        let named = entries.iter().filter(|entry| entry.name == word);
+        // Of what was stored from one place, the latest is meant.
+        let mut latest: Vec<&Entry> = Vec::new();
+        for entry in named {
+            latest.retain(|other| other.path != entry.path);
+            latest.push(entry);
+        }
+        let begun = || entries.iter().filter(|entry| is_beginning(word) && begins(entry, word));
+        let mut meant: Vec<&Entry> = if latest.is_empty() { begun().collect() } else { latest };
+        meant.sort_by_key(|entry| entry.key);
+        meant.dedup_by_key(|entry| entry.key);
+        match &meant[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(one.key)),
+            several => {
+                let each = several.iter().map(|entry| format!("{} ({})", entry.key, entry.path.display()));
+                Err(format!("{} names several files: {}", quoted(word), each.collect::<Vec<_>>().join(", ")))
+            }
+        }
+    }
+
+    /// Calls the file `key` by another name too. Returns whether the key is known here.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read or written.
+    pub fn name(&self, key: &Key, name: &str) -> io::Result<bool> {
+        let known = self.entries()?.into_iter().rfind(|entry| entry.key == *key);
+        match known {
+            Some(entry) => self.add(&Entry { name: name.to_owned(), ..entry }).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Drops the entries that `word` names, by name or by key or its beginning. The network keeps what it has.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read or written.
+    pub fn forget(&self, word: &str) -> io::Result<Vec<Entry>> {
+        if !self.path().exists() {
+            return Ok(Vec::new());
+        }
+        let _lock = self.lock()?;
+        let entries = self.read()?;
+        let by_name = entries.iter().any(|entry| entry.name == word);
+        let is_meant = |entry: &Entry| match by_name {
+            true => entry.name == word,
+            false => is_beginning(word) && begins(entry, word),
+        };
+        let (dropped, kept): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_meant);
+        if !dropped.is_empty() {
+            self.write(&kept)?;
+        }
+        Ok(dropped)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(NAME)
+    }
+
+    /// Held until it is dropped.
+    fn lock(&self) -> io::Result<File> {
+        fs::create_dir_all(&self.folder)?;
+        let file = File::options().write(true).create(true).truncate(false).open(self.folder.join(LOCK))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// Reads the file. Where a line is damaged, all of it is copied aside and the sound lines stay.
+    fn read(&self) -> io::Result<Vec<Entry>> {
+        let text = fs::read(self.path())?;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut damaged = 0;
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice::<Entry>(line) {
+                Ok(entry) => {
+                    entries.retain(|other| (&other.name, other.key) != (&entry.name, entry.key));
+                    entries.push(entry);
+                }
+                Err(_) => damaged += 1,
+            }
+        }
+        if damaged > 0 {
+            let aside = self.aside();
+            fs::write(&aside, &text)?;
+            self.write(&entries)?;
+            let (path, aside) = (self.path(), aside.display().to_string());
+            log::warn!("{}: {damaged} of its lines cannot be read; it was copied to {aside}", path.display());
+        }
+        Ok(entries)
+    }
+
+    /// A name that is free, for what is set aside.
+    fn aside(&self) -> PathBuf {
+        let names = (1..).map(|number| self.folder.join(format!("{NAME}.damaged-{number}")));
+        names.into_iter().find(|path| !path.exists()).unwrap_or_else(|| self.folder.join(NAME))
+    }
+
+    fn write(&self, entries: &[Entry]) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        for entry in entries {
+            writeln!(file, "{}", serde_json::to_string(entry)?)?;
+        }
+        file.as_file().sync_all()?;
+        file.persist(self.path()).map_err(|error| error.error)?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// What could not be done, for people.
+    pub fn cannot(&self, what: &str, error: &io::Error) -> String {
+        format!("cannot {what} the catalogue {}: {error}", self.path().display())
+    }
+}
+
+/// Whether a word may be the beginning of a key.
+pub fn is_beginning(word: &str) -> bool {
+    (DIGITS..=64).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn begins(entry: &Entry, digits: &str) -> bool {
+    entry.key.to_string().starts_with(&digits.to_lowercase())
+}
+
+/// What a file is called by default: the last part of its path. One without a name, such as standard input, is `-`.
+pub fn name_of(path: &Path) -> String {
+    if path.starts_with("/proc") && path.parent().is_some_and(|folder| folder.ends_with("fd")) {
+        return "-".to_owned();
+    }
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Whether `name` fits `pattern`, in which `*` stands for any characters and `?` for one. Without either, a part will do.
+pub fn fits(name: &str, pattern: &str) -> bool {
+    if !pattern.contains(['*', '?']) {
+        return name.contains(pattern);
+    }
+    let (name, pattern): (Vec<char>, Vec<char>) = (name.chars().collect(), pattern.chars().collect());
+    let (mut at, mut of) = (0, 0);
+    // Where the last star stood, and how much of the name it stands for.
+    let mut star: Option<(usize, usize)> = None;
+    while at < name.len() {
+        match (pattern.get(of), &mut star) {
+            (Some('*'), _) => {
+                star = Some((of, at));
+                of += 1;
+            }
+            (Some(&c), _) if c == '?' || c == name[at] => (at, of) = (at + 1, of + 1),
+            (_, Some((stood, until))) => {
+                *until += 1;
+                (at, of) = (*until, *stood + 1);
+            }
+            _ => return false,
+        }
+    }
+    pattern[of..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, path: &str, content: &str) -> Entry {
+        let (key, bytes) = (Id::of(content.as_bytes()), content.len() as u64);
+        Entry { name: name.to_owned(), path: path.into(), key, sha256: key, bytes, copies: 7, stored: 5 }
+    }
+
+    fn catalogue() -> (tempfile::TempDir, Catalogue) {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = Catalogue::of(folder.path().join("new"));
+        (folder, catalogue)
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_name_and_by_any_unique_beginning_of_its_key() {
+        let (_folder, catalogue) = catalogue();
+        assert_eq!(catalogue.find("a.pdf"), Ok(None));
+        let (one, two) = (entry("a.pdf", "/a.pdf", "1"), entry("b", "/b", "2"));
+        catalogue.add(&one).unwrap();
+        catalogue.add(&two).unwrap();
+        assert_eq!(catalogue.find("a.pdf"), Ok(Some(one.key)));
+        let key = two.key.to_string();
+        for digits in [&key[..6], &key[..7].to_uppercase(), &key] {
+            assert_eq!(catalogue.find(digits), Ok(Some(two.key)), "{digits}");
+        }
+        assert_eq!(catalogue.find(&key[..5]), Ok(None), "too few digits");
+    }
+
+    #[test]
+    fn the_latest_from_one_place_is_meant_and_two_places_of_one_name_are_told_apart() {
+        let (_folder, catalogue) = catalogue();
+        let (old, new) = (entry("a", "/x/a", "old"), entry("a", "/x/a", "new"));
+        catalogue.add(&old).unwrap();
+        catalogue.add(&new).unwrap();
+        assert_eq!(catalogue.find("a"), Ok(Some(new.key)));
+        assert_eq!(catalogue.entries().unwrap(), [old, new.clone()], "the older one is still known by its key");
+        catalogue.add(&entry("a", "/y/a", "other")).unwrap();
+        let error = catalogue.find("a").unwrap_err();
+        assert!(error.contains("/x/a") && error.contains("/y/a"), "{error}");
+        catalogue.add(&entry("a", "/y/a", "new")).unwrap();
+        assert_eq!(catalogue.find("a"), Ok(Some(new.key)), "the same bytes at both places");
+    }
+
+    #[test]
+    fn a_file_gets_further_names_and_is_forgotten_by_name_or_key() {
+        let (_folder, catalogue) = catalogue();
+        let one = entry("a", "/a", "1");
+        assert!(!catalogue.name(&one.key, "best").unwrap(), "it is not known yet");
+        catalogue.add(&one).unwrap();
+        assert!(catalogue.name(&one.key, "best").unwrap());
+        assert_eq!(catalogue.find("best"), Ok(Some(one.key)));
+        assert_eq!(catalogue.forget("a").unwrap(), std::slice::from_ref(&one));
+        assert_eq!((catalogue.find("a"), catalogue.find("best")), (Ok(None), Ok(Some(one.key))));
+        assert_eq!(catalogue.forget(&one.key.to_string()[..8]).unwrap().len(), 1);
+        assert_eq!(catalogue.entries().unwrap(), []);
+        assert_eq!(catalogue.forget("a").unwrap(), []);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_read_are_set_aside_and_the_others_stay() {
+        let (_folder, catalogue) = catalogue();
+        let (one, two) = (entry("a", "/a", "1"), entry("b", "/b", "2"));
+        catalogue.add(&one).unwrap();
+        let whole = fs::read(catalogue.path()).unwrap();
+        // Cut off in the middle of a line; more is written behind it.
+        fs::write(catalogue.path(), [&whole[..], &whole[..30]].concat()).unwrap();
+        catalogue.add(&two).unwrap();
+        let before = fs::read(catalogue.path()).unwrap();
+        assert_eq!(catalogue.entries().unwrap(), [one, two]);
+        assert_eq!(fs::read(catalogue.folder.join("catalogue.damaged-1")).unwrap(), before);
+        assert_eq!(fs::read(catalogue.path()).unwrap().split(|byte| *byte == b'\n').count(), 3, "two lines");
+    }
+
+    #[test]
+    fn many_at_once_lose_nothing() {
+        let (_folder, catalogue) = catalogue();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let catalogue = &catalogue;
+                scope.spawn(move || {
+                    for of in 0..10 {
+                        let name = format!("{number} {of}");
+                        catalogue.add(&entry(&name, "/x", &name)).unwrap();
+                        catalogue.forget(&format!("{number} {}", of - 5)).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(catalogue.entries().unwrap().len(), 8 * 5);
+    }
+
+    #[test]
+    fn patterns_are_those_of_a_shell_or_a_part_of_the_name() {
+        for (name, pattern, expected) in [
+            ("report.pdf", "*.pdf", true),
+            ("report.pdf", "*.pd", false),
+            ("report.pdf", "r?port*", true),
+            ("report.pdf", "port", true),
+            ("report.pdf", "", true),
+            ("aXbXc", "a*b*c", true),
+            ("aXbX", "a*b*c", false),
+            ("", "*", true),
+            ("", "?", false),
+        ] {
+            assert_eq!(fits(name, pattern), expected, "{name} {pattern}");
+        }
+    }
+}

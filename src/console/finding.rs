@@ -1,0 +1,128 @@
+//! What words name: the catalogue between a request and the node.
+
+use std::path::{Path, absolute};
+
+use super::catalogue::{Catalogue, Entry, fits, name_of};
+use super::escape::quoted;
+use super::reply::{ConsoleAnswer, Reply};
+use super::spec::{Request, may_be_manifest};
+use super::words::{is_mistyped_key, parse_source};
+use crate::id::Key;
+use crate::node::{Answer, Command, Failure, FailureKind, Source};
+use crate::runtime::since_1970;
+
+/// The request with keys in place of the names that the catalogue knows. Names of files begin in `folder`.
+///
+/// # Errors
+/// What is named is several things, or certainly none.
+pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: Request) -> Result<Request, Failure> {
+    let resolve = |source| resolve_source(catalogue, folder, source);
+    Ok(match request {
+        Request::Ask(Command::Retrieve { source, dest, replace }) => {
+            Request::Ask(Command::Retrieve { source: resolve(source)?, dest, replace })
+        }
+        Request::Ask(Command::Clear { sources }) => {
+            Request::Ask(Command::Clear { sources: sources.into_iter().map(resolve).collect::<Result<_, _>>()? })
+        }
+        Request::Lookup(word) => {
+            match resolve(parse_source(&word).map_err(|reason| failed(FailureKind::Usage, reason))?)? {
+                Source::Key(key) => Request::Ask(Command::Lookup { key }),
+                Source::Manifest(_) => return Err(failed(FailureKind::NotFound, unknown(&word))),
+            }
+        }
+        other => other,
+    })
+}
+
+/// The key in place of a name that the catalogue knows. A manifest file of that name goes first.
+///
+/// # Errors
+/// What is named is several things, or certainly none.
+pub fn resolve_source(catalogue: Option<&Catalogue>, folder: &Path, source: Source) -> Result<Source, Failure> {
+    let Source::Manifest(path) = source else { return Ok(source) };
+    let at = folder.join(&path);
+    let Some(word) = path.to_str().filter(|word| !word.contains('/') && !may_be_manifest(&at)) else {
+        return Ok(Source::Manifest(path));
+    };
+    let known = catalogue.map_or(Ok(None), |catalogue| catalogue.find(word));
+    match known.map_err(|reason| failed(FailureKind::Usage, reason))? {
+        Some(key) => Ok(Source::Key(key)),
+        None if is_mistyped_key(word) => {
+            let length = word.len();
+            let reason = format!("a key has 64 hexadecimal digits, {word:?} has {length}; a manifest file is ./{word}");
+            Err(failed(FailureKind::Usage, reason))
+        }
+        None if at.exists() => Ok(Source::Manifest(path)),
+        None => Err(failed(FailureKind::NotFound, unknown(word))),
+    }
+}
+
+/// Answers what concerns the catalogue alone.
+pub fn answer(catalogue: Option<&Catalogue>, request: Request) -> Reply {
+    let Some(catalogue) = catalogue else {
+        return Reply::failed(
+            FailureKind::Other,
+            "there is no catalogue: no data folder, and no home folder, is known",
+        );
+    };
+    let answer = match request {
+        Request::Files { pattern } => catalogue.entries().map_err(|error| (error, "read")).map(|mut files| {
+            files.retain(|entry| fits(&entry.name, &pattern));
+            Some(ConsoleAnswer::Files { files })
+        }),
+        Request::Name { word, name } => match key_of(catalogue, &word) {
+            Ok(Some(key)) => catalogue
+                .name(&key, &name)
+                .map_err(|error| (error, "write"))
+                .map(|known| known.then_some(ConsoleAnswer::Named { key, name })),
+            Ok(None) => Ok(None),
+            Err(reason) => return Reply::failed(FailureKind::Usage, reason),
+        },
+        Request::Forget { word } => catalogue
+            .forget(&word)
+            .map_err(|error| (error, "write"))
+            .map(|files| (!files.is_empty()).then_some(ConsoleAnswer::Forgotten { files })),
+        _ => Ok(None),
+    };
+    match answer {
+        Ok(Some(answer)) => Reply::Console(answer),
+        Ok(None) => Reply::failed(FailureKind::NotFound, "the catalogue has no such file"),
+        Err((error, what)) => Reply::failed(FailureKind::Other, catalogue.cannot(what, &error)),
+    }
+}
+
+fn key_of(catalogue: &Catalogue, word: &str) -> Result<Option<Key>, String> {
+    word.parse().map_or_else(|_| catalogue.find(word), |key| Ok(Some(key)))
+}
+
+/// Puts a file that was stored in the catalogue. That it could not be is told, and changes nothing of the answer.
+pub fn remember(catalogue: &Catalogue, path: &Path, name: Option<String>, answer: &Answer) {
+    let &Answer::Stored { key, sha256, bytes, wanted, .. } = answer else { return };
+    let name = name.unwrap_or_else(|| name_of(path));
+    let path = absolute(path).unwrap_or_else(|_| path.to_owned());
+    let stored = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
+    let added = catalogue.add(&Entry { name, path, key, sha256, bytes, copies: wanted, stored });
+    if let Err(error) = added {
+        log::warn!("the file is stored, but {}", catalogue.cannot("write", &error));
+    }
+}
+
+/// Who asks for a file by its SHA-256 is told that it has another key.
+pub fn recognise(catalogue: Option<&Catalogue>, asked: &Key, failure: &mut Failure) {
+    if failure.kind != FailureKind::NotFound {
+        return;
+    }
+    let entries = catalogue.and_then(|catalogue| catalogue.entries().ok()).unwrap_or_default();
+    if let Some(entry) = entries.iter().rfind(|entry| entry.sha256 == *asked && entry.key != *asked) {
+        let (name, key) = (quoted(&entry.name), entry.key);
+        failure.reason += &format!("; it is the SHA-256 of {name}, whose key is {key}");
+    }
+}
+
+fn failed(kind: FailureKind, reason: String) -> Failure {
+    Failure { kind, reason }
+}
+
+fn unknown(word: &str) -> String {
+    format!("{} is no key, no name in the catalogue, and no manifest file is there", quoted(word))
+}

@@ -1,0 +1,125 @@
+//! Files that are found again by their names.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::running::{address, code, folder, key_of, printed, run, said, text};
+use crate::support::{Launch, file, program};
+
+/// Runs a command of a user whose state is kept in a folder.
+fn as_user(state: &Path, words: &[&str]) -> Output {
+    program().args(words).env("XDG_STATE_HOME", state).stdin(Stdio::null()).output().expect("the program runs")
+}
+
+#[test]
+fn a_peer_finds_by_name_and_by_the_beginning_of_a_key_what_it_stored_before_it_was_killed() {
+    let folder = folder();
+    let (path, original) = file(&folder, "report.pdf", 2, 2_500_000);
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let key = peer.store(&path);
+    let mut peer = Launch::new(peer.kill()).start();
+    let files = peer.ask("files *.pdf");
+    let told = &files["files"][0];
+    assert_eq!((&told["name"], &told["key"], &told["bytes"]), (&json!("report.pdf"), &json!(key), &json!(2_500_000)));
+    assert_eq!(peer.ask("files *.txt")["files"], json!([]));
+    for (number, word) in ["report.pdf", &key[..6], &key[..20].to_uppercase()].iter().enumerate() {
+        peer.retrieve(word, &folder.path().join(format!("back {number}")), &original);
+        assert_eq!(peer.ask(&format!("lookup {word}"))["key"], json!(key));
+    }
+    assert_eq!(peer.ask(&format!("name {} 'the best'", &key[..8]))["name"], json!("the best"));
+    peer.retrieve("'the best'", &folder.path().join("best"), &original);
+    assert_eq!(peer.ask("forget report.pdf")["files"][0]["key"], json!(key));
+    let unknown = peer.ask(&format!("retrieve report.pdf '{}'", folder.path().join("again").display()));
+    assert_eq!((&unknown["answer"], &unknown["kind"]), (&json!("failed"), &json!("not_found")), "{unknown}");
+    assert_eq!(peer.ask("clear 'the best'")["answer"], "cleared", "it is known by its other name");
+    let listed = run(&["files", "--data", text(&peer.data), "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("one line of JSON");
+    assert_eq!(listed["files"][0]["name"], json!("the best"));
+}
+
+#[test]
+fn a_users_own_commands_share_a_catalogue_whatever_peer_they_came_through() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 2, &[]);
+    let state = folder.path().join("state");
+    let (path, original) = file(&folder, "report.pdf", 2, 2_500_000);
+    let through =
+        |peer: usize, words: &[&str]| as_user(&state, &[words, &["--bootstrap", &address(&peers[peer])]].concat());
+    assert_eq!(printed(&as_user(&state, &["files"])), "the catalogue has no such file\n");
+    let key = key_of(&through(0, &["store", text(&path)]));
+    key_of(&through(0, &["store", text(&path), "--name", "mine"]));
+    let listed = printed(&as_user(&state, &["files"]));
+    assert!(listed.starts_with(&key[..12]) && listed.contains("2.4 MiB") && listed.contains("  mine\n"), "{listed}");
+    let dest = folder.path().join("back");
+    for word in ["report.pdf", "mine", &key[..10]] {
+        let retrieved = through(1, &["retrieve", word, text(&dest)]);
+        assert_eq!(code(&retrieved), Some(0), "{word}: {}", said(&retrieved));
+        assert!(fs::read(&dest).expect("there") == original);
+        fs::remove_file(&dest).expect("there");
+        assert!(printed(&through(1, &["lookup", word])).contains(&format!("key {key}")));
+    }
+    assert_eq!(code(&as_user(&state, &["name", "mine", "ours"])), Some(0));
+    assert_eq!(code(&as_user(&state, &["forget", "mine"])), Some(0));
+    assert_eq!(code(&as_user(&state, &["forget", "mine"])), Some(4));
+    assert_eq!(code(&through(1, &["retrieve", "mine", text(&dest)])), Some(4));
+    assert_eq!(code(&through(1, &["retrieve", "ours", text(&dest)])), Some(0));
+}
+
+#[test]
+fn a_name_of_several_files_is_none_and_a_manifest_of_that_name_goes_first() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    fs::create_dir(folder.path().join("other")).expect("writable");
+    let (one, original) = file(&folder, "same", 1, 1000);
+    let (two, _) = file(&folder, "other/same", 2, 1000);
+    let [first, second] = [&one, &two].map(|path| peer.store(path));
+    let dest = folder.path().join("back");
+    let refused = peer.ask(&format!("retrieve same '{}'", dest.display()));
+    let reason = refused["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains(&first) && reason.contains(&second), "{refused}");
+    assert_eq!(refused["kind"], "usage");
+    fs::remove_file(&one).expect("there");
+    // In the folder of the client lies a manifest of that name.
+    let list = crate::running::run(&["ctl", "--data", text(&peer.data), "retrieve", &first, text(&one)]);
+    assert_eq!(code(&list), Some(0), "{}", said(&list));
+    let elsewhere = folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("writable");
+    peer.ask(&format!("store '{}' '{}'", one.display(), elsewhere.join("same").display()));
+    let brought = program()
+        .args(["ctl", "--data", text(&peer.data), "retrieve", "same", "back"])
+        .current_dir(&elsewhere)
+        .output()
+        .expect("the program runs");
+    assert_eq!(code(&brought), Some(0), "{}", said(&brought));
+    assert!(fs::read(elsewhere.join("back")).expect("there") == original);
+}
+
+#[test]
+fn who_asks_by_a_files_sha256_is_told_its_key() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let (path, original) = file(&folder, "report.pdf", 2, 2_500_000);
+    let key = peer.store(&path);
+    let sha256 = kadring::id::Id::of(&original);
+    let failed = peer.ask(&format!("retrieve {sha256} '{}'", folder.path().join("back").display()));
+    let reason = failed["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("it is the SHA-256 of \"report.pdf\"") && reason.contains(&key), "{failed}");
+}
+
+#[test]
+fn a_catalogue_that_cannot_be_written_is_told_and_the_file_is_stored_all_the_same() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let (path, _) = file(&folder, "report.pdf", 2, 1000);
+    let state = folder.path().join("state");
+    fs::write(&state, "no folder").expect("writable");
+    let stored = as_user(&state, &["store", text(&path), "--bootstrap", &address(&peer)]);
+    assert_eq!(code(&stored), Some(0));
+    assert_eq!(key_of(&stored).len(), 64);
+    assert!(said(&stored).contains("the file is stored, but cannot write the catalogue"), "{}", said(&stored));
+    assert_eq!(fs::metadata(&state).expect("there").permissions().mode() & 0o111, 0, "it was left alone");
+}
