@@ -37,7 +37,8 @@ impl Rote {
                         key,
                         sha256: key,
                         bytes: len,
-                        blocks: 2,
+                        blocks: 1,
+                        lists: 1,
                         copies: vec![0, 0, 2],
                         wanted: 2,
                         listed: None,
@@ -214,9 +215,9 @@ fn a_node_that_ends_in_the_middle_fails_the_command() {
 fn help_shows_every_command_and_more_about_one() {
     let all = text("help\n");
     assert_eq!(all.lines().count(), commands::COMMANDS.len() + 1);
-    assert!(all.contains("s store FILE... [--manifest FILE] "), "{all}");
+    assert!(all.contains("s store FILE... [--manifest FILE] [--name NAME] "), "{all}");
     let one = text("help ret\n");
-    assert!(one.starts_with("retrieve KEY|MANIFEST DEST [--force] (or r): bring a file back"), "{one}");
+    assert!(one.starts_with("retrieve KEY|NAME|MANIFEST DEST [--force] (or r): bring a file back"), "{one}");
     assert!(text("help retrive\n").contains("did you mean retrieve?"));
 }
 
@@ -234,15 +235,16 @@ fn answers_read_well() {
     let show = |answer| text::render(&Reply::Node(answer));
     let took = Duration::from_millis(2500);
     let stored_beside = |copies, wanted, unreached| {
-        let (key, sha256, bytes, blocks, listed) = (Id::ZERO, Id::ZERO, 5 << 20, 6, None);
-        show(Answer::Stored { key, sha256, bytes, blocks, copies, wanted, listed, unreached, took })
+        let (key, sha256, bytes, blocks, lists, listed) = (Id::ZERO, Id::ZERO, 5 << 20, 5, 1, None);
+        show(Answer::Stored { key, sha256, bytes, blocks, lists, copies, wanted, listed, unreached, took })
     };
     let stored = |copies, wanted| stored_beside(copies, wanted, 0);
     let short = stored_beside(vec![0, 6], 3, 2);
     assert!(short.contains("(1 copy of each; 3 wanted; 2 peers are known that did not answer)"), "{short}");
     assert!(stored_beside(vec![0, 0, 6], 2, 1).contains("(2 copies of each)"), "nothing is amiss");
     assert!(
-        stored(vec![0, 0, 0, 6], 3).contains("\nstored 5.0 MiB as 6 blocks (3 copies of each) in 2.5 s (2.0 MiB/s)\n")
+        stored(vec![0, 0, 0, 6], 3)
+            .contains("\nstored 5.0 MiB as 5 blocks and 1 list (3 copies of each) in 2.5 s (2.0 MiB/s)\n")
     );
     assert!(
         stored(vec![0, 1, 5], 2).contains("(1 copy of 1, 2 copies of 5; 2 wanted)"),

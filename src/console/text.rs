@@ -87,10 +87,10 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
 fn transferred(answer: &Answer, named: Option<&str>) -> String {
     let named = named.map_or_else(String::new, |name| format!("{name}: "));
     match answer {
-        Answer::Stored { key, sha256, bytes, blocks, copies, wanted, listed, unreached, took } => {
+        Answer::Stored { key, sha256, bytes, blocks, lists, copies, wanted, listed, unreached, took } => {
             let (size, pace) = (amount(*bytes), pace(*bytes, *took));
             let copies = copies_of(copies, *wanted, *unreached);
-            let blocks = count(*blocks, "block");
+            let blocks = format!("{} and {}", count(*blocks, "block"), count(*lists, "list"));
             let listed = listed.map_or_else(String::new, |listed| format!("\nmanifest of {}", listing(listed, *bytes)));
             format!("key {key}\nstored {named}{size} as {blocks} ({copies}) in {pace}{listed}\nsha256 {sha256}")
         }

@@ -39,6 +39,9 @@ pub struct Slot {
     pub offset: u64,
 }
 
+/// What a peer says that was offered a block and got other bytes than its key tells.
+pub(crate) const NOT_ITS_HASH: &str = "the bytes do not hash to the key";
+
 /// One piece of blocking work. Each ends in exactly one [`Outcome`], even when it was cancelled.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Job {

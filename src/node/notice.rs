@@ -168,9 +168,11 @@ pub enum Answer {
         sha256: Id,
         /// The file's size in bytes.
         bytes: u64,
-        /// The file's blocks, manifests included.
+        /// The file's blocks; one that repeats counts as often as it does.
         blocks: u64,
-        /// How many blocks got how many copies: `copies[c]` blocks have `c` copies.
+        /// Blocks that list those blocks, or such lists.
+        lists: u64,
+        /// How many blocks and lists got how many copies: `copies[c]` of them have `c` copies.
         copies: Vec<u64>,
         /// Copies wanted of each block: the replicas asked for, or the peers there are, silent ones included.
         wanted: usize,

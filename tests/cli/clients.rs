@@ -43,6 +43,25 @@ fn a_client_stores_and_retrieves_through_files_pipes_and_manifests() {
     }
 }
 
+#[test]
+fn a_file_of_blocks_that_repeat_has_one_number_of_blocks() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let path = folder.path().join("zeros");
+    fs::File::create(&path).expect("writable").set_len(16 << 20).expect("writable");
+    for number in 0..3 {
+        let stored = run(&["store", text(&path), "--json", "--bootstrap", &address(&peers[0])]);
+        let stored: Value = serde_json::from_slice(&stored.stdout).expect("one line of JSON");
+        assert_eq!((&stored["blocks"], &stored["lists"]), (&json!(16), &json!(1)), "{stored}");
+        assert_eq!(stored["copies"], json!([0, 17]), "{stored}");
+        let back = folder.path().join(format!("back {number}"));
+        let key = stored["key"].as_str().expect("a key");
+        let retrieved = run(&["retrieve", key, text(&back), "--json", "--bootstrap", &address(&peers[0])]);
+        let retrieved: Value = serde_json::from_slice(&retrieved.stdout).expect("one line of JSON");
+        assert_eq!(retrieved["blocks"], json!(16), "{retrieved}");
+    }
+}
+
 fn pipe(args: &[&str], input: &[u8]) -> Output {
     let mut child = program()
         .args(args)

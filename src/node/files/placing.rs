@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::id::Key;
+use crate::node::job::NOT_ITS_HASH;
 use crate::node::notice::FailureKind;
 use crate::overlay::LookupId;
 use crate::peer::Peer;
@@ -15,7 +16,8 @@ pub(super) type Failed = (FailureKind, String);
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) bytes: u64,
-    pub(super) blocks: u64,
+    /// Lists that name the file's blocks.
+    pub(super) lists: u64,
     pub(super) copies: Vec<u64>,
     pub(super) wanted: usize,
     /// Blocks that the file was read in, those that repeat included.
@@ -29,6 +31,8 @@ pub(super) struct Placing {
     pub(super) size: u32,
     /// Bytes of the file that are stored with it: none for a manifest, several times `size` for a block that repeats.
     pub(super) bytes: u64,
+    /// How often it occurs in the file, as far as it was read: blocks that repeat take one way.
+    pub(super) times: u64,
     pub(super) lookup: Option<LookupId>,
     pub(super) candidates: VecDeque<Peer>,
     pub(super) wanted: usize,
@@ -55,6 +59,7 @@ impl Placing {
         Self {
             size,
             bytes,
+            times: 1,
             lookup: Some(lookup),
             candidates: VecDeque::new(),
             wanted: 0,
@@ -100,12 +105,11 @@ impl Placing {
 
 impl Tally {
     pub(super) fn add(&mut self, placing: &Placing) {
-        self.blocks += 1;
         self.bytes += placing.bytes;
         if self.copies.len() <= placing.saved {
             self.copies.resize(placing.saved + 1, 0);
         }
-        self.copies[placing.saved] += 1;
+        self.copies[placing.saved] += placing.times;
     }
 }
 
@@ -117,9 +121,11 @@ pub(super) fn too_few(key: Key, placing: &Placing, quorum: usize) -> Failed {
         (None, found) => format!("no more than {found} can keep it"),
     };
     let (key, saved) = (key.short(), placing.saved);
-    let reason = format!(
-        "block {key} got {saved} {copies} of the {quorum} that the quorum asks for ({cause}); start more peers, or \
-         lower --quorum"
-    );
-    (FailureKind::TooFewCopies, reason)
+    let got = format!("block {key} got {saved} {copies} of the {quorum} that the quorum asks for ({cause})");
+    if cause.contains(NOT_ITS_HASH) {
+        let reason =
+            format!("{got}: the file was changed while it was stored; store it again when nobody writes to it");
+        return (FailureKind::Integrity, reason);
+    }
+    (FailureKind::TooFewCopies, format!("{got}; start more peers, or lower --quorum"))
 }

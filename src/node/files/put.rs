@@ -142,6 +142,7 @@ impl Put {
             }
             (Reader::Reading, Outcome::End { size, sha256 }) => self.ended = Some((size, sha256)),
             (Reader::Packing { level, size: covered, root }, Outcome::Packed { key, size }) => {
+                self.tally.lists += 1;
                 self.place(desk, key, size, 0);
                 if root {
                     self.root = Some(key);
@@ -221,6 +222,7 @@ impl Put {
     fn place(&mut self, desk: &mut Desk, key: Key, size: u32, bytes: u64) {
         if let Some(placing) = self.placing.get_mut(&key) {
             placing.bytes += bytes;
+            placing.times += 1;
             return;
         }
         let lookup = desk.look_up(self.ticket(key), key, Goal::Peers);
@@ -405,7 +407,8 @@ impl Put {
                 key,
                 sha256,
                 bytes,
-                blocks: tally.blocks,
+                blocks: tally.read,
+                lists: tally.lists,
                 copies: tally.copies,
                 wanted: tally.wanted,
                 listed: self.order.manifest.as_ref().map(|_| tally.read),

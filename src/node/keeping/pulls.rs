@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Job, JobErrorKind, Outcome};
+use crate::node::job::{Holder, Job, JobErrorKind, NOT_ITS_HASH, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::overlay::Asker;
@@ -229,9 +229,7 @@ impl Pulls {
             Outcome::Stored { .. } | Outcome::Sound { .. } => (Ok(()), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Full => (Err(FULL), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Io => (Err("the disk refused the block"), false),
-            Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => {
-                (Err("the bytes do not hash to the key"), true)
-            }
+            Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => (Err(NOT_ITS_HASH), true),
             _ => (Err("the block could not be pulled from you"), true),
         };
         if !looking && (result.is_ok() || to_blame) {

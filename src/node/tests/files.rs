@@ -58,8 +58,10 @@ fn a_file_is_read_placed_packed_and_named_by_its_root() {
     answer_offers(&mut bench, &actions, |_| true);
     let end = bench.ends(keep, Outcome::Stored { size: 200 });
 
-    let Some(Answer::Stored { key: root, bytes, blocks, copies, wanted, .. }) = answer(&end) else { panic!("{end:?}") };
-    assert_eq!((root, bytes, blocks, wanted), (key(2), 10, 2, 4));
+    let Some(Answer::Stored { key: root, bytes, blocks, lists, copies, wanted, .. }) = answer(&end) else {
+        panic!("{end:?}")
+    };
+    assert_eq!((root, bytes, (blocks, lists), wanted), (key(2), 10, (1, 1), 4));
     assert_eq!(copies, [0, 0, 0, 0, 2], "both blocks have four copies");
     assert!(bench.node.is_at_rest());
     assert_eq!(bench.node.held().count(), 2);
