@@ -2,23 +2,30 @@
 # Starts a cluster of real peers on this machine and shows that it keeps a real file alive.
 #
 #   ./run_cluster.sh            the demonstration: store, kill, retrieve, repair; exit 0 only if all of it is true
-#   ./run_cluster.sh --keep     start the peers, say how to talk to them, stay until Ctrl-C
+#   ./run_cluster.sh --keep     start the peers, show what they print, and type to any of them, until Ctrl-C
 #   ./run_cluster.sh --ring     the course's classroom ring and its own story, every line checked
 #   ./run_cluster.sh --help     all options
 set -euo pipefail
+here=$PWD   # where names of files begin
 cd "$(dirname "${BASH_SOURCE[0]}")"
+# The peers are those of this run alone, whatever network the user's own commands join.
+for name in $(compgen -e KADRING_ || true); do unset "$name"; done
 
 usage() {
   cat <<'TEXT'
-usage: run_cluster.sh [-n PEERS] [--size MIB] [--kill N] [--replicas N] [--file FILE] [--keep] [--ring]
+usage: run_cluster.sh [-n PEERS] [--size MIB] [--kill N] [--replicas N] [--file FILE] [--keep]
+       run_cluster.sh --ring [--keep [--ids 'ID ID...'] [--interval SECONDS]]
 
   -n PEERS        peers to start                                (8)
   --size MIB      size of the file that is stored               (64)
   --file FILE     store this file instead of random bytes
-  --kill N        peers to kill with SIGKILL once it is stored  (2)
+  --kill N        peers to kill with SIGKILL once it is stored  (2, or as many as leave two)
   --replicas N    copies of each block                          (as many as can be killed, and one more: 3)
-  --keep          start the peers, do nothing, and stay until Ctrl-C
+  --keep          start the peers and stay until Ctrl-C: what they print is shown after the number of each, and a line
+                  such as "0 store report.pdf" is typed into peer 0
   --ring          the course's classroom ring instead: join, quit, kill, store and request, checked line by line
+  --ids 'ID...'   with --ring --keep: the peers, at least three   (2 4 5 8 9 14 19)
+  --interval S    with --ring --keep: seconds between pings       (1)
 
 KADRING names a built program to use; without it the script builds one.
 TEXT
@@ -27,16 +34,20 @@ TEXT
 die() { printf 'run_cluster.sh: %s\n' "$*" >&2; exit 1; }
 say() { printf '\n== %s\n' "$*"; }
 
-peers=8 size=64 kills=2 replicas='' file='' keep=no ring=no
+peers=8 size=64 kills='' replicas='' file='' keep=no ring=no ids='' interval='' of_blocks=''
 while (($#)); do
   case "$1" in
-    -n | --size | --kill | --replicas | --file)
+    -n | --size | --kill | --replicas | --file | --ids | --interval)
       (($# >= 2)) || { usage >&2; die "$1 wants a value"; }
+      case "$1" in --ids | --interval) ;; *) of_blocks=$1 ;; esac
       case "$1" in
         --file) file=$2 ;;
+        --ids) ids=$2 ;;
         *)
           [[ $2 =~ ^[0-9]{1,6}$ ]] || die "$1 wants a whole number, not '$2'"
-          case "$1" in -n) peers=$2 ;; --size) size=$2 ;; --kill) kills=$2 ;; --replicas) replicas=$2 ;; esac
+          case "$1" in
+            -n) peers=$2 ;; --size) size=$2 ;; --kill) kills=$2 ;; --replicas) replicas=$2 ;; --interval) interval=$2 ;;
+          esac
           ;;
       esac
       shift 2
@@ -47,20 +58,28 @@ while (($#)); do
     *) usage >&2; die "there is no option '$1'" ;;
   esac
 done
-: "${replicas:=$((kills + 1 > 7 ? 7 : kills + 1))}"
 ((peers >= 1)) || die "a cluster has at least one peer"
+: "${kills:=$((peers < 4 ? (peers > 2 ? peers - 2 : 0) : 2))}"
+: "${replicas:=$((kills + 1 > 7 ? 7 : kills + 1))}"
+[[ $ring == no || -z $of_blocks ]] || die "$of_blocks is not for --ring, whose story has its own seven peers and files"
+[[ $ring$keep == yesyes || -z $ids$interval ]] || die "--ids and --interval go with --ring --keep"
+mapfile -t members < <(tr ' ' '\n' <<<"${ids:-2 4 5 8 9 14 19}" | sort -nu | sed '/^$/d')
+for name in "${members[@]}"; do
+  [[ $name =~ ^(0|[1-9][0-9]{0,2})$ ]] && ((name <= 255)) || die "an id is a number from 0 to 255, not '$name'"
+done
+((${#members[@]} >= 3)) || die "--ids wants at least three different ones, as in --ids '2 4 5'"
 ((replicas >= 1 && replicas <= 7)) || die "--replicas is 1 to 7, not $replicas"
-[[ $keep == yes ]] || ((kills + 2 <= peers)) || die "with $peers peers at most $((peers - 2)) can be killed: one stores, one retrieves"
+[[ $keep == yes ]] || ((kills == 0 || kills + 2 <= peers)) || die "with $peers peers at most $((peers - 2)) can be killed: one stores, one retrieves"
+[[ -z $file ]] || file=$(cd "$here" && realpath -- "$file")
 [[ -z $file || -r $file ]] || die "cannot read '$file'"
-[[ -z $file ]] || file=$(realpath -- "$file")
 
 if [[ -z ${KADRING:-} ]]; then
   say "building"
   cargo build --release --locked
   KADRING=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/kadring
 fi
+KADRING=$(cd "$here" && realpath -- "$KADRING")
 [[ -x $KADRING ]] || die "there is no program at '$KADRING'"
-KADRING=$(realpath -- "$KADRING")
 
 run=$(mktemp -d "${TMPDIR:-/tmp}/kadring-cluster.XXXXXX")
 pids=()   # peer number -> process id; 0 once it has ended
@@ -98,15 +117,15 @@ fail() {
   exit 1
 }
 
-# start N ARG…: starts peer N in its own folder, its standard input a FIFO that this script holds open.
+# start N FOLDER ARG…: starts peer N in FOLDER, its standard input a FIFO that this script holds open.
 start() {
-  local n=$1 fd
-  shift
+  local n=$1 folder=$2 fd
+  shift 2
   mkdir -p "$run/$n"
   mkfifo "$run/$n/in"
   exec {fd}<>"$run/$n/in"
   input[n]=$fd
-  (cd "$run/$n" && exec "$KADRING" "$@" <"$run/$n/in" >"$run/$n/out" 2>"$run/$n/err") &
+  (cd "$folder" && exec "$KADRING" "$@" <"$run/$n/in" >"$run/$n/out" 2>"$run/$n/err") &
   pids[n]=$!
 }
 input=()
@@ -136,8 +155,34 @@ ready_or_dead() { [[ -s $run/$1/ready ]] || ! alive "$1"; }
 
 start_peer() {
   local n=$1 bootstrap=()
+  local format=(--json)
   ((n == 0)) || bootstrap=(--bootstrap "127.0.0.1:$first_port")
-  start "$n" peer --port 0 --data "$run/$n/data" --ready-file "$run/$n/ready" --replicas "$replicas" --json "${bootstrap[@]}"
+  # A person reads and types.
+  [[ $keep == no ]] || format=()
+  start "$n" "$here" peer --port 0 --data "$run/$n/data" --ready-file "$run/$n/ready" --replicas "$replicas" \
+    "${format[@]}" "${bootstrap[@]}"
+}
+
+# converse N…: shows what these peers print from now on, and types into them what is said; ends with Ctrl-C.
+converse() {
+  local n line
+  for n; do
+    # Each ends with its peer.
+    sed -u "s/^/[$n] /" < <(exec tail -q -n 0 -f --pid="${pids[n]}" "$run/$n/out" "$run/$n/err" 2>/dev/null) &
+  done
+  printf '\nA line such as "%s %s" is typed into peer %s. Ctrl-C ends all of them.\n' "$1" help "$1"
+  while read -r n line; do
+    [[ -n $n ]] || continue
+    if [[ ! $n =~ ^[0-9]+$ || -z ${pids[10#$n]:-} ]]; then
+      printf 'which peer? say for example: %s %s\n' "$1" "$n $line"
+    elif ! alive "$((10#$n))"; then
+      printf 'peer %s has ended\n' "$n"
+    else
+      tell "$((10#$n))" "$line"
+    fi
+  done
+  # Nobody types any more: the peers stay.
+  wait
 }
 
 wait_ready() {
@@ -196,7 +241,7 @@ repaired() {
 
 demonstrate() {
   local n stored key want begin=$SECONDS
-  say "starting $peers peers, $replicas copies of each block"
+  say "starting $peers peers; copies of each block: $replicas"
   first_port=0
   start_peer 0
   wait_ready 0
@@ -206,11 +251,10 @@ demonstrate() {
   for ((n = 0; n < peers; n++)); do printf '   peer %s: port %s, pid %s\n' "$n" "$(port_of "$n")" "${pids[n]}"; done
 
   if [[ $keep == yes ]]; then
-    say "the peers run; talk to them from another terminal, for example"
-    printf '   echo "store /path/to/a/file" > %s/0/in; tail -f %s/0/out\n' "$run" "$run"
+    say "the peers run; from another terminal, for example"
+    printf '   %s ctl --data %s/0/data status\n' "$KADRING" "$run"
     printf '   %s retrieve KEY DEST --bootstrap 127.0.0.1:%s\n' "$KADRING" "$first_port"
-    printf '\nCtrl-C ends them.\n'
-    wait
+    converse "${!pids[@]}"
     return
   fi
 
@@ -291,12 +335,12 @@ settled() {
 same() { cmp -s -- "$1" "$2"; }
 
 ring() {
-  local n i before example=(2 4 5 8 9 14 19) begin=$SECONDS count=7 interval=1
+  local n i before example=("${members[@]}") begin=$SECONDS count=${#members[@]} interval=${interval:-1}
   say "starting the peers ${example[*]}, a ping each $interval s"
   for i in "${!example[@]}"; do
     n=${example[i]}
     seen[n]=0
-    start "$n" ring init "$n" "${example[(i + 1) % count]}" "${example[(i + 2) % count]}" "$interval"
+    start "$n" "$run/$n" ring init "$n" "${example[(i + 1) % count]}" "${example[(i + 2) % count]}" "$interval"
   done
   for i in "${!example[@]}"; do
     n=${example[i]}
@@ -308,16 +352,15 @@ ring() {
   settled "${example[@]}"
 
   if [[ $keep == yes ]]; then
-    say "the ring runs; talk to its peers from another terminal, for example"
-    printf '   echo "Request 4103" > %s/2/in; tail -f %s/2/out\n' "$run" "$run"
-    printf '   %s ring join 15 4 %s\n\nCtrl-C ends them.\n' "$KADRING" "$interval"
-    wait
+    say "the ring runs; from another terminal, for example"
+    printf '   %s ring join 15 %s %s\n' "$KADRING" "${example[0]}" "$interval"
+    converse "${example[@]}"
     return
   fi
 
   say "peer 15 joins through peer 4"
   seen[15]=0
-  start 15 ring join 15 4 "$interval"
+  start 15 "$run/15" ring join 15 4 "$interval"
   for n in 4 5 8; do prints "$n" 'Peer 15 Join request forwarded to my successor'; done
   prints 9 'Peer 15 Join request forwarded to my successor' 'Successor Change request received' \
     'My new first successor is Peer 14' 'My new second successor is Peer 15'

@@ -45,6 +45,12 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     }
     let data = options.data.clone();
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
+    let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
+    let grammar = Grammar::new(defaults);
+    let catalogue = data.as_ref().map(Catalogue::of);
+    if let Some(Err(error)) = data.map(|data| peer.listen(&data, serving(grammar.clone(), Catalogue::of(&data)))) {
+        log::warn!("this peer cannot be talked to from other shells: {error}");
+    }
     // A peer that was told to end while it joined never gets ready.
     let Some(ready) = peer.ready(None) else { return Ok(end(peer)) };
     let mut output = Output::new(format, io::stdout());
@@ -53,12 +59,6 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
         log::warn!("nobody answers at {}: this peer is alone, and keeps asking", args.bootstrap.join(", "));
     }
 
-    let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
-    let grammar = Grammar::new(defaults);
-    let catalogue = data.as_ref().map(Catalogue::of);
-    if let Some(Err(error)) = data.map(|data| peer.listen(&data, serving(grammar.clone(), Catalogue::of(&data)))) {
-        log::warn!("this peer cannot be talked to from other shells: {error}");
-    }
     let (editor, above) = if person { edit(&grammar, catalogue.clone(), &args, &screen) } else { (None, None) };
     let performer = Performer::new(peer.handle(), screen).with_catalogue(catalogue);
     let console = Console::new(performer, grammar, output);
