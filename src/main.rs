@@ -84,6 +84,17 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Sim(args) => sim::sim(&args),
         Task::Repro(args) => sim::repro(&args),
         Task::Replay(args) => sim::replay(&args),
+        Task::Man { dir: Some(dir) } => {
+            clap_mangen::generate_to(Cli::command(), &dir)
+                .with_context(|| format!("cannot write manual pages into {}", dir.display()))?;
+            Ok(Exit::Done)
+        }
+        Task::Man { dir: None } => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            io::stdout().write_all(&page).context("cannot write the page")?;
+            Ok(Exit::Done)
+        }
         Task::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "kadring", &mut script);

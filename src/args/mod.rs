@@ -74,6 +74,12 @@ pub(crate) enum Task {
     Repro(ReproArgs),
     /// Feed what a peer recorded to the core again, and compare
     Replay(ReplayArgs),
+    /// Print this program's manual page, or write those of all its tasks into DIR
+    Man {
+        /// The folder, such as /usr/local/share/man/man1
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
     /// Print a script that teaches a shell to complete this program's command line
     Completions {
         /// The shell

@@ -20,9 +20,9 @@ use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Command, Source};
-use kadring::runtime::{Handle, LocalPeer, Options, connect, every_address};
+use kadring::runtime::{Handle, LocalPeer, Options, connect, ending_signals, every_address};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::SIGTERM;
 use signal_hook::{flag, low_level};
 
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
@@ -209,7 +209,7 @@ fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, form
 /// on a signal ends the process at once.
 fn leave(guest: LocalPeer) {
     let (gone, told) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in ending_signals() {
         let _ = flag::register_conditional_default(signal, Arc::clone(&gone));
         let _ = flag::register(signal, Arc::clone(&told));
     }
@@ -303,7 +303,7 @@ fn start(bind: SocketAddr, known: Known, overlay: OverlayName, config: Config) -
 
 /// From now on a signal to end is remembered; what it ends is ended by others.
 pub(super) fn watch_signals() {
-    for signal in [SIGINT, SIGTERM] {
+    for signal in ending_signals() {
         let _ = flag::register_usize(signal, Arc::clone(&TOLD), signal.unsigned_abs() as usize);
     }
 }

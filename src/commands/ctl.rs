@@ -11,8 +11,7 @@ use anyhow::Context;
 use kadring::console::control::{Asked, Rendered, ask};
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
 use kadring::node::FailureKind;
-use kadring::runtime::connect;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use kadring::runtime::{connect, ending_signals};
 use signal_hook::low_level::pipe;
 
 use super::client::{STANDARD, path_of, spool, watch_signals};
@@ -89,7 +88,7 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     }
     // A signal says a byte to the peer, which ends the command; the answer comes all the same.
     watch_signals();
-    for signal in [SIGINT, SIGTERM] {
+    for signal in ending_signals() {
         pipe::register(signal, peer.try_clone()?).context("cannot watch for signals")?;
     }
     let asked = Asked { words: sent, folder };

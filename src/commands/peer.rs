@@ -20,6 +20,7 @@ use kadring::node::{Answer, Command, Notice};
 use kadring::runtime::{Handle, LocalPeer, Options, Ready};
 use kadring::store::remembers_peers;
 use rustyline::ExternalPrinter;
+use sd_notify::NotifyState;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -70,6 +71,7 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
         peer.handle().spawn_console(move || thread.run()).context("cannot start the console's thread")?;
     }
     let left = watch(&peer.notices(), above);
+    tell_supervisor(NotifyState::Stopping);
     let ended = end(peer);
     let written = match (busy.pause(LAST_ANSWER), left) {
         // The reader of an answer is stuck.
@@ -183,7 +185,15 @@ fn announce(ready: &Ready, file: Option<&Path>, output: &mut Output) -> Result<(
             .map_err(|error| Failed::start(format!("cannot write the ready file {}: {error}", path.display())))?;
     }
     output.line(&format!("READY {text}"));
+    tell_supervisor(NotifyState::Ready);
     Ok(())
+}
+
+/// Tells the service manager that started this process, if one did.
+fn tell_supervisor(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        log::debug!("the service manager cannot be told: {error}");
+    }
 }
 
 /// Writes the ready file atomically, through a temporary file with a name that no other process can have prepared.

@@ -20,8 +20,8 @@ use kadring::node::{Answer, Command, FailureKind, Notice};
 use kadring::overlay::{OverlayKind, RingOptions, RouteNotice};
 use kadring::peer::Peer;
 use kadring::runtime::survey::Surveyor;
-use kadring::runtime::{Handle, LocalPeer, Options, StartError, temporary_folder};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use kadring::runtime::{Handle, LocalPeer, Options, StartError, ending_signals, temporary_folder};
+use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
 use tempfile::TempDir;
 
@@ -68,18 +68,18 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// SIGTERM makes the peer, once it is set, leave without a handover: its successor has a copy of what it keeps. Any
-/// other signal, and a second SIGTERM, is the assignment's abrupt departure: the process only removes its temporary
+/// SIGTERM or SIGHUP makes the peer, once it is set, leave without a handover: its successor has a copy of what it keeps. Any
+/// other signal, and a second one, is the assignment's abrupt departure: the process only removes its temporary
 /// folder and ends at once.
 fn end_by_signal(store: &TempDir) -> io::Result<Arc<OnceLock<Handle>>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mut signals = Signals::new(ending_signals())?;
     let store = store.path().to_owned();
     let peer = Arc::new(OnceLock::<Handle>::new());
     let to_tell = Arc::clone(&peer);
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut told = false;
         for signal in signals.forever() {
-            if let (SIGTERM, false, Some(peer)) = (signal, told, to_tell.get()) {
+            if let (SIGTERM | SIGHUP, false, Some(peer)) = (signal, told, to_tell.get()) {
                 // The peer's notices tell how it ends.
                 drop(peer.submit(Command::Quit { handover: false }));
                 told = true;

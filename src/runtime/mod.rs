@@ -28,7 +28,7 @@
 //! | `tcp-serve-N` | `tcp_serve.rs` | requests on a connection | its connection, files | its connection | loses its connection |
 //! | `transfer-N` | `transfer/mod.rs` | jobs: blocks to fetch, hash and write | files, connections to other peers | its job, and the reader that goes with it | loses its job, which fails |
 //! | `link-N` | `links.rs` | lines for another peer | its connection | its connection | loses its line |
-//! | `signals` | `signals.rs` | SIGINT and SIGTERM | the wait for a signal | whether a signal came before | ends the peer |
+//! | `signals` | `signals.rs` | SIGINT, SIGTERM and SIGHUP | the wait for a signal | whether a signal came before | ends the peer |
 //! | `recorder` | `recorder.rs` | what happened, for the record | the record's file | the record's file | ends the peer |
 //! | `console` | the program | commands | standard input and output | the terminal | ends the peer |
 //! | `control` | `control.rs` | clients of the control socket | the control socket | the clients that are connected | ends the peer |
@@ -102,6 +102,7 @@ use crossbeam_channel::Receiver;
 pub use clock::{since_1970, stopwatch};
 pub use control::{ServeClient, connect};
 pub use roles::Role;
+pub use signals::ends as ending_signals;
 pub use sockets::{canonical, every_address};
 pub use start::StartError;
 pub use temporary::temporary_folder;
@@ -140,7 +141,7 @@ pub struct Options {
     pub ring: Option<RingOptions>,
     /// How the node behaves.
     pub config: Config,
-    /// What SIGINT and SIGTERM ask of the peer; none leaves signals alone.
+    /// What SIGINT, SIGTERM and SIGHUP ask of the peer; none leaves signals alone.
     pub on_signal: Option<Command>,
     /// What SIGINT asks instead.
     pub on_interrupt: Option<Command>,

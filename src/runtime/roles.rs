@@ -165,7 +165,7 @@ const SIGNALS: Row = Row {
     name: "signals",
     many: false,
     file: "signals.rs",
-    waits_for: "SIGINT and SIGTERM",
+    waits_for: "SIGINT, SIGTERM and SIGHUP",
     blocks_in: "the wait for a signal",
     owns: "whether a signal came before",
     gives: &[("an order to leave", channels::COMMANDS)],

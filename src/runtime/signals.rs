@@ -1,13 +1,14 @@
-//! `signals`: waits for SIGINT and SIGTERM.
+//! `signals`: waits for SIGINT, SIGTERM and SIGHUP.
 //!
 //! The first asks the peer what its owner chose (usually to quit with a handover); the second ends the process at once,
 //! for a user who does not want to wait. At a terminal SIGINT (Ctrl-C) is asked as an interrupt: as long as that only
-//! ends commands, it counts as none.
+//! ends commands, it counts as none. SIGHUP, which the end of a terminal sends, is asked as SIGTERM is, unless the peer was
+//! started to outlive its terminal (`nohup`).
 
 use std::io;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::threads::Roster;
@@ -21,7 +22,7 @@ const GOES_ON: Duration = Duration::from_millis(500);
 pub(super) struct Asks {
     /// SIGINT.
     pub(super) interrupt: Command,
-    /// SIGTERM.
+    /// SIGTERM and SIGHUP.
     pub(super) terminate: Command,
 }
 
@@ -33,7 +34,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Asks the peer as `asks` says when a signal comes.
     pub(super) fn start(roster: &Roster, peer: PeerHandle, asks: Asks) -> io::Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let mut signals = Signals::new(ends())?;
         let handle = signals.handle();
         roster.spawn(Role::Signals, move || {
             let mut asked = false;
@@ -59,6 +60,23 @@ impl Watch {
     pub(super) fn close(self) {
         self.handle.close();
     }
+}
+
+/// The signals that tell this process to end.
+pub fn ends() -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM];
+    if !is_ignored(SIGHUP) {
+        signals.push(SIGHUP);
+    }
+    signals
+}
+
+/// Whether this process was started with a signal ignored. Where the system does not tell, it counts as ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(u64::MAX);
+    mask >> (signal - 1) & 1 == 1
 }
 
 /// Asks the peer; whether that only ended commands, so that it goes on.

@@ -58,6 +58,17 @@ fn what_is_typed_wrongly_is_told_in_the_words_of_what_was_asked_for() {
 }
 
 #[test]
+fn manual_pages_tell_of_every_task() {
+    let page = printed(&run(&["man"]));
+    assert!(page.starts_with(".ie") && page.contains("kadring") && page.contains("retrieve"), "{page}");
+    let folder = folder();
+    assert_eq!(code(&run(&["man", crate::running::text(folder.path())])), Some(0));
+    let page = fs::read_to_string(folder.path().join("kadring-peer.1")).expect("a page for each task");
+    assert!(page.contains("ready") && page.contains("KADRING_PORT"), "{page}");
+    assert_eq!(code(&run(&["man", "/no/such/folder"])), Some(1));
+}
+
+#[test]
 fn completions_know_every_task_and_option() {
     for shell in ["bash", "zsh", "fish"] {
         let script = printed(&run(&["completions", shell]));

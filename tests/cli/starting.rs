@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
@@ -98,7 +99,7 @@ fn a_peer_that_remembers_neighbours_starts_though_the_name_to_join_through_is_un
 
 #[test]
 fn a_signal_ends_a_peer_in_good_order() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let folder = folder();
         let mut peers = crate::support::cluster(&folder, 2, &["--replicas", "1"]);
         let (path, original) = file(&folder, "original", 1, 300_000);
@@ -108,6 +109,32 @@ fn a_signal_ends_a_peer_in_good_order() {
         assert_eq!(leaving.wait(), Some(0), "{signal}: {}", leaving.said());
         peers[0].retrieve(&key, &folder.path().join("back"), &original);
     }
+}
+
+#[test]
+fn a_service_manager_is_told_when_the_peer_is_ready() {
+    let folder = folder();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    let mut peer = Launch::new(folder.path().join("peer")).env("NOTIFY_SOCKET", text(&path)).start();
+    let mut said = [0; 64];
+    let bytes = manager.recv(&mut said).expect("a datagram");
+    assert_eq!(&said[..bytes], b"READY=1\n");
+    peer.signal(Signal::SIGTERM);
+    assert_eq!(peer.wait(), Some(0));
+    let bytes = manager.recv(&mut said).expect("a datagram");
+    assert_eq!(&said[..bytes], b"STOPPING=1\n");
+}
+
+/// `nohup`, and shells that disown what they started, ignore the signal before the program begins.
+#[test]
+fn a_peer_that_was_started_to_outlive_its_terminal_does() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("peer")).under("-c 0; trap '' HUP; true").start();
+    peer.signal(Signal::SIGHUP);
+    assert_eq!(peer.ask("status")["answer"], "status");
+    peer.signal(Signal::SIGTERM);
+    assert_eq!(peer.wait(), Some(0));
 }
 
 #[test]
