@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
+use crossbeam_channel::Receiver;
 use kadring::config::Config;
 use kadring::console::catalogue::Catalogue;
 use kadring::console::finding::{self, resolve_source};
@@ -19,7 +20,7 @@ use kadring::console::perform::{Performer, resolve};
 use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
-use kadring::node::{Command, Source};
+use kadring::node::{Answer, Command, Failure, FailureKind, Notice, Source};
 use kadring::runtime::{Handle, LocalPeer, Options, connect, ending_signals, every_address};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use signal_hook::consts::SIGTERM;
@@ -274,16 +275,34 @@ fn typed<'a>(words: impl Iterator<Item = &'a Path>) -> Result<Vec<String>, Faile
 fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let bind = every_address();
     let known = bootstrap(&args.bootstrap, bind.ip())?;
-    for _ in 0..JOINS {
+    let mut refusal = None;
+    for attempt in 1..=JOINS {
         let guest = start(bind, known.clone(), args.overlay, config.clone())?;
+        // Where nobody let it in, somebody may answer all the same.
+        let asked = if attempt > 1 { ping_all(&guest, &known) } else { Vec::new() };
         match guest.ready(None) {
             Some(ready) if ready.peers > 0 => return Ok(guest),
-            Some(_) => drop(guest),
+            Some(_) => refusal = asked.iter().find_map(refusal_of),
             None => return Err(Failed::start("it was told to end before it had joined")),
         }
     }
     let names = args.bootstrap.join(", ");
-    Err(Failed::timed_out(format!("nobody answered at {names}; does a peer run there?")))
+    Err(match refusal {
+        Some(reason) => Failed::start(format!("something answers at {names}, but: {reason}")),
+        None => Failed::timed_out(format!("nobody answered at {names}; does a peer run there?")),
+    })
+}
+
+fn ping_all(guest: &LocalPeer, known: &Known) -> Vec<Receiver<Notice>> {
+    known.addrs.iter().map(|&addr| guest.submit(Command::Ping { addr })).collect()
+}
+
+/// What somebody says that answers a ping by now, but not as a peer of the guest's network does.
+fn refusal_of(asked: &Receiver<Notice>) -> Option<String> {
+    asked.try_iter().find_map(|notice| match notice {
+        Notice::Answer { answer: Answer::Failed(Failure { kind: FailureKind::Other, reason }), .. } => Some(reason),
+        _ => None,
+    })
 }
 
 /// Starts a guest. The peers that it hears of may be on any network, so it listens on all addresses.

@@ -130,11 +130,11 @@ impl NodeLoop {
             }
             match message {
                 Ok(message) => self.handle_at(now, Event::Message { from, via: Via::Udp, bytes, message }),
-                Err(malformed) => {
+                Err((malformed, dialect)) => {
                     let Some(magic) = malformed.magic else { continue };
                     let error = Message::error(magic, malformed.reason);
                     let limit = MAX_DATAGRAM_SENT.min(bytes as usize * ERROR_FACTOR);
-                    let (me, dialect) = (&self.me, self.shared.dialect);
+                    let me = &self.me;
                     self.udp.push(from, limit, |text| dialect.encode(&error, me, from, text));
                 }
             }

@@ -77,6 +77,18 @@ impl Dialect {
         }
     }
 
+    /// Reads what is no message of this dialect as a request of the other one: how to answer it there, and its magic.
+    /// Who asks in vain learns at once why.
+    pub fn foreign_request(self, bytes: &[u8]) -> Option<(Self, Malformed)> {
+        let (other, reason) = match self {
+            Self::Kademlia => (Self::Ring, "this peer is one of Kademlia; ask it with --overlay kad"),
+            Self::Ring => (Self::Kademlia, "this peer is one of the ring; ask it with --overlay ring"),
+        };
+        let message = other.decode(bytes).ok()?;
+        let asks = matches!(message.body, Body::Request(_));
+        asks.then_some((other, Malformed { magic: Some(message.magic), reason }))
+    }
+
     /// Reads one datagram or line.
     ///
     /// # Errors

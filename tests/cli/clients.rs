@@ -10,7 +10,7 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::running::{KEY, address, code, folder, printed, run, said, text};
-use crate::support::{file, program};
+use crate::support::{Launch, file, program};
 
 #[test]
 fn a_client_stores_and_retrieves_through_files_pipes_and_manifests() {
@@ -93,6 +93,22 @@ fn a_client_looks_up_and_pings() {
     let output = run(&["ping", &address(&peers[1]).replace("127.0.0.1", "localhost"), "--json"]);
     let answer: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
     assert_eq!((code(&output), &answer["peer"]["id"]), (Some(0), &json!(peers[1].id)), "{answer}");
+}
+
+#[test]
+fn who_asks_a_peer_of_the_other_overlay_is_told_so_at_once() {
+    let folder = folder();
+    for (theirs, ours) in [("kad", "ring"), ("ring", "kad")] {
+        let peer = Launch::new(folder.path().join(theirs)).args(&["--overlay", theirs]).start();
+        let (path, _) = file(&folder, "original", 3, 1000);
+        for words in [&["ping", &address(&peer)][..], &["store", text(&path), "--bootstrap", &address(&peer)]] {
+            let output = run(&[words, &["--overlay", ours]].concat());
+            assert_ne!(code(&output), Some(0));
+            assert!(said(&output).contains(&format!("--overlay {theirs}")), "{words:?}: {}", said(&output));
+        }
+        let output = run(&["store", text(&path), "--bootstrap", &address(&peer), "--overlay", ours]);
+        assert_eq!(code(&output), Some(7), "to ask again does not help: {}", said(&output));
+    }
 }
 
 #[test]

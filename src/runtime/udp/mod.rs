@@ -82,8 +82,8 @@ pub(super) struct Datagram {
     pub(super) at: Option<IpAddr>,
     /// Its length.
     pub(super) bytes: u32,
-    /// What it says, or what is wrong with it where its sender should know.
-    pub(super) message: Result<Message, Malformed>,
+    /// What it says, or what is wrong with it where its sender should know, and the dialect to say that in.
+    pub(super) message: Result<Message, (Malformed, Dialect)>,
 }
 
 /// Datagrams that came together.
@@ -129,9 +129,15 @@ fn read(arrived: &Arrived<'_>, dialect: Dialect) -> Option<Datagram> {
     if bytes.len() > MAX_DATAGRAM_RECEIVED || from.port() == 0 {
         return None;
     }
-    let message = dialect.decode(bytes);
-    let mute = matches!(message, Err(Malformed { magic: None, .. }));
-    (!mute).then_some(Datagram { from, at, bytes: bytes.len() as u32, message })
+    let message = match dialect.decode(bytes) {
+        Ok(message) => Ok(message),
+        Err(Malformed { magic: None, .. }) => {
+            let (other, malformed) = dialect.foreign_request(bytes)?;
+            Err((malformed, other))
+        }
+        Err(malformed) => Err((malformed, dialect)),
+    };
+    Some(Datagram { from, at, bytes: bytes.len() as u32, message })
 }
 
 /// Datagrams on their way out: collected during a turn of the node, sent together at its end.
