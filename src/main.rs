@@ -75,6 +75,7 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Report(args) => report::run(&args),
         Task::Store(args) => client::store(args),
         Task::Retrieve(args) => client::retrieve(args),
+        Task::Import(args) => client::import(args),
         Task::Lookup(args) => client::lookup(args),
         Task::Ping(args) => client::ping(args),
         Task::Files(args) => Ok(files::files(args)),

@@ -59,6 +59,8 @@ pub(crate) enum Task {
     Lookup(LookupArgs),
     /// Ask whether there is a peer at an address
     Ping(PingArgs),
+    /// Join, store the blocks in DIR, files named by their SHA-256, and go
+    Import(ImportArgs),
     /// List what was stored here, by name
     Files(FilesArgs),
     /// Call a stored file by another name too
@@ -190,6 +192,20 @@ pub(crate) struct JoinArgs {
     /// How the peers find one another
     #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
     pub(crate) overlay: OverlayName,
+}
+
+/// The arguments of `import`.
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// The folder, such as the dht_store of the seed's program
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) copies: CopiesArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 /// Which catalogue, and how it is shown.

@@ -27,7 +27,7 @@ use signal_hook::consts::SIGTERM;
 use signal_hook::{flag, low_level};
 
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
-use crate::args::{JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
+use crate::args::{ImportArgs, JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
 
 /// Times that a guest tries to join.
 const JOINS: usize = 2;
@@ -181,6 +181,19 @@ pub(crate) fn lookup(args: LookupArgs) -> anyhow::Result<Exit> {
         }
     };
     ask(|| join(&args.join, Config::default()), request, args.format.format())
+}
+
+/// `kadring import`.
+pub(crate) fn import(args: ImportArgs) -> anyhow::Result<Exit> {
+    let format = args.format.format();
+    if let Some(peer) = running(&args.join)? {
+        let screen = Screen::stderr();
+        log_to(&screen, "warn");
+        let words = typed([Path::new("import"), Path::new("--"), &args.dir].into_iter())?;
+        return ctl::perform(&peer, words, ctl::Form { format, quiet: false }, &screen);
+    }
+    let start = || join(&args.join, args.copies.config().map_err(Failed::usage)?);
+    ask(start, Request::Import(args.dir.clone()), format)
 }
 
 /// `kadring ping`.

@@ -124,6 +124,18 @@ pub static COMMANDS: &[Spec] = &[
         parse: |words, _, _| Ok(Request::Files { pattern: words.first().cloned().unwrap_or_default() }),
     },
     Spec {
+        name: "import",
+        short: None,
+        arguments: "DIR",
+        takes: (1, 1),
+        kinds: &[Kind::File],
+        options: &[],
+        summary: "keep the blocks in DIR, files named by their SHA-256, in the network",
+        details: "DIR is the store of another program, such as the seed's dht_store. Each file of at most 1 MiB whose bytes\n\
+                  hash to its name becomes a block; what is left out is named, and why. Nothing in DIR is changed.",
+        parse: |words, _, _| Ok(Request::Import(parse_file(&words[0])?)),
+    },
+    Spec {
         name: "name",
         short: None,
         arguments: "KEY|NAME NAME",

@@ -9,6 +9,7 @@
 //! - [`classroom`]: the classroom ring's lines and commands.
 //! - [`catalogue`]: what was stored here, by name.
 //! - [`control`]: the same commands through the control socket of a running peer.
+//! - `import.rs`: the blocks of another program.
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
 //! - [`lines`], [`output`]: a pipe in, a pipe out, each of which may hold anything or break at any time.
 //! - [`terminal`], [`screen`], [`progress`]: a prompt, what other threads print meanwhile, and bars. On a terminal
@@ -43,6 +44,7 @@ pub mod terminal;
 pub mod words;
 
 mod escape;
+mod import;
 mod text;
 
 use std::io::{self, BufRead};

@@ -72,6 +72,8 @@ pub enum ConsoleAnswer {
         /// What was dropped.
         files: Vec<Entry>,
     },
+    /// The blocks of another program are in the network.
+    Imported(Imported),
     /// The results of a `test`: files that were stored and retrieved.
     Tested {
         /// How many files came back equal.
@@ -81,6 +83,32 @@ pub enum ConsoleAnswer {
         /// The files, in the order in which they were named.
         files: Vec<Tested>,
     },
+}
+
+/// What came of an import.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+pub struct Imported {
+    /// Blocks that were stored.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that are no blocks, and why.
+    pub left_out: Vec<LeftOut>,
+    /// Blocks that could not be stored, and why.
+    pub failed: Vec<LeftOut>,
+    /// The sort of the first failure.
+    #[serde(skip)]
+    pub failure: Option<FailureKind>,
+}
+
+/// A file that was not imported.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct LeftOut {
+    /// The file's path.
+    #[serde(with = "path_text")]
+    pub file: PathBuf,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// One command, for `help`.
@@ -167,6 +195,9 @@ impl Reply {
                     TestResult::Failed(failure) => Some(failure.kind),
                     TestResult::Equal { .. } => None,
                 }))
+            }
+            Self::Console(ConsoleAnswer::Imported(imported)) => {
+                imported.failure.map(|kind| if imported.blocks > 0 { FailureKind::Partial } else { kind })
             }
             Self::Console(_) => None,
         }

@@ -28,6 +28,8 @@ pub enum Request {
     },
     /// Look up the key that begins with these digits.
     Lookup(String),
+    /// Keep the blocks in a folder in the network: files of at most 1 MiB named by their SHA-256.
+    Import(PathBuf),
     /// List what the catalogue has, as far as its names fit the pattern.
     Files {
         /// The pattern: a part of the name, or `*` and `?` as in a shell.
@@ -107,6 +109,7 @@ impl Request {
                 let manifest = manifest.map(|LocalManifest { path, form }| LocalManifest { path: lies(path), form });
                 Self::Store(Store { files: files.into_iter().map(lies).collect(), manifest, name, keep })
             }
+            Self::Import(folder) => Self::Import(lies(folder)),
             Self::Test { files, keep } => Self::Test { files: files.into_iter().map(lies).collect(), keep },
             Self::Ask(Command::Retrieve { source: of, dest, replace }) => {
                 Self::Ask(Command::Retrieve { source: source(of), dest: lies(dest), replace })

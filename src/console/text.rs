@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 
 use super::catalogue::Entry;
 use super::escape::escape;
-use super::reply::{ConsoleAnswer, HelpEntry, Named, Reply, TestResult, Tested};
+use super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, Named, Reply, TestResult, Tested};
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
 use crate::node::notice::{PeerInfo, Status};
 use crate::node::{Answer, Failure};
@@ -31,6 +31,7 @@ pub(super) fn render(reply: &Reply) -> String {
             let keys = files.iter().map(|file| format!("forgot {}, key {}", escape(&file.name), file.key));
             lines(keys.chain(["the network keeps what it has".to_owned()]))
         }
+        Reply::Console(ConsoleAnswer::Imported(of)) => imported(of),
         Reply::Console(ConsoleAnswer::Help { commands }) => help(commands),
         Reply::Console(ConsoleAnswer::Tested { files, .. }) => lines(files.iter().map(tested)),
     };
@@ -146,6 +147,16 @@ fn listing(blocks: u64, bytes: u64) -> String {
 fn list_of(blocks: u64, bytes: u64, complete: bool) -> String {
     let list = format!("\nthe list names {} and cannot show that it is whole", listing(blocks, bytes));
     if complete { String::new() } else { list }
+}
+
+fn imported(imported: &Imported) -> String {
+    let Imported { blocks, bytes, left_out, failed, .. } = imported;
+    let sum = format!("imported {}, {}", count(*blocks, "block"), amount(*bytes));
+    let line = |what: &str, LeftOut { file, reason }: &LeftOut| {
+        format!("{what} {}: {}", escape(&file.to_string_lossy()), escape(reason))
+    };
+    let left_out = left_out.iter().map(|file| line("left out", file));
+    lines([sum].into_iter().chain(left_out).chain(failed.iter().map(|file| line("error:", file))))
 }
 
 /// A line of the catalogue. So many digits of a key name it nearly always.

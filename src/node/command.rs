@@ -35,6 +35,12 @@ pub enum Command {
         /// Also keep a copy of every block here, whether or not this peer is in its replica set.
         keep: bool,
     },
+    /// Keep the file at `path` in the network as the one block that it is, without a list: its key is its SHA-256.
+    StoreBlock {
+        /// The file to store.
+        #[serde(with = "path_text")]
+        path: PathBuf,
+    },
     /// Bring a file back.
     Retrieve {
         /// The file, by key or by manifest.

@@ -15,7 +15,7 @@ impl Node {
             return self.desk.fail(id, FailureKind::Other, "this peer is leaving the network");
         }
         let owner = match command {
-            Command::Store { .. } => Owner::Puts,
+            Command::Store { .. } | Command::StoreBlock { .. } => Owner::Puts,
             Command::Retrieve { .. } => Owner::Gets,
             Command::Clear { .. } => Owner::Clears,
             Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,

@@ -96,6 +96,42 @@ fn a_client_looks_up_and_pings() {
 }
 
 #[test]
+fn the_blocks_of_the_seeds_program_are_imported_as_they_are_and_its_manifests_retrieve() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 2, &[]);
+    let bootstrap = address(&peers[0]);
+    let (_, original) = file(&folder, "original", 3, 2_500_000);
+    let store = folder.path().join("dht_store");
+    fs::create_dir(&store).expect("writable");
+    let mut list = String::new();
+    for block in original.chunks(1 << 20) {
+        let key = kadring::id::Id::of(block);
+        fs::write(store.join(key.to_string()), block).expect("writable");
+        list += &format!("{key}${}|", block.len());
+    }
+    let wrong = kadring::id::Id::of(b"something else").to_string();
+    fs::write(store.join(&wrong), "not that").expect("writable");
+    let large = vec![7; (1 << 20) + 1];
+    fs::write(store.join(kadring::id::Id::of(&large).to_string()), &large).expect("writable");
+    fs::write(store.join("config.json"), "{}").expect("writable");
+    let imported = run(&["import", text(&store), "--json", "--bootstrap", &bootstrap]);
+    let imported: Value = serde_json::from_slice(&imported.stdout).expect("one line of JSON");
+    assert_eq!((&imported["blocks"], &imported["bytes"]), (&json!(3), &json!(2_500_000)), "{imported}");
+    let left_out = imported["left_out"].to_string();
+    for reason in ["which is not its name", "a block at most 1048576", "its name is no key"] {
+        assert!(left_out.contains(reason), "{left_out}");
+    }
+    assert_eq!(peers[0].blocks().len(), 3, "no list came with them");
+    let manifest = folder.path().join("hashfile");
+    fs::write(&manifest, list).expect("writable");
+    let back = folder.path().join("back");
+    let retrieved = run(&["retrieve", text(&manifest), text(&back), "--bootstrap", &address(&peers[1])]);
+    assert_eq!(code(&retrieved), Some(0), "{}", said(&retrieved));
+    assert!(fs::read(&back).expect("there") == original);
+    assert_eq!(code(&run(&["import", "/no/such/folder", "--bootstrap", &bootstrap])), Some(4));
+}
+
+#[test]
 fn who_asks_a_peer_of_the_other_overlay_is_told_so_at_once() {
     let folder = folder();
     for (theirs, ours) in [("kad", "ring"), ("ring", "kad")] {

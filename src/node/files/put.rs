@@ -43,10 +43,13 @@ impl Part for Puts {
     }
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        if let Command::Store { path, manifest, keep } = command {
-            let put = desk.next_transfer();
-            self.0.insert(put, Put::new(desk, put, id, Order { path, manifest, keep }));
-        }
+        let order = match command {
+            Command::Store { path, manifest, keep } => Order { path, manifest, keep, bare: false },
+            Command::StoreBlock { path } => Order { path, manifest: None, keep: false, bare: true },
+            command => return debug_assert!(false, "{command:?} is for another part"),
+        };
+        let put = desk.next_transfer();
+        self.0.insert(put, Put::new(desk, put, id, order));
     }
 
     fn under_way(&self) -> usize {
@@ -69,6 +72,8 @@ struct Order {
     path: PathBuf,
     manifest: Option<LocalManifest>,
     keep: bool,
+    /// The file is one block, which shall have no list.
+    bare: bool,
 }
 
 /// A file on its way into the network.
@@ -137,8 +142,14 @@ impl Put {
             (Reader::Reading, Outcome::Read { entry }) => {
                 let size = u32::try_from(entry.size).unwrap_or(u32::MAX);
                 self.tally.read += 1;
+                if self.order.bare && self.root.replace(entry.key).is_some() {
+                    let reason = format!("{} is more than one block", self.order.path.display());
+                    return self.give_up(desk, (FailureKind::Usage, reason));
+                }
                 self.place(desk, entry.key, size, entry.size);
-                self.grow(desk, 0, entry);
+                if !self.order.bare {
+                    self.grow(desk, 0, entry);
+                }
             }
             (Reader::Reading, Outcome::End { size, sha256 }) => self.ended = Some((size, sha256)),
             (Reader::Packing { level, size: covered, root }, Outcome::Packed { key, size }) => {
