@@ -118,14 +118,22 @@ fn at_a_terminal_there_is_a_prompt_completion_and_a_history() {
     terminal.press("stat\t\r");
     terminal.expect("overlay   kad");
     terminal.expect("kadring> ");
+    terminal.press("?\r");
+    terminal.expect("did you mean help?");
+    terminal.expect("kadring> ");
     // Tab completes the name, and quotes its blanks.
     terminal.press(&format!("store {}\t\r", folder.path().join("a").display()));
-    terminal.expect("stored 100 bytes");
+    terminal.expect("100 bytes as 1 block");
     terminal.expect("kadring> ");
     assert!(!path.with_file_name("a").exists());
-    terminal.press("\u{1b}[A\u{1b}[A\r");
+    terminal.press("\u{1b}[A\u{1b}[A\u{1b}[A\r");
     terminal.expect("overlay   kad");
     terminal.expect("kadring> ");
+    // What was stored completes by its name.
+    terminal.press(&format!("retrieve a\t {}\r", folder.path().join("back").display()));
+    terminal.expect("retrieved 100 bytes");
+    terminal.expect("kadring> ");
+    assert_eq!(std::fs::read(folder.path().join("back")).expect("there"), std::fs::read(&path).expect("there"));
     terminal.press("quit\r");
     terminal.expect("left; ");
     assert_eq!(terminal.code(), Some(0));

@@ -56,11 +56,15 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     let Some(ready) = peer.ready(None) else { return Ok(end(peer)) };
     let mut output = Output::new(format, io::stdout());
     announce(&ready, args.ready_file.as_deref(), &mut output)?;
+    if person {
+        output.line("type help for the commands");
+    }
     if ready.peers == 0 && !args.bootstrap.is_empty() {
         log::warn!("nobody answers at {}: this peer is alone, and keeps asking", args.bootstrap.join(", "));
     }
 
-    let (editor, above) = if person { edit(&grammar, catalogue.clone(), &args, &screen) } else { (None, None) };
+    let (editor, above) =
+        if person { edit(&grammar, catalogue.clone(), &args, &screen, ready.udp) } else { (None, None) };
     let performer = Performer::new(peer.handle(), screen).with_catalogue(catalogue);
     let console = Console::new(performer, grammar, output);
     let (busy, verdict) = (console.busy(), console.verdict());
@@ -214,9 +218,10 @@ fn edit(
     catalogue: Option<Catalogue>,
     args: &PeerArgs,
     screen: &Screen,
+    port: u16,
 ) -> (Option<Terminal>, Option<Above>) {
     let history = args.data.as_ref().map(|data| data.join("history"));
-    match Terminal::open(grammar.clone(), catalogue, history) {
+    match Terminal::open(grammar.clone(), catalogue, history, port) {
         Ok((terminal, printer)) => (Some(terminal), Some((screen.above_prompt(), Box::new(printer)))),
         Err(error) => {
             log::warn!("lines cannot be edited on this terminal: {error}");

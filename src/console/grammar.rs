@@ -65,6 +65,28 @@ fn suggest(suggestion: &Option<&'static str>) -> String {
     }
 }
 
+/// Words of other programs, and the commands that do the same here; the first that a grammar has is meant.
+const ELSEWHERE: &[(&str, &[&str])] = &[
+    ("?", &["help"]),
+    ("man", &["help"]),
+    ("exit", &["quit"]),
+    ("bye", &["quit"]),
+    ("stop", &["quit"]),
+    ("ls", &["files", "list"]),
+    ("dir", &["files", "list"]),
+    ("get", &["retrieve", "request"]),
+    ("download", &["retrieve", "request"]),
+    ("put", &["store"]),
+    ("add", &["store"]),
+    ("upload", &["store"]),
+    ("rm", &["forget"]),
+    ("del", &["forget"]),
+    ("rename", &["name"]),
+    ("info", &["status"]),
+    ("whoami", &["status"]),
+    ("find", &["lookup"]),
+];
+
 /// A table of commands, and how to read lines by it.
 #[derive(Clone, Debug)]
 pub struct Grammar {
@@ -144,12 +166,21 @@ impl Grammar {
         let begun: Vec<_> = self.specs().filter(|spec| !lower.is_empty() && spec.name.starts_with(&lower)).collect();
         match begun[..] {
             [spec] => Ok(spec),
-            [] => Err(ParseError::Unknown { suggestion: self.nearest(&lower), word: word.to_owned() }),
+            [] => {
+                let suggestion = self.meant(&lower).or_else(|| self.nearest(&lower));
+                Err(ParseError::Unknown { suggestion, word: word.to_owned() })
+            }
             _ => Err(ParseError::Ambiguous {
                 word: word.to_owned(),
                 candidates: begun.iter().map(|spec| spec.name).collect(),
             }),
         }
+    }
+
+    /// The command of this grammar that does what `word` does in other programs.
+    fn meant(&self, word: &str) -> Option<&'static str> {
+        let (_, meant) = ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == word)?;
+        meant.iter().find_map(|name| self.specs().find(|spec| spec.name == *name)).map(|spec| spec.name)
     }
 
     /// A command whose name is at most a third of its letters (and at most three) away from `word`.
@@ -218,6 +249,11 @@ mod tests {
         assert_eq!(meant("stroe"), Some("store"));
         assert_eq!(meant("quti"), Some("quit"));
         assert_eq!(meant("frobnicate"), None);
+        for (elsewhere, here) in
+            [("?", "help"), ("exit", "quit"), ("ls", "files"), ("get", "retrieve"), ("put", "store")]
+        {
+            assert_eq!(meant(elsewhere), Some(here));
+        }
         assert_eq!(name("stroe").unwrap_err().to_string(), "there is no command \"stroe\"; did you mean store?");
     }
 

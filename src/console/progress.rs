@@ -1,5 +1,6 @@
 //! The progress of a store or retrieve, as a bar on a terminal.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -19,6 +20,8 @@ pub struct TransferBar<'a> {
     shown: Option<(&'a Screen, ProgressBar)>,
     /// Bytes found in place from an earlier run; they count for the total, not for the rate.
     resumed: u64,
+    /// Reasons of failed transfers that were told.
+    told: BTreeSet<String>,
 }
 
 impl<'a> TransferBar<'a> {
@@ -39,7 +42,7 @@ impl<'a> TransferBar<'a> {
             }
             (screen, bar)
         });
-        Self { shown, resumed: 0 }
+        Self { shown, resumed: 0, told: BTreeSet::new() }
     }
 
     /// Shows how far the transfer is.
@@ -61,7 +64,11 @@ impl<'a> TransferBar<'a> {
                 bar.set_position(*bytes);
             }
             node::Progress::Kept { .. } => {}
-            node::Progress::Retried { key, reason } => log::info!("block {}: {}", key.short(), reason),
+            node::Progress::Retried { key, reason } => {
+                // A peer that is full says so for each block; once is enough.
+                let level = if self.told.insert(reason.clone()) { log::Level::Info } else { log::Level::Debug };
+                log::log!(level, "block {}: {}", key.short(), reason);
+            }
         }
     }
 }

@@ -104,10 +104,11 @@ impl Drop for Restore {
 pub struct Terminal {
     editor: Editor<Completion, FileHistory>,
     history: Option<PathBuf>,
+    prompt: String,
 }
 
 impl Terminal {
-    /// A line editor that completes by `grammar` and `catalogue` and keeps its history in the file `history`, and a printer that prints
+    /// A line editor of the peer on `port` that completes by `grammar` and `catalogue` and keeps its history in the file `history`, and a printer that prints
     /// above its prompt.
     ///
     /// # Errors
@@ -116,6 +117,7 @@ impl Terminal {
         grammar: Grammar,
         catalogue: Option<Catalogue>,
         history: Option<PathBuf>,
+        port: u16,
     ) -> io::Result<(Self, impl ExternalPrinter)> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
@@ -131,7 +133,7 @@ impl Terminal {
             let _ = editor.load_history(path);
         }
         let printer = editor.create_external_printer().map_err(io::Error::other)?;
-        Ok((Self { editor, history }, printer))
+        Ok((Self { editor, history, prompt: format!("{port} {PROMPT}") }, printer))
     }
 }
 
@@ -143,7 +145,7 @@ impl<B: Backend> Console<B> {
     pub fn run_terminal(&mut self, terminal: &mut Terminal) -> io::Result<End> {
         let mut warned = false;
         loop {
-            let line = match terminal.editor.readline(PROMPT) {
+            let line = match terminal.editor.readline(&terminal.prompt) {
                 Ok(line) => line,
                 Err(ReadlineError::Interrupted) if warned => return Ok(End::Interrupted),
                 Err(ReadlineError::Interrupted) => {

@@ -58,8 +58,14 @@ pub fn parse_file(word: &str) -> Result<PathBuf, String> {
     match word {
         "" => Err("a file's name is empty".to_owned()),
         "-" => Err("here - is neither standard input nor output; a file of that name is ./-".to_owned()),
-        _ => Ok(PathBuf::from(word)),
+        _ => Ok(at_home(word).unwrap_or_else(|| PathBuf::from(word))),
     }
+}
+
+/// What `~/` begins, which no shell has spelled out here.
+fn at_home(word: &str) -> Option<PathBuf> {
+    let path = word.strip_prefix("~/")?;
+    std::env::home_dir().map(|home| home.join(path))
 }
 
 /// Checks that `word` looks like `HOST:PORT`, with IPv6 addresses in brackets.
@@ -119,6 +125,14 @@ mod tests {
             let error = parse_host_port(bad).unwrap_err();
             assert!(error.contains(reason) && !error.contains('\u{1b}'), "{error}");
         }
+    }
+
+    #[test]
+    fn a_tilde_is_ones_home_as_in_a_shell() {
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(parse_file("~/x/y"), Ok(home.join("x/y")));
+        assert_eq!(parse_file("./~/x"), Ok("./~/x".into()));
+        assert_eq!(parse_file("~x"), Ok("~x".into()), "others' homes are not known here");
     }
 
     #[test]
