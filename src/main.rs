@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches};
+use kadring::console::json::PAGE;
 use kadring::console::{Stderr, escape};
 
 use args::{Cli, Task};
@@ -94,6 +95,10 @@ fn run(task: Task) -> anyhow::Result<Exit> {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;
             io::stdout().write_all(&page).context("cannot write the page")?;
+            Ok(Exit::Done)
+        }
+        Task::Json => {
+            io::stdout().write_all(PAGE.as_bytes()).context("cannot write the page")?;
             Ok(Exit::Done)
         }
         Task::Completions { shell } => {

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
+use kadring::console::json::PAGE;
 use kadring::console::words::{parse_host_port, parse_id, parse_name, parse_source};
 use kadring::file::{Form, LocalManifest};
 use kadring::id::Id;
@@ -82,6 +83,9 @@ pub(crate) enum Task {
         #[arg(value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+    /// Print what the fields of every JSON answer mean
+    #[command(long_about = PAGE)]
+    Json,
     /// Print a script that teaches a shell to complete this program's command line
     Completions {
         /// The shell

@@ -9,6 +9,7 @@
 //! - [`classroom`]: the classroom ring's lines and commands.
 //! - [`catalogue`]: what was stored here, by name.
 //! - [`control`]: the same commands through the control socket of a running peer.
+//! - [`json`]: the same answers for programs, and the page that documents them.
 //! - `import.rs`: the blocks of another program.
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
 //! - [`lines`], [`output`]: a pipe in, a pipe out, each of which may hold anything or break at any time.
@@ -31,6 +32,7 @@ pub mod commands;
 pub mod control;
 pub mod finding;
 pub mod grammar;
+pub mod json;
 pub mod lines;
 pub mod options;
 pub mod output;

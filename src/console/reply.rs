@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::catalogue::Entry;
 use super::grammar::Grammar;
+use super::json;
 use super::spec::Spec;
 use super::text;
 use crate::id::{Id, Key};
@@ -238,11 +239,7 @@ impl Reply {
 
     /// The answer as one line of JSON, without its end.
     pub fn to_json(&self) -> String {
-        // Every map in an answer has text for keys and no value refuses, so this cannot fail.
-        serde_json::to_string(self).unwrap_or_else(|error| {
-            let failure = serde_json::json!({ "answer": "failed", "kind": "other", "reason": error.to_string() });
-            failure.to_string()
-        })
+        json::render(self)
     }
 }
 

@@ -58,6 +58,13 @@ fn what_is_typed_wrongly_is_told_in_the_words_of_what_was_asked_for() {
 }
 
 #[test]
+fn the_json_of_answers_is_documented() {
+    let page = printed(&run(&["json"]));
+    assert!(page.contains("left_behind  blocks that no other peer took"), "{page}");
+    assert!(printed(&run(&["help", "json"])).contains("left_behind"));
+}
+
+#[test]
 fn manual_pages_tell_of_every_task() {
     let page = printed(&run(&["man"]));
     assert!(page.starts_with(".ie") && page.contains("kadring") && page.contains("retrieve"), "{page}");

@@ -1,0 +1,213 @@
+//! Answers as programs read them. [`PAGE`] documents every field; a test compares.
+
+use serde_json::{Map, Number, Value, json};
+
+use super::reply::Reply;
+
+/// The fields of every answer, for people.
+pub const PAGE: &str = include_str!("json.txt");
+
+/// The answer as one line of JSON, without its end.
+pub(super) fn render(reply: &Reply) -> String {
+    // Every map in an answer has text for keys and no value refuses, so this cannot fail.
+    let value = serde_json::to_value(reply)
+        .unwrap_or_else(|error| json!({ "answer": "failed", "kind": "other", "reason": error.to_string() }));
+    let listed = value["answer"] == "list";
+    plain(value, listed).to_string()
+}
+
+/// A value with each time as a number of milliseconds, and in a list each pair of key and size as an object.
+fn plain(value: Value, listed: bool) -> Value {
+    match value {
+        Value::Object(fields) => milliseconds(&fields).unwrap_or_else(|| {
+            Value::Object(fields.into_iter().map(|(name, value)| (name, plain(value, listed))).collect())
+        }),
+        Value::Array(values) => Value::Array(values.into_iter().map(|value| block(value, listed)).collect()),
+        other => other,
+    }
+}
+
+fn block(value: Value, listed: bool) -> Value {
+    match value.as_array().map(Vec::as_slice) {
+        Some([key, bytes]) if listed => json!({ "key": key, "bytes": bytes }),
+        _ => plain(value, listed),
+    }
+}
+
+/// The milliseconds of a time in the form that serde gives it; none of anything else. Microseconds are told.
+fn milliseconds(fields: &Map<String, Value>) -> Option<Value> {
+    let (seconds, nanos) = (fields.get("secs")?.as_u64()?, fields.get("nanos")?.as_u64()?);
+    let micros = seconds.checked_mul(1_000_000)?.checked_add(nanos / 1000)?;
+    // The digits behind the point come out as they are: a time of years has fewer than 2^53 microseconds.
+    Number::from_f64(micros as f64 / 1000.0).filter(|_| fields.len() == 2).map(Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
+
+    use super::super::catalogue::Entry;
+    use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, Named, TestResult, Tested};
+    use super::super::{Defaults, Grammar};
+    use super::*;
+    use crate::id::{Id, Key};
+    use crate::node::notice::{PeerInfo, Status};
+    use crate::node::{Answer, Failure, FailureKind};
+    use crate::overlay::TableRow;
+    use crate::peer::Peer;
+
+    const KEY: Key = Id::ZERO;
+    const TOOK: Duration = Duration::from_micros(1_234_567);
+
+    fn peer() -> Peer {
+        Peer::new(KEY, "127.0.0.1:7000".parse().unwrap())
+    }
+
+    fn failure() -> Failure {
+        Failure { kind: FailureKind::NotFound, reason: "x".to_owned() }
+    }
+
+    fn of_files() -> Vec<Answer> {
+        let (key, sha256, took) = (KEY, KEY, TOOK);
+        let stored = Answer::Stored {
+            key,
+            sha256,
+            bytes: 1,
+            blocks: 1,
+            lists: 1,
+            copies: vec![0, 2],
+            wanted: 1,
+            listed: Some(1),
+            unreached: 1,
+            took,
+        };
+        let retrieved = Answer::Retrieved {
+            bytes: 1,
+            resumed: 0,
+            sha256: None,
+            blocks: 1,
+            holders: 1,
+            standing: false,
+            complete: true,
+            took,
+        };
+        vec![stored, retrieved, Answer::Cleared { blocks: 1 }, Answer::List { blocks: vec![(KEY, 7)] }]
+    }
+
+    fn of_node() -> Vec<Answer> {
+        let status = Status {
+            me: peer(),
+            overlay: "kademlia".to_owned(),
+            uptime: TOOK,
+            peers: 1,
+            blocks: 1,
+            bytes: 1,
+            pending: 0,
+            lookups: 0,
+            transfers: 0,
+            repairs: 0,
+            messages: (1, 1),
+            dropped: 1,
+            upkeep: (0, 0),
+        };
+        vec![
+            Answer::Lookup { key: KEY, peers: vec![peer()], holders: vec![peer()], hops: 1, took: TOOK },
+            Answer::Peers { peers: vec![PeerInfo { peer: peer(), rtt: Some(TOOK) }] },
+            Answer::Table { rows: vec![TableRow { label: "x".to_owned(), peers: vec![peer()], spare: 0 }] },
+            Answer::Status(status),
+            Answer::Pong { peer: peer(), rtt: TOOK },
+            Answer::Left { handed_over: 0, left_behind: 0, offered: true, kept: true },
+            Answer::Interrupted { commands: 1 },
+            Answer::Failed(failure()),
+        ]
+    }
+
+    fn of_console() -> Vec<ConsoleAnswer> {
+        let entry =
+            Entry { name: "a".to_owned(), path: "/a".into(), key: KEY, sha256: KEY, bytes: 1, copies: 7, stored: 5 };
+        let equal = TestResult::Equal { key: KEY, sha256: KEY, bytes: 1, stored_in: TOOK, retrieved_in: TOOK };
+        let results = [equal, TestResult::Failed(failure())];
+        let help = Reply::help(&Grammar::new(Defaults::default()), Some("quit"));
+        let Reply::Console(help) = help else { panic!("{help:?}") };
+        assert!(matches!(&help, ConsoleAnswer::Help { commands } if matches!(commands[..], [HelpEntry { .. }])));
+        vec![
+            ConsoleAnswer::All { answers: vec![Reply::Node(Answer::Cleared { blocks: 1 })] },
+            ConsoleAnswer::Tested {
+                passed: 1,
+                failed: 1,
+                files: results.map(|result| Tested { file: "a".into(), result }).into(),
+            },
+            ConsoleAnswer::Threads { threads: vec!["node".to_owned()] },
+            ConsoleAnswer::Files { files: vec![entry.clone()] },
+            ConsoleAnswer::Named { key: KEY, name: "a".to_owned() },
+            ConsoleAnswer::Forgotten { files: vec![entry] },
+            ConsoleAnswer::Imported(Imported::default()),
+            help,
+        ]
+    }
+
+    fn replies() -> Vec<Reply> {
+        let of_node = of_files().into_iter().chain(of_node()).map(Reply::Node);
+        of_node.chain(of_console().into_iter().map(Reply::Console)).collect()
+    }
+
+    /// Fields by answer, as the page tells them; a ? at the end is left out.
+    fn page() -> BTreeMap<String, BTreeSet<String>> {
+        let mut page: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut answer = String::new();
+        for line in PAGE.lines().skip_while(|line| !line.starts_with("stored ")) {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            match line.len() - line.trim_start().len() {
+                0 => word.clone_into(&mut answer),
+                2 => drop(page.entry(answer.clone()).or_default().insert(word.trim_end_matches('?').to_owned())),
+                _ => {}
+            }
+        }
+        page
+    }
+
+    #[test]
+    fn the_page_tells_every_field_of_every_answer_and_no_other() {
+        let mut told = page();
+        for reply in replies() {
+            let value: Value = serde_json::from_str(&reply.to_json()).unwrap();
+            let fields = value.as_object().unwrap();
+            let answer = fields["answer"].as_str().unwrap();
+            let named: BTreeSet<String> = fields.keys().filter(|name| *name != "answer").cloned().collect();
+            assert_eq!(told.remove(answer), Some(named), "{answer}");
+        }
+        assert!(told.is_empty(), "answers that there are not: {told:?}");
+    }
+
+    #[test]
+    fn the_page_names_the_fields_inside_of_answers_too() {
+        fn names(value: &Value, found: &mut BTreeSet<String>) {
+            match value {
+                Value::Object(fields) => fields.iter().for_each(|(name, value)| {
+                    found.insert(name.clone());
+                    names(value, found);
+                }),
+                Value::Array(values) => values.iter().for_each(|value| names(value, found)),
+                _ => {}
+            }
+        }
+        let mut found = BTreeSet::new();
+        for reply in replies() {
+            names(&serde_json::from_str(&reply.to_json()).unwrap(), &mut found);
+        }
+        let untold: Vec<_> = found.iter().filter(|name| !PAGE.contains(name.as_str())).collect();
+        assert!(untold.is_empty(), "{untold:?}");
+        assert!(!found.contains("secs"));
+    }
+
+    #[test]
+    fn times_are_milliseconds_and_a_list_names_what_it_has() {
+        let pong = Reply::Node(Answer::Pong { peer: peer(), rtt: TOOK }).to_json();
+        assert!(pong.contains(r#""rtt":1234.567"#), "{pong}");
+        let listed = Reply::Node(Answer::List { blocks: vec![(KEY, 7)] }).to_json();
+        assert_eq!(listed, format!(r#"{{"answer":"list","blocks":[{{"bytes":7,"key":"{KEY}"}}]}}"#));
+        let named = Reply::File(Named { file: "a".into(), answer: Answer::Cleared { blocks: 1 } }).to_json();
+        assert_eq!(named, r#"{"answer":"cleared","blocks":1,"file":"a"}"#);
+    }
+}
