@@ -73,6 +73,9 @@ pub(crate) struct RingWays {
     /// Send requests over shortcuts instead of from successor to successor
     #[arg(long, env = "KADRING_FINGERS", value_parser = BoolishValueParser::new())]
     pub(crate) fingers: bool,
+    /// File to write this peer's id, ports and process id to, as JSON, once it is in the ring
+    #[arg(long, env = "KADRING_READY_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ready_file: Option<PathBuf>,
     /// File to record every event in, to be replayed later
     #[arg(long, env = "KADRING_RECORD", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,

@@ -6,6 +6,7 @@ pub(crate) mod files;
 mod known;
 mod logging;
 pub(crate) mod peer;
+mod ready;
 pub(crate) mod report;
 pub(crate) mod ring;
 pub(crate) mod sim;

@@ -1,10 +1,7 @@
 //! Running a peer.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,16 +12,14 @@ use kadring::console::lines::standard_input;
 use kadring::console::perform::Performer;
 use kadring::console::terminal::{self, Restore, Stdin, Terminal};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen};
-use kadring::id::Id;
 use kadring::node::{Answer, Command, Notice};
-use kadring::runtime::{Handle, LocalPeer, Options, Ready};
+use kadring::runtime::{Handle, LocalPeer, Options};
 use kadring::store::remembers_peers;
 use rustyline::ExternalPrinter;
 use sd_notify::NotifyState;
-use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::{Exit, Failed, Known, bootstrap, end_in_a_while, log_to};
+use super::{Exit, Failed, Known, bootstrap, end_in_a_while, log_to, ready};
 use crate::args::PeerArgs;
 
 /// How long the end of the peer waits for an answer that is being written; then its reader counts as stuck.
@@ -42,7 +37,7 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     }
     let _restore = person.then(Restore::new);
     if let Some(path) = &args.ready_file {
-        forget_readiness(path)?;
+        ready::forget(path)?;
     }
     let data = options.data.clone();
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
@@ -55,7 +50,8 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     // A peer that was told to end while it joined never gets ready.
     let Some(ready) = peer.ready(None) else { return Ok(end(peer)) };
     let mut output = Output::new(format, io::stdout());
-    announce(&ready, args.ready_file.as_deref(), &mut output)?;
+    let announced = ready::announce(&ready, args.ready_file.as_deref())?;
+    output.line(&format!("READY {announced}"));
     if person {
         output.line("type help for the commands");
     }
@@ -75,7 +71,7 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
         peer.handle().spawn_console(move || thread.run()).context("cannot start the console's thread")?;
     }
     let left = watch(&peer.notices(), above);
-    tell_supervisor(NotifyState::Stopping);
+    ready::tell_supervisor(NotifyState::Stopping);
     let ended = end(peer);
     let written = match (busy.pause(LAST_ANSWER), left) {
         // The reader of an answer is stuck.
@@ -147,66 +143,6 @@ fn temporary_folder() -> Result<TempDir, Failed> {
     let folder = folder.map_err(|error| Failed::start(format!("cannot make a temporary data folder: {error}")))?;
     log::warn!("without --data, blocks are kept in {} until this peer ends", folder.path().display());
     Ok(folder)
-}
-
-/// Removes the ready file of an earlier run. Another file of that name is left alone, and is an error.
-fn forget_readiness(path: &Path) -> Result<(), Failed> {
-    let cannot = |error| Failed::start(format!("cannot replace the ready file {}: {error}", path.display()));
-    let there = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        there => there.map_err(cannot)?,
-    };
-    let is_ready = || serde_json::from_slice::<Process>(&fs::read(path).unwrap_or_default()).is_ok();
-    if !there.is_file() || (there.len() > 0 && !is_ready()) {
-        let reason = format!("{} is there and is no ready file, so it is not replaced; name another", path.display());
-        return Err(Failed::usage(reason));
-    }
-    fs::remove_file(path).map_err(cannot)
-}
-
-/// The JSON of the READY line, in this order.
-#[derive(Serialize)]
-struct Announced {
-    id: Id,
-    udp: u16,
-    tcp: u16,
-    pid: u32,
-}
-
-/// The part of a ready file by which it is told from another file.
-#[derive(Deserialize)]
-struct Process {
-    #[serde(rename = "pid")]
-    _pid: u32,
-}
-
-/// Announces that the peer is ready: in the ready file, then on standard output.
-fn announce(ready: &Ready, file: Option<&Path>, output: &mut Output) -> Result<(), Failed> {
-    let &Ready { id, udp, tcp, peers: _ } = ready;
-    let text = serde_json::to_string(&Announced { id, udp, tcp, pid: std::process::id() }).map_err(Failed::start)?;
-    if let Some(path) = file {
-        write_ready_file(path, &text)
-            .map_err(|error| Failed::start(format!("cannot write the ready file {}: {error}", path.display())))?;
-    }
-    output.line(&format!("READY {text}"));
-    tell_supervisor(NotifyState::Ready);
-    Ok(())
-}
-
-/// Tells the service manager that started this process, if one did.
-fn tell_supervisor(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        log::debug!("the service manager cannot be told: {error}");
-    }
-}
-
-/// Writes the ready file atomically, through a temporary file with a name that no other process can have prepared.
-fn write_ready_file(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let readable = fs::Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
-    writeln!(file, "{text}")?;
-    file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
 /// The lines to print above the prompt, and the printer for them.

@@ -25,7 +25,7 @@ use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
 use tempfile::TempDir;
 
-use super::{Exit, Failed, end_in_a_while, log_to};
+use super::{Exit, Failed, end_in_a_while, log_to, ready};
 use crate::args::{PeerName, RingArgs, RingTask, RingWays};
 
 /// What the console says waits to be told in so many lines at most; the console waits then.
@@ -42,6 +42,9 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
         _ => "warn",
     };
     log_to(&screen, level);
+    if let Some(path) = &ways.ready_file {
+        ready::forget(path)?;
+    }
     let place = Place::new(&args.task)?;
     let store = temporary_folder();
     let store = store.map_err(|error| Failed::start(format!("cannot make a temporary folder: {error}")))?;
@@ -54,6 +57,9 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
     let mut output = RingOutput { lines, output: Output::new(Format::Text, Marked) };
     output.until_joined(&notices, &place)?;
+    if let Some(now) = peer.ready(Some(Duration::ZERO)) {
+        ready::announce(&now, ways.ready_file.as_deref())?;
+    }
     let (replies, console_replies) = bounded(SAID);
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
@@ -399,8 +405,15 @@ mod tests {
     #[test]
     fn the_peers_named_are_located_in_one_family_that_all_have() {
         let dir = ".".into();
-        let ways =
-            RingWays { dir, quiet_pings: false, verbose: false, fingers: false, record: None, base_port: 12_000 };
+        let ways = RingWays {
+            dir,
+            quiet_pings: false,
+            verbose: false,
+            fingers: false,
+            ready_file: None,
+            record: None,
+            base_port: 12_000,
+        };
         let name = |id, at: Option<&str>| PeerName { id, at: at.map(str::to_owned) };
         let [one, two, three] = [name(1, None), name(2, Some("127.0.0.2:5")), name(3, Some("[::1]:6"))];
         let [(first, _), (second, at)] = locate([&one, &two], &ways).unwrap();

@@ -118,3 +118,19 @@ fn a_port_that_another_program_holds_is_told_as_such() {
     }
     drop(kademlia);
 }
+
+#[test]
+fn a_script_waits_for_the_ready_file_and_nothing_is_added_to_the_assignments_lines() {
+    let mut ring = Ring::empty(Way::default());
+    let ready = ring.dir(7).with_extension("ready");
+    ring.launch(7, &["init", "7", "70", "200", "1", "--ready-file", ready.to_str().expect("text")]);
+    until(|| ready.exists());
+    let told: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&ready).expect("it is there")).expect("one line of JSON");
+    assert_eq!(told["udp"], ring.base + 7, "{told}");
+    assert!(!ring.peer(7).all().iter().any(|line| line.contains("READY")));
+    let dear = ready.with_file_name("dear");
+    fs::write(&dear, "dear").expect("writable");
+    let refused = run(&ring, &["ring", "init", "8", "70", "200", "1", "--ready-file", dear.to_str().expect("text")]);
+    assert_eq!(refused.status.code(), Some(2));
+}

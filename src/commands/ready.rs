@@ -1,0 +1,72 @@
+//! How a peer tells that it is ready: by a file, and to the service manager that started it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use kadring::id::Id;
+use kadring::runtime::Ready;
+use sd_notify::NotifyState;
+use serde::{Deserialize, Serialize};
+
+use super::Failed;
+
+/// Removes the ready file of an earlier run. Another file of that name is left alone, and is an error.
+pub(super) fn forget(path: &Path) -> Result<(), Failed> {
+    let cannot = |error| Failed::start(format!("cannot replace the ready file {}: {error}", path.display()));
+    let there = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        there => there.map_err(cannot)?,
+    };
+    let is_ready = || serde_json::from_slice::<Process>(&fs::read(path).unwrap_or_default()).is_ok();
+    if !there.is_file() || (there.len() > 0 && !is_ready()) {
+        let reason = format!("{} is there and is no ready file, so it is not replaced; name another", path.display());
+        return Err(Failed::usage(reason));
+    }
+    fs::remove_file(path).map_err(cannot)
+}
+
+/// The JSON of the READY line, in this order.
+#[derive(Serialize)]
+struct Announced {
+    id: Id,
+    udp: u16,
+    tcp: u16,
+    pid: u32,
+}
+
+/// The part of a ready file by which it is told from another file.
+#[derive(Deserialize)]
+struct Process {
+    #[serde(rename = "pid")]
+    _pid: u32,
+}
+
+/// Announces that the peer is ready: in the ready file, and to the service manager. Returns the JSON of it.
+pub(super) fn announce(ready: &Ready, file: Option<&Path>) -> Result<String, Failed> {
+    let &Ready { id, udp, tcp, peers: _ } = ready;
+    let text = serde_json::to_string(&Announced { id, udp, tcp, pid: std::process::id() }).map_err(Failed::start)?;
+    if let Some(path) = file {
+        write_ready_file(path, &text)
+            .map_err(|error| Failed::start(format!("cannot write the ready file {}: {error}", path.display())))?;
+    }
+    tell_supervisor(NotifyState::Ready);
+    Ok(text)
+}
+
+/// Tells the service manager that started this process, if one did.
+pub(super) fn tell_supervisor(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        log::debug!("the service manager cannot be told: {error}");
+    }
+}
+
+/// Writes the ready file atomically, through a temporary file with a name that no other process can have prepared.
+fn write_ready_file(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let readable = fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
+    writeln!(file, "{text}")?;
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
+}
