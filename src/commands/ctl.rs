@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kadring::console::control::{Asked, Rendered, ask};
+use kadring::console::perform::Shows;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
-use kadring::node::FailureKind;
+use kadring::node::{Command, FailureKind, Progress};
 use kadring::runtime::{connect, ending_signals};
 use signal_hook::low_level::pipe;
 
@@ -92,8 +93,8 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
         pipe::register(signal, peer.try_clone()?).context("cannot watch for signals")?;
     }
     let asked = Asked { words: sent, folder };
-    let mut rendered =
-        ask(peer, &asked, &**screen).map_err(|error| Failed::timed_out(format!("the peer did not answer: {error}")))?;
+    let mut rendered = ask(peer, &asked, &OnScreen(screen))
+        .map_err(|error| Failed::timed_out(format!("the peer did not answer: {error}")))?;
     if let Some(lent) = &lent {
         rendered.rename(&lent.display().to_string(), STANDARD);
     }
@@ -102,6 +103,22 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     let mut file = File::open(&dest).context("cannot read what was retrieved")?;
     io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("cannot write to standard output")?;
     Ok(tell(&rendered, form, stderr()))
+}
+
+/// Shows progress on the screen; events are lines of standard output.
+struct OnScreen<'a>(&'a Screen);
+
+impl Shows for OnScreen<'_> {
+    fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
+        self.0.begin(command)
+    }
+
+    fn event(&self, json: &str) {
+        // A reader that is gone ends this process, and with it the connection.
+        if writeln!(io::stdout(), "{json}").and_then(|()| io::stdout().flush()).is_err() {
+            std::process::exit(Exit::Other as i32);
+        }
+    }
 }
 
 /// Writes an answer; as text, a failure goes to standard error.

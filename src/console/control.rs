@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::Catalogue;
+use super::json;
 use super::perform::{Performer, Shows};
 use super::reply::Reply;
 use super::spec::Request;
@@ -20,7 +22,13 @@ use super::{Backend, Grammar, handle_threads};
 use crate::id::Key;
 use crate::node::{Command, FailureKind, Notice, Progress};
 use crate::path_text;
-use crate::runtime::{ServeClient, Session, stopwatch};
+use crate::runtime::{ServeClient, Session, since_1970, stopwatch};
+
+/// The word by which a client asks for the events.
+pub const EVENTS: &str = "events";
+
+/// A client that watches and has left is noticed after this long at most.
+const GONE: Duration = Duration::from_secs(1);
 
 /// Progress is told this often at most.
 const PACE: Duration = Duration::from_millis(100);
@@ -43,6 +51,8 @@ pub enum Told {
     Begun(Command),
     /// The command has made progress.
     Progress(Progress),
+    /// Something happened at the peer: a line of JSON, for a client that asked for the events.
+    Event(String),
     /// The answer: the last that is told.
     Answer(Rendered),
 }
@@ -99,17 +109,38 @@ pub fn serving(grammar: Grammar, catalogue: Catalogue) -> ServeClient {
     Arc::new(move |session, line, client| {
         let teller = Arc::new(Teller(client.try_clone().ok()));
         let performer = Performer::new(session.clone(), teller.clone()).with_catalogue(Some(catalogue.clone()));
-        let reply = obey(&grammar, performer, line);
+        let reply = match serde_json::from_slice::<Asked>(line) {
+            Ok(asked) if asked.words == [EVENTS] => watch(session, &teller),
+            Ok(asked) => obey(&grammar, performer, asked),
+            Err(error) => {
+                let reason = format!("a client of the control socket says a line of JSON: {error}");
+                Reply::failed(FailureKind::Usage, reason)
+            }
+        };
         teller.tell(&Told::Answer(Rendered::new(&reply)));
     })
 }
 
-fn obey(grammar: &Grammar, performer: Performer<Session>, line: &[u8]) -> Reply {
+/// Tells what happens at the peer until the client leaves or the peer ends.
+fn watch(session: &Session, teller: &Teller) -> Reply {
+    let notices = session.handle().notices();
+    teller.tell(&Told::Event(json::watching(&session.handle().me(), since_1970())));
+    while !session.is_cancelled() {
+        match notices.recv_timeout(GONE) {
+            Ok(notice) => {
+                if let Some(event) = json::event(&notice, since_1970()) {
+                    teller.tell(&Told::Event(event));
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Reply::failed(FailureKind::Other, "the peer has ended"),
+        }
+    }
+    Reply::failed(FailureKind::Cancelled, "cancelled")
+}
+
+fn obey(grammar: &Grammar, performer: Performer<Session>, Asked { words, folder }: Asked) -> Reply {
     let usage = |reason: String| Reply::failed(FailureKind::Usage, reason);
-    let Asked { words, folder } = match serde_json::from_slice(line) {
-        Ok(asked) => asked,
-        Err(error) => return usage(format!("a client of the control socket says a line of JSON: {error}")),
-    };
     match grammar.read(&words) {
         Ok(None) => usage("no command was given".to_owned()),
         Ok(Some((_, Request::Help(word)))) => Reply::help(grammar, word.as_deref()),
@@ -174,6 +205,7 @@ pub fn ask(stream: &UnixStream, asked: &Asked, shows: &dyn Shows) -> io::Result<
                 show = shows.begin(&command);
             }
             Told::Progress(progress) => show(&progress),
+            Told::Event(json) => shows.event(&json),
             Told::Answer(rendered) => return Ok(rendered),
         }
     }

@@ -1,8 +1,12 @@
 //! Answers as programs read them. [`PAGE`] documents every field; a test compares.
 
+use std::time::Duration;
+
 use serde_json::{Map, Number, Value, json};
 
 use super::reply::Reply;
+use crate::node::Notice;
+use crate::peer::Peer;
 
 /// The fields of every answer, for people.
 pub const PAGE: &str = include_str!("json.txt");
@@ -14,6 +18,26 @@ pub(super) fn render(reply: &Reply) -> String {
         .unwrap_or_else(|error| json!({ "answer": "failed", "kind": "other", "reason": error.to_string() }));
     let listed = value["answer"] == "list";
     plain(value, listed).to_string()
+}
+
+/// The first event: from here on all are told.
+pub(super) fn watching(me: &Peer, time: Duration) -> String {
+    let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    json!({ "event": "watching", "time": time, "id": me.id, "addr": me.addr }).to_string()
+}
+
+/// A notice as one line of JSON, at a time since 1970; none where it tells nothing of the peer's life.
+pub(super) fn event(notice: &Notice, time: Duration) -> Option<String> {
+    let (mut value, kind) = match notice {
+        Notice::Answer { answer, .. } => (serde_json::to_value(answer).ok()?, "answer"),
+        Notice::Progress { .. } | Notice::Trouble { .. } | Notice::Route { .. } | Notice::File { .. } => return None,
+        other => (serde_json::to_value(other).ok()?, "notice"),
+    };
+    let fields = value.as_object_mut()?;
+    let event = fields.remove(kind)?;
+    fields.insert("event".to_owned(), event);
+    fields.insert("time".to_owned(), u64::try_from(time.as_millis()).ok()?.into());
+    Some(plain(value, false).to_string())
 }
 
 /// A value with each time as a number of milliseconds, and in a list each pair of key and size as an object.
@@ -44,9 +68,6 @@ fn milliseconds(fields: &Map<String, Value>) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-    use std::time::Duration;
-
     use super::super::catalogue::Entry;
     use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, Named, TestResult, Tested};
     use super::super::{Defaults, Grammar};
@@ -55,7 +76,7 @@ mod tests {
     use crate::node::notice::{PeerInfo, Status};
     use crate::node::{Answer, Failure, FailureKind};
     use crate::overlay::TableRow;
-    use crate::peer::Peer;
+    use std::collections::{BTreeMap, BTreeSet};
 
     const KEY: Key = Id::ZERO;
     const TOOK: Duration = Duration::from_micros(1_234_567);
@@ -156,7 +177,8 @@ mod tests {
     fn page() -> BTreeMap<String, BTreeSet<String>> {
         let mut page: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut answer = String::new();
-        for line in PAGE.lines().skip_while(|line| !line.starts_with("stored ")) {
+        let answers = PAGE.lines().take_while(|line| !line.starts_with("EVENTS"));
+        for line in answers.skip_while(|line| !line.starts_with("stored ")) {
             let word = line.split_whitespace().next().unwrap_or_default();
             match line.len() - line.trim_start().len() {
                 0 => word.clone_into(&mut answer),
@@ -178,6 +200,34 @@ mod tests {
             assert_eq!(told.remove(answer), Some(named), "{answer}");
         }
         assert!(told.is_empty(), "answers that there are not: {told:?}");
+    }
+
+    #[test]
+    fn the_page_tells_every_event_and_its_fields() {
+        let notices = [
+            Notice::Joined { peers: 1 },
+            Notice::PeerUp { peer: peer() },
+            Notice::PeerDown { peer: peer() },
+            Notice::BlockStored { key: KEY, size: 7 },
+            Notice::BlockDamaged { key: KEY },
+            Notice::BlockRepaired { key: KEY, to: peer() },
+            Notice::Missed { notices: 3 },
+        ];
+        let events = PAGE.split("EVENTS").nth(1).unwrap();
+        for notice in notices {
+            let event: Value = serde_json::from_str(&event(&notice, TOOK).unwrap()).unwrap();
+            assert_eq!(event["time"], json!(1234));
+            let name = event["event"].as_str().unwrap();
+            let line = events.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap_or_default();
+            for field in event.as_object().unwrap().keys().filter(|field| !["event", "time"].contains(&field.as_str()))
+            {
+                assert!(line.contains(&format!("\"{field}\"")), "{name} has {field}: {line:?}");
+            }
+        }
+        for answer in of_files().into_iter().take(2) {
+            let event = event(&Notice::Answer { command: 1, answer }, TOOK).unwrap();
+            assert!(event.contains("\"event\":\"stored\"") || event.contains("\"event\":\"retrieved\""), "{event}");
+        }
     }
 
     #[test]

@@ -25,6 +25,9 @@ use crate::store::hash_all;
 pub trait Shows: Send + Sync {
     /// A command begins: what takes its progress, until it is dropped.
     fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a>;
+
+    /// Something happened at the peer: a line of JSON.
+    fn event(&self, _json: &str) {}
 }
 
 impl Shows for Screen {

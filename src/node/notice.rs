@@ -66,6 +66,11 @@ pub enum Notice {
         /// The peer that received the copy.
         to: Peer,
     },
+    /// A watcher did not keep up, so it misses notices.
+    Missed {
+        /// How many.
+        notices: u64,
+    },
     /// Something went wrong, and nobody has to do anything about it; a peer writes it to its log.
     Trouble {
         /// What went wrong, with what.

@@ -89,8 +89,12 @@ pub(super) const ANSWERS: Channel = Channel {
     full: GoesOn("progress is lost, an answer never"),
 };
 
-pub(super) const NOTICES: Channel =
-    Channel { name: "notices", to: &[], bound: Slots(256), full: GoesOn("the watcher misses it") };
+pub(super) const NOTICES: Channel = Channel {
+    name: "notices",
+    to: &[],
+    bound: Slots(256),
+    full: GoesOn("the watcher misses it, and learns how many it missed"),
+};
 
 pub(super) const CONNECTIONS: Channel = Channel {
     name: "connections",

@@ -45,7 +45,7 @@
 //! | lines | link-N | 1024 | a request comes back, an answer is lost |
 //! | moments | recorder | 131072 | the record ends, and says so |
 //! | answers | console, signals, command-N | 256 | progress is lost, an answer never |
-//! | notices | those who watch | 256 | the watcher misses it |
+//! | notices | those who watch | 256 | the watcher misses it, and learns how many it missed |
 //! | datagrams | node | 64 | the batch is lost, and counted |
 //! | ticks | node | 1 | the tick that waits will do for both |
 //! | connections | tcp-serve-N | 128 | the longest idle one makes room |
@@ -330,6 +330,11 @@ impl Session {
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::SeqCst);
         self.handle.commands.cancel(self.id);
+    }
+
+    /// Whether it was told to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
     }
 
     /// The peer.

@@ -223,7 +223,11 @@ impl NodeLoop {
             self.state.ready(peers);
         }
         let Some(command) = notice.command() else { return self.state.publish(&notice) };
-        if let Notice::Answer { answer: Answer::Left { .. }, .. } = notice {
+        // Those who watch hear of files, and of the end.
+        if let Notice::Answer {
+            answer: Answer::Left { .. } | Answer::Stored { .. } | Answer::Retrieved { .. }, ..
+        } = notice
+        {
             self.state.publish(&notice);
         }
         let over = matches!(notice, Notice::Answer { .. });

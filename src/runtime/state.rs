@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::Condvar;
 
 use super::channels::NOTICES;
@@ -24,7 +24,31 @@ impl Default for State {
 #[derive(Default)]
 struct View {
     stage: Stage,
-    watchers: Vec<Sender<Notice>>,
+    watchers: Vec<Watcher>,
+}
+
+/// Somebody who watches.
+struct Watcher {
+    to: Sender<Notice>,
+    /// Notices that found no room, and that it was not told of.
+    missed: u64,
+}
+
+impl Watcher {
+    /// Hands on a notice, or counts it as missed. Whether anybody watches still.
+    fn take(&mut self, notice: &Notice) -> bool {
+        if self.missed > 0 && self.to.try_send(Notice::Missed { notices: self.missed }).is_ok() {
+            self.missed = 0;
+        }
+        match self.to.try_send(notice.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                self.missed += 1;
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -72,10 +96,10 @@ impl State {
 
     /// A further watcher.
     pub(super) fn watch(&self) -> Receiver<Notice> {
-        let (watcher, notices) = NOTICES.open();
+        let (to, notices) = NOTICES.open();
         let mut view = self.view.lock();
         if !matches!(view.stage, Stage::Ended) {
-            view.watchers.push(watcher);
+            view.watchers.push(Watcher { to, missed: 0 });
         }
         notices
     }
@@ -86,8 +110,24 @@ impl State {
             let level = if trouble.is_usual() { log::Level::Debug } else { log::Level::Warn };
             log::log!(level, "{trouble}");
         }
-        use crossbeam_channel::TrySendError::Disconnected;
-        let gone = |watcher: &Sender<Notice>| matches!(watcher.try_send(notice.clone()), Err(Disconnected(_)));
-        self.view.lock().watchers.retain(|watcher| !gone(watcher));
+        self.view.lock().watchers.retain_mut(|watcher| watcher.take(notice));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_does_not_keep_up_learns_how_many_notices_it_missed() {
+        let state = State::default();
+        let notices = state.watch();
+        let joined = Notice::Joined { peers: 1 };
+        for _ in 0..NOTICES.most() + 5 {
+            state.publish(&joined);
+        }
+        assert_eq!(notices.try_iter().filter(|notice| *notice == joined).count(), NOTICES.most());
+        state.publish(&joined);
+        assert_eq!(notices.try_iter().collect::<Vec<_>>(), [Notice::Missed { notices: 5 }, joined]);
     }
 }

@@ -1,7 +1,7 @@
 //! A running peer that is talked to from other shells.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -99,6 +99,32 @@ fn a_slow_command_holds_up_no_other_and_a_client_that_is_interrupted_ends_its_ow
     assert!(said(&first).contains("cancelled"), "{}", said(&first));
     let second = second.wait_with_output().expect("it ends");
     assert_eq!(code(&second), Some(5), "it went on until nobody had answered: {}", said(&second));
+}
+
+#[test]
+fn what_happens_at_a_peer_is_told_as_events_until_the_client_leaves() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let words = ["ctl", "--data", text(&peer.data), "events"];
+    let mut client = program().args(words).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(client.stdout.take().expect("piped")).lines();
+    let mut await_event = |name: &str| {
+        let events = lines.by_ref().map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("JSON"));
+        events.into_iter().find(|event| event["event"] == name).expect("it comes")
+    };
+    assert_eq!(await_event("watching")["id"], json!(peer.id));
+    let (path, _) = file(&folder, "original", 2, 1000);
+    let key = peer.store(&path);
+    let stored = await_event("stored");
+    assert_eq!(stored["key"], json!(key));
+    assert!(stored["time"].is_u64(), "{stored}");
+    let other = Launch::new(folder.path().join("other")).through(peer.port).start();
+    let id = json!(other.id);
+    assert_eq!(await_event("peer_up")["peer"]["id"], id);
+    other.kill();
+    assert_eq!(await_event("peer_down")["peer"]["id"], id);
+    kill(Pid::from_raw(client.id().try_into().expect("a process id")), Signal::SIGTERM).expect("it runs");
+    assert_eq!(client.wait().expect("it ends").signal(), Some(Signal::SIGTERM as i32));
 }
 
 #[test]
