@@ -37,7 +37,7 @@
 //! | core | [`node`]: an event in, actions out · [`classroom`]: one more part of it, files by their names | what is held and what is under way |
 //! | routing | [`overlay`]: the seam · [`overlay::kademlia`] · [`overlay::ring`] | the routing table |
 //! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks | the blocks' bytes |
-//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`agenda`] · `recent` · [`patience`] · [`config`] · `locks` | – |
+//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`agenda`] · `recent` · `path_text` · [`patience`] · [`config`] · `locks` | – |
 //!
 //! # A reading path
 //! Four things that happen, each from its first file to its last. About a quarter of an hour each, the code beside it.
@@ -61,10 +61,11 @@
 //! # One shutdown
 //! | step | who sets it | who reads it | what follows |
 //! |---|---|---|---|
-//! | told to leave | `quit`, a signal, the end of input: a [`Command`](node::Command) | the node: [`Life`](node::life::Life) | what is under way for the user ends; blocks are handed over |
+//! | told to leave | `quit`, at the console or through the control socket, a signal, the end of input: a [`Command`](node::Command) | the node: [`Life`](node::life::Life) | what is under way for the user ends; blocks are handed over |
 //! | handed over, or time is up | the part [`node::keeping`] (`departure.rs`) | the node: `Life::SayingGoodbye` | the overlay says goodbye |
 //! | goodbyes heard, or not needed | [`node::exchange`] | the node: `Life::Stopped`, [`Action::Stop`](node::Action::Stop) | the node's loop ends |
 //! | the loop has ended | the node's thread | [`runtime::ending`] | inboxes close, sockets are shut down, every thread is joined within a limit |
+//! | the threads that write last answers, to clients of the control socket, have ended | [`runtime::ending`] | the peer's owner | `signals` ends |
 //! | all threads are joined | [`runtime::ending`] | the program | the exit code: [`Ended`](runtime::Ended) |
 //!
 //! A panic in a thread that a peer needs takes the same way from the last but one step on.
