@@ -1,8 +1,10 @@
-//! What upkeep may spend a second, whatever happens in the network.
+//! What upkeep may spend a second, whatever happens in the network, and what it does for others.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
+use crate::recent::Recent;
 use crate::time::Time;
 
 /// What this peer spends to keep replica sets full.
@@ -68,6 +70,64 @@ impl Budget {
     }
 }
 
+/// What is done for other peers a second, so that nobody takes it all.
+///
+/// A peer that is known may have all of it, and its own share even while others want more than there is. Strangers may
+/// have half of it together, and those of one host half of that.
+pub(super) struct Favours {
+    all: Budget,
+    /// What strangers have of it.
+    strangers: Budget,
+    known: Recent<SocketAddr, Budget>,
+    hosts: Recent<IpAddr, Budget>,
+    rate: u32,
+}
+
+/// Of what is done in all a known peer may have one part in so many, whatever the others want.
+const KNOWN: u32 = 25;
+
+/// Askers that are remembered, at least: more of them hardly come within a second.
+const ASKERS: usize = 1024;
+
+impl Favours {
+    /// `rate` favours a second.
+    pub(super) fn a_second(rate: u32) -> Self {
+        Self {
+            all: Budget::a_second(rate),
+            strangers: Budget::a_second(rate / 2),
+            known: Recent::new(ASKERS),
+            hosts: Recent::new(ASKERS),
+            rate,
+        }
+    }
+
+    /// Whether the peer at `from` has a favour now; if so, it is spent.
+    pub(super) fn take(&mut self, now: Time, from: SocketAddr, is_known: bool) -> bool {
+        let open = |budget: &Budget| budget.opens() <= now;
+        if is_known {
+            let mut own = self.known.get(&from).copied().unwrap_or(Budget::a_second(self.rate / KNOWN));
+            if !open(&own) && !open(&self.all) {
+                return false;
+            }
+            own.spend(now, 1);
+            self.known.insert(from, own);
+        } else {
+            let mut host = self.hosts.get(&from.ip()).copied().unwrap_or(Budget::a_second(self.rate / 4));
+            if !open(&host) || !open(&self.strangers) || !open(&self.all) {
+                return false;
+            }
+            host.spend(now, 1);
+            self.hosts.insert(from.ip(), host);
+            self.strangers.spend(now, 1);
+        }
+        // Who has its own share leaves no debt to the others.
+        if open(&self.all) {
+            self.all.spend(now, 1);
+        }
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +143,44 @@ mod tests {
             }
         }
         assert!((1_090..=1_110).contains(&spent), "{spent} in ten seconds");
+    }
+
+    /// Favours that each of these askers had in ten seconds, in which each asks once a millisecond, one after another.
+    fn had(askers: &[(SocketAddr, bool)]) -> Vec<usize> {
+        let (mut favours, mut had) = (Favours::a_second(400), vec![0; askers.len()]);
+        for millis in 0..10_000 {
+            for (had, &(from, is_known)) in had.iter_mut().zip(askers) {
+                *had += usize::from(favours.take(Time::from_micros(millis * 1000), from, is_known));
+            }
+        }
+        had
+    }
+
+    fn at(host: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, host], port))
+    }
+
+    #[test]
+    fn a_known_peer_has_all_while_nobody_else_asks_and_a_stranger_a_quarter() {
+        assert!((4_350..=4_410).contains(&had(&[(at(1, 1), true)])[0]));
+        assert!((1_050..=1_110).contains(&had(&[(at(1, 1), false)])[0]));
+    }
+
+    #[test]
+    fn nobody_takes_all_whoever_asks_first_and_under_however_many_ports() {
+        let known = [(at(1, 1), true), (at(2, 1), true), (at(3, 1), true)];
+        assert!(had(&known).iter().all(|had| *had >= 160), "sixteen a second: {:?}", had(&known));
+        let crowd: Vec<_> = (1..=300).map(|port| (at(9, port), false)).chain(known).collect();
+        let had = had(&crowd);
+        let (crowd, known) = had.split_at(300);
+        assert!(crowd.iter().sum::<usize>() <= 1_110, "those of one host");
+        assert!(known.iter().all(|had| *had >= 160), "{known:?}");
+        assert!(had.iter().sum::<usize>() <= 4_410 + 3 * 176, "in all");
+    }
+
+    #[test]
+    fn a_stranger_has_something_while_another_host_asks_for_all() {
+        let had = had(&[(at(9, 1), false), (at(9, 2), false), (at(1, 1), false)]);
+        assert!(had[2] >= 1_000, "{had:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Blocks that are kept here for the network: taken from other peers, repaired, healed, handed over.
 
 mod comparison;
+mod conduct;
 mod departure;
 mod heal;
 mod neighbours;

@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::comparison::{Comparison, Share};
-use crate::config::{REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
+use super::conduct::Conduct;
+use crate::config::REPUBLISH_INTERVAL;
 use crate::id::{Id, Key};
 use crate::node::holdings::Holdings;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
-
-/// However many news there are, a peer is not compared with more often than this.
-const MAX_PAUSE: Duration = Duration::from_secs(16);
 
 /// A peer that lacks blocks which others have to give it is compared with again after this long, and longer the more
 /// they are.
@@ -20,10 +18,6 @@ const SETTLE: Duration = Duration::from_secs(4);
 
 /// Blocks a second that a peer is expected to be given.
 const GIVEN_A_SECOND: usize = 2_000;
-
-/// A peer whose store was full is not offered anything for this long, and twice as long each time that it still is.
-const FULL: Duration = Duration::from_secs(600);
-const MAX_FULL: Duration = Duration::from_secs(4 * 3600);
 
 /// Offers to one peer that wait for their turn or for its answer.
 pub(super) const WINDOW: usize = 32;
@@ -37,24 +31,18 @@ pub(super) struct Neighbour {
     pub(super) shares: Vec<Share>,
     /// When it is compared with next.
     due: Time,
-    /// The least time from the beginning of one comparison to the next.
-    pause: Duration,
-    /// When the last one began; zero before the first.
-    began: Time,
     /// The comparison under way.
     pub(super) pass: Option<Pass>,
     /// Blocks that it lacked after the last one, though somebody else was to give them.
     lacked: usize,
     /// That number did not shrink: they are given by this peer now, whoever else may.
     takes_over: bool,
-    /// How often in a row it did not answer or take what it was offered.
-    failures: u32,
-    /// Its store was full: until when it is offered nothing, and how long that is.
-    full: Option<(Time, Duration)>,
 }
 
 /// A comparison under way, and what comes of it.
 pub(super) struct Pass {
+    /// Tells it from all others: what comes of an earlier one is not counted to it.
+    pub(super) number: u64,
     pub(super) comparison: Comparison,
     /// It lacks these blocks; nothing was done about it yet.
     pub(super) lacking: VecDeque<Key>,
@@ -108,18 +96,7 @@ impl Pass {
 
 impl Neighbour {
     pub(super) fn new(now: Time, peer: Peer) -> Self {
-        Self {
-            peer,
-            shares: Vec::new(),
-            due: now + REPUBLISH_INTERVAL,
-            pause: REPAIR_DELAY,
-            began: Time::ZERO,
-            pass: None,
-            lacked: 0,
-            takes_over: false,
-            failures: 0,
-            full: None,
-        }
+        Self { peer, shares: Vec::new(), due: now + REPUBLISH_INTERVAL, pass: None, lacked: 0, takes_over: false }
     }
 
     /// Whether it should hold all of this already.
@@ -135,26 +112,29 @@ impl Neighbour {
         self.pass.is_none().then_some(self.due)
     }
 
-    /// It is compared with at `at`, if that is not to be sooner anyway, and not too soon after the last time.
+    /// It is compared with at `at`, if that is not to be sooner anyway.
     pub(super) fn wake(&mut self, at: Time) {
-        let at = if self.began == Time::ZERO { at } else { at.max(self.began + self.pause) };
         self.due = self.due.min(at);
     }
 
-    /// It holds all that it should, as far as this peer knows.
+    /// It held all that it should, as far as this peer knows.
     pub(super) fn is_settled(&self) -> bool {
-        self.pass.is_none() && self.lacked == 0 && self.failures == 0
+        self.pass.is_none() && self.lacked == 0
     }
 
-    /// Begins to compare.
-    pub(super) fn begin(&mut self, now: Time, held: usize) {
-        let soon = self.began != Time::ZERO && now < self.began + self.pause * 2;
-        self.pause = if soon { (self.pause * 2).min(MAX_PAUSE) } else { REPAIR_DELAY };
-        self.began = now;
+    /// Begins to compare, for the time `number` of all.
+    pub(super) fn begin(&mut self, number: u64, held: usize) {
         let comparison = Comparison::new(&self.shares, held);
-        let lacking = VecDeque::new();
-        self.pass =
-            Some(Pass { comparison, lacking, offered: 0, left: 0, failures: 0, lacks: self.lacked > 0, done: false });
+        self.pass = Some(Pass {
+            number,
+            comparison,
+            lacking: VecDeque::new(),
+            offered: 0,
+            left: 0,
+            failures: 0,
+            lacks: self.lacked > 0,
+            done: false,
+        });
     }
 
     /// Whether this peer gives blocks that another one is to give, because that one does not.
@@ -163,43 +143,21 @@ impl Neighbour {
     }
 
     /// The comparison is over. It is repeated after about an hour, or sooner if blocks are still missing.
-    pub(super) fn end(&mut self, now: Time, jittered: impl FnOnce(Duration) -> Duration) {
+    pub(super) fn end(&mut self, now: Time, conduct: &mut Conduct, jittered: impl FnOnce(Duration) -> Duration) {
         let Some(Pass { left, failures, .. }) = self.pass.take() else { return };
-        let failed = failures > 0;
-        self.failures = if failed { self.failures + 1 } else { 0 };
         self.takes_over = left > 0 && left >= self.lacked && self.lacked > 0 && !self.takes_over;
         self.lacked = left;
-        let wait = if failed {
-            (REPAIR_RETRY * 2_u32.pow((self.failures - 1).min(16))).min(REPUBLISH_INTERVAL)
-        } else if left > 0 {
-            SETTLE + Duration::from_secs(left as u64) / GIVEN_A_SECOND as u32
+        self.due = if failures > 0 {
+            conduct.failed(now, jittered)
         } else {
-            REPUBLISH_INTERVAL
+            conduct.behaved();
+            let settle = SETTLE + Duration::from_secs(left as u64) / GIVEN_A_SECOND as u32;
+            now + jittered(if left > 0 { settle } else { REPUBLISH_INTERVAL })
         };
-        self.due = now + jittered(wait);
     }
 
-    /// Whether its store was full lately.
-    pub(super) fn is_full(&self, now: Time) -> bool {
-        self.full.is_some_and(|(until, _)| now < until)
-    }
-
-    /// Whether it is full, or lacks blocks: giving others theirs is not its duty now.
-    pub(super) fn is_unfit(&self, now: Time) -> bool {
-        let lacks = self.pass.as_ref().map_or(self.lacked > 0, |pass| pass.lacks);
-        lacks || self.is_full(now)
-    }
-
-    /// It says that its store is full.
-    pub(super) fn fill(&mut self, now: Time) {
-        if !self.is_full(now) {
-            let wait = self.full.map_or(FULL, |(_, before)| (before * 2).min(MAX_FULL));
-            self.full = Some((now + wait, wait));
-        }
-    }
-
-    /// It took a block.
-    pub(super) fn took(&mut self) {
-        self.full = None;
+    /// Whether it lacks blocks.
+    pub(super) fn lacks(&self) -> bool {
+        self.pass.as_ref().map_or(self.lacked > 0, |pass| pass.lacks)
     }
 }

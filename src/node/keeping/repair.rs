@@ -14,13 +14,14 @@
 //! whatever happens, upkeep spends no more than its [budget](crate::node::budget).
 
 use super::comparison;
+use super::conduct::Conducts;
 use super::neighbours::{Neighbour, Neighbours, Pass, WINDOW};
 use super::pulls::{BUSY, FULL, LEAVING};
 use super::regions::Regions;
 use super::strays::Strays;
 use crate::config::{REPAIR_DELAY, REPAIR_RETRY};
 use crate::id::{Id, Key};
-use crate::node::budget::Budget;
+use crate::node::budget::Favours;
 use crate::node::desk::Desk;
 use crate::node::notice::Notice;
 use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Ticket};
@@ -33,17 +34,20 @@ use crate::wire::{Request, RequestKind, Response};
 /// Blocks that a peer lacks and that are looked through in one turn of the node.
 const A_TURN: usize = 256;
 
-/// Comparisons of others that are answered in a second.
+/// Comparisons of others that are answered in a second, in all.
 const ANSWERS: u32 = 400;
 
 /// What this peer owes to the replica sets of its blocks.
 pub(in crate::node) struct Repair {
     regions: Regions,
     neighbours: Neighbours,
+    conducts: Conducts,
+    /// The number of the next comparison.
+    next_pass: u64,
     strays: Strays,
     /// When the regions are looked through anew.
     sweep_due: Option<Time>,
-    answers: Budget,
+    answers: Favours,
 }
 
 impl Default for Repair {
@@ -51,9 +55,11 @@ impl Default for Repair {
         Self {
             regions: Regions::default(),
             neighbours: Neighbours::new(),
+            conducts: Conducts::default(),
+            next_pass: FIRST_PASS,
             strays: Strays::default(),
             sweep_due: None,
-            answers: Budget::a_second(ANSWERS),
+            answers: Favours::a_second(ANSWERS),
         }
     }
 }
@@ -61,22 +67,22 @@ impl Default for Repair {
 impl Part for Repair {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         if ticket.key == STRAY {
-            self.strays.on(desk, ticket, reply);
-            return self.strays.go_on(desk, &self.regions, &self.neighbours);
+            self.strays.on(desk, ticket, reply, &mut self.conducts);
+            return self.strays.go_on(desk, &self.regions, &self.conducts);
         }
         match (ticket.step, reply) {
             (Step::Whole, Reply::Answer(Answered { to, answer, .. })) => {
                 if let Some(peer) = to.id {
-                    self.on_compared(desk, &peer, answer);
+                    self.on_compared(desk, ticket.key, &peer, answer);
                 }
             }
             (Step::Whole, Reply::Silence { to, .. }) => {
                 desk.suspect(to.addr);
                 if let Some(peer) = to.id {
-                    self.on_failed(desk, &peer);
+                    self.on_failed(desk, ticket.key, &peer);
                 }
             }
-            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
+            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, ticket.key, key, to, result),
             _ => {}
         }
     }
@@ -85,15 +91,18 @@ impl Part for Repair {
     fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
         let Request::Compare { ranges, held } = request else { return };
         let now = desk.now();
-        if desk.is_leaving() || self.answers.opens() > now {
-            return desk.refuse(&asker, if desk.is_leaving() { LEAVING } else { BUSY });
+        if desk.is_leaving() {
+            return desk.refuse(&asker, LEAVING);
         }
-        self.answers.spend(now, 1);
+        let is_known = asker.is_validated() && desk.peers().iter().any(|peer| peer.addr == asker.addr);
+        if !self.answers.take(now, asker.addr, is_known) {
+            return desk.refuse(&asker, BUSY);
+        }
         let (response, extra) = comparison::answer(desk.holdings(), &ranges, &held);
         desk.respond(&asker, RequestKind::Compare, response);
         let surprised = |neighbour: &&mut Neighbour| neighbour.peer.addr == asker.addr && neighbour.is_settled();
         if extra && let Some(neighbour) = self.neighbours.values_mut().find(surprised) {
-            neighbour.wake(now + REPAIR_DELAY);
+            neighbour.wake(self.conducts.of(&neighbour.peer.id).earliest(now + REPAIR_DELAY));
         }
     }
 
@@ -102,6 +111,7 @@ impl Part for Repair {
             News::Up => self.plan_sweep(desk),
             News::Down(peer) => {
                 self.neighbours.remove(&peer.id);
+                self.conducts.left(&peer.id);
                 self.plan_sweep(desk);
             }
             // Where they belong may have changed while this peer was away.
@@ -126,14 +136,16 @@ impl Part for Repair {
         let mut ready = Vec::new();
         for (id, neighbour) in &mut self.neighbours {
             if neighbour.due().is_some_and(|due| due <= now) {
-                neighbour.begin(now, desk.holdings().len());
+                neighbour.begin(self.next_pass, desk.holdings().len());
+                self.next_pass += 1;
+                self.conducts.note(id, |conduct| conduct.begin(now));
             }
             ready.extend(neighbour.pass.as_ref().is_some_and(Pass::is_ready).then_some(*id));
         }
         for id in ready {
             self.go_on(desk, &id);
         }
-        self.strays.go_on(desk, &self.regions, &self.neighbours);
+        self.strays.go_on(desk, &self.regions, &self.conducts);
     }
 
     fn next_wake(&self, desk: &Desk) -> Option<Time> {
@@ -185,7 +197,7 @@ impl Repair {
         let members = self.regions.of(key).map_or(&[][..], |region| &region.members);
         for peer in members {
             if let Some(neighbour) = self.neighbours.get_mut(&peer.id) {
-                neighbour.wake(soon);
+                neighbour.wake(self.conducts.of(&peer.id).earliest(soon));
             }
         }
     }
@@ -199,7 +211,7 @@ impl Repair {
         for (id, (peer, shares)) in shares {
             let neighbour = self.neighbours.entry(id).or_insert_with(|| Neighbour::new(now, peer));
             if neighbour.peer != peer || !neighbour.shares_all(&shares) {
-                neighbour.wake(at);
+                neighbour.wake(self.conducts.of(&peer.id).earliest(at));
             }
             (neighbour.peer, neighbour.shares) = (peer, shares);
         }
@@ -208,11 +220,12 @@ impl Repair {
     /// Goes on to compare with a peer, and to offer it what it lacks.
     fn go_on(&mut self, desk: &mut Desk, id: &Id) {
         let now = desk.now();
-        // A peer that lacks blocks itself may lack this one: the duty is another's.
+        // A peer that lacks blocks itself may lack this one, and a full one takes none: the duty is another's.
+        let is_unfit = |id: &Id, other: &Neighbour| other.lacks() || self.conducts.is_full(id, now);
         let unfit: Vec<Id> =
-            self.neighbours.iter().filter(|(_, other)| other.is_unfit(now)).map(|(id, _)| *id).collect();
+            self.neighbours.iter().filter(|(id, other)| is_unfit(id, other)).map(|(id, _)| *id).collect();
         let Some(neighbour) = self.neighbours.get_mut(id) else { return };
-        let (takes_over, is_full) = (neighbour.takes_over(), neighbour.is_full(now));
+        let (takes_over, is_full) = (neighbour.takes_over(), self.conducts.is_full(id, now));
         for _ in 0..A_TURN {
             let Some(pass) = &mut neighbour.pass else { return };
             if desk.upkeep_opens() > now || pass.offered >= WINDOW {
@@ -229,36 +242,41 @@ impl Repair {
                     Some(_) if is_full || region.stray => self.strays.add(key),
                     Some(size) => {
                         pass.offered += 1;
-                        desk.offer_for_upkeep(Ticket::block(Owner::Repair, key), (key, size), neighbour.peer);
+                        let ticket = Ticket { owner: Owner::Repair, key: pass.number, step: Step::Block(key) };
+                        desk.offer_for_upkeep(ticket, (key, size), neighbour.peer);
                     }
                     None => {}
                 }
             } else if pass.comparison.is_asking() {
                 return;
             } else if let Some(request) = pass.next(desk.holdings()) {
-                return desk.ask_for_upkeep(Ticket::of(Owner::Repair, COMPARISON), neighbour.peer, request);
+                return desk.ask_for_upkeep(Ticket::of(Owner::Repair, pass.number), neighbour.peer, request);
             } else {
                 if pass.offered == 0 {
-                    neighbour.end(now, |wait| desk.jittered(wait));
+                    self.conducts.note(id, |conduct| neighbour.end(now, conduct, |wait| desk.jittered(wait)));
                 }
                 return;
             }
         }
     }
 
+    /// The comparison with a peer that has this number, if it is under way.
+    fn pass(&mut self, number: u64, id: &Id) -> Option<&mut Pass> {
+        self.neighbours.get_mut(id)?.pass.as_mut().filter(|pass| pass.number == number)
+    }
+
     /// A peer answered what it was asked.
-    fn on_compared(&mut self, desk: &mut Desk, id: &Id, answer: Result<Response, String>) {
-        let Some(neighbour) = self.neighbours.get_mut(id) else { return };
-        let Some(pass) = neighbour.pass.as_mut().filter(|pass| pass.comparison.is_asking()) else { return };
+    fn on_compared(&mut self, desk: &mut Desk, number: u64, id: &Id, answer: Result<Response, String>) {
+        let Some(pass) = self.pass(number, id).filter(|pass| pass.comparison.is_asking()) else { return };
         match answer {
             Ok(response) => {
                 let lacking = &mut pass.lacking;
                 let found = |key: &Key, held: bool| lacking.extend((!held).then_some(*key));
                 if pass.comparison.on_answer(desk.holdings(), &response, found).is_err() {
-                    return self.on_failed(desk, id);
+                    return self.on_failed(desk, number, id);
                 }
             }
-            Err(reason) if [BUSY, LEAVING].contains(&&*reason) => return self.on_failed(desk, id),
+            Err(reason) if [BUSY, LEAVING].contains(&&*reason) => return self.on_failed(desk, number, id),
             // An older peer: it says of each block that it is offered whether it has it.
             Err(_) => pass.comparison.on_refusal(desk.holdings(), |key| pass.lacking.push_back(*key)),
         }
@@ -267,28 +285,26 @@ impl Repair {
     }
 
     /// A peer cannot be compared with now.
-    fn on_failed(&mut self, desk: &mut Desk, id: &Id) {
-        let Some(neighbour) = self.neighbours.get_mut(id) else { return };
-        if let Some(pass) = &mut neighbour.pass {
+    fn on_failed(&mut self, desk: &mut Desk, number: u64, id: &Id) {
+        if let Some(pass) = self.pass(number, id) {
             pass.give_up();
+            self.go_on(desk, id);
         }
-        self.go_on(desk, id);
     }
 
     /// A peer took a block, or did not.
-    fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<(), String>) {
-        let now = desk.now();
-        if let Some(neighbour) = self.neighbours.get_mut(&to.id)
-            && let Some(pass) = &mut neighbour.pass
-        {
-            pass.offered = pass.offered.saturating_sub(1);
-            match &result {
-                Ok(()) => neighbour.took(),
-                Err(reason) if reason == FULL => {
-                    neighbour.fill(now);
-                    self.strays.add(key);
-                }
-                Err(_) => pass.refused(),
+    fn on_offered(&mut self, desk: &mut Desk, number: u64, key: Key, to: Peer, result: Result<(), String>) {
+        let is_full = result.as_ref().is_err_and(|reason| reason == FULL);
+        if is_full {
+            self.conducts.fill(&to.id, desk.now());
+            self.strays.add(key);
+        } else if result.is_ok() {
+            self.conducts.took(&to.id);
+        }
+        if let Some(pass) = self.pass(number, &to.id) {
+            pass.offered -= 1;
+            if result.is_err() && !is_full {
+                pass.refused();
             }
         }
         match result {
@@ -296,13 +312,13 @@ impl Repair {
             Err(reason) => desk.trouble(Trouble::NotTaken { key, to, reason }),
         }
         self.go_on(desk, &to.id);
-        self.strays.go_on(desk, &self.regions, &self.neighbours);
+        self.strays.go_on(desk, &self.regions, &self.conducts);
     }
 }
 
-/// What a ticket is about: the comparison with a neighbour and its offers, or a block by itself.
-const COMPARISON: u64 = 0;
-pub(super) const STRAY: u64 = 1;
+/// What a ticket is about: a block by itself, or else the comparison with this number and its offers.
+pub(super) const STRAY: u64 = 0;
+const FIRST_PASS: u64 = 1;
 
 /// Whether `me` is nearer to the key than any of these peers.
 fn is_nearest<'a>(me: &Id, key: &Key, mut peers: impl Iterator<Item = &'a Peer>) -> bool {

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::neighbours::Neighbours;
+use super::conduct::Conducts;
+use super::pulls::FULL;
 use super::regions::{Region, Regions};
 use super::repair::STRAY;
 use crate::config::{MAX_REPAIRS, REPAIR_RETRY, REPUBLISH_INTERVAL};
@@ -19,6 +20,9 @@ use crate::wire::{Request, Response};
 
 /// Blocks that are begun with in one turn of the node.
 const A_TURN: usize = 64;
+
+/// Of so many times the peers that a replica set has, the nearest may stand in for its full members.
+const NEAR: usize = 3;
 
 #[derive(Default)]
 pub(super) struct Strays {
@@ -65,7 +69,7 @@ impl Strays {
     }
 
     /// Begins with as many blocks as may be under way.
-    pub(super) fn go_on(&mut self, desk: &mut Desk, regions: &Regions, neighbours: &Neighbours) {
+    pub(super) fn go_on(&mut self, desk: &mut Desk, regions: &Regions, conducts: &Conducts) {
         if self.retry.is_some_and(|due| due <= desk.now()) {
             self.retry = None;
             self.rounds += 1;
@@ -77,7 +81,7 @@ impl Strays {
             }
             let Some(key) = self.waiting.pop_first() else { break };
             if let Some(region) = regions.of(&key).filter(|_| desk.holds(&key)) {
-                self.begin(desk, key, region, neighbours);
+                self.begin(desk, key, region, conducts);
             }
         }
         if self.waiting.is_empty() && self.running.is_empty() && self.failed.is_empty() {
@@ -85,7 +89,7 @@ impl Strays {
         }
     }
 
-    fn begin(&mut self, desk: &mut Desk, key: Key, region: &Region, neighbours: &Neighbours) {
+    fn begin(&mut self, desk: &mut Desk, key: Key, region: &Region, conducts: &Conducts) {
         if region.stray {
             self.running.insert(key, Check { open: 1, ..Check::default() });
             desk.look_up(ticket(key), key, Goal::Holders);
@@ -93,10 +97,9 @@ impl Strays {
         }
         // The peers next to the set stand in for its full members.
         let now = desk.now();
-        let is_full = |peer: &&Peer| neighbours.get(&peer.id).is_some_and(|neighbour| neighbour.is_full(now));
+        let is_full = |peer: &&Peer| conducts.is_full(&peer.id, now);
         let wanted = region.members.iter().filter(is_full).count();
-        let full = neighbours.values().filter(|neighbour| neighbour.is_full(now)).count();
-        let near = desk.replica_set(&key, desk.config().replicas + full);
+        let near = desk.replica_set(&key, desk.config().replicas * NEAR);
         let outside = |peer: &&Peer| !desk.is_me(peer) && region.members.iter().all(|member| member.id != peer.id);
         let stand_ins: Vec<&Peer> = near.iter().filter(outside).filter(|peer| !is_full(peer)).take(wanted).collect();
         if !stand_ins.is_empty() {
@@ -107,16 +110,19 @@ impl Strays {
         }
     }
 
-    pub(super) fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+    pub(super) fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply, conducts: &mut Conducts) {
         let Step::Block(key) = ticket.step else { return };
         let Some(check) = self.running.get_mut(&key) else { return };
         match reply {
             Reply::Holder(peer) => return check.holders.push(peer.id),
             Reply::Found(found) => {
                 check.open -= 1;
-                let lacks = |peer: &Peer| !desk.is_me(peer) && !check.holders.contains(&peer.id);
-                let set = found.peers.into_iter().take(desk.config().replicas);
-                for peer in set.filter(lacks).collect::<Vec<_>>() {
+                // The set is those nearest that hold it, or take it.
+                let now = desk.now();
+                let holds = |peer: &Peer| desk.is_me(peer) || check.holders.contains(&peer.id);
+                let able = |peer: &Peer| holds(peer) || !conducts.is_full(&peer.id, now);
+                let set = found.peers.into_iter().filter(able).take(desk.config().replicas);
+                for peer in set.filter(|peer| !holds(peer)).collect::<Vec<_>>() {
                     check.open += offer(desk, key, peer);
                 }
             }
@@ -134,9 +140,15 @@ impl Strays {
             Reply::Offered { to, result } => {
                 check.open -= 1;
                 match result {
-                    Ok(()) => desk.notify(Notice::BlockRepaired { key, to }),
+                    Ok(()) => {
+                        conducts.took(&to.id);
+                        desk.notify(Notice::BlockRepaired { key, to });
+                    }
                     Err(reason) => {
                         check.failed = true;
+                        if reason == FULL {
+                            conducts.fill(&to.id, desk.now());
+                        }
                         desk.trouble(Trouble::NotTaken { key, to, reason });
                     }
                 }

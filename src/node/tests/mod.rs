@@ -3,6 +3,7 @@
 mod files;
 mod offers;
 mod places;
+mod restraint;
 pub(crate) mod scripted;
 mod slow;
 mod upkeep;

@@ -10,12 +10,12 @@ use crate::node::trouble::Trouble;
 use crate::wire::{Difference, Range, Start, Summary};
 
 /// The blocks with these numbers, as a store has them.
-fn blocks(numbers: std::ops::Range<u64>) -> Vec<(Key, u32)> {
+pub(super) fn blocks(numbers: std::ops::Range<u64>) -> Vec<(Key, u32)> {
     numbers.map(|n| (key(n), 10)).collect()
 }
 
 /// Lets time pass until the node sends requests.
-fn next_requests(bench: &mut Bench, limit: Duration) -> Vec<(SocketAddr, u64, Request)> {
+pub(super) fn next_requests(bench: &mut Bench, limit: Duration) -> Vec<(SocketAddr, u64, Request)> {
     let until = bench.now + limit;
     while bench.now < until {
         let Some(actions) = bench.wait(until.since(bench.now)) else { break };
@@ -36,7 +36,7 @@ fn compared(held: &[(Key, u32)], request: &Request) -> Response {
 }
 
 /// Answers what was asked as a peer does that holds `held` of the blocks compared; returns the requests that follow.
-fn answered(
+pub(super) fn answered(
     bench: &mut Bench,
     (to, magic, request): &(SocketAddr, u64, Request),
     held: &[(Key, u32)],
@@ -45,7 +45,7 @@ fn answered(
 }
 
 /// Lets the node begin to compare with every other member of the replica sets, which it does soon after the start.
-fn comparisons(bench: &mut Bench) -> Vec<(SocketAddr, u64, Request)> {
+pub(super) fn comparisons(bench: &mut Bench) -> Vec<(SocketAddr, u64, Request)> {
     next_requests(bench, REPAIR_BOUND)
 }
 

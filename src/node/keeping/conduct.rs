@@ -1,0 +1,200 @@
+//! How other peers took what they were asked and offered, remembered beyond their being neighbours: who goes and comes
+//! back is met as it was left.
+
+use std::time::Duration;
+
+use crate::config::{REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
+use crate::id::Id;
+use crate::recent::Recent;
+use crate::time::Time;
+
+/// However many news there are, a peer is not compared with more often than this, and one that comes and goes all the
+/// time not more often than that.
+const MAX_PAUSE: Duration = Duration::from_secs(16);
+const MAX_PAUSE_FLAPPING: Duration = Duration::from_secs(64);
+
+/// A peer whose store was full is not offered anything for this long, and twice as long each time that it still is.
+const FULL: Duration = Duration::from_secs(600);
+const MAX_FULL: Duration = Duration::from_secs(4 * 3600);
+
+/// Peers that are remembered, at least.
+const MEMORY: usize = 256;
+
+/// How a peer behaved of late.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Conduct {
+    /// When the last comparison began; zero before the first.
+    began: Time,
+    /// The least time from the beginning of one comparison to the next.
+    pause: Duration,
+    /// How often in a row it did not answer or take what it was offered.
+    failures: u32,
+    /// It failed: before this it is not compared with again.
+    retry: Time,
+    /// Its store was full: until when it is offered nothing, and how long that is.
+    full: Option<(Time, Duration)>,
+}
+
+impl Default for Conduct {
+    fn default() -> Self {
+        Self { began: Time::ZERO, pause: REPAIR_DELAY, failures: 0, retry: Time::ZERO, full: None }
+    }
+}
+
+impl Conduct {
+    /// When it may be compared with, if there is a reason to at `at`.
+    pub(super) fn earliest(&self, at: Time) -> Time {
+        let pause = if self.began == Time::ZERO { at } else { at.max(self.began + self.pause) };
+        pause.max(self.retry)
+    }
+
+    /// A comparison begins.
+    pub(super) fn begin(&mut self, now: Time) {
+        let soon = self.began != Time::ZERO && now < self.began + self.pause * 2;
+        self.pause = if soon { (self.pause * 2).min(MAX_PAUSE).max(self.pause) } else { REPAIR_DELAY };
+        self.began = now;
+    }
+
+    /// It answered, and took what it was offered.
+    pub(super) fn behaved(&mut self) {
+        (self.failures, self.retry) = (0, Time::ZERO);
+    }
+
+    /// It did not. Returns when it is tried again: ever more rarely.
+    pub(super) fn failed(&mut self, now: Time, jittered: impl FnOnce(Duration) -> Duration) -> Time {
+        self.failures += 1;
+        let wait = (REPAIR_RETRY * 2_u32.pow((self.failures - 1).min(16))).min(REPUBLISH_INTERVAL);
+        self.retry = now + jittered(wait);
+        self.retry
+    }
+
+    /// It is gone. Should it come back, it has to stay before it is compared with as often as others.
+    fn left(&mut self) {
+        if self.began != Time::ZERO {
+            self.pause = (self.pause * 2).min(MAX_PAUSE_FLAPPING);
+        }
+    }
+
+    fn is_full(&self, now: Time) -> bool {
+        self.full.is_some_and(|(until, _)| now < until)
+    }
+
+    fn fill(&mut self, now: Time) {
+        if !self.is_full(now) {
+            let wait = self.full.map_or(FULL, |(_, before)| (before * 2).min(MAX_FULL));
+            self.full = Some((now + wait, wait));
+        }
+    }
+}
+
+/// The conduct of many peers, by their ids: of the latest, whoever they are.
+pub(super) struct Conducts(Recent<Id, Conduct>);
+
+impl Default for Conducts {
+    fn default() -> Self {
+        Self(Recent::new(MEMORY))
+    }
+}
+
+impl Conducts {
+    /// The conduct of a peer; that of one that is unknown is good.
+    pub(super) fn of(&self, peer: &Id) -> Conduct {
+        self.0.get(peer).copied().unwrap_or_default()
+    }
+
+    /// Notes what a peer did.
+    pub(super) fn note<T>(&mut self, peer: &Id, what: impl FnOnce(&mut Conduct) -> T) -> T {
+        let mut conduct = self.of(peer);
+        let result = what(&mut conduct);
+        self.0.insert(*peer, conduct);
+        result
+    }
+
+    /// A peer is gone.
+    pub(super) fn left(&mut self, peer: &Id) {
+        if self.0.contains(peer) {
+            self.note(peer, Conduct::left);
+        }
+    }
+
+    /// Whether the store of a peer was full lately.
+    pub(super) fn is_full(&self, peer: &Id, now: Time) -> bool {
+        self.0.get(peer).is_some_and(|conduct| conduct.is_full(now))
+    }
+
+    /// A peer says that its store is full.
+    pub(super) fn fill(&mut self, peer: &Id, now: Time) {
+        self.note(peer, |conduct| conduct.fill(now));
+    }
+
+    /// A peer took a block.
+    pub(super) fn took(&mut self, peer: &Id) {
+        if self.of(peer).full.is_some() {
+            self.note(peer, |conduct| conduct.full = None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn a_peer_that_failed_is_tried_no_sooner_whatever_the_news_and_though_it_went_and_came_back() {
+        let (mut conducts, peer) = (Conducts::default(), Id::of(b"peer"));
+        let mut now = at(1000);
+        for nth in 0..12_u32 {
+            let retry = conducts.note(&peer, |conduct| {
+                conduct.begin(now);
+                conduct.failed(now, |wait| wait)
+            });
+            assert_eq!((retry - now).as_secs(), (10 * 2_u64.pow(nth)).min(3600));
+            conducts.left(&peer);
+            assert!(conducts.of(&peer).earliest(now) >= retry);
+            now = retry;
+        }
+        conducts.note(&peer, Conduct::behaved);
+        assert!(conducts.of(&peer).earliest(now) <= now + MAX_PAUSE_FLAPPING);
+    }
+
+    #[test]
+    fn a_peer_that_comes_and_goes_is_compared_with_ever_more_rarely_until_it_stays() {
+        let (mut conducts, peer) = (Conducts::default(), Id::of(b"peer"));
+        let (mut begun, mut now) = (0, at(1000));
+        while now < at(1600) {
+            // It comes back, and goes a second later.
+            if conducts.of(&peer).earliest(now) <= now {
+                conducts.note(&peer, |conduct| conduct.begin(now));
+                begun += 1;
+            }
+            conducts.left(&peer);
+            now += Duration::from_secs(1);
+        }
+        assert!(begun <= 14, "{begun} comparisons in ten minutes");
+        now += MAX_PAUSE_FLAPPING * 2;
+        conducts.note(&peer, |conduct| conduct.begin(now));
+        assert_eq!(conducts.of(&peer).earliest(now), now + REPAIR_DELAY);
+    }
+
+    #[test]
+    fn who_is_full_is_remembered_for_ever_longer_whoever_asks_and_however_many_others_are_met() {
+        let (mut conducts, full) = (Conducts::default(), Id::of(b"full"));
+        let mut now = at(1);
+        for wait in [600, 1200, 2400, 4800, 9600, 14400, 14400] {
+            conducts.fill(&full, now);
+            (0..100_u32).for_each(|n| conducts.fill(&Id::of(&n.to_be_bytes()), now));
+            now += Duration::from_secs(wait - 1);
+            conducts.left(&full);
+            assert!(conducts.is_full(&full, now), "for {wait} s");
+            now += Duration::from_secs(1);
+            assert!(!conducts.is_full(&full, now), "for {wait} s");
+        }
+        conducts.took(&full);
+        conducts.fill(&full, now);
+        assert!(!conducts.is_full(&full, now + FULL), "it had room meanwhile");
+    }
+}
