@@ -200,6 +200,7 @@ as_text!(Start, Range, KeysDigest);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Body, Dialect, Message, Request, Sender};
 
     #[test]
     fn text_is_read_as_it_was_written_and_anything_else_is_refused() {
@@ -228,5 +229,32 @@ mod tests {
         let range = Range { first: Start(3), last: Start(9) };
         let rest = |last| range.after(Start(last)).map(|rest| (rest.first.0, rest.last.0));
         assert_eq!([rest(1), rest(5), rest(9), rest(u64::MAX)], [Some((3, 9)), Some((6, 9)), None, None]);
+    }
+
+    #[test]
+    fn absurd_comparisons_are_refused_or_cut_short() {
+        let me = crate::peer::Peer::new(Key::ZERO, ([127, 0, 0, 1], 9000).into());
+        let range = Range { first: Start(16), last: Start(32) };
+        let ask = Request::Compare { ranges: vec![range], held: Summary { count: 77, ..Summary::of(&[]) } };
+        for dialect in [Dialect::Kademlia, Dialect::Ring] {
+            let (mut text, sender) = (Vec::new(), Sender::member(me.id, me.addr));
+            dialect.encode(&Message::request(1, sender, ask.clone()), &me, me.addr, &mut text);
+            let text = String::from_utf8(text).expect("JSON is text");
+            let read = |old: &str, new: &str| dialect.decode(text.replace(old, new).as_bytes());
+            assert!(read(&range.to_string(), &range.to_string()).is_ok());
+            let reversed = format!("{}-{}", range.last, range.first);
+            assert!(
+                read(&range.to_string(), &reversed).is_err(),
+                "{dialect:?} reads a range that ends before it begins"
+            );
+            for count in ["18446744073709551616", "4294967296", "-1", "7.5", "1e99", "null"] {
+                assert!(read("77", count).is_err(), "{dialect:?} counts {count} blocks");
+            }
+            let many = vec![range.to_string(); 5_000].join("\",\"");
+            if let Ok(message) = read(&range.to_string(), &many) {
+                let Body::Request(Request::Compare { ranges, .. }) = message.body else { panic!("{:?}", message.body) };
+                assert!(ranges.len() <= MAX_RANGES, "{dialect:?} takes {} ranges", ranges.len());
+            }
+        }
     }
 }

@@ -14,6 +14,9 @@ use crate::wire::{Difference, Range, RangePart, Request, Response, Start, Summar
 /// Blocks in one piece at most: what may be walked and hashed in a turn of the node.
 const PIECE: usize = 2048;
 
+/// Ranges known to differ that wait at most. Of each size there are a few, and each is a part of one before.
+const MAX_DIFFERING: usize = 256;
+
 /// Blocks that an answer is made from at most.
 const MAX_WALK: usize = 2 * PIECE;
 
@@ -30,7 +33,7 @@ pub(super) struct Share {
 pub(super) struct Comparison {
     /// Not compared yet, in ascending order.
     left: VecDeque<Share>,
-    /// Known to differ. Each of these goes into one request.
+    /// Known to differ, the smallest last: it is next. Each of these goes into one request.
     differing: Vec<Vec<Range>>,
     /// The ranges of the request under way.
     asked: Vec<Range>,
@@ -149,6 +152,8 @@ impl Comparison {
         if !parts.iter().all(|part| asked.iter().any(|range| range.contains(&part.range))) {
             return Err(Contradiction);
         }
+        let rest: Vec<Range> = asked.iter().filter_map(|range| range.after(end)).collect();
+        self.differing.extend((!rest.is_empty()).then_some(rest));
         let (mut few, mut keys) = (Vec::new(), 0);
         for RangePart { range, held } in parts {
             let own: Vec<&Key> = holdings.within(range).collect();
@@ -169,9 +174,8 @@ impl Comparison {
                 few.push(*range);
             }
         }
-        let rest = asked.iter().filter_map(|range| range.after(end)).collect();
-        self.differing.extend([few, rest].into_iter().filter(|ranges| !ranges.is_empty()));
-        Ok(())
+        self.differing.extend((!few.is_empty()).then_some(few));
+        if self.differing.len() > MAX_DIFFERING { Err(Contradiction) } else { Ok(()) }
     }
 }
 
@@ -282,6 +286,23 @@ mod tests {
         assert!(requests <= 60, "{requests} requests");
         let (lacking, requests) = compare(&holdings(0..10), &holdings(5..50_000), &all(true));
         assert_eq!((lacking.len(), requests), (5, 1));
+    }
+
+    #[test]
+    fn a_peer_that_tells_ever_more_differences_does_not_fill_the_memory() {
+        let mine = holdings(0..100_000);
+        let mut comparison = Comparison::new(&all(false), mine.len());
+        let mut waiting = 0;
+        while let Some(Request::Compare { ranges, held }) = comparison.next(&mine) {
+            let held = Summary { count: u32::MAX, ..held };
+            let part = RangePart { range: ranges[0], held };
+            let liar = Response::Differs(Difference::Parts(vec![part; MAX_PARTS]));
+            if comparison.on_answer(&mine, &liar, |_, _| ()).is_err() {
+                break;
+            }
+            waiting = waiting.max(comparison.differing.len());
+        }
+        assert!((MAX_DIFFERING / 2..=MAX_DIFFERING).contains(&waiting), "{waiting}");
     }
 
     #[test]
