@@ -26,7 +26,7 @@ use super::network::{Weather, spread};
 use super::queue::Queue;
 use super::trace::Trace;
 use super::world::{Rules, Violation, World};
-use crate::config::{REPAIR_BOUND, REPLICAS};
+use crate::config::REPLICAS;
 use crate::id::Id;
 use crate::node::{Command, CommandId};
 use crate::time::Time;
@@ -37,9 +37,9 @@ pub use plan::{StormPlan, StormReport};
 const CALM_BEFORE: Duration = Duration::from_secs(40);
 /// How long faults strike.
 const STORM: Duration = Duration::from_secs(180);
-/// After the storm, replica sets have this long to fill again: the promised bound, and what a peer that was cut off
-/// needs at most to notice that it can reach the others again.
-const CALM_AFTER: Duration = REPAIR_BOUND.saturating_add(Duration::from_secs(30));
+/// After the storm, replica sets have this long to fill again, more than the promised bound: who was tried in vain during
+/// the storm is tried ever more rarely, and who was cut off has yet to notice that it reaches the others again.
+const CALM_AFTER: Duration = Duration::from_secs(90);
 /// How long a check that is under way may still take when the reckoning begins.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Bytes of a block: small, so that small files have several.
