@@ -3,26 +3,39 @@
 //! A peer that notices the death of its own neighbour tells those that must know it too, and they look for themselves
 //! (`abrupt`). When a peer counts as dead is in [`health`](super::health).
 
+use std::time::Duration;
+
+use super::health::Told;
+use super::neighbours::Neighbours;
 use super::router::{Change, RouteNotice};
 use super::stabilize::{Ping, Role};
 use super::{NEIGHBOURS_WATCHED, Ring, Why};
+use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::RingRequest;
+
+/// A peer that was heard so lately need not be looked at because others do not hear it.
+const FRESH: Duration = Duration::from_secs(1);
 
 impl Ring {
     /// A ping of ours has no answer.
     pub(super) fn on_missed(&mut self, now: Time, ping: Ping, out: &mut Vec<Effect>) {
         let peer = ping.peer;
         match ping.role {
-            Role::Check if self.table.get(&peer.id) == Some(peer) => {
-                if self.vitals.miss(&peer.id) {
+            Role::Stabilize | Role::Check if self.table.get(&peer.id) == Some(peer) => {
+                if self.vitals.miss(now, &peer.id, ping.sent.max(self.woken), self.options.manners) {
                     self.bury(now, peer, out);
+                } else if ping.role == Role::Check && !self.table.is_neighbour(&peer.id) {
+                    // A finger is dropped sooner, dead or not: its place is looked up anew.
+                    self.table.remove(&peer.id);
+                    self.send_around(now, peer.addr, out);
                 } else if !self.is_pinging(&peer.id) {
-                    // As long as no other is due, the same ping goes on.
-                    self.ping(ping, out);
+                    // As long as no other is due, the user's ping goes on.
+                    self.ping(peer, if ping.loud { Role::Stabilize } else { Role::Check }, ping.loud, out);
                 }
             }
             Role::Probe(_) if self.table.get(&peer.id).is_none() => self.vitals.gone(now, peer),
@@ -42,13 +55,33 @@ impl Ring {
         }
     }
 
-    /// A neighbour says that `peer` does not answer it. A ping may take a while to be missed; where a peer
-    /// is gone from a machine that is up, a connection is refused at once.
+    /// Another peer says that `peer` does not answer it. One that looks after that peer, or after this one, is believed
+    /// after one ping. A ping may take a while to be missed; where a peer is gone from a machine that is up, a connection
+    /// is refused at once.
     pub(super) fn on_abrupt(&mut self, from: &Incoming, peer: &Peer, out: &mut Vec<Effect>) {
         let Some(known) = self.table.get(&peer.id) else { return };
+        let Some(teller) = self.neighbour(from) else { return self.check_on(known, out) };
+        if self.vitals.was_heard_within(self.now, &known.id, FRESH) {
+            return;
+        }
+        let watches = |whom: &Id| self.table.around(whom).contains(&Some(teller));
+        if watches(&known.id) {
+            self.vitals.tell(&known.id, Told::ByWatcher);
+        } else if watches(&self.me.id) {
+            self.vitals.tell(&known.id, Told::ByNeighbour);
+        }
         self.check_on(known, out);
-        if self.neighbour(from).is_some() {
-            self.ask_plain(known.into(), Request::FindNode { id: self.me.id }, Why::Tell, false, 1, out);
+        self.ask_plain(known.into(), Request::FindNode { id: self.me.id }, Why::Tell, false, patience::ONCE, out);
+    }
+
+    /// The peer `teller` told its neighbours. If it does not know of a death yet, and is one of those that believe us, it
+    /// is told.
+    pub(super) fn correct(&mut self, teller: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
+        let mut named = told.predecessors.iter().chain(told.successors);
+        if let Some(&peer) = named.find(|peer| self.vitals.is_news(self.now, peer))
+            && self.table.around(&self.me.id).contains(&Some(teller))
+        {
+            self.ask(teller, RingRequest::Abrupt { peer }, Why::Tell, out);
         }
     }
 
@@ -59,6 +92,7 @@ impl Ring {
         }
         let ahead = self.table.successors().iter().position(|other| other.id == peer.id);
         let behind = self.table.predecessors().iter().position(|other| other.id == peer.id);
+        let told = self.vitals.told(&peer.id);
         self.table.remove(&peer.id);
         self.vitals.died(now, peer);
         if ahead.is_some() {
@@ -73,17 +107,7 @@ impl Ring {
         if ahead.is_some() || behind.is_some() {
             out.push(Effect::PeerDown(peer));
         }
-        // Those that stand on the other side of us from the dead peer may count on it too: they shall look.
-        let mut told: Vec<Peer> = Vec::new();
-        if ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED) {
-            told.extend(self.table.predecessors());
-        }
-        if behind == Some(0) {
-            told.extend(self.table.successors());
-        }
-        told.sort_unstable();
-        told.dedup();
-        for neighbour in told {
+        for neighbour in self.to_be_told(&peer, (ahead, behind), told) {
             self.ask(neighbour, RingRequest::Abrupt { peer }, Why::Tell, out);
         }
         if ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED) {
@@ -92,13 +116,34 @@ impl Ring {
         self.send_around(now, peer.addr, out);
     }
 
+    /// The peers that this one tells of a death. The two between which the dead one stood looked after it: the first of
+    /// them that knows tells everybody that may have it in the lists, and the other one, which was `told`, those on its own
+    /// side once more, for they know it better. Any other peer tells those two or, if it was told, the next one behind it:
+    /// lists may be short after several deaths, and who stands nearest not be clear yet.
+    fn to_be_told(&self, dead: &Peer, at: (Option<usize>, Option<usize>), told: Option<Told>) -> Vec<Peer> {
+        let Neighbours { predecessors, successors } = self.table.neighbours();
+        let mut all: Vec<Peer> = match at {
+            (Some(0), _) if told == Some(Told::ByWatcher) => predecessors.to_vec(),
+            (_, Some(0)) if told == Some(Told::ByWatcher) => successors.to_vec(),
+            (Some(0), _) | (_, Some(0)) => [predecessors, successors].concat(),
+            (None, None) => Vec::new(),
+            (Some(_), _) if told.is_some() => predecessors.first().copied().into_iter().collect(),
+            (None, Some(_)) if told.is_some() => successors.first().copied().into_iter().collect(),
+            _ => self.table.around(&dead.id).into_iter().flatten().collect(),
+        };
+        all.retain(|peer| peer.id != self.me.id);
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Looks for one of those that were lost: a network that was cut may be whole again.
     pub(super) fn seek_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.vitals.forget_found(&self.table);
         if self.table.others().next().is_none() {
             self.try_joining_again(now, out);
         } else if let Some(peer) = self.vitals.next_lost() {
-            self.ping_quietly(peer, Role::Lost, out);
+            self.ping(peer, Role::Lost, false, out);
         }
     }
 }

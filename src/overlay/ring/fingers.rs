@@ -55,7 +55,9 @@ impl Ring {
             }
             next = number.checked_sub(1);
             let what = Routed::Lookup { key: start };
-            if let hop @ (Hop::Last(to) | Hop::Via(to)) = self.hop(what, &[]) {
+            // The one that it was knows whether it still is, or who came before it.
+            let known = self.table.finger(number).filter(|_| !self.cursor.all).map(Hop::Last);
+            if let hop @ (Hop::Last(to) | Hop::Via(to)) = known.unwrap_or_else(|| self.hop(what, &[])) {
                 self.cursor.next = next;
                 self.cursor.all &= next.is_some();
                 let request = self.routed(what, hop, true);

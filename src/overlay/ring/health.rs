@@ -3,23 +3,36 @@
 //! Everything that is remembered of a peer's life stands here, with the rules by which it is taken for dead; what this
 //! peer does about a death is in [`failure`](super::failure).
 //!
-//! A peer that leaves three pings in a row without an answer, each sent up to three times, is dead: with a tenth of all
-//! datagrams lost that happens by chance less than once in a million pings. So is one that refuses a connection.
+//! A peer is dead once it left pings without an answer for [`SILENCE`], in which dozens of datagrams go out: so long no
+//! chance lasts with a tenth of all datagrams lost, and no stop of a process that was swapped out. So is one that refuses
+//! a connection. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute that it did
+//! not run is no minute's silence of the other (Dadgar, Phillips and Currey, "Lifeguard", 2018: it is slow observers who
+//! take the living for dead). Who is told of a death by a peer that looked after the dead one believes it after one ping.
 //!
-//! A try waits longer where no round trip was measured yet. In the classroom, whose users count their own pings, that
-//! makes no difference: when the fourth is due and none of the last three has an answer, the peer is dead.
+//! In the classroom, whose users count their own pings, three of them in a row make a peer dead: when the fourth is due
+//! and none of the last three has an answer, it is.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::Manners;
 use super::table::Table;
 use crate::id::Id;
 use crate::peer::Peer;
 use crate::time::Time;
 
-/// Pings in a row without an answer that make a peer dead.
+/// Pings in a row without an answer that make a peer of the classroom dead.
 const MISSES: u8 = 3;
+
+/// Elsewhere a peer is dead that does not answer for so long.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The silence that one ping without an answer counts for, at most.
+const PING_SILENCE: Duration = Duration::from_secs(2);
+
+/// A death is news for so long.
+const NEWS: Duration = Duration::from_secs(20);
 
 /// With very short intervals, pings go unanswered for at least so long.
 const LEAST_SILENCE: Duration = Duration::from_secs(3);
@@ -33,6 +46,15 @@ const GIVEN_PATIENCE: Duration = Duration::from_secs(60);
 /// Peers remembered as lost.
 const MAX_LOST: usize = 32;
 
+/// Which peer said of another one that it is dead.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Told {
+    /// One that looks after us: it knows from others what it hands on.
+    ByNeighbour,
+    /// One that looked after the dead peer, and tells everybody.
+    ByWatcher,
+}
+
 /// What is remembered of one id's life.
 #[derive(Default, PartialEq, Eq)]
 struct Health {
@@ -40,6 +62,11 @@ struct Health {
     heard: Option<Time>,
     /// Pings since then that failed, each with all its tries.
     missed: u8,
+    /// For how long those were waited for, all in all, and until when.
+    silent: Duration,
+    silent_until: Option<Time>,
+    /// Another one said since then that it is dead.
+    told: Option<Told>,
     /// Pings of the user's interval that went out since then.
     unanswered: u32,
     /// A lookup was sent through it and no sign of life came in time: lookups go around it while it is checked.
@@ -90,14 +117,37 @@ impl Vitals {
         self.lost.retain(|other| other.addr != peer.addr);
     }
 
-    /// A ping of ours has no answer. Whether that was one too many: the peer is dead.
-    pub(super) fn miss(&mut self, id: &Id) -> bool {
+    /// A ping of ours that was `sent` then has no answer until `now`. Whether the peer is dead now.
+    pub(super) fn miss(&mut self, now: Time, id: &Id, sent: Time, manners: Manners) -> bool {
         let health = self.of(id);
         if health.given_until.is_some() {
             return false;
         }
         health.missed += 1;
-        health.missed >= MISSES
+        // Two pings may be out at a time.
+        let since = health.silent_until.map_or(sent, |until| until.max(sent));
+        health.silent += now.since(since).min(PING_SILENCE);
+        health.silent_until = Some(now);
+        match manners {
+            Manners::Chord => health.told.is_some() || health.silent >= SILENCE,
+            Manners::Classroom => health.missed >= MISSES,
+        }
+    }
+
+    /// This peer was stopped: nobody was silent meanwhile.
+    pub(super) fn wake(&mut self) {
+        self.health.values_mut().for_each(|health| health.silent = Duration::ZERO);
+    }
+
+    /// Another peer, which is believed after one ping, says that the peer `id` is dead.
+    pub(super) fn tell(&mut self, id: &Id, by: Told) {
+        let health = self.of(id);
+        health.told = health.told.max(Some(by));
+    }
+
+    /// Whether this peer was [told](Self::tell) that the peer is dead, and by which other one.
+    pub(super) fn told(&self, id: &Id) -> Option<Told> {
+        self.health.get(id).and_then(|health| health.told)
     }
 
     /// The peer did not answer in time, and is being checked: its next sign of life ends the doubt, or its death does.
@@ -152,12 +202,23 @@ impl Vitals {
 
     /// Whether the peer gave a sign of life less than `span` ago.
     pub(super) fn was_heard_within(&self, now: Time, id: &Id, span: Duration) -> bool {
-        self.health.get(id).and_then(|health| health.heard).is_some_and(|at| now.since(at) < span)
+        self.heard(id).is_some_and(|at| now.since(at) < span)
     }
 
     /// Whether the peer died or left a moment ago.
     pub(super) fn is_dead(&self, peer: &Peer) -> bool {
         self.health.get(&peer.id).and_then(|health| health.dead).is_some_and(|(addr, _)| addr == peer.addr)
+    }
+
+    /// Whether the peer died so lately, without a goodbye, that others may not know it yet.
+    pub(super) fn is_news(&self, now: Time, peer: &Peer) -> bool {
+        let dead = self.health.get(&peer.id).and_then(|health| health.dead);
+        self.is_missed(peer) && dead.is_some_and(|(_, until)| now + (DISBELIEF - NEWS) < until)
+    }
+
+    /// The last sign of life that the peer gave.
+    pub(super) fn heard(&self, id: &Id) -> Option<Time> {
+        self.health.get(id).and_then(|health| health.heard)
     }
 
     /// Whether the peer went silent a moment ago, without a goodbye.
@@ -215,12 +276,51 @@ mod tests {
         table
     }
 
+    /// Pings without an answer that make a peer dead, one after the other, each of which is waited for so long.
+    fn deadly(vitals: &mut Vitals, id: &Id, waited: Duration, manners: Manners) -> u32 {
+        let at = |count: u32| Time::ZERO + waited * count;
+        (1..).find(|count| vitals.miss(at(*count), id, at(*count - 1), manners)).expect("it dies")
+    }
+
     #[test]
-    fn three_misses_in_a_row_are_a_death_and_a_sign_of_life_between_starts_anew() {
+    fn in_the_classroom_three_misses_in_a_row_are_a_death_and_a_sign_of_life_between_starts_anew() {
         let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
-        assert_eq!([vitals.miss(&id), vitals.miss(&id)], [false, false]);
+        let miss = |vitals: &mut Vitals| vitals.miss(Time::ZERO, &id, Time::ZERO, Manners::Classroom);
+        assert_eq!([miss(&mut vitals), miss(&mut vitals)], [false, false]);
         vitals.alive(Time::ZERO, &id);
-        assert_eq!([vitals.miss(&id), vitals.miss(&id), vitals.miss(&id)], [false, false, true]);
+        assert_eq!(deadly(&mut vitals, &id, INTERVAL, Manners::Classroom), 3);
+    }
+
+    #[test]
+    fn elsewhere_it_is_silence_of_some_seconds_and_what_this_peer_slept_through_counts_little() {
+        let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
+        assert_eq!(deadly(&mut vitals, &id, Duration::from_millis(700), Manners::Chord), 8);
+        vitals.alive(Time::ZERO, &id);
+        assert_eq!(deadly(&mut vitals, &id, Duration::from_secs(60), Manners::Chord), 3);
+        vitals.alive(Time::ZERO, &id);
+        let now = Time::ZERO + PING_SILENCE;
+        let both = [(); 4].map(|()| vitals.miss(now, &id, Time::ZERO, Manners::Chord));
+        assert_eq!(both, [false; 4], "pings that are out at the same time are one silence");
+    }
+
+    #[test]
+    fn who_is_told_of_a_death_believes_it_after_one_ping_unless_the_peer_answers() {
+        let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
+        vitals.tell(&id, Told::ByWatcher);
+        vitals.tell(&id, Told::ByNeighbour);
+        assert_eq!(vitals.told(&id), Some(Told::ByWatcher));
+        vitals.alive(Time::ZERO, &id);
+        assert!(!vitals.miss(Time::ZERO, &id, Time::ZERO, Manners::Chord));
+        vitals.tell(&id, Told::ByNeighbour);
+        assert!(vitals.miss(Time::ZERO, &id, Time::ZERO, Manners::Chord));
+    }
+
+    #[test]
+    fn a_death_is_news_for_a_while_and_disbelieved_for_longer() {
+        let (mut vitals, five) = (Vitals::default(), peer(5, 2));
+        vitals.died(Time::ZERO, five);
+        assert!(vitals.is_news(Time::ZERO + NEWS / 2, &five) && !vitals.is_news(Time::ZERO + NEWS, &five));
+        assert!(vitals.is_dead(&five));
     }
 
     #[test]
@@ -253,11 +353,12 @@ mod tests {
         vitals.trust_given(Time::ZERO, &[five]);
         let table = table_of(&[five]);
         for _ in 0..4 {
-            assert!(!vitals.miss(&five.id) && vitals.is_awaited(&five.id));
+            assert!(!vitals.miss(Time::ZERO, &five.id, Time::ZERO, Manners::Classroom));
+            assert!(vitals.is_awaited(&five.id));
         }
         vitals.forget_old(Time::ZERO + GIVEN_PATIENCE, &table);
         assert!(!vitals.is_awaited(&five.id));
-        assert!(!vitals.miss(&five.id) && !vitals.miss(&five.id) && vitals.miss(&five.id));
+        assert_eq!(deadly(&mut vitals, &five.id, INTERVAL, Manners::Classroom), 3);
     }
 
     #[test]

@@ -11,7 +11,6 @@ use super::hop::Sent;
 use super::neighbours::{Neighbours, Place};
 use super::relay::Relay;
 use super::router::{Change, RouteNotice};
-use super::stabilize::Role;
 use super::table::Hop;
 use super::{Manners, Ring, Why};
 use crate::overlay::{Effect, Entrances, Incoming, Target};
@@ -148,15 +147,16 @@ impl Ring {
         match joining.doors.pop_front() {
             Some(door) => {
                 joining.knocking = true;
-                self.ask_to_join(door, out);
+                self.ask_to_join(door, false, out);
             }
             None if joining.hellos == 0 => self.enter_ring(now, out),
             None => {}
         }
     }
 
-    pub(super) fn ask_to_join(&mut self, through: Peer, out: &mut Vec<Effect>) {
-        let route = Route { origin: self.me, hops: 0, last: false, quiet: false };
+    /// Asks for a way in; `quiet`, if it may be that this peer was never out.
+    pub(super) fn ask_to_join(&mut self, through: Peer, quiet: bool, out: &mut Vec<Effect>) {
+        let route = Route { origin: self.me, hops: 0, last: false, quiet };
         self.ask(through, RingRequest::Routed { route, what: Routed::Join }, Why::Join, out);
     }
 
@@ -236,7 +236,7 @@ impl Ring {
         first_time: bool,
         out: &mut Vec<Effect>,
     ) {
-        let origin = relay.route.origin;
+        let Route { origin, quiet, .. } = relay.route;
         if let Some(reason) = self.objection(origin, out) {
             return relay.refuse(reason, out);
         }
@@ -249,7 +249,7 @@ impl Ring {
             }
         };
         if let Hop::Via(to) = hop {
-            self.forward(relay, hop, first_time, out);
+            self.forward(relay, hop, first_time && !quiet, out);
             // The classroom's users see each step that a join takes: there the peer's death decides, not a doubt.
             if self.options.manners == Manners::Chord && !self.has_left() {
                 self.mind_hop(now, to, Sent::Relayed(relay), out);
@@ -266,9 +266,9 @@ impl Ring {
         // A peer that came back before it was missed is in the list already.
         if fresh || first_time {
             let successors = self.table.successors().to_vec();
-            let why = Change::Joined { peer: origin };
+            let why = if quiet { Change::Stabilized } else { Change::Joined { peer: origin } };
             Self::notice(RouteNotice::Successors { why, successors: successors.clone() }, out);
-            if let Some(before) = before.filter(|before| before.id != origin.id) {
+            if let Some(before) = before.filter(|before| before.id != origin.id && !quiet) {
                 let update = RingRequest::Update { successors, joined: Some(origin) };
                 self.ask(before, update, Why::Tell, out);
             }
@@ -341,7 +341,7 @@ impl Ring {
             if !matches!(self.membership, Membership::Joining(_) | Membership::Outside)
                 || !self.table.watched().contains(&peer)
             {
-                self.ping_quietly(peer, Role::Check, out);
+                self.greet(peer, out);
             }
         }
     }

@@ -75,13 +75,24 @@ pub const SUCCESSORS: usize = 8;
 /// however rarely the user wants to ping.
 pub const MAX_ROUND: Duration = Duration::from_secs(5);
 
-/// First successors that are pinged in every round (the assignment's two).
+/// A peer of a network that stores files pings its first successor this often: with the silence that makes a peer dead,
+/// and one ping of those that are told, a death is known within 10 s.
+pub const PULSE: Duration = Duration::from_secs(4);
+
+/// What is done this long after it was due waited for this peer, which did not run: the others were not silent, it was deaf.
+const STALL: Duration = Duration::from_millis(500);
+
+/// First successors that are pinged now and then, in the classroom in every round (the assignment's two).
 const NEIGHBOURS_WATCHED: usize = 2;
 
 /// A peer of the ring. See the [module documentation](self).
 pub struct Ring {
     me: Peer,
     options: RingOptions,
+    /// When the last thing happened.
+    now: Time,
+    /// When this peer went on after a stop.
+    woken: Time,
     table: Table,
     membership: Membership,
     /// Addresses to join through: those the user gave, then those remembered from the last run.
@@ -111,6 +122,8 @@ impl Ring {
         };
         Self {
             me,
+            now: Time::ZERO,
+            woken: Time::ZERO,
             table: Table::new(me, &options),
             membership: Membership::default(),
             bootstrap: Vec::new(),
@@ -139,6 +152,7 @@ impl Ring {
 
     /// Sets everything as it is in a ring of exactly `peers` that is at rest. For simulations.
     pub fn fill(&mut self, now: Time, peers: &[Peer]) {
+        self.now = now;
         self.table.fill(peers, (self.options.fingers).then_some(self.options.bits));
         self.membership = Membership::Member;
         self.schedule_first_round(now);
@@ -199,6 +213,8 @@ impl Ring {
         self.end_waiting(now, out);
         let (kind, response) = match request {
             Request::Ring(request) => return self.on_ring_request(now, from, request, out),
+            // An answer would bring this peer back into the lists of others.
+            Request::Ping if self.has_left() => return,
             Request::Ping | Request::Gone { .. } => (RequestKind::Ping, Response::Node(self.me)),
             Request::FindNode { id } => (RequestKind::FindNode, Response::Nodes(self.replica_set(id, WIDTH))),
             Request::FindValue { key } => (RequestKind::FindValue, Response::Nodes(self.replica_set(key, WIDTH))),
@@ -234,6 +250,7 @@ impl Overlay for Ring {
     }
 
     fn join(&mut self, now: Time, entrances: &Entrances<'_>, out: &mut Vec<Effect>) {
+        self.now = now;
         self.start_joining(now, entrances, out);
     }
 
@@ -247,6 +264,11 @@ impl Overlay for Ring {
     }
 
     fn on(&mut self, now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {
+        self.now = now;
+        if self.next_round().is_some_and(|due| now.since(due) >= STALL) {
+            self.woken = now;
+            self.vitals.wake();
+        }
         match cause {
             Cause::Request { from, request } => self.on_request(now, from, request, out),
             Cause::Answer { tag, from, by, response } => {
@@ -277,7 +299,7 @@ impl Overlay for Ring {
             }
             Cause::Tick => {
                 if self.next_tick().is_some_and(|due| due <= now) {
-                    self.round(now, out);
+                    self.keep_up(now, out);
                     self.end_waiting(now, out);
                 }
             }
@@ -285,7 +307,7 @@ impl Overlay for Ring {
     }
 
     fn next_tick(&self) -> Option<Time> {
-        self.rounds.next().filter(|_| !self.has_left())
+        self.next_due().filter(|_| !self.has_left())
     }
 
     fn replica_set(&self, key: &Key, count: usize) -> Vec<Peer> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_ROUND, SUCCESSORS};
+use super::{PULSE, SUCCESSORS};
 use crate::id::ID_BITS;
 use crate::peer::Peer;
 
@@ -62,7 +62,7 @@ impl Default for RingOptions {
         Self {
             bits: ID_BITS,
             fingers: true,
-            ping_interval: MAX_ROUND,
+            ping_interval: PULSE,
             successors: SUCCESSORS,
             predecessors: SUCCESSORS,
             guest: false,
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn records_keep_the_manners_under_the_name_that_they_always_had() {
-        let classroom = RingOptions::classroom(MAX_ROUND, Vec::new());
+        let classroom = RingOptions::classroom(PULSE, Vec::new());
         let json = serde_json::to_value(&classroom).expect("options are plain");
         assert_eq!(json["announce_pings"], true);
         assert_eq!(serde_json::from_value::<RingOptions>(json).expect("they read back"), classroom);

@@ -121,6 +121,10 @@ impl Ring {
                     self.bury(now, ping.peer, out);
                 }
             }
+            (Why::Ping(ping), Response::Node(peer)) if peer.id == ping.peer.id => {
+                self.on_pong(now, ping, Neighbours::NONE, out);
+            }
+            (Why::Ping(ping), Response::Node(_)) => self.bury(now, ping.peer, out),
             (Why::Ping(_), _) => {}
             (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops })) => {
                 self.on_owner(lookup, peers, u32::from(*hops) + 1, out);

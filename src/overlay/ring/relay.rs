@@ -111,7 +111,10 @@ impl Ring {
             }
             Hop::Mine => match what {
                 Routed::Lookup { .. } => {
-                    relay.answer(RingResponse::Owner { peers: self.owned_set(), hops: route.hops }, out);
+                    let mut peers = self.owned_set();
+                    // Upkeep asks for the owner alone.
+                    peers.truncate(if route.quiet { 1 } else { peers.len() });
+                    relay.answer(RingResponse::Owner { peers, hops: route.hops }, out);
                 }
                 _ => out.push(Effect::Ring(RingEffect::Arrived { origin: route.origin, magic, what })),
             },

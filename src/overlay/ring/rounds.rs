@@ -1,12 +1,14 @@
 //! Rounds: what a peer does again and again, and when.
 //!
-//! Each round pings the first successors (Chord's stabilize and notify, ToN 2003, section IV-E1), looks after the
-//! predecessor (check_predecessor) and one of the other peers known, and renews one finger (fix_fingers).
+//! Each round pings the first successor (Chord's stabilize and notify, ToN 2003, section IV-E1) and renews one finger
+//! (fix_fingers); now and then the second successor and one of the other peers known are pinged too. The predecessor
+//! pings this peer in its own rounds: once that ping is overdue, it is looked after (check_predecessor). So each peer has
+//! two that look after it, for the price of one.
 
 use std::time::Duration;
 
 use super::router::RouteNotice;
-use super::stabilize::{Ping, Role};
+use super::stabilize::Role;
 use super::{MAX_ROUND, Manners, Ring};
 use crate::overlay::Effect;
 use crate::peer::Peer;
@@ -15,9 +17,12 @@ use crate::time::Time;
 /// The ring is at rest once nobody has come, gone or been found out about for so many rounds.
 const CALM: u32 = 12;
 
-/// At rest only the first successor is pinged in each round, which is how a death is noticed; all else that a round does
-/// is done in every so many-th.
+/// At rest only the first successor is pinged in each round, which is how a death is noticed; a finger is renewed in every
+/// so many-th. The second successor and the others are never pinged more often than that, outside the classroom.
 const SELDOM: u32 = 4;
+
+/// A predecessor's ping may be so late.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Peers that died are tried again this often, one at a time.
 const LOST_RETRY: Duration = Duration::from_secs(10);
@@ -37,18 +42,19 @@ pub(super) struct Rounds {
     changes: u64,
     /// Rounds since then in which it stayed as it was.
     calm: u32,
+    /// Rounds since the beginning.
+    count: u32,
 }
 
 impl Rounds {
-    pub(super) fn next(&self) -> Option<Time> {
-        self.next
-    }
-
-    /// Whether this round does all that a round can do: each does while the table changes.
-    fn is_full(&mut self, changes: u64) -> bool {
+    /// Begins a round. Whether it renews a finger, as each does while the table changes; and whether it does all that a
+    /// round can do.
+    fn begin(&mut self, changes: u64) -> (bool, bool) {
         self.calm = if changes == self.changes { self.calm.saturating_add(1) } else { 0 };
         self.changes = changes;
-        self.calm < CALM || self.calm.is_multiple_of(SELDOM)
+        self.count = self.count.wrapping_add(1);
+        let full = self.count.is_multiple_of(SELDOM);
+        (self.calm < CALM || full, full)
     }
 }
 
@@ -78,7 +84,8 @@ impl Ring {
             self.bury_silent(now, out);
         }
         let classroom = self.options.manners == Manners::Classroom;
-        let full = self.rounds.is_full(self.table.changes()) || classroom;
+        let (renews, full) = self.rounds.begin(self.table.changes());
+        let full = full || classroom;
         let mut watched = self.table.watched().to_vec();
         watched.truncate(if full { watched.len() } else { 1 });
         if loud {
@@ -89,21 +96,21 @@ impl Ring {
         }
         for &peer in &watched {
             if loud && !self.vitals.is_awaited(&peer.id) || !self.is_pinging(&peer.id) {
-                self.ping(Ping { peer, role: Role::Check, loud }, out);
+                self.ping(peer, Role::Stabilize, loud, out);
             }
             if loud {
                 self.vitals.count_ping(&peer.id);
             }
         }
-        if let Some(&before) = self.table.predecessors().first() {
-            self.check_on_silent(now, before, length, out);
-        }
+        self.look_after_predecessor(now, out);
         if full {
             let others: Vec<Peer> = self.table.others().collect();
             if !others.is_empty() {
                 self.rounds.turn = (self.rounds.turn + 1) % others.len();
                 self.check_on_silent(now, others[self.rounds.turn], length, out);
             }
+        }
+        if renews || classroom {
             self.fix_one_finger(out);
         }
         if self.rounds.next_retry <= now {
@@ -111,6 +118,40 @@ impl Ring {
             self.seek_lost(now, out);
         }
     }
+
+    pub(super) fn next_round(&self) -> Option<Time> {
+        self.rounds.next
+    }
+
+    /// When something is due: a round, or the predecessor's ping.
+    pub(super) fn next_due(&self) -> Option<Time> {
+        let before = self.table.predecessors().first().filter(|before| !self.is_pinging(&before.id));
+        let heard = before.and_then(|before| self.vitals.heard(&before.id));
+        let overdue = heard.filter(|_| self.options.manners == Manners::Chord).map(|at| at + self.patience_before());
+        self.rounds.next.map(|next| overdue.map_or(next, |overdue| overdue.min(next)))
+    }
+
+    /// Does what is due.
+    pub(super) fn keep_up(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.rounds.next.is_some_and(|next| next <= now) {
+            self.round(now, out);
+        } else {
+            self.look_after_predecessor(now, out);
+        }
+    }
+
+    /// The predecessor may be silent for so long: it pings this peer once a round.
+    fn patience_before(&self) -> Duration {
+        let grace = if self.options.manners == Manners::Chord { GRACE } else { Duration::ZERO };
+        self.round_length() + grace
+    }
+
+    fn look_after_predecessor(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if let Some(&before) = self.table.predecessors().first() {
+            self.check_on_silent(now, before, self.patience_before(), out);
+        }
+    }
+
     /// Pings a peer that gave no sign of life for `span`.
     fn check_on_silent(&mut self, now: Time, peer: Peer, span: Duration, out: &mut Vec<Effect>) {
         if !self.vitals.was_heard_within(now, &peer.id, span) {

@@ -13,11 +13,12 @@ use crate::wire::Request;
 /// Peers that are pinged at a time because other peers spoke of them.
 const MAX_PROBES: usize = 16;
 
-/// Neighbours told in a message, on the side where the receiver needs them. With [`TOLD_BESIDES`] they fit a datagram.
-const TOLD: usize = 6;
+/// Neighbours told in a message: so many fit a datagram.
+const TOLD: usize = 8;
 
-/// Neighbours told in a message on the other side.
-const TOLD_BESIDES: usize = 2;
+/// Those of them on the side where the receiver stands, at most, so that it sees where that is; the others are on the
+/// side where the receiver needs them.
+const TOLD_BESIDES: usize = 6;
 
 /// A ping of ours, while its answer is awaited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,11 +29,16 @@ pub(super) struct Ping {
     pub(super) role: Role,
     /// Whether the user's interval asked for this ping, so that its answer is told.
     pub(super) loud: bool,
+    /// When it was sent.
+    pub(super) sent: Time,
 }
 
 /// Why a peer is pinged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
+    /// It is in the table, and is told our neighbours as it tells its own. Missed, that ping is not repeated (outside the
+    /// classroom): with its lists it is five times as long as a bare one, and what goes to the dead is repeated most.
+    Stabilize,
     /// It is in the table: is it alive?
     Check,
     /// Another peer spoke of it: is it there?
@@ -44,35 +50,49 @@ pub(super) enum Role {
 }
 
 impl Ring {
-    /// Pings a peer, and tells it of our neighbours.
-    pub(super) fn ping(&mut self, ping: Ping, out: &mut Vec<Effect>) {
-        let request = Request::Ring(self.neighbours_for(&ping.peer, true).ping(!ping.loud));
-        let tries = if self.vitals.is_awaited(&ping.peer.id) { patience::ONCE } else { patience::QUESTION };
-        self.ask_plain(ping.peer.into(), request, Why::Ping(ping), false, tries, out);
-    }
-
-    /// Pings a peer for another reason than the user's interval.
-    pub(super) fn ping_quietly(&mut self, peer: Peer, role: Role, out: &mut Vec<Effect>) {
-        self.ping(Ping { peer, role, loud: false }, out);
-    }
-
-    /// Pings a peer that has not shown that it receives: one datagram, as short as can be. That one may well be lost.
-    fn meet(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) {
-        let why = Why::Ping(Ping { peer, role: Role::Meet(place), loud: false });
-        self.ask_plain(peer.into(), Request::Ring(Neighbours::NONE.ping(true)), why, false, 1, out);
+    /// Pings a peer.
+    pub(super) fn ping(&mut self, peer: Peer, role: Role, loud: bool, out: &mut Vec<Effect>) {
+        let chord = self.options.manners == Manners::Chord;
+        let request = match role {
+            // As short as can be.
+            Role::Meet(_) => Request::Ring(Neighbours::NONE.ping(true)),
+            Role::Check | Role::Probe(_) | Role::Lost if chord => Request::Ping,
+            _ => Request::Ring(self.neighbours_for(&peer, true).ping(!loud)),
+        };
+        let once = match role {
+            Role::Meet(_) => true,
+            Role::Stabilize | Role::Lost => chord,
+            Role::Check => chord && self.vitals.told(&peer.id).is_some(),
+            Role::Probe(_) => false,
+        };
+        let once = once || self.vitals.is_awaited(&peer.id);
+        let tries = if once { patience::ONCE } else { patience::QUESTION };
+        let why = Why::Ping(Ping { peer, role, loud, sent: self.now });
+        self.ask_plain(peer.into(), request, why, false, tries, out);
     }
 
     /// Pings a peer of the table, unless that is going on already.
     pub(super) fn check_on(&mut self, peer: Peer, out: &mut Vec<Effect>) {
         if !self.is_pinging(&peer.id) {
-            self.ping_quietly(peer, Role::Check, out);
+            self.ping(peer, Role::Check, false, out);
+        }
+    }
+
+    /// Lets a peer of the table know our neighbours, unless it hears of them just now. (In the classroom every ping tells
+    /// them.)
+    pub(super) fn greet(&mut self, peer: Peer, out: &mut Vec<Effect>) {
+        let all = self.options.manners == Manners::Classroom;
+        let greets = |ping: &Ping| ping.peer.id == peer.id && (all || ping.role == Role::Stabilize);
+        let greets = |why: &Why| matches!(why, Why::Ping(ping) if greets(ping));
+        if !self.asked.values().any(greets) {
+            self.ping(peer, Role::Stabilize, false, out);
         }
     }
 
     /// Lets the first successors know at once that we take them for such.
     pub(super) fn greet_successors(&mut self, out: &mut Vec<Effect>) {
         for peer in self.table.watched().to_vec() {
-            self.check_on(peer, out);
+            self.greet(peer, out);
         }
     }
 
@@ -87,7 +107,8 @@ impl Ring {
         let ahead = all.ahead(&peer.id).unwrap_or(usize::MAX);
         let behind = all.behind(&peer.id).unwrap_or(usize::MAX);
         let after_us = if ahead == behind { asking } else { ahead < behind };
-        if after_us { all.first(TOLD, TOLD_BESIDES) } else { all.first(TOLD_BESIDES, TOLD) }
+        let besides = if let usize::MAX = ahead.min(behind) { 2 } else { ahead.min(behind) + 1 }.min(TOLD_BESIDES);
+        if after_us { all.first(TOLD - besides, besides) } else { all.first(besides, TOLD - besides) }
     }
 
     /// A request came: a member that sends one itself is alive.
@@ -133,6 +154,7 @@ impl Ring {
 
     /// The peer `teller` told its neighbours; we may be one of them.
     fn hear_neighbours(&mut self, teller: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
+        self.correct(teller, told, out);
         let (ahead, behind) = (told.ahead(&self.me.id), told.behind(&self.me.id));
         let before_us = ahead.is_some() || self.table.predecessors().contains(&teller);
         let after_us = self.table.successors().contains(&teller);
@@ -149,23 +171,27 @@ impl Ring {
 
     /// A ping of ours was answered.
     pub(super) fn on_pong(&mut self, now: Time, ping: Ping, told: Neighbours<'_>, out: &mut Vec<Effect>) {
-        let Ping { peer, role, loud } = ping;
+        let Ping { peer, role, loud, .. } = ping;
         self.vitals.back(&peer);
         self.vitals.alive(now, &peer.id);
         if loud {
             Self::notice(RouteNotice::PingAnswered { by: peer }, out);
         }
+        let is_bare = matches!(role, Role::Probe(_)) && self.options.manners == Manners::Chord;
         match role {
-            Role::Check => {}
+            Role::Stabilize | Role::Check => {}
             Role::Probe(place) | Role::Meet(place) => {
-                self.enter(peer, place, out);
+                // Who spoke for itself knows us.
+                if self.enter(peer, place, out) && is_bare {
+                    self.greet(peer, out);
+                }
                 if self.table.successors().last() == Some(&peer) {
                     self.enter_early(out);
                 }
             }
             Role::Lost => {
                 self.enter(peer, Place::SOMEWHERE, out);
-                self.ask_to_join(peer, out);
+                self.ask_to_join(peer, true, out);
             }
         }
         self.hear_neighbours(peer, told, out);
@@ -184,7 +210,9 @@ impl Ring {
         let wanted = ahead || place.before && self.table.fits_predecessors(&peer.id);
         match self.table.get(&peer.id) {
             _ if !wanted && !stranger => {}
-            Some(known) if known == peer => self.enter(peer, place, out),
+            Some(known) if known == peer => {
+                self.enter(peer, place, out);
+            }
             Some(known) => self.check_on(known, out),
             None => {
                 let room = self.asked.values().filter_map(Why::probed).count() < MAX_PROBES;
@@ -192,9 +220,9 @@ impl Ring {
                 let is_probed = place_out.map(|known| known.merge(place)).is_some();
                 if stranger && room && !self.is_met(&peer.id) {
                     // It may be probed since others spoke of it, in vain: it was not up yet, or datagrams are lost.
-                    self.meet(peer, place, out);
+                    self.ping(peer, Role::Meet(place), false, out);
                 } else if !stranger && room && !is_probed && !self.is_pinging(&peer.id) {
-                    self.ping_quietly(peer, Role::Probe(place), out);
+                    self.ping(peer, Role::Probe(place), false, out);
                 }
             }
         }
@@ -206,32 +234,36 @@ impl Ring {
     }
 
     /// Puts a peer that answered us into the lists. One behind the last successor waits for those between the two that
-    /// have yet to answer: the list may be short, but skips no peer of which we know (Zave, TSE 2017).
-    fn enter(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) {
+    /// have yet to answer: the list may be short, but skips no peer of which we know (Zave, TSE 2017). Whether it was in
+    /// none of them.
+    fn enter(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) -> bool {
         if let Some(known) = self.table.get(&peer.id).filter(|known| known.addr != peer.addr) {
-            return self.check_on(known, out);
+            self.check_on(known, out);
+            return false;
         }
         let last = self.table.fits_successors(&peer.id, true) && !self.table.fits_successors(&peer.id, false);
         let early = place.after && last && self.is_one_awaited_before(&peer.id);
         if early && !self.early.iter().any(|(other, _)| *other == peer) {
             self.early.push((peer, place));
         }
-        let new = !self.table.is_neighbour(&peer.id);
+        let stranger = !self.table.is_neighbour(&peer.id);
         let ahead = self.table.add_successor(peer, place.after && !early);
         let behind = place.before && self.table.add_predecessor(peer);
-        if new && (ahead || behind) {
+        let new = stranger && (ahead || behind);
+        if new {
             out.push(Effect::PeerUp(peer));
         }
         if ahead {
             let successors = self.table.successors().to_vec();
             Self::notice(RouteNotice::Successors { why: Change::Stabilized, successors }, out);
-            if self.table.watched().contains(&peer) {
-                self.check_on(peer, out);
-            }
         }
         if behind {
             self.tell_predecessors(out);
         }
+        if ahead && self.table.watched().contains(&peer) {
+            self.greet(peer, out);
+        }
+        new
     }
 
     /// Whether a peer between the last successor and `id` has yet to answer before it enters.
@@ -246,8 +278,8 @@ impl Ring {
         let mut early = std::mem::take(&mut self.early);
         early.sort_unstable_by_key(|(peer, _)| (peer.id < self.me.id, peer.id));
         for (peer, place) in early {
-            if !self.vitals.is_dead(&peer) {
-                self.enter(peer, place, out);
+            if !self.vitals.is_dead(&peer) && self.enter(peer, place, out) {
+                self.greet(peer, out);
             }
         }
     }

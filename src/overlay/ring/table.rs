@@ -138,6 +138,10 @@ impl Table {
         fits
     }
 
+    pub(super) fn finger(&self, number: usize) -> Option<Peer> {
+        self.fingers.get(&number).copied()
+    }
+
     pub(super) fn set_finger(&mut self, number: usize, peer: Peer) {
         if peer.id != self.me.id {
             self.fingers.insert(number, peer);
@@ -198,6 +202,14 @@ impl Table {
     pub(super) fn clockwise(&self, key: &Id) -> impl Iterator<Item = &Peer> {
         let first = self.known.partition_point(|peer| peer.id < *key);
         self.known[first..].iter().chain(&self.known[..first])
+    }
+
+    /// The nearest peers known before and after `id`; this one may be among them.
+    pub(super) fn around(&self, id: &Id) -> [Option<Peer>; 2] {
+        let first = self.known.partition_point(|peer| peer.id < *id);
+        let mut back = self.known[..first].iter().rev().chain(self.known[first..].iter().rev());
+        let another = |peer: &&Peer| peer.id != *id;
+        [back.find(another).copied(), self.clockwise(id).find(another).copied()]
     }
 
     /// The least and the greatest of the keys around `key` that a walk clockwise leads from to the same peer.
