@@ -7,6 +7,7 @@ mod marker;
 mod program;
 mod reporter;
 mod starting;
+mod stopping;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;

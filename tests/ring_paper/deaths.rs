@@ -8,6 +8,7 @@ use kadring::id::Id;
 use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice, SUCCESSORS};
 use kadring::overlay::{Effect, Goal};
 use kadring::peer::Peer;
+use kadring::wire::ring::Routed;
 
 use crate::net::{LATENCY, Net, addr, clockwise};
 use crate::rings::{
@@ -216,6 +217,29 @@ fn a_lookup_that_asks_the_members_names_seven_living_ones_though_two_are_gone() 
     }
     assert!(net.now.since(start) < net.timeout * 4, "it took {:?}", net.now.since(start));
     assert_eq!(net.found(lookup).expect("it ended").0, living[..kadring::config::WIDTH]);
+}
+
+/// Those that lost a peer which was stopped find it again by asking it for a way into its part of the network, if it should
+/// be another one. It is not, and no user is told of a join.
+#[test]
+fn a_peer_that_was_silent_for_a_while_is_taken_back_and_nobody_is_told_of_a_join() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.slow_down(addr(14), Duration::from_secs(60));
+    net.run(Duration::from_secs(40));
+    assert!(!ids(net.inside(addr(9)).successors()).contains(&14), "it counts as dead");
+    let before = net.told.len();
+    net.slow_down(addr(14), Duration::ZERO);
+    settle(&mut net, Duration::from_secs(60));
+    net.run(Duration::from_secs(30));
+    let joins = |effect: &Effect| match effect {
+        Effect::Ring(RingEffect::Notice(RouteNotice::Forwarded { what, .. })) => *what == Routed::Join,
+        Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why, .. })) => {
+            matches!(why, Change::Joined { .. } | Change::Told { .. })
+        }
+        _ => false,
+    };
+    let told: Vec<_> = net.told[before..].iter().filter(|(_, _, effect)| joins(effect)).collect();
+    assert!(told.is_empty(), "{told:?}");
 }
 
 /// With a tenth of all pings lost nobody is taken for dead.
