@@ -371,6 +371,19 @@ fn rings_longer_than_their_lists_stay_one_ordered_ring_in_a_sample_of_the_orders
     hold(4..=8, 3, sample());
 }
 
+/// Zave's members do not come back under their old names; a classroom's do, as soon as the user has started them anew,
+/// and the others have not missed them yet.
+#[test]
+fn peers_that_come_back_at_once_under_their_old_names_are_in_their_places_again() {
+    let times = [1, 3, 10, 40, 200, 1_000, 4_000].map(Duration::from_millis);
+    let on_one_machine = Kind::all(8).into_iter().filter(|kind| !kind.machine);
+    for (kind, apart) in on_one_machine.flat_map(|kind| times.map(|apart| (kind, apart))) {
+        let blows = vec![Blow::Death(5), Blow::Join(5), Blow::Death(69), Blow::Join(69)];
+        let case = Case { ring: vec![5, 69, 133, 197], kind, blows, apart };
+        assert_eq!(case.run(), Ok(()), "{case:?}");
+    }
+}
+
 /// When a ring at rest is old news.
 const LATER: Time = Time::from_micros(10_000_000);
 
