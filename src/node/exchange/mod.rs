@@ -97,7 +97,7 @@ impl Exchange {
             rng: StdRng::from_seed(seed),
             sender,
             dialect,
-            pending: Pending::new(),
+            pending: Pending::new(sender.guest),
             uplink: Uplink::default(),
             validated: Recent::new(VALIDATED_MEMORY),
             traffic: Traffic::default(),

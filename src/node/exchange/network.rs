@@ -5,6 +5,9 @@
 //! an answer as do not get lost by chance *here* (Jimenez, Osmani and Knutsson, "Sub-second lookups", P2P 2011, found what
 //! waiting for the dead by fixed timeouts costs). When most of what goes out stays without an answer, repeats would only
 //! add to what is wrong: then they come slowly.
+//!
+//! A guest is here for one command, for which somebody waits, and knows little: it asks sooner again, and the brake is for
+//! when hardly anything is answered at all.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,7 +15,10 @@ use std::time::Duration;
 use crate::config::{FIRST_TIMEOUT, MIN_TIMEOUT};
 
 /// Round trips that are remembered.
-const TRIPS: usize = 32;
+const TRIPS: usize = 128;
+
+/// The longest that any of them makes this peer wait.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// Datagrams without an answer after which a peer is doubted: on a clean way, and on the worst.
 const MIN_DOUBT: u8 = 2;
@@ -37,8 +43,14 @@ const ENOUGH: u32 = 32;
 
 /// The part of what went out that must be answered, or repeats come slowly.
 const ANSWERED_MIN: u32 = 3;
+const ANSWERED_MIN_GUEST: u32 = 8;
+
+/// A guest's questions are asked again after this long while nothing is known of the network.
+const FIRST_TIMEOUT_GUEST: Duration = Duration::from_millis(100);
 
 pub(super) struct Network {
+    /// This peer is a guest.
+    guest: bool,
     /// The latest round trips.
     trips: VecDeque<Duration>,
     /// The share of datagrams to living peers that stay without an answer.
@@ -51,8 +63,9 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn new() -> Self {
-        Self { trips: VecDeque::new(), loss: USUAL_LOSS, known_from: AT_FIRST, sent: 0, answered: 0 }
+    /// What is known of a network before anything was asked in it.
+    pub(super) fn new(guest: bool) -> Self {
+        Self { guest, trips: VecDeque::new(), loss: USUAL_LOSS, known_from: AT_FIRST, sent: 0, answered: 0 }
     }
 
     /// A request goes out, for the first time or once more.
@@ -91,12 +104,30 @@ impl Network {
         self.trips.push_back(trip);
     }
 
+    /// An answer took this long at most. Where nothing is known yet, that is better than nothing.
+    pub(super) fn measure_at_most(&mut self, trip: Duration) {
+        if self.trips.is_empty() {
+            self.measure(trip);
+        }
+    }
+
     /// How long the answer of a peer may take of which nothing is known: a tenth longer than nine of ten answers do.
     pub(super) fn patience(&self) -> Duration {
+        self.longer_than(90).unwrap_or(if self.guest { FIRST_TIMEOUT_GUEST } else { FIRST_TIMEOUT })
+    }
+
+    /// How long the answer of the furthest peers may take: nobody is doubted before. Where some are near, most answers are
+    /// theirs.
+    pub(super) fn reach(&self) -> Duration {
+        self.longer_than(97).unwrap_or_default()
+    }
+
+    /// A tenth longer than so many of a hundred answers take.
+    fn longer_than(&self, percent: usize) -> Option<Duration> {
         let mut trips: Vec<Duration> = self.trips.iter().copied().collect();
-        let Some(last) = trips.len().checked_sub(1) else { return FIRST_TIMEOUT };
-        let (_, slow, _) = trips.select_nth_unstable(last * 9 / 10);
-        (*slow * 11 / 10).clamp(MIN_TIMEOUT, FIRST_TIMEOUT)
+        let last = trips.len().checked_sub(1)?;
+        let (_, slow, _) = trips.select_nth_unstable(last * percent / 100);
+        Some((*slow * 11 / 10).clamp(MIN_TIMEOUT, LONGEST))
     }
 
     /// A peer that leaves so many datagrams without an answer is doubted.
@@ -105,9 +136,15 @@ impl Network {
         (MIN_DOUBT..MAX_DOUBT).find(|tries| !by_chance(tries)).unwrap_or(MAX_DOUBT)
     }
 
+    /// After so many datagrams without an answer repeats come ever more slowly.
+    pub(super) fn slower_after(&self) -> u8 {
+        if self.guest { MAX_DOUBT } else { self.doubt_after() }
+    }
+
     /// Whether so little is answered that repeats must come slowly.
     pub(super) fn is_choked(&self) -> bool {
-        self.sent >= ENOUGH && self.answered * ANSWERED_MIN < self.sent
+        let least = if self.guest { ANSWERED_MIN_GUEST } else { ANSWERED_MIN };
+        self.sent >= ENOUGH && self.answered * least < self.sent
     }
 }
 
@@ -121,7 +158,7 @@ mod tests {
     /// A network in which `loss` of all datagrams to or from living peers gets lost, after some exchanges.
     fn lossy(seed: u64, loss: f64) -> Network {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut network = Network::new();
+        let mut network = Network::new(false);
         for _ in 0..400 {
             let answered = (1.0 - loss) * (1.0 - loss);
             let datagrams = (1..=MAX_DOUBT).find(|_| rng.random_bool(answered)).unwrap_or(MAX_DOUBT);
@@ -146,7 +183,7 @@ mod tests {
     fn repeats_come_slowly_only_where_less_than_a_third_is_answered() {
         assert!(!lossy(8, 0.2).is_choked());
         assert!(lossy(8, 0.6).is_choked());
-        let mut dead = Network::new();
+        let mut dead = Network::new(false);
         (0..ENOUGH).for_each(|_| dead.on_sent(1));
         assert!(dead.is_choked());
         (0..ENOUGH).for_each(|_| {
@@ -157,11 +194,37 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_asks_sooner_again_and_is_slowed_down_later() {
+        let dead_but_for = |guest: bool, answers: u32| {
+            let mut network = Network::new(guest);
+            (0..ENOUGH).for_each(|_| network.on_sent(1));
+            (0..answers).for_each(|_| network.on_answered(1));
+            network
+        };
+        let (guest, member) = (dead_but_for(true, ENOUGH / 4), dead_but_for(false, ENOUGH / 4));
+        assert!(guest.patience() < member.patience() && guest.slower_after() > member.slower_after());
+        assert!(member.is_choked() && !guest.is_choked(), "half of all datagrams get lost");
+        assert!(dead_but_for(true, 0).is_choked());
+    }
+
+    #[test]
+    fn nobody_is_doubted_sooner_than_the_furthest_take_to_answer() {
+        let mut network = Network::new(false);
+        for _ in 0..TRIPS / 16 {
+            (0..15).for_each(|_| network.measure(Duration::from_micros(100)));
+            network.measure(Duration::from_millis(300));
+        }
+        assert_eq!((network.patience(), network.reach()), (MIN_TIMEOUT, Duration::from_millis(330)));
+        (0..TRIPS).for_each(|_| network.measure(Duration::from_secs(5)));
+        assert_eq!((network.patience(), network.reach()), (LONGEST, LONGEST));
+    }
+
+    #[test]
     fn strangers_have_a_tenth_longer_than_nine_of_ten_answers_take() {
-        let mut network = Network::new();
+        let mut network = Network::new(false);
         assert_eq!(network.patience(), FIRST_TIMEOUT);
         (1..=100).for_each(|millis| network.measure(Duration::from_millis(millis)));
-        let ninth = Duration::from_millis(69 + 27);
+        let ninth = Duration::from_millis(90);
         assert_eq!(network.patience(), ninth * 11 / 10);
         (0..TRIPS).for_each(|_| network.measure(Duration::from_micros(100)));
         assert_eq!(network.patience(), MIN_TIMEOUT);
