@@ -132,7 +132,7 @@ impl Kademlia {
         for name in names {
             self.on_identified(now, name, peer, out);
         }
-        self.promote(before);
+        self.promote(now, before);
     }
 
     /// Takes a contact out of the table. One that went `silent` is remembered, for it may come back.
@@ -146,13 +146,15 @@ impl Kademlia {
         }
         self.note_change(now, peer);
         self.give_up_on(now, &peer.addr, out);
-        self.promote(peer);
+        self.promote(now, peer);
     }
 
     /// Gives the latest spare its chance at the place beside `peer`.
-    fn promote(&mut self, peer: &Peer) {
-        if let Some(spare) = self.table.take_spare(&peer.id) {
-            self.candidates.offer_urgently(Candidate { peer: spare, enters: true });
+    fn promote(&mut self, now: Time, peer: &Peer) {
+        while let Some(spare) = self.table.take_spare(&peer.id) {
+            if !self.watch.is_buried(now, &spare) {
+                return self.candidates.offer_urgently(Candidate { peer: spare, enters: true });
+            }
         }
     }
 
@@ -209,7 +211,7 @@ impl Kademlia {
         self.candidates.done(&peer.addr);
         match named {
             Some(named) => self.confirm(now, named, Claim::Wait, out),
-            None => self.promote(&peer),
+            None => self.promote(now, &peer),
         }
     }
 

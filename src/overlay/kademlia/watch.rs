@@ -29,7 +29,7 @@ const WATCHERS: usize = 2;
 /// size of the network, and those further off mostly have not.
 pub(super) const TOLD: usize = 2 * K;
 
-/// A peer that was found dead is not pinged again for this long because others name it.
+/// A peer that was found dead, or that a contact says is gone, is not pinged for this long because others name it.
 const BURIED: Duration = Duration::from_secs(60);
 
 /// Once a watcher told of a death, those that come to know of it leave the telling to it for this long.
@@ -61,7 +61,7 @@ const DEAFEST: u8 = 4 * DEAFER;
 
 /// What is known of the dead, and of this peer's own hearing.
 pub(super) struct Watch {
-    /// When a peer was found dead.
+    /// When a peer was found dead, or a stranger was told to be.
     buried: Recent<Peer, Time>,
     /// Peers of which a watcher, theirs or ours, said that they are gone: the others are told too.
     told: Recent<Peer, Time>,
@@ -105,7 +105,7 @@ impl Watch {
         self.buried.remove(peer);
     }
 
-    /// Whether this peer was found dead a moment ago.
+    /// Whether this peer was found dead, or told to be, a moment ago.
     pub(super) fn is_buried(&self, now: Time, peer: &Peer) -> bool {
         self.buried.get(peer).is_some_and(|since| now.since(*since) < BURIED)
     }
@@ -154,8 +154,14 @@ impl Kademlia {
                 self.watch.told.insert(*gone, now);
             }
             self.check_contact(gone, self.tries_if_told(), out);
-        } else if watches && teller.distance(&gone.id) < self.me.id.distance(&gone.id) {
+            return;
+        }
+        if watches && teller.distance(&gone.id) < self.me.id.distance(&gone.id) {
             self.watch.untold.retain(|peer| peer != gone);
+        }
+        if self.table.contact(gone).is_none() {
+            // It may introduce itself all the same: then it is pinged.
+            self.watch.buried.insert(*gone, now);
         }
     }
 
