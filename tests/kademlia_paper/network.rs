@@ -77,7 +77,7 @@ fn peers_that_start_at_once_and_name_each_other_find_their_neighbours() {
     for n in 1..=20 {
         net.join(addr(n), &[addr(n % 20 + 1), addr(n)]);
     }
-    net.run(secs(30));
+    net.run(secs(10));
     for n in 1..=20 {
         let right = nearest((1..=20).filter(|&other| other != n).map(peer), &peer(n).id, WIDTH);
         assert_eq!(nearest(net.inside(addr(n)).peers(), &peer(n).id, WIDTH), right, "peer {n}");
