@@ -104,3 +104,47 @@ fn a_peer_that_dies_while_it_is_offered_a_block_is_not_waited_for_and_the_next_n
     println!("store {store:?}, at most {slowest:?}");
     assert!(slowest < Duration::from_secs(1), "{stores:?}");
 }
+
+/// What a client takes that joins through one peer, as often as the program does, and retrieves the file `key`; none if it
+/// failed.
+fn visit(world: &mut World, key: Id, through: usize) -> Option<Duration> {
+    const JOINS: usize = 3;
+    const JOIN: Duration = Duration::from_millis(1750);
+    let slot = world.add(Id::of(&world.slots().to_be_bytes()));
+    let begin = world.now();
+    let has_joined = |world: &World| world.node(slot).is_some_and(|guest| !guest.overlay().peers().is_empty());
+    for _ in 0..JOINS {
+        world.start_guest(slot, &[through]);
+        let limit = world.now() + JOIN;
+        while !has_joined(world) && world.now() < limit {
+            pass(world, Duration::from_millis(5));
+        }
+        if has_joined(world) {
+            break;
+        }
+        world.crash(slot);
+    }
+    if !has_joined(world) {
+        return None;
+    }
+    let retrieve = Command::Retrieve { source: Source::Key(key), dest: "back".into(), replace: true };
+    let (answer, _) = perform(world, slot, retrieve, |_| ());
+    world.crash(slot);
+    matches!(answer, Answer::Retrieved { .. }).then(|| world.now() - begin)
+}
+
+#[test]
+fn clients_that_know_one_peer_retrieve_fast_where_a_third_of_all_datagrams_get_lost_and_always_where_half_are() {
+    const CLIENTS: usize = 30;
+    let mut world = network(1);
+    let (Answer::Stored { key, .. }, _) = store(&mut world, 0, 0, |_| ()) else { panic!("it is not stored") };
+    for (loss, bound) in [(0.3, Duration::from_millis(400)), (0.5, Duration::from_secs(2))] {
+        world.set_weather(Weather { loss, duplicate: 0.1, reorder: 0.1, ..Weather::default() });
+        pass(&mut world, Duration::from_secs(10));
+        let visits: Vec<_> = (0..CLIENTS).map(|n| visit(&mut world, key, n % PEERS)).collect();
+        assert!(visits.iter().all(Option::is_some), "at a loss of {loss}: {visits:?}");
+        let (median, slowest) = middle(&mut visits.into_iter().flatten().collect::<Vec<_>>());
+        println!("at a loss of {loss}: {median:?}, at most {slowest:?}");
+        assert!(median < bound, "at a loss of {loss}: {median:?}");
+    }
+}

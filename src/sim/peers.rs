@@ -8,6 +8,7 @@ use super::network;
 use super::sim_peer::SimPeer;
 use super::world::World;
 use crate::classroom;
+use crate::config::Config;
 use crate::id::Id;
 use crate::node::{CommandId, Event, Node};
 use crate::overlay::Overlay;
@@ -23,9 +24,18 @@ impl World {
 
     /// Starts the peer in `slot`, which joins through those in `bootstrap`, with the disk of its last life.
     pub fn start(&mut self, slot: usize, bootstrap: &[usize]) {
+        self.start_as(slot, self.rules.config.clone(), bootstrap);
+    }
+
+    /// Starts a guest in `slot`, as a client is that comes for one command.
+    pub fn start_guest(&mut self, slot: usize, bootstrap: &[usize]) {
+        self.start_as(slot, Config { guest: true, ..self.rules.config.clone() }, bootstrap);
+    }
+
+    fn start_as(&mut self, slot: usize, config: Config, bootstrap: &[usize]) {
         let seed = self.seed_of(slot, self.peers[slot].life + 1);
-        let overlay = (self.rules.overlay)(self.peers[slot].me, &self.rules.config, seed);
-        self.enliven(slot, overlay, seed);
+        let overlay = (self.rules.overlay)(self.peers[slot].me, &config, seed);
+        self.enliven(slot, config, overlay, seed);
         let disk = &self.peers[slot].disk;
         let bootstrap: Vec<SocketAddr> =
             bootstrap.iter().filter(|&&other| other != slot).map(|&other| network::address(other)).collect();
@@ -36,13 +46,13 @@ impl World {
     /// Starts a node in `slot` that is a member already: `overlay` knows its peers.
     pub fn adopt(&mut self, slot: usize, overlay: Box<dyn Overlay>) {
         let seed = self.seed_of(slot, self.peers[slot].life + 1);
-        self.enliven(slot, overlay, seed);
+        self.enliven(slot, self.rules.config.clone(), overlay, seed);
         self.plan_wake(slot);
     }
 
-    fn enliven(&mut self, slot: usize, overlay: Box<dyn Overlay>, seed: [u8; 32]) {
+    fn enliven(&mut self, slot: usize, config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) {
         debug_assert!(self.peers[slot].node.is_none(), "peer {slot} runs already");
-        let node = classroom::join(Node::new(self.rules.config.clone(), overlay, seed));
+        let node = classroom::join(Node::new(config, overlay, seed));
         let peer = &mut self.peers[slot];
         peer.life += 1;
         peer.born = self.now;

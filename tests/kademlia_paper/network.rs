@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::Id;
-use kadring::overlay::{Effect, Overlay};
+use kadring::overlay::kademlia::Kademlia;
+use kadring::overlay::{Effect, Goal, Overlay};
 use kadring::peer::Peer;
 use kadring::wire::{Request, Sender};
 
@@ -95,6 +96,21 @@ fn a_silent_bootstrap_address_is_tried_until_it_answers() {
     net.run(secs(31));
     assert!(net.knows(addr(1), &peer(2)) && net.knows(addr(2), &peer(1)));
     assert_eq!(net.joined(addr(1)), [0], "a join is announced once");
+}
+
+#[test]
+fn a_guest_never_forgets_the_last_peer_that_it_knows() {
+    let mut net = grown(1);
+    net.start(Kademlia::new(peer(ME), [1; 32], true), true, &[addr(1)]);
+    net.run(secs(1));
+    net.cut(|_| 1);
+    let key = Id::of(b"key");
+    let lookup = net.lookup(addr(ME), key, Goal::Peers);
+    net.run(secs(60));
+    assert_eq!(net.found(lookup).expect("the lookup ends").0, []);
+    assert!(net.knows(addr(ME), &peer(1)));
+    net.mend();
+    assert_eq!(net.find(addr(ME), key).0, [peer(1)]);
 }
 
 #[test]

@@ -199,6 +199,8 @@ impl Kademlia {
         let failures = contact.failures;
         match self.next_tries(now, peer, failures) {
             Some(tries) => self.check_contact(peer, tries, out),
+            // A guest that hears nobody is cut off itself, or most gets lost: whom should it ask then?
+            None if self.guest && self.table.len() == 1 => self.check_contact(peer, patience::CHECK, out),
             None => {
                 self.remove(now, peer, true, out);
                 self.on_death(now, peer, out);

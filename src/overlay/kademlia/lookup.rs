@@ -3,8 +3,10 @@
 //! The *shortlist* holds everybody named so far, nearest first. ALPHA questions are out at a time. When an answer
 //! brings nobody nearer, all of the WIDTH nearest are asked at once. A peer that keeps us waiting longer than usual is
 //! *overdue*: its answer still counts, but it no longer occupies a place, so a dead peer costs no pause. Once it is so
-//! late that it is to be *doubted*, the result stands without it if WIDTH others live. Peers that were silent a moment
-//! ago are asked once more and not waited for. The lookup is over when the WIDTH nearest that are left have all answered.
+//! late that it is to be *doubted*, the result stands without it if WIDTH others live; so it does from the start without
+//! one that left questions unanswered a moment ago. One that was found dead is asked once more and not waited for. But
+//! a lookup that would end in vain waits for all of them. It is over when the WIDTH nearest that are left have all
+//! answered.
 //! An answer has room for WIDTH names, so peers that died unnoticed hide those behind them: where the silent leave fewer
 //! than WIDTH, those who live are asked once who is near to *them*.
 //!
@@ -31,6 +33,11 @@ mod standing;
 
 /// Questions a lookup asks at most: far more than any network needs, and few enough for liars to win nothing.
 const MAX_QUESTIONS: u32 = 400;
+
+/// From so many questions on, the overdue free no places where less than a third is answered: then it is no matter of single
+/// peers, and to ask more of them would only add to what is wrong.
+const BRAKED_FROM: u32 = 12;
+const ANSWERED_MIN: u32 = 3;
 
 /// Whose lookup it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -62,8 +69,8 @@ pub(super) struct Question {
 pub(super) struct Known {
     /// It named itself lately.
     pub(super) named: bool,
-    /// It left questions without an answer lately.
-    pub(super) suspect: bool,
+    /// It was found dead lately.
+    pub(super) dead: bool,
 }
 
 pub(super) struct Lookup {
@@ -152,8 +159,9 @@ impl Lookup {
 
     /// The next question that may go out now, to a peer of which the caller tells what it knows.
     pub(super) fn next(&mut self, known: impl Fn(&Peer) -> Known) -> Option<Question> {
-        let on_time = |entry: &&Entry| entry.standing.lateness() == Some(Lateness::Usual);
-        let busy = self.shortlist.iter().filter(on_time).count();
+        let most = if self.is_braked() { Lateness::Overdue } else { Lateness::Usual };
+        let occupies = |entry: &&Entry| entry.standing.lateness().is_some_and(|late| late <= most);
+        let busy = self.shortlist.iter().filter(occupies).count();
         if busy >= if self.wide { WIDTH } else { ALPHA } || self.asked >= MAX_QUESTIONS {
             return None;
         }
@@ -161,14 +169,19 @@ impl Lookup {
         let at = self.position(&self.next_asked()?)?;
         self.asked += 1;
         let Entry { peer, standing, .. } = &mut self.shortlist[at];
-        let Known { named, suspect } = known(peer);
+        let Known { named, dead } = known(peer);
         let request = match (self.goal, &standing) {
             (_, Standing::Answered { .. }) if self.wider => Request::FindNode { id: peer.id },
             (Goal::Peers, _) | (_, Standing::Answered { .. }) => Request::FindNode { id: self.key },
             (Goal::Holders | Goal::MoreHolders | Goal::Survey, _) => Request::FindValue { key: self.key },
         };
-        *standing = standing.after(Event::Asked { known: named, suspect });
+        *standing = standing.after(Event::Asked { known: named, dead });
         Some(Question { peer: *peer, request })
+    }
+
+    fn is_braked(&self) -> bool {
+        let answered = self.shortlist.iter().filter(|entry| entry.standing.has_answered()).count();
+        self.asked >= BRAKED_FROM && answered as u32 * ANSWERED_MIN < self.asked
     }
 
     /// Has those who live asked once more, if nobody else is left to be asked or waited for and the silent leave too few.
@@ -176,7 +189,8 @@ impl Lookup {
         let standings = || self.shortlist.iter().map(|entry| entry.standing);
         let goes_on = self.next_asked().is_some() || standings().any(Standing::is_awaited);
         let silent = self.window().any(|(_, entry)| entry.standing.is_given_up(true));
-        if self.wider || goes_on || !silent || standings().filter(|standing| standing.lives()).count() >= WIDTH {
+        let live = standings().filter(|standing| standing.lives()).count();
+        if self.wider || goes_on || !silent || live == 0 || live >= WIDTH {
             return;
         }
         self.wider = true;
@@ -248,9 +262,14 @@ impl Lookup {
         if self.asked >= MAX_QUESTIONS {
             return !self.shortlist.iter().any(|entry| entry.standing.is_awaited());
         }
-        let enough = self.shortlist.iter().filter(|entry| entry.standing.lives()).nth(WIDTH - 1).is_some();
+        let standings = || self.shortlist.iter().map(|entry| entry.standing);
+        let live = standings().filter(|standing| standing.lives()).take(WIDTH).count();
+        // Without a holder a search for holders is in vain: one of the silent may be one.
+        let seeks = matches!(self.goal, Goal::Holders | Goal::MoreHolders);
+        let in_vain = live == 0 || seeks && !standings().any(Standing::holds);
         self.window().all(|(rank, Entry { standing, .. })| {
-            standing.is_done() || rank >= ALPHA && standing.is_spared() || standing.is_given_up(enough)
+            let given_up = !in_vain && standing.is_given_up(live == WIDTH);
+            standing.is_done() || rank >= ALPHA && standing.is_spared() || given_up
         })
     }
 

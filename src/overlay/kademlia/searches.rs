@@ -23,7 +23,7 @@ const NAMED: Duration = Duration::from_secs(60);
 /// A contact that answered within this time counts as alive: it has hardly had time to die.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// A peer that left questions without an answer is not waited for by lookups for this long, unless it answers.
+/// A peer that left questions without an answer is doubted by lookups from the start for this long, unless it answers.
 const SUSPICION: Duration = Duration::from_secs(60);
 
 impl Kademlia {
@@ -52,15 +52,18 @@ impl Kademlia {
     fn advance(&mut self, now: Time, name: Name, out: &mut Vec<Effect>) {
         loop {
             let Some(lookup) = self.lookups.get_mut(&name) else { return };
-            let (table, acquaintances, suspects) = (&self.table, &self.acquaintances, &self.suspects);
+            let (table, acquaintances, watch) = (&self.table, &self.acquaintances, &self.watch);
             let known = |peer: &Peer| Known {
                 named: match table.contact(peer) {
                     Some(contact) => contact.since_identified(now) < NAMED,
                     None => acquaintances.knows(now, peer, NAMED),
                 },
-                suspect: suspects.get(&peer.addr).is_some_and(|since| now.since(*since) < SUSPICION),
+                dead: watch.is_buried(now, peer),
             };
             let Some(lookup::Question { peer, request }) = lookup.next(known) else { break };
+            if self.suspects.get(&peer.addr).is_some_and(|since| now.since(*since) < SUSPICION) {
+                lookup.on(&peer.addr, Event::Doubted);
+            }
             self.ask(peer.into(), request, patience::QUESTION, Question::Step { lookup: name, peer }, out);
         }
         if self.lookups.get(&name).is_some_and(Lookup::is_over)

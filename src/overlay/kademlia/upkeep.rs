@@ -2,7 +2,7 @@
 //!
 //! To join is to look up one's own id, and then to ask for an id in each bucket further away than the nearest neighbour,
 //! one contact each. In a small network, and when a lost peer comes back, for it may have been cut until then, the *walk*
-//! looks up an id in each of those buckets (section 2.3).
+//! looks up an id in each of those buckets (section 2.3). A guest has no neighbours: it has joined when anybody answered.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -139,7 +139,7 @@ impl Kademlia {
 
     /// A peer became a contact.
     pub(super) fn on_peer_up(&mut self, now: Time, peer: &Peer, was_lost: bool) {
-        if self.table.len() == 1 || was_lost {
+        if !self.guest && (self.table.len() == 1 || was_lost) {
             self.upkeep.wants_walk = true;
             self.upkeep.thorough = was_lost;
         }

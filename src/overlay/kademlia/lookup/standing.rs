@@ -36,8 +36,8 @@ pub(super) enum Lateness {
     Overdue,
     /// So long that it is hardly chance. It is waited for only where too few others live.
     Doubtful,
-    /// It was silent before this lookup already: it is asked, and not waited for.
-    Suspect,
+    /// It was found dead before it was asked: its answer is not waited for.
+    Buried,
 }
 
 /// What a lookup knows of a peer on its shortlist.
@@ -58,8 +58,8 @@ pub(super) enum Standing {
 /// What happens to a peer on the shortlist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::overlay::kademlia) enum Event {
-    /// A question goes out. A `known` peer named itself lately, a `suspect` left questions unanswered lately.
-    Asked { known: bool, suspect: bool },
+    /// A question goes out. A `known` peer named itself lately, a `dead` one was found so.
+    Asked { known: bool, dead: bool },
     /// It named `count` others. A peer that knows that we receive names `usual` at least.
     Named { count: usize, usual: usize },
     /// It said that it holds the block, and under which id.
@@ -91,9 +91,9 @@ impl Standing {
             (_, Event::Void) => Void,
             (Failed | Void, _) => self,
 
-            (New { proof, .. }, Event::Asked { known, suspect }) => Self::asked(false, proof.or(known), suspect),
-            (Answered { partial: true, proof }, Event::Asked { known, suspect }) => {
-                Self::asked(true, proof.or(known), suspect)
+            (New { proof, .. }, Event::Asked { known, dead }) => Self::asked(false, proof.or(known), dead),
+            (Answered { partial: true, proof }, Event::Asked { known, dead }) => {
+                Self::asked(true, proof.or(known), dead)
             }
             (Asked { again, proof, late: Lateness::Usual }, Event::Late) => {
                 Asked { again, proof, late: Lateness::Overdue }
@@ -124,8 +124,8 @@ impl Standing {
         }
     }
 
-    fn asked(again: bool, proof: Proof, suspect: bool) -> Self {
-        let late = if suspect { Lateness::Suspect } else { Lateness::Usual };
+    fn asked(again: bool, proof: Proof, dead: bool) -> Self {
+        let late = if dead { Lateness::Buried } else { Lateness::Usual };
         Self::Asked { again, proof, late }
     }
 
@@ -166,7 +166,7 @@ impl Standing {
 
     /// Its answer is not waited for; a `doubtful` one's only if that will do.
     pub(super) fn is_given_up(self, doubtful: bool) -> bool {
-        self.lateness().is_some_and(|late| late == Lateness::Suspect || late == Lateness::Doubtful && doubtful)
+        self.lateness().is_some_and(|late| late == Lateness::Buried || late == Lateness::Doubtful && doubtful)
     }
 
     /// It was asked and is silent.
@@ -184,6 +184,11 @@ impl Standing {
         matches!(self, Self::Answered { .. }) && self.is_proven() || self.is_spared()
     }
 
+    /// It has said something.
+    pub(super) fn has_answered(self) -> bool {
+        matches!(self, Self::Answered { .. } | Self::Asked { again: true, .. })
+    }
+
     /// It has said all that it will.
     pub(super) fn is_done(self) -> bool {
         matches!(self, Self::Answered { partial: false, .. }) && self.is_proven()
@@ -197,9 +202,9 @@ mod tests {
     const PROOFS: [Proof; 4] = [Proof::Missing, Proof::Given, Proof::Known, Proof::Holds];
 
     const EVENTS: [(&str, Event); 14] = [
-        ("asked", Event::Asked { known: false, suspect: false }),
-        ("known", Event::Asked { known: true, suspect: false }),
-        ("susp", Event::Asked { known: false, suspect: true }),
+        ("asked", Event::Asked { known: false, dead: false }),
+        ("known", Event::Asked { known: true, dead: false }),
+        ("dead", Event::Asked { known: false, dead: true }),
         ("few", Event::Named { count: 2, usual: 3 }),
         ("some", Event::Named { count: 3, usual: 3 }),
         ("all", Event::Named { count: WIDTH, usual: 3 }),
@@ -223,7 +228,7 @@ mod tests {
             .chain(both(|again, proof| Standing::Asked { again, proof, late: Lateness::Usual }))
             .chain(both(|again, proof| Standing::Asked { again, proof, late: Lateness::Overdue }))
             .chain(both(|again, proof| Standing::Asked { again, proof, late: Lateness::Doubtful }))
-            .chain(both(|again, proof| Standing::Asked { again, proof, late: Lateness::Suspect }))
+            .chain(both(|again, proof| Standing::Asked { again, proof, late: Lateness::Buried }))
             .chain(both(|partial, proof| Standing::Answered { partial, proof }))
             .chain([Standing::Failed, Standing::Void])
             .collect()
@@ -236,7 +241,7 @@ mod tests {
             Standing::Asked { again, late: Lateness::Usual, .. } => ("Q", again),
             Standing::Asked { again, late: Lateness::Overdue, .. } => ("O", again),
             Standing::Asked { again, late: Lateness::Doubtful, .. } => ("D", again),
-            Standing::Asked { again, late: Lateness::Suspect, .. } => ("S", again),
+            Standing::Asked { again, late: Lateness::Buried, .. } => ("B", again),
             Standing::Answered { partial, .. } => ("A", partial),
             Standing::Failed => ("Failed", false),
             Standing::Void => ("Void", false),
@@ -288,15 +293,15 @@ mod tests {
 
     /// Not every line can be reached: nobody holds a block before it was asked.
     const TABLE: &str = "
-        asked  known  susp   few    some   all    held   ident  anon   late   doubt  fail   want   wider
-Nm      Qm     Qk     Sm     ·      ·      ·      ·      Nk     Failed ·      ·      Failed ·      ·
-Ng      Qg     Qg     Sg     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
-Nk      Qk     Qk     Sk     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
-Nh      Qh     Qh     Sh     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
-N+m     Qm     Qk     Sm     ·      ·      ·      ·      N+k    Failed ·      ·      Failed Nm     ·
-N+g     Qg     Qg     Sg     ·      ·      ·      ·      ·      ·      ·      ·      Failed Ng     ·
-N+k     Qk     Qk     Sk     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nk     ·
-N+h     Qh     Qh     Sh     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nh     ·
+        asked  known  dead   few    some   all    held   ident  anon   late   doubt  fail   want   wider
+Nm      Qm     Qk     Bm     ·      ·      ·      ·      Nk     Failed ·      ·      Failed ·      ·
+Ng      Qg     Qg     Bg     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+Nk      Qk     Qk     Bk     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+Nh      Qh     Qh     Bh     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+N+m     Qm     Qk     Bm     ·      ·      ·      ·      N+k    Failed ·      ·      Failed Nm     ·
+N+g     Qg     Qg     Bg     ·      ·      ·      ·      ·      ·      ·      ·      Failed Ng     ·
+N+k     Qk     Qk     Bk     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nk     ·
+N+h     Qh     Qh     Bh     ·      ·      ·      ·      ·      ·      ·      ·      Failed Nh     ·
 Qm      ·      ·      ·      A+m    A+m    Am     A+h    Qg     Failed Om     Dm     Failed ·      ·
 Qg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      Og     Dg     Failed ·      ·
 Qk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      Ok     Dk     Failed ·      ·
@@ -321,22 +326,22 @@ D+m     ·      ·      ·      Am     Am     Am     Ah     D+g    Failed ·    
 D+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·      ·
 D+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·      ·
 D+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·      ·
-Sm      ·      ·      ·      A+m    A+m    Am     A+h    Sg     Failed ·      ·      Failed ·      ·
-Sg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      ·      Failed ·      ·
-Sk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      ·      Failed ·      ·
-Sh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      ·      Failed ·      ·
-S+m     ·      ·      ·      Am     Am     Am     Ah     S+g    Failed ·      ·      Failed ·      ·
-S+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·      ·
-S+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·      ·
-S+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·      ·
+Bm      ·      ·      ·      A+m    A+m    Am     A+h    Bg     Failed ·      ·      Failed ·      ·
+Bg      ·      ·      ·      A+g    A+g    Ag     A+h    ·      ·      ·      ·      Failed ·      ·
+Bk      ·      ·      ·      A+k    Ak     Ak     A+h    ·      ·      ·      ·      Failed ·      ·
+Bh      ·      ·      ·      A+h    A+h    Ah     A+h    ·      ·      ·      ·      Failed ·      ·
+B+m     ·      ·      ·      Am     Am     Am     Ah     B+g    Failed ·      ·      Failed ·      ·
+B+g     ·      ·      ·      Ag     Ag     Ag     Ah     ·      ·      ·      Ag     Ag     ·      ·
+B+k     ·      ·      ·      Ak     Ak     Ak     Ah     ·      ·      ·      Ak     Ak     ·      ·
+B+h     ·      ·      ·      Ah     Ah     Ah     Ah     ·      ·      ·      Ah     Ah     ·      ·
 Am      ·      ·      ·      ·      ·      ·      ·      Ag     Failed ·      ·      Failed ·      A+m
 Ag      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      A+g
 Ak      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      A+k
 Ah      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      A+h
-A+m     Q+m    Q+k    S+m    ·      ·      ·      ·      A+g    Failed ·      ·      Failed ·      ·
-A+g     Q+g    Q+g    S+g    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
-A+k     Q+k    Q+k    S+k    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
-A+h     Q+h    Q+h    S+h    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+A+m     Q+m    Q+k    B+m    ·      ·      ·      ·      A+g    Failed ·      ·      Failed ·      ·
+A+g     Q+g    Q+g    B+g    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+A+k     Q+k    Q+k    B+k    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
+A+h     Q+h    Q+h    B+h    ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
 Failed  ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·
 Void    ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·      ·
 ";

@@ -12,7 +12,7 @@ fn lookup(start: &[u16]) -> Lookup {
 
 /// The next question, where `named` says who named itself lately.
 fn next(lookup: &mut Lookup, named: impl Fn(&Peer) -> bool) -> Option<Question> {
-    lookup.next(|peer| Known { named: named(peer), suspect: false })
+    lookup.next(|peer| Known { named: named(peer), dead: false })
 }
 
 fn asked(lookup: &mut Lookup) -> Vec<u64> {
@@ -133,10 +133,10 @@ fn a_result_stands_without_the_doubtful_once_enough_others_live() {
 }
 
 #[test]
-fn a_suspect_is_asked_and_not_waited_for() {
+fn who_was_found_dead_is_asked_and_not_waited_for() {
     let mut lookup = lookup(&[1, 2, 3]);
-    let suspect = |asked: &Peer| Known { named: true, suspect: *asked == peer(1) };
-    assert_eq!(std::iter::from_fn(|| lookup.next(suspect)).count(), 3);
+    let dead = |asked: &Peer| Known { named: true, dead: *asked == peer(1) };
+    assert_eq!(std::iter::from_fn(|| lookup.next(dead)).count(), 3);
     for n in [2, 3] {
         assert!(!lookup.is_over());
         lookup.on_names(&peer(n).addr, &[1, 2, 3].map(peer));
@@ -252,4 +252,44 @@ fn who_was_named_and_is_silent_is_counted_unless_it_lies_or_lives_elsewhere() {
     }
     crowded.on(&peer(9).addr, Event::Failed);
     assert_eq!(crowded.unreached(), 0, "it belongs not among the nearest");
+}
+
+#[test]
+fn a_lookup_that_knows_only_peers_that_were_found_dead_waits_for_them() {
+    let mut lookup = lookup(&[10, 20]);
+    let dead = |_: &Peer| Known { named: true, dead: true };
+    while lookup.next(dead).is_some() {}
+    assert!(!lookup.is_over(), "whom else could it hear?");
+    lookup.on(&peer(10).addr, Event::Failed);
+    assert!(!lookup.is_over());
+    lookup.on_names(&peer(20).addr, &among_others(&[20]));
+    while let Some(question) = next(&mut lookup, |_| true) {
+        lookup.on(&question.peer.addr, Event::Failed);
+    }
+    assert!(lookup.is_over());
+    assert_eq!(lookup.result().0, [peer(20)]);
+}
+
+#[test]
+fn where_less_than_a_third_is_answered_the_overdue_free_no_places() {
+    let asked_while_late = |answered: usize| {
+        let mut lookup = lookup(&(1..=40).collect::<Vec<_>>());
+        let mut count = 0;
+        while let Some(question) = next(&mut lookup, |_| true) {
+            count += 1;
+            if count <= answered {
+                lookup.on_names(&question.peer.addr, &among_others(&[]));
+            } else {
+                lookup.on(&question.peer.addr, Event::Late);
+            }
+        }
+        (count, lookup)
+    };
+    assert_eq!(asked_while_late(6).0, 3 * 6 + 1, "while a third is answered");
+    let (count, mut lookup) = asked_while_late(0);
+    assert_eq!(count, BRAKED_FROM as usize);
+    lookup.shortlist.iter().map(|entry| entry.peer.addr).collect::<Vec<_>>().iter().for_each(|addr| {
+        lookup.on(addr, Event::Doubted);
+    });
+    assert!(next(&mut lookup, |_| true).is_some(), "who is doubted is not waited for");
 }
