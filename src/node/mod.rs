@@ -58,6 +58,7 @@ use self::exchange::Delivery;
 use self::job::Outcome;
 use self::life::Life;
 use self::part::{Found, News, Owner, Part, Reply, Ticket};
+use self::trouble::Trouble;
 use crate::config::Config;
 use crate::name::FileName;
 use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
@@ -399,6 +400,7 @@ impl Node {
                 self.desk.notify(Notice::PeerUp { peer });
                 self.tell(News::Up);
             }
+            Effect::Twin { addr } => self.desk.trouble(Trouble::Twin { addr }),
             Effect::PeerDown(peer) => {
                 self.desk.notify(Notice::PeerDown { peer });
                 self.on_dead(peer.addr);

@@ -1,6 +1,7 @@
 //! What went wrong and asks nothing of anybody: this peer goes on by itself.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,11 @@ pub enum Trouble {
         /// For people: what happened to the transfer.
         reason: String,
     },
+    /// Another peer runs with this one's id.
+    Twin {
+        /// Where it runs.
+        addr: SocketAddr,
+    },
     /// A worker failed in a job that no command waits for.
     JobFailed {
         /// For people: what happened, to what.
@@ -65,6 +71,11 @@ impl fmt::Display for Trouble {
             Self::FileRequestedAgain { file, reason } => {
                 write!(f, "file {file} did not come ({reason}); it is requested again")
             }
+            Self::Twin { addr } => write!(
+                f,
+                "another peer runs at {addr} with the id of this one, so one of the two holds nothing for anybody; was the \
+                 data folder copied? Give one of them another id with --id"
+            ),
             Self::JobFailed { reason } => f.write_str(reason),
         }
     }

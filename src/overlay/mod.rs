@@ -214,6 +214,11 @@ pub enum Effect {
     PeerUp(Peer),
     /// A peer was found dead or left: replica sets near it have changed.
     PeerDown(Peer),
+    /// Another peer runs with our id.
+    Twin {
+        /// Where it runs.
+        addr: SocketAddr,
+    },
     /// What only the ring wants or finds out. The node hands it on to the classroom.
     Ring(RingEffect),
 }

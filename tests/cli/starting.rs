@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -109,6 +109,26 @@ fn a_signal_ends_a_peer_in_good_order() {
         assert_eq!(leaving.wait(), Some(0), "{signal}: {}", leaving.said());
         peers[0].retrieve(&key, &folder.path().join("back"), &original);
     }
+}
+
+/// A machine was cloned, or a data folder copied by hand: one of the two would hold nothing for anybody.
+#[test]
+fn a_peer_that_runs_with_the_id_of_another_says_so_and_one_that_moved_does_not() {
+    let folder = folder();
+    let first = Launch::new(folder.path().join("first")).start();
+    let original = Launch::new(folder.path().join("original")).through(first.port).start();
+    let copy = folder.path().join("copy");
+    let copied = Command::new("cp").args(["-r", text(&original.data), text(&copy)]).status().expect("it runs");
+    assert!(copied.success());
+    let copy = Launch::new(copy).through(first.port).start();
+    assert_eq!(copy.id, original.id);
+    until(|| {
+        copy.said().contains(&format!("another peer runs at 127.0.0.1:{} with the id of this one", original.port))
+    });
+    drop(copy);
+    let mut moved = Launch::new(original.kill()).through(first.port).start();
+    assert_eq!(moved.ask("peers")["peers"][0]["id"], json!(first.id));
+    assert!(!moved.said().contains("another peer"), "{}", moved.said());
 }
 
 #[test]

@@ -34,6 +34,7 @@ use self::contacts::Claim;
 use self::lookup::{Event, Lookup, Name};
 use self::lost::Lost;
 use self::table::Table;
+use self::twin::Twins;
 use self::upkeep::Upkeep;
 use self::watch::{TOLD, Watch};
 use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, Region, TableRow, Tag, Target};
@@ -54,6 +55,7 @@ mod lost;
 mod searches;
 mod selection;
 mod table;
+mod twin;
 mod upkeep;
 mod watch;
 
@@ -83,6 +85,8 @@ enum Question {
     Neighbours { peer: Peer },
     /// Who is in this part of the network?
     Refresh { peer: Peer },
+    /// Does another peer run there with our id? So many requests of our id had come before.
+    Twin { addr: SocketAddr, heard: u64 },
     /// A contact is told who is gone.
     News { peer: Peer },
     /// Goodbye.
@@ -117,6 +121,7 @@ pub struct Kademlia {
     next_tag: Tag,
     upkeep: Upkeep,
     watch: Watch,
+    twins: Twins,
     rng: StdRng,
 }
 
@@ -142,6 +147,7 @@ impl Kademlia {
             next_tag: 0,
             upkeep: Upkeep::default(),
             watch: Watch::default(),
+            twins: Twins::default(),
             rng: StdRng::from_seed(seed),
         }
     }
@@ -188,14 +194,17 @@ impl Kademlia {
         // A ping of ours goes before the answer, so that a peer that asks again can have shown by then that it
         // receives.
         self.on_stranger(now, from, request, out);
+        self.hear_own_id(from);
         if let Request::Gone { peer } = request {
             self.on_news(now, from, peer, out);
         }
         let response = match request {
             Request::Ping | Request::Gone { .. } => Response::Node(self.me),
             Request::FindNode { id: key } | Request::FindValue { key } => {
+                // It is told of another one that has its id.
                 let asker = from.sender.map(|sender| sender.peer.id);
-                let others = |contact: &Contact| contact.is_sound() && Some(contact.id) != asker;
+                let is_asker = |contact: &Contact| Some(contact.id) == asker && contact.is_at(&from.asker.addr);
+                let others = |contact: &Contact| contact.is_sound() && !is_asker(contact);
                 Response::Nodes(self.table.nearest(key, WIDTH, others))
             }
             Request::Store { .. } | Request::Compare { .. } | Request::Ring(_) => return,
@@ -235,6 +244,7 @@ impl Kademlia {
                 self.upkeep.on_refreshed();
                 self.on_names(now, response, out);
             }
+            (Question::Twin { addr, heard }, named) => self.on_twin((addr, heard), named, out),
             (Question::News { .. } | Question::Farewell, _) => {}
         }
         self.go_on(now, out);
@@ -258,7 +268,7 @@ impl Kademlia {
                 self.upkeep.on_refreshed();
                 self.doubt(&peer, out);
             }
-            Question::Farewell => {}
+            Question::Twin { .. } | Question::Farewell => {}
         }
         self.go_on(now, out);
     }

@@ -109,6 +109,8 @@ impl Kademlia {
         let Some(lookup) = self.lookups.get_mut(&name) else { return };
         match response {
             Response::Nodes(nodes) => {
+                self.look_for_twin(now, nodes, out);
+                let Some(lookup) = self.lookups.get_mut(&name) else { return };
                 let mut names = nodes.clone();
                 names.retain(|node| node.id != me.id && node.addr != me.addr && is_reachable(&node.addr));
                 lookup.on_names(&peer.addr, &names);

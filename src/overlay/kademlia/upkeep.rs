@@ -206,6 +206,7 @@ impl Kademlia {
     /// A contact named peers; those not known yet become candidates, where there is room.
     pub(super) fn on_names(&mut self, now: Time, response: &Response, out: &mut Vec<Effect>) {
         if let Response::Nodes(peers) = response {
+            self.look_for_twin(now, peers, out);
             for &peer in peers.iter().take(WIDTH) {
                 self.hear_of(now, peer, Claim::Nothing, out);
             }
