@@ -39,7 +39,7 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     if let Some(path) = &args.ready_file {
         ready::forget(path)?;
     }
-    let data = options.data.clone();
+    let (data, own) = (options.data.clone(), is_own(&options));
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let grammar = Grammar::new(defaults);
@@ -56,7 +56,7 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
         output.line("type help for the commands");
     }
     if ready.peers == 0 && !args.bootstrap.is_empty() {
-        log::warn!("nobody answers at {}: this peer is alone, and keeps asking", args.bootstrap.join(", "));
+        tell_alone(&args.bootstrap.join(", "), own);
     }
 
     let (editor, above) =
@@ -124,6 +124,25 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
         ..Options::default()
     };
     Ok((options, temporary))
+}
+
+/// Nobody was found to join through.
+fn tell_alone(names: &str, own: bool) {
+    if own {
+        log::warn!("{names} is this peer's own address: name another peer's to join its network");
+    } else {
+        log::warn!("nobody answers at {names}: this peer is alone, and keeps asking");
+    }
+}
+
+/// Whether the peer is to join through nobody but itself.
+fn is_own(options: &Options) -> bool {
+    let Options { bind, bootstrap, .. } = options;
+    let own = |addr: &SocketAddr| {
+        let here = addr.ip() == bind.ip() || (addr.ip().is_loopback() && bind.ip().is_unspecified());
+        here && addr.port() == bind.port()
+    };
+    bootstrap.iter().all(own)
 }
 
 /// Where to join. Names that cannot be resolved just now do not keep a peer away from neighbours that it remembers.

@@ -111,6 +111,18 @@ fn a_signal_ends_a_peer_in_good_order() {
     }
 }
 
+#[test]
+fn a_peer_that_is_told_to_join_through_itself_says_so() {
+    let folder = folder();
+    let first = Launch::new(folder.path().join("first")).start();
+    let port = first.port;
+    let data = first.kill();
+    let mut again = program();
+    again.args(["peer", "--port", &port.to_string(), "--bootstrap", &format!("localhost:{port}"), "--exit-on-eof"]);
+    let output = again.args(["--data", text(&data)]).stdin(Stdio::null()).output().expect("it runs");
+    assert!(said(&output).contains("is this peer's own address"), "{}", said(&output));
+}
+
 /// A machine was cloned, or a data folder copied by hand: one of the two would hold nothing for anybody.
 #[test]
 fn a_peer_that_runs_with_the_id_of_another_says_so_and_one_that_moved_does_not() {
