@@ -33,8 +33,8 @@ const NAME: &str = "control";
 /// Clients served at a time.
 const MAX_CLIENTS: usize = CLIENTS.most();
 
-/// Bytes of a client's line at most.
-const LONGEST_LINE: usize = 256 * 1024;
+/// Bytes of a client's line at most: the system passes no longer command lines on (`ARG_MAX` and what JSON adds).
+const LONGEST_LINE: usize = 4 << 20;
 
 /// After the system refused to accept, the next try is made this much later.
 const BREATH: Duration = Duration::from_millis(50);
