@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::Receiver;
@@ -31,6 +32,9 @@ use crate::args::{ImportArgs, JoinArgs, LookupArgs, OverlayName, PingArgs, Retri
 
 /// Times that a guest tries to join, 1.75 s each: even where half of all datagrams get lost, three dozen do not.
 const JOINS: usize = 3;
+
+/// Who refuses a ping has done so this soon after a join was in vain.
+const REFUSED_BY: Duration = Duration::from_millis(500);
 
 /// The signal that told a client to end; 0 while none has.
 static TOLD: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
@@ -310,12 +314,12 @@ fn ping_all(guest: &LocalPeer, known: &Known) -> Vec<Receiver<Notice>> {
     known.addrs.iter().map(|&addr| guest.submit(Command::Ping { addr })).collect()
 }
 
-/// What somebody says that answers a ping by now, but not as a peer of the guest's network does.
+/// What somebody says that answers a ping soon, but not as a peer of the guest's network does.
 fn refusal_of(asked: &Receiver<Notice>) -> Option<String> {
-    asked.try_iter().find_map(|notice| match notice {
-        Notice::Answer { answer: Answer::Failed(Failure { kind: FailureKind::Other, reason }), .. } => Some(reason),
+    match asked.recv_timeout(REFUSED_BY) {
+        Ok(Notice::Answer { answer: Answer::Failed(Failure { kind: FailureKind::Other, reason }), .. }) => Some(reason),
         _ => None,
-    })
+    }
 }
 
 /// Starts a guest. The peers that it hears of may be on any network, so it listens on all addresses.

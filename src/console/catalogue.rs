@@ -84,7 +84,7 @@ impl Catalogue {
         file.sync_data()
     }
 
-    /// What was stored, each name and key once, the latest last.
+    /// What was stored, each name, path and key once, the latest last.
     ///
     /// # Errors
     /// The catalogue cannot be read.
@@ -177,7 +177,8 @@ impl Catalogue {
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match serde_json::from_slice::<Entry>(line) {
                 Ok(entry) => {
-                    entries.retain(|other| (&other.name, other.key) != (&entry.name, entry.key));
+                    entries
+                        .retain(|other| (&other.name, &other.path, other.key) != (&entry.name, &entry.path, entry.key));
                     entries.push(entry);
                 }
                 Err(_) => damaged += 1,

@@ -48,7 +48,7 @@ static COMMANDS: [Spec; 2] = [
 ];
 
 /// The commands about blocks and their keys. A classroom ring keeps files by their names, and no blocks.
-const ABOUT_BLOCKS: [&str; 5] = ["retrieve", "test", "clear", "list", "lookup"];
+const ABOUT_BLOCKS: [&str; 9] = ["retrieve", "test", "clear", "list", "lookup", "files", "name", "forget", "import"];
 
 /// The commands of a classroom ring's peer.
 pub fn grammar() -> Grammar {

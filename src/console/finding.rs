@@ -6,7 +6,7 @@ use super::catalogue::{Catalogue, Entry, fits, name_of};
 use super::escape::quoted;
 use super::reply::{ConsoleAnswer, Reply};
 use super::spec::{Request, may_be_manifest};
-use super::words::{is_mistyped_key, parse_source};
+use super::words::{is_mistyped_key, parse_key, parse_source};
 use crate::id::Key;
 use crate::node::{Answer, Command, Failure, FailureKind, Source};
 use crate::runtime::since_1970;
@@ -24,12 +24,11 @@ pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: Request) -
         Request::Ask(Command::Clear { sources }) => {
             Request::Ask(Command::Clear { sources: sources.into_iter().map(resolve).collect::<Result<_, _>>()? })
         }
-        Request::Lookup(word) => {
-            match resolve(parse_source(&word).map_err(|reason| failed(FailureKind::Usage, reason))?)? {
-                Source::Key(key) => Request::Ask(Command::Lookup { key }),
-                Source::Manifest(_) => return Err(failed(FailureKind::NotFound, unknown(&word))),
-            }
-        }
+        Request::Lookup(word) => match parse_source(&word).map(resolve) {
+            Ok(Ok(Source::Key(key))) => Request::Ask(Command::Lookup { key }),
+            Ok(Err(failure)) if failure.kind != FailureKind::NotFound => return Err(failure),
+            _ => return Err(failed(FailureKind::Usage, no_key(&word))),
+        },
         other => other,
     })
 }
@@ -121,6 +120,11 @@ pub fn recognise(catalogue: Option<&Catalogue>, asked: &Key, failure: &mut Failu
 
 fn failed(kind: FailureKind, reason: String) -> Failure {
     Failure { kind, reason }
+}
+
+fn no_key(word: &str) -> String {
+    let reason = parse_key(word).err().unwrap_or_default();
+    format!("{reason}, and no name in the catalogue")
 }
 
 fn unknown(word: &str) -> String {

@@ -71,7 +71,7 @@ fn manual_pages_tell_of_every_task() {
     let folder = folder();
     assert_eq!(code(&run(&["man", crate::running::text(folder.path())])), Some(0));
     let page = fs::read_to_string(folder.path().join("kadring-peer.1")).expect("a page for each task");
-    assert!(page.contains("ready") && page.contains("KADRING_PORT"), "{page}");
+    assert!(page.contains("ready") && page.contains("exit\\-on\\-eof"), "{page}");
     assert_eq!(code(&run(&["man", "/no/such/folder"])), Some(1));
 }
 

@@ -37,6 +37,7 @@ fn a_damaged_block_is_moved_aside_reported_and_brought_back_but_never_served() {
 /// A peer of the test's own that answers lookups but spoils what matters.
 struct FakePeer {
     stop: Arc<AtomicBool>,
+    port: u16,
     /// Blocks that were asked of it.
     fetched: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
@@ -65,7 +66,7 @@ impl FakePeer {
         let answering = std::thread::spawn(move || answer_datagrams(&udp, &me, &stopped));
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&fetched));
         let serving = std::thread::spawn(move || serve_badly(&tcp, fault, &stopped, &count));
-        Self { stop, fetched, threads: vec![answering, serving] }
+        Self { stop, port, fetched, threads: vec![answering, serving] }
     }
 }
 
@@ -130,8 +131,10 @@ fn a_lying_and_a_silent_peer_cost_retries_but_never_the_file() {
         // The nearest peer there can be to the file's root.
         let fake = FakePeer::start(&key, fault, cluster[0].port);
         until(|| cluster[0].ask("peers")["peers"].as_array().is_some_and(|peers| peers.len() == 3));
-        let (dest, bootstrap) = (folder.path().join("back"), format!("127.0.0.1:{}", cluster[0].port));
-        // A guest has no block itself, and fetches from whoever first says to have it: sooner or later from the liar.
+        // A guest has no block itself, and fetches from the first of the two that says to have it: sooner or later from
+        // the liar.
+        let bootstrap = format!("127.0.0.1:{},127.0.0.1:{}", fake.port, cluster[0].port);
+        let dest = folder.path().join("back");
         until(|| {
             let output = program()
                 .args(["retrieve", &key, dest.to_str().expect("text"), "--bootstrap", &bootstrap])

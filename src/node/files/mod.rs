@@ -2,6 +2,7 @@
 
 mod clear;
 mod get;
+mod order;
 mod piece;
 mod placing;
 mod put;

@@ -8,12 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
+use super::order::Order;
 use super::placing::{Failed, Placing, Tally, too_few};
 use super::{Flow, take_those_of};
+use crate::file::Entry;
 use crate::file::tree::{Next, TreeBuilder};
-use crate::file::{Entry, LocalManifest};
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
@@ -43,11 +43,7 @@ impl Part for Puts {
     }
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        let order = match command {
-            Command::Store { path, manifest, keep } => Order { path, manifest, keep, bare: false },
-            Command::StoreBlock { path } => Order { path, manifest: None, keep: false, bare: true },
-            command => return debug_assert!(false, "{command:?} is for another part"),
-        };
+        let Some(order) = Order::of(command) else { return };
         let put = desk.next_transfer();
         self.0.insert(put, Put::new(desk, put, id, order));
     }
@@ -65,15 +61,6 @@ impl Part for Puts {
         }
         count
     }
-}
-
-/// What a `store` asks for.
-struct Order {
-    path: PathBuf,
-    manifest: Option<LocalManifest>,
-    keep: bool,
-    /// The file is one block, which shall have no list.
-    bare: bool,
 }
 
 /// A file on its way into the network.
