@@ -47,7 +47,8 @@ impl Net {
         for slot in 0..peers {
             net.world.start(slot, &[0]);
         }
-        net.pass(Duration::from_secs(60));
+        // All have met, and compared what they hold.
+        net.pass(Duration::from_secs(120));
         net
     }
 
