@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::id::Key;
+use crate::id::{Id, Key};
 use crate::node::job::NOT_ITS_HASH;
-use crate::node::notice::FailureKind;
+use crate::node::notice::{Answer, FailureKind};
 use crate::overlay::LookupId;
 use crate::peer::Peer;
 
@@ -104,6 +105,13 @@ impl Placing {
 }
 
 impl Tally {
+    /// The answer to the store of a file of so many bytes and this SHA-256; `listed` in a local manifest too.
+    pub(super) fn answer(self, key: Key, (bytes, sha256): (u64, Id), listed: bool, took: Duration) -> Answer {
+        let Self { lists, copies, wanted, read, unreached, .. } = self;
+        let listed = listed.then_some(read);
+        Answer::Stored { key, sha256, bytes, blocks: read, lists, copies, wanted, listed, unreached, took }
+    }
+
     pub(super) fn add(&mut self, placing: &Placing) {
         self.bytes += placing.bytes;
         if self.copies.len() <= placing.saved {

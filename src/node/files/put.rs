@@ -19,7 +19,7 @@ use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
-use crate::node::notice::{Answer, FailureKind, Progress};
+use crate::node::notice::{FailureKind, Progress};
 use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
 use crate::overlay::Goal;
 use crate::peer::Peer;
@@ -399,21 +399,8 @@ impl Put {
         let (Some(key), Some((bytes, sha256))) = (self.root, self.ended) else { return Flow::Goes };
         let tally = std::mem::take(&mut self.tally);
         desk.forget_put(self.id);
-        desk.answer(
-            self.command,
-            Answer::Stored {
-                key,
-                sha256,
-                bytes,
-                blocks: tally.read,
-                lists: tally.lists,
-                copies: tally.copies,
-                wanted: tally.wanted,
-                listed: self.order.manifest.as_ref().map(|_| tally.read),
-                unreached: tally.unreached,
-                took: desk.now().since(self.since),
-            },
-        );
+        let listed = self.order.manifest.is_some();
+        desk.answer(self.command, tally.answer(key, (bytes, sha256), listed, desk.now().since(self.since)));
         Flow::Over
     }
 
