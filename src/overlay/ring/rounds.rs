@@ -21,6 +21,9 @@ const CALM: u32 = 12;
 /// so many-th. The second successor and the others are never pinged more often than that, outside the classroom.
 const SELDOM: u32 = 4;
 
+/// A newcomer does all that a round can do in so many first ones: it learns who is near to it, and they of it.
+const SETTLING: u32 = 8;
+
 /// A predecessor's ping may be so late.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -53,7 +56,7 @@ impl Rounds {
         self.calm = if changes == self.changes { self.calm.saturating_add(1) } else { 0 };
         self.changes = changes;
         self.count = self.count.wrapping_add(1);
-        let full = self.count.is_multiple_of(SELDOM);
+        let full = self.count <= SETTLING || self.count.is_multiple_of(SELDOM);
         (self.calm < CALM || full, full)
     }
 }
