@@ -92,7 +92,7 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     for signal in ending_signals() {
         pipe::register(signal, peer.try_clone()?).context("cannot watch for signals")?;
     }
-    let asked = Asked { words: sent, folder };
+    let asked = Asked { words: sent, folder, forgets: dest.is_some() };
     let mut rendered = ask(peer, &asked, &OnScreen(screen))
         .map_err(|error| Failed::timed_out(format!("the peer did not answer: {error}")))?;
     if let Some(lent) = &lent {

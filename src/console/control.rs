@@ -41,6 +41,9 @@ pub struct Asked {
     /// The folder in which names of files begin.
     #[serde(with = "path_text")]
     pub folder: PathBuf,
+    /// What is retrieved goes to a folder that the client deletes, so nothing of a part is kept.
+    #[serde(default)]
+    pub forgets: bool,
 }
 
 /// What a client is told.
@@ -83,9 +86,7 @@ impl Rendered {
             kind: reply.verdict(),
         }
     }
-}
 
-impl Rendered {
     /// Calls a file otherwise, wherever it is named.
     pub fn rename(&mut self, path: &str, name: &str) {
         for text in [&mut self.text, &mut self.json].into_iter().chain(&mut self.failures) {
@@ -139,7 +140,8 @@ fn watch(session: &Session, teller: &Teller) -> Reply {
     Reply::failed(FailureKind::Cancelled, "cancelled")
 }
 
-fn obey(grammar: &Grammar, performer: Performer<Session>, Asked { words, folder }: Asked) -> Reply {
+fn obey(grammar: &Grammar, performer: Performer<Session>, Asked { words, folder, forgets }: Asked) -> Reply {
+    let performer = if forgets { performer.forgetful() } else { performer };
     let usage = |reason: String| Reply::failed(FailureKind::Usage, reason);
     match grammar.read(&words) {
         Ok(None) => usage("no command was given".to_owned()),

@@ -73,6 +73,8 @@ fn names_of_files_begin_where_the_client_stands_and_hyphens_are_its_own_input_an
     let back = within(&["retrieve", &key, "-"], b"");
     assert!(back.stdout == original, "standard output holds the file and nothing else");
     assert!(said(&back).starts_with("retrieved 293.0 KiB"), "{}", said(&back));
+    let missing = within(&["retrieve", KEY, "-"], b"");
+    assert_eq!((code(&missing), missing.stdout.len()), (Some(4), 0), "{}", said(&missing));
     fs::remove_file(&path).expect("there");
     assert_eq!(code(&within(&["retrieve", "list", "original"], b"")), Some(0));
     assert!(fs::read(&path).expect("there") == original);
