@@ -1,25 +1,28 @@
 //! The command line's tasks and options. Every option can also come from the environment, as `KADRING_` and its name.
 
+mod client;
 mod ring;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use clap::builder::{BoolishValueParser, PathBufValueParser, TypedValueParser};
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
 use kadring::console::json::PAGE;
-use kadring::console::words::{parse_host_port, parse_id, parse_name, parse_source};
-use kadring::file::{Form, LocalManifest};
+use kadring::console::words::{parse_host_port, parse_id};
 use kadring::id::Id;
-use kadring::node::Source;
 pub(crate) use kadring::sim::args::OverlayName;
 use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
 
 use crate::commands::EXITS;
+pub(crate) use client::{
+    CatalogueArgs, CtlArgs, FilesArgs, ForgetArgs, ImportArgs, JoinArgs, LookupArgs, NameArgs, PingArgs, RetrieveArgs,
+    StoreArgs,
+};
 pub(crate) use ring::{PeerName, ReportArgs, ReportTarget, RingArgs, RingTask, RingWays};
 
 /// The exit codes as help shows them.
@@ -183,185 +186,8 @@ impl FormatArgs {
     }
 }
 
-/// How a client that comes for one command finds the network.
-#[derive(Args, Debug)]
-pub(crate) struct JoinArgs {
-    /// A running peer to join through; may be given several times, or separated by commas
-    #[arg(long, env = "KADRING_BOOTSTRAP", value_name = "HOST:PORT", value_delimiter = ',',
-          required_unless_present = "data", value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
-    pub(crate) bootstrap: Vec<String>,
-    /// Have it done by the peer that runs with this data folder; only if none does, join
-    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) data: Option<PathBuf>,
-    /// How the peers find one another
-    #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
-    pub(crate) overlay: OverlayName,
-}
-
-/// The arguments of `import`.
-#[derive(Args, Debug)]
-pub(crate) struct ImportArgs {
-    /// The folder, such as the dht_store of the seed's program
-    #[arg(value_hint = ValueHint::DirPath)]
-    pub(crate) dir: PathBuf,
-    #[command(flatten)]
-    pub(crate) join: JoinArgs,
-    #[command(flatten)]
-    pub(crate) copies: CopiesArgs,
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
-}
-
-/// Which catalogue, and how it is shown.
-#[derive(Args, Debug)]
-pub(crate) struct CatalogueArgs {
-    /// The data folder of the peer whose catalogue is meant; without it, what this user's own commands stored
-    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) data: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
-}
-
-/// The arguments of `files`.
-#[derive(Args, Debug)]
-pub(crate) struct FilesArgs {
-    /// A part of the name, or a pattern with * and ?
-    #[arg(default_value = "", hide_default_value = true)]
-    pub(crate) pattern: String,
-    #[command(flatten)]
-    pub(crate) of: CatalogueArgs,
-}
-
-/// The arguments of `name`.
-#[derive(Args, Debug)]
-pub(crate) struct NameArgs {
-    /// The file: its name, or its key or the beginning of it
-    #[arg(value_name = "KEY|NAME")]
-    pub(crate) word: String,
-    /// The further name
-    #[arg(value_parser = parse_name)]
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) of: CatalogueArgs,
-}
-
-/// The arguments of `forget`.
-#[derive(Args, Debug)]
-pub(crate) struct ForgetArgs {
-    /// The file: its name, or its key or the beginning of it
-    #[arg(value_name = "KEY|NAME")]
-    pub(crate) word: String,
-    #[command(flatten)]
-    pub(crate) of: CatalogueArgs,
-}
-
-/// The arguments of `ctl`.
-#[derive(Args, Debug)]
-pub(crate) struct CtlArgs {
-    /// The data folder of the peer
-    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) data: PathBuf,
-    /// Print the keys of what was stored alone, a line each
-    #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
-    pub(crate) quiet: bool,
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
-    /// The command and its arguments, as at the peer's own console; "help" lists them
-    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) words: Vec<String>,
-}
-
-/// The arguments of `store`.
-#[derive(Args, Debug)]
-pub(crate) struct StoreArgs {
-    /// The files; - is standard input. Of two, the second is a manifest to write in the seed's text, unless another file
-    /// stands there already
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) files: Vec<PathBuf>,
-    /// Local file to write a manifest to that shows if it is cut short
-    #[arg(long, env = "KADRING_MANIFEST", value_name = "FILE",
-          value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
-    pub(crate) manifest: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) join: JoinArgs,
-    #[command(flatten)]
-    pub(crate) copies: CopiesArgs,
-    /// What one file is called in the list of what was stored here, if not by the last part of its path
-    #[arg(long, env = "KADRING_NAME", value_parser = parse_name)]
-    pub(crate) name: Option<String>,
-    /// Print the keys alone, a line each
-    #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
-    pub(crate) quiet: bool,
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
-}
-
-impl StoreArgs {
-    /// The local manifest that was asked for.
-    ///
-    /// # Errors
-    /// For people: a manifest is of one file.
-    pub(crate) fn local_manifest(&self) -> Result<Option<LocalManifest>, String> {
-        match &self.manifest {
-            Some(_) if self.files.len() > 1 => Err("--manifest is the manifest of one file".to_owned()),
-            named => Ok(named.clone().map(|path| LocalManifest { path, form: Form::Whole })),
-        }
-    }
-}
-
-/// The arguments of `retrieve`.
-#[derive(Args, Debug)]
-pub(crate) struct RetrieveArgs {
-    /// The file's key, its name in the list of what was stored here, or the local list of its blocks
-    #[arg(value_name = "KEY|NAME|MANIFEST", value_parser = parse_source, value_hint = ValueHint::FilePath)]
-    pub(crate) source: Source,
-    /// Where to; - is standard output
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub(crate) dest: PathBuf,
-    /// Replace another file that stands at DEST
-    #[arg(long, env = "KADRING_FORCE", value_parser = BoolishValueParser::new())]
-    pub(crate) force: bool,
-    #[command(flatten)]
-    pub(crate) join: JoinArgs,
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
-}
-
-/// The arguments of `lookup`.
-#[derive(Args, Debug)]
-pub(crate) struct LookupArgs {
-    /// The key, 64 hexadecimal digits; or its beginning, or a name, in the list of what was stored here
-    #[arg(value_name = "KEY|NAME")]
-    pub(crate) key: String,
-    #[command(flatten)]
-    pub(crate) join: JoinArgs,
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
-}
-
-/// The arguments of `ping`.
-#[derive(Args, Debug)]
-pub(crate) struct PingArgs {
-    /// The address
-    #[arg(value_name = "HOST:PORT", value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
-    pub(crate) addr: String,
-    /// How the peer finds others
-    #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
-    pub(crate) overlay: OverlayName,
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
-}
-
 fn parse_size(word: &str) -> Result<ByteSize, String> {
     word.parse().map_err(|_| "a size is a number of bytes, or of units such as 500MB or 20GiB".to_owned())
-}
-
-/// Accepts the name of a file, but not `-`.
-fn named_file(path: PathBuf) -> Result<PathBuf, String> {
-    if path.as_os_str() == "-" {
-        return Err("standard output carries the answer; a file of that name is ./-".to_owned());
-    }
-    Ok(path)
 }
 
 #[cfg(test)]

@@ -1,0 +1,188 @@
+//! The command lines of clients that come for one command, of the catalogue, and of those who talk to a running peer.
+
+use std::path::PathBuf;
+
+use clap::builder::{BoolishValueParser, PathBufValueParser, TypedValueParser};
+use clap::{Args, ValueHint};
+use kadring::console::words::{parse_host_port, parse_name, parse_source};
+use kadring::file::{Form, LocalManifest};
+use kadring::node::Source;
+
+use super::{CopiesArgs, FormatArgs, OverlayName};
+
+/// How a client that comes for one command finds the network.
+#[derive(Args, Debug)]
+pub(crate) struct JoinArgs {
+    /// A running peer to join through; may be given several times, or separated by commas
+    #[arg(long, env = "KADRING_BOOTSTRAP", value_name = "HOST:PORT", value_delimiter = ',',
+          required_unless_present = "data", value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
+    pub(crate) bootstrap: Vec<String>,
+    /// Have it done by the peer that runs with this data folder; only if none does, join
+    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+    /// How the peers find one another
+    #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
+    pub(crate) overlay: OverlayName,
+}
+
+/// The arguments of `import`.
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// The folder, such as the dht_store of the seed's program
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) copies: CopiesArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// Which catalogue, and how it is shown.
+#[derive(Args, Debug)]
+pub(crate) struct CatalogueArgs {
+    /// The data folder of the peer whose catalogue is meant; without it, what this user's own commands stored
+    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `files`.
+#[derive(Args, Debug)]
+pub(crate) struct FilesArgs {
+    /// A part of the name, or a pattern with * and ?
+    #[arg(default_value = "", hide_default_value = true)]
+    pub(crate) pattern: String,
+    #[command(flatten)]
+    pub(crate) of: CatalogueArgs,
+}
+
+/// The arguments of `name`.
+#[derive(Args, Debug)]
+pub(crate) struct NameArgs {
+    /// The file: its name, or its key or the beginning of it
+    #[arg(value_name = "KEY|NAME")]
+    pub(crate) word: String,
+    /// The further name
+    #[arg(value_parser = parse_name)]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) of: CatalogueArgs,
+}
+
+/// The arguments of `forget`.
+#[derive(Args, Debug)]
+pub(crate) struct ForgetArgs {
+    /// The file: its name, or its key or the beginning of it
+    #[arg(value_name = "KEY|NAME")]
+    pub(crate) word: String,
+    #[command(flatten)]
+    pub(crate) of: CatalogueArgs,
+}
+
+/// The arguments of `ctl`.
+#[derive(Args, Debug)]
+pub(crate) struct CtlArgs {
+    /// The data folder of the peer
+    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+    /// Print the keys of what was stored alone, a line each
+    #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    /// The command and its arguments, as at the peer's own console; "help" lists them
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<String>,
+}
+
+/// The arguments of `store`.
+#[derive(Args, Debug)]
+pub(crate) struct StoreArgs {
+    /// The files; - is standard input. Of two, the second is a manifest to write in the seed's text, unless another file
+    /// stands there already
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Local file to write a manifest to that shows if it is cut short
+    #[arg(long, env = "KADRING_MANIFEST", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
+    pub(crate) manifest: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) copies: CopiesArgs,
+    /// What one file is called in the list of what was stored here, if not by the last part of its path
+    #[arg(long, env = "KADRING_NAME", value_parser = parse_name)]
+    pub(crate) name: Option<String>,
+    /// Print the keys alone, a line each
+    #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+impl StoreArgs {
+    /// The local manifest that was asked for.
+    ///
+    /// # Errors
+    /// For people: a manifest is of one file.
+    pub(crate) fn local_manifest(&self) -> Result<Option<LocalManifest>, String> {
+        match &self.manifest {
+            Some(_) if self.files.len() > 1 => Err("--manifest is the manifest of one file".to_owned()),
+            named => Ok(named.clone().map(|path| LocalManifest { path, form: Form::Whole })),
+        }
+    }
+}
+
+/// The arguments of `retrieve`.
+#[derive(Args, Debug)]
+pub(crate) struct RetrieveArgs {
+    /// The file's key, its name in the list of what was stored here, or the local list of its blocks
+    #[arg(value_name = "KEY|NAME|MANIFEST", value_parser = parse_source, value_hint = ValueHint::FilePath)]
+    pub(crate) source: Source,
+    /// Where to; - is standard output
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) dest: PathBuf,
+    /// Replace another file that stands at DEST
+    #[arg(long, env = "KADRING_FORCE", value_parser = BoolishValueParser::new())]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `lookup`.
+#[derive(Args, Debug)]
+pub(crate) struct LookupArgs {
+    /// The key, 64 hexadecimal digits; or its beginning, or a name, in the list of what was stored here
+    #[arg(value_name = "KEY|NAME")]
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `ping`.
+#[derive(Args, Debug)]
+pub(crate) struct PingArgs {
+    /// The address
+    #[arg(value_name = "HOST:PORT", value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
+    pub(crate) addr: String,
+    /// How the peer finds others
+    #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
+    pub(crate) overlay: OverlayName,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// Accepts the name of a file, but not `-`.
+fn named_file(path: PathBuf) -> Result<PathBuf, String> {
+    if path.as_os_str() == "-" {
+        return Err("standard output carries the answer; a file of that name is ./-".to_owned());
+    }
+    Ok(path)
+}
