@@ -5,8 +5,9 @@
 //! change is made under a lock on a file beside it. Lines that cannot be read are set aside, and told.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -70,7 +71,8 @@ impl Catalogue {
     pub fn add(&self, entry: &Entry) -> io::Result<()> {
         let line = serde_json::to_string(entry)? + "\n";
         let _lock = self.lock()?;
-        let mut file = File::options().read(true).append(true).create(true).open(self.path())?;
+        // Whoever reads a key can retrieve its file.
+        let mut file = File::options().read(true).append(true).create(true).mode(0o600).open(self.path())?;
         // A line that was cut off by the end of its process stays one of its own.
         let cut = match file.seek(SeekFrom::End(-1)) {
             Ok(_) => {
@@ -163,8 +165,9 @@ impl Catalogue {
 
     /// Held until it is dropped.
     fn lock(&self) -> io::Result<File> {
-        fs::create_dir_all(&self.folder)?;
-        let file = File::options().write(true).create(true).truncate(false).open(self.folder.join(LOCK))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let options = &mut File::options();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.folder.join(LOCK))?;
         file.lock()?;
         Ok(file)
     }
@@ -225,11 +228,8 @@ fn begins(entry: &Entry, digits: &str) -> bool {
     entry.key.to_string().starts_with(&digits.to_lowercase())
 }
 
-/// What a file is called by default: the last part of its path. One without a name, such as standard input, is `-`.
+/// What a file is called by default: the last part of its path.
 pub fn name_of(path: &Path) -> String {
-    if path.starts_with("/proc") && path.parent().is_some_and(|folder| folder.ends_with("fd")) {
-        return "-".to_owned();
-    }
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
@@ -332,6 +332,18 @@ mod tests {
         assert_eq!(catalogue.entries().unwrap(), [one, two]);
         assert_eq!(fs::read(catalogue.folder.join("catalogue.damaged-1")).unwrap(), before);
         assert_eq!(fs::read(catalogue.path()).unwrap().split(|byte| *byte == b'\n').count(), 3, "two lines");
+    }
+
+    #[test]
+    fn nobody_else_reads_the_keys() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_folder, catalogue) = catalogue();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        catalogue.add(&entry("a", "/a", "1")).unwrap();
+        catalogue.add(&entry("b", "/b", "2")).unwrap();
+        assert_eq!((mode(&catalogue.folder), mode(&catalogue.path())), (0o700, 0o600));
+        catalogue.forget("a").unwrap();
+        assert_eq!(mode(&catalogue.path()), 0o600);
     }
 
     #[test]

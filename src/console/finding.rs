@@ -1,6 +1,6 @@
 //! What words name: the catalogue between a request and the node.
 
-use std::path::{Path, absolute};
+use std::path::{Path, PathBuf, absolute};
 
 use super::catalogue::{Catalogue, Entry, fits, name_of};
 use super::escape::quoted;
@@ -97,8 +97,10 @@ fn key_of(catalogue: &Catalogue, word: &str) -> Result<Option<Key>, String> {
 /// Puts a file that was stored in the catalogue. That it could not be is told, and changes nothing of the answer.
 pub fn remember(catalogue: &Catalogue, path: &Path, name: Option<String>, answer: &Answer) {
     let &Answer::Stored { key, sha256, bytes, wanted, .. } = answer else { return };
-    let name = name.unwrap_or_else(|| name_of(path));
-    let path = absolute(path).unwrap_or_else(|_| path.to_owned());
+    // An open file without a name, which a client lends: what is piped, today as yesterday.
+    let is_lent = path.starts_with("/proc") && path.parent().is_some_and(|folder| folder.ends_with("fd"));
+    let path = if is_lent { PathBuf::from("-") } else { absolute(path).unwrap_or_else(|_| path.to_owned()) };
+    let name = name.unwrap_or_else(|| name_of(&path));
     let stored = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
     let added = catalogue.add(&Entry { name, path, key, sha256, bytes, copies: wanted, stored });
     if let Err(error) = added {

@@ -99,6 +99,26 @@ fn a_name_of_several_files_is_none_and_a_manifest_of_that_name_goes_first() {
 }
 
 #[test]
+fn what_is_piped_under_one_name_again_and_again_is_found_by_it_as_it_was_last() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let mut key = String::new();
+    for number in 0..3 {
+        let (path, _) = file(&folder, &format!("day {number}"), number, 1000);
+        let stored = program()
+            .args(["ctl", "--data", text(&peer.data), "store", "-", "--name", "backup"])
+            .stdin(fs::File::open(path).expect("there"))
+            .output()
+            .expect("the program runs");
+        key = key_of(&stored);
+    }
+    let dest = folder.path().join("back");
+    let brought = run(&["retrieve", "backup", text(&dest), "--data", text(&peer.data)]);
+    assert_eq!(code(&brought), Some(0), "{}", said(&brought));
+    assert!(printed(&run(&["lookup", "backup", "--data", text(&peer.data)])).contains(&format!("key {key}")));
+}
+
+#[test]
 fn who_asks_by_a_files_sha256_is_told_its_key() {
     let folder = folder();
     let mut peer = Launch::new(folder.path().join("peer")).start();
