@@ -6,7 +6,6 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -49,21 +48,22 @@ pub(crate) fn store(args: StoreArgs) -> anyhow::Result<Exit> {
 }
 
 fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
-    let screen = Screen::stderr();
-    log_to(&screen, "warn");
     let config = args.copies.config().map_err(Failed::usage)?;
-    if let Some(peer) = running(&args.join)? {
+    let form = ctl::Form { format: args.format.format(), quiet: args.quiet };
+    let handed_on = hand_on(&args.join, form, || {
         if !args.copies.are_silent() {
-            let reason = "--replicas and --quorum are those of the peer that runs with --data";
-            return Err(Failed::usage(reason).into());
+            return Err(Failed::usage("--replicas and --quorum are those of the peer that runs with --data"));
         }
         let manifest = args.manifest.iter().flat_map(|path| [Path::new("--manifest"), path]);
         let name = args.name.iter().flat_map(|name| [Path::new("--name"), Path::new(name)]);
         let files = args.files.iter().map(PathBuf::as_path);
-        let words = [Path::new("store")].into_iter().chain(manifest).chain(name).chain([Path::new("--")]).chain(files);
-        let form = ctl::Form { format: args.format.format(), quiet: args.quiet };
-        return ctl::perform(&peer, typed(words)?, form, &screen);
+        typed([Path::new("store")].into_iter().chain(manifest).chain(name).chain([Path::new("--")]).chain(files))
+    });
+    if let Some(exit) = handed_on? {
+        return Ok(exit);
     }
+    let screen = Screen::stderr();
+    log_to(&screen, "warn");
     let manifest = args.local_manifest().map_err(Failed::usage)?;
     let spooled = if args.files.iter().any(|file| is_standard(file)) { Some(spool()?) } else { None };
     let mut files = args.files;
@@ -106,26 +106,22 @@ pub(crate) fn retrieve(args: RetrieveArgs) -> anyhow::Result<Exit> {
 }
 
 fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
-    let screen = Screen::stderr();
-    log_to(&screen, "warn");
-    if let Some(peer) = running(&args.join)? {
+    let form = ctl::Form { format: args.format.format(), quiet: false };
+    let handed_on = hand_on(&args.join, form, || {
         let source = match &args.source {
             Source::Key(key) => PathBuf::from(key.to_string()),
             Source::Manifest(path) => path.clone(),
         };
         let force = args.force.then(|| Path::new("--force"));
-        let words = [Path::new("retrieve")].into_iter().chain(force).chain([Path::new("--"), &source, &args.dest]);
-        let form = ctl::Form { format: args.format.format(), quiet: false };
-        return ctl::perform(&peer, typed(words)?, form, &screen);
+        typed([Path::new("retrieve")].into_iter().chain(force).chain([Path::new("--"), &source, &args.dest]))
+    });
+    if let Some(exit) = handed_on? {
+        return Ok(exit);
     }
+    let screen = Screen::stderr();
+    log_to(&screen, "warn");
     let catalogue = Catalogue::of_user();
-    let found = resolve_source(catalogue.as_ref(), Path::new(""), args.source.clone());
-    let source = match found {
-        Ok(source) => source,
-        Err(failure) => {
-            return Ok(tell(&Reply::failed(failure.kind, failure.reason), args.format.format(), io::stdout()));
-        }
-    };
+    let source = resolve_source(catalogue.as_ref(), Path::new(""), args.source.clone()).map_err(Failed::from)?;
     let guest = join(&args.join, Config::default())?;
     let performer = Performer::new(guest.handle(), screen).with_catalogue(catalogue);
     let performer = if is_standard(&args.dest) { performer.forgetful() } else { performer };
@@ -170,34 +166,36 @@ fn confirm(what: &str) -> bool {
 
 /// `kadring lookup`.
 pub(crate) fn lookup(args: LookupArgs) -> anyhow::Result<Exit> {
-    if let Some(peer) = running(&args.join)? {
-        let screen = Screen::stderr();
-        log_to(&screen, "warn");
-        let form = ctl::Form { format: args.format.format(), quiet: false };
-        return ctl::perform(&peer, vec!["lookup".to_owned(), args.key], form, &screen);
-    }
+    let format = args.format.format();
+    let words = || Ok(vec!["lookup".to_owned(), args.key.clone()]);
     let catalogue = Catalogue::of_user();
-    let found = finding::resolve(catalogue.as_ref(), Path::new(""), Request::Lookup(args.key));
-    let request = match found {
-        Ok(request) => request,
-        Err(failure) => {
-            return Ok(tell(&Reply::failed(failure.kind, failure.reason), args.format.format(), io::stdout()));
-        }
-    };
-    ask(|| join(&args.join, Config::default()), request, args.format.format())
+    let request = || finding::resolve(catalogue.as_ref(), Path::new(""), Request::Lookup(args.key.clone()));
+    hand_on_or_ask(&args.join, format, words, || Ok((request().map_err(Failed::from)?, Config::default())))
 }
 
 /// `kadring import`.
 pub(crate) fn import(args: ImportArgs) -> anyhow::Result<Exit> {
-    let format = args.format.format();
-    if let Some(peer) = running(&args.join)? {
-        let screen = Screen::stderr();
-        log_to(&screen, "warn");
-        let words = typed([Path::new("import"), Path::new("--"), &args.dir].into_iter())?;
-        return ctl::perform(&peer, words, ctl::Form { format, quiet: false }, &screen);
-    }
-    let start = || join(&args.join, args.copies.config().map_err(Failed::usage)?);
-    ask(start, Request::Import(args.dir.clone()), format)
+    let words = || typed([Path::new("import"), Path::new("--"), &args.dir].into_iter());
+    let request = || Ok((Request::Import(args.dir.clone()), args.copies.config().map_err(Failed::usage)?));
+    hand_on_or_ask(&args.join, args.format.format(), words, request)
+}
+
+/// Has the running peer do what `words` say, where one was named; else joins, and asks what `request` says.
+fn hand_on_or_ask(
+    args: &JoinArgs,
+    format: Format,
+    words: impl FnOnce() -> Result<Vec<String>, Failed>,
+    request: impl FnOnce() -> Result<(Request, Config), Failed>,
+) -> anyhow::Result<Exit> {
+    let handed_on = hand_on(args, ctl::Form { format, quiet: false }, words);
+    let asked = handed_on.and_then(|exit| match exit {
+        Some(exit) => Ok(exit),
+        None => {
+            let (request, config) = request()?;
+            ask(|| join(args, config), request, format)
+        }
+    });
+    asked.or_else(|error| tell_trouble(error, format, io::stdout()))
 }
 
 /// `kadring ping`.
@@ -256,7 +254,11 @@ fn exit_of(reply: &Reply, output: &Output) -> Exit {
 }
 
 /// Where a program reads the answers, an error before the command was given is written as an answer too.
-fn tell_trouble(error: anyhow::Error, format: Format, out: impl Write + Send + 'static) -> anyhow::Result<Exit> {
+pub(super) fn tell_trouble(
+    error: anyhow::Error,
+    format: Format,
+    out: impl Write + Send + 'static,
+) -> anyhow::Result<Exit> {
     match error.downcast_ref::<Failed>() {
         Some(failed) if format == Format::Json => {
             Output::new(format, out).reply(&Reply::failed(failed.exit.into(), failed.to_string()));
@@ -266,14 +268,21 @@ fn tell_trouble(error: anyhow::Error, format: Format, out: impl Write + Send + '
     }
 }
 
-/// The peer that runs with the data folder that was named; none where a guest is to join instead.
-fn running(args: &JoinArgs) -> Result<Option<UnixStream>, Failed> {
+/// Has the peer do it that runs with the data folder that was named. None where a guest is to join instead.
+fn hand_on(
+    args: &JoinArgs,
+    form: ctl::Form,
+    words: impl FnOnce() -> Result<Vec<String>, Failed>,
+) -> anyhow::Result<Option<Exit>> {
     let Some(data) = &args.data else { return Ok(None) };
-    match connect(data) {
-        Ok(peer) => Ok(Some(peer)),
-        Err(error) if args.bootstrap.is_empty() => Err(ctl::nobody(data, &error)),
-        Err(_) => Ok(None),
-    }
+    let peer = match connect(data) {
+        Ok(peer) => peer,
+        Err(error) if args.bootstrap.is_empty() => return Err(ctl::nobody(data, &error).into()),
+        Err(_) => return Ok(None),
+    };
+    let screen = Screen::stderr();
+    log_to(&screen, "warn");
+    ctl::perform(&peer, words()?, form, &screen).map(Some)
 }
 
 /// Words for a running peer, which takes them as text.

@@ -15,7 +15,7 @@ use kadring::node::{Command, FailureKind, Progress};
 use kadring::runtime::{connect, ending_signals};
 use signal_hook::low_level::pipe;
 
-use super::client::{STANDARD, path_of, spool, watch_signals};
+use super::client::{STANDARD, path_of, spool, tell_trouble, watch_signals};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -33,8 +33,9 @@ pub(crate) fn run(args: CtlArgs) -> anyhow::Result<Exit> {
     log_to(&screen, "warn");
     let mut form = Form { format: args.format.format(), quiet: args.quiet };
     let words = take_form(args.words, &mut form);
-    let peer = connect(&args.data).map_err(|error| nobody(&args.data, &error))?;
-    perform(&peer, words, form, &screen)
+    let peer = connect(&args.data).map_err(|error| nobody(&args.data, &error).into());
+    let done = peer.and_then(|peer| perform(&peer, words, form, &screen));
+    done.or_else(|error| tell_trouble(error, form.format, io::stdout()))
 }
 
 /// The error where no peer can be talked to.
@@ -51,14 +52,13 @@ pub(super) fn nobody(data: &Path, error: &io::Error) -> Failed {
 /// The options of this program may stand among the words of the command too.
 fn take_form(words: Vec<String>, form: &mut Form) -> Vec<String> {
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
-    let (mut kept, mut at) = (Vec::new(), 0);
-    for word in words {
+    let mut kept = Vec::new();
+    for (at, word) in words.into_iter().enumerate() {
         match word.as_str() {
             "--json" if at < end => form.format = Format::Json,
             "-q" | "--quiet" if at < end => form.quiet = true,
             _ => kept.push(word),
         }
-        at += 1;
     }
     kept
 }
@@ -98,10 +98,13 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     if let Some(lent) = &lent {
         rendered.rename(&lent.display().to_string(), STANDARD);
     }
-    let Some(dest) = dest.filter(|_| rendered.kind.is_none()) else { return Ok(tell(&rendered, form, io::stdout())) };
-    let mut out = io::stdout().lock();
-    let mut file = File::open(&dest).context("cannot read what was retrieved")?;
-    io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("cannot write to standard output")?;
+    let Some(dest) = dest else { return Ok(tell(&rendered, form, io::stdout())) };
+    if rendered.kind.is_none() {
+        let mut out = io::stdout().lock();
+        let mut file = File::open(&dest).context("cannot read what was retrieved")?;
+        io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("cannot write to standard output")?;
+    }
+    // Standard output is for the file, so the answer goes elsewhere.
     Ok(tell(&rendered, form, stderr()))
 }
 

@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use kadring::node::FailureKind;
+use kadring::node::{Failure, FailureKind};
 use kadring::runtime::Ended;
 use nix::unistd::alarm;
 use signal_hook::consts::SIGALRM;
@@ -133,6 +133,12 @@ impl Failed {
     /// No answer came in time.
     pub(crate) fn timed_out(reason: impl Into<String>) -> Self {
         Self { exit: Exit::TimedOut, reason: reason.into() }
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(Failure { kind, reason }: Failure) -> Self {
+        Self { exit: kind.into(), reason }
     }
 }
 

@@ -66,6 +66,8 @@ fn a_users_own_commands_share_a_catalogue_whatever_peer_they_came_through() {
     assert_eq!(code(&as_user(&state, &["forget", "mine"])), Some(0));
     assert_eq!(code(&as_user(&state, &["forget", "mine"])), Some(4));
     assert_eq!(code(&through(1, &["retrieve", "mine", text(&dest)])), Some(4));
+    let piped = through(1, &["retrieve", "mine", "-", "--json"]);
+    assert_eq!((code(&piped), printed(&piped)), (Some(4), String::new()), "standard output is for the file");
     assert_eq!(code(&through(1, &["retrieve", "ours", text(&dest)])), Some(0));
 }
 

@@ -73,8 +73,10 @@ fn names_of_files_begin_where_the_client_stands_and_hyphens_are_its_own_input_an
     let back = within(&["retrieve", &key, "-"], b"");
     assert!(back.stdout == original, "standard output holds the file and nothing else");
     assert!(said(&back).starts_with("retrieved 293.0 KiB"), "{}", said(&back));
-    let missing = within(&["retrieve", KEY, "-"], b"");
-    assert_eq!((code(&missing), missing.stdout.len()), (Some(4), 0), "{}", said(&missing));
+    for json in [&[][..], &["--json"]] {
+        let missing = within(&[&["retrieve", KEY, "-"], json].concat(), b"");
+        assert_eq!((code(&missing), missing.stdout.len()), (Some(4), 0), "{}", said(&missing));
+    }
     fs::remove_file(&path).expect("there");
     assert_eq!(code(&within(&["retrieve", "list", "original"], b"")), Some(0));
     assert!(fs::read(&path).expect("there") == original);
@@ -160,6 +162,11 @@ fn the_socket_is_its_users_alone_and_one_left_by_a_killed_peer_is_taken_over() {
     let nobody = run(&["ctl", "--data", text(&data), "status"]);
     assert_eq!(code(&nobody), Some(5), "{}", said(&nobody));
     assert!(said(&nobody).contains("no peer runs with the data folder"), "{}", said(&nobody));
+    let of_data = |words: &[&str]| run(&[words, &["--json", "--data", text(&data)]].concat());
+    let asked = run(&["ctl", "--data", text(&data), "status", "--json"]);
+    for nobody in [asked, of_data(&["lookup", KEY]), of_data(&["store", "x"]), of_data(&["import", "x"])] {
+        assert_eq!((code(&nobody), &answer(&nobody)["kind"]), (Some(5), &json!("timed_out")), "{}", said(&nobody));
+    }
     let mut peer = Launch::new(data).start();
     assert_eq!(code(&ctl(&peer, &["status"])), Some(0));
     let names = fs::read_dir(&peer.data).expect("there").map(|entry| entry.expect("readable").file_name());
