@@ -18,7 +18,8 @@ use crate::time::Time;
 const CALM: u32 = 12;
 
 /// At rest only the first successor is pinged in each round, which is how a death is noticed; a finger is renewed in every
-/// so many-th. The second successor and the others are never pinged more often than that, outside the classroom.
+/// so many-th. Once the first rounds are over, the second successor and the others are never pinged more often than that,
+/// outside the classroom.
 const SELDOM: u32 = 4;
 
 /// A newcomer does all that a round can do in so many first ones: it learns who is near to it, and they of it.
