@@ -78,6 +78,7 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Retrieve(args) => client::retrieve(args),
         Task::Import(args) => client::import(args),
         Task::Lookup(args) => client::lookup(args),
+        Task::Check(args) => client::check(args),
         Task::Ping(args) => client::ping(args),
         Task::Files(args) => Ok(files::files(args)),
         Task::Name(args) => Ok(files::name(args)),

@@ -166,6 +166,26 @@ pub(crate) struct LookupArgs {
     pub(crate) format: FormatArgs,
 }
 
+/// The arguments of `check`.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// The file's key, its name in the list of what was stored here, or the local list of its blocks
+    #[arg(required = true, value_name = "KEY|NAME|MANIFEST", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<String>,
+    /// Have each holder hash its copies now
+    #[arg(long, env = "KADRING_VERIFY", value_parser = BoolishValueParser::new())]
+    pub(crate) verify: bool,
+    /// Make the copies that are missing
+    #[arg(long, env = "KADRING_REPAIR", value_parser = BoolishValueParser::new())]
+    pub(crate) repair: bool,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) copies: CopiesArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
 /// The arguments of `ping`.
 #[derive(Args, Debug)]
 pub(crate) struct PingArgs {

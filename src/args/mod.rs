@@ -20,8 +20,8 @@ use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
 
 use crate::commands::EXITS;
 pub(crate) use client::{
-    CatalogueArgs, CtlArgs, FilesArgs, ForgetArgs, ImportArgs, JoinArgs, LookupArgs, NameArgs, PingArgs, RetrieveArgs,
-    StoreArgs,
+    CatalogueArgs, CheckArgs, CtlArgs, FilesArgs, ForgetArgs, ImportArgs, JoinArgs, LookupArgs, NameArgs, PingArgs,
+    RetrieveArgs, StoreArgs,
 };
 pub(crate) use ring::{PeerName, ReportArgs, ReportTarget, RingArgs, RingTask, RingWays};
 
@@ -61,6 +61,9 @@ pub(crate) enum Task {
     Retrieve(RetrieveArgs),
     /// Join, find the peers responsible for KEY and those that hold it, and go
     Lookup(LookupArgs),
+    /// Join, find out how safe each file is, and go
+    #[command(after_help = exit_codes())]
+    Check(CheckArgs),
     /// Ask whether there is a peer at an address
     Ping(PingArgs),
     /// Join, store the blocks in DIR, files named by their SHA-256, and go

@@ -16,6 +16,7 @@ use crossbeam_channel::Receiver;
 use kadring::config::Config;
 use kadring::console::catalogue::Catalogue;
 use kadring::console::finding::{self, resolve_source};
+use kadring::console::health::{Check, Subject};
 use kadring::console::perform::{Performer, resolve};
 use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
@@ -27,7 +28,7 @@ use signal_hook::consts::SIGTERM;
 use signal_hook::{flag, low_level};
 
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
-use crate::args::{ImportArgs, JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
+use crate::args::{CheckArgs, ImportArgs, JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
 
 /// Times that a guest tries to join, 1.75 s each: even where half of all datagrams get lost, three dozen do not.
 const JOINS: usize = 3;
@@ -171,6 +172,23 @@ pub(crate) fn lookup(args: LookupArgs) -> anyhow::Result<Exit> {
     let catalogue = Catalogue::of_user();
     let request = || finding::resolve(catalogue.as_ref(), Path::new(""), Request::Lookup(args.key.clone()));
     hand_on_or_ask(&args.join, format, words, || Ok((request().map_err(Failed::from)?, Config::default())))
+}
+
+/// `kadring check`.
+pub(crate) fn check(args: CheckArgs) -> anyhow::Result<Exit> {
+    let CheckArgs { files, verify, repair, join, copies, format } = args;
+    let words = || {
+        let options = [(verify, "--verify"), (repair, "--repair")].into_iter().filter(|(given, _)| *given);
+        let options = options.map(|(_, option)| option.to_owned()).chain(["--".to_owned()]);
+        Ok(["check".to_owned()].into_iter().chain(options).chain(files.iter().cloned()).collect())
+    };
+    let request = || {
+        let files = files.iter().map(|word| Subject::of(word)).collect::<Result<_, _>>().map_err(Failed::usage)?;
+        let request = Request::Check(Check { files, verify, repair });
+        let resolved = finding::resolve(Catalogue::of_user().as_ref(), Path::new(""), request).map_err(Failed::from)?;
+        Ok((resolved, copies.config().map_err(Failed::usage)?))
+    };
+    hand_on_or_ask(&join, format.format(), words, request)
 }
 
 /// `kadring import`.

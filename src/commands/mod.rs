@@ -47,13 +47,17 @@ pub(crate) enum Exit {
     Integrity = 6,
     /// The peer could not start.
     NotStarted = 7,
+    /// A file has fewer copies than are wanted.
+    Thin = 8,
+    /// Whether a file is safe cannot be told.
+    Unknown = 9,
     /// The user ended the command. A client that a signal told to end dies of that signal; shells show that as 128 and
     /// the signal's number.
     Interrupted = 130,
 }
 
 /// Each exit code: what it means, and whether trying again helps.
-pub(crate) const EXITS: [(Exit, &str, &str); 9] = [
+pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
     (Exit::Done, "done", ""),
     (Exit::Other, "failed for another reason, such as a fault of the peer's own", "no; the message says what to mend"),
     (Exit::Usage, "asked wrongly: options, arguments, a place where another file stands", "no"),
@@ -66,6 +70,16 @@ pub(crate) const EXITS: [(Exit, &str, &str); 9] = [
         "once a better holder is back",
     ),
     (Exit::NotStarted, "could not start: port in use, data folder in use or read-only", "once that is mended"),
+    (
+        Exit::Thin,
+        "thin: `check` found blocks with fewer copies than are wanted, none lost",
+        "yes, later, or `--repair`",
+    ),
+    (
+        Exit::Unknown,
+        "unknown: `check` cannot tell, a peer that may hold a block did not answer",
+        "once that peer is back",
+    ),
     (Exit::Interrupted, "interrupted (SIGINT; 143 for SIGTERM)", "yes; a retrieve goes on where it stopped"),
 ];
 
@@ -88,6 +102,8 @@ impl From<FailureKind> for Exit {
             FailureKind::NotFound => Self::NotFound,
             FailureKind::TimedOut | FailureKind::TooFewCopies => Self::TimedOut,
             FailureKind::Integrity => Self::Integrity,
+            FailureKind::Thin => Self::Thin,
+            FailureKind::Unknown => Self::Unknown,
         }
     }
 }
@@ -100,6 +116,8 @@ impl From<Exit> for FailureKind {
             Exit::TimedOut => Self::TimedOut,
             Exit::Integrity => Self::Integrity,
             Exit::Partial => Self::Partial,
+            Exit::Thin => Self::Thin,
+            Exit::Unknown => Self::Unknown,
             Exit::Interrupted => Self::Cancelled,
             Exit::Done | Exit::Other | Exit::NotStarted => Self::Other,
         }

@@ -48,7 +48,8 @@ static COMMANDS: [Spec; 2] = [
 ];
 
 /// The commands about blocks and their keys. A classroom ring keeps files by their names, and no blocks.
-const ABOUT_BLOCKS: [&str; 9] = ["retrieve", "test", "clear", "list", "lookup", "files", "name", "forget", "import"];
+const ABOUT_BLOCKS: [&str; 11] =
+    ["retrieve", "test", "clear", "list", "lookup", "files", "name", "forget", "import", "check", "wait"];
 
 /// The commands of a classroom ring's peer.
 pub fn grammar() -> Grammar {

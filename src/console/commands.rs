@@ -1,5 +1,6 @@
 //! The commands of every kadring peer: the one table that reading, help, usage and completion come from.
 
+use super::health::{Check, read_wait};
 use super::options::OptionSpec;
 use super::spec::{Kind, Request, Spec, Store};
 use super::words::{parse_file, parse_host_port, parse_key, parse_name, parse_source};
@@ -111,6 +112,32 @@ pub static COMMANDS: &[Spec] = &[
             Ok(key) => Ok(Request::Ask(Command::Lookup { key })),
             Err(_) => Ok(Request::Lookup(words[0].clone())),
         },
+    },
+    Spec {
+        name: "check",
+        short: None,
+        arguments: "KEY|NAME|MANIFEST...",
+        takes: (1, MANY),
+        kinds: &[Kind::Source],
+        options: &[OptionSpec { name: "--verify", value: None }, OptionSpec { name: "--repair", value: None }],
+        summary: "how safe is each file: copies of its blocks, and where",
+        details: "Whole: each block has as many copies as are wanted. Thin: one has fewer. Lost: one has none. Unknown: a peer\n\
+                  that may hold one does not answer. The exit codes are 0, 8, 4 and 9; of several files, the worst.\n\
+                  Holders say what they have; with --verify they hash it first, and heal what is damaged.\n\
+                  --repair makes the copies that are missing, and answers when that is done or has failed.",
+        parse: |words, options, _| Ok(Request::Check(Check::read(words, options)?)),
+    },
+    Spec {
+        name: "wait",
+        short: None,
+        arguments: "copies KEY|NAME|MANIFEST [N]",
+        takes: (1, 3),
+        kinds: &[Kind::Other, Kind::Source, Kind::Other],
+        options: &[OptionSpec { name: "--deadline", value: Some("TIME") }],
+        summary: "wait until something is true",
+        details: "copies: every block of the file has N copies; without N, as many as are wanted.\n\
+                  What is not true by --deadline, such as 30s, has failed with exit code 5; without one it is waited for.",
+        parse: |words, options, _| Ok(Request::Ask(read_wait(words, options)?)),
     },
     Spec {
         name: "files",

@@ -8,7 +8,7 @@ use super::reply::{ConsoleAnswer, Reply};
 use super::spec::{Request, may_be_manifest};
 use super::words::{is_mistyped_key, parse_key, parse_source};
 use crate::id::Key;
-use crate::node::{Answer, Command, Failure, FailureKind, Source};
+use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
 use crate::runtime::since_1970;
 
 /// The request with keys in place of the names that the catalogue knows. Names of files begin in `folder`.
@@ -23,6 +23,11 @@ pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: Request) -
         }
         Request::Ask(Command::Clear { sources }) => {
             Request::Ask(Command::Clear { sources: sources.into_iter().map(resolve).collect::<Result<_, _>>()? })
+        }
+        Request::Check(check) => Request::Check(check.with_sources(resolve)?),
+        Request::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit }) => {
+            let sources = sources.into_iter().map(resolve).collect::<Result<_, _>>()?;
+            Request::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit })
         }
         Request::Lookup(word) => match parse_source(&word).map(resolve) {
             Ok(Ok(Source::Key(key))) => Request::Ask(Command::Lookup { key }),

@@ -73,6 +73,7 @@ mod tests {
     use super::super::{Defaults, Grammar};
     use super::*;
     use crate::id::{Id, Key};
+    use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies};
     use crate::node::notice::{PeerInfo, Status};
     use crate::node::{Answer, Failure, FailureKind};
     use crate::overlay::TableRow;
@@ -87,6 +88,25 @@ mod tests {
 
     fn failure() -> Failure {
         Failure { kind: FailureKind::NotFound, reason: "x".to_owned() }
+    }
+
+    fn checked() -> Answer {
+        let (health, wanted) = (Health::Thin, 2);
+        let of_peer = PeerCopies { peer: peer(), verified: 1, claimed: 0, damaged: 0, absent: 0, silent: 0 };
+        let at = vec![CopyAt { peer: 0, state: CopyState::Verified }];
+        Answer::Checked(Box::new(Checked {
+            health,
+            bytes: 1,
+            blocks: 1,
+            copies: vec![0, 1],
+            wanted,
+            repaired: 0,
+            unread: 0,
+            weakest: Some(KEY),
+            peers: vec![of_peer],
+            each: vec![BlockHealth { key: KEY, bytes: Some(1), health, wanted, copies: 1, at }],
+            took: TOOK,
+        }))
     }
 
     fn of_files() -> Vec<Answer> {
@@ -113,7 +133,7 @@ mod tests {
             complete: true,
             took,
         };
-        vec![stored, retrieved, Answer::Cleared { blocks: 1 }, Answer::List { blocks: vec![(KEY, 7)] }]
+        vec![stored, retrieved, checked(), Answer::Cleared { blocks: 1 }, Answer::List { blocks: vec![(KEY, 7)] }]
     }
 
     fn of_node() -> Vec<Answer> {
@@ -138,6 +158,7 @@ mod tests {
             Answer::Table { rows: vec![TableRow { label: "x".to_owned(), peers: vec![peer()], spare: 0 }] },
             Answer::Status(status),
             Answer::Pong { peer: peer(), rtt: TOOK },
+            Answer::Waited { took: TOOK },
             Answer::Left { handed_over: 0, left_behind: 0, offered: true, kept: true },
             Answer::Interrupted { commands: 1 },
             Answer::Failed(failure()),

@@ -8,6 +8,7 @@
 //! - [`perform`]: what it takes to do what was asked. Most of it is one question to the node.
 //! - [`classroom`]: the classroom ring's lines and commands.
 //! - [`catalogue`]: what was stored here, by name.
+//! - [`health`]: how safe files are, and waiting until something is true.
 //! - [`control`]: the same commands through the control socket of a running peer.
 //! - [`json`]: the same answers for programs, and the page that documents them.
 //! - `import.rs`: the blocks of another program.
@@ -32,6 +33,7 @@ pub mod commands;
 pub mod control;
 pub mod finding;
 pub mod grammar;
+pub mod health;
 pub mod json;
 pub mod lines;
 pub mod options;

@@ -101,6 +101,7 @@ impl<B: Backend> Performer<B> {
                     Err(commands) => self.all(commands),
                 }
             }
+            Request::Check(check) => self.check(check),
             Request::Import(folder) => self.import(&folder),
             Request::Files { .. } | Request::Name { .. } | Request::Forget { .. } | Request::Lookup(_) => {
                 finding::answer(self.catalogue.as_ref(), request)

@@ -28,8 +28,9 @@ impl<'a> TransferBar<'a> {
     /// A bar for `command` on `screen`.
     pub fn new(screen: &'a Screen, command: &Command) -> Self {
         let named = match command {
-            Command::Store { path, .. } => Some(("storing", path)),
-            Command::Retrieve { dest, .. } => Some(("retrieving", dest)),
+            Command::Store { path, .. } => Some(("storing", path.as_path())),
+            Command::Retrieve { dest, .. } => Some(("retrieving", dest.as_path())),
+            Command::Check { .. } => Some(("checking", Path::new(""))),
             _ => None,
         };
         let shown = named.filter(|_| screen.has_bars()).map(|(verb, path)| {

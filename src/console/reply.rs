@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::catalogue::Entry;
 use super::grammar::Grammar;
+use super::health;
 use super::json;
 use super::spec::Spec;
 use super::text;
 use crate::id::{Id, Key};
+use crate::node::health::Health;
 use crate::node::{Answer, Failure, FailureKind};
 use crate::path_text;
 
@@ -188,6 +190,9 @@ impl Reply {
     /// What sort of failure this is. Of several things, the first failure counts if all failed; if some were done, it is
     /// a partial one.
     pub fn verdict(&self) -> Option<FailureKind> {
+        if let Some(health) = self.health() {
+            return health.failure();
+        }
         match self {
             Self::Node(_) | Self::File(_) => self.failure().map(|failure| failure.kind),
             Self::Console(ConsoleAnswer::All { answers }) => of_several(answers.iter().map(Self::verdict)),
@@ -201,6 +206,17 @@ impl Reply {
                 imported.failure.map(|kind| if imported.blocks > 0 { FailureKind::Partial } else { kind })
             }
             Self::Console(_) => None,
+        }
+    }
+
+    /// How safe the files are that were checked: as the worst of them. None if something else was done.
+    fn health(&self) -> Option<Health> {
+        match self {
+            Self::Node(Answer::Checked(checked)) | Self::File(Named { answer: Answer::Checked(checked), .. }) => {
+                Some(checked.health)
+            }
+            Self::Console(ConsoleAnswer::All { answers }) => health::worst(answers.iter().map(Self::health)),
+            _ => None,
         }
     }
 

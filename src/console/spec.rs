@@ -1,12 +1,14 @@
 //! One command of a console, and what a line can ask for.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::health::Check;
 use super::options::{OptionSpec, Options};
 use crate::file::{Form, LocalManifest, local};
-use crate::node::{Command, Source};
+use crate::node::{Command, Source, Until};
 
 /// What a line asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +28,8 @@ pub enum Request {
         /// Also keep a copy of every block here.
         keep: bool,
     },
+    /// Find out how safe files are.
+    Check(Check),
     /// Look up the key that begins with these digits.
     Lookup(String),
     /// Keep the blocks in a folder in the network: files of at most 1 MiB named by their SHA-256.
@@ -116,6 +120,13 @@ impl Request {
             }
             Self::Ask(Command::Clear { sources }) => {
                 Self::Ask(Command::Clear { sources: sources.into_iter().map(source).collect() })
+            }
+            Self::Check(check) => Self::Check(
+                check.with_sources(|of| Ok::<_, Infallible>(source(of))).unwrap_or_else(|never| match never {}),
+            ),
+            Self::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit }) => {
+                let sources = sources.into_iter().map(source).collect();
+                Self::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit })
             }
             other => other,
         }

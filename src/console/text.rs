@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 
 use super::catalogue::Entry;
 use super::escape::escape;
+use super::health;
 use super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, Named, Reply, TestResult, Tested};
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
 use crate::node::notice::{PeerInfo, Status};
@@ -42,6 +43,8 @@ pub(super) fn render(reply: &Reply) -> String {
 fn render_answer(answer: &Answer, named: Option<&str>) -> String {
     match answer {
         Answer::Stored { .. } | Answer::Retrieved { .. } => transferred(answer, named),
+        Answer::Checked(checked) => health::checked(checked, named),
+        Answer::Waited { took } => format!("true after {}", time(*took)),
         Answer::Cleared { blocks } => format!("cleared {}", count(*blocks, "block")),
         Answer::List { blocks } => {
             let total = blocks.iter().map(|&(_, size)| u64::from(size)).sum();
@@ -167,7 +170,7 @@ fn entry(entry: &Entry) -> String {
     format!("{}  {size:>12}  {stored}  {}", &key[..12], escape(&entry.name))
 }
 
-fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {
+pub(super) fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {
     let mut text = String::new();
     for line in lines {
         text.push_str(line.as_ref());
@@ -192,7 +195,7 @@ pub(super) fn error(failure: &Failure) -> String {
 }
 
 /// A peer's id and address. A classroom ring's ids are shown as numbers.
-fn who(peer: &Peer) -> String {
+pub(super) fn who(peer: &Peer) -> String {
     match peer.id.to_u64() {
         Some(number) => format!("{number:>3} {}", peer.addr),
         None => format!("{} {}", peer.id, peer.addr),
@@ -271,7 +274,7 @@ fn help(commands: &[HelpEntry]) -> String {
 
 /// How many blocks got how many copies, in words; all alike in the usual case. Fewer than wanted is told, and who did
 /// not answer.
-fn copies_of(copies: &[u64], wanted: usize, unreached: usize) -> String {
+pub(super) fn copies_of(copies: &[u64], wanted: usize, unreached: usize) -> String {
     let got: Vec<(usize, u64)> = copies.iter().copied().enumerate().filter(|&(_, blocks)| blocks > 0).collect();
     let silent = match unreached {
         0 => String::new(),
@@ -290,7 +293,7 @@ fn copies_of(copies: &[u64], wanted: usize, unreached: usize) -> String {
     }
 }
 
-fn count(number: u64, what: &str) -> String {
+pub(super) fn count(number: u64, what: &str) -> String {
     match (number, what.strip_suffix('y')) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{number} {stem}ies"),
@@ -298,11 +301,11 @@ fn count(number: u64, what: &str) -> String {
     }
 }
 
-fn amount(bytes: u64) -> String {
+pub(super) fn amount(bytes: u64) -> String {
     if bytes < 1024 { count(bytes, "byte") } else { ByteSize(bytes).display().iec().to_string() }
 }
 
-fn time(time: Duration) -> String {
+pub(super) fn time(time: Duration) -> String {
     match time.as_secs_f64() {
         seconds if seconds >= 60.0 => humantime::format_duration(Duration::from_secs(time.as_secs())).to_string(),
         seconds if seconds >= 1.0 => format!("{seconds:.1} s"),

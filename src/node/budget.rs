@@ -90,7 +90,7 @@ const KNOWN: u32 = 25;
 const ASKERS: usize = 1024;
 
 impl Favours {
-    /// `rate` favours a second.
+    /// `rate` units of favours a second.
     pub(super) fn a_second(rate: u32) -> Self {
         Self {
             all: Budget::a_second(rate),
@@ -101,28 +101,28 @@ impl Favours {
         }
     }
 
-    /// Whether the peer at `from` has a favour now; if so, it is spent.
-    pub(super) fn take(&mut self, now: Time, from: SocketAddr, is_known: bool) -> bool {
+    /// Whether the peer at `from` has a favour now, which costs so many units; if so, it is spent.
+    pub(super) fn take(&mut self, now: Time, from: SocketAddr, is_known: bool, units: u32) -> bool {
         let open = |budget: &Budget| budget.opens() <= now;
         if is_known {
             let mut own = self.known.get(&from).copied().unwrap_or(Budget::a_second(self.rate / KNOWN));
             if !open(&own) && !open(&self.all) {
                 return false;
             }
-            own.spend(now, 1);
+            own.spend(now, units);
             self.known.insert(from, own);
         } else {
             let mut host = self.hosts.get(&from.ip()).copied().unwrap_or(Budget::a_second(self.rate / 4));
             if !open(&host) || !open(&self.strangers) || !open(&self.all) {
                 return false;
             }
-            host.spend(now, 1);
+            host.spend(now, units);
             self.hosts.insert(from.ip(), host);
-            self.strangers.spend(now, 1);
+            self.strangers.spend(now, units);
         }
         // Who has its own share leaves no debt to the others.
         if open(&self.all) {
-            self.all.spend(now, 1);
+            self.all.spend(now, units);
         }
         true
     }
@@ -150,7 +150,7 @@ mod tests {
         let (mut favours, mut had) = (Favours::a_second(400), vec![0; askers.len()]);
         for millis in 0..10_000 {
             for (had, &(from, is_known)) in had.iter_mut().zip(askers) {
-                *had += usize::from(favours.take(Time::from_micros(millis * 1000), from, is_known));
+                *had += usize::from(favours.take(Time::from_micros(millis * 1000), from, is_known, 1));
             }
         }
         had

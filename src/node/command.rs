@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,18 @@ pub enum Source {
     Key(Key),
     /// By a local manifest file.
     Manifest(#[serde(with = "path_text")] PathBuf),
+}
+
+/// What a user can wait for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Until {
+    /// Every block of this file has enough copies.
+    Copies {
+        /// The file, by key or by manifest; several where several make it up.
+        sources: Vec<Source>,
+        /// How many; without a number, as many as are wanted.
+        copies: Option<usize>,
+    },
 }
 
 /// A user's command. Every command ends with exactly one [`Answer`](super::notice::Answer).
@@ -55,6 +68,22 @@ pub enum Command {
     Clear {
         /// The files, by key or by manifest.
         sources: Vec<Source>,
+    },
+    /// Find out how safe a file is: how many copies each of its blocks has, and where.
+    Check {
+        /// The file, by key or by manifest; several where several make it up.
+        sources: Vec<Source>,
+        /// Whether the holders hash what they have.
+        verify: bool,
+        /// Whether copies that are missing are made now.
+        repair: bool,
+    },
+    /// Wait until something is true.
+    Wait {
+        /// What shall be true.
+        until: Until,
+        /// When that has failed; without a limit, it never does.
+        limit: Option<Duration>,
     },
     /// List the blocks held here.
     List,

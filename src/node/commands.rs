@@ -3,7 +3,7 @@
 use super::life::Step;
 use super::notice::{Answer, FailureKind, Status};
 use super::part::{News, Owner};
-use super::{Command, CommandId, Node};
+use super::{Command, CommandId, Node, Until};
 use crate::config::INTERRUPT_WINDOW;
 
 /// What a command that the user ends says first.
@@ -18,6 +18,7 @@ impl Node {
             Command::Store { .. } | Command::StoreBlock { .. } => Owner::Puts,
             Command::Retrieve { .. } => Owner::Gets,
             Command::Clear { .. } => Owner::Clears,
+            Command::Check { .. } | Command::Wait { until: Until::Copies { .. }, .. } => Owner::Checks,
             Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,
             Command::List | Command::Lookup { .. } | Command::Peers | Command::Table | Command::Ping { .. } => {
                 Owner::User

@@ -122,6 +122,12 @@ impl Desk {
         self.overlay.region(key, count)
     }
 
+    /// Copies that a block should have where `there` peers could hold it: who is known and silent is one of them, for that
+    /// is no reason to want fewer.
+    pub(crate) fn copies_wanted(&self, there: usize) -> usize {
+        self.config.replicas.min(there)
+    }
+
     /// Every peer known.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         self.overlay.peers()

@@ -144,6 +144,21 @@ pub enum Job {
         /// The block's key.
         key: Key,
     },
+    /// Read a block of the own store from the disk and hash it, whatever is known of its file. A damaged block is moved
+    /// aside.
+    Rehash {
+        /// The block's key.
+        key: Key,
+    },
+    /// Fetch a block from another peer, checked and hashed, and offer it (see [`Job::ReadNext`]).
+    Lend {
+        /// What is offered under this name is withdrawn by it.
+        put: PutId,
+        /// The block's key.
+        key: Key,
+        /// The peer to fetch from.
+        from: SocketAddr,
+    },
     /// Delete a block from the own store.
     Delete {
         /// The block's key.
@@ -268,7 +283,7 @@ pub enum NamedOutcome {
 /// The outcome of a [`Job`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Outcome {
-    /// [`Job::ReadNext`]: a block, now offered.
+    /// [`Job::ReadNext`], [`Job::Lend`]: a block, now offered.
     Read {
         /// The block and its size.
         entry: Entry,
@@ -325,7 +340,7 @@ pub enum Outcome {
         /// SHA-256 of the file, where the manifest shows itself whole.
         sha256: Option<Id>,
     },
-    /// [`Job::Verify`]: the block is here, and sound.
+    /// [`Job::Verify`], [`Job::Rehash`]: the block is here, and sound.
     Sound {
         /// The block's size in bytes.
         size: u32,

@@ -24,6 +24,7 @@
 pub mod action;
 pub mod command;
 pub mod event;
+pub mod health;
 pub mod job;
 pub mod notice;
 pub mod purpose;
@@ -48,7 +49,7 @@ mod user;
 use std::net::SocketAddr;
 
 pub use action::{Action, Outbox};
-pub use command::{Command, CommandId, Source};
+pub use command::{Command, CommandId, Source, Until};
 pub use event::{Event, Obstacle};
 pub use notice::{Answer, Failure, FailureKind, Notice, Progress};
 pub use purpose::Purpose;
@@ -97,7 +98,9 @@ impl Node {
         node.add(Owner::Memory, Box::<memory::Memory>::default());
         node.add(Owner::Departure, Box::<keeping::Departure>::default());
         node.add(Owner::Pulls, Box::<keeping::Pulls>::default());
+        node.add(Owner::Vouching, Box::<keeping::Vouching>::default());
         node.add(Owner::Clears, Box::<files::Clears>::default());
+        node.add(Owner::Checks, Box::<files::Checks>::default());
         node.add(Owner::User, Box::<user::User>::default());
         node
     }
@@ -259,6 +262,7 @@ impl Node {
         let Some(asker) = self.desk.exchange.on_request(from, via, bytes, magic, &request) else { return };
         let owner = match request.about() {
             About::Offer => Some(Owner::Pulls),
+            About::Copy => Some(Owner::Vouching),
             About::Block(key) if self.desk.holds(&key) && !self.desk.is_leaving() => Some(Owner::Heal),
             About::Holdings => Some(Owner::Repair),
             About::File => Some(Owner::Slot),

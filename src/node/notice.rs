@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::command::CommandId;
+use super::health::Checked;
 use super::job::{JobError, JobErrorKind};
 use super::trouble::Trouble;
 use crate::id::{Id, Key};
@@ -209,6 +210,13 @@ pub enum Answer {
         /// How long the command took.
         took: Duration,
     },
+    /// How safe a file is.
+    Checked(Box<Checked>),
+    /// What was waited for is true.
+    Waited {
+        /// How long the command took.
+        took: Duration,
+    },
     /// The local copies are dropped.
     Cleared {
         /// Blocks that this peer held and has deleted.
@@ -363,6 +371,10 @@ pub enum FailureKind {
     TooFewCopies,
     /// Bytes do not match their hash or size.
     Integrity,
+    /// A file has blocks with fewer copies than are wanted.
+    Thin,
+    /// Whether a file is safe cannot be told, because peers that may hold it do not answer.
+    Unknown,
     /// Another file stands at the destination, and may not be replaced.
     Exists,
     /// Of several files, some were done and others were not; each has its own answer.

@@ -36,8 +36,12 @@ pub(crate) enum Owner {
     Departure,
     /// Blocks that other peers ask us to hold.
     Pulls,
+    /// Blocks that are hashed for other peers.
+    Vouching,
     /// Files whose local copies are dropped.
     Clears,
+    /// Files whose safety is looked at.
+    Checks,
     /// What the user asks and others answer.
     User,
 }
@@ -76,7 +80,9 @@ impl Owner {
             Self::Gets => "gets",
             Self::Departure => "departure",
             Self::Pulls => "pulls",
+            Self::Vouching => "vouching",
             Self::Clears => "clears",
+            Self::Checks => "checks",
             Self::User => "user",
         }
     }
@@ -150,7 +156,7 @@ pub(crate) struct Found {
     /// Requests in the longest chain that led to them.
     pub(crate) hops: u32,
     /// Peers that were named, would be among those found, and did not answer.
-    pub(crate) unreached: usize,
+    pub(crate) unreached: Vec<Peer>,
 }
 
 /// What several parts have to know.

@@ -203,7 +203,7 @@ pub enum Effect {
         /// Requests in the longest chain that led to the result.
         hops: u32,
         /// Peers that were named, would be among those found, and did not answer.
-        unreached: usize,
+        unreached: Vec<Peer>,
     },
     /// The overlay joined the network (or knows that there is none to join).
     Joined {

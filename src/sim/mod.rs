@@ -16,6 +16,8 @@
 pub mod args;
 pub mod bursts;
 mod check;
+#[cfg(test)]
+mod checking;
 pub mod cli;
 mod content;
 pub mod deaths;

@@ -119,7 +119,9 @@ pub(super) fn wire_size(message: &Message) -> u32 {
     let sender = if message.sender.is_some() { NODE } else { 0 };
     let body = match &message.body {
         Body::Request(Request::Ping) => 0,
-        Body::Request(Request::FindNode { .. } | Request::FindValue { .. }) => return QUESTION_BYTES as u32,
+        Body::Request(Request::FindNode { .. } | Request::FindValue { .. } | Request::Verify { .. }) => {
+            return QUESTION_BYTES as u32;
+        }
         Body::Request(_) => ID + 10,
         Body::Response(Response::Nodes(peers)) => NODE * peers.len() as u32,
         Body::Response(Response::Saved) => 10,

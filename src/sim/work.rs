@@ -28,7 +28,8 @@ type Done = Result<Outcome, Refusal>;
 /// The block that `work` has to read, and its holder.
 pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
     match work {
-        Job::Keep { key } | Job::Verify { key } => Some((*key, Holder::Own)),
+        Job::Keep { key } | Job::Verify { key } | Job::Rehash { key } => Some((*key, Holder::Own)),
+        Job::Lend { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Pull { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Fetch { slot, from, .. } => Some((slot.key, *from)),
         Job::Unpack { key, from } => Some((*key, *from)),
@@ -81,7 +82,8 @@ impl Worker<'_> {
                 if told == size_of(&bytes) { self.keep(*key, bytes) } else { Err(corrupt("another size than told")) }
             }),
             Job::Publish { put } => self.publish(*put),
-            Job::Verify { key } => self.verify(key),
+            Job::Verify { key } | Job::Rehash { key } => self.verify(key),
+            Job::Lend { put, key, .. } => block.map(|bytes| self.lend(*put, *key, bytes)),
             Job::Open { get, dest, root, size, compare, replace } => {
                 self.open(*get, dest, (*root, *size), (*compare, *replace))
             }
@@ -128,6 +130,12 @@ impl Worker<'_> {
         let (key, size) = (Id::of(&block), size_of(&block));
         self.open_files.offer(put, key, block);
         Outcome::Packed { key, size }
+    }
+
+    fn lend(&mut self, put: PutId, key: Key, bytes: Bytes) -> Outcome {
+        let entry = Entry { key, size: bytes.len() as u64 };
+        self.open_files.offer(put, key, bytes);
+        Outcome::Read { entry }
     }
 
     fn keep(&mut self, key: Key, bytes: Bytes) -> Done {

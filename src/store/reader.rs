@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 
 use super::verified::Stamp;
@@ -31,6 +32,29 @@ impl DiskStore {
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Damaged`] if its bytes do not hash to its name: it is moved aside.
     pub fn read(&self, key: &Key) -> Result<BlockReader, StoreError> {
+        self.open_sound(key, |_, stamp| self.verified.knows(key, stamp))
+    }
+
+    /// Hashes a block as it lies on the disk, whatever is known of it; its size in bytes. What the system has of it in
+    /// memory is given up first, and not kept: a disk rots, and blocks that nobody asks for need no room there.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn rehash(&self, key: &Key) -> Result<u32, StoreError> {
+        let forget = |file: &File| {
+            // Advice only: a file system that does not take it changes nothing of the result.
+            let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        };
+        let block = self.open_sound(key, |file, _| {
+            forget(file);
+            false
+        })?;
+        forget(&block.file);
+        Ok(block.size)
+    }
+
+    /// Opens a block; its bytes are hashed unless its file, which has this stamp, `is_known`.
+    fn open_sound(&self, key: &Key, is_known: impl Fn(&File, &Stamp) -> bool) -> Result<BlockReader, StoreError> {
         let path = self.path(key);
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => StoreError::NotFound(*key),
@@ -44,7 +68,7 @@ impl DiskStore {
         let file = File::open(&path).map_err(failed)?;
         let stamp = Stamp::of(&file.metadata().map_err(failed)?);
         let size = u32::try_from(stamp.size).ok().filter(|&size| size <= MAX_BLOCK_SIZE);
-        if !self.verified.knows(key, &stamp) {
+        if !is_known(&file, &stamp) {
             if size.is_none() || hash_all(&file).map_err(failed)? != *key {
                 return self.replaced(key, &path, &stamp);
             }

@@ -88,6 +88,21 @@ fn a_damaged_block_is_moved_aside_and_never_served() {
     assert_eq!(bytes(&store, &key), Ok(b"some bytes".to_vec()));
 }
 
+/// The stamp of a file that rots under the file system does not change.
+#[test]
+fn a_block_is_hashed_anew_whatever_is_known_of_its_file() {
+    let folder = tempdir().expect("a temporary folder");
+    let store = DiskStore::open(folder.path()).expect("it is empty");
+    let key = put(&store, b"a block").expect("it fits");
+    assert_eq!(store.rehash(&key).expect("it is sound"), 7);
+    let path = store.path(&key);
+    fs::write(&path, b"A block").expect("it is ours");
+    store.verified.add(&key, &Stamp::of(&fs::metadata(&path).expect("it is there")));
+    assert!(store.read(&key).is_ok(), "its file looks as if it had been hashed");
+    assert_eq!(store.rehash(&key).expect_err("it is not what its name says").kind(), StoreErrorKind::Damaged);
+    assert_eq!(files_in(&folder.path().join("damaged")), 1);
+}
+
 #[test]
 fn what_is_no_file_under_a_blocks_name_is_damage_and_is_not_waited_for() {
     let folder = tempdir().unwrap();

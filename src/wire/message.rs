@@ -65,6 +65,12 @@ pub enum Request {
         /// The block's key.
         key: Key,
     },
+    /// Hash the block `key`, if you hold it: is it sound? Older peers read a [`Request::FindValue`], and claim what that
+    /// one answers.
+    Verify {
+        /// The block's key.
+        key: Key,
+    },
     /// Please keep the block `key`: pull it from me over TCP.
     Store {
         /// The block's key.
@@ -90,7 +96,7 @@ pub enum RequestKind {
     Ping,
     /// [`Request::FindNode`].
     FindNode,
-    /// [`Request::FindValue`].
+    /// [`Request::FindValue`], and [`Request::Verify`].
     FindValue,
     /// [`Request::Store`].
     Store,
@@ -113,8 +119,39 @@ pub enum Response {
     Same,
     /// Other blocks are held here in the ranges compared.
     Differs(Difference),
+    /// What came of hashing the block.
+    Vouch(Vouch),
     /// What only the ring answers.
     Ring(RingResponse),
+}
+
+/// What a peer can say of its copy of a block when it is asked to hash it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Vouch {
+    /// It was hashed now, and hashes to its key.
+    Verified,
+    /// It was found not to hash to its key, and moved aside.
+    Damaged,
+    /// There is none.
+    Absent,
+    /// There is one, but more is asked of this peer than it does for others at a time. Ask again.
+    Busy,
+}
+
+impl Vouch {
+    /// All that can be said.
+    pub const ALL: [Self; 4] = [Self::Verified, Self::Damaged, Self::Absent, Self::Busy];
+
+    /// The word for it on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Damaged => "damaged",
+            Self::Absent => "absent",
+            Self::Busy => "busy",
+        }
+    }
 }
 
 /// What carries a message.
@@ -178,7 +215,7 @@ impl Request {
         match self {
             Self::Ping | Self::Gone { .. } => RequestKind::Ping,
             Self::FindNode { .. } => RequestKind::FindNode,
-            Self::FindValue { .. } => RequestKind::FindValue,
+            Self::FindValue { .. } | Self::Verify { .. } => RequestKind::FindValue,
             Self::Store { .. } => RequestKind::Store,
             Self::Compare { .. } => RequestKind::Compare,
             Self::Ring(_) => RequestKind::Ring,
@@ -193,6 +230,8 @@ pub enum About {
     Peers,
     /// A block, if it is held; else the peers nearest to it.
     Block(Key),
+    /// This peer's copy of a block.
+    Copy,
     /// A block that is offered.
     Offer,
     /// What is held.
@@ -206,6 +245,7 @@ impl Request {
     pub const fn about(&self) -> About {
         match self {
             Self::FindValue { key } => About::Block(*key),
+            Self::Verify { .. } => About::Copy,
             Self::Store { .. } => About::Offer,
             Self::Compare { .. } => About::Holdings,
             Self::Ring(RingRequest::Transfer { .. }) => About::File,

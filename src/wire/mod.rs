@@ -9,7 +9,7 @@ pub mod ring;
 pub mod summary;
 
 pub use kad::Malformed;
-pub use message::{About, Body, Message, Request, RequestKind, Response, Sender, Via};
+pub use message::{About, Body, Message, Request, RequestKind, Response, Sender, Via, Vouch};
 pub use summary::{Difference, Range, RangePart, Start, Summary};
 
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
 //! Files on their way into the network, out of it, and out of this peer's own store.
 
+mod check;
 mod clear;
 mod get;
 mod order;
@@ -9,6 +10,7 @@ mod put;
 
 use std::collections::BTreeMap;
 
+pub(super) use check::Checks;
 pub(super) use clear::Clears;
 pub(super) use get::Gets;
 pub(super) use put::Puts;

@@ -114,7 +114,7 @@ impl Put {
 
     fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
         match (step, reply) {
-            (Step::Block(key), Reply::Found(found)) => self.on_found(desk, key, found.peers, found.unreached),
+            (Step::Block(key), Reply::Found(found)) => self.on_found(desk, key, found.peers, found.unreached.len()),
             (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
             (Step::Block(key), Reply::Done { outcome, .. }) => self.on_kept(desk, key, &outcome),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),

@@ -9,6 +9,7 @@ mod pulls;
 mod regions;
 mod repair;
 mod strays;
+mod vouching;
 
 #[cfg(test)]
 pub(super) use comparison::answer;
@@ -16,3 +17,4 @@ pub(super) use departure::Departure;
 pub(super) use heal::Heal;
 pub(super) use pulls::Pulls;
 pub(super) use repair::Repair;
+pub(super) use vouching::Vouching;

@@ -95,7 +95,7 @@ impl Part for Repair {
             return desk.refuse(&asker, LEAVING);
         }
         let is_known = asker.is_validated() && desk.peers().iter().any(|peer| peer.addr == asker.addr);
-        if !self.answers.take(now, asker.addr, is_known) {
+        if !self.answers.take(now, asker.addr, is_known, 1) {
             return desk.refuse(&asker, BUSY);
         }
         let (response, extra) = comparison::answer(desk.holdings(), &ranges, &held);

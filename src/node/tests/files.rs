@@ -237,7 +237,12 @@ fn clear_drops_what_is_here_of_a_file_and_answers() {
 #[test]
 fn peers_that_are_known_and_silent_are_wanted_all_the_same_and_told_of() {
     let config = Config { replicas: 3, guest: true, ..Config::default() };
-    let overlay = super::scripted::Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: 4 };
+    let overlay = super::scripted::Scripted {
+        me: peer(0),
+        set: vec![peer(1)],
+        holds: false,
+        unreached: (2..6).map(peer).collect(),
+    };
     let mut bench = Bench::on(config, overlay).start(&[]);
     let read = reading(&store_file(&mut bench)).expect("it begins by reading");
     let actions = bench.ends(read, Outcome::Read { entry: entry(1, 10) });

@@ -1,6 +1,7 @@
 //! The core, event by event: call `handle`, compare the list of actions.
 
 mod files;
+mod health;
 mod offers;
 mod places;
 mod restraint;
@@ -48,7 +49,7 @@ impl Bench {
         if !config.guest {
             set.insert(rank.min(set.len()), peer(0));
         }
-        Self::on(config, Scripted { me: peer(0), set, holds: true, unreached: 0 })
+        Self::on(config, Scripted { me: peer(0), set, holds: true, unreached: Vec::new() })
     }
 
     pub(crate) fn on(config: Config, overlay: Scripted) -> Self {

@@ -16,7 +16,7 @@ pub(crate) struct Scripted {
     pub(crate) set: Vec<Peer>,
     pub(crate) holds: bool,
     /// Peers beside them that are known and silent.
-    pub(crate) unreached: usize,
+    pub(crate) unreached: Vec<Peer>,
 }
 
 impl Overlay for Scripted {
@@ -33,7 +33,7 @@ impl Overlay for Scripted {
         if self.holds && goal != Goal::Peers {
             out.extend(self.set.iter().filter(|peer| **peer != self.me).map(|&peer| Effect::Holder { lookup, peer }));
         }
-        out.push(Effect::Found { lookup, peers: self.set.clone(), hops: 1, unreached: self.unreached });
+        out.push(Effect::Found { lookup, peers: self.set.clone(), hops: 1, unreached: self.unreached.clone() });
     }
     fn cancel(&mut self, _lookup: LookupId) {}
     fn on(&mut self, _now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {

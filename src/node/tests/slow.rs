@@ -157,7 +157,7 @@ fn others_are_looked_for_where_nobody_is_left_in_place_of_a_silent_peer() {
     let (out, _) = read(&mut bench, job, 1);
     bench.hears_answer(out[1].0, out[1].1, Response::Saved);
     bench.node.desk.overlay =
-        Box::new(Scripted { me: peer(0), set: vec![peer(2), peer(7)], holds: true, unreached: 0 });
+        Box::new(Scripted { me: peer(0), set: vec![peer(2), peer(7)], holds: true, unreached: Vec::new() });
     assert_eq!(next_offer(&mut bench, Duration::from_secs(2)).0, peer(7).addr);
 }
 

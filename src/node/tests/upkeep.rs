@@ -193,7 +193,7 @@ fn an_older_peer_that_cannot_compare_is_offered_each_block_by_the_nearest_member
 
 #[test]
 fn a_copy_outside_the_set_is_asked_about_by_itself_and_its_set_looked_up_only_if_a_member_keeps_lacking_it() {
-    let overlay = Scripted { me: peer(0), set: (1..=4).map(peer).collect(), holds: false, unreached: 0 };
+    let overlay = Scripted { me: peer(0), set: (1..=4).map(peer).collect(), holds: false, unreached: Vec::new() };
     let mut bench = Bench::on(Config { replicas: 3, ..Config::default() }, overlay).start(&blocks(0..5));
     let mut asked = comparisons(&mut bench);
     assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr], "two do");
@@ -373,7 +373,7 @@ fn a_peer_alone_leaves_its_blocks_behind_without_waiting() {
 
 #[test]
 fn a_block_found_damaged_after_it_was_handed_over_was_not_left_behind() {
-    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: 0 };
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: Vec::new() };
     let mut bench = Bench::on(Config::default(), overlay).start(&[(key(1), 10), (key(2), 10)]);
     let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
     let offers = requests(&bench.hears_answer(asked[0].0, asked[0].1, compared(&[], &asked[0].2)));

@@ -289,14 +289,14 @@ impl Lookup {
         (peers, hops)
     }
 
-    /// How many more would be among the WIDTH nearest, had they answered: those that were named and are silent. One that
+    /// Who else would be among the WIDTH nearest, had they answered: those that were named and are silent. One that
     /// answers at another address is none of them.
-    pub(super) fn unreached(&self) -> usize {
+    pub(super) fn unreached(&self) -> Vec<Peer> {
         let answers = |id: &Id| self.shortlist.iter().any(|entry| entry.peer.id == *id && entry.standing.lives());
         let counts = |entry: &&Entry| entry.standing.lives() || entry.standing.is_silent() && !answers(&entry.peer.id);
         let mut nearest: Vec<&Entry> = self.shortlist.iter().filter(counts).collect();
         nearest.dedup_by_key(|entry| entry.peer.id);
-        nearest.iter().take(WIDTH).filter(|entry| !entry.standing.lives()).count()
+        nearest.iter().take(WIDTH).filter(|entry| !entry.standing.lives()).map(|entry| entry.peer).collect()
     }
 
     /// Peers that were named and never asked.

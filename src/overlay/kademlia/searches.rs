@@ -85,8 +85,10 @@ impl Kademlia {
             Name::User(lookup_id) => {
                 let peers = self.with_me(&lookup.key, nearest, WIDTH);
                 // Nobody is left who could name those that were all lost a moment ago.
-                let vanished = if self.table.len() == 0 { self.lost.vanished(now).min(WIDTH) } else { 0 };
-                let unreached = lookup.unreached().max(vanished);
+                let vanished: Vec<Peer> =
+                    self.lost.vanished(now).take(if self.table.len() == 0 { WIDTH } else { 0 }).copied().collect();
+                let unreached = lookup.unreached();
+                let unreached = if vanished.len() > unreached.len() { vanished } else { unreached };
                 out.push(Effect::Found { lookup: lookup_id, peers, hops, unreached });
             }
             Name::Own(_) => self.on_own_found(&lookup.key),

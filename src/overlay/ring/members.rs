@@ -97,11 +97,11 @@ impl Members {
         awaited == 0 && (enough || self.count(Standing::Doubtful) == 0)
     }
 
-    /// The nearest that live, and how many others were named before the last of them.
-    fn found(self, is_dead: impl Fn(&Peer) -> bool) -> (Vec<Peer>, usize) {
+    /// The nearest that live, and the others that were named before the last of them.
+    fn found(self, is_dead: impl Fn(&Peer) -> bool) -> (Vec<Peer>, Vec<Peer>) {
         let lives =
             |(peer, standing): &(Peer, Standing)| *standing == Standing::Answered || self.patient && !is_dead(peer);
-        let silent = self.all.iter().take(WIDTH).filter(|member| !lives(member)).count();
+        let silent = self.all.iter().take(WIDTH).filter(|member| !lives(member)).map(|(peer, _)| *peer).collect();
         (self.all.iter().filter(|member| lives(member)).map(|(peer, _)| *peer).take(WIDTH).collect(), silent)
     }
 }
@@ -122,8 +122,10 @@ impl Ring {
             && let Some(search) = self.searches.remove(&lookup)
             && let Some((members, hops)) = search.found
         {
+            let mut unreached = search.unreached;
             let (peers, silent) = members.found(|peer| self.vitals.is_dead(peer));
-            out.push(Effect::Found { lookup, peers, hops, unreached: search.unreached + silent });
+            unreached.extend(silent);
+            out.push(Effect::Found { lookup, peers, hops, unreached });
         }
     }
 

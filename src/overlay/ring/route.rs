@@ -28,7 +28,7 @@ pub(super) struct Search {
     /// The replica set, whose members are asked, and the hops it took, once known.
     pub(super) found: Option<(Members, u32)>,
     /// Peers that the owner named, and that are known here to be silent.
-    pub(super) unreached: usize,
+    pub(super) unreached: Vec<Peer>,
 }
 
 impl Ring {
@@ -45,7 +45,7 @@ impl Ring {
     }
 
     pub(super) fn start_search(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        let search = Search { key, goal, tried: Vec::new(), found: None, unreached: 0 };
+        let search = Search { key, goal, tried: Vec::new(), found: None, unreached: Vec::new() };
         self.searches.insert(lookup, search);
         // While this peer is joining it knows no peer to ask: its searches start when it is in.
         if !self.membership.is_pending() {
@@ -103,7 +103,7 @@ impl Ring {
         let vitals = &self.vitals;
         let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else { return };
         let key = search.key;
-        search.unreached = peers.iter().take(WIDTH).filter(|peer| vitals.is_missed(peer)).count();
+        search.unreached = peers.iter().take(WIDTH).filter(|peer| vitals.is_missed(peer)).copied().collect();
         let mut set: Vec<Peer> = Vec::with_capacity(peers.len());
         for peer in peers {
             let fresh = !set.iter().any(|other| other.id == peer.id);
@@ -119,9 +119,11 @@ impl Ring {
     fn settle(&mut self, lookup: LookupId, mut peers: Vec<Peer>, hops: u32, out: &mut Vec<Effect>) {
         let vanished = self.vanished();
         let Some(search) = self.searches.get_mut(&lookup) else { return };
-        search.unreached = search.unreached.max(vanished);
+        if vanished.len() > search.unreached.len() {
+            search.unreached = vanished;
+        }
         if search.goal == Goal::Peers {
-            let unreached = search.unreached;
+            let unreached = std::mem::take(&mut search.unreached);
             self.searches.remove(&lookup);
             peers.truncate(WIDTH);
             return out.push(Effect::Found { lookup, peers, hops, unreached });
@@ -132,9 +134,10 @@ impl Ring {
     }
 
     /// A peer that is left alone misses those that went silent a moment ago; no peer names them any longer.
-    fn vanished(&self) -> usize {
+    fn vanished(&self) -> Vec<Peer> {
         let alone = self.table.others().next().is_none();
-        if alone { self.vitals.lost().filter(|peer| self.vitals.is_missed(peer)).count().min(WIDTH) } else { 0 }
+        let missed = self.vitals.lost().filter(|peer| self.vitals.is_missed(peer));
+        missed.take(if alone { WIDTH } else { 0 }).copied().collect()
     }
 
     /// Sends something of this peer's own on its way.

@@ -36,8 +36,8 @@ use super::channels::JOBS;
 use super::offers::Offered;
 use super::threads::{Roster, Worker, message};
 use super::{Role, Shared, fault};
-use crate::file::Manifest;
 use crate::file::local::{self, Listed};
+use crate::file::{Entry, Manifest};
 use crate::id::{Id, Key};
 use crate::node::Event;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome, PutId};
@@ -192,6 +192,16 @@ impl Workbench {
             Job::Verify { key } => {
                 let block = shared.store.read(&key).map_err(|error| self.own_damage(&key, error))?;
                 Ok(Outcome::Sound { size: block.size })
+            }
+            Job::Rehash { key } => {
+                let size = shared.store.rehash(&key).map_err(|error| self.own_damage(&key, error))?;
+                Ok(Outcome::Sound { size })
+            }
+            Job::Lend { put, key, from } => {
+                let size = self.bring(&key, None, Holder::Peer(from), cancel, buffer)?;
+                let bytes: Arc<[u8]> = buffer.pieces(size).collect::<Vec<_>>().concat().into();
+                shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
+                Ok(Outcome::Read { entry: Entry { key, size: size as u64 } })
             }
             Job::Delete { key } => {
                 shared.store.delete(&key)?;

@@ -15,7 +15,8 @@ use crate::id::Id;
 use crate::peer::Peer;
 use crate::wire::summary::{KeysDigest, MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
-    Body, Difference, MAX_DATAGRAM_RECEIVED, Message, Range, RangePart, Request, RequestKind, Response, Sender, Summary,
+    Body, Difference, MAX_DATAGRAM_RECEIVED, Message, Range, RangePart, Request, RequestKind, Response, Sender,
+    Summary, Vouch,
 };
 
 /// Stands for an address that a message does not tell: the one it came from is the truth.
@@ -79,6 +80,7 @@ struct Params {
     count: Option<u32>,
     digest: Option<KeysDigest>,
     gone: Option<Peer>,
+    verify: bool,
 }
 
 /// Text of an error, cut short.
@@ -116,6 +118,7 @@ impl Envelope {
         let request = match kind {
             RequestKind::Ping => self.params.gone.map_or(Request::Ping, |peer| Request::Gone { peer }),
             RequestKind::FindNode => Request::FindNode { id: id? },
+            RequestKind::FindValue if self.params.verify => Request::Verify { key: id? },
             RequestKind::FindValue => Request::FindValue { key: id? },
             RequestKind::Store => {
                 let size = self.params.size.map(|size| size.ok_or("params.size is no size in bytes")).transpose()?;
@@ -174,6 +177,7 @@ impl Lenient for Params {
                 Field::Count => params.count = next(&mut object)?,
                 Field::Digest => params.digest = next(&mut object)?,
                 Field::Gone => params.gone = next(&mut object)?,
+                Field::Verify => params.verify = next(&mut object)?.unwrap_or_default(),
                 _ => skip(&mut object)?,
             }
         }
@@ -245,7 +249,7 @@ impl Lenient for Response {
         match text {
             "saved" => Some(Self::Saved),
             "same" => Some(Self::Same),
-            _ => None,
+            word => Vouch::ALL.into_iter().find(|vouch| vouch.word() == word).map(Self::Vouch),
         }
     }
 

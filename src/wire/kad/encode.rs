@@ -49,7 +49,9 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         Body::Error(reason) => put_error(reason, out),
     }
     out.push(b'}');
-    if let Body::Request(Request::FindNode { .. } | Request::FindValue { .. } | Request::Compare { .. }) = &message.body
+    if let Body::Request(
+        Request::FindNode { .. } | Request::FindValue { .. } | Request::Verify { .. } | Request::Compare { .. },
+    ) = &message.body
     {
         out.resize(out.len().max(start + QUESTION_BYTES), b' ');
     }
@@ -104,6 +106,10 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
         }
         Request::FindNode { id } => put_id_param(id, out),
         Request::FindValue { key } => put_id_param(key, out),
+        Request::Verify { key } => {
+            put_id_param(key, out);
+            out.extend_from_slice(br#","verify":true"#);
+        }
         Request::Store { key, size } => {
             put_id_param(key, out);
             if let Some(size) = size {
@@ -131,6 +137,7 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
         Response::Saved => out.extend_from_slice(br#""saved""#),
         Response::Same => out.extend_from_slice(br#""same""#),
         Response::Differs(difference) => put_json(difference, out),
+        Response::Vouch(vouch) => put_json(vouch.word(), out),
         Response::Ring(_) => out.extend_from_slice(b"null"),
     }
 }
@@ -140,6 +147,7 @@ fn kind_of(answers: Option<RequestKind>, response: &Response) -> RequestKind {
     answers.unwrap_or(match response {
         Response::Node(_) => RequestKind::Ping,
         Response::Nodes(_) => RequestKind::FindNode,
+        Response::Vouch(_) => RequestKind::FindValue,
         Response::Saved => RequestKind::Store,
         Response::Same | Response::Differs(_) => RequestKind::Compare,
         Response::Ring(_) => RequestKind::Ring,

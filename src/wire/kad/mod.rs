@@ -11,6 +11,9 @@
 //! are `{"ranges":["FIRST-LAST",…],"count":3,"digest":"…"}`; its `result` is `"same"`, or the other's keys by how they start,
 //! `{"keys":["…",…]}`, or what it holds in parts of the ranges, `{"parts":[{"range":"FIRST-LAST","count":2,"digest":"…"},…]}`.
 //!
+//! `find_value` with `"verify":true` among its `params` has a holder hash its copy first ([`Vouch`](super::Vouch)): the `result`
+//! is `"verified"`, `"damaged"`, `"absent"` or `"busy"`. Older peers ignore it, and answer as they always do.
+//!
 //! A response with a list of peers names the peer that answers by the id beside `result`; older peers ignore it, and do
 //! not write it. So they do with a ping's `gone` among its `params`: a peer that the sender found silent.
 //!

@@ -9,7 +9,9 @@ use super::*;
 use crate::config::{AMPLIFICATION, PADDING, PING_BYTES, WIDTH};
 use crate::id::Id;
 use crate::peer::Peer;
-use crate::wire::{Body, MAGIC_LIMIT, MAX_DATAGRAM_RECEIVED, MAX_DATAGRAM_SENT, Message, Request, Response, Sender};
+use crate::wire::{
+    Body, MAGIC_LIMIT, MAX_DATAGRAM_RECEIVED, MAX_DATAGRAM_SENT, Message, Request, Response, Sender, Vouch,
+};
 
 const LONGEST_IP: &str = "1111:2222:3333:4444:5555:6666:7777:8888";
 
@@ -54,6 +56,18 @@ fn golden() -> Vec<(Message, String)> {
         (request(Request::Gone { peer: nodes[0] }), format!("{from},'type':'ping_node','params':{{'gone':{node}}}}}")),
         (request(Request::FindNode { id }), format!("{from},'type':'find_node','params':{{'id':'<c>'}}}}")),
         (request(Request::FindValue { key: id }), format!("{from},'type':'find_value','params':{{'id':'<c>'}}}}")),
+        (
+            request(Request::Verify { key: id }),
+            format!("{from},'type':'find_value','params':{{'id':'<c>','verify':true}}}}"),
+        ),
+        (
+            find_value(Response::Vouch(Vouch::Verified)),
+            "{'magic':7,'type':'find_value','resp':true,'result':'verified'}".into(),
+        ),
+        (
+            find_value(Response::Vouch(Vouch::Busy)),
+            "{'magic':7,'type':'find_value','resp':true,'result':'busy'}".into(),
+        ),
         (
             request(Request::Store { key: id, size: Some(1 << 20) }),
             format!("{from},'type':'store_value','params':{{'id':'<c>','size':1048576}}}}"),

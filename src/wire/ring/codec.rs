@@ -97,6 +97,9 @@ fn request_content(request: &Request) -> (RingKind, Content) {
         Request::Ping | Request::Gone { .. } => (RingKind::Ping, empty),
         Request::FindNode { id } => (RingKind::Lookup, Content { id: Some(WireId(*id)), ..empty }),
         Request::FindValue { key } => (RingKind::Request, Content { key: Some(WireId(*key)), ..empty }),
+        Request::Verify { key } => {
+            (RingKind::Request, Content { key: Some(WireId(*key)), verify: Some(true), ..empty })
+        }
         Request::Store { key, size } => {
             (RingKind::Store, Content { key: Some(WireId(*key)), size: size.map(u64::from), ..empty })
         }
@@ -160,6 +163,7 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
         Response::Differs(difference) => {
             (RingKind::Lookup, Content { difference: Some(difference.clone()), ..reply(Reply::Differs) })
         }
+        Response::Vouch(vouch) => (RingKind::Request, Content { vouch: Some(*vouch), ..reply(Reply::Vouch) }),
         Response::Ring(response) => (response.kind(), ring_response_content(response)),
     }
 }
@@ -286,7 +290,9 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
             return Ok(Request::Store { key: content.key.ok_or("a store needs a key or a file")?.0, size });
         }
         RingKind::Request => {
-            return Ok(Request::FindValue { key: content.key.ok_or("a request needs a key or a file")?.0 });
+            let key = content.key.ok_or("a request needs a key or a file")?.0;
+            let verifies = content.verify == Some(true);
+            return Ok(if verifies { Request::Verify { key } } else { Request::FindValue { key } });
         }
         RingKind::Transfer => RingRequest::Transfer {
             file: content.file.ok_or("a transfer needs a file")?,
@@ -337,6 +343,10 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
         Reply::Same => return Ok((RequestKind::Compare, Response::Same)),
         Reply::Differs => {
             return Ok((RequestKind::Compare, Response::Differs(open_difference(content.difference)?)));
+        }
+        Reply::Vouch => {
+            let vouch = content.vouch.ok_or("the answer lacks what is vouched for")?;
+            return Ok((RequestKind::FindValue, Response::Vouch(vouch)));
         }
         Reply::Pong => RingResponse::Pong {
             peer: content.peer.ok_or("a pong needs a peer")?.into(),

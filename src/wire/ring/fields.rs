@@ -12,7 +12,7 @@ use crate::id::Id;
 use crate::name::FileName;
 use crate::peer::Peer;
 use crate::wire::summary::KeysDigest;
-use crate::wire::{Difference, MAGIC_LIMIT, Range};
+use crate::wire::{Difference, MAGIC_LIMIT, Range, Vouch};
 
 /// A line.
 #[derive(Serialize, Deserialize)]
@@ -87,6 +87,10 @@ pub(super) struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) difference: Option<Difference>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verify: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vouch: Option<Vouch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reply: Option<Reply>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
@@ -110,6 +114,7 @@ pub(super) enum Reply {
     Saved,
     Same,
     Differs,
+    Vouch,
 }
 
 /// An id: a number where it fits one that every JSON reader keeps, else 64 hexadecimal digits.

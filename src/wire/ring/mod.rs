@@ -13,6 +13,7 @@
 //! | `lookup` | do you hold the same blocks in these [ranges](crate::wire::summary)? | `ranges`, `count`, `digest`; the answer `same`, or `differs` with a `difference` |
 //! | `store` | keep this: a file by its name (routed), or a block by its key | `file`, `origin`, … or `key`, `size` |
 //! | `request` | give me this: a file (routed), or a block | `file`, `origin`, … or `key` |
+//! | `request` | hash this block, if you have it: is it sound? Older peers say whether they have it | `key`, `verify`; the answer `vouch` with a `vouch` |
 //! | `transfer` | take this file over from me | `file`, `size`, `modified` |
 //! | `update` | my successors have changed | `successors`, `joined` |
 //! | `quit` | I go: these come after me | `predecessors`, `successors` |

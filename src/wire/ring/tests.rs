@@ -13,7 +13,7 @@ use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
     Body, MAGIC_LIMIT, MAX_CONTROL_LINE, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response, Sender,
 };
-use crate::wire::{Difference, Range, RangePart, Start, Summary};
+use crate::wire::{Difference, Range, RangePart, Start, Summary, Vouch};
 
 fn address(rng: &mut impl Rng) -> SocketAddr {
     let port = rng.random();
@@ -47,7 +47,7 @@ fn held(rng: &mut impl Rng) -> Summary {
 
 fn request(rng: &mut impl Rng) -> Request {
     let route = Route { origin: peer(rng), hops: rng.random(), last: rng.random(), quiet: rng.random() };
-    Request::Ring(match rng.random_range(0..15) {
+    Request::Ring(match rng.random_range(0..16) {
         0 => return Request::Ping,
         1 => return Request::FindNode { id: id(rng) },
         2 => return Request::FindValue { key: id(rng) },
@@ -61,6 +61,7 @@ fn request(rng: &mut impl Rng) -> Request {
         10 => RingRequest::Update { successors: peers(rng, 16), joined: rng.random::<bool>().then(|| peer(rng)) },
         11 => RingRequest::Quit { predecessors: peers(rng, 16), successors: peers(rng, 16) },
         13 => return Request::Compare { ranges: vec![range(rng); rng.random_range(1..=MAX_RANGES)], held: held(rng) },
+        14 => return Request::Verify { key: id(rng) },
         12 => RingRequest::Exit { predecessors: peers(rng, 16) },
         _ => RingRequest::Abrupt { peer: peer(rng) },
     })
@@ -69,11 +70,12 @@ fn request(rng: &mut impl Rng) -> Request {
 fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
     const NOTED: [RingKind; 5] =
         [RingKind::Transfer, RingKind::Update, RingKind::Quit, RingKind::Exit, RingKind::Abrupt];
-    let response = match rng.random_range(0..12) {
+    let response = match rng.random_range(0..13) {
         0 => return (RequestKind::Ping, Response::Node(peer(rng))),
         1 => return (RequestKind::FindValue, Response::Nodes(peers(rng, 16))),
         2 => return (RequestKind::Store, Response::Saved),
         10 => return (RequestKind::Compare, Response::Same),
+        12 => return (RequestKind::FindValue, Response::Vouch(Vouch::ALL[rng.random_range(0..Vouch::ALL.len())])),
         11 => {
             let part = RangePart { range: range(rng), held: held(rng) };
             let difference = if rng.random() {

@@ -1,0 +1,170 @@
+//! `check` and `wait`: what their words mean, what is asked of the node, and what the answers tell people.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Backend;
+use super::escape::quoted;
+use super::options::Options;
+use super::perform::Performer;
+use super::reply::{ConsoleAnswer, Named, Reply};
+use super::text::{amount, copies_of, count, lines, time, who};
+use super::words::parse_source;
+use crate::config::WIDTH;
+use crate::id::Key;
+use crate::node::health::{BlockHealth, Checked, CopyState, Health, PeerCopies};
+use crate::node::{Command, FailureKind, Source, Until};
+
+/// A file to look at, as it was named.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subject {
+    /// The file as it was named.
+    pub name: PathBuf,
+    /// The file by key or by manifest; several where several make it up.
+    pub sources: Vec<Source>,
+}
+
+/// What `check` asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Check {
+    /// The files.
+    pub files: Vec<Subject>,
+    /// Whether the holders hash what they have.
+    pub verify: bool,
+    /// Whether copies that are missing are made now.
+    pub repair: bool,
+}
+
+impl Subject {
+    /// The file that a word names.
+    ///
+    /// # Errors
+    /// For people: the word is no name.
+    pub fn of(word: &str) -> Result<Self, String> {
+        Ok(Self { name: word.into(), sources: vec![parse_source(word)?] })
+    }
+}
+
+impl Check {
+    /// The same, with each source as `resolve` has it.
+    ///
+    /// # Errors
+    /// The first of `resolve`.
+    pub fn with_sources<E>(self, mut resolve: impl FnMut(Source) -> Result<Source, E>) -> Result<Self, E> {
+        let mut files = Vec::new();
+        for Subject { name, sources } in self.files {
+            let sources = sources.into_iter().map(&mut resolve).collect::<Result<_, _>>()?;
+            files.push(Subject { name, sources });
+        }
+        Ok(Self { files, ..self })
+    }
+
+    /// Reads the words and options of a `check`.
+    ///
+    /// # Errors
+    /// For people: a word is no name.
+    pub(super) fn read(words: &[String], options: &Options) -> Result<Self, String> {
+        let files = words.iter().map(|word| Subject::of(word)).collect::<Result<_, _>>()?;
+        Ok(Self { files, verify: options.has("--verify"), repair: options.has("--repair") })
+    }
+}
+
+/// Reads the words and options of a `wait`: the command to the node.
+///
+/// # Errors
+/// For people: what is wrong with the words.
+pub(super) fn read_wait(words: &[String], options: &Options) -> Result<Command, String> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let number = |word: &str, most: usize| {
+        let read = word.parse().ok().filter(|number| (1..=most).contains(number));
+        read.ok_or_else(|| format!("{} is no number from 1 to {most}", quoted(word)))
+    };
+    let until = match words[..] {
+        ["copies", file] => Until::Copies { sources: vec![parse_source(file)?], copies: None },
+        ["copies", file, copies] => {
+            Until::Copies { sources: vec![parse_source(file)?], copies: Some(number(copies, WIDTH)?) }
+        }
+        ["copies"] => return Err("copies of which file?".to_owned()),
+        _ => return Err(format!("nothing that can be waited for is called {}", quoted(&words.join(" ")))),
+    };
+    let limit = options.value("--deadline").map(parse_time).transpose()?;
+    Ok(Command::Wait { until, limit })
+}
+
+/// Reads a time such as `30s` or `7d`; a number alone is one of seconds.
+pub fn parse_time(word: &str) -> Result<Duration, String> {
+    let seconds = word.parse().ok().map(Duration::from_secs);
+    let read = seconds.or_else(|| humantime::parse_duration(word).ok());
+    read.ok_or_else(|| format!("{} is no time such as 30s or 7d", quoted(word)))
+}
+
+impl<B: Backend> Performer<B> {
+    /// Has each file checked. To cancel one check cancels those that follow too.
+    pub(super) fn check(&self, Check { files, verify, repair }: Check) -> Reply {
+        let mut answers = Vec::new();
+        for Subject { name, sources } in files {
+            let answer = self.ask(Command::Check { sources, verify, repair });
+            let reply = Reply::File(Named { file: name, answer });
+            let cancelled = reply.verdict() == Some(FailureKind::Cancelled);
+            answers.push(reply);
+            if cancelled {
+                break;
+            }
+        }
+        match <[Reply; 1]>::try_from(answers) {
+            Ok([one]) => one,
+            Err(answers) => Reply::Console(ConsoleAnswer::All { answers }),
+        }
+    }
+}
+
+/// The worst of what was found out about several files; none if one of them was not checked.
+pub(super) fn worst(healths: impl Iterator<Item = Option<Health>>) -> Option<Health> {
+    healths.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// How safe a file is, for people.
+pub(super) fn checked(checked: &Checked, named: Option<&str>) -> String {
+    let Checked { health, bytes, blocks, copies, wanted, repaired, unread, weakest, peers, each, took } = checked;
+    let named = named.map_or_else(String::new, |name| format!("{name}: "));
+    let sum = |of: fn(&PeerCopies) -> u64| peers.iter().map(of).sum::<u64>();
+    let (verified, claimed) = (sum(|peer| peer.verified), sum(|peer| peer.claimed));
+    let repaired = if *repaired > 0 { format!("; {} made", count(*repaired, "copy")) } else { String::new() };
+    let head = format!(
+        "{named}{}: {} in {}, {}; {verified} verified, {claimed} claimed{repaired}, in {}",
+        health.word(),
+        amount(*bytes),
+        count(*blocks, "block"),
+        copies_of(copies, *wanted, 0),
+        time(*took)
+    );
+    if *health == Health::Whole {
+        return head;
+    }
+    let unread =
+        (*unread > 0).then(|| format!("{} cannot be read; what they name is not known", count(*unread, "list")));
+    let weakest =
+        weakest.and_then(|key| each.iter().find(|block| block.key == key)).map(|block| block_line(block, &block.key));
+    let of_peers = peers.iter().map(peer_line);
+    lines([head].into_iter().chain(weakest).chain(unread).chain(of_peers))
+}
+
+fn block_line(block: &BlockHealth, key: &Key) -> String {
+    let damaged = block.at.iter().filter(|copy| copy.state == CopyState::Damaged).count();
+    let damaged = if damaged > 0 { format!(", {damaged} damaged") } else { String::new() };
+    format!("weakest {key}: {} of {} copies{damaged}", block.copies, block.wanted)
+}
+
+fn peer_line(of_peer: &PeerCopies) -> String {
+    let PeerCopies { peer, verified, claimed, damaged, absent, silent } = of_peer;
+    let counts: [(&str, &u64); 5] =
+        [("verified", verified), ("claimed", claimed), ("damaged", damaged), ("missing", absent), ("silent", silent)];
+    let told: Vec<String> =
+        counts.iter().filter(|(_, number)| **number > 0).map(|(what, number)| told(what, number)).collect();
+    format!("  {}  {}", who(peer), told.join(", "))
+}
+
+fn told(what: &str, number: impl Display) -> String {
+    format!("{number} {what}")
+}

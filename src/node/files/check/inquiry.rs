@@ -1,0 +1,335 @@
+//! One block's copies: which peers should hold it, which do, and what is sound of that.
+//!
+//! The replica set is looked up, and each of its members asked. Only where that brings fewer copies than are wanted, holders
+//! are looked for elsewhere too: they may stand in for a member that is full, or has not got its copy yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Round;
+use super::repair::Repair;
+use crate::file::Manifest;
+use crate::id::Key;
+use crate::node::health::{CopyState, Health};
+use crate::node::job::{Holder, Job, JobErrorKind, JobId, Outcome};
+use crate::node::jobs::Urgency;
+use crate::node::part::{Answered, Found, Reply};
+use crate::overlay::{Goal, LookupId};
+use crate::patience;
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{Request, Response, Vouch};
+
+/// A holder that is busy is asked again after this long.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+
+/// A holder that is still busy after this long is believed unseen.
+const BUSY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Who waits for copies looks again after this long, and then after longer, up to the last.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// A block, or a list of blocks, that is being inquired about.
+pub(super) struct Inquiry {
+    is_list: bool,
+    pub(super) bytes: Option<u32>,
+    pub(super) wanted: usize,
+    /// The copies that are known of or asked about, by their peers' addresses.
+    pub(super) copies: BTreeMap<SocketAddr, Copy>,
+    /// Live peers next to the replica set.
+    pub(super) spare: Vec<Peer>,
+    lookup: Option<LookupId>,
+    /// The lookup under way is one for holders.
+    searches: bool,
+    has_searched: bool,
+    /// The own copy is being hashed.
+    hashing: Option<JobId>,
+    /// The list is being read, from this holder.
+    reading: Option<(JobId, SocketAddr)>,
+    unreadable: BTreeSet<SocketAddr>,
+    pub(super) repair: Repair,
+    /// When it is begun with anew, and how often it was.
+    again: Option<Time>,
+    pauses: u32,
+}
+
+/// A copy that is known of, or asked about.
+pub(super) struct Copy {
+    pub(super) peer: Peer,
+    /// None while it is asked about.
+    pub(super) state: Option<CopyState>,
+    /// Whether the peer belongs to the replica set.
+    pub(super) is_member: bool,
+    since: Time,
+    /// When the peer, which is busy, is asked again.
+    again: Option<Time>,
+}
+
+/// What comes of a turn of an inquiry.
+pub(super) enum Turn {
+    /// It goes on.
+    Goes,
+    /// It is over.
+    Done,
+    /// It is over: the block is a list.
+    List(Manifest),
+    /// It is over: the block is none, and has so many bytes.
+    Bare(u32),
+    /// It is over: nobody gives the list.
+    Unread,
+}
+
+impl Inquiry {
+    /// About a data block of so many bytes.
+    pub(super) fn of_block(bytes: u32) -> Self {
+        Self { is_list: false, bytes: Some(bytes), ..Self::of_list() }
+    }
+
+    /// About a block that may be a list: it is read too.
+    pub(super) fn of_list() -> Self {
+        Self {
+            is_list: true,
+            bytes: None,
+            wanted: 0,
+            copies: BTreeMap::new(),
+            spare: Vec::new(),
+            lookup: None,
+            searches: false,
+            has_searched: false,
+            hashing: None,
+            reading: None,
+            unreadable: BTreeSet::new(),
+            repair: Repair::default(),
+            again: None,
+            pauses: 0,
+        }
+    }
+
+    /// Looks up the replica set.
+    pub(super) fn begin(&mut self, round: &mut Round<'_>) {
+        self.copies.clear();
+        (self.again, self.has_searched, self.searches) = (None, false, false);
+        self.lookup = Some(round.desk.look_up(round.ticket, round.key, Goal::Peers));
+    }
+
+    /// Nothing more of it is wanted.
+    pub(super) fn cancel(&mut self, desk: &mut crate::node::desk::Desk) {
+        if let Some(lookup) = self.lookup.take() {
+            desk.cancel_lookup(lookup);
+        }
+        let jobs = self.hashing.take().into_iter().chain(self.reading.take().map(|(job, _)| job));
+        jobs.chain(self.repair.job()).for_each(|job| desk.cancel_job(job));
+    }
+
+    pub(super) fn on(&mut self, round: &mut Round<'_>, reply: Reply) -> Turn {
+        match reply {
+            // Whether it does it is asked.
+            Reply::Holder(peer) if self.searches => self.ask(round, peer, false),
+            Reply::Found(_) if self.searches => (self.lookup, self.searches) = (None, false),
+            Reply::Found(found) => self.on_set(round, found),
+            Reply::Answer(Answered { to, answer, .. }) => self.on_answer(round, to.addr, answer),
+            Reply::Silence { to, .. } => {
+                round.desk.suspect(to.addr);
+                round.silent.insert(to.addr);
+                self.note(&to.addr, CopyState::Silent);
+            }
+            Reply::Done { job, outcome } if self.hashing == Some(job) => {
+                self.hashing = None;
+                let sound = matches!(outcome, Outcome::Sound { .. });
+                let me = round.desk.me().addr;
+                self.note(&me, if sound { CopyState::Verified } else { CopyState::Damaged });
+            }
+            Reply::Done { job, outcome } if self.reading.is_some_and(|(reading, _)| reading == job) => {
+                return self.on_read(round, outcome);
+            }
+            Reply::Done { outcome, .. } => self.on_repair_job(round, &outcome),
+            Reply::Offered { to, result } => self.on_offered(round, to, result),
+            Reply::Holder(_) | Reply::Settled(_) => {}
+        }
+        self.go_on(round)
+    }
+
+    /// The replica set is known: its members are asked, and who holds the block besides.
+    fn on_set(&mut self, round: &mut Round<'_>, Found { peers, unreached, .. }: Found) {
+        self.lookup = None;
+        self.wanted = round.desk.copies_wanted(peers.len() + unreached.len());
+        self.spare = peers.iter().skip(self.wanted).copied().collect();
+        for peer in peers.into_iter().take(self.wanted) {
+            self.ask(round, peer, true);
+        }
+        // Who did not answer the lookup may answer now, or else decides what can be told. Once is enough for a file.
+        for peer in unreached {
+            self.ask(round, peer, false);
+        }
+        if round.desk.holds(&round.key) {
+            let me = round.desk.me();
+            self.ask(round, me, false);
+        }
+    }
+
+    /// Asks a peer about its copy, unless it was asked.
+    fn ask(&mut self, round: &mut Round<'_>, peer: Peer, is_member: bool) {
+        let now = round.desk.now();
+        let fresh = Copy { peer, state: None, is_member, since: now, again: None };
+        if let std::collections::btree_map::Entry::Vacant(place) = self.copies.entry(peer.addr) {
+            place.insert(fresh);
+            self.put_question(round, peer);
+        }
+    }
+
+    fn put_question(&mut self, round: &mut Round<'_>, peer: Peer) {
+        let (key, ticket, verify) = (round.key, round.ticket, round.order.verify);
+        if round.silent.contains(&peer.addr) {
+            self.note(&peer.addr, CopyState::Silent);
+        } else if !round.desk.is_me(&peer) {
+            if verify {
+                round.desk.ask_patiently(ticket, peer, Request::Verify { key }, patience::VERIFY);
+            } else {
+                round.desk.ask(ticket, peer, Request::FindValue { key });
+            }
+        } else if !round.desk.holds(&key) {
+            self.note(&peer.addr, CopyState::Absent);
+        } else if verify {
+            self.hashing = Some(round.desk.order(ticket, Job::Rehash { key }, Urgency::Own));
+        } else {
+            self.note(&peer.addr, CopyState::Claimed);
+        }
+    }
+
+    fn on_answer(&mut self, round: &mut Round<'_>, from: SocketAddr, answer: Result<Response, String>) {
+        let state = match answer {
+            Ok(Response::Vouch(Vouch::Busy)) => return self.on_busy(round.desk.now(), &from),
+            Ok(Response::Vouch(Vouch::Verified)) => CopyState::Verified,
+            Ok(Response::Vouch(Vouch::Damaged)) => CopyState::Damaged,
+            // It does not hash for others, but says that it holds the block.
+            Ok(Response::Node(_)) => CopyState::Claimed,
+            _ => CopyState::Absent,
+        };
+        self.note(&from, state);
+    }
+
+    fn on_busy(&mut self, now: Time, from: &SocketAddr) {
+        let Some(copy) = self.copies.get_mut(from) else { return };
+        if now.since(copy.since) < BUSY_LIMIT {
+            copy.again = Some(now + BUSY_PAUSE);
+        } else {
+            copy.state = Some(CopyState::Claimed);
+        }
+    }
+
+    pub(super) fn note(&mut self, addr: &SocketAddr, state: CopyState) {
+        if let Some(copy) = self.copies.get_mut(addr) {
+            copy.state = Some(state);
+        }
+    }
+
+    pub(super) fn on_tick(&mut self, round: &mut Round<'_>) -> Turn {
+        let now = round.desk.now();
+        let is_due = |due: Option<Time>| due.is_some_and(|due| due <= now);
+        if is_due(self.again) {
+            // Who was silent may be back.
+            round.silent.clear();
+            self.begin(round);
+        }
+        let due = self.copies.values_mut().filter(|copy| is_due(copy.again));
+        let due: Vec<Peer> = due.map(|copy| (copy.again.take(), copy.peer).1).collect();
+        for peer in due {
+            self.put_question(round, peer);
+        }
+        Turn::Goes
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        self.copies.values().filter_map(|copy| copy.again).chain(self.again).min()
+    }
+
+    // What is known.
+
+    /// Copies that count, as far as their holders say.
+    pub(super) fn sound(&self) -> impl Iterator<Item = &Copy> {
+        let sound = |copy: &&Copy| matches!(copy.state, Some(CopyState::Verified | CopyState::Claimed));
+        self.copies.values().filter(sound)
+    }
+
+    /// Copies that may be there, of peers that do not answer.
+    fn silent(&self) -> impl Iterator<Item = &Copy> {
+        self.copies.values().filter(|copy| copy.state == Some(CopyState::Silent))
+    }
+
+    pub(super) fn health(&self) -> Health {
+        Health::of(self.wanted, self.sound().count(), self.silent().count())
+    }
+
+    /// What it lacks, for people.
+    pub(super) fn shortage(&self, key: &Key) -> String {
+        let copies = self.sound().count();
+        let silent: Vec<String> = self.silent().map(|copy| copy.peer.to_string()).collect();
+        let silent = if silent.is_empty() { String::new() } else { format!("; no answer from {}", silent.join(", ")) };
+        format!("block {} has {copies} of {} copies{silent}", key.short(), self.wanted)
+    }
+
+    // What is next.
+
+    /// Goes on once all that were asked have answered: looks further, makes copies, reads the list, or ends.
+    pub(super) fn go_on(&mut self, round: &mut Round<'_>) -> Turn {
+        let waits =
+            self.lookup.is_some() || self.again.is_some() || self.reading.is_some() || self.repair.is_under_way();
+        if waits || self.copies.values().any(|copy| copy.state.is_none()) {
+            return Turn::Goes;
+        }
+        let copies = self.sound().count();
+        let goal = round.order.until.map(|goal| goal.unwrap_or(self.wanted)).unwrap_or(self.wanted);
+        if copies < goal.max(1) && !self.has_searched {
+            (self.has_searched, self.searches) = (true, true);
+            self.lookup = Some(round.desk.look_up(round.ticket, round.key, Goal::Holders));
+            return Turn::Goes;
+        }
+        if round.order.repair && self.health() != Health::Whole && self.begin_repair(round) {
+            return Turn::Goes;
+        }
+        if round.order.until.is_some() && copies < goal.max(1) {
+            let pause = (PAUSE * 2_u32.pow(self.pauses.min(8))).min(LONGEST_PAUSE);
+            self.pauses += 1;
+            self.again = Some(round.desk.now() + pause);
+            return Turn::Goes;
+        }
+        if self.is_list { self.read(round) } else { Turn::Done }
+    }
+
+    /// Reads the list, from one of its holders after another.
+    fn read(&mut self, round: &mut Round<'_>) -> Turn {
+        let untried = self.sound().filter(|copy| !self.unreadable.contains(&copy.peer.addr));
+        let best = untried.min_by_key(|copy| (!round.desk.is_me(&copy.peer), copy.state)).map(|copy| copy.peer);
+        let Some(peer) = best else { return Turn::Unread };
+        let from = if round.desk.is_me(&peer) { Holder::Own } else { Holder::Peer(peer.addr) };
+        let job = round.desk.order(round.ticket, Job::Unpack { key: round.key, from }, Urgency::Own);
+        self.reading = Some((job, peer.addr));
+        Turn::Goes
+    }
+
+    fn on_read(&mut self, round: &mut Round<'_>, outcome: Outcome) -> Turn {
+        let Some((_, from)) = self.reading.take() else { return Turn::Goes };
+        match outcome {
+            Outcome::Unpacked { manifest } => Turn::List(manifest),
+            Outcome::NotManifest { size } => {
+                self.bytes = Some(size);
+                Turn::Bare(size)
+            }
+            Outcome::Failed(error) => {
+                self.unreadable.insert(from);
+                self.note(
+                    &from,
+                    match error.kind {
+                        JobErrorKind::Corrupt => CopyState::Damaged,
+                        JobErrorKind::NotFound => CopyState::Absent,
+                        _ => CopyState::Silent,
+                    },
+                );
+                self.read(round)
+            }
+            _ => Turn::Unread,
+        }
+    }
+}

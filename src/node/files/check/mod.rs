@@ -1,0 +1,313 @@
+//! `check`: how safe is a file? `check --repair`: make it safe now. `wait copies`: wait until it is.
+//!
+//! The file's tree is walked as a retrieve walks it, some blocks at a time; of each the peers that should hold it are
+//! asked whether they do ([`inquiry`]). What they say is gathered in a [`tally`], which becomes the answer.
+
+mod inquiry;
+mod repair;
+mod tally;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use inquiry::{Inquiry, Turn};
+use tally::Tally;
+
+use super::{Flow, take_those_of};
+use crate::file::Manifest;
+use crate::file::tree::{self, TreeWalk};
+use crate::id::Key;
+use crate::node::command::{Command, CommandId, Source, Until};
+use crate::node::desk::Desk;
+use crate::node::job::{Job, Outcome, PutId};
+use crate::node::jobs::Urgency;
+use crate::node::notice::{Answer, FailureKind, Progress};
+use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::time::Time;
+
+/// The checks under way.
+#[derive(Default)]
+pub(in crate::node) struct Checks(BTreeMap<CommandId, Check>);
+
+impl Part for Checks {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        self.with(ticket.key, |check| check.on(desk, ticket.step, reply));
+    }
+
+    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
+        let now = desk.now();
+        let (sources, order) = match command {
+            Command::Check { sources, verify, repair } => (sources, Order { verify, repair, ..Order::default() }),
+            Command::Wait { until: Until::Copies { sources, copies }, limit } => {
+                let deadline = limit.map(|limit| now + limit);
+                (sources, Order { until: Some(copies), deadline, ..Order::default() })
+            }
+            _ => return,
+        };
+        let put = desk.next_transfer();
+        self.0.insert(id, Check::new(now, id, put, order, sources));
+        self.with(id, |check| check.go_on(desk));
+    }
+
+    fn on_tick(&mut self, desk: &mut Desk) {
+        let due =
+            |(id, check): (&CommandId, &Check)| check.next_wake().is_some_and(|due| due <= desk.now()).then_some(*id);
+        for id in self.0.iter().filter_map(due).collect::<Vec<_>>() {
+            self.with(id, |check| check.on_tick(desk));
+        }
+    }
+
+    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
+        self.0.values().filter_map(Check::next_wake).min()
+    }
+
+    fn under_way(&self) -> usize {
+        // Who waits does nothing.
+        self.0.values().filter(|check| check.order.until.is_none()).count()
+    }
+
+    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
+        let ended = take_those_of(&mut self.0, whose, |check| check.command);
+        let count = ended.len();
+        for mut check in ended {
+            check.give_up(desk, kind, reason.to_owned());
+        }
+        count
+    }
+}
+
+impl Checks {
+    fn with(&mut self, id: CommandId, act: impl FnOnce(&mut Check) -> Flow) {
+        if self.0.get_mut(&id).is_some_and(|check| act(check) == Flow::Over) {
+            self.0.remove(&id);
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Default)]
+struct Order {
+    /// Holders hash their copies.
+    verify: bool,
+    /// Copies that are missing are made.
+    repair: bool,
+    /// It is over when every block has so many copies; without a number, as many as are wanted.
+    until: Option<Option<usize>>,
+    /// When that has failed.
+    deadline: Option<Time>,
+}
+
+/// A check under way.
+struct Check {
+    command: CommandId,
+    /// The name under which blocks are lent that are not held here.
+    put: PutId,
+    order: Order,
+    since: Time,
+    sources: VecDeque<Source>,
+    /// A root or a local manifest is being read: what is in it is checked next.
+    opening: bool,
+    walk: Option<TreeWalk>,
+    inquiries: BTreeMap<Key, Inquiry>,
+    tally: Tally,
+    lent: bool,
+    /// Peers that did not answer.
+    silent: BTreeSet<SocketAddr>,
+}
+
+impl Check {
+    fn new(since: Time, command: CommandId, put: PutId, order: Order, sources: Vec<Source>) -> Self {
+        Self {
+            command,
+            put,
+            order,
+            since,
+            sources: sources.into(),
+            opening: false,
+            walk: None,
+            inquiries: BTreeMap::new(),
+            tally: Tally::default(),
+            lent: false,
+            silent: BTreeSet::new(),
+        }
+    }
+
+    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
+        match (step, reply) {
+            (Step::Block(key), reply) => self.turn(desk, key, |inquiry, round| inquiry.on(round, reply)),
+            (Step::Whole, Reply::Done { outcome: Outcome::Manifest { entries, .. }, .. }) => {
+                self.opening = false;
+                self.tally.bytes += entries.iter().map(|entry| entry.size).sum::<u64>();
+                self.open(desk, TreeWalk::flat(entries))
+            }
+            (Step::Whole, Reply::Done { outcome: Outcome::Failed(error), .. }) => {
+                self.give_up(desk, FailureKind::from(&error), error.reason)
+            }
+            _ => Flow::Goes,
+        }
+    }
+
+    /// Has an inquiry take a turn, and goes on with what comes of it.
+    fn turn(&mut self, desk: &mut Desk, key: Key, act: impl FnOnce(&mut Inquiry, &mut Round<'_>) -> Turn) -> Flow {
+        let Some(inquiry) = self.inquiries.get_mut(&key) else { return Flow::Goes };
+        let ticket = Ticket { owner: Owner::Checks, key: self.command, step: Step::Block(key) };
+        let mut round = Round {
+            desk,
+            ticket,
+            key,
+            put: self.put,
+            order: &self.order,
+            lent: &mut self.lent,
+            silent: &mut self.silent,
+        };
+        let turn = act(inquiry, &mut round);
+        if matches!(turn, Turn::Goes) {
+            return Flow::Goes;
+        }
+        let Some(inquiry) = self.inquiries.remove(&key) else { return Flow::Goes };
+        self.tally.add(key, &inquiry);
+        desk.progress(self.command, Progress::Moved { bytes: self.tally.looked, resumed: 0 });
+        let is_root = std::mem::take(&mut self.opening);
+        match turn {
+            Turn::List(manifest) if is_root => {
+                self.tally.bytes += manifest.size;
+                self.open(desk, TreeWalk::new(manifest))
+            }
+            Turn::List(manifest) => self.supply(desk, manifest),
+            Turn::Bare(size) if is_root => {
+                self.tally.bytes += u64::from(size);
+                self.go_on(desk)
+            }
+            Turn::Bare(_) => {
+                let reason = "the file's manifest is wrong: a block stands where a list of blocks should be";
+                self.give_up(desk, FailureKind::Integrity, reason.to_owned())
+            }
+            Turn::Unread => {
+                self.tally.unread += 1;
+                self.walk = None;
+                self.go_on(desk)
+            }
+            Turn::Goes | Turn::Done => {
+                self.opening = is_root;
+                self.go_on(desk)
+            }
+        }
+    }
+
+    fn open(&mut self, desk: &mut Desk, walk: TreeWalk) -> Flow {
+        self.walk = Some(walk);
+        desk.progress(self.command, Progress::Begun { bytes: self.tally.bytes });
+        self.go_on(desk)
+    }
+
+    fn supply(&mut self, desk: &mut Desk, manifest: Manifest) -> Flow {
+        match self.walk.as_mut().map_or(Ok(()), |walk| walk.supply(manifest)) {
+            Ok(()) => self.go_on(desk),
+            Err(error) => self.give_up(desk, FailureKind::Integrity, format!("the file's manifest is wrong: {error}")),
+        }
+    }
+
+    /// Begins to inquire about as many blocks as the window allows; ends the check when none is left.
+    fn go_on(&mut self, desk: &mut Desk) -> Flow {
+        while self.inquiries.len() < desk.config().window && !self.opening {
+            match (self.walk.as_mut().map(TreeWalk::next_step), self.sources.is_empty()) {
+                (Some(tree::Step::Slot { key, size, .. }), _) => {
+                    if !self.inquiries.contains_key(&key) && !self.tally.knows(&key) {
+                        self.inquire(desk, key, Inquiry::of_block(size));
+                    }
+                }
+                (Some(tree::Step::Need { key }), _) => self.inquire(desk, key, Inquiry::of_list()),
+                (Some(tree::Step::Wait), _) => return Flow::Goes,
+                (Some(tree::Step::Done), _) => self.walk = None,
+                (None, false) => self.open_next(desk),
+                (None, true) if self.inquiries.is_empty() => return self.conclude(desk),
+                (None, true) => return Flow::Goes,
+            }
+        }
+        Flow::Goes
+    }
+
+    fn open_next(&mut self, desk: &mut Desk) {
+        let Some(source) = self.sources.pop_front() else { return };
+        self.opening = true;
+        match source {
+            Source::Key(key) => self.inquire(desk, key, Inquiry::of_list()),
+            Source::Manifest(path) => {
+                desk.order(Ticket::of(Owner::Checks, self.command), Job::ReadManifest { path }, Urgency::Own);
+            }
+        }
+    }
+
+    /// Begins to inquire. Its first step is a lookup, so nothing comes of it at once.
+    fn inquire(&mut self, desk: &mut Desk, key: Key, inquiry: Inquiry) {
+        let ticket = Ticket { owner: Owner::Checks, key: self.command, step: Step::Block(key) };
+        let mut round = Round {
+            desk,
+            ticket,
+            key,
+            put: self.put,
+            order: &self.order,
+            lent: &mut self.lent,
+            silent: &mut self.silent,
+        };
+        let inquiry = self.inquiries.entry(key).insert_entry(inquiry);
+        inquiry.into_mut().begin(&mut round);
+    }
+
+    fn on_tick(&mut self, desk: &mut Desk) -> Flow {
+        if self.order.deadline.is_some_and(|deadline| deadline <= desk.now()) {
+            let worst = self.inquiries.iter().max_by_key(|(_, inquiry)| inquiry.health());
+            let reason = worst.map_or_else(String::new, |(key, inquiry)| inquiry.shortage(key));
+            return self.give_up(desk, FailureKind::TimedOut, format!("not true in time: {reason}"));
+        }
+        for key in self.inquiries.keys().copied().collect::<Vec<_>>() {
+            if self.turn(desk, key, Inquiry::on_tick) == Flow::Over {
+                return Flow::Over;
+            }
+        }
+        Flow::Goes
+    }
+
+    fn next_wake(&self) -> Option<Time> {
+        self.inquiries.values().filter_map(Inquiry::next_wake).chain(self.order.deadline).min()
+    }
+
+    fn conclude(&mut self, desk: &mut Desk) -> Flow {
+        let took = desk.now().since(self.since);
+        self.drop_lent(desk);
+        let tally = std::mem::take(&mut self.tally);
+        let answer = match self.order.until {
+            Some(_) => Answer::Waited { took },
+            None => Answer::Checked(Box::new(tally.checked(took))),
+        };
+        desk.answer(self.command, answer);
+        Flow::Over
+    }
+
+    fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, reason: String) -> Flow {
+        self.inquiries.values_mut().for_each(|inquiry| inquiry.cancel(desk));
+        let is_ours = |ticket: &Ticket| (ticket.owner, ticket.key) == (Owner::Checks, self.command);
+        desk.abandon(is_ours);
+        desk.drop_offers(is_ours);
+        self.drop_lent(desk);
+        desk.fail(self.command, kind, reason);
+        Flow::Over
+    }
+
+    fn drop_lent(&mut self, desk: &mut Desk) {
+        if std::mem::take(&mut self.lent) {
+            desk.forget_put(self.put);
+        }
+    }
+}
+
+/// What an inquiry works with while it takes a turn.
+struct Round<'a> {
+    desk: &'a mut Desk,
+    ticket: Ticket,
+    key: Key,
+    put: PutId,
+    order: &'a Order,
+    lent: &'a mut bool,
+    silent: &'a mut BTreeSet<SocketAddr>,
+}

@@ -1,0 +1,131 @@
+//! Making the copies of a block that are missing: now, and not when its holders compare next.
+//!
+//! A peer of the replica set that lacks the block is offered it, as any block is. Where this peer does not hold it itself, it
+//! fetches it from a holder and lends it, in memory, until the offers have ended.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::Round;
+use super::inquiry::{Copy, Inquiry};
+use crate::node::health::CopyState;
+use crate::node::job::{Holder, Job, JobId, Outcome};
+use crate::node::jobs::Urgency;
+use crate::node::notice::Progress;
+use crate::peer::Peer;
+
+/// What is done about the copies that a block lacks.
+#[derive(Default)]
+pub(super) struct Repair {
+    /// It was tried: that is done once.
+    tried: bool,
+    /// This peer pulls the block into its own store, or fetches it to lend it.
+    fetches: bool,
+    /// The job by which it fetches it to lend it.
+    job: Option<JobId>,
+    /// Peers that lack the block, and were not offered it yet.
+    lacking: Vec<Peer>,
+    /// Offers without an end.
+    out: BTreeSet<SocketAddr>,
+    lent: bool,
+    /// Copies that were made.
+    pub(super) made: u64,
+}
+
+impl Repair {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.fetches || !self.out.is_empty()
+    }
+
+    pub(super) fn job(&mut self) -> Option<JobId> {
+        self.job.take()
+    }
+}
+
+impl Inquiry {
+    /// Begins to make the copies that are missing, unless that was tried. Whether something is under way.
+    pub(super) fn begin_repair(&mut self, round: &mut Round<'_>) -> bool {
+        if std::mem::replace(&mut self.repair.tried, true) {
+            return false;
+        }
+        let lacks = |copy: &&Copy| copy.is_member && matches!(copy.state, Some(CopyState::Absent | CopyState::Damaged));
+        let (mine, others): (Vec<Peer>, Vec<Peer>) =
+            self.copies.values().filter(lacks).map(|copy| copy.peer).partition(|peer| round.desk.is_me(peer));
+        if mine.is_empty() && others.is_empty() {
+            return false;
+        }
+        self.repair.lacking = others;
+        if round.desk.holds(&round.key) {
+            self.offer(round);
+            return self.repair.is_under_way();
+        }
+        let Some(from) = self.sound().find(|copy| !round.desk.is_me(&copy.peer)).map(|copy| copy.peer.addr) else {
+            return false;
+        };
+        // What belongs here is kept, and offered from here.
+        let (key, put) = (round.key, round.put);
+        let mut take_in = || round.desk.take_in(round.ticket, Urgency::Own, key, self.bytes, Holder::Peer(from));
+        self.repair.fetches = true;
+        if mine.is_empty() || take_in().is_err() {
+            (*round.lent, self.repair.lent) = (true, true);
+            self.repair.job = Some(round.desk.order(round.ticket, Job::Lend { put, key, from }, Urgency::Own));
+        }
+        true
+    }
+
+    /// The block is here, or it is not.
+    pub(super) fn on_repair_job(&mut self, round: &mut Round<'_>, outcome: &Outcome) {
+        if !std::mem::take(&mut self.repair.fetches) {
+            return;
+        }
+        self.repair.job = None;
+        match outcome {
+            Outcome::Stored { .. } => self.repair.made += 1,
+            Outcome::Read { entry } => self.bytes = u32::try_from(entry.size).ok(),
+            _ => self.repair.lacking.clear(),
+        }
+        self.offer(round);
+    }
+
+    fn offer(&mut self, round: &mut Round<'_>) {
+        let size = round.desk.size_of(&round.key).or(self.bytes).unwrap_or(0);
+        for peer in std::mem::take(&mut self.repair.lacking) {
+            self.repair.out.insert(peer.addr);
+            round.desk.offer(round.ticket, Urgency::Own, (round.key, size), peer);
+        }
+        self.end_repair_if_over(round);
+    }
+
+    /// A peer took the block, or did not: then one next to the replica set may stand in.
+    pub(super) fn on_offered(&mut self, round: &mut Round<'_>, to: Peer, result: Result<(), String>) {
+        if !self.repair.out.remove(&to.addr) {
+            return;
+        }
+        match result {
+            Ok(()) => self.repair.made += 1,
+            Err(reason) => {
+                round.desk.progress(
+                    round.ticket.key,
+                    Progress::Retried { key: round.key, reason: format!("{to}: {reason}") },
+                );
+                let is_known = |peer: &Peer| self.copies.contains_key(&peer.addr) || round.desk.is_me(peer);
+                if let Some(at) = self.spare.iter().position(|peer| !is_known(peer)) {
+                    self.repair.lacking.push(self.spare.remove(at));
+                    return self.offer(round);
+                }
+            }
+        }
+        self.end_repair_if_over(round);
+    }
+
+    /// Once all is tried, the copies are looked for anew.
+    fn end_repair_if_over(&mut self, round: &mut Round<'_>) {
+        if self.repair.is_under_way() {
+            return;
+        }
+        if std::mem::take(&mut self.repair.lent) {
+            round.desk.withdraw(round.put, round.key);
+        }
+        self.begin(round);
+    }
+}

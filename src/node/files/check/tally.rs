@@ -1,0 +1,90 @@
+//! What was found out about the blocks of a file, and the answer that is made of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::inquiry::Inquiry;
+use crate::id::{Id, Key};
+use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies};
+use crate::peer::Peer;
+
+/// What is known of the blocks that were inquired about.
+#[derive(Default)]
+pub(super) struct Tally {
+    /// Bytes of the files.
+    pub(super) bytes: u64,
+    /// Bytes of the blocks that were looked at.
+    pub(super) looked: u64,
+    pub(super) unread: u64,
+    repaired: u64,
+    peers: Vec<PeerCopies>,
+    /// The place of each peer in `peers`.
+    places: BTreeMap<(Id, std::net::SocketAddr), usize>,
+    blocks: BTreeMap<Key, BlockHealth>,
+}
+
+impl Tally {
+    /// Whether a block was inquired about.
+    pub(super) fn knows(&self, key: &Key) -> bool {
+        self.blocks.contains_key(key)
+    }
+
+    /// An inquiry is over. A list that repeats may have been inquired about before: the latest counts.
+    pub(super) fn add(&mut self, key: Key, inquiry: &Inquiry) {
+        let told = |state: &CopyState, is_member: bool| is_member || *state != CopyState::Absent;
+        let copies = inquiry.copies.values().filter_map(|copy| Some((copy.peer, copy.state?, copy.is_member)));
+        let copies: Vec<_> = copies.filter(|(_, state, is_member)| told(state, *is_member)).collect();
+        let at = copies.iter().map(|&(peer, state, _)| CopyAt { peer: self.place(peer), state }).collect();
+        let (bytes, wanted, health) = (inquiry.bytes, inquiry.wanted, inquiry.health());
+        let block = BlockHealth { key, bytes, health, wanted, copies: inquiry.sound().count(), at };
+        self.repaired += inquiry.repair.made;
+        if self.blocks.insert(key, block).is_none() {
+            self.looked += u64::from(bytes.unwrap_or(0));
+        }
+    }
+
+    fn place(&mut self, peer: Peer) -> usize {
+        *self.places.entry((peer.id, peer.addr)).or_insert_with(|| {
+            self.peers.push(PeerCopies { peer, verified: 0, claimed: 0, damaged: 0, absent: 0, silent: 0 });
+            self.peers.len() - 1
+        })
+    }
+
+    /// The answer to a check that took so long.
+    pub(super) fn checked(mut self, took: Duration) -> Checked {
+        let mut copies = Vec::new();
+        for block in self.blocks.values() {
+            if copies.len() <= block.copies {
+                copies.resize(block.copies + 1, 0);
+            }
+            copies[block.copies] += 1;
+            for CopyAt { peer, state } in &block.at {
+                let of_peer = &mut self.peers[*peer];
+                *match state {
+                    CopyState::Verified => &mut of_peer.verified,
+                    CopyState::Claimed => &mut of_peer.claimed,
+                    CopyState::Damaged => &mut of_peer.damaged,
+                    CopyState::Absent => &mut of_peer.absent,
+                    CopyState::Silent => &mut of_peer.silent,
+                } += 1;
+            }
+        }
+        let missing = |block: &BlockHealth| block.wanted.saturating_sub(block.copies);
+        let weakest = self.blocks.values().max_by_key(|block| (block.health, missing(block)));
+        let worst = weakest.map_or(Health::Whole, |block| block.health);
+        Checked {
+            // What a list names that nobody gives is lost with it, even if its holders say that they have it.
+            health: if self.unread > 0 { worst.max(Health::Unknown) } else { worst },
+            bytes: self.bytes,
+            blocks: self.blocks.len() as u64,
+            copies,
+            wanted: self.blocks.values().map(|block| block.wanted).max().unwrap_or(0),
+            repaired: self.repaired,
+            unread: self.unread,
+            weakest: weakest.map(|block| block.key),
+            peers: self.peers,
+            each: self.blocks.into_values().collect(),
+            took,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Hashing the blocks held here for other peers that want to know whether their copies are sound.
+//!
+//! Anybody may ask, so it is bounded: so many bytes a second for all others, of which nobody gets all
+//! ([`budget`](crate::node::budget)), few blocks at a time, and few questions that wait. Who asks beyond that hears that this
+//! peer is busy. The answer is shorter than the question, so nobody is flooded with it in another's name. What is found
+//! damaged is healed as always.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::id::Key;
+use crate::node::budget::Favours;
+use crate::node::desk::Desk;
+use crate::node::job::{Job, JobErrorKind, Outcome};
+use crate::node::jobs::Urgency;
+use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
+use crate::overlay::Asker;
+use crate::wire::{Request, RequestKind, Response, Vouch};
+
+/// KiB that are hashed for other peers a second: about a tenth of what a core can.
+const HASHED_KIB: u32 = 32 * 1024;
+
+/// Blocks that are hashed at a time.
+const MAX_HASHES: usize = 2;
+
+/// Blocks that wait for their turn, and those of them that one address may have asked about.
+const MAX_QUEUE: usize = 64;
+const MAX_OF_ONE: usize = 32;
+
+/// Peers that may wait for the same block.
+const MAX_ASKERS: usize = 16;
+
+/// The blocks that other peers want to have hashed.
+pub(in crate::node) struct Vouching {
+    /// Who waits for which block.
+    wanted: BTreeMap<Key, Vec<Asker>>,
+    /// Those of them that have not begun.
+    queue: VecDeque<Key>,
+    /// Those of them that were found damaged.
+    damaged: BTreeSet<Key>,
+    favours: Favours,
+}
+
+impl Default for Vouching {
+    fn default() -> Self {
+        Self {
+            wanted: BTreeMap::new(),
+            queue: VecDeque::new(),
+            damaged: BTreeSet::new(),
+            favours: Favours::a_second(HASHED_KIB),
+        }
+    }
+}
+
+impl Part for Vouching {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        if let (Step::Block(key), Reply::Done { outcome, .. }) = (ticket.step, reply) {
+            let damaged = self.damaged.remove(&key);
+            let vouch = match outcome {
+                Outcome::Sound { .. } => Vouch::Verified,
+                _ if damaged => Vouch::Damaged,
+                Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt || desk.holds(&key) => Vouch::Damaged,
+                _ => Vouch::Absent,
+            };
+            for asker in self.wanted.remove(&key).unwrap_or_default() {
+                respond(desk, &asker, vouch);
+            }
+            self.start(desk);
+        }
+    }
+
+    fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
+        let Request::Verify { key } = request else { return };
+        let size = desk.size_of(&key).filter(|_| !desk.is_leaving());
+        let Some(size) = size else { return respond(desk, &asker, Vouch::Absent) };
+        if let Some(askers) = self.wanted.get_mut(&key) {
+            // The same question again is its sender's retry: the one answer will do.
+            if askers.iter().any(|known| known.is_same(&asker)) {
+                return;
+            }
+            if askers.len() < MAX_ASKERS {
+                return askers.push(asker);
+            }
+            return respond(desk, &asker, Vouch::Busy);
+        }
+        let of_one = self.wanted.values().filter(|askers| askers.iter().any(|known| known.addr == asker.addr)).count();
+        let is_known = asker.is_validated() && desk.peers().iter().any(|peer| peer.addr == asker.addr);
+        let has_place = of_one < MAX_OF_ONE && self.queue.len() < MAX_QUEUE;
+        if !has_place || !self.favours.take(desk.now(), asker.addr, is_known, size.div_ceil(1024).max(1)) {
+            return respond(desk, &asker, Vouch::Busy);
+        }
+        self.wanted.insert(key, vec![asker]);
+        self.queue.push_back(key);
+        self.start(desk);
+    }
+
+    fn on_news(&mut self, _desk: &mut Desk, news: News<'_>) {
+        if let News::Damaged { key, .. } = news
+            && self.wanted.contains_key(key)
+        {
+            self.damaged.insert(*key);
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// Whether all that wait have begun, or wait for their turn.
+    fn check(&self, _desk: &Desk) -> Result<(), String> {
+        let begun = self.wanted.len().checked_sub(self.queue.len());
+        let right = begun.is_some_and(|begun| begun <= MAX_HASHES)
+            && self.queue.len() <= MAX_QUEUE
+            && self.damaged.iter().all(|key| self.wanted.contains_key(key));
+        right.then_some(()).ok_or_else(|| "blocks to hash for others are lost, or too many".to_owned())
+    }
+}
+
+impl Vouching {
+    fn start(&mut self, desk: &mut Desk) {
+        while self.wanted.len() - self.queue.len() < MAX_HASHES
+            && let Some(key) = self.queue.pop_front()
+        {
+            desk.holdings_mut().see(&key);
+            desk.order(Ticket::block(Owner::Vouching, key), Job::Rehash { key }, Urgency::Others);
+        }
+    }
+}
+
+fn respond(desk: &mut Desk, asker: &Asker, vouch: Vouch) {
+    desk.respond(asker, RequestKind::FindValue, Response::Vouch(vouch));
+}

@@ -1,0 +1,101 @@
+//! Looking at copies: what others are asked, and what is done for others that ask.
+
+use super::*;
+use crate::node::health::{Checked, CopyState, Health};
+use crate::node::{Command, Source};
+use crate::wire::Vouch;
+
+fn check(bench: &mut Bench, verify: bool) -> Vec<Action> {
+    let command = Command::Check { sources: vec![Source::Key(key(1))], verify, repair: false };
+    bench.does(Event::Command { id: 1, command })
+}
+
+/// Ends the check of a block that is no list, which is read here or elsewhere.
+fn read(bench: &mut Bench, actions: &[Action]) -> Checked {
+    let [(job, Job::Unpack { .. })] = jobs(actions)[..] else { panic!("{actions:?}") };
+    let end = bench.ends(job, Outcome::NotManifest { size: 10 });
+    match answer(&end) {
+        Some(Answer::Checked(checked)) => *checked,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn states(checked: &Checked) -> Vec<CopyState> {
+    checked.each[0].at.iter().map(|copy| copy.state).collect()
+}
+
+#[test]
+fn holders_are_asked_to_hash_and_one_that_cannot_is_taken_at_its_word() {
+    let mut bench = Bench::new(Config::default(), 4, 4).start(&[]);
+    let asked = requests(&check(&mut bench, true));
+    assert_eq!(asked.len(), 4, "this peer holds nothing: {asked:?}");
+    assert!(asked.iter().all(|(_, _, request)| *request == Request::Verify { key: key(1) }));
+    let answers = [Response::Vouch(Vouch::Verified), Response::Node(peer(2)), Response::Vouch(Vouch::Damaged)];
+    for ((to, magic, _), response) in asked.iter().zip(answers) {
+        bench.hears_answer(*to, *magic, response);
+    }
+    // The last is an older peer that does not hold it, as this one does not: so others are looked for, in vain.
+    let end = bench.hears_answer(asked[3].0, asked[3].1, Response::Nodes(Vec::new()));
+    let checked = read(&mut bench, &end);
+    use CopyState::*;
+    assert_eq!(states(&checked), [Absent, Verified, Claimed, Damaged, Absent]);
+    assert_eq!((checked.health, checked.each[0].copies, checked.wanted), (Health::Thin, 2, 5));
+}
+
+#[test]
+fn a_busy_holder_is_asked_again_and_then_believed() {
+    let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
+    let mut asked = requests(&check(&mut bench, true));
+    let (began, mut end, mut times) = (bench.now, Vec::new(), 0);
+    while let [(to, magic, Request::Verify { .. })] = asked[..] {
+        times += 1;
+        end = bench.hears_answer(to, magic, Response::Vouch(Vouch::Busy));
+        asked = if jobs(&end).is_empty() {
+            requests(&bench.wait(Duration::from_secs(2)).expect("a pause"))
+        } else {
+            vec![]
+        };
+    }
+    assert!(times > 50 && bench.now.since(began) >= Duration::from_secs(60), "asked {times} times");
+    let checked = read(&mut bench, &end);
+    assert_eq!(states(&checked), [CopyState::Claimed]);
+}
+
+#[test]
+fn a_holder_hashes_for_others_a_few_at_a_time_and_so_much_a_second_and_says_that_it_is_busy() {
+    let held: Vec<(Key, u32)> = (0..200).map(|n| (key(n), 1 << 20)).collect();
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&held);
+    let (mut busy, mut running) = (0, Vec::new());
+    for (n, (key, _)) in held.iter().enumerate() {
+        let from = peer(1 + n as u16 % 3);
+        let actions = bench.hears_request(from, n as u64, Request::Verify { key: *key });
+        running.extend(jobs(&actions));
+        busy += responses(&actions).iter().filter(|(_, _, answer)| *answer == Ok(Response::Vouch(Vouch::Busy))).count();
+        // The same once more is no other question.
+        assert_eq!(bench.hears_request(from, n as u64, Request::Verify { key: *key }).len() <= 1, true);
+    }
+    assert_eq!(running.len(), 2, "at a time");
+    let mut hashed = 0;
+    while let Some((job, work)) = running.pop() {
+        assert!(matches!(work, Job::Rehash { .. }), "{work:?}");
+        hashed += 1;
+        let actions = bench.ends(job, Outcome::Sound { size: 1 << 20 });
+        assert!(responses(&actions).iter().all(|(_, _, answer)| *answer == Ok(Response::Vouch(Vouch::Verified))));
+        running.extend(jobs(&actions).into_iter().filter(|(_, work)| matches!(work, Job::Rehash { .. })));
+    }
+    assert!((8..=64).contains(&hashed) && busy >= 136, "{hashed} of 1 MiB hashed at one moment, {busy} times busy");
+}
+
+#[test]
+fn what_is_asked_about_and_not_here_or_damaged_is_said_to_be_so() {
+    let mut bench = Bench::new(Config::default(), 1, 0).start(&[(key(1), 10)]);
+    let absent = responses(&bench.hears_request(peer(1), 5, Request::Verify { key: key(2) }));
+    assert_eq!(absent, [(peer(1).addr, 5, Ok(Response::Vouch(Vouch::Absent)))]);
+    let [(job, Job::Rehash { .. })] = jobs(&bench.hears_request(peer(1), 6, Request::Verify { key: key(1) }))[..]
+    else {
+        panic!("it is hashed")
+    };
+    bench.does(Event::Damaged { key: key(1) });
+    let damaged = responses(&bench.ends(job, failed(JobErrorKind::Corrupt)));
+    assert_eq!(damaged, [(peer(1).addr, 6, Ok(Response::Vouch(Vouch::Damaged)))]);
+}
