@@ -130,12 +130,14 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "wait",
         short: None,
-        arguments: "copies KEY|NAME|MANIFEST [N]",
+        arguments: "stable|peers N|idle|safe|copies KEY|NAME|MANIFEST [N]",
         takes: (1, 3),
         kinds: &[Kind::Other, Kind::Source, Kind::Other],
         options: &[OptionSpec { name: "--deadline", value: Some("TIME") }],
         summary: "wait until something is true",
-        details: "copies: every block of the file has N copies; without N, as many as are wanted.\n\
+        details: "stable: this peer knows its neighbours, and none came or went for three seconds. peers N: it knows N others.\n\
+                  idle: no command, transfer or repair is under way. safe: it may be switched off, and nothing is lost, for\n\
+                  another peer has a copy of each block here. copies: every block of the file has N copies; without N, as many as are wanted.\n\
                   What is not true by --deadline, such as 30s, has failed with exit code 5; without one it is waited for.",
         parse: |words, options, _| Ok(Request::Ask(read_wait(words, options)?)),
     },

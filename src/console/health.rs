@@ -81,11 +81,16 @@ pub(super) fn read_wait(words: &[String], options: &Options) -> Result<Command, 
         read.ok_or_else(|| format!("{} is no number from 1 to {most}", quoted(word)))
     };
     let until = match words[..] {
+        ["stable"] => Until::Stable,
+        ["peers", count] => Until::Peers { count: number(count, usize::MAX)? },
+        ["idle"] => Until::Idle,
+        ["safe"] => Until::Safe,
         ["copies", file] => Until::Copies { sources: vec![parse_source(file)?], copies: None },
         ["copies", file, copies] => {
             Until::Copies { sources: vec![parse_source(file)?], copies: Some(number(copies, WIDTH)?) }
         }
         ["copies"] => return Err("copies of which file?".to_owned()),
+        ["peers"] => return Err("how many peers?".to_owned()),
         _ => return Err(format!("nothing that can be waited for is called {}", quoted(&words.join(" ")))),
     };
     let limit = options.value("--deadline").map(parse_time).transpose()?;

@@ -26,6 +26,17 @@ pub enum Source {
 /// What a user can wait for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Until {
+    /// This peer knows its neighbours, and none has come or gone for a while.
+    Stable,
+    /// This peer knows so many others.
+    Peers {
+        /// How many.
+        count: usize,
+    },
+    /// This peer has nothing to do: no command, transfer or repair is under way.
+    Idle,
+    /// This peer may be switched off, and nothing is lost: another has a copy of each block held here.
+    Safe,
     /// Every block of this file has enough copies.
     Copies {
         /// The file, by key or by manifest; several where several make it up.

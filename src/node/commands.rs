@@ -23,6 +23,8 @@ impl Node {
             Command::List | Command::Lookup { .. } | Command::Peers | Command::Table | Command::Ping { .. } => {
                 Owner::User
             }
+            Command::Wait { until: Until::Safe, .. } => Owner::Safety,
+            Command::Wait { until, limit } => return self.wait(id, until, limit),
             Command::Status => {
                 let status = self.status();
                 return self.desk.answer(id, Answer::Status(status));
@@ -45,7 +47,8 @@ impl Node {
 
     /// Ends what is under way for the user, or one command of it; how many commands that ended.
     fn end(&mut self, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        self.parts.iter_mut().map(|(_, part)| part.end(&mut self.desk, whose, kind, reason)).sum()
+        let ended: usize = self.parts.iter_mut().map(|(_, part)| part.end(&mut self.desk, whose, kind, reason)).sum();
+        ended + self.end_waits(whose, kind, reason)
     }
 
     /// Ends what is under way for the user; the second time within a short while, ends the peer.

@@ -12,7 +12,8 @@
 //!   the last goodbye.
 //! - [`files`]: files in and out, and how much of them at a time ([`pace`]).
 //! - [`keeping`]: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
-//! - [`user`]: what is asked and answered at once. [`memory`]: the peers known, on disk.
+//! - [`user`]: what is asked and answered at once. [`waits`]: what is waited for. [`health`]: how safe files are.
+//!   [`memory`]: the peers known, on disk.
 //! - A slot for one more part: files by their names are the [classroom](crate::classroom)'s.
 //!
 //! # Architecture invariants
@@ -45,6 +46,7 @@ mod pace;
 pub(crate) mod part;
 mod smoothed;
 mod user;
+mod waits;
 
 use std::net::SocketAddr;
 
@@ -60,6 +62,7 @@ use self::job::Outcome;
 use self::life::Life;
 use self::part::{Found, News, Owner, Part, Reply, Ticket};
 use self::trouble::Trouble;
+use self::waits::Waits;
 use crate::config::Config;
 use crate::name::FileName;
 use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
@@ -76,6 +79,7 @@ pub struct Node {
     /// When the user pressed Ctrl-C last.
     interrupted: Option<Time>,
     started: Time,
+    waits: Waits,
     spare_effects: Vec<Effect>,
 }
 
@@ -89,6 +93,7 @@ impl Node {
             quit: None,
             interrupted: None,
             started: Time::ZERO,
+            waits: Waits::default(),
             spare_effects: Vec::new(),
         };
         node.add(Owner::Puts, Box::<files::Puts>::default());
@@ -98,6 +103,7 @@ impl Node {
         node.add(Owner::Memory, Box::<memory::Memory>::default());
         node.add(Owner::Departure, Box::<keeping::Departure>::default());
         node.add(Owner::Pulls, Box::<keeping::Pulls>::default());
+        node.add(Owner::Safety, Box::<keeping::Safety>::default());
         node.add(Owner::Vouching, Box::<keeping::Vouching>::default());
         node.add(Owner::Clears, Box::<files::Clears>::default());
         node.add(Owner::Checks, Box::<files::Checks>::default());
@@ -124,6 +130,7 @@ impl Node {
         if self.depart_if_nothing_keeps_us() {
             self.settle();
         }
+        self.look_after_waits();
         self.desk.exchange.make_offers();
         self.desk.exchange.turn(now, out);
     }
@@ -139,7 +146,12 @@ impl Node {
             return None;
         }
         let parts = self.parts.iter().map(|(owner, part)| (part.next_wake(&self.desk), owner.name()));
-        let wakes = self.desk.exchange.wakes().into_iter().chain([(self.desk.overlay.next_tick(), "overlay")]);
+        let wakes = self
+            .desk
+            .exchange
+            .wakes()
+            .into_iter()
+            .chain([(self.desk.overlay.next_tick(), "overlay"), (self.waits.next_wake(), "waits")]);
         wakes.chain(parts).filter_map(|(due, by)| due.map(|due| (due, by))).min()
     }
 
@@ -207,6 +219,7 @@ impl Node {
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
             Event::Start { bootstrap, hosts, remembered, held } => {
                 self.started = self.desk.now();
+                self.waits.on_start(self.started, !(bootstrap.is_empty() && remembered.is_empty()));
                 self.desk.holdings.found(held);
                 self.tell(News::Found);
                 let entrances = Entrances { known: &bootstrap, hosts: &hosts, remembered: &remembered };
@@ -397,17 +410,20 @@ impl Node {
             }
             Effect::Joined { peers } => {
                 self.desk.notify(Notice::Joined { peers });
+                self.waits.on_joined(self.desk.now());
                 self.tell(News::Joined);
             }
             Effect::PeerUp(peer) => {
                 self.desk.exchange.forgive(peer.addr);
                 self.desk.notify(Notice::PeerUp { peer });
+                self.waits.on_change(self.desk.now());
                 self.tell(News::Up);
             }
             Effect::Twin { addr } => self.desk.trouble(Trouble::Twin { addr }),
             Effect::PeerDown(peer) => {
                 self.desk.notify(Notice::PeerDown { peer });
                 self.on_dead(peer.addr);
+                self.waits.on_change(self.desk.now());
                 self.tell(News::Down(&peer));
             }
             Effect::Ring(RingEffect::Settled { lookup, outcome }) => self.on_end_of(lookup, Reply::Settled(outcome)),

@@ -36,6 +36,8 @@ pub(crate) enum Owner {
     Departure,
     /// Blocks that other peers ask us to hold.
     Pulls,
+    /// Whether this peer may be switched off.
+    Safety,
     /// Blocks that are hashed for other peers.
     Vouching,
     /// Files whose local copies are dropped.
@@ -80,6 +82,7 @@ impl Owner {
             Self::Gets => "gets",
             Self::Departure => "departure",
             Self::Pulls => "pulls",
+            Self::Safety => "safety",
             Self::Vouching => "vouching",
             Self::Clears => "clears",
             Self::Checks => "checks",

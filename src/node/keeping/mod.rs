@@ -8,6 +8,7 @@ mod neighbours;
 mod pulls;
 mod regions;
 mod repair;
+mod safety;
 mod strays;
 mod vouching;
 
@@ -17,4 +18,5 @@ pub(super) use departure::Departure;
 pub(super) use heal::Heal;
 pub(super) use pulls::Pulls;
 pub(super) use repair::Repair;
+pub(super) use safety::Safety;
 pub(super) use vouching::Vouching;
