@@ -62,6 +62,10 @@ pub const MAX_PULLS: usize = 1024;
 /// check.
 pub const REPAIR_DELAY: Duration = Duration::from_secs(2);
 
+/// All blocks held are read and hashed once in this time, unless the user chooses another: disks are replaced for less than
+/// one unreadable block a week.
+pub const SCRUB: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Every block held is checked this often even if nothing seems to have happened (Kademlia, section 2.5: hourly).
 pub const REPUBLISH_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -121,6 +125,9 @@ pub struct Config {
     /// Bytes of blocks that are kept here at most; without a number, as many as the disk takes.
     #[serde(default)]
     pub capacity: Option<u64>,
+    /// In this time each block held here is read and hashed once; without one, none is.
+    #[serde(default)]
+    pub scrub: Option<Duration>,
 }
 
 impl Default for Config {
@@ -134,6 +141,7 @@ impl Default for Config {
             named_files: false,
             lasting: true,
             capacity: None,
+            scrub: Some(SCRUB),
         }
     }
 }

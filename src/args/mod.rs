@@ -5,6 +5,7 @@ mod ring;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
+use kadring::console::health::parse_time;
 use kadring::console::json::PAGE;
 use kadring::console::words::{parse_host_port, parse_id};
 use kadring::id::Id;
@@ -122,6 +124,9 @@ pub(crate) struct PeerArgs {
     /// The most bytes of blocks to keep, such as 500MB or 20GiB; without it, what the disk holds
     #[arg(long, env = "KADRING_CAPACITY", value_name = "SIZE", value_parser = parse_size)]
     pub(crate) capacity: Option<ByteSize>,
+    /// Read and hash all blocks held here once in this time, such as 7d; 0 or off: never
+    #[arg(long, env = "KADRING_SCRUB", value_name = "TIME", default_value = "7d", value_parser = parse_scrub)]
+    pub(crate) scrub: Scrub,
     /// Also keep here every block that is stored through this peer
     #[arg(long, env = "KADRING_KEEP", value_parser = BoolishValueParser::new())]
     pub(crate) keep: bool,
@@ -187,6 +192,15 @@ impl FormatArgs {
     pub(crate) fn format(&self) -> Format {
         if self.json { Format::Json } else { Format::Text }
     }
+}
+
+/// In which time all blocks are read once, if they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scrub(pub(crate) Option<Duration>);
+
+fn parse_scrub(word: &str) -> Result<Scrub, String> {
+    let period = if word == "off" { Duration::ZERO } else { parse_time(word)? };
+    Ok(Scrub(Some(period).filter(|period| !period.is_zero())))
 }
 
 fn parse_size(word: &str) -> Result<ByteSize, String> {

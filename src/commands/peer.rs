@@ -105,6 +105,7 @@ fn end(peer: LocalPeer) -> Exit {
 fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     let mut config = args.copies.config().map_err(Failed::usage)?;
     config.lasting = args.data.is_some();
+    config.scrub = args.scrub.0;
     config.capacity = args.capacity.map(|size| size.as_u64());
     let known = known(args)?;
     let temporary = match args.data {

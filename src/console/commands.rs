@@ -128,6 +128,17 @@ pub static COMMANDS: &[Spec] = &[
         parse: |words, options, _| Ok(Request::Check(Check::read(words, options)?)),
     },
     Spec {
+        name: "scrub",
+        short: None,
+        arguments: "",
+        takes: (0, 0),
+        kinds: &[],
+        options: &[],
+        summary: "read and hash all blocks held here, now",
+        details: "Else it is done in the background, once in the time of --scrub. What is damaged is moved aside and fetched anew.",
+        parse: |_, _, _| Ok(Request::Ask(Command::Scrub)),
+    },
+    Spec {
         name: "wait",
         short: None,
         arguments: "stable|peers N|idle|safe|copies KEY|NAME|MANIFEST [N]",

@@ -172,7 +172,8 @@ impl Teller {
 
 impl Shows for Teller {
     fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
-        if matches!(command, Command::Store { .. } | Command::Retrieve { .. } | Command::Check { .. }) {
+        if matches!(command, Command::Store { .. } | Command::Retrieve { .. } | Command::Check { .. } | Command::Scrub)
+        {
             self.tell(&Told::Begun(command.clone()));
         }
         let (elapsed, mut next) = (stopwatch(), Duration::ZERO);

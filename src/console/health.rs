@@ -13,7 +13,7 @@ use super::text::{amount, copies_of, count, lines, time, who};
 use super::words::parse_source;
 use crate::config::WIDTH;
 use crate::id::Key;
-use crate::node::health::{BlockHealth, Checked, CopyState, Health, PeerCopies};
+use crate::node::health::{BlockHealth, Checked, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
 use crate::node::{Command, FailureKind, Source, Until};
 
 /// A file to look at, as it was named.
@@ -168,6 +168,25 @@ fn peer_line(of_peer: &PeerCopies) -> String {
     let told: Vec<String> =
         counts.iter().filter(|(_, number)| **number > 0).map(|(what, number)| told(what, number)).collect();
     format!("  {}  {}", who(peer), told.join(", "))
+}
+
+/// What came of reading all blocks, for people.
+pub(super) fn scrubbed(Scrubbed { blocks, bytes, damaged, took }: &Scrubbed) -> String {
+    let damaged = match damaged {
+        0 => "all sound".to_owned(),
+        _ => format!("{} moved aside and fetched anew", count(*damaged, "damaged block")),
+    };
+    format!("read {}, {}, in {}: {damaged}", count(*blocks, "block"), amount(*bytes), time(*took))
+}
+
+/// The line of `status` about reading all blocks.
+pub(super) fn scrubbing(scrubbing: Option<&Scrubbing>) -> String {
+    let Some(Scrubbing { period, done, of, last, ago }) = scrubbing else { return "scrub     off".to_owned() };
+    let last = match (last, ago) {
+        (Some(last), Some(ago)) => format!("the last pass ended {} ago: {}", time(*ago), scrubbed(last)),
+        _ => "no pass has ended since the start".to_owned(),
+    };
+    format!("scrub     {done} of {of} in this pass of {}; {last}", humantime::format_duration(*period))
 }
 
 fn told(what: &str, number: impl Display) -> String {

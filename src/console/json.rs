@@ -73,7 +73,7 @@ mod tests {
     use super::super::{Defaults, Grammar};
     use super::*;
     use crate::id::{Id, Key};
-    use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies};
+    use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
     use crate::node::notice::{PeerInfo, Status};
     use crate::node::{Answer, Failure, FailureKind};
     use crate::overlay::TableRow;
@@ -151,6 +151,7 @@ mod tests {
             messages: (1, 1),
             dropped: 1,
             upkeep: (0, 0),
+            scrub: Some(Scrubbing { period: TOOK, done: 1, of: 1, last: Some(Scrubbed::default()), ago: Some(TOOK) }),
         };
         vec![
             Answer::Lookup { key: KEY, peers: vec![peer()], holders: vec![peer()], hops: 1, took: TOOK },
@@ -158,6 +159,7 @@ mod tests {
             Answer::Table { rows: vec![TableRow { label: "x".to_owned(), peers: vec![peer()], spare: 0 }] },
             Answer::Status(status),
             Answer::Pong { peer: peer(), rtt: TOOK },
+            Answer::Scrubbed(Scrubbed::default()),
             Answer::Waited { took: TOOK },
             Answer::Left { handed_over: 0, left_behind: 0, offered: true, kept: true },
             Answer::Interrupted { commands: 1 },

@@ -31,6 +31,7 @@ impl<'a> TransferBar<'a> {
             Command::Store { path, .. } => Some(("storing", path.as_path())),
             Command::Retrieve { dest, .. } => Some(("retrieving", dest.as_path())),
             Command::Check { .. } => Some(("checking", Path::new(""))),
+            Command::Scrub => Some(("scrubbing", Path::new(""))),
             _ => None,
         };
         let shown = named.filter(|_| screen.has_bars()).map(|(verb, path)| {

@@ -44,6 +44,7 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
     match answer {
         Answer::Stored { .. } | Answer::Retrieved { .. } => transferred(answer, named),
         Answer::Checked(checked) => health::checked(checked, named),
+        Answer::Scrubbed(scrubbed) => health::scrubbed(scrubbed),
         Answer::Waited { took } => format!("true after {}", time(*took)),
         Answer::Cleared { blocks } => format!("cleared {}", count(*blocks, "block")),
         Answer::List { blocks } => {
@@ -219,7 +220,7 @@ fn row(row: &TableRow) -> String {
 
 fn status(status: &Status) -> String {
     let Status { me, overlay, uptime, peers, blocks, bytes, pending, lookups, transfers, repairs, .. } = status;
-    let Status { messages, dropped, upkeep: (spent, offered), .. } = status;
+    let Status { messages, dropped, upkeep: (spent, offered), scrub, .. } = status;
     let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
     let (received, sent) = messages;
     let dropped =
@@ -239,6 +240,7 @@ fn status(status: &Status) -> String {
             amount(*offered),
             amount(u64::from(UPKEEP_KIB) * 1024)
         ),
+        health::scrubbing(scrub.as_ref()),
     ]
     .join("\n")
 }

@@ -96,6 +96,8 @@ pub enum Command {
         /// When that has failed; without a limit, it never does.
         limit: Option<Duration>,
     },
+    /// Read and hash all blocks held here, now.
+    Scrub,
     /// List the blocks held here.
     List,
     /// Find the replica set of a key.

@@ -23,6 +23,7 @@ impl Node {
             Command::List | Command::Lookup { .. } | Command::Peers | Command::Table | Command::Ping { .. } => {
                 Owner::User
             }
+            Command::Scrub => Owner::Scrub,
             Command::Wait { until: Until::Safe, .. } => Owner::Safety,
             Command::Wait { until, limit } => return self.wait(id, until, limit),
             Command::Status => {
@@ -103,6 +104,7 @@ impl Node {
             messages: (traffic.received, traffic.sent),
             dropped: traffic.dropped,
             upkeep: desk.upkeep.total(),
+            scrub: self.parts.iter().find_map(|(_, part)| part.scrubbing(desk)),
         }
     }
 }

@@ -109,6 +109,34 @@ pub struct Checked {
     pub took: Duration,
 }
 
+/// A pass through all blocks held by a peer: each was read and hashed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Scrubbed {
+    /// Blocks that were read.
+    pub blocks: u64,
+    /// Bytes of those that were sound.
+    pub bytes: u64,
+    /// Blocks that were damaged or gone.
+    pub damaged: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// How far a peer is with reading what it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Scrubbing {
+    /// How long a pass takes.
+    pub period: Duration,
+    /// Blocks that were read in this pass.
+    pub done: u64,
+    /// Blocks held now.
+    pub of: u64,
+    /// The last pass, if one has ended since this peer began.
+    pub last: Option<Scrubbed>,
+    /// How long ago that was.
+    pub ago: Option<Duration>,
+}
+
 impl Health {
     /// The sort of failure that it is for whoever wants the file safe; none if it is.
     pub const fn failure(self) -> Option<FailureKind> {

@@ -64,6 +64,7 @@ use self::part::{Found, News, Owner, Part, Reply, Ticket};
 use self::trouble::Trouble;
 use self::waits::Waits;
 use crate::config::Config;
+use crate::id::Id;
 use crate::name::FileName;
 use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
 use crate::time::Time;
@@ -103,6 +104,8 @@ impl Node {
         node.add(Owner::Memory, Box::<memory::Memory>::default());
         node.add(Owner::Departure, Box::<keeping::Departure>::default());
         node.add(Owner::Pulls, Box::<keeping::Pulls>::default());
+        // Chance says where it begins.
+        node.add(Owner::Scrub, Box::new(keeping::Scrub::new(Id::from_bytes(seed))));
         node.add(Owner::Safety, Box::<keeping::Safety>::default());
         node.add(Owner::Vouching, Box::<keeping::Vouching>::default());
         node.add(Owner::Clears, Box::<files::Clears>::default());

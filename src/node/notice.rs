@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::command::CommandId;
-use super::health::Checked;
+use super::health::{Checked, Scrubbed, Scrubbing};
 use super::job::{JobError, JobErrorKind};
 use super::trouble::Trouble;
 use crate::id::{Id, Key};
@@ -212,6 +212,8 @@ pub enum Answer {
     },
     /// How safe a file is.
     Checked(Box<Checked>),
+    /// All blocks held here were read and hashed.
+    Scrubbed(Scrubbed),
     /// What was waited for is true.
     Waited {
         /// How long the command took.
@@ -344,6 +346,9 @@ pub struct Status {
     /// Messages sent, and bytes of blocks offered, since the start to keep replica sets full.
     #[serde(default)]
     pub upkeep: (u64, u64),
+    /// How far this peer is with reading what it holds; none if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<Scrubbing>,
 }
 
 /// Why a command failed: its kind for programs, a sentence for people.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::command::{Command, CommandId};
 use super::desk::Desk;
+use super::health::Scrubbing;
 use super::job::{JobId, Outcome, Version};
 use super::notice::FailureKind;
 use crate::id::Key;
@@ -36,6 +37,8 @@ pub(crate) enum Owner {
     Departure,
     /// Blocks that other peers ask us to hold.
     Pulls,
+    /// The reading of all blocks, once in a while.
+    Scrub,
     /// Whether this peer may be switched off.
     Safety,
     /// Blocks that are hashed for other peers.
@@ -82,6 +85,7 @@ impl Owner {
             Self::Gets => "gets",
             Self::Departure => "departure",
             Self::Pulls => "pulls",
+            Self::Scrub => "scrub",
             Self::Safety => "safety",
             Self::Vouching => "vouching",
             Self::Clears => "clears",
@@ -225,6 +229,11 @@ pub(crate) trait Part: Send {
     /// The named files that it keeps, in the order of names.
     fn named_files(&self) -> Vec<(FileName, Version)> {
         Vec::new()
+    }
+
+    /// How far it is with reading all blocks, if it does that.
+    fn scrubbing(&self, _desk: &Desk) -> Option<Scrubbing> {
+        None
     }
 
     /// Ends what it does for the user, or for one command; how many commands that ended.

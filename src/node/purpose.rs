@@ -37,9 +37,13 @@ impl Owner {
     /// What the part asks other peers for.
     pub(super) const fn purpose(self) -> Purpose {
         match self {
-            Self::Repair | Self::Heal | Self::Departure | Self::Safety | Self::Vouching | Self::Checks => {
-                Purpose::Repair
-            }
+            Self::Repair
+            | Self::Heal
+            | Self::Departure
+            | Self::Scrub
+            | Self::Safety
+            | Self::Vouching
+            | Self::Checks => Purpose::Repair,
             Self::Puts | Self::Gets | Self::Pulls | Self::Clears | Self::Slot => Purpose::Transfer,
             Self::Memory => Purpose::Upkeep,
             Self::User => Purpose::Lookup,

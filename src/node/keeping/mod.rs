@@ -9,6 +9,7 @@ mod pulls;
 mod regions;
 mod repair;
 mod safety;
+mod scrub;
 mod strays;
 mod vouching;
 
@@ -19,4 +20,5 @@ pub(super) use heal::Heal;
 pub(super) use pulls::Pulls;
 pub(super) use repair::Repair;
 pub(super) use safety::Safety;
+pub(super) use scrub::Scrub;
 pub(super) use vouching::Vouching;
