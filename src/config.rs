@@ -105,6 +105,9 @@ pub const HEDGE_MIN: Duration = Duration::from_millis(500);
 /// A second Ctrl-C within this time ends the peer; the first ends only what is under way.
 pub const INTERRUPT_WINDOW: Duration = Duration::from_secs(2);
 
+/// A peer that leaves waits this long for others to take over its blocks, unless its user chose otherwise.
+pub const HANDOVER_LIMIT: Duration = Duration::from_secs(20);
+
 /// What a user can choose about how a node behaves.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
@@ -137,7 +140,7 @@ impl Default for Config {
             quorum: 1,
             guest: false,
             window: 16,
-            handover_limit: Duration::from_secs(60),
+            handover_limit: HANDOVER_LIMIT,
             named_files: false,
             lasting: true,
             capacity: None,

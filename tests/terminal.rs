@@ -275,3 +275,28 @@ fn at_a_terminal_it_is_asked_whether_a_file_may_be_replaced() {
     terminal.press("quit\r");
     assert_eq!(terminal.code(), Some(0));
 }
+
+#[test]
+fn at_a_terminal_a_departure_shows_how_many_blocks_are_handed_over_on_quit_and_on_a_signal() {
+    for by_signal in [false, true] {
+        let folder = folder();
+        let (path, _) = file(&folder, "original", 6, 100);
+        let other = Launch::new(folder.path().join("other")).start();
+        let bootstrap = format!("127.0.0.1:{}", other.port);
+        let mut terminal = AtTerminal::start_with(&folder, &["--bootstrap", &bootstrap]);
+        terminal.expect("kadring> ");
+        terminal.press(&format!("store {}\r", path.display()));
+        terminal.expect("key ");
+        terminal.expect("kadring> ");
+        other.signal(Signal::SIGSTOP);
+        if by_signal {
+            terminal.signal(Signal::SIGTERM);
+        } else {
+            terminal.press("quit\r");
+        }
+        terminal.expect("handing over [");
+        terminal.expect("0 of 2 blocks");
+        terminal.expect("2 left behind");
+        assert_eq!(terminal.code(), Some(5));
+    }
+}

@@ -133,6 +133,9 @@ pub(crate) struct PeerArgs {
     /// Leave without handing the blocks over to others first
     #[arg(long, env = "KADRING_NO_HANDOVER", value_parser = BoolishValueParser::new())]
     pub(crate) no_handover: bool,
+    /// How long to hand the blocks over when leaving, such as 20s or 5m; what others have not taken by then stays, and the exit code is 5
+    #[arg(long, env = "KADRING_HANDOVER_LIMIT", value_name = "TIME", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub(crate) handover_limit: Duration,
     /// How peers find one another
     #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
     pub(crate) overlay: OverlayName,

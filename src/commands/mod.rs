@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod ctl;
+mod farewell;
 pub(crate) mod files;
 mod known;
 mod logging;

@@ -19,6 +19,7 @@ use rustyline::ExternalPrinter;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 
+use super::farewell::Farewell;
 use super::{Exit, Failed, Known, bootstrap, end_in_a_while, log_to, ready};
 use crate::args::PeerArgs;
 
@@ -61,7 +62,7 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
 
     let (editor, above) =
         if person { edit(&grammar, catalogue.clone(), &args, &screen, ready.udp) } else { (None, None) };
-    let performer = Performer::new(peer.handle(), screen).with_catalogue(catalogue);
+    let performer = Performer::new(peer.handle(), screen.clone()).with_catalogue(catalogue);
     let console = Console::new(performer, grammar, output);
     let (busy, verdict) = (console.busy(), console.verdict());
     if input == Stdin::Background {
@@ -70,7 +71,8 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
         let thread = ConsoleThread { console, editor, exit_on_eof: args.exit_on_eof, handover: defaults.handover };
         peer.handle().spawn_console(move || thread.run()).context("cannot start the console's thread")?;
     }
-    let left = watch(&peer.notices(), above);
+    let left = watch(&peer.notices(), above, &mut Farewell::new(&screen));
+    let behind = left.clone().and_then(|left| Reply::Node(left).verdict());
     ready::tell_supervisor(NotifyState::Stopping);
     let ended = end(peer);
     let written = match (busy.pause(LAST_ANSWER), left) {
@@ -80,7 +82,7 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
         _ => true,
     };
     // A person at the terminal has seen what failed; a script learns it from the exit code.
-    let failed = verdict.get().filter(|_| !person).map(Exit::from);
+    let failed = verdict.get().filter(|_| !person).or(behind).map(Exit::from);
     let failed = failed.or_else(|| (!written).then_some(Exit::Other));
     Ok(if ended == Exit::Done { failed.unwrap_or(ended) } else { ended })
 }
@@ -106,6 +108,7 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     let mut config = args.copies.config().map_err(Failed::usage)?;
     config.lasting = args.data.is_some();
     config.scrub = args.scrub.0;
+    config.handover_limit = args.handover_limit;
     config.capacity = args.capacity.map(|size| size.as_u64());
     let known = known(args)?;
     let temporary = match args.data {
@@ -230,7 +233,7 @@ impl ConsoleThread {
 }
 
 /// Logs the peer's notices until it has ended. Returns its answer about leaving, if there was one.
-fn watch(notices: &Receiver<Notice>, mut above: Option<Above>) -> Option<Answer> {
+fn watch(notices: &Receiver<Notice>, mut above: Option<Above>, farewell: &mut Farewell<'_>) -> Option<Answer> {
     let mut left = None;
     let nothing = never();
     let (mut lines, mut printer) = match above.take() {
@@ -241,6 +244,7 @@ fn watch(notices: &Receiver<Notice>, mut above: Option<Above>) -> Option<Answer>
         select! {
             recv(notices) -> notice => match notice {
                 Ok(Notice::Answer { answer: answer @ Answer::Left { .. }, .. }) => left = Some(answer),
+                Ok(Notice::Progress { progress, .. }) => farewell.show(&progress),
                 Ok(notice) => tell(&notice),
                 Err(_) => return left,
             },
@@ -252,6 +256,7 @@ fn watch(notices: &Receiver<Notice>, mut above: Option<Above>) -> Option<Answer>
                 }
                 _ => lines = nothing.clone(),
             },
+            recv(farewell.due()) -> _ => log::warn!("{}", farewell.line()),
         }
     }
 }

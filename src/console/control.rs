@@ -172,13 +172,19 @@ impl Teller {
 
 impl Shows for Teller {
     fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
-        if matches!(command, Command::Store { .. } | Command::Retrieve { .. } | Command::Check { .. } | Command::Scrub)
-        {
+        if matches!(
+            command,
+            Command::Store { .. }
+                | Command::Retrieve { .. }
+                | Command::Check { .. }
+                | Command::Scrub
+                | Command::Quit { .. }
+        ) {
             self.tell(&Told::Begun(command.clone()));
         }
         let (elapsed, mut next) = (stopwatch(), Duration::ZERO);
         Box::new(move |progress| {
-            let passes = matches!(progress, Progress::Moved { .. }) && elapsed() < next;
+            let passes = progress.is_a_step() && elapsed() < next;
             if !passes {
                 self.tell(&Told::Progress(progress.clone()));
                 next = elapsed() + PACE;

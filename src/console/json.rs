@@ -161,7 +161,7 @@ mod tests {
             Answer::Pong { peer: peer(), rtt: TOOK },
             Answer::Scrubbed(Scrubbed::default()),
             Answer::Waited { took: TOOK },
-            Answer::Left { handed_over: 0, left_behind: 0, offered: true, kept: true },
+            Answer::Left { handed_over: 0, left_behind: 0, offered: true, kept: true, alone: false },
             Answer::Interrupted { commands: 1 },
             Answer::Failed(failure()),
         ]

@@ -15,7 +15,13 @@ const LONGEST_NAME: usize = 16;
 /// Times a second that a bar is drawn at most.
 const HERTZ: u8 = 10;
 
-/// The bar of one command; nothing where there is no terminal, or the command moves no file.
+/// What is shown of a file whose size is known, of another, and of blocks that are handed over.
+const SIZED: &str =
+    "{msg} {percent:>3} % [{wide_bar}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+const UNSIZED: &str = "{wide_msg} {binary_bytes}, {binary_bytes_per_sec}";
+const BLOCKS: &str = "{msg} [{wide_bar}] {pos} of {len} blocks";
+
+/// The bar of one command; nothing where there is no terminal, or the command moves nothing.
 pub struct TransferBar<'a> {
     shown: Option<(&'a Screen, ProgressBar)>,
     /// Bytes found in place from an earlier run; they count for the total, not for the rate.
@@ -27,19 +33,25 @@ pub struct TransferBar<'a> {
 impl<'a> TransferBar<'a> {
     /// A bar for `command` on `screen`.
     pub fn new(screen: &'a Screen, command: &Command) -> Self {
-        let named = match command {
-            Command::Store { path, .. } => Some(("storing", path.as_path())),
-            Command::Retrieve { dest, .. } => Some(("retrieving", dest.as_path())),
-            Command::Check { .. } => Some(("checking", Path::new(""))),
-            Command::Scrub => Some(("scrubbing", Path::new(""))),
+        let message = match command {
+            Command::Store { path, .. } => Some(format!("storing {}", file_name(path))),
+            Command::Retrieve { dest, .. } => Some(format!("retrieving {}", file_name(dest))),
+            Command::Check { .. } => Some("checking".to_owned()),
+            Command::Scrub => Some("scrubbing".to_owned()),
+            // Whether there is anything to hand over, its progress shows.
+            Command::Quit { handover: true } => Some(String::new()),
             _ => None,
         };
-        let shown = named.filter(|_| screen.has_bars()).map(|(verb, path)| {
+        let shown = message.filter(|_| screen.has_bars()).map(|message| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(HERTZ));
             screen.show_bar(bar.clone());
-            bar.set_style(style(false));
-            bar.set_message(format!("{verb} {}", file_name(path)));
-            if let (Command::Store { .. }, Ok(file)) = (command, std::fs::metadata(path)) {
+            bar.set_style(styled(if matches!(command, Command::Quit { .. }) { BLOCKS } else { UNSIZED }));
+            if !message.is_empty() {
+                bar.set_message(message);
+            }
+            if let Command::Store { path, .. } = command
+                && let Ok(file) = std::fs::metadata(path)
+            {
                 set_length(&bar, file.len());
             }
             (screen, bar)
@@ -65,6 +77,11 @@ impl<'a> TransferBar<'a> {
                 }
                 bar.set_position(*bytes);
             }
+            node::Progress::HandedOver { blocks, of } => {
+                bar.set_length(*of);
+                bar.set_message("handing over");
+                bar.set_position(*blocks);
+            }
             node::Progress::Kept { .. } => {}
             node::Progress::Retried { key, reason } => {
                 // A peer that is full says so for each block; once is enough.
@@ -87,7 +104,7 @@ impl Drop for TransferBar<'_> {
 
 fn set_length(bar: &ProgressBar, bytes: u64) {
     bar.set_length(bytes);
-    bar.set_style(style(true));
+    bar.set_style(styled(SIZED));
 }
 
 fn file_name(path: &Path) -> String {
@@ -99,12 +116,7 @@ fn file_name(path: &Path) -> String {
     name.chars().take(LONGEST_NAME - 1).chain(['…']).collect()
 }
 
-fn style(sized: bool) -> ProgressStyle {
-    let template = if sized {
-        "{msg} {percent:>3} % [{wide_bar}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
-    } else {
-        "{wide_msg} {binary_bytes}, {binary_bytes_per_sec}"
-    };
+fn styled(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("=> ")
 }

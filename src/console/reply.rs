@@ -194,6 +194,10 @@ impl Reply {
             return health.failure();
         }
         match self {
+            // Others were there to take what is left behind, and did not in time.
+            Self::Node(Answer::Left { offered: true, left_behind: 1.., alone: false, .. }) => {
+                Some(FailureKind::TimedOut)
+            }
             Self::Node(_) | Self::File(_) => self.failure().map(|failure| failure.kind),
             Self::Console(ConsoleAnswer::All { answers }) => of_several(answers.iter().map(Self::verdict)),
             Self::Console(ConsoleAnswer::Tested { files, .. }) => {

@@ -72,8 +72,13 @@ impl Screen {
     }
 
     /// Whether bars can be seen.
-    pub(super) fn has_bars(&self) -> bool {
+    pub fn has_bars(&self) -> bool {
         self.bars
+    }
+
+    /// Whether there is a bar now.
+    pub fn shows_bar(&self) -> bool {
+        self.state.lock().bar.is_some()
     }
 
     pub(super) fn show_bar(&self, bar: ProgressBar) {

@@ -23,7 +23,7 @@ struct Rote {
 }
 
 fn left(handed_over: u64, left_behind: u64, offered: bool, kept: bool) -> Answer {
-    Answer::Left { handed_over, left_behind, offered, kept }
+    Answer::Left { handed_over, left_behind, offered, kept, alone: false }
 }
 
 impl Rote {

@@ -79,7 +79,9 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
             let pace = pace(*bytes, *took);
             format!("file {file} received from {}, {} in {pace}\nsha256 {sha256}", who(from), amount(*bytes))
         }
-        Answer::Left { handed_over, left_behind, offered, kept } => left(*handed_over, *left_behind, *offered, *kept),
+        Answer::Left { handed_over, left_behind, offered, kept, .. } => {
+            left(*handed_over, *left_behind, *offered, *kept)
+        }
         Answer::Interrupted { commands } => format!("{} cancelled", count(*commands as u64, "command")),
         Answer::Failed(failure) => match named.filter(|name| !escape(&failure.reason).contains(name)) {
             Some(name) => format!("error: {name}: {}", escape(&failure.reason)),

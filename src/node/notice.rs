@@ -126,7 +126,7 @@ pub enum FileNews {
     },
 }
 
-/// How far a store or retrieve is.
+/// How far a store, a retrieve or a departure is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "progress", rename_all = "snake_case")]
 pub enum Progress {
@@ -149,6 +149,13 @@ pub enum Progress {
         /// The size of the whole file in bytes.
         of: u64,
     },
+    /// A peer that leaves has handed over blocks.
+    HandedOver {
+        /// Blocks that other peers have now.
+        blocks: u64,
+        /// Blocks that were held when it began.
+        of: u64,
+    },
     /// The transfer of a block failed and is tried at another peer.
     Retried {
         /// The block's key.
@@ -156,6 +163,13 @@ pub enum Progress {
         /// Why it failed, for people.
         reason: String,
     },
+}
+
+impl Progress {
+    /// Whether the next one tells all that this one does: it need not be told.
+    pub fn is_a_step(&self) -> bool {
+        matches!(self, Self::Moved { .. } | Self::HandedOver { .. })
+    }
 }
 
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
@@ -295,6 +309,8 @@ pub enum Answer {
         offered: bool,
         /// Whether the blocks stay in the data folder; else they are deleted with it.
         kept: bool,
+        /// Whether no other peer was known that could have taken them.
+        alone: bool,
     },
     /// The commands under way were ended, as the user asked; each of them has its own answer.
     Interrupted {

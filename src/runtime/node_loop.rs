@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
@@ -72,7 +73,12 @@ pub(super) struct Turn {
 struct Asker {
     session: SessionId,
     answer: Sender<Notice>,
+    /// When those who watch are told of its next step.
+    tells_at: Time,
 }
+
+/// Those who watch are told of a command's steps this often at most.
+const PACE: Duration = Duration::from_millis(100);
 
 impl NodeLoop {
     /// Runs until the node has left.
@@ -156,7 +162,9 @@ impl NodeLoop {
         let Some(asked) = asked else { return self.begin(Command::Quit { handover: false }, None) };
         self.inboxes.commands.free_place();
         match asked {
-            Asked::Command { session, command, answer } => self.begin(command, Some(Asker { session, answer })),
+            Asked::Command { session, command, answer } => {
+                self.begin(command, Some(Asker { session, answer, tells_at: Time::ZERO }))
+            }
             Asked::Cancel { session } => {
                 let meant = self.turn.asking.iter().filter(|(_, asker)| asker.session == session);
                 for command in meant.map(|(&command, _)| command).collect::<Vec<_>>() {
@@ -230,12 +238,26 @@ impl NodeLoop {
         {
             self.state.publish(&notice);
         }
+        if matches!(&notice, Notice::Progress { progress, .. } if progress.is_a_step()) {
+            self.tell_of_a_step(command, &notice);
+        }
         let over = matches!(notice, Notice::Answer { .. });
         if let Some(asker) = self.turn.asking.get(&command) {
             hand(&asker.answer, notice);
         }
         if over {
             self.turn.asking.remove(&command);
+        }
+    }
+
+    /// Tells those who watch how far a command is, now and then.
+    fn tell_of_a_step(&mut self, command: CommandId, step: &Notice) {
+        let now = self.shared.clock.now();
+        if let Some(asker) = self.turn.asking.get_mut(&command)
+            && now >= asker.tells_at
+        {
+            asker.tells_at = now + PACE;
+            self.state.publish(step);
         }
     }
 }

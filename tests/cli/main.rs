@@ -5,6 +5,7 @@ mod clients;
 mod control;
 mod exit_codes;
 mod harmless;
+mod leaving;
 mod options;
 mod running;
 mod starting;

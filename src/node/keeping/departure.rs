@@ -13,7 +13,7 @@ use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
 use crate::node::jobs::Urgency;
-use crate::node::notice::Answer;
+use crate::node::notice::{Answer, Progress};
 use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Ticket};
 use crate::overlay::{Region, Target};
 use crate::peer::Peer;
@@ -30,10 +30,14 @@ struct Handover {
     deadline: Time,
     /// The blocks are offered to others first.
     handover: bool,
+    /// No other peer is known.
+    nobody: bool,
     /// Blocks held when the departure began. What is pulled to its end after that is not called saved.
     blocks: u64,
     /// Those of them that no other peer is known to hold.
     alone: BTreeSet<Key>,
+    /// Blocks handed over, as far as that was told.
+    told: u64,
     /// The peers that are compared with now.
     heirs: BTreeMap<Id, Heir>,
     /// Peers that were compared with, that leave too, or that are silent.
@@ -68,6 +72,7 @@ impl Part for Departure {
             }
             _ => return,
         };
+        handover.tell(desk);
         handover.go_on_with(desk, &heir);
         self.go_on(desk);
     }
@@ -79,11 +84,16 @@ impl Part for Departure {
             command,
             deadline: desk.now() + desk.config().handover_limit,
             handover: matches!(how, Command::Quit { handover: true }),
+            nobody: desk.peers().is_empty(),
             blocks: alone.len() as u64,
             alone,
+            told: 0,
             heirs: BTreeMap::new(),
             done: BTreeSet::from([desk.me().id]),
         });
+        if let Some(Handover { handover: true, blocks: of @ 1.., .. }) = self.0 {
+            desk.progress(command, Progress::HandedOver { blocks: 0, of });
+        }
         self.go_on(desk);
     }
 
@@ -116,16 +126,25 @@ impl Departure {
         if in_time && (!handover.heirs.is_empty() || handover.find_heirs(desk)) {
             return;
         }
-        let &mut Handover { command, handover: offered, blocks, ref alone, .. } = handover;
+        let &mut Handover { command, handover: offered, nobody, blocks, ref alone, .. } = handover;
         let left_behind = alone.len() as u64;
         self.0 = None;
         desk.say_goodbye();
         let (handed_over, kept) = (blocks - left_behind, desk.config().lasting);
-        desk.answer(command, Answer::Left { handed_over, left_behind, offered, kept });
+        desk.answer(command, Answer::Left { handed_over, left_behind, offered, kept, alone: nobody });
     }
 }
 
 impl Handover {
+    /// Tells how many blocks were handed over, when these are more than were told.
+    fn tell(&mut self, desk: &mut Desk) {
+        let blocks = self.blocks - self.alone.len() as u64;
+        if blocks > self.told {
+            self.told = blocks;
+            desk.progress(self.command, Progress::HandedOver { blocks, of: self.blocks });
+        }
+    }
+
     /// Begins to compare with the peers that should hold what this one alone holds. False if there are none.
     fn find_heirs(&mut self, desk: &mut Desk) -> bool {
         let mut shares: BTreeMap<Id, (Peer, Vec<Share>)> = BTreeMap::new();

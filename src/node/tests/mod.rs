@@ -1,5 +1,6 @@
 //! The core, event by event: call `handle`, compare the list of actions.
 
+mod departure;
 mod files;
 mod health;
 mod offers;
@@ -143,5 +144,5 @@ pub(crate) fn failed(kind: JobErrorKind) -> Outcome {
 
 /// The answer of a peer that offered its blocks to others before it left.
 pub(crate) fn left(handed_over: u64, left_behind: u64) -> Answer {
-    Answer::Left { handed_over, left_behind, offered: true, kept: true }
+    Answer::Left { handed_over, left_behind, offered: true, kept: true, alone: false }
 }

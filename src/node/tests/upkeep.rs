@@ -28,7 +28,7 @@ pub(super) fn next_requests(bench: &mut Bench, limit: Duration) -> Vec<(SocketAd
 }
 
 /// What a peer answers that holds `held` where it is asked to compare.
-fn compared(held: &[(Key, u32)], request: &Request) -> Response {
+pub(super) fn compared(held: &[(Key, u32)], request: &Request) -> Response {
     let Request::Compare { ranges, held: theirs } = request else { panic!("{request:?}") };
     let mut holdings = crate::node::holdings::Holdings::new(None);
     holdings.found(held.to_vec());
@@ -319,7 +319,7 @@ fn a_damaged_block_that_is_offered_meanwhile_needs_no_further_look() {
 fn quit_without_handover_stops_at_once_and_says_what_stays_behind() {
     let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
     let actions = bench.does(Event::Command { id: 1, command: Command::Quit { handover: false } });
-    let left = Answer::Left { handed_over: 0, left_behind: 1, offered: false, kept: true };
+    let left = Answer::Left { handed_over: 0, left_behind: 1, offered: false, kept: true, alone: false };
     assert_eq!(answer(&actions), Some(left));
     assert_eq!(actions.last(), Some(&Action::Stop));
     assert_eq!(bench.node.next_wake(), None);
@@ -368,7 +368,8 @@ fn a_peer_that_leaves_too_is_waited_for_no_longer_and_the_next_nearest_get_the_b
 fn a_peer_alone_leaves_its_blocks_behind_without_waiting() {
     let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 10)]);
     let actions = bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } });
-    assert_eq!(answer(&actions), Some(left(0, 1)));
+    let left = Answer::Left { handed_over: 0, left_behind: 1, offered: true, kept: true, alone: true };
+    assert_eq!(answer(&actions), Some(left));
 }
 
 #[test]

@@ -1,0 +1,30 @@
+//! A peer that leaves: what it tells, and for how long it stays.
+
+use super::upkeep::compared;
+use super::*;
+use crate::node::{Command, Progress};
+
+/// How far the departure is, as often as that is told.
+fn handed_over(actions: &[Action]) -> Vec<(u64, u64)> {
+    let told = actions.iter().filter_map(|action| match action {
+        Action::Notify(Notice::Progress { progress: Progress::HandedOver { blocks, of }, .. }) => Some((*blocks, *of)),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_leaving_peer_tells_how_many_blocks_it_handed_over_of_how_many_and_goes_when_the_time_for_it_is_over() {
+    let config = Config { replicas: 1, handover_limit: Duration::from_secs(3), ..Config::default() };
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: 0 };
+    let mut bench = Bench::on(config, overlay).start(&[(key(1), 10), (key(2), 10)]);
+    let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
+    let offers = requests(&bench.hears_answer(asked[0].0, asked[0].1, compared(&[], &asked[0].2)));
+    let actions = bench.hears_answer(offers[0].0, offers[0].1, Response::Saved);
+    assert_eq!((handed_over(&actions), answer(&actions)), (vec![(1, 2)], None));
+    let mut last = Vec::new();
+    while let Some(actions) = bench.wait(Duration::from_secs(3)) {
+        last = actions;
+    }
+    assert_eq!(answer(&last), Some(left(1, 1)));
+}
