@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::builder::Resettable;
-use clap::{Arg, CommandFactory, FromArgMatches};
+use clap::{Arg, FromArgMatches};
 use kadring::console::json::PAGE;
 use kadring::console::{Stderr, escape};
 
-use args::{Cli, Task};
+use args::{Cli, Task, command_line, config_file};
 use commands::{Exit, Failed, client, ctl, files, peer, report, ring, sim, stderr};
 
 fn main() -> ExitCode {
@@ -48,7 +48,7 @@ impl Drop for LastWords {
     }
 }
 
-/// The command line and the environment. A variable that is set but empty counts as not set.
+/// The command line, the environment and the configuration file. A variable that is set but empty counts as not set.
 fn read_command_line() -> Cli {
     fn is_empty(arg: &Arg) -> bool {
         arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
@@ -57,7 +57,13 @@ fn read_command_line() -> Cli {
         let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
         command.mut_subcommands(overlook_empty)
     }
-    let matches = overlook_empty(Cli::command()).try_get_matches();
+    let command = overlook_empty(command_line());
+    let arguments = config_file::fill_in(&command, std::env::args_os().collect()).unwrap_or_else(|reason| {
+        stderr().say(&format!("kadring: {}\n", escape(&reason)));
+        drop(LastWords);
+        std::process::exit(Exit::Usage as i32);
+    });
+    let matches = command.try_get_matches_from(arguments);
     matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| {
         // A terminal shows colours, so clap writes to it directly.
         if error.use_stderr() && !io::stderr().is_terminal() {
@@ -88,13 +94,13 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Repro(args) => sim::repro(&args),
         Task::Replay(args) => sim::replay(&args),
         Task::Man { dir: Some(dir) } => {
-            clap_mangen::generate_to(Cli::command(), &dir)
+            clap_mangen::generate_to(command_line(), &dir)
                 .with_context(|| format!("cannot write manual pages into {}", dir.display()))?;
             Ok(Exit::Done)
         }
         Task::Man { dir: None } => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            clap_mangen::Man::new(command_line()).render(&mut page)?;
             io::stdout().write_all(&page).context("cannot write the page")?;
             Ok(Exit::Done)
         }
@@ -104,7 +110,7 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         }
         Task::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "kadring", &mut script);
+            clap_complete::generate(shell, &mut command_line(), "kadring", &mut script);
             io::stdout().write_all(&script).context("cannot write the script")?;
             Ok(Exit::Done)
         }

@@ -1,6 +1,7 @@
 //! The command line's tasks and options. Every option can also come from the environment, as `KADRING_` and its name.
 
 mod client;
+pub(crate) mod config_file;
 mod ring;
 
 use std::net::IpAddr;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
@@ -44,6 +45,11 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) task: Task,
+}
+
+/// The program's command line.
+pub(crate) fn command_line() -> Command {
+    config_file::with_config(Cli::command())
 }
 
 /// What the program can do.
@@ -212,13 +218,11 @@ fn parse_size(word: &str) -> Result<ByteSize, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Command, CommandFactory};
-
     use super::*;
 
     #[test]
     fn the_command_line_contradicts_itself_nowhere() {
-        Cli::command().debug_assert();
+        command_line().debug_assert();
     }
 
     /// Every task, and whatever tasks it has in turn.
@@ -228,7 +232,7 @@ mod tests {
 
     #[test]
     fn every_option_has_its_environment_name() {
-        let program = Cli::command();
+        let program = command_line();
         let tasks = tasks(&program);
         assert!(["peer", "retrieve", "init"].iter().all(|name| tasks.iter().any(|task| task.get_name() == *name)));
         for task in tasks {

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod clients;
+mod config_file;
 mod control;
 mod exit_codes;
 mod harmless;
