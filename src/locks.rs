@@ -8,7 +8,9 @@
 //! | 4 | ledger | jobs that are out, files being read and written, blocks offered | the node, transfer-N, tcp-serve-N | one insertion, removal or look | a file is read or written, a peer is waited for |
 //! | 5 | connections | idle connections to other peers | transfer-N | taking one out or putting one back | connecting, sending or receiving |
 //! | 6 | hashes | the hashes of named files that were read before | transfer-N, tcp-serve-N | one look or insertion | a file is read |
-//! | 7 | screen | what is on the terminal at the moment | log, console | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
+//! | 7 | jobs | which commands run beside others | console, command-N | one insertion, removal or look | anything else is done |
+//! | 8 | output | the way of answers to standard output | console, command-N | writing one answer, as long as its reader takes | a command is under way, or anything else is written to |
+//! | 9 | screen | what is on the terminal at the moment | log, console | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
 //!
 //! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other. A build
 //! with debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
@@ -111,10 +113,34 @@ pub(crate) static HASHES: Lock = Lock {
     },
 };
 
+/// Commands that run (`console/beside.rs`).
+pub(crate) static JOBS: Lock = Lock {
+    name: "jobs",
+    rank: 7,
+    about: About {
+        protects: "which commands run beside others",
+        taken_by: "console, command-N",
+        held_for: "one insertion, removal or look",
+        never_while: "anything else is done",
+    },
+};
+
+/// Answers (`console/answers.rs`).
+pub(crate) static OUTPUT: Lock = Lock {
+    name: "output",
+    rank: 8,
+    about: About {
+        protects: "the way of answers to standard output",
+        taken_by: "console, command-N",
+        held_for: "writing one answer, as long as its reader takes",
+        never_while: "a command is under way, or anything else is written to",
+    },
+};
+
 /// The terminal (`console/screen.rs`).
 pub(crate) static SCREEN: Lock = Lock {
     name: "screen",
-    rank: 7,
+    rank: 9,
     about: About {
         protects: "what is on the terminal at the moment",
         taken_by: "log, console",

@@ -4,6 +4,7 @@ mod support;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::UdpSocket;
 use std::process::Stdio;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -299,4 +300,69 @@ fn a_pipe_in_non_blocking_mode_is_read_like_any_other() {
     }
     drop(pipe);
     assert_eq!(child.wait().expect("it ends").code(), Some(2), "its commands were asked wrongly");
+}
+
+/// An address that never answers.
+fn silent() -> (UdpSocket, String) {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let nobody = silent.local_addr().expect("bound").to_string();
+    (silent, nobody)
+}
+
+#[test]
+fn a_command_with_an_ampersand_runs_beside_those_that_follow_and_is_listed_and_cancelled_by_its_number() {
+    let folder = folder();
+    let mut peer = alone(&folder);
+    let (_silent, nobody) = silent();
+    let begun = peer.ask(&format!("ping {nobody} &"));
+    assert_eq!((&begun["answer"], &begun["line"]), (&"begun".into(), &format!("ping {nobody}").into()), "{begun}");
+    let job = begun["job"].as_u64().expect("a number");
+    assert_eq!(peer.ask("status")["answer"], "status", "it waits for nothing");
+    let jobs = peer.ask("jobs");
+    assert_eq!((&jobs["jobs"][0]["job"], &jobs["jobs"][0]["line"]), (&job.into(), &begun["line"]), "{jobs}");
+    assert!(peer.ask("threads").to_string().contains(&format!("\"command-{job}\"")));
+    peer.tell(&format!("cancel {job}"));
+    // The two come from two threads.
+    let mut answers = [peer.line(), peer.line()];
+    answers.sort_by_key(|line| line.starts_with("{\"job\":"));
+    assert!(answers[0].contains("\"cancelling\""), "{answers:?}");
+    assert!(answers[1].starts_with(&format!("{{\"job\":{job},")) && answers[1].contains("cancelled"), "{answers:?}");
+    until(|| peer.ask("jobs")["jobs"].as_array().is_some_and(Vec::is_empty));
+    for (line, kind) in
+        [(format!("cancel {job}"), "not_found"), ("&".to_owned(), "usage"), ("quit &".to_owned(), "usage")]
+    {
+        assert_eq!(peer.ask(&line)["kind"], kind, "{line}");
+    }
+}
+
+#[test]
+fn what_runs_beside_is_waited_for_at_the_end_of_the_input_and_counts_for_the_exit_code() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 4, 5_000_000);
+    let mut peer = Launch::new(folder.path().join("data")).in_text().args(&["--exit-on-eof"]).start();
+    peer.tell_bytes(format!("store '{0}' &\nlist\nstore '{0}&' & ", path.display()).as_bytes());
+    peer.close_input();
+    let lines = peer.rest();
+    let stored: Vec<_> = lines.iter().filter(|line| line.starts_with("[") && line.contains("] key ")).collect();
+    let failed: Vec<_> = lines.iter().filter(|line| line.starts_with("[") && line.contains("] error: ")).collect();
+    assert_eq!((stored.len(), failed.len()), (1, 1), "{lines:#?}");
+    assert!(failed[0].contains("original&"), "an ampersand in quotes belongs to the name: {lines:#?}");
+    assert!(lines[0].ends_with(&format!("] runs: store '{}'", path.display())), "{lines:#?}");
+    assert_eq!(peer.wait(), Some(4), "{lines:#?}");
+}
+
+#[test]
+fn no_more_than_64_commands_run_beside_one_another_and_all_are_answered_before_the_last_line() {
+    let folder = folder();
+    let mut peer = alone(&folder);
+    let (_silent, nobody) = silent();
+    for _ in 0..64 {
+        assert_eq!(peer.ask(&format!("ping {nobody} &"))["answer"], "begun");
+    }
+    let refused = peer.ask("status &");
+    assert!(refused["reason"].as_str().is_some_and(|reason| reason.starts_with("64 commands run")), "{refused}");
+    peer.tell("quit");
+    let rest = peer.rest();
+    assert_eq!(rest.len(), 65, "{rest:#?}");
+    assert!(rest[..64].iter().all(|line| line.starts_with("{\"job\":")) && rest[64].contains("\"left\""), "{rest:#?}");
 }

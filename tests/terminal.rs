@@ -300,3 +300,25 @@ fn at_a_terminal_a_departure_shows_how_many_blocks_are_handed_over_on_quit_and_o
         assert_eq!(terminal.code(), Some(5));
     }
 }
+
+#[test]
+fn at_a_terminal_the_answer_of_a_command_that_runs_beside_comes_above_the_prompt() {
+    let folder = folder();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    terminal.press(&format!("ping {} &\r", silent.local_addr().expect("bound")));
+    terminal.expect("[1] runs: ping ");
+    terminal.expect("kadring> ");
+    terminal.press("cancel 1\r");
+    terminal.expect("[1] is cancelled");
+    terminal.expect("kadring> ");
+    terminal.press("stat");
+    if !terminal.text.contains("[1] error: cancelled") {
+        terminal.expect("[1] error: cancelled");
+    }
+    terminal.press("us\r");
+    terminal.expect("overlay   kad");
+    terminal.press("quit\r");
+    assert_eq!(terminal.code(), Some(0));
+}

@@ -1,6 +1,7 @@
 //! The program's tasks, one file for each sort, and their exit codes.
 
 pub(crate) mod client;
+mod console_thread;
 pub(crate) mod ctl;
 mod farewell;
 pub(crate) mod files;

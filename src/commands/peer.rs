@@ -2,29 +2,34 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, never, select};
+use kadring::console::answers::Answers;
+use kadring::console::beside::Jobs;
 use kadring::console::catalogue::Catalogue;
 use kadring::console::control::serving;
-use kadring::console::lines::standard_input;
 use kadring::console::perform::Performer;
-use kadring::console::terminal::{self, Restore, Stdin, Terminal};
+use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen};
 use kadring::node::{Answer, Command, Notice};
-use kadring::runtime::{Handle, LocalPeer, Options};
+use kadring::runtime::{LocalPeer, Options};
 use kadring::store::remembers_peers;
-use rustyline::ExternalPrinter;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 
+use super::console_thread::{Above, ConsoleThread, edit};
 use super::farewell::Farewell;
 use super::{Exit, Failed, Known, bootstrap, end_in_a_while, log_to, ready};
 use crate::args::PeerArgs;
 
 /// How long the end of the peer waits for an answer that is being written; then its reader counts as stuck.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
+
+/// What Ctrl-D is answered with.
+const ON_CTRL_D: &str = "Ctrl-D does not end this peer, and it reads on: quit, or Ctrl-C, ends it";
 
 /// Runs a peer until it has left.
 pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
@@ -45,7 +50,9 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let grammar = Grammar::new(defaults);
     let catalogue = data.as_ref().map(Catalogue::of);
-    if let Some(Err(error)) = data.map(|data| peer.listen(&data, serving(grammar.clone(), Catalogue::of(&data)))) {
+    let jobs = Jobs::default();
+    let serve = |data: &PathBuf| serving(grammar.clone(), Catalogue::of(data), jobs.clone());
+    if let Some(Err(error)) = data.map(|data| peer.listen(&data, serve(&data))) {
         log::warn!("this peer cannot be talked to from other shells: {error}");
     }
     // A peer that was told to end while it joined never gets ready.
@@ -60,16 +67,23 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
         tell_alone(&args.bootstrap.join(", "), own);
     }
 
-    let (editor, above) =
-        if person { edit(&grammar, catalogue.clone(), &args, &screen, ready.udp) } else { (None, None) };
-    let performer = Performer::new(peer.handle(), screen.clone()).with_catalogue(catalogue);
-    let console = Console::new(performer, grammar, output);
-    let (busy, verdict) = (console.busy(), console.verdict());
+    let (editor, above) = if person {
+        edit(&grammar, catalogue.clone(), args.data.as_deref(), &screen, &ready.udp.to_string())
+    } else {
+        (None, None)
+    };
+    let performer = Performer::new(peer.handle(), screen.clone()).with_catalogue(catalogue).with_jobs(jobs);
+    let answers = Answers::to(output, above.is_some().then(|| screen.clone()));
+    let verdict = answers.verdict();
+    let console = Console::new(performer, grammar, answers);
+    let busy = console.busy();
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
     } else {
-        let thread = ConsoleThread { console, editor, exit_on_eof: args.exit_on_eof, handover: defaults.handover };
-        peer.handle().spawn_console(move || thread.run()).context("cannot start the console's thread")?;
+        let thread = ConsoleThread { console, editor, exit_on_eof: args.exit_on_eof, on_ctrl_d: ON_CTRL_D };
+        peer.handle()
+            .spawn_console(move || leave(thread, defaults.handover))
+            .context("cannot start the console's thread")?;
     }
     let left = watch(&peer.notices(), above, &mut Farewell::new(&screen));
     let behind = left.clone().and_then(|left| Reply::Node(left).verdict());
@@ -168,67 +182,18 @@ fn temporary_folder() -> Result<TempDir, Failed> {
     Ok(folder)
 }
 
-/// The lines to print above the prompt, and the printer for them.
-type Above = (Receiver<String>, Box<dyn ExternalPrinter>);
-
-/// A line editor, if the terminal supports one.
-fn edit(
-    grammar: &Grammar,
-    catalogue: Option<Catalogue>,
-    args: &PeerArgs,
-    screen: &Screen,
-    port: u16,
-) -> (Option<Terminal>, Option<Above>) {
-    let history = args.data.as_ref().map(|data| data.join("history"));
-    match Terminal::open(grammar.clone(), catalogue, history, port) {
-        Ok((terminal, printer)) => (Some(terminal), Some((screen.above_prompt(), Box::new(printer)))),
-        Err(error) => {
-            log::warn!("lines cannot be edited on this terminal: {error}");
-            (None, None)
-        }
+/// What is left to do once the console has ended: the peer is told to leave, if it was not by a command.
+fn leave(thread: ConsoleThread, handover: bool) {
+    let Some((end, mut console)) = thread.run() else { return };
+    if end == End::Left {
+        return;
     }
-}
-
-/// What the console's thread owns.
-struct ConsoleThread {
-    console: Console<Handle>,
-    editor: Option<Terminal>,
-    exit_on_eof: bool,
-    handover: bool,
-}
-
-impl ConsoleThread {
-    fn run(mut self) {
-        let end = loop {
-            let end = match &mut self.editor {
-                Some(terminal) => self.console.run_terminal(terminal),
-                None => standard_input(self.exit_on_eof).and_then(|mut input| self.console.run(&mut input)),
-            };
-            match end {
-                Ok(End::Input) if !self.exit_on_eof && terminal::reads_on() => {
-                    log::warn!("Ctrl-D does not end this peer, and it reads on: quit, or Ctrl-C, ends it");
-                }
-                end => break end,
-            }
-        };
-        let interrupted = matches!(end, Ok(End::Interrupted));
-        match end {
-            Ok(End::Left) => return,
-            Ok(End::Interrupted) => {}
-            Ok(End::Input) if self.exit_on_eof => {}
-            Ok(End::Input) => {
-                return log::info!("the input has ended; this peer stays until it gets SIGINT or SIGTERM");
-            }
-            Err(error) if self.exit_on_eof => log::error!("commands cannot be read: {error}"),
-            Err(error) => return log::error!("commands are no longer read, but this peer stays: {error}"),
-        }
-        let left = Reply::Node(self.console.leave(self.handover));
-        match left {
-            Reply::Node(Answer::Left { left_behind: 1.., .. }) if !interrupted => log::warn!("{}", left.to_text()),
-            // A line of input has one answer, and its end has none.
-            _ if !interrupted => {}
-            _ => drop(self.console.answer(&left)),
-        }
+    let left = Reply::Node(console.leave(handover));
+    match left {
+        // A line of input has one answer, and its end has none.
+        Reply::Node(Answer::Left { left_behind: 1.., .. }) if end == End::Input => log::warn!("{}", left.to_text()),
+        _ if end == End::Input => {}
+        _ => drop(console.answer(&left)),
     }
 }
 

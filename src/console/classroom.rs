@@ -236,7 +236,10 @@ mod tests {
     #[test]
     fn the_commands_that_are_about_blocks_are_not_there() {
         let names: Vec<_> = grammar().specs().map(|spec| spec.name).collect();
-        assert_eq!(names, ["store", "peers", "table", "status", "threads", "ping", "help", "quit", "request"]);
+        assert_eq!(
+            names,
+            ["store", "peers", "table", "status", "jobs", "cancel", "threads", "ping", "help", "quit", "request"]
+        );
         for name in ABOUT_BLOCKS {
             let error = grammar().find(name).unwrap_err().to_string();
             assert!(error.starts_with(&format!("there is no command \"{name}\"")), "{error}");

@@ -231,6 +231,32 @@ pub static COMMANDS: &[Spec] = &[
         parse: |_, _, _| Ok(Request::Ask(Command::Status)),
     },
     Spec {
+        name: "jobs",
+        short: None,
+        arguments: "",
+        takes: (0, 0),
+        kinds: &[],
+        options: &[],
+        summary: "the commands that run beside this one, and how far they are",
+        details: "A line that ends with & runs beside those that follow: at once there is its number, and its answer,\n\
+                  which begins with the number, when it has ended. Commands of kadring ctl have numbers too.",
+        parse: |_, _, _| Ok(Request::Jobs),
+    },
+    Spec {
+        name: "cancel",
+        short: None,
+        arguments: "N",
+        takes: (1, 1),
+        kinds: &[Kind::Other],
+        options: &[],
+        summary: "end command N, one of those that jobs lists",
+        details: "It has its own answer, which says that it was cancelled.",
+        parse: |words, _, _| match words[0].trim_matches(['[', ']']).parse() {
+            Ok(number) => Ok(Request::Cancel(number)),
+            Err(_) => Err(format!("{} is no number of a command", super::escape::quoted(&words[0]))),
+        },
+    },
+    Spec {
         name: "threads",
         short: None,
         arguments: "",

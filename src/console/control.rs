@@ -13,6 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use serde::{Deserialize, Serialize};
 
+use super::beside::Jobs;
 use super::catalogue::Catalogue;
 use super::json;
 use super::perform::{Performer, Shows};
@@ -103,16 +104,24 @@ impl Backend for Session {
     fn threads(&self) -> Vec<String> {
         handle_threads(self.handle())
     }
+
+    fn session(&self) -> Option<Session> {
+        Some(self.handle().session())
+    }
 }
 
 /// Does the commands of `grammar` for clients.
-pub fn serving(grammar: Grammar, catalogue: Catalogue) -> ServeClient {
+pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: Jobs) -> ServeClient {
     Arc::new(move |session, line, client| {
         let teller = Arc::new(Teller(client.try_clone().ok()));
-        let performer = Performer::new(session.clone(), teller.clone()).with_catalogue(Some(catalogue.clone()));
         let reply = match serde_json::from_slice::<Asked>(line) {
             Ok(asked) if asked.words == [EVENTS] => watch(session, &teller),
-            Ok(asked) => obey(&grammar, performer, asked),
+            Ok(asked) => {
+                let entry = jobs.enter(session, asked.words.join(" "));
+                let performer = Performer::new(session.clone(), entry.counting(teller.clone()));
+                let performer = performer.with_catalogue(Some(catalogue.clone())).with_jobs(jobs.clone());
+                obey(&grammar, performer, asked)
+            }
             Err(error) => {
                 let reason = format!("a client of the control socket says a line of JSON: {error}");
                 Reply::failed(FailureKind::Usage, reason)

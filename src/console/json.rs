@@ -68,6 +68,7 @@ fn milliseconds(fields: &Map<String, Value>) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::beside::JobInfo;
     use super::super::catalogue::Entry;
     use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, Named, TestResult, Tested};
     use super::super::{Defaults, Grammar};
@@ -187,6 +188,9 @@ mod tests {
             ConsoleAnswer::Named { key: KEY, name: "a".to_owned() },
             ConsoleAnswer::Forgotten { files: vec![entry] },
             ConsoleAnswer::Imported(Imported::default()),
+            ConsoleAnswer::Begun { job: 1, line: "list".to_owned() },
+            ConsoleAnswer::Jobs { jobs: vec![JobInfo { job: 1, line: "list".to_owned(), took: TOOK, done: 1, of: 2 }] },
+            ConsoleAnswer::Cancelling { job: 1 },
             help,
         ]
     }

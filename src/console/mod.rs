@@ -7,6 +7,7 @@
 //!   its words may be.
 //! - [`perform`]: what it takes to do what was asked. Most of it is one question to the node.
 //! - [`classroom`]: the classroom ring's lines and commands.
+//! - [`beside`]: commands that run beside others. [`answers`]: where the answers of all of them go.
 //! - [`catalogue`]: what was stored here, by name.
 //! - [`health`]: how safe files are, and waiting until something is true.
 //! - [`control`]: the same commands through the control socket of a running peer.
@@ -27,6 +28,8 @@
 //! A line may be too long, no text, or nonsense: it gets its answer like any other, and the next line is read. Text
 //! that came from the network or from a file's name is shown with control characters spelled out ([`escape()`]).
 
+pub mod answers;
+pub mod beside;
 pub mod catalogue;
 pub mod classroom;
 pub mod commands;
@@ -67,7 +70,9 @@ pub use spec::Defaults;
 pub use stderr::Stderr;
 
 use crate::node::{Answer, Command, FailureKind, Notice};
-use crate::runtime::Handle;
+use crate::runtime::{Handle, Session};
+use answers::Answers;
+use beside::Beside;
 use lines::Line;
 use perform::Performer;
 use spec::Request;
@@ -80,6 +85,11 @@ pub trait Backend {
 
     /// The threads of the process, a line each.
     fn threads(&self) -> Vec<String>;
+
+    /// Commands that can be ended together, and a thread for them; none where there is no such.
+    fn session(&self) -> Option<Session> {
+        None
+    }
 }
 
 impl Backend for Handle {
@@ -89,6 +99,10 @@ impl Backend for Handle {
 
     fn threads(&self) -> Vec<String> {
         handle_threads(self)
+    }
+
+    fn session(&self) -> Option<Session> {
+        Some(Self::session(self))
     }
 }
 
@@ -117,10 +131,13 @@ pub enum End {
 pub struct Console<B> {
     grammar: Grammar,
     performer: Performer<B>,
-    output: Output,
+    answers: Answers,
     busy: Busy,
-    verdict: Verdict,
+    beside: Beside,
 }
+
+/// A console that tells that the peer has left waits this long for the answers of what ran beside it.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Whether a console is between two commands.
 ///
@@ -187,14 +204,14 @@ impl Verdict {
 }
 
 impl<B: Backend> Console<B> {
-    /// A console that asks through `performer` and writes to `output`.
-    pub fn new(performer: Performer<B>, grammar: Grammar, output: Output) -> Self {
-        Self { grammar, performer, output, busy: Busy::default(), verdict: Verdict::default() }
+    /// A console that asks through `performer` and gives what comes of it to `answers`.
+    pub fn new(performer: Performer<B>, grammar: Grammar, answers: Answers) -> Self {
+        Self { grammar, performer, answers, busy: Busy::default(), beside: Beside::default() }
     }
 
-    /// The failure of the first command that failed. An answer that could not be written is a failure too.
-    pub fn verdict(&self) -> Verdict {
-        self.verdict.clone()
+    /// Waits until the commands that run beside the lines of this console have ended and are answered.
+    pub fn wait_beside(&mut self) {
+        self.beside.wait(None);
     }
 
     /// Whether a command is under way.
@@ -224,8 +241,18 @@ impl<B: Backend> Console<B> {
     fn obey(&mut self, line: &str, confirm: &mut dyn FnMut(&str) -> bool) -> bool {
         let busy = self.busy.clone();
         let mut token = busy.begin();
+        if let Some(command) = beside::without_ampersand(line) {
+            self.beside.begin(command, &self.grammar, &self.performer, &self.answers);
+            return false;
+        }
         let reply = match self.grammar.parse(line) {
             Ok(None) => return false,
+            Ok(Some((_, Request::All(commands)))) if self.answers.one_by_one() => {
+                for command in commands {
+                    self.answers.answer(None, &Reply::Node(self.performer.ask(command)));
+                }
+                return false;
+            }
             Ok(Some((_, Request::Help(word)))) => Reply::help(&self.grammar, word.as_deref()),
             Ok(Some((_, request))) => self.performer.perform_or_ask(request, confirm),
             Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
@@ -251,12 +278,13 @@ impl<B: Backend> Console<B> {
 
     /// Writes an answer. Returns whether the node has left.
     pub fn answer(&mut self, reply: &Reply) -> bool {
-        self.output.reply(reply);
-        let untold = self.output.is_closed().then_some(FailureKind::Other);
-        if let Some(failure) = reply.verdict().or(untold) {
-            self.verdict.note(failure);
+        let left = matches!(reply, Reply::Node(Answer::Left { .. }));
+        if left {
+            // They were told to end, and their answers come before the last one.
+            self.beside.wait(Some(LAST_ANSWERS));
         }
-        matches!(reply, Reply::Node(Answer::Left { .. }))
+        self.answers.answer(None, reply);
+        left
     }
 }
 

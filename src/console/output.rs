@@ -29,9 +29,21 @@ impl Output {
 
     /// Writes an answer and its line end, and flushes.
     pub fn reply(&mut self, reply: &Reply) {
-        match self.format {
-            Format::Text => self.line(&reply.to_text()),
-            Format::Json => self.line(&reply.to_json()),
+        self.reply_of(None, reply);
+    }
+
+    /// Writes an answer; that of a command which ran beside others begins with its number.
+    pub fn reply_of(&mut self, job: Option<u64>, reply: &Reply) {
+        self.line(&self.render(job, reply));
+    }
+
+    /// The answer as it is written.
+    pub fn render(&self, job: Option<u64>, reply: &Reply) -> String {
+        match (self.format, job) {
+            (Format::Text, None) => reply.to_text(),
+            (Format::Json, None) => reply.to_json(),
+            (Format::Text, Some(job)) => format!("[{job}] {}", reply.to_text()),
+            (Format::Json, Some(job)) => format!("{{\"job\":{job},{}", reply.to_json().trim_start_matches('{')),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select};
 
+use super::beside::Jobs;
 use super::catalogue::Catalogue;
 use super::escape::escape;
 use super::finding;
@@ -18,7 +19,7 @@ use super::spec::Request;
 use super::{Backend, Screen};
 use crate::id::{Id, Key};
 use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress, Source};
-use crate::runtime::{Role, canonical, fault};
+use crate::runtime::{Role, Session, canonical, fault};
 use crate::store::hash_all;
 
 /// Where the progress of commands is shown.
@@ -46,18 +47,41 @@ pub struct Performer<B> {
     catalogue: Option<Catalogue>,
     /// Whether the folder of retrieved files is deleted afterwards, so that a failed retrieve cannot be resumed.
     forgets: bool,
+    /// The commands that run beside others.
+    jobs: Option<Jobs>,
 }
 
 impl<B: Backend> Performer<B> {
     /// Asks `backend`; progress is shown where `shows` leads.
     pub fn new(backend: B, shows: Arc<dyn Shows>) -> Self {
-        Self { backend, shows, folder: PathBuf::new(), catalogue: None, forgets: false }
+        Self { backend, shows, folder: PathBuf::new(), catalogue: None, forgets: false, jobs: None }
     }
 
     /// The same; what is stored is remembered in the catalogue, and what it names is found.
     #[must_use]
     pub fn with_catalogue(self, catalogue: Option<Catalogue>) -> Self {
         Self { catalogue, ..self }
+    }
+
+    /// The same; it knows the commands that run beside others.
+    #[must_use]
+    pub fn with_jobs(self, jobs: Jobs) -> Self {
+        Self { jobs: Some(jobs), ..self }
+    }
+
+    /// Does the same by the commands of `session`, and shows progress elsewhere.
+    pub(super) fn of_session(&self, session: Session, shows: Arc<dyn Shows>) -> Performer<Session> {
+        let (folder, catalogue, jobs) = (self.folder.clone(), self.catalogue.clone(), self.jobs.clone());
+        Performer { backend: session, shows, folder, catalogue, forgets: self.forgets, jobs }
+    }
+
+    pub(super) fn jobs(&self) -> Option<&Jobs> {
+        self.jobs.as_ref()
+    }
+
+    /// Commands that can be ended together, where the node has such.
+    pub(super) fn session(&self) -> Option<Session> {
+        self.backend.session()
     }
 
     /// The same, for somebody whose working folder is `folder`.
@@ -111,6 +135,8 @@ impl<B: Backend> Performer<B> {
                 Err(reason) => Reply::failed(FailureKind::NotFound, reason),
             },
             Request::Test { files, keep } => self.test(files, keep),
+            Request::Jobs => self.jobs.clone().unwrap_or_default().list(),
+            Request::Cancel(job) => self.jobs.clone().unwrap_or_default().cancel(job),
             Request::Threads => Reply::Console(ConsoleAnswer::Threads { threads: self.backend.threads() }),
             Request::Help(_) => Reply::failed(FailureKind::Usage, "there is no help here"),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::beside::JobInfo;
 use super::catalogue::Entry;
 use super::grammar::Grammar;
 use super::health;
@@ -77,6 +78,23 @@ pub enum ConsoleAnswer {
     },
     /// The blocks of another program are in the network.
     Imported(Imported),
+    /// A command runs beside others; its answer follows when it has ended.
+    Begun {
+        /// The number of the command.
+        job: u64,
+        /// What was asked for.
+        line: String,
+    },
+    /// What runs beside others.
+    Jobs {
+        /// The commands, the oldest first.
+        jobs: Vec<JobInfo>,
+    },
+    /// A command that runs beside others is ended; it has its own answer.
+    Cancelling {
+        /// The number of the command.
+        job: u64,
+    },
     /// The results of a `test`: files that were stored and retrieved.
     Tested {
         /// How many files came back equal.

@@ -51,6 +51,10 @@ pub enum Request {
         /// The file: its name, or its key or the beginning of it.
         word: String,
     },
+    /// List the commands that run beside others.
+    Jobs,
+    /// End the command of this number that runs beside others.
+    Cancel(u64),
     /// List the threads of this process.
     Threads,
     /// Help on one command, or on all.

@@ -108,8 +108,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// A line editor of the peer on `port` that completes by `grammar` and `catalogue` and keeps its history in the file `history`, and a printer that prints
-    /// above its prompt.
+    /// A line editor of the peer `name` that completes by `grammar` and `catalogue` and keeps its history in the file
+    /// `history`, and a printer that prints above its prompt.
     ///
     /// # Errors
     /// The terminal cannot do it.
@@ -117,8 +117,8 @@ impl Terminal {
         grammar: Grammar,
         catalogue: Option<Catalogue>,
         history: Option<PathBuf>,
-        port: u16,
-    ) -> io::Result<(Self, impl ExternalPrinter)> {
+        name: &str,
+    ) -> io::Result<(Self, impl ExternalPrinter + use<>)> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .history_ignore_space(true)
@@ -133,7 +133,7 @@ impl Terminal {
             let _ = editor.load_history(path);
         }
         let printer = editor.create_external_printer().map_err(io::Error::other)?;
-        Ok((Self { editor, history, prompt: format!("{port} {PROMPT}") }, printer))
+        Ok((Self { editor, history, prompt: format!("{name} {PROMPT}") }, printer))
     }
 }
 
@@ -153,7 +153,7 @@ impl<B: Backend> Console<B> {
                     if self.interrupt() {
                         return Ok(End::Left);
                     }
-                    self.output.line("quit, or Ctrl-C once more, leaves the network and ends this peer");
+                    self.answers.line("quit, or Ctrl-C once more, leaves the network and ends this peer");
                     warned = true;
                     continue;
                 }

@@ -109,7 +109,7 @@ impl Write for Sink {
 
 fn run(rote: &Rote, format: Format, input: &[u8]) -> (End, String) {
     let sink = Sink::default();
-    let output = Output::new(format, sink.clone());
+    let output = answers::Answers::to(Output::new(format, sink.clone()), None);
     let mut console =
         Console::new(Performer::new(rote.clone(), Screen::plain()), Grammar::new(Defaults::default()), output);
     let end = console.run(&mut BufReader::with_capacity(16, input)).expect("a slice can be read");
@@ -205,7 +205,7 @@ fn a_node_that_ends_in_the_middle_fails_the_command() {
     let mut console = Console::new(
         Performer::new(Gone, Screen::plain()),
         Grammar::new(Defaults::default()),
-        Output::new(Format::Text, sink.clone()),
+        answers::Answers::to(Output::new(Format::Text, sink.clone()), None),
     );
     assert_eq!(console.run(&mut &b"list\n"[..]).expect("readable"), End::Input);
     assert_eq!(*sink.0.lock(), b"error: the peer ended before it answered\n");

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 
+use super::beside;
 use super::catalogue::Entry;
 use super::escape::escape;
 use super::health;
@@ -34,6 +35,9 @@ pub(super) fn render(reply: &Reply) -> String {
         }
         Reply::Console(ConsoleAnswer::Imported(of)) => imported(of),
         Reply::Console(ConsoleAnswer::Help { commands }) => help(commands),
+        Reply::Console(ConsoleAnswer::Begun { job, line }) => format!("[{job}] runs: {}", escape(line)),
+        Reply::Console(ConsoleAnswer::Jobs { jobs }) => beside::text(jobs, time),
+        Reply::Console(ConsoleAnswer::Cancelling { job }) => format!("[{job}] is cancelled"),
         Reply::Console(ConsoleAnswer::Tested { files, .. }) => lines(files.iter().map(tested)),
     };
     text.trim_end_matches('\n').to_owned()

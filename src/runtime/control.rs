@@ -30,8 +30,8 @@ use super::{Handle, Role, Session, fault};
 /// The socket's name in the data folder.
 const NAME: &str = "control";
 
-/// Clients served at a time.
-const MAX_CLIENTS: usize = CLIENTS.most();
+/// Clients served at a time; and commands that run beside the lines of a console.
+pub const MAX_CLIENTS: usize = CLIENTS.most();
 
 /// Bytes of a client's line at most: the system passes no longer command lines on (`ARG_MAX` and what JSON adds).
 const LONGEST_LINE: usize = 4 << 20;
@@ -142,7 +142,8 @@ fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
         next += 1;
         let begun = accepted.and_then(|(stream, _)| {
             let stream = Arc::new(stream);
-            let thread = attend(next, &stream, peer.session(), serve, &peer.roster)?;
+            let session = peer.session();
+            let thread = attend(&stream, session, serve, &peer.roster)?;
             Ok(Client { stream, thread })
         });
         match begun {
@@ -156,25 +157,15 @@ fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
 }
 
 /// Starts `client-N`.
-fn attend(
-    number: u64,
-    stream: &Arc<UnixStream>,
-    session: Session,
-    serve: &ServeClient,
-    roster: &Roster,
-) -> io::Result<Worker> {
-    let (stream, serve, of_thread) = (Arc::clone(stream), Arc::clone(serve), roster.clone());
-    roster.spawn_another(Role::Client, number, move || {
+fn attend(stream: &Arc<UnixStream>, session: Session, serve: &ServeClient, roster: &Roster) -> io::Result<Worker> {
+    let (stream, serve) = (Arc::clone(stream), Arc::clone(serve));
+    roster.spawn_another(Role::Client, session.number(), move || {
         fault::point(Role::Client);
         let mut lines = BoundedLines::default();
         let Ok(Line::Text(line)) = lines.next(&*stream, |_| LONGEST_LINE) else { return };
-        let (of_command, asks) = (Arc::clone(&stream), session.clone());
-        let command = of_thread.spawn_another(Role::Command, number, move || {
-            // However it ends, the client hears of it.
-            let _over = Over(&of_command);
-            fault::point(Role::Command);
-            serve(&asks, &line, &of_command);
-        });
+        let (over, asks) = (Over(Arc::clone(&stream)), session.clone());
+        // However it ends, the client hears of it.
+        let command = session.spawn(move || serve(&asks, &line, &over.0));
         if let Err(error) = command {
             return log::warn!("a command from the control socket could not be done: {error}");
         }
@@ -185,9 +176,9 @@ fn attend(
 }
 
 /// Ends a connection when dropped.
-struct Over<'a>(&'a UnixStream);
+struct Over(Arc<UnixStream>);
 
-impl Drop for Over<'_> {
+impl Drop for Over {
     fn drop(&mut self) {
         let _ = self.0.shutdown(Shutdown::Both);
     }

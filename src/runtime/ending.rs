@@ -111,9 +111,9 @@ impl Ending {
 /// answers to clients, then `signals`.
 pub(super) fn join_last(roster: &Roster, clock: Clock, signals: Option<signals::Watch>, control: Option<Control>) {
     leave_behind(&roster.join(|role| role == Role::Node, Some(within(clock, NODE_LIMIT))));
+    // Who does not read its answer by then gets none.
+    let _ = roster.join(|role| role == Role::Command, Some(within(clock, LAST_ANSWER)));
     if let Some(control) = control {
-        // Who does not read its answer by then gets none.
-        let _ = roster.join(|role| role == Role::Command, Some(within(clock, LAST_ANSWER)));
         control.close();
         let those = |role| matches!(role, Role::Control | Role::Client | Role::Command);
         leave_behind(&roster.join(those, Some(within(clock, LIMIT))));

@@ -100,7 +100,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 pub use clock::{since_1970, stopwatch};
-pub use control::{ServeClient, connect};
+pub use control::{MAX_CLIENTS as MAX_COMMANDS, ServeClient, connect};
 pub use roles::Role;
 pub use signals::ends as ending_signals;
 pub use sockets::{canonical, every_address};
@@ -330,6 +330,24 @@ impl Session {
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::SeqCst);
         self.handle.commands.cancel(self.id);
+    }
+
+    /// Its number, which no other session of the peer has.
+    pub fn number(&self) -> u64 {
+        self.id
+    }
+
+    /// Runs `work`, which gives the commands of this session, on the thread `command-N`. A panic in it ends no more than
+    /// this work.
+    ///
+    /// # Errors
+    /// The system refuses the thread.
+    pub fn spawn(&self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let work = || {
+            fault::point(Role::Command);
+            work();
+        };
+        self.handle.roster.spawn_another(Role::Command, self.id, work).map(|_| ())
     }
 
     /// Whether it was told to end.

@@ -208,3 +208,30 @@ fn clients_of_one_command_go_through_the_peer_that_runs_with_their_data_folder_a
     let joined = run(&["store", text(&path), "--data", &elsewhere, "--bootstrap", &address(&peer)]);
     assert_eq!(key_of(&joined), key);
 }
+
+#[test]
+fn commands_of_other_shells_and_of_the_console_are_listed_and_cancelled_from_any_shell() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let nobody = silent.local_addr().expect("bound").to_string();
+    let of_console = peer.ask(&format!("ping {nobody} &"))["job"].as_u64().expect("a number");
+    let words = ["ctl", "--data", text(&peer.data), "ping", &nobody];
+    let client = program().args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let client = client.expect("it starts");
+    let mut of_client = None;
+    crate::support::until(|| {
+        let jobs = answer(&ctl(&peer, &["jobs", "--json"]));
+        let jobs = jobs["jobs"].as_array().expect("an array").clone();
+        assert!(jobs.iter().any(|job| job["job"] == of_console) && jobs.iter().any(|job| job["line"] == "jobs"));
+        let ping = |job: &&Value| job["job"] != of_console && job["line"] == format!("ping {nobody}");
+        of_client = jobs.iter().find(ping).and_then(|job| job["job"].as_u64());
+        of_client.is_some()
+    });
+    for job in [of_client, Some(of_console)].into_iter().flatten() {
+        assert_eq!(code(&ctl(&peer, &["cancel", &job.to_string()])), Some(0));
+    }
+    let client = client.wait_with_output().expect("it ends");
+    assert_eq!(client.status.code(), Some(130), "{}", said(&client));
+    assert_eq!(peer.answer()["kind"], "cancelled");
+}

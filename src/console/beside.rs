@@ -1,0 +1,300 @@
+//! Commands that run beside others: those that are typed with `&` at a console, and those of clients of the control
+//! socket.
+//!
+//! Each has a number, which its thread `command-N` and its answer bear too. [`Jobs`] knows all of a peer, so `jobs` lists
+//! them and `cancel` ends one, at whichever console or shell that is asked.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use serde::Serialize;
+
+use super::answers::Answers;
+use super::escape::escape;
+use super::perform::{Performer, Shows};
+use super::reply::{ConsoleAnswer, Reply};
+use super::spec::Request;
+use super::{Backend, Grammar};
+use crate::locks::{self, Ranked};
+use crate::node::{Command, FailureKind, Progress};
+use crate::runtime::{MAX_COMMANDS, Session, stopwatch};
+
+/// The commands that run beside others at a peer. Clones know the same ones.
+#[derive(Clone)]
+pub struct Jobs(Arc<Ranked<BTreeMap<u64, Job>>>);
+
+/// A command that runs.
+struct Job {
+    line: String,
+    elapsed: Box<dyn Fn() -> Duration + Send>,
+    far: Arc<Far>,
+    session: Session,
+}
+
+/// How far a command is: numbers that stand alone (`Relaxed`).
+#[derive(Default)]
+struct Far {
+    done: AtomicU64,
+    of: AtomicU64,
+}
+
+/// A command that runs, for people and programs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct JobInfo {
+    /// The command's number.
+    pub job: u64,
+    /// What was asked for.
+    pub line: String,
+    /// How long it has run.
+    pub took: Duration,
+    /// Bytes, or blocks of a peer that leaves, that are done.
+    pub done: u64,
+    /// Of how many; 0 while that is not known.
+    pub of: u64,
+}
+
+/// A command's place in the list, for as long as it runs.
+pub(super) struct Entry {
+    jobs: Jobs,
+    number: u64,
+    far: Arc<Far>,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self(Arc::new(Ranked::new(&locks::JOBS, BTreeMap::new())))
+    }
+}
+
+impl Jobs {
+    /// Enters a command that `session` runs.
+    pub(super) fn enter(&self, session: &Session, line: String) -> Entry {
+        let (far, elapsed) = (Arc::<Far>::default(), Box::new(stopwatch()));
+        let job = Job { line, elapsed, far: Arc::clone(&far), session: session.clone() };
+        self.0.lock().insert(session.number(), job);
+        Entry { jobs: self.clone(), number: session.number(), far }
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.lock().len() >= MAX_COMMANDS
+    }
+
+    /// What runs.
+    pub(super) fn list(&self) -> Reply {
+        let of = |(&job, Job { line, elapsed, far, .. }): (&u64, &Job)| {
+            let (done, of) = (far.done.load(Ordering::Relaxed), far.of.load(Ordering::Relaxed));
+            JobInfo { job, line: line.clone(), took: elapsed(), done, of }
+        };
+        Reply::Console(ConsoleAnswer::Jobs { jobs: self.0.lock().iter().map(of).collect() })
+    }
+
+    /// Ends a command; it has its own answer.
+    pub(super) fn cancel(&self, job: u64) -> Reply {
+        let session = self.0.lock().get(&job).map(|job| job.session.clone());
+        match session {
+            Some(session) => {
+                session.cancel();
+                Reply::Console(ConsoleAnswer::Cancelling { job })
+            }
+            None => {
+                Reply::failed(FailureKind::NotFound, format!("there is no command {job}; jobs lists those that run"))
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Shows progress where `shows` does, and keeps it for the list.
+    pub(super) fn counting(&self, shows: Arc<dyn Shows>) -> Arc<dyn Shows> {
+        Arc::new(Counting { far: Arc::clone(&self.far), shows })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let gone = self.jobs.0.lock().remove(&self.number);
+        // The lock is free again.
+        drop(gone);
+    }
+}
+
+struct Counting {
+    far: Arc<Far>,
+    shows: Arc<dyn Shows>,
+}
+
+impl Shows for Counting {
+    fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
+        let mut show = self.shows.begin(command);
+        let set = |number: &AtomicU64, to: u64| number.store(to, Ordering::Relaxed);
+        // One line may be several commands to the node.
+        set(&self.far.done, 0);
+        set(&self.far.of, 0);
+        Box::new(move |progress| {
+            match progress {
+                Progress::Begun { bytes } => set(&self.far.of, *bytes),
+                Progress::Moved { bytes, .. } => set(&self.far.done, *bytes),
+                Progress::HandedOver { blocks, of } => {
+                    set(&self.far.done, *blocks);
+                    set(&self.far.of, *of);
+                }
+                Progress::Kept { .. } | Progress::Retried { .. } => {}
+            }
+            show(progress);
+        })
+    }
+}
+
+/// Shows nothing: a command that runs beside others has no bar.
+struct Nothing;
+
+impl Shows for Nothing {
+    fn begin<'a>(&'a self, _: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
+        Box::new(|_| {})
+    }
+}
+
+/// The commands that a console began to run beside its lines.
+pub(super) struct Beside {
+    /// Each of them holds one.
+    runs: Sender<()>,
+    ended: Receiver<()>,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        let (runs, ended) = bounded(0);
+        Self { runs, ended }
+    }
+}
+
+impl Beside {
+    /// Begins to run the command `line`, and answers that it does: its own answer follows when it has ended.
+    pub(super) fn begin<B: Backend>(&self, line: &str, grammar: &Grammar, performer: &Performer<B>, answers: &Answers) {
+        let request = match grammar.parse(line) {
+            Ok(Some((
+                _,
+                Request::Help(_) | Request::Jobs | Request::Cancel(_) | Request::Ask(Command::Quit { .. }),
+            ))) => Err("this command does not run beside others; leave out the &".to_owned()),
+            Ok(Some((_, request))) => Ok(request),
+            Ok(None) => Err("there is no command before the &; in a file's name, quote it: 'a&b'".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let begun = request.map_err(|reason| (FailureKind::Usage, reason)).and_then(|request| {
+            let (go, gone) = bounded::<()>(0);
+            let number =
+                self.start(line, request, performer, answers, gone).map_err(|why| (FailureKind::Other, why))?;
+            Ok((number, go))
+        });
+        match begun {
+            Ok((job, go)) => {
+                answers.answer(None, &Reply::Console(ConsoleAnswer::Begun { job, line: line.trim().to_owned() }));
+                // From here on its own answer may follow.
+                drop(go);
+            }
+            Err((kind, reason)) => answers.answer(None, &Reply::failed(kind, reason)),
+        }
+    }
+
+    /// Starts its thread; the number of it.
+    fn start<B: Backend>(
+        &self,
+        line: &str,
+        request: Request,
+        performer: &Performer<B>,
+        answers: &Answers,
+        gone: Receiver<()>,
+    ) -> Result<u64, String> {
+        let refused = || "this console runs nothing beside its lines".to_owned();
+        let (Some(session), Some(jobs)) = (performer.session(), performer.jobs()) else { return Err(refused()) };
+        if jobs.is_full() {
+            return Err(format!("{MAX_COMMANDS} commands run already; jobs lists them, and cancel ends one"));
+        }
+        let entry = jobs.enter(&session, line.trim().to_owned());
+        let performer = performer.of_session(session.clone(), entry.counting(Arc::new(Nothing)));
+        let (runs, answers, number) = (self.runs.clone(), answers.clone(), session.number());
+        let started = session.spawn(move || {
+            let (_runs, entry) = (runs, entry);
+            let _ = gone.recv();
+            let reply = performer.perform(request);
+            drop(entry);
+            answers.answer(Some(number), &reply);
+        });
+        started.map(|()| number).map_err(|error| format!("the system has no thread for it: {error}"))
+    }
+
+    /// Waits until all of them have ended and are answered; at most for `limit`, if there is one.
+    pub(super) fn wait(&mut self, limit: Option<Duration>) {
+        let Self { runs, ended } = std::mem::take(self);
+        drop(runs);
+        // Nobody sends anything: what comes is the end.
+        let _ = match limit {
+            Some(limit) => ended.recv_timeout(limit).map_err(drop),
+            None => ended.recv().map_err(drop),
+        };
+    }
+}
+
+/// The command in a line that ends with an `&` which is neither quoted nor escaped.
+pub(super) fn without_ampersand(line: &str) -> Option<&str> {
+    let (mut quote, mut escaped, mut found) = (None, false, None);
+    for (at, c) in line.char_indices() {
+        match (escaped, quote, c) {
+            (true, ..) => escaped = false,
+            (_, None | Some('"'), '\\') => escaped = true,
+            (_, None, '\'' | '"') => quote = Some(c),
+            (_, Some(open), c) if c == open => quote = None,
+            (_, None, '&') => {
+                found = Some(at);
+                continue;
+            }
+            (_, None, c) if c.is_whitespace() => continue,
+            _ => {}
+        }
+        found = None;
+    }
+    found.map(|at| &line[..at])
+}
+
+/// The list for people.
+pub(super) fn text(jobs: &[JobInfo], time: impl Fn(Duration) -> String) -> String {
+    let mut text = String::new();
+    for JobInfo { job, line, took, done, of } in jobs {
+        let _ = write!(text, "[{job}] {}: {}", escape(line), time(*took));
+        if *of > 0 {
+            let [done, of] = [*done, *of].map(|bytes| ByteSize(bytes).display().iec().to_string());
+            let _ = write!(text, ", {done} of {of}");
+        }
+        text.push('\n');
+    }
+    if jobs.is_empty() { "nothing runs beside this".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ampersand_at_the_end_counts_unless_it_is_quoted_or_escaped() {
+        for (line, command) in [
+            ("store a &", Some("store a ")),
+            ("store a&  ", Some("store a")),
+            ("store 'a b' & ", Some("store 'a b' ")),
+            ("&", Some("")),
+            ("store a", None),
+            ("store a\\&", None),
+            ("store 'a &'", None),
+            ("store \"a &\"", None),
+            ("store \"a\\\" &\"", None),
+            ("store a & b", None),
+            ("", None),
+        ] {
+            assert_eq!(without_ampersand(line), command, "{line:?}");
+        }
+    }
+}
