@@ -4,7 +4,7 @@ mod support;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -40,11 +40,14 @@ impl AtTerminal {
     }
 
     fn start_with(folder: &TempDir, arguments: &[&str]) -> Self {
+        let data = folder.path().join("data").display().to_string();
+        Self::run(&[&["peer", "--port", "0", "--data", &data], arguments].concat())
+    }
+
+    fn run(arguments: &[&str]) -> Self {
         let pty = openpty(None, None).expect("a terminal");
         let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
         let child = program()
-            .args(["peer", "--port", "0", "--data"])
-            .arg(folder.path().join("data"))
             .args(arguments)
             .env("TERM", "xterm")
             .stdin(end())
@@ -319,6 +322,49 @@ fn at_a_terminal_the_answer_of_a_command_that_runs_beside_comes_above_the_prompt
     }
     terminal.press("us\r");
     terminal.expect("overlay   kad");
+    terminal.press("quit\r");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+/// A port that is free for both, in a range that the system gives out by itself.
+fn free_port() -> u16 {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let port = udp.local_addr().expect("bound").port();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+#[test]
+fn the_classroom_ring_has_the_line_editor_too_and_its_lines_come_above_the_prompt() {
+    let folder = folder();
+    let port = free_port();
+    let (base, dir) = ((port - 7).to_string(), folder.path().display().to_string());
+    let arguments = ["ring", "init", "7", "7", "7", "0.3", "--base-port", &base, "--dir", &dir];
+    let mut terminal = AtTerminal::run(&arguments);
+    terminal.expect("7 kadring> ");
+    terminal.press("stat\t\r");
+    terminal.expect("overlay   ring");
+    terminal.press("store 0042\r");
+    terminal.expect("> Store 0042 request accepted");
+    terminal.press("\u{1b}[A\r");
+    terminal.expect("> Store 0042 request accepted");
+    terminal.press("store x\r");
+    terminal.expect("> error: ");
+    // Ctrl-C is the assignment's abrupt departure, and the terminal is as it was.
+    terminal.press("\u{3}");
+    assert_eq!(terminal.code(), None);
+    assert!(terminal.line_mode());
+    let mut terminal = AtTerminal::run(&arguments);
+    terminal.expect("7 kadring> ");
+    until(|| !terminal.line_mode());
+    terminal.signal(Signal::SIGINT);
+    assert_eq!(terminal.code(), None);
+    assert!(terminal.line_mode(), "whoever comes next can type");
+    let mut terminal = AtTerminal::run(&arguments);
+    terminal.expect("7 kadring> ");
     terminal.press("quit\r");
     assert_eq!(terminal.code(), Some(0));
 }

@@ -189,7 +189,7 @@ impl CopiesArgs {
 }
 
 /// How answers are written.
-#[derive(Args, Debug)]
+#[derive(Args, Default, Debug)]
 pub(crate) struct FormatArgs {
     /// Make every answer one line of JSON
     #[arg(long, env = "KADRING_JSON", value_parser = BoolishValueParser::new())]

@@ -79,6 +79,8 @@ pub(crate) struct RingWays {
     /// File to record every event in, to be replayed later
     #[arg(long, env = "KADRING_RECORD", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     /// The port of peer 0; peer N has the N-th after it
     #[arg(long, env = "KADRING_BASE_PORT", value_name = "PORT", default_value_t = 12000, hide = true,
           value_parser = clap::value_parser!(u16).range(1..=65280))]

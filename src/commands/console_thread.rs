@@ -11,7 +11,7 @@ use kadring::runtime::Handle;
 use rustyline::ExternalPrinter;
 
 /// The lines to print above the prompt, and the printer for them.
-pub(super) type Above = (Receiver<String>, Box<dyn ExternalPrinter>);
+pub(super) type Above = (Receiver<String>, Box<dyn ExternalPrinter + Send>);
 
 /// A line editor, if the terminal supports one. The prompt begins with `name`.
 pub(super) fn edit(

@@ -1,41 +1,53 @@
 //! The classroom ring: the assignment's commands, its lines on standard output, everything else on standard error.
 
-use std::io::{self, Write};
+use std::fs;
+use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use kadring::config::Config;
+use kadring::console::answers::{Answers, Sink};
+use kadring::console::beside::Jobs;
 use kadring::console::classroom::{self, Lines, MARK, number};
-use kadring::console::lines::{Line, read_line, standard_input};
 use kadring::console::perform::{Performer, resolve};
-use kadring::console::spec::Request;
-use kadring::console::terminal::{self, Stdin};
-use kadring::console::{Backend, Format, Grammar, Output, Reply, Screen};
+use kadring::console::terminal::{self, Restore, Stdin};
+use kadring::console::{Console, End, Format, Output, Reply, Screen, json};
 use kadring::id::Id;
-use kadring::node::{Answer, Command, FailureKind, Notice};
+use kadring::node::{Answer, Command, Notice};
 use kadring::overlay::{OverlayKind, RingOptions, RouteNotice};
 use kadring::peer::Peer;
 use kadring::runtime::survey::Surveyor;
-use kadring::runtime::{Handle, LocalPeer, Options, StartError, ending_signals, temporary_folder};
-use signal_hook::consts::{SIGHUP, SIGTERM};
-use signal_hook::iterator::Signals;
+use kadring::runtime::{LastAct, LocalPeer, Options, StartError, since_1970, temporary_folder};
+use signal_hook::consts::SIGINT;
+use signal_hook::low_level;
 use tempfile::TempDir;
 
+use super::client::tell_trouble;
+use super::console_thread::{Above, ConsoleThread, edit};
 use super::{Exit, Failed, end_in_a_while, log_to, ready};
 use crate::args::{PeerName, RingArgs, RingTask, RingWays};
 
 /// What the console says waits to be told in so many lines at most; the console waits then.
 const SAID: usize = 64;
 
+/// What Ctrl-D is answered with.
+const ON_CTRL_D: &str = "Ctrl-D does not end this peer, and it reads on: Quit leaves the ring, Ctrl-C ends it at once";
+
 /// Runs a peer of the classroom ring until it is told to quit.
 pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
+    let (RingTask::Init { ways, .. } | RingTask::Join { ways, .. }) = &args.task;
+    let format = ways.format.format();
+    run_in(&args.task, ways, format).or_else(|error| tell_trouble(error, format, io::stdout()))
+}
+
+fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     let input = terminal::stdin_is();
-    let (RingTask::Init { ways, .. } | RingTask::Join { ways, .. }) = &args.task;
+    // Where standard error goes elsewhere, a program may read the lines: they come without anything of an editor.
+    let edited = input == Stdin::Person && format == Format::Text && io::stderr().is_terminal();
     let level = match (ways.verbose, input) {
         (true, _) => "kadring=debug,warn",
         (_, Stdin::Person) => "info",
@@ -45,28 +57,38 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     if let Some(path) = &ways.ready_file {
         ready::forget(path)?;
     }
-    let place = Place::new(&args.task)?;
+    let place = Place::new(task)?;
     let store = temporary_folder();
     let store = store.map_err(|error| Failed::start(format!("cannot make a temporary folder: {error}")))?;
-    let told_by_signal = end_by_signal(&store).context("cannot watch for signals")?;
-    let (peer, notices) = LocalPeer::start_watched(place.options(ways, &store)).map_err(|error| match error {
+    let restore = Arc::new(edited.then(Restore::new));
+    let options = Options { on_abrupt_end: Some(last_act(&store, &restore)), ..place.options(ways, &store) };
+    let (peer, notices) = LocalPeer::start_watched(options).map_err(|error| match error {
         StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol)),
         error => Failed::start(error),
     })?;
-    let _ = told_by_signal.set(peer.handle());
     let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
-    let mut output = RingOutput { lines, output: Output::new(Format::Text, Marked) };
+    let mut output = RingOutput::new(lines, format);
     output.until_joined(&notices, &place)?;
     if let Some(now) = peer.ready(Some(Duration::ZERO)) {
-        ready::announce(&now, ways.ready_file.as_deref())?;
+        let announced = ready::announce(&now, ways.ready_file.as_deref())?;
+        if format == Format::Json {
+            output.output.line(&json::ready(&announced, since_1970()));
+        }
     }
     let (replies, console_replies) = bounded(SAID);
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
     } else {
-        let performer = Performer::new(HandleAndSignals(peer.handle()), screen);
-        let console = RingConsole { performer, grammar: classroom::grammar(), replies };
-        peer.handle().spawn_console(move || console.run()).context("cannot start the console's thread")?;
+        let grammar = classroom::grammar();
+        let (editor, above) = if edited { edit(&grammar, None, None, &screen, &place.name()) } else { (None, None) };
+        if above.is_some() {
+            output.go_above_prompt(&screen);
+        }
+        output.above = above;
+        let performer = Performer::new(peer.handle(), screen).with_jobs(Jobs::default());
+        let console = Console::new(performer, grammar, Answers::new(Arc::new(Handed(replies)))).ended_by_ctrl_c();
+        let thread = ConsoleThread { console, editor, exit_on_eof: false, on_ctrl_d: ON_CTRL_D };
+        peer.handle().spawn_console(move || end(thread)).context("cannot start the console's thread")?;
     }
     output.until_left(&notices, console_replies);
     let exit = Exit::from(peer.wait());
@@ -74,31 +96,29 @@ pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// SIGTERM or SIGHUP makes the peer, once it is set, leave without a handover: its successor has a copy of what it keeps. Any
-/// other signal, and a second one, is the assignment's abrupt departure: the process only removes its temporary
-/// folder and ends at once.
-fn end_by_signal(store: &TempDir) -> io::Result<Arc<OnceLock<Handle>>> {
-    let mut signals = Signals::new(ending_signals())?;
-    let store = store.path().to_owned();
-    let peer = Arc::new(OnceLock::<Handle>::new());
-    let to_tell = Arc::clone(&peer);
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut told = false;
-        for signal in signals.forever() {
-            if let (SIGTERM | SIGHUP, false, Some(peer)) = (signal, told, to_tell.get()) {
-                // The peer's notices tell how it ends.
-                drop(peer.submit(Command::Quit { handover: false }));
-                told = true;
-                continue;
-            }
-            // The process ends even if the disk does not answer.
-            end_in_a_while(128 + signal);
-            let _ = std::fs::remove_dir_all(&store);
-            log::logger().flush();
-            let _ = signal_hook::low_level::emulate_default_handler(signal);
+/// What is left to do once the console has ended.
+fn end(thread: ConsoleThread) {
+    match thread.run() {
+        // The reader of the peer's last lines may be stuck.
+        Some((End::Left, _)) => end_in_a_while(Exit::Done as i32),
+        Some((End::Interrupted, _)) => drop(low_level::raise(SIGINT)),
+        _ => {}
+    }
+}
+
+/// SIGTERM or SIGHUP makes the peer leave without a handover: its successor has a copy of what it keeps. Any other signal,
+/// and a second one, is the assignment's abrupt departure: the process only removes its temporary folder, puts the
+/// terminal back and ends at once.
+fn last_act(store: &TempDir, restore: &Arc<Option<Restore>>) -> LastAct {
+    let (store, restore) = (store.path().to_owned(), Arc::clone(restore));
+    LastAct(Arc::new(move |signal| {
+        // The process ends even if the disk does not answer.
+        end_in_a_while(128 + signal);
+        let _ = fs::remove_dir_all(&store);
+        if let Some(restore) = &*restore {
+            restore.put_back();
         }
-    })?;
-    Ok(peer)
+    }))
 }
 
 /// This peer's place in the ring, and the peers that it is given.
@@ -173,6 +193,7 @@ impl Place {
             config: Config { named_files: true, ..Config::default() },
             files: Some(ways.dir.clone()),
             record: ways.record.clone(),
+            on_signal: Some(Command::Quit { handover: false }),
             ..Options::default()
         }
     }
@@ -203,10 +224,32 @@ fn locate<const N: usize>(names: [&PeerName; N], ways: &RingWays) -> Result<[(Pe
 /// Writes standard output: the assignment's lines, and the answers of other commands.
 struct RingOutput {
     lines: Lines,
+    format: Format,
+    /// With the assignment's mark before each line, where lines are for people.
     output: Output,
+    /// Without it.
+    plain: Output,
+    /// What is to be printed above the prompt, where there is one.
+    above: Option<Above>,
+    /// This peer has left: told last, and to programs alone.
+    left: Option<Answer>,
 }
 
 impl RingOutput {
+    fn new(lines: Lines, format: Format) -> Self {
+        let output = match format {
+            Format::Text => Output::new(format, Marked(io::stdout())),
+            Format::Json => Output::new(format, io::stdout()),
+        };
+        Self { lines, format, output, plain: Output::new(format, io::stdout()), above: None, left: None }
+    }
+
+    /// From now on there is a prompt below all that is written.
+    fn go_above_prompt(&mut self, screen: &Arc<Screen>) {
+        self.output = Output::new(self.format, Marked(AbovePrompt(Arc::clone(screen))));
+        self.plain = Output::new(self.format, AbovePrompt(Arc::clone(screen)));
+    }
+
     /// Writes the lines of notices until this peer is in the ring.
     fn until_joined(&mut self, notices: &Receiver<Notice>, place: &Place) -> Result<(), Failed> {
         let mut refused = None;
@@ -234,6 +277,14 @@ impl RingOutput {
 
     /// Writes the lines of notices, and the console's replies among them, until this peer has left.
     fn until_left(&mut self, notices: &Receiver<Notice>, mut replies: Receiver<ConsoleReply>) {
+        let (mut printed, mut printer) = self.above.take().map_or((never(), None), |(lines, to)| (lines, Some(to)));
+        let mut print = |line: String| {
+            if let Some(printer) = &mut printer
+                && let Err(error) = printer.print(line)
+            {
+                log::debug!("a line was lost: {error}");
+            }
+        };
         loop {
             select! {
                 recv(notices) -> notice => match notice {
@@ -248,134 +299,25 @@ impl RingOutput {
                     }
                     Err(_) => replies = never(),
                 },
+                recv(printed) -> line => match line {
+                    Ok(line) => print(line),
+                    Err(_) => printed = never(),
+                },
             }
         }
         replies.try_iter().for_each(|reply| self.say(&reply));
+        if let Some(left) = self.left.take().filter(|_| self.format == Format::Json) {
+            self.plain.reply(&Reply::Node(left));
+        }
+        printed.try_iter().for_each(print);
     }
 
-    fn say(&mut self, reply: &ConsoleReply) {
+    /// Writes a reply of the console. The assignment's lines have told of its own commands already, so for people their
+    /// success is but logged, and that this peer has left is not told again.
+    fn say(&mut self, (job, reply): &ConsoleReply) {
         match reply {
-            ConsoleReply::Failed(reply) => self.output.reply(reply),
-            ConsoleReply::Answered(reply) => Output::new(Format::Text, io::stdout()).reply(reply),
-        }
-    }
-
-    fn tell(&mut self, notice: &Notice) {
-        let lines = self.lines.of(notice);
-        if lines.is_empty() {
-            match notice {
-                Notice::Joined { peers } => log::info!("peer {} is in the ring; {peers} peers known", self.me()),
-                Notice::Trouble { .. } => {} // It stands in the log already.
-                other => log::debug!("{other:?}"),
-            }
-        }
-        for line in lines {
-            self.output.line(&line);
-        }
-    }
-
-    fn me(&self) -> String {
-        number(&self.lines.me.id)
-    }
-}
-
-/// Standard output; each line begins with the assignment's mark.
-struct Marked;
-
-impl Write for Marked {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut marked = Vec::with_capacity(bytes.len() + 16);
-        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
-            marked.extend_from_slice(MARK.as_bytes());
-            marked.extend_from_slice(line);
-        }
-        io::stdout().write_all(&marked)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
-    }
-}
-
-/// A reply of the console for standard output. One thread alone prints there, so that lines stand in the order of the
-/// events that they tell.
-enum ConsoleReply {
-    /// A failure, written with the assignment's mark.
-    Failed(Reply),
-    /// The answer of a command that is not the assignment's.
-    Answered(Reply),
-}
-
-/// A peer's handle that counts the program's own thread `signals` among the threads.
-struct HandleAndSignals(Handle);
-
-impl Backend for HandleAndSignals {
-    fn submit(&self, command: Command) -> Receiver<Notice> {
-        Backend::submit(&self.0, command)
-    }
-
-    fn threads(&self) -> Vec<String> {
-        let mut threads = Backend::threads(&self.0);
-        threads.push("signals".to_owned());
-        threads
-    }
-}
-
-/// Reads commands. The assignment's lines come from the peer's notices; the console adds only failures and the answers
-/// of other commands.
-struct RingConsole {
-    performer: Performer<HandleAndSignals>,
-    grammar: Grammar,
-    replies: Sender<ConsoleReply>,
-}
-
-impl RingConsole {
-    fn run(self) {
-        let mut input = match standard_input(false) {
-            Ok(input) => input,
-            Err(error) => return log::error!("commands cannot be read, but this peer stays: {error}"),
-        };
-        loop {
-            let line = match read_line(&mut input) {
-                Ok(Line::Text(line)) => line,
-                Ok(Line::Bad(reason)) => {
-                    self.fail(Reply::failed(FailureKind::Usage, reason));
-                    continue;
-                }
-                Ok(Line::End) if terminal::reads_on() => {
-                    log::warn!(
-                        "Ctrl-D does not end this peer, and it reads on: Quit leaves the ring, Ctrl-C ends it at once"
-                    );
-                    continue;
-                }
-                Ok(Line::End) => return log::info!("the input has ended; this peer stays until it gets a signal"),
-                Err(error) => return log::error!("commands are no longer read, but this peer stays: {error}"),
-            };
-            let reply = match self.grammar.parse(&line) {
-                Ok(None) => continue,
-                Ok(Some((_, Request::All(commands)))) => {
-                    for command in commands {
-                        self.confirm(Reply::Node(self.performer.ask(command)));
-                    }
-                    continue;
-                }
-                Ok(Some((_, Request::Help(word)))) => Reply::help(&self.grammar, word.as_deref()),
-                Ok(Some((_, request))) => self.performer.perform(request),
-                Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
-            };
-            match reply {
-                // The reader of the peer's last lines may be stuck.
-                Reply::Node(Answer::Left { .. }) => return end_in_a_while(Exit::Done as i32),
-                reply if reply.failure().is_some() => self.fail(reply),
-                reply => self.say(ConsoleReply::Answered(reply)),
-            }
-        }
-    }
-
-    /// Reports a success in the log, since the assignment's lines have told it already.
-    fn confirm(&self, reply: Reply) {
-        match reply {
+            Reply::Node(Answer::Left { .. }) => {}
+            _ if self.format == Format::Json => self.plain.reply_of(*job, reply),
             Reply::Node(Answer::FileStored { file, at, bytes, .. }) => {
                 let size =
                     bytes.map_or_else(|| "empty, there is none here".to_owned(), |bytes| format!("{bytes} bytes"));
@@ -384,23 +326,94 @@ impl RingConsole {
             Reply::Node(Answer::FileReceived { file, from, bytes, sha256, .. }) => {
                 log::info!("file {file} came from peer {}, {bytes} bytes, SHA-256 {sha256}", number(&from.id));
             }
-            reply => self.fail(reply),
+            reply if reply.failure().is_some() => self.output.reply_of(*job, reply),
+            reply => self.plain.reply_of(*job, reply),
         }
     }
 
-    fn fail(&self, reply: Reply) {
-        self.say(ConsoleReply::Failed(reply));
+    fn tell(&mut self, notice: &Notice) {
+        let lines = self.lines.of(notice);
+        if lines.is_empty() {
+            match notice {
+                Notice::Joined { peers } => log::info!("peer {} is in the ring; {peers} peers known", self.me()),
+                Notice::Answer { answer, .. } => self.left = Some(answer.clone()),
+                Notice::Trouble { .. } => {} // It stands in the log already.
+                other => log::debug!("{other:?}"),
+            }
+        }
+        for line in lines {
+            match self.format {
+                Format::Text => self.output.line(&line),
+                Format::Json => self.output.line(&json::line(&line, since_1970())),
+            }
+        }
     }
 
-    fn say(&self, reply: ConsoleReply) {
+    fn me(&self) -> String {
+        number(&self.lines.me.id)
+    }
+}
+
+/// Where lines go, each of which gets the assignment's mark in front.
+struct Marked<W>(W);
+
+impl<W: Write> Write for Marked<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut marked = Vec::with_capacity(bytes.len() + 16);
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            marked.extend_from_slice(MARK.as_bytes());
+            marked.extend_from_slice(line);
+        }
+        self.0.write_all(&marked)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The part of a terminal above the prompt.
+struct AbovePrompt(Arc<Screen>);
+
+impl Write for AbovePrompt {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.print(&String::from_utf8_lossy(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A reply of the console, and the number of its command if that ran beside others. One thread alone writes standard
+/// output, so that lines stand in the order of the events that they tell.
+type ConsoleReply = (Option<u64>, Reply);
+
+/// Hands the console's replies to the thread that writes them.
+struct Handed(Sender<ConsoleReply>);
+
+impl Sink for Handed {
+    fn reply(&self, job: Option<u64>, reply: &Reply) -> bool {
         // The receiver is gone once the peer has left.
-        let _ = self.replies.send(reply);
+        self.0.send((job, reply.clone())).is_ok()
+    }
+
+    fn line(&self, line: &str) {
+        log::warn!("{line}");
+    }
+
+    /// Each name has its own answer, as soon as that is there.
+    fn one_by_one(&self) -> bool {
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::FormatArgs;
 
     #[test]
     fn the_peers_named_are_located_in_one_family_that_all_have() {
@@ -412,6 +425,7 @@ mod tests {
             fingers: false,
             ready_file: None,
             record: None,
+            format: FormatArgs::default(),
             base_port: 12_000,
         };
         let name = |id, at: Option<&str>| PeerName { id, at: at.map(str::to_owned) };

@@ -22,8 +22,24 @@ pub(super) fn render(reply: &Reply) -> String {
 
 /// The first event: from here on all are told.
 pub(super) fn watching(me: &Peer, time: Duration) -> String {
-    let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    json!({ "event": "watching", "time": time, "id": me.id, "addr": me.addr }).to_string()
+    json!({ "event": "watching", "time": milliseconds_of(time), "id": me.id, "addr": me.addr }).to_string()
+}
+
+/// The event that a peer is ready, of the fields in `announced`, a JSON object.
+pub fn ready(announced: &str, time: Duration) -> String {
+    let mut value: Value = serde_json::from_str(announced).unwrap_or_default();
+    value["event"] = "ready".into();
+    value["time"] = milliseconds_of(time).into();
+    value.to_string()
+}
+
+/// One of the classroom ring's lines.
+pub fn line(line: &str, time: Duration) -> String {
+    json!({ "event": "line", "time": milliseconds_of(time), "line": line }).to_string()
+}
+
+fn milliseconds_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A notice as one line of JSON, at a time since 1970; none where it tells nothing of the peer's life.
@@ -36,7 +52,7 @@ pub(super) fn event(notice: &Notice, time: Duration) -> Option<String> {
     let fields = value.as_object_mut()?;
     let event = fields.remove(kind)?;
     fields.insert("event".to_owned(), event);
-    fields.insert("time".to_owned(), u64::try_from(time.as_millis()).ok()?.into());
+    fields.insert("time".to_owned(), milliseconds_of(time).into());
     Some(plain(value, false).to_string())
 }
 
@@ -74,6 +90,7 @@ mod tests {
     use super::super::{Defaults, Grammar};
     use super::*;
     use crate::id::{Id, Key};
+    use crate::name::FileName;
     use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
     use crate::node::notice::{PeerInfo, Status};
     use crate::node::{Answer, Failure, FailureKind};
@@ -138,6 +155,7 @@ mod tests {
     }
 
     fn of_node() -> Vec<Answer> {
+        let name: FileName = "0042".parse().unwrap();
         let status = Status {
             me: peer(),
             overlay: "kademlia".to_owned(),
@@ -163,6 +181,8 @@ mod tests {
             Answer::Scrubbed(Scrubbed::default()),
             Answer::Waited { took: TOOK },
             Answer::Left { handed_over: 0, left_behind: 0, offered: true, kept: true, alone: false },
+            Answer::FileStored { file: name, at: peer(), bytes: Some(1), took: TOOK },
+            Answer::FileReceived { file: name, from: peer(), bytes: 1, sha256: KEY, took: TOOK },
             Answer::Interrupted { commands: 1 },
             Answer::Failed(failure()),
         ]
@@ -250,6 +270,11 @@ mod tests {
             {
                 assert!(line.contains(&format!("\"{field}\"")), "{name} has {field}: {line:?}");
             }
+        }
+        for (told, name) in [(ready("{\"id\":1}", TOOK), "ready"), (line("x", TOOK), "line")] {
+            let told: Value = serde_json::from_str(&told).unwrap();
+            assert_eq!((&told["event"], &told["time"]), (&json!(name), &json!(1234)));
+            assert!(events.lines().any(|line| line.split_whitespace().next() == Some(name)), "{name}");
         }
         for answer in of_files().into_iter().take(2) {
             let event = event(&Notice::Answer { command: 1, answer }, TOOK).unwrap();

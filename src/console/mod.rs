@@ -134,6 +134,8 @@ pub struct Console<B> {
     answers: Answers,
     busy: Busy,
     beside: Beside,
+    /// Whether Ctrl-C at the prompt ends the console at once; else it is asked once more.
+    abrupt: bool,
 }
 
 /// A console that tells that the peer has left waits this long for the answers of what ran beside it.
@@ -206,7 +208,13 @@ impl Verdict {
 impl<B: Backend> Console<B> {
     /// A console that asks through `performer` and gives what comes of it to `answers`.
     pub fn new(performer: Performer<B>, grammar: Grammar, answers: Answers) -> Self {
-        Self { grammar, performer, answers, busy: Busy::default(), beside: Beside::default() }
+        Self { grammar, performer, answers, busy: Busy::default(), beside: Beside::default(), abrupt: false }
+    }
+
+    /// The same, where one Ctrl-C at the prompt is enough.
+    #[must_use]
+    pub fn ended_by_ctrl_c(self) -> Self {
+        Self { abrupt: true, ..self }
     }
 
     /// Waits until the commands that run beside the lines of this console have ended and are answered.

@@ -67,12 +67,12 @@ pub fn reads_on() -> bool {
 }
 
 /// Puts the terminal back as it was when dropped, even though a thread still reads a line from it.
-pub struct Restore(Option<Termios>);
+pub struct Restore(Option<nix::libc::termios>);
 
 impl Restore {
     /// Remembers how the terminal is.
     pub fn new() -> Self {
-        Self(termios::tcgetattr(io::stdin()).ok())
+        Self(termios::tcgetattr(io::stdin()).ok().map(Into::into))
     }
 }
 
@@ -84,10 +84,17 @@ impl Default for Restore {
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        let Some(before) = &self.0 else { return };
+        self.put_back();
+    }
+}
+
+impl Restore {
+    /// Puts the terminal back: for a process that ends without dropping anything.
+    pub fn put_back(&self) {
+        let Some(before) = self.0.map(Termios::from) else { return };
         let reading = termios::tcgetattr(io::stdin()).is_ok_and(|now| now.local_flags != before.local_flags);
         if reading {
-            let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, before);
+            let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
             // A terminal that takes no output, because Ctrl-S stopped it or its other end is not read, is not waited
             // for.
             let takes = poll(&mut [PollFd::new(io::stdout().as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO);
@@ -118,7 +125,7 @@ impl Terminal {
         catalogue: Option<Catalogue>,
         history: Option<PathBuf>,
         name: &str,
-    ) -> io::Result<(Self, impl ExternalPrinter + use<>)> {
+    ) -> io::Result<(Self, impl ExternalPrinter + Send + use<>)> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .history_ignore_space(true)
@@ -147,7 +154,7 @@ impl<B: Backend> Console<B> {
         loop {
             let line = match terminal.editor.readline(&terminal.prompt) {
                 Ok(line) => line,
-                Err(ReadlineError::Interrupted) if warned => return Ok(End::Interrupted),
+                Err(ReadlineError::Interrupted) if warned || self.abrupt => return Ok(End::Interrupted),
                 Err(ReadlineError::Interrupted) => {
                     // It may be the second Ctrl-C, after one that cancelled a command.
                     if self.interrupt() {

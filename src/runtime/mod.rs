@@ -90,6 +90,7 @@ pub(crate) mod transfer;
 mod twins;
 mod udp;
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -145,6 +146,8 @@ pub struct Options {
     pub on_signal: Option<Command>,
     /// What SIGINT asks instead.
     pub on_interrupt: Option<Command>,
+    /// SIGINT ends the process at once, as any second signal does, by that signal. This is done before.
+    pub on_abrupt_end: Option<LastAct>,
     /// Where to write every event, for a replay.
     pub record: Option<PathBuf>,
     /// The working directory, where files are kept by their names: the classroom ring's.
@@ -164,9 +167,20 @@ impl Default for Options {
             config: Config::default(),
             on_signal: None,
             on_interrupt: None,
+            on_abrupt_end: None,
             record: None,
             files: None,
         }
+    }
+}
+
+/// What is done before a process ends at once by a signal, told by its number.
+#[derive(Clone)]
+pub struct LastAct(pub Arc<dyn Fn(i32) + Send + Sync>);
+
+impl fmt::Debug for LastAct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LastAct")
     }
 }
 

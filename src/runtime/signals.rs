@@ -2,7 +2,7 @@
 //!
 //! The first asks the peer what its owner chose (usually to quit with a handover); the second ends the process at once,
 //! for a user who does not want to wait. At a terminal SIGINT (Ctrl-C) is asked as an interrupt: as long as that only
-//! ends commands, it counts as none. SIGHUP, which the end of a terminal sends, is asked as SIGTERM is, unless the peer was
+//! ends commands, it counts as none; and an owner may choose that it ends the process at once, as the classroom ring does. SIGHUP, which the end of a terminal sends, is asked as SIGTERM is, unless the peer was
 //! started to outlive its terminal (`nohup`).
 
 use std::io;
@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
+use signal_hook::low_level;
 
 use super::threads::Roster;
-use super::{Handle as PeerHandle, Role, fault};
+use super::{Handle as PeerHandle, LastAct, Role, fault};
 use crate::node::{Answer, Command, Notice};
 
 /// A node that goes on says so this soon.
@@ -24,6 +25,8 @@ pub(super) struct Asks {
     pub(super) interrupt: Command,
     /// SIGTERM and SIGHUP.
     pub(super) terminate: Command,
+    /// SIGINT, or a second signal, ends the process by that signal once this is done.
+    pub(super) abrupt: Option<LastAct>,
 }
 
 /// What ends the thread.
@@ -40,10 +43,8 @@ impl Watch {
             let mut asked = false;
             for signal in signals.forever() {
                 fault::point(Role::Signals);
-                if asked {
-                    log::warn!("ended at once by a second signal");
-                    log::logger().flush();
-                    std::process::exit(128 + signal);
+                if asked || (signal == SIGINT && asks.abrupt.is_some()) {
+                    end_at_once(signal, asks.abrupt.as_ref());
                 }
                 let command = if signal == SIGINT { &asks.interrupt } else { &asks.terminate };
                 asked = !goes_on(&peer, command);
@@ -60,6 +61,22 @@ impl Watch {
     pub(super) fn close(self) {
         self.handle.close();
     }
+}
+
+/// Ends the process.
+fn end_at_once(signal: i32, abrupt: Option<&LastAct>) {
+    match abrupt {
+        Some(LastAct(act)) => {
+            act(signal);
+            log::logger().flush();
+            let _ = low_level::emulate_default_handler(signal);
+        }
+        None => {
+            log::warn!("ended at once by a second signal");
+            log::logger().flush();
+        }
+    }
+    std::process::exit(128 + signal);
 }
 
 /// The signals that tell this process to end.

@@ -127,9 +127,10 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     // From here on an error drops it, and so ends it.
     let mut peer = LocalPeer { handle, signals: None, control: None, clock, _temporary: temporary };
     let handle = &peer.handle;
-    let interrupt = options.on_interrupt;
+    let (interrupt, abrupt) = (options.on_interrupt, options.on_abrupt_end);
     let watch = options.on_signal.map(|command| {
-        let asks = signals::Asks { interrupt: interrupt.unwrap_or_else(|| command.clone()), terminate: command };
+        let asks =
+            signals::Asks { interrupt: interrupt.unwrap_or_else(|| command.clone()), terminate: command, abrupt };
         signals::Watch::start(&handle.roster, handle.clone(), asks)
     });
     peer.signals = watch.transpose().map_err(system("signals"))?;

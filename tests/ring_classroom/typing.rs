@@ -96,3 +96,23 @@ fn ctrl_d_at_a_terminal_is_answered_and_ends_nothing() {
     ring.store(10, "0020", "Store");
     ring.quit(10, "Quit");
 }
+
+/// For programs: each line of standard output is one of JSON, the assignment's lines included.
+#[test]
+fn as_json_a_peer_of_the_ring_tells_that_it_is_ready_its_lines_and_its_answers() {
+    let mut ring = Ring::empty(Way::default());
+    ring.launch(7, &["init", "7", "7", "7", "0.3", "--json"]);
+    ring.put(7, "0042", b"x");
+    ring.peer(7).tell("status\nstore 0042 0043\nrequest a912\nquit");
+    assert_eq!(ring.peer(7).wait(), Some(0), "{}", ring.shown());
+    until(|| ring.peer(7).others().iter().any(|line| line.contains("\"left\"")));
+    assert_eq!(ring.peer(7).all(), [""; 0], "nothing has the mark");
+    let lines = ring.peer(7).others();
+    let told: Vec<serde_json::Value> =
+        lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect();
+    let ready = told.iter().find(|told| told["event"] == "ready").expect("it is told");
+    assert_eq!(ready["udp"], ring.base + 7, "{ready}");
+    assert!(told.iter().any(|told| told["event"] == "line" && told["line"] == "Store 0042 request accepted"));
+    let answers: Vec<_> = told.iter().filter_map(|told| told["answer"].as_str()).collect();
+    assert_eq!(answers, ["status", "file_stored", "file_stored", "failed", "left"], "{lines:#?}");
+}
