@@ -140,6 +140,9 @@ mod faults {
             if role == Role::Recorder {
                 launch = launch.args(&["--record", text(&folder.path().join("record"))]);
             }
+            if role == Role::Events {
+                launch = launch.args(&["--events", text(&folder.path().join("events"))]);
+            }
             if let Some(other) = &other {
                 launch = launch.through(other.port);
             }
@@ -162,8 +165,8 @@ mod faults {
                     self.peer.tell(&format!("store '{}'", text(&self.folder.path().join("original"))));
                 }
                 Role::Signals => self.peer.signal(Signal::SIGTERM),
-                // It had to, to join.
-                Role::Link => {}
+                // It had to, to join, or began at once.
+                Role::Link | Role::Events => {}
                 Role::Control | Role::Client | Role::Command => {
                     let mut client = UnixStream::connect(self.peer.data.join("control")).expect("it listens");
                     client.write_all(b"{\"words\":[\"status\"],\"folder\":\"/\"}\n").expect("it reads");
@@ -235,7 +238,7 @@ mod faults {
                     assert!(reason.contains("a fault of kadring"), "{answer}");
                     case.assert_goes_on();
                 }
-                Role::TcpServe | Role::Link | Role::Client | Role::Command => case.assert_goes_on(),
+                Role::TcpServe | Role::Link | Role::Events | Role::Client | Role::Command => case.assert_goes_on(),
                 Role::Node
                 | Role::UdpRecv
                 | Role::Sweeper

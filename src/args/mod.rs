@@ -148,6 +148,9 @@ pub(crate) struct PeerArgs {
     /// File to write the READY line's JSON to, once ready
     #[arg(long, env = "KADRING_READY_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) ready_file: Option<PathBuf>,
+    /// File to append what happens to, as lines of JSON; - is standard output
+    #[arg(long, env = "KADRING_EVENTS", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) events: Option<PathBuf>,
     /// File to record every event in, to be replayed later
     #[arg(long, env = "KADRING_RECORD", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,

@@ -32,9 +32,8 @@ impl<'a> Farewell<'a> {
         &self.due
     }
 
-    /// A command has made progress; only that of a departure counts.
-    pub(super) fn show(&mut self, progress: &Progress) {
-        let &Progress::HandedOver { blocks, of } = progress else { return };
+    /// So many blocks of those held are handed over.
+    pub(super) fn show(&mut self, blocks: u64, of: u64) {
         let begins = self.done.replace((blocks, of)).is_none();
         if !self.screen.has_bars() {
             if begins {
@@ -47,7 +46,7 @@ impl<'a> Farewell<'a> {
             self.bar = Some(TransferBar::new(self.screen, &Command::Quit { handover: true }));
         }
         if let Some(bar) = &mut self.bar {
-            bar.show(progress);
+            bar.show(&Progress::HandedOver { blocks, of });
         }
     }
 
@@ -69,8 +68,8 @@ mod tests {
         let screen = Screen::plain();
         let mut farewell = Farewell::new(&screen);
         assert!(farewell.due().try_recv().is_err());
-        farewell.show(&Progress::HandedOver { blocks: 0, of: 4 });
-        farewell.show(&Progress::HandedOver { blocks: 3, of: 4 });
+        farewell.show(0, 4);
+        farewell.show(3, 4);
         farewell.due().recv().expect("it is due in a while");
         assert_eq!(farewell.line(), "leaving: 3 of 4 blocks handed over");
         assert!(farewell.due().try_recv().is_err(), "the next one is due later");

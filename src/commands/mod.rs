@@ -3,6 +3,7 @@
 pub(crate) mod client;
 mod console_thread;
 pub(crate) mod ctl;
+mod events;
 mod farewell;
 pub(crate) mod files;
 mod known;
@@ -96,17 +97,8 @@ impl From<Ended> for Exit {
 
 impl From<FailureKind> for Exit {
     fn from(kind: FailureKind) -> Self {
-        match kind {
-            FailureKind::Other => Self::Other,
-            FailureKind::Cancelled => Self::Interrupted,
-            FailureKind::Partial => Self::Partial,
-            FailureKind::Usage | FailureKind::Exists => Self::Usage,
-            FailureKind::NotFound => Self::NotFound,
-            FailureKind::TimedOut | FailureKind::TooFewCopies => Self::TimedOut,
-            FailureKind::Integrity => Self::Integrity,
-            FailureKind::Thin => Self::Thin,
-            FailureKind::Unknown => Self::Unknown,
-        }
+        let code = kind.code();
+        EXITS.into_iter().map(|(exit, ..)| exit).find(|exit| *exit as u8 == code).unwrap_or(Self::Other)
     }
 }
 

@@ -14,7 +14,7 @@ use kadring::console::control::serving;
 use kadring::console::perform::Performer;
 use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen};
-use kadring::node::{Answer, Command, Notice};
+use kadring::node::{Answer, Command, Notice, Phase};
 use kadring::runtime::{LocalPeer, Options};
 use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use super::console_thread::{Above, ConsoleThread, edit};
 use super::farewell::Farewell;
-use super::{Exit, Failed, Known, bootstrap, end_in_a_while, log_to, ready};
+use super::{Exit, Failed, Known, bootstrap, end_in_a_while, events, log_to, ready};
 use crate::args::PeerArgs;
 
 /// How long the end of the peer waits for an answer that is being written; then its reader counts as stuck.
@@ -138,6 +138,7 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
         overlay: args.overlay.into(),
         config,
         on_signal: Some(Command::Quit { handover: !args.no_handover }),
+        events: args.events.as_deref().map(events::to).transpose()?,
         record: args.record.clone(),
         ..Options::default()
     };
@@ -209,7 +210,8 @@ fn watch(notices: &Receiver<Notice>, mut above: Option<Above>, farewell: &mut Fa
         select! {
             recv(notices) -> notice => match notice {
                 Ok(Notice::Answer { answer: answer @ Answer::Left { .. }, .. }) => left = Some(answer),
-                Ok(Notice::Progress { progress, .. }) => farewell.show(&progress),
+                Ok(Notice::Step { phase: Phase::HandingOver, done, of, .. }) => farewell.show(done, of),
+                Ok(Notice::Step { .. } | Notice::Ended { .. }) => {}
                 Ok(notice) => tell(&notice),
                 Err(_) => return left,
             },

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 
 use super::client::tell_trouble;
 use super::console_thread::{Above, ConsoleThread, edit};
-use super::{Exit, Failed, end_in_a_while, log_to, ready};
+use super::{Exit, Failed, end_in_a_while, events, log_to, ready};
 use crate::args::{PeerName, RingArgs, RingTask, RingWays};
 
 /// What the console says waits to be told in so many lines at most; the console waits then.
@@ -61,7 +61,8 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
     let store = temporary_folder();
     let store = store.map_err(|error| Failed::start(format!("cannot make a temporary folder: {error}")))?;
     let restore = Arc::new(edited.then(Restore::new));
-    let options = Options { on_abrupt_end: Some(last_act(&store, &restore)), ..place.options(ways, &store) };
+    let events = ways.events.as_deref().map(events::to).transpose()?;
+    let options = Options { on_abrupt_end: Some(last_act(&store, &restore)), events, ..place.options(ways, &store) };
     let (peer, notices) = LocalPeer::start_watched(options).map_err(|error| match error {
         StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol)),
         error => Failed::start(error),
@@ -313,7 +314,7 @@ impl RingOutput {
     }
 
     /// Writes a reply of the console. The assignment's lines have told of its own commands already, so for people their
-    /// success is but logged, and that this peer has left is not told again.
+    /// success is but logged, and that this peer has left is told last.
     fn say(&mut self, (job, reply): &ConsoleReply) {
         match reply {
             Reply::Node(Answer::Left { .. }) => {}
@@ -336,7 +337,7 @@ impl RingOutput {
         if lines.is_empty() {
             match notice {
                 Notice::Joined { peers } => log::info!("peer {} is in the ring; {peers} peers known", self.me()),
-                Notice::Answer { answer, .. } => self.left = Some(answer.clone()),
+                Notice::Answer { answer: left @ Answer::Left { .. }, .. } => self.left = Some(left.clone()),
                 Notice::Trouble { .. } => {} // It stands in the log already.
                 other => log::debug!("{other:?}"),
             }
@@ -424,6 +425,7 @@ mod tests {
             verbose: false,
             fingers: false,
             ready_file: None,
+            events: None,
             record: None,
             format: FormatArgs::default(),
             base_port: 12_000,

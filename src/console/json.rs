@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Number, Value, json};
 
 use super::reply::Reply;
-use crate::node::Notice;
+use crate::node::{FailureKind, Notice, Phase};
 use crate::peer::Peer;
 
 /// The fields of every answer, for people.
@@ -33,6 +33,35 @@ pub fn ready(announced: &str, time: Duration) -> String {
     value.to_string()
 }
 
+/// The fields that tell where a peer is that is ready.
+pub(super) fn announced(me: &Peer, pid: u32) -> String {
+    json!({ "id": me.id, "udp": me.addr.port(), "tcp": me.addr.port(), "pid": pid }).to_string()
+}
+
+/// So many events are missing here.
+pub(super) fn missed(notices: u64, time: Duration) -> String {
+    json!({ "event": "missed", "time": milliseconds_of(time), "notices": notices }).to_string()
+}
+
+/// A command has made progress, or has ended.
+fn of_command(notice: &Notice) -> Option<Value> {
+    let (mut value, job) = match *notice {
+        Notice::Step { command, job, phase, done, of } => {
+            let unit = if phase == Phase::HandingOver { "blocks" } else { "bytes" };
+            (json!({ "event": "progress", "command": command, "phase": phase, unit: done, "of": of }), job)
+        }
+        Notice::Ended { command, job, phase, failure } => {
+            let code = failure.map_or(0, FailureKind::code);
+            (json!({ "event": "ended", "command": command, "phase": phase, "code": code }), job)
+        }
+        _ => return None,
+    };
+    if job > 0 {
+        value["job"] = job.into();
+    }
+    Some(value)
+}
+
 /// One of the classroom ring's lines.
 pub fn line(line: &str, time: Duration) -> String {
     json!({ "event": "line", "time": milliseconds_of(time), "line": line }).to_string()
@@ -44,9 +73,19 @@ fn milliseconds_of(time: Duration) -> u64 {
 
 /// A notice as one line of JSON, at a time since 1970; none where it tells nothing of the peer's life.
 pub(super) fn event(notice: &Notice, time: Duration) -> Option<String> {
+    if let Some(mut value) = of_command(notice) {
+        value["time"] = milliseconds_of(time).into();
+        return Some(value.to_string());
+    }
     let (mut value, kind) = match notice {
+        Notice::File { file, news } => {
+            let mut value = serde_json::to_value(news).ok()?;
+            value["file"] = file.to_string().into();
+            value["event"] = "file".into();
+            (value, "event")
+        }
         Notice::Answer { answer, .. } => (serde_json::to_value(answer).ok()?, "answer"),
-        Notice::Progress { .. } | Notice::Trouble { .. } | Notice::Route { .. } | Notice::File { .. } => return None,
+        Notice::Progress { .. } | Notice::Trouble { .. } | Notice::Route { .. } => return None,
         other => (serde_json::to_value(other).ok()?, "notice"),
     };
     let fields = value.as_object_mut()?;
@@ -92,8 +131,8 @@ mod tests {
     use crate::id::{Id, Key};
     use crate::name::FileName;
     use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
-    use crate::node::notice::{PeerInfo, Status};
-    use crate::node::{Answer, Failure, FailureKind};
+    use crate::node::notice::{FileNews, PeerInfo, Status};
+    use crate::node::{Answer, Failure};
     use crate::overlay::TableRow;
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -259,15 +298,23 @@ mod tests {
             Notice::BlockDamaged { key: KEY },
             Notice::BlockRepaired { key: KEY, to: peer() },
             Notice::Missed { notices: 3 },
+            Notice::Step { command: 1, job: 1, phase: Phase::Storing, done: 1, of: 2 },
+            Notice::Step { command: 1, job: 0, phase: Phase::HandingOver, done: 1, of: 2 },
+            Notice::Ended { command: 1, job: 1, phase: Phase::Storing, failure: Some(FailureKind::Exists) },
+            Notice::File { file: "0042".parse().unwrap(), news: FileNews::Sent { to: peer() } },
+            Notice::Answer { command: 1, answer: Answer::Cleared { blocks: 1 } },
         ];
         let events = PAGE.split("EVENTS").nth(1).unwrap();
         for notice in notices {
             let event: Value = serde_json::from_str(&event(&notice, TOOK).unwrap()).unwrap();
             assert_eq!(event["time"], json!(1234));
             let name = event["event"].as_str().unwrap();
-            let line = events.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap_or_default();
-            for field in event.as_object().unwrap().keys().filter(|field| !["event", "time"].contains(&field.as_str()))
-            {
+            // The lines that follow belong to it where they begin with blanks.
+            let mut lines = events.lines().skip_while(|line| line.split_whitespace().next() != Some(name));
+            let first = lines.next().unwrap_or_default();
+            let line = lines.take_while(|line| line.starts_with(' ')).fold(first.to_owned(), |all, line| all + line);
+            let fields = event.as_object().unwrap().keys().filter(|field| !["event", "time"].contains(&field.as_str()));
+            for field in fields.filter(|_| !line.contains("the fields of that answer")) {
                 assert!(line.contains(&format!("\"{field}\"")), "{name} has {field}: {line:?}");
             }
         }

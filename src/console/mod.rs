@@ -11,6 +11,7 @@
 //! - [`catalogue`]: what was stored here, by name.
 //! - [`health`]: how safe files are, and waiting until something is true.
 //! - [`control`]: the same commands through the control socket of a running peer.
+//! - [`events`]: what happens at a peer, a line each.
 //! - [`json`]: the same answers for programs, and the page that documents them.
 //! - `import.rs`: the blocks of another program.
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
@@ -34,6 +35,7 @@ pub mod catalogue;
 pub mod classroom;
 pub mod commands;
 pub mod control;
+pub mod events;
 pub mod finding;
 pub mod grammar;
 pub mod health;

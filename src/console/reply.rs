@@ -198,10 +198,8 @@ impl Reply {
     /// The failure, if this is one.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Node(Answer::Failed(failure)) | Self::File(Named { answer: Answer::Failed(failure), .. }) => {
-                Some(failure)
-            }
-            _ => None,
+            Self::Node(answer) | Self::File(Named { answer, .. }) => answer.failure(),
+            Self::Console(_) => None,
         }
     }
 
@@ -212,11 +210,7 @@ impl Reply {
             return health.failure();
         }
         match self {
-            // Others were there to take what is left behind, and did not in time.
-            Self::Node(Answer::Left { offered: true, left_behind: 1.., alone: false, .. }) => {
-                Some(FailureKind::TimedOut)
-            }
-            Self::Node(_) | Self::File(_) => self.failure().map(|failure| failure.kind),
+            Self::Node(answer) | Self::File(Named { answer, .. }) => answer.verdict(),
             Self::Console(ConsoleAnswer::All { answers }) => of_several(answers.iter().map(Self::verdict)),
             Self::Console(ConsoleAnswer::Tested { files, .. }) => {
                 of_several(files.iter().map(|file| match &file.result {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::CommandId;
+use super::command::{Command, CommandId};
 use super::health::{Checked, Scrubbed, Scrubbing};
 use super::job::{JobError, JobErrorKind};
 use super::trouble::Trouble;
@@ -67,6 +67,30 @@ pub enum Notice {
         /// The peer that received the copy.
         to: Peer,
     },
+    /// A command that takes a while has made progress: told to those who watch, a few times a second at most.
+    Step {
+        /// The command.
+        command: CommandId,
+        /// Its number where it runs beside others; 0 elsewhere.
+        job: u64,
+        /// What it does.
+        phase: Phase,
+        /// Bytes that are done, or blocks of a departure.
+        done: u64,
+        /// Of how many; 0 while that is not known.
+        of: u64,
+    },
+    /// Such a command has ended.
+    Ended {
+        /// The command.
+        command: CommandId,
+        /// Its number where it ran beside others; 0 elsewhere.
+        job: u64,
+        /// What it did.
+        phase: Phase,
+        /// Why it failed, if it did.
+        failure: Option<FailureKind>,
+    },
     /// A watcher did not keep up, so it misses notices.
     Missed {
         /// How many.
@@ -89,6 +113,30 @@ pub enum Notice {
         /// What happened to the file.
         news: FileNews,
     },
+}
+
+/// What a command does that takes a while.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It stores.
+    Storing,
+    /// It retrieves.
+    Retrieving,
+    /// It hands blocks over, and leaves.
+    HandingOver,
+}
+
+impl Phase {
+    /// What `command` does; none if it takes but a moment.
+    pub fn of(command: &Command) -> Option<Self> {
+        match command {
+            Command::Store { .. } | Command::StoreBlock { .. } | Command::StoreFile { .. } => Some(Self::Storing),
+            Command::Retrieve { .. } | Command::RequestFile { .. } => Some(Self::Retrieving),
+            Command::Quit { .. } => Some(Self::HandingOver),
+            _ => None,
+        }
+    }
 }
 
 /// What can happen to a named file.
@@ -321,6 +369,24 @@ pub enum Answer {
     Failed(Failure),
 }
 
+impl Answer {
+    /// Why the command failed, if it did.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// What sort of failure this is. A departure that leaves blocks behind, though others were there to take them, is one.
+    pub fn verdict(&self) -> Option<FailureKind> {
+        match self {
+            Self::Left { offered: true, left_behind: 1.., alone: false, .. } => Some(FailureKind::TimedOut),
+            answer => answer.failure().map(|failure| failure.kind),
+        }
+    }
+}
+
 /// A peer and what is known about it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PeerInfo {
@@ -402,6 +468,23 @@ pub enum FailureKind {
     Partial,
     /// The user ended the command.
     Cancelled,
+}
+
+impl FailureKind {
+    /// The exit code of a program whose command failed so.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Other => 1,
+            Self::Usage | Self::Exists => 2,
+            Self::Partial => 3,
+            Self::NotFound => 4,
+            Self::TimedOut | Self::TooFewCopies => 5,
+            Self::Integrity => 6,
+            Self::Thin => 8,
+            Self::Unknown => 9,
+            Self::Cancelled => 130,
+        }
+    }
 }
 
 impl From<&JobError> for FailureKind {

@@ -30,6 +30,7 @@
 //! | `link-N` | `links.rs` | lines for another peer | its connection | its connection | loses its line |
 //! | `signals` | `signals.rs` | SIGINT, SIGTERM and SIGHUP | the wait for a signal | whether a signal came before | ends the peer |
 //! | `recorder` | `recorder.rs` | what happened, for the record | the record's file | the record's file | ends the peer |
+//! | `events` | `events.rs` | notices, for a file or a reader | that file or reader | the file of events | loses the events that follow |
 //! | `console` | the program | commands | standard input and output | the terminal | ends the peer |
 //! | `control` | `control.rs` | clients of the control socket | the control socket | the clients that are connected | ends the peer |
 //! | `client-N` | `control.rs` | a client's line, then its end | its connection | its connection | loses its client |
@@ -66,6 +67,7 @@ mod channels;
 mod clock;
 mod control;
 pub(crate) mod ending;
+mod events;
 pub(crate) mod fault;
 mod links;
 mod named;
@@ -102,6 +104,7 @@ use crossbeam_channel::Receiver;
 
 pub use clock::{since_1970, stopwatch};
 pub use control::{MAX_CLIENTS as MAX_COMMANDS, ServeClient, connect};
+pub use events::Tell;
 pub use roles::Role;
 pub use signals::ends as ending_signals;
 pub use sockets::{canonical, every_address};
@@ -148,6 +151,8 @@ pub struct Options {
     pub on_interrupt: Option<Command>,
     /// SIGINT ends the process at once, as any second signal does, by that signal. This is done before.
     pub on_abrupt_end: Option<LastAct>,
+    /// What reads the notices on a thread of its own, from the very first on.
+    pub events: Option<Tell>,
     /// Where to write every event, for a replay.
     pub record: Option<PathBuf>,
     /// The working directory, where files are kept by their names: the classroom ring's.
@@ -168,6 +173,7 @@ impl Default for Options {
             on_signal: None,
             on_interrupt: None,
             on_abrupt_end: None,
+            events: None,
             record: None,
             files: None,
         }

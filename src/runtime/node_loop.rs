@@ -20,7 +20,7 @@ use super::transfer::{Order, Pool};
 use super::udp::{Batch, Datagram, Outgoing};
 use super::{Role, Shared, fault};
 use crate::node::job::Outcome;
-use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox, Progress};
+use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox, Phase, Progress};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{MAX_DATAGRAM_SENT, Message, Via};
@@ -73,6 +73,15 @@ pub(super) struct Turn {
 struct Asker {
     session: SessionId,
     answer: Sender<Notice>,
+    /// What those who watch are told of.
+    far: Option<Far>,
+}
+
+/// How far a command is that takes a while.
+struct Far {
+    job: SessionId,
+    phase: Phase,
+    of: u64,
     /// When those who watch are told of its next step.
     tells_at: Time,
 }
@@ -163,7 +172,8 @@ impl NodeLoop {
         self.inboxes.commands.free_place();
         match asked {
             Asked::Command { session, command, answer } => {
-                self.begin(command, Some(Asker { session, answer, tells_at: Time::ZERO }))
+                let far = Phase::of(&command).map(|phase| Far { job: session, phase, of: 0, tells_at: Time::ZERO });
+                self.begin(command, Some(Asker { session, answer, far }));
             }
             Asked::Cancel { session } => {
                 let meant = self.turn.asking.iter().filter(|(_, asker)| asker.session == session);
@@ -233,14 +243,13 @@ impl NodeLoop {
         let Some(command) = notice.command() else { return self.state.publish(&notice) };
         // Those who watch hear of files, and of the end.
         if let Notice::Answer {
-            answer: Answer::Left { .. } | Answer::Stored { .. } | Answer::Retrieved { .. }, ..
+            answer: Answer::Left { .. } | Answer::Stored { .. } | Answer::Retrieved { .. } | Answer::Cleared { .. },
+            ..
         } = notice
         {
             self.state.publish(&notice);
         }
-        if matches!(&notice, Notice::Progress { progress, .. } if progress.is_a_step()) {
-            self.tell_of_a_step(command, &notice);
-        }
+        self.tell_how_far(command, &notice);
         let over = matches!(notice, Notice::Answer { .. });
         if let Some(asker) = self.turn.asking.get(&command) {
             hand(&asker.answer, notice);
@@ -251,13 +260,34 @@ impl NodeLoop {
     }
 
     /// Tells those who watch how far a command is, now and then.
-    fn tell_of_a_step(&mut self, command: CommandId, step: &Notice) {
+    fn tell_how_far(&mut self, command: CommandId, notice: &Notice) {
+        let Some(Far { job, phase, of, tells_at }) =
+            self.turn.asking.get_mut(&command).and_then(|asker| asker.far.as_mut())
+        else {
+            return;
+        };
+        let (job, phase) = (*job, *phase);
+        let done = match notice {
+            Notice::Progress { progress: Progress::Begun { bytes }, .. } => {
+                *of = *bytes;
+                return;
+            }
+            Notice::Progress { progress: Progress::Moved { bytes, .. }, .. } => *bytes,
+            Notice::Progress { progress: Progress::HandedOver { blocks, of: held }, .. } => {
+                *of = *held;
+                *blocks
+            }
+            Notice::Answer { answer, .. } => {
+                let failure = answer.verdict();
+                return self.state.publish(&Notice::Ended { command, job, phase, failure });
+            }
+            _ => return,
+        };
         let now = self.shared.clock.now();
-        if let Some(asker) = self.turn.asking.get_mut(&command)
-            && now >= asker.tells_at
-        {
-            asker.tells_at = now + PACE;
-            self.state.publish(step);
+        if now >= *tells_at {
+            *tells_at = now + PACE;
+            let of = *of;
+            self.state.publish(&Notice::Step { command, job, phase, done, of });
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum Role {
     Signals,
     /// Writes down what happens.
     Recorder,
+    /// Tells what happens to a file or a reader.
+    Events,
     /// Reads commands: the program's thread, not the library's.
     Console,
     /// Waits for clients of the control socket.
@@ -184,6 +186,18 @@ const RECORDER: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
+const EVENTS: Row = Row {
+    role: Role::Events,
+    name: "events",
+    many: false,
+    file: "events.rs",
+    waits_for: "notices, for a file or a reader",
+    blocks_in: "that file or reader",
+    owns: "the file of events",
+    gives: &[],
+    panic: Panic::Loses("the events that follow"),
+};
+
 const CONSOLE: Row = Row {
     role: Role::Console,
     name: "console",
@@ -233,9 +247,9 @@ const COMMAND: Row = Row {
 };
 
 /// The rows, in the order of [`Role`].
-static TABLE: [Row; 13] = [
-    NODE, UDP_RECV, SWEEPER, TCP_ACCEPT, TCP_SERVE, TRANSFER, LINK, SIGNALS, RECORDER, CONSOLE, CONTROL, CLIENT,
-    COMMAND,
+static TABLE: [Row; 14] = [
+    NODE, UDP_RECV, SWEEPER, TCP_ACCEPT, TCP_SERVE, TRANSFER, LINK, SIGNALS, RECORDER, EVENTS, CONSOLE, CONTROL,
+    CLIENT, COMMAND,
 ];
 
 impl Role {

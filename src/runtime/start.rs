@@ -23,7 +23,7 @@ use super::temporary::temporary_folder;
 use super::threads::Roster;
 use super::transfer::Pool;
 use super::udp::{Inbox, Outgoing};
-use super::{Handle, LocalPeer, Options, Role, Shared, signals, sockets, submit, sweeper, tcp_accept, udp};
+use super::{Handle, LocalPeer, Options, Role, Shared, events, signals, sockets, submit, sweeper, tcp_accept, udp};
 use crate::classroom;
 use crate::id::Id;
 use crate::node::record::Beginning;
@@ -120,7 +120,9 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let (clock, (leave, leaving)) = (shared.clock, LEAVE.open());
     let others = Ending { shared, roster: Roster::new(leave), udp: Arc::new(udp), tcp: Arc::new(tcp) };
     let parts = Parts { node, me, others: others.clone(), record, state };
-    let handle = spawn(parts, leaving, start).map_err(|error| {
+    let events = options.events.map(|tell| (tell, Arc::clone(&parts.state)));
+    let events = events.map(|(tell, state)| events::start(&others.roster, me, &state, tell));
+    let handle = events.transpose().and_then(|_| spawn(parts, leaving, start)).map_err(|error| {
         others.end();
         system("a thread")(error)
     })?;

@@ -4,6 +4,7 @@ mod catalogue;
 mod clients;
 mod config_file;
 mod control;
+mod events;
 mod exit_codes;
 mod harmless;
 mod leaving;

@@ -16,7 +16,7 @@ fn handed_over(actions: &[Action]) -> Vec<(u64, u64)> {
 #[test]
 fn a_leaving_peer_tells_how_many_blocks_it_handed_over_of_how_many_and_goes_when_the_time_for_it_is_over() {
     let config = Config { replicas: 1, handover_limit: Duration::from_secs(3), ..Config::default() };
-    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: 0 };
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: Vec::new() };
     let mut bench = Bench::on(config, overlay).start(&[(key(1), 10), (key(2), 10)]);
     let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
     let offers = requests(&bench.hears_answer(asked[0].0, asked[0].1, compared(&[], &asked[0].2)));

@@ -1,0 +1,31 @@
+//! The file that gets a peer's events.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use kadring::console::events::EventLog;
+use kadring::runtime::Tell;
+
+use super::Failed;
+
+/// Has a peer's events written to the file `path`; `-` is standard output.
+pub(super) fn to(path: &Path) -> Result<Tell, Failed> {
+    if path.as_os_str() == "-" {
+        return Ok(Tell(Arc::new(|me, notices| EventLog::new(io::stdout()).run(&me, &notices))));
+    }
+    let file =
+        open(path).map_err(|error| Failed::start(format!("cannot write events to {}: {error}", path.display())))?;
+    Ok(Tell(Arc::new(move |me, notices| EventLog::new(&file).run(&me, &notices))))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Who opens a named pipe for writing alone waits for its reader.
+    let is_pipe = fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo());
+    if is_pipe {
+        return OpenOptions::new().read(true).write(true).open(path);
+    }
+    OpenOptions::new().append(true).create(true).open(path)
+}

@@ -1,0 +1,34 @@
+//! `events`: hands what the peer tells to whoever keeps or shows it, from the very first notice on.
+//!
+//! The node waits for nobody, so where this thread's reader or disk is slow, notices are missed, and it is told how many.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use super::state::State;
+use super::threads::Roster;
+use super::{Role, fault};
+use crate::node::Notice;
+use crate::peer::Peer;
+use crossbeam_channel::Receiver;
+
+/// What reads the notices of a peer until it has ended.
+#[derive(Clone)]
+pub struct Tell(pub Arc<dyn Fn(Peer, Receiver<Notice>) + Send + Sync>);
+
+impl fmt::Debug for Tell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tell")
+    }
+}
+
+/// Starts the thread, which ends once the node has.
+pub(super) fn start(roster: &Roster, me: Peer, state: &State, Tell(tell): Tell) -> io::Result<()> {
+    let notices = state.watch();
+    let work = move || {
+        fault::point(Role::Events);
+        tell(me, notices);
+    };
+    roster.spawn(Role::Events, work).map(|_| ())
+}
