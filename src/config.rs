@@ -102,6 +102,9 @@ pub const HEDGE_FACTOR: u32 = 3;
 /// No fetch is hedged before it took this long.
 pub const HEDGE_MIN: Duration = Duration::from_millis(500);
 
+/// A block that no lease keeps any more stays for so long: a lease that is renewed late finds it.
+pub const GRACE: Duration = Duration::from_secs(3600);
+
 /// A second Ctrl-C within this time ends the peer; the first ends only what is under way.
 pub const INTERRUPT_WINDOW: Duration = Duration::from_secs(2);
 
@@ -131,6 +134,13 @@ pub struct Config {
     /// In this time each block held here is read and hashed once; without one, none is.
     #[serde(default)]
     pub scrub: Option<Duration>,
+    /// How long a block stays that no lease keeps any more.
+    #[serde(default = "grace")]
+    pub grace: Duration,
+}
+
+const fn grace() -> Duration {
+    GRACE
 }
 
 impl Default for Config {
@@ -145,6 +155,7 @@ impl Default for Config {
             lasting: true,
             capacity: None,
             scrub: Some(SCRUB),
+            grace: GRACE,
         }
     }
 }

@@ -103,6 +103,7 @@ pub mod config;
 pub mod console;
 pub mod file;
 pub mod id;
+pub mod lease;
 mod locks;
 pub mod name;
 pub mod node;

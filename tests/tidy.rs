@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Which layer each room stands in. Imports point only to a lower one.
 const LAYERS: &[(&str, u8)] = &[
     ("id", 0),
+    ("lease", 0),
     ("name", 0),
     ("path_text", 0),
     ("patience", 0),

@@ -109,7 +109,7 @@ impl<B: Backend> Performer<B> {
     pub(super) fn check(&self, Check { files, verify, repair }: Check) -> Reply {
         let mut answers = Vec::new();
         for Subject { name, sources } in files {
-            let answer = self.ask(Command::Check { sources, verify, repair });
+            let answer = self.ask(Command::Check { sources, verify, repair, lease: None });
             let reply = Reply::File(Named { file: name, answer });
             let cancelled = reply.verdict() == Some(FailureKind::Cancelled);
             answers.push(reply);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::LocalManifest;
 use crate::id::Key;
+use crate::lease::{Lease, Replaced, Secret};
 use crate::name::FileName;
 use crate::path_text;
 
@@ -46,6 +47,19 @@ pub enum Until {
     },
 }
 
+/// What becomes of a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseChange {
+    /// It lasts longer, or asks for more copies.
+    Renewed(Lease),
+    /// It ends.
+    Ended(Secret),
+    /// Another one takes its place, with another number of copies: the nearest so many peers hear that, others that it has
+    /// ended.
+    Replaced(Replaced),
+}
+
 /// A user's command. Every command ends with exactly one [`Answer`](super::notice::Answer).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Command {
@@ -64,6 +78,13 @@ pub enum Command {
         /// The file to store.
         #[serde(with = "path_text")]
         path: PathBuf,
+    },
+    /// Store what `store` says, on behalf of a lease.
+    OnLease {
+        /// The lease that each block gets.
+        lease: Lease,
+        /// One of the commands that store something.
+        store: Box<Command>,
     },
     /// Bring a file back.
     Retrieve {
@@ -88,6 +109,9 @@ pub enum Command {
         verify: bool,
         /// Whether copies that are missing are made now.
         repair: bool,
+        /// The lease that its owner has on it: it tells how many copies are wanted, and copies that are made get it.
+        #[serde(default)]
+        lease: Option<Lease>,
     },
     /// Wait until something is true.
     Wait {
@@ -98,6 +122,11 @@ pub enum Command {
     },
     /// Read and hash all blocks held here, now.
     Scrub,
+    /// The holders of files shall hear what has become of the leases on them.
+    Lease {
+        /// Of each file, by its key, what has.
+        changes: Vec<(Key, LeaseChange)>,
+    },
     /// List the blocks held here.
     List,
     /// Find the replica set of a key.

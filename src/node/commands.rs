@@ -15,10 +15,11 @@ impl Node {
             return self.desk.fail(id, FailureKind::Other, "this peer is leaving the network");
         }
         let owner = match command {
-            Command::Store { .. } | Command::StoreBlock { .. } => Owner::Puts,
+            Command::Store { .. } | Command::StoreBlock { .. } | Command::OnLease { .. } => Owner::Puts,
             Command::Retrieve { .. } => Owner::Gets,
             Command::Clear { .. } => Owner::Clears,
             Command::Check { .. } | Command::Wait { until: Until::Copies { .. }, .. } => Owner::Checks,
+            Command::Lease { .. } => Owner::Tenures,
             Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,
             Command::List | Command::Lookup { .. } | Command::Peers | Command::Table | Command::Ping { .. } => {
                 Owner::User

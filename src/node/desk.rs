@@ -3,7 +3,7 @@
 //! Parts that know what a *file* is and what a *replica set owes a block* ask here, each under its [`Ticket`]; the node
 //! brings the reply back to the part that the ticket names. Nothing here knows any part by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use super::part::Ticket;
 use super::trouble::Trouble;
 use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::Key;
+use crate::lease::{Lease, LeaseId, LeaseNews, Note, UnixTime};
 use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Region, Router, TableRow, Target};
 use crate::patience;
 use crate::peer::Peer;
@@ -40,6 +41,8 @@ pub(crate) struct Desk {
     pub(super) holdings: Holdings,
     pub(super) upkeep: Upkeep,
     pub(super) life: Life,
+    /// The time at which [`Time`] begins, in seconds since 1970.
+    pub(super) began: UnixTime,
     next_lookup: LookupId,
     next_transfer: u64,
 }
@@ -48,7 +51,7 @@ impl Desk {
     pub(super) fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
         let sender = Sender { peer: overlay.me(), guest: config.guest, leaving: false };
         let exchange = Exchange::new(sender, overlay.kind().dialect(), seed);
-        let holdings = Holdings::new(config.capacity);
+        let holdings = Holdings::new(config.capacity, config.replicas);
         Self {
             config,
             overlay,
@@ -59,6 +62,7 @@ impl Desk {
             holdings,
             upkeep: Upkeep::default(),
             life: Life::Running,
+            began: 0,
             next_lookup: 0,
             next_transfer: 0,
         }
@@ -89,12 +93,37 @@ impl Desk {
 
     /// Whether a block is held here.
     pub(crate) fn holds(&self, key: &Key) -> bool {
-        self.holdings.contains(key)
+        self.holdings.contains(key) && !self.holdings.is_going(key)
     }
 
-    /// The size of a block that is held here, in bytes.
-    pub(crate) fn size_of(&self, key: &Key) -> Option<u32> {
-        self.holdings.size(key)
+    /// Whether a block is being deleted, so that it cannot come.
+    pub(crate) fn is_going(&self, key: &Key) -> bool {
+        self.holdings.is_going(key)
+    }
+
+    /// The size in bytes of a block that is held here and that somebody still wants.
+    pub(crate) fn wanted_size(&self, key: &Key) -> Option<u32> {
+        self.holdings.size(key).filter(|_| self.holdings.wants(key))
+    }
+
+    /// Copies that a block should have: a number that belongs to its files, where any of them asks for one.
+    pub(crate) fn copies_of(&self, key: &Key) -> usize {
+        self.holdings.copies(key)
+    }
+
+    /// Copies that a lease asks for.
+    pub(crate) fn copies_for(&self, lease: &Lease) -> usize {
+        lease.copies_or(self.config.replicas)
+    }
+
+    /// The numbers of copies that blocks held here should have, the usual one among them.
+    pub(crate) fn numbers_of_copies(&self) -> BTreeSet<usize> {
+        self.holdings.numbers_of_copies()
+    }
+
+    /// Whether a block is here on behalf of all that an offer with these leases stands for.
+    pub(crate) fn has_leases(&self, key: &Key, leases: &[Lease]) -> bool {
+        self.holdings.has_leases(key, &self.holdings.meant(key, leases.to_vec()))
     }
 
     /// The blocks held here with their sizes, in the order of keys.
@@ -120,12 +149,6 @@ impl Desk {
     /// The keys around `key` that have the same `count` peers nearest to them, and those peers.
     pub(crate) fn region(&self, key: &Key, count: usize) -> Region {
         self.overlay.region(key, count)
-    }
-
-    /// Copies that a block should have where `there` peers could hold it: who is known and silent is one of them, for that
-    /// is no reason to want fewer.
-    pub(crate) fn copies_wanted(&self, there: usize) -> usize {
-        self.config.replicas.min(there)
     }
 
     /// Every peer known.
@@ -164,6 +187,12 @@ impl Desk {
         interval.mul_f64(self.exchange.rng().random_range(0.75..1.0))
     }
 
+    /// Seconds since 1970, as leases count them: by the clock of this machine when the peer began, and from then on by its
+    /// monotonic one.
+    pub(crate) fn unix_time(&self) -> UnixTime {
+        self.began + self.now().as_micros() / 1_000_000
+    }
+
     // What other peers are asked and told.
 
     /// Asks what is answered at once. An answer follows, or silence.
@@ -200,12 +229,19 @@ impl Desk {
     /// [`offer`](Self::offer), to keep replica sets full.
     pub(crate) fn offer_for_upkeep(&mut self, ticket: Ticket, block: (Key, u32), to: Peer) {
         self.upkeep.spend(self.exchange.now(), block.1);
-        self.offer(ticket, Urgency::Others, block, to);
+        self.offer_held(ticket, Urgency::Others, block, to);
     }
 
-    /// Offers a block to a peer when its turn comes: please pull it from here and keep it. Its end follows.
-    pub(crate) fn offer(&mut self, ticket: Ticket, urgency: Urgency, block: (Key, u32), to: Peer) {
-        self.exchange.offer(ticket, urgency, block, to);
+    /// Offers a block that is held here to a peer when its turn comes, on behalf of those that it is kept for here.
+    pub(crate) fn offer_held(&mut self, ticket: Ticket, urgency: Urgency, block: (Key, u32), to: Peer) {
+        let leases = self.holdings.leases(&block.0);
+        self.offer(ticket, urgency, block, leases, to);
+    }
+
+    /// Offers a block to a peer when its turn comes: please pull it from here and keep it, on behalf of these leases. Its
+    /// end follows.
+    pub(crate) fn offer(&mut self, ticket: Ticket, urgency: Urgency, block: (Key, u32), leases: Vec<Lease>, to: Peer) {
+        self.exchange.offer(ticket, urgency, block, leases, to);
     }
 
     /// Drops the offers made under these tickets, or that wait for their turn. Nothing more comes of them.
@@ -285,8 +321,9 @@ impl Desk {
         self.jobs.order(work, ticket, urgency, self.exchange.out())
     }
 
-    /// Orders that a block be written to the own store: from what is offered here, or pulled from another peer. Until
-    /// its outcome follows, it has room there: as much as the largest block takes, if its size is not known.
+    /// Orders that a block be written to the own store, on behalf of these leases: from what is offered here, or pulled
+    /// from another peer. Until its outcome follows, it has room there: as much as the largest block takes, if its size is
+    /// not known.
     ///
     /// # Errors
     /// The store is full.
@@ -294,19 +331,30 @@ impl Desk {
         &mut self,
         ticket: Ticket,
         urgency: Urgency,
-        key: Key,
-        size: Option<u32>,
+        (key, size): (Key, Option<u32>),
+        leases: &[Lease],
         from: Holder,
     ) -> Result<(), JobError> {
         let most = size.unwrap_or(MAX_BLOCK_SIZE);
         self.holdings.check_room(&key, most)?;
+        let leases = self.holdings.meant(&key, leases.to_vec());
         let work = match from {
-            Holder::Own => Job::Keep { key },
-            Holder::Peer(from) => Job::Pull { key, size, from },
+            Holder::Own => Job::Keep { key, leases: leases.clone() },
+            Holder::Peer(from) => Job::Pull { key, size, from, leases: leases.clone() },
         };
         let job = self.order(ticket, work, urgency);
-        self.holdings.reserve(job, key, most);
+        self.holdings.reserve(job, key, most, leases);
         Ok(())
+    }
+
+    /// Orders that a block of the own store be looked at. If it is sound, it is kept for these leases too.
+    pub(crate) fn look_at(&mut self, ticket: Ticket, urgency: Urgency, key: Key, leases: &[Lease]) {
+        let mut leases = self.holdings.meant(&key, leases.to_vec());
+        if self.holdings.has_leases(&key, &leases) {
+            leases.clear();
+        }
+        let job = self.order(ticket, Job::Verify { key, leases: leases.clone() }, urgency);
+        self.holdings.reserve(job, key, 0, leases);
     }
 
     /// Ends work early. A job that had not begun never ends, so nothing more comes of it.
@@ -314,6 +362,23 @@ impl Desk {
         if self.jobs.cancel(job, self.exchange.out()).is_some() {
             self.holdings.settle(job);
         }
+    }
+
+    /// Leases on blocks that are held here last longer, or have ended. Returns what is to be written down: of leases that no
+    /// block here has, nothing is remembered, for anybody can make some up.
+    pub(crate) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
+        self.holdings.change_leases(news)
+    }
+
+    /// Blocks held here that carry any of these leases, and those among them that nobody wants any more.
+    pub(crate) fn leased(&self, leases: &[LeaseId]) -> (u32, u32) {
+        self.holdings.leased(leases)
+    }
+
+    /// Orders that a block of the own store be deleted.
+    pub(crate) fn delete(&mut self, ticket: Ticket, urgency: Urgency, key: Key) {
+        let job = self.order(ticket, Job::Delete { key }, urgency);
+        self.holdings.give_up(job, key);
     }
 
     /// A name for a file on its way, in or out.

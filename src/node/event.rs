@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{Command, CommandId};
 use super::job::{JobId, Outcome};
 use crate::id::Key;
+use crate::lease::{Note, UnixTime};
 use crate::name::FileName;
 use crate::peer::Peer;
 use crate::wire::{Message, Via};
@@ -37,6 +38,12 @@ pub enum Event {
         remembered: Vec<Peer>,
         /// Blocks found in the store, with their sizes in bytes.
         held: Vec<(Key, u32)>,
+        /// What was written down about leases on them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<Note>,
+        /// The time by the clock of this machine.
+        #[serde(default)]
+        unix_time: UnixTime,
     },
     /// A message arrived.
     Message {

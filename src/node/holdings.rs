@@ -6,10 +6,13 @@
 //! It is also the one index by key. All that is remembered of a block stands in its entry, for there may be a million of
 //! them: a test counts the bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::job::{JobError, JobErrorKind, JobId};
+use super::leases::{Leases, SetId};
 use crate::id::Key;
+use crate::lease::{Lease, LeaseId, LeaseNews, Note, UnixTime};
 use crate::wire::Range;
 
 /// The blocks in the own store.
@@ -19,44 +22,97 @@ pub(super) struct Holdings {
     bytes: u64,
     /// The most bytes that all blocks together may have.
     capacity: Option<u64>,
-    /// The blocks that jobs are to write, with the bytes that each may have.
-    coming: BTreeMap<JobId, (Key, u32)>,
+    /// The blocks that jobs are to write or to look at.
+    coming: BTreeMap<JobId, Coming>,
+    /// The blocks that jobs are to delete.
+    going: BTreeMap<Key, JobId>,
+    leases: Leases,
+    /// Copies of a block for which nobody asks for a number.
+    usual: usize,
+    now: UnixTime,
 }
 
 /// What is known of a block.
 #[derive(Debug)]
 struct Held {
     size: u32,
+    /// The leases on it.
+    set: SetId,
     /// It was written, or looked at, since this peer began.
     seen: bool,
 }
 
+/// What a job is to do for a block.
+#[derive(Debug)]
+struct Coming {
+    key: Key,
+    /// The most bytes that it may write.
+    most: u32,
+    /// What the block will be kept for, beside what it is kept for already.
+    leases: Vec<Lease>,
+}
+
 impl Holdings {
-    pub(super) fn new(capacity: Option<u64>) -> Self {
-        Self { blocks: BTreeMap::new(), bytes: 0, capacity, coming: BTreeMap::new() }
+    /// No blocks, of which at most so many bytes will be here, usually in so many copies in all.
+    pub(super) fn new(capacity: Option<u64>, usual: usize) -> Self {
+        Self {
+            blocks: BTreeMap::new(),
+            bytes: 0,
+            capacity,
+            coming: BTreeMap::new(),
+            going: BTreeMap::new(),
+            leases: Leases::default(),
+            usual,
+            now: 0,
+        }
+    }
+
+    /// It is `now`: leases end by that.
+    pub(super) fn turn(&mut self, now: UnixTime) {
+        self.now = now;
     }
 
     // What is here.
 
-    /// These blocks were found in the store when this peer began.
-    pub(super) fn found(&mut self, blocks: Vec<(Key, u32)>) {
+    /// These blocks were found in the store when this peer began, and this was written down about leases.
+    pub(super) fn found(&mut self, blocks: Vec<(Key, u32)>, notes: &[Note]) {
         self.bytes = blocks.iter().map(|(_, size)| u64::from(*size)).sum();
-        let held = |size| Held { size, seen: false };
+        let held = |size| Held { size, set: SetId::NONE, seen: false };
         self.blocks = blocks.into_iter().map(|(key, size)| (key, held(size))).collect();
+        // What has ended comes last: a block of which nothing else is known shall go, not be like one without any lease.
+        let ended = |note: &&Note| matches!(note, Note::Ended { .. } | Note::Replaced { .. });
+        for note in notes.iter().filter(|note| !ended(note)).chain(notes.iter().filter(ended)) {
+            match note {
+                Note::Laid { key, leases } => self.lay(key, leases),
+                Note::Renewed(lease) => drop(self.leases.renew(lease)),
+                Note::Ended { secret, at } => drop(self.leases.end(*secret, *at)),
+                Note::Replaced { leases, at } => drop(self.leases.replace(leases, *at)),
+            }
+        }
     }
 
-    /// A block was written.
-    pub(super) fn insert(&mut self, key: Key, size: u32) {
-        let held = self.blocks.entry(key).or_insert(Held { size: 0, seen: true });
+    /// A block was written, to be kept for these leases too.
+    pub(super) fn insert(&mut self, key: Key, size: u32, leases: &[Lease]) {
+        let held = self.blocks.entry(key).or_insert(Held { size: 0, set: SetId::NONE, seen: true });
         self.bytes = self.bytes - u64::from(held.size) + u64::from(size);
         (held.size, held.seen) = (size, true);
+        held.set = self.leases.add(held.set, leases, self.now);
     }
 
-    /// A block is gone. Returns its size, if it was here.
-    pub(super) fn remove(&mut self, key: &Key) -> Option<u32> {
-        let Held { size, .. } = self.blocks.remove(key)?;
+    /// A block that is here is kept for these leases too.
+    pub(super) fn lay(&mut self, key: &Key, leases: &[Lease]) {
+        if let Some(held) = self.blocks.get_mut(key) {
+            held.set = self.leases.add(held.set, leases, self.now);
+        }
+    }
+
+    /// A block is gone. Returns its size and the leases on it, if it was here.
+    pub(super) fn remove(&mut self, key: &Key) -> Option<(u32, Vec<Lease>)> {
+        let Held { size, set, .. } = self.blocks.remove(key)?;
         self.bytes -= u64::from(size);
-        Some(size)
+        let leases = self.leases.of(set, self.now).collect();
+        self.leases.release(set);
+        Some((size, leases))
     }
 
     pub(super) fn size(&self, key: &Key) -> Option<u32> {
@@ -89,6 +145,13 @@ impl Holdings {
         self.blocks.iter().map(|(&key, held)| (key, held.size))
     }
 
+    /// The keys in a range of blocks that should have more copies than `beyond`, in ascending order.
+    pub(super) fn owed(&self, range: &Range, beyond: usize) -> impl Iterator<Item = &Key> {
+        let copies = move |held: &Held| self.leases.copies(held.set, self.now, self.usual);
+        let owed = move |(key, held)| (beyond == 0 || copies(held) > beyond).then_some(key);
+        self.blocks.range(range.bounds()).filter_map(owed)
+    }
+
     /// The keys in a range, in ascending order.
     pub(super) fn within(&self, range: &Range) -> impl Iterator<Item = &Key> {
         self.blocks.range(range.bounds()).map(|(key, _)| key)
@@ -108,6 +171,85 @@ impl Holdings {
         self.bytes
     }
 
+    // What it is kept for.
+
+    /// The leases on a block that hold; none on one that nobody may end.
+    pub(super) fn leases(&self, key: &Key) -> Vec<Lease> {
+        self.blocks.get(key).map_or(Vec::new(), |held| self.leases.of(held.set, self.now).collect())
+    }
+
+    /// All leases, of all blocks.
+    pub(super) fn all_leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// The numbers of copies that blocks should have, the usual one among them.
+    pub(super) fn numbers_of_copies(&self) -> BTreeSet<usize> {
+        self.leases.numbers(self.usual)
+    }
+
+    /// Leases on blocks that are here last longer, or have ended. Returns what is to be written down: of leases that no
+    /// block here has, nothing is remembered, for anybody can make some up.
+    pub(super) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
+        let (at, leases) = (self.now, &mut self.leases);
+        let mut notes = Vec::new();
+        notes.extend(news.renewed.iter().filter(|lease| leases.renew(lease)).map(|lease| Note::Renewed(*lease)));
+        for &secret in &news.ended {
+            let is_news = leases.knows(&secret.id()) && leases.end(secret, at);
+            notes.extend(is_news.then_some(Note::Ended { secret, at }));
+        }
+        for &of in &news.replaced {
+            let is_news = leases.knows(&of.secret.id()) && leases.replace(&of, at);
+            notes.extend(is_news.then_some(Note::Replaced { leases: of, at }));
+        }
+        notes
+    }
+
+    /// Blocks that carry any of these leases, and those among them that nobody wants any more.
+    pub(super) fn leased(&self, leases: &[LeaseId]) -> (u32, u32) {
+        self.leases.count(leases, self.now)
+    }
+
+    /// Copies that a block should have: the usual number where nobody asks for one.
+    pub(super) fn copies(&self, key: &Key) -> usize {
+        self.blocks.get(key).map_or(self.usual, |held| self.leases.copies(held.set, self.now, self.usual))
+    }
+
+    /// Whether a block is here that somebody still wants.
+    pub(super) fn wants(&self, key: &Key) -> bool {
+        self.blocks.get(key).is_some_and(|held| self.leases.wants(held.set, self.now))
+    }
+
+    /// What these leases of an offer mean here: where the block is kept for ever, or is kept for others, no lease is one
+    /// for ever.
+    pub(super) fn meant(&self, key: &Key, mut leases: Vec<Lease>) -> Vec<Lease> {
+        let set = self.blocks.get(key).map(|held| held.set);
+        if (leases.is_empty() && set.is_some_and(|set| set != SetId::NONE))
+            || (!leases.is_empty() && set == Some(SetId::NONE))
+        {
+            leases.push(Lease::NOBODYS);
+        }
+        leases
+    }
+
+    /// Whether a block is here with all of these leases.
+    pub(super) fn has_leases(&self, key: &Key, leases: &[Lease]) -> bool {
+        self.blocks.get(key).is_some_and(|held| self.leases.has_all(held.set, leases))
+    }
+
+    /// Whether a block that is here, or comes, has room for these leases.
+    pub(super) fn fits(&self, key: &Key, leases: &[Lease]) -> bool {
+        self.leases.fits(self.blocks.get(key).map_or(SetId::NONE, |held| held.set), leases, self.now)
+    }
+
+    /// Of `most` blocks from `from` on those that nobody has wanted for `grace`, and where to go on.
+    pub(super) fn over(&self, from: &Key, most: usize, grace: Duration) -> (Vec<Key>, Option<Key>) {
+        let mut blocks = self.blocks.range(from..);
+        let over = |(key, held): (&Key, &Held)| self.leases.is_over(held.set, self.now, grace).then_some(*key);
+        let found = blocks.by_ref().take(most).filter_map(over).collect();
+        (found, blocks.next().map(|(key, _)| *key))
+    }
+
     // What there is room for.
 
     /// Whether a block of `size` bytes has room beside all that are here or coming. The room of the copy that it is to
@@ -115,7 +257,7 @@ impl Holdings {
     pub(super) fn check_room(&self, key: &Key, size: u32) -> Result<(), JobError> {
         let more = |key: &Key, size: u32| u64::from(size.saturating_sub(self.size(key).unwrap_or(0)));
         let (Some(capacity), size @ 1..) = (self.capacity, more(key, size)) else { return Ok(()) };
-        let coming: u64 = self.coming.values().map(|(key, size)| more(key, *size)).sum();
+        let coming: u64 = self.coming.values().map(|coming| more(&coming.key, coming.most)).sum();
         if self.bytes + coming + size <= capacity {
             return Ok(());
         }
@@ -125,19 +267,36 @@ impl Holdings {
         Err(JobError { kind: JobErrorKind::Full, reason })
     }
 
-    /// This job is to write a block of at most `size` bytes, for which there is [room](Self::check_room).
-    pub(super) fn reserve(&mut self, job: JobId, key: Key, size: u32) {
-        self.coming.insert(job, (key, size));
+    /// This job is to write a block of at most `most` bytes, for which there is [room](Self::check_room), or to look at
+    /// it, for these leases too.
+    pub(super) fn reserve(&mut self, job: JobId, key: Key, most: u32, leases: Vec<Lease>) {
+        self.coming.insert(job, Coming { key, most, leases });
     }
 
-    /// This job has ended, or will never begin: what was reserved for it is free.
-    pub(super) fn settle(&mut self, job: JobId) {
-        self.coming.remove(&job);
+    /// This job is to delete a block.
+    pub(super) fn give_up(&mut self, job: JobId, key: Key) {
+        self.going.insert(key, job);
+    }
+
+    /// Whether a block is being deleted: until that is over, it can neither be counted on nor come again.
+    pub(super) fn is_going(&self, key: &Key) -> bool {
+        self.going.contains_key(key)
+    }
+
+    /// This job has ended, or will never begin: what was reserved for it is free. Returns the leases that it was for.
+    pub(super) fn settle(&mut self, job: JobId) -> Vec<Lease> {
+        self.going.retain(|_, going| *going != job);
+        self.coming.remove(&job).map_or(Vec::new(), |coming| coming.leases)
     }
 
     /// Whether the sums are right.
     pub(super) fn check(&self) -> Result<(), String> {
         let bytes: u64 = self.iter().map(|(_, size)| u64::from(size)).sum();
+        let mut sets = BTreeMap::new();
+        for held in self.blocks.values() {
+            *sets.entry(held.set).or_default() += 1;
+        }
+        self.leases.check(&sets)?;
         (bytes == self.bytes).then_some(()).ok_or_else(|| "the account of blocks contradicts itself".to_owned())
     }
 }
@@ -171,19 +330,19 @@ mod tests {
         fn what_is_here_and_coming_never_exceeds_the_capacity(
             steps in proptest::collection::vec((0..5_u8, 0..8_u8, 0..40_u32), 0..200)
         ) {
-            let (mut holdings, mut jobs) = (Holdings::new(Some(100)), BTreeMap::new());
+            let (mut holdings, mut jobs) = (Holdings::new(Some(100), 7), BTreeMap::new());
             for (job, (what, n, size)) in (0..).zip(steps) {
                 // A key stands for its bytes, and so for their number.
                 let size = size / 8 + u32::from(n) * 4;
                 match what {
                     0 | 1 if holdings.check_room(&key(n), size).is_ok() => {
-                        holdings.reserve(job, key(n), size);
+                        holdings.reserve(job, key(n), size, Vec::new());
                         jobs.insert(job, (key(n), size));
                     }
                     2 | 3 => if let Some((job, (key, size))) = jobs.pop_first() {
                         holdings.settle(job);
                         if what == 2 {
-                            holdings.insert(key, size);
+                            holdings.insert(key, size, &[]);
                         }
                     },
                     _ => drop(holdings.remove(&key(n))),

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::file::{Entry, LocalManifest, Manifest};
 use crate::id::{Id, Key};
+use crate::lease::{Lease, Note};
 use crate::name::FileName;
 use crate::path_text;
 use crate::peer::Peer;
@@ -69,6 +70,9 @@ pub enum Job {
     Keep {
         /// The block's key.
         key: Key,
+        /// What it is kept for is written down, before it has its name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        leases: Vec<Lease>,
     },
     /// The file is stored: let the local manifest appear at its name. An error if none was wanted.
     Publish {
@@ -83,6 +87,9 @@ pub enum Job {
         size: Option<u32>,
         /// The peer to pull from.
         from: SocketAddr,
+        /// What it is kept for is written down, before it has its name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        leases: Vec<Lease>,
     },
     /// Prepare the file `get` writes: a temporary name beside `dest`, `size` bytes long. An earlier run's file of the
     /// same root and size is taken up. What stands at `dest` may be the file already: see [`Outcome::Standing`].
@@ -139,10 +146,18 @@ pub enum Job {
         path: PathBuf,
     },
     /// Check that a block of the own store still hashes to its name. It is hashed only if its file has changed since it
-    /// was last hashed. A damaged block is moved aside.
+    /// was last hashed. A damaged block is moved aside. What a sound one is kept for besides is written down, durably.
     Verify {
         /// The block's key.
         key: Key,
+        /// The leases on it that are new.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        leases: Vec<Lease>,
+    },
+    /// Write down, durably, what was told about leases.
+    Note {
+        /// What was told.
+        notes: Vec<Note>,
     },
     /// Read a block of the own store from the disk and hash it, whatever is known of its file. A damaged block is moved
     /// aside.

@@ -112,7 +112,7 @@ mod tests {
     use crate::id::Id;
 
     fn work() -> Job {
-        Job::Keep { key: Id::ZERO }
+        Job::Keep { key: Id::ZERO, leases: Vec::new() }
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(crate) mod files;
 mod holdings;
 pub(crate) mod jobs;
 pub(crate) mod keeping;
+mod leases;
 pub(crate) mod life;
 mod memory;
 mod pace;
@@ -51,7 +52,7 @@ mod waits;
 use std::net::SocketAddr;
 
 pub use action::{Action, Outbox};
-pub use command::{Command, CommandId, Source, Until};
+pub use command::{Command, CommandId, LeaseChange, Source, Until};
 pub use event::{Event, Obstacle};
 pub use notice::{Answer, Failure, FailureKind, Notice, Phase, Progress};
 pub use purpose::Purpose;
@@ -65,6 +66,7 @@ use self::trouble::Trouble;
 use self::waits::Waits;
 use crate::config::Config;
 use crate::id::Id;
+use crate::lease::Lease;
 use crate::name::FileName;
 use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
 use crate::time::Time;
@@ -108,8 +110,10 @@ impl Node {
         node.add(Owner::Scrub, Box::new(keeping::Scrub::new(Id::from_bytes(seed))));
         node.add(Owner::Safety, Box::<keeping::Safety>::default());
         node.add(Owner::Vouching, Box::<keeping::Vouching>::default());
+        node.add(Owner::Leases, Box::<keeping::Tenancy>::default());
         node.add(Owner::Clears, Box::<files::Clears>::default());
         node.add(Owner::Checks, Box::<files::Checks>::default());
+        node.add(Owner::Tenures, Box::<files::Tenures>::default());
         node.add(Owner::User, Box::<user::User>::default());
         node
     }
@@ -128,6 +132,7 @@ impl Node {
             return;
         }
         self.desk.exchange.turn(now, out);
+        self.desk.holdings.turn(self.desk.unix_time());
         self.on_event(event);
         self.settle();
         if self.depart_if_nothing_keeps_us() {
@@ -211,19 +216,21 @@ impl Node {
             Event::Validated { addr } => self.desk.exchange.validate(addr),
             Event::Command { id, command } => self.on_command(id, command),
             Event::Damaged { key } => {
-                if let Some(size) = self.desk.holdings.remove(&key) {
+                if let Some((size, leases)) = self.desk.holdings.remove(&key) {
                     self.desk.notify(Notice::BlockDamaged { key });
-                    self.tell(News::Damaged { key: &key, size });
+                    self.tell(News::Damaged { key: &key, size, leases: &leases });
                 }
             }
             Event::Missing { key } if self.desk.holds(&key) => self.tell(News::Doubted(&key)),
             Event::Missing { .. } => {}
             Event::Dropped { total } => self.desk.exchange.count_dropped(total),
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
-            Event::Start { bootstrap, hosts, remembered, held } => {
+            Event::Start { bootstrap, hosts, remembered, held, notes, unix_time } => {
                 self.started = self.desk.now();
                 self.waits.on_start(self.started, !(bootstrap.is_empty() && remembered.is_empty()));
-                self.desk.holdings.found(held);
+                self.desk.began = unix_time.saturating_sub(self.started.as_micros() / 1_000_000);
+                self.desk.holdings.turn(unix_time);
+                self.desk.holdings.found(held, &notes);
                 self.tell(News::Found);
                 let entrances = Entrances { known: &bootstrap, hosts: &hosts, remembered: &remembered };
                 self.desk.overlay.join(self.started, &entrances, &mut self.desk.effects);
@@ -279,6 +286,7 @@ impl Node {
         let owner = match request.about() {
             About::Offer => Some(Owner::Pulls),
             About::Copy => Some(Owner::Vouching),
+            About::Leases => Some(Owner::Leases),
             About::Block(key) if self.desk.holds(&key) && !self.desk.is_leaving() => Some(Owner::Heal),
             About::Holdings => Some(Owner::Repair),
             About::File => Some(Owner::Slot),
@@ -343,9 +351,12 @@ impl Node {
     }
 
     fn on_outcome(&mut self, ticket: Ticket, job: job::JobId, outcome: Outcome) {
-        self.desk.holdings.settle(job);
+        let leases = self.desk.holdings.settle(job);
         match (ticket.step, &outcome) {
-            (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size),
+            (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases),
+            (part::Step::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
+                self.desk.holdings.lay(&key, &leases);
+            }
             // Of the jobs about one block, only its deletion has nothing else to tell.
             (part::Step::Block(key), Outcome::Done) => {
                 self.desk.holdings.remove(&key);
@@ -357,11 +368,11 @@ impl Node {
     }
 
     /// A block is in the own store now.
-    fn hold(&mut self, key: crate::id::Key, size: u32) {
+    fn hold(&mut self, key: crate::id::Key, size: u32, leases: &[Lease]) {
         if !self.desk.holds(&key) {
             self.desk.notify(Notice::BlockStored { key, size });
         }
-        self.desk.holdings.insert(key, size);
+        self.desk.holdings.insert(key, size, leases);
         self.tell(News::Held(&key));
     }
 

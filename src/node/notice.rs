@@ -60,6 +60,11 @@ pub enum Notice {
         /// The block's key.
         key: Key,
     },
+    /// A block that no lease keeps any more was deleted.
+    BlockEnded {
+        /// The block's key.
+        key: Key,
+    },
     /// A block was given to a peer that should hold it and did not.
     BlockRepaired {
         /// The block's key.
@@ -285,6 +290,23 @@ pub enum Answer {
     Cleared {
         /// Blocks that this peer held and has deleted.
         blocks: u64,
+    },
+    /// Holders heard what became of leases.
+    Leased {
+        /// Files whose leases they were.
+        files: u64,
+        /// Copies of blocks that carry the leases.
+        copies: u64,
+        /// Those among them that no lease keeps any longer: they go after a grace.
+        free: u64,
+        /// Peers that heard of it.
+        peers: usize,
+        /// Peers that did not answer.
+        silent: Vec<Peer>,
+        /// Lists of blocks that could not be had, so that what they name was not looked for.
+        unread: u64,
+        /// How long the command took.
+        took: Duration,
     },
     /// The blocks held here.
     List {

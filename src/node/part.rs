@@ -12,6 +12,7 @@ use super::health::Scrubbing;
 use super::job::{JobId, Outcome, Version};
 use super::notice::FailureKind;
 use crate::id::Key;
+use crate::lease::Lease;
 use crate::name::FileName;
 use crate::overlay::{Asker, RingEffect, RouteOutcome, Target};
 use crate::peer::Peer;
@@ -43,10 +44,14 @@ pub(crate) enum Owner {
     Safety,
     /// Blocks that are hashed for other peers.
     Vouching,
+    /// Leases, and blocks whose leases have ended.
+    Leases,
     /// Files whose local copies are dropped.
     Clears,
     /// Files whose safety is looked at.
     Checks,
+    /// Files whose leases are renewed or ended.
+    Tenures,
     /// What the user asks and others answer.
     User,
 }
@@ -88,8 +93,10 @@ impl Owner {
             Self::Scrub => "scrub",
             Self::Safety => "safety",
             Self::Vouching => "vouching",
+            Self::Leases => "leases",
             Self::Clears => "clears",
             Self::Checks => "checks",
+            Self::Tenures => "tenures",
             Self::User => "user",
         }
     }
@@ -184,7 +191,7 @@ pub(crate) enum News<'a> {
     /// A block is not in the store any more, as the user wished.
     Dropped(&'a Key),
     /// A block in the store was found damaged, and is gone. Its file had so many bytes.
-    Damaged { key: &'a Key, size: u32 },
+    Damaged { key: &'a Key, size: u32, leases: &'a [Lease] },
     /// A block that should be in the store was not found there.
     Doubted(&'a Key),
     /// This peer is to leave the network; its blocks and files are handed over first, or are not.

@@ -43,8 +43,9 @@ impl Owner {
             | Self::Scrub
             | Self::Safety
             | Self::Vouching
+            | Self::Leases
             | Self::Checks => Purpose::Repair,
-            Self::Puts | Self::Gets | Self::Pulls | Self::Clears | Self::Slot => Purpose::Transfer,
+            Self::Puts | Self::Gets | Self::Pulls | Self::Clears | Self::Tenures | Self::Slot => Purpose::Transfer,
             Self::Memory => Purpose::Upkeep,
             Self::User => Purpose::Lookup,
         }

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng, TryRng};
 use thiserror::Error;
 
 use super::channels::{DATAGRAMS, EVENTS, LEAVE, SPENT, TICKS};
-use super::clock::Clock;
+use super::clock::{Clock, since_1970};
 use super::ending::{self, Ending};
 use super::links::Links;
 use super::named::Folder;
@@ -89,7 +89,9 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let bootstrap: Vec<SocketAddr> = options.bootstrap.iter().copied().map(sockets::canonical).collect();
     let known = bootstrap.iter().copied().chain(remembered.iter().map(|peer| peer.addr));
     let me = Peer::new(id, sockets::advertised(bound, known));
-    let start = Event::Start { bootstrap, hosts: options.hosts.clone(), remembered, held };
+    let notes = store.load_notes(&held)?;
+    let hosts = options.hosts.clone();
+    let start = Event::Start { bootstrap, hosts, remembered, held, notes, unix_time: since_1970().as_secs() };
     let (overlay_seed, node_seed) = (rng.random(), rng.random());
     let ring = options.ring.clone().unwrap_or_default();
     let overlay = options.overlay.build_with(me, overlay_seed, options.config.guest, &ring);

@@ -48,7 +48,7 @@ impl Net {
 
     fn check(&mut self, slot: usize, verify: bool, repair: bool) -> Checked {
         let sources = vec![Source::Key(self.key)];
-        match self.answer(slot, Command::Check { sources, verify, repair }) {
+        match self.answer(slot, Command::Check { sources, verify, repair, lease: None }) {
             Answer::Checked(checked) => *checked,
             other => panic!("{other:?}"),
         }

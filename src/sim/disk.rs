@@ -9,6 +9,7 @@ use super::content::{Bytes, size_of};
 use super::folder::Folder;
 use crate::file::{Entry, LocalManifest};
 use crate::id::{Id, Key};
+use crate::lease::Note;
 use crate::node::job::{GetId, PutId};
 use crate::peer::Peer;
 
@@ -23,6 +24,8 @@ pub struct Disk {
     pub(super) folder: Folder,
     pub(super) partials: BTreeMap<PathBuf, Partial>,
     pub(super) peers: Vec<Peer>,
+    /// The journal of leases.
+    pub(super) notes: Vec<Note>,
     used: u64,
     /// The most bytes that all blocks together may have.
     pub(super) capacity: Option<u64>,

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::kind;
 use super::tally::Tally;
 use super::world::{Rules, World};
-use crate::config::{Config, REPAIR_BOUND, REPUBLISH_INTERVAL};
+use crate::config::{Config, GRACE, REPAIR_BOUND, REPUBLISH_INTERVAL};
 use crate::id::{Id, Key};
-use crate::node::{Command, Purpose};
+use crate::lease::{Lease, Note, Replaced, Secret};
+use crate::node::{Command, LeaseChange, Purpose};
 use crate::overlay::OverlayKind;
 
 const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
@@ -22,12 +23,25 @@ struct Net {
     keys: Vec<Key>,
     replicas: usize,
     kind: OverlayKind,
+    /// Copies of the blocks that ask for a number themselves.
+    copies: BTreeMap<Key, usize>,
 }
 
 impl Net {
     /// `peers` peers that found `blocks` small blocks on their disks, each in as many copies as the network keeps, and that
     /// have had the time to find one another and to compare.
     fn at_rest(kind: OverlayKind, peers: usize, blocks: u32, replicas: usize) -> Self {
+        Self::with_leases(kind, peers, blocks, replicas, |_| None)
+    }
+
+    /// The same, of blocks that carry leases, told by their number.
+    fn with_leases(
+        kind: OverlayKind,
+        peers: usize,
+        blocks: u32,
+        replicas: usize,
+        lease: impl Fn(u32) -> Option<Lease>,
+    ) -> Self {
         let config = Config { replicas, ..Config::default() };
         let make = Box::new(move |me, config: &Config, seed| kind.build(me, seed, config.guest));
         let mut world = World::new(Rules { config, checked: false, ..Rules::new(1, make) });
@@ -35,12 +49,16 @@ impl Net {
             let id = Id::random(world.rng());
             world.add(id);
         }
-        let mut net = Self { world, keys: Vec::new(), replicas, kind };
+        let mut net = Self { world, keys: Vec::new(), replicas, kind, copies: BTreeMap::new() };
         for n in 0..blocks {
             let bytes = n.to_be_bytes().to_vec();
             let key = Key::of(&bytes);
+            let lease = lease(n);
+            net.copies.extend(lease.map(|lease| (key, lease.copies_or(replicas))));
             for slot in net.set(&key) {
-                net.world.disk_mut(slot).keep(key, bytes.clone().into());
+                let disk = net.world.disk_mut(slot);
+                disk.keep(key, bytes.clone().into());
+                disk.notes.extend(lease.map(|lease| Note::Laid { key, leases: vec![lease] }));
             }
             net.keys.push(key);
         }
@@ -58,8 +76,19 @@ impl Net {
         let slots = if up.is_empty() { (0..self.world.slots()).collect() } else { up };
         let by_addr: BTreeMap<_, usize> = slots.iter().map(|&slot| (self.world.peer(slot).addr, slot)).collect();
         let peers = slots.iter().map(|&slot| self.world.peer(slot));
-        let nearest = kind::geometry(self.kind).nearest(key, peers, self.replicas);
+        let nearest = kind::geometry(self.kind).nearest(key, peers, self.copies_of(key));
         nearest.iter().map(|peer| by_addr[&peer.addr]).collect()
+    }
+
+    fn copies_of(&self, key: &Key) -> usize {
+        self.copies.get(key).copied().unwrap_or(self.replicas)
+    }
+
+    /// Peers that hold a block and should not.
+    fn surplus(&self) -> usize {
+        let up = self.world.up();
+        let holders = |key: &Key| up.iter().filter(|&&slot| self.world.disk(slot).has(key)).count();
+        self.keys.iter().map(|key| holders(key).saturating_sub(self.copies_of(key))).sum()
     }
 
     /// Copies that peers which should hold a block do not.
@@ -183,6 +212,91 @@ fn sets_are_full_again_within_the_bound_after_each_death_and_each_join() {
             net.join();
             net.refill();
             net.pass(Duration::from_secs(60));
+        }
+    }
+}
+
+fn secret(n: u8) -> Secret {
+    format!("{n:02x}").repeat(32).parse().expect("64 digits")
+}
+
+#[test]
+fn files_keep_the_number_of_copies_that_they_ask_for_whatever_the_peers_usual_one() {
+    for kind in BOTH {
+        let lease = |n| {
+            let copies = [0, 2, 6][n as usize % 3];
+            (copies > 0).then(|| Lease { id: secret(copies).id(), until: None, copies })
+        };
+        let mut net = Net::with_leases(kind, 12, 900, 4, lease);
+        assert_eq!((net.missing(), net.surplus()), (0, 0), "{kind:?}");
+        let sent = net.pass(REPUBLISH_INTERVAL).of(Purpose::Repair);
+        assert!(sent.messages <= 90 + 12 * 11 * 3, "{kind:?}: {sent:?} in an hour in which nothing happens");
+        for slot in [3, 8] {
+            net.world.crash(slot);
+            net.refill();
+            net.pass(Duration::from_secs(75));
+        }
+        assert_eq!((net.missing(), net.surplus()), (0, 0), "{kind:?}");
+        net.join();
+        net.refill();
+    }
+}
+
+#[test]
+fn a_deleted_file_goes_from_all_holders_and_one_that_slept_does_not_bring_it_back() {
+    for kind in BOTH {
+        let lease = |n: u32| Some(Lease { id: secret(n as u8 % 2).id(), until: None, copies: 3 });
+        let mut net = Net::with_leases(kind, 8, 40, 3, lease);
+        let asleep = net.set(&net.keys[0])[0];
+        net.world.crash(asleep);
+        net.refill();
+        // Each block is a file of its own here.
+        let changes = net.keys.iter().step_by(2).map(|key| (*key, LeaseChange::Ended(secret(0)))).collect();
+        let by = net.world.up()[0];
+        net.world.command(by, Command::Lease { changes });
+        net.pass(Duration::from_secs(30));
+        net.world.start(asleep, &[by]);
+        net.pass(GRACE + Duration::from_secs(120));
+        net.pass(GRACE + Duration::from_secs(120));
+        let copies =
+            |net: &Net, key: &Key| net.world.up().iter().filter(|&&slot| net.world.disk(slot).has(key)).count();
+        for (n, key) in net.keys.iter().enumerate() {
+            let expected = if n % 2 == 0 { 0..=0 } else { 3..=4 };
+            assert!(expected.contains(&copies(&net, key)), "{kind:?}: {} copies of block {n}", copies(&net, key));
+        }
+    }
+}
+
+#[test]
+fn leases_end_by_themselves_and_a_renewed_one_does_not() {
+    for kind in BOTH {
+        let until = |hours: u64| Some(super::peers::UNIX_TIME + hours * 3600);
+        let lease = |n: u32| Some(Lease { id: secret(n as u8 % 2).id(), until: until(2), copies: 3 });
+        let mut net = Net::with_leases(kind, 6, 20, 3, lease);
+        let renewed = Lease { id: secret(1).id(), until: until(9), copies: 3 };
+        let changes = net.keys.iter().skip(1).step_by(2).map(|key| (*key, LeaseChange::Renewed(renewed))).collect();
+        net.world.command(0, Command::Lease { changes });
+        net.pass(Duration::from_secs(4 * 3600));
+        let kept = |net: &Net, n: usize| net.world.up().iter().any(|&slot| net.world.disk(slot).has(&net.keys[n]));
+        assert!((0..20).all(|n| kept(&net, n) == (n % 2 == 1)), "{kind:?}");
+        net.pass(Duration::from_secs(7 * 3600));
+        assert!((0..20).all(|n| !kept(&net, n)), "{kind:?}");
+    }
+}
+
+#[test]
+fn another_number_of_copies_is_kept_from_then_on() {
+    for kind in BOTH {
+        let lease = |_| Some(Lease { id: secret(1).id(), until: None, copies: 3 });
+        let mut net = Net::with_leases(kind, 9, 1, 3, lease);
+        let key = net.keys[0];
+        for (n, copies) in [(1, 6), (2, 2)] {
+            let by = Lease { id: secret(n + 1).id(), until: None, copies };
+            let change = LeaseChange::Replaced(Replaced { secret: secret(n), by });
+            net.world.command(0, Command::Lease { changes: vec![(key, change)] });
+            net.copies.insert(key, usize::from(copies));
+            net.pass(GRACE + Duration::from_secs(300));
+            assert_eq!((net.missing(), net.surplus()), (0, 0), "{kind:?}: {copies} copies");
         }
     }
 }

@@ -14,6 +14,9 @@ use crate::node::{CommandId, Event, Node};
 use crate::overlay::Overlay;
 use crate::peer::Peer;
 
+/// Seconds since 1970 when a run begins, as its peers know it.
+pub(super) const UNIX_TIME: u64 = 1_600_000_000;
+
 impl World {
     /// A new place in the network for the peer `id`, which does not run yet. Returns its slot.
     pub fn add(&mut self, id: Id) -> usize {
@@ -39,7 +42,14 @@ impl World {
         let disk = &self.peers[slot].disk;
         let bootstrap: Vec<SocketAddr> =
             bootstrap.iter().filter(|&&other| other != slot).map(|&other| network::address(other)).collect();
-        let start = Event::Start { bootstrap, hosts: Vec::new(), remembered: disk.peers.clone(), held: disk.held() };
+        let start = Event::Start {
+            bootstrap,
+            hosts: Vec::new(),
+            remembered: disk.peers.clone(),
+            held: disk.held(),
+            notes: disk.notes.clone(),
+            unix_time: UNIX_TIME + self.now.as_micros() / 1_000_000,
+        };
         self.tell(slot, start);
     }
 

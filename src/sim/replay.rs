@@ -147,6 +147,8 @@ mod tests {
                 hosts: Vec::new(),
                 remembered: Vec::new(),
                 held: vec![(Id::of(b"block"), 5)],
+                notes: Vec::new(),
+                unix_time: 0,
             },
             Event::Message {
                 from: addr(2),

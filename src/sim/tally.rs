@@ -121,6 +121,7 @@ fn usual(message: &Message) -> Purpose {
             Response::Nodes(_) => RequestKind::FindNode,
             Response::Vouch(_) => RequestKind::FindValue,
             Response::Saved => RequestKind::Store,
+            Response::Leased { .. } => RequestKind::Lease,
             Response::Same | Response::Differs(_) => RequestKind::Compare,
             Response::Node(_) | Response::Ring(_) => RequestKind::Ping,
         }),
@@ -129,7 +130,7 @@ fn usual(message: &Message) -> Purpose {
     };
     match kind {
         RequestKind::FindNode | RequestKind::FindValue => Purpose::Lookup,
-        RequestKind::Store => Purpose::Transfer,
+        RequestKind::Store | RequestKind::Lease => Purpose::Transfer,
         RequestKind::Compare => Purpose::Repair,
         RequestKind::Ping | RequestKind::Ring => Purpose::Upkeep,
     }

@@ -12,6 +12,7 @@ use super::folder::Brought;
 use crate::file::local::{self, Listed};
 use crate::file::{Entry, LocalManifest, Manifest};
 use crate::id::{Id, Key};
+use crate::lease::{Lease, Note};
 use crate::node::job::{GetId, Holder, Job, JobError, JobErrorKind, Outcome, PutId, Slot, Version};
 
 /// How long a worker waits for a connection or for bytes before it gives up.
@@ -28,7 +29,7 @@ type Done = Result<Outcome, Refusal>;
 /// The block that `work` has to read, and its holder.
 pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
     match work {
-        Job::Keep { key } | Job::Verify { key } | Job::Rehash { key } => Some((*key, Holder::Own)),
+        Job::Keep { key, .. } | Job::Verify { key, .. } | Job::Rehash { key } => Some((*key, Holder::Own)),
         Job::Lend { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Pull { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Fetch { slot, from, .. } => Some((slot.key, *from)),
@@ -76,13 +77,18 @@ impl Worker<'_> {
         let done = match work {
             Job::ReadNext { put, path, manifest } => self.read_next(*put, path, manifest.as_ref()),
             Job::Pack { put, manifest } => Ok(self.pack(*put, manifest)),
-            Job::Keep { key } => block.and_then(|bytes| self.keep(*key, bytes)),
-            Job::Pull { key, size, .. } => block.and_then(|bytes| {
+            Job::Keep { key, leases } => block.and_then(|bytes| self.keep(*key, bytes, leases)),
+            Job::Pull { key, size, leases, .. } => block.and_then(|bytes| {
                 let told = size.unwrap_or(size_of(&bytes));
-                if told == size_of(&bytes) { self.keep(*key, bytes) } else { Err(corrupt("another size than told")) }
+                if told == size_of(&bytes) {
+                    self.keep(*key, bytes, leases)
+                } else {
+                    Err(corrupt("another size than told"))
+                }
             }),
             Job::Publish { put } => self.publish(*put),
-            Job::Verify { key } | Job::Rehash { key } => self.verify(key),
+            Job::Verify { key, leases } => self.verify(key, leases),
+            Job::Rehash { key } => self.verify(key, &[]),
             Job::Lend { put, key, .. } => block.map(|bytes| self.lend(*put, *key, bytes)),
             Job::Open { get, dest, root, size, compare, replace } => {
                 self.open(*get, dest, (*root, *size), (*compare, *replace))
@@ -92,6 +98,10 @@ impl Worker<'_> {
             Job::Unpack { .. } => block.and_then(|bytes| unpack(&bytes)),
             Job::Finish { get, .. } => self.finish(*get),
             Job::ReadManifest { path } => self.read_manifest(path),
+            Job::Note { notes } => {
+                self.disk.notes.extend_from_slice(notes);
+                Ok(Outcome::Done)
+            }
             Job::Delete { key } => {
                 self.disk.delete(key);
                 Ok(Outcome::Done)
@@ -138,12 +148,19 @@ impl Worker<'_> {
         Outcome::Read { entry }
     }
 
-    fn keep(&mut self, key: Key, bytes: Bytes) -> Done {
+    fn keep(&mut self, key: Key, bytes: Bytes, leases: &[Lease]) -> Done {
         let size = size_of(&bytes);
+        self.note(key, leases);
         if self.disk.keep(key, bytes) {
             Ok(Outcome::Stored { size })
         } else {
             Err((JobErrorKind::Full, "the disk is full".to_owned()))
+        }
+    }
+
+    fn note(&mut self, key: Key, leases: &[Lease]) {
+        if !leases.is_empty() {
+            self.disk.notes.push(Note::Laid { key, leases: leases.to_vec() });
         }
     }
 
@@ -159,9 +176,12 @@ impl Worker<'_> {
     }
 
     /// Whether the own store holds the block. A rotten one was deleted when it was read.
-    fn verify(&self, key: &Key) -> Done {
+    fn verify(&mut self, key: &Key, leases: &[Lease]) -> Done {
         match self.disk.read(key) {
-            Reading::Sound(bytes) => Ok(Outcome::Sound { size: size_of(&bytes) }),
+            Reading::Sound(bytes) => {
+                self.note(*key, leases);
+                Ok(Outcome::Sound { size: size_of(&bytes) })
+            }
             Reading::Rotten | Reading::Absent => Err((JobErrorKind::NotFound, format!("{} is not here", key.short()))),
         }
     }

@@ -68,7 +68,7 @@ impl DiskStore {
     }
 
     /// Replaces a small file atomically and durably.
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let (path, temporary) = (self.folder.join(name), self.temporary_path());
         let replace = || {
             let mut file = File::create_new(&temporary)?;

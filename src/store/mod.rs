@@ -4,6 +4,7 @@
 //! DATA/lock            held while a peer uses the folder
 //! DATA/id              this peer's id
 //! DATA/peers.json      peers to find the network again
+//! DATA/leases          on whose behalf blocks are kept: a line each
 //! DATA/blocks/ab/ab…   a block, named by the 64 hexadecimal digits of its key
 //! DATA/tmp/            blocks that are being written; those of an earlier run are removed at start
 //! DATA/damaged/        files that did not hash to their name
@@ -21,6 +22,7 @@
 //!   touched it; bytes that do not hash to their name never leave this room.
 
 mod error;
+mod journal;
 mod memory;
 mod reader;
 mod scan;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ring::{RingRequest, RingResponse};
 use super::summary::{Difference, Range, Summary};
 use crate::id::{Id, Key};
+use crate::lease::{Lease, LeaseNews};
 use crate::peer::Peer;
 
 /// A request, its response, or an error in its stead.
@@ -77,7 +78,12 @@ pub enum Request {
         key: Key,
         /// Its size in bytes, if the sender told.
         size: Option<u32>,
+        /// On whose behalf; at most [`MAX_LEASES`](crate::lease::MAX_LEASES). None asks to keep it for ever.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        leases: Vec<Lease>,
     },
+    /// What has become of some leases.
+    Lease(LeaseNews),
     /// Do you hold the same blocks in these ranges as I do?
     Compare {
         /// The ranges, in ascending order; at most [`MAX_RANGES`](super::summary::MAX_RANGES).
@@ -100,6 +106,8 @@ pub enum RequestKind {
     FindValue,
     /// [`Request::Store`].
     Store,
+    /// [`Request::Lease`].
+    Lease,
     /// [`Request::Compare`].
     Compare,
     /// [`Request::Ring`].
@@ -115,6 +123,13 @@ pub enum Response {
     Nodes(Vec<Peer>),
     /// The block is here, hashed and durable.
     Saved,
+    /// So many blocks held here carry the leases that were told of.
+    Leased {
+        /// Blocks that carry any of them.
+        blocks: u32,
+        /// Those among them that no lease keeps any longer.
+        free: u32,
+    },
     /// The same blocks are held here in the ranges compared.
     Same,
     /// Other blocks are held here in the ranges compared.
@@ -217,6 +232,7 @@ impl Request {
             Self::FindNode { .. } => RequestKind::FindNode,
             Self::FindValue { .. } | Self::Verify { .. } => RequestKind::FindValue,
             Self::Store { .. } => RequestKind::Store,
+            Self::Lease(_) => RequestKind::Lease,
             Self::Compare { .. } => RequestKind::Compare,
             Self::Ring(_) => RequestKind::Ring,
         }
@@ -234,6 +250,8 @@ pub enum About {
     Copy,
     /// A block that is offered.
     Offer,
+    /// Leases on blocks.
+    Leases,
     /// What is held.
     Holdings,
     /// A file that is offered by its name.
@@ -247,6 +265,7 @@ impl Request {
             Self::FindValue { key } => About::Block(*key),
             Self::Verify { .. } => About::Copy,
             Self::Store { .. } => About::Offer,
+            Self::Lease(_) => About::Leases,
             Self::Compare { .. } => About::Holdings,
             Self::Ring(RingRequest::Transfer { .. }) => About::File,
             Self::Ping | Self::Gone { .. } | Self::FindNode { .. } | Self::Ring(_) => About::Peers,

@@ -24,6 +24,7 @@ use super::part::{Answered, Reply, Ticket};
 use super::purpose::Purpose;
 use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_MEMORY};
 use crate::id::Key;
+use crate::lease::Lease;
 use crate::overlay::{Asker, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
@@ -176,14 +177,21 @@ impl Exchange {
     }
 
     /// Offers a block to a peer, when its turn comes: please pull it from here and keep it.
-    pub(crate) fn offer(&mut self, ticket: Ticket, urgency: Urgency, (key, size): (Key, u32), to: Peer) {
-        self.uplink.line_up(Offering { ticket, urgency, key, size, to });
+    pub(crate) fn offer(
+        &mut self,
+        ticket: Ticket,
+        urgency: Urgency,
+        (key, size): (Key, u32),
+        leases: Vec<Lease>,
+        to: Peer,
+    ) {
+        self.uplink.line_up(Offering { ticket, urgency, key, size, leases, to });
     }
 
     /// Makes the offers whose turn it is.
     pub(crate) fn make_offers(&mut self) {
-        while let Some((place, Offering { ticket, key, size, to, .. })) = self.uplink.next(self.now) {
-            let request = Request::Store { key, size: Some(size) };
+        while let Some((place, Offering { ticket, key, size, leases, to, .. })) = self.uplink.next(self.now) {
+            let request = Request::Store { key, size: Some(size), leases };
             self.ask_until(to, request, Why::Offer { place, ticket, to }, patience::OFFER);
         }
     }

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::id::Key;
+use crate::lease::Lease;
 use crate::node::jobs::Urgency;
 use crate::node::pace::{Pace, weight};
 use crate::node::part::Ticket;
@@ -34,7 +35,7 @@ const STALL: Duration = Duration::from_secs(600);
 const STALLED_MEMORY: usize = 256;
 
 /// A block that is to be offered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Offering {
     /// What its end is reported under.
     pub(super) ticket: Ticket,
@@ -43,6 +44,8 @@ pub(super) struct Offering {
     pub(super) key: Key,
     /// Bytes of the block.
     pub(super) size: u32,
+    /// On whose behalf the block is kept.
+    pub(super) leases: Vec<Lease>,
     pub(super) to: Peer,
 }
 

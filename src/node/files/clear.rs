@@ -95,7 +95,9 @@ impl Clear {
                 Step::Tree(key) => Job::Unpack { key: *key, from: Holder::Own },
                 Step::Delete(key) => {
                     ticket.step = part::Step::Block(*key);
-                    Job::Delete { key: *key }
+                    desk.delete(ticket, Urgency::Own, *key);
+                    self.current = Some(step);
+                    return Flow::Goes;
                 }
             };
             self.current = Some(step);

@@ -7,6 +7,7 @@ mod order;
 mod piece;
 mod placing;
 mod put;
+mod tenure;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ pub(super) use check::Checks;
 pub(super) use clear::Clears;
 pub(super) use get::Gets;
 pub(super) use put::Puts;
+pub(super) use tenure::Tenures;
 
 use super::command::CommandId;
 

@@ -233,7 +233,7 @@ impl Put {
         placing.lookup = None;
         placing.found = peers.len();
         // Who is known and silent is no reason to want fewer copies.
-        let mut wanted = desk.config().replicas.min(peers.len() + unreached);
+        let mut wanted = self.order.copies(desk.config().replicas).min(peers.len() + unreached);
         let keeps = self.order.keep && !desk.config().guest;
         if keeps && !peers.iter().take(wanted).any(|peer| desk.is_me(peer)) {
             // A copy where nobody looks for it replaces none of those in the replica set.
@@ -268,7 +268,7 @@ impl Put {
                 placing.out.insert(peer.addr);
                 placing.tried.insert(peer.addr);
                 let block = (key, placing.size);
-                desk.offer(self.ticket(key), Urgency::Own, block, peer);
+                desk.offer(self.ticket(key), Urgency::Own, block, self.order.leases(), peer);
             }
         }
         self.widen(desk, key);
@@ -313,7 +313,7 @@ impl Put {
         // What is believed to be here is looked at, and kept anew if it is not what it was.
         placing.looking = desk.holds(&key);
         if placing.looking {
-            desk.order(self.ticket(key), Job::Verify { key }, Urgency::Own);
+            desk.look_at(self.ticket(key), Urgency::Own, key, &self.order.leases());
         } else if let Err(reason) = self.copy_here(desk, key) {
             self.count_copy(desk, key, desk.me().addr, Err(reason));
         }
@@ -322,7 +322,7 @@ impl Put {
     /// Orders a copy in the own store, or says why there will be none.
     fn copy_here(&self, desk: &mut Desk, key: Key) -> Result<(), String> {
         let size = self.placing.get(&key).map(|placing| placing.size);
-        let ordered = desk.take_in(self.ticket(key), Urgency::Own, key, size, Holder::Own);
+        let ordered = desk.take_in(self.ticket(key), Urgency::Own, (key, size), &self.order.leases(), Holder::Own);
         ordered.map_err(|error| format!("this peer: {error}"))
     }
 

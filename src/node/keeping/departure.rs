@@ -79,7 +79,8 @@ impl Part for Departure {
 
     /// The departure begins.
     fn on_command(&mut self, desk: &mut Desk, command: CommandId, how: Command) {
-        let alone: BTreeSet<Key> = desk.held().map(|(key, _)| key).collect();
+        let wanted = |key: &Key| desk.wanted_size(key).is_some();
+        let alone: BTreeSet<Key> = desk.held().map(|(key, _)| key).filter(wanted).collect();
         self.0 = Some(Handover {
             command,
             deadline: desk.now() + desk.config().handover_limit,
@@ -152,7 +153,7 @@ impl Handover {
         while let Some(key) = next {
             let (region, heirs) = self.region(desk, &key);
             let range = Range { first: Start::of(&region.first), last: Start::of(&region.last) };
-            let share = Share { range, stray: !region.members.iter().any(|peer| desk.is_me(peer)) };
+            let share = Share { range, stray: !region.members.iter().any(|peer| desk.is_me(peer)), beyond: 0 };
             for heir in heirs {
                 shares.entry(heir.id).or_insert((heir, Vec::new())).1.push(share);
             }
@@ -187,9 +188,9 @@ impl Handover {
         while heir.offered < WINDOW
             && let Some(key) = heir.lacking.pop_front()
         {
-            if let Some(size) = desk.size_of(&key) {
+            if let Some(size) = desk.wanted_size(&key) {
                 heir.offered += 1;
-                desk.offer(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
+                desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
             }
         }
         if !heir.lacking.is_empty() || heir.comparison.is_asking() {

@@ -14,8 +14,9 @@ use std::time::Duration;
 use crate::agenda::Agenda;
 use crate::config::{MAX_REPAIRS, REPAIR_RETRY};
 use crate::id::Key;
+use crate::lease::Lease;
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Job, Outcome};
+use crate::node::job::{Holder, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
 use crate::node::trouble::Trouble;
@@ -47,10 +48,12 @@ pub(in crate::node) struct Heal {
 }
 
 /// A block that is not here any more.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Lost {
     /// Bytes of the file that was damaged.
     size: u32,
+    /// What it was kept for.
+    leases: Vec<Lease>,
     /// Attempts made to bring it back.
     attempts: u32,
 }
@@ -98,7 +101,9 @@ impl Part for Heal {
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
-            News::Damaged { key, size } => self.begin(desk, *key, size),
+            News::Damaged { key, size, leases } => {
+                self.begin(desk, *key, Lost { size, leases: leases.to_vec(), attempts: 0 })
+            }
             News::Doubted(key) => self.look_at(desk, *key),
             News::Found => self.looks_begin = Some(desk.now() + LOOKS_BEGIN),
             News::Held(key) | News::Dropped(key) => self.forget(key),
@@ -147,7 +152,7 @@ impl Heal {
         if self.looks < MAX_LOOKS {
             self.looks += 1;
             desk.holdings_mut().see(&key);
-            desk.order(Ticket::of(Owner::Heal, 0), Job::Verify { key }, Urgency::Others);
+            desk.look_at(Ticket::of(Owner::Heal, 0), Urgency::Others, key, &[]);
         }
     }
 
@@ -165,10 +170,10 @@ impl Heal {
     }
 
     /// A block was found damaged.
-    fn begin(&mut self, desk: &mut Desk, key: Key, size: u32) {
+    fn begin(&mut self, desk: &mut Desk, key: Key, lost: Lost) {
         self.forget(&key);
         if !self.running.contains_key(&key) {
-            self.wait(key, desk.now(), Lost { size, attempts: 0 });
+            self.wait(key, desk.now(), lost);
             self.on_tick(desk);
         }
     }
@@ -189,7 +194,7 @@ impl Heal {
         if let Some(peer) = attempt.holders.pop_front().filter(|_| !desk.holds(&key)) {
             let mut pull = |size| {
                 let ticket = Ticket::block(Owner::Heal, key);
-                desk.take_in(ticket, Urgency::Others, key, size, Holder::Peer(peer.addr))
+                desk.take_in(ticket, Urgency::Others, (key, size), &attempt.lost.leases, Holder::Peer(peer.addr))
             };
             // What was damaged may have been cut. Only where there is no room for more, it must be what it was.
             let size = attempt.lost.size;
@@ -197,7 +202,7 @@ impl Heal {
                 return;
             }
         }
-        let lost = attempt.lost;
+        let lost = attempt.lost.clone();
         self.running.remove(&key);
         if desk.holds(&key) {
             // Somebody offered it meanwhile.

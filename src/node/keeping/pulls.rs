@@ -16,8 +16,9 @@ use std::net::SocketAddr;
 
 use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS, VALIDATED_MEMORY};
 use crate::id::Key;
+use crate::lease::{Lease, LeaseNews, Secret};
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Job, JobErrorKind, NOT_ITS_HASH, Outcome};
+use crate::node::job::{Holder, JobErrorKind, NOT_ITS_HASH, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::overlay::Asker;
@@ -27,11 +28,12 @@ use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
 /// An offer as it came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Offer {
     from: Asker,
     key: Key,
     size: Option<u32>,
+    leases: Vec<Lease>,
 }
 
 /// Who waits for what. Bounded by [`MAX_PULLS`], each part.
@@ -99,15 +101,19 @@ impl Part for Pulls {
                     self.on_offer(desk, offer);
                 }
             }
-            // It did not: its offers are forgotten. If it was a lost datagram, it offers again.
-            (_, Reply::Silence { to, .. }) => drop(self.take_unproven(to.addr)),
+            // It did not. If that was a lost datagram, it offers again.
+            (_, Reply::Silence { to, .. }) => {
+                for offer in self.take_unproven(to.addr) {
+                    respond(desk, &offer, Err(UNPROVEN));
+                }
+            }
             _ => {}
         }
     }
 
     fn on_request(&mut self, desk: &mut Desk, from: Asker, request: Request) {
-        if let Request::Store { key, size } = request {
-            self.on_offer(desk, Offer { from, key, size });
+        if let Request::Store { key, size, leases } = request {
+            self.on_offer(desk, Offer { from, key, size, leases });
         }
     }
 
@@ -137,6 +143,9 @@ impl Pulls {
         if offer.size.is_some_and(|size| size > MAX_BLOCK_SIZE) {
             return respond(desk, &offer, Err("a block is at most 1 MiB"));
         }
+        if let Err(reason) = check_leases(desk, &offer) {
+            return respond(desk, &offer, Err(reason));
+        }
         // To look at what is here no connection is needed, and so no proof.
         if !desk.is_validated(&offer.from.addr) && !desk.holds(&offer.key) {
             return self.ask_for_proof(desk, offer);
@@ -158,9 +167,9 @@ impl Pulls {
         if self.wanted.len() >= MAX_PULLS || of_one >= MAX_OF_ONE {
             return respond(desk, &offer, Err(BUSY));
         }
-        let wanted =
-            Wanted { from: offer.from.addr, since: desk.now(), unsound: false, looking: false, waiting: vec![offer] };
-        self.line_up(desk, offer.key, wanted);
+        let (key, from) = (offer.key, offer.from.addr);
+        let wanted = Wanted { from, since: desk.now(), unsound: false, looking: false, waiting: vec![offer] };
+        self.line_up(desk, key, wanted);
     }
 
     /// A block takes its place in the queue of the address that it comes from.
@@ -192,18 +201,20 @@ impl Pulls {
     }
 
     fn ask_for_proof(&mut self, desk: &mut Desk, offer: Offer) {
-        if self.unproven_count >= MAX_PULLS {
+        let waiting = self.unproven.get(&offer.from.addr).map_or(&[][..], |offers| offers);
+        if waiting.iter().any(|known| known.from.magic == offer.from.magic) {
             return;
+        }
+        if self.unproven_count >= MAX_PULLS || waiting.len() >= MAX_WAITING {
+            return respond(desk, &offer, Err(BUSY));
         }
         let offers = self.unproven.entry(offer.from.addr).or_default();
-        if offers.iter().any(|known| known.from.magic == offer.from.magic) || offers.len() >= MAX_WAITING {
-            return;
-        }
+        let from = offer.from.addr;
         offers.push(offer);
         self.unproven_count += 1;
         if offers.len() == 1 {
             // One datagram and no more: an address that has shown nothing gets little for what it sent.
-            desk.ask_once(Ticket::of(Owner::Pulls, 0), offer.from.addr, Request::Ping);
+            desk.ask_once(Ticket::of(Owner::Pulls, 0), from, Request::Ping);
         }
     }
 
@@ -237,7 +248,14 @@ impl Pulls {
         }
         let (told, others): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|offer| !to_blame || offer.from.addr == from);
-        told.iter().for_each(|offer| respond(desk, offer, result));
+        for offer in told {
+            if result.is_ok() && !desk.has_leases(&key, &offer.leases) {
+                // It came on behalf of others, when those of the first were being written down.
+                self.on_offer(desk, offer);
+            } else {
+                respond(desk, &offer, result);
+            }
+        }
         self.pull_anew(desk, key, since, others);
         self.start(desk, from);
     }
@@ -269,16 +287,62 @@ impl Wanted {
             return Err(LEAVING);
         }
         let ticket = Ticket::block(Owner::Pulls, key);
+        let leases = self.leases();
         self.looking = desk.holds(&key) && !self.unsound;
         if self.looking {
-            desk.order(ticket, Job::Verify { key }, Urgency::Others);
+            desk.look_at(ticket, Urgency::Others, key, &leases);
             return Ok(());
         }
         let size = self.waiting.iter().find(|offer| offer.from.addr == self.from).and_then(|offer| offer.size);
-        desk.take_in(ticket, Urgency::Others, key, size, Holder::Peer(self.from)).map_err(|_| FULL)
+        desk.take_in(ticket, Urgency::Others, (key, size), &leases, Holder::Peer(self.from)).map_err(|_| FULL)
+    }
+
+    /// What the block is wanted for by all who offered it.
+    fn leases(&self) -> Vec<Lease> {
+        let mut leases: Vec<Lease> = Vec::new();
+        for lease in self.waiting.iter().flat_map(|offer| &offer.leases) {
+            match leases.iter_mut().find(|known| known.id == lease.id) {
+                Some(known) => known.merge(lease),
+                None => leases.push(*lease),
+            }
+        }
+        if !leases.is_empty() && self.waiting.iter().any(|offer| offer.leases.is_empty()) {
+            leases.push(Lease::NOBODYS);
+        }
+        leases
     }
 }
 
+/// Whether a block can be kept on behalf of the leases in an offer. A peer that slept through the end of one is told of it.
+fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
+    if desk.is_going(&offer.key) {
+        return Err(BUSY);
+    }
+    if offer.leases.is_empty() {
+        return Ok(());
+    }
+    let (now, known) = (desk.unix_time(), desk.holdings().all_leases());
+    let ended: Vec<Secret> = known.secrets_of(&offer.leases).collect();
+    let holds = |lease: &Lease| lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
+    let wanted = offer.leases.iter().any(holds);
+    let fits = desk.holdings().fits(&offer.key, &offer.leases);
+    if !ended.is_empty() && desk.is_validated(&offer.from.addr) {
+        let news = LeaseNews { ended, ..LeaseNews::default() };
+        desk.ask_once(Ticket::of(Owner::Leases, 0), offer.from.addr, Request::Lease(news));
+    }
+    match (wanted, fits) {
+        (false, _) => Err(ENDED),
+        (true, false) => Err(CROWDED),
+        (true, true) => Ok(()),
+    }
+}
+
+/// What a stranger is told whose block is not pulled, because it did not answer a ping.
+const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";
+/// What a peer says to offers of blocks that nobody wants any more.
+const ENDED: &str = "its lease has ended";
+/// What a peer says to an offer for more leases than one block may have.
+const CROWDED: &str = "more leases than one block may have";
 /// What a peer says to offers that it has no room for.
 pub(super) const FULL: &str = "full";
 /// What a peer says to offers that is leaving too.

@@ -127,7 +127,7 @@ impl Part for Repair {
         }
         if self.sweep_due.is_some_and(|due| due <= desk.now()) {
             self.sweep_due = None;
-            self.regions.begin_sweep();
+            self.regions.begin_sweep(desk);
         }
         if self.regions.go_on(desk) {
             self.share_out(desk, desk.now());
@@ -194,7 +194,11 @@ impl Repair {
         if self.regions.add(desk, key) {
             self.share_out(desk, soon);
         }
-        let members = self.regions.of(key).map_or(&[][..], |region| &region.members);
+        let copies = desk.copies_of(key);
+        if !self.regions.know(copies) {
+            self.plan_sweep(desk);
+        }
+        let members = self.regions.of(key).map_or(&[][..], |region| region.members(copies));
         for peer in members {
             if let Some(neighbour) = self.neighbours.get_mut(&peer.id) {
                 neighbour.wake(self.conducts.of(&peer.id).earliest(soon));
@@ -233,13 +237,16 @@ impl Repair {
             }
             if let Some(key) = pass.lacking.pop_front() {
                 let Some(region) = self.regions.of(&key) else { continue };
-                let others = region.members.iter().filter(|peer| peer.id != *id && !unfit.contains(&peer.id));
-                let mine = !region.stray && is_nearest(&desk.me().id, &key, others);
-                match desk.size_of(&key) {
+                let copies = desk.copies_of(&key);
+                let others = region.members(copies).iter();
+                let others = others.filter(|peer| peer.id != *id && !unfit.contains(&peer.id));
+                let stray = region.is_stray(copies);
+                let mine = !stray && is_nearest(&desk.me().id, &key, others);
+                match desk.wanted_size(&key) {
                     // The peer whose duty it is finds one to stand in for a full peer.
-                    Some(_) if !mine && is_full && !region.stray => {}
+                    Some(_) if !mine && is_full && !stray => {}
                     Some(_) if !mine && !takes_over => pass.left += 1,
-                    Some(_) if is_full || region.stray => self.strays.add(key),
+                    Some(_) if is_full || stray => self.strays.add(key),
                     Some(size) => {
                         pass.offered += 1;
                         let ticket = Ticket { owner: Owner::Repair, key: pass.number, step: Step::Block(key) };

@@ -137,14 +137,15 @@ impl Safety {
         }
         self.rounds += 1;
         let mut regions = Regions::default();
-        regions.begin_sweep();
+        regions.begin_sweep(desk);
         while !regions.go_on(desk) {}
         let held = desk.holdings().len();
         let others = regions.shares().into_iter();
         let open: BTreeMap<_, _> =
             others.map(|(id, (peer, shares))| (id, (peer, Comparison::new(&shares, held)))).collect();
         let asked: BTreeSet<Id> = open.keys().copied().collect();
-        let alone = desk.held().map(|(key, _)| key).collect();
+        // What nobody wants is no loss.
+        let alone = desk.held().map(|(key, _)| key).filter(|key| desk.wanted_size(key).is_some()).collect();
         self.round = Some(Round { alone, open, asked: asked.clone() });
         asked.iter().for_each(|id| self.ask(desk, id));
         self.look(desk);

@@ -70,7 +70,7 @@ impl Part for Vouching {
 
     fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
         let Request::Verify { key } = request else { return };
-        let size = desk.size_of(&key).filter(|_| !desk.is_leaving());
+        let size = desk.wanted_size(&key).filter(|_| !desk.is_leaving());
         let Some(size) = size else { return respond(desk, &asker, Vouch::Absent) };
         if let Some(askers) = self.wanted.get_mut(&key) {
             // The same question again is its sender's retry: the one answer will do.

@@ -6,7 +6,7 @@ use crate::node::{Command, Source};
 use crate::wire::Vouch;
 
 fn check(bench: &mut Bench, verify: bool) -> Vec<Action> {
-    let command = Command::Check { sources: vec![Source::Key(key(1))], verify, repair: false };
+    let command = Command::Check { sources: vec![Source::Key(key(1))], verify, repair: false, lease: None };
     bench.does(Event::Command { id: 1, command })
 }
 

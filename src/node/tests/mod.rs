@@ -3,6 +3,7 @@
 mod departure;
 mod files;
 mod health;
+mod leases;
 mod offers;
 mod places;
 mod restraint;
@@ -63,6 +64,8 @@ impl Bench {
             hosts: Vec::new(),
             remembered: Vec::new(),
             held: held.to_vec(),
+            notes: Vec::new(),
+            unix_time: 0,
         });
         self
     }

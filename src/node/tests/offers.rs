@@ -7,7 +7,7 @@ use crate::node::{Command, Source};
 use crate::wire::Difference;
 
 fn store(n: u64) -> Request {
-    Request::Store { key: key(n), size: Some(1000) }
+    Request::Store { key: key(n), size: Some(1000), leases: vec![] }
 }
 
 /// A node that has seen `peer(1)` answer.
@@ -21,7 +21,7 @@ fn acquainted() -> Bench {
 fn saved_is_said_only_once_the_block_is_durable() {
     let mut bench = acquainted();
     let actions = bench.hears_request(peer(1), 5, store(1));
-    let work = Job::Pull { key: key(1), size: Some(1000), from: peer(1).addr };
+    let work = Job::Pull { key: key(1), size: Some(1000), from: peer(1).addr, leases: vec![] };
     assert_eq!(jobs(&actions), [(0, work)]);
     assert_eq!(responses(&actions), []);
     let actions = bench.ends(0, Outcome::Stored { size: 1000 });
@@ -29,7 +29,7 @@ fn saved_is_said_only_once_the_block_is_durable() {
     let actions = bench.hears_request(peer(1), 6, store(1));
     assert_eq!(
         jobs(&actions),
-        [(1, Job::Verify { key: key(1) })],
+        [(1, Job::Verify { key: key(1), leases: vec![] })],
         "a block that is here is looked at, not pulled again"
     );
     let actions = bench.ends(1, Outcome::Sound { size: 1000 });
@@ -42,7 +42,10 @@ fn a_block_that_cannot_be_vouched_for_is_pulled_anew_before_it_is_called_saved()
     for damaged in [true, false] {
         let mut bench = Bench::new(Config::default(), 2, 0).start(&[(key(1), 4)]);
         bench.does(Event::Validated { addr: peer(1).addr });
-        assert_eq!(jobs(&bench.hears_request(peer(1), 5, store(1))), [(0, Job::Verify { key: key(1) })]);
+        assert_eq!(
+            jobs(&bench.hears_request(peer(1), 5, store(1))),
+            [(0, Job::Verify { key: key(1), leases: vec![] })]
+        );
         if damaged {
             bench.does(Event::Damaged { key: key(1) });
         }
@@ -60,7 +63,7 @@ fn a_block_that_cannot_be_vouched_for_is_pulled_anew_before_it_is_called_saved()
 fn a_strangers_offer_of_a_block_that_turns_out_damaged_waits_until_it_answered_at_its_address() {
     let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 4)]);
     let actions = bench.hears_request(peer(9), 5, store(1));
-    assert_eq!((jobs(&actions), requests(&actions)), (vec![(0, Job::Verify { key: key(1) })], vec![]));
+    assert_eq!((jobs(&actions), requests(&actions)), (vec![(0, Job::Verify { key: key(1), leases: vec![] })], vec![]));
     bench.does(Event::Damaged { key: key(1) });
     let actions = bench.ends(0, failed(JobErrorKind::Corrupt));
     assert_eq!((jobs(&actions), responses(&actions)), (vec![], vec![]));
@@ -168,7 +171,7 @@ fn a_guest_and_a_departing_peer_keep_no_blocks_and_nobody_keeps_an_oversized_one
     let guest = Config { guest: true, ..Config::default() };
     let mut bench = Bench::new(guest, 2, 0).start(&[]);
     assert!(matches!(responses(&bench.hears_request(peer(1), 5, store(1)))[..], [(_, 5, Err(_))]));
-    let oversized = Request::Store { key: key(1), size: Some(crate::config::MAX_BLOCK_SIZE + 1) };
+    let oversized = Request::Store { key: key(1), size: Some(crate::config::MAX_BLOCK_SIZE + 1), leases: vec![] };
     assert!(matches!(responses(&acquainted().hears_request(peer(1), 5, oversized))[..], [(_, 5, Err(_))]));
 }
 
@@ -248,7 +251,8 @@ fn a_block_whose_size_nobody_tells_needs_the_room_of_the_largest() {
     let config = Config { capacity: Some(MAX_BLOCK_SIZE.into()), ..Config::default() };
     let mut bench = Bench::new(config, 2, 0).start(&[(key(9), 1)]);
     bench.does(Event::Validated { addr: peer(1).addr });
-    let offer = |bench: &mut Bench, size| bench.hears_request(peer(1), 5, Request::Store { key: key(1), size });
+    let offer =
+        |bench: &mut Bench, size| bench.hears_request(peer(1), 5, Request::Store { key: key(1), size, leases: vec![] });
     assert_eq!(refusals(&offer(&mut bench, None)), ["full"]);
     assert!(matches!(jobs(&offer(&mut bench, Some(MAX_BLOCK_SIZE - 1)))[..], [(_, Job::Pull { .. })]));
 }
@@ -259,7 +263,7 @@ fn a_damaged_block_comes_back_to_a_full_peer_and_its_room_is_kept_while_it_is_re
     let mut bench = Bench::new(config, 3, 0).start(&[(key(1), 1000), (key(2), 1000)]);
     bench.does(Event::Validated { addr: peer(1).addr });
     let actions = bench.does(Event::Damaged { key: key(1) });
-    let pull = Job::Pull { key: key(1), size: Some(1000), from: peer(1).addr };
+    let pull = Job::Pull { key: key(1), size: Some(1000), from: peer(1).addr, leases: vec![] };
     assert_eq!(jobs(&actions), [(0, pull)], "it must be what it was: there is no room for more");
     assert_eq!(refusals(&bench.hears_request(peer(1), 5, store(3))), ["full"], "its room is not for others");
     bench.ends(0, Outcome::Stored { size: 1000 });
@@ -270,7 +274,7 @@ fn a_damaged_block_comes_back_to_a_full_peer_and_its_room_is_kept_while_it_is_re
 fn a_block_that_a_peer_asked_for_and_did_not_get_is_looked_at_if_it_should_be_here() {
     let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
     assert_eq!(bench.does(Event::Missing { key: key(2) }), []);
-    assert_eq!(jobs(&bench.does(Event::Missing { key: key(1) })), [(0, Job::Verify { key: key(1) })]);
+    assert_eq!(jobs(&bench.does(Event::Missing { key: key(1) })), [(0, Job::Verify { key: key(1), leases: vec![] })]);
     let actions = bench.does(Event::Damaged { key: key(1) });
     assert!(matches!(jobs(&actions)[..], [(1, Job::Pull { .. })]), "{actions:?}");
 }

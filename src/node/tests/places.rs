@@ -103,7 +103,7 @@ fn a_copy_kept_here_is_looked_at_and_kept_anew_if_it_cannot_be_vouched_for() {
             assert!(actions.contains(&Action::Withdraw { put: 1, key: key(1) }), "{actions:?}");
         } else {
             let actions = bench.ends(verify, failed(JobErrorKind::Corrupt));
-            assert!(matches!(jobs(&actions)[..], [(_, Job::Keep { key: kept })] if kept == key(1)), "{actions:?}");
+            assert!(matches!(jobs(&actions)[..], [(_, Job::Keep { key: kept, .. })] if kept == key(1)), "{actions:?}");
         }
     }
 }

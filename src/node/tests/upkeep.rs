@@ -30,8 +30,8 @@ pub(super) fn next_requests(bench: &mut Bench, limit: Duration) -> Vec<(SocketAd
 /// What a peer answers that holds `held` where it is asked to compare.
 pub(super) fn compared(held: &[(Key, u32)], request: &Request) -> Response {
     let Request::Compare { ranges, held: theirs } = request else { panic!("{request:?}") };
-    let mut holdings = crate::node::holdings::Holdings::new(None);
-    holdings.found(held.to_vec());
+    let mut holdings = crate::node::holdings::Holdings::new(None, 7);
+    holdings.found(held.to_vec(), &[]);
     crate::node::keeping::answer(&holdings, ranges, theirs).0
 }
 
@@ -79,7 +79,7 @@ fn what_a_member_lacks_it_is_offered_by_the_other_member_nearest_to_the_key() {
         .iter()
         .map(|(to, _, request)| {
             assert_eq!(*to, peer(1).addr);
-            let Request::Store { key, size: Some(10) } = request else { panic!("{request:?}") };
+            let Request::Store { key, size: Some(10), .. } = request else { panic!("{request:?}") };
             *key
         })
         .collect();
@@ -205,7 +205,7 @@ fn a_copy_outside_the_set_is_asked_about_by_itself_and_its_set_looked_up_only_if
         asked = next_requests(&mut bench, REPAIR_BOUND);
     }
     // The lookup found that nobody holds it.
-    let offer = Request::Store { key: key(0), size: Some(10) };
+    let offer = Request::Store { key: key(0), size: Some(10), leases: vec![] };
     let offered: Vec<_> = asked.into_iter().map(|(to, _, request)| (to, request)).collect();
     assert_eq!(offered, [1, 2, 3].map(|n| (peer(n).addr, offer.clone())));
 }
@@ -240,17 +240,23 @@ fn blocks_that_were_here_at_the_start_are_looked_at_one_after_another_or_when_ot
     }
     let mut keys: Vec<Key> = (1..7).map(key).collect();
     keys.sort_unstable();
-    assert_eq!(first.iter().map(|(_, job)| job.clone()).collect::<Vec<_>>(), [Job::Verify { key: keys[0] }]);
+    assert_eq!(
+        first.iter().map(|(_, job)| job.clone()).collect::<Vec<_>>(),
+        [Job::Verify { key: keys[0], leases: vec![] }]
+    );
     let asked = bench.hears_request(peer(1), 1, Request::FindValue { key: keys[5] });
     let second = jobs(&asked);
-    assert_eq!(second.iter().map(|(_, job)| job.clone()).collect::<Vec<_>>(), [Job::Verify { key: keys[5] }]);
+    assert_eq!(
+        second.iter().map(|(_, job)| job.clone()).collect::<Vec<_>>(),
+        [Job::Verify { key: keys[5], leases: vec![] }]
+    );
     assert_eq!(jobs(&bench.ends(first[0].0, Outcome::Sound { size: 10 })), []);
     // What is found damaged is no longer said to be here, and is brought back.
     let actions = bench.does(Event::Damaged { key: keys[5] });
     assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { .. })]));
     let mut next = jobs(&bench.ends(second[0].0, failed(JobErrorKind::Corrupt)));
     for key in &keys[1..5] {
-        let [(job, Job::Verify { key: looked })] = next[..] else { panic!("{next:?}") };
+        let [(job, Job::Verify { key: looked, .. })] = next[..] else { panic!("{next:?}") };
         assert_eq!(looked, *key);
         next = jobs(&bench.ends(job, Outcome::Sound { size: 10 }));
     }
@@ -307,7 +313,7 @@ fn a_damaged_block_that_is_offered_meanwhile_needs_no_further_look() {
     let [(job, _)] = jobs(&bench.does(Event::Damaged { key: key(1) }))[..] else { panic!("it is pulled") };
     bench.ends(job, Outcome::Failed(JobError { kind: JobErrorKind::NotFound, reason: String::new() }));
     bench.does(Event::Validated { addr: peer(1).addr });
-    let actions = bench.hears_request(peer(1), 5, Request::Store { key: key(1), size: Some(10) });
+    let actions = bench.hears_request(peer(1), 5, Request::Store { key: key(1), size: Some(10), leases: vec![] });
     let [(job, Job::Pull { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     bench.ends(job, Outcome::Stored { size: 10 });
     while let Some(actions) = bench.wait(REPAIR_BOUND * 10) {

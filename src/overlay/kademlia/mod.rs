@@ -207,7 +207,11 @@ impl Kademlia {
                 let others = |contact: &Contact| contact.is_sound() && !is_asker(contact);
                 Response::Nodes(self.table.nearest(key, WIDTH, others))
             }
-            Request::Store { .. } | Request::Verify { .. } | Request::Compare { .. } | Request::Ring(_) => return,
+            Request::Store { .. }
+            | Request::Verify { .. }
+            | Request::Compare { .. }
+            | Request::Lease(_)
+            | Request::Ring(_) => return,
         };
         out.push(Effect::Respond { to: from.asker, kind: request.kind(), response });
     }

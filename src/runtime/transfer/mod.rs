@@ -39,6 +39,7 @@ use super::{Role, Shared, fault};
 use crate::file::local::{self, Listed};
 use crate::file::{Entry, Manifest};
 use crate::id::{Id, Key};
+use crate::lease::{Lease, Note};
 use crate::node::Event;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome, PutId};
 use crate::store::{StoreError, StoreErrorKind};
@@ -172,9 +173,15 @@ impl Workbench {
                 shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
                 Ok(Outcome::Packed { key, size })
             }
-            Job::Keep { key } => self.keep(&key, buffer.piece()),
+            Job::Keep { key, leases } => {
+                shared.store.note(&laid(key, leases), false)?;
+                self.keep(&key, buffer.piece())
+            }
             Job::Publish { put } => reading.publish(put),
-            Job::Pull { key, size, from } => self.pull(&key, size, from, cancel, buffer.piece()),
+            Job::Pull { key, size, from, leases } => {
+                let notes = laid(key, leases);
+                self.pull((&key, size), &notes, from, cancel, buffer.piece())
+            }
             Job::Open { get, dest, root, size, compare, replace } => {
                 writing.open(get, &dest, &root, size, Standing { compare, replace })
             }
@@ -189,8 +196,9 @@ impl Workbench {
             }
             Job::Finish { get, sha256 } => writing.finish(get, sha256),
             Job::ReadManifest { path } => read_manifest(&path),
-            Job::Verify { key } => {
+            Job::Verify { key, leases } => {
                 let block = shared.store.read(&key).map_err(|error| self.own_damage(&key, error))?;
+                shared.store.note(&laid(key, leases), true)?;
                 Ok(Outcome::Sound { size: block.size })
             }
             Job::Rehash { key } => {
@@ -202,6 +210,10 @@ impl Workbench {
                 let bytes: Arc<[u8]> = buffer.pieces(size).collect::<Vec<_>>().concat().into();
                 shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
                 Ok(Outcome::Read { entry: Entry { key, size: size as u64 } })
+            }
+            Job::Note { notes } => {
+                shared.store.note(&notes, true)?;
+                Ok(Outcome::Done)
             }
             Job::Delete { key } => {
                 shared.store.delete(&key)?;
@@ -236,8 +248,8 @@ impl Workbench {
     /// Pulls a block from another peer into the own store.
     fn pull(
         &self,
-        key: &Key,
-        size: Option<u32>,
+        (key, size): (&Key, Option<u32>),
+        notes: &[Note],
         from: std::net::SocketAddr,
         cancel: &Cancel,
         piece: &mut [u8],
@@ -250,6 +262,7 @@ impl Workbench {
         }
         let size = reply.size();
         reply.keep();
+        shared.store.note(notes, false)?;
         writer.commit()?;
         Ok(Outcome::Stored { size })
     }
@@ -329,6 +342,12 @@ fn unpack(key: &Key, buffer: &Buffer, size: usize) -> Result<Outcome, JobError> 
         Ok(None) => Ok(Outcome::NotManifest { size: size as u32 }),
         Err(error) => Err(failed(JobErrorKind::Corrupt, format!("block {key} is a broken manifest: {error}"))),
     }
+}
+
+/// The line about a block's leases, if it has any.
+fn laid(key: Key, leases: Vec<Lease>) -> Vec<Note> {
+    let note = (!leases.is_empty()).then_some(Note::Laid { key, leases });
+    note.into_iter().collect()
 }
 
 fn read_manifest(path: &Path) -> Result<Outcome, JobError> {

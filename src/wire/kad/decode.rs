@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::lenient::{Few, Field, Lenient, Loose, next, skip};
 use super::{MAX_NODES_KEPT, clip, kind_named};
 use crate::id::Id;
+use crate::lease::{Lease, LeaseNews, MAX_LEASES};
 use crate::peer::Peer;
 use crate::wire::summary::{KeysDigest, MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
@@ -60,7 +61,7 @@ fn unreadable(text: &str) -> Malformed {
 #[derive(Default)]
 struct Envelope {
     magic: Option<u64>,
-    requestor: Option<Peer>,
+    requestor: Option<Requestor>,
     kind: Option<Option<RequestKind>>,
     params: Params,
     resp: bool,
@@ -81,6 +82,8 @@ struct Params {
     digest: Option<KeysDigest>,
     gone: Option<Peer>,
     verify: bool,
+    leases: Vec<Lease>,
+    news: LeaseNews,
 }
 
 /// Text of an error, cut short.
@@ -113,7 +116,7 @@ impl Envelope {
     /// The request in it, or what is wrong with it.
     fn request(&self) -> Result<(Sender, Request), &'static str> {
         let kind = self.kind.ok_or("type is missing")?.ok_or("type is unknown")?;
-        let peer = self.requestor.ok_or("requestor is missing or malformed")?;
+        let Requestor(peer) = self.requestor.ok_or("requestor is missing or malformed")?;
         let id = self.params.id.ok_or("params.id is not 64 hexadecimal digits");
         let request = match kind {
             RequestKind::Ping => self.params.gone.map_or(Request::Ping, |peer| Request::Gone { peer }),
@@ -122,7 +125,13 @@ impl Envelope {
             RequestKind::FindValue => Request::FindValue { key: id? },
             RequestKind::Store => {
                 let size = self.params.size.map(|size| size.ok_or("params.size is no size in bytes")).transpose()?;
-                Request::Store { key: id?, size }
+                Request::Store { key: id?, size, leases: self.params.leases.clone() }
+            }
+            RequestKind::Lease => {
+                if !(1..=MAX_LEASES).contains(&self.params.news.len()) {
+                    return Err("params tell of no lease, or of too many");
+                }
+                Request::Lease(self.params.news.clone())
             }
             RequestKind::Compare => {
                 let held = self.params.count.zip(self.params.digest).map(|(count, digest)| Summary { count, digest });
@@ -178,11 +187,20 @@ impl Lenient for Params {
                 Field::Digest => params.digest = next(&mut object)?,
                 Field::Gone => params.gone = next(&mut object)?,
                 Field::Verify => params.verify = next(&mut object)?.unwrap_or_default(),
+                Field::Leases => params.leases = next_leases(&mut object)?,
+                Field::Renewed => params.news.renewed = next_leases(&mut object)?,
+                Field::Ended => params.news.ended = next_leases(&mut object)?,
+                Field::Replaced => params.news.replaced = next_leases(&mut object)?,
                 _ => skip(&mut object)?,
             }
         }
         Ok(Some(params))
     }
+}
+
+/// The leases, or secrets, that come next in `object`.
+fn next_leases<'de, T: Lenient, A: MapAccess<'de>>(object: &mut A) -> Result<Vec<T>, A::Error> {
+    Ok(next::<Few<T, MAX_LEASES>, A>(object)?.map_or(Vec::new(), |few| few.0))
 }
 
 impl<'de> Deserialize<'de> for MagicOnly {
@@ -215,6 +233,20 @@ impl Lenient for Peer {
             node.take(field, &mut object)?;
         }
         Ok(node.peer())
+    }
+}
+
+/// Who asks. Its address is a courtesy: one that is missing or odd is as good as any.
+#[derive(Clone, Copy)]
+struct Requestor(Peer);
+
+impl Lenient for Requestor {
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
+        let mut node = NodeParts::default();
+        while let Some(field) = object.next_key()? {
+            node.take(field, &mut object)?;
+        }
+        Ok(node.id.map(|id| Self(node.peer().unwrap_or(Peer::new(id, NOT_TOLD)))))
     }
 }
 
@@ -259,6 +291,7 @@ impl Lenient for Response {
 
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
         let (mut node, mut difference) = (NodeParts::default(), None);
+        let (mut blocks, mut free) = (None, None);
         while let Some(field) = object.next_key()? {
             match field {
                 Field::Keys => {
@@ -267,10 +300,13 @@ impl Lenient for Response {
                 Field::Parts => {
                     difference = next::<Few<_, MAX_PARTS>, A>(&mut object)?.map(|few| Difference::Parts(few.0));
                 }
+                Field::Blocks => blocks = next(&mut object)?,
+                Field::Free => free = next(&mut object)?,
                 other => node.take(other, &mut object)?,
             }
         }
-        Ok(difference.map(Self::Differs).or_else(|| node.peer().map(Self::Node)))
+        let leased = blocks.zip(free).map(|(blocks, free)| Self::Leased { blocks, free });
+        Ok(difference.map(Self::Differs).or(leased).or_else(|| node.peer().map(Self::Node)))
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{clip, type_name};
 use crate::config::QUESTION_BYTES;
 use crate::id::Id;
+use crate::lease::LeaseNews;
 use crate::peer::Peer;
 use crate::wire::{Body, Message, Request, RequestKind, Response, Sender, Summary, summary};
 
@@ -110,12 +111,24 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
             put_id_param(key, out);
             out.extend_from_slice(br#","verify":true"#);
         }
-        Request::Store { key, size } => {
+        Request::Store { key, size, leases } => {
             put_id_param(key, out);
             if let Some(size) = size {
                 out.extend_from_slice(br#","size":"#);
                 put_number(u64::from(*size), out);
             }
+            if !leases.is_empty() {
+                out.extend_from_slice(br#","leases":"#);
+                put_json(leases, out);
+            }
+        }
+        Request::Lease(LeaseNews { renewed, ended, replaced }) => {
+            out.extend_from_slice(br#""renewed":"#);
+            put_json(renewed, out);
+            out.extend_from_slice(br#","ended":"#);
+            put_json(ended, out);
+            out.extend_from_slice(br#","replaced":"#);
+            put_json(replaced, out);
         }
     }
     out.push(b'}');
@@ -135,6 +148,9 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
         Response::Node(peer) => put_node(peer, out),
         Response::Nodes(peers) => put_nodes(peers, out),
         Response::Saved => out.extend_from_slice(br#""saved""#),
+        Response::Leased { blocks, free } => {
+            write!(out, r#"{{"blocks":{blocks},"free":{free}}}"#).expect("a vector takes every byte");
+        }
         Response::Same => out.extend_from_slice(br#""same""#),
         Response::Differs(difference) => put_json(difference, out),
         Response::Vouch(vouch) => put_json(vouch.word(), out),
@@ -149,6 +165,7 @@ fn kind_of(answers: Option<RequestKind>, response: &Response) -> RequestKind {
         Response::Nodes(_) => RequestKind::FindNode,
         Response::Vouch(_) => RequestKind::FindValue,
         Response::Saved => RequestKind::Store,
+        Response::Leased { .. } => RequestKind::Lease,
         Response::Same | Response::Differs(_) => RequestKind::Compare,
         Response::Ring(_) => RequestKind::Ring,
     })

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::id::Id;
+use crate::lease::{Lease, Replaced, Secret};
 use crate::wire::summary::{KeysDigest, Range, Start};
 
 /// A field's name, in whichever object it stands.
@@ -36,6 +37,12 @@ pub(super) enum Field {
     Digest,
     Keys,
     Parts,
+    Leases,
+    Renewed,
+    Ended,
+    Replaced,
+    Blocks,
+    Free,
     Unknown,
 }
 
@@ -73,6 +80,12 @@ impl<'de> Deserialize<'de> for Field {
                     "digest" => Field::Digest,
                     "keys" => Field::Keys,
                     "parts" => Field::Parts,
+                    "leases" => Field::Leases,
+                    "renewed" => Field::Renewed,
+                    "ended" => Field::Ended,
+                    "replaced" => Field::Replaced,
+                    "blocks" => Field::Blocks,
+                    "free" => Field::Free,
                     _ => Field::Unknown,
                 })
             }
@@ -176,7 +189,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Id, Start, Range, KeysDigest);
+from_text!(Id, Start, Range, KeysDigest, Lease, Secret, Replaced);
 
 /// The good entries of a list; a bad one says nothing against the others. Of more than `MOST`, the rest is passed over.
 pub(super) struct Few<T, const MOST: usize>(pub(super) Vec<T>);

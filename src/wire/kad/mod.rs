@@ -14,6 +14,10 @@
 //! `find_value` with `"verify":true` among its `params` has a holder hash its copy first ([`Vouch`](super::Vouch)): the `result`
 //! is `"verified"`, `"damaged"`, `"absent"` or `"busy"`. Older peers ignore it, and answer as they always do.
 //!
+//! `store_value` may tell on whose behalf the block is kept: `"leases":["NAME:UNTIL:COPIES",…]` among its `params` (see
+//! [`lease`](crate::lease)). `lease` says of leases that they were `renewed` (such a list), have `ended` (a list of their
+//! secrets) or were `replaced` (`"SECRET>NAME:UNTIL:COPIES"`); its `result` is `{"blocks":3,"free":1}`.
+//!
 //! A response with a list of peers names the peer that answers by the id beside `result`; older peers ignore it, and do
 //! not write it. So they do with a ping's `gone` among its `params`: a peer that the sender found silent.
 //!
@@ -48,6 +52,7 @@ const fn type_name(kind: RequestKind) -> Option<&'static str> {
         RequestKind::FindNode => Some("find_node"),
         RequestKind::FindValue => Some("find_value"),
         RequestKind::Store => Some("store_value"),
+        RequestKind::Lease => Some("lease"),
         RequestKind::Compare => Some("compare_keys"),
         RequestKind::Ring => None,
     }
@@ -55,8 +60,8 @@ const fn type_name(kind: RequestKind) -> Option<&'static str> {
 
 /// The kind of request that `name` is the `type` of.
 fn kind_named(name: &str) -> Option<RequestKind> {
-    use RequestKind::{Compare, FindNode, FindValue, Ping, Store};
-    [FindNode, FindValue, Ping, Store, Compare].into_iter().find(|kind| type_name(*kind) == Some(name))
+    use RequestKind::{Compare, FindNode, FindValue, Lease, Ping, Store};
+    [FindNode, FindValue, Ping, Store, Compare, Lease].into_iter().find(|kind| type_name(*kind) == Some(name))
 }
 
 /// The longest beginning of `reason` of at most [`MAX_REASON`] bytes.

@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 use crate::config::{AMPLIFICATION, PADDING, PING_BYTES, WIDTH};
 use crate::id::Id;
+use crate::lease::{Lease, LeaseNews, Replaced, Secret};
 use crate::peer::Peer;
 use crate::wire::{
     Body, MAGIC_LIMIT, MAX_DATAGRAM_RECEIVED, MAX_DATAGRAM_SENT, Message, Request, Response, Sender, Vouch,
@@ -41,9 +42,12 @@ fn json(text: &str) -> String {
         .fold(text.replace('\'', "\""), |text, digit| text.replace(&format!("<{digit}>"), &digit.repeat(64)))
 }
 
+const LEASE: Lease = Lease::NOBODYS;
+
 /// Every form that a message can have, with the text we write for it.
 fn golden() -> Vec<(Message, String)> {
     let id = Id::from_bytes([0xcc; 32]);
+    let secret: Secret = "ab".repeat(32).parse().expect("64 digits");
     let from = "{'magic':7,'requestor':{'node_id':'<a>','ip':'127.0.0.1','port':53999}";
     let request = |request| Message::request(7, sender(), request);
     let guest = Sender { guest: true, leaving: true, ..sender() };
@@ -69,11 +73,30 @@ fn golden() -> Vec<(Message, String)> {
             "{'magic':7,'type':'find_value','resp':true,'result':'busy'}".into(),
         ),
         (
-            request(Request::Store { key: id, size: Some(1 << 20) }),
+            request(Request::Store { key: id, size: Some(1 << 20), leases: vec![] }),
             format!("{from},'type':'store_value','params':{{'id':'<c>','size':1048576}}}}"),
         ),
         (
-            request(Request::Store { key: id, size: None }),
+            request(Request::Store { key: id, size: Some(1), leases: vec![LEASE, Lease { until: Some(9), ..LEASE }] }),
+            format!(
+                "{from},'type':'store_value','params':{{'id':'<c>','size':1,'leases':['{LEASE}','{}:9:0']}}}}",
+                LEASE.id
+            ),
+        ),
+        (
+            request(Request::Lease(LeaseNews {
+                renewed: vec![LEASE],
+                ended: vec![secret],
+                replaced: vec![Replaced { secret, by: LEASE }],
+            })),
+            format!("{from},'type':'lease','params':{{'renewed':['{LEASE}'],'ended':['{secret}'],'replaced':['{secret}>{LEASE}']}}}}"),
+        ),
+        (
+            Message::response(7, RequestKind::Lease, Response::Leased { blocks: 3, free: 1 }),
+            "{'magic':7,'type':'lease','resp':true,'result':{'blocks':3,'free':1}}".to_owned(),
+        ),
+        (
+            request(Request::Store { key: id, size: None, leases: vec![] }),
             format!("{from},'type':'store_value','params':{{'id':'<c>'}}}}"),
         ),
         (
@@ -155,7 +178,7 @@ fn the_seeds_own_datagrams_are_understood() {
         ("'ping_node', 'params': {}", Request::Ping),
         ("'find_node', 'params': {'id': '<c>'}", Request::FindNode { id }),
         ("'find_value', 'params': {'id': '<c>'}", Request::FindValue { key: id }),
-        ("'store_value', 'params': {'id': '<c>'}", Request::Store { key: id, size: None }),
+        ("'store_value', 'params': {'id': '<c>'}", Request::Store { key: id, size: None, leases: vec![] }),
     ] {
         let text = json(&format!("{{'type': {start}, {requester}"));
         assert_eq!(read(&text), Ok(Message::request(785_816_911, sender(), request)));
@@ -393,4 +416,16 @@ fn damage(texts: &[Vec<u8>], rng: &mut StdRng) -> Vec<u8> {
         }
     }
     bytes
+}
+
+#[test]
+fn the_address_in_a_requestor_is_a_courtesy() {
+    let id = "a".repeat(64);
+    for rest in ["", r#","ip":"127.0.0.1""#, r#","ip":"nowhere","port":7"#, r#","ip":7,"port":"x""#, r#","ip":"::1","port":0"#] {
+        let text = format!(r#"{{"magic":7,"requestor":{{"node_id":"{id}"{rest}}},"type":"ping_node","params":{{}}}}"#);
+        let message = read(&text).expect("it says who asks and what");
+        assert_eq!(message.sender.map(|sender| sender.peer.id), id.parse().ok(), "{rest}");
+    }
+    let nobody = r#"{"magic":7,"requestor":{"ip":"127.0.0.1","port":7},"type":"ping_node","params":{}}"#;
+    assert_eq!(read(nobody).map_err(|bad| bad.magic), Err(Some(7)));
 }

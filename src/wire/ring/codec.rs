@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, WireId, WirePeer, WireSource};
 use super::{FilePlace, MAX_PEERS_LISTED, MAX_REASON, RingKind, RingRequest, RingResponse, Route, Routed};
+use crate::lease::MAX_LEASES;
 use crate::peer::Peer;
 use crate::wire::kad::Malformed;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
@@ -100,9 +101,11 @@ fn request_content(request: &Request) -> (RingKind, Content) {
         Request::Verify { key } => {
             (RingKind::Request, Content { key: Some(WireId(*key)), verify: Some(true), ..empty })
         }
-        Request::Store { key, size } => {
-            (RingKind::Store, Content { key: Some(WireId(*key)), size: size.map(u64::from), ..empty })
+        Request::Store { key, size, leases } => {
+            let leases = (!leases.is_empty()).then(|| leases.clone());
+            (RingKind::Store, Content { key: Some(WireId(*key)), size: size.map(u64::from), leases, ..empty })
         }
+        Request::Lease(news) => (RingKind::Store, Content { news: Some(news.clone()), ..empty }),
         Request::Compare { ranges, held } => {
             let ranges = Some(ranges.clone());
             (RingKind::Lookup, Content { ranges, count: Some(held.count), digest: Some(held.digest), ..empty })
@@ -159,6 +162,9 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
             (shared(RequestKind::FindValue), Content { peers: Some(list(peers)), ..reply(Reply::Nodes) })
         }
         Response::Saved => (RingKind::Store, reply(Reply::Saved)),
+        &Response::Leased { blocks, free } => {
+            (RingKind::Store, Content { count: Some(blocks), free: Some(free), ..reply(Reply::Leased) })
+        }
         Response::Same => (RingKind::Lookup, reply(Reply::Same)),
         Response::Differs(difference) => {
             (RingKind::Lookup, Content { difference: Some(difference.clone()), ..reply(Reply::Differs) })
@@ -197,7 +203,7 @@ const fn shared_kind(kind: RequestKind) -> RingKind {
         RequestKind::Ping => RingKind::Ping,
         RequestKind::FindNode | RequestKind::Compare | RequestKind::Ring => RingKind::Lookup,
         RequestKind::FindValue => RingKind::Request,
-        RequestKind::Store => RingKind::Store,
+        RequestKind::Store | RequestKind::Lease => RingKind::Store,
     }
 }
 
@@ -272,6 +278,10 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
     if kind == RingKind::Lookup && content.ranges.is_some() {
         return open_comparison(content);
     }
+    if let Some(news) = content.news.filter(|_| kind == RingKind::Store) {
+        let few = (1..=MAX_LEASES).contains(&news.len());
+        return few.then_some(Request::Lease(news)).ok_or("it tells of no lease, or of too many");
+    }
     let successors = content.successors.map(|list| list.0);
     let predecessors = content.predecessors.map(|list| list.0);
     Ok(Request::Ring(match kind {
@@ -287,7 +297,11 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
         }
         RingKind::Store => {
             let size = content.size.map(u32::try_from).transpose().map_err(|_| "no block is that large")?;
-            return Ok(Request::Store { key: content.key.ok_or("a store needs a key or a file")?.0, size });
+            let leases = content.leases.unwrap_or_default();
+            if leases.len() > MAX_LEASES {
+                return Err("too many leases");
+            }
+            return Ok(Request::Store { key: content.key.ok_or("a store needs a key or a file")?.0, size, leases });
         }
         RingKind::Request => {
             let key = content.key.ok_or("a request needs a key or a file")?.0;
@@ -340,6 +354,10 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
         Reply::Node => return Ok((shared, Response::Node(content.peer.ok_or("the answer lacks its peer")?.into()))),
         Reply::Nodes => return Ok((shared, Response::Nodes(peers(content.peers)?))),
         Reply::Saved => return Ok((RequestKind::Store, Response::Saved)),
+        Reply::Leased => {
+            let (blocks, free) = content.count.zip(content.free).ok_or("the answer lacks its counts")?;
+            return Ok((RequestKind::Lease, Response::Leased { blocks, free }));
+        }
         Reply::Same => return Ok((RequestKind::Compare, Response::Same)),
         Reply::Differs => {
             return Ok((RequestKind::Compare, Response::Differs(open_difference(content.difference)?)));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MAX_PEERS_LISTED, RingKind};
 use crate::id::Id;
+use crate::lease::{Lease, LeaseNews};
 use crate::name::FileName;
 use crate::peer::Peer;
 use crate::wire::summary::KeysDigest;
@@ -91,6 +92,12 @@ pub(super) struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) vouch: Option<Vouch>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) leases: Option<Vec<Lease>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) news: Option<LeaseNews>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) free: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reply: Option<Reply>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
@@ -115,6 +122,7 @@ pub(super) enum Reply {
     Same,
     Differs,
     Vouch,
+    Leased,
 }
 
 /// An id: a number where it fits one that every JSON reader keeps, else 64 hexadecimal digits.

@@ -7,6 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use super::*;
 use crate::id::Id;
+use crate::lease::{Lease, LeaseNews, MAX_LEASES, Replaced, Secret};
 use crate::name::FileName;
 use crate::peer::Peer;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
@@ -45,13 +46,30 @@ fn held(rng: &mut impl Rng) -> Summary {
     Summary { count: rng.random(), ..Summary::of(&[id(rng)]) }
 }
 
+fn leases(rng: &mut impl Rng) -> Vec<Lease> {
+    let lease = |rng: &mut _| Lease { id: Secret::random(rng).id(), until: None, copies: 3 };
+    (0..rng.random_range(0..MAX_LEASES)).map(|_| lease(rng)).collect()
+}
+
 fn request(rng: &mut impl Rng) -> Request {
     let route = Route { origin: peer(rng), hops: rng.random(), last: rng.random(), quiet: rng.random() };
-    Request::Ring(match rng.random_range(0..16) {
+    Request::Ring(match rng.random_range(0..17) {
         0 => return Request::Ping,
         1 => return Request::FindNode { id: id(rng) },
         2 => return Request::FindValue { key: id(rng) },
-        3 => return Request::Store { key: id(rng), size: rng.random::<bool>().then(|| rng.random()) },
+        3 => {
+            let size = rng.random::<bool>().then(|| rng.random());
+            return Request::Store { key: id(rng), size, leases: leases(rng) };
+        }
+        15 => {
+            let by = Lease::NOBODYS;
+            let (ended, replaced) = (vec![Secret::random(rng)], vec![Replaced { secret: Secret::random(rng), by }]);
+            return Request::Lease(LeaseNews {
+                renewed: leases(rng)[..].iter().take(9).copied().collect(),
+                ended,
+                replaced,
+            });
+        }
         4 => RingRequest::Ping { predecessors: peers(rng, 2), successors: peers(rng, 4), quiet: rng.random() },
         5 => RingRequest::Routed { route, what: Routed::Join },
         6 => RingRequest::Routed { route, what: Routed::Lookup { key: id(rng) } },
@@ -70,12 +88,13 @@ fn request(rng: &mut impl Rng) -> Request {
 fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
     const NOTED: [RingKind; 5] =
         [RingKind::Transfer, RingKind::Update, RingKind::Quit, RingKind::Exit, RingKind::Abrupt];
-    let response = match rng.random_range(0..13) {
+    let response = match rng.random_range(0..14) {
         0 => return (RequestKind::Ping, Response::Node(peer(rng))),
         1 => return (RequestKind::FindValue, Response::Nodes(peers(rng, 16))),
         2 => return (RequestKind::Store, Response::Saved),
         10 => return (RequestKind::Compare, Response::Same),
         12 => return (RequestKind::FindValue, Response::Vouch(Vouch::ALL[rng.random_range(0..Vouch::ALL.len())])),
+        13 => return (RequestKind::Lease, Response::Leased { blocks: rng.random(), free: rng.random() }),
         11 => {
             let part = RangePart { range: range(rng), held: held(rng) };
             let difference = if rng.random() {

@@ -154,7 +154,9 @@ impl Inquiry {
     /// The replica set is known: its members are asked, and who holds the block besides.
     fn on_set(&mut self, round: &mut Round<'_>, Found { peers, unreached, .. }: Found) {
         self.lookup = None;
-        self.wanted = round.desk.copies_wanted(peers.len() + unreached.len());
+        // Who is known and silent is no reason to want fewer copies.
+        let copies = round.order.lease.map_or(round.desk.copies_of(&round.key), |lease| round.desk.copies_for(&lease));
+        self.wanted = copies.min(peers.len() + unreached.len());
         self.spare = peers.iter().skip(self.wanted).copied().collect();
         for peer in peers.into_iter().take(self.wanted) {
             self.ask(round, peer, true);

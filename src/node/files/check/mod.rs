@@ -17,6 +17,7 @@ use super::{Flow, take_those_of};
 use crate::file::Manifest;
 use crate::file::tree::{self, TreeWalk};
 use crate::id::Key;
+use crate::lease::Lease;
 use crate::node::command::{Command, CommandId, Source, Until};
 use crate::node::desk::Desk;
 use crate::node::job::{Job, Outcome, PutId};
@@ -37,7 +38,9 @@ impl Part for Checks {
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         let now = desk.now();
         let (sources, order) = match command {
-            Command::Check { sources, verify, repair } => (sources, Order { verify, repair, ..Order::default() }),
+            Command::Check { sources, verify, repair, lease } => {
+                (sources, Order { verify, repair, lease, ..Order::default() })
+            }
             Command::Wait { until: Until::Copies { sources, copies }, limit } => {
                 let deadline = limit.map(|limit| now + limit);
                 (sources, Order { until: Some(copies), deadline, ..Order::default() })
@@ -91,6 +94,8 @@ struct Order {
     verify: bool,
     /// Copies that are missing are made.
     repair: bool,
+    /// The lease that the files' owner has on them.
+    lease: Option<Lease>,
     /// It is over when every block has so many copies; without a number, as many as are wanted.
     until: Option<Option<usize>>,
     /// When that has failed.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use super::Round;
 use super::inquiry::{Copy, Inquiry};
+use crate::lease::Lease;
 use crate::node::health::CopyState;
 use crate::node::job::{Holder, Job, JobId, Outcome};
 use crate::node::jobs::Urgency;
@@ -64,7 +65,10 @@ impl Inquiry {
         };
         // What belongs here is kept, and offered from here.
         let (key, put) = (round.key, round.put);
-        let mut take_in = || round.desk.take_in(round.ticket, Urgency::Own, key, self.bytes, Holder::Peer(from));
+        let mut take_in = || {
+            let leases: Vec<Lease> = round.order.lease.into_iter().collect();
+            round.desk.take_in(round.ticket, Urgency::Own, (key, self.bytes), &leases, Holder::Peer(from))
+        };
         self.repair.fetches = true;
         if mine.is_empty() || take_in().is_err() {
             (*round.lent, self.repair.lent) = (true, true);
@@ -88,10 +92,17 @@ impl Inquiry {
     }
 
     fn offer(&mut self, round: &mut Round<'_>) {
-        let size = round.desk.size_of(&round.key).or(self.bytes).unwrap_or(0);
+        let held = round.desk.wanted_size(&round.key);
+        let size = held.or(self.bytes).unwrap_or(0);
         for peer in std::mem::take(&mut self.repair.lacking) {
             self.repair.out.insert(peer.addr);
-            round.desk.offer(round.ticket, Urgency::Own, (round.key, size), peer);
+            let block = (round.key, size);
+            if held.is_some() {
+                round.desk.offer_held(round.ticket, Urgency::Own, block, peer);
+            } else {
+                // For whom others keep it is not known here.
+                round.desk.offer(round.ticket, Urgency::Own, block, round.order.lease.into_iter().collect(), peer);
+            }
         }
         self.end_repair_if_over(round);
     }

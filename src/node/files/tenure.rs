@@ -1,0 +1,290 @@
+//! `renew` and `delete`: the holders of files hear that a lease lasts longer, or has ended.
+//!
+//! Each file's tree is walked, and the peers that should hold its blocks are looked up. A lease is on all blocks of its file,
+//! so a peer hears of it once, however many of them it holds; and of several leases at a time. Holders that are not reached,
+//! or that nobody looks for, hear of it later: when they offer a block, or are offered one.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use super::{Flow, take_those_of};
+use crate::id::Key;
+use crate::lease::{LeaseNews, MAX_LEASES, Replaced};
+use crate::node::command::{Command, CommandId, LeaseChange};
+use crate::node::desk::Desk;
+use crate::node::job::{Holder, Job, Outcome};
+use crate::node::jobs::Urgency;
+use crate::node::notice::{Answer, FailureKind};
+use crate::node::part::{Answered, Owner, Part, Reply, Step, Ticket};
+use crate::overlay::{Goal, LookupId};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{Request, Response};
+
+/// Blocks that are looked up at a time.
+const WINDOW: usize = 32;
+
+/// The commands under way.
+#[derive(Default)]
+pub(in crate::node) struct Tenures(BTreeMap<CommandId, Tenure>);
+
+impl Part for Tenures {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        let Step::Piece(number) = ticket.step else { return };
+        if self.0.get_mut(&ticket.key).is_some_and(|tenure| tenure.on(desk, number, reply) == Flow::Over) {
+            self.0.remove(&ticket.key);
+        }
+    }
+
+    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
+        if let Command::Lease { changes } = command {
+            let mut tenure = Tenure::new(desk, id, changes);
+            if tenure.go_on(desk) == Flow::Goes {
+                self.0.insert(id, tenure);
+            }
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.0.len()
+    }
+
+    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
+        let ended = take_those_of(&mut self.0, whose, |tenure| tenure.command);
+        for tenure in &ended {
+            tenure.running.values().filter_map(|piece| piece.lookup).for_each(|lookup| desk.cancel_lookup(lookup));
+            desk.fail(tenure.command, kind, format!("{reason} before all holders had heard of it; give it again"));
+        }
+        ended.len()
+    }
+}
+
+/// A command under way.
+struct Tenure {
+    command: CommandId,
+    since: Time,
+    changes: Vec<(Key, LeaseChange)>,
+    /// What is left to look up, the next one first.
+    queue: VecDeque<Piece>,
+    running: BTreeMap<u64, Piece>,
+    next: u64,
+    heard: BTreeMap<SocketAddr, Listener>,
+    /// Requests, and notes of this peer's own, without an answer: who is told.
+    asked: BTreeMap<u64, SocketAddr>,
+    copies: u64,
+    free: u64,
+    unread: u64,
+}
+
+/// A block, or a list of blocks.
+struct Piece {
+    /// The number of the change that it is concerned by.
+    change: usize,
+    key: Key,
+    /// It may be a list, and is read.
+    is_list: bool,
+    lookup: Option<LookupId>,
+    /// Peers that may give the list.
+    holders: VecDeque<Peer>,
+}
+
+/// A peer that is told.
+struct Listener {
+    peer: Peer,
+    /// The changes that it was told of, or is about to be.
+    known: BTreeSet<usize>,
+    due: Vec<usize>,
+    /// Leases that are replaced: it is near enough to one of their blocks to keep it.
+    keeps: BTreeSet<usize>,
+    silent: bool,
+}
+
+impl Tenure {
+    fn new(desk: &Desk, command: CommandId, changes: Vec<(Key, LeaseChange)>) -> Self {
+        let root = |(change, (key, _)): (usize, &(Key, _))| Piece::new(change, *key, true);
+        let queue = changes.iter().enumerate().map(root).collect();
+        let mut tenure = Self {
+            command,
+            since: desk.now(),
+            changes,
+            queue,
+            running: BTreeMap::new(),
+            next: 0,
+            heard: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            copies: 0,
+            free: 0,
+            unread: 0,
+        };
+        if !desk.config().guest {
+            // What is kept here may be nobody else's business.
+            (0..tenure.changes.len()).for_each(|change| tenure.note(desk.me(), change, false));
+        }
+        tenure
+    }
+
+    fn on(&mut self, desk: &mut Desk, number: u64, reply: Reply) -> Flow {
+        match reply {
+            Reply::Found(found) => self.on_found(desk, number, found.peers),
+            Reply::Done { outcome, .. } if self.running.contains_key(&number) => self.on_read(desk, number, outcome),
+            Reply::Done { .. } => {
+                self.asked.remove(&number);
+            }
+            Reply::Answer(Answered { answer: Ok(Response::Leased { blocks, free }), .. }) => {
+                self.asked.remove(&number);
+                self.copies += u64::from(blocks);
+                self.free += u64::from(free);
+            }
+            Reply::Answer(_) | Reply::Silence { .. } => {
+                if let Some(addr) = self.asked.remove(&number)
+                    && let Some(listener) = self.heard.get_mut(&addr)
+                {
+                    listener.silent = true;
+                    if matches!(reply, Reply::Silence { .. }) {
+                        desk.suspect(addr);
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.go_on(desk)
+    }
+
+    /// The peers that should hold a block are known.
+    fn on_found(&mut self, desk: &mut Desk, number: u64, peers: Vec<Peer>) {
+        let Some(piece) = self.running.get_mut(&number) else { return };
+        let (change, key) = (piece.change, piece.key);
+        piece.lookup = None;
+        if piece.is_list {
+            piece.holders.extend(peers.iter().filter(|peer| !desk.is_me(peer)));
+            if desk.holds(&key) {
+                piece.holders.push_front(desk.me());
+            }
+        }
+        let keep = match self.changes[change].1 {
+            LeaseChange::Replaced(Replaced { by, .. }) => by.copies_or(desk.config().replicas),
+            LeaseChange::Renewed(_) | LeaseChange::Ended(_) => 0,
+        };
+        for (rank, peer) in peers.into_iter().enumerate() {
+            self.note(peer, change, rank < keep);
+        }
+        self.read(desk, number);
+    }
+
+    /// Reads the list from the next peer that may hold it.
+    fn read(&mut self, desk: &mut Desk, number: u64) {
+        let Some(piece) = self.running.get_mut(&number) else { return };
+        match piece.holders.pop_front() {
+            Some(peer) => {
+                let from = if desk.is_me(&peer) { Holder::Own } else { Holder::Peer(peer.addr) };
+                let work = Job::Unpack { key: piece.key, from };
+                desk.order(self.ticket(number), work, Urgency::Own);
+            }
+            None => {
+                self.unread += u64::from(piece.is_list);
+                self.running.remove(&number);
+            }
+        }
+    }
+
+    fn on_read(&mut self, desk: &mut Desk, number: u64, outcome: Outcome) {
+        let Outcome::Unpacked { manifest } = outcome else {
+            if let Outcome::NotManifest { .. } = outcome {
+                self.running.remove(&number);
+            }
+            return self.read(desk, number);
+        };
+        let Some(Piece { change, .. }) = self.running.remove(&number) else { return };
+        for entry in manifest.entries.iter().rev() {
+            self.queue.push_front(Piece::new(change, entry.key, manifest.level > 0));
+        }
+    }
+
+    /// A peer is to hear of a change, unless it has.
+    fn note(&mut self, peer: Peer, change: usize, keeps: bool) {
+        let fresh =
+            || Listener { peer, known: BTreeSet::new(), due: Vec::new(), keeps: BTreeSet::new(), silent: false };
+        let listener = self.heard.entry(peer.addr).or_insert_with(fresh);
+        if listener.known.insert(change) {
+            listener.due.push(change);
+        }
+        if keeps {
+            listener.keeps.insert(change);
+        }
+    }
+
+    /// Looks up what can be looked up now, tells what there is to tell; answers when nothing is left.
+    fn go_on(&mut self, desk: &mut Desk) -> Flow {
+        while self.running.len() < WINDOW
+            && let Some(mut piece) = self.queue.pop_front()
+        {
+            self.next += 1;
+            let number = self.next;
+            piece.lookup = Some(desk.look_up(self.ticket(number), piece.key, Goal::Peers));
+            self.running.insert(number, piece);
+        }
+        let is_last = self.running.is_empty();
+        // Whether a peer keeps what it has is known when all blocks are looked up.
+        let early = !self.changes.iter().any(|(_, change)| matches!(change, LeaseChange::Replaced(_)));
+        let is_due = |listener: &&mut Listener| {
+            !listener.due.is_empty() && (is_last || (early && listener.due.len() >= MAX_LEASES))
+        };
+        let due: Vec<SocketAddr> = self.heard.values_mut().filter(is_due).map(|listener| listener.peer.addr).collect();
+        for addr in due {
+            self.tell(desk, addr);
+        }
+        if !is_last || !self.asked.is_empty() {
+            return Flow::Goes;
+        }
+        let silent: Vec<Peer> = self.heard.values().filter(|one| one.silent).map(|one| one.peer).collect();
+        let (files, peers) = (self.changes.len() as u64, self.heard.len() - silent.len());
+        let &mut Self { copies, free, unread, since, .. } = self;
+        desk.answer(
+            self.command,
+            Answer::Leased { files, copies, free, peers, silent, unread, took: desk.now().since(since) },
+        );
+        Flow::Over
+    }
+
+    /// Tells a peer all that it is to hear.
+    fn tell(&mut self, desk: &mut Desk, addr: SocketAddr) {
+        let Some(listener) = self.heard.get_mut(&addr) else { return };
+        let (peer, due) = (listener.peer, std::mem::take(&mut listener.due));
+        for some in due.chunks(MAX_LEASES) {
+            let mut news = LeaseNews::default();
+            for change in some {
+                match self.changes[*change].1 {
+                    LeaseChange::Renewed(lease) => news.renewed.push(lease),
+                    LeaseChange::Ended(secret) => news.ended.push(secret),
+                    LeaseChange::Replaced(leases) if listener.keeps.contains(change) => news.replaced.push(leases),
+                    LeaseChange::Replaced(Replaced { secret, .. }) => news.ended.push(secret),
+                }
+            }
+            self.next += 1;
+            let ticket = Ticket { owner: Owner::Tenures, key: self.command, step: Step::Piece(self.next) };
+            if !desk.is_me(&peer) {
+                desk.ask(ticket, peer, Request::Lease(news));
+                self.asked.insert(self.next, addr);
+                continue;
+            }
+            let notes = desk.change_leases(&news);
+            let (blocks, free) = desk.leased(&news.ids());
+            self.copies += u64::from(blocks);
+            self.free += u64::from(free);
+            if !notes.is_empty() {
+                desk.order(ticket, Job::Note { notes }, Urgency::Own);
+                self.asked.insert(self.next, addr);
+            }
+        }
+    }
+
+    fn ticket(&self, number: u64) -> Ticket {
+        Ticket { owner: Owner::Tenures, key: self.command, step: Step::Piece(number) }
+    }
+}
+
+impl Piece {
+    fn new(change: usize, key: Key, is_list: bool) -> Self {
+        Self { change, key, is_list, lookup: None, holders: VecDeque::new() }
+    }
+}

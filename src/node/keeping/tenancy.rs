@@ -1,0 +1,119 @@
+//! Leases: what is told of them is written down, and blocks that nobody wants any more go.
+//!
+//! A block whose leases have all ended stays for a grace ([`Config::grace`](crate::config::Config::grace)), so that a lease
+//! that is renewed late, or on its way, finds it. After that it is deleted. As its other holders do the same, nobody
+//! offers it again; and a peer that slept through the end of a lease is told its secret when it offers such a block.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::pulls::{BUSY, LEAVING};
+use crate::id::Key;
+use crate::lease::{LeaseId, UnixTime};
+use crate::node::desk::Desk;
+use crate::node::job::{Job, Outcome};
+use crate::node::jobs::Urgency;
+use crate::node::notice::Notice;
+use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::overlay::Asker;
+use crate::time::Time;
+use crate::wire::{Request, RequestKind, Response};
+
+/// Blocks that are looked at in one turn of the node.
+const A_TURN: usize = 256;
+
+/// Requests whose news is being written down at a time.
+const MOST: usize = 64;
+
+/// What this peer owes to the leases on its blocks.
+#[derive(Default)]
+pub(in crate::node) struct Tenancy {
+    /// Requests whose news is being written down, and the leases that they are about.
+    noting: BTreeMap<u64, (Asker, Vec<LeaseId>)>,
+    next: u64,
+    /// Where to go on with looking for blocks that nobody wants; none while that is over.
+    sweep: Option<Key>,
+    /// Leases that ended up to then have been looked for.
+    swept: UnixTime,
+}
+
+impl Part for Tenancy {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        let Reply::Done { outcome, .. } = reply else { return };
+        match (ticket.step, outcome) {
+            (Step::Block(key), Outcome::Done) => desk.notify(Notice::BlockEnded { key }),
+            (Step::Piece(number), outcome) => {
+                let Some((asker, leases)) = self.noting.remove(&number) else { return };
+                match outcome {
+                    Outcome::Failed(_) => desk.refuse(&asker, "the disk refused to note it"),
+                    _ => answer(desk, &asker, &leases),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A peer tells of leases.
+    fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
+        let Request::Lease(news) = request else { return };
+        if desk.is_leaving() {
+            return desk.refuse(&asker, LEAVING);
+        }
+        if self.noting.len() >= MOST {
+            return desk.refuse(&asker, BUSY);
+        }
+        let (about, notes) = (news.ids(), desk.change_leases(&news));
+        if notes.is_empty() {
+            return answer(desk, &asker, &about);
+        }
+        self.next += 1;
+        self.noting.insert(self.next, (asker, about));
+        let ticket = Ticket { owner: Owner::Leases, key: 0, step: Step::Piece(self.next) };
+        desk.order(ticket, Job::Note { notes }, Urgency::Others);
+    }
+
+    fn on_tick(&mut self, desk: &mut Desk) {
+        if desk.is_leaving() {
+            return;
+        }
+        let (now, grace) = (desk.unix_time(), desk.config().grace);
+        if self.sweep.is_none() && self.due(desk).is_some_and(|due| due <= desk.now()) {
+            self.sweep = Some(Key::ZERO);
+            self.swept = now.saturating_sub(grace.as_secs());
+        }
+        if let Some(from) = self.sweep {
+            let (over, next) = desk.holdings().over(&from, A_TURN, grace);
+            for key in over {
+                if desk.holds(&key) {
+                    desk.delete(Ticket::block(Owner::Leases, key), Urgency::Others, key);
+                }
+            }
+            self.sweep = next;
+        }
+    }
+
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        if desk.is_leaving() {
+            return None;
+        }
+        self.sweep.map(|_| desk.now()).or_else(|| self.due(desk))
+    }
+
+    fn under_way(&self) -> usize {
+        self.noting.len() + usize::from(self.sweep.is_some())
+    }
+}
+
+impl Tenancy {
+    /// When blocks are to be looked for that nobody wants any more.
+    fn due(&self, desk: &Desk) -> Option<Time> {
+        let end = desk.holdings().all_leases().next_end(self.swept)? + desk.config().grace.as_secs();
+        Some(desk.now() + Duration::from_secs(end.saturating_sub(desk.unix_time())))
+    }
+}
+
+/// Tells how many blocks carry these leases, and how many of them nobody wants any more.
+fn answer(desk: &mut Desk, asker: &Asker, leases: &[LeaseId]) {
+    let (blocks, free) = desk.leased(leases);
+    desk.respond(asker, RequestKind::Lease, Response::Leased { blocks, free });
+}

@@ -1,0 +1,233 @@
+//! On whose behalf blocks are kept, and when they go.
+
+use super::*;
+use crate::lease::{Lease, LeaseNews, Note, Secret};
+
+const HOUR: u64 = 3600;
+const NOW: u64 = 1_700_000_000;
+
+fn secret(n: u8) -> Secret {
+    format!("{n:02x}").repeat(32).parse().expect("64 digits")
+}
+
+fn lease(n: u8, until: Option<u64>) -> Lease {
+    Lease { id: secret(n).id(), until, copies: 0 }
+}
+
+fn laid(n: u64, leases: &[Lease]) -> Note {
+    Note::Laid { key: key(n), leases: leases.to_vec() }
+}
+
+/// A node that holds these blocks, with what was noted about them.
+fn holding(held: &[(Key, u32)], notes: &[Note]) -> Bench {
+    let mut bench = Bench::new(Config::default(), 2, 0);
+    bench.does(Event::Start {
+        bootstrap: Vec::new(),
+        hosts: Vec::new(),
+        remembered: Vec::new(),
+        held: held.to_vec(),
+        notes: notes.to_vec(),
+        unix_time: NOW,
+    });
+    bench.does(Event::Validated { addr: peer(1).addr });
+    bench
+}
+
+fn offer(n: u64, leases: &[Lease]) -> Request {
+    Request::Store { key: key(n), size: Some(4), leases: leases.to_vec() }
+}
+
+fn told(renewed: &[Lease], ended: &[Secret]) -> Request {
+    Request::Lease(LeaseNews { renewed: renewed.to_vec(), ended: ended.to_vec(), replaced: vec![] })
+}
+
+/// Lets a time pass and does all jobs; returns the blocks that were deleted, and how long after the beginning.
+fn deleted(bench: &mut Bench, within: Duration) -> Vec<(Key, Duration)> {
+    let (end, mut deleted) = (bench.now + within, Vec::new());
+    while let Some(wake) = bench.node.next_wake().filter(|wake| *wake <= end) {
+        bench.now = wake.max(bench.now);
+        let mut actions = bench.does(Event::Tick);
+        while let Some((job, work)) = jobs(&actions).into_iter().next() {
+            let at = actions
+                .iter()
+                .position(|action| matches!(action, Action::Start { job: started, .. } if *started == job));
+            actions.drain(..=at.expect("it was started"));
+            let outcome = match work {
+                Job::Delete { key } => {
+                    deleted.push((key, bench.now.since(Time::ZERO)));
+                    Outcome::Done
+                }
+                Job::Verify { .. } => Outcome::Sound { size: 4 },
+                _ => Outcome::Done,
+            };
+            actions.extend(bench.ends(job, outcome));
+        }
+    }
+    bench.now = end;
+    deleted
+}
+
+#[test]
+fn a_block_goes_an_hour_after_its_last_lease_ended_and_one_without_any_stays() {
+    let held = [(key(1), 4), (key(2), 4), (key(3), 4), (key(4), 4)];
+    let short = lease(1, Some(NOW + 10 * HOUR));
+    let notes = [laid(1, &[short]), laid(2, &[short, lease(2, Some(NOW + 20 * HOUR))]), laid(3, &[lease(3, None)])];
+    let mut bench = holding(&held, &notes);
+    let gone = deleted(&mut bench, Duration::from_secs(1000 * HOUR));
+    let keys: Vec<Key> = gone.iter().map(|(key, _)| *key).collect();
+    assert_eq!(keys, [key(1), key(2)]);
+    for ((_, after), hours) in gone.iter().zip([11, 21]) {
+        let due = Duration::from_secs(hours * HOUR);
+        assert!((due..due + Duration::from_secs(60)).contains(after), "{after:?}");
+    }
+    assert_eq!(
+        bench.node.held().map(|(key, _)| key).collect::<std::collections::BTreeSet<_>>(),
+        [key(3), key(4)].into()
+    );
+}
+
+#[test]
+fn a_lease_that_is_renewed_within_the_grace_keeps_the_block() {
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW + HOUR))])]);
+    assert_eq!(deleted(&mut bench, Duration::from_secs(HOUR + HOUR / 2)), []);
+    let actions = bench.hears_request(peer(1), 5, told(&[lease(1, Some(NOW + 9 * HOUR))], &[]));
+    let [(job, Job::Note { notes })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(*notes, [Note::Renewed(lease(1, Some(NOW + 9 * HOUR)))]);
+    let actions = bench.ends(*job, Outcome::Done);
+    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Leased { blocks: 1, free: 0 }))]);
+    assert_eq!(deleted(&mut bench, Duration::from_secs(8 * HOUR)), []);
+    assert_eq!(deleted(&mut bench, Duration::from_secs(HOUR)).len(), 1);
+}
+
+#[test]
+fn whoever_has_the_secret_ends_the_lease_and_nobody_else() {
+    let mut bench =
+        holding(&[(key(1), 4), (key(2), 4)], &[laid(1, &[lease(1, None)]), laid(2, &[lease(1, None), lease(2, None)])]);
+    let actions = bench.hears_request(peer(1), 5, told(&[], &[secret(9)]));
+    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Leased { blocks: 0, free: 0 }))]);
+    let actions = bench.hears_request(peer(1), 6, told(&[], &[secret(1)]));
+    let [(job, Job::Note { notes })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(*notes, [Note::Ended { secret: secret(1), at: NOW }]);
+    assert_eq!(responses(&actions), [], "not before it is written down");
+    let actions = bench.ends(*job, Outcome::Done);
+    assert_eq!(responses(&actions), [(peer(1).addr, 6, Ok(Response::Leased { blocks: 2, free: 1 }))]);
+    let gone = deleted(&mut bench, Duration::from_secs(2 * HOUR));
+    assert_eq!(gone.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [key(1)]);
+}
+
+#[test]
+fn saved_is_said_only_once_the_leases_of_the_offer_are_written_down_too() {
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, None)])]);
+    let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(2, Some(NOW + 5))]));
+    let [(job, Job::Verify { leases, .. })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(*leases, [lease(2, Some(NOW + 5))]);
+    // Meanwhile the same block is offered on behalf of another one.
+    assert_eq!(bench.hears_request(peer(1), 6, offer(1, &[lease(3, None)])), []);
+    let actions = bench.ends(*job, Outcome::Sound { size: 4 });
+    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Saved))]);
+    let [(job, Job::Verify { leases, .. })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(*leases, [lease(3, None)]);
+    let actions = bench.ends(*job, Outcome::Sound { size: 4 });
+    assert_eq!(responses(&actions), [(peer(1).addr, 6, Ok(Response::Saved))]);
+    let actions = bench.hears_request(peer(1), 7, offer(1, &[lease(3, None)]));
+    let [(_, Job::Verify { leases, .. })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(*leases, [], "it is known");
+}
+
+#[test]
+fn an_offer_without_a_lease_keeps_a_block_for_ever() {
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW + HOUR))])]);
+    let actions = bench.hears_request(peer(1), 5, offer(1, &[]));
+    let [(job, Job::Verify { leases, .. })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(*leases, [Lease::NOBODYS]);
+    bench.ends(*job, Outcome::Sound { size: 4 });
+    // And one with a lease does not shorten what was for ever.
+    let mut other = holding(&[(key(1), 4)], &[]);
+    let actions = other.hears_request(peer(1), 5, offer(1, &[lease(1, Some(NOW + HOUR))]));
+    let [(job, Job::Verify { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    other.ends(job, Outcome::Sound { size: 4 });
+    for bench in [&mut bench, &mut other] {
+        assert_eq!(deleted(bench, Duration::from_secs(100 * HOUR)), []);
+    }
+}
+
+#[test]
+fn a_pulled_block_has_its_leases_and_hands_them_on() {
+    let mut bench = holding(&[], &[]);
+    let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(1, Some(NOW + 100 * HOUR)), lease(2, None)]));
+    let [(job, Job::Pull { leases, .. })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(leases.len(), 2);
+    bench.ends(*job, Outcome::Stored { size: 4 });
+    // This peer leaves: what it hands over keeps its leases.
+    let mut actions = bench.does(Event::Command { id: 1, command: crate::node::Command::Quit { handover: true } });
+    loop {
+        let asked = requests(&actions);
+        let offered = asked.iter().find_map(|(_, _, request)| match request {
+            Request::Store { leases, .. } => Some(leases.clone()),
+            _ => None,
+        });
+        if let Some(mut leases) = offered {
+            leases.sort();
+            let mut expected = vec![lease(1, Some(NOW + 100 * HOUR)), lease(2, None)];
+            expected.sort();
+            break assert_eq!(leases, expected);
+        }
+        let Some((to, magic, request)) = asked.into_iter().next() else { panic!("{actions:?}") };
+        actions = bench.hears_answer(to, magic, super::upkeep::compared(&[], &request));
+    }
+}
+
+#[test]
+fn a_peer_that_slept_through_the_end_of_a_lease_is_told_its_secret() {
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, None)])]);
+    let actions = bench.hears_request(peer(1), 5, told(&[], &[secret(1)]));
+    bench.ends(jobs(&actions)[0].0, Outcome::Done);
+    assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)).len(), 1);
+    let actions = bench.hears_request(peer(1), 6, offer(1, &[lease(1, None)]));
+    let [(_, 6, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
+    assert!(reason.contains("lease has ended"), "{reason}");
+    assert!(requests(&actions).iter().any(|(_, _, request)| *request == told(&[], &[secret(1)])), "{actions:?}");
+    assert_eq!(jobs(&actions), []);
+    // A stranger, whose address may be another's, is told no more than that it ended.
+    let actions = bench.hears_request(peer(9), 6, offer(1, &[lease(1, None)]));
+    assert!(requests(&actions).is_empty(), "{actions:?}");
+    // With another lease beside it, it is wanted again, by that alone.
+    let actions = bench.hears_request(peer(1), 7, offer(1, &[lease(1, None), lease(2, Some(NOW + 9 * HOUR))]));
+    let [(job, Job::Pull { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    bench.ends(job, Outcome::Stored { size: 4 });
+    assert_eq!(deleted(&mut bench, Duration::from_secs(9 * HOUR)).len(), 1);
+}
+
+#[test]
+fn what_ended_before_a_restart_stays_ended() {
+    let ended = Note::Ended { secret: secret(1), at: NOW - 2 * HOUR };
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, None)]), ended.clone()]);
+    assert_eq!(bench.node.held().count(), 1);
+    assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)).len(), 1);
+}
+
+#[test]
+fn a_block_that_is_being_deleted_is_not_called_saved() {
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW - 2 * HOUR))])]);
+    let mut job = None;
+    while job.is_none() {
+        let actions = bench.wait(Duration::from_secs(60)).expect("it is over already");
+        job = jobs(&actions).into_iter().find(|(_, work)| matches!(work, Job::Delete { .. }));
+    }
+    let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(2, None)]));
+    let [(_, 5, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
+    assert!(reason.contains("busy"), "{reason}");
+    bench.ends(job.expect("it was ordered").0, Outcome::Done);
+    let actions = bench.hears_request(peer(1), 6, offer(1, &[lease(2, None)]));
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { .. })]), "{actions:?}");
+}
+
+#[test]
+fn a_block_may_not_be_given_more_leases_than_fit_an_offer() {
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &(1..=16).map(|n| lease(n, None)).collect::<Vec<_>>())]);
+    let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(17, None)]));
+    let [(_, 5, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
+    assert!(reason.contains("more leases"), "{reason}");
+    let actions = bench.hears_request(peer(1), 6, offer(1, &[lease(16, None)]));
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Verify { .. })]), "{actions:?}");
+}

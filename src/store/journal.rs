@@ -1,0 +1,194 @@
+//! The journal of leases: a line for each [`Note`], appended as it comes, put in order when a peer starts.
+//!
+//! A line is written before the block that it is about has its name, so no process that dies leaves a block whose leases are
+//! not known. A power cut may take the last lines with it: then a block is kept for ever that need not be, never the other
+//! way about, for what is added to a block that is here already is synced.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+
+use super::{DiskStore, StoreError};
+use crate::id::Key;
+use crate::lease::{Lease, LeaseId, Note, Replaced};
+
+/// The journal's name in the data folder.
+const JOURNAL: &str = "leases";
+
+/// A journal is put in order if more than this share of its lines says nothing new: one of two; and if they are some.
+const SLACK: usize = 64;
+
+/// Ended leases that are remembered at most: the latest.
+const ENDED_KEPT: usize = 20_000;
+
+impl DiskStore {
+    /// Adds to the journal. Where `durably`, it outlives a power cut.
+    ///
+    /// # Errors
+    /// The system refuses to write the file.
+    pub fn note(&self, notes: &[Note], durably: bool) -> Result<(), StoreError> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let path = self.folder.join(JOURNAL);
+        // One piece, so that lines of several threads never mix.
+        let lines: String = notes.iter().map(|note| format!("{note}\n")).collect();
+        let write = || {
+            let mut file = File::options().create(true).append(true).open(&path)?;
+            file.write_all(lines.as_bytes())?;
+            if durably { file.sync_data() } else { Ok(()) }
+        };
+        write().map_err(StoreError::on("write", &path))
+    }
+
+    /// What the journal says of the blocks `held`, which come in the order of keys; each lease of a block once. Lines that
+    /// cannot be read are set aside.
+    ///
+    /// # Errors
+    /// The system refuses to read or write the file.
+    pub fn load_notes(&self, held: &[(Key, u32)]) -> Result<Vec<Note>, StoreError> {
+        let path = self.folder.join(JOURNAL);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read.map_err(StoreError::on("read", &path))?,
+        };
+        let (mut read, mut damaged) = (Vec::new(), 0);
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match std::str::from_utf8(line).ok().and_then(|line| line.parse().ok()) {
+                Some(note) => read.push(note),
+                None => damaged += 1,
+            }
+        }
+        let lines = read.len();
+        let notes = in_order(read, held);
+        if damaged > 0 {
+            let aside = self.set_aside(JOURNAL)?;
+            log::warn!(
+                "{damaged} lines of '{}' cannot be read; the file is kept as '{}'",
+                path.display(),
+                aside.display()
+            );
+        }
+        if damaged > 0 || lines > SLACK + 2 * notes.len() {
+            let text: String = notes.iter().map(|note| format!("{note}\n")).collect();
+            self.replace(JOURNAL, text.as_bytes())?;
+        }
+        Ok(notes)
+    }
+
+    /// Copies a file of the data folder to a name that is free.
+    fn set_aside(&self, name: &str) -> Result<std::path::PathBuf, StoreError> {
+        let free = |number: &u32| !self.folder.join(format!("{name}.damaged-{number}")).exists();
+        let number = (1..).find(free).unwrap_or(1);
+        let (path, aside) = (self.folder.join(name), self.folder.join(format!("{name}.damaged-{number}")));
+        fs::copy(&path, &aside).map_err(StoreError::on("set aside", &path))?;
+        Ok(aside)
+    }
+}
+
+/// The same in as few lines as will do.
+fn in_order(notes: Vec<Note>, held: &[(Key, u32)]) -> Vec<Note> {
+    let (mut laid, mut renewed): (BTreeMap<Key, Vec<Lease>>, BTreeMap<LeaseId, Lease>) = Default::default();
+    let mut ended = Vec::new();
+    let is_held = |key: &Key| held.binary_search_by_key(key, |(key, _)| *key).is_ok();
+    for note in notes {
+        match note {
+            Note::Laid { key, leases } if is_held(&key) => {
+                let known = laid.entry(key).or_default();
+                for lease in leases {
+                    match known.iter_mut().find(|known| known.id == lease.id) {
+                        Some(known) => known.merge(&lease),
+                        None => known.push(lease),
+                    }
+                }
+            }
+            Note::Laid { .. } => {}
+            Note::Renewed(lease) => renewed.entry(lease.id).or_insert(lease).merge(&lease),
+            Note::Ended { .. } => ended.push(note),
+            Note::Replaced { leases: Replaced { secret, by }, at } => {
+                laid.values_mut().for_each(|leases| replace(leases, &secret.id(), &by));
+                ended.push(Note::Ended { secret, at });
+            }
+        }
+    }
+    for lease in laid.values_mut().flatten() {
+        if let Some(better) = renewed.get(&lease.id) {
+            lease.merge(better);
+        }
+    }
+    let forgotten = ended.len().saturating_sub(ENDED_KEPT);
+    let laid = laid.into_iter().map(|(key, leases)| Note::Laid { key, leases });
+    ended.into_iter().skip(forgotten).chain(laid).collect()
+}
+
+/// Lays `by` in the place of a lease.
+fn replace(leases: &mut Vec<Lease>, old: &LeaseId, by: &Lease) {
+    let Some(at) = leases.iter().position(|lease| lease.id == *old) else { return };
+    leases.swap_remove(at);
+    match leases.iter_mut().find(|lease| lease.id == by.id) {
+        Some(known) => known.merge(by),
+        None => leases.push(*by),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::Secret;
+
+    fn lease(secret: &Secret, until: u64) -> Lease {
+        Lease { id: secret.id(), until: Some(until), copies: 3 }
+    }
+
+    fn secret(n: u8) -> Secret {
+        format!("{n:02x}").repeat(32).parse().expect("64 digits")
+    }
+
+    #[test]
+    fn what_was_noted_is_read_back_for_blocks_that_are_here_in_as_few_lines_as_will_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        let (here, gone) = (Key::of(b"here"), Key::of(b"gone"));
+        let (one, two) = (secret(1), secret(2));
+        assert_eq!(store.load_notes(&[]).unwrap(), []);
+        for _ in 0..100 {
+            let laid = |key| Note::Laid { key, leases: vec![lease(&one, 5)] };
+            store.note(&[laid(here), laid(gone)], false).unwrap();
+        }
+        let ended = Note::Ended { secret: two, at: 9 };
+        store.note(&[Note::Renewed(lease(&one, 50)), ended.clone()], true).unwrap();
+        let expected = [ended, Note::Laid { key: here, leases: vec![lease(&one, 50)] }];
+        assert_eq!(store.load_notes(&[(here, 1)]).unwrap(), expected);
+        assert_eq!(fs::read_to_string(folder.path().join(JOURNAL)).unwrap().lines().count(), 2, "it was put in order");
+        assert_eq!(store.load_notes(&[(here, 1)]).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_lease_that_was_replaced_is_so_on_all_blocks() {
+        let (one, two, three) = (secret(1), secret(2), secret(3));
+        let key = Key::of(b"1");
+        let notes = vec![
+            Note::Laid { key, leases: vec![lease(&one, 5), lease(&two, 6)] },
+            Note::Replaced { leases: Replaced { secret: one, by: lease(&three, 7) }, at: 4 },
+        ];
+        let expected =
+            [Note::Ended { secret: one, at: 4 }, Note::Laid { key, leases: vec![lease(&two, 6), lease(&three, 7)] }];
+        assert_eq!(in_order(notes, &[(key, 1)]), expected);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_read_are_set_aside_and_the_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        let key = Key::of(b"1");
+        let laid = Note::Laid { key, leases: vec![lease(&secret(1), 5)] };
+        store.note(std::slice::from_ref(&laid), false).unwrap();
+        let mut bytes = fs::read(folder.path().join(JOURNAL)).unwrap();
+        bytes.extend_from_slice(b"block 12\xff\n");
+        fs::write(folder.path().join(JOURNAL), &bytes).unwrap();
+        assert_eq!(store.load_notes(&[(key, 1)]).unwrap(), std::slice::from_ref(&laid));
+        assert_eq!(fs::read(folder.path().join("leases.damaged-1")).unwrap(), bytes);
+        assert_eq!(store.load_notes(&[(key, 1)]).unwrap(), [laid]);
+        assert!(!folder.path().join("leases.damaged-2").exists());
+    }
+}
