@@ -159,7 +159,7 @@ impl Node {
             .exchange
             .wakes()
             .into_iter()
-            .chain([(self.desk.overlay.next_tick(), "overlay"), (self.waits.next_wake(), "waits")]);
+            .chain([(self.desk.overlay.next_tick(), "overlay"), (self.waits.next_wake(self.desk.now()), "waits")]);
         wakes.chain(parts).filter_map(|(due, by)| due.map(|due| (due, by))).min()
     }
 

@@ -45,8 +45,10 @@ impl Waits {
         self.changed = now;
     }
 
-    pub(super) fn next_wake(&self) -> Option<Time> {
-        let settled = |wait: &Wait| (wait.until == Until::Stable && self.joined).then_some(self.changed + SETTLED);
+    /// When something may become true, or has failed, though nothing happens.
+    pub(super) fn next_wake(&self, now: Time) -> Option<Time> {
+        let settles = Some(self.changed + SETTLED).filter(|settles| self.joined && *settles > now);
+        let settled = |wait: &Wait| settles.filter(|_| wait.until == Until::Stable);
         self.waiting.values().flat_map(|wait| [settled(wait), wait.deadline]).flatten().min()
     }
 }

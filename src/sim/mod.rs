@@ -37,6 +37,8 @@ pub mod plot;
 mod queue;
 pub mod replay;
 pub mod repro;
+#[cfg(test)]
+mod scrubbing;
 mod shrink;
 mod sim_peer;
 pub mod storm;
@@ -45,6 +47,8 @@ pub mod tally;
 mod trace;
 mod traffic;
 pub mod truth;
+#[cfg(test)]
+mod waiting;
 mod work;
 pub mod world;
 

@@ -7,6 +7,7 @@ mod control;
 mod events;
 mod exit_codes;
 mod harmless;
+mod health;
 mod leaving;
 mod options;
 mod running;

@@ -116,8 +116,7 @@ impl Part for Scrub {
             return;
         }
         self.due = None;
-        let pass = self.pass.get_or_insert_with(|| Pass::new(self.start, desk.now(), Vec::new()));
-        match pass.next(desk, &self.start) {
+        match self.pass.as_mut().and_then(|pass| pass.next(desk, &self.start)) {
             Some(key) => self.read(desk, key),
             None => self.end_pass(desk),
         }
@@ -178,9 +177,9 @@ impl Scrub {
             return;
         }
         let now = desk.now();
-        let (began, done) = self.pass.as_ref().map_or((now, 0), |pass| (pass.began, pass.done.blocks));
-        let left = u32::try_from(held.saturating_sub(done)).unwrap_or(u32::MAX).max(1);
-        let pace = (began + period).max(now).since(now) / left;
+        let pass = self.pass.get_or_insert_with(|| Pass::new(self.start, now, Vec::new()));
+        let left = u32::try_from(held.saturating_sub(pass.done.blocks)).unwrap_or(u32::MAX).max(1);
+        let pace = (pass.began + period).max(now).since(now) / left;
         let due = now + pace;
         self.due = Some(self.due.map_or(due, |planned| planned.min(due)));
     }

@@ -99,3 +99,56 @@ fn what_is_asked_about_and_not_here_or_damaged_is_said_to_be_so() {
     let damaged = responses(&bench.ends(job, failed(JobErrorKind::Corrupt)));
     assert_eq!(damaged, [(peer(1).addr, 6, Ok(Response::Vouch(Vouch::Damaged)))]);
 }
+
+/// Lets time pass until the background reads a block; the job, and which block.
+fn next_read(bench: &mut Bench) -> (JobId, Key) {
+    loop {
+        let actions = bench.wait(Duration::from_secs(3600)).expect("it reads on");
+        for (job, work) in jobs(&actions) {
+            match work {
+                Job::Rehash { key } => return (job, key),
+                _ => drop(bench.ends(job, Outcome::Sound { size: 10 })),
+            }
+        }
+    }
+}
+
+#[test]
+fn after_each_block_the_background_rests_49_times_as_long_as_it_took() {
+    let config = Config { scrub: Some(Duration::from_micros(1)), ..Config::default() };
+    let held: Vec<(Key, u32)> = (0..50).map(|n| (key(n), 10)).collect();
+    let mut bench = Bench::new(config, 0, 0).start(&held);
+    let (mut began, mut busy) = (None, Duration::ZERO);
+    for _ in 0..40 {
+        let (job, _) = next_read(&mut bench);
+        began.get_or_insert(bench.now);
+        bench.now = bench.now + Duration::from_millis(8);
+        busy += Duration::from_millis(8);
+        bench.ends(job, Outcome::Sound { size: 10 });
+    }
+    next_read(&mut bench);
+    let took = bench.now.since(began.expect("it has begun"));
+    assert!(busy * 50 <= took && took < busy * 51, "{busy:?} of {took:?}");
+}
+
+#[test]
+fn each_start_begins_to_read_at_another_block_and_a_pass_reads_each_once() {
+    let held: Vec<(Key, u32)> = (0..50).map(|n| (key(n), 10)).collect();
+    let mut firsts = std::collections::BTreeSet::new();
+    for seed in 0..8 {
+        let config = Config { scrub: Some(Duration::from_secs(50)), ..Config::default() };
+        let overlay = Scripted { me: peer(0), set: vec![peer(0)], holds: false, unreached: Vec::new() };
+        let node = Node::new(config, Box::new(overlay), *key(seed).as_bytes());
+        let mut bench = Bench { node, now: Time::ZERO, out: Outbox::new() }.start(&held);
+        let mut read = Vec::new();
+        for _ in 0..50 {
+            let (job, key) = next_read(&mut bench);
+            bench.ends(job, Outcome::Sound { size: 10 });
+            read.push(key);
+        }
+        firsts.insert(read[0]);
+        read.sort_unstable();
+        assert!(read.windows(2).all(|pair| pair[0] < pair[1]), "none twice");
+    }
+    assert!(firsts.len() >= 6, "{firsts:?}");
+}

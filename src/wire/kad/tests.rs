@@ -61,18 +61,6 @@ fn golden() -> Vec<(Message, String)> {
         (request(Request::FindNode { id }), format!("{from},'type':'find_node','params':{{'id':'<c>'}}}}")),
         (request(Request::FindValue { key: id }), format!("{from},'type':'find_value','params':{{'id':'<c>'}}}}")),
         (
-            request(Request::Verify { key: id }),
-            format!("{from},'type':'find_value','params':{{'id':'<c>','verify':true}}}}"),
-        ),
-        (
-            find_value(Response::Vouch(Vouch::Verified)),
-            "{'magic':7,'type':'find_value','resp':true,'result':'verified'}".into(),
-        ),
-        (
-            find_value(Response::Vouch(Vouch::Busy)),
-            "{'magic':7,'type':'find_value','resp':true,'result':'busy'}".into(),
-        ),
-        (
             request(Request::Store { key: id, size: Some(1 << 20), leases: vec![] }),
             format!("{from},'type':'store_value','params':{{'id':'<c>','size':1048576}}}}"),
         ),
@@ -132,8 +120,21 @@ fn golden() -> Vec<(Message, String)> {
     ]
     .into_iter()
     .chain(comparing::golden())
+    .chain(verifying())
     .map(|(message, text)| (message, json(&text)))
     .collect()
+}
+
+/// The question whether a copy is sound, and its answers.
+fn verifying() -> Vec<(Message, String)> {
+    let from = "{'magic':7,'requestor':{'node_id':'<a>','ip':'127.0.0.1','port':53999}";
+    let question = Message::request(7, sender(), Request::Verify { key: Id::from_bytes([0xcc; 32]) });
+    let asked = (question, format!("{from},'type':'find_value','params':{{'id':'<c>','verify':true}}}}"));
+    let answers = Vouch::ALL.map(|vouch| {
+        let text = format!("{{'magic':7,'type':'find_value','resp':true,'result':'{}'}}", vouch.word());
+        (Message::response(7, RequestKind::FindValue, Response::Vouch(vouch)), text)
+    });
+    [asked].into_iter().chain(answers).collect()
 }
 
 #[test]

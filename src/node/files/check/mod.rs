@@ -28,10 +28,16 @@ use crate::time::Time;
 
 /// The checks under way.
 #[derive(Default)]
-pub(in crate::node) struct Checks(BTreeMap<CommandId, Check>);
+pub(in crate::node) struct Checks(BTreeMap<PutId, Check>);
 
 impl Part for Checks {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        // What comes to be lent once nobody wants it any more is withdrawn.
+        if let (false, Step::Block(key), Reply::Done { outcome: Outcome::Read { .. }, .. }) =
+            (self.0.contains_key(&ticket.key), ticket.step, &reply)
+        {
+            desk.withdraw(ticket.key, key);
+        }
         self.with(ticket.key, |check| check.on(desk, ticket.step, reply));
     }
 
@@ -48,13 +54,12 @@ impl Part for Checks {
             _ => return,
         };
         let put = desk.next_transfer();
-        self.0.insert(id, Check::new(now, id, put, order, sources));
-        self.with(id, |check| check.go_on(desk));
+        self.0.insert(put, Check::new(now, id, put, order, sources));
+        self.with(put, |check| check.go_on(desk));
     }
 
     fn on_tick(&mut self, desk: &mut Desk) {
-        let due =
-            |(id, check): (&CommandId, &Check)| check.next_wake().is_some_and(|due| due <= desk.now()).then_some(*id);
+        let due = |(id, check): (&PutId, &Check)| check.next_wake().is_some_and(|due| due <= desk.now()).then_some(*id);
         for id in self.0.iter().filter_map(due).collect::<Vec<_>>() {
             self.with(id, |check| check.on_tick(desk));
         }
@@ -80,7 +85,7 @@ impl Part for Checks {
 }
 
 impl Checks {
-    fn with(&mut self, id: CommandId, act: impl FnOnce(&mut Check) -> Flow) {
+    fn with(&mut self, id: PutId, act: impl FnOnce(&mut Check) -> Flow) {
         if self.0.get_mut(&id).is_some_and(|check| act(check) == Flow::Over) {
             self.0.remove(&id);
         }
@@ -105,7 +110,7 @@ struct Order {
 /// A check under way.
 struct Check {
     command: CommandId,
-    /// The name under which blocks are lent that are not held here.
+    /// Its number; the name, too, under which blocks are lent that are not held here.
     put: PutId,
     order: Order,
     since: Time,
@@ -155,12 +160,12 @@ impl Check {
     /// Has an inquiry take a turn, and goes on with what comes of it.
     fn turn(&mut self, desk: &mut Desk, key: Key, act: impl FnOnce(&mut Inquiry, &mut Round<'_>) -> Turn) -> Flow {
         let Some(inquiry) = self.inquiries.get_mut(&key) else { return Flow::Goes };
-        let ticket = Ticket { owner: Owner::Checks, key: self.command, step: Step::Block(key) };
+        let ticket = Ticket { owner: Owner::Checks, key: self.put, step: Step::Block(key) };
         let mut round = Round {
             desk,
             ticket,
             key,
-            put: self.put,
+            command: self.command,
             order: &self.order,
             lent: &mut self.lent,
             silent: &mut self.silent,
@@ -238,19 +243,19 @@ impl Check {
         match source {
             Source::Key(key) => self.inquire(desk, key, Inquiry::of_list()),
             Source::Manifest(path) => {
-                desk.order(Ticket::of(Owner::Checks, self.command), Job::ReadManifest { path }, Urgency::Own);
+                desk.order(Ticket::of(Owner::Checks, self.put), Job::ReadManifest { path }, Urgency::Own);
             }
         }
     }
 
     /// Begins to inquire. Its first step is a lookup, so nothing comes of it at once.
     fn inquire(&mut self, desk: &mut Desk, key: Key, inquiry: Inquiry) {
-        let ticket = Ticket { owner: Owner::Checks, key: self.command, step: Step::Block(key) };
+        let ticket = Ticket { owner: Owner::Checks, key: self.put, step: Step::Block(key) };
         let mut round = Round {
             desk,
             ticket,
             key,
-            put: self.put,
+            command: self.command,
             order: &self.order,
             lent: &mut self.lent,
             silent: &mut self.silent,
@@ -291,7 +296,7 @@ impl Check {
 
     fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, reason: String) -> Flow {
         self.inquiries.values_mut().for_each(|inquiry| inquiry.cancel(desk));
-        let is_ours = |ticket: &Ticket| (ticket.owner, ticket.key) == (Owner::Checks, self.command);
+        let is_ours = |ticket: &Ticket| (ticket.owner, ticket.key) == (Owner::Checks, self.put);
         desk.abandon(is_ours);
         desk.drop_offers(is_ours);
         self.drop_lent(desk);
@@ -311,7 +316,7 @@ struct Round<'a> {
     desk: &'a mut Desk,
     ticket: Ticket,
     key: Key,
-    put: PutId,
+    command: CommandId,
     order: &'a Order,
     lent: &'a mut bool,
     silent: &'a mut BTreeSet<SocketAddr>,

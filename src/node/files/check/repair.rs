@@ -64,7 +64,8 @@ impl Inquiry {
             return false;
         };
         // What belongs here is kept, and offered from here.
-        let (key, put) = (round.key, round.put);
+        // What is lent is lent under the check's number.
+        let (key, put) = (round.key, round.ticket.key);
         let mut take_in = || {
             let leases: Vec<Lease> = round.order.lease.into_iter().collect();
             round.desk.take_in(round.ticket, Urgency::Own, (key, self.bytes), &leases, Holder::Peer(from))
@@ -115,10 +116,9 @@ impl Inquiry {
         match result {
             Ok(()) => self.repair.made += 1,
             Err(reason) => {
-                round.desk.progress(
-                    round.ticket.key,
-                    Progress::Retried { key: round.key, reason: format!("{to}: {reason}") },
-                );
+                round
+                    .desk
+                    .progress(round.command, Progress::Retried { key: round.key, reason: format!("{to}: {reason}") });
                 let is_known = |peer: &Peer| self.copies.contains_key(&peer.addr) || round.desk.is_me(peer);
                 if let Some(at) = self.spare.iter().position(|peer| !is_known(peer)) {
                     self.repair.lacking.push(self.spare.remove(at));
@@ -135,7 +135,7 @@ impl Inquiry {
             return;
         }
         if std::mem::take(&mut self.repair.lent) {
-            round.desk.withdraw(round.put, round.key);
+            round.desk.withdraw(round.ticket.key, round.key);
         }
         self.begin(round);
     }
