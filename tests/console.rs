@@ -366,3 +366,57 @@ fn no_more_than_64_commands_run_beside_one_another_and_all_are_answered_before_t
     assert_eq!(rest.len(), 65, "{rest:#?}");
     assert!(rest[..64].iter().all(|line| line.starts_with("{\"job\":")) && rest[64].contains("\"left\""), "{rest:#?}");
 }
+
+#[test]
+fn clear_drops_the_lists_of_a_file_too_where_its_manifest_shows_them() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 4, 3_000_000);
+    let mut peer = alone(&folder);
+    let [whole, seed] = ["whole", "seed"].map(|name| folder.path().join(name).display().to_string());
+    assert_eq!(peer.ask(&format!("store --manifest {whole} '{}'", path.display()))["answer"], "stored");
+    assert_eq!(peer.ask(&format!("clear {whole}"))["blocks"], 4);
+    assert_eq!(peer.blocks(), [""; 0]);
+    assert_eq!(peer.ask(&format!("store '{}' {seed}", path.display()))["answer"], "stored");
+    assert_eq!(peer.ask(&format!("clear {seed}"))["blocks"], 3, "the seed's text does not show its list");
+}
+
+#[test]
+fn a_data_folder_that_is_removed_under_a_running_peer_is_told_once() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 4, 1000);
+    let mut peer = alone(&folder);
+    std::fs::remove_dir_all(folder.path().join("data")).expect("ours");
+    for _ in 0..2 {
+        peer.tell(&format!("store '{}'", path.display()));
+        assert_eq!(peer.answer()["answer"], "failed");
+    }
+    assert_eq!(peer.said().matches("is gone, and with it the blocks").count(), 1, "{}", peer.said());
+}
+
+#[test]
+fn a_file_that_tells_size_0_is_stored_by_what_it_gives_and_a_device_is_no_place_for_one() {
+    let folder = folder();
+    let mut peer = alone(&folder);
+    let stored = peer.ask("store /proc/version");
+    let version = std::fs::read("/proc/version").expect("it is there");
+    assert_eq!(stored["bytes"], version.len(), "{stored}");
+    let key = stored["key"].as_str().expect("a key").to_owned();
+    peer.retrieve(&key, &folder.path().join("back"), &version);
+    let refused = peer.ask(&format!("retrieve {key} /dev/null"));
+    assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains("or - for standard output")), "{refused}");
+    let mounted = peer.ask(&format!("retrieve {key} /proc --force"));
+    assert_eq!(mounted["kind"], "usage", "{mounted}");
+}
+
+#[test]
+fn a_full_peer_says_so_once_however_many_blocks_it_is_offered() {
+    let folder = folder();
+    let full = Launch::new(folder.path().join("full")).args(&["--capacity", "1500kB"]).start();
+    let mut other = Launch::new(folder.path().join("other")).through(full.port).args(&["--keep"]).start();
+    for seed in 0..2 {
+        let (path, _) = file(&folder, "original", seed, 8_000_000);
+        other.store(&path);
+    }
+    until(|| full.said().contains("this peer is full"));
+    assert_eq!(full.said().matches("this peer is full").count(), 1, "{}", full.said());
+}

@@ -66,6 +66,31 @@ impl TreeBuilder {
     }
 }
 
+/// The keys of the lists that a file's tree has above its blocks `entries`; the root's is the last.
+pub fn list_keys(entries: impl IntoIterator<Item = Entry>, sha256: Id) -> Vec<Key> {
+    fn push(builder: &mut TreeBuilder, level: u8, entry: Entry, keys: &mut Vec<Key>) {
+        if let Some(full) = builder.push(level, entry) {
+            pack(builder, &full, keys);
+        }
+    }
+    fn pack(builder: &mut TreeBuilder, node: &Manifest, keys: &mut Vec<Key>) {
+        let key = Key::of(&node.encode());
+        keys.push(key);
+        push(builder, node.level + 1, Entry { key, size: node.size }, keys);
+    }
+    let (mut builder, mut keys) = (TreeBuilder::new(), Vec::new());
+    entries.into_iter().for_each(|entry| push(&mut builder, 0, entry, &mut keys));
+    loop {
+        match builder.finish(sha256) {
+            Next::Pack(node) => pack(&mut builder, &node, &mut keys),
+            Next::Root(root) => {
+                keys.push(Key::of(&root.encode()));
+                return keys;
+            }
+        }
+    }
+}
+
 /// Walks a file's tree in the file's order, asking for each node as it is reached.
 #[derive(Clone)]
 pub struct TreeWalk {
@@ -189,6 +214,21 @@ mod tests {
                 Next::Root(root) => return (root, nodes),
             }
         }
+    }
+
+    #[test]
+    fn the_lists_above_blocks_are_those_that_a_store_packs() {
+        let of = |count: usize| list_keys((0..count as u64).map(entry), Id::ZERO);
+        let node = |level, entries: Vec<Entry>, sha256| {
+            let size = entries.iter().map(|entry| entry.size).sum();
+            let node = Manifest { level, size, sha256, entries };
+            Entry { key: Key::of(&node.encode()), size }
+        };
+        let blocks: Vec<Entry> = (0..FANOUT as u64 + 1).map(entry).collect();
+        assert_eq!(of(2), [node(0, blocks[..2].to_vec(), Some(Id::ZERO)).key]);
+        let lower = [node(0, blocks[..FANOUT].to_vec(), None), node(0, blocks[FANOUT..].to_vec(), None)];
+        let root = node(1, lower.to_vec(), Some(Id::ZERO));
+        assert_eq!(of(FANOUT + 1), [lower[0].key, lower[1].key, root.key]);
     }
 
     #[test]

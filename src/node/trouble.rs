@@ -48,6 +48,11 @@ pub enum Trouble {
         /// Where it runs.
         addr: SocketAddr,
     },
+    /// This peer has no room for what others offer it.
+    Full {
+        /// Bytes of the blocks held here.
+        bytes: u64,
+    },
     /// A worker failed in a job that no command waits for.
     JobFailed {
         /// For people: what happened, to what.
@@ -75,6 +80,11 @@ impl fmt::Display for Trouble {
                 f,
                 "another peer runs at {addr} with the id of this one, so one of the two holds nothing for anybody; was the \
                  data folder copied? Give one of them another id with --id"
+            ),
+            Self::Full { bytes } => write!(
+                f,
+                "this peer is full: it holds {bytes} bytes, and others keep what it cannot take; a greater --capacity, or more \
+                 room on its disk, lets it take more"
             ),
             Self::JobFailed { reason } => f.write_str(reason),
         }

@@ -145,6 +145,9 @@ fn open_store(options: &Options) -> Result<(DiskStore, Option<tempfile::TempDir>
     if let Some(folder) = &options.data {
         return Ok((DiskStore::open(folder)?, None));
     }
+    if options.config.guest {
+        return Ok((DiskStore::nowhere(), None));
+    }
     let folder = temporary_folder().map_err(system("a temporary folder"))?;
     Ok((DiskStore::open(folder.path())?, Some(folder)))
 }

@@ -59,9 +59,14 @@ pub struct DiskStore {
     /// Whether folders cannot be made durable.
     #[cfg(test)]
     refuses_syncs: AtomicBool,
-    /// The file `lock`, locked as long as it is open.
-    _lock: File,
+    /// It was told that the folder is gone. Only that is said once; nothing else rests on it (`Relaxed`).
+    gone: AtomicBool,
+    /// The file `lock`, locked as long as it is open; none where there is no folder.
+    lock: Option<File>,
 }
+
+/// Where nothing is, and nothing can be made.
+const NOWHERE: &str = "/proc/self/no data folder";
 
 impl DiskStore {
     /// Opens the data folder `folder`, creating what is missing.
@@ -79,8 +84,35 @@ impl DiskStore {
             temporary: AtomicU64::new(0),
             #[cfg(test)]
             refuses_syncs: AtomicBool::new(false),
-            _lock: lock,
+            gone: AtomicBool::new(false),
+            lock: Some(lock),
         })
+    }
+
+    /// The store of a guest, who holds nothing: it has no folder, has no block and takes none.
+    pub fn nowhere() -> Self {
+        Self {
+            folder: PathBuf::from(NOWHERE),
+            verified: Verified::default(),
+            bins_ready: AtomicBool::new(false),
+            temporary: AtomicU64::new(0),
+            #[cfg(test)]
+            refuses_syncs: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            lock: None,
+        }
+    }
+
+    /// A file was not found: says so, the first time, if that is because the folder is gone.
+    fn miss(&self) {
+        let there = self.lock.is_none() || self.folder.join("lock").exists();
+        if !there && !self.gone.swap(true, Ordering::Relaxed) {
+            let folder = self.folder.display();
+            log::error!(
+                "the data folder '{folder}' is gone, and with it the blocks that this peer held; it can keep no more: end it, \
+                 and start it again once its folder is back, or with another"
+            );
+        }
     }
 
     /// Looks through the folder for blocks: each with its size in bytes, in the order of keys. A block that a power cut
@@ -89,7 +121,7 @@ impl DiskStore {
     /// # Errors
     /// The system refuses to read a folder.
     pub fn scan(&self) -> Result<Vec<(Key, u32)>, StoreError> {
-        scan::blocks(&self.folder)
+        if self.lock.is_none() { Ok(Vec::new()) } else { scan::blocks(&self.folder) }
     }
 
     /// Begins to write the block `key` of `size` bytes. Until it is committed, no reader sees it.

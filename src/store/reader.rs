@@ -57,7 +57,10 @@ impl DiskStore {
     fn open_sound(&self, key: &Key, is_known: impl Fn(&File, &Stamp) -> bool) -> Result<BlockReader, StoreError> {
         let path = self.path(key);
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => StoreError::NotFound(*key),
+            io::ErrorKind::NotFound => {
+                self.miss();
+                StoreError::NotFound(*key)
+            }
             _ => StoreError::on("read the block", &path)(error),
         };
         // Only a plain file is opened: opening a pipe would wait for its writer.

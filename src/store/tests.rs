@@ -376,3 +376,25 @@ fn id_and_peers_are_remembered_and_damage_to_them_is_told() {
     fs::write(folder.path().join("peers.json"), "[{").expect("writable");
     assert!(store.load_id().is_err() && store.load_peers().is_empty());
 }
+
+#[test]
+fn a_store_of_nowhere_has_nothing_and_takes_nothing() {
+    let store = DiskStore::nowhere();
+    assert_eq!(store.scan().expect("nothing is found"), []);
+    assert_eq!((store.load_id().expect("none"), store.load_peers()), (None, Vec::new()));
+    store.save_id(&Id::ZERO).expect("it is of no use to anybody");
+    store.save_peers(&[]).expect("it is of no use to anybody");
+    assert!(store.begin(Key::of(b"x"), 1).is_err());
+    assert_eq!(store.read(&Key::of(b"x")).map(|_| ()).map_err(|error| error.kind()), Err(StoreErrorKind::NotFound));
+}
+
+#[test]
+fn a_folder_that_was_removed_is_noticed_by_the_first_that_misses_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = DiskStore::open(&folder.path().join("data")).expect("it opens");
+    assert!(store.read(&Key::of(b"x")).is_err());
+    assert!(!store.gone.load(Ordering::Relaxed), "a block that was never here is no sign of it");
+    std::fs::remove_dir_all(folder.path()).expect("ours");
+    assert!(store.begin(Key::of(b"x"), 1).is_err());
+    assert!(store.gone.load(Ordering::Relaxed));
+}

@@ -32,7 +32,7 @@ impl<'a> BlockWriter<'a> {
             return Err(StoreError::Corrupt(key));
         }
         let path = store.temporary_path();
-        let file = File::create_new(&path).map_err(StoreError::on("write", &path))?;
+        let file = File::create_new(&path).inspect_err(|_| store.miss()).map_err(StoreError::on("write", &path))?;
         Ok(Self { store, key, size, written: 0, hash: Sha256::new(), file, path, named: false })
     }
 

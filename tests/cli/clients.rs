@@ -187,3 +187,26 @@ fn as_json_a_client_that_finds_nobody_answers_too() {
     assert_eq!((code(&output), &answer["answer"], &answer["kind"]), (Some(5), &json!("failed"), &json!("timed_out")));
     assert!(answer["reason"].as_str().is_some_and(|reason| reason.contains(&nobody)), "{answer}");
 }
+
+#[test]
+fn a_client_needs_no_folder_for_temporary_files() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let (path, original) = file(&folder, "original", 4, 3_000_000);
+    let key = peer.store(&path);
+    let without = |words: &[&str]| {
+        let nowhere = folder.path().join("no such folder");
+        program().args(words).env("TMPDIR", &nowhere).stdin(std::process::Stdio::null()).output().expect("it runs")
+    };
+    let (there, dest) = (address(&peer), folder.path().join("back"));
+    for words in [
+        &["ping", &there][..],
+        &["lookup", &key, "--bootstrap", &there],
+        &["store", text(&path), "--bootstrap", &there],
+        &["retrieve", &key, text(&dest), "--bootstrap", &there],
+    ] {
+        let output = without(words);
+        assert_eq!(code(&output), Some(0), "{words:?}: {}", said(&output));
+    }
+    assert!(std::fs::read(&dest).expect("there") == original);
+}

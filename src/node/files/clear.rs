@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Flow;
+use crate::file::tree::list_keys;
 use crate::id::Key;
 use crate::node::command::{Command, CommandId, Source};
 use crate::node::desk::Desk;
@@ -111,8 +112,10 @@ impl Clear {
     /// A step is done.
     fn on_step(&mut self, desk: &mut Desk, outcome: Outcome) -> Flow {
         match (self.current.take(), outcome) {
-            (_, Outcome::Manifest { entries, .. }) => {
-                self.queue.extend(entries.into_iter().map(|entry| Step::Delete(entry.key)));
+            (_, Outcome::Manifest { entries, sha256, .. }) => {
+                // The seed's text does not show what the lists above its blocks are.
+                let lists = sha256.map(|sha256| list_keys(entries.iter().copied(), sha256)).unwrap_or_default();
+                self.queue.extend(entries.into_iter().map(|entry| entry.key).chain(lists).map(Step::Delete));
             }
             (Some(Step::Tree(key)), Outcome::Unpacked { manifest }) => {
                 let below = |key| if manifest.level == 0 { Step::Delete(key) } else { Step::Tree(key) };

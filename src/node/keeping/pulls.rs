@@ -14,13 +14,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS, VALIDATED_MEMORY};
+use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS, REPUBLISH_INTERVAL, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseNews, Secret};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, JobErrorKind, NOT_ITS_HASH, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
 use crate::patience;
 use crate::recent::Recent;
@@ -47,6 +48,8 @@ pub(in crate::node) struct Pulls {
     /// Offers of strangers that are being pinged.
     unproven: BTreeMap<SocketAddr, Vec<Offer>>,
     unproven_count: usize,
+    /// When it was told that there is no room for a block.
+    told_full: Option<Time>,
 }
 
 /// A block on its way here.
@@ -87,6 +90,7 @@ impl Default for Pulls {
             delivered: Recent::new(VALIDATED_MEMORY),
             unproven: BTreeMap::new(),
             unproven_count: 0,
+            told_full: None,
         }
     }
 }
@@ -189,6 +193,9 @@ impl Pulls {
         {
             let Some(wanted) = self.wanted.get_mut(&key) else { continue };
             if let Err(reason) = wanted.begin(desk, key) {
+                if reason == FULL {
+                    tell_full(&mut self.told_full, desk);
+                }
                 let waiting = self.wanted.remove(&key).map_or(Vec::new(), |wanted| wanted.waiting);
                 waiting.iter().for_each(|offer| respond(desk, offer, Err(reason)));
             } else {
@@ -233,6 +240,9 @@ impl Pulls {
         if looking && !matches!(outcome, Outcome::Sound { .. }) && !desk.is_leaving() {
             self.pull_anew(desk, key, since, waiting);
             return self.start(desk, from);
+        }
+        if matches!(outcome, Outcome::Failed(error) if error.kind == JobErrorKind::Full) {
+            tell_full(&mut self.told_full, desk);
         }
         let (result, to_blame) = match outcome {
             // It is here, but will not be handed over: the peer that offered it has to find another place.
@@ -349,6 +359,15 @@ pub(super) const FULL: &str = "full";
 pub(super) const LEAVING: &str = "leaving the network";
 /// What a peer says while more is asked of it than it takes at a time.
 pub(super) const BUSY: &str = "busy: too many blocks are on their way here";
+
+/// Tells that there is no room; not for each block, since a peer that is full may be offered thousands.
+fn tell_full(told: &mut Option<Time>, desk: &mut Desk) {
+    let now = desk.now();
+    if told.is_none_or(|told| now.since(told) >= REPUBLISH_INTERVAL) {
+        *told = Some(now);
+        desk.trouble(Trouble::Full { bytes: desk.holdings().bytes() });
+    }
+}
 
 fn respond(desk: &mut Desk, offer: &Offer, result: Result<(), &str>) {
     match result {

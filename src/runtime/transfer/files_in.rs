@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata, Permissions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,8 +111,9 @@ impl Reader {
             return Err(failed(JobErrorKind::Io, format!("'{}' is {what}", path.display())));
         }
         let file = File::open(path).map_err(cannot)?;
-        let at_start = file.metadata().map_err(cannot)?;
-        let manifest = manifest.map(|manifest| Draft::begin(manifest, &at_start)).transpose()?;
+        let named = file.metadata().map_err(cannot)?;
+        let (file, at_start) = spooled(file, named.clone()).map_err(cannot)?;
+        let manifest = manifest.map(|manifest| Draft::begin(manifest, &named, at_start.len())).transpose()?;
         Ok(Self { file: Arc::new(file), path: path.to_owned(), at_start, offset: 0, whole: Sha256::new(), manifest })
     }
 
@@ -165,8 +166,24 @@ impl Reader {
     }
 }
 
+/// A file that tells size 0 may give bytes all the same, and others each time, as those below /proc do: what it gives now
+/// is copied to a file without a name, which is read and served in its stead.
+fn spooled(mut file: File, at_start: Metadata) -> std::io::Result<(File, Metadata)> {
+    let mut first = [0; 1];
+    if at_start.len() > 0 || file.read(&mut first)? == 0 {
+        return Ok((file, at_start));
+    }
+    let mut copy = tempfile::tempfile()?;
+    copy.write_all(&first)?;
+    std::io::copy(&mut file, &mut copy)?;
+    copy.rewind()?;
+    let at_start = copy.metadata()?;
+    Ok((copy, at_start))
+}
+
 impl Draft {
-    fn begin(manifest: &LocalManifest, of: &Metadata) -> Result<Self, JobError> {
+    /// Of the file `of`, which gives `size` bytes.
+    fn begin(manifest: &LocalManifest, of: &Metadata, size: u64) -> Result<Self, JobError> {
         let LocalManifest { path, form } = manifest;
         let place = Place::of(path)?;
         place.check_for_manifest(of)?;
@@ -176,7 +193,7 @@ impl Draft {
         let file = file.map_err(|error| cannot_write(path, &error))?;
         let mut draft = Self { file, form: *form, place };
         // What the whole file hashes to is known in the end. Until then this manifest is one of another file.
-        draft.write(&form.head(of.len(), &Id::ZERO))?;
+        draft.write(&form.head(size, &Id::ZERO))?;
         Ok(draft)
     }
 
@@ -206,6 +223,17 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_tells_size_0_is_read_by_what_it_gives() {
+        let path = Path::new("/proc/self/stat");
+        let (ledger, mut piece) = (Ledger::default(), [0; 1000]);
+        let mut next = || Reading(&ledger).next(1, path, None, &mut piece).expect("readable");
+        let Outcome::Read { entry } = next() else { panic!("it gives bytes") };
+        assert!(entry.size > 0 && std::fs::metadata(path).expect("there").len() == 0);
+        assert!(matches!(next(), Outcome::End { size, .. } if size == entry.size));
+        assert!(ledger.offered(&entry.key).is_some());
+    }
 
     #[test]
     fn a_reader_goes_on_where_it_stopped_and_one_that_was_forgotten_meanwhile_offers_nothing() {

@@ -2,12 +2,15 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 use tempfile::TempPath;
 
-use super::{MAX_MANIFEST_TEXT, cannot_write, failed};
+use super::{MAX_MANIFEST_TEXT, cannot_write, failed, folder_of};
 use crate::file::local;
 use crate::node::job::{JobError, JobErrorKind};
 
@@ -29,7 +32,7 @@ impl Place {
         let refused = |reason: &str| Err(unfit(path, reason));
         match fs::metadata(path) {
             Ok(there) if there.is_dir() => refused("is a folder; name a file in it"),
-            Ok(there) if !there.is_file() => refused("is not a regular file; name another"),
+            Ok(there) if !there.is_file() => refused("is not a regular file; name another, or - for standard output"),
             // What a link leads to is replaced, not the link.
             Ok(there) => {
                 Ok(Self { path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), there: Some(there) })
@@ -51,6 +54,24 @@ impl Place {
         match &self.there {
             Some(there) if there.permissions().readonly() => {
                 Err(unfit(&self.path, "is there and read-only; name another, or chmod it"))
+            }
+            Some(_) if is_mount_point(&self.path) => {
+                let reason = "has a file system of its own mounted there, so no other file can take its name; name a file in \
+                              another folder, then copy it over this one";
+                Err(unfit(&self.path, reason))
+            }
+            _ => self.check_folder(),
+        }
+    }
+
+    /// An error if the folder, which is there, takes no new file: a file is whole before it gets its name.
+    fn check_folder(&self) -> Result<(), JobError> {
+        let folder = folder_of(&self.path);
+        match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
+            Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) if folder.is_dir() => {
+                let reason = "is in a folder that takes no new file from you; name a file in another folder (and copy it \
+                              over this one, if it may be written)";
+                Err(unfit(&self.path, reason))
             }
             _ => Ok(()),
         }
@@ -91,6 +112,34 @@ impl Place {
     }
 }
 
+/// Whether something is mounted at `path`. A file can be, as containers do with single ones: then a rename onto it fails.
+fn is_mount_point(path: &Path) -> bool {
+    // Where the system does not tell, the rename does.
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    table.split(|&byte| byte == b'\n').any(|line| mounted_at(line).is_some_and(|at| at == path.as_os_str().as_bytes()))
+}
+
+/// The place of a mount: the fifth field, in which blanks are written in octal digits.
+fn mounted_at(line: &[u8]) -> Option<Vec<u8>> {
+    let field = line.split(|&byte| byte == b' ').nth(4)?;
+    let (mut place, mut at) = (Vec::new(), 0);
+    while at < field.len() {
+        let digits =
+            field.get(at + 1..at + 4).filter(|_| field[at] == b'\\').and_then(|digits| str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                place.push(byte);
+                at += 4;
+            }
+            None => {
+                place.push(field[at]);
+                at += 1;
+            }
+        }
+    }
+    Some(place)
+}
+
 /// Whether two looks saw one and the same file.
 pub(super) fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
@@ -121,4 +170,17 @@ fn unfit(path: &Path, reason: &str) -> JobError {
 /// What stands at `path` is not replaced.
 pub(super) fn exists(path: &Path, reason: &str) -> JobError {
     failed(JobErrorKind::Exists, format!("'{}' {reason}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_mount_is_read_as_the_system_writes_it() {
+        let line = b"36 35 98:0 /mnt1 /mnt/a\\040b\\134c rw,noatime - ext3 /dev/root rw";
+        assert_eq!(mounted_at(line).as_deref(), Some(&b"/mnt/a b\\c"[..]));
+        assert_eq!(mounted_at(b""), None);
+        assert!(is_mount_point(Path::new("/proc")) && !is_mount_point(Path::new("/proc/self")));
+    }
 }
