@@ -261,6 +261,7 @@ fn at_a_terminal_it_is_asked_whether_a_file_may_be_replaced() {
             level: 0,
             size: 100,
             sha256: Some(Id::of(&original)),
+            folder: false,
             entries: vec![Entry { key: Id::of(&original), size: 100 }],
         }
         .encode(),

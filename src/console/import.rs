@@ -48,7 +48,7 @@ impl<B: Backend> Performer<B> {
 
     fn import_one(&self, path: &Path) -> Result<u64, Refused> {
         let key = check(path).map_err(Refused::LeftOut)?;
-        match self.ask(Command::StoreBlock { path: path.to_owned() }) {
+        match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }) {
             Answer::Stored { key: stored, bytes, .. } if stored == key => Ok(bytes),
             Answer::Stored { .. } => Err(Refused::LeftOut("it was changed meanwhile".to_owned())),
             Answer::Failed(failure) => Err(Refused::Failed(failure)),

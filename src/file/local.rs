@@ -68,7 +68,9 @@ impl Form {
 /// What is wrong with the manifest, for people.
 pub fn read(bytes: &[u8]) -> Result<Listed, String> {
     match Manifest::decode_unbounded(bytes) {
-        Ok(Some(Manifest { level: 0, sha256: sha256 @ Some(_), entries, .. })) => Ok(Listed { entries, sha256 }),
+        Ok(Some(Manifest { level: 0, sha256: sha256 @ Some(_), folder: false, entries, .. })) => {
+            Ok(Listed { entries, sha256 })
+        }
         Ok(Some(_)) => Err("it is a part of a manifest, or was cut off".to_owned()),
         Ok(None) => {
             let list = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
@@ -137,7 +139,7 @@ mod tests {
     #[test]
     fn the_whole_form_of_a_small_file_is_its_root_to_the_byte() {
         let (entries, sha256) = (entries(3), Id::of(b"the file"));
-        let root = Manifest { level: 0, size: 6, sha256: Some(sha256), entries: entries.clone() };
+        let root = Manifest { level: 0, size: 6, sha256: Some(sha256), folder: false, entries: entries.clone() };
         assert_eq!(write(Form::Whole, &entries, &sha256).into_bytes(), root.encode());
     }
 
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_node_below_the_root_is_no_local_manifest() {
-        let node = Manifest { level: 0, size: 6, sha256: None, entries: entries(3) };
+        let node = Manifest { level: 0, size: 6, sha256: None, folder: false, entries: entries(3) };
         assert!(read(&node.encode()).is_err());
         assert!(read(&Manifest { level: 1, sha256: Some(Id::ZERO), ..node }.encode()).is_err());
     }

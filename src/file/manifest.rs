@@ -9,8 +9,8 @@
 //! 3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7$1048576
 //! 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae$17
 //! ```
-//! The line `sha256` stands in the root alone. Each further line is a block of the level below and the bytes of the
-//! file that it stands for.
+//! The line `sha256` stands in the root alone. Behind it a line `folder` says that the file is the [listing](super::folder)
+//! of a folder. Each further line is a block of the level below and the bytes of the file that it stands for.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -39,8 +39,17 @@ pub struct Manifest {
     pub size: u64,
     /// SHA-256 of the whole file; only the root has it.
     pub sha256: Option<Id>,
+    /// Whether the file is the [listing](super::folder) of a folder; only the root says so.
+    #[serde(default, skip_serializing_if = "is_file")]
+    pub folder: bool,
     /// The children, in the file's order.
     pub entries: Vec<Entry>,
+}
+
+/// What most manifests do not say.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_file(folder: &bool) -> bool {
+    !folder
 }
 
 /// The lines of a manifest above its entries.
@@ -48,6 +57,9 @@ pub(super) fn head(level: u8, size: u64, sha256: Option<&Id>) -> String {
     let sha256 = sha256.map_or_else(String::new, |sha256| format!("sha256 {sha256}\n"));
     format!("{HEAD}level {level}\nsize {size}\n{sha256}")
 }
+
+/// The line of a folder's root.
+const FOLDER: &str = "folder";
 
 /// The line of one entry.
 pub(super) fn line(entry: &Entry) -> String {
@@ -65,6 +77,10 @@ impl Manifest {
     pub fn encode(&self) -> Vec<u8> {
         let mut text = String::with_capacity(160 + self.entries.len() * 76);
         text.push_str(&head(self.level, self.size, self.sha256.as_ref()));
+        if self.folder {
+            text.push_str(FOLDER);
+            text.push('\n');
+        }
         for entry in &self.entries {
             text.push_str(&line(entry));
         }
@@ -109,6 +125,7 @@ impl Manifest {
         self.level <= MAX_LEVEL
             && self.entries.iter().all(|entry| (1..=most).contains(&entry.size))
             && (self.level == 0 || !self.entries.is_empty())
+            && (self.sha256.is_some() || !self.folder)
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -120,11 +137,12 @@ impl Manifest {
             Some(hash) => Some(hash.parse().ok()?),
             None => None,
         };
+        let folder = lines.next_if_eq(&FOLDER).is_some();
         let entries = lines.map(|line| {
             let (key, size) = line.split_once('$')?;
             Some(Entry { key: key.parse().ok()?, size: size.parse().ok()? })
         });
-        Some(Self { level, size, sha256, entries: entries.collect::<Option<_>>()? })
+        Some(Self { level, size, sha256, folder, entries: entries.collect::<Option<_>>()? })
     }
 }
 
@@ -165,7 +183,18 @@ mod tests {
     fn manifest(entries: u64) -> Manifest {
         let entry = |n: u64| Entry { key: Key::of(&n.to_le_bytes()), size: 1 << 20 };
         let entries: Vec<_> = (0..entries).map(entry).collect();
-        Manifest { level: 1, size: (entries.len() as u64) << 20, sha256: Some(Id::of(b"file")), entries }
+        let (size, sha256) = ((entries.len() as u64) << 20, Some(Id::of(b"file")));
+        Manifest { level: 1, size, sha256, folder: false, entries }
+    }
+
+    #[test]
+    fn a_folders_root_says_so_and_no_other_node_can() {
+        let folder = Manifest { folder: true, ..manifest(2) };
+        assert_eq!(Manifest::decode(&folder.encode()), Ok(Some(folder.clone())));
+        assert_ne!(folder.encode(), manifest(2).encode(), "the same blocks as a file have another key");
+        assert!(Manifest::decode(&Manifest { sha256: None, ..folder }.encode()).is_err());
+        let json = serde_json::to_string(&manifest(0)).expect("it is plain");
+        assert!(!json.contains("folder"), "what is recorded of files stays as it was: {json}");
     }
 
     #[test]
@@ -207,7 +236,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_has_a_root_and_no_node_has_more_than_it_may() {
-        let empty = Manifest { level: 0, size: 0, sha256: Some(Id::of(b"")), entries: Vec::new() };
+        let empty = Manifest { level: 0, size: 0, sha256: Some(Id::of(b"")), folder: false, entries: Vec::new() };
         assert_eq!(Manifest::decode(&empty.encode()), Ok(Some(empty)));
         assert!(Manifest::decode(&manifest(FANOUT as u64 + 1).encode()).is_err());
     }

@@ -1,8 +1,10 @@
 //! Files as trees of blocks: pure, no I/O.
 //!
 //! A file is cut into blocks of [`BLOCK_SIZE`] bytes. Its *manifest* lists their keys and sizes; the manifest is
-//! itself kept as blocks, in several levels where one would not hold it, so that one key names a file of any size.
+//! itself kept as blocks, in several levels where one would not hold it, so that one key names a file of any size. A
+//! [folder] is a file that lists others.
 
+pub mod folder;
 pub mod local;
 pub mod manifest;
 pub mod text;

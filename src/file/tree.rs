@@ -62,7 +62,7 @@ impl TreeBuilder {
     fn take(&mut self, at: usize) -> Manifest {
         let entries = std::mem::take(&mut self.levels[at]);
         let size = entries.iter().map(|entry| entry.size).sum();
-        Manifest { level: at as u8, size, sha256: None, entries }
+        Manifest { level: at as u8, size, sha256: None, folder: false, entries }
     }
 }
 

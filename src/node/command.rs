@@ -78,6 +78,18 @@ pub enum Command {
         /// The file to store.
         #[serde(with = "path_text")]
         path: PathBuf,
+        /// Also keep a copy of it here, whether or not this peer is in its replica set.
+        #[serde(default)]
+        keep: bool,
+    },
+    /// Keep a folder's [listing](crate::file::folder) in the network: its key is the folder's. What the listing names is
+    /// stored before, by other commands.
+    StoreListing {
+        /// The file that holds the listing.
+        #[serde(with = "path_text")]
+        path: PathBuf,
+        /// Also keep a copy of every block here.
+        keep: bool,
     },
     /// Store what `store` says, on behalf of a lease.
     OnLease {
@@ -96,6 +108,27 @@ pub enum Command {
         /// Whether another file at `dest` may be replaced.
         replace: bool,
     },
+    /// Bring back the listing of a folder. What it names is brought by other commands.
+    RetrieveListing {
+        /// The folder's key.
+        key: Key,
+        /// The file to write the listing to. What stands there is replaced.
+        #[serde(with = "path_text")]
+        dest: PathBuf,
+    },
+    /// Bring back one block, whatever it is.
+    RetrieveBlock {
+        /// The block's key.
+        key: Key,
+        /// The block's size in bytes.
+        size: u32,
+        /// The file to write it to. What stands there is replaced.
+        #[serde(with = "path_text")]
+        dest: PathBuf,
+    },
+    /// Stand for something that takes several commands, so that who ends what is under way ends that too. It begins with
+    /// a progress of 0 bytes, goes on until it is ended, and does nothing.
+    Span,
     /// Drop local copies of these files' blocks.
     Clear {
         /// The files, by key or by manifest.

@@ -15,15 +15,21 @@ impl Node {
             return self.desk.fail(id, FailureKind::Other, "this peer is leaving the network");
         }
         let owner = match command {
-            Command::Store { .. } | Command::StoreBlock { .. } | Command::OnLease { .. } => Owner::Puts,
-            Command::Retrieve { .. } => Owner::Gets,
+            Command::Store { .. }
+            | Command::StoreBlock { .. }
+            | Command::StoreListing { .. }
+            | Command::OnLease { .. } => Owner::Puts,
+            Command::Retrieve { .. } | Command::RetrieveListing { .. } | Command::RetrieveBlock { .. } => Owner::Gets,
             Command::Clear { .. } => Owner::Clears,
             Command::Check { .. } | Command::Wait { until: Until::Copies { .. }, .. } => Owner::Checks,
             Command::Lease { .. } => Owner::Tenures,
             Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,
-            Command::List | Command::Lookup { .. } | Command::Peers | Command::Table | Command::Ping { .. } => {
-                Owner::User
-            }
+            Command::List
+            | Command::Lookup { .. }
+            | Command::Peers
+            | Command::Table
+            | Command::Ping { .. }
+            | Command::Span => Owner::User,
             Command::Scrub => Owner::Scrub,
             Command::Wait { until: Until::Safe, .. } => Owner::Safety,
             Command::Wait { until, limit } => return self.wait(id, until, limit),

@@ -486,6 +486,8 @@ pub enum FailureKind {
     Unknown,
     /// Another file stands at the destination, and may not be replaced.
     Exists,
+    /// A folder stands where a file was meant, or something else where a folder was meant.
+    Folder,
     /// Of several files, some were done and others were not; each has its own answer.
     Partial,
     /// The user ended the command.
@@ -497,7 +499,7 @@ impl FailureKind {
     pub const fn code(self) -> u8 {
         match self {
             Self::Other => 1,
-            Self::Usage | Self::Exists => 2,
+            Self::Usage | Self::Exists | Self::Folder => 2,
             Self::Partial => 3,
             Self::NotFound => 4,
             Self::TimedOut | Self::TooFewCopies => 5,

@@ -1,10 +1,10 @@
 //! What the user asks about the network: answered at once, or by a question to others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::{Command, CommandId};
 use super::desk::Desk;
-use super::notice::{Answer, FailureKind};
+use super::notice::{Answer, FailureKind, Progress};
 use super::part::{Answered, Found, Owner, Part, Reply, Ticket};
 use crate::id::Key;
 use crate::overlay::{Goal, LookupId, Target};
@@ -12,9 +12,12 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
 
-/// The user's lookups under way.
+/// The user's lookups under way, and what stands for several commands.
 #[derive(Default)]
-pub(super) struct User(BTreeMap<CommandId, Lookup>);
+pub(super) struct User {
+    lookups: BTreeMap<CommandId, Lookup>,
+    spans: BTreeSet<CommandId>,
+}
 
 struct Lookup {
     name: LookupId,
@@ -33,12 +36,12 @@ impl Part for User {
                 desk.fail(command, FailureKind::TimedOut, reason);
             }
             Reply::Holder(peer) => {
-                if let Some(lookup) = self.0.get_mut(&command) {
+                if let Some(lookup) = self.lookups.get_mut(&command) {
                     lookup.holders.push(peer);
                 }
             }
             Reply::Found(Found { peers, hops, .. }) => {
-                let Some(Lookup { key, since, mut holders, .. }) = self.0.remove(&command) else { return };
+                let Some(Lookup { key, since, mut holders, .. }) = self.lookups.remove(&command) else { return };
                 if desk.holds(&key) {
                     holders.insert(0, desk.me());
                 }
@@ -68,20 +71,27 @@ impl Part for User {
             }
             Command::Lookup { key } => {
                 let name = desk.look_up(Ticket::of(Owner::User, id), key, Goal::Survey);
-                self.0.insert(id, Lookup { name, key, since: desk.now(), holders: Vec::new() });
+                self.lookups.insert(id, Lookup { name, key, since: desk.now(), holders: Vec::new() });
+            }
+            Command::Span => {
+                self.spans.insert(id);
+                desk.progress(id, Progress::Begun { bytes: 0 });
             }
             command => debug_assert!(false, "{command:?} is for another part"),
         }
     }
 
     fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        if kind != FailureKind::Cancelled {
-            return 0;
-        }
         let is_meant = |command: CommandId| whose.is_none_or(|whose| whose == command);
+        let (spans, others): (BTreeSet<_>, _) = self.spans.iter().partition(|&&command| is_meant(command));
+        self.spans = others;
+        spans.iter().for_each(|&command| desk.fail(command, kind, reason));
+        if kind != FailureKind::Cancelled {
+            return spans.len();
+        }
         let pings = desk.abandon(|ticket| ticket.owner == Owner::User && is_meant(ticket.key));
         let mut ended: Vec<CommandId> = pings.iter().map(|ticket| ticket.key).collect();
-        self.0.retain(|&command, lookup| {
+        self.lookups.retain(|&command, lookup| {
             if is_meant(command) {
                 desk.cancel_lookup(lookup.name);
                 ended.push(command);
@@ -89,7 +99,7 @@ impl Part for User {
             !is_meant(command)
         });
         ended.iter().for_each(|&command| desk.fail(command, kind, reason));
-        ended.len()
+        spans.len() + ended.len()
     }
 }
 

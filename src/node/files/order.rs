@@ -15,14 +15,18 @@ pub(super) struct Order {
     pub(super) bare: bool,
     /// On whose behalf it is kept.
     pub(super) lease: Option<Lease>,
+    /// The file is the listing of a folder, and its root says so.
+    pub(super) listing: bool,
 }
 
 impl Order {
     /// The order in a command; none if the command stores nothing.
     pub(super) fn of(command: Command) -> Option<Self> {
+        let plain = |path, keep| Self { path, manifest: None, keep, bare: false, lease: None, listing: false };
         match command {
-            Command::Store { path, manifest, keep } => Some(Self { path, manifest, keep, bare: false, lease: None }),
-            Command::StoreBlock { path } => Some(Self { path, manifest: None, keep: false, bare: true, lease: None }),
+            Command::Store { path, manifest, keep } => Some(Self { manifest, ..plain(path, keep) }),
+            Command::StoreBlock { path, keep } => Some(Self { bare: true, ..plain(path, keep) }),
+            Command::StoreListing { path, keep } => Some(Self { listing: true, ..plain(path, keep) }),
             Command::OnLease { lease, store } => Self::of(*store).map(|order| Self { lease: Some(lease), ..order }),
             _ => None,
         }

@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use super::order::Order;
 use super::placing::{Failed, Placing, Tally, too_few};
 use super::{Flow, take_those_of};
-use crate::file::Entry;
 use crate::file::tree::{Next, TreeBuilder};
+use crate::file::{Entry, Manifest};
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
@@ -184,7 +184,7 @@ impl Put {
         if self.root.is_none() {
             let (manifest, root) = match self.tree.finish(sha256) {
                 Next::Pack(manifest) => (manifest, false),
-                Next::Root(manifest) => (manifest, true),
+                Next::Root(manifest) => (Manifest { folder: self.order.listing, ..manifest }, true),
             };
             self.reader = Reader::Packing { level: manifest.level, size: manifest.size, root };
             self.order(desk, Job::Pack { put: self.id, manifest });

@@ -125,7 +125,7 @@ fn opened(bench: &mut Bench, resumed: bool) -> Vec<(JobId, Job)> {
     let actions = retrieve(bench, 100);
     let [(unpack, Job::Unpack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     let entries = vec![entry(1, 10), entry(2, 10), entry(3, 5)];
-    let manifest = Manifest { level: 0, size: 25, sha256: Some(key(9)), entries };
+    let manifest = Manifest { level: 0, size: 25, sha256: Some(key(9)), folder: false, entries };
     let actions = bench.ends(unpack, Outcome::Unpacked { manifest });
     let [(open, Job::Open { size: 25, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     jobs(&bench.ends(open, Outcome::Opened { resumed }))
@@ -225,7 +225,8 @@ fn clear_drops_what_is_here_of_a_file_and_answers() {
     let command = Command::Clear { sources: vec![Source::Key(key(100))] };
     let actions = bench.does(Event::Command { id: 1, command });
     let [(unpack, Job::Unpack { from: Holder::Own, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
-    let manifest = Manifest { level: 0, size: 20, sha256: None, entries: vec![entry(1, 10), entry(2, 10)] };
+    let manifest =
+        Manifest { level: 0, size: 20, sha256: None, folder: false, entries: vec![entry(1, 10), entry(2, 10)] };
     let mut actions = bench.ends(unpack, Outcome::Unpacked { manifest });
     while let [(job, Job::Delete { .. })] = jobs(&actions)[..] {
         actions = bench.ends(job, Outcome::Done);

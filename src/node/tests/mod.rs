@@ -2,6 +2,7 @@
 
 mod departure;
 mod files;
+mod folders;
 mod health;
 mod leases;
 mod offers;

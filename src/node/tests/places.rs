@@ -11,7 +11,7 @@ fn standing(bench: &mut Bench, replace: bool) -> Vec<(JobId, Job)> {
     let command = Command::Retrieve { source: Source::Key(key(100)), dest: "back".into(), replace };
     let [(unpack, _)] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
     let entries = vec![entry(1, 10), entry(2, 10), entry(3, 5)];
-    let manifest = Manifest { level: 0, size: 25, sha256: Some(key(9)), entries };
+    let manifest = Manifest { level: 0, size: 25, sha256: Some(key(9)), folder: false, entries };
     let actions = bench.ends(unpack, Outcome::Unpacked { manifest });
     let [(open, Job::Open { compare: true, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     let checks = jobs(&bench.ends(open, Outcome::Standing));

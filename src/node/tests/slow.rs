@@ -168,7 +168,7 @@ fn retrieving(blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
     let actions = bench.does(Event::Command { id: 1, command });
     let [(unpack, Job::Unpack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     let entries = (1..=blocks).map(|n| Entry { key: key(n), size: LARGE }).collect();
-    let manifest = Manifest { level: 0, size: blocks * LARGE, sha256: Some(key(9)), entries };
+    let manifest = Manifest { level: 0, size: blocks * LARGE, sha256: Some(key(9)), folder: false, entries };
     let actions = bench.ends(unpack, Outcome::Unpacked { manifest });
     let [(open, Job::Open { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     let fetches = jobs(&bench.ends(open, Outcome::Opened { resumed: false }));

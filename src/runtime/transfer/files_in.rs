@@ -105,7 +105,7 @@ impl Reader {
         let there = std::fs::metadata(path).map_err(cannot)?;
         if !there.is_file() {
             let what = match there.is_dir() {
-                true => "a folder; pack it first, for example with tar",
+                true => "a folder, not a file; 'store' keeps folders",
                 false => "a pipe or a device; 'kadring store -' stores what is piped into it",
             };
             return Err(failed(JobErrorKind::Io, format!("'{}' is {what}", path.display())));

@@ -12,6 +12,7 @@
 mod ending;
 mod place;
 mod speed;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use ending::Total;
 use place::{Mode, Onto};
+use wanted::Wanted;
 
 use super::piece::{Doubts, Piece, What, is_our_own};
 use super::{Flow, take_those_of};
@@ -48,10 +50,9 @@ impl Part for Gets {
     }
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        if let Command::Retrieve { source, dest, replace } = command {
-            let get = desk.next_transfer();
-            self.0.insert(get, Get::new(desk, get, id, source, Onto { dest, replace }));
-        }
+        let Some((wanted, onto)) = Wanted::of(command) else { return };
+        let get = desk.next_transfer();
+        self.0.insert(get, Get::new(desk, get, id, wanted, onto));
     }
 
     fn on_tick(&mut self, desk: &mut Desk) {
@@ -81,6 +82,8 @@ struct Get {
     id: GetId,
     command: CommandId,
     source: Source,
+    /// Whether a folder's listing is wanted; else a folder is refused.
+    listing: bool,
     dest: PathBuf,
     /// Whether another file at `dest` may be replaced.
     replace: bool,
@@ -109,12 +112,15 @@ enum Stage {
 }
 
 impl Get {
-    fn new(desk: &mut Desk, id: GetId, command: CommandId, source: Source, onto: Onto) -> Self {
-        let Onto { dest, replace } = onto;
+    fn new(desk: &mut Desk, id: GetId, command: CommandId, wanted: Wanted, onto: Onto) -> Self {
+        let (Onto { dest, replace }, listing) = (onto, matches!(wanted, Wanted::Listing(_)));
+        let block = if let Wanted::Block(entry) = &wanted { Some(*entry) } else { None };
+        let source = wanted.source();
         let mut get = Self {
             id,
             command,
             source,
+            listing,
             dest,
             replace,
             since: desk.now(),
@@ -127,6 +133,10 @@ impl Get {
             total: Total::default(),
             holders: BTreeSet::new(),
         };
+        if let Some(entry) = block {
+            get.open(desk, TreeWalk::flat(vec![entry]), entry.key, entry.size, None);
+            return get;
+        }
         match &get.source {
             Source::Key(key) => {
                 let what = What::Node { key: *key };
@@ -370,37 +380,6 @@ impl Get {
         for id in ids {
             self.drop_piece(desk, id);
         }
-    }
-
-    /// A node of the tree has come.
-    fn on_node(&mut self, desk: &mut Desk, manifest: crate::file::Manifest) -> Flow {
-        match &mut self.stage {
-            Stage::Root => {
-                let Source::Key(root) = self.source else { return Flow::Goes };
-                let (size, sha256) = (manifest.size, manifest.sha256);
-                self.open(desk, TreeWalk::new(manifest), root, size, sha256)
-            }
-            Stage::Walking { walk, .. } => match walk.supply(manifest) {
-                Ok(()) => self.go_on(desk),
-                Err(error) => {
-                    self.give_up(desk, FailureKind::Integrity, format!("the file's manifest is wrong: {error}"))
-                }
-            },
-            Stage::Opening { .. } | Stage::Finishing => Flow::Goes,
-        }
-    }
-
-    /// The key names no manifest. At the root that is fine: the key of one block brings that block.
-    fn on_bare_block(&mut self, desk: &mut Desk, id: u64, size: u32) -> Flow {
-        let Source::Key(key) = self.source else { return Flow::Goes };
-        self.drop_piece(desk, id);
-        if !matches!(self.stage, Stage::Root) {
-            let reason = "the file's manifest is wrong: a block stands where a list of blocks should be";
-            return self.give_up(desk, FailureKind::Integrity, reason.to_owned());
-        }
-        let entry = crate::file::Entry { key, size: u64::from(size) };
-        let entries = if size == 0 { Vec::new() } else { vec![entry] };
-        self.open(desk, TreeWalk::flat(entries), key, u64::from(size), None)
     }
 
     /// Goes on with a piece after a failure: the next holder, another look, or the end.

@@ -1,0 +1,96 @@
+//! What a retrieve brings: a file, the listing of a folder, or a block; and whether its root is one of that.
+
+use super::place::Onto;
+use super::{Get, Stage};
+use crate::config::MAX_BLOCK_SIZE;
+use crate::file::tree::TreeWalk;
+use crate::file::{Entry, Manifest, folder};
+use crate::id::Key;
+use crate::node::command::{Command, Source};
+use crate::node::desk::Desk;
+use crate::node::files::Flow;
+use crate::node::notice::FailureKind;
+
+/// What a retrieve brings.
+pub(super) enum Wanted {
+    /// A file.
+    File(Source),
+    /// The listing of the folder of this key.
+    Listing(Key),
+    /// One block of this key and size.
+    Block(Entry),
+}
+
+impl Wanted {
+    /// What a command wants, and where; none if it retrieves nothing.
+    pub(super) fn of(command: Command) -> Option<(Self, Onto)> {
+        match command {
+            Command::Retrieve { source, dest, replace } => Some((Self::File(source), Onto { dest, replace })),
+            Command::RetrieveListing { key, dest } => Some((Self::Listing(key), Onto { dest, replace: true })),
+            Command::RetrieveBlock { key, size, dest } => {
+                let entry = Entry { key, size: u64::from(size.min(MAX_BLOCK_SIZE)) };
+                Some((Self::Block(entry), Onto { dest, replace: true }))
+            }
+            _ => None,
+        }
+    }
+
+    /// What names it.
+    pub(super) fn source(self) -> Source {
+        match self {
+            Self::File(source) => source,
+            Self::Listing(key) | Self::Block(Entry { key, .. }) => Source::Key(key),
+        }
+    }
+}
+
+impl Get {
+    /// A node of the tree has come.
+    pub(super) fn on_node(&mut self, desk: &mut Desk, manifest: Manifest) -> Flow {
+        match &mut self.stage {
+            Stage::Root => {
+                let Source::Key(root) = self.source else { return Flow::Goes };
+                let (size, sha256) = (manifest.size, manifest.sha256);
+                if manifest.folder != self.listing {
+                    return self.give_up(desk, FailureKind::Folder, misfit(&root, manifest.folder));
+                }
+                if self.listing && size > folder::LONGEST {
+                    let reason = format!("the folder's listing has {size} bytes; at most {} are read", folder::LONGEST);
+                    return self.give_up(desk, FailureKind::Integrity, reason);
+                }
+                self.open(desk, TreeWalk::new(manifest), root, size, sha256)
+            }
+            Stage::Walking { walk, .. } => match walk.supply(manifest) {
+                Ok(()) => self.go_on(desk),
+                Err(error) => {
+                    self.give_up(desk, FailureKind::Integrity, format!("the file's manifest is wrong: {error}"))
+                }
+            },
+            Stage::Opening { .. } | Stage::Finishing => Flow::Goes,
+        }
+    }
+
+    /// The key names no manifest. At the root that is fine: the key of one block brings that block.
+    pub(super) fn on_bare_block(&mut self, desk: &mut Desk, id: u64, size: u32) -> Flow {
+        let Source::Key(key) = self.source else { return Flow::Goes };
+        self.drop_piece(desk, id);
+        if !matches!(self.stage, Stage::Root) {
+            let reason = "the file's manifest is wrong: a block stands where a list of blocks should be";
+            return self.give_up(desk, FailureKind::Integrity, reason.to_owned());
+        }
+        if self.listing {
+            return self.give_up(desk, FailureKind::Folder, misfit(&key, false));
+        }
+        let entry = Entry { key, size: u64::from(size) };
+        let entries = if size == 0 { Vec::new() } else { vec![entry] };
+        self.open(desk, TreeWalk::flat(entries), key, u64::from(size), None)
+    }
+}
+
+/// Why the thing of this key is not brought: a folder is no file, nor the other way round.
+fn misfit(key: &Key, is_folder: bool) -> String {
+    match is_folder {
+        true => format!("{key} is a folder, not a file; name a file in it, as in KEY/PATH, or a DEST"),
+        false => format!("{key} is a file, not a folder"),
+    }
+}
