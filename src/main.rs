@@ -82,6 +82,8 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Report(args) => report::run(&args),
         Task::Store(args) => client::store(args),
         Task::Retrieve(args) => client::retrieve(args),
+        Task::Ls(args) => client::ls(args),
+        Task::Cat(args) => client::cat(args),
         Task::Import(args) => client::import(args),
         Task::Lookup(args) => client::lookup(args),
         Task::Check(args) => client::check(args),

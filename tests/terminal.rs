@@ -369,3 +369,59 @@ fn the_classroom_ring_has_the_line_editor_too_and_its_lines_come_above_the_promp
     terminal.press("quit\r");
     assert_eq!(terminal.code(), Some(0));
 }
+
+#[test]
+fn at_a_terminal_a_folder_is_stored_listed_and_retrieved_and_odd_names_are_spelled_out() {
+    let folder = folder();
+    let things = folder.path().join("things");
+    std::fs::create_dir_all(things.join("docs")).expect("writable");
+    std::fs::write(things.join("docs/readme"), "hello \u{1b}[2J\tthere\n").expect("writable");
+    std::fs::write(things.join("odd\u{1b}[2J"), "x").expect("writable");
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    for (line, shown) in [
+        (format!("store {}", things.display()), "2 files, 1 folder"),
+        ("ls things".to_owned(), "odd\\u{1b}[2J"),
+        ("cat things/docs/readme".to_owned(), "hello \\u{1b}[2J\tthere"),
+        (format!("retrieve things {}", folder.path().join("back").display()), "retrieved 2 files, 1 folder"),
+        // Of what stands there it is asked, and nothing of it is lost.
+        (format!("retrieve things/docs {}", folder.path().join("back").display()), "replace it? [y/N] "),
+    ] {
+        terminal.press(&format!("{line}\r"));
+        terminal.expect(shown.split('\t').next().unwrap_or_default());
+        if !shown.starts_with("replace") {
+            terminal.expect("kadring> ");
+        }
+    }
+    terminal.press("y\r");
+    terminal.expect("what stood there is now ");
+    terminal.expect("kadring> ");
+    assert!(folder.path().join("back.before-1/docs/readme").exists() && folder.path().join("back/readme").exists());
+    terminal.press("quit\r");
+    terminal.expect("left; ");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
+fn ctrl_c_ends_the_store_of_a_folder_and_the_peer_goes_on() {
+    let folder = folder();
+    let things = folder.path().join("things");
+    std::fs::create_dir(&things).expect("writable");
+    std::fs::write(things.join("a"), "a").expect("writable");
+    // So much takes minutes, and needs no room.
+    File::create(things.join("zeros")).and_then(|file| file.set_len(64 << 30)).expect("writable");
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    terminal.press(&format!("store {}\r", things.display()));
+    terminal.expect("storing things");
+    terminal.expect("64");
+    terminal.signal(Signal::SIGINT);
+    terminal.expect("cancelled");
+    terminal.expect("kadring> ");
+    terminal.press("status\r");
+    terminal.expect("doing     0 transfers");
+    terminal.expect("kadring> ");
+    terminal.press("quit\r");
+    terminal.expect("left; ");
+    assert_eq!(terminal.code(), Some(0));
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{BoolishValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
+use kadring::console::folder::Tree;
 use kadring::console::words::{parse_host_port, parse_name, parse_source};
 use kadring::file::{Form, LocalManifest};
 use kadring::node::Source;
@@ -101,7 +102,7 @@ pub(crate) struct CtlArgs {
 /// The arguments of `store`.
 #[derive(Args, Debug)]
 pub(crate) struct StoreArgs {
-    /// The files; - is standard input. Of two, the second is a manifest to write in the seed's text, unless another file
+    /// The files and folders; - is standard input. Of two, the second is a manifest to write in the seed's text, unless another file
     /// stands there already
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
@@ -116,6 +117,13 @@ pub(crate) struct StoreArgs {
     /// What one file is called in the list of what was stored here, if not by the last part of its path
     #[arg(long, env = "KADRING_NAME", value_parser = parse_name)]
     pub(crate) name: Option<String>,
+    /// Leave out of folders what fits: a pattern of a name or, with a slash, of a path in the folder; may be given
+    /// several times, or separated by commas
+    #[arg(long, env = "KADRING_EXCLUDE", value_name = "GLOB", value_delimiter = ',')]
+    pub(crate) exclude: Vec<String>,
+    /// Store the rest of a folder in which something cannot be read
+    #[arg(long, env = "KADRING_SKIP_UNREADABLE", value_parser = BoolishValueParser::new())]
+    pub(crate) skip_unreadable: bool,
     /// Print the keys alone, a line each
     #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
     pub(crate) quiet: bool,
@@ -124,6 +132,11 @@ pub(crate) struct StoreArgs {
 }
 
 impl StoreArgs {
+    /// How folders are stored.
+    pub(crate) fn tree(&self) -> Tree {
+        Tree { exclude: self.exclude.clone(), skip_unreadable: self.skip_unreadable }
+    }
+
     /// The local manifest that was asked for.
     ///
     /// # Errors
@@ -139,15 +152,43 @@ impl StoreArgs {
 /// The arguments of `retrieve`.
 #[derive(Args, Debug)]
 pub(crate) struct RetrieveArgs {
-    /// The file's key, its name in the list of what was stored here, or the local list of its blocks
-    #[arg(value_name = "KEY|NAME|MANIFEST", value_parser = parse_source, value_hint = ValueHint::FilePath)]
+    /// The file's or folder's key, its name in the list of what was stored here, or the local list of its blocks; /PATH
+    /// behind a folder's key or name is what lies there
+    #[arg(value_name = "KEY|NAME[/PATH]|MANIFEST", value_parser = parse_source, value_hint = ValueHint::FilePath)]
     pub(crate) source: Source,
     /// Where to; - is standard output
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) dest: PathBuf,
-    /// Replace another file that stands at DEST
+    /// Replace another file that stands at DEST; what stands in a folder's place is moved aside
     #[arg(long, env = "KADRING_FORCE", value_parser = BoolishValueParser::new())]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `ls`.
+#[derive(Args, Debug)]
+pub(crate) struct LsArgs {
+    /// The folder's key or its name in the list of what was stored here, and maybe a path in it
+    #[arg(value_name = "KEY|NAME[/PATH]")]
+    pub(crate) folder: String,
+    /// List what is in its folders too
+    #[arg(long, env = "KADRING_ALL", value_parser = BoolishValueParser::new())]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `cat`.
+#[derive(Args, Debug)]
+pub(crate) struct CatArgs {
+    /// The file: its key or name, or a folder's and the path in it
+    #[arg(value_name = "KEY|NAME[/PATH]", value_parser = parse_source)]
+    pub(crate) file: Source,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
     #[command(flatten)]

@@ -23,8 +23,8 @@ use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
 
 use crate::commands::EXITS;
 pub(crate) use client::{
-    CatalogueArgs, CheckArgs, CtlArgs, FilesArgs, ForgetArgs, ImportArgs, JoinArgs, LookupArgs, NameArgs, PingArgs,
-    RetrieveArgs, StoreArgs,
+    CatArgs, CatalogueArgs, CheckArgs, CtlArgs, FilesArgs, ForgetArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs,
+    NameArgs, PingArgs, RetrieveArgs, StoreArgs,
 };
 pub(crate) use ring::{PeerName, ReportArgs, ReportTarget, RingArgs, RingTask, RingWays};
 
@@ -63,10 +63,14 @@ pub(crate) enum Task {
     Ring(RingArgs),
     /// Show who is in a running network and who stands where, as it changes
     Report(ReportArgs),
-    /// Join, store each FILE, print its key, and go
+    /// Join, store each FILE or folder, print its key, and go
     Store(StoreArgs),
-    /// Join, bring a file back, and go
+    /// Join, bring a file or a folder back, and go
     Retrieve(RetrieveArgs),
+    /// Join, list what is in a folder that was stored, and go
+    Ls(LsArgs),
+    /// Join, write a file to standard output, and go
+    Cat(CatArgs),
     /// Join, find the peers responsible for KEY and those that hold it, and go
     Lookup(LookupArgs),
     /// Join, find out how safe each file is, and go

@@ -28,7 +28,9 @@ use signal_hook::consts::SIGTERM;
 use signal_hook::{flag, low_level};
 
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
-use crate::args::{CheckArgs, ImportArgs, JoinArgs, LookupArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs};
+use crate::args::{
+    CatArgs, CheckArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs,
+};
 
 /// Times that a guest tries to join, 1.75 s each: even where half of all datagrams get lost, three dozen do not.
 const JOINS: usize = 3;
@@ -57,8 +59,11 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
         }
         let manifest = args.manifest.iter().flat_map(|path| [Path::new("--manifest"), path]);
         let name = args.name.iter().flat_map(|name| [Path::new("--name"), Path::new(name)]);
+        let exclude = args.exclude.iter().flat_map(|glob| [Path::new("--exclude"), Path::new(glob)]);
+        let skip = args.skip_unreadable.then(|| Path::new("--skip-unreadable"));
+        let options = manifest.chain(name).chain(exclude).chain(skip);
         let files = args.files.iter().map(PathBuf::as_path);
-        typed([Path::new("store")].into_iter().chain(manifest).chain(name).chain([Path::new("--")]).chain(files))
+        typed([Path::new("store")].into_iter().chain(options).chain([Path::new("--")]).chain(files))
     });
     if let Some(exit) = handed_on? {
         return Ok(exit);
@@ -67,13 +72,14 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     log_to(&screen, "warn");
     let manifest = args.local_manifest().map_err(Failed::usage)?;
     let spooled = if args.files.iter().any(|file| is_standard(file)) { Some(spool()?) } else { None };
+    let tree = args.tree();
     let mut files = args.files;
     for file in files.iter_mut().filter(|file| is_standard(file)) {
         *file = spooled.as_ref().map_or_else(|| STANDARD.into(), path_of);
     }
     let guest = join(&args.join, config)?;
     let performer = Performer::new(guest.handle(), screen).with_catalogue(Catalogue::of_user());
-    let mut reply = performer.perform(Request::Store(Store { files, manifest, name: args.name, keep: false }));
+    let mut reply = performer.perform(Request::Store(Store { files, manifest, name: args.name, keep: false, tree }));
     if let Some(spooled) = &spooled {
         reply.rename(&path_of(spooled), Path::new(STANDARD));
     }
@@ -96,8 +102,27 @@ fn tell_keys(reply: &Reply) -> Exit {
 
 /// `kadring retrieve`.
 pub(crate) fn retrieve(args: RetrieveArgs) -> anyhow::Result<Exit> {
+    retrieve_and_tell(&args, true)
+}
+
+/// `kadring cat`.
+pub(crate) fn cat(args: CatArgs) -> anyhow::Result<Exit> {
+    let CatArgs { file: source, join, format } = args;
+    retrieve_and_tell(&RetrieveArgs { source, dest: STANDARD.into(), force: false, join, format }, false)
+}
+
+/// `kadring ls`.
+pub(crate) fn ls(args: LsArgs) -> anyhow::Result<Exit> {
+    let all = args.all.then(|| "--all".to_owned());
+    let words = || Ok(["ls".to_owned()].into_iter().chain(all).chain(["--".to_owned(), args.folder.clone()]).collect());
+    let request = || Ok((Request::ListFolder { word: args.folder.clone(), all: args.all }, Config::default()));
+    hand_on_or_ask(&args.join, args.format.format(), words, request)
+}
+
+/// `tells` of what was retrieved to standard output, elsewhere.
+fn retrieve_and_tell(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {
     let format = args.format.format();
-    join_and_retrieve(&args).or_else(|error| {
+    join_and_retrieve(args, tells).or_else(|error| {
         if is_standard(&args.dest) {
             tell_trouble(error, format, stderr())
         } else {
@@ -106,8 +131,8 @@ pub(crate) fn retrieve(args: RetrieveArgs) -> anyhow::Result<Exit> {
     })
 }
 
-fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
-    let form = ctl::Form { format: args.format.format(), quiet: false };
+fn join_and_retrieve(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {
+    let form = ctl::Form { format: args.format.format(), quiet: !tells };
     let handed_on = hand_on(&args.join, form, || {
         let source = match &args.source {
             Source::Key(key) => PathBuf::from(key.to_string()),
@@ -150,6 +175,9 @@ fn join_and_retrieve(args: &RetrieveArgs) -> anyhow::Result<Exit> {
     if let Some(mut file) = file {
         let mut out = io::stdout().lock();
         io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("cannot write to standard output")?;
+    }
+    if !tells && reply.failure().is_none() {
+        return Ok(Exit::Done);
     }
     // Standard output holds the file, so the answer goes elsewhere.
     Ok(tell(&reply, args.format.format(), stderr()))
@@ -230,7 +258,8 @@ fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, form
     log_to(&screen, "warn");
     match start() {
         Ok(guest) => {
-            let performer: Performer<Handle> = Performer::new(guest.handle(), screen);
+            let performer: Performer<Handle> =
+                Performer::new(guest.handle(), screen).with_catalogue(Catalogue::of_user());
             let reply = performer.perform(request);
             leave(guest);
             Ok(tell(&reply, format, io::stdout()))

@@ -68,7 +68,12 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     let folder = env::current_dir().context("cannot tell the working folder")?;
     let name = Grammar::new(Defaults::default()).find(words.first().map_or("", |word| word)).map(|spec| spec.name);
     let is_standard = |word: &String| word == STANDARD;
-    let mut sent = words;
+    let (mut sent, form) = match name {
+        // Standard output takes any bytes, so all of the file goes there.
+        Ok("cat") => (retrieve_to_standard(words), Form { quiet: true, ..form }),
+        _ => (words, form),
+    };
+    let name = if name == Ok("cat") { Ok("retrieve") } else { name };
     let spooled = match name {
         Ok("store") if sent.iter().any(is_standard) => Some(spool()?),
         _ => None,
@@ -106,6 +111,12 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     }
     // Standard output is for the file, so the answer goes elsewhere.
     Ok(tell(&rendered, form, stderr()))
+}
+
+/// What `cat` is, said as a `retrieve`.
+fn retrieve_to_standard(words: Vec<String>) -> Vec<String> {
+    let operands = words.into_iter().skip(1).filter(|word| word != "--");
+    ["retrieve", "--"].map(str::to_owned).into_iter().chain(operands).chain([STANDARD.to_owned()]).collect()
 }
 
 /// Shows progress on the screen; events are lines of standard output.

@@ -43,6 +43,9 @@ pub struct Entry {
     pub copies: usize,
     /// When it was stored, in milliseconds since 1970.
     pub stored: u64,
+    /// Whether it is a folder; then the SHA-256 is that of its listing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub folder: bool,
 }
 
 /// A catalogue in a folder.
@@ -265,7 +268,7 @@ mod tests {
 
     fn entry(name: &str, path: &str, content: &str) -> Entry {
         let (key, bytes) = (Id::of(content.as_bytes()), content.len() as u64);
-        Entry { name: name.to_owned(), path: path.into(), key, sha256: key, bytes, copies: 7, stored: 5 }
+        Entry { name: name.to_owned(), path: path.into(), key, sha256: key, bytes, copies: 7, stored: 5, folder: false }
     }
 
     fn catalogue() -> (tempfile::TempDir, Catalogue) {

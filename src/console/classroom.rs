@@ -48,8 +48,10 @@ static COMMANDS: [Spec; 2] = [
 ];
 
 /// The commands about blocks and their keys. A classroom ring keeps files by their names, and no blocks.
-const ABOUT_BLOCKS: [&str; 12] =
-    ["retrieve", "test", "clear", "list", "lookup", "files", "name", "forget", "import", "check", "wait", "scrub"];
+const ABOUT_BLOCKS: [&str; 14] = [
+    "retrieve", "test", "clear", "list", "lookup", "files", "name", "forget", "import", "ls", "cat", "check", "wait",
+    "scrub",
+];
 
 /// The commands of a classroom ring's peer.
 pub fn grammar() -> Grammar {

@@ -1,5 +1,6 @@
 //! The commands of every kadring peer: the one table that reading, help, usage and completion come from.
 
+use super::folder::Tree;
 use super::health::{Check, read_wait};
 use super::options::OptionSpec;
 use super::spec::{Kind, Request, Spec, Store};
@@ -21,13 +22,18 @@ pub static COMMANDS: &[Spec] = &[
         options: &[
             OptionSpec { name: "--manifest", value: Some("FILE") },
             OptionSpec { name: "--name", value: Some("NAME") },
+            OptionSpec { name: "--exclude", value: Some("GLOB...") },
+            OptionSpec { name: "--skip-unreadable", value: None },
         ],
-        summary: "keep each FILE in the network and print the key that brings it back",
+        summary: "keep each FILE or folder in the network and print the key that brings it back",
         details: "A file is cut into blocks of at most 1 MiB; each goes to the peers nearest to its SHA-256.\n\
                   --manifest also writes a local manifest, which retrieves the file too and shows if it was cut short.\n\
                   store FILE MANIFEST, with nothing or an older manifest at MANIFEST, writes one in the seed's text,\n\
                   \"key$size|\" a block, which does not show that. A manifest never takes the place of another file.\n\
-                  The catalogue remembers the file by the last part of its path, or by --name.",
+                  The catalogue remembers the file by the last part of its path, or by --name.\n\
+                  A folder is kept with all that is in it: names, links, which files can be executed, and empty folders.\n\
+                  --exclude leaves out what fits a pattern of a name or, with a slash, of a path in the folder.\n\
+                  Where something in it cannot be read, the rest is stored only with --skip-unreadable.",
         parse: |words, options, defaults| {
             let files: Vec<_> = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
             let manifest = match options.value("--manifest") {
@@ -39,22 +45,53 @@ pub static COMMANDS: &[Spec] = &[
                 Some(_) if files.len() > 1 && manifest.is_none() => return Err("--name is of one file".to_owned()),
                 name => name.map(parse_name).transpose()?,
             };
-            Ok(Request::Store(Store { files, manifest, name, keep: defaults.keep }))
+            let exclude = options.values("--exclude").map(str::to_owned).collect();
+            let tree = Tree { exclude, skip_unreadable: options.has("--skip-unreadable") };
+            Ok(Request::Store(Store { files, manifest, name, keep: defaults.keep, tree }))
         },
+    },
+    Spec {
+        name: "ls",
+        short: None,
+        arguments: "[KEY|NAME[/PATH]]",
+        takes: (0, 1),
+        kinds: &[Kind::Source],
+        options: &[OptionSpec { name: "--all", value: None }],
+        summary: "what is in a folder that was stored",
+        details: "Size and name of each file, where links lead, and with --all what is in its folders too.\n\
+                  Without a folder, what was stored here, as files has it.",
+        parse: |words, options, _| match words.first() {
+            Some(word) => Ok(Request::ListFolder { word: word.clone(), all: options.has("--all") }),
+            None => Ok(Request::Files { pattern: String::new() }),
+        },
+    },
+    Spec {
+        name: "cat",
+        short: None,
+        arguments: "KEY|NAME[/PATH]",
+        takes: (1, 1),
+        kinds: &[Kind::Source],
+        options: &[],
+        summary: "show the text of a file, or of a file in a folder",
+        details: "At most 1 MiB of text is shown here. kadring cat, from a shell, writes any file to its standard output.",
+        parse: |words, _, _| Ok(Request::Show(words[0].clone())),
     },
     Spec {
         name: "retrieve",
         short: Some('r'),
-        arguments: "KEY|NAME|MANIFEST DEST",
+        arguments: "KEY|NAME[/PATH]|MANIFEST DEST",
         takes: (2, 2),
         kinds: &[Kind::Source, Kind::File],
         options: &[OptionSpec { name: "--force", value: None }],
-        summary: "bring a file back to DEST",
+        summary: "bring a file or a folder back to DEST",
         details: "64 hexadecimal digits are a key; six or more will do where the catalogue knows one such key alone.\n\
                   Else it is a name in the catalogue, or that of a manifest file, which ./ in front makes clear.\n\
                   Every block is verified; DEST appears only when the whole file is there.\n\
                   Another file at DEST is replaced only with --force; at a terminal you are asked.\n\
-                  A retrieve that was interrupted goes on where it stopped when it is repeated.",
+                  A retrieve that was interrupted goes on where it stopped when it is repeated.\n\
+                  /PATH behind the key or name of a folder is a file or folder in it. Nothing is ever written outside of DEST:\n\
+                  links that lead out of the folder are left out and named. What stands at DEST is never merged with:\n\
+                  with --force it is moved aside, under a name that is told.",
         parse: |words, options, _| {
             let (source, dest) = (parse_source(&words[0])?, parse_file(&words[1])?);
             Ok(Request::Ask(Command::Retrieve { source, dest, replace: options.has("--force") }))

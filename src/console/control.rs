@@ -181,14 +181,17 @@ impl Teller {
 
 impl Shows for Teller {
     fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
-        if matches!(
+        let moves = matches!(
             command,
             Command::Store { .. }
+                | Command::StoreListing { .. }
                 | Command::Retrieve { .. }
+                | Command::RetrieveListing { .. }
                 | Command::Check { .. }
                 | Command::Scrub
                 | Command::Quit { .. }
-        ) {
+        );
+        if moves {
             self.tell(&Told::Begun(command.clone()));
         }
         let (elapsed, mut next) = (stopwatch(), Duration::ZERO);

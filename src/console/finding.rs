@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf, absolute};
 
 use super::catalogue::{Catalogue, Entry, fits, name_of};
 use super::escape::quoted;
+use super::folder::StoredFolder;
 use super::reply::{ConsoleAnswer, Reply};
 use super::spec::{Request, may_be_manifest};
 use super::words::{is_mistyped_key, parse_key, parse_source};
-use crate::id::Key;
+use crate::id::{Id, Key};
 use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
 use crate::runtime::since_1970;
 
@@ -101,13 +102,45 @@ fn key_of(catalogue: &Catalogue, word: &str) -> Result<Option<Key>, String> {
 
 /// Puts a file that was stored in the catalogue. That it could not be is told, and changes nothing of the answer.
 pub fn remember(catalogue: &Catalogue, path: &Path, name: Option<String>, answer: &Answer) {
-    let &Answer::Stored { key, sha256, bytes, wanted, .. } = answer else { return };
+    if let &Answer::Stored { key, sha256, bytes, wanted: copies, .. } = answer {
+        add(catalogue, path, name, |name, path, stored| Entry {
+            name,
+            path,
+            key,
+            sha256,
+            bytes,
+            copies,
+            stored,
+            folder: false,
+        });
+    }
+}
+
+/// Puts a folder that was stored in the catalogue, whose listing has this SHA-256.
+pub fn remember_folder(catalogue: &Catalogue, folder: &StoredFolder, name: Option<String>, sha256: Id) {
+    let &StoredFolder { key, bytes, wanted: copies, .. } = folder;
+    // `store .` is about a folder that has a name all the same.
+    let named = folder.file.file_name().is_some();
+    let path = if named { folder.file.clone() } else { folder.file.canonicalize().unwrap_or(folder.file.clone()) };
+    add(catalogue, &path, name, |name, path, stored| Entry {
+        name,
+        path,
+        key,
+        sha256,
+        bytes,
+        copies,
+        stored,
+        folder: true,
+    });
+}
+
+fn add(catalogue: &Catalogue, path: &Path, name: Option<String>, entry: impl FnOnce(String, PathBuf, u64) -> Entry) {
     // An open file without a name, which a client lends: what is piped, today as yesterday.
     let is_lent = path.starts_with("/proc") && path.parent().is_some_and(|folder| folder.ends_with("fd"));
     let path = if is_lent { PathBuf::from("-") } else { absolute(path).unwrap_or_else(|_| path.to_owned()) };
     let name = name.unwrap_or_else(|| name_of(&path));
     let stored = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
-    let added = catalogue.add(&Entry { name, path, key, sha256, bytes, copies: wanted, stored });
+    let added = catalogue.add(&entry(name, path, stored));
     if let Err(error) = added {
         log::warn!("the file is stored, but {}", catalogue.cannot("write", &error));
     }

@@ -72,7 +72,6 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
     ("exit", &["quit"]),
     ("bye", &["quit"]),
     ("stop", &["quit"]),
-    ("ls", &["files", "list"]),
     ("dir", &["files", "list"]),
     ("get", &["retrieve", "request"]),
     ("download", &["retrieve", "request"]),
@@ -193,6 +192,7 @@ impl Grammar {
 
 #[cfg(test)]
 mod tests {
+    use super::super::folder::Tree;
     use super::super::spec::{Kind, Store};
     use super::*;
     use crate::file::{Form, LocalManifest};
@@ -214,7 +214,13 @@ mod tests {
 
     fn store(files: &[&str], manifest: Option<&str>) -> Request {
         let manifest = manifest.map(|path| LocalManifest { path: path.into(), form: Form::Whole });
-        Request::Store(Store { files: files.iter().map(Into::into).collect(), manifest, name: None, keep: false })
+        Request::Store(Store {
+            files: files.iter().map(Into::into).collect(),
+            manifest,
+            name: None,
+            keep: false,
+            tree: Tree::default(),
+        })
     }
 
     #[test]
@@ -250,7 +256,7 @@ mod tests {
         assert_eq!(meant("quti"), Some("quit"));
         assert_eq!(meant("frobnicate"), None);
         for (elsewhere, here) in
-            [("?", "help"), ("exit", "quit"), ("ls", "files"), ("get", "retrieve"), ("put", "store")]
+            [("?", "help"), ("exit", "quit"), ("dir", "files"), ("get", "retrieve"), ("put", "store")]
         {
             assert_eq!(meant(elsewhere), Some(here));
         }
@@ -274,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_wrong_number_of_arguments_shows_the_usage() {
-        const USAGE: &str = "usage: store FILE... [--manifest FILE] [--name NAME]";
+        const USAGE: &str =
+            "usage: store FILE... [--manifest FILE] [--name NAME] [--exclude GLOB...] [--skip-unreadable]";
         assert_eq!(parse("store").unwrap_err().to_string(), format!("too few arguments; {USAGE}"));
         assert_eq!(parse("list a").unwrap_err().to_string(), "too many arguments; usage: list");
         assert!(parse("retrieve x").is_err() && parse("list x").is_err() && parse("test").is_err());

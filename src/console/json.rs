@@ -125,7 +125,8 @@ fn milliseconds(fields: &Map<String, Value>) -> Option<Value> {
 mod tests {
     use super::super::beside::JobInfo;
     use super::super::catalogue::Entry;
-    use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, Named, TestResult, Tested};
+    use super::super::folder::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
+    use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, Named, TestResult, Tested};
     use super::super::{Defaults, Grammar};
     use super::*;
     use crate::id::{Id, Key};
@@ -135,6 +136,7 @@ mod tests {
     use crate::node::{Answer, Failure};
     use crate::overlay::TableRow;
     use std::collections::{BTreeMap, BTreeSet};
+    use std::path::PathBuf;
 
     const KEY: Key = Id::ZERO;
     const TOOK: Duration = Duration::from_micros(1_234_567);
@@ -228,8 +230,16 @@ mod tests {
     }
 
     fn of_console() -> Vec<ConsoleAnswer> {
-        let entry =
-            Entry { name: "a".to_owned(), path: "/a".into(), key: KEY, sha256: KEY, bytes: 1, copies: 7, stored: 5 };
+        let entry = Entry {
+            name: "a".to_owned(),
+            path: "/a".into(),
+            key: KEY,
+            sha256: KEY,
+            bytes: 1,
+            copies: 7,
+            stored: 5,
+            folder: true,
+        };
         let equal = TestResult::Equal { key: KEY, sha256: KEY, bytes: 1, stored_in: TOOK, retrieved_in: TOOK };
         let results = [equal, TestResult::Failed(failure())];
         let help = Reply::help(&Grammar::new(Defaults::default()), Some("quit"));
@@ -254,9 +264,48 @@ mod tests {
         ]
     }
 
+    fn of_folders() -> Vec<ConsoleAnswer> {
+        let skipped = || vec![LeftOut { file: "x".into(), reason: "y".to_owned() }];
+        let path = PathBuf::from("a");
+        let stored = StoredFolder {
+            file: path.clone(),
+            key: KEY,
+            bytes: 1,
+            files: 1,
+            folders: 0,
+            links: 0,
+            blocks: 1,
+            lists: 1,
+            copies: vec![0, 2],
+            wanted: 1,
+            unreached: 0,
+            skipped: skipped(),
+            took: TOOK,
+        };
+        let retrieved = RetrievedFolder {
+            bytes: 1,
+            resumed: 0,
+            files: 1,
+            folders: 0,
+            links: 0,
+            standing: false,
+            aside: Some(path.clone()),
+            skipped: skipped(),
+            took: TOOK,
+        };
+        let (bytes, sha256, target) = (Some(1), Some(KEY), Some(path.clone()));
+        let item = ListedItem { path: path.clone(), kind: "file", bytes, sha256, executable: true, target };
+        vec![
+            ConsoleAnswer::StoredFolder(stored),
+            ConsoleAnswer::RetrievedFolder(retrieved),
+            ConsoleAnswer::Listed(Listed { key: KEY, path, items: vec![item] }),
+            ConsoleAnswer::Shown(Shown { text: "x".to_owned() }),
+        ]
+    }
+
     fn replies() -> Vec<Reply> {
         let of_node = of_files().into_iter().chain(of_node()).map(Reply::Node);
-        of_node.chain(of_console().into_iter().map(Reply::Console)).collect()
+        of_node.chain(of_console().into_iter().chain(of_folders()).map(Reply::Console)).collect()
     }
 
     /// Fields by answer, as the page tells them; a ? at the end is left out.

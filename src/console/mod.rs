@@ -14,6 +14,7 @@
 //! - [`events`]: what happens at a peer, a line each.
 //! - [`json`]: the same answers for programs, and the page that documents them.
 //! - `import.rs`: the blocks of another program.
+//! - [`folder`]: folders, stored and brought back.
 //! - [`reply`], [`text`]: the answer, as a JSON line or for people.
 //! - [`lines`], [`output`]: a pipe in, a pipe out, each of which may hold anything or break at any time.
 //! - [`terminal`], [`screen`], [`progress`]: a prompt, what other threads print meanwhile, and bars. On a terminal
@@ -37,6 +38,7 @@ pub mod commands;
 pub mod control;
 pub mod events;
 pub mod finding;
+pub mod folder;
 pub mod grammar;
 pub mod health;
 pub mod json;

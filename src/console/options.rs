@@ -9,7 +9,8 @@ use super::escape::quoted;
 pub struct OptionSpec {
     /// The option's name, with the two hyphens.
     pub name: &'static str,
-    /// The name of its value in the usage line, if it takes one.
+    /// The name of its value in the usage line, if it takes one. Where that ends in `...`, the option may be given several
+    /// times.
     pub value: Option<&'static str>,
 }
 
@@ -49,7 +50,8 @@ impl Options {
             let spec = specs.iter().find(|spec| spec.name == name);
             let spec = spec
                 .ok_or_else(|| format!("there is no option {} here; a file of that name follows --", quoted(name)))?;
-            if options.has(spec.name) {
+            let repeats = spec.value.is_some_and(|value| value.ends_with("..."));
+            if options.has(spec.name) && !repeats {
                 return Err(format!("{name} is given twice"));
             }
             let value = match (spec.value, given) {
@@ -66,6 +68,11 @@ impl Options {
     /// Whether an option was given.
     pub fn has(&self, name: &str) -> bool {
         self.value(name).is_some()
+    }
+
+    /// Every value of an option.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(given, _)| *given == name).map(|(_, value)| &**value)
     }
 
     /// The value of an option that was given; empty if it takes none.

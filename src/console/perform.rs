@@ -40,11 +40,11 @@ impl Shows for Screen {
 
 /// Performs requests with the help of a node.
 pub struct Performer<B> {
-    backend: B,
-    shows: Arc<dyn Shows>,
+    pub(super) backend: B,
+    pub(super) shows: Arc<dyn Shows>,
     /// Where names of files begin; without one, where this process stands.
-    folder: PathBuf,
-    catalogue: Option<Catalogue>,
+    pub(super) folder: PathBuf,
+    pub(super) catalogue: Option<Catalogue>,
     /// Whether the folder of retrieved files is deleted afterwards, so that a failed retrieve cannot be resumed.
     forgets: bool,
     /// The commands that run beside others.
@@ -110,6 +110,10 @@ impl<B: Backend> Performer<B> {
 
     /// Performs a request and waits until it is done. `Help` needs the grammar, so it is refused here.
     pub fn perform(&self, request: Request) -> Reply {
+        if let Request::Ask(Command::Retrieve { source, dest, replace }) = request {
+            // A folder cannot go to where files go that are handed on.
+            return self.retrieve(source, &dest, replace, !self.forgets);
+        }
         let resolved = finding::resolve(self.catalogue.as_ref(), &self.folder, request);
         let request = match resolved {
             Ok(request) => request.within(&self.folder),
@@ -117,14 +121,10 @@ impl<B: Backend> Performer<B> {
         };
         match request {
             Request::Ask(command) => self.reply(command, None),
-            Request::All(commands) => self.all(commands),
-            Request::Store(store) => {
-                let name = store.name.clone();
-                match <[Command; 1]>::try_from(store.commands()) {
-                    Ok([command]) => self.reply(command, name),
-                    Err(commands) => self.all(commands),
-                }
-            }
+            Request::All(commands) => self.all(commands, |command| self.reply(command, None)),
+            Request::Store(store) => self.store_all(store),
+            Request::ListFolder { word, all } => self.list_folder(&word, all),
+            Request::Show(word) => self.show(&word),
             Request::Check(check) => self.check(check),
             Request::Import(folder) => self.import(&folder),
             Request::Files { .. } | Request::Name { .. } | Request::Forget { .. } | Request::Lookup(_) => {
@@ -142,11 +142,11 @@ impl<B: Backend> Performer<B> {
         }
     }
 
-    /// Gives the node one command after another. To cancel one cancels those that follow too.
-    fn all(&self, commands: Vec<Command>) -> Reply {
+    /// Has one command after another done by `each`. To cancel one cancels those that follow too.
+    pub(super) fn all(&self, commands: Vec<Command>, each: impl Fn(Command) -> Reply) -> Reply {
         let mut answers = Vec::new();
         for command in commands {
-            let reply = self.reply(command, None);
+            let reply = each(command);
             let cancelled = reply.verdict() == Some(FailureKind::Cancelled);
             answers.push(reply);
             if cancelled {
@@ -157,7 +157,7 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Has a command done; the answer about a file that is stored names it, and the catalogue gets it.
-    fn reply(&self, command: Command, name: Option<String>) -> Reply {
+    pub(super) fn reply(&self, command: Command, name: Option<String>) -> Reply {
         let (file, source) = match &command {
             Command::Store { path, .. } => (Some(path.clone()), None),
             Command::Retrieve { source, .. } => (None, Some(source.clone())),
@@ -194,6 +194,19 @@ impl<B: Backend> Performer<B> {
         }
         let reason = "the peer ended before it answered".to_owned();
         Answer::Failed(Failure { kind: FailureKind::Other, reason })
+    }
+
+    /// Gives the node a command that is a part of something larger, whose progress is shown elsewhere, and waits for its
+    /// answer.
+    pub(super) fn answer_to(&self, command: Command) -> Answer {
+        let answers = self.backend.submit(command).into_iter().find_map(|notice| match notice {
+            Notice::Answer { answer, .. } => Some(answer),
+            _ => None,
+        });
+        answers.unwrap_or_else(|| {
+            let reason = "the peer ended before it answered".to_owned();
+            Answer::Failed(Failure { kind: FailureKind::Other, reason })
+        })
     }
 
     /// Pings all addresses of a host at once; the first answer will do, so a silent one costs nothing.

@@ -34,8 +34,12 @@ impl<'a> TransferBar<'a> {
     /// A bar for `command` on `screen`.
     pub fn new(screen: &'a Screen, command: &Command) -> Self {
         let message = match command {
-            Command::Store { path, .. } => Some(format!("storing {}", file_name(path))),
-            Command::Retrieve { dest, .. } => Some(format!("retrieving {}", file_name(dest))),
+            Command::Store { path, .. } | Command::StoreListing { path, .. } => {
+                Some(format!("storing {}", file_name(path)))
+            }
+            Command::Retrieve { dest, .. } | Command::RetrieveListing { dest, .. } => {
+                Some(format!("retrieving {}", file_name(dest)))
+            }
             Command::Check { .. } => Some("checking".to_owned()),
             Command::Scrub => Some("scrubbing".to_owned()),
             // Whether there is anything to hand over, its progress shows.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::beside::JobInfo;
 use super::catalogue::Entry;
+use super::folder::{Listed, RetrievedFolder, Shown, StoredFolder};
 use super::grammar::Grammar;
 use super::health;
 use super::json;
@@ -95,6 +96,16 @@ pub enum ConsoleAnswer {
         /// The number of the command.
         job: u64,
     },
+    /// A folder is in the network.
+    StoredFolder(StoredFolder),
+    /// A folder was brought back.
+    RetrievedFolder(RetrievedFolder),
+    /// What is in a folder in the network.
+    #[serde(rename = "listing")]
+    Listed(Listed),
+    /// The text of a file in the network.
+    #[serde(rename = "text")]
+    Shown(Shown),
     /// The results of a `test`: files that were stored and retrieved.
     Tested {
         /// How many files came back equal.
@@ -185,6 +196,11 @@ impl Reply {
         Self::Node(Answer::Failed(Failure { kind, reason: reason.into() }))
     }
 
+    /// An answer about a file.
+    pub(super) fn of_file(file: PathBuf, answer: Answer) -> Self {
+        Self::File(Named { file, answer })
+    }
+
     /// Help on the command that `word` names, or on all.
     pub fn help(grammar: &Grammar, word: Option<&str>) -> Self {
         let commands = match word.map(|word| grammar.find(word)) {
@@ -221,6 +237,10 @@ impl Reply {
             Self::Console(ConsoleAnswer::Imported(imported)) => {
                 imported.failure.map(|kind| if imported.blocks > 0 { FailureKind::Partial } else { kind })
             }
+            // Not all of it is there, as was not asked for.
+            Self::Console(ConsoleAnswer::RetrievedFolder(folder)) if !folder.skipped.is_empty() => {
+                Some(FailureKind::Partial)
+            }
             Self::Console(_) => None,
         }
     }
@@ -240,6 +260,7 @@ impl Reply {
     pub fn keys(&self) -> Vec<Key> {
         match self {
             Self::File(Named { answer: Answer::Stored { key, .. }, .. }) => vec![*key],
+            Self::Console(ConsoleAnswer::StoredFolder(folder)) => vec![folder.key],
             Self::Console(ConsoleAnswer::All { answers }) => answers.iter().flat_map(Self::keys).collect(),
             _ => Vec::new(),
         }
@@ -248,7 +269,11 @@ impl Reply {
     /// Names the file `path` otherwise.
     pub fn rename(&mut self, path: &Path, name: &Path) {
         match self {
-            Self::File(Named { file, .. }) if file == path => *file = name.to_owned(),
+            Self::File(Named { file, .. }) | Self::Console(ConsoleAnswer::StoredFolder(StoredFolder { file, .. }))
+                if file == path =>
+            {
+                *file = name.to_owned();
+            }
             Self::Console(ConsoleAnswer::All { answers }) => {
                 answers.iter_mut().for_each(|answer| answer.rename(path, name));
             }
@@ -272,6 +297,12 @@ impl Reply {
     /// The answer as one line of JSON, without its end.
     pub fn to_json(&self) -> String {
         json::render(self)
+    }
+}
+
+impl From<Failure> for Reply {
+    fn from(failure: Failure) -> Self {
+        Self::Node(Answer::Failed(failure))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::folder::Tree;
 use super::health::Check;
 use super::options::{OptionSpec, Options};
 use crate::file::{Form, LocalManifest, local};
@@ -32,6 +33,15 @@ pub enum Request {
     Check(Check),
     /// Look up the key that begins with these digits.
     Lookup(String),
+    /// List what is in a folder in the network.
+    ListFolder {
+        /// The folder: a key or a name, and maybe a path in it.
+        word: String,
+        /// Whether what is in its folders is listed too.
+        all: bool,
+    },
+    /// Show the text of a file in the network.
+    Show(String),
     /// Keep the blocks in a folder in the network: files of at most 1 MiB named by their SHA-256.
     Import(PathBuf),
     /// List what the catalogue has, as far as its names fit the pattern.
@@ -64,7 +74,7 @@ pub enum Request {
 /// What `store` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
-    /// The files to store. Of two, the second is the place of a manifest, unless another file stands there.
+    /// The files and folders to store. Of two, the second is the place of a manifest, unless another file stands there.
     pub files: Vec<PathBuf>,
     /// The local manifest to write of one file.
     pub manifest: Option<LocalManifest>,
@@ -72,6 +82,8 @@ pub struct Store {
     pub name: Option<String>,
     /// Also keep a copy of every block here.
     pub keep: bool,
+    /// How folders are stored.
+    pub tree: Tree,
 }
 
 impl Store {
@@ -113,9 +125,9 @@ impl Request {
             key => key,
         };
         match self {
-            Self::Store(Store { files, manifest, name, keep }) => {
+            Self::Store(Store { files, manifest, name, keep, tree }) => {
                 let manifest = manifest.map(|LocalManifest { path, form }| LocalManifest { path: lies(path), form });
-                Self::Store(Store { files: files.into_iter().map(lies).collect(), manifest, name, keep })
+                Self::Store(Store { files: files.into_iter().map(lies).collect(), manifest, name, keep, tree })
             }
             Self::Import(folder) => Self::Import(lies(folder)),
             Self::Test { files, keep } => Self::Test { files: files.into_iter().map(lies).collect(), keep },

@@ -217,7 +217,10 @@ fn help_shows_every_command_and_more_about_one() {
     assert_eq!(all.lines().count(), commands::COMMANDS.len() + 1);
     assert!(all.contains("s store FILE... [--manifest FILE] [--name NAME] "), "{all}");
     let one = text("help ret\n");
-    assert!(one.starts_with("retrieve KEY|NAME|MANIFEST DEST [--force] (or r): bring a file back"), "{one}");
+    assert!(
+        one.starts_with("retrieve KEY|NAME[/PATH]|MANIFEST DEST [--force] (or r): bring a file or a folder back"),
+        "{one}"
+    );
     assert!(text("help retrive\n").contains("did you mean retrieve?"));
 }
 

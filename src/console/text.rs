@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use super::beside;
 use super::catalogue::Entry;
 use super::escape::escape;
+use super::folder;
 use super::health;
 use super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, Named, Reply, TestResult, Tested};
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
@@ -34,6 +35,10 @@ pub(super) fn render(reply: &Reply) -> String {
             lines(keys.chain(["the network keeps what it has".to_owned()]))
         }
         Reply::Console(ConsoleAnswer::Imported(of)) => imported(of),
+        Reply::Console(ConsoleAnswer::StoredFolder(folder)) => folder::stored(folder),
+        Reply::Console(ConsoleAnswer::RetrievedFolder(folder)) => folder::retrieved(folder),
+        Reply::Console(ConsoleAnswer::Listed(listed)) => folder::listed(listed),
+        Reply::Console(ConsoleAnswer::Shown(shown)) => lines(shown.text.split('\n').map(escape_line)),
         Reply::Console(ConsoleAnswer::Help { commands }) => help(commands),
         Reply::Console(ConsoleAnswer::Begun { job, line }) => format!("[{job}] runs: {}", escape(line)),
         Reply::Console(ConsoleAnswer::Jobs { jobs }) => beside::text(jobs, time),
@@ -190,7 +195,13 @@ fn entry(entry: &Entry) -> String {
     let stored = SystemTime::UNIX_EPOCH + Duration::from_millis(entry.stored);
     let stored = humantime::format_rfc3339_seconds(stored);
     let (key, size) = (entry.key.to_string(), amount(entry.bytes));
-    format!("{}  {size:>12}  {stored}  {}", &key[..12], escape(&entry.name))
+    let mark = if entry.folder { "/" } else { "" };
+    format!("{}  {size:>12}  {stored}  {}{mark}", &key[..12], escape(&entry.name))
+}
+
+/// A line of somebody's text, in which tabs are as they should be.
+fn escape_line(line: &str) -> String {
+    line.split('\t').map(escape).collect::<Vec<_>>().join("\t")
 }
 
 pub(super) fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {
@@ -338,7 +349,7 @@ pub(super) fn time(time: Duration) -> String {
 }
 
 /// A time, and the bytes a second where the transfer was large enough.
-fn pace(bytes: u64, took: Duration) -> String {
+pub(super) fn pace(bytes: u64, took: Duration) -> String {
     let seconds = took.as_secs_f64();
     if bytes < 1 << 20 || seconds <= 0.0 {
         return time(took);

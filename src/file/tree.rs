@@ -221,7 +221,7 @@ mod tests {
         let of = |count: usize| list_keys((0..count as u64).map(entry), Id::ZERO);
         let node = |level, entries: Vec<Entry>, sha256| {
             let size = entries.iter().map(|entry| entry.size).sum();
-            let node = Manifest { level, size, sha256, entries };
+            let node = Manifest { level, size, sha256, folder: false, entries };
             Entry { key: Key::of(&node.encode()), size }
         };
         let blocks: Vec<Entry> = (0..FANOUT as u64 + 1).map(entry).collect();

@@ -6,6 +6,7 @@ mod config_file;
 mod control;
 mod events;
 mod exit_codes;
+mod folders;
 mod harmless;
 mod health;
 mod leaving;

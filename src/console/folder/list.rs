@@ -1,0 +1,82 @@
+//! `ls` and `cat`: what is in a folder, and what is in a file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::answer::{Listed, ListedItem, Shown};
+use super::{failed, inside, name, trouble};
+use crate::config::MAX_BLOCK_SIZE;
+use crate::console::Backend;
+use crate::console::perform::Performer;
+use crate::console::reply::{ConsoleAnswer, Reply};
+use crate::console::words::parse_source;
+use crate::node::{Failure, FailureKind};
+
+/// Bytes of the longest text that is shown.
+const LONGEST: u64 = MAX_BLOCK_SIZE as u64;
+
+impl<B: Backend> Performer<B> {
+    /// What is in a folder in the network: at one place, or `all` below it.
+    pub(in crate::console) fn list_folder(&self, word: &str, all: bool) -> Reply {
+        self.listed(word, all).unwrap_or_else(Reply::from)
+    }
+
+    fn listed(&self, word: &str, all: bool) -> Result<Reply, Failure> {
+        let Some((key, path)) = inside::named(self.catalogue.as_ref(), Path::new(word))? else {
+            let reason = format!("{} is no key and no name in the catalogue", name(Path::new(word)));
+            return Err(failed(FailureKind::NotFound, reason));
+        };
+        let folder = temporary()?;
+        let (listing, extent) = self.listing(key, &path, folder.path().join("listing"))?;
+        let mut items = Vec::new();
+        listing.each(&mut |path, item| {
+            if path.components().count() == 1 || (all && path != Path::new("")) {
+                items.push(ListedItem::new(path, item));
+            }
+            Ok(())
+        })?;
+        // Of what is no folder, the listing is that one thing.
+        match extent.itself {
+            Some(item) if !matches!(item.kind, crate::file::folder::Kind::Folder) => {
+                items.push(ListedItem::new(Path::new(path.file_name().unwrap_or_default()), item));
+            }
+            _ => {}
+        }
+        Ok(Reply::Console(ConsoleAnswer::Listed(Listed { key, path, items })))
+    }
+
+    /// The text of a file in the network, as an answer.
+    pub(in crate::console) fn show(&self, word: &str) -> Reply {
+        self.shown(word).unwrap_or_else(Reply::from)
+    }
+
+    fn shown(&self, word: &str) -> Result<Reply, Failure> {
+        let source = parse_source(word).map_err(|reason| failed(FailureKind::Usage, reason))?;
+        let folder = temporary()?;
+        let dest = folder.path().join("file");
+        let reply = self.retrieve(source, &dest, false, false);
+        if reply.failure().is_some() {
+            return Ok(reply);
+        }
+        let mut bytes = Vec::new();
+        let read = File::open(&dest).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+        read.map_err(|error| trouble("read", &dest, &error))?;
+        let unfit = |what: &str| {
+            failed(
+                FailureKind::Usage,
+                format!("{} {what}; retrieve it to a file, or run 'kadring cat'", name(Path::new(word))),
+            )
+        };
+        if bytes.len() as u64 > LONGEST {
+            return Err(unfit("is longer than the 1 MiB that is shown here"));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| unfit("is no text"))?;
+        Ok(Reply::Console(ConsoleAnswer::Shown(Shown { text })))
+    }
+}
+
+/// A folder that goes when it is not needed any more.
+pub(super) fn temporary() -> Result<tempfile::TempDir, Failure> {
+    tempfile::tempdir().map_err(|error| trouble("make a temporary folder in", &std::env::temp_dir(), &error))
+}

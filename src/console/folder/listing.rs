@@ -1,0 +1,96 @@
+//! A listing that was brought here, read item by item.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::flight::not_done;
+use super::{failed, name, trouble};
+use crate::console::Backend;
+use crate::console::perform::Performer;
+use crate::file::folder::{Item, Kind, LONGEST_LINE, ListingError, Reader};
+use crate::id::Key;
+use crate::node::{Answer, Command, Failure, FailureKind};
+
+/// A listing in a file, and the part of it that is wanted.
+pub(super) struct Listing {
+    file: PathBuf,
+    /// Where in the folder the part begins; empty for all of it.
+    inside: PathBuf,
+}
+
+/// What is in the part that is wanted.
+#[derive(Default, Debug)]
+pub(super) struct Extent {
+    pub(super) bytes: u64,
+    pub(super) files: u64,
+    pub(super) folders: u64,
+    pub(super) links: u64,
+    /// What the part is itself, where it is not all of the folder.
+    pub(super) itself: Option<Item>,
+}
+
+impl<B: Backend> Performer<B> {
+    /// Brings the listing of the folder `key` to `file`, of which `inside` is wanted, and checks all of it.
+    pub(super) fn listing(&self, key: Key, inside: &Path, file: PathBuf) -> Result<(Listing, Extent), Failure> {
+        let answer = self.answer_to(Command::RetrieveListing { key, dest: file.clone() });
+        if !matches!(answer, Answer::Retrieved { .. }) {
+            return Err(not_done(answer));
+        }
+        let listing = Listing { file, inside: inside.to_owned() };
+        let extent = listing.measure(key)?;
+        Ok((listing, extent))
+    }
+}
+
+impl Listing {
+    /// Reads all of it, so that what is wrong with it shows before anything is written.
+    fn measure(&self, key: Key) -> Result<Extent, Failure> {
+        let mut extent = Extent::default();
+        let all = self.inside.as_os_str().is_empty();
+        self.each(&mut |path, item| {
+            match &item.kind {
+                _ if path.as_os_str().is_empty() => {
+                    extent.itself = Some(item);
+                    return Ok(());
+                }
+                Kind::Folder => extent.folders += 1,
+                Kind::Link { .. } => extent.links += 1,
+                Kind::File(content) => {
+                    extent.files += 1;
+                    extent.bytes += content.size;
+                }
+            }
+            Ok(())
+        })?;
+        if !all && extent.itself.is_none() {
+            let reason = format!("there is no {} in the folder {key}", name(&self.inside));
+            return Err(failed(FailureKind::NotFound, reason));
+        }
+        Ok(extent)
+    }
+
+    /// Gives each item of the wanted part to `take`, with its path in the part: an empty one for the part itself.
+    pub(super) fn each(&self, take: &mut dyn FnMut(&Path, Item) -> Result<(), Failure>) -> Result<(), Failure> {
+        let cannot = |error: std::io::Error| trouble("read the listing", &self.file, &error);
+        let wrong = |error: ListingError| failed(FailureKind::Integrity, error.to_string());
+        let mut lines = BufReader::new(File::open(&self.file).map_err(cannot)?);
+        let (mut reader, mut line) = (Reader::default(), Vec::new());
+        loop {
+            line.clear();
+            let count = (&mut lines).take(LONGEST_LINE as u64).read_until(b'\n', &mut line).map_err(cannot)?;
+            if count == 0 {
+                break;
+            }
+            if line.pop() != Some(b'\n') {
+                let reason = "the folder's listing has a line that is cut off or longer than any";
+                return Err(failed(FailureKind::Integrity, reason));
+            }
+            let Some(item) = reader.line(&line).map_err(wrong)? else { continue };
+            let Ok(path) = item.path.strip_prefix(&self.inside) else { continue };
+            let path = path.to_owned();
+            take(&path, item)?;
+        }
+        reader.end().map(|_| ()).map_err(wrong)
+    }
+}

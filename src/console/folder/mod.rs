@@ -1,0 +1,51 @@
+//! Folders: stored as many files and blocks and one [listing](crate::file::folder), and brought back from it.
+//!
+//! To the node a folder is nothing new: blocks, files, and a listing that its root tells from a file. What makes a folder
+//! of them is here: it walks trees, puts small files together, has a window of commands under way at a time
+//! (`flight.rs`), and writes nothing but into a folder of its own until everything is there (`staging.rs`).
+
+mod answer;
+mod flight;
+mod inside;
+mod list;
+mod listing;
+mod retrieve;
+mod single;
+mod staging;
+mod standing;
+mod store;
+mod unpack;
+mod walk;
+
+pub use answer::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
+pub(super) use answer::{listed, retrieved, stored};
+
+use std::io;
+use std::path::Path;
+
+use super::escape::quoted;
+use crate::node::{Failure, FailureKind};
+
+/// How a folder is stored.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Tree {
+    /// What is left out: a pattern of a name, or with a slash of a path in the folder.
+    pub exclude: Vec<String>,
+    /// Whether the rest is stored where something cannot be read.
+    pub skip_unreadable: bool,
+}
+
+fn failed(kind: FailureKind, reason: impl Into<String>) -> Failure {
+    Failure { kind, reason: reason.into() }
+}
+
+/// An error of the system in trying to do `what` to a file of the user.
+fn trouble(what: &str, path: &Path, error: &io::Error) -> Failure {
+    let kind = if error.kind() == io::ErrorKind::NotFound { FailureKind::NotFound } else { FailureKind::Other };
+    failed(kind, format!("cannot {what} {}: {error}", name(path)))
+}
+
+/// A path for people.
+fn name(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}

@@ -1,0 +1,157 @@
+//! Retrieving one file of a folder.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::flight::not_done;
+use super::{failed, name, trouble};
+use crate::console::Backend;
+use crate::console::perform::Performer;
+use crate::console::reply::Reply;
+use crate::file::folder::{Content, Place};
+use crate::id::Id;
+use crate::node::{Answer, Command, Failure, FailureKind, Source};
+use crate::runtime::stopwatch;
+use crate::store::hash_all;
+
+impl<B: Backend> Performer<B> {
+    /// Retrieves a file of a folder to `dest`, by way of the folder `temporary`.
+    pub(super) fn bring_single(
+        &self,
+        content: &Content,
+        temporary: &Path,
+        dest: &Path,
+        replace: bool,
+    ) -> Result<Reply, Failure> {
+        let took = stopwatch();
+        let (answer, standing) = match content.place {
+            Place::Own(key) => {
+                let answer = self.ask(Command::Retrieve { source: Source::Key(key), dest: dest.to_owned(), replace });
+                check(content, &answer)?;
+                let standing = matches!(answer, Answer::Retrieved { standing: true, .. });
+                (answer, standing)
+            }
+            place => {
+                let mut holders = 0;
+                let mut bytes = Vec::new();
+                if let Place::Packed { pack: key, size, offset } = place {
+                    let pack = temporary.join("pack");
+                    let answer = self.answer_to(Command::RetrieveBlock { key, size, dest: pack.clone() });
+                    let Answer::Retrieved { holders: from, .. } = answer else { return Err(not_done(answer)) };
+                    let file = File::open(&pack).map_err(|error| trouble("read", &pack, &error))?;
+                    (holders, bytes) = (from, slice(&file, offset, content)?);
+                }
+                let standing = put(dest, &bytes, content, replace)?;
+                (retrieved(content, holders, standing, took()), standing)
+            }
+        };
+        if content.executable && !standing {
+            let executable = fs::metadata(dest).and_then(|there| make_executable(dest, there.permissions().mode()));
+            executable.map_err(|error| trouble("make executable", dest, &error))?;
+        }
+        Ok(Reply::Node(answer))
+    }
+}
+
+/// An error unless the file was retrieved that the listing tells of.
+pub(super) fn check(content: &Content, answer: &Answer) -> Result<(), Failure> {
+    match answer {
+        Answer::Retrieved { bytes, sha256: Some(sha256), .. }
+            if (*bytes, *sha256) == (content.size, content.sha256) =>
+        {
+            Ok(())
+        }
+        Answer::Retrieved { .. } => {
+            Err(failed(FailureKind::Integrity, "a file of the folder is not the one that its listing tells of"))
+        }
+        Answer::Failed(Failure { kind: FailureKind::Folder, .. }) => {
+            Err(failed(FailureKind::Integrity, "a folder stands where the folder's listing tells of a file"))
+        }
+        other => Err(not_done(other.clone())),
+    }
+}
+
+/// The bytes of a file in its pack.
+pub(super) fn slice(pack: &File, offset: u32, content: &Content) -> Result<Vec<u8>, Failure> {
+    let mut bytes = vec![0; usize::try_from(content.size).unwrap_or(0)];
+    let read = pack.read_exact_at(&mut bytes, offset.into());
+    if read.is_err() || Id::of(&bytes) != content.sha256 {
+        let reason = "a pack of the folder does not hold the bytes that its listing tells of";
+        return Err(failed(FailureKind::Integrity, reason));
+    }
+    Ok(bytes)
+}
+
+/// Whoever may read the file may execute it too.
+pub(super) fn make_executable(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode & 0o777 | (mode & 0o444) >> 2))
+}
+
+/// Puts a file in its place, unless another stands there. Whether it stood there before.
+fn put(dest: &Path, bytes: &[u8], content: &Content, replace: bool) -> Result<bool, Failure> {
+    let dest: PathBuf = match fs::metadata(dest) {
+        Ok(there) if !there.is_file() => {
+            return Err(failed(
+                FailureKind::Usage,
+                format!("{} is a folder, or no regular file; name another", name(dest)),
+            ));
+        }
+        // What a link leads to is replaced, not the link.
+        Ok(_) => fs::canonicalize(dest).map_err(|error| trouble("find", dest, &error))?,
+        Err(_) if fs::symlink_metadata(dest).is_ok() => {
+            return Err(failed(
+                FailureKind::Usage,
+                format!("{} is a link that leads to no file; name another", name(dest)),
+            ));
+        }
+        Err(_) => dest.to_owned(),
+    };
+    let there = fs::metadata(&dest).ok();
+    let same = |there: &fs::Metadata| {
+        there.len() == content.size
+            && File::open(&dest).and_then(|file| hash_all(&file)).is_ok_and(|hash| hash == content.sha256)
+    };
+    if there.as_ref().is_some_and(same) {
+        return Ok(true);
+    }
+    // An empty file is none to lose: a script may have made it for its name.
+    let replaces = replace || there.as_ref().is_some_and(|there| there.len() == 0);
+    let exists = || {
+        failed(
+            FailureKind::Exists,
+            format!("{} is there and is another file; it is replaced only with --force", name(&dest)),
+        )
+    };
+    if there.is_some() && !replaces {
+        return Err(exists());
+    }
+    let cannot = |error: &io::Error| trouble("write", &dest, error);
+    let folder = dest.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mode = there.map_or(0o666, |there| there.permissions().mode());
+    let made = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(folder);
+    let mut file: NamedTempFile = made.map_err(|error| cannot(&error))?;
+    file.write_all(bytes).map_err(|error| cannot(&error))?;
+    let put = if replaces { file.persist(&dest) } else { file.persist_noclobber(&dest) };
+    match put {
+        Ok(_) => Ok(false),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
+        Err(error) => Err(cannot(&error.error)),
+    }
+}
+
+fn retrieved(content: &Content, holders: usize, standing: bool, took: std::time::Duration) -> Answer {
+    Answer::Retrieved {
+        bytes: content.size,
+        resumed: 0,
+        sha256: Some(content.sha256),
+        blocks: u64::from(content.size > 0),
+        holders,
+        standing,
+        complete: true,
+        took,
+    }
+}

@@ -1,0 +1,260 @@
+//! Bringing a folder back: what is missing of it is fetched, several files and packs at a time, and put in its place.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::answer::RetrievedFolder;
+use super::failed;
+use super::flight::{Flight, Span, not_done};
+use super::listing::{Extent, Listing};
+use super::single::{check, make_executable, slice};
+use super::staging::{Place as Dest, Staging};
+use super::standing::{holds, stands, why_not};
+use super::trouble;
+use crate::console::Backend;
+use crate::console::perform::Performer;
+use crate::console::reply::{ConsoleAnswer, LeftOut, Reply};
+use crate::file::folder::{Content, Item, Kind, Place};
+use crate::id::Key;
+use crate::node::{Answer, Command, Failure, FailureKind, Progress, Source};
+use crate::runtime::stopwatch;
+
+impl<B: Backend> Performer<B> {
+    /// Brings the folder `key`, or the folder `inside` it, to `dest`.
+    pub(super) fn bring_folder(&self, key: Key, inside: &Path, dest: &Path, replace: bool) -> Result<Reply, Failure> {
+        let took = stopwatch();
+        let span = Span::begin(&self.backend)?;
+        let mut show = self.shows.begin(&Command::RetrieveListing { key, dest: dest.to_owned() });
+        let dest = Dest::of(dest)?;
+        let mut staging = Staging::open(&dest, &key, inside)?;
+        let (listing, extent) = self.listing(key, inside, staging.file("listing"))?;
+        let answered = |standing, resumed, aside, skipped| {
+            let Extent { bytes, files, folders, links, .. } = extent;
+            let took = took();
+            let folder = RetrievedFolder { bytes, resumed, files, folders, links, standing, aside, skipped, took };
+            Reply::Console(ConsoleAnswer::RetrievedFolder(folder))
+        };
+        if dest.is_taken() {
+            if stands(&dest.path, &listing, &|| span.check())? {
+                let skipped = skipped(&listing)?;
+                staging.discard();
+                return Ok(answered(true, extent.bytes, None, skipped));
+            }
+            if !replace {
+                return Err(dest.exists());
+            }
+        }
+        show(&Progress::Begun { bytes: extent.bytes });
+        let mut flight = Flight::new(&span, &mut *show);
+        let mut unpacking =
+            Unpacking { span: &span, flight: &mut flight, tree: staging.tree(), staging: &staging, files: 0 };
+        let unpacked = unpacking.run(&listing);
+        let (done, resumed) = (flight.reached(), flight.resumed());
+        drop(flight);
+        let skipped = match unpacked {
+            Ok(()) => make_links(&listing, &staging.tree())?,
+            Err(Failure { kind, reason }) if done > 0 => {
+                staging.keep();
+                let of = extent.bytes;
+                let kept = format!("{reason}; {done} of {of} bytes are kept, and the same command goes on from there");
+                return Err(failed(kind, kept));
+            }
+            Err(failure) => return Err(failure),
+        };
+        span.check()?;
+        let aside = staging.finish(&dest, replace)?;
+        Ok(answered(false, resumed, aside, skipped))
+    }
+}
+
+/// Links that are not made are named, so many at most: a listing may tell of millions.
+const NAMED: u64 = 1000;
+
+/// The links that are not made.
+fn skipped(listing: &Listing) -> Result<Vec<LeftOut>, Failure> {
+    let (mut skipped, mut count, mut last) = (Vec::new(), 0, PathBuf::new());
+    listing.each(&mut |path, item| {
+        if let Kind::Link { target } = &item.kind
+            && let Some(reason) = why_not(path, target)
+        {
+            count += 1;
+            if count <= NAMED {
+                let reason = format!("{reason}: {}", target.to_string_lossy());
+                skipped.push(LeftOut { file: path.to_owned(), reason });
+            }
+            path.clone_into(&mut last);
+        }
+        Ok(())
+    })?;
+    if count > NAMED {
+        let reason = format!("the last of {} further links that lead out, or may", count - NAMED);
+        skipped.push(LeftOut { file: last, reason });
+    }
+    Ok(skipped)
+}
+
+/// Makes the links, last of all, so that nothing is ever written through one. Those that are not made.
+fn make_links(listing: &Listing, tree: &Path) -> Result<Vec<LeftOut>, Failure> {
+    listing.each(&mut |path, item| {
+        let Kind::Link { target } = item.kind else { return Ok(()) };
+        if why_not(path, &target).is_some() {
+            return Ok(());
+        }
+        let at = tree.join(path);
+        let made = match symlink(&target, &at) {
+            // An earlier run made it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&at).and_then(|()| symlink(&target, &at))
+            }
+            made => made,
+        };
+        made.map_err(|error| trouble("make the link", &at, &error))
+    })?;
+    skipped(listing)
+}
+
+/// A file that is missing.
+struct Missing {
+    at: PathBuf,
+    content: Content,
+}
+
+/// A pack's key and size, and what is missing of it: each with its place in the pack.
+type OfPack = ((Key, u32), Vec<(Missing, u32)>);
+
+/// What is under way.
+enum Brought {
+    /// A pack, which comes to this file, and what is missing of it: each with its place in the pack.
+    Pack { file: PathBuf, missing: Vec<(Missing, u32)> },
+    /// A file of its own, which comes to this other place first.
+    Own { file: PathBuf, missing: Missing },
+}
+
+/// A folder that is being put together.
+struct Unpacking<'a, 'f, B: Backend> {
+    span: &'a Span<'a, B>,
+    flight: &'a mut Flight<'f, B, Brought>,
+    tree: PathBuf,
+    staging: &'a Staging,
+    /// Files and packs so far: each gets a name of its own, which another run finds again.
+    files: u64,
+}
+
+impl<B: Backend> Unpacking<'_, '_, B> {
+    fn run(&mut self, listing: &Listing) -> Result<(), Failure> {
+        make_folder(&self.tree)?;
+        // The pack whose files are being read.
+        let mut pack: Option<OfPack> = None;
+        listing.each(&mut |path, Item { kind, .. }| {
+            let at = self.tree.join(path);
+            match kind {
+                _ if path.as_os_str().is_empty() => Ok(()),
+                Kind::Folder => make_folder(&at),
+                Kind::Link { .. } => Ok(()),
+                Kind::File(content) => self.file(at, content, &mut pack),
+            }
+        })?;
+        if let Some((pack, missing)) = pack {
+            self.begin_pack(pack, missing)?;
+        }
+        self.flight.finish(&mut |brought, answer| land(brought, &answer))
+    }
+
+    fn file(&mut self, at: PathBuf, content: Content, open: &mut Option<OfPack>) -> Result<(), Failure> {
+        if let Place::Packed { pack, size, .. } = content.place
+            && open.as_ref().is_none_or(|(of, _)| *of != (pack, size))
+            && let Some((pack, missing)) = open.replace(((pack, size), Vec::new()))
+        {
+            self.begin_pack(pack, missing)?;
+        }
+        // The number of a file is its own, whether or not it is there already.
+        self.files += 1;
+        if holds(&at, &content, &|| self.span.check())? {
+            self.flight.skip(content.size);
+            return Ok(());
+        }
+        let missing = Missing { at, content };
+        match (missing.content.place, open) {
+            (Place::Packed { offset, .. }, Some((_, of_pack))) => {
+                of_pack.push((missing, offset));
+                Ok(())
+            }
+            (Place::Own(key), _) => {
+                let file = self.staging.file(&format!("file-{}", self.files));
+                let command = Command::Retrieve { source: Source::Key(key), dest: file.clone(), replace: true };
+                self.begin(Brought::Own { file, missing }, command)
+            }
+            _ => write(&missing, &[]),
+        }
+    }
+
+    fn begin_pack(&mut self, (key, size): (Key, u32), missing: Vec<(Missing, u32)>) -> Result<(), Failure> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let file = self.staging.file(&format!("pack-{}", self.files));
+        let command = Command::RetrieveBlock { key, size, dest: file.clone() };
+        self.begin(Brought::Pack { file, missing }, command)
+    }
+
+    fn begin(&mut self, brought: Brought, command: Command) -> Result<(), Failure> {
+        self.flight.begin(brought, command, &mut |brought, answer| land(brought, &answer))
+    }
+}
+
+/// What was brought is put in its place: how many bytes.
+fn land(brought: Brought, answer: &Answer) -> Result<u64, Failure> {
+    match brought {
+        Brought::Pack { file, missing } => {
+            if !matches!(answer, Answer::Retrieved { .. }) {
+                return Err(not_done(answer.clone()));
+            }
+            let pack = File::open(&file).map_err(|error| trouble("read", &file, &error))?;
+            let mut bytes = 0;
+            for (missing, offset) in missing {
+                write(&missing, &slice(&pack, offset, &missing.content)?)?;
+                bytes += missing.content.size;
+            }
+            fs::remove_file(&file).map_err(|error| trouble("remove", &file, &error))?;
+            Ok(bytes)
+        }
+        Brought::Own { file, missing: Missing { at, content } } => {
+            check(&content, answer)?;
+            let cannot = |error: io::Error| trouble("write", &at, &error);
+            if content.executable {
+                let mode = fs::metadata(&file).map_err(cannot)?.permissions().mode();
+                make_executable(&file, mode).map_err(cannot)?;
+            }
+            fs::rename(&file, &at).map_err(cannot)?;
+            Ok(content.size)
+        }
+    }
+}
+
+/// Writes a small file. What an earlier run left in its place is no file of this content.
+fn write(missing: &Missing, bytes: &[u8]) -> Result<(), Failure> {
+    let Missing { at, content } = missing;
+    let mode = if content.executable { 0o777 } else { 0o666 };
+    let make = || OpenOptions::new().write(true).create_new(true).mode(mode).open(at);
+    let made = match make() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(at).and_then(|()| make()),
+        made => made,
+    };
+    made.and_then(|mut file| file.write_all(bytes)).map_err(|error| trouble("write", at, &error))
+}
+
+fn make_folder(at: &Path) -> Result<(), Failure> {
+    match fs::create_dir(at) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let is_folder = fs::symlink_metadata(at).is_ok_and(|there| there.is_dir());
+            if is_folder {
+                Ok(())
+            } else {
+                Err(failed(FailureKind::Other, format!("{} is no folder", super::name(at))))
+            }
+        }
+        made => made.map_err(|error| trouble("make the folder", at, &error)),
+    }
+}

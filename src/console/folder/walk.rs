@@ -1,0 +1,193 @@
+//! What there is in a folder to be stored.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use glob::{MatchOptions, Pattern};
+use nix::fcntl::OFlag;
+use walkdir::{DirEntry, WalkDir};
+
+use super::{Tree, failed, name, trouble};
+use crate::console::reply::LeftOut;
+use crate::node::{Failure, FailureKind};
+
+/// Files that cannot be read are named in a failure, so many at most.
+const NAMED: usize = 10;
+
+/// Something in the folder.
+pub(super) struct Found {
+    /// Its path, which begins in the folder.
+    pub(super) path: PathBuf,
+    pub(super) what: What,
+}
+
+/// What it is.
+pub(super) enum What {
+    Folder,
+    Link { target: PathBuf },
+    File { size: u64 },
+}
+
+/// All that is to be stored, in the order of a listing, and what is left out.
+#[derive(Default)]
+pub(super) struct Walked {
+    pub(super) found: Vec<Found>,
+    pub(super) skipped: Vec<LeftOut>,
+    /// Bytes of all files.
+    pub(super) bytes: u64,
+}
+
+/// Walks through `folder`. `check` is asked on the way whether to go on.
+///
+/// # Errors
+/// Something cannot be read and may not be skipped, a pattern is none, or `check` says so.
+pub(super) fn walk(folder: &Path, tree: &Tree, check: &dyn Fn() -> Result<(), Failure>) -> Result<Walked, Failure> {
+    let excludes = Excludes::new(&tree.exclude)?;
+    let mut walked = Walked::default();
+    let mut unreadable: Vec<LeftOut> = Vec::new();
+    // Of a link that is named, what it leads to is meant.
+    fs::read_dir(folder).map_err(|error| trouble("read the folder", folder, &error))?;
+    let entries = WalkDir::new(folder).min_depth(1).sort_by_file_name().into_iter();
+    for entry in entries.filter_entry(|entry| entry.depth() == 0 || !excludes.fit(below(folder, entry.path()))) {
+        check()?;
+        match entry {
+            Ok(entry) => {
+                let path = below(folder, entry.path()).to_owned();
+                match look(&entry) {
+                    Ok(Some(what)) => {
+                        walked.bytes += if let What::File { size } = what { size } else { 0 };
+                        walked.found.push(Found { path, what });
+                    }
+                    Ok(None) => {
+                        let reason = kind_of(&entry).to_owned();
+                        walked.skipped.push(LeftOut { file: path, reason });
+                    }
+                    Err(error) => unreadable.push(LeftOut { file: path, reason: error.to_string() }),
+                }
+            }
+            Err(error) => {
+                let file = below(folder, error.path().unwrap_or(folder)).to_owned();
+                let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                unreadable.push(LeftOut { file, reason });
+            }
+        }
+    }
+    if !unreadable.is_empty() && !tree.skip_unreadable {
+        return Err(refusal(folder, &unreadable));
+    }
+    walked.skipped.extend(unreadable);
+    Ok(walked)
+}
+
+fn below<'p>(folder: &Path, path: &'p Path) -> &'p Path {
+    path.strip_prefix(folder).unwrap_or(path)
+}
+
+/// What it is; none if it is nothing that can be stored.
+fn look(entry: &DirEntry) -> io::Result<Option<What>> {
+    let kind = entry.file_type();
+    if kind.is_dir() {
+        return Ok(Some(What::Folder));
+    }
+    if kind.is_symlink() {
+        return Ok(Some(What::Link { target: fs::read_link(entry.path())? }));
+    }
+    if !kind.is_file() {
+        return Ok(None);
+    }
+    // Whether it can be read shows before anything is stored.
+    open(entry.path()).map(|(_, metadata)| Some(What::File { size: metadata.len() }))
+}
+
+/// Opens a regular file. What took its place meanwhile is neither followed nor waited for.
+pub(super) fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other("it is no regular file any more")) }
+}
+
+fn kind_of(entry: &DirEntry) -> &'static str {
+    let kind = entry.file_type();
+    match () {
+        () if kind.is_socket() => "a socket",
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_block_device() || kind.is_char_device() => "a device",
+        () => "neither a file, a folder nor a link",
+    }
+}
+
+fn refusal(folder: &Path, unreadable: &[LeftOut]) -> Failure {
+    let named = unreadable.iter().take(NAMED).map(|LeftOut { file, reason }| format!("{} ({reason})", name(file)));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = unreadable.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let folder = name(folder);
+    let reason = format!(
+        "nothing of {folder} was stored, for this in it cannot be read: {named}{more}; --skip-unreadable stores the rest"
+    );
+    failed(FailureKind::Other, reason)
+}
+
+/// Patterns of what is left out.
+struct Excludes(Vec<(Pattern, bool)>);
+
+impl Excludes {
+    fn new(patterns: &[String]) -> Result<Self, Failure> {
+        let read = |text: &String| {
+            let plain = text.trim_end_matches('/');
+            // With a slash it is a path that begins in the folder; without one, a name anywhere.
+            let whole = plain.contains('/');
+            let pattern = Pattern::new(plain.trim_start_matches('/'));
+            let wrong = |error| failed(FailureKind::Usage, format!("{text:?} is no pattern: {error}"));
+            pattern.map(|pattern| (pattern, whole)).map_err(wrong)
+        };
+        patterns.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn fit(&self, path: &Path) -> bool {
+        let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.0.iter().any(|(pattern, whole)| match whole {
+            true => pattern.matches_path_with(path, options),
+            false => pattern.matches_with(&name, options),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(pattern: &str, path: &str) -> bool {
+        Excludes::new(&[pattern.to_owned()]).unwrap().fit(Path::new(path))
+    }
+
+    #[test]
+    fn a_pattern_is_of_a_name_anywhere_or_with_a_slash_of_a_path_in_the_folder() {
+        for (pattern, path) in [
+            ("*.o", "a/b.o"),
+            ("target", "x/target"),
+            ("target/", "target"),
+            ("/target", "target"),
+            ("a/*", "a/b"),
+            ("a/**/c", "a/b/b/c"),
+            ("[ab]?", "x/a1"),
+        ] {
+            assert!(fits(pattern, path), "{pattern} {path}");
+        }
+        for (pattern, path) in [("*.o", "a.o/b"), ("/target", "x/target"), ("a/*", "a/b/c"), ("a", "ab"), ("", "a")] {
+            assert!(!fits(pattern, path), "{pattern} {path}");
+        }
+        assert_eq!(Excludes::new(&["[".to_owned()]).err().map(|failure| failure.kind), Some(FailureKind::Usage));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_and_not_more_of_it_than_can_be_read_by_people() {
+        let left_out = |n: usize| LeftOut { file: format!("f{n}\n").into(), reason: "denied".to_owned() };
+        let reason = refusal(Path::new("d"), &(0..15).map(left_out).collect::<Vec<_>>()).reason;
+        assert!(reason.contains("\"f0\\n\" (denied), \"f1\\n\"") && reason.contains(" and 5 more;"), "{reason}");
+    }
+}
