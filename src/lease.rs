@@ -42,7 +42,7 @@ pub struct Lease {
 }
 
 /// A lease has ended, and another one stands in its place on all blocks. As text: its secret, `>`, and that other one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Replaced {
     /// The secret of the lease that has ended.
     pub secret: Secret,
@@ -125,6 +125,11 @@ impl Secret {
     /// A secret drawn at random.
     pub fn random(rng: &mut impl Rng) -> Self {
         Self(Id::from_bytes(rng.random()))
+    }
+
+    /// The secret of these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Id::from_bytes(bytes))
     }
 
     /// The secret that this one has for `text`: the same for the same text.

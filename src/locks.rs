@@ -266,7 +266,7 @@ mod tests {
 
     use super::*;
 
-    static ALL: [&Lock; 7] = [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &SCREEN];
+    static ALL: [&Lock; 9] = [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &JOBS, &OUTPUT, &SCREEN];
 
     #[test]
     fn the_documentation_shows_the_table() {

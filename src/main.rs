@@ -15,7 +15,7 @@ use kadring::console::json::PAGE;
 use kadring::console::{Stderr, escape};
 
 use args::{Cli, Task, command_line, config_file};
-use commands::{Exit, Failed, client, ctl, files, peer, report, ring, sim, stderr};
+use commands::{Exit, Failed, client, ctl, files, leases, peer, report, ring, sim, stderr};
 
 fn main() -> ExitCode {
     // A file that may not grow further is an error of the write, as a full disk is, and must not end the process.
@@ -87,6 +87,9 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Import(args) => client::import(args),
         Task::Lookup(args) => client::lookup(args),
         Task::Check(args) => client::check(args),
+        Task::Renew(args) => leases::renew(args),
+        Task::Copies(args) => leases::copies(args),
+        Task::Delete(args) => leases::delete(args),
         Task::Ping(args) => client::ping(args),
         Task::Files(args) => Ok(files::files(args)),
         Task::Name(args) => Ok(files::name(args)),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use kadring::console::folder::Tree;
+use kadring::console::leases::Terms;
 use kadring::console::words::{parse_host_port, parse_name, parse_source};
 use kadring::file::{Form, LocalManifest};
 use kadring::node::Source;
@@ -124,6 +125,12 @@ pub(crate) struct StoreArgs {
     /// Store the rest of a folder in which something cannot be read
     #[arg(long, env = "KADRING_SKIP_UNREADABLE", value_parser = BoolishValueParser::new())]
     pub(crate) skip_unreadable: bool,
+    /// Keep it for so long; without it, for ever
+    #[arg(long = "for", env = "KADRING_FOR", value_name = "TIME")]
+    pub(crate) lasts: Option<String>,
+    /// Keep it in so many copies, whichever peers hold them, from 1 to 7
+    #[arg(long = "copies", env = "KADRING_COPIES", value_name = "N")]
+    pub(crate) number: Option<String>,
     /// Print the keys alone, a line each
     #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
     pub(crate) quiet: bool,
@@ -132,6 +139,11 @@ pub(crate) struct StoreArgs {
 }
 
 impl StoreArgs {
+    /// How long it is kept, and in how many copies.
+    pub(crate) fn terms(&self) -> Result<Terms, String> {
+        Terms::read(self.lasts.as_deref(), self.number.as_deref())
+    }
+
     /// How folders are stored.
     pub(crate) fn tree(&self) -> Tree {
         Tree { exclude: self.exclude.clone(), skip_unreadable: self.skip_unreadable }
@@ -162,6 +174,48 @@ pub(crate) struct RetrieveArgs {
     /// Replace another file that stands at DEST; what stands in a folder's place is moved aside
     #[arg(long, env = "KADRING_FORCE", value_parser = BoolishValueParser::new())]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `renew`.
+#[derive(Args, Debug)]
+pub(crate) struct RenewArgs {
+    /// The files, by key or by their names in the list of what was stored here; without any, all that end some time
+    #[arg(value_name = "KEY|NAME")]
+    pub(crate) files: Vec<String>,
+    /// Keep them for so long from now, or "ever"; without it, as long as at first
+    #[arg(long = "for", env = "KADRING_FOR", value_name = "TIME")]
+    pub(crate) lasts: Option<String>,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `copies`.
+#[derive(Args, Debug)]
+pub(crate) struct NumberArgs {
+    /// The file, by key or by its name in the list of what was stored here
+    #[arg(value_name = "KEY|NAME")]
+    pub(crate) file: String,
+    /// The number of copies, from 1 to 7
+    #[arg(value_name = "N")]
+    pub(crate) number: String,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `delete`.
+#[derive(Args, Debug)]
+pub(crate) struct DeleteArgs {
+    /// The files, by key or by their names in the list of what was stored here
+    #[arg(required = true, value_name = "KEY|NAME")]
+    pub(crate) files: Vec<String>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
     #[command(flatten)]

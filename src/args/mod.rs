@@ -23,8 +23,8 @@ use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
 
 use crate::commands::EXITS;
 pub(crate) use client::{
-    CatArgs, CatalogueArgs, CheckArgs, CtlArgs, FilesArgs, ForgetArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs,
-    NameArgs, PingArgs, RetrieveArgs, StoreArgs,
+    CatArgs, CatalogueArgs, CheckArgs, CtlArgs, DeleteArgs, FilesArgs, ForgetArgs, ImportArgs, JoinArgs, LookupArgs,
+    LsArgs, NameArgs, NumberArgs, PingArgs, RenewArgs, RetrieveArgs, StoreArgs,
 };
 pub(crate) use ring::{PeerName, ReportArgs, ReportTarget, RingArgs, RingTask, RingWays};
 
@@ -76,6 +76,12 @@ pub(crate) enum Task {
     /// Join, find out how safe each file is, and go
     #[command(after_help = exit_codes())]
     Check(CheckArgs),
+    /// Join, have files that were stored for a while kept longer, and go
+    Renew(RenewArgs),
+    /// Join, have a file that was stored from here kept in another number of copies, and go
+    Copies(NumberArgs),
+    /// Join, have files that were stored from here kept no longer, and go
+    Delete(DeleteArgs),
     /// Ask whether there is a peer at an address
     Ping(PingArgs),
     /// Join, store the blocks in DIR, files named by their SHA-256, and go
@@ -137,6 +143,9 @@ pub(crate) struct PeerArgs {
     /// Read and hash all blocks held here once in this time, such as 7d; 0 or off: never
     #[arg(long, env = "KADRING_SCRUB", value_name = "TIME", default_value = "7d", value_parser = parse_scrub)]
     pub(crate) scrub: Scrub,
+    /// How long a block stays that nobody wants any longer, such as 1h: who renews it late, or stores it again, finds it
+    #[arg(long, env = "KADRING_GRACE", value_name = "TIME", default_value = "1h", value_parser = parse_time)]
+    pub(crate) grace: Duration,
     /// Also keep here every block that is stored through this peer
     #[arg(long, env = "KADRING_KEEP", value_parser = BoolishValueParser::new())]
     pub(crate) keep: bool,

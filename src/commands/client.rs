@@ -61,7 +61,9 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
         let name = args.name.iter().flat_map(|name| [Path::new("--name"), Path::new(name)]);
         let exclude = args.exclude.iter().flat_map(|glob| [Path::new("--exclude"), Path::new(glob)]);
         let skip = args.skip_unreadable.then(|| Path::new("--skip-unreadable"));
-        let options = manifest.chain(name).chain(exclude).chain(skip);
+        let lasts = args.lasts.iter().flat_map(|lasts| [Path::new("--for"), Path::new(lasts)]);
+        let number = args.number.iter().flat_map(|number| [Path::new("--copies"), Path::new(number)]);
+        let options = manifest.chain(name).chain(exclude).chain(skip).chain(lasts).chain(number);
         let files = args.files.iter().map(PathBuf::as_path);
         typed([Path::new("store")].into_iter().chain(options).chain([Path::new("--")]).chain(files))
     });
@@ -72,14 +74,15 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     log_to(&screen, "warn");
     let manifest = args.local_manifest().map_err(Failed::usage)?;
     let spooled = if args.files.iter().any(|file| is_standard(file)) { Some(spool()?) } else { None };
-    let tree = args.tree();
+    let (tree, terms) = (args.tree(), args.terms().map_err(Failed::usage)?);
     let mut files = args.files;
     for file in files.iter_mut().filter(|file| is_standard(file)) {
         *file = spooled.as_ref().map_or_else(|| STANDARD.into(), path_of);
     }
     let guest = join(&args.join, config)?;
     let performer = Performer::new(guest.handle(), screen).with_catalogue(Catalogue::of_user());
-    let mut reply = performer.perform(Request::Store(Store { files, manifest, name: args.name, keep: false, tree }));
+    let mut reply =
+        performer.perform(Request::Store(Store { files, manifest, name: args.name, keep: false, tree, terms }));
     if let Some(spooled) = &spooled {
         reply.rename(&path_of(spooled), Path::new(STANDARD));
     }
@@ -227,7 +230,7 @@ pub(crate) fn import(args: ImportArgs) -> anyhow::Result<Exit> {
 }
 
 /// Has the running peer do what `words` say, where one was named; else joins, and asks what `request` says.
-fn hand_on_or_ask(
+pub(super) fn hand_on_or_ask(
     args: &JoinArgs,
     format: Format,
     words: impl FnOnce() -> Result<Vec<String>, Failed>,

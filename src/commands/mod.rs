@@ -7,6 +7,7 @@ mod events;
 mod farewell;
 pub(crate) mod files;
 mod known;
+pub(crate) mod leases;
 mod logging;
 pub(crate) mod peer;
 mod ready;

@@ -122,6 +122,7 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     let mut config = args.copies.config().map_err(Failed::usage)?;
     config.lasting = args.data.is_some();
     config.scrub = args.scrub.0;
+    config.grace = args.grace;
     config.handover_limit = args.handover_limit;
     config.capacity = args.capacity.map(|size| size.as_u64());
     let known = known(args)?;
@@ -234,6 +235,7 @@ fn tell(notice: &Notice) {
         Notice::PeerUp { peer } => log::info!("peer {peer} is here"),
         Notice::PeerDown { peer } => log::info!("peer {peer} is gone"),
         Notice::BlockStored { key, size } => log::debug!("block {} stored, {size} bytes", key.short()),
+        Notice::BlockEnded { key } => log::debug!("block {key} was deleted: nobody wants it any longer"),
         Notice::BlockDamaged { key } => log::warn!("block {key} is damaged; it was moved aside and is fetched anew"),
         Notice::BlockRepaired { key, to } => log::info!("block {} repaired: {to} has it now", key.short()),
         Notice::Trouble { .. } => {} // It stands in the log already.

@@ -4,6 +4,7 @@
 //! folder. A line is on the disk before the answer to its `store` is given. Several processes may use one catalogue: each
 //! change is made under a lock on a file beside it. Lines that cannot be read are set aside, and told.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,7 +14,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::escape::quoted;
+use super::leases::draw;
 use crate::id::{Id, Key};
+use crate::lease::{Lease, Secret, UnixTime};
 use crate::path_text;
 
 /// The catalogue's name in its folder.
@@ -21,6 +24,9 @@ const NAME: &str = "catalogue";
 
 /// The name of the file that is locked while the catalogue is read or changed.
 const LOCK: &str = "catalogue.lock";
+
+/// The name of the file that holds the secret of the catalogue's owner.
+const OWNER: &str = "owner";
 
 /// So many digits of a key name it, if no other key begins with them.
 pub const DIGITS: usize = 6;
@@ -46,6 +52,60 @@ pub struct Entry {
     /// Whether it is a folder; then the SHA-256 is that of its listing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub folder: bool,
+    /// The lease on its blocks, if it was stored with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Owned>,
+}
+
+/// Leases that were laid from here.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Owned {
+    /// What ends them: several where a file was stored several times. Nobody is shown them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
+    /// When they end, in seconds since 1970; none if never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UnixTime>,
+    /// How long they lasted, in seconds, when they were laid or last renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<u64>,
+    /// Copies that they ask for; 0 leaves that to those who keep them.
+    #[serde(default)]
+    pub copies: u8,
+}
+
+impl Owned {
+    /// One of them.
+    pub fn lease(&self) -> Option<Lease> {
+        let secret = self.secrets.first()?;
+        Some(Lease { id: secret.id(), until: self.until, copies: self.copies })
+    }
+}
+
+impl Entry {
+    /// The same; what ends the leases that the same file had before ends them too.
+    fn with_leases_of(mut self, before: Option<Self>) -> Self {
+        let before = before.and_then(|before| before.lease);
+        match (&mut self.lease, before) {
+            (Some(lease), Some(before)) => {
+                lease.secrets.extend(before.secrets);
+                lease.secrets.sort_unstable();
+                lease.secrets.dedup();
+                lease.until = lease.until.zip(before.until).map(|(one, other)| one.max(other));
+            }
+            (none, before) => *none = none.take().or(before),
+        }
+        self
+    }
+
+    /// The same, to be shown.
+    #[must_use]
+    pub fn shown(mut self) -> Self {
+        if let Some(lease) = &mut self.lease {
+            lease.secrets.clear();
+        }
+        self
+    }
 }
 
 /// A catalogue in a folder.
@@ -140,6 +200,58 @@ impl Catalogue {
         }
     }
 
+    /// Changes the entries of one key.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read or written.
+    pub fn change(&self, key: &Key, change: impl Fn(&mut Entry)) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let mut entries = self.read()?;
+        entries.iter_mut().filter(|entry| entry.key == *key).for_each(change);
+        self.write(&entries)
+    }
+
+    /// Notes what became of the leases on these files.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read or written.
+    pub fn change_all(&self, leases: &BTreeMap<Key, Owned>) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let mut entries = self.read()?;
+        for entry in &mut entries {
+            if let Some(lease) = leases.get(&entry.key) {
+                entry.lease = Some(lease.clone());
+            }
+        }
+        self.write(&entries)
+    }
+
+    /// The secret of the catalogue's owner, from which those of leases come. The first time it is drawn.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn owner(&self) -> io::Result<Secret> {
+        let _lock = self.lock()?;
+        let path = self.folder.join(OWNER);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let damaged = || io::Error::other(format!("{} holds no secret; move it away", path.display()));
+                text.trim().parse().map_err(|_| damaged())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let secret = draw()?;
+                // A file of this kind is its owner's alone.
+                let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+                writeln!(file, "{secret}")?;
+                file.as_file().sync_all()?;
+                file.persist(&path).map_err(|error| error.error)?;
+                File::open(&self.folder)?.sync_all()?;
+                Ok(secret)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Drops the entries that `word` names, by name or by key or its beginning. The network keeps what it has.
     ///
     /// # Errors
@@ -183,9 +295,10 @@ impl Catalogue {
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match serde_json::from_slice::<Entry>(line) {
                 Ok(entry) => {
-                    entries
-                        .retain(|other| (&other.name, &other.path, other.key) != (&entry.name, &entry.path, entry.key));
-                    entries.push(entry);
+                    let same =
+                        |other: &Entry| (&other.name, &other.path, other.key) == (&entry.name, &entry.path, entry.key);
+                    let before = entries.iter().position(same).map(|at| entries.remove(at));
+                    entries.push(entry.with_leases_of(before));
                 }
                 Err(_) => damaged += 1,
             }
@@ -268,7 +381,17 @@ mod tests {
 
     fn entry(name: &str, path: &str, content: &str) -> Entry {
         let (key, bytes) = (Id::of(content.as_bytes()), content.len() as u64);
-        Entry { name: name.to_owned(), path: path.into(), key, sha256: key, bytes, copies: 7, stored: 5, folder: false }
+        Entry {
+            name: name.to_owned(),
+            path: path.into(),
+            key,
+            sha256: key,
+            bytes,
+            copies: 7,
+            stored: 5,
+            folder: false,
+            lease: None,
+        }
     }
 
     fn catalogue() -> (tempfile::TempDir, Catalogue) {

@@ -2,6 +2,7 @@
 
 use super::folder::Tree;
 use super::health::{Check, read_wait};
+use super::leases::{Change, Terms, parse_copies, read_renew};
 use super::options::OptionSpec;
 use super::spec::{Kind, Request, Spec, Store};
 use super::words::{parse_file, parse_host_port, parse_key, parse_name, parse_source};
@@ -24,6 +25,8 @@ pub static COMMANDS: &[Spec] = &[
             OptionSpec { name: "--name", value: Some("NAME") },
             OptionSpec { name: "--exclude", value: Some("GLOB...") },
             OptionSpec { name: "--skip-unreadable", value: None },
+            OptionSpec { name: "--for", value: Some("TIME") },
+            OptionSpec { name: "--copies", value: Some("N") },
         ],
         summary: "keep each FILE or folder in the network and print the key that brings it back",
         details: "A file is cut into blocks of at most 1 MiB; each goes to the peers nearest to its SHA-256.\n\
@@ -33,7 +36,9 @@ pub static COMMANDS: &[Spec] = &[
                   The catalogue remembers the file by the last part of its path, or by --name.\n\
                   A folder is kept with all that is in it: names, links, which files can be executed, and empty folders.\n\
                   --exclude leaves out what fits a pattern of a name or, with a slash, of a path in the folder.\n\
-                  Where something in it cannot be read, the rest is stored only with --skip-unreadable.",
+                  Where something in it cannot be read, the rest is stored only with --skip-unreadable.\n\
+                  It is kept for ever, or with --for 30d for so long; see renew and delete. --copies is the number of its\n\
+                  copies, whichever peers keep them.",
         parse: |words, options, defaults| {
             let files: Vec<_> = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
             let manifest = match options.value("--manifest") {
@@ -47,7 +52,8 @@ pub static COMMANDS: &[Spec] = &[
             };
             let exclude = options.values("--exclude").map(str::to_owned).collect();
             let tree = Tree { exclude, skip_unreadable: options.has("--skip-unreadable") };
-            Ok(Request::Store(Store { files, manifest, name, keep: defaults.keep, tree }))
+            let terms = Terms::read(options.value("--for"), options.value("--copies"))?;
+            Ok(Request::Store(Store { files, manifest, name, keep: defaults.keep, tree, terms }))
         },
     },
     Spec {
@@ -199,6 +205,43 @@ pub static COMMANDS: &[Spec] = &[
         summary: "what was stored here, by name",
         details: "The catalogue: key, size, time and name of each file. PATTERN is a part of the name, or has * and ?.",
         parse: |words, _, _| Ok(Request::Files { pattern: words.first().cloned().unwrap_or_default() }),
+    },
+    Spec {
+        name: "renew",
+        short: None,
+        arguments: "[KEY|NAME...]",
+        takes: (0, MANY),
+        kinds: &[Kind::Source],
+        options: &[OptionSpec { name: "--for", value: Some("TIME") }],
+        summary: "have files that were stored for a while kept longer",
+        details: "Without names, all of the catalogue's that end some time. Each is kept as long as when it was stored,\n\
+                  from now on; --for 90d says otherwise, and --for ever ends that it ends.",
+        parse: |words, options, _| Ok(Request::Lease { words: words.to_vec(), change: read_renew(options)? }),
+    },
+    Spec {
+        name: "copies",
+        short: None,
+        arguments: "KEY|NAME N",
+        takes: (2, 2),
+        kinds: &[Kind::Source, Kind::Other],
+        options: &[],
+        summary: "have a file that was stored here kept in N copies",
+        details: "The peers that keep it make the copies that are missing, or drop those that are too many after a while.",
+        parse: |words, _, _| {
+            Ok(Request::Lease { words: vec![words[0].clone()], change: Change::Copies(parse_copies(&words[1])?) })
+        },
+    },
+    Spec {
+        name: "delete",
+        short: None,
+        arguments: "KEY|NAME...",
+        takes: (1, MANY),
+        kinds: &[Kind::Source],
+        options: &[],
+        summary: "have files that were stored here kept no longer",
+        details: "The peers that keep a file drop its blocks after a while, unless somebody else stored them too.\n\
+                  Only who stored a file can do that: the catalogue has what it takes.",
+        parse: |words, _, _| Ok(Request::Lease { words: words.to_vec(), change: Change::Delete }),
     },
     Spec {
         name: "import",

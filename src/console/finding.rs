@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf, absolute};
 
-use super::catalogue::{Catalogue, Entry, fits, name_of};
+use super::catalogue::{Catalogue, Entry, Owned, fits, name_of};
 use super::escape::quoted;
 use super::folder::StoredFolder;
 use super::reply::{ConsoleAnswer, Reply};
@@ -73,7 +73,7 @@ pub fn answer(catalogue: Option<&Catalogue>, request: Request) -> Reply {
     let answer = match request {
         Request::Files { pattern } => catalogue.entries().map_err(|error| (error, "read")).map(|mut files| {
             files.retain(|entry| fits(&entry.name, &pattern));
-            Some(ConsoleAnswer::Files { files })
+            Some(ConsoleAnswer::Files { files: files.into_iter().map(Entry::shown).collect() })
         }),
         Request::Name { word, name } => match key_of(catalogue, &word) {
             Ok(Some(key)) => catalogue
@@ -83,10 +83,10 @@ pub fn answer(catalogue: Option<&Catalogue>, request: Request) -> Reply {
             Ok(None) => Ok(None),
             Err(reason) => return Reply::failed(FailureKind::Usage, reason),
         },
-        Request::Forget { word } => catalogue
-            .forget(&word)
-            .map_err(|error| (error, "write"))
-            .map(|files| (!files.is_empty()).then_some(ConsoleAnswer::Forgotten { files })),
+        Request::Forget { word } => catalogue.forget(&word).map_err(|error| (error, "write")).map(|files| {
+            (!files.is_empty())
+                .then_some(ConsoleAnswer::Forgotten { files: files.into_iter().map(Entry::shown).collect() })
+        }),
         _ => Ok(None),
     };
     match answer {
@@ -101,7 +101,7 @@ fn key_of(catalogue: &Catalogue, word: &str) -> Result<Option<Key>, String> {
 }
 
 /// Puts a file that was stored in the catalogue. That it could not be is told, and changes nothing of the answer.
-pub fn remember(catalogue: &Catalogue, path: &Path, name: Option<String>, answer: &Answer) {
+pub fn remember(catalogue: &Catalogue, path: &Path, name: Option<String>, lease: Option<Owned>, answer: &Answer) {
     if let &Answer::Stored { key, sha256, bytes, wanted: copies, .. } = answer {
         add(catalogue, path, name, |name, path, stored| Entry {
             name,
@@ -112,12 +112,19 @@ pub fn remember(catalogue: &Catalogue, path: &Path, name: Option<String>, answer
             copies,
             stored,
             folder: false,
+            lease,
         });
     }
 }
 
 /// Puts a folder that was stored in the catalogue, whose listing has this SHA-256.
-pub fn remember_folder(catalogue: &Catalogue, folder: &StoredFolder, name: Option<String>, sha256: Id) {
+pub fn remember_folder(
+    catalogue: &Catalogue,
+    folder: &StoredFolder,
+    name: Option<String>,
+    lease: Option<Owned>,
+    sha256: Id,
+) {
     let &StoredFolder { key, bytes, wanted: copies, .. } = folder;
     // `store .` is about a folder that has a name all the same.
     let named = folder.file.file_name().is_some();
@@ -131,6 +138,7 @@ pub fn remember_folder(catalogue: &Catalogue, folder: &StoredFolder, name: Optio
         copies,
         stored,
         folder: true,
+        lease,
     });
 }
 

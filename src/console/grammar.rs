@@ -78,8 +78,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
     ("put", &["store"]),
     ("add", &["store"]),
     ("upload", &["store"]),
-    ("rm", &["forget"]),
-    ("del", &["forget"]),
+    ("rm", &["delete"]),
     ("rename", &["name"]),
     ("info", &["status"]),
     ("whoami", &["status"]),
@@ -193,6 +192,7 @@ impl Grammar {
 #[cfg(test)]
 mod tests {
     use super::super::folder::Tree;
+    use super::super::leases::Terms;
     use super::super::spec::{Kind, Store};
     use super::*;
     use crate::file::{Form, LocalManifest};
@@ -220,6 +220,7 @@ mod tests {
             name: None,
             keep: false,
             tree: Tree::default(),
+            terms: Terms::default(),
         })
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Backend;
+use super::catalogue::Owned;
 use super::escape::quoted;
 use super::options::Options;
 use super::perform::Performer;
@@ -13,8 +14,9 @@ use super::text::{amount, copies_of, count, lines, time, who};
 use super::words::parse_source;
 use crate::config::WIDTH;
 use crate::id::Key;
+use crate::lease::Lease;
 use crate::node::health::{BlockHealth, Checked, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
-use crate::node::{Command, FailureKind, Source, Until};
+use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
 
 /// A file to look at, as it was named.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,11 +107,32 @@ pub fn parse_time(word: &str) -> Result<Duration, String> {
 }
 
 impl<B: Backend> Performer<B> {
+    /// All that what was named is made of, a folder's parts too, and the lease that was laid on it from here.
+    fn whole(&self, sources: Vec<Source>) -> Result<(Vec<Source>, Option<Lease>), Failure> {
+        let entries = self.catalogue.as_ref().and_then(|catalogue| catalogue.entries().ok()).unwrap_or_default();
+        let (mut all, mut lease) = (Vec::new(), None);
+        for source in sources {
+            let known = match &source {
+                Source::Key(key) => entries.iter().rfind(|entry| entry.key == *key),
+                Source::Manifest(_) => None,
+            };
+            lease = known.and_then(|entry| entry.lease.as_ref()).and_then(Owned::lease).or(lease);
+            match known.filter(|entry| entry.folder) {
+                Some(folder) => all.extend(self.parts(folder.key, true)?.into_iter().map(Source::Key)),
+                None => all.push(source),
+            }
+        }
+        Ok((all, lease))
+    }
+
     /// Has each file checked. To cancel one check cancels those that follow too.
     pub(super) fn check(&self, Check { files, verify, repair }: Check) -> Reply {
         let mut answers = Vec::new();
         for Subject { name, sources } in files {
-            let answer = self.ask(Command::Check { sources, verify, repair, lease: None });
+            let answer = match self.whole(sources) {
+                Ok((sources, lease)) => self.ask(Command::Check { sources, verify, repair, lease }),
+                Err(failure) => Answer::Failed(failure),
+            };
             let reply = Reply::File(Named { file: name, answer });
             let cancelled = reply.verdict() == Some(FailureKind::Cancelled);
             answers.push(reply);

@@ -124,7 +124,7 @@ fn milliseconds(fields: &Map<String, Value>) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::super::beside::JobInfo;
-    use super::super::catalogue::Entry;
+    use super::super::catalogue::{Entry, Owned};
     use super::super::folder::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
     use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, Named, TestResult, Tested};
     use super::super::{Defaults, Grammar};
@@ -221,6 +221,7 @@ mod tests {
             Answer::Pong { peer: peer(), rtt: TOOK },
             Answer::Scrubbed(Scrubbed::default()),
             Answer::Waited { took: TOOK },
+            Answer::Leased { copies: 1, free: 1, peers: 1, silent: vec![peer()], unread: 0, took: TOOK },
             Answer::Left { handed_over: 0, left_behind: 0, offered: true, kept: true, alone: false },
             Answer::FileStored { file: name, at: peer(), bytes: Some(1), took: TOOK },
             Answer::FileReceived { file: name, from: peer(), bytes: 1, sha256: KEY, took: TOOK },
@@ -239,6 +240,7 @@ mod tests {
             copies: 7,
             stored: 5,
             folder: true,
+            lease: Some(Owned { secrets: vec![], until: Some(1), lasts: Some(1), copies: 3 }),
         };
         let equal = TestResult::Equal { key: KEY, sha256: KEY, bytes: 1, stored_in: TOOK, retrieved_in: TOOK };
         let results = [equal, TestResult::Failed(failure())];
@@ -345,6 +347,7 @@ mod tests {
             Notice::PeerDown { peer: peer() },
             Notice::BlockStored { key: KEY, size: 7 },
             Notice::BlockDamaged { key: KEY },
+            Notice::BlockEnded { key: KEY },
             Notice::BlockRepaired { key: KEY, to: peer() },
             Notice::Missed { notices: 3 },
             Notice::Step { command: 1, job: 1, phase: Phase::Storing, done: 1, of: 2 },

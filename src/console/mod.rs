@@ -1,7 +1,8 @@
 //! The console: commands that people type or pipe, and the answers that they read.
 //!
 //! A [`Console`] reads commands, has them done, and writes one answer for each, in the order they came: a command's
-//! answer is written before the next command starts. Typed or piped, the grammar is the same.
+//! answer is written before the next command starts, unless its line ends with `&`: then it runs beside those that
+//! follow. Typed or piped, the grammar is the same.
 //!
 //! - [`grammar`] and [`commands`]: what a line means, from one table of [commands](spec). [`words`], [`options`]: what
 //!   its words may be.
@@ -56,6 +57,7 @@ pub mod words;
 
 mod escape;
 mod import;
+pub mod leases;
 mod text;
 
 use std::io::{self, BufRead};

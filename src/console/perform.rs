@@ -13,11 +13,13 @@ use super::beside::Jobs;
 use super::catalogue::Catalogue;
 use super::escape::escape;
 use super::finding;
+use super::leases::Terms;
 use super::progress::TransferBar;
 use super::reply::{ConsoleAnswer, Named, Reply, TestResult, Tested};
 use super::spec::Request;
 use super::{Backend, Screen};
 use crate::id::{Id, Key};
+use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress, Source};
 use crate::runtime::{Role, Session, canonical, fault};
 use crate::store::hash_all;
@@ -126,6 +128,7 @@ impl<B: Backend> Performer<B> {
             Request::ListFolder { word, all } => self.list_folder(&word, all),
             Request::Show(word) => self.show(&word),
             Request::Check(check) => self.check(check),
+            Request::Lease { words, change } => self.change_leases(&words, &change),
             Request::Import(folder) => self.import(&folder),
             Request::Files { .. } | Request::Name { .. } | Request::Forget { .. } | Request::Lookup(_) => {
                 finding::answer(self.catalogue.as_ref(), request)
@@ -158,28 +161,40 @@ impl<B: Backend> Performer<B> {
 
     /// Has a command done; the answer about a file that is stored names it, and the catalogue gets it.
     pub(super) fn reply(&self, command: Command, name: Option<String>) -> Reply {
+        self.reply_on(command, name, None)
+    }
+
+    /// [`reply`](Self::reply); what is stored is kept on these terms.
+    pub(super) fn reply_on(&self, command: Command, name: Option<String>, terms: Option<Terms>) -> Reply {
         let (file, source) = match &command {
             Command::Store { path, .. } => (Some(path.clone()), None),
             Command::Retrieve { source, .. } => (None, Some(source.clone())),
             _ => (None, None),
         };
-        let mut answer = self.ask(command);
+        let lease = file.as_ref().zip(terms).and_then(|(file, terms)| self.lease_on(file, terms));
+        let (owned, lease) = lease.unzip();
+        let mut answer = self.ask_on(command, lease);
         if let (Answer::Failed(failure), Some(Source::Key(key))) = (&mut answer, source) {
             finding::recognise(self.catalogue.as_ref(), &key, failure);
         }
         let Some(file) = file else { return Reply::Node(answer) };
         if let Some(catalogue) = &self.catalogue {
-            finding::remember(catalogue, &file, name, &answer);
+            finding::remember(catalogue, &file, name, owned, &answer);
         }
         Reply::File(Named { file, answer })
     }
 
     /// Gives the node a command, shows its progress and waits for its answer.
     pub fn ask(&self, command: Command) -> Answer {
+        self.ask_on(command, None)
+    }
+
+    /// [`ask`](Self::ask), for something to be stored on behalf of a lease.
+    fn ask_on(&self, command: Command, lease: Option<Lease>) -> Answer {
         fault::point(Role::Console);
         let mut show = self.shows.begin(&command);
         let mut kept = String::new();
-        for notice in self.backend.submit(command) {
+        for notice in self.backend.submit(command.on(lease)) {
             match notice {
                 Notice::Progress { progress: Progress::Kept { bytes, of }, .. } if !self.forgets => {
                     kept = format!("; {bytes} of {of} bytes are kept, and the same command goes on from there");

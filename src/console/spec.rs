@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::folder::Tree;
 use super::health::Check;
+use super::leases::{Change, Terms};
 use super::options::{OptionSpec, Options};
 use crate::file::{Form, LocalManifest, local};
 use crate::node::{Command, Source, Until};
@@ -31,6 +32,13 @@ pub enum Request {
     },
     /// Find out how safe files are.
     Check(Check),
+    /// Tell the holders of files what becomes of the leases on them.
+    Lease {
+        /// The files, by their names or keys; none means all whose leases end.
+        words: Vec<String>,
+        /// What becomes of their leases.
+        change: Change,
+    },
     /// Look up the key that begins with these digits.
     Lookup(String),
     /// List what is in a folder in the network.
@@ -84,6 +92,8 @@ pub struct Store {
     pub keep: bool,
     /// How folders are stored.
     pub tree: Tree,
+    /// How long it is kept, and in how many copies.
+    pub terms: Terms,
 }
 
 impl Store {
@@ -125,9 +135,10 @@ impl Request {
             key => key,
         };
         match self {
-            Self::Store(Store { files, manifest, name, keep, tree }) => {
+            Self::Store(Store { files, manifest, name, keep, tree, terms }) => {
                 let manifest = manifest.map(|LocalManifest { path, form }| LocalManifest { path: lies(path), form });
-                Self::Store(Store { files: files.into_iter().map(lies).collect(), manifest, name, keep, tree })
+                let files = files.into_iter().map(lies).collect();
+                Self::Store(Store { files, manifest, name, keep, tree, terms })
             }
             Self::Import(folder) => Self::Import(lies(folder)),
             Self::Test { files, keep } => Self::Test { files: files.into_iter().map(lies).collect(), keep },

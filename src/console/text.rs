@@ -10,6 +10,7 @@ use super::catalogue::Entry;
 use super::escape::escape;
 use super::folder;
 use super::health;
+use super::leases;
 use super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, Named, Reply, TestResult, Tested};
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
 use crate::node::notice::{PeerInfo, Status};
@@ -56,7 +57,7 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
         Answer::Scrubbed(scrubbed) => health::scrubbed(scrubbed),
         Answer::Waited { took } => format!("true after {}", time(*took)),
         Answer::Cleared { blocks } => format!("cleared {}", count(*blocks, "block")),
-        Answer::Leased { .. } => leased(answer),
+        Answer::Leased { .. } => leases::told(answer, named),
         Answer::List { blocks } => {
             let total = blocks.iter().map(|&(_, size)| u64::from(size)).sum();
             let sum = format!("{}, {}", count(blocks.len() as u64, "block"), amount(total));
@@ -98,21 +99,6 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
             None => error(failure),
         },
     }
-}
-
-/// What holders heard of leases.
-fn leased(answer: &Answer) -> String {
-    let Answer::Leased { files, copies, free, peers, silent, unread, .. } = answer else { return String::new() };
-    let (files, peers) = (count(*files, "file"), count(*peers as u64, "peer"));
-    let free = match free {
-        0 => "others keep all of them".to_owned(),
-        free => format!("{free} of them kept for nobody else: they go after a while"),
-    };
-    let free = if *copies == 0 { String::new() } else { format!("; {free}") };
-    let told = format!("{peers} heard of it, with {} of blocks of {files}{free}", count(*copies, "copy"));
-    let silent = silent.iter().map(|peer| format!("no answer from {}", who(peer)));
-    let unread = (*unread > 0).then(|| format!("{} could not be had", count(*unread, "list")));
-    lines([told].into_iter().chain(silent).chain(unread))
 }
 
 /// The answer to a store or a retrieve.

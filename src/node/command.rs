@@ -48,7 +48,7 @@ pub enum Until {
 }
 
 /// What becomes of a lease.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaseChange {
     /// It lasts longer, or asks for more copies.
@@ -205,4 +205,15 @@ pub enum Command {
         /// Whether to hand the blocks over to other peers first.
         handover: bool,
     },
+}
+
+impl Command {
+    /// The same, which stores something, on behalf of a lease if there is one.
+    #[must_use]
+    pub fn on(self, lease: Option<Lease>) -> Self {
+        match lease {
+            Some(lease) => Self::OnLease { lease, store: Box::new(self) },
+            None => self,
+        }
+    }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Desk {
     pub(super) life: Life,
     /// The time at which [`Time`] begins, in seconds since 1970.
     pub(super) began: UnixTime,
+    /// Some blocks may have to have another number of copies now; nobody was told yet.
+    pub(super) copies_changed: bool,
     next_lookup: LookupId,
     next_transfer: u64,
 }
@@ -63,6 +65,7 @@ impl Desk {
             upkeep: Upkeep::default(),
             life: Life::Running,
             began: 0,
+            copies_changed: false,
             next_lookup: 0,
             next_transfer: 0,
         }
@@ -367,7 +370,14 @@ impl Desk {
     /// Leases on blocks that are held here last longer, or have ended. Returns what is to be written down: of leases that no
     /// block here has, nothing is remembered, for anybody can make some up.
     pub(crate) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
-        self.holdings.change_leases(news)
+        let notes = self.holdings.change_leases(news);
+        let asks = |note: &Note| match note {
+            Note::Renewed(lease) => lease.copies > 0,
+            Note::Replaced { .. } => true,
+            Note::Laid { .. } | Note::Ended { .. } => false,
+        };
+        self.copies_changed |= notes.iter().any(asks);
+        notes
     }
 
     /// Blocks held here that carry any of these leases, and those among them that nobody wants any more.

@@ -224,6 +224,9 @@ impl Holdings {
     /// for ever.
     pub(super) fn meant(&self, key: &Key, mut leases: Vec<Lease>) -> Vec<Lease> {
         let set = self.blocks.get(key).map(|held| held.set);
+        if leases.contains(&Lease::NOBODYS) {
+            return leases;
+        }
         if (leases.is_empty() && set.is_some_and(|set| set != SetId::NONE))
             || (!leases.is_empty() && set == Some(SetId::NONE))
         {
@@ -235,11 +238,6 @@ impl Holdings {
     /// Whether a block is here with all of these leases.
     pub(super) fn has_leases(&self, key: &Key, leases: &[Lease]) -> bool {
         self.blocks.get(key).is_some_and(|held| self.leases.has_all(held.set, leases))
-    }
-
-    /// Whether a block that is here, or comes, has room for these leases.
-    pub(super) fn fits(&self, key: &Key, leases: &[Lease]) -> bool {
-        self.leases.fits(self.blocks.get(key).map_or(SetId::NONE, |held| held.set), leases, self.now)
     }
 
     /// Of `most` blocks from `from` on those that nobody has wanted for `grace`, and where to go on.

@@ -98,12 +98,17 @@ impl Leases {
     /// Whether these leases are on a block of this set already, with terms as good. What has ended counts for nothing.
     pub(super) fn has_all(&self, set: SetId, leases: &[Lease]) -> bool {
         let ids = &self.sets[set.0 as usize].ids;
+        if ids.len() >= MAX_LEASES && ids.contains(&LeaseId::NOBODY) {
+            return true;
+        }
         let known = |lease: &Lease| {
             let terms = self.terms.get(&lease.id).filter(|_| ids.contains(&lease.id));
-            terms.is_some_and(|terms| {
-                let longer = terms.until.is_some_and(|until| lease.until.is_none_or(|other| until < other));
-                !longer && terms.copies >= lease.copies
-            })
+            let is_nobodys = set == SetId::NONE && lease.id == LeaseId::NOBODY;
+            is_nobodys
+                || terms.is_some_and(|terms| {
+                    let longer = terms.until.is_some_and(|until| lease.until.is_none_or(|other| until < other));
+                    !longer && terms.copies >= lease.copies
+                })
         };
         leases.iter().all(|lease| known(lease) || self.ended.contains_key(&lease.id))
     }
@@ -113,32 +118,35 @@ impl Leases {
         leases.iter().filter_map(|lease| self.ended.get(&lease.id)).map(|(_, secret)| *secret)
     }
 
-    /// Whether a block of this set has room for these leases beside those that hold.
-    pub(super) fn fits(&self, set: SetId, leases: &[Lease], now: UnixTime) -> bool {
-        let known: Vec<LeaseId> = self.of(set, now).map(|lease| lease.id).collect();
-        let more = leases.iter().filter(|lease| !known.contains(&lease.id) && !self.ended.contains_key(&lease.id));
-        known.len() + more.count() <= MAX_LEASES
-    }
-
-    /// A block of this set gets these leases too: the number of its set from now on. What has ended is left out, and so is
-    /// what is too much for one block; the terms of those that are known get better, never worse.
+    /// A block of this set gets these leases too: the number of its set from now on. What has ended is left out; the terms of
+    /// those that are known get better, never worse. A block that would have too many is kept for ever instead.
     pub(super) fn add(&mut self, set: SetId, leases: &[Lease], now: UnixTime) -> SetId {
-        let live: Vec<Lease> = leases.iter().filter(|lease| !self.ended.contains_key(&lease.id)).copied().collect();
+        let mut live: Vec<Lease> = leases.iter().filter(|lease| !self.ended.contains_key(&lease.id)).copied().collect();
+        if live.is_empty() && self.sets[set.0 as usize].ids.is_empty() {
+            // What came on behalf of ended leases alone is not what nobody may end.
+            let over = |lease: &Lease| Some(Lease { until: Some(self.ended.get(&lease.id)?.0), ..*lease });
+            live = leases.iter().filter_map(over).collect();
+        }
         let mut ids = if live.iter().any(|lease| lease.holds(now)) {
             self.of(set, now).map(|lease| lease.id).collect()
         } else {
             self.sets[set.0 as usize].ids.clone()
         };
+        ids.extend(live.iter().map(|lease| lease.id));
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.len() > MAX_LEASES {
+            ids.truncate(MAX_LEASES - 1);
+            live.push(Lease::NOBODYS);
+            ids.push(LeaseId::NOBODY);
+            ids.sort_unstable();
+        }
         for lease in &live {
-            if !ids.contains(&lease.id) && ids.len() < MAX_LEASES {
-                ids.push(lease.id);
-            }
-            if !self.renew(lease) && ids.contains(&lease.id) {
+            if !self.renew(lease) && ids.contains(&lease.id) && !self.terms.contains_key(&lease.id) {
                 self.terms.insert(lease.id, Terms { until: lease.until, copies: lease.copies, sets: Vec::new() });
                 self.ends.extend(lease.until.map(|until| (until, lease.id)));
             }
         }
-        ids.sort_unstable();
         if ids == [LeaseId::NOBODY] {
             ids.clear();
         }
@@ -346,7 +354,9 @@ mod tests {
         assert_eq!(leases.count(&[secret(1).id(), secret(2).id()], 12), (2, 1));
         assert!(!leases.renew(&lease(1, None)), "what has ended is not renewed");
         let again = leases.add(SetId::NONE, &[lease(1, None)], 14);
-        assert_eq!(again, SetId::NONE, "nor is it laid on anything again");
+        assert!(!leases.wants(again, 14), "nor does it keep anything again");
+        let mixed = leases.add(SetId::NONE, &[lease(1, None), Lease::NOBODYS], 14);
+        assert!(mixed == SetId::NONE && leases.has_all(mixed, &[lease(1, None), Lease::NOBODYS]));
     }
 
     #[test]
@@ -359,18 +369,16 @@ mod tests {
     }
 
     #[test]
-    fn a_block_has_no_more_leases_than_it_may_and_those_that_ended_make_room() {
-        let mut leases = Leases::default();
+    fn a_block_with_more_leases_than_it_may_have_is_kept_for_ever_and_those_that_ended_make_room() {
         let many: Vec<Lease> = (0..MAX_LEASES as u8).map(|n| lease(n, Some(10 + u64::from(n)))).collect();
-        let full = leases.add(SetId::NONE, &many, 0);
-        assert!(!leases.fits(full, &[lease(99, None)], 9) && leases.fits(full, &[many[3]], 9));
-        let same = leases.add(full, &[lease(99, None)], 9);
-        assert_eq!(named(&leases, same, 9).len(), MAX_LEASES);
-        let mut leases = Leases::default();
-        let full = leases.add(SetId::NONE, &many, 0);
-        assert!(leases.fits(full, &[lease(99, None)], 10));
-        let set = leases.add(full, &[lease(99, None)], 10);
-        assert!(named(&leases, set, 10).contains(&secret(99).id()));
+        for (now, crowded) in [(9, true), (10, false)] {
+            let mut leases = Leases::default();
+            let full = leases.add(SetId::NONE, &many, 0);
+            let set = leases.add(full, &[lease(99, Some(50))], now);
+            assert_eq!(named(&leases, set, now).len(), MAX_LEASES);
+            assert_eq!(leases.wants(set, UnixTime::MAX), crowded, "at {now}");
+            assert!(leases.has_all(set, &[lease(99, Some(50))]), "it is not offered again and again");
+        }
     }
 
     #[test]

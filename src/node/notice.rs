@@ -138,6 +138,7 @@ impl Phase {
         match command {
             Command::Store { .. } | Command::StoreBlock { .. } | Command::StoreFile { .. } => Some(Self::Storing),
             Command::Retrieve { .. } | Command::RequestFile { .. } => Some(Self::Retrieving),
+            Command::OnLease { store, .. } => Self::of(store),
             Command::Quit { .. } => Some(Self::HandingOver),
             _ => None,
         }
@@ -293,8 +294,6 @@ pub enum Answer {
     },
     /// Holders heard what became of leases.
     Leased {
-        /// Files whose leases they were.
-        files: u64,
         /// Copies of blocks that carry the leases.
         copies: u64,
         /// Those among them that no lease keeps any longer: they go after a grace.

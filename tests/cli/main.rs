@@ -9,6 +9,7 @@ mod exit_codes;
 mod folders;
 mod harmless;
 mod health;
+mod leases;
 mod leaving;
 mod options;
 mod running;

@@ -191,4 +191,4 @@ fn gone() -> Failure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,5 +1,6 @@
 //! A listing that was brought here, read item by item.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use super::flight::not_done;
 use super::{failed, name, trouble};
 use crate::console::Backend;
 use crate::console::perform::Performer;
-use crate::file::folder::{Item, Kind, LONGEST_LINE, ListingError, Reader};
+use crate::file::folder::{Item, Kind, LONGEST_LINE, ListingError, Place, Reader};
 use crate::id::Key;
 use crate::node::{Answer, Command, Failure, FailureKind};
 
@@ -40,6 +41,30 @@ impl<B: Backend> Performer<B> {
         let listing = Listing { file, inside: inside.to_owned() };
         let extent = listing.measure(key)?;
         Ok((listing, extent))
+    }
+}
+
+impl<B: Backend> Performer<B> {
+    /// The keys of all that a file or folder in the network is made of.
+    pub(in crate::console) fn parts(&self, key: Key, folder: bool) -> Result<Vec<Key>, Failure> {
+        if !folder {
+            return Ok(vec![key]);
+        }
+        let temporary =
+            tempfile::tempdir().map_err(|error| trouble("make a folder in", &std::env::temp_dir(), &error))?;
+        let (listing, _) = self.listing(key, Path::new(""), temporary.path().join("listing"))?;
+        let mut keys = BTreeSet::from([key]);
+        listing.each(&mut |_, item| {
+            if let Kind::File(content) = item.kind {
+                keys.extend(match content.place {
+                    Place::Own(key) => Some(key),
+                    Place::Packed { pack, .. } => Some(pack),
+                    Place::Nowhere => None,
+                });
+            }
+            Ok(())
+        })?;
+        Ok(keys.into_iter().collect())
     }
 }
 

@@ -10,6 +10,7 @@ use super::answer::StoredFolder;
 use super::flight::{Flight, Span, not_done};
 use super::walk::{What, open, walk};
 use super::{Tree, failed, name, trouble};
+use crate::console::leases::Terms;
 use crate::console::perform::Performer;
 use crate::console::reply::{ConsoleAnswer, LeftOut, Reply};
 use crate::console::spec::Store;
@@ -18,19 +19,20 @@ use crate::file::LocalManifest;
 use crate::file::folder::pack::{self, Cutter};
 use crate::file::folder::{Content, Item, Kind, Place, Writer};
 use crate::id::{Id, Key};
+use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind, Progress};
 use crate::runtime::stopwatch;
 
 impl<B: Backend> Performer<B> {
     /// Stores files and folders, one after the other.
     pub(in crate::console) fn store_all(&self, store: Store) -> Reply {
-        let (name, tree) = (store.name.clone(), store.tree.clone());
+        let (name, tree, terms) = (store.name.clone(), store.tree.clone(), store.terms);
         let one = |command, name| match command {
             Command::Store { path, manifest, keep } if path.is_dir() => {
-                let stored = self.store_folder(&path, manifest.as_ref(), name, keep, &tree);
+                let stored = self.store_folder(&path, manifest.as_ref(), name, keep, (&tree, terms));
                 stored.unwrap_or_else(|failure| Reply::of_file(path, Answer::Failed(failure)))
             }
-            command => self.reply(command, name),
+            command => self.reply_on(command, name, Some(terms)),
         };
         match <[Command; 1]>::try_from(store.commands()) {
             Ok([command]) => one(command, name),
@@ -44,7 +46,7 @@ impl<B: Backend> Performer<B> {
         manifest: Option<&LocalManifest>,
         called: Option<String>,
         keep: bool,
-        tree: &Tree,
+        (tree, terms): (&Tree, Terms),
     ) -> Result<Reply, Failure> {
         if let Some(LocalManifest { path, .. }) = manifest {
             let reason = format!("{} cannot be written: a folder has no manifest; its key is all it takes", name(path));
@@ -58,18 +60,19 @@ impl<B: Backend> Performer<B> {
         show(&Progress::Begun { bytes: walked.bytes });
         let mut sum = Sum::default();
         let mut flight = Flight::new(&span, &mut *show);
-        let mut sending = Sending { folder, keep, flight: &mut flight, sum: &mut sum, pack: Pack::default() };
+        let (owned, lease) = self.lease_on(folder, terms).unzip();
+        let mut sending = Sending { folder, keep, lease, flight: &mut flight, sum: &mut sum, pack: Pack::default() };
         for found in walked.found {
             sending.send(found.path, found.what)?;
         }
         sending.end()?;
         let listing = sum.listing().map_err(|error| trouble("write the listing of", folder, &error))?;
-        let stored = self.answer_to(Command::StoreListing { path: path_of(&listing), keep });
+        let stored = self.answer_to(Command::StoreListing { path: path_of(&listing), keep }.on(lease));
         let Answer::Stored { key, sha256, .. } = stored else { return Err(not_done(stored)) };
         sum.count(&stored);
         let stored = sum.answer(folder, key, walked.skipped, took());
         if let Some(catalogue) = &self.catalogue {
-            finding::remember_folder(catalogue, &stored, called, sha256);
+            finding::remember_folder(catalogue, &stored, called, owned, sha256);
         }
         Ok(Reply::Console(ConsoleAnswer::StoredFolder(stored)))
     }
@@ -174,6 +177,8 @@ struct Pack {
 struct Sending<'a, 'f, B: Backend> {
     folder: &'a Path,
     keep: bool,
+    /// On whose behalf all of it is kept.
+    lease: Option<Lease>,
     flight: &'a mut Flight<'f, B, Sent>,
     sum: &'a mut Sum,
     pack: Pack,
@@ -248,7 +253,7 @@ impl<B: Backend> Sending<'_, '_, B> {
 
     fn begin(&mut self, sent: Sent, command: Command) -> Result<(), Failure> {
         let sum = &mut *self.sum;
-        self.flight.begin(sent, command, &mut |sent, answer| sum.land(sent, answer))
+        self.flight.begin(sent, command.on(self.lease), &mut |sent, answer| sum.land(sent, answer))
     }
 
     fn end(mut self) -> Result<(), Failure> {
@@ -276,4 +281,27 @@ fn path_of(file: &File) -> PathBuf {
 
 fn changed(path: &Path) -> Failure {
     failed(FailureKind::Integrity, format!("{} changed while it was being stored; store the folder again", name(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::flight::tests::Rote;
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_while_its_folder_is_stored_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("log"), "five!").unwrap();
+        let rote = Rote::default();
+        let span = Span::begin(&rote).unwrap();
+        let (mut show, mut sum) = (|_: &Progress| {}, Sum::default());
+        let mut flight = Flight::new(&span, &mut show);
+        let pack = Pack::default();
+        let mut sending =
+            Sending { folder: folder.path(), keep: false, lease: None, flight: &mut flight, sum: &mut sum, pack };
+        sending.send("log".into(), What::File { size: 5 }).unwrap();
+        let changed = sending.send("log".into(), What::File { size: 4 }).unwrap_err();
+        assert_eq!(changed.kind, FailureKind::Integrity);
+        assert!(changed.reason.contains("log\" changed while it was being stored"), "{}", changed.reason);
+    }
 }

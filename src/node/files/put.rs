@@ -43,7 +43,11 @@ impl Part for Puts {
     }
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        let Some(order) = Order::of(command) else { return };
+        let Some(mut order) = Order::of(command) else { return };
+        // How many copies there are is the file's from now on, and not its holders'.
+        if let Some(lease) = order.lease.as_mut().filter(|lease| lease.copies == 0) {
+            lease.copies = u8::try_from(desk.config().replicas).unwrap_or(u8::MAX);
+        }
         let put = desk.next_transfer();
         self.0.insert(put, Put::new(desk, put, id, order));
     }

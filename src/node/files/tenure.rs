@@ -63,7 +63,8 @@ impl Part for Tenures {
 struct Tenure {
     command: CommandId,
     since: Time,
-    changes: Vec<(Key, LeaseChange)>,
+    /// What is told, each thing once.
+    changes: Vec<LeaseChange>,
     /// What is left to look up, the next one first.
     queue: VecDeque<Piece>,
     running: BTreeMap<u64, Piece>,
@@ -101,8 +102,11 @@ struct Listener {
 
 impl Tenure {
     fn new(desk: &Desk, command: CommandId, changes: Vec<(Key, LeaseChange)>) -> Self {
-        let root = |(change, (key, _)): (usize, &(Key, _))| Piece::new(change, *key, true);
-        let queue = changes.iter().enumerate().map(root).collect();
+        // Several keys may make up one file, a folder.
+        let mut numbers: BTreeMap<LeaseChange, usize> = changes.iter().map(|(_, change)| (*change, 0)).collect();
+        numbers.values_mut().enumerate().for_each(|(at, number)| *number = at);
+        let queue = changes.iter().map(|(key, change)| Piece::new(numbers[change], *key, true)).collect();
+        let changes: Vec<LeaseChange> = numbers.into_keys().collect();
         let mut tenure = Self {
             command,
             since: desk.now(),
@@ -161,7 +165,7 @@ impl Tenure {
                 piece.holders.push_front(desk.me());
             }
         }
-        let keep = match self.changes[change].1 {
+        let keep = match self.changes[change] {
             LeaseChange::Replaced(Replaced { by, .. }) => by.copies_or(desk.config().replicas),
             LeaseChange::Renewed(_) | LeaseChange::Ended(_) => 0,
         };
@@ -225,7 +229,7 @@ impl Tenure {
         }
         let is_last = self.running.is_empty();
         // Whether a peer keeps what it has is known when all blocks are looked up.
-        let early = !self.changes.iter().any(|(_, change)| matches!(change, LeaseChange::Replaced(_)));
+        let early = !self.changes.iter().any(|change| matches!(change, LeaseChange::Replaced(_)));
         let is_due = |listener: &&mut Listener| {
             !listener.due.is_empty() && (is_last || (early && listener.due.len() >= MAX_LEASES))
         };
@@ -237,11 +241,11 @@ impl Tenure {
             return Flow::Goes;
         }
         let silent: Vec<Peer> = self.heard.values().filter(|one| one.silent).map(|one| one.peer).collect();
-        let (files, peers) = (self.changes.len() as u64, self.heard.len() - silent.len());
+        let peers = self.heard.len() - silent.len();
         let &mut Self { copies, free, unread, since, .. } = self;
         desk.answer(
             self.command,
-            Answer::Leased { files, copies, free, peers, silent, unread, took: desk.now().since(since) },
+            Answer::Leased { copies, free, peers, silent, unread, took: desk.now().since(since) },
         );
         Flow::Over
     }
@@ -253,7 +257,7 @@ impl Tenure {
         for some in due.chunks(MAX_LEASES) {
             let mut news = LeaseNews::default();
             for change in some {
-                match self.changes[*change].1 {
+                match self.changes[*change] {
                     LeaseChange::Renewed(lease) => news.renewed.push(lease),
                     LeaseChange::Ended(secret) => news.ended.push(secret),
                     LeaseChange::Replaced(leases) if listener.keeps.contains(change) => news.replaced.push(leases),

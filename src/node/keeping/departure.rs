@@ -85,7 +85,7 @@ impl Part for Departure {
             command,
             deadline: desk.now() + desk.config().handover_limit,
             handover: matches!(how, Command::Quit { handover: true }),
-            nobody: desk.peers().is_empty(),
+            nobody: desk.peers().iter().all(|peer| desk.is_me(peer)),
             blocks: alone.len() as u64,
             alone,
             told: 0,

@@ -20,7 +20,7 @@ pub(super) use departure::Departure;
 pub(super) use heal::Heal;
 pub(super) use pulls::Pulls;
 pub(super) use repair::Repair;
-pub(super) use tenancy::Tenancy;
 pub(super) use safety::Safety;
 pub(super) use scrub::Scrub;
+pub(super) use tenancy::Tenancy;
 pub(super) use vouching::Vouching;

@@ -335,24 +335,17 @@ fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
     let ended: Vec<Secret> = known.secrets_of(&offer.leases).collect();
     let holds = |lease: &Lease| lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
     let wanted = offer.leases.iter().any(holds);
-    let fits = desk.holdings().fits(&offer.key, &offer.leases);
     if !ended.is_empty() && desk.is_validated(&offer.from.addr) {
         let news = LeaseNews { ended, ..LeaseNews::default() };
         desk.ask_once(Ticket::of(Owner::Leases, 0), offer.from.addr, Request::Lease(news));
     }
-    match (wanted, fits) {
-        (false, _) => Err(ENDED),
-        (true, false) => Err(CROWDED),
-        (true, true) => Ok(()),
-    }
+    if wanted { Ok(()) } else { Err(ENDED) }
 }
 
 /// What a stranger is told whose block is not pulled, because it did not answer a ping.
 const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";
 /// What a peer says to offers of blocks that nobody wants any more.
 const ENDED: &str = "its lease has ended";
-/// What a peer says to an offer for more leases than one block may have.
-const CROWDED: &str = "more leases than one block may have";
 /// What a peer says to offers that it has no room for.
 pub(super) const FULL: &str = "full";
 /// What a peer says to offers that is leaving too.

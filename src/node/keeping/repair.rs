@@ -116,6 +116,13 @@ impl Part for Repair {
             }
             // Where they belong may have changed while this peer was away.
             News::Found => self.plan_sweep(desk),
+            News::Copies => {
+                self.plan_sweep(desk);
+                let soon = desk.now() + REPAIR_DELAY * 2;
+                for (id, neighbour) in &mut self.neighbours {
+                    neighbour.wake(self.conducts.of(id).earliest(soon));
+                }
+            }
             News::Held(key) => self.watch(desk, key),
             _ => {}
         }

@@ -72,7 +72,7 @@ fn a_holder_hashes_for_others_a_few_at_a_time_and_so_much_a_second_and_says_that
         running.extend(jobs(&actions));
         busy += responses(&actions).iter().filter(|(_, _, answer)| *answer == Ok(Response::Vouch(Vouch::Busy))).count();
         // The same once more is no other question.
-        assert_eq!(bench.hears_request(from, n as u64, Request::Verify { key: *key }).len() <= 1, true);
+        assert!(bench.hears_request(from, n as u64, Request::Verify { key: *key }).len() <= 1);
     }
     assert_eq!(running.len(), 2, "at a time");
     let mut hashed = 0;
@@ -122,7 +122,7 @@ fn after_each_block_the_background_rests_49_times_as_long_as_it_took() {
     for _ in 0..40 {
         let (job, _) = next_read(&mut bench);
         began.get_or_insert(bench.now);
-        bench.now = bench.now + Duration::from_millis(8);
+        bench.now += Duration::from_millis(8);
         busy += Duration::from_millis(8);
         bench.ends(job, Outcome::Sound { size: 10 });
     }

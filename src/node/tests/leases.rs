@@ -223,11 +223,27 @@ fn a_block_that_is_being_deleted_is_not_called_saved() {
 }
 
 #[test]
-fn a_block_may_not_be_given_more_leases_than_fit_an_offer() {
-    let mut bench = holding(&[(key(1), 4)], &[laid(1, &(1..=16).map(|n| lease(n, None)).collect::<Vec<_>>())]);
-    let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(17, None)]));
-    let [(_, 5, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
-    assert!(reason.contains("more leases"), "{reason}");
-    let actions = bench.hears_request(peer(1), 6, offer(1, &[lease(16, None)]));
-    assert!(matches!(jobs(&actions)[..], [(_, Job::Verify { .. })]), "{actions:?}");
+fn a_block_with_more_leases_than_fit_an_offer_is_kept_for_ever() {
+    let many: Vec<Lease> = (1..=16).map(|n| lease(n, Some(NOW + HOUR))).collect();
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &many)]);
+    let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(17, Some(NOW + HOUR))]));
+    let [(job, Job::Verify { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let actions = bench.ends(job, Outcome::Sound { size: 4 });
+    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Saved))]);
+    assert_eq!(deleted(&mut bench, Duration::from_secs(9 * HOUR)), []);
+}
+
+#[test]
+fn an_offer_on_behalf_of_an_ended_lease_and_of_nobody_is_answered_once() {
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, None)])]);
+    let actions = bench.hears_request(peer(1), 5, told(&[], &[secret(1)]));
+    bench.ends(jobs(&actions)[0].0, Outcome::Done);
+    for magic in [6, 7] {
+        let actions = bench.hears_request(peer(1), magic, offer(1, &[lease(1, None), Lease::NOBODYS]));
+        let [(job, Job::Verify { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+        let actions = bench.ends(job, Outcome::Sound { size: 4 });
+        assert_eq!(jobs(&actions), []);
+        assert_eq!(responses(&actions), [(peer(1).addr, magic, Ok(Response::Saved))]);
+    }
+    assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)), []);
 }

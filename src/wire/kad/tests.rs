@@ -422,7 +422,9 @@ fn damage(texts: &[Vec<u8>], rng: &mut StdRng) -> Vec<u8> {
 #[test]
 fn the_address_in_a_requestor_is_a_courtesy() {
     let id = "a".repeat(64);
-    for rest in ["", r#","ip":"127.0.0.1""#, r#","ip":"nowhere","port":7"#, r#","ip":7,"port":"x""#, r#","ip":"::1","port":0"#] {
+    for rest in
+        ["", r#","ip":"127.0.0.1""#, r#","ip":"nowhere","port":7"#, r#","ip":7,"port":"x""#, r#","ip":"::1","port":0"#]
+    {
         let text = format!(r#"{{"magic":7,"requestor":{{"node_id":"{id}"{rest}}},"type":"ping_node","params":{{}}}}"#);
         let message = read(&text).expect("it says who asks and what");
         assert_eq!(message.sender.map(|sender| sender.peer.id), id.parse().ok(), "{rest}");

@@ -13,7 +13,7 @@ const SPAN: CommandId = 1;
 /// *Protects*: what was asked, and who waits for an answer. *Held for*: one look. *Never held while*: anything is waited
 /// for.
 #[derive(Default)]
-struct Rote(Mutex<Vec<(Command, Option<Sender<Notice>>)>>);
+pub(in crate::console::folder) struct Rote(Mutex<Vec<(Command, Option<Sender<Notice>>)>>);
 
 impl Rote {
     fn tell(&self, command: CommandId, notice: Notice) {

@@ -249,7 +249,7 @@ impl Check {
     }
 
     /// Begins to inquire. Its first step is a lookup, so nothing comes of it at once.
-    fn inquire(&mut self, desk: &mut Desk, key: Key, inquiry: Inquiry) {
+    fn inquire(&mut self, desk: &mut Desk, key: Key, mut inquiry: Inquiry) {
         let ticket = Ticket { owner: Owner::Checks, key: self.put, step: Step::Block(key) };
         let mut round = Round {
             desk,
@@ -260,8 +260,8 @@ impl Check {
             lent: &mut self.lent,
             silent: &mut self.silent,
         };
-        let inquiry = self.inquiries.entry(key).insert_entry(inquiry);
-        inquiry.into_mut().begin(&mut round);
+        inquiry.begin(&mut round);
+        self.inquiries.insert(key, inquiry);
     }
 
     fn on_tick(&mut self, desk: &mut Desk) -> Flow {

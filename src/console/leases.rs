@@ -1,0 +1,351 @@
+//! Leases of those who store: what a `store` lays on its blocks, and what `renew`, `copies` and `delete` tell their holders.
+//!
+//! Beside the catalogue lies a secret of its owner's, `owner`. From that and from what a file is on the disk comes the secret
+//! of its lease, so that a file which is stored again unchanged gets the same lease and no further one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use super::Backend;
+use super::catalogue::{Catalogue, Entry, Owned};
+use super::escape::quoted;
+use super::health::parse_time;
+use super::options::Options;
+use super::perform::Performer;
+use super::reply::{ConsoleAnswer, Named, Reply};
+use super::text::{count, lines, who};
+use crate::config::WIDTH;
+use crate::id::Key;
+use crate::lease::{Lease, Replaced, Secret, UnixTime};
+use crate::node::{Answer, Command, Failure, FailureKind, LeaseChange};
+use crate::runtime::since_1970;
+
+/// What somebody who stores asks of the holders.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Terms {
+    /// How long the copies are kept; for ever, without it.
+    pub lasts: Option<Duration>,
+    /// How many copies are kept; as many as the peers usually keep, without it.
+    pub copies: Option<u8>,
+}
+
+/// What holders of files are told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// They are kept longer: for so long from now, or as long as at first.
+    Renew(Option<Lasting>),
+    /// They are kept in another number of copies.
+    Copies(u8),
+    /// They are not kept any longer, on behalf of who stored them here.
+    Delete,
+}
+
+/// How long something is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lasting {
+    /// For ever.
+    Ever,
+    /// For a while.
+    For(Duration),
+}
+
+impl Terms {
+    /// Reads `--for` and `--copies`.
+    ///
+    /// # Errors
+    /// For people: what is wrong with them.
+    pub fn read(lasts: Option<&str>, copies: Option<&str>) -> Result<Self, String> {
+        let lasts = match lasts.map(parse_lasting).transpose()? {
+            Some(Lasting::For(lasts)) => Some(lasts),
+            Some(Lasting::Ever) | None => None,
+        };
+        Ok(Self { lasts, copies: copies.map(parse_copies).transpose()? })
+    }
+
+    /// The lease that this secret has with these terms, from `now` on.
+    fn lease(self, secret: &Secret, now: UnixTime) -> Lease {
+        let until = self.lasts.map(|lasts| now.saturating_add(lasts.as_secs()));
+        Lease { id: secret.id(), until, copies: self.copies.unwrap_or(0) }
+    }
+}
+
+/// Reads how long something is to be kept: `30d`, or `ever`.
+///
+/// # Errors
+/// For people: it is no time, or too short a one.
+pub fn parse_lasting(word: &str) -> Result<Lasting, String> {
+    if ["ever", "forever"].contains(&word) {
+        return Ok(Lasting::Ever);
+    }
+    let time = parse_time(word)?;
+    if time.as_secs() == 0 { Err(format!("{} is no time at all", quoted(word))) } else { Ok(Lasting::For(time)) }
+}
+
+/// Reads a number of copies.
+///
+/// # Errors
+/// For people: it is none that a file can have.
+pub fn parse_copies(word: &str) -> Result<u8, String> {
+    let read = word.parse().ok().filter(|copies| (1..=WIDTH).contains(&usize::from(*copies)));
+    read.ok_or_else(|| format!("{} is no number of copies from 1 to {WIDTH}", quoted(word)))
+}
+
+/// Reads the option `--for` of `renew`.
+pub(super) fn read_renew(options: &Options) -> Result<Change, String> {
+    options.value("--for").map(parse_lasting).transpose().map(Change::Renew)
+}
+
+impl<B: Backend> Performer<B> {
+    /// The lease that `path` gets when it is stored on these terms, and its secret; none where nothing remembers it.
+    pub(super) fn lease_on(&self, path: &Path, terms: Terms) -> Option<(Owned, Lease)> {
+        let catalogue = self.catalogue.as_ref()?;
+        let secret = catalogue.owner().and_then(|owner| match fs::metadata(path) {
+            // What is piped, and a folder, has nothing to be known by again.
+            Ok(there) if there.is_file() && !path.starts_with("/proc") => Ok(owner.derive(&stamp(path, &there))),
+            _ => draw(),
+        });
+        match secret {
+            Ok(secret) => {
+                let lease = terms.lease(&secret, now());
+                let lasts = terms.lasts.map(|lasts| lasts.as_secs());
+                Some((Owned { secrets: vec![secret], until: lease.until, lasts, copies: lease.copies }, lease))
+            }
+            Err(error) => {
+                log::warn!(
+                    "it is stored without a lease, for ever: {}",
+                    catalogue.cannot("keep a secret beside", &error)
+                );
+                None
+            }
+        }
+    }
+
+    /// Tells the holders of files what becomes of the leases that were laid from here.
+    pub(super) fn change_leases(&self, words: &[String], change: &Change) -> Reply {
+        let Some(catalogue) = &self.catalogue else {
+            return Reply::failed(FailureKind::Other, "there is no catalogue, so no lease is known");
+        };
+        let entries = match catalogue.entries() {
+            Ok(entries) => entries,
+            Err(error) => return Reply::failed(FailureKind::Other, catalogue.cannot("read", &error)),
+        };
+        if words.is_empty() {
+            let ends = |entry: &&Entry| entry.lease.as_ref().is_some_and(|lease| lease.until.is_some());
+            return self.renew_all(catalogue, entries.iter().filter(ends).collect(), change);
+        }
+        let mut answers = Vec::new();
+        for word in words {
+            let answer = self.change_one(catalogue, &entries, word, change).unwrap_or_else(Answer::Failed);
+            let reply = Reply::File(Named { file: PathBuf::from(word), answer });
+            let cancelled = reply.verdict() == Some(FailureKind::Cancelled);
+            answers.push(reply);
+            if cancelled {
+                break;
+            }
+        }
+        match <[Reply; 1]>::try_from(answers) {
+            Ok([one]) => one,
+            Err(answers) => Reply::Console(ConsoleAnswer::All { answers }),
+        }
+    }
+
+    fn change_one(
+        &self,
+        catalogue: &Catalogue,
+        entries: &[Entry],
+        word: &str,
+        change: &Change,
+    ) -> Result<Answer, Failure> {
+        let found = word.parse().map_or_else(|_| catalogue.find(word), |key| Ok(Some(key)));
+        let key = found.map_err(|reason| failed(FailureKind::Usage, reason))?;
+        let of_key: Vec<&Entry> = entries.iter().filter(|entry| Some(entry.key) == key).collect();
+        let Some((key, latest)) = key.zip(of_key.last()) else {
+            let reason = format!("{} was not stored from here, as far as the catalogue knows", quoted(word));
+            return Err(failed(FailureKind::NotFound, reason));
+        };
+        let secrets: Vec<Secret> =
+            of_key.iter().filter_map(|entry| entry.lease.as_ref()).flat_map(|lease| lease.secrets.clone()).collect();
+        let Some(own) = latest.lease.as_ref().filter(|_| !secrets.is_empty()) else {
+            let reason =
+                format!("{} was stored without a lease, by an older program: store it again first", quoted(word));
+            return Err(failed(FailureKind::Other, reason));
+        };
+        let (changes, next) =
+            next_terms(own, &secrets, change).map_err(|error| failed(FailureKind::Other, error.to_string()))?;
+        let keys = self.parts(key, latest.folder)?;
+        let pairs = keys.iter().flat_map(|key| changes.iter().map(|change| (*key, *change))).collect();
+        let answer = self.ask(Command::Lease { changes: pairs });
+        if let Answer::Leased { copies, ref silent, .. } = answer {
+            if copies == 0 && !silent.is_empty() {
+                let silent = silent.iter().map(who).collect::<Vec<_>>().join(", ");
+                return Err(failed(
+                    FailureKind::TimedOut,
+                    format!("nobody who keeps it answered (no answer from {silent})"),
+                ));
+            }
+            let noted = match next {
+                Some(next) => catalogue.change(&key, |entry| entry.lease = Some(next.clone())),
+                None => catalogue.forget(&key.to_string()).map(|_| ()),
+            };
+            noted.map_err(|error| failed(FailureKind::Other, catalogue.cannot("write", &error)))?;
+        }
+        Ok(answer)
+    }
+
+    /// Renews all files whose leases end, at once.
+    fn renew_all(&self, catalogue: &Catalogue, entries: Vec<&Entry>, change: &Change) -> Reply {
+        let mut pairs = Vec::new();
+        let mut renewed: BTreeMap<Key, Owned> = BTreeMap::new();
+        for entry in entries {
+            let Some(own) = &entry.lease else { continue };
+            let told =
+                next_terms(own, &own.secrets, change).map_err(|error| failed(FailureKind::Other, error.to_string()));
+            let told = told.and_then(|told| self.parts(entry.key, entry.folder).map(|keys| (told, keys)));
+            match told {
+                Ok(((changes, next), keys)) => {
+                    pairs.extend(keys.iter().flat_map(|key| changes.iter().map(|change| (*key, *change))));
+                    renewed.extend(next.map(|next| (entry.key, next)));
+                }
+                Err(Failure { kind, reason }) => return Reply::failed(kind, format!("{}: {reason}", entry.name)),
+            }
+        }
+        let answer = self.ask(Command::Lease { changes: pairs });
+        if matches!(answer, Answer::Leased { .. })
+            && let Err(error) = catalogue.change_all(&renewed)
+        {
+            return Reply::failed(FailureKind::Other, catalogue.cannot("write", &error));
+        }
+        Reply::Node(answer)
+    }
+}
+
+/// What holders are told of these leases, and what the catalogue then says; nothing where they have ended.
+fn next_terms(own: &Owned, secrets: &[Secret], change: &Change) -> io::Result<(Vec<LeaseChange>, Option<Owned>)> {
+    Ok(match *change {
+        Change::Delete => (secrets.iter().copied().map(LeaseChange::Ended).collect(), None),
+        Change::Renew(lasting) => {
+            let lasts = match lasting {
+                None => own.lasts,
+                Some(Lasting::Ever) => None,
+                Some(Lasting::For(lasts)) => Some(lasts.as_secs()),
+            };
+            let until = lasts.map(|lasts| now().saturating_add(lasts));
+            let lease = |secret: &Secret| Lease { id: secret.id(), until, copies: own.copies };
+            // It never ends earlier than it did.
+            let until = until.zip(own.until).map(|(until, own)| until.max(own));
+            let next = Owned { secrets: secrets.to_vec(), until, lasts, copies: own.copies };
+            (secrets.iter().map(|secret| LeaseChange::Renewed(lease(secret))).collect(), Some(next))
+        }
+        Change::Copies(copies) => {
+            let secret = draw()?;
+            let by = Lease { id: secret.id(), until: own.until, copies };
+            let replaced = |old: &Secret| LeaseChange::Replaced(Replaced { secret: *old, by });
+            let next = Owned { secrets: vec![secret], copies, ..own.clone() };
+            (secrets.iter().map(replaced).collect(), Some(next))
+        }
+    })
+}
+
+/// What tells a file on the disk from others, and from what it was before it was changed.
+fn stamp(path: &Path, there: &Metadata) -> Vec<u8> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let numbers =
+        [there.dev(), there.ino(), there.size(), there.mtime() as u64, there.mtime_nsec() as u64, there.ctime() as u64];
+    let numbers = numbers.into_iter().chain([there.ctime_nsec() as u64]);
+    numbers.flat_map(u64::to_be_bytes).chain(path.as_os_str().as_bytes().iter().copied()).collect()
+}
+
+/// A new secret.
+pub(super) fn draw() -> io::Result<Secret> {
+    let mut bytes = [0; 32];
+    SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
+    Ok(Secret::from_bytes(bytes))
+}
+
+fn now() -> UnixTime {
+    since_1970().as_secs()
+}
+
+fn failed(kind: FailureKind, reason: String) -> Failure {
+    Failure { kind, reason }
+}
+
+/// What holders heard of leases, for people.
+pub(super) fn told(answer: &Answer, named: Option<&str>) -> String {
+    let Answer::Leased { copies, free, peers, silent, unread, .. } = answer else { return String::new() };
+    let named = named.map_or_else(String::new, |name| format!("{name}: "));
+    let kept = match (copies, free) {
+        (0, _) => String::new(),
+        (_, 0) => "; all of them are kept on".to_owned(),
+        (copies, free) if copies == free => "; nobody else keeps them: the last copies go after a while".to_owned(),
+        (_, free) => format!("; nobody else keeps {free} of them: those go after a while"),
+    };
+    let head =
+        format!("{named}{} told, with {} of its blocks{kept}", count(*peers as u64, "peer"), count(*copies, "copy"));
+    let silent = silent.iter().map(|peer| format!("no answer from {}", who(peer)));
+    let unread = (*unread > 0).then(|| format!("{} could not be had", count(*unread, "list")));
+    lines([head].into_iter().chain(silent).chain(unread))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(secrets: &[Secret]) -> Owned {
+        Owned { secrets: secrets.to_vec(), until: Some(u64::MAX - 1), lasts: Some(60), copies: 3 }
+    }
+
+    #[test]
+    fn the_same_file_has_the_same_secret_until_it_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "1").unwrap();
+        let stamp = || stamp(&path, &fs::metadata(&path).unwrap());
+        let before = stamp();
+        assert_eq!(stamp(), before);
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, "2").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        assert_ne!(stamp(), before, "under an old time stamp too");
+    }
+
+    #[test]
+    fn a_renewed_lease_never_ends_earlier_and_another_number_of_copies_takes_another_lease() {
+        let (one, two) = (draw().unwrap(), draw().unwrap());
+        let own = owned(&[one, two]);
+        let (changes, next) = next_terms(&own, &own.secrets, &Change::Renew(None)).unwrap();
+        assert_eq!((changes.len(), next.clone().unwrap().until), (2, own.until));
+        let (_, next) = next_terms(&own, &own.secrets, &Change::Renew(Some(Lasting::Ever))).unwrap();
+        assert_eq!(next.unwrap().until, None);
+        let (changes, next) = next_terms(&own, &own.secrets, &Change::Copies(5)).unwrap();
+        let next = next.unwrap();
+        assert!(next.secrets.len() == 1 && !own.secrets.contains(&next.secrets[0]) && next.copies == 5);
+        let by = Lease { id: next.secrets[0].id(), until: own.until, copies: 5 };
+        assert_eq!(
+            changes,
+            own.secrets.iter().map(|&secret| LeaseChange::Replaced(Replaced { secret, by })).collect::<Vec<_>>()
+        );
+        let (changes, next) = next_terms(&own, &own.secrets, &Change::Delete).unwrap();
+        assert_eq!((changes, next), (own.secrets.iter().copied().map(LeaseChange::Ended).collect(), None));
+    }
+
+    #[test]
+    fn terms_are_read_and_nonsense_is_refused() {
+        assert_eq!(parse_lasting("30d"), Ok(Lasting::For(Duration::from_secs(30 * 86_400))));
+        assert_eq!((parse_lasting("ever"), parse_copies("7")), (Ok(Lasting::Ever), Ok(7)));
+        for bad in ["0", "-1d", "soon", ""] {
+            assert!(parse_lasting(bad).is_err(), "{bad}");
+        }
+        for bad in ["0", "8", "-1", "x", "256"] {
+            assert!(parse_copies(bad).is_err(), "{bad}");
+        }
+    }
+}
