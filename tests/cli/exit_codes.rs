@@ -174,7 +174,7 @@ fn the_readme_tells_every_exit_code_as_help_does() {
         .skip(1)
         .map(|line| line.split('|').map(str::trim).collect())
         .collect();
-    assert_eq!(rows.len(), 9, "{table}");
+    assert_eq!(rows.len(), 11, "{table}");
     for row in rows {
         let again = if row[3].is_empty() { String::new() } else { format!(" [{}]", row[3]) };
         let line = format!("{} {}{again}", row[1], row[2].replace('`', ""));
