@@ -19,6 +19,12 @@ use crate::id::{Id, Key};
 /// Leases that one block has at most: all of them fit into an offer's datagram.
 pub const MAX_LEASES: usize = 16;
 
+/// Bytes of news after which no more is added: with one more, and all else, it fits a datagram.
+const LONGEST_NEWS: usize = 660;
+
+/// The last moment at which a lease may end: what is to end later never does.
+pub const LAST: UnixTime = 9_999_999_999;
+
 /// Seconds since 1970 (UTC).
 pub type UnixTime = u64;
 
@@ -96,6 +102,12 @@ impl LeaseNews {
     /// How many leases it tells of.
     pub const fn len(&self) -> usize {
         self.renewed.len() + self.ended.len() + self.replaced.len()
+    }
+
+    /// Whether there is no room for more in a datagram.
+    pub const fn is_full(&self) -> bool {
+        let text = self.renewed.len() * 51 + self.ended.len() * 67 + self.replaced.len() * 116;
+        self.len() >= MAX_LEASES || text > LONGEST_NEWS
     }
 
     /// Whether it tells nothing.
@@ -232,7 +244,7 @@ impl FromStr for Lease {
         let plain = |number: &str| number.bytes().all(|byte| byte.is_ascii_digit());
         let until: UnixTime = until.parse().ok().filter(|_| plain(until)).ok_or(wrong)?;
         let copies = copies.parse().ok().filter(|_| plain(copies)).ok_or(wrong)?;
-        Ok(Self { id: id.parse()?, until: (until > 0).then_some(until), copies })
+        Ok(Self { id: id.parse()?, until: (1..=LAST).contains(&until).then_some(until), copies })
     }
 }
 

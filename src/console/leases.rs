@@ -24,7 +24,7 @@ use super::reply::{ConsoleAnswer, Named, Reply};
 use super::text::{count, lines, who};
 use crate::config::WIDTH;
 use crate::id::Key;
-use crate::lease::{Lease, Replaced, Secret, UnixTime};
+use crate::lease::{LAST, Lease, Replaced, Secret, UnixTime};
 use crate::node::{Answer, Command, Failure, FailureKind, LeaseChange};
 use crate::runtime::since_1970;
 
@@ -72,7 +72,7 @@ impl Terms {
 
     /// The lease that this secret has with these terms, from `now` on.
     fn lease(self, secret: &Secret, now: UnixTime) -> Lease {
-        let until = self.lasts.map(|lasts| now.saturating_add(lasts.as_secs()));
+        let until = self.lasts.map(|lasts| now.saturating_add(lasts.as_secs())).filter(|until| *until <= LAST);
         Lease { id: secret.id(), until, copies: self.copies.unwrap_or(0) }
     }
 }
@@ -237,7 +237,7 @@ fn next_terms(own: &Owned, secrets: &[Secret], change: &Change) -> io::Result<(V
                 Some(Lasting::Ever) => None,
                 Some(Lasting::For(lasts)) => Some(lasts.as_secs()),
             };
-            let until = lasts.map(|lasts| now().saturating_add(lasts));
+            let until = lasts.map(|lasts| now().saturating_add(lasts)).filter(|until| *until <= LAST);
             let lease = |secret: &Secret| Lease { id: secret.id(), until, copies: own.copies };
             // It never ends earlier than it did.
             let until = until.zip(own.until).map(|(until, own)| until.max(own));

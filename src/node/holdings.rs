@@ -193,7 +193,11 @@ impl Holdings {
     pub(super) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
         let (at, leases) = (self.now, &mut self.leases);
         let mut notes = Vec::new();
-        notes.extend(news.renewed.iter().filter(|lease| leases.renew(lease)).map(|lease| Note::Renewed(*lease)));
+        for lease in &news.renewed {
+            // What is but a little better is not worth a line.
+            let is_news = leases.betters(lease) && leases.renew(lease);
+            notes.extend(is_news.then_some(Note::Renewed(*lease)));
+        }
         for &secret in &news.ended {
             let is_news = leases.knows(&secret.id()) && leases.end(secret, at);
             notes.extend(is_news.then_some(Note::Ended { secret, at }));

@@ -213,6 +213,14 @@ impl Leases {
         }
     }
 
+    /// Whether a lease that some block has would last longer by that, by a minute at least, or ask for more copies.
+    pub(super) fn betters(&self, lease: &Lease) -> bool {
+        self.terms.get(&lease.id).is_some_and(|terms| {
+            let longer = terms.until.is_some_and(|until| lease.until.is_none_or(|other| other >= until + 60));
+            longer || lease.copies > terms.copies
+        })
+    }
+
     /// Better terms for a lease. Whether any block here has it.
     pub(super) fn renew(&mut self, lease: &Lease) -> bool {
         let ended = self.ended.contains_key(&lease.id);

@@ -12,6 +12,7 @@
 //!   the last goodbye.
 //! - [`files`]: files in and out, and how much of them at a time ([`pace`]).
 //! - [`keeping`]: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
+//!   [`leases`]: for whom what is held is kept.
 //! - [`user`]: what is asked and answered at once. [`waits`]: what is waited for. [`health`]: how safe files are.
 //!   [`memory`]: the peers known, on disk.
 //! - A slot for one more part: files by their names are the [classroom](crate::classroom)'s.

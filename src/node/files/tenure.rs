@@ -24,6 +24,9 @@ use crate::wire::{Request, Response};
 /// Blocks that are looked up at a time.
 const WINDOW: usize = 32;
 
+/// Requests to one peer without an answer, at most: each has something written down there.
+const AT_A_TIME: usize = 2;
+
 /// The commands under way.
 #[derive(Default)]
 pub(in crate::node) struct Tenures(BTreeMap<CommandId, Tenure>);
@@ -94,7 +97,9 @@ struct Listener {
     peer: Peer,
     /// The changes that it was told of, or is about to be.
     known: BTreeSet<usize>,
-    due: Vec<usize>,
+    due: VecDeque<usize>,
+    /// Requests without an answer.
+    asked: usize,
     /// Leases that are replaced: it is near enough to one of their blocks to keep it.
     keeps: BTreeSet<usize>,
     silent: bool,
@@ -131,23 +136,16 @@ impl Tenure {
         match reply {
             Reply::Found(found) => self.on_found(desk, number, found.peers),
             Reply::Done { outcome, .. } if self.running.contains_key(&number) => self.on_read(desk, number, outcome),
-            Reply::Done { .. } => {
-                self.asked.remove(&number);
-            }
+            Reply::Done { .. } => drop(self.heard(number)),
             Reply::Answer(Answered { answer: Ok(Response::Leased { blocks, free }), .. }) => {
-                self.asked.remove(&number);
+                self.heard(number);
                 self.copies += u64::from(blocks);
                 self.free += u64::from(free);
             }
-            Reply::Answer(_) | Reply::Silence { .. } => {
-                if let Some(addr) = self.asked.remove(&number)
-                    && let Some(listener) = self.heard.get_mut(&addr)
-                {
-                    listener.silent = true;
-                    if matches!(reply, Reply::Silence { .. }) {
-                        desk.suspect(addr);
-                    }
-                }
+            Reply::Answer(_) => self.heard(number).into_iter().for_each(|listener| listener.silent = true),
+            Reply::Silence { to, .. } => {
+                desk.suspect(to.addr);
+                self.heard(number).into_iter().for_each(|listener| listener.silent = true);
             }
             _ => {}
         }
@@ -206,11 +204,17 @@ impl Tenure {
 
     /// A peer is to hear of a change, unless it has.
     fn note(&mut self, peer: Peer, change: usize, keeps: bool) {
-        let fresh =
-            || Listener { peer, known: BTreeSet::new(), due: Vec::new(), keeps: BTreeSet::new(), silent: false };
+        let fresh = || Listener {
+            peer,
+            known: BTreeSet::new(),
+            due: VecDeque::new(),
+            asked: 0,
+            keeps: BTreeSet::new(),
+            silent: false,
+        };
         let listener = self.heard.entry(peer.addr).or_insert_with(fresh);
         if listener.known.insert(change) {
-            listener.due.push(change);
+            listener.due.push_back(change);
         }
         if keeps {
             listener.keeps.insert(change);
@@ -231,13 +235,16 @@ impl Tenure {
         // Whether a peer keeps what it has is known when all blocks are looked up.
         let early = !self.changes.iter().any(|change| matches!(change, LeaseChange::Replaced(_)));
         let is_due = |listener: &&mut Listener| {
-            !listener.due.is_empty() && (is_last || (early && listener.due.len() >= MAX_LEASES))
+            let many = early && listener.due.len() >= MAX_LEASES;
+            listener.asked < AT_A_TIME && !listener.due.is_empty() && (is_last || many)
         };
-        let due: Vec<SocketAddr> = self.heard.values_mut().filter(is_due).map(|listener| listener.peer.addr).collect();
+        let due = self.heard.values_mut().filter(is_due).map(|listener| listener.peer.addr);
+        let due: Vec<SocketAddr> = due.collect();
         for addr in due {
             self.tell(desk, addr);
         }
-        if !is_last || !self.asked.is_empty() {
+        let all_told = self.heard.values().all(|listener| listener.due.is_empty());
+        if !is_last || !all_told || !self.asked.is_empty() {
             return Flow::Goes;
         }
         let silent: Vec<Peer> = self.heard.values().filter(|one| one.silent).map(|one| one.peer).collect();
@@ -253,33 +260,35 @@ impl Tenure {
     /// Tells a peer all that it is to hear.
     fn tell(&mut self, desk: &mut Desk, addr: SocketAddr) {
         let Some(listener) = self.heard.get_mut(&addr) else { return };
-        let (peer, due) = (listener.peer, std::mem::take(&mut listener.due));
-        for some in due.chunks(MAX_LEASES) {
-            let mut news = LeaseNews::default();
-            for change in some {
-                match self.changes[*change] {
-                    LeaseChange::Renewed(lease) => news.renewed.push(lease),
-                    LeaseChange::Ended(secret) => news.ended.push(secret),
-                    LeaseChange::Replaced(leases) if listener.keeps.contains(change) => news.replaced.push(leases),
-                    LeaseChange::Replaced(Replaced { secret, .. }) => news.ended.push(secret),
-                }
+        let (peer, mut news) = (listener.peer, LeaseNews::default());
+        while let Some(change) = listener.due.pop_front_if(|_| !news.is_full()) {
+            match self.changes[change] {
+                LeaseChange::Renewed(lease) => news.renewed.push(lease),
+                LeaseChange::Ended(secret) => news.ended.push(secret),
+                LeaseChange::Replaced(leases) if listener.keeps.contains(&change) => news.replaced.push(leases),
+                LeaseChange::Replaced(Replaced { secret, .. }) => news.ended.push(secret),
             }
-            self.next += 1;
-            let ticket = Ticket { owner: Owner::Tenures, key: self.command, step: Step::Piece(self.next) };
-            if !desk.is_me(&peer) {
-                desk.ask(ticket, peer, Request::Lease(news));
-                self.asked.insert(self.next, addr);
-                continue;
-            }
+        }
+        self.next += 1;
+        let ticket = Ticket { owner: Owner::Tenures, key: self.command, step: Step::Piece(self.next) };
+        if !desk.is_me(&peer) {
+            desk.ask(ticket, peer, Request::Lease(news));
+        } else {
             let notes = desk.change_leases(&news);
             let (blocks, free) = desk.leased(&news.ids());
             self.copies += u64::from(blocks);
             self.free += u64::from(free);
-            if !notes.is_empty() {
-                desk.order(ticket, Job::Note { notes }, Urgency::Own);
-                self.asked.insert(self.next, addr);
-            }
+            desk.order(ticket, Job::Note { notes }, Urgency::Own);
         }
+        listener.asked += 1;
+        self.asked.insert(self.next, addr);
+    }
+
+    /// A peer has heard, or did not answer.
+    fn heard(&mut self, number: u64) -> Option<&mut Listener> {
+        let listener = self.heard.get_mut(&self.asked.remove(&number)?)?;
+        listener.asked -= 1;
+        Some(listener)
     }
 
     fn ticket(&self, number: u64) -> Ticket {

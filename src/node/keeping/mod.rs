@@ -1,4 +1,5 @@
-//! Blocks that are kept here for the network: taken from other peers, repaired, healed, handed over.
+//! Blocks that are kept here for the network: taken from other peers, repaired, healed, looked through, handed
+//! over, and dropped when nobody wants them any longer.
 
 mod comparison;
 mod conduct;

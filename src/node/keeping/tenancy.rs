@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::pulls::{BUSY, LEAVING};
 use crate::id::Key;
 use crate::lease::{LeaseId, UnixTime};
+use crate::node::budget::Favours;
 use crate::node::desk::Desk;
 use crate::node::job::{Job, Outcome};
 use crate::node::jobs::Urgency;
@@ -22,11 +23,13 @@ use crate::wire::{Request, RequestKind, Response};
 /// Blocks that are looked at in one turn of the node.
 const A_TURN: usize = 256;
 
+/// Requests of others that are answered in a second, in all.
+const ANSWERS: u32 = 800;
+
 /// Requests whose news is being written down at a time.
 const MOST: usize = 64;
 
 /// What this peer owes to the leases on its blocks.
-#[derive(Default)]
 pub(in crate::node) struct Tenancy {
     /// Requests whose news is being written down, and the leases that they are about.
     noting: BTreeMap<u64, (Asker, Vec<LeaseId>)>,
@@ -35,6 +38,13 @@ pub(in crate::node) struct Tenancy {
     sweep: Option<Key>,
     /// Leases that ended up to then have been looked for.
     swept: UnixTime,
+    answers: Favours,
+}
+
+impl Default for Tenancy {
+    fn default() -> Self {
+        Self { noting: BTreeMap::new(), next: 0, sweep: None, swept: 0, answers: Favours::a_second(ANSWERS) }
+    }
 }
 
 impl Part for Tenancy {
@@ -59,7 +69,8 @@ impl Part for Tenancy {
         if desk.is_leaving() {
             return desk.refuse(&asker, LEAVING);
         }
-        if self.noting.len() >= MOST {
+        let is_known = asker.is_validated() && desk.peers().iter().any(|peer| peer.addr == asker.addr);
+        if self.noting.len() >= MOST || !self.answers.take(desk.now(), asker.addr, is_known, 1) {
             return desk.refuse(&asker, BUSY);
         }
         let (about, notes) = (news.ids(), desk.change_leases(&news));

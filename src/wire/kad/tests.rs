@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 use crate::config::{AMPLIFICATION, PADDING, PING_BYTES, WIDTH};
 use crate::id::Id;
-use crate::lease::{Lease, LeaseNews, Replaced, Secret};
+use crate::lease::{self, Lease, LeaseNews, Replaced, Secret};
 use crate::peer::Peer;
 use crate::wire::{
     Body, MAGIC_LIMIT, MAX_DATAGRAM_RECEIVED, MAX_DATAGRAM_SENT, Message, Request, Response, Sender, Vouch,
@@ -431,4 +431,33 @@ fn the_address_in_a_requestor_is_a_courtesy() {
     }
     let nobody = r#"{"magic":7,"requestor":{"ip":"127.0.0.1","port":7},"type":"ping_node","params":{}}"#;
     assert_eq!(read(nobody).map_err(|bad| bad.magic), Err(Some(7)));
+}
+
+#[test]
+fn an_offer_with_all_the_leases_it_may_have_and_all_news_of_leases_fit_one_datagram() {
+    let secret: Secret = "ab".repeat(32).parse().expect("64 digits");
+    let lease = Lease { id: secret.id(), until: Some(lease::LAST), copies: 7 };
+    let me = Sender {
+        guest: true,
+        leaving: true,
+        ..Sender::member(Id::MAX, format!("[{LONGEST_IP}]:65535").parse().unwrap())
+    };
+    let text = |request| {
+        let mut text = Vec::new();
+        encode(&Message::request(MAGIC_LIMIT - 1, me, request), &mut text);
+        text.len()
+    };
+    let offer = Request::Store { key: Id::MAX, size: Some(1 << 20), leases: vec![lease; lease::MAX_LEASES] };
+    assert!(text(offer) <= MAX_DATAGRAM_SENT - PADDING);
+    for kind in 0..3 {
+        let mut news = LeaseNews::default();
+        while !news.is_full() {
+            match kind {
+                0 => news.renewed.push(lease),
+                1 => news.ended.push(secret),
+                _ => news.replaced.push(Replaced { secret, by: lease }),
+            }
+        }
+        assert!(text(Request::Lease(news)) <= MAX_DATAGRAM_SENT - PADDING);
+    }
 }
