@@ -126,10 +126,10 @@ pub(crate) struct StoreArgs {
     #[arg(long, env = "KADRING_SKIP_UNREADABLE", value_parser = BoolishValueParser::new())]
     pub(crate) skip_unreadable: bool,
     /// Keep it for so long; without it, for ever
-    #[arg(long = "for", env = "KADRING_FOR", value_name = "TIME")]
+    #[arg(id = "for", long, env = "KADRING_FOR", value_name = "TIME")]
     pub(crate) lasts: Option<String>,
     /// Keep it in so many copies, whichever peers hold them, from 1 to 7
-    #[arg(long = "copies", env = "KADRING_COPIES", value_name = "N")]
+    #[arg(id = "copies", long, env = "KADRING_COPIES", value_name = "N")]
     pub(crate) number: Option<String>,
     /// Print the keys alone, a line each
     #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
@@ -187,7 +187,7 @@ pub(crate) struct RenewArgs {
     #[arg(value_name = "KEY|NAME")]
     pub(crate) files: Vec<String>,
     /// Keep them for so long from now, or "ever"; without it, as long as at first
-    #[arg(long = "for", env = "KADRING_FOR", value_name = "TIME")]
+    #[arg(id = "for", long, env = "KADRING_FOR", value_name = "TIME")]
     pub(crate) lasts: Option<String>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,

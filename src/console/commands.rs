@@ -226,7 +226,8 @@ pub static COMMANDS: &[Spec] = &[
         kinds: &[Kind::Source, Kind::Other],
         options: &[],
         summary: "have a file that was stored here kept in N copies",
-        details: "The peers that keep it make the copies that are missing, or drop those that are too many after a while.",
+        details: "The peers that keep it make the copies that are missing. Where they are too many, those peers drop theirs\n\
+                  after a while that need not hold any of its blocks.",
         parse: |words, _, _| {
             Ok(Request::Lease { words: vec![words[0].clone()], change: Change::Copies(parse_copies(&words[1])?) })
         },

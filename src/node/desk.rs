@@ -350,7 +350,8 @@ impl Desk {
         Ok(())
     }
 
-    /// Orders that a block of the own store be looked at. If it is sound, it is kept for these leases too.
+    /// Orders that a block of the own store be looked at, which is offered with these leases. If it is sound, it is kept for them
+    /// too.
     pub(crate) fn look_at(&mut self, ticket: Ticket, urgency: Urgency, key: Key, leases: &[Lease]) {
         let mut leases = self.holdings.meant(&key, leases.to_vec());
         if self.holdings.has_leases(&key, &leases) {

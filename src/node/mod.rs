@@ -220,9 +220,11 @@ impl Node {
             Event::Validated { addr } => self.desk.exchange.validate(addr),
             Event::Command { id, command } => self.on_command(id, command),
             Event::Damaged { key } => {
+                let wanted = self.desk.holdings.wants(&key);
                 if let Some((size, leases)) = self.desk.holdings.remove(&key) {
                     self.desk.notify(Notice::BlockDamaged { key });
-                    self.tell(News::Damaged { key: &key, size, leases: &leases });
+                    let news = News::Damaged { key: &key, size, leases: &leases };
+                    self.tell(if wanted { news } else { News::Dropped(&key) });
                 }
             }
             Event::Missing { key } if self.desk.holds(&key) => self.tell(News::Doubted(&key)),

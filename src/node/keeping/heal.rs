@@ -16,7 +16,7 @@ use crate::config::{MAX_REPAIRS, REPAIR_RETRY};
 use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Outcome};
+use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
 use crate::node::trouble::Trouble;
@@ -152,7 +152,7 @@ impl Heal {
         if self.looks < MAX_LOOKS {
             self.looks += 1;
             desk.holdings_mut().see(&key);
-            desk.look_at(Ticket::of(Owner::Heal, 0), Urgency::Others, key, &[]);
+            desk.order(Ticket::of(Owner::Heal, 0), Job::Verify { key, leases: Vec::new() }, Urgency::Others);
         }
     }
 

@@ -57,7 +57,7 @@ fn deleted(bench: &mut Bench, within: Duration) -> Vec<(Key, Duration)> {
                     deleted.push((key, bench.now.since(Time::ZERO)));
                     Outcome::Done
                 }
-                Job::Verify { .. } => Outcome::Sound { size: 4 },
+                Job::Verify { .. } | Job::Rehash { .. } => Outcome::Sound { size: 4 },
                 _ => Outcome::Done,
             };
             actions.extend(bench.ends(job, outcome));
@@ -246,4 +246,32 @@ fn an_offer_on_behalf_of_an_ended_lease_and_of_nobody_is_answered_once() {
         assert_eq!(responses(&actions), [(peer(1).addr, magic, Ok(Response::Saved))]);
     }
     assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)), []);
+}
+
+#[test]
+fn a_look_at_a_block_lays_no_lease_on_it() {
+    let short = lease(1, Some(NOW + HOUR));
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[short])]);
+    // What was here when the peer began is looked at after a while.
+    let mut looks = Vec::new();
+    while looks.is_empty() {
+        looks = jobs(&bench.wait(Duration::from_secs(60)).expect("it looks"));
+    }
+    assert_eq!(looks[0].1, Job::Verify { key: key(1), leases: Vec::new() });
+    bench.ends(looks[0].0, Outcome::Sound { size: 4 });
+    assert_eq!(deleted(&mut bench, Duration::from_secs(3 * HOUR)).len(), 1);
+}
+
+#[test]
+fn a_damaged_block_that_nobody_wants_is_not_brought_back() {
+    for (leases, brought) in [(vec![lease(1, Some(NOW - 5))], false), (vec![lease(1, None)], true), (vec![], true)] {
+        let notes = if leases.is_empty() { vec![] } else { vec![laid(1, &leases)] };
+        let mut bench = holding(&[(key(1), 4)], &notes);
+        let actions = bench.does(Event::Damaged { key: key(1) });
+        let pulls: Vec<Job> = jobs(&actions).into_iter().map(|(_, job)| job).collect();
+        assert_eq!(!pulls.is_empty(), brought, "{pulls:?}");
+        if let [Job::Pull { leases: kept, .. }] = &pulls[..] {
+            assert_eq!(*kept, leases, "it is kept for whom it was");
+        }
+    }
 }
