@@ -22,7 +22,7 @@ use super::spec::Request;
 use super::{Backend, Grammar};
 use crate::locks::{self, Ranked};
 use crate::node::{Command, FailureKind, Progress};
-use crate::runtime::{MAX_COMMANDS, Session, stopwatch};
+use crate::runtime::{MAX_COMMANDS, Session, bytes_to_move, stopwatch};
 
 /// The commands that run beside others at a peer. Clones know the same ones.
 #[derive(Clone)]
@@ -134,7 +134,7 @@ impl Shows for Counting {
         let set = |number: &AtomicU64, to: u64| number.store(to, Ordering::Relaxed);
         // One line may be several commands to the node.
         set(&self.far.done, 0);
-        set(&self.far.of, 0);
+        set(&self.far.of, bytes_to_move(command));
         Box::new(move |progress| {
             match progress {
                 Progress::Begun { bytes } => set(&self.far.of, *bytes),

@@ -109,6 +109,7 @@ pub use roles::Role;
 pub use signals::ends as ending_signals;
 pub use sockets::{canonical, every_address};
 pub use start::StartError;
+pub use submit::bytes_to_move;
 pub use temporary::temporary_folder;
 
 use self::clock::Clock;

@@ -171,8 +171,8 @@ impl NodeLoop {
         let Some(asked) = asked else { return self.begin(Command::Quit { handover: false }, None) };
         self.inboxes.commands.free_place();
         match asked {
-            Asked::Command { session, command, answer } => {
-                let far = Phase::of(&command).map(|phase| Far { job: session, phase, of: 0, tells_at: Time::ZERO });
+            Asked::Command { session, command, of, answer } => {
+                let far = Phase::of(&command).map(|phase| Far { job: session, phase, of, tells_at: Time::ZERO });
                 self.begin(command, Some(Asker { session, answer, far }));
             }
             Asked::Cancel { session } => {

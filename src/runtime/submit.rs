@@ -25,11 +25,22 @@ pub(super) enum Asked {
     Command {
         session: SessionId,
         command: Command,
+        /// Bytes that it moves, as far as that is known: see [`bytes_to_move`].
+        of: u64,
         /// Who gets its notices.
         answer: Sender<Notice>,
     },
     /// To end the commands of a session that are under way.
     Cancel { session: SessionId },
+}
+
+/// The size of the file that a command is to store; 0 of any other. It is looked at, so a node must not ask.
+pub fn bytes_to_move(command: &Command) -> u64 {
+    match command {
+        Command::Store { path, .. } => std::fs::metadata(path).map_or(0, |file| file.len()),
+        Command::OnLease { store, .. } => bytes_to_move(store),
+        _ => 0,
+    }
 }
 
 /// Where commands are given to the node.
@@ -58,7 +69,8 @@ impl Submit {
     /// Gives `command` to the node. If the node has gone, or goes before it answers, nothing comes back but the end.
     pub(super) fn submit(&self, session: SessionId, command: Command) -> Receiver<Notice> {
         let (answer, notices) = ANSWERS.open();
-        self.send(Asked::Command { session, command, answer });
+        let of = bytes_to_move(&command);
+        self.send(Asked::Command { session, command, of, answer });
         notices
     }
 
