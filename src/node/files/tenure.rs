@@ -261,7 +261,9 @@ impl Tenure {
     fn tell(&mut self, desk: &mut Desk, addr: SocketAddr) {
         let Some(listener) = self.heard.get_mut(&addr) else { return };
         let (peer, mut news) = (listener.peer, LeaseNews::default());
-        while let Some(change) = listener.due.pop_front_if(|_| !news.is_full()) {
+        while !news.is_full()
+            && let Some(change) = listener.due.pop_front()
+        {
             match self.changes[change] {
                 LeaseChange::Renewed(lease) => news.renewed.push(lease),
                 LeaseChange::Ended(secret) => news.ended.push(secret),
