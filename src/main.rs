@@ -88,7 +88,6 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Lookup(args) => client::lookup(args),
         Task::Check(args) => client::check(args),
         Task::Renew(args) => leases::renew(args),
-        Task::Copies(args) => leases::copies(args),
         Task::Delete(args) => leases::delete(args),
         Task::Ping(args) => client::ping(args),
         Task::Files(args) => Ok(files::files(args)),

@@ -48,7 +48,7 @@ fn a_piped_transcript_reads_like_a_conversation_without_prompts_or_escapes() {
     assert!(rest[2].starts_with("2 blocks, "), "{rest:#?}");
     assert!(rest[3].ends_with("my file: equal, 1000 bytes"), "{rest:#?}");
     assert!(rest[7].starts_with("error: a quote is not closed"), "{rest:#?}");
-    assert!(rest[8].starts_with("retrieve KEY|NAME|MANIFEST DEST"), "{rest:#?}");
+    assert!(rest[8].starts_with("retrieve KEY|NAME[/PATH]|MANIFEST DEST"), "{rest:#?}");
     assert_eq!(rest.last().map(String::as_str), Some("error: too many arguments; usage: status"));
     assert!(!lines.iter().any(|line| line.contains('\u{1b}') || line.contains("kadring>")), "{lines:#?}");
     assert_eq!(peer.wait(), Some(2), "one of its lines was asked wrongly");

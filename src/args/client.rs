@@ -128,9 +128,6 @@ pub(crate) struct StoreArgs {
     /// Keep it for so long; without it, for ever
     #[arg(id = "for", long, env = "KADRING_FOR", value_name = "TIME")]
     pub(crate) lasts: Option<String>,
-    /// Keep it in so many copies, whichever peers hold them, from 1 to 7
-    #[arg(id = "copies", long, env = "KADRING_COPIES", value_name = "N")]
-    pub(crate) number: Option<String>,
     /// Print the keys alone, a line each
     #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
     pub(crate) quiet: bool,
@@ -139,9 +136,9 @@ pub(crate) struct StoreArgs {
 }
 
 impl StoreArgs {
-    /// How long it is kept, and in how many copies.
+    /// How long it is kept.
     pub(crate) fn terms(&self) -> Result<Terms, String> {
-        Terms::read(self.lasts.as_deref(), self.number.as_deref())
+        Terms::read(self.lasts.as_deref())
     }
 
     /// How folders are stored.
@@ -189,21 +186,6 @@ pub(crate) struct RenewArgs {
     /// Keep them for so long from now, or "ever"; without it, as long as at first
     #[arg(id = "for", long, env = "KADRING_FOR", value_name = "TIME")]
     pub(crate) lasts: Option<String>,
-    #[command(flatten)]
-    pub(crate) join: JoinArgs,
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
-}
-
-/// The arguments of `copies`.
-#[derive(Args, Debug)]
-pub(crate) struct NumberArgs {
-    /// The file, by key or by its name in the list of what was stored here
-    #[arg(value_name = "KEY|NAME")]
-    pub(crate) file: String,
-    /// The number of copies, from 1 to 7
-    #[arg(value_name = "N")]
-    pub(crate) number: String,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
     #[command(flatten)]

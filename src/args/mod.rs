@@ -24,7 +24,7 @@ use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
 use crate::commands::EXITS;
 pub(crate) use client::{
     CatArgs, CatalogueArgs, CheckArgs, CtlArgs, DeleteArgs, FilesArgs, ForgetArgs, ImportArgs, JoinArgs, LookupArgs,
-    LsArgs, NameArgs, NumberArgs, PingArgs, RenewArgs, RetrieveArgs, StoreArgs,
+    LsArgs, NameArgs, PingArgs, RenewArgs, RetrieveArgs, StoreArgs,
 };
 pub(crate) use ring::{PeerName, ReportArgs, ReportTarget, RingArgs, RingTask, RingWays};
 
@@ -78,8 +78,6 @@ pub(crate) enum Task {
     Check(CheckArgs),
     /// Join, have files that were stored for a while kept longer, and go
     Renew(RenewArgs),
-    /// Join, have a file that was stored from here kept in another number of copies, and go
-    Copies(NumberArgs),
     /// Join, have files that were stored from here kept no longer, and go
     Delete(DeleteArgs),
     /// Ask whether there is a peer at an address

@@ -1,24 +1,18 @@
-//! `kadring renew`, `copies` and `delete`: what becomes of files that were stored from here.
+//! `kadring renew` and `delete`: what becomes of files that were stored from here.
 
 use kadring::config::Config;
-use kadring::console::leases::{Change, parse_copies, parse_lasting};
+use kadring::console::leases::{Change, parse_lasting};
 use kadring::console::spec::Request;
 
 use super::client::hand_on_or_ask;
 use super::{Exit, Failed};
-use crate::args::{DeleteArgs, FormatArgs, JoinArgs, NumberArgs, RenewArgs};
+use crate::args::{DeleteArgs, FormatArgs, JoinArgs, RenewArgs};
 
 /// `kadring renew`.
 pub(crate) fn renew(args: RenewArgs) -> anyhow::Result<Exit> {
     let lasts = args.lasts.as_deref().map(parse_lasting).transpose().map_err(Failed::usage);
     let options = args.lasts.iter().flat_map(|lasts| ["--for".to_owned(), lasts.clone()]).collect();
     tell(&args.join, &args.format, ("renew", options, args.files), lasts.map(Change::Renew))
-}
-
-/// `kadring copies`.
-pub(crate) fn copies(NumberArgs { file, number, join, format }: NumberArgs) -> anyhow::Result<Exit> {
-    let change = parse_copies(&number).map(Change::Copies).map_err(Failed::usage);
-    tell(&join, &format, ("copies", Vec::new(), vec![file, number]), change)
 }
 
 /// `kadring delete`.
@@ -34,11 +28,6 @@ fn tell(
     change: Result<Change, Failed>,
 ) -> anyhow::Result<Exit> {
     let line = [command.to_owned()].into_iter().chain(options).chain(["--".to_owned()]).chain(words.clone()).collect();
-    let request = || {
-        let change = change?;
-        // Behind the file stands its number of copies.
-        let files = if let Change::Copies(_) = change { words[..1].to_vec() } else { words };
-        Ok((Request::Lease { words: files, change }, Config::default()))
-    };
+    let request = || Ok((Request::Lease { words, change: change? }, Config::default()));
     hand_on_or_ask(join, format.format(), || Ok(line), request)
 }

@@ -2,7 +2,7 @@
 
 use super::folder::Tree;
 use super::health::{Check, read_wait};
-use super::leases::{Change, Terms, parse_copies, read_renew};
+use super::leases::{Change, Terms, read_renew};
 use super::options::OptionSpec;
 use super::spec::{Kind, Request, Spec, Store};
 use super::words::{parse_file, parse_host_port, parse_key, parse_name, parse_source};
@@ -26,7 +26,6 @@ pub static COMMANDS: &[Spec] = &[
             OptionSpec { name: "--exclude", value: Some("GLOB...") },
             OptionSpec { name: "--skip-unreadable", value: None },
             OptionSpec { name: "--for", value: Some("TIME") },
-            OptionSpec { name: "--copies", value: Some("N") },
         ],
         summary: "keep each FILE or folder in the network and print the key that brings it back",
         details: "A file is cut into blocks of at most 1 MiB; each goes to the peers nearest to its SHA-256.\n\
@@ -37,8 +36,7 @@ pub static COMMANDS: &[Spec] = &[
                   A folder is kept with all that is in it: names, links, which files can be executed, and empty folders.\n\
                   --exclude leaves out what fits a pattern of a name or, with a slash, of a path in the folder.\n\
                   Where something in it cannot be read, the rest is stored only with --skip-unreadable.\n\
-                  It is kept for ever, or with --for 30d for so long; see renew and delete. --copies is the number of its\n\
-                  copies, whichever peers keep them.",
+                  It is kept for ever, or with --for 30d for so long; see renew and delete.",
         parse: |words, options, defaults| {
             let files: Vec<_> = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
             let manifest = match options.value("--manifest") {
@@ -52,7 +50,7 @@ pub static COMMANDS: &[Spec] = &[
             };
             let exclude = options.values("--exclude").map(str::to_owned).collect();
             let tree = Tree { exclude, skip_unreadable: options.has("--skip-unreadable") };
-            let terms = Terms::read(options.value("--for"), options.value("--copies"))?;
+            let terms = Terms::read(options.value("--for"))?;
             Ok(Request::Store(Store { files, manifest, name, keep: defaults.keep, tree, terms }))
         },
     },
@@ -217,20 +215,6 @@ pub static COMMANDS: &[Spec] = &[
         details: "Without names, all of the catalogue's that end some time. Each is kept as long as when it was stored,\n\
                   from now on; --for 90d says otherwise, and --for ever ends that it ends.",
         parse: |words, options, _| Ok(Request::Lease { words: words.to_vec(), change: read_renew(options)? }),
-    },
-    Spec {
-        name: "copies",
-        short: None,
-        arguments: "KEY|NAME N",
-        takes: (2, 2),
-        kinds: &[Kind::Source, Kind::Other],
-        options: &[],
-        summary: "have a file that was stored here kept in N copies",
-        details: "The peers that keep it make the copies that are missing. Where they are too many, those peers drop theirs\n\
-                  after a while that need not hold any of its blocks.",
-        parse: |words, _, _| {
-            Ok(Request::Lease { words: vec![words[0].clone()], change: Change::Copies(parse_copies(&words[1])?) })
-        },
     },
     Spec {
         name: "delete",

@@ -1,4 +1,4 @@
-//! Leases of those who store: what a `store` lays on its blocks, and what `renew`, `copies` and `delete` tell their holders.
+//! Leases of those who store: what a `store` lays on its blocks, and what `renew` and `delete` tell their holders.
 //!
 //! Beside the catalogue lies a secret of its owner's, `owner`. From that and from what a file is on the disk comes the secret
 //! of its lease, so that a file which is stored again unchanged gets the same lease and no further one.
@@ -22,9 +22,8 @@ use super::options::Options;
 use super::perform::Performer;
 use super::reply::{ConsoleAnswer, Named, Reply};
 use super::text::{count, lines, who};
-use crate::config::WIDTH;
 use crate::id::Key;
-use crate::lease::{LAST, Lease, Replaced, Secret, UnixTime};
+use crate::lease::{LAST, Lease, Secret, UnixTime};
 use crate::node::{Answer, Command, Failure, FailureKind, LeaseChange};
 use crate::runtime::since_1970;
 
@@ -33,8 +32,6 @@ use crate::runtime::since_1970;
 pub struct Terms {
     /// How long the copies are kept; for ever, without it.
     pub lasts: Option<Duration>,
-    /// How many copies are kept; as many as the peers usually keep, without it.
-    pub copies: Option<u8>,
 }
 
 /// What holders of files are told.
@@ -42,8 +39,6 @@ pub struct Terms {
 pub enum Change {
     /// They are kept longer: for so long from now, or as long as at first.
     Renew(Option<Lasting>),
-    /// They are kept in another number of copies.
-    Copies(u8),
     /// They are not kept any longer, on behalf of who stored them here.
     Delete,
 }
@@ -58,22 +53,22 @@ pub enum Lasting {
 }
 
 impl Terms {
-    /// Reads `--for` and `--copies`.
+    /// Reads `--for`.
     ///
     /// # Errors
-    /// For people: what is wrong with them.
-    pub fn read(lasts: Option<&str>, copies: Option<&str>) -> Result<Self, String> {
+    /// For people: what is wrong with it.
+    pub fn read(lasts: Option<&str>) -> Result<Self, String> {
         let lasts = match lasts.map(parse_lasting).transpose()? {
             Some(Lasting::For(lasts)) => Some(lasts),
             Some(Lasting::Ever) | None => None,
         };
-        Ok(Self { lasts, copies: copies.map(parse_copies).transpose()? })
+        Ok(Self { lasts })
     }
 
     /// The lease that this secret has with these terms, from `now` on.
     fn lease(self, secret: &Secret, now: UnixTime) -> Lease {
         let until = self.lasts.map(|lasts| now.saturating_add(lasts.as_secs())).filter(|until| *until <= LAST);
-        Lease { id: secret.id(), until, copies: self.copies.unwrap_or(0) }
+        Lease { id: secret.id(), until, copies: 0 }
     }
 }
 
@@ -87,15 +82,6 @@ pub fn parse_lasting(word: &str) -> Result<Lasting, String> {
     }
     let time = parse_time(word)?;
     if time.as_secs() == 0 { Err(format!("{} is no time at all", quoted(word))) } else { Ok(Lasting::For(time)) }
-}
-
-/// Reads a number of copies.
-///
-/// # Errors
-/// For people: it is none that a file can have.
-pub fn parse_copies(word: &str) -> Result<u8, String> {
-    let read = word.parse().ok().filter(|copies| (1..=WIDTH).contains(&usize::from(*copies)));
-    read.ok_or_else(|| format!("{} is no number of copies from 1 to {WIDTH}", quoted(word)))
 }
 
 /// Reads the option `--for` of `renew`.
@@ -244,13 +230,6 @@ fn next_terms(own: &Owned, secrets: &[Secret], change: &Change) -> io::Result<(V
             let next = Owned { secrets: secrets.to_vec(), until, lasts, copies: own.copies };
             (secrets.iter().map(|secret| LeaseChange::Renewed(lease(secret))).collect(), Some(next))
         }
-        Change::Copies(copies) => {
-            let secret = draw()?;
-            let by = Lease { id: secret.id(), until: own.until, copies };
-            let replaced = |old: &Secret| LeaseChange::Replaced(Replaced { secret: *old, by });
-            let next = Owned { secrets: vec![secret], copies, ..own.clone() };
-            (secrets.iter().map(replaced).collect(), Some(next))
-        }
     })
 }
 
@@ -318,21 +297,13 @@ mod tests {
     }
 
     #[test]
-    fn a_renewed_lease_never_ends_earlier_and_another_number_of_copies_takes_another_lease() {
+    fn a_renewed_lease_never_ends_earlier_and_a_deleted_one_ends_with_all_of_its_secrets() {
         let (one, two) = (draw().unwrap(), draw().unwrap());
         let own = owned(&[one, two]);
         let (changes, next) = next_terms(&own, &own.secrets, &Change::Renew(None)).unwrap();
         assert_eq!((changes.len(), next.clone().unwrap().until), (2, own.until));
         let (_, next) = next_terms(&own, &own.secrets, &Change::Renew(Some(Lasting::Ever))).unwrap();
         assert_eq!(next.unwrap().until, None);
-        let (changes, next) = next_terms(&own, &own.secrets, &Change::Copies(5)).unwrap();
-        let next = next.unwrap();
-        assert!(next.secrets.len() == 1 && !own.secrets.contains(&next.secrets[0]) && next.copies == 5);
-        let by = Lease { id: next.secrets[0].id(), until: own.until, copies: 5 };
-        assert_eq!(
-            changes,
-            own.secrets.iter().map(|&secret| LeaseChange::Replaced(Replaced { secret, by })).collect::<Vec<_>>()
-        );
         let (changes, next) = next_terms(&own, &own.secrets, &Change::Delete).unwrap();
         assert_eq!((changes, next), (own.secrets.iter().copied().map(LeaseChange::Ended).collect(), None));
     }
@@ -340,12 +311,9 @@ mod tests {
     #[test]
     fn terms_are_read_and_nonsense_is_refused() {
         assert_eq!(parse_lasting("30d"), Ok(Lasting::For(Duration::from_secs(30 * 86_400))));
-        assert_eq!((parse_lasting("ever"), parse_copies("7")), (Ok(Lasting::Ever), Ok(7)));
+        assert_eq!(parse_lasting("ever"), Ok(Lasting::Ever));
         for bad in ["0", "-1d", "soon", ""] {
             assert!(parse_lasting(bad).is_err(), "{bad}");
-        }
-        for bad in ["0", "8", "-1", "x", "256"] {
-            assert!(parse_copies(bad).is_err(), "{bad}");
         }
     }
 }

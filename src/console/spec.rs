@@ -92,7 +92,7 @@ pub struct Store {
     pub keep: bool,
     /// How folders are stored.
     pub tree: Tree,
-    /// How long it is kept, and in how many copies.
+    /// How long it is kept.
     pub terms: Terms,
 }
 

@@ -3,7 +3,7 @@
 //! Parts that know what a *file* is and what a *replica set owes a block* ask here, each under its [`Ticket`]; the node
 //! brings the reply back to the part that the ticket names. Nothing here knows any part by name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -43,8 +43,6 @@ pub(crate) struct Desk {
     pub(super) life: Life,
     /// The time at which [`Time`] begins, in seconds since 1970.
     pub(super) began: UnixTime,
-    /// Some blocks may have to have another number of copies now; nobody was told yet.
-    pub(super) copies_changed: bool,
     next_lookup: LookupId,
     next_transfer: u64,
 }
@@ -65,7 +63,6 @@ impl Desk {
             upkeep: Upkeep::default(),
             life: Life::Running,
             began: 0,
-            copies_changed: false,
             next_lookup: 0,
             next_transfer: 0,
         }
@@ -117,11 +114,6 @@ impl Desk {
     /// Copies that a lease asks for.
     pub(crate) fn copies_for(&self, lease: &Lease) -> usize {
         lease.copies_or(self.config.replicas)
-    }
-
-    /// The numbers of copies that blocks held here should have, the usual one among them.
-    pub(crate) fn numbers_of_copies(&self) -> BTreeSet<usize> {
-        self.holdings.numbers_of_copies()
     }
 
     /// Whether a block is here on behalf of all that an offer with these leases stands for.
@@ -371,14 +363,7 @@ impl Desk {
     /// Leases on blocks that are held here last longer, or have ended. Returns what is to be written down: of leases that no
     /// block here has, nothing is remembered, for anybody can make some up.
     pub(crate) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
-        let notes = self.holdings.change_leases(news);
-        let asks = |note: &Note| match note {
-            Note::Renewed(lease) => lease.copies > 0,
-            Note::Replaced { .. } => true,
-            Note::Laid { .. } | Note::Ended { .. } => false,
-        };
-        self.copies_changed |= notes.iter().any(asks);
-        notes
+        self.holdings.change_leases(news)
     }
 
     /// Blocks held here that carry any of these leases, and those among them that nobody wants any more.

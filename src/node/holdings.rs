@@ -6,7 +6,7 @@
 //! It is also the one index by key. All that is remembered of a block stands in its entry, for there may be a million of
 //! them: a test counts the bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::job::{JobError, JobErrorKind, JobId};
@@ -145,13 +145,6 @@ impl Holdings {
         self.blocks.iter().map(|(&key, held)| (key, held.size))
     }
 
-    /// The keys in a range of blocks that should have more copies than `beyond`, in ascending order.
-    pub(super) fn owed(&self, range: &Range, beyond: usize) -> impl Iterator<Item = &Key> {
-        let copies = move |held: &Held| self.leases.copies(held.set, self.now, self.usual);
-        let owed = move |(key, held)| (beyond == 0 || copies(held) > beyond).then_some(key);
-        self.blocks.range(range.bounds()).filter_map(owed)
-    }
-
     /// The keys in a range, in ascending order.
     pub(super) fn within(&self, range: &Range) -> impl Iterator<Item = &Key> {
         self.blocks.range(range.bounds()).map(|(key, _)| key)
@@ -181,11 +174,6 @@ impl Holdings {
     /// All leases, of all blocks.
     pub(super) fn all_leases(&self) -> &Leases {
         &self.leases
-    }
-
-    /// The numbers of copies that blocks should have, the usual one among them.
-    pub(super) fn numbers_of_copies(&self) -> BTreeSet<usize> {
-        self.leases.numbers(self.usual)
     }
 
     /// Leases on blocks that are here last longer, or have ended. Returns what is to be written down: of leases that no

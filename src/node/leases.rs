@@ -83,13 +83,6 @@ impl Leases {
         self.of(set, now).map(|lease| lease.copies_or(usual)).max().unwrap_or(usual)
     }
 
-    /// The numbers of copies that a block may have, `usual` among them.
-    pub(super) fn numbers(&self, usual: usize) -> BTreeSet<usize> {
-        let asked: BTreeSet<u8> = self.terms.values().map(|terms| terms.copies).collect();
-        let number = |copies| Lease { copies, ..Lease::NOBODYS }.copies_or(usual);
-        asked.into_iter().map(number).chain([usual]).collect()
-    }
-
     /// Whether nobody has wanted a block of this set for at least `grace`.
     pub(super) fn is_over(&self, set: SetId, now: UnixTime, grace: Duration) -> bool {
         !self.wants(set, now.saturating_sub(grace.as_secs()))

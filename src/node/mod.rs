@@ -135,9 +135,6 @@ impl Node {
         self.desk.exchange.turn(now, out);
         self.desk.holdings.turn(self.desk.unix_time());
         self.on_event(event);
-        if std::mem::take(&mut self.desk.copies_changed) {
-            self.tell(News::Copies);
-        }
         self.settle();
         if self.depart_if_nothing_keeps_us() {
             self.settle();

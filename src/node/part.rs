@@ -186,8 +186,6 @@ pub(crate) enum News<'a> {
     Overdue(SocketAddr),
     /// The blocks that were in the store when this peer began are known.
     Found,
-    /// Blocks in the store may have to have another number of copies from now on.
-    Copies,
     /// A block is in the store now.
     Held(&'a Key),
     /// A block is not in the store any more, as the user wished.

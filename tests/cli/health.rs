@@ -34,7 +34,9 @@ fn a_file_is_told_whole_thin_or_lost_through_the_control_socket_a_guest_and_a_pi
     assert_eq!((&told["file"], told["peers"].as_array().map(Vec::len)), (&json!(key), Some(3)), "{told}");
     assert!(told["peers"].as_array().expect("peers").iter().all(|peer| peer["verified"] == 4), "{told}");
     // A copy that rots is found by whoever has it hashed, and not before.
-    let rotten = told["each"][0]["key"].as_str().expect("a key").to_owned();
+    // A list is read, and so would show it.
+    let data = told["each"].as_array().expect("blocks").iter().find(|block| block["key"] != *key).expect("data");
+    let rotten = data["key"].as_str().expect("a key").to_owned();
     let bytes = fs::read(block(&peers[2], &rotten)).expect("it is there");
     fs::write(block(&peers[2], &rotten), vec![0; bytes.len()]).expect("it is ours");
     let bootstrap = ["--bootstrap", &address(&peers[0]), "--json"];

@@ -1,4 +1,4 @@
-//! Files that are kept for a while, renewed, kept in another number of copies, and deleted by who stored them alone.
+//! Files that are kept for a while, renewed, and deleted by who stored them alone.
 
 use std::fs;
 use std::process::Output;
@@ -87,29 +87,6 @@ fn a_file_stored_for_a_while_goes_by_itself_unless_it_is_renewed_and_clients_hav
     let deleted = client(&["delete", "long"]);
     assert_eq!((code(&deleted), &answer(&deleted)["free"]), (Some(0), &json!(4)), "{}", said(&deleted));
     until(|| copies(&mut peers) == 0);
-}
-
-#[test]
-fn the_number_of_copies_belongs_to_the_file_and_can_be_changed() {
-    let folder = folder();
-    let mut peers = cluster(&folder, 4, &["--grace", "1s"]);
-    let (path, _) = file(&folder, "original", 7, 1000);
-    let stored = ctl(&peers[0], &["store", text(&path), "--copies", "2"]);
-    assert_eq!(answer(&stored)["copies"], json!([0, 0, 2]), "{}", printed(&stored));
-    let checked = answer(&ctl(&peers[0], &["check", "original"]));
-    assert_eq!((&checked["health"], &checked["wanted"]), (&json!("whole"), &json!(2)), "{checked}");
-    let changed = ctl(&peers[0], &["copies", "original", "4"]);
-    assert_eq!(code(&changed), Some(0), "{}", printed(&changed));
-    until(|| copies(&mut peers) == 8);
-    let changed = ctl(&peers[0], &["copies", "original", "1"]);
-    assert_eq!(code(&changed), Some(0), "{}", printed(&changed));
-    // Those that need none of its blocks let go of them.
-    until(|| copies(&mut peers) <= 4);
-    let checked = answer(&ctl(&peers[0], &["check", "original"]));
-    assert_eq!((&checked["health"], &checked["wanted"]), (&json!("whole"), &json!(1)), "{checked}");
-    for wrong in [&["copies", "original", "8"][..], &["copies", "original"], &["store", text(&path), "--copies", "0"]] {
-        assert_eq!(code(&ctl(&peers[0], wrong)), Some(2), "{wrong:?}");
-    }
 }
 
 #[test]

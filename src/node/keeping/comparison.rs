@@ -26,15 +26,6 @@ pub(super) struct Share {
     pub(super) range: Range,
     /// This peer should not hold them itself, so the other has more there: its blocks are asked about one by one.
     pub(super) stray: bool,
-    /// The other peer is so far from them that it should hold only blocks of more copies than that.
-    pub(super) beyond: usize,
-}
-
-/// A range that is compared.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Piece {
-    range: Range,
-    beyond: usize,
 }
 
 /// What is asked of another peer, range by range; one request at a time.
@@ -43,9 +34,9 @@ pub(super) struct Comparison {
     /// Not compared yet, in ascending order.
     left: VecDeque<Share>,
     /// Known to differ, the smallest last: it is next. Each of these goes into one request.
-    differing: Vec<Vec<Piece>>,
+    differing: Vec<Vec<Range>>,
     /// The ranges of the request under way.
-    asked: Vec<Piece>,
+    asked: Vec<Range>,
     /// Requests that may follow. Who never comes to an end is not asked for ever.
     requests_left: usize,
 }
@@ -57,12 +48,7 @@ pub(super) struct Contradiction;
 impl Share {
     /// Whether all blocks of `other` are among these, and asked about in the same way.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        self.is_like(other) && self.range.contains(&other.range)
-    }
-
-    /// Whether both are asked about in the same way.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        (self.stray, self.beyond) == (other.stray, other.beyond)
+        self.stray == other.stray && self.range.contains(&other.range)
     }
 }
 
@@ -88,39 +74,38 @@ impl Comparison {
     /// The next request; none if all is compared.
     pub(super) fn next(&mut self, holdings: &Holdings) -> Option<Request> {
         debug_assert!(!self.is_asking(), "one request at a time");
-        let pieces = self.differing.pop().unwrap_or_else(|| self.next_piece(holdings));
-        if pieces.is_empty() {
+        let ranges = self.differing.pop().unwrap_or_else(|| self.next_piece(holdings));
+        if ranges.is_empty() {
             return None;
         }
-        let ranges = pieces.iter().map(|piece| piece.range).collect();
-        let held = Summary::of(own(holdings, &pieces));
-        self.asked = pieces;
+        self.asked.clone_from(&ranges);
+        let held = Summary::of(own(holdings, &ranges));
         Some(Request::Compare { ranges, held })
     }
 
     /// Takes the next ranges, with as many blocks as one piece may have.
-    fn next_piece(&mut self, holdings: &Holdings) -> Vec<Piece> {
-        let (mut pieces, mut room) = (Vec::new(), PIECE);
+    fn next_piece(&mut self, holdings: &Holdings) -> Vec<Range> {
+        let (mut ranges, mut room) = (Vec::new(), PIECE);
         while room > 0
-            && pieces.len() < MAX_RANGES
-            && let Some(Share { range, stray, beyond }) = self.left.pop_front()
+            && ranges.len() < MAX_RANGES
+            && let Some(Share { range, stray }) = self.left.pop_front()
         {
-            let most = if stray { (MAX_RANGES - pieces.len()).min(room) } else { room };
-            let keys: Vec<&Key> = holdings.owed(&range, beyond).take(most + 1).collect();
+            let most = if stray { (MAX_RANGES - ranges.len()).min(room) } else { room };
+            let keys: Vec<&Key> = holdings.within(&range).take(most + 1).collect();
             let rest = keys.get(most).and_then(|next| range.after(Start(Start::of(next).0.saturating_sub(1))));
             let keys = &keys[..keys.len().min(most)];
             if stray {
-                pieces.extend(keys.iter().map(|key| Piece { range: Range::around(key), beyond }));
+                ranges.extend(keys.iter().map(|key| Range::around(key)));
             } else if !keys.is_empty() {
                 let last = rest.map_or(range.last, |rest| Start(rest.first.0 - 1));
-                pieces.push(Piece { range: Range { first: range.first, last }, beyond });
+                ranges.push(Range { first: range.first, last });
             }
             room -= keys.len();
             if let Some(range) = rest {
-                self.left.push_front(Share { range, stray, beyond });
+                self.left.push_front(Share { range, stray });
             }
         }
-        pieces
+        ranges
     }
 
     /// The request under way was answered. Tells `found` of each block held here, of which that is known now, whether
@@ -159,28 +144,26 @@ impl Comparison {
     fn on_parts(
         &mut self,
         holdings: &Holdings,
-        asked: &[Piece],
+        asked: &[Range],
         parts: &[RangePart],
         mut found: impl FnMut(&Key, bool),
     ) -> Result<(), Contradiction> {
         let Some(end) = parts.last().map(|part| part.range.last) else { return Err(Contradiction) };
-        let rest = |piece: &Piece| Some(Piece { range: piece.range.after(end)?, ..*piece });
-        let rest: Vec<Piece> = asked.iter().filter_map(rest).collect();
+        if !parts.iter().all(|part| asked.iter().any(|range| range.contains(&part.range))) {
+            return Err(Contradiction);
+        }
+        let rest: Vec<Range> = asked.iter().filter_map(|range| range.after(end)).collect();
         self.differing.extend((!rest.is_empty()).then_some(rest));
         let (mut few, mut keys) = (Vec::new(), 0);
-        for &RangePart { range, held } in parts {
-            let Some(piece) = asked.iter().find(|piece| piece.range.contains(&range)) else {
-                return Err(Contradiction);
-            };
-            let piece = Piece { range, ..*piece };
-            let own: Vec<&Key> = holdings.owed(&range, piece.beyond).collect();
-            let (same, theirs) = (Summary::of(own.iter().copied()) == held, held.count as usize);
+        for RangePart { range, held } in parts {
+            let own: Vec<&Key> = holdings.within(range).collect();
+            let (same, theirs) = (Summary::of(own.iter().copied()) == *held, held.count as usize);
             if same || theirs == 0 {
                 own.into_iter().for_each(|key| found(key, same));
             } else if own.is_empty() {
                 // Only the other peer holds something there.
             } else if theirs > MAX_KEYS {
-                self.differing.push(vec![piece]);
+                self.differing.push(vec![*range]);
             } else {
                 // Several such parts are asked about at once: all their keys fit one answer.
                 if keys + theirs > MAX_KEYS {
@@ -188,7 +171,7 @@ impl Comparison {
                     keys = 0;
                 }
                 keys += theirs;
-                few.push(piece);
+                few.push(*range);
             }
         }
         self.differing.extend((!few.is_empty()).then_some(few));
@@ -196,9 +179,9 @@ impl Comparison {
     }
 }
 
-/// The blocks held here that the other peer should hold too, in these ranges.
-fn own<'a>(holdings: &'a Holdings, pieces: &'a [Piece]) -> impl Iterator<Item = &'a Key> {
-    pieces.iter().flat_map(|piece| holdings.owed(&piece.range, piece.beyond))
+/// The blocks held here in these ranges.
+fn own<'a>(holdings: &'a Holdings, ranges: &'a [Range]) -> impl Iterator<Item = &'a Key> {
+    ranges.iter().flat_map(|range| holdings.within(range))
 }
 
 /// Answers a peer that holds `theirs` in these ranges; and whether blocks are held here that it may lack.
@@ -277,7 +260,7 @@ mod tests {
     const ALL: Range = Range { first: Start(0), last: Start(u64::MAX) };
 
     fn all(stray: bool) -> [Share; 1] {
-        [Share { range: ALL, stray, beyond: 0 }]
+        [Share { range: ALL, stray }]
     }
 
     #[test]
@@ -334,9 +317,8 @@ mod tests {
             requests += 1;
         }
         assert_eq!(requests, 64 + 25);
-        let mut comparison =
-            Comparison::new(&[Share { range: Range::around(&Key::of(b"")), stray: false, beyond: 0 }], 1);
-        comparison.asked = vec![Piece { range: Range::around(&Key::of(b"")), beyond: 0 }];
+        let mut comparison = Comparison::new(&[Share { range: Range::around(&Key::of(b"")), stray: false }], 1);
+        comparison.asked = vec![Range::around(&Key::of(b""))];
         assert_eq!(
             comparison.on_answer(&mine, &liar, |_, _| ()),
             Err(Contradiction),
@@ -356,7 +338,7 @@ mod tests {
             cuts.extend([0, u64::MAX]);
             let cuts: Vec<u64> = cuts.into_iter().collect();
             let ranges = cuts.windows(2).step_by(2).map(|pair| Range { first: Start(pair[0]), last: Start(pair[1] - 1) });
-            let shares: Vec<Share> = ranges.map(|range| Share { range, stray, beyond: 0 }).collect();
+            let shares: Vec<Share> = ranges.map(|range| Share { range, stray }).collect();
             let key = |n: &u32| Key::of(&n.to_be_bytes());
             let shared = |key: &Key| shares.iter().any(|share| share.range.contains(&Range::around(key)));
             let expected: BTreeSet<Key> = mine.difference(&theirs).map(key).filter(shared).collect();

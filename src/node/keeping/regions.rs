@@ -3,7 +3,7 @@
 //! The ranges are few, for they depend on how many peers are near, not on how many blocks there are. So after a change
 //! all are looked through anew, some of them in each turn of the node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::comparison::Share;
 use crate::id::{Id, Key};
@@ -24,8 +24,6 @@ pub(super) struct Regions {
     known: Map,
     /// Those that were looked through already, and where to go on; none if that is over.
     sweep: Option<(Map, Key)>,
-    /// The numbers of copies that blocks held here have. A region has as many members as the greatest.
-    numbers: BTreeSet<usize>,
 }
 
 type Map = BTreeMap<Key, Region>;
@@ -34,50 +32,16 @@ type Map = BTreeMap<Key, Region>;
 #[derive(Clone, Debug)]
 pub(super) struct Region {
     last: Key,
-    /// The other peers that should hold them, nearest first: all of them those blocks with the most copies.
-    members: Vec<Peer>,
-    /// This peer's rank among them, 0 being the nearest; none if it should hold nothing there.
-    rank: Option<usize>,
-}
-
-impl Region {
-    /// The other peers that should hold a block of so many copies, nearest first.
-    pub(super) fn members(&self, copies: usize) -> &[Peer] {
-        let others = copies - usize::from(self.rank.is_some_and(|rank| rank < copies));
-        &self.members[..others.min(self.members.len())]
-    }
-
-    /// Whether a copy of a block of so many is a stray one here: this peer need not hold it.
-    pub(super) fn is_stray(&self, copies: usize) -> bool {
-        self.rank.is_none_or(|rank| rank >= copies)
-    }
-
-    /// The others with their ranks.
-    fn ranked(&self) -> impl Iterator<Item = (usize, &Peer)> {
-        let rank = |at: usize| at + usize::from(self.rank.is_some_and(|own| own <= at));
-        self.members.iter().enumerate().map(move |(at, peer)| (rank(at), peer))
-    }
+    /// The other peers that should hold them.
+    pub(super) members: Vec<Peer>,
+    /// This peer should not: what is here are stray copies.
+    pub(super) stray: bool,
 }
 
 impl Regions {
     /// Looks everything through anew, from the beginning.
-    pub(super) fn begin_sweep(&mut self, desk: &Desk) {
+    pub(super) fn begin_sweep(&mut self) {
         self.sweep = Some((Map::new(), Key::ZERO));
-        self.numbers = desk.numbers_of_copies();
-    }
-
-    /// Whether blocks of so many copies are known of: else the regions are to be looked through anew.
-    pub(super) fn know(&self, copies: usize) -> bool {
-        self.numbers.contains(&copies)
-    }
-
-    fn most(&self) -> usize {
-        self.numbers.last().copied().unwrap_or(0)
-    }
-
-    /// What a peer of this rank need not hold: blocks of so many copies, and fewer.
-    fn beyond(&self, rank: usize) -> usize {
-        self.numbers.range(..=rank).next_back().copied().unwrap_or(0)
     }
 
     pub(super) fn is_sweeping(&self) -> bool {
@@ -87,13 +51,12 @@ impl Regions {
     /// Looks some regions through. Whether all are known anew now.
     pub(super) fn go_on(&mut self, desk: &Desk) -> bool {
         let Some((mut found, mut from)) = self.sweep.take() else { return false };
-        let most = self.most();
         for _ in 0..A_TURN {
             let Some(key) = desk.holdings().first_from(&from) else {
                 self.known = found;
                 return true;
             };
-            let (first, region) = look(desk, &key, most);
+            let (first, region) = look(desk, &key);
             // Behind the greatest key of all nothing is held: the next turn of the loop is the last then.
             from = region.last.next().unwrap_or(Key::MAX);
             found.insert(first, region);
@@ -109,13 +72,12 @@ impl Regions {
 
     /// A block is held here from now on. Whether its region is a new one.
     pub(super) fn add(&mut self, desk: &Desk, key: &Key) -> bool {
-        let most = self.most();
         if let Some((found, from)) = &mut self.sweep
             && key < from
         {
-            add(found, desk, key, most);
+            add(found, desk, key);
         }
-        add(&mut self.known, desk, key, most)
+        add(&mut self.known, desk, key)
     }
 
     /// What is shared with each other peer, in ascending order.
@@ -123,13 +85,12 @@ impl Regions {
         let mut all: BTreeMap<Id, (Peer, Vec<Share>)> = BTreeMap::new();
         for (first, region) in &self.known {
             let range = Range { first: Start::of(first), last: Start::of(&region.last) };
-            let stray = region.rank.is_none();
-            let most = if stray { STRAY_MEMBERS } else { usize::MAX };
-            for (rank, member) in region.ranked().take(most) {
-                let share = Share { range, stray, beyond: self.beyond(rank) };
+            let share = Share { range, stray: region.stray };
+            let most = if region.stray { STRAY_MEMBERS } else { usize::MAX };
+            for member in region.members.iter().take(most) {
                 let (_, shares) = all.entry(member.id).or_insert((*member, Vec::new()));
                 match shares.last_mut() {
-                    Some(before) if share.is_like(before) && follows(&before.range, &range) => {
+                    Some(before) if before.stray == share.stray && follows(&before.range, &range) => {
                         before.range.last = range.last;
                     }
                     _ => shares.push(share),
@@ -153,11 +114,11 @@ fn of<'a>(regions: &'a Map, key: &Key) -> Option<&'a Region> {
 
 /// Adds the region of a key, unless it is there. Since the others were looked at, peers may have come or gone: it takes no
 /// more room than they leave.
-fn add(regions: &mut Map, desk: &Desk, key: &Key, most: usize) -> bool {
+fn add(regions: &mut Map, desk: &Desk, key: &Key) -> bool {
     if of(regions, key).is_some() {
         return false;
     }
-    let (first, mut region) = look(desk, key, most);
+    let (first, mut region) = look(desk, key);
     let before = regions.range(..=key).next_back().and_then(|(_, before)| before.last.next());
     if let Some((after, _)) = regions.range(key..).next() {
         region.last = region.last.min(previous(after));
@@ -167,11 +128,11 @@ fn add(regions: &mut Map, desk: &Desk, key: &Key, most: usize) -> bool {
 }
 
 /// The region of a key as the overlay knows it.
-fn look(desk: &Desk, key: &Key, most: usize) -> (Key, Region) {
-    let crate::overlay::Region { first, last, members } = desk.region(key, most.max(desk.config().replicas));
-    let rank = members.iter().position(|peer| desk.is_me(peer));
+fn look(desk: &Desk, key: &Key) -> (Key, Region) {
+    let crate::overlay::Region { first, last, members } = desk.region(key, desk.config().replicas);
+    let stray = !members.iter().any(|peer| desk.is_me(peer));
     let members = members.into_iter().filter(|peer| !desk.is_me(peer)).collect();
-    (first, Region { last, members, rank })
+    (first, Region { last, members, stray })
 }
 
 fn follows(before: &Range, range: &Range) -> bool {

@@ -116,13 +116,6 @@ impl Part for Repair {
             }
             // Where they belong may have changed while this peer was away.
             News::Found => self.plan_sweep(desk),
-            News::Copies => {
-                self.plan_sweep(desk);
-                let soon = desk.now() + REPAIR_DELAY * 2;
-                for (id, neighbour) in &mut self.neighbours {
-                    neighbour.wake(self.conducts.of(id).earliest(soon));
-                }
-            }
             News::Held(key) => self.watch(desk, key),
             _ => {}
         }
@@ -134,7 +127,7 @@ impl Part for Repair {
         }
         if self.sweep_due.is_some_and(|due| due <= desk.now()) {
             self.sweep_due = None;
-            self.regions.begin_sweep(desk);
+            self.regions.begin_sweep();
         }
         if self.regions.go_on(desk) {
             self.share_out(desk, desk.now());
@@ -201,11 +194,7 @@ impl Repair {
         if self.regions.add(desk, key) {
             self.share_out(desk, soon);
         }
-        let copies = desk.copies_of(key);
-        if !self.regions.know(copies) {
-            self.plan_sweep(desk);
-        }
-        let members = self.regions.of(key).map_or(&[][..], |region| region.members(copies));
+        let members = self.regions.of(key).map_or(&[][..], |region| &region.members);
         for peer in members {
             if let Some(neighbour) = self.neighbours.get_mut(&peer.id) {
                 neighbour.wake(self.conducts.of(&peer.id).earliest(soon));
@@ -244,16 +233,13 @@ impl Repair {
             }
             if let Some(key) = pass.lacking.pop_front() {
                 let Some(region) = self.regions.of(&key) else { continue };
-                let copies = desk.copies_of(&key);
-                let others = region.members(copies).iter();
-                let others = others.filter(|peer| peer.id != *id && !unfit.contains(&peer.id));
-                let stray = region.is_stray(copies);
-                let mine = !stray && is_nearest(&desk.me().id, &key, others);
+                let others = region.members.iter().filter(|peer| peer.id != *id && !unfit.contains(&peer.id));
+                let mine = !region.stray && is_nearest(&desk.me().id, &key, others);
                 match desk.wanted_size(&key) {
                     // The peer whose duty it is finds one to stand in for a full peer.
-                    Some(_) if !mine && is_full && !stray => {}
+                    Some(_) if !mine && is_full && !region.stray => {}
                     Some(_) if !mine && !takes_over => pass.left += 1,
-                    Some(_) if is_full || stray => self.strays.add(key),
+                    Some(_) if is_full || region.stray => self.strays.add(key),
                     Some(size) => {
                         pass.offered += 1;
                         let ticket = Ticket { owner: Owner::Repair, key: pass.number, step: Step::Block(key) };

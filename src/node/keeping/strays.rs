@@ -90,8 +90,7 @@ impl Strays {
     }
 
     fn begin(&mut self, desk: &mut Desk, key: Key, region: &Region, conducts: &Conducts) {
-        let copies = desk.copies_of(&key);
-        if region.is_stray(copies) {
+        if region.stray {
             self.running.insert(key, Check { open: 1, ..Check::default() });
             desk.look_up(ticket(key), key, Goal::Holders);
             return;
@@ -99,10 +98,9 @@ impl Strays {
         // The peers next to the set stand in for its full members.
         let now = desk.now();
         let is_full = |peer: &&Peer| conducts.is_full(&peer.id, now);
-        let members = region.members(copies);
-        let wanted = members.iter().filter(is_full).count();
-        let near = desk.replica_set(&key, copies * NEAR);
-        let outside = |peer: &&Peer| !desk.is_me(peer) && members.iter().all(|member| member.id != peer.id);
+        let wanted = region.members.iter().filter(is_full).count();
+        let near = desk.replica_set(&key, desk.config().replicas * NEAR);
+        let outside = |peer: &&Peer| !desk.is_me(peer) && region.members.iter().all(|member| member.id != peer.id);
         let stand_ins: Vec<&Peer> = near.iter().filter(outside).filter(|peer| !is_full(peer)).take(wanted).collect();
         if !stand_ins.is_empty() {
             self.running.insert(key, Check { open: stand_ins.len(), ..Check::default() });
@@ -123,7 +121,7 @@ impl Strays {
                 let now = desk.now();
                 let holds = |peer: &Peer| desk.is_me(peer) || check.holders.contains(&peer.id);
                 let able = |peer: &Peer| holds(peer) || !conducts.is_full(&peer.id, now);
-                let set = found.peers.into_iter().filter(able).take(desk.copies_of(&key));
+                let set = found.peers.into_iter().filter(able).take(desk.config().replicas);
                 for peer in set.filter(|peer| !holds(peer)).collect::<Vec<_>>() {
                     check.open += offer(desk, key, peer);
                 }

@@ -256,6 +256,7 @@ fn a_look_at_a_block_lays_no_lease_on_it() {
     let mut looks = Vec::new();
     while looks.is_empty() {
         looks = jobs(&bench.wait(Duration::from_secs(60)).expect("it looks"));
+        looks.retain(|(_, job)| matches!(job, Job::Verify { .. }));
     }
     assert_eq!(looks[0].1, Job::Verify { key: key(1), leases: Vec::new() });
     bench.ends(looks[0].0, Outcome::Sound { size: 4 });
