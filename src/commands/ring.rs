@@ -191,7 +191,12 @@ impl Place {
             bootstrap: self.known_at.clone(),
             overlay: OverlayKind::Ring,
             ring: Some(ring),
-            config: Config { named_files: true, ..Config::default() },
+            config: Config {
+                named_files: true,
+                // It keeps files by their names, and no blocks.
+                scrub: None,
+                ..Config::default()
+            },
             files: Some(ways.dir.clone()),
             record: ways.record.clone(),
             on_signal: Some(Command::Quit { handover: false }),
