@@ -44,6 +44,7 @@ pub(crate) mod keeping;
 mod leases;
 pub(crate) mod life;
 mod memory;
+mod outcomes;
 mod pace;
 pub(crate) mod part;
 mod smoothed;
@@ -60,14 +61,12 @@ pub use purpose::Purpose;
 
 use self::desk::Desk;
 use self::exchange::Delivery;
-use self::job::Outcome;
 use self::life::Life;
 use self::part::{Found, News, Owner, Part, Reply, Ticket};
 use self::trouble::Trouble;
 use self::waits::Waits;
 use crate::config::Config;
 use crate::id::Id;
-use crate::lease::Lease;
 use crate::name::FileName;
 use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
 use crate::time::Time;
@@ -351,32 +350,6 @@ impl Node {
             let forwarded = Some((message.magic, request));
             self.desk.tell_overlay(Cause::Undeliverable { addr: to, forwarded });
         }
-    }
-
-    fn on_outcome(&mut self, ticket: Ticket, job: job::JobId, outcome: Outcome) {
-        let leases = self.desk.holdings.settle(job);
-        match (ticket.step, &outcome) {
-            (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases),
-            (part::Step::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
-                self.desk.holdings.lay(&key, &leases);
-            }
-            // Of the jobs about one block, only its deletion has nothing else to tell.
-            (part::Step::Block(key), Outcome::Done) => {
-                self.desk.holdings.remove(&key);
-                self.tell(News::Dropped(&key));
-            }
-            _ => {}
-        }
-        self.reply(ticket, Reply::Done { job, outcome });
-    }
-
-    /// A block is in the own store now.
-    fn hold(&mut self, key: crate::id::Key, size: u32, leases: &[Lease]) {
-        if !self.desk.holds(&key) {
-            self.desk.notify(Notice::BlockStored { key, size });
-        }
-        self.desk.holdings.insert(key, size, leases);
-        self.tell(News::Held(&key));
     }
 
     fn on_tick(&mut self) {

@@ -173,14 +173,10 @@ impl Workbench {
                 shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
                 Ok(Outcome::Packed { key, size })
             }
-            Job::Keep { key, leases } => {
-                shared.store.note(&laid(key, leases), false)?;
-                self.keep(&key, buffer.piece())
-            }
+            Job::Keep { key, leases } => self.keep(&key, &laid(key, leases), buffer.piece()),
             Job::Publish { put } => reading.publish(put),
             Job::Pull { key, size, from, leases } => {
-                let notes = laid(key, leases);
-                self.pull((&key, size), &notes, from, cancel, buffer.piece())
+                self.pull((&key, size), &laid(key, leases), from, cancel, buffer.piece())
             }
             Job::Open { get, dest, root, size, compare, replace } => {
                 writing.open(get, &dest, &root, size, Standing { compare, replace })
@@ -205,12 +201,7 @@ impl Workbench {
                 let size = shared.store.rehash(&key).map_err(|error| self.own_damage(&key, error))?;
                 Ok(Outcome::Sound { size })
             }
-            Job::Lend { put, key, from } => {
-                let size = self.bring(&key, None, Holder::Peer(from), cancel, buffer)?;
-                let bytes: Arc<[u8]> = buffer.pieces(size).collect::<Vec<_>>().concat().into();
-                shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
-                Ok(Outcome::Read { entry: Entry { key, size: size as u64 } })
-            }
+            Job::Lend { put, key, from } => self.lend(put, key, from, cancel, buffer),
             Job::Note { notes } => {
                 shared.store.note(&notes, true)?;
                 Ok(Outcome::Done)
@@ -228,8 +219,9 @@ impl Workbench {
     }
 
     /// Copies an offered block into the own store.
-    fn keep(&self, key: &Key, piece: &mut [u8]) -> Result<Outcome, JobError> {
+    fn keep(&self, key: &Key, notes: &[Note], piece: &mut [u8]) -> Result<Outcome, JobError> {
         let shared = &*self.shared;
+        shared.store.note(notes, false)?;
         let offered = shared.ledger.offered(key);
         let offered =
             offered.ok_or_else(|| failed(JobErrorKind::NotFound, format!("block {key} is offered no more")))?;
@@ -243,6 +235,21 @@ impl Workbench {
         }
         writer.commit()?;
         Ok(Outcome::Stored { size })
+    }
+
+    /// Brings a block of another peer's here for the time of a command, and offers it.
+    fn lend(
+        &self,
+        put: PutId,
+        key: Key,
+        from: std::net::SocketAddr,
+        cancel: &Cancel,
+        buffer: &mut Buffer,
+    ) -> Result<Outcome, JobError> {
+        let size = self.bring(&key, None, Holder::Peer(from), cancel, buffer)?;
+        let bytes: Arc<[u8]> = buffer.pieces(size).collect::<Vec<_>>().concat().into();
+        self.shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
+        Ok(Outcome::Read { entry: Entry { key, size: size as u64 } })
     }
 
     /// Pulls a block from another peer into the own store.

@@ -1,6 +1,7 @@
 //! What goes out, to the byte; what comes in, from the well meant to the hostile.
 
 mod comparing;
+mod leases;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -8,7 +9,6 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 use crate::config::{AMPLIFICATION, PADDING, PING_BYTES, WIDTH};
 use crate::id::Id;
-use crate::lease::{self, Lease, LeaseNews, Replaced, Secret};
 use crate::peer::Peer;
 use crate::wire::{
     Body, MAGIC_LIMIT, MAX_DATAGRAM_RECEIVED, MAX_DATAGRAM_SENT, Message, Request, Response, Sender, Vouch,
@@ -42,12 +42,9 @@ fn json(text: &str) -> String {
         .fold(text.replace('\'', "\""), |text, digit| text.replace(&format!("<{digit}>"), &digit.repeat(64)))
 }
 
-const LEASE: Lease = Lease::NOBODYS;
-
 /// Every form that a message can have, with the text we write for it.
 fn golden() -> Vec<(Message, String)> {
     let id = Id::from_bytes([0xcc; 32]);
-    let secret: Secret = "ab".repeat(32).parse().expect("64 digits");
     let from = "{'magic':7,'requestor':{'node_id':'<a>','ip':'127.0.0.1','port':53999}";
     let request = |request| Message::request(7, sender(), request);
     let guest = Sender { guest: true, leaving: true, ..sender() };
@@ -63,25 +60,6 @@ fn golden() -> Vec<(Message, String)> {
         (
             request(Request::Store { key: id, size: Some(1 << 20), leases: vec![] }),
             format!("{from},'type':'store_value','params':{{'id':'<c>','size':1048576}}}}"),
-        ),
-        (
-            request(Request::Store { key: id, size: Some(1), leases: vec![LEASE, Lease { until: Some(9), ..LEASE }] }),
-            format!(
-                "{from},'type':'store_value','params':{{'id':'<c>','size':1,'leases':['{LEASE}','{}:9:0']}}}}",
-                LEASE.id
-            ),
-        ),
-        (
-            request(Request::Lease(LeaseNews {
-                renewed: vec![LEASE],
-                ended: vec![secret],
-                replaced: vec![Replaced { secret, by: LEASE }],
-            })),
-            format!("{from},'type':'lease','params':{{'renewed':['{LEASE}'],'ended':['{secret}'],'replaced':['{secret}>{LEASE}']}}}}"),
-        ),
-        (
-            Message::response(7, RequestKind::Lease, Response::Leased { blocks: 3, free: 1 }),
-            "{'magic':7,'type':'lease','resp':true,'result':{'blocks':3,'free':1}}".to_owned(),
         ),
         (
             request(Request::Store { key: id, size: None, leases: vec![] }),
@@ -423,33 +401,4 @@ fn the_address_in_a_requestor_is_a_courtesy() {
     }
     let nobody = r#"{"magic":7,"requestor":{"ip":"127.0.0.1","port":7},"type":"ping_node","params":{}}"#;
     assert_eq!(read(nobody).map_err(|bad| bad.magic), Err(Some(7)));
-}
-
-#[test]
-fn an_offer_with_all_the_leases_it_may_have_and_all_news_of_leases_fit_one_datagram() {
-    let secret: Secret = "ab".repeat(32).parse().expect("64 digits");
-    let lease = Lease { id: secret.id(), until: Some(lease::LAST), copies: 7 };
-    let me = Sender {
-        guest: true,
-        leaving: true,
-        ..Sender::member(Id::MAX, format!("[{LONGEST_IP}]:65535").parse().unwrap())
-    };
-    let text = |request| {
-        let mut text = Vec::new();
-        encode(&Message::request(MAGIC_LIMIT - 1, me, request), &mut text);
-        text.len()
-    };
-    let offer = Request::Store { key: Id::MAX, size: Some(1 << 20), leases: vec![lease; lease::MAX_LEASES] };
-    assert!(text(offer) <= MAX_DATAGRAM_SENT - PADDING);
-    for kind in 0..3 {
-        let mut news = LeaseNews::default();
-        while !news.is_full() {
-            match kind {
-                0 => news.renewed.push(lease),
-                1 => news.ended.push(secret),
-                _ => news.replaced.push(Replaced { secret, by: lease }),
-            }
-        }
-        assert!(text(Request::Lease(news)) <= MAX_DATAGRAM_SENT - PADDING);
-    }
 }

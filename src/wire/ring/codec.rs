@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, WireId, WirePeer, WireSource};
 use super::{FilePlace, MAX_PEERS_LISTED, MAX_REASON, RingKind, RingRequest, RingResponse, Route, Routed};
-use crate::lease::MAX_LEASES;
+use crate::lease::{Lease, MAX_LEASES};
 use crate::peer::Peer;
 use crate::wire::kad::Malformed;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
@@ -296,12 +296,7 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
             return Ok(Request::FindNode { id: content.id.ok_or("a lookup needs an origin or an id")?.0 });
         }
         RingKind::Store => {
-            let size = content.size.map(u32::try_from).transpose().map_err(|_| "no block is that large")?;
-            let leases = content.leases.unwrap_or_default();
-            if leases.len() > MAX_LEASES {
-                return Err("too many leases");
-            }
-            return Ok(Request::Store { key: content.key.ok_or("a store needs a key or a file")?.0, size, leases });
+            return open_store(content.key, content.size, content.leases.unwrap_or_default());
         }
         RingKind::Request => {
             let key = content.key.ok_or("a request needs a key or a file")?.0;
@@ -324,6 +319,14 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
         RingKind::Exit => RingRequest::Exit { predecessors: predecessors.unwrap_or_default() },
         RingKind::Abrupt => RingRequest::Abrupt { peer: content.peer.ok_or("an abrupt needs a peer")?.into() },
     }))
+}
+
+fn open_store(key: Option<WireId>, size: Option<u64>, leases: Vec<Lease>) -> Result<Request, &'static str> {
+    let size = size.map(u32::try_from).transpose().map_err(|_| "no block is that large")?;
+    if leases.len() > MAX_LEASES {
+        return Err("too many leases");
+    }
+    Ok(Request::Store { key: key.ok_or("a store needs a key or a file")?.0, size, leases })
 }
 
 fn open_comparison(content: Content) -> Result<Request, &'static str> {

@@ -1,0 +1,36 @@
+//! What workers have done: first the account of blocks is told, then the part that ordered it.
+
+use super::Node;
+use super::job::{JobId, Outcome};
+use super::notice::Notice;
+use super::part::{self, News, Reply, Ticket};
+use crate::id::Key;
+use crate::lease::Lease;
+
+impl Node {
+    pub(super) fn on_outcome(&mut self, ticket: Ticket, job: JobId, outcome: Outcome) {
+        let leases = self.desk.holdings.settle(job);
+        match (ticket.step, &outcome) {
+            (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases),
+            (part::Step::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
+                self.desk.holdings.lay(&key, &leases);
+            }
+            // Of the jobs about one block, only its deletion has nothing else to tell.
+            (part::Step::Block(key), Outcome::Done) => {
+                self.desk.holdings.remove(&key);
+                self.tell(News::Dropped(&key));
+            }
+            _ => {}
+        }
+        self.reply(ticket, Reply::Done { job, outcome });
+    }
+
+    /// A block is in the own store now.
+    fn hold(&mut self, key: Key, size: u32, leases: &[Lease]) {
+        if !self.desk.holds(&key) {
+            self.desk.notify(Notice::BlockStored { key, size });
+        }
+        self.desk.holdings.insert(key, size, leases);
+        self.tell(News::Held(&key));
+    }
+}
