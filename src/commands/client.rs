@@ -86,10 +86,7 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
         reply.rename(&path_of(spooled), Path::new(STANDARD));
     }
     leave(guest);
-    if args.quiet {
-        return Ok(tell_keys(&reply));
-    }
-    Ok(tell(&reply, args.format.format(), io::stdout()))
+    Ok(if args.quiet { tell_keys(&reply) } else { tell(&reply, args.format.format(), io::stdout()) })
 }
 
 /// Writes the keys of what was stored, a line each, and what failed to standard error.

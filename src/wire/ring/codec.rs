@@ -295,9 +295,7 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
         RingKind::Lookup => {
             return Ok(Request::FindNode { id: content.id.ok_or("a lookup needs an origin or an id")?.0 });
         }
-        RingKind::Store => {
-            return open_store(content.key, content.size, content.leases.unwrap_or_default());
-        }
+        RingKind::Store => return open_store(content.key, content.size, content.leases),
         RingKind::Request => {
             let key = content.key.ok_or("a request needs a key or a file")?.0;
             let verifies = content.verify == Some(true);
@@ -321,8 +319,9 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
     }))
 }
 
-fn open_store(key: Option<WireId>, size: Option<u64>, leases: Vec<Lease>) -> Result<Request, &'static str> {
+fn open_store(key: Option<WireId>, size: Option<u64>, leases: Option<Vec<Lease>>) -> Result<Request, &'static str> {
     let size = size.map(u32::try_from).transpose().map_err(|_| "no block is that large")?;
+    let leases = leases.unwrap_or_default();
     if leases.len() > MAX_LEASES {
         return Err("too many leases");
     }
