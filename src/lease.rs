@@ -1,4 +1,5 @@
-//! Leases: on whose behalf a block is kept, until when, and in how many copies.
+//! Leases: on whose behalf a block is kept, until when, and in how many copies it was stored. By that number a check goes; repair
+//! keeps as many as the peers usually do.
 //!
 //! Who stores a file draws a secret, and its hash is the lease's name. Each block of the file carries that lease wherever it
 //! goes, so repair needs nobody who stored it. To make a lease last longer its name will do; to end it takes the secret,

@@ -9,14 +9,14 @@ use super::catalogue::Owned;
 use super::escape::quoted;
 use super::options::Options;
 use super::perform::Performer;
-use super::reply::{ConsoleAnswer, Named, Reply};
+use super::reply::Reply;
 use super::text::{amount, copies_of, count, lines, time, who};
 use super::words::parse_source;
 use crate::config::WIDTH;
 use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::health::{BlockHealth, Checked, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
-use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
+use crate::node::{Answer, Command, Failure, Source, Until};
 
 /// A file to look at, as it was named.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,23 +127,14 @@ impl<B: Backend> Performer<B> {
 
     /// Has each file checked. To cancel one check cancels those that follow too.
     pub(super) fn check(&self, Check { files, verify, repair }: Check) -> Reply {
-        let mut answers = Vec::new();
-        for Subject { name, sources } in files {
+        let answers = self.one_by_one(files, |Subject { name, sources }| {
             let answer = match self.whole(sources) {
                 Ok((sources, lease)) => self.ask(Command::Check { sources, verify, repair, lease }),
                 Err(failure) => Answer::Failed(failure),
             };
-            let reply = Reply::File(Named { file: name, answer });
-            let cancelled = reply.verdict() == Some(FailureKind::Cancelled);
-            answers.push(reply);
-            if cancelled {
-                break;
-            }
-        }
-        match <[Reply; 1]>::try_from(answers) {
-            Ok([one]) => one,
-            Err(answers) => Reply::Console(ConsoleAnswer::All { answers }),
-        }
+            Reply::of_file(name, answer)
+        });
+        Reply::one_or_all(answers)
     }
 }
 

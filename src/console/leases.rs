@@ -20,7 +20,7 @@ use super::escape::quoted;
 use super::health::parse_time;
 use super::options::Options;
 use super::perform::Performer;
-use super::reply::{ConsoleAnswer, Named, Reply};
+use super::reply::Reply;
 use super::text::{count, lines, who};
 use crate::id::Key;
 use crate::lease::{LAST, Lease, Secret, UnixTime};
@@ -124,23 +124,13 @@ impl<B: Backend> Performer<B> {
             Err(error) => return Reply::failed(FailureKind::Other, catalogue.cannot("read", &error)),
         };
         if words.is_empty() {
-            let ends = |entry: &&Entry| entry.lease.as_ref().is_some_and(|lease| lease.until.is_some());
-            return self.renew_all(catalogue, entries.iter().filter(ends).collect(), change);
+            return self.renew_all(catalogue, &entries, change);
         }
-        let mut answers = Vec::new();
-        for word in words {
+        let answers = self.one_by_one(words, |word| {
             let answer = self.change_one(catalogue, &entries, word, change).unwrap_or_else(Answer::Failed);
-            let reply = Reply::File(Named { file: PathBuf::from(word), answer });
-            let cancelled = reply.verdict() == Some(FailureKind::Cancelled);
-            answers.push(reply);
-            if cancelled {
-                break;
-            }
-        }
-        match <[Reply; 1]>::try_from(answers) {
-            Ok([one]) => one,
-            Err(answers) => Reply::Console(ConsoleAnswer::All { answers }),
-        }
+            Reply::of_file(PathBuf::from(word), answer)
+        });
+        Reply::one_or_all(answers)
     }
 
     fn change_one(
@@ -186,21 +176,18 @@ impl<B: Backend> Performer<B> {
         Ok(answer)
     }
 
-    /// Renews all files whose leases end, at once.
-    fn renew_all(&self, catalogue: &Catalogue, entries: Vec<&Entry>, change: &Change) -> Reply {
-        let mut pairs = Vec::new();
-        let mut renewed: BTreeMap<Key, Owned> = BTreeMap::new();
-        for entry in entries {
-            let Some(own) = &entry.lease else { continue };
+    /// Renews all files whose leases end, at once. What cannot be is told, and keeps no other from it.
+    fn renew_all(&self, catalogue: &Catalogue, entries: &[Entry], change: &Change) -> Reply {
+        let (mut pairs, mut renewed, mut failures) = (Vec::new(), BTreeMap::new(), Vec::new());
+        for (key, (own, folder)) in by_key(entries) {
             let told =
-                next_terms(own, &own.secrets, change).map_err(|error| failed(FailureKind::Other, error.to_string()));
-            let told = told.and_then(|told| self.parts(entry.key, entry.folder).map(|keys| (told, keys)));
-            match told {
+                next_terms(&own, &own.secrets, change).map_err(|error| failed(FailureKind::Other, error.to_string()));
+            match told.and_then(|told| self.parts(key, folder).map(|keys| (told, keys))) {
                 Ok(((changes, next), keys)) => {
                     pairs.extend(keys.iter().flat_map(|key| changes.iter().map(|change| (*key, *change))));
-                    renewed.extend(next.map(|next| (entry.key, next)));
+                    renewed.extend(next.map(|next| (key, next)));
                 }
-                Err(Failure { kind, reason }) => return Reply::failed(kind, format!("{}: {reason}", entry.name)),
+                Err(failure) => failures.push(Reply::of_file(key.to_string().into(), Answer::Failed(failure))),
             }
         }
         let answer = self.ask(Command::Lease { changes: pairs });
@@ -209,8 +196,22 @@ impl<B: Backend> Performer<B> {
         {
             return Reply::failed(FailureKind::Other, catalogue.cannot("write", &error));
         }
-        Reply::Node(answer)
+        Reply::one_or_all([Reply::Node(answer)].into_iter().chain(failures).collect())
     }
+}
+
+/// The leases that end, of each key those of all its entries; and whether it is a folder's.
+fn by_key(entries: &[Entry]) -> BTreeMap<Key, (Owned, bool)> {
+    let mut found: BTreeMap<Key, (Owned, bool)> = BTreeMap::new();
+    let ends = |entry: &&Entry| entry.lease.as_ref().is_some_and(|lease| lease.until.is_some());
+    for entry in entries.iter().filter(ends) {
+        let Some(own) = &entry.lease else { continue };
+        let (known, _) = found.entry(entry.key).or_insert_with(|| (own.clone(), entry.folder));
+        known.secrets.extend(own.secrets.iter().copied());
+        known.secrets.sort_unstable();
+        known.secrets.dedup();
+    }
+    found
 }
 
 /// What holders are told of these leases, and what the catalogue then says; nothing where they have ended.
@@ -294,6 +295,33 @@ mod tests {
         fs::write(&path, "2").unwrap();
         fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
         assert_ne!(stamp(), before, "under an old time stamp too");
+    }
+
+    #[test]
+    fn a_file_with_several_entries_is_renewed_with_the_leases_of_all_of_them() {
+        let (one, two) = (draw().unwrap(), draw().unwrap());
+        let entry = |name: &str, lease| Entry {
+            name: name.to_owned(),
+            path: name.into(),
+            key: Key::ZERO,
+            sha256: Key::ZERO,
+            bytes: 1,
+            copies: 1,
+            stored: 1,
+            folder: false,
+            lease,
+        };
+        let for_ever = Owned { until: None, ..owned(&[draw().unwrap()]) };
+        let entries = [
+            entry("a", Some(owned(&[one]))),
+            entry("b", Some(owned(&[two]))),
+            entry("c", Some(for_ever)),
+            entry("d", None),
+        ];
+        let found = by_key(&entries);
+        let mut expected = vec![one, two];
+        expected.sort_unstable();
+        assert_eq!(found.values().map(|(own, _)| own.secrets.clone()).collect::<Vec<_>>(), [expected]);
     }
 
     #[test]

@@ -147,16 +147,21 @@ impl<B: Backend> Performer<B> {
 
     /// Has one command after another done by `each`. To cancel one cancels those that follow too.
     pub(super) fn all(&self, commands: Vec<Command>, each: impl Fn(Command) -> Reply) -> Reply {
+        Reply::Console(ConsoleAnswer::All { answers: self.one_by_one(commands, each) })
+    }
+
+    /// Does one thing after another. To cancel one cancels those that follow too.
+    pub(super) fn one_by_one<T>(&self, things: impl IntoIterator<Item = T>, each: impl Fn(T) -> Reply) -> Vec<Reply> {
         let mut answers = Vec::new();
-        for command in commands {
-            let reply = each(command);
+        for thing in things {
+            let reply = each(thing);
             let cancelled = reply.verdict() == Some(FailureKind::Cancelled);
             answers.push(reply);
             if cancelled {
                 break;
             }
         }
-        Reply::Console(ConsoleAnswer::All { answers })
+        answers
     }
 
     /// Has a command done; the answer about a file that is stored names it, and the catalogue gets it.

@@ -196,6 +196,14 @@ impl Reply {
         Self::Node(Answer::Failed(Failure { kind, reason: reason.into() }))
     }
 
+    /// One answer as it is, several as the answers to a command about several files.
+    pub(super) fn one_or_all(answers: Vec<Self>) -> Self {
+        match <[Self; 1]>::try_from(answers) {
+            Ok([one]) => one,
+            Err(answers) => Self::Console(ConsoleAnswer::All { answers }),
+        }
+    }
+
     /// An answer about a file.
     pub(super) fn of_file(file: PathBuf, answer: Answer) -> Self {
         Self::File(Named { file, answer })

@@ -77,29 +77,24 @@ impl DiskStore {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let lock = prepare(folder)?;
         scan::clear_away(&folder.join("tmp"))?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            verified: Verified::default(),
-            bins_ready: AtomicBool::new(false),
-            temporary: AtomicU64::new(0),
-            #[cfg(test)]
-            refuses_syncs: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
-            lock: Some(lock),
-        })
+        Ok(Self::of(folder.to_owned(), Some(lock)))
     }
 
     /// The store of a guest, who holds nothing: it has no folder, has no block and takes none.
     pub fn nowhere() -> Self {
+        Self::of(PathBuf::from(NOWHERE), None)
+    }
+
+    fn of(folder: PathBuf, lock: Option<File>) -> Self {
         Self {
-            folder: PathBuf::from(NOWHERE),
+            folder,
             verified: Verified::default(),
             bins_ready: AtomicBool::new(false),
             temporary: AtomicU64::new(0),
             #[cfg(test)]
             refuses_syncs: AtomicBool::new(false),
             gone: AtomicBool::new(false),
-            lock: None,
+            lock,
         }
     }
 

@@ -44,7 +44,7 @@ impl Part for Puts {
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         let Some(mut order) = Order::of(command) else { return };
-        // How many copies there are is the file's from now on, and not its holders'.
+        // A check goes by the number that it was stored with, whatever the checking peer's own.
         if let Some(lease) = order.lease.as_mut().filter(|lease| lease.copies == 0) {
             lease.copies = u8::try_from(desk.config().replicas).unwrap_or(u8::MAX);
         }
