@@ -38,7 +38,7 @@ impl DiskStore {
             file.write_all(lines.as_bytes())?;
             if durably { file.sync_data() } else { Ok(()) }
         };
-        write().map_err(StoreError::on("write", &path))
+        write().inspect_err(|_| self.miss()).map_err(StoreError::on("write", &path))
     }
 
     /// What the journal says of the blocks `held`, which come in the order of keys; each lease of a block once. Lines that
