@@ -83,3 +83,32 @@ impl DiskStore {
         replace().inspect_err(|_| self.miss()).map_err(StoreError::on("write", &path))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::id::Key;
+    use crate::lease::Note;
+
+    #[test]
+    fn a_folder_that_was_removed_is_noticed_by_the_first_that_misses_a_file() {
+        let key = Key::of(b"x");
+        let doors: [fn(&DiskStore, Key) -> bool; 4] = [
+            |store, key| store.begin(key, 1).is_err(),
+            |store, key| store.read(&key).is_err(),
+            |store, _| store.save_peers(&[]).is_err(),
+            |store, key| store.note(&[Note::Laid { key, leases: Vec::new() }], false).is_err(),
+        ];
+        for fails in doors {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = DiskStore::open(&folder.path().join("data")).expect("it opens");
+            assert!(store.read(&key).is_err());
+            assert!(!store.gone.load(Ordering::Relaxed), "a block that was never here is no sign of it");
+            std::fs::remove_dir_all(folder.path()).expect("ours");
+            assert!(fails(&store, key));
+            assert!(store.gone.load(Ordering::Relaxed));
+        }
+    }
+}

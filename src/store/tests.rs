@@ -8,7 +8,6 @@ use tempfile::tempdir;
 use super::*;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Id;
-use crate::lease::Note;
 use crate::peer::Peer;
 
 /// Puts other bytes in a block's file, as a failing disk or a curious person would; the file's time shows it even where
@@ -387,24 +386,4 @@ fn a_store_of_nowhere_has_nothing_and_takes_nothing() {
     store.save_peers(&[]).expect("it is of no use to anybody");
     assert!(store.begin(Key::of(b"x"), 1).is_err());
     assert_eq!(store.read(&Key::of(b"x")).map(|_| ()).map_err(|error| error.kind()), Err(StoreErrorKind::NotFound));
-}
-
-#[test]
-fn a_folder_that_was_removed_is_noticed_by_the_first_that_misses_a_file() {
-    let key = Key::of(b"x");
-    let doors: [fn(&DiskStore, Key) -> bool; 4] = [
-        |store, key| store.begin(key, 1).is_err(),
-        |store, key| store.read(&key).is_err(),
-        |store, _| store.save_peers(&[]).is_err(),
-        |store, key| store.note(&[Note::Laid { key, leases: Vec::new() }], false).is_err(),
-    ];
-    for fails in doors {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = DiskStore::open(&folder.path().join("data")).expect("it opens");
-        assert!(store.read(&key).is_err());
-        assert!(!store.gone.load(Ordering::Relaxed), "a block that was never here is no sign of it");
-        std::fs::remove_dir_all(folder.path()).expect("ours");
-        assert!(fails(&store, key));
-        assert!(store.gone.load(Ordering::Relaxed));
-    }
 }
