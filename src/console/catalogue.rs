@@ -4,7 +4,7 @@
 //! folder. A line is on the disk before the answer to its `store` is given. Several processes may use one catalogue: each
 //! change is made under a lock on a file beside it. Lines that cannot be read are set aside, and told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::escape::quoted;
 use super::leases::draw;
 use crate::id::{Id, Key};
-use crate::lease::{Lease, Secret, UnixTime};
+use crate::lease::{Lease, LeaseId, Secret, UnixTime};
 use crate::path_text;
 
 /// The catalogue's name in its folder.
@@ -27,6 +27,9 @@ const LOCK: &str = "catalogue.lock";
 
 /// The name of the file that holds the secret of the catalogue's owner.
 const OWNER: &str = "owner";
+
+/// The name of the file that tells which leases were ended from here, one in a line.
+const ENDED: &str = "ended";
 
 /// So many digits of a key name it, if no other key begins with them.
 pub const DIGITS: usize = 6;
@@ -230,7 +233,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// It cannot be read or written.
-    pub fn owner(&self) -> io::Result<Secret> {
+    fn owner(&self) -> io::Result<Secret> {
         let _lock = self.lock()?;
         let path = self.folder.join(OWNER);
         match fs::read_to_string(&path) {
@@ -250,6 +253,40 @@ impl Catalogue {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Notes that these leases are about to be ended: no [secret](Self::secret) is theirs again. It is on the disk when this
+    /// returns.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn end(&self, secrets: &[Secret]) -> io::Result<()> {
+        let lines: String = secrets.iter().map(|secret| format!("{}\n", secret.id())).collect();
+        let _lock = self.lock()?;
+        let mut file = File::options().append(true).create(true).mode(0o600).open(self.folder.join(ENDED))?;
+        file.write_all(lines.as_bytes())?;
+        file.sync_all()?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// The secret of the lease on what has this stamp: the same for the same stamp, until that lease was ended. Holders
+    /// remember what has ended, and would drop what is stored on it.
+    ///
+    /// # Errors
+    /// What it depends on cannot be read or written.
+    pub fn secret(&self, stamp: &[u8]) -> io::Result<Secret> {
+        let owner = self.owner()?;
+        let ended = match fs::read_to_string(self.folder.join(ENDED)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
+        // A line that a power cut left unfinished names no lease.
+        let ended: BTreeSet<LeaseId> = ended.lines().filter_map(|line| line.parse().ok()).collect();
+        let mut secret = owner.derive(stamp);
+        while ended.contains(&secret.id()) {
+            secret = secret.derive(stamp);
+        }
+        Ok(secret)
     }
 
     /// Drops the entries that `word` names, by name or by key or its beginning. The network keeps what it has.
@@ -413,6 +450,19 @@ mod tests {
             assert_eq!(catalogue.find(digits), Ok(Some(two.key)), "{digits}");
         }
         assert_eq!(catalogue.find(&key[..5]), Ok(None), "too few digits");
+    }
+
+    #[test]
+    fn the_lease_of_a_file_is_the_same_each_time_until_it_is_ended() {
+        let (_folder, catalogue) = catalogue();
+        let (one, other) = (catalogue.secret(b"1").unwrap(), catalogue.secret(b"2").unwrap());
+        assert!(one != other && catalogue.secret(b"1").unwrap() == one);
+        catalogue.end(&[one]).unwrap();
+        let next = catalogue.secret(b"1").unwrap();
+        assert!(next != one && next != other && catalogue.secret(b"1").unwrap() == next);
+        catalogue.end(&[next]).unwrap();
+        assert!(![one, next, other].contains(&catalogue.secret(b"1").unwrap()));
+        assert_eq!(catalogue.secret(b"2").unwrap(), other);
     }
 
     #[test]

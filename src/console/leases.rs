@@ -93,11 +93,11 @@ impl<B: Backend> Performer<B> {
     /// The lease that `path` gets when it is stored on these terms, and its secret; none where nothing remembers it.
     pub(super) fn lease_on(&self, path: &Path, terms: Terms) -> Option<(Owned, Lease)> {
         let catalogue = self.catalogue.as_ref()?;
-        let secret = catalogue.owner().and_then(|owner| match fs::metadata(path) {
+        let secret = match fs::metadata(path) {
             // What is piped, and a folder, has nothing to be known by again.
-            Ok(there) if there.is_file() && !path.starts_with("/proc") => Ok(owner.derive(&stamp(path, &there))),
+            Ok(there) if there.is_file() && !path.starts_with("/proc") => catalogue.secret(&stamp(path, &there)),
             _ => draw(),
-        });
+        };
         match secret {
             Ok(secret) => {
                 let lease = terms.lease(&secret, now());
@@ -157,6 +157,11 @@ impl<B: Backend> Performer<B> {
         let (changes, next) =
             next_terms(own, &secrets, change).map_err(|error| failed(FailureKind::Other, error.to_string()))?;
         let keys = self.parts(key, latest.folder)?;
+        if next.is_none() {
+            catalogue
+                .end(&secrets)
+                .map_err(|error| failed(FailureKind::Other, catalogue.cannot("write beside", &error)))?;
+        }
         let pairs = keys.iter().flat_map(|key| changes.iter().map(|change| (*key, *change))).collect();
         let answer = self.ask(Command::Lease { changes: pairs });
         if let Answer::Leased { copies, ref silent, .. } = answer {

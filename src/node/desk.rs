@@ -116,6 +116,11 @@ impl Desk {
         lease.copies_or(self.config.replicas)
     }
 
+    /// Whether this lease is known to have ended.
+    pub(crate) fn has_ended(&self, lease: &Lease) -> bool {
+        self.holdings.all_leases().secrets_of(&[*lease]).next().is_some()
+    }
+
     /// Whether a block is here on behalf of all that an offer with these leases stands for.
     pub(crate) fn has_leases(&self, key: &Key, leases: &[Lease]) -> bool {
         self.holdings.has_leases(key, &self.holdings.meant(key, leases.to_vec()))

@@ -41,6 +41,14 @@ fn a_deleted_file_goes_from_all_peers_and_nobody_else_can_delete_it() {
     until(|| copies(&mut peers) == 3 * 2);
     assert_eq!(peers[2].ask(&format!("check {other}"))["health"], "whole");
     assert_eq!(code(&ctl(&peers[0], &["retrieve", "one", "/dev/null"])), Some(4), "the catalogue has forgotten it");
+    // The lease that ended is not the one that the same file is stored on from now on.
+    for _ in 0..2 {
+        let again = answer(&ctl(&peers[0], &["store", text(&one)]));
+        assert_eq!((&again["key"], &again["copies"]), (&json!(key), &json!([0, 0, 0, 4])), "{again}");
+        let deleted = answer(&ctl(&peers[0], &["delete", "one"]));
+        assert_eq!((&deleted["copies"], &deleted["free"]), (&json!(12), &json!(12)), "{deleted}");
+        until(|| copies(&mut peers) == 3 * 2);
+    }
     // A restarted peer knows what has ended.
     let data = peers.pop().expect("three").kill();
     let bootstrap = address(&peers[0]);

@@ -48,6 +48,11 @@ impl Part for Puts {
         if let Some(lease) = order.lease.as_mut().filter(|lease| lease.copies == 0) {
             lease.copies = u8::try_from(desk.config().replicas).unwrap_or(u8::MAX);
         }
+        if order.lease.is_some_and(|lease| desk.has_ended(&lease)) {
+            // Whoever holds its blocks would drop them.
+            let reason = "the lease that it was to be stored on has ended: it takes another one";
+            return desk.fail(id, FailureKind::Other, reason);
+        }
         let put = desk.next_transfer();
         self.0.insert(put, Put::new(desk, put, id, order));
     }
