@@ -1,5 +1,4 @@
-//! Leases: on whose behalf a block is kept, until when, and in how many copies it was stored. By that number a check goes; repair
-//! keeps as many as the peers usually do.
+//! Leases: on whose behalf a block is kept, until when, and in how many copies.
 //!
 //! Who stores a file draws a secret, and its hash is the lease's name. Each block of the file carries that lease wherever it
 //! goes, so repair needs nobody who stored it. To make a lease last longer its name will do; to end it takes the secret,
@@ -48,15 +47,6 @@ pub struct Lease {
     pub copies: u8,
 }
 
-/// A lease has ended, and another one stands in its place on all blocks. As text: its secret, `>`, and that other one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Replaced {
-    /// The secret of the lease that has ended.
-    pub secret: Secret,
-    /// The lease in its place.
-    pub by: Lease,
-}
-
 /// What is told of leases; at most [`MAX_LEASES`] in all.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct LeaseNews {
@@ -66,9 +56,6 @@ pub struct LeaseNews {
     /// Secrets of leases that have ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<Secret>,
-    /// Leases that were replaced.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub replaced: Vec<Replaced>,
 }
 
 /// What a peer writes down about leases: its journal has a line for each.
@@ -90,24 +77,17 @@ pub enum Note {
         /// When that was.
         at: UnixTime,
     },
-    /// Another lease stands in the place of one that has ended.
-    Replaced {
-        /// The two.
-        leases: Replaced,
-        /// When that was.
-        at: UnixTime,
-    },
 }
 
 impl LeaseNews {
     /// How many leases it tells of.
     pub const fn len(&self) -> usize {
-        self.renewed.len() + self.ended.len() + self.replaced.len()
+        self.renewed.len() + self.ended.len()
     }
 
     /// Whether there is no room for more in a datagram.
     pub const fn is_full(&self) -> bool {
-        let text = self.renewed.len() * 51 + self.ended.len() * 67 + self.replaced.len() * 116;
+        let text = self.renewed.len() * 51 + self.ended.len() * 67;
         self.len() >= MAX_LEASES || text > LONGEST_NEWS
     }
 
@@ -120,7 +100,7 @@ impl LeaseNews {
     pub fn ids(&self) -> Vec<LeaseId> {
         let renewed = self.renewed.iter().map(|lease| lease.id);
         let ended = self.ended.iter().map(Secret::id);
-        renewed.chain(ended).chain(self.replaced.iter().map(|replaced| replaced.by.id)).collect()
+        renewed.chain(ended).collect()
     }
 }
 
@@ -249,21 +229,6 @@ impl FromStr for Lease {
     }
 }
 
-impl fmt::Display for Replaced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}>{}", self.secret, self.by)
-    }
-}
-
-impl FromStr for Replaced {
-    type Err = ParseLeaseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseLeaseError> {
-        let (secret, by) = text.split_once('>').ok_or(ParseLeaseError("a secret and a lease"))?;
-        Ok(Self { secret: secret.parse()?, by: by.parse()? })
-    }
-}
-
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -273,7 +238,6 @@ impl fmt::Display for Note {
             }
             Self::Renewed(lease) => write!(f, "renewed {lease}"),
             Self::Ended { secret, at } => write!(f, "ended {secret} {at}"),
-            Self::Replaced { leases, at } => write!(f, "replaced {leases} {at}"),
         }
     }
 }
@@ -292,7 +256,6 @@ impl FromStr for Note {
                 return Ok(Self::Laid { key, leases: words.map(str::parse).collect::<Result<_, _>>()? });
             }
             "renewed" => Self::Renewed(word()?.parse()?),
-            "replaced" => Self::Replaced { leases: word()?.parse()?, at: word()?.parse().map_err(|_| wrong)? },
             "ended" => Self::Ended { secret: word()?.parse()?, at: word()?.parse().map_err(|_| wrong)? },
             _ => return Err(wrong),
         };
@@ -318,7 +281,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(LeaseId, Secret, Lease, Replaced, Note);
+as_text!(LeaseId, Secret, Lease, Note);
 
 #[cfg(test)]
 mod tests {
@@ -342,7 +305,6 @@ mod tests {
             Note::Laid { key: Key::of(b"1"), leases: vec![one, two] },
             Note::Renewed(two),
             Note::Ended { secret: secret(3), at: 7 },
-            Note::Replaced { leases: Replaced { secret: secret(3), by: two }, at: 7 },
         ] {
             assert_eq!(note.to_string().parse(), Ok(note.clone()), "{note}");
         }

@@ -89,6 +89,7 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Check(args) => client::check(args),
         Task::Renew(args) => leases::renew(args),
         Task::Delete(args) => leases::delete(args),
+        Task::Copies(args) => leases::copies(args),
         Task::Ping(args) => client::ping(args),
         Task::Files(args) => Ok(files::files(args)),
         Task::Name(args) => Ok(files::name(args)),

@@ -128,6 +128,9 @@ pub(crate) struct StoreArgs {
     /// Keep it for so long; without it, for ever
     #[arg(id = "for", long, env = "KADRING_FOR", value_name = "TIME")]
     pub(crate) lasts: Option<String>,
+    /// Have so many copies of each block kept; without it, as many as the peers usually keep
+    #[arg(id = "number", long = "copies", env = "KADRING_COPIES", value_name = "N")]
+    pub(crate) number: Option<String>,
     /// Print the keys alone, a line each
     #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
     pub(crate) quiet: bool,
@@ -138,7 +141,7 @@ pub(crate) struct StoreArgs {
 impl StoreArgs {
     /// How long it is kept.
     pub(crate) fn terms(&self) -> Result<Terms, String> {
-        Terms::read(self.lasts.as_deref())
+        Terms::read(self.lasts.as_deref(), self.number.as_deref())
     }
 
     /// How folders are stored.
@@ -198,6 +201,21 @@ pub(crate) struct DeleteArgs {
     /// The files, by key or by their names in the list of what was stored here
     #[arg(required = true, value_name = "KEY|NAME")]
     pub(crate) files: Vec<String>,
+    #[command(flatten)]
+    pub(crate) join: JoinArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// The arguments of `copies`.
+#[derive(Args, Debug)]
+pub(crate) struct RecountArgs {
+    /// The file, by key or by its name in the list of what was stored here
+    #[arg(value_name = "KEY|NAME")]
+    pub(crate) file: String,
+    /// How many copies of each block are kept from now on
+    #[arg(value_name = "N")]
+    pub(crate) copies: String,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
     #[command(flatten)]

@@ -24,7 +24,7 @@ use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
 use crate::commands::EXITS;
 pub(crate) use client::{
     CatArgs, CatalogueArgs, CheckArgs, CtlArgs, DeleteArgs, FilesArgs, ForgetArgs, ImportArgs, JoinArgs, LookupArgs,
-    LsArgs, NameArgs, PingArgs, RenewArgs, RetrieveArgs, StoreArgs,
+    LsArgs, NameArgs, PingArgs, RecountArgs, RenewArgs, RetrieveArgs, StoreArgs,
 };
 pub(crate) use ring::{PeerName, ReportArgs, ReportTarget, RingArgs, RingTask, RingWays};
 
@@ -80,6 +80,8 @@ pub(crate) enum Task {
     Renew(RenewArgs),
     /// Join, have files that were stored from here kept no longer, and go
     Delete(DeleteArgs),
+    /// Join, have another number of copies kept of a file that was stored from here, and go
+    Copies(RecountArgs),
     /// Ask whether there is a peer at an address
     Ping(PingArgs),
     /// Join, store the blocks in DIR, files named by their SHA-256, and go

@@ -62,7 +62,8 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
         let exclude = args.exclude.iter().flat_map(|glob| [Path::new("--exclude"), Path::new(glob)]);
         let skip = args.skip_unreadable.then(|| Path::new("--skip-unreadable"));
         let lasts = args.lasts.iter().flat_map(|lasts| [Path::new("--for"), Path::new(lasts)]);
-        let options = manifest.chain(name).chain(exclude).chain(skip).chain(lasts);
+        let copies = args.number.iter().flat_map(|number| [Path::new("--copies"), Path::new(number)]);
+        let options = manifest.chain(name).chain(exclude).chain(skip).chain(lasts).chain(copies);
         let files = args.files.iter().map(PathBuf::as_path);
         typed([Path::new("store")].into_iter().chain(options).chain([Path::new("--")]).chain(files))
     });

@@ -48,9 +48,9 @@ static COMMANDS: [Spec; 2] = [
 ];
 
 /// The commands about blocks and their keys. A classroom ring keeps files by their names, and no blocks.
-const ABOUT_BLOCKS: [&str; 16] = [
+const ABOUT_BLOCKS: [&str; 17] = [
     "retrieve", "test", "clear", "list", "lookup", "files", "name", "forget", "import", "ls", "cat", "check", "wait",
-    "scrub", "renew", "delete",
+    "scrub", "renew", "delete", "copies",
 ];
 
 /// The commands of a classroom ring's peer.

@@ -2,7 +2,7 @@
 
 use super::folder::Tree;
 use super::health::{Check, read_wait};
-use super::leases::{Change, Terms, read_renew};
+use super::leases::{Change, Terms, parse_copies, read_renew};
 use super::options::OptionSpec;
 use super::spec::{Kind, Request, Spec, Store};
 use super::words::{parse_file, parse_host_port, parse_key, parse_name, parse_source};
@@ -26,6 +26,7 @@ pub static COMMANDS: &[Spec] = &[
             OptionSpec { name: "--exclude", value: Some("GLOB...") },
             OptionSpec { name: "--skip-unreadable", value: None },
             OptionSpec { name: "--for", value: Some("TIME") },
+            OptionSpec { name: "--copies", value: Some("N") },
         ],
         summary: "keep each FILE or folder in the network and print the key that brings it back",
         details: "A file is cut into blocks of at most 1 MiB; each goes to the peers nearest to its SHA-256.\n\
@@ -36,7 +37,8 @@ pub static COMMANDS: &[Spec] = &[
                   A folder is kept with all that is in it: names, links, which files can be executed, and empty folders.\n\
                   --exclude leaves out what fits a pattern of a name or, with a slash, of a path in the folder.\n\
                   Where something in it cannot be read, the rest is stored only with --skip-unreadable.\n\
-                  It is kept for ever, or with --for 30d for so long; see renew and delete.",
+                  It is kept for ever, or with --for 30d for so long; see renew and delete. Of each block so many copies are\n\
+                  kept as the peers usually do, or --copies N; see copies.",
         parse: |words, options, defaults| {
             let files: Vec<_> = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
             let manifest = match options.value("--manifest") {
@@ -50,7 +52,7 @@ pub static COMMANDS: &[Spec] = &[
             };
             let exclude = options.values("--exclude").map(str::to_owned).collect();
             let tree = Tree { exclude, skip_unreadable: options.has("--skip-unreadable") };
-            let terms = Terms::read(options.value("--for"))?;
+            let terms = Terms::read(options.value("--for"), options.value("--copies"))?;
             Ok(Request::Store(Store { files, manifest, name, keep: defaults.keep, tree, terms }))
         },
     },
@@ -227,6 +229,21 @@ pub static COMMANDS: &[Spec] = &[
         details: "The peers that keep a file drop its blocks after a while, unless somebody else stored them too.\n\
                   Only who stored a file can do that: the catalogue has what it takes.",
         parse: |words, _, _| Ok(Request::Lease { words: words.to_vec(), change: Change::Delete }),
+    },
+    Spec {
+        name: "copies",
+        short: None,
+        arguments: "KEY|NAME N",
+        takes: (2, 2),
+        kinds: &[Kind::Source, Kind::Other],
+        options: &[],
+        summary: "have another number of copies kept of a file that was stored here",
+        details: "N is 1 to 7. Its holders make what is missing; what is too many goes after a while, unless somebody else\n\
+                  stored the file too and asks for more.",
+        parse: |words, _, _| {
+            let change = Change::Copies(parse_copies(&words[1])?);
+            Ok(Request::Lease { words: words[..1].to_vec(), change })
+        },
     },
     Spec {
         name: "import",

@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn a_wrong_number_of_arguments_shows_the_usage() {
         const USAGE: &str = "usage: store FILE... [--manifest FILE] [--name NAME] [--exclude GLOB...] [--skip-unreadable] \
-             [--for TIME]";
+             [--for TIME] [--copies N]";
         assert_eq!(parse("store").unwrap_err().to_string(), format!("too few arguments; {USAGE}"));
         assert_eq!(parse("list a").unwrap_err().to_string(), "too many arguments; usage: list");
         assert!(parse("retrieve x").is_err() && parse("list x").is_err() && parse("test").is_err());

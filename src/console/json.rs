@@ -221,7 +221,7 @@ mod tests {
             Answer::Pong { peer: peer(), rtt: TOOK },
             Answer::Scrubbed(Scrubbed::default()),
             Answer::Waited { took: TOOK },
-            Answer::Leased { copies: 1, free: 1, peers: 1, silent: vec![peer()], unread: 0, took: TOOK },
+            Answer::Leased { copies: 1, free: 1, peers: 1, silent: vec![peer()], unread: 0, missing: 0, took: TOOK },
             Answer::Left { handed_over: 0, left_behind: 0, offered: true, kept: true, alone: false },
             Answer::FileStored { file: name, at: peer(), bytes: Some(1), took: TOOK },
             Answer::FileReceived { file: name, from: peer(), bytes: 1, sha256: KEY, took: TOOK },

@@ -1,4 +1,4 @@
-//! Leases of those who store: what a `store` lays on its blocks, and what `renew` and `delete` tell their holders.
+//! Leases of those who store: what a `store` lays on its blocks, and what `renew`, `delete` and `copies` tell their holders.
 //!
 //! Beside the catalogue lies a secret of its owner's, `owner`. From that and from what a file is on the disk comes the secret
 //! of its lease, so that a file which is stored again unchanged gets the same lease and no further one.
@@ -22,6 +22,7 @@ use super::options::Options;
 use super::perform::Performer;
 use super::reply::Reply;
 use super::text::{count, lines, who};
+use crate::config::WIDTH;
 use crate::id::Key;
 use crate::lease::{LAST, Lease, Secret, UnixTime};
 use crate::node::{Answer, Command, Failure, FailureKind, LeaseChange};
@@ -32,6 +33,8 @@ use crate::runtime::since_1970;
 pub struct Terms {
     /// How long the copies are kept; for ever, without it.
     pub lasts: Option<Duration>,
+    /// How many there are to be; as many as the peers usually keep, without it.
+    pub copies: Option<u8>,
 }
 
 /// What holders of files are told.
@@ -41,6 +44,8 @@ pub enum Change {
     Renew(Option<Lasting>),
     /// They are not kept any longer, on behalf of who stored them here.
     Delete,
+    /// So many copies of each block are kept.
+    Copies(u8),
 }
 
 /// How long something is kept.
@@ -53,22 +58,22 @@ pub enum Lasting {
 }
 
 impl Terms {
-    /// Reads `--for`.
+    /// Reads `--for` and `--copies`.
     ///
     /// # Errors
-    /// For people: what is wrong with it.
-    pub fn read(lasts: Option<&str>) -> Result<Self, String> {
+    /// For people: what is wrong with them.
+    pub fn read(lasts: Option<&str>, copies: Option<&str>) -> Result<Self, String> {
         let lasts = match lasts.map(parse_lasting).transpose()? {
             Some(Lasting::For(lasts)) => Some(lasts),
             Some(Lasting::Ever) | None => None,
         };
-        Ok(Self { lasts })
+        Ok(Self { lasts, copies: copies.map(parse_copies).transpose()? })
     }
 
     /// The lease that this secret has with these terms, from `now` on.
     fn lease(self, secret: &Secret, now: UnixTime) -> Lease {
         let until = self.lasts.map(|lasts| now.saturating_add(lasts.as_secs())).filter(|until| *until <= LAST);
-        Lease { id: secret.id(), until, copies: 0 }
+        Lease { id: secret.id(), until, copies: self.copies.unwrap_or(0) }
     }
 }
 
@@ -82,6 +87,15 @@ pub fn parse_lasting(word: &str) -> Result<Lasting, String> {
     }
     let time = parse_time(word)?;
     if time.as_secs() == 0 { Err(format!("{} is no time at all", quoted(word))) } else { Ok(Lasting::For(time)) }
+}
+
+/// Reads how many copies of each block are to be kept.
+///
+/// # Errors
+/// For people: it is no number of copies.
+pub fn parse_copies(word: &str) -> Result<u8, String> {
+    let copies = word.parse().ok().filter(|copies| (1..=WIDTH as u8).contains(copies));
+    copies.ok_or_else(|| format!("{} is no number of copies: 1 to {WIDTH}", quoted(word)))
 }
 
 /// Reads the option `--for` of `renew`.
@@ -157,10 +171,15 @@ impl<B: Backend> Performer<B> {
         let (changes, next) =
             next_terms(own, &secrets, change).map_err(|error| failed(FailureKind::Other, error.to_string()))?;
         let keys = self.parts(key, latest.folder)?;
-        if next.is_none() {
-            catalogue
-                .end(&secrets)
-                .map_err(|error| failed(FailureKind::Other, catalogue.cannot("write beside", &error)))?;
+        let cannot = |error: io::Error| failed(FailureKind::Other, catalogue.cannot("write", &error));
+        if let (Change::Copies(_), Some(next)) = (change, &next) {
+            // Should this end half-way, what ends the new lease is known.
+            let both = Owned { secrets: [&secrets[..], &next.secrets].concat(), ..own.clone() };
+            catalogue.change(&key, |entry| entry.lease = Some(both.clone())).map_err(cannot)?;
+            self.lay(&keys, next)?;
+        }
+        if !matches!(change, Change::Renew(_)) {
+            catalogue.end(&secrets).map_err(cannot)?;
         }
         let pairs = keys.iter().flat_map(|key| changes.iter().map(|change| (*key, *change))).collect();
         let answer = self.ask(Command::Lease { changes: pairs });
@@ -176,9 +195,26 @@ impl<B: Backend> Performer<B> {
                 Some(next) => catalogue.change(&key, |entry| entry.lease = Some(next.clone())),
                 None => catalogue.forget(&key.to_string()).map(|_| ()),
             };
-            noted.map_err(|error| failed(FailureKind::Other, catalogue.cannot("write", &error)))?;
+            noted.map_err(cannot)?;
         }
         Ok(answer)
+    }
+
+    /// Lays a lease on all blocks of these files. Where that cannot be, those that they have are to stay.
+    fn lay(&self, keys: &[Key], owned: &Owned) -> Result<(), Failure> {
+        let Some(lease) = owned.lease() else { return Ok(()) };
+        match self.ask(Command::Lay { keys: keys.to_vec(), lease }) {
+            Answer::Leased { unread: 0, missing: 0, .. } => Ok(()),
+            Answer::Failed(failure) => Err(failure),
+            Answer::Leased { unread, missing, .. } => {
+                let reason = format!(
+                    "no copy of {} was found, so their number stays what it is; check tells which",
+                    count(unread.max(missing), "block")
+                );
+                Err(failed(FailureKind::Unknown, reason))
+            }
+            _ => Err(failed(FailureKind::Other, "by a fault of kadring, no lease was laid".to_owned())),
+        }
     }
 
     /// Renews all files whose leases end, at once. What cannot be is told, and keeps no other from it.
@@ -221,8 +257,11 @@ fn by_key(entries: &[Entry]) -> BTreeMap<Key, (Owned, bool)> {
 
 /// What holders are told of these leases, and what the catalogue then says; nothing where they have ended.
 fn next_terms(own: &Owned, secrets: &[Secret], change: &Change) -> io::Result<(Vec<LeaseChange>, Option<Owned>)> {
+    let ended = || secrets.iter().copied().map(LeaseChange::Ended).collect();
     Ok(match *change {
-        Change::Delete => (secrets.iter().copied().map(LeaseChange::Ended).collect(), None),
+        Change::Delete => (ended(), None),
+        // Terms only get better: fewer copies take another lease.
+        Change::Copies(copies) => (ended(), Some(Owned { secrets: vec![draw()?], copies, ..own.clone() })),
         Change::Renew(lasting) => {
             let lasts = match lasting {
                 None => own.lasts,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::LocalManifest;
 use crate::id::Key;
-use crate::lease::{Lease, Replaced, Secret};
+use crate::lease::{Lease, Secret};
 use crate::name::FileName;
 use crate::path_text;
 
@@ -55,9 +55,6 @@ pub enum LeaseChange {
     Renewed(Lease),
     /// It ends.
     Ended(Secret),
-    /// Another one takes its place, with another number of copies: the nearest so many peers hear that, others that it has
-    /// ended.
-    Replaced(Replaced),
 }
 
 /// A user's command. Every command ends with exactly one [`Answer`](super::notice::Answer).
@@ -159,6 +156,14 @@ pub enum Command {
     Lease {
         /// Of each file, by its key, what has.
         changes: Vec<(Key, LeaseChange)>,
+    },
+    /// Files that are in the network shall be kept on behalf of a lease too, by as many holders of each block as it asks
+    /// for: those nearest to it that have it. They hash it first.
+    Lay {
+        /// The files.
+        keys: Vec<Key>,
+        /// The lease.
+        lease: Lease,
     },
     /// List the blocks held here.
     List,

@@ -22,7 +22,7 @@ impl Node {
             Command::Retrieve { .. } | Command::RetrieveListing { .. } | Command::RetrieveBlock { .. } => Owner::Gets,
             Command::Clear { .. } => Owner::Clears,
             Command::Check { .. } | Command::Wait { until: Until::Copies { .. }, .. } => Owner::Checks,
-            Command::Lease { .. } => Owner::Tenures,
+            Command::Lease { .. } | Command::Lay { .. } => Owner::Tenures,
             Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,
             Command::List
             | Command::Lookup { .. }

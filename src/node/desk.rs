@@ -108,7 +108,7 @@ impl Desk {
 
     /// Copies that a block should have: a number that belongs to its files, where any of them asks for one.
     pub(crate) fn copies_of(&self, key: &Key) -> usize {
-        self.holdings.copies(key)
+        self.holdings.copies(self.holdings.class(key))
     }
 
     /// Copies that a lease asks for.

@@ -15,6 +15,14 @@ use crate::id::Key;
 use crate::lease::{Lease, LeaseId, LeaseNews, Note, UnixTime};
 use crate::wire::Range;
 
+/// The copies that a block is to have: the number that its leases ask for, at most [`WIDTH`](crate::config::WIDTH), or
+/// [`USUAL`]. Each class has replica sets of its own size, and is compared by itself.
+pub(crate) type Class = u8;
+
+/// The class of a block for which nobody asks for a number: each peer has its own
+/// ([`Config::replicas`](crate::config::Config::replicas)).
+pub(crate) const USUAL: Class = 0;
+
 /// The blocks in the own store.
 #[derive(Debug)]
 pub(super) struct Holdings {
@@ -80,13 +88,12 @@ impl Holdings {
         let held = |size| Held { size, set: SetId::NONE, seen: false };
         self.blocks = blocks.into_iter().map(|(key, size)| (key, held(size))).collect();
         // What has ended comes last: a block of which nothing else is known shall go, not be like one without any lease.
-        let ended = |note: &&Note| matches!(note, Note::Ended { .. } | Note::Replaced { .. });
+        let ended = |note: &&Note| matches!(note, Note::Ended { .. });
         for note in notes.iter().filter(|note| !ended(note)).chain(notes.iter().filter(ended)) {
             match note {
                 Note::Laid { key, leases } => self.lay(key, leases),
                 Note::Renewed(lease) => drop(self.leases.renew(lease)),
                 Note::Ended { secret, at } => drop(self.leases.end(*secret, *at)),
-                Note::Replaced { leases, at } => drop(self.leases.replace(leases, *at)),
             }
         }
     }
@@ -145,9 +152,11 @@ impl Holdings {
         self.blocks.iter().map(|(&key, held)| (key, held.size))
     }
 
-    /// The keys in a range, in ascending order.
-    pub(super) fn within(&self, range: &Range) -> impl Iterator<Item = &Key> {
-        self.blocks.range(range.bounds()).map(|(key, _)| key)
+    /// The keys in a range, in ascending order; of the blocks of this class that somebody wants, or of all blocks.
+    pub(super) fn within(&self, range: &Range, class: Option<Class>) -> impl Iterator<Item = &Key> {
+        let wants = move |held: &Held| self.leases.wants(held.set, self.now);
+        let fits = move |held: &Held| class.is_none_or(|class| wants(held) && self.class_of(held) == class);
+        self.blocks.range(range.bounds()).filter_map(move |(key, held)| fits(held).then_some(key))
     }
 
     /// The first key that is `from` or greater.
@@ -190,10 +199,6 @@ impl Holdings {
             let is_news = leases.knows(&secret.id()) && leases.end(secret, at);
             notes.extend(is_news.then_some(Note::Ended { secret, at }));
         }
-        for &of in &news.replaced {
-            let is_news = leases.knows(&of.secret.id()) && leases.replace(&of, at);
-            notes.extend(is_news.then_some(Note::Replaced { leases: of, at }));
-        }
         notes
     }
 
@@ -202,9 +207,18 @@ impl Holdings {
         self.leases.count(leases, self.now)
     }
 
-    /// Copies that a block should have: the usual number where nobody asks for one.
-    pub(super) fn copies(&self, key: &Key) -> usize {
-        self.blocks.get(key).map_or(self.usual, |held| self.leases.copies(held.set, self.now, self.usual))
+    /// The class of a block.
+    pub(super) fn class(&self, key: &Key) -> Class {
+        self.blocks.get(key).map_or(USUAL, |held| self.class_of(held))
+    }
+
+    fn class_of(&self, held: &Held) -> Class {
+        self.leases.class(held.set, self.now, self.usual)
+    }
+
+    /// Copies that a block of this class should have.
+    pub(super) fn copies(&self, class: Class) -> usize {
+        if class == USUAL { self.usual } else { usize::from(class) }
     }
 
     /// Whether a block is here that somebody still wants.

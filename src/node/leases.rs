@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::lease::{Lease, LeaseId, MAX_LEASES, Replaced, Secret, UnixTime};
+use super::holdings::{Class, USUAL};
+use crate::config::WIDTH;
+use crate::lease::{Lease, LeaseId, MAX_LEASES, Secret, UnixTime};
 
 /// The number of a set of leases.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,6 +30,8 @@ pub(super) struct Leases {
     ended: BTreeMap<LeaseId, (UnixTime, Secret)>,
     /// The same in the order of time: the first is forgotten first.
     ended_at: BTreeSet<(UnixTime, LeaseId)>,
+    /// The classes that a lease asked for since this peer began, a bit for each; and the usual one.
+    classes: u32,
 }
 
 #[derive(Debug)]
@@ -59,6 +63,7 @@ impl Default for Leases {
             ends: BTreeSet::new(),
             ended: BTreeMap::new(),
             ended_at: BTreeSet::new(),
+            classes: 1 << USUAL,
         }
     }
 }
@@ -75,12 +80,23 @@ impl Leases {
         set == SetId::NONE || self.of(set, now).next().is_some()
     }
 
-    /// Copies of a block of this set: as many as any of its leases asks for, `usual` where one leaves that open.
-    pub(super) fn copies(&self, set: SetId, now: UnixTime, usual: usize) -> usize {
+    /// The [class](super::holdings::Class) of a block of this set: as many copies as any of its leases asks for. One that
+    /// leaves that open asks for the `usual` number.
+    pub(super) fn class(&self, set: SetId, now: UnixTime, usual: usize) -> Class {
         if set == SetId::NONE {
-            return usual;
+            return USUAL;
         }
-        self.of(set, now).map(|lease| lease.copies_or(usual)).max().unwrap_or(usual)
+        let (mut most, mut is_open) = (USUAL, false);
+        for lease in self.of(set, now) {
+            most = most.max(asked(lease.copies));
+            is_open |= lease.copies == 0;
+        }
+        if is_open && usize::from(most) <= usual { USUAL } else { most }
+    }
+
+    /// The classes that blocks may have, a bit for each.
+    pub(super) fn classes(&self) -> u32 {
+        self.classes
     }
 
     /// Whether nobody has wanted a block of this set for at least `grace`.
@@ -135,6 +151,7 @@ impl Leases {
             ids.sort_unstable();
         }
         for lease in &live {
+            self.classes |= 1 << asked(lease.copies);
             if !self.renew(lease) && ids.contains(&lease.id) && !self.terms.contains_key(&lease.id) {
                 self.terms.insert(lease.id, Terms { until: lease.until, copies: lease.copies, sets: Vec::new() });
                 self.ends.extend(lease.until.map(|until| (until, lease.id)));
@@ -225,6 +242,7 @@ impl Leases {
             self.ends.extend(known.until.map(|until| (until, lease.id)));
         }
         (terms.until, terms.copies) = (known.until, known.copies);
+        self.classes |= 1 << asked(known.copies);
         true
     }
 
@@ -248,42 +266,6 @@ impl Leases {
             self.ends.insert((until, id));
         }
         true
-    }
-
-    /// A lease has ended, at `at`, and another one stands in its place. Whether that is news.
-    pub(super) fn replace(&mut self, leases: &Replaced, at: UnixTime) -> bool {
-        let Replaced { secret, by } = leases;
-        let old = secret.id();
-        if self.ended.contains_key(&old) || self.ended.contains_key(&by.id) || old == by.id {
-            return false;
-        }
-        let sets = self.terms.get(&old).map_or(Vec::new(), |terms| terms.sets.clone());
-        for set in sets {
-            let mut ids = self.sets[set.0 as usize].ids.clone();
-            if self.numbers.get(&ids) == Some(&set) {
-                self.numbers.remove(&ids);
-            }
-            let carried = ids.contains(&by.id);
-            ids.retain(|id| *id != old);
-            if !carried {
-                ids.push(by.id);
-            }
-            ids.sort_unstable();
-            self.numbers.entry(ids.clone()).or_insert(set);
-            self.sets[set.0 as usize].ids = ids;
-            if !self.renew(by) {
-                self.terms.insert(by.id, Terms { until: by.until, copies: by.copies, sets: Vec::new() });
-                self.ends.extend(by.until.map(|until| (until, by.id)));
-            }
-            if let Some(terms) = self.terms.get_mut(&by.id).filter(|_| !carried) {
-                terms.sets.push(set);
-            }
-            if let Some(terms) = self.terms.get_mut(&old) {
-                terms.sets.retain(|other| *other != set);
-            }
-        }
-        self.forget_if_unused(&old);
-        self.end(*secret, at)
     }
 
     /// The first moment after `now` at which a lease ends.
@@ -320,6 +302,11 @@ impl Leases {
         let right = blocks_right && terms_right && ends.collect::<BTreeSet<_>>() == self.ends;
         right.then_some(()).ok_or_else(|| "the account of leases contradicts itself".to_owned())
     }
+}
+
+/// The class that a lease asks for.
+fn asked(copies: u8) -> Class {
+    copies.min(WIDTH as u8)
 }
 
 #[cfg(test)]
@@ -398,18 +385,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_block_has_as_many_copies_as_any_of_its_leases_asks_for() {
+        let asks = |n, copies| Lease { copies, ..lease(n, Some(10 * u64::from(n))) };
+        for (of, expected) in [
+            (&[][..], [USUAL; 3]),
+            (&[asks(1, 3)], [3, USUAL, USUAL]),
+            (&[asks(1, 6), asks(2, 3)], [6, 3, USUAL]),
+            (&[asks(1, 3), asks(2, 0)], [USUAL; 3]),
+            (&[asks(1, 6), asks(2, 0)], [6, USUAL, USUAL]),
+            (&[asks(1, 200)], [WIDTH as u8, USUAL, USUAL]),
+        ] {
+            let mut leases = Leases::default();
+            let set = leases.add(SetId::NONE, of, 0);
+            let classes = [5, 15, 25].map(|now| leases.class(set, now, 4));
+            assert_eq!(classes, expected, "{of:?}");
+            assert!(classes.iter().all(|class| leases.classes() & 1 << class != 0), "{of:?}");
+        }
+    }
+
     proptest! {
         /// Whatever is laid on blocks, renewed, ended and deleted, in whatever order.
         #[test]
         fn the_account_is_right_and_a_block_is_wanted_while_one_of_its_leases_holds(
-            steps in proptest::collection::vec((0..6_u8, 0..4_usize, 0..5_u8, 0..30_u64), 0..100)
+            steps in proptest::collection::vec((0..5_u8, 0..4_usize, 0..5_u8, 0..30_u64), 0..100)
         ) {
             let (mut leases, mut blocks) = (Leases::default(), [None; 4]);
             // Of each block its leases, and until when each holds: the same in plain.
             let mut plain: [BTreeSet<LeaseId>; 4] = Default::default();
             let (mut until, mut ended): (BTreeMap<LeaseId, u64>, BTreeSet<LeaseId>) = Default::default();
             for (now, (what, block, n, more)) in (0..).zip(steps) {
-                let (by, lease) = (lease(n + 10, Some(now + more)), lease(n, Some(now + more)));
+                let lease = lease(n, Some(now + more));
                 match what {
                     0 | 1 if !ended.contains(&lease.id) => {
                         let set = blocks[block].unwrap_or(SetId::NONE);
@@ -432,16 +438,6 @@ mod tests {
                         let known = until.entry(lease.id).or_default();
                         *known = (*known).min(now);
                     },
-                    4 => {
-                        if leases.knows(&lease.id) && leases.replace(&Replaced { secret: secret(n), by }, now) {
-                            let carried = plain.iter().any(|ids| ids.contains(&by.id));
-                            let old = until.get(&by.id).copied().filter(|_| carried).unwrap_or(0);
-                            until.insert(by.id, old.max(now + more));
-                            plain.iter_mut().for_each(|ids| if ids.remove(&lease.id) { ids.insert(by.id); });
-                            ended.insert(lease.id);
-                            until.insert(lease.id, now);
-                        }
-                    }
                     _ => if let Some(set) = blocks[block].take() {
                         leases.release(set);
                         plain[block].clear();

@@ -304,6 +304,8 @@ pub enum Answer {
         silent: Vec<Peer>,
         /// Lists of blocks that could not be had, so that what they name was not looked for.
         unread: u64,
+        /// Blocks of which no copy was found that a lease could be laid on.
+        missing: u64,
         /// How long the command took.
         took: Duration,
     },

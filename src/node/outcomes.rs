@@ -13,7 +13,11 @@ impl Node {
         match (ticket.step, &outcome) {
             (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases),
             (part::Step::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
+                let before = self.desk.holdings.class(&key);
                 self.desk.holdings.lay(&key, &leases);
+                if self.desk.holdings.class(&key) != before {
+                    self.tell(News::Recounted(&key));
+                }
             }
             // Of the jobs about one block, only its deletion has nothing else to tell.
             (part::Step::Block(key), Outcome::Done) => {

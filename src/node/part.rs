@@ -188,6 +188,8 @@ pub(crate) enum News<'a> {
     Found,
     /// A block is in the store now.
     Held(&'a Key),
+    /// A block in the store is to have another number of copies.
+    Recounted(&'a Key),
     /// A block is not in the store any more, as the user wished.
     Dropped(&'a Key),
     /// A block in the store was found damaged, and is gone. Its file had so many bytes.

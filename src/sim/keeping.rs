@@ -90,6 +90,13 @@ impl Net {
         self.keys.iter().map(|key| lacks(&key)).sum()
     }
 
+    /// Peers that hold a block and should not.
+    fn surplus(&self) -> usize {
+        let up = self.world.up();
+        let holders = |key: &Key| up.iter().filter(|&&slot| self.world.disk(slot).has(key)).count();
+        self.keys.iter().map(|key| holders(key).saturating_sub(self.copies_of(key))).sum()
+    }
+
     /// A peer comes that has nothing yet.
     fn join(&mut self) {
         let id = Id::random(self.world.rng());
@@ -252,5 +259,47 @@ fn leases_end_by_themselves_and_a_renewed_one_does_not() {
         assert!((0..20).all(|n| kept(&net, n) == (n % 2 == 1)), "{kind:?}");
         net.pass(Duration::from_secs(7 * 3600));
         assert!((0..20).all(|n| !kept(&net, n)), "{kind:?}");
+    }
+}
+
+#[test]
+fn files_keep_the_number_of_copies_that_they_ask_for_whatever_the_peers_usual_one() {
+    for kind in BOTH {
+        let lease = |n| {
+            let copies = [0, 2, 6][n as usize % 3];
+            (copies > 0).then(|| Lease { id: secret(copies).id(), until: None, copies })
+        };
+        let mut net = Net::with_leases(kind, 12, 900, 4, lease);
+        // Peers that start at once offer more than they need, before they have met.
+        let surplus = net.surplus();
+        assert!(net.missing() == 0 && surplus < 300, "{kind:?}: {} are missing, {surplus} too many", net.missing());
+        let sent = net.pass(REPUBLISH_INTERVAL).of(Purpose::Repair);
+        // Each pair asks about each of the three classes, either way; and about what lies where it need not.
+        assert!(sent.messages <= 3 * 12 * 11 * 3 + 6 * surplus as u64, "{kind:?}: {sent:?} in an hour of rest");
+        for slot in [3, 8] {
+            net.world.crash(slot);
+            net.refill();
+            net.pass(Duration::from_secs(75));
+        }
+        assert_eq!(net.missing(), 0, "{kind:?}");
+        net.join();
+        net.refill();
+    }
+}
+
+#[test]
+fn another_number_of_copies_is_kept_from_then_on() {
+    for kind in BOTH {
+        let lease = |n: u8, copies| Lease { id: secret(n).id(), until: None, copies };
+        let mut net = Net::with_leases(kind, 9, 1, 3, |_| Some(lease(1, 3)));
+        let key = net.keys[0];
+        for (n, copies) in [(1, 6), (2, 2)] {
+            net.world.command(0, Command::Lay { keys: vec![key], lease: lease(n + 1, copies) });
+            net.pass(Duration::from_secs(60));
+            net.world.command(0, Command::Lease { changes: vec![(key, LeaseChange::Ended(secret(n)))] });
+            net.copies.insert(key, usize::from(copies));
+            net.pass(GRACE + Duration::from_secs(300));
+            assert_eq!((net.missing(), net.surplus()), (0, 0), "{kind:?}: {copies} copies");
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 
 use super::{DiskStore, StoreError};
 use crate::id::Key;
-use crate::lease::{Lease, LeaseId, Note, Replaced};
+use crate::lease::{Lease, LeaseId, Note};
 
 /// The journal's name in the data folder.
 const JOURNAL: &str = "leases";
@@ -108,10 +108,6 @@ fn in_order(notes: Vec<Note>, held: &[(Key, u32)]) -> Vec<Note> {
             Note::Laid { .. } => {}
             Note::Renewed(lease) => renewed.entry(lease.id).or_insert(lease).merge(&lease),
             Note::Ended { .. } => ended.push(note),
-            Note::Replaced { leases: Replaced { secret, by }, at } => {
-                laid.values_mut().for_each(|leases| replace(leases, &secret.id(), &by));
-                ended.push(Note::Ended { secret, at });
-            }
         }
     }
     for lease in laid.values_mut().flatten() {
@@ -122,16 +118,6 @@ fn in_order(notes: Vec<Note>, held: &[(Key, u32)]) -> Vec<Note> {
     let forgotten = ended.len().saturating_sub(ENDED_KEPT);
     let laid = laid.into_iter().map(|(key, leases)| Note::Laid { key, leases });
     ended.into_iter().skip(forgotten).chain(laid).collect()
-}
-
-/// Lays `by` in the place of a lease.
-fn replace(leases: &mut Vec<Lease>, old: &LeaseId, by: &Lease) {
-    let Some(at) = leases.iter().position(|lease| lease.id == *old) else { return };
-    leases.swap_remove(at);
-    match leases.iter_mut().find(|lease| lease.id == by.id) {
-        Some(known) => known.merge(by),
-        None => leases.push(*by),
-    }
 }
 
 #[cfg(test)]
@@ -164,19 +150,6 @@ mod tests {
         assert_eq!(store.load_notes(&[(here, 1)]).unwrap(), expected);
         assert_eq!(fs::read_to_string(folder.path().join(JOURNAL)).unwrap().lines().count(), 2, "it was put in order");
         assert_eq!(store.load_notes(&[(here, 1)]).unwrap(), expected);
-    }
-
-    #[test]
-    fn a_lease_that_was_replaced_is_so_on_all_blocks() {
-        let (one, two, three) = (secret(1), secret(2), secret(3));
-        let key = Key::of(b"1");
-        let notes = vec![
-            Note::Laid { key, leases: vec![lease(&one, 5), lease(&two, 6)] },
-            Note::Replaced { leases: Replaced { secret: one, by: lease(&three, 7) }, at: 4 },
-        ];
-        let expected =
-            [Note::Ended { secret: one, at: 4 }, Note::Laid { key, leases: vec![lease(&two, 6), lease(&three, 7)] }];
-        assert_eq!(in_order(notes, &[(key, 1)]), expected);
     }
 
     #[test]

@@ -90,6 +90,9 @@ pub enum Request {
         ranges: Vec<Range>,
         /// What the sender holds in all of them.
         held: Summary,
+        /// Of which blocks: those that are to have so many copies, or for 0 those for which nobody asks for a number. None
+        /// asks about all.
+        copies: Option<u8>,
     },
     /// What only the ring says.
     Ring(RingRequest),

@@ -235,7 +235,8 @@ mod tests {
     fn absurd_comparisons_are_refused_or_cut_short() {
         let me = crate::peer::Peer::new(Key::ZERO, ([127, 0, 0, 1], 9000).into());
         let range = Range { first: Start(16), last: Start(32) };
-        let ask = Request::Compare { ranges: vec![range], held: Summary { count: 77, ..Summary::of(&[]) } };
+        let ask =
+            Request::Compare { ranges: vec![range], held: Summary { count: 77, ..Summary::of(&[]) }, copies: None };
         for dialect in [Dialect::Kademlia, Dialect::Ring] {
             let (mut text, sender) = (Vec::new(), Sender::member(me.id, me.addr));
             dialect.encode(&Message::request(1, sender, ask.clone()), &me, me.addr, &mut text);

@@ -113,3 +113,26 @@ fn a_folder_is_deleted_with_all_that_is_in_it() {
     assert_eq!((&deleted["copies"], &deleted["free"]), (&json!(12), &json!(12)), "{deleted}");
     until(|| copies(&mut peers) == 0);
 }
+
+#[test]
+fn the_number_of_copies_belongs_to_the_file_and_can_be_changed() {
+    let folder = folder();
+    let mut peers = cluster(&folder, 4, &["--grace", "1s"]);
+    let (path, _) = file(&folder, "original", 7, 1000);
+    let stored = ctl(&peers[0], &["store", text(&path), "--copies", "2"]);
+    assert_eq!(answer(&stored)["copies"], json!([0, 0, 2]), "{}", printed(&stored));
+    let checked = answer(&ctl(&peers[0], &["check", "original"]));
+    assert_eq!((&checked["health"], &checked["wanted"]), (&json!("whole"), &json!(2)), "{checked}");
+    let changed = ctl(&peers[0], &["copies", "original", "4"]);
+    assert_eq!(code(&changed), Some(0), "{}", printed(&changed));
+    until(|| copies(&mut peers) == 8);
+    let changed = ctl(&peers[0], &["copies", "original", "1"]);
+    assert_eq!(code(&changed), Some(0), "{}", printed(&changed));
+    // Those that need none of its blocks let go of them.
+    until(|| copies(&mut peers) <= 4);
+    let checked = answer(&ctl(&peers[0], &["check", "original"]));
+    assert_eq!((&checked["health"], &checked["wanted"]), (&json!("whole"), &json!(1)), "{checked}");
+    for wrong in [&["copies", "original", "8"][..], &["copies", "original"], &["store", text(&path), "--copies", "0"]] {
+        assert_eq!(code(&ctl(&peers[0], wrong)), Some(2), "{wrong:?}");
+    }
+}

@@ -1,15 +1,18 @@
-//! `renew` and `delete`: the holders of files hear that a lease lasts longer, or has ended.
+//! `renew`, `delete` and `copies`: the holders of files hear that a lease lasts longer or has ended, or get another one.
 //!
 //! Each file's tree is walked, and the peers that should hold its blocks are looked up. A lease is on all blocks of its file,
 //! so a peer hears of it once, however many of them it holds; and of several leases at a time. Holders that are not reached,
 //! or that nobody looks for, hear of it later: when they offer a block, or are offered one.
+//!
+//! A lease that is laid is another matter: each block of the file is offered with it to those nearest that have it.
 
+use std::collections::btree_map::Entry as BTreeEntry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use super::{Flow, take_those_of};
 use crate::id::Key;
-use crate::lease::{LeaseNews, MAX_LEASES, Replaced};
+use crate::lease::{Lease, LeaseNews, MAX_LEASES};
 use crate::node::command::{Command, CommandId, LeaseChange};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
@@ -33,18 +36,19 @@ pub(in crate::node) struct Tenures(BTreeMap<CommandId, Tenure>);
 
 impl Part for Tenures {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        let Step::Piece(number) = ticket.step else { return };
-        if self.0.get_mut(&ticket.key).is_some_and(|tenure| tenure.on(desk, number, reply) == Flow::Over) {
+        if self.0.get_mut(&ticket.key).is_some_and(|tenure| tenure.on(desk, ticket.step, reply) == Flow::Over) {
             self.0.remove(&ticket.key);
         }
     }
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        if let Command::Lease { changes } = command {
-            let mut tenure = Tenure::new(desk, id, changes);
-            if tenure.go_on(desk) == Flow::Goes {
-                self.0.insert(id, tenure);
-            }
+        let mut tenure = match command {
+            Command::Lease { changes } => Tenure::telling(desk, id, changes),
+            Command::Lay { keys, lease } => Tenure::laying(desk, id, &keys, lease),
+            _ => return,
+        };
+        if tenure.go_on(desk) == Flow::Goes {
+            self.0.insert(id, tenure);
         }
     }
 
@@ -56,6 +60,7 @@ impl Part for Tenures {
         let ended = take_those_of(&mut self.0, whose, |tenure| tenure.command);
         for tenure in &ended {
             tenure.running.values().filter_map(|piece| piece.lookup).for_each(|lookup| desk.cancel_lookup(lookup));
+            desk.drop_offers(|ticket| (ticket.owner, ticket.key) == (Owner::Tenures, tenure.command));
             desk.fail(tenure.command, kind, format!("{reason} before all holders had heard of it; give it again"));
         }
         ended.len()
@@ -68,6 +73,9 @@ struct Tenure {
     since: Time,
     /// What is told, each thing once.
     changes: Vec<LeaseChange>,
+    /// What is laid on all blocks, if anything is; then nothing is told.
+    lease: Option<Lease>,
+    laying: BTreeMap<Key, Laying>,
     /// What is left to look up, the next one first.
     queue: VecDeque<Piece>,
     running: BTreeMap<u64, Piece>,
@@ -78,6 +86,17 @@ struct Tenure {
     copies: u64,
     free: u64,
     unread: u64,
+    missing: u64,
+}
+
+/// A block that a lease is laid on.
+struct Laying {
+    size: u32,
+    /// Peers that may have it, nearest first.
+    left: VecDeque<Peer>,
+    /// Those that were asked and have not answered.
+    open: usize,
+    laid: usize,
 }
 
 /// A block, or a list of blocks.
@@ -85,6 +104,8 @@ struct Piece {
     /// The number of the change that it is concerned by.
     change: usize,
     key: Key,
+    /// Its size in bytes, if that is known.
+    size: u32,
     /// It may be a list, and is read.
     is_list: bool,
     lookup: Option<LookupId>,
@@ -100,23 +121,18 @@ struct Listener {
     due: VecDeque<usize>,
     /// Requests without an answer.
     asked: usize,
-    /// Leases that are replaced: it is near enough to one of their blocks to keep it.
-    keeps: BTreeSet<usize>,
     silent: bool,
 }
 
 impl Tenure {
-    fn new(desk: &Desk, command: CommandId, changes: Vec<(Key, LeaseChange)>) -> Self {
-        // Several keys may make up one file, a folder.
-        let mut numbers: BTreeMap<LeaseChange, usize> = changes.iter().map(|(_, change)| (*change, 0)).collect();
-        numbers.values_mut().enumerate().for_each(|(at, number)| *number = at);
-        let queue = changes.iter().map(|(key, change)| Piece::new(numbers[change], *key, true)).collect();
-        let changes: Vec<LeaseChange> = numbers.into_keys().collect();
-        let mut tenure = Self {
+    fn new(desk: &Desk, command: CommandId) -> Self {
+        Self {
             command,
             since: desk.now(),
-            changes,
-            queue,
+            changes: Vec::new(),
+            lease: None,
+            laying: BTreeMap::new(),
+            queue: VecDeque::new(),
             running: BTreeMap::new(),
             next: 0,
             heard: BTreeMap::new(),
@@ -124,15 +140,39 @@ impl Tenure {
             copies: 0,
             free: 0,
             unread: 0,
-        };
+            missing: 0,
+        }
+    }
+
+    fn laying(desk: &Desk, command: CommandId, keys: &[Key], lease: Lease) -> Self {
+        let queue = keys.iter().map(|key| Piece::new(0, (*key, 0), true)).collect();
+        Self { lease: Some(lease), queue, ..Self::new(desk, command) }
+    }
+
+    fn telling(desk: &Desk, command: CommandId, changes: Vec<(Key, LeaseChange)>) -> Self {
+        // Several keys may make up one file, a folder.
+        let mut numbers: BTreeMap<LeaseChange, usize> = changes.iter().map(|(_, change)| (*change, 0)).collect();
+        numbers.values_mut().enumerate().for_each(|(at, number)| *number = at);
+        let queue = changes.iter().map(|(key, change)| Piece::new(numbers[change], (*key, 0), true)).collect();
+        let changes: Vec<LeaseChange> = numbers.into_keys().collect();
+        let mut tenure = Self { changes, queue, ..Self::new(desk, command) };
         if !desk.config().guest {
             // What is kept here may be nobody else's business.
-            (0..tenure.changes.len()).for_each(|change| tenure.note(desk.me(), change, false));
+            (0..tenure.changes.len()).for_each(|change| tenure.note(desk.me(), change));
         }
         tenure
     }
 
-    fn on(&mut self, desk: &mut Desk, number: u64, reply: Reply) -> Flow {
+    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
+        match step {
+            Step::Piece(number) => self.on_piece(desk, number, reply),
+            Step::Block(key) => self.on_asked(desk, key, &reply),
+            _ => {}
+        }
+        self.go_on(desk)
+    }
+
+    fn on_piece(&mut self, desk: &mut Desk, number: u64, reply: Reply) {
         match reply {
             Reply::Found(found) => self.on_found(desk, number, found.peers),
             Reply::Done { outcome, .. } if self.running.contains_key(&number) => self.on_read(desk, number, outcome),
@@ -149,13 +189,52 @@ impl Tenure {
             }
             _ => {}
         }
-        self.go_on(desk)
+    }
+
+    /// A peer was asked to keep a block on behalf of the lease, and has answered.
+    fn on_asked(&mut self, desk: &mut Desk, key: Key, reply: &Reply) {
+        let Some(laying) = self.laying.get_mut(&key) else { return };
+        let (peer, laid) = match reply {
+            Reply::Offered { to, result } => (*to, result.is_ok()),
+            Reply::Done { outcome, .. } => (desk.me(), matches!(outcome, Outcome::Sound { .. })),
+            _ => return,
+        };
+        laying.open -= 1;
+        laying.laid += usize::from(laid);
+        if laid {
+            self.listener(peer);
+        }
+        self.lay_on(desk, key);
+    }
+
+    /// Asks as many peers as are wanted to keep a block on behalf of the lease.
+    fn lay_on(&mut self, desk: &mut Desk, key: Key) {
+        let (Some(lease), Some(laying)) = (self.lease, self.laying.get_mut(&key)) else { return };
+        let ticket = Ticket { owner: Owner::Tenures, key: self.command, step: Step::Block(key) };
+        while laying.laid + laying.open < desk.copies_for(&lease)
+            && let Some(peer) = laying.left.pop_front()
+        {
+            if !desk.is_me(&peer) {
+                // Whoever has the block looks at it and asks for no bytes.
+                desk.offer(ticket, Urgency::Own, (key, laying.size), vec![lease], peer);
+            } else if desk.holds(&key) {
+                desk.look_at(ticket, Urgency::Own, key, &[lease]);
+            } else {
+                continue;
+            }
+            laying.open += 1;
+        }
+        if laying.open == 0 {
+            self.copies += laying.laid as u64;
+            self.missing += u64::from(laying.laid == 0);
+            self.laying.remove(&key);
+        }
     }
 
     /// The peers that should hold a block are known.
     fn on_found(&mut self, desk: &mut Desk, number: u64, peers: Vec<Peer>) {
         let Some(piece) = self.running.get_mut(&number) else { return };
-        let (change, key) = (piece.change, piece.key);
+        let (change, key, size) = (piece.change, piece.key, piece.size);
         piece.lookup = None;
         if piece.is_list {
             piece.holders.extend(peers.iter().filter(|peer| !desk.is_me(peer)));
@@ -163,12 +242,12 @@ impl Tenure {
                 piece.holders.push_front(desk.me());
             }
         }
-        let keep = match self.changes[change] {
-            LeaseChange::Replaced(Replaced { by, .. }) => by.copies_or(desk.config().replicas),
-            LeaseChange::Renewed(_) | LeaseChange::Ended(_) => 0,
-        };
-        for (rank, peer) in peers.into_iter().enumerate() {
-            self.note(peer, change, rank < keep);
+        if self.lease.is_none() {
+            peers.into_iter().for_each(|peer| self.note(peer, change));
+        } else if let BTreeEntry::Vacant(place) = self.laying.entry(key) {
+            let size = desk.wanted_size(&key).unwrap_or(size);
+            place.insert(Laying { size, left: peers.into(), open: 0, laid: 0 });
+            self.lay_on(desk, key);
         }
         self.read(desk, number);
     }
@@ -198,32 +277,28 @@ impl Tenure {
         };
         let Some(Piece { change, .. }) = self.running.remove(&number) else { return };
         for entry in manifest.entries.iter().rev() {
-            self.queue.push_front(Piece::new(change, entry.key, manifest.level > 0));
+            // A list's own size is not told.
+            let size = if manifest.level > 0 { 0 } else { u32::try_from(entry.size).unwrap_or(0) };
+            self.queue.push_front(Piece::new(change, (entry.key, size), manifest.level > 0));
         }
     }
 
     /// A peer is to hear of a change, unless it has.
-    fn note(&mut self, peer: Peer, change: usize, keeps: bool) {
-        let fresh = || Listener {
-            peer,
-            known: BTreeSet::new(),
-            due: VecDeque::new(),
-            asked: 0,
-            keeps: BTreeSet::new(),
-            silent: false,
-        };
-        let listener = self.heard.entry(peer.addr).or_insert_with(fresh);
+    fn note(&mut self, peer: Peer, change: usize) {
+        let listener = self.listener(peer);
         if listener.known.insert(change) {
             listener.due.push_back(change);
         }
-        if keeps {
-            listener.keeps.insert(change);
-        }
+    }
+
+    fn listener(&mut self, peer: Peer) -> &mut Listener {
+        let fresh = || Listener { peer, known: BTreeSet::new(), due: VecDeque::new(), asked: 0, silent: false };
+        self.heard.entry(peer.addr).or_insert_with(fresh)
     }
 
     /// Looks up what can be looked up now, tells what there is to tell; answers when nothing is left.
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
-        while self.running.len() < WINDOW
+        while self.running.len() + self.laying.len() < WINDOW
             && let Some(mut piece) = self.queue.pop_front()
         {
             self.next += 1;
@@ -232,10 +307,8 @@ impl Tenure {
             self.running.insert(number, piece);
         }
         let is_last = self.running.is_empty();
-        // Whether a peer keeps what it has is known when all blocks are looked up.
-        let early = !self.changes.iter().any(|change| matches!(change, LeaseChange::Replaced(_)));
         let is_due = |listener: &&mut Listener| {
-            let many = early && listener.due.len() >= MAX_LEASES;
+            let many = listener.due.len() >= MAX_LEASES;
             listener.asked < AT_A_TIME && !listener.due.is_empty() && (is_last || many)
         };
         let due = self.heard.values_mut().filter(is_due).map(|listener| listener.peer.addr);
@@ -244,15 +317,15 @@ impl Tenure {
             self.tell(desk, addr);
         }
         let all_told = self.heard.values().all(|listener| listener.due.is_empty());
-        if !is_last || !all_told || !self.asked.is_empty() {
+        if !is_last || !self.laying.is_empty() || !all_told || !self.asked.is_empty() {
             return Flow::Goes;
         }
         let silent: Vec<Peer> = self.heard.values().filter(|one| one.silent).map(|one| one.peer).collect();
         let peers = self.heard.len() - silent.len();
-        let &mut Self { copies, free, unread, since, .. } = self;
+        let &mut Self { copies, free, unread, missing, since, .. } = self;
         desk.answer(
             self.command,
-            Answer::Leased { copies, free, peers, silent, unread, took: desk.now().since(since) },
+            Answer::Leased { copies, free, peers, silent, unread, missing, took: desk.now().since(since) },
         );
         Flow::Over
     }
@@ -267,8 +340,6 @@ impl Tenure {
             match self.changes[change] {
                 LeaseChange::Renewed(lease) => news.renewed.push(lease),
                 LeaseChange::Ended(secret) => news.ended.push(secret),
-                LeaseChange::Replaced(leases) if listener.keeps.contains(&change) => news.replaced.push(leases),
-                LeaseChange::Replaced(Replaced { secret, .. }) => news.ended.push(secret),
             }
         }
         self.next += 1;
@@ -299,7 +370,7 @@ impl Tenure {
 }
 
 impl Piece {
-    fn new(change: usize, key: Key, is_list: bool) -> Self {
-        Self { change, key, is_list, lookup: None, holders: VecDeque::new() }
+    fn new(change: usize, (key, size): (Key, u32), is_list: bool) -> Self {
+        Self { change, key, size, is_list, lookup: None, holders: VecDeque::new() }
     }
 }

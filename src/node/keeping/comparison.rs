@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::id::Key;
-use crate::node::holdings::Holdings;
+use crate::node::holdings::{Class, Holdings};
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{Difference, Range, RangePart, Request, Response, Start, Summary};
 
@@ -26,17 +26,26 @@ pub(super) struct Share {
     pub(super) range: Range,
     /// This peer should not hold them itself, so the other has more there: its blocks are asked about one by one.
     pub(super) stray: bool,
+    /// Of these blocks alone; none are all.
+    pub(super) class: Option<Class>,
+}
+
+/// Ranges that one request is about.
+#[derive(Debug)]
+struct Batch {
+    ranges: Vec<Range>,
+    class: Option<Class>,
 }
 
 /// What is asked of another peer, range by range; one request at a time.
 #[derive(Debug)]
 pub(super) struct Comparison {
-    /// Not compared yet, in ascending order.
+    /// Not compared yet, in order.
     left: VecDeque<Share>,
     /// Known to differ, the smallest last: it is next. Each of these goes into one request.
-    differing: Vec<Vec<Range>>,
-    /// The ranges of the request under way.
-    asked: Vec<Range>,
+    differing: Vec<Batch>,
+    /// What the request under way is about.
+    asked: Option<Batch>,
     /// Requests that may follow. Who never comes to an end is not asked for ever.
     requests_left: usize,
 }
@@ -48,25 +57,30 @@ pub(super) struct Contradiction;
 impl Share {
     /// Whether all blocks of `other` are among these, and asked about in the same way.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        self.stray == other.stray && self.range.contains(&other.range)
+        self.is_like(other) && self.range.contains(&other.range)
+    }
+
+    /// Whether both are asked about in the same way.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.stray, self.class) == (other.stray, other.class)
     }
 }
 
 impl Comparison {
-    /// A comparison of these ranges, in ascending order, of the blocks held here.
+    /// A comparison of these ranges, in order, of the blocks held here.
     pub(super) fn new(shares: &[Share], held: usize) -> Self {
         let requests_left = 64 + held / 4;
-        Self { left: shares.iter().copied().collect(), differing: Vec::new(), asked: Vec::new(), requests_left }
+        Self { left: shares.iter().copied().collect(), differing: Vec::new(), asked: None, requests_left }
     }
 
     /// Whether a request is under way.
     pub(super) fn is_asking(&self) -> bool {
-        !self.asked.is_empty()
+        self.asked.is_some()
     }
 
     /// The request under way will have no answer, and no other follows.
     pub(super) fn give_up(&mut self) {
-        self.asked.clear();
+        self.asked = None;
         self.left.clear();
         self.differing.clear();
     }
@@ -74,24 +88,25 @@ impl Comparison {
     /// The next request; none if all is compared.
     pub(super) fn next(&mut self, holdings: &Holdings) -> Option<Request> {
         debug_assert!(!self.is_asking(), "one request at a time");
-        let ranges = self.differing.pop().unwrap_or_else(|| self.next_piece(holdings));
-        if ranges.is_empty() {
-            return None;
-        }
-        self.asked.clone_from(&ranges);
-        let held = Summary::of(own(holdings, &ranges));
-        Some(Request::Compare { ranges, held })
+        let batch = self.differing.pop().or_else(|| self.next_piece(holdings))?;
+        let (ranges, held) = (batch.ranges.clone(), Summary::of(own(holdings, &batch)));
+        let copies = batch.class;
+        self.asked = Some(batch);
+        Some(Request::Compare { ranges, held, copies })
     }
 
-    /// Takes the next ranges, with as many blocks as one piece may have.
-    fn next_piece(&mut self, holdings: &Holdings) -> Vec<Range> {
-        let (mut ranges, mut room) = (Vec::new(), PIECE);
+    /// Takes the next ranges of one class, with as many blocks as one piece may have; none if no blocks are left.
+    fn next_piece(&mut self, holdings: &Holdings) -> Option<Batch> {
+        let (mut ranges, mut room, mut of) = (Vec::new(), PIECE, None);
         while room > 0
             && ranges.len() < MAX_RANGES
-            && let Some(Share { range, stray }) = self.left.pop_front()
+            && let Some(&Share { range, stray, class }) = self.left.front()
+            && (ranges.is_empty() || of == class)
         {
+            self.left.pop_front();
+            of = class;
             let most = if stray { (MAX_RANGES - ranges.len()).min(room) } else { room };
-            let keys: Vec<&Key> = holdings.within(&range).take(most + 1).collect();
+            let keys: Vec<&Key> = holdings.within(&range, class).take(most + 1).collect();
             let rest = keys.get(most).and_then(|next| range.after(Start(Start::of(next).0.saturating_sub(1))));
             let keys = &keys[..keys.len().min(most)];
             if stray {
@@ -102,10 +117,10 @@ impl Comparison {
             }
             room -= keys.len();
             if let Some(range) = rest {
-                self.left.push_front(Share { range, stray });
+                self.left.push_front(Share { range, stray, class });
             }
         }
-        ranges
+        (!ranges.is_empty()).then_some(Batch { ranges, class: of })
     }
 
     /// The request under way was answered. Tells `found` of each block held here, of which that is known now, whether
@@ -119,7 +134,7 @@ impl Comparison {
         answer: &Response,
         mut found: impl FnMut(&Key, bool),
     ) -> Result<(), Contradiction> {
-        let asked = std::mem::take(&mut self.asked);
+        let asked = self.asked.take().ok_or(Contradiction)?;
         self.requests_left = self.requests_left.checked_sub(1).ok_or(Contradiction)?;
         match answer {
             Response::Same => {
@@ -138,57 +153,65 @@ impl Comparison {
 
     /// The other peer does not know how to compare: it may lack all that it was asked about, and `found` is told so.
     pub(super) fn on_refusal(&mut self, holdings: &Holdings, found: impl FnMut(&Key)) {
-        own(holdings, &std::mem::take(&mut self.asked)).for_each(found);
+        if let Some(asked) = self.asked.take() {
+            own(holdings, &asked).for_each(found);
+        }
     }
 
     fn on_parts(
         &mut self,
         holdings: &Holdings,
-        asked: &[Range],
+        asked: &Batch,
         parts: &[RangePart],
         mut found: impl FnMut(&Key, bool),
     ) -> Result<(), Contradiction> {
         let Some(end) = parts.last().map(|part| part.range.last) else { return Err(Contradiction) };
-        if !parts.iter().all(|part| asked.iter().any(|range| range.contains(&part.range))) {
+        if !parts.iter().all(|part| asked.ranges.iter().any(|range| range.contains(&part.range))) {
             return Err(Contradiction);
         }
-        let rest: Vec<Range> = asked.iter().filter_map(|range| range.after(end)).collect();
-        self.differing.extend((!rest.is_empty()).then_some(rest));
+        let batch = |ranges: Vec<Range>| (!ranges.is_empty()).then_some(Batch { ranges, class: asked.class });
+        self.differing.extend(batch(asked.ranges.iter().filter_map(|range| range.after(end)).collect()));
         let (mut few, mut keys) = (Vec::new(), 0);
         for RangePart { range, held } in parts {
-            let own: Vec<&Key> = holdings.within(range).collect();
+            let own: Vec<&Key> = holdings.within(range, asked.class).collect();
             let (same, theirs) = (Summary::of(own.iter().copied()) == *held, held.count as usize);
             if same || theirs == 0 {
                 own.into_iter().for_each(|key| found(key, same));
             } else if own.is_empty() {
                 // Only the other peer holds something there.
             } else if theirs > MAX_KEYS {
-                self.differing.push(vec![*range]);
+                self.differing.extend(batch(vec![*range]));
             } else {
                 // Several such parts are asked about at once: all their keys fit one answer.
                 if keys + theirs > MAX_KEYS {
-                    self.differing.push(std::mem::take(&mut few));
+                    self.differing.extend(batch(std::mem::take(&mut few)));
                     keys = 0;
                 }
                 keys += theirs;
                 few.push(*range);
             }
         }
-        self.differing.extend((!few.is_empty()).then_some(few));
+        self.differing.extend(batch(few));
         if self.differing.len() > MAX_DIFFERING { Err(Contradiction) } else { Ok(()) }
     }
 }
 
-/// The blocks held here in these ranges.
-fn own<'a>(holdings: &'a Holdings, ranges: &'a [Range]) -> impl Iterator<Item = &'a Key> {
-    ranges.iter().flat_map(|range| holdings.within(range))
+/// The blocks held here that a request is about.
+fn own<'a>(holdings: &'a Holdings, asked: &'a Batch) -> impl Iterator<Item = &'a Key> {
+    asked.ranges.iter().flat_map(|range| holdings.within(range, asked.class))
 }
 
-/// Answers a peer that holds `theirs` in these ranges; and whether blocks are held here that it may lack.
-pub(in crate::node) fn answer(holdings: &Holdings, ranges: &[Range], theirs: &Summary) -> (Response, bool) {
+/// Answers a peer that holds `theirs` in these ranges, of the blocks of a class or of all; and whether blocks are held here
+/// that it may lack.
+pub(in crate::node) fn answer(
+    holdings: &Holdings,
+    ranges: &[Range],
+    theirs: &Summary,
+    class: Option<Class>,
+) -> (Response, bool) {
     let (mut walked, mut room, mut whole) = (Vec::new(), MAX_WALK, true);
     for range in ranges {
-        let mut keys: Vec<&Key> = holdings.within(range).take(room + 1).collect();
+        let mut keys: Vec<&Key> = holdings.within(range, class).take(room + 1).collect();
         let mut covered = *range;
         if keys.len() > room {
             whole = false;
@@ -247,10 +270,10 @@ mod tests {
     fn compare(mine: &Holdings, theirs: &Holdings, shares: &[Share]) -> (BTreeSet<Key>, usize) {
         let mut comparison = Comparison::new(shares, mine.len());
         let (mut lacking, mut requests) = (BTreeSet::new(), 0);
-        while let Some(Request::Compare { ranges, held }) = comparison.next(mine) {
+        while let Some(Request::Compare { ranges, held, copies }) = comparison.next(mine) {
             assert!(ranges.len() <= MAX_RANGES);
             requests += 1;
-            let (answer, _) = answer(theirs, &ranges, &held);
+            let (answer, _) = answer(theirs, &ranges, &held, copies);
             let found = |key: &Key, held: bool| assert!(held || lacking.insert(*key), "each is told once");
             comparison.on_answer(mine, &answer, found).expect("an honest peer never contradicts itself");
         }
@@ -260,7 +283,7 @@ mod tests {
     const ALL: Range = Range { first: Start(0), last: Start(u64::MAX) };
 
     fn all(stray: bool) -> [Share; 1] {
-        [Share { range: ALL, stray }]
+        [Share { range: ALL, stray, class: None }]
     }
 
     #[test]
@@ -293,7 +316,7 @@ mod tests {
         let mine = holdings(0..100_000);
         let mut comparison = Comparison::new(&all(false), mine.len());
         let mut waiting = 0;
-        while let Some(Request::Compare { ranges, held }) = comparison.next(&mine) {
+        while let Some(Request::Compare { ranges, held, .. }) = comparison.next(&mine) {
             let held = Summary { count: u32::MAX, ..held };
             let part = RangePart { range: ranges[0], held };
             let liar = Response::Differs(Difference::Parts(vec![part; MAX_PARTS]));
@@ -317,8 +340,9 @@ mod tests {
             requests += 1;
         }
         assert_eq!(requests, 64 + 25);
-        let mut comparison = Comparison::new(&[Share { range: Range::around(&Key::of(b"")), stray: false }], 1);
-        comparison.asked = vec![Range::around(&Key::of(b""))];
+        let mut comparison =
+            Comparison::new(&[Share { range: Range::around(&Key::of(b"")), stray: false, class: None }], 1);
+        comparison.asked = Some(Batch { ranges: vec![Range::around(&Key::of(b""))], class: None });
         assert_eq!(
             comparison.on_answer(&mine, &liar, |_, _| ()),
             Err(Contradiction),
@@ -338,7 +362,7 @@ mod tests {
             cuts.extend([0, u64::MAX]);
             let cuts: Vec<u64> = cuts.into_iter().collect();
             let ranges = cuts.windows(2).step_by(2).map(|pair| Range { first: Start(pair[0]), last: Start(pair[1] - 1) });
-            let shares: Vec<Share> = ranges.map(|range| Share { range, stray }).collect();
+            let shares: Vec<Share> = ranges.map(|range| Share { range, stray, class: None }).collect();
             let key = |n: &u32| Key::of(&n.to_be_bytes());
             let shared = |key: &Key| shares.iter().any(|share| share.range.contains(&Range::around(key)));
             let expected: BTreeSet<Key> = mine.difference(&theirs).map(key).filter(shared).collect();

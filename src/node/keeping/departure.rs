@@ -153,7 +153,7 @@ impl Handover {
         while let Some(key) = next {
             let (region, heirs) = self.region(desk, &key);
             let range = Range { first: Start::of(&region.first), last: Start::of(&region.last) };
-            let share = Share { range, stray: !region.members.iter().any(|peer| desk.is_me(peer)) };
+            let share = Share { range, stray: !region.members.iter().any(|peer| desk.is_me(peer)), class: None };
             for heir in heirs {
                 shares.entry(heir.id).or_insert((heir, Vec::new())).1.push(share);
             }

@@ -102,7 +102,8 @@ impl Neighbour {
     /// Whether it should hold all of this already.
     pub(super) fn shares_all(&self, shares: &[Share]) -> bool {
         shares.iter().all(|share| {
-            let after = self.shares.partition_point(|known| known.range.first <= share.range.first);
+            let place = |share: &Share| (share.class, share.range.first);
+            let after = self.shares.partition_point(|known| place(known) <= place(share));
             after.checked_sub(1).is_some_and(|at| self.shares[at].covers(share))
         })
     }

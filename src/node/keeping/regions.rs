@@ -1,13 +1,16 @@
 //! Who should hold the blocks that are held here: ranges of keys, each with its replica set.
 //!
-//! The ranges are few, for they depend on how many peers are near, not on how many blocks there are. So after a change
+//! Each [class](crate::node::holdings::Class) of blocks, of one number of copies, has ranges of its own: the more copies, the
+//! larger the replica sets. The ranges are few, for they depend on how many peers are near, not on how many blocks there are. So after a change
 //! all are looked through anew, some of them in each turn of the node.
 
 use std::collections::BTreeMap;
 
 use super::comparison::Share;
+use crate::config::WIDTH;
 use crate::id::{Id, Key};
 use crate::node::desk::Desk;
+use crate::node::holdings::{Class, USUAL};
 use crate::peer::Peer;
 use crate::wire::{Range, Start};
 
@@ -19,11 +22,25 @@ const A_TURN: usize = 64;
 const STRAY_MEMBERS: usize = 2;
 
 /// The regions of all blocks held here.
-#[derive(Default)]
 pub(super) struct Regions {
-    known: Map,
-    /// Those that were looked through already, and where to go on; none if that is over.
-    sweep: Option<(Map, Key)>,
+    known: Classes,
+    /// The classes that were looked through, a bit for each.
+    looked_at: u32,
+    /// What is being looked through anew.
+    sweep: Option<Sweep>,
+}
+
+/// Regions by the class of their blocks.
+type Classes = BTreeMap<Class, Map>;
+
+/// A look at all regions, class by class.
+struct Sweep {
+    found: Classes,
+    /// The class that is looked through, and the least key of it that was not yet.
+    class: Class,
+    from: Key,
+    /// The classes that it began with, a bit for each.
+    classes: u32,
 }
 
 type Map = BTreeMap<Key, Region>;
@@ -38,10 +55,23 @@ pub(super) struct Region {
     pub(super) stray: bool,
 }
 
+impl Default for Regions {
+    fn default() -> Self {
+        Self { known: Classes::new(), looked_at: 1 << USUAL, sweep: None }
+    }
+}
+
 impl Regions {
     /// Looks everything through anew, from the beginning.
-    pub(super) fn begin_sweep(&mut self) {
-        self.sweep = Some((Map::new(), Key::ZERO));
+    pub(super) fn begin_sweep(&mut self, desk: &Desk) {
+        let classes = desk.holdings().all_leases().classes();
+        self.sweep = Some(Sweep { found: Classes::new(), class: USUAL, from: Key::ZERO, classes });
+    }
+
+    /// Whether all classes of blocks that are held here were looked through.
+    pub(super) fn are_all_known(&self, desk: &Desk) -> bool {
+        let looked_at = self.sweep.as_ref().map_or(self.looked_at, |sweep| sweep.classes);
+        desk.holdings().all_leases().classes() & !looked_at == 0
     }
 
     pub(super) fn is_sweeping(&self) -> bool {
@@ -50,47 +80,56 @@ impl Regions {
 
     /// Looks some regions through. Whether all are known anew now.
     pub(super) fn go_on(&mut self, desk: &Desk) -> bool {
-        let Some((mut found, mut from)) = self.sweep.take() else { return false };
+        let Some(mut sweep) = self.sweep.take() else { return false };
         for _ in 0..A_TURN {
-            let Some(key) = desk.holdings().first_from(&from) else {
-                self.known = found;
+            let found = sweep.found.entry(sweep.class).or_default();
+            if let Some(key) = desk.holdings().first_from(&sweep.from) {
+                let (first, region) = look(desk, &key, sweep.class);
+                // Behind the greatest key of all nothing is held: the next turn of the loop is the last then.
+                sweep.from = region.last.next().unwrap_or(Key::MAX);
+                found.insert(first, region);
+            } else if let Some(next) = (sweep.class + 1..=WIDTH as u8).find(|class| sweep.classes & 1 << class != 0) {
+                (sweep.class, sweep.from) = (next, Key::ZERO);
+            } else {
+                (self.known, self.looked_at) = (sweep.found, sweep.classes);
                 return true;
-            };
-            let (first, region) = look(desk, &key);
-            // Behind the greatest key of all nothing is held: the next turn of the loop is the last then.
-            from = region.last.next().unwrap_or(Key::MAX);
-            found.insert(first, region);
+            }
         }
-        self.sweep = Some((found, from));
+        self.sweep = Some(sweep);
         false
     }
 
-    /// The region of a key, if it is known.
-    pub(super) fn of(&self, key: &Key) -> Option<&Region> {
-        of(&self.known, key)
+    /// The region of a block that is held here, if it is known.
+    pub(super) fn of(&self, desk: &Desk, key: &Key) -> Option<&Region> {
+        of(self.known.get(&desk.holdings().class(key))?, key)
     }
 
     /// A block is held here from now on. Whether its region is a new one.
     pub(super) fn add(&mut self, desk: &Desk, key: &Key) -> bool {
-        if let Some((found, from)) = &mut self.sweep
-            && key < from
-        {
-            add(found, desk, key);
+        if let Some(sweep) = &mut self.sweep {
+            for (class, found) in &mut sweep.found {
+                if *class != sweep.class || *key < sweep.from {
+                    add(found, desk, key, *class);
+                }
+            }
         }
-        add(&mut self.known, desk, key)
+        self.known.entry(desk.holdings().class(key)).or_default();
+        // Should it come to be of another class, its region there is known.
+        self.known.iter_mut().fold(false, |is_new, (class, known)| add(known, desk, key, *class) || is_new)
     }
 
-    /// What is shared with each other peer, in ascending order.
+    /// What is shared with each other peer, class by class, in ascending order.
     pub(super) fn shares(&self) -> BTreeMap<Id, (Peer, Vec<Share>)> {
         let mut all: BTreeMap<Id, (Peer, Vec<Share>)> = BTreeMap::new();
-        for (first, region) in &self.known {
+        let each = self.known.iter().flat_map(|(class, known)| known.iter().map(move |region| (*class, region)));
+        for (class, (first, region)) in each {
             let range = Range { first: Start::of(first), last: Start::of(&region.last) };
-            let share = Share { range, stray: region.stray };
+            let share = Share { range, stray: region.stray, class: Some(class) };
             let most = if region.stray { STRAY_MEMBERS } else { usize::MAX };
             for member in region.members.iter().take(most) {
                 let (_, shares) = all.entry(member.id).or_insert((*member, Vec::new()));
                 match shares.last_mut() {
-                    Some(before) if before.stray == share.stray && follows(&before.range, &range) => {
+                    Some(before) if before.is_like(&share) && follows(&before.range, &range) => {
                         before.range.last = range.last;
                     }
                     _ => shares.push(share),
@@ -102,9 +141,11 @@ impl Regions {
 
     /// Whether regions are in order, none overlaps with another, and none has more peers than it may have.
     pub(super) fn check(&self) -> bool {
-        let ends = self.known.iter().map(|(first, region)| (first, &region.last));
-        ends.clone().all(|(first, last)| first <= last)
-            && ends.clone().zip(ends.skip(1)).all(|((_, last), (next, _))| last < next)
+        self.known.values().all(|known| {
+            let ends = known.iter().map(|(first, region)| (first, &region.last));
+            ends.clone().all(|(first, last)| first <= last)
+                && ends.clone().zip(ends.skip(1)).all(|((_, last), (next, _))| last < next)
+        })
     }
 }
 
@@ -114,11 +155,11 @@ fn of<'a>(regions: &'a Map, key: &Key) -> Option<&'a Region> {
 
 /// Adds the region of a key, unless it is there. Since the others were looked at, peers may have come or gone: it takes no
 /// more room than they leave.
-fn add(regions: &mut Map, desk: &Desk, key: &Key) -> bool {
+fn add(regions: &mut Map, desk: &Desk, key: &Key, class: Class) -> bool {
     if of(regions, key).is_some() {
         return false;
     }
-    let (first, mut region) = look(desk, key);
+    let (first, mut region) = look(desk, key, class);
     let before = regions.range(..=key).next_back().and_then(|(_, before)| before.last.next());
     if let Some((after, _)) = regions.range(key..).next() {
         region.last = region.last.min(previous(after));
@@ -127,9 +168,9 @@ fn add(regions: &mut Map, desk: &Desk, key: &Key) -> bool {
     true
 }
 
-/// The region of a key as the overlay knows it.
-fn look(desk: &Desk, key: &Key) -> (Key, Region) {
-    let crate::overlay::Region { first, last, members } = desk.region(key, desk.config().replicas);
+/// The region of a key in a class, as the overlay knows it.
+fn look(desk: &Desk, key: &Key, class: Class) -> (Key, Region) {
+    let crate::overlay::Region { first, last, members } = desk.region(key, desk.holdings().copies(class));
     let stray = !members.iter().any(|peer| desk.is_me(peer));
     let members = members.into_iter().filter(|peer| !desk.is_me(peer)).collect();
     (first, Region { last, members, stray })

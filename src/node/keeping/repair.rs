@@ -89,7 +89,7 @@ impl Part for Repair {
 
     /// Another peer compares what it holds with what is held here.
     fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
-        let Request::Compare { ranges, held } = request else { return };
+        let Request::Compare { ranges, held, copies } = request else { return };
         let now = desk.now();
         if desk.is_leaving() {
             return desk.refuse(&asker, LEAVING);
@@ -98,7 +98,7 @@ impl Part for Repair {
         if !self.answers.take(now, asker.addr, is_known, 1) {
             return desk.refuse(&asker, BUSY);
         }
-        let (response, extra) = comparison::answer(desk.holdings(), &ranges, &held);
+        let (response, extra) = comparison::answer(desk.holdings(), &ranges, &held, copies);
         desk.respond(&asker, RequestKind::Compare, response);
         let surprised = |neighbour: &&mut Neighbour| neighbour.peer.addr == asker.addr && neighbour.is_settled();
         if extra && let Some(neighbour) = self.neighbours.values_mut().find(surprised) {
@@ -116,7 +116,7 @@ impl Part for Repair {
             }
             // Where they belong may have changed while this peer was away.
             News::Found => self.plan_sweep(desk),
-            News::Held(key) => self.watch(desk, key),
+            News::Held(key) | News::Recounted(key) => self.watch(desk, key),
             _ => {}
         }
     }
@@ -125,9 +125,12 @@ impl Part for Repair {
         if desk.is_leaving() {
             return;
         }
+        if !self.regions.are_all_known(desk) {
+            self.plan_sweep(desk);
+        }
         if self.sweep_due.is_some_and(|due| due <= desk.now()) {
             self.sweep_due = None;
-            self.regions.begin_sweep();
+            self.regions.begin_sweep(desk);
         }
         if self.regions.go_on(desk) {
             self.share_out(desk, desk.now());
@@ -158,7 +161,8 @@ impl Part for Repair {
             Some(pass) => pass.is_ready().then_some(opens.max(now)),
             None => neighbour.due().map(|due| due.max(opens)),
         };
-        let sweep = if self.regions.is_sweeping() { Some(now) } else { self.sweep_due };
+        let news = self.sweep_due.is_none() && !self.regions.are_all_known(desk) && desk.holdings().len() > 0;
+        let sweep = if self.regions.is_sweeping() || news { Some(now) } else { self.sweep_due };
         self.neighbours.values().filter_map(wake).chain(sweep).chain(self.strays.next_wake(now, opens)).min()
     }
 
@@ -173,7 +177,8 @@ impl Part for Repair {
             || desk.is_leaving()
             || self.sweep_due.is_some()
             || self.regions.is_sweeping()
-            || desk.held().all(|(key, _)| self.regions.of(&key).is_some());
+            || !self.regions.are_all_known(desk)
+            || desk.held().all(|(key, _)| self.regions.of(desk, &key).is_some());
         let right = watched && self.regions.check() && self.strays.check();
         right.then_some(()).ok_or_else(|| "a block is held and never checked".to_owned())
     }
@@ -194,7 +199,7 @@ impl Repair {
         if self.regions.add(desk, key) {
             self.share_out(desk, soon);
         }
-        let members = self.regions.of(key).map_or(&[][..], |region| &region.members);
+        let members = self.regions.of(desk, key).map_or(&[][..], |region| &region.members);
         for peer in members {
             if let Some(neighbour) = self.neighbours.get_mut(&peer.id) {
                 neighbour.wake(self.conducts.of(&peer.id).earliest(soon));
@@ -232,7 +237,7 @@ impl Repair {
                 return;
             }
             if let Some(key) = pass.lacking.pop_front() {
-                let Some(region) = self.regions.of(&key) else { continue };
+                let Some(region) = self.regions.of(desk, &key) else { continue };
                 let others = region.members.iter().filter(|peer| peer.id != *id && !unfit.contains(&peer.id));
                 let mine = !region.stray && is_nearest(&desk.me().id, &key, others);
                 match desk.wanted_size(&key) {

@@ -137,7 +137,7 @@ impl Safety {
         }
         self.rounds += 1;
         let mut regions = Regions::default();
-        regions.begin_sweep();
+        regions.begin_sweep(desk);
         while !regions.go_on(desk) {}
         let held = desk.holdings().len();
         let others = regions.shares().into_iter();

@@ -80,7 +80,7 @@ impl Strays {
                 return;
             }
             let Some(key) = self.waiting.pop_first() else { break };
-            if let Some(region) = regions.of(&key).filter(|_| desk.holds(&key)) {
+            if let Some(region) = regions.of(desk, &key).filter(|_| desk.holds(&key)) {
                 self.begin(desk, key, region, conducts);
             }
         }
@@ -99,7 +99,7 @@ impl Strays {
         let now = desk.now();
         let is_full = |peer: &&Peer| conducts.is_full(&peer.id, now);
         let wanted = region.members.iter().filter(is_full).count();
-        let near = desk.replica_set(&key, desk.config().replicas * NEAR);
+        let near = desk.replica_set(&key, desk.copies_of(&key) * NEAR);
         let outside = |peer: &&Peer| !desk.is_me(peer) && region.members.iter().all(|member| member.id != peer.id);
         let stand_ins: Vec<&Peer> = near.iter().filter(outside).filter(|peer| !is_full(peer)).take(wanted).collect();
         if !stand_ins.is_empty() {
@@ -121,7 +121,7 @@ impl Strays {
                 let now = desk.now();
                 let holds = |peer: &Peer| desk.is_me(peer) || check.holders.contains(&peer.id);
                 let able = |peer: &Peer| holds(peer) || !conducts.is_full(&peer.id, now);
-                let set = found.peers.into_iter().filter(able).take(desk.config().replicas);
+                let set = found.peers.into_iter().filter(able).take(desk.copies_of(&key));
                 for peer in set.filter(|peer| !holds(peer)).collect::<Vec<_>>() {
                     check.open += offer(desk, key, peer);
                 }

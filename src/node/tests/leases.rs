@@ -38,7 +38,7 @@ fn offer(n: u64, leases: &[Lease]) -> Request {
 }
 
 fn told(renewed: &[Lease], ended: &[Secret]) -> Request {
-    Request::Lease(LeaseNews { renewed: renewed.to_vec(), ended: ended.to_vec(), replaced: vec![] })
+    Request::Lease(LeaseNews { renewed: renewed.to_vec(), ended: ended.to_vec() })
 }
 
 /// Lets a time pass and does all jobs; returns the blocks that were deleted, and how long after the beginning.

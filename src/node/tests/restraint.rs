@@ -185,8 +185,8 @@ fn a_stranger_that_compares_without_end_keeps_no_neighbour_from_its_answers() {
         bench.does(Event::Validated { addr: peer(n).addr });
     }
     let keys: BTreeSet<Key> = held.iter().map(|(key, _)| *key).collect();
-    let compare = |held: Summary| Request::Compare { ranges: vec![ALL; 16], held };
-    let same = Request::Compare { ranges: vec![ALL], held: Summary::of(&keys) };
+    let compare = |held: Summary| Request::Compare { ranges: vec![ALL; 16], held, copies: None };
+    let same = Request::Compare { ranges: vec![ALL], held: Summary::of(&keys), copies: None };
     let (mut received, mut sent, mut honest) = (0, 0, 0);
     for millis in 0..5_000_u64 {
         bench.now = Time::from_micros(1_000_000 + millis * 1000);
@@ -212,7 +212,7 @@ fn whatever_ranges_are_asked_about_the_answer_is_short() {
     let none = Summary::of(&[]);
     let one = Range { first: Start(7), last: Start(7) };
     for (ranges, count) in [(vec![ALL; 16], u32::MAX), (vec![ALL], 0), (vec![one; 16], u32::MAX), (vec![one, ALL], 1)] {
-        let request = Request::Compare { ranges, held: Summary { count, ..none } };
+        let request = Request::Compare { ranges, held: Summary { count, ..none }, copies: None };
         let answers = responses(&bench.hears_request(peer(1), 5, request));
         let [(_, _, Ok(Response::Differs(difference)))] = &answers[..] else { panic!("{answers:?}") };
         match difference {

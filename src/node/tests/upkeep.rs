@@ -29,10 +29,10 @@ pub(super) fn next_requests(bench: &mut Bench, limit: Duration) -> Vec<(SocketAd
 
 /// What a peer answers that holds `held` where it is asked to compare.
 pub(super) fn compared(held: &[(Key, u32)], request: &Request) -> Response {
-    let Request::Compare { ranges, held: theirs } = request else { panic!("{request:?}") };
+    let Request::Compare { ranges, held: theirs, .. } = request else { panic!("{request:?}") };
     let mut holdings = crate::node::holdings::Holdings::new(None, 7);
     holdings.found(held.to_vec(), &[]);
-    crate::node::keeping::answer(&holdings, ranges, theirs).0
+    crate::node::keeping::answer(&holdings, ranges, theirs, None).0
 }
 
 /// Answers what was asked as a peer does that holds `held` of the blocks compared; returns the requests that follow.
@@ -199,7 +199,7 @@ fn a_copy_outside_the_set_is_asked_about_by_itself_and_its_set_looked_up_only_if
     assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr], "two do");
     assert_eq!(answered(&mut bench, &asked.remove(0), &blocks(0..5)), []);
     for _ in 0..3 {
-        let [(to, _, Request::Compare { ranges, held })] = &asked[..] else { panic!("{asked:?}") };
+        let [(to, _, Request::Compare { ranges, held, .. })] = &asked[..] else { panic!("{asked:?}") };
         assert_eq!((*to, ranges.len(), held.count), (peer(2).addr, 5, 5), "each by itself");
         assert_eq!(answered(&mut bench, &asked[0], &blocks(1..5)), [], "the members have their time");
         asked = next_requests(&mut bench, REPAIR_BOUND);
@@ -219,10 +219,10 @@ fn a_peer_that_compares_is_told_what_is_here_and_compared_with_where_that_is_a_s
     }
     let all = vec![Range { first: Start(0), last: Start(u64::MAX) }];
     let keys = held.iter().map(|(key, _)| *key).collect::<BTreeSet<Key>>();
-    let same = Request::Compare { ranges: all.clone(), held: Summary::of(&keys) };
+    let same = Request::Compare { ranges: all.clone(), held: Summary::of(&keys), copies: None };
     let answer = responses(&bench.hears_request(peer(1), 5, same));
     assert_eq!(answer, [(peer(1).addr, 5, Ok(Response::Same))]);
-    let empty = Request::Compare { ranges: all, held: Summary::of(&[]) };
+    let empty = Request::Compare { ranges: all, held: Summary::of(&[]), copies: None };
     let answer = responses(&bench.hears_request(peer(1), 6, empty));
     let starts = keys.iter().map(Start::of).collect();
     assert_eq!(answer, [(peer(1).addr, 6, Ok(Response::Differs(Difference::Keys(starts))))]);

@@ -82,6 +82,7 @@ struct Params {
     digest: Option<KeysDigest>,
     gone: Option<Peer>,
     verify: bool,
+    copies: Option<u8>,
     leases: Vec<Lease>,
     news: LeaseNews,
 }
@@ -137,7 +138,7 @@ impl Envelope {
                 let held = self.params.count.zip(self.params.digest).map(|(count, digest)| Summary { count, digest });
                 let held = held.filter(|_| !self.params.ranges.is_empty());
                 let held = held.ok_or("params.ranges, count or digest are missing or malformed")?;
-                Request::Compare { ranges: self.params.ranges.clone(), held }
+                Request::Compare { ranges: self.params.ranges.clone(), held, copies: self.params.copies }
             }
             RequestKind::Ring => return Err("type is unknown"),
         };
@@ -190,7 +191,7 @@ impl Lenient for Params {
                 Field::Leases => params.leases = next_leases(&mut object)?,
                 Field::Renewed => params.news.renewed = next_leases(&mut object)?,
                 Field::Ended => params.news.ended = next_leases(&mut object)?,
-                Field::Replaced => params.news.replaced = next_leases(&mut object)?,
+                Field::Copies => params.copies = next(&mut object)?,
                 _ => skip(&mut object)?,
             }
         }

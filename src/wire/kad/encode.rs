@@ -100,7 +100,13 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","params":{"#);
     match request {
         Request::Ping | Request::Ring(_) => {}
-        Request::Compare { ranges, held } => put_summary(ranges, held, out),
+        Request::Compare { ranges, held, copies } => {
+            put_summary(ranges, held, out);
+            if let Some(copies) = copies {
+                out.extend_from_slice(br#","copies":"#);
+                put_number(u64::from(*copies), out);
+            }
+        }
         Request::Gone { peer } => {
             out.extend_from_slice(br#""gone":"#);
             put_node(peer, out);
@@ -122,13 +128,11 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
                 put_json(leases, out);
             }
         }
-        Request::Lease(LeaseNews { renewed, ended, replaced }) => {
+        Request::Lease(LeaseNews { renewed, ended }) => {
             out.extend_from_slice(br#""renewed":"#);
             put_json(renewed, out);
             out.extend_from_slice(br#","ended":"#);
             put_json(ended, out);
-            out.extend_from_slice(br#","replaced":"#);
-            put_json(replaced, out);
         }
     }
     out.push(b'}');

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::id::Id;
-use crate::lease::{Lease, Replaced, Secret};
+use crate::lease::{Lease, Secret};
 use crate::wire::summary::{KeysDigest, Range, Start};
 
 /// A field's name, in whichever object it stands.
@@ -40,7 +40,7 @@ pub(super) enum Field {
     Leases,
     Renewed,
     Ended,
-    Replaced,
+    Copies,
     Blocks,
     Free,
     Unknown,
@@ -83,7 +83,7 @@ impl<'de> Deserialize<'de> for Field {
                     "leases" => Field::Leases,
                     "renewed" => Field::Renewed,
                     "ended" => Field::Ended,
-                    "replaced" => Field::Replaced,
+                    "copies" => Field::Copies,
                     "blocks" => Field::Blocks,
                     "free" => Field::Free,
                     _ => Field::Unknown,
@@ -189,7 +189,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Id, Start, Range, KeysDigest, Lease, Secret, Replaced);
+from_text!(Id, Start, Range, KeysDigest, Lease, Secret);
 
 /// The good entries of a list; a bad one says nothing against the others. Of more than `MOST`, the rest is passed over.
 pub(super) struct Few<T, const MOST: usize>(pub(super) Vec<T>);
@@ -220,6 +220,12 @@ impl Lenient for u64 {
 }
 
 impl Lenient for u32 {
+    fn from_number(number: u64) -> Option<Self> {
+        number.try_into().ok()
+    }
+}
+
+impl Lenient for u8 {
     fn from_number(number: u64) -> Option<Self> {
         number.try_into().ok()
     }

@@ -8,15 +8,16 @@
 //! ```
 //!
 //! `compare_keys` asks whether the other holds the same blocks in ranges of keys ([`summary`](super::summary)). Its `params`
-//! are `{"ranges":["FIRST-LAST",…],"count":3,"digest":"…"}`; its `result` is `"same"`, or the other's keys by how they start,
+//! are `{"ranges":["FIRST-LAST",…],"count":3,"digest":"…"}`, and `"copies":7` where it asks about blocks that are to have so
+//! many alone (0: those for which nobody asks for a number); its `result` is `"same"`, or the other's keys by how they start,
 //! `{"keys":["…",…]}`, or what it holds in parts of the ranges, `{"parts":[{"range":"FIRST-LAST","count":2,"digest":"…"},…]}`.
 //!
 //! `find_value` with `"verify":true` among its `params` has a holder hash its copy first ([`Vouch`](super::Vouch)): the `result`
 //! is `"verified"`, `"damaged"`, `"absent"` or `"busy"`. Older peers ignore it, and answer as they always do.
 //!
 //! `store_value` may tell on whose behalf the block is kept: `"leases":["NAME:UNTIL:COPIES",…]` among its `params` (see
-//! [`lease`](crate::lease)). `lease` says of leases that they were `renewed` (such a list), have `ended` (a list of their
-//! secrets) or were `replaced` (`"SECRET>NAME:UNTIL:COPIES"`); its `result` is `{"blocks":3,"free":1}`.
+//! [`lease`](crate::lease)). `lease` says of leases that they were `renewed` (such a list) or have `ended` (a list of their
+//! secrets); its `result` is `{"blocks":3,"free":1}`.
 //!
 //! A response with a list of peers names the peer that answers by the id beside `result`; older peers ignore it, and do
 //! not write it. So they do with a ping's `gone` among its `params`: a peer that the sender found silent.

@@ -106,9 +106,9 @@ fn request_content(request: &Request) -> (RingKind, Content) {
             (RingKind::Store, Content { key: Some(WireId(*key)), size: size.map(u64::from), leases, ..empty })
         }
         Request::Lease(news) => (RingKind::Store, Content { news: Some(news.clone()), ..empty }),
-        Request::Compare { ranges, held } => {
-            let ranges = Some(ranges.clone());
-            (RingKind::Lookup, Content { ranges, count: Some(held.count), digest: Some(held.digest), ..empty })
+        &Request::Compare { ref ranges, held: Summary { count, digest }, copies } => {
+            let (ranges, count, digest) = (Some(ranges.clone()), Some(count), Some(digest));
+            (RingKind::Lookup, Content { ranges, count, digest, copies, ..empty })
         }
         Request::Ring(request) => (request.kind(), ring_request_content(request)),
     }
@@ -332,7 +332,7 @@ fn open_comparison(content: Content) -> Result<Request, &'static str> {
     let ranges = content.ranges.filter(|ranges| (1..=MAX_RANGES).contains(&ranges.len()));
     let held = content.count.zip(content.digest).map(|(count, digest)| Summary { count, digest });
     let (ranges, held) = ranges.zip(held).ok_or("a comparison needs ranges, a count and a digest")?;
-    Ok(Request::Compare { ranges, held })
+    Ok(Request::Compare { ranges, held, copies: content.copies })
 }
 
 fn open_difference(difference: Option<Difference>) -> Result<Difference, &'static str> {

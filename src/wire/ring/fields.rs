@@ -86,6 +86,8 @@ pub(super) struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) digest: Option<KeysDigest>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) copies: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) difference: Option<Difference>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verify: Option<bool>,

@@ -7,7 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use super::*;
 use crate::id::Id;
-use crate::lease::{Lease, LeaseNews, MAX_LEASES, Replaced, Secret};
+use crate::lease::{Lease, LeaseNews, MAX_LEASES, Secret};
 use crate::name::FileName;
 use crate::peer::Peer;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
@@ -62,13 +62,8 @@ fn request(rng: &mut impl Rng) -> Request {
             return Request::Store { key: id(rng), size, leases: leases(rng) };
         }
         15 => {
-            let by = Lease::NOBODYS;
-            let (ended, replaced) = (vec![Secret::random(rng)], vec![Replaced { secret: Secret::random(rng), by }]);
-            return Request::Lease(LeaseNews {
-                renewed: leases(rng)[..].iter().take(9).copied().collect(),
-                ended,
-                replaced,
-            });
+            let renewed = leases(rng)[..].iter().take(9).copied().collect();
+            return Request::Lease(LeaseNews { renewed, ended: vec![Secret::random(rng)] });
         }
         4 => RingRequest::Ping { predecessors: peers(rng, 2), successors: peers(rng, 4), quiet: rng.random() },
         5 => RingRequest::Routed { route, what: Routed::Join },
@@ -78,7 +73,11 @@ fn request(rng: &mut impl Rng) -> Request {
         9 => RingRequest::Transfer { file: file(rng), size: rng.random(), modified: rng.random() },
         10 => RingRequest::Update { successors: peers(rng, 16), joined: rng.random::<bool>().then(|| peer(rng)) },
         11 => RingRequest::Quit { predecessors: peers(rng, 16), successors: peers(rng, 16) },
-        13 => return Request::Compare { ranges: vec![range(rng); rng.random_range(1..=MAX_RANGES)], held: held(rng) },
+        13 => {
+            let ranges = vec![range(rng); rng.random_range(1..=MAX_RANGES)];
+            let copies = rng.random::<bool>().then(|| rng.random());
+            return Request::Compare { ranges, held: held(rng), copies };
+        }
         14 => return Request::Verify { key: id(rng) },
         12 => RingRequest::Exit { predecessors: peers(rng, 16) },
         _ => RingRequest::Abrupt { peer: peer(rng) },

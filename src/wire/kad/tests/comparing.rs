@@ -14,8 +14,11 @@ pub(super) fn golden() -> Vec<(Message, String)> {
     let held_text = format!("'count':1,'digest':'{digest}'}}");
     vec![
         (
-            Message::request(7, sender(), Request::Compare { ranges: vec![range, range], held }),
-            format!("{from},'params':{{'ranges':['{range}','{range}'],{held_text}}}"),
+            Message::request(7, sender(), Request::Compare { ranges: vec![range, range], held, copies: Some(7) }),
+            format!(
+                "{from},'params':{{'ranges':['{range}','{range}'],{},'copies':7}}}}",
+                held_text.trim_end_matches('}')
+            ),
         ),
         (Message::response(7, RequestKind::Compare, Response::Same), format!("{answer}'same'}}")),
         (differs(Difference::Keys(vec![range.first])), format!("{answer}{{'keys':['{}']}}}}", range.first)),
@@ -31,9 +34,10 @@ fn the_longest_comparison_fits_one_datagram_and_any_pays_for_its_answer() {
     let range = Range { first: Start(0), last: Start(u64::MAX) };
     let held = Summary { count: u32::MAX, ..Summary::of(&[]) };
     let sender = Sender::member(Id::ZERO, peer(1, &format!("[{LONGEST_IP}]:65535")).addr);
-    let question = Request::Compare { ranges: vec![range; MAX_RANGES], held };
+    let question = Request::Compare { ranges: vec![range; MAX_RANGES], held, copies: Some(u8::MAX) };
     assert!(text(&Message::request(u64::MAX, sender, question)).len() <= MAX_DATAGRAM_SENT);
-    let paid = text(&Message::request(1, sender, Request::Compare { ranges: vec![range], held })).len() * AMPLIFICATION;
+    let paid = text(&Message::request(1, sender, Request::Compare { ranges: vec![range], held, copies: None })).len()
+        * AMPLIFICATION;
     for difference in
         [Difference::Keys(vec![range.last; MAX_KEYS]), Difference::Parts(vec![RangePart { range, held }; MAX_PARTS])]
     {

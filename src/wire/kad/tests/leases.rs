@@ -1,7 +1,7 @@
 //! What is told of leases.
 
 use super::*;
-use crate::lease::{self, Lease, LeaseNews, Replaced, Secret};
+use crate::lease::{self, Lease, LeaseNews, Secret};
 
 const LEASE: Lease = Lease::NOBODYS;
 
@@ -20,14 +20,8 @@ fn what_is_told_of_leases_has_this_text_and_reads_back() {
             ),
         ),
         (
-            request(Request::Lease(LeaseNews {
-                renewed: vec![LEASE],
-                ended: vec![secret],
-                replaced: vec![Replaced { secret, by: LEASE }],
-            })),
-            format!(
-                "{from},'type':'lease','params':{{'renewed':['{LEASE}'],'ended':['{secret}'],'replaced':['{secret}>{LEASE}']}}}}"
-            ),
+            request(Request::Lease(LeaseNews { renewed: vec![LEASE], ended: vec![secret] })),
+            format!("{from},'type':'lease','params':{{'renewed':['{LEASE}'],'ended':['{secret}']}}}}"),
         ),
         (
             Message::response(7, RequestKind::Lease, Response::Leased { blocks: 3, free: 1 }),
@@ -56,13 +50,12 @@ fn an_offer_with_all_the_leases_it_may_have_and_all_news_of_leases_fit_one_datag
     };
     let offer = Request::Store { key: Id::MAX, size: Some(1 << 20), leases: vec![lease; lease::MAX_LEASES] };
     assert!(text(offer) <= MAX_DATAGRAM_SENT - PADDING);
-    for kind in 0..3 {
+    for kind in 0..2 {
         let mut news = LeaseNews::default();
         while !news.is_full() {
             match kind {
                 0 => news.renewed.push(lease),
-                1 => news.ended.push(secret),
-                _ => news.replaced.push(Replaced { secret, by: lease }),
+                _ => news.ended.push(secret),
             }
         }
         assert!(text(Request::Lease(news)) <= MAX_DATAGRAM_SENT - PADDING);
