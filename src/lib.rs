@@ -96,6 +96,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//! Bytes and streams need no path: [`put`](runtime::Handle::put) stores what a reader gives, [`get`](runtime::Handle::get)
+//! and [`get_range`](runtime::Handle::get_range) write a file, or a part of it, to a writer; each waits for so long at
+//! most.
 
 pub mod agenda;
 pub mod classroom;

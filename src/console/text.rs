@@ -53,6 +53,10 @@ pub(super) fn render(reply: &Reply) -> String {
 fn render_answer(answer: &Answer, named: Option<&str>) -> String {
     match answer {
         Answer::Stored { .. } | Answer::Retrieved { .. } => transferred(answer, named),
+        Answer::Manifest { manifest: Some(manifest), .. } => {
+            format!("a list of {}", count(manifest.entries.len() as u64, "block"))
+        }
+        Answer::Manifest { manifest: None, bytes } => format!("a block of {}", amount(*bytes)),
         Answer::Checked(checked) => health::checked(checked, named),
         Answer::Scrubbed(scrubbed) => health::scrubbed(scrubbed),
         Answer::Waited { took } => format!("true after {}", time(*took)),

@@ -2,6 +2,8 @@
 //!
 //! Neither ever holds more than one node of each level, whatever the file's size.
 
+use std::ops::Range;
+
 use super::manifest::{Entry, FANOUT, Manifest, ManifestError};
 use crate::id::{Id, Key};
 
@@ -99,6 +101,8 @@ pub struct TreeWalk {
     offset: u64,
     /// Level and size of the node that was asked for and is not here yet.
     wanted: Option<(u8, u64)>,
+    /// The bytes of the file that are wanted: what holds none of them is passed over.
+    within: Range<u64>,
 }
 
 #[derive(Clone)]
@@ -133,13 +137,23 @@ pub enum Step {
 impl TreeWalk {
     /// A walk from the root.
     pub fn new(root: Manifest) -> Self {
-        let open = Open { level: root.level, entries: root.entries.into_iter() };
-        Self { stack: vec![open], offset: 0, wanted: None }
+        Self::below(root.level, root.entries)
     }
 
     /// A walk over a flat list of data blocks.
     pub fn flat(entries: Vec<Entry>) -> Self {
-        Self { stack: vec![Open { level: 0, entries: entries.into_iter() }], offset: 0, wanted: None }
+        Self::below(0, entries)
+    }
+
+    fn below(level: u8, entries: Vec<Entry>) -> Self {
+        let open = Open { level, entries: entries.into_iter() };
+        Self { stack: vec![open], offset: 0, wanted: None, within: 0..u64::MAX }
+    }
+
+    /// The same, past all blocks and nodes that have no byte of this part of the file.
+    #[must_use]
+    pub fn within(self, part: Range<u64>) -> Self {
+        Self { within: part, ..self }
     }
 
     /// Goes on to the next block or node.
@@ -152,6 +166,12 @@ impl TreeWalk {
                 self.stack.pop();
                 continue;
             };
+            let end = self.offset.saturating_add(size);
+            let is_before = self.offset < self.within.start && end <= self.within.start;
+            if is_before || self.offset >= self.within.end || self.within.is_empty() {
+                self.offset = end;
+                continue;
+            }
             if open.level > 0 {
                 self.wanted = Some((open.level - 1, size));
                 return Step::Need { key };
@@ -253,6 +273,36 @@ mod tests {
                 }
             }
             assert_eq!(next, blocks, "fan-out {fanout}");
+        }
+    }
+
+    #[test]
+    fn a_walk_within_a_part_of_the_file_asks_for_no_block_or_node_outside() {
+        let (root, nodes) = build(200, 3);
+        let blocks: Vec<Range<u64>> = (0..200)
+            .scan(0, |at, n| {
+                let start = *at;
+                *at += entry(n).size;
+                Some(start..*at)
+            })
+            .collect();
+        for part in [0..1, 5..5, 100..101, 99..300, root.size - 1..u64::MAX, root.size..u64::MAX] {
+            let is_wanted = |block: &&Range<u64>| block.start < part.end && block.end > part.start && !part.is_empty();
+            let (mut walk, mut met, mut asked) = (TreeWalk::new(root.clone()).within(part.clone()), Vec::new(), 0);
+            loop {
+                match walk.next_step() {
+                    Step::Slot { size, offset, .. } => met.push(offset..offset + u64::from(size)),
+                    Step::Need { key } => {
+                        asked += 1;
+                        walk.supply(nodes[&key].clone()).expect("the tree is sound");
+                    }
+                    Step::Wait => panic!("nothing is awaited"),
+                    Step::Done => break,
+                }
+            }
+            let wanted: Vec<_> = blocks.iter().filter(is_wanted).cloned().collect();
+            assert_eq!(met, wanted, "{part:?}");
+            assert!(asked <= 10 + wanted.len(), "{asked} nodes for {part:?}");
         }
     }
 

@@ -123,6 +123,11 @@ pub enum Command {
         #[serde(with = "path_text")]
         dest: PathBuf,
     },
+    /// Bring back one node of a file's tree, for somebody who walks the tree on their own.
+    RetrieveManifest {
+        /// The key of the node's block.
+        key: Key,
+    },
     /// Stand for something that takes several commands, so that who ends what is under way ends that too. It begins with
     /// a progress of 0 bytes, goes on until it is ended, and does nothing.
     Span,

@@ -19,7 +19,10 @@ impl Node {
             | Command::StoreBlock { .. }
             | Command::StoreListing { .. }
             | Command::OnLease { .. } => Owner::Puts,
-            Command::Retrieve { .. } | Command::RetrieveListing { .. } | Command::RetrieveBlock { .. } => Owner::Gets,
+            Command::Retrieve { .. }
+            | Command::RetrieveListing { .. }
+            | Command::RetrieveBlock { .. }
+            | Command::RetrieveManifest { .. } => Owner::Gets,
             Command::Clear { .. } => Owner::Clears,
             Command::Check { .. } | Command::Wait { until: Until::Copies { .. }, .. } => Owner::Checks,
             Command::Lease { .. } | Command::Lay { .. } => Owner::Tenures,

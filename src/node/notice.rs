@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::command::{Command, CommandId};
 use super::health::{Checked, Scrubbed, Scrubbing};
 use super::job::{JobError, JobErrorKind};
 use super::trouble::Trouble;
+use crate::file::Manifest;
 use crate::id::{Id, Key};
 use crate::name::FileName;
 use crate::overlay::{RouteNotice, TableRow};
@@ -278,6 +280,13 @@ pub enum Answer {
         /// How long the command took.
         took: Duration,
     },
+    /// What the block is that a file's key, or a list in the file, names.
+    Manifest {
+        /// The list of blocks that it is; none if it is data.
+        manifest: Option<Manifest>,
+        /// Bytes of the file that the list covers, or bytes of data.
+        bytes: u64,
+    },
     /// How safe a file is.
     Checked(Box<Checked>),
     /// All blocks held here were read and hashed.
@@ -457,7 +466,8 @@ pub struct Status {
 }
 
 /// Why a command failed: its kind for programs, a sentence for people.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, Error)]
+#[error("{reason}")]
 pub struct Failure {
     /// The sort of failure; it decides the exit code.
     pub kind: FailureKind,

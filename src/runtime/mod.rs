@@ -81,6 +81,7 @@ mod signals;
 mod sockets;
 mod start;
 mod state;
+mod stream;
 mod submit;
 pub mod survey;
 pub(crate) mod sweeper;
@@ -109,6 +110,7 @@ pub use roles::Role;
 pub use signals::ends as ending_signals;
 pub use sockets::{canonical, every_address};
 pub use start::StartError;
+pub use stream::Spooled;
 pub use submit::bytes_to_move;
 pub use temporary::temporary_folder;
 

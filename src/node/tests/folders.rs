@@ -54,6 +54,19 @@ fn a_folder_is_no_file_and_a_file_no_folder() {
 }
 
 #[test]
+fn a_list_of_blocks_is_told_as_it_is_and_nothing_below_it_is_fetched() {
+    let command = Command::RetrieveManifest { key: key(100) };
+    let actions = unpacked(command.clone(), root(false, 5));
+    let told = Answer::Manifest { manifest: Some(root(false, 5)), bytes: 5 };
+    assert_eq!((answer(&actions), jobs(&actions).len()), (Some(told), 0));
+    let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+    let actions = asks(&mut bench, 1, command);
+    let [(unpack, Job::Unpack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let told = Answer::Manifest { manifest: None, bytes: 7 };
+    assert_eq!(answer(&bench.ends(unpack, Outcome::NotManifest { size: 7 })), Some(told));
+}
+
+#[test]
 fn a_block_is_fetched_once_and_put_where_it_was_asked_for() {
     let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
     let actions = asks(&mut bench, 1, Command::RetrieveBlock { key: key(1), size: 10, dest: "/d".into() });

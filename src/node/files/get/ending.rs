@@ -1,6 +1,7 @@
 //! How a retrieve ends, and what its answer tells.
 
 use super::Get;
+use crate::file::Manifest;
 use crate::id::Id;
 use crate::node::desk::Desk;
 use crate::node::files::Flow;
@@ -36,6 +37,13 @@ impl Get {
                 took: desk.now().since(self.since),
             },
         );
+        Flow::Over
+    }
+
+    /// The root is here, and nothing below it is wanted.
+    pub(super) fn show(&self, desk: &mut Desk, manifest: Option<Manifest>, bytes: u64) -> Flow {
+        desk.forget_get(self.id);
+        desk.answer(self.command, Answer::Manifest { manifest, bytes });
         Flow::Over
     }
 

@@ -84,6 +84,8 @@ struct Get {
     source: Source,
     /// Whether a folder's listing is wanted; else a folder is refused.
     listing: bool,
+    /// Whether the root is wanted as it is, and nothing below it.
+    only_root: bool,
     dest: PathBuf,
     /// Whether another file at `dest` may be replaced.
     replace: bool,
@@ -114,6 +116,7 @@ enum Stage {
 impl Get {
     fn new(desk: &mut Desk, id: GetId, command: CommandId, wanted: Wanted, onto: Onto) -> Self {
         let (Onto { dest, replace }, listing) = (onto, matches!(wanted, Wanted::Listing(_)));
+        let only_root = matches!(wanted, Wanted::Manifest(_));
         let block = if let Wanted::Block(entry) = &wanted { Some(*entry) } else { None };
         let source = wanted.source();
         let mut get = Self {
@@ -121,6 +124,7 @@ impl Get {
             command,
             source,
             listing,
+            only_root,
             dest,
             replace,
             since: desk.now(),

@@ -1,4 +1,6 @@
-//! What a retrieve brings: a file, the listing of a folder, or a block; and whether its root is one of that.
+//! What a retrieve brings: a file, the listing of a folder, a block, or a list of blocks; and whether its root is one of that.
+
+use std::path::PathBuf;
 
 use super::place::Onto;
 use super::{Get, Stage};
@@ -19,6 +21,8 @@ pub(super) enum Wanted {
     Listing(Key),
     /// One block of this key and size.
     Block(Entry),
+    /// The node of a tree that has this key.
+    Manifest(Key),
 }
 
 impl Wanted {
@@ -31,6 +35,10 @@ impl Wanted {
                 let entry = Entry { key, size: u64::from(size.min(MAX_BLOCK_SIZE)) };
                 Some((Self::Block(entry), Onto { dest, replace: true }))
             }
+            // It goes to no file.
+            Command::RetrieveManifest { key } => {
+                Some((Self::Manifest(key), Onto { dest: PathBuf::new(), replace: false }))
+            }
             _ => None,
         }
     }
@@ -39,7 +47,7 @@ impl Wanted {
     pub(super) fn source(self) -> Source {
         match self {
             Self::File(source) => source,
-            Self::Listing(key) | Self::Block(Entry { key, .. }) => Source::Key(key),
+            Self::Listing(key) | Self::Block(Entry { key, .. }) | Self::Manifest(key) => Source::Key(key),
         }
     }
 }
@@ -51,6 +59,9 @@ impl Get {
             Stage::Root => {
                 let Source::Key(root) = self.source else { return Flow::Goes };
                 let (size, sha256) = (manifest.size, manifest.sha256);
+                if self.only_root {
+                    return self.show(desk, Some(manifest), size);
+                }
                 if manifest.folder != self.listing {
                     return self.give_up(desk, FailureKind::Folder, misfit(&root, manifest.folder));
                 }
@@ -80,6 +91,9 @@ impl Get {
         }
         if self.listing {
             return self.give_up(desk, FailureKind::Folder, misfit(&key, false));
+        }
+        if self.only_root {
+            return self.show(desk, None, size.into());
         }
         let entry = Entry { key, size: u64::from(size) };
         let entries = if size == 0 { Vec::new() } else { vec![entry] };

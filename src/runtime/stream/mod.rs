@@ -1,0 +1,317 @@
+//! Bytes and streams in place of files: stored from any reader, retrieved to any writer, whole or in part.
+//!
+//! What is stored is read twice, once to hash and once to serve, so it is copied to a file without a name first. What is
+//! retrieved is written in order while its blocks arrive: a window of them is under way, each to a small file of its own
+//! that is gone once it is written. There is never a copy of the whole.
+
+mod spool;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use tempfile::TempDir;
+
+pub use spool::Spooled;
+
+use super::{Handle, Session, stopwatch};
+use crate::file::tree::{Step, TreeWalk};
+use crate::file::{Entry, Manifest};
+use crate::id::Key;
+use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress};
+
+/// Blocks of one file that are under way at a time.
+const WINDOW: usize = 16;
+
+impl Handle {
+    /// Stores what `from` gives, to its end, and waits until it is in the network. The key retrieves it. If `limit` passes
+    /// before, it fails; a read that does not return is waited for all the same.
+    ///
+    /// # Errors
+    /// What [`Command::Store`] fails with, [`FailureKind::TimedOut`], or `from` cannot be read. Nobody is told of blocks
+    /// that had been stored until then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kadring::runtime::{LocalPeer, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let peer = LocalPeer::start(Options::default())?;
+    /// peer.ready(None).ok_or("the peer ended before it was ready")?;
+    ///
+    /// let limit = Some(Duration::from_secs(60));
+    /// let key = peer.handle().put(&b"any bytes"[..], limit)?;
+    /// println!("retrieve it with {key}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put(&self, from: impl Read, limit: Option<Duration>) -> Result<Key, Failure> {
+        let call = Call::begin(self, limit);
+        let spooled = Spooled::read(from, &mut |_| call.check())?;
+        let store = Command::Store { path: spooled.path(), manifest: None, keep: false };
+        match call.answer(&call.session.submit(store), &mut |_| ())? {
+            Answer::Stored { key, .. } => Ok(key),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Writes the file `key` to `to`, in order, while its blocks arrive. How many bytes it has. If `limit` passes before, it
+    /// fails; a write that does not return is waited for all the same.
+    ///
+    /// # Errors
+    /// [`FailureKind::NotFound`], [`FailureKind::TimedOut`], [`FailureKind::Folder`] and whatever else a retrieve fails
+    /// with, or `to` cannot be written. What was written until then is the beginning of the file, each block verified.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kadring::runtime::{LocalPeer, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let peer = LocalPeer::start(Options::default())?;
+    /// # peer.ready(None).ok_or("the peer ended before it was ready")?;
+    /// let limit = Some(Duration::from_secs(60));
+    /// let key = peer.handle().put(&b"any bytes"[..], limit)?;
+    ///
+    /// let mut bytes = Vec::new();
+    /// assert_eq!(peer.handle().get(key, &mut bytes, limit)?, 9);
+    /// assert_eq!(bytes, b"any bytes");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get(&self, key: Key, to: impl Write, limit: Option<Duration>) -> Result<u64, Failure> {
+        self.get_range(key, 0..u64::MAX, to, limit)
+    }
+
+    /// [`get`](Self::get) for a part of the file: bytes `range.start` up to `range.end`, or the file's end where that comes
+    /// first. Blocks outside are not fetched.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kadring::runtime::{LocalPeer, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let peer = LocalPeer::start(Options::default())?;
+    /// # peer.ready(None).ok_or("the peer ended before it was ready")?;
+    /// let limit = Some(Duration::from_secs(60));
+    /// let key = peer.handle().put(&b"any bytes"[..], limit)?;
+    ///
+    /// let mut bytes = Vec::new();
+    /// peer.handle().get_range(key, 4..100, &mut bytes, limit)?;
+    /// assert_eq!(bytes, b"bytes");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_range(
+        &self,
+        key: Key,
+        range: Range<u64>,
+        mut to: impl Write,
+        limit: Option<Duration>,
+    ) -> Result<u64, Failure> {
+        self.stream(key, range, &mut to, limit, &mut |_| ()).map(|streamed| streamed.bytes)
+    }
+
+    /// [`get_range`](Self::get_range), whose progress `show` gets.
+    pub(crate) fn stream(
+        &self,
+        key: Key,
+        range: Range<u64>,
+        to: &mut dyn Write,
+        limit: Option<Duration>,
+        show: &mut dyn FnMut(&Progress),
+    ) -> Result<Streamed, Failure> {
+        let call = Call::begin(self, limit);
+        let (manifest, size) = call.manifest(key)?;
+        let part = range.start.min(size)..range.end.min(size);
+        show(&Progress::Begun { bytes: part.end.saturating_sub(part.start) });
+        let walk = match manifest {
+            Some(Manifest { folder: true, .. }) => {
+                let reason = format!("{key} is a folder, not a file; name a file in it");
+                return Err(Failure { kind: FailureKind::Folder, reason });
+            }
+            Some(root) => TreeWalk::new(root),
+            None if size == 0 => TreeWalk::flat(Vec::new()),
+            None => TreeWalk::flat(vec![Entry { key, size }]),
+        };
+        let folder = tempfile::tempdir().map_err(|error| trouble("make a temporary folder", &error))?;
+        let mut arriving = Arriving { call, walk: walk.within(part.clone()), part, coming: VecDeque::new(), folder };
+        let mut streamed = Streamed::default();
+        while let Some(bytes) = arriving.next(to, show)? {
+            streamed.bytes += bytes;
+            streamed.blocks += 1;
+            show(&Progress::Moved { bytes: streamed.bytes, resumed: 0 });
+        }
+        to.flush().map_err(|error| trouble("write what was retrieved", &error))?;
+        Ok(streamed)
+    }
+}
+
+/// What was written of a file.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Streamed {
+    pub(crate) bytes: u64,
+    pub(crate) blocks: u64,
+}
+
+/// The commands of one call, which end with it.
+struct Call {
+    session: Session,
+    took: Box<dyn Fn() -> Duration>,
+    limit: Option<Duration>,
+}
+
+impl Call {
+    fn begin(handle: &Handle, limit: Option<Duration>) -> Self {
+        Self { session: handle.session(), took: Box::new(stopwatch()), limit }
+    }
+
+    /// An error once the limit has passed.
+    fn check(&self) -> Result<(), Failure> {
+        match self.limit {
+            Some(limit) if (self.took)() >= limit => Err(late(limit)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the answer to a command.
+    fn answer(&self, notices: &Receiver<Notice>, show: &mut dyn FnMut(&Progress)) -> Result<Answer, Failure> {
+        loop {
+            self.check()?;
+            let notice = match self.limit {
+                None => notices.recv().map_err(|_| gone()),
+                Some(limit) => notices.recv_timeout(limit.saturating_sub((self.took)())).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => late(limit),
+                    RecvTimeoutError::Disconnected => gone(),
+                }),
+            };
+            match notice? {
+                Notice::Answer { answer: Answer::Failed(failure), .. } => return Err(failure),
+                Notice::Answer { answer, .. } => return Ok(answer),
+                Notice::Progress { progress, .. } => show(&progress),
+                _ => {}
+            }
+        }
+    }
+
+    /// The list of blocks that a key names, none if it names data, and the bytes that either stands for.
+    fn manifest(&self, key: Key) -> Result<(Option<Manifest>, u64), Failure> {
+        match self.answer(&self.session.submit(Command::RetrieveManifest { key }), &mut |_| ())? {
+            Answer::Manifest { manifest, bytes } => Ok((manifest, bytes)),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.session.cancel();
+    }
+}
+
+/// Blocks of a file on their way to a writer.
+struct Arriving {
+    call: Call,
+    walk: TreeWalk,
+    /// The bytes of the file that are wanted.
+    part: Range<u64>,
+    /// In the file's order.
+    coming: VecDeque<Coming>,
+    folder: TempDir,
+}
+
+/// A block that is under way.
+struct Coming {
+    notices: Receiver<Notice>,
+    /// Where its bytes come to.
+    file: PathBuf,
+    /// Those of its bytes that are wanted.
+    wanted: Range<u64>,
+}
+
+impl Arriving {
+    /// Waits for the next block, and writes it: how many bytes. None at the end.
+    fn next(&mut self, to: &mut dyn Write, show: &mut dyn FnMut(&Progress)) -> Result<Option<u64>, Failure> {
+        self.ask_ahead()?;
+        let Some(Coming { notices, file, wanted }) = self.coming.front() else { return Ok(None) };
+        let mut retried = |progress: &Progress| {
+            if matches!(progress, Progress::Retried { .. }) {
+                show(progress);
+            }
+        };
+        self.call.answer(notices, &mut retried)?;
+        let count = wanted.end - wanted.start;
+        let cannot_read = |error| trouble("read a block that was retrieved", &error);
+        let mut block = File::open(file).map_err(cannot_read)?;
+        block.seek(SeekFrom::Start(wanted.start)).map_err(cannot_read)?;
+        let written = io::copy(&mut block.take(count), to);
+        written.map_err(|error| trouble("write what was retrieved", &error))?;
+        fs::remove_file(file).map_err(|error| trouble("remove a temporary file", &error))?;
+        self.coming.pop_front();
+        self.call.check()?;
+        Ok(Some(count))
+    }
+
+    /// Asks for as many blocks as may be under way.
+    fn ask_ahead(&mut self) -> Result<(), Failure> {
+        while self.coming.len() < WINDOW {
+            match self.walk.next_step() {
+                Step::Slot { key, size, offset } => {
+                    let file = self.folder.path().join(offset.to_string());
+                    let wanted = self.part.start.saturating_sub(offset)..(self.part.end - offset).min(size.into());
+                    let notices = self.call.session.submit(Command::RetrieveBlock { key, size, dest: file.clone() });
+                    self.coming.push_back(Coming { notices, file, wanted });
+                }
+                Step::Need { key } => {
+                    let (manifest, _) = self.call.manifest(key)?;
+                    let wrong = |what: String| {
+                        let reason = format!("the file's manifest is wrong: {what}");
+                        Failure { kind: FailureKind::Integrity, reason }
+                    };
+                    let bare = || wrong("a block stands where a list of blocks should be".to_owned());
+                    let supplied = self.walk.supply(manifest.ok_or_else(bare)?);
+                    supplied.map_err(|error| wrong(error.to_string()))?;
+                }
+                Step::Wait | Step::Done => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Arriving {
+    /// Each block under way is ended before the folder goes that it would be written to.
+    fn drop(&mut self) {
+        self.call.session.cancel();
+        self.coming.iter().for_each(|block| block.notices.iter().for_each(drop));
+    }
+}
+
+fn late(limit: Duration) -> Failure {
+    let reason = format!("it was not done within {} s; allow more time", limit.as_secs_f64());
+    Failure { kind: FailureKind::TimedOut, reason }
+}
+
+fn gone() -> Failure {
+    Failure { kind: FailureKind::Other, reason: "the peer ended before it answered".to_owned() }
+}
+
+fn unexpected(answer: &Answer) -> Failure {
+    Failure { kind: FailureKind::Other, reason: format!("an unexpected answer: {answer:?}") }
+}
+
+fn trouble(what: &str, error: &io::Error) -> Failure {
+    Failure { kind: FailureKind::Other, reason: format!("cannot {what}: {error}") }
+}

@@ -1,0 +1,84 @@
+//! Streams through a live peer.
+
+use super::*;
+use crate::config::MAX_BLOCK_SIZE;
+use crate::runtime::{LocalPeer, Options};
+
+const LIMIT: Option<Duration> = Some(Duration::from_secs(120));
+
+fn peer() -> LocalPeer {
+    let peer = LocalPeer::start(Options::default()).expect("it starts");
+    peer.ready(LIMIT).expect("it is alone");
+    peer
+}
+
+/// Bytes that no two blocks have alike.
+fn bytes(count: usize) -> Vec<u8> {
+    (0_u32..).flat_map(u32::to_le_bytes).take(count).collect()
+}
+
+/// Takes so many bytes, then breaks.
+struct Failing(usize);
+
+impl Write for Failing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_put_comes_back_in_order_whole_and_in_part_and_no_more_than_a_window_is_fetched_ahead() {
+    let (peer, block) = (peer(), MAX_BLOCK_SIZE as usize);
+    let stored = bytes((WINDOW + 2) * block + 5);
+    let key = peer.handle().put(&stored[..], LIMIT).expect("it is stored");
+    let mut back = Vec::new();
+    assert_eq!(peer.handle().get(key, &mut back, LIMIT), Ok(stored.len() as u64));
+    assert!(back == stored, "what came back is something else");
+    let end = stored.len();
+    for part in [0..0, 0..1, block - 1..block + 1, block..2 * block, 3 * block + 7..end, end - 1..end + 9, end..end + 1]
+    {
+        let wanted = &stored[part.start..part.end.min(end)];
+        back.clear();
+        let got = peer.handle().get_range(key, part.start as u64..part.end as u64, &mut back, LIMIT);
+        assert_eq!(got, Ok(wanted.len() as u64), "{part:?}");
+        assert!(back == wanted, "{part:?}");
+    }
+    let backwards = Range { start: 9, end: 3 };
+    assert_eq!(peer.handle().get_range(key, backwards, &mut back, LIMIT), Ok(0), "an empty part");
+    // The writer fails: nothing goes on behind its back.
+    let failed = peer.handle().get(key, Failing(block + block / 2), LIMIT).expect_err("the pipe is broken");
+    assert!(failed.reason.contains("cannot write"), "{failed}");
+    let Ok(Notice::Answer { answer: Answer::Status(status), .. }) = peer.submit(Command::Status).recv() else {
+        panic!("no status");
+    };
+    assert_eq!(status.transfers, 0);
+}
+
+#[test]
+fn nothing_one_byte_and_a_single_block_by_its_hash_come_back_too() {
+    let peer = peer();
+    for stored in [&b""[..], b"x"] {
+        let (key, mut back) = (peer.handle().put(stored, LIMIT).expect("it is stored"), Vec::new());
+        assert_eq!(peer.handle().get(key, &mut back, LIMIT), Ok(stored.len() as u64));
+        assert_eq!(back, stored);
+    }
+    let mut back = Vec::new();
+    assert_eq!(peer.handle().get(Key::of(b"x"), &mut back, LIMIT), Ok(1), "the key of the one block");
+    assert_eq!(back, b"x");
+}
+
+#[test]
+fn a_call_fails_by_its_deadline_and_a_key_that_nobody_has_is_not_found() {
+    let peer = peer();
+    let kind = |result: Result<u64, Failure>| result.expect_err("it fails").kind;
+    let get = |limit| peer.handle().get(Key::of(b"never stored"), io::sink(), limit);
+    assert_eq!(kind(get(Some(Duration::ZERO))), FailureKind::TimedOut);
+    assert_eq!(kind(get(LIMIT)), FailureKind::NotFound);
+    let put = peer.handle().put(io::repeat(7), Some(Duration::from_millis(20)));
+    assert_eq!(put.expect_err("it never ends").kind, FailureKind::TimedOut);
+}
