@@ -13,7 +13,33 @@ use crate::node::Notice;
 use crate::peer::Peer;
 use crossbeam_channel::Receiver;
 
-/// What reads the notices of a peer until it has ended.
+/// What reads the notices of a peer until it has ended, on a thread of its own. So it is called back when the peer has
+/// joined, and serves:
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::mpsc::channel;
+///
+/// use kadring::node::Notice;
+/// use kadring::runtime::{LocalPeer, Options, OverlayKind, Tell};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// for overlay in [OverlayKind::Kademlia, OverlayKind::Ring] {
+///     let first = LocalPeer::start(Options { overlay, ..Options::default() })?;
+///     let (ready, readies) = channel();
+///     let tell = Tell(Arc::new(move |me, notices| {
+///         for notice in notices {
+///             if let Notice::Joined { peers } = notice {
+///                 let _ = ready.send((me, peers));
+///             }
+///         }
+///     }));
+///     let bootstrap = vec![first.me().addr];
+///     let second = LocalPeer::start(Options { overlay, bootstrap, events: Some(tell), ..Options::default() })?;
+///     assert_eq!(readies.recv()?, (second.me(), 1));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Tell(pub Arc<dyn Fn(Peer, Receiver<Notice>) + Send + Sync>);
 

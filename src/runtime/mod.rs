@@ -287,7 +287,29 @@ impl LocalPeer {
         self.handle.me
     }
 
-    /// Waits until the peer has joined, or there is nobody to join. None if `limit` passed or the peer ended before.
+    /// Waits until the peer has joined, or there is nobody to join. None if `limit` passed or the peer ended before. Who
+    /// would rather be called back gives the peer a [`Tell`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kadring::runtime::{LocalPeer, Options, OverlayKind};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limit = Some(Duration::from_secs(60));
+    /// for overlay in [OverlayKind::Kademlia, OverlayKind::Ring] {
+    ///     let first = LocalPeer::start(Options { overlay, ..Options::default() })?;
+    ///     let bootstrap = vec![first.me().addr];
+    ///     let second = LocalPeer::start(Options { overlay, bootstrap, ..Options::default() })?;
+    ///     let ready = second.ready(limit).ok_or("it did not join in time")?;
+    ///     assert_eq!(ready.peers, 1);
+    ///
+    ///     let key = second.handle().put(&b"any bytes"[..], limit)?;
+    ///     assert_eq!(first.handle().get(key, std::io::sink(), limit)?, 9);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ready(&self, limit: Option<Duration>) -> Option<Ready> {
         let handle = &self.handle;
         let peers = handle.state.wait_ready(limit)?;
