@@ -425,3 +425,16 @@ fn ctrl_c_ends_the_store_of_a_folder_and_the_peer_goes_on() {
     terminal.expect("left; ");
     assert_eq!(terminal.code(), Some(0));
 }
+
+#[test]
+fn at_a_terminal_store_of_standard_input_shows_how_much_was_read_meanwhile() {
+    let folder = folder();
+    let peers = support::cluster(&folder, 1, &[]);
+    let mut client = AtTerminal::run(&["store", "-", "--bootstrap", &format!("127.0.0.1:{}", peers[0].port)]);
+    client.expect("reading standard input");
+    client.press("12345\n");
+    client.expect("6 B");
+    client.press("\u{4}");
+    client.expect("stored");
+    assert_eq!(client.code(), Some(0));
+}

@@ -1,17 +1,13 @@
 //! Clients that join for one command and leave. They are guests: no routing table ever holds them, and they hold no
 //! blocks.
 
-use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use anyhow::Context;
 use crossbeam_channel::Receiver;
 use kadring::config::Config;
 use kadring::console::catalogue::Catalogue;
@@ -22,11 +18,11 @@ use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Answer, Command, Failure, FailureKind, Notice, Source};
-use kadring::runtime::{Handle, LocalPeer, Options, connect, ending_signals, every_address};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use kadring::runtime::{Handle, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
 use signal_hook::consts::SIGTERM;
 use signal_hook::{flag, low_level};
 
+use super::standard::{STANDARD, UntilTold, is_standard, spool};
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
 use crate::args::{
     CatArgs, CheckArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs,
@@ -40,9 +36,6 @@ const REFUSED_BY: Duration = Duration::from_millis(500);
 
 /// The signal that told a client to end; 0 while none has.
 static TOLD: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
-
-/// The word for standard input or output in place of a file.
-pub(super) const STANDARD: &str = "-";
 
 /// `kadring store`.
 pub(crate) fn store(args: StoreArgs) -> anyhow::Result<Exit> {
@@ -73,18 +66,18 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     log_to(&screen, "warn");
     let manifest = args.local_manifest().map_err(Failed::usage)?;
-    let spooled = if args.files.iter().any(|file| is_standard(file)) { Some(spool()?) } else { None };
+    let spooled = if args.files.iter().any(|file| is_standard(file)) { Some(spool(&screen)?) } else { None };
     let (tree, terms) = (args.tree(), args.terms().map_err(Failed::usage)?);
     let mut files = args.files;
     for file in files.iter_mut().filter(|file| is_standard(file)) {
-        *file = spooled.as_ref().map_or_else(|| STANDARD.into(), path_of);
+        *file = spooled.as_ref().map_or_else(|| STANDARD.into(), Spooled::path);
     }
     let guest = join(&args.join, config)?;
     let performer = Performer::new(guest.handle(), screen).with_catalogue(Catalogue::of_user());
     let mut reply =
         performer.perform(Request::Store(Store { files, manifest, name: args.name, keep: false, tree, terms }));
     if let Some(spooled) = &spooled {
-        reply.rename(&path_of(spooled), Path::new(STANDARD));
+        reply.rename(&spooled.path(), Path::new(STANDARD));
     }
     leave(guest);
     Ok(if args.quiet { tell_keys(&reply) } else { tell(&reply, args.format.format(), io::stdout()) })
@@ -144,43 +137,27 @@ fn join_and_retrieve(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {
     if let Some(exit) = handed_on? {
         return Ok(exit);
     }
-    let screen = Screen::stderr();
+    // A bar and the file would write over each other.
+    let shows_file = is_standard(&args.dest) && io::stdout().is_terminal();
+    let screen = if shows_file { Screen::plain() } else { Screen::stderr() };
     log_to(&screen, "warn");
     let catalogue = Catalogue::of_user();
     let source = resolve_source(catalogue.as_ref(), Path::new(""), args.source.clone()).map_err(Failed::from)?;
     let guest = join(&args.join, Config::default())?;
     let performer = Performer::new(guest.handle(), screen).with_catalogue(catalogue);
-    let performer = if is_standard(&args.dest) { performer.forgetful() } else { performer };
-    let bring = |dest: &Path| {
-        let (source, dest, replace) = (source.clone(), dest.to_owned(), args.force);
-        let request = Request::Ask(Command::Retrieve { source, dest, replace });
-        performer.perform_or_ask(request, &mut |what| args.format.format() == Format::Text && confirm(what))
-    };
-    if !is_standard(&args.dest) {
-        let reply = bring(&args.dest);
+    if is_standard(&args.dest) {
+        let reply = performer.forgetful().stream(source, &mut UntilTold::new()?);
         leave(guest);
-        return Ok(tell(&reply, args.format.format(), io::stdout()));
+        if !tells && reply.failure().is_none() {
+            return Ok(Exit::Done);
+        }
+        // Standard output holds the file, so the answer goes elsewhere.
+        return Ok(tell(&reply, args.format.format(), stderr()));
     }
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let dest = folder.path().join("file");
-    let reply = bring(&dest);
-    let file = if reply.failure().is_none() {
-        Some(File::open(&dest).context("cannot read what was retrieved")?)
-    } else {
-        None
-    };
-    // The open file stays readable, and nothing of it stays behind however this process ends.
-    drop(folder);
+    let request = Request::Ask(Command::Retrieve { source, dest: args.dest.clone(), replace: args.force });
+    let reply = performer.perform_or_ask(request, &mut |what| args.format.format() == Format::Text && confirm(what));
     leave(guest);
-    if let Some(mut file) = file {
-        let mut out = io::stdout().lock();
-        io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("cannot write to standard output")?;
-    }
-    if !tells && reply.failure().is_none() {
-        return Ok(Exit::Done);
-    }
-    // Standard output holds the file, so the answer goes elsewhere.
-    Ok(tell(&reply, args.format.format(), stderr()))
+    Ok(tell(&reply, args.format.format(), io::stdout()))
 }
 
 /// Asks the person at the terminal whether a file may be replaced; without a terminal the answer is no.
@@ -406,35 +383,4 @@ pub(crate) fn end_by_signal() {
     if let Ok(signal @ 1..) = i32::try_from(TOLD.load(Ordering::Relaxed)) {
         let _ = low_level::emulate_default_handler(signal);
     }
-}
-
-fn is_standard(path: &Path) -> bool {
-    path.as_os_str() == STANDARD
-}
-
-/// A path for an open file without a name, valid as long as it is open, for this user's other processes too.
-pub(super) fn path_of(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
-}
-
-/// Standard input as a file, since it is read twice: once to hash and once to serve. The file has no name, so nothing
-/// of it stays behind however this process ends.
-pub(super) fn spool() -> anyhow::Result<File> {
-    if was_closed(io::stdin())? {
-        return Err(
-            Failed::usage("standard input is closed, so there is nothing to store; - needs a pipe or a file").into()
-        );
-    }
-    let mut file = tempfile::tempfile().context("cannot make a temporary file")?;
-    io::copy(&mut io::stdin().lock(), &mut file).context("cannot copy standard input to a temporary file")?;
-    Ok(file)
-}
-
-/// Whether a standard stream was closed when this program began. Rust then opens /dev/null in its place for reading and
-/// writing; a shell that redirects from /dev/null opens it for reading only.
-fn was_closed(stream: impl AsFd) -> anyhow::Result<bool> {
-    let file = File::from(stream.as_fd().try_clone_to_owned().context("cannot look at standard input")?);
-    let (there, null) = (file.metadata()?, fs::metadata("/dev/null")?);
-    let flags = OFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GETFL).context("cannot look at standard input")?);
-    Ok(there.rdev() == null.rdev() && there.file_type().is_char_device() && flags & OFlag::O_ACCMODE == OFlag::O_RDWR)
 }

@@ -12,10 +12,11 @@ use kadring::console::control::{Asked, Rendered, ask};
 use kadring::console::perform::Shows;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
 use kadring::node::{Command, FailureKind, Progress};
-use kadring::runtime::{connect, ending_signals};
+use kadring::runtime::{Spooled, connect, ending_signals};
 use signal_hook::low_level::pipe;
 
-use super::client::{STANDARD, path_of, spool, tell_trouble, watch_signals};
+use super::client::{tell_trouble, watch_signals};
+use super::standard::{STANDARD, spool};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -75,10 +76,10 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     };
     let name = if name == Ok("cat") { Ok("retrieve") } else { name };
     let spooled = match name {
-        Ok("store") if sent.iter().any(is_standard) => Some(spool()?),
+        Ok("store") if sent.iter().any(is_standard) => Some(spool(screen)?),
         _ => None,
     };
-    let lent = spooled.as_ref().map(path_of);
+    let lent = spooled.as_ref().map(Spooled::path);
     if let Some(lent) = &lent {
         sent.iter_mut().filter(|word| is_standard(word)).for_each(|word| *word = lent.display().to_string());
     }

@@ -14,6 +14,7 @@ mod ready;
 pub(crate) mod report;
 pub(crate) mod ring;
 pub(crate) mod sim;
+mod standard;
 
 use std::fmt;
 use std::sync::Arc;

@@ -188,6 +188,7 @@ mod tests {
             sha256: None,
             blocks: 1,
             holders: 1,
+            from: Vec::new(),
             standing: false,
             complete: true,
             took,

@@ -46,17 +46,29 @@ impl<'a> TransferBar<'a> {
             Command::Quit { handover: true } => Some(String::new()),
             _ => None,
         };
+        let style = if matches!(command, Command::Quit { .. }) { BLOCKS } else { UNSIZED };
+        let bar = Self::begin(screen, message, style);
+        if let Some((_, bar)) = &bar.shown
+            && let Command::Store { path, .. } = command
+            && let Ok(file) = std::fs::metadata(path)
+        {
+            set_length(bar, file.len());
+        }
+        bar
+    }
+
+    /// A bar for standard input, which is read before it is stored.
+    pub fn of_input(screen: &'a Screen) -> Self {
+        Self::begin(screen, Some("reading standard input".to_owned()), UNSIZED)
+    }
+
+    fn begin(screen: &'a Screen, message: Option<String>, style: &str) -> Self {
         let shown = message.filter(|_| screen.has_bars()).map(|message| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(HERTZ));
             screen.show_bar(bar.clone());
-            bar.set_style(styled(if matches!(command, Command::Quit { .. }) { BLOCKS } else { UNSIZED }));
+            bar.set_style(styled(style));
             if !message.is_empty() {
                 bar.set_message(message);
-            }
-            if let Command::Store { path, .. } = command
-                && let Ok(file) = std::fs::metadata(path)
-            {
-                set_length(&bar, file.len());
             }
             (screen, bar)
         });

@@ -65,6 +65,7 @@ impl Rote {
                     sha256: None,
                     blocks: 1,
                     holders: 1,
+                    from: Vec::new(),
                     standing: false,
                     complete: true,
                     took: Duration::from_millis(2),

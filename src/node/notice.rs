@@ -2,6 +2,7 @@
 //!
 //! Console text and JSON lines are views of this one stream.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -273,6 +274,9 @@ pub enum Answer {
         blocks: u64,
         /// Peers that sent blocks of the file.
         holders: usize,
+        /// Which ones; told of a single block alone, for somebody who adds up a file from its blocks.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        from: Vec<SocketAddr>,
         /// Whether the file stood at its place before, all of it verified, so that nothing was written.
         standing: bool,
         /// Whether its source shows that the file is whole. A list of blocks in the seed's text cannot.

@@ -1,16 +1,19 @@
 //! Clients that come for one command.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::running::{KEY, address, code, folder, printed, run, said, text};
-use crate::support::{Launch, file, program};
+use crate::support::{Launch, file, program, until, walk};
 
 #[test]
 fn a_client_stores_and_retrieves_through_files_pipes_and_manifests() {
@@ -209,4 +212,35 @@ fn a_client_needs_no_folder_for_temporary_files() {
         assert_eq!(code(&output), Some(0), "{words:?}: {}", said(&output));
     }
     assert!(std::fs::read(&dest).expect("there") == original);
+}
+
+#[test]
+fn a_file_goes_to_standard_output_while_its_blocks_arrive_a_few_at_a_time_and_a_signal_ends_that() {
+    let folder = folder();
+    let mut peers = crate::support::cluster(&folder, 1, &[]);
+    let (path, original) = file(&folder, "original", 5, 24 << 20);
+    let key = peers[0].store(&path);
+    let temporary = folder.path().join("temporary");
+    fs::create_dir(&temporary).expect("writable");
+    let mut client = program()
+        .args(["retrieve", &key, "-", "--bootstrap", &address(&peers[0])])
+        .env("TMPDIR", &temporary)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    // Its reader has taken a block, and takes no more.
+    let mut first = vec![0; 1 << 20];
+    client.stdout.as_mut().expect("piped").read_exact(&mut first).expect("the first block comes");
+    assert!(first == original[..first.len()], "something else came first");
+    let size =
+        || walk(&temporary).iter().filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum::<u64>();
+    until(|| size() >= 15 << 20);
+    assert!(size() <= 16 << 20, "{} bytes are there of a file of {}", size(), original.len());
+    let pid = Pid::from_raw(client.id().try_into().expect("a pid"));
+    kill(pid, Signal::SIGTERM).expect("it is ours");
+    let ended = client.wait().expect("it ends");
+    assert_eq!(ended.signal(), Some(Signal::SIGTERM as i32), "{ended}");
+    assert_eq!(walk(&temporary), Vec::<PathBuf>::new(), "nothing stays behind");
 }

@@ -1,15 +1,19 @@
 //! Retrieving: which of a file, a folder and something in a folder is meant.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
-use super::inside;
 use super::list::temporary;
+use super::single::check;
+use super::{failed, inside};
 use crate::console::perform::Performer;
 use crate::console::reply::Reply;
 use crate::console::{Backend, finding};
-use crate::file::folder::Kind;
+use crate::file::folder::{Kind, Place};
 use crate::id::Key;
-use crate::node::{Command, Failure, FailureKind, Source};
+use crate::node::{Answer, Command, Failure, FailureKind, Source};
+use crate::runtime::Handle;
 
 impl<B: Backend> Performer<B> {
     /// Retrieves a file, a folder, or something in a folder. Where `whole` is not set, a folder is refused.
@@ -45,14 +49,58 @@ impl<B: Backend> Performer<B> {
             Some(Kind::File(content)) => self.bring_single(&content, folder.path(), dest, replace),
             Some(Kind::Link { target }) => {
                 let reason = format!("{} is a link to {}; retrieve that", super::name(path), super::name(&target));
-                Err(super::failed(FailureKind::Usage, reason))
+                Err(failed(FailureKind::Usage, reason))
             }
             _ if whole => self.bring_folder(key, path, dest, replace),
             _ => {
                 let reason =
                     format!("{} is a folder, not a file", super::name(&Path::new(&key.to_string()).join(path)));
-                Err(super::failed(FailureKind::Folder, reason))
+                Err(failed(FailureKind::Folder, reason))
             }
         }
+    }
+}
+
+impl Performer<Handle> {
+    /// Writes a file, or one in a folder, to `to` in order, while its blocks arrive. A small file of a folder, and one that
+    /// a local manifest names, is written once it is whole.
+    pub fn stream(&self, source: Source, to: &mut dyn Write) -> Reply {
+        self.pour(source, to).map_or_else(Reply::from, Reply::Node)
+    }
+
+    fn pour(&self, source: Source, to: &mut dyn Write) -> Result<Answer, Failure> {
+        let (catalogue, folder) = (self.catalogue.as_ref(), temporary()?);
+        if let Some((key, path)) = inside::source(catalogue, &self.folder, &source)? {
+            let (_, extent) = self.listing(key, &path, folder.path().join("listing"))?;
+            if let Some(Kind::File(content)) = extent.itself.map(|item| item.kind)
+                && let Place::Own(key) = content.place
+            {
+                let answer = self.pour_key(key, to)?;
+                return check(&content, &answer).map(|()| answer);
+            }
+        } else if let Source::Key(key) = finding::resolve_source(catalogue, &self.folder, source.clone())? {
+            return self.pour_key(key, to);
+        }
+        let dest = folder.path().join("file");
+        match self.bring(source, &dest, false, false)? {
+            Reply::Node(Answer::Failed(failure)) => Err(failure),
+            Reply::Node(answer) => {
+                let copied = File::open(&dest).and_then(|mut file| io::copy(&mut file, to)).and_then(|_| to.flush());
+                copied
+                    .map_err(|error| failed(FailureKind::Other, format!("cannot write what was retrieved: {error}")))?;
+                Ok(answer)
+            }
+            other => Err(failed(FailureKind::Other, format!("an unexpected answer: {other:?}"))),
+        }
+    }
+
+    fn pour_key(&self, key: Key, to: &mut dyn Write) -> Result<Answer, Failure> {
+        let retrieve = Command::Retrieve { source: Source::Key(key), dest: "-".into(), replace: false };
+        let mut show = self.shows.begin(&retrieve);
+        let streamed = self.backend.stream(key, 0..u64::MAX, to, None, &mut *show);
+        streamed.map_err(|mut failure| {
+            finding::recognise(self.catalogue.as_ref(), &key, &mut failure);
+            failure
+        })
     }
 }

@@ -150,6 +150,7 @@ fn retrieved(content: &Content, holders: usize, standing: bool, took: std::time:
         sha256: Some(content.sha256),
         blocks: u64::from(content.size > 0),
         holders,
+        from: Vec::new(),
         standing,
         complete: true,
         took,

@@ -9,9 +9,10 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -121,10 +122,13 @@ impl Handle {
         mut to: impl Write,
         limit: Option<Duration>,
     ) -> Result<u64, Failure> {
-        self.stream(key, range, &mut to, limit, &mut |_| ()).map(|streamed| streamed.bytes)
+        match self.stream(key, range, &mut to, limit, &mut |_| ())? {
+            Answer::Retrieved { bytes, .. } => Ok(bytes),
+            other => Err(unexpected(&other)),
+        }
     }
 
-    /// [`get_range`](Self::get_range), whose progress `show` gets.
+    /// [`get_range`](Self::get_range), whose progress `show` gets; what a retrieve answers.
     pub(crate) fn stream(
         &self,
         key: Key,
@@ -132,11 +136,12 @@ impl Handle {
         to: &mut dyn Write,
         limit: Option<Duration>,
         show: &mut dyn FnMut(&Progress),
-    ) -> Result<Streamed, Failure> {
+    ) -> Result<Answer, Failure> {
         let call = Call::begin(self, limit);
         let (manifest, size) = call.manifest(key)?;
         let part = range.start.min(size)..range.end.min(size);
         show(&Progress::Begun { bytes: part.end.saturating_sub(part.start) });
+        let sha256 = manifest.as_ref().and_then(|manifest| manifest.sha256);
         let walk = match manifest {
             Some(Manifest { folder: true, .. }) => {
                 let reason = format!("{key} is a folder, not a file; name a file in it");
@@ -147,23 +152,19 @@ impl Handle {
             None => TreeWalk::flat(vec![Entry { key, size }]),
         };
         let folder = tempfile::tempdir().map_err(|error| trouble("make a temporary folder", &error))?;
-        let mut arriving = Arriving { call, walk: walk.within(part.clone()), part, coming: VecDeque::new(), folder };
-        let mut streamed = Streamed::default();
-        while let Some(bytes) = arriving.next(to, show)? {
-            streamed.bytes += bytes;
-            streamed.blocks += 1;
-            show(&Progress::Moved { bytes: streamed.bytes, resumed: 0 });
+        let (coming, holders) = (VecDeque::new(), BTreeSet::new());
+        let mut arriving = Arriving { call, walk: walk.within(part.clone()), part, coming, holders, folder };
+        let (mut bytes, mut blocks) = (0, 0);
+        while let Some(count) = arriving.next(to, show)? {
+            bytes += count;
+            blocks += 1;
+            show(&Progress::Moved { bytes, resumed: 0 });
         }
         to.flush().map_err(|error| trouble("write what was retrieved", &error))?;
-        Ok(streamed)
+        let (holders, took) = (arriving.holders.len(), (arriving.call.took)());
+        let (from, standing, complete) = (Vec::new(), false, true);
+        Ok(Answer::Retrieved { bytes, resumed: 0, sha256, blocks, holders, from, standing, complete, took })
     }
-}
-
-/// What was written of a file.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Streamed {
-    pub(crate) bytes: u64,
-    pub(crate) blocks: u64,
 }
 
 /// The commands of one call, which end with it.
@@ -229,6 +230,8 @@ struct Arriving {
     part: Range<u64>,
     /// In the file's order.
     coming: VecDeque<Coming>,
+    /// The peers that sent blocks.
+    holders: BTreeSet<SocketAddr>,
     folder: TempDir,
 }
 
@@ -251,7 +254,9 @@ impl Arriving {
                 show(progress);
             }
         };
-        self.call.answer(notices, &mut retried)?;
+        if let Answer::Retrieved { from, .. } = self.call.answer(notices, &mut retried)? {
+            self.holders.extend(from);
+        }
         let count = wanted.end - wanted.start;
         let cannot_read = |error| trouble("read a block that was retrieved", &error);
         let mut block = File::open(file).map_err(cannot_read)?;

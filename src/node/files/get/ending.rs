@@ -32,6 +32,7 @@ impl Get {
                 sha256: self.total.sha256,
                 blocks: self.total.blocks,
                 holders: self.holders.len(),
+                from: if self.one_block { self.holders.iter().copied().collect() } else { Vec::new() },
                 standing,
                 complete: !self.total.incomplete,
                 took: desk.now().since(self.since),

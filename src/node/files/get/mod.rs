@@ -86,6 +86,8 @@ struct Get {
     listing: bool,
     /// Whether the root is wanted as it is, and nothing below it.
     only_root: bool,
+    /// Whether it is a single block.
+    one_block: bool,
     dest: PathBuf,
     /// Whether another file at `dest` may be replaced.
     replace: bool,
@@ -125,6 +127,7 @@ impl Get {
             source,
             listing,
             only_root,
+            one_block: block.is_some(),
             dest,
             replace,
             since: desk.now(),
