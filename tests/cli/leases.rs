@@ -132,6 +132,10 @@ fn the_number_of_copies_belongs_to_the_file_and_can_be_changed() {
     until(|| copies(&mut peers) <= 4);
     let checked = answer(&ctl(&peers[0], &["check", "original"]));
     assert_eq!((&checked["health"], &checked["wanted"]), (&json!("whole"), &json!(1)), "{checked}");
+    let key = answer(&stored)["key"].as_str().expect("a key").to_owned();
+    peers.iter_mut().for_each(|peer| drop(peer.ask(&format!("clear {key}"))));
+    let refused = ctl(&peers[0], &["copies", "original", "3"]);
+    assert_eq!((code(&refused), &answer(&refused)["kind"]), (Some(9), &json!("unknown")), "{}", printed(&refused));
     for wrong in [&["copies", "original", "8"][..], &["copies", "original"], &["store", text(&path), "--copies", "0"]] {
         assert_eq!(code(&ctl(&peers[0], wrong)), Some(2), "{wrong:?}");
     }
