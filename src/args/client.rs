@@ -129,7 +129,7 @@ pub(crate) struct StoreArgs {
     #[arg(id = "for", long, env = "KADRING_FOR", value_name = "TIME")]
     pub(crate) lasts: Option<String>,
     /// Have so many copies of each block kept; without it, as many as the peers usually keep
-    #[arg(id = "number", long = "copies", env = "KADRING_COPIES", value_name = "N")]
+    #[arg(id = "copies", long, env = "KADRING_COPIES", value_name = "N")]
     pub(crate) number: Option<String>,
     /// Print the keys alone, a line each
     #[arg(short, long, env = "KADRING_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
