@@ -192,7 +192,7 @@ impl Holdings {
         let mut notes = Vec::new();
         for lease in &news.renewed {
             // What is but a little better is not worth a line.
-            let is_news = leases.betters(lease) && leases.renew(lease);
+            let is_news = leases.betters(lease, at) && leases.renew(lease);
             notes.extend(is_news.then_some(Note::Renewed(*lease)));
         }
         for &secret in &news.ended {

@@ -223,10 +223,12 @@ impl Leases {
         }
     }
 
-    /// Whether a lease that some block has would last longer by that, by a minute at least, or ask for more copies.
-    pub(super) fn betters(&self, lease: &Lease) -> bool {
+    /// Whether a lease that some block has would last longer by that, by a minute at least unless it ends within one, or
+    /// ask for more copies.
+    pub(super) fn betters(&self, lease: &Lease, now: UnixTime) -> bool {
         self.terms.get(&lease.id).is_some_and(|terms| {
-            let longer = terms.until.is_some_and(|until| lease.until.is_none_or(|other| other >= until + 60));
+            let much = |until: UnixTime| if until > now + 60 { until + 60 } else { until + 1 };
+            let longer = terms.until.is_some_and(|until| lease.until.is_none_or(|other| other >= much(until)));
             longer || lease.copies > terms.copies
         })
     }
@@ -321,6 +323,17 @@ mod tests {
 
     fn lease(n: u8, until: Option<UnixTime>) -> Lease {
         Lease { id: secret(n).id(), until, copies: 0 }
+    }
+
+    #[test]
+    fn a_renewal_counts_by_the_minute_but_by_the_second_where_the_lease_ends_within_one() {
+        let mut leases = Leases::default();
+        leases.add(SetId::NONE, &[lease(1, Some(1000))], 0);
+        for (until, now, counts) in
+            [(1059, 900, false), (1060, 900, true), (1001, 939, false), (1001, 940, true), (1000, 999, false)]
+        {
+            assert_eq!(leases.betters(&lease(1, Some(until)), now), counts, "{until} at {now}");
+        }
     }
 
     fn named(leases: &Leases, set: SetId, now: UnixTime) -> Vec<LeaseId> {
