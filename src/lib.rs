@@ -12,15 +12,18 @@
 //!     sweeper ── ticks ──────────────────►│      │── empty batches ──────► udp-recv
 //! tcp-serve-N ── ring messages, damage ──►│      │── its next deadline ──► sweeper
 //!  transfer-N ── outcomes ───────────────►│      │── jobs ───────────────► transfer-N
-//!      link-N ── undeliverable messages ─►│ node │── ring messages ──────► link-N
-//!     signals ── an order to leave ──────►│      │── what happened ──────► recorder
-//!     console ── commands ───────────────►│      │── progress, answers ──► console, signals, command-N
+//!      link-N ── undeliverable messages ─►│      │── ring messages ──────► link-N
+//!     signals ── an order to leave ──────►│ node │── what happened ──────► recorder
+//!     console ── commands ───────────────►│      │── progress, answers ──► console, signals, command-N, renewer
 //!    client-N ── an order to cancel ─────►│      │── notices ────────────► those who watch
 //!   command-N ── commands ───────────────►│      │
+//!     renewer ── commands ───────────────►│      │
 //!                                         └──────┘
 //!  tcp-accept ── connections ──► tcp-serve-N
+//!     console ── a lease that ends ──► renewer
 //!     control ── clients ──► client-N
 //!    client-N ── a line ──► command-N
+//!   command-N ── a lease that ends ──► renewer
 //! ```
 //! One thread, `node`, owns the routing table, the pending requests and the list of what is held, so none of them needs
 //! a lock. It never blocks. Every other thread exists to wait for one thing and turns what it waited for into a message.

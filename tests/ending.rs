@@ -166,7 +166,7 @@ mod faults {
                 }
                 Role::Signals => self.peer.signal(Signal::SIGTERM),
                 // It had to, to join, or began at once.
-                Role::Link | Role::Events => {}
+                Role::Link | Role::Events | Role::Renewer => {}
                 Role::Control | Role::Client | Role::Command => {
                     let mut client = UnixStream::connect(self.peer.data.join("control")).expect("it listens");
                     client.write_all(b"{\"words\":[\"status\"],\"folder\":\"/\"}\n").expect("it reads");
@@ -246,6 +246,7 @@ mod faults {
                 | Role::Signals
                 | Role::Recorder
                 | Role::Console
+                | Role::Renewer
                 | Role::Control => case.assert_ended(),
             }
         });

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,10 +11,11 @@ use kadring::console::beside::Jobs;
 use kadring::console::catalogue::Catalogue;
 use kadring::console::control::serving;
 use kadring::console::perform::Performer;
+use kadring::console::renewing::renewing;
 use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen};
 use kadring::node::{Answer, Command, Notice, Phase};
-use kadring::runtime::{LocalPeer, Options};
+use kadring::runtime::{Bell, LocalPeer, Options};
 use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
@@ -49,14 +49,19 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let grammar = Grammar::new(defaults);
-    let catalogue = data.as_ref().map(Catalogue::of);
+    let bell = Bell::default();
+    let catalogue = data.as_ref().map(|data| Catalogue::of(data).ringing(&bell));
     let jobs = Jobs::default();
-    let serve = |data: &PathBuf| serving(grammar.clone(), Catalogue::of(data), jobs.clone());
-    if let Some(Err(error)) = data.map(|data| peer.listen(&data, serve(&data))) {
+    let serve = |catalogue: &Catalogue| serving(grammar.clone(), catalogue.clone(), jobs.clone());
+    let served = data.zip(catalogue.as_ref()).map(|(data, catalogue)| peer.listen(&data, serve(catalogue)));
+    if let Some(Err(error)) = served {
         log::warn!("this peer cannot be talked to from other shells: {error}");
     }
     // A peer that was told to end while it joined never gets ready.
     let Some(ready) = peer.ready(None) else { return Ok(end(peer)) };
+    if let Some(catalogue) = &catalogue {
+        peer.renew(&bell, renewing(catalogue.clone())).context("cannot start the thread that renews leases")?;
+    }
     let mut output = Output::new(format, io::stdout());
     let announced = ready::announce(&ready, args.ready_file.as_deref())?;
     output.line(&format!("READY {announced}"));

@@ -151,7 +151,7 @@ impl Shows for Counting {
 }
 
 /// Shows nothing: a command that runs beside others has no bar.
-struct Nothing;
+pub(super) struct Nothing;
 
 impl Shows for Nothing {
     fn begin<'a>(&'a self, _: &Command) -> Box<dyn FnMut(&Progress) + 'a> {

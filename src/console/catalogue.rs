@@ -4,7 +4,7 @@
 //! folder. A line is on the disk before the answer to its `store` is given. Several processes may use one catalogue: each
 //! change is made under a lock on a file beside it. Lines that cannot be read are set aside, and told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -18,6 +18,7 @@ use super::leases::draw;
 use crate::id::{Id, Key};
 use crate::lease::{Lease, LeaseId, Secret, UnixTime};
 use crate::path_text;
+use crate::runtime::Bell;
 
 /// The catalogue's name in its folder.
 const NAME: &str = "catalogue";
@@ -78,6 +79,11 @@ pub struct Owned {
 }
 
 impl Owned {
+    /// When they are to be renewed, in seconds since 1970: once less than half of their time is left.
+    pub fn renewal(&self) -> Option<UnixTime> {
+        Some(self.until?.saturating_sub(self.lasts?.div_ceil(2)))
+    }
+
     /// One of them.
     pub fn lease(&self) -> Option<Lease> {
         let secret = self.secrets.first()?;
@@ -112,15 +118,29 @@ impl Entry {
 }
 
 /// A catalogue in a folder.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Catalogue {
     folder: PathBuf,
+    /// Where a peer renews its leases, what tells it that one ends.
+    bell: Option<Bell>,
 }
 
 impl Catalogue {
     /// The catalogue in `folder`, which is made when something is written.
     pub fn of(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), bell: None }
+    }
+
+    /// The same; the bell tells when the leases in what is written are to be renewed.
+    #[must_use]
+    pub fn ringing(self, bell: &Bell) -> Self {
+        Self { bell: Some(bell.clone()), ..self }
+    }
+
+    fn ring(&self, lease: Option<&Owned>) {
+        if let Some((bell, at)) = self.bell.as_ref().zip(lease.and_then(Owned::renewal)) {
+            bell.ring(at);
+        }
     }
 
     /// The user's own: in `$XDG_STATE_HOME/kadring`, by default `~/.local/state/kadring`. None where neither is known.
@@ -149,7 +169,9 @@ impl Catalogue {
             Err(_) => false,
         };
         file.write_all(if cut { format!("\n{line}") } else { line }.as_bytes())?;
-        file.sync_data()
+        file.sync_data()?;
+        self.ring(entry.lease.as_ref());
+        Ok(())
     }
 
     /// What was stored, each name, path and key once, the latest last.
@@ -211,10 +233,13 @@ impl Catalogue {
         let _lock = self.lock()?;
         let mut entries = self.read()?;
         entries.iter_mut().filter(|entry| entry.key == *key).for_each(change);
-        self.write(&entries)
+        self.write(&entries)?;
+        entries.iter().filter(|entry| entry.key == *key).for_each(|entry| self.ring(entry.lease.as_ref()));
+        Ok(())
     }
 
-    /// Notes what became of the leases on these files.
+    /// Notes what became of the leases on these files. A lease that never ends, or that was renewed for longer meanwhile,
+    /// stays as it is.
     ///
     /// # Errors
     /// The catalogue cannot be read or written.
@@ -222,11 +247,15 @@ impl Catalogue {
         let _lock = self.lock()?;
         let mut entries = self.read()?;
         for entry in &mut entries {
-            if let Some(lease) = leases.get(&entry.key) {
-                entry.lease = Some(lease.clone());
+            if let (Some(own), Some(lease)) = (&mut entry.lease, leases.get(&entry.key))
+                && own.until.is_some_and(|own| lease.until.is_none_or(|until| own <= until))
+            {
+                own.clone_from(lease);
             }
         }
-        self.write(&entries)
+        self.write(&entries)?;
+        leases.values().for_each(|lease| self.ring(Some(lease)));
+        Ok(())
     }
 
     /// The secret of the catalogue's owner, from which those of leases come. The first time it is drawn.
@@ -327,19 +356,21 @@ impl Catalogue {
     /// Reads the file. Where a line is damaged, all of it is copied aside and the sound lines stay.
     fn read(&self) -> io::Result<Vec<Entry>> {
         let text = fs::read(self.path())?;
-        let mut entries: Vec<Entry> = Vec::new();
+        // The latest of each name, path and key stands where it came.
+        let mut entries: Vec<Option<Entry>> = Vec::new();
+        let mut places: HashMap<(String, PathBuf, Key), usize> = HashMap::new();
         let mut damaged = 0;
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match serde_json::from_slice::<Entry>(line) {
                 Ok(entry) => {
-                    let same =
-                        |other: &Entry| (&other.name, &other.path, other.key) == (&entry.name, &entry.path, entry.key);
-                    let before = entries.iter().position(same).map(|at| entries.remove(at));
-                    entries.push(entry.with_leases_of(before));
+                    let what = (entry.name.clone(), entry.path.clone(), entry.key);
+                    let before = places.insert(what, entries.len()).and_then(|at| entries[at].take());
+                    entries.push(Some(entry.with_leases_of(before)));
                 }
                 Err(_) => damaged += 1,
             }
         }
+        let entries: Vec<Entry> = entries.into_iter().flatten().collect();
         if damaged > 0 {
             let aside = self.aside();
             fs::write(&aside, &text)?;

@@ -219,6 +219,22 @@ impl<B: Backend> Performer<B> {
 
     /// Renews all files whose leases end, at once. What cannot be is told, and keeps no other from it.
     fn renew_all(&self, catalogue: &Catalogue, entries: &[Entry], change: &Change) -> Reply {
+        let (answer, renewed, failures) = self.tell_holders(entries, change);
+        if matches!(answer, Answer::Leased { .. })
+            && let Err(error) = catalogue.change_all(&renewed)
+        {
+            return Reply::failed(FailureKind::Other, catalogue.cannot("write", &error));
+        }
+        Reply::one_or_all([Reply::Node(answer)].into_iter().chain(failures).collect())
+    }
+
+    /// Tells the holders of all of these whose leases end, at once. With their answer, what the catalogue then says of
+    /// them, and which could not be told.
+    pub(super) fn tell_holders(
+        &self,
+        entries: &[Entry],
+        change: &Change,
+    ) -> (Answer, BTreeMap<Key, Owned>, Vec<Reply>) {
         let (mut pairs, mut renewed, mut failures) = (Vec::new(), BTreeMap::new(), Vec::new());
         for (key, (own, folder)) in by_key(entries) {
             let told =
@@ -231,13 +247,7 @@ impl<B: Backend> Performer<B> {
                 Err(failure) => failures.push(Reply::of_file(key.to_string().into(), Answer::Failed(failure))),
             }
         }
-        let answer = self.ask(Command::Lease { changes: pairs });
-        if matches!(answer, Answer::Leased { .. })
-            && let Err(error) = catalogue.change_all(&renewed)
-        {
-            return Reply::failed(FailureKind::Other, catalogue.cannot("write", &error));
-        }
-        Reply::one_or_all([Reply::Node(answer)].into_iter().chain(failures).collect())
+        (self.ask(Command::Lease { changes: pairs }), renewed, failures)
     }
 }
 
@@ -294,7 +304,7 @@ pub(super) fn draw() -> io::Result<Secret> {
     Ok(Secret::from_bytes(bytes))
 }
 
-fn now() -> UnixTime {
+pub(super) fn now() -> UnixTime {
     since_1970().as_secs()
 }
 

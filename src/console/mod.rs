@@ -48,6 +48,7 @@ pub mod options;
 pub mod output;
 pub mod perform;
 pub mod progress;
+pub mod renewing;
 pub mod reply;
 pub mod screen;
 pub mod spec;

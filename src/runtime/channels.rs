@@ -41,7 +41,7 @@ pub(super) enum Full {
 
 use Bound::{Counted, Slots, System};
 use Full::{GoesOn, Waits};
-use Role::{Client, Command, Console, Link, Node, Recorder, Signals, Sweeper, TcpServe, Transfer, UdpRecv};
+use Role::{Client, Command, Console, Link, Node, Recorder, Renewer, Signals, Sweeper, TcpServe, Transfer, UdpRecv};
 
 const NODE_TAKES: &str = "the sender waits: the node takes on, and waits for no other thread";
 
@@ -84,7 +84,7 @@ pub(super) const MOMENTS: Channel =
 
 pub(super) const ANSWERS: Channel = Channel {
     name: "answers",
-    to: &[Console, Signals, Command],
+    to: &[Console, Signals, Command, Renewer],
     bound: Counted(256),
     full: GoesOn("progress is lost, an answer never"),
 };
@@ -108,6 +108,9 @@ pub(super) const CLIENTS: Channel =
 
 pub(super) const LINE: Channel =
     Channel { name: "line", to: &[Command], bound: Slots(1), full: GoesOn("a client has one line") };
+
+pub(super) const RENEWALS: Channel =
+    Channel { name: "renewals", to: &[Renewer], bound: Slots(1), full: GoesOn("the renewer is woken already") };
 
 pub(super) const NETWORK: Channel =
     Channel { name: "network", to: &[], bound: System("the socket's buffer"), full: GoesOn("the datagram is lost") };

@@ -32,7 +32,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 const NODE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Threads that outlive the others: they tell how the peer ended, or wait for nothing of it.
-const LAST: [Role; 8] = [
+const LAST: [Role; 9] = [
     Role::Node,
     Role::Recorder,
     Role::Events,
@@ -41,6 +41,7 @@ const LAST: [Role; 8] = [
     Role::Control,
     Role::Client,
     Role::Command,
+    Role::Renewer,
 ];
 
 /// What it takes to end the other threads of a peer, whichever of them run.
@@ -126,7 +127,8 @@ pub(super) fn join_last(roster: &Roster, clock: Clock, signals: Option<signals::
         let those = |role| matches!(role, Role::Control | Role::Client | Role::Command);
         leave_behind(&roster.join(those, Some(within(clock, LIMIT))));
     }
-    leave_behind(&roster.join(|role| role == Role::Events, Some(within(clock, LIMIT))));
+    let those = |role| matches!(role, Role::Events | Role::Renewer);
+    leave_behind(&roster.join(those, Some(within(clock, LIMIT))));
     if let Some(signals) = signals {
         signals.close();
         leave_behind(&roster.join(|role| role == Role::Signals, Some(within(clock, LIMIT))));

@@ -8,15 +8,18 @@
 //!     sweeper ── ticks ──────────────────►│      │── empty batches ──────► udp-recv
 //! tcp-serve-N ── ring messages, damage ──►│      │── its next deadline ──► sweeper
 //!  transfer-N ── outcomes ───────────────►│      │── jobs ───────────────► transfer-N
-//!      link-N ── undeliverable messages ─►│ node │── ring messages ──────► link-N
-//!     signals ── an order to leave ──────►│      │── what happened ──────► recorder
-//!     console ── commands ───────────────►│      │── progress, answers ──► console, signals, command-N
+//!      link-N ── undeliverable messages ─►│      │── ring messages ──────► link-N
+//!     signals ── an order to leave ──────►│ node │── what happened ──────► recorder
+//!     console ── commands ───────────────►│      │── progress, answers ──► console, signals, command-N, renewer
 //!    client-N ── an order to cancel ─────►│      │── notices ────────────► those who watch
 //!   command-N ── commands ───────────────►│      │
+//!     renewer ── commands ───────────────►│      │
 //!                                         └──────┘
 //!  tcp-accept ── connections ──► tcp-serve-N
+//!     console ── a lease that ends ──► renewer
 //!     control ── clients ──► client-N
 //!    client-N ── a line ──► command-N
+//!   command-N ── a lease that ends ──► renewer
 //! ```
 //!
 //! | thread | file | waits for | may block in | owns | its panic |
@@ -35,6 +38,7 @@
 //! | `control` | `control.rs` | clients of the control socket | the control socket | the clients that are connected | ends the peer |
 //! | `client-N` | `control.rs` | a client's line, then its end | its connection | its connection | loses its client |
 //! | `command-N` | `control.rs` | the answer to a client's command | the writes to its client | its session | loses its command |
+//! | `renewer` | `renewer.rs` | the next lease of the catalogue that is to be renewed | the catalogue | when the next renewal is due | ends the peer |
 //!
 //! | channel | to | holds | when it is full |
 //! |---|---|---|---|
@@ -45,13 +49,14 @@
 //! | jobs | transfer-N | 16 | the job fails; the node has no more out |
 //! | lines | link-N | 1024 | a request comes back, an answer is lost |
 //! | moments | recorder | 131072 | the record ends, and says so |
-//! | answers | console, signals, command-N | 256 | progress is lost, an answer never |
+//! | answers | console, signals, command-N, renewer | 256 | progress is lost, an answer never |
 //! | notices | those who watch | 256 | the watcher misses it, and learns how many it missed |
 //! | datagrams | node | 64 | the batch is lost, and counted |
 //! | ticks | node | 1 | the tick that waits will do for both |
 //! | connections | tcp-serve-N | 128 | the longest idle one makes room |
 //! | events | node | 128 | the sender waits: the node takes on, and waits for no other thread |
 //! | commands | node | 256 | the sender waits: the node takes on, and waits for no other thread |
+//! | renewals | renewer | 1 | the renewer is woken already |
 //! | clients | client-N | 64 | the client is turned away |
 //! | line | command-N | 1 | a client has one line |
 //!
@@ -74,6 +79,7 @@ mod named;
 pub(crate) mod node_loop;
 mod offers;
 mod recorder;
+mod renewer;
 mod roles;
 mod send_file;
 mod served;
@@ -106,6 +112,7 @@ use crossbeam_channel::Receiver;
 pub use clock::{since_1970, stopwatch};
 pub use control::{MAX_CLIENTS as MAX_COMMANDS, ServeClient, connect};
 pub use events::Tell;
+pub use renewer::Bell;
 pub use roles::Role;
 pub use signals::ends as ending_signals;
 pub use sockets::{canonical, every_address};
@@ -123,6 +130,7 @@ use self::threads::Roster;
 use self::transfer::{Connections, Ledger};
 use crate::config::Config;
 use crate::id::Id;
+use crate::lease::UnixTime;
 use crate::node::{Command, Notice};
 pub use crate::overlay::{OverlayKind, RingOptions};
 use crate::peer::Peer;
@@ -226,6 +234,7 @@ pub struct LocalPeer {
     handle: Handle,
     signals: Option<signals::Watch>,
     control: Option<control::Control>,
+    renewals: Option<Bell>,
     clock: Clock,
     _temporary: Option<tempfile::TempDir>,
 }
@@ -333,6 +342,17 @@ impl LocalPeer {
         Ok(())
     }
 
+    /// Renews leases as long as the peer runs, from now on. `renew` renews those that are due by the commands of the
+    /// session, and returns when the next will be, in seconds since 1970; that something is due sooner, the `bell` tells.
+    ///
+    /// # Errors
+    /// The system refuses the thread.
+    pub fn renew(&mut self, bell: &Bell, renew: impl FnMut(&Session) -> UnixTime + Send + 'static) -> io::Result<()> {
+        renewer::start(&self.handle, bell.clone(), renew)?;
+        self.renewals = Some(bell.clone());
+        Ok(())
+    }
+
     /// Asks for `command`: see [`Handle::submit`].
     pub fn submit(&self, command: Command) -> Receiver<Notice> {
         self.handle.submit(command)
@@ -357,6 +377,9 @@ impl Drop for LocalPeer {
     fn drop(&mut self) {
         // Heard of no more, if the peer has quit.
         self.handle.roster.leave();
+        if let Some(renewals) = &self.renewals {
+            renewals.close();
+        }
         ending::join_last(&self.handle.roster, self.clock, self.signals.take(), self.control.take());
     }
 }

@@ -38,6 +38,8 @@ pub enum Role {
     Client,
     /// Does what a client said.
     Command,
+    /// Waits until leases are to be renewed.
+    Renewer,
 }
 
 /// What is said of a role.
@@ -206,7 +208,7 @@ const CONSOLE: Row = Row {
     waits_for: "commands",
     blocks_in: "standard input and output",
     owns: "the terminal",
-    gives: &[("commands", channels::COMMANDS)],
+    gives: &[("commands", channels::COMMANDS), ("a lease that ends", channels::RENEWALS)],
     panic: Panic::EndsThePeer,
 };
 
@@ -242,14 +244,26 @@ const COMMAND: Row = Row {
     waits_for: "the answer to a client's command",
     blocks_in: "the writes to its client",
     owns: "its session",
-    gives: &[("commands", channels::COMMANDS)],
+    gives: &[("commands", channels::COMMANDS), ("a lease that ends", channels::RENEWALS)],
     panic: Panic::Loses("its command"),
 };
 
+const RENEWER: Row = Row {
+    role: Role::Renewer,
+    name: "renewer",
+    many: false,
+    file: "renewer.rs",
+    waits_for: "the next lease of the catalogue that is to be renewed",
+    blocks_in: "the catalogue",
+    owns: "when the next renewal is due",
+    gives: &[("commands", channels::COMMANDS)],
+    panic: Panic::EndsThePeer,
+};
+
 /// The rows, in the order of [`Role`].
-static TABLE: [Row; 14] = [
+static TABLE: [Row; 15] = [
     NODE, UDP_RECV, SWEEPER, TCP_ACCEPT, TCP_SERVE, TRANSFER, LINK, SIGNALS, RECORDER, EVENTS, CONSOLE, CONTROL,
-    CLIENT, COMMAND,
+    CLIENT, COMMAND, RENEWER,
 ];
 
 impl Role {

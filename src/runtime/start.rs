@@ -129,7 +129,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         system("a thread")(error)
     })?;
     // From here on an error drops it, and so ends it.
-    let mut peer = LocalPeer { handle, signals: None, control: None, clock, _temporary: temporary };
+    let mut peer = LocalPeer { handle, signals: None, control: None, renewals: None, clock, _temporary: temporary };
     let handle = &peer.handle;
     let (interrupt, abrupt) = (options.on_interrupt, options.on_abrupt_end);
     let watch = options.on_signal.map(|command| {

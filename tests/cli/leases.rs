@@ -98,6 +98,33 @@ fn a_file_stored_for_a_while_goes_by_itself_unless_it_is_renewed_and_clients_hav
 }
 
 #[test]
+fn a_lease_does_not_end_while_the_peer_runs_through_which_it_was_laid_unless_it_is_forgotten() {
+    const LASTS: u64 = 6;
+    let folder = folder();
+    let mut peers = cluster(&folder, 2, &["--grace", "1s"]);
+    let (path, _) = file(&folder, "kept", 7, 1000);
+    let until_of = |peer: &PeerProcess| {
+        let files = answer(&ctl(peer, &["files"]));
+        files["files"][0]["lease"]["until"].as_u64().unwrap_or_else(|| panic!("no lease: {files}"))
+    };
+    let stored = ctl(&peers[0], &["store", text(&path), "--for", &format!("{LASTS}s")]);
+    assert_eq!(code(&stored), Some(0), "{}", printed(&stored));
+    let first = until_of(&peers[0]);
+    // A lease that was renewed to end then was so after the first one had ended, and its grace.
+    until(|| until_of(&peers[0]) > first + LASTS + 2);
+    assert_eq!(copies(&mut peers), 4);
+    // So does the next run of the peer.
+    let data = peers.remove(0).kill();
+    let bootstrap = address(&peers[0]);
+    peers.insert(0, Launch::new(data).args(&["--grace", "1s", "--bootstrap", &bootstrap]).start());
+    let second = until_of(&peers[0]);
+    until(|| until_of(&peers[0]) > second + LASTS + 2);
+    assert_eq!(copies(&mut peers), 4);
+    assert_eq!(code(&ctl(&peers[0], &["forget", "kept"])), Some(0));
+    until(|| copies(&mut peers) == 0);
+}
+
+#[test]
 fn a_folder_is_deleted_with_all_that_is_in_it() {
     let folder = folder();
     let mut peers = cluster(&folder, 2, &["--grace", "1s"]);

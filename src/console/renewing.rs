@@ -1,0 +1,131 @@
+//! Leases are renewed by the peer through which they were laid, as long as it runs: each once less than half of its time
+//! is left. What is forgotten in the catalogue is not renewed any longer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Backend;
+use super::beside::Nothing;
+use super::catalogue::{Catalogue, Entry, Owned};
+use super::leases::{Change, now, told};
+use super::perform::Performer;
+use super::text::count;
+use crate::id::Key;
+use crate::lease::UnixTime;
+use crate::node::Answer;
+use crate::runtime::Session;
+
+/// A catalogue that could not be read is looked at again after so many seconds.
+const PAUSE: u64 = 60;
+
+/// Renews what is due in the catalogue: for [`LocalPeer::renew`](crate::runtime::LocalPeer::renew).
+pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Session) -> UnixTime + Send + 'static {
+    move |session| {
+        let performer = Performer::new(session.clone(), Arc::new(Nothing));
+        performer.with_catalogue(Some(catalogue.clone())).renew_due(&catalogue)
+    }
+}
+
+impl<B: Backend> Performer<B> {
+    /// Renews the leases that are due; returns when the next will be, in seconds since 1970.
+    fn renew_due(&self, catalogue: &Catalogue) -> UnixTime {
+        let look = || {
+            let cannot = |error| log::warn!("leases are not renewed now: {}", catalogue.cannot("read", &error));
+            catalogue.entries().map_err(cannot).ok()
+        };
+        let Some(mut entries) = look() else { return now() + PAUSE };
+        if let Some(due) = due(&entries, now()) {
+            self.renew_these(catalogue, &due);
+            match look() {
+                Some(after) => entries = after,
+                None => return now() + PAUSE,
+            }
+        }
+        let now = now();
+        entries.iter().filter_map(|entry| next(entry.lease.as_ref()?, now)).min().unwrap_or(UnixTime::MAX)
+    }
+
+    /// Renews the leases of these. Where somebody did not answer, it is done again, as long as there is time for that.
+    fn renew_these(&self, catalogue: &Catalogue, due: &[Entry]) {
+        let (answer, mut renewed, failures) = self.tell_holders(due, &Change::Renew(None));
+        failures.iter().for_each(|failed| log::warn!("a lease is not renewed now: {}", failed.to_text()));
+        let Answer::Leased { copies, ref silent, unread, .. } = answer else {
+            return log::warn!("leases are not renewed now: {answer:?}");
+        };
+        let files = count(renewed.len() as u64, "file");
+        let heard = told(&answer, None).trim_end().replace('\n', "; ");
+        if silent.is_empty() && unread == 0 {
+            log::info!("renewed the leases of {files}: {}", heard);
+        } else {
+            log::warn!("the leases of {files} are not renewed with all who keep them: {}", heard);
+            let hurries = |key: &Key| due.iter().any(|entry| entry.key == *key && is_late(entry.lease.as_ref()));
+            renewed.retain(|key, _| copies > 0 && hurries(key));
+        }
+        if let Err(error) = catalogue.change_all(&renewed) {
+            log::warn!("leases are renewed, but {}", catalogue.cannot("write", &error));
+        }
+    }
+}
+
+/// What is stored under keys of which a lease is due; none if none is. A lease that has ended is not renewed: what it
+/// kept may be gone.
+fn due(entries: &[Entry], now: UnixTime) -> Option<Vec<Entry>> {
+    let is_due = |lease: &Owned| lease.until > Some(now) && lease.renewal().is_some_and(|at| at <= now);
+    let due = entries.iter().filter(|entry| entry.lease.as_ref().is_some_and(is_due));
+    let keys: BTreeSet<Key> = due.map(|entry| entry.key).collect();
+    let of_keys = entries.iter().filter(|entry| keys.contains(&entry.key)).cloned();
+    (!keys.is_empty()).then(|| of_keys.collect())
+}
+
+/// When a lease is to be renewed next; one that could not be a while ago, after an eighth of its time.
+fn next(lease: &Owned, now: UnixTime) -> Option<UnixTime> {
+    let (at, lasts) = (lease.renewal()?, lease.lasts?);
+    if at > now { Some(at) } else { (lease.until? > now).then_some(now + (lasts / 8).max(1)) }
+}
+
+/// Whether less than a quarter of its time is left.
+fn is_late(lease: Option<&Owned>) -> bool {
+    let left = lease.and_then(|lease| Some((lease.until?.saturating_sub(now()), lease.lasts?)));
+    left.is_some_and(|(left, lasts)| left < lasts / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: Key, until: Option<UnixTime>, lasts: Option<u64>) -> Entry {
+        Entry {
+            name: "a".to_owned(),
+            path: "/a".into(),
+            key,
+            sha256: key,
+            bytes: 1,
+            copies: 1,
+            stored: 1,
+            folder: false,
+            lease: Some(Owned { secrets: Vec::new(), until, lasts, copies: 0 }),
+        }
+    }
+
+    #[test]
+    fn a_lease_is_due_once_less_than_half_of_its_time_is_left_and_until_it_ends() {
+        let one = [entry(Key::ZERO, Some(1100), Some(100))];
+        for (now, is_due, then) in
+            [(1049, false, Some(1050)), (1050, true, Some(1062)), (1099, true, Some(1111)), (1100, false, None)]
+        {
+            assert_eq!(due(&one, now).is_some(), is_due, "{now}");
+            assert_eq!(next(one[0].lease.as_ref().unwrap(), now), then, "{now}");
+        }
+        for never in [entry(Key::ZERO, None, None), entry(Key::ZERO, Some(1100), None)] {
+            assert_eq!(due(&[never], 1090), None);
+        }
+    }
+
+    #[test]
+    fn all_entries_of_a_key_are_renewed_with_the_one_that_is_due() {
+        let other = Key::of(b"other");
+        let entries = [entry(Key::ZERO, Some(1100), Some(100)), entry(Key::ZERO, Some(9000), Some(8000))];
+        let all = [&entries[..], &[entry(other, Some(9000), Some(8000))]].concat();
+        assert_eq!(due(&all, 1060).unwrap(), entries);
+    }
+}
