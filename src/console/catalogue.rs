@@ -156,7 +156,8 @@ impl Catalogue {
     /// The catalogue cannot be written.
     pub fn add(&self, entry: &Entry) -> io::Result<()> {
         let line = serde_json::to_string(entry)? + "\n";
-        let _lock = self.lock()?;
+        let line_length = line.len() as u64;
+        let lock = self.lock()?;
         // Whoever reads a key can retrieve its file.
         let mut file = File::options().read(true).append(true).create(true).mode(0o600).open(self.path())?;
         // A line that was cut off by the end of its process stays one of its own.
@@ -169,6 +170,13 @@ impl Catalogue {
             Err(_) => false,
         };
         file.write_all(if cut { format!("\n{line}") } else { line }.as_bytes())?;
+        if file.stream_position()? == line_length {
+            // The file is new: its name too is to be there after a power cut.
+            File::open(&self.folder)?.sync_all()?;
+        }
+        // Who rewrites the catalogue from here on has read this line, and syncs its own file before it takes the place of
+        // this one. So commands that run at once wait for the disk together, not one after another.
+        drop(lock);
         file.sync_data()?;
         self.ring(entry.lease.as_ref());
         Ok(())
@@ -524,6 +532,25 @@ mod tests {
         assert_eq!(catalogue.forget(&one.key.to_string()[..8]).unwrap().len(), 1);
         assert_eq!(catalogue.entries().unwrap(), []);
         assert_eq!(catalogue.forget("a").unwrap(), []);
+    }
+
+    #[test]
+    fn a_renewal_leaves_leases_that_never_end_or_were_renewed_for_longer_as_they_are() {
+        let (_folder, catalogue) = catalogue();
+        let lease = |until| Owned { secrets: vec![draw().unwrap()], until, lasts: Some(10), copies: 0 };
+        let with = |name: &str, content: &str, lease: &Owned| Entry {
+            lease: Some(lease.clone()),
+            ..entry(name, "/a", content)
+        };
+        let (ends, never, longer) = (lease(Some(20)), lease(None), lease(Some(90)));
+        for entry in [with("a", "1", &ends), with("b", "1", &never), with("c", "2", &longer)] {
+            catalogue.add(&entry).unwrap();
+        }
+        let renewed = lease(Some(30));
+        let keys = ["1", "2"].map(|content| Id::of(content.as_bytes()));
+        catalogue.change_all(&keys.map(|key| (key, renewed.clone())).into()).unwrap();
+        let leases = catalogue.entries().unwrap().into_iter().map(|entry| entry.lease.unwrap());
+        assert_eq!(leases.collect::<Vec<_>>(), [renewed, never, longer]);
     }
 
     #[test]
