@@ -264,10 +264,13 @@ fn a_retrieve_that_failed_goes_on_where_it_stopped() {
     let folder = folder();
     let source = folder.path().join("things");
     plant(&source);
+    // The missing block is begun on once others have come: more blocks than are under way at a time stand before it.
+    let large = bytes(7, (20 << 20) + 5);
+    fs::write(source.join("large"), &large).expect("writable");
     let mut peer = Launch::new(folder.path().join("peer")).start();
     let store = format!("store '{}'", source.display());
     assert_eq!(peer.ask(&store)["answer"], "stored_folder");
-    let last = Id::of(&bytes(7, 2_500_000)[2 << 20..]).to_string();
+    let last = Id::of(&large[20 << 20..]).to_string();
     let block = walk(&peer.data.join("blocks")).into_iter().find(|path| path.ends_with(&last)).expect("it is here");
     fs::remove_file(block).expect("there");
     let dest = folder.path().join("back");
