@@ -16,7 +16,7 @@ use crate::config::WIDTH;
 use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::health::{BlockHealth, Checked, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
-use crate::node::{Answer, Command, Failure, Source, Until};
+use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
 
 /// A file to look at, as it was named.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,30 +107,59 @@ pub fn parse_time(word: &str) -> Result<Duration, String> {
 }
 
 impl<B: Backend> Performer<B> {
+    /// The same command, about all that the folders in it are made of.
+    ///
+    /// # Errors
+    /// A folder's listing cannot be had.
+    pub(super) fn with_parts(&self, command: Command) -> Result<Command, Failure> {
+        Ok(match command {
+            Command::Clear { sources } => Command::Clear { sources: self.whole(sources)?.0 },
+            Command::Wait { until: Until::Copies { sources, copies }, limit } => {
+                let sources = self.whole(sources)?.0;
+                Command::Wait { until: Until::Copies { sources, copies }, limit }
+            }
+            other => other,
+        })
+    }
+
     /// All that what was named is made of, a folder's parts too, and the lease that was laid on it from here.
     fn whole(&self, sources: Vec<Source>) -> Result<(Vec<Source>, Option<Lease>), Failure> {
         let entries = self.catalogue.as_ref().and_then(|catalogue| catalogue.entries().ok()).unwrap_or_default();
         let (mut all, mut lease) = (Vec::new(), None);
         for source in sources {
-            let known = match &source {
-                Source::Key(key) => entries.iter().rfind(|entry| entry.key == *key),
-                Source::Manifest(_) => None,
+            let Source::Key(key) = source else {
+                all.push(source);
+                continue;
             };
+            let known = entries.iter().rfind(|entry| entry.key == key);
             lease = known.and_then(|entry| entry.lease.as_ref()).and_then(Owned::lease).or(lease);
-            match known.filter(|entry| entry.folder) {
-                Some(folder) => all.extend(self.parts(folder.key, true)?.into_iter().map(Source::Key)),
-                None => all.push(source),
-            }
+            let folder = known.map_or_else(|| self.is_folder(key), |entry| Ok(entry.folder))?;
+            all.extend(self.parts(key, folder)?.into_iter().map(Source::Key));
         }
         Ok((all, lease))
+    }
+
+    /// Whether a folder has this key, as far as that can be found out: whoever stored it knows without asking.
+    fn is_folder(&self, key: Key) -> Result<bool, Failure> {
+        match self.answer_to(Command::RetrieveManifest { key }) {
+            Answer::Failed(failure) if failure.kind == FailureKind::Cancelled => Err(failure),
+            Answer::Manifest { manifest, .. } => Ok(manifest.is_some_and(|manifest| manifest.folder)),
+            _ => Ok(false),
+        }
     }
 
     /// Has each file checked. To cancel one check cancels those that follow too.
     pub(super) fn check(&self, Check { files, verify, repair }: Check) -> Reply {
         let answers = self.one_by_one(files, |Subject { name, sources }| {
-            let answer = match self.whole(sources) {
-                Ok((sources, lease)) => self.ask(Command::Check { sources, verify, repair, lease }),
-                Err(failure) => Answer::Failed(failure),
+            let check = |sources, lease| self.ask(Command::Check { sources, verify, repair, lease });
+            let answer = match self.whole(sources.clone()) {
+                Ok((sources, lease)) => check(sources, lease),
+                Err(failure) if failure.kind == FailureKind::Cancelled => Answer::Failed(failure),
+                // What the listing lacks tells how safe the folder is; what cannot be read for another reason, nothing.
+                Err(failure) => match check(sources, None) {
+                    Answer::Checked(checked) if checked.health < Health::Unknown => Answer::Failed(failure),
+                    answer => answer,
+                },
             };
             Reply::of_file(name, answer)
         });

@@ -122,7 +122,9 @@ impl<B: Backend> Performer<B> {
             Err(Failure { kind, reason }) => return Reply::failed(kind, reason),
         };
         match request {
-            Request::Ask(command) => self.reply(command, None),
+            Request::Ask(command) => {
+                self.with_parts(command).map_or_else(Reply::from, |command| self.reply(command, None))
+            }
             Request::All(commands) => self.all(commands, |command| self.reply(command, None)),
             Request::Store(store) => self.store_all(store),
             Request::ListFolder { word, all } => self.list_folder(&word, all),
@@ -295,9 +297,11 @@ impl<B: Backend> Performer<B> {
     }
 
     fn store(&self, file: &Path, keep: bool) -> Result<(Key, u64, Duration), Failure> {
-        match self.ask(Command::Store { path: file.to_owned(), manifest: None, keep }) {
-            Answer::Stored { key, bytes, took, .. } => Ok((key, bytes, took)),
-            answer => Err(not_done(answer)),
+        let store = Command::Store { path: file.to_owned(), manifest: None, keep };
+        match self.reply_on(store, None, Some(Terms::default())) {
+            Reply::File(Named { answer: Answer::Stored { key, bytes, took, .. }, .. }) => Ok((key, bytes, took)),
+            Reply::File(Named { answer, .. }) | Reply::Node(answer) => Err(not_done(answer)),
+            other => Err(Failure { kind: FailureKind::Other, reason: format!("an unexpected answer: {other:?}") }),
         }
     }
 }

@@ -196,6 +196,29 @@ fn clients_and_the_control_socket_do_the_same_and_cat_writes_any_bytes() {
 }
 
 #[test]
+fn a_peer_that_never_stored_a_folder_checks_waits_for_and_clears_all_of_it_by_its_key() {
+    let folder = folder();
+    let source = folder.path().join("things");
+    plant(&source);
+    let mut peers = cluster(&folder, 2, &[]);
+    let stored = peers[0].ask(&format!("store '{}'", source.display()));
+    let key = stored["key"].as_str().expect("a key").to_owned();
+    let held = peers[1].blocks().len();
+    assert!(held > 5, "files, a pack and the listing: {held}");
+    let checked = peers[1].ask(&format!("check {key}"));
+    assert_eq!((&checked["health"], &checked["blocks"]), (&json!("whole"), &json!(held)), "{checked}");
+    assert_eq!(peers[1].ask(&format!("wait copies {key} 2 --deadline 20s"))["answer"], "waited");
+    let cleared = peers[1].ask(&format!("clear {key}"));
+    assert_eq!((&cleared["answer"], &cleared["blocks"]), (&json!("cleared"), &json!(held)), "{cleared}");
+    // Without its listing nobody knows what the folder is made of.
+    for peer in &mut peers {
+        peer.ask(&format!("clear {key}"));
+    }
+    let lost = peers[0].ask(&format!("check {key}"));
+    assert_eq!(lost["health"], "lost", "{lost}");
+}
+
+#[test]
 fn what_is_no_file_is_skipped_and_told_and_what_cannot_be_read_is_skipped_only_when_that_was_said() {
     let folder = folder();
     let source = folder.path().join("things");

@@ -33,6 +33,9 @@ fn a_file_is_told_whole_thin_or_lost_through_the_control_socket_a_guest_and_a_pi
     assert_eq!((code(&whole), &told["health"], &told["copies"]), (Some(0), &json!("whole"), &json!([0, 0, 0, 4])));
     assert_eq!((&told["file"], told["peers"].as_array().map(Vec::len)), (&json!(key), Some(3)), "{told}");
     assert!(told["peers"].as_array().expect("peers").iter().all(|peer| peer["verified"] == 4), "{told}");
+    for peer in &mut peers {
+        assert_eq!(peer.ask("wait idle --deadline 30s")["answer"], "waited", "nobody looks at copies any more");
+    }
     // A copy that rots is found by whoever has it hashed, and not before.
     // A list is read, and so would show it.
     let data = told["each"].as_array().expect("blocks").iter().find(|block| block["key"] != *key).expect("data");
