@@ -10,10 +10,11 @@ use kadring::console::events::EventLog;
 use kadring::runtime::Tell;
 
 use super::Failed;
+use super::standard::is_standard;
 
 /// Has a peer's events written to the file `path`; `-` is standard output.
 pub(super) fn to(path: &Path) -> Result<Tell, Failed> {
-    if path.as_os_str() == "-" {
+    if is_standard(path) {
         return Ok(Tell(Arc::new(|me, notices| EventLog::new(io::stdout()).run(&me, &notices))));
     }
     let file =

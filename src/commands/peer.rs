@@ -13,15 +13,16 @@ use kadring::console::control::serving;
 use kadring::console::perform::Performer;
 use kadring::console::renewing::renewing;
 use kadring::console::terminal::{self, Restore, Stdin};
-use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen};
+use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen, json};
 use kadring::node::{Answer, Command, Notice, Phase};
-use kadring::runtime::{Bell, LocalPeer, Options};
+use kadring::runtime::{Bell, LocalPeer, Options, since_1970};
 use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 
 use super::console_thread::{Above, ConsoleThread, edit};
 use super::farewell::Farewell;
+use super::standard::is_standard;
 use super::{Exit, Failed, Known, bootstrap, end_in_a_while, events, log_to, ready};
 use crate::args::PeerArgs;
 
@@ -64,7 +65,12 @@ pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
     }
     let mut output = Output::new(format, io::stdout());
     let announced = ready::announce(&ready, args.ready_file.as_deref())?;
-    output.line(&format!("READY {announced}"));
+    match format {
+        Format::Text => output.line(&format!("READY {announced}")),
+        // Among the events it is told already.
+        Format::Json if args.events.as_deref().is_some_and(is_standard) => {}
+        Format::Json => output.line(&json::ready(&announced, since_1970())),
+    }
     if person {
         output.line("type help for the commands");
     }

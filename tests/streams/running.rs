@@ -54,7 +54,7 @@ impl Running {
         let args = [&["peer", "--port", "0", "--json", "--data", &data], args].concat();
         let peer = Self::start(&args, stdin, stderr);
         let ready = peer.line();
-        let ready: Value = serde_json::from_str(ready.strip_prefix("READY ").expect("READY")).expect("JSON");
+        let ready: Value = serde_json::from_str(&ready).expect("JSON");
         (peer, u16::try_from(ready["udp"].as_u64().expect("a port")).expect("a port"))
     }
 

@@ -141,8 +141,9 @@ impl Launch {
             errors,
         };
         let ready = peer.line();
-        let ready = ready.strip_prefix("READY ").unwrap_or_else(|| panic!("not a READY line: {ready}"));
-        let ready: Value = serde_json::from_str(ready).expect("READY carries JSON");
+        // With --json it is JSON as a whole.
+        let ready = ready.strip_prefix("READY ").unwrap_or(&ready);
+        let ready: Value = serde_json::from_str(ready).unwrap_or_else(|_| panic!("not a READY line: {ready}"));
         peer.port = u16::try_from(ready["udp"].as_u64().expect("a port")).expect("a port");
         peer.id = ready["id"].as_str().expect("an id").to_owned();
         assert_eq!(ready["pid"].as_u64(), Some(u64::from(peer.child.id())));

@@ -172,9 +172,9 @@ impl PeerProcess {
             io::Error::other(format!("{command:?}: {why}\n{}", fs::read_to_string(&log).unwrap_or_default()))
         };
         let line = lines.recv_timeout(Duration::from_secs(60)).map_err(|_| failed("not ready in a minute"))?;
-        let ready = line.strip_prefix("READY ").and_then(|json| serde_json::from_str::<Value>(json).ok());
+        let ready = serde_json::from_str::<Value>(&line).ok();
         let told = ready.and_then(|ready| Some((ready["id"].as_str()?.parse().ok()?, port_of(&ready["udp"])?)));
-        let (id, port) = told.ok_or_else(|| failed(&format!("said {line:?} instead of READY")))?;
+        let (id, port) = told.ok_or_else(|| failed(&format!("said {line:?} instead of being ready")))?;
         Ok(Self { stdin, lines, process, id, addr: SocketAddr::from(([127, 0, 0, 1], port)) })
     }
 
