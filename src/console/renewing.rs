@@ -13,15 +13,15 @@ use super::text::count;
 use crate::id::Key;
 use crate::lease::UnixTime;
 use crate::node::Answer;
-use crate::runtime::Session;
+use crate::runtime::Handle;
 
 /// A catalogue that could not be read is looked at again after so many seconds.
 const PAUSE: u64 = 60;
 
 /// Renews what is due in the catalogue: for [`LocalPeer::renew`](crate::runtime::LocalPeer::renew).
-pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Session) -> UnixTime + Send + 'static {
-    move |session| {
-        let performer = Performer::new(session.clone(), Arc::new(Nothing));
+pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Handle) -> UnixTime + Send + 'static {
+    move |handle| {
+        let performer = Performer::new(handle.clone(), Arc::new(Nothing));
         performer.with_catalogue(Some(catalogue.clone())).renew_due(&catalogue)
     }
 }

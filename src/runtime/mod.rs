@@ -342,12 +342,12 @@ impl LocalPeer {
         Ok(())
     }
 
-    /// Renews leases as long as the peer runs, from now on. `renew` renews those that are due by the commands of the
-    /// session, and returns when the next will be, in seconds since 1970; that something is due sooner, the `bell` tells.
+    /// Renews leases as long as the peer runs, from now on. `renew` renews those that are due by commands to the
+    /// `handle`, and returns when the next will be, in seconds since 1970; that something is due sooner, the `bell` tells.
     ///
     /// # Errors
     /// The system refuses the thread.
-    pub fn renew(&mut self, bell: &Bell, renew: impl FnMut(&Session) -> UnixTime + Send + 'static) -> io::Result<()> {
+    pub fn renew(&mut self, bell: &Bell, renew: impl FnMut(&Handle) -> UnixTime + Send + 'static) -> io::Result<()> {
         renewer::start(&self.handle, bell.clone(), renew)?;
         self.renewals = Some(bell.clone());
         Ok(())

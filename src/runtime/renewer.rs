@@ -12,7 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::channels::RENEWALS;
-use super::{Handle, Role, Session, fault, since_1970};
+use super::{Handle, Role, fault, since_1970};
 use crate::lease::UnixTime;
 
 /// What is due is looked for at least this often: the clock may have been set, or the catalogue changed by hand.
@@ -74,15 +74,15 @@ impl Bell {
 pub(super) fn start(
     peer: &Handle,
     bell: Bell,
-    mut renew: impl FnMut(&Session) -> UnixTime + Send + 'static,
+    mut renew: impl FnMut(&Handle) -> UnixTime + Send + 'static,
 ) -> io::Result<()> {
-    let session = peer.session();
+    let handle = peer.clone();
     let work = move || {
         loop {
             fault::point(Role::Renewer);
             let since = since_1970().as_secs();
             bell.0.soonest.store(UnixTime::MAX, Ordering::SeqCst);
-            let next = renew(&session);
+            let next = renew(&handle);
             bell.0.soonest.fetch_min(next, Ordering::SeqCst);
             if !bell.wait(since) {
                 return;
