@@ -82,7 +82,7 @@ pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
     ),
     (
         Exit::Unknown,
-        "unknown: `check` cannot tell, a peer that may hold a block did not answer",
+        "unknown: a peer that may hold a block did not answer, so `check` cannot tell, and `renew` or `delete` has not reached it",
         "once that peer is back",
     ),
     (Exit::Interrupted, "interrupted (SIGINT; 143 for SIGTERM)", "yes; a retrieve goes on where it stopped"),

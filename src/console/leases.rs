@@ -183,20 +183,19 @@ impl<B: Backend> Performer<B> {
         }
         let pairs = keys.iter().flat_map(|key| changes.iter().map(|change| (*key, *change))).collect();
         let answer = self.ask(Command::Lease { changes: pairs });
-        if let Answer::Leased { copies, ref silent, .. } = answer {
-            if copies == 0 && !silent.is_empty() {
-                let silent = silent.iter().map(who).collect::<Vec<_>>().join(", ");
-                return Err(failed(
-                    FailureKind::TimedOut,
-                    format!("nobody who keeps it answered (no answer from {silent})"),
-                ));
-            }
-            let noted = match next {
-                Some(next) => catalogue.change(&key, |entry| entry.lease = Some(next.clone())),
-                None => catalogue.forget(&key.to_string()).map(|_| ()),
-            };
-            noted.map_err(cannot)?;
+        if let Some(failure) = unheard(&answer) {
+            return Err(failure);
         }
+        // Whoever has not heard can be told again, as long as the catalogue has the lease as it was.
+        let is_over = answer.verdict().is_none();
+        let noted = match next {
+            Some(next) if is_over || matches!(change, Change::Copies(_)) => {
+                catalogue.change(&key, |entry| entry.lease = Some(next.clone()))
+            }
+            None if is_over => catalogue.forget(&key.to_string()).map(|_| ()),
+            _ => Ok(()),
+        };
+        noted.map_err(cannot)?;
         Ok(answer)
     }
 
@@ -220,7 +219,12 @@ impl<B: Backend> Performer<B> {
     /// Renews all files whose leases end, at once. What cannot be is told, and keeps no other from it.
     fn renew_all(&self, catalogue: &Catalogue, entries: &[Entry], change: &Change) -> Reply {
         let (answer, renewed, failures) = self.tell_holders(entries, change);
-        if matches!(answer, Answer::Leased { .. })
+        if !renewed.is_empty()
+            && let Some(failure) = unheard(&answer)
+        {
+            return Reply::from(failure);
+        }
+        if answer.verdict().is_none()
             && let Err(error) = catalogue.change_all(&renewed)
         {
             return Reply::failed(FailureKind::Other, catalogue.cannot("write", &error));
@@ -312,6 +316,18 @@ fn failed(kind: FailureKind, reason: String) -> Failure {
     Failure { kind, reason }
 }
 
+/// That nobody who keeps what was named has heard, if that is so.
+fn unheard(answer: &Answer) -> Option<Failure> {
+    let Answer::Leased { copies: 0, silent, .. } = answer else { return None };
+    Some(if silent.is_empty() {
+        let reason = "no peer that is known keeps any of it; try again once a holder is back, or forget it";
+        failed(FailureKind::NotFound, reason.to_owned())
+    } else {
+        let silent = silent.iter().map(who).collect::<Vec<_>>().join(", ");
+        failed(FailureKind::TimedOut, format!("nobody who keeps it answered (no answer from {silent})"))
+    })
+}
+
 /// What holders heard of leases, for people.
 pub(super) fn told(answer: &Answer, named: Option<&str>) -> String {
     let Answer::Leased { copies, free, peers, silent, unread, .. } = answer else { return String::new() };
@@ -326,7 +342,8 @@ pub(super) fn told(answer: &Answer, named: Option<&str>) -> String {
         format!("{named}{} told, with {} of its blocks{kept}", count(*peers as u64, "peer"), count(*copies, "copy"));
     let silent = silent.iter().map(|peer| format!("no answer from {}", who(peer)));
     let unread = (*unread > 0).then(|| format!("{} could not be had", count(*unread, "list")));
-    lines([head].into_iter().chain(silent).chain(unread))
+    let again = answer.verdict().map(|_| "not all have heard of it: give the command again later".to_owned());
+    lines([head].into_iter().chain(silent).chain(unread).chain(again))
 }
 
 #[cfg(test)]

@@ -49,12 +49,12 @@ impl<B: Backend> Performer<B> {
     fn renew_these(&self, catalogue: &Catalogue, due: &[Entry]) {
         let (answer, mut renewed, failures) = self.tell_holders(due, &Change::Renew(None));
         failures.iter().for_each(|failed| log::warn!("a lease is not renewed now: {}", failed.to_text()));
-        let Answer::Leased { copies, ref silent, unread, .. } = answer else {
+        let Answer::Leased { copies, .. } = answer else {
             return log::warn!("leases are not renewed now: {answer:?}");
         };
         let files = count(renewed.len() as u64, "file");
         let heard = told(&answer, None).trim_end().replace('\n', "; ");
-        if silent.is_empty() && unread == 0 {
+        if answer.verdict().is_none() {
             log::info!("renewed the leases of {files}: {}", heard);
         } else {
             log::warn!("the leases of {files} are not renewed with all who keep them: {}", heard);

@@ -164,6 +164,8 @@ fn what_the_node_is_asked_is_what_was_typed() {
         asked,
         [
             Command::Retrieve { source: Source::Key(key), dest: "my file".into(), replace: false },
+            // A folder is cleared with all that is in it.
+            Command::RetrieveManifest { key },
             Command::Clear { sources: vec![Source::Key(key), Source::Manifest("./m".into())] },
             Command::Lookup { key },
             Command::Quit { handover: false },

@@ -414,10 +414,12 @@ impl Answer {
         }
     }
 
-    /// What sort of failure this is. A departure that leaves blocks behind, though others were there to take them, is one.
+    /// What sort of failure this is. A departure that leaves blocks behind, though others were there to take them, is one;
+    /// and that a peer which may hold a block has not heard of its leases.
     pub fn verdict(&self) -> Option<FailureKind> {
         match self {
             Self::Left { offered: true, left_behind: 1.., alone: false, .. } => Some(FailureKind::TimedOut),
+            Self::Leased { silent, unread, .. } if !silent.is_empty() || *unread > 0 => Some(FailureKind::Unknown),
             answer => answer.failure().map(|failure| failure.kind),
         }
     }
