@@ -5,6 +5,7 @@ mod clients;
 mod config_file;
 mod control;
 mod events;
+mod every_command;
 mod exit_codes;
 mod folders;
 mod harmless;
