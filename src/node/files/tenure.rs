@@ -18,7 +18,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{Answered, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{Answered, Found, Owner, Part, Reply, Step, Ticket};
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -174,7 +174,7 @@ impl Tenure {
 
     fn on_piece(&mut self, desk: &mut Desk, number: u64, reply: Reply) {
         match reply {
-            Reply::Found(found) => self.on_found(desk, number, found.peers),
+            Reply::Found(found) => self.on_found(desk, number, found),
             Reply::Done { outcome, .. } if self.running.contains_key(&number) => self.on_read(desk, number, outcome),
             Reply::Done { .. } => drop(self.heard(number)),
             Reply::Answer(Answered { answer: Ok(Response::Leased { blocks, free }), .. }) => {
@@ -232,7 +232,7 @@ impl Tenure {
     }
 
     /// The peers that should hold a block are known.
-    fn on_found(&mut self, desk: &mut Desk, number: u64, peers: Vec<Peer>) {
+    fn on_found(&mut self, desk: &mut Desk, number: u64, Found { peers, unreached, .. }: Found) {
         let Some(piece) = self.running.get_mut(&number) else { return };
         let (change, key, size) = (piece.change, piece.key, piece.size);
         piece.lookup = None;
@@ -244,6 +244,7 @@ impl Tenure {
         }
         if self.lease.is_none() {
             peers.into_iter().for_each(|peer| self.note(peer, change));
+            unreached.into_iter().for_each(|peer| self.miss(peer));
         } else if let BTreeEntry::Vacant(place) = self.laying.entry(key) {
             let size = desk.wanted_size(&key).unwrap_or(size);
             place.insert(Laying { size, left: peers.into(), open: 0, laid: 0 });
@@ -286,9 +287,17 @@ impl Tenure {
     /// A peer is to hear of a change, unless it has.
     fn note(&mut self, peer: Peer, change: usize) {
         let listener = self.listener(peer);
+        // One that was not found before is now.
+        listener.silent &= !listener.known.is_empty();
         if listener.known.insert(change) {
             listener.due.push_back(change);
         }
+    }
+
+    /// A peer that should hold a block did not answer when that was looked up.
+    fn miss(&mut self, peer: Peer) {
+        let listener = self.listener(peer);
+        listener.silent |= listener.known.is_empty();
     }
 
     fn listener(&mut self, peer: Peer) -> &mut Listener {
