@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -12,7 +13,8 @@ use anyhow::Context;
 use clap::builder::Resettable;
 use clap::{Arg, FromArgMatches};
 use kadring::console::json::PAGE;
-use kadring::console::{Stderr, escape};
+use kadring::console::{Format, Output, Reply, Stderr, escape};
+use kadring::node::FailureKind;
 
 use args::{Cli, Task, command_line, config_file};
 use commands::{Exit, Failed, client, ctl, files, leases, peer, report, ring, sim, stderr};
@@ -57,14 +59,23 @@ fn read_command_line() -> Cli {
         let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
         command.mut_subcommands(overlook_empty)
     }
-    let command = overlook_empty(command_line());
-    let arguments = config_file::fill_in(&command, std::env::args_os().collect()).unwrap_or_else(|reason| {
+    let (command, arguments): (_, Vec<OsString>) = (overlook_empty(command_line()), std::env::args_os().collect());
+    let for_programs = wants_json(&arguments);
+    let arguments = config_file::fill_in(&command, arguments).unwrap_or_else(|reason| {
+        if for_programs {
+            tell_usage(reason);
+        }
         stderr().say(&format!("kadring: {}\n", escape(&reason)));
         drop(LastWords);
         std::process::exit(Exit::Usage as i32);
     });
     let matches = command.try_get_matches_from(arguments);
     matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| {
+        if error.use_stderr() && for_programs {
+            let text = error.render().to_string();
+            let lines = text.trim_start_matches("error: ").lines().map(str::trim).take_while(|line| !line.is_empty());
+            tell_usage(lines.collect::<Vec<_>>().join(" "));
+        }
         // A terminal shows colours, so clap writes to it directly.
         if error.use_stderr() && !io::stderr().is_terminal() {
             stderr().say(&error.render().to_string());
@@ -73,6 +84,19 @@ fn read_command_line() -> Cli {
         }
         error.exit()
     })
+}
+
+/// Whether a program reads what this one prints, as far as that can be told before the command line was understood.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let yes = |word: String| ["y", "yes", "t", "true", "on", "1"].contains(&&*word.to_lowercase());
+    arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json")
+        || std::env::var("KADRING_JSON").is_ok_and(yes)
+}
+
+/// Answers a command line that is wrong, and ends.
+fn tell_usage(reason: String) -> ! {
+    Output::new(Format::Json, io::stdout()).reply(&Reply::failed(FailureKind::Usage, reason));
+    std::process::exit(Exit::Usage as i32)
 }
 
 fn run(task: Task) -> anyhow::Result<Exit> {

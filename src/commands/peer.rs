@@ -20,6 +20,7 @@ use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 
+use super::client::tell_trouble;
 use super::console_thread::{Above, ConsoleThread, edit};
 use super::farewell::Farewell;
 use super::standard::is_standard;
@@ -34,8 +35,12 @@ const ON_CTRL_D: &str = "Ctrl-D does not end this peer, and it reads on: quit, o
 
 /// Runs a peer until it has left.
 pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
-    let screen = Screen::stderr();
-    let (input, format) = (terminal::stdin_is(), args.format.format());
+    let format = args.format.format();
+    run_in(args, format).or_else(|error| tell_trouble(error, format, io::stdout()))
+}
+
+fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
+    let (screen, input) = (Screen::stderr(), terminal::stdin_is());
     let person = input == Stdin::Person && format == Format::Text;
     log_to(&screen, if person { "info" } else { "warn" });
     let (mut options, _temporary) = options(&args)?;

@@ -14,6 +14,7 @@ use kadring::runtime::every_address;
 use kadring::runtime::survey::{Surveyed, Surveyor};
 use serde::Serialize;
 
+use super::client::tell_trouble;
 use super::{Exit, Failed, bootstrap};
 use crate::args::{ReportArgs, ReportTarget};
 
@@ -26,6 +27,11 @@ const UNMONITORED: &str = "Unmonitored Peers";
 
 /// `kadring report`.
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
+    let format = args.format.format();
+    report(args, format).or_else(|error| tell_trouble(error, format, io::stdout()))
+}
+
+fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> {
     let overlay = args.overlay.map(Into::into);
     let (targets, overlay) = match &args.target {
         Some(ReportTarget::Number(number)) => {
@@ -39,7 +45,6 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
         io::ErrorKind::TimedOut => Failed::timed_out(error.to_string()),
         _ => Failed::start(error),
     })?;
-    let format = args.format.format();
     let in_place = !args.once && format == Format::Text && io::stdout().is_terminal();
     let mut seeds = vec![surveyor.target().addr];
     let mut first = true;

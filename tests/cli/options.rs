@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::running::{KEY, assert_ends, code, folder, printed, run, said};
+use crate::running::{KEY, assert_ends, code, folder, printed, run, said, text};
 use crate::support::{Launch, program};
 
 #[test]
@@ -45,6 +45,32 @@ fn who_asks_wrongly_is_told_and_gets_2() {
     ] {
         assert_ends(args, 2, reason);
     }
+}
+
+#[test]
+fn as_json_whatever_goes_wrong_before_a_command_begins_is_one_answer() {
+    let folder = folder();
+    let file = folder.path().join("file");
+    fs::write(&file, "no = [").expect("writable");
+    for (args, code_of_it, kind, reason) in [
+        (&["frobnicate"][..], 2, "usage", "frobnicate"),
+        (&["peer", "--port", "70000"], 2, "usage", "invalid value '70000' for '--port <PORT>'"),
+        (&["store"], 2, "usage", "were not provided: --bootstrap <HOST:PORT> <FILE>..."),
+        (&["peer", "--config", text(&file)], 2, "usage", "unclosed array"),
+        (&["peer", "--port", "0", "--data", "/proc/none"], 7, "other", "data folder"),
+        (&["ring", "init", "300", "4", "5", "30"], 2, "usage", "300"),
+        (&["report", "127.0.0.1:9", "--once"], 5, "timed_out", "127.0.0.1:9"),
+        (&["ctl", "--data", "/proc/none", "status"], 5, "timed_out", "no peer runs"),
+        (&["ping", "127.0.0.1"], 2, "usage", "there is no port"),
+    ] {
+        let output = run(&[args, &["--json"]].concat());
+        let answer: Value = serde_json::from_str(&printed(&output)).unwrap_or_else(|_| panic!("{args:?}: {output:?}"));
+        assert_eq!((code(&output), said(&output).as_str()), (Some(code_of_it), ""), "{args:?}");
+        assert_eq!((&answer["answer"], &answer["kind"]), (&json!("failed"), &json!(kind)), "{args:?}: {answer}");
+        assert!(answer["reason"].as_str().is_some_and(|told| told.contains(reason)), "{args:?}: {answer}");
+    }
+    let by_variable = program().arg("frobnicate").env("KADRING_JSON", "1").output().expect("it runs");
+    assert!(printed(&by_variable).starts_with("{\"answer\":\"failed\""), "{by_variable:?}");
 }
 
 #[test]
