@@ -19,10 +19,10 @@ use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Answer, Command, Failure, FailureKind, Notice, Source};
 use kadring::runtime::{Handle, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
-use signal_hook::consts::SIGTERM;
+use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
 
-use super::standard::{STANDARD, UntilTold, is_standard, spool};
+use super::standard::{STANDARD, UntilTold, is_standard, spool, was_closed};
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
 use crate::args::{
     CatArgs, CheckArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs,
@@ -144,16 +144,21 @@ fn join_and_retrieve(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {
     let catalogue = Catalogue::of_user();
     let source = resolve_source(catalogue.as_ref(), Path::new(""), args.source.clone()).map_err(Failed::from)?;
     let guest = join(&args.join, Config::default())?;
-    let performer = Performer::new(guest.handle(), screen).with_catalogue(catalogue);
     if is_standard(&args.dest) {
-        let reply = performer.forgetful().stream(source, &mut UntilTold::new()?);
+        let performer = Performer::new(guest.handle().session(), screen).with_catalogue(catalogue);
+        let mut out = UntilTold::new()?;
+        let reply = performer.forgetful().stream(source, &mut out);
         leave(guest);
+        if out.is_broken() {
+            return Ok(end_as_by_sigpipe());
+        }
         if !tells && reply.failure().is_none() {
             return Ok(Exit::Done);
         }
         // Standard output holds the file, so the answer goes elsewhere.
         return Ok(tell(&reply, args.format.format(), stderr()));
     }
+    let performer = Performer::new(guest.handle(), screen).with_catalogue(catalogue);
     let request = Request::Ask(Command::Retrieve { source, dest: args.dest.clone(), replace: args.force });
     let reply = performer.perform_or_ask(request, &mut |what| args.format.format() == Format::Text && confirm(what));
     leave(guest);
@@ -273,7 +278,9 @@ pub(super) fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'stat
 
 /// The exit code of an answer that was written, or could not be.
 fn exit_of(reply: &Reply, output: &Output) -> Exit {
-    let untold = if output.is_closed() { Exit::Other } else { Exit::Done };
+    // What a program writes to a stream that was closed before it began goes nowhere.
+    let is_closed = output.is_closed() || was_closed(io::stdout()).unwrap_or(false);
+    let untold = if is_closed { Exit::Other } else { Exit::Done };
     reply.verdict().map_or(untold, Exit::from)
 }
 
@@ -375,6 +382,13 @@ pub(super) fn watch_signals() {
     for signal in ending_signals() {
         let _ = flag::register_usize(signal, Arc::clone(&TOLD), signal.unsigned_abs() as usize);
     }
+}
+
+/// The reader of a file on standard output has gone: this process will end as programs do by default, without a word.
+pub(super) fn end_as_by_sigpipe() -> Exit {
+    // A signal that came before goes first. Nothing else rests on it (`Relaxed`).
+    let _ = TOLD.compare_exchange(0, SIGPIPE as usize, Ordering::Relaxed, Ordering::Relaxed);
+    Exit::Interrupted
 }
 
 /// Ends this process by the signal that ended its command, so that a shell's loop ends with it.

@@ -1,8 +1,7 @@
 //! Talking to a running peer through the control socket in its data folder.
 
 use std::env;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +14,8 @@ use kadring::node::{Command, FailureKind, Progress};
 use kadring::runtime::{Spooled, connect, ending_signals};
 use signal_hook::low_level::pipe;
 
-use super::client::{tell_trouble, watch_signals};
-use super::standard::{STANDARD, spool};
+use super::client::{end_as_by_sigpipe, tell_trouble, watch_signals};
+use super::standard::{Passage, STANDARD, spool, was_closed};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -83,32 +82,32 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     if let Some(lent) = &lent {
         sent.iter_mut().filter(|word| is_standard(word)).for_each(|word| *word = lent.display().to_string());
     }
-    let brought = match name {
-        Ok("retrieve") if sent.last().is_some_and(is_standard) => {
-            Some(tempfile::tempdir().context("cannot make a temporary folder")?)
-        }
+    let mut passage = match name {
+        Ok("retrieve") if sent.last().is_some_and(is_standard) => Some(Passage::new()?),
         _ => None,
     };
-    let dest = brought.as_ref().map(|folder| folder.path().join("file"));
-    if let (Some(dest), Some(last)) = (&dest, sent.last_mut()) {
-        *last = dest.display().to_string();
+    // There `-` would be the peer's own.
+    if let (Some(passage), Some(last)) = (&passage, sent.last_mut()) {
+        *last = passage.path().display().to_string();
     }
     // A signal says a byte to the peer, which ends the command; the answer comes all the same.
     watch_signals();
     for signal in ending_signals() {
         pipe::register(signal, peer.try_clone()?).context("cannot watch for signals")?;
     }
-    let asked = Asked { words: sent, folder, forgets: dest.is_some() };
-    let mut rendered = ask(peer, &asked, &OnScreen(screen))
+    // A bar and the file would write over each other.
+    let shows_file = passage.is_some() && io::stdout().is_terminal();
+    let screen = if shows_file { Screen::plain() } else { Arc::clone(screen) };
+    let asked = Asked { words: sent, folder, to: passage.as_ref().map(Passage::path) };
+    let mut pass_on = || passage.iter_mut().for_each(|passage| passage.pass_on(peer));
+    let mut rendered = ask(peer, &asked, &OnScreen(&screen), &mut pass_on)
         .map_err(|error| Failed::timed_out(format!("the peer did not answer: {error}")))?;
     if let Some(lent) = &lent {
         rendered.rename(&lent.display().to_string(), STANDARD);
     }
-    let Some(dest) = dest else { return Ok(tell(&rendered, form, io::stdout())) };
-    if rendered.kind.is_none() {
-        let mut out = io::stdout().lock();
-        let mut file = File::open(&dest).context("cannot read what was retrieved")?;
-        io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("cannot write to standard output")?;
+    let Some(passage) = passage else { return Ok(tell(&rendered, form, io::stdout())) };
+    if !passage.finish().context("cannot write to standard output")? {
+        return Ok(end_as_by_sigpipe());
     }
     // Standard output is for the file, so the answer goes elsewhere.
     Ok(tell(&rendered, form, stderr()))
@@ -116,6 +115,9 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
 
 /// What `cat` is, said as a `retrieve`.
 fn retrieve_to_standard(words: Vec<String>) -> Vec<String> {
+    if words.len() == 1 {
+        return words;
+    }
     let operands = words.into_iter().skip(1).filter(|word| word != "--");
     ["retrieve", "--"].map(str::to_owned).into_iter().chain(operands).chain([STANDARD.to_owned()]).collect()
 }
@@ -151,7 +153,8 @@ fn tell(answer: &Rendered, form: Form, out: impl Write + Send + 'static) -> Exit
             Output::new(form.format, stderr()).line(&answer.failures.join("\n"));
         }
     }
-    let untold = if output.is_closed() { Exit::Other } else { Exit::Done };
+    let is_closed = output.is_closed() || was_closed(io::stdout()).unwrap_or(false);
+    let untold = if is_closed { Exit::Other } else { Exit::Done };
     answer.kind.map_or(untold, |kind: FailureKind| kind.into())
 }
 

@@ -1,11 +1,11 @@
 //! Standard input and output of a client, in place of files.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kadring::console::Screen;
@@ -44,6 +44,8 @@ pub(super) fn spool(screen: &Screen) -> anyhow::Result<Spooled> {
 pub(super) struct UntilTold {
     out: File,
     told: UnixStream,
+    /// Its reader has gone.
+    broken: bool,
 }
 
 /// Bytes that a pipe which has room takes without waiting.
@@ -56,7 +58,84 @@ impl UntilTold {
         for signal in ending_signals() {
             pipe::register(signal, tells.try_clone()?).context("cannot watch for signals")?;
         }
-        Ok(Self { out, told })
+        Ok(Self { out, told, broken: false })
+    }
+}
+
+/// What a peer writes into a pipe of this process goes on to standard output.
+pub(super) struct Passage {
+    /// The pipe's end that is read here, until standard output cannot be written.
+    from: Option<PipeReader>,
+    /// The end that the peer opens by its path: it has to be there until the peer has.
+    lent: Option<PipeWriter>,
+    out: UntilTold,
+    piece: Vec<u8>,
+    /// Why standard output could not be written.
+    trouble: Option<io::Error>,
+}
+
+impl Passage {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let (from, lent) = io::pipe().context("cannot make a pipe")?;
+        Ok(Self { from: Some(from), lent: Some(lent), out: UntilTold::new()?, piece: vec![0; 1 << 16], trouble: None })
+    }
+
+    /// The path by which this user's other processes open the pipe.
+    pub(super) fn path(&self) -> PathBuf {
+        let end = self.lent.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        PathBuf::from(format!("/proc/{}/fd/{end}", std::process::id()))
+    }
+
+    /// Passes on what comes, until `peer` has something to say.
+    pub(super) fn pass_on(&mut self, peer: &UnixStream) {
+        while let Some(from) = &self.from {
+            let mut ready =
+                [PollFd::new(from.as_fd(), PollFlags::POLLIN), PollFd::new(peer.as_fd(), PollFlags::POLLIN)];
+            // A wait that a signal interrupts is begun again: the peer was told of it, and will say something.
+            if poll(&mut ready, PollTimeout::NONE).is_ok() && ready[0].any() == Some(true) {
+                self.pass_piece();
+            } else if ready[1].any() == Some(true) {
+                return;
+            }
+        }
+    }
+
+    /// Passes on the rest, once the peer has done its part. Whether standard output still has a reader.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub(super) fn finish(mut self) -> io::Result<bool> {
+        // Now what the pipe gives has an end.
+        self.lent = None;
+        while self.from.is_some() {
+            self.pass_piece();
+        }
+        match self.trouble {
+            _ if self.out.is_broken() => Ok(false),
+            trouble => trouble.map_or(Ok(true), Err),
+        }
+    }
+
+    fn pass_piece(&mut self) {
+        let Some(from) = &mut self.from else { return };
+        let passed = match from.read(&mut self.piece) {
+            Ok(0) => Err(None),
+            Ok(count) => self.out.write_all(&self.piece[..count]).map_err(Some),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(Some(error)),
+        };
+        if let Err(trouble) = passed {
+            // Whoever writes to the pipe learns that nobody reads it.
+            self.from = None;
+            self.trouble = trouble;
+        }
+    }
+}
+
+impl UntilTold {
+    /// Whether its reader has gone. Then there is nobody to tell, and a program ends as by SIGPIPE.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 }
 
@@ -69,7 +148,9 @@ impl Write for UntilTold {
         if ready[1].any() == Some(true) {
             return Err(io::Error::other("told to end"));
         }
-        self.out.write(&bytes[..bytes.len().min(AT_ONCE)])
+        let written = self.out.write(&bytes[..bytes.len().min(AT_ONCE)]);
+        self.broken |= written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -79,7 +160,7 @@ impl Write for UntilTold {
 
 /// Whether a standard stream was closed when this program began. Rust then opens /dev/null in its place for reading and
 /// writing; a shell that redirects from /dev/null opens it for reading only.
-fn was_closed(stream: impl AsFd) -> anyhow::Result<bool> {
+pub(super) fn was_closed(stream: impl AsFd) -> anyhow::Result<bool> {
     let file = File::from(stream.as_fd().try_clone_to_owned().context("cannot look at standard input")?);
     let (there, null) = (file.metadata()?, fs::metadata("/dev/null")?);
     let flags = OFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GETFL).context("cannot look at standard input")?);

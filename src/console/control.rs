@@ -23,7 +23,7 @@ use super::{Backend, Grammar, handle_threads};
 use crate::id::Key;
 use crate::node::{Command, FailureKind, Notice, Progress};
 use crate::path_text;
-use crate::runtime::{ServeClient, Session, since_1970, stopwatch};
+use crate::runtime::{Outlet, ServeClient, Session, since_1970, stopwatch};
 
 /// The word by which a client asks for the events.
 pub const EVENTS: &str = "events";
@@ -42,9 +42,9 @@ pub struct Asked {
     /// The folder in which names of files begin.
     #[serde(with = "path_text")]
     pub folder: PathBuf,
-    /// What is retrieved goes to a folder that the client deletes, so nothing of a part is kept.
-    #[serde(default)]
-    pub forgets: bool,
+    /// A pipe of the client's, to which a file is written that is retrieved; the place among the words is not meant then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<PathBuf>,
 }
 
 /// What a client is told.
@@ -117,10 +117,12 @@ pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: Jobs) -> ServeClien
         let reply = match serde_json::from_slice::<Asked>(line) {
             Ok(asked) if asked.words == [EVENTS] => watch(session, &teller),
             Ok(asked) => {
-                let entry = jobs.enter(session, asked.words.join(" "));
+                let line = asked.words.join(" ");
+                let line = asked.to.as_ref().map_or(line.clone(), |to| line.replace(&*to.to_string_lossy(), "-"));
+                let entry = jobs.enter(session, line);
                 let performer = Performer::new(session.clone(), entry.counting(teller.clone()));
                 let performer = performer.with_catalogue(Some(catalogue.clone())).with_jobs(jobs.clone());
-                obey(&grammar, performer, asked)
+                obey(&grammar, session, performer, asked)
             }
             Err(error) => {
                 let reason = format!("a client of the control socket says a line of JSON: {error}");
@@ -149,14 +151,21 @@ fn watch(session: &Session, teller: &Teller) -> Reply {
     Reply::failed(FailureKind::Cancelled, "cancelled")
 }
 
-fn obey(grammar: &Grammar, performer: Performer<Session>, Asked { words, folder, forgets }: Asked) -> Reply {
-    let performer = if forgets { performer.forgetful() } else { performer };
+fn obey(grammar: &Grammar, session: &Session, performer: Performer<Session>, asked: Asked) -> Reply {
+    let Asked { words, folder, to } = asked;
     let usage = |reason: String| Reply::failed(FailureKind::Usage, reason);
     match grammar.read(&words) {
         Ok(None) => usage("no command was given".to_owned()),
         Ok(Some((_, Request::Help(word)))) => Reply::help(grammar, word.as_deref()),
         Ok(Some((_, request))) => {
-            let mut reply = performer.within(folder.clone()).perform(request);
+            let performer = performer.within(folder.clone());
+            let mut reply = match (request, to) {
+                (Request::Ask(Command::Retrieve { source, .. }), Some(to)) => match Outlet::open(&to, session) {
+                    Ok(mut to) => performer.forgetful().stream(source, &mut to),
+                    Err(error) => usage(format!("cannot write to {}: {error}", to.display())),
+                },
+                (request, _) => performer.perform(request),
+            };
             // Files are called as the client calls them.
             words.iter().for_each(|word| reply.rename(&folder.join(word), Path::new(word)));
             reply
@@ -205,17 +214,21 @@ impl Shows for Teller {
     }
 }
 
-/// Has a command done by the peer at the other end of `stream`, shows its progress, and returns its answer.
+/// Has a command done by the peer at the other end of `stream`, shows its progress, and returns its answer. Before each
+/// wait for what the peer says, `meanwhile` is called.
 ///
 /// # Errors
 /// The peer has ended before it answered, or speaks another version of this program.
-pub fn ask(stream: &UnixStream, asked: &Asked, shows: &dyn Shows) -> io::Result<Rendered> {
+pub fn ask(stream: &UnixStream, asked: &Asked, shows: &dyn Shows, meanwhile: &mut dyn FnMut()) -> io::Result<Rendered> {
     let line = serde_json::to_string(asked)? + "\n";
     (&*stream).write_all(line.as_bytes())?;
     let mut lines = BufReader::new(stream);
     let mut show: Box<dyn FnMut(&Progress)> = Box::new(|_| {});
     loop {
         let mut line = String::new();
+        if lines.buffer().is_empty() {
+            meanwhile();
+        }
         if lines.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -117,9 +117,11 @@ pub use roles::Role;
 pub use signals::ends as ending_signals;
 pub use sockets::{canonical, every_address};
 pub use start::StartError;
-pub use stream::Spooled;
+pub(crate) use stream::Origin;
+pub use stream::{Outlet, Spooled};
 pub use submit::bytes_to_move;
 pub use temporary::temporary_folder;
+pub(crate) use transfer::read_manifest;
 
 use self::clock::Clock;
 use self::named::Folder;

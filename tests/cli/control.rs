@@ -1,11 +1,12 @@
 //! A running peer that is talked to from other shells.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -13,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::running::{KEY, address, code, folder, key_of, printed, run, said, text};
-use crate::support::{Launch, PeerProcess, file, program};
+use crate::support::{Launch, PeerProcess, file, program, until, walk};
 
 fn ctl(peer: &PeerProcess, words: &[&str]) -> Output {
     run(&[&["ctl", "--data", text(&peer.data)], words].concat())
@@ -80,6 +81,49 @@ fn names_of_files_begin_where_the_client_stands_and_hyphens_are_its_own_input_an
     fs::remove_file(&path).expect("there");
     assert_eq!(code(&within(&["retrieve", "list", "original"], b"")), Some(0));
     assert!(fs::read(&path).expect("there") == original);
+}
+
+#[test]
+fn a_file_goes_to_a_clients_standard_output_while_its_blocks_arrive_and_ends_with_its_reader() {
+    let folder = folder();
+    let temporary = folder.path().join("temporary");
+    fs::create_dir(&temporary).expect("writable");
+    let mut peer = Launch::new(folder.path().join("peer")).env("TMPDIR", text(&temporary)).start();
+    let (path, original) = file(&folder, "original", 2, 24 << 20);
+    let stored = peer.ask(&format!("store '{}' --manifest '{}.m'", path.display(), path.display()));
+    let key = stored["key"].as_str().expect("a key");
+    let manifest = format!("{}.m", path.display());
+    let begin = |words: &[&str]| {
+        let mut client = program();
+        client.args(words).args(["--data", text(&peer.data)]).stdin(Stdio::null());
+        let mut client = client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut first = vec![0; 1 << 20];
+        client.stdout.as_mut().expect("piped").read_exact(&mut first).expect("the first block comes");
+        assert!(first == original[..first.len()], "something else came first");
+        client
+    };
+    let size = || -> u64 { walk(&temporary).iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum() };
+    let asks = [&["retrieve", key, "-"][..], &["retrieve", &manifest, "-"], &["cat", key]];
+    for words in asks {
+        // Its reader has taken a block, and takes no more for a while.
+        let client = begin(words);
+        until(|| size() >= 15 << 20);
+        assert!(size() <= 16 << 20, "{} bytes are there of a file of {}", size(), original.len());
+        assert!(printed(&ctl(&peer, &["jobs"])).contains(" -"), "the client's own words");
+        let client = client.wait_with_output().expect("it ends");
+        assert_eq!(client.status.code(), Some(0), "{words:?}: {}", said(&client));
+        assert!(client.stdout == original[1 << 20..], "{words:?}: the rest differs");
+        assert_eq!(walk(&temporary), Vec::<PathBuf>::new(), "{words:?}: nothing stays behind");
+    }
+    let mut client = begin(asks[0]);
+    drop(client.stdout.take());
+    let client = client.wait_with_output().expect("it ends");
+    assert_eq!((client.status.signal(), said(&client)), (Some(Signal::SIGPIPE as i32), String::new()));
+    let client = begin(asks[1]);
+    kill(Pid::from_raw(client.id().try_into().expect("a process id")), Signal::SIGINT).expect("it runs");
+    let client = client.wait_with_output().expect("it ends");
+    assert_eq!(client.status.signal(), Some(Signal::SIGINT as i32), "{}", said(&client));
+    until(|| walk(&temporary).is_empty());
 }
 
 #[test]

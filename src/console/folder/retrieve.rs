@@ -12,8 +12,9 @@ use crate::console::reply::Reply;
 use crate::console::{Backend, finding};
 use crate::file::folder::{Kind, Place};
 use crate::id::Key;
+use crate::node::job::JobError;
 use crate::node::{Answer, Command, Failure, FailureKind, Source};
-use crate::runtime::Handle;
+use crate::runtime::{Origin, Session, read_manifest};
 
 impl<B: Backend> Performer<B> {
     /// Retrieves a file, a folder, or something in a folder. Where `whole` is not set, a folder is refused.
@@ -61,9 +62,9 @@ impl<B: Backend> Performer<B> {
     }
 }
 
-impl Performer<Handle> {
-    /// Writes a file, or one in a folder, to `to` in order, while its blocks arrive. A small file of a folder, and one that
-    /// a local manifest names, is written once it is whole.
+impl Performer<Session> {
+    /// Writes a file, or one in a folder, to `to` in order, while its blocks arrive. A small file of a folder is written
+    /// once it is whole. The session is over with it.
     pub fn stream(&self, source: Source, to: &mut dyn Write) -> Reply {
         self.pour(source, to).map_or_else(Reply::from, Reply::Node)
     }
@@ -75,11 +76,11 @@ impl Performer<Handle> {
             if let Some(Kind::File(content)) = extent.itself.map(|item| item.kind)
                 && let Place::Own(key) = content.place
             {
-                let answer = self.pour_key(key, to)?;
+                let answer = self.pour_blocks(Source::Key(key), to)?;
                 return check(&content, &answer).map(|()| answer);
             }
-        } else if let Source::Key(key) = finding::resolve_source(catalogue, &self.folder, source.clone())? {
-            return self.pour_key(key, to);
+        } else {
+            return self.pour_blocks(finding::resolve_source(catalogue, &self.folder, source)?, to);
         }
         let dest = folder.path().join("file");
         match self.bring(source, &dest, false, false)? {
@@ -94,12 +95,22 @@ impl Performer<Handle> {
         }
     }
 
-    fn pour_key(&self, key: Key, to: &mut dyn Write) -> Result<Answer, Failure> {
-        let retrieve = Command::Retrieve { source: Source::Key(key), dest: "-".into(), replace: false };
+    fn pour_blocks(&self, source: Source, to: &mut dyn Write) -> Result<Answer, Failure> {
+        let retrieve = Command::Retrieve { source: source.clone(), dest: "-".into(), replace: false };
         let mut show = self.shows.begin(&retrieve);
-        let streamed = self.backend.stream(key, 0..u64::MAX, to, None, &mut *show);
+        let origin = match &source {
+            Source::Key(key) => Origin::Key(*key),
+            Source::Manifest(path) => {
+                let read = read_manifest(&self.folder.join(path));
+                let cannot = |error: JobError| failed(FailureKind::from(&error), error.reason);
+                Origin::Listed(read.map_err(cannot)?.0)
+            }
+        };
+        let streamed = self.backend.stream(origin, 0..u64::MAX, to, None, &mut *show);
         streamed.map_err(|mut failure| {
-            finding::recognise(self.catalogue.as_ref(), &key, &mut failure);
+            if let Source::Key(key) = source {
+                finding::recognise(self.catalogue.as_ref(), &key, &mut failure);
+            }
             failure
         })
     }

@@ -4,6 +4,8 @@
 //! retrieved is written in order while its blocks arrive: a window of them is under way, each to a small file of its own
 //! that is gone once it is written. There is never a copy of the whole.
 
+mod origin;
+mod outlet;
 mod spool;
 
 #[cfg(test)]
@@ -20,11 +22,14 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tempfile::TempDir;
 
+pub(crate) use origin::Origin;
+pub use outlet::Outlet;
 pub use spool::Spooled;
 
+use self::origin::{Hashed, Opened};
 use super::{Handle, Session, stopwatch};
+use crate::file::Manifest;
 use crate::file::tree::{Step, TreeWalk};
-use crate::file::{Entry, Manifest};
 use crate::id::Key;
 use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress};
 
@@ -55,7 +60,7 @@ impl Handle {
     /// # }
     /// ```
     pub fn put(&self, from: impl Read, limit: Option<Duration>) -> Result<Key, Failure> {
-        let call = Call::begin(self, limit);
+        let call = Call::begin(self.session(), limit);
         let spooled = Spooled::read(from, &mut |_| call.check())?;
         let store = Command::Store { path: spooled.path(), manifest: None, keep: false };
         match call.answer(&call.session.submit(store), &mut |_| ())? {
@@ -122,47 +127,43 @@ impl Handle {
         mut to: impl Write,
         limit: Option<Duration>,
     ) -> Result<u64, Failure> {
-        match self.stream(key, range, &mut to, limit, &mut |_| ())? {
+        match self.session().stream(Origin::Key(key), range, &mut to, limit, &mut |_| ())? {
             Answer::Retrieved { bytes, .. } => Ok(bytes),
             other => Err(unexpected(&other)),
         }
     }
+}
 
-    /// [`get_range`](Self::get_range), whose progress `show` gets; what a retrieve answers.
+impl Session {
+    /// [`Handle::get_range`], whose progress `show` gets; what a retrieve answers. The session is over with it.
     pub(crate) fn stream(
         &self,
-        key: Key,
+        origin: Origin,
         range: Range<u64>,
         to: &mut dyn Write,
         limit: Option<Duration>,
         show: &mut dyn FnMut(&Progress),
     ) -> Result<Answer, Failure> {
-        let call = Call::begin(self, limit);
-        let (manifest, size) = call.manifest(key)?;
+        let call = Call::begin(self.clone(), limit);
+        let Opened { walk, size, sha256, complete, vouched } = origin.open(&call)?;
         let part = range.start.min(size)..range.end.min(size);
         show(&Progress::Begun { bytes: part.end.saturating_sub(part.start) });
-        let sha256 = manifest.as_ref().and_then(|manifest| manifest.sha256);
-        let walk = match manifest {
-            Some(Manifest { folder: true, .. }) => {
-                let reason = format!("{key} is a folder, not a file; name a file in it");
-                return Err(Failure { kind: FailureKind::Folder, reason });
-            }
-            Some(root) => TreeWalk::new(root),
-            None if size == 0 => TreeWalk::flat(Vec::new()),
-            None => TreeWalk::flat(vec![Entry { key, size }]),
-        };
         let folder = tempfile::tempdir().map_err(|error| trouble("make a temporary folder", &error))?;
         let (coming, holders) = (VecDeque::new(), BTreeSet::new());
         let mut arriving = Arriving { call, walk: walk.within(part.clone()), part, coming, holders, folder };
         let (mut bytes, mut blocks) = (0, 0);
-        while let Some(count) = arriving.next(to, show)? {
+        let mut to = Hashed::new(to, if vouched { None } else { sha256 });
+        while let Some(count) = arriving.next(&mut to, show)? {
             bytes += count;
             blocks += 1;
             show(&Progress::Moved { bytes, resumed: 0 });
         }
         to.flush().map_err(|error| trouble("write what was retrieved", &error))?;
+        if bytes == size {
+            to.check()?;
+        }
         let (holders, took) = (arriving.holders.len(), (arriving.call.took)());
-        let (from, standing, complete) = (Vec::new(), false, true);
+        let (from, standing) = (Vec::new(), false);
         Ok(Answer::Retrieved { bytes, resumed: 0, sha256, blocks, holders, from, standing, complete, took })
     }
 }
@@ -175,8 +176,8 @@ struct Call {
 }
 
 impl Call {
-    fn begin(handle: &Handle, limit: Option<Duration>) -> Self {
-        Self { session: handle.session(), took: Box::new(stopwatch()), limit }
+    fn begin(session: Session, limit: Option<Duration>) -> Self {
+        Self { session, took: Box::new(stopwatch()), limit }
     }
 
     /// An error once the limit has passed.

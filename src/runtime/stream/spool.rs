@@ -21,7 +21,9 @@ impl Spooled {
     /// # Errors
     /// That of `took`, or what the system refuses.
     pub fn read(mut from: impl Read, took: &mut dyn FnMut(u64) -> Result<(), Failure>) -> Result<Self, Failure> {
-        let mut file = tempfile::tempfile().map_err(|error| trouble("make a temporary file", &error))?;
+        let within = std::env::temp_dir();
+        let cannot = |what: &str, error: &io::Error| trouble(&format!("{what} in {}", within.display()), error);
+        let mut file = tempfile::tempfile().map_err(|error| cannot("make a temporary file", &error))?;
         let (mut piece, mut bytes) = (vec![0; PIECE], 0);
         loop {
             let count = match from.read(&mut piece) {
@@ -31,7 +33,7 @@ impl Spooled {
                 Err(error) => return Err(trouble("read what is to be stored", &error)),
             };
             let written = file.write_all(&piece[..count]);
-            written.map_err(|error| trouble("copy what is to be stored to a temporary file", &error))?;
+            written.map_err(|error| cannot("copy what is to be stored to a temporary file", &error))?;
             bytes += count as u64;
             took(bytes)?;
         }

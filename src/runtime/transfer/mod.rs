@@ -191,7 +191,10 @@ impl Workbench {
                 unpack(&key, buffer, size)
             }
             Job::Finish { get, sha256 } => writing.finish(get, sha256),
-            Job::ReadManifest { path } => read_manifest(&path),
+            Job::ReadManifest { path } => {
+                let (Listed { entries, sha256 }, root) = read_manifest(&path)?;
+                Ok(Outcome::Manifest { entries, root, sha256 })
+            }
             Job::Verify { key, leases } => {
                 let block = shared.store.read(&key).map_err(|error| self.own_damage(&key, error))?;
                 shared.store.note(&laid(key, leases), true)?;
@@ -357,7 +360,8 @@ fn laid(key: Key, leases: Vec<Lease>) -> Vec<Note> {
     note.into_iter().collect()
 }
 
-fn read_manifest(path: &Path) -> Result<Outcome, JobError> {
+/// Reads a local manifest. Returns what it lists, and the SHA-256 of its text.
+pub(crate) fn read_manifest(path: &Path) -> Result<(Listed, Id), JobError> {
     let cannot = |error: io::Error| io_failed(&format!("read the manifest file '{}'", path.display()), &error);
     let there = std::fs::metadata(path).map_err(cannot)?;
     if !there.is_file() {
@@ -371,8 +375,7 @@ fn read_manifest(path: &Path) -> Result<Outcome, JobError> {
     let wrong = |reason: String| {
         failed(JobErrorKind::Corrupt, format!("'{}' is neither a key nor a manifest file: {reason}", path.display()))
     };
-    let Listed { entries, sha256 } = local::read(&bytes).map_err(wrong)?;
-    Ok(Outcome::Manifest { entries, root: Id::of(&bytes), sha256 })
+    Ok((local::read(&bytes).map_err(wrong)?, Id::of(&bytes)))
 }
 
 fn failed(kind: JobErrorKind, reason: impl Into<String>) -> JobError {

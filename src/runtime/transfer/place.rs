@@ -84,8 +84,8 @@ impl Place {
             return Err(unfit(&self.path, "is the file to be stored; name another for its manifest"));
         }
         if self.is_taken() && !is_manifest(&self.path).map_err(|error| cannot_write(&self.path, &error))? {
-            let reason = "is there and is no manifest, so it is not replaced; store takes one FILE, and a new name (or an \
-                          older manifest's) for its manifest";
+            let reason = "is there and is no manifest, so it is not replaced; a manifest takes a new name, or an older \
+                          manifest's";
             return Err(exists(&self.path, reason));
         }
         self.check_writable()
