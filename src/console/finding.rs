@@ -6,7 +6,7 @@ use super::catalogue::{Catalogue, Entry, Owned, fits, name_of};
 use super::escape::quoted;
 use super::folder::StoredFolder;
 use super::reply::{ConsoleAnswer, Reply};
-use super::spec::{Request, may_be_manifest};
+use super::spec::{Request, is_empty, may_be_manifest};
 use super::words::{is_mistyped_key, parse_key, parse_source};
 use crate::id::{Id, Key};
 use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
@@ -46,7 +46,9 @@ pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: Request) -
 pub fn resolve_source(catalogue: Option<&Catalogue>, folder: &Path, source: Source) -> Result<Source, Failure> {
     let Source::Manifest(path) = source else { return Ok(source) };
     let at = folder.join(&path);
-    let Some(word) = path.to_str().filter(|word| !word.contains('/') && !may_be_manifest(&at)) else {
+    // An empty file may be a manifest, that of an empty file; more often it is what is left of the file that is wanted.
+    let goes_first = may_be_manifest(&at) && !is_empty(&at);
+    let Some(word) = path.to_str().filter(|word| !word.contains('/') && !goes_first) else {
         return Ok(Source::Manifest(path));
     };
     let known = catalogue.map_or(Ok(None), |catalogue| catalogue.find(word));
@@ -57,8 +59,8 @@ pub fn resolve_source(catalogue: Option<&Catalogue>, folder: &Path, source: Sour
             let reason = format!("a key has 64 hexadecimal digits, {word:?} has {length}; a manifest file is ./{word}");
             Err(failed(FailureKind::Usage, reason))
         }
-        None if at.exists() => Ok(Source::Manifest(path)),
-        None => Err(failed(FailureKind::NotFound, unknown(word))),
+        None if may_be_manifest(&at) => Ok(Source::Manifest(path)),
+        None => Err(failed(FailureKind::NotFound, unknown(word, at.exists()))),
     }
 }
 
@@ -175,6 +177,7 @@ fn no_key(word: &str) -> String {
     format!("{reason}, and no name in the catalogue")
 }
 
-fn unknown(word: &str) -> String {
-    format!("{} is no key, no name in the catalogue, and no manifest file is there", quoted(word))
+fn unknown(word: &str, is_there: bool) -> String {
+    let there = if is_there { "what is there is no manifest file" } else { "no manifest file is there" };
+    format!("{} is no key, no name in the catalogue, and {there}", quoted(word))
 }

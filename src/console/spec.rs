@@ -100,8 +100,10 @@ impl Store {
     /// The commands to the node, a file each.
     pub fn commands(self) -> Vec<Command> {
         let Self { mut files, mut manifest, keep, .. } = self;
-        if let ([_, second], None) = (&files[..], &manifest)
+        if let ([first, second], None) = (&files[..], &manifest)
+            && !first.is_dir()
             && !stands_in_the_way(second)
+            && !is_empty(second)
         {
             manifest = files.pop().map(|path| LocalManifest { path, form: Form::Seed });
         }
@@ -113,6 +115,11 @@ impl Store {
 /// Whether a file is there that may be a manifest.
 pub(super) fn may_be_manifest(path: &Path) -> bool {
     path.exists() && !stands_in_the_way(path)
+}
+
+/// Whether an empty file is there.
+pub(super) fn is_empty(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() == 0)
 }
 
 /// Whether something stands there that is no manifest, so that a manifest cannot be meant to take its place.

@@ -145,3 +145,42 @@ fn a_catalogue_that_cannot_be_written_is_told_and_the_file_is_stored_all_the_sam
     assert!(said(&stored).contains("the file is stored, but cannot write the catalogue"), "{}", said(&stored));
     assert_eq!(fs::metadata(&state).expect("there").permissions().mode() & 0o111, 0, "it was left alone");
 }
+
+#[test]
+fn an_empty_or_strange_file_of_a_stored_files_name_does_not_hide_it() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let (path, original) = file(&folder, "log.txt", 1, 5000);
+    peer.store(&path);
+    let elsewhere = folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("writable");
+    let within = |words: &[&str]| {
+        let mut client = program();
+        client.args(["ctl", "--data", text(&peer.data)]).args(words).current_dir(&elsewhere).stdin(Stdio::null());
+        client.output().expect("it runs")
+    };
+    for content in ["", "not a manifest\n"] {
+        fs::write(elsewhere.join("log.txt"), content).expect("writable");
+        let retrieved = within(&["retrieve", "log.txt", "log.txt", "--force"]);
+        assert_eq!(code(&retrieved), Some(0), "{}", said(&retrieved));
+        assert!(fs::read(elsewhere.join("log.txt")).expect("there") == original, "{content:?}");
+        fs::write(elsewhere.join("other"), content).expect("writable");
+    }
+    let unknown = within(&["check", "other"]);
+    assert_eq!(code(&unknown), Some(4), "{}", said(&unknown));
+    assert!(said(&unknown).contains("what is there is no manifest file"), "{}", said(&unknown));
+}
+
+#[test]
+fn of_two_things_to_store_a_second_that_is_an_empty_file_is_stored_too() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let (path, _) = file(&folder, "one", 1, 5000);
+    let (empty, tree) = (folder.path().join("empty"), folder.path().join("tree"));
+    fs::write(&empty, "").and_then(|()| fs::create_dir(&tree)).expect("writable");
+    for first in [&path, &tree] {
+        let stored = run(&["ctl", "--data", text(&peer.data), "store", "-q", text(first), text(&empty)]);
+        assert_eq!((code(&stored), printed(&stored).lines().count()), (Some(0), 2), "{}", said(&stored));
+        assert_eq!(fs::metadata(&empty).expect("there").len(), 0, "it is as it was");
+    }
+}
