@@ -34,6 +34,8 @@ struct Job {
     elapsed: Box<dyn Fn() -> Duration + Send>,
     far: Arc<Far>,
     session: Session,
+    /// Disconnected once it has ended; none of a command that is no work, such as one that waits for others.
+    ended: Option<Receiver<()>>,
 }
 
 /// How far a command is: numbers that stand alone (`Relaxed`).
@@ -72,16 +74,22 @@ impl Default for Jobs {
 }
 
 impl Jobs {
-    /// Enters a command that `session` runs.
-    pub(super) fn enter(&self, session: &Session, line: String) -> Entry {
+    /// Enters a command that `session` runs. Where `ended` is given, it is disconnected once the command has ended, and
+    /// that is [waited for](Self::work) by who waits until nothing is done.
+    pub(super) fn enter(&self, session: &Session, line: String, ended: Option<Receiver<()>>) -> Entry {
         let (far, elapsed) = (Arc::<Far>::default(), Box::new(stopwatch()));
-        let job = Job { line, elapsed, far: Arc::clone(&far), session: session.clone() };
+        let job = Job { line, elapsed, far: Arc::clone(&far), session: session.clone(), ended };
         self.0.lock().insert(session.number(), job);
         Entry { jobs: self.clone(), number: session.number(), far }
     }
 
     fn is_full(&self) -> bool {
         self.0.lock().len() >= MAX_COMMANDS
+    }
+
+    /// The work that runs beside the lines of consoles: its numbers, and what is disconnected at its end.
+    pub(super) fn work(&self) -> Vec<(u64, Receiver<()>)> {
+        self.0.lock().iter().filter_map(|(&job, Job { ended, .. })| Some((job, ended.clone()?))).collect()
     }
 
     /// What runs.
@@ -215,7 +223,9 @@ impl Beside {
         if jobs.is_full() {
             return Err(format!("{MAX_COMMANDS} commands run already; jobs lists them, and cancel ends one"));
         }
-        let entry = jobs.enter(&session, line.trim().to_owned());
+        let (work, ended) = bounded::<()>(0);
+        let is_work = !matches!(request, Request::Ask(Command::Wait { .. }));
+        let entry = jobs.enter(&session, line.trim().to_owned(), is_work.then_some(ended));
         let performer = performer.of_session(session.clone(), entry.counting(Arc::new(Nothing)));
         let (runs, answers, number) = (self.runs.clone(), answers.clone(), session.number());
         let started = session.spawn(move || {
@@ -223,6 +233,7 @@ impl Beside {
             let _ = gone.recv();
             let reply = performer.perform(request);
             drop(entry);
+            drop(work);
             answers.answer(Some(number), &reply);
         });
         started.map(|()| number).map_err(|error| format!("the system has no thread for it: {error}"))

@@ -119,7 +119,7 @@ pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: Jobs) -> ServeClien
             Ok(asked) => {
                 let line = asked.words.join(" ");
                 let line = asked.to.as_ref().map_or(line.clone(), |to| line.replace(&*to.to_string_lossy(), "-"));
-                let entry = jobs.enter(session, line);
+                let entry = jobs.enter(session, line, None);
                 let performer = Performer::new(session.clone(), entry.counting(teller.clone()));
                 let performer = performer.with_catalogue(Some(catalogue.clone())).with_jobs(jobs.clone());
                 obey(&grammar, session, performer, asked)

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Backend;
+use super::beside::Jobs;
 use super::catalogue::Owned;
 use super::escape::quoted;
+use super::folder::Span;
 use super::options::Options;
 use super::perform::Performer;
 use super::reply::Reply;
@@ -17,6 +19,7 @@ use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::health::{BlockHealth, Checked, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
 use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
+use crate::runtime::stopwatch;
 
 /// A file to look at, as it was named.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,19 +110,41 @@ pub fn parse_time(word: &str) -> Result<Duration, String> {
 }
 
 impl<B: Backend> Performer<B> {
-    /// The same command, about all that the folders in it are made of.
+    /// The same command, about all that the folders in it are made of. Before a wait until nothing is done, the work that
+    /// was begun beside the lines of a console is waited for: not all of it may have come to the node.
     ///
     /// # Errors
-    /// A folder's listing cannot be had.
-    pub(super) fn with_parts(&self, command: Command) -> Result<Command, Failure> {
+    /// A folder's listing cannot be had, or the wait's time is over.
+    pub(super) fn prepared(&self, command: Command) -> Result<Command, Failure> {
         Ok(match command {
             Command::Clear { sources } => Command::Clear { sources: self.whole(sources)?.0 },
             Command::Wait { until: Until::Copies { sources, copies }, limit } => {
                 let sources = self.whole(sources)?.0;
                 Command::Wait { until: Until::Copies { sources, copies }, limit }
             }
+            Command::Wait { until: Until::Idle, limit } => {
+                let limit = self.wait_for_work(limit)?;
+                Command::Wait { until: Until::Idle, limit }
+            }
             other => other,
         })
+    }
+
+    /// Waits for the work beside the lines of consoles; the time that is left.
+    fn wait_for_work(&self, limit: Option<Duration>) -> Result<Option<Duration>, Failure> {
+        let work = self.jobs().map(Jobs::work).unwrap_or_default();
+        if work.is_empty() {
+            return Ok(limit);
+        }
+        let (span, took) = (Span::begin(&self.backend)?, stopwatch());
+        let left = || limit.map(|limit| limit.saturating_sub(took()));
+        for (job, ended) in work {
+            if !span.wait_for(&ended, left())? {
+                let reason = format!("not true in time: [{job}] runs");
+                return Err(Failure { kind: FailureKind::TimedOut, reason });
+            }
+        }
+        Ok(left())
     }
 
     /// All that what was named is made of, a folder's parts too, and the lease that was laid on it from here.

@@ -123,7 +123,7 @@ impl<B: Backend> Performer<B> {
         };
         match request {
             Request::Ask(command) => {
-                self.with_parts(command).map_or_else(Reply::from, |command| self.reply(command, None))
+                self.prepared(command).map_or_else(Reply::from, |command| self.reply(command, None))
             }
             Request::All(commands) => self.all(commands, |command| self.reply(command, None)),
             Request::Store(store) => self.store_all(store),

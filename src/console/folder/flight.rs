@@ -1,6 +1,8 @@
 //! Several commands under way at a time, as one thing that can be cancelled.
 
-use crossbeam_channel::{Receiver, Select, TryRecvError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Select, TryRecvError, after, never, select};
 
 use super::failed;
 use crate::console::Backend;
@@ -10,7 +12,7 @@ use crate::node::{Answer, Command, CommandId, Failure, FailureKind, Notice, Prog
 const WINDOW: usize = 16;
 
 /// Stands for the whole of what is done, so that Ctrl-C ends it wherever it is: see [`Command::Span`].
-pub(super) struct Span<'a, B: Backend> {
+pub(in crate::console) struct Span<'a, B: Backend> {
     backend: &'a B,
     command: CommandId,
     notices: Receiver<Notice>,
@@ -21,12 +23,27 @@ impl<'a, B: Backend> Span<'a, B> {
     ///
     /// # Errors
     /// The peer is about to leave.
-    pub(super) fn begin(backend: &'a B) -> Result<Self, Failure> {
+    pub(in crate::console) fn begin(backend: &'a B) -> Result<Self, Failure> {
         let notices = backend.submit(Command::Span);
         match notices.recv() {
             Ok(Notice::Progress { command, .. }) => Ok(Self { backend, command, notices }),
             Ok(Notice::Answer { answer: Answer::Failed(failure), .. }) => Err(failure),
             _ => Err(gone()),
+        }
+    }
+
+    /// Waits until `ended` is disconnected, for `limit` at most. Whether it was.
+    ///
+    /// # Errors
+    /// The whole was ended before.
+    pub(in crate::console) fn wait_for(&self, ended: &Receiver<()>, limit: Option<Duration>) -> Result<bool, Failure> {
+        let late = limit.map_or_else(never, after);
+        select! {
+            recv(ended) -> _ => Ok(true),
+            recv(self.notices) -> _ => {
+                Err(failed(FailureKind::Cancelled, "cancelled"))
+            }
+            recv(late) -> _ => Ok(false),
         }
     }
 

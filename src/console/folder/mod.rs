@@ -19,6 +19,7 @@ mod walk;
 
 pub use answer::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
 pub(super) use answer::{listed, retrieved, stored};
+pub(super) use flight::Span;
 
 use std::io;
 use std::path::Path;
