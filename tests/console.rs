@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 use serde_json::Value;
-use support::{Launch, PeerProcess, file, program, until};
+use support::{Launch, PeerProcess, cluster, file, program, until};
 use tempfile::{TempDir, tempdir};
 
 fn folder() -> TempDir {
@@ -349,6 +349,35 @@ fn what_runs_beside_is_waited_for_at_the_end_of_the_input_and_counts_for_the_exi
     assert!(failed[0].contains("original&"), "an ampersand in quotes belongs to the name: {lines:#?}");
     assert!(lines[0].ends_with(&format!("] runs: store '{}'", path.display())), "{lines:#?}");
     assert_eq!(peer.wait(), Some(4), "{lines:#?}");
+}
+
+#[test]
+fn status_tells_how_much_may_be_held_and_how_many_bytes_moved() {
+    let folder = folder();
+    let mut peers = cluster(&folder, 2, &["--capacity", "5MB"]);
+    let (path, _) = file(&folder, "original", 6, 1_000_000);
+    peers[0].store(&path);
+    let [one, two] = [0, 1].map(|at: usize| peers[at].ask("status"));
+    assert_eq!((&one["capacity"], &two["capacity"]), (&5_000_000.into(), &5_000_000.into()));
+    let bytes = |moved: &Value| moved.as_u64().expect("a number");
+    assert!(bytes(&one["moved"][1]) >= 1_000_000 && bytes(&two["moved"][0]) >= 1_000_000, "{one} {two}");
+}
+
+#[test]
+fn who_waits_until_nothing_is_done_waits_for_what_runs_beside_the_lines() {
+    let folder = folder();
+    let (_silent, address) = silent();
+    let mut peer = alone(&folder);
+    peer.tell(&format!("ping {address} &\nwait idle --deadline 60s\njobs"));
+    assert_eq!(peer.answer()["answer"], "begun");
+    let told = [peer.answer(), peer.answer(), peer.answer()];
+    let jobs = told.iter().find(|answer| answer["answer"] == "jobs").expect("it was asked");
+    assert!(told.iter().any(|answer| answer["answer"] == "waited"), "{told:?}");
+    assert_eq!(jobs["jobs"], Value::Array(Vec::new()), "{told:?}");
+    peer.tell(&format!("ping {address} &\nwait idle --deadline 10ms"));
+    assert_eq!(peer.answer()["answer"], "begun");
+    let late = peer.answer();
+    assert!(late["reason"].as_str().is_some_and(|reason| reason.contains("] runs")), "{late}");
 }
 
 #[test]

@@ -122,7 +122,7 @@ mod tests {
         let text = String::from_utf8(disk.0).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines[0], lines[1], lines[3]), (&*line, &line[..9], &*line), "{text}");
-        assert!(lines[2].contains("\"missed\"") && lines[2].contains("\"notices\":2"), "{text}");
+        assert!(lines[2].contains("\"missed\"") && lines[2].contains("\"missed\":2"), "{text}");
         assert_eq!(lines.len(), 4);
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn announced(me: &Peer, pid: u32) -> String {
 
 /// So many events are missing here.
 pub(super) fn missed(notices: u64, time: Duration) -> String {
-    json!({ "event": "missed", "time": milliseconds_of(time), "notices": notices }).to_string()
+    json!({ "event": "missed", "time": milliseconds_of(time), "missed": notices }).to_string()
 }
 
 /// A command has made progress, or has ended.
@@ -211,6 +211,8 @@ mod tests {
             repairs: 0,
             messages: (1, 1),
             dropped: 1,
+            capacity: Some(1),
+            moved: (1, 1),
             upkeep: (0, 0),
             scrub: Some(Scrubbing { period: TOOK, done: 1, of: 1, last: Some(Scrubbed::default()), ago: Some(TOOK) }),
         };

@@ -27,7 +27,7 @@ pub(super) fn render(reply: &Reply) -> String {
         Reply::Console(ConsoleAnswer::Threads { threads }) => lines(threads.iter().map(|name| thread(name))),
         Reply::Console(ConsoleAnswer::All { answers }) => lines(answers.iter().map(render)),
         Reply::Console(ConsoleAnswer::Files { files }) if files.is_empty() => {
-            "the catalogue has no such file".to_owned()
+            "there is no such file in the catalogue: nothing was stored from here, or under another name".to_owned()
         }
         Reply::Console(ConsoleAnswer::Files { files }) => lines(files.iter().map(entry)),
         Reply::Console(ConsoleAnswer::Named { key, name }) => format!("{key} is called {} too", escape(name)),
@@ -243,7 +243,8 @@ fn row(row: &TableRow) -> String {
 
 fn status(status: &Status) -> String {
     let Status { me, overlay, uptime, peers, blocks, bytes, pending, lookups, transfers, repairs, .. } = status;
-    let Status { messages, dropped, upkeep: (spent, offered), scrub, .. } = status;
+    let Status { capacity, moved, messages, dropped, upkeep: (spent, offered), scrub, .. } = status;
+    let room = capacity.map_or_else(String::new, |capacity| format!(" of {}", amount(capacity)));
     let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
     let (received, sent) = messages;
     let dropped =
@@ -253,7 +254,8 @@ fn status(status: &Status) -> String {
         format!("address   {}", me.addr),
         format!("overlay   {}, up for {uptime}", escape(overlay)),
         format!("peers     {peers}"),
-        format!("blocks    {blocks}, {}", amount(*bytes)),
+        format!("blocks    {blocks}, {}{room}", amount(*bytes)),
+        format!("moved     {} received, {} sent", amount(moved.0), amount(moved.1)),
         format!("doing     {}, {}", count(*transfers as u64, "transfer"), count(*lookups as u64, "lookup")),
         format!("waiting   {}, {}", count(*pending as u64, "request"), count(*repairs as u64, "repair")),
         format!("messages  {received} received, {sent} sent{dropped}"),

@@ -107,6 +107,8 @@ impl Node {
             peers: desk.overlay.peers().len(),
             blocks: desk.holdings.len(),
             bytes: desk.holdings.bytes(),
+            capacity: desk.holdings.capacity(),
+            moved: (0, 0),
             pending: desk.exchange.waiting(),
             lookups: desk.lookups.len(),
             transfers: under_way(&[Owner::Puts, Owner::Gets]),

@@ -271,6 +271,11 @@ impl Holdings {
         Err(JobError { kind: JobErrorKind::Full, reason })
     }
 
+    /// Bytes that blocks may take here, if there is such a limit.
+    pub(super) fn capacity(&self) -> Option<u64> {
+        self.capacity
+    }
+
     /// This job is to write a block of at most `most` bytes, for which there is [room](Self::check_room), or to look at
     /// it, for these leases too.
     pub(super) fn reserve(&mut self, job: JobId, key: Key, most: u32, leases: Vec<Lease>) {

@@ -450,6 +450,12 @@ pub struct Status {
     pub blocks: usize,
     /// Bytes of all blocks held.
     pub bytes: u64,
+    /// Bytes that blocks may take here; none if the disk alone decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<u64>,
+    /// Bytes of blocks and files received and sent since the start. The threads that move them know, the core does not.
+    #[serde(default)]
+    pub moved: (u64, u64),
     /// Requests waiting for an answer.
     pub pending: usize,
     /// Lookups under way.

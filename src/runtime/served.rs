@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::locks::{self, Ranked};
@@ -15,11 +16,15 @@ const STALLED: Duration = Duration::from_secs(1);
 pub(super) type ConnectionId = u64;
 
 /// The connections that are served now.
-pub(super) struct Served(Ranked<BTreeMap<ConnectionId, Entry>>);
+pub(super) struct Served {
+    open: Ranked<BTreeMap<ConnectionId, Entry>>,
+    /// Bytes of blocks and files sent by way of any. It stands alone (`Relaxed`).
+    sent: AtomicU64,
+}
 
 impl Default for Served {
     fn default() -> Self {
-        Self(Ranked::new(&locks::SERVED, BTreeMap::new()))
+        Self { open: Ranked::new(&locks::SERVED, BTreeMap::new()), sent: AtomicU64::default() }
     }
 }
 
@@ -38,24 +43,34 @@ pub(super) enum State {
 }
 
 impl Served {
+    /// A client took so many bytes of a block or a file.
+    pub(super) fn count_sent(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of blocks and files sent since the start.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// What this connection waits for now.
     pub(super) fn mark(&self, connection: ConnectionId, state: State) {
-        if let Some(entry) = self.0.lock().get_mut(&connection) {
+        if let Some(entry) = self.open.lock().get_mut(&connection) {
             entry.state = state;
         }
     }
 
     pub(super) fn insert(&self, connection: ConnectionId, stream: Arc<TcpStream>, now: Time) {
-        self.0.lock().insert(connection, Entry { stream, state: State::Idle(now) });
+        self.open.lock().insert(connection, Entry { stream, state: State::Idle(now) });
     }
 
     pub(super) fn remove(&self, connection: ConnectionId) {
-        self.0.lock().remove(&connection);
+        self.open.lock().remove(&connection);
     }
 
     /// Ends the connection that was idle longest, or whose client took nothing for longest; false if there is none.
     pub(super) fn make_room(&self, now: Time) -> bool {
-        let mut served = self.0.lock();
+        let mut served = self.open.lock();
         let first = served.iter().map(|(id, entry)| (entry.state, *id)).min();
         let dispensable = |(state, _): &(State, _)| match state {
             State::Idle(_) => true,
@@ -68,13 +83,13 @@ impl Served {
 
     /// Ends all connections, and so their threads.
     pub(super) fn end_all(&self) {
-        for entry in self.0.lock().values() {
+        for entry in self.open.lock().values() {
             let _ = entry.stream.shutdown(Shutdown::Both);
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.lock().len()
+        self.open.lock().len()
     }
 }
 

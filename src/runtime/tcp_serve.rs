@@ -129,6 +129,7 @@ fn answer(stage: Stage<'_>, key: &Key, events: &Sender<Event>) -> io::Result<()>
     match shared.ledger.offered(key) {
         Some(Offered::Bytes(bytes)) => {
             stream.write_all(format!("{}\n", bytes.len()).as_bytes())?;
+            shared.served.count_sent(bytes.len() as u64);
             return stream.write_all(&bytes);
         }
         Some(Offered::Slice { file, offset, size }) => {
@@ -187,7 +188,10 @@ fn send_file(stage: Stage<'_>, file: &File, offset: u64, size: u64, limit: Time)
         let most = usize::try_from(end - at).map_or(PART, |left| left.min(PART));
         match send_part(stream, file, at, most) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => at += count as u64,
+            Ok(count) => {
+                at += count as u64;
+                shared.served.count_sent(count as u64);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

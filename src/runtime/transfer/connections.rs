@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -53,15 +54,24 @@ const MAX_KEPT: usize = 16;
 type Kept = (Arc<TcpStream>, Time);
 
 /// Idle connections that are kept, by peer.
-pub(crate) struct Connections(Ranked<HashMap<SocketAddr, Vec<Kept>>>);
+pub(crate) struct Connections {
+    kept: Ranked<HashMap<SocketAddr, Vec<Kept>>>,
+    /// Bytes of blocks received by way of any. It stands alone (`Relaxed`).
+    received: AtomicU64,
+}
 
 impl Default for Connections {
     fn default() -> Self {
-        Self(Ranked::new(&locks::CONNECTIONS, HashMap::new()))
+        Self { kept: Ranked::new(&locks::CONNECTIONS, HashMap::new()), received: AtomicU64::default() }
     }
 }
 
 impl Connections {
+    /// Bytes of blocks received since the start.
+    pub(in crate::runtime) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
     /// Asks the peer at `from` for a block; a size other than `expected` is an error. A new connection shows that the
     /// peer receives, which the node is told.
     pub(super) fn request(
@@ -103,7 +113,7 @@ impl Connections {
     }
 
     fn take(&self, from: SocketAddr, now: Time) -> Option<Arc<TcpStream>> {
-        let mut kept = self.0.lock();
+        let mut kept = self.kept.lock();
         let of_peer = kept.get_mut(&from)?;
         let newest = of_peer.pop();
         if of_peer.is_empty() {
@@ -113,7 +123,7 @@ impl Connections {
     }
 
     fn keep(&self, from: SocketAddr, stream: Arc<TcpStream>, now: Time) {
-        let mut kept = self.0.lock();
+        let mut kept = self.kept.lock();
         let of_peer = kept.entry(from).or_default();
         if of_peer.len() < MAX_KEPT {
             of_peer.push((stream, now));
@@ -122,7 +132,7 @@ impl Connections {
 
     /// Closes connections that were not used for long.
     pub(super) fn close_stale(&self, now: Time) {
-        self.0.lock().retain(|_, of_peer| {
+        self.kept.lock().retain(|_, of_peer| {
             of_peer.retain(|(_, used)| now.since(*used) < IDLE);
             !of_peer.is_empty()
         });
@@ -207,6 +217,7 @@ impl Reply<'_> {
             return Err(self.broke(&io::ErrorKind::UnexpectedEof.into()));
         }
         self.left -= count;
+        self.connections.received.fetch_add(count as u64, Ordering::Relaxed);
         if self.left > 0 && self.clock.now() > self.begin + allowance(self.size as usize - self.left) {
             return Err(failed(JobErrorKind::TimedOut, format!("peer {} sends too slowly", self.from)));
         }
