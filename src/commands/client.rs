@@ -332,29 +332,39 @@ fn typed<'a>(words: impl Iterator<Item = &'a Path>) -> Result<Vec<String>, Faile
 fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let bind = every_address();
     let known = bootstrap(&args.bootstrap, bind.ip())?;
-    let mut refusal = None;
+    let mut refused = None;
     for attempt in 1..=JOINS {
         let guest = start(bind, known.clone(), args.overlay, config.clone())?;
         // Where nobody let it in, somebody may answer all the same.
-        let asked = if attempt > 1 { ping_all(&guest, &known) } else { Vec::new() };
+        let asked = if attempt > 1 { ping_all(&guest.handle(), &known.addrs) } else { Vec::new() };
         match guest.ready(None) {
             Some(ready) if ready.peers > 0 => return Ok(guest),
-            Some(_) => refusal = asked.iter().find_map(refusal_of),
+            Some(_) => refused = refusal(&asked),
             None => return Err(Failed::start("it was told to end before it had joined")),
         }
     }
     let names = args.bootstrap.join(", ");
-    Err(match refusal {
-        Some(reason) => Failed::start(format!("something answers at {names}, but: {reason}")),
+    Err(match refused {
+        Some(reason) => Failed::start(answers_but(&names, &reason)),
         None => Failed::timed_out(format!("nobody answered at {names}; does a peer run there?")),
     })
 }
 
-fn ping_all(guest: &LocalPeer, known: &Known) -> Vec<Receiver<Notice>> {
-    known.addrs.iter().map(|&addr| guest.submit(Command::Ping { addr })).collect()
+/// Pings everybody there.
+pub(super) fn ping_all(peer: &Handle, addrs: &[SocketAddr]) -> Vec<Receiver<Notice>> {
+    addrs.iter().map(|&addr| peer.submit(Command::Ping { addr })).collect()
 }
 
-/// What somebody says that answers a ping soon, but not as a peer of the guest's network does.
+/// What somebody says of those [pinged](ping_all) that answers soon, but not as a peer of this network does.
+pub(super) fn refusal(asked: &[Receiver<Notice>]) -> Option<String> {
+    asked.iter().find_map(refusal_of)
+}
+
+/// That whoever answers at `names` gives this reason for not being joined.
+pub(super) fn answers_but(names: &str, reason: &str) -> String {
+    format!("something answers at {names}, but: {reason}")
+}
+
 fn refusal_of(asked: &Receiver<Notice>) -> Option<String> {
     match asked.recv_timeout(REFUSED_BY) {
         Ok(Notice::Answer { answer: Answer::Failed(Failure { kind: FailureKind::Other, reason }), .. }) => Some(reason),

@@ -20,7 +20,7 @@ use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 
-use super::client::tell_trouble;
+use super::client::{answers_but, ping_all, refusal, tell_trouble};
 use super::console_thread::{Above, ConsoleThread, edit};
 use super::farewell::Farewell;
 use super::standard::is_standard;
@@ -51,7 +51,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     if let Some(path) = &args.ready_file {
         ready::forget(path)?;
     }
-    let (data, own) = (options.data.clone(), is_own(&options));
+    let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let grammar = Grammar::new(defaults);
@@ -80,7 +80,14 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
         output.line("type help for the commands");
     }
     if ready.peers == 0 && !args.bootstrap.is_empty() {
-        tell_alone(&args.bootstrap.join(", "), own);
+        let names = args.bootstrap.join(", ");
+        // Who let nobody in may answer all the same.
+        match refusal(&ping_all(&peer.handle(), &ways)) {
+            Some(reason) if !own => {
+                log::warn!("{}: this peer is alone, and keeps asking", answers_but(&names, &reason))
+            }
+            _ => tell_alone(&names, own),
+        }
     }
 
     let (editor, above) = if person {

@@ -381,7 +381,8 @@ impl Catalogue {
         let entries: Vec<Entry> = entries.into_iter().flatten().collect();
         if damaged > 0 {
             let aside = self.aside();
-            fs::write(&aside, &text)?;
+            // The copy is as private as the file.
+            fs::copy(self.path(), &aside)?;
             self.write(&entries)?;
             let (path, aside) = (self.path(), aside.display().to_string());
             log::warn!("{}: {damaged} of its lines cannot be read; it was copied to {aside}", path.display());

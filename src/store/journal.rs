@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 
 use super::{DiskStore, StoreError};
 use crate::id::Key;
@@ -34,7 +35,8 @@ impl DiskStore {
         // One piece, so that lines of several threads never mix.
         let lines: String = notes.iter().map(|note| format!("{note}\n")).collect();
         let write = || {
-            let mut file = File::options().create(true).append(true).open(&path)?;
+            // Whoever reads it knows the names of leases.
+            let mut file = File::options().create(true).append(true).mode(0o600).open(&path)?;
             file.write_all(lines.as_bytes())?;
             if durably { file.sync_data() } else { Ok(()) }
         };

@@ -145,6 +145,10 @@ fn who_asks_a_peer_of_the_other_overlay_is_told_so_at_once() {
             assert_ne!(code(&output), Some(0));
             assert!(said(&output).contains(&format!("--overlay {theirs}")), "{words:?}: {}", said(&output));
         }
+        let other = Launch::new(folder.path().join(format!("a peer of {ours}"))).args(&["--overlay", ours]);
+        let other = other.through(peer.port).start();
+        until(|| other.said().contains("but: "));
+        assert!(other.said().contains(&format!("--overlay {theirs}")), "{}", other.said());
         let output = run(&["store", text(&path), "--bootstrap", &address(&peer), "--overlay", ours]);
         assert_eq!(code(&output), Some(7), "to ask again does not help: {}", said(&output));
     }

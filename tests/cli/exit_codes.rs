@@ -198,6 +198,20 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
     }
 }
 
+#[test]
+fn an_answer_to_a_closed_standard_output_is_a_failure() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let (path, _) = file(&folder, "original", 6, 1000);
+    for quiet in ["", "-q"] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("\"$0\" store \"$2\" {quiet} --bootstrap \"$1\" >&-")]);
+        let args = [env!("CARGO_BIN_EXE_kadring"), &address(&peers[0]), text(&path)];
+        let output = shell.args(args).output().expect("it runs");
+        assert_eq!(code(&output), Some(1), "{}", said(&output));
+    }
+}
+
 /// A reader that closes its end is no reason to call a store done whose key nobody has read.
 #[test]
 fn a_peer_whose_answer_to_a_store_nobody_read_fails() {

@@ -265,11 +265,11 @@ impl Inquiry {
     }
 
     /// What it lacks, for people.
-    pub(super) fn shortage(&self, key: &Key) -> String {
+    pub(super) fn shortage(&self, key: &Key, wanted: usize) -> String {
         let copies = self.sound().count();
         let silent: Vec<String> = self.silent().map(|copy| copy.peer.to_string()).collect();
         let silent = if silent.is_empty() { String::new() } else { format!("; no answer from {}", silent.join(", ")) };
-        format!("block {} has {copies} of {} copies{silent}", key.short(), self.wanted)
+        format!("block {} has {copies} of {wanted} copies{silent}", key.short())
     }
 
     // What is next.

@@ -267,7 +267,9 @@ impl Check {
     fn on_tick(&mut self, desk: &mut Desk) -> Flow {
         if self.order.deadline.is_some_and(|deadline| deadline <= desk.now()) {
             let worst = self.inquiries.iter().max_by_key(|(_, inquiry)| inquiry.health());
-            let reason = worst.map_or_else(String::new, |(key, inquiry)| inquiry.shortage(key));
+            let reason = worst.map_or_else(String::new, |(key, inquiry)| {
+                inquiry.shortage(key, self.order.until.flatten().unwrap_or(inquiry.wanted))
+            });
             return self.give_up(desk, FailureKind::TimedOut, format!("not true in time: {reason}"));
         }
         for key in self.inquiries.keys().copied().collect::<Vec<_>>() {
