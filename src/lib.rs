@@ -40,7 +40,7 @@
 //! | core | [`node`]: an event in, actions out · [`classroom`]: one more part of it, files by their names | what is held and what is under way |
 //! | routing | [`overlay`]: the seam · [`overlay::kademlia`] · [`overlay::ring`] | the routing table |
 //! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks | the blocks' bytes |
-//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`patience`] · [`config`] · `locks` | – |
+//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` | – |
 //!
 //! # A reading path
 //! Four things that happen, each from its first file to its last. About a quarter of an hour each, the code beside it.
@@ -117,6 +117,7 @@ pub mod overlay;
 mod path_text;
 pub mod patience;
 pub mod peer;
+pub mod raw_text;
 mod recent;
 pub mod runtime;
 pub mod sim;

@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("lease", 0),
     ("name", 0),
     ("path_text", 0),
+    ("raw_text", 0),
     ("patience", 0),
     ("time", 0),
     ("peer", 0),

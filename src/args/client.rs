@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, PathBufValueParser, TypedValueParser};
+use clap::builder::{BoolishValueParser, OsStringValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use kadring::console::folder::Tree;
 use kadring::console::leases::Terms;
 use kadring::console::words::{parse_host_port, parse_name, parse_source};
 use kadring::file::{Form, LocalManifest};
 use kadring::node::Source;
+use kadring::raw_text;
 
 use super::{CopiesArgs, FormatArgs, OverlayName};
 
@@ -65,10 +66,10 @@ pub(crate) struct FilesArgs {
 #[derive(Args, Debug)]
 pub(crate) struct NameArgs {
     /// The file: its name, or its key or the beginning of it
-    #[arg(value_name = "KEY|NAME")]
+    #[arg(value_name = "KEY|NAME", value_parser = word())]
     pub(crate) word: String,
     /// The further name
-    #[arg(value_parser = parse_name)]
+    #[arg(value_parser = catalogue_name())]
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) of: CatalogueArgs,
@@ -78,7 +79,7 @@ pub(crate) struct NameArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ForgetArgs {
     /// The file: its name, or its key or the beginning of it
-    #[arg(value_name = "KEY|NAME")]
+    #[arg(value_name = "KEY|NAME", value_parser = word())]
     pub(crate) word: String,
     #[command(flatten)]
     pub(crate) of: CatalogueArgs,
@@ -96,7 +97,7 @@ pub(crate) struct CtlArgs {
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     /// The command and its arguments, as at the peer's own console; "help" lists them
-    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "COMMAND", required = true, value_parser = word(), trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) words: Vec<String>,
 }
 
@@ -116,7 +117,7 @@ pub(crate) struct StoreArgs {
     #[command(flatten)]
     pub(crate) copies: CopiesArgs,
     /// What one file is called in the list of what was stored here, if not by the last part of its path
-    #[arg(long, env = "KADRING_NAME", value_parser = parse_name)]
+    #[arg(long, env = "KADRING_NAME", value_parser = catalogue_name())]
     pub(crate) name: Option<String>,
     /// Leave out of folders what fits: a pattern of a name or, with a slash, of a path in the folder; may be given
     /// several times, or separated by commas
@@ -166,7 +167,7 @@ impl StoreArgs {
 pub(crate) struct RetrieveArgs {
     /// The file's or folder's key, its name in the list of what was stored here, or the local list of its blocks; /PATH
     /// behind a folder's key or name is what lies there
-    #[arg(value_name = "KEY|NAME[/PATH]|MANIFEST", value_parser = parse_source, value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "KEY|NAME[/PATH]|MANIFEST", value_parser = source(), value_hint = ValueHint::FilePath)]
     pub(crate) source: Source,
     /// Where to; - is standard output
     #[arg(value_hint = ValueHint::FilePath)]
@@ -184,7 +185,7 @@ pub(crate) struct RetrieveArgs {
 #[derive(Args, Debug)]
 pub(crate) struct RenewArgs {
     /// The files, by key or by their names in the list of what was stored here; without any, all that end some time
-    #[arg(value_name = "KEY|NAME")]
+    #[arg(value_name = "KEY|NAME", value_parser = word())]
     pub(crate) files: Vec<String>,
     /// Keep them for so long from now, or "ever"; without it, as long as at first
     #[arg(id = "for", long, env = "KADRING_FOR", value_name = "TIME")]
@@ -199,7 +200,7 @@ pub(crate) struct RenewArgs {
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
     /// The files, by key or by their names in the list of what was stored here
-    #[arg(required = true, value_name = "KEY|NAME")]
+    #[arg(required = true, value_name = "KEY|NAME", value_parser = word())]
     pub(crate) files: Vec<String>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
@@ -211,7 +212,7 @@ pub(crate) struct DeleteArgs {
 #[derive(Args, Debug)]
 pub(crate) struct RecountArgs {
     /// The file, by key or by its name in the list of what was stored here
-    #[arg(value_name = "KEY|NAME")]
+    #[arg(value_name = "KEY|NAME", value_parser = word())]
     pub(crate) file: String,
     /// How many copies of each block are kept from now on
     #[arg(value_name = "N")]
@@ -226,7 +227,7 @@ pub(crate) struct RecountArgs {
 #[derive(Args, Debug)]
 pub(crate) struct LsArgs {
     /// The folder's key or its name in the list of what was stored here, and maybe a path in it
-    #[arg(value_name = "KEY|NAME[/PATH]")]
+    #[arg(value_name = "KEY|NAME[/PATH]", value_parser = word())]
     pub(crate) folder: String,
     /// List what is in its folders too
     #[arg(long, env = "KADRING_ALL", value_parser = BoolishValueParser::new())]
@@ -241,7 +242,7 @@ pub(crate) struct LsArgs {
 #[derive(Args, Debug)]
 pub(crate) struct CatArgs {
     /// The file: its key or name, or a folder's and the path in it
-    #[arg(value_name = "KEY|NAME[/PATH]", value_parser = parse_source)]
+    #[arg(value_name = "KEY|NAME[/PATH]", value_parser = source())]
     pub(crate) file: Source,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
@@ -253,7 +254,7 @@ pub(crate) struct CatArgs {
 #[derive(Args, Debug)]
 pub(crate) struct LookupArgs {
     /// The key, 64 hexadecimal digits; or its beginning, or a name, in the list of what was stored here
-    #[arg(value_name = "KEY|NAME")]
+    #[arg(value_name = "KEY|NAME", value_parser = word())]
     pub(crate) key: String,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
@@ -265,7 +266,7 @@ pub(crate) struct LookupArgs {
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
     /// The file's key, its name in the list of what was stored here, or the local list of its blocks
-    #[arg(required = true, value_name = "KEY|NAME|MANIFEST", value_hint = ValueHint::FilePath)]
+    #[arg(required = true, value_name = "KEY|NAME|MANIFEST", value_parser = word(), value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<String>,
     /// Have each holder hash its copies now
     #[arg(long, env = "KADRING_VERIFY", value_parser = BoolishValueParser::new())]
@@ -292,6 +293,21 @@ pub(crate) struct PingArgs {
     pub(crate) overlay: OverlayName,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
+}
+
+/// Any word, as text.
+fn word() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(raw_text::text_of)
+}
+
+/// What names a file in the network.
+fn source() -> impl TypedValueParser<Value = Source> {
+    word().try_map(|word| parse_source(&word))
+}
+
+/// A name for the catalogue.
+fn catalogue_name() -> impl TypedValueParser<Value = String> {
+    word().try_map(|word| parse_name(&word))
 }
 
 /// Accepts the name of a file, but not `-`.

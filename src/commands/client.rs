@@ -18,6 +18,7 @@ use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Answer, Command, Failure, FailureKind, Notice, Source};
+use kadring::raw_text;
 use kadring::runtime::{Handle, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
 use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
@@ -58,7 +59,7 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
         let copies = args.number.iter().flat_map(|number| [Path::new("--copies"), Path::new(number)]);
         let options = manifest.chain(name).chain(exclude).chain(skip).chain(lasts).chain(copies);
         let files = args.files.iter().map(PathBuf::as_path);
-        typed([Path::new("store")].into_iter().chain(options).chain([Path::new("--")]).chain(files))
+        Ok(typed([Path::new("store")].into_iter().chain(options).chain([Path::new("--")]).chain(files)))
     });
     if let Some(exit) = handed_on? {
         return Ok(exit);
@@ -132,7 +133,7 @@ fn join_and_retrieve(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {
             Source::Manifest(path) => path.clone(),
         };
         let force = args.force.then(|| Path::new("--force"));
-        typed([Path::new("retrieve")].into_iter().chain(force).chain([Path::new("--"), &source, &args.dest]))
+        Ok(typed([Path::new("retrieve")].into_iter().chain(force).chain([Path::new("--"), &source, &args.dest])))
     });
     if let Some(exit) = handed_on? {
         return Ok(exit);
@@ -203,7 +204,7 @@ pub(crate) fn check(args: CheckArgs) -> anyhow::Result<Exit> {
 
 /// `kadring import`.
 pub(crate) fn import(args: ImportArgs) -> anyhow::Result<Exit> {
-    let words = || typed([Path::new("import"), Path::new("--"), &args.dir].into_iter());
+    let words = || Ok(typed([Path::new("import"), Path::new("--"), &args.dir].into_iter()));
     let request = || Ok((Request::Import(args.dir.clone()), args.copies.config().map_err(Failed::usage)?));
     hand_on_or_ask(&args.join, args.format.format(), words, request)
 }
@@ -317,14 +318,8 @@ fn hand_on(
 }
 
 /// Words for a running peer, which takes them as text.
-fn typed<'a>(words: impl Iterator<Item = &'a Path>) -> Result<Vec<String>, Failed> {
-    let text = |word: &Path| {
-        word.to_str().map(str::to_owned).ok_or_else(|| {
-            let name = word.display();
-            Failed::usage(format!("the name {name} is no text; without --data, with --bootstrap, any name will do"))
-        })
-    };
-    words.map(text).collect()
+fn typed<'a>(words: impl Iterator<Item = &'a Path>) -> Vec<String> {
+    words.map(raw_text::text_of).collect()
 }
 
 /// Starts a guest and waits until it has joined. It knows one way in, and nothing of the network yet, so where much gets

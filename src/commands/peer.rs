@@ -15,7 +15,7 @@ use kadring::console::renewing::renewing;
 use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen, json};
 use kadring::node::{Answer, Command, Notice, Phase};
-use kadring::runtime::{Bell, LocalPeer, Options, since_1970};
+use kadring::runtime::{Bell, Handle, LocalPeer, Options, since_1970};
 use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
@@ -70,24 +70,9 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     }
     let mut output = Output::new(format, io::stdout());
     let announced = ready::announce(&ready, args.ready_file.as_deref())?;
-    match format {
-        Format::Text => output.line(&format!("READY {announced}")),
-        // Among the events it is told already.
-        Format::Json if args.events.as_deref().is_some_and(is_standard) => {}
-        Format::Json => output.line(&json::ready(&announced, since_1970())),
-    }
-    if person {
-        output.line("type help for the commands");
-    }
+    announce(&announced, &mut output, (format, person), &args);
     if ready.peers == 0 && !args.bootstrap.is_empty() {
-        let names = args.bootstrap.join(", ");
-        // Who let nobody in may answer all the same.
-        match refusal(&ping_all(&peer.handle(), &ways)) {
-            Some(reason) if !own => {
-                log::warn!("{}: this peer is alone, and keeps asking", answers_but(&names, &reason))
-            }
-            _ => tell_alone(&names, own),
-        }
+        tell_alone(&peer.handle(), &args.bootstrap.join(", "), &ways, own);
     }
 
     let (editor, above) = if person {
@@ -170,11 +155,27 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
 }
 
 /// Nobody was found to join through.
-fn tell_alone(names: &str, own: bool) {
+fn tell_alone(peer: &Handle, names: &str, ways: &[SocketAddr], own: bool) {
     if own {
-        log::warn!("{names} is this peer's own address: name another peer's to join its network");
-    } else {
-        log::warn!("nobody answers at {names}: this peer is alone, and keeps asking");
+        return log::warn!("{names} is this peer's own address: name another peer's to join its network");
+    }
+    // Who let nobody in may answer all the same.
+    match refusal(&ping_all(peer, ways)) {
+        Some(reason) => log::warn!("{}: this peer is alone, and keeps asking", answers_but(names, &reason)),
+        None => log::warn!("nobody answers at {names}: this peer is alone, and keeps asking"),
+    }
+}
+
+/// Writes that the peer is ready.
+fn announce(announced: &str, output: &mut Output, (format, person): (Format, bool), args: &PeerArgs) {
+    match format {
+        Format::Text => output.line(&format!("READY {announced}")),
+        // Among the events it is told already.
+        Format::Json if args.events.as_deref().is_some_and(is_standard) => {}
+        Format::Json => output.line(&json::ready(announced, since_1970())),
+    }
+    if person {
+        output.line("type help for the commands");
     }
 }
 

@@ -26,7 +26,11 @@ use crate::runtime::{MAX_COMMANDS, Session, bytes_to_move, stopwatch};
 
 /// The commands that run beside others at a peer. Clones know the same ones.
 #[derive(Clone)]
-pub struct Jobs(Arc<Ranked<BTreeMap<u64, Job>>>);
+pub struct Jobs {
+    all: Arc<Ranked<BTreeMap<u64, Job>>>,
+    /// The command that looks at them: it is not shown to itself.
+    own: Option<u64>,
+}
 
 /// A command that runs.
 struct Job {
@@ -69,27 +73,33 @@ pub(super) struct Entry {
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self(Arc::new(Ranked::new(&locks::JOBS, BTreeMap::new())))
+        Self { all: Arc::new(Ranked::new(&locks::JOBS, BTreeMap::new())), own: None }
     }
 }
 
 impl Jobs {
+    /// The same, as the command of this number sees them.
+    #[must_use]
+    pub(super) fn seen_by(&self, own: u64) -> Self {
+        Self { own: Some(own), ..self.clone() }
+    }
+
     /// Enters a command that `session` runs. Where `ended` is given, it is disconnected once the command has ended, and
     /// that is [waited for](Self::work) by who waits until nothing is done.
     pub(super) fn enter(&self, session: &Session, line: String, ended: Option<Receiver<()>>) -> Entry {
         let (far, elapsed) = (Arc::<Far>::default(), Box::new(stopwatch()));
         let job = Job { line, elapsed, far: Arc::clone(&far), session: session.clone(), ended };
-        self.0.lock().insert(session.number(), job);
+        self.all.lock().insert(session.number(), job);
         Entry { jobs: self.clone(), number: session.number(), far }
     }
 
     fn is_full(&self) -> bool {
-        self.0.lock().len() >= MAX_COMMANDS
+        self.all.lock().len() >= MAX_COMMANDS
     }
 
     /// The work that runs beside the lines of consoles: its numbers, and what is disconnected at its end.
     pub(super) fn work(&self) -> Vec<(u64, Receiver<()>)> {
-        self.0.lock().iter().filter_map(|(&job, Job { ended, .. })| Some((job, ended.clone()?))).collect()
+        self.all.lock().iter().filter_map(|(&job, Job { ended, .. })| Some((job, ended.clone()?))).collect()
     }
 
     /// What runs.
@@ -98,12 +108,15 @@ impl Jobs {
             let (done, of) = (far.done.load(Ordering::Relaxed), far.of.load(Ordering::Relaxed));
             JobInfo { job, line: line.clone(), took: elapsed(), done, of }
         };
-        Reply::Console(ConsoleAnswer::Jobs { jobs: self.0.lock().iter().map(of).collect() })
+        let all = self.all.lock();
+        Reply::Console(ConsoleAnswer::Jobs {
+            jobs: all.iter().filter(|(job, _)| self.own != Some(**job)).map(of).collect(),
+        })
     }
 
     /// Ends a command; it has its own answer.
     pub(super) fn cancel(&self, job: u64) -> Reply {
-        let session = self.0.lock().get(&job).map(|job| job.session.clone());
+        let session = self.all.lock().get(&job).map(|job| job.session.clone());
         match session {
             Some(session) => {
                 session.cancel();
@@ -125,7 +138,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let gone = self.jobs.0.lock().remove(&self.number);
+        let gone = self.jobs.all.lock().remove(&self.number);
         // The lock is free again.
         drop(gone);
     }

@@ -18,6 +18,7 @@ use super::leases::draw;
 use crate::id::{Id, Key};
 use crate::lease::{Lease, LeaseId, Secret, UnixTime};
 use crate::path_text;
+use crate::raw_text;
 use crate::runtime::Bell;
 
 /// The catalogue's name in its folder.
@@ -39,6 +40,7 @@ pub const DIGITS: usize = 6;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// What it is called: the last part of its path, unless it was given a name.
+    #[serde(with = "raw_text")]
     pub name: String,
     /// Where it lay when it was stored.
     #[serde(with = "path_text")]
@@ -423,7 +425,7 @@ fn begins(entry: &Entry, digits: &str) -> bool {
 
 /// What a file is called by default: the last part of its path.
 pub fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    raw_text::text_of(path.file_name().unwrap_or(path.as_os_str()))
 }
 
 /// Whether `name` fits `pattern`, in which `*` stands for any characters and `?` for one. Without either, a part will do.

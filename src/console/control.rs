@@ -6,7 +6,7 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use super::{Backend, Grammar, handle_threads};
 use crate::id::Key;
 use crate::node::{Command, FailureKind, Notice, Progress};
 use crate::path_text;
+use crate::raw_text;
 use crate::runtime::{Outlet, ServeClient, Session, since_1970, stopwatch};
 
 /// The word by which a client asks for the events.
@@ -121,7 +122,8 @@ pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: Jobs) -> ServeClien
                 let line = asked.to.as_ref().map_or(line.clone(), |to| line.replace(&*to.to_string_lossy(), "-"));
                 let entry = jobs.enter(session, line, None);
                 let performer = Performer::new(session.clone(), entry.counting(teller.clone()));
-                let performer = performer.with_catalogue(Some(catalogue.clone())).with_jobs(jobs.clone());
+                let performer =
+                    performer.with_catalogue(Some(catalogue.clone())).with_jobs(jobs.seen_by(session.number()));
                 obey(&grammar, session, performer, asked)
             }
             Err(error) => {
@@ -167,7 +169,8 @@ fn obey(grammar: &Grammar, session: &Session, performer: Performer<Session>, ask
                 (request, _) => performer.perform(request),
             };
             // Files are called as the client calls them.
-            words.iter().for_each(|word| reply.rename(&folder.join(word), Path::new(word)));
+            let words = words.iter().map(|word| raw_text::path(word));
+            words.for_each(|word| reply.rename(&folder.join(&word), &word));
             reply
         }
         Err(error) => usage(error.to_string()),

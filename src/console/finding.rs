@@ -10,6 +10,7 @@ use super::spec::{Request, is_empty, may_be_manifest};
 use super::words::{is_mistyped_key, parse_key, parse_source};
 use crate::id::{Id, Key};
 use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
+use crate::raw_text;
 use crate::runtime::since_1970;
 
 /// The request with keys in place of the names that the catalogue knows. Names of files begin in `folder`.
@@ -48,9 +49,10 @@ pub fn resolve_source(catalogue: Option<&Catalogue>, folder: &Path, source: Sour
     let at = folder.join(&path);
     // An empty file may be a manifest, that of an empty file; more often it is what is left of the file that is wanted.
     let goes_first = may_be_manifest(&at) && !is_empty(&at);
-    let Some(word) = path.to_str().filter(|word| !word.contains('/') && !goes_first) else {
+    let word = &*raw_text::text_of(&path);
+    if word.contains('/') || goes_first {
         return Ok(Source::Manifest(path));
-    };
+    }
     let known = catalogue.map_or(Ok(None), |catalogue| catalogue.find(word));
     match known.map_err(|reason| failed(FailureKind::Usage, reason))? {
         Some(key) => Ok(Source::Key(key)),

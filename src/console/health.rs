@@ -19,6 +19,7 @@ use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::health::{BlockHealth, Checked, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
 use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
+use crate::raw_text;
 use crate::runtime::stopwatch;
 
 /// A file to look at, as it was named.
@@ -47,7 +48,7 @@ impl Subject {
     /// # Errors
     /// For people: the word is no name.
     pub fn of(word: &str) -> Result<Self, String> {
-        Ok(Self { name: word.into(), sources: vec![parse_source(word)?] })
+        Ok(Self { name: raw_text::path(word), sources: vec![parse_source(word)?] })
     }
 }
 

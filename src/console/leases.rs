@@ -8,7 +8,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rand::TryRng;
@@ -26,6 +26,7 @@ use crate::config::WIDTH;
 use crate::id::Key;
 use crate::lease::{LAST, Lease, Secret, UnixTime};
 use crate::node::{Answer, Command, Failure, FailureKind, LeaseChange};
+use crate::raw_text;
 use crate::runtime::since_1970;
 
 /// What somebody who stores asks of the holders.
@@ -142,7 +143,7 @@ impl<B: Backend> Performer<B> {
         }
         let answers = self.one_by_one(words, |word| {
             let answer = self.change_one(catalogue, &entries, word, change).unwrap_or_else(Answer::Failed);
-            Reply::of_file(PathBuf::from(word), answer)
+            Reply::of_file(raw_text::path(word), answer)
         });
         Reply::one_or_all(answers)
     }

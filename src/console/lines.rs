@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::escape::quoted;
+use crate::raw_text;
 
 /// Bytes of the longest line that is read; a longer one is skipped and reported.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -62,13 +62,8 @@ pub fn read_line(input: &mut dyn BufRead) -> io::Result<Line> {
     if line.last() == Some(&b'\r') {
         line.pop();
     }
-    Ok(match String::from_utf8(line) {
-        Ok(text) => Line::Text(without_mark(text)),
-        Err(error) => {
-            let start = String::from_utf8_lossy(error.as_bytes()).chars().take(40).collect::<String>();
-            Line::Bad(format!("the line is not valid UTF-8: {}", quoted(&start)))
-        }
-    })
+    // A file's name may be any bytes.
+    Ok(Line::Text(without_mark(raw_text::text(&line))))
 }
 
 fn without_mark(line: String) -> String {
@@ -187,10 +182,10 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_text_does_not_spoil_the_next() {
+    fn a_line_may_have_any_bytes() {
         let lines = lines(b"ab\xff\xfe\nlist\n");
-        assert!(matches!(&lines[0], Line::Bad(reason) if reason.contains("UTF-8")), "{lines:?}");
-        assert_eq!(lines[1], text("list"));
+        assert_eq!(lines, [text("ab\u{efff}\u{effe}"), text("list")]);
+        assert_eq!(raw_text::path("ab\u{efff}\u{effe}").as_os_str().as_encoded_bytes(), b"ab\xff\xfe");
     }
 
     #[test]

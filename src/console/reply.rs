@@ -70,6 +70,7 @@ pub enum ConsoleAnswer {
         /// The file's key.
         key: Key,
         /// The name.
+        #[serde(with = "crate::raw_text")]
         name: String,
     },
     /// Entries were dropped from the catalogue; the network keeps the files.

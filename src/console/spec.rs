@@ -101,9 +101,8 @@ impl Store {
     pub fn commands(self) -> Vec<Command> {
         let Self { mut files, mut manifest, keep, .. } = self;
         if let ([first, second], None) = (&files[..], &manifest)
-            && !first.is_dir()
             && !stands_in_the_way(second)
-            && !is_empty(second)
+            && !(first.is_dir() && second.exists())
         {
             manifest = files.pop().map(|path| LocalManifest { path, form: Form::Seed });
         }

@@ -148,7 +148,7 @@ fn noise_between_commands_is_answered_and_costs_nothing_else() {
     input.extend(b"\nstore 'open\nlist\n");
     let (_, text) = run(&Rote::default(), Format::Text, &input);
     let lines: Vec<_> = text.lines().collect();
-    assert!(lines[0].starts_with("error: the line is not valid UTF-8"), "{text}");
+    assert!(lines[0].starts_with("error: there is no command \"\\xff\\xfe\""), "{text}");
     assert!(lines[1].starts_with("error: the line is 65546 bytes long"), "{text}");
     assert!(lines[2].starts_with("error: a quote is not closed"), "{text}");
     assert!(lines[3].starts_with(&Id::ZERO.to_string()), "{text}");

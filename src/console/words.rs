@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::escape::quoted;
 use crate::id::{Id, Key};
 use crate::node::Source;
+use crate::raw_text;
 
 /// Reads a key.
 pub fn parse_key(word: &str) -> Result<Key, String> {
@@ -58,14 +59,14 @@ pub fn parse_file(word: &str) -> Result<PathBuf, String> {
     match word {
         "" => Err("a file's name is empty".to_owned()),
         "-" => Err("here - is neither standard input nor output; a file of that name is ./-".to_owned()),
-        _ => Ok(at_home(word).unwrap_or_else(|| PathBuf::from(word))),
+        _ => Ok(at_home(word).unwrap_or_else(|| raw_text::path(word))),
     }
 }
 
 /// What `~/` begins, which no shell has spelled out here.
 fn at_home(word: &str) -> Option<PathBuf> {
     let path = word.strip_prefix("~/")?;
-    std::env::home_dir().map(|home| home.join(path))
+    std::env::home_dir().map(|home| home.join(raw_text::path(path)))
 }
 
 /// Checks that `word` looks like `HOST:PORT`, with IPv6 addresses in brackets.

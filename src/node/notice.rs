@@ -102,6 +102,7 @@ pub enum Notice {
     /// A watcher did not keep up, so it misses notices.
     Missed {
         /// How many.
+        #[serde(rename = "missed")]
         notices: u64,
     },
     /// Something went wrong, and nobody has to do anything about it; a peer writes it to its log.

@@ -1,6 +1,8 @@
 //! Files that are found again by their names.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -49,7 +51,10 @@ fn a_users_own_commands_share_a_catalogue_whatever_peer_they_came_through() {
     let (path, original) = file(&folder, "report.pdf", 2, 2_500_000);
     let through =
         |peer: usize, words: &[&str]| as_user(&state, &[words, &["--bootstrap", &address(&peers[peer])]].concat());
-    assert_eq!(printed(&as_user(&state, &["files"])), "the catalogue has no such file\n");
+    assert_eq!(
+        printed(&as_user(&state, &["files"])),
+        "there is no such file in the catalogue: nothing was stored from here, or under another name\n"
+    );
     let key = key_of(&through(0, &["store", text(&path)]));
     key_of(&through(0, &["store", text(&path), "--name", "mine"]));
     let listed = printed(&as_user(&state, &["files"]));
@@ -172,15 +177,66 @@ fn an_empty_or_strange_file_of_a_stored_files_name_does_not_hide_it() {
 }
 
 #[test]
-fn of_two_things_to_store_a_second_that_is_an_empty_file_is_stored_too() {
+fn an_empty_file_behind_a_folder_is_stored_too_since_no_folder_has_a_manifest() {
     let folder = folder();
     let peer = Launch::new(folder.path().join("peer")).start();
-    let (path, _) = file(&folder, "one", 1, 5000);
     let (empty, tree) = (folder.path().join("empty"), folder.path().join("tree"));
     fs::write(&empty, "").and_then(|()| fs::create_dir(&tree)).expect("writable");
-    for first in [&path, &tree] {
-        let stored = run(&["ctl", "--data", text(&peer.data), "store", "-q", text(first), text(&empty)]);
-        assert_eq!((code(&stored), printed(&stored).lines().count()), (Some(0), 2), "{}", said(&stored));
-        assert_eq!(fs::metadata(&empty).expect("there").len(), 0, "it is as it was");
+    let stored = run(&["ctl", "--data", text(&peer.data), "store", "-q", text(&tree), text(&empty)]);
+    assert_eq!((code(&stored), printed(&stored).lines().count()), (Some(0), 2), "{}", said(&stored));
+    assert_eq!(fs::metadata(&empty).expect("there").len(), 0, "it is as it was");
+}
+
+#[test]
+fn a_name_of_any_bytes_is_stored_found_and_forgotten_as_it_is_everywhere_it_can_be_given() {
+    let folder = folder();
+    let odd = OsStr::from_bytes(b"odd \xff\xfe");
+    let path = folder.path().join(odd);
+    fs::write(&path, "odd").expect("writable");
+    let tree = folder.path().join("tree");
+    fs::create_dir(&tree).and_then(|()| fs::copy(&path, tree.join(odd))).expect("writable");
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let state = folder.path().join("state");
+    let bootstrap = address(&peer);
+    let data = peer.data.clone();
+    let ctl = [OsStr::new("ctl"), OsStr::new("--data"), data.as_os_str()];
+    let ways: [(&[&OsStr], &[&OsStr]); 3] = [
+        (&ctl, &[]),
+        (&[], &[OsStr::new("--data"), data.as_os_str()]),
+        (&[], &[OsStr::new("--bootstrap"), OsStr::new(&bootstrap)]),
+    ];
+    for (number, (before, after)) in ways.into_iter().enumerate() {
+        let ask = |words: &[&OsStr]| {
+            let mut client = program();
+            client.args(before).args(words).args(after).env("XDG_STATE_HOME", &state).current_dir(folder.path());
+            let output = client.stdin(Stdio::null()).output().expect("it runs");
+            assert_eq!(code(&output), Some(0), "{words:?}: {}", said(&output));
+            output
+        };
+        let [store, check, retrieve, ls, cat] = ["store", "check", "retrieve", "ls", "cat"].map(OsStr::new);
+        let stored = ask(&[store, odd]);
+        assert!(printed(&stored).contains("odd \\xff\\xfe") || printed(&stored).contains('\u{fffd}'), "{stored:?}");
+        ask(&[check, odd]);
+        let back = OsString::from(format!("back {number}"));
+        ask(&[retrieve, odd, &back]);
+        assert_eq!(fs::read(folder.path().join(&back)).expect("there"), b"odd");
+        ask(&[store, tree.as_os_str()]);
+        let inside = [b"tree/", odd.as_bytes()].concat();
+        let inside = OsStr::from_bytes(&inside);
+        assert!(!ask(&[ls, inside]).stdout.is_empty());
+        assert_eq!(ask(&[cat, inside]).stdout, b"odd");
+        let manifest = OsStr::from_bytes(b"list \xff");
+        let _ = fs::remove_file(folder.path().join(manifest));
+        ask(&[store, odd, manifest]);
+        ask(&[check, manifest]);
     }
+    // At the console too, and as JSON the name is its bytes.
+    peer.tell_bytes(b"files 'odd \xff\xfe'\nforget 'odd \xff\xfe'\nfiles\n");
+    let (named, forgotten, left) = (peer.answer(), peer.answer(), peer.answer());
+    assert_eq!(named["files"][0]["name"], json!(odd.as_bytes()), "{named}");
+    assert_eq!(
+        (&forgotten["answer"], left["files"].as_array().map(Vec::len)),
+        (&json!("forgotten"), Some(1)),
+        "{left}"
+    );
 }

@@ -267,7 +267,7 @@ fn commands_of_other_shells_and_of_the_console_are_listed_and_cancelled_from_any
     crate::support::until(|| {
         let jobs = answer(&ctl(&peer, &["jobs", "--json"]));
         let jobs = jobs["jobs"].as_array().expect("an array").clone();
-        assert!(jobs.iter().any(|job| job["job"] == of_console) && jobs.iter().any(|job| job["line"] == "jobs"));
+        assert!(jobs.iter().any(|job| job["job"] == of_console) && !jobs.iter().any(|job| job["line"] == "jobs"));
         let ping = |job: &&Value| job["job"] != of_console && job["line"] == format!("ping {nobody}");
         of_client = jobs.iter().find(ping).and_then(|job| job["job"].as_u64());
         of_client.is_some()

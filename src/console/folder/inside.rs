@@ -7,6 +7,7 @@ use crate::console::catalogue::Catalogue;
 use crate::console::spec::may_be_manifest;
 use crate::id::Key;
 use crate::node::{Failure, FailureKind, Source};
+use crate::raw_text;
 
 /// The folder and the path in it that `word` names; the path is empty where there is none. None if nothing of that name
 /// is known.
@@ -16,10 +17,10 @@ use crate::node::{Failure, FailureKind, Source};
 pub(super) fn named(catalogue: Option<&Catalogue>, word: &Path) -> Result<Option<(Key, PathBuf)>, Failure> {
     let mut parts = word.components();
     let Some(Component::Normal(head)) = parts.next() else { return Ok(None) };
-    let Some(head) = head.to_str() else { return Ok(None) };
+    let head = raw_text::text_of(head);
     let known = match head.parse() {
         Ok(key) => Some(key),
-        Err(_) => catalogue.map_or(Ok(None), |catalogue| catalogue.find(head)).map_err(usage)?,
+        Err(_) => catalogue.map_or(Ok(None), |catalogue| catalogue.find(&head)).map_err(usage)?,
     };
     let Some(key) = known else { return Ok(None) };
     let path: PathBuf = parts.collect();

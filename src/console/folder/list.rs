@@ -5,13 +5,15 @@ use std::io::Read;
 use std::path::Path;
 
 use super::answer::{Listed, ListedItem, Shown};
-use super::{failed, inside, name, trouble};
+use super::{failed, inside, trouble};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::console::Backend;
+use crate::console::escape::quoted;
 use crate::console::perform::Performer;
 use crate::console::reply::{ConsoleAnswer, Reply};
 use crate::console::words::parse_source;
 use crate::node::{Failure, FailureKind};
+use crate::raw_text;
 
 /// Bytes of the longest text that is shown.
 const LONGEST: u64 = MAX_BLOCK_SIZE as u64;
@@ -23,8 +25,8 @@ impl<B: Backend> Performer<B> {
     }
 
     fn listed(&self, word: &str, all: bool) -> Result<Reply, Failure> {
-        let Some((key, path)) = inside::named(self.catalogue.as_ref(), Path::new(word))? else {
-            let reason = format!("{} is no key and no name in the catalogue", name(Path::new(word)));
+        let Some((key, path)) = inside::named(self.catalogue.as_ref(), &raw_text::path(word))? else {
+            let reason = format!("{} is no key and no name in the catalogue", quoted(word));
             return Err(failed(FailureKind::NotFound, reason));
         };
         let folder = temporary()?;
@@ -63,10 +65,7 @@ impl<B: Backend> Performer<B> {
         let read = File::open(&dest).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
         read.map_err(|error| trouble("read", &dest, &error))?;
         let unfit = |what: &str| {
-            failed(
-                FailureKind::Usage,
-                format!("{} {what}; retrieve it to a file, or run 'kadring cat'", name(Path::new(word))),
-            )
+            failed(FailureKind::Usage, format!("{} {what}; retrieve it to a file, or run 'kadring cat'", quoted(word)))
         };
         if bytes.len() as u64 > LONGEST {
             return Err(unfit("is longer than the 1 MiB that is shown here"));

@@ -191,10 +191,10 @@ impl Workbench {
                 unpack(&key, buffer, size)
             }
             Job::Finish { get, sha256 } => writing.finish(get, sha256),
-            Job::ReadManifest { path } => {
-                let (Listed { entries, sha256 }, root) = read_manifest(&path)?;
-                Ok(Outcome::Manifest { entries, root, sha256 })
-            }
+            Job::ReadManifest { path } => read_manifest(&path).map(|(listed, root)| {
+                let Listed { entries, sha256 } = listed;
+                Outcome::Manifest { entries, root, sha256 }
+            }),
             Job::Verify { key, leases } => {
                 let block = shared.store.read(&key).map_err(|error| self.own_damage(&key, error))?;
                 shared.store.note(&laid(key, leases), true)?;
