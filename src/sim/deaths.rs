@@ -1,7 +1,8 @@
 //! How long deaths take to be known, and which living peers are taken for dead.
 //!
 //! A death is known once those of its replica set (the living peers nearest to it) that had the dead peer in their
-//! tables have all found out. Who dies before it has found out need not any more.
+//! tables have all found out. A peer that dies before it has found out, or forgets the dead one for nearer peers, need not any
+//! more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -61,6 +62,15 @@ impl Deaths {
         }
     }
 
+    /// Those need not find out any more that do not know the dead any longer: nearer peers took its place in their tables.
+    pub(super) fn excuse_those_who_forgot(&mut self, knows: impl Fn(usize, usize) -> bool) {
+        let waits = |(whom, open): (&usize, &Open)| open.by.iter().map(|by| (*whom, *by)).collect::<Vec<_>>();
+        let waiting: Vec<(usize, usize)> = self.open.iter().flat_map(waits).collect();
+        for (whom, by) in waiting.into_iter().filter(|(whom, by)| !knows(*by, *whom)) {
+            self.excuse(whom, by);
+        }
+    }
+
     /// The peer `by` need not find out about the death of `whom` any more.
     fn excuse(&mut self, whom: usize, by: usize) {
         let Some(open) = self.open.get_mut(&whom) else { return };
@@ -109,6 +119,17 @@ mod tests {
         deaths.on_death(at(10), 1, BTreeSet::from([2]));
         deaths.on_death(at(11), 2, BTreeSet::new());
         assert_eq!(deaths.report(at(12)), DeathReport::default());
+    }
+
+    #[test]
+    fn a_peer_that_forgot_the_dead_for_nearer_ones_need_not_find_out() {
+        let mut deaths = Deaths::default();
+        deaths.on_death(at(10), 1, BTreeSet::from([2, 3]));
+        deaths.on_death(at(10), 4, BTreeSet::from([2]));
+        deaths.on_declared(at(12), 3, 1, false);
+        deaths.excuse_those_who_forgot(|by, whom| (by, whom) != (2, 1));
+        let report = deaths.report(at(20));
+        assert_eq!((report.known, report.unknown), (vec![Duration::from_secs(2)], vec![Duration::from_secs(10)]));
     }
 
     #[test]

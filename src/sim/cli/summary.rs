@@ -10,6 +10,9 @@ use crate::sim::deaths::DeathReport;
 use crate::sim::load::{FILE_BYTES, FileReport, Found, LoadPlan, LoadReport};
 use crate::sim::tally::Amount;
 
+/// A death is to be known after this time.
+const PROMISED: Duration = Duration::from_secs(10);
+
 /// The real cost of a run.
 #[derive(Clone, Copy)]
 pub(super) struct Cost {
@@ -121,9 +124,12 @@ fn deaths(report: &DeathReport) -> String {
             known(0.99)
         );
     }
-    if let Some(longest) = report.unknown.iter().max() {
-        let _ =
-            write!(text, "; {} not known in the end, for {:.1} s at most", report.unknown.len(), longest.as_secs_f64());
+    let (late, latest): (Vec<Duration>, Vec<Duration>) = report.unknown.iter().partition(|dead| **dead >= PROMISED);
+    if let Some(longest) = late.iter().max() {
+        let _ = write!(text, "; {} not known in the end, for {:.1} s at most", late.len(), longest.as_secs_f64());
+    }
+    if !latest.is_empty() {
+        let _ = write!(text, "; {} died in the last {} s and were not known yet", latest.len(), PROMISED.as_secs());
     }
     let _ = writeln!(text, "; {} times a living peer was declared dead", report.false_alarms);
     text

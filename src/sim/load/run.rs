@@ -192,7 +192,9 @@ impl<'a> LoadRun<'a> {
             before = sent;
             progress(Stage::Running(end.since(Time::ZERO), lasts));
         }
-        let deaths = self.deaths.report(self.world.now());
+        let (world, mut deaths) = (&self.world, std::mem::take(&mut self.deaths));
+        deaths.excuse_those_who_forgot(|by, whom| self.knows(by, &world.peer(whom)));
+        let deaths = deaths.report(self.world.now());
         let files = self.files.report(&self.world);
         self.wait_for_the_rest()?;
         let alive = self.slices.iter().map(|slice| slice.alive).sum::<usize>() as f64 / SLICES as f64;
@@ -290,14 +292,18 @@ impl<'a> LoadRun<'a> {
     fn die(&mut self, slot: usize) {
         let me = self.world.peer(slot);
         let near = self.directory.nearest(kind::geometry(self.plan.shape.kind), &me.id, WIDTH);
-        let knows = |slot: &usize| self.world.node(*slot).is_some_and(|node| node.overlay().peers().contains(&me));
-        let by = near.iter().filter_map(|peer| slot_of(peer.addr)).filter(knows).collect();
+        let by = near.iter().filter_map(|peer| slot_of(peer.addr)).filter(|slot| self.knows(*slot, &me)).collect();
         self.deaths.on_death(self.world.now(), slot, by);
         self.world.crash(slot);
         self.slow.remove(&slot);
         self.joining.remove(&slot);
         self.open.retain(|(asker, _), _| *asker != slot);
         self.files.forget(slot);
+    }
+
+    /// Whether the peer in `slot` has `whom` in its table.
+    fn knows(&self, slot: usize, whom: &Peer) -> bool {
+        self.world.node(slot).is_some_and(|node| node.overlay().peers().contains(whom))
     }
 
     fn join(&mut self) {
