@@ -27,6 +27,9 @@ pub const RING_PING_BYTES: usize = 330;
 /// answer it whole, WIDTH nodes of the longest addresses and a ping beside them, within [`AMPLIFICATION`].
 pub const QUESTION_BYTES: usize = 480;
 
+/// The same among peers with IPv4 addresses, which are shorter.
+pub const QUESTION_BYTES_IPV4: usize = 410;
+
 /// Spaces that a long datagram may get at its end, so that several can leave as one (see `runtime/udp/batched.rs`).
 pub const PADDING: usize = 32;
 

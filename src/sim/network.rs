@@ -8,7 +8,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::bursts::Bursts;
-use crate::config::QUESTION_BYTES;
+use crate::config::{QUESTION_BYTES, QUESTION_BYTES_IPV4};
 use crate::wire::{Body, Message, Request, Response};
 
 /// Port of every simulated peer; the address tells them apart.
@@ -119,9 +119,8 @@ pub(super) fn wire_size(message: &Message) -> u32 {
     let sender = if message.sender.is_some() { NODE } else { 0 };
     let body = match &message.body {
         Body::Request(Request::Ping) => 0,
-        Body::Request(Request::FindNode { .. } | Request::FindValue { .. } | Request::Verify { .. }) => {
-            return QUESTION_BYTES as u32;
-        }
+        Body::Request(Request::FindNode { .. } | Request::FindValue { .. }) => return QUESTION_BYTES_IPV4 as u32,
+        Body::Request(Request::Verify { .. }) => return QUESTION_BYTES as u32,
         Body::Request(_) => ID + 10,
         Body::Response(Response::Nodes(peers)) => NODE * peers.len() as u32,
         Body::Response(Response::Saved) => 10,

@@ -9,7 +9,7 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 
 use super::{clip, type_name};
-use crate::config::QUESTION_BYTES;
+use crate::config::{QUESTION_BYTES, QUESTION_BYTES_IPV4};
 use crate::id::Id;
 use crate::lease::LeaseNews;
 use crate::peer::Peer;
@@ -50,12 +50,22 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         Body::Error(reason) => put_error(reason, out),
     }
     out.push(b'}');
-    if let Body::Request(
-        Request::FindNode { .. } | Request::FindValue { .. } | Request::Verify { .. } | Request::Compare { .. },
-    ) = &message.body
-    {
-        out.resize(out.len().max(start + QUESTION_BYTES), b' ');
+    out.resize(out.len().max(start + least_len(message)), b' ');
+}
+
+/// Bytes that the text of `message` has at least: see [`QUESTION_BYTES`].
+fn least_len(message: &Message) -> usize {
+    let Body::Request(request) = &message.body else { return 0 };
+    match request {
+        Request::FindNode { .. } | Request::FindValue { .. } => question_len(message.sender.as_ref()),
+        Request::Verify { .. } | Request::Compare { .. } => QUESTION_BYTES,
+        _ => 0,
     }
+}
+
+/// Bytes of a question for peers, from `sender`.
+fn question_len(sender: Option<&Sender>) -> usize {
+    if sender.is_some_and(|sender| sender.peer.addr.is_ipv4()) { QUESTION_BYTES_IPV4 } else { QUESTION_BYTES }
 }
 
 /// Makes `message` fit `budget` bytes, without writing a list of nodes to see how long it is.

@@ -126,12 +126,15 @@ fn every_message_has_its_text_and_reads_back_from_it() {
 
 #[test]
 fn a_question_pays_for_its_whole_answer() {
-    let nodes = (1..=WIDTH as u8).map(|n| peer(n, &format!("[{LONGEST_IP}]:65535"))).collect();
-    let answer = Message::response(MAGIC_LIMIT - 1, RequestKind::FindValue, Response::Nodes(nodes));
-    let answer = Message { sender: Some(sender()), ..answer };
-    for question in [Request::FindNode { id: Id::ZERO }, Request::FindValue { key: Id::ZERO }] {
-        let paid = text(&Message::request(1, sender(), question)).len() * AMPLIFICATION;
-        assert!(text(&answer).len() + PADDING + PING_BYTES <= paid, "{paid} bytes");
+    for addr in [format!("[{LONGEST_IP}]:65535"), "255.255.255.255:65535".to_owned()] {
+        let nodes = (1..=WIDTH as u8).map(|n| peer(n, &addr)).collect();
+        let answer = Message::response(MAGIC_LIMIT - 1, RequestKind::FindValue, Response::Nodes(nodes));
+        let sender = Sender::member(Id::ZERO, peer(1, &addr).addr);
+        let answer = Message { sender: Some(sender), ..answer };
+        for question in [Request::FindNode { id: Id::ZERO }, Request::FindValue { key: Id::ZERO }] {
+            let paid = text(&Message::request(1, sender, question)).len() * AMPLIFICATION;
+            assert!(text(&answer).len() + PADDING + PING_BYTES <= paid, "{paid} bytes");
+        }
     }
 }
 
