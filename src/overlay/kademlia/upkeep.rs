@@ -1,8 +1,9 @@
 //! What keeps the table good while nobody asks for anything: join, refresh, pulse, and finding the lost again.
 //!
-//! To join is to look up one's own id, and then to ask for an id in each bucket further away than the nearest neighbour,
-//! one contact each. In a small network, and when a lost peer comes back, for it may have been cut until then, the *walk*
-//! looks up an id in each of those buckets (section 2.3). A guest has no neighbours: it has joined when anybody answered.
+//! To join is to look up one's own id, and then to ask one contact for an id in each bucket up to that of the seventh
+//! nearest neighbour: the lookup has met those who stand nearer. In a small network, and when a lost peer comes back, for
+//! it may have been cut until then, the *walk* looks up an id in each bucket up to that of the nearest (section 2.3). A
+//! guest has no neighbours: it has joined when anybody answered.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -231,10 +232,13 @@ impl Kademlia {
     pub(super) fn on_own_found(&mut self, key: &Key) {
         self.upkeep.running -= 1;
         if *key == self.me.id && !self.guest {
-            let nearest = self.table.nearest(key, 1, |_| true);
-            let depth = nearest.first().map_or(0, |peer| self.table.index_of(&peer.id));
-            self.upkeep.walk = (0..depth.min(MAX_REFRESHED)).rev().collect();
+            let nearest = self.table.nearest(key, WIDTH, |_| true);
+            let index = |peer: Option<&Peer>| peer.map_or(0, |peer| self.table.index_of(&peer.id));
+            let depth = index(nearest.first());
             self.upkeep.thorough |= depth <= SMALL;
+            // That lookup has met those who stand nearer than the last of the nearest.
+            let unseen = if self.upkeep.thorough { depth } else { index(nearest.last()) + 1 };
+            self.upkeep.walk = (0..unseen.min(depth).min(MAX_REFRESHED)).rev().collect();
         }
     }
 

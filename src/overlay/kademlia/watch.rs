@@ -4,8 +4,9 @@
 //! watchers, whoever its own nearest are (that is not mutual), and however large the network is, a peer sends as few
 //! pings. Nobody is appointed: each sees from its own table whether it is to watch, and takes over where a nearer peer
 //! is silent. A watcher that finds its ward dead tells those that may know it, and each of them pings it once before it
-//! believes that. Anybody else that finds a peer dead tells the watchers. And whoever comes to know of a death tells its
-//! own wards, in the pings that they get anyway: one death each time, however many there are.
+//! believes that. Any other peer near the dead one tells the watchers. And a peer that comes to know of a death tells its
+//! own wards that may know the dead one too, in the pings that they get anyway: one death each time, however many there
+//! are.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -117,7 +118,7 @@ impl Kademlia {
         let news = self.watch.handed_on.pop_front();
         for peer in self.wards() {
             let silent = self.table.contact(&peer).is_some_and(|contact| contact.silence(now) >= FRESH);
-            match news.filter(|gone| *gone != peer) {
+            match news.filter(|gone| *gone != peer && self.is_among(TOLD, gone, &peer.id)) {
                 Some(gone) => self.check_contact_by(&peer, Request::Gone { peer: gone }, patience::ONCE, out),
                 None if silent => self.check_contact(&peer, patience::ONCE, out),
                 None => {}
@@ -182,8 +183,8 @@ impl Kademlia {
         self.watch.told.get(peer).is_some_and(|since| now.since(*since) < HEARD)
     }
 
-    /// A contact was found dead. Who looked after it tells everybody that may know it, unless another one did; who did
-    /// not tells those who do.
+    /// A contact was found dead. A peer that looked after it tells everybody that may know it, unless another one did. One
+    /// that would have been told tells those who do. Any other one meets it late, and tells nobody what is old.
     pub(super) fn on_death(&mut self, now: Time, dead: &Peer, out: &mut Vec<Effect>) {
         self.watch.bury(now, dead);
         if self.guest || self.is_told(now, dead) {
@@ -192,7 +193,7 @@ impl Kademlia {
         if self.is_among(WATCHERS, dead, &self.me.id) {
             self.tell_of(dead, 0..WIDTH, patience::PULSE, out);
             self.watch.untold.push(*dead);
-        } else {
+        } else if self.is_among(TOLD, dead, &self.me.id) {
             self.tell_of(dead, 0..WATCHERS, patience::ONCE, out);
         }
     }
@@ -265,5 +266,18 @@ mod tests {
         assert!(!third.wards().contains(&ward));
         third.doubt(&near[0], &mut Vec::new());
         assert!(third.wards().contains(&ward));
+    }
+
+    #[test]
+    fn of_those_that_find_a_peer_dead_only_those_that_would_have_been_told_tell_anybody() {
+        let mut network = network(200);
+        let dead = network[0].me;
+        network.sort_by_key(|overlay| overlay.me.id.distance(&dead.id));
+        let told = [1, 10, 199].map(|nth: usize| {
+            let mut out = Vec::new();
+            network[nth].on_death(Time::ZERO, &dead, &mut out);
+            out.len()
+        });
+        assert_eq!(told, [WIDTH, WATCHERS, 0]);
     }
 }
