@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,7 +16,7 @@ use kadring::console::renewing::renewing;
 use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen, json};
 use kadring::node::{Answer, Command, Notice, Phase};
-use kadring::runtime::{Bell, Handle, LocalPeer, Options, since_1970};
+use kadring::runtime::{Bell, Handle, LocalPeer, Options, ServeClient, since_1970};
 use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
@@ -58,10 +59,8 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let bell = Bell::default();
     let catalogue = data.as_ref().map(|data| Catalogue::of(data).ringing(&bell));
     let jobs = Jobs::default();
-    let serve = |catalogue: &Catalogue| serving(grammar.clone(), catalogue.clone(), jobs.clone());
-    let served = data.zip(catalogue.as_ref()).map(|(data, catalogue)| peer.listen(&data, serve(catalogue)));
-    if let Some(Err(error)) = served {
-        log::warn!("this peer cannot be talked to from other shells: {error}");
+    if let Some((data, catalogue)) = data.zip(catalogue.clone()) {
+        listen(&mut peer, &data, serving(grammar.clone(), catalogue, jobs.clone()));
     }
     // A peer that was told to end while it joined never gets ready.
     let Some(ready) = peer.ready(None) else { return Ok(end(peer)) };
@@ -75,11 +74,8 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
         tell_alone(&peer.handle(), &args.bootstrap.join(", "), &ways, own);
     }
 
-    let (editor, above) = if person {
-        edit(&grammar, catalogue.clone(), args.data.as_deref(), &screen, &ready.udp.to_string())
-    } else {
-        (None, None)
-    };
+    let edit = || edit(&grammar, catalogue.clone(), args.data.as_deref(), &screen, &ready.udp.to_string());
+    let (editor, above) = person.then(edit).unwrap_or_default();
     let performer = Performer::new(peer.handle(), screen.clone()).with_catalogue(catalogue).with_jobs(jobs);
     let answers = Answers::to(output, above.is_some().then(|| screen.clone()));
     let verdict = answers.verdict();
@@ -97,16 +93,28 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let behind = left.clone().and_then(|left| Reply::Node(left).verdict());
     ready::tell_supervisor(NotifyState::Stopping);
     let ended = end(peer);
-    let written = match (busy.pause(LAST_ANSWER), left) {
-        // The reader of an answer is stuck.
-        (None, _) => false,
-        (Some(false), Some(left)) => tell_last(left, format),
-        _ => true,
-    };
+    let written = is_told(busy.pause(LAST_ANSWER), left, format);
     // A person at the terminal has seen what failed; a script learns it from the exit code.
     let failed = verdict.get().filter(|_| !person).or(behind).map(Exit::from);
     let failed = failed.or_else(|| (!written).then_some(Exit::Other));
     Ok(if ended == Exit::Done { failed.unwrap_or(ended) } else { ended })
+}
+
+/// Lets clients of other shells talk to the peer.
+fn listen(peer: &mut LocalPeer, data: &Path, serve: ServeClient) {
+    if let Err(error) = peer.listen(data, serve) {
+        log::warn!("this peer cannot be talked to from other shells: {error}");
+    }
+}
+
+/// Whether all answers are written, the last one too. The console pauses: it is known whether it has told of the
+/// departure, unless the reader of an answer is stuck.
+fn is_told(pause: Option<bool>, left: Option<Answer>, format: Format) -> bool {
+    match (pause, left) {
+        (None, _) => false,
+        (Some(false), Some(left)) => tell_last(left, format),
+        _ => true,
+    }
 }
 
 /// Writes the last answer, which says what is handed over and left behind, where no command asked for it. Returns

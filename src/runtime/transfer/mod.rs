@@ -191,10 +191,7 @@ impl Workbench {
                 unpack(&key, buffer, size)
             }
             Job::Finish { get, sha256 } => writing.finish(get, sha256),
-            Job::ReadManifest { path } => read_manifest(&path).map(|(listed, root)| {
-                let Listed { entries, sha256 } = listed;
-                Outcome::Manifest { entries, root, sha256 }
-            }),
+            Job::ReadManifest { path } => read_manifest(&path).map(listed),
             Job::Verify { key, leases } => {
                 let block = shared.store.read(&key).map_err(|error| self.own_damage(&key, error))?;
                 shared.store.note(&laid(key, leases), true)?;
@@ -358,6 +355,11 @@ fn unpack(key: &Key, buffer: &Buffer, size: usize) -> Result<Outcome, JobError> 
 fn laid(key: Key, leases: Vec<Lease>) -> Vec<Note> {
     let note = (!leases.is_empty()).then_some(Note::Laid { key, leases });
     note.into_iter().collect()
+}
+
+/// What a local manifest lists, as an outcome.
+fn listed((Listed { entries, sha256 }, root): (Listed, Id)) -> Outcome {
+    Outcome::Manifest { entries, root, sha256 }
 }
 
 /// Reads a local manifest. Returns what it lists, and the SHA-256 of its text.
