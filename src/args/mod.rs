@@ -49,17 +49,15 @@ pub(crate) struct Cli {
 
 /// The program's command line.
 pub(crate) fn command_line() -> Command {
-    config_file::with_config(Cli::command())
+    config_file::with_config(Cli::command().mut_subcommands(|task| task.after_help(exit_codes())))
 }
 
 /// What the program can do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Task {
     /// Run a peer; it takes commands on standard input
-    #[command(after_help = exit_codes())]
     Peer(PeerArgs),
     /// Run a peer of the classroom ring, as the assignment has it
-    #[command(after_help = exit_codes())]
     Ring(RingArgs),
     /// Show who is in a running network and who stands where, as it changes
     Report(ReportArgs),
@@ -74,7 +72,6 @@ pub(crate) enum Task {
     /// Join, find the peers responsible for KEY and those that hold it, and go
     Lookup(LookupArgs),
     /// Join, find out how safe each file is, and go
-    #[command(after_help = exit_codes())]
     Check(CheckArgs),
     /// Join, have files that were stored for a while kept longer, and go
     Renew(RenewArgs),
@@ -93,7 +90,6 @@ pub(crate) enum Task {
     /// Drop a file from the list of what was stored here; the network keeps it
     Forget(ForgetArgs),
     /// Have a command done by the peer that runs with a data folder
-    #[command(after_help = exit_codes())]
     Ctl(CtlArgs),
     /// Run a network of many peers in virtual time
     Sim(SimArgs),

@@ -16,6 +16,9 @@ fn help_and_version_are_answered() {
         assert_eq!((code(&output), said(&output).as_str()), (Some(0), ""), "{args:?}");
         assert!(printed(&output).contains("kadring"), "{args:?}");
     }
+    for task in ["store", "retrieve", "delete", "ctl"] {
+        assert!(printed(&run(&[task, "--help"])).contains("Exit codes:"), "{task}");
+    }
     let help = printed(&run(&["peer", "--help"]));
     for word in ["--ready-file", "KADRING_PORT", "Exit codes:", "could not start"] {
         assert!(help.contains(word), "{word} is not explained:\n{help}");
