@@ -23,7 +23,7 @@ use kadring::runtime::{Handle, LocalPeer, Options, Spooled, connect, ending_sign
 use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
 
-use super::standard::{STANDARD, UntilTold, is_standard, spool, was_closed};
+use super::standard::{STANDARD, UntilTold, is_lost, is_standard, spool};
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
 use crate::args::{
     CatArgs, CheckArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs,
@@ -279,9 +279,7 @@ pub(super) fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'stat
 
 /// The exit code of an answer that was written, or could not be.
 fn exit_of(reply: &Reply, output: &Output) -> Exit {
-    // What a program writes to a stream that was closed before it began goes nowhere.
-    let is_closed = output.is_closed() || was_closed(io::stdout()).unwrap_or(false);
-    let untold = if is_closed { Exit::Other } else { Exit::Done };
+    let untold = if is_lost(output) { Exit::Other } else { Exit::Done };
     reply.verdict().map_or(untold, Exit::from)
 }
 

@@ -15,7 +15,7 @@ use kadring::runtime::{Spooled, connect, ending_signals};
 use signal_hook::low_level::pipe;
 
 use super::client::{end_as_by_sigpipe, tell_trouble, watch_signals};
-use super::standard::{Passage, STANDARD, spool, was_closed};
+use super::standard::{Passage, STANDARD, is_lost, spool};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -153,8 +153,7 @@ fn tell(answer: &Rendered, form: Form, out: impl Write + Send + 'static) -> Exit
             Output::new(form.format, stderr()).line(&answer.failures.join("\n"));
         }
     }
-    let is_closed = output.is_closed() || was_closed(io::stdout()).unwrap_or(false);
-    let untold = if is_closed { Exit::Other } else { Exit::Done };
+    let untold = if is_lost(&output) { Exit::Other } else { Exit::Done };
     answer.kind.map_or(untold, |kind: FailureKind| kind.into())
 }
 

@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use kadring::console::Screen;
 use kadring::console::progress::TransferBar;
+use kadring::console::{Output, Screen};
 use kadring::node::Progress;
 use kadring::runtime::{Spooled, ending_signals};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -158,9 +158,14 @@ impl Write for UntilTold {
     }
 }
 
+/// Whether an answer went nowhere: it could not be written, or standard output was closed before this program began.
+pub(super) fn is_lost(output: &Output) -> bool {
+    output.is_closed() || was_closed(io::stdout()).unwrap_or(false)
+}
+
 /// Whether a standard stream was closed when this program began. Rust then opens /dev/null in its place for reading and
 /// writing; a shell that redirects from /dev/null opens it for reading only.
-pub(super) fn was_closed(stream: impl AsFd) -> anyhow::Result<bool> {
+fn was_closed(stream: impl AsFd) -> anyhow::Result<bool> {
     let file = File::from(stream.as_fd().try_clone_to_owned().context("cannot look at standard input")?);
     let (there, null) = (file.metadata()?, fs::metadata("/dev/null")?);
     let flags = OFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GETFL).context("cannot look at standard input")?);

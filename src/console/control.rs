@@ -118,8 +118,11 @@ pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: Jobs) -> ServeClien
         let reply = match serde_json::from_slice::<Asked>(line) {
             Ok(asked) if asked.words == [EVENTS] => watch(session, &teller),
             Ok(asked) => {
-                let line = asked.words.join(" ");
-                let line = asked.to.as_ref().map_or(line.clone(), |to| line.replace(&*to.to_string_lossy(), "-"));
+                let mut line = asked.words.join(" ");
+                if let Some(to) = &asked.to {
+                    // As the client's user typed it.
+                    line = line.replace(&*to.to_string_lossy(), "-");
+                }
                 let entry = jobs.enter(session, line, None);
                 let performer = Performer::new(session.clone(), entry.counting(teller.clone()));
                 let performer =

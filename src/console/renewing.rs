@@ -54,7 +54,7 @@ impl<B: Backend> Performer<B> {
         };
         let files = count(renewed.len() as u64, "file");
         let heard = told(&answer, None).trim_end().replace('\n', "; ");
-        if answer.verdict().is_none() {
+        if copies > 0 && answer.verdict().is_none() {
             log::info!("renewed the leases of {files}: {}", heard);
         } else {
             log::warn!("the leases of {files} are not renewed with all who keep them: {}", heard);

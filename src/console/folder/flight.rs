@@ -40,9 +40,10 @@ impl<'a, B: Backend> Span<'a, B> {
         let late = limit.map_or_else(never, after);
         select! {
             recv(ended) -> _ => Ok(true),
-            recv(self.notices) -> _ => {
-                Err(failed(FailureKind::Cancelled, "cancelled"))
-            }
+            recv(self.notices) -> notice => Err(match notice {
+                Ok(Notice::Answer { answer: Answer::Failed(failure), .. }) => failure,
+                _ => gone(),
+            }),
             recv(late) -> _ => Ok(false),
         }
     }
