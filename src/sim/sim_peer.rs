@@ -18,6 +18,9 @@ pub(super) struct SimPeer {
     pub(super) life: u32,
     /// When this life's clock was started.
     pub(super) born: Time,
+    /// When the node must be woken next, in the world's time, as it said after its last event.
+    pub(super) due: Option<Time>,
+    /// When it will be woken first.
     pub(super) wake: Option<Time>,
     pub(super) disk: Disk,
     pub(super) open_files: OpenFiles,
@@ -44,6 +47,7 @@ impl SimPeer {
             node: None,
             life: 0,
             born: now,
+            due: None,
             wake: None,
             disk: Disk::default(),
             open_files: OpenFiles::default(),
@@ -64,7 +68,7 @@ impl SimPeer {
         Time::ZERO + now.since(self.born)
     }
 
-    /// When the node must be woken next, in the world's time.
+    /// When the node must be woken next, in the world's time. It changes with events alone.
     pub(super) fn next_wake(&self) -> Option<Time> {
         self.node.as_ref()?.next_wake().map(|due| self.born + due.since(Time::ZERO))
     }

@@ -258,10 +258,10 @@ impl World {
             }
             SimEvent::Wake => {
                 self.peers[slot].wake = None;
-                if self.peers[slot].next_wake().is_some_and(|due| due <= self.now) {
+                if self.peers[slot].due.is_some_and(|due| due <= self.now) {
                     self.deliver(slot, Event::Tick);
                 } else {
-                    self.plan_wake(slot);
+                    self.wake_when_due(slot);
                 }
             }
             SimEvent::Job(job) => self.finish_job(slot, job),
@@ -308,10 +308,17 @@ impl World {
         self.plan_wake(slot);
     }
 
-    /// Plans to wake the node when it asks for that, with at most one earlier wake-up planned besides.
+    /// Asks the node when to wake it, and plans that.
     pub(super) fn plan_wake(&mut self, slot: usize) {
         let peer = &mut self.peers[slot];
-        let Some(due) = peer.next_wake() else { return };
+        peer.due = peer.next_wake();
+        self.wake_when_due(slot);
+    }
+
+    /// Plans to wake the node when it asked for that, with at most one earlier wake-up planned besides.
+    fn wake_when_due(&mut self, slot: usize) {
+        let peer = &mut self.peers[slot];
+        let Some(due) = peer.due else { return };
         let due = due.max(self.now);
         if peer.wake.is_none_or(|planned| due < planned) {
             peer.wake = Some(due);

@@ -31,8 +31,8 @@ pub(super) struct Neighbour {
     pub(super) shares: Vec<Share>,
     /// When it is compared with next.
     due: Time,
-    /// The comparison under way.
-    pub(super) pass: Option<Pass>,
+    /// The comparison under way, apart: after each event all neighbours are looked at, and few are compared with.
+    pub(super) pass: Option<Box<Pass>>,
     /// Blocks that it lacked after the last one, though somebody else was to give them.
     lacked: usize,
     /// That number did not shrink: they are given by this peer now, whoever else may.
@@ -126,7 +126,7 @@ impl Neighbour {
     /// Begins to compare, for the time `number` of all.
     pub(super) fn begin(&mut self, number: u64, held: usize) {
         let comparison = Comparison::new(&self.shares, held);
-        self.pass = Some(Pass {
+        self.pass = Some(Box::new(Pass {
             number,
             comparison,
             lacking: VecDeque::new(),
@@ -135,7 +135,7 @@ impl Neighbour {
             failures: 0,
             lacks: self.lacked > 0,
             done: false,
-        });
+        }));
     }
 
     /// Whether this peer gives blocks that another one is to give, because that one does not.
@@ -145,7 +145,7 @@ impl Neighbour {
 
     /// The comparison is over. It is repeated after about an hour, or sooner if blocks are still missing.
     pub(super) fn end(&mut self, now: Time, conduct: &mut Conduct, jittered: impl FnOnce(Duration) -> Duration) {
-        let Some(Pass { left, failures, .. }) = self.pass.take() else { return };
+        let Some(Pass { left, failures, .. }) = self.pass.take().map(|pass| *pass) else { return };
         self.takes_over = left > 0 && left >= self.lacked && self.lacked > 0 && !self.takes_over;
         self.lacked = left;
         self.due = if failures > 0 {

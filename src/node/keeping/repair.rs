@@ -143,7 +143,7 @@ impl Part for Repair {
                 self.next_pass += 1;
                 self.conducts.note(id, |conduct| conduct.begin(now));
             }
-            ready.extend(neighbour.pass.as_ref().is_some_and(Pass::is_ready).then_some(*id));
+            ready.extend(neighbour.pass.as_ref().is_some_and(|pass| pass.is_ready()).then_some(*id));
         }
         for id in ready {
             self.go_on(desk, &id);
@@ -267,7 +267,7 @@ impl Repair {
 
     /// The comparison with a peer that has this number, if it is under way.
     fn pass(&mut self, number: u64, id: &Id) -> Option<&mut Pass> {
-        self.neighbours.get_mut(id)?.pass.as_mut().filter(|pass| pass.number == number)
+        self.neighbours.get_mut(id)?.pass.as_deref_mut().filter(|pass| pass.number == number)
     }
 
     /// A peer answered what it was asked.

@@ -1,6 +1,6 @@
 //! The routing table: a bucket for each length of common prefix, few of which have anybody in them (section 2.2).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -207,7 +207,7 @@ impl Table {
 
     /// What must hold at any time.
     pub(super) fn check(&self) -> Result<(), String> {
-        let mut addresses = BTreeSet::new();
+        let mut addresses = Vec::with_capacity(self.len);
         for bucket in &self.buckets {
             let index = bucket.index;
             if bucket.contacts().len() > self.k || bucket.spares() > self.k {
@@ -221,10 +221,12 @@ impl Table {
                 if bucket.contacts().iter().filter(|other| other.id == peer.id).count() > 1 {
                     return Err(format!("{peer} is twice in bucket {index}"));
                 }
-                if !addresses.insert(peer.addr) {
-                    return Err(format!("two contacts share the address {}", peer.addr));
-                }
+                addresses.push(peer.addr);
             }
+        }
+        addresses.sort_unstable();
+        if let Some(shared) = addresses.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("two contacts share the address {}", shared[0]));
         }
         let sorted = self.buckets.is_sorted_by(|a, b| a.index < b.index);
         (sorted && addresses.len() == self.len).then_some(()).ok_or_else(|| "the buckets are out of order".to_owned())
