@@ -9,7 +9,7 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
@@ -226,12 +226,16 @@ fn is_ours(file: &Metadata) -> bool {
     file.is_file() && file.uid() == geteuid().as_raw() && file.nlink() == 1 && file.mode() & 0o022 == 0
 }
 
-/// The mode of a new file, as the user's `umask` has it.
+/// The mode of a new file, as the user's `umask` had it when the first one was made: to read it takes as long as to write a
+/// small file.
 fn new_mode() -> u32 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
-    // Where the system does not tell, nobody else may read it.
-    0o666 & !mask.unwrap_or(0o077)
+    static MASK: LazyLock<u32> = LazyLock::new(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+        // Where the system does not tell, nobody else may read it.
+        mask.unwrap_or(0o077)
+    });
+    0o666 & !*MASK
 }
 
 #[cfg(test)]
