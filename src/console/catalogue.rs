@@ -11,6 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
 use super::escape::quoted;
@@ -428,30 +429,11 @@ pub fn name_of(path: &Path) -> String {
     raw_text::text_of(path.file_name().unwrap_or(path.as_os_str()))
 }
 
-/// Whether `name` fits `pattern`, in which `*` stands for any characters and `?` for one. Without either, a part will do.
+/// Whether `name` fits `pattern`, in which `*`, `?` and `[…]` stand for characters, as in a shell. Without any of them, or
+/// where it is no such pattern, a part of the name will do.
 pub fn fits(name: &str, pattern: &str) -> bool {
-    if !pattern.contains(['*', '?']) {
-        return name.contains(pattern);
-    }
-    let (name, pattern): (Vec<char>, Vec<char>) = (name.chars().collect(), pattern.chars().collect());
-    let (mut at, mut of) = (0, 0);
-    // Where the last star stood, and how much of the name it stands for.
-    let mut star: Option<(usize, usize)> = None;
-    while at < name.len() {
-        match (pattern.get(of), &mut star) {
-            (Some('*'), _) => {
-                star = Some((of, at));
-                of += 1;
-            }
-            (Some(&c), _) if c == '?' || c == name[at] => (at, of) = (at + 1, of + 1),
-            (_, Some((stood, until))) => {
-                *until += 1;
-                (at, of) = (*until, *stood + 1);
-            }
-            _ => return false,
-        }
-    }
-    pattern[of..].iter().all(|c| *c == '*')
+    let glob = Pattern::new(pattern).ok().filter(|_| pattern.contains(['*', '?', '[']));
+    glob.map_or_else(|| name.contains(pattern), |glob| glob.matches(name))
 }
 
 #[cfg(test)]
@@ -613,6 +595,8 @@ mod tests {
             ("aXbX", "a*b*c", false),
             ("", "*", true),
             ("", "?", false),
+            ("report [1].pdf", "rep[a-z]rt*", true),
+            ("a[b", "[b", true),
         ] {
             assert_eq!(fits(name, pattern), expected, "{name} {pattern}");
         }
