@@ -108,6 +108,7 @@ pub mod classroom;
 pub mod config;
 pub mod console;
 pub mod file;
+mod gauges;
 pub mod id;
 pub mod lease;
 mod locks;

@@ -23,17 +23,18 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::gauges;
+
 /// What is said of a lock.
 pub(crate) struct Lock {
     pub(crate) name: &'static str,
     /// A thread that holds it takes none of this rank or a lower one.
     rank: u8,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
     about: About,
 }
 
 /// What the documentation says of a lock.
-#[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows all of it, and a test compares the two"))]
 struct About {
     protects: &'static str,
     taken_by: &'static str,
@@ -149,6 +150,14 @@ pub(crate) static SCREEN: Lock = Lock {
     },
 };
 
+/// All locks, in the order of their ranks.
+static ALL: [&Lock; 9] = [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &JOBS, &OUTPUT, &SCREEN];
+
+/// The name of the lock of a rank, and what it protects.
+pub(crate) fn of_rank(rank: u8) -> Option<(&'static str, &'static str)> {
+    ALL.iter().find(|lock| lock.rank == rank).map(|lock| (lock.name, lock.about.protects))
+}
+
 /// A lock held longer than this, while another thread wants it, is told of.
 const LONG: Duration = Duration::from_secs(10);
 
@@ -179,17 +188,28 @@ impl<T> Ranked<T> {
 
     /// Waits for the lock.
     pub(crate) fn lock(&self) -> Guard<'_, T> {
-        if !cfg!(debug_assertions) {
-            return Guard { ranked: self, value: self.value.lock() };
+        if cfg!(debug_assertions) {
+            self.check_rank();
         }
-        self.check_rank();
-        let value = self.value.try_lock_for(LONG).unwrap_or_else(|| {
-            log::warn!("the lock '{}' is waited for, and held by {}", self.lock.name, self.holder());
-            self.value.lock()
+        let value = self.value.try_lock().unwrap_or_else(|| {
+            gauges::wants(self.lock.rank);
+            let value = self.wait();
+            gauges::wants(0);
+            value
         });
         let guard = Guard { ranked: self, value };
         guard.enter();
         guard
+    }
+
+    fn wait(&self) -> MutexGuard<'_, T> {
+        if !cfg!(debug_assertions) {
+            return self.value.lock();
+        }
+        self.value.try_lock_for(LONG).unwrap_or_else(|| {
+            log::warn!("the lock '{}' is waited for, and held by {}", self.lock.name, self.holder());
+            self.value.lock()
+        })
     }
 
     /// Panics if this thread holds a lock of this rank or a higher one.
@@ -220,6 +240,7 @@ impl<'a, T> Guard<'a, T> {
     }
 
     fn enter(&self) {
+        gauges::holds(self.ranked.lock.rank, true);
         if cfg!(debug_assertions) {
             *self.ranked.holder.lock() = Some(thread::current());
             let _ = HELD.try_with(|held| held.borrow_mut().push(self.ranked.lock));
@@ -227,6 +248,7 @@ impl<'a, T> Guard<'a, T> {
     }
 
     fn leave(&self) {
+        gauges::holds(self.ranked.lock.rank, false);
         if cfg!(debug_assertions) {
             *self.ranked.holder.lock() = None;
             let _ = HELD.try_with(|held| held.borrow_mut().retain(|held| held.rank != self.ranked.lock.rank));
@@ -265,8 +287,6 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
-
-    static ALL: [&Lock; 9] = [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &JOBS, &OUTPUT, &SCREEN];
 
     #[test]
     fn the_documentation_shows_the_table() {

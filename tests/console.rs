@@ -449,3 +449,20 @@ fn a_full_peer_says_so_once_however_many_blocks_it_is_offered() {
     until(|| full.said().contains("this peer is full"));
     assert_eq!(full.said().matches("this peer is full").count(), 1, "{}", full.said());
 }
+
+#[test]
+fn sigquit_shows_what_each_thread_is_at_whatever_is_stuck_and_ends_nothing() {
+    let folder = tempdir().expect("a temporary folder");
+    let mut peer = Launch::new(folder.path().join("well")).start();
+    peer.signal(Signal::SIGQUIT);
+    until(|| peer.said().contains("waits for datagrams") && peer.said().contains("waits for connections"));
+    assert_eq!(peer.ask("status")["answer"], "status");
+
+    // With nobody who asks the node anything, it would be stuck unseen.
+    let mut stuck = Launch::new(folder.path().join("stuck")).env("KADRING_FAULT", "node:stuck").start();
+    stuck.tell("status");
+    until(|| stuck.said().contains("waits for ever in node"));
+    stuck.signal(Signal::SIGQUIT);
+    until(|| stuck.said().contains("  takes a command\n"));
+    until(|| stuck.said().contains("  waits for the answer to a command\n"));
+}

@@ -256,6 +256,9 @@ pub(crate) struct LookupArgs {
     /// The key, 64 hexadecimal digits; or its beginning, or a name, in the list of what was stored here
     #[arg(value_name = "KEY|NAME", value_parser = word())]
     pub(crate) key: String,
+    /// Show each question that is asked, and what came of it
+    #[arg(long, env = "KADRING_EXPLAIN")]
+    pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
     #[command(flatten)]

@@ -179,9 +179,14 @@ fn confirm(what: &str) -> bool {
 /// `kadring lookup`.
 pub(crate) fn lookup(args: LookupArgs) -> anyhow::Result<Exit> {
     let format = args.format.format();
-    let words = || Ok(vec!["lookup".to_owned(), args.key.clone()]);
+    let explain = args.explain;
+    let words = || {
+        let option = explain.then(|| "--explain".to_owned());
+        Ok(["lookup".to_owned(), args.key.clone()].into_iter().chain(option).collect())
+    };
     let catalogue = Catalogue::of_user();
-    let request = || finding::resolve(catalogue.as_ref(), Path::new(""), Request::Lookup(args.key.clone()));
+    let lookup = || Request::Lookup { word: args.key.clone(), explain };
+    let request = || finding::resolve(catalogue.as_ref(), Path::new(""), lookup());
     hand_on_or_ask(&args.join, format, words, || Ok((request().map_err(Failed::from)?, Config::default())))
 }
 

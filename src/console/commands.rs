@@ -5,7 +5,7 @@ use super::health::{Check, read_wait};
 use super::leases::{Change, Terms, parse_copies, read_renew};
 use super::options::OptionSpec;
 use super::spec::{Kind, Request, Spec, Store};
-use super::words::{parse_file, parse_host_port, parse_key, parse_name, parse_source};
+use super::words::{parse_file, parse_host_port, parse_name, parse_source};
 use crate::file::{Form, LocalManifest};
 use crate::node::Command;
 
@@ -145,15 +145,17 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "lookup",
         short: None,
-        arguments: "KEY|NAME",
+        arguments: "KEY|NAME [--explain]",
         takes: (1, 1),
         kinds: &[Kind::Source],
-        options: &[],
+        options: &[OptionSpec { name: "--explain", value: None }],
         summary: "the peers responsible for KEY, and those that hold it",
-        details: "Asks the network, and says how many requests in a row that took.",
-        parse: |words, _, _| match parse_key(&words[0]) {
-            Ok(key) => Ok(Request::Ask(Command::Lookup { key })),
-            Err(_) => Ok(Request::Lookup(words[0].clone())),
+        details: "Asks the network, and says how many requests in a row that took. --explain shows each question: when it\n\
+                  was asked, how long its answer took, whom, how many bits of the key that peer's id shares, and what\n\
+                  came of it.",
+        parse: |words, options, _| {
+            let explain = options.has("--explain");
+            Ok(Request::Lookup { word: words[0].clone(), explain })
         },
     },
     Spec {
@@ -203,7 +205,7 @@ pub static COMMANDS: &[Spec] = &[
         kinds: &[Kind::Source],
         options: &[],
         summary: "what was stored here, by name",
-        details: "The catalogue: key, size, time and name of each file. PATTERN is a part of the name, or has * and ?.",
+        details: "The catalogue: key, size, time and name of each file. PATTERN is a part of the name, or has *, ? and [...].",
         parse: |words, _, _| Ok(Request::Files { pattern: words.first().cloned().unwrap_or_default() }),
     },
     Spec {
@@ -345,8 +347,11 @@ pub static COMMANDS: &[Spec] = &[
         takes: (0, 0),
         kinds: &[],
         options: &[],
-        summary: "the threads of this process",
-        details: "Each thread waits for one thing and turns it into a message; this names those that run now.",
+        summary: "what the threads of this process are at",
+        details: "Each thread waits for one thing and turns it into a message. Shown is what it waits for or does and\n\
+                  for how long, how often what it waits for came, the share of its life that it did not wait, what a\n\
+                  processor worked for it, locks held and waited for, and what waits in the queues between threads.\n\
+                  SIGQUIT (Ctrl-\\) prints the same on standard error at any moment, whatever is stuck.",
         parse: |_, _, _| Ok(Request::Threads),
     },
     Spec {

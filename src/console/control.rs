@@ -24,7 +24,7 @@ use crate::id::Key;
 use crate::node::{Command, FailureKind, Notice, Progress};
 use crate::path_text;
 use crate::raw_text;
-use crate::runtime::{Outlet, ServeClient, Session, since_1970, stopwatch};
+use crate::runtime::{Outlet, ServeClient, Session, ThreadsSeen, since_1970, stopwatch};
 
 /// The word by which a client asks for the events.
 pub const EVENTS: &str = "events";
@@ -102,7 +102,7 @@ impl Backend for Session {
         Self::submit(self, command)
     }
 
-    fn threads(&self) -> Vec<String> {
+    fn threads(&self) -> ThreadsSeen {
         handle_threads(self.handle())
     }
 

@@ -131,10 +131,12 @@ mod tests {
     use super::*;
     use crate::id::{Id, Key};
     use crate::name::FileName;
+    use crate::node::explain::{Asked, Outcome, Wish};
     use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
     use crate::node::notice::{FileNews, PeerInfo, Status};
     use crate::node::{Answer, Failure};
     use crate::overlay::TableRow;
+    use crate::runtime::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted};
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::PathBuf;
 
@@ -217,7 +219,14 @@ mod tests {
             scrub: Some(Scrubbing { period: TOOK, done: 1, of: 1, last: Some(Scrubbed::default()), ago: Some(TOOK) }),
         };
         vec![
-            Answer::Lookup { key: KEY, peers: vec![peer()], holders: vec![peer()], hops: 1, took: TOOK },
+            Answer::Lookup {
+                key: KEY,
+                peers: vec![peer()],
+                holders: vec![peer()],
+                hops: 1,
+                took: TOOK,
+                asked: vec![asked()],
+            },
             Answer::Peers { peers: vec![PeerInfo { peer: peer(), rtt: Some(TOOK) }] },
             Answer::Table { rows: vec![TableRow { label: "x".to_owned(), peers: vec![peer()], spare: 0 }] },
             Answer::Status(status),
@@ -231,6 +240,35 @@ mod tests {
             Answer::Interrupted { commands: 1 },
             Answer::Failed(failure()),
         ]
+    }
+
+    fn threads() -> ThreadsSeen {
+        let gauge = Gauge {
+            waits: true,
+            span: TOOK,
+            handled: 1,
+            age: TOOK,
+            busy: TOOK,
+            processor: Some(TOOK),
+            holds: vec!["view"],
+            wants: Some(Wanted { lock: "view", protects: "it", held_by: vec!["node".to_owned()] }),
+        };
+        let node = ThreadSeen { name: "node".to_owned(), at: "waits".to_owned(), gauge: Some(gauge) };
+        ThreadsSeen { threads: vec![node], queues: vec![QueueSeen { name: "jobs", length: 1, bound: 2 }] }
+    }
+
+    fn asked() -> Asked {
+        Asked {
+            id: Some(KEY),
+            addr: peer().addr,
+            request: Wish::Block,
+            bits: Some(3),
+            begun: TOOK,
+            late: Some(TOOK),
+            doubted: Some(TOOK),
+            took: Some(TOOK),
+            outcome: Outcome::Named { peers: 7, new: 2 },
+        }
     }
 
     fn of_console() -> Vec<ConsoleAnswer> {
@@ -257,7 +295,7 @@ mod tests {
                 failed: 1,
                 files: results.map(|result| Tested { file: "a".into(), result }).into(),
             },
-            ConsoleAnswer::Threads { threads: vec!["node".to_owned()] },
+            ConsoleAnswer::Threads(threads()),
             ConsoleAnswer::Files { files: vec![entry.clone()] },
             ConsoleAnswer::Named { key: KEY, name: "a".to_owned() },
             ConsoleAnswer::Forgotten { files: vec![entry] },

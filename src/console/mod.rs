@@ -38,6 +38,7 @@ pub mod classroom;
 pub mod commands;
 pub mod control;
 pub mod events;
+mod explained;
 pub mod finding;
 pub mod folder;
 pub mod grammar;
@@ -76,8 +77,9 @@ pub use screen::Screen;
 pub use spec::Defaults;
 pub use stderr::Stderr;
 
+use crate::gauges;
 use crate::node::{Answer, Command, FailureKind, Notice};
-use crate::runtime::{Handle, Session};
+use crate::runtime::{Handle, Session, ThreadSeen, ThreadsSeen};
 use answers::Answers;
 use beside::Beside;
 use lines::Line;
@@ -90,8 +92,8 @@ pub trait Backend {
     /// node has ended.
     fn submit(&self, command: Command) -> Receiver<Notice>;
 
-    /// The threads of the process, a line each.
-    fn threads(&self) -> Vec<String>;
+    /// What the threads of the process are at.
+    fn threads(&self) -> ThreadsSeen;
 
     /// Commands that can be ended together, and a thread for them; none where there is no such.
     fn session(&self) -> Option<Session> {
@@ -104,7 +106,7 @@ impl Backend for Handle {
         Self::submit(self, command)
     }
 
-    fn threads(&self) -> Vec<String> {
+    fn threads(&self) -> ThreadsSeen {
         handle_threads(self)
     }
 
@@ -115,12 +117,15 @@ impl Backend for Handle {
 
 /// The peer knows the threads that it started. Besides there are the program's own, and the caller's if it is none of
 /// these.
-fn handle_threads(handle: &Handle) -> Vec<String> {
-    let threads = handle.threads();
-    let known = |name: &str| name == "main" || threads.iter().any(|thread| thread == name);
-    let console = thread::current().name().filter(|name| !known(name)).map(str::to_owned);
-    let log = Stderr::started().map(|_| "log".to_owned());
-    ["main".to_owned()].into_iter().chain(log).chain(threads).chain(console).collect()
+fn handle_threads(handle: &Handle) -> ThreadsSeen {
+    let mut seen = handle.look();
+    let known = |name: &str| name == "main" || seen.threads.iter().any(|thread| thread.name == name);
+    let console = thread::current().name().filter(|name| !known(name)).map(|name| (name.to_owned(), ""));
+    let log = Stderr::started().map(|_| ("log".to_owned(), "waits for lines for standard error, and for its reader"));
+    let own =
+        [("main".to_owned(), "waits for the end of the peer, and its notices")].into_iter().chain(log).chain(console);
+    seen.threads.splice(0..0, own.map(|(name, at)| ThreadSeen { name, at: at.to_owned(), gauge: None }));
+    seen
 }
 
 /// Why a console stopped reading.
@@ -240,7 +245,7 @@ impl<B: Backend> Console<B> {
     /// The input cannot be read.
     pub fn run(&mut self, input: &mut dyn BufRead) -> io::Result<End> {
         loop {
-            let left = match lines::read_line(input)? {
+            let left = match gauges::wait(|| lines::read_line(input))? {
                 Line::Text(line) => self.obey(&line, &mut |_| false),
                 Line::Bad(reason) => self.refuse(reason),
                 Line::End => return Ok(End::Input),

@@ -18,6 +18,7 @@ use super::progress::TransferBar;
 use super::reply::{ConsoleAnswer, Named, Reply, TestResult, Tested};
 use super::spec::Request;
 use super::{Backend, Screen};
+use crate::gauges::{self, Doing};
 use crate::id::{Id, Key};
 use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress, Source};
@@ -132,7 +133,7 @@ impl<B: Backend> Performer<B> {
             Request::Check(check) => self.check(check),
             Request::Lease { words, change } => self.change_leases(&words, &change),
             Request::Import(folder) => self.import(&folder),
-            Request::Files { .. } | Request::Name { .. } | Request::Forget { .. } | Request::Lookup(_) => {
+            Request::Files { .. } | Request::Name { .. } | Request::Forget { .. } | Request::Lookup { .. } => {
                 finding::answer(self.catalogue.as_ref(), request)
             }
             Request::Ping(host_port) => match resolve(&host_port) {
@@ -142,7 +143,7 @@ impl<B: Backend> Performer<B> {
             Request::Test { files, keep } => self.test(files, keep),
             Request::Jobs => self.jobs.clone().unwrap_or_default().list(),
             Request::Cancel(job) => self.jobs.clone().unwrap_or_default().cancel(job),
-            Request::Threads => Reply::Console(ConsoleAnswer::Threads { threads: self.backend.threads() }),
+            Request::Threads => Reply::Console(ConsoleAnswer::Threads(self.backend.threads())),
             Request::Help(_) => Reply::failed(FailureKind::Usage, "there is no help here"),
         }
     }
@@ -199,6 +200,7 @@ impl<B: Backend> Performer<B> {
     /// [`ask`](Self::ask), for something to be stored on behalf of a lease.
     fn ask_on(&self, command: Command, lease: Option<Lease>) -> Answer {
         fault::point(Role::Console);
+        gauges::name(Doing::Asks);
         let mut show = self.shows.begin(&command);
         let mut kept = String::new();
         for notice in self.backend.submit(command.on(lease)) {
@@ -343,6 +345,7 @@ mod tests {
 
     use super::*;
     use crate::peer::Peer;
+    use crate::runtime::ThreadsSeen;
 
     /// A node that is answered from one address alone.
     ///
@@ -362,8 +365,8 @@ mod tests {
             receiver
         }
 
-        fn threads(&self) -> Vec<String> {
-            Vec::new()
+        fn threads(&self) -> ThreadsSeen {
+            ThreadsSeen::default()
         }
     }
 

@@ -17,6 +17,7 @@ use crate::id::{Id, Key};
 use crate::node::health::Health;
 use crate::node::{Answer, Failure, FailureKind};
 use crate::path_text;
+use crate::runtime::ThreadsSeen;
 
 /// The answer to a line. As JSON it is an object whose field `answer` says which.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -45,11 +46,8 @@ pub struct Named {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ConsoleAnswer {
-    /// The threads of this process, a line each.
-    Threads {
-        /// The lines, one for each thread.
-        threads: Vec<String>,
-    },
+    /// What the threads of this process are at.
+    Threads(ThreadsSeen),
     /// Help on commands.
     Help {
         /// The commands that help was asked on.

@@ -40,7 +40,12 @@ pub enum Request {
         change: Change,
     },
     /// Look up the key that begins with these digits.
-    Lookup(String),
+    Lookup {
+        /// The key, or what names it.
+        word: String,
+        /// Whether each question is to be shown.
+        explain: bool,
+    },
     /// List what is in a folder in the network.
     ListFolder {
         /// The folder: a key or a name, and maybe a path in it.

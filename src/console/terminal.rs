@@ -20,6 +20,7 @@ use super::catalogue::Catalogue;
 use super::grammar::Grammar;
 use super::spec::Kind;
 use super::{Backend, Console, End, Reply, escape};
+use crate::gauges;
 use crate::id::Key;
 use crate::node::{Answer, Command};
 
@@ -152,7 +153,7 @@ impl<B: Backend> Console<B> {
     pub fn run_terminal(&mut self, terminal: &mut Terminal) -> io::Result<End> {
         let mut warned = false;
         loop {
-            let line = match terminal.editor.readline(&terminal.prompt) {
+            let line = match gauges::wait(|| terminal.editor.readline(&terminal.prompt)) {
                 Ok(line) => line,
                 Err(ReadlineError::Interrupted) if warned || self.abrupt => return Ok(End::Interrupted),
                 Err(ReadlineError::Interrupted) => {

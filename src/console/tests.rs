@@ -89,8 +89,9 @@ impl Backend for Rote {
         receiver
     }
 
-    fn threads(&self) -> Vec<String> {
-        vec!["node".to_owned(), "sweeper".to_owned()]
+    fn threads(&self) -> ThreadsSeen {
+        let of = |name: &str| ThreadSeen { name: name.to_owned(), at: "waits".to_owned(), gauge: None };
+        ThreadsSeen { threads: vec![of("node"), of("sweeper")], queues: Vec::new() }
     }
 }
 
@@ -200,8 +201,8 @@ fn a_node_that_ends_in_the_middle_fails_the_command() {
         fn submit(&self, _: Command) -> Receiver<Notice> {
             unbounded().1
         }
-        fn threads(&self) -> Vec<String> {
-            Vec::new()
+        fn threads(&self) -> ThreadsSeen {
+            ThreadsSeen::default()
         }
     }
     let sink = Sink::default();
@@ -257,7 +258,8 @@ fn answers_read_well() {
         "{}",
         stored(vec![0, 1, 5], 2)
     );
-    let lookup = Answer::Lookup { key: Id::ZERO, peers: vec![a, b], holders: vec![b], hops: 2, took };
+    let lookup =
+        Answer::Lookup { key: Id::ZERO, peers: vec![a, b], holders: vec![b], hops: 2, took, asked: Vec::new() };
     let text = show(lookup);
     assert!(text.contains(": 2 requests in a row, 2.5 s\n") && text.ends_with("7000  holds it"), "{text}");
     let table = Answer::Table { rows: vec![TableRow { label: "bucket 255".into(), peers: vec![a], spare: 2 }] };
@@ -267,9 +269,6 @@ fn answers_read_well() {
     let nine = vec![Peer::new(Id::from_u64(9), addr)];
     let table = Answer::Table { rows: vec![TableRow { label: "successor 1".into(), peers: nine, spare: 0 }] };
     assert_eq!(show(table), format!("successor 1\n    9 {addr}"), "the classroom's ids are numbers");
-    let threads =
-        Reply::Console(reply::ConsoleAnswer::Threads { threads: vec!["tcp-serve-12".into(), "strange".into()] });
-    assert_eq!(text::render(&threads), "tcp-serve-12    requests on a connection\nstrange");
 }
 
 #[test]

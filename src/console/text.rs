@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use super::beside;
 use super::catalogue::Entry;
 use super::escape::escape;
+use super::explained;
 use super::folder;
 use super::health;
 use super::leases;
@@ -17,14 +18,13 @@ use crate::node::notice::{PeerInfo, Status};
 use crate::node::{Answer, Failure};
 use crate::overlay::TableRow;
 use crate::peer::Peer;
-use crate::runtime::Role;
 
 /// The answer as text of one or more lines, without the last line end.
 pub(super) fn render(reply: &Reply) -> String {
     let text = match reply {
         Reply::Node(answer) => render_answer(answer, None),
         Reply::File(named) => of_file(named),
-        Reply::Console(ConsoleAnswer::Threads { threads }) => lines(threads.iter().map(|name| thread(name))),
+        Reply::Console(ConsoleAnswer::Threads(seen)) => seen.to_string(),
         Reply::Console(ConsoleAnswer::All { answers }) => lines(answers.iter().map(render)),
         Reply::Console(ConsoleAnswer::Files { files }) if files.is_empty() => {
             "there is no such file in the catalogue: nothing was stored from here, or under another name".to_owned()
@@ -67,7 +67,7 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
             let sum = format!("{}, {}", count(blocks.len() as u64, "block"), amount(total));
             lines(blocks.iter().map(|(key, size)| format!("{key} {size:>8}")).chain([sum]))
         }
-        Answer::Lookup { key, peers, holders, hops, took } => {
+        Answer::Lookup { key, peers, holders, hops, took, asked: questions } => {
             let asked = format!("{} in a row, {}", count((*hops).into(), "request"), time(*took));
             let holds = |peer: &&Peer| holders.iter().any(|holder| holder.id == peer.id);
             let named = peers.iter().map(|peer| {
@@ -76,7 +76,8 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
             });
             let others = holders.iter().filter(|holder| !peers.iter().any(|peer| peer.id == holder.id));
             let others = others.map(|holder| format!("{}  holds it, though it need not", who(holder)));
-            lines([format!("key {key}: {asked}")].into_iter().chain(named).chain(others))
+            let explained = explained::questions(questions);
+            lines([format!("key {key}: {asked}")].into_iter().chain(named).chain(others).chain(explained))
         }
         Answer::Peers { peers } => {
             let sum = count(peers.len() as u64, "peer");
@@ -201,16 +202,6 @@ pub(super) fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {
         text.push('\n');
     }
     text
-}
-
-fn thread(name: &str) -> String {
-    // Two are the program's own; the peer's say it in the table of their roles.
-    let waits = match name {
-        "main" => "the end of the peer, and its notices",
-        "log" => "lines for standard error, and its reader",
-        _ => Role::of_thread(name).map_or("", Role::waits_for),
-    };
-    format!("{:15} {waits}", escape(name)).trim_end().to_owned()
 }
 
 /// The line of a failure.

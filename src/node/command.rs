@@ -177,6 +177,11 @@ pub enum Command {
         /// The key.
         key: Key,
     },
+    /// The same, and tell whom that asked, and what became of each question.
+    Explain {
+        /// The key.
+        key: Key,
+    },
     /// List the peers in the routing table.
     Peers,
     /// Show the routing table.

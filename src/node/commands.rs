@@ -29,6 +29,7 @@ impl Node {
             Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,
             Command::List
             | Command::Lookup { .. }
+            | Command::Explain { .. }
             | Command::Peers
             | Command::Table
             | Command::Ping { .. }

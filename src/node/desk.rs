@@ -13,6 +13,7 @@ use super::action::Action;
 use super::budget::Upkeep;
 use super::command::CommandId;
 use super::exchange::Exchange;
+use super::explain::{Asked, Explanations};
 use super::holdings::Holdings;
 use super::job::{GetId, Holder, Job, JobError, JobId, PutId};
 use super::jobs::{Jobs, Urgency};
@@ -38,6 +39,7 @@ pub(crate) struct Desk {
     pub(super) exchange: Exchange,
     pub(super) jobs: Jobs<Ticket>,
     pub(super) lookups: BTreeMap<LookupId, Ticket>,
+    pub(super) explained: Explanations,
     pub(super) holdings: Holdings,
     pub(super) upkeep: Upkeep,
     pub(super) life: Life,
@@ -59,6 +61,7 @@ impl Desk {
             exchange,
             jobs: Jobs::new(),
             lookups: BTreeMap::new(),
+            explained: Explanations::default(),
             holdings,
             upkeep: Upkeep::default(),
             life: Life::Running,
@@ -266,6 +269,18 @@ impl Desk {
         let lookup = self.next_lookup(ticket);
         self.overlay.lookup(self.exchange.now(), lookup, key, goal, &mut self.effects);
         lookup
+    }
+
+    /// [`look_up`](Self::look_up), and each of its questions is written down.
+    pub(crate) fn look_up_explained(&mut self, ticket: Ticket, key: Key, goal: Goal) -> LookupId {
+        let now = self.exchange.now();
+        self.explained.begin(now, self.next_lookup, key);
+        self.look_up(ticket, key, goal)
+    }
+
+    /// The questions of a lookup that is over, if they were written down.
+    pub(crate) fn explanation(&mut self, lookup: LookupId) -> Vec<Asked> {
+        self.explained.end(lookup)
     }
 
     fn next_lookup(&mut self, ticket: Ticket) -> LookupId {

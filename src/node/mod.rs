@@ -26,6 +26,7 @@
 pub mod action;
 pub mod command;
 pub mod event;
+pub mod explain;
 pub mod health;
 pub mod job;
 pub mod notice;
@@ -302,6 +303,7 @@ impl Node {
     }
 
     fn deliver(&mut self, delivery: Delivery) {
+        self.desk.explained.on(self.desk.exchange.now(), &delivery);
         match delivery {
             Delivery::Answer { tag, from, by, response } => {
                 self.desk.tell_overlay(Cause::Answer { tag, from, by, response: &response });
@@ -386,6 +388,9 @@ impl Node {
         match effect {
             Effect::Ask { to, request, tag, tries, from_anyone, lookup } => {
                 let purpose = lookup.map_or(Purpose::Upkeep, |lookup| self.purpose_of(lookup));
+                if let Some(lookup) = lookup {
+                    self.desk.explained.on_ask(self.desk.exchange.now(), lookup, tag, &to, &request);
+                }
                 self.desk.exchange.ask_for_overlay((tag, purpose), to, request, tries, from_anyone);
             }
             Effect::Forward { to, magic, request } => self.desk.exchange.forward(to.addr, magic, request),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::command::{Command, CommandId};
+use super::explain::Asked;
 use super::health::{Checked, Scrubbed, Scrubbing};
 use super::job::{JobError, JobErrorKind};
 use super::trouble::Trouble;
@@ -340,6 +341,9 @@ pub enum Answer {
         hops: u32,
         /// How long the command took.
         took: Duration,
+        /// What was asked, if that was asked for: the questions in their order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        asked: Vec<Asked>,
     },
     /// The routing table's peers.
     Peers {

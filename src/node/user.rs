@@ -41,12 +41,13 @@ impl Part for User {
                 }
             }
             Reply::Found(Found { peers, hops, .. }) => {
-                let Some(Lookup { key, since, mut holders, .. }) = self.lookups.remove(&command) else { return };
+                let Some(Lookup { name, key, since, mut holders }) = self.lookups.remove(&command) else { return };
                 if desk.holds(&key) {
                     holders.insert(0, desk.me());
                 }
                 let took = desk.now().since(since);
-                desk.answer(command, Answer::Lookup { key, peers, holders, hops, took });
+                let asked = desk.explanation(name);
+                desk.answer(command, Answer::Lookup { key, peers, holders, hops, took, asked });
             }
             Reply::Offered { .. } | Reply::Done { .. } | Reply::Settled(_) => {}
         }
@@ -69,8 +70,12 @@ impl Part for User {
             Command::Ping { addr } => {
                 desk.ask(Ticket::of(Owner::User, id), Target { id: None, addr }, Request::Ping);
             }
-            Command::Lookup { key } => {
-                let name = desk.look_up(Ticket::of(Owner::User, id), key, Goal::Survey);
+            Command::Lookup { key } | Command::Explain { key } => {
+                let ticket = Ticket::of(Owner::User, id);
+                let name = match command {
+                    Command::Explain { .. } => desk.look_up_explained(ticket, key, Goal::Survey),
+                    _ => desk.look_up(ticket, key, Goal::Survey),
+                };
                 self.lookups.insert(id, Lookup { name, key, since: desk.now(), holders: Vec::new() });
             }
             Command::Span => {
@@ -94,6 +99,7 @@ impl Part for User {
         self.lookups.retain(|&command, lookup| {
             if is_meant(command) {
                 desk.cancel_lookup(lookup.name);
+                desk.explanation(lookup.name);
                 ended.push(command);
             }
             !is_meant(command)

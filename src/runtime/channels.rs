@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::Role;
 use crate::config::MAX_JOBS;
+use crate::gauges;
 
 /// A channel of a peer.
 #[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
@@ -114,6 +115,30 @@ pub(super) const RENEWALS: Channel =
 
 pub(super) const NETWORK: Channel =
     Channel { name: "network", to: &[], bound: System("the socket's buffer"), full: GoesOn("the datagram is lost") };
+
+/// Channels of which a peer has one each, whose lengths are noted by those who put something in or take something out.
+#[derive(Clone, Copy)]
+pub(super) enum Gauged {
+    Datagrams,
+    Events,
+    Commands,
+    Ticks,
+    Jobs,
+    Moments,
+}
+
+/// The rows of these, in their order.
+pub(super) const GAUGED: [&Channel; 6] = [&DATAGRAMS, &EVENTS, &COMMANDS, &TICKS, &JOBS, &MOMENTS];
+
+impl Gauged {
+    pub(super) const ALL: [Self; GAUGED.len()] =
+        [Self::Datagrams, Self::Events, Self::Commands, Self::Ticks, Self::Jobs, Self::Moments];
+
+    /// This thread put something in or took something out, and saw that it holds so many.
+    pub(super) fn note(self, length: usize) {
+        gauges::queue(self as usize, length);
+    }
+}
 
 impl Channel {
     /// A new channel of this kind.

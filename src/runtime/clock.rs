@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::time::{ClockId, clock_gettime};
+
 use crate::time::Time;
 
 /// A monotonic clock that starts at zero.
@@ -30,6 +32,11 @@ impl Clock {
 #[expect(clippy::disallowed_methods, reason = "nothing waits for it or is ordered by it")]
 pub fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// How long processors have worked for this thread; zero where the system does not tell.
+pub(super) fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Measures how long things really take: each call tells the time that has passed since this one.

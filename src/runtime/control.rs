@@ -26,6 +26,7 @@ use super::bounded_lines::{BoundedLines, Line};
 use super::channels::CLIENTS;
 use super::threads::{Roster, Worker};
 use super::{Handle, Role, Session, fault};
+use crate::gauges;
 
 /// The socket's name in the data folder.
 const NAME: &str = "control";
@@ -128,7 +129,7 @@ fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
     let mut clients: BTreeMap<u64, Client> = BTreeMap::new();
     let mut next = 0;
     loop {
-        let accepted = ends.listener.accept();
+        let accepted = gauges::wait(|| ends.listener.accept());
         if ends.stopping.load(Ordering::Relaxed) {
             return;
         }
@@ -162,7 +163,7 @@ fn attend(stream: &Arc<UnixStream>, session: Session, serve: &ServeClient, roste
     roster.spawn_another(Role::Client, session.number(), move || {
         fault::point(Role::Client);
         let mut lines = BoundedLines::default();
-        let Ok(Line::Text(line)) = lines.next(&*stream, |_| LONGEST_LINE) else { return };
+        let Ok(Line::Text(line)) = gauges::wait(|| lines.next(&*stream, |_| LONGEST_LINE)) else { return };
         let (over, asks) = (Over(Arc::clone(&stream)), session.clone());
         // However it ends, the client hears of it.
         let command = session.spawn(move || serve(&asks, &line, &over.0));
@@ -170,7 +171,7 @@ fn attend(stream: &Arc<UnixStream>, session: Session, serve: &ServeClient, roste
             return log::warn!("a command from the control socket could not be done: {error}");
         }
         // The end of the client, or of the command; a client that says more wants no more of what it said before.
-        let _ = (&*stream).read(&mut [0]);
+        let _ = gauges::wait(|| (&*stream).read(&mut [0]));
         session.cancel();
     })
 }

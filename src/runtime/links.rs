@@ -22,6 +22,7 @@ use super::channels::LINES;
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
 use super::{Role, fault};
+use crate::gauges;
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
 use crate::wire::{Body, Dialect, Message};
@@ -182,7 +183,7 @@ impl Line {
     /// The next message; none once the link has nothing to do any more.
     fn next(&self) -> Option<Outbound> {
         loop {
-            match self.messages.recv_timeout(self.idle) {
+            match gauges::wait(|| self.messages.recv_timeout(self.idle)) {
                 Ok(outbound) => {
                     self.waiting.take();
                     return Some(outbound);

@@ -31,7 +31,7 @@
 //! | `tcp-serve-N` | `tcp_serve.rs` | requests on a connection | its connection, files | its connection | loses its connection |
 //! | `transfer-N` | `transfer/mod.rs` | jobs: blocks to fetch, hash and write | files, connections to other peers | its job, and the reader that goes with it | loses its job, which fails |
 //! | `link-N` | `links.rs` | lines for another peer | its connection | its connection | loses its line |
-//! | `signals` | `signals.rs` | SIGINT, SIGTERM and SIGHUP | the wait for a signal | whether a signal came before | ends the peer |
+//! | `signals` | `signals.rs` | SIGINT, SIGTERM, SIGHUP and SIGQUIT | the wait for a signal | whether a signal came before | ends the peer |
 //! | `recorder` | `recorder.rs` | what happened, for the record | the record's file | the record's file | ends the peer |
 //! | `events` | `events.rs` | notices, for a file or a reader | that file or reader | the file of events | loses the events that follow |
 //! | `console` | the program | commands | standard input and output | the terminal | ends the peer |
@@ -75,6 +75,7 @@ pub(crate) mod ending;
 mod events;
 pub(crate) mod fault;
 mod links;
+mod look;
 mod named;
 pub(crate) mod node_loop;
 mod offers;
@@ -98,6 +99,7 @@ mod threads;
 pub(crate) mod transfer;
 mod twins;
 mod udp;
+mod watchdog;
 
 use std::fmt;
 use std::io;
@@ -112,6 +114,7 @@ use crossbeam_channel::Receiver;
 pub use clock::{since_1970, stopwatch};
 pub use control::{MAX_CLIENTS as MAX_COMMANDS, ServeClient, connect};
 pub use events::Tell;
+pub use look::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted};
 pub use renewer::Bell;
 pub use roles::Role;
 pub use signals::ends as ending_signals;

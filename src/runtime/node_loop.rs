@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use super::channels::ANSWERS;
+use super::channels::{ANSWERS, Gauged};
 use super::links::Links;
 use super::recorder::Recorder;
 use super::state::State;
@@ -18,7 +18,9 @@ use super::submit::{Asked, SessionId, Submitted};
 use super::sweeper::Alarm;
 use super::transfer::{Order, Pool};
 use super::udp::{Batch, Datagram, Outgoing};
+use super::watchdog::Watchdog;
 use super::{Role, Shared, fault};
+use crate::gauges::{self, Doing};
 use crate::node::job::Outcome;
 use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox, Phase, Progress};
 use crate::peer::Peer;
@@ -64,6 +66,7 @@ pub(super) struct Turn {
     armed: Option<Time>,
     asking: BTreeMap<CommandId, Asker>,
     commands: CommandId,
+    watchdog: Watchdog,
     /// Datagrams dropped at the inbox, as far as the node was told.
     dropped: u64,
     stopped: bool,
@@ -102,11 +105,31 @@ impl NodeLoop {
 
     fn take_one(&mut self) {
         let inboxes = &self.inboxes;
+        if let Some((doing, took)) = self.turn.watchdog.rest() {
+            let (doing, took) = (doing.text(), took.as_millis());
+            log::warn!("a turn of the node took {took} ms, in which nobody was answered: it {doing}");
+        }
         select! {
-            recv(inboxes.datagrams) -> batch => self.on_batch(batch.unwrap_or_default()),
-            recv(inboxes.events) -> event => if let Ok(event) = event { self.handle(event) },
-            recv(inboxes.commands.queue) -> asked => self.on_command(asked.ok()),
-            recv(inboxes.ticks) -> _ => self.on_tick(),
+            recv(inboxes.datagrams) -> batch => {
+                gauges::came(Doing::Datagrams);
+                Gauged::Datagrams.note(inboxes.datagrams.len());
+                self.on_batch(batch.unwrap_or_default());
+            }
+            recv(inboxes.events) -> event => if let Ok(event) = event {
+                gauges::came(Doing::Event);
+                Gauged::Events.note(inboxes.events.len());
+                self.handle(event);
+            },
+            recv(inboxes.commands.queue) -> asked => {
+                gauges::came(Doing::Command);
+                Gauged::Commands.note(inboxes.commands.queue.len());
+                self.on_command(asked.ok());
+            }
+            recv(inboxes.ticks) -> _ => {
+                gauges::came(Doing::Tick);
+                Gauged::Ticks.note(inboxes.ticks.len());
+                self.on_tick();
+            }
             recv(inboxes.leave) -> _ => self.on_leave(),
         }
     }

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::channels::MOMENTS;
+use super::channels::{Gauged, MOMENTS};
 use super::threads::Roster;
 use super::{Role, fault};
+use crate::gauges;
 use crate::node::record::{Beginning, Label, event_line, start_line};
 use crate::node::{Action, Event};
 use crate::time::Time;
@@ -111,7 +112,8 @@ impl Written {
 
 /// Writes what comes; whenever nothing more waits, all of it is handed to the system, so that a kill loses little.
 fn write(inbox: &Receiver<Moment>, mut file: BufWriter<File>, written: &Written) -> io::Result<()> {
-    for Moment { at, event, actions } in inbox {
+    while let Ok(Moment { at, event, actions }) = gauges::wait(|| inbox.recv()) {
+        Gauged::Moments.note(inbox.len());
         if matches!(event, Event::Command { .. }) {
             fault::point(Role::Recorder);
         }

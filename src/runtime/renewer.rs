@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::channels::RENEWALS;
 use super::{Handle, Role, fault, since_1970};
+use crate::gauges;
 use crate::lease::UnixTime;
 
 /// What is due is looked for at least this often: the clock may have been set, or the catalogue changed by hand.
@@ -62,7 +63,7 @@ impl Bell {
             let due = self.0.soonest.load(Ordering::SeqCst).min(since.saturating_add(OFTEN));
             let left =
                 Duration::from_secs(due.max(since + 1)).saturating_sub(since_1970()).min(Duration::from_secs(OFTEN));
-            if left.is_zero() || self.0.woken.recv_timeout(left).is_err() {
+            if left.is_zero() || gauges::wait(|| self.0.woken.recv_timeout(left)).is_err() {
                 return !self.0.stopping.load(Ordering::SeqCst);
             }
         }

@@ -169,7 +169,7 @@ const SIGNALS: Row = Row {
     name: "signals",
     many: false,
     file: "signals.rs",
-    waits_for: "SIGINT, SIGTERM and SIGHUP",
+    waits_for: "SIGINT, SIGTERM, SIGHUP and SIGQUIT",
     blocks_in: "the wait for a signal",
     owns: "whether a signal came before",
     gives: &[("an order to leave", channels::COMMANDS)],

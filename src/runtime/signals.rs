@@ -1,19 +1,22 @@
-//! `signals`: waits for SIGINT, SIGTERM and SIGHUP.
+//! `signals`: waits for SIGINT, SIGTERM, SIGHUP and SIGQUIT.
 //!
 //! The first asks the peer what its owner chose (usually to quit with a handover); the second ends the process at once,
 //! for a user who does not want to wait. At a terminal SIGINT (Ctrl-C) is asked as an interrupt: as long as that only
-//! ends commands, it counts as none; and an owner may choose that it ends the process at once, as the classroom ring does. SIGHUP, which the end of a terminal sends, is asked as SIGTERM is, unless the peer was
-//! started to outlive its terminal (`nohup`).
+//! ends commands, it counts as none; and an owner may choose that it ends the process at once, as the classroom ring
+//! does. SIGHUP, which the end of a terminal sends, is asked as SIGTERM is, unless the peer was started to outlive its
+//! terminal (`nohup`). SIGQUIT (Ctrl-\) ends nothing: it shows what each thread is at.
 
 use std::io;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use signal_hook::low_level;
 
+use super::look;
 use super::threads::Roster;
 use super::{Handle as PeerHandle, LastAct, Role, fault};
+use crate::gauges;
 use crate::node::{Answer, Command, Notice};
 
 /// A node that goes on says so this soon.
@@ -37,11 +40,16 @@ pub(super) struct Watch {
 impl Watch {
     /// Asks the peer as `asks` says when a signal comes.
     pub(super) fn start(roster: &Roster, peer: PeerHandle, asks: Asks) -> io::Result<Self> {
-        let mut signals = Signals::new(ends())?;
+        let mut signals = Signals::new(ends().into_iter().chain([SIGQUIT]))?;
         let handle = signals.handle();
         roster.spawn(Role::Signals, move || {
             let mut asked = false;
-            for signal in signals.forever() {
+            let mut signals = signals.forever();
+            while let Some(signal) = gauges::wait(|| signals.next()) {
+                if signal == SIGQUIT {
+                    look::dump();
+                    continue;
+                }
                 fault::point(Role::Signals);
                 if asked || (signal == SIGINT && asks.abrupt.is_some()) {
                     end_at_once(signal, asks.abrupt.as_ref());

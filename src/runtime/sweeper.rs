@@ -4,12 +4,18 @@
 //! than what it told before, so a busy node hardly ever speaks to this thread. A tick whose deadline has moved away is
 //! the node's to ignore. Ticks coalesce: their channel has room for one.
 
+use std::time::Duration;
+
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
-use super::channels::DEADLINES;
+use super::channels::{DEADLINES, Gauged};
 use super::clock::Clock;
 use super::{Role, fault};
+use crate::gauges;
 use crate::time::Time;
+
+/// A node that takes a tick no sooner is at something without end.
+const STUCK: Duration = Duration::from_secs(2);
 
 /// What the node arms the sweeper with.
 pub(super) struct Alarm {
@@ -36,18 +42,28 @@ impl Alarm {
 /// Sends a tick at each deadline that comes in, never early, until nobody arms it any more.
 pub(super) fn run(clock: Clock, deadlines: &Receiver<Time>, ticks: &Sender<()>) {
     let mut armed: Option<Time> = None;
+    // A tick was sent, and the node has armed nothing since.
+    let mut unanswered = false;
     loop {
-        let told = match armed {
+        let told = gauges::wait(|| match armed {
             Some(at) => deadlines.recv_deadline(clock.instant(at)),
+            None if unanswered => deadlines.recv_timeout(STUCK),
             None => deadlines.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
+        });
         match told {
-            Ok(at) => armed = Some(armed.map_or(at, |armed| armed.min(at))),
+            Ok(at) => (armed, unanswered) = (Some(armed.map_or(at, |armed| armed.min(at))), false),
+            Err(RecvTimeoutError::Timeout) if armed.is_none() => {
+                unanswered = false;
+                if !ticks.is_empty() {
+                    log::warn!("the node has taken no tick for {STUCK:?}; SIGQUIT shows what each thread is at");
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {
-                armed = None;
+                (armed, unanswered) = (None, true);
                 fault::point(Role::Sweeper);
                 // A full channel holds a tick that the node has yet to take; it will do for this one too.
                 let _ = ticks.try_send(());
+                Gauged::Ticks.note(ticks.len());
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -56,8 +72,6 @@ pub(super) fn run(clock: Clock, deadlines: &Receiver<Time>, ticks: &Sender<()>) 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use crossbeam_channel::bounded;
 
     use super::*;

@@ -18,6 +18,7 @@ use super::sockets::canonical;
 use super::tcp_serve;
 use super::threads::Roster;
 use super::{Role, Shared, fault};
+use crate::gauges;
 use crate::node::Event;
 
 /// Connections served at a time.
@@ -31,7 +32,7 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<
     let mut next: ConnectionId = 0;
     let mut refused = false;
     loop {
-        let accepted = listener.accept();
+        let accepted = gauges::wait(|| listener.accept());
         if shared.stopping.load(Ordering::Relaxed) {
             return;
         }

@@ -17,6 +17,7 @@ use super::offers::Offered;
 use super::send_file::send_part;
 use super::served::{ConnectionId, State};
 use super::{Role, Shared, fault};
+use crate::gauges::{self, Doing};
 use crate::id::Key;
 use crate::node::Event;
 use crate::store::StoreErrorKind;
@@ -56,7 +57,8 @@ pub(super) fn run(
         let since = shared.clock.now();
         shared.served.mark(connection, State::Idle(since));
         // However its bytes come, the whole line has one time limit.
-        let line = match lines.next(Until::new(stream, shared.clock, since + IDLE_LIMIT), longest) {
+        let next = || lines.next(Until::new(stream, shared.clock, since + IDLE_LIMIT), longest);
+        let line = match gauges::wait(next) {
             Ok(Line::Text(line)) => line,
             Ok(Line::End) => return Ok(()),
             Err(error) if is_timeout(&error) => return Ok(()),
@@ -69,6 +71,7 @@ pub(super) fn run(
         fault::point(Role::TcpServe);
         let stage = Stage { shared, connection, stream };
         stage.moves_on();
+        gauges::name(Doing::Sends);
         if line.first() == Some(&b'{') {
             control(shared, stream, from, &line, events)?;
             continue;

@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use parking_lot::Condvar;
 
-use super::{Ended, Role};
+use super::{Ended, Role, look};
 use crate::locks::{self, Ranked};
 
 /// The threads of a peer.
@@ -30,6 +30,8 @@ struct Shared {
     threads: Ranked<Threads>,
     /// Tells that a thread has ended.
     ended: Condvar,
+    /// Tells this peer's threads from those of others in the process.
+    number: u64,
     /// Tells the node to leave at once.
     leave: Sender<()>,
 }
@@ -51,12 +53,17 @@ struct Running {
     handle: Option<JoinHandle<()>>,
 }
 
+/// Peers that this process has had.
+static PEERS: AtomicU64 = AtomicU64::new(0);
+
 impl Roster {
     /// Of a peer without threads yet. Where one fails without which the peer cannot be, `leave` tells it to the node.
     pub(super) fn new(leave: Sender<()>) -> Self {
         Self(Arc::new(Shared {
             threads: Ranked::new(&locks::ROSTER, Threads::default()),
             ended: Condvar::new(),
+            // Nothing else is read on its word (`Relaxed`).
+            number: PEERS.fetch_add(1, Ordering::Relaxed) + 1,
             leave,
         }))
     }
@@ -84,6 +91,7 @@ impl Roster {
         let of_thread = name.clone();
         let handle = thread::Builder::new().name(name).spawn(move || {
             let place = place;
+            let _gauge = look::enter(place.roster.number(), &of_thread);
             place.roster.guard(role, &of_thread, work);
         })?;
         let mut threads = self.0.threads.lock();
@@ -131,6 +139,11 @@ impl Roster {
     /// How the peer ended, once it has: the first failure counts.
     pub(super) fn end(&self) -> Ended {
         self.0.threads.lock().end.clone()
+    }
+
+    /// The number by which the gauges know this peer's threads.
+    pub(super) fn number(&self) -> u64 {
+        self.0.number
     }
 
     /// The names of those that run now, oldest first.

@@ -176,7 +176,9 @@ impl LoadPlan {
 mod tests {
     use super::*;
     use crate::id::Id;
-    use crate::node::{Command, Purpose};
+    use crate::node::explain::Outcome;
+    use crate::node::{Answer, Command, Purpose};
+    use crate::peer::Peer;
     use crate::sim::bursts::WeatherName;
     use crate::sim::grown::populate;
     use crate::sim::world::{Rules, World};
@@ -267,6 +269,37 @@ mod tests {
             let command = world.command(0, Command::Lookup { key: Id::of(b"any") });
             let answered = world.run_until_answered(0, command, Duration::from_secs(30)).expect("nothing breaks");
             assert!(answered && world.now() == Time::ZERO + rtt + 2 * lag, "{lag:?}: at {}", world.now());
+        }
+    }
+
+    #[test]
+    fn an_explained_lookup_tells_whom_it_asked_and_finds_what_a_plain_one_finds() {
+        for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
+            let mut world =
+                World::new(Rules::new(1, Box::new(move |me, config, seed| kind.build(me, seed, config.guest))));
+            populate(&mut world, &Shape::usual(kind), 60, |_| {});
+            let key = Id::of(b"any");
+            let mut ask = |command| {
+                let command = world.command(0, command);
+                assert!(world.run_until_answered(0, command, Duration::from_secs(30)).expect("nothing breaks"));
+                world.take_answer(0, command)
+            };
+            let Some(Answer::Lookup { peers: plain, asked, .. }) = ask(Command::Lookup { key }) else { panic!() };
+            assert!(asked.is_empty(), "nobody wanted to know");
+            let Some(Answer::Lookup { peers, asked, took, .. }) = ask(Command::Explain { key }) else { panic!() };
+            assert_eq!(peers, plain);
+            assert!(!asked.is_empty() && asked.is_sorted_by_key(|asked| asked.begun), "{asked:?}");
+            for one in &asked {
+                let over = one.begun + one.took.unwrap_or_default();
+                assert!(over <= took && (one.took.is_none() == (one.outcome == Outcome::Open)), "{one:?}");
+            }
+            // Those behind the nearest three may have been heard of a moment ago.
+            let answered = |peer: &Peer| asked.iter().any(|one| one.addr == peer.addr && one.took.is_some());
+            let me = world.peer(0);
+            assert!(
+                kind == OverlayKind::Ring || peers.iter().take(3).all(|peer| *peer == me || answered(peer)),
+                "{asked:?}"
+            );
         }
     }
 

@@ -10,6 +10,7 @@ mod connections;
 mod files_in;
 mod files_out;
 mod ledger;
+mod manifests;
 mod named;
 mod place;
 
@@ -27,17 +28,20 @@ use sha2::{Digest, Sha256};
 
 pub(super) use connections::Connections;
 pub(super) use ledger::Ledger;
+pub(crate) use manifests::read_manifest;
 
 use self::buffer::{Buffer, cuts};
 use self::cancel::Cancel;
 use self::files_in::Reading;
 use self::files_out::{Standing, Writing};
-use super::channels::JOBS;
+use self::manifests::{listed, unpack};
+use super::channels::{Gauged, JOBS};
+use super::look;
 use super::offers::Offered;
 use super::threads::{Roster, Worker, message};
 use super::{Role, Shared, fault};
-use crate::file::local::{self, Listed};
-use crate::file::{Entry, Manifest};
+use crate::file::Entry;
+use crate::gauges;
 use crate::id::{Id, Key};
 use crate::lease::{Lease, Note};
 use crate::node::Event;
@@ -46,9 +50,6 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// A worker without work ends after this long, and a connection that nobody uses is closed.
 const IDLE: Duration = Duration::from_secs(5);
-
-/// Bytes of the longest manifest text that is read: a file of a terabyte has one of 80 MB.
-const MAX_MANIFEST_TEXT: u64 = 256 << 20;
 
 /// A job on its way to a worker.
 pub(super) struct Order {
@@ -84,6 +85,7 @@ impl Pool {
         if let Err(refused) = self.orders.try_send(order) {
             return Err(self.refuse(refused.into_inner(), "more is going on at once than this peer allows".to_owned()));
         }
+        Gauged::Jobs.note(self.orders.len());
         if self.idle.fetch_sub(1, Ordering::SeqCst) <= 0
             && let Err(error) = self.hire()
         {
@@ -147,6 +149,8 @@ impl Workbench {
             self.shared.connections.close_stale(self.shared.clock.now());
             let Some(Order { job, work }) = order else { return };
             let cancel = self.shared.ledger.of(job);
+            Gauged::Jobs.note(inbox.len());
+            gauges::name(look::at(&work));
             let work = || self.perform(work, &cancel, &mut buffer).unwrap_or_else(Outcome::Failed);
             let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| failed_by_fault(&*panic));
             self.shared.ledger.end(job);
@@ -155,6 +159,7 @@ impl Workbench {
             if self.events.send(Event::JobDone { job, outcome }).is_err() {
                 return;
             }
+            Gauged::Events.note(self.events.len());
         }
     }
 
@@ -325,7 +330,7 @@ impl Workbench {
 /// Waits for an order; none once there is nothing to do any more.
 fn next_order(inbox: &Receiver<Order>, idle: &AtomicIsize) -> Option<Order> {
     loop {
-        match inbox.recv_timeout(IDLE) {
+        match gauges::wait(|| inbox.recv_timeout(IDLE)) {
             Ok(order) => return Some(order),
             Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => {
@@ -339,45 +344,10 @@ fn next_order(inbox: &Receiver<Order>, idle: &AtomicIsize) -> Option<Order> {
     }
 }
 
-/// Reads the block in `buffer` as a manifest, if it begins as one.
-fn unpack(key: &Key, buffer: &Buffer, size: usize) -> Result<Outcome, JobError> {
-    if !buffer.pieces(size).next().is_some_and(Manifest::may_begin) {
-        return Ok(Outcome::NotManifest { size: size as u32 });
-    }
-    match Manifest::decode(&buffer.pieces(size).collect::<Vec<_>>().concat()) {
-        Ok(Some(manifest)) => Ok(Outcome::Unpacked { manifest }),
-        Ok(None) => Ok(Outcome::NotManifest { size: size as u32 }),
-        Err(error) => Err(failed(JobErrorKind::Corrupt, format!("block {key} is a broken manifest: {error}"))),
-    }
-}
-
 /// The line about a block's leases, if it has any.
 fn laid(key: Key, leases: Vec<Lease>) -> Vec<Note> {
     let note = (!leases.is_empty()).then_some(Note::Laid { key, leases });
     note.into_iter().collect()
-}
-
-/// What a local manifest lists, as an outcome.
-fn listed((Listed { entries, sha256 }, root): (Listed, Id)) -> Outcome {
-    Outcome::Manifest { entries, root, sha256 }
-}
-
-/// Reads a local manifest. Returns what it lists, and the SHA-256 of its text.
-pub(crate) fn read_manifest(path: &Path) -> Result<(Listed, Id), JobError> {
-    let cannot = |error: io::Error| io_failed(&format!("read the manifest file '{}'", path.display()), &error);
-    let there = std::fs::metadata(path).map_err(cannot)?;
-    if !there.is_file() {
-        // Opening a pipe would wait for its writer.
-        return Err(failed(JobErrorKind::Io, format!("'{}' is neither a key nor a regular file", path.display())));
-    }
-    if there.len() > MAX_MANIFEST_TEXT {
-        return Err(failed(JobErrorKind::Corrupt, format!("'{}' is too long for a manifest file", path.display())));
-    }
-    let bytes = std::fs::read(path).map_err(cannot)?;
-    let wrong = |reason: String| {
-        failed(JobErrorKind::Corrupt, format!("'{}' is neither a key nor a manifest file: {reason}", path.display()))
-    };
-    Ok((local::read(&bytes).map_err(wrong)?, Id::of(&bytes)))
 }
 
 fn failed(kind: JobErrorKind, reason: impl Into<String>) -> JobError {

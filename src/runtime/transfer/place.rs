@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use tempfile::TempPath;
 
-use super::{MAX_MANIFEST_TEXT, cannot_write, failed, folder_of};
+use super::manifests::MAX_MANIFEST_TEXT;
+use super::{cannot_write, failed, folder_of};
 use crate::file::local;
 use crate::node::job::{JobError, JobErrorKind};
 

@@ -19,7 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::TrySendError;
 
 use self::asked_at::AskedAt;
+use super::channels::Gauged;
 use super::{Role, fault, twins};
+use crate::gauges::{self, Doing};
 use crate::wire::{Dialect, MAX_DATAGRAM_RECEIVED, Malformed, Message};
 
 #[cfg(target_os = "linux")]
@@ -106,7 +108,15 @@ pub(super) fn run(stopping: &AtomicBool, socket: Arc<UdpSocket>, dialect: Dialec
     let mut dropped = 0;
     while !stopping.load(Ordering::Relaxed) {
         let mut datagrams = inbox.spent.try_recv().unwrap_or_default();
-        if let Err(error) = receiver.receive(&mut |arrived| datagrams.extend(read(&arrived, dialect))) {
+        let received = gauges::wait(|| {
+            receiver.receive(&mut |arrived| {
+                if datagrams.is_empty() {
+                    gauges::at(Doing::Datagrams);
+                }
+                datagrams.extend(read(&arrived, dialect));
+            })
+        });
+        if let Err(error) = received {
             // An earlier datagram of ours met a closed port, or a signal came: neither ends anything.
             log::debug!("receiving: {error}");
             continue;
@@ -115,7 +125,9 @@ pub(super) fn run(stopping: &AtomicBool, socket: Arc<UdpSocket>, dialect: Dialec
         if count > 0 {
             fault::point(Role::UdpRecv);
         }
-        match inbox.batches.try_send(Batch { datagrams, dropped }) {
+        let given = inbox.batches.try_send(Batch { datagrams, dropped });
+        Gauged::Datagrams.note(inbox.batches.len());
+        match given {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => dropped += count,
             Err(TrySendError::Disconnected(_)) => return,

@@ -4,6 +4,7 @@ use crossbeam_channel::{Sender, unbounded};
 use parking_lot::Mutex;
 
 use super::*;
+use crate::runtime::ThreadsSeen;
 
 /// The number of the span's command.
 const SPAN: CommandId = 1;
@@ -59,8 +60,8 @@ impl Backend for Rote {
         notices
     }
 
-    fn threads(&self) -> Vec<String> {
-        Vec::new()
+    fn threads(&self) -> ThreadsSeen {
+        ThreadsSeen::default()
     }
 }
 

@@ -1,0 +1,362 @@
+//! What each thread is at: a table that the threads write themselves, and that anybody reads without a lock.
+//!
+//! A thread has a place in it while it runs, and alone writes there, so no two writers meet. Who reads may see one number
+//! of a place before another that was written with it; each is true by itself, and nothing else is read on its word, so
+//! all accesses are `Relaxed` but those to [`Slot::taken`]. Nobody has to be waited for, so what is stuck can be shown
+//! too, and a signal's thread may print it at any moment.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Threads that have a place. Those beyond it run unseen.
+const PLACES: usize = 512;
+
+/// Queues of one peer whose lengths are noted.
+pub(crate) const QUEUES: usize = 8;
+
+/// Bytes of a thread's name, as the system bounds it.
+const NAME: usize = 16;
+
+static TABLE: [Slot; PLACES] = [const { Slot::empty() }; PLACES];
+
+thread_local! {
+    static MINE: Cell<Option<Mine>> = const { Cell::new(None) };
+}
+
+/// Microseconds since some moment that is the same for all threads.
+pub(crate) type Now = fn() -> u64;
+
+#[derive(Clone, Copy)]
+struct Mine {
+    slot: &'static Slot,
+    now: Now,
+}
+
+/// A thread's place.
+struct Slot {
+    /// Whether some thread has it. What its last thread wrote is written before it is given up (`Release`, `Acquire`).
+    taken: AtomicBool,
+    peer: AtomicU64,
+    name: [AtomicU64; NAME / 8],
+    thread: AtomicU32,
+    doing: AtomicU8,
+    /// When it began with that.
+    since: AtomicU64,
+    born: AtomicU64,
+    handled: AtomicU64,
+    /// Microseconds at work, without what it is at now.
+    busy: AtomicU64,
+    /// A bit for the rank of each lock that it holds.
+    holds: AtomicU16,
+    /// The rank of the lock that it waits for; 0 if none.
+    wants: AtomicU8,
+    /// For each queue when this thread saw it last, in microseconds, and above that 16 bits of its length; 0 if never.
+    queues: [AtomicU64; QUEUES],
+}
+
+/// What a thread does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Doing {
+    /// It waits, for what its role waits for.
+    Waits,
+    /// It works.
+    Works,
+    Datagrams,
+    Event,
+    Command,
+    Tick,
+    Reads,
+    Keeps,
+    Brings,
+    Writes,
+    Hashes,
+    Notes,
+    Deletes,
+    Sends,
+    Asks,
+}
+
+impl Doing {
+    const ALL: [Self; 15] = [
+        Self::Waits,
+        Self::Works,
+        Self::Datagrams,
+        Self::Event,
+        Self::Command,
+        Self::Tick,
+        Self::Reads,
+        Self::Keeps,
+        Self::Brings,
+        Self::Writes,
+        Self::Hashes,
+        Self::Notes,
+        Self::Deletes,
+        Self::Sends,
+        Self::Asks,
+    ];
+
+    /// In words.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Waits => "waits",
+            Self::Works => "works",
+            Self::Datagrams => "takes datagrams",
+            Self::Event => "takes an outcome or a message",
+            Self::Command => "takes a command",
+            Self::Tick => "takes a tick",
+            Self::Reads => "reads a file",
+            Self::Keeps => "writes a block to the store",
+            Self::Brings => "brings a block from a peer",
+            Self::Writes => "writes a file",
+            Self::Hashes => "hashes a block",
+            Self::Notes => "writes down what is known",
+            Self::Deletes => "deletes a block",
+            Self::Sends => "sends what was asked for",
+            Self::Asks => "waits for the answer to a command",
+        }
+    }
+}
+
+/// What a thread was seen to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Seen {
+    /// The peer that it belongs to.
+    pub(crate) peer: u64,
+    pub(crate) name: String,
+    /// What the system calls it; 0 where that is not known.
+    pub(crate) thread: u32,
+    pub(crate) doing: Doing,
+    /// For how long.
+    pub(crate) span: Duration,
+    /// For how long it has run.
+    pub(crate) age: Duration,
+    /// What it waited for came so often.
+    pub(crate) handled: u64,
+    /// How long it was not waiting.
+    pub(crate) busy: Duration,
+    /// The ranks of the locks that it holds.
+    pub(crate) holds: Vec<u8>,
+    /// The rank of the lock that it waits for.
+    pub(crate) wants: Option<u8>,
+    /// When it saw each queue last, and how long that was.
+    pub(crate) queues: [Option<(u64, u16)>; QUEUES],
+}
+
+/// A thread's place; it is given up when this is dropped.
+pub(crate) struct Place(Option<&'static Slot>);
+
+/// Gives this thread a place, if one is free.
+pub(crate) fn enter(peer: u64, name: &str, thread: u32, now: Now) -> Place {
+    let free = TABLE.iter().find(|slot| !slot.taken.swap(true, Ordering::Acquire));
+    let Some(slot) = free else { return Place(None) };
+    slot.begin(peer, name, thread, now());
+    MINE.set(Some(Mine { slot, now }));
+    Place(Some(slot))
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0 {
+            // At the end of a thread what is local to it may be gone.
+            let _ = MINE.try_with(|mine| mine.set(None));
+            slot.thread.store(0, Ordering::Relaxed);
+            slot.taken.store(false, Ordering::Release);
+        }
+    }
+}
+
+fn mine() -> Option<Mine> {
+    MINE.try_with(Cell::get).ok().flatten()
+}
+
+/// Waits for what this thread's role waits for.
+pub(crate) fn wait<R>(wait: impl FnOnce() -> R) -> R {
+    at(Doing::Waits);
+    let gave = wait();
+    came(Doing::Works);
+    gave
+}
+
+/// What this thread's role waits for came, and it does this about it.
+pub(crate) fn came(doing: Doing) {
+    at(doing);
+    if let Some(Mine { slot, .. }) = mine() {
+        slot.handled.store(slot.handled.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+}
+
+/// This thread does something else from here on. Returns how long it did what it did before.
+pub(crate) fn at(doing: Doing) -> Duration {
+    let Some(Mine { slot, now }) = mine() else { return Duration::ZERO };
+    let now = now();
+    let span = now.saturating_sub(slot.since.swap(now, Ordering::Relaxed));
+    if slot.doing.swap(doing as u8, Ordering::Relaxed) != Doing::Waits as u8 {
+        slot.busy.store(slot.busy.load(Ordering::Relaxed) + span, Ordering::Relaxed);
+    }
+    Duration::from_micros(span)
+}
+
+/// This thread works from here on, on something that has a name.
+pub(crate) fn name(doing: Doing) {
+    if let Some(Mine { slot, .. }) = mine() {
+        slot.doing.store(doing as u8, Ordering::Relaxed);
+    }
+}
+
+/// What this thread is at.
+pub(crate) fn own() -> Doing {
+    mine().map_or(Doing::Works, |mine| mine.slot.doing())
+}
+
+/// A queue of this thread's peer was so long when the thread put something in or took something out.
+pub(crate) fn queue(number: usize, length: usize) {
+    if let Some(Mine { slot, .. }) = mine() {
+        // The thread began with what it is at a moment ago: near enough, and no clock is read for it.
+        let at = slot.since.load(Ordering::Relaxed) + 1;
+        let length = length.min(usize::from(u16::MAX)) as u64;
+        slot.queues[number].store(length << 48 | at & ((1 << 48) - 1), Ordering::Relaxed);
+    }
+}
+
+/// This thread waits for a lock of this rank, or 0: no longer.
+pub(crate) fn wants(rank: u8) {
+    if let Some(Mine { slot, .. }) = mine() {
+        slot.wants.store(rank, Ordering::Relaxed);
+    }
+}
+
+/// This thread holds a lock of this rank from here on, or no longer.
+pub(crate) fn holds(rank: u8, does: bool) {
+    if let Some(Mine { slot, .. }) = mine() {
+        let (held, bit) = (slot.holds.load(Ordering::Relaxed), 1 << rank);
+        slot.holds.store(if does { held | bit } else { held & !bit }, Ordering::Relaxed);
+    }
+}
+
+/// What all threads with a place are at, at the time `now`.
+pub(crate) fn look(now: u64) -> Vec<Seen> {
+    TABLE.iter().filter(|slot| slot.taken.load(Ordering::Acquire)).map(|slot| slot.seen(now)).collect()
+}
+
+impl Slot {
+    const fn empty() -> Self {
+        Self {
+            taken: AtomicBool::new(false),
+            peer: AtomicU64::new(0),
+            name: [const { AtomicU64::new(0) }; NAME / 8],
+            thread: AtomicU32::new(0),
+            doing: AtomicU8::new(0),
+            since: AtomicU64::new(0),
+            born: AtomicU64::new(0),
+            handled: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            holds: AtomicU16::new(0),
+            wants: AtomicU8::new(0),
+            queues: [const { AtomicU64::new(0) }; QUEUES],
+        }
+    }
+
+    fn begin(&self, peer: u64, name: &str, thread: u32, now: u64) {
+        let mut bytes = [0; NAME];
+        let length = name.len().min(NAME);
+        bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+        for (place, part) in self.name.iter().zip(bytes.as_chunks().0) {
+            place.store(u64::from_le_bytes(*part), Ordering::Relaxed);
+        }
+        for (number, place) in [(peer, &self.peer), (now, &self.since), (now, &self.born)] {
+            place.store(number, Ordering::Relaxed);
+        }
+        for place in self.queues.iter().chain([&self.handled, &self.busy]) {
+            place.store(0, Ordering::Relaxed);
+        }
+        self.thread.store(thread, Ordering::Relaxed);
+        self.doing.store(Doing::Works as u8, Ordering::Relaxed);
+        self.holds.store(0, Ordering::Relaxed);
+        self.wants.store(0, Ordering::Relaxed);
+    }
+
+    fn doing(&self) -> Doing {
+        Doing::ALL.get(usize::from(self.doing.load(Ordering::Relaxed))).copied().unwrap_or(Doing::Works)
+    }
+
+    fn seen(&self, now: u64) -> Seen {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let name: Vec<u8> = self.name.iter().flat_map(|part| read(part).to_le_bytes()).collect();
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let (doing, span) = (self.doing(), now.saturating_sub(read(&self.since)));
+        let busy = read(&self.busy) + if doing == Doing::Waits { 0 } else { span };
+        let (holds, wants) = (self.holds.load(Ordering::Relaxed), self.wants.load(Ordering::Relaxed));
+        Seen {
+            peer: read(&self.peer),
+            name: String::from_utf8_lossy(name).into_owned(),
+            thread: self.thread.load(Ordering::Relaxed),
+            doing,
+            span: Duration::from_micros(span),
+            age: Duration::from_micros(now.saturating_sub(read(&self.born))),
+            handled: read(&self.handled),
+            busy: Duration::from_micros(busy),
+            holds: (0..16).filter(|rank| holds >> rank & 1 == 1).collect(),
+            wants: (wants > 0).then_some(wants),
+            queues: self.queues.each_ref().map(|queue| {
+                let queue = read(queue);
+                (queue > 0).then_some((queue & ((1 << 48) - 1), (queue >> 48) as u16))
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn what_is_done_has_the_number_of_its_place_in_the_list() {
+        assert!(Doing::ALL.iter().enumerate().all(|(number, doing)| *doing as usize == number));
+    }
+
+    /// Time stands still for a test, but for what it says.
+    fn still() -> u64 {
+        1_000
+    }
+
+    fn of(peer: u64, now: u64) -> Vec<Seen> {
+        look(now).into_iter().filter(|seen| seen.peer == peer).collect()
+    }
+
+    #[test]
+    fn a_thread_shows_what_it_is_at_while_it_runs_and_nothing_afterwards() {
+        const PEER: u64 = u64::MAX;
+        let ((here, there), (back, forth)) = (channel::<()>(), channel());
+        let worker = thread::spawn(move || {
+            let _place = enter(PEER, "fifteen-letters", 7, still);
+            queue(2, 70_000);
+            wait(|| {
+                back.send(()).expect("it waits");
+                there.recv()
+            })
+            .expect("it is told");
+            name(Doing::Hashes);
+            holds(3, true);
+            back.send(()).expect("it waits");
+            there.recv().expect("it is told");
+        });
+        forth.recv().expect("it is told");
+        let [waits] = &of(PEER, 3_000)[..] else { panic!("one thread") };
+        assert_eq!((waits.name.as_str(), waits.thread, waits.doing), ("fifteen-letters", 7, Doing::Waits));
+        assert_eq!((waits.span, waits.busy, waits.handled), (Duration::from_millis(2), Duration::ZERO, 0));
+        assert_eq!((waits.queues[2], waits.queues[1]), (Some((1_001, u16::MAX)), None));
+        here.send(()).expect("it waits");
+        forth.recv().expect("it is told");
+        let [works] = &of(PEER, 3_000)[..] else { panic!("one thread") };
+        assert_eq!((works.doing, works.handled, works.busy), (Doing::Hashes, 1, Duration::from_millis(2)));
+        assert_eq!((works.holds.as_slice(), works.wants), (&[3][..], None));
+        here.send(()).expect("it waits");
+        worker.join().expect("it ends");
+        assert_eq!(of(PEER, 3_000), []);
+    }
+}

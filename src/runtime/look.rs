@@ -1,0 +1,274 @@
+//! What the threads of this process are at, as the command `threads` and SIGQUIT show it.
+//!
+//! All of it stands in [`gauges`], where the threads write it themselves: nobody is asked, no lock is taken, and no end of a
+//! channel is kept. So what is shown is true of a thread that is stuck, too.
+
+use std::fmt::{self, Write};
+use std::fs;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::channels::{GAUGED, Gauged};
+use super::clock::Clock;
+use super::{Handle, Role};
+use crate::gauges::{self, Doing, Place, Seen};
+use crate::locks;
+use crate::node::job::Job;
+
+/// What threads are at.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct ThreadsSeen {
+    /// The threads, the oldest first.
+    pub threads: Vec<ThreadSeen>,
+    /// The queues between them.
+    pub queues: Vec<QueueSeen>,
+}
+
+/// What a thread is at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ThreadSeen {
+    /// What it is called.
+    pub name: String,
+    /// What it waits for, or does.
+    pub at: String,
+    /// More about it; none for a thread that is not one of a peer's.
+    #[serde(flatten)]
+    pub gauge: Option<Gauge>,
+}
+
+/// How a thread of a peer has fared.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Gauge {
+    /// Whether it waits for what its role waits for.
+    pub waits: bool,
+    /// For how long it has done what it is at.
+    #[serde(rename = "for")]
+    pub span: Duration,
+    /// How often what it waits for came.
+    pub handled: u64,
+    /// For how long it has run.
+    pub age: Duration,
+    /// For how long of that it did not wait.
+    pub busy: Duration,
+    /// For how long a processor worked for it; none where the system does not tell.
+    pub processor: Option<Duration>,
+    /// The locks that it holds.
+    pub holds: Vec<&'static str>,
+    /// The lock that it waits for.
+    pub wants: Option<Wanted>,
+}
+
+/// A lock that is waited for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Wanted {
+    /// Its name.
+    pub lock: &'static str,
+    /// What it protects.
+    pub protects: &'static str,
+    /// The threads that hold a lock of that name.
+    pub held_by: Vec<String>,
+}
+
+/// A queue, as a thread at one of its ends saw it last.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct QueueSeen {
+    /// Its name.
+    pub name: &'static str,
+    /// What it held.
+    pub length: usize,
+    /// What it holds at most.
+    pub bound: usize,
+}
+
+static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::start);
+
+fn now() -> u64 {
+    CLOCK.now().as_micros()
+}
+
+/// Gives this thread, one of a peer's, its place among the gauges.
+pub(super) fn enter(peer: u64, name: &str) -> Place {
+    gauges::enter(peer, name, thread_id(), now)
+}
+
+#[cfg(target_os = "linux")]
+fn thread_id() -> u32 {
+    nix::unistd::gettid().as_raw().unsigned_abs()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn thread_id() -> u32 {
+    0
+}
+
+impl Handle {
+    /// What the peer's threads are at.
+    pub fn look(&self) -> ThreadsSeen {
+        look(|peer| peer == self.roster.number())
+    }
+}
+
+/// What the threads of the peers that are `meant` are at.
+pub(super) fn look(meant: impl Fn(u64) -> bool) -> ThreadsSeen {
+    let mut seen = gauges::look(now());
+    seen.retain(|seen| meant(seen.peer));
+    seen.sort_by_key(|seen| std::cmp::Reverse(seen.age));
+    let queues = Gauged::ALL.into_iter().filter_map(|queue| {
+        let (_, length) = seen.iter().filter_map(|seen| seen.queues[queue as usize]).max()?;
+        let channel = &GAUGED[queue as usize];
+        Some(QueueSeen { name: channel.name, length: usize::from(length), bound: channel.most() })
+    });
+    ThreadsSeen { queues: queues.collect(), threads: seen.iter().map(|one| of(one, &seen)).collect() }
+}
+
+fn of(one: &Seen, all: &[Seen]) -> ThreadSeen {
+    let wants = one.wants.and_then(|rank| {
+        let (lock, protects) = locks::of_rank(rank)?;
+        let holds = |other: &&Seen| other.peer == one.peer && other.holds.contains(&rank);
+        let held_by = all.iter().filter(holds).map(|other| other.name.clone()).collect();
+        Some(Wanted { lock, protects, held_by })
+    });
+    let waits = one.doing == Doing::Waits;
+    let at = match Role::of_thread(&one.name).filter(|_| waits) {
+        Some(role) => format!("waits for {}", role.waits_for()),
+        None => one.doing.text().to_owned(),
+    };
+    let gauge = Gauge {
+        waits,
+        span: one.span,
+        handled: one.handled,
+        age: one.age,
+        busy: one.busy,
+        processor: processor_time(one.thread),
+        holds: one.holds.iter().filter_map(|rank| locks::of_rank(*rank)).map(|(name, _)| name).collect(),
+        wants,
+    };
+    ThreadSeen { name: one.name.clone(), at, gauge: Some(gauge) }
+}
+
+/// What a worker does that has this job.
+pub(super) const fn at(work: &Job) -> Doing {
+    match work {
+        Job::ReadNext { .. } | Job::Publish { .. } | Job::ReadManifest { .. } => Doing::Reads,
+        Job::Keep { .. } => Doing::Keeps,
+        Job::Pull { .. } | Job::Fetch { .. } | Job::Unpack { .. } | Job::Lend { .. } => Doing::Brings,
+        Job::Open { .. } | Job::Finish { .. } | Job::Named(_) => Doing::Writes,
+        Job::Check { .. } | Job::Verify { .. } | Job::Rehash { .. } | Job::Pack { .. } => Doing::Hashes,
+        Job::Note { .. } | Job::SavePeers { .. } => Doing::Notes,
+        Job::Delete { .. } => Doing::Deletes,
+    }
+}
+
+/// How long a processor has worked for a thread of this process.
+fn processor_time(thread: u32) -> Option<Duration> {
+    let told = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+    told.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
+
+impl fmt::Display for ThreadsSeen {
+    /// A line for each thread, and one for the queues; without a line end after the last.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:15} {:>9} {:>9} {:>6} {:>9}  at", "thread", "for", "handled", "busy", "processor")?;
+        for ThreadSeen { name, at, gauge } in &self.threads {
+            let Some(Gauge { span, handled, age, busy, processor, holds, wants, .. }) = gauge else {
+                write!(f, "\n{name:15} {:36}  {at}", "")?;
+                continue;
+            };
+            let processor = processor.map_or_else(String::new, time);
+            write!(f, "\n{name:15} {:>9} {handled:>9} {:>6} {processor:>9}  {at}", time(*span), share(*busy, *age))?;
+            for lock in holds {
+                write!(f, "; holds the lock {lock}")?;
+            }
+            if let Some(Wanted { lock, protects, held_by }) = wants {
+                let holder = if held_by.is_empty() { "nobody now".to_owned() } else { held_by.join(", ") };
+                write!(f, "; wants the lock {lock} ({protects}), held by {holder}")?;
+            }
+        }
+        for (number, QueueSeen { name, length, bound }) in self.queues.iter().enumerate() {
+            f.write_str(if number == 0 { "\nqueues: " } else { ", " })?;
+            write!(f, "{name} {length} of {bound}")?;
+        }
+        Ok(())
+    }
+}
+
+fn time(span: Duration) -> String {
+    let seconds = span.as_secs_f64();
+    if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
+}
+
+fn share(part: Duration, of: Duration) -> String {
+    let of = of.as_secs_f64().max(1e-6);
+    format!("{:.1} %", 100.0 * part.as_secs_f64() / of)
+}
+
+/// Writes what all threads of this process are at to standard error, past everything that a thread may hold.
+pub(super) fn dump() {
+    let mut text = String::new();
+    // A string takes every text.
+    let _ = writeln!(text, "{}", look(|_| true));
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match nix::unistd::write(std::io::stderr(), rest) {
+            Ok(written) if written > 0 => rest = &rest[written..],
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Barrier};
+    use std::thread;
+
+    use super::*;
+    use crate::locks::{HASHES, Ranked};
+
+    #[test]
+    fn a_lock_that_twenty_threads_wait_for_is_shown_with_its_holder_and_what_it_protects() {
+        const PEER: u64 = u64::MAX - 1;
+        let lock = Arc::new(Ranked::new(&HASHES, ()));
+        let begun = Arc::new(Barrier::new(2));
+        let _place = enter(PEER, "node");
+        let held = lock.lock();
+        let waiting: Vec<_> = (1..=20)
+            .map(|number| {
+                let (lock, begun) = (Arc::clone(&lock), Arc::clone(&begun));
+                thread::spawn(move || {
+                    let _place = enter(PEER, &format!("transfer-{number}"));
+                    begun.wait();
+                    drop(lock.lock());
+                })
+            })
+            .inspect(|_| {
+                begun.wait();
+            })
+            .collect();
+        let wanting = |seen: &ThreadsSeen| {
+            let gauges = seen.threads.iter().filter_map(|thread| thread.gauge.as_ref());
+            gauges.filter_map(|gauge| gauge.wants.clone()).collect::<Vec<_>>()
+        };
+        let mut seen = look(|peer| peer == PEER);
+        while wanting(&seen).len() < 20 {
+            thread::yield_now();
+            seen = look(|peer| peer == PEER);
+        }
+        let expected = Wanted {
+            lock: "hashes",
+            protects: "the hashes of named files that were read before",
+            held_by: vec!["node".to_owned()],
+        };
+        assert_eq!(wanting(&seen), vec![expected; 20]);
+        let text = seen.to_string();
+        assert!(text.contains("works; holds the lock hashes\n"), "{text}");
+        assert_eq!(
+            text.matches("wants the lock hashes (the hashes of named files that were read before), held by node")
+                .count(),
+            20
+        );
+        drop(held);
+        waiting.into_iter().for_each(|thread| thread.join().expect("it ends"));
+    }
+}

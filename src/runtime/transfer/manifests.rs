@@ -1,0 +1,49 @@
+//! Lists of blocks: manifests that travel as blocks, and those that lie in local files.
+
+use std::io;
+use std::path::Path;
+
+use super::buffer::Buffer;
+use super::{failed, io_failed};
+use crate::file::Manifest;
+use crate::file::local::{self, Listed};
+use crate::id::{Id, Key};
+use crate::node::job::{JobError, JobErrorKind, Outcome};
+
+/// Bytes of the longest manifest text that is read: a file of a terabyte has one of 80 MB.
+pub(super) const MAX_MANIFEST_TEXT: u64 = 256 << 20;
+
+/// Reads the block in `buffer` as a manifest, if it begins as one.
+pub(super) fn unpack(key: &Key, buffer: &Buffer, size: usize) -> Result<Outcome, JobError> {
+    if !buffer.pieces(size).next().is_some_and(Manifest::may_begin) {
+        return Ok(Outcome::NotManifest { size: size as u32 });
+    }
+    match Manifest::decode(&buffer.pieces(size).collect::<Vec<_>>().concat()) {
+        Ok(Some(manifest)) => Ok(Outcome::Unpacked { manifest }),
+        Ok(None) => Ok(Outcome::NotManifest { size: size as u32 }),
+        Err(error) => Err(failed(JobErrorKind::Corrupt, format!("block {key} is a broken manifest: {error}"))),
+    }
+}
+
+/// What a local manifest lists, as an outcome.
+pub(super) fn listed((Listed { entries, sha256 }, root): (Listed, Id)) -> Outcome {
+    Outcome::Manifest { entries, root, sha256 }
+}
+
+/// Reads a local manifest. Returns what it lists, and the SHA-256 of its text.
+pub(crate) fn read_manifest(path: &Path) -> Result<(Listed, Id), JobError> {
+    let cannot = |error: io::Error| io_failed(&format!("read the manifest file '{}'", path.display()), &error);
+    let there = std::fs::metadata(path).map_err(cannot)?;
+    if !there.is_file() {
+        // Opening a pipe would wait for its writer.
+        return Err(failed(JobErrorKind::Io, format!("'{}' is neither a key nor a regular file", path.display())));
+    }
+    if there.len() > MAX_MANIFEST_TEXT {
+        return Err(failed(JobErrorKind::Corrupt, format!("'{}' is too long for a manifest file", path.display())));
+    }
+    let bytes = std::fs::read(path).map_err(cannot)?;
+    let wrong = |reason: String| {
+        failed(JobErrorKind::Corrupt, format!("'{}' is neither a key nor a manifest file: {reason}", path.display()))
+    };
+    Ok((local::read(&bytes).map_err(wrong)?, Id::of(&bytes)))
+}
