@@ -1,0 +1,119 @@
+//! Whatever comes in: each reader of bytes that others wrote, and a node among strangers who say what they like.
+//!
+//! Each target is a test, which tries random inputs and those kept in `__fuzz__`, and a target for a fuzzer that learns
+//! from what it reached (`cargo bolero test --test fuzz NAME`). Longer: `BOLERO_RANDOM_TEST_TIME_MS=600000`.
+
+mod node;
+mod said;
+
+use std::fs;
+
+use bolero::check;
+use kadring::console::catalogue::Catalogue;
+use kadring::console::{Defaults, Grammar, escape};
+use kadring::file::{Entry, Manifest, local};
+use kadring::id::Id;
+use kadring::lease::Note;
+use kadring::wire::{Dialect, MAX_CONTROL_LINE};
+use said::{Change, Said, changed, peer};
+
+/// Inputs that a run of all tests tries: with those that are kept they take seconds.
+const TRIES: usize = 4_000;
+
+#[test]
+fn a_datagram_or_line_is_read_or_refused_and_what_is_read_is_written_and_read_as_the_same() {
+    check!().with_iterations(TRIES).with_type::<(Said, Vec<Change>, bool)>().for_each(|(said, changes, ring)| {
+        let dialect = if *ring { Dialect::Ring } else { Dialect::Kademlia };
+        let mut text = Vec::new();
+        let me = peer(0);
+        dialect.encode(&said.message(), &me, peer(1).addr, &mut text);
+        let text = changed(text, changes);
+        let _ = dialect.foreign_request(&text);
+        let Ok(read) = dialect.decode(&text) else { return };
+        let mut again = Vec::new();
+        dialect.encode(&read, &me, peer(1).addr, &mut again);
+        assert!(again.len() <= MAX_CONTROL_LINE, "{}", String::from_utf8_lossy(&again));
+        let mut read_again = dialect.decode(&again).expect("what is written can be read");
+        // On the ring the writer puts its own name under what it says.
+        let mut read = read;
+        (read.sender, read_again.sender) = (None, None);
+        (read.answers, read_again.answers) = (None, None);
+        assert_eq!(read.magic, read_again.magic);
+        assert!(*ring || read.body == read_again.body, "{read:?} was read as {read_again:?}");
+    });
+}
+
+#[test]
+fn a_manifest_is_read_or_refused_and_what_is_read_is_written_as_it_was() {
+    check!().with_iterations(TRIES).with_type::<(Vec<(u8, u16)>, u8, Vec<Change>)>().for_each(
+        |(blocks, kind, changes)| {
+            let entries = blocks.iter().map(|(of, size)| Entry { key: Id::of(&[*of]), size: u64::from(*size) });
+            let entries: Vec<_> = entries.collect();
+            let size = entries.iter().map(|entry| entry.size).sum();
+            let (sha256, folder) = ((kind & 1 > 0).then(|| Id::of(b"file")), kind & 3 == 3);
+            let manifest = Manifest { level: kind >> 6, size, sha256, folder, entries };
+            let block = changed(manifest.encode(), changes);
+            if let Ok(Some(read)) = Manifest::decode(&block) {
+                assert_eq!(read.encode(), block);
+            }
+            let _ = local::read(&block);
+        },
+    );
+}
+
+#[test]
+fn a_line_of_the_console_is_a_command_or_says_what_is_wrong_with_it() {
+    let grammar = Grammar::new(Defaults::default());
+    let lines = [
+        "store 'a b' --manifest m --for 30d --copies 3",
+        "retrieve 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08/a/b dest --force",
+        "check x y --verify --repair",
+        "wait copies x 3 --deadline 10s",
+        "lookup 00 --explain",
+        "renew a --for ever",
+        "ping [::1]:7000",
+        "name 9f86d0 'new name'",
+        "help sto",
+        "quit --no-handover",
+    ];
+    check!().with_iterations(TRIES).with_type::<(u8, Vec<Change>)>().for_each(|(line, changes)| {
+        let line = lines[usize::from(*line) % lines.len()].as_bytes().to_vec();
+        let line = String::from_utf8_lossy(&changed(line, changes)).into_owned();
+        if let Err(error) = grammar.parse(&line) {
+            assert!(!error.to_string().is_empty());
+        }
+        assert!(!escape(&line).chars().any(char::is_control), "{line:?}");
+    });
+}
+
+#[test]
+fn a_line_of_the_journal_is_read_or_refused_and_what_is_read_is_written_as_it_is() {
+    let lines = [
+        "L 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 00000000000000000000000000000001:5:3",
+        "R 00000000000000000000000000000001:0:7",
+        "E 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 1700000000",
+    ];
+    check!().with_iterations(TRIES).with_type::<(u8, Vec<Change>)>().for_each(|(line, changes)| {
+        let line = lines[usize::from(*line) % lines.len()].as_bytes().to_vec();
+        let line = String::from_utf8_lossy(&changed(line, changes)).into_owned();
+        if let Ok(note) = line.parse::<Note>() {
+            assert_eq!(note.to_string().parse::<Note>().as_ref(), Ok(&note), "{line:?}");
+        }
+    });
+}
+
+#[test]
+fn a_catalogue_of_any_bytes_is_read_with_its_sound_lines_and_the_rest_is_set_aside() {
+    let entry = r#"{"name":"a","path":"/a","key":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","bytes":1,"copies":7,"stored":5}"#;
+    let sound = entry.replace("\"a\"", "\"sound\"");
+    check!().with_iterations(TRIES / 40).with_type::<Vec<Change>>().for_each(|changes| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut bytes = changed(entry.as_bytes().to_vec(), changes);
+        bytes.extend_from_slice(format!("\n{sound}\n").as_bytes());
+        fs::write(folder.path().join("catalogue"), &bytes).expect("writable");
+        let catalogue = Catalogue::of(folder.path());
+        let entries = catalogue.entries().expect("it is read");
+        assert!(entries.iter().any(|entry| entry.name == "sound"), "{}", String::from_utf8_lossy(&bytes));
+        assert_eq!(catalogue.entries().expect("it is read again"), entries);
+    });
+}
