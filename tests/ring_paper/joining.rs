@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use kadring::id::Id;
 use kadring::overlay::ring::{Ring, RingOptions};
-use kadring::overlay::{Change, Effect, Overlay, RouteNotice};
+use kadring::overlay::{Asker, Cause, Change, Effect, Incoming, Overlay, RouteNotice};
+use kadring::patience::ONCE;
 use kadring::peer::Peer;
-use kadring::wire::ring::Routed;
+use kadring::wire::Request;
+use kadring::wire::ring::{RingRequest, Route, Routed};
 
 use crate::net::{LATENCY, Net, addr};
 use crate::rings::{
@@ -210,4 +212,41 @@ fn a_peer_comes_back_under_its_id() {
     net.run(Duration::from_secs(30));
     settle(&mut net, Duration::from_secs(30));
     assert_eq!(net.inside(addr(8)).successors()[0].addr, addr(999));
+}
+
+/// Anybody can write a `join` in another's name. It brings that address one ping, no longer than the `join` itself, and no
+/// connection, and nobody of that name into any list.
+#[test]
+fn a_join_in_another_s_name_brings_that_address_one_ping_and_nobody_into_a_list() {
+    for net in [classroom_net(&EXAMPLE), large_net(8)] {
+        let mut net = rest(net);
+        let peers = net.peers();
+        let (before, id) = peers
+            .iter()
+            .filter_map(|peer| Some((*peer, peer.id.next()?)))
+            .find(|(_, id)| peers.iter().all(|peer| peer.id != *id))
+            .expect("a gap");
+        // Its place is right behind a peer, and nobody is at its address.
+        let forged = Peer::new(id, "10.9.9.9:5555".parse().expect("an address"));
+        let route = Route { origin: forged, hops: 1, last: true, quiet: false };
+        let join = Request::Ring(RingRequest::Routed { route, what: Routed::Join });
+        let known = net.asked.len();
+        for magic in 0..3 {
+            let mut effects = Vec::new();
+            net.with(before.addr, |overlay, now, out| {
+                let from = Incoming { asker: Asker::connected(forged.addr, magic), sender: None };
+                overlay.on(now, Cause::Request { from: &from, request: &join }, out);
+                effects.clone_from(out);
+            });
+            let [Effect::Ask { to, request: Request::Ping, tries: ONCE, .. }] = &effects[..] else {
+                panic!("{effects:?}")
+            };
+            assert_eq!(to.addr, forged.addr);
+            net.run(Duration::from_secs(10));
+        }
+        assert_eq!(net.asked[known..].iter().filter(|asked| asked.to == forged.addr).count(), 3);
+        let lists = peers.iter().flat_map(|peer| net.overlay(peer.addr).table());
+        assert!(!lists.flat_map(|row| row.peers).any(|peer| peer.addr == forged.addr), "it is in a list");
+        one_cycle(&net).expect("the ring is as it was");
+    }
 }

@@ -13,7 +13,7 @@ use super::relay::Relay;
 use super::router::{Change, RouteNotice};
 use super::table::Hop;
 use super::{Manners, Ring, Why};
-use crate::overlay::{Effect, Entrances, Incoming, Target};
+use crate::overlay::{Effect, Entrances, Incoming, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -22,6 +22,9 @@ use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
 
 /// Addresses that are asked at once for a way in.
 const MAX_DOORS: usize = 16;
+
+/// Origins of `join`s that are waited for at a time, until they show that they are there.
+const MAX_SHOWN: usize = 32;
 
 /// How far this peer has come.
 #[derive(Default)]
@@ -240,14 +243,7 @@ impl Ring {
         if let Some(reason) = self.objection(origin, out) {
             return relay.refuse(reason, out);
         }
-        let hop = match self.table.predecessors().first() {
-            // This peer has said goodbye: the one before it lets new peers in.
-            Some(&before) if self.has_left() => Hop::Via(before),
-            _ => {
-                let usable = |peer: &Peer| !avoid.contains(&peer.addr) && !self.vitals.is_doubted(&peer.id);
-                self.table.hop_before(&origin.id, self.options.fingers, usable)
-            }
-        };
+        let hop = self.hop_of_join(&origin, avoid);
         if let Hop::Via(to) = hop {
             self.forward(relay, hop, first_time && !quiet, out);
             // The classroom's users see each step that a join takes: there the peer's death decides, not a doubt.
@@ -256,6 +252,53 @@ impl Ring {
             }
             return;
         }
+        if self.table.get(&origin.id) == Some(origin) {
+            return self.let_in(relay, first_time, out);
+        }
+        self.have_it_shown(relay, first_time, out);
+    }
+
+    /// Anybody can write a `join` in another's name. Its origin is let in once it has answered at its address: until then it
+    /// gets one ping, which is shorter than the `join`, and nobody hears of it.
+    fn have_it_shown(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
+        let origin = relay.route.origin;
+        let asked = self.asked.iter().filter_map(|(tag, why)| Some((*tag, why.admits()?)));
+        let mut asked: Vec<(Tag, Peer)> = asked.collect();
+        if asked.iter().any(|(_, peer)| *peer == origin) {
+            return;
+        }
+        // Whoever is there answers at once: the one that was asked first is the least likely to.
+        if asked.len() >= MAX_SHOWN {
+            self.asked.remove(&asked.swap_remove(0).0);
+        }
+        let why = Why::Admit { relay, first_time };
+        self.ask_plain(origin.into(), Request::Ping, why, false, patience::ONCE, out);
+    }
+
+    /// The origin of a `join` has answered: it is let in, if this peer is still the one to do so.
+    pub(super) fn admit(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
+        let origin = relay.route.origin;
+        match (self.objection(origin, out), self.hop_of_join(&origin, &[])) {
+            (Some(reason), _) => relay.refuse(reason, out),
+            (None, hop @ Hop::Via(_)) => self.forward(relay, hop, false, out),
+            (None, _) => self.let_in(relay, first_time, out),
+        }
+    }
+
+    /// Where a `join` goes from here: it stays, if its origin is to be let in by this peer.
+    fn hop_of_join(&self, origin: &Peer, avoid: &[SocketAddr]) -> Hop {
+        match self.table.predecessors().first() {
+            // This peer has said goodbye: the one before it lets new peers in.
+            Some(&before) if self.has_left() => Hop::Via(before),
+            _ => {
+                let usable = |peer: &Peer| !avoid.contains(&peer.addr) && !self.vitals.is_doubted(&peer.id);
+                self.table.hop_before(&origin.id, self.options.fingers, usable)
+            }
+        }
+    }
+
+    fn let_in(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
+        let Route { origin, quiet, .. } = relay.route;
         let before = self.table.predecessors().first().copied();
         let fresh = !self.table.successors().contains(&origin);
         let alone = self.table.others().next().is_none();

@@ -6,6 +6,7 @@ use super::Ring;
 use super::hop::Sent;
 use super::members::Missed;
 use super::neighbours::{Neighbours, Place};
+use super::relay::Relay;
 use super::router::RouteOutcome;
 use super::stabilize::{Ping, Role};
 use crate::id::Id;
@@ -23,6 +24,8 @@ pub(super) enum Why {
     Hello,
     /// Let me in.
     Join,
+    /// Is the origin of this `join` there, and does it want to enter?
+    Admit { relay: Relay, first_time: bool },
     /// Is this peer alive, and who are its neighbours?
     Ping(Ping),
     /// Where does this search's key lead?
@@ -52,6 +55,14 @@ impl Why {
     pub(super) const fn probed(&self) -> Option<&Peer> {
         match self {
             Self::Ping(Ping { peer, role: Role::Probe(_) | Role::Meet(_), .. }) => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// The origin of the `join` that waits for this answer.
+    pub(super) const fn admits(&self) -> Option<Peer> {
+        match self {
+            Self::Admit { relay, .. } => Some(relay.route.origin),
             _ => None,
         }
     }
@@ -121,6 +132,10 @@ impl Ring {
                     self.bury(now, ping.peer, out);
                 }
             }
+            (Why::Admit { relay, first_time }, Response::Node(peer)) if peer.id == relay.route.origin.id => {
+                self.admit(relay, first_time, out);
+            }
+            (Why::Admit { .. }, _) => {}
             (Why::Ping(ping), Response::Node(peer)) if peer.id == ping.peer.id => {
                 self.on_pong(now, ping, Neighbours::NONE, out);
             }
@@ -186,7 +201,8 @@ impl Ring {
                 }
             }
             Why::Finger(_) => self.go_on_fixing_fingers(out),
-            Why::Tell => {}
+            // It asks again if it wants to enter.
+            Why::Admit { .. } | Why::Tell => {}
         }
     }
 }
