@@ -167,11 +167,19 @@ fn who_is_told_of_a_death_believes_it_only_after_a_ping_of_its_own() {
 }
 
 #[test]
-fn a_goodbye_is_believed_only_from_the_address_of_the_peer() {
+fn a_goodbye_is_believed_only_from_the_address_of_the_peer_and_once_it_is_silent() {
     let mut net = grown(10);
     let forged = Sender { leaving: true, ..Sender::member(peer(4).id, addr(77)) };
     net.introduce(forged, addr(1));
     assert!(net.knows(addr(1), &peer(4)));
+    // The sender of a datagram can be forged too.
+    let before = net.asked.len();
+    for _ in 0..20 {
+        net.introduce(Sender { leaving: true, ..Sender::member(peer(4).id, addr(4)) }, addr(1));
+    }
+    assert_eq!(net.asked_of(addr(4), before), [Request::Ping], "one ping asks whether it is so");
+    net.run(secs(5));
+    assert!(net.knows(addr(1), &peer(4)) && !net.news(addr(1)).contains(&&Effect::PeerDown(peer(4))), "it is there");
     net.say_goodbye(addr(4));
     net.run(Duration::from_millis(20));
     net.kill(addr(4));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bucket::Contact;
 use super::candidates::Candidate;
-use super::lookup::Name;
+use super::lookup::{Event, Name};
 use super::table::Entry;
 use super::{K, Kademlia, Question};
 use crate::config::WIDTH;
@@ -40,10 +40,7 @@ impl Kademlia {
         let peer = Peer::new(sender.peer.id, from.asker.addr);
         if self.table.contact(&peer).is_some() {
             if sender.leaving {
-                self.excuse(&peer.addr);
-                self.remove(now, &peer, true, out);
-                self.lost.excuse(&peer.addr);
-                self.on_goodbye(now, &peer, out);
+                self.on_farewell(now, &peer, out);
             } else if from.asker.is_validated() {
                 return;
             }
@@ -60,6 +57,31 @@ impl Kademlia {
             self.hear_of(now, peer, claim, out);
         }
         self.ping_candidates(now, out);
+    }
+
+    /// A contact says goodbye, or somebody in its name. It is pinged once; meanwhile nobody waits for it or is sent to it.
+    fn on_farewell(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
+        if self.asked.values().any(|question| matches!(question, Question::Leaving { peer: other } if other == peer)) {
+            return;
+        }
+        self.suspects.insert(peer.addr, now);
+        if let Some(contact) = self.table.get_mut(&peer.id) {
+            contact.failures = contact.failures.max(1);
+        }
+        self.ask((*peer).into(), Request::Ping, patience::ONCE, Question::Leaving { peer: *peer }, out);
+        let names: Vec<Name> = self.lookups.keys().copied().collect();
+        for name in names {
+            self.on_met(now, name, &peer.addr, Event::Doubted, out);
+        }
+    }
+
+    /// A contact that said goodbye does not answer any more: it has left.
+    pub(super) fn on_left(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
+        if self.table.contact(peer).is_some() {
+            self.remove(now, peer, true, out);
+            self.lost.excuse(&peer.addr);
+            self.on_goodbye(now, peer, out);
+        }
     }
 
     /// Somebody says that there is this peer. Where there is no place for it, it does what its claim allows.

@@ -79,6 +79,8 @@ enum Question {
     Candidate { peer: Peer, enters: bool },
     /// Is this contact still there? It was asked `again` if it was silent before.
     Check { peer: Peer, again: bool },
+    /// Has this contact left, as it, or somebody in its name, has said?
+    Leaving { peer: Peer },
     /// Is anybody at an address that the user gave, or that a lost contact had?
     Probe { addr: SocketAddr },
     /// Who is near to us?
@@ -242,6 +244,7 @@ impl Kademlia {
                 self.watch.heard(again);
                 self.on_checked(now, peer, named, out);
             }
+            (Question::Leaving { peer }, named) => self.on_checked(now, peer, named, out),
             (Question::Probe { addr }, named) => self.on_probed(now, addr, named, out),
             (Question::Neighbours { .. }, _) => self.on_names(now, response, out),
             (Question::Refresh { .. }, _) => {
@@ -266,6 +269,7 @@ impl Kademlia {
             Question::Identify { lookup, .. } => self.on_met(now, lookup, &to.addr, Event::Unidentified, out),
             Question::Candidate { peer, .. } => self.on_candidate(now, peer, None, out),
             Question::Check { peer, .. } => self.on_check_failed(now, &peer, out),
+            Question::Leaving { peer } => self.on_left(now, &peer, out),
             Question::Probe { addr } => self.on_probed(now, addr, None, out),
             Question::Neighbours { peer } | Question::News { peer } => self.doubt(&peer, out),
             Question::Refresh { peer } => {

@@ -160,13 +160,6 @@ impl Kademlia {
         self.go_on(now, out);
     }
 
-    /// A contact said goodbye: no lookup counts it among those that should have answered.
-    pub(super) fn excuse(&mut self, addr: &SocketAddr) {
-        for lookup in self.lookups.values_mut() {
-            lookup.on(addr, Event::Void);
-        }
-    }
-
     /// A contact is gone: no lookup waits for it any longer.
     pub(super) fn give_up_on(&mut self, now: Time, addr: &SocketAddr, out: &mut Vec<Effect>) {
         let names: Vec<Name> = self.lookups.keys().copied().collect();
