@@ -71,6 +71,7 @@ mod bounded_lines;
 mod channels;
 mod clock;
 mod control;
+mod descriptors;
 pub(crate) mod ending;
 mod events;
 pub(crate) mod fault;
@@ -111,6 +112,7 @@ use crossbeam_channel::Receiver;
 
 pub use clock::{since_1970, stopwatch};
 pub use control::{MAX_CLIENTS as MAX_COMMANDS, ServeClient, connect};
+pub use descriptors::raise_descriptor_limit;
 pub use events::Tell;
 pub use renewer::Bell;
 pub use roles::Role;

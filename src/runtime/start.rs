@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::channels::{DATAGRAMS, EVENTS, LEAVE, SPENT, TICKS};
 use super::clock::{Clock, since_1970};
+use super::descriptors::Shares;
 use super::ending::{self, Ending};
 use super::links::Links;
 use super::named::Folder;
@@ -21,7 +22,7 @@ use super::recorder::Record;
 use super::state::State;
 use super::temporary::temporary_folder;
 use super::threads::Roster;
-use super::transfer::Pool;
+use super::transfer::{Connections, Pool};
 use super::udp::{Inbox, Outgoing};
 use super::{Handle, LocalPeer, Options, Role, Shared, events, signals, sockets, submit, sweeper, tcp_accept, udp};
 use crate::classroom;
@@ -114,7 +115,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         store,
         folder,
         ledger: Default::default(),
-        connections: Default::default(),
+        connections: Connections::new(Shares::of_process().kept),
         served: Default::default(),
         stopping: AtomicBool::new(false),
     });
