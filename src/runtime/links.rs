@@ -25,6 +25,7 @@ use super::threads::{Roster, Worker, message as said};
 use super::{Role, fault};
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
+use crate::source::Source;
 use crate::wire::{Body, Dialect, Message};
 
 /// Messages that wait for one peer at most, and how many answers may be among them: strangers choose where those go.
@@ -121,7 +122,7 @@ impl Links {
         let refuse = |message| if answering { Ok(()) } else { Err(Box::new(message)) };
         let mut admitted = self.links.get(&to).map_or(Admission::Retired, |link| link.waiting.admit(room));
         if admitted == Admission::Retired {
-            if !self.has_room(answering) {
+            if !self.has_room(to, answering) {
                 log::debug!("no link to {to}: there are too many");
                 return refuse(message);
             }
@@ -139,11 +140,13 @@ impl Links {
         }
     }
 
-    /// Whether one more may be opened.
-    fn has_room(&mut self, answering: bool) -> bool {
+    /// Whether one more may be opened. Of the links that answer, one source leaves as many to others as it has.
+    fn has_room(&mut self, to: SocketAddr, answering: bool) -> bool {
         self.links.retain(|_, link| !link.thread.is_finished());
-        let answers = self.links.values().filter(|link| link.answering).count();
-        self.links.len() < self.most && !(answering && answers >= self.most / 2)
+        let answers = || self.links.iter().filter(|(_, link)| link.answering);
+        let of_source = || answers().filter(|(addr, _)| Source::of(**addr) == Source::of(to)).count();
+        let left = (self.most / 2).saturating_sub(answers().count());
+        self.links.len() < self.most && !(answering && of_source() >= left)
     }
 
     /// Opens a link for a first message, which is counted already.

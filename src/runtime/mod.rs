@@ -82,6 +82,7 @@ mod offers;
 mod recorder;
 mod renewer;
 mod roles;
+mod seldom;
 mod send_file;
 mod served;
 mod signals;
@@ -172,6 +173,8 @@ pub struct Options {
     pub record: Option<PathBuf>,
     /// The working directory, where files are kept by their names: the classroom ring's.
     pub files: Option<PathBuf>,
+    /// Bytes of the largest file that is taken there from another peer.
+    pub max_file: u64,
 }
 
 impl Default for Options {
@@ -191,6 +194,7 @@ impl Default for Options {
             events: None,
             record: None,
             files: None,
+            max_file: 1 << 30,
         }
     }
 }

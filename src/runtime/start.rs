@@ -105,7 +105,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         }
         None => None,
     };
-    let folder = options.files.clone().map(Folder::new);
+    let folder = options.files.clone().map(|path| Folder::new(path, options.max_file));
     if let Some(folder) = &folder {
         folder.clear_away();
     }

@@ -164,10 +164,11 @@ fn answer(stage: Stage<'_>, key: &Key, events: &Sender<Event>) -> io::Result<()>
             refuse(stream, "this block is not here")
         }
         Err(error) => {
-            log::warn!("{error}");
             if error.kind() != StoreErrorKind::Damaged {
+                log::log!(shared.served.unreadable.level(shared.clock.now()), "{error}");
                 return refuse(stream, "this block cannot be read here");
             }
+            log::warn!("{error}");
             let _ = events.send(Event::Damaged { key: *key });
             refuse(stream, FOUND_DAMAGED)
         }

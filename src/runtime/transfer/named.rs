@@ -24,7 +24,7 @@ use crate::id::Id;
 use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 use crate::runtime::bounded_lines::BoundedLines;
-use crate::runtime::named::{Asked, Folder, PART, ask, time_of};
+use crate::runtime::named::{Asked, Folder, PART, ask, time_of, version_of};
 use crate::store::hash_all;
 use crate::wire::MAX_REQUEST_LINE;
 
@@ -100,6 +100,7 @@ impl Workbench {
             (Some(here), Resolution::Compared) if here.size != version.size => return Err(another(file)),
             _ => {}
         }
+        folder.check_share(file, version.size, from).map_err(|reason| failed(JobErrorKind::Full, reason))?;
         let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
         let dest = folder.place(file);
         let cannot = |error: &io::Error| cannot_write(&dest, error);
@@ -113,6 +114,8 @@ impl Workbench {
         }
         let written = temporary.as_file();
         written.set_modified(time_of(version)).and_then(|()| written.sync_data()).map_err(|error| cannot(&error))?;
+        // A file system may keep times less exactly, or not all of them. What counts is what others will find here.
+        let version = written.metadata().map(|metadata| version_of(&metadata)).map_err(|error| cannot(&error))?;
         match folder.find(file).map_err(|error| cannot(&error))? {
             // A peer that shares this directory was faster.
             Some(now) if now == version => return Ok(NamedOutcome::Kept { version, written: false }),
@@ -127,6 +130,7 @@ impl Workbench {
         }
         .map_err(|error| cannot(&error.error))?;
         folder.remember(file, version, sha256);
+        folder.note_brought(file, version.size, from);
         Ok(NamedOutcome::Kept { version, written: true })
     }
 
@@ -175,6 +179,7 @@ impl Incoming<'_> {
     fn receive(mut self, folder: &Folder, piece: &mut [u8]) -> Result<Arrived, JobError> {
         let place = folder.place(self.file);
         let cannot = |error: &io::Error| cannot_write(&place, error);
+        folder.check_announced(self.file, self.version).map_err(|reason| failed(JobErrorKind::Full, reason))?;
         let prefix = format!(".{}.pdf.", self.file);
         // As readable as any other file that the user makes.
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
