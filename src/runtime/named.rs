@@ -21,7 +21,7 @@ use super::clock::since_1970;
 use crate::id::Id;
 use crate::locks::{self, Ranked};
 use crate::name::FileName;
-use crate::node::job::Version;
+use crate::node::job::{JobError, JobErrorKind, Version};
 use crate::source::Source;
 use crate::store::{check_room, room};
 
@@ -107,19 +107,22 @@ impl Folder {
     ///
     /// # Errors
     /// Says why not.
-    pub(super) fn check_announced(&self, file: FileName, version: Version) -> Result<(), String> {
+    pub(super) fn check_announced(&self, file: FileName, version: Version) -> Result<(), JobError> {
+        let refuse = |kind, reason| Err(JobError { kind, reason });
         let Version { size, modified } = version;
         if size > self.max_file {
-            return Err(format!(
-                "file {file} has {size} bytes and at most {} are taken; raise --max-file",
-                self.max_file
-            ));
+            let reason =
+                format!("file {file} has {size} bytes and at most {} are taken; raise --max-file", self.max_file);
+            return refuse(JobErrorKind::Corrupt, reason);
         }
         let soon = UNIX_EPOCH + since_1970() + MOST_AHEAD;
         if time_of(version) > soon {
-            return Err(format!("file {file} is said to be of {modified} microseconds since 1970, which is to come"));
+            let reason = format!("file {file} is said to be of {modified} microseconds since 1970, which is to come");
+            return refuse(JobErrorKind::Corrupt, reason);
         }
-        check_room(&self.path, size).map_err(|error| format!("file {file} of {size} bytes cannot be taken: {error}"))
+        check_room(&self.path, size).or_else(|error| {
+            refuse(JobErrorKind::Full, format!("file {file} of {size} bytes cannot be taken: {error}"))
+        })
     }
 
     /// Whether a file that `from` wants kept here leaves as much room to others as all that came from there takes.
@@ -350,10 +353,10 @@ mod tests {
         let (hour, day) = (3_600_000_000, 86_400_000_000);
         let check = |size, modified| folder.check_announced("2067".parse().unwrap(), Version { size, modified });
         assert_eq!([check(1000, now), check(0, 0), check(5, now + hour)], [Ok(()), Ok(()), Ok(())]);
-        assert!(check(1001, now).unwrap_err().contains("--max-file"));
+        assert!(check(1001, now).unwrap_err().reason.contains("--max-file"));
         assert!(check(1 << 60, now).is_err());
         for modified in [now + day + hour, 1 << 62, u64::MAX] {
-            assert!(check(1, modified).unwrap_err().contains("to come"), "{modified}");
+            assert!(check(1, modified).unwrap_err().reason.contains("to come"), "{modified}");
         }
     }
 

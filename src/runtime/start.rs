@@ -26,7 +26,7 @@ use super::transfer::{Connections, Pool};
 use super::udp::{Inbox, Outgoing};
 use super::{Handle, LocalPeer, Options, Role, Shared, events, signals, sockets, submit, sweeper, tcp_accept, udp};
 use crate::classroom;
-use crate::id::Id;
+use crate::id::{Id, Key};
 use crate::node::record::Beginning;
 use crate::node::{Event, Node};
 use crate::peer::Peer;
@@ -86,6 +86,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let mut rng = StdRng::from_seed(seed);
     let id = own_id(&options, &store, &mut rng)?;
     let held = store.scan()?;
+    options.config.capacity = options.config.capacity.or_else(|| usual_capacity(&store, &held));
     let remembered = store.load_peers();
     let bootstrap: Vec<SocketAddr> = options.bootstrap.iter().copied().map(sockets::canonical).collect();
     let known = bootstrap.iter().copied().chain(remembered.iter().map(|peer| peer.addr));
@@ -151,6 +152,13 @@ fn open_store(options: &Options) -> Result<(DiskStore, Option<tempfile::TempDir>
     }
     let folder = temporary_folder().map_err(system("a temporary folder"))?;
     Ok((DiskStore::open(folder.path())?, Some(folder)))
+}
+
+/// Bytes of blocks that a peer keeps whose user did not say: half of what the disk could take of them in all. Strangers
+/// decide what comes. None where that is not known.
+fn usual_capacity(store: &DiskStore, held: &[(Key, u32)]) -> Option<u64> {
+    let held: u64 = held.iter().map(|(_, size)| u64::from(*size)).sum();
+    store.room().map(|room| (room + held) / 2)
 }
 
 /// The id asked for, else the one of the last run, else a new one; remembered for the next run.

@@ -44,7 +44,7 @@ use nix::fcntl::OFlag;
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::remembers_peers;
 pub use reader::{BlockReader, hash_all};
-pub use room::{check_room, room};
+pub use room::{check_room, free, room};
 pub use writer::BlockWriter;
 
 use self::verified::{Stamp, Verified};

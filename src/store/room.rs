@@ -26,6 +26,14 @@ pub fn room(folder: &Path) -> io::Result<Option<u64>> {
     Ok(has_files.then(|| free.saturating_sub(MOST_RESERVED.min(total / RESERVED))))
 }
 
+/// Bytes that are free on the disk of this folder for its user, who may take all of it.
+///
+/// # Errors
+/// The system does not tell.
+pub fn free(folder: &Path) -> io::Result<u64> {
+    statvfs(folder).map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size())).map_err(Into::into)
+}
+
 /// Whether `size` bytes more may be written to the disk of this folder.
 ///
 /// # Errors

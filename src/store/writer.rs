@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use sha2::{Digest, Sha256};
 
 use super::verified::Stamp;
-use super::{DiskStore, StoreError, check_room};
+use super::{DiskStore, StoreError, check_room, room};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::{Id, Key};
 
@@ -100,6 +100,11 @@ impl DiskStore {
     pub fn check_room(&self, size: u32) -> Result<(), StoreError> {
         let checked = check_room(&self.folder, size.into()).inspect_err(|_| self.miss());
         checked.map_err(StoreError::on("write blocks into", &self.folder))
+    }
+
+    /// Bytes that the disk takes beside what is [kept free](check_room); none if that is not known.
+    pub fn room(&self) -> Option<u64> {
+        room(&self.folder).ok().flatten()
     }
 
     /// Makes what was renamed into `folder` outlive a power cut.

@@ -225,7 +225,7 @@ fn refusals(actions: &[Action]) -> Vec<String> {
 
 #[test]
 fn a_block_that_has_no_room_is_refused_before_a_byte_moves_and_room_is_back_when_a_job_fails() {
-    let config = Config { capacity: Some(2500), ..Config::default() };
+    let config = Config { capacity: Some(2 * 4096 + 500), ..Config::default() };
     let mut bench = Bench::new(config, 2, 0).start(&[(key(9), 1000)]);
     bench.does(Event::Validated { addr: peer(1).addr });
     let offer = |bench: &mut Bench, n| bench.hears_request(peer(1), n, store(n));
@@ -254,12 +254,12 @@ fn a_block_whose_size_nobody_tells_needs_the_room_of_the_largest() {
     let offer =
         |bench: &mut Bench, size| bench.hears_request(peer(1), 5, Request::Store { key: key(1), size, leases: vec![] });
     assert_eq!(refusals(&offer(&mut bench, None)), ["full"]);
-    assert!(matches!(jobs(&offer(&mut bench, Some(MAX_BLOCK_SIZE - 1)))[..], [(_, Job::Pull { .. })]));
+    assert!(matches!(jobs(&offer(&mut bench, Some(MAX_BLOCK_SIZE - 4096)))[..], [(_, Job::Pull { .. })]));
 }
 
 #[test]
 fn a_damaged_block_comes_back_to_a_full_peer_and_its_room_is_kept_while_it_is_renewed() {
-    let config = Config { capacity: Some(2000), ..Config::default() };
+    let config = Config { capacity: Some(2 * 4096), ..Config::default() };
     let mut bench = Bench::new(config, 3, 0).start(&[(key(1), 1000), (key(2), 1000)]);
     bench.does(Event::Validated { addr: peer(1).addr });
     let actions = bench.does(Event::Damaged { key: key(1) });

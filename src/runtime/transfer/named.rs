@@ -179,7 +179,7 @@ impl Incoming<'_> {
     fn receive(mut self, folder: &Folder, piece: &mut [u8]) -> Result<Arrived, JobError> {
         let place = folder.place(self.file);
         let cannot = |error: &io::Error| cannot_write(&place, error);
-        folder.check_announced(self.file, self.version).map_err(|reason| failed(JobErrorKind::Full, reason))?;
+        folder.check_announced(self.file, self.version)?;
         let prefix = format!(".{}.pdf.", self.file);
         // As readable as any other file that the user makes.
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
