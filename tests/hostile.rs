@@ -216,19 +216,21 @@ fn a_peer_with_few_descriptors_keeps_what_many_addresses_bring() {
     let folder = tempfile::tempdir().expect("a folder");
     let peer = Launch::new(folder.path().join("data")).under("-n 64").start();
     let bootstrap = vec![SocketAddr::from(([127, 0, 0, 1], peer.port))];
-    // Each has an address of its own, which the peer keeps a connection to.
-    let guests = (0..60).map(|n: u32| {
+    // Each has an address of its own, which the peer keeps a connection to for seconds.
+    let guest = |_| {
         let config = Config { guest: true, ..Config::default() };
         let guest = LocalPeer::start(Options { bootstrap: bootstrap.clone(), config, ..Options::default() });
         let guest = guest.expect("it starts");
         assert!(guest.ready(Some(PATIENCE)).is_some());
+        guest
+    };
+    let guests: Vec<_> = (0..60).map(guest).collect();
+    for (n, guest) in guests.iter().enumerate() {
         let path = folder.path().join("file");
         fs::write(&path, n.to_be_bytes()).expect("writable");
-        let stored = answer(&guest, Command::Store { path, manifest: None, keep: false });
+        let stored = answer(guest, Command::Store { path, manifest: None, keep: false });
         assert!(matches!(stored, Answer::Stored { .. }), "{n}: {stored:?}");
-        guest
-    });
-    assert_eq!(guests.collect::<Vec<_>>().len(), 60);
+    }
 }
 
 /// Bytes of its own memory that a process has.

@@ -18,12 +18,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use super::clock::since_1970;
+use super::seldom::Seldom;
 use crate::id::Id;
 use crate::locks::{self, Ranked};
 use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, Version};
 use crate::source::Source;
 use crate::store::{check_room, room};
+use crate::time::Time;
 
 /// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three, and the C library
 /// asks the system for no memory just for them.
@@ -48,6 +50,8 @@ pub(super) struct Folder {
     path: PathBuf,
     /// Bytes of the largest file that is taken from another peer.
     max_file: u64,
+    /// A file could not be read.
+    unreadable: Seldom,
     known: Ranked<Known>,
 }
 
@@ -100,7 +104,7 @@ pub(super) fn time_of(version: Version) -> SystemTime {
 impl Folder {
     /// The working directory at `path`, which takes files of at most `max_file` bytes.
     pub(super) fn new(path: PathBuf, max_file: u64) -> Self {
-        Self { path, max_file, known: Ranked::new(&locks::HASHES, Known::default()) }
+        Self { path, max_file, unreadable: Seldom::default(), known: Ranked::new(&locks::HASHES, Known::default()) }
     }
 
     /// Whether a file of this version may come from another peer: what it announces is a stranger's word.
@@ -222,6 +226,7 @@ impl Folder {
         &self,
         mut stream: &TcpStream,
         file: FileName,
+        now: Time,
         send_all: impl Fn(&File, u64) -> io::Result<()>,
         sent: impl FnOnce(),
     ) -> io::Result<()> {
@@ -239,7 +244,7 @@ impl Folder {
                 return stream.write_all(b"error: this file is not here\n");
             }
             Err(error) => {
-                log::warn!("file {file} cannot be read: {error}");
+                log::log!(self.unreadable.level(now), "file {file} cannot be read: {error}");
                 return stream.write_all(b"error: this file cannot be read here\n");
             }
         };

@@ -181,7 +181,7 @@ fn send_named(stage: Stage<'_>, from: SocketAddr, asked: named::Asked, events: &
     let Some(folder) = &shared.folder else { return refuse(stream, "this peer keeps no files by their names") };
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
     let send_all = |file: &File, size| send_file(stage, file, 0, size, limit(size));
-    folder.send(stream, asked.file, send_all, || {
+    folder.send(stream, asked.file, shared.clock.now(), send_all, || {
         if let Some(port) = asked.port {
             let by = SocketAddr::new(from.ip(), port);
             let _ = events.send(Event::Fetched { file: asked.file, by });

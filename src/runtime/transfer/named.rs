@@ -72,6 +72,7 @@ impl Workbench {
             }
             NamedJob::Receive { file, from, port } => {
                 let incoming = self.request_named(Asked { file, port: Some(port) }, from, cancel)?;
+                folder.check_announced(file, incoming.version)?;
                 let (size, dest) = (incoming.version.size, folder.received(file));
                 let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
                 temporary.persist(&dest).map_err(|error| cannot_write(&dest, &error.error))?;
@@ -100,6 +101,7 @@ impl Workbench {
             (Some(here), Resolution::Compared) if here.size != version.size => return Err(another(file)),
             _ => {}
         }
+        folder.check_announced(file, version)?;
         folder.check_share(file, version.size, from).map_err(|reason| failed(JobErrorKind::Full, reason))?;
         let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
         let dest = folder.place(file);
@@ -179,7 +181,6 @@ impl Incoming<'_> {
     fn receive(mut self, folder: &Folder, piece: &mut [u8]) -> Result<Arrived, JobError> {
         let place = folder.place(self.file);
         let cannot = |error: &io::Error| cannot_write(&place, error);
-        folder.check_announced(self.file, self.version)?;
         let prefix = format!(".{}.pdf.", self.file);
         // As readable as any other file that the user makes.
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
