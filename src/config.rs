@@ -131,7 +131,8 @@ pub struct Config {
     pub named_files: bool,
     /// Whether the blocks held here stay on disk when the peer ends. Those in a temporary folder go with it.
     pub lasting: bool,
-    /// Bytes of blocks that are kept here at most; without a number, as many as the disk takes.
+    /// Bytes of the disk that blocks take here at most; without a number, as many as there is room for. A live peer begins
+    /// with half of that.
     #[serde(default)]
     pub capacity: Option<u64>,
     /// In this time each block held here is read and hashed once; without one, none is.

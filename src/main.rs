@@ -15,6 +15,7 @@ use clap::{Arg, FromArgMatches};
 use kadring::console::json::PAGE;
 use kadring::console::{Format, Output, Reply, Stderr, escape};
 use kadring::node::FailureKind;
+use kadring::runtime::raise_descriptor_limit;
 
 use args::{Cli, Task, command_line, config_file};
 use commands::{Exit, Failed, client, ctl, files, leases, peer, report, ring, sim, stderr};
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     // A file that may not grow further is an error of the write, as a full disk is, and must not end the process.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     commands::have_panics_said();
+    raise_descriptor_limit();
     let _last_words = LastWords;
     // The panic's message has been written already.
     let ended = catch_unwind(|| run(read_command_line().task)).unwrap_or(Ok(Exit::Other));

@@ -8,12 +8,13 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::time::Duration;
 
+use kadring::config::Config;
 use kadring::id::Id;
 use kadring::node::{Answer, Command, Notice};
 use kadring::overlay::OverlayKind;
 use kadring::runtime::{LocalPeer, Options};
 use serde_json::{Value, json};
-use support::{program, until};
+use support::{Launch, program, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -195,6 +196,41 @@ fn claimed_addresses_do_not_breed_threads() {
     assert!(matches!(found, Answer::Lookup { .. }), "{found:?}");
     let links = victim.handle().threads().iter().filter(|name| name.starts_with("link-")).count();
     assert!((1..=300).contains(&links), "{links} links");
+}
+
+#[test]
+fn a_connection_ends_at_its_first_line_that_is_no_request() {
+    let (peers, _) = network(OverlayKind::Ring);
+    let web_page = "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n{\"type\":\"quit\"}\n".to_owned();
+    for junk in ["junk\n".repeat(1000), "{}\n".repeat(1000), "file ../x\n".repeat(1000), web_page] {
+        let mut stream = TcpStream::connect(peers[0].me().addr).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(junk.as_bytes()).expect("it reads");
+        let answers: Vec<_> = BufReader::new(&stream).lines().map_while(Result::ok).collect();
+        assert!(answers.len() == 1 && answers[0].starts_with("error: "), "{junk:.20}: {answers:?}");
+    }
+}
+
+#[test]
+fn a_peer_with_few_descriptors_keeps_what_many_addresses_bring() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let peer = Launch::new(folder.path().join("data")).under("-n 64").start();
+    let bootstrap = vec![SocketAddr::from(([127, 0, 0, 1], peer.port))];
+    // Each has an address of its own, which the peer keeps a connection to for seconds.
+    let guest = |_| {
+        let config = Config { guest: true, ..Config::default() };
+        let guest = LocalPeer::start(Options { bootstrap: bootstrap.clone(), config, ..Options::default() });
+        let guest = guest.expect("it starts");
+        assert!(guest.ready(Some(PATIENCE)).is_some());
+        guest
+    };
+    let guests: Vec<_> = (0..60).map(guest).collect();
+    for (n, guest) in guests.iter().enumerate() {
+        let path = folder.path().join("file");
+        fs::write(&path, n.to_be_bytes()).expect("writable");
+        let stored = answer(guest, Command::Store { path, manifest: None, keep: false });
+        assert!(matches!(stored, Answer::Stored { .. }), "{n}: {stored:?}");
+    }
 }
 
 /// Bytes of its own memory that a process has.

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("agenda", 0),
     ("recent", 0),
     ("gauges", 0),
+    ("source", 0),
     ("locks", 1),
     ("wire", 1),
     ("store", 1),

@@ -133,7 +133,7 @@ pub(crate) struct PeerArgs {
     pub(crate) id: Option<Id>,
     #[command(flatten)]
     pub(crate) copies: CopiesArgs,
-    /// The most bytes of blocks to keep, such as 500MB or 20GiB; without it, what the disk holds
+    /// The most bytes of disk to use for blocks, such as 500MB or 20GiB; without it, half of the disk's free room
     #[arg(long, env = "KADRING_CAPACITY", value_name = "SIZE", value_parser = parse_size)]
     pub(crate) capacity: Option<ByteSize>,
     /// Read and hash all blocks held here once in this time, such as 7d; 0 or off: never

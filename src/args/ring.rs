@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand, ValueHint};
 use kadring::console::words::parse_host_port;
 use kadring::sim::args::OverlayName;
 
-use super::FormatArgs;
+use super::{FormatArgs, parse_size};
 
 /// Seconds between the pings of the classroom ring: at least, at most.
 const MIN_INTERVAL: f64 = 0.1;
@@ -64,6 +65,9 @@ pub(crate) struct RingWays {
     /// The working directory: files are NAME.pdf there, received ones received_NAME.pdf
     #[arg(long, env = "KADRING_DIR", value_name = "DIR", default_value = ".", value_parser = parse_dir, value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
+    /// The largest file to take from another peer, such as 100MB
+    #[arg(long, env = "KADRING_MAX_FILE", value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
+    pub(crate) max_file: ByteSize,
     /// Do not tell of pings
     #[arg(long, env = "KADRING_QUIET_PINGS", value_parser = BoolishValueParser::new())]
     pub(crate) quiet_pings: bool,

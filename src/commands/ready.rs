@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use kadring::id::Id;
@@ -62,11 +61,11 @@ pub(super) fn tell_supervisor(state: NotifyState<'_>) {
     }
 }
 
-/// Writes the ready file atomically, through a temporary file with a name that no other process can have prepared.
+/// Writes the ready file atomically, through a temporary file with a name that no other process can have prepared. Only
+/// its owner may read it.
 fn write_ready_file(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let readable = fs::Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
     writeln!(file, "{text}")?;
     file.persist(path).map(|_| ()).map_err(|error| error.error)
 }

@@ -198,6 +198,7 @@ impl Place {
                 ..Config::default()
             },
             files: Some(ways.dir.clone()),
+            max_file: ways.max_file.as_u64(),
             record: ways.record.clone(),
             on_signal: Some(Command::Quit { handover: false }),
             ..Options::default()
@@ -426,6 +427,7 @@ mod tests {
         let dir = ".".into();
         let ways = RingWays {
             dir,
+            max_file: bytesize::ByteSize::gib(1),
             quiet_pings: false,
             verbose: false,
             fingers: false,

@@ -29,15 +29,38 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", escape(text))
 }
 
+/// `json`, a text in JSON, with every character spelled out that [`escape`] spells out: one can stand only inside a
+/// string there, where such a spelling means the same.
+pub(super) fn escape_json(json: String) -> String {
+    if !json.contains(is_steering) {
+        return json;
+    }
+    let mut safe = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_steering(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Whether it is a control character or one that is not seen (Unicode's categories Cc and Cf, but for what shows), a
+/// separator of lines, or a blank that passes for a letter.
 fn is_steering(c: char) -> bool {
     c.is_control()
         || raw_text::byte_of(c).is_some()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}')
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, quoted};
+    use super::{escape, escape_json, quoted};
 
     #[test]
     fn what_steers_a_terminal_is_spelled_out() {
@@ -46,5 +69,18 @@ mod tests {
         assert_eq!(escape("a\u{202e}b\u{2028}"), "a\\u{202e}b\\u{2028}");
         assert_eq!(escape(&crate::raw_text::text(b"odd \xff")), "odd \\xff");
         assert_eq!(quoted("\u{feff}Store"), "\"\\u{feff}Store\"");
+    }
+
+    #[test]
+    fn what_is_not_seen_is_spelled_out_as_text_and_as_json() {
+        for c in ['\u{9b}', '\u{7f}', '\u{ad}', '\u{61c}', '\u{200b}', '\u{202e}', '\u{2063}', '\u{e0041}', '\u{3164}']
+        {
+            let name = format!("a{c}b");
+            assert_eq!(escape(&name), format!("a{}b", c.escape_unicode()));
+            let written = escape_json(serde_json::to_string(&name).unwrap());
+            assert!(written.is_ascii(), "{written}");
+            assert_eq!(serde_json::from_str::<String>(&written).unwrap(), name);
+        }
+        assert_eq!(escape_json("{\"name\":\"naïve 文\"}".to_owned()), "{\"name\":\"naïve 文\"}");
     }
 }

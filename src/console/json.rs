@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Number, Value, json};
 
+use super::escape::escape_json;
 use super::reply::Reply;
 use crate::node::{FailureKind, Notice, Phase};
 use crate::peer::Peer;
@@ -17,7 +18,7 @@ pub(super) fn render(reply: &Reply) -> String {
     let value = serde_json::to_value(reply)
         .unwrap_or_else(|error| json!({ "answer": "failed", "kind": "other", "reason": error.to_string() }));
     let listed = value["answer"] == "list";
-    plain(value, listed).to_string()
+    escape_json(plain(value, listed).to_string())
 }
 
 /// The first event: from here on all are told.
@@ -64,7 +65,7 @@ fn of_command(notice: &Notice) -> Option<Value> {
 
 /// One of the classroom ring's lines.
 pub fn line(line: &str, time: Duration) -> String {
-    json!({ "event": "line", "time": milliseconds_of(time), "line": line }).to_string()
+    escape_json(json!({ "event": "line", "time": milliseconds_of(time), "line": line }).to_string())
 }
 
 fn milliseconds_of(time: Duration) -> u64 {
@@ -92,7 +93,7 @@ pub(super) fn event(notice: &Notice, time: Duration) -> Option<String> {
     let event = fields.remove(kind)?;
     fields.insert("event".to_owned(), event);
     fields.insert("time".to_owned(), milliseconds_of(time).into());
-    Some(plain(value, false).to_string())
+    Some(escape_json(plain(value, false).to_string()))
 }
 
 /// A value with each time as a number of milliseconds, and in a list each pair of key and size as an object.

@@ -19,22 +19,19 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender};
 use socket2::{Domain, Socket, Type};
 
 use super::channels::LINES;
+use super::descriptors::Shares;
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
 use super::{Role, fault};
 use crate::gauges;
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
+use crate::source::Source;
 use crate::wire::{Body, Dialect, Message};
 
 /// Messages that wait for one peer at most, and how many answers may be among them: strangers choose where those go.
 const QUEUE: usize = LINES.most();
 const QUEUE_ANSWERS: usize = 64;
-
-/// Links at a time, and how many of them may have been opened to answer somebody. Strangers say where their answers go,
-/// to ever new places if they like; the ring's own messages go to the few peers that it knows.
-const MAX_LINKS: usize = 512;
-const MAX_ANSWERING: usize = 256;
 
 /// A peer that does not take a connection within this time cannot be reached.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -89,6 +86,9 @@ pub(super) struct Links {
     events: Sender<Event>,
     roster: Roster,
     links: HashMap<SocketAddr, Link>,
+    /// Links at a time. Half of them may have been opened to answer somebody: strangers say where their answers go, to
+    /// ever new places if they like; the ring's own messages go to the few peers that it knows.
+    most: usize,
     next: u64,
     idle: Duration,
     idle_answering: Duration,
@@ -110,8 +110,8 @@ type Kept = (TcpStream, Option<IpAddr>);
 
 impl Links {
     pub(super) fn new(dialect: Dialect, me: Peer, events: Sender<Event>, roster: Roster) -> Self {
-        let (idle, idle_answering) = (IDLE, IDLE_ANSWERING);
-        Self { dialect, me, events, roster, links: HashMap::new(), next: 0, idle, idle_answering }
+        let (idle, idle_answering, most) = (IDLE, IDLE_ANSWERING, Shares::of_process().links);
+        Self { dialect, me, events, roster, links: HashMap::new(), most, next: 0, idle, idle_answering }
     }
 
     /// Sends a message, without waiting; gives a request back if too many messages wait for this peer already. An
@@ -123,7 +123,7 @@ impl Links {
         let refuse = |message| if answering { Ok(()) } else { Err(Box::new(message)) };
         let mut admitted = self.links.get(&to).map_or(Admission::Retired, |link| link.waiting.admit(room));
         if admitted == Admission::Retired {
-            if !self.has_room(answering) {
+            if !self.has_room(to, answering) {
                 log::debug!("no link to {to}: there are too many");
                 return refuse(message);
             }
@@ -141,11 +141,13 @@ impl Links {
         }
     }
 
-    /// Whether one more may be opened.
-    fn has_room(&mut self, answering: bool) -> bool {
+    /// Whether one more may be opened. Of the links that answer, one source leaves as many to others as it has.
+    fn has_room(&mut self, to: SocketAddr, answering: bool) -> bool {
         self.links.retain(|_, link| !link.thread.is_finished());
-        let answers = self.links.values().filter(|link| link.answering).count();
-        self.links.len() < MAX_LINKS && !(answering && answers >= MAX_ANSWERING)
+        let answers = || self.links.iter().filter(|(_, link)| link.answering);
+        let of_source = || answers().filter(|(addr, _)| Source::of(**addr) == Source::of(to)).count();
+        let left = (self.most / 2).saturating_sub(answers().count());
+        self.links.len() < self.most && !(answering && of_source() >= left)
     }
 
     /// Opens a link for a first message, which is counted already.

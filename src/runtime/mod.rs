@@ -71,6 +71,7 @@ mod bounded_lines;
 mod channels;
 mod clock;
 mod control;
+mod descriptors;
 pub(crate) mod ending;
 mod events;
 pub(crate) mod fault;
@@ -82,6 +83,7 @@ mod offers;
 mod recorder;
 mod renewer;
 mod roles;
+mod seldom;
 mod send_file;
 mod served;
 mod signals;
@@ -113,6 +115,7 @@ use crossbeam_channel::Receiver;
 
 pub use clock::{since_1970, stopwatch};
 pub use control::{MAX_CLIENTS as MAX_COMMANDS, ServeClient, connect};
+pub use descriptors::raise_descriptor_limit;
 pub use events::Tell;
 pub use look::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted};
 pub use renewer::Bell;
@@ -173,6 +176,8 @@ pub struct Options {
     pub record: Option<PathBuf>,
     /// The working directory, where files are kept by their names: the classroom ring's.
     pub files: Option<PathBuf>,
+    /// Bytes of the largest file that is taken there from another peer.
+    pub max_file: u64,
 }
 
 impl Default for Options {
@@ -192,6 +197,7 @@ impl Default for Options {
             events: None,
             record: None,
             files: None,
+            max_file: 1 << 30,
         }
     }
 }

@@ -11,16 +11,21 @@
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
+use super::clock::since_1970;
+use super::seldom::Seldom;
 use crate::id::Id;
 use crate::locks::{self, Ranked};
 use crate::name::FileName;
-use crate::node::job::Version;
+use crate::node::job::{JobError, JobErrorKind, Version};
+use crate::source::Source;
+use crate::store::{check_room, room};
+use crate::time::Time;
 
 /// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three, and the C library
 /// asks the system for no memory just for them.
@@ -33,14 +38,30 @@ pub(super) const PART: &str = ".part";
 /// locked yet.
 const ABANDONED: Duration = Duration::from_secs(5);
 
+/// A file may be said to be this much younger than now: clocks differ. What is younger still could never be replaced by
+/// a newer one.
+const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
+
 /// Hashes that are remembered.
 const MAX_HASHES: usize = 1024;
 
 /// The working directory.
 pub(super) struct Folder {
     path: PathBuf,
-    /// The hashes of files that were read before.
-    hashes: Ranked<HashMap<FileName, (Version, Id)>>,
+    /// Bytes of the largest file that is taken from another peer.
+    max_file: u64,
+    /// A file could not be read.
+    unreadable: Seldom,
+    known: Ranked<Known>,
+}
+
+/// What is known of files.
+#[derive(Default)]
+struct Known {
+    /// The hashes of those that were read before.
+    hashes: HashMap<FileName, (Version, Id)>,
+    /// From where those came that others had kept here, and their sizes.
+    brought: HashMap<FileName, (Source, u64)>,
 }
 
 /// A line that asks for a file.
@@ -81,9 +102,56 @@ pub(super) fn time_of(version: Version) -> SystemTime {
 }
 
 impl Folder {
-    /// The working directory at `path`.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, hashes: Ranked::new(&locks::HASHES, HashMap::new()) }
+    /// The working directory at `path`, which takes files of at most `max_file` bytes.
+    pub(super) fn new(path: PathBuf, max_file: u64) -> Self {
+        Self { path, max_file, unreadable: Seldom::default(), known: Ranked::new(&locks::HASHES, Known::default()) }
+    }
+
+    /// Whether a file of this version may come from another peer: what it announces is a stranger's word.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub(super) fn check_announced(&self, file: FileName, version: Version) -> Result<(), JobError> {
+        let refuse = |kind, reason| Err(JobError { kind, reason });
+        let Version { size, modified } = version;
+        if size > self.max_file {
+            let reason =
+                format!("file {file} has {size} bytes and at most {} are taken; raise --max-file", self.max_file);
+            return refuse(JobErrorKind::Corrupt, reason);
+        }
+        let soon = UNIX_EPOCH + since_1970() + MOST_AHEAD;
+        if time_of(version) > soon {
+            let reason = format!("file {file} is said to be of {modified} microseconds since 1970, which is to come");
+            return refuse(JobErrorKind::Corrupt, reason);
+        }
+        check_room(&self.path, size).or_else(|error| {
+            refuse(JobErrorKind::Full, format!("file {file} of {size} bytes cannot be taken: {error}"))
+        })
+    }
+
+    /// Whether a file that `from` wants kept here leaves as much room to others as all that came from there takes.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub(super) fn check_share(&self, file: FileName, size: u64, from: SocketAddr) -> Result<(), String> {
+        let source = Source::of(from);
+        let known = self.known.lock();
+        let others = known.brought.iter().filter(|(name, (by, _))| *by == source && **name != file);
+        let brought: u64 = others.map(|(_, (_, size))| size).sum();
+        drop(known);
+        // What cannot be told is no reason to refuse: writing will show it.
+        let room = room(&self.path).ok().flatten().unwrap_or(u64::MAX);
+        if size > room.saturating_sub(brought) {
+            return Err(format!(
+                "file {file} cannot be taken: {brought} bytes are here from the same place, and others need room"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A file was written here that `from` had kept.
+    pub(super) fn note_brought(&self, file: FileName, size: u64, from: SocketAddr) {
+        self.known.lock().brought.insert(file, (Source::of(from), size));
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -138,7 +206,7 @@ impl Folder {
 
     /// This version of the file has this hash.
     pub(super) fn remember(&self, file: FileName, version: Version, hash: Id) {
-        let mut hashes = self.hashes.lock();
+        let hashes = &mut self.known.lock().hashes;
         if hashes.len() >= MAX_HASHES {
             hashes.clear();
         }
@@ -146,7 +214,7 @@ impl Folder {
     }
 
     fn hash_of(&self, file: FileName, version: Version) -> Option<Id> {
-        self.hashes.lock().get(&file).filter(|(known, _)| *known == version).map(|(_, hash)| *hash)
+        self.known.lock().hashes.get(&file).filter(|(known, _)| *known == version).map(|(_, hash)| *hash)
     }
 
     /// Sends a file, unless it is not here, which is said then. `sent` is called when all bytes were sent, before the last
@@ -158,6 +226,7 @@ impl Folder {
         &self,
         mut stream: &TcpStream,
         file: FileName,
+        now: Time,
         send_all: impl Fn(&File, u64) -> io::Result<()>,
         sent: impl FnOnce(),
     ) -> io::Result<()> {
@@ -175,7 +244,7 @@ impl Folder {
                 return stream.write_all(b"error: this file is not here\n");
             }
             Err(error) => {
-                log::warn!("file {file} cannot be read: {error}");
+                log::log!(self.unreadable.level(now), "file {file} cannot be read: {error}");
                 return stream.write_all(b"error: this file cannot be read here\n");
             }
         };
@@ -259,7 +328,7 @@ mod tests {
         }
         let received_now = File::open(path(names[2])).unwrap();
         received_now.lock().unwrap();
-        let folder = Folder::new(dir.path().to_owned());
+        let folder = Folder::new(dir.path().to_owned(), 1 << 20);
         folder.clear_away();
         assert_eq!(names.map(|name| path(name).exists()), [false, true, true, true, true]);
         drop(received_now);
@@ -275,9 +344,40 @@ mod tests {
             std::fs::write(dir.path().join(name), name).unwrap();
         }
         std::fs::create_dir(dir.path().join("9999.pdf")).unwrap();
-        let folder = Folder::new(dir.path().to_owned());
+        let folder = Folder::new(dir.path().to_owned(), 1 << 20);
         let names: Vec<String> = folder.scan().unwrap().iter().map(|(file, _)| file.to_string()).collect();
         assert_eq!(names, ["0001", "2067"]);
         assert_eq!(folder.find("9999".parse().unwrap()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_or_of_the_future_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path().to_owned(), 1000);
+        let now = since_1970().as_micros() as u64;
+        let (hour, day) = (3_600_000_000, 86_400_000_000);
+        let check = |size, modified| folder.check_announced("2067".parse().unwrap(), Version { size, modified });
+        assert_eq!([check(1000, now), check(0, 0), check(5, now + hour)], [Ok(()), Ok(()), Ok(())]);
+        assert!(check(1001, now).unwrap_err().reason.contains("--max-file"));
+        assert!(check(1 << 60, now).is_err());
+        for modified in [now + day + hour, 1 << 62, u64::MAX] {
+            assert!(check(1, modified).unwrap_err().reason.contains("to come"), "{modified}");
+        }
+    }
+
+    #[test]
+    fn nobody_takes_more_than_half_of_the_room_and_a_file_stored_again_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path().to_owned(), u64::MAX);
+        let (one, other) = (SocketAddr::from(([10, 0, 0, 1], 5)), SocketAddr::from(([10, 0, 0, 2], 5)));
+        let name = |n: u16| format!("{n:04}").parse::<FileName>().unwrap();
+        let third = room(dir.path()).unwrap().unwrap() / 3;
+        for _ in 0..5 {
+            folder.check_share(name(1), third, one).unwrap();
+            folder.note_brought(name(1), third, one);
+        }
+        folder.note_brought(name(2), third * 2, one);
+        assert!(folder.check_share(name(3), third, one).is_err());
+        folder.check_share(name(3), third, other).unwrap();
     }
 }

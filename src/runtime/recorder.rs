@@ -4,13 +4,15 @@
 //! and a record with a gap would be of no use. So where the disk is slower than the peer is busy for so long that
 //! [`MOMENTS`] is full, the record ends there: what it has can be replayed.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
+use nix::fcntl::OFlag;
 
 use super::channels::{Gauged, MOMENTS};
 use super::threads::Roster;
@@ -63,7 +65,14 @@ impl Record {
     /// Begins a record in a new file, or in the place of an older record.
     pub(super) fn begin(path: &Path, beginning: &Beginning) -> io::Result<Self> {
         check_place(path)?;
-        let mut file = BufWriter::new(File::create(path)?);
+        // It tells the node's random numbers, so that others could forge answers: only its owner may read it.
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
+        let file = options.open(path)?;
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        let mut file = BufWriter::new(file);
         file.write_all(start_line(beginning).map_err(io::Error::from)?.as_bytes())?;
         file.flush()?;
         Ok(Self { path: path.to_owned(), file })

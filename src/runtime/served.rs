@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::seldom::Seldom;
 use crate::locks::{self, Ranked};
 use crate::time::Time;
 
@@ -20,11 +21,17 @@ pub(super) struct Served {
     open: Ranked<BTreeMap<ConnectionId, Entry>>,
     /// Bytes of blocks and files sent by way of any. It stands alone (`Relaxed`).
     sent: AtomicU64,
+    /// A block could not be read.
+    pub(super) unreadable: Seldom,
 }
 
 impl Default for Served {
     fn default() -> Self {
-        Self { open: Ranked::new(&locks::SERVED, BTreeMap::new()), sent: AtomicU64::default() }
+        Self {
+            open: Ranked::new(&locks::SERVED, BTreeMap::new()),
+            sent: AtomicU64::default(),
+            unreadable: Seldom::default(),
+        }
     }
 }
 

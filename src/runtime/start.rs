@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::channels::{DATAGRAMS, EVENTS, LEAVE, SPENT, TICKS};
 use super::clock::{Clock, since_1970};
+use super::descriptors::Shares;
 use super::ending::{self, Ending};
 use super::links::Links;
 use super::named::Folder;
@@ -21,11 +22,11 @@ use super::recorder::Record;
 use super::state::State;
 use super::temporary::temporary_folder;
 use super::threads::Roster;
-use super::transfer::Pool;
+use super::transfer::{Connections, Pool};
 use super::udp::{Inbox, Outgoing};
 use super::{Handle, LocalPeer, Options, Role, Shared, events, signals, sockets, submit, sweeper, tcp_accept, udp};
 use crate::classroom;
-use crate::id::Id;
+use crate::id::{Id, Key};
 use crate::node::record::Beginning;
 use crate::node::{Event, Node};
 use crate::peer::Peer;
@@ -85,6 +86,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let mut rng = StdRng::from_seed(seed);
     let id = own_id(&options, &store, &mut rng)?;
     let held = store.scan()?;
+    options.config.capacity = options.config.capacity.or_else(|| usual_capacity(&store, &held));
     let remembered = store.load_peers();
     let bootstrap: Vec<SocketAddr> = options.bootstrap.iter().copied().map(sockets::canonical).collect();
     let known = bootstrap.iter().copied().chain(remembered.iter().map(|peer| peer.addr));
@@ -104,7 +106,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         }
         None => None,
     };
-    let folder = options.files.clone().map(Folder::new);
+    let folder = options.files.clone().map(|path| Folder::new(path, options.max_file));
     if let Some(folder) = &folder {
         folder.clear_away();
     }
@@ -114,7 +116,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         store,
         folder,
         ledger: Default::default(),
-        connections: Default::default(),
+        connections: Connections::new(Shares::of_process().kept),
         served: Default::default(),
         stopping: AtomicBool::new(false),
     });
@@ -150,6 +152,13 @@ fn open_store(options: &Options) -> Result<(DiskStore, Option<tempfile::TempDir>
     }
     let folder = temporary_folder().map_err(system("a temporary folder"))?;
     Ok((DiskStore::open(folder.path())?, Some(folder)))
+}
+
+/// Bytes of blocks that a peer keeps whose user did not say: half of what the disk could take of them in all. Strangers
+/// decide what comes. None where that is not known.
+fn usual_capacity(store: &DiskStore, held: &[(Key, u32)]) -> Option<u64> {
+    let held: u64 = held.iter().map(|(_, size)| u64::from(*size)).sum();
+    store.room().map(|room| (room + held) / 2)
 }
 
 /// The id asked for, else the one of the last run, else a new one; remembered for the next run.

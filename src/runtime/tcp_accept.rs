@@ -13,6 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::channels::CONNECTIONS;
+use super::descriptors::Shares;
 use super::served::{ConnectionId, ServedUntilDrop};
 use super::sockets::canonical;
 use super::tcp_serve;
@@ -21,9 +22,6 @@ use super::{Role, Shared, fault};
 use crate::gauges;
 use crate::node::Event;
 
-/// Connections served at a time.
-const MAX_CONNECTIONS: usize = CONNECTIONS.most();
-
 /// After the system refused to accept (no descriptors left, for example), the next try is made this much later.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -31,6 +29,7 @@ const BREATH: Duration = Duration::from_millis(50);
 pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<Event>, roster: &Roster) {
     let mut next: ConnectionId = 0;
     let mut refused = false;
+    let most = Shares::of_process().served.min(CONNECTIONS.most());
     loop {
         let accepted = gauges::wait(|| listener.accept());
         if shared.stopping.load(Ordering::Relaxed) {
@@ -39,13 +38,13 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<
         fault::point(Role::TcpAccept);
         next += 1;
         let served = accepted.and_then(|(stream, from)| {
-            let room = shared.served.len() < MAX_CONNECTIONS || shared.served.make_room(shared.clock.now());
+            let room = shared.served.len() < most || shared.served.make_room(shared.clock.now());
             let from = canonical(from);
             if room { serve(shared, events, roster, next, stream, from).map(Some) } else { Ok(None) }
         });
         match served {
             Ok(Some(())) => refused = false,
-            Ok(None) => log::debug!("a connection was turned away: all {MAX_CONNECTIONS} are busy"),
+            Ok(None) => log::debug!("a connection was turned away: all {most} are busy"),
             Err(error) => {
                 // Once is enough, however long it lasts.
                 let level = if refused { log::Level::Debug } else { log::Level::Warn };

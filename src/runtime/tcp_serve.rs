@@ -72,19 +72,35 @@ pub(super) fn run(
         let stage = Stage { shared, connection, stream };
         stage.moves_on();
         gauges::name(Doing::Sends);
-        if line.first() == Some(&b'{') {
-            control(shared, stream, from, &line, events)?;
-            continue;
+        // Whoever sends what is no request speaks another protocol, such as HTTP. What follows is none either, even where
+        // it looks like one: a web page can have a browser send a body that is a control line.
+        if let Err(reason) = obey(stage, from, &line, events)? {
+            refuse(stream, reason)?;
+            return part(stream);
         }
-        if let Some(asked) = named::parse(&line) {
-            send_named(stage, from, asked, events)?;
-            continue;
-        }
-        let key = std::str::from_utf8(&line).ok().and_then(|text| text.trim_end_matches('\r').parse::<Key>().ok());
-        match key {
-            Some(key) => answer(stage, &key, events)?,
-            None => refuse(stream, "a request is the 64 hexadecimal digits of a block's key")?,
-        }
+    }
+}
+
+/// Does what a line asks for, or says why it is no request.
+fn obey(
+    stage: Stage<'_>,
+    from: SocketAddr,
+    line: &[u8],
+    events: &Sender<Event>,
+) -> io::Result<Result<(), &'static str>> {
+    if line.first() == Some(&b'{') {
+        return control(stage.shared, from, line, events);
+    }
+    if let Some(asked) = named::parse(line) {
+        return match asked {
+            Ok(asked) => send_named(stage, from, asked, events).map(Ok),
+            Err(reason) => Ok(Err(reason)),
+        };
+    }
+    let key = std::str::from_utf8(line).ok().and_then(|text| text.trim_end_matches('\r').parse::<Key>().ok());
+    match key {
+        Some(key) => answer(stage, &key, events).map(Ok),
+        None => Ok(Err("a request is the 64 hexadecimal digits of a block's key")),
     }
 }
 
@@ -151,10 +167,11 @@ fn answer(stage: Stage<'_>, key: &Key, events: &Sender<Event>) -> io::Result<()>
             refuse(stream, "this block is not here")
         }
         Err(error) => {
-            log::warn!("{error}");
             if error.kind() != StoreErrorKind::Damaged {
+                log::log!(shared.served.unreadable.level(shared.clock.now()), "{error}");
                 return refuse(stream, "this block cannot be read here");
             }
+            log::warn!("{error}");
             let _ = events.send(Event::Damaged { key: *key });
             refuse(stream, FOUND_DAMAGED)
         }
@@ -162,21 +179,12 @@ fn answer(stage: Stage<'_>, key: &Key, events: &Sender<Event>) -> io::Result<()>
 }
 
 /// A file by its name; the node is told once a user's has been sent.
-fn send_named(
-    stage: Stage<'_>,
-    from: SocketAddr,
-    asked: Result<named::Asked, &str>,
-    events: &Sender<Event>,
-) -> io::Result<()> {
+fn send_named(stage: Stage<'_>, from: SocketAddr, asked: named::Asked, events: &Sender<Event>) -> io::Result<()> {
     let Stage { shared, stream, .. } = stage;
-    let (asked, folder) = match (asked, &shared.folder) {
-        (Ok(asked), Some(folder)) => (asked, folder),
-        (Err(reason), _) => return refuse(stream, reason),
-        (_, None) => return refuse(stream, "this peer keeps no files by their names"),
-    };
+    let Some(folder) = &shared.folder else { return refuse(stream, "this peer keeps no files by their names") };
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
     let send_all = |file: &File, size| send_file(stage, file, 0, size, limit(size));
-    folder.send(stream, asked.file, send_all, || {
+    folder.send(stream, asked.file, shared.clock.now(), send_all, || {
         if let Some(port) = asked.port {
             let by = SocketAddr::new(from.ip(), port);
             let _ = events.send(Event::Fetched { file: asked.file, by });
@@ -209,22 +217,20 @@ fn send_file(stage: Stage<'_>, file: &File, offset: u64, size: u64, limit: Time)
 /// A message of the ring: from the address it came from, with the port that its sender claims to listen on.
 fn control(
     shared: &Shared,
-    stream: &TcpStream,
     from: SocketAddr,
     line: &[u8],
     events: &Sender<Event>,
-) -> io::Result<()> {
+) -> io::Result<Result<(), &'static str>> {
     if shared.dialect != Dialect::Ring {
-        return refuse(stream, "this peer does not speak the ring's control lines");
+        return Ok(Err("this peer does not speak the ring's control lines"));
     }
-    match shared.dialect.decode(line) {
-        Ok(message) => {
-            let Some(sender) = message.sender else { return refuse(stream, "a control line names its source") };
-            let from = SocketAddr::new(from.ip(), sender.peer.addr.port());
-            let bytes = line.len() as u32;
-            let event = Event::Message { from, via: Via::Tcp, bytes, message };
-            events.send(event).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-        }
-        Err(malformed) => refuse(stream, malformed.reason),
-    }
+    let message = match shared.dialect.decode(line) {
+        Ok(message) => message,
+        Err(malformed) => return Ok(Err(malformed.reason)),
+    };
+    let Some(sender) = message.sender else { return Ok(Err("a control line names its source")) };
+    let from = SocketAddr::new(from.ip(), sender.peer.addr.port());
+    let bytes = line.len() as u32;
+    let event = Event::Message { from, via: Via::Tcp, bytes, message };
+    events.send(event).map(Ok).map_err(|_| io::ErrorKind::BrokenPipe.into())
 }

@@ -5,9 +5,12 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 /// How the names of such folders begin.
@@ -44,11 +47,15 @@ fn make_in(parent: &Path, young: Duration) -> io::Result<TempDir> {
 fn remove_stale(folder: &Path, young: Duration) -> io::Result<()> {
     let mark = fs::symlink_metadata(folder.join(MARK))?;
     let is_old = mark.modified()?.elapsed().is_ok_and(|age| age >= young);
-    if !is_old || !mark.is_file() {
+    // Another user's folder may hold anything.
+    let is_ours = fs::symlink_metadata(folder)?.uid() == geteuid().as_raw();
+    if !is_ours || !is_old || !mark.is_file() {
         return Ok(());
     }
-    let lock = File::options().write(true).open(folder.join("lock"))?;
-    if lock.try_lock().is_ok() {
+    // No link is followed, and a pipe is not waited for.
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let lock = File::options().write(true).custom_flags(flags).open(folder.join("lock"))?;
+    if lock.metadata()?.is_file() && lock.try_lock().is_ok() {
         fs::remove_dir_all(folder)?;
     }
     Ok(())
@@ -56,6 +63,9 @@ fn remove_stale(folder: &Path, young: Duration) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
     use super::*;
     use crate::store::DiskStore;
 
@@ -84,5 +94,21 @@ mod tests {
         DiskStore::open(&young).unwrap();
         make_in(parent.path(), YOUNG).unwrap();
         assert!(young.exists());
+    }
+
+    #[test]
+    fn a_pipe_or_a_link_in_place_of_the_lock_is_neither_waited_for_nor_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let free = parent.path().join("free");
+        fs::write(&free, "").unwrap();
+        type Prepare<'a> = &'a dyn Fn(&Path);
+        let prepare: [Prepare<'_>; 2] =
+            [&|lock| mkfifo(lock, Mode::S_IRWXU).unwrap(), &|lock| std::os::unix::fs::symlink(&free, lock).unwrap()];
+        for prepare in prepare {
+            let folder = make_in(parent.path(), Duration::ZERO).unwrap().keep();
+            prepare(&folder.join("lock"));
+            make_in(parent.path(), Duration::ZERO).unwrap();
+            assert!(folder.exists(), "it is none of a peer's");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::{DiskStore, StoreError};
@@ -74,7 +75,7 @@ impl DiskStore {
         }
         let (path, temporary) = (self.folder.join(name), self.temporary_path());
         let replace = || {
-            let mut file = File::create_new(&temporary)?;
+            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
             file.write_all(bytes)?;
             file.sync_data()?;
             fs::rename(&temporary, &path)?;

@@ -25,6 +25,7 @@ mod error;
 mod journal;
 mod memory;
 mod reader;
+mod room;
 mod scan;
 mod verified;
 mod writer;
@@ -32,15 +33,18 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use nix::fcntl::OFlag;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::remembers_peers;
 pub use reader::{BlockReader, hash_all};
+pub use room::{check_room, free, room};
 pub use writer::BlockWriter;
 
 use self::verified::{Stamp, Verified};
@@ -122,7 +126,8 @@ impl DiskStore {
     /// Begins to write the block `key` of `size` bytes. Until it is committed, no reader sees it.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if no block is that large, or the system refuses to create the file.
+    /// [`StoreError::Corrupt`] if no block is that large; or it would take what is [kept free](check_room) of the disk, or
+    /// the system refuses to create the file.
     pub fn begin(&self, key: Key, size: u32) -> Result<BlockWriter<'_>, StoreError> {
         BlockWriter::new(self, key, size)
     }
@@ -178,10 +183,16 @@ fn prepare(folder: &Path) -> Result<File, StoreError> {
     if folder.exists() && !folder.is_dir() {
         return Err(unusable(io::ErrorKind::NotADirectory.into()));
     }
+    // A block's name is all that it takes to read it, so nobody else may list them. Of a folder that the user made, the
+    // mode is the user's.
+    let mut private = DirBuilder::new();
+    private.recursive(true).mode(0o700);
     for part in ["", "blocks", "tmp", "damaged"] {
-        fs::create_dir_all(folder.join(part)).map_err(unusable)?;
+        private.create(folder.join(part)).map_err(unusable)?;
     }
-    let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(unusable)?;
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
+    let lock = options.open(folder.join("lock")).map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(folder.to_owned())),

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use sha2::{Digest, Sha256};
 
 use super::verified::Stamp;
-use super::{DiskStore, StoreError};
+use super::{DiskStore, StoreError, check_room, room};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::{Id, Key};
 
@@ -32,6 +32,7 @@ impl<'a> BlockWriter<'a> {
             return Err(StoreError::Corrupt(key));
         }
         let path = store.temporary_path();
+        store.check_room(size)?;
         let file = File::create_new(&path).inspect_err(|_| store.miss()).map_err(StoreError::on("write", &path))?;
         Ok(Self { store, key, size, written: 0, hash: Sha256::new(), file, path, named: false })
     }
@@ -92,6 +93,20 @@ impl Drop for BlockWriter<'_> {
 }
 
 impl DiskStore {
+    /// Whether a block of `size` bytes leaves what is [kept free](check_room) of the disk.
+    ///
+    /// # Errors
+    /// It does not, or the system does not tell.
+    pub fn check_room(&self, size: u32) -> Result<(), StoreError> {
+        let checked = check_room(&self.folder, size.into()).inspect_err(|_| self.miss());
+        checked.map_err(StoreError::on("write blocks into", &self.folder))
+    }
+
+    /// Bytes that the disk takes beside what is [kept free](check_room); none if that is not known.
+    pub fn room(&self) -> Option<u64> {
+        room(&self.folder).ok().flatten()
+    }
+
     /// Makes what was renamed into `folder` outlive a power cut.
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         #[cfg(test)]

@@ -7,6 +7,7 @@ mod departure;
 mod heal;
 mod neighbours;
 mod pulls;
+mod queue;
 mod regions;
 mod repair;
 mod safety;

@@ -7,14 +7,14 @@
 //! were down. So an offer of it is answered only after a worker has looked at the file: that costs little where the
 //! file is as it was when it last was hashed. If it is not sound, the offer is taken like any other.
 //!
-//! One address is pulled from in few places at a time, and in very few until it has delivered: a peer that offers much
-//! and then drips, or says nothing, holds up its own offers and leaves the other places to others. Who offered the same
-//! block as such a one is asked in its stead.
+//! Whose turn it is says `queue.rs`: a peer that offers much and then drips, or says nothing, holds up its own offers and
+//! leaves the other places to others. Who offered the same block as such a one is asked in its stead.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS, REPUBLISH_INTERVAL, VALIDATED_MEMORY};
+use super::queue::Queue;
+use crate::config::{MAX_BLOCK_SIZE, MAX_PULLS, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseNews, Secret};
 use crate::node::desk::Desk;
@@ -24,7 +24,7 @@ use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
 use crate::patience;
-use crate::recent::Recent;
+use crate::source::Source;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
@@ -38,13 +38,12 @@ struct Offer {
 }
 
 /// Who waits for what. Bounded by [`MAX_PULLS`], each part.
+#[derive(Default)]
 pub(in crate::node) struct Pulls {
     /// Blocks on their way here or waiting for their turn.
     wanted: BTreeMap<Key, Wanted>,
     /// The addresses that these blocks are pulled from.
-    sources: BTreeMap<SocketAddr, Source>,
-    /// Whether the last block from an address arrived as it should.
-    delivered: Recent<SocketAddr, bool>,
+    queue: Queue,
     /// Offers of strangers that are being pinged.
     unproven: BTreeMap<SocketAddr, Vec<Offer>>,
     unproven_count: usize,
@@ -64,36 +63,8 @@ struct Wanted {
     waiting: Vec<Offer>,
 }
 
-#[derive(Default)]
-struct Source {
-    /// Pulls ordered.
-    running: usize,
-    /// Blocks that wait for their turn.
-    queue: VecDeque<Key>,
-}
-
 /// Peers that may wait for one and the same block, and offers that one stranger may make before it is known.
 const MAX_WAITING: usize = 64;
-
-/// Blocks that one address may have on their way here and waiting.
-const MAX_OF_ONE: usize = MAX_PULLS / 2;
-
-/// Blocks that are pulled at a time from an address whose last one arrived, and from any other.
-const SHARE: usize = MAX_JOBS / 2;
-const SHARE_AT_FIRST: usize = 2;
-
-impl Default for Pulls {
-    fn default() -> Self {
-        Self {
-            wanted: BTreeMap::new(),
-            sources: BTreeMap::new(),
-            delivered: Recent::new(VALIDATED_MEMORY),
-            unproven: BTreeMap::new(),
-            unproven_count: 0,
-            told_full: None,
-        }
-    }
-}
 
 impl Part for Pulls {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
@@ -127,11 +98,10 @@ impl Part for Pulls {
 
     /// Whether every block wanted is under way or in a queue, once.
     fn check(&self, _desk: &Desk) -> Result<(), String> {
-        let of_sources: usize = self.sources.values().map(|source| source.running + source.queue.len()).sum();
-        let busy = self.sources.values().all(|source| (1..=SHARE).contains(&source.running));
-        (of_sources == self.wanted.len() && busy)
+        self.queue.check()?;
+        (self.queue.len() == self.wanted.len())
             .then_some(())
-            .ok_or_else(|| format!("{} blocks wanted, {of_sources} of them from a source", self.wanted.len()))
+            .ok_or_else(|| format!("{} blocks wanted, {} of them from a source", self.wanted.len(), self.queue.len()))
     }
 }
 
@@ -167,9 +137,9 @@ impl Pulls {
             }
             return;
         }
-        let of_one = self.sources.get(&offer.from.addr).map_or(0, |source| source.running + source.queue.len());
-        if self.wanted.len() >= MAX_PULLS || of_one >= MAX_OF_ONE {
-            return respond(desk, &offer, Err(BUSY));
+        match self.queue.make_room(offer.from.addr) {
+            None => return respond(desk, &offer, Err(BUSY)),
+            Some(displaced) => displaced.into_iter().for_each(|key| self.refuse(desk, &key, BUSY)),
         }
         let (key, from) = (offer.key, offer.from.addr);
         let wanted = Wanted { from, since: desk.now(), unsound: false, looking: false, waiting: vec![offer] };
@@ -180,31 +150,41 @@ impl Pulls {
     fn line_up(&mut self, desk: &mut Desk, key: Key, wanted: Wanted) {
         let from = wanted.from;
         self.wanted.insert(key, wanted);
-        self.sources.entry(from).or_default().queue.push_back(key);
+        self.queue.enter(from, key);
         self.start(desk, from);
     }
 
     /// Pulls as many blocks from this address as it may have under way.
     fn start(&mut self, desk: &mut Desk, from: SocketAddr) {
-        let share = if self.delivered.get(&from) == Some(&true) { SHARE } else { SHARE_AT_FIRST };
-        let Some(source) = self.sources.get_mut(&from) else { return };
-        while source.running < share
-            && let Some(key) = source.queue.pop_front()
+        while let Some(key) = self.queue.begin_of(from) {
+            self.begin(desk, from, key);
+        }
+    }
+
+    /// Pulls as many blocks as may be under way, each from whoever's turn it is.
+    fn start_next(&mut self, desk: &mut Desk) {
+        while let Some(from) = self.queue.next()
+            && let Some(key) = self.queue.begin_of(from)
         {
-            let Some(wanted) = self.wanted.get_mut(&key) else { continue };
-            if let Err(reason) = wanted.begin(desk, key) {
-                if reason == FULL {
-                    tell_full(&mut self.told_full, desk);
-                }
-                let waiting = self.wanted.remove(&key).map_or(Vec::new(), |wanted| wanted.waiting);
-                waiting.iter().for_each(|offer| respond(desk, offer, Err(reason)));
-            } else {
-                source.running += 1;
+            self.begin(desk, from, key);
+        }
+    }
+
+    fn begin(&mut self, desk: &mut Desk, from: SocketAddr, key: Key) {
+        let begun = self.wanted.get_mut(&key).map_or(Err(BUSY), |wanted| wanted.begin(desk, key));
+        if let Err(reason) = begun {
+            if reason == FULL {
+                tell_full(&mut self.told_full, desk);
             }
+            self.queue.end(from, &key, None);
+            self.refuse(desk, &key, reason);
         }
-        if source.running == 0 {
-            self.sources.remove(&from);
-        }
+    }
+
+    /// A block that waited for its turn is wanted no more.
+    fn refuse(&mut self, desk: &mut Desk, key: &Key, reason: &str) {
+        let waiting = self.wanted.remove(key).map_or(Vec::new(), |wanted| wanted.waiting);
+        waiting.iter().for_each(|offer| respond(desk, offer, Err(reason)));
     }
 
     fn ask_for_proof(&mut self, desk: &mut Desk, offer: Offer) {
@@ -212,7 +192,7 @@ impl Pulls {
         if waiting.iter().any(|known| known.from.magic == offer.from.magic) {
             return;
         }
-        if self.unproven_count >= MAX_PULLS || waiting.len() >= MAX_WAITING {
+        if waiting.len() >= MAX_WAITING || !self.make_room_for_unproven(desk, offer.from.addr) {
             return respond(desk, &offer, Err(BUSY));
         }
         let offers = self.unproven.entry(offer.from.addr).or_default();
@@ -225,6 +205,25 @@ impl Pulls {
         }
     }
 
+    /// Whether one more offer from this address can wait for its proof: where all places are taken, the source that has
+    /// most addresses gives those of one.
+    fn make_room_for_unproven(&mut self, desk: &mut Desk, from: SocketAddr) -> bool {
+        if self.unproven_count < MAX_PULLS {
+            return true;
+        }
+        let mut sources: BTreeMap<Source, (usize, SocketAddr)> = BTreeMap::new();
+        for addr in self.unproven.keys() {
+            sources.entry(Source::of(*addr)).or_insert((0, *addr)).0 += 1;
+        }
+        let own = sources.get(&Source::of(from)).map_or(0, |(count, _)| *count);
+        let Some(&(most, first)) = sources.values().max() else { return false };
+        if most <= own + 1 {
+            return false;
+        }
+        self.take_unproven(first).iter().for_each(|offer| respond(desk, offer, Err(BUSY)));
+        true
+    }
+
     fn take_unproven(&mut self, from: SocketAddr) -> Vec<Offer> {
         let offers = self.unproven.remove(&from).unwrap_or_default();
         self.unproven_count -= offers.len();
@@ -234,12 +233,10 @@ impl Pulls {
     /// A pull is over, or a look at what is here already.
     fn on_pulled(&mut self, desk: &mut Desk, key: Key, outcome: &Outcome) {
         let Some(Wanted { from, since, looking, waiting, .. }) = self.wanted.remove(&key) else { return };
-        if let Some(source) = self.sources.get_mut(&from) {
-            source.running -= 1;
-        }
         if looking && !matches!(outcome, Outcome::Sound { .. }) && !desk.is_leaving() {
+            self.queue.end(from, &key, None);
             self.pull_anew(desk, key, since, waiting);
-            return self.start(desk, from);
+            return self.start_next(desk);
         }
         if matches!(outcome, Outcome::Failed(error) if error.kind == JobErrorKind::Full) {
             tell_full(&mut self.told_full, desk);
@@ -253,9 +250,8 @@ impl Pulls {
             Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => (Err(NOT_ITS_HASH), true),
             _ => (Err("the block could not be pulled from you"), true),
         };
-        if !looking && (result.is_ok() || to_blame) {
-            self.delivered.insert(from, result.is_ok());
-        }
+        let tells = !looking && (result.is_ok() || to_blame);
+        self.queue.end(from, &key, tells.then_some(result.is_ok()));
         let (told, others): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|offer| !to_blame || offer.from.addr == from);
         for offer in told {
@@ -267,7 +263,7 @@ impl Pulls {
             }
         }
         self.pull_anew(desk, key, since, others);
-        self.start(desk, from);
+        self.start_next(desk);
     }
 
     /// A block is pulled from one of those who offer it, whatever is here of it. Strangers have to prove themselves

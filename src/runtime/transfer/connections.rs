@@ -8,7 +8,7 @@
 //! closed a kept one meanwhile, so a request that dies on it before the first byte of a reply is repeated once on a
 //! fresh one.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -50,23 +50,29 @@ const MAX_REASON: usize = 120;
 /// Kept connections to one peer at most.
 const MAX_KEPT: usize = 16;
 
-/// An idle connection, and when it was last used.
-type Kept = (Arc<TcpStream>, Time);
+/// An idle connection.
+struct Kept {
+    to: SocketAddr,
+    stream: Arc<TcpStream>,
+    /// When it was last used.
+    used: Time,
+}
 
-/// Idle connections that are kept, by peer.
+/// Idle connections that are kept, the one that was used last at the end. Where one more finds no room, the first goes:
+/// however many addresses have blocks pulled from them, no more descriptors are taken.
 pub(crate) struct Connections {
-    kept: Ranked<HashMap<SocketAddr, Vec<Kept>>>,
+    kept: Ranked<VecDeque<Kept>>,
+    most: usize,
     /// Bytes of blocks received by way of any. It stands alone (`Relaxed`).
     received: AtomicU64,
 }
 
-impl Default for Connections {
-    fn default() -> Self {
-        Self { kept: Ranked::new(&locks::CONNECTIONS, HashMap::new()), received: AtomicU64::default() }
-    }
-}
-
 impl Connections {
+    /// None yet, and never more than `most`.
+    pub(in crate::runtime) fn new(most: usize) -> Self {
+        Self { kept: Ranked::new(&locks::CONNECTIONS, VecDeque::new()), most, received: AtomicU64::default() }
+    }
+
     /// Bytes of blocks received since the start.
     pub(in crate::runtime) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
@@ -114,28 +120,24 @@ impl Connections {
 
     fn take(&self, from: SocketAddr, now: Time) -> Option<Arc<TcpStream>> {
         let mut kept = self.kept.lock();
-        let of_peer = kept.get_mut(&from)?;
-        let newest = of_peer.pop();
-        if of_peer.is_empty() {
-            kept.remove(&from);
-        }
-        newest.filter(|(_, used)| now.since(*used) < IDLE).map(|(stream, _)| stream)
+        let newest = kept.iter().rposition(|kept| kept.to == from)?;
+        kept.remove(newest).filter(|kept| now.since(kept.used) < IDLE).map(|kept| kept.stream)
     }
 
-    fn keep(&self, from: SocketAddr, stream: Arc<TcpStream>, now: Time) {
+    fn keep(&self, to: SocketAddr, stream: Arc<TcpStream>, used: Time) {
         let mut kept = self.kept.lock();
-        let of_peer = kept.entry(from).or_default();
-        if of_peer.len() < MAX_KEPT {
-            of_peer.push((stream, now));
+        if kept.iter().filter(|kept| kept.to == to).count() >= MAX_KEPT {
+            return;
         }
+        if kept.len() >= self.most {
+            kept.pop_front();
+        }
+        kept.push_back(Kept { to, stream, used });
     }
 
     /// Closes connections that were not used for long.
     pub(super) fn close_stale(&self, now: Time) {
-        self.kept.lock().retain(|_, of_peer| {
-            of_peer.retain(|(_, used)| now.since(*used) < IDLE);
-            !of_peer.is_empty()
-        });
+        self.kept.lock().retain(|kept| now.since(kept.used) < IDLE);
     }
 }
 
@@ -292,6 +294,26 @@ mod tests {
     use super::*;
     use crate::runtime::stopwatch;
     use crate::runtime::transfer::Ledger;
+
+    #[test]
+    fn the_connection_that_was_used_longest_ago_makes_room_whoever_they_lead_to() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let to = listener.local_addr().expect("bound");
+        let connections = Connections::new(3);
+        let peer = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let at = |second| Time::ZERO + Duration::from_secs(second);
+        for port in 1..=100 {
+            connections.keep(peer(port), Arc::new(TcpStream::connect(to).expect("it listens")), at(0));
+        }
+        assert_eq!(connections.kept.lock().len(), 3);
+        assert!(connections.take(peer(97), at(1)).is_none(), "later ones took its place");
+        let oldest = connections.take(peer(98), at(1)).expect("it is one of the last three");
+        connections.keep(peer(98), oldest, at(1));
+        connections.keep(peer(1), Arc::new(TcpStream::connect(to).expect("it listens")), at(2));
+        assert!(connections.take(peer(99), at(2)).is_none(), "it was used longest ago");
+        connections.close_stale(at(1) + IDLE);
+        assert!(connections.take(peer(98), at(3)).is_none() && connections.take(peer(1), at(3)).is_some());
+    }
 
     #[test]
     fn a_connection_that_is_being_made_is_given_up_when_the_peer_ends() {

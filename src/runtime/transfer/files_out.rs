@@ -21,7 +21,7 @@ use super::place::{Place, exists, is_same};
 use super::{cannot_write, cuts, failed, folder_of, io_failed};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, JobError, JobErrorKind, Outcome, Slot};
-use crate::store::hash_all;
+use crate::store::{free, hash_all};
 
 /// Names that are tried for a temporary file: others may have taken the first ones.
 const NAMES: usize = 8;
@@ -166,7 +166,19 @@ impl Part {
             }
             Err(TryLockError::Error(error)) => return Err(cannot(&error)),
         }
-        let resumed = file.metadata().map_err(|error| cannot(&error))?.len() == size && size > 0;
+        let there = file.metadata().map_err(|error| cannot(&error))?;
+        let resumed = there.len() == size && size > 0;
+        // A list of a few blocks can promise terabytes.
+        let more = size.saturating_sub(there.blocks() * 512);
+        if let Ok(free) = free(folder_of(&place.path))
+            && more > free
+        {
+            if there.len() == 0 {
+                let _ = fs::remove_file(&path);
+            }
+            let reason = format!("'{}' has {size} bytes, and the disk has room for {free}", place.path.display());
+            return Err(failed(JobErrorKind::Full, reason));
+        }
         if !resumed {
             file.set_len(size).map_err(|error| cannot(&error))?;
         }
@@ -291,6 +303,16 @@ mod tests {
             assert_eq!(fs::read(&victim).unwrap(), b"dear!", "{what}");
             assert!(fs::symlink_metadata(&dest).unwrap().is_file(), "{what}");
         }
+    }
+
+    #[test]
+    fn a_file_that_the_disk_has_no_room_for_is_refused_before_a_block_of_it_is_fetched() {
+        let folder = folder();
+        let dest = folder.path().join("dest");
+        let ledger = Ledger::default();
+        let error = Writing(&ledger).open(1, &dest, &Id::of(b"bytes"), 1 << 50, KEEP).unwrap_err();
+        assert!(error.kind == JobErrorKind::Full && error.reason.contains("1125899906842624 bytes"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left of it");
     }
 
     #[test]

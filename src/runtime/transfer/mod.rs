@@ -267,6 +267,8 @@ impl Workbench {
         piece: &mut [u8],
     ) -> Result<Outcome, JobError> {
         let shared = &*self.shared;
+        // No peer is asked for what there is no room for.
+        size.map_or(Ok(()), |size| shared.store.check_room(size))?;
         let mut reply = shared.connections.request(shared.clock, from, key, size, cancel, &self.events)?;
         let mut writer = shared.store.begin(*key, reply.size())?;
         while let Some(bytes) = reply.read_into(piece)? {

@@ -24,7 +24,7 @@ use crate::id::Id;
 use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 use crate::runtime::bounded_lines::BoundedLines;
-use crate::runtime::named::{Asked, Folder, PART, ask, time_of};
+use crate::runtime::named::{Asked, Folder, PART, ask, time_of, version_of};
 use crate::store::hash_all;
 use crate::wire::MAX_REQUEST_LINE;
 
@@ -72,6 +72,7 @@ impl Workbench {
             }
             NamedJob::Receive { file, from, port } => {
                 let incoming = self.request_named(Asked { file, port: Some(port) }, from, cancel)?;
+                folder.check_announced(file, incoming.version)?;
                 let (size, dest) = (incoming.version.size, folder.received(file));
                 let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
                 temporary.persist(&dest).map_err(|error| cannot_write(&dest, &error.error))?;
@@ -100,6 +101,8 @@ impl Workbench {
             (Some(here), Resolution::Compared) if here.size != version.size => return Err(another(file)),
             _ => {}
         }
+        folder.check_announced(file, version)?;
+        folder.check_share(file, version.size, from).map_err(|reason| failed(JobErrorKind::Full, reason))?;
         let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
         let dest = folder.place(file);
         let cannot = |error: &io::Error| cannot_write(&dest, error);
@@ -113,6 +116,8 @@ impl Workbench {
         }
         let written = temporary.as_file();
         written.set_modified(time_of(version)).and_then(|()| written.sync_data()).map_err(|error| cannot(&error))?;
+        // A file system may keep times less exactly, or not all of them. What counts is what others will find here.
+        let version = written.metadata().map(|metadata| version_of(&metadata)).map_err(|error| cannot(&error))?;
         match folder.find(file).map_err(|error| cannot(&error))? {
             // A peer that shares this directory was faster.
             Some(now) if now == version => return Ok(NamedOutcome::Kept { version, written: false }),
@@ -127,6 +132,7 @@ impl Workbench {
         }
         .map_err(|error| cannot(&error.error))?;
         folder.remember(file, version, sha256);
+        folder.note_brought(file, version.size, from);
         Ok(NamedOutcome::Kept { version, written: true })
     }
 

@@ -1,0 +1,307 @@
+//! Whose block is pulled next.
+//!
+//! Places are shared by who asks for them: first by [`Source`], then by address. While all are taken, a newcomer
+//! displaces the block that was queued last by whoever has most. An address that has not delivered yet gets few places
+//! at a time, all such addresses leave a share to those that have, and those of a source whose last pull failed have one
+//! place between them: who offers much and sends nothing holds up himself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use crate::config::{MAX_JOBS, MAX_PULLS, VALIDATED_MEMORY};
+use crate::id::Key;
+use crate::recent::Recent;
+use crate::source::Source;
+
+/// Blocks that one address may have on their way here and waiting.
+const MAX_OF_ONE: usize = MAX_PULLS / 2;
+
+/// Blocks that are pulled at a time: from all addresses; from those of one source, so that another finds a place; from
+/// those that have not delivered.
+const PLACES: usize = MAX_JOBS * 3 / 4;
+const OF_SOURCE: usize = PLACES - 2;
+const OF_STRANGERS: usize = PLACES * 2 / 3;
+
+/// Blocks that are pulled at a time from an address whose last one arrived, and from any other.
+const SHARE: usize = MAX_JOBS / 2;
+const SHARE_AT_FIRST: usize = 2;
+
+/// Blocks that are pulled at a time from all addresses of a source that have not delivered: as long as none of them has
+/// failed, and after that until one delivers.
+const STRANGERS_OF_SOURCE: usize = 4;
+const STRANGERS_OF_FAILED: usize = 1;
+
+/// Blocks that are pulled and blocks that wait for it, by where they come from. At most [`MAX_PULLS`].
+pub(super) struct Queue {
+    lines: BTreeMap<SocketAddr, Line>,
+    sources: BTreeMap<Source, Load>,
+    /// Blocks in all lines.
+    count: usize,
+    running: usize,
+    /// Those of them whose addresses had not delivered.
+    strangers: usize,
+    /// Whether the last block from an address arrived as it should.
+    delivered: Recent<SocketAddr, bool>,
+    /// Whether the last block from an address of the source that had not delivered did.
+    trusted: Recent<Source, bool>,
+    /// Grows with each pull that begins.
+    turn: u64,
+}
+
+/// The blocks of an address.
+#[derive(Default)]
+struct Line {
+    /// For each that is pulled, whether the address had delivered before.
+    running: BTreeMap<Key, bool>,
+    waiting: VecDeque<Key>,
+    /// When the last one began to be pulled.
+    turn: u64,
+}
+
+/// What the addresses of a source have.
+#[derive(Default)]
+struct Load {
+    count: usize,
+    running: usize,
+    strangers: usize,
+    turn: u64,
+}
+
+impl Line {
+    fn count(&self) -> usize {
+        self.running.len() + self.waiting.len()
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            lines: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            count: 0,
+            running: 0,
+            strangers: 0,
+            delivered: Recent::new(VALIDATED_MEMORY),
+            trusted: Recent::new(VALIDATED_MEMORY),
+            turn: 0,
+        }
+    }
+}
+
+impl Queue {
+    /// Blocks that are pulled or wait.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Makes room for one more block from this address. Returns the block that loses its place, if one had to, and none
+    /// if there is no room.
+    pub(super) fn make_room(&mut self, from: SocketAddr) -> Option<Option<Key>> {
+        let own = self.lines.get(&from).map_or(0, Line::count);
+        if own >= MAX_OF_ONE {
+            return None;
+        }
+        if self.count < MAX_PULLS {
+            return Some(None);
+        }
+        let source = Source::of(from);
+        let of_source = self.sources.get(&source).map_or(0, |load| load.count);
+        let (&richest, load) = self.sources.iter().max_by_key(|(_, load)| load.count)?;
+        let lines = self.lines.iter().filter(|(addr, _)| Source::of(**addr) == richest);
+        let (&loser, line) = lines.max_by_key(|(_, line)| line.waiting.len())?;
+        let has_more = if richest == source { line.count() > own + 1 } else { load.count > of_source + 1 };
+        let displaced = self.lines.get_mut(&loser).filter(|_| has_more)?.waiting.pop_back()?;
+        self.uncount(loser);
+        Some(Some(displaced))
+    }
+
+    /// A block takes its place. There is [room](Self::make_room), or it had one before.
+    pub(super) fn enter(&mut self, from: SocketAddr, key: Key) {
+        self.lines.entry(from).or_default().waiting.push_back(key);
+        self.sources.entry(Source::of(from)).or_default().count += 1;
+        self.count += 1;
+    }
+
+    /// The next block that this address may begin to deliver. It counts as being pulled.
+    pub(super) fn begin_of(&mut self, from: SocketAddr) -> Option<Key> {
+        if !self.may_begin(from) {
+            return None;
+        }
+        let proven = self.has_delivered(from);
+        let (line, load) = (self.lines.get_mut(&from)?, self.sources.get_mut(&Source::of(from))?);
+        let key = line.waiting.pop_front()?;
+        line.running.insert(key, proven);
+        self.turn += 1;
+        (line.turn, load.turn) = (self.turn, self.turn);
+        load.running += 1;
+        self.running += 1;
+        load.strangers += usize::from(!proven);
+        self.strangers += usize::from(!proven);
+        Some(key)
+    }
+
+    /// The address whose turn it is: of the source that was served longest ago.
+    pub(super) fn next(&self) -> Option<SocketAddr> {
+        let ready = self.lines.iter().filter(|(from, _)| self.may_begin(**from));
+        let turn = |from: &SocketAddr| self.sources.get(&Source::of(*from)).map_or(0, |load| load.turn);
+        ready.min_by_key(|(from, line)| (turn(from), line.turn)).map(|(from, _)| *from)
+    }
+
+    /// A block is pulled no longer. `arrived` tells what that says about its address, if anything.
+    pub(super) fn end(&mut self, from: SocketAddr, key: &Key, arrived: Option<bool>) {
+        let source = Source::of(from);
+        let proven = self.lines.get_mut(&from).and_then(|line| line.running.remove(key));
+        if let (Some(proven), Some(load)) = (proven, self.sources.get_mut(&source)) {
+            load.running -= 1;
+            self.running -= 1;
+            load.strangers -= usize::from(!proven);
+            self.strangers -= usize::from(!proven);
+            self.uncount(from);
+        }
+        if let Some(arrived) = arrived {
+            self.delivered.insert(from, arrived);
+            if proven == Some(false) {
+                self.trusted.insert(source, arrived);
+            }
+        }
+    }
+
+    fn uncount(&mut self, from: SocketAddr) {
+        let source = Source::of(from);
+        self.count -= 1;
+        if let Some(load) = self.sources.get_mut(&source) {
+            load.count -= 1;
+            if load.count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+        if self.lines.get(&from).is_some_and(|line| line.count() == 0) {
+            self.lines.remove(&from);
+        }
+    }
+
+    fn has_delivered(&self, from: SocketAddr) -> bool {
+        self.delivered.get(&from) == Some(&true)
+    }
+
+    fn may_begin(&self, from: SocketAddr) -> bool {
+        let Some(line) = self.lines.get(&from).filter(|line| !line.waiting.is_empty()) else { return false };
+        let source = Source::of(from);
+        let Some(load) = self.sources.get(&source) else { return false };
+        if self.running >= PLACES || load.running >= OF_SOURCE {
+            return false;
+        }
+        if self.has_delivered(from) {
+            return line.running.len() < SHARE;
+        }
+        let trusted = self.trusted.get(&source) != Some(&false);
+        let of_source = if trusted { STRANGERS_OF_SOURCE } else { STRANGERS_OF_FAILED };
+        line.running.len() < SHARE_AT_FIRST && self.strangers < OF_STRANGERS && load.strangers < of_source
+    }
+
+    /// Whether every number is what it counts, and none is above its bound.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let of_lines: usize = self.lines.values().map(Line::count).sum();
+        let of_sources: usize = self.sources.values().map(|load| load.count).sum();
+        let running: usize = self.lines.values().map(|line| line.running.len()).sum();
+        let idle = self.lines.values().any(|line| line.count() == 0);
+        let waits =
+            self.next().map_or(Ok(()), |from| Err(format!("{from} may deliver a block and nobody asks for it")));
+        (of_lines == self.count && of_sources == self.count && running == self.running && running <= PLACES && !idle)
+            .then_some(())
+            .ok_or_else(|| format!("{} blocks from sources, {of_lines} in lines, {running} pulled", self.count))
+            .and(waits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id;
+
+    fn addr(host: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, host], port))
+    }
+
+    fn fill(queue: &mut Queue, ports: u16) {
+        for n in 0..MAX_PULLS as u64 {
+            queue.enter(addr(2, (n % u64::from(ports)) as u16), Id::from_u64(n));
+        }
+        while let Some(from) = queue.next() {
+            queue.begin_of(from);
+        }
+        queue.check().unwrap();
+    }
+
+    #[test]
+    fn a_newcomer_finds_a_place_however_many_ports_of_one_host_have_taken_all() {
+        for ports in [2, 20, 1000] {
+            let mut queue = Queue::default();
+            fill(&mut queue, ports);
+            let newcomer = addr(3, 9);
+            assert!(matches!(queue.make_room(newcomer), Some(Some(_))), "{ports} ports");
+            queue.enter(newcomer, Id::from_u64(5000));
+            assert_eq!(queue.begin_of(newcomer), Some(Id::from_u64(5000)), "{ports} ports");
+            assert!(queue.len() == MAX_PULLS && queue.check().is_ok());
+        }
+    }
+
+    #[test]
+    fn an_address_that_offers_little_displaces_one_of_its_host_that_offers_much_and_not_the_other_way() {
+        let mut queue = Queue::default();
+        fill(&mut queue, 2);
+        assert!(matches!(queue.make_room(addr(2, 9)), Some(Some(_))));
+        queue.enter(addr(2, 9), Id::from_u64(5000));
+        assert_eq!(queue.make_room(addr(2, 1)), None);
+    }
+
+    #[test]
+    fn those_who_have_delivered_keep_a_share_and_a_failed_source_has_one_place() {
+        let mut queue = Queue::default();
+        let proven = addr(9, 1);
+        queue.enter(proven, Id::from_u64(1));
+        queue.begin_of(proven);
+        queue.end(proven, &Id::from_u64(1), Some(true));
+        for host in 10..30 {
+            for n in 0..4 {
+                queue.enter(addr(host, n), Id::from_u64(u64::from(host) * 10 + u64::from(n)));
+            }
+        }
+        while let Some(from) = queue.next() {
+            queue.begin_of(from);
+        }
+        assert_eq!(queue.running, OF_STRANGERS);
+        queue.enter(proven, Id::from_u64(2));
+        assert!(queue.begin_of(proven).is_some(), "a place is left to it");
+        queue.check().unwrap();
+
+        let mut queue = Queue::default();
+        fill(&mut queue, 100);
+        assert_eq!(queue.running, STRANGERS_OF_SOURCE);
+        let running: Vec<_> =
+            queue.lines.iter().flat_map(|(at, line)| line.running.keys().map(|key| (*at, *key))).collect();
+        for (from, key) in running {
+            queue.end(from, &key, Some(false));
+        }
+        while let Some(from) = queue.next() {
+            queue.begin_of(from);
+        }
+        assert_eq!(queue.running, STRANGERS_OF_FAILED);
+    }
+
+    #[test]
+    fn sources_take_turns() {
+        let mut queue = Queue::default();
+        for n in 0..100 {
+            queue.enter(addr(2, n), Id::from_u64(u64::from(n)));
+        }
+        queue.enter(addr(3, 1), Id::from_u64(1000));
+        queue.enter(addr(4, 1), Id::from_u64(1001));
+        let mut hosts = Vec::new();
+        while let Some(from) = queue.next() {
+            queue.begin_of(from);
+            hosts.push(from.ip());
+        }
+        assert_eq!(hosts[..3], [addr(2, 0).ip(), addr(3, 0).ip(), addr(4, 0).ip()]);
+    }
+}

@@ -1,0 +1,57 @@
+//! How many file descriptors each sort of connection may have, so that strangers' connections leave enough for the rest.
+//!
+//! What strangers can have opened is bounded by shares of the limit that the system sets. The rest is a reserve for the
+//! workers (a connection, a file and its folder each), clients of the control socket and the peer's own files.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Descriptors that a process is taken to have where the system does not say.
+const USUAL: u64 = 256;
+
+/// Connections of each sort at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Shares {
+    /// Connections that are served. Each reads a file beside.
+    pub(super) served: usize,
+    /// Links to other peers of the ring.
+    pub(super) links: usize,
+    /// Idle connections that are kept for the next request.
+    pub(super) kept: usize,
+}
+
+impl Shares {
+    /// The shares under the limit of this process.
+    pub(super) fn of_process() -> Self {
+        Self::of(getrlimit(Resource::RLIMIT_NOFILE).map_or(USUAL, |(soft, _)| soft))
+    }
+
+    fn of(limit: u64) -> Self {
+        let eighth = usize::try_from(limit / 8).unwrap_or(usize::MAX);
+        Self { served: eighth.clamp(4, 128), links: eighth.clamp(4, 512), kept: eighth.clamp(2, 64) }
+    }
+}
+
+/// Lets this process have as many file descriptors as the system allows it: the usual limit of 1,024 is kept low for
+/// programs that cannot count further.
+pub fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        log::debug!("the limit of file descriptors stays as it is: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_can_open_leaves_a_reserve_under_any_usual_limit() {
+        for limit in [128, 256, 1024, 4096, 1 << 20] {
+            let Shares { served, links, kept } = Shares::of(limit);
+            let of_strangers = (2 * served + links + kept) as u64;
+            assert!(of_strangers <= limit / 2, "{of_strangers} of {limit}");
+        }
+        assert_eq!(Shares::of(1 << 20), Shares { served: 128, links: 512, kept: 64 });
+    }
+}

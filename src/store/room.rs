@@ -1,0 +1,63 @@
+//! Room on a disk. A part of every disk is kept free for whoever else uses it: strangers decide how much is stored here.
+
+use std::io;
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+
+/// Of each disk this part is kept free, or [`MOST_RESERVED`], whichever is less.
+const RESERVED: u64 = 20;
+
+/// Bytes that are kept free of a large disk, 1 GiB.
+const MOST_RESERVED: u64 = 1 << 30;
+
+/// Files that may still be made on a disk of which some part is kept free, where it has a limit: one in so many.
+const RESERVED_FILES: u64 = 100;
+
+/// Bytes that may still be written to the disk of this folder. None if no more files may be made.
+///
+/// # Errors
+/// The system does not tell.
+pub fn room(folder: &Path) -> io::Result<Option<u64>> {
+    let disk = statvfs(folder)?;
+    let unit = disk.fragment_size();
+    let (total, free) = (disk.blocks().saturating_mul(unit), disk.blocks_available().saturating_mul(unit));
+    let has_files = disk.files() == 0 || disk.files_available() > disk.files() / RESERVED_FILES;
+    Ok(has_files.then(|| free.saturating_sub(MOST_RESERVED.min(total / RESERVED))))
+}
+
+/// Bytes that are free on the disk of this folder for its user, who may take all of it.
+///
+/// # Errors
+/// The system does not tell.
+pub fn free(folder: &Path) -> io::Result<u64> {
+    statvfs(folder).map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size())).map_err(Into::into)
+}
+
+/// Whether `size` bytes more may be written to the disk of this folder.
+///
+/// # Errors
+/// [`io::ErrorKind::StorageFull`] if what is to stay free would be touched; or the system does not tell.
+pub fn check_room(folder: &Path, size: u64) -> io::Result<()> {
+    match room(folder)? {
+        Some(room) if size <= room => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is full, but for what is kept free of it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_room_leaves_a_reserve() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = statvfs(folder.path()).unwrap();
+        let free = disk.blocks_available() * disk.fragment_size();
+        let room = room(folder.path()).unwrap().expect("files can be made");
+        assert!(room < free, "{room} of {free}");
+        check_room(folder.path(), 1).unwrap();
+        assert_eq!(check_room(folder.path(), free).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(check_room(&folder.path().join("none"), 1).is_err());
+    }
+}
