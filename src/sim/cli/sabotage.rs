@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::{CliError, Verdict, recorded, tell_schedule};
 use crate::sim::args::SimArgs;
+use crate::sim::moments::columns::cut;
 use crate::sim::moments::history::{Collection, History};
 use crate::sim::sabotage::{Found, SABOTEURS, Saboteur};
 use crate::sim::storm::StormPlan;
@@ -19,6 +20,8 @@ const SEEDS: u64 = 50;
 /// Lines that tell what the driver did, and what led to the end.
 const WRONGS: usize = 3;
 const MOMENTS: usize = 8;
+/// Characters of a moment.
+const WIDTH: usize = 92;
 
 /// The table of all of them.
 pub(super) fn list(out: &mut dyn Write) -> Result<Verdict, CliError> {
@@ -109,7 +112,8 @@ fn tell_moments(history: &History, slot: usize, out: &mut dyn Write) -> io::Resu
     for &moment in chain.iter().skip(chain.len().saturating_sub(MOMENTS)) {
         let seen = &history.moments[moment];
         let at = Time::from_micros(u64::try_from(seen.at).unwrap_or_default());
-        writeln!(out, "  {:>14}  peer {:<3} {}", at.to_string(), history.peers[seen.peer].name, history.tell(moment))?;
+        let text = cut(&history.tell(moment), WIDTH);
+        writeln!(out, "  {:>14}  peer {:<3} {text}", at.to_string(), history.peers[seen.peer].name)?;
     }
     Ok(())
 }

@@ -33,9 +33,10 @@ pub(super) fn run(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result
     Ok(Verdict::Passed)
 }
 
-/// What a live peer is called: its file's name, without the ending.
+/// What a live peer is called: its file's name, without the ending, and without `peer-` before a number.
 fn name(path: &Path) -> String {
-    path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned())
+    let stem = path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
+    stem.strip_prefix("peer-").map(str::to_owned).unwrap_or(stem)
 }
 
 /// The number of the peer of this name.

@@ -74,7 +74,7 @@ fn summary(history: &History, shown: usize) -> String {
 }
 
 /// The text, or its beginning where there is no room for all of it.
-fn cut(text: &str, room: usize) -> String {
+pub(in crate::sim) fn cut(text: &str, room: usize) -> String {
     let text = text.replace(char::is_control, " ");
     if text.chars().count() <= room {
         return text;

@@ -35,7 +35,9 @@ impl History {
 
     fn is_command(&self, moment: usize, word: &str) -> bool {
         let Event::Command { id, command } = &self.moments[moment].moment.event else { return false };
-        word.parse() == Ok(*id) || said(command).split(' ').next() == Some(word)
+        let text = said(command);
+        let name = text.split(' ').next().unwrap_or_default();
+        word.parse() == Ok(*id) || name == word || name.strip_prefix(word).is_some_and(|rest| rest.starts_with('_'))
     }
 
     /// What came of these commands, until each was answered; deadlines lead from everything to everything, so what only

@@ -40,13 +40,19 @@ fn describe(value: &Value) -> String {
             let inside = INSIDE.iter().find_map(|field| inner.get(field)).filter(|inside| inside.is_object());
             let text = match inside.or_else(|| inside_string(inner)) {
                 Some(inside) => describe(inside),
-                None if WRAPS.contains(&name.as_str()) => describe(inner),
+                None if WRAPS.contains(&name.as_str()) && is_said(inner) => describe(inner),
                 None => format!("{} {}", snake(name), subject(inner)),
             };
             text.trim_end().to_owned()
         }
         _ => subject(value),
     }
+}
+
+/// Whether it is a name with what it is about; else it is the fields of something that is called as a wrap is.
+fn is_said(value: &Value) -> bool {
+    let name = value.as_str().or_else(|| value.as_object()?.keys().next().map(String::as_str));
+    name.is_some_and(|name| name.starts_with(char::is_uppercase))
 }
 
 /// What is routed may need no fields: then it is a word.
@@ -56,6 +62,11 @@ fn inside_string(inner: &Value) -> Option<&Value> {
 
 fn subject(value: &Value) -> String {
     match value {
+        // Of a path the last part is enough.
+        Value::String(path) if path.contains('/') && !path.ends_with('/') => {
+            let last = path.rsplit('/').next().unwrap_or_default();
+            subject(&Value::String(last.to_owned()))
+        }
         Value::String(text) if text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
             // A classroom's ids are small numbers.
             let number = text.trim_start_matches('0');
@@ -138,6 +149,7 @@ fn answer_word(answer: &Value) -> String {
 mod tests {
     use super::*;
     use crate::id::Id;
+    use crate::node::Command;
     use crate::node::job::{Job, NamedJob};
     use crate::peer::Peer;
     use crate::wire::ring::{RingRequest, Route, Routed};
@@ -157,6 +169,10 @@ mod tests {
         let route = Route { origin, hops: 0, last: false, quiet: false };
         let routed = |what| Body::Request(Request::Ring(RingRequest::Routed { route, what }));
         assert_eq!(said(&routed(Routed::Join)), "join");
+        let file = "2067".parse().expect("a name");
+        assert_eq!(said(&routed(Routed::Request { file })), "request 2067");
+        let store = Command::Store { path: "/home/me/report.pdf".into(), manifest: None, keep: false };
+        assert_eq!(said(&store), "store report.pdf");
         assert_eq!(said(&routed(Routed::Lookup { key: Id::from_u64(200) })), "lookup c8");
     }
 }

@@ -1,13 +1,19 @@
-//! That the checks of a storm notice a driver that is broken: each saboteur is found, and its story is short.
+//! That what happens can be seen: a broken driver in a storm's checks and in its story, and what peers recorded side by
+//! side.
+//!
+//! What the README shows of it is what the program prints: with `KADRING_NEW_DIGESTS=1` this test writes it anew.
 
 use std::cell::RefCell;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use kadring::node::record::start_line;
+use kadring::node::record::{Beginning, start_line};
 use kadring::overlay::OverlayKind;
 use kadring::sim::args::SimArgs;
 use kadring::sim::moments::history::Collection;
@@ -139,4 +145,84 @@ fn in_the_record_of_a_storm_every_arrival_finds_its_message_and_nearly_every_mom
         let explained = 100 * history.explained() / history.moments.len();
         assert!(explained >= 95, "{explained} %");
     }
+}
+
+/// The same record, in which the clock of the peer in `slot` is `ahead` microseconds ahead.
+fn with_clock(text: &str, slot: usize, ahead: u64) -> String {
+    let shift = |line: &str| {
+        let Ok(beginning) = serde_json::from_str::<Beginning>(line) else { return line.to_owned() + "\n" };
+        let date = beginning.unix_micros.expect("it is written down");
+        let wrong = if beginning.peer == Some(slot) { beginning.at(date + ahead) } else { beginning };
+        start_line(&wrong).expect("plain")
+    };
+    text.lines().map(shift).collect()
+}
+
+#[test]
+fn clocks_that_differ_by_minutes_are_put_right_by_the_messages_between_them() {
+    // Nobody is started a second time, so each clock has all of the peer's messages to go by.
+    let text = record(&StormPlan { faults: 0, ..small(OverlayKind::Kademlia) });
+    for ahead in [0, 250_000_000] {
+        let mut collection = Collection::default();
+        collection.add("storm", with_clock(&text, 3, ahead).as_bytes()).expect("a record");
+        let history = collection.history();
+        assert_eq!((history.messages.0 - history.messages.1, history.backwards), (0, 0));
+        let last = history.moments.last().expect("there are some").at;
+        assert!(last < 400_000_000, "{last} µs: the run takes no longer");
+    }
+}
+
+#[test]
+fn of_a_record_that_is_cut_or_damaged_what_is_before_is_shown_and_another_version_is_refused() {
+    let text = record(&small(OverlayKind::Kademlia));
+    let shown = |text: &str| {
+        let mut collection = Collection::default();
+        let added = collection.add("a", text.as_bytes()).map_err(|error| error.to_string());
+        let complaints = collection.complaints.join(" ");
+        added.map(|()| (collection.history().moments.len(), complaints))
+    };
+    let whole = shown(&text).expect("a record").0;
+    let (moments, complaint) = shown(&text[..text.len() - 9]).expect("a record");
+    assert!(moments == whole - 1 && complaint.contains("in the middle of a line"), "{complaint}");
+    let lines: Vec<&str> = text.lines().collect();
+    let damaged = [&lines[..100], &["{\"at\":}"], &lines[100..]].concat().join("\n");
+    let (moments, complaint) = shown(&damaged).expect("a record");
+    assert!(moments < 100 && moments > 50, "{moments}");
+    assert!(complaint.contains("a: line 101 ") && complaint.contains("keep the first 100 lines"), "{complaint}");
+    let foreign = text.replacen(":3,", ":99,", 1);
+    assert!(shown(&foreign).expect_err("another version").contains("version 99"));
+}
+
+#[test]
+fn the_readme_shows_what_the_program_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).expect("it is committed");
+    let (before, rest) = readme.split_once("\n## See it think\n").expect("a section");
+    let (section, after) = rest.split_once("\n## ").expect("another one follows");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = Path::new(env!("CARGO_BIN_EXE_kadring")).parent().expect("it lies in a folder").to_owned();
+    let mut now = String::new();
+    let mut blocks = 0;
+    for (nth, part) in section.split("```").enumerate() {
+        let Some(block) = part.strip_prefix("console\n").filter(|_| nth % 2 == 1) else {
+            now += if nth == 0 { "" } else { "```" };
+            now += part;
+            continue;
+        };
+        let command = block.lines().next().and_then(|line| line.strip_prefix("$ ")).expect("a command");
+        let shell = Command::new("sh")
+            .args(["-c", command])
+            .current_dir(folder.path())
+            .env("PATH", format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default()))
+            .output()
+            .expect("a shell");
+        now += &format!("```console\n$ {command}\n{}", String::from_utf8_lossy(&shell.stdout));
+        blocks += 1;
+    }
+    let now = format!("{before}\n## See it think\n{now}\n## {after}");
+    if std::env::var_os("KADRING_NEW_DIGESTS").is_some() {
+        fs::write(&path, &now).expect("the source is writable");
+    }
+    let differs = now.lines().zip(readme.lines()).find(|(now, before)| now != before);
+    assert!(blocks >= 2 && differs.is_none() && now.len() == readme.len(), "now and before: {differs:#?}");
 }
