@@ -171,6 +171,9 @@ pub struct TraceArgs {
     /// Show only these peers, by their numbers in a storm or the names of their files
     #[arg(long, env = "KADRING_PEER", value_name = "NAME", value_delimiter = ',')]
     pub peer: Vec<String>,
+    /// Instead of columns, write a file for Perfetto (ui.perfetto.dev)
+    #[arg(long, env = "KADRING_CHROME", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub chrome: Option<PathBuf>,
 }
 
 /// The kind of run that the options of `sim` ask for.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::{CliError, Verdict, recorded, tell_schedule};
 use crate::sim::args::SimArgs;
 use crate::sim::moments::columns::cut;
-use crate::sim::moments::history::{Collection, History};
+use crate::sim::moments::history::{Collection, History, Seen};
 use crate::sim::sabotage::{Found, SABOTEURS, Saboteur};
 use crate::sim::storm::StormPlan;
 use crate::sim::table::Table;
@@ -85,7 +85,7 @@ fn tell(saboteur: &Saboteur, plan: &StormPlan, first: &Violation, out: &mut dyn 
     tell_wrongs(&kept.wrongs, slot, out)?;
     let mut collection = Collection::default();
     if collection.add("", kept.record.as_bytes()).is_ok() {
-        tell_moments(&collection.history(), slot, out)?;
+        tell_moments(&collection.history(), (at, slot), kept.wrongs.last(), out)?;
     }
     writeln!(out, "\nto go on from there:")?;
     writeln!(out, "  {plan} --record storm.jsonl && kadring trace --peer {slot} storm.jsonl")?;
@@ -103,10 +103,21 @@ fn tell_wrongs(wrongs: &[(Time, usize, String)], slot: usize, out: &mut dyn Writ
     Ok(())
 }
 
-/// The last moment of the peer that came to harm, and what led to it.
-fn tell_moments(history: &History, slot: usize, out: &mut dyn Write) -> io::Result<()> {
-    let is_its = |peer: usize| history.peers.get(peer).is_some_and(|peer| peer.name == slot.to_string());
-    let Some(last) = history.moments.iter().rposition(|seen| is_its(seen.peer)) else { return Ok(()) };
+/// The moment of the harm and what led to it; if it was found only afterwards, the last moment at which the driver did wrong.
+fn tell_moments(
+    history: &History,
+    (at, slot): (Time, usize),
+    wrong: Option<&(Time, usize, String)>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let last_of = |slot: usize, until: Time| {
+        let name = slot.to_string();
+        let until = i64::try_from(until.as_micros()).unwrap_or(i64::MAX);
+        let is_it = |seen: &Seen| seen.at <= until && history.peers[seen.peer].name == name;
+        history.moments.iter().rposition(is_it)
+    };
+    let harm = last_of(slot, at).filter(|&moment| history.moments[moment].at == at.as_micros() as i64);
+    let Some(last) = harm.or_else(|| wrong.and_then(|(at, slot, _)| last_of(*slot, *at))) else { return Ok(()) };
     writeln!(out, "\nthe moments that led there, each the cause of the next:")?;
     let chain = history.why(last);
     for &moment in chain.iter().skip(chain.len().saturating_sub(MOMENTS)) {

@@ -1,11 +1,12 @@
 //! `kadring trace`: what several peers recorded, side by side.
 
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
 
 use super::{CliError, Verdict, in_file, in_record};
 use crate::sim::args::TraceArgs;
+use crate::sim::moments::chrome;
 use crate::sim::moments::columns::{self, Style};
 use crate::sim::moments::history::{Collection, History};
 
@@ -25,7 +26,14 @@ pub(super) fn run(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result
         let shown = args.peer.iter().map(|name| number(&history, name)).collect::<Result<Vec<_>, _>>()?;
         moments.retain(|&moment| shown.contains(&history.moments[moment].peer));
     }
-    columns::write(&history, &moments, style, out)?;
+    match &args.chrome {
+        Some(path) => {
+            let mut file = BufWriter::new(File::create(path).map_err(in_file(path))?);
+            chrome::write(&history, &moments, &mut file).and_then(|()| file.flush()).map_err(in_file(path))?;
+            writeln!(out, "{} moments written to {}", moments.len(), path.display())?;
+        }
+        None => columns::write(&history, &moments, style, out)?,
+    }
     for complaint in complaints {
         writeln!(out, "{complaint}")?;
     }

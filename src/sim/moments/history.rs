@@ -51,7 +51,7 @@ pub struct Seen {
     pub moment: Moment,
     /// What it came of.
     pub cause: Cause,
-    life: usize,
+    pub(super) life: usize,
     nth: usize,
 }
 
