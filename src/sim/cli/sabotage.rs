@@ -56,11 +56,14 @@ pub(super) fn run(
     Ok(Verdict::Passed)
 }
 
+/// What the driver did wrong: when, to which peer, and what.
+type Wrong = (Time, usize, String);
+
 /// What is kept of a run.
 #[derive(Default)]
 struct Kept {
     record: String,
-    wrongs: Vec<(Time, usize, String)>,
+    wrongs: Vec<Wrong>,
 }
 
 fn tell(saboteur: &Saboteur, plan: &StormPlan, first: &Violation, out: &mut dyn Write) -> Result<(), CliError> {
@@ -82,32 +85,31 @@ fn tell(saboteur: &Saboteur, plan: &StormPlan, first: &Violation, out: &mut dyn 
     tell_schedule(plan, out)?;
     writeln!(out, "happened   at {at} s, peer {slot}: {what}")?;
     let kept = kept.borrow();
-    tell_wrongs(&kept.wrongs, slot, out)?;
+    let wrongs = wrongs(&kept.wrongs, slot);
+    writeln!(out, "\nthe driver did this:")?;
+    for (at, to, what) in wrongs.iter().skip(wrongs.len().saturating_sub(WRONGS)) {
+        writeln!(out, "  {:>14}  peer {to:<3} {what}", at.to_string())?;
+    }
     let mut collection = Collection::default();
     if collection.add("", kept.record.as_bytes()).is_ok() {
-        tell_moments(&collection.history(), (at, slot), kept.wrongs.last(), out)?;
+        tell_moments(&collection.history(), (at, slot), wrongs.last(), out)?;
     }
     writeln!(out, "\nto go on from there:")?;
     writeln!(out, "  {plan} --record storm.jsonl && kadring trace --peer {slot} storm.jsonl")?;
     Ok(())
 }
 
-/// What the driver did last to the peer that came to harm, or to any.
-fn tell_wrongs(wrongs: &[(Time, usize, String)], slot: usize, out: &mut dyn Write) -> io::Result<()> {
-    let own: Vec<_> = wrongs.iter().filter(|(_, to, _)| *to == slot).collect();
-    let wrongs = if own.is_empty() { wrongs.iter().collect() } else { own };
-    writeln!(out, "\nthe driver did this:")?;
-    for (at, to, what) in wrongs.iter().skip(wrongs.len().saturating_sub(WRONGS)) {
-        writeln!(out, "  {:>14}  peer {to:<3} {what}", at.to_string())?;
-    }
-    Ok(())
+/// What the driver did to the peer that came to harm, or else to any.
+fn wrongs(all: &[Wrong], slot: usize) -> Vec<&Wrong> {
+    let own: Vec<&Wrong> = all.iter().filter(|(_, to, _)| *to == slot).collect();
+    if own.is_empty() { all.iter().collect() } else { own }
 }
 
 /// The moment of the harm and what led to it; if it was found only afterwards, the last moment at which the driver did wrong.
 fn tell_moments(
     history: &History,
     (at, slot): (Time, usize),
-    wrong: Option<&(Time, usize, String)>,
+    wrong: Option<&&Wrong>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let last_of = |slot: usize, until: Time| {
