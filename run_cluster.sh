@@ -13,8 +13,8 @@ for name in $(compgen -e KADRING_ || true); do unset "$name"; done
 
 usage() {
   cat <<'TEXT'
-usage: run_cluster.sh [-n PEERS] [--size MIB] [--kill N] [--replicas N] [--file FILE] [--keep]
-       run_cluster.sh --ring [--keep [--ids 'ID ID...'] [--interval SECONDS]]
+usage: run_cluster.sh [-n PEERS] [--size MIB] [--kill N] [--replicas N] [--file FILE] [--keep] [--trace DIR]
+       run_cluster.sh --ring [--keep [--ids 'ID ID...'] [--interval SECONDS]] [--trace DIR]
 
   -n PEERS        peers to start                                (8)
   --size MIB      size of the file that is stored               (64)
@@ -26,6 +26,7 @@ usage: run_cluster.sh [-n PEERS] [--size MIB] [--kill N] [--replicas N] [--file 
   --ring          the course's classroom ring instead: join, quit, kill, store and request, checked line by line
   --ids 'ID...'   with --ring --keep: the peers, at least three   (2 4 5 8 9 14 19)
   --interval S    with --ring --keep: seconds between pings       (1)
+  --trace DIR     have each peer record into DIR what it does, for "kadring trace"
 
 KADRING names a built program to use; without it the script builds one, quickly rather than for the last bit of speed.
 TEXT
@@ -34,15 +35,16 @@ TEXT
 die() { printf 'run_cluster.sh: %s\n' "$*" >&2; exit 1; }
 say() { printf '\n== %s\n' "$*"; }
 
-peers=8 size=64 kills='' replicas='' file='' keep=no ring=no ids='' interval='' of_blocks=''
+peers=8 size=64 kills='' replicas='' file='' keep=no ring=no ids='' interval='' of_blocks='' trace=''
 while (($#)); do
   case "$1" in
-    -n | --size | --kill | --replicas | --file | --ids | --interval)
+    -n | --size | --kill | --replicas | --file | --ids | --interval | --trace)
       (($# >= 2)) || { usage >&2; die "$1 wants a value"; }
-      case "$1" in --ids | --interval) ;; *) of_blocks=$1 ;; esac
+      case "$1" in --ids | --interval | --trace) ;; *) of_blocks=$1 ;; esac
       case "$1" in
         --file) file=$2 ;;
         --ids) ids=$2 ;;
+        --trace) trace=$2 ;;
         *)
           [[ $2 =~ ^[0-9]{1,6}$ ]] || die "$1 wants a whole number, not '$2'"
           case "$1" in
@@ -72,6 +74,11 @@ done
 [[ $keep == yes ]] || ((kills == 0 || kills + 2 <= peers)) || die "with $peers peers at most $((peers - 2)) can be killed: one stores, one retrieves"
 [[ -z $file ]] || file=$(cd "$here" && realpath -- "$file")
 [[ -z $file || -r $file ]] || die "cannot read '$file'"
+
+if [[ -n $trace ]]; then
+  trace=$(cd "$here" && mkdir -p -- "$trace" && cd -- "$trace" && pwd) || die "cannot make the folder for --trace"
+  compgen -G "$trace/peer-*.jsonl" >/dev/null && die "'$trace' has records already; name a new folder"
+fi
 
 if [[ -z ${KADRING:-} ]]; then
   say "building"
@@ -119,13 +126,14 @@ fail() {
 
 # start N FOLDER ARG…: starts peer N in FOLDER, its standard input a FIFO that this script holds open.
 start() {
-  local n=$1 folder=$2 fd
+  local n=$1 folder=$2 fd record=()
   shift 2
+  [[ -z $trace ]] || record=(--record "$trace/peer-$n.jsonl")
   mkdir -p "$run/$n"
   mkfifo "$run/$n/in"
   exec {fd}<>"$run/$n/in"
   input[n]=$fd
-  (cd "$folder" && exec "$KADRING" "$@" <"$run/$n/in" >"$run/$n/out" 2>"$run/$n/err") &
+  (cd "$folder" && exec "$KADRING" "$@" "${record[@]}" <"$run/$n/in" >"$run/$n/out" 2>"$run/$n/err") &
   pids[n]=$!
 }
 input=()
@@ -417,4 +425,8 @@ ring() {
 seen=()   # ring: peer number -> lines that were checked
 
 if [[ $ring == yes ]]; then ring; else demonstrate; fi
+if [[ -n $trace ]]; then
+  say "what each peer did, and when, stands in $trace; to see one store cross them:"
+  printf '   %q trace %q/peer-*.jsonl --only store\n' "$KADRING" "$trace"
+fi
 result=0

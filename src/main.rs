@@ -124,6 +124,7 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Sim(args) => sim::sim(&args),
         Task::Repro(args) => sim::repro(&args),
         Task::Replay(args) => sim::replay(&args),
+        Task::Trace(args) => sim::trace(&args),
         Task::Man { dir: Some(dir) } => {
             clap_mangen::generate_to(command_line(), &dir)
                 .with_context(|| format!("cannot write manual pages into {}", dir.display()))?;

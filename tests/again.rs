@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use support::{Launch, cluster, file, program};
+use serde_json::Value;
+use support::{Launch, PeerProcess, cluster, file, program};
 use tempfile::tempdir;
 
 fn run(args: &[&str]) -> Output {
@@ -53,6 +54,81 @@ fn the_record_of_a_live_peer_gives_the_same_actions_and_a_forged_one_shows_the_f
             assert!(printed(&forged).contains(word), "{word} is missing: {}", printed(&forged));
         }
     }
+}
+
+#[test]
+fn the_records_of_live_peers_show_one_store_from_the_line_typed_to_the_copies_written() {
+    for overlay in ["kad", "ring"] {
+        let folder = tempdir().expect("a temporary folder");
+        let records: Vec<_> = (0..3).map(|n| folder.path().join(format!("peer-{n}.jsonl"))).collect();
+        let mut peers: Vec<PeerProcess> = Vec::new();
+        for (n, record) in records.iter().enumerate() {
+            let launch = Launch::new(folder.path().join(n.to_string()));
+            let launch = launch.args(&["--overlay", overlay, "--record", text(record)]);
+            peers.push(if let Some(first) = peers.first() {
+                launch.through(first.port).start()
+            } else {
+                launch.start()
+            });
+        }
+        let (path, _) = file(&folder, "original", 7, 2_500_000);
+        let key = peers[2].store(&path);
+        for peer in &mut peers {
+            peer.ask("quit --no-handover");
+            peer.wait();
+        }
+        let files: Vec<&str> = records.iter().map(|record| text(record)).collect();
+        let trace = |more: &[&str]| {
+            let shown = run(&[&["trace"], &files[..], more].concat());
+            assert!(shown.status.success(), "{shown:?}");
+            printed(&shown)
+        };
+        let all = trace(&[]);
+        // "… ; 524 of 524 messages between them found at both ends; 97.3 % of all moments …"
+        let summary = all.lines().last().expect("a summary");
+        let words: Vec<&str> = summary.split(' ').collect();
+        let at = words.iter().position(|word| *word == "messages").expect(summary);
+        assert!(words[at - 1] == words[at - 3] && words[at - 1] != "0", "{summary}");
+        assert!(!summary.contains("before they were sent"), "{summary}");
+        let share = words.iter().position(|word| *word == "%").and_then(|at| words[at - 1].parse::<f64>().ok());
+        assert!(share.is_some_and(|share| share >= 95.0), "{summary}");
+
+        let store = trace(&["--only", "store"]);
+        for part in ["command 1: store original", "pull", "saved", &format!("answers 1: stored {}", &key[..6])] {
+            assert!(store.contains(part), "{part} is missing: {store}");
+        }
+        assert!(store.lines().count() < all.lines().count() && store.lines().all(|line| line.chars().count() <= 200));
+        for word in ["store", "2", &key[..8], "saved"] {
+            assert!(trace(&["--only", word]).lines().count() > 2, "{word}");
+        }
+        check_chrome(&folder.path().join("chrome.json"), trace);
+
+        let unknown = run(&["trace", files[0], "--only", "nonsense"]);
+        assert_eq!(unknown.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&unknown.stderr).contains("ping, "), "{unknown:?}");
+    }
+}
+
+/// What is written for Perfetto is JSON, and each flow and each span in it has both ends.
+fn check_chrome(path: &Path, trace: impl Fn(&[&str]) -> String) {
+    trace(&["--chrome", text(path)]);
+    let written = fs::read(path).expect("it is written");
+    let chrome: Value = serde_json::from_slice(&written).expect("it is JSON");
+    let events = chrome["traceEvents"].as_array().expect("events");
+    let of = |ph: &str| {
+        let mut ids: Vec<String> = events
+            .iter()
+            .filter(|event| event["ph"] == ph)
+            .map(|event| format!("{} {}", event["cat"], event["id"]))
+            .collect();
+        ids.sort();
+        ids
+    };
+    assert!(of("X").len() > 40 && of("M").len() == 3);
+    for (begin, end) in [("s", "f"), ("b", "e")] {
+        assert!(of(begin).len() > 5 && of(begin) == of(end), "{begin} and {end}");
+    }
+    assert!(of("s").windows(2).all(|pair| pair[0] != pair[1]), "each flow has a number of its own");
 }
 
 #[test]

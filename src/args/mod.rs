@@ -19,7 +19,7 @@ use kadring::console::json::PAGE;
 use kadring::console::words::{parse_host_port, parse_id};
 use kadring::id::Id;
 pub(crate) use kadring::sim::args::OverlayName;
-use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
+use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs, TraceArgs};
 
 use crate::commands::EXITS;
 pub(crate) use client::{
@@ -97,6 +97,8 @@ pub(crate) enum Task {
     Repro(ReproArgs),
     /// Feed what a peer recorded to the core again, and compare
     Replay(ReplayArgs),
+    /// Show what several peers recorded side by side: who did what when, and why
+    Trace(TraceArgs),
     /// Print this program's manual page, or write those of all its tasks into DIR
     Man {
         /// The folder, such as /usr/local/share/man/man1

@@ -1,11 +1,12 @@
-//! Networks in virtual time: `sim`, `repro` and `replay`.
+//! Networks in virtual time, and what was recorded: `sim`, `repro`, `replay` and `trace`.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use anyhow::Context;
 use kadring::runtime::stopwatch;
-use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs};
+use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs, TraceArgs};
 use kadring::sim::cli::{self, CliError, Verdict};
+use kadring::sim::moments::columns::Style;
 
 use super::{Exit, Failed};
 
@@ -22,6 +23,17 @@ pub(crate) fn repro(args: &ReproArgs) -> anyhow::Result<Exit> {
 /// Runs `kadring replay`.
 pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
     exit(cli::replay_file(args, &mut io::stdout())).context("replay")
+}
+
+/// Columns where nobody tells how many there are.
+const WIDTH: usize = 120;
+
+/// Runs `kadring trace`.
+pub(crate) fn trace(args: &TraceArgs) -> anyhow::Result<Exit> {
+    let out = io::stdout();
+    let width = terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0));
+    let style = Style { width, colour: out.is_terminal() };
+    exit(cli::trace(args, style, &mut io::BufWriter::new(out.lock()))).context("trace")
 }
 
 fn exit(verdict: Result<Verdict, CliError>) -> anyhow::Result<Exit> {

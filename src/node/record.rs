@@ -4,6 +4,8 @@
 //! depends on nothing else, so a new node that is fed the same events gives the same actions: a recorded bug can be
 //! replayed as often as needed, and becomes a test.
 //!
+//! The record of a storm holds many peers: each line says of which one it is, and each life has a beginning.
+//!
 //! Nothing here reads or writes files; drivers do.
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,13 @@ pub struct Label {
 pub struct Beginning {
     /// The version of the record's form: [`VERSION`].
     pub kadring_record: u32,
+    /// The peer's slot, where the record holds many; none in the record of a live peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<usize>,
+    /// Microseconds since 1970 at the node's time zero, by its machine's clock: what the records of several peers are laid
+    /// side by side by. None in records of before it was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unix_micros: Option<u64>,
     /// The node's id and address.
     pub me: Peer,
     /// The overlay that the node routes by.
@@ -47,6 +56,9 @@ pub struct Beginning {
 /// An event, and what the node did about it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Moment {
+    /// The peer's slot, where the record holds many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<usize>,
     /// The time of the event, by the node's clock.
     pub at: Time,
     /// The event.
@@ -58,6 +70,8 @@ pub struct Moment {
 /// [`Moment`] without owning it.
 #[derive(Serialize)]
 struct Said<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<usize>,
     at: Time,
     event: &'a Event,
     actions: &'a [Action],
@@ -73,7 +87,20 @@ impl Beginning {
         seeds: ([u8; 32], [u8; 32]),
     ) -> Self {
         let (overlay_seed, node_seed) = (Id::from_bytes(seeds.0), Id::from_bytes(seeds.1));
-        Self { kadring_record: VERSION, me, overlay, ring, config, overlay_seed, node_seed }
+        let (peer, unix_micros) = (None, None);
+        Self { kadring_record: VERSION, peer, unix_micros, me, overlay, ring, config, overlay_seed, node_seed }
+    }
+
+    /// The same, with the date of the node's time zero, in microseconds since 1970.
+    #[must_use]
+    pub fn at(self, unix_micros: u64) -> Self {
+        Self { unix_micros: Some(unix_micros), ..self }
+    }
+
+    /// The same, of the peer in `slot` of a record of many.
+    #[must_use]
+    pub fn of(self, slot: usize) -> Self {
+        Self { peer: Some(slot), ..self }
     }
 
     /// A node as it was at the beginning.
@@ -91,12 +118,12 @@ pub fn start_line(beginning: &Beginning) -> serde_json::Result<String> {
     line(beginning)
 }
 
-/// A further line of a record, with its line end.
+/// A further line of a record, with its line end. `peer` is the slot in a record of many peers.
 ///
 /// # Errors
 /// Something cannot be written as JSON: a path that is not UTF-8.
-pub fn event_line(at: Time, event: &Event, actions: &[Action]) -> serde_json::Result<String> {
-    line(&Said { at, event, actions })
+pub fn event_line(peer: Option<usize>, at: Time, event: &Event, actions: &[Action]) -> serde_json::Result<String> {
+    line(&Said { peer, at, event, actions })
 }
 
 fn line(said: &impl Serialize) -> serde_json::Result<String> {

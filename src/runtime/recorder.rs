@@ -126,7 +126,7 @@ fn write(inbox: &Receiver<Moment>, mut file: BufWriter<File>, written: &Written)
         if matches!(event, Event::Command { .. }) {
             fault::point(Role::Recorder);
         }
-        file.write_all(event_line(at, &event, &actions).map_err(io::Error::from)?.as_bytes())?;
+        file.write_all(event_line(None, at, &event, &actions).map_err(io::Error::from)?.as_bytes())?;
         if inbox.is_empty() {
             file.flush()?;
         }

@@ -97,11 +97,13 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let (overlay_seed, node_seed) = (rng.random(), rng.random());
     let ring = options.ring.clone().unwrap_or_default();
     let overlay = options.overlay.build_with(me, overlay_seed, options.config.guest, &ring);
+    let (clock, since_1970) = (Clock::start(), since_1970());
     let record = match &options.record {
         Some(path) => {
             let (overlay, config) = (options.overlay, options.config.clone());
             let beginning = Beginning::new(me, overlay, ring, config, (overlay_seed, node_seed));
-            let record = Record::begin(path, &beginning);
+            let date = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
+            let record = Record::begin(path, &beginning.at(date));
             Some(record.map_err(|error| StartError::Record { path: path.clone(), error })?)
         }
         None => None,
@@ -111,7 +113,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         folder.clear_away();
     }
     let shared = Arc::new(Shared {
-        clock: Clock::start(),
+        clock,
         dialect: options.overlay.dialect(),
         store,
         folder,
@@ -121,7 +123,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         stopping: AtomicBool::new(false),
     });
     let node = classroom::join(Node::new(options.config.clone(), overlay, node_seed));
-    let (clock, (leave, leaving)) = (shared.clock, LEAVE.open());
+    let (leave, leaving) = LEAVE.open();
     let others = Ending { shared, roster: Roster::new(leave), udp: Arc::new(udp), tcp: Arc::new(tcp) };
     let parts = Parts { node, me, others: others.clone(), record, state };
     let events = options.events.map(|tell| (tell, Arc::clone(&parts.state)));

@@ -11,6 +11,7 @@ use super::grown::Shape;
 use super::lifetimes::Lifetimes;
 use super::load::LoadPlan;
 use super::network::{MAX_PEERS, Weather};
+use super::sabotage::{self, SABOTEURS, Saboteur};
 use super::storm::StormPlan;
 use crate::config::{REPLICAS, WIDTH};
 use crate::overlay::OverlayKind;
@@ -118,6 +119,12 @@ pub struct SimArgs {
     /// File for everything that happens in a storm, as JSON lines
     #[arg(long, env = "KADRING_TRACE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub trace: Option<PathBuf>,
+    /// File for a record of all peers of a storm, for `kadring replay` and `kadring trace`
+    #[arg(long, env = "KADRING_RECORD", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub record: Option<PathBuf>,
+    /// Break the driver on purpose, and find a storm that shows it; `list` for the ways there are
+    #[arg(long, env = "KADRING_SABOTEUR", value_name = "NAME")]
+    pub saboteur: Option<String>,
 }
 
 /// The options of `repro`.
@@ -143,9 +150,30 @@ pub struct ReproArgs {
 /// The arguments of `replay`.
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
-    /// What a peer wrote with `--record`
+    /// What a peer or a storm wrote with `--record`
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
+    /// Only this peer of a storm, by its number
+    #[arg(long, env = "KADRING_PEER", value_name = "N")]
+    pub peer: Option<usize>,
+}
+
+/// The arguments of `trace`.
+#[derive(Args, Clone, Debug)]
+pub struct TraceArgs {
+    /// What peers of one network wrote with `--record`, or what a storm wrote
+    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// Show one request with what came of it, or what led to it: the number or name of a command, the first digits of a key,
+    /// or a sort of message, job or event
+    #[arg(long, env = "KADRING_ONLY", value_name = "COMMAND|KEY|TYPE")]
+    pub only: Option<String>,
+    /// Show only these peers, by their numbers in a storm or the names of their files
+    #[arg(long, env = "KADRING_PEER", value_name = "NAME", value_delimiter = ',')]
+    pub peer: Vec<String>,
+    /// Instead of columns, write a file for Perfetto (ui.perfetto.dev)
+    #[arg(long, env = "KADRING_CHROME", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub chrome: Option<PathBuf>,
 }
 
 /// The kind of run that the options of `sim` ask for.
@@ -155,6 +183,10 @@ pub enum Wanted {
     Load(LoadPlan),
     /// A storm, or many.
     Storm(StormPlan),
+    /// A storm that shows that the driver is broken: this one, or the first of those that follow.
+    Sabotage(&'static Saboteur, StormPlan),
+    /// The names of all saboteurs.
+    Saboteurs,
 }
 
 impl SimArgs {
@@ -163,7 +195,14 @@ impl SimArgs {
     /// # Errors
     /// Why that is impossible, for people.
     pub fn plan(&self) -> Result<Wanted, String> {
-        if self.storm || self.soak { self.storm_plan().map(Wanted::Storm) } else { self.load_plan().map(Wanted::Load) }
+        if !(self.storm || self.soak) {
+            return self.load_plan().map(Wanted::Load);
+        }
+        let plan = self.storm_plan();
+        match &self.saboteur {
+            Some(name) if name == "list" => Ok(Wanted::Saboteurs),
+            _ => plan.map(|plan| plan.saboteur.map_or(Wanted::Storm(plan.clone()), |way| Wanted::Sabotage(way, plan))),
+        }
     }
 
     fn load_plan(&self) -> Result<LoadPlan, String> {
@@ -173,6 +212,8 @@ impl SimArgs {
             ("--shrink", self.shrink),
             ("--classroom", self.classroom),
             ("--trace", self.trace.is_some()),
+            ("--record", self.record.is_some()),
+            ("--saboteur", self.saboteur.is_some()),
         ];
         if let Some((option, _)) = only_in_storms.iter().find(|(_, given)| *given) {
             return Err(format!("{option} is about storms: give --storm or --soak with it"));
@@ -232,6 +273,11 @@ impl SimArgs {
         Ok(Weather { rtt, jitter, loss: self.loss, one_way: self.one_way, ..named })
     }
 
+    /// The plan with as many peers and faults as are asked for.
+    pub(super) fn resized(&self, plan: StormPlan) -> StormPlan {
+        StormPlan { peers: self.peers.unwrap_or(plan.peers), faults: self.faults.unwrap_or(plan.faults), ..plan }
+    }
+
     fn storm_plan(&self) -> Result<StormPlan, String> {
         let only_outside = [
             ("--churn", self.churn != 0.0),
@@ -249,21 +295,24 @@ impl SimArgs {
         if let Some((option, _)) = only_outside.iter().find(|(_, given)| *given) {
             return Err(format!("{option} has no meaning in a storm, whose faults follow from its seed"));
         }
-        if self.soak && (self.only.is_some() || self.trace.is_some()) {
-            return Err("--only and --trace are about one storm, --soak runs many".to_owned());
+        if self.soak
+            && (self.only.is_some() || self.trace.is_some() || self.record.is_some() || self.saboteur.is_some())
+        {
+            return Err("--only, --trace, --record and --saboteur are about one storm, --soak runs many".to_owned());
         }
-        let mut plan = match self.classroom {
-            true => StormPlan::classroom(self.seed),
-            false => StormPlan::random(self.overlay.into(), self.seed),
+        let saboteur = self.saboteur.as_deref().map(sabotage::find);
+        let mut plan = match saboteur {
+            Some(Some(saboteur)) => saboteur.plan(self.seed),
+            Some(None) if self.saboteur.as_deref() != Some("list") => {
+                let names: Vec<&str> = SABOTEURS.iter().map(|saboteur| saboteur.name).collect();
+                return Err(format!("there is no saboteur of that name; there are {}, and list", names.join(", ")));
+            }
+            _ if self.classroom => StormPlan::classroom(self.seed),
+            _ => StormPlan::random(self.overlay.into(), self.seed),
         };
-        if let Some(peers) = self.peers {
-            within("--peers", peers as f64, 2.0, if self.classroom { 128.0 } else { 1000.0 })?;
-            plan.peers = peers;
-        }
-        if let Some(faults) = self.faults {
-            within("--faults", faults as f64, 0.0, 10_000.0)?;
-            plan.faults = faults;
-        }
+        plan = self.resized(plan);
+        within("--peers", plan.peers as f64, 2.0, if plan.classroom { 128.0 } else { 1000.0 })?;
+        within("--faults", plan.faults as f64, 0.0, 10_000.0)?;
         plan.only = self.only.as_deref().map(|list| parse_only(list, plan.faults)).transpose()?;
         Ok(plan)
     }
@@ -306,11 +355,12 @@ mod tests {
 
     #[test]
     fn a_plan_s_own_command_gives_the_plan_again() {
-        for random in [StormPlan::random(OverlayKind::Ring, 77), StormPlan::classroom(77)] {
+        let broken = SABOTEURS.iter().map(|saboteur| saboteur.plan(77));
+        for random in [StormPlan::random(OverlayKind::Ring, 77), StormPlan::classroom(77)].into_iter().chain(broken) {
             let storm = StormPlan { only: Some(vec![1, 2]), ..random };
             let words = storm.to_string();
             let words = words.strip_prefix("kadring sim").expect("it is a command of this program");
-            let Ok(Wanted::Storm(again)) = plan(words) else { panic!("{words}") };
+            let Ok(Wanted::Storm(again) | Wanted::Sabotage(_, again)) = plan(words) else { panic!("{words}") };
             assert_eq!((again.to_string(), again.striking()), (storm.to_string(), vec![1, 2]));
         }
     }
@@ -349,6 +399,9 @@ mod tests {
             ("--storm --faults 3 --only 3", "0 to 2"),
             ("--storm --only x", "numbers"),
             ("--soak --trace /tmp/x", "--soak"),
+            ("--saboteur lost-tick", "--storm"),
+            ("--storm --saboteur nobody", "early-outcome"),
+            ("--soak --saboteur lost-tick", "--soak"),
         ] {
             let refusal = plan(words).expect_err(words);
             assert!(refusal.contains(why), "{words}: {refusal}");

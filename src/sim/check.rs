@@ -45,6 +45,9 @@ impl World {
             if let Some(command) = self.unanswered(slot).first() {
                 return self.breach(slot, format!("command {command} was never answered"));
             }
+            if let Some(owed) = self.overdue(slot) {
+                return self.breach(slot, owed);
+            }
             let (told, found): (Vec<_>, Vec<_>) = (node.held().collect(), self.disk(slot).held());
             if told != found {
                 let what = format!("it believes to hold {} blocks, on its disk are {}", told.len(), found.len());

@@ -111,10 +111,15 @@ impl Disk {
     }
 
     pub(super) fn delete(&mut self, key: &Key) {
+        drop(self.take(key));
+    }
+
+    /// Deletes a block. Returns its bytes, if it was here.
+    pub(super) fn take(&mut self, key: &Key) -> Option<Bytes> {
         self.rotten.remove(key);
-        if let Some(bytes) = self.blocks.remove(key) {
-            self.used -= bytes.len() as u64;
-        }
+        let bytes = self.blocks.remove(key)?;
+        self.used -= bytes.len() as u64;
+        Some(bytes)
     }
 }
 
@@ -170,6 +175,11 @@ impl OpenFiles {
                 self.offers.remove(key);
             }
         }
+    }
+
+    /// Withdraws a block from all files that it is part of.
+    pub(super) fn withdraw_from_all(&mut self, key: &Key) {
+        self.offers.remove(key);
     }
 
     pub(super) fn forget_put(&mut self, put: PutId) {

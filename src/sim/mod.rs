@@ -10,7 +10,8 @@
 //! - [`load`] is a large grown network ([`grown`]) with lookups all the while, under churn ([`lifetimes`]) and losses
 //!   ([`bursts`]); [`tally`] counts what it costs and [`deaths`] how long deaths take to be known. [`repro`] compares
 //!   with published results.
-//! - [`replay`] gives the events of a live peer's record to a new node.
+//! - [`sabotage`] breaks the driver on purpose: the checks must notice.
+//! - [`replay`] gives the events of a record to a new node; [`moments`] shows the records of several peers side by side.
 //! - [`truth`] is the ground truth: the peers that really are nearest to a key.
 
 pub mod args;
@@ -21,6 +22,7 @@ mod checking;
 pub mod cli;
 mod content;
 pub mod deaths;
+mod debts;
 mod disk;
 pub mod faults;
 mod folder;
@@ -31,12 +33,14 @@ pub mod kind;
 pub mod lifetimes;
 pub mod load;
 pub mod memory;
+pub mod moments;
 pub mod network;
 mod peers;
 pub mod plot;
 mod queue;
 pub mod replay;
 pub mod repro;
+pub mod sabotage;
 #[cfg(test)]
 mod scrubbing;
 mod shrink;
@@ -66,7 +70,15 @@ mod tests {
     use super::*;
     use crate::overlay::OverlayKind;
     fn plan(seed: u64) -> StormPlan {
-        StormPlan { kind: OverlayKind::Kademlia, classroom: false, seed, peers: 20, faults: 0, only: None }
+        StormPlan {
+            kind: OverlayKind::Kademlia,
+            classroom: false,
+            seed,
+            peers: 20,
+            faults: 0,
+            only: None,
+            saboteur: None,
+        }
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::debts::Debts;
 use super::disk::{Disk, OpenFiles};
 use super::network;
 use super::sim_peer::SimPeer;
-use super::world::World;
+use super::world::{Recorded, World};
 use crate::classroom;
 use crate::config::Config;
 use crate::id::Id;
+use crate::node::record::{Beginning, start_line};
 use crate::node::{CommandId, Event, Node};
 use crate::overlay::Overlay;
 use crate::peer::Peer;
@@ -38,7 +40,9 @@ impl World {
     fn start_as(&mut self, slot: usize, config: Config, bootstrap: &[usize]) {
         let seed = self.seed_of(slot, self.peers[slot].life + 1);
         let overlay = (self.rules.overlay)(self.peers[slot].me, &config, seed);
+        self.record_beginning(slot, &config, seed);
         self.enliven(slot, config, overlay, seed);
+        let held = self.found(slot, self.peers[slot].disk.held());
         let disk = &self.peers[slot].disk;
         let bootstrap: Vec<SocketAddr> =
             bootstrap.iter().filter(|&&other| other != slot).map(|&other| network::address(other)).collect();
@@ -46,7 +50,7 @@ impl World {
             bootstrap,
             hosts: Vec::new(),
             remembered: disk.peers.clone(),
-            held: disk.held(),
+            held,
             notes: disk.notes.clone(),
             unix_time: UNIX_TIME + self.now.as_micros() / 1_000_000,
         };
@@ -58,6 +62,13 @@ impl World {
         let seed = self.seed_of(slot, self.peers[slot].life + 1);
         self.enliven(slot, self.rules.config.clone(), overlay, seed);
         self.plan_wake(slot);
+    }
+
+    fn record_beginning(&mut self, slot: usize, config: &Config, seed: [u8; 32]) {
+        let (Some(recorder), Some((kind, ring))) = (&mut self.recorder, &self.rules.recipe) else { return };
+        let beginning = Beginning::new(self.peers[slot].me, *kind, ring.clone(), config.clone(), (seed, seed));
+        let date = UNIX_TIME * 1_000_000 + self.now.as_micros();
+        start_line(&beginning.at(date).of(slot)).iter().for_each(|line| recorder(Recorded::Line(line)));
     }
 
     fn enliven(&mut self, slot: usize, config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) {
@@ -100,12 +111,16 @@ impl World {
         peer.life += 1;
         peer.wake = None;
         peer.jobs.clear();
+        peer.debts = Debts::default();
+        peer.former = peer.disk.held();
         peer.open_files = OpenFiles::default();
     }
 
     /// Stops the peer's clock, as a suspended machine's: until `span` has passed nothing reaches it, then all at once.
     pub fn freeze(&mut self, slot: usize, span: Duration) {
-        self.peers[slot].frozen_until = self.now + span;
+        let peer = &mut self.peers[slot];
+        peer.frozen_until = self.now + span;
+        peer.held_up = peer.held_up.max(peer.frozen_until);
     }
 
     /// Makes each message from or to the peer, and each of its jobs, take `lag` longer.
@@ -173,6 +188,11 @@ impl World {
     /// What a peer's workers still have open, for people; none if nothing is.
     pub fn leftovers(&self, slot: usize) -> Option<String> {
         self.peers[slot].open_files.leftovers()
+    }
+
+    /// What the driver owes the peer's node, for people; none if nothing is overdue.
+    pub(super) fn overdue(&self, slot: usize) -> Option<String> {
+        self.peers[slot].debts.overdue(self.now, &self.peers[slot].jobs)
     }
 
     /// Whether messages pass from one peer to the other.

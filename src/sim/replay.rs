@@ -1,19 +1,23 @@
 //! Replays a record: gives its events to a new node, and compares the node's actions with the recorded ones.
 
-use std::io::{self, BufRead};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
 
-use thiserror::Error;
-
+use super::moments::reader::{Line, Reader, RecordError};
 use crate::classroom;
-use crate::node::record::{Beginning, Label, Moment, VERSION};
-use crate::node::{Action, Event};
+use crate::node::record::{Beginning, Moment};
+use crate::node::{Action, Event, Node};
 use crate::time::Time;
 
 /// The result of a replay.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Replayed {
-    /// How the recorded node began.
+    /// How the recorded node began, or the first one of many.
     pub beginning: Beginning,
+    /// Peers that were replayed.
+    pub peers: usize,
+    /// Lives of theirs: a peer of a storm may be started again.
+    pub lives: u64,
     /// Events that were given to the node.
     pub events: u64,
     /// Actions that the node answered with.
@@ -31,6 +35,8 @@ pub struct Replayed {
 pub struct Difference {
     /// Line of the record, counted from 1.
     pub line: u64,
+    /// The peer's slot, where the record holds many.
+    pub peer: Option<usize>,
     /// The event's time, by the node's clock.
     pub at: Time,
     /// The event.
@@ -43,76 +49,84 @@ pub struct Difference {
     pub replayed: Option<Action>,
 }
 
-/// Why a record cannot be replayed.
-#[derive(Debug, Error)]
-pub enum ReplayError {
-    /// The file cannot be read.
-    #[error("the record cannot be read: {0}")]
-    Io(#[from] io::Error),
-    /// The first line is not what a record begins with.
-    #[error("this is no record of a peer: {0}")]
-    NoRecord(serde_json::Error),
-    /// The record has another version.
-    #[error("this record is of version {0}, and only version {VERSION} can be replayed")]
-    Version(u32),
-    /// A line cannot be read as a moment.
-    #[error("line {line} of the record is damaged: {error}")]
-    Damaged {
-        /// The number of the line, from 1.
-        line: u64,
-        /// What is wrong with the line.
-        error: serde_json::Error,
-    },
-}
-
-/// Gives a record's events to a new node, up to the end or the first difference.
+/// Gives a record's events to a new node, up to the end or the first difference; where the record holds many peers, to a
+/// node for each.
 ///
 /// # Errors
 /// The record cannot be read. (That the node does otherwise is no error: it is what one wants to know.)
-pub fn replay(mut record: impl BufRead) -> Result<Replayed, ReplayError> {
-    let mut text = String::new();
-    record.read_line(&mut text)?;
-    // Of another version nothing else need be readable.
-    let Label { kadring_record } = serde_json::from_str(&text).map_err(ReplayError::NoRecord)?;
-    if kadring_record != VERSION {
-        return Err(ReplayError::Version(kadring_record));
-    }
-    let beginning: Beginning = serde_json::from_str(&text).map_err(ReplayError::NoRecord)?;
-    let mut node = classroom::join(beginning.node());
-    let mut replayed = Replayed { beginning, events: 0, actions: 0, until: Time::ZERO, cut: false, difference: None };
+pub fn replay(record: impl BufRead) -> Result<Replayed, RecordError> {
+    replay_peer(record, None)
+}
+
+/// The same for one peer of a record of many, by its slot.
+///
+/// # Errors
+/// The record cannot be read, or holds no such peer.
+pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed, RecordError> {
+    let (mut reader, beginning) = Reader::begin(record)?;
+    let wanted = |peer: Option<usize>| only.is_none() || peer == only;
+    let mut replayed = Replayed {
+        beginning: beginning.clone(),
+        peers: 0,
+        lives: 0,
+        events: 0,
+        actions: 0,
+        until: Time::ZERO,
+        cut: false,
+        difference: None,
+    };
+    let mut there = BTreeSet::new();
+    let mut nodes: BTreeMap<Option<usize>, Node> = BTreeMap::new();
     let mut actions = Vec::new();
-    for line in 2.. {
-        text.clear();
-        if record.read_line(&mut text)? == 0 {
-            break;
-        }
-        let moment: Moment = match serde_json::from_str(&text) {
-            Ok(moment) => moment,
-            Err(_) if !text.ends_with('\n') => {
-                replayed.cut = true;
-                break;
+    let mut next = Some((1, Line::Beginning(Box::new(beginning))));
+    while let Some((number, line)) = next {
+        match line {
+            Line::Beginning(beginning) => {
+                there.insert(beginning.peer);
+                if wanted(beginning.peer) {
+                    replayed.lives += 1;
+                    nodes.insert(beginning.peer, classroom::join(beginning.node()));
+                    if replayed.lives == 1 {
+                        replayed.beginning = *beginning;
+                    }
+                }
             }
-            Err(error) => return Err(ReplayError::Damaged { line, error }),
-        };
-        node.handle(moment.at, moment.event.clone(), &mut actions);
-        replayed.events += 1;
-        replayed.actions += actions.len() as u64;
-        replayed.until = moment.at;
-        replayed.difference = difference(line, moment, &actions);
-        if replayed.difference.is_some() {
-            break;
+            Line::Moment(moment) if wanted(moment.peer) => {
+                let node = nodes.get_mut(&moment.peer).ok_or(RecordError::Orphan { line: number })?;
+                actions.clear();
+                node.handle(moment.at, moment.event.clone(), &mut actions);
+                replayed.events += 1;
+                replayed.actions += actions.len() as u64;
+                replayed.until = replayed.until.max(moment.at);
+                replayed.difference = difference(number, *moment, &actions);
+                if replayed.difference.is_some() {
+                    break;
+                }
+            }
+            Line::Moment(_) => {}
         }
-        actions.clear();
+        next = reader.next_line()?;
     }
+    if let (Some(peer), true) = (only, nodes.is_empty()) {
+        return Err(RecordError::NoPeer { peer, there: list(&there) });
+    }
+    replayed.peers = nodes.len();
+    replayed.cut = reader.is_cut();
     Ok(replayed)
 }
 
+/// The peers of a record, for people.
+fn list(there: &BTreeSet<Option<usize>>) -> String {
+    let slots: Vec<String> = there.iter().flatten().map(usize::to_string).collect();
+    if slots.is_empty() { "one peer, without a number".to_owned() } else { slots.join(", ") }
+}
+
 fn difference(line: u64, moment: Moment, replayed: &[Action]) -> Option<Difference> {
-    let Moment { at, event, actions: recorded } = moment;
+    let Moment { peer, at, event, actions: recorded } = moment;
     let longest = recorded.len().max(replayed.len());
     let nth = (0..longest).find(|&nth| recorded.get(nth) != replayed.get(nth))?;
     let (recorded, replayed) = (recorded.get(nth).cloned(), replayed.get(nth).cloned());
-    Some(Difference { line, at, event, nth, recorded, replayed })
+    Some(Difference { line, peer, at, event, nth, recorded, replayed })
 }
 
 #[cfg(test)]
@@ -165,7 +179,7 @@ mod tests {
         for event in events.into_iter().chain((0..50).map(|_| Event::Tick)) {
             let mut actions = Vec::new();
             node.handle(now, event.clone(), &mut actions);
-            text += &event_line(now, &event, &actions).unwrap();
+            text += &event_line(None, now, &event, &actions).unwrap();
             now = node.next_wake().map_or(now, |due| due.max(now)) + Duration::from_millis(3);
         }
         text
@@ -194,12 +208,15 @@ mod tests {
         let text = record();
         let cut = replay(&text.as_bytes()[..text.len() - 20]).unwrap();
         assert!(cut.cut && cut.events == 54 && cut.difference.is_none());
-        assert!(matches!(replay(&b"nonsense\n"[..]), Err(ReplayError::NoRecord(_))));
-        assert!(matches!(replay(&b""[..]), Err(ReplayError::NoRecord(_))));
+        assert!(matches!(replay(&b"nonsense\n"[..]), Err(RecordError::NoRecord(_))));
+        assert!(matches!(replay(&b""[..]), Err(RecordError::NoRecord(_))));
         let (_, moments) = text.split_once('\n').unwrap();
         let other = format!("{{\"kadring_record\":99,\"what\":\"nobody knows\"}}\n{moments}");
-        assert!(matches!(replay(other.as_bytes()), Err(ReplayError::Version(99))));
+        assert!(matches!(replay(other.as_bytes()), Err(RecordError::Version(99))));
         let damaged = text.replacen("\"at\"", "\"ta\"", 1);
-        assert!(matches!(replay(damaged.as_bytes()), Err(ReplayError::Damaged { line: 2, .. })));
+        assert!(matches!(replay(damaged.as_bytes()), Err(RecordError::Damaged { line: 2, .. })));
+        let late = text.replacen("\n{\"at\":0,\"event\":\"Tick\"", "\n{\"ta\":0,\"event\":\"Tick\"", 1);
+        let damage = replay(late.as_bytes()).map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(damage.is_err(), late != text, "{damage:?}");
     }
 }

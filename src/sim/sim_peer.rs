@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::debts::Debts;
 use super::disk::{Disk, OpenFiles};
 use super::work::Running;
+use crate::id::Key;
 use crate::node::job::JobId;
 use crate::node::{CommandId, Node};
 use crate::peer::Peer;
@@ -25,10 +27,16 @@ pub(super) struct SimPeer {
     pub(super) disk: Disk,
     pub(super) open_files: OpenFiles,
     pub(super) jobs: BTreeMap<JobId, Running>,
+    /// What the driver owes the node.
+    pub(super) debts: Debts,
+    /// The blocks that were on the disk when the last life ended.
+    pub(super) former: Vec<(Key, u32)>,
     pub(super) asked: BTreeSet<CommandId>,
     /// How much longer each message from or to the peer, and each of its jobs, takes.
     pub(super) lag: Duration,
     pub(super) frozen_until: Time,
+    /// Until then some of what was to come waits: a clock that goes on early finds it only then.
+    pub(super) held_up: Time,
     /// Whether its way out is in a burst of losses.
     pub(super) in_burst: bool,
     /// Peers in different islands do not reach one another.
@@ -36,6 +44,8 @@ pub(super) struct SimPeer {
     /// Whether connections to it are refused at once while it is down, rather than time out.
     pub(super) refuses: bool,
     pub(super) last_event: Time,
+    /// Events of the present millisecond.
+    pub(super) crowd: u32,
     pub(super) ticks: u32,
 }
 
@@ -52,13 +62,17 @@ impl SimPeer {
             disk: Disk::default(),
             open_files: OpenFiles::default(),
             jobs: BTreeMap::new(),
+            debts: Debts::default(),
+            former: Vec::new(),
             asked: BTreeSet::new(),
             lag: Duration::ZERO,
             frozen_until: Time::ZERO,
+            held_up: Time::ZERO,
             in_burst: false,
             island: 0,
             refuses,
             last_event: Time::ZERO,
+            crowd: 0,
             ticks: 0,
         }
     }

@@ -25,10 +25,11 @@ use super::kind;
 use super::network::{Weather, spread};
 use super::queue::Queue;
 use super::trace::Trace;
-use super::world::{Rules, Violation, World};
+use super::world::{Recorder, Rules, Violation, World};
 use crate::config::REPLICAS;
 use crate::id::Id;
 use crate::node::{Command, CommandId};
+use crate::overlay::RingOptions;
 use crate::time::Time;
 
 pub use plan::{StormPlan, StormReport};
@@ -61,6 +62,7 @@ struct Storm<'a> {
     storing: Vec<(usize, CommandId, StoredFile)>,
     retrieving: Vec<(usize, CommandId, PathBuf, Id)>,
     agenda: Queue<StormStep>,
+    is_raging: bool,
     tally: Tally,
     /// The named files of a classroom ring, and what its users were promised about them.
     named: NamedFiles,
@@ -69,24 +71,34 @@ struct Storm<'a> {
 /// A step of the storm at a planned time.
 enum StormStep {
     Strike(Fault),
-    Return { slot: usize },
+    Return {
+        slot: usize,
+    },
     CalmDown,
     Heal,
-    Hurry { slot: usize },
+    Hurry {
+        slot: usize,
+    },
     Store,
     Retrieve,
+    /// A user has had enough.
+    GiveUp {
+        slot: usize,
+        command: CommandId,
+    },
 }
 
 impl<'a> Storm<'a> {
-    fn new(plan: &'a StormPlan, trace: Trace) -> Self {
-        let of = plan.kind;
+    fn new(plan: &'a StormPlan, trace: Trace, recorder: Option<Recorder>) -> Self {
         let mut rules = match plan.classroom {
             true => classroom::rules(plan.seed),
-            false => Rules::new(plan.seed, Box::new(move |me, config, seed| of.build(me, seed, config.guest))),
+            false => Rules::of(plan.seed, plan.kind, RingOptions::default()),
         };
+        rules.broken = plan.saboteur.map(|saboteur| saboteur.way);
         rules.block_size = BLOCK_SIZE;
         let mut world = World::new(rules);
         world.trace = trace;
+        world.recorder = recorder;
         Self {
             plan,
             world,
@@ -95,6 +107,7 @@ impl<'a> Storm<'a> {
             storing: Vec::new(),
             retrieving: Vec::new(),
             agenda: Queue::new(),
+            is_raging: false,
             tally: Tally::default(),
             named: NamedFiles::default(),
         }
@@ -124,6 +137,7 @@ impl<'a> Storm<'a> {
 
     fn rage(&mut self) -> Result<(), Violation> {
         let begin = self.world.now();
+        self.is_raging = true;
         let strikes = self.plan.strikes();
         for index in self.plan.striking() {
             if let Some(strike) = strikes.get(index) {
@@ -142,6 +156,7 @@ impl<'a> Storm<'a> {
             self.take_step(step);
         }
         self.pass_until(end)?;
+        self.is_raging = false;
         self.collect()
     }
 
@@ -156,6 +171,10 @@ impl<'a> Storm<'a> {
             StormStep::Retrieve if self.plan.classroom => self.request_named(),
             StormStep::Store => self.store(),
             StormStep::Retrieve => self.retrieve(),
+            StormStep::GiveUp { slot, command } if self.world.unanswered(slot).contains(&command) => {
+                self.world.command(slot, Command::Cancel { command });
+            }
+            StormStep::GiveUp { .. } => {}
         }
     }
 

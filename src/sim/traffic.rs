@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::content::{Bytes, Refusal};
 use super::disk::Reading;
 use super::folder::{Brought, NamedFile, subject};
+use super::moments::words;
 use super::network;
+use super::sabotage::Way;
 use super::work::{self, Running, Worker};
 use super::world::{Planned, SimEvent, World, destination};
 use crate::config::MAX_JOBS;
@@ -21,6 +23,9 @@ use crate::wire::{Body, Message, Request, Sender, Via};
 impl World {
     pub(super) fn send(&mut self, from: usize, to: SocketAddr, via: Via, message: Message) {
         let purpose = self.count_sent(from, to, &message);
+        if via == Via::Tcp && self.rules.checked {
+            self.peers[from].debts.line(self.now, to, message.magic);
+        }
         let Some(target) = destination(to, self.peers.len()) else {
             self.counts.lost += 1;
             if via == Via::Tcp {
@@ -71,6 +76,10 @@ impl World {
         if let Body::Request(Request::Ring(RingRequest::Routed { what: Routed::Lookup { key }, .. })) = &message.body {
             self.counts.dead_ends += u64::from(self.followed.contains(key));
         }
+        if self.rules.broken == Some(Way::SwallowedUndeliverable) {
+            let what = || format!("{} to {to} cannot be delivered, and it is not told", words::said(&message.body));
+            return self.did_wrong(from, what);
+        }
         let life = Some(self.peers[from].life);
         let what = SimEvent::Told(Box::new(Event::Undeliverable { to, message, obstacle }));
         self.plan(self.now + after, Planned { slot: from as u32, life, what });
@@ -80,6 +89,7 @@ impl World {
     pub(super) fn arrive(&mut self, from: usize, to: usize, via: Via, mut message: Box<Message>) {
         if self.is_up(to) && self.reaches(from, to) {
             let bytes = network::wire_size(&message);
+            self.peers[from].debts.arrived(network::address(to), message.magic);
             self.note_offer(to, &message);
             if self.rules.config.named_files {
                 // Every line of the ring names its sender, answers too: so the asker learns which peer keeps a file.
@@ -132,6 +142,7 @@ impl World {
         takes += network::spread(takes / 8, &mut self.rng);
         let peer = &mut self.peers[slot];
         let again = peer.jobs.insert(job, Running { work, doomed, cancelled: false, before }).is_some();
+        peer.debts.job(job);
         let (out, life) = (peer.jobs.len(), Some(peer.life));
         if again || out > MAX_JOBS {
             self.violate(slot, format!("{out} jobs are out, or job {job} was started twice"));
@@ -154,6 +165,10 @@ impl World {
     /// Ends a job. (A cancelled one comes here twice: the second time it is gone.)
     pub(super) fn finish_job(&mut self, slot: usize, job: JobId) {
         let Some(Running { work, doomed, cancelled, before }) = self.peers[slot].jobs.remove(&job) else { return };
+        if cancelled && self.rules.broken == Some(Way::LethalCancel) {
+            return self
+                .did_wrong(slot, || format!("job {job} ({}) is cancelled, and tells no outcome", words::said(&work)));
+        }
         if cancelled || doomed {
             let (kind, reason) = if cancelled {
                 (JobErrorKind::Cancelled, "cancelled")
@@ -163,20 +178,26 @@ impl World {
             let reason = reason.to_owned();
             return self.tell_outcome(slot, job, Outcome::Failed(JobError { kind, reason }));
         }
-        let block = match work::wanted(&work) {
+        self.finish_work(slot, job, &work, before);
+    }
+
+    /// Does a job's work, and tells what came of it.
+    pub(super) fn finish_work(&mut self, slot: usize, job: JobId, work: &Job, before: Option<Version>) {
+        let block = match work::wanted(work) {
             Some((key, Holder::Own)) => self.read_block(slot, &key),
             Some((key, Holder::Peer(addr))) => {
                 let block = self.fetch_block(slot, addr, &key);
-                self.count_block(slot, &work, block.as_ref().map_or(0, |bytes| bytes.len()));
+                self.count_block(slot, work, block.as_ref().map_or(0, |bytes| bytes.len()));
                 block
             }
             None => Err((JobErrorKind::Io, String::new())),
         };
-        let file = self.bring_named(slot, &work, before);
+        let file = self.bring_named(slot, work, before);
         let peer = &mut self.peers[slot];
         let mut worker =
             Worker { open_files: &mut peer.open_files, disk: &mut peer.disk, block_size: self.rules.block_size };
-        let outcome = worker.perform(&work, block, file);
+        let outcome = worker.perform(work, block, file);
+        self.put_off_writing(slot, work, &outcome);
         self.tell_outcome(slot, job, outcome);
     }
 

@@ -10,17 +10,19 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::content::Bytes;
 use super::network::{self, Weather};
-
 use super::queue::Queue;
+use super::sabotage::Way;
 use super::sim_peer::SimPeer;
 use super::tally::{Answering, Counts};
 use super::trace::Trace;
 use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::{Id, Key};
 use crate::node::job::{JobId, Outcome};
+use crate::node::record::event_line;
 use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Purpose};
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, OverlayKind, RingOptions};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Message, Via};
@@ -54,6 +56,10 @@ pub struct Rules {
     pub block_size: u32,
     /// Whether each node's invariants are checked after each event of its.
     pub checked: bool,
+    /// Of which kind all overlays are, and with which options: what a record must say. None where they differ.
+    pub recipe: Option<(OverlayKind, RingOptions)>,
+    /// How the driver is broken, if it is.
+    pub(super) broken: Option<Way>,
 }
 
 impl Rules {
@@ -66,7 +72,16 @@ impl Rules {
             weather: Weather::default(),
             block_size: MAX_BLOCK_SIZE,
             checked: true,
+            recipe: None,
+            broken: None,
         }
+    }
+
+    /// A world of peers that all route by this overlay.
+    pub fn of(seed: u64, kind: OverlayKind, ring: RingOptions) -> Self {
+        let options = ring.clone();
+        let make = move |me, config: &Config, seed| kind.build_with(me, seed, config.guest, &options);
+        Self { recipe: Some((kind, ring)), ..Self::new(seed, Box::new(make)) }
     }
 }
 
@@ -95,11 +110,25 @@ pub struct World {
     /// Records all events and actions.
     pub trace: Trace,
     watcher: Option<Watcher>,
+    /// Takes the lines of a record of all peers.
+    pub recorder: Option<Recorder>,
     pub(super) violation: Option<Violation>,
 }
 
 /// Sees every notice: its time, the peer's slot, and the notice.
 pub type Watcher = Box<dyn FnMut(Time, usize, &Notice)>;
+
+/// What a recorder takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Recorded<'a> {
+    /// A line of a [record](crate::node::record), with its line end.
+    Line(&'a str),
+    /// A broken driver did wrong: when, to which peer, and what.
+    Wrong(Time, usize, &'a str),
+}
+
+/// Takes what a world records.
+pub type Recorder = Box<dyn FnMut(Recorded<'_>)>;
 
 /// A planned event of a peer.
 pub(super) struct Planned {
@@ -110,11 +139,24 @@ pub(super) struct Planned {
 }
 
 pub(super) enum SimEvent {
-    Arrival { from: u32, via: Via, purpose: Purpose, message: Box<Message> },
+    Arrival {
+        from: u32,
+        via: Via,
+        purpose: Purpose,
+        message: Box<Message>,
+    },
     Wake,
     Job(JobId),
     Told(Box<Event>),
+    /// Bytes reach the disk whose block was told of before.
+    Written {
+        key: Key,
+        bytes: Bytes,
+    },
 }
+
+/// No event comes to a node so long after a time at which it asked to be woken, but for those that a stopped clock held up.
+const LATEST_WAKE: Duration = Duration::from_millis(100);
 
 /// Ticks in a row, at one moment, after which a node counts as spinning.
 const MAX_SPIN: u32 = 1000;
@@ -139,6 +181,7 @@ impl World {
             followed: BTreeSet::new(),
             trace: Trace::off(),
             watcher: None,
+            recorder: None,
             violation: None,
         }
     }
@@ -266,6 +309,7 @@ impl World {
             }
             SimEvent::Job(job) => self.finish_job(slot, job),
             SimEvent::Told(event) => self.deliver(slot, *event),
+            SimEvent::Written { key, bytes } => drop(self.peers[slot].disk.keep(key, bytes)),
         }
     }
 
@@ -284,8 +328,14 @@ impl World {
     /// Hands a node an event and performs its actions.
     pub(super) fn deliver(&mut self, slot: usize, event: Event) {
         let now = self.now;
+        if !self.is_up(slot) || self.is_dropped(slot, &event) {
+            return;
+        }
+        self.check_woken(slot);
+        self.peers[slot].debts.pay(&event);
+        let local = self.clock(slot);
+        let heard = self.recorder.is_some().then(|| event.clone());
         let peer = &mut self.peers[slot];
-        let local = peer.local(now);
         let Some(node) = &mut peer.node else { return };
         let ticks = if event == Event::Tick && peer.last_event == now { peer.ticks + 1 } else { 0 };
         (peer.ticks, peer.last_event) = (ticks, now);
@@ -294,12 +344,18 @@ impl World {
         node.handle(local, event, &mut out);
         self.counts.events += 1;
         if self.rules.checked {
-            let spin = || Err(format!("it ticks without end, woken by {:?}", node.first_wake()));
+            let spin =
+                || Err(format!("it ticks without end, woken by {}", node.first_wake().map_or("nobody", |(_, by)| by)));
             let checked = if ticks > MAX_SPIN { spin() } else { node.check() };
             if let Err(what) = checked {
                 self.violate(slot, what);
             }
         }
+        if let (Some(recorder), Some(heard)) = (&mut self.recorder, heard) {
+            // Its paths are the simulator's own, which are text.
+            event_line(Some(slot), local, &heard, &out).iter().for_each(|line| recorder(Recorded::Line(line)));
+        }
+        self.disorder(slot, &mut out);
         for action in out.drain(..) {
             self.trace.action(now, slot, &action);
             self.perform(slot, action);
@@ -320,6 +376,12 @@ impl World {
         let peer = &mut self.peers[slot];
         let Some(due) = peer.due else { return };
         let due = due.max(self.now);
+        if let Some(planned) = peer.wake.filter(|planned| due < *planned)
+            && self.rules.broken == Some(Way::LostTick)
+        {
+            return self
+                .did_wrong(slot, || format!("to be woken at {due} s is forgotten: {planned} s is planned already"));
+        }
         if peer.wake.is_none_or(|planned| due < planned) {
             peer.wake = Some(due);
             let planned = Planned { slot: slot as u32, life: Some(peer.life), what: SimEvent::Wake };
@@ -329,7 +391,10 @@ impl World {
 
     fn perform(&mut self, slot: usize, action: Action) {
         match action {
-            Action::Send { to, via, message } => self.send(slot, to, via, message),
+            Action::Send { to, via, mut message } => {
+                self.tamper(slot, to, &mut message);
+                self.send(slot, to, via, message);
+            }
             Action::Start { job, work } => self.start_job(slot, job, work),
             Action::Cancel { job } => self.cancel_job(slot, job),
             Action::Withdraw { put, key } => self.peers[slot].open_files.withdraw(put, &key),
@@ -348,6 +413,11 @@ impl World {
     fn notify(&mut self, slot: usize, notice: Notice) {
         if let Some(watcher) = &mut self.watcher {
             watcher(self.now, slot, &notice);
+        }
+        if let Notice::BlockStored { key, .. } = &notice
+            && !self.peers[slot].disk.has(key)
+        {
+            self.violate(slot, format!("it says that it holds block {}, which is not on its disk", key.short()));
         }
         if let Notice::Answer { command, answer } = notice {
             if !self.peers[slot].asked.remove(&command) {
@@ -369,7 +439,23 @@ impl World {
     /// Counts a job's end and gives the node its outcome.
     pub(super) fn tell_outcome(&mut self, slot: usize, job: JobId, outcome: Outcome) {
         self.counts.jobs += 1;
+        let again = self.tell_twice(slot, job, &outcome);
         self.deliver(slot, Event::JobDone { job, outcome });
+        if let Some(again) = again {
+            self.deliver(slot, again);
+        }
+    }
+
+    /// Checks that the node was woken when it asked for that: when it was due, or at once if it was when it last heard
+    /// something.
+    fn check_woken(&mut self, slot: usize) {
+        let peer = &self.peers[slot];
+        let Some(due) = peer.next_wake() else { return };
+        let late = self.now.since(due.max(peer.last_event).max(peer.held_up));
+        if self.rules.checked && late > LATEST_WAKE {
+            let by = peer.node.as_ref().and_then(Node::first_wake).map_or("nobody", |(_, by)| by);
+            self.violate(slot, format!("it asked to be woken at {due} s ({by}), and {late:.0?} later it was not yet"));
+        }
     }
 
     /// The node in a slot, if the peer runs.

@@ -1,26 +1,32 @@
-//! What the program does for `sim`, `repro` and `replay`: runs, tables, files.
+//! What the program does for `sim`, `repro`, `replay` and `trace`: runs, tables, files.
 //!
 //! Results go to the writer that the caller gives, progress to standard error if that is a terminal. The clock that
 //! measures how long a run really took comes from the caller, too.
 
 mod load;
 mod repro;
+mod sabotage;
 mod summary;
+mod trace;
 
+use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 
-use super::args::{ReplayArgs, ReproArgs, SimArgs, Wanted};
-use super::replay::{ReplayError, replay};
+use super::args::{ReplayArgs, ReproArgs, SimArgs, TraceArgs, Wanted};
+use super::moments::columns::Style;
+use super::moments::reader::RecordError;
+use super::replay::replay_peer;
 use super::shrink::shrink;
-use super::storm::StormPlan;
+use super::storm::{StormPlan, StormReport};
 use super::trace::Trace;
-use super::world::Violation;
+use super::world::{Recorded, Violation};
 
 /// Real time that has passed since a fixed moment.
 pub type Stopwatch<'a> = &'a dyn Fn() -> Duration;
@@ -61,13 +67,13 @@ pub enum CliError {
     /// The results cannot be written.
     #[error("the results cannot be written: {0}")]
     Output(#[from] io::Error),
-    /// The file is no record that can be replayed.
+    /// The file is no record that can be read.
     #[error("{path}: {error}")]
-    Replay {
-        /// The path of the file or folder.
+    Record {
+        /// The path of the file.
         path: PathBuf,
         /// What is wrong with the record.
-        error: ReplayError,
+        error: RecordError,
     },
     /// An invariant did not hold.
     #[error("an invariant of the program does not hold: {0}")]
@@ -81,6 +87,8 @@ pub enum CliError {
 pub fn sim(args: &SimArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<Verdict, CliError> {
     match args.plan().map_err(CliError::Usage)? {
         Wanted::Load(plan) => load::run(args, &plan, out, stopwatch),
+        Wanted::Saboteurs => sabotage::list(out),
+        Wanted::Sabotage(saboteur, plan) => sabotage::run(args, saboteur, &plan, out),
         Wanted::Storm(plan) if args.soak => soak(args, &plan, out),
         Wanted::Storm(plan) => storm(args, &plan, out),
     }
@@ -101,9 +109,12 @@ pub fn repro(args: &ReproArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) ->
 pub fn replay_file(args: &ReplayArgs, out: &mut dyn Write) -> Result<Verdict, CliError> {
     let path = &args.file;
     let file = File::open(path).map_err(in_file(path))?;
-    let replayed = replay(BufReader::new(file)).map_err(|error| CliError::Replay { path: path.clone(), error })?;
-    let me = replayed.beginning.me;
-    writeln!(out, "{me}: {} events and {} actions until {} s", replayed.events, replayed.actions, replayed.until)?;
+    let replayed = replay_peer(BufReader::new(file), args.peer).map_err(in_record(path))?;
+    let who = match replayed.lives {
+        1 => replayed.beginning.me.to_string(),
+        lives => format!("{} peers in {lives} lives", replayed.peers),
+    };
+    writeln!(out, "{who}: {} events and {} actions until {} s", replayed.events, replayed.actions, replayed.until)?;
     if replayed.cut {
         writeln!(out, "the record ends in the middle of a line; the rest of it was lost")?;
     }
@@ -111,12 +122,21 @@ pub fn replay_file(args: &ReplayArgs, out: &mut dyn Write) -> Result<Verdict, Cl
         writeln!(out, "the same actions, every one")?;
         return Ok(Verdict::Passed);
     };
-    writeln!(out, "line {}, at {} s: action {} differs", difference.line, difference.at, difference.nth)?;
+    let peer = difference.peer.map_or(String::new(), |peer| format!("peer {peer}, "));
+    writeln!(out, "{peer}line {}, at {} s: action {} differs", difference.line, difference.at, difference.nth)?;
     let json = |action| serde_json::to_string(action).unwrap_or_else(|error| error.to_string());
     writeln!(out, "  event     {}", serde_json::to_string(&difference.event).unwrap_or_else(|e| e.to_string()))?;
     writeln!(out, "  recorded  {}", difference.recorded.as_ref().map_or("nothing more".to_owned(), json))?;
     writeln!(out, "  replayed  {}", difference.replayed.as_ref().map_or("nothing more".to_owned(), json))?;
     Ok(Verdict::Failed)
+}
+
+/// `kadring trace`, for a terminal of this width, in colour or not.
+///
+/// # Errors
+/// Why nothing can be shown.
+pub fn trace(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result<Verdict, CliError> {
+    trace::run(args, style, out)
 }
 
 fn storm(args: &SimArgs, plan: &StormPlan, out: &mut dyn Write) -> Result<Verdict, CliError> {
@@ -125,13 +145,33 @@ fn storm(args: &SimArgs, plan: &StormPlan, out: &mut dyn Write) -> Result<Verdic
         None => Trace::digest_only(),
     };
     tell_schedule(plan, out)?;
-    match plan.run(trace) {
+    let ended = match &args.record {
+        Some(path) => recorded(plan, trace, path)?,
+        None => plan.run(trace),
+    };
+    match ended {
         Ok(report) => {
             writeln!(out, "{report}")?;
             Ok(Verdict::Passed)
         }
         Err(violation) => tell_failure(args, plan, &violation, out),
     }
+}
+
+/// Runs a storm, and writes a record of all its peers.
+fn recorded(plan: &StormPlan, trace: Trace, path: &Path) -> Result<Result<StormReport, Violation>, CliError> {
+    let file = Rc::new(RefCell::new((BufWriter::new(File::create(path).map_err(in_file(path))?), Ok(()))));
+    let lines = Rc::clone(&file);
+    let write = move |recorded: Recorded<'_>| {
+        let (file, written) = &mut *lines.borrow_mut();
+        if let (Recorded::Line(line), Ok(())) = (recorded, &written) {
+            *written = file.write_all(line.as_bytes());
+        }
+    };
+    let ended = plan.run_recorded(trace, Some(Box::new(write)));
+    let (file, written) = &mut *file.borrow_mut();
+    std::mem::replace(written, Ok(())).and_then(|()| file.flush()).map_err(in_file(path))?;
+    Ok(ended)
 }
 
 /// Runs one storm after another, until one fails.
@@ -141,8 +181,7 @@ fn soak(args: &SimArgs, first: &StormPlan, out: &mut dyn Write) -> Result<Verdic
         bar.set_message(format!("storm {seed}"));
         bar.tick();
         let mut plan = if first.classroom { StormPlan::classroom(seed) } else { StormPlan::random(first.kind, seed) };
-        plan.peers = args.peers.unwrap_or(plan.peers);
-        plan.faults = args.faults.unwrap_or(plan.faults);
+        plan = args.resized(plan);
         match plan.run(Trace::off()) {
             Ok(report) => bar.suspend(|| writeln!(out, "storm {seed}: {report}"))?,
             Err(violation) => {
@@ -191,6 +230,10 @@ fn tell_failure(
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is a constant and well-formed")
+}
+
+fn in_record(path: &Path) -> impl Fn(RecordError) -> CliError {
+    move |error| CliError::Record { path: path.to_owned(), error }
 }
 
 fn in_file(path: &Path) -> impl Fn(io::Error) -> CliError {

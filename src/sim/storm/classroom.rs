@@ -21,7 +21,7 @@ use crate::id::Id;
 use crate::name::FileName;
 use crate::node::job::Version;
 use crate::node::{Answer, Command, CommandId};
-use crate::overlay::ring::{Ring, RingOptions};
+use crate::overlay::{OverlayKind, RingOptions};
 use crate::sim::check::ANSWER_LIMIT;
 use crate::sim::truth::{Directory, Geometry};
 use crate::sim::world::{Rules, Violation};
@@ -69,8 +69,8 @@ pub(super) fn rules(seed: u64) -> Rules {
     let mut rng = StdRng::seed_from_u64(seed ^ 0xc1a55);
     let interval = Duration::from_millis(rng.random_range(500..=5000));
     let fingers = rng.random_bool(0.3);
-    let options = move || RingOptions { fingers, ..RingOptions::classroom(interval, Vec::new()) };
-    let mut rules = Rules::new(seed, Box::new(move |me, _, _| Box::new(Ring::new(me, options()))));
+    let options = RingOptions { fingers, ..RingOptions::classroom(interval, Vec::new()) };
+    let mut rules = Rules::of(seed, OverlayKind::Ring, options);
     rules.config = Config { named_files: true, ..Config::default() };
     rules
 }

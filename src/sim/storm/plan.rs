@@ -11,9 +11,10 @@ use crate::id::Id;
 use crate::overlay::OverlayKind;
 use crate::sim::faults::{Strike, schedule};
 use crate::sim::kind;
+use crate::sim::sabotage::Saboteur;
 use crate::sim::tally::Counts;
 use crate::sim::trace::Trace;
-use crate::sim::world::Violation;
+use crate::sim::world::{Recorder, Violation};
 
 /// All settings of a storm: they determine the run.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct StormPlan {
     pub faults: usize,
     /// If given, only these faults of the schedule strike.
     pub only: Option<Vec<usize>>,
+    /// How the driver is broken, if it is.
+    pub saboteur: Option<&'static Saboteur>,
 }
 
 /// The report of a storm.
@@ -54,14 +57,14 @@ impl StormPlan {
     pub fn random(kind: OverlayKind, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
         let (peers, faults) = (rng.random_range(20..=60), rng.random_range(5..=25));
-        Self { kind, classroom: false, seed, peers, faults, only: None }
+        Self { kind, classroom: false, seed, peers, faults, only: None, saboteur: None }
     }
 
     /// A run of a classroom ring of 4 to 12 peers; everything else is drawn from the seed too.
     pub fn classroom(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
         let (peers, faults) = (rng.random_range(4..=12), rng.random_range(3..=15));
-        Self { kind: OverlayKind::Ring, classroom: true, seed, peers, faults, only: None }
+        Self { kind: OverlayKind::Ring, classroom: true, seed, peers, faults, only: None, saboteur: None }
     }
 
     /// The schedule of faults, those that are left out included.
@@ -79,7 +82,15 @@ impl StormPlan {
     /// # Errors
     /// The first thing that must hold and did not.
     pub fn run(&self, trace: Trace) -> Result<StormReport, Violation> {
-        let mut storm = Storm::new(self, trace);
+        self.run_recorded(trace, None)
+    }
+
+    /// Runs the storm, and gives `recorder` the lines of a record of all peers.
+    ///
+    /// # Errors
+    /// The first thing that must hold and did not.
+    pub fn run_recorded(&self, trace: Trace, recorder: Option<Recorder>) -> Result<StormReport, Violation> {
+        let mut storm = Storm::new(self, trace, recorder);
         storm.calm_before()?;
         storm.rage()?;
         storm.calm_after()?;
@@ -94,9 +105,10 @@ impl fmt::Display for StormPlan {
         let Self { seed, peers, faults, .. } = self;
         let overlay = kind::name(self.kind);
         let classroom = if self.classroom { " --classroom" } else { "" };
+        let saboteur = self.saboteur.map_or(String::new(), |saboteur| format!(" --saboteur {}", saboteur.name));
         write!(
             f,
-            "kadring sim --storm{classroom} --overlay {overlay} --seed {seed} --peers {peers} --faults {faults}"
+            "kadring sim --storm{saboteur}{classroom} --overlay {overlay} --seed {seed} --peers {peers} --faults {faults}"
         )?;
         if let Some(only) = &self.only {
             let only: Vec<String> = only.iter().map(usize::to_string).collect();

@@ -1,13 +1,17 @@
 //! The users of a storm: they store files, retrieve them and compare what comes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-use super::{BLOCK_SIZE, Storm};
+use super::{BLOCK_SIZE, Storm, StormStep};
 use crate::id::{Id, Key};
-use crate::node::{Answer, Command, Source};
+use crate::node::{Answer, Command, CommandId, Source};
 use crate::sim::world::Violation;
+
+/// A user's patience is a few times this.
+const IMPATIENCE: Duration = Duration::from_millis(7);
 
 /// Counts of stored, retrieved and lost files, each with the number that there could have been.
 #[derive(Default)]
@@ -47,6 +51,15 @@ impl Storm<'_> {
         let keep = self.rng.random_bool(0.2);
         let command = self.world.command(slot, Command::Store { path, manifest: None, keep });
         self.storing.push((slot, command, file));
+        self.lose_patience(slot, command);
+    }
+
+    /// Where a saboteur needs it, each third user ends a command soon after giving it.
+    fn lose_patience(&mut self, slot: usize, command: CommandId) {
+        if self.plan.saboteur.is_some_and(|saboteur| saboteur.restless) && self.is_raging && command.is_multiple_of(3) {
+            let after = Duration::from_micros(IMPATIENCE.as_micros() as u64 * (1 + command % 7));
+            self.agenda.push(self.world.now() + after, StormStep::GiveUp { slot, command });
+        }
     }
 
     /// A user asks for a file that was stored.
@@ -60,6 +73,7 @@ impl Storm<'_> {
         let source = Source::Key(root);
         let command = self.world.command(slot, Command::Retrieve { source, dest: dest.clone(), replace: true });
         self.retrieving.push((slot, command, dest, sha256));
+        self.lose_patience(slot, command);
     }
 
     /// Takes the answers that have come. A file that came back must be equal to the stored one.

@@ -1,0 +1,132 @@
+//! `kadring sim --storm --saboteur`: finds a storm that shows that a driver is broken, and tells the story.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::rc::Rc;
+
+use super::{CliError, Verdict, recorded, tell_schedule};
+use crate::sim::args::SimArgs;
+use crate::sim::moments::columns::cut;
+use crate::sim::moments::history::{Collection, History, Seen};
+use crate::sim::sabotage::{Found, SABOTEURS, Saboteur};
+use crate::sim::storm::StormPlan;
+use crate::sim::table::Table;
+use crate::sim::trace::Trace;
+use crate::sim::world::{Recorded, Violation};
+use crate::time::Time;
+
+/// Storms that are tried.
+const SEEDS: u64 = 50;
+/// Lines that tell what the driver did, and what led to the end.
+const WRONGS: usize = 3;
+const MOMENTS: usize = 8;
+/// Characters of a moment.
+const WIDTH: usize = 92;
+
+/// The table of all of them.
+pub(super) fn list(out: &mut dyn Write) -> Result<Verdict, CliError> {
+    let mut table = Table::new(["saboteur", "what the driver does wrong"]);
+    for saboteur in &SABOTEURS {
+        table.row([saboteur.name.to_owned(), saboteur.broken.to_owned()]);
+    }
+    write!(out, "{}", table.text())?;
+    Ok(Verdict::Passed)
+}
+
+/// Runs this storm, if the faults that strike are given, or else the storms from its seed on until one shows it.
+pub(super) fn run(
+    args: &SimArgs,
+    saboteur: &'static Saboteur,
+    plan: &StormPlan,
+    out: &mut dyn Write,
+) -> Result<Verdict, CliError> {
+    let given = plan.only.is_some();
+    let plans = (plan.seed..)
+        .take(if given { 1 } else { SEEDS as usize })
+        .map(|seed| if given { plan.clone() } else { args.resized(saboteur.plan(seed)) });
+    let Some(Found { plan, violation }) = saboteur.hunt(plans) else {
+        writeln!(out, "{}: no storm shows that {}", saboteur.name, saboteur.broken)?;
+        return Ok(Verdict::Failed);
+    };
+    let shorter = if given { plan } else { saboteur.shorten(&plan) };
+    tell(saboteur, &shorter, &violation, out)?;
+    if let Some(path) = &args.record {
+        drop(recorded(&shorter, Trace::off(), path)?);
+    }
+    Ok(Verdict::Passed)
+}
+
+/// What the driver did wrong: when, to which peer, and what.
+type Wrong = (Time, usize, String);
+
+/// What is kept of a run.
+#[derive(Default)]
+struct Kept {
+    record: String,
+    wrongs: Vec<Wrong>,
+}
+
+fn tell(saboteur: &Saboteur, plan: &StormPlan, first: &Violation, out: &mut dyn Write) -> Result<(), CliError> {
+    let kept = Rc::new(RefCell::new(Kept::default()));
+    let keep = Rc::clone(&kept);
+    let recorder = move |recorded: Recorded<'_>| {
+        let mut kept = keep.borrow_mut();
+        match recorded {
+            Recorded::Line(line) => kept.record.push_str(line),
+            Recorded::Wrong(at, slot, what) => kept.wrongs.push((at, slot, what.to_owned())),
+        }
+    };
+    let ended = plan.run_recorded(Trace::off(), Some(Box::new(recorder)));
+    let Violation { at, slot, what } = ended.err().unwrap_or_else(|| first.clone());
+    writeln!(out, "broken     {}: {}", saboteur.name, saboteur.broken)?;
+    writeln!(out, "promised   {}", saboteur.promise)?;
+    let faults = plan.striking().len();
+    writeln!(out, "shown by   the storm of seed {} with {faults} of its {} faults", plan.seed, plan.faults)?;
+    tell_schedule(plan, out)?;
+    writeln!(out, "happened   at {at} s, peer {slot}: {what}")?;
+    let kept = kept.borrow();
+    let wrongs = wrongs(&kept.wrongs, slot);
+    writeln!(out, "\nthe driver did this:")?;
+    for (at, to, what) in wrongs.iter().skip(wrongs.len().saturating_sub(WRONGS)) {
+        writeln!(out, "  {:>14}  peer {to:<3} {what}", at.to_string())?;
+    }
+    let mut collection = Collection::default();
+    if collection.add("", kept.record.as_bytes()).is_ok() {
+        tell_moments(&collection.history(), (at, slot), wrongs.last(), out)?;
+    }
+    writeln!(out, "\nto go on from there:")?;
+    writeln!(out, "  {plan} --record storm.jsonl && kadring trace --peer {slot} storm.jsonl")?;
+    Ok(())
+}
+
+/// What the driver did to the peer that came to harm, or else to any.
+fn wrongs(all: &[Wrong], slot: usize) -> Vec<&Wrong> {
+    let own: Vec<&Wrong> = all.iter().filter(|(_, to, _)| *to == slot).collect();
+    if own.is_empty() { all.iter().collect() } else { own }
+}
+
+/// The moment of the harm and what led to it; if it was found only afterwards, the last moment at which the driver did wrong.
+fn tell_moments(
+    history: &History,
+    (at, slot): (Time, usize),
+    wrong: Option<&&Wrong>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let last_of = |slot: usize, until: Time| {
+        let name = slot.to_string();
+        let until = i64::try_from(until.as_micros()).unwrap_or(i64::MAX);
+        let is_it = |seen: &Seen| seen.at <= until && history.peers[seen.peer].name == name;
+        history.moments.iter().rposition(is_it)
+    };
+    let harm = last_of(slot, at).filter(|&moment| history.moments[moment].at == at.as_micros() as i64);
+    let Some(last) = harm.or_else(|| wrong.and_then(|(at, slot, _)| last_of(*slot, *at))) else { return Ok(()) };
+    writeln!(out, "\nthe moments that led there, each the cause of the next:")?;
+    let chain = history.why(last);
+    for &moment in chain.iter().skip(chain.len().saturating_sub(MOMENTS)) {
+        let seen = &history.moments[moment];
+        let at = Time::from_micros(u64::try_from(seen.at).unwrap_or_default());
+        let text = cut(&history.tell(moment), WIDTH);
+        writeln!(out, "  {:>14}  peer {:<3} {text}", at.to_string(), history.peers[seen.peer].name)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Reads a record line by line, and says where it is not what it should be.
+
+use std::io::{self, BufRead};
+
+use thiserror::Error;
+
+use crate::node::record::{Beginning, Label, Moment, VERSION};
+use crate::time::Time;
+
+/// A line of a record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Line {
+    /// A peer's life begins.
+    Beginning(Box<Beginning>),
+    /// Something happened to it.
+    Moment(Box<Moment>),
+}
+
+/// Reads a record.
+pub struct Reader<R> {
+    record: R,
+    text: String,
+    /// Lines read.
+    number: u64,
+    moments: u64,
+    /// The time of the last moment.
+    until: Time,
+    cut: bool,
+}
+
+/// Why a record cannot be read, or not further.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// The file cannot be read.
+    #[error("the record cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// The first line is not what a record begins with.
+    #[error("this is no record of a peer: {0}")]
+    NoRecord(serde_json::Error),
+    /// The record has another version.
+    #[error(
+        "this record is of version {0}, and only version {VERSION} can be read: read it with the program that wrote it"
+    )]
+    Version(u32),
+    /// A line cannot be read as a moment.
+    #[error(
+        "line {line} of the record is damaged: {error}; the {moments} moments before it, until {until} s, are whole: keep \
+         the first {} lines", line - 1
+    )]
+    Damaged {
+        /// The number of the line, from 1.
+        line: u64,
+        /// What is wrong with the line.
+        error: serde_json::Error,
+        /// Moments before it.
+        moments: u64,
+        /// The time of the last of them.
+        until: Time,
+    },
+    /// A moment of a peer that has not begun.
+    #[error("line {line} of the record is of a peer whose beginning is missing")]
+    Orphan {
+        /// The number of the line, from 1.
+        line: u64,
+    },
+    /// The record does not hold the peer that is asked for.
+    #[error("the record has no peer {peer}; it has {there}")]
+    NoPeer {
+        /// The slot asked for.
+        peer: usize,
+        /// Whom it has.
+        there: String,
+    },
+}
+
+impl<R: BufRead> Reader<R> {
+    /// Begins to read a record, whose first line is a beginning.
+    ///
+    /// # Errors
+    /// It cannot be read, is no record, or one of another version.
+    pub fn begin(record: R) -> Result<(Self, Beginning), RecordError> {
+        let (text, number, moments) = (String::new(), 1, 0);
+        let mut reader = Self { record, text, number, moments, until: Time::ZERO, cut: false };
+        reader.record.read_line(&mut reader.text)?;
+        let beginning = reader.beginning()?.map_err(RecordError::NoRecord)?;
+        Ok((reader, beginning))
+    }
+
+    /// The present line as a beginning. The outer error is that of a version of which nothing else need be readable.
+    fn beginning(&self) -> Result<serde_json::Result<Beginning>, RecordError> {
+        match serde_json::from_str(&self.text) {
+            Ok(Label { kadring_record }) if kadring_record != VERSION => Err(RecordError::Version(kadring_record)),
+            Ok(_) => Ok(serde_json::from_str(&self.text)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// The next line and its number, from 1; none at the end, and where the last line was cut off.
+    ///
+    /// # Errors
+    /// The line cannot be read.
+    pub fn next_line(&mut self) -> Result<Option<(u64, Line)>, RecordError> {
+        self.text.clear();
+        if self.record.read_line(&mut self.text)? == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let read = if self.text.starts_with("{\"kadring_record\"") {
+            self.beginning()?.map(|beginning| Line::Beginning(Box::new(beginning)))
+        } else {
+            serde_json::from_str(&self.text).map(|moment| Line::Moment(Box::new(moment)))
+        };
+        match read {
+            Ok(line) => {
+                if let Line::Moment(moment) = &line {
+                    self.moments += 1;
+                    self.until = moment.at;
+                }
+                Ok(Some((self.number, line)))
+            }
+            Err(_) if !self.text.ends_with('\n') => {
+                self.cut = true;
+                Ok(None)
+            }
+            Err(error) => {
+                let Self { number: line, moments, until, .. } = *self;
+                Err(RecordError::Damaged { line, error, moments, until })
+            }
+        }
+    }
+
+    /// Whether the record ends in the middle of a line, as that of a killed peer may.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+}

@@ -1,0 +1,228 @@
+//! That what happens can be seen: a broken driver in a storm's checks and in its story, and what peers recorded side by
+//! side.
+//!
+//! What the README shows of it is what the program prints: with `KADRING_NEW_DIGESTS=1` this test writes it anew.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser;
+use kadring::node::record::{Beginning, start_line};
+use kadring::overlay::OverlayKind;
+use kadring::sim::args::SimArgs;
+use kadring::sim::moments::history::Collection;
+use kadring::sim::moments::reader::{Line, Reader};
+use kadring::sim::replay::{replay, replay_peer};
+use kadring::sim::sabotage::{SABOTEURS, find};
+use kadring::sim::world::Recorded;
+use kadring::sim::{StormPlan, Trace, cli};
+
+/// Storms that are tried for each.
+const SEEDS: u64 = 50;
+/// Faults that the shortest storm may need.
+const FAULTS: usize = 3;
+
+#[derive(Parser)]
+struct CommandLine {
+    #[command(flatten)]
+    args: SimArgs,
+}
+
+/// What `kadring sim` with these words prints.
+fn sim(words: &str) -> String {
+    let mut out = Vec::new();
+    let args = CommandLine::parse_from(std::iter::once("sim").chain(words.split_whitespace())).args;
+    cli::sim(&args, &mut out, &Duration::default).expect("the run takes place");
+    String::from_utf8(out).expect("it is text")
+}
+
+#[test]
+fn every_saboteur_is_found_and_its_storm_is_short() {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let row = || SABOTEURS.get(next.fetch_add(1, Ordering::Relaxed));
+        let mut hidden = Vec::new();
+        while let Some(saboteur) = row() {
+            let found = saboteur.hunt((0..SEEDS).map(|seed| saboteur.plan(seed)));
+            let faults = found.map(|found| saboteur.shorten(&found.plan)).map(|plan| plan.striking().len());
+            if faults.is_none_or(|faults| faults > FAULTS) {
+                hidden.push(format!("{}: {faults:?} faults", saboteur.name));
+            }
+        }
+        hidden
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let hidden: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no storm panics")).collect()
+    });
+    assert!(hidden.is_empty(), "{hidden:#?}");
+}
+
+#[test]
+fn the_list_names_every_saboteur_once() {
+    let list = sim("--storm --saboteur list");
+    assert_eq!(list.lines().count(), SABOTEURS.len() + 1, "{list}");
+    for saboteur in &SABOTEURS {
+        let rows = list.lines().filter(|row| row.split(' ').next() == Some(saboteur.name)).count();
+        assert_eq!(rows, 1, "{}", saboteur.name);
+        assert!(list.contains(saboteur.broken) && find(saboteur.name).is_some());
+    }
+}
+
+#[test]
+fn the_story_says_what_was_promised_what_happened_and_how_to_go_on() {
+    let story = sim("--storm --saboteur early-outcome");
+    let saboteur = find("early-outcome").expect("it is one of them");
+    for part in [saboteur.promise, saboteur.broken, "which is not on its disk", "the driver did this:", "stored"] {
+        assert!(story.contains(part), "{part}: {story}");
+    }
+    let (_, command) = story.split_once("kadring sim ").expect("a command");
+    let (again, _) = command.split_once(" --record ").expect("it records");
+    assert_eq!(sim(again), story, "the command shows the same again");
+}
+
+/// The record of a storm, all of whose peers are in it.
+fn record(plan: &StormPlan) -> String {
+    let lines = Rc::new(RefCell::new(String::new()));
+    let record = Rc::clone(&lines);
+    let recorder = move |recorded: Recorded<'_>| {
+        if let Recorded::Line(line) = recorded {
+            record.borrow_mut().push_str(line);
+        }
+    };
+    plan.run_recorded(Trace::off(), Some(Box::new(recorder))).expect("it keeps every promise");
+    lines.take()
+}
+
+fn small(kind: OverlayKind) -> StormPlan {
+    StormPlan { peers: 5, faults: 3, ..StormPlan::random(kind, 2) }
+}
+
+#[test]
+fn the_record_of_a_storm_replays_peer_by_peer_and_is_the_same_when_it_is_written_again() {
+    for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
+        let text = record(&small(kind));
+        let all = replay(text.as_bytes()).expect("a whole record");
+        assert!(all.events > 1000 && all.peers >= 5 && all.difference.is_none(), "{all:?}");
+        let one = replay_peer(text.as_bytes(), Some(3)).expect("it has a peer 3");
+        assert!(one.peers == 1 && one.events < all.events && one.difference.is_none(), "{one:?}");
+        let none = replay_peer(text.as_bytes(), Some(99)).expect_err("it has no peer 99").to_string();
+        assert!(none.contains("no peer 99") && none.contains("0, 1, 2, 3, 4"), "{none}");
+
+        let (mut reader, beginning) = Reader::begin(text.as_bytes()).expect("a record");
+        let mut again = start_line(&beginning).expect("plain");
+        while let Some((_, line)) = reader.next_line().expect("whole") {
+            let written = match line {
+                Line::Beginning(beginning) => serde_json::to_string(&beginning),
+                Line::Moment(moment) => serde_json::to_string(&moment),
+            };
+            again += &(written.expect("plain") + "\n");
+        }
+        assert!(again == text, "the same bytes");
+    }
+}
+
+#[test]
+fn in_the_record_of_a_storm_every_arrival_finds_its_message_and_nearly_every_moment_its_cause() {
+    for plan in [
+        small(OverlayKind::Kademlia),
+        small(OverlayKind::Ring),
+        StormPlan { peers: 5, faults: 3, ..StormPlan::classroom(2) },
+    ] {
+        let mut collection = Collection::default();
+        collection.add("storm", record(&plan).as_bytes()).expect("a record");
+        let history = collection.history();
+        let (messages, found) = history.messages;
+        assert!(messages > 500, "{messages}");
+        assert_eq!((found, history.backwards), (messages, 0));
+        let explained = 100 * history.explained() / history.moments.len();
+        assert!(explained >= 95, "{explained} %");
+    }
+}
+
+/// The same record, in which the clock of the peer in `slot` is `ahead` microseconds ahead.
+fn with_clock(text: &str, slot: usize, ahead: u64) -> String {
+    let shift = |line: &str| {
+        let Ok(beginning) = serde_json::from_str::<Beginning>(line) else { return line.to_owned() + "\n" };
+        let date = beginning.unix_micros.expect("it is written down");
+        let wrong = if beginning.peer == Some(slot) { beginning.at(date + ahead) } else { beginning };
+        start_line(&wrong).expect("plain")
+    };
+    text.lines().map(shift).collect()
+}
+
+#[test]
+fn clocks_that_differ_by_minutes_are_put_right_by_the_messages_between_them() {
+    // Nobody is started a second time, so each clock has all of the peer's messages to go by.
+    let text = record(&StormPlan { faults: 0, ..small(OverlayKind::Kademlia) });
+    for ahead in [0, 250_000_000] {
+        let mut collection = Collection::default();
+        collection.add("storm", with_clock(&text, 3, ahead).as_bytes()).expect("a record");
+        let history = collection.history();
+        assert_eq!((history.messages.0 - history.messages.1, history.backwards), (0, 0));
+        let last = history.moments.last().expect("there are some").at;
+        assert!(last < 400_000_000, "{last} µs: the run takes no longer");
+    }
+}
+
+#[test]
+fn of_a_record_that_is_cut_or_damaged_what_is_before_is_shown_and_another_version_is_refused() {
+    let text = record(&small(OverlayKind::Kademlia));
+    let shown = |text: &str| {
+        let mut collection = Collection::default();
+        let added = collection.add("a", text.as_bytes()).map_err(|error| error.to_string());
+        let complaints = collection.complaints.join(" ");
+        added.map(|()| (collection.history().moments.len(), complaints))
+    };
+    let whole = shown(&text).expect("a record").0;
+    let (moments, complaint) = shown(&text[..text.len() - 9]).expect("a record");
+    assert!(moments == whole - 1 && complaint.contains("in the middle of a line"), "{complaint}");
+    let lines: Vec<&str> = text.lines().collect();
+    let damaged = [&lines[..100], &["{\"at\":}"], &lines[100..]].concat().join("\n");
+    let (moments, complaint) = shown(&damaged).expect("a record");
+    assert!(moments < 100 && moments > 50, "{moments}");
+    assert!(complaint.contains("a: line 101 ") && complaint.contains("keep the first 100 lines"), "{complaint}");
+    let foreign = text.replacen(":3,", ":99,", 1);
+    assert!(shown(&foreign).expect_err("another version").contains("version 99"));
+}
+
+#[test]
+fn the_readme_shows_what_the_program_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).expect("it is committed");
+    let (before, rest) = readme.split_once("\n## See it think\n").expect("a section");
+    let (section, after) = rest.split_once("\n## ").expect("another one follows");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = Path::new(env!("CARGO_BIN_EXE_kadring")).parent().expect("it lies in a folder").to_owned();
+    let mut now = String::new();
+    let mut blocks = 0;
+    for (nth, part) in section.split("```").enumerate() {
+        let Some(block) = part.strip_prefix("console\n").filter(|_| nth % 2 == 1) else {
+            now += if nth == 0 { "" } else { "```" };
+            now += part;
+            continue;
+        };
+        let command = block.lines().next().and_then(|line| line.strip_prefix("$ ")).expect("a command");
+        let shell = Command::new("sh")
+            .args(["-c", command])
+            .current_dir(folder.path())
+            .env("PATH", format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default()))
+            .output()
+            .expect("a shell");
+        now += &format!("```console\n$ {command}\n{}", String::from_utf8_lossy(&shell.stdout));
+        blocks += 1;
+    }
+    let now = format!("{before}\n## See it think\n{now}\n## {after}");
+    if std::env::var_os("KADRING_NEW_DIGESTS").is_some() {
+        fs::write(&path, &now).expect("the source is writable");
+    }
+    let differs = now.lines().zip(readme.lines()).find(|(now, before)| now != before);
+    assert!(blocks >= 2 && differs.is_none() && now.len() == readme.len(), "now and before: {differs:#?}");
+}
