@@ -39,7 +39,7 @@
 //! | drivers | [`runtime`] real threads and sockets · [`sim`] a virtual clock and network · [`console`] what people type and read | sockets, files, the clock |
 //! | core | [`node`]: an event in, actions out · [`classroom`]: one more part of it, files by their names | what is held and what is under way |
 //! | routing | [`overlay`]: the seam · [`overlay::kademlia`] · [`overlay::ring`] | the routing table |
-//! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks | the blocks' bytes |
+//! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks · [`seal`] what a network key does | the blocks' bytes |
 //! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` | – |
 //!
 //! # A reading path
@@ -120,6 +120,7 @@ pub mod peer;
 pub mod raw_text;
 mod recent;
 pub mod runtime;
+pub mod seal;
 pub mod sim;
 pub mod store;
 pub mod time;

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("agenda", 0),
     ("recent", 0),
     ("locks", 0),
+    ("seal", 1),
     ("wire", 1),
     ("store", 1),
     ("file", 1),

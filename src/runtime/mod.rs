@@ -81,6 +81,7 @@ mod offers;
 mod recorder;
 mod renewer;
 mod roles;
+mod secrecy;
 mod send_file;
 mod served;
 mod signals;
@@ -114,6 +115,7 @@ pub use control::{MAX_CLIENTS as MAX_COMMANDS, ServeClient, connect};
 pub use events::Tell;
 pub use renewer::Bell;
 pub use roles::Role;
+pub use secrecy::{Keyring, KeyringError, new_key};
 pub use signals::ends as ending_signals;
 pub use sockets::{canonical, every_address};
 pub use start::StartError;
@@ -170,6 +172,8 @@ pub struct Options {
     pub record: Option<PathBuf>,
     /// The working directory, where files are kept by their names: the classroom ring's.
     pub files: Option<PathBuf>,
+    /// The keys under which everything is sealed; without any, all is open.
+    pub keys: Option<Arc<Keyring>>,
 }
 
 impl Default for Options {
@@ -189,6 +193,7 @@ impl Default for Options {
             events: None,
             record: None,
             files: None,
+            keys: None,
         }
     }
 }
@@ -264,6 +269,7 @@ pub struct Session {
 struct Shared {
     clock: Clock,
     dialect: Dialect,
+    keys: Option<Arc<Keyring>>,
     store: DiskStore,
     folder: Option<Folder>,
     ledger: Arc<Ledger>,

@@ -11,12 +11,12 @@
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
+use super::secrecy::Stream;
 use crate::id::Id;
 use crate::locks::{self, Ranked};
 use crate::name::FileName;
@@ -156,7 +156,7 @@ impl Folder {
     /// The connection broke, or the file changed while it was sent: it must be closed.
     pub(super) fn send(
         &self,
-        mut stream: &TcpStream,
+        mut stream: &Stream,
         file: FileName,
         send_all: impl Fn(&File, u64) -> io::Result<()>,
         sent: impl FnOnce(),
@@ -210,7 +210,7 @@ fn is_abandoned(path: &Path) -> io::Result<bool> {
 }
 
 /// Sends `size` bytes of `file` and hashes them on their way.
-fn send_hashed(mut stream: &TcpStream, file: &File, size: u64) -> io::Result<Id> {
+fn send_hashed(mut stream: &Stream, file: &File, size: u64) -> io::Result<Id> {
     let mut hash = Sha256::new();
     let mut room = vec![0; CHUNK];
     let mut left = size;

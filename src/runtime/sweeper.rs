@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::channels::DEADLINES;
 use super::clock::Clock;
+use super::secrecy::{Keyring, LOOK};
 use super::{Role, fault};
 use crate::time::Time;
 
@@ -33,16 +34,30 @@ impl Alarm {
     }
 }
 
-/// Sends a tick at each deadline that comes in, never early, until nobody arms it any more.
-pub(super) fn run(clock: Clock, deadlines: &Receiver<Time>, ticks: &Sender<()>) {
+/// Sends a tick at each deadline that comes in, never early, until nobody arms it any more. Between them it looks at the
+/// file of the network keys, if there is one.
+pub(super) fn run(clock: Clock, keys: Option<&Keyring>, deadlines: &Receiver<Time>, ticks: &Sender<()>) {
     let mut armed: Option<Time> = None;
+    let keys = keys.filter(|keys| keys.is_watched());
+    let (mut look, mut wrong) = (keys.map(|_| clock.now() + LOOK), None);
     loop {
-        let told = match armed {
+        if let (Some(keys), Some(at)) = (keys, look)
+            && clock.now() >= at
+        {
+            look = Some(at + LOOK);
+            let now = keys.look();
+            if let Some(reason) = now.as_ref().filter(|_| now != wrong) {
+                log::warn!("the network keys stay as they were: {reason}");
+            }
+            wrong = now;
+        }
+        let told = match armed.into_iter().chain(look).min() {
             Some(at) => deadlines.recv_deadline(clock.instant(at)),
             None => deadlines.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match told {
             Ok(at) => armed = Some(armed.map_or(at, |armed| armed.min(at))),
+            Err(RecvTimeoutError::Timeout) if armed.is_none_or(|armed| clock.now() < armed) => {}
             Err(RecvTimeoutError::Timeout) => {
                 armed = None;
                 fault::point(Role::Sweeper);
@@ -67,7 +82,7 @@ mod tests {
         let clock = Clock::start();
         let (alarm, deadlines) = channel();
         let (tick, ticks) = bounded(1);
-        let sweeper = std::thread::spawn(move || run(clock, &deadlines, &tick));
+        let sweeper = std::thread::spawn(move || run(clock, None, &deadlines, &tick));
         let begin = clock.now();
         for millis in [3_600_000, 40, 20, 60_000] {
             alarm.set(begin + Duration::from_millis(millis));
