@@ -18,7 +18,7 @@ mod support;
 /// Long enough for any answer that comes.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-const OVERLAYS: [&str; 2] = ["kademlia", "ring"];
+const OVERLAYS: [&str; 2] = ["kad", "ring"];
 
 fn run(args: &[&str]) -> Output {
     program().args(args).stdin(Stdio::null()).output().expect("the program runs")
@@ -168,20 +168,19 @@ fn a_key_is_changed_while_peers_work_and_the_old_one_opens_nothing_then() {
     let [old_key, new_key] = [&old, &new].map(|path| fs::read_to_string(path).expect("a key"));
     let in_force = folder.path().join("key");
     fs::copy(&old, &in_force).expect("the folder is writable");
-    let mut peers = cluster(&folder, &in_force, "kademlia");
+    let mut peers = cluster(&folder, &in_force, "kad");
     let mut rounds = 0;
-    for keys in [old_key.clone() + &new_key, new_key.clone() + &old_key, new_key] {
+    for (changes, keys) in (1..).zip([old_key.clone() + &new_key, new_key.clone() + &old_key, new_key]) {
         fs::write(&in_force, keys).expect("the folder is writable");
-        let changes = rounds / 8 + 1;
-        let count = |peer: &PeerProcess| peer.said().matches("the network keys have changed").count();
-        while rounds < 8 * changes || !peers.iter().all(|peer| count(peer) == changes) {
+        let (least, have) =
+            (rounds + 8, |peer: &PeerProcess| peer.said().matches("the network keys have changed").count());
+        while rounds < least || !peers.iter().all(|peer| have(peer) == changes) {
             let (path, original) = file(&folder, &format!("file{rounds}"), rounds as u64, 300_000);
             let stored = peers[rounds % 5].store(&path);
             let dest = folder.path().join(format!("back{rounds}"));
             peers[(rounds + 2) % 5].retrieve(&stored, &dest, &original);
             rounds += 1;
         }
-        rounds = 8 * changes;
     }
     let to = format!("127.0.0.1:{}", peers[0].port);
     assert_eq!(run(&["ping", &to, "--network-key-file", text(&old)]).status.code(), Some(5));

@@ -148,6 +148,9 @@ impl Sender {
 
     /// Sends datagrams as one that the system cuts.
     fn send_run(&mut self, datagrams: &mut [Leaving], run: Range<usize>) {
+        if run.is_empty() {
+            return;
+        }
         let longest = pad(&mut datagrams[run.clone()]);
         let slices: Vec<_> = datagrams[run.clone()].iter().map(|leaving| IoSlice::new(&leaving.text)).collect();
         let cut = longest as u16;
