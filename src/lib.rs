@@ -39,8 +39,8 @@
 //! | drivers | [`runtime`] real threads and sockets · [`sim`] a virtual clock and network · [`console`] what people type and read | sockets, files, the clock |
 //! | core | [`node`]: an event in, actions out · [`classroom`]: one more part of it, files by their names | what is held and what is under way |
 //! | routing | [`overlay`]: the seam · [`overlay::kademlia`] · [`overlay::ring`] | the routing table |
-//! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks | the blocks' bytes |
-//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` · `source` | – |
+//! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks · [`seal`] what a network key does | the blocks' bytes |
+//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` · `gauges` · `source` | – |
 //!
 //! # A reading path
 //! Four things that happen, each from its first file to its last. About a quarter of an hour each, the code beside it.
@@ -121,6 +121,7 @@ pub mod peer;
 pub mod raw_text;
 mod recent;
 pub mod runtime;
+pub mod seal;
 pub mod sim;
 mod source;
 pub mod store;

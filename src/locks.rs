@@ -11,6 +11,7 @@
 //! | 7 | jobs | which commands run beside others | console, command-N | one insertion, removal or look | anything else is done |
 //! | 8 | output | the way of answers to standard output | console, command-N | writing one answer, as long as its reader takes | a command is under way, or anything else is written to |
 //! | 9 | screen | what is on the terminal at the moment | log, console | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
+//! | 10 | keys | the network keys that are in force | the node, udp-recv, tcp-serve-N, transfer-N, link-N, sweeper | a look, or putting others there | a file is read, anything is sealed, opened, sent or received |
 //!
 //! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other. A build
 //! with debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
@@ -150,8 +151,20 @@ pub(crate) static SCREEN: Lock = Lock {
     },
 };
 
+/// Network keys (`runtime/secrecy`).
+pub(crate) static KEYS: Lock = Lock {
+    name: "keys",
+    rank: 10,
+    about: About {
+        protects: "the network keys that are in force",
+        taken_by: "the node, udp-recv, tcp-serve-N, transfer-N, link-N, sweeper",
+        held_for: "a look, or putting others there",
+        never_while: "a file is read, anything is sealed, opened, sent or received",
+    },
+};
+
 /// All locks, in the order of their ranks.
-static ALL: [&Lock; 9] = [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &JOBS, &OUTPUT, &SCREEN];
+static ALL: [&Lock; 10] = [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &JOBS, &OUTPUT, &SCREEN, &KEYS];
 
 /// The name of the lock of a rank, and what it protects.
 pub(crate) fn of_rank(rank: u8) -> Option<(&'static str, &'static str)> {

@@ -18,7 +18,7 @@ use kadring::node::FailureKind;
 use kadring::runtime::raise_descriptor_limit;
 
 use args::{Cli, Task, command_line, config_file};
-use commands::{Exit, Failed, client, ctl, files, leases, peer, report, ring, sim, stderr};
+use commands::{Exit, Failed, client, ctl, files, keygen, leases, peer, report, ring, sim, stderr};
 
 fn main() -> ExitCode {
     // A file that may not grow further is an error of the write, as a full disk is, and must not end the process.
@@ -120,6 +120,7 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Files(args) => Ok(files::files(args)),
         Task::Name(args) => Ok(files::name(args)),
         Task::Forget(args) => Ok(files::forget(args)),
+        Task::Keygen(args) => keygen::run(&args),
         Task::Ctl(args) => ctl::run(args),
         Task::Sim(args) => sim::sim(&args),
         Task::Repro(args) => sim::repro(&args),

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("gauges", 0),
     ("source", 0),
     ("locks", 1),
+    ("seal", 1),
     ("wire", 1),
     ("store", 1),
     ("file", 1),

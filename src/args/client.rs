@@ -11,7 +11,7 @@ use kadring::file::{Form, LocalManifest};
 use kadring::node::Source;
 use kadring::raw_text;
 
-use super::{CopiesArgs, FormatArgs, OverlayName};
+use super::{CopiesArgs, FormatArgs, NetworkArgs, OverlayName};
 
 /// How a client that comes for one command finds the network.
 #[derive(Args, Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct JoinArgs {
     /// How the peers find one another
     #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
     pub(crate) overlay: OverlayName,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 }
 
 /// The arguments of `import`.
@@ -294,6 +296,8 @@ pub(crate) struct PingArgs {
     /// How the peer finds others
     #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
     pub(crate) overlay: OverlayName,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
 }

@@ -2,6 +2,7 @@
 
 mod client;
 pub(crate) mod config_file;
+mod network;
 mod ring;
 
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ pub(crate) use client::{
     CatArgs, CatalogueArgs, CheckArgs, CtlArgs, DeleteArgs, FilesArgs, ForgetArgs, ImportArgs, JoinArgs, LookupArgs,
     LsArgs, NameArgs, PingArgs, RecountArgs, RenewArgs, RetrieveArgs, StoreArgs,
 };
+pub(crate) use network::{KeygenArgs, NetworkArgs};
 pub(crate) use ring::{PeerName, ReportArgs, ReportTarget, RingArgs, RingTask, RingWays};
 
 /// The exit codes as help shows them.
@@ -89,6 +91,8 @@ pub(crate) enum Task {
     Name(NameArgs),
     /// Drop a file from the list of what was stored here; the network keeps it
     Forget(ForgetArgs),
+    /// Make a network key
+    Keygen(KeygenArgs),
     /// Have a command done by the peer that runs with a data folder
     Ctl(CtlArgs),
     /// Run a network of many peers in virtual time
@@ -168,6 +172,8 @@ pub(crate) struct PeerArgs {
     /// Leave when standard input ends
     #[arg(long, env = "KADRING_EXIT_ON_EOF", value_parser = BoolishValueParser::new())]
     pub(crate) exit_on_eof: bool,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
 }

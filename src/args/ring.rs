@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueHint};
 use kadring::console::words::parse_host_port;
 use kadring::sim::args::OverlayName;
 
-use super::{FormatArgs, parse_size};
+use super::{FormatArgs, NetworkArgs, parse_size};
 
 /// Seconds between the pings of the classroom ring: at least, at most.
 const MIN_INTERVAL: f64 = 0.1;
@@ -87,6 +87,8 @@ pub(crate) struct RingWays {
     #[arg(long, env = "KADRING_RECORD", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    #[command(flatten)]
     pub(crate) format: FormatArgs,
     /// The port of peer 0; peer N has the N-th after it
     #[arg(long, env = "KADRING_BASE_PORT", value_name = "PORT", default_value_t = 12000, hide = true,
@@ -146,6 +148,8 @@ pub(crate) struct ReportArgs {
     #[arg(long, env = "KADRING_BASE_PORT", value_name = "PORT", default_value_t = 12000, hide = true,
           value_parser = clap::value_parser!(u16).range(1..=65280))]
     pub(crate) base_port: u16,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
 }

@@ -19,7 +19,7 @@ use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Answer, Command, Failure, FailureKind, Notice, Source};
 use kadring::raw_text;
-use kadring::runtime::{Handle, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
+use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
 use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
 
@@ -236,7 +236,8 @@ pub(super) fn hand_on_or_ask(
 pub(crate) fn ping(args: PingArgs) -> anyhow::Result<Exit> {
     let start = || {
         resolve(&args.addr).map_err(Failed::not_found)?;
-        start(every_address(), Known::default(), args.overlay, Config::default())
+        let keys = args.network.keys().map_err(Failed::usage)?;
+        start(every_address(), Known::default(), args.overlay, keys, Config::default())
     };
     ask(start, Request::Ping(args.addr.clone()), args.format.format())
 }
@@ -330,9 +331,10 @@ fn typed<'a>(words: impl Iterator<Item = &'a Path>) -> Vec<String> {
 fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let bind = every_address();
     let known = bootstrap(&args.bootstrap, bind.ip())?;
+    let keys = args.network.keys().map_err(Failed::usage)?;
     let mut refused = None;
     for attempt in 1..=JOINS {
-        let guest = start(bind, known.clone(), args.overlay, config.clone())?;
+        let guest = start(bind, known.clone(), args.overlay, keys.clone(), config.clone())?;
         // Where nobody let it in, somebody may answer all the same.
         let asked = if attempt > 1 { ping_all(&guest.handle(), &known.addrs) } else { Vec::new() };
         match guest.ready(None) {
@@ -371,13 +373,20 @@ fn refusal_of(asked: &Receiver<Notice>) -> Option<String> {
 }
 
 /// Starts a guest. The peers that it hears of may be on any network, so it listens on all addresses.
-fn start(bind: SocketAddr, known: Known, overlay: OverlayName, config: Config) -> Result<LocalPeer, Failed> {
+fn start(
+    bind: SocketAddr,
+    known: Known,
+    overlay: OverlayName,
+    keys: Option<Arc<Keyring>>,
+    config: Config,
+) -> Result<LocalPeer, Failed> {
     let options = Options {
         bind,
         bootstrap: known.addrs,
         hosts: known.hosts,
         overlay: overlay.into(),
         config: Config { guest: true, ..config },
+        keys,
         on_signal: Some(Command::Quit { handover: false }),
         ..Options::default()
     };

@@ -6,6 +6,7 @@ pub(crate) mod ctl;
 mod events;
 mod farewell;
 pub(crate) mod files;
+pub(crate) mod keygen;
 mod known;
 pub(crate) mod leases;
 mod logging;

@@ -52,6 +52,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     if let Some(path) = &args.ready_file {
         ready::forget(path)?;
     }
+    let sealed = options.keys.is_some();
     let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
@@ -68,7 +69,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
         peer.renew(&bell, renewing(catalogue.clone())).context("cannot start the thread that renews leases")?;
     }
     let mut output = Output::new(format, io::stdout());
-    let announced = ready::announce(&ready, args.ready_file.as_deref())?;
+    let announced = ready::announce(&ready, sealed, args.ready_file.as_deref())?;
     announce(&announced, &mut output, (format, person), &args);
     if ready.peers == 0 && !args.bootstrap.is_empty() {
         tell_alone(&peer.handle(), &args.bootstrap.join(", "), &ways, own);
@@ -157,6 +158,7 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
         on_signal: Some(Command::Quit { handover: !args.no_handover }),
         events: args.events.as_deref().map(events::to).transpose()?,
         record: args.record.clone(),
+        keys: args.network.keys().map_err(Failed::usage)?,
         ..Options::default()
     };
     Ok((options, temporary))

@@ -20,7 +20,7 @@ use kadring::node::{Answer, Command, Notice};
 use kadring::overlay::{OverlayKind, RingOptions, RouteNotice};
 use kadring::peer::Peer;
 use kadring::runtime::survey::Surveyor;
-use kadring::runtime::{LastAct, LocalPeer, Options, StartError, since_1970, temporary_folder};
+use kadring::runtime::{Keyring, LastAct, LocalPeer, Options, StartError, since_1970, temporary_folder};
 use signal_hook::consts::SIGINT;
 use signal_hook::low_level;
 use tempfile::TempDir;
@@ -63,15 +63,17 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
     let restore = Arc::new(edited.then(Restore::new));
     let events = ways.events.as_deref().map(events::to).transpose()?;
     let options = Options { on_abrupt_end: Some(last_act(&store, &restore)), events, ..place.options(ways, &store) };
+    let keys = ways.network.keys().map_err(Failed::usage)?;
+    let options = Options { keys: keys.clone(), ..options };
     let (peer, notices) = LocalPeer::start_watched(options).map_err(|error| match error {
-        StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol)),
+        StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol, keys.clone())),
         error => Failed::start(error),
     })?;
     let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
     let mut output = RingOutput::new(lines, format);
     output.until_joined(&notices, &place)?;
     if let Some(now) = peer.ready(Some(Duration::ZERO)) {
-        let announced = ready::announce(&now, ways.ready_file.as_deref())?;
+        let announced = ready::announce(&now, keys.is_some(), ways.ready_file.as_deref())?;
         if format == Format::Json {
             output.output.line(&json::ready(&announced, since_1970()));
         }
@@ -165,9 +167,9 @@ impl Place {
     }
 
     /// Why this peer cannot have its port: asks which peer answers there.
-    fn who_is_there(&self, addr: SocketAddr, protocol: &str) -> String {
+    fn who_is_there(&self, addr: SocketAddr, protocol: &str, keys: Option<Arc<Keyring>>) -> String {
         let me = self.name();
-        let Ok(there) = Surveyor::new(&[addr], None) else {
+        let Ok(there) = Surveyor::new(&[addr], None, keys) else {
             let port = addr.port();
             return format!(
                 "peer {me} cannot start: {protocol} port {port} of {} is held by a process that does not answer as a peer \
@@ -420,7 +422,7 @@ impl Sink for Handed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::FormatArgs;
+    use crate::args::{FormatArgs, NetworkArgs};
 
     #[test]
     fn the_peers_named_are_located_in_one_family_that_all_have() {
@@ -434,6 +436,7 @@ mod tests {
             ready_file: None,
             events: None,
             record: None,
+            network: NetworkArgs::default(),
             format: FormatArgs::default(),
             base_port: 12_000,
         };

@@ -8,9 +8,9 @@
 //! and reads on, where a connection just ends.
 
 use std::io::{self, Read};
-use std::net::TcpStream;
 
 use super::clock::Clock;
+use super::secrecy::Stream;
 use crate::time::Time;
 
 /// Bytes that one read brings at most.
@@ -84,25 +84,29 @@ impl BoundedLines {
 
 /// A connection that is read until a moment, however slowly its bytes come. Its read timeout is changed by that.
 pub(super) struct Until<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Stream,
     clock: Clock,
     limit: Time,
 }
 
 impl<'a> Until<'a> {
-    pub(super) fn new(stream: &'a TcpStream, clock: Clock, limit: Time) -> Self {
+    pub(super) fn new(stream: &'a Stream, clock: Clock, limit: Time) -> Self {
         Self { stream, clock, limit }
     }
 }
 
 impl Read for Until<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let left = self.limit - self.clock.now();
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+        loop {
+            let left = self.limit - self.clock.now();
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.tcp().set_read_timeout(Some(left))?;
+            if let Some(count) = self.stream.read_some(room)? {
+                return Ok(count);
+            }
         }
-        self.stream.set_read_timeout(Some(left))?;
-        (&*self.stream).read(room)
     }
 }
 
@@ -114,7 +118,8 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
@@ -197,6 +202,7 @@ mod tests {
         let (stream, _) = listener.accept().expect("it is there");
         sending.write_all(b"never en").expect("it is open");
         let clock = Clock::start();
+        let stream = Stream::accept(Arc::new(stream), None, Duration::ZERO).expect("it is open");
         let until = Until::new(&stream, clock, clock.now() + Duration::from_millis(50));
         let error = BoundedLines::default().next(until, |_| 100).expect_err("there is no end");
         assert!(is_timeout(&error) && clock.now() >= Time::from_micros(50_000), "{error}");

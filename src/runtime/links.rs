@@ -20,6 +20,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::channels::LINES;
 use super::descriptors::Shares;
+use super::secrecy::{Keyring, Stream};
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
 use super::{Role, fault};
@@ -83,6 +84,7 @@ enum Admission {
 pub(super) struct Links {
     dialect: Dialect,
     me: Peer,
+    keys: Option<Arc<Keyring>>,
     events: Sender<Event>,
     roster: Roster,
     links: HashMap<SocketAddr, Link>,
@@ -106,12 +108,18 @@ struct Link {
 type Outbound = (Message, Option<IpAddr>);
 
 /// A connection, and the address of ours that it should leave from.
-type Kept = (TcpStream, Option<IpAddr>);
+type Kept = (Stream, Option<IpAddr>);
 
 impl Links {
-    pub(super) fn new(dialect: Dialect, me: Peer, events: Sender<Event>, roster: Roster) -> Self {
+    pub(super) fn new(
+        dialect: Dialect,
+        me: Peer,
+        keys: Option<Arc<Keyring>>,
+        events: Sender<Event>,
+        roster: Roster,
+    ) -> Self {
         let (idle, idle_answering, most) = (IDLE, IDLE_ANSWERING, Shares::of_process().links);
-        Self { dialect, me, events, roster, links: HashMap::new(), most, next: 0, idle, idle_answering }
+        Self { dialect, me, keys, events, roster, links: HashMap::new(), most, next: 0, idle, idle_answering }
     }
 
     /// Sends a message, without waiting; gives a request back if too many messages wait for this peer already. An
@@ -158,7 +166,8 @@ impl Links {
         let (queue, messages) = LINES.open();
         let waiting = Arc::new(Waiting(AtomicUsize::new(1)));
         let idle = if answering { self.idle_answering } else { self.idle };
-        let line = Line { dialect: self.dialect, me: self.me, to, idle, waiting: Arc::clone(&waiting), messages };
+        let (keys, waits) = (self.keys.clone(), Arc::clone(&waiting));
+        let line = Line { dialect: self.dialect, me: self.me, keys, to, idle, waiting: waits, messages };
         let events = self.events.clone();
         let thread = self.roster.spawn_another(Role::Link, self.next, move || line.run(&events))?;
         self.links.insert(to, Link { queue, waiting, thread, answering });
@@ -175,6 +184,7 @@ impl Links {
 struct Line {
     dialect: Dialect,
     me: Peer,
+    keys: Option<Arc<Keyring>>,
     to: SocketAddr,
     idle: Duration,
     waiting: Arc<Waiting>,
@@ -206,7 +216,8 @@ impl Line {
             text.clear();
             self.dialect.encode(&message, &self.me, to, &mut text);
             // A fault of ours in one delivery is no reason to lose what waits behind it.
-            let delivery = catch_unwind(AssertUnwindSafe(|| deliver(to, from, &mut connection, &text)));
+            let delivery =
+                catch_unwind(AssertUnwindSafe(|| deliver((to, from), self.keys.as_deref(), &mut connection, &text)));
             let obstacle = match delivery {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => {
@@ -238,18 +249,24 @@ impl Drop for Line {
 }
 
 /// Sends a line over the kept connection, or over a fresh one if there is none, it leaves from elsewhere or was closed.
-fn deliver(to: SocketAddr, from: Option<IpAddr>, connection: &mut Option<Kept>, text: &[u8]) -> io::Result<()> {
+fn deliver(
+    (to, from): (SocketAddr, Option<IpAddr>),
+    keys: Option<&Keyring>,
+    connection: &mut Option<Kept>,
+    text: &[u8],
+) -> io::Result<()> {
     fault::point(Role::Link);
-    if let Some(kept) = connection.take_if(|(kept, leaves_from)| *leaves_from == from && is_open(kept)) {
-        let (kept, _) = connection.insert(kept);
-        if kept.write_all(text).is_ok() {
+    if let Some(kept) = connection.take_if(|(kept, leaves_from)| *leaves_from == from && is_open(kept.tcp())) {
+        let (kept, _) = &*connection.insert(kept);
+        if (&mut &*kept).write_all(text).is_ok() {
             return Ok(());
         }
     }
     let fresh = connect(to, from)?;
     fresh.set_nodelay(true)?;
     fresh.set_write_timeout(Some(CONNECT_LIMIT))?;
-    connection.insert((fresh, from)).0.write_all(text)
+    let (fresh, _) = &*connection.insert((Stream::open(Arc::new(fresh), keys, CONNECT_LIMIT)?, from));
+    (&mut &*fresh).write_all(text)
 }
 
 fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
@@ -315,7 +332,7 @@ mod tests {
         });
         let (leave, _leaving) = crossbeam_channel::bounded(1);
         let (events, undelivered) = crossbeam_channel::unbounded();
-        let mut links = Links::new(Dialect::Ring, me, events, Roster::new(leave));
+        let mut links = Links::new(Dialect::Ring, me, None, events, Roster::new(leave));
         // It retires at once whenever nothing waits, so most messages come in its last moment.
         links.idle = Duration::ZERO;
         for magic in 0..MESSAGES {
@@ -339,7 +356,7 @@ mod tests {
         let mut held = Vec::new();
         // The last one is not ours, so the system chooses.
         for from in [Some([127, 0, 0, 2]), None, Some([127, 0, 0, 3]), Some([192, 0, 2, 1])] {
-            deliver(to, from.map(IpAddr::from), &mut connection, b"line\n").unwrap();
+            deliver((to, from.map(IpAddr::from)), None, &mut connection, b"line\n").unwrap();
             let (stream, came_from) = listener.accept().unwrap();
             let expected = from.filter(|ip| ip[0] == 127).unwrap_or([127, 0, 0, 1]);
             assert_eq!(came_from.ip(), IpAddr::from(expected));

@@ -83,6 +83,7 @@ mod offers;
 mod recorder;
 mod renewer;
 mod roles;
+mod secrecy;
 mod seldom;
 mod send_file;
 mod served;
@@ -120,6 +121,7 @@ pub use events::Tell;
 pub use look::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted};
 pub use renewer::Bell;
 pub use roles::Role;
+pub use secrecy::{Keyring, KeyringError, new_key};
 pub use signals::ends as ending_signals;
 pub use sockets::{canonical, every_address};
 pub use start::StartError;
@@ -178,6 +180,8 @@ pub struct Options {
     pub files: Option<PathBuf>,
     /// Bytes of the largest file that is taken there from another peer.
     pub max_file: u64,
+    /// The keys under which everything is sealed; without any, all is open.
+    pub keys: Option<Arc<Keyring>>,
 }
 
 impl Default for Options {
@@ -198,6 +202,7 @@ impl Default for Options {
             record: None,
             files: None,
             max_file: 1 << 30,
+            keys: None,
         }
     }
 }
@@ -273,6 +278,7 @@ pub struct Session {
 struct Shared {
     clock: Clock,
     dialect: Dialect,
+    keys: Option<Arc<Keyring>>,
     store: DiskStore,
     folder: Option<Folder>,
     ledger: Arc<Ledger>,

@@ -11,13 +11,14 @@
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
 use super::clock::since_1970;
+use super::secrecy::Stream;
 use super::seldom::Seldom;
 use crate::id::Id;
 use crate::locks::{self, Ranked};
@@ -224,7 +225,7 @@ impl Folder {
     /// The connection broke, or the file changed while it was sent: it must be closed.
     pub(super) fn send(
         &self,
-        mut stream: &TcpStream,
+        mut stream: &Stream,
         file: FileName,
         now: Time,
         send_all: impl Fn(&File, u64) -> io::Result<()>,
@@ -279,7 +280,7 @@ fn is_abandoned(path: &Path) -> io::Result<bool> {
 }
 
 /// Sends `size` bytes of `file` and hashes them on their way.
-fn send_hashed(mut stream: &TcpStream, file: &File, size: u64) -> io::Result<Id> {
+fn send_hashed(mut stream: &Stream, file: &File, size: u64) -> io::Result<Id> {
     let mut hash = Sha256::new();
     let mut room = vec![0; CHUNK];
     let mut left = size;

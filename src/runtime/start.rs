@@ -115,10 +115,11 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let shared = Arc::new(Shared {
         clock,
         dialect: options.overlay.dialect(),
+        keys: options.keys.clone(),
         store,
         folder,
         ledger: Default::default(),
-        connections: Connections::new(Shares::of_process().kept),
+        connections: Connections::new(Shares::of_process().kept, options.keys.clone()),
         served: Default::default(),
         stopping: AtomicBool::new(false),
     });
@@ -195,11 +196,12 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let (alarm, deadlines) = sweeper::channel();
     let inboxes = Inboxes { datagrams, spent, events, commands: asked, ticks, leave };
 
-    let clock = shared.clock;
-    roster.spawn(Role::Sweeper, move || sweeper::run(clock, &deadlines, &tick))?;
-    let (of_thread, socket, dialect) = (Arc::clone(&shared), Arc::clone(&udp), shared.dialect);
+    let (clock, keys) = (shared.clock, shared.keys.clone());
+    roster.spawn(Role::Sweeper, move || sweeper::run(clock, keys.as_deref(), &deadlines, &tick))?;
+    let (of_thread, socket) = (Arc::clone(&shared), Arc::clone(&udp));
+    let reader = udp::Reader::new(shared.dialect, shared.keys.clone());
     let inbox = Inbox { batches, spent: emptied };
-    roster.spawn(Role::UdpRecv, move || udp::run(&of_thread.stopping, socket, dialect, &inbox))?;
+    roster.spawn(Role::UdpRecv, move || udp::run(&of_thread.stopping, socket, reader, &inbox))?;
     let (of_thread, events, of_roster) = (Arc::clone(&shared), to_node.clone(), roster.clone());
     roster.spawn(Role::TcpAccept, move || tcp_accept::run(&of_thread, &tcp, &events, &of_roster))?;
 
@@ -207,12 +209,12 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let handle = Handle { me, commands, state: Arc::clone(&state), roster: roster.clone() };
     let (pool, links) = (
         Pool::new(Arc::clone(&shared), to_node.clone(), roster.clone()),
-        Links::new(shared.dialect, me, to_node, roster.clone()),
+        Links::new(shared.dialect, me, shared.keys.clone(), to_node, roster.clone()),
     );
     roster.spawn(Role::Node, move || {
         let _ended = EndedOnDrop(Arc::clone(&state));
         // What it gives to system calls points to memory, so it is made where it is used.
-        let (udp, turn) = (Outgoing::new(udp), Turn::default());
+        let (udp, turn) = (Outgoing::new(udp, shared.keys.clone()), Turn::default());
         let mut node = NodeLoop { node, me, shared, inboxes, alarm, udp, pool, links, state, recorder, turn };
         // Whatever happens to the node, the others end with it.
         others.roster.guard(Role::Node, Role::Node.name(), || node.run(start));

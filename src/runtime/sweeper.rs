@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::channels::{DEADLINES, Gauged};
 use super::clock::Clock;
+use super::secrecy::{Keyring, LOOK};
 use super::{Role, fault};
 use crate::gauges;
 use crate::time::Time;
@@ -39,32 +40,46 @@ impl Alarm {
     }
 }
 
-/// Sends a tick at each deadline that comes in, never early, until nobody arms it any more.
-pub(super) fn run(clock: Clock, deadlines: &Receiver<Time>, ticks: &Sender<()>) {
+/// Sends a tick at each deadline that comes in, never early, until nobody arms it any more. Between them it looks at the
+/// file of the network keys, if there is one.
+pub(super) fn run(clock: Clock, keys: Option<&Keyring>, deadlines: &Receiver<Time>, ticks: &Sender<()>) {
     let mut armed: Option<Time> = None;
-    // A tick was sent, and the node has armed nothing since.
-    let mut unanswered = false;
+    // A tick was sent: by then the node has to arm something.
+    let mut stuck: Option<Time> = None;
+    let keys = keys.filter(|keys| keys.is_watched());
+    let (mut look, mut wrong) = (keys.map(|_| clock.now() + LOOK), None);
     loop {
-        let told = gauges::wait(|| match armed {
+        if let (Some(keys), Some(at)) = (keys, look)
+            && clock.now() >= at
+        {
+            look = Some(at + LOOK);
+            let now = keys.look();
+            if let Some(reason) = now.as_ref().filter(|_| now != wrong) {
+                log::warn!("the network keys stay as they were: {reason}");
+            }
+            wrong = now;
+        }
+        let told = gauges::wait(|| match armed.into_iter().chain(look).chain(stuck).min() {
             Some(at) => deadlines.recv_deadline(clock.instant(at)),
-            None if unanswered => deadlines.recv_timeout(STUCK),
             None => deadlines.recv().map_err(|_| RecvTimeoutError::Disconnected),
         });
+        let is_due = |at: Option<Time>| at.is_some_and(|at| at <= clock.now());
         match told {
-            Ok(at) => (armed, unanswered) = (Some(armed.map_or(at, |armed| armed.min(at))), false),
-            Err(RecvTimeoutError::Timeout) if armed.is_none() => {
-                unanswered = false;
-                if !ticks.is_empty() {
-                    log::warn!("the node has taken no tick for {STUCK:?}; SIGQUIT shows what each thread is at");
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                (armed, unanswered) = (None, true);
+            Ok(at) => (armed, stuck) = (Some(armed.map_or(at, |armed| armed.min(at))), None),
+            Err(RecvTimeoutError::Timeout) if is_due(armed) => {
+                (armed, stuck) = (None, Some(clock.now() + STUCK));
                 fault::point(Role::Sweeper);
                 // A full channel holds a tick that the node has yet to take; it will do for this one too.
                 let _ = ticks.try_send(());
                 Gauged::Ticks.note(ticks.len());
             }
+            Err(RecvTimeoutError::Timeout) if is_due(stuck) => {
+                stuck = None;
+                if !ticks.is_empty() {
+                    log::warn!("the node has taken no tick for {STUCK:?}; SIGQUIT shows what each thread is at");
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
@@ -81,7 +96,7 @@ mod tests {
         let clock = Clock::start();
         let (alarm, deadlines) = channel();
         let (tick, ticks) = bounded(1);
-        let sweeper = std::thread::spawn(move || run(clock, &deadlines, &tick));
+        let sweeper = std::thread::spawn(move || run(clock, None, &deadlines, &tick));
         let begin = clock.now();
         for millis in [3_600_000, 40, 20, 60_000] {
             alarm.set(begin + Duration::from_millis(millis));

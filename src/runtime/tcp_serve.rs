@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -14,6 +15,7 @@ use crossbeam_channel::Sender;
 use super::bounded_lines::{BoundedLines, Line, Until, is_timeout};
 use super::named;
 use super::offers::Offered;
+use super::secrecy::Stream;
 use super::send_file::send_part;
 use super::served::{ConnectionId, State};
 use super::{Role, Shared, fault};
@@ -47,11 +49,12 @@ const LEAST_RATE: u64 = 32 * 1024;
 pub(super) fn run(
     shared: &Shared,
     connection: ConnectionId,
-    stream: &TcpStream,
+    tcp: &Arc<TcpStream>,
     from: SocketAddr,
     events: &Sender<Event>,
 ) -> io::Result<()> {
-    stream.set_write_timeout(Some(STUCK_LIMIT))?;
+    tcp.set_write_timeout(Some(STUCK_LIMIT))?;
+    let stream = &Stream::accept(Arc::clone(tcp), shared.keys.as_deref(), IDLE_LIMIT)?;
     let mut lines = BoundedLines::default();
     loop {
         let since = shared.clock.now();
@@ -109,15 +112,15 @@ fn longest(line: &[u8]) -> usize {
     if line.first() == Some(&b'{') { MAX_CONTROL_LINE } else { MAX_REQUEST_LINE }
 }
 
-fn refuse(mut stream: &TcpStream, reason: &str) -> io::Result<()> {
+fn refuse(mut stream: &Stream, reason: &str) -> io::Result<()> {
     stream.write_all(format!("error: {reason}\n").as_bytes())
 }
 
 /// Ends a connection whose client may still be sending, so that it reads what it was told: bytes left unread would make
 /// the system reset the connection.
-fn part(mut stream: &TcpStream) -> io::Result<()> {
-    stream.shutdown(Shutdown::Write)?;
-    stream.set_read_timeout(Some(PARTING_LIMIT))?;
+fn part(mut stream: &Stream) -> io::Result<()> {
+    stream.tcp().shutdown(Shutdown::Write)?;
+    stream.tcp().set_read_timeout(Some(PARTING_LIMIT))?;
     let mut room = [0; 4096];
     for _ in 0..PARTING_READS {
         if stream.read(&mut room)? == 0 {
@@ -132,7 +135,7 @@ fn part(mut stream: &TcpStream) -> io::Result<()> {
 struct Stage<'a> {
     shared: &'a Shared,
     connection: ConnectionId,
-    stream: &'a TcpStream,
+    stream: &'a Stream,
 }
 
 impl Stage<'_> {

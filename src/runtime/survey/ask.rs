@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -13,6 +14,7 @@ use crate::overlay::OverlayKind;
 use crate::peer::Peer;
 use crate::runtime::bounded_lines::{BoundedLines, Line, Until, is_timeout};
 use crate::runtime::clock::Clock;
+use crate::runtime::secrecy::{Keyring, Stream};
 use crate::runtime::sockets;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse};
@@ -28,11 +30,12 @@ pub(super) const TRIES: u32 = 3;
 const PLACES: usize = 8;
 
 /// A guest of the network, which asks as `id`.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Guest {
     pub(super) id: Id,
     /// All addresses of this machine: peers name others that are elsewhere.
     pub(super) any: SocketAddr,
+    pub(super) keys: Option<Arc<Keyring>>,
 }
 
 /// A question that goes out by a datagram.
@@ -91,15 +94,18 @@ impl Guest {
             SocketAddr::V6(_) => TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)),
         }?;
         SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
-        let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
-        let here = SocketAddr::new(stream.local_addr()?.ip(), listener.local_addr()?.port());
+        let tcp = Arc::new(TcpStream::connect_timeout(&addr, PATIENCE)?);
+        let stream = Stream::open(tcp, self.keys.as_deref(), PATIENCE)?;
+        let here = SocketAddr::new(stream.tcp().local_addr()?.ip(), listener.local_addr()?.port());
         let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
-        stream.write_all(&self.text(here, addr, Dialect::Ring, Request::Ring(ping), magic))?;
+        (&stream).write_all(&self.text(here, addr, Dialect::Ring, Request::Ring(ping), magic))?;
         let clock = Clock::start();
         let limit = clock.now() + PATIENCE;
         // Anybody may connect; who says something else is not the one that was asked.
         while clock.now() < limit {
             let (answering, _) = listener.accept()?;
+            let answering = Arc::new(answering);
+            let Ok(answering) = Stream::accept(answering, self.keys.as_deref(), PATIENCE) else { continue };
             let line = BoundedLines::default().next(Until::new(&answering, clock, limit), |_| MAX_CONTROL_LINE)?;
             let Line::Text(line) = line else { continue };
             if let Some((Response::Ring(RingResponse::Pong { peer, predecessors, successors }), _)) =
@@ -124,7 +130,10 @@ impl Guest {
             let open = questions.iter().zip(magic..).enumerate().filter(|(at, _)| !answers.contains_key(at));
             let sent = open.map(|(_, (question, magic))| {
                 let &Question { to, dialect, ref request } = question;
-                let text = self.text(here, to, dialect, request.clone(), magic);
+                let mut text = self.text(here, to, dialect, request.clone(), magic);
+                if let Some(keyring) = &self.keys {
+                    keyring.seal(&keyring.keys(), &mut text);
+                }
                 socket.send_to(&text, if sockets::is_dual(bound) { sockets::mapped(to) } else { to })
             });
             // One way that is closed says nothing of the others.
@@ -133,7 +142,7 @@ impl Guest {
             }
             let limit = Time::ZERO + PATIENCE * round;
             while answers.len() < enough
-                && let Some((from, text)) = receive(&socket, limit - clock.now())?
+                && let Some((from, text)) = self.receive(&socket, limit - clock.now())?
             {
                 for (at, question) in questions.iter().enumerate().filter(|(_, question)| question.to == from) {
                     if let Some((response, of)) = answer(question.dialect, &text)
@@ -147,6 +156,18 @@ impl Guest {
         Ok(answers)
     }
 
+    /// The next datagram that was sealed as ours are, opened, and where it came from; none after `limit`.
+    fn receive(&self, socket: &UdpSocket, limit: Duration) -> io::Result<Option<(SocketAddr, Vec<u8>)>> {
+        let Some((from, datagram)) = next(socket, limit)? else { return Ok(None) };
+        let Some(keyring) = &self.keys else { return Ok(Some((from, datagram))) };
+        let mut text = Vec::new();
+        // One that cannot be opened answers nothing, as an empty text does.
+        if keyring.open(&datagram, &mut text).is_none() {
+            text.clear();
+        }
+        Ok(Some((from, text)))
+    }
+
     fn text(&self, here: SocketAddr, to: SocketAddr, dialect: Dialect, request: Request, magic: u64) -> Vec<u8> {
         let sender = Sender { peer: Peer::new(self.id, here), guest: true, leaving: false };
         let mut text = Vec::new();
@@ -156,7 +177,7 @@ impl Guest {
 }
 
 /// The next datagram and where it came from; none after `limit`.
-fn receive(socket: &UdpSocket, limit: Duration) -> io::Result<Option<(SocketAddr, Vec<u8>)>> {
+fn next(socket: &UdpSocket, limit: Duration) -> io::Result<Option<(SocketAddr, Vec<u8>)>> {
     if limit.is_zero() {
         return Ok(None);
     }

@@ -13,7 +13,8 @@ mod crowd;
 
 use std::io;
 use std::net::SocketAddr;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use ask::Guest;
 use crowd::Crowd;
 
 use super::clock::Clock;
+use super::secrecy::Keyring;
 use super::sockets;
 use crate::id::Id;
 use crate::overlay::OverlayKind;
@@ -74,16 +76,16 @@ impl Surveyed {
 
 impl Surveyor {
     /// A surveyor for the network of the peer at any of the addresses `targets`; which overlay that is, it finds out if
-    /// nobody says.
+    /// nobody says. It speaks under `keys`, if any.
     ///
     /// # Errors
     /// The system refuses sockets, or nobody answers.
-    pub fn new(targets: &[SocketAddr], overlay: Option<OverlayKind>) -> io::Result<Self> {
+    pub fn new(targets: &[SocketAddr], overlay: Option<OverlayKind>, keys: Option<Arc<Keyring>>) -> io::Result<Self> {
         let targets: Vec<SocketAddr> = targets.iter().copied().map(sockets::canonical).collect();
         let mut seed = [0; 32];
         SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
         let mut rng = StdRng::from_seed(seed);
-        let guest = Guest { id: Id::random(&mut rng), any: sockets::every_address() };
+        let guest = Guest { id: Id::random(&mut rng), any: sockets::every_address(), keys };
         let overlays = overlay.map_or(vec![OverlayKind::Kademlia, OverlayKind::Ring], |overlay| vec![overlay]);
         match guest.find(&targets, &overlays, magic(&mut rng))? {
             Some((target, overlay)) => Ok(Self { guest, rng, target, overlay }),
@@ -113,7 +115,8 @@ impl Surveyor {
     pub fn survey(&mut self, seeds: &[SocketAddr]) -> io::Result<Vec<Surveyed>> {
         let (clock, mut crowd) = (Clock::start(), Crowd::default());
         seeds.iter().for_each(|addr| crowd.meet(*addr));
-        let (guest, overlay) = (self.guest, self.overlay);
+        let (guest, overlay) = (self.guest.clone(), self.overlay);
+        let guest = &guest;
         thread::scope(|scope| {
             let (tell, told) = unbounded();
             let mut asking = 0;
@@ -124,7 +127,7 @@ impl Surveyor {
                 {
                     let (tell, magic) = (tell.clone(), magic(&mut self.rng));
                     let ask = move || {
-                        let answer = catch_unwind(|| guest.ask(overlay, addr, magic));
+                        let answer = catch_unwind(AssertUnwindSafe(|| guest.ask(overlay, addr, magic)));
                         // One that cannot be reached is as silent as one that says nothing; so is one whose answer met
                         // a fault of ours, for something must be told of each.
                         let _ = tell.send(answer.ok().and_then(Result::ok).flatten());
@@ -176,7 +179,7 @@ mod tests {
                 .collect();
             let addrs = silent.iter().map(|(udp, _)| udp.local_addr().expect("bound"));
             let seeds: Vec<SocketAddr> = addrs.chain([living.me().addr]).collect();
-            let mut surveyor = Surveyor::new(&[living.me().addr], None).expect("it answers");
+            let mut surveyor = Surveyor::new(&[living.me().addr], None, None).expect("it answers");
             assert_eq!((surveyor.overlay(), surveyor.target()), (overlay, living.me()));
             let took = stopwatch();
             let found = surveyor.survey(&seeds).expect("threads can be had");

@@ -28,6 +28,7 @@ use crate::node::Event;
 use crate::node::job::{JobError, JobErrorKind};
 use crate::runtime::bounded_lines::{BoundedLines, Until, is_timeout};
 use crate::runtime::clock::Clock;
+use crate::runtime::secrecy::{Keyring, Stream};
 use crate::runtime::tcp_serve::FOUND_DAMAGED;
 use crate::time::Time;
 use crate::wire::MAX_REQUEST_LINE;
@@ -53,7 +54,7 @@ const MAX_KEPT: usize = 16;
 /// An idle connection.
 struct Kept {
     to: SocketAddr,
-    stream: Arc<TcpStream>,
+    stream: Stream,
     /// When it was last used.
     used: Time,
 }
@@ -65,12 +66,13 @@ pub(crate) struct Connections {
     most: usize,
     /// Bytes of blocks received by way of any. It stands alone (`Relaxed`).
     received: AtomicU64,
+    keys: Option<Arc<Keyring>>,
 }
 
 impl Connections {
-    /// None yet, and never more than `most`.
-    pub(in crate::runtime) fn new(most: usize) -> Self {
-        Self { kept: Ranked::new(&locks::CONNECTIONS, VecDeque::new()), most, received: AtomicU64::default() }
+    /// None yet, and never more than `most`: of a peer that speaks under these keys.
+    pub(in crate::runtime) fn new(most: usize, keys: Option<Arc<Keyring>>) -> Self {
+        Self { kept: Ranked::new(&locks::CONNECTIONS, VecDeque::new()), most, received: AtomicU64::default(), keys }
     }
 
     /// Bytes of blocks received since the start.
@@ -96,18 +98,18 @@ impl Connections {
             let stream = match kept.take() {
                 Some(stream) => stream,
                 None => {
-                    let stream = connect(from, cancel)?;
+                    let stream = connect(from, self.keys.as_deref(), cancel)?;
                     let _ = events.send(Event::Validated { addr: from });
                     stream
                 }
             };
-            cancel.wait_on(Some(Arc::clone(&stream)))?;
+            cancel.wait_on(Some(Arc::clone(stream.tcp())))?;
             match ask(&stream, key, clock) {
                 Ok((line, lines)) => {
                     let size = read_size(&line, from, expected)?;
                     let left = size as usize;
-                    let (connections, cancel) = (self, cancel.clone());
-                    return Ok(Reply { connections, clock, from, stream, lines, size, left, begin, cancel });
+                    let (connections, waits) = (self, Waits(cancel.clone()));
+                    return Ok(Reply { connections, clock, from, stream, lines, size, left, begin, waits });
                 }
                 Err(error) if reused && !is_timeout(&error) => cancel.check()?,
                 Err(error) => {
@@ -118,13 +120,13 @@ impl Connections {
         }
     }
 
-    fn take(&self, from: SocketAddr, now: Time) -> Option<Arc<TcpStream>> {
+    fn take(&self, from: SocketAddr, now: Time) -> Option<Stream> {
         let mut kept = self.kept.lock();
         let newest = kept.iter().rposition(|kept| kept.to == from)?;
         kept.remove(newest).filter(|kept| now.since(kept.used) < IDLE).map(|kept| kept.stream)
     }
 
-    fn keep(&self, to: SocketAddr, stream: Arc<TcpStream>, used: Time) {
+    fn keep(&self, to: SocketAddr, stream: Stream, used: Time) {
         let mut kept = self.kept.lock();
         if kept.iter().filter(|kept| kept.to == to).count() >= MAX_KEPT {
             return;
@@ -142,12 +144,12 @@ impl Connections {
 }
 
 /// Sends a request and reads the first line of its reply. However its bytes come, the line has one time limit.
-fn ask(mut stream: &TcpStream, key: &Key, clock: Clock) -> io::Result<(String, BoundedLines)> {
+fn ask(mut stream: &Stream, key: &Key, clock: Clock) -> io::Result<(String, BoundedLines)> {
     let until = Until::new(stream, clock, clock.now() + SILENCE_LIMIT);
     stream.write_all(format!("{key}\n").as_bytes())?;
     let mut lines = BoundedLines::default();
     let line = lines.reply(until, 2 * MAX_REQUEST_LINE)?;
-    stream.set_read_timeout(Some(SILENCE_LIMIT))?;
+    stream.tcp().set_read_timeout(Some(SILENCE_LIMIT))?;
     Ok((line, lines))
 }
 
@@ -156,18 +158,21 @@ pub(super) struct Reply<'a> {
     connections: &'a Connections,
     clock: Clock,
     from: SocketAddr,
-    stream: Arc<TcpStream>,
+    stream: Stream,
     /// The block's beginning, where it came with the reply's first line.
     lines: BoundedLines,
     size: u32,
     left: usize,
     begin: Time,
-    cancel: Cancel,
+    waits: Waits,
 }
 
-impl Drop for Reply<'_> {
+/// A job that waits on a connection, until this is dropped.
+struct Waits(Cancel);
+
+impl Drop for Waits {
     fn drop(&mut self) {
-        let _ = self.cancel.wait_on(None);
+        let _ = self.0.wait_on(None);
     }
 }
 
@@ -205,7 +210,7 @@ impl Reply<'_> {
     /// The block was received to its end: the connection is good for another.
     pub(super) fn keep(self) {
         if self.left == 0 {
-            self.connections.keep(self.from, Arc::clone(&self.stream), self.clock.now());
+            self.connections.keep(self.from, self.stream, self.clock.now());
         }
     }
 
@@ -214,7 +219,7 @@ impl Reply<'_> {
             return Ok(0);
         }
         let wanted = piece.len().min(self.left);
-        let count = self.lines.read(&*self.stream, &mut piece[..wanted]).map_err(|error| self.broke(&error))?;
+        let count = self.lines.read(&self.stream, &mut piece[..wanted]).map_err(|error| self.broke(&error))?;
         if count == 0 {
             return Err(self.broke(&io::ErrorKind::UnexpectedEof.into()));
         }
@@ -227,7 +232,7 @@ impl Reply<'_> {
     }
 
     fn broke(&self, error: &io::Error) -> JobError {
-        self.cancel.check().err().unwrap_or_else(|| lost(self.from, error))
+        self.waits.0.check().err().unwrap_or_else(|| lost(self.from, error))
     }
 }
 
@@ -250,8 +255,8 @@ fn read_size(line: &str, from: SocketAddr, expected: Option<u32>) -> Result<u32,
     })
 }
 
-/// A connection on which neither side may be silent for long. While it is being made, `cancel` ends that too.
-pub(super) fn connect(to: SocketAddr, cancel: &Cancel) -> Result<Arc<TcpStream>, JobError> {
+/// A connection on which neither side may be silent for long, sealed under `keys`, if any. While it is being made, `cancel` ends that too.
+pub(super) fn connect(to: SocketAddr, keys: Option<&Keyring>, cancel: &Cancel) -> Result<Stream, JobError> {
     let cannot = |error: io::Error| failed(JobErrorKind::Unreachable, format!("peer {to} cannot be reached: {error}"));
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).map_err(cannot)?;
     let stream = Arc::new(TcpStream::from(socket));
@@ -271,7 +276,13 @@ pub(super) fn connect(to: SocketAddr, cancel: &Cancel) -> Result<Arc<TcpStream>,
             return Err(ended.unwrap_or_else(|| cannot(error)));
         }
     }
-    Ok(stream)
+    let opened = Stream::open(stream, keys, SILENCE_LIMIT);
+    let limited = opened.and_then(|stream| stream.tcp().set_read_timeout(Some(SILENCE_LIMIT)).map(|()| stream));
+    limited.map_err(|error| {
+        let ended = cancel.check().err();
+        let _ = cancel.wait_on(None);
+        ended.unwrap_or_else(|| cannot(error))
+    })
 }
 
 /// The peer answered that it will not send what it was asked for.
@@ -295,21 +306,26 @@ mod tests {
     use crate::runtime::stopwatch;
     use crate::runtime::transfer::Ledger;
 
+    fn connected(to: SocketAddr) -> Stream {
+        let tcp = TcpStream::connect(to).expect("it listens");
+        Stream::open(Arc::new(tcp), None, IDLE).expect("nothing is sealed")
+    }
+
     #[test]
     fn the_connection_that_was_used_longest_ago_makes_room_whoever_they_lead_to() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let to = listener.local_addr().expect("bound");
-        let connections = Connections::new(3);
+        let connections = Connections::new(3, None);
         let peer = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let at = |second| Time::ZERO + Duration::from_secs(second);
         for port in 1..=100 {
-            connections.keep(peer(port), Arc::new(TcpStream::connect(to).expect("it listens")), at(0));
+            connections.keep(peer(port), connected(to), at(0));
         }
         assert_eq!(connections.kept.lock().len(), 3);
         assert!(connections.take(peer(97), at(1)).is_none(), "later ones took its place");
         let oldest = connections.take(peer(98), at(1)).expect("it is one of the last three");
         connections.keep(peer(98), oldest, at(1));
-        connections.keep(peer(1), Arc::new(TcpStream::connect(to).expect("it listens")), at(2));
+        connections.keep(peer(1), connected(to), at(2));
         assert!(connections.take(peer(99), at(2)).is_none(), "it was used longest ago");
         connections.close_stale(at(1) + IDLE);
         assert!(connections.take(peer(98), at(3)).is_none() && connections.take(peer(1), at(3)).is_some());
@@ -330,14 +346,14 @@ mod tests {
         let cancel = ledger.of(1);
         let took = stopwatch();
         let error = std::thread::scope(|scope| {
-            let connecting = scope.spawn(|| connect(to, &cancel));
+            let connecting = scope.spawn(|| connect(to, None, &cancel));
             while cancel.waits_on_nothing() {
                 std::thread::yield_now();
             }
             // Now, or in a moment, it is in the call that makes the connection.
             std::thread::park_timeout(Duration::from_millis(100));
             ledger.leave_all_alone();
-            connecting.join().expect("it does not panic").expect_err("nobody answers")
+            connecting.join().expect("it does not panic").err().expect("nobody answers")
         });
         assert_eq!(error.kind, JobErrorKind::Cancelled, "{error}");
         assert!(took() < CONNECT_LIMIT / 2, "{:?}", took());

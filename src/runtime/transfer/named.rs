@@ -9,9 +9,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -25,13 +24,14 @@ use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 use crate::runtime::bounded_lines::BoundedLines;
 use crate::runtime::named::{Asked, Folder, PART, ask, time_of, version_of};
+use crate::runtime::secrecy::Stream;
 use crate::store::hash_all;
 use crate::wire::MAX_REQUEST_LINE;
 
 /// A file that is on its way here.
 struct Incoming<'a> {
     bench: &'a Workbench,
-    stream: Arc<TcpStream>,
+    stream: Stream,
     from: SocketAddr,
     file: FileName,
     version: Version,
@@ -138,10 +138,9 @@ impl Workbench {
 
     /// Asks a peer for a file and reads the first line of its answer.
     fn request_named(&self, asked: Asked, from: SocketAddr, cancel: &Cancel) -> Result<Incoming<'_>, JobError> {
-        let stream = connect(from, cancel)?;
+        let stream = connect(from, self.shared.keys.as_deref(), cancel)?;
         let mut lines = BoundedLines::default();
-        let exchange =
-            (&*stream).write_all(ask(asked).as_bytes()).and_then(|()| lines.reply(&*stream, MAX_REQUEST_LINE));
+        let exchange = (&stream).write_all(ask(asked).as_bytes()).and_then(|()| lines.reply(&stream, MAX_REQUEST_LINE));
         let line = exchange.map_err(|error| cancel.check().err().unwrap_or_else(|| lost(from, &error)))?;
         if let Some(reason) = line.strip_prefix("error: ") {
             return Err(refused(from, reason));
@@ -206,7 +205,7 @@ impl Incoming<'_> {
                 return Err(failed(JobErrorKind::TimedOut, format!("peer {} sends too slowly", self.from)));
             }
         }
-        let announced = self.lines.reply(&*self.stream, MAX_REQUEST_LINE).map_err(|error| self.broke(&error))?;
+        let announced = self.lines.reply(&self.stream, MAX_REQUEST_LINE).map_err(|error| self.broke(&error))?;
         let sha256 = Id::from_bytes(hash.finalize().into());
         if announced.parse() != Ok(sha256) {
             let reason = format!("peer {} sent other bytes of file {} than it announced", self.from, self.file);
@@ -216,7 +215,7 @@ impl Incoming<'_> {
     }
 
     fn read(&mut self, piece: &mut [u8]) -> Result<usize, JobError> {
-        match self.lines.read(&*self.stream, piece) {
+        match self.lines.read(&self.stream, piece) {
             Ok(0) => Err(self.broke(&io::ErrorKind::UnexpectedEof.into())),
             Ok(count) => Ok(count),
             Err(error) => Err(self.broke(&error)),

@@ -90,12 +90,14 @@ pub(super) struct Sender {
     headers: MultiHeaders<SockaddrStorage>,
     /// Headers with room for where a datagram leaves from, where the socket has several addresses.
     choice: Option<MultiHeaders<SockaddrStorage>>,
+    /// What leaves is sealed: a byte more would spoil it.
+    sealed: bool,
     /// Whether the system takes runs (Linux 4.18 and later do), until it refuses one.
     takes_runs: bool,
 }
 
 impl Sender {
-    pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
+    pub(super) fn new(socket: Arc<UdpSocket>, sealed: bool) -> Self {
         let bound = socket.local_addr().ok();
         let several = bound.is_some_and(|bound| bound.ip().is_unspecified());
         Self {
@@ -104,14 +106,15 @@ impl Sender {
             to: Vec::with_capacity(BATCH),
             headers: MultiHeaders::preallocate(BATCH, None),
             choice: several.then(|| MultiHeaders::preallocate(BATCH, Some(packet_info::room()))),
+            sealed,
             takes_runs: true,
         }
     }
 
     /// The next datagrams in `range` that can leave as one; none: an empty range at its end.
-    fn next_run(&self, datagrams: &[Leaving], range: Range<usize>) -> Range<usize> {
+    fn next_run(&self, datagrams: &[Leaving], range: Range<usize>, pads: bool) -> Range<usize> {
         let end = range.end;
-        let mut runs = range.filter(|_| self.takes_runs).map(|first| first..run_end(datagrams, first));
+        let mut runs = range.filter(|_| self.takes_runs).map(|first| first..run_end(datagrams, first, pads));
         runs.find(|run| run.len() >= RUN_MIN).unwrap_or(end..end)
     }
 
@@ -145,10 +148,10 @@ impl Sender {
 
     /// Sends datagrams as one that the system cuts.
     fn send_run(&mut self, datagrams: &mut [Leaving], run: Range<usize>) {
-        let Some(longest) = datagrams[run.clone()].iter().map(|leaving| leaving.text.len()).max() else { return };
-        for leaving in &mut datagrams[run.clone()] {
-            leaving.text.resize(longest, b' ');
+        if run.is_empty() {
+            return;
         }
+        let longest = pad(&mut datagrams[run.clone()]);
         let slices: Vec<_> = datagrams[run.clone()].iter().map(|leaving| IoSlice::new(&leaving.text)).collect();
         let cut = longest as u16;
         let from = datagrams[run.start].from.map(|from| LeavesFrom::new(from, self.dual));
@@ -166,14 +169,30 @@ impl Sender {
     }
 }
 
+/// Makes all as long as the longest; returns its length.
+fn pad(datagrams: &mut [Leaving]) -> usize {
+    let longest = datagrams.iter().map(|leaving| leaving.text.len()).max().unwrap_or(0);
+    datagrams.iter_mut().for_each(|leaving| leaving.text.resize(longest, b' '));
+    longest
+}
+
 impl Send for Sender {
+    fn level(&mut self, datagrams: &mut [Leaving]) {
+        let mut rest = 0..datagrams.len();
+        while !rest.is_empty() {
+            let run = self.next_run(datagrams, rest.clone(), true);
+            rest.start = run.end;
+            pad(&mut datagrams[run]);
+        }
+    }
+
     fn send(&mut self, datagrams: &mut [Leaving]) {
         let dual = self.dual;
         self.to.clear();
         self.to.extend(datagrams.iter().map(|&Leaving { to, .. }| Some(if dual { mapped(to) } else { to }.into())));
         let mut rest = 0..datagrams.len();
         while !rest.is_empty() {
-            let run = self.next_run(datagrams, rest.clone());
+            let run = self.next_run(datagrams, rest.clone(), !self.sealed);
             self.send_each(datagrams, rest.start..run.start);
             rest.start = run.end;
             self.send_run(datagrams, run);
@@ -182,12 +201,12 @@ impl Send for Sender {
 }
 
 /// Where the datagrams end that go to where `first` goes and are as long, or long enough to be made so.
-fn run_end(datagrams: &[Leaving], first: usize) -> usize {
+fn run_end(datagrams: &[Leaving], first: usize, pads: bool) -> usize {
     let (mut shortest, mut longest) = (usize::MAX, 0);
     let fits = |(before, leaving): &(usize, &Leaving)| {
         let len = leaving.text.len();
         (shortest, longest) = (shortest.min(len), longest.max(len));
-        let padding = if shortest < PADDED_MIN { 0 } else { PADDING };
+        let padding = if shortest < PADDED_MIN || !pads { 0 } else { PADDING };
         let total = longest * (before + 1);
         let alike = leaving.to == datagrams[first].to && leaving.from == datagrams[first].from;
         longest - shortest <= padding && total <= RUN_MAX && alike
@@ -207,7 +226,7 @@ mod tests {
 
     fn through_batches(takes_runs: bool, texts: &[String]) -> [Vec<String>; 2] {
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
-        let mut sender = Sender { takes_runs, ..Sender::new(socket) };
+        let mut sender = Sender { takes_runs, ..Sender::new(socket, false) };
         let got = through(&mut sender, texts);
         assert_eq!(sender.takes_runs, takes_runs, "the system refused a run");
         got
@@ -248,7 +267,7 @@ mod tests {
         let receiver = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         receiver.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a timeout");
         let to = receiver.local_addr().expect("an address");
-        let mut sender = Sender::new(Arc::new(UdpSocket::bind("0.0.0.0:0").expect("a socket")));
+        let mut sender = Sender::new(Arc::new(UdpSocket::bind("0.0.0.0:0").expect("a socket")), false);
         // A run, and one alone.
         for count in [5, 1] {
             let leaving = || Leaving { to, from: Some([192, 0, 2, 1].into()), text: b"text".to_vec() };

@@ -20,8 +20,10 @@ use crossbeam_channel::TrySendError;
 
 use self::asked_at::AskedAt;
 use super::channels::Gauged;
+use super::secrecy::Keyring;
 use super::{Role, fault, twins};
 use crate::gauges::{self, Doing};
+use crate::seal::Seen;
 use crate::wire::{Dialect, MAX_DATAGRAM_RECEIVED, Malformed, Message};
 
 #[cfg(target_os = "linux")]
@@ -38,6 +40,9 @@ trait Receive {
 
 /// How datagrams leave.
 trait Send {
+    /// Makes those of one length that can leave as one only then. It is done to texts, before they are sealed.
+    fn level(&mut self, _datagrams: &mut [Leaving]) {}
+
     /// Sends them, and waits for nothing: what the system refuses is lost, as datagrams may be.
     fn send(&mut self, datagrams: &mut [Leaving]);
 }
@@ -68,10 +73,11 @@ fn receiver(socket: Arc<UdpSocket>) -> Box<dyn Receive> {
     Box::new(plain::Receiver::new(socket))
 }
 
-fn sender(socket: Arc<UdpSocket>) -> Box<dyn Send> {
+/// Sealed datagrams are sent as they are, to the byte.
+fn sender(socket: Arc<UdpSocket>, sealed: bool) -> Box<dyn Send> {
     #[cfg(target_os = "linux")]
     if !twins::plain() {
-        return Box::new(batched::Sender::new(socket));
+        return Box::new(batched::Sender::new(socket, sealed));
     }
     Box::new(plain::Sender::new(socket))
 }
@@ -103,7 +109,7 @@ pub(super) struct Inbox {
 }
 
 /// Receives until the peer stops.
-pub(super) fn run(stopping: &AtomicBool, socket: Arc<UdpSocket>, dialect: Dialect, inbox: &Inbox) {
+pub(super) fn run(stopping: &AtomicBool, socket: Arc<UdpSocket>, mut reader: Reader, inbox: &Inbox) {
     let mut receiver = receiver(socket);
     let mut dropped = 0;
     while !stopping.load(Ordering::Relaxed) {
@@ -113,7 +119,7 @@ pub(super) fn run(stopping: &AtomicBool, socket: Arc<UdpSocket>, dialect: Dialec
                 if datagrams.is_empty() {
                     gauges::at(Doing::Datagrams);
                 }
-                datagrams.extend(read(&arrived, dialect));
+                datagrams.extend(reader.read(&arrived));
             })
         });
         if let Err(error) = received {
@@ -135,12 +141,38 @@ pub(super) fn run(stopping: &AtomicBool, socket: Arc<UdpSocket>, dialect: Dialec
     }
 }
 
-/// What a datagram says; none if nobody can be told anything about it.
+/// What understands datagrams.
+pub(super) struct Reader {
+    dialect: Dialect,
+    keys: Option<Arc<Keyring>>,
+    seen: Seen,
+    text: Vec<u8>,
+}
+
+impl Reader {
+    /// Of those in this dialect, sealed under these keys, if any.
+    pub(super) fn new(dialect: Dialect, keys: Option<Arc<Keyring>>) -> Self {
+        Self { dialect, keys, seen: Seen::default(), text: Vec::new() }
+    }
+
+    /// What a datagram says; none if nobody can be told anything about it. What was sealed under no key of ours, or came
+    /// before, is none.
+    fn read(&mut self, arrived: &Arrived<'_>) -> Option<Datagram> {
+        let &Arrived { from, at, bytes } = arrived;
+        if bytes.len() > MAX_DATAGRAM_RECEIVED || from.port() == 0 {
+            return None;
+        }
+        let Some(keys) = &self.keys else { return read(arrived, self.dialect) };
+        let stamp = keys.open(bytes, &mut self.text)?;
+        if !self.seen.is_new(stamp) {
+            return None;
+        }
+        read(&Arrived { from, at, bytes: &self.text }, self.dialect)
+    }
+}
+
 fn read(arrived: &Arrived<'_>, dialect: Dialect) -> Option<Datagram> {
     let &Arrived { from, at, bytes } = arrived;
-    if bytes.len() > MAX_DATAGRAM_RECEIVED || from.port() == 0 {
-        return None;
-    }
     let message = match dialect.decode(bytes) {
         Ok(message) => Ok(message),
         Err(Malformed { magic: None, .. }) => {
@@ -158,12 +190,14 @@ pub(super) struct Outgoing {
     /// Of the datagrams here, so many wait. The others keep room for a text.
     leaving: Vec<Leaving>,
     count: usize,
+    keys: Option<Arc<Keyring>>,
     asked_at: AskedAt,
 }
 
 impl Outgoing {
-    pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
-        Self { sender: sender(socket), leaving: Vec::with_capacity(BATCH), count: 0, asked_at: AskedAt::default() }
+    pub(super) fn new(socket: Arc<UdpSocket>, keys: Option<Arc<Keyring>>) -> Self {
+        let (sender, leaving) = (sender(socket, keys.is_some()), Vec::with_capacity(BATCH));
+        Self { sender, leaving, count: 0, keys, asked_at: AskedAt::default() }
     }
 
     /// Adds a datagram whose text `write` writes, unless it is longer than `limit` bytes.
@@ -190,6 +224,11 @@ impl Outgoing {
         let leaving = &mut self.leaving[..std::mem::take(&mut self.count)];
         if leaving.is_empty() {
             return;
+        }
+        if let Some(keyring) = &self.keys {
+            self.sender.level(leaving);
+            let keys = keyring.keys();
+            leaving.iter_mut().for_each(|leaving| keyring.seal(&keys, &mut leaving.text));
         }
         self.sender.send(leaving);
         if !self.asked_at.is_empty() {
@@ -282,7 +321,7 @@ mod tests {
         let (batches, arriving) = crossbeam_channel::bounded(0);
         let (_spent, spent) = crossbeam_channel::bounded(1);
         let run = std::thread::spawn(move || {
-            run(&AtomicBool::new(false), socket, Dialect::Kademlia, &Inbox { batches, spent });
+            run(&AtomicBool::new(false), socket, Reader::new(Dialect::Kademlia, None), &Inbox { batches, spent });
         });
         let ping =
             Message::request(1, crate::wire::Sender::member(crate::id::Id::ZERO, to), crate::wire::Request::Ping);
@@ -323,7 +362,7 @@ mod tests {
 
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
         let noted = Arc::default();
-        let mut outgoing = Outgoing { sender: Box::new(Notes(Arc::clone(&noted))), ..Outgoing::new(socket) };
+        let mut outgoing = Outgoing { sender: Box::new(Notes(Arc::clone(&noted))), ..Outgoing::new(socket, None) };
         let (to, ours, gone) = (SocketAddr::from(([127, 0, 0, 1], 9)), [127, 0, 0, 2].into(), [192, 0, 2, 1].into());
         for at in [ours, gone] {
             outgoing.heard(to, at);

@@ -1,0 +1,42 @@
+//! The network key: where it is read from.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueHint};
+use kadring::runtime::Keyring;
+
+/// Holds keys as the key file does. It is no option: a command line is seen by everybody on the machine.
+const KEY_VARIABLE: &str = "KADRING_NETWORK_KEY";
+
+/// Under which key peers speak.
+#[derive(Args, Default, Debug)]
+pub(crate) struct NetworkArgs {
+    /// File with the network key, as keygen writes it: all that travels is sealed, and peers without the key are not
+    /// answered. KADRING_NETWORK_KEY may hold the key itself instead
+    #[arg(long, env = "KADRING_NETWORK_KEY_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    network_key_file: Option<PathBuf>,
+}
+
+impl NetworkArgs {
+    /// The keys; none if none are given.
+    ///
+    /// # Errors
+    /// For people: what is wrong with what is given.
+    pub(crate) fn keys(&self) -> Result<Option<Arc<Keyring>>, String> {
+        let keys = match (&self.network_key_file, std::env::var_os(KEY_VARIABLE).filter(|text| !text.is_empty())) {
+            (Some(path), _) => Keyring::of_file(path),
+            (None, Some(text)) => Keyring::of_text(&text.to_string_lossy(), KEY_VARIABLE),
+            (None, None) => return Ok(None),
+        };
+        keys.map(|keys| Some(Arc::new(keys))).map_err(|error| error.to_string())
+    }
+}
+
+/// The arguments of `keygen`.
+#[derive(Args, Debug)]
+pub(crate) struct KeygenArgs {
+    /// Write the key to this new file, which only you may read, instead of standard output
+    #[arg(long, env = "KADRING_OUT", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
+}

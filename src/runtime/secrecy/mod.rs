@@ -1,0 +1,155 @@
+//! The network key at work: where bytes enter and leave, they are opened and sealed. Without a key they pass as they are.
+//!
+//! Datagrams go through [`Keyring`], connections through [`Stream`]. What both do to them is said in [`crate::seal`].
+//!
+//! To have another key, peers need not stop. The key's file lists the old and the new key, at first in this order, on
+//! every peer; then the new one first, on every peer; then it alone. Each step is taken once all peers have read the
+//! one before: they look at the file every [`LOOK`].
+
+mod stream;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use thiserror::Error;
+
+use crate::locks::{self, Ranked};
+use crate::seal::{KeyError, Keys, NetworkKey, Stamp};
+
+pub(super) use self::stream::Stream;
+
+/// How often the key's file is looked at.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+
+/// Why there are no keys.
+#[derive(Debug, Error)]
+pub enum KeyringError {
+    /// The file cannot be read.
+    #[error("cannot read the network key file '{path}': {error}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// What stands there are no keys.
+    #[error("{place}: {error}")]
+    Keys {
+        /// Where it stands.
+        place: String,
+        /// What is wrong.
+        error: KeyError,
+    },
+    /// The system has no randomness to give.
+    #[error("the system refused randomness: {0}")]
+    Randomness(io::Error),
+}
+
+/// The keys in force, and where they are read from.
+pub struct Keyring {
+    file: Option<PathBuf>,
+    keys: Ranked<Arc<Keys>>,
+    /// Begins the nonces of this process.
+    session: [u8; 16],
+    /// The number of the next datagram. It stands alone (`Relaxed`).
+    next: AtomicU64,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Keyring {
+    /// The keys in a file, which is read again when it changes.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds something else.
+    pub fn of_file(path: &Path) -> Result<Self, KeyringError> {
+        let keys = read(path)?;
+        if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+            let shown = path.display();
+            log::warn!("others on this machine may read the network key in '{shown}'; chmod 600 keeps them out");
+        }
+        Self::new(keys, Some(path.to_owned()))
+    }
+
+    /// The keys in the text that `place` holds.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn of_text(text: &str, place: &str) -> Result<Self, KeyringError> {
+        let keys = Keys::parse(text).map_err(|error| KeyringError::Keys { place: place.to_owned(), error })?;
+        Self::new(keys, None)
+    }
+
+    fn new(keys: Keys, file: Option<PathBuf>) -> Result<Self, KeyringError> {
+        let keys = Ranked::new(&locks::KEYS, Arc::new(keys));
+        Ok(Self { file, keys, session: random()?, next: AtomicU64::new(0) })
+    }
+
+    /// The keys in force now.
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.lock())
+    }
+
+    /// Seals a datagram with the first of `keys`.
+    pub(super) fn seal(&self, keys: &Keys, text: &mut Vec<u8>) {
+        keys.seal(&self.session, self.next.fetch_add(1, Ordering::Relaxed), text);
+    }
+
+    /// Opens a datagram with any of the keys in force.
+    pub(super) fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<Stamp> {
+        self.keys().open(datagram, text)
+    }
+
+    /// Whether there is a file to look at.
+    pub(super) fn is_watched(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Reads the file again. Where that fails, the keys stay that are in force. Returns what is wrong with it.
+    pub(super) fn look(&self) -> Option<String> {
+        match read(self.file.as_ref()?) {
+            Ok(keys) => {
+                let keys = Arc::new(keys);
+                let before = std::mem::replace(&mut *self.keys.lock(), Arc::clone(&keys));
+                if !before.all().eq(keys.all()) {
+                    log::warn!("the network keys have changed: {keys:?} are in force now");
+                }
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Keys, KeyringError> {
+    let unreadable = |error| KeyringError::Unreadable { path: path.to_owned(), error };
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let place = format!("the network key file '{}'", path.display());
+    Keys::parse(&text).map_err(|error| KeyringError::Keys { place, error })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], KeyringError> {
+    let mut bytes = [0; N];
+    SysRng.try_fill_bytes(&mut bytes).map_err(|error| KeyringError::Randomness(io::Error::other(error)))?;
+    Ok(bytes)
+}
+
+/// A key that nobody has had before.
+///
+/// # Errors
+/// The system has no randomness to give.
+pub fn new_key() -> Result<NetworkKey, KeyringError> {
+    random().map(NetworkKey::from_bytes)
+}

@@ -1,0 +1,275 @@
+//! A connection, sealed under the network key where there is one.
+//!
+//! ```text
+//! who connects   48 bytes   the first message of Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s
+//! the other      48 bytes   the second
+//! both           <length in 2 bytes, big-endian> and so many bytes, again and again: what is said, in sealed pieces
+//! ```
+//! Who cannot make the first message is answered nothing. One that was recorded and comes again is answered with a
+//! second message, of random bytes, and whoever sent it can say nothing further.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use snow::{Builder, HandshakeState, TransportState};
+
+use super::Keyring;
+use crate::runtime::bounded_lines::Until;
+use crate::runtime::clock::Clock;
+use crate::seal::{CONTEXT, NetworkKey};
+
+const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
+
+/// Bytes of each message of the handshake.
+const HANDSHAKE: usize = 48;
+
+/// Bytes of a length, and of a tag.
+const HEAD: usize = 2;
+const TAG: usize = 16;
+
+/// Bytes that one sealed piece holds at most.
+const PIECE: usize = u16::MAX as usize - TAG;
+
+/// Bytes that are received at a time at first; a longer piece gets more.
+const ROOM: usize = 4096;
+
+/// A connection that one thread uses. Others may shut it down.
+pub(in crate::runtime) struct Stream {
+    tcp: Arc<TcpStream>,
+    sealed: Option<RefCell<Sealed>>,
+}
+
+struct Sealed {
+    noise: TransportState,
+    /// What came: of it, `came` is yet to be opened.
+    raw: Vec<u8>,
+    came: std::ops::Range<usize>,
+    /// What was opened: of it, `opened` is yet to be taken.
+    text: Vec<u8>,
+    opened: std::ops::Range<usize>,
+    leaving: Vec<u8>,
+}
+
+impl Stream {
+    /// Of a connection that was made: it begins to speak. The other side has so long to answer.
+    pub(in crate::runtime) fn open(tcp: Arc<TcpStream>, keys: Option<&Keyring>, limit: Duration) -> io::Result<Self> {
+        let plain = Self { tcp, sealed: None };
+        let Some(keys) = keys else { return Ok(plain) };
+        let mut noise = handshake(keys.keys().first(), Builder::build_initiator)?;
+        let mut message = [0; HANDSHAKE];
+        noise.write_message(&[], &mut message).map_err(broken)?;
+        (&plain).write_all(&message)?;
+        plain.receive(&mut message, limit).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                io::Error::new(error.kind(), "it closed the connection unanswered: it may have another network key")
+            }
+            _ => error,
+        })?;
+        noise.read_message(&message, &mut []).map_err(broken)?;
+        plain.sealed(noise)
+    }
+
+    /// Of a connection that came: the other side begins to speak, within `limit`. Without the key it is told nothing.
+    pub(in crate::runtime) fn accept(tcp: Arc<TcpStream>, keys: Option<&Keyring>, limit: Duration) -> io::Result<Self> {
+        let plain = Self { tcp, sealed: None };
+        let Some(keys) = keys else { return Ok(plain) };
+        let mut message = [0; HANDSHAKE];
+        plain.receive(&mut message, limit)?;
+        for key in keys.keys().all() {
+            let mut noise = handshake(key, Builder::build_responder)?;
+            if noise.read_message(&message, &mut []).is_ok() {
+                noise.write_message(&[], &mut message).map_err(broken)?;
+                (&plain).write_all(&message)?;
+                return plain.sealed(noise);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "whoever connected has not the network key"))
+    }
+
+    fn receive(&self, message: &mut [u8], limit: Duration) -> io::Result<()> {
+        let clock = Clock::start();
+        Until::new(self, clock, clock.now() + limit).read_exact(message)
+    }
+
+    fn sealed(self, noise: HandshakeState) -> io::Result<Self> {
+        let noise = noise.into_transport_mode().map_err(broken)?;
+        let (raw, none) = (vec![0; ROOM], Vec::new);
+        let sealed = Sealed { noise, raw, came: 0..0, text: none(), opened: 0..0, leaving: none() };
+        Ok(Self { sealed: Some(RefCell::new(sealed)), ..self })
+    }
+
+    /// The connection itself: to shut it down, to set limits, or to look whether it lives.
+    pub(in crate::runtime) fn tcp(&self) -> &Arc<TcpStream> {
+        &self.tcp
+    }
+
+    /// Whether what is said is sealed: bytes cannot go past this.
+    pub(in crate::runtime) fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// Waits once for bytes, and gives those that can be taken; none if a piece has not come to its end yet.
+    pub(in crate::runtime) fn read_some(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
+        match &self.sealed {
+            None => (&*self.tcp).read(room).map(Some),
+            Some(sealed) => sealed.borrow_mut().read(&self.tcp, room),
+        }
+    }
+}
+
+impl Read for &Stream {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(count) = self.read_some(room)? {
+                return Ok(count);
+            }
+        }
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        match &self.sealed {
+            None => (&*self.tcp).write(text),
+            Some(sealed) => sealed.borrow_mut().write(&self.tcp, text),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sealed {
+    fn read(&mut self, mut tcp: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
+        if self.opened.is_empty() && !self.open_piece()? {
+            self.raw.copy_within(self.came.clone(), 0);
+            self.came = 0..self.came.len();
+            let wanted = self.wanted().unwrap_or(0).max(ROOM);
+            if self.raw.len() < wanted {
+                self.raw.resize(wanted, 0);
+            }
+            match tcp.read(&mut self.raw[self.came.end..])? {
+                0 if self.came.is_empty() => return Ok(Some(0)),
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => self.came.end += count,
+            }
+            if !self.open_piece()? {
+                return Ok(None);
+            }
+        }
+        let count = room.len().min(self.opened.len());
+        room[..count].copy_from_slice(&self.text[self.opened.start..][..count]);
+        self.opened.start += count;
+        Ok(Some(count))
+    }
+
+    /// Bytes of the piece that comes, with its length; none while that is unknown.
+    fn wanted(&self) -> Option<usize> {
+        let head = self.raw[self.came.clone()].first_chunk::<HEAD>()?;
+        Some(HEAD + usize::from(u16::from_be_bytes(*head)))
+    }
+
+    /// Opens the next piece, if all of it is here. An empty one is none.
+    fn open_piece(&mut self) -> io::Result<bool> {
+        while let Some(wanted) = self.wanted().filter(|wanted| *wanted <= self.came.len()) {
+            let piece = &self.raw[self.came.start..][HEAD..wanted];
+            self.text.resize(self.text.len().max(piece.len()), 0);
+            let count = self.noise.read_message(piece, &mut self.text).map_err(broken)?;
+            self.opened = 0..count;
+            self.came.start += wanted;
+            if count > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sends the beginning of `text` as one piece, all of it or an error.
+    fn write(&mut self, mut tcp: &TcpStream, text: &[u8]) -> io::Result<usize> {
+        let text = &text[..text.len().min(PIECE)];
+        let sealed = text.len() + TAG;
+        self.leaving.resize(self.leaving.len().max(HEAD + sealed), 0);
+        self.leaving[..HEAD].copy_from_slice(&(sealed as u16).to_be_bytes());
+        self.noise.write_message(text, &mut self.leaving[HEAD..]).map_err(broken)?;
+        tcp.write_all(&self.leaving[..HEAD + sealed])?;
+        Ok(text.len())
+    }
+}
+
+type Build<'a> = fn(Builder<'a>) -> Result<HandshakeState, snow::Error>;
+
+fn handshake<'a>(key: &'a NetworkKey, build: Build<'a>) -> io::Result<HandshakeState> {
+    let builder = Builder::new(PATTERN.parse().map_err(broken)?).psk(0, key.bytes()).map_err(broken)?;
+    builder.prologue(CONTEXT).and_then(build).map_err(broken)
+}
+
+fn broken(error: snow::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("sealed under no network key of this peer: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::runtime::secrecy::new_key;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    fn ring(keys: &[&NetworkKey]) -> Keyring {
+        let lines: Vec<String> = keys.iter().map(|key| key.digits()).collect();
+        Keyring::of_text(&lines.join("\n"), "a test").expect("keys")
+    }
+
+    /// Both ends of a connection, as they take each other.
+    fn ends(one: &Keyring, other: &Keyring) -> (io::Result<Stream>, io::Result<Stream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let tcp = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let accepted = Arc::new(listener.accept().expect("it is there").0);
+        std::thread::scope(|scope| {
+            let accepting = scope.spawn(move || Stream::accept(accepted, Some(other), LIMIT));
+            (Stream::open(Arc::new(tcp), Some(one), LIMIT), accepting.join().expect("it does not panic"))
+        })
+    }
+
+    #[test]
+    fn what_is_said_arrives_as_it_is_whatever_its_length() {
+        let (old, new) = (new_key().expect("a key"), new_key().expect("a key"));
+        let (one, other) = ends(&ring(&[&old]), &ring(&[&new, &old]));
+        let (one, other) = (one.expect("it has the key"), other.expect("it has the key"));
+        let lens = [0, 1, 100, ROOM, PIECE - 1, PIECE, PIECE + 1, 1 << 20];
+        let said: Vec<Vec<u8>> = lens.map(|len| (0..len).map(|at| (at / 3) as u8).collect()).into();
+        let all = said.concat();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                said.iter().for_each(|text| (&one).write_all(text).expect("it is taken"));
+            });
+            let mut heard = Vec::new();
+            (&other).read_to_end(&mut heard).expect("it is opened");
+            assert!(heard == all);
+        });
+    }
+
+    #[test]
+    fn who_has_another_key_is_not_taken_and_told_nothing() {
+        let (one, other) = ends(&ring(&[&new_key().expect("a key")]), &ring(&[&new_key().expect("a key")]));
+        let error = other.err().expect("another key");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let error = one.err().expect("another key");
+        assert!(error.to_string().contains("another network key"), "{error}");
+    }
+
+    #[test]
+    fn a_piece_that_was_changed_ends_the_connection() {
+        let key = new_key().expect("a key");
+        let (one, other) = ends(&ring(&[&key]), &ring(&[&key]));
+        let (one, other) = (one.expect("it has the key"), other.expect("it has the key"));
+        (&**one.tcp()).write_all(&[&[0, 20][..], &[7; 20]].concat()).expect("it is open");
+        let error = (&other).read(&mut [0; 9]).expect_err("nobody sealed it");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}

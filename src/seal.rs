@@ -1,0 +1,309 @@
+//! What a network key does to a datagram, and the words that both ways of sealing share.
+//!
+//! A *network key* is a secret of 32 bytes that all peers of a network have, written as 64 hexadecimal digits. Each
+//! datagram is one message of XChaCha20-Poly1305:
+//!
+//! ```text
+//! 16 bytes   the session: chosen at random by whoever seals, once for each process
+//!  8 bytes   the number of the datagram in its session, big-endian: with the session, the nonce
+//!  n bytes   the text, encrypted
+//! 16 bytes   the tag
+//! ```
+//! A nonce never comes twice: sessions differ, and so do the numbers in each. [`Seen`] remembers the numbers of each
+//! session, so a datagram that comes again is dropped, whatever the clocks say. It remembers for as long as it lives: to
+//! a peer that was started again, or to another one than it was meant for, a recorded request is new *once*. It gets an
+//! answer that its sender cannot read, and has no other effect: who is entered in a routing table, offers a block or
+//! is handed one has answered first, under a number that it had to decrypt. What answers a request of ours bears its
+//! number and comes from where it went, once.
+//!
+//! Each TCP connection begins with the handshake `NNpsk0` of Noise (see `runtime/secrecy/stream.rs`). Both are bound to
+//! [`CONTEXT`], so that what another program seals under the same key means nothing here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chacha20poly1305::aead::AeadInPlace;
+use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
+use data_encoding::HEXLOWER_PERMISSIVE;
+use thiserror::Error;
+
+/// Bytes of a key.
+pub const KEY_BYTES: usize = 32;
+
+/// What is sealed with everything: which program's it is, and in which way.
+pub const CONTEXT: &[u8] = b"kadring network key 1";
+
+/// Keys that a network may have at a time: each is tried on whatever comes.
+pub const MAX_KEYS: usize = 8;
+
+/// Bytes that a sealed datagram is longer than its text.
+pub const OVERHEAD: usize = NONCE + TAG;
+
+const SESSION: usize = 16;
+const NONCE: usize = SESSION + 8;
+const TAG: usize = 16;
+
+/// Sessions that are remembered at most; the one that was silent longest goes first.
+const MAX_SESSIONS: usize = 4096;
+
+/// Each remembers this many words of 64 numbers: a datagram that so many others of its sender overtook is dropped.
+const WORDS: u64 = 128;
+
+/// The secret of a network. It is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NetworkKey([u8; KEY_BYTES]);
+
+impl fmt::Debug for NetworkKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NetworkKey")
+    }
+}
+
+impl NetworkKey {
+    /// The key of these bytes.
+    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
+    /// The digits that [`Keys::parse`] reads.
+    pub fn digits(&self) -> String {
+        HEXLOWER_PERMISSIVE.encode(&self.0)
+    }
+}
+
+/// Why a text names no keys. It never repeats what stands there.
+#[derive(Clone, PartialEq, Eq, Error, Debug)]
+pub enum KeyError {
+    /// Nothing but empty lines and comments.
+    #[error("there is no key; `kadring keygen` makes one")]
+    None,
+    /// More than can be tried on each datagram.
+    #[error("there are more than {MAX_KEYS} keys")]
+    TooMany,
+    /// A line is no key.
+    #[error("line {line} is no key: a key is 64 hexadecimal digits, as `kadring keygen` prints it")]
+    Line {
+        /// Which, counted from 1.
+        line: usize,
+    },
+}
+
+/// The keys of a network: the first seals, all open.
+#[derive(Clone)]
+pub struct Keys(Vec<(NetworkKey, XChaCha20Poly1305)>);
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} network keys", self.0.len())
+    }
+}
+
+impl Keys {
+    /// Reads keys, a line each. Empty lines and lines that begin with `#` are passed over.
+    ///
+    /// # Errors
+    /// [`KeyError`] says which line is wrong.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let mut keys = Vec::new();
+        for (at, line) in text.lines().map(str::trim).enumerate() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let bytes = HEXLOWER_PERMISSIVE.decode(line.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+            let key = NetworkKey(bytes.ok_or(KeyError::Line { line: at + 1 })?);
+            let cipher = XChaCha20Poly1305::new(&key.0.into());
+            keys.push((key, cipher));
+        }
+        match keys.len() {
+            0 => Err(KeyError::None),
+            1..=MAX_KEYS => Ok(Self(keys)),
+            _ => Err(KeyError::TooMany),
+        }
+    }
+
+    /// The key that seals.
+    pub fn first(&self) -> &NetworkKey {
+        &self.0[0].0
+    }
+
+    /// The keys that open.
+    pub fn all(&self) -> impl Iterator<Item = &NetworkKey> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
+    /// Seals `text` as the datagram `number` of `session`. No number may come twice in a session.
+    pub fn seal(&self, session: &[u8; SESSION], number: u64, text: &mut Vec<u8>) {
+        let nonce = nonce(session, number);
+        // It fails for texts of hundreds of gigabytes.
+        let Ok(tag) = self.0[0].1.encrypt_in_place_detached(&nonce, CONTEXT, text) else { return text.clear() };
+        text.splice(0..0, nonce);
+        text.extend_from_slice(&tag);
+    }
+
+    /// Opens a datagram into `text`, whatever was there. None if it was sealed with no key of these, or was changed.
+    pub fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<Stamp> {
+        let (nonce, sealed) = datagram.split_first_chunk::<NONCE>()?;
+        let (sealed, tag) = sealed.split_last_chunk::<TAG>()?;
+        let tag = Tag::from(*tag);
+        self.0.iter().find_map(|(_, cipher)| {
+            text.clear();
+            text.extend_from_slice(sealed);
+            cipher.decrypt_in_place_detached(XNonce::from_slice(nonce), CONTEXT, text, &tag).ok()?;
+            let (session, number) = nonce.split_first_chunk::<SESSION>()?;
+            Some(Stamp { session: *session, number: u64::from_be_bytes(number.try_into().ok()?) })
+        })
+    }
+}
+
+fn nonce(session: &[u8; SESSION], number: u64) -> XNonce {
+    let mut nonce = XNonce::default();
+    nonce[..SESSION].copy_from_slice(session);
+    nonce[SESSION..].copy_from_slice(&number.to_be_bytes());
+    nonce
+}
+
+/// Which datagram of whose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp {
+    session: [u8; SESSION],
+    number: u64,
+}
+
+/// The datagrams that came before.
+#[derive(Default)]
+pub struct Seen {
+    sessions: BTreeMap<[u8; SESSION], Session>,
+    turn: u64,
+}
+
+struct Session {
+    /// Its highest number that came.
+    top: u64,
+    /// Of the numbers up to there, which came: a bit each, in a ring.
+    came: Box<[u64; WORDS as usize]>,
+    /// When one came last.
+    turn: u64,
+}
+
+impl Seen {
+    /// Whether this one comes for the first time, as far as is remembered.
+    pub fn is_new(&mut self, stamp: Stamp) -> bool {
+        self.turn += 1;
+        let turn = self.turn;
+        if self.sessions.len() >= MAX_SESSIONS && !self.sessions.contains_key(&stamp.session) {
+            let silent = self.sessions.iter().min_by_key(|(_, session)| session.turn).map(|(of, _)| *of);
+            silent.map(|of| self.sessions.remove(&of));
+        }
+        let fresh = || Session { top: stamp.number, came: Box::new([0; WORDS as usize]), turn };
+        let session = self.sessions.entry(stamp.session).or_insert_with(fresh);
+        session.turn = turn;
+        session.take(stamp.number)
+    }
+}
+
+impl Session {
+    fn take(&mut self, number: u64) -> bool {
+        let (word, top) = (number / 64, self.top / 64);
+        if word + WORDS <= top {
+            return false;
+        }
+        if word > top {
+            let first = (top + 1).max(word.saturating_sub(WORDS - 1));
+            (first..=word).for_each(|word| self.came[(word % WORDS) as usize] = 0);
+        }
+        self.top = self.top.max(number);
+        let (came, bit) = (&mut self.came[(word % WORDS) as usize], 1 << (number % 64));
+        let new = *came & bit == 0;
+        *came |= bit;
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SESSION_OF: [u8; SESSION] = [7; SESSION];
+
+    fn keys(numbers: &[u8]) -> Keys {
+        let lines: Vec<String> = numbers.iter().map(|&number| NetworkKey([number; KEY_BYTES]).digits()).collect();
+        Keys::parse(&lines.join("\n")).expect("they are keys")
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_is_opened_by_whoever_has_the_key_and_nobody_else(
+            text in proptest::collection::vec(any::<u8>(), 0..1300), number: u64,
+        ) {
+            let (mut datagram, mut opened) = (text.clone(), Vec::new());
+            keys(&[1, 2]).seal(&SESSION_OF, number, &mut datagram);
+            prop_assert_eq!(datagram.len(), text.len() + OVERHEAD);
+            let stamp = Stamp { session: SESSION_OF, number };
+            prop_assert_eq!(keys(&[3, 1]).open(&datagram, &mut opened), Some(stamp));
+            prop_assert_eq!(&opened, &text);
+            prop_assert_eq!(keys(&[2, 3]).open(&datagram, &mut opened), None);
+        }
+
+        #[test]
+        fn what_was_changed_or_cut_anywhere_is_not_opened(
+            text in proptest::collection::vec(any::<u8>(), 0..100), at: prop::sample::Index, bit in 0..8_u8,
+        ) {
+            let (mut datagram, mut opened) = (text, Vec::new());
+            keys(&[1]).seal(&SESSION_OF, 1, &mut datagram);
+            let at = at.index(datagram.len());
+            prop_assert_eq!(keys(&[1]).open(&datagram[..at], &mut opened), None);
+            datagram[at] ^= 1 << bit;
+            prop_assert_eq!(keys(&[1]).open(&datagram, &mut opened), None);
+        }
+
+        #[test]
+        fn each_number_is_new_once_in_any_order_and_never_when_it_is_much_too_late(
+            numbers in proptest::collection::vec(0..20_000_u64, 1..400),
+        ) {
+            let (mut seen, mut came, mut top) = (Seen::default(), std::collections::BTreeSet::new(), 0);
+            for number in numbers {
+                let new = seen.is_new(Stamp { session: SESSION_OF, number });
+                prop_assert!(!(new && came.contains(&number)), "{number} came twice");
+                prop_assert!(new || came.contains(&number) || number + 64 * (WORDS - 1) <= top, "{number} is new");
+                came.insert(number);
+                top = top.max(number);
+            }
+        }
+    }
+
+    #[test]
+    fn sessions_have_numbers_of_their_own_and_the_one_that_is_silent_is_forgotten() {
+        let mut seen = Seen::default();
+        let stamp = |session: u64, number| {
+            let mut of = SESSION_OF;
+            of[..8].copy_from_slice(&session.to_be_bytes());
+            Stamp { session: of, number }
+        };
+        for session in 0..2 * MAX_SESSIONS as u64 {
+            assert!(seen.is_new(stamp(session, 1)));
+            assert!(!seen.is_new(stamp(session, 1)));
+            seen.is_new(stamp(0, session + 2));
+        }
+        assert_eq!(seen.sessions.len(), MAX_SESSIONS);
+        assert!(!seen.is_new(stamp(0, 2 * MAX_SESSIONS as u64)), "it spoke all the time");
+    }
+
+    #[test]
+    fn a_text_that_names_no_keys_is_refused_without_repeating_it() {
+        let good = NetworkKey([1; KEY_BYTES]).digits();
+        let error = |text: &str| Keys::parse(text).expect_err("no keys");
+        assert_eq!(error("\n# only a comment\n"), KeyError::None);
+        assert_eq!(error(&format!("{good}\n{}", &good[1..])), KeyError::Line { line: 2 });
+        assert_eq!(error(&format!("{good}\n").repeat(MAX_KEYS + 1)), KeyError::TooMany);
+        assert!(!error("secret").to_string().contains("secret"));
+        assert!(Keys::parse(&format!("# new\r\n{}\r\n", good.to_uppercase())).is_ok());
+        assert_eq!(format!("{:?} {:?}", keys(&[1]), NetworkKey([1; KEY_BYTES])), "1 network keys NetworkKey");
+    }
+}
