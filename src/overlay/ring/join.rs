@@ -2,7 +2,9 @@
 //!
 //! A new peer sends `join` to any peer it knows; it is routed to the peer that will stand before the new one, which
 //! takes it for its first successor and answers with its neighbours (Chord, ToN 2003, section IV-E1, figure 6; the answer
-//! brings the successor list along). The next pings make everybody else right.
+//! brings the successor list along). The next pings make everybody else right. Who a `join` says it is from is a stranger's
+//! word: that peer is pinged before it enters any list, is told to others or gets a connection
+//! ([`admission`](super::admission)).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,7 +15,7 @@ use super::relay::Relay;
 use super::router::{Change, RouteNotice};
 use super::table::Hop;
 use super::{Manners, Ring, Why};
-use crate::overlay::{Effect, Entrances, Incoming, Tag, Target};
+use crate::overlay::{Effect, Entrances, Incoming, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -22,9 +24,6 @@ use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
 
 /// Addresses that are asked at once for a way in.
 const MAX_DOORS: usize = 16;
-
-/// Origins of `join`s that are waited for at a time, until they show that they are there.
-const MAX_SHOWN: usize = 32;
 
 /// How far this peer has come.
 #[derive(Default)]
@@ -230,7 +229,7 @@ impl Ring {
         }
     }
 
-    /// A new peer's `join`: it is passed on, or its origin is let in here.
+    /// A new peer's `join`: it is passed on, or its origin is let in here once it has [proven](super::admission) itself.
     pub(super) fn on_join_request(
         &mut self,
         now: Time,
@@ -240,52 +239,23 @@ impl Ring {
         out: &mut Vec<Effect>,
     ) {
         let Route { origin, quiet, .. } = relay.route;
-        if let Some(reason) = self.objection(origin, out) {
-            return relay.refuse(reason, out);
-        }
         let hop = self.hop_of_join(&origin, avoid);
-        if let Hop::Via(to) = hop {
+        if let Hop::Via(to) = hop
+            && self.objection(origin, out).is_none()
+        {
             self.forward(relay, hop, first_time && !quiet, out);
             // The classroom's users see each step that a join takes: there the peer's death decides, not a doubt.
             if self.options.manners == Manners::Chord && !self.has_left() {
                 self.mind_hop(now, to, Sent::Relayed(relay), out);
             }
-            return;
-        }
-        if self.table.get(&origin.id) == Some(origin) {
-            return self.let_in(relay, first_time, out);
-        }
-        self.have_it_shown(relay, first_time, out);
-    }
-
-    /// Anybody can write a `join` in another's name. Its origin is let in once it has answered at its address: until then it
-    /// gets one ping, which is shorter than the `join`, and nobody hears of it.
-    fn have_it_shown(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
-        let origin = relay.route.origin;
-        let asked = self.asked.iter().filter_map(|(tag, why)| Some((*tag, why.admits()?)));
-        let mut asked: Vec<(Tag, Peer)> = asked.collect();
-        if asked.iter().any(|(_, peer)| *peer == origin) {
-            return;
-        }
-        // Whoever is there answers at once: the one that was asked first is the least likely to.
-        if asked.len() >= MAX_SHOWN {
-            self.asked.remove(&asked.swap_remove(0).0);
-        }
-        let why = Why::Admit { relay, first_time };
-        self.ask_plain(origin.into(), Request::Ping, why, false, patience::ONCE, out);
-    }
-
-    /// The origin of a `join` has answered: it is let in, if this peer is still the one to do so.
-    pub(super) fn admit(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
-        let origin = relay.route.origin;
-        match (self.objection(origin, out), self.hop_of_join(&origin, &[])) {
-            (Some(reason), _) => relay.refuse(reason, out),
-            (None, hop @ Hop::Via(_)) => self.forward(relay, hop, false, out),
-            (None, _) => self.let_in(relay, first_time, out),
+        } else if self.table.is_neighbour(&origin.id) && self.table.get(&origin.id) == Some(origin) {
+            self.let_in(relay, first_time, out);
+        } else {
+            self.have_proven(relay, first_time, out);
         }
     }
 
-    /// Where a `join` goes from here: it stays, if its origin is to be let in by this peer.
+    /// Where the `join` of `origin` goes from here, past the peers at `avoid`.
     fn hop_of_join(&self, origin: &Peer, avoid: &[SocketAddr]) -> Hop {
         match self.table.predecessors().first() {
             // This peer has said goodbye: the one before it lets new peers in.
@@ -294,6 +264,19 @@ impl Ring {
                 let usable = |peer: &Peer| !avoid.contains(&peer.addr) && !self.vitals.is_doubted(&peer.id);
                 self.table.hop_before(&origin.id, self.options.fingers, usable)
             }
+        }
+    }
+
+    /// The origin of a `join` answered at the address it gave: it is let in here, or told why not. What stands between it
+    /// and this peer may have changed meanwhile.
+    pub(super) fn on_proven(&mut self, now: Time, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
+        let origin = relay.route.origin;
+        if let Some(reason) = self.objection(origin, out) {
+            relay.refuse(reason, out);
+        } else if let Hop::Via(_) = self.hop_of_join(&origin, &[]) {
+            self.on_join_request(now, relay, &[], first_time, out);
+        } else {
+            self.let_in(relay, first_time, out);
         }
     }
 

@@ -10,7 +10,7 @@
 //! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of
 //!   other peers, which pass through this one. - [`hop`]: the next peer on the way, and a way around a silent one.
 //!   [`members`]: the replica set that a lookup leads to, asked.
-//! - [`join`]: entering, and letting in. - [`leave`]: the goodbye.
+//! - [`join`]: entering, and letting in. - [`admission`]: a new peer shows that it is there. - [`leave`]: the goodbye.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
 //! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
 //! - [`waiting`]: requests for which the next peer is not up yet.
@@ -19,10 +19,12 @@
 //! # What differs from the paper
 //! - A `ping` is stabilize and notify in one: it tells the sender's neighbours, and its answer the receiver's.
 //! - A peer known by hearsay enters a list only after it has answered a ping of ours, so neither a stale list nor
-//!   a liar can fill the table. Only a neighbour's word on a join or a goodbye counts at once.
+//!   a liar can fill the table. Nor does the origin of a `join` before. Only a neighbour's word on a join or a goodbye
+//!   counts at once.
 //! - Several predecessors are kept, not one.
 //! - Peers that died are remembered and tried now and then: that is how the halves of a network that was cut meet again.
 
+mod admission;
 mod failure;
 mod fingers;
 mod health;

@@ -24,8 +24,8 @@ pub(super) enum Why {
     Hello,
     /// Let me in.
     Join,
-    /// Is the origin of this `join` there, and does it want to enter?
-    Admit { relay: Relay, first_time: bool },
+    /// Is the origin of this `join` where it says? The user hears of the request if it came for the `first_time`.
+    Proof { relay: Relay, first_time: bool },
     /// Is this peer alive, and who are its neighbours?
     Ping(Ping),
     /// Where does this search's key lead?
@@ -55,14 +55,6 @@ impl Why {
     pub(super) const fn probed(&self) -> Option<&Peer> {
         match self {
             Self::Ping(Ping { peer, role: Role::Probe(_) | Role::Meet(_), .. }) => Some(peer),
-            _ => None,
-        }
-    }
-
-    /// The origin of the `join` that waits for this answer.
-    pub(super) const fn admits(&self) -> Option<Peer> {
-        match self {
-            Self::Admit { relay, .. } => Some(relay.route.origin),
             _ => None,
         }
     }
@@ -124,6 +116,10 @@ impl Ring {
                 self.on_hello(now, Peer::new(peer.id, from), Neighbours::NONE, out);
             }
             (Why::Join, Response::Ring(response)) => self.on_join_answer(now, from, response, out),
+            (
+                Why::Proof { relay, first_time },
+                Response::Node(peer) | Response::Ring(RingResponse::Pong { peer, .. }),
+            ) if peer.id == relay.route.origin.id => self.on_proven(now, relay, first_time, out),
             (Why::Ping(ping), Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
                 if peer.id == ping.peer.id {
                     self.on_pong(now, ping, Neighbours { predecessors, successors }, out);
@@ -132,10 +128,6 @@ impl Ring {
                     self.bury(now, ping.peer, out);
                 }
             }
-            (Why::Admit { relay, first_time }, Response::Node(peer)) if peer.id == relay.route.origin.id => {
-                self.admit(relay, first_time, out);
-            }
-            (Why::Admit { .. }, _) => {}
             (Why::Ping(ping), Response::Node(peer)) if peer.id == ping.peer.id => {
                 self.on_pong(now, ping, Neighbours::NONE, out);
             }
@@ -161,7 +153,7 @@ impl Ring {
             (Why::Hello, _) => self.on_no_hello(now, out),
             (Why::Join, _) => self.on_no_way_in(now, out),
             (Why::Finger(_), _) => self.go_on_fixing_fingers(out),
-            (Why::Hop { .. } | Why::Tell, _) => {}
+            (Why::Hop { .. } | Why::Proof { .. } | Why::Tell, _) => {}
         }
     }
 
@@ -201,8 +193,7 @@ impl Ring {
                 }
             }
             Why::Finger(_) => self.go_on_fixing_fingers(out),
-            // It asks again if it wants to enter.
-            Why::Admit { .. } | Why::Tell => {}
+            Why::Proof { .. } | Why::Tell => {}
         }
     }
 }

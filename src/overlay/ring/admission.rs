@@ -1,0 +1,182 @@
+//! A peer that wants to join shows that it is where it says, before anything is done for it.
+//!
+//! A `join` comes through other peers, so the address of its origin is a claim: anybody could have this peer connect to,
+//! and ping, whomever he names, and fill the lists with peers that are not there. So the origin is pinged once, with a
+//! ping that is shorter than the `join`, and no more is sent there until it answered. A ping that gets lost is sent again
+//! when the origin repeats its `join`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::relay::Relay;
+use super::{Ring, Why};
+use crate::overlay::{Effect, Tag};
+use crate::patience;
+use crate::peer::Peer;
+use crate::wire::Request;
+
+/// Origins of joins that are pinged at a time.
+const MAX_PROOFS: usize = 32;
+
+/// Those of them at one address of the open internet.
+const MAX_PROOFS_OF_HOST: usize = 4;
+
+impl Ring {
+    /// Pings the origin of a `join`, unless that is going on, or too many of its host are pinged: then it has to repeat it.
+    /// Where too many are pinged in all, the one that was pinged first is not waited for any longer: whoever is there
+    /// answers at once.
+    pub(super) fn have_proven(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
+        let origin = relay.route.origin;
+        let proving = |(tag, why): (&Tag, &Why)| why.proving().map(|peer| (*tag, peer.addr));
+        let under_way: Vec<(Tag, SocketAddr)> = self.asked.iter().filter_map(proving).collect();
+        let of_host = under_way.iter().filter(|(_, addr)| addr.ip() == origin.addr.ip()).count();
+        let crowded = of_host >= MAX_PROOFS_OF_HOST && !is_of_a_lab(origin.addr.ip());
+        if crowded || under_way.iter().any(|(_, addr)| *addr == origin.addr) {
+            return;
+        }
+        if let Some((oldest, _)) = under_way.first().filter(|_| under_way.len() >= MAX_PROOFS) {
+            self.asked.remove(oldest);
+        }
+        self.ask_plain(origin.into(), Request::Ping, Why::Proof { relay, first_time }, false, patience::ONCE, out);
+    }
+}
+
+impl Why {
+    /// The origin of a `join` that is pinged.
+    const fn proving(&self) -> Option<&Peer> {
+        match self {
+            Self::Proof { relay, .. } => Some(&relay.route.origin),
+            _ => None,
+        }
+    }
+}
+
+/// Whether many peers may well run at this address: on one machine, or behind one of a local network.
+fn is_of_a_lab(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{RingOptions, SUCCESSORS};
+    use super::*;
+    use crate::id::Id;
+    use crate::overlay::{Asker, Cause, Incoming, Overlay};
+    use crate::time::Time;
+    use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
+    use crate::wire::{Response, Sender};
+
+    fn peer(id: u64, ip: [u8; 4]) -> Peer {
+        Peer::new(Id::from_u64(id), (ip, 7000).into())
+    }
+
+    /// The peer 1 of a ring of 1, 1001, 2001, …
+    fn ring() -> Ring {
+        let peers: Vec<Peer> = (0..6).map(|n: u8| peer(u64::from(n) * 1000 + 1, [10, 0, 0, n + 1])).collect();
+        let mut ring = Ring::new(peers[0], RingOptions::default());
+        ring.fill(Time::ZERO, &peers);
+        ring
+    }
+
+    /// A line of a stranger's, which says that `origin` wants to join.
+    fn join(ring: &mut Ring, origin: Peer, magic: u64) -> Vec<Effect> {
+        let liar = peer(666, [203, 0, 113, 66]);
+        let sender = Some(Sender::member(liar.id, liar.addr));
+        let from = Incoming { asker: Asker::connected(liar.addr, magic), sender };
+        let route = Route { origin, hops: 0, last: false, quiet: false };
+        let request = Request::Ring(RingRequest::Routed { route, what: Routed::Join });
+        let mut out = Vec::new();
+        ring.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);
+        out
+    }
+
+    fn pings(out: &[Effect]) -> Vec<(Peer, Tag, u8)> {
+        let pings = out.iter().filter_map(|effect| match effect {
+            Effect::Ask { to, request: Request::Ping, tag, tries, .. } => {
+                Some((Peer::new(to.id.expect("it was named"), to.addr), *tag, *tries))
+            }
+            _ => None,
+        });
+        pings.collect()
+    }
+
+    fn answer(ring: &mut Ring, tag: Tag, by: Peer) -> Vec<Effect> {
+        let mut out = Vec::new();
+        let response = Response::Node(by);
+        ring.on(Time::ZERO, Cause::Answer { tag, from: by.addr, by: Some(by), response: &response }, &mut out);
+        out
+    }
+
+    fn welcomes(out: &[Effect], origin: &Peer) -> bool {
+        let is_welcome = |response: &Response| matches!(response, Response::Ring(RingResponse::Welcome { .. }));
+        let welcome = |effect: &Effect| matches!(effect, Effect::Respond { to, response, .. } if to.addr == origin.addr && is_welcome(response));
+        out.iter().any(welcome)
+    }
+
+    #[test]
+    fn a_forged_join_costs_its_victim_one_bare_ping_and_brings_it_into_no_list() {
+        let mut ring = ring();
+        let before = (ring.successors().to_vec(), ring.predecessors().to_vec());
+        for n in 0..SUCCESSORS as u64 {
+            let victim = peer(2 + n, [198, 51, 100, n as u8 + 1]);
+            let out = join(&mut ring, victim, n);
+            let [(to, tag, tries)] = pings(&out)[..] else { panic!("{out:?}") };
+            assert_eq!((to, tries, out.len()), (victim, patience::ONCE, 1), "no answer, no news, no connection");
+            assert_eq!(join(&mut ring, victim, 100 + n), [], "a ping is out already");
+            if n % 2 == 0 {
+                let other = Peer::new(Id::from_u64(77), victim.addr);
+                assert_eq!(answer(&mut ring, tag, other), [], "another peer answers there");
+            } else {
+                let mut out = Vec::new();
+                ring.on(Time::ZERO, Cause::NoAnswer { tag, to: victim.into() }, &mut out);
+                assert_eq!(out, []);
+            }
+        }
+        assert_eq!((ring.successors().to_vec(), ring.predecessors().to_vec()), before);
+    }
+
+    #[test]
+    fn a_forged_join_under_a_members_id_opens_no_connection_to_the_address_it_gives() {
+        let mut ring = ring();
+        let victim = Peer::new(ring.successors()[0].id, ([198, 51, 100, 1], 80).into());
+        let out = join(&mut ring, victim, 1);
+        assert!(!out.iter().any(|effect| matches!(effect, Effect::Respond { .. } | Effect::Forward { .. })), "{out:?}");
+    }
+
+    #[test]
+    fn who_answers_the_ping_is_let_in_and_told_to_the_peer_before() {
+        let mut ring = ring();
+        let origin = peer(500, [192, 0, 2, 1]);
+        let out = join(&mut ring, origin, 1);
+        let out = answer(&mut ring, pings(&out)[0].1, origin);
+        assert!(welcomes(&out, &origin), "{out:?}");
+        assert!(out.contains(&Effect::PeerUp(origin)));
+        assert_eq!(ring.successors()[0], origin);
+        assert!(welcomes(&join(&mut ring, origin, 1), &origin), "its welcome was lost: it is known now");
+    }
+
+    #[test]
+    fn of_two_that_join_at_once_the_further_one_is_passed_on_to_the_nearer_one() {
+        let mut ring = ring();
+        let (near, far) = (peer(400, [192, 0, 2, 1]), peer(500, [192, 0, 2, 2]));
+        let asked = [near, far].map(|origin| pings(&join(&mut ring, origin, origin.addr.port().into()))[0].1);
+        assert!(welcomes(&answer(&mut ring, asked[0], near), &near));
+        let out = answer(&mut ring, asked[1], far);
+        assert!(out.iter().any(|effect| matches!(effect, Effect::Forward { to, .. } if *to == near)), "{out:?}");
+    }
+
+    #[test]
+    fn few_joins_are_under_way_for_one_host_and_not_too_many_in_all_but_a_lab_may_join_at_once() {
+        let count = |address: fn(u8) -> ([u8; 4], u16)| {
+            let mut ring = ring();
+            let origins = (0..100).map(|n| Peer::new(Id::from_u64(2 + u64::from(n)), address(n).into()));
+            let last = origins.map(|origin| pings(&join(&mut ring, origin, 1)).len()).last();
+            (ring.asked.values().filter_map(Why::proving).count(), last)
+        };
+        assert_eq!(count(|n| ([198, 51, 100, 1], 1000 + u16::from(n))), (MAX_PROOFS_OF_HOST, Some(0)));
+        assert_eq!(count(|n| ([198, 51, 100, n], 1000)), (MAX_PROOFS, Some(1)));
+        assert_eq!(count(|n| ([127, 0, 0, 1], 1000 + u16::from(n))), (MAX_PROOFS, Some(1)));
+    }
+}
