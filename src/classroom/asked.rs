@@ -85,3 +85,15 @@ pub(super) enum Asked {
     Transfer(Handing),
     Route(Errand),
 }
+
+impl Asked {
+    /// Whether the user waits for this to have a file stored.
+    pub(super) const fn is_store(&self) -> bool {
+        matches!(
+            self,
+            Self::Route(Errand::Store(_))
+                | Self::Job(Step::Give(_))
+                | Self::Transfer(Handing { why: Why::Store(_), .. })
+        )
+    }
+}

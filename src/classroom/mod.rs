@@ -228,7 +228,8 @@ impl Part for Classroom {
         let Some(leaving) = &self.leaving else { return false };
         let known = self.before >= leaving.before || desk.now() >= leaving.strangers_until;
         let handed_over = leaving.looked && !self.files.values().any(NamedFile::moves);
-        !(desk.now() >= leaving.deadline || handed_over && known)
+        let stored = self.stores.is_empty() && !self.asked.values().any(Asked::is_store);
+        !(desk.now() >= leaving.deadline || handed_over && known && stored)
     }
 
     fn check(&self, _desk: &Desk) -> Result<(), String> {

@@ -46,6 +46,15 @@ impl Ledger {
         drop(self.with(|books| books.offers.withdraw(put, key)));
     }
 
+    /// The file `put` is not stored any longer.
+    pub(super) fn forget_put(&self, put: PutId) {
+        let reader = self.with(|books| {
+            books.offers.forget(put);
+            books.readers.forget(put)
+        });
+        drop(reader);
+    }
+
     pub(super) fn begin(&self, job: JobId) {
         self.with(|books| books.jobs.begin(job));
     }

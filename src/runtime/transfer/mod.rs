@@ -116,11 +116,7 @@ impl Pool {
 
     /// Nothing more will be asked of the file `put` stores.
     pub(super) fn forget_put(&self, put: PutId) {
-        let reader = self.bench.shared.ledger.with(|books| {
-            books.offers.forget(put);
-            books.readers.forget(put)
-        });
-        drop(reader);
+        self.bench.shared.ledger.forget_put(put);
     }
 
     /// Nothing more will be asked of the file `get` writes.
@@ -170,7 +166,10 @@ impl Workbench {
         match work {
             Job::ReadNext { put, path, manifest } => {
                 fault::point(Role::Transfer);
-                reading.next(put, &path, manifest.as_ref(), buffer.piece())
+                let read = reading.next(put, &path, manifest.as_ref(), buffer.piece());
+                // The file may have been forgotten before its reader was here to be dropped.
+                cancel.check().inspect_err(|_| shared.ledger.forget_put(put))?;
+                read
             }
             Job::Pack { put, manifest } => {
                 let bytes: Arc<[u8]> = manifest.encode().into();
