@@ -20,6 +20,7 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Dialect, Request, RequestKind, Response, Sender, Via};
 
+mod fair_queue;
 pub mod kademlia;
 pub mod ring;
 

@@ -255,19 +255,13 @@ mod tests {
             thread::yield_now();
             seen = look(|peer| peer == PEER);
         }
-        let expected = Wanted {
-            lock: "hashes",
-            protects: "the hashes of named files that were read before",
-            held_by: vec!["node".to_owned()],
-        };
+        let (name, protects) = locks::of_rank(6).expect("a rank of the table");
+        let expected = Wanted { lock: name, protects, held_by: vec!["node".to_owned()] };
         assert_eq!(wanting(&seen), vec![expected; 20]);
         let text = seen.to_string();
         assert!(text.contains("works; holds the lock hashes\n"), "{text}");
-        assert_eq!(
-            text.matches("wants the lock hashes (the hashes of named files that were read before), held by node")
-                .count(),
-            20
-        );
+        let wants = format!("wants the lock {name} ({protects}), held by node");
+        assert_eq!(text.matches(&wants).count(), 20, "{text}");
         drop(held);
         waiting.into_iter().for_each(|thread| thread.join().expect("it ends"));
     }

@@ -1,13 +1,16 @@
 //! Peers that we heard of but that have not answered us yet. They are pinged at a bounded rate.
 //!
 //! Anybody can claim any id at any address, and even make a datagram seem to come from there. So hearsay only makes a
-//! candidate. However much of it comes, we send few pings, and one at a time to each address.
+//! candidate. However much of it comes, we send few pings, and one at a time to each address. Those of all sources take
+//! turns: a flood from one host does not keep a newcomer on another one out.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::overlay::fair_queue::FairQueue;
 use crate::peer::Peer;
+use crate::source::Source;
 use crate::time::Time;
 
 /// Candidates that wait; more are forgotten, and will be heard of again.
@@ -30,9 +33,8 @@ pub(super) struct Candidate {
     pub(super) enters: bool,
 }
 
-#[derive(Default)]
 pub(super) struct Candidates {
-    queue: VecDeque<Candidate>,
+    queue: FairQueue<Candidate>,
     /// Addresses in the queue, and those that a ping is out to.
     addresses: BTreeSet<SocketAddr>,
     outstanding: usize,
@@ -40,10 +42,16 @@ pub(super) struct Candidates {
     paid_until: Time,
 }
 
+impl Default for Candidates {
+    fn default() -> Self {
+        Self { queue: FairQueue::new(QUEUE), addresses: BTreeSet::new(), outstanding: 0, paid_until: Time::ZERO }
+    }
+}
+
 impl Candidates {
-    /// Nothing more is taken at the moment.
-    pub(super) fn is_full(&self) -> bool {
-        self.queue.len() >= QUEUE
+    /// Whether one more from this address would be taken at the moment.
+    pub(super) fn has_place(&self, addr: &SocketAddr) -> bool {
+        self.queue.has_place(Source::of(*addr))
     }
 
     /// Nobody waits and no ping is out.
@@ -52,15 +60,18 @@ impl Candidates {
     }
 
     pub(super) fn offer(&mut self, candidate: Candidate) {
-        if !self.is_full() && self.addresses.insert(candidate.peer.addr) {
-            self.queue.push_back(candidate);
+        let addr = candidate.peer.addr;
+        if self.addresses.insert(addr)
+            && let Some(displaced) = self.queue.push(Source::of(addr), candidate)
+        {
+            self.addresses.remove(&displaced.peer.addr);
         }
     }
 
     /// A place became free: this one goes first.
     pub(super) fn offer_urgently(&mut self, candidate: Candidate) {
         if self.addresses.insert(candidate.peer.addr) {
-            self.queue.push_front(candidate);
+            self.queue.push_first(Source::of(candidate.peer.addr), candidate);
         }
     }
 
@@ -69,7 +80,7 @@ impl Candidates {
         if self.outstanding >= OUTSTANDING || self.paid_until > now + GAP * BURST {
             return None;
         }
-        let candidate = self.queue.pop_front()?;
+        let candidate = self.queue.pop()?;
         self.outstanding += 1;
         self.paid_until = self.paid_until.max(now) + GAP;
         Some(candidate)
@@ -139,5 +150,32 @@ mod tests {
         candidates.offer_urgently(candidate(500));
         assert_eq!(candidates.next(Time::from_micros(9_000_000)), Some(candidate(500)));
         candidates.check().unwrap();
+    }
+
+    #[test]
+    fn a_newcomer_is_pinged_at_once_however_many_from_another_host_never_answer() {
+        const SILENCE: u64 = 500;
+        let newcomer = Peer::new(Id::from_u64(7), SocketAddr::from(([10, 0, 0, 2], 7)));
+        let mut candidates = Candidates::default();
+        let mut out: Vec<(u64, SocketAddr)> = Vec::new();
+        for millis in 0..10_000_u64 {
+            candidates.offer(candidate(millis as u16));
+            if millis == 9_000 {
+                assert!(!candidates.has_place(&candidate(1).peer.addr), "the flood has taken all places");
+                candidates.offer(Candidate { peer: newcomer, enters: true });
+            }
+            let (over, waits): (Vec<_>, Vec<_>) = out.into_iter().partition(|(sent, _)| sent + SILENCE <= millis);
+            over.iter().for_each(|(_, addr)| candidates.done(addr));
+            out = waits;
+            while let Some(next) = candidates.next(Time::from_micros(millis * 1000)) {
+                if next.peer == newcomer {
+                    assert!(millis <= 9_000 + SILENCE, "after {} ms", millis - 9_000);
+                    return;
+                }
+                out.push((millis, next.peer.addr));
+            }
+            candidates.check().unwrap();
+        }
+        panic!("it was never pinged");
     }
 }

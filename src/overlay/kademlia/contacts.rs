@@ -86,7 +86,7 @@ impl Kademlia {
 
     /// Somebody says that there is this peer. Where there is no place for it, it does what its claim allows.
     pub(super) fn hear_of(&mut self, now: Time, peer: Peer, claim: Claim, out: &mut Vec<Effect>) {
-        if self.candidates.is_full() || !self.may_enter(&peer) || self.table.contact(&peer).is_some() {
+        if !self.candidates.has_place(&peer.addr) || !self.may_enter(&peer) || self.table.contact(&peer).is_some() {
             return;
         }
         if claim == Claim::Nothing && self.watch.is_buried(now, &peer) {

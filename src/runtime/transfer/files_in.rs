@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use super::cancel::Cancel;
 use super::ledger::Ledger;
 use super::place::Place;
 use super::{cannot_write, changed, failed, folder_of, io_failed};
@@ -51,6 +52,20 @@ impl Readers {
 impl Reading<'_> {
     /// Reads, hashes and offers the next block; the first time, opens the file.
     pub(super) fn next(
+        &self,
+        put: PutId,
+        path: &Path,
+        manifest: Option<&LocalManifest>,
+        cancel: &Cancel,
+        piece: &mut [u8],
+    ) -> Result<Outcome, JobError> {
+        let read = self.read(put, path, manifest, piece);
+        // The file may have been forgotten before its reader was here to be dropped.
+        cancel.check().inspect_err(|_| self.0.forget_put(put))?;
+        read
+    }
+
+    fn read(
         &self,
         put: PutId,
         path: &Path,
@@ -224,11 +239,17 @@ impl Draft {
 mod tests {
     use super::*;
 
+    fn begun(ledger: &Arc<Ledger>) -> Cancel {
+        ledger.begin(1);
+        ledger.of(1)
+    }
+
     #[test]
     fn a_file_that_tells_size_0_is_read_by_what_it_gives() {
         let path = Path::new("/proc/self/stat");
-        let (ledger, mut piece) = (Ledger::default(), [0; 1000]);
-        let mut next = || Reading(&ledger).next(1, path, None, &mut piece).expect("readable");
+        let (ledger, mut piece) = (Arc::new(Ledger::default()), [0; 1000]);
+        let cancel = begun(&ledger);
+        let mut next = || Reading(&ledger).next(1, path, None, &cancel, &mut piece).expect("readable");
         let Outcome::Read { entry } = next() else { panic!("it gives bytes") };
         assert!(entry.size > 0 && std::fs::metadata(path).expect("there").len() == 0);
         assert!(matches!(next(), Outcome::End { size, .. } if size == entry.size));
@@ -240,8 +261,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         std::fs::write(&path, vec![7; MAX_BLOCK_SIZE as usize + 1]).expect("writable");
-        let (ledger, mut piece) = (Ledger::default(), [0; 1000]);
-        let mut next = || Reading(&ledger).next(1, &path, None, &mut piece).expect("readable");
+        let (ledger, mut piece) = (Arc::new(Ledger::default()), [0; 1000]);
+        let cancel = begun(&ledger);
+        let mut next = || Reading(&ledger).next(1, &path, None, &cancel, &mut piece).expect("readable");
         let (Outcome::Read { entry: first }, Outcome::Read { entry: second }) = (next(), next()) else {
             panic!("two blocks");
         };
@@ -258,5 +280,17 @@ mod tests {
         let block = Offered::Bytes(Arc::from([7]));
         assert!(Reading(&ledger).put_back(1, reader, Some((second.key, block))).is_some());
         assert!(ledger.offered(&second.key).is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_forgotten_before_its_reader_is_there_keeps_no_reader() {
+        let (ledger, path) = (Arc::new(Ledger::default()), Path::new("/proc/self/stat"));
+        let cancel = begun(&ledger);
+        // Its store was cancelled, and nothing was here to be dropped.
+        ledger.cancel(1);
+        ledger.forget_put(1);
+        let error = Reading(&ledger).next(1, path, None, &cancel, &mut [0; 1000]).expect_err("it was cancelled");
+        assert_eq!(error.kind, JobErrorKind::Cancelled);
+        assert!(ledger.with(|books| books.readers.0.is_empty()), "nobody would ever close it");
     }
 }

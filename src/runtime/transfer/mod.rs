@@ -166,10 +166,7 @@ impl Workbench {
         match work {
             Job::ReadNext { put, path, manifest } => {
                 fault::point(Role::Transfer);
-                let read = reading.next(put, &path, manifest.as_ref(), buffer.piece());
-                // The file may have been forgotten before its reader was here to be dropped.
-                cancel.check().inspect_err(|_| shared.ledger.forget_put(put))?;
-                read
+                reading.next(put, &path, manifest.as_ref(), cancel, buffer.piece())
             }
             Job::Pack { put, manifest } => {
                 let bytes: Arc<[u8]> = manifest.encode().into();
