@@ -111,6 +111,8 @@ impl Question {
 pub struct Kademlia {
     me: Peer,
     guest: bool,
+    /// It has said goodbye.
+    left: bool,
     table: Table,
     candidates: Candidates,
     acquaintances: Acquaintances,
@@ -139,6 +141,7 @@ impl Kademlia {
         Self {
             me,
             guest,
+            left: false,
             table: Table::new(me.id, k),
             candidates: Candidates::default(),
             acquaintances: Acquaintances::default(),
@@ -193,6 +196,9 @@ impl Kademlia {
 
 impl Kademlia {
     fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
+        if self.left {
+            return; // An answer would take the goodbye back.
+        }
         // A ping of ours goes before the answer, so that a peer that asks again can have shown by then that it
         // receives.
         self.on_stranger(now, from, request, out);
@@ -358,6 +364,7 @@ impl Overlay for Kademlia {
     }
 
     fn leave(&mut self, _: Time, out: &mut Vec<Effect>) {
+        self.left = true;
         if !self.guest {
             for peer in self.table.nearest(&self.me.id, TOLD, |_| true) {
                 self.ask(peer.into(), Request::Ping, 1, Question::Farewell, out);
