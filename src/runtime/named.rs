@@ -108,7 +108,7 @@ impl Folder {
         Self { path, max_file, unreadable: Seldom::default(), known: Ranked::new(&locks::HASHES, Known::default()) }
     }
 
-    /// Whether a file of this version may come from another peer: what it announces is a stranger's word.
+    /// Whether a file of this version may be kept here for others: what is announced is a stranger's word.
     ///
     /// # Errors
     /// Says why not.
@@ -125,8 +125,17 @@ impl Folder {
             let reason = format!("file {file} is said to be of {modified} microseconds since 1970, which is to come");
             return refuse(JobErrorKind::Corrupt, reason);
         }
-        check_room(&self.path, size).or_else(|error| {
-            refuse(JobErrorKind::Full, format!("file {file} of {size} bytes cannot be taken: {error}"))
+        self.check_room(file, size)
+    }
+
+    /// Whether a file of so many bytes has room here.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub(super) fn check_room(&self, file: FileName, size: u64) -> Result<(), JobError> {
+        check_room(&self.path, size).map_err(|error| {
+            let reason = format!("file {file} of {size} bytes cannot be taken: {error}");
+            JobError { kind: JobErrorKind::Full, reason }
         })
     }
 
