@@ -45,6 +45,9 @@ const PART: usize = 256 * 1024;
 /// Bytes a second that a client takes at least on the whole; who drips slower is given up.
 const LEAST_RATE: u64 = 32 * 1024;
 
+/// Lines that are no requests are answered so often; whoever sends more speaks another protocol.
+const MAX_STRANGE: u32 = 8;
+
 /// Serves one connection until its client closes it, goes silent or breaks the rules.
 pub(super) fn run(
     shared: &Shared,
@@ -56,6 +59,7 @@ pub(super) fn run(
     tcp.set_write_timeout(Some(STUCK_LIMIT))?;
     let stream = &Stream::accept(Arc::clone(tcp), shared.keys.as_deref(), IDLE_LIMIT)?;
     let mut lines = BoundedLines::default();
+    let mut strange = 0;
     loop {
         let since = shared.clock.now();
         shared.served.mark(connection, State::Idle(since));
@@ -75,13 +79,20 @@ pub(super) fn run(
         let stage = Stage { shared, connection, stream };
         stage.moves_on();
         gauges::name(Doing::Sends);
-        // Whoever sends what is no request speaks another protocol, such as HTTP. What follows is none either, even where
-        // it looks like one: a web page can have a browser send a body that is a control line.
         if let Err(reason) = obey(stage, from, &line, events)? {
             refuse(stream, reason)?;
-            return part(stream);
+            strange += 1;
+            if strange >= MAX_STRANGE || is_http(&line) {
+                return part(stream);
+            }
         }
     }
+}
+
+/// Whether a line begins a request of the web's. What follows is none of ours, even where it looks like one: a page can have
+/// a browser send a body that is a control line.
+fn is_http(line: &[u8]) -> bool {
+    line.windows(5).any(|part| part == b"HTTP/")
 }
 
 /// Does what a line asks for, or says why it is no request.
