@@ -7,6 +7,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -109,7 +110,12 @@ fn peers_with_the_key_store_and_retrieve_and_nobody_without_it_gets_a_byte() {
             assert_eq!(without.status.code(), Some(5), "{}", said(&without));
             assert!(!dest.exists());
         }
-        peers.iter().for_each(|peer| assert_silent(peer.port));
+        let ports: Vec<u16> = peers.iter().map(|peer| peer.port).collect();
+        thread::scope(|scope| {
+            let asked = ports.into_iter().map(|port| scope.spawn(move || assert_silent(port)));
+            let asked: Vec<_> = asked.collect();
+            asked.into_iter().for_each(|peer| peer.join().expect("not a byte comes back"));
+        });
     }
 }
 
