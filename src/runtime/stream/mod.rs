@@ -17,6 +17,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -223,6 +224,10 @@ impl Drop for Call {
     }
 }
 
+/// The folder of a stream that has ended is removed again after this long, so often, while something is made in it.
+const BREATH: Duration = Duration::from_millis(10);
+const REMOVALS: usize = 100;
+
 /// Blocks of a file on their way to a writer.
 struct Arriving {
     call: Call,
@@ -302,6 +307,14 @@ impl Drop for Arriving {
     fn drop(&mut self) {
         self.call.session.cancel();
         self.coming.iter().for_each(|block| block.notices.iter().for_each(drop));
+        // A worker that was about to open a file when its command ended may yet make it.
+        for _ in 0..REMOVALS {
+            let _ = fs::remove_dir_all(self.folder.path());
+            if !self.folder.path().exists() {
+                break;
+            }
+            thread::park_timeout(BREATH);
+        }
     }
 }
 
