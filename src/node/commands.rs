@@ -11,6 +11,7 @@ const CANCELLED: &str = "cancelled";
 
 impl Node {
     pub(super) fn on_command(&mut self, id: CommandId, command: Command) {
+        self.desk.asked.insert(id);
         if self.desk.is_leaving() {
             return self.desk.fail(id, FailureKind::Other, "this peer is leaving the network");
         }
@@ -92,6 +93,13 @@ impl Node {
             departure.on_command(desk, command, Command::Quit { handover });
         }
         true
+    }
+
+    /// Nothing more will come of what has no answer yet.
+    pub(super) fn answer_all(&mut self) {
+        for command in std::mem::take(&mut self.desk.asked) {
+            self.desk.fail(command, FailureKind::Other, "this peer left the network before that was done");
+        }
     }
 
     fn status(&self) -> Status {

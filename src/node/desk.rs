@@ -3,7 +3,7 @@
 //! Parts that know what a *file* is and what a *replica set owes a block* ask here, each under its [`Ticket`]; the node
 //! brings the reply back to the part that the ticket names. Nothing here knows any part by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(crate) struct Desk {
     pub(super) jobs: Jobs<Ticket>,
     pub(super) lookups: BTreeMap<LookupId, Ticket>,
     pub(super) explained: Explanations,
+    /// The commands that have no answer yet.
+    pub(super) asked: BTreeSet<CommandId>,
     pub(super) holdings: Holdings,
     pub(super) upkeep: Upkeep,
     pub(super) life: Life,
@@ -62,6 +64,7 @@ impl Desk {
             jobs: Jobs::new(),
             lookups: BTreeMap::new(),
             explained: Explanations::default(),
+            asked: BTreeSet::new(),
             holdings,
             upkeep: Upkeep::default(),
             life: Life::Running,
@@ -434,6 +437,7 @@ impl Desk {
     }
 
     pub(crate) fn answer(&mut self, command: CommandId, answer: Answer) {
+        self.asked.remove(&command);
         self.notify(Notice::Answer { command, answer });
     }
 

@@ -380,6 +380,7 @@ impl Node {
         let heard = !(self.desk.config.named_files && self.desk.exchange.expects_goodbyes());
         if self.desk.life == Life::SayingGoodbye && heard {
             self.desk.life = self.desk.life.after(life::Step::Heard);
+            self.answer_all();
             self.desk.exchange.out().push(Action::Stop);
         }
     }

@@ -28,3 +28,21 @@ fn a_leaving_peer_tells_how_many_blocks_it_handed_over_of_how_many_and_goes_when
     }
     assert_eq!(answer(&last), Some(left(1, 1)));
 }
+
+#[test]
+fn a_peer_that_ends_has_answered_every_command() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[]);
+    let ping = Command::Ping { addr: addr(1) };
+    let mut actions = bench.does(Event::Command { id: 1, command: ping });
+    assert_eq!(requests(&actions).len(), 1, "nobody has answered it yet");
+    actions.extend(bench.does(Event::Command { id: 2, command: Command::Quit { handover: false } }));
+    while let Some(more) = bench.wait(Duration::from_secs(1)) {
+        actions.extend(more);
+    }
+    let answered = |id| {
+        let answers =
+            |action: &&Action| matches!(action, Action::Notify(Notice::Answer { command, .. }) if *command == id);
+        actions.iter().filter(answers).count()
+    };
+    assert_eq!((answered(1), answered(2), actions.last()), (1, 1, Some(&Action::Stop)));
+}

@@ -16,6 +16,7 @@ use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 use tempfile::TempPath;
 
+use super::cancel::Cancel;
 use super::ledger::Ledger;
 use super::place::{Place, exists, is_same};
 use super::{cannot_write, cuts, failed, folder_of, io_failed};
@@ -60,15 +61,21 @@ impl Writers {
 }
 
 impl Writing<'_> {
-    /// Prepares the file, takes up what an earlier run left, or opens what stands at its name.
-    pub(super) fn open(
+    /// Prepares the file, takes up what an earlier run left, or opens what stands at its name. The order to forget the file
+    /// may have come before there was anything to forget: then `cancel` tells.
+    pub(super) fn open_unless(
         &self,
+        cancel: &Cancel,
         get: GetId,
-        dest: &Path,
-        root: &Id,
-        size: u64,
+        (dest, root, size): (&Path, &Id, u64),
         standing: Standing,
     ) -> Result<Outcome, JobError> {
+        let opened = self.open(get, dest, root, size, standing);
+        cancel.check().inspect_err(|_| self.0.forget_get(get))?;
+        opened
+    }
+
+    fn open(&self, get: GetId, dest: &Path, root: &Id, size: u64, standing: Standing) -> Result<Outcome, JobError> {
         let place = Place::of(dest)?;
         if let Some(there) = &place.there {
             if standing.compare
@@ -313,6 +320,19 @@ mod tests {
         let error = Writing(&ledger).open(1, &dest, &Id::of(b"bytes"), 1 << 50, KEEP).unwrap_err();
         assert!(error.kind == JobErrorKind::Full && error.reason.contains("1125899906842624 bytes"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left of it");
+    }
+
+    #[test]
+    fn a_file_that_is_forgotten_before_it_is_open_does_not_stay_open() {
+        let (folder, ledger) = (folder(), Arc::new(Ledger::default()));
+        ledger.begin(1);
+        let cancel = ledger.of(1);
+        ledger.cancel(1);
+        ledger.forget_get(1);
+        let opened =
+            Writing(&ledger).open_unless(&cancel, 1, (&folder.path().join("dest"), &Id::of(b"bytes"), SIZE), KEEP);
+        assert_eq!(opened.unwrap_err().kind, JobErrorKind::Cancelled);
+        assert!(ledger.with(|books| books.writers.0.is_empty()), "nobody would ever close it");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::files_in::Readers;
 use super::files_out::Writers;
 use crate::id::Key;
 use crate::locks::{self, Ranked};
-use crate::node::job::{JobId, PutId};
+use crate::node::job::{GetId, JobId, PutId};
 use crate::runtime::offers::{Offered, Offers};
 
 /// What is under way.
@@ -53,6 +53,11 @@ impl Ledger {
             books.readers.forget(put)
         });
         drop(reader);
+    }
+
+    /// The file `get` is not retrieved any longer.
+    pub(super) fn forget_get(&self, get: GetId) {
+        drop(self.with(|books| books.writers.forget(get)));
     }
 
     pub(super) fn begin(&self, job: JobId) {

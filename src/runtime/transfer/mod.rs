@@ -121,7 +121,7 @@ impl Pool {
 
     /// Nothing more will be asked of the file `get` writes.
     pub(super) fn forget_get(&self, get: u64) {
-        drop(self.bench.shared.ledger.with(|books| books.writers.forget(get)));
+        self.bench.shared.ledger.forget_get(get);
     }
 
     /// The workers finish what they have, without waiting for other peers, and end.
@@ -180,7 +180,7 @@ impl Workbench {
                 self.pull((&key, size), &laid(key, leases), from, cancel, buffer.piece())
             }
             Job::Open { get, dest, root, size, compare, replace } => {
-                writing.open(get, &dest, &root, size, Standing { compare, replace })
+                writing.open_unless(cancel, get, (&dest, &root, size), Standing { compare, replace })
             }
             Job::Check { get, slot } => writing.check(get, &slot, buffer.piece()),
             Job::Fetch { get, slot, from } => {
