@@ -3,17 +3,44 @@
 mod support;
 
 use std::fs::File;
+use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
+use std::process::Stdio;
 
 use kadring::file::{Entry, Manifest};
 use kadring::id::Id;
-use nix::sys::signal::Signal;
+use nix::pty::openpty;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::terminal::AtTerminal;
-use support::{DEADLINE, Launch, file, until};
+use support::{DEADLINE, Launch, file, program, until};
 use tempfile::{TempDir, tempdir};
 
 fn folder() -> TempDir {
     tempdir().expect("a temporary folder")
+}
+
+#[test]
+fn a_peer_whose_terminal_is_closed_leaves_as_by_sigterm_and_that_is_no_failure() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let pty = openpty(None, None).expect("a terminal");
+    let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
+    let mut peer = program();
+    peer.args(["peer", "--port", "0", "--data"]).arg(&data).env("TERM", "xterm");
+    let mut peer = peer.stdin(end()).stdout(end()).stderr(end()).spawn().expect("the program starts");
+    drop(pty.slave);
+    let mut master = File::from(pty.master);
+    let mut shown = Vec::new();
+    while !String::from_utf8_lossy(&shown).contains("kadring> ") {
+        let mut bytes = [0; 4096];
+        let len = master.read(&mut bytes).expect("it shows its prompt");
+        shown.extend_from_slice(&bytes[..len]);
+    }
+    drop(master);
+    kill(Pid::from_raw(peer.id().cast_signed()), Signal::SIGHUP).expect("it runs");
+    until(|| !matches!(peer.try_wait(), Ok(None)));
+    assert_eq!(peer.wait().expect("it ended").code(), Some(0));
 }
 
 #[test]

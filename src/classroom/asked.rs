@@ -50,7 +50,9 @@ pub(super) enum Handed {
     Taken,
     /// It does not want it, and will not.
     Refused(String),
-    /// It could not take it now.
+    /// It cannot take it now, as it says: perhaps it does not know this peer yet.
+    Unready(String),
+    /// No word of it.
     Silent(String),
 }
 

@@ -121,6 +121,11 @@ impl NamedFile {
         !self.asked.is_empty() || self.phase != Phase::Idle
     }
 
+    /// Whether it is held here, and nobody else has said that they have it or do not want it.
+    pub(super) fn is_only_here(&self) -> bool {
+        self.holding.as_ref().is_some_and(|holding| holding.at.is_empty())
+    }
+
     fn step(&mut self, change: Change) -> bool {
         let next = self.phase.after(change);
         self.phase = next.unwrap_or(self.phase);

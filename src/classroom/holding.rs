@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Classroom, Handed, Handing, Leaving, STRANGERS, Step, TOLD_GOODBYE, TRUST, Why};
+use super::{Classroom, Handed, Handing, Leaving, STRANGERS, Step, TOLD_GOODBYE, TRUST, UNREADY, Why};
 use crate::config::{FILE_COPIES, REPAIR_RETRY};
 use crate::name::FileName;
 use crate::node::desk::Desk;
@@ -66,23 +66,40 @@ impl Classroom {
             Why::Store(own) => return Self::on_store_handed(desk, own, to, handed),
             Why::Place => {}
         }
-        let state = self.file(file);
-        state.asked.remove(&to.addr);
-        if let Handed::Refused(reason) | Handed::Silent(reason) = &handed {
+        self.file(file).asked.remove(&to.addr);
+        if let Handed::Refused(reason) | Handed::Unready(reason) | Handed::Silent(reason) = &handed {
             desk.trouble(Trouble::FileNotTaken { file, to, reason: reason.clone() });
         }
-        match handed {
-            Handed::Taken | Handed::Refused(_) => {
-                if let Some(holding) = &mut state.holding {
+        let (soon, again) = (desk.now() + UNREADY, desk.now() + REPAIR_RETRY);
+        match (handed, &mut self.leaving) {
+            (Handed::Taken | Handed::Refused(_), _) => {
+                if let Some(holding) = &mut self.file(file).holding {
                     holding.at.insert(to.addr, desk.now());
                 }
             }
-            Handed::Silent(_) => {
-                let again = desk.now() + REPAIR_RETRY;
+            (Handed::Unready(_), Some(leaving)) => leaving.again = leaving.again.or(Some(soon)),
+            // Nobody who leaves waits for the silent.
+            (Handed::Silent(_), Some(_)) => {}
+            (Handed::Unready(_) | Handed::Silent(_), None) => {
                 self.scan_at = Some(self.scan_at.map_or(again, |at| at.min(again)));
             }
         }
         self.end_replicating(desk, file);
+    }
+
+    /// Offers again what nobody was ready to take from a peer that leaves: others may have missed it for a while, and
+    /// take a file from it once they know it again.
+    pub(super) fn offer_again(&mut self, desk: &mut Desk) {
+        let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.again.is_some_and(|at| at <= desk.now()))
+        else {
+            return;
+        };
+        leaving.again = None;
+        let alone: Vec<FileName> =
+            self.files.iter().filter(|(_, state)| state.is_only_here()).map(|(&file, _)| file).collect();
+        for file in alone {
+            self.place(desk, file);
+        }
     }
 
     /// Begins to leave; what is held here is given into good hands first.
@@ -90,7 +107,7 @@ impl Classroom {
         let deadline = desk.now() + desk.config().handover_limit;
         let before = desk.peers().len().min(TOLD_GOODBYE);
         let strangers_until = if self.before >= before { desk.now() } else { desk.now() + STRANGERS };
-        self.leaving = Some(Leaving { deadline, before, strangers_until, looked: false });
+        self.leaving = Some(Leaving { deadline, before, strangers_until, looked: false, again: None });
         self.order(desk, NamedJob::Scan, Step::Scan);
     }
 }

@@ -64,6 +64,10 @@ const MAX_SERVING: usize = 1024;
 /// directory before anybody missed it. With [`FILE_RESCAN`] this is the time in which copies are complete again.
 const TRUST: Duration = Duration::from_secs(45);
 
+/// A peer that leaves offers again after this long what nobody was ready to take: a peer that has missed it for a while
+/// knows it again after a ping.
+const UNREADY: Duration = Duration::from_secs(1);
+
 /// Peers known before one that quits: two have it for a successor, and those known first need not be the nearest.
 const TOLD_GOODBYE: usize = 3;
 
@@ -78,6 +82,8 @@ struct Leaving {
     before: usize,
     strangers_until: Time,
     looked: bool,
+    /// When files are offered again that nobody was ready to take.
+    again: Option<Time>,
 }
 
 /// What came of something that another peer sent on its way to this one.
@@ -153,7 +159,7 @@ impl Part for Classroom {
                 let handed = match answer {
                     Ok(Response::Ring(RingResponse::Noted { .. })) => Handed::Taken,
                     Ok(Response::Ring(RingResponse::Refused { reason, .. })) => Handed::Refused(reason),
-                    Err(reason) => Handed::Silent(reason),
+                    Err(reason) => Handed::Unready(reason),
                     Ok(_) => Handed::Refused("it answered with something else".to_owned()),
                 };
                 self.on_handed(desk, handing, to, handed);
@@ -205,12 +211,16 @@ impl Part for Classroom {
                 self.order(desk, NamedJob::Scan, Step::Scan);
             }
         }
+        self.offer_again(desk);
     }
 
     fn next_wake(&self, desk: &Desk) -> Option<Time> {
         let later = |at: &Time| *at > desk.now();
         match &self.leaving {
-            Some(leaving) => [leaving.strangers_until, leaving.deadline].into_iter().find(later),
+            Some(leaving) => {
+                let ends = [leaving.strangers_until, leaving.deadline].into_iter().find(later);
+                ends.into_iter().chain(leaving.again).min()
+            }
             None => self.scan_at.into_iter().chain(self.coming.next_wake()).min(),
         }
     }
@@ -227,7 +237,7 @@ impl Part for Classroom {
     fn keeps_here(&self, desk: &Desk) -> bool {
         let Some(leaving) = &self.leaving else { return false };
         let known = self.before >= leaving.before || desk.now() >= leaving.strangers_until;
-        let handed_over = leaving.looked && !self.files.values().any(NamedFile::moves);
+        let handed_over = leaving.looked && leaving.again.is_none() && !self.files.values().any(NamedFile::moves);
         let stored = self.stores.is_empty() && !self.asked.values().any(Asked::is_store);
         !(desk.now() >= leaving.deadline || handed_over && known && stored)
     }

@@ -102,6 +102,10 @@ impl Classroom {
             Handed::Refused(reason) => {
                 desk.fail(command, FailureKind::Other, format!("file {file} was not stored: {reason}"));
             }
+            Handed::Unready(reason) => {
+                let reason = format!("file {file} was not stored, the peer responsible cannot take it now: {reason}");
+                desk.fail(command, FailureKind::Other, reason);
+            }
             Handed::Silent(reason) => {
                 let reason = format!("file {file} was not stored, the peer responsible went silent ({reason})");
                 desk.fail(command, FailureKind::TimedOut, reason);

@@ -18,7 +18,9 @@ use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Answer, Command, Failure, FailureKind, Notice, Source};
+use kadring::overlay::OverlayKind;
 use kadring::raw_text;
+use kadring::runtime::survey::Surveyor;
 use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
 use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
@@ -234,12 +236,26 @@ pub(super) fn hand_on_or_ask(
 
 /// `kadring ping`.
 pub(crate) fn ping(args: PingArgs) -> anyhow::Result<Exit> {
-    let start = || {
-        resolve(&args.addr).map_err(Failed::not_found)?;
-        let keys = args.network.keys().map_err(Failed::usage)?;
-        start(every_address(), Known::default(), args.overlay, keys, Config::default())
-    };
-    ask(start, Request::Ping(args.addr.clone()), args.format.format())
+    let format = args.format.format();
+    log_to(&Screen::stderr(), "warn");
+    answer_ping(&args)
+        .map(|reply| tell(&reply, format, io::stdout()))
+        .or_else(|failed| tell_trouble(failed.into(), format, io::stdout()))
+}
+
+fn answer_ping(args: &PingArgs) -> Result<Reply, Failed> {
+    let addrs = resolve(&args.addr).map_err(Failed::not_found)?;
+    let keys = args.network.keys().map_err(Failed::usage)?;
+    let guest = start(every_address(), Known::default(), args.overlay, keys.clone(), Config::default())?;
+    let reply = Performer::new(guest.handle(), Screen::stderr()).perform(Request::Ping(args.addr.clone()));
+    leave(guest);
+    Ok(match reply {
+        Reply::Node(Answer::Failed(Failure { kind: FailureKind::TimedOut, .. })) => {
+            let strange = strange(&addrs, args.overlay.into(), keys);
+            strange.map_or(reply, |reason| Reply::failed(FailureKind::Other, reason))
+        }
+        reply => reply,
+    })
 }
 
 fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, format: Format) -> anyhow::Result<Exit> {
@@ -344,8 +360,9 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
         }
     }
     let names = args.bootstrap.join(", ");
-    Err(match refused {
-        Some(reason) => Failed::start(answers_but(&names, &reason)),
+    let refused = refused.map(|reason| answers_but(&names, &reason));
+    Err(match refused.or_else(|| strange(&known.addrs, args.overlay.into(), keys)) {
+        Some(reason) => Failed::start(reason),
         None => Failed::timed_out(format!("nobody answered at {names}; does a peer run there?")),
     })
 }
@@ -358,6 +375,12 @@ pub(super) fn ping_all(peer: &Handle, addrs: &[SocketAddr]) -> Vec<Receiver<Noti
 /// What somebody says of those [pinged](ping_all) that answers soon, but not as a peer of this network does.
 pub(super) fn refusal(asked: &[Receiver<Notice>]) -> Option<String> {
     asked.iter().find_map(refusal_of)
+}
+
+/// What something that is no peer says at one of these addresses, if nobody else answers there.
+pub(super) fn strange(addrs: &[SocketAddr], overlay: OverlayKind, keys: Option<Arc<Keyring>>) -> Option<String> {
+    let error = Surveyor::new(addrs, Some(overlay), keys).err()?;
+    (error.kind() == io::ErrorKind::InvalidData).then(|| error.to_string())
 }
 
 /// That whoever answers at `names` gives this reason for not being joined.

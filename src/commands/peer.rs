@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,12 +17,12 @@ use kadring::console::renewing::renewing;
 use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen, json};
 use kadring::node::{Answer, Command, Notice, Phase};
-use kadring::runtime::{Bell, Handle, LocalPeer, Options, ServeClient, since_1970};
+use kadring::runtime::{Bell, Handle, Keyring, LocalPeer, Options, ServeClient, since_1970};
 use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 
-use super::client::{answers_but, ping_all, refusal, tell_trouble};
+use super::client::{answers_but, ping_all, refusal, strange, tell_trouble};
 use super::console_thread::{Above, ConsoleThread, edit};
 use super::farewell::Farewell;
 use super::standard::is_standard;
@@ -52,7 +53,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     if let Some(path) = &args.ready_file {
         ready::forget(path)?;
     }
-    let sealed = options.keys.is_some();
+    let keys = options.keys.clone();
     let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
@@ -69,10 +70,10 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
         peer.renew(&bell, renewing(catalogue.clone())).context("cannot start the thread that renews leases")?;
     }
     let mut output = Output::new(format, io::stdout());
-    let announced = ready::announce(&ready, sealed, args.ready_file.as_deref())?;
+    let announced = ready::announce(&ready, keys.is_some(), args.ready_file.as_deref())?;
     announce(&announced, &mut output, (format, person), &args);
     if ready.peers == 0 && !args.bootstrap.is_empty() {
-        tell_alone(&peer.handle(), &args.bootstrap.join(", "), &ways, own);
+        tell_alone(&peer.handle(), &args, &ways, own, keys);
     }
 
     let edit = || edit(&grammar, catalogue.clone(), args.data.as_deref(), &screen, &ready.udp.to_string());
@@ -95,9 +96,9 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     ready::tell_supervisor(NotifyState::Stopping);
     let ended = end(peer);
     let written = is_told(busy.pause(LAST_ANSWER), left, format);
-    // A person at the terminal has seen what failed; a script learns it from the exit code.
+    // A person at the terminal has seen what failed, or has closed it; a script learns it from the exit code.
     let failed = verdict.get().filter(|_| !person).or(behind).map(Exit::from);
-    let failed = failed.or_else(|| (!written).then_some(Exit::Other));
+    let failed = failed.or_else(|| (!written && !person).then_some(Exit::Other));
     Ok(if ended == Exit::Done { failed.unwrap_or(ended) } else { ended })
 }
 
@@ -165,13 +166,15 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
 }
 
 /// Nobody was found to join through.
-fn tell_alone(peer: &Handle, names: &str, ways: &[SocketAddr], own: bool) {
+fn tell_alone(peer: &Handle, args: &PeerArgs, ways: &[SocketAddr], own: bool, keys: Option<Arc<Keyring>>) {
+    let names = args.bootstrap.join(", ");
     if own {
         return log::warn!("{names} is this peer's own address: name another peer's to join its network");
     }
     // Who let nobody in may answer all the same.
-    match refusal(&ping_all(peer, ways)) {
-        Some(reason) => log::warn!("{}: this peer is alone, and keeps asking", answers_but(names, &reason)),
+    let strange = || strange(ways, args.overlay.into(), keys);
+    match refusal(&ping_all(peer, ways)).map(|reason| answers_but(&names, &reason)).or_else(strange) {
+        Some(reason) => log::warn!("{reason}: this peer is alone, and keeps asking"),
         None => log::warn!("nobody answers at {names}: this peer is alone, and keeps asking"),
     }
 }

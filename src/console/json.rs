@@ -15,10 +15,22 @@ pub const PAGE: &str = include_str!("json.txt");
 /// The answer as one line of JSON, without its end.
 pub(super) fn render(reply: &Reply) -> String {
     // Every map in an answer has text for keys and no value refuses, so this cannot fail.
-    let value = serde_json::to_value(reply)
+    let mut value = serde_json::to_value(reply)
         .unwrap_or_else(|error| json!({ "answer": "failed", "kind": "other", "reason": error.to_string() }));
+    if let Some(files) = value.get_mut("files").and_then(Value::as_array_mut) {
+        files.iter_mut().filter_map(|file| file.get_mut("lease")).for_each(in_milliseconds);
+    }
     let listed = value["answer"] == "list";
     escape_json(plain(value, listed).to_string())
+}
+
+/// A lease of the catalogue, whose times are in seconds there.
+fn in_milliseconds(lease: &mut Value) {
+    for time in ["until", "lasts"] {
+        if let Some(seconds) = lease[time].as_u64() {
+            lease[time] = seconds.saturating_mul(1000).into();
+        }
+    }
 }
 
 /// The first event: from here on all are told.
@@ -282,7 +294,7 @@ mod tests {
             copies: 7,
             stored: 5,
             folder: true,
-            lease: Some(Owned { secrets: vec![], until: Some(1), lasts: Some(1), copies: 3 }),
+            lease: Some(Owned { secrets: vec![], until: Some(1), lasts: Some(2), copies: 3 }),
         };
         let equal = TestResult::Equal { key: KEY, sha256: KEY, bytes: 1, stored_in: TOOK, retrieved_in: TOOK };
         let results = [equal, TestResult::Failed(failure())];
@@ -448,6 +460,9 @@ mod tests {
     fn times_are_milliseconds_and_a_list_names_what_it_has() {
         let pong = Reply::Node(Answer::Pong { peer: peer(), rtt: TOOK }).to_json();
         assert!(pong.contains(r#""rtt":1234.567"#), "{pong}");
+        let files =
+            replies().into_iter().map(|reply| reply.to_json()).find(|text| text.contains("\"answer\":\"files\""));
+        assert!(files.is_some_and(|files| files.contains(r#""lease":{"copies":3,"lasts":2000,"until":1000}"#)));
         let listed = Reply::Node(Answer::List { blocks: vec![(KEY, 7)] }).to_json();
         assert_eq!(listed, format!(r#"{{"answer":"list","blocks":[{{"bytes":7,"key":"{KEY}"}}]}}"#));
         let named = Reply::File(Named { file: "a".into(), answer: Answer::Cleared { blocks: 1 } }).to_json();

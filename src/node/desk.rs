@@ -14,7 +14,7 @@ use super::budget::Upkeep;
 use super::command::CommandId;
 use super::exchange::Exchange;
 use super::explain::{Asked, Explanations};
-use super::holdings::Holdings;
+use super::holdings::{Holdings, USUAL};
 use super::job::{GetId, Holder, Job, JobError, JobId, PutId};
 use super::jobs::{Jobs, Urgency};
 use super::life::{Life, Step};
@@ -115,6 +115,11 @@ impl Desk {
     /// Copies that a block should have: a number that belongs to its files, where any of them asks for one.
     pub(crate) fn copies_of(&self, key: &Key) -> usize {
         self.holdings.copies(self.holdings.class(key))
+    }
+
+    /// Copies that the leases on a block held here ask for, if they do.
+    pub(crate) fn copies_asked(&self, key: &Key) -> Option<u8> {
+        Some(self.holdings.class(key)).filter(|class| *class != USUAL)
     }
 
     /// Copies that a lease asks for.

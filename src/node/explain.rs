@@ -145,7 +145,11 @@ impl Explanations {
                 }
                 Outcome::Named { peers: peers.len(), new: met.len() - before }
             }
-            Delivery::Answer { response: Response::Node(_), .. } if question.request == Wish::Block => Outcome::Holds,
+            Delivery::Answer { response: Response::Node(_) | Response::Holder { .. }, .. }
+                if question.request == Wish::Block =>
+            {
+                Outcome::Holds
+            }
             Delivery::Answer { response: Response::Ring(_), .. } => Outcome::Owned,
             Delivery::Answer { .. } => Outcome::Known,
             _ => Outcome::Silent,

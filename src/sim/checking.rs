@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::world::{Rules, World};
 use crate::config::{Config, REPAIR_BOUND};
 use crate::id::{Id, Key};
+use crate::lease::{Lease, Secret};
 use crate::node::health::{Checked, CopyState, Health};
 use crate::node::{Answer, Command, FailureKind, Source, Until};
 use crate::overlay::OverlayKind;
@@ -21,6 +22,11 @@ struct Net {
 
 impl Net {
     fn new(kind: OverlayKind, peers: usize) -> Self {
+        Self::on(kind, peers, None)
+    }
+
+    /// The file is stored on a lease, if on any.
+    fn on(kind: OverlayKind, peers: usize, lease: Option<Lease>) -> Self {
         let config = Config { replicas: 3, ..Config::default() };
         let make = Box::new(move |me, config: &Config, seed| kind.build(me, seed, config.guest));
         let mut world = World::new(Rules { config, block_size: 1_000, ..Rules::new(3, make) });
@@ -34,7 +40,7 @@ impl Net {
         world.disk_mut(0).write_file("original", bytes.into());
         let mut net = Self { world, key: Key::ZERO };
         let store = Command::Store { path: "original".into(), manifest: None, keep: false };
-        let Answer::Stored { key, .. } = net.answer(0, store) else { panic!("it is stored") };
+        let Answer::Stored { key, .. } = net.answer(0, store.on(lease)) else { panic!("it is stored") };
         net.key = key;
         net.world.run_for(REPAIR_BOUND).expect("nothing breaks");
         net
@@ -90,6 +96,24 @@ fn a_whole_file_is_told_whole_by_every_peer_and_a_guest_with_its_copies_and_thei
             assert!(copies(&verified, CopyState::Verified) >= 63 && verified.health == Health::Whole, "{kind:?}");
             let holders = verified.peers.iter().filter(|peer| peer.verified > 0).count();
             assert_eq!(holders, net.holders().len() + usize::from(!net.world.disk(0).held().is_empty()), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stranger_hears_from_the_holders_how_many_copies_a_file_is_to_have() {
+    for kind in BOTH {
+        for wanted in [1, 2, 5] {
+            let lease = Lease { id: Secret::from_bytes([7; 32]).id(), until: None, copies: wanted };
+            let mut net = Net::on(kind, 10, Some(lease));
+            let guest = Id::random(net.world.rng());
+            let guest = net.world.add(guest);
+            net.world.start_guest(guest, &[0]);
+            net.world.run_for(Duration::from_secs(5)).expect("nothing breaks");
+            for verify in [false, true] {
+                let checked = net.check(guest, verify, false);
+                assert_eq!((checked.wanted, checked.health), (wanted.into(), Health::Whole), "{kind:?}: {checked:?}");
+            }
         }
     }
 }

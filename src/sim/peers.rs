@@ -107,6 +107,7 @@ impl World {
     pub(super) fn stop(&mut self, slot: usize) {
         let peer = &mut self.peers[slot];
         peer.node = None;
+        peer.joined = false;
         // From now on nothing that was meant for this life arrives.
         peer.life += 1;
         peer.wake = None;
@@ -153,6 +154,11 @@ impl World {
     /// Whether the peer runs.
     pub fn is_up(&self, slot: usize) -> bool {
         self.peers[slot].node.is_some()
+    }
+
+    /// Whether the peer runs and has said that it joined the network: from then on it takes its user's commands.
+    pub fn takes_commands(&self, slot: usize) -> bool {
+        self.peers[slot].joined
     }
 
     /// Whether the peer's clock is stopped.

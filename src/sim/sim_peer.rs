@@ -37,6 +37,8 @@ pub(super) struct SimPeer {
     pub(super) frozen_until: Time,
     /// Until then some of what was to come waits: a clock that goes on early finds it only then.
     pub(super) held_up: Time,
+    /// Whether it has said in this life that it joined the network.
+    pub(super) joined: bool,
     /// Whether its way out is in a burst of losses.
     pub(super) in_burst: bool,
     /// Peers in different islands do not reach one another.
@@ -68,6 +70,7 @@ impl SimPeer {
             lag: Duration::ZERO,
             frozen_until: Time::ZERO,
             held_up: Time::ZERO,
+            joined: false,
             in_burst: false,
             island: 0,
             refuses,

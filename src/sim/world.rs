@@ -414,10 +414,12 @@ impl World {
         if let Some(watcher) = &mut self.watcher {
             watcher(self.now, slot, &notice);
         }
-        if let Notice::BlockStored { key, .. } = &notice
-            && !self.peers[slot].disk.has(key)
-        {
-            self.violate(slot, format!("it says that it holds block {}, which is not on its disk", key.short()));
+        match &notice {
+            Notice::BlockStored { key, .. } if !self.peers[slot].disk.has(key) => {
+                self.violate(slot, format!("it says that it holds block {}, which is not on its disk", key.short()));
+            }
+            Notice::Joined { .. } => self.peers[slot].joined = true,
+            _ => {}
         }
         if let Notice::Answer { command, answer } = notice {
             if !self.peers[slot].asked.remove(&command) {

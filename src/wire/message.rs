@@ -122,6 +122,13 @@ pub enum RequestKind {
 pub enum Response {
     /// One peer: who answers a ping, or who holds the block.
     Node(Peer),
+    /// Who holds the block, and in how many copies its leases want it kept. Older peers read a [`Response::Node`].
+    Holder {
+        /// The holder.
+        peer: Peer,
+        /// Copies wanted in all; never 0.
+        copies: u8,
+    },
     /// Peers nearest to what was asked for, nearest first.
     Nodes(Vec<Peer>),
     /// The block is here, hashed and durable.
@@ -141,6 +148,24 @@ pub enum Response {
     Vouch(Vouch),
     /// What only the ring answers.
     Ring(RingResponse),
+}
+
+impl Response {
+    /// That `peer` holds the block, in so many copies in all; no number, or 0, leaves that open.
+    pub fn holder(peer: Peer, copies: Option<u8>) -> Self {
+        match copies {
+            None | Some(0) => Self::Node(peer),
+            Some(copies) => Self::Holder { peer, copies },
+        }
+    }
+
+    /// The one peer that it names, if that is its answer.
+    pub const fn node(&self) -> Option<Peer> {
+        match *self {
+            Self::Node(peer) | Self::Holder { peer, .. } => Some(peer),
+            _ => None,
+        }
+    }
 }
 
 /// What a peer can say of its copy of a block when it is asked to hash it.

@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -183,6 +184,28 @@ fn a_link_is_followed_and_the_manifest_is_as_readable_as_any_file() {
     assert_eq!(code(&run(&["retrieve", text(&manifest), text(&link), "--bootstrap", &bootstrap])), Some(0));
     assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
     assert!(fs::read(&touched).expect("there") == original);
+}
+
+#[test]
+fn whoever_answers_in_another_protocol_is_told_by_what_it_says() {
+    let folder = folder();
+    let stranger = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = stranger.local_addr().expect("bound").to_string();
+    // It ends with the tests.
+    thread::spawn(move || {
+        let mut bytes = [0; 2048];
+        while let Ok((_, from)) = stranger.recv_from(&mut bytes) {
+            let _ = stranger.send_to(b"SSH-2.0\r\n", from);
+        }
+    });
+    let told = format!("something answers at {address}, but: it is no peer, and says \"SSH-2.0\\r\\n\"");
+    for words in [&["ping", &address][..], &["report", &address, "--once"], &["cat", KEY, "--bootstrap", &address]] {
+        let output = run(words);
+        assert!(said(&output).contains(&told), "{words:?}: {}", said(&output));
+        assert!(code(&output).is_some_and(|code| code != 0 && code != 5), "to try again does not help: {output:?}");
+    }
+    let peer = Launch::new(folder.path().join("data")).args(&["--bootstrap", &address]).start();
+    until(|| peer.said().contains(&told));
 }
 
 #[test]

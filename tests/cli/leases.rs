@@ -113,14 +113,14 @@ fn a_lease_does_not_end_while_the_peer_runs_through_which_it_was_laid_unless_it_
     assert_eq!(code(&stored), Some(0), "{}", printed(&stored));
     let first = until_of(&peers[0]);
     // A lease that was renewed to end then was so after the first one had ended, and its grace.
-    until(|| until_of(&peers[0]) > first + LASTS + 2);
+    until(|| until_of(&peers[0]) > first + 1000 * (LASTS + 2));
     assert_eq!(copies(&mut peers), 4);
     // So does the next run of the peer.
     let data = peers.remove(0).kill();
     let bootstrap = address(&peers[0]);
     peers.insert(0, Launch::new(data).args(&["--grace", "1s", "--bootstrap", &bootstrap]).start());
     let second = until_of(&peers[0]);
-    until(|| until_of(&peers[0]) > second + LASTS + 2);
+    until(|| until_of(&peers[0]) > second + 1000 * (LASTS + 2));
     assert_eq!(copies(&mut peers), 4);
     assert_eq!(code(&ctl(&peers[0], &["forget", "kept"])), Some(0));
     until(|| copies(&mut peers) == 0);

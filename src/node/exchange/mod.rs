@@ -279,10 +279,8 @@ impl Exchange {
             (Why::Overlay(tag, _), Ok(response)) => Delivery::Answer { tag, from, by, response },
             (Why::Overlay(tag, _), Err(_)) => Delivery::NoAnswer { tag, to: waiting.to },
             (Why::Part(ticket), answer) => {
-                let by = match &answer {
-                    Ok(Response::Node(peer)) => Some(Peer::new(peer.id, from)),
-                    _ => by,
-                };
+                let named = answer.as_ref().ok().and_then(Response::node);
+                let by = named.map(|peer| Peer::new(peer.id, from)).or(by);
                 let rtt = measured.unwrap_or(took);
                 Delivery::Part(ticket, Reply::Answer(Answered { to: waiting.to, by, answer, rtt }))
             }

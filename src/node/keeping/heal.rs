@@ -91,8 +91,8 @@ impl Part for Heal {
     /// A peer asks for a block that is here.
     fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
         if let Request::FindValue { key } = request {
-            let me = desk.me();
-            desk.respond(&asker, RequestKind::FindValue, Response::Node(me));
+            let here = Response::holder(desk.me(), desk.copies_asked(&key));
+            desk.respond(&asker, RequestKind::FindValue, here);
             if desk.holdings().is_unseen(&key) {
                 self.look_at(desk, key);
             }

@@ -232,10 +232,7 @@ impl Kademlia {
         out: &mut Vec<Effect>,
     ) {
         let Some(question) = self.asked.remove(&tag) else { return };
-        let named = match response {
-            Response::Node(peer) => Some(Peer::new(peer.id, from)),
-            _ => None,
-        };
+        let named = response.node().map(|peer| Peer::new(peer.id, from));
         match (question, named) {
             (Question::Step { lookup, peer }, _) => self.on_step(now, (lookup, peer), by, response, out),
             (Question::Identify { lookup, .. }, Some(named)) => {

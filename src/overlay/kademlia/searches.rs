@@ -123,7 +123,7 @@ impl Kademlia {
                     self.ask(peer.into(), Request::Ping, patience::QUESTION, why, out);
                 }
             }
-            Response::Node(named) if lookup.goal != Goal::Peers => {
+            Response::Node(named) | Response::Holder { peer: named, .. } if lookup.goal != Goal::Peers => {
                 if let (Some(holder), Name::User(lookup)) = (lookup.on_holder(&peer.addr, named.id), name) {
                     out.push(Effect::Holder { lookup, peer: holder });
                 }

@@ -138,7 +138,7 @@ impl Ring {
             }
             (Why::Search(lookup), _) => self.search_on(now, lookup, out),
             (Why::Value { lookup, peer }, response) => {
-                self.on_value(lookup, peer, matches!(response, Response::Node(_)), out);
+                self.on_value(lookup, peer, response.node().is_some(), out);
             }
             (Why::Routed { lookup, .. }, Response::Ring(response)) => {
                 let outcome = RouteOutcome::Answered { from, by, response: response.clone() };

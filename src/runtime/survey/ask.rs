@@ -45,22 +45,41 @@ struct Question {
     request: Request,
 }
 
+/// Characters of what says no peer that are shown.
+const SHOWN: usize = 60;
+
+/// Stands for a datagram that is sealed under no key of ours, or under none.
+const UNSEALED: &[u8] = b"something that is not sealed under the network key";
+
+/// What came on questions.
+#[derive(Default)]
+struct Answers {
+    /// By the questions' places.
+    right: BTreeMap<usize, Response>,
+    /// From where something came that is no message of a peer's, and how it begins.
+    strange: Option<(SocketAddr, String)>,
+}
+
+/// Who answers a ping.
+pub(super) enum Found {
+    Peer(Peer, OverlayKind),
+    /// Something that is no peer, and how what it says begins.
+    Strange(SocketAddr, String),
+    Nobody,
+}
+
 impl Guest {
     /// Which peer answers first at one of `targets`, and of which of `overlays` it is. `magic` names the questions; the
     /// numbers that follow do as well.
-    pub(super) fn find(
-        &self,
-        targets: &[SocketAddr],
-        overlays: &[OverlayKind],
-        magic: u64,
-    ) -> io::Result<Option<(Peer, OverlayKind)>> {
+    pub(super) fn find(&self, targets: &[SocketAddr], overlays: &[OverlayKind], magic: u64) -> io::Result<Found> {
         let ways: Vec<_> = targets.iter().flat_map(|&to| overlays.iter().map(move |&of| (to, of))).collect();
         let pings = ways.iter().map(|&(to, of)| Question { to, dialect: of.dialect(), request: Request::Ping });
-        let answers = self.exchange(&pings.collect::<Vec<_>>(), 1, magic)?;
-        Ok(answers.into_iter().find_map(|(at, answer)| match answer {
-            Response::Node(Peer { id, .. }) => Some((Peer::new(id, ways[at].0), ways[at].1)),
-            _ => None,
-        }))
+        let Answers { right, strange } = self.exchange(&pings.collect::<Vec<_>>(), 1, magic)?;
+        let mut peers = right.into_iter().filter_map(|(at, answer)| {
+            answer.node().map(|peer| Found::Peer(Peer::new(peer.id, ways[at].0), ways[at].1))
+        });
+        let strange = strange.map_or(Found::Nobody, |(addr, said)| Found::Strange(addr, said));
+        Ok(peers.next().unwrap_or(strange))
     }
 
     /// What the peer at `addr` says of itself and of those it knows; none if it does not answer.
@@ -73,13 +92,13 @@ impl Guest {
 
     /// Asks a peer who it is, and then whom it knows.
     fn ask_kademlia(&self, addr: SocketAddr, magic: u64) -> io::Result<Option<Surveyed>> {
-        let Some((peer, _)) = self.find(&[addr], &[OverlayKind::Kademlia], magic)? else { return Ok(None) };
+        let Found::Peer(peer, _) = self.find(&[addr], &[OverlayKind::Kademlia], magic)? else { return Ok(None) };
         let places = std::iter::once(peer.id).chain((0..PLACES).map(|bit| peer.id.flip_bit(bit)));
         let question = |id| Question { to: addr, dialect: Dialect::Kademlia, request: Request::FindNode { id } };
         let questions: Vec<Question> = places.map(question).collect();
         let answers = self.exchange(&questions, questions.len(), magic + 1)?;
         let mut surveyed = Surveyed::new(peer, true);
-        for answer in answers.into_values() {
+        for answer in answers.right.into_values() {
             if let Response::Nodes(peers) = answer {
                 surveyed.knows.extend(peers);
             }
@@ -121,13 +140,13 @@ impl Guest {
 
     /// Asks `questions` by datagrams until `enough` of them are answered; those without an answer are asked again. The
     /// answers come by the questions' places.
-    fn exchange(&self, questions: &[Question], enough: usize, magic: u64) -> io::Result<BTreeMap<usize, Response>> {
+    fn exchange(&self, questions: &[Question], enough: usize, magic: u64) -> io::Result<Answers> {
         let socket = sockets::bind_udp(self.any)?;
         let (bound, clock) = (socket.local_addr()?, Clock::start());
         let here = sockets::advertised(bound, questions.iter().map(|question| question.to));
-        let mut answers = BTreeMap::new();
+        let mut answers = Answers::default();
         for round in 1..=TRIES {
-            let open = questions.iter().zip(magic..).enumerate().filter(|(at, _)| !answers.contains_key(at));
+            let open = questions.iter().zip(magic..).enumerate().filter(|(at, _)| !answers.right.contains_key(at));
             let sent = open.map(|(_, (question, magic))| {
                 let &Question { to, dialect, ref request } = question;
                 let mut text = self.text(here, to, dialect, request.clone(), magic);
@@ -141,15 +160,20 @@ impl Guest {
                 closed?;
             }
             let limit = Time::ZERO + PATIENCE * round;
-            while answers.len() < enough
+            while answers.right.len() < enough
                 && let Some((from, text)) = self.receive(&socket, limit - clock.now())?
             {
-                for (at, question) in questions.iter().enumerate().filter(|(_, question)| question.to == from) {
+                let asked = || questions.iter().enumerate().filter(|(_, question)| question.to == from);
+                for (at, question) in asked() {
                     if let Some((response, of)) = answer(question.dialect, &text)
                         && of == magic + at as u64
                     {
-                        answers.insert(at, response);
+                        answers.right.insert(at, response);
                     }
+                }
+                if asked().next().is_some() && asked().all(|(_, question)| question.dialect.decode(&text).is_err()) {
+                    let said = String::from_utf8_lossy(&text).chars().take(SHOWN).collect();
+                    answers.strange = Some((from, said));
                 }
             }
         }
@@ -161,11 +185,9 @@ impl Guest {
         let Some((from, datagram)) = next(socket, limit)? else { return Ok(None) };
         let Some(keyring) = &self.keys else { return Ok(Some((from, datagram))) };
         let mut text = Vec::new();
-        // One that cannot be opened answers nothing, as an empty text does.
-        if keyring.open(&datagram, &mut text).is_none() {
-            text.clear();
-        }
-        Ok(Some((from, text)))
+        // What cannot be opened is nobody's who has the key, and answers nothing.
+        let opened = keyring.open(&datagram, &mut text).is_some();
+        Ok(Some((from, if opened { text } else { UNSEALED.to_vec() })))
     }
 
     fn text(&self, here: SocketAddr, to: SocketAddr, dialect: Dialect, request: Request, magic: u64) -> Vec<u8> {

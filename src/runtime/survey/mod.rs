@@ -23,7 +23,7 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng, TryRng};
 use serde::Serialize;
 
-use ask::Guest;
+use ask::{Found, Guest};
 use crowd::Crowd;
 
 use super::clock::Clock;
@@ -79,7 +79,8 @@ impl Surveyor {
     /// nobody says. It speaks under `keys`, if any.
     ///
     /// # Errors
-    /// The system refuses sockets, or nobody answers.
+    /// The system refuses sockets, nobody answers ([`io::ErrorKind::TimedOut`]), or something that is no peer does
+    /// ([`io::ErrorKind::InvalidData`]).
     pub fn new(targets: &[SocketAddr], overlay: Option<OverlayKind>, keys: Option<Arc<Keyring>>) -> io::Result<Self> {
         let targets: Vec<SocketAddr> = targets.iter().copied().map(sockets::canonical).collect();
         let mut seed = [0; 32];
@@ -88,8 +89,12 @@ impl Surveyor {
         let guest = Guest { id: Id::random(&mut rng), any: sockets::every_address(), keys };
         let overlays = overlay.map_or(vec![OverlayKind::Kademlia, OverlayKind::Ring], |overlay| vec![overlay]);
         match guest.find(&targets, &overlays, magic(&mut rng))? {
-            Some((target, overlay)) => Ok(Self { guest, rng, target, overlay }),
-            None => {
+            Found::Peer(target, overlay) => Ok(Self { guest, rng, target, overlay }),
+            Found::Strange(addr, said) => {
+                let reason = format!("something answers at {addr}, but: it is no peer, and says {said:?}");
+                Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+            }
+            Found::Nobody => {
                 let names: Vec<String> = targets.iter().map(SocketAddr::to_string).collect();
                 let reason = format!("nobody answers at {}; does a peer run there?", names.join(", "));
                 Err(io::Error::new(io::ErrorKind::TimedOut, reason))

@@ -59,7 +59,7 @@ struct FileAccount {
     holders: BTreeSet<(usize, u32)>,
     /// Whether all holders died at once.
     lost: bool,
-    /// Whether directories have different versions that no peer may replace.
+    /// Whether directories have different versions that no peer may replace, or an older one was stored again.
     contested: bool,
 }
 
@@ -86,11 +86,16 @@ impl Storm<'_> {
         }
     }
 
+    /// A peer whose user may type: `kadring ring` reads no line before the peer is in the ring.
+    fn pick_user(&mut self) -> Option<usize> {
+        let users: Vec<usize> = (0..self.world.slots()).filter(|&slot| self.world.takes_commands(slot)).collect();
+        self.pick(&users)
+    }
+
     /// A user stores a file: mostly a new one, or the same again, or a newer version, or one of another user's name, or
     /// one that is not there.
     pub(super) fn store_named(&mut self) {
-        let up = self.world.up();
-        let Some(slot) = self.pick(&up) else { return };
+        let Some(slot) = self.pick_user() else { return };
         let known: Vec<FileName> = self.named.files.keys().copied().collect();
         let mine: Vec<FileName> = self.named.own.keys().filter(|key| key.0 == slot).map(|key| key.1).collect();
         let any = |names: &[FileName], rng: &mut StdRng| names[rng.random_range(0..names.len())];
@@ -110,8 +115,7 @@ impl Storm<'_> {
 
     /// A user stores a file under a name that is new to the ring.
     pub(super) fn store_new(&mut self) {
-        let up = self.world.up();
-        let Some(slot) = self.pick(&up) else { return };
+        let Some(slot) = self.pick_user() else { return };
         let file = self.new_name();
         self.write_named(slot, file);
         self.store_at(slot, file);
@@ -120,8 +124,10 @@ impl Storm<'_> {
     fn store_at(&mut self, slot: usize, file: FileName) {
         let version = self.named.own.get(&(slot, file)).copied();
         let account = self.named.files.entry(file).or_default();
-        if self.world.disk(slot).folder().find(file).is_none() {
-            account.contents.insert(Id::of(b""));
+        match self.world.disk(slot).folder().find(file) {
+            None => drop(account.contents.insert(Id::of(b""))),
+            // What a user stores takes the place of what the ring had, though that may be newer: an old copy may lie here.
+            Some(there) => account.contested |= there.size > 0 && Some(there) != account.newest,
         }
         let command = self.world.command(slot, Command::StoreFile { file });
         self.named.storing.push((slot, command, file, version));
@@ -152,9 +158,8 @@ impl Storm<'_> {
 
     /// A user requests a file that a user stored, or tried to store.
     pub(super) fn request_named(&mut self) {
-        let up = self.world.up();
         let known: Vec<FileName> = self.named.files.keys().copied().collect();
-        let (Some(slot), false) = (self.pick(&up), known.is_empty()) else { return };
+        let (Some(slot), false) = (self.pick_user(), known.is_empty()) else { return };
         let file = known[self.rng.random_range(0..known.len())];
         let command = self.world.command(slot, Command::RequestFile { file });
         self.named.requesting.push((slot, command, file));

@@ -292,7 +292,7 @@ impl Lenient for Response {
 
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
         let (mut node, mut difference) = (NodeParts::default(), None);
-        let (mut blocks, mut free) = (None, None);
+        let (mut blocks, mut free, mut copies) = (None, None, None);
         while let Some(field) = object.next_key()? {
             match field {
                 Field::Keys => {
@@ -303,11 +303,12 @@ impl Lenient for Response {
                 }
                 Field::Blocks => blocks = next(&mut object)?,
                 Field::Free => free = next(&mut object)?,
+                Field::Copies => copies = next(&mut object)?,
                 other => node.take(other, &mut object)?,
             }
         }
         let leased = blocks.zip(free).map(|(blocks, free)| Self::Leased { blocks, free });
-        Ok(difference.map(Self::Differs).or(leased).or_else(|| node.peer().map(Self::Node)))
+        Ok(difference.map(Self::Differs).or(leased).or_else(|| node.peer().map(|peer| Self::holder(peer, copies))))
     }
 }
 

@@ -160,6 +160,11 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","result":"#);
     match response {
         Response::Node(peer) => put_node(peer, out),
+        Response::Holder { peer, copies } => {
+            put_node(peer, out);
+            out.pop();
+            write!(out, r#","copies":{copies}}}"#).expect("a vector takes every byte");
+        }
         Response::Nodes(peers) => put_nodes(peers, out),
         Response::Saved => out.extend_from_slice(br#""saved""#),
         Response::Leased { blocks, free } => {
@@ -177,7 +182,7 @@ fn kind_of(answers: Option<RequestKind>, response: &Response) -> RequestKind {
     answers.unwrap_or(match response {
         Response::Node(_) => RequestKind::Ping,
         Response::Nodes(_) => RequestKind::FindNode,
-        Response::Vouch(_) => RequestKind::FindValue,
+        Response::Holder { .. } | Response::Vouch(_) => RequestKind::FindValue,
         Response::Saved => RequestKind::Store,
         Response::Leased { .. } => RequestKind::Lease,
         Response::Same | Response::Differs(_) => RequestKind::Compare,

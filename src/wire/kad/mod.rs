@@ -15,6 +15,8 @@
 //! `find_value` with `"verify":true` among its `params` has a holder hash its copy first ([`Vouch`](super::Vouch)): the `result`
 //! is `"verified"`, `"damaged"`, `"absent"` or `"busy"`. Older peers ignore it, and answer as they always do.
 //!
+//! Who holds a block whose leases want so many copies of it answers `find_value` with `"copies":3` at the end of its node.
+//!
 //! `store_value` may tell on whose behalf the block is kept: `"leases":["NAME:UNTIL:COPIES",…]` among its `params` (see
 //! [`lease`](crate::lease)). `lease` says of leases that they were `renewed` (such a list) or have `ended` (a list of their
 //! secrets); its `result` is `{"blocks":3,"free":1}`.

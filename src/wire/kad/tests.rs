@@ -1,6 +1,7 @@
 //! What goes out, to the byte; what comes in, from the well meant to the hostile.
 
 mod comparing;
+mod copies;
 mod leases;
 
 use rand::rngs::StdRng;
@@ -98,21 +99,9 @@ fn golden() -> Vec<(Message, String)> {
     ]
     .into_iter()
     .chain(comparing::golden())
-    .chain(verifying())
+    .chain(copies::golden())
     .map(|(message, text)| (message, json(&text)))
     .collect()
-}
-
-/// The question whether a copy is sound, and its answers.
-fn verifying() -> Vec<(Message, String)> {
-    let from = "{'magic':7,'requestor':{'node_id':'<a>','ip':'127.0.0.1','port':53999}";
-    let question = Message::request(7, sender(), Request::Verify { key: Id::from_bytes([0xcc; 32]) });
-    let asked = (question, format!("{from},'type':'find_value','params':{{'id':'<c>','verify':true}}}}"));
-    let answers = Vouch::ALL.map(|vouch| {
-        let text = format!("{{'magic':7,'type':'find_value','resp':true,'result':'{}'}}", vouch.word());
-        (Message::response(7, RequestKind::FindValue, Response::Vouch(vouch)), text)
-    });
-    [asked].into_iter().chain(answers).collect()
 }
 
 #[test]

@@ -158,6 +158,10 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
         Response::Node(peer) => {
             (shared(RequestKind::Ping), Content { peer: Some((*peer).into()), ..reply(Reply::Node) })
         }
+        &Response::Holder { peer, copies } => {
+            let content = Content { peer: Some(peer.into()), copies: Some(copies), ..reply(Reply::Node) };
+            (shared(RequestKind::FindValue), content)
+        }
         Response::Nodes(peers) => {
             (shared(RequestKind::FindValue), Content { peers: Some(list(peers)), ..reply(Reply::Nodes) })
         }
@@ -353,7 +357,10 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
         _ => RequestKind::Ring,
     };
     let response = match reply {
-        Reply::Node => return Ok((shared, Response::Node(content.peer.ok_or("the answer lacks its peer")?.into()))),
+        Reply::Node => {
+            let peer = content.peer.ok_or("the answer lacks its peer")?.into();
+            return Ok((shared, Response::holder(peer, content.copies)));
+        }
         Reply::Nodes => return Ok((shared, Response::Nodes(peers(content.peers)?))),
         Reply::Saved => return Ok((RequestKind::Store, Response::Saved)),
         Reply::Leased => {

@@ -87,13 +87,17 @@ fn request(rng: &mut impl Rng) -> Request {
 fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
     const NOTED: [RingKind; 5] =
         [RingKind::Transfer, RingKind::Update, RingKind::Quit, RingKind::Exit, RingKind::Abrupt];
-    let response = match rng.random_range(0..14) {
+    let response = match rng.random_range(0..15) {
         0 => return (RequestKind::Ping, Response::Node(peer(rng))),
         1 => return (RequestKind::FindValue, Response::Nodes(peers(rng, 16))),
         2 => return (RequestKind::Store, Response::Saved),
         10 => return (RequestKind::Compare, Response::Same),
         12 => return (RequestKind::FindValue, Response::Vouch(Vouch::ALL[rng.random_range(0..Vouch::ALL.len())])),
         13 => return (RequestKind::Lease, Response::Leased { blocks: rng.random(), free: rng.random() }),
+        14 => {
+            let holder = Response::Holder { peer: peer(rng), copies: rng.random_range(1..=u8::MAX) };
+            return (RequestKind::FindValue, holder);
+        }
         11 => {
             let part = RangePart { range: range(rng), held: held(rng) };
             let difference = if rng.random() {

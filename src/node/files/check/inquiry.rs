@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Round;
 use super::repair::Repair;
+use crate::config::WIDTH;
 use crate::file::Manifest;
 use crate::id::Key;
 use crate::node::health::{CopyState, Health};
@@ -36,10 +37,14 @@ pub(super) struct Inquiry {
     is_list: bool,
     pub(super) bytes: Option<u32>,
     pub(super) wanted: usize,
+    /// Copies that are wanted as far as holders say, the most that any of them does.
+    told: Option<usize>,
+    /// Live peers, the nearest first: so many as are wanted are the replica set.
+    near: Vec<Peer>,
+    /// Peers that were found, or are known and silent.
+    known: usize,
     /// The copies that are known of or asked about, by their peers' addresses.
     pub(super) copies: BTreeMap<SocketAddr, Copy>,
-    /// Live peers next to the replica set.
-    pub(super) spare: Vec<Peer>,
     lookup: Option<LookupId>,
     /// The lookup under way is one for holders.
     searches: bool,
@@ -62,6 +67,8 @@ pub(super) struct Copy {
     pub(super) state: Option<CopyState>,
     /// Whether the peer belongs to the replica set.
     pub(super) is_member: bool,
+    /// It claims to hold the block, and was asked to hash it.
+    hashes: bool,
     since: Time,
     /// When the peer, which is busy, is asked again.
     again: Option<Time>,
@@ -93,8 +100,10 @@ impl Inquiry {
             is_list: true,
             bytes: None,
             wanted: 0,
+            told: None,
+            near: Vec::new(),
+            known: 0,
             copies: BTreeMap::new(),
-            spare: Vec::new(),
             lookup: None,
             searches: false,
             has_searched: false,
@@ -110,7 +119,7 @@ impl Inquiry {
     /// Looks up the replica set.
     pub(super) fn begin(&mut self, round: &mut Round<'_>) {
         self.copies.clear();
-        (self.again, self.has_searched, self.searches) = (None, false, false);
+        (self.again, self.told, self.has_searched, self.searches) = (None, None, false, false);
         self.lookup = Some(round.desk.look_up(round.ticket, round.key, Goal::Peers));
     }
 
@@ -155,12 +164,9 @@ impl Inquiry {
     fn on_set(&mut self, round: &mut Round<'_>, Found { peers, unreached, .. }: Found) {
         self.lookup = None;
         // Who is known and silent is no reason to want fewer copies.
-        let copies = round.order.lease.map_or(round.desk.copies_of(&round.key), |lease| round.desk.copies_for(&lease));
-        self.wanted = copies.min(peers.len() + unreached.len());
-        self.spare = peers.iter().skip(self.wanted).copied().collect();
-        for peer in peers.into_iter().take(self.wanted) {
-            self.ask(round, peer, true);
-        }
+        self.known = peers.len() + unreached.len();
+        self.near = peers;
+        self.want(round);
         // Who did not answer the lookup may answer now, or else decides what can be told. Once is enough for a file.
         for peer in unreached {
             self.ask(round, peer, false);
@@ -171,10 +177,30 @@ impl Inquiry {
         }
     }
 
+    /// Asks the replica set, as far as it is known how many copies are wanted.
+    fn want(&mut self, round: &mut Round<'_>) {
+        let asked = round.desk.copies_asked(&round.key).map(usize::from).max(self.told);
+        let told = || asked.unwrap_or(round.desk.config().replicas);
+        let copies = round.order.lease.map_or_else(told, |lease| round.desk.copies_for(&lease));
+        self.wanted = copies.min(self.known);
+        let members: Vec<Peer> = self.near.iter().take(self.wanted).copied().collect();
+        for copy in self.copies.values_mut() {
+            copy.is_member = members.contains(&copy.peer);
+        }
+        for peer in members {
+            self.ask(round, peer, true);
+        }
+    }
+
+    /// Live peers next to the replica set.
+    pub(super) fn spare(&self) -> &[Peer] {
+        self.near.get(self.wanted..).unwrap_or_default()
+    }
+
     /// Asks a peer about its copy, unless it was asked.
     fn ask(&mut self, round: &mut Round<'_>, peer: Peer, is_member: bool) {
         let now = round.desk.now();
-        let fresh = Copy { peer, state: None, is_member, since: now, again: None };
+        let fresh = Copy { peer, state: None, is_member, hashes: false, since: now, again: None };
         if let std::collections::btree_map::Entry::Vacant(place) = self.copies.entry(peer.addr) {
             place.insert(fresh);
             self.put_question(round, peer);
@@ -186,7 +212,8 @@ impl Inquiry {
         if round.silent.contains(&peer.addr) {
             self.note(&peer.addr, CopyState::Silent);
         } else if !round.desk.is_me(&peer) {
-            if verify {
+            // First whether it holds the block: then it tells how many copies are wanted, too.
+            if self.copies.get(&peer.addr).is_some_and(|copy| copy.hashes) {
                 round.desk.ask_patiently(ticket, peer, Request::Verify { key }, patience::VERIFY);
             } else {
                 round.desk.ask(ticket, peer, Request::FindValue { key });
@@ -201,15 +228,35 @@ impl Inquiry {
     }
 
     fn on_answer(&mut self, round: &mut Round<'_>, from: SocketAddr, answer: Result<Response, String>) {
+        if let Ok(holder @ (Response::Node(_) | Response::Holder { .. })) = &answer {
+            self.on_told(round, holder);
+            if let Some(copy) = self.copies.get_mut(&from).filter(|copy| round.order.verify && !copy.hashes) {
+                copy.hashes = true;
+                let peer = copy.peer;
+                return self.put_question(round, peer);
+            }
+        }
         let state = match answer {
             Ok(Response::Vouch(Vouch::Busy)) => return self.on_busy(round.desk.now(), &from),
             Ok(Response::Vouch(Vouch::Verified)) => CopyState::Verified,
             Ok(Response::Vouch(Vouch::Damaged)) => CopyState::Damaged,
             // It does not hash for others, but says that it holds the block.
-            Ok(Response::Node(_)) => CopyState::Claimed,
+            Ok(Response::Node(_) | Response::Holder { .. }) => CopyState::Claimed,
             _ => CopyState::Absent,
         };
         self.note(&from, state);
+    }
+
+    /// A holder tells how many copies are wanted: it may be more, or fewer, than is usual.
+    fn on_told(&mut self, round: &mut Round<'_>, holder: &Response) {
+        let copies = match holder {
+            Response::Holder { copies, .. } => usize::from(*copies).min(WIDTH),
+            _ => round.desk.config().replicas,
+        };
+        if self.told.is_none_or(|told| told < copies) {
+            self.told = Some(copies);
+            self.want(round);
+        }
     }
 
     fn on_busy(&mut self, now: Time, from: &SocketAddr) {

@@ -24,6 +24,8 @@ pub(super) struct Repair {
     fetches: bool,
     /// The job by which it fetches it to lend it.
     job: Option<JobId>,
+    /// Peers next to the replica set that were offered it.
+    stood_in: BTreeSet<SocketAddr>,
     /// Peers that lack the block, and were not offered it yet.
     lacking: Vec<Peer>,
     /// Offers without an end.
@@ -119,9 +121,13 @@ impl Inquiry {
                 round
                     .desk
                     .progress(round.command, Progress::Retried { key: round.key, reason: format!("{to}: {reason}") });
-                let is_known = |peer: &Peer| self.copies.contains_key(&peer.addr) || round.desk.is_me(peer);
-                if let Some(at) = self.spare.iter().position(|peer| !is_known(peer)) {
-                    self.repair.lacking.push(self.spare.remove(at));
+                let is_known = |peer: &Peer| {
+                    let tried = self.copies.contains_key(&peer.addr) || self.repair.stood_in.contains(&peer.addr);
+                    tried || round.desk.is_me(peer)
+                };
+                if let Some(&peer) = self.spare().iter().find(|peer| !is_known(peer)) {
+                    self.repair.stood_in.insert(peer.addr);
+                    self.repair.lacking.push(peer);
                     return self.offer(round);
                 }
             }
