@@ -43,6 +43,8 @@
 //! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` · `gauges` · `source` | – |
 //!
 //! # A reading path
+//! Who would rather see it first begins at [`start_here`]: six steps in an hour, each with a command.
+//!
 //! Four things that happen, each from its first file to its last. About a quarter of an hour each, the code beside it.
 //!
 //! 1. **One datagram.** What can happen and what can be done: [`node::event`], [`node::action`]. A datagram is received
@@ -124,6 +126,9 @@ pub mod runtime;
 pub mod seal;
 pub mod sim;
 mod source;
+pub mod start_here {
+    #![doc = include_str!("start_here.md")]
+}
 pub mod store;
 pub mod time;
 pub mod wire;

@@ -1,7 +1,8 @@
 //! That what happens can be seen: a broken driver in a storm's checks and in its story, and what peers recorded side by
 //! side.
 //!
-//! What the README shows of it is what the program prints: with `KADRING_NEW_DIGESTS=1` this test writes it anew.
+//! What the README and the page for those who start show of it is what the program prints: with `KADRING_NEW_DIGESTS=1`
+//! these tests write it anew.
 
 use std::cell::RefCell;
 use std::fs;
@@ -193,17 +194,13 @@ fn of_a_record_that_is_cut_or_damaged_what_is_before_is_shown_and_another_versio
     assert!(shown(&foreign).expect_err("another version").contains("version 99"));
 }
 
-#[test]
-fn the_readme_shows_what_the_program_prints() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).expect("it is committed");
-    let (before, rest) = readme.split_once("\n## See it think\n").expect("a section");
-    let (section, after) = rest.split_once("\n## ").expect("another one follows");
+/// The text with what each command of its console blocks prints now, one after another in an empty folder; and how many
+/// there are.
+fn as_printed(text: &str) -> (String, usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = Path::new(env!("CARGO_BIN_EXE_kadring")).parent().expect("it lies in a folder").to_owned();
-    let mut now = String::new();
-    let mut blocks = 0;
-    for (nth, part) in section.split("```").enumerate() {
+    let (mut now, mut blocks) = (String::new(), 0);
+    for (nth, part) in text.split("```").enumerate() {
         let Some(block) = part.strip_prefix("console\n").filter(|_| nth % 2 == 1) else {
             now += if nth == 0 { "" } else { "```" };
             now += part;
@@ -216,13 +213,38 @@ fn the_readme_shows_what_the_program_prints() {
             .env("PATH", format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default()))
             .output()
             .expect("a shell");
+        assert!(!shell.stdout.is_empty(), "{command} shows nothing: {}", String::from_utf8_lossy(&shell.stderr));
         now += &format!("```console\n$ {command}\n{}", String::from_utf8_lossy(&shell.stdout));
         blocks += 1;
     }
-    let now = format!("{before}\n## See it think\n{now}\n## {after}");
+    (now, blocks)
+}
+
+/// Asserts that the file's text, of which a section was printed anew, is what stands there; or writes it.
+fn assert_stands(path: &Path, before: &str, now: &str) {
     if std::env::var_os("KADRING_NEW_DIGESTS").is_some() {
-        fs::write(&path, &now).expect("the source is writable");
+        fs::write(path, now).expect("the source is writable");
     }
-    let differs = now.lines().zip(readme.lines()).find(|(now, before)| now != before);
-    assert!(blocks >= 2 && differs.is_none() && now.len() == readme.len(), "now and before: {differs:#?}");
+    let differs = now.lines().zip(before.lines()).find(|(now, before)| now != before);
+    assert!(differs.is_none() && now.len() == before.len(), "now and before: {differs:#?}");
+}
+
+#[test]
+fn the_readme_shows_what_the_program_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).expect("it is committed");
+    let (before, rest) = readme.split_once("\n## See it think\n").expect("a section");
+    let (section, after) = rest.split_once("\n## ").expect("another one follows");
+    let (now, blocks) = as_printed(section);
+    assert!(blocks >= 2);
+    assert_stands(&path, &readme, &format!("{before}\n## See it think\n{now}\n## {after}"));
+}
+
+#[test]
+fn the_page_for_those_who_start_shows_what_the_program_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/start_here.md");
+    let page = fs::read_to_string(&path).expect("it is committed");
+    let (now, blocks) = as_printed(&page);
+    assert_eq!(blocks, 6, "one a step");
+    assert_stands(&path, &page, &now);
 }
