@@ -146,6 +146,10 @@ impl Classroom {
         if desk.is_leaving() {
             return refuse(desk, "this peer is leaving the ring");
         }
+        let stored = self.store_wishes.contains(&(file, from));
+        if !stored && self.file(file).phase() == Phase::Replicating {
+            return self.answer_while_replicating(desk, Offer { from, magic, version }, file);
+        }
         let waiter = Waiter::Peer { addr: from, magic };
         let queued: usize = self.files.values().map(|state| state.offers.len()).sum();
         let state = self.file(file);
@@ -156,12 +160,21 @@ impl Classroom {
             }
             return;
         }
-        let stored = self.store_wishes.contains(&(file, from));
         if !stored && !desk.peers().iter().any(|peer| peer.addr == from) {
             // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
             return desk.refuse(&Asker::connected(from, magic), "not a neighbour of this peer");
         }
         self.begin_transfer(desk, file, Transfer { waiting: vec![waiter], offered: Some((from, version)), stored });
+    }
+
+    /// A peer offers a replica of a file that this one is about to replicate itself: two peers took a store of it. They
+    /// must not wait for one another, so it hears at once that the file is here, or that it is to come again later.
+    fn answer_while_replicating(&mut self, desk: &mut Desk, Offer { from, magic, version }: Offer, file: FileName) {
+        if self.file(file).holding.as_ref().is_some_and(|holding| holding.version == version) {
+            respond(desk, from, magic, RingResponse::Noted { of: RingKind::Transfer });
+        } else {
+            desk.refuse(&Asker::connected(from, magic), "another version of the file is on its way from this peer");
+        }
     }
 
     /// Begins to bring here what was offered; nothing offered means: whatever is here will do, if only an empty file.
@@ -200,6 +213,9 @@ impl Classroom {
         // A store is done when the replicas have the file too. They must not wait for theirs in turn.
         if stored {
             state.replicate();
+            for Offer { from, magic, version } in std::mem::take(&mut state.offers) {
+                self.on_transfer(desk, (from, magic), file, version);
+            }
             self.place(desk, file);
             self.end_replicating(desk, file);
         } else {

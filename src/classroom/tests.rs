@@ -183,6 +183,25 @@ fn an_empty_file_is_made_for_a_store_without_content_and_its_replicas_get_it_bef
 }
 
 #[test]
+fn two_peers_that_replicate_one_file_do_not_wait_for_one_another() {
+    let mut bench = classroom(0);
+    let (find, _) = job(&orders(&mut bench, Command::StoreFile { file: file(1) }));
+    let (touch, _) = job(&bench.ends(find, found(Some(VERSION))));
+    let offer = |version: Version| {
+        let Version { size, modified } = version;
+        Request::Ring(RingRequest::Transfer { file: file(1), size, modified })
+    };
+    let noted = || Response::Ring(RingResponse::Noted { of: RingKind::Transfer });
+    assert_eq!(responses(&bench.hears_request(peer(1), 5, offer(VERSION))), [], "the file is still to come");
+    let actions = bench.ends(touch, Outcome::Named(NamedOutcome::Kept { version: VERSION, written: false }));
+    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(noted()))]);
+    let again = bench.hears_request(peer(2), 6, offer(VERSION));
+    assert_eq!(responses(&again), [(peer(2).addr, 6, Ok(noted()))], "its replicas have not answered");
+    let other = bench.hears_request(peer(2), 7, offer(Version { size: 1, modified: 9 }));
+    assert!(matches!(&responses(&other)[..], [(_, 7, Err(reason))] if reason.contains("another version")), "{other:?}");
+}
+
+#[test]
 fn a_request_waits_for_a_file_that_is_on_its_way() {
     let mut bench = classroom(0);
     arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
