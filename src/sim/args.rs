@@ -156,6 +156,12 @@ pub struct ReplayArgs {
     /// Only this peer of a storm, by its number
     #[arg(long, env = "KADRING_PEER", value_name = "N")]
     pub peer: Option<usize>,
+    /// Step through it as lines ask for it, forwards and backwards; `help` tells the words
+    #[arg(long, env = "KADRING_STEP", value_parser = BoolishValueParser::new())]
+    pub step: bool,
+    /// Begin to step where so many moments have happened
+    #[arg(long, env = "KADRING_AT", value_name = "N", requires = "step")]
+    pub at: Option<usize>,
 }
 
 /// The arguments of `trace`.

@@ -11,7 +11,8 @@
 //!   ([`bursts`]); [`tally`] counts what it costs and [`deaths`] how long deaths take to be known. [`repro`] compares
 //!   with published results.
 //! - [`sabotage`] breaks the driver on purpose: the checks must notice.
-//! - [`replay`] gives the events of a record to a new node; [`moments`] shows the records of several peers side by side.
+//! - [`replay`] gives the events of a record to a new node; [`moments`] shows the records of several peers side by side;
+//!   [`stepping`] goes through a record or a storm moment by moment.
 //! - [`truth`] is the ground truth: the peers that really are nearest to a key.
 
 pub mod args;
@@ -45,6 +46,7 @@ pub mod sabotage;
 mod scrubbing;
 mod shrink;
 mod sim_peer;
+pub mod stepping;
 pub mod storm;
 mod table;
 pub mod tally;
