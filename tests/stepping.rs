@@ -176,3 +176,79 @@ fn at_a_terminal_there_is_a_prompt_that_says_where_one_stands_completion_history
     terminal.press("quit\r");
     assert_eq!(terminal.code(), Some(0));
 }
+
+/// A small storm, in the words that ask for it.
+const STORM: &str = "sim --storm --peers 3 --faults 2 --seed 2";
+
+/// The lines that a storm's run, or its steps, end with.
+#[track_caller]
+fn storm(words: &str, lines: &str) -> String {
+    printed(&words.split_whitespace().collect::<Vec<_>>(), lines)
+}
+
+/// The digest of a run.
+#[track_caller]
+fn digest(text: &str) -> &str {
+    text.split_once("; trace ")
+        .and_then(|(_, rest)| rest.lines().next())
+        .unwrap_or_else(|| panic!("no digest in {text}"))
+}
+
+#[test]
+fn a_storm_is_stepped_through_with_its_faults_and_ends_as_it_does_alone() {
+    let look = look(&["0", "1", "2"]);
+    let lines = format!(
+        "break command\nrun\nnext\nwhy\nbreak none\n{look}next 40\n{look}back 40\n{look}next 40\n{look}show threads\nuntil 50\nrun\n"
+    );
+    let text = storm(&format!("{STORM} --step"), &lines);
+    let parts = [
+        "moments of 3 peers",
+        "a break; next comes: peer ",
+        "command 0: store ",
+        "first came a user",
+        "no break any more",
+    ];
+    assert_in_order(&text, &parts);
+    assert_in_order(&text, &["the simulator has no threads", "the next moment is at ", "all in order after "]);
+    let [before, after, again, anew] = looks(&text)[..] else { panic!("{text}") };
+    assert!(before != after && before == again && after == anew, "{text}");
+    assert_eq!(digest(&text), digest(&storm(STORM, "")), "to look changes nothing");
+    // Whatever struck is told of where it struck.
+    let all = storm(&format!("{STORM} --step"), "next 100000\n");
+    assert!(all.lines().filter(|line| line.starts_with("          ! ")).count() >= 2, "both faults are shown");
+}
+
+#[test]
+fn what_is_chosen_is_written_down_and_comes_again_with_the_same_digest() {
+    let lines = "break command\nrun\nbreak none\nnext 5\nchoose\nchoose 2\nback\nchoose 99\nchoose 3\nnext 9\nrun\n";
+    let text = storm(&format!("{STORM} --step"), lines);
+    let (_, again) = text.split_once("to go the same way again: kadring ").expect("what was chosen");
+    let (plan, choice) = again.trim_end().split_once(" --choose ").expect("a choice");
+    assert!(choice.ends_with(":3") && !choice.contains(','), "{choice}: the second took the place of the first");
+    assert_in_order(&text, &["       2  ", "       3  ", "there is no 99: "]);
+    assert_eq!(digest(&text), digest(&storm(again, "")));
+    assert_eq!(digest(&text), digest(&storm(&format!("{} --step", again.trim_end()), "run\n")));
+    assert_ne!(digest(&text), digest(&storm(plan, "")), "something else came first");
+    for (choice, reason) in
+        [("40:99", "--choose 40:99 cannot be done: "), ("999999:1", "--choose 999999:1 was never come to")]
+    {
+        let output = run(&format!("{plan} --choose {choice}").split_whitespace().collect::<Vec<_>>(), "");
+        let told = String::from_utf8(output.stdout).expect("it is text");
+        assert!(!output.status.success() && told.contains(reason), "{told}");
+    }
+}
+
+#[test]
+fn the_story_of_a_saboteur_ends_with_the_command_that_steps_on_from_the_last_good_state() {
+    for name in ["lost-tick", "early-outcome"] {
+        let story = storm(&format!("sim --storm --saboteur {name}"), "");
+        let (_, command) = story.split_once("to step on from the last good state:\n  kadring ").expect("a command");
+        let steps = storm(command.lines().next().expect("a line"), "next 2\nrun\n");
+        // The wrong that the story tells last is the first that is seen, and then comes the end.
+        let (_, wrongs) = story.split_once("the driver did this:\n").expect("what it did");
+        let wrong = wrongs.lines().take_while(|line| !line.is_empty()).last().expect("a line");
+        let (_, what) = wrong.split_once("  peer ").expect("to a peer");
+        let what = what.trim_start_matches(|letter: char| letter.is_ascii_digit()).trim_start();
+        assert_in_order(&steps, &["          ! ", what, "FAILED at "]);
+    }
+}

@@ -15,6 +15,9 @@ use super::{Exit, Failed, stderr};
 
 /// Runs `kadring sim`.
 pub(crate) fn sim(args: &SimArgs) -> anyhow::Result<Exit> {
+    if args.step {
+        return exit(cli::step::of_storm(args, style()).and_then(step)).context("sim");
+    }
     exit(cli::sim(args, &mut io::stdout(), &stopwatch())).context("sim")
 }
 

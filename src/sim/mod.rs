@@ -20,6 +20,7 @@ pub mod bursts;
 mod check;
 #[cfg(test)]
 mod checking;
+mod choices;
 pub mod cli;
 mod content;
 pub mod deaths;
@@ -30,6 +31,7 @@ mod folder;
 pub mod grown;
 #[cfg(test)]
 mod keeping;
+mod kept;
 pub mod kind;
 pub mod lifetimes;
 pub mod load;
@@ -58,6 +60,7 @@ mod waiting;
 mod work;
 pub mod world;
 
+pub use choices::Choices;
 pub use content::Bytes;
 pub use disk::Disk;
 pub use folder::Folder;
@@ -80,6 +83,7 @@ mod tests {
             faults: 0,
             only: None,
             saboteur: None,
+            choices: Choices::default(),
         }
     }
 

@@ -168,7 +168,7 @@ fn recorded(plan: &StormPlan, trace: Trace, path: &Path) -> Result<Result<StormR
     let lines = Rc::clone(&file);
     let write = move |recorded: Recorded<'_>| {
         let (file, written) = &mut *lines.borrow_mut();
-        if let (Recorded::Line(line), Ok(())) = (recorded, &written) {
+        if let (Some(line), Ok(())) = (recorded.line(), &written) {
             *written = file.write_all(line.as_bytes());
         }
     };

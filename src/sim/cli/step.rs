@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Write};
 
 use super::trace::name;
-use super::{CliError, Verdict, in_file, in_record};
-use crate::sim::args::ReplayArgs;
+use super::{CliError, Verdict, in_file, in_record, sabotage};
+use crate::sim::args::{ReplayArgs, SimArgs, Wanted};
 use crate::sim::moments::columns::Style;
 use crate::sim::stepping::{Flow, Stepper};
 
@@ -21,6 +21,19 @@ pub fn of_record(args: &ReplayArgs, style: Style) -> Result<Stepper, CliError> {
     let file = BufReader::new(File::open(path).map_err(in_file(path))?);
     let stepper = Stepper::of_record(&name(path), file, args.peer, style).map_err(in_record(path))?;
     started(stepper, args.at)
+}
+
+/// What `kadring sim --storm --step` steps through, in colour or not.
+///
+/// # Errors
+/// There is no such storm.
+pub fn of_storm(args: &SimArgs, style: Style) -> Result<Stepper, CliError> {
+    let plan = match args.plan().map_err(CliError::Usage)? {
+        Wanted::Storm(plan) => plan,
+        Wanted::Sabotage(saboteur, plan) => sabotage::find(args, saboteur, &plan).map_or(plan, |found| found.plan),
+        Wanted::Load(_) | Wanted::Saboteurs => return Err(CliError::Usage("--step needs one storm".to_owned())),
+    };
+    started(Stepper::of_storm(plan, style).map_err(in_record("the storm".as_ref()))?, args.at)
 }
 
 fn started(mut stepper: Stepper, at: Option<usize>) -> Result<Stepper, CliError> {

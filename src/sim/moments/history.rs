@@ -349,6 +349,11 @@ impl History {
         )
     }
 
+    /// An event, in the words of this history.
+    pub(in crate::sim) fn tell_event(&self, event: &Event) -> String {
+        self.names.event(event)
+    }
+
     /// What a peer is called here.
     pub(in crate::sim) fn name_of(&self, addr: SocketAddr) -> String {
         self.names.peer(&addr)

@@ -6,6 +6,7 @@
 
 mod look;
 mod source;
+mod storm;
 mod tape;
 
 use std::io::{self, BufRead, Write};
@@ -13,10 +14,12 @@ use std::time::Duration;
 
 use self::look::{Looks, View};
 use self::source::{Recording, Refusal, Source};
+use self::storm::Rehearsal;
 use self::tape::Tape;
 use super::moments::columns::{Style, cut, paint};
 use super::moments::history::{Cause, History};
 use super::moments::reader::RecordError;
+use super::storm::StormPlan;
 use crate::time::Time;
 
 /// The words, what they take, and what they do.
@@ -71,6 +74,14 @@ impl Stepper {
     /// It is no record that can be read, or has no such peer.
     pub fn of_record(name: &str, record: impl BufRead, only: Option<usize>, style: Style) -> Result<Self, RecordError> {
         Ok(Self::new(Box::new(Recording::read(name, record, only)?), style))
+    }
+
+    /// Steps through a storm, which is run for that.
+    ///
+    /// # Errors
+    /// Its own record cannot be read: a fault of the program.
+    pub fn of_storm(plan: StormPlan, style: Style) -> Result<Self, RecordError> {
+        Ok(Self::new(Box::new(Rehearsal::of(plan)?), style))
     }
 
     fn new(source: Box<dyn Source>, style: Style) -> Self {
