@@ -85,7 +85,7 @@ fn the_story_says_what_was_promised_what_happened_and_how_to_go_on() {
         assert!(story.contains(part), "{part}: {story}");
     }
     let (_, command) = story.split_once("kadring sim ").expect("a command");
-    let (again, _) = command.split_once(" --record ").expect("it records");
+    let (again, _) = command.split_once(" --step --at ").expect("it steps");
     assert_eq!(sim(again), story, "the command shows the same again");
 }
 
@@ -94,9 +94,7 @@ fn record(plan: &StormPlan) -> String {
     let lines = Rc::new(RefCell::new(String::new()));
     let record = Rc::clone(&lines);
     let recorder = move |recorded: Recorded<'_>| {
-        if let Recorded::Line(line) = recorded {
-            record.borrow_mut().push_str(line);
-        }
+        recorded.line().iter().for_each(|line| record.borrow_mut().push_str(line));
     };
     plan.run_recorded(Trace::off(), Some(Box::new(recorder))).expect("it keeps every promise");
     lines.take()

@@ -3,15 +3,21 @@
 use std::io::{self, IsTerminal};
 
 use anyhow::Context;
+use kadring::console::lines::{Line, read_line, standard_input};
+use kadring::console::terminal::{self, Stdin, WordEditor};
 use kadring::runtime::stopwatch;
 use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs, TraceArgs};
 use kadring::sim::cli::{self, CliError, Verdict};
 use kadring::sim::moments::columns::Style;
+use kadring::sim::stepping::{self, Stepper};
 
-use super::{Exit, Failed};
+use super::{Exit, Failed, stderr};
 
 /// Runs `kadring sim`.
 pub(crate) fn sim(args: &SimArgs) -> anyhow::Result<Exit> {
+    if args.step {
+        return exit(cli::step::of_storm(args, style()).and_then(step)).context("sim");
+    }
     exit(cli::sim(args, &mut io::stdout(), &stopwatch())).context("sim")
 }
 
@@ -22,7 +28,27 @@ pub(crate) fn repro(args: &ReproArgs) -> anyhow::Result<Exit> {
 
 /// Runs `kadring replay`.
 pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
+    if args.step {
+        return exit(cli::step::of_record(args, style()).and_then(step)).context("replay");
+    }
     exit(cli::replay_file(args, &mut io::stdout())).context("replay")
+}
+
+/// Steps as the lines on standard input say: a person's at a terminal, or a program's through a pipe.
+fn step(stepper: Stepper) -> Result<Verdict, CliError> {
+    if terminal::stdin_is() == Stdin::Person {
+        let mut editor = WordEditor::open(stepping::words()).map_err(CliError::Input)?;
+        return cli::step::step(stepper, &mut |prompt| editor.line(prompt), &mut io::stdout());
+    }
+    let mut input = standard_input(true).map_err(CliError::Input)?;
+    let mut lines = |_: &str| loop {
+        match read_line(&mut input)? {
+            Line::Text(line) => return Ok(Some(line)),
+            Line::Bad(reason) => stderr().say(&format!("kadring: {reason}\n")),
+            Line::End => return Ok(None),
+        }
+    };
+    cli::step::step(stepper, &mut lines, &mut io::stdout())
 }
 
 /// Columns where nobody tells how many there are.
@@ -31,9 +57,13 @@ const WIDTH: usize = 120;
 /// Runs `kadring trace`.
 pub(crate) fn trace(args: &TraceArgs) -> anyhow::Result<Exit> {
     let out = io::stdout();
+    exit(cli::trace(args, style(), &mut io::BufWriter::new(out.lock()))).context("trace")
+}
+
+/// How standard output is written to.
+fn style() -> Style {
     let width = terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0));
-    let style = Style { width, colour: out.is_terminal() };
-    exit(cli::trace(args, style, &mut io::BufWriter::new(out.lock()))).context("trace")
+    Style { width, colour: io::stdout().is_terminal() }
 }
 
 fn exit(verdict: Result<Verdict, CliError>) -> anyhow::Result<Exit> {

@@ -127,14 +127,7 @@ impl Terminal {
         history: Option<PathBuf>,
         name: &str,
     ) -> io::Result<(Self, impl ExternalPrinter + Send + use<>)> {
-        let config = Config::builder()
-            .completion_type(CompletionType::List)
-            .history_ignore_space(true)
-            .max_history_size(HISTORY)
-            .map_err(io::Error::other)?
-            .auto_add_history(true)
-            .build();
-        let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config).map_err(io::Error::other)?;
+        let mut editor: Editor<Completion, FileHistory> = editor()?;
         editor.set_helper(Some(Completion { catalogue, grammar, files: FilenameCompleter::new() }));
         if let Some(path) = &history {
             // At the first time there is none.
@@ -142,6 +135,48 @@ impl Terminal {
         }
         let printer = editor.create_external_printer().map_err(io::Error::other)?;
         Ok((Self { editor, history, prompt: format!("{name} {PROMPT}") }, printer))
+    }
+}
+
+/// A line editor with a history, for any helper.
+fn editor<H: Helper>() -> io::Result<Editor<H, FileHistory>> {
+    let config = Config::builder()
+        .completion_type(CompletionType::List)
+        .history_ignore_space(true)
+        .max_history_size(HISTORY)
+        .map_err(io::Error::other)?
+        .auto_add_history(true)
+        .build();
+    Editor::with_config(config).map_err(io::Error::other)
+}
+
+/// A line editor for a few words, whose history lasts as long as it does.
+pub struct WordEditor(Editor<Words, FileHistory>);
+
+impl WordEditor {
+    /// A line editor that completes these words.
+    ///
+    /// # Errors
+    /// The terminal cannot do it.
+    pub fn open(words: impl IntoIterator<Item = &'static str>) -> io::Result<Self> {
+        let mut editor = editor()?;
+        editor.set_helper(Some(Words(words.into_iter().collect())));
+        Ok(Self(editor))
+    }
+
+    /// The next line that is typed; none at the end of the input (Ctrl-D), or at Ctrl-C.
+    ///
+    /// # Errors
+    /// The terminal cannot be read.
+    pub fn line(&mut self, prompt: &str) -> io::Result<Option<String>> {
+        loop {
+            match self.0.readline(prompt) {
+                Ok(line) => return Ok(Some(line)),
+                Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(None),
+                Err(ReadlineError::Signal(_)) => {}
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
     }
 }
 
@@ -196,6 +231,26 @@ impl<B: Backend> Console<B> {
         token.told
     }
 }
+
+/// Completes the first word of a line.
+struct Words(Vec<&'static str>);
+
+impl Completer for Words {
+    type Candidate = String;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        let words = self.0.iter().filter(|word| word.starts_with(&line[..pos]));
+        Ok((0, words.map(|word| format!("{word} ")).collect()))
+    }
+}
+
+impl Hinter for Words {
+    type Hint = String;
+}
+
+impl Highlighter for Words {}
+impl Validator for Words {}
+impl Helper for Words {}
 
 /// Completes commands by their names, and arguments by what they are.
 struct Completion {

@@ -7,6 +7,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::bursts::WeatherName;
+use super::choices::Choices;
 use super::grown::Shape;
 use super::lifetimes::Lifetimes;
 use super::load::LoadPlan;
@@ -125,6 +126,16 @@ pub struct SimArgs {
     /// Break the driver on purpose, and find a storm that shows it; `list` for the ways there are
     #[arg(long, env = "KADRING_SABOTEUR", value_name = "NAME")]
     pub saboteur: Option<String>,
+    /// Step through a storm as lines ask for it, forwards and backwards; `help` tells the words
+    #[arg(long, env = "KADRING_STEP", value_parser = BoolishValueParser::new())]
+    pub step: bool,
+    /// Begin to step where so many moments have happened
+    #[arg(long, env = "KADRING_AT", value_name = "N", requires = "step")]
+    pub at: Option<usize>,
+    /// Have other things come first in a storm, as `choose` does when one steps: after how many moments which of those
+    /// that wait
+    #[arg(long, env = "KADRING_CHOOSE", value_name = "MOMENTS:N,...")]
+    pub choose: Option<Choices>,
 }
 
 /// The options of `repro`.
@@ -156,6 +167,12 @@ pub struct ReplayArgs {
     /// Only this peer of a storm, by its number
     #[arg(long, env = "KADRING_PEER", value_name = "N")]
     pub peer: Option<usize>,
+    /// Step through it as lines ask for it, forwards and backwards; `help` tells the words
+    #[arg(long, env = "KADRING_STEP", value_parser = BoolishValueParser::new())]
+    pub step: bool,
+    /// Begin to step where so many moments have happened
+    #[arg(long, env = "KADRING_AT", value_name = "N", requires = "step")]
+    pub at: Option<usize>,
 }
 
 /// The arguments of `trace`.
@@ -214,6 +231,8 @@ impl SimArgs {
             ("--trace", self.trace.is_some()),
             ("--record", self.record.is_some()),
             ("--saboteur", self.saboteur.is_some()),
+            ("--step", self.step),
+            ("--choose", self.choose.is_some()),
         ];
         if let Some((option, _)) = only_in_storms.iter().find(|(_, given)| *given) {
             return Err(format!("{option} is about storms: give --storm or --soak with it"));
@@ -295,10 +314,15 @@ impl SimArgs {
         if let Some((option, _)) = only_outside.iter().find(|(_, given)| *given) {
             return Err(format!("{option} has no meaning in a storm, whose faults follow from its seed"));
         }
-        if self.soak
-            && (self.only.is_some() || self.trace.is_some() || self.record.is_some() || self.saboteur.is_some())
-        {
-            return Err("--only, --trace, --record and --saboteur are about one storm, --soak runs many".to_owned());
+        let of_one = [self.only.is_some(), self.trace.is_some(), self.record.is_some(), self.saboteur.is_some()];
+        if self.soak && (of_one.contains(&true) || self.step || self.choose.is_some()) {
+            let options = "--only, --trace, --record, --saboteur, --step and --choose";
+            return Err(format!("{options} are about one storm, --soak runs many"));
+        }
+        if self.step && (self.trace.is_some() || self.record.is_some() || self.shrink) {
+            return Err(
+                "--step writes nothing and tries no other storm: leave out --trace, --record and --shrink".to_owned()
+            );
         }
         let saboteur = self.saboteur.as_deref().map(sabotage::find);
         let mut plan = match saboteur {
@@ -314,6 +338,7 @@ impl SimArgs {
         within("--peers", plan.peers as f64, 2.0, if plan.classroom { 128.0 } else { 1000.0 })?;
         within("--faults", plan.faults as f64, 0.0, 10_000.0)?;
         plan.only = self.only.as_deref().map(|list| parse_only(list, plan.faults)).transpose()?;
+        plan.choices = self.choose.clone().unwrap_or_default();
         Ok(plan)
     }
 }
@@ -357,7 +382,8 @@ mod tests {
     fn a_plan_s_own_command_gives_the_plan_again() {
         let broken = SABOTEURS.iter().map(|saboteur| saboteur.plan(77));
         for random in [StormPlan::random(OverlayKind::Ring, 77), StormPlan::classroom(77)].into_iter().chain(broken) {
-            let storm = StormPlan { only: Some(vec![1, 2]), ..random };
+            let choices = "7:1,40:2".parse().expect("two choices");
+            let storm = StormPlan { only: Some(vec![1, 2]), choices, ..random };
             let words = storm.to_string();
             let words = words.strip_prefix("kadring sim").expect("it is a command of this program");
             let Ok(Wanted::Storm(again) | Wanted::Sabotage(_, again)) = plan(words) else { panic!("{words}") };
@@ -399,6 +425,10 @@ mod tests {
             ("--storm --faults 3 --only 3", "0 to 2"),
             ("--storm --only x", "numbers"),
             ("--soak --trace /tmp/x", "--soak"),
+            ("--soak --step", "--soak"),
+            ("--step", "--storm"),
+            ("--choose 1:2", "--storm"),
+            ("--storm --step --shrink", "--shrink"),
             ("--saboteur lost-tick", "--storm"),
             ("--storm --saboteur nobody", "early-outcome"),
             ("--soak --saboteur lost-tick", "--soak"),

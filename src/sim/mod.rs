@@ -11,7 +11,8 @@
 //!   ([`bursts`]); [`tally`] counts what it costs and [`deaths`] how long deaths take to be known. [`repro`] compares
 //!   with published results.
 //! - [`sabotage`] breaks the driver on purpose: the checks must notice.
-//! - [`replay`] gives the events of a record to a new node; [`moments`] shows the records of several peers side by side.
+//! - [`replay`] gives the events of a record to a new node; [`moments`] shows the records of several peers side by side;
+//!   [`stepping`] goes through a record or a storm moment by moment.
 //! - [`truth`] is the ground truth: the peers that really are nearest to a key.
 
 pub mod args;
@@ -19,6 +20,7 @@ pub mod bursts;
 mod check;
 #[cfg(test)]
 mod checking;
+mod choices;
 pub mod cli;
 mod content;
 pub mod deaths;
@@ -29,6 +31,7 @@ mod folder;
 pub mod grown;
 #[cfg(test)]
 mod keeping;
+mod kept;
 pub mod kind;
 pub mod lifetimes;
 pub mod load;
@@ -45,6 +48,7 @@ pub mod sabotage;
 mod scrubbing;
 mod shrink;
 mod sim_peer;
+pub mod stepping;
 pub mod storm;
 mod table;
 pub mod tally;
@@ -56,6 +60,7 @@ mod waiting;
 mod work;
 pub mod world;
 
+pub use choices::Choices;
 pub use content::Bytes;
 pub use disk::Disk;
 pub use folder::Folder;
@@ -78,6 +83,7 @@ mod tests {
             faults: 0,
             only: None,
             saboteur: None,
+            choices: Choices::default(),
         }
     }
 

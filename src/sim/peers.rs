@@ -68,7 +68,7 @@ impl World {
         let (Some(recorder), Some((kind, ring))) = (&mut self.recorder, &self.rules.recipe) else { return };
         let beginning = Beginning::new(self.peers[slot].me, *kind, ring.clone(), config.clone(), (seed, seed));
         let date = UNIX_TIME * 1_000_000 + self.now.as_micros();
-        start_line(&beginning.at(date).of(slot)).iter().for_each(|line| recorder(Recorded::Line(line)));
+        start_line(&beginning.at(date).of(slot)).iter().for_each(|line| recorder(Recorded::Beginning(line)));
     }
 
     fn enliven(&mut self, slot: usize, config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) {
@@ -105,6 +105,7 @@ impl World {
 
     /// Ends the peer's life; all that it had in memory is lost.
     pub(super) fn stop(&mut self, slot: usize) {
+        self.note(|| format!("peer {slot} ends"));
         let peer = &mut self.peers[slot];
         peer.node = None;
         peer.joined = false;

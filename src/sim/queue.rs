@@ -60,6 +60,35 @@ impl<T> Queue<T> {
     }
 }
 
+/// For who chooses another order.
+impl<T> Queue<T> {
+    /// All that is queued, each with its time and its number, in the order in which it comes.
+    pub(super) fn planned(&self) -> Vec<(Time, u64, &T)> {
+        let all = self.heap.iter().chain(self.slots.values().flatten());
+        let mut planned: Vec<_> = all.map(|queued| (queued.at, queued.sequence, &queued.what)).collect();
+        planned.sort_by_key(|&(at, sequence, _)| (at, sequence));
+        planned
+    }
+
+    /// Takes the event of this number out before its time.
+    pub(super) fn take(&mut self, sequence: u64) -> Option<T> {
+        let is_it = |queued: &Queued<T>| queued.sequence == sequence;
+        let mut present = std::mem::take(&mut self.heap).into_vec();
+        let found = present.iter().position(is_it).map(|at| present.swap_remove(at));
+        self.heap = BinaryHeap::from(present);
+        if found.is_some() {
+            return found.map(|queued| queued.what);
+        }
+        let (&slot, at) = self.slots.iter().find_map(|(slot, queued)| Some((slot, queued.iter().position(is_it)?)))?;
+        let queued = self.slots.get_mut(&slot)?;
+        let found = queued.swap_remove(at);
+        if queued.is_empty() {
+            self.slots.remove(&slot);
+        }
+        Some(found.what)
+    }
+}
+
 impl<T> Ord for Queued<T> {
     /// The heap keeps its greatest on top: the earliest is the greatest.
     fn cmp(&self, other: &Self) -> Ordering {
@@ -102,6 +131,24 @@ mod tests {
         }
         assert_eq!(seen, "abcd");
         assert_eq!(queue.pop_by(Time::from_micros(9)).map(|(_, what)| what), Some('e'));
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_the_others_in_their_order() {
+        let mut queue = Queue::new();
+        for (at, what) in [(500, 'a'), (9000, 'c'), (700, 'b'), (9000, 'd'), (20_000, 'e')] {
+            queue.push(Time::from_micros(at), what);
+        }
+        assert_eq!(queue.pop_by(Time::from_micros(600)).map(|(_, what)| what), Some('a'));
+        let planned: Vec<(u64, char)> = queue.planned().iter().map(|(_, number, what)| (*number, **what)).collect();
+        assert_eq!(planned, [(2, 'b'), (1, 'c'), (3, 'd'), (4, 'e')]);
+        assert_eq!(
+            (queue.take(3), queue.take(2), queue.take(4), queue.take(3)),
+            (Some('d'), Some('b'), Some('e'), None)
+        );
+        let late = Time::from_micros(30_000);
+        assert_eq!(queue.pop_by(late).map(|(_, what)| what), Some('c'));
+        assert!(queue.pop_by(late).is_none());
     }
 
     #[test]

@@ -108,17 +108,11 @@ pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed
         next = reader.next_line()?;
     }
     if let (Some(peer), true) = (only, nodes.is_empty()) {
-        return Err(RecordError::NoPeer { peer, there: list(&there) });
+        return Err(RecordError::no_peer(peer, there));
     }
     replayed.peers = nodes.len();
     replayed.cut = reader.is_cut();
     Ok(replayed)
-}
-
-/// The peers of a record, for people.
-fn list(there: &BTreeSet<Option<usize>>) -> String {
-    let slots: Vec<String> = there.iter().flatten().map(usize::to_string).collect();
-    if slots.is_empty() { "one peer, without a number".to_owned() } else { slots.join(", ") }
 }
 
 fn difference(line: u64, moment: Moment, replayed: &[Action]) -> Option<Difference> {

@@ -97,6 +97,7 @@ impl<'a> Storm<'a> {
         rules.broken = plan.saboteur.map(|saboteur| saboteur.way);
         rules.block_size = BLOCK_SIZE;
         let mut world = World::new(rules);
+        world.script.choices = plan.choices.clone();
         world.trace = trace;
         world.recorder = recorder;
         Self {
@@ -182,8 +183,17 @@ impl<'a> Storm<'a> {
         let now = self.world.now();
         // At least half of the peers stay up: with fewer, nothing could be promised.
         let spare = self.world.up().len() > self.plan.peers.div_ceil(2).max(2);
+        let strikes = match fault {
+            Fault::Crash { slot, .. } | Fault::Leave { slot, .. } => spare && self.world.is_up(slot),
+            _ => true,
+        };
+        self.world
+            .note(|| format!("{fault}{}", if strikes { "" } else { ": not now, it is down or too few would stay" }));
+        if !strikes {
+            return;
+        }
         match fault {
-            Fault::Crash { slot, wipe, back_after } if spare && self.world.is_up(slot) => {
+            Fault::Crash { slot, wipe, back_after } => {
                 self.world.crash(slot);
                 if wipe {
                     self.world.wipe(slot);
@@ -194,7 +204,7 @@ impl<'a> Storm<'a> {
                     self.agenda.push(now + after, StormStep::Return { slot });
                 }
             }
-            Fault::Leave { slot, handover } if spare && self.world.is_up(slot) => {
+            Fault::Leave { slot, handover } => {
                 self.world.command(slot, Command::Quit { handover });
             }
             Fault::Join => {
@@ -216,7 +226,6 @@ impl<'a> Storm<'a> {
                 self.agenda.push(now + lasts, StormStep::Hurry { slot });
             }
             Fault::Rot { slot, nth } => drop(self.world.disk_mut(slot).rot(nth)),
-            Fault::Crash { .. } | Fault::Leave { .. } => {}
         }
     }
 
@@ -280,6 +289,16 @@ impl<'a> Storm<'a> {
         self.world.run_for(Duration::from_secs(1))?;
         self.world.settle(SETTLE)?;
         self.world.check_rest()
+    }
+
+    /// The whole storm, to its end.
+    fn pass(&mut self) -> Result<(), Violation> {
+        self.calm_before()?;
+        self.rage()?;
+        self.calm_after()?;
+        self.reckon()?;
+        let left = &self.world.script.choices;
+        if left.is_empty() { Ok(()) } else { self.breach(format!("--choose {left} was never come to")) }
     }
 
     fn breach<T>(&self, what: impl Into<String>) -> Result<T, Violation> {

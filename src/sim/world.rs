@@ -10,7 +10,9 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::choices::Script;
 use super::content::Bytes;
+pub use super::kept::{Recorded, Recorder};
 use super::network::{self, Weather};
 use super::queue::Queue;
 use super::sabotage::Way;
@@ -92,7 +94,9 @@ pub struct World {
     /// Randomness of the network.
     pub(super) rng: StdRng,
     pub(super) peers: Vec<SimPeer>,
-    queue: Queue<Planned>,
+    pub(super) queue: Queue<Planned>,
+    /// What comes before its time.
+    pub(super) script: Script,
     outbox: Vec<Action>,
     next_command: CommandId,
     answers: BTreeMap<(usize, CommandId), Answer>,
@@ -117,18 +121,6 @@ pub struct World {
 
 /// Sees every notice: its time, the peer's slot, and the notice.
 pub type Watcher = Box<dyn FnMut(Time, usize, &Notice)>;
-
-/// What a recorder takes.
-#[derive(Clone, Copy, Debug)]
-pub enum Recorded<'a> {
-    /// A line of a [record](crate::node::record), with its line end.
-    Line(&'a str),
-    /// A broken driver did wrong: when, to which peer, and what.
-    Wrong(Time, usize, &'a str),
-}
-
-/// Takes what a world records.
-pub type Recorder = Box<dyn FnMut(Recorded<'_>)>;
 
 /// A planned event of a peer.
 pub(super) struct Planned {
@@ -170,6 +162,7 @@ impl World {
             rules,
             peers: Vec::new(),
             queue: Queue::new(),
+            script: Script::default(),
             outbox: Vec::new(),
             next_command: 0,
             answers: BTreeMap::new(),
@@ -275,6 +268,10 @@ impl World {
 
     /// Handles the next planned event, if it is due by `until`. Returns whether there was one.
     fn step(&mut self, until: Time) -> Result<bool, Violation> {
+        if let Some(Planned { slot, what, .. }) = self.chosen()? {
+            self.happen(slot as usize, what);
+            return self.violation.take().map_or(Ok(true), Err);
+        }
         let Some((at, planned)) = self.queue.pop_by(until) else { return Ok(false) };
         debug_assert!(at >= self.now, "the clock only goes forward");
         self.now = at;
@@ -353,7 +350,7 @@ impl World {
         }
         if let (Some(recorder), Some(heard)) = (&mut self.recorder, heard) {
             // Its paths are the simulator's own, which are text.
-            event_line(Some(slot), local, &heard, &out).iter().for_each(|line| recorder(Recorded::Line(line)));
+            event_line(Some(slot), local, &heard, &out).iter().for_each(|line| recorder(Recorded::Moment(line)));
         }
         self.disorder(slot, &mut out);
         for action in out.drain(..) {

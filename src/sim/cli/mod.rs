@@ -6,6 +6,7 @@
 mod load;
 mod repro;
 mod sabotage;
+pub mod step;
 mod summary;
 mod trace;
 
@@ -64,6 +65,9 @@ pub enum CliError {
         /// The system's error.
         error: io::Error,
     },
+    /// What is typed cannot be read.
+    #[error("what is typed cannot be read: {0}")]
+    Input(io::Error),
     /// The results cannot be written.
     #[error("the results cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -164,7 +168,7 @@ fn recorded(plan: &StormPlan, trace: Trace, path: &Path) -> Result<Result<StormR
     let lines = Rc::clone(&file);
     let write = move |recorded: Recorded<'_>| {
         let (file, written) = &mut *lines.borrow_mut();
-        if let (Recorded::Line(line), Ok(())) = (recorded, &written) {
+        if let (Some(line), Ok(())) = (recorded.line(), &written) {
             *written = file.write_all(line.as_bytes());
         }
     };

@@ -1,18 +1,17 @@
 //! `kadring sim --storm --saboteur`: finds a storm that shows that a driver is broken, and tells the story.
 
-use std::cell::RefCell;
 use std::io::{self, Write};
-use std::rc::Rc;
 
 use super::{CliError, Verdict, recorded, tell_schedule};
 use crate::sim::args::SimArgs;
+use crate::sim::kept::Wrong;
 use crate::sim::moments::columns::cut;
 use crate::sim::moments::history::{Collection, History, Seen};
 use crate::sim::sabotage::{Found, SABOTEURS, Saboteur};
 use crate::sim::storm::StormPlan;
 use crate::sim::table::Table;
 use crate::sim::trace::Trace;
-use crate::sim::world::{Recorded, Violation};
+use crate::sim::world::Violation;
 use crate::time::Time;
 
 /// Storms that are tried.
@@ -40,43 +39,30 @@ pub(super) fn run(
     plan: &StormPlan,
     out: &mut dyn Write,
 ) -> Result<Verdict, CliError> {
-    let given = plan.only.is_some();
-    let plans = (plan.seed..)
-        .take(if given { 1 } else { SEEDS as usize })
-        .map(|seed| if given { plan.clone() } else { args.resized(saboteur.plan(seed)) });
-    let Some(Found { plan, violation }) = saboteur.hunt(plans) else {
+    let Some(Found { plan, violation }) = find(args, saboteur, plan) else {
         writeln!(out, "{}: no storm shows that {}", saboteur.name, saboteur.broken)?;
         return Ok(Verdict::Failed);
     };
-    let shorter = if given { plan } else { saboteur.shorten(&plan) };
-    tell(saboteur, &shorter, &violation, out)?;
+    tell(saboteur, &plan, &violation, out)?;
     if let Some(path) = &args.record {
-        drop(recorded(&shorter, Trace::off(), path)?);
+        drop(recorded(&plan, Trace::off(), path)?);
     }
     Ok(Verdict::Passed)
 }
 
-/// What the driver did wrong: when, to which peer, and what.
-type Wrong = (Time, usize, String);
-
-/// What is kept of a run.
-#[derive(Default)]
-struct Kept {
-    record: String,
-    wrongs: Vec<Wrong>,
+/// This storm, if the faults that strike are given, or else the first from its seed on that shows it, with no more faults
+/// than it takes; and what did not hold.
+pub(super) fn find(args: &SimArgs, saboteur: &'static Saboteur, plan: &StormPlan) -> Option<Found> {
+    if plan.only.is_some() || !plan.choices.is_empty() {
+        return saboteur.hunt([plan.clone()]);
+    }
+    let plans = (plan.seed..).take(SEEDS as usize).map(|seed| args.resized(saboteur.plan(seed)));
+    let found = saboteur.hunt(plans)?;
+    Some(Found { plan: saboteur.shorten(&found.plan), ..found })
 }
 
 fn tell(saboteur: &Saboteur, plan: &StormPlan, first: &Violation, out: &mut dyn Write) -> Result<(), CliError> {
-    let kept = Rc::new(RefCell::new(Kept::default()));
-    let keep = Rc::clone(&kept);
-    let recorder = move |recorded: Recorded<'_>| {
-        let mut kept = keep.borrow_mut();
-        match recorded {
-            Recorded::Line(line) => kept.record.push_str(line),
-            Recorded::Wrong(at, slot, what) => kept.wrongs.push((at, slot, what.to_owned())),
-        }
-    };
-    let ended = plan.run_recorded(Trace::off(), Some(Box::new(recorder)));
+    let (kept, ended) = plan.keep();
     let Violation { at, slot, what } = ended.err().unwrap_or_else(|| first.clone());
     writeln!(out, "broken     {}: {}", saboteur.name, saboteur.broken)?;
     writeln!(out, "promised   {}", saboteur.promise)?;
@@ -84,24 +70,26 @@ fn tell(saboteur: &Saboteur, plan: &StormPlan, first: &Violation, out: &mut dyn 
     writeln!(out, "shown by   the storm of seed {} with {faults} of its {} faults", plan.seed, plan.faults)?;
     tell_schedule(plan, out)?;
     writeln!(out, "happened   at {at} s, peer {slot}: {what}")?;
-    let kept = kept.borrow();
     let wrongs = wrongs(&kept.wrongs, slot);
     writeln!(out, "\nthe driver did this:")?;
-    for (at, to, what) in wrongs.iter().skip(wrongs.len().saturating_sub(WRONGS)) {
-        writeln!(out, "  {:>14}  peer {to:<3} {what}", at.to_string())?;
+    for Wrong { at, slot, what, .. } in wrongs.iter().skip(wrongs.len().saturating_sub(WRONGS)) {
+        writeln!(out, "  {:>14}  peer {slot:<3} {what}", at.to_string())?;
     }
     let mut collection = Collection::default();
     if collection.add("", kept.record.as_bytes()).is_ok() {
-        tell_moments(&collection.history(), (at, slot), wrongs.last(), out)?;
+        tell_moments(&collection.in_order(), (at, slot), wrongs.last(), out)?;
     }
-    writeln!(out, "\nto go on from there:")?;
+    // The wrong is done in the moment that was the last then, or before the next: the state before both is good.
+    let good = wrongs.last().map_or(0, |wrong| wrong.done.saturating_sub(1));
+    writeln!(out, "\nto step on from the last good state:\n  {plan} --step --at {good}")?;
+    writeln!(out, "to see all of it:")?;
     writeln!(out, "  {plan} --record storm.jsonl && kadring trace --peer {slot} storm.jsonl")?;
     Ok(())
 }
 
 /// What the driver did to the peer that came to harm, or else to any.
 fn wrongs(all: &[Wrong], slot: usize) -> Vec<&Wrong> {
-    let own: Vec<&Wrong> = all.iter().filter(|(_, to, _)| *to == slot).collect();
+    let own: Vec<&Wrong> = all.iter().filter(|wrong| wrong.slot == slot).collect();
     if own.is_empty() { all.iter().collect() } else { own }
 }
 
@@ -119,7 +107,7 @@ fn tell_moments(
         history.moments.iter().rposition(is_it)
     };
     let harm = last_of(slot, at).filter(|&moment| history.moments[moment].at == at.as_micros() as i64);
-    let Some(last) = harm.or_else(|| wrong.and_then(|(at, slot, _)| last_of(*slot, *at))) else { return Ok(()) };
+    let Some(last) = harm.or_else(|| wrong.and_then(|wrong| last_of(wrong.slot, wrong.at))) else { return Ok(()) };
     writeln!(out, "\nthe moments that led there, each the cause of the next:")?;
     let chain = history.why(last);
     for &moment in chain.iter().skip(chain.len().saturating_sub(MOMENTS)) {

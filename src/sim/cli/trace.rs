@@ -42,7 +42,7 @@ pub(super) fn run(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result
 }
 
 /// What a live peer is called: its file's name, without the ending, and without `peer-` before a number.
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     let stem = path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
     stem.strip_prefix("peer-").map(str::to_owned).unwrap_or(stem)
 }

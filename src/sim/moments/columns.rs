@@ -51,7 +51,7 @@ pub fn write(history: &History, moments: &[usize], style: Style, out: &mut dyn W
         let rest = peers.len().saturating_sub(column + used);
         let after = if rest > 0 { pad("│", lane).repeat(rest) } else { String::new() };
         let padded = if rest > 0 { pad(&text, lane * used) } else { text };
-        let text = if style.colour { paint(&padded, COLOURS[column % COLOURS.len()]) } else { padded };
+        let text = if style.colour { paint(&padded, column) } else { padded };
         writeln!(out, "{:>11}   {}", seen.at, format!("{before}{text}{after}").trim_end())?;
     }
     writeln!(out, "{}", summary(history, moments.len()))
@@ -88,6 +88,8 @@ fn pad(text: &str, width: usize) -> String {
     format!("{text:<width$}")
 }
 
-fn paint(text: &str, colour: u8) -> String {
+/// The text in the colour of the peer of this number.
+pub(in crate::sim) fn paint(text: &str, peer: usize) -> String {
+    let colour = COLOURS[peer % COLOURS.len()];
     format!("\u{1b}[{colour}m{text}\u{1b}[0m")
 }

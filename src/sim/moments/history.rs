@@ -29,6 +29,8 @@ pub struct History {
     pub messages: (usize, usize),
     /// Messages that came before they were sent: clocks that no shift puts right.
     pub backwards: usize,
+    /// How each life began.
+    pub(in crate::sim) beginnings: Vec<Beginning>,
     pub(super) names: Names,
 }
 
@@ -51,8 +53,13 @@ pub struct Seen {
     pub moment: Moment,
     /// What it came of.
     pub cause: Cause,
-    pub(super) life: usize,
+    /// Whether the core, given the same, does the same today.
+    pub faithful: bool,
+    /// The number of its life.
+    pub(in crate::sim) life: usize,
     nth: usize,
+    /// Its place among all that was read.
+    line: usize,
 }
 
 /// What a moment came of.
@@ -69,12 +76,18 @@ pub enum Cause {
 /// One life of a peer, as it was recorded.
 struct Life {
     peer: usize,
-    moments: Vec<Moment>,
+    beginning: Beginning,
+    moments: Vec<Recalled>,
     /// When the node wanted to be woken after each moment.
     wakes: Vec<Option<Time>>,
-    /// Microseconds since 1970 at its time zero, if that was written down.
-    date: Option<u64>,
     node: crate::node::Node,
+}
+
+/// A moment as it was read.
+struct Recalled {
+    line: usize,
+    moment: Moment,
+    faithful: bool,
 }
 
 /// What tells a message from others.
@@ -93,6 +106,10 @@ fn mark(from: SocketAddr, to: SocketAddr, message: &Message) -> Mark {
 pub struct Collection {
     peers: Vec<Recorded>,
     lives: Vec<Life>,
+    /// Moments read.
+    read: usize,
+    /// If given, other peers of a record of many are passed over.
+    pub only: Option<usize>,
     /// What is wrong with the records, for people.
     pub complaints: Vec<String>,
 }
@@ -101,30 +118,44 @@ impl Collection {
     /// Adds the record of a peer or of many. What comes behind a damaged line is left out, and complained about.
     ///
     /// # Errors
-    /// It is no record at all, or one of another version.
+    /// It is no record at all, one of another version, or has nothing of the only peer that is wanted.
     pub fn add(&mut self, name: &str, record: impl BufRead) -> Result<(), RecordError> {
         let (mut reader, first) = Reader::begin(record)?;
-        // The present life of each slot.
-        let mut present = BTreeMap::from([(first.peer, self.begin(name, &first))]);
+        // The present life of each slot; none where it is passed over.
+        let mut present = BTreeMap::from([(first.peer, self.begin(name, first))]);
         let complaint = loop {
             match reader.next_line() {
                 Ok(Some((_, Line::Beginning(beginning)))) => {
-                    present.insert(beginning.peer, self.begin(name, &beginning));
+                    present.insert(beginning.peer, self.begin(name, *beginning));
                 }
                 Ok(Some((line, Line::Moment(moment)))) => match present.get(&moment.peer) {
-                    Some(&life) => self.lives[life].push(*moment),
+                    Some(&Some(life)) => {
+                        self.lives[life].push(self.read, *moment);
+                        self.read += 1;
+                    }
+                    Some(None) => {}
                     None => break Some(RecordError::Orphan { line }.to_string()),
                 },
-                Ok(None) if reader.is_cut() => break Some("the record ends in the middle of a line".to_owned()),
+                Ok(None) if reader.is_cut() => {
+                    let (line, moments) = reader.read();
+                    let whole = format!("the {moments} moments before it are whole");
+                    break Some(format!("the record ends in the middle of a line, its line {line}; {whole}"));
+                }
                 Ok(None) => break None,
                 Err(error) => break Some(error.to_string()),
             }
         };
+        if let (Some(peer), None) = (self.only, present.values().flatten().next()) {
+            return Err(RecordError::no_peer(peer, present.keys().copied()));
+        }
         self.complaints.extend(complaint.map(|complaint| format!("{name}: {complaint}")));
         Ok(())
     }
 
-    fn begin(&mut self, name: &str, beginning: &Beginning) -> usize {
+    fn begin(&mut self, name: &str, beginning: Beginning) -> Option<usize> {
+        if self.only.is_some() && beginning.peer != self.only {
+            return None;
+        }
         let me = beginning.me;
         let peer = self.peers.iter().position(|recorded| recorded.me.addr == me.addr).unwrap_or_else(|| {
             let name = beginning.peer.map_or(name.to_owned(), |slot| slot.to_string());
@@ -132,29 +163,42 @@ impl Collection {
             self.peers.len() - 1
         });
         let node = classroom::join(beginning.node());
-        let date = beginning.unix_micros;
-        self.lives.push(Life { peer, moments: Vec::new(), wakes: Vec::new(), date, node });
-        self.lives.len() - 1
+        self.lives.push(Life { peer, beginning, moments: Vec::new(), wakes: Vec::new(), node });
+        Some(self.lives.len() - 1)
     }
 
     /// The history that all records tell together.
     pub fn history(self) -> History {
+        self.tell(|history| {
+            let shifts = align::shifts(history.beginnings.len(), &history.least());
+            history.moments.iter_mut().for_each(|seen| seen.at += shifts[seen.life]);
+            history.moments.sort_by_key(|seen| (seen.at, seen.life, seen.nth));
+        })
+    }
+
+    /// The history that one record tells, in the order of its lines.
+    pub fn in_order(self) -> History {
+        self.tell(|history| history.moments.sort_by_key(|seen| seen.line))
+    }
+
+    fn tell(self, order: impl FnOnce(&mut History)) -> History {
         let Self { peers, lives, .. } = self;
-        let known = lives.iter().find_map(|life| life.date).unwrap_or_default();
-        let dates: Vec<i64> = lives.iter().map(|life| life.date.unwrap_or(known) as i64).collect();
-        let wakes: Vec<Vec<Option<Time>>> = lives.iter().map(|life| life.wakes.clone()).collect();
+        let known = lives.iter().find_map(|life| life.beginning.unix_micros).unwrap_or_default();
+        let (mut beginnings, mut wakes): (Vec<Beginning>, Vec<Vec<Option<Time>>>) = (Vec::new(), Vec::new());
         let mut moments: Vec<Seen> = Vec::new();
         for (number, life) in lives.into_iter().enumerate() {
-            for (nth, moment) in life.moments.into_iter().enumerate() {
-                let at = dates[number] + moment.at.as_micros() as i64;
-                moments.push(Seen { peer: life.peer, at, moment, cause: Cause::Unknown, life: number, nth });
+            let date = life.beginning.unix_micros.unwrap_or(known) as i64;
+            let peer = life.peer;
+            for (nth, Recalled { line, moment, faithful }) in life.moments.into_iter().enumerate() {
+                let at = date + moment.at.as_micros() as i64;
+                moments.push(Seen { peer, at, moment, cause: Cause::Unknown, faithful, life: number, nth, line });
             }
+            beginnings.push(life.beginning);
+            wakes.push(life.wakes);
         }
         let names = Names::default();
-        let mut history = History { peers, moments, messages: (0, 0), backwards: 0, names };
-        let shifts = align::shifts(dates.len(), &history.least());
-        history.moments.iter_mut().for_each(|seen| seen.at += shifts[seen.life]);
-        history.moments.sort_by_key(|seen| (seen.at, seen.life, seen.nth));
+        let mut history = History { peers, moments, messages: (0, 0), backwards: 0, beginnings, names };
+        order(&mut history);
         let first = history.moments.first().map_or(0, |seen| seen.at);
         history.moments.iter_mut().for_each(|seen| seen.at -= first);
         history.find_causes(&wakes);
@@ -164,11 +208,12 @@ impl Collection {
 }
 
 impl Life {
-    fn push(&mut self, moment: Moment) {
+    fn push(&mut self, line: usize, moment: Moment) {
         let mut actions = Vec::new();
         self.node.handle(moment.at, moment.event.clone(), &mut actions);
         self.wakes.push(self.node.next_wake());
-        self.moments.push(moment);
+        let faithful = actions == moment.actions;
+        self.moments.push(Recalled { line, moment, faithful });
     }
 }
 
@@ -293,6 +338,30 @@ impl History {
     /// What happened in a moment, in a line.
     pub fn tell(&self, moment: usize) -> String {
         self.moments.get(moment).map_or(String::new(), |seen| self.names.moment(&seen.moment))
+    }
+
+    /// What happened in a moment, and each thing that was done about it.
+    pub(in crate::sim) fn tell_apart(&self, moment: usize) -> (String, Vec<String>) {
+        let moment = &self.moments[moment].moment;
+        (
+            self.names.event(&moment.event),
+            moment.actions.iter().filter_map(|action| self.names.action(action)).collect(),
+        )
+    }
+
+    /// An event, in the words of this history.
+    pub(in crate::sim) fn tell_event(&self, event: &Event) -> String {
+        self.names.event(event)
+    }
+
+    /// What a peer is called here.
+    pub(in crate::sim) fn name_of(&self, addr: SocketAddr) -> String {
+        self.names.peer(&addr)
+    }
+
+    /// The short number of a message, as it is shown.
+    pub(in crate::sim) fn number_of(&self, magic: u64) -> String {
+        self.names.number(magic)
     }
 
     /// Moments whose cause is known, or lies outside of what was recorded.

@@ -20,7 +20,7 @@ impl History {
         let commands: Vec<usize> = (0..self.moments.len()).filter(|&moment| self.is_command(moment, &word)).collect();
         let mut found: BTreeSet<usize> = self.effects(&commands);
         if commands.is_empty() {
-            let is_key = word.len() >= DIGITS && word.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let is_key = Self::is_key(&word);
             let named =
                 |moment: &usize| if is_key { self.mentions(*moment, &word) } else { self.is_of(*moment, &word) };
             let named: Vec<usize> = (0..self.moments.len()).filter(named).collect();
@@ -33,7 +33,7 @@ impl History {
         }
     }
 
-    fn is_command(&self, moment: usize, word: &str) -> bool {
+    pub(in crate::sim) fn is_command(&self, moment: usize, word: &str) -> bool {
         let Event::Command { id, command } = &self.moments[moment].moment.event else { return false };
         let text = said(command);
         let name = text.split(' ').next().unwrap_or_default();
@@ -72,13 +72,13 @@ impl History {
     }
 
     /// Whether a key that begins so is in it.
-    fn mentions(&self, moment: usize, digits: &str) -> bool {
+    pub(in crate::sim) fn mentions(&self, moment: usize, digits: &str) -> bool {
         let text = serde_json::to_string(&self.moments[moment].moment).unwrap_or_default();
         text.contains(&format!("\"{digits}"))
     }
 
     /// Whether a message, job or event in it is called so.
-    fn is_of(&self, moment: usize, word: &str) -> bool {
+    pub(in crate::sim) fn is_of(&self, moment: usize, word: &str) -> bool {
         self.sorts(moment).iter().any(|sort| sort == word)
     }
 
@@ -106,8 +106,13 @@ impl History {
         chain[begun.unwrap_or_default()..].to_vec()
     }
 
+    /// Whether a word can only be the first digits of a key.
+    pub(in crate::sim) fn is_key(word: &str) -> bool {
+        word.len() >= DIGITS && word.bytes().all(|digit| digit.is_ascii_hexdigit())
+    }
+
     /// What can be asked for.
-    fn there_is(&self) -> String {
+    pub(in crate::sim) fn there_is(&self) -> String {
         let all = 0..self.moments.len();
         let commands: BTreeSet<String> = all
             .clone()

@@ -73,6 +73,15 @@ pub enum RecordError {
     },
 }
 
+impl RecordError {
+    /// A record has no peer of this slot; `there` are those that it has.
+    pub(in crate::sim) fn no_peer(peer: usize, there: impl IntoIterator<Item = Option<usize>>) -> Self {
+        let slots: Vec<String> = there.into_iter().flatten().map(|slot| slot.to_string()).collect();
+        let there = if slots.is_empty() { "one peer, without a number".to_owned() } else { slots.join(", ") };
+        Self::NoPeer { peer, there }
+    }
+}
+
 impl<R: BufRead> Reader<R> {
     /// Begins to read a record, whose first line is a beginning.
     ///
@@ -127,6 +136,11 @@ impl<R: BufRead> Reader<R> {
                 Err(RecordError::Damaged { line, error, moments, until })
             }
         }
+    }
+
+    /// How many lines were read, and how many moments in them.
+    pub(super) fn read(&self) -> (u64, u64) {
+        (self.number, self.moments)
     }
 
     /// Whether the record ends in the middle of a line, as that of a killed peer may.

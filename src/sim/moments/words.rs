@@ -93,13 +93,16 @@ fn snake(name: &str) -> String {
 }
 
 impl Names {
-    fn peer(&self, addr: &SocketAddr) -> String {
+    pub(super) fn peer(&self, addr: &SocketAddr) -> String {
         self.peers.get(addr).cloned().unwrap_or_else(|| addr.to_string())
     }
 
+    pub(super) fn number(&self, magic: u64) -> String {
+        format!("#{}", self.magics.get(&magic).map_or_else(|| magic.to_string(), usize::to_string))
+    }
+
     fn message(&self, message: &Message) -> String {
-        let number = self.magics.get(&message.magic).map_or_else(|| message.magic.to_string(), usize::to_string);
-        format!("#{number} {}", said(&message.body))
+        format!("{} {}", self.number(message.magic), said(&message.body))
     }
 
     /// What happened.

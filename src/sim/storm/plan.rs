@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use super::{STORM, Storm};
 use crate::id::Id;
 use crate::overlay::OverlayKind;
+use crate::sim::choices::{Choices, Waiting};
 use crate::sim::faults::{Strike, schedule};
 use crate::sim::kind;
 use crate::sim::sabotage::Saboteur;
@@ -33,6 +34,8 @@ pub struct StormPlan {
     pub only: Option<Vec<usize>>,
     /// How the driver is broken, if it is.
     pub saboteur: Option<&'static Saboteur>,
+    /// What is delivered before what is due.
+    pub choices: Choices,
 }
 
 /// The report of a storm.
@@ -57,14 +60,14 @@ impl StormPlan {
     pub fn random(kind: OverlayKind, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
         let (peers, faults) = (rng.random_range(20..=60), rng.random_range(5..=25));
-        Self { kind, classroom: false, seed, peers, faults, only: None, saboteur: None }
+        Self { kind, classroom: false, seed, peers, faults, only: None, saboteur: None, choices: Choices::default() }
     }
 
     /// A run of a classroom ring of 4 to 12 peers; everything else is drawn from the seed too.
     pub fn classroom(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
         let (peers, faults) = (rng.random_range(4..=12), rng.random_range(3..=15));
-        Self { kind: OverlayKind::Ring, classroom: true, seed, peers, faults, only: None, saboteur: None }
+        Self { classroom: true, peers, faults, ..Self::random(OverlayKind::Ring, seed) }
     }
 
     /// The schedule of faults, those that are left out included.
@@ -91,11 +94,17 @@ impl StormPlan {
     /// The first thing that must hold and did not.
     pub fn run_recorded(&self, trace: Trace, recorder: Option<Recorder>) -> Result<StormReport, Violation> {
         let mut storm = Storm::new(self, trace, recorder);
-        storm.calm_before()?;
-        storm.rage()?;
-        storm.calm_after()?;
-        storm.reckon()?;
+        storm.pass()?;
         Ok(storm.report())
+    }
+
+    /// What waits when so many moments have happened; none if there is no time between that moment and the next.
+    pub(in crate::sim) fn waiting(&self, done: u64) -> Option<Vec<Waiting>> {
+        let mut storm = Storm::new(self, Trace::off(), None);
+        storm.world.script.look = Some(done);
+        // It ends there.
+        drop(storm.pass());
+        storm.world.script.seen.take()
     }
 }
 
@@ -113,6 +122,9 @@ impl fmt::Display for StormPlan {
         if let Some(only) = &self.only {
             let only: Vec<String> = only.iter().map(usize::to_string).collect();
             write!(f, " --only {}", if only.is_empty() { "none".to_owned() } else { only.join(",") })?;
+        }
+        if !self.choices.is_empty() {
+            write!(f, " --choose {}", self.choices)?;
         }
         Ok(())
     }
