@@ -26,7 +26,7 @@ usage: run_cluster.sh [-n PEERS] [--size MIB] [--kill N] [--replicas N] [--file 
   --ring          the course's classroom ring instead: join, quit, kill, store and request, checked line by line
   --ids 'ID...'   with --ring --keep: the peers, at least three   (2 4 5 8 9 14 19)
   --interval S    with --ring --keep: seconds between pings       (1)
-  --trace DIR     have each peer record into DIR what it does, for "kadring trace"
+  --trace DIR     have each peer record into DIR what it does, for "kadring trace", and write DIR/page.html for a browser
 
 KADRING names a built program to use; without it the script builds one, quickly rather than for the last bit of speed.
 TEXT
@@ -428,5 +428,7 @@ if [[ $ring == yes ]]; then ring; else demonstrate; fi
 if [[ -n $trace ]]; then
   say "what each peer did, and when, stands in $trace; to see one store cross them:"
   printf '   %q trace %q/peer-*.jsonl --only store\n' "$KADRING" "$trace"
+  "$KADRING" trace "$trace"/peer-*.jsonl --html "$trace/page.html" >/dev/null
+  say "the same as a page for a browser: $trace/page.html"
 fi
 result=0

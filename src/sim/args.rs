@@ -185,9 +185,23 @@ pub struct TraceArgs {
     /// or a sort of message, job or event
     #[arg(long, env = "KADRING_ONLY", value_name = "COMMAND|KEY|TYPE")]
     pub only: Option<String>,
+    /// Show only where this pattern is found: sorts of messages, jobs or events that each came of the one before, as in
+    /// 'find_node nodes store'; … or ... stands for anything in between
+    #[arg(long, env = "KADRING_FIND", value_name = "PATTERN", conflicts_with = "only")]
+    pub find: Option<String>,
     /// Show only these peers, by their numbers in a storm or the names of their files
     #[arg(long, env = "KADRING_PEER", value_name = "NAME", value_delimiter = ',')]
     pub peer: Vec<String>,
+    /// Compare with another run, recorded in these files, and mark what differs
+    #[arg(long, env = "KADRING_DIFF", value_name = "FILE", num_args = 1.., value_hint = ValueHint::FilePath)]
+    #[arg(conflicts_with_all = ["find", "svg", "chrome"])]
+    pub diff: Vec<PathBuf>,
+    /// Instead of columns, write one page for a browser, which needs no network
+    #[arg(long, env = "KADRING_HTML", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
+    /// Instead of columns, write a picture: of one request, as `--only` shows it
+    #[arg(long, env = "KADRING_SVG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub svg: Option<PathBuf>,
     /// Instead of columns, write a file for Perfetto (ui.perfetto.dev)
     #[arg(long, env = "KADRING_CHROME", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub chrome: Option<PathBuf>,

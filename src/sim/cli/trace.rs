@@ -1,44 +1,154 @@
 //! `kadring trace`: what several peers recorded, side by side.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use super::{CliError, Verdict, in_file, in_record};
 use crate::sim::args::TraceArgs;
-use crate::sim::moments::chrome;
 use crate::sim::moments::columns::{self, Style};
+use crate::sim::moments::diff::{self, Side};
 use crate::sim::moments::history::{Collection, History};
+use crate::sim::moments::{chrome, page, picture};
+
+/// Writes a drawing to a file.
+type Draw<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
 
 pub(super) fn run(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result<Verdict, CliError> {
-    let mut collection = Collection::default();
-    for path in &args.files {
-        let file = File::open(path).map_err(in_file(path))?;
-        collection.add(&name(path), BufReader::new(file)).map_err(in_record(path))?;
-    }
-    let complaints = std::mem::take(&mut collection.complaints);
-    let history = collection.history();
-    let mut moments = match &args.only {
-        Some(word) => history.only(word).map_err(CliError::Usage)?,
-        None => (0..history.moments.len()).collect(),
-    };
-    if !args.peer.is_empty() {
-        let shown = args.peer.iter().map(|name| number(&history, name)).collect::<Result<Vec<_>, _>>()?;
-        moments.retain(|&moment| shown.contains(&history.moments[moment].peer));
-    }
-    match &args.chrome {
-        Some(path) => {
-            let mut file = BufWriter::new(File::create(path).map_err(in_file(path))?);
-            chrome::write(&history, &moments, &mut file).and_then(|()| file.flush()).map_err(in_file(path))?;
-            writeln!(out, "{} moments written to {}", moments.len(), path.display())?;
-        }
-        None => columns::write(&history, &moments, style, out)?,
+    let (history, mut complaints) = read(&args.files)?;
+    if !args.diff.is_empty() {
+        let (other, further) = read(&args.diff)?;
+        complaints.extend(further);
+        compare(args, [&history, &other], &complaints, style, out)?;
+    } else {
+        show(args, &history, &complaints, style, out)?;
     }
     for complaint in complaints {
         writeln!(out, "{complaint}")?;
     }
     out.flush()?;
     Ok(Verdict::Passed)
+}
+
+/// The history that these files tell, and what is wrong with them. A file that cannot be read is left out if there are
+/// others.
+fn read(paths: &[PathBuf]) -> Result<(History, Vec<String>), CliError> {
+    let mut collection = Collection::default();
+    let mut refused = None;
+    for path in paths {
+        let file = File::open(path).map_err(in_file(path))?;
+        if let Err(error) = collection.add(&name(path), BufReader::new(file)).map_err(in_record(path)) {
+            collection.complaints.push(format!("left out: {error}"));
+            refused.get_or_insert(error);
+        }
+    }
+    match refused.filter(|_| collection.is_empty()) {
+        Some(error) => Err(error),
+        None => {
+            let complaints = std::mem::take(&mut collection.complaints);
+            Ok((collection.history(), complaints))
+        }
+    }
+}
+
+fn show(
+    args: &TraceArgs,
+    history: &History,
+    complaints: &[String],
+    style: Style,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let mut moments = match &args.find {
+        Some(pattern) => found(history, pattern, out)?,
+        None => asked_for(args, history)?,
+    };
+    of_peers(args, history, &mut moments)?;
+    if moments.is_empty() {
+        writeln!(out, "none of the {} moments is left to show", history.moments.len())?;
+        return Ok(());
+    }
+    // Of one request it is worth to know what its end waited for.
+    let way = if args.only.is_some() { history.way(&moments) } else { Vec::new() };
+    let drawings: [(&Option<PathBuf>, Draw<'_>); 3] = [
+        (&args.html, &|file| page::write(history, &moments, complaints, file)),
+        (&args.svg, &|file| picture::write(history, &moments, &way, file)),
+        (&args.chrome, &|file| chrome::write(history, &moments, file)),
+    ];
+    let mut drawn = false;
+    for (path, draw) in drawings {
+        if let Some(path) = path {
+            save(path, draw)?;
+            writeln!(out, "{} moments written to {}", moments.len(), path.display())?;
+            drawn = true;
+        }
+    }
+    if !drawn {
+        columns::write(history, &moments, &way, style, out)?;
+    }
+    Ok(())
+}
+
+/// The moments of all places where the pattern is found.
+fn found(history: &History, pattern: &str, out: &mut dyn Write) -> Result<Vec<usize>, CliError> {
+    let places = history.find(pattern).map_err(CliError::Usage)?;
+    writeln!(out, "'{pattern}' is found {} times", places.len())?;
+    let mut moments: Vec<usize> = places.into_iter().flatten().collect();
+    moments.sort_unstable();
+    moments.dedup();
+    Ok(moments)
+}
+
+fn compare(
+    args: &TraceArgs,
+    runs: [&History; 2],
+    complaints: &[String],
+    style: Style,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let [first, second] = runs.map(|history| {
+        let mut moments = asked_for(args, history)?;
+        of_peers(args, history, &mut moments).map(|()| moments)
+    });
+    // One of the runs may lack what is asked for: that is what differs.
+    let (first, second) = match (first, second) {
+        (Err(error), Err(_)) => return Err(error),
+        (first, second) => (first.unwrap_or_default(), second.unwrap_or_default()),
+    };
+    if first.is_empty() && second.is_empty() {
+        writeln!(out, "no moments are left to compare")?;
+        return Ok(());
+    }
+    let sides = [Side { history: runs[0], moments: &first }, Side { history: runs[1], moments: &second }];
+    match &args.html {
+        Some(path) => {
+            save(path, &|file| page::write_diff(sides, complaints, file))?;
+            writeln!(out, "{} and {} moments written to {}", first.len(), second.len(), path.display())?;
+        }
+        None => diff::write(sides[0], sides[1], style, out)?,
+    }
+    Ok(())
+}
+
+/// The moments that `--only` chooses, or all.
+fn asked_for(args: &TraceArgs, history: &History) -> Result<Vec<usize>, CliError> {
+    match &args.only {
+        Some(word) => history.only(word).map_err(CliError::Usage),
+        None => Ok((0..history.moments.len()).collect()),
+    }
+}
+
+/// Leaves the moments that `--peer` chooses.
+fn of_peers(args: &TraceArgs, history: &History, moments: &mut Vec<usize>) -> Result<(), CliError> {
+    if !args.peer.is_empty() {
+        let shown = args.peer.iter().map(|name| number(history, name)).collect::<Result<Vec<_>, _>>()?;
+        moments.retain(|&moment| shown.contains(&history.moments[moment].peer));
+    }
+    Ok(())
+}
+
+fn save(path: &Path, draw: Draw<'_>) -> Result<(), CliError> {
+    let mut file = BufWriter::new(File::create(path).map_err(in_file(path))?);
+    draw(&mut file).and_then(|()| file.flush()).map_err(in_file(path))
 }
 
 /// What a live peer is called: its file's name, without the ending, and without `peer-` before a number.

@@ -1,7 +1,7 @@
 //! A history as text: a column for each peer, a line for each moment.
 //!
 //! Only one peer has something to say in a line, so its text begins in its column and may go on to the end of the line;
-//! what is longer than the line is cut.
+//! what is longer than the line is cut. What the last moment waited for is marked with a star: the critical path.
 
 use std::io::{self, Write};
 
@@ -26,11 +26,12 @@ const WIDEST: usize = 24;
 /// Colours of peers, as terminals number them.
 const COLOURS: [u8; 6] = [36, 33, 35, 32, 34, 31];
 
-/// Writes these moments of a history in columns, and a last line that says how much of it is understood.
+/// Writes these moments of a history in columns, with the critical `way` among them marked if there is one, and a last line
+/// that says how much of the history is understood.
 ///
 /// # Errors
 /// The writer's.
-pub fn write(history: &History, moments: &[usize], style: Style, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(history: &History, moments: &[usize], way: &[usize], style: Style, out: &mut dyn Write) -> io::Result<()> {
     let peers: Vec<usize> = {
         let mut peers: Vec<usize> = moments.iter().map(|&moment| history.moments[moment].peer).collect();
         peers.sort_unstable();
@@ -52,13 +53,17 @@ pub fn write(history: &History, moments: &[usize], style: Style, out: &mut dyn W
         let after = if rest > 0 { pad("│", lane).repeat(rest) } else { String::new() };
         let padded = if rest > 0 { pad(&text, lane * used) } else { text };
         let text = if style.colour { paint(&padded, column) } else { padded };
-        writeln!(out, "{:>11}   {}", seen.at, format!("{before}{text}{after}").trim_end())?;
+        let mark = if way.binary_search(&moment).is_ok() { '*' } else { ' ' };
+        writeln!(out, "{:>11} {mark} {}", seen.at, format!("{before}{text}{after}").trim_end())?;
+    }
+    if !way.is_empty() {
+        writeln!(out, "* {}", history.waits(way))?;
     }
     writeln!(out, "{}", summary(history, moments.len()))
 }
 
 /// How much of a history is understood.
-fn summary(history: &History, shown: usize) -> String {
+pub(super) fn summary(history: &History, shown: usize) -> String {
     let (all, (messages, paired)) = (history.moments.len(), history.messages);
     let roots = history.moments.iter().filter(|seen| matches!(seen.cause, Cause::Root(_))).count();
     let share = 100.0 * history.explained() as f64 / all.max(1) as f64;
@@ -90,6 +95,10 @@ fn pad(text: &str, width: usize) -> String {
 
 /// The text in the colour of the peer of this number.
 pub(in crate::sim) fn paint(text: &str, peer: usize) -> String {
-    let colour = COLOURS[peer % COLOURS.len()];
+    coloured(text, COLOURS[peer % COLOURS.len()])
+}
+
+/// The text in a colour, by its number of SGR.
+pub(super) fn coloured(text: &str, colour: u8) -> String {
     format!("\u{1b}[{colour}m{text}\u{1b}[0m")
 }

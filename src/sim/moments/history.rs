@@ -1,8 +1,9 @@
 //! The moments of several peers on one clock: which arrival is which message, and what each moment came of.
 //!
-//! A message is known again by its addresses, its magic number and whether it asks or answers; of several that are the
-//! same (a datagram that is sent again), an arrival is the last that was sent before it. A tick came of the moment that
-//! set the deadline: a new node is fed the same events, and asked after each when it wants to be woken.
+//! A message is known again by its addresses, its magic number and whether it asks or answers. Of several that are the same
+//! (a datagram that is sent again) the first that came is the first that was sent, if all came; else an arrival is the last
+//! that was sent before it. A tick came of the moment that set the deadline: a new node is fed the same events, and asked
+//! after each when it wants to be woken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
@@ -15,6 +16,7 @@ use crate::classroom;
 use crate::node::job::{Holder, Job, JobId};
 use crate::node::record::{Beginning, Moment};
 use crate::node::{Action, Event};
+use crate::overlay::OverlayKind;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Body, Message};
@@ -27,7 +29,7 @@ pub struct History {
     pub moments: Vec<Seen>,
     /// Messages that came from one recorded peer to another, and those of them whose sending was found.
     pub messages: (usize, usize),
-    /// Messages that came before they were sent: clocks that no shift puts right.
+    /// Messages that came before they were sent, or no later: clocks that no shift puts right.
     pub backwards: usize,
     /// How each life began.
     pub(in crate::sim) beginnings: Vec<Beginning>,
@@ -41,6 +43,10 @@ pub struct Recorded {
     pub name: String,
     /// Its id and address.
     pub me: Peer,
+    /// The overlay that it routes by.
+    pub overlay: OverlayKind,
+    /// Bits of an id there.
+    pub bits: usize,
 }
 
 /// A moment among those of other peers.
@@ -159,12 +165,18 @@ impl Collection {
         let me = beginning.me;
         let peer = self.peers.iter().position(|recorded| recorded.me.addr == me.addr).unwrap_or_else(|| {
             let name = beginning.peer.map_or(name.to_owned(), |slot| slot.to_string());
-            self.peers.push(Recorded { name, me });
+            let (overlay, bits) = (beginning.overlay, beginning.ring.bits);
+            self.peers.push(Recorded { name, me, overlay, bits });
             self.peers.len() - 1
         });
         let node = classroom::join(beginning.node());
         self.lives.push(Life { peer, beginning, moments: Vec::new(), wakes: Vec::new(), node });
         Some(self.lives.len() - 1)
+    }
+
+    /// Whether no record was added.
+    pub fn is_empty(&self) -> bool {
+        self.lives.is_empty()
     }
 
     /// The history that all records tell together.
@@ -185,7 +197,7 @@ impl Collection {
         let Self { peers, lives, .. } = self;
         let known = lives.iter().find_map(|life| life.beginning.unix_micros).unwrap_or_default();
         let (mut beginnings, mut wakes): (Vec<Beginning>, Vec<Vec<Option<Time>>>) = (Vec::new(), Vec::new());
-        let mut moments: Vec<Seen> = Vec::new();
+        let mut moments: Vec<Seen> = Vec::with_capacity(lives.iter().map(|life| life.moments.len()).sum());
         for (number, life) in lives.into_iter().enumerate() {
             let date = life.beginning.unix_micros.unwrap_or(known) as i64;
             let peer = life.peer;
@@ -208,7 +220,9 @@ impl Collection {
 }
 
 impl Life {
-    fn push(&mut self, line: usize, moment: Moment) {
+    fn push(&mut self, line: usize, mut moment: Moment) {
+        // A list that was read has room for more actions than most moments have.
+        moment.actions.shrink_to_fit();
         let mut actions = Vec::new();
         self.node.handle(moment.at, moment.event.clone(), &mut actions);
         self.wakes.push(self.node.next_wake());
@@ -256,8 +270,19 @@ impl History {
         least
     }
 
+    /// The arrivals of the messages that were sent more than once.
+    fn came_again(&self, sent: &BTreeMap<Mark, Vec<usize>>) -> BTreeMap<Mark, Vec<usize>> {
+        let mut came: BTreeMap<Mark, Vec<usize>> = BTreeMap::new();
+        for (number, seen) in self.moments.iter().enumerate() {
+            let mark = self.arrival(seen).filter(|mark| sent.get(mark).is_some_and(|sent| sent.len() > 1));
+            mark.into_iter().for_each(|mark| came.entry(mark).or_default().push(number));
+        }
+        came
+    }
+
     fn find_causes(&mut self, wakes: &[Vec<Option<Time>>]) {
         let sent = self.sent();
+        let again = self.came_again(&sent);
         let recorded: BTreeSet<SocketAddr> = self.peers.iter().map(|peer| peer.me.addr).collect();
         let mut places: BTreeMap<(usize, usize), usize> = BTreeMap::new();
         let mut jobs: BTreeMap<(usize, JobId), usize> = BTreeMap::new();
@@ -281,11 +306,10 @@ impl History {
                 }
                 Event::Message { from, .. } if !recorded.contains(from) => Cause::Root("a peer that was not recorded"),
                 Event::Message { .. } => {
-                    let sent = self.arrival(seen).and_then(|mark| sent.get(&mark));
-                    let found = sent.and_then(|sent| sent.iter().rev().find(|&&sent| sent < number).or(sent.first()));
+                    let found = self.arrival(seen).and_then(|mark| sending(&sent, &again, mark, number));
                     self.messages.0 += 1;
                     self.messages.1 += usize::from(found.is_some());
-                    self.backwards += usize::from(found.is_some_and(|&found| self.moments[found].at > seen.at));
+                    self.backwards += usize::from(found.is_some_and(|&found| found > number));
                     of(found)
                 }
                 Event::Tick => of(deadline(&wakes[seen.life], seen.nth).and_then(|nth| places.get(&(seen.life, nth)))),
@@ -368,6 +392,20 @@ impl History {
     pub fn explained(&self) -> usize {
         self.moments.iter().filter(|seen| seen.cause != Cause::Unknown).count()
     }
+}
+
+/// The moment in which the message was sent that came in moment `number`.
+fn sending<'a>(
+    sent: &'a BTreeMap<Mark, Vec<usize>>,
+    came: &BTreeMap<Mark, Vec<usize>>,
+    mark: Mark,
+    number: usize,
+) -> Option<&'a usize> {
+    let sent = sent.get(&mark)?;
+    let came = came.get(&mark).filter(|came| came.len() == sent.len());
+    let nth = came.and_then(|came| came.iter().position(|moment| *moment == number));
+    let nth = nth.and_then(|nth| sent.get(nth)).filter(|sent| **sent < number);
+    nth.or_else(|| sent.iter().rev().find(|&&sent| sent < number)).or(sent.first())
 }
 
 /// The first of the moments since which the node wanted to be woken at the time that the tick `nth` came for.

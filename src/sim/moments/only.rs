@@ -54,7 +54,8 @@ impl History {
                     effects.insert(moment);
                 }
                 if self.answers(command, moment) {
-                    effects.insert(moment);
+                    // What the answer waited for belongs to it, even where that was a deadline.
+                    effects.extend(self.why(moment).into_iter().filter(|cause| *cause >= command));
                     break;
                 }
             }
@@ -84,19 +85,21 @@ impl History {
 
     /// What the messages, jobs and events of a moment are called.
     fn sorts(&self, moment: usize) -> Vec<String> {
-        let moment = &self.moments[moment].moment;
-        let first = |text: String| text.split(' ').next().unwrap_or_default().to_owned();
-        let event = match &moment.event {
+        let actions = self.moments[moment].moment.actions.iter().filter_map(|action| match action {
+            Action::Send { message, .. } => Some(first_word(said(&message.body))),
+            Action::Start { work, .. } => Some(first_word(said(work))),
+            _ => None,
+        });
+        std::iter::once(self.sort(moment)).chain(actions).collect()
+    }
+
+    /// What the message, outcome or other event of a moment is called.
+    pub(super) fn sort(&self, moment: usize) -> String {
+        first_word(match &self.moments[moment].moment.event {
             Event::Message { message, .. } | Event::Undeliverable { message, .. } => said(&message.body),
             Event::JobDone { outcome, .. } => said(outcome),
             event => said(event),
-        };
-        let actions = moment.actions.iter().filter_map(|action| match action {
-            Action::Send { message, .. } => Some(said(&message.body)),
-            Action::Start { work, .. } => Some(said(work)),
-            _ => None,
-        });
-        std::iter::once(event).chain(actions).map(first).collect()
+        })
     }
 
     /// What led to a moment, back to what a clock began.
@@ -129,4 +132,8 @@ impl History {
             list(sorts)
         )
     }
+}
+
+fn first_word(text: String) -> String {
+    text.split(' ').next().unwrap_or_default().to_owned()
 }
