@@ -207,6 +207,11 @@ pub(crate) fn at(doing: Doing) -> Duration {
     Duration::from_micros(slot.turn(doing, now()))
 }
 
+/// When this thread began with what it is at, in microseconds: what was read then need not be read again.
+pub(crate) fn since() -> Option<u64> {
+    mine().map(|mine| mine.slot.since.load(Ordering::Relaxed))
+}
+
 /// This thread works from here on, on something that has a name.
 pub(crate) fn name(doing: Doing) {
     if let Some(Mine { slot, .. }) = mine() {

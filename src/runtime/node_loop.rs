@@ -131,10 +131,10 @@ impl NodeLoop {
                 self.handle_at(now, event);
             },
             recv(inboxes.commands.queue) -> asked => {
-                gauges::came(Doing::Command);
+                let now = self.came(Doing::Command);
                 let left = inboxes.commands.queue.len();
                 self.took(Gauged::Commands, left);
-                self.on_command(asked.ok());
+                self.on_command(now, asked.ok());
             }
             recv(inboxes.ticks) -> put => {
                 let now = self.came(Doing::Tick);
@@ -164,10 +164,11 @@ impl NodeLoop {
 
     /// Says goodbye, and waits for nothing more. What was asked before gets its answer.
     fn on_leave(&mut self) {
+        let now = self.shared.clock.now();
         for _ in 0..self.inboxes.commands.queue.len() {
-            self.on_command(self.inboxes.commands.queue.try_recv().ok());
+            self.on_command(now, self.inboxes.commands.queue.try_recv().ok());
         }
-        self.on_command(None);
+        self.on_command(now, None);
         self.turn.stopped = true;
     }
 
@@ -222,32 +223,34 @@ impl NodeLoop {
     }
 
     /// A command; none once every handle to this peer is gone, which means: leave.
-    fn on_command(&mut self, placed: Option<Placed>) {
+    fn on_command(&mut self, now: Time, placed: Option<Placed>) {
         fault::point(Role::Node);
-        let Some(Placed { asked, way }) = placed else { return self.begin(Command::Quit { handover: false }, None) };
+        let Some(Placed { asked, way }) = placed else {
+            return self.begin(now, Command::Quit { handover: false }, None);
+        };
         self.inboxes.commands.free_place();
         self.turn.way = way;
         match asked {
             Asked::Command { session, command, of, answer } => {
                 let far = Phase::of(&command).map(|phase| Far { job: session, phase, of, tells_at: Time::ZERO });
-                self.begin(command, Some(Asker { session, answer, far }));
+                self.begin(now, command, Some(Asker { session, answer, far }));
             }
             Asked::Cancel { session } => {
                 let meant = self.turn.asking.iter().filter(|(_, asker)| asker.session == session);
                 for command in meant.map(|(&command, _)| command).collect::<Vec<_>>() {
-                    self.begin(Command::Cancel { command }, None);
+                    self.begin(now, Command::Cancel { command }, None);
                 }
             }
         }
     }
 
-    fn begin(&mut self, command: Command, asker: Option<Asker>) {
+    fn begin(&mut self, now: Time, command: Command, asker: Option<Asker>) {
         self.turn.commands += 1;
         let id = self.turn.commands;
         if let Some(asker) = asker {
             self.turn.asking.insert(id, asker);
         }
-        self.handle(Event::Command { id, command });
+        self.handle_at(now, Event::Command { id, command });
     }
 
     fn handle(&mut self, event: Event) {

@@ -143,7 +143,7 @@ impl Workbench {
         loop {
             let order = next_order(inbox, idle);
             // Connections are kept no longer than a worker without work, so the last worker to end closes the last one.
-            let begin = self.shared.clock.now();
+            let begin = self.shared.clock.gauged(gauges::since());
             self.shared.connections.close_stale(begin);
             let Some(Order { job, work }) = order else { return };
             let cancel = self.shared.ledger.of(job);
