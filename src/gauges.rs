@@ -5,7 +5,7 @@
 //! all accesses are `Relaxed` but those to [`Slot::taken`]. Nobody has to be waited for, so what is stuck can be shown
 //! too, and a signal's thread may print it at any moment.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,10 +18,23 @@ pub(crate) const QUEUES: usize = 8;
 /// Bytes of a thread's name, as the system bounds it.
 const NAME: usize = 16;
 
+/// Long waits for locks that a thread keeps in mind until somebody asks for them.
+const MINDED: usize = 16;
+
 static TABLE: [Slot; PLACES] = [const { Slot::empty() }; PLACES];
 
 thread_local! {
     static MINE: Cell<Option<Mine>> = const { Cell::new(None) };
+    static WAITED: RefCell<Vec<Waited>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A lock that this thread waited long for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Waited {
+    pub(crate) rank: u8,
+    pub(crate) span: Duration,
+    /// The threads of its peer that held a lock of this rank meanwhile.
+    pub(crate) held_by: Vec<String>,
 }
 
 /// Microseconds since some moment that is the same for all threads.
@@ -179,23 +192,24 @@ pub(crate) fn wait<R>(wait: impl FnOnce() -> R) -> R {
     gave
 }
 
-/// What this thread's role waits for came, and it does this about it.
-pub(crate) fn came(doing: Doing) {
-    at(doing);
-    if let Some(Mine { slot, .. }) = mine() {
-        slot.handled.store(slot.handled.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
+/// What this thread's role waits for came, and it does this about it. Returns when, in microseconds.
+pub(crate) fn came(doing: Doing) -> Option<u64> {
+    let Mine { slot, now } = mine()?;
+    slot.handled.store(slot.handled.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    let now = now();
+    slot.turn(doing, now);
+    Some(now)
 }
 
 /// This thread does something else from here on. Returns how long it did what it did before.
 pub(crate) fn at(doing: Doing) -> Duration {
     let Some(Mine { slot, now }) = mine() else { return Duration::ZERO };
-    let now = now();
-    let span = now.saturating_sub(slot.since.swap(now, Ordering::Relaxed));
-    if slot.doing.swap(doing as u8, Ordering::Relaxed) != Doing::Waits as u8 {
-        slot.busy.store(slot.busy.load(Ordering::Relaxed) + span, Ordering::Relaxed);
-    }
-    Duration::from_micros(span)
+    Duration::from_micros(slot.turn(doing, now()))
+}
+
+/// When this thread began with what it is at, in microseconds: what was read then need not be read again.
+pub(crate) fn since() -> Option<u64> {
+    mine().map(|mine| mine.slot.since.load(Ordering::Relaxed))
 }
 
 /// This thread works from here on, on something that has a name.
@@ -208,6 +222,11 @@ pub(crate) fn name(doing: Doing) {
 /// What this thread is at.
 pub(crate) fn own() -> Doing {
     mine().map_or(Doing::Works, |mine| mine.slot.doing())
+}
+
+/// The number of the peer to which this thread belongs.
+pub(crate) fn own_peer() -> Option<u64> {
+    mine().map(|mine| mine.slot.peer.load(Ordering::Relaxed))
 }
 
 /// A queue of this thread's peer was so long when the thread put something in or took something out.
@@ -233,6 +252,31 @@ pub(crate) fn holds(rank: u8, does: bool) {
         let (held, bit) = (slot.holds.load(Ordering::Relaxed), 1 << rank);
         slot.holds.store(if does { held | bit } else { held & !bit }, Ordering::Relaxed);
     }
+}
+
+/// Keeps in mind that this thread waits long for a lock of this rank, while `wait` does: `so_far` has passed already.
+pub(crate) fn wait_long<R>(rank: u8, so_far: Duration, wait: impl FnOnce() -> R) -> R {
+    let Some(Mine { slot, now }) = mine() else { return wait() };
+    let (peer, since) = (slot.peer.load(Ordering::Relaxed), now());
+    let others = TABLE.iter().filter(|slot| slot.taken.load(Ordering::Acquire));
+    let holders = others.filter(|other| {
+        other.peer.load(Ordering::Relaxed) == peer && other.holds.load(Ordering::Relaxed) >> rank & 1 == 1
+    });
+    let held_by = holders.map(Slot::name).collect();
+    let gave = wait();
+    let span = so_far + Duration::from_micros(now().saturating_sub(since));
+    let _ = WAITED.try_with(|waited| {
+        let mut waited = waited.borrow_mut();
+        if waited.len() < MINDED {
+            waited.push(Waited { rank, span, held_by });
+        }
+    });
+    gave
+}
+
+/// The locks that this thread waited long for since it was asked last.
+pub(crate) fn waited() -> Vec<Waited> {
+    WAITED.try_with(RefCell::take).unwrap_or_default()
 }
 
 /// What all threads with a place are at, at the time `now`.
@@ -277,20 +321,35 @@ impl Slot {
         self.wants.store(0, Ordering::Relaxed);
     }
 
+    /// Something else is done from `now` on. Returns how long what was done before took.
+    fn turn(&self, doing: Doing, now: u64) -> u64 {
+        let span = now.saturating_sub(self.since.load(Ordering::Relaxed));
+        self.since.store(now, Ordering::Relaxed);
+        if self.doing.load(Ordering::Relaxed) != Doing::Waits as u8 {
+            self.busy.store(self.busy.load(Ordering::Relaxed) + span, Ordering::Relaxed);
+        }
+        self.doing.store(doing as u8, Ordering::Relaxed);
+        span
+    }
+
+    fn name(&self) -> String {
+        let name: Vec<u8> = self.name.iter().flat_map(|part| part.load(Ordering::Relaxed).to_le_bytes()).collect();
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
+
     fn doing(&self) -> Doing {
         Doing::ALL.get(usize::from(self.doing.load(Ordering::Relaxed))).copied().unwrap_or(Doing::Works)
     }
 
     fn seen(&self, now: u64) -> Seen {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let name: Vec<u8> = self.name.iter().flat_map(|part| read(part).to_le_bytes()).collect();
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         let (doing, span) = (self.doing(), now.saturating_sub(read(&self.since)));
         let busy = read(&self.busy) + if doing == Doing::Waits { 0 } else { span };
         let (holds, wants) = (self.holds.load(Ordering::Relaxed), self.wants.load(Ordering::Relaxed));
         Seen {
             peer: read(&self.peer),
-            name: String::from_utf8_lossy(name).into_owned(),
+            name: self.name(),
             thread: self.thread.load(Ordering::Relaxed),
             doing,
             span: Duration::from_micros(span),

@@ -12,6 +12,7 @@
 //! | 8 | output | the way of answers to standard output | console, command-N | writing one answer, as long as its reader takes | a command is under way, or anything else is written to |
 //! | 9 | screen | what is on the terminal at the moment | log, console | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
 //! | 10 | keys | the network keys that are in force | the node, udp-recv, tcp-serve-N, transfer-N, link-N, sweeper | a look, or putting others there | a file is read, anything is sealed, opened, sent or received |
+//! | 11 | demonstration | how often it was taken | command-N of `kadring demo lock` | as long as it takes to show who waits for it | anything else is waited for |
 //!
 //! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other. A build
 //! with debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
@@ -163,13 +164,29 @@ pub(crate) static KEYS: Lock = Lock {
     },
 };
 
+/// For a lecture (`runtime/demo.rs`).
+pub(crate) static DEMONSTRATION: Lock = Lock {
+    name: "demonstration",
+    rank: 11,
+    about: About {
+        protects: "how often it was taken",
+        taken_by: "command-N of `kadring demo lock`",
+        held_for: "as long as it takes to show who waits for it",
+        never_while: "anything else is waited for",
+    },
+};
+
 /// All locks, in the order of their ranks.
-static ALL: [&Lock; 10] = [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &JOBS, &OUTPUT, &SCREEN, &KEYS];
+static ALL: [&Lock; 11] =
+    [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &JOBS, &OUTPUT, &SCREEN, &KEYS, &DEMONSTRATION];
 
 /// The name of the lock of a rank, and what it protects.
 pub(crate) fn of_rank(rank: u8) -> Option<(&'static str, &'static str)> {
     ALL.iter().find(|lock| lock.rank == rank).map(|lock| (lock.name, lock.about.protects))
 }
+
+/// Who waits longer than this for a lock keeps in mind for how long, and who held it.
+const SHORT: Duration = Duration::from_millis(1);
 
 /// A lock held longer than this, while another thread wants it, is told of.
 const LONG: Duration = Duration::from_secs(10);
@@ -216,6 +233,11 @@ impl<T> Ranked<T> {
     }
 
     fn wait(&self) -> MutexGuard<'_, T> {
+        let short = self.value.try_lock_for(SHORT);
+        short.unwrap_or_else(|| gauges::wait_long(self.lock.rank, SHORT, || self.wait_on()))
+    }
+
+    fn wait_on(&self) -> MutexGuard<'_, T> {
         if !cfg!(debug_assertions) {
             return self.value.lock();
         }

@@ -18,7 +18,7 @@ use kadring::node::FailureKind;
 use kadring::runtime::raise_descriptor_limit;
 
 use args::{Cli, Task, command_line, config_file};
-use commands::{Exit, Failed, client, ctl, files, keygen, leases, peer, report, ring, sim, stderr};
+use commands::{Exit, Failed, client, ctl, demo, files, keygen, leases, peer, report, ring, sim, stderr};
 
 fn main() -> ExitCode {
     // A file that may not grow further is an error of the write, as a full disk is, and must not end the process.
@@ -126,6 +126,7 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Repro(args) => sim::repro(&args),
         Task::Replay(args) => sim::replay(&args),
         Task::Trace(args) => sim::trace(&args),
+        Task::Demo { what } => demo::run(what),
         Task::Man { dir: Some(dir) } => {
             clap_mangen::generate_to(command_line(), &dir)
                 .with_context(|| format!("cannot write manual pages into {}", dir.display()))?;

@@ -2,10 +2,16 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use kadring::node::Event;
+use kadring::node::record::{Queued, moment_line, start_line};
+use kadring::overlay::OverlayKind;
+use kadring::sim::moments::reader::{Line, Reader};
+use kadring::time::Time;
 use serde_json::Value;
 use support::{Launch, PeerProcess, cluster, file, program};
 use tempfile::tempdir;
@@ -64,7 +70,8 @@ fn the_records_of_live_peers_show_one_store_from_the_line_typed_to_the_copies_wr
         let mut peers: Vec<PeerProcess> = Vec::new();
         for (n, record) in records.iter().enumerate() {
             let launch = Launch::new(folder.path().join(n.to_string()));
-            let launch = launch.args(&["--overlay", overlay, "--record", text(record)]);
+            let launch =
+                launch.args(&["--overlay", overlay, "--record", text(record)]).env("RUST_LOG", "kadring=trace");
             peers.push(if let Some(first) = peers.first() {
                 launch.through(first.port).start()
             } else {
@@ -77,6 +84,7 @@ fn the_records_of_live_peers_show_one_store_from_the_line_typed_to_the_copies_wr
             peer.ask("quit --no-handover");
             peer.wait();
         }
+        check_logs(&peers);
         let files: Vec<&str> = records.iter().map(|record| text(record)).collect();
         let trace = |more: &[&str]| {
             let shown = run(&[&["trace"], &files[..], more].concat());
@@ -102,10 +110,91 @@ fn the_records_of_live_peers_show_one_store_from_the_line_typed_to_the_copies_wr
             assert!(trace(&["--only", word]).lines().count() > 2, "{word}");
         }
         check_chrome(&folder.path().join("chrome.json"), trace);
+        check_timings(&records[2]);
+        // The worker's lane, the wait in a queue and the turn of a job's outcome.
+        let pull = all.lines().find(|line| line.contains(": stored [transfer-"));
+        let pull = pull.unwrap_or_else(|| panic!("no worker is shown: {all}"));
+        assert!(pull.contains("–") && pull.contains(", events ") && pull.contains(" µs, turn "), "{pull}");
 
         let unknown = run(&["trace", files[0], "--only", "nonsense"]);
         assert_eq!(unknown.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&unknown.stderr).contains("ping, "), "{unknown:?}");
+    }
+}
+
+/// A line of a log: `DATE LEVEL PEER THREAD TEXT`.
+fn words_of(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+/// The logs of three peers, merged by sorting, tell each message first where it was sent and then where it came.
+fn check_logs(peers: &[PeerProcess]) {
+    let logs: Vec<String> = peers.iter().map(PeerProcess::said).collect();
+    let mut lines: Vec<(&str, usize)> =
+        logs.iter().enumerate().flat_map(|(peer, log)| log.lines().map(move |line| (line, peer))).collect();
+    lines.sort_unstable();
+    // A message is known by its two ends, its number and what it is.
+    let mut sent: BTreeSet<String> = BTreeSet::new();
+    let (mut came, mut names) = (Vec::new(), BTreeSet::new());
+    for (line, peer) in lines {
+        let words = words_of(line);
+        if words.get(1) != Some(&"TRACE") {
+            continue;
+        }
+        assert!(peers[peer].id.starts_with(words[2]) && words[3] == "node", "{line}");
+        for (at, word) in words.iter().enumerate().filter(|(_, word)| word.contains('→')) {
+            let (before, after) = word.split_once('→').expect("it contains one");
+            let other = format!("127.0.0.1:{}", peers[peer].port);
+            let what = format!("{} {}", words[at + 1], words[at + 2].trim_end_matches(','));
+            match (before, after) {
+                ("", to) => drop(sent.insert(format!("{other} {to} {what}"))),
+                (from, _) => {
+                    let message = format!("{from} {other} {what}");
+                    assert!(sent.contains(&message), "{message} came before it was sent");
+                    names.insert(words[at + 2].to_owned());
+                    came.push(message);
+                }
+            }
+        }
+    }
+    assert!(came.len() > 20, "{came:?}");
+    for part in ["saved", "store"] {
+        assert!(names.iter().any(|name| name.contains(part)), "{part}: {names:?}");
+    }
+}
+
+/// Each moment of a live peer's record says which queue it came through and how long its turn took, a job's outcome who did
+/// the job; and the record is the same when it is written again.
+fn check_timings(record: &Path) {
+    let text = fs::read_to_string(record).expect("it is there");
+    let (mut reader, beginning) = Reader::begin(text.as_bytes()).expect("a record");
+    let mut again = start_line(&beginning).expect("plain");
+    let (mut queues, mut jobs) = (BTreeSet::new(), 0);
+    let mut last = Time::ZERO;
+    while let Some((number, line)) = reader.next_line().expect("whole") {
+        let Line::Moment(moment) = line else { panic!("line {number} is no moment") };
+        let timing = moment.timing.as_ref().expect("a live peer has threads");
+        assert_eq!(timing.thread, "node");
+        if let Some(Queued { queue, by, put }) = &timing.queued {
+            assert!(*put <= moment.at && moment.at >= last, "line {number}: {timing:?}");
+            queues.insert(format!("{by} {queue}"));
+        }
+        if let Event::JobDone { .. } = &moment.event {
+            let work = timing.work.as_ref().expect("a job is done by somebody");
+            assert!(work.worker.starts_with("transfer-"), "line {number}: {timing:?}");
+            assert!(work.from <= work.until && work.until <= moment.at, "line {number}: {timing:?}");
+            jobs += 1;
+        }
+        last = moment.at;
+        again += &moment_line(&moment).expect("plain");
+    }
+    assert!(again == text, "the same bytes");
+    assert!(jobs > 3, "{jobs} jobs");
+    for way in ["udp-recv datagrams", "sweeper ticks", "console commands"] {
+        assert!(
+            queues.contains(way) || (way.starts_with("udp") && beginning.overlay == OverlayKind::Ring),
+            "{queues:?}"
+        );
     }
 }
 
@@ -124,7 +213,8 @@ fn check_chrome(path: &Path, trace: impl Fn(&[&str]) -> String) {
         ids.sort();
         ids
     };
-    assert!(of("X").len() > 40 && of("M").len() == 3);
+    assert!(of("X").len() > 40 && events.iter().filter(|event| event["name"] == "process_name").count() == 3);
+    assert!(events.iter().any(|event| event["name"] == "thread_name"), "a worker has a lane");
     for (begin, end) in [("s", "f"), ("b", "e")] {
         assert!(of(begin).len() > 5 && of(begin) == of(end), "{begin} and {end}");
     }

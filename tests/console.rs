@@ -79,6 +79,27 @@ fn as_json_every_line_in_is_one_line_out_in_order() {
 }
 
 #[test]
+fn threads_are_shown_anew_until_a_line_is_typed_and_those_of_the_program_have_gauges_too() {
+    let folder = folder();
+    let mut peer = alone(&folder);
+    peer.tell("threads --watch");
+    for _ in 0..2 {
+        let seen = peer.answer();
+        let threads = seen["threads"].as_array().expect("a list");
+        for name in ["main", "log"] {
+            let thread = threads.iter().find(|thread| thread["name"] == name).expect(name);
+            assert!(thread["waits"] == true && thread["at"] != "waits", "{thread}");
+        }
+    }
+    peer.tell("status");
+    let mut answer = peer.answer();
+    while answer["answer"] == "threads" {
+        answer = peer.answer();
+    }
+    assert_eq!(answer["answer"], "status");
+}
+
+#[test]
 fn hostile_lines_are_answered_and_the_next_is_obeyed() {
     let folder = folder();
     let mut peer = alone(&folder);

@@ -121,6 +121,7 @@ fn the_record_of_a_storm_replays_peer_by_peer_and_is_the_same_when_it_is_written
             let written = match line {
                 Line::Beginning(beginning) => serde_json::to_string(&beginning),
                 Line::Moment(moment) => serde_json::to_string(&moment),
+                Line::Lost(_) => panic!("a storm's recorder loses nothing"),
             };
             again += &(written.expect("plain") + "\n");
         }
@@ -188,8 +189,23 @@ fn of_a_record_that_is_cut_or_damaged_what_is_before_is_shown_and_another_versio
     let (moments, complaint) = shown(&damaged).expect("a record");
     assert!(moments < 100 && moments > 50, "{moments}");
     assert!(complaint.contains("a: line 101 ") && complaint.contains("keep the first 100 lines"), "{complaint}");
+    let with_gap = [&lines[..100], &["{\"lost\":7}"], &lines[110..]].concat().join("\n");
+    let (moments, complaint) = shown(&with_gap).expect("a record");
+    assert!(moments == whole - 10 && complaint.contains("a: before line 102, 7 moments are missing"), "{complaint}");
     let foreign = text.replacen(":3,", ":99,", 1);
     assert!(shown(&foreign).expect_err("another version").contains("version 99"));
+}
+
+#[test]
+fn a_lecture_is_shown_a_lock_that_twenty_threads_wait_for_with_its_holder() {
+    let shown = Command::new(env!("CARGO_BIN_EXE_kadring")).args(["demo", "lock"]).output().expect("it runs");
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.status.success(), "{text}");
+    let holder = text.lines().find(|line| line.starts_with("command-0 ")).expect("it holds the lock");
+    assert!(holder.ends_with("holds the lock demonstration"), "{text}");
+    let waits = "wants the lock demonstration (how often it was taken), held by command-0";
+    assert_eq!(text.lines().filter(|line| line.ends_with(waits)).count(), 20, "{text}");
+    assert!(text.contains("one after another: 20 times"), "{text}");
 }
 
 /// The text with what each command of its console blocks prints now, one after another in an empty folder; and how many

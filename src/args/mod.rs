@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
-use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueHint};
+use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
@@ -103,6 +103,11 @@ pub(crate) enum Task {
     Replay(ReplayArgs),
     /// Show what several peers recorded side by side: who did what when, and why
     Trace(TraceArgs),
+    /// Show what goes wrong between threads, made on purpose: for a lecture
+    Demo {
+        /// What to show
+        what: Demo,
+    },
     /// Print this program's manual page, or write those of all its tasks into DIR
     Man {
         /// The folder, such as /usr/local/share/man/man1
@@ -117,6 +122,13 @@ pub(crate) enum Task {
         /// The shell
         shell: Shell,
     },
+}
+
+/// What `demo` shows.
+#[derive(Clone, Copy, ValueEnum, Debug)]
+pub(crate) enum Demo {
+    /// A lock that twenty threads wait for, with the thread that holds it
+    Lock,
 }
 
 /// The options of `peer`.

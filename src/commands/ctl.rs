@@ -5,10 +5,12 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::Context;
 use kadring::console::control::{Asked, Rendered, ask};
 use kadring::console::perform::Shows;
+use kadring::console::watching;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
 use kadring::node::{Command, FailureKind, Progress};
 use kadring::runtime::{Spooled, connect, ending_signals};
@@ -33,8 +35,11 @@ pub(crate) fn run(args: CtlArgs) -> anyhow::Result<Exit> {
     log_to(&screen, "warn");
     let mut form = Form { format: args.format.format(), quiet: args.quiet };
     let words = take_form(args.words, &mut form);
-    let peer = connect(&args.data).map_err(|error| nobody(&args.data, &error).into());
-    let done = peer.and_then(|peer| perform(&peer, words, form, &screen));
+    let peer = || connect(&args.data).map_err(|error| nobody(&args.data, &error).into());
+    let done = match &words[..] {
+        [threads, watch] if threads == "threads" && watch == "--watch" => watch_threads(peer, form, &screen),
+        _ => peer().and_then(|peer| perform(&peer, words, form, &screen)),
+    };
     done.or_else(|error| tell_trouble(error, form.format, io::stdout()))
 }
 
@@ -111,6 +116,24 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     }
     // Standard output is for the file, so the answer goes elsewhere.
     Ok(tell(&rendered, form, stderr()))
+}
+
+/// Shows what the peer's threads are at, again and again, until Enter on a terminal, a signal or the peer's end.
+fn watch_threads(peer: impl Fn() -> anyhow::Result<UnixStream>, form: Form, screen: &Screen) -> anyhow::Result<Exit> {
+    let is_typed = io::stdin().is_terminal();
+    loop {
+        let asked = Asked { words: vec!["threads".to_owned()], folder: env::current_dir()?, to: None };
+        let seen = ask(&peer()?, &asked, &OnScreen(screen), &mut || {});
+        let seen = seen.map_err(|error| Failed::timed_out(format!("the peer did not answer: {error}")))?;
+        watching::clear(|text| print!("{text}"));
+        let exit = tell(&seen, form, io::stdout());
+        if exit != Exit::Done || is_typed && watching::is_typed_within(watching::PERIOD) {
+            return Ok(exit);
+        }
+        if !is_typed {
+            thread::park_timeout(watching::PERIOD);
+        }
+    }
 }
 
 /// What `cat` is, said as a `retrieve`.

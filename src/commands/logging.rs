@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::{env, panic, thread};
 
 use kadring::console::{Screen, Stderr, escape};
+use kadring::runtime::own_digits;
 
 /// Sends what the program logs to `screen`, from `level` on unless `RUST_LOG` says otherwise.
 pub(crate) fn log_to(screen: &Arc<Screen>, level: &str) {
@@ -18,8 +19,10 @@ pub(crate) fn log_to(screen: &Arc<Screen>, level: &str) {
         // What prints a line must not log while it does.
         .filter_module("rustyline", log::LevelFilter::Off)
         .format(|out, record| {
-            let (time, level, text) = (out.timestamp_seconds(), record.level(), record.args().to_string());
-            writeln!(out, "{time} {level:5} {}", escape(&text))
+            // The date first, to the microsecond: so the logs of several peers merge by `sort`.
+            let (time, level, text) = (out.timestamp_micros(), record.level(), record.args().to_string());
+            let (peer, thread) = (own_digits(), thread::current());
+            writeln!(out, "{time} {level:5} {peer} {:11} {}", thread.name().unwrap_or("-"), escape(&text))
         })
         .target(env_logger::Target::Pipe(Box::new(Logged(stderr))))
         .build();

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 mod console_thread;
 pub(crate) mod ctl;
+pub(crate) mod demo;
 mod events;
 mod farewell;
 pub(crate) mod files;

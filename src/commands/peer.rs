@@ -17,7 +17,7 @@ use kadring::console::renewing::renewing;
 use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen, json};
 use kadring::node::{Answer, Command, Notice, Phase};
-use kadring::runtime::{Bell, Handle, Keyring, LocalPeer, Options, ServeClient, since_1970};
+use kadring::runtime::{Bell, Handle, Keyring, LocalPeer, Options, ServeClient, since_1970, waits};
 use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
@@ -56,6 +56,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let keys = options.keys.clone();
     let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
+    let _shown = peer.handle().show_thread("main");
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let grammar = Grammar::new(defaults);
     let bell = Bell::default();
@@ -245,25 +246,42 @@ fn watch(notices: &Receiver<Notice>, mut above: Option<Above>, farewell: &mut Fa
         None => (nothing.clone(), None),
     };
     loop {
-        select! {
-            recv(notices) -> notice => match notice {
-                Ok(Notice::Answer { answer: answer @ Answer::Left { .. }, .. }) => left = Some(answer),
-                Ok(Notice::Step { phase: Phase::HandingOver, done, of, .. }) => farewell.show(done, of),
-                Ok(Notice::Step { .. } | Notice::Ended { .. }) => {}
-                Ok(notice) => tell(&notice),
-                Err(_) => return left,
+        let came = waits(|| {
+            select! {
+                recv(notices) -> notice => Came::Notice(notice.ok().map(Box::new)),
+                recv(lines) -> line => Came::Line(line.ok()),
+                recv(farewell.due()) -> _ => Came::Due,
+            }
+        });
+        match came {
+            Came::Notice(Some(notice)) => match *notice {
+                Notice::Answer { answer: answer @ Answer::Left { .. }, .. } => left = Some(answer),
+                Notice::Step { phase: Phase::HandingOver, done, of, .. } => farewell.show(done, of),
+                Notice::Step { .. } | Notice::Ended { .. } => {}
+                notice => tell(&notice),
             },
-            recv(lines) -> line => match (line, &mut printer) {
-                (Ok(line), Some(printer)) => {
+            Came::Notice(None) => return left,
+            Came::Line(line) => match (line, &mut printer) {
+                (Some(line), Some(printer)) => {
                     if let Err(error) = printer.print(line) {
                         log::debug!("a line was lost: {error}");
                     }
                 }
                 _ => lines = nothing.clone(),
             },
-            recv(farewell.due()) -> _ => log::warn!("{}", farewell.line()),
+            Came::Due => log::warn!("{}", farewell.line()),
         }
     }
+}
+
+/// What the main thread waits for.
+enum Came {
+    /// None once the peer has ended.
+    Notice(Option<Box<Notice>>),
+    /// Something to print above the prompt; none once nothing more comes.
+    Line(Option<String>),
+    /// Time to tell how far the farewell is.
+    Due,
 }
 
 fn tell(notice: &Notice) {

@@ -20,7 +20,7 @@ use kadring::node::{Answer, Command, Notice};
 use kadring::overlay::{OverlayKind, RingOptions, RouteNotice};
 use kadring::peer::Peer;
 use kadring::runtime::survey::Surveyor;
-use kadring::runtime::{Keyring, LastAct, LocalPeer, Options, StartError, since_1970, temporary_folder};
+use kadring::runtime::{Keyring, LastAct, LocalPeer, Options, StartError, since_1970, temporary_folder, waits};
 use signal_hook::consts::SIGINT;
 use signal_hook::low_level;
 use tempfile::TempDir;
@@ -69,6 +69,7 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
         StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol, keys.clone())),
         error => Failed::start(error),
     })?;
+    let _shown = peer.handle().show_thread("main");
     let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
     let mut output = RingOutput::new(lines, format);
     output.until_joined(&notices, &place)?;
@@ -122,6 +123,13 @@ fn last_act(store: &TempDir, restore: &Arc<Option<Restore>>) -> LastAct {
             restore.put_back();
         }
     }))
+}
+
+/// What the main thread waits for; none of its kind comes any more.
+enum Came {
+    Notice(Option<Notice>),
+    Reply(Option<ConsoleReply>),
+    Line(Option<String>),
 }
 
 /// This peer's place in the ring, and the peers that it is given.
@@ -295,23 +303,24 @@ impl RingOutput {
             }
         };
         loop {
-            select! {
-                recv(notices) -> notice => match notice {
-                    Ok(notice) => self.tell(&notice),
-                    Err(_) => break,
-                },
-                recv(replies) -> reply => match reply {
-                    Ok(reply) => {
-                        // The node sent the notices that led to an answer before the answer: write them first.
-                        notices.try_iter().for_each(|notice| self.tell(&notice));
-                        self.say(&reply);
-                    }
-                    Err(_) => replies = never(),
-                },
-                recv(printed) -> line => match line {
-                    Ok(line) => print(line),
-                    Err(_) => printed = never(),
-                },
+            let came = waits(|| {
+                select! {
+                    recv(notices) -> notice => Came::Notice(notice.ok()),
+                    recv(replies) -> reply => Came::Reply(reply.ok()),
+                    recv(printed) -> line => Came::Line(line.ok()),
+                }
+            });
+            match came {
+                Came::Notice(Some(notice)) => self.tell(&notice),
+                Came::Notice(None) => break,
+                Came::Reply(Some(reply)) => {
+                    // The node sent the notices that led to an answer before the answer: write them first.
+                    notices.try_iter().for_each(|notice| self.tell(&notice));
+                    self.say(&reply);
+                }
+                Came::Reply(None) => replies = never(),
+                Came::Line(Some(line)) => print(line),
+                Came::Line(None) => printed = never(),
             }
         }
         replies.try_iter().for_each(|reply| self.say(&reply));

@@ -346,13 +346,14 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "",
         takes: (0, 0),
         kinds: &[],
-        options: &[],
+        options: &[OptionSpec { name: "--watch", value: None }],
         summary: "what the threads of this process are at",
         details: "Each thread waits for one thing and turns it into a message. Shown is what it waits for or does and\n\
                   for how long, how often what it waits for came, the share of its life that it did not wait, what a\n\
                   processor worked for it, locks held and waited for, and what waits in the queues between threads.\n\
+                  With --watch it is shown anew each second, until Ctrl-C or Enter.\n\
                   SIGQUIT (Ctrl-\\) prints the same on standard error at any moment, whatever is stuck.",
-        parse: |_, _, _| Ok(Request::Threads),
+        parse: |_, options, _| Ok(Request::Threads { watch: options.has("--watch") }),
     },
     Spec {
         name: "ping",

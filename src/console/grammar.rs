@@ -350,10 +350,10 @@ mod tests {
             options: &[],
             summary: "",
             details: "",
-            parse: |_, _, _| Ok(Request::Threads),
+            parse: |_, _, _| Ok(Request::Jobs),
         }];
         let grammar = grammar().with(&MORE).without("clear");
-        assert_eq!(grammar.parse("sto 2067").unwrap().unwrap().1, Request::Threads);
+        assert_eq!(grammar.parse("sto 2067").unwrap().unwrap().1, Request::Jobs);
         assert!(grammar.find("clear").is_err());
         assert_eq!(grammar.specs().filter(|spec| spec.name == "store").count(), 1);
     }

@@ -61,6 +61,7 @@ mod escape;
 mod import;
 pub mod leases;
 mod text;
+pub mod watching;
 
 use std::io::{self, BufRead};
 use std::sync::{Arc, OnceLock};
@@ -78,7 +79,7 @@ pub use spec::Defaults;
 pub use stderr::Stderr;
 
 use crate::gauges;
-use crate::node::{Answer, Command, FailureKind, Notice};
+use crate::node::{Answer, Command, FailureKind, Notice, Until};
 use crate::runtime::{Handle, Session, ThreadSeen, ThreadsSeen};
 use answers::Answers;
 use beside::Beside;
@@ -115,16 +116,14 @@ impl Backend for Handle {
     }
 }
 
-/// The peer knows the threads that it started. Besides there are the program's own, and the caller's if it is none of
-/// these.
+/// The threads that have gauges, and the caller's if it has none.
 fn handle_threads(handle: &Handle) -> ThreadsSeen {
     let mut seen = handle.look();
-    let known = |name: &str| name == "main" || seen.threads.iter().any(|thread| thread.name == name);
-    let console = thread::current().name().filter(|name| !known(name)).map(|name| (name.to_owned(), ""));
-    let log = Stderr::started().map(|_| ("log".to_owned(), "waits for lines for standard error, and for its reader"));
-    let own =
-        [("main".to_owned(), "waits for the end of the peer, and its notices")].into_iter().chain(log).chain(console);
-    seen.threads.splice(0..0, own.map(|(name, at)| ThreadSeen { name, at: at.to_owned(), gauge: None }));
+    let own = thread::current()
+        .name()
+        .filter(|name| seen.threads.iter().all(|thread| thread.name != *name))
+        .map(str::to_owned);
+    seen.threads.splice(0..0, own.map(|name| ThreadSeen { name, at: String::new(), gauge: None }));
     seen
 }
 
@@ -273,12 +272,28 @@ impl<B: Backend> Console<B> {
                 }
                 return false;
             }
+            Ok(Some((_, Request::Threads { watch: true }))) => self.watch_threads(),
             Ok(Some((_, Request::Help(word)))) => Reply::help(&self.grammar, word.as_deref()),
             Ok(Some((_, request))) => self.performer.perform_or_ask(request, confirm),
             Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
         };
         token.told = self.answer(&reply);
         token.told
+    }
+
+    /// Shows what the threads are at until a line is typed or the command is ended. Returns the last look.
+    fn watch_threads(&self) -> Reply {
+        let look = || self.performer.perform(Request::Threads { watch: false });
+        while !watching::is_typed_within(Duration::ZERO) {
+            watching::clear(|text| self.answers.line(text));
+            self.answers.answer(None, &look());
+            // It waits in the node, so it is ended as any other command.
+            let rest = Command::Wait { until: Until::Peers { count: usize::MAX }, limit: Some(watching::PERIOD) };
+            if self.performer.ask(rest).verdict() != Some(FailureKind::TimedOut) {
+                break;
+            }
+        }
+        look()
     }
 
     /// Tells the node to leave without a command line; the answer is returned for the caller to write.

@@ -143,7 +143,7 @@ impl<B: Backend> Performer<B> {
             Request::Test { files, keep } => self.test(files, keep),
             Request::Jobs => self.jobs.clone().unwrap_or_default().list(),
             Request::Cancel(job) => self.jobs.clone().unwrap_or_default().cancel(job),
-            Request::Threads => Reply::Console(ConsoleAnswer::Threads(self.backend.threads())),
+            Request::Threads { .. } => Reply::Console(ConsoleAnswer::Threads(self.backend.threads())),
             Request::Help(_) => Reply::failed(FailureKind::Usage, "there is no help here"),
         }
     }

@@ -79,7 +79,10 @@ pub enum Request {
     /// End the command of this number that runs beside others.
     Cancel(u64),
     /// List the threads of this process.
-    Threads,
+    Threads {
+        /// Again and again.
+        watch: bool,
+    },
     /// Help on one command, or on all.
     Help(Option<String>),
 }

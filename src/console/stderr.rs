@@ -16,6 +16,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bo
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Screen;
+use crate::gauges;
+use crate::runtime::{PROGRAM, enter_gauges};
 
 /// Lines that may wait to be written; further lines are lost.
 const WAITING: usize = 1024;
@@ -162,13 +164,14 @@ struct Writer<P> {
 impl<P: FnMut(&str) -> io::Result<()>> Writer<P> {
     /// Writes texts until all senders are gone.
     fn run(mut self) {
+        let _place = enter_gauges(PROGRAM, "log");
         loop {
             let message = match self.receiver.try_recv() {
                 Ok(message) => message,
                 Err(_) => {
                     // The lost lines came after everything written so far.
                     self.tell_lost();
-                    let Ok(message) = self.receiver.recv() else { return };
+                    let Ok(message) = gauges::wait(|| self.receiver.recv()) else { return };
                     message
                 }
             };

@@ -51,6 +51,7 @@ pub(crate) mod part;
 mod smoothed;
 mod user;
 mod waits;
+pub(crate) mod words;
 
 use std::net::SocketAddr;
 

@@ -4,9 +4,13 @@
 //! depends on nothing else, so a new node that is fed the same events gives the same actions: a recorded bug can be
 //! replayed as often as needed, and becomes a test.
 //!
-//! The record of a storm holds many peers: each line says of which one it is, and each life has a beginning.
+//! The record of a storm holds many peers: each line says of which one it is, and each life has a beginning. A live peer
+//! says of each moment how it came to the node's thread, too: its [`Timing`]. Where its recorder could not follow, a line
+//! says how many moments are [`Lost`]; a replay ends there.
 //!
 //! Nothing here reads or writes files; drivers do.
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +69,70 @@ pub struct Moment {
     pub event: Event,
     /// The actions that the node answered with.
     pub actions: Vec<Action>,
+    /// How it came to the node's thread; none where there are no threads, and in records of before it was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Timing>,
+}
+
+/// How a moment came to the node's thread, and what that took: for people. A replay needs none of it. All times are by
+/// the node's clock.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Timing {
+    /// The queue that the event waited in; none for what the node's own turn brought about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<Queued>,
+    /// The thread that took it.
+    pub thread: Cow<'static, str>,
+    /// Microseconds from the time of the event to the end of the turn, in which other events may have been handled too.
+    pub took: u64,
+    /// Who did the job whose outcome this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
+    /// Locks that were waited for longer than a millisecond, by who put the event into its queue or by who took it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<LockWait>,
+}
+
+/// An event's way through a queue.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Queued {
+    /// The name of the queue.
+    pub queue: Cow<'static, str>,
+    /// The thread that put the event there.
+    pub by: Cow<'static, str>,
+    /// When; of datagrams: when they came.
+    pub put: Time,
+}
+
+/// The work of a job.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Work {
+    /// The thread that did it.
+    pub worker: Cow<'static, str>,
+    /// When it began.
+    pub from: Time,
+    /// When it ended.
+    pub until: Time,
+}
+
+/// A lock that was waited for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LockWait {
+    /// The thread that waited.
+    pub thread: Cow<'static, str>,
+    /// The name of the lock.
+    pub lock: Cow<'static, str>,
+    /// Microseconds that it waited.
+    pub took: u64,
+    /// The threads that held a lock of this name after the first millisecond.
+    pub held_by: Vec<String>,
+}
+
+/// Moments that the recorder could not follow are missing here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lost {
+    /// How many.
+    pub lost: u64,
 }
 
 /// [`Moment`] without owning it.
@@ -124,6 +192,22 @@ pub fn start_line(beginning: &Beginning) -> serde_json::Result<String> {
 /// Something cannot be written as JSON: a path that is not UTF-8.
 pub fn event_line(peer: Option<usize>, at: Time, event: &Event, actions: &[Action]) -> serde_json::Result<String> {
     line(&Said { peer, at, event, actions })
+}
+
+/// A further line of a live peer's record, with its line end.
+///
+/// # Errors
+/// Something cannot be written as JSON: a path that is not UTF-8.
+pub fn moment_line(moment: &Moment) -> serde_json::Result<String> {
+    line(moment)
+}
+
+/// The line that stands for moments that are missing, with its line end.
+///
+/// # Errors
+/// None: it is a number.
+pub fn lost_line(lost: u64) -> serde_json::Result<String> {
+    line(&Lost { lost })
 }
 
 fn line(said: &impl Serialize) -> serde_json::Result<String> {

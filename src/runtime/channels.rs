@@ -32,7 +32,6 @@ pub(super) enum Bound {
 }
 
 /// What becomes of a send to a full channel.
-#[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
 pub(super) enum Full {
     /// It waits. This is why there will be room.
     Waits(&'static str),
@@ -80,8 +79,12 @@ pub(super) const LINES: Channel = Channel {
     full: GoesOn("a request comes back, an answer is lost"),
 };
 
-pub(super) const MOMENTS: Channel =
-    Channel { name: "moments", to: &[Recorder], bound: Counted(1 << 17), full: GoesOn("the record ends, and says so") };
+pub(super) const MOMENTS: Channel = Channel {
+    name: "moments",
+    to: &[Recorder],
+    bound: Counted(1 << 14),
+    full: GoesOn("moments are lost, and counted"),
+};
 
 pub(super) const ANSWERS: Channel = Channel {
     name: "answers",
@@ -148,6 +151,12 @@ impl Channel {
             Counted(_) => unbounded(),
             System(what) => panic!("{what} is no channel of ours"),
         }
+    }
+
+    /// What a full one means.
+    pub(super) const fn when_full(&self) -> &'static str {
+        let (Waits(means) | GoesOn(means)) = self.full;
+        means
     }
 
     /// What it holds at most.

@@ -1,5 +1,6 @@
 //! The one clock of a live peer. Nothing else in the program asks what time it is.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
@@ -10,16 +11,35 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock(Instant);
 
+/// The clock by which the gauges of all threads go. Others start whole microseconds after it, so that what was read from it
+/// needs no second reading.
+static OF_PROCESS: LazyLock<Clock> = LazyLock::new(|| {
+    #[expect(clippy::disallowed_methods, reason = "this is the exception: where the core's time comes from")]
+    Clock(Instant::now())
+});
+
+/// Microseconds on the clock of the gauges.
+pub(super) fn of_process() -> u64 {
+    OF_PROCESS.now().as_micros()
+}
+
 impl Clock {
     /// A clock that starts now.
-    #[expect(clippy::disallowed_methods, reason = "this is the exception: where the core's time comes from")]
     pub(super) fn start() -> Self {
-        Self(Instant::now())
+        Self(OF_PROCESS.instant(OF_PROCESS.now()))
     }
 
     /// Microseconds since the start.
     pub(super) fn now(self) -> Time {
         Time::from_micros(u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// The time that a gauge read; now, for a thread that has none.
+    pub(super) fn gauged(self, micros: Option<u64>) -> Time {
+        let Some(micros) = micros else { return self.now() };
+        let read = OF_PROCESS.instant(Time::from_micros(micros));
+        let since = read.saturating_duration_since(self.0).as_micros();
+        Time::from_micros(u64::try_from(since).unwrap_or(u64::MAX))
     }
 
     /// The moment `time` as the system's waiting functions want it.
@@ -43,4 +63,20 @@ pub(super) fn processor_time() -> Duration {
 pub fn stopwatch() -> impl Fn() -> Duration {
     let clock = Clock::start();
     move || clock.now().since(Time::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_gauge_read_is_the_same_time_to_the_microsecond() {
+        for _ in 0..1000 {
+            let clock = Clock::start();
+            let before = clock.now();
+            let gauged = clock.gauged(Some(of_process()));
+            assert!(before <= gauged && gauged <= clock.now());
+            assert!(clock.gauged(None) >= gauged);
+        }
+    }
 }

@@ -14,7 +14,7 @@ use nix::sys::socket::{self, MsgFlags, SockaddrStorage};
 
 use super::control::Control;
 use super::node_loop::NodeLoop;
-use super::recorder::{Recorder, Written};
+use super::recorder::Written;
 use super::threads::Roster;
 use super::{Clock, Role, Shared, signals, sockets};
 
@@ -63,7 +63,7 @@ pub(super) fn end(node: NodeLoop, others: &Ending) {
     links.close();
     // Nobody arms the sweeper any more, and there is nothing more to record.
     drop(alarm);
-    let record = recorder.map(Recorder::close);
+    let record = recorder.map(|recorder| recorder.close(others.shared.clock.now()));
     others.end();
     if let Some(record) = record {
         others.end_record(&record);
@@ -100,7 +100,7 @@ impl Ending {
         }
     }
 
-    /// Waits for the recorder as long as it writes: a record with a gap would be of no use.
+    /// Waits for the recorder as long as it writes.
     fn end_record(&self, record: &Written) {
         loop {
             let before = record.count();

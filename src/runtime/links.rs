@@ -20,6 +20,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::channels::LINES;
 use super::descriptors::Shares;
+use super::post::Post;
 use super::secrecy::{Keyring, Stream};
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
@@ -85,7 +86,7 @@ pub(super) struct Links {
     dialect: Dialect,
     me: Peer,
     keys: Option<Arc<Keyring>>,
-    events: Sender<Event>,
+    events: Post,
     roster: Roster,
     links: HashMap<SocketAddr, Link>,
     /// Links at a time. Half of them may have been opened to answer somebody: strangers say where their answers go, to
@@ -111,13 +112,7 @@ type Outbound = (Message, Option<IpAddr>);
 type Kept = (Stream, Option<IpAddr>);
 
 impl Links {
-    pub(super) fn new(
-        dialect: Dialect,
-        me: Peer,
-        keys: Option<Arc<Keyring>>,
-        events: Sender<Event>,
-        roster: Roster,
-    ) -> Self {
+    pub(super) fn new(dialect: Dialect, me: Peer, keys: Option<Arc<Keyring>>, events: Post, roster: Roster) -> Self {
         let (idle, idle_answering, most) = (IDLE, IDLE_ANSWERING, Shares::of_process().links);
         Self { dialect, me, keys, events, roster, links: HashMap::new(), most, next: 0, idle, idle_answering }
     }
@@ -208,7 +203,7 @@ impl Line {
         }
     }
 
-    fn run(&self, events: &Sender<Event>) {
+    fn run(&self, events: &Post) {
         let to = self.to;
         let mut connection = None;
         let mut text = Vec::new();
@@ -332,7 +327,7 @@ mod tests {
         });
         let (leave, _leaving) = crossbeam_channel::bounded(1);
         let (events, undelivered) = crossbeam_channel::unbounded();
-        let mut links = Links::new(Dialect::Ring, me, None, events, Roster::new(leave));
+        let mut links = Links::new(Dialect::Ring, me, None, Post::new(events, None), Roster::new(&me.id, leave));
         // It retires at once whenever nothing waits, so most messages come in its last moment.
         links.idle = Duration::ZERO;
         for magic in 0..MESSAGES {

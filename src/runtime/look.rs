@@ -5,15 +5,15 @@
 
 use std::fmt::{self, Write};
 use std::fs;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::channels::{GAUGED, Gauged};
-use super::clock::Clock;
+use super::clock::of_process;
 use super::{Handle, Role};
 use crate::gauges::{self, Doing, Place, Seen};
+use crate::id::Id;
 use crate::locks;
 use crate::node::job::Job;
 
@@ -82,15 +82,37 @@ pub struct QueueSeen {
     pub bound: usize,
 }
 
-static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::start);
+/// The number of threads that are the program's and no peer's.
+pub(crate) const PROGRAM: u64 = 0;
 
-fn now() -> u64 {
-    CLOCK.now().as_micros()
+/// What threads of the program wait for, which have no role in a peer.
+const OTHERS: [(&str, &str); 2] =
+    [("main", "the end of the peer, and its notices"), ("log", "lines for standard error, and for its reader")];
+
+/// Digits by which a peer is told from others in a log.
+const DIGITS: usize = 6;
+
+/// The number by which the gauges know the threads of a peer, the `nth` of this process: its first digits stand in it. The
+/// ids of a classroom are small numbers, of which the last digits say more.
+pub(super) fn number(id: &Id, nth: u32) -> u64 {
+    let bytes = id.as_bytes();
+    let digits = if bytes[..29] == [0; 29] { &bytes[29..] } else { &bytes[..DIGITS / 2] };
+    digits.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)) << 32 | u64::from(nth)
 }
 
-/// Gives this thread, one of a peer's, its place among the gauges.
-pub(super) fn enter(peer: u64, name: &str) -> Place {
-    gauges::enter(peer, name, thread_id(), now)
+/// The first digits of the peer to which this thread belongs; dashes where it belongs to none.
+pub fn own_digits() -> String {
+    gauges::own_peer().map_or_else(|| "-".repeat(DIGITS), |number| format!("{:06x}", number >> 32))
+}
+
+/// Waits, on a thread that is seen among those of a peer.
+pub fn waits<R>(wait: impl FnOnce() -> R) -> R {
+    gauges::wait(wait)
+}
+
+/// Gives this thread, one of a peer's or the program's, its place among the gauges.
+pub(crate) fn enter(peer: u64, name: &str) -> Place {
+    gauges::enter(peer, name, thread_id(), of_process)
 }
 
 #[cfg(target_os = "linux")]
@@ -106,13 +128,13 @@ fn thread_id() -> u32 {
 impl Handle {
     /// What the peer's threads are at.
     pub fn look(&self) -> ThreadsSeen {
-        look(|peer| peer == self.roster.number())
+        look(|peer| peer == self.roster.number() || peer == PROGRAM)
     }
 }
 
 /// What the threads of the peers that are `meant` are at.
 pub(super) fn look(meant: impl Fn(u64) -> bool) -> ThreadsSeen {
-    let mut seen = gauges::look(now());
+    let mut seen = gauges::look(of_process());
     seen.retain(|seen| meant(seen.peer));
     seen.sort_by_key(|seen| std::cmp::Reverse(seen.age));
     let queues = Gauged::ALL.into_iter().filter_map(|queue| {
@@ -131,8 +153,9 @@ fn of(one: &Seen, all: &[Seen]) -> ThreadSeen {
         Some(Wanted { lock, protects, held_by })
     });
     let waits = one.doing == Doing::Waits;
-    let at = match Role::of_thread(&one.name).filter(|_| waits) {
-        Some(role) => format!("waits for {}", role.waits_for()),
+    let other = || OTHERS.iter().find(|(name, _)| *name == one.name).map(|(_, waits_for)| *waits_for);
+    let at = match Role::of_thread(&one.name).map(Role::waits_for).or_else(other).filter(|_| waits) {
+        Some(waits_for) => format!("waits for {waits_for}"),
         None => one.doing.text().to_owned(),
     };
     let gauge = Gauge {

@@ -48,7 +48,7 @@
 //! | deadlines | sweeper | 1 | the sooner one takes the place |
 //! | jobs | transfer-N | 16 | the job fails; the node has no more out |
 //! | lines | link-N | 1024 | a request comes back, an answer is lost |
-//! | moments | recorder | 131072 | the record ends, and says so |
+//! | moments | recorder | 16384 | moments are lost, and counted |
 //! | answers | console, signals, command-N, renewer | 256 | progress is lost, an answer never |
 //! | notices | those who watch | 256 | the watcher misses it, and learns how many it missed |
 //! | datagrams | node | 64 | the batch is lost, and counted |
@@ -71,6 +71,7 @@ mod bounded_lines;
 mod channels;
 mod clock;
 mod control;
+pub mod demo;
 mod descriptors;
 pub(crate) mod ending;
 mod events;
@@ -80,6 +81,7 @@ mod look;
 mod named;
 pub(crate) mod node_loop;
 mod offers;
+mod post;
 mod recorder;
 mod renewer;
 mod roles;
@@ -118,7 +120,8 @@ pub use clock::{since_1970, stopwatch};
 pub use control::{MAX_CLIENTS as MAX_COMMANDS, ServeClient, connect};
 pub use descriptors::raise_descriptor_limit;
 pub use events::Tell;
-pub use look::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted};
+pub use look::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted, own_digits, waits};
+pub(crate) use look::{PROGRAM, enter as enter_gauges};
 pub use renewer::Bell;
 pub use roles::Role;
 pub use secrecy::{Keyring, KeyringError, new_key};
@@ -472,6 +475,11 @@ impl Handle {
     /// The names of the peer's threads that run now.
     pub fn threads(&self) -> Vec<String> {
         self.roster.names()
+    }
+
+    /// Has this thread, one of the program's, seen among those of the peer for as long as what is returned lives.
+    pub fn show_thread(&self, name: &str) -> impl Sized + use<> {
+        look::enter(self.roster.number(), name)
     }
 
     /// Runs `work`, which reads commands, on the thread `console` beside the peer's own. A panic in it ends the peer,

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use super::channels::{ANSWERS, Gauged};
+use super::channels::{ANSWERS, DATAGRAMS, GAUGED, Gauged, TICKS};
 use super::links::Links;
+use super::post::{Posted, Way, queued};
 use super::recorder::Recorder;
 use super::state::State;
-use super::submit::{Asked, SessionId, Submitted};
+use super::submit::{Asked, Placed, SessionId, Submitted};
 use super::sweeper::Alarm;
 use super::transfer::{Order, Pool};
 use super::udp::{Batch, Datagram, Outgoing};
@@ -22,6 +23,7 @@ use super::watchdog::Watchdog;
 use super::{Role, Shared, fault};
 use crate::gauges::{self, Doing};
 use crate::node::job::Outcome;
+use crate::node::words::Names;
 use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox, Phase, Progress};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -35,9 +37,9 @@ pub(super) struct Inboxes {
     pub(super) datagrams: Receiver<Batch>,
     /// Emptied batches, back to where they are filled.
     pub(super) spent: Sender<Vec<Datagram>>,
-    pub(super) events: Receiver<Event>,
+    pub(super) events: Receiver<Posted>,
     pub(super) commands: Submitted,
-    pub(super) ticks: Receiver<()>,
+    pub(super) ticks: Receiver<Time>,
     /// Leave at once: nobody holds the peer any more, or a thread that it needs has failed.
     pub(super) leave: Receiver<()>,
 }
@@ -70,6 +72,8 @@ pub(super) struct Turn {
     /// Datagrams dropped at the inbox, as far as the node was told.
     dropped: u64,
     stopped: bool,
+    /// How what is handled at the moment came here, for a record.
+    way: Way,
 }
 
 /// Who waits for the answer to a command.
@@ -88,6 +92,9 @@ struct Far {
     /// When those who watch are told of its next step.
     tells_at: Time,
 }
+
+/// What the log calls the lines of moments.
+const MOMENTS: &str = "kadring::moments";
 
 /// Those who watch are told of a command's steps this often at most.
 const PACE: Duration = Duration::from_millis(100);
@@ -111,43 +118,69 @@ impl NodeLoop {
         }
         select! {
             recv(inboxes.datagrams) -> batch => {
-                gauges::came(Doing::Datagrams);
-                Gauged::Datagrams.note(inboxes.datagrams.len());
-                self.on_batch(batch.unwrap_or_default());
+                let now = self.came(Doing::Datagrams);
+                let left = inboxes.datagrams.len();
+                self.took(Gauged::Datagrams, left);
+                self.on_batch(now, batch.unwrap_or_default());
             }
-            recv(inboxes.events) -> event => if let Ok(event) = event {
-                gauges::came(Doing::Event);
-                Gauged::Events.note(inboxes.events.len());
-                self.handle(event);
+            recv(inboxes.events) -> posted => if let Ok(Posted { event, way }) = posted {
+                let now = self.came(Doing::Event);
+                let left = inboxes.events.len();
+                self.took(Gauged::Events, left);
+                self.turn.way = way;
+                self.handle_at(now, event);
             },
             recv(inboxes.commands.queue) -> asked => {
-                gauges::came(Doing::Command);
-                Gauged::Commands.note(inboxes.commands.queue.len());
-                self.on_command(asked.ok());
+                let now = self.came(Doing::Command);
+                let left = inboxes.commands.queue.len();
+                self.took(Gauged::Commands, left);
+                self.on_command(now, asked.ok());
             }
-            recv(inboxes.ticks) -> _ => {
-                gauges::came(Doing::Tick);
-                Gauged::Ticks.note(inboxes.ticks.len());
-                self.on_tick();
+            recv(inboxes.ticks) -> put => {
+                let now = self.came(Doing::Tick);
+                let left = inboxes.ticks.len();
+                self.took(Gauged::Ticks, left);
+                self.on_tick(now, put.unwrap_or(now));
             }
             recv(inboxes.leave) -> _ => self.on_leave(),
         }
     }
 
+    /// Something came, now.
+    fn came(&self, doing: Doing) -> Time {
+        self.shared.clock.gauged(gauges::came(doing))
+    }
+
+    /// One thing was taken from a queue, in which so many are left.
+    fn took(&mut self, queue: Gauged, left: usize) {
+        if self.turn.watchdog.took(queue, left) {
+            let channel = GAUGED[queue as usize];
+            let (name, most, means) = (channel.name, channel.most(), channel.when_full());
+            log::warn!(
+                "the queue '{name}' of the node is full, with {most}: {means}; that is told once until it falls"
+            );
+        }
+    }
+
     /// Says goodbye, and waits for nothing more. What was asked before gets its answer.
     fn on_leave(&mut self) {
+        let now = self.shared.clock.now();
         for _ in 0..self.inboxes.commands.queue.len() {
-            self.on_command(self.inboxes.commands.queue.try_recv().ok());
+            self.on_command(now, self.inboxes.commands.queue.try_recv().ok());
         }
-        self.on_command(None);
+        self.on_command(now, None);
         self.turn.stopped = true;
     }
 
     fn end_turn(&mut self) {
+        self.turn.way = None;
         while let Some(event) = self.turn.next.pop_front() {
             self.handle(event);
         }
         self.udp.flush();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.end_turn(self.shared.clock.now());
+        }
         let Some(wake) = self.node.next_wake() else { return };
         if self.turn.armed.is_none_or(|armed| wake < armed) {
             self.turn.armed = Some(wake);
@@ -155,9 +188,9 @@ impl NodeLoop {
         }
     }
 
-    fn on_batch(&mut self, batch: Batch) {
-        let Batch { mut datagrams, dropped } = batch;
-        let now = self.shared.clock.now();
+    fn on_batch(&mut self, now: Time, batch: Batch) {
+        let Batch { mut datagrams, dropped, put } = batch;
+        self.turn.way = self.recorder.as_ref().map(|_| queued(&DATAGRAMS, Role::UdpRecv, put));
         if dropped > self.turn.dropped {
             self.turn.dropped = dropped;
             self.handle_at(now, Event::Dropped { total: dropped });
@@ -180,40 +213,44 @@ impl NodeLoop {
         let _ = self.inboxes.spent.try_send(datagrams);
     }
 
-    fn on_tick(&mut self) {
+    fn on_tick(&mut self, now: Time, put: Time) {
         self.turn.armed = None;
         // The deadline may have moved away since the sweeper was told.
-        if self.node.next_wake().is_some_and(|wake| wake <= self.shared.clock.now()) {
-            self.handle(Event::Tick);
+        if self.node.next_wake().is_some_and(|wake| wake <= now) {
+            self.turn.way = self.recorder.as_ref().map(|_| queued(&TICKS, Role::Sweeper, put));
+            self.handle_at(now, Event::Tick);
         }
     }
 
     /// A command; none once every handle to this peer is gone, which means: leave.
-    fn on_command(&mut self, asked: Option<Asked>) {
+    fn on_command(&mut self, now: Time, placed: Option<Placed>) {
         fault::point(Role::Node);
-        let Some(asked) = asked else { return self.begin(Command::Quit { handover: false }, None) };
+        let Some(Placed { asked, way }) = placed else {
+            return self.begin(now, Command::Quit { handover: false }, None);
+        };
         self.inboxes.commands.free_place();
+        self.turn.way = way;
         match asked {
             Asked::Command { session, command, of, answer } => {
                 let far = Phase::of(&command).map(|phase| Far { job: session, phase, of, tells_at: Time::ZERO });
-                self.begin(command, Some(Asker { session, answer, far }));
+                self.begin(now, command, Some(Asker { session, answer, far }));
             }
             Asked::Cancel { session } => {
                 let meant = self.turn.asking.iter().filter(|(_, asker)| asker.session == session);
                 for command in meant.map(|(&command, _)| command).collect::<Vec<_>>() {
-                    self.begin(Command::Cancel { command }, None);
+                    self.begin(now, Command::Cancel { command }, None);
                 }
             }
         }
     }
 
-    fn begin(&mut self, command: Command, asker: Option<Asker>) {
+    fn begin(&mut self, now: Time, command: Command, asker: Option<Asker>) {
         self.turn.commands += 1;
         let id = self.turn.commands;
         if let Some(asker) = asker {
             self.turn.asking.insert(id, asker);
         }
-        self.handle(Event::Command { id, command });
+        self.handle_at(now, Event::Command { id, command });
     }
 
     fn handle(&mut self, event: Event) {
@@ -222,10 +259,15 @@ impl NodeLoop {
 
     fn handle_at(&mut self, now: Time, event: Event) {
         let mut out = std::mem::take(&mut self.turn.out);
-        let recorded = self.recorder.as_ref().map(|_| event.clone());
+        let recorded = self.recorder.as_mut().and_then(|recorder| recorder.begin(&event));
+        let traced = log::log_enabled!(target: MOMENTS, log::Level::Trace).then(|| event.clone());
         self.node.handle(now, event, &mut out);
+        if let Some(event) = traced {
+            // Before anything of it leaves: so of two peers' lines the sender's is the earlier one.
+            log::trace!(target: MOMENTS, "{}", Names::default().moment(&event, &out, ""));
+        }
         if let (Some(recorder), Some(event)) = (&mut self.recorder, recorded) {
-            recorder.event(now, event, &out);
+            recorder.add(now, event, &out, self.turn.way.as_deref());
         }
         for action in out.drain(..) {
             self.perform(action);

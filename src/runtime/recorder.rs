@@ -1,8 +1,9 @@
 //! Writing down what happens to a live node, so that the same core can be fed the same events again.
 //!
-//! The node only hands over what happened; the thread `recorder` makes text of it and writes. The node waits for nobody,
-//! and a record with a gap would be of no use. So where the disk is slower than the peer is busy for so long that
-//! [`MOMENTS`] is full, the record ends there: what it has can be replayed.
+//! The node only hands over what happened, at the end of each turn; the thread `recorder` makes text of it and writes. The
+//! node waits for nobody: where [`MOMENTS`] is full, moments are lost, and a line of the record says how many. A record can
+//! be replayed up to the first such line, and shown beyond. Where processors are scarce the recorder comes last, so that a
+//! peer that is busy answers nearly as much as without a record.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -11,19 +12,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvError, Sender};
 use nix::fcntl::OFlag;
 
 use super::channels::{Gauged, MOMENTS};
+use super::post::lock_waits;
 use super::threads::Roster;
 use super::{Role, fault};
 use crate::gauges;
-use crate::node::record::{Beginning, Label, event_line, start_line};
+use crate::node::record::{Beginning, Label, Moment, Timing, lost_line, moment_line, start_line};
 use crate::node::{Action, Event};
 use crate::time::Time;
 
 /// Bytes of the longest first line of a record.
 const LONGEST_START: u64 = 64 * 1024;
+
+/// The nice value of the recorder: beside a busy node it gets about a tenth of a processor.
+#[cfg(target_os = "linux")]
+const YIELDING: i32 = 10;
 
 /// A record that has begun: its first line stands.
 pub(super) struct Record {
@@ -32,17 +38,21 @@ pub(super) struct Record {
 }
 
 /// What the node hands over.
-struct Moment {
-    at: Time,
-    event: Event,
-    actions: Vec<Action>,
+enum Entry {
+    Moment(Box<Moment>),
+    /// So many moments are missing here.
+    Lost(u64),
 }
 
 /// Takes what shall be recorded.
 pub(super) struct Recorder {
     path: PathBuf,
-    /// None once the record has ended, because its channel was full.
-    moments: Option<Sender<Moment>>,
+    entries: Sender<Entry>,
+    /// Those of the present turn.
+    turn: Vec<Entry>,
+    /// Moments lost since the last one that was not, and before that.
+    lost: u64,
+    lost_before: u64,
     written: Written,
 }
 
@@ -80,34 +90,84 @@ impl Record {
 
     /// Goes on with it on a thread of its own.
     pub(super) fn go_on(self, roster: &Roster) -> io::Result<Recorder> {
-        let (moments, inbox) = MOMENTS.open();
+        let (entries, inbox) = MOMENTS.open();
         let written = Written::default();
         let (so_far, to) = (written.clone(), self.path.clone());
         roster.spawn(Role::Recorder, move || {
+            give_way();
             let Self { path, file } = self;
             if let Err(error) = write(&inbox, file, &so_far) {
                 log::error!("the record '{}' ends here: {error}", path.display());
             }
         })?;
-        Ok(Recorder { path: to, moments: Some(moments), written })
+        Ok(Recorder::new(to, entries, written))
+    }
+}
+
+/// Lets other threads have the processor first, where this can be asked for one thread.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, YIELDING) {
+        log::debug!("the recorder runs as any other thread: {error}");
     }
 }
 
 impl Recorder {
-    /// What happened at `at`, and what the node wants done about it.
-    pub(super) fn event(&mut self, at: Time, event: Event, actions: &[Action]) {
-        let Some(moments) = &self.moments else { return };
-        if moments.len() >= MOMENTS.most() {
-            log::error!("the record '{}' ends here: its disk takes less than this peer does", self.path.display());
-            self.moments = None;
-            return;
+    fn new(path: PathBuf, entries: Sender<Entry>, written: Written) -> Self {
+        Self { path, entries, turn: Vec::new(), lost: 0, lost_before: 0, written }
+    }
+
+    /// Something is about to happen. Returns what to keep of it for the record; none if it is lost.
+    pub(super) fn begin(&mut self, event: &Event) -> Option<Event> {
+        // After a loss there shall be room for a while: few gaps serve a reader better than many.
+        let room = if self.lost > 0 { MOMENTS.most() / 2 } else { MOMENTS.most() };
+        if self.entries.len() + self.turn.len() < room {
+            return Some(event.clone());
         }
-        // A record that could not be written has ended, and was complained about then.
-        let _ = moments.send(Moment { at, event, actions: actions.to_vec() });
+        if self.lost + self.lost_before == 0 {
+            log::warn!("the record '{}' cannot follow this peer: moments are lost", self.path.display());
+        }
+        self.lost += 1;
+        None
+    }
+
+    /// It happened, at `at`, and the node wants this done about it. `way` tells how it came to the node.
+    pub(super) fn add(&mut self, at: Time, event: Event, actions: &[Action], way: Option<&Timing>) {
+        self.tell_lost();
+        let timing = Timing { thread: Role::Node.name().into(), ..way.cloned().unwrap_or_default() };
+        let moment = Moment { peer: None, at, event, actions: actions.to_vec(), timing: Some(timing) };
+        self.turn.push(Entry::Moment(Box::new(moment)));
+    }
+
+    fn tell_lost(&mut self) {
+        if self.lost > 0 {
+            self.turn.push(Entry::Lost(self.lost));
+            self.lost_before += std::mem::take(&mut self.lost);
+        }
+    }
+
+    /// The turn is over at `now`: hands over what happened in it.
+    pub(super) fn end_turn(&mut self, now: Time) {
+        let mut locks = lock_waits();
+        for mut entry in self.turn.drain(..) {
+            if let Entry::Moment(moment) = &mut entry
+                && let Some(timing) = &mut moment.timing
+            {
+                timing.took = u64::try_from(now.since(moment.at).as_micros()).unwrap_or(u64::MAX);
+                timing.locks.append(&mut locks);
+            }
+            // A record that could not be written has ended, and was complained about then.
+            let _ = self.entries.send(entry);
+        }
     }
 
     /// No more comes: the thread ends once all of it is written.
-    pub(super) fn close(self) -> Written {
+    pub(super) fn close(mut self, now: Time) -> Written {
+        self.tell_lost();
+        self.end_turn(now);
+        if self.lost_before > 0 {
+            log::warn!("the record '{}' lacks {} moments: it could not follow", self.path.display(), self.lost_before);
+        }
         self.written
     }
 }
@@ -120,13 +180,19 @@ impl Written {
 }
 
 /// Writes what comes; whenever nothing more waits, all of it is handed to the system, so that a kill loses little.
-fn write(inbox: &Receiver<Moment>, mut file: BufWriter<File>, written: &Written) -> io::Result<()> {
-    while let Ok(Moment { at, event, actions }) = gauges::wait(|| inbox.recv()) {
+fn write(inbox: &Receiver<Entry>, mut file: BufWriter<File>, written: &Written) -> io::Result<()> {
+    while let Ok(entry) = next(inbox) {
         Gauged::Moments.note(inbox.len());
-        if matches!(event, Event::Command { .. }) {
-            fault::point(Role::Recorder);
-        }
-        file.write_all(event_line(None, at, &event, &actions).map_err(io::Error::from)?.as_bytes())?;
+        let line = match entry {
+            Entry::Moment(moment) => {
+                if matches!(moment.event, Event::Command { .. }) {
+                    fault::point(Role::Recorder);
+                }
+                moment_line(&moment)
+            }
+            Entry::Lost(lost) => lost_line(lost),
+        };
+        file.write_all(line.map_err(io::Error::from)?.as_bytes())?;
         if inbox.is_empty() {
             file.flush()?;
         }
@@ -135,23 +201,45 @@ fn write(inbox: &Receiver<Moment>, mut file: BufWriter<File>, written: &Written)
     file.flush()
 }
 
+/// What waits already needs no clock to be read for it.
+fn next(inbox: &Receiver<Entry>) -> Result<Entry, RecvError> {
+    inbox.try_recv().or_else(|_| gauges::wait(|| inbox.recv()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_record_whose_disk_takes_nothing_ends_without_a_gap() {
-        let (moments, inbox) = MOMENTS.open();
-        let mut recorder = Recorder { path: PathBuf::new(), moments: Some(moments), written: Written::default() };
-        for micros in 0..MOMENTS.most() as u64 + 10 {
-            recorder.event(Time::from_micros(micros), Event::Tick, &[]);
-            if micros as usize == MOMENTS.most() {
-                // There is room again, too late.
-                drop(inbox.recv());
-            }
+    fn tick(recorder: &mut Recorder, micros: u64) {
+        if let Some(event) = recorder.begin(&Event::Tick) {
+            recorder.add(Time::from_micros(micros), event, &[], None);
         }
-        let rest: Vec<u64> = inbox.iter().map(|moment| moment.at.as_micros()).collect();
-        assert_eq!(rest, (1..MOMENTS.most() as u64).collect::<Vec<_>>());
+        recorder.end_turn(Time::from_micros(micros + 3));
+    }
+
+    #[test]
+    fn a_record_whose_disk_takes_nothing_loses_moments_and_says_how_many_and_where() {
+        let (entries, inbox) = MOMENTS.open();
+        let mut recorder = Recorder::new(PathBuf::new(), entries, Written::default());
+        let most = MOMENTS.most() as u64;
+        (0..most + 10).for_each(|micros| tick(&mut recorder, micros));
+        // There is room again, but not for long.
+        drop(inbox.recv());
+        tick(&mut recorder, most + 10);
+        inbox.iter().take(MOMENTS.most() / 2).for_each(drop);
+        tick(&mut recorder, most + 11);
+        let rest: Vec<Entry> = inbox.try_iter().collect();
+        let at = |entry: &Entry| match entry {
+            Entry::Moment(moment) => (moment.at.as_micros(), moment.timing.as_ref().map_or(0, |timing| timing.took)),
+            Entry::Lost(lost) => (u64::MAX, *lost),
+        };
+        let seen: Vec<_> = rest.iter().rev().take(3).map(at).collect();
+        assert_eq!(seen, [(most + 11, 3), (u64::MAX, 11), (most - 1, 3)]);
+        // What is lost at the end is told at the end.
+        (0..=most).for_each(|micros| tick(&mut recorder, micros));
+        recorder.close(Time::ZERO);
+        let last = inbox.iter().last().map(|entry| at(&entry));
+        assert_eq!(last, Some((u64::MAX, 1)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::ending::{self, Ending};
 use super::links::Links;
 use super::named::Folder;
 use super::node_loop::{Inboxes, NodeLoop, Turn};
+use super::post::Post;
 use super::recorder::Record;
 use super::state::State;
 use super::temporary::temporary_folder;
@@ -125,7 +126,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     });
     let node = classroom::join(Node::new(options.config.clone(), overlay, node_seed));
     let (leave, leaving) = LEAVE.open();
-    let others = Ending { shared, roster: Roster::new(leave), udp: Arc::new(udp), tcp: Arc::new(tcp) };
+    let others = Ending { shared, roster: Roster::new(&me.id, leave), udp: Arc::new(udp), tcp: Arc::new(tcp) };
     let parts = Parts { node, me, others: others.clone(), record, state };
     let events = options.events.map(|tell| (tell, Arc::clone(&parts.state)));
     let events = events.map(|(tell, state)| events::start(&others.roster, me, &state, tell));
@@ -190,8 +191,10 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let Ending { shared, roster, udp, tcp } = others.clone();
     let (batches, datagrams) = DATAGRAMS.open();
     let (spent, emptied) = SPENT.open();
+    let recorded = record.is_some().then_some(shared.clock);
     let (to_node, events) = EVENTS.open();
-    let (commands, asked) = submit::channel();
+    let to_node = Post::new(to_node, recorded);
+    let (commands, asked) = submit::channel(recorded);
     let (tick, ticks) = TICKS.open();
     let (alarm, deadlines) = sweeper::channel();
     let inboxes = Inboxes { datagrams, spent, events, commands: asked, ticks, leave };
@@ -201,7 +204,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let (of_thread, socket) = (Arc::clone(&shared), Arc::clone(&udp));
     let reader = udp::Reader::new(shared.dialect, shared.keys.clone());
     let inbox = Inbox { batches, spent: emptied };
-    roster.spawn(Role::UdpRecv, move || udp::run(&of_thread.stopping, socket, reader, &inbox))?;
+    roster.spawn(Role::UdpRecv, move || udp::run(&of_thread.stopping, clock, socket, reader, &inbox))?;
     let (of_thread, events, of_roster) = (Arc::clone(&shared), to_node.clone(), roster.clone());
     roster.spawn(Role::TcpAccept, move || tcp_accept::run(&of_thread, &tcp, &events, &of_roster))?;
 

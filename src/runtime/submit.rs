@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::channels::{ANSWERS, COMMANDS};
+use super::clock::Clock;
+use super::post::{Way, way};
 use crate::node::{Command, Notice};
 
 /// Names a session: the commands of one who may end them all at once.
@@ -46,23 +48,32 @@ pub fn bytes_to_move(command: &Command) -> u64 {
 /// Where commands are given to the node.
 #[derive(Clone)]
 pub(super) struct Submit {
-    queue: Sender<Asked>,
+    queue: Sender<Placed>,
+    /// By which the record's times go, if there is a record.
+    clock: Option<Clock>,
     places: Sender<()>,
     /// The sessions so far. A number of its own is all that one needs (`Relaxed`).
     sessions: Arc<AtomicU64>,
 }
 
+/// What is asked of the node, in its queue.
+pub(super) struct Placed {
+    pub(super) asked: Asked,
+    /// How it came there, for a record.
+    pub(super) way: Way,
+}
+
 /// Where the node takes them.
 pub(super) struct Submitted {
-    pub(super) queue: Receiver<Asked>,
+    pub(super) queue: Receiver<Placed>,
     places: Receiver<()>,
 }
 
-/// The way of commands to a node.
-pub(super) fn channel() -> (Submit, Submitted) {
+/// The way of commands to a node; `clock` is that of the node, where its events are recorded.
+pub(super) fn channel(clock: Option<Clock>) -> (Submit, Submitted) {
     let (queue, taken) = COMMANDS.open();
     let (places, freed) = bounded(COMMANDS.most());
-    (Submit { queue, places, sessions: Arc::default() }, Submitted { queue: taken, places: freed })
+    (Submit { queue, clock, places, sessions: Arc::default() }, Submitted { queue: taken, places: freed })
 }
 
 impl Submit {
@@ -86,8 +97,9 @@ impl Submit {
 
     fn send(&self, asked: Asked) {
         if self.places.send(()).is_ok() {
+            let way = self.clock.map(|clock| Box::new(way(&COMMANDS, clock.now())));
             // A node that has gone drops the sender with the command: the receiver learns of it.
-            let _ = self.queue.send(asked);
+            let _ = self.queue.send(Placed { asked, way });
         }
     }
 }
@@ -106,7 +118,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_for_room_or_for_an_answer_learns_that_the_node_has_gone() {
-        let (submit, submitted) = channel();
+        let (submit, submitted) = channel(None);
         let waiting: Vec<_> = (0..COMMANDS.most()).map(|_| submit.submit(NOBODYS, Command::Status)).collect();
         let late = submit.clone();
         std::thread::scope(|scope| {

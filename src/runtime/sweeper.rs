@@ -42,7 +42,7 @@ impl Alarm {
 
 /// Sends a tick at each deadline that comes in, never early, until nobody arms it any more. Between them it looks at the
 /// file of the network keys, if there is one.
-pub(super) fn run(clock: Clock, keys: Option<&Keyring>, deadlines: &Receiver<Time>, ticks: &Sender<()>) {
+pub(super) fn run(clock: Clock, keys: Option<&Keyring>, deadlines: &Receiver<Time>, ticks: &Sender<Time>) {
     let mut armed: Option<Time> = None;
     // A tick was sent: by then the node has to arm something.
     let mut stuck: Option<Time> = None;
@@ -70,7 +70,7 @@ pub(super) fn run(clock: Clock, keys: Option<&Keyring>, deadlines: &Receiver<Tim
                 (armed, stuck) = (None, Some(clock.now() + STUCK));
                 fault::point(Role::Sweeper);
                 // A full channel holds a tick that the node has yet to take; it will do for this one too.
-                let _ = ticks.try_send(());
+                let _ = ticks.try_send(clock.now());
                 Gauged::Ticks.note(ticks.len());
             }
             Err(RecvTimeoutError::Timeout) if is_due(stuck) => {

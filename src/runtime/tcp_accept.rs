@@ -10,23 +10,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
 use super::channels::CONNECTIONS;
 use super::descriptors::Shares;
+use super::post::Post;
 use super::served::{ConnectionId, ServedUntilDrop};
 use super::sockets::canonical;
 use super::tcp_serve;
 use super::threads::Roster;
 use super::{Role, Shared, fault};
 use crate::gauges;
-use crate::node::Event;
 
 /// After the system refused to accept (no descriptors left, for example), the next try is made this much later.
 const BREATH: Duration = Duration::from_millis(50);
 
 /// Accepts until the peer stops.
-pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<Event>, roster: &Roster) {
+pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Post, roster: &Roster) {
     let mut next: ConnectionId = 0;
     let mut refused = false;
     let most = Shares::of_process().served.min(CONNECTIONS.most());
@@ -59,7 +57,7 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<
 
 fn serve(
     shared: &Arc<Shared>,
-    events: &Sender<Event>,
+    events: &Post,
     roster: &Roster,
     connection: ConnectionId,
     stream: TcpStream,

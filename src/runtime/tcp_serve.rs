@@ -10,11 +10,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
 use super::bounded_lines::{BoundedLines, Line, Until, is_timeout};
 use super::named;
 use super::offers::Offered;
+use super::post::Post;
 use super::secrecy::Stream;
 use super::send_file::send_part;
 use super::served::{ConnectionId, State};
@@ -54,7 +53,7 @@ pub(super) fn run(
     connection: ConnectionId,
     tcp: &Arc<TcpStream>,
     from: SocketAddr,
-    events: &Sender<Event>,
+    events: &Post,
 ) -> io::Result<()> {
     tcp.set_write_timeout(Some(STUCK_LIMIT))?;
     let stream = &Stream::accept(Arc::clone(tcp), shared.keys.as_deref(), IDLE_LIMIT)?;
@@ -96,12 +95,7 @@ fn is_http(line: &[u8]) -> bool {
 }
 
 /// Does what a line asks for, or says why it is no request.
-fn obey(
-    stage: Stage<'_>,
-    from: SocketAddr,
-    line: &[u8],
-    events: &Sender<Event>,
-) -> io::Result<Result<(), &'static str>> {
+fn obey(stage: Stage<'_>, from: SocketAddr, line: &[u8], events: &Post) -> io::Result<Result<(), &'static str>> {
     if line.first() == Some(&b'{') {
         return control(stage.shared, from, line, events);
     }
@@ -156,7 +150,7 @@ impl Stage<'_> {
     }
 }
 
-fn answer(stage: Stage<'_>, key: &Key, events: &Sender<Event>) -> io::Result<()> {
+fn answer(stage: Stage<'_>, key: &Key, events: &Post) -> io::Result<()> {
     let Stage { shared, mut stream, .. } = stage;
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
     match shared.ledger.offered(key) {
@@ -193,7 +187,7 @@ fn answer(stage: Stage<'_>, key: &Key, events: &Sender<Event>) -> io::Result<()>
 }
 
 /// A file by its name; the node is told once a user's has been sent.
-fn send_named(stage: Stage<'_>, from: SocketAddr, asked: named::Asked, events: &Sender<Event>) -> io::Result<()> {
+fn send_named(stage: Stage<'_>, from: SocketAddr, asked: named::Asked, events: &Post) -> io::Result<()> {
     let Stage { shared, stream, .. } = stage;
     let Some(folder) = &shared.folder else { return refuse(stream, "this peer keeps no files by their names") };
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
@@ -229,12 +223,7 @@ fn send_file(stage: Stage<'_>, file: &File, offset: u64, size: u64, limit: Time)
 }
 
 /// A message of the ring: from the address it came from, with the port that its sender claims to listen on.
-fn control(
-    shared: &Shared,
-    from: SocketAddr,
-    line: &[u8],
-    events: &Sender<Event>,
-) -> io::Result<Result<(), &'static str>> {
+fn control(shared: &Shared, from: SocketAddr, line: &[u8], events: &Post) -> io::Result<Result<(), &'static str>> {
     if shared.dialect != Dialect::Ring {
         return Ok(Err("this peer does not speak the ring's control lines"));
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use crossbeam_channel::Sender;
 use parking_lot::Condvar;
 
 use super::{Ended, Role, look};
+use crate::id::Id;
 use crate::locks::{self, Ranked};
 
 /// The threads of a peer.
@@ -30,7 +31,7 @@ struct Shared {
     threads: Ranked<Threads>,
     /// Tells that a thread has ended.
     ended: Condvar,
-    /// Tells this peer's threads from those of others in the process.
+    /// Tells this peer's threads from those of others in the process, and by its first digits from those of other processes.
     number: u64,
     /// Tells the node to leave at once.
     leave: Sender<()>,
@@ -54,16 +55,16 @@ struct Running {
 }
 
 /// Peers that this process has had.
-static PEERS: AtomicU64 = AtomicU64::new(0);
+static PEERS: AtomicU32 = AtomicU32::new(0);
 
 impl Roster {
-    /// Of a peer without threads yet. Where one fails without which the peer cannot be, `leave` tells it to the node.
-    pub(super) fn new(leave: Sender<()>) -> Self {
+    /// Of the peer `id`, without threads yet. Where one fails without which the peer cannot be, `leave` tells it to the node.
+    pub(super) fn new(id: &Id, leave: Sender<()>) -> Self {
         Self(Arc::new(Shared {
             threads: Ranked::new(&locks::ROSTER, Threads::default()),
             ended: Condvar::new(),
             // Nothing else is read on its word (`Relaxed`).
-            number: PEERS.fetch_add(1, Ordering::Relaxed) + 1,
+            number: look::number(id, PEERS.fetch_add(1, Ordering::Relaxed) + 1),
             leave,
         }))
     }

@@ -1,10 +1,13 @@
-//! Turns of the node that take long: nobody is answered meanwhile.
+//! Turns of the node that take long: nobody is answered meanwhile. And queues to the node that are full.
 //!
 //! Long is what a processor worked for a turn, not what passed by the clock: on a busy machine a thread waits for a
 //! processor, and a machine may be stopped. To ask for that takes longer than most turns, so it is asked rarely.
+//!
+//! A full queue is told of once, and again only after it fell to half: what lasts is no news.
 
 use std::time::Duration;
 
+use super::channels::{GAUGED, Gauged};
 use super::clock::processor_time;
 use crate::gauges::{self, Doing};
 
@@ -20,9 +23,22 @@ pub(super) struct Watchdog {
     /// What a processor had worked for the thread when that was asked for last, and what has passed since.
     asked: Duration,
     since: Duration,
+    /// Queues that were told to be full and have not fallen since.
+    full: [bool; GAUGED.len()],
 }
 
 impl Watchdog {
+    /// One thing was taken from a queue, in which so many are left. Returns whether it is to be told that it was full.
+    pub(super) fn took(&mut self, queue: Gauged, left: usize) -> bool {
+        queue.note(left);
+        let (told, most) = (&mut self.full[queue as usize], GAUGED[queue as usize].most());
+        // The queue of ticks holds one, and is full by design.
+        let is_full = left + 1 >= most && most > 1;
+        let is_news = is_full && !*told;
+        *told = is_full || *told && left > most / 2;
+        is_news
+    }
+
     /// A turn is over, and the thread waits from here on. Tells what was done and how long that took, if that was long.
     pub(super) fn rest(&mut self) -> Option<(Doing, Duration)> {
         let doing = gauges::own();
@@ -44,6 +60,17 @@ mod tests {
 
     use super::*;
     use crate::runtime::look;
+
+    #[test]
+    fn a_full_queue_is_told_once_and_again_only_after_it_fell() {
+        let mut watchdog = Watchdog::default();
+        let most = GAUGED[Gauged::Events as usize].most();
+        // What each of these finds when one has been taken.
+        let left = [0, most - 1, most - 2, most - 1, most / 2 + 1, most - 1, most / 2, most - 1, most - 1];
+        let told: Vec<bool> = left.into_iter().map(|left| watchdog.took(Gauged::Events, left)).collect();
+        assert_eq!(told, [false, true, false, false, false, false, false, true, false]);
+        assert!(!watchdog.took(Gauged::Ticks, 0), "one that holds a single thing is full by design");
+    }
 
     #[test]
     fn a_turn_that_a_processor_worked_long_for_is_told_and_one_that_waited_long_for_a_processor_is_not() {

@@ -26,6 +26,8 @@ pub struct Replayed {
     pub until: Time,
     /// Whether the record ends in the middle of a line, as that of a killed peer may.
     pub cut: bool,
+    /// Moments that the recorder lost, if some are missing; the replay ends there.
+    pub lost: Option<u64>,
     /// The first action that differs from the record; the replay ends there.
     pub difference: Option<Difference>,
 }
@@ -49,7 +51,7 @@ pub struct Difference {
     pub replayed: Option<Action>,
 }
 
-/// Gives a record's events to a new node, up to the end or the first difference; where the record holds many peers, to a
+/// Gives a record's events to a new node, up to the end, to where moments were lost or to the first difference; where the record holds many peers, to a
 /// node for each.
 ///
 /// # Errors
@@ -73,6 +75,7 @@ pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed
         actions: 0,
         until: Time::ZERO,
         cut: false,
+        lost: None,
         difference: None,
     };
     let mut there = BTreeSet::new();
@@ -104,6 +107,10 @@ pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed
                 }
             }
             Line::Moment(_) => {}
+            Line::Lost(lost) => {
+                replayed.lost = Some(lost);
+                break;
+            }
         }
         next = reader.next_line()?;
     }
@@ -116,7 +123,7 @@ pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed
 }
 
 fn difference(line: u64, moment: Moment, replayed: &[Action]) -> Option<Difference> {
-    let Moment { peer, at, event, actions: recorded } = moment;
+    let Moment { peer, at, event, actions: recorded, .. } = moment;
     let longest = recorded.len().max(replayed.len());
     let nth = (0..longest).find(|&nth| recorded.get(nth) != replayed.get(nth))?;
     let (recorded, replayed) = (recorded.get(nth).cloned(), replayed.get(nth).cloned());
@@ -131,7 +138,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::id::Id;
-    use crate::node::record::{event_line, start_line};
+    use crate::node::record::{event_line, lost_line, start_line};
     use crate::node::{Command, job::Outcome};
     use crate::overlay::OverlayKind;
     use crate::overlay::ring::RingOptions;
@@ -195,6 +202,16 @@ mod tests {
         assert_eq!(difference.line, 2);
         assert!(matches!(difference.recorded, Some(Action::Send { to, .. }) if to == addr(9)), "{difference:?}");
         assert!(matches!(difference.replayed, Some(Action::Send { to, .. }) if to == addr(3)), "{difference:?}");
+    }
+
+    #[test]
+    fn a_record_is_replayed_as_far_as_no_moment_is_missing() {
+        let text = record();
+        let lines: Vec<&str> = text.lines().collect();
+        let lost = lost_line(7).unwrap();
+        let with_gap = [&lines[..10], &[lost.trim_end()], &lines[30..]].concat().join("\n");
+        let replayed = replay(with_gap.as_bytes()).unwrap();
+        assert_eq!((replayed.events, replayed.lost, replayed.difference), (9, Some(7), None));
     }
 
     #[test]

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -28,6 +27,7 @@ use crate::node::Event;
 use crate::node::job::{JobError, JobErrorKind};
 use crate::runtime::bounded_lines::{BoundedLines, Until, is_timeout};
 use crate::runtime::clock::Clock;
+use crate::runtime::post::Post;
 use crate::runtime::secrecy::{Keyring, Stream};
 use crate::runtime::tcp_serve::FOUND_DAMAGED;
 use crate::time::Time;
@@ -89,7 +89,7 @@ impl Connections {
         key: &Key,
         expected: Option<u32>,
         cancel: &Cancel,
-        events: &Sender<Event>,
+        events: &Post,
     ) -> Result<Reply<'_>, JobError> {
         let begin = clock.now();
         let mut kept = self.take(from, begin);

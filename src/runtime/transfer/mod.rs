@@ -38,6 +38,7 @@ use self::manifests::{listed, unpack};
 use super::channels::{Gauged, JOBS};
 use super::look;
 use super::offers::Offered;
+use super::post::Post;
 use super::threads::{Roster, Worker, message};
 use super::{Role, Shared, fault};
 use crate::file::Entry;
@@ -72,7 +73,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(shared: Arc<Shared>, events: Sender<Event>, roster: Roster) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, events: Post, roster: Roster) -> Self {
         let (orders, inbox) = JOBS.open();
         let bench = Arc::new(Workbench { shared, events });
         Self { orders, inbox, idle: Arc::default(), workers: Vec::new(), roster, bench, next: 0 }
@@ -133,7 +134,7 @@ impl Pool {
 /// What the workers share.
 struct Workbench {
     shared: Arc<Shared>,
-    events: Sender<Event>,
+    events: Post,
 }
 
 impl Workbench {
@@ -142,7 +143,8 @@ impl Workbench {
         loop {
             let order = next_order(inbox, idle);
             // Connections are kept no longer than a worker without work, so the last worker to end closes the last one.
-            self.shared.connections.close_stale(self.shared.clock.now());
+            let begin = self.shared.clock.gauged(gauges::since());
+            self.shared.connections.close_stale(begin);
             let Some(Order { job, work }) = order else { return };
             let cancel = self.shared.ledger.of(job);
             Gauged::Jobs.note(inbox.len());
@@ -152,10 +154,9 @@ impl Workbench {
             self.shared.ledger.end(job);
             // Counted before the node knows, or its next order would start a worker for nothing.
             idle.fetch_add(1, Ordering::SeqCst);
-            if self.events.send(Event::JobDone { job, outcome }).is_err() {
+            if self.events.done(job, outcome, begin).is_err() {
                 return;
             }
-            Gauged::Events.note(self.events.len());
         }
     }
 

@@ -20,10 +20,12 @@ use crossbeam_channel::TrySendError;
 
 use self::asked_at::AskedAt;
 use super::channels::Gauged;
+use super::clock::Clock;
 use super::secrecy::Keyring;
 use super::{Role, fault, twins};
 use crate::gauges::{self, Doing};
 use crate::seal::Seen;
+use crate::time::Time;
 use crate::wire::{Dialect, MAX_DATAGRAM_RECEIVED, Malformed, Message};
 
 #[cfg(target_os = "linux")]
@@ -100,6 +102,8 @@ pub(super) struct Batch {
     pub(super) datagrams: Vec<Datagram>,
     /// How many found the node's inbox full since the peer started.
     pub(super) dropped: u64,
+    /// When it was put there.
+    pub(super) put: Time,
 }
 
 /// Where `udp-recv` puts what it receives, and gets emptied batches back from.
@@ -109,18 +113,16 @@ pub(super) struct Inbox {
 }
 
 /// Receives until the peer stops.
-pub(super) fn run(stopping: &AtomicBool, socket: Arc<UdpSocket>, mut reader: Reader, inbox: &Inbox) {
+pub(super) fn run(stopping: &AtomicBool, clock: Clock, socket: Arc<UdpSocket>, mut reader: Reader, inbox: &Inbox) {
     let mut receiver = receiver(socket);
     let mut dropped = 0;
     while !stopping.load(Ordering::Relaxed) {
         let mut datagrams = inbox.spent.try_recv().unwrap_or_default();
-        let received = gauges::wait(|| {
-            receiver.receive(&mut |arrived| {
-                if datagrams.is_empty() {
-                    gauges::at(Doing::Datagrams);
-                }
-                datagrams.extend(reader.read(&arrived));
-            })
+        gauges::at(Doing::Waits);
+        let mut arrived_at = None;
+        let received = receiver.receive(&mut |arrived| {
+            arrived_at = arrived_at.or_else(|| gauges::came(Doing::Datagrams));
+            datagrams.extend(reader.read(&arrived));
         });
         if let Err(error) = received {
             // An earlier datagram of ours met a closed port, or a signal came: neither ends anything.
@@ -131,7 +133,7 @@ pub(super) fn run(stopping: &AtomicBool, socket: Arc<UdpSocket>, mut reader: Rea
         if count > 0 {
             fault::point(Role::UdpRecv);
         }
-        let given = inbox.batches.try_send(Batch { datagrams, dropped });
+        let given = inbox.batches.try_send(Batch { datagrams, dropped, put: clock.gauged(arrived_at) });
         Gauged::Datagrams.note(inbox.batches.len());
         match given {
             Ok(()) => {}
@@ -321,7 +323,8 @@ mod tests {
         let (batches, arriving) = crossbeam_channel::bounded(0);
         let (_spent, spent) = crossbeam_channel::bounded(1);
         let run = std::thread::spawn(move || {
-            run(&AtomicBool::new(false), socket, Reader::new(Dialect::Kademlia, None), &Inbox { batches, spent });
+            let reader = Reader::new(Dialect::Kademlia, None);
+            run(&AtomicBool::new(false), Clock::start(), socket, reader, &Inbox { batches, spent });
         });
         let ping =
             Message::request(1, crate::wire::Sender::member(crate::id::Id::ZERO, to), crate::wire::Request::Ping);

@@ -122,6 +122,9 @@ pub fn replay_file(args: &ReplayArgs, out: &mut dyn Write) -> Result<Verdict, Cl
     if replayed.cut {
         writeln!(out, "the record ends in the middle of a line; the rest of it was lost")?;
     }
+    if let Some(lost) = replayed.lost {
+        writeln!(out, "then {lost} moments are missing, which the recorder could not follow: the replay ends here")?;
+    }
     let Some(difference) = replayed.difference else {
         writeln!(out, "the same actions, every one")?;
         return Ok(Verdict::Passed);

@@ -1,16 +1,19 @@
 //! A history as a file for Perfetto (ui.perfetto.dev) and other readers of Chrome's trace events.
 //!
-//! A process for each peer; its moments are slices of a microsecond, as the time that a turn takes is not recorded. Jobs
-//! and commands overlap, so they are asynchronous spans; a message is a flow from the slice of its sending to that of its
-//! arrival. One that was lost, or went to a peer that was not recorded, has no second end and is left out.
+//! A process for each peer, and in it a lane for each thread that is known. Moments are slices on the node's lane: the first
+//! of a turn is as long as the turn, where that was recorded, and any other a microsecond. What a worker did for a job is a
+//! slice on its own lane. Jobs, commands and waits in queues overlap, so they are asynchronous spans; a message is a flow
+//! from the slice of its sending to that of its arrival. One that was lost, or went to a peer that was not recorded, has no
+//! second end and is left out.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::history::{Cause, History};
+use super::history::{Cause, History, Seen};
 use super::words::said;
+use crate::node::record::{Queued, Work};
 use crate::node::{Action, Event, Notice};
 
 /// Writes these moments of a history as JSON.
@@ -24,16 +27,19 @@ pub fn write(history: &History, moments: &[usize], out: &mut dyn Write) -> io::R
             json!({"ph": "M", "name": "process_name", "pid": pid, "args": {"name": format!("peer {}", peer.name)}}),
         );
     }
-    let mut spans = Spans::default();
+    let (mut spans, mut lanes) = (Spans::default(), Lanes::default());
     let shown = |moment: &usize| moments.binary_search(moment).is_ok();
     for &moment in moments {
         let seen = &history.moments[moment];
         let actions: Vec<String> =
             seen.moment.actions.iter().filter_map(|action| history.names.action(action)).collect();
         let (name, pid) = (history.names.event(&seen.moment.event), seen.peer);
+        let took = lanes.turn(seen);
         events.push(json!({
-            "ph": "X", "name": name, "ts": seen.at, "dur": 1, "pid": pid, "tid": 0, "args": {"actions": actions},
+            "ph": "X", "name": name, "ts": seen.at, "dur": took, "pid": pid, "tid": 0,
+            "args": {"actions": actions, "timing": seen.moment.timing},
         }));
+        lanes.draw(seen, moment, &mut events);
         if let (Event::Message { message, .. }, Cause::Moment(sent)) = (&seen.moment.event, seen.cause)
             && shown(&sent)
         {
@@ -60,6 +66,46 @@ pub fn write(history: &History, moments: &[usize], out: &mut dyn Write) -> io::R
     spans.end_all(last, &mut events);
     serde_json::to_writer(&mut *out, &json!({"displayTimeUnit": "ms", "traceEvents": events}))?;
     writeln!(out)
+}
+
+/// The lanes of threads, by process and name; the node's is 0. And when the last turn of each process ended.
+#[derive(Default)]
+struct Lanes(BTreeMap<(usize, String), usize>, BTreeMap<usize, i64>);
+
+impl Lanes {
+    /// How long the slice of a moment is: that of its turn, if it is the first of it.
+    fn turn(&mut self, seen: &Seen) -> u64 {
+        let Some(timing) = &seen.moment.timing else { return 1 };
+        let until = seen.at + timing.took as i64;
+        let is_first = self.1.insert(seen.peer, until) != Some(until);
+        if is_first { timing.took.max(1) } else { 1 }
+    }
+
+    /// Draws a moment's wait in its queue, and the work that it is the outcome of.
+    fn draw(&mut self, seen: &Seen, moment: usize, events: &mut Vec<Value>) {
+        let (pid, timing) = (seen.peer, seen.moment.timing.as_ref());
+        if let Some(Queued { queue, put, .. }) = timing.and_then(|timing| timing.queued.as_ref()) {
+            for (ph, ts) in [("b", seen.time(*put)), ("e", seen.at)] {
+                let id = format!("queue {moment}");
+                events.push(json!({"ph": ph, "cat": "queue", "name": queue, "id": id, "ts": ts, "pid": pid, "tid": 0}));
+            }
+        }
+        let Some(Work { worker, from, until }) = timing.and_then(|timing| timing.work.as_ref()) else { return };
+        let next = self.0.len() + 1;
+        let tid = *self.0.entry((pid, worker.to_string())).or_insert_with(|| {
+            let args = json!({"name": worker});
+            events.push(json!({"ph": "M", "name": "thread_name", "pid": pid, "tid": next, "args": args}));
+            next
+        });
+        let name = if let Event::JobDone { job, outcome } = &seen.moment.event {
+            format!("job {job}: {}", said(outcome))
+        } else {
+            String::new()
+        };
+        let (from, until) = (seen.time(*from), seen.time(*until));
+        let dur = (until - from).max(1);
+        events.push(json!({"ph": "X", "name": name, "ts": from, "dur": dur, "pid": pid, "tid": tid}));
+    }
 }
 
 /// What is under way: its sort, the life and its number there.

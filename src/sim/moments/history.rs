@@ -14,8 +14,8 @@ use super::reader::{Line, Reader, RecordError};
 use super::words::Names;
 use crate::classroom;
 use crate::node::job::{Holder, Job, JobId};
-use crate::node::record::{Beginning, Moment};
-use crate::node::{Action, Event};
+use crate::node::record::{Beginning, LockWait, Moment, Queued, Timing, Work};
+use crate::node::{Action, Event, Node};
 use crate::overlay::OverlayKind;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -86,7 +86,8 @@ struct Life {
     moments: Vec<Recalled>,
     /// When the node wanted to be woken after each moment.
     wakes: Vec<Option<Time>>,
-    node: crate::node::Node,
+    /// None once a moment is missing: it cannot know what is due then.
+    node: Option<Node>,
 }
 
 /// A moment as it was read.
@@ -131,6 +132,11 @@ impl Collection {
         let mut present = BTreeMap::from([(first.peer, self.begin(name, first))]);
         let complaint = loop {
             match reader.next_line() {
+                Ok(Some((line, Line::Lost(lost)))) => {
+                    let complaint = "moments are missing, which the recorder could not follow";
+                    self.complaints.push(format!("{name}: before line {}, {lost} {complaint}", line + 1));
+                    present.values().flatten().for_each(|&life| self.lives[life].node = None);
+                }
                 Ok(Some((_, Line::Beginning(beginning)))) => {
                     present.insert(beginning.peer, self.begin(name, *beginning));
                 }
@@ -169,7 +175,7 @@ impl Collection {
             self.peers.push(Recorded { name, me, overlay, bits });
             self.peers.len() - 1
         });
-        let node = classroom::join(beginning.node());
+        let node = Some(classroom::join(beginning.node()));
         self.lives.push(Life { peer, beginning, moments: Vec::new(), wakes: Vec::new(), node });
         Some(self.lives.len() - 1)
     }
@@ -224,10 +230,34 @@ impl Life {
         // A list that was read has room for more actions than most moments have.
         moment.actions.shrink_to_fit();
         let mut actions = Vec::new();
-        self.node.handle(moment.at, moment.event.clone(), &mut actions);
-        self.wakes.push(self.node.next_wake());
-        let faithful = actions == moment.actions;
+        if let Some(node) = &mut self.node {
+            node.handle(moment.at, moment.event.clone(), &mut actions);
+        }
+        self.wakes.push(self.node.as_ref().and_then(Node::next_wake));
+        let faithful = self.node.is_none() || actions == moment.actions;
         self.moments.push(Recalled { line, moment, faithful });
+    }
+}
+
+/// Which queue the event waited in and for how long, who did its job from when to when, how long its turn took, and which
+/// locks were waited for; nothing where that was not recorded.
+fn timing(seen: &Seen) -> String {
+    let Some(Timing { queued, took, work, locks, .. }) = &seen.moment.timing else { return String::new() };
+    let work =
+        work.iter().map(|Work { worker, from, until }| format!("{worker} {}–{}", seen.time(*from), seen.time(*until)));
+    let queued =
+        queued.iter().map(|Queued { queue, put, .. }| format!("{queue} {} µs", seen.moment.at.since(*put).as_micros()));
+    let locks = locks.iter().map(|LockWait { thread, lock, took, held_by }| {
+        format!("{thread} waited {took} µs for the lock {lock}, held by {}", held_by.join(", "))
+    });
+    let parts: Vec<String> = work.chain(queued).chain([format!("turn {took} µs")]).chain(locks).collect();
+    format!(" [{}]", parts.join(", "))
+}
+
+impl Seen {
+    /// A time of its peer on the clock of all.
+    pub fn time(&self, time: Time) -> i64 {
+        self.at + time.as_micros() as i64 - self.moment.at.as_micros() as i64
     }
 }
 
@@ -361,7 +391,11 @@ impl History {
 
     /// What happened in a moment, in a line.
     pub fn tell(&self, moment: usize) -> String {
-        self.moments.get(moment).map_or(String::new(), |seen| self.names.moment(&seen.moment))
+        let told = self.moments.get(moment).map(|seen| {
+            let Moment { event, actions, .. } = &seen.moment;
+            self.names.moment(event, actions, &timing(seen))
+        });
+        told.unwrap_or_default()
     }
 
     /// What happened in a moment, and each thing that was done about it.

@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
-use crate::node::record::{Beginning, Label, Moment, VERSION};
+use crate::node::record::{Beginning, Label, Lost, Moment, VERSION};
 use crate::time::Time;
 
 /// A line of a record.
@@ -14,6 +14,8 @@ pub enum Line {
     Beginning(Box<Beginning>),
     /// Something happened to it.
     Moment(Box<Moment>),
+    /// So many moments are missing here.
+    Lost(u64),
 }
 
 /// Reads a record.
@@ -116,6 +118,8 @@ impl<R: BufRead> Reader<R> {
         self.number += 1;
         let read = if self.text.starts_with("{\"kadring_record\"") {
             self.beginning()?.map(|beginning| Line::Beginning(Box::new(beginning)))
+        } else if self.text.starts_with("{\"lost\"") {
+            serde_json::from_str(&self.text).map(|Lost { lost }| Line::Lost(lost))
         } else {
             serde_json::from_str(&self.text).map(|moment| Line::Moment(Box::new(moment)))
         };

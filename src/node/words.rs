@@ -1,4 +1,5 @@
-//! What happened, in a few words: from the JSON of a record, so that a new message or job has its words at once.
+//! What happened, in a few words, for traces and logs: from the JSON of a record, so that a new message or job has its words
+//! at once.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,16 +7,15 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::node::record::Moment;
 use crate::node::{Action, Event, Notice};
 use crate::wire::Message;
 
 /// Names by which a reader tells peers and messages apart.
 #[derive(Default)]
-pub(super) struct Names {
-    pub(super) peers: BTreeMap<SocketAddr, String>,
+pub(crate) struct Names {
+    pub(crate) peers: BTreeMap<SocketAddr, String>,
     /// Short numbers of magic ones, in the order in which they first appear.
-    pub(super) magics: BTreeMap<u64, usize>,
+    pub(crate) magics: BTreeMap<u64, usize>,
 }
 
 /// Around what is said: the words inside say it all.
@@ -28,7 +28,7 @@ const SUBJECTS: [&str; 9] = ["key", "id", "file", "slot", "entry", "path", "dest
 const DIGITS: usize = 6;
 
 /// The name of a message, job, outcome or command and what it is about, such as `find_node 4f2a11`.
-pub(in crate::sim) fn said(value: &impl Serialize) -> String {
+pub(crate) fn said(value: &impl Serialize) -> String {
     serde_json::to_value(value).map_or_else(|error| error.to_string(), |value| describe(&value))
 }
 
@@ -93,11 +93,11 @@ fn snake(name: &str) -> String {
 }
 
 impl Names {
-    pub(super) fn peer(&self, addr: &SocketAddr) -> String {
+    pub(crate) fn peer(&self, addr: &SocketAddr) -> String {
         self.peers.get(addr).cloned().unwrap_or_else(|| addr.to_string())
     }
 
-    pub(super) fn number(&self, magic: u64) -> String {
+    pub(crate) fn number(&self, magic: u64) -> String {
         format!("#{}", self.magics.get(&magic).map_or_else(|| magic.to_string(), usize::to_string))
     }
 
@@ -106,7 +106,7 @@ impl Names {
     }
 
     /// What happened.
-    pub(super) fn event(&self, event: &Event) -> String {
+    pub(crate) fn event(&self, event: &Event) -> String {
         match event {
             Event::Start { .. } => "starts".to_owned(),
             Event::Message { from, message, .. } => format!("{}→ {}", self.peer(from), self.message(message)),
@@ -120,7 +120,7 @@ impl Names {
     }
 
     /// What is to be done about it, if that is more than to tell those who watch.
-    pub(super) fn action(&self, action: &Action) -> Option<String> {
+    pub(crate) fn action(&self, action: &Action) -> Option<String> {
         Some(match action {
             Action::Send { to, message, .. } => format!("→{} {}", self.peer(to), self.message(message)),
             Action::Start { job, work } => format!("job {job} {}", said(work)),
@@ -134,11 +134,11 @@ impl Names {
         })
     }
 
-    /// The whole moment, in one line.
-    pub(super) fn moment(&self, moment: &Moment) -> String {
-        let actions: Vec<String> = moment.actions.iter().filter_map(|action| self.action(action)).collect();
-        let event = self.event(&moment.event);
-        if actions.is_empty() { event } else { format!("{event} ⇒ {}", actions.join(", ")) }
+    /// The whole moment, in one line; `timing` stands behind what happened.
+    pub(crate) fn moment(&self, event: &Event, actions: &[Action], timing: &str) -> String {
+        let actions: Vec<String> = actions.iter().filter_map(|action| self.action(action)).collect();
+        let event = self.event(event);
+        if actions.is_empty() { event + timing } else { format!("{event}{timing} ⇒ {}", actions.join(", ")) }
     }
 }
 

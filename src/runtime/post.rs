@@ -1,0 +1,135 @@
+//! Events on their way from other threads to the node, and what a record says of their way.
+//!
+//! What a record needs is noted only where there is one: without it nobody reads a clock or a name for it.
+
+use std::borrow::Cow;
+use std::thread;
+
+use crossbeam_channel::Sender;
+
+use super::Role;
+use super::channels::{self, Channel, Gauged};
+use super::clock::Clock;
+use crate::gauges;
+use crate::locks;
+use crate::node::Event;
+use crate::node::job::{JobId, Outcome};
+use crate::node::record::{LockWait, Queued, Timing, Work};
+use crate::time::Time;
+
+/// An event in its queue.
+pub(super) struct Posted {
+    pub(super) event: Event,
+    /// How it came there, for a record.
+    pub(super) way: Way,
+}
+
+/// What a record says of how an event came to the node; nothing where there is none, or no way.
+pub(super) type Way = Option<Box<Timing>>;
+
+/// Where events are put.
+#[derive(Clone)]
+pub(super) struct Post {
+    events: Sender<Posted>,
+    /// By which the record's times go, if there is a record.
+    clock: Option<Clock>,
+}
+
+/// The node has gone.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+impl Post {
+    /// `clock` is that of the node, where its events are recorded.
+    pub(super) fn new(events: Sender<Posted>, clock: Option<Clock>) -> Self {
+        Self { events, clock }
+    }
+
+    /// Tells the node of an event. Where the queue is full, this waits.
+    pub(super) fn send(&self, event: Event) -> Result<(), Gone> {
+        self.put(event, self.clock.map(|clock| way(&channels::EVENTS, clock.now())))
+    }
+
+    /// Tells the node what came of a job that this thread began at `from`.
+    pub(super) fn done(&self, job: JobId, outcome: Outcome, from: Time) -> Result<(), Gone> {
+        let timing = self.clock.map(|clock| {
+            let until = clock.now();
+            let work = Work { worker: own_name(), from, until };
+            Timing { work: Some(work), ..way(&channels::EVENTS, until) }
+        });
+        self.put(Event::JobDone { job, outcome }, timing)
+    }
+
+    fn put(&self, event: Event, timing: Option<Timing>) -> Result<(), Gone> {
+        self.events.send(Posted { event, way: timing.map(Box::new) }).map_err(|_| Gone)?;
+        Gauged::Events.note(self.events.len());
+        Ok(())
+    }
+}
+
+/// What is to be said of something that the thread of a role put into a queue at the time `put`.
+pub(super) fn queued(queue: &'static Channel, by: Role, put: Time) -> Box<Timing> {
+    let queued = Queued { queue: queue.name.into(), by: by.name().into(), put };
+    Box::new(Timing { queued: Some(queued), ..Timing::default() })
+}
+
+/// What is to be said of something that this thread puts into a queue at the time `put`.
+pub(super) fn way(queue: &'static Channel, put: Time) -> Timing {
+    let queued = Queued { queue: queue.name.into(), by: own_name(), put };
+    Timing { queued: Some(queued), locks: lock_waits(), ..Timing::default() }
+}
+
+/// The locks that this thread waited long for since the last call.
+pub(super) fn lock_waits() -> Vec<LockWait> {
+    let waited = gauges::waited().into_iter();
+    let wait = |waited: gauges::Waited| {
+        let (lock, _) = locks::of_rank(waited.rank)?;
+        let took = u64::try_from(waited.span.as_micros()).unwrap_or(u64::MAX);
+        Some(LockWait { thread: own_name(), lock: lock.into(), took, held_by: waited.held_by })
+    };
+    waited.filter_map(wait).collect()
+}
+
+fn own_name() -> Cow<'static, str> {
+    thread::current().name().unwrap_or("a thread without a name").to_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::locks::{HASHES, Ranked};
+    use crate::runtime::look;
+
+    #[test]
+    fn an_event_says_for_whom_a_lock_was_waited_for_longer_than_a_millisecond() {
+        const PEER: u64 = u64::MAX - 3;
+        let (to, events) = channels::EVENTS.open();
+        let (post, lock) = (Post::new(to, Some(Clock::start())), Ranked::new(&HASHES, ()));
+        let _place = look::enter(PEER, "node");
+        // A waiter that gets no processor for so long has not waited: then it tries again.
+        let wait = || {
+            let held = lock.lock();
+            thread::scope(|scope| {
+                let waits = || {
+                    let _place = look::enter(PEER, "transfer-1");
+                    drop(lock.lock());
+                    post.send(Event::Tick).expect("it is there");
+                };
+                scope.spawn(waits);
+                while !look::look(|peer| peer == PEER).to_string().contains("wants the lock") {
+                    thread::yield_now();
+                }
+                thread::park_timeout(Duration::from_millis(5));
+                drop(held);
+            });
+            let Posted { way, .. } = events.recv().expect("it was told");
+            way.expect("a record is made").locks.pop()
+        };
+        let waited = (0..100).find_map(|_| wait()).expect("one of them waited");
+        assert_eq!((waited.lock.as_ref(), waited.held_by), ("hashes", vec!["node".to_owned()]));
+        assert!(waited.took >= 1000, "{}", waited.took);
+        assert!(lock_waits().is_empty(), "who held it waited for nobody");
+    }
+}
