@@ -12,6 +12,7 @@
 //!   [`members`]: the replica set that a lookup leads to, asked.
 //! - [`join`]: entering, and letting in. - [`admission`]: a new peer shows that it is there. - [`leave`]: the goodbye.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
+//!   [`probes`]: how many strangers are pinged at a time, and whose.
 //! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
 //! - [`waiting`]: requests for which the next peer is not up yet.
 //! - [`fingers`]: the shortcuts. - [`questions`]: what is asked, and who gets the answer.
@@ -34,6 +35,7 @@ mod leave;
 mod members;
 mod neighbours;
 mod options;
+mod probes;
 mod questions;
 mod relay;
 mod rounds;

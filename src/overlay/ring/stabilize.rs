@@ -2,16 +2,14 @@
 
 use super::neighbours::{Neighbours, Place};
 use super::router::{Change, RouteNotice};
-use super::{Manners, Ring, Why};
+use super::{Manners, Ring, Why, probes};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
 use crate::peer::Peer;
+use crate::source::Source;
 use crate::time::Time;
 use crate::wire::Request;
-
-/// Peers that are pinged at a time because other peers spoke of them.
-const MAX_PROBES: usize = 16;
 
 /// Neighbours told in a message: so many fit a datagram.
 const TOLD: usize = 8;
@@ -215,7 +213,8 @@ impl Ring {
             }
             Some(known) => self.check_on(known, out),
             None => {
-                let room = self.asked.values().filter_map(Why::probed).count() < MAX_PROBES;
+                let probed = self.asked.values().filter_map(Why::probed).map(|other| Source::of(other.addr));
+                let room = probes::has_room(Source::of(peer.addr), probed);
                 let place_out = self.asked.values_mut().find_map(|why| why.place_of(&peer.id));
                 let is_probed = place_out.map(|known| known.merge(place)).is_some();
                 if stranger && room && !self.is_met(&peer.id) {
