@@ -20,8 +20,8 @@
 //! # What differs from the paper
 //! - A `ping` is stabilize and notify in one: it tells the sender's neighbours, and its answer the receiver's.
 //! - A peer known by hearsay enters a list only after it has answered a ping of ours, so neither a stale list nor
-//!   a liar can fill the table. Nor does the origin of a `join` before. Only a neighbour's word on a join or a goodbye
-//!   counts at once.
+//!   a liar can fill the table. Nor does the origin of a `join` before, and a goodbye counts only once its peer answers
+//!   no ping any more. Only a neighbour's word on a join, and on who follows it when it has left, counts at once.
 //! - Several predecessors are kept, not one.
 //! - Peers that died are remembered and tried now and then: that is how the halves of a network that was cut meet again.
 
@@ -60,6 +60,7 @@ use crate::wire::{Request, RequestKind, Response};
 use fingers::FingerCursor;
 use health::Vitals;
 use join::Membership;
+use leave::Farewell;
 use neighbours::{Neighbours, Place};
 use questions::Why;
 use relay::Relay;
@@ -107,6 +108,8 @@ pub struct Ring {
     searches: BTreeMap<LookupId, Search>,
     asked: BTreeMap<Tag, Why>,
     next_tag: Tag,
+    /// Neighbours that said goodbye, as long as it is uncertain whether they have left.
+    farewells: BTreeMap<Id, Farewell>,
     /// Relayed requests that were seen lately: those sent again are told of once.
     seen: VecDeque<(u64, Id)>,
     /// Requests whose next peer is still starting.
@@ -137,6 +140,7 @@ impl Ring {
             searches: BTreeMap::new(),
             asked: BTreeMap::new(),
             next_tag: 0,
+            farewells: BTreeMap::new(),
             seen: VecDeque::new(),
             waiting: VecDeque::new(),
             early: Vec::new(),
@@ -178,7 +182,8 @@ impl Ring {
 
     /// This peer and those that follow it: the replica set of its own keys, and who stands in for its members.
     fn owned_set(&self) -> Vec<Peer> {
-        std::iter::once(self.me).chain(self.table.successors().iter().copied()).collect()
+        let successors = self.table.successors().iter().filter(|peer| !self.is_departing(&peer.id));
+        std::iter::once(self.me).chain(successors.copied()).collect()
     }
 
     fn on_ring_request(&mut self, now: Time, from: &Incoming, request: &RingRequest, out: &mut Vec<Effect>) {
@@ -198,11 +203,11 @@ impl Ring {
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Quit { predecessors, successors } => {
-                self.on_goodbye(now, from, Neighbours { predecessors, successors }, out);
+                self.on_goodbye(from, Neighbours { predecessors, successors }, out);
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Exit { predecessors } => {
-                self.on_goodbye(now, from, Neighbours { predecessors, successors: &[] }, out);
+                self.on_goodbye(from, Neighbours { predecessors, successors: &[] }, out);
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Abrupt { peer } => {
@@ -217,8 +222,8 @@ impl Ring {
         self.end_waiting(now, out);
         let (kind, response) = match request {
             Request::Ring(request) => return self.on_ring_request(now, from, request, out),
-            // An answer would bring this peer back into the lists of others.
-            Request::Ping if self.has_left() => return,
+            // An answer would take the goodbye back.
+            _ if self.has_left() => return,
             Request::Ping | Request::Gone { .. } => (RequestKind::Ping, Response::Node(self.me)),
             Request::FindNode { id } => (RequestKind::FindNode, Response::Nodes(self.replica_set(id, WIDTH))),
             Request::FindValue { key } => (RequestKind::FindValue, Response::Nodes(self.replica_set(key, WIDTH))),
@@ -284,6 +289,7 @@ impl Overlay for Ring {
             Cause::NoAnswer { tag, to } => {
                 if let Some(why) = self.asked.remove(&tag) {
                     self.on_no_answer(now, why, to, out);
+                    self.end_waiting(now, out);
                 }
             }
             Cause::Late { tag, doubtful } => self.on_late(now, tag, doubtful, out),

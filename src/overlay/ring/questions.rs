@@ -26,6 +26,8 @@ pub(super) enum Why {
     Join,
     /// Is the origin of this `join` where it says? The user hears of the request if it came for the `first_time`.
     Proof { relay: Relay, first_time: bool },
+    /// Has this neighbour left, as it, or somebody in its name, has said?
+    Farewell(Peer),
     /// Is this peer alive, and who are its neighbours?
     Ping(Ping),
     /// Where does this search's key lead?
@@ -120,6 +122,9 @@ impl Ring {
                 Why::Proof { relay, first_time },
                 Response::Node(peer) | Response::Ring(RingResponse::Pong { peer, .. }),
             ) if peer.id == relay.route.origin.id => self.on_proven(now, relay, first_time, out),
+            (Why::Farewell(peer), Response::Node(by) | Response::Ring(RingResponse::Pong { peer: by, .. })) => {
+                self.on_farewell_answered(now, peer, &by.id, out);
+            }
             (Why::Ping(ping), Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
                 if peer.id == ping.peer.id {
                     self.on_pong(now, ping, Neighbours { predecessors, successors }, out);
@@ -153,6 +158,7 @@ impl Ring {
             (Why::Hello, _) => self.on_no_hello(now, out),
             (Why::Join, _) => self.on_no_way_in(now, out),
             (Why::Finger(_), _) => self.go_on_fixing_fingers(out),
+            (Why::Farewell(peer), _) => drop(self.farewells.remove(&peer.id)),
             (Why::Hop { .. } | Why::Proof { .. } | Why::Tell, _) => {}
         }
     }
@@ -174,7 +180,7 @@ impl Ring {
 
     /// A question has no answer, however often it was asked.
     pub(super) fn on_no_answer(&mut self, now: Time, why: Why, to: Target, out: &mut Vec<Effect>) {
-        if !matches!(why, Why::Ping(_))
+        if !matches!(why, Why::Ping(_) | Why::Farewell(_))
             && let Some(peer) = self.table.at(&to.addr)
         {
             self.check_on(peer, out);
@@ -182,6 +188,9 @@ impl Ring {
         match why {
             Why::Hello => self.on_no_hello(now, out),
             Why::Join => self.on_no_way_in(now, out),
+            Why::Farewell(peer) => {
+                self.on_departed(now, peer, out);
+            }
             Why::Ping(ping) => self.on_missed(now, ping, out),
             Why::Search(lookup) => self.search_on(now, lookup, out),
             Why::Hop { to, sent } => self.on_silent_hop(now, to, sent, out),

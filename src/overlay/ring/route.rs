@@ -107,7 +107,7 @@ impl Ring {
         let mut set: Vec<Peer> = Vec::with_capacity(peers.len());
         for peer in peers {
             let fresh = !set.iter().any(|other| other.id == peer.id);
-            if fresh && !self.vitals.is_dead(peer) {
+            if fresh && !self.vitals.is_dead(peer) && !self.farewells.contains_key(&peer.id) {
                 set.push(*peer);
             }
         }
