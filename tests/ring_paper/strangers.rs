@@ -12,7 +12,7 @@ use kadring::wire::ring::RingRequest;
 use kadring::wire::{Request, Sender, Via};
 
 use crate::net::Net;
-use crate::rings::{large, large_net};
+use crate::rings::{EXAMPLE, classroom_net, large, large_net};
 
 /// A ping of this peer's, which takes the receiver for its first successor; or somebody says so.
 fn ping(net: &mut Net<Ring>, from: Peer, to: &Peer) {
@@ -50,4 +50,29 @@ fn a_hundred_pings_a_second_from_one_host_keep_no_newcomer_of_another_host_out()
         .for_each(drop);
     let took = net.now.since(start);
     assert!(took < Duration::from_secs(1), "the newcomer was the victim's predecessor after {took:?}");
+}
+
+/// Anybody can send a datagram in a dead peer's name. Only answers are signs of life: however often a ping comes from its
+/// address, whoever knew it finds out as soon as without, and nobody takes it back.
+#[test]
+fn pings_in_a_dead_peer_s_name_keep_it_in_nobody_s_lists() {
+    for (mut net, bound) in
+        [(classroom_net(&EXAMPLE), Duration::from_secs(25)), (large_net(8), Duration::from_secs(12))]
+    {
+        net.run(Duration::from_secs(20));
+        let dead = net.peers()[3];
+        net.vanish(dead.addr);
+        let (living, killed) = (net.peers(), net.now);
+        let speak = |net: &mut Net<Ring>| {
+            living.iter().for_each(|peer| ping(net, dead, peer));
+            net.run(Duration::from_millis(400));
+            living.iter().any(|peer| net.knows(peer.addr, &dead))
+        };
+        while speak(&mut net) {
+            assert!(net.now.since(killed) < bound, "somebody knows it still");
+        }
+        println!("forgotten after {:?}", net.now.since(killed));
+        let back = (0..200).any(|_| speak(&mut net));
+        assert!(!back, "somebody took it back");
+    }
 }

@@ -218,7 +218,7 @@ impl Ring {
     }
 
     fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
-        self.hear(now, from);
+        self.hear(now, from, out);
         self.end_waiting(now, out);
         let (kind, response) = match request {
             Request::Ring(request) => return self.on_ring_request(now, from, request, out),

@@ -109,16 +109,17 @@ impl Ring {
         if after_us { all.first(TOLD - besides, besides) } else { all.first(besides, TOLD - besides) }
     }
 
-    /// A request came: a member that sends one itself is alive.
-    pub(super) fn hear(&mut self, now: Time, from: &Incoming) {
-        if from.sender.is_some_and(|sender| sender.leaving) {
+    /// A request came from a member, or somebody says so. Only answers are signs of life, but who was taken for dead, and
+    /// speaks, is pinged.
+    pub(super) fn hear(&mut self, now: Time, from: &Incoming, out: &mut Vec<Effect>) {
+        if from.sender.is_some_and(|sender| sender.leaving) || self.has_left() {
             return;
         }
-        if let Some(peer) = Self::member(from) {
-            self.vitals.back(&peer);
-            if self.table.get(&peer.id) == Some(peer) {
-                self.vitals.alive(now, &peer.id);
-            }
+        let Some(peer) = Self::member(from) else { return };
+        if self.table.get(&peer.id) == Some(peer) {
+            self.vitals.spoke(now, &peer.id);
+        } else if self.vitals.is_dead(&peer) || self.vitals.is_lost(&peer) {
+            self.weigh(peer, Place::SOMEWHERE, true, out);
         }
     }
 
@@ -141,7 +142,7 @@ impl Ring {
             return;
         }
         let place = Place { before: told.ahead(&self.me.id).is_some(), after: false };
-        if !from.asker.is_validated() {
+        if !from.asker.is_validated() || self.vitals.is_dead(&sender) {
             // It has yet to show that it receives, and is pinged wherever it stands: from then on it gets full answers.
             // It tells its neighbours again when it answers.
             return self.weigh(sender, place, true, out);
@@ -201,7 +202,7 @@ impl Ring {
     }
 
     fn weigh(&mut self, peer: Peer, place: Place, stranger: bool, out: &mut Vec<Effect>) {
-        if !self.is_fit(&peer) || self.vitals.is_dead(&peer) || self.options.guest {
+        if !self.is_fit(&peer) || self.vitals.is_dead(&peer) && !stranger || self.options.guest {
             return;
         }
         let ahead = self.table.fits_successors(&peer.id, place.after);
