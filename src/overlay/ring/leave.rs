@@ -36,13 +36,9 @@ impl Ring {
         self.farewells.contains_key(id)
     }
 
-    /// The peer that is said to leave answers a ping: it has not left. Or another one has its address now.
-    pub(super) fn on_farewell_answered(&mut self, now: Time, peer: Peer, by: &Id, out: &mut Vec<Effect>) {
-        if *by == peer.id {
-            self.farewells.remove(&peer.id);
-        } else {
-            self.on_departed(now, peer, out);
-        }
+    /// The peer that is said to leave answers a ping: it has not left.
+    pub(super) fn on_farewell_refuted(&mut self, peer: &Peer) {
+        self.farewells.remove(&peer.id);
     }
 
     /// A neighbour that said goodbye has left. Whether it had said so.

@@ -8,9 +8,9 @@
 //! # Inside
 //! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
 //! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of
-//!   other peers, which pass through this one. - [`hop`]: the next peer on the way, and a way around a silent one.
+//!   other peers, which pass through this one. - [`claims`]: whether an answer comes from the right peer. - [`hop`]: the next peer on the way, and a way around a silent one.
 //!   [`members`]: the replica set that a lookup leads to, asked.
-//! - [`join`]: entering, and letting in. - [`admission`]: a new peer shows that it is there. - [`leave`]: the goodbye.
+//! - [`join`]: entering, and letting in. - [`admission`]: an origin shows that it is there. - [`leave`]: the goodbye.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
 //!   [`probes`]: how many strangers are pinged at a time, and whose.
 //! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
@@ -21,11 +21,12 @@
 //! - A `ping` is stabilize and notify in one: it tells the sender's neighbours, and its answer the receiver's.
 //! - A peer known by hearsay enters a list only after it has answered a ping of ours, so neither a stale list nor
 //!   a liar can fill the table. Nor does the origin of a `join` before, and a goodbye counts only once its peer answers
-//!   no ping any more. Only a neighbour's word on a join, and on who follows it when it has left, counts at once.
+//!   no ping any more. Only a neighbour's word on who follows it when it has left counts at once.
 //! - Several predecessors are kept, not one.
 //! - Peers that died are remembered and tried now and then: that is how the halves of a network that was cut meet again.
 
 mod admission;
+mod claims;
 mod failure;
 mod fingers;
 mod health;
@@ -53,6 +54,7 @@ use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, Overlay
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
 use crate::peer::Peer;
+use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Request, RequestKind, Response};
@@ -110,6 +112,8 @@ pub struct Ring {
     next_tag: Tag,
     /// Neighbours that said goodbye, as long as it is uncertain whether they have left.
     farewells: BTreeMap<Id, Farewell>,
+    /// Addresses that have answered.
+    proven: Recent<SocketAddr, ()>,
     /// Relayed requests that were seen lately: those sent again are told of once.
     seen: VecDeque<(u64, Id)>,
     /// Requests whose next peer is still starting.
@@ -141,6 +145,7 @@ impl Ring {
             asked: BTreeMap::new(),
             next_tag: 0,
             farewells: BTreeMap::new(),
+            proven: Recent::new(admission::MAX_PROVEN),
             seen: VecDeque::new(),
             waiting: VecDeque::new(),
             early: Vec::new(),
@@ -294,6 +299,7 @@ impl Overlay for Ring {
             }
             Cause::Late { tag, doubtful } => self.on_late(now, tag, doubtful, out),
             Cause::Alive { addr } => {
+                self.proven.insert(addr, ());
                 if let Some(peer) = self.table.at(&addr) {
                     self.vitals.alive(now, &peer.id);
                 }
