@@ -16,6 +16,43 @@ impl Source {
     }
 }
 
+/// From where an address can be reached; the later, the more private.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Reach {
+    /// From everywhere.
+    Everywhere,
+    /// From the same site.
+    Site,
+    /// From the same wire.
+    Wire,
+    /// From the same machine.
+    Machine,
+}
+
+impl Reach {
+    pub(crate) fn of(addr: &SocketAddr) -> Self {
+        match addr.ip().to_canonical() {
+            ip if ip.is_loopback() => Self::Machine,
+            IpAddr::V4(ip) if ip.is_link_local() => Self::Wire,
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => Self::Wire,
+            IpAddr::V4(ip) if ip.is_private() => Self::Site,
+            IpAddr::V6(ip) if ip.is_unique_local() => Self::Site,
+            _ => Self::Everywhere,
+        }
+    }
+
+    /// Whether many peers may well run at such an address: on one machine, or behind one of a local network.
+    pub(crate) fn is_of_a_lab(self) -> bool {
+        self != Self::Everywhere
+    }
+
+    /// Whether a peer at `namer` can know one at `named`. If not, it would have us send to a machine or a network that it
+    /// does not reach itself.
+    pub(crate) fn may_name(namer: &SocketAddr, named: &SocketAddr) -> bool {
+        Self::of(named) <= Self::of(namer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,5 +64,18 @@ mod tests {
         assert!(same("10.0.0.1:5", "10.0.0.1:6") && !same("10.0.0.1:5", "10.0.0.2:5"));
         assert!(same("[::ffff:10.0.0.1]:5", "10.0.0.1:6"));
         assert!(same("[2001:db8::1]:5", "[2001:db8::f:1]:5") && !same("[2001:db8::1]:5", "[2001:db8:0:1::1]:5"));
+    }
+
+    #[test]
+    fn nobody_names_addresses_that_it_cannot_reach() {
+        let addresses = ["1.2.3.4:5", "192.168.1.2:5", "169.254.1.2:5", "127.0.0.1:5"];
+        let v6 = ["[2001:db8::1]:5", "[fd00::1]:5", "[fe80::1]:5", "[::1]:5"];
+        for (at, namer) in addresses.iter().enumerate() {
+            for (other, named) in addresses.iter().zip(v6).enumerate() {
+                let may_name = |named: &str| Reach::may_name(&namer.parse().unwrap(), &named.parse().unwrap());
+                assert_eq!([may_name(named.0), may_name(named.1)], [other <= at; 2], "{namer} names {named:?}");
+            }
+        }
+        assert!(Reach::may_name(&"[::ffff:127.0.0.1]:5".parse().unwrap(), &"127.0.0.1:6".parse().unwrap()));
     }
 }

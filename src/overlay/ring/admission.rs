@@ -6,13 +6,14 @@
 //! is sent again when the origin repeats its request. A `join` is proven each time, anything else by whatever that address
 //! has answered before.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::relay::Relay;
 use super::{Ring, Why};
 use crate::overlay::{Effect, Tag};
 use crate::patience;
 use crate::peer::Peer;
+use crate::source::Reach;
 use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::Routed;
@@ -57,7 +58,7 @@ impl Ring {
         let proving = |(tag, why): (&Tag, &Why)| why.proving().map(|peer| (*tag, peer.addr));
         let under_way: Vec<(Tag, SocketAddr)> = self.asked.iter().filter_map(proving).collect();
         let of_host = under_way.iter().filter(|(_, addr)| addr.ip() == origin.addr.ip()).count();
-        if of_host >= MAX_PROOFS_OF_HOST && !is_of_a_lab(origin.addr.ip()) {
+        if of_host >= MAX_PROOFS_OF_HOST && !Reach::of(&origin.addr).is_of_a_lab() {
             return;
         }
         if let Some((oldest, _)) = under_way.first().filter(|_| under_way.len() >= MAX_PROOFS) {
@@ -96,14 +97,6 @@ impl Why {
             Self::Proof { origin, held } if origin.addr == *addr => Some((origin, held)),
             _ => None,
         }
-    }
-}
-
-/// Whether many peers may well run at this address: on one machine, or behind one of a local network.
-fn is_of_a_lab(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
 use crate::peer::Peer;
-use crate::source::Source;
+use crate::source::{Reach, Source};
 use crate::time::Time;
 use crate::wire::Request;
 
@@ -154,15 +154,16 @@ impl Ring {
     /// The peer `teller` told its neighbours; we may be one of them.
     fn hear_neighbours(&mut self, teller: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
         self.correct(teller, told, out);
+        let may_name = |(_, peer): &(usize, &Peer)| Reach::may_name(&teller.addr, &peer.addr);
         let (ahead, behind) = (told.ahead(&self.me.id), told.behind(&self.me.id));
         let before_us = ahead.is_some() || self.table.predecessors().contains(&teller);
         let after_us = self.table.successors().contains(&teller);
-        for (at, &peer) in told.successors.iter().enumerate() {
+        for (at, &peer) in told.successors.iter().enumerate().filter(may_name) {
             let before = ahead.is_some_and(|us| at < us);
             self.consider(peer, Place { before, after: after_us || ahead.is_some_and(|us| at > us) }, out);
         }
         // Predecessors are learned one by one, so their list may skip peers: it does not say that one follows us.
-        for (at, &peer) in told.predecessors.iter().enumerate() {
+        for (at, &peer) in told.predecessors.iter().enumerate().filter(may_name) {
             let before = before_us || behind.is_some_and(|us| at > us);
             self.consider(peer, Place { before, after: false }, out);
         }
