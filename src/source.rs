@@ -1,5 +1,10 @@
-//! From where strangers come, as far as they can be told apart.
+//! From where strangers come, as far as they can be told apart, and how they share what is bounded.
+//!
+//! Two rules hold everywhere. Places that can be taken back are given to whoever comes, and one who has fewer than another
+//! takes his place where none is left ([`who_gives_way`]). Of what is not taken back, nobody has more than he leaves to
+//! others ([`leaves_enough`]). So one source may have all, or half, while nobody else comes, and its flood keeps nobody out.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Addresses that one user can have at will: an IPv4 address of a local network, a /24 elsewhere, a /64 of IPv6.
@@ -14,6 +19,27 @@ impl Source {
             IpAddr::V6(ip) => (ip & Ipv6Addr::from(!0 << 64)).into(),
         })
     }
+}
+
+/// How many each source has.
+pub(crate) fn count(sources: impl Iterator<Item = Source>) -> BTreeMap<Source, usize> {
+    let mut counts = BTreeMap::new();
+    for source in sources {
+        *counts.entry(source).or_default() += 1;
+    }
+    counts
+}
+
+/// Whose place the `newcomer` takes where none is left, of those who have so many: of the one who has most, unless the
+/// newcomer would have as many then.
+pub(crate) fn who_gives_way<K: Copy + Eq>(newcomer: K, having: impl Iterator<Item = (K, usize)> + Clone) -> Option<K> {
+    let own = having.clone().find(|(who, _)| *who == newcomer).map_or(0, |(_, own)| own);
+    having.max_by_key(|(_, count)| *count).filter(|(_, most)| *most > own + 1).map(|(who, _)| who)
+}
+
+/// Whether one who has so much leaves `others` as much, `more` for himself included.
+pub(crate) const fn leaves_enough(has: u64, more: u64, others: u64) -> bool {
+    more <= others.saturating_sub(has)
 }
 
 /// From where an address can be reached; the later, the more private.
@@ -64,6 +90,15 @@ mod tests {
         assert!(same("10.0.0.1:5", "10.0.0.1:6") && !same("10.0.0.1:5", "10.0.0.2:5"));
         assert!(same("[::ffff:10.0.0.1]:5", "10.0.0.1:6"));
         assert!(same("[2001:db8::1]:5", "[2001:db8::f:1]:5") && !same("[2001:db8::1]:5", "[2001:db8:0:1::1]:5"));
+    }
+
+    #[test]
+    fn who_has_most_gives_way_to_who_would_have_fewer_still() {
+        let having = [('a', 3), ('b', 1), ('c', 4)];
+        let gives_way = |newcomer| who_gives_way(newcomer, having.into_iter());
+        assert_eq!(['b', 'z', 'a', 'c'].map(gives_way), [Some('c'), Some('c'), None, None]);
+        assert_eq!(who_gives_way('z', [('a', 1)].into_iter()), None, "each has one");
+        assert!(leaves_enough(2, 3, 5) && !leaves_enough(2, 4, 5) && !leaves_enough(6, 1, 5));
     }
 
     #[test]

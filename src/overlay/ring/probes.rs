@@ -1,8 +1,6 @@
 //! How many peers that were only spoken of are pinged at a time, and whose turn it is where many are.
 
-use std::collections::BTreeMap;
-
-use crate::source::Source;
+use crate::source::{Source, count, who_gives_way};
 
 /// Peers that are pinged at a time because other peers spoke of them, or they for themselves.
 const MAX_PROBES: usize = 16;
@@ -13,13 +11,10 @@ const MAX_PROBES_SHARED: usize = 2 * MAX_PROBES;
 
 /// Whether one more peer from `source` may be probed, while those from the sources `out` are.
 pub(super) fn has_room(source: Source, out: impl Iterator<Item = Source>) -> bool {
-    let mut shares: BTreeMap<Source, usize> = BTreeMap::new();
-    for other in out {
-        *shares.entry(other).or_default() += 1;
-    }
+    let shares = count(out);
     let all: usize = shares.values().sum();
-    let own = shares.get(&source).copied().unwrap_or_default();
-    all < MAX_PROBES || all < MAX_PROBES_SHARED && shares.values().any(|share| *share > own + 1)
+    let gives_way = || who_gives_way(source, shares.iter().map(|(other, count)| (*other, *count)));
+    all < MAX_PROBES || all < MAX_PROBES_SHARED && gives_way().is_some()
 }
 
 #[cfg(test)]
