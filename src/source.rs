@@ -1,5 +1,10 @@
-//! From where strangers come, as far as they can be told apart.
+//! From where strangers come, as far as they can be told apart, and how they share what is bounded.
+//!
+//! Two rules hold everywhere. Places that can be taken back are given to whoever comes, and one who has fewer than another
+//! takes his place where none is left ([`who_gives_way`]). Of what is not taken back, nobody has more than he leaves to
+//! others ([`leaves_enough`]). So one source may have all, or half, while nobody else comes, and its flood keeps nobody out.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Addresses that one user can have at will: an IPv4 address of a local network, a /24 elsewhere, a /64 of IPv6.
@@ -16,6 +21,64 @@ impl Source {
     }
 }
 
+/// How many each source has.
+pub(crate) fn count(sources: impl Iterator<Item = Source>) -> BTreeMap<Source, usize> {
+    let mut counts = BTreeMap::new();
+    for source in sources {
+        *counts.entry(source).or_default() += 1;
+    }
+    counts
+}
+
+/// Whose place the `newcomer` takes where none is left, of those who have so many: of the one who has most, unless the
+/// newcomer would have as many then.
+pub(crate) fn who_gives_way<K: Copy + Eq>(newcomer: K, having: impl Iterator<Item = (K, usize)> + Clone) -> Option<K> {
+    let own = having.clone().find(|(who, _)| *who == newcomer).map_or(0, |(_, own)| own);
+    having.max_by_key(|(_, count)| *count).filter(|(_, most)| *most > own + 1).map(|(who, _)| who)
+}
+
+/// Whether one who has so much leaves `others` as much, `more` for himself included.
+pub(crate) const fn leaves_enough(has: u64, more: u64, others: u64) -> bool {
+    more <= others.saturating_sub(has)
+}
+
+/// From where an address can be reached; the later, the more private.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Reach {
+    /// From everywhere.
+    Everywhere,
+    /// From the same site.
+    Site,
+    /// From the same wire.
+    Wire,
+    /// From the same machine.
+    Machine,
+}
+
+impl Reach {
+    pub(crate) fn of(addr: &SocketAddr) -> Self {
+        match addr.ip().to_canonical() {
+            ip if ip.is_loopback() => Self::Machine,
+            IpAddr::V4(ip) if ip.is_link_local() => Self::Wire,
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => Self::Wire,
+            IpAddr::V4(ip) if ip.is_private() => Self::Site,
+            IpAddr::V6(ip) if ip.is_unique_local() => Self::Site,
+            _ => Self::Everywhere,
+        }
+    }
+
+    /// Whether many peers may well run at such an address: on one machine, or behind one of a local network.
+    pub(crate) fn is_of_a_lab(self) -> bool {
+        self != Self::Everywhere
+    }
+
+    /// Whether a peer at `namer` can know one at `named`. If not, it would have us send to a machine or a network that it
+    /// does not reach itself.
+    pub(crate) fn may_name(namer: &SocketAddr, named: &SocketAddr) -> bool {
+        Self::of(named) <= Self::of(namer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,5 +90,27 @@ mod tests {
         assert!(same("10.0.0.1:5", "10.0.0.1:6") && !same("10.0.0.1:5", "10.0.0.2:5"));
         assert!(same("[::ffff:10.0.0.1]:5", "10.0.0.1:6"));
         assert!(same("[2001:db8::1]:5", "[2001:db8::f:1]:5") && !same("[2001:db8::1]:5", "[2001:db8:0:1::1]:5"));
+    }
+
+    #[test]
+    fn who_has_most_gives_way_to_who_would_have_fewer_still() {
+        let having = [('a', 3), ('b', 1), ('c', 4)];
+        let gives_way = |newcomer| who_gives_way(newcomer, having.into_iter());
+        assert_eq!(['b', 'z', 'a', 'c'].map(gives_way), [Some('c'), Some('c'), None, None]);
+        assert_eq!(who_gives_way('z', [('a', 1)].into_iter()), None, "each has one");
+        assert!(leaves_enough(2, 3, 5) && !leaves_enough(2, 4, 5) && !leaves_enough(6, 1, 5));
+    }
+
+    #[test]
+    fn nobody_names_addresses_that_it_cannot_reach() {
+        let addresses = ["1.2.3.4:5", "192.168.1.2:5", "169.254.1.2:5", "127.0.0.1:5"];
+        let v6 = ["[2001:db8::1]:5", "[fd00::1]:5", "[fe80::1]:5", "[::1]:5"];
+        for (at, namer) in addresses.iter().enumerate() {
+            for (other, named) in addresses.iter().zip(v6).enumerate() {
+                let may_name = |named: &str| Reach::may_name(&namer.parse().unwrap(), &named.parse().unwrap());
+                assert_eq!([may_name(named.0), may_name(named.1)], [other <= at; 2], "{namer} names {named:?}");
+            }
+        }
+        assert!(Reach::may_name(&"[::ffff:127.0.0.1]:5".parse().unwrap(), &"127.0.0.1:6".parse().unwrap()));
     }
 }

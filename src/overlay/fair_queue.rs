@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::source::Source;
+use crate::source::{Source, who_gives_way};
 
 /// See the [module documentation](self).
 pub(super) struct FairQueue<T> {
@@ -32,16 +32,24 @@ impl<T> FairQueue<T> {
 
     /// Whether one more of this source would be taken.
     pub(super) fn has_place(&self, source: Source) -> bool {
-        let of_source = self.lines.get(&source).map_or(0, VecDeque::len);
-        self.len < self.capacity || self.lines.values().any(|line| line.len() > of_source + 1)
+        self.len < self.capacity || self.who_gives_way(source).is_some()
+    }
+
+    fn who_gives_way(&self, source: Source) -> Option<Source> {
+        who_gives_way(source, self.lines.iter().map(|(source, line)| (*source, line.len())))
     }
 
     /// Takes one more. Returns what has no place: the item itself, or the latest one of the source that has most.
     pub(super) fn push(&mut self, source: Source, item: T) -> Option<T> {
-        if !self.has_place(source) {
-            return Some(item);
+        let mut displaced = None;
+        if self.len >= self.capacity {
+            // Only a line of two or more is ever cut, so it does not become empty.
+            let Some(line) = self.who_gives_way(source).and_then(|most| self.lines.get_mut(&most)) else {
+                return Some(item);
+            };
+            displaced = line.pop_back();
+            self.len -= 1;
         }
-        let displaced = if self.len < self.capacity { None } else { self.drop_latest_of_most() };
         self.line(source).push_back(item);
         displaced
     }
@@ -74,13 +82,6 @@ impl<T> FairQueue<T> {
             self.turns.push_back(source);
             VecDeque::new()
         })
-    }
-
-    /// Only a line of two or more is ever cut, so it does not become empty.
-    fn drop_latest_of_most(&mut self) -> Option<T> {
-        let most = self.lines.values_mut().max_by_key(|line| line.len())?;
-        self.len -= 1;
-        most.pop_back()
     }
 }
 

@@ -28,7 +28,7 @@ use super::{Role, fault};
 use crate::gauges;
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
-use crate::source::Source;
+use crate::source::{Source, leaves_enough};
 use crate::wire::{Body, Dialect, Message};
 
 /// Messages that wait for one peer at most, and how many answers may be among them: strangers choose where those go.
@@ -148,9 +148,9 @@ impl Links {
     fn has_room(&mut self, to: SocketAddr, answering: bool) -> bool {
         self.links.retain(|_, link| !link.thread.is_finished());
         let answers = || self.links.iter().filter(|(_, link)| link.answering);
-        let of_source = || answers().filter(|(addr, _)| Source::of(**addr) == Source::of(to)).count();
-        let left = (self.most / 2).saturating_sub(answers().count());
-        self.links.len() < self.most && !(answering && of_source() >= left)
+        let of_source = || answers().filter(|(addr, _)| Source::of(**addr) == Source::of(to)).count() as u64;
+        let left = (self.most / 2).saturating_sub(answers().count()) as u64;
+        self.links.len() < self.most && (!answering || leaves_enough(of_source(), 1, left))
     }
 
     /// Opens a link for a first message, which is counted already.

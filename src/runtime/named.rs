@@ -24,7 +24,7 @@ use crate::id::Id;
 use crate::locks::{self, Ranked};
 use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, Version};
-use crate::source::Source;
+use crate::source::{Source, leaves_enough};
 use crate::store::{check_room, room};
 use crate::time::Time;
 
@@ -151,7 +151,7 @@ impl Folder {
         drop(known);
         // What cannot be told is no reason to refuse: writing will show it.
         let room = room(&self.path).ok().flatten().unwrap_or(u64::MAX);
-        if size > room.saturating_sub(brought) {
+        if !leaves_enough(brought, size, room) {
             return Err(format!(
                 "file {file} cannot be taken: {brought} bytes are here from the same place, and others need room"
             ));

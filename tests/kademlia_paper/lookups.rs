@@ -1,5 +1,7 @@
 //! Lookups: what they find, in how many steps, and whom they believe (section 2.3).
 
+use std::net::IpAddr;
+
 use kadring::id::Id;
 use kadring::overlay::kademlia::{ALPHA, Kademlia};
 use kadring::overlay::{Cause, Effect, Goal, Overlay};
@@ -8,7 +10,7 @@ use kadring::wire::{Request, Response};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::peers::{ME, WIDTH, addr, grown, nearest, nobody, peer, secs};
+use crate::peers::{ME, WIDTH, addr, alone, grown, nearest, nobody, peer, secs};
 
 #[test]
 fn s2_3_a_lookup_from_anywhere_finds_the_true_nearest() {
@@ -169,6 +171,30 @@ fn liars_cannot_put_the_dead_or_the_misnamed_into_a_result() {
     }
     let known = net.inside(addr(1)).peers();
     assert!(known.iter().all(|contact| honest.contains(contact)));
+}
+
+/// Whoever answers a lookup names whom he likes, and each name is a question to that address. Many at one address of the
+/// internet bring it few, and an address that the namer cannot reach itself gets none, nor a ping afterwards.
+#[test]
+fn names_bring_an_address_of_the_internet_few_questions_and_a_more_private_one_none() {
+    let mut net = alone();
+    let key = Id::of(b"target");
+    let victims: [IpAddr; 3] = [[198, 51, 100, 9], [127, 0, 0, 1], [192, 168, 0, 1]].map(Into::into);
+    for liar in 0..7_u8 {
+        let me = Peer::new(Id::of(&[liar]), ([203, 0, liar, 1], 4000).into());
+        net.meet(me);
+        let name = |n: u8| {
+            let (number, victim) = (liar * 9 + n, victims[[1, 2, 0, 0, 0, 0, 0, 0, 0][usize::from(n)]]);
+            Peer::new(key.flip_bit((255 - number).into()), (victim, 1000 + u16::from(number)).into())
+        };
+        net.script(me, (0..9).map(name).collect());
+    }
+    let before = net.asked.len();
+    net.find(addr(ME), key);
+    net.run(secs(5));
+    let asked = |victim: &IpAddr| net.asked[before..].iter().filter(|asked| asked.to.ip() == *victim).count();
+    let counts = victims.each_ref().map(asked);
+    assert!((1..=12).contains(&counts[0]) && counts[1..] == [0, 0], "{counts:?}");
 }
 
 #[test]

@@ -110,6 +110,8 @@ pub(crate) struct Net<O> {
     pub(crate) told: Vec<(Time, SocketAddr, Effect)>,
     /// What the overlays asked, once for all tries.
     pub(crate) asked: Vec<Asked>,
+    /// Where answers went, over whatever.
+    pub(crate) answers: Vec<SocketAddr>,
     /// Messages sent.
     pub(crate) sent: u64,
     members: BTreeMap<SocketAddr, Member<O>>,
@@ -145,6 +147,7 @@ impl<O: Inside> Net<O> {
             timeout: Duration::from_millis(100),
             told: Vec::new(),
             asked: Vec::new(),
+            answers: Vec::new(),
             sent: 0,
             members: BTreeMap::new(),
             scripted: BTreeMap::new(),
@@ -315,6 +318,15 @@ impl<O: Inside> Net<O> {
     pub(crate) fn inject(&mut self, from: SocketAddr, sender: Sender, to: SocketAddr, via: Via, request: Request) {
         let magic = self.magic();
         self.push(LATENCY, Arrival::Request { from, sender, to, via, magic, request });
+    }
+
+    /// Somebody at `from` answers what the member at `to` asked last of those that anybody may answer.
+    pub(crate) fn answer(&mut self, to: SocketAddr, from: SocketAddr, response: &Response) {
+        let asked = self.waiting.iter().filter(|(_, waiting)| waiting.by == to && waiting.from_anyone);
+        let last = asked.max_by_key(|(_, waiting)| waiting.tag);
+        let (magic, tag) = last.map(|(magic, waiting)| (*magic, waiting.tag)).expect("it asked something");
+        self.waiting.remove(&magic);
+        self.with(to, |overlay, now, out| overlay.on(now, Cause::Answer { tag, from, by: None, response }, out));
     }
 
     /// Lets an overlay do something, and does what it wants done.

@@ -43,6 +43,7 @@ impl<O: Inside> Net<O> {
     fn respond(&mut self, from: SocketAddr, asker: Asker, kind: RequestKind, mut response: Response) {
         self.sent += 1;
         let Asker { addr: to, via, magic, .. } = asker;
+        self.answers.push(to);
         if let (Response::Nodes(names), Via::Udp, false) = (&mut response, via, asker.is_validated()) {
             names.truncate(NAMES_FOR_STRANGERS);
         }

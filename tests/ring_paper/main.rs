@@ -9,3 +9,4 @@ mod named_files;
 #[path = "../net/mod.rs"]
 mod net;
 mod rings;
+mod strangers;

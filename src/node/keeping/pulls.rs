@@ -24,7 +24,7 @@ use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
 use crate::patience;
-use crate::source::Source;
+use crate::source::{Source, count, who_gives_way};
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
@@ -211,15 +211,11 @@ impl Pulls {
         if self.unproven_count < MAX_PULLS {
             return true;
         }
-        let mut sources: BTreeMap<Source, (usize, SocketAddr)> = BTreeMap::new();
-        for addr in self.unproven.keys() {
-            sources.entry(Source::of(*addr)).or_insert((0, *addr)).0 += 1;
-        }
-        let own = sources.get(&Source::of(from)).map_or(0, |(count, _)| *count);
-        let Some(&(most, first)) = sources.values().max() else { return false };
-        if most <= own + 1 {
+        let counts = count(self.unproven.keys().copied().map(Source::of));
+        let Some(most) = who_gives_way(Source::of(from), counts.iter().map(|(source, count)| (*source, *count))) else {
             return false;
-        }
+        };
+        let Some(first) = self.unproven.keys().copied().find(|addr| Source::of(*addr) == most) else { return false };
         self.take_unproven(first).iter().for_each(|offer| respond(desk, offer, Err(BUSY)));
         true
     }

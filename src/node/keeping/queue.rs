@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use crate::config::{MAX_JOBS, MAX_PULLS, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::recent::Recent;
-use crate::source::Source;
+use crate::source::{Source, who_gives_way};
 
 /// Blocks that one address may have on their way here and waiting.
 const MAX_OF_ONE: usize = MAX_PULLS / 2;
@@ -105,12 +105,16 @@ impl Queue {
             return Some(None);
         }
         let source = Source::of(from);
-        let of_source = self.sources.get(&source).map_or(0, |load| load.count);
-        let (&richest, load) = self.sources.iter().max_by_key(|(_, load)| load.count)?;
+        let counts = self.sources.iter().map(|(source, load)| (*source, load.count));
+        let richest = who_gives_way(source, counts).unwrap_or(source);
         let lines = self.lines.iter().filter(|(addr, _)| Source::of(**addr) == richest);
-        let (&loser, line) = lines.max_by_key(|(_, line)| line.waiting.len())?;
-        let has_more = if richest == source { line.count() > own + 1 } else { load.count > of_source + 1 };
-        let displaced = self.lines.get_mut(&loser).filter(|_| has_more)?.waiting.pop_back()?;
+        let waiting = lines.filter(|(_, line)| !line.waiting.is_empty()).map(|(addr, line)| (*addr, line.count()));
+        let loser = if richest == source {
+            who_gives_way(from, waiting)
+        } else {
+            waiting.max_by_key(|(_, count)| *count).map(|(addr, _)| addr)
+        }?;
+        let displaced = self.lines.get_mut(&loser)?.waiting.pop_back()?;
         self.uncount(loser);
         Some(Some(displaced))
     }

@@ -16,7 +16,9 @@
 //!
 //! Names are hearsay, so the lookup believes little. An address stands in the shortlist once, and a peer counts only if
 //! it answers under the id that it was named with: its answer says who it is, and where an older peer's does not, a ping
-//! asks. Thus a liar can neither put the dead into a result nor itself at many places.
+//! asks. Thus a liar can neither put the dead into a result nor itself at many places. Nor can it have many questions
+//! sent where nobody answers: of the addresses that peers of one source named, and of those at one source, few are asked
+//! before some have answered.
 
 use std::net::SocketAddr;
 
@@ -27,6 +29,7 @@ use crate::config::WIDTH;
 use crate::id::{Id, Key};
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
+use crate::source::{Reach, Source};
 use crate::wire::Request;
 
 mod standing;
@@ -38,6 +41,11 @@ const MAX_QUESTIONS: u32 = 400;
 /// peers, and to ask more of them would only add to what is wrong.
 const BRAKED_FROM: u32 = 12;
 const ANSWERED_MIN: u32 = 3;
+
+/// Peers at one source of the open internet, and peers that those of one such source named, that are on the shortlist
+/// without having answered.
+const OF_SOURCE: usize = 4;
+const NAMED_BY_SOURCE: usize = 2 * WIDTH;
 
 /// Whose lookup it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -55,6 +63,8 @@ struct Entry {
     standing: Standing,
     /// Requests in the chain that leads to it.
     depth: u32,
+    /// Who named it; none for those that the lookup started from.
+    namer: Option<Source>,
 }
 
 /// What a lookup wants to ask.
@@ -95,15 +105,15 @@ impl Lookup {
         let expected = start.len().saturating_sub(1).min(WIDTH);
         let mut lookup = Self { key, goal, me, shortlist: Vec::new(), wide: false, wider: false, asked: 0, expected };
         for peer in start {
-            lookup.offer(peer, 1, is_fresh(&peer));
+            lookup.offer(peer, 1, is_fresh(&peer), None);
         }
         lookup
     }
 
     /// Puts a peer into the shortlist. An address that is there already under another id stands where it would be
     /// nearest, until it is asked who it is: one of the two ids is a former life's, or a lie.
-    fn offer(&mut self, peer: Peer, depth: u32, fresh: bool) {
-        if peer.id == self.me {
+    fn offer(&mut self, peer: Peer, depth: u32, fresh: bool, namer: Option<&SocketAddr>) {
+        if peer.id == self.me || namer.is_some_and(|namer| self.is_crowded(&peer.addr, namer)) {
             return;
         }
         let distance = peer.id.distance(&self.key);
@@ -115,7 +125,19 @@ impl Lookup {
             self.shortlist.remove(at);
         }
         let standing = Standing::New { fresh, proof: Proof::Missing };
-        self.insert(Entry { peer, distance, standing, depth });
+        self.insert(Entry { peer, distance, standing, depth, namer: namer.map(|namer| Source::of(*namer)) });
+    }
+
+    /// Whether too many at this source, or named by the source of `namer`, have yet to answer. Those of a lab may be many.
+    fn is_crowded(&self, addr: &SocketAddr, namer: &SocketAddr) -> bool {
+        let crowded = |of: &SocketAddr, most: usize, source: fn(&Entry) -> Option<Source>| {
+            let one = Some(Source::of(*of));
+            let is_of_it =
+                |entry: &&Entry| entry.namer.is_some() && source(entry) == one && !entry.standing.is_proven();
+            !Reach::of(of).is_of_a_lab() && self.shortlist.iter().filter(is_of_it).count() >= most
+        };
+        crowded(addr, OF_SOURCE, |entry| Some(Source::of(entry.peer.addr)))
+            || crowded(namer, NAMED_BY_SOURCE, |entry| entry.namer)
     }
 
     fn insert(&mut self, entry: Entry) {
@@ -220,7 +242,7 @@ impl Lookup {
         let depth = self.shortlist[at].depth + 1;
         let nearest = self.nearest();
         for &peer in names.iter().take(WIDTH) {
-            self.offer(peer, depth, false);
+            self.offer(peer, depth, false, Some(addr));
         }
         self.wide = nearest.is_some() && self.nearest() == nearest;
     }

@@ -249,10 +249,10 @@ impl Kademlia {
             }
             (Question::Leaving { peer }, named) => self.on_checked(now, peer, named, out),
             (Question::Probe { addr }, named) => self.on_probed(now, addr, named, out),
-            (Question::Neighbours { .. }, _) => self.on_names(now, response, out),
-            (Question::Refresh { .. }, _) => {
+            (Question::Neighbours { peer }, _) => self.on_names(now, &peer, response, out),
+            (Question::Refresh { peer }, _) => {
                 self.upkeep.on_refreshed();
-                self.on_names(now, response, out);
+                self.on_names(now, &peer, response, out);
             }
             (Question::Twin { addr, heard }, named) => self.on_twin((addr, heard), named, out),
             (Question::News { .. } | Question::Farewell, _) => {}

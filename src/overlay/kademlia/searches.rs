@@ -11,6 +11,7 @@ use crate::id::Key;
 use crate::overlay::{Effect, Goal, Tag};
 use crate::patience;
 use crate::peer::Peer;
+use crate::source::Reach;
 use crate::time::Time;
 use crate::wire::{Request, Response};
 
@@ -114,7 +115,8 @@ impl Kademlia {
                 self.look_for_twin(now, nodes, out);
                 let Some(lookup) = self.lookups.get_mut(&name) else { return };
                 let mut names = nodes.clone();
-                names.retain(|node| node.id != me.id && node.addr != me.addr && is_reachable(&node.addr));
+                let is_fit = |node: &Peer| node.id != me.id && node.addr != me.addr && is_reachable(&node.addr);
+                names.retain(|node| is_fit(node) && Reach::may_name(&peer.addr, &node.addr));
                 lookup.on_names(&peer.addr, &names);
                 if let Some(by) = by {
                     lookup.on_identified(&peer.addr, by.id);

@@ -19,6 +19,7 @@ use crate::id::{ID_BITS, Id, Key};
 use crate::overlay::{Effect, Goal, Target};
 use crate::patience;
 use crate::peer::Peer;
+use crate::source::Reach;
 use crate::time::Time;
 use crate::wire::{Request, Response};
 
@@ -205,10 +206,10 @@ impl Kademlia {
     }
 
     /// A contact named peers; those not known yet become candidates, where there is room.
-    pub(super) fn on_names(&mut self, now: Time, response: &Response, out: &mut Vec<Effect>) {
+    pub(super) fn on_names(&mut self, now: Time, namer: &Peer, response: &Response, out: &mut Vec<Effect>) {
         if let Response::Nodes(peers) = response {
             self.look_for_twin(now, peers, out);
-            for &peer in peers.iter().take(WIDTH) {
+            for &peer in peers.iter().take(WIDTH).filter(|peer| Reach::may_name(&namer.addr, &peer.addr)) {
                 self.hear_of(now, peer, Claim::Nothing, out);
             }
         }

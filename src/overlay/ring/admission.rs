@@ -1,60 +1,102 @@
-//! A peer that wants to join shows that it is where it says, before anything is done for it.
+//! The origin of a routed request shows that it is where it says, before anything is done for it or sent to it.
 //!
-//! A `join` comes through other peers, so the address of its origin is a claim: anybody could have this peer connect to,
-//! and ping, whomever he names, and fill the lists with peers that are not there. So the origin is pinged once, with a
-//! ping that is shorter than the `join`, and no more is sent there until it answered. A ping that gets lost is sent again
-//! when the origin repeats its `join`.
+//! Such a request comes through other peers, so the address of its origin is a claim: anybody could have this peer connect
+//! to, and ping, whomever he names, and with a `join` fill the lists with peers that are not there. So the origin is pinged
+//! once, with a ping that is shorter than the request, and no more is sent there until it answered. A ping that gets lost
+//! is sent again when the origin repeats its request. A `join` is proven each time, anything else by whatever that address
+//! has answered before.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::relay::Relay;
 use super::{Ring, Why};
 use crate::overlay::{Effect, Tag};
 use crate::patience;
 use crate::peer::Peer;
+use crate::source::Reach;
+use crate::time::Time;
 use crate::wire::Request;
+use crate::wire::ring::Routed;
 
-/// Origins of joins that are pinged at a time.
+/// Origins that are pinged at a time.
 const MAX_PROOFS: usize = 32;
 
 /// Those of them at one address of the open internet.
 const MAX_PROOFS_OF_HOST: usize = 4;
 
+/// Requests of one origin that wait for its answer.
+const MAX_HELD: usize = 16;
+
+/// Addresses that are remembered because they answered.
+pub(super) const MAX_PROVEN: usize = 1024;
+
+/// A request that waits until its origin has shown that it is there. The user hears of it if it came for the first time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    relay: Relay,
+    first_time: bool,
+}
+
 impl Ring {
-    /// Pings the origin of a `join`, unless that is going on, or too many of its host are pinged: then it has to repeat it.
-    /// Where too many are pinged in all, the one that was pinged first is not waited for any longer: whoever is there
+    /// Whether this address has answered, or is this peer's own.
+    pub(super) fn is_proven(&self, addr: &SocketAddr) -> bool {
+        *addr == self.me.addr || self.proven.contains(addr)
+    }
+
+    /// Pings the origin of a request, unless that is going on, or too many of its host are pinged: then it has to repeat
+    /// it. Where too many are pinged in all, the one that was pinged first is not waited for any longer: whoever is there
     /// answers at once.
     pub(super) fn have_proven(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
-        let origin = relay.route.origin;
+        let (origin, request) = (relay.route.origin, Held { relay, first_time });
+        if let Some((other, held)) = self.asked.values_mut().find_map(|why| why.proving_at(&origin.addr)) {
+            let is_new = !held.iter().any(|held| held.relay.is_same(&relay));
+            if *other == origin && is_new && held.len() < MAX_HELD {
+                held.push(request);
+            }
+            return;
+        }
         let proving = |(tag, why): (&Tag, &Why)| why.proving().map(|peer| (*tag, peer.addr));
         let under_way: Vec<(Tag, SocketAddr)> = self.asked.iter().filter_map(proving).collect();
         let of_host = under_way.iter().filter(|(_, addr)| addr.ip() == origin.addr.ip()).count();
-        let crowded = of_host >= MAX_PROOFS_OF_HOST && !is_of_a_lab(origin.addr.ip());
-        if crowded || under_way.iter().any(|(_, addr)| *addr == origin.addr) {
+        if of_host >= MAX_PROOFS_OF_HOST && !Reach::of(&origin.addr).is_of_a_lab() {
             return;
         }
         if let Some((oldest, _)) = under_way.first().filter(|_| under_way.len() >= MAX_PROOFS) {
             self.asked.remove(oldest);
         }
-        self.ask_plain(origin.into(), Request::Ping, Why::Proof { relay, first_time }, false, patience::ONCE, out);
+        let why = Why::Proof { origin, held: vec![request] };
+        self.ask_plain(origin.into(), Request::Ping, why, false, patience::ONCE, out);
     }
-}
 
-impl Why {
-    /// The origin of a `join` that is pinged.
-    const fn proving(&self) -> Option<&Peer> {
-        match self {
-            Self::Proof { relay, .. } => Some(&relay.route.origin),
-            _ => None,
+    /// The origin of some requests answered at the address that they gave.
+    pub(super) fn on_proof(&mut self, now: Time, origin: &Peer, held: Vec<Held>, out: &mut Vec<Effect>) {
+        self.proven.insert(origin.addr, ());
+        self.vitals.back(origin);
+        for Held { relay, first_time } in held {
+            if relay.what == Routed::Join {
+                self.on_proven(now, relay, first_time, out);
+            } else {
+                self.pass_on(now, relay, &[], first_time, out);
+            }
         }
     }
 }
 
-/// Whether many peers may well run at this address: on one machine, or behind one of a local network.
-fn is_of_a_lab(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+impl Why {
+    /// The origin of some requests that is pinged.
+    const fn proving(&self) -> Option<&Peer> {
+        match self {
+            Self::Proof { origin, .. } => Some(origin),
+            _ => None,
+        }
+    }
+
+    /// The same, if it is at this address, and its requests.
+    fn proving_at(&mut self, addr: &SocketAddr) -> Option<(&Peer, &mut Vec<Held>)> {
+        match self {
+            Self::Proof { origin, held } if origin.addr == *addr => Some((origin, held)),
+            _ => None,
+        }
     }
 }
 
@@ -64,8 +106,7 @@ mod tests {
     use super::*;
     use crate::id::Id;
     use crate::overlay::{Asker, Cause, Incoming, Overlay};
-    use crate::time::Time;
-    use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
+    use crate::wire::ring::{RingRequest, RingResponse, Route};
     use crate::wire::{Response, Sender};
 
     fn peer(id: u64, ip: [u8; 4]) -> Peer {

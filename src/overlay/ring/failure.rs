@@ -85,10 +85,13 @@ impl Ring {
         }
     }
 
-    /// A peer of the table is dead.
+    /// A peer of the table is dead, or has left as it said.
     pub(super) fn bury(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) {
         if self.vitals.is_awaited(&peer.id) {
             return;
+        }
+        if self.on_departed(now, peer, out) {
+            return self.send_around(now, peer.addr, out);
         }
         let ahead = self.table.successors().iter().position(|other| other.id == peer.id);
         let behind = self.table.predecessors().iter().position(|other| other.id == peer.id);

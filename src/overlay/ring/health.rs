@@ -3,6 +3,9 @@
 //! Everything that is remembered of a peer's life stands here, with the rules by which it is taken for dead; what this
 //! peer does about a death is in [`failure`](super::failure).
 //!
+//! Only an answer to a question of this peer's is a sign of life: anybody can send a datagram in another's name. A request
+//! merely spares its sender a ping, and not for long.
+//!
 //! A peer is dead once it left pings without an answer for [`SILENCE`], in which dozens of datagrams go out: so long no
 //! chance lasts with a tenth of all datagrams lost, and no stop of a process that was swapped out. So is one that refuses
 //! a connection. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute that it did
@@ -40,6 +43,10 @@ const LEAST_SILENCE: Duration = Duration::from_secs(3);
 /// What others say of a dead peer is not believed for so long: their lists may be older than its death.
 const DISBELIEF: Duration = Duration::from_secs(60);
 
+/// Requests of a peer whose last answer is older than this spare it no ping. So a death is noticed that much later at
+/// most by those before whom somebody speaks in the dead one's name.
+const SPARED: Duration = Duration::from_secs(16);
+
 /// Successors that the user named may take this long to start.
 const GIVEN_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -60,6 +67,8 @@ pub(super) enum Told {
 struct Health {
     /// The last sign of life.
     heard: Option<Time>,
+    /// The last request since then.
+    spoke: Option<Time>,
     /// Pings since then that failed, each with all its tries.
     missed: u8,
     /// For how long those were waited for, all in all, and until when.
@@ -107,6 +116,13 @@ impl Vitals {
     /// A peer gave a sign of life.
     pub(super) fn alive(&mut self, now: Time, id: &Id) {
         self.of(id).begin_anew(Some(now));
+    }
+
+    /// A request came from a peer that was heard, or from somebody in its name.
+    pub(super) fn spoke(&mut self, now: Time, id: &Id) {
+        if let Some(health) = self.health.get_mut(id).filter(|health| health.heard.is_some()) {
+            health.spoke = Some(now);
+        }
     }
 
     /// The peer is where it was dead or lost.
@@ -216,14 +232,28 @@ impl Vitals {
         self.is_missed(peer) && dead.is_some_and(|(_, until)| now + (DISBELIEF - NEWS) < until)
     }
 
-    /// The last sign of life that the peer gave.
-    pub(super) fn heard(&self, id: &Id) -> Option<Time> {
+    fn heard(&self, id: &Id) -> Option<Time> {
         self.health.get(id).and_then(|health| health.heard)
+    }
+
+    /// Since when the peer might be silent, if it was ever heard: since its last sign of life, or since its last request,
+    /// where that [spares](SPARED) it a ping.
+    pub(super) fn quiet_since(&self, id: &Id) -> Option<Time> {
+        let health = self.health.get(id)?;
+        let heard = health.heard?;
+        let trusted = health.missed == 0 && health.told.is_none() && !health.doubted;
+        let spoke = health.spoke.filter(|_| trusted).map(|spoke| spoke.min(heard + SPARED));
+        Some(spoke.map_or(heard, |spoke| spoke.max(heard)))
+    }
+
+    /// Whether the peer died without a goodbye, and has not answered since.
+    pub(super) fn is_lost(&self, peer: &Peer) -> bool {
+        self.lost.contains(peer)
     }
 
     /// Whether the peer went silent a moment ago, without a goodbye.
     pub(super) fn is_missed(&self, peer: &Peer) -> bool {
-        self.is_dead(peer) && self.lost.contains(peer)
+        self.is_dead(peer) && self.is_lost(peer)
     }
 
     /// Peers that died and may come back, the longest untried first.
@@ -332,6 +362,23 @@ mod tests {
             end(&mut vitals, Time::ZERO, &five.id);
             assert!(!vitals.is_doubted(&five.id));
         }
+    }
+
+    #[test]
+    fn a_request_spares_its_sender_a_ping_for_a_while_and_not_in_doubt() {
+        let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        vitals.spoke(at(1), &id);
+        assert_eq!(vitals.quiet_since(&id), None, "it never answered");
+        vitals.alive(at(2), &id);
+        assert_eq!(vitals.quiet_since(&id), Some(at(2)));
+        vitals.spoke(at(6), &id);
+        assert_eq!(vitals.quiet_since(&id), Some(at(6)));
+        assert!(!vitals.was_heard_within(at(6), &id, Duration::from_secs(4)), "it is no sign of life");
+        vitals.spoke(at(60), &id);
+        assert_eq!(vitals.quiet_since(&id), Some(at(2) + SPARED));
+        vitals.doubt(&id);
+        assert_eq!(vitals.quiet_since(&id), Some(at(2)));
     }
 
     #[test]

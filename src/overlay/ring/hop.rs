@@ -40,7 +40,9 @@ impl Ring {
     pub(super) fn hop(&self, what: Routed, avoid: &[SocketAddr]) -> Hop {
         let key = key_of(what, self.me.id);
         match self.hop_over(&key, |peer| self.is_usable(peer, what, avoid)) {
-            Hop::Mine | Hop::Nowhere => self.hop_over(&key, |peer| !avoid.contains(&peer.addr)),
+            Hop::Mine | Hop::Nowhere => {
+                self.hop_over(&key, |peer| !avoid.contains(&peer.addr) && !self.is_departing(&peer.id))
+            }
             hop => hop,
         }
     }
@@ -53,10 +55,11 @@ impl Ring {
         }
     }
 
-    /// A request about a file by its name waits for a peer in doubt: the file may well be there.
+    /// A request about a file by its name waits for a peer in doubt: the file may well be there. From one that says
+    /// goodbye it would only come back.
     fn is_usable(&self, peer: &Peer, what: Routed, avoid: &[SocketAddr]) -> bool {
         let doubted = matches!(what, Routed::Lookup { .. }) && self.vitals.is_doubted(&peer.id);
-        !doubted && !avoid.contains(&peer.addr)
+        !doubted && !avoid.contains(&peer.addr) && !self.is_departing(&peer.id)
     }
 
     /// Where something leads, if another peer believes that this one is responsible: back to the first peer known that

@@ -330,7 +330,8 @@ impl Ring {
         RingResponse::Welcome { predecessors, successors }
     }
 
-    /// A neighbour's successors have changed; if it is our successor, perhaps because it let a new peer in.
+    /// A neighbour's successors have changed, or somebody says so; if it is our successor, perhaps because it let a new
+    /// peer in. That one is pinged first.
     pub(super) fn on_update(
         &mut self,
         from: &Incoming,
@@ -339,9 +340,18 @@ impl Ring {
         out: &mut Vec<Effect>,
     ) {
         let Some(by) = self.neighbour(from) else { return };
-        if let Some(joined) = joined.filter(|joined| self.table.get(&joined.id).is_none() && self.is_fit(joined)) {
-            self.take_in(joined, false, out);
+        match joined.filter(|joined| self.table.get(&joined.id).is_none() && self.is_fit(joined)) {
+            None => self.on_updated(by, successors, out),
+            Some(joined) if self.asked.values().any(|why| why.is_update_of(&joined)) => {}
+            Some(joined) => {
+                let why = Why::Update { by, joined, successors: successors.to_vec() };
+                self.ask_plain(joined.into(), Request::Ping, why, false, patience::QUESTION, out);
+            }
         }
+    }
+
+    /// What a neighbour told of its successors counts.
+    pub(super) fn on_updated(&mut self, by: Peer, successors: &[Peer], out: &mut Vec<Effect>) {
         let place = Place { before: false, after: self.table.successors().contains(&by) };
         for &peer in successors {
             self.consider(peer, place, out);

@@ -1,9 +1,14 @@
 //! Leaving in good order: the neighbours close the gap at once (Chord, ToN 2003, section IV-E4).
+//!
+//! Anybody can write a goodbye in a neighbour's name. So that neighbour is pinged once, where it is known: whoever has
+//! left answers no ping, and the goodbye counts when the patience with that ping is over, or a connection there fails.
+//! Until then nothing is sent over the leaving peer and no `join` is answered, and nobody is told of anything.
 
 use super::join::Membership;
 use super::neighbours::{Neighbours, Place};
 use super::router::{Change, RouteNotice};
 use super::{Manners, Ring, Why};
+use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
 use crate::peer::Peer;
@@ -11,34 +16,52 @@ use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::RingRequest;
 
+/// What a goodbye that waits for its proof tells: who stands around the peer that leaves.
+pub(super) struct Farewell {
+    predecessors: Vec<Peer>,
+    successors: Vec<Peer>,
+}
+
 impl Ring {
-    /// A neighbour leaves, and tells who stands around it.
-    pub(super) fn on_goodbye(&mut self, now: Time, from: &Incoming, told: Neighbours<'_>, out: &mut Vec<Effect>) {
-        let Some(peer) = self.neighbour(from) else { return };
+    /// A neighbour leaves, or somebody says so in its name, and tells who stands around it.
+    pub(super) fn on_goodbye(&mut self, from: &Incoming, told: Neighbours<'_>, out: &mut Vec<Effect>) {
+        let Some(peer) = self.neighbour(from).filter(|peer| !self.is_departing(&peer.id)) else { return };
+        let (predecessors, successors) = (told.predecessors.to_vec(), told.successors.to_vec());
+        self.farewells.insert(peer.id, Farewell { predecessors, successors });
+        self.ask_plain(peer.into(), Request::Ping, Why::Farewell(peer), false, patience::ONCE, out);
+    }
+
+    /// Whether a goodbye of this peer's waits for its proof.
+    pub(super) fn is_departing(&self, id: &Id) -> bool {
+        self.farewells.contains_key(id)
+    }
+
+    /// The peer that is said to leave answers a ping: it has not left.
+    pub(super) fn on_farewell_refuted(&mut self, peer: &Peer) {
+        self.farewells.remove(&peer.id);
+    }
+
+    /// A neighbour that said goodbye has left. Whether it had said so.
+    pub(super) fn on_departed(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) -> bool {
+        let Some(Farewell { predecessors, successors }) = self.farewells.remove(&peer.id) else { return false };
+        if self.table.get(&peer.id) != Some(peer) {
+            return false;
+        }
         // A ping that it answered before its goodbye is no sign that it is back.
-        self.asked.retain(|_, why| !matches!(why, Why::Ping(ping) if ping.peer.id == peer.id));
+        let is_about = |why: &Why| match why {
+            Why::Ping(ping) => ping.peer.id == peer.id,
+            Why::Farewell(other) => *other == peer,
+            _ => false,
+        };
+        self.asked.retain(|_, why| !is_about(why));
         let watched = self.table.watched().contains(&peer);
         let place =
             Place { before: self.table.predecessors().contains(&peer), after: self.table.successors().contains(&peer) };
         self.table.remove(&peer.id);
         self.vitals.gone(now, peer);
-        let doubtful = self.drop_between(&peer, told.successors.first());
-        // A peer that is known already stands before us, and in a small ring behind us too. The next ping would tell; in
-        // the classroom our user is told of the new successors now.
-        let user_is_told = self.options.manners == Manners::Classroom;
-        let fits = |known: Option<Peer>, next| known.is_none_or(|known| known == next && user_is_told);
-        let fresh: Vec<Peer> =
-            told.successors.iter().copied().filter(|next| fits(self.table.get(&next.id), *next)).collect();
-        for next in fresh {
-            if self.is_fit(&next) && !self.vitals.is_dead(&next) {
-                if place == Place::SOMEWHERE {
-                    self.consider(next, place, out);
-                } else {
-                    self.take_in(next, false, out);
-                }
-            }
-        }
-        for &previous in told.predecessors {
+        let doubtful = self.drop_between(&peer, successors.first());
+        self.fill_gap(place, &successors, out);
+        for previous in predecessors {
             self.consider(previous, Place { after: false, ..place }, out);
         }
         for other in doubtful {
@@ -52,6 +75,26 @@ impl Ring {
         }
         out.push(Effect::PeerDown(peer));
         self.greet_successors(out);
+        true
+    }
+
+    /// Takes in, at the `place` of a peer that has left, those that it named as its `successors`.
+    fn fill_gap(&mut self, place: Place, successors: &[Peer], out: &mut Vec<Effect>) {
+        // A peer that is known already stands before us, and in a small ring behind us too. The next ping would tell; in
+        // the classroom our user is told of the new successors now.
+        let user_is_told = self.options.manners == Manners::Classroom;
+        let fits = |known: Option<Peer>, next| known.is_none_or(|known| known == next && user_is_told);
+        let fresh: Vec<Peer> =
+            successors.iter().copied().filter(|next| fits(self.table.get(&next.id), *next)).collect();
+        for next in fresh {
+            if self.is_fit(&next) && !self.vitals.is_dead(&next) {
+                if place == Place::SOMEWHERE {
+                    self.consider(next, place, out);
+                } else {
+                    self.take_in(next, false, out);
+                }
+            }
+        }
     }
 
     /// The leaving peer knows best which peer follows it: those that we count between the two are gone, or will show

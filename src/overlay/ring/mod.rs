@@ -8,10 +8,11 @@
 //! # Inside
 //! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
 //! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of
-//!   other peers, which pass through this one. - [`hop`]: the next peer on the way, and a way around a silent one.
+//!   other peers, which pass through this one. - [`claims`]: whether an answer comes from the right peer. - [`hop`]: the next peer on the way, and a way around a silent one.
 //!   [`members`]: the replica set that a lookup leads to, asked.
-//! - [`join`]: entering, and letting in. - [`admission`]: a new peer shows that it is there. - [`leave`]: the goodbye.
+//! - [`join`]: entering, and letting in. - [`admission`]: an origin shows that it is there. - [`leave`]: the goodbye.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
+//!   [`probes`]: how many strangers are pinged at a time, and whose.
 //! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
 //! - [`waiting`]: requests for which the next peer is not up yet.
 //! - [`fingers`]: the shortcuts. - [`questions`]: what is asked, and who gets the answer.
@@ -19,12 +20,13 @@
 //! # What differs from the paper
 //! - A `ping` is stabilize and notify in one: it tells the sender's neighbours, and its answer the receiver's.
 //! - A peer known by hearsay enters a list only after it has answered a ping of ours, so neither a stale list nor
-//!   a liar can fill the table. Nor does the origin of a `join` before. Only a neighbour's word on a join or a goodbye
-//!   counts at once.
+//!   a liar can fill the table. Nor does the origin of a `join` before, and a goodbye counts only once its peer answers
+//!   no ping any more. Only a neighbour's word on who follows it when it has left counts at once.
 //! - Several predecessors are kept, not one.
 //! - Peers that died are remembered and tried now and then: that is how the halves of a network that was cut meet again.
 
 mod admission;
+mod claims;
 mod failure;
 mod fingers;
 mod health;
@@ -34,6 +36,7 @@ mod leave;
 mod members;
 mod neighbours;
 mod options;
+mod probes;
 mod questions;
 mod relay;
 mod rounds;
@@ -51,6 +54,7 @@ use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, Overlay
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
 use crate::peer::Peer;
+use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Request, RequestKind, Response};
@@ -58,6 +62,7 @@ use crate::wire::{Request, RequestKind, Response};
 use fingers::FingerCursor;
 use health::Vitals;
 use join::Membership;
+use leave::Farewell;
 use neighbours::{Neighbours, Place};
 use questions::Why;
 use relay::Relay;
@@ -105,6 +110,10 @@ pub struct Ring {
     searches: BTreeMap<LookupId, Search>,
     asked: BTreeMap<Tag, Why>,
     next_tag: Tag,
+    /// Neighbours that said goodbye, as long as it is uncertain whether they have left.
+    farewells: BTreeMap<Id, Farewell>,
+    /// Addresses that have answered.
+    proven: Recent<SocketAddr, ()>,
     /// Relayed requests that were seen lately: those sent again are told of once.
     seen: VecDeque<(u64, Id)>,
     /// Requests whose next peer is still starting.
@@ -135,6 +144,8 @@ impl Ring {
             searches: BTreeMap::new(),
             asked: BTreeMap::new(),
             next_tag: 0,
+            farewells: BTreeMap::new(),
+            proven: Recent::new(admission::MAX_PROVEN),
             seen: VecDeque::new(),
             waiting: VecDeque::new(),
             early: Vec::new(),
@@ -176,7 +187,8 @@ impl Ring {
 
     /// This peer and those that follow it: the replica set of its own keys, and who stands in for its members.
     fn owned_set(&self) -> Vec<Peer> {
-        std::iter::once(self.me).chain(self.table.successors().iter().copied()).collect()
+        let successors = self.table.successors().iter().filter(|peer| !self.is_departing(&peer.id));
+        std::iter::once(self.me).chain(successors.copied()).collect()
     }
 
     fn on_ring_request(&mut self, now: Time, from: &Incoming, request: &RingRequest, out: &mut Vec<Effect>) {
@@ -196,11 +208,11 @@ impl Ring {
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Quit { predecessors, successors } => {
-                self.on_goodbye(now, from, Neighbours { predecessors, successors }, out);
+                self.on_goodbye(from, Neighbours { predecessors, successors }, out);
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Exit { predecessors } => {
-                self.on_goodbye(now, from, Neighbours { predecessors, successors: &[] }, out);
+                self.on_goodbye(from, Neighbours { predecessors, successors: &[] }, out);
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Abrupt { peer } => {
@@ -211,12 +223,12 @@ impl Ring {
     }
 
     fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
-        self.hear(now, from);
+        self.hear(now, from, out);
         self.end_waiting(now, out);
         let (kind, response) = match request {
             Request::Ring(request) => return self.on_ring_request(now, from, request, out),
-            // An answer would bring this peer back into the lists of others.
-            Request::Ping if self.has_left() => return,
+            // An answer would take the goodbye back.
+            _ if self.has_left() => return,
             Request::Ping | Request::Gone { .. } => (RequestKind::Ping, Response::Node(self.me)),
             Request::FindNode { id } => (RequestKind::FindNode, Response::Nodes(self.replica_set(id, WIDTH))),
             Request::FindValue { key } => (RequestKind::FindValue, Response::Nodes(self.replica_set(key, WIDTH))),
@@ -282,10 +294,12 @@ impl Overlay for Ring {
             Cause::NoAnswer { tag, to } => {
                 if let Some(why) = self.asked.remove(&tag) {
                     self.on_no_answer(now, why, to, out);
+                    self.end_waiting(now, out);
                 }
             }
             Cause::Late { tag, doubtful } => self.on_late(now, tag, doubtful, out),
             Cause::Alive { addr } => {
+                self.proven.insert(addr, ());
                 if let Some(peer) = self.table.at(&addr) {
                     self.vitals.alive(now, &peer.id);
                 }

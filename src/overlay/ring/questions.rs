@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use super::Ring;
+use super::admission::Held;
+use super::claims::{Claim, Errand};
 use super::hop::Sent;
 use super::members::Missed;
 use super::neighbours::{Neighbours, Place};
-use super::relay::Relay;
 use super::router::RouteOutcome;
 use super::stabilize::{Ping, Role};
 use crate::id::Id;
@@ -14,7 +15,7 @@ use crate::overlay::{Effect, LookupId, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::ring::{RingRequest, RingResponse, Routed};
+use crate::wire::ring::{RingRequest, RingResponse};
 use crate::wire::{Request, Response};
 
 /// Why a question was asked: who gets its answer.
@@ -24,8 +25,12 @@ pub(super) enum Why {
     Hello,
     /// Let me in.
     Join,
-    /// Is the origin of this `join` where it says? The user hears of the request if it came for the `first_time`.
-    Proof { relay: Relay, first_time: bool },
+    /// Is this peer where some requests say that their origin is?
+    Proof { origin: Peer, held: Vec<Held> },
+    /// Is the peer there that a neighbour has let in, as that one, or somebody in its name, has said?
+    Update { by: Peer, joined: Peer, successors: Vec<Peer> },
+    /// Has this neighbour left, as it, or somebody in its name, has said?
+    Farewell(Peer),
     /// Is this peer alive, and who are its neighbours?
     Ping(Ping),
     /// Where does this search's key lead?
@@ -35,7 +40,11 @@ pub(super) enum Why {
     /// Does this peer hold the search's block?
     Value { lookup: LookupId, peer: Peer },
     /// What does the peer answer that is responsible for this peer's own request?
-    Routed { lookup: LookupId, what: Routed, to: SocketAddr, tried: Vec<SocketAddr> },
+    Routed(Errand),
+    /// Is this peer there, which stands nearer to the key than the one that answered?
+    Nearer { peer: Peer, claim: Box<Claim> },
+    /// Is the peer there that answered?
+    Answerer(Box<Claim>),
     /// Who is the successor of this finger's start?
     Finger(usize),
     /// The request tells the other peer something; its answer tells nothing.
@@ -44,9 +53,10 @@ pub(super) enum Why {
 
 impl Why {
     /// The node's lookup that the question was asked for.
-    const fn lookup(&self) -> Option<LookupId> {
+    pub(super) const fn lookup(&self) -> Option<LookupId> {
         match self {
-            Self::Search(lookup) | Self::Value { lookup, .. } | Self::Routed { lookup, .. } => Some(*lookup),
+            Self::Search(lookup) | Self::Value { lookup, .. } | Self::Routed(Errand { lookup, .. }) => Some(*lookup),
+            Self::Nearer { claim, .. } | Self::Answerer(claim) => Some(claim.lookup()),
             _ => None,
         }
     }
@@ -57,6 +67,11 @@ impl Why {
             Self::Ping(Ping { peer, role: Role::Probe(_) | Role::Meet(_), .. }) => Some(peer),
             _ => None,
         }
+    }
+
+    /// Whether this peer is pinged because it was let in.
+    pub(super) fn is_update_of(&self, peer: &Peer) -> bool {
+        matches!(self, Self::Update { joined, .. } if joined == peer)
     }
 
     /// Where the peer `id` stands, if it is the one that is [probed](Self::probed).
@@ -116,10 +131,6 @@ impl Ring {
                 self.on_hello(now, Peer::new(peer.id, from), Neighbours::NONE, out);
             }
             (Why::Join, Response::Ring(response)) => self.on_join_answer(now, from, response, out),
-            (
-                Why::Proof { relay, first_time },
-                Response::Node(peer) | Response::Ring(RingResponse::Pong { peer, .. }),
-            ) if peer.id == relay.route.origin.id => self.on_proven(now, relay, first_time, out),
             (Why::Ping(ping), Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
                 if peer.id == ping.peer.id {
                     self.on_pong(now, ping, Neighbours { predecessors, successors }, out);
@@ -134,17 +145,16 @@ impl Ring {
             (Why::Ping(ping), Response::Node(_)) => self.bury(now, ping.peer, out),
             (Why::Ping(_), _) => {}
             (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops })) => {
-                self.on_owner(lookup, peers, u32::from(*hops) + 1, out);
+                self.weigh_owner(now, (lookup, from), (peers, u32::from(*hops) + 1), out);
             }
             (Why::Search(lookup), _) => self.search_on(now, lookup, out),
             (Why::Value { lookup, peer }, response) => {
                 self.on_value(lookup, peer, response.node().is_some(), out);
             }
-            (Why::Routed { lookup, .. }, Response::Ring(response)) => {
-                let outcome = RouteOutcome::Answered { from, by, response: response.clone() };
-                Self::settled(lookup, outcome, out);
+            (Why::Routed(errand), Response::Ring(response)) => {
+                self.weigh_holder(errand, (from, by), response.clone(), out);
             }
-            (Why::Routed { lookup, .. }, _) => {
+            (Why::Routed(Errand { lookup, .. }), _) => {
                 Self::settled(lookup, RouteOutcome::Lost, out);
             }
             (Why::Finger(number), Response::Ring(RingResponse::Owner { peers, .. })) => {
@@ -153,7 +163,28 @@ impl Ring {
             (Why::Hello, _) => self.on_no_hello(now, out),
             (Why::Join, _) => self.on_no_way_in(now, out),
             (Why::Finger(_), _) => self.go_on_fixing_fingers(out),
-            (Why::Hop { .. } | Why::Proof { .. } | Why::Tell, _) => {}
+            (Why::Hop { .. } | Why::Tell, _) => {}
+            (why, Response::Node(peer)) => self.on_named(now, why, peer.id, out),
+            (why, _) => self.on_no_answer(now, why, Target { id: None, addr: from }, out),
+        }
+    }
+
+    /// The peer at an address that was pinged to see who is there, because others spoke of it, has named itself.
+    fn on_named(&mut self, now: Time, why: Why, id: Id, out: &mut Vec<Effect>) {
+        match why {
+            Why::Proof { origin, held } if id == origin.id => self.on_proof(now, &origin, held, out),
+            Why::Update { by, joined, successors } if id == joined.id => {
+                self.take_in(joined, false, out);
+                self.on_updated(by, &successors, out);
+            }
+            Why::Farewell(peer) if id == peer.id => self.on_farewell_refuted(&peer),
+            // Another one has that address now.
+            Why::Farewell(peer) => drop(self.on_departed(now, peer, out)),
+            Why::Nearer { peer, claim } if id == peer.id => self.ask_instead(now, peer, *claim, out),
+            Why::Nearer { claim, .. } => self.believe(*claim, out),
+            Why::Answerer(claim) if claim.is_by(id) => self.believe(*claim, out),
+            Why::Answerer(claim) => self.disbelieve(now, *claim, out),
+            _ => {}
         }
     }
 
@@ -174,7 +205,7 @@ impl Ring {
 
     /// A question has no answer, however often it was asked.
     pub(super) fn on_no_answer(&mut self, now: Time, why: Why, to: Target, out: &mut Vec<Effect>) {
-        if !matches!(why, Why::Ping(_))
+        if !matches!(why, Why::Ping(_) | Why::Farewell(_))
             && let Some(peer) = self.table.at(&to.addr)
         {
             self.check_on(peer, out);
@@ -182,18 +213,26 @@ impl Ring {
         match why {
             Why::Hello => self.on_no_hello(now, out),
             Why::Join => self.on_no_way_in(now, out),
+            Why::Farewell(peer) => {
+                self.on_departed(now, peer, out);
+            }
             Why::Ping(ping) => self.on_missed(now, ping, out),
             Why::Search(lookup) => self.search_on(now, lookup, out),
             Why::Hop { to, sent } => self.on_silent_hop(now, to, sent, out),
             Why::Value { lookup, peer } => self.on_no_value(lookup, peer, Missed::Failed, out),
-            Why::Routed { lookup, what, mut tried, .. } => {
+            Why::Nearer { peer, claim } => {
+                self.vitals.doubt(&peer.id);
+                self.believe(*claim, out);
+            }
+            Why::Answerer(claim) => self.disbelieve(now, *claim, out),
+            Why::Routed(Errand { lookup, what, mut tried, .. }) => {
                 if !self.wait_with_own(now, to.addr, lookup, what) {
                     tried.push(to.addr);
                     self.send_again(now, lookup, what, tried, out);
                 }
             }
             Why::Finger(_) => self.go_on_fixing_fingers(out),
-            Why::Proof { .. } | Why::Tell => {}
+            Why::Proof { .. } | Why::Update { .. } | Why::Tell => {}
         }
     }
 }

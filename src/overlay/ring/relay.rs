@@ -1,7 +1,7 @@
 //! Requests that other peers send through this one.
 //!
 //! Routing is recursive: each peer passes a request on to one that is nearer to the key, under the magic it came with,
-//! and the owner answers the origin itself (Chord, SIGCOMM 2001, section 4.3, figure 4, with the calls turned into
+//! and the owner answers the origin itself, once that has [shown](super::admission) that it is there (Chord, SIGCOMM 2001, section 4.3, figure 4, with the calls turned into
 //! forwarded messages). Each step is strictly nearer, or the step back from a peer that was wrongly taken for the owner
 //! to the predecessor that is, so a request ends.
 
@@ -73,6 +73,9 @@ impl Ring {
         if self.wait_to_be_in(now, relay) {
             return;
         }
+        if from.asker.addr == relay.route.origin.addr && from.asker.is_validated() {
+            self.proven.insert(from.asker.addr, ());
+        }
         let first_time = self.see(&relay);
         self.pass_on(now, relay, &[], first_time, out);
     }
@@ -105,6 +108,9 @@ impl Ring {
         };
         let heir = self.table.successors().first().filter(|_| self.has_left());
         let hop = heir.filter(|_| hop == Hop::Mine).map_or(hop, |&heir| Hop::Last(heir));
+        if matches!(hop, Hop::Mine | Hop::Nowhere) && !self.is_proven(&route.origin.addr) {
+            return self.have_proven(relay, first_time, out);
+        }
         match hop {
             Hop::Mine if self.membership.is_pending() && !route.last => {
                 relay.refuse("this peer is about to join the ring", out);
@@ -133,6 +139,9 @@ impl Ring {
     pub(super) fn forward(&mut self, relay: Relay, hop: Hop, first_time: bool, out: &mut Vec<Effect>) {
         let (Hop::Last(to) | Hop::Via(to)) = hop else { return };
         if relay.route.hops >= MAX_HOPS {
+            if !self.is_proven(&relay.route.origin.addr) {
+                return self.have_proven(relay, first_time, out);
+            }
             return relay.refuse("the request went around for too long", out);
         }
         if first_time {

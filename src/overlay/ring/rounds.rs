@@ -2,8 +2,8 @@
 //!
 //! Each round pings the first successor (Chord's stabilize and notify, ToN 2003, section IV-E1) and renews one finger
 //! (fix_fingers); now and then the second successor and one of the other peers known are pinged too. The predecessor
-//! pings this peer in its own rounds: once that ping is overdue, it is looked after (check_predecessor). So each peer has
-//! two that look after it, for the price of one.
+//! pings this peer in its own rounds: once that ping is overdue, it is looked after (check_predecessor), and now and then
+//! before, for a ping shows nothing. So each peer has two that look after it, for little more than the price of one.
 
 use std::time::Duration;
 
@@ -130,8 +130,8 @@ impl Ring {
     /// When something is due: a round, or the predecessor's ping.
     pub(super) fn next_due(&self) -> Option<Time> {
         let before = self.table.predecessors().first().filter(|before| !self.is_pinging(&before.id));
-        let heard = before.and_then(|before| self.vitals.heard(&before.id));
-        let overdue = heard.filter(|_| self.options.manners == Manners::Chord).map(|at| at + self.patience_before());
+        let quiet = before.and_then(|before| self.vitals.quiet_since(&before.id));
+        let overdue = quiet.filter(|_| self.options.manners == Manners::Chord).map(|at| at + self.patience_before());
         self.rounds.next.map(|next| overdue.map_or(next, |overdue| overdue.min(next)))
     }
 
@@ -156,9 +156,9 @@ impl Ring {
         }
     }
 
-    /// Pings a peer that gave no sign of life for `span`.
+    /// Pings a peer of which nothing came for `span`.
     fn check_on_silent(&mut self, now: Time, peer: Peer, span: Duration, out: &mut Vec<Effect>) {
-        if !self.vitals.was_heard_within(now, &peer.id, span) {
+        if self.vitals.quiet_since(&peer.id).is_none_or(|since| now.since(since) >= span) {
             self.check_on(peer, out);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::claims::Errand;
 use super::hop::Sent;
 use super::members::Members;
 use super::router::{RingEffect, RouteNotice, RouteOutcome};
@@ -24,7 +25,7 @@ pub(super) struct Search {
     pub(super) key: Key,
     goal: Goal,
     /// First hops that led nowhere.
-    tried: Vec<SocketAddr>,
+    pub(super) tried: Vec<SocketAddr>,
     /// The replica set, whose members are asked, and the hops it took, once known.
     pub(super) found: Option<(Members, u32)>,
     /// Peers that the owner named, and that are known here to be silent.
@@ -36,7 +37,7 @@ impl Ring {
         let waited_for = |id: LookupId| {
             self.asked
                 .values()
-                .any(|why| matches!(why, Why::Search(lookup) | Why::Value { lookup, .. } if *lookup == id))
+                .any(|why| matches!(why, Why::Search(_) | Why::Value { .. } | Why::Nearer { .. } if why.lookup() == Some(id)))
         };
         match self.searches.keys().find(|id| !waited_for(**id) && !self.membership.is_pending()) {
             Some(id) => Err(format!("lookup {id} waits for nothing")),
@@ -90,7 +91,9 @@ impl Ring {
     }
 
     fn is_on_its_way(&self, lookup: LookupId) -> bool {
-        self.asked.values().any(|why| matches!(why, Why::Search(other) if *other == lookup))
+        self.asked
+            .values()
+            .any(|why| matches!(why, Why::Search(_) | Why::Nearer { .. } if why.lookup() == Some(lookup)))
     }
 
     pub(super) fn routed(&self, what: Routed, hop: Hop, quiet: bool) -> RingRequest {
@@ -107,7 +110,7 @@ impl Ring {
         let mut set: Vec<Peer> = Vec::with_capacity(peers.len());
         for peer in peers {
             let fresh = !set.iter().any(|other| other.id == peer.id);
-            if fresh && !self.vitals.is_dead(peer) {
+            if fresh && !self.vitals.is_dead(peer) && !self.farewells.contains_key(&peer.id) {
                 set.push(*peer);
             }
         }
@@ -161,14 +164,20 @@ impl Ring {
         match hop {
             Hop::Mine => Self::settled(lookup, RouteOutcome::Here, out),
             Hop::Last(to) | Hop::Via(to) if tried.len() < MAX_WAYS => {
-                let request = Request::Ring(self.routed(what, hop, false));
                 tried.retain(|addr| *addr != to.addr);
-                let tries = self.tries_of_own(now);
-                let why = Why::Routed { lookup, what, to: to.addr, tried };
-                self.ask_plain(to.into(), request, why, true, tries, out);
+                self.send_to(now, hop, Errand { lookup, what, to: to.addr, tried }, out);
             }
             _ => Self::settled(lookup, RouteOutcome::Lost, out),
         }
+    }
+
+    /// Sends it over this hop.
+    pub(super) fn send_to(&mut self, now: Time, hop: Hop, errand: Errand, out: &mut Vec<Effect>) {
+        let (Hop::Last(to) | Hop::Via(to)) = hop else { return };
+        let request = Request::Ring(self.routed(errand.what, hop, false));
+        let tries = self.tries_of_own(now);
+        let why = Why::Routed(Errand { to: to.addr, ..errand });
+        self.ask_plain(to.into(), request, why, true, tries, out);
     }
 
     /// A request of this peer's own is over.
@@ -187,10 +196,10 @@ impl Ring {
 
     /// A peer is dead: what this peer sent over it goes another way at once.
     pub(super) fn send_around(&mut self, now: Time, gone: SocketAddr, out: &mut Vec<Effect>) {
-        let sent_there = |why: &Why| matches!(why, Why::Routed { to, .. } if *to == gone);
+        let sent_there = |why: &Why| matches!(why, Why::Routed(Errand { to, .. }) if *to == gone);
         let tags: Vec<_> = self.asked.iter().filter(|(_, why)| sent_there(why)).map(|(tag, _)| *tag).collect();
         for tag in tags {
-            if let Some(Why::Routed { lookup, what, mut tried, .. }) = self.asked.remove(&tag) {
+            if let Some(Why::Routed(Errand { lookup, what, mut tried, .. })) = self.asked.remove(&tag) {
                 tried.push(gone);
                 self.send_again(now, lookup, what, tried, out);
             }

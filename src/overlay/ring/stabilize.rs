@@ -2,16 +2,14 @@
 
 use super::neighbours::{Neighbours, Place};
 use super::router::{Change, RouteNotice};
-use super::{Manners, Ring, Why};
+use super::{Manners, Ring, Why, probes};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
 use crate::peer::Peer;
+use crate::source::{Reach, Source};
 use crate::time::Time;
 use crate::wire::Request;
-
-/// Peers that are pinged at a time because other peers spoke of them.
-const MAX_PROBES: usize = 16;
 
 /// Neighbours told in a message: so many fit a datagram.
 const TOLD: usize = 8;
@@ -111,16 +109,17 @@ impl Ring {
         if after_us { all.first(TOLD - besides, besides) } else { all.first(besides, TOLD - besides) }
     }
 
-    /// A request came: a member that sends one itself is alive.
-    pub(super) fn hear(&mut self, now: Time, from: &Incoming) {
-        if from.sender.is_some_and(|sender| sender.leaving) {
+    /// A request came from a member, or somebody says so. Only answers are signs of life, but who was taken for dead, and
+    /// speaks, is pinged.
+    pub(super) fn hear(&mut self, now: Time, from: &Incoming, out: &mut Vec<Effect>) {
+        if from.sender.is_some_and(|sender| sender.leaving) || self.has_left() {
             return;
         }
-        if let Some(peer) = Self::member(from) {
-            self.vitals.back(&peer);
-            if self.table.get(&peer.id) == Some(peer) {
-                self.vitals.alive(now, &peer.id);
-            }
+        let Some(peer) = Self::member(from) else { return };
+        if self.table.get(&peer.id) == Some(peer) {
+            self.vitals.spoke(now, &peer.id);
+        } else if self.vitals.is_dead(&peer) || self.vitals.is_lost(&peer) {
+            self.weigh(peer, Place::SOMEWHERE, true, out);
         }
     }
 
@@ -143,7 +142,7 @@ impl Ring {
             return;
         }
         let place = Place { before: told.ahead(&self.me.id).is_some(), after: false };
-        if !from.asker.is_validated() {
+        if !from.asker.is_validated() || self.vitals.is_dead(&sender) {
             // It has yet to show that it receives, and is pinged wherever it stands: from then on it gets full answers.
             // It tells its neighbours again when it answers.
             return self.weigh(sender, place, true, out);
@@ -155,15 +154,16 @@ impl Ring {
     /// The peer `teller` told its neighbours; we may be one of them.
     fn hear_neighbours(&mut self, teller: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
         self.correct(teller, told, out);
+        let may_name = |(_, peer): &(usize, &Peer)| Reach::may_name(&teller.addr, &peer.addr);
         let (ahead, behind) = (told.ahead(&self.me.id), told.behind(&self.me.id));
         let before_us = ahead.is_some() || self.table.predecessors().contains(&teller);
         let after_us = self.table.successors().contains(&teller);
-        for (at, &peer) in told.successors.iter().enumerate() {
+        for (at, &peer) in told.successors.iter().enumerate().filter(may_name) {
             let before = ahead.is_some_and(|us| at < us);
             self.consider(peer, Place { before, after: after_us || ahead.is_some_and(|us| at > us) }, out);
         }
         // Predecessors are learned one by one, so their list may skip peers: it does not say that one follows us.
-        for (at, &peer) in told.predecessors.iter().enumerate() {
+        for (at, &peer) in told.predecessors.iter().enumerate().filter(may_name) {
             let before = before_us || behind.is_some_and(|us| at > us);
             self.consider(peer, Place { before, after: false }, out);
         }
@@ -203,7 +203,7 @@ impl Ring {
     }
 
     fn weigh(&mut self, peer: Peer, place: Place, stranger: bool, out: &mut Vec<Effect>) {
-        if !self.is_fit(&peer) || self.vitals.is_dead(&peer) || self.options.guest {
+        if !self.is_fit(&peer) || self.vitals.is_dead(&peer) && !stranger || self.options.guest {
             return;
         }
         let ahead = self.table.fits_successors(&peer.id, place.after);
@@ -215,7 +215,8 @@ impl Ring {
             }
             Some(known) => self.check_on(known, out),
             None => {
-                let room = self.asked.values().filter_map(Why::probed).count() < MAX_PROBES;
+                let probed = self.asked.values().filter_map(Why::probed).map(|other| Source::of(other.addr));
+                let room = probes::has_room(Source::of(peer.addr), probed);
                 let place_out = self.asked.values_mut().find_map(|why| why.place_of(&peer.id));
                 let is_probed = place_out.map(|known| known.merge(place)).is_some();
                 if stranger && room && !self.is_met(&peer.id) {

@@ -3,7 +3,7 @@
 //! In the classroom the user names each peer's first successors, and peers start in any order, seconds apart. A request
 //! that comes to one whose successor is not up yet must not go around it: the file may well be there. So it waits here
 //! until that peer gives a sign of life, or until it need not be [awaited](super::health::Vitals::is_awaited) any longer
-//! and the request may go around it.
+//! and the request may go around it. A `join` waits here while it is uncertain where it leads.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -65,9 +65,11 @@ impl Ring {
     /// Whether this peer is on its way into the ring itself, and knows too little yet to let others in; then the `join`
     /// waits that another peer passed on, which takes this one for a member (it was one until it died, a moment ago). In
     /// the classroom, where every line is compared, each `join` does: elsewhere peers may start by naming one another.
+    /// And a `join` waits until it is known whether a neighbour has left that said goodbye.
     pub(super) fn wait_to_be_in(&mut self, now: Time, relay: Relay) -> bool {
         let is_early = self.options.manners == Manners::Classroom || relay.route.hops > 0;
-        let waits = relay.what == Routed::Join && is_early && self.membership.is_pending();
+        let is_out = is_early && self.membership.is_pending();
+        let waits = relay.what == Routed::Join && (is_out || !self.farewells.is_empty() && !self.has_left());
         if waits {
             self.put_off(now, self.me, Deferred::Relayed(relay));
         }
@@ -97,8 +99,8 @@ impl Ring {
         }
         self.waiting.retain(|one| matches!(one.request, Deferred::Own { .. }) || now.since(one.since) < UNASKED);
         let all = std::mem::take(&mut self.waiting).into_iter();
-        let is_out = |peer: &Peer| peer.id == self.me.id && self.membership.is_pending();
-        let waits = |one: &Waiting| is_out(&one.peer) || self.vitals.is_awaited(&one.peer.id);
+        let changes = self.membership.is_pending() || !self.farewells.is_empty();
+        let waits = |one: &Waiting| one.peer == self.me && changes || self.vitals.is_awaited(&one.peer.id);
         let (still, ready): (VecDeque<_>, VecDeque<_>) = all.partition(waits);
         self.waiting = still;
         for Waiting { request, .. } in ready {

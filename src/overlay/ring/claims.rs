@@ -1,0 +1,157 @@
+//! Whether the answer to a routed request comes from the peer that the key leads to.
+//!
+//! A request is answered by a peer that this one did not ask, and every peer on the way sees what it takes to answer. So
+//! the answer counts only for the address that it came from, and it is compared with what this peer knows: where a living
+//! peer is known that stands nearer to the key, that one is asked itself, after a ping of which the answer shows that it
+//! lives. An answer about a file, which has this peer open a connection, is believed of a stranger only after a ping as
+//! well. A liar is left the places between the key and the nearest peer that is known here; one who wants that can as well
+//! join there.
+
+use std::net::SocketAddr;
+
+use super::route::key_of;
+use super::router::RouteOutcome;
+use super::table::Hop;
+use super::{Ring, Why};
+use crate::id::Id;
+use crate::overlay::{Effect, LookupId, Target};
+use crate::patience;
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::Request;
+use crate::wire::ring::{RingResponse, Routed};
+
+/// An answer that waits for its proof.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "each is moved once or twice, and stands in a box while it waits")]
+pub(super) enum Claim {
+    /// To a lookup.
+    Owner { lookup: LookupId, peers: Vec<Peer>, hops: u32 },
+    /// To a request about a file by its name.
+    File { errand: Errand, from: SocketAddr, by: Option<Peer>, response: RingResponse },
+}
+
+/// A request of this peer's own about a file by its name.
+#[derive(Clone, Debug)]
+pub(super) struct Errand {
+    pub(super) lookup: LookupId,
+    pub(super) what: Routed,
+    /// The peer that it was sent to.
+    pub(super) to: SocketAddr,
+    /// Those that led nowhere.
+    pub(super) tried: Vec<SocketAddr>,
+}
+
+impl Claim {
+    pub(super) const fn lookup(&self) -> LookupId {
+        match self {
+            Self::Owner { lookup, .. } | Self::File { errand: Errand { lookup, .. }, .. } => *lookup,
+        }
+    }
+
+    /// Whether the peer `id` may have made it.
+    pub(super) fn is_by(&self, id: Id) -> bool {
+        !matches!(self, Self::File { by: Some(by), .. } if by.id != id)
+    }
+}
+
+impl Ring {
+    /// A peer answers that it is responsible for a search's key.
+    pub(super) fn weigh_owner(
+        &mut self,
+        now: Time,
+        (lookup, from): (LookupId, SocketAddr),
+        (peers, hops): (&[Peer], u32),
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(search) = self.searches.get(&lookup).filter(|search| search.found.is_none()) else { return };
+        let Some(&Peer { id, .. }) = peers.first() else { return self.search_on(now, lookup, out) };
+        let owner = Peer::new(id, from);
+        let peers: Vec<Peer> = std::iter::once(owner).chain(peers[1..].iter().copied()).collect();
+        let nearer = self.nearer(&search.key, &owner, &search.tried);
+        let claim = Claim::Owner { lookup, peers, hops };
+        match nearer {
+            Some(peer) => self.ask_nearer(peer, claim, out),
+            None => self.believe(claim, out),
+        }
+    }
+
+    /// A peer answers that it is responsible for a file.
+    pub(super) fn weigh_holder(
+        &mut self,
+        errand: Errand,
+        (from, by): (SocketAddr, Option<Peer>),
+        response: RingResponse,
+        out: &mut Vec<Effect>,
+    ) {
+        let known = self.table.at(&from);
+        let nearer = by.or(known).and_then(|answerer| {
+            let key = key_of(errand.what, self.me.id);
+            self.nearer(&key, &answerer, &[&errand.tried[..], &[errand.to]].concat())
+        });
+        let asks = matches!(response, RingResponse::Kept { .. } | RingResponse::File { .. });
+        let is_stranger = known.is_none() && from != errand.to && !self.is_proven(&from);
+        let claim = Claim::File { errand, from, by, response };
+        match nearer {
+            Some(peer) if asks => self.ask_nearer(peer, claim, out),
+            _ if asks && is_stranger => {
+                let to = Target { id: by.map(|by| by.id), addr: from };
+                let why = Why::Answerer(Box::new(claim));
+                self.ask_plain(to, Request::Ping, why, false, patience::QUESTION, out);
+            }
+            _ => self.believe(claim, out),
+        }
+    }
+
+    /// A peer that is known to stand nearer to `key` than `owner`, which says that the key leads to it. None of those that
+    /// were asked already.
+    fn nearer(&self, key: &Id, owner: &Peer, asked: &[SocketAddr]) -> Option<Peer> {
+        let rank = |peer: &Peer| (peer.id < *key, peer.id);
+        let is_other = |peer: &Peer| peer.addr != owner.addr && peer.id != self.me.id && rank(peer) <= rank(owner);
+        let doubted = |id: &Id| self.is_departing(id) || self.vitals.is_doubted(id) || self.vitals.is_awaited(id);
+        let mut nearer = self.table.clockwise(key).copied().take_while(is_other);
+        nearer.find(|peer| !doubted(&peer.id)).filter(|peer| !asked.contains(&peer.addr))
+    }
+
+    fn ask_nearer(&mut self, peer: Peer, claim: Claim, out: &mut Vec<Effect>) {
+        let why = Why::Nearer { peer, claim: Box::new(claim) };
+        self.ask_plain(peer.into(), Request::Ping, why, false, patience::ONCE, out);
+    }
+
+    /// Nothing that is known here speaks against an answer.
+    pub(super) fn believe(&mut self, claim: Claim, out: &mut Vec<Effect>) {
+        match claim {
+            Claim::Owner { lookup, peers, hops } => self.on_owner(lookup, &peers, hops, out),
+            Claim::File { errand, from, by, response } => {
+                Self::settled(errand.lookup, RouteOutcome::Answered { from, by, response }, out);
+            }
+        }
+    }
+
+    /// The peer that stands nearer lives, so the answer was none: it is asked itself.
+    pub(super) fn ask_instead(&mut self, now: Time, peer: Peer, claim: Claim, out: &mut Vec<Effect>) {
+        match claim {
+            Claim::Owner { lookup, .. } => {
+                let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else {
+                    return;
+                };
+                search.tried.push(peer.addr);
+                let what = Routed::Lookup { key: search.key };
+                let request = self.routed(what, Hop::Last(peer), false);
+                self.ask(peer, request, Why::Search(lookup), out);
+            }
+            Claim::File { errand, .. } => self.send_to(now, Hop::Last(peer), errand, out),
+        }
+    }
+
+    /// Nobody answers where the answer came from: the request goes another way.
+    pub(super) fn disbelieve(&mut self, now: Time, claim: Claim, out: &mut Vec<Effect>) {
+        match claim {
+            Claim::Owner { lookup, .. } => self.search_on(now, lookup, out),
+            Claim::File { errand: Errand { lookup, what, to, mut tried }, .. } => {
+                tried.push(to);
+                self.send_again(now, lookup, what, tried, out);
+            }
+        }
+    }
+}
