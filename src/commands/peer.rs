@@ -58,8 +58,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
     let _shown = peer.handle().show_thread("main");
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
-    let grammar = Grammar::new(defaults);
-    let bell = Bell::default();
+    let (grammar, bell) = (Grammar::new(defaults), Bell::default());
     let catalogue = data.as_ref().map(|data| Catalogue::of(data).ringing(&bell));
     let jobs = Jobs::default();
     if let Some((data, catalogue)) = data.zip(catalogue.clone()) {

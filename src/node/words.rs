@@ -134,11 +134,11 @@ impl Names {
         })
     }
 
-    /// The whole moment, in one line; `timing` stands behind what happened.
+    /// The whole moment, in one line; `timing` stands behind it.
     pub(crate) fn moment(&self, event: &Event, actions: &[Action], timing: &str) -> String {
         let actions: Vec<String> = actions.iter().filter_map(|action| self.action(action)).collect();
         let event = self.event(event);
-        if actions.is_empty() { event + timing } else { format!("{event}{timing} ⇒ {}", actions.join(", ")) }
+        if actions.is_empty() { event + timing } else { format!("{event} ⇒ {}{timing}", actions.join(", ")) }
     }
 }
 

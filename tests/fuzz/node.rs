@@ -22,7 +22,7 @@ const MOST_ACTIONS: usize = 400;
 
 /// Bytes of questions to peers that have shown nothing, for each byte that came: a name in an answer is a peer to be asked,
 /// and to be asked again.
-const QUESTIONS_FOR_ONE: usize = 12;
+const QUESTIONS_FOR_ONE: usize = 3;
 
 /// Bytes of questions that need no reason: to find the network, and to keep an eye on it.
 const FREE: usize = 20_000;

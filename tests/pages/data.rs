@@ -1,7 +1,9 @@
 //! What stands in the page, without a browser.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 
 use data_encoding::BASE64;
 use flate2::read::DeflateDecoder;
@@ -54,6 +56,8 @@ fn a_page_holds_all_that_it_shows_asks_no_network_and_each_arrow_has_both_ends_a
             assert!(!page.contains(fetch), "{fetch}");
         }
         assert!(page.contains("default-src 'none'"), "the browser is told to ask nobody");
+        let mode = fs::metadata(place.path("page.html")).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "others read it no more than the records");
         let data = unpack(&page);
         assert!(check_arrows(&data) > 500);
         let lines = place.read("storm.jsonl");

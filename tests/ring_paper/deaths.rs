@@ -185,7 +185,8 @@ fn a_silent_next_hop_costs_a_lookup_the_time_of_two_answers_and_the_next_one_not
     }
     waits.sort_unstable();
     assert!(slow > 5, "only {slow} lookups met a silent peer: this shows nothing");
-    assert!(waits[30] < net.timeout && waits[59] <= net.timeout * 10, "{waits:?}");
+    // A silent peer that is known to stand nearer than the one that answers costs one ping more.
+    assert!(waits[30] < net.timeout && waits[59] <= net.timeout * 11, "{waits:?}");
 }
 
 /// Peers that are all slow are in doubt, but alive: nobody takes their keys for its own.
@@ -194,7 +195,9 @@ fn doubt_alone_makes_no_peer_an_owner() {
     let mut net = large_net(30);
     let peers = net.peers();
     // Each knows already that the other receives.
-    (0..30_u8).for_each(|number| drop(timed(&mut net, peers[usize::from(number)].addr, Id::of(&[number]))));
+    for number in 0..30_u8 {
+        timed(&mut net, peers[usize::from(number)].addr, Id::of(&[number]));
+    }
     let late = net.timeout * 7 / 2;
     peers.iter().for_each(|peer| net.slow_down(peer.addr, late));
     for number in 0..30_u8 {

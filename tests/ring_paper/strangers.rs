@@ -11,7 +11,7 @@ use kadring::peer::Peer;
 use kadring::wire::ring::{RingRequest, RingResponse, Route, Routed};
 use kadring::wire::{Request, Response, Sender, Via};
 
-use crate::net::{LATENCY, Net};
+use crate::net::Net;
 use crate::rings::{EXAMPLE, classroom_net, large, large_net, small};
 
 /// A ping of this peer's, which takes the receiver for its first successor; or somebody says so.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{CliError, Verdict, in_file, in_record};
@@ -146,8 +147,10 @@ fn of_peers(args: &TraceArgs, history: &History, moments: &mut Vec<usize>) -> Re
     Ok(())
 }
 
+/// Writes a drawing. Like the records that it is drawn from, only the user who made it can read it.
 fn save(path: &Path, draw: Draw<'_>) -> Result<(), CliError> {
-    let mut file = BufWriter::new(File::create(path).map_err(in_file(path))?);
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let mut file = BufWriter::new(file.map_err(in_file(path))?);
     draw(&mut file).and_then(|()| file.flush()).map_err(in_file(path))
 }
 

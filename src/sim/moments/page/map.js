@@ -6,7 +6,7 @@ function drawMap(data, states, now) {
   const peers = data.peers.map((peer, p) => ({...peer, p})).filter((peer) => peer.run === run);
   const key = subject(data, now);
   const view = {
-    data, states, focus, peers, key,
+    data, states, focus, peers, key, note: "",
     knows: (p) => p !== focus && believes(data, states, focus, p),
     holds: (p) => key !== null && states[p].keys.has(key),
     label: (p) => `${data.peers[p].name}${states[p].stands === "runs" ? "" : " ✕"}`,
@@ -14,7 +14,7 @@ function drawMap(data, states, now) {
   const [title, picture] = data.overlay === "ring" ? ["The ring", ring(view)] : ["The trie of ids", trie(view)];
   const about = key === null ? "" : `; the key ${key.slice(0, 6)} is at ◆, and who keeps it has a double border`;
   return `<h2>${title}, as peer ${escape(data.peers[focus].name)} knows it</h2>${picture}
-    <p class="faint">Filled: believed alive${about}. ✕: has not started, ended, or fell silent.</p>`;
+    <p class="faint">Filled: believed alive${about}. ✕: has not started, ended, or fell silent.${view.note}</p>`;
 }
 
 // How far around the circle an id is, 0 to 1.
@@ -28,9 +28,23 @@ function peerMark(view, p, x, y) {
   return `${border}<circle class="dot ${fill}" cx="${x}" cy="${y}" r="7" data-peer="${p}"/>`;
 }
 
+// Where on the circle an id stands, 0 to 1: by its number, or where peers would be too near one another to be read,
+// evenly in the order of their ids, with a key between its neighbours.
+function ringPlaces(view) {
+  const {bits} = view.data;
+  const shares = view.peers.map(({id}) => share(id, bits)).sort((a, b) => a - b);
+  if (shares.every((at, n) => n === 0 || at - shares[n - 1] > 0.02)) return (id) => share(id, bits);
+  view.note = " The peers stand evenly, in the order of their ids.";
+  return (id) => {
+    const before = shares.filter((at) => at < share(id, bits)).length;
+    return (shares.includes(share(id, bits)) ? before : before - 0.5) / shares.length;
+  };
+}
+
 function ring(view) {
+  const place = ringPlaces(view);
   const spot = (id, radius) => {
-    const angle = 2 * Math.PI * share(id, view.data.bits);
+    const angle = 2 * Math.PI * place(id);
     return [210 + radius * Math.sin(angle), 170 - radius * Math.cos(angle)];
   };
   let svg = `<circle cx="210" cy="170" r="120" class="edge"/>`;
