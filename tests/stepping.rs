@@ -111,7 +111,7 @@ fn who_names_nothing_known_hears_what_there_is() {
     let parts = [
         "'jump' is no word of the stepper; there are next [N], back [N], run",
         "'all' cannot be shown; there are table, pending, jobs, holdings and threads",
-        "no peer is called so; there are ring",
+        "no peer is called '99' of which something happens; there are ring",
         "nothing here is called 'nobody'; there are the commands ",
         "and the peers ring",
         "'x' is no number from 1 on",

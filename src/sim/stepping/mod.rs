@@ -303,7 +303,11 @@ impl Stepper {
         };
         let Some(number) = number else {
             let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
-            return Ok(Err(format!("no peer is called so; there are {}", names.join(", "))));
+            let name = peer.unwrap_or_default();
+            return Ok(Err(format!(
+                "no peer is called '{name}' of which something happens; there are {}",
+                names.join(", ")
+            )));
         };
         let name = &peers[number].name;
         let Some((life, count)) = tape.life_of(number, self.done) else {
