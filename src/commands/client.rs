@@ -237,7 +237,13 @@ pub(crate) fn ping(args: PingArgs) -> anyhow::Result<Exit> {
     let start = || {
         resolve(&args.addr).map_err(Failed::not_found)?;
         let keys = args.network.keys().map_err(Failed::usage)?;
-        start(every_address(), Known::default(), args.overlay, keys, Config::default())
+        start(
+            every_address(),
+            Known::default(),
+            args.overlay,
+            keys,
+            Config { network: args.network.name, ..Config::default() },
+        )
     };
     ask(start, Request::Ping(args.addr.clone()), args.format.format())
 }
@@ -332,6 +338,7 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let bind = every_address();
     let known = bootstrap(&args.bootstrap, bind.ip())?;
     let keys = args.network.keys().map_err(Failed::usage)?;
+    let config = Config { network: args.network.name, ..config };
     let mut refused = None;
     for attempt in 1..=JOINS {
         let guest = start(bind, known.clone(), args.overlay, keys.clone(), config.clone())?;

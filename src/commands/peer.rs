@@ -52,7 +52,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     if let Some(path) = &args.ready_file {
         ready::forget(path)?;
     }
-    let sealed = options.keys.is_some();
+    let network = (options.keys.is_some(), options.config.network);
     let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
@@ -69,7 +69,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
         peer.renew(&bell, renewing(catalogue.clone())).context("cannot start the thread that renews leases")?;
     }
     let mut output = Output::new(format, io::stdout());
-    let announced = ready::announce(&ready, sealed, args.ready_file.as_deref())?;
+    let announced = ready::announce(&ready, network, args.ready_file.as_deref())?;
     announce(&announced, &mut output, (format, person), &args);
     if ready.peers == 0 && !args.bootstrap.is_empty() {
         tell_alone(&peer.handle(), &args.bootstrap.join(", "), &ways, own);
@@ -137,6 +137,7 @@ fn end(peer: LocalPeer) -> Exit {
 /// The peer's options; and its temporary data folder, if it has no lasting one.
 fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     let mut config = args.copies.config().map_err(Failed::usage)?;
+    config.network = args.network.name;
     config.lasting = args.data.is_some();
     config.scrub = args.scrub.0;
     config.grace = args.grace;

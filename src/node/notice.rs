@@ -16,6 +16,7 @@ use super::trouble::Trouble;
 use crate::file::Manifest;
 use crate::id::{Id, Key};
 use crate::name::FileName;
+use crate::network::NetworkName;
 use crate::overlay::{RouteNotice, TableRow};
 use crate::peer::Peer;
 
@@ -447,6 +448,12 @@ pub struct Status {
     pub me: Peer,
     /// The overlay's name.
     pub overlay: String,
+    /// The network's name.
+    #[serde(default)]
+    pub network: NetworkName,
+    /// Whether all that it sends is sealed by a network key. The threads that send know, the core does not.
+    #[serde(default)]
+    pub sealed: bool,
     /// Time since the peer started.
     pub uptime: Duration,
     /// Peers in the routing table.
