@@ -271,7 +271,9 @@ fn tell(notice: &Notice) {
         Notice::PeerDown { peer } => log::info!("peer {peer} is gone"),
         Notice::BlockStored { key, size } => log::debug!("block {} stored, {size} bytes", key.short()),
         Notice::BlockEnded { key } => log::debug!("block {key} was deleted: nobody wants it any longer"),
-        Notice::BlockDamaged { key } => log::warn!("block {key} is damaged; it was moved aside and is fetched anew"),
+        Notice::BlockDamaged { key } => {
+            log::warn!("block {key} is damaged or gone; what is left of it was moved aside, and it is fetched anew")
+        }
         Notice::BlockRepaired { key, to } => log::info!("block {} repaired: {to} has it now", key.short()),
         Notice::Trouble { .. } => {} // It stands in the log already.
         other => log::debug!("{other:?}"),

@@ -60,7 +60,7 @@ pub enum Notice {
         /// The block's size in bytes.
         size: u32,
     },
-    /// A block kept here is damaged; it was moved aside and is fetched anew from another holder.
+    /// A block kept here is damaged or gone; what is left of it was moved aside, and it is fetched anew from another holder.
     BlockDamaged {
         /// The block's key.
         key: Key,
@@ -554,7 +554,7 @@ impl From<&JobError> for FailureKind {
             JobErrorKind::Corrupt => Self::Integrity,
             JobErrorKind::Exists => Self::Exists,
             JobErrorKind::Unfit => Self::Usage,
-            JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Cancelled => Self::Other,
+            JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Busy | JobErrorKind::Cancelled => Self::Other,
         }
     }
 }
