@@ -72,7 +72,7 @@ fn a_power_cut_of_all_peers_at_once_loses_no_block_that_was_acknowledged() {
             world.command(slot, Command::Store { path: path.clone(), manifest: None, keep: false })
         });
         let commands: Vec<_> = commands.collect();
-        world.run_for(Duration::from_millis(100 + 15 * seed)).expect("every invariant holds");
+        world.run_for(Duration::from_millis(20 + 50 * seed)).expect("every invariant holds");
         let stored = slots.iter().zip(commands).map(|(&slot, command)| match world.answer(slot, command) {
             Some(Answer::Stored { key, .. }) => Some(*key),
             _ => None,
