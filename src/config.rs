@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::NetworkName;
+
 /// Bytes of the largest block (the seed's chunk, 1 MiB).
 pub const MAX_BLOCK_SIZE: u32 = 1 << 20;
 
@@ -141,6 +143,9 @@ pub struct Config {
     /// How long a block stays that no lease keeps any more.
     #[serde(default = "grace")]
     pub grace: Duration,
+    /// Of which network this peer is: with peers of another one it has nothing to do.
+    #[serde(default, skip_serializing_if = "NetworkName::is_usual")]
+    pub network: NetworkName,
 }
 
 const fn grace() -> Duration {
@@ -160,6 +165,7 @@ impl Default for Config {
             capacity: None,
             scrub: Some(SCRUB),
             grace: GRACE,
+            network: NetworkName::default(),
         }
     }
 }

@@ -171,7 +171,7 @@ fn a_survey_begins_at_whichever_address_answers() {
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let (_peer, port) = start(OverlayKind::Kademlia, "127.0.0.1:0", &[]);
     let living = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut surveyor = Surveyor::new(&[silent, living], None, None).expect("one of them answers");
+    let mut surveyor = Surveyor::new(&[silent, living], None, Default::default()).expect("one of them answers");
     assert_eq!((surveyor.target().addr, surveyor.survey(&[living]).expect("it goes on").len()), (living, 1));
 }
 

@@ -1,4 +1,4 @@
-//! The network key: those who have it work as ever, those who have not are answered nothing.
+//! Which network: its key, without which nothing is answered, and its name, without which nobody gets in.
 #![allow(clippy::disallowed_methods, reason = "a test has a deadline by the clock on the wall")]
 
 use std::fs;
@@ -191,6 +191,42 @@ fn a_key_is_changed_while_peers_work_and_the_old_one_opens_nothing_then() {
     let to = format!("127.0.0.1:{}", peers[0].port);
     assert_eq!(run(&["ping", &to, "--network-key-file", text(&old)]).status.code(), Some(5));
     assert_eq!(run(&["ping", &to, "--network-key-file", text(&new)]).status.code(), Some(0));
+}
+
+#[test]
+fn networks_of_two_names_never_become_one_and_whoever_mixes_them_up_is_told() {
+    for overlay in OVERLAYS {
+        let folder = tempdir().expect("a folder");
+        let launch = |name: &str, network: &str, through: &[&PeerProcess]| {
+            let through: Vec<String> = through.iter().map(|peer| format!("127.0.0.1:{}", peer.port)).collect();
+            let launch = Launch::new(folder.path().join(name)).args(&["--overlay", overlay, "--network", network]);
+            if through.is_empty() { launch.start() } else { launch.args(&["--bootstrap", &through.join(",")]).start() }
+        };
+        let mut ones = vec![launch("one", "one", &[])];
+        ones.push(launch("two", "one", &[&ones[0]]));
+        let mut usual = launch("usual", "kadring", &[]);
+        let mut both = launch("both", "kadring", &[&ones[0], &usual]);
+        let mut stray = launch("stray", "kadring", &[&ones[1]]);
+        let everybody = ones.iter_mut().chain([&mut usual, &mut both, &mut stray]);
+        assert_eq!(everybody.map(|peer| peer.ask("status")["peers"].clone()).collect::<Vec<_>>(), [1, 1, 1, 1, 0]);
+        until(|| stray.said().contains("of the network 'one', not of 'kadring'"));
+        let status = ones[1].ask("status");
+        assert_eq!((&status["network"], &status["sealed"]), (&"one".into(), &false.into()), "{status}");
+
+        let (path, _) = file(&folder, "original", 1, 100_000);
+        let key = both.store(&path);
+        let (to, dest) = (format!("127.0.0.1:{}", ones[0].port), folder.path().join("dest"));
+        let retrieve = |args: &[&str]| {
+            run(&[&["retrieve", &key, text(&dest), "--overlay", overlay, "--bootstrap", &to], args].concat())
+        };
+        let mixed_up = retrieve(&[]);
+        assert_eq!(mixed_up.status.code(), Some(7), "{}", said(&mixed_up));
+        assert!(said(&mixed_up).contains("of the network 'one', not of 'kadring'"), "{}", said(&mixed_up));
+        assert_eq!(retrieve(&["--network", "one"]).status.code(), Some(4), "that network has no such file");
+        let report = ["report", &to, "--once", "--json", "--network", "one"];
+        let report: Value = serde_json::from_slice(&run(&report).stdout).expect("one line of JSON");
+        assert_eq!(report["peers"].as_array().map(Vec::len), Some(2), "{report}");
+    }
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! What the system promises when much goes wrong: storms of faults in virtual time, each decided by its seed alone.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
+use kadring::config::Config;
+use kadring::id::Id;
+use kadring::node::{Answer, Command, Source};
 use kadring::overlay::OverlayKind;
-use kadring::sim::{StormPlan, Trace, repro};
+use kadring::sim::{Rules, StormPlan, Trace, World, repro};
 
 /// Runs the storms of these seeds, as many at a time as there are processors, and names every one that failed.
 fn weather(plan: impl Fn(u64) -> StormPlan + Sync, seeds: Range<u64>) {
@@ -42,6 +47,52 @@ fn eighty_ring_storms_leave_every_promise_kept() {
 #[test]
 fn sixty_classroom_storms_leave_every_named_file_where_it_belongs_and_every_user_answered() {
     weather(StormPlan::classroom, 0..60);
+}
+
+/// All peers lose power at the same moment, in the midst of stores: what is not on a disk by then is on none. Each seed has
+/// another moment.
+#[test]
+fn a_power_cut_of_all_peers_at_once_loses_no_block_that_was_acknowledged() {
+    const PEERS: usize = 8;
+    let mut acknowledged = 0;
+    for seed in 0..12 {
+        let overlay = |me, config: &Config, seed| OverlayKind::Kademlia.build(me, seed, config.guest);
+        let mut rules = Rules::new(seed, Box::new(overlay));
+        (rules.config.replicas, rules.config.quorum) = (3, 2);
+        let mut world = World::new(rules);
+        let slots: Vec<usize> = (0..PEERS).map(|n| world.add(Id::of(&n.to_be_bytes()))).collect();
+        let start_all = |world: &mut World| {
+            slots.iter().for_each(|&slot| world.start(slot, &[(slot + 1) % PEERS]));
+            world.run_for(Duration::from_secs(40)).expect("every invariant holds");
+        };
+        start_all(&mut world);
+        let files: Vec<_> = slots.iter().map(|slot| (PathBuf::from(slot.to_string()), [*slot as u8; 2000])).collect();
+        let commands = slots.iter().zip(&files).map(|(&slot, (path, bytes))| {
+            world.disk_mut(slot).write_file(path, bytes[..].into());
+            world.command(slot, Command::Store { path: path.clone(), manifest: None, keep: false })
+        });
+        let commands: Vec<_> = commands.collect();
+        world.run_for(Duration::from_millis(20 + 50 * seed)).expect("every invariant holds");
+        let stored = slots.iter().zip(commands).map(|(&slot, command)| match world.answer(slot, command) {
+            Some(Answer::Stored { key, .. }) => Some(*key),
+            _ => None,
+        });
+        let stored: Vec<_> = stored.collect();
+        slots.iter().for_each(|&slot| world.crash(slot));
+        start_all(&mut world);
+        for (slot, key) in stored.iter().enumerate().filter_map(|(slot, key)| Some((slot, (*key)?))) {
+            let (asks, dest) = ((slot + 3) % PEERS, PathBuf::from(format!("back {slot}")));
+            let command = Command::Retrieve { source: Source::Key(key), dest: dest.clone(), replace: false };
+            let command = world.command(asks, command);
+            let limit = Duration::from_secs(60);
+            assert!(world.run_until_answered(asks, command, limit).expect("every invariant holds"));
+            let answer = world.answer(asks, command);
+            assert!(matches!(answer, Some(Answer::Retrieved { .. })), "seed {seed}: {answer:?}");
+            assert_eq!(world.disk(asks).read_file(&dest).map(|bytes| &bytes[..]), Some(&files[slot].1[..]));
+            acknowledged += 1;
+        }
+    }
+    assert!((10..12 * PEERS).contains(&acknowledged), "{acknowledged}: some are cut in their midst, and some are not");
 }
 
 /// Runs the quick size of an experiment; every value must be within its tolerance.

@@ -9,6 +9,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("id", 0),
     ("lease", 0),
     ("name", 0),
+    ("network", 0),
     ("path_text", 0),
     ("raw_text", 0),
     ("patience", 0),

@@ -1,17 +1,21 @@
-//! The network key: where it is read from.
+//! Which network: its name, and where its key is read from.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueHint};
+use kadring::network::{NetworkName, USUAL};
 use kadring::runtime::Keyring;
 
 /// Holds keys as the key file does. It is no option: a command line is seen by everybody on the machine.
 const KEY_VARIABLE: &str = "KADRING_NETWORK_KEY";
 
-/// Under which key peers speak.
+/// Of which network a peer is, and under which key its peers speak.
 #[derive(Args, Default, Debug)]
 pub(crate) struct NetworkArgs {
+    /// The network's name: peers of another name are refused, so that two networks never become one by mistake
+    #[arg(long = "network", id = "network", env = "KADRING_NETWORK", value_name = "NAME", default_value = USUAL)]
+    pub(crate) name: NetworkName,
     /// File with the network key, as keygen writes it: all that travels is sealed, and peers without the key are not
     /// answered. KADRING_NETWORK_KEY may hold the key itself instead
     #[arg(long, env = "KADRING_NETWORK_KEY_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]

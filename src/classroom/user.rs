@@ -128,7 +128,8 @@ impl Classroom {
 
     /// The peer that had the requested file could not send it: another peer may.
     pub(super) fn on_not_received(&mut self, desk: &mut Desk, own: Own, error: &JobError) {
-        let elsewhere = !matches!(error.kind, JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Cancelled);
+        let elsewhere =
+            !matches!(error.kind, JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Busy | JobErrorKind::Cancelled);
         if own.tries > 0 && elsewhere {
             desk.trouble(Trouble::FileRequestedAgain { file: own.file, reason: error.to_string() });
             let again = Own { tries: own.tries - 1, ..own };

@@ -17,6 +17,7 @@ use kadring::console::perform::{Performer, resolve};
 use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
+use kadring::network::NetworkName;
 use kadring::node::{Answer, Command, Failure, FailureKind, Notice, Source};
 use kadring::overlay::OverlayKind;
 use kadring::raw_text;
@@ -246,12 +247,13 @@ pub(crate) fn ping(args: PingArgs) -> anyhow::Result<Exit> {
 fn answer_ping(args: &PingArgs) -> Result<Reply, Failed> {
     let addrs = resolve(&args.addr).map_err(Failed::not_found)?;
     let keys = args.network.keys().map_err(Failed::usage)?;
-    let guest = start(every_address(), Known::default(), args.overlay, keys.clone(), Config::default())?;
+    let config = Config { network: args.network.name, ..Config::default() };
+    let guest = start(every_address(), Known::default(), args.overlay, keys.clone(), config)?;
     let reply = Performer::new(guest.handle(), Screen::stderr()).perform(Request::Ping(args.addr.clone()));
     leave(guest);
     Ok(match reply {
         Reply::Node(Answer::Failed(Failure { kind: FailureKind::TimedOut, .. })) => {
-            let strange = strange(&addrs, args.overlay.into(), keys);
+            let strange = strange(&addrs, args.overlay.into(), (args.network.name, keys));
             strange.map_or(reply, |reason| Reply::failed(FailureKind::Other, reason))
         }
         reply => reply,
@@ -348,6 +350,7 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let bind = every_address();
     let known = bootstrap(&args.bootstrap, bind.ip())?;
     let keys = args.network.keys().map_err(Failed::usage)?;
+    let config = Config { network: args.network.name, ..config };
     let mut refused = None;
     for attempt in 1..=JOINS {
         let guest = start(bind, known.clone(), args.overlay, keys.clone(), config.clone())?;
@@ -361,7 +364,7 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     }
     let names = args.bootstrap.join(", ");
     let refused = refused.map(|reason| answers_but(&names, &reason));
-    Err(match refused.or_else(|| strange(&known.addrs, args.overlay.into(), keys)) {
+    Err(match refused.or_else(|| strange(&known.addrs, args.overlay.into(), (args.network.name, keys))) {
         Some(reason) => Failed::start(reason),
         None => Failed::timed_out(format!("nobody answered at {names}; does a peer run there?")),
     })
@@ -378,8 +381,12 @@ pub(super) fn refusal(asked: &[Receiver<Notice>]) -> Option<String> {
 }
 
 /// What something that is no peer says at one of these addresses, if nobody else answers there.
-pub(super) fn strange(addrs: &[SocketAddr], overlay: OverlayKind, keys: Option<Arc<Keyring>>) -> Option<String> {
-    let error = Surveyor::new(addrs, Some(overlay), keys).err()?;
+pub(super) fn strange(
+    addrs: &[SocketAddr],
+    overlay: OverlayKind,
+    network: (NetworkName, Option<Arc<Keyring>>),
+) -> Option<String> {
+    let error = Surveyor::new(addrs, Some(overlay), network).err()?;
     (error.kind() == io::ErrorKind::InvalidData).then(|| error.to_string())
 }
 

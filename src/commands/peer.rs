@@ -53,7 +53,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     if let Some(path) = &args.ready_file {
         ready::forget(path)?;
     }
-    let keys = options.keys.clone();
+    let (keys, name) = (options.keys.clone(), options.config.network);
     let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
     let _shown = peer.handle().show_thread("main");
@@ -70,7 +70,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
         peer.renew(&bell, renewing(catalogue.clone())).context("cannot start the thread that renews leases")?;
     }
     let mut output = Output::new(format, io::stdout());
-    let announced = ready::announce(&ready, keys.is_some(), args.ready_file.as_deref())?;
+    let announced = ready::announce(&ready, (keys.is_some(), name), args.ready_file.as_deref())?;
     announce(&announced, &mut output, (format, person), &args);
     if ready.peers == 0 && !args.bootstrap.is_empty() {
         tell_alone(&peer.handle(), &args, &ways, own, keys);
@@ -138,6 +138,7 @@ fn end(peer: LocalPeer) -> Exit {
 /// The peer's options; and its temporary data folder, if it has no lasting one.
 fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     let mut config = args.copies.config().map_err(Failed::usage)?;
+    config.network = args.network.name;
     config.lasting = args.data.is_some();
     config.scrub = args.scrub.0;
     config.grace = args.grace;
@@ -172,7 +173,7 @@ fn tell_alone(peer: &Handle, args: &PeerArgs, ways: &[SocketAddr], own: bool, ke
         return log::warn!("{names} is this peer's own address: name another peer's to join its network");
     }
     // Who let nobody in may answer all the same.
-    let strange = || strange(ways, args.overlay.into(), keys);
+    let strange = || strange(ways, args.overlay.into(), (args.network.name, keys));
     match refusal(&ping_all(peer, ways)).map(|reason| answers_but(&names, &reason)).or_else(strange) {
         Some(reason) => log::warn!("{reason}: this peer is alone, and keeps asking"),
         None => log::warn!("nobody answers at {names}: this peer is alone, and keeps asking"),
@@ -290,7 +291,9 @@ fn tell(notice: &Notice) {
         Notice::PeerDown { peer } => log::info!("peer {peer} is gone"),
         Notice::BlockStored { key, size } => log::debug!("block {} stored, {size} bytes", key.short()),
         Notice::BlockEnded { key } => log::debug!("block {key} was deleted: nobody wants it any longer"),
-        Notice::BlockDamaged { key } => log::warn!("block {key} is damaged; it was moved aside and is fetched anew"),
+        Notice::BlockDamaged { key } => {
+            log::warn!("block {key} is damaged or gone; what is left of it was moved aside, and it is fetched anew")
+        }
         Notice::BlockRepaired { key, to } => log::info!("block {} repaired: {to} has it now", key.short()),
         Notice::Trouble { .. } => {} // It stands in the log already.
         other => log::debug!("{other:?}"),

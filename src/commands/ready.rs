@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use kadring::id::Id;
+use kadring::network::NetworkName;
 use kadring::runtime::Ready;
 use sd_notify::NotifyState;
 use serde::{Deserialize, Serialize};
@@ -33,9 +34,8 @@ struct Announced {
     udp: u16,
     tcp: u16,
     pid: u32,
-    /// Told only where it is so.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     sealed: bool,
+    network: NetworkName,
 }
 
 /// The part of a ready file by which it is told from another file.
@@ -46,10 +46,14 @@ struct Process {
 }
 
 /// Announces that the peer is ready: in the ready file, and to the service manager. Returns the JSON of it.
-pub(super) fn announce(ready: &Ready, sealed: bool, file: Option<&Path>) -> Result<String, Failed> {
+pub(super) fn announce(
+    ready: &Ready,
+    (sealed, network): (bool, NetworkName),
+    file: Option<&Path>,
+) -> Result<String, Failed> {
     let &Ready { id, udp, tcp, peers: _ } = ready;
-    let text =
-        serde_json::to_string(&Announced { id, udp, tcp, pid: std::process::id(), sealed }).map_err(Failed::start)?;
+    let announced = Announced { id, udp, tcp, pid: std::process::id(), sealed, network };
+    let text = serde_json::to_string(&announced).map_err(Failed::start)?;
     if let Some(path) = file {
         write_ready_file(path, &text)
             .map_err(|error| Failed::start(format!("cannot write the ready file {}: {error}", path.display())))?;

@@ -41,8 +41,8 @@ fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> {
         Some(ReportTarget::Address(host_port)) => (resolve(host_port).map_err(Failed::not_found)?, overlay),
         None => (bootstrap(&args.bootstrap, every_address().ip())?.addrs, overlay),
     };
-    let keys = args.network.keys().map_err(Failed::usage)?;
-    let mut surveyor = Surveyor::new(&targets, overlay, keys).map_err(|error| match error.kind() {
+    let of = (args.network.name, args.network.keys().map_err(Failed::usage)?);
+    let mut surveyor = Surveyor::new(&targets, overlay, of).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => Failed::timed_out(error.to_string()),
         _ => Failed::start(error),
     })?;

@@ -16,6 +16,7 @@ use kadring::console::perform::{Performer, resolve};
 use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, End, Format, Output, Reply, Screen, json};
 use kadring::id::Id;
+use kadring::network::NetworkName;
 use kadring::node::{Answer, Command, Notice};
 use kadring::overlay::{OverlayKind, RingOptions, RouteNotice};
 use kadring::peer::Peer;
@@ -63,10 +64,11 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
     let restore = Arc::new(edited.then(Restore::new));
     let events = ways.events.as_deref().map(events::to).transpose()?;
     let options = Options { on_abrupt_end: Some(last_act(&store, &restore)), events, ..place.options(ways, &store) };
-    let keys = ways.network.keys().map_err(Failed::usage)?;
-    let options = Options { keys: keys.clone(), ..options };
+    let of = (ways.network.name, ways.network.keys().map_err(Failed::usage)?);
+    let network = (of.1.is_some(), of.0);
+    let options = Options { keys: of.1.clone(), ..options };
     let (peer, notices) = LocalPeer::start_watched(options).map_err(|error| match error {
-        StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol, keys.clone())),
+        StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol, of.clone())),
         error => Failed::start(error),
     })?;
     let _shown = peer.handle().show_thread("main");
@@ -74,7 +76,7 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
     let mut output = RingOutput::new(lines, format);
     output.until_joined(&notices, &place)?;
     if let Some(now) = peer.ready(Some(Duration::ZERO)) {
-        let announced = ready::announce(&now, keys.is_some(), ways.ready_file.as_deref())?;
+        let announced = ready::announce(&now, network, ways.ready_file.as_deref())?;
         if format == Format::Json {
             output.output.line(&json::ready(&announced, since_1970()));
         }
@@ -175,9 +177,9 @@ impl Place {
     }
 
     /// Why this peer cannot have its port: asks which peer answers there.
-    fn who_is_there(&self, addr: SocketAddr, protocol: &str, keys: Option<Arc<Keyring>>) -> String {
+    fn who_is_there(&self, addr: SocketAddr, protocol: &str, of: (NetworkName, Option<Arc<Keyring>>)) -> String {
         let me = self.name();
-        let Ok(there) = Surveyor::new(&[addr], None, keys) else {
+        let Ok(there) = Surveyor::new(&[addr], None, of) else {
             let port = addr.port();
             return format!(
                 "peer {me} cannot start: {protocol} port {port} of {} is held by a process that does not answer as a peer \
@@ -205,6 +207,7 @@ impl Place {
                 named_files: true,
                 // It keeps files by their names, and no blocks.
                 scrub: None,
+                network: ways.network.name,
                 ..Config::default()
             },
             files: Some(ways.dir.clone()),

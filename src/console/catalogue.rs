@@ -134,7 +134,8 @@ impl Catalogue {
         Self { folder: folder.into(), bell: None }
     }
 
-    /// The same; the bell tells when the leases in what is written are to be renewed.
+    /// The same, in the data folder of a peer that runs: while it is gone, none is made in its place. The bell tells when the
+    /// leases in what is written are to be renewed.
     #[must_use]
     pub fn ringing(self, bell: &Bell) -> Self {
         Self { bell: Some(bell.clone()), ..self }
@@ -191,9 +192,16 @@ impl Catalogue {
     /// The catalogue cannot be read.
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
         if !self.path().exists() {
-            return Ok(Vec::new());
+            return match self.bell {
+                None => Ok(Vec::new()),
+                Some(_) => self.make_folder().map(|()| Vec::new()),
+            };
         }
-        let _lock = self.lock()?;
+        let _lock = match self.lock() {
+            // Nobody changes what nobody may write.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => None,
+            lock => Some(lock?),
+        };
         self.read()
     }
 
@@ -355,9 +363,17 @@ impl Catalogue {
         self.folder.join(NAME)
     }
 
+    /// Makes the folder. That of a peer that runs is there, or gone.
+    fn make_folder(&self) -> io::Result<()> {
+        match self.bell {
+            None => DirBuilder::new().recursive(true).mode(0o700).create(&self.folder),
+            Some(_) => fs::metadata(&self.folder).map(|_| ()),
+        }
+    }
+
     /// Held until it is dropped.
     fn lock(&self) -> io::Result<File> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        self.make_folder()?;
         let options = &mut File::options();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.folder.join(LOCK))?;
         file.lock()?;

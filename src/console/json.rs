@@ -144,6 +144,7 @@ mod tests {
     use super::*;
     use crate::id::{Id, Key};
     use crate::name::FileName;
+    use crate::network::NetworkName;
     use crate::node::explain::{Asked, Outcome, Wish};
     use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
     use crate::node::notice::{FileNews, PeerInfo, Status};
@@ -216,6 +217,8 @@ mod tests {
         let status = Status {
             me: peer(),
             overlay: "kademlia".to_owned(),
+            network: NetworkName::default(),
+            sealed: false,
             uptime: TOOK,
             peers: 1,
             blocks: 1,

@@ -27,7 +27,7 @@ use crate::id::Key;
 use crate::lease::{LAST, Lease, Secret, UnixTime};
 use crate::node::{Answer, Command, Failure, FailureKind, LeaseChange};
 use crate::raw_text;
-use crate::runtime::since_1970;
+use crate::runtime::both_since_1970;
 
 /// What somebody who stores asks of the holders.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -309,8 +309,9 @@ pub(super) fn draw() -> io::Result<Secret> {
     Ok(Secret::from_bytes(bytes))
 }
 
+/// The time by a clock that may be ahead, never by one that was set back: what lasts for a while lasts so long at least.
 pub(super) fn now() -> UnixTime {
-    since_1970().as_secs()
+    both_since_1970().1.as_secs()
 }
 
 fn failed(kind: FailureKind, reason: String) -> Failure {

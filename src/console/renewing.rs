@@ -13,7 +13,7 @@ use super::text::count;
 use crate::id::Key;
 use crate::lease::UnixTime;
 use crate::node::Answer;
-use crate::runtime::Handle;
+use crate::runtime::{Handle, both_since_1970};
 
 /// A catalogue that could not be read is looked at again after so many seconds.
 const PAUSE: u64 = 60;
@@ -34,15 +34,15 @@ impl<B: Backend> Performer<B> {
             catalogue.entries().map_err(cannot).ok()
         };
         let Some(mut entries) = look() else { return now() + PAUSE };
-        if let Some(due) = due(&entries, now()) {
+        if let Some(due) = due(&entries, clocks()) {
             self.renew_these(catalogue, &due);
             match look() {
                 Some(after) => entries = after,
                 None => return now() + PAUSE,
             }
         }
-        let now = now();
-        entries.iter().filter_map(|entry| next(entry.lease.as_ref()?, now)).min().unwrap_or(UnixTime::MAX)
+        let clocks = clocks();
+        entries.iter().filter_map(|entry| next(entry.lease.as_ref()?, clocks)).min().unwrap_or(UnixTime::MAX)
     }
 
     /// Renews the leases of these. Where somebody did not answer, it is done again, as long as there is time for that.
@@ -67,10 +67,16 @@ impl<B: Backend> Performer<B> {
     }
 }
 
-/// What is stored under keys of which a lease is due; none if none is. A lease that has ended is not renewed: what it
-/// kept may be gone.
-fn due(entries: &[Entry], now: UnixTime) -> Option<Vec<Entry>> {
-    let is_due = |lease: &Owned| lease.until > Some(now) && lease.renewal().is_some_and(|at| at <= now);
+/// The time by two [clocks](both_since_1970), the earlier one first.
+fn clocks() -> (UnixTime, UnixTime) {
+    let (earlier, later) = both_since_1970();
+    (earlier.as_secs(), later.as_secs())
+}
+
+/// What is stored under keys of which a lease is due; none if none is. A lease that has ended by both clocks is not renewed:
+/// what it kept may be gone.
+fn due(entries: &[Entry], (earlier, later): (UnixTime, UnixTime)) -> Option<Vec<Entry>> {
+    let is_due = |lease: &Owned| lease.until > Some(earlier) && lease.renewal().is_some_and(|at| at <= later);
     let due = entries.iter().filter(|entry| entry.lease.as_ref().is_some_and(is_due));
     let keys: BTreeSet<Key> = due.map(|entry| entry.key).collect();
     let of_keys = entries.iter().filter(|entry| keys.contains(&entry.key)).cloned();
@@ -78,9 +84,9 @@ fn due(entries: &[Entry], now: UnixTime) -> Option<Vec<Entry>> {
 }
 
 /// When a lease is to be renewed next; one that could not be a while ago, after an eighth of its time.
-fn next(lease: &Owned, now: UnixTime) -> Option<UnixTime> {
+fn next(lease: &Owned, (earlier, later): (UnixTime, UnixTime)) -> Option<UnixTime> {
     let (at, lasts) = (lease.renewal()?, lease.lasts?);
-    if at > now { Some(at) } else { (lease.until? > now).then_some(now + (lasts / 8).max(1)) }
+    if at > later { Some(at) } else { (lease.until? > earlier).then_some(later + (lasts / 8).max(1)) }
 }
 
 /// Whether less than a quarter of its time is left.
@@ -113,11 +119,15 @@ mod tests {
         for (now, is_due, then) in
             [(1049, false, Some(1050)), (1050, true, Some(1062)), (1099, true, Some(1111)), (1100, false, None)]
         {
-            assert_eq!(due(&one, now).is_some(), is_due, "{now}");
-            assert_eq!(next(one[0].lease.as_ref().unwrap(), now), then, "{now}");
+            assert_eq!(due(&one, (now, now)).is_some(), is_due, "{now}");
+            assert_eq!(next(one[0].lease.as_ref().unwrap(), (now, now)), then, "{now}");
+        }
+        let clock_set_ahead_or_back = [((1060, 90_000), true), ((0, 1060), true), ((1010, 1020), false)];
+        for (clocks, is_due) in clock_set_ahead_or_back {
+            assert_eq!(due(&one, clocks).is_some(), is_due, "{clocks:?}");
         }
         for never in [entry(Key::ZERO, None, None), entry(Key::ZERO, Some(1100), None)] {
-            assert_eq!(due(&[never], 1090), None);
+            assert_eq!(due(&[never], (1090, 1090)), None);
         }
     }
 
@@ -126,6 +136,6 @@ mod tests {
         let other = Key::of(b"other");
         let entries = [entry(Key::ZERO, Some(1100), Some(100)), entry(Key::ZERO, Some(9000), Some(8000))];
         let all = [&entries[..], &[entry(other, Some(9000), Some(8000))]].concat();
-        assert_eq!(due(&all, 1060).unwrap(), entries);
+        assert_eq!(due(&all, (1060, 1060)).unwrap(), entries);
     }
 }

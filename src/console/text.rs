@@ -234,7 +234,7 @@ fn row(row: &TableRow) -> String {
 
 fn status(status: &Status) -> String {
     let Status { me, overlay, uptime, peers, blocks, bytes, pending, lookups, transfers, repairs, .. } = status;
-    let Status { capacity, moved, messages, dropped, upkeep: (spent, offered), scrub, .. } = status;
+    let Status { network, sealed, capacity, moved, messages, dropped, upkeep: (spent, offered), scrub, .. } = status;
     let room = capacity.map_or_else(String::new, |capacity| format!(" of {}", amount(capacity)));
     let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
     let (received, sent) = messages;
@@ -244,6 +244,7 @@ fn status(status: &Status) -> String {
         format!("id        {}", me.id.to_u64().map_or_else(|| me.id.to_string(), |number| number.to_string())),
         format!("address   {}", me.addr),
         format!("overlay   {}, up for {uptime}", escape(overlay)),
+        format!("network   {network}, {}", if *sealed { "sealed by a network key" } else { "open: no network key" }),
         format!("peers     {peers}"),
         format!("blocks    {blocks}, {}{room}", amount(*bytes)),
         format!("moved     {} received, {} sent", amount(moved.0), amount(moved.1)),

@@ -112,6 +112,8 @@ impl Node {
         Status {
             me: desk.me(),
             overlay: desk.overlay.kind().name().to_owned(),
+            network: desk.config.network,
+            sealed: false,
             uptime: desk.now().since(self.started),
             peers: desk.overlay.peers().len(),
             blocks: desk.holdings.len(),

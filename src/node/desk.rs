@@ -53,7 +53,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(super) fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
-        let sender = Sender { peer: overlay.me(), guest: config.guest, leaving: false };
+        let sender = Sender { peer: overlay.me(), guest: config.guest, leaving: false, network: config.network };
         let exchange = Exchange::new(sender, overlay.kind().dialect(), seed);
         let holdings = Holdings::new(config.capacity, config.replicas);
         Self {

@@ -399,6 +399,8 @@ pub enum JobErrorKind {
     Cancelled,
     /// The local system refused an operation.
     Io,
+    /// The local system lacks descriptors or memory just now. It says nothing about the block.
+    Busy,
 }
 
 #[cfg(test)]

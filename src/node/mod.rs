@@ -286,7 +286,7 @@ impl Node {
         sender: Option<Sender>,
         request: Request,
     ) {
-        let Some(asker) = self.desk.exchange.on_request(from, via, bytes, magic, &request) else { return };
+        let Some(asker) = self.desk.exchange.on_request(from, via, (bytes, magic), sender, &request) else { return };
         let owner = match request.about() {
             About::Offer => Some(Owner::Pulls),
             About::Copy => Some(Owner::Vouching),

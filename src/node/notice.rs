@@ -16,6 +16,7 @@ use super::trouble::Trouble;
 use crate::file::Manifest;
 use crate::id::{Id, Key};
 use crate::name::FileName;
+use crate::network::NetworkName;
 use crate::overlay::{RouteNotice, TableRow};
 use crate::peer::Peer;
 
@@ -59,7 +60,7 @@ pub enum Notice {
         /// The block's size in bytes.
         size: u32,
     },
-    /// A block kept here is damaged; it was moved aside and is fetched anew from another holder.
+    /// A block kept here is damaged or gone; what is left of it was moved aside, and it is fetched anew from another holder.
     BlockDamaged {
         /// The block's key.
         key: Key,
@@ -447,6 +448,12 @@ pub struct Status {
     pub me: Peer,
     /// The overlay's name.
     pub overlay: String,
+    /// The network's name.
+    #[serde(default)]
+    pub network: NetworkName,
+    /// Whether all that it sends is sealed by a network key. The threads that send know, the core does not.
+    #[serde(default)]
+    pub sealed: bool,
     /// Time since the peer started.
     pub uptime: Duration,
     /// Peers in the routing table.
@@ -547,7 +554,7 @@ impl From<&JobError> for FailureKind {
             JobErrorKind::Corrupt => Self::Integrity,
             JobErrorKind::Exists => Self::Exists,
             JobErrorKind::Unfit => Self::Usage,
-            JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Cancelled => Self::Other,
+            JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Busy | JobErrorKind::Cancelled => Self::Other,
         }
     }
 }

@@ -51,7 +51,32 @@ impl Clock {
 /// The time since the beginning of 1970, as the system tells it: for people, who may set it as they like.
 #[expect(clippy::disallowed_methods, reason = "nothing waits for it or is ordered by it")]
 pub fn since_1970() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    let told = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    set_by_a_test(told)
+}
+
+/// The same twice, the earlier one first: as the system tells it now, and as it told it when this was asked first, with the
+/// time that has passed since. Who sets the clock changes only one of them. So what ends too soon by a wrong clock shall go by
+/// the one, and what would begin too late by the other.
+pub fn both_since_1970() -> (Duration, Duration) {
+    static FIRST: LazyLock<(Duration, Clock)> = LazyLock::new(|| (since_1970(), Clock::start()));
+    let (first, clock) = &*FIRST;
+    let (steady, told) = (*first + clock.now().since(Time::ZERO), since_1970());
+    (steady.min(told), steady.max(told))
+}
+
+/// In a build for tests the environment variable `KADRING_CLOCK` may name a file with the seconds by which the clock is ahead.
+#[cfg(debug_assertions)]
+fn set_by_a_test(told: Duration) -> Duration {
+    static FILE: LazyLock<Option<std::ffi::OsString>> = LazyLock::new(|| std::env::var_os("KADRING_CLOCK"));
+    let ahead = FILE.as_ref().and_then(|file| std::fs::read_to_string(file).ok()?.trim().parse::<i64>().ok());
+    let seconds = Duration::from_secs(ahead.unwrap_or(0).unsigned_abs());
+    if ahead < Some(0) { told.saturating_sub(seconds) } else { told + seconds }
+}
+
+#[cfg(not(debug_assertions))]
+fn set_by_a_test(told: Duration) -> Duration {
+    told
 }
 
 /// How long processors have worked for this thread; zero where the system does not tell.

@@ -116,7 +116,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-pub use clock::{since_1970, stopwatch};
+pub use clock::{both_since_1970, since_1970, stopwatch};
 pub use control::{MAX_CLIENTS as MAX_COMMANDS, ServeClient, connect};
 pub use descriptors::raise_descriptor_limit;
 pub use events::Tell;

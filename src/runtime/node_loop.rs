@@ -303,6 +303,7 @@ impl NodeLoop {
     /// Hands a notice to the command that it answers, or to those who watch.
     fn tell(&mut self, mut notice: Notice) {
         if let Notice::Answer { answer: Answer::Status(status), .. } = &mut notice {
+            status.sealed = self.shared.keys.is_some();
             status.moved = (self.shared.connections.received(), self.shared.served.sent());
         }
         if let Notice::Joined { peers } = notice {

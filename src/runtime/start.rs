@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng, TryRng};
 use thiserror::Error;
 
 use super::channels::{DATAGRAMS, EVENTS, LEAVE, SPENT, TICKS};
-use super::clock::{Clock, since_1970};
+use super::clock::{Clock, both_since_1970, since_1970};
 use super::descriptors::Shares;
 use super::ending::{self, Ending};
 use super::links::Links;
@@ -93,6 +93,8 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let known = bootstrap.iter().copied().chain(remembered.iter().map(|peer| peer.addr));
     let me = Peer::new(id, sockets::advertised(bound, known));
     let notes = store.load_notes(&held)?;
+    // Leases count from here.
+    both_since_1970();
     let hosts = options.hosts.clone();
     let start = Event::Start { bootstrap, hosts, remembered, held, notes, unix_time: since_1970().as_secs() };
     let (overlay_seed, node_seed) = (rng.random(), rng.random());

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::id::Key;
@@ -31,6 +32,9 @@ pub enum StoreError {
         /// The system's error.
         error: io::Error,
     },
+    /// The data folder, or the disk that it lies on, was there and is not any longer.
+    #[error("the data folder '{0}' is gone; put it back, or end this peer and name another folder with --data")]
+    Gone(PathBuf),
     /// The file with this peer's id holds something else.
     #[error("'{0}' does not hold an id (64 hexadecimal digits); restore it, or remove it for a new id")]
     BadId(PathBuf),
@@ -60,6 +64,8 @@ pub enum StoreErrorKind {
     Corrupt,
     /// The disk is full.
     Full,
+    /// The system has no descriptor or no memory left just now: it says nothing about the disk.
+    Busy,
     /// The system refused an operation for another reason.
     Io,
 }
@@ -75,9 +81,10 @@ impl StoreError {
             Self::Corrupt(_) => StoreErrorKind::Corrupt,
             Self::Io { error, .. } => match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreErrorKind::Full,
+                _ if is_shortage(error) => StoreErrorKind::Busy,
                 _ => StoreErrorKind::Io,
             },
-            Self::BadId(_) => StoreErrorKind::Io,
+            Self::BadId(_) | Self::Gone(_) => StoreErrorKind::Io,
         }
     }
 
@@ -86,4 +93,10 @@ impl StoreError {
         let path = path.into();
         move |error| Self::Io { action, path, error }
     }
+}
+
+/// Whether the system refused this for lack of descriptors or memory.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM];
+    error.raw_os_error().is_some_and(|code| shortages.contains(&Errno::from_raw(code)))
 }

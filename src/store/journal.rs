@@ -31,6 +31,7 @@ impl DiskStore {
         if notes.is_empty() || self.lock.is_none() {
             return Ok(());
         }
+        self.be_here()?;
         let path = self.folder.join(JOURNAL);
         // One piece, so that lines of several threads never mix.
         let lines: String = notes.iter().map(|note| format!("{note}\n")).collect();
@@ -40,7 +41,7 @@ impl DiskStore {
             file.write_all(lines.as_bytes())?;
             if durably { file.sync_data() } else { Ok(()) }
         };
-        write().inspect_err(|_| self.miss()).map_err(StoreError::on("write", &path))
+        write().map_err(self.failed("write", &path))
     }
 
     /// What the journal says of the blocks `held`, which come in the order of keys; each lease of a block once. Lines that

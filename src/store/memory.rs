@@ -73,6 +73,7 @@ impl DiskStore {
         if self.lock.is_none() {
             return Ok(());
         }
+        self.be_here()?;
         let (path, temporary) = (self.folder.join(name), self.temporary_path());
         let replace = || {
             let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
@@ -81,7 +82,11 @@ impl DiskStore {
             fs::rename(&temporary, &path)?;
             File::open(&self.folder)?.sync_all()
         };
-        replace().inspect_err(|_| self.miss()).map_err(StoreError::on("write", &path))
+        match replace() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.remake("tmp") => replace(),
+            replaced => replaced,
+        }
+        .map_err(self.failed("write", &path))
     }
 }
 

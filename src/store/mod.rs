@@ -63,8 +63,10 @@ pub struct DiskStore {
     /// Whether folders cannot be made durable.
     #[cfg(test)]
     refuses_syncs: AtomicBool,
-    /// It was told that the folder is gone. Only that is said once; nothing else rests on it (`Relaxed`).
+    /// It was told that the folder is gone, and not yet that it is back. Nothing else rests on it (`Relaxed`).
     gone: AtomicBool,
+    /// The device and the number of the folder; none where there is no folder, or that is not known.
+    place: Option<(u64, u64)>,
     /// The file `lock`, locked as long as it is open; none where there is no folder.
     lock: Option<File>,
 }
@@ -90,8 +92,10 @@ impl DiskStore {
     }
 
     fn of(folder: PathBuf, lock: Option<File>) -> Self {
+        let place = lock.as_ref().and_then(|_| fs::metadata(&folder).ok()).map(|there| (there.dev(), there.ino()));
         Self {
             folder,
+            place,
             verified: Verified::default(),
             bins_ready: AtomicBool::new(false),
             temporary: AtomicU64::new(0),
@@ -102,16 +106,47 @@ impl DiskStore {
         }
     }
 
-    /// A file was not found: says so, the first time, if that is because the folder is gone.
-    fn miss(&self) {
-        let there = self.lock.is_none() || self.folder.join("lock").exists();
-        if !there && !self.gone.swap(true, Ordering::Relaxed) {
-            let folder = self.folder.display();
-            log::error!(
-                "the data folder '{folder}' is gone, and with it the blocks that this peer held; it can keep no more: end it, \
-                 and start it again once its folder is back, or with another"
-            );
+    /// Whether the folder, or the disk that it lies on, is gone. That is told the first time, and once it is back: what is
+    /// in it counts again then.
+    fn is_gone(&self) -> bool {
+        let Some(place) = self.place else { return false };
+        // Another folder in its place may be another peer's.
+        let gone = match fs::metadata(&self.folder) {
+            Ok(there) => (there.dev(), there.ino()) != place,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        let folder = self.folder.display();
+        match (gone, self.gone.swap(gone, Ordering::Relaxed)) {
+            (true, false) => log::error!(
+                "the data folder '{folder}' is gone: until it is back, this peer can give out none of its blocks and keep no \
+                 more; end it, if another folder is to be used"
+            ),
+            (false, true) => log::warn!("the data folder '{folder}' is back, and what is in it"),
+            _ => {}
         }
+        gone
+    }
+
+    /// Fails while the folder is known to be gone: what stands in its place now is somebody else's.
+    fn be_here(&self) -> Result<(), StoreError> {
+        let gone = self.gone.load(Ordering::Relaxed) && self.is_gone();
+        if gone { Err(StoreError::Gone(self.folder.clone())) } else { Ok(()) }
+    }
+
+    /// Makes an error for `map_err`: `action` failed on `path`.
+    fn failed(&self, action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> StoreError {
+        let path = path.into();
+        move |error| match error.kind() {
+            io::ErrorKind::NotFound if self.is_gone() => StoreError::Gone(self.folder.clone()),
+            _ => StoreError::on(action, path)(error),
+        }
+    }
+
+    /// Makes a folder of the data folder's again, if somebody removed it and no more. Whether it is there now.
+    fn remake(&self, name: &str) -> bool {
+        let path = self.folder.join(name);
+        // Another thread may have made it in this moment.
+        !self.is_gone() && (DirBuilder::new().mode(0o700).create(&path).is_ok() || path.is_dir())
     }
 
     /// Looks through the folder for blocks: each with its size in bytes, in the order of keys. A block that a power cut
@@ -152,7 +187,11 @@ impl DiskStore {
         if Stamp::of(&fs::symlink_metadata(path)?) != *seen {
             return Ok(false);
         }
-        fs::rename(path, to)?;
+        match fs::rename(path, to) {
+            // The folder that it goes to may be missing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.remake("damaged") => fs::rename(path, to)?,
+            renamed => renamed?,
+        }
         let is_the_one = fs::symlink_metadata(to)?.ino() == seen.inode;
         if !is_the_one {
             fs::rename(to, path)?;

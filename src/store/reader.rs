@@ -57,12 +57,10 @@ impl DiskStore {
     fn open_sound(&self, key: &Key, is_known: impl Fn(&File, &Stamp) -> bool) -> Result<BlockReader, StoreError> {
         let path = self.path(key);
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                self.miss();
-                StoreError::NotFound(*key)
-            }
-            _ => StoreError::on("read the block", &path)(error),
+            io::ErrorKind::NotFound if !self.is_gone() => StoreError::NotFound(*key),
+            _ => self.failed("read the block", &path)(error),
         };
+        self.be_here()?;
         // Only a plain file is opened: opening a pipe would wait for its writer.
         let seen = fs::symlink_metadata(&path).map_err(failed)?;
         if !seen.is_file() {
@@ -86,7 +84,8 @@ impl DiskStore {
         match self.take_away(path, seen, &self.folder.join("damaged").join(key.to_string())) {
             Ok(true) => Err(StoreError::Damaged(*key)),
             Ok(false) => self.read(key),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.read(key),
+            // The file itself is gone, not the place where it was to go.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => self.read(key),
             Err(error) => {
                 // It is hashed again whenever it is asked for, and never served.
                 log::warn!("cannot move aside the damaged block '{}': {error}", path.display());

@@ -1,5 +1,7 @@
 //! What a data folder promises.
 
+mod gone;
+
 use std::io::Read;
 use std::time::SystemTime;
 

@@ -33,7 +33,11 @@ impl<'a> BlockWriter<'a> {
         }
         let path = store.temporary_path();
         store.check_room(size)?;
-        let file = File::create_new(&path).inspect_err(|_| store.miss()).map_err(StoreError::on("write", &path))?;
+        let file = match File::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && store.remake("tmp") => File::create_new(&path),
+            created => created,
+        };
+        let file = file.map_err(store.failed("write", &path))?;
         Ok(Self { store, key, size, written: 0, hash: Sha256::new(), file, path, named: false })
     }
 
@@ -60,7 +64,7 @@ impl<'a> BlockWriter<'a> {
             return Err(StoreError::Corrupt(self.key));
         }
         let path = self.store.path(&self.key);
-        let failed = |error| StoreError::on("write the block", &path)(error);
+        let failed = |error| self.store.failed("write the block", &path)(error);
         self.file.sync_data().map_err(failed)?;
         let bin = self.store.ready_bin(&self.key).map_err(failed)?;
         let renewed = fs::symlink_metadata(&path).is_ok();
@@ -98,8 +102,8 @@ impl DiskStore {
     /// # Errors
     /// It does not, or the system does not tell.
     pub fn check_room(&self, size: u32) -> Result<(), StoreError> {
-        let checked = check_room(&self.folder, size.into()).inspect_err(|_| self.miss());
-        checked.map_err(StoreError::on("write blocks into", &self.folder))
+        self.be_here()?;
+        check_room(&self.folder, size.into()).map_err(self.failed("write blocks into", &self.folder))
     }
 
     /// Bytes that the disk takes beside what is [kept free](check_room); none if that is not known.

@@ -8,6 +8,7 @@ use super::ring::{RingRequest, RingResponse};
 use super::summary::{Difference, Range, Summary};
 use crate::id::{Id, Key};
 use crate::lease::{Lease, LeaseNews};
+use crate::network::NetworkName;
 use crate::peer::Peer;
 
 /// A request, its response, or an error in its stead.
@@ -33,6 +34,9 @@ pub struct Sender {
     pub guest: bool,
     /// It is about to go: a hint to check whether it has.
     pub leaving: bool,
+    /// Of which network it is. Requests tell it, unless it has the usual name: to a peer of another one no answer goes out.
+    #[serde(default, skip_serializing_if = "NetworkName::is_usual")]
+    pub network: NetworkName,
 }
 
 /// The three kinds of message.
@@ -315,8 +319,8 @@ impl Request {
 }
 
 impl Sender {
-    /// A full member of the network at `addr`.
-    pub const fn member(id: Id, addr: SocketAddr) -> Self {
-        Self { peer: Peer::new(id, addr), guest: false, leaving: false }
+    /// A full member, at `addr`, of the network with the usual name.
+    pub fn member(id: Id, addr: SocketAddr) -> Self {
+        Self { peer: Peer::new(id, addr), guest: false, leaving: false, network: NetworkName::default() }
     }
 }

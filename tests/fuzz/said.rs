@@ -48,7 +48,11 @@ impl Said {
                     sender.id = Id::of(&[self.of, 1]);
                 }
                 let (guest, leaving) = (self.manner & 1 > 0, self.manner & 2 > 0);
-                Message::request(magic, Sender { peer: sender, guest, leaving }, self.request())
+                Message::request(
+                    magic,
+                    Sender { guest, leaving, ..Sender::member(sender.id, sender.addr) },
+                    self.request(),
+                )
             }
             5 | 6 => Message { magic, sender: self.signature(), answers: None, body: Body::Response(self.response()) },
             _ => Message::error(magic, "no"),
@@ -56,7 +60,7 @@ impl Said {
     }
 
     fn signature(&self) -> Option<Sender> {
-        (self.manner & 8 > 0).then(|| Sender { peer: peer(self.sender), guest: false, leaving: false })
+        (self.manner & 8 > 0).then(|| Sender::member(peer(self.sender).id, peer(self.sender).addr))
     }
 
     fn key(&self) -> Id {

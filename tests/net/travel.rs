@@ -60,7 +60,7 @@ impl<O: Inside> Net<O> {
         let Some(member) = self.members.get(&from) else { return };
         let overlay = member.inside.overlay();
         let (via, peer) = (overlay.kind().dialect().carrier(&request), overlay.me());
-        let sender = Sender { peer, guest: member.guest, leaving: member.leaving };
+        let sender = Sender { guest: member.guest, leaving: member.leaving, ..Sender::member(peer.id, peer.addr) };
         if via == Via::Udp && self.rng.random_bool(self.loss) {
             return;
         }

@@ -40,6 +40,7 @@ pub struct Launch {
     env: Vec<(String, String)>,
     data: PathBuf,
     limit: String,
+    inside: Option<Command>,
 }
 
 /// The program under test.
@@ -69,7 +70,7 @@ impl Launch {
     pub fn new(data: impl Into<PathBuf>) -> Self {
         let data = data.into();
         let args = ["peer", "--port", "0", "--json", "--data"].map(str::to_owned).to_vec();
-        Self { args, env: Vec::new(), data, limit: String::new() }
+        Self { args, env: Vec::new(), data, limit: String::new(), inside: None }
     }
 
     pub fn args(mut self, args: &[&str]) -> Self {
@@ -94,6 +95,15 @@ impl Launch {
         self
     }
 
+    /// In a namespace that `program` makes or enters, as `args` say, once `before` was done in a shell there.
+    pub fn inside(mut self, program: &str, args: &[&str], before: &str) -> Self {
+        let mut command = Command::new(program);
+        let script = format!("{before} && exec \"$0\" \"$@\"");
+        command.args(args).args(["sh", "-ec", &script, env!("CARGO_BIN_EXE_kadring")]);
+        self.inside = Some(without_our_environment(command));
+        self
+    }
+
     /// Under a limit of its resources; see [`program_under`].
     pub fn under(mut self, limit: &str) -> Self {
         limit.clone_into(&mut self.limit);
@@ -112,7 +122,11 @@ impl Launch {
         if let Some(at) = args.iter().position(|arg| arg == "--data") {
             args.insert(at + 1, self.data.display().to_string());
         }
-        let mut command = if self.limit.is_empty() { program() } else { program_under(&self.limit) };
+        let mut command = match self.inside {
+            Some(inside) => inside,
+            None if self.limit.is_empty() => program(),
+            None => program_under(&self.limit),
+        };
         let mut child = command
             .args(&args)
             .envs(self.env)

@@ -217,14 +217,14 @@ impl Exchange {
         self.uplink.forgive(addr);
     }
 
-    /// A request came: the token that its answer goes out under. None if it has to be asked over a connection, where a
-    /// false address does not get far; its sender is told so.
+    /// A request came: the token that its answer goes out under. None, and its sender is told so, if it is of another
+    /// network, or if this has to be asked over a connection, where a false address does not get far.
     pub(crate) fn on_request(
         &mut self,
         from: SocketAddr,
         via: Via,
-        bytes: u32,
-        magic: u64,
+        (bytes, magic): (u32, u64),
+        sender: Option<Sender>,
         request: &Request,
     ) -> Option<Asker> {
         let validated = via == Via::Tcp || self.is_validated(&from);
@@ -233,6 +233,11 @@ impl Exchange {
             if left < PADDED_MIN { left } else { left - PADDING }
         });
         let asker = Asker { addr: from, via, magic, allowance };
+        let ours = self.sender.network;
+        if let Some(Sender { network, .. }) = sender.filter(|sender| sender.network != ours) {
+            self.refuse(&asker, &format!("this peer is of the network '{ours}', not of '{network}'; see --network"));
+            return None;
+        }
         if via == Via::Udp && self.dialect.carrier(request) == Via::Tcp {
             self.refuse(&asker, "this is asked over TCP");
             return None;

@@ -243,6 +243,7 @@ impl Pulls {
             Outcome::Stored { .. } | Outcome::Sound { .. } => (Ok(()), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Full => (Err(FULL), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Io => (Err("the disk refused the block"), false),
+            Outcome::Failed(error) if error.kind == JobErrorKind::Busy => (Err(BUSY), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => (Err(NOT_ITS_HASH), true),
             _ => (Err("the block could not be pulled from you"), true),
         };

@@ -58,6 +58,7 @@ impl Part for Vouching {
             let vouch = match outcome {
                 Outcome::Sound { .. } => Vouch::Verified,
                 _ if damaged => Vouch::Damaged,
+                Outcome::Failed(error) if error.kind == JobErrorKind::Busy => Vouch::Busy,
                 Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt || desk.holds(&key) => Vouch::Damaged,
                 _ => Vouch::Absent,
             };

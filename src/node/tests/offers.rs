@@ -5,6 +5,7 @@ use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS};
 use crate::node::job::JobErrorKind;
 use crate::node::{Command, Source};
 use crate::wire::Difference;
+use crate::wire::ring::RingRequest;
 
 fn store(n: u64) -> Request {
     Request::Store { key: key(n), size: Some(1000), leases: vec![] }
@@ -173,6 +174,36 @@ fn a_guest_and_a_departing_peer_keep_no_blocks_and_nobody_keeps_an_oversized_one
     assert!(matches!(responses(&bench.hears_request(peer(1), 5, store(1)))[..], [(_, 5, Err(_))]));
     let oversized = Request::Store { key: key(1), size: Some(crate::config::MAX_BLOCK_SIZE + 1), leases: vec![] };
     assert!(matches!(responses(&acquainted().hears_request(peer(1), 5, oversized))[..], [(_, 5, Err(_))]));
+}
+
+#[test]
+fn who_is_of_another_network_is_told_so_and_nothing_else_comes_of_what_it_asks() {
+    let named = |name: &str| Config { network: name.parse().expect("a name"), ..Config::default() };
+    let file = "0001".parse().expect("a name");
+    for (ours, theirs) in [("kadring", "other"), ("other", "kadring"), ("one", "other")] {
+        let mut bench = Bench::new(named(ours), 2, 0).start(&[(key(1), 10)]);
+        bench.does(Event::Validated { addr: peer(1).addr });
+        let from = Sender { network: named(theirs).network, ..Sender::member(peer(1).id, peer(1).addr) };
+        for request in [
+            Request::Ping,
+            Request::FindNode { id: key(1) },
+            Request::FindValue { key: key(1) },
+            Request::Verify { key: key(1) },
+            store(2),
+            Request::Ring(RingRequest::Transfer { file, size: 1, modified: 1 }),
+        ] {
+            let request = Message::request(5, from, request);
+            for via in [Via::Udp, Via::Tcp] {
+                let message = request.clone();
+                let actions = bench.does(Event::Message { from: peer(1).addr, via, bytes: 250, message });
+                let [(_, 5, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
+                assert!(actions.len() == 1 && reason.contains(&format!("'{ours}', not of '{theirs}'")), "{actions:?}");
+            }
+        }
+        let from = Sender { network: named(ours).network, ..from };
+        let actions = bench.hears(peer(1).addr, Message::request(6, from, Request::FindValue { key: key(1) }));
+        assert_eq!(responses(&actions), [(peer(1).addr, 6, Ok(Response::Node(peer(0))))]);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use socket2::SockRef;
 
 use super::Surveyed;
 use crate::id::Id;
+use crate::network::NetworkName;
 use crate::overlay::OverlayKind;
 use crate::peer::Peer;
 use crate::runtime::bounded_lines::{BoundedLines, Line, Until, is_timeout};
@@ -35,6 +36,7 @@ pub(super) struct Guest {
     pub(super) id: Id,
     /// All addresses of this machine: peers name others that are elsewhere.
     pub(super) any: SocketAddr,
+    pub(super) network: NetworkName,
     pub(super) keys: Option<Arc<Keyring>>,
 }
 
@@ -191,7 +193,7 @@ impl Guest {
     }
 
     fn text(&self, here: SocketAddr, to: SocketAddr, dialect: Dialect, request: Request, magic: u64) -> Vec<u8> {
-        let sender = Sender { peer: Peer::new(self.id, here), guest: true, leaving: false };
+        let sender = Sender { guest: true, network: self.network, ..Sender::member(self.id, here) };
         let mut text = Vec::new();
         dialect.encode(&Message::request(magic, sender, request), &sender.peer, to, &mut text);
         text

@@ -30,6 +30,7 @@ use super::clock::Clock;
 use super::secrecy::Keyring;
 use super::sockets;
 use crate::id::Id;
+use crate::network::NetworkName;
 use crate::overlay::OverlayKind;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -76,17 +77,21 @@ impl Surveyed {
 
 impl Surveyor {
     /// A surveyor for the network of the peer at any of the addresses `targets`; which overlay that is, it finds out if
-    /// nobody says. It speaks under `keys`, if any.
+    /// nobody says. The network has this name, and its peers speak under `keys`, if any.
     ///
     /// # Errors
     /// The system refuses sockets, nobody answers ([`io::ErrorKind::TimedOut`]), or something that is no peer does
     /// ([`io::ErrorKind::InvalidData`]).
-    pub fn new(targets: &[SocketAddr], overlay: Option<OverlayKind>, keys: Option<Arc<Keyring>>) -> io::Result<Self> {
+    pub fn new(
+        targets: &[SocketAddr],
+        overlay: Option<OverlayKind>,
+        (network, keys): (NetworkName, Option<Arc<Keyring>>),
+    ) -> io::Result<Self> {
         let targets: Vec<SocketAddr> = targets.iter().copied().map(sockets::canonical).collect();
         let mut seed = [0; 32];
         SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
         let mut rng = StdRng::from_seed(seed);
-        let guest = Guest { id: Id::random(&mut rng), any: sockets::every_address(), keys };
+        let guest = Guest { id: Id::random(&mut rng), any: sockets::every_address(), network, keys };
         let overlays = overlay.map_or(vec![OverlayKind::Kademlia, OverlayKind::Ring], |overlay| vec![overlay]);
         match guest.find(&targets, &overlays, magic(&mut rng))? {
             Found::Peer(target, overlay) => Ok(Self { guest, rng, target, overlay }),
@@ -96,7 +101,8 @@ impl Surveyor {
             }
             Found::Nobody => {
                 let names: Vec<String> = targets.iter().map(SocketAddr::to_string).collect();
-                let reason = format!("nobody answers at {}; does a peer run there?", names.join(", "));
+                let names = names.join(", ");
+                let reason = format!("nobody answers at {names}; does a peer of the network '{network}' run there?");
                 Err(io::Error::new(io::ErrorKind::TimedOut, reason))
             }
         }
@@ -184,7 +190,7 @@ mod tests {
                 .collect();
             let addrs = silent.iter().map(|(udp, _)| udp.local_addr().expect("bound"));
             let seeds: Vec<SocketAddr> = addrs.chain([living.me().addr]).collect();
-            let mut surveyor = Surveyor::new(&[living.me().addr], None, None).expect("it answers");
+            let mut surveyor = Surveyor::new(&[living.me().addr], None, Default::default()).expect("it answers");
             assert_eq!((surveyor.overlay(), surveyor.target()), (overlay, living.me()));
             let took = stopwatch();
             let found = surveyor.survey(&seeds).expect("threads can be had");

@@ -397,6 +397,7 @@ impl From<StoreError> for JobError {
             StoreErrorKind::NotFound => JobErrorKind::NotFound,
             StoreErrorKind::Damaged | StoreErrorKind::Corrupt => JobErrorKind::Corrupt,
             StoreErrorKind::Full => JobErrorKind::Full,
+            StoreErrorKind::Busy => JobErrorKind::Busy,
             _ => JobErrorKind::Io,
         };
         failed(kind, error.to_string())

@@ -10,6 +10,8 @@ mod batched;
 #[cfg(target_os = "linux")]
 mod packet_info;
 mod plain;
+#[cfg(debug_assertions)]
+mod weather;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -58,6 +60,7 @@ struct Arrived<'a> {
 }
 
 /// A datagram as it leaves.
+#[derive(Clone)]
 struct Leaving {
     to: SocketAddr,
     /// The address of ours that it shall leave from; none: the system chooses. So it does where that address is ours no
@@ -194,12 +197,22 @@ pub(super) struct Outgoing {
     count: usize,
     keys: Option<Arc<Keyring>>,
     asked_at: AskedAt,
+    #[cfg(debug_assertions)]
+    weather: Option<weather::Weather>,
 }
 
 impl Outgoing {
     pub(super) fn new(socket: Arc<UdpSocket>, keys: Option<Arc<Keyring>>) -> Self {
         let (sender, leaving) = (sender(socket, keys.is_some()), Vec::with_capacity(BATCH));
-        Self { sender, leaving, count: 0, keys, asked_at: AskedAt::default() }
+        Self {
+            sender,
+            leaving,
+            count: 0,
+            keys,
+            asked_at: AskedAt::default(),
+            #[cfg(debug_assertions)]
+            weather: weather::Weather::of_environment(),
+        }
     }
 
     /// Adds a datagram whose text `write` writes, unless it is longer than `limit` bytes.
@@ -231,6 +244,10 @@ impl Outgoing {
             self.sender.level(leaving);
             let keys = keyring.keys();
             leaving.iter_mut().for_each(|leaving| keyring.seal(&keys, &mut leaving.text));
+        }
+        #[cfg(debug_assertions)]
+        if let Some(weather) = &mut self.weather {
+            return self.sender.send(&mut weather.through(leaving));
         }
         self.sender.send(leaving);
         if !self.asked_at.is_empty() {

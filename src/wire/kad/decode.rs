@@ -13,6 +13,7 @@ use super::lenient::{Few, Field, Lenient, Loose, next, skip};
 use super::{MAX_NODES_KEPT, clip, kind_named};
 use crate::id::Id;
 use crate::lease::{Lease, LeaseNews, MAX_LEASES};
+use crate::network::NetworkName;
 use crate::peer::Peer;
 use crate::wire::summary::{KeysDigest, MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
@@ -70,6 +71,7 @@ struct Envelope {
     node_id: Option<Id>,
     guest: bool,
     leaving: bool,
+    network: Option<Option<NetworkName>>,
 }
 
 /// What any type of request may have in `params`.
@@ -118,6 +120,8 @@ impl Envelope {
     fn request(&self) -> Result<(Sender, Request), &'static str> {
         let kind = self.kind.ok_or("type is missing")?.ok_or("type is unknown")?;
         let Requestor(peer) = self.requestor.ok_or("requestor is missing or malformed")?;
+        let network =
+            self.network.map_or(Ok(NetworkName::default()), |name| name.ok_or("network is no name of one"))?;
         let id = self.params.id.ok_or("params.id is not 64 hexadecimal digits");
         let request = match kind {
             RequestKind::Ping => self.params.gone.map_or(Request::Ping, |peer| Request::Gone { peer }),
@@ -142,7 +146,7 @@ impl Envelope {
             }
             RequestKind::Ring => return Err("type is unknown"),
         };
-        Ok((Sender { peer, guest: self.guest, leaving: self.leaving }, request))
+        Ok((Sender { peer, guest: self.guest, leaving: self.leaving, network }, request))
     }
 }
 
@@ -167,6 +171,7 @@ impl Lenient for Envelope {
                 Field::Guest => envelope.guest = next(&mut object)?.unwrap_or_default(),
                 Field::NodeId => envelope.node_id = next(&mut object)?,
                 Field::Leaving => envelope.leaving = next(&mut object)?.unwrap_or_default(),
+                Field::Network => envelope.network = Some(next(&mut object)?),
                 _ => skip(&mut object)?,
             }
         }

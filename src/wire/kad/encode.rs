@@ -105,6 +105,11 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
         if sender.leaving {
             out.extend_from_slice(br#","leaving":true"#);
         }
+        if !sender.network.is_usual() {
+            out.extend_from_slice(br#","network":""#);
+            out.extend_from_slice(sender.network.as_str().as_bytes());
+            out.push(b'"');
+        }
     }
     put_type(name, out);
     out.extend_from_slice(br#","params":{"#);

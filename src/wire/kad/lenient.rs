@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 
 use crate::id::Id;
 use crate::lease::{Lease, Secret};
+use crate::network::NetworkName;
 use crate::wire::summary::{KeysDigest, Range, Start};
 
 /// A field's name, in whichever object it stands.
@@ -24,6 +25,7 @@ pub(super) enum Field {
     Error,
     Guest,
     Leaving,
+    Network,
     Id,
     Size,
     Gone,
@@ -67,6 +69,7 @@ impl<'de> Deserialize<'de> for Field {
                     "error" => Field::Error,
                     "guest" => Field::Guest,
                     "leaving" => Field::Leaving,
+                    "network" => Field::Network,
                     "id" => Field::Id,
                     "size" => Field::Size,
                     "gone" => Field::Gone,
@@ -189,7 +192,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Id, Start, Range, KeysDigest, Lease, Secret);
+from_text!(Id, Start, Range, KeysDigest, Lease, Secret, NetworkName);
 
 /// The good entries of a list; a bad one says nothing against the others. Of more than `MOST`, the rest is passed over.
 pub(super) struct Few<T, const MOST: usize>(pub(super) Vec<T>);

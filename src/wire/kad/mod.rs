@@ -24,6 +24,9 @@
 //! A response with a list of peers names the peer that answers by the id beside `result`; older peers ignore it, and do
 //! not write it. So they do with a ping's `gone` among its `params`: a peer that the sender found silent.
 //!
+//! A request may bear the name of its network beside its `requestor`, `"network":"comp3331"`; without one it is of the usual
+//! network. A peer of another name answers with an error that says so.
+//!
 //! [`encode()`] writes our dialect: compact, fields in the order above, and spaces after a question for peers, so that
 //! a stranger may answer it whole without sending much more than it got. [`decode()`] reads what any honest peer may
 //! write: fields in whatever order, unknown ones ignored, the older spelling `requester`, responses without a `type`.

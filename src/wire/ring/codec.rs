@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, WireId, WirePeer, WireSource};
+use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, WireId, WirePeer};
 use super::{FilePlace, MAX_PEERS_LISTED, MAX_REASON, RingKind, RingRequest, RingResponse, Route, Routed};
 use crate::lease::{Lease, MAX_LEASES};
 use crate::peer::Peer;
@@ -65,7 +65,7 @@ fn shorten(message: &mut Message, len: usize, budget: usize) -> bool {
 
 /// Writes the line of `message`, however long it is.
 fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingKind {
-    let sender = message.sender.unwrap_or(Sender { peer: *me, guest: false, leaving: false });
+    let sender = message.sender.unwrap_or(Sender::member(me.id, me.addr));
     let (kind, content) = match &message.body {
         Body::Request(request) => request_content(request),
         Body::Response(response) => response_content(message.answers, response),
@@ -76,7 +76,7 @@ fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingK
     };
     let line = Line {
         kind,
-        source: WireSource { peer: sender.peer.into(), guest: sender.guest, leaving: sender.leaving },
+        source: sender.into(),
         destination: WireDestination { id: None, ip: to.ip(), port: to.port() },
         stamp: message.magic,
         content,
@@ -234,7 +234,7 @@ pub fn decode(line: &[u8]) -> Result<Message, Malformed> {
         return Err(Malformed { magic: None, reason: "a stamp is below 2^53" });
     }
     let is_answer = line.content.reply.is_some() || line.content.error.is_some();
-    let sender = Sender { peer: line.source.peer.into(), guest: line.source.guest, leaving: line.source.leaving };
+    let sender = line.source.into();
     let magic = line.stamp;
     let (answers, body) =
         open(line.kind, line.content).map_err(|reason| Malformed { magic: (!is_answer).then_some(magic), reason })?;

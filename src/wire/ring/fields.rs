@@ -11,9 +11,10 @@ use super::{MAX_PEERS_LISTED, RingKind};
 use crate::id::Id;
 use crate::lease::{Lease, LeaseNews};
 use crate::name::FileName;
+use crate::network::NetworkName;
 use crate::peer::Peer;
 use crate::wire::summary::KeysDigest;
-use crate::wire::{Difference, MAGIC_LIMIT, Range, Vouch};
+use crate::wire::{Difference, MAGIC_LIMIT, Range, Sender, Vouch};
 
 /// A line.
 #[derive(Serialize, Deserialize)]
@@ -186,11 +187,27 @@ impl From<WirePeer> for Peer {
 #[derive(Serialize, Deserialize)]
 pub(super) struct WireSource {
     #[serde(flatten)]
-    pub(super) peer: WirePeer,
+    peer: WirePeer,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) guest: bool,
+    guest: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) leaving: bool,
+    leaving: bool,
+    #[serde(default, skip_serializing_if = "NetworkName::is_usual")]
+    network: NetworkName,
+}
+
+impl From<Sender> for WireSource {
+    fn from(sender: Sender) -> Self {
+        let Sender { peer, guest, leaving, network } = sender;
+        Self { peer: peer.into(), guest, leaving, network }
+    }
+}
+
+impl From<WireSource> for Sender {
+    fn from(source: WireSource) -> Self {
+        let WireSource { peer, guest, leaving, network } = source;
+        Self { peer: peer.into(), guest, leaving, network }
+    }
 }
 
 /// Who shall get the line. Its id is left out where only its address is known.

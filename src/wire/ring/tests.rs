@@ -9,6 +9,7 @@ use super::*;
 use crate::id::Id;
 use crate::lease::{Lease, LeaseNews, MAX_LEASES, Secret};
 use crate::name::FileName;
+use crate::network::NetworkName;
 use crate::peer::Peer;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
@@ -123,7 +124,8 @@ fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
 
 fn message(rng: &mut impl Rng) -> Message {
     let magic = rng.random_range(0..MAGIC_LIMIT);
-    let sender = Sender { peer: peer(rng), guest: rng.random(), leaving: rng.random() };
+    let network = if rng.random() { NetworkName::default() } else { "comp3331.26t1_-X".parse().unwrap() };
+    let sender = Sender { peer: peer(rng), guest: rng.random(), leaving: rng.random(), network };
     let mut message = match rng.random_range(0..3) {
         0 => Message::request(magic, sender, request(rng)),
         1 => {

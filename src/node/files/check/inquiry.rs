@@ -146,9 +146,13 @@ impl Inquiry {
             }
             Reply::Done { job, outcome } if self.hashing == Some(job) => {
                 self.hashing = None;
-                let sound = matches!(outcome, Outcome::Sound { .. });
                 let me = round.desk.me().addr;
-                self.note(&me, if sound { CopyState::Verified } else { CopyState::Damaged });
+                let state = match outcome {
+                    Outcome::Sound { .. } => CopyState::Verified,
+                    Outcome::Failed(error) if error.kind == JobErrorKind::Busy => CopyState::Silent,
+                    _ => CopyState::Damaged,
+                };
+                self.note(&me, state);
             }
             Reply::Done { job, outcome } if self.reading.is_some_and(|(reading, _)| reading == job) => {
                 return self.on_read(round, outcome);

@@ -1,6 +1,7 @@
 //! What peers say that compare what they hold.
 
 use super::*;
+use crate::config::{AMPLIFICATION, PADDING, PING_BYTES};
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{Difference, Range, RangePart, RequestKind, Start, Summary};
 
@@ -34,6 +35,7 @@ fn the_longest_comparison_fits_one_datagram_and_any_pays_for_its_answer() {
     let range = Range { first: Start(0), last: Start(u64::MAX) };
     let held = Summary { count: u32::MAX, ..Summary::of(&[]) };
     let sender = Sender::member(Id::ZERO, peer(1, &format!("[{LONGEST_IP}]:65535")).addr);
+    let sender = Sender { network: LONGEST_NAME.parse().expect("a name"), ..sender };
     let question = Request::Compare { ranges: vec![range; MAX_RANGES], held, copies: Some(u8::MAX) };
     assert!(text(&Message::request(u64::MAX, sender, question)).len() <= MAX_DATAGRAM_SENT);
     let paid = text(&Message::request(1, sender, Request::Compare { ranges: vec![range], held, copies: None })).len()

@@ -1,6 +1,7 @@
 //! What is told of leases.
 
 use super::*;
+use crate::config::PADDING;
 use crate::lease::{self, Lease, LeaseNews, Secret};
 
 const LEASE: Lease = Lease::NOBODYS;
@@ -41,6 +42,7 @@ fn an_offer_with_all_the_leases_it_may_have_and_all_news_of_leases_fit_one_datag
     let me = Sender {
         guest: true,
         leaving: true,
+        network: LONGEST_NAME.parse().expect("a name"),
         ..Sender::member(Id::MAX, format!("[{LONGEST_IP}]:65535").parse().unwrap())
     };
     let text = |request| {
