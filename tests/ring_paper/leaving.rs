@@ -107,7 +107,7 @@ fn a_goodbye_in_a_neighbour_s_name_is_not_believed_while_that_neighbour_answers(
             let exit = RingRequest::Exit { predecessors: vec![bogus] };
             for (step, goodbye) in [(1, &quit), (2, &quit), (peers.len() - 1, &exit)] {
                 let to = peers[(at + peers.len() - step) % peers.len()].addr;
-                let sender = Sender { peer: *neighbour, guest: false, leaving: true };
+                let sender = Sender { leaving: true, ..Sender::member(neighbour.id, neighbour.addr) };
                 net.inject(neighbour.addr, sender, to, Via::Tcp, Request::Ring(goodbye.clone()));
             }
         }

@@ -17,7 +17,7 @@ use crate::rings::{EXAMPLE, classroom_net, large, large_net, small};
 /// A ping of this peer's, which takes the receiver for its first successor; or somebody says so.
 fn ping(net: &mut Net<Ring>, from: Peer, to: &Peer) {
     let request = RingRequest::Ping { predecessors: Vec::new(), successors: vec![*to], quiet: true };
-    let sender = Sender { peer: from, guest: false, leaving: false };
+    let sender = Sender::member(from.id, from.addr);
     net.inject(from.addr, sender, to.addr, Via::Udp, Request::Ring(request));
 }
 
