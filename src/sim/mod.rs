@@ -10,6 +10,7 @@
 //! - [`load`] is a large grown network ([`grown`]) with lookups all the while, under churn ([`lifetimes`]) and losses
 //!   ([`bursts`]); [`tally`] counts what it costs and [`deaths`] how long deaths take to be known. [`repro`] compares
 //!   with published results.
+//! - [`hostile`] are peers that mean harm: they lie, forge, flood and flap among the honest ones.
 //! - [`sabotage`] breaks the driver on purpose: the checks must notice.
 //! - [`replay`] gives the events of a record to a new node; [`moments`] shows the records of several peers side by side.
 //! - [`truth`] is the ground truth: the peers that really are nearest to a key.
@@ -26,6 +27,7 @@ mod debts;
 mod disk;
 pub mod faults;
 mod folder;
+mod hostile;
 pub mod grown;
 #[cfg(test)]
 mod keeping;
@@ -46,6 +48,8 @@ mod scrubbing;
 mod shrink;
 mod sim_peer;
 pub mod storm;
+#[cfg(test)]
+mod sybils;
 mod table;
 pub mod tally;
 mod trace;
@@ -59,6 +63,7 @@ pub mod world;
 pub use content::Bytes;
 pub use disk::Disk;
 pub use folder::Folder;
+pub use hostile::Role;
 pub use network::Weather;
 pub use shrink::shrink;
 pub use storm::{StormPlan, StormReport};

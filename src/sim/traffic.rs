@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    fn send_datagram(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
+    pub(super) fn send_datagram(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
         let weather = self.rules.weather;
         let [first, second] = weather.datagram(&mut self.peers[from].in_burst, &mut self.rng);
         let passes = self.reaches(from, to) && !weather.is_closed(self.rules.seed, from, to);
@@ -88,6 +88,9 @@ impl World {
     /// A message arrives: its receiver handles it, if the peer runs and can still be reached.
     pub(super) fn arrive(&mut self, from: usize, to: usize, via: Via, mut message: Box<Message>) {
         if self.is_up(to) && self.reaches(from, to) {
+            if self.is_taken_care_of(from, to, via, &message) {
+                return;
+            }
             let bytes = network::wire_size(&message);
             self.peers[from].debts.arrived(network::address(to), message.magic);
             self.note_offer(to, &message);
@@ -123,6 +126,10 @@ impl World {
         let mut doomed = false;
         if let Some(addr) = source {
             match destination(addr, self.peers.len()) {
+                Some(holder) if self.is_up(holder) && self.withholds(holder) => {
+                    takes = work::PATIENCE;
+                    doomed = true;
+                }
                 Some(holder) if self.is_up(holder) && self.reaches(slot, holder) => {
                     takes += self.peers[holder].lag;
                     if matches!(work, Job::Named(_)) {

@@ -153,6 +153,8 @@ pub(super) enum SimEvent {
         key: Key,
         bytes: Bytes,
     },
+    /// A hostile peer does what it is up to.
+    Mischief,
 }
 
 /// No event comes to a node so long after a time at which it asked to be woken, but for those that a stopped clock held up.
@@ -310,6 +312,7 @@ impl World {
             SimEvent::Job(job) => self.finish_job(slot, job),
             SimEvent::Told(event) => self.deliver(slot, *event),
             SimEvent::Written { key, bytes } => drop(self.peers[slot].disk.keep(key, bytes)),
+            SimEvent::Mischief => self.do_mischief(slot),
         }
     }
 
