@@ -80,7 +80,7 @@ impl Rules {
     /// A world of peers that all route by this overlay.
     pub fn of(seed: u64, kind: OverlayKind, ring: RingOptions) -> Self {
         let options = ring.clone();
-        let make = move |me, config: &Config, seed| kind.build_with(me, seed, config.guest, &options);
+        let make = move |me, config: &Config, seed| kind.build_with(me, seed, config, &options);
         Self { recipe: Some((kind, ring)), ..Self::new(seed, Box::new(make)) }
     }
 }
