@@ -109,6 +109,9 @@ impl World {
             Request::FindValue { .. } => Some(Response::Node(self.peers[slot].me)),
             Request::Verify { .. } => Some(Response::Vouch(Vouch::Verified)),
             Request::Compare { .. } => Some(Response::Same),
+            Request::Store { sample: true, .. } if self.rng.random_bool(0.5) => {
+                Some(Response::Shown { sample: Id::random(&mut self.rng) })
+            }
             Request::Store { .. } => Some(Response::Saved),
             _ => None,
         }
@@ -170,8 +173,8 @@ impl World {
             Request::Ping,
             Request::FindNode { id: key },
             Request::FindValue { key },
-            Request::Store { key, size: Some(1 << 20), leases: Vec::new() },
-            Request::Store { key: id, size: Some(1), leases: Vec::new() },
+            Request::Store { key, size: Some(1 << 20), leases: Vec::new(), sample: false },
+            Request::Store { key: id, size: Some(1), leases: Vec::new(), sample: false },
         ];
         for wish in wishes {
             let magic = self.rng.next_u64() >> 11;

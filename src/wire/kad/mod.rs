@@ -15,6 +15,10 @@
 //! `find_value` with `"verify":true` among its `params` has a holder hash its copy first ([`Vouch`](super::Vouch)): the `result`
 //! is `"verified"`, `"damaged"`, `"absent"` or `"busy"`. Older peers ignore it, and answer as they always do.
 //!
+//! `store_value` with `"sample":true` among its `params` asks for a proof: beside the `result` `"saved"` stands
+//! `"sample":"…"`, a hash of the magic and of the bytes that it names ([`sample`](super::sample)). Older peers ignore it. Their
+//! `"saved"` counts where they pulled the block, and else once it was read back from them; so other programs need not know it.
+//!
 //! `store_value` may tell on whose behalf the block is kept: `"leases":["NAME:UNTIL:COPIES",…]` among its `params` (see
 //! [`lease`](crate::lease)). `lease` says of leases that they were `renewed` (such a list) or have `ended` (a list of their
 //! secrets); its `result` is `{"blocks":3,"free":1}`.
