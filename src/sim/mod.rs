@@ -27,8 +27,8 @@ mod debts;
 mod disk;
 pub mod faults;
 mod folder;
-mod hostile;
 pub mod grown;
+mod hostile;
 #[cfg(test)]
 mod keeping;
 pub mod kind;
@@ -82,6 +82,7 @@ mod tests {
             peers: 20,
             faults: 0,
             only: None,
+            hostile: 0,
             saboteur: None,
         }
     }
