@@ -55,8 +55,8 @@ fn sixty_classroom_storms_leave_every_named_file_where_it_belongs_and_every_user
 fn a_power_cut_of_all_peers_at_once_loses_no_block_that_was_acknowledged() {
     const PEERS: usize = 8;
     let mut acknowledged = 0;
-    for seed in 0..12 {
-        let overlay = |me, config: &Config, seed| OverlayKind::Kademlia.build(me, seed, config.guest);
+    for (seed, kind) in (0..12).map(|seed| (seed, [OverlayKind::Kademlia, OverlayKind::Ring][seed as usize % 2])) {
+        let overlay = move |me, config: &Config, seed| kind.build(me, seed, config.guest);
         let mut rules = Rules::new(seed, Box::new(overlay));
         (rules.config.replicas, rules.config.quorum) = (3, 2);
         let mut world = World::new(rules);

@@ -140,12 +140,14 @@ impl Ring {
         all
     }
 
-    /// Looks for one of those that were lost: a network that was cut may be whole again.
+    /// Looks for one of those that were lost, or never met: a network that was cut, or began in parts, may be whole again.
     pub(super) fn seek_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.vitals.forget_found(&self.table);
         if self.table.others().next().is_none() {
-            self.try_joining_again(now, out);
-        } else if let Some(peer) = self.vitals.next_lost() {
+            return self.try_joining_again(now, out);
+        }
+        self.knock_at_next_door(out);
+        if let Some(peer) = self.vitals.next_lost() {
             self.ping(peer, Role::Lost, false, out);
         }
     }

@@ -25,6 +25,15 @@ use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
 /// Addresses that are asked at once for a way in.
 const MAX_DOORS: usize = 16;
 
+/// Times that a door which does not answer is knocked at once this peer is in the ring.
+const DOOR_TRIES: u8 = 6;
+
+/// An address at which this peer may find another part of its ring.
+pub(super) struct Door {
+    addr: SocketAddr,
+    tries: u8,
+}
+
 /// How far this peer has come.
 #[derive(Default)]
 pub(super) enum Membership {
@@ -108,6 +117,19 @@ impl Ring {
         }
     }
 
+    /// Knocks at the next of the doors that this peer did not come through. Peers that start at once may let one another in
+    /// two by two: each is in a ring then, and none of them is whole.
+    pub(super) fn knock_at_next_door(&mut self, out: &mut Vec<Effect>) {
+        let Some(Door { addr, tries }) = self.doors.pop_front() else { return };
+        if self.table.others().any(|peer| peer.addr == addr) {
+            return;
+        }
+        if tries > 1 {
+            self.doors.push_back(Door { addr, tries: tries - 1 });
+        }
+        self.ask_plain(Target { id: None, addr }, Request::Ping, Why::Hello, false, patience::ONCE, out);
+    }
+
     /// A peer answers at an address we know.
     pub(super) fn on_hello(&mut self, now: Time, peer: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
         if self.options.guest {
@@ -119,6 +141,11 @@ impl Ring {
                 self.enter_ring(now, out);
             }
             return;
+        }
+        self.doors.retain(|door| door.addr != peer.addr);
+        if matches!(self.membership, Membership::Member) && peer.id != self.me.id && !self.table.is_neighbour(&peer.id)
+        {
+            self.ask_to_join(peer, true, out);
         }
         if let Membership::Joining(joining) = &mut self.membership {
             joining.hellos = joining.hellos.saturating_sub(1);
@@ -224,6 +251,9 @@ impl Ring {
             self.start_fixing_fingers(out);
         }
         if first_time {
+            if self.options.manners == Manners::Chord {
+                self.doors = self.bootstrap.iter().map(|&addr| Door { addr, tries: DOOR_TRIES }).collect();
+            }
             out.push(Effect::Joined { peers: self.table.others().count() });
             self.start_waiting_searches(now, out);
         }

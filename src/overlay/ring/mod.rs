@@ -104,6 +104,8 @@ pub struct Ring {
     membership: Membership,
     /// Addresses to join through: those the user gave, then those remembered from the last run.
     bootstrap: Vec<SocketAddr>,
+    /// Those of them at which another part of the ring may be found.
+    doors: VecDeque<join::Door>,
     vitals: Vitals,
     rounds: Rounds,
     cursor: FingerCursor,
@@ -138,6 +140,7 @@ impl Ring {
             table: Table::new(me, &options),
             membership: Membership::default(),
             bootstrap: Vec::new(),
+            doors: VecDeque::new(),
             vitals: Vitals::default(),
             rounds: Rounds::default(),
             cursor: FingerCursor::default(),
