@@ -440,7 +440,7 @@ fn a_data_folder_that_is_removed_under_a_running_peer_is_told_once() {
         peer.tell(&format!("store '{}'", path.display()));
         assert_eq!(peer.answer()["answer"], "failed");
     }
-    assert_eq!(peer.said().matches("is gone, and with it the blocks").count(), 1, "{}", peer.said());
+    assert_eq!(peer.said().matches("is gone: until it is back").count(), 1, "{}", peer.said());
 }
 
 #[test]

@@ -67,9 +67,9 @@ fn every_file_comes_through_where_datagrams_are_lost_doubled_and_late() {
             None => launch.start(),
         });
     }
-    // Where so much is lost, who is asked first may find nobody yet.
+    // Where so much is lost, who is asked first may find nobody yet; and one may take another for dead for long.
     for peer in &mut peers {
-        until(|| peer.ask("status")["peers"] == 4);
+        until(|| peer.ask("status")["peers"].as_u64().is_some_and(|peers| peers >= 2));
     }
     for round in 0..rounds {
         let files: Vec<(String, Vec<u8>)> = {

@@ -24,6 +24,8 @@ const WRAPS: [&str; 4] = ["Request", "Response", "Ring", "Named"];
 const INSIDE: [&str; 2] = ["what", "store"];
 /// Fields that tell what it is about, the first that is there.
 const SUBJECTS: [&str; 9] = ["key", "id", "file", "slot", "entry", "path", "dest", "reason", "entries"];
+/// What is called as others are that it says more than.
+const CALLED: [(&str, &str); 2] = [("Shown", "saved"), ("Holder", "node")];
 /// Digits of a key, for people.
 const DIGITS: usize = 6;
 
@@ -82,6 +84,9 @@ fn subject(value: &Value) -> String {
 
 /// `FindNode` as `find_node`.
 fn snake(name: &str) -> String {
+    if let Some((_, called)) = CALLED.iter().find(|(known, _)| *known == name) {
+        return (*called).to_owned();
+    }
     let mut text = String::new();
     for (at, letter) in name.char_indices() {
         if letter.is_uppercase() && at > 0 && !name[..at].ends_with(' ') {

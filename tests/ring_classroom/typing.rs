@@ -54,7 +54,7 @@ fn the_other_commands_know_peers_by_their_numbers() {
     let mut ring = Ring::start(&[4, 20, 200], Way::default());
     let at = |id: u16| format!("127.0.0.1:{}", ring.base + id);
     let [four, twenty, two_hundred] = [4, 20, 200].map(at);
-    let status = asked(&mut ring, 20, "status", |lines| lines.len() == 11);
+    let status = asked(&mut ring, 20, "status", |lines| lines.len() == 12);
     assert_eq!(status[..2], ["id        20".to_owned(), format!("address   {twenty}")]);
     let (first, last) = (format!("  4 {four}"), format!("200 {two_hundred}"));
     let peers = asked(&mut ring, 20, "peers", |lines| lines.len() == 3);

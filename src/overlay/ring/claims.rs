@@ -17,6 +17,7 @@ use crate::id::Id;
 use crate::overlay::{Effect, LookupId, Target};
 use crate::patience;
 use crate::peer::Peer;
+use crate::source::Reach;
 use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::{RingResponse, Routed};
@@ -49,6 +50,14 @@ impl Claim {
         }
     }
 
+    /// The same, of an owner that is reached at this address.
+    pub(super) fn at(mut self, owner: Peer) -> Self {
+        if let Self::Owner { peers, .. } = &mut self {
+            peers[0] = owner;
+        }
+        self
+    }
+
     /// Whether the peer `id` may have made it.
     pub(super) fn is_by(&self, id: Id) -> bool {
         !matches!(self, Self::File { by: Some(by), .. } if by.id != id)
@@ -65,13 +74,18 @@ impl Ring {
         out: &mut Vec<Effect>,
     ) {
         let Some(search) = self.searches.get(&lookup).filter(|search| search.found.is_none()) else { return };
-        let Some(&Peer { id, .. }) = peers.first() else { return self.search_on(now, lookup, out) };
-        let owner = Peer::new(id, from);
+        let Some(&told) = peers.first() else { return self.search_on(now, lookup, out) };
+        // One that is at several addresses of its machine may listen at one alone.
+        let owner = if self.is_proven(&told.addr) { told } else { Peer::new(told.id, from) };
         let peers: Vec<Peer> = std::iter::once(owner).chain(peers[1..].iter().copied()).collect();
         let nearer = self.nearer(&search.key, &owner, &search.tried);
         let claim = Claim::Owner { lookup, peers, hops };
         match nearer {
             Some(peer) => self.ask_nearer(peer, claim, out),
+            None if owner != told && Reach::may_name(&from, &told.addr) => {
+                let why = Why::Elsewhere { owner: told, claim: Box::new(claim) };
+                self.ask_plain(told.into(), Request::Ping, why, false, patience::ONCE, out);
+            }
             None => self.believe(claim, out),
         }
     }

@@ -45,6 +45,8 @@ pub(super) enum Why {
     Nearer { peer: Peer, claim: Box<Claim> },
     /// Is the peer there that answered?
     Answerer(Box<Claim>),
+    /// Is it also at the address that it gave? Its answer came from another one.
+    Elsewhere { owner: Peer, claim: Box<Claim> },
     /// Who is the successor of this finger's start?
     Finger(usize),
     /// The request tells the other peer something; its answer tells nothing.
@@ -56,7 +58,7 @@ impl Why {
     pub(super) const fn lookup(&self) -> Option<LookupId> {
         match self {
             Self::Search(lookup) | Self::Value { lookup, .. } | Self::Routed(Errand { lookup, .. }) => Some(*lookup),
-            Self::Nearer { claim, .. } | Self::Answerer(claim) => Some(claim.lookup()),
+            Self::Nearer { claim, .. } | Self::Answerer(claim) | Self::Elsewhere { claim, .. } => Some(claim.lookup()),
             _ => None,
         }
     }
@@ -184,6 +186,8 @@ impl Ring {
             Why::Nearer { claim, .. } => self.believe(*claim, out),
             Why::Answerer(claim) if claim.is_by(id) => self.believe(*claim, out),
             Why::Answerer(claim) => self.disbelieve(now, *claim, out),
+            Why::Elsewhere { owner, claim } if id == owner.id => self.believe(claim.at(owner), out),
+            Why::Elsewhere { claim, .. } => self.believe(*claim, out),
             _ => {}
         }
     }
@@ -225,6 +229,7 @@ impl Ring {
                 self.believe(*claim, out);
             }
             Why::Answerer(claim) => self.disbelieve(now, *claim, out),
+            Why::Elsewhere { claim, .. } => self.believe(*claim, out),
             Why::Routed(Errand { lookup, what, mut tried, .. }) => {
                 if !self.wait_with_own(now, to.addr, lookup, what) {
                     tried.push(to.addr);
