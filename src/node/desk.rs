@@ -252,23 +252,7 @@ impl Desk {
     /// Offers a block to a peer when its turn comes: please pull it from here and keep it, on behalf of these leases. Its
     /// end follows.
     pub(crate) fn offer(&mut self, ticket: Ticket, urgency: Urgency, block: (Key, u32), leases: Vec<Lease>, to: Peer) {
-        self.exchange.offer(ticket, urgency, block, leases, (to, false));
-    }
-
-    /// [`offer`](Self::offer) to a peer that is asked to show the block in the end: where it says that it has it, that is a
-    /// claim.
-    pub(crate) fn offer_for_proof(&mut self, ticket: Ticket, block: (Key, u32), leases: Vec<Lease>, to: Peer) {
-        self.exchange.offer(ticket, Urgency::Own, block, leases, (to, true));
-    }
-
-    /// Whether this block was pulled from here by the host of a peer that says that it has saved it.
-    pub(crate) fn was_pulled_by(&mut self, key: Key, peer: &Peer) -> bool {
-        self.exchange.deliveries.take(key, peer.addr.ip())
-    }
-
-    /// The usual round trip to an address, if one was measured.
-    pub(crate) fn round_trip(&self, addr: &SocketAddr) -> Option<Duration> {
-        self.exchange.round_trip(addr)
+        self.exchange.offer(ticket, urgency, block, leases, to);
     }
 
     /// Drops the offers made under these tickets, or that wait for their turn. Nothing more comes of them.

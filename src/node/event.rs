@@ -1,6 +1,6 @@
 //! The events that a node handles.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -93,18 +93,6 @@ pub enum Event {
     Missing {
         /// The block's key.
         key: Key,
-    },
-    /// A block that is offered here was sent completely to somebody who pulled it.
-    Delivered {
-        /// The block's key.
-        key: Key,
-        /// The host that the connection leads to.
-        to: IpAddr,
-    },
-    /// The peer that a job wants a block from has begun to send it.
-    Flows {
-        /// The job.
-        job: JobId,
     },
     /// A named file was sent completely to a peer that fetched it for its user.
     Fetched {

@@ -11,7 +11,7 @@ use super::desk::Desk;
 use super::health::Scrubbing;
 use super::job::{JobId, Outcome, Version};
 use super::notice::FailureKind;
-use crate::id::{Id, Key};
+use crate::id::Key;
 use crate::lease::Lease;
 use crate::name::FileName;
 use crate::overlay::{Asker, RingEffect, RouteOutcome, Target};
@@ -134,8 +134,6 @@ pub(crate) enum Reply {
         /// For people: the reason why it was not taken.
         result: Result<(), String>,
     },
-    /// A peer that was asked to show the block says that it has taken it.
-    Claimed(Claimed),
     /// A lookup met a peer that says it holds the block.
     Holder(Peer),
     /// A lookup is over.
@@ -162,17 +160,6 @@ pub(crate) struct Answered {
     pub(crate) answer: Result<Response, String>,
     /// The round trip; where none could be measured, the time that the answer took.
     pub(crate) rtt: Duration,
-}
-
-/// What a peer says that was offered a block and asked to show it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Claimed {
-    /// The peer.
-    pub(crate) to: Peer,
-    /// The offer's, which names the bytes that are asked for.
-    pub(crate) magic: u64,
-    /// What shows that it has them; none from an older peer.
-    pub(crate) sample: Option<Id>,
 }
 
 /// What a lookup found.

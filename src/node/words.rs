@@ -25,7 +25,7 @@ const INSIDE: [&str; 2] = ["what", "store"];
 /// Fields that tell what it is about, the first that is there.
 const SUBJECTS: [&str; 9] = ["key", "id", "file", "slot", "entry", "path", "dest", "reason", "entries"];
 /// What is called as others are that it says more than.
-const CALLED: [(&str, &str); 2] = [("Shown", "saved"), ("Holder", "node")];
+const CALLED: [(&str, &str); 1] = [("Holder", "node")];
 /// Digits of a key, for people.
 const DIGITS: usize = 6;
 
@@ -120,12 +120,7 @@ impl Names {
             Event::Command { id, command } => format!("command {id}: {}", said(command)),
             Event::JobDone { job, outcome } => format!("job {job}: {}", said(outcome)),
             Event::Fetched { file, by } => format!("{file} fetched by {}", self.peer(by)),
-            Event::Damaged { .. }
-            | Event::Missing { .. }
-            | Event::Delivered { .. }
-            | Event::Flows { .. }
-            | Event::Dropped { .. }
-            | Event::Tick => said(event),
+            Event::Damaged { .. } | Event::Missing { .. } | Event::Dropped { .. } | Event::Tick => said(event),
         }
     }
 

@@ -107,7 +107,7 @@ fn obey(stage: Stage<'_>, from: SocketAddr, line: &[u8], events: &Post) -> io::R
     }
     let key = std::str::from_utf8(line).ok().and_then(|text| text.trim_end_matches('\r').parse::<Key>().ok());
     match key {
-        Some(key) => answer(stage, from, &key, events).map(Ok),
+        Some(key) => answer(stage, &key, events).map(Ok),
         None => Ok(Err("a request is the 64 hexadecimal digits of a block's key")),
     }
 }
@@ -150,23 +150,20 @@ impl Stage<'_> {
     }
 }
 
-fn answer(stage: Stage<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::Result<()> {
+fn answer(stage: Stage<'_>, key: &Key, events: &Post) -> io::Result<()> {
     let Stage { shared, mut stream, .. } = stage;
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
-    if let Some(offered) = shared.ledger.offered(key) {
-        match offered {
-            Offered::Bytes(bytes) => {
-                stream.write_all(format!("{}\n", bytes.len()).as_bytes())?;
-                shared.served.count_sent(bytes.len() as u64);
-                stream.write_all(&bytes)?;
-            }
-            Offered::Slice { file, offset, size } => {
-                stream.write_all(format!("{size}\n").as_bytes())?;
-                send_file(stage, &file, offset, size.into(), limit(size.into()))?;
-            }
+    match shared.ledger.offered(key) {
+        Some(Offered::Bytes(bytes)) => {
+            stream.write_all(format!("{}\n", bytes.len()).as_bytes())?;
+            shared.served.count_sent(bytes.len() as u64);
+            return stream.write_all(&bytes);
         }
-        let _ = events.send(Event::Delivered { key: *key, to: from.ip() });
-        return Ok(());
+        Some(Offered::Slice { file, offset, size }) => {
+            stream.write_all(format!("{size}\n").as_bytes())?;
+            return send_file(stage, &file, offset, size.into(), limit(size.into()));
+        }
+        None => {}
     }
     match shared.store.read(key) {
         Ok(block) => {

@@ -82,7 +82,7 @@ impl Rules {
     /// A world of peers that all route by this overlay.
     pub fn of(seed: u64, kind: OverlayKind, ring: RingOptions) -> Self {
         let options = ring.clone();
-        let make = move |me, config: &Config, seed| kind.build_with(me, seed, config, &options);
+        let make = move |me, config: &Config, seed| kind.build_with(me, seed, config.guest, &options);
         Self { recipe: Some((kind, ring)), ..Self::new(seed, Box::new(make)) }
     }
 }
@@ -145,8 +145,6 @@ pub(super) enum SimEvent {
         key: Key,
         bytes: Bytes,
     },
-    /// A hostile peer does what it is up to.
-    Mischief,
 }
 
 /// No event comes to a node so long after a time at which it asked to be woken, but for those that a stopped clock held up.
@@ -309,7 +307,6 @@ impl World {
             SimEvent::Job(job) => self.finish_job(slot, job),
             SimEvent::Told(event) => self.deliver(slot, *event),
             SimEvent::Written { key, bytes } => drop(self.peers[slot].disk.keep(key, bytes)),
-            SimEvent::Mischief => self.do_mischief(slot),
         }
     }
 

@@ -85,9 +85,6 @@ pub enum Request {
         /// On whose behalf; at most [`MAX_LEASES`](crate::lease::MAX_LEASES). None asks to keep it for ever.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         leases: Vec<Lease>,
-        /// Whether the answer is to [show](super::sample) the block.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        sample: bool,
     },
     /// What has become of some leases.
     Lease(LeaseNews),
@@ -140,11 +137,6 @@ pub enum Response {
     Nodes(Vec<Peer>),
     /// The block is here, hashed and durable.
     Saved,
-    /// The same, and that [shows](super::sample) it. Older peers say `Saved`, whatever they were asked.
-    Shown {
-        /// The hash.
-        sample: Id,
-    },
     /// So many blocks held here carry the leases that were told of.
     Leased {
         /// Blocks that carry any of them.

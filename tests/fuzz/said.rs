@@ -102,12 +102,7 @@ impl Said {
             2 => Request::FindNode { id: key },
             3 => Request::FindValue { key },
             4 => Request::Verify { key },
-            5 => Request::Store {
-                key,
-                size: Some(self.size),
-                leases: vec![self.lease(); usize::from(self.many % 4)],
-                sample: self.size.is_multiple_of(2),
-            },
+            5 => Request::Store { key, size: Some(self.size), leases: vec![self.lease(); usize::from(self.many % 4)] },
             6 => Request::Lease(LeaseNews {
                 renewed: vec![self.lease()],
                 ended: vec![Secret::from_bytes([self.of; 32])],

@@ -5,7 +5,6 @@
 //! [`network`] what answers show of each address and of all, [`uplink`] the offers that wait for their turn. What comes of
 //! either is a [`Delivery`]: for the overlay, or for the part whose ticket the request went out under.
 
-mod deliveries;
 mod network;
 mod pending;
 mod round_trips;
@@ -17,14 +16,13 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use self::deliveries::Deliveries;
 use self::pending::{Ask, Late, Overdue, Pending, Waiting};
 use self::uplink::{Offering, Place, Uplink};
 use super::action::{Action, Outbox};
 use super::jobs::Urgency;
-use super::part::{Answered, Claimed, Reply, Ticket};
+use super::part::{Answered, Reply, Ticket};
 use super::purpose::Purpose;
-use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_FOR, VALIDATED_MEMORY};
+use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::lease::Lease;
 use crate::overlay::{Asker, Tag, Target};
@@ -45,7 +43,7 @@ enum Why {
     /// A part's.
     Part(Ticket),
     /// A block offered to a peer that should hold it.
-    Offer { place: Place, ticket: Ticket, to: Peer, sample: bool },
+    Offer { place: Place, ticket: Ticket, to: Peer },
     /// A peer is slow to take an offer: is it alive?
     Pulse,
 }
@@ -87,8 +85,7 @@ pub(crate) struct Exchange {
     pending: Pending<Why>,
     uplink: Uplink,
     /// Addresses that have shown that they receive what is sent to them.
-    validated: Recent<SocketAddr, Time>,
-    pub(crate) deliveries: Deliveries,
+    validated: Recent<SocketAddr, ()>,
     traffic: Traffic,
     out: Outbox,
 }
@@ -104,7 +101,6 @@ impl Exchange {
             pending: Pending::new(sender.guest),
             uplink: Uplink::default(),
             validated: Recent::new(VALIDATED_MEMORY),
-            deliveries: Deliveries::default(),
             traffic: Traffic::default(),
             out: Outbox::new(),
         }
@@ -180,24 +176,23 @@ impl Exchange {
         self.forward(to.addr, magic, request);
     }
 
-    /// Offers a block to a peer, when its turn comes: please pull it from here and keep it. If it is asked for a `sample`, what
-    /// it says is a claim.
+    /// Offers a block to a peer, when its turn comes: please pull it from here and keep it.
     pub(crate) fn offer(
         &mut self,
         ticket: Ticket,
         urgency: Urgency,
         (key, size): (Key, u32),
         leases: Vec<Lease>,
-        (to, sample): (Peer, bool),
+        to: Peer,
     ) {
-        self.uplink.line_up(Offering { ticket, urgency, key, size, leases, to, sample });
+        self.uplink.line_up(Offering { ticket, urgency, key, size, leases, to });
     }
 
     /// Makes the offers whose turn it is.
     pub(crate) fn make_offers(&mut self) {
-        while let Some((place, Offering { ticket, key, size, leases, to, sample, .. })) = self.uplink.next(self.now) {
-            let request = Request::Store { key, size: Some(size), leases, sample };
-            self.ask_until(to, request, Why::Offer { place, ticket, to, sample }, patience::OFFER);
+        while let Some((place, Offering { ticket, key, size, leases, to, .. })) = self.uplink.next(self.now) {
+            let request = Request::Store { key, size: Some(size), leases };
+            self.ask_until(to, request, Why::Offer { place, ticket, to }, patience::OFFER);
         }
     }
 
@@ -294,15 +289,9 @@ impl Exchange {
                 let rtt = measured.unwrap_or(took);
                 Delivery::Part(ticket, Reply::Answer(Answered { to: waiting.to, by, answer, rtt }))
             }
-            (Why::Offer { place, ticket, to, sample: true }, Ok(Response::Saved)) => {
-                self.end_claim(place, ticket, Claimed { to, magic, sample: None })
-            }
-            (Why::Offer { place, ticket, to, sample: true }, Ok(Response::Shown { sample })) => {
-                self.end_claim(place, ticket, Claimed { to, magic, sample: Some(sample) })
-            }
-            (Why::Offer { place, ticket, to, .. }, answer) => {
+            (Why::Offer { place, ticket, to }, answer) => {
                 let result = match answer {
-                    Ok(Response::Saved | Response::Shown { .. }) => Ok(()),
+                    Ok(Response::Saved) => Ok(()),
                     Ok(_) => Err("it answered an offer with something else".to_owned()),
                     Err(reason) => Err(reason),
                 };
@@ -311,11 +300,6 @@ impl Exchange {
             (Why::Pulse, _) => Delivery::Pulse,
         };
         Some((asked, delivery))
-    }
-
-    fn end_claim(&mut self, place: Place, ticket: Ticket, claimed: Claimed) -> Delivery {
-        self.uplink.end(self.now, place, claimed.to.addr, true);
-        Delivery::Part(ticket, Reply::Claimed(claimed))
     }
 
     fn end_offer(&mut self, place: Place, ticket: Ticket, to: Peer, result: Result<(), String>) -> Delivery {
@@ -362,7 +346,7 @@ impl Exchange {
         match why {
             Why::Overlay(tag, _) => Delivery::NoAnswer { tag, to },
             Why::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
-            Why::Offer { place, ticket, to, .. } => self.end_offer(place, ticket, to, Err(reason.to_owned())),
+            Why::Offer { place, ticket, to } => self.end_offer(place, ticket, to, Err(reason.to_owned())),
             Why::Pulse => Delivery::NoPulse(to.addr),
         }
     }
@@ -407,12 +391,11 @@ impl Exchange {
 
     /// This address has shown that it receives what is sent to it.
     pub(crate) fn validate(&mut self, addr: SocketAddr) {
-        self.validated.insert(addr, self.now);
+        self.validated.insert(addr, ());
     }
 
-    /// Whether it has shown that not long ago: another may be there by now.
     pub(crate) fn is_validated(&self, addr: &SocketAddr) -> bool {
-        self.validated.get(addr).is_some_and(|shown| self.now.since(*shown) < VALIDATED_FOR)
+        self.validated.contains(addr)
     }
 
     /// A message came, whatever it says.

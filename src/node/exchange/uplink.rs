@@ -47,8 +47,6 @@ pub(super) struct Offering {
     /// On whose behalf the block is kept.
     pub(super) leases: Vec<Lease>,
     pub(super) to: Peer,
-    /// It is asked to show the block in the end.
-    pub(super) sample: bool,
 }
 
 /// Names an offer under way: when it was made, and a number.

@@ -34,8 +34,6 @@ pub(super) struct Piece {
     pub(super) trouble: Option<JobError>,
     /// It waits until fewer others are under way.
     pub(super) parked: bool,
-    /// Those who said that they hold it kept silent, and others behind them were looked for.
-    pub(super) wider: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +89,6 @@ impl Piece {
             rounds: 0,
             trouble: None,
             parked: false,
-            wider: false,
         }
     }
 
@@ -105,30 +102,19 @@ impl Piece {
     }
 
     /// When another holder gets its chance, if there is one: when each fetch under way has taken longer than `limit`,
-    /// which doubles with each time. What has not begun keeps nobody waiting. Where nobody has begun to send, it comes after
-    /// `silence`, even if there is yet to be another.
-    pub(super) fn slow_at<P>(&self, jobs: &Jobs<P>, limit: Duration, silence: Duration) -> Option<Time> {
-        let is_silent = self.is_silent(jobs);
-        if (self.wider || !is_silent) && self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
+    /// which doubles with each time. What has not begun keeps nobody waiting.
+    pub(super) fn slow_at<P>(&self, jobs: &Jobs<P>, limit: Duration) -> Option<Time> {
+        if self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
             return None;
         }
         let latest = self.running.values().map(|(_, since)| *since).max()?;
-        Some(latest + if is_silent { silence } else { limit * 2_u32.pow(self.hedges.min(MAX_DOUBLINGS)) })
+        Some(latest + limit * 2_u32.pow(self.hedges.min(MAX_DOUBLINGS)))
     }
 
-    /// Whether it is fetched, and nobody has begun to send it.
-    pub(super) fn is_silent<P>(&self, jobs: &Jobs<P>) -> bool {
-        let silent = |(job, (holder, _)): (&JobId, &(Holder, Time))| *holder != Holder::Own && !jobs.is_flowing(*job);
-        !self.running.is_empty() && self.running.iter().all(silent)
-    }
-
-    /// The next holder to try: not one that failed before in this file, as far as others are known. Liars gather around the
-    /// key: once they are passed over, the nearest and the furthest take turns.
+    /// The next holder to try: not one that failed before in this file, as far as others are known.
     pub(super) fn take_holder(&mut self, doubts: &Doubts) -> Option<Peer> {
-        let last = |at: &usize| (self.failed.contains(&self.known[*at].addr), doubts.of(&self.known[*at].addr));
-        let furthest = self.wider && !self.running.len().is_multiple_of(2);
-        let all = 0..self.known.len();
-        let best = if furthest { all.rev().min_by_key(last) } else { all.min_by_key(last) }?;
+        let last = |peer: &Peer| (self.failed.contains(&peer.addr), doubts.of(&peer.addr));
+        let best = (0..self.known.len()).min_by_key(|&at| last(&self.known[at]))?;
         self.known.remove(best)
     }
 

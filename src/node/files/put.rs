@@ -6,12 +6,9 @@
 //! offered to the next nearest too; once as many copies stand as are wanted, nobody is waited for. When a level of the
 //! tree is full it becomes a manifest block and takes the same way; the last one, the root, names the file.
 
-mod claims;
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use self::claims::Claims;
 use super::order::Order;
 use super::placing::{Failed, Placing, Tally, too_few};
 use super::{Flow, take_those_of};
@@ -60,14 +57,6 @@ impl Part for Puts {
         self.0.insert(put, Put::new(desk, put, id, order));
     }
 
-    fn on_tick(&mut self, desk: &mut Desk) {
-        self.0.retain(|_, put| put.on_tick(desk) == Flow::Goes);
-    }
-
-    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
-        self.0.values().filter_map(|put| put.claims.next_wake()).min()
-    }
-
     fn under_way(&self) -> usize {
         self.0.len()
     }
@@ -97,7 +86,6 @@ struct Put {
     /// Failed offers by address: who failed twice is asked last.
     failures: BTreeMap<SocketAddr, u32>,
     tally: Tally,
-    claims: Claims,
 }
 
 /// The one thing that the file's reader is doing; tree nodes must come in order, so it does one thing at a time.
@@ -128,7 +116,6 @@ impl Put {
             placing: BTreeMap::new(),
             failures: BTreeMap::new(),
             tally: Tally::default(),
-            claims: Claims::default(),
         };
         put.read_next(desk);
         put
@@ -138,11 +125,7 @@ impl Put {
         match (step, reply) {
             (Step::Block(key), Reply::Found(found)) => self.on_found(desk, key, found.peers, found.unreached.len()),
             (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
-            (Step::Block(key), Reply::Claimed(claimed)) => self.on_claimed(desk, key, claimed),
-            (Step::Block(key), Reply::Done { job, outcome }) => match self.claims.settle(desk, job, &outcome) {
-                Some(verdicts) => self.on_verdicts(desk, verdicts),
-                None => self.on_kept(desk, key, &outcome),
-            },
+            (Step::Block(key), Reply::Done { outcome, .. }) => self.on_kept(desk, key, &outcome),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
             _ => Flow::Goes,
         }
@@ -294,7 +277,7 @@ impl Put {
                 placing.out.insert(peer.addr);
                 placing.tried.insert(peer.addr);
                 let block = (key, placing.size);
-                desk.offer_for_proof(self.ticket(key), block, self.order.leases(), peer);
+                desk.offer(self.ticket(key), Urgency::Own, block, self.order.leases(), peer);
             }
         }
         self.widen(desk, key);
@@ -310,6 +293,22 @@ impl Put {
             placing.widened = true;
             placing.lookup = Some(desk.look_up(ticket, key, Goal::Peers));
         }
+    }
+
+    /// A peer is silent: what it was offered is offered to the next nearest too.
+    fn on_overdue(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
+        let late: Vec<Key> =
+            self.placing.iter().filter(|(_, block)| block.out.contains(&addr)).map(|(&key, _)| key).collect();
+        for key in late {
+            if let Some(placing) = self.placing.get_mut(&key) {
+                placing.out.remove(&addr);
+                placing.overdue.insert(addr);
+            }
+            if self.offer_on(desk, key) == Flow::Over {
+                return Flow::Over;
+            }
+        }
+        Flow::Goes
     }
 
     fn keep_here(&mut self, desk: &mut Desk, key: Key) {

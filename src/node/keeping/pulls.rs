@@ -18,7 +18,7 @@ use crate::config::{MAX_BLOCK_SIZE, MAX_PULLS, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseNews, Secret};
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Job, JobErrorKind, JobId, NOT_ITS_HASH, Outcome};
+use crate::node::job::{Holder, JobErrorKind, NOT_ITS_HASH, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::node::trouble::Trouble;
@@ -35,8 +35,6 @@ struct Offer {
     key: Key,
     size: Option<u32>,
     leases: Vec<Lease>,
-    /// The answer is to show the block.
-    sample: bool,
 }
 
 /// Who waits for what. Bounded by [`MAX_PULLS`], each part.
@@ -49,8 +47,6 @@ pub(in crate::node) struct Pulls {
     /// Offers of strangers that are being pinged.
     unproven: BTreeMap<SocketAddr, Vec<Offer>>,
     unproven_count: usize,
-    /// Those who are to be shown a block that is here, by the jobs that hash what they ask for.
-    shows: BTreeMap<JobId, Offer>,
     /// When it was told that there is no room for a block.
     told_full: Option<Time>,
 }
@@ -73,13 +69,7 @@ const MAX_WAITING: usize = 64;
 impl Part for Pulls {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         match (ticket.step, reply) {
-            (Step::Block(key), Reply::Done { job, outcome }) => match (self.shows.remove(&job), outcome) {
-                (Some(offer), Outcome::Sampled { sample }) => {
-                    desk.respond(&offer.from, RequestKind::Store, Response::Shown { sample });
-                }
-                (Some(offer), _) => respond(desk, &offer, Ok(())),
-                (None, outcome) => self.on_pulled(desk, key, &outcome),
-            },
+            (Step::Block(key), Reply::Done { outcome, .. }) => self.on_pulled(desk, key, &outcome),
             // A stranger answered: what it offered is pulled now.
             (_, Reply::Answer(answered)) => {
                 for offer in self.take_unproven(answered.to.addr) {
@@ -97,13 +87,13 @@ impl Part for Pulls {
     }
 
     fn on_request(&mut self, desk: &mut Desk, from: Asker, request: Request) {
-        if let Request::Store { key, size, leases, sample } = request {
-            self.on_offer(desk, Offer { from, key, size, leases, sample });
+        if let Request::Store { key, size, leases } = request {
+            self.on_offer(desk, Offer { from, key, size, leases });
         }
     }
 
     fn under_way(&self) -> usize {
-        self.wanted.len() + self.shows.len()
+        self.wanted.len()
     }
 
     /// Whether every block wanted is under way or in a queue, once.
@@ -265,21 +255,12 @@ impl Pulls {
             if result.is_ok() && !desk.has_leases(&key, &offer.leases) {
                 // It came on behalf of others, when those of the first were being written down.
                 self.on_offer(desk, offer);
-            } else if result.is_ok() && offer.sample {
-                self.show(desk, key, offer);
             } else {
                 respond(desk, &offer, result);
             }
         }
         self.pull_anew(desk, key, since, others);
         self.start_next(desk);
-    }
-
-    /// The block is here: who asks to be shown it is told once some of its bytes are hashed.
-    fn show(&mut self, desk: &mut Desk, key: Key, offer: Offer) {
-        let magic = offer.from.magic;
-        let job = desk.order(Ticket::block(Owner::Pulls, key), Job::Sample { key, magic }, Urgency::Others);
-        self.shows.insert(job, offer);
     }
 
     /// A block is pulled from one of those who offer it, whatever is here of it. Strangers have to prove themselves

@@ -153,7 +153,7 @@ impl Strays {
                     }
                 }
             }
-            Reply::Claimed(_) | Reply::Done { .. } | Reply::Settled(_) => {}
+            Reply::Done { .. } | Reply::Settled(_) => {}
         }
         if check.open == 0 && self.running.remove(&key).is_some_and(|check| check.failed) {
             self.failed.insert(key);

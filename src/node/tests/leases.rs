@@ -34,7 +34,7 @@ fn holding(held: &[(Key, u32)], notes: &[Note]) -> Bench {
 }
 
 fn offer(n: u64, leases: &[Lease]) -> Request {
-    Request::Store { key: key(n), size: Some(4), leases: leases.to_vec(), sample: false }
+    Request::Store { key: key(n), size: Some(4), leases: leases.to_vec() }
 }
 
 fn told(renewed: &[Lease], ended: &[Secret]) -> Request {
@@ -183,7 +183,6 @@ fn a_peer_that_slept_through_the_end_of_a_lease_is_told_its_secret() {
     let actions = bench.hears_request(peer(1), 5, told(&[], &[secret(1)]));
     bench.ends(jobs(&actions)[0].0, Outcome::Done);
     assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)).len(), 1);
-    bench.does(Event::Validated { addr: peer(1).addr });
     let actions = bench.hears_request(peer(1), 6, offer(1, &[lease(1, None)]));
     let [(_, 6, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
     assert!(reason.contains("lease has ended"), "{reason}");

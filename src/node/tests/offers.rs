@@ -8,7 +8,7 @@ use crate::wire::Difference;
 use crate::wire::ring::RingRequest;
 
 fn store(n: u64) -> Request {
-    Request::Store { key: key(n), size: Some(1000), leases: vec![], sample: false }
+    Request::Store { key: key(n), size: Some(1000), leases: vec![] }
 }
 
 /// A node that has seen `peer(1)` answer.
@@ -172,8 +172,7 @@ fn a_guest_and_a_departing_peer_keep_no_blocks_and_nobody_keeps_an_oversized_one
     let guest = Config { guest: true, ..Config::default() };
     let mut bench = Bench::new(guest, 2, 0).start(&[]);
     assert!(matches!(responses(&bench.hears_request(peer(1), 5, store(1)))[..], [(_, 5, Err(_))]));
-    let oversized =
-        Request::Store { key: key(1), size: Some(crate::config::MAX_BLOCK_SIZE + 1), leases: vec![], sample: false };
+    let oversized = Request::Store { key: key(1), size: Some(crate::config::MAX_BLOCK_SIZE + 1), leases: vec![] };
     assert!(matches!(responses(&acquainted().hears_request(peer(1), 5, oversized))[..], [(_, 5, Err(_))]));
 }
 
@@ -283,9 +282,8 @@ fn a_block_whose_size_nobody_tells_needs_the_room_of_the_largest() {
     let config = Config { capacity: Some(MAX_BLOCK_SIZE.into()), ..Config::default() };
     let mut bench = Bench::new(config, 2, 0).start(&[(key(9), 1)]);
     bench.does(Event::Validated { addr: peer(1).addr });
-    let offer = |bench: &mut Bench, size| {
-        bench.hears_request(peer(1), 5, Request::Store { key: key(1), size, leases: vec![], sample: false })
-    };
+    let offer =
+        |bench: &mut Bench, size| bench.hears_request(peer(1), 5, Request::Store { key: key(1), size, leases: vec![] });
     assert_eq!(refusals(&offer(&mut bench, None)), ["full"]);
     assert!(matches!(jobs(&offer(&mut bench, Some(MAX_BLOCK_SIZE - 4096)))[..], [(_, Job::Pull { .. })]));
 }

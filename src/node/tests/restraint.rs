@@ -49,7 +49,7 @@ fn a_peer_that_does_not_answer_is_not_tried_sooner_because_blocks_come() {
     bench.does(Event::Validated { addr: peer(2).addr });
     let mut tries = BTreeSet::new();
     for n in 0..180 {
-        let offer = Request::Store { key: key(100 + n), size: Some(10), leases: vec![], sample: false };
+        let offer = Request::Store { key: key(100 + n), size: Some(10), leases: vec![] };
         let [(job, Job::Pull { .. })] = jobs(&bench.hears_request(peer(2), n, offer))[..] else {
             panic!("it is pulled")
         };

@@ -205,7 +205,7 @@ fn a_copy_outside_the_set_is_asked_about_by_itself_and_its_set_looked_up_only_if
         asked = next_requests(&mut bench, REPAIR_BOUND);
     }
     // The lookup found that nobody holds it.
-    let offer = Request::Store { key: key(0), size: Some(10), leases: vec![], sample: false };
+    let offer = Request::Store { key: key(0), size: Some(10), leases: vec![] };
     let offered: Vec<_> = asked.into_iter().map(|(to, _, request)| (to, request)).collect();
     assert_eq!(offered, [1, 2, 3].map(|n| (peer(n).addr, offer.clone())));
 }
@@ -313,8 +313,7 @@ fn a_damaged_block_that_is_offered_meanwhile_needs_no_further_look() {
     let [(job, _)] = jobs(&bench.does(Event::Damaged { key: key(1) }))[..] else { panic!("it is pulled") };
     bench.ends(job, Outcome::Failed(JobError { kind: JobErrorKind::NotFound, reason: String::new() }));
     bench.does(Event::Validated { addr: peer(1).addr });
-    let actions =
-        bench.hears_request(peer(1), 5, Request::Store { key: key(1), size: Some(10), leases: vec![], sample: false });
+    let actions = bench.hears_request(peer(1), 5, Request::Store { key: key(1), size: Some(10), leases: vec![] });
     let [(job, Job::Pull { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     bench.ends(job, Outcome::Stored { size: 10 });
     while let Some(actions) = bench.wait(REPAIR_BOUND * 10) {

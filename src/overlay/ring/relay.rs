@@ -65,13 +65,18 @@ impl Relay {
 
 impl Ring {
     /// Another peer's request came.
-    pub(super) fn on_routed(&mut self, now: Time, from: &Incoming, relay: Relay, out: &mut Vec<Effect>) {
+    pub(super) fn on_routed(&mut self, now: Time, from: &Incoming, mut relay: Relay, out: &mut Vec<Effect>) {
         if self.options.guest {
             let reason = "a guest of the ring passes nothing on".to_owned();
             return Self::respond(from, RingResponse::Refused { of: relay.what.kind(), reason }, out);
         }
         if self.wait_to_be_in(now, relay) {
             return;
+        }
+        let is_direct = from.sender.is_some_and(|sender| sender.peer.id == relay.route.origin.id);
+        if is_direct && relay.what != Routed::Join && matches!(self.hop(relay.what, &[]), Hop::Mine | Hop::Nowhere) {
+            // It is answered where it asks from, whatever other address of its machine it tells.
+            relay.route.origin.addr = from.asker.addr;
         }
         if from.asker.addr == relay.route.origin.addr && from.asker.is_validated() {
             self.proven.insert(from.asker.addr, ());

@@ -32,8 +32,6 @@ pub struct StormPlan {
     pub faults: usize,
     /// If given, only these faults of the schedule strike.
     pub only: Option<Vec<usize>>,
-    /// Hostile peers among the others, of each role in turn. Only Kademlia has them.
-    pub hostile: usize,
     /// How the driver is broken, if it is.
     pub saboteur: Option<&'static Saboteur>,
     /// What is delivered before what is due.
@@ -62,8 +60,7 @@ impl StormPlan {
     pub fn random(kind: OverlayKind, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
         let (peers, faults) = (rng.random_range(20..=60), rng.random_range(5..=25));
-        let (saboteur, choices) = (None, Choices::default());
-        Self { kind, classroom: false, seed, peers, faults, only: None, hostile: 0, saboteur, choices }
+        Self { kind, classroom: false, seed, peers, faults, only: None, saboteur: None, choices: Choices::default() }
     }
 
     /// A run of a classroom ring of 4 to 12 peers; everything else is drawn from the seed too.
@@ -114,7 +111,7 @@ impl StormPlan {
 impl fmt::Display for StormPlan {
     /// The command that runs it again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, peers, faults, hostile, .. } = self;
+        let Self { seed, peers, faults, .. } = self;
         let overlay = kind::name(self.kind);
         let classroom = if self.classroom { " --classroom" } else { "" };
         let saboteur = self.saboteur.map_or(String::new(), |saboteur| format!(" --saboteur {}", saboteur.name));
@@ -122,9 +119,6 @@ impl fmt::Display for StormPlan {
             f,
             "kadring sim --storm{saboteur}{classroom} --overlay {overlay} --seed {seed} --peers {peers} --faults {faults}"
         )?;
-        if *hostile > 0 {
-            write!(f, " --hostile {hostile}")?;
-        }
         if let Some(only) = &self.only {
             let only: Vec<String> = only.iter().map(usize::to_string).collect();
             write!(f, " --only {}", if only.is_empty() { "none".to_owned() } else { only.join(",") })?;

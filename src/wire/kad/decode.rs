@@ -69,7 +69,6 @@ struct Envelope {
     result: Option<Response>,
     error: Option<Option<Reason>>,
     node_id: Option<Id>,
-    sample: Option<Id>,
     guest: bool,
     leaving: bool,
     network: Option<Option<NetworkName>>,
@@ -85,7 +84,6 @@ struct Params {
     digest: Option<KeysDigest>,
     gone: Option<Peer>,
     verify: bool,
-    sample: bool,
     copies: Option<u8>,
     leases: Vec<Lease>,
     news: LeaseNews,
@@ -109,10 +107,7 @@ impl Envelope {
             return Ok(Message::error(magic, reason));
         }
         if self.resp {
-            let response = match (self.result.ok_or(silence("result is missing or malformed"))?, self.sample) {
-                (Response::Saved, Some(sample)) => Response::Shown { sample },
-                (response, _) => response,
-            };
+            let response = self.result.ok_or(silence("result is missing or malformed"))?;
             let sender = self.node_id.map(|id| Sender::member(id, NOT_TOLD));
             return Ok(Message { magic, sender, answers: self.kind.flatten(), body: Body::Response(response) });
         }
@@ -135,7 +130,7 @@ impl Envelope {
             RequestKind::FindValue => Request::FindValue { key: id? },
             RequestKind::Store => {
                 let size = self.params.size.map(|size| size.ok_or("params.size is no size in bytes")).transpose()?;
-                Request::Store { key: id?, size, leases: self.params.leases.clone(), sample: self.params.sample }
+                Request::Store { key: id?, size, leases: self.params.leases.clone() }
             }
             RequestKind::Lease => {
                 if !(1..=MAX_LEASES).contains(&self.params.news.len()) {
@@ -175,7 +170,6 @@ impl Lenient for Envelope {
                 Field::Error => envelope.error = Some(next(&mut object)?),
                 Field::Guest => envelope.guest = next(&mut object)?.unwrap_or_default(),
                 Field::NodeId => envelope.node_id = next(&mut object)?,
-                Field::Sample => envelope.sample = next(&mut object)?,
                 Field::Leaving => envelope.leaving = next(&mut object)?.unwrap_or_default(),
                 Field::Network => envelope.network = Some(next(&mut object)?),
                 _ => skip(&mut object)?,
@@ -199,7 +193,6 @@ impl Lenient for Params {
                 Field::Digest => params.digest = next(&mut object)?,
                 Field::Gone => params.gone = next(&mut object)?,
                 Field::Verify => params.verify = next(&mut object)?.unwrap_or_default(),
-                Field::Sample => params.sample = next(&mut object)?.unwrap_or_default(),
                 Field::Leases => params.leases = next_leases(&mut object)?,
                 Field::Renewed => params.news.renewed = next_leases(&mut object)?,
                 Field::Ended => params.news.ended = next_leases(&mut object)?,

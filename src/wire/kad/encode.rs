@@ -132,7 +132,7 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
             put_id_param(key, out);
             out.extend_from_slice(br#","verify":true"#);
         }
-        Request::Store { key, size, leases, sample } => {
+        Request::Store { key, size, leases } => {
             put_id_param(key, out);
             if let Some(size) = size {
                 out.extend_from_slice(br#","size":"#);
@@ -141,9 +141,6 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
             if !leases.is_empty() {
                 out.extend_from_slice(br#","leases":"#);
                 put_json(leases, out);
-            }
-            if *sample {
-                out.extend_from_slice(br#","sample":true"#);
             }
         }
         Request::Lease(LeaseNews { renewed, ended }) => {
@@ -175,11 +172,6 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
         }
         Response::Nodes(peers) => put_nodes(peers, out),
         Response::Saved => out.extend_from_slice(br#""saved""#),
-        Response::Shown { sample } => {
-            out.extend_from_slice(br#""saved","sample":""#);
-            put_id(sample, out);
-            out.push(b'"');
-        }
         Response::Leased { blocks, free } => {
             write!(out, r#"{{"blocks":{blocks},"free":{free}}}"#).expect("a vector takes every byte");
         }
@@ -196,7 +188,7 @@ fn kind_of(answers: Option<RequestKind>, response: &Response) -> RequestKind {
         Response::Node(_) => RequestKind::Ping,
         Response::Nodes(_) => RequestKind::FindNode,
         Response::Holder { .. } | Response::Vouch(_) => RequestKind::FindValue,
-        Response::Saved | Response::Shown { .. } => RequestKind::Store,
+        Response::Saved => RequestKind::Store,
         Response::Leased { .. } => RequestKind::Lease,
         Response::Same | Response::Differs(_) => RequestKind::Compare,
         Response::Ring(_) => RequestKind::Ring,

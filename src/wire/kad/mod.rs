@@ -17,10 +17,6 @@
 //!
 //! Who holds a block whose leases want so many copies of it answers `find_value` with `"copies":3` at the end of its node.
 //!
-//! `store_value` with `"sample":true` among its `params` asks for a proof: beside the `result` `"saved"` stands
-//! `"sample":"…"`, a hash of the magic and of the bytes that it names ([`sample`](super::sample)). Older peers ignore it. Their
-//! `"saved"` counts where they pulled the block, and else once it was read back from them; so other programs need not know it.
-//!
 //! `store_value` may tell on whose behalf the block is kept: `"leases":["NAME:UNTIL:COPIES",…]` among its `params` (see
 //! [`lease`](crate::lease)). `lease` says of leases that they were `renewed` (such a list) or have `ended` (a list of their
 //! secrets); its `result` is `{"blocks":3,"free":1}`.

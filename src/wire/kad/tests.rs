@@ -61,11 +61,11 @@ fn golden() -> Vec<(Message, String)> {
         (request(Request::FindNode { id }), format!("{from},'type':'find_node','params':{{'id':'<c>'}}}}")),
         (request(Request::FindValue { key: id }), format!("{from},'type':'find_value','params':{{'id':'<c>'}}}}")),
         (
-            request(Request::Store { key: id, size: Some(1 << 20), leases: vec![], sample: false }),
+            request(Request::Store { key: id, size: Some(1 << 20), leases: vec![] }),
             format!("{from},'type':'store_value','params':{{'id':'<c>','size':1048576}}}}"),
         ),
         (
-            request(Request::Store { key: id, size: None, leases: vec![], sample: false }),
+            request(Request::Store { key: id, size: None, leases: vec![] }),
             format!("{from},'type':'store_value','params':{{'id':'<c>'}}}}"),
         ),
         (
@@ -132,12 +132,12 @@ fn a_response_of_unknown_kind_is_written_as_the_likeliest() {
 fn the_seeds_own_datagrams_are_understood() {
     let requester = "'magic': 785816911, 'requester': {'node_id': '<a>', 'ip': '127.0.0.1', 'port': 53999}}";
     let node = "{'node_id': '<9>', 'ip': '127.0.0.1', 'port': 55000}";
-    let (id, leases) = (Id::from_bytes([0xcc; 32]), vec![]);
+    let id = Id::from_bytes([0xcc; 32]);
     for (start, request) in [
         ("'ping_node', 'params': {}", Request::Ping),
         ("'find_node', 'params': {'id': '<c>'}", Request::FindNode { id }),
         ("'find_value', 'params': {'id': '<c>'}", Request::FindValue { key: id }),
-        ("'store_value', 'params': {'id': '<c>'}", Request::Store { key: id, size: None, leases, sample: false }),
+        ("'store_value', 'params': {'id': '<c>'}", Request::Store { key: id, size: None, leases: vec![] }),
     ] {
         let text = json(&format!("{{'type': {start}, {requester}"));
         assert_eq!(read(&text), Ok(Message::request(785_816_911, sender(), request)));

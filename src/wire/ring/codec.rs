@@ -101,9 +101,9 @@ fn request_content(request: &Request) -> (RingKind, Content) {
         Request::Verify { key } => {
             (RingKind::Request, Content { key: Some(WireId(*key)), verify: Some(true), ..empty })
         }
-        Request::Store { key, size, leases, sample } => {
-            let (leases, sample) = ((!leases.is_empty()).then(|| leases.clone()), sample.then_some(true));
-            (RingKind::Store, Content { key: Some(WireId(*key)), size: size.map(u64::from), leases, sample, ..empty })
+        Request::Store { key, size, leases } => {
+            let leases = (!leases.is_empty()).then(|| leases.clone());
+            (RingKind::Store, Content { key: Some(WireId(*key)), size: size.map(u64::from), leases, ..empty })
         }
         Request::Lease(news) => (RingKind::Store, Content { news: Some(news.clone()), ..empty }),
         &Request::Compare { ref ranges, held: Summary { count, digest }, copies } => {
@@ -166,7 +166,6 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
             (shared(RequestKind::FindValue), Content { peers: Some(list(peers)), ..reply(Reply::Nodes) })
         }
         Response::Saved => (RingKind::Store, reply(Reply::Saved)),
-        Response::Shown { sample } => (RingKind::Store, Content { shown: Some(*sample), ..reply(Reply::Saved) }),
         &Response::Leased { blocks, free } => {
             (RingKind::Store, Content { count: Some(blocks), free: Some(free), ..reply(Reply::Leased) })
         }
@@ -300,7 +299,7 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
         RingKind::Lookup => {
             return Ok(Request::FindNode { id: content.id.ok_or("a lookup needs an origin or an id")?.0 });
         }
-        RingKind::Store => return open_store(content.key, content.size, content.leases, content.sample),
+        RingKind::Store => return open_store(content.key, content.size, content.leases),
         RingKind::Request => {
             let key = content.key.ok_or("a request needs a key or a file")?.0;
             let verifies = content.verify == Some(true);
@@ -324,19 +323,13 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
     }))
 }
 
-fn open_store(
-    key: Option<WireId>,
-    size: Option<u64>,
-    leases: Option<Vec<Lease>>,
-    sample: Option<bool>,
-) -> Result<Request, &'static str> {
+fn open_store(key: Option<WireId>, size: Option<u64>, leases: Option<Vec<Lease>>) -> Result<Request, &'static str> {
     let size = size.map(u32::try_from).transpose().map_err(|_| "no block is that large")?;
     let leases = leases.unwrap_or_default();
     if leases.len() > MAX_LEASES {
         return Err("too many leases");
     }
-    let key = key.ok_or("a store needs a key or a file")?.0;
-    Ok(Request::Store { key, size, leases, sample: sample == Some(true) })
+    Ok(Request::Store { key: key.ok_or("a store needs a key or a file")?.0, size, leases })
 }
 
 fn open_comparison(content: Content) -> Result<Request, &'static str> {
@@ -369,10 +362,7 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
             return Ok((shared, Response::holder(peer, content.copies)));
         }
         Reply::Nodes => return Ok((shared, Response::Nodes(peers(content.peers)?))),
-        Reply::Saved => {
-            let saved = content.shown.map_or(Response::Saved, |sample| Response::Shown { sample });
-            return Ok((RequestKind::Store, saved));
-        }
+        Reply::Saved => return Ok((RequestKind::Store, Response::Saved)),
         Reply::Leased => {
             let (blocks, free) = content.count.zip(content.free).ok_or("the answer lacks its counts")?;
             return Ok((RequestKind::Lease, Response::Leased { blocks, free }));

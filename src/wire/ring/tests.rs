@@ -60,7 +60,7 @@ fn request(rng: &mut impl Rng) -> Request {
         2 => return Request::FindValue { key: id(rng) },
         3 => {
             let size = rng.random::<bool>().then(|| rng.random());
-            return Request::Store { key: id(rng), size, leases: leases(rng), sample: rng.random_bool(0.5) };
+            return Request::Store { key: id(rng), size, leases: leases(rng) };
         }
         15 => {
             let renewed = leases(rng)[..].iter().take(9).copied().collect();
@@ -91,7 +91,6 @@ fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
     let response = match rng.random_range(0..15) {
         0 => return (RequestKind::Ping, Response::Node(peer(rng))),
         1 => return (RequestKind::FindValue, Response::Nodes(peers(rng, 16))),
-        2 if rng.random_bool(0.5) => return (RequestKind::Store, Response::Shown { sample: id(rng) }),
         2 => return (RequestKind::Store, Response::Saved),
         10 => return (RequestKind::Compare, Response::Same),
         12 => return (RequestKind::FindValue, Response::Vouch(Vouch::ALL[rng.random_range(0..Vouch::ALL.len())])),

@@ -159,7 +159,7 @@ impl Inquiry {
             }
             Reply::Done { outcome, .. } => self.on_repair_job(round, &outcome),
             Reply::Offered { to, result } => self.on_offered(round, to, result),
-            Reply::Claimed(_) | Reply::Holder(_) | Reply::Settled(_) => {}
+            Reply::Holder(_) | Reply::Settled(_) => {}
         }
         self.go_on(round)
     }
