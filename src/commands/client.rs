@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
-use crossbeam_channel::Receiver;
 use kadring::config::Config;
 use kadring::console::catalogue::Catalogue;
 use kadring::console::finding::{self, resolve_source};
@@ -17,16 +15,14 @@ use kadring::console::perform::{Performer, resolve};
 use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::{Format, Output, Reply, Screen, escape};
-use kadring::network::NetworkName;
-use kadring::node::{Answer, Command, Failure, FailureKind, Notice, Source};
-use kadring::overlay::OverlayKind;
+use kadring::node::{Answer, Command, Failure, FailureKind, Source};
 use kadring::raw_text;
-use kadring::runtime::survey::Surveyor;
 use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
 use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
 
 use super::standard::{STANDARD, UntilTold, is_lost, is_standard, spool};
+use super::unjoined::{answers_but, ping_all, refusal, strange};
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
 use crate::args::{
     CatArgs, CheckArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs,
@@ -34,9 +30,6 @@ use crate::args::{
 
 /// Times that a guest tries to join, 1.75 s each: even where half of all datagrams get lost, three dozen do not.
 const JOINS: usize = 3;
-
-/// Who refuses a ping has done so this soon after a join was in vain.
-const REFUSED_BY: Duration = Duration::from_millis(500);
 
 /// The signal that told a client to end; 0 while none has.
 static TOLD: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
@@ -368,38 +361,6 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
         Some(reason) => Failed::start(reason),
         None => Failed::timed_out(format!("nobody answered at {names}; does a peer run there?")),
     })
-}
-
-/// Pings everybody there.
-pub(super) fn ping_all(peer: &Handle, addrs: &[SocketAddr]) -> Vec<Receiver<Notice>> {
-    addrs.iter().map(|&addr| peer.submit(Command::Ping { addr })).collect()
-}
-
-/// What somebody says of those [pinged](ping_all) that answers soon, but not as a peer of this network does.
-pub(super) fn refusal(asked: &[Receiver<Notice>]) -> Option<String> {
-    asked.iter().find_map(refusal_of)
-}
-
-/// What something that is no peer says at one of these addresses, if nobody else answers there.
-pub(super) fn strange(
-    addrs: &[SocketAddr],
-    overlay: OverlayKind,
-    network: (NetworkName, Option<Arc<Keyring>>),
-) -> Option<String> {
-    let error = Surveyor::new(addrs, Some(overlay), network).err()?;
-    (error.kind() == io::ErrorKind::InvalidData).then(|| error.to_string())
-}
-
-/// That whoever answers at `names` gives this reason for not being joined.
-pub(super) fn answers_but(names: &str, reason: &str) -> String {
-    format!("something answers at {names}, but: {reason}")
-}
-
-fn refusal_of(asked: &Receiver<Notice>) -> Option<String> {
-    match asked.recv_timeout(REFUSED_BY) {
-        Ok(Notice::Answer { answer: Answer::Failed(Failure { kind: FailureKind::Other, reason }), .. }) => Some(reason),
-        _ => None,
-    }
 }
 
 /// Starts a guest. The peers that it hears of may be on any network, so it listens on all addresses.

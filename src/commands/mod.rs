@@ -17,6 +17,7 @@ pub(crate) mod report;
 pub(crate) mod ring;
 pub(crate) mod sim;
 mod standard;
+mod unjoined;
 
 use std::fmt;
 use std::sync::Arc;

@@ -22,10 +22,11 @@ use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 
-use super::client::{answers_but, ping_all, refusal, strange, tell_trouble};
+use super::client::tell_trouble;
 use super::console_thread::{Above, ConsoleThread, edit};
 use super::farewell::Farewell;
 use super::standard::is_standard;
+use super::unjoined::{answers_but, ping_all, refusal, strange};
 use super::{Exit, Failed, Known, bootstrap, end_in_a_while, events, log_to, ready};
 use crate::args::PeerArgs;
 
