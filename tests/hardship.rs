@@ -7,6 +7,7 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -104,9 +105,11 @@ impl Place {
     fn two() -> Option<[Self; 2]> {
         let own: &[&str] = if Uid::effective().is_root() { &["--net"] } else { &["--net", "--map-root-user"] };
         let hold = |mut command: Command| {
-            let mut holder = command.args(["cat"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().ok()?;
-            std::thread::sleep(Duration::from_millis(300));
-            matches!(holder.try_wait(), Ok(None)).then_some(holder)
+            let mut holder = command.args(["cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+            // What comes back was read inside; where there is no right, nothing does.
+            holder.stdin.as_mut()?.write_all(b"!").ok()?;
+            holder.stdout.as_mut()?.read_exact(&mut [0]).ok()?;
+            Some(holder)
         };
         let mut unshare = Command::new("unshare");
         unshare.args(own);

@@ -8,8 +8,8 @@
 //! # Inside
 //! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
 //! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of
-//!   other peers, which pass through this one. - [`claims`]: whether an answer comes from the right peer. - [`hop`]: the next peer on the way, and a way around a silent one.
-//!   [`members`]: the replica set that a lookup leads to, asked.
+//!   other peers, which pass through this one. - [`claims`]: whether an answer comes from the right peer. - [`hop`]: the
+//!   next peer on the way, and a way around a silent one. - [`members`]: the replica set that a lookup leads to, asked.
 //! - [`join`]: entering, and letting in. - [`admission`]: an origin shows that it is there. - [`leave`]: the goodbye.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
 //!   [`probes`]: how many strangers are pinged at a time, and whose.
