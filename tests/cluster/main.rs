@@ -1,8 +1,0 @@
-//! What a handful of real peers promises: files survive restarts, kills, liars and silence.
-
-mod clusters;
-mod dying;
-mod keeping;
-mod lying;
-#[path = "../support/mod.rs"]
-mod support;

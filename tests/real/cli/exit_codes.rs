@@ -1,0 +1,248 @@
+//! The numbers that tell a script what went wrong.
+
+use std::fs;
+use std::io::Write;
+use std::net::UdpSocket;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+use serde_json::{Value, json};
+
+use super::running::{KEY, address, assert_ends, code, folder, key_of, run, said, text};
+use crate::support::{file, program};
+
+#[test]
+fn what_is_not_there_is_4() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let bootstrap = address(&peers[0]);
+    let dest = folder.path().join("back");
+    assert_ends(&["retrieve", KEY, text(&dest), "--bootstrap", &bootstrap], 4, "");
+    assert_ends(&["retrieve", "no.manifest", text(&dest), "--bootstrap", &bootstrap], 4, "no.manifest");
+    assert_ends(&["store", "no such file", "--bootstrap", &bootstrap], 4, "no such file");
+    assert_ends(&["ping", "no-such-host.invalid:7000"], 4, "no-such-host.invalid");
+    assert!(!dest.exists());
+    let json = run(&["retrieve", KEY, text(&dest), "--bootstrap", &bootstrap, "--json"]);
+    let answer: Value = serde_json::from_slice(&json.stdout).expect("one line of JSON");
+    assert_eq!((&answer["answer"], &answer["kind"]), (&json!("failed"), &json!("not_found")), "{answer}");
+}
+
+#[test]
+fn silence_and_too_few_copies_are_5() {
+    let folder = folder();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let nobody = silent.local_addr().expect("bound").to_string();
+    let (path, _) = file(&folder, "original", 4, 1000);
+    assert_ends(&["ping", &nobody], 5, "");
+    assert_ends(&["store", text(&path), "--bootstrap", &nobody], 5, &nobody);
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let bootstrap = address(&peers[0]);
+    assert_ends(&["store", text(&path), "--bootstrap", &bootstrap, "--quorum", "2"], 5, "quorum");
+}
+
+#[test]
+fn bytes_that_are_not_what_was_promised_are_6() {
+    use kadring::file::{Entry, Manifest};
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let bootstrap = address(&peers[0]);
+    // A root that promises a level below it, where a block of data is.
+    let (leaf, bytes) = file(&folder, "leaf", 5, 1000);
+    assert_eq!(code(&run(&["store", text(&leaf), "--bootstrap", &bootstrap])), Some(0));
+    let entries = vec![Entry { key: kadring::id::Id::of(&bytes), size: 2000 }];
+    let root = Manifest { level: 1, size: 2000, sha256: None, folder: false, entries }.encode();
+    let path = folder.path().join("root");
+    fs::write(&path, &root).expect("writable");
+    assert_eq!(code(&run(&["store", text(&path), "--bootstrap", &bootstrap])), Some(0));
+    let dest = folder.path().join("back");
+    let key = kadring::id::Id::of(&root).to_string();
+    assert_ends(&["retrieve", &key, text(&dest), "--bootstrap", &bootstrap], 6, "");
+    assert!(!dest.exists());
+}
+
+#[test]
+fn a_block_whose_only_copy_was_damaged_on_disk_is_6() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let bootstrap = address(&peers[0]);
+    let (path, bytes) = file(&folder, "original", 9, 1000);
+    let stored = run(&["store", text(&path), "--bootstrap", &bootstrap, "--json"]);
+    let answer: Value = serde_json::from_slice(&stored.stdout).expect("one line of JSON");
+    let block = kadring::id::Id::of(&bytes).to_string();
+    let kept = peers[0].data.join("blocks").join(&block[..2]).join(&block);
+    fs::write(&kept, vec![0; 1000]).expect("it is there");
+    let dest = folder.path().join("back");
+    let key = answer["key"].as_str().expect("a key");
+    assert_ends(&["retrieve", key, text(&dest), "--bootstrap", &bootstrap], 6, "damaged");
+    assert!(!dest.exists() && !kept.exists() && peers[0].data.join("damaged").join(&block).exists());
+}
+
+#[test]
+fn what_has_no_number_of_its_own_is_1() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let (path, _) = file(&folder, "original", 6, 1000);
+    let bootstrap = address(&peers[0]);
+    let key = key_of(&run(&["store", text(&path), "--bootstrap", &bootstrap]));
+    let nowhere = folder.path().join("no/such/folder/back");
+    let pipe = folder.path().join("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    let reason = "its folder is not there";
+    assert_ends(&["retrieve", &key, text(&nowhere), "--bootstrap", &bootstrap], 1, reason);
+    assert_ends(&["store", text(&path), text(&nowhere), "--bootstrap", &bootstrap], 1, reason);
+    // Whoever opened the pipe would wait for its other end.
+    assert_ends(&["retrieve", text(&pipe), text(&folder.path().join("back")), "--bootstrap", &bootstrap], 1, "regular");
+    assert_ends(&["store", text(&pipe), "--bootstrap", &bootstrap], 1, "'kadring store -' stores what is piped");
+}
+
+#[test]
+fn a_place_that_is_none_for_a_file_is_2() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let (path, _) = file(&folder, "original", 6, 1000);
+    let bootstrap = address(&peers[0]);
+    let key = key_of(&run(&["store", text(&path), "--bootstrap", &bootstrap]));
+    let [pipe, lost, kept] = ["pipe", "lost", "kept"].map(|name| folder.path().join(name));
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    symlink(folder.path().join("nothing"), &lost).expect("a link");
+    fs::write(&kept, "").expect("writable");
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o444)).expect("our own file");
+    let places =
+        [(folder.path(), "is a folder"), (&pipe, "regular"), (&lost, "leads to no file"), (&kept, "read-only")];
+    for (place, reason) in places {
+        assert_ends(&["retrieve", &key, text(place), "--force", "--bootstrap", &bootstrap], 2, reason);
+        assert_ends(&["store", text(&path), "--manifest", text(place), "--bootstrap", &bootstrap], 2, reason);
+    }
+    assert!(fs::metadata(&pipe).expect("there").file_type().is_fifo(), "no file took its place");
+    assert!(fs::symlink_metadata(&lost).expect("there").is_symlink());
+}
+
+#[test]
+fn of_several_files_some_that_failed_are_3_and_each_answer_names_its_file() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let [(one, _), (two, _)] = ["one", "two"].map(|name| file(&folder, name, name.len() as u64, 1000));
+    let bootstrap = ["--bootstrap", &address(&peers[0])];
+    let store = |words: &[&str]| run(&[&["store"], words, &bootstrap].concat());
+    let stored = store(&[text(&one), "nowhere", text(&two), "--json"]);
+    let answer: Value = serde_json::from_slice(&stored.stdout).expect("one line of JSON");
+    let told: Vec<_> = answer["answers"].as_array().expect("several").iter().map(|one| &one["file"]).collect();
+    assert_eq!((code(&stored), told), (Some(3), vec![&json!(text(&one)), &json!("nowhere"), &json!(text(&two))]));
+    let quiet = store(&[text(&one), "nowhere", text(&two), "-q"]);
+    let keys: String =
+        [0, 2].iter().map(|at| answer["answers"][at]["key"].as_str().expect("a key").to_owned() + "\n").collect();
+    assert_eq!((code(&quiet), String::from_utf8_lossy(&quiet.stdout).into_owned()), (Some(3), keys), "the keys alone");
+    assert!(said(&quiet).contains("nowhere"), "{}", said(&quiet));
+    let quiet = store(&["-q", text(&one)]);
+    assert_eq!((code(&quiet), quiet.stdout.len(), said(&quiet)), (Some(0), 65, String::new()));
+    assert_eq!(code(&store(&["nowhere", "no.where.else", "nor here"])), Some(4), "all failed alike");
+}
+
+/// A shell's loop ends where its command died of the signal.
+#[test]
+fn a_client_that_is_interrupted_dies_of_the_signal() {
+    let folder = folder();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let nobody = silent.local_addr().expect("bound").to_string();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let (path, _) = file(&folder, "original", 6, 1000);
+        let mut client = program()
+            .args(["store", text(&path), "--bootstrap", &nobody])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        // It asks the silent one: its threads run.
+        silent.recv_from(&mut [0; 1500]).expect("a datagram");
+        kill(Pid::from_raw(client.id().try_into().expect("a process id")), signal).expect("it runs");
+        assert_eq!(client.wait().expect("it ends").signal(), Some(signal as i32));
+    }
+}
+
+#[test]
+fn the_readme_tells_every_exit_code_as_help_does() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("it is there");
+    let table = readme.split("## Exit codes").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let help =
+        String::from_utf8(run(&["--help"]).stdout).expect("text").split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), 11, "{table}");
+    for row in rows {
+        let again = if row[3].is_empty() { String::new() } else { format!(" [{}]", row[3]) };
+        let line = format!("{} {}{again}", row[1], row[2].replace('`', ""));
+        assert!(help.contains(&line), "help does not say {line:?}: {help}");
+    }
+}
+
+/// A script that keeps the key of what it stored must learn that it did not get it.
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let (path, _) = file(&folder, "original", 6, 1000);
+    let bootstrap = address(&peers[0]);
+    for format in [&[][..], &["--json"]] {
+        let full = fs::File::create("/dev/full").expect("the system has it");
+        let arguments = [&["store", text(&path), "--bootstrap", &bootstrap], format].concat();
+        let output = program().args(arguments).stdout(full).output().expect("the program runs");
+        assert_eq!(code(&output), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("No space left"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn an_answer_to_a_closed_standard_output_is_a_failure() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let (path, _) = file(&folder, "original", 6, 1000);
+    for quiet in ["", "-q"] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("\"$0\" store \"$2\" {quiet} --bootstrap \"$1\" >&-")]);
+        let args = [env!("CARGO_BIN_EXE_kadring"), &address(&peers[0]), text(&path)];
+        let output = shell.args(args).output().expect("it runs");
+        assert_eq!(code(&output), Some(1), "{}", said(&output));
+    }
+}
+
+/// A reader that closes its end is no reason to call a store done whose key nobody has read.
+#[test]
+fn a_peer_whose_answer_to_a_store_nobody_read_fails() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 6, 1000);
+    let mut child = program()
+        .args(["peer", "--port", "0", "--exit-on-eof", "--data", text(&folder.path().join("data"))])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().expect("piped");
+    writeln!(stdin, "store '{}'", path.display()).expect("it reads");
+    drop(stdin);
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+}
+
+#[test]
+fn what_a_client_shall_store_from_a_closed_input_is_asked_wrongly_and_an_empty_input_is_an_empty_file() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let store = |redirection: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("\"$0\" store - --bootstrap \"$1\" {redirection}")]);
+        shell.args([env!("CARGO_BIN_EXE_kadring"), &address(&peers[0])]).output().expect("it runs")
+    };
+    let closed = store("<&-");
+    assert_eq!(code(&closed), Some(2), "{}", said(&closed));
+    assert!(said(&closed).contains("standard input is closed"), "{}", said(&closed));
+    let empty = store("</dev/null");
+    assert_eq!(code(&empty), Some(0), "{}", said(&empty));
+}

@@ -1,0 +1,193 @@
+//! Peers that start, that cannot, and that end.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::running::{assert_ends, code, folder, printed, run, said, text};
+use crate::support::{Launch, file, program, until};
+
+#[test]
+fn the_ready_file_says_what_the_ready_line_says_and_an_old_one_does_not_survive() {
+    let folder = folder();
+    let ready = folder.path().join("ready");
+    fs::write(&ready, "{\"pid\":1}").expect("writable");
+    let peer = Launch::new(folder.path().join("data")).args(&["--ready-file", text(&ready)]).start();
+    let written: Value = serde_json::from_slice(&fs::read(&ready).expect("written")).expect("JSON");
+    let place = json!({ "id": peer.id, "udp": peer.port, "tcp": written["tcp"], "pid": peer.pid() });
+    let mut expected = place;
+    expected["sealed"] = false.into();
+    expected["network"] = "kadring".into();
+    assert_eq!(written, expected);
+    assert!(written["tcp"].as_u64().is_some_and(|port| port > 0));
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).expect("readable").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names.len(), 3, "only the data, the log and the ready file are there: {names:?}");
+}
+
+#[test]
+fn a_peer_that_cannot_start_says_why_and_gets_7() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let mut peer = Launch::new(&data).start();
+    let port = peer.port.to_string();
+    let plain = folder.path().join("plain");
+    fs::write(&plain, "").expect("writable");
+    let below = plain.join("below");
+    let new = folder.path().join("new");
+    let start = |args: &[&str]| {
+        let args: Vec<&str> = ["peer", "--exit-on-eof"].iter().chain(args).copied().collect();
+        let output = run(&args);
+        assert_eq!(printed(&output), "", "nobody is ready who could not start");
+        assert_eq!(code(&output), Some(7), "{args:?}: {}", said(&output));
+        said(&output)
+    };
+    assert!(start(&["--port", &port, "--data", text(&new)]).contains(&port), "the port is named");
+    assert!(start(&["--port", "0", "--data", text(&data)]).contains(text(&data)), "the folder in use is named");
+    assert!(start(&["--port", "0", "--data", text(&plain)]).contains(text(&plain)), "the folder that is none is named");
+    start(&["--port", "0", "--data", text(&below)]);
+    start(&["--port", "0", "--data", text(&new), "--ready-file", text(&below)]);
+    start(&["--port", "0", "--data", text(&new), "--bootstrap", "no-such-host.invalid:7000"]);
+    start(&["--port", "0", "--data", text(&new), "--bind", "192.0.2.1"]);
+    if cfg!(target_os = "linux") {
+        assert!(
+            start(&["--port", "0", "--data", "/proc/kadring"]).contains("/proc/kadring"),
+            "read-only for everybody"
+        );
+    }
+    assert_eq!(peer.ask("status")["answer"], "status", "the one that runs is not harmed");
+}
+
+#[test]
+fn one_port_number_taken_by_either_protocol_is_a_port_in_use() {
+    let folder = folder();
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    for port in [tcp.local_addr().expect("bound").port(), udp.local_addr().expect("bound").port()] {
+        let data = folder.path().join(port.to_string());
+        assert_ends(
+            &["peer", "--exit-on-eof", "--port", &port.to_string(), "--data", text(&data)],
+            7,
+            &port.to_string(),
+        );
+    }
+}
+
+#[test]
+fn a_peer_that_nobody_answers_says_that_it_is_alone() {
+    let folder = folder();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let name = silent.local_addr().expect("bound").to_string();
+    let peer = Launch::new(folder.path().join("data")).args(&["--bootstrap", &name]).start();
+    until(|| peer.said().contains(&format!("nobody answers at {name}: this peer is alone, and keeps asking")));
+    peer.kill();
+}
+
+#[test]
+fn a_peer_that_remembers_neighbours_starts_though_the_name_to_join_through_is_unknown() {
+    let folder = folder();
+    let neighbour = Launch::new(folder.path().join("neighbour")).start();
+    let data = folder.path().join("data");
+    let peer = Launch::new(&data).through(neighbour.port).start();
+    until(|| data.join("peers.json").exists());
+    peer.kill();
+    let mut peer = Launch::new(&data).args(&["--bootstrap", "no-such-host.invalid:7000"]).start();
+    assert!(peer.said().contains("no-such-host.invalid:7000"), "it warns: {}", peer.said());
+    assert_eq!(peer.ask("peers")["peers"][0]["id"], json!(neighbour.id));
+}
+
+#[test]
+fn a_signal_ends_a_peer_in_good_order() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let folder = folder();
+        let mut peers = crate::support::cluster(&folder, 2, &["--replicas", "1"]);
+        let (path, original) = file(&folder, "original", 1, 300_000);
+        let key = peers[0].store(&path);
+        let mut leaving = peers.remove(1);
+        leaving.signal(signal);
+        assert_eq!(leaving.wait(), Some(0), "{signal}: {}", leaving.said());
+        peers[0].retrieve(&key, &folder.path().join("back"), &original);
+    }
+}
+
+#[test]
+fn a_peer_that_is_told_to_join_through_itself_says_so() {
+    let folder = folder();
+    let first = Launch::new(folder.path().join("first")).start();
+    let port = first.port;
+    let data = first.kill();
+    let mut again = program();
+    again.args(["peer", "--port", &port.to_string(), "--bootstrap", &format!("localhost:{port}"), "--exit-on-eof"]);
+    let output = again.args(["--data", text(&data)]).stdin(Stdio::null()).output().expect("it runs");
+    assert!(said(&output).contains("is this peer's own address"), "{}", said(&output));
+}
+
+/// A machine was cloned, or a data folder copied by hand: one of the two would hold nothing for anybody.
+#[test]
+fn a_peer_that_runs_with_the_id_of_another_says_so_and_one_that_moved_does_not() {
+    let folder = folder();
+    let first = Launch::new(folder.path().join("first")).start();
+    let original = Launch::new(folder.path().join("original")).through(first.port).start();
+    let copy = folder.path().join("copy");
+    let copied = Command::new("cp").args(["-r", text(&original.data), text(&copy)]).status().expect("it runs");
+    assert!(copied.success());
+    let copy = Launch::new(copy).through(first.port).start();
+    assert_eq!(copy.id, original.id);
+    until(|| {
+        copy.said().contains(&format!("another peer runs at 127.0.0.1:{} with the id of this one", original.port))
+    });
+    drop(copy);
+    let mut moved = Launch::new(original.kill()).through(first.port).start();
+    assert_eq!(moved.ask("peers")["peers"][0]["id"], json!(first.id));
+    assert!(!moved.said().contains("another peer"), "{}", moved.said());
+}
+
+#[test]
+fn a_service_manager_is_told_when_the_peer_is_ready() {
+    let folder = folder();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    let mut peer = Launch::new(folder.path().join("peer")).env("NOTIFY_SOCKET", text(&path)).start();
+    let mut said = [0; 64];
+    let bytes = manager.recv(&mut said).expect("a datagram");
+    assert_eq!(&said[..bytes], b"READY=1\n");
+    peer.signal(Signal::SIGTERM);
+    assert_eq!(peer.wait(), Some(0));
+    let bytes = manager.recv(&mut said).expect("a datagram");
+    assert_eq!(&said[..bytes], b"STOPPING=1\n");
+}
+
+/// `nohup`, and shells that disown what they started, ignore the signal before the program begins.
+#[test]
+fn a_peer_that_was_started_to_outlive_its_terminal_does() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("peer")).under("-c 0; trap '' HUP; true").start();
+    peer.signal(Signal::SIGHUP);
+    assert_eq!(peer.ask("status")["answer"], "status");
+    peer.signal(Signal::SIGTERM);
+    assert_eq!(peer.wait(), Some(0));
+}
+
+#[test]
+fn without_a_data_folder_nothing_is_left_behind() {
+    let folder = folder();
+    let mut child = program()
+        .args(["peer", "--port", "0"])
+        .env("TMPDIR", folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let count = || fs::read_dir(folder.path()).expect("readable").count();
+    until(|| count() == 1);
+    child.stdin.take().expect("piped").write_all(b"quit\n").expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((code(&output), count()), (Some(0), 0));
+    assert!(said(&output).contains(text(folder.path())), "it says where: {}", said(&output));
+}

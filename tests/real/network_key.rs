@@ -1,0 +1,259 @@
+//! Which network: its key, without which nothing is answered, and its name, without which nobody gets in.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{Launch, PeerProcess, bytes, file, program, until};
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
+
+/// Long enough for any answer that comes.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+const OVERLAYS: [&str; 2] = ["kad", "ring"];
+
+fn run(args: &[&str]) -> Output {
+    program().args(args).stdin(Stdio::null()).output().expect("the program runs")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary folder's name is text")
+}
+
+/// A file with a fresh key.
+fn new_key(folder: &TempDir, name: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    let output = run(&["keygen", "--out", text(&path)]);
+    assert!(output.status.success(), "{}", said(&output));
+    path
+}
+
+fn peer(folder: &TempDir, name: &str, key: &Path, overlay: &str, through: Option<u16>) -> PeerProcess {
+    let launch = Launch::new(folder.path().join(name));
+    let launch = launch.args(&["--network-key-file", text(key), "--overlay", overlay]);
+    match through {
+        Some(port) => launch.through(port).start(),
+        None => launch.start(),
+    }
+}
+
+fn cluster(folder: &TempDir, key: &Path, overlay: &str) -> Vec<PeerProcess> {
+    let mut all: Vec<PeerProcess> = Vec::new();
+    for n in 0..5 {
+        all.push(peer(folder, &format!("{overlay}{n}"), key, overlay, all.first().map(|first| first.port)));
+    }
+    all
+}
+
+/// Asks as peers without a key do; asserts that not one byte comes back.
+fn assert_silent(port: u16) {
+    let questions = [
+        r#"{"magic":1,"requestor":{"node_id":"00","ip":"127.0.0.1","port":1},"type":"ping_node","params":{}}"#,
+        r#"{"magic":1,"requestor":null,"type":"nothing"}"#,
+        r#"{"type":"ping","source":{"id":4,"ip":"127.0.0.1","port":9},"destination":null,"stamp":7,"content":{}}"#,
+        "",
+        "x",
+    ];
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    udp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    for question in questions.iter().map(|text| text.as_bytes()).chain([&[7; 40][..], &[9; 500]]) {
+        udp.send_to(question, ("127.0.0.1", port)).expect("it is sent");
+    }
+    let error = udp.recv(&mut [0; 10]).expect_err("nobody answers");
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    for line in [format!("{}\n", "0".repeat(64)), "file 0001\n".to_owned(), "{}\n".to_owned(), "?".repeat(300)] {
+        let mut tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        tcp.write_all(line.as_bytes()).expect("it is open");
+        assert!(!matches!(tcp.read(&mut [0; 10]), Ok(1..)), "{line}");
+    }
+}
+
+#[test]
+fn peers_with_the_key_store_and_retrieve_and_nobody_without_it_gets_a_byte() {
+    for overlay in OVERLAYS {
+        let folder = tempdir().expect("a folder");
+        let key = new_key(&folder, "key");
+        let mut peers = cluster(&folder, &key, overlay);
+        let (path, original) = file(&folder, "original", 1, 3_000_000);
+        let stored = peers[1].store(&path);
+        peers[4].retrieve(&stored, &folder.path().join("back"), &original);
+
+        let (to, dest) = (format!("127.0.0.1:{}", peers[2].port), folder.path().join("brought"));
+        let ways = ["--bootstrap", &to, "--overlay", overlay];
+        let retrieve = ["retrieve", &stored, text(&dest)];
+        let with = run(&[&retrieve[..], &ways, &["--network-key-file", text(&key)]].concat());
+        assert!(with.status.success(), "{}", said(&with));
+        assert!(fs::read(&dest).expect("it is there") == original);
+        let report = ["report", &to, "--once", "--json", "--network-key-file", text(&key)];
+        let report: Value = serde_json::from_slice(&run(&report).stdout).expect("one line of JSON");
+        let answered = report["peers"].as_array().expect("a list").iter().filter(|peer| peer["answered"] == true);
+        assert_eq!(answered.count(), 5, "{report}");
+
+        fs::remove_file(&dest).expect("it is there");
+        let other = new_key(&folder, "other");
+        for args in [&[][..], &["--network-key-file", text(&other)]] {
+            let without = run(&[&retrieve[..], &ways, args].concat());
+            assert_eq!(without.status.code(), Some(5), "{}", said(&without));
+            assert!(!dest.exists());
+        }
+        let ports: Vec<u16> = peers.iter().map(|peer| peer.port).collect();
+        thread::scope(|scope| {
+            let asked = ports.into_iter().map(|port| scope.spawn(move || assert_silent(port)));
+            let asked: Vec<_> = asked.collect();
+            asked.into_iter().for_each(|peer| peer.join().expect("not a byte comes back"));
+        });
+    }
+}
+
+#[test]
+fn a_keyed_classroom_ring_keeps_files_and_is_silent_to_others() {
+    let folder = tempdir().expect("a folder");
+    let key = new_key(&folder, "key");
+    let base = free_ports();
+    let dirs: Vec<PathBuf> = (0..3).map(|n| folder.path().join(n.to_string())).collect();
+    dirs.iter().for_each(|dir| fs::create_dir(dir).expect("the folder is writable"));
+    let original = bytes(1, 200_000);
+    let start = |n: usize| {
+        let words = [n, (n + 1) % 3, (n + 2) % 3].map(|n| n.to_string());
+        let mut command = program();
+        command.args(["ring", "init", &words[0], &words[1], &words[2], "1", "--base-port", &base.to_string()]);
+        command.args(["--dir", text(&dirs[n]), "--network-key-file", text(&key)]);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Ended(child.expect("the program starts"))
+    };
+    let mut peers = [start(0), start(1), start(2)];
+    fs::write(dirs[0].join("0001.pdf"), &original).expect("the folder is writable");
+    peers[0].tell("store 0001\n");
+    let has = |n: usize, name: &str| fs::read(dirs[n].join(name)).is_ok_and(|found| found == original);
+    until(|| (1..3).all(|n| has(n, "0001.pdf")));
+    peers[1].tell("request 0001\n");
+    (0..3).for_each(|n| assert_silent(base + n));
+}
+
+/// A process that ends when it is dropped.
+struct Ended(std::process::Child);
+
+impl Ended {
+    fn tell(&mut self, line: &str) {
+        self.0.stdin.as_mut().expect("it is piped").write_all(line.as_bytes()).expect("it reads");
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The first of three ports that are free.
+fn free_ports() -> u16 {
+    let bind = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).ok();
+    let free = |first: &u16| (0..3).all(|n| bind(first + n).is_some());
+    (21_000..60_000).skip(std::process::id() as usize % 9_000).find(free).expect("three ports")
+}
+
+#[test]
+fn a_key_is_changed_while_peers_work_and_the_old_one_opens_nothing_then() {
+    let folder = tempdir().expect("a folder");
+    let (old, new) = (new_key(&folder, "old"), new_key(&folder, "new"));
+    let [old_key, new_key] = [&old, &new].map(|path| fs::read_to_string(path).expect("a key"));
+    let in_force = folder.path().join("key");
+    fs::copy(&old, &in_force).expect("the folder is writable");
+    let mut peers = cluster(&folder, &in_force, "kad");
+    let mut rounds = 0;
+    for (changes, keys) in (1..).zip([old_key.clone() + &new_key, new_key.clone() + &old_key, new_key]) {
+        fs::write(&in_force, keys).expect("the folder is writable");
+        let (least, have) =
+            (rounds + 8, |peer: &PeerProcess| peer.said().matches("the network keys have changed").count());
+        while rounds < least || !peers.iter().all(|peer| have(peer) == changes) {
+            let (path, original) = file(&folder, &format!("file{rounds}"), rounds as u64, 300_000);
+            let stored = peers[rounds % 5].store(&path);
+            let dest = folder.path().join(format!("back{rounds}"));
+            peers[(rounds + 2) % 5].retrieve(&stored, &dest, &original);
+            rounds += 1;
+        }
+    }
+    let to = format!("127.0.0.1:{}", peers[0].port);
+    assert_eq!(run(&["ping", &to, "--network-key-file", text(&old)]).status.code(), Some(5));
+    assert_eq!(run(&["ping", &to, "--network-key-file", text(&new)]).status.code(), Some(0));
+}
+
+#[test]
+fn networks_of_two_names_never_become_one_and_whoever_mixes_them_up_is_told() {
+    for overlay in OVERLAYS {
+        let folder = tempdir().expect("a folder");
+        let launch = |name: &str, network: &str, through: &[&PeerProcess]| {
+            let through: Vec<String> = through.iter().map(|peer| format!("127.0.0.1:{}", peer.port)).collect();
+            let launch = Launch::new(folder.path().join(name)).args(&["--overlay", overlay, "--network", network]);
+            if through.is_empty() { launch.start() } else { launch.args(&["--bootstrap", &through.join(",")]).start() }
+        };
+        let mut ones = vec![launch("one", "one", &[])];
+        ones.push(launch("two", "one", &[&ones[0]]));
+        let mut usual = launch("usual", "kadring", &[]);
+        let mut both = launch("both", "kadring", &[&ones[0], &usual]);
+        let mut stray = launch("stray", "kadring", &[&ones[1]]);
+        let everybody = ones.iter_mut().chain([&mut usual, &mut both, &mut stray]);
+        assert_eq!(everybody.map(|peer| peer.ask("status")["peers"].clone()).collect::<Vec<_>>(), [1, 1, 1, 1, 0]);
+        until(|| stray.said().contains("of the network 'one', not of 'kadring'"));
+        let status = ones[1].ask("status");
+        assert_eq!((&status["network"], &status["sealed"]), (&"one".into(), &false.into()), "{status}");
+
+        let (path, _) = file(&folder, "original", 1, 100_000);
+        let key = both.store(&path);
+        let (to, dest) = (format!("127.0.0.1:{}", ones[0].port), folder.path().join("dest"));
+        let retrieve = |args: &[&str]| {
+            run(&[&["retrieve", &key, text(&dest), "--overlay", overlay, "--bootstrap", &to], args].concat())
+        };
+        let mixed_up = retrieve(&[]);
+        assert_eq!(mixed_up.status.code(), Some(7), "{}", said(&mixed_up));
+        assert!(said(&mixed_up).contains("of the network 'one', not of 'kadring'"), "{}", said(&mixed_up));
+        assert_eq!(retrieve(&["--network", "one"]).status.code(), Some(4), "that network has no such file");
+        let report = ["report", &to, "--once", "--json", "--network", "one"];
+        let report: Value = serde_json::from_slice(&run(&report).stdout).expect("one line of JSON");
+        assert_eq!(report["peers"].as_array().map(Vec::len), Some(2), "{report}");
+    }
+}
+
+#[test]
+fn what_is_no_key_is_told_of_and_never_repeated() {
+    let folder = tempdir().expect("a folder");
+    let key = new_key(&folder, "key");
+    assert_eq!(fs::metadata(&key).expect("it is there").permissions().mode() & 0o777, 0o600);
+    assert_eq!(run(&["keygen", "--out", text(&key)]).status.code(), Some(2), "a key that is there stays");
+    let printed = String::from_utf8(run(&["keygen"]).stdout).expect("text");
+    assert!(printed.trim_end().len() == 64 && printed != fs::read_to_string(&key).expect("a key"));
+
+    let ping = |variable: &str, args: &[&str]| {
+        let mut command = program();
+        command.args(["ping", "127.0.0.1:9"]).args(args).env("KADRING_NETWORK_KEY", variable);
+        command.stdin(Stdio::null()).output().expect("the program runs")
+    };
+    for (output, reason) in [
+        (ping("swordfish", &[]), "KADRING_NETWORK_KEY: line 1 is no key"),
+        (ping("", &["--network-key-file", "/nowhere/key"]), "cannot read the network key file '/nowhere/key'"),
+        (ping("", &["--network-key-file", "/dev/null"]), "there is no key"),
+    ] {
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(reason) && !said(&output).contains("swordfish"), "{}", said(&output));
+    }
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let warned = ping("", &["--network-key-file", text(&key)]);
+    assert!(said(&warned).contains("others on this machine may read the network key"), "{}", said(&warned));
+    let sealed = Launch::new(folder.path().join("peer")).env("KADRING_NETWORK_KEY", printed.trim_end()).start();
+    let to = format!("127.0.0.1:{}", sealed.port);
+    let mut command = program();
+    let reached = command.args(["ping", &to]).env("KADRING_NETWORK_KEY", printed.trim_end()).output();
+    assert!(reached.expect("the program runs").status.success());
+}

@@ -1,0 +1,121 @@
+//! Standard error that nobody reads.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::process::Stdio;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, pipe2};
+
+use super::running::{Running, folder};
+use crate::support::{program, until};
+
+/// A pipe that is full, and its end that can be read.
+fn full_pipe() -> (File, File) {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).expect("a pipe");
+    let mut full = File::from(write);
+    for size in [4096, 1] {
+        let full_now = std::iter::repeat_with(|| full.write(&vec![b'.'; size])).find_map(Result::err);
+        assert_eq!(full_now.map(|error| error.kind()), Some(ErrorKind::WouldBlock));
+    }
+    for end in [&read, &full.try_clone().expect("a descriptor").into()] {
+        fcntl(end, FcntlArg::F_SETFL(OFlag::empty())).expect("a mode");
+    }
+    (read.into(), full)
+}
+
+/// Each is a line in the log of a peer that logs everything.
+fn break_connections(port: u16, count: usize) {
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        stream.write_all(b"nonsense\n").expect("it reads");
+        // What is left unread makes the system reset the connection.
+        stream.read_exact(&mut [0]).expect("it answers");
+    }
+}
+
+fn ping(port: u16) -> Option<i32> {
+    let ping = program().args(["ping", &format!("127.0.0.1:{port}")]).output().expect("the program runs");
+    ping.status.code()
+}
+
+#[test]
+fn a_peer_whose_standard_error_nobody_reads_answers_and_ends() {
+    for by_signal in [true, false] {
+        let folder = folder();
+        let (_unread, stderr) = full_pipe();
+        let (mut peer, port) = Running::peer(&folder, &[], Stdio::piped(), stderr.into());
+        break_connections(port, 1200);
+        peer.tell("status\nthreads");
+        assert_eq!(peer.answer()["answer"], "status");
+        let threads = peer.answer()["threads"].to_string();
+        assert!(threads.contains("\"log\""), "{threads}");
+        assert_eq!(ping(port), Some(0));
+        if by_signal {
+            let pid = i32::try_from(peer.child.id()).expect("a process id");
+            kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
+        } else {
+            peer.tell("quit");
+            assert_eq!(peer.answer()["answer"], "left");
+        }
+        assert_eq!(peer.ends(), Some(0));
+    }
+}
+
+#[test]
+fn a_standard_error_that_is_read_again_says_how_many_lines_were_lost() {
+    let folder = folder();
+    let (mut unread, stderr) = full_pipe();
+    let (mut peer, port) = Running::peer(&folder, &[], Stdio::piped(), stderr.into());
+    let count = 1500;
+    break_connections(port, count);
+    // Every connection's thread has ended, and said so.
+    until(|| {
+        peer.tell("threads");
+        !peer.answer()["threads"].to_string().contains("tcp-serve")
+    });
+    peer.tell("quit");
+    let mut read = String::new();
+    unread.read_to_string(&mut read).expect("text");
+    let lost = read.lines().filter_map(|line| line.split_once(" lines were lost here: standard error was not read"));
+    let lost: usize = lost.map(|(lost, _)| lost.parse::<usize>().expect("a number")).sum();
+    let seen = read.lines().filter(|line| line.contains("the connection from ")).count();
+    assert!(seen > 0 && lost > 0 && seen + lost >= count, "{seen} of {count} are there, {lost} were lost");
+    assert_eq!(peer.ends(), Some(0));
+}
+
+#[test]
+fn a_peer_of_the_classroom_ring_whose_standard_error_nobody_reads_quits() {
+    let folder = folder();
+    let (_unread, stderr) = full_pipe();
+    let mut peer = Running::ring(&folder, Stdio::piped(), stderr.into());
+    peer.tell("Store 0004");
+    while peer.line() != "> Store 0004 request accepted" {}
+    peer.tell("Quit");
+    assert_eq!(peer.ends(), Some(0));
+}
+
+#[test]
+fn clients_whose_standard_error_nobody_reads_end_with_their_exit_codes() {
+    let folder = folder();
+    let (_peer, port) = Running::peer(&folder, &[], Stdio::piped(), Stdio::null());
+    let (there, nobody) = (format!("127.0.0.1:{port}"), UdpSocket::bind("127.0.0.1:0").expect("a port"));
+    let nobody = nobody.local_addr().expect("it is bound").to_string();
+    let key = "0".repeat(64);
+    let tasks: [(&[&str], i32); 5] = [
+        (&["ping", &there], 0),
+        (&["ping", &nobody], 5),
+        (&["retrieve", &key, "-", "--bootstrap", &there], 4),
+        (&["peer", "--port", "0", "--data", "/dev/null/x"], 7),
+        (&["ping", "--no-such-option"], 2),
+    ];
+    for (task, code) in tasks {
+        for level in ["trace", "kadring=loud"] {
+            let (_unread, stderr) = full_pipe();
+            let client = Running::start_logging(level, task, Stdio::null(), stderr.into());
+            assert_eq!(client.ends(), Some(code), "{task:?}");
+        }
+    }
+}

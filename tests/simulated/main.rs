@@ -1,0 +1,13 @@
+//! What whole networks promise, in virtual time: the papers' results, and what loss, churn, deaths and storms do to it.
+
+mod kademlia_paper;
+mod leaving;
+mod net;
+mod overlay_contract;
+mod repeats;
+mod replays;
+mod ring_paper;
+mod seeing;
+mod silent;
+mod simulation;
+mod watching;

@@ -1,0 +1,252 @@
+//! Coming in: alone, one after the other, all at once, late, or once more.
+
+use std::time::Duration;
+
+use kadring::id::Id;
+use kadring::overlay::ring::{Ring, RingOptions};
+use kadring::overlay::{Asker, Cause, Change, Effect, Incoming, Overlay, RouteNotice};
+use kadring::patience::ONCE;
+use kadring::peer::Peer;
+use kadring::wire::Request;
+use kadring::wire::ring::{RingRequest, Route, Routed};
+
+use super::rings::{
+    EXAMPLE, assert_owners, changes, classroom, classroom_net, large, large_net, notices, one_cycle, rest, settle,
+    small,
+};
+use crate::net::{LATENCY, Net, addr};
+
+/// SIGCOMM 4.2: one peer alone is responsible for every key; two and three share the circle.
+#[test]
+fn rings_of_one_two_and_three_peers_work() {
+    for count in 1..=3_u32 {
+        let mut net = Net::new(u64::from(count));
+        for number in 0..count {
+            let known: Vec<_> = (0..number).map(addr).collect();
+            net.start(large(number), false, &known);
+            net.run(Duration::from_secs(1));
+        }
+        settle(&mut net, Duration::from_secs(10));
+        assert_owners(&mut net, (0..20_u8).map(|key| Id::of(&[key])));
+    }
+}
+
+/// ToN IV-E1: a new peer may ask any peer of the ring to let it in. Every place on the circle (the ends and the middle of
+/// each gap), through every peer, at several moments of a ping interval: all know their neighbours in less than two
+/// intervals, with the tenth of all datagrams lost too. The slowest is printed.
+#[test]
+fn a_peer_joins_through_any_other_and_settles_within_two_ping_intervals() {
+    const INTERVAL: Duration = Duration::from_secs(1);
+    for loss in [0.0, 0.1] {
+        let mut slowest = (Duration::ZERO, 0, 0);
+        for (turn, via) in EXAMPLE.into_iter().enumerate() {
+            for new in [0, 1, 3, 6, 7, 10, 12, 13, 15, 17, 18, 20, 130, 255] {
+                let mut net = Net::new(new);
+                for id in EXAMPLE {
+                    net.add(Ring::new(small(id), RingOptions::classroom(INTERVAL, Vec::new())), false);
+                }
+                let mut net = rest(net);
+                net.loss = loss;
+                net.run(2 * INTERVAL + INTERVAL * u32::try_from(turn).unwrap() / 7);
+                let ring = Ring::new(small(new), RingOptions::classroom(INTERVAL, Vec::new()));
+                net.start(ring, false, &[addr(via as u32)]);
+                let start = net.now;
+                while one_cycle(&net).is_err() {
+                    net.run(Duration::from_millis(1));
+                    let took = net.now.since(start);
+                    assert!(took < 2 * INTERVAL, "{new} through {via}, loss {loss}: {:?}", one_cycle(&net));
+                }
+                slowest = slowest.max((net.now.since(start), new, via));
+                if loss == 0.0 {
+                    assert_owners(&mut net, (0..256).step_by(37).map(Id::from_u64));
+                }
+            }
+        }
+        let (took, new, via) = slowest;
+        println!("loss {loss}: the slowest join of 98 took {took:?} ({new} through {via}), one way is {LATENCY:?}");
+    }
+}
+
+/// The assignment's story of a join, as notices: who forwards, who lets in, who is told.
+#[test]
+fn a_join_is_told_of_at_each_peer_as_the_assignment_wants() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.start(classroom(15), false, &[addr(4)]);
+    net.run(Duration::from_secs(8));
+    let forwarded = |id: u64| {
+        let wanted = |notice: &RouteNotice| matches!(notice, RouteNotice::Forwarded { what: Routed::Join, origin, .. } if *origin == small(15));
+        notices(&net, addr(id as u32)).iter().filter(|notice| wanted(notice)).count()
+    };
+    assert_eq!(EXAMPLE.map(forwarded), [0, 1, 1, 1, 1, 0, 0]);
+    assert_eq!(changes(&net, 14)[0], (Change::Joined { peer: small(15) }, vec![15, 19]));
+    assert!(changes(&net, 9).contains(&(Change::Told { by: small(14) }, vec![14, 15])));
+    assert_eq!(changes(&net, 15)[0], (Change::Welcomed, vec![19, 2]));
+    for id in [2, 4, 5, 8, 19] {
+        assert!(changes(&net, id).iter().all(|(why, _)| *why == Change::Stabilized), "at {id}");
+    }
+}
+
+/// ToN IV-E1: "stabilize" lets many peers enter at the same time; they end in one cycle.
+#[test]
+fn peers_that_join_at_the_same_time_end_in_one_cycle() {
+    let mut net = large_net(10);
+    for number in 100..140 {
+        net.start(large(number), false, &[addr(number % 10)]);
+    }
+    settle(&mut net, Duration::from_secs(120));
+    assert_owners(&mut net, (0..60_u8).map(|key| Id::of(&[key])));
+}
+
+/// In the classroom whoever is on its way in lets nobody in yet: each peer is told the right places, once.
+#[test]
+fn peers_that_join_through_one_another_are_let_in_one_after_the_other() {
+    let mut net = classroom_net(&[10, 50, 90, 130]);
+    let new = [20, 30, 40, 60, 70];
+    for (id, known) in new.into_iter().zip([10, 20, 30, 40, 60]) {
+        net.start(classroom(id), false, &[addr(known as u32)]);
+    }
+    settle(&mut net, Duration::from_secs(5));
+    for id in new {
+        let told = changes(&net, id);
+        assert_eq!(told[0].0, Change::Welcomed, "{id}: {told:?}");
+        assert!(told.iter().all(|(_, successors)| successors.len() == 2), "{id} knew the ring from then on: {told:?}");
+    }
+}
+
+/// A whole network that starts at once, each peer knowing the first alone, ends in one cycle too.
+#[test]
+fn a_ring_that_starts_at_once_forms() {
+    let mut net = Net::new(3);
+    for number in 0..30 {
+        net.start(large(number), false, &[addr(if number == 0 { 1 } else { 0 })]);
+    }
+    settle(&mut net, Duration::from_secs(120));
+}
+
+/// The assignment's `init`: each peer is told its first two successors, and peers start one after the other.
+#[test]
+fn a_ring_of_named_successors_forms_though_peers_start_late() {
+    let mut net = Net::new(5);
+    for (at, &id) in EXAMPLE.iter().enumerate() {
+        let given = vec![small(EXAMPLE[(at + 1) % 7]), small(EXAMPLE[(at + 2) % 7])];
+        net.start(Ring::new(small(id), RingOptions::classroom(Duration::from_secs(5), given)), false, &[]);
+        net.run(Duration::from_secs(3));
+    }
+    settle(&mut net, Duration::from_secs(10));
+    assert!(!net.told.iter().any(|(_, _, effect)| matches!(effect, Effect::PeerDown(_))), "nobody died");
+    assert_eq!(changes(&net, 2)[0], (Change::Given, vec![4, 5]));
+    assert_owners(&mut net, (0..256).step_by(3).map(Id::from_u64));
+}
+
+/// The assignment's `init`, in any order: the first pings are answered as soon as their receivers are there, however
+/// long it is to the next ones.
+#[test]
+fn the_first_pings_wait_for_successors_that_start_late() {
+    let mut net = Net::new(6);
+    for at in (0..7).rev() {
+        let given = vec![small(EXAMPLE[(at + 1) % 7]), small(EXAMPLE[(at + 2) % 7])];
+        let options = RingOptions::classroom(Duration::from_secs(30), given);
+        net.start(Ring::new(small(EXAMPLE[at]), options), false, &[]);
+        net.run(Duration::from_secs(3));
+    }
+    for id in EXAMPLE {
+        let told = notices(&net, addr(id as u32));
+        let sent = told.iter().filter(|notice| matches!(notice, RouteNotice::PingsSent { .. })).count();
+        let mut answered: Vec<u64> = told
+            .iter()
+            .filter_map(|notice| if let RouteNotice::PingAnswered { by } = notice { by.id.to_u64() } else { None })
+            .collect();
+        answered.sort_by_key(|by| (by + 256 - id) % 256);
+        let at = EXAMPLE.iter().position(|other| *other == id).unwrap();
+        assert_eq!((sent, answered), (1, vec![EXAMPLE[(at + 1) % 7], EXAMPLE[(at + 2) % 7]]), "at {id}");
+    }
+}
+
+/// A peer that is killed and started again before anybody missed it joins like any other.
+#[test]
+fn a_peer_that_was_not_missed_yet_is_let_in_again() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.run(Duration::from_secs(12));
+    net.kill(addr(14));
+    net.start(classroom(14), false, &[addr(4)]);
+    net.run(Duration::from_millis(500));
+    assert_eq!(changes(&net, 14), [(Change::Welcomed, vec![19, 2])]);
+    assert_eq!(changes(&net, 9), [(Change::Joined { peer: small(14) }, vec![14, 19])]);
+    assert_eq!(changes(&net, 8), [(Change::Told { by: small(9) }, vec![9, 14])]);
+    one_cycle(&net).unwrap();
+    net.run(Duration::from_secs(60));
+    assert!(!net.told.iter().any(|(_, _, effect)| matches!(effect, Effect::PeerDown(_))), "nobody died");
+}
+
+/// An id that is taken, and one that is too large, are refused with a reason.
+#[test]
+fn a_join_with_a_wrong_id_is_refused() {
+    for (id, via, reason) in [(9, 4, "taken"), (4, 4, "taken"), (300, 4, "8 bits")] {
+        let mut net = classroom_net(&EXAMPLE);
+        let twin = Peer::new(Id::from_u64(id), addr(1_000));
+        let ring = Ring::new(twin, RingOptions::classroom(Duration::from_secs(5), Vec::new()));
+        net.start(ring, false, &[addr(via)]);
+        net.run(Duration::from_secs(3));
+        let told = notices(&net, addr(1_000));
+        let refused = told
+            .iter()
+            .any(|notice| matches!(notice, RouteNotice::JoinRefused { reason: why } if why.contains(reason)));
+        assert!(refused, "{id}: {told:?}");
+        assert!(
+            net.peers()
+                .iter()
+                .filter(|peer| peer.addr != addr(1_000))
+                .all(|peer| { net.inside(peer.addr).peers().iter().all(|known| known.addr != addr(1_000)) })
+        );
+    }
+}
+
+/// A peer that crashed comes back under its id as soon as its death is noticed, from another address too.
+#[test]
+fn a_peer_comes_back_under_its_id() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.kill(addr(9));
+    let ring =
+        Ring::new(Peer::new(Id::from_u64(9), addr(999)), RingOptions::classroom(Duration::from_secs(5), Vec::new()));
+    net.start(ring, false, &[addr(2)]);
+    net.run(Duration::from_secs(30));
+    settle(&mut net, Duration::from_secs(30));
+    assert_eq!(net.inside(addr(8)).successors()[0].addr, addr(999));
+}
+
+/// Anybody can write a `join` in another's name. It brings that address one ping, no longer than the `join` itself, and no
+/// connection, and nobody of that name into any list.
+#[test]
+fn a_join_in_another_s_name_brings_that_address_one_ping_and_nobody_into_a_list() {
+    for net in [classroom_net(&EXAMPLE), large_net(8)] {
+        let mut net = rest(net);
+        let peers = net.peers();
+        let (before, id) = peers
+            .iter()
+            .filter_map(|peer| Some((*peer, peer.id.next()?)))
+            .find(|(_, id)| peers.iter().all(|peer| peer.id != *id))
+            .expect("a gap");
+        // Its place is right behind a peer, and nobody is at its address.
+        let forged = Peer::new(id, "10.9.9.9:5555".parse().expect("an address"));
+        let route = Route { origin: forged, hops: 1, last: true, quiet: false };
+        let join = Request::Ring(RingRequest::Routed { route, what: Routed::Join });
+        let known = net.asked.len();
+        for magic in 0..3 {
+            let mut effects = Vec::new();
+            net.with(before.addr, |overlay, now, out| {
+                let from = Incoming { asker: Asker::connected(forged.addr, magic), sender: None };
+                overlay.on(now, Cause::Request { from: &from, request: &join }, out);
+                effects.clone_from(out);
+            });
+            let [Effect::Ask { to, request: Request::Ping, tries: ONCE, .. }] = &effects[..] else {
+                panic!("{effects:?}")
+            };
+            assert_eq!(to.addr, forged.addr);
+            net.run(Duration::from_secs(10));
+        }
+        assert_eq!(net.asked[known..].iter().filter(|asked| asked.to == forged.addr).count(), 3);
+        let lists = peers.iter().flat_map(|peer| net.overlay(peer.addr).table());
+        assert!(!lists.flat_map(|row| row.peers).any(|peer| peer.addr == forged.addr), "it is in a list");
+        one_cycle(&net).expect("the ring is as it was");
+    }
+}

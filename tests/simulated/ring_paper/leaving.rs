@@ -1,0 +1,151 @@
+//! Peers that say goodbye.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use kadring::id::Id;
+use kadring::overlay::Effect;
+use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice};
+use kadring::peer::Peer;
+use kadring::wire::ring::{RingRequest, Route, Routed};
+use kadring::wire::{Request, Sender, Via};
+
+use super::rings::{EXAMPLE, changes, classroom, classroom_net, large_net, one_cycle, rest, small};
+use crate::net::{LATENCY, Net, addr};
+
+/// ToN IV-E4: a peer that leaves tells its predecessor and successor, which close the gap as soon as it answers no ping.
+#[test]
+fn a_graceful_departure_closes_the_gap_after_one_ping() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.leave(addr(9));
+    net.run(net.timeout + LATENCY * 5);
+    one_cycle(&net).unwrap();
+    let left = Change::Left { peer: small(9) };
+    assert_eq!(changes(&net, 8), [(left, vec![14, 19])]);
+    assert_eq!(changes(&net, 5), [(left, vec![8, 14])]);
+    for id in [2, 4, 14, 19] {
+        assert!(changes(&net, id).iter().all(|(why, _)| *why == Change::Stabilized), "at {id}");
+    }
+    net.run(Duration::from_secs(30));
+    assert!(!net.told.iter().any(|(_, _, effect)| matches!(
+        effect,
+        Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: Change::Died { .. }, .. }))
+    )));
+}
+
+/// ToN IV-E4: a goodbye is final, whatever pings and answers are on their way while it is said, by one peer or by two
+/// neighbours at once: nobody takes a peer that left for one that is there, or for one that died.
+#[test]
+fn nobody_who_said_goodbye_comes_back_or_is_mourned() {
+    for (step, leavers) in (0..250_u64).zip([&[9_u64][..], &[8, 9], &[9, 8]].into_iter().cycle()) {
+        let mut net = Net::new(step);
+        for &id in &EXAMPLE {
+            net.add(Ring::new(small(id), RingOptions::classroom(Duration::from_millis(200), Vec::new())), false);
+        }
+        let mut net = rest(net);
+        net.run(Duration::from_micros(2_000_000 + 511 * step));
+        for &id in leavers {
+            net.say_goodbye(addr(id as u32));
+            net.run(Duration::from_millis(1));
+        }
+        let begin = net.told.len();
+        net.run(Duration::from_millis(600));
+        for &id in leavers {
+            net.kill(addr(id as u32));
+        }
+        net.run(Duration::from_secs(6));
+        let is_leaver = |at: &SocketAddr| leavers.iter().any(|id| addr(*id as u32) == *at);
+        let wrong = net.told[begin..].iter().find(|(_, at, effect)| match effect {
+            Effect::PeerUp(peer) => is_leaver(&peer.addr) && !is_leaver(at),
+            Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: Change::Died { .. }, .. })) => {
+                !is_leaver(at)
+            }
+            _ => false,
+        });
+        assert_eq!(wrong, None, "step {step}");
+        one_cycle(&net).unwrap();
+    }
+}
+
+/// Whoever has said goodbye passes on what still comes to it: a join to its predecessor, a request to its successor.
+#[test]
+fn what_reaches_a_peer_after_its_goodbye_is_passed_on() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.add(classroom(15), false);
+    let join = Routed::Join;
+    let store = Routed::Store { file: "0013".parse().unwrap() };
+    net.say_goodbye(addr(14));
+    for (origin, what) in [(15, join), (2, store)] {
+        let origin = small(origin);
+        let route = Route { origin, hops: 1, last: true, quiet: false };
+        let sender = Sender::member(origin.id, origin.addr);
+        let request = Request::Ring(RingRequest::Routed { route, what });
+        net.inject(origin.addr, sender, addr(14), Via::Tcp, request);
+    }
+    net.run(net.timeout + LATENCY * 10);
+    assert_eq!(changes(&net, 9).last(), Some(&(Change::Joined { peer: small(15) }, vec![15, 19])));
+    let arrived = |at: u64| {
+        net.told.iter().any(|(_, who, effect)| {
+            *who == addr(at as u32) && matches!(effect, Effect::Ring(RingEffect::Arrived { .. }))
+        })
+    };
+    assert_eq!(EXAMPLE.map(arrived), EXAMPLE.map(|id| id == 19));
+}
+
+/// Anybody can write a goodbye in a neighbour's name. The neighbour is pinged once, and is there: nobody is told of a
+/// departure, and those named in its place hear nothing. Nor does it count who else is said to be gone.
+#[test]
+fn a_goodbye_in_a_neighbour_s_name_is_not_believed_while_that_neighbour_answers() {
+    for mut net in [classroom_net(&EXAMPLE), large_net(8)] {
+        net.run(Duration::from_secs(1));
+        let peers = net.peers();
+        let lists = |net: &Net<Ring>| peers.iter().map(|peer| net.overlay(peer.addr).table()).collect::<Vec<_>>();
+        let (before, told, asked) = (lists(&net), net.told.len(), net.asked.len());
+        let bogus = Peer::new(Id::from_u64(77), "10.9.9.9:5555".parse().expect("an address"));
+        for (at, neighbour) in peers.iter().enumerate() {
+            let quit = RingRequest::Quit { predecessors: vec![bogus], successors: vec![bogus] };
+            let exit = RingRequest::Exit { predecessors: vec![bogus] };
+            for (step, goodbye) in [(1, &quit), (2, &quit), (peers.len() - 1, &exit)] {
+                let to = peers[(at + peers.len() - step) % peers.len()].addr;
+                let sender = Sender { leaving: true, ..Sender::member(neighbour.id, neighbour.addr) };
+                net.inject(neighbour.addr, sender, to, Via::Tcp, Request::Ring(goodbye.clone()));
+            }
+        }
+        net.run(LATENCY * 2);
+        let pings = net.asked[asked..].iter().filter(|asked| asked.request == Request::Ping).count();
+        // Now and then a peer pings another one by itself.
+        assert!((0..3).contains(&(pings - 3 * peers.len())), "one bare ping for each goodbye, not {pings}");
+        net.run(Duration::from_secs(3));
+        assert!(net.asked.iter().all(|asked| asked.to != bogus.addr));
+        let is_news = |effect: &Effect| match effect {
+            Effect::PeerDown(_) => true,
+            Effect::Ring(RingEffect::Notice(notice)) => matches!(notice, RouteNotice::Successors { .. }),
+            _ => false,
+        };
+        let news: Vec<_> = net.told[told..].iter().filter(|(_, _, effect)| is_news(effect)).collect();
+        assert!(news.is_empty(), "{news:?}");
+        assert_eq!(lists(&net), before);
+    }
+}
+
+/// In a small ring those behind a peer are those before it. It need not have put them behind it yet when somebody leaves.
+#[test]
+fn a_departure_soon_after_the_start_of_a_small_ring_is_told_right() {
+    let ids = [10, 50, 90, 130];
+    for leaving in 0..4 {
+        let mut net = Net::new(leaving as u64);
+        for at in 0..4 {
+            let [me, first, second] = [0, 1, 2].map(|step| small(ids[(at + step) % 4]));
+            net.start(Ring::new(me, RingOptions::classroom(Duration::from_secs(30), vec![first, second])), false, &[]);
+        }
+        net.run(Duration::from_millis(700));
+        net.leave(addr(ids[leaving] as u32));
+        net.run(Duration::from_millis(200));
+        for back in [1, 2] {
+            let at = (leaving + 4 - back) % 4;
+            let next: Vec<u64> = (1..4).map(|step| ids[(at + step) % 4]).filter(|id| *id != ids[leaving]).collect();
+            let left = Change::Left { peer: small(ids[leaving]) };
+            assert_eq!(changes(&net, ids[at]).last(), Some(&(left, next)), "{} leaves", ids[leaving]);
+        }
+    }
+}
