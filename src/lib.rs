@@ -11,9 +11,9 @@
 //!    udp-recv ── batches of datagrams ───►│      │── datagrams ──────────► the network
 //!     sweeper ── ticks ──────────────────►│      │── empty batches ──────► udp-recv
 //! tcp-serve-N ── ring messages, damage ──►│      │── its next deadline ──► sweeper
-//!  transfer-N ── outcomes ───────────────►│      │── jobs ───────────────► transfer-N
+//!  transfer-N ── outcomes, damage ───────►│      │── jobs ───────────────► transfer-N
 //!      link-N ── undeliverable messages ─►│      │── ring messages ──────► link-N
-//!     signals ── an order to leave ──────►│ node │── what happened ──────► recorder
+//!     signals ── an order to end ────────►│ node │── what happened ──────► recorder
 //!     console ── commands ───────────────►│      │── progress, answers ──► console, signals, command-N, renewer
 //!    client-N ── an order to cancel ─────►│      │── notices ────────────► those who watch
 //!   command-N ── commands ───────────────►│      │
@@ -26,12 +26,13 @@
 //!   command-N ── a lease that ends ──► renewer
 //! ```
 //! One thread, `node`, owns the routing table, the pending requests and the list of what is held, so none of them needs
-//! a lock. It never blocks. Every other thread exists to wait for one thing and turns what it waited for into a message.
-//! [`runtime`] has a row and a file for each role; the picture is drawn from the rows. `log` is one more thread, the
+//! a lock. It waits for its inboxes alone, never for a disk, a connection or another thread's work. Most other threads wait
+//! for one thing and hand on what came; workers and writers do what would block. [`runtime`] has a row for each role,
+//! which names its file; the picture is drawn from the rows. `log` is one more thread, the
 //! program's, which writes standard error.
 //!
 //! # Map of the house
-//! Imports point only downwards; a test holds the layers.
+//! Imports point only downwards; within a row, only `console` uses `runtime`, and `classroom` uses `node`. A test holds this.
 //!
 //! | layer | rooms | owns |
 //! |---|---|---|
@@ -55,9 +56,11 @@
 //! 2. **One store.** [`console::perform`] turns a line into a [`Command`](node::Command); the part
 //!    [`node::files`](mod@node::files) (`put.rs`) has a worker read and hash a block ([`runtime::transfer`]), looks up
 //!    where it belongs, and offers it at the [`node::desk`]; [`node::keeping`] (`pulls.rs`) on the other side pulls it
-//!    into its [`store`], and says `saved` once it is durable.
-//! 3. **One timeout.** [`node::exchange`] (`pending.rs`) knows every deadline; [`runtime::sweeper`] waits for the first
-//!    of them; what has failed comes to its part as a [`Reply`](node::part::Reply), by the ticket it was asked under.
+//!    into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring through
+//!    `tcp-serve` and the channel `events`) to [`node::exchange`] (`on_answer`), and
+//!    [`Node`](node::Node) gives it to `put.rs` as [`Reply::Offered`](node::part::Reply), by the ticket.
+//! 3. **One timeout.** [`node::exchange`] (`pending.rs`) has the deadline of each request;
+//!    [`Node::next_wake`](node::Node::next_wake) is the first of all deadlines, and [`runtime::sweeper`] waits for it; what has failed comes to its part as a [`Reply`](node::part::Reply), by the ticket it was asked under.
 //! 4. **One shutdown.** See below; [`runtime::ending`] from top to bottom.
 //!
 //! Then one overlay ([`overlay::kademlia`] or [`overlay::ring`]), and the simulator that drives the very same core
@@ -66,19 +69,20 @@
 //! # One shutdown
 //! | step | who sets it | who reads it | what follows |
 //! |---|---|---|---|
-//! | told to leave | `quit`, at the console or through the control socket, a signal, the end of input: a [`Command`](node::Command) | the node: [`Life`](node::life::Life) | what is under way for the user ends; blocks are handed over |
+//! | told to leave | `quit`, at the console or through the control socket, a signal, the end of input with `--exit-on-eof`: a [`Command`](node::Command) | the node: [`Life`](node::life::Life) | what is under way for the user ends; blocks are handed over |
 //! | handed over, or time is up | the part [`node::keeping`] (`departure.rs`) | the node: `Life::SayingGoodbye` | the overlay says goodbye |
 //! | goodbyes heard, or not needed | [`node::exchange`] | the node: `Life::Stopped`, [`Action::Stop`](node::Action::Stop) | the node's loop ends |
-//! | the loop has ended | the node's thread | [`runtime::ending`] | inboxes close, sockets are shut down, every thread is joined within a limit |
-//! | the threads that write last answers, to clients of the control socket, have ended | [`runtime::ending`] | the peer's owner | `signals` ends |
-//! | all threads are joined | [`runtime::ending`] | the program | the exit code: [`Ended`](runtime::Ended) |
+//! | the loop has ended | the node's thread | [`runtime::ending`] | inboxes close, sockets are shut down, the threads that wait on sockets or do jobs are joined within a limit, then the recorder |
+//! | the threads of the control socket, which write the last answers, then `events` and `renewer`, have ended | [`runtime::ending`] | the peer's owner | `signals` ends |
+//! | all but `console` are joined or left behind | [`runtime::ending`] | the program | the exit code, of [`Ended`](runtime::Ended) and of the commands' answers |
 //!
-//! A panic in a thread that a peer needs takes the same way from the last but one step on.
+//! A panic in a thread that a peer needs makes the node leave at once, without a handover; then the last three rows follow.
 //!
 //! # Words, never swapped
 //! An [`Event`](node::Event) happened. An [`Action`](node::Action) shall be done. A [`Command`](node::Command) is what
-//! a user asks. A [`Message`](wire::Message) travels. A [`Notice`](node::Notice) is for those who watch. A
-//! [`Ticket`](node::part::Ticket) goes out with what a part asks for, a [`Reply`](node::part::Reply) comes back under it.
+//! a user asks. A [`Message`](wire::Message) travels. A [`Notice`](node::Notice) is told: to who
+//! gave a command (its progress and its answer), or to those who watch. A [`Ticket`](node::part::Ticket) is kept with what a
+//! part asks for and never leaves this peer, a [`Reply`](node::part::Reply) comes back under it.
 //! A [`Cause`](overlay::Cause) is what an overlay hears of, an [`Effect`](overlay::Effect) what it wants. A
 //! [`Job`](node::job::Job) is work for a worker, an [`Outcome`](node::job::Outcome) what came of it.
 //!
@@ -102,8 +106,8 @@
 //! # }
 //! ```
 //! Bytes and streams need no path: [`put`](runtime::Handle::put) stores what a reader gives, [`get`](runtime::Handle::get)
-//! and [`get_range`](runtime::Handle::get_range) write a file, or a part of it, to a writer; each waits for so long at
-//! most.
+//! and [`get_range`](runtime::Handle::get_range) write a file, or a part of it, to a writer; each takes a
+//! time limit, or none.
 
 pub mod agenda;
 pub mod classroom;

@@ -10,11 +10,12 @@
 //! | 6 | hashes | the hashes of named files that were read before, and who had them kept here | transfer-N, tcp-serve-N | one look or insertion | a file is read |
 //! | 7 | jobs | which commands run beside others | console, command-N | one insertion, removal or look | anything else is done |
 //! | 8 | output | the way of answers to standard output | console, command-N | writing one answer, as long as its reader takes | a command is under way, or anything else is written to |
-//! | 9 | screen | what is on the terminal at the moment | log, console | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
+//! | 9 | screen | what is on the terminal at the moment | log, console, command-N, main | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
 //! | 10 | keys | the network keys that are in force | the node, udp-recv, tcp-serve-N, transfer-N, link-N, sweeper | a look, or putting others there | a file is read, anything is sealed, opened, sent or received |
 //! | 11 | demonstration | how often it was taken | command-N of `kadring demo lock` | as long as it takes to show who waits for it | anything else is waited for |
 //!
-//! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other. A build
+//! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other's locks. A
+//! build
 //! with debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
 
 use std::cell::RefCell;
@@ -146,7 +147,7 @@ pub(crate) static SCREEN: Lock = Lock {
     rank: 9,
     about: About {
         protects: "what is on the terminal at the moment",
-        taken_by: "log, console",
+        taken_by: "log, console, command-N, main",
         held_for: "printing one text on a terminal, or a change of what is there",
         never_while: "a line is read, a command is under way, or anything but a terminal is written to",
     },

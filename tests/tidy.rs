@@ -184,6 +184,17 @@ fn every_module_says_what_it_is() {
 }
 
 #[test]
+fn no_description_is_a_bare_question() {
+    let questions = ["Who.", "What.", "Which.", "Where.", "When.", "Why.", "How many.", "How much."];
+    let bare = |text: &str| text.trim().strip_prefix("/// ").is_some_and(|said| questions.contains(&said));
+    let sources = sources();
+    let lines = sources.iter().flat_map(|(name, text)| text.lines().zip(1..).map(move |(line, at)| (name, at, line)));
+    let found: Vec<_> =
+        lines.filter(|line| bare(line.2)).map(|(name, at, line)| format!("{name}:{at}: {}", line.trim())).collect();
+    assert_none(&found);
+}
+
+#[test]
 fn files_stay_short_enough_to_read() {
     let lengths = sources().into_iter().map(|(name, text)| (name, code(&text).count()));
     let long = lengths.filter(|(_, lines)| *lines > LONGEST_FILE).map(|(name, lines)| format!("{name}: {lines} lines"));

@@ -348,11 +348,12 @@ pub static COMMANDS: &[Spec] = &[
         kinds: &[],
         options: &[OptionSpec { name: "--watch", value: None }],
         summary: "what the threads of this process are at",
-        details: "Each thread waits for one thing and turns it into a message. Shown is what it waits for or does and\n\
+        details: "Most threads wait for one thing and hand on what came. Shown is what it waits for or does and\n\
                   for how long, how often what it waits for came, the share of its life that it did not wait, what a\n\
                   processor worked for it, locks held and waited for, and what waits in the queues between threads.\n\
                   With --watch it is shown anew each second, until Ctrl-C or Enter.\n\
-                  SIGQUIT (Ctrl-\\) prints the same on standard error at any moment, whatever is stuck.",
+                  SIGQUIT (Ctrl-\\) prints the same on standard error at any moment, whatever other thread is\n\
+                  stuck.",
         parse: |_, options, _| Ok(Request::Threads { watch: options.has("--watch") }),
     },
     Spec {

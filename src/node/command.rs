@@ -31,7 +31,7 @@ pub enum Until {
     Stable,
     /// This peer knows so many others.
     Peers {
-        /// How many.
+        /// Other peers to know.
         count: usize,
     },
     /// This peer has nothing to do: no command, transfer or repair is under way.

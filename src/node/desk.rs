@@ -142,7 +142,7 @@ impl Desk {
         self.holdings.iter()
     }
 
-    /// All that is known of the blocks held here: theirs who keep them.
+    /// The account of the blocks held here, for the parts of [`keeping`](super::keeping).
     pub(super) fn holdings(&self) -> &Holdings {
         &self.holdings
     }
@@ -381,7 +381,7 @@ impl Desk {
         self.holdings.reserve(job, key, 0, leases);
     }
 
-    /// Ends work early. A job that had not begun never ends, so nothing more comes of it.
+    /// Ends work early. Of a job that had not begun nothing more comes; one that has begun still has its outcome.
     pub(crate) fn cancel_job(&mut self, job: JobId) {
         if self.jobs.cancel(job, self.exchange.out()).is_some() {
             self.holdings.settle(job);

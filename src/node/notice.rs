@@ -103,7 +103,7 @@ pub enum Notice {
     },
     /// A watcher did not keep up, so it misses notices.
     Missed {
-        /// How many.
+        /// Notices that the watcher missed.
         #[serde(rename = "missed")]
         notices: u64,
     },

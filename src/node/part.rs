@@ -1,7 +1,8 @@
 //! What a part of the node is, and how it asks: under a ticket that comes back with the reply.
 //!
 //! A part does one thing for somebody. It keeps its own state, asks for what it needs at the [`Desk`], and hears what
-//! comes of it through one function, [`Part::on`]. In between it waits for nothing and knows no request id.
+//! comes of it through one function, [`Part::on`]. In between it waits for nothing. It never sees the id of a
+//! request of its own (only that of an [`Asker`]'s).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -115,7 +116,7 @@ impl Ticket {
 }
 
 /// What came of something that was asked for. Each request has one answer or none, each offer one end, each lookup one
-/// end after any number of holders, each job one outcome.
+/// end after any number of holders, each job one outcome; unless the part takes it back before.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// A request was answered.

@@ -131,7 +131,7 @@ pub struct LockWait {
 /// Moments that the recorder could not follow are missing here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Lost {
-    /// How many.
+    /// Moments that are missing.
     pub lost: u64,
 }
 

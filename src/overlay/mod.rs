@@ -35,7 +35,7 @@ pub enum OverlayKind {
     /// Kademlia.
     #[default]
     Kademlia,
-    /// The ring, with 256-bit ids and shortcuts.
+    /// The ring; [`RingOptions`] say how.
     Ring,
 }
 
@@ -53,7 +53,7 @@ impl OverlayKind {
         }
     }
 
-    /// What users call it.
+    /// What answers call it.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Kademlia => "kademlia",
@@ -154,7 +154,7 @@ pub struct Incoming {
 /// What an overlay wants done, or found out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Ask `to`, at most `tries` times, and report under `tag`.
+    /// Ask `to`, for as long as `tries` says ([`patience`](crate::patience)), and report under `tag`.
     Ask {
         /// The peer to ask.
         to: Target,
@@ -220,7 +220,8 @@ pub enum Effect {
         /// Where it runs.
         addr: SocketAddr,
     },
-    /// What only the ring wants or finds out. The node hands it on to the classroom.
+    /// What only the ring wants or finds out. A settlement goes to the part that asked, the rest to
+    /// every part as news.
     Ring(RingEffect),
 }
 
@@ -250,7 +251,7 @@ pub struct TableRow {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Cause<'a> {
     /// A request came. Requests about blocks reach the overlay only where the node itself cannot answer them (a
-    /// [`Request::FindValue`] for a block that is not here).
+    /// [`Request::FindValue`] for a block that is not here, or while this peer leaves).
     Request {
         /// Its envelope.
         from: &'a Incoming,
@@ -287,12 +288,13 @@ pub enum Cause<'a> {
         /// The address that answered.
         addr: SocketAddr,
     },
-    /// A request of ours that was not the overlay's was left without an answer: the peer at `addr` may be gone.
+    /// A request or a message got no answer, or no connection: the peer at `addr` may be gone.
     Silent {
         /// The address that was asked.
         addr: SocketAddr,
     },
-    /// A message could not be delivered over TCP: the peer that listened at `addr` is gone.
+    /// A message could not be delivered over TCP: nobody listens at `addr`, or it is silent and
+    /// no known peer's.
     Undeliverable {
         /// The address that the message was for.
         addr: SocketAddr,

@@ -1,8 +1,10 @@
-//! The channels of a live peer: what each bounds, who takes from it, and what a full one means.
+//! The channels of a live peer: how much each holds, who takes from it, and what a full one means.
 //!
 //! The rows open the channels and are printed in the head of [`runtime`](super), so the bounds there are those of the
-//! code. A send either waits ([`Full::Waits`] says why that cannot deadlock) or goes on without ([`Full::GoesOn`] says
-//! what becomes of what found no room). No circle of sends that wait can form: a test follows the rows.
+//! code. (`connections`, `clients` and `line` are no channels: a thread is started with the thing itself, and the row gives
+//! the limit.) A send either waits ([`Full::Waits`] says why that cannot deadlock) or goes on without ([`Full::GoesOn`] says
+//! what becomes of what found no room). No circle of sends that wait can form: a test follows the
+//! rows. It does not see a send that no row names.
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -14,7 +16,7 @@ use crate::gauges;
 #[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
 pub(super) struct Channel {
     pub(super) name: &'static str,
-    /// The roles that take from it; none where the program or the system does.
+    /// The roles that take from it; none where the system does, or, of `notices`, `events`, `main` and callers of the library.
     pub(super) to: &'static [Role],
     pub(super) bound: Bound,
     pub(super) full: Full,
@@ -25,7 +27,7 @@ pub(super) struct Channel {
 pub(super) enum Bound {
     /// So many, with room for all of them from the start.
     Slots(usize),
-    /// So many, with room as it is needed: its senders count.
+    /// At most so many: the channel itself is unbounded, and its senders keep to the limit.
     Counted(usize),
     /// It is no channel of ours.
     System(&'static str),

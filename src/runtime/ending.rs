@@ -1,8 +1,8 @@
 //! The end of a peer: who is told, who is waited for, in which order, and who may be left behind.
 //!
-//! It needs nothing that the system can refuse: no descriptor, no thread, no connection. And it waits for nothing
+//! On Linux it needs nothing that the system can refuse: no descriptor, no thread, no connection. And it waits for nothing
 //! without a limit: a thread that is stuck in a call that never returns (a read from a disk or a device, say) is named and
-//! left behind, and ends with the process.
+//! left behind, and ends with the process. Nobody waits for the console.
 
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -31,7 +31,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// A node that was told to leave at once has this long for it, with all of the above.
 const NODE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Threads that outlive the others: they tell how the peer ended, or wait for nothing of it.
+/// The roles that [`Ending::end`] does not join: [`end`] and [`join_last`] do, and nobody joins the console.
 const LAST: [Role; 9] = [
     Role::Node,
     Role::Recorder,
@@ -71,7 +71,7 @@ pub(super) fn end(node: NodeLoop, others: &Ending) {
 }
 
 impl Ending {
-    /// Tells the threads that wait on sockets, and waits for all but the node's own and those of [`join_last`].
+    /// Tells the threads that wait on sockets, and waits for all but those of [`LAST`].
     pub(super) fn end(&self) {
         let deadline = self.within(LIMIT);
         self.shared.stopping.store(true, Ordering::Relaxed);
@@ -117,7 +117,7 @@ impl Ending {
 }
 
 /// Waits for the threads that outlive the others: the node, which was told to leave, then those that write the last
-/// answers to clients, then `signals`.
+/// answers to clients, then `events` and the renewer, then `signals`.
 pub(super) fn join_last(roster: &Roster, clock: Clock, signals: Option<signals::Watch>, control: Option<Control>) {
     leave_behind(&roster.join(|role| role == Role::Node, Some(within(clock, NODE_LIMIT))));
     // Who does not read its answer by then gets none.

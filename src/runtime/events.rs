@@ -1,4 +1,5 @@
-//! `events`: hands what the peer tells to whoever keeps or shows it, from the very first notice on.
+//! `events`: gives every notice of the peer, from the first one on, to the function in
+//! [`Options::events`](super::Options::events).
 //!
 //! The node waits for nobody, so where this thread's reader or disk is slow, notices are missed, and it is told how many.
 

@@ -7,9 +7,9 @@
 //!    udp-recv ── batches of datagrams ───►│      │── datagrams ──────────► the network
 //!     sweeper ── ticks ──────────────────►│      │── empty batches ──────► udp-recv
 //! tcp-serve-N ── ring messages, damage ──►│      │── its next deadline ──► sweeper
-//!  transfer-N ── outcomes ───────────────►│      │── jobs ───────────────► transfer-N
+//!  transfer-N ── outcomes, damage ───────►│      │── jobs ───────────────► transfer-N
 //!      link-N ── undeliverable messages ─►│      │── ring messages ──────► link-N
-//!     signals ── an order to leave ──────►│ node │── what happened ──────► recorder
+//!     signals ── an order to end ────────►│ node │── what happened ──────► recorder
 //!     console ── commands ───────────────►│      │── progress, answers ──► console, signals, command-N, renewer
 //!    client-N ── an order to cancel ─────►│      │── notices ────────────► those who watch
 //!   command-N ── commands ───────────────►│      │
@@ -24,7 +24,7 @@
 //!
 //! | thread | file | waits for | may block in | owns | its panic |
 //! |---|---|---|---|---|---|
-//! | `node` | `node_loop.rs` | whatever comes; owns the routing table | nothing | the routing table, requests and jobs under way, what is held | ends the peer |
+//! | `node` | `node_loop.rs` | whatever comes | nothing | the routing table, requests and jobs under way, what is held | ends the peer |
 //! | `udp-recv` | `udp/mod.rs` | datagrams | the UDP socket | the count of lost datagrams | ends the peer |
 //! | `sweeper` | `sweeper.rs` | the node's next deadline | the file of the network keys | the deadline that is armed | ends the peer |
 //! | `tcp-accept` | `tcp_accept.rs` | connections | the TCP listener | the numbers of connections | ends the peer |
@@ -37,7 +37,7 @@
 //! | `console` | the program | commands | standard input and output | the terminal | ends the peer |
 //! | `control` | `control.rs` | clients of the control socket | the control socket | the clients that are connected | ends the peer |
 //! | `client-N` | `control.rs` | a client's line, then its end | its connection | its connection | loses its client |
-//! | `command-N` | `control.rs` | the answer to a client's command | the writes to its client | its session | loses its command |
+//! | `command-N` | `control.rs` | the answer to a command of a client, or of a line that ends with `&` | the writes to its client, or to standard output | its session | loses its command |
 //! | `renewer` | `renewer.rs` | the next lease of the catalogue that is to be renewed | the catalogue | when the next renewal is due | ends the peer |
 //!
 //! | channel | to | holds | when it is full |

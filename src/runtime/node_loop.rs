@@ -66,7 +66,7 @@ pub(super) struct Turn {
     /// What performing an action brought about at once.
     next: VecDeque<Event>,
     armed: Option<Time>,
-    asking: BTreeMap<CommandId, Asker>,
+    asking: BTreeMap<CommandId, Commander>,
     commands: CommandId,
     watchdog: Watchdog,
     /// Datagrams dropped at the inbox, as far as the node was told.
@@ -76,8 +76,8 @@ pub(super) struct Turn {
     way: Way,
 }
 
-/// Who waits for the answer to a command.
-struct Asker {
+/// Who gave a command and waits for its answer.
+struct Commander {
     session: SessionId,
     answer: Sender<Notice>,
     /// What those who watch are told of.
@@ -233,7 +233,7 @@ impl NodeLoop {
         match asked {
             Asked::Command { session, command, of, answer } => {
                 let far = Phase::of(&command).map(|phase| Far { job: session, phase, of, tells_at: Time::ZERO });
-                self.begin(now, command, Some(Asker { session, answer, far }));
+                self.begin(now, command, Some(Commander { session, answer, far }));
             }
             Asked::Cancel { session } => {
                 let meant = self.turn.asking.iter().filter(|(_, asker)| asker.session == session);
@@ -244,11 +244,11 @@ impl NodeLoop {
         }
     }
 
-    fn begin(&mut self, now: Time, command: Command, asker: Option<Asker>) {
+    fn begin(&mut self, now: Time, command: Command, commander: Option<Commander>) {
         self.turn.commands += 1;
         let id = self.turn.commands;
-        if let Some(asker) = asker {
-            self.turn.asking.insert(id, asker);
+        if let Some(commander) = commander {
+            self.turn.asking.insert(id, commander);
         }
         self.handle_at(now, Event::Command { id, command });
     }

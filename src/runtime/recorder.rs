@@ -173,7 +173,7 @@ impl Recorder {
 }
 
 impl Written {
-    /// How many.
+    /// Moments written so far.
     pub(super) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

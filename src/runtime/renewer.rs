@@ -1,8 +1,8 @@
 //! `renewer`: waits until leases that were laid through this peer are to be renewed, and has them renewed.
 //!
 //! What is due is known to the work that it does, which looks through what was stored here: once after the join, then
-//! each hour, and sooner where a lease of less than an hour or two calls for it. Whoever stores something for a while
-//! says by the [`Bell`] when its renewal is due; that wakes the thread only if it is sooner than all it waits for.
+//! each hour, and sooner where a lease of less than an hour or two calls for it. A command that lays a lease with an
+//! end rings the [`Bell`] with the time of its renewal; that wakes the thread only if the time is the soonest.
 
 use std::io;
 use std::sync::Arc;

@@ -53,7 +53,7 @@ pub(super) struct Row {
     /// Its file in this folder.
     file: &'static str,
     waits_for: &'static str,
-    /// What else it may block in, by design.
+    /// The calls that it may block in, by design.
     blocks_in: &'static str,
     /// The state that it alone changes.
     owns: &'static str,
@@ -67,7 +67,7 @@ pub(super) struct Row {
 enum Panic {
     /// The peer cannot do without it.
     EndsThePeer,
-    /// There are as many as there is work, and this is lost.
+    /// The peer goes on without it; this is lost.
     Loses(&'static str),
 }
 
@@ -76,7 +76,7 @@ const NODE: Row = Row {
     name: "node",
     many: false,
     file: "node_loop.rs",
-    waits_for: "whatever comes; owns the routing table",
+    waits_for: "whatever comes",
     blocks_in: "nothing",
     owns: "the routing table, requests and jobs under way, what is held",
     gives: &[
@@ -148,7 +148,7 @@ const TRANSFER: Row = Row {
     waits_for: "jobs: blocks to fetch, hash and write",
     blocks_in: "files, connections to other peers",
     owns: "its job, and the reader that goes with it",
-    gives: &[("outcomes", channels::EVENTS)],
+    gives: &[("outcomes, damage", channels::EVENTS)],
     panic: Panic::Loses("its job, which fails"),
 };
 
@@ -172,7 +172,7 @@ const SIGNALS: Row = Row {
     waits_for: "SIGINT, SIGTERM, SIGHUP and SIGQUIT",
     blocks_in: "the wait for a signal",
     owns: "whether a signal came before",
-    gives: &[("an order to leave", channels::COMMANDS)],
+    gives: &[("an order to end", channels::COMMANDS)],
     panic: Panic::EndsThePeer,
 };
 
@@ -241,8 +241,8 @@ const COMMAND: Row = Row {
     name: "command",
     many: true,
     file: "control.rs",
-    waits_for: "the answer to a client's command",
-    blocks_in: "the writes to its client",
+    waits_for: "the answer to a command of a client, or of a line that ends with `&`",
+    blocks_in: "the writes to its client, or to standard output",
     owns: "its session",
     gives: &[("commands", channels::COMMANDS), ("a lease that ends", channels::RENEWALS)],
     panic: Panic::Loses("its command"),

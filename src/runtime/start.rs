@@ -39,7 +39,7 @@ pub enum StartError {
     /// Another process listens there.
     #[error("{protocol} port {port} of {ip} is in use; name another with --port, or 0 for any", port = .addr.port(), ip = .addr.ip())]
     PortInUse {
-        /// Where.
+        /// The address to listen on.
         addr: SocketAddr,
         /// `TCP` or `UDP`: a peer needs the port for both.
         protocol: &'static str,
@@ -47,7 +47,7 @@ pub enum StartError {
     /// The system refused the sockets.
     #[error("cannot listen on {addr}: {error}")]
     Bind {
-        /// Where.
+        /// The address to listen on.
         addr: SocketAddr,
         /// What the system says.
         error: io::Error,
@@ -58,7 +58,7 @@ pub enum StartError {
     /// The record cannot be written.
     #[error("cannot write the record '{path}': {error}")]
     Record {
-        /// Where.
+        /// The record's path.
         path: PathBuf,
         /// What the system says.
         error: io::Error,

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use kadring::config::Config;
 use kadring::id::Id;
+use kadring::name::FileName;
 use kadring::node::{Answer, Command, Source};
 use kadring::overlay::OverlayKind;
+use kadring::overlay::ring::RingOptions;
 use kadring::sim::{Rules, StormPlan, Trace, World, repro};
 
 /// Runs the storms of these seeds, as many at a time as there are processors, and names every one that failed.
@@ -160,4 +162,36 @@ fn chord_s_keys_are_spread_as_in_the_paper() {
 #[test]
 fn both_overlays_take_the_hops_of_their_papers_for_the_same_lookups() {
     experiment("hops-side-by-side");
+}
+
+#[test]
+fn a_peer_of_the_classroom_that_comes_back_with_an_empty_directory_has_its_files_again_within_a_minute() {
+    for seed in 0..5 {
+        let mut rules = Rules::of(seed, OverlayKind::Ring, RingOptions::classroom(Duration::from_secs(1), Vec::new()));
+        rules.config = Config { named_files: true, ..Config::default() };
+        let mut world = World::new(rules);
+        for (slot, id) in [30, 80, 130, 180, 230].into_iter().enumerate() {
+            world.add(Id::from_u64(id));
+            world.start(slot, if slot == 0 { &[] } else { &[0] });
+            world.run_for(Duration::from_secs(20)).expect("nothing breaks");
+        }
+        // File N lives at the successor of N modulo 256, so these are peer 130's.
+        let files: Vec<FileName> =
+            (81..=130).step_by(7).map(|n| format!("{n:04}").parse().expect("four digits")).collect();
+        for &file in &files {
+            let modified = 1_600_000_000_000_000 + world.now().as_micros();
+            world.disk_mut(0).folder_mut().write(file, modified, file.to_string().into_bytes().into());
+            let command = world.command(0, Command::StoreFile { file });
+            let answered = world.run_until_answered(0, command, Duration::from_secs(60)).expect("nothing breaks");
+            let answer = world.take_answer(0, command);
+            assert!(answered && matches!(answer, Some(Answer::FileStored { .. })), "seed {seed}: {answer:?}");
+        }
+        world.crash(2);
+        world.wipe(2);
+        world.run_for(Duration::from_secs(30)).expect("nothing breaks");
+        world.start(2, &[0]);
+        world.run_for(Duration::from_secs(60)).expect("nothing breaks");
+        let there: Vec<FileName> = world.disk(2).folder().scan().into_iter().map(|(file, _)| file).collect();
+        assert!(files.iter().all(|file| there.contains(file)), "seed {seed}: of {files:?} there are {there:?}");
+    }
 }

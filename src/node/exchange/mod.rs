@@ -1,7 +1,7 @@
-//! What the node says to other peers and hears from them: it alone knows request ids, deadlines, who asked, and how much
-//! a stranger may be told.
+//! What the node says to other peers and hears from them: it alone draws request ids, keeps the deadlines of requests,
+//! matches answers, and limits what a stranger is told.
 //!
-//! Everything that goes out passes through here. [`pending`] keeps the requests that wait for an answer, [`round_trips`] and
+//! Every message that the node sends passes through here. [`pending`] keeps the requests that wait for an answer, [`round_trips`] and
 //! [`network`] what answers show of each address and of all, [`uplink`] the offers that wait for their turn. What comes of
 //! either is a [`Delivery`]: for the overlay, or for the part whose ticket the request went out under.
 
@@ -106,7 +106,8 @@ impl Exchange {
         }
     }
 
-    /// Begins to handle an event: it is `now`, and actions go to the end of `out`. Called again, it ends that.
+    /// Begins to handle an event: it is `now`, and actions go to the end of `out`. Called again after it with the same `out`, it
+    /// gives that back.
     pub(crate) fn turn(&mut self, now: Time, out: &mut Outbox) {
         self.now = now.max(self.now);
         std::mem::swap(&mut self.out, out);
@@ -154,7 +155,7 @@ impl Exchange {
         self.ask_with(to, Ask { request, why: Why::Overlay(tag, purpose), from_anyone }, tries);
     }
 
-    /// Asks what is answered at once, at most `tries` times.
+    /// Asks what is answered at once; `tries` says for how long, see [`patience`].
     pub(crate) fn ask(&mut self, ticket: Ticket, to: Target, request: Request, tries: u8) {
         self.ask_with(to, Ask::new(request, Why::Part(ticket)), tries);
     }
@@ -351,10 +352,10 @@ impl Exchange {
         }
     }
 
-    /// The peer at `addr` is dead: nothing that was offered to it will be taken.
+    /// The peer at `addr` is dead: what waits there until bytes have moved, such as an offer, has failed.
     pub(crate) fn on_dead(&mut self, addr: SocketAddr) -> Vec<Delivery> {
-        let offers = self.pending.take_where(|waiting| waiting.to.addr == addr && waiting.is_patient());
-        let mut failed: Vec<Delivery> = offers.into_iter().map(|waiting| self.fail(waiting, SILENT)).collect();
+        let patient = self.pending.take_where(|waiting| waiting.to.addr == addr && waiting.is_patient());
+        let mut failed: Vec<Delivery> = patient.into_iter().map(|waiting| self.fail(waiting, SILENT)).collect();
         let queued = self.uplink.take_where(|offering| offering.to.addr == addr).into_iter();
         failed.extend(queued.map(|Offering { ticket, to, .. }| {
             Delivery::Part(ticket, Reply::Offered { to, result: Err(SILENT.to_owned()) })

@@ -1,4 +1,5 @@
-//! Requests that wait for an answer: the one place that knows request ids and deadlines.
+//! Requests that wait for an answer: the one place that knows the ids and deadlines of this peer's
+//! own.
 //!
 //! A request is sent again when its answer is overdue, under the same magic, so that the first answer to come, early or
 //! late, settles it. *Overdue* follows the measured round trip of the address (Jacobson 1988; RFC 6298, section 2), or
@@ -7,7 +8,7 @@
 //! answer at once need not be dead.
 //!
 //! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess
-//! 53 random bits while the request is out.
+//! 53 random bits while the request is out. (One that the ring passes on may be answered by anyone.)
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -99,8 +100,8 @@ pub(super) enum Late {
 
 /// What is due: the same request goes out again, or it has failed.
 pub(super) enum Overdue<P> {
-    /// It goes out again, and its answer became `late`. `patient`: it is an offer, which is answered once bytes have
-    /// moved.
+    /// It goes out again, and its answer became `late`. `patient`: it is answered once bytes have moved, as an
+    /// offer is.
     Resend {
         magic: u64,
         to: SocketAddr,
@@ -238,17 +239,18 @@ impl<P> Pending<P> {
         if now >= *limit {
             return self.requests.remove(&magic).map(Overdue::Failed);
         }
-        let many = |enough: u8| *datagrams >= enough && !stalled;
-        let far = now.since(waiting.sent) < self.network.reach();
-        let (many, slower) = (many(self.network.doubt_after()) && !far, many(self.network.slower_after()));
+        let sent_at_least = |enough: u8| *datagrams >= enough && !stalled;
+        let too_early = now.since(waiting.sent) < self.network.reach();
+        let doubt = sent_at_least(self.network.doubt_after()) && !too_early;
+        let slower = sent_at_least(self.network.slower_after());
         if slower || waiting.from_anyone || self.network.is_choked() {
             // What is repeated fast tells little more once the peer is doubted.
-            let fast = many && !*patient && !waiting.from_anyone && *gap < FIRST_TIMEOUT;
+            let fast = doubt && !*patient && !waiting.from_anyone && *gap < FIRST_TIMEOUT;
             *gap = (*gap * if fast { 4 } else { 2 }).min(if *patient { patience::RESEND } else { MAX_TIMEOUT });
         }
         let mut late = None;
         if !waiting.from_anyone && !*patient && !stalled {
-            let doubtful = many && !*doubted;
+            let doubtful = doubt && !*doubted;
             *doubted |= doubtful;
             late = if doubtful { Some(Late::Doubtful) } else { (*datagrams == 1).then_some(Late::Overdue) };
         }

@@ -29,13 +29,13 @@ struct Handover {
     command: CommandId,
     deadline: Time,
     /// The blocks are offered to others first.
-    handover: bool,
+    offered: bool,
     /// No other peer is known.
-    nobody: bool,
+    alone: bool,
     /// Blocks held when the departure began. What is pulled to its end after that is not called saved.
     blocks: u64,
     /// Those of them that no other peer is known to hold.
-    alone: BTreeSet<Key>,
+    only_here: BTreeSet<Key>,
     /// Blocks handed over, as far as that was told.
     told: u64,
     /// The peers that are compared with now.
@@ -80,19 +80,19 @@ impl Part for Departure {
     /// The departure begins.
     fn on_command(&mut self, desk: &mut Desk, command: CommandId, how: Command) {
         let wanted = |key: &Key| desk.wanted_size(key).is_some();
-        let alone: BTreeSet<Key> = desk.held().map(|(key, _)| key).filter(wanted).collect();
+        let only_here: BTreeSet<Key> = desk.held().map(|(key, _)| key).filter(wanted).collect();
         self.0 = Some(Handover {
             command,
             deadline: desk.now() + desk.config().handover_limit,
-            handover: matches!(how, Command::Quit { handover: true }),
-            nobody: desk.peers().iter().all(|peer| desk.is_me(peer)),
-            blocks: alone.len() as u64,
-            alone,
+            offered: matches!(how, Command::Quit { handover: true }),
+            alone: desk.peers().iter().all(|peer| desk.is_me(peer)),
+            blocks: only_here.len() as u64,
+            only_here,
             told: 0,
             heirs: BTreeMap::new(),
             done: BTreeSet::from([desk.me().id]),
         });
-        if let Some(Handover { handover: true, blocks: of @ 1.., .. }) = self.0 {
+        if let Some(Handover { offered: true, blocks: of @ 1.., .. }) = self.0 {
             desk.progress(command, Progress::HandedOver { blocks: 0, of });
         }
         self.go_on(desk);
@@ -123,23 +123,23 @@ impl Departure {
     /// Goes on to the next heirs, once those before are done; says goodbye when none is left, or when time is up.
     fn go_on(&mut self, desk: &mut Desk) {
         let Some(handover) = &mut self.0 else { return };
-        let in_time = handover.handover && desk.now() < handover.deadline;
+        let in_time = handover.offered && desk.now() < handover.deadline;
         if in_time && (!handover.heirs.is_empty() || handover.find_heirs(desk)) {
             return;
         }
-        let &mut Handover { command, handover: offered, nobody, blocks, ref alone, .. } = handover;
-        let left_behind = alone.len() as u64;
+        let &mut Handover { command, offered, alone, blocks, ref only_here, .. } = handover;
+        let left_behind = only_here.len() as u64;
         self.0 = None;
         desk.say_goodbye();
         let (handed_over, kept) = (blocks - left_behind, desk.config().lasting);
-        desk.answer(command, Answer::Left { handed_over, left_behind, offered, kept, alone: nobody });
+        desk.answer(command, Answer::Left { handed_over, left_behind, offered, kept, alone });
     }
 }
 
 impl Handover {
     /// Tells how many blocks were handed over, when these are more than were told.
     fn tell(&mut self, desk: &mut Desk) {
-        let blocks = self.blocks - self.alone.len() as u64;
+        let blocks = self.blocks - self.only_here.len() as u64;
         if blocks > self.told {
             self.told = blocks;
             desk.progress(self.command, Progress::HandedOver { blocks, of: self.blocks });
@@ -149,7 +149,7 @@ impl Handover {
     /// Begins to compare with the peers that should hold what this one alone holds. False if there are none.
     fn find_heirs(&mut self, desk: &mut Desk) -> bool {
         let mut shares: BTreeMap<Id, (Peer, Vec<Share>)> = BTreeMap::new();
-        let mut next = self.alone.first().copied();
+        let mut next = self.only_here.first().copied();
         while let Some(key) = next {
             let (region, heirs) = self.region(desk, &key);
             let range = Range { first: Start::of(&region.first), last: Start::of(&region.last) };
@@ -157,10 +157,10 @@ impl Handover {
             for heir in heirs {
                 shares.entry(heir.id).or_insert((heir, Vec::new())).1.push(share);
             }
-            next = region.last.next().and_then(|after| self.alone.range(after..).next().copied());
+            next = region.last.next().and_then(|after| self.only_here.range(after..).next().copied());
         }
         for (id, (peer, shares)) in shares {
-            let comparison = Comparison::new(&shares, self.alone.len());
+            let comparison = Comparison::new(&shares, self.only_here.len());
             self.done.insert(id);
             self.heirs.insert(id, Heir { peer, comparison, lacking: VecDeque::new(), offered: 0 });
             self.go_on_with(desk, &id);
@@ -211,7 +211,7 @@ impl Handover {
             Ok(response) => {
                 let found = |key: &Key, held: bool| {
                     if held {
-                        self.alone.remove(key);
+                        self.only_here.remove(key);
                     } else {
                         heir.lacking.push_back(*key);
                     }
@@ -233,7 +233,7 @@ impl Handover {
     /// An heir took a block, or did not.
     fn on_offered(&mut self, id: &Id, key: Key, result: Result<(), String>) {
         if result.is_ok() {
-            self.alone.remove(&key);
+            self.only_here.remove(&key);
         }
         let Some(heir) = self.heirs.get_mut(id) else { return };
         heir.offered = heir.offered.saturating_sub(1);

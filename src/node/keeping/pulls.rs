@@ -7,8 +7,8 @@
 //! were down. So an offer of it is answered only after a worker has looked at the file: that costs little where the
 //! file is as it was when it last was hashed. If it is not sound, the offer is taken like any other.
 //!
-//! Whose turn it is says `queue.rs`: a peer that offers much and then drips, or says nothing, holds up its own offers and
-//! leaves the other places to others. Who offered the same block as such a one is asked in its stead.
+//! `queue.rs` chooses which block is pulled next: a slow or silent peer delays only its own offers. Where its pull fails, the
+//! block is pulled from another peer that offered it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

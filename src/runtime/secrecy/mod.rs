@@ -35,7 +35,7 @@ pub enum KeyringError {
     /// The file cannot be read.
     #[error("cannot read the network key file '{path}': {error}")]
     Unreadable {
-        /// Which.
+        /// The key file.
         path: PathBuf,
         /// What the system says.
         error: io::Error,

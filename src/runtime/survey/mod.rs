@@ -45,7 +45,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// What is known of one peer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Surveyed {
-    /// Who.
+    /// The peer.
     #[serde(flatten)]
     pub peer: Peer,
     /// Whether it answered; the other fields are empty if not.

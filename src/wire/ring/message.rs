@@ -85,7 +85,7 @@ pub enum RingRequest {
     Routed {
         /// How far it has come.
         route: Route,
-        /// What.
+        /// The request that is on its way.
         what: Routed,
     },
     /// Take this file over from the sender: pull it over TCP.
@@ -118,7 +118,7 @@ pub enum RingRequest {
     },
     /// A peer does not answer the sender any more. A hint: the receiver asks it itself.
     Abrupt {
-        /// Who.
+        /// The silent peer.
         peer: Peer,
     },
 }
@@ -158,14 +158,14 @@ pub enum RingResponse {
     },
     /// To a store: the file is kept.
     Kept {
-        /// Which.
+        /// The file's name.
         file: FileName,
     },
     /// To a request for a file.
     File {
-        /// Which.
+        /// The file's name.
         file: FileName,
-        /// Where.
+        /// Where the file can be fetched.
         place: FilePlace,
     },
     /// To a transfer, an update, a quit, an exit or an abrupt: done.
