@@ -3,10 +3,7 @@
 //! What strangers can have opened is bounded by shares of the limit that the system sets. The rest is a reserve for the
 //! workers (a connection, a file and its folder each), clients of the control socket and the peer's own files.
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-/// Descriptors that a process is taken to have where the system does not say.
-const USUAL: u64 = 256;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Connections of each sort at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +19,7 @@ pub(super) struct Shares {
 impl Shares {
     /// The shares under the limit of this process.
     pub(super) fn of_process() -> Self {
-        Self::of(getrlimit(Resource::RLIMIT_NOFILE).map_or(USUAL, |(soft, _)| soft))
+        Self::of(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
     }
 
     fn of(limit: u64) -> Self {
@@ -34,9 +31,8 @@ impl Shares {
 /// Lets this process have as many file descriptors as the system allows it: the usual limit of 1,024 is kept low for
 /// programs that cannot count further.
 pub fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
-    if let Err(error) = raised {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         log::debug!("the limit of file descriptors stays as it is: {error}");
     }
 }

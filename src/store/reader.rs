@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 
 use super::verified::Stamp;
@@ -41,10 +40,6 @@ impl DiskStore {
     /// # Errors
     /// Those of [`read`](Self::read).
     pub fn rehash(&self, key: &Key) -> Result<u32, StoreError> {
-        let forget = |file: &File| {
-            // Advice only: a file system that does not take it changes nothing of the result.
-            let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-        };
         let block = self.open_sound(key, |file, _| {
             forget(file);
             false
@@ -114,4 +109,13 @@ pub fn hash_all(file: &File) -> io::Result<Id> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Has the system give up what it has of a file in memory. Advice only: where it is not taken, or there is no such call
+/// (Apple's systems), nothing of a result changes.
+fn forget(file: &File) {
+    #[cfg(not(target_vendor = "apple"))]
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    #[cfg(target_vendor = "apple")]
+    let _ = file;
 }

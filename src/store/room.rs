@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use nix::sys::statvfs::statvfs;
+use rustix::fs::statvfs;
 
 /// Of each disk this part is kept free, or [`MOST_RESERVED`], whichever is less.
 const RESERVED: u64 = 20;
@@ -20,9 +20,9 @@ const RESERVED_FILES: u64 = 100;
 /// The system does not tell.
 pub fn room(folder: &Path) -> io::Result<Option<u64>> {
     let disk = statvfs(folder)?;
-    let unit = disk.fragment_size();
-    let (total, free) = (disk.blocks().saturating_mul(unit), disk.blocks_available().saturating_mul(unit));
-    let has_files = disk.files() == 0 || disk.files_available() > disk.files() / RESERVED_FILES;
+    let unit = disk.f_frsize;
+    let (total, free) = (disk.f_blocks.saturating_mul(unit), disk.f_bavail.saturating_mul(unit));
+    let has_files = disk.f_files == 0 || disk.f_favail > disk.f_files / RESERVED_FILES;
     Ok(has_files.then(|| free.saturating_sub(MOST_RESERVED.min(total / RESERVED))))
 }
 
@@ -31,7 +31,7 @@ pub fn room(folder: &Path) -> io::Result<Option<u64>> {
 /// # Errors
 /// The system does not tell.
 pub fn free(folder: &Path) -> io::Result<u64> {
-    statvfs(folder).map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size())).map_err(Into::into)
+    Ok(statvfs(folder).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))?)
 }
 
 /// Whether `size` bytes more may be written to the disk of this folder.
@@ -53,7 +53,7 @@ mod tests {
     fn what_has_room_leaves_a_reserve() {
         let folder = tempfile::tempdir().unwrap();
         let disk = statvfs(folder.path()).unwrap();
-        let free = disk.blocks_available() * disk.fragment_size();
+        let free = disk.f_bavail * disk.f_frsize;
         let room = room(folder.path()).unwrap().expect("files can be made");
         assert!(room < free, "{room} of {free}");
         check_room(folder.path(), 1).unwrap();

@@ -79,6 +79,7 @@ fn receiver(socket: Arc<UdpSocket>) -> Box<dyn Receive> {
 }
 
 /// Sealed datagrams are sent as they are, to the byte.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "the plain way changes none"))]
 fn sender(socket: Arc<UdpSocket>, sealed: bool) -> Box<dyn Send> {
     #[cfg(target_os = "linux")]
     if !twins::plain() {
