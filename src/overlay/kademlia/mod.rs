@@ -217,6 +217,7 @@ impl Kademlia {
             }
             Request::Store { .. }
             | Request::Verify { .. }
+            | Request::Terms { .. }
             | Request::Compare { .. }
             | Request::Lease(_)
             | Request::Ring(_) => return,
