@@ -263,6 +263,24 @@ fn leases_end_by_themselves_and_a_renewed_one_does_not() {
 }
 
 #[test]
+fn a_peer_that_starts_with_a_clock_a_year_ahead_drops_nothing_that_its_neighbours_keep() {
+    for kind in BOTH {
+        let until = Some(super::peers::UNIX_TIME + 30 * 24 * 3600);
+        let lease = |n: u32| Some(Lease { id: secret(n as u8 % 2).id(), until, copies: 3 });
+        let mut net = Net::with_leases(kind, 6, 20, 3, lease);
+        let by = net.world.up()[0];
+        let wrong = *net.set(&net.keys[0]).iter().find(|slot| **slot != by).expect("three hold it");
+        let held = |net: &Net| net.keys.iter().filter(|key| net.world.disk(wrong).has(key)).count();
+        net.world.crash(wrong);
+        net.world.set_clock_ahead(wrong, 365 * 24 * 3600);
+        let before = held(&net);
+        net.world.start(wrong, &[by]);
+        net.pass(Duration::from_secs(3 * 3600));
+        assert!(before > 0 && held(&net) >= before, "{kind:?}: {} of {before}", held(&net));
+    }
+}
+
+#[test]
 fn files_keep_the_number_of_copies_that_they_ask_for_whatever_the_peers_usual_one() {
     for kind in BOTH {
         let lease = |n| {
