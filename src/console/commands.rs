@@ -253,11 +253,16 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "DIR",
         takes: (1, 1),
         kinds: &[Kind::File],
-        options: &[],
+        options: &[OptionSpec { name: "--for", value: Some("TIME") }],
         summary: "keep the blocks in DIR, files named by their SHA-256, in the network",
         details: "DIR is the store of another program, such as the seed's dht_store. Each file of at most 1 MiB whose bytes\n\
-                  hash to its name becomes a block; what is left out is named, and why. Nothing in DIR is changed.",
-        parse: |words, _, _| Ok(Request::Import(parse_file(&words[0])?)),
+                  hash to its name becomes a block; what is left out is named, and why. Nothing in DIR is changed.\n\
+                  The catalogue has all of them as one file, by the name of DIR: check, renew and delete go by that. They are\n\
+                  kept for ever, or with --for 30d for so long.",
+        parse: |words, options, _| {
+            let terms = Terms::read(options.value("--for"), None)?;
+            Ok(Request::Import { folder: parse_file(&words[0])?, terms })
+        },
     },
     Spec {
         name: "name",
