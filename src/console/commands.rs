@@ -205,7 +205,8 @@ pub static COMMANDS: &[Spec] = &[
         kinds: &[Kind::Source],
         options: &[],
         summary: "what was stored here, by name",
-        details: "The catalogue: key, size, time and name of each file. PATTERN is a part of the name, or has *, ? and [...].",
+        details: "The catalogue: key, size, time and name of each file. PATTERN is a part of the name, or has *, ? and [...].\n\
+                  What was begun and not finished is listed as such: the same store goes on with its lease, delete ends it.",
         parse: |words, _, _| Ok(Request::Files { pattern: words.first().cloned().unwrap_or_default() }),
     },
     Spec {
@@ -229,7 +230,8 @@ pub static COMMANDS: &[Spec] = &[
         options: &[],
         summary: "have files that were stored here kept no longer",
         details: "The peers that keep a file drop its blocks after a while, unless somebody else stored them too.\n\
-                  Only who stored a file can do that: the catalogue has what it takes.",
+                  Only who stored a file can do that: the catalogue has what it takes. What a store left behind that was not\n\
+                  finished is named too.",
         parse: |words, _, _| Ok(Request::Lease { words: words.to_vec(), change: Change::Delete }),
     },
     Spec {

@@ -9,7 +9,7 @@ use super::world::{Rules, World};
 use crate::config::{Config, GRACE, REPAIR_BOUND, REPUBLISH_INTERVAL};
 use crate::id::{Id, Key};
 use crate::lease::{Lease, Note, Secret};
-use crate::node::{Command, LeaseChange, Purpose};
+use crate::node::{Answer, Command, LeaseChange, Purpose};
 use crate::overlay::OverlayKind;
 
 const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
@@ -242,6 +242,24 @@ fn a_deleted_file_goes_from_all_holders_and_one_that_slept_does_not_bring_it_bac
             let expected = if n % 2 == 0 { 0..=0 } else { 3..=4 };
             assert!(expected.contains(&copies(&net, key)), "{kind:?}: {} copies of block {n}", copies(&net, key));
         }
+    }
+}
+
+#[test]
+fn who_does_not_know_which_blocks_a_lease_is_on_ends_it_at_all_holders() {
+    for kind in BOTH {
+        let lease = |_| Some(Lease { id: secret(1).id(), until: None, copies: 3 });
+        let mut net = Net::with_leases(kind, 60, 40, 3, lease);
+        let copies = |net: &Net| {
+            let held = |slot: &usize| net.keys.iter().filter(|key| net.world.disk(*slot).has(key)).count();
+            net.world.up().iter().map(held).sum::<usize>() as u64
+        };
+        let command = net.world.command(0, Command::Disown { secrets: vec![secret(1)] });
+        let answered = net.world.run_until_answered(0, command, Duration::from_secs(60));
+        assert_eq!(answered.map_err(|violation| violation.to_string()), Ok(true));
+        let answer = net.world.take_answer(0, command);
+        let Some(Answer::Leased { copies: told, free, silent, unread: 0, .. }) = answer else { panic!("{answer:?}") };
+        assert_eq!((told, free, silent.len()), (copies(&net), copies(&net), 0), "{kind:?}");
     }
 }
 
