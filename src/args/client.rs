@@ -36,6 +36,9 @@ pub(crate) struct ImportArgs {
     /// The folder, such as the dht_store of the seed's program
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
+    /// Keep the blocks for so long; without it, for ever
+    #[arg(id = "for", long, env = "KADRING_FOR", value_name = "TIME")]
+    pub(crate) lasts: Option<String>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
     #[command(flatten)]

@@ -11,6 +11,7 @@ use kadring::config::Config;
 use kadring::console::catalogue::Catalogue;
 use kadring::console::finding::{self, resolve_source};
 use kadring::console::health::{Check, Subject};
+use kadring::console::leases::Terms;
 use kadring::console::perform::{Performer, resolve};
 use kadring::console::spec::{Request, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
@@ -205,8 +206,14 @@ pub(crate) fn check(args: CheckArgs) -> anyhow::Result<Exit> {
 
 /// `kadring import`.
 pub(crate) fn import(args: ImportArgs) -> anyhow::Result<Exit> {
-    let words = || Ok(typed([Path::new("import"), Path::new("--"), &args.dir].into_iter()));
-    let request = || Ok((Request::Import(args.dir.clone()), args.copies.config().map_err(Failed::usage)?));
+    let words = || {
+        let lasts = args.lasts.iter().flat_map(|lasts| [Path::new("--for"), Path::new(lasts)]);
+        Ok(typed([Path::new("import")].into_iter().chain(lasts).chain([Path::new("--"), &args.dir])))
+    };
+    let request = || {
+        let terms = Terms::read(args.lasts.as_deref(), None).map_err(Failed::usage)?;
+        Ok((Request::Import { folder: args.dir.clone(), terms }, args.copies.config().map_err(Failed::usage)?))
+    };
     hand_on_or_ask(&args.join, args.format.format(), words, request)
 }
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
+use super::begun::forget_finished;
 use super::escape::quoted;
 use super::leases::draw;
 use crate::id::{Id, Key};
@@ -21,6 +22,7 @@ use crate::lease::{Lease, LeaseId, Secret, UnixTime};
 use crate::path_text;
 use crate::raw_text;
 use crate::runtime::Bell;
+use crate::sums::{checked, with_sum};
 
 /// The catalogue's name in its folder.
 const NAME: &str = "catalogue";
@@ -46,9 +48,11 @@ pub struct Entry {
     /// Where it lay when it was stored.
     #[serde(with = "path_text")]
     pub path: PathBuf,
-    /// The file's key.
+    /// The file's key; all zeros, and not written down, of one whose store was only [begun](Self::begun).
+    #[serde(default = "unknown", skip_serializing_if = "is_unknown")]
     pub key: Key,
-    /// The file's SHA-256.
+    /// The file's SHA-256; the same holds of it.
+    #[serde(default = "unknown", skip_serializing_if = "is_unknown")]
     pub sha256: Id,
     /// The file's size in bytes.
     pub bytes: u64,
@@ -59,9 +63,21 @@ pub struct Entry {
     /// Whether it is a folder; then the SHA-256 is that of its listing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub folder: bool,
+    /// Whether its store was begun and, as far as is known, not finished: what reached the network is on this lease.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begun: bool,
     /// The lease on its blocks, if it was stored with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Owned>,
+}
+
+/// What stands for a key or a hash that is not known.
+const fn unknown() -> Id {
+    Id::ZERO
+}
+
+fn is_unknown(id: &Id) -> bool {
+    *id == Id::ZERO
 }
 
 /// Leases that were laid from here.
@@ -159,7 +175,7 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be written.
     pub fn add(&self, entry: &Entry) -> io::Result<()> {
-        let line = serde_json::to_string(entry)? + "\n";
+        let line = with_sum(&serde_json::to_string(entry)?) + "\n";
         let line_length = line.len() as u64;
         let lock = self.lock()?;
         // Whoever reads a key can retrieve its file.
@@ -191,6 +207,16 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = self.listed()?;
+        entries.retain(|entry| !entry.begun);
+        Ok(entries)
+    }
+
+    /// The same, and what was begun and not finished.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub fn listed(&self) -> io::Result<Vec<Entry>> {
         if !self.path().exists() {
             return match self.bell {
                 None => Ok(Vec::new()),
@@ -210,26 +236,8 @@ impl Catalogue {
     /// # Errors
     /// For people: it names several keys, or the catalogue cannot be read.
     pub fn find(&self, word: &str) -> Result<Option<Key>, String> {
-        let entries = self.entries().map_err(|error| self.cannot("read", &error))?;
-        let named = entries.iter().filter(|entry| entry.name == word);
-        // Of what was stored from one place, the latest is meant.
-        let mut latest: Vec<&Entry> = Vec::new();
-        for entry in named {
-            latest.retain(|other| other.path != entry.path);
-            latest.push(entry);
-        }
-        let begun = || entries.iter().filter(|entry| is_beginning(word) && begins(entry, word));
-        let mut meant: Vec<&Entry> = if latest.is_empty() { begun().collect() } else { latest };
-        meant.sort_by_key(|entry| entry.key);
-        meant.dedup_by_key(|entry| entry.key);
-        match &meant[..] {
-            [] => Ok(None),
-            [one] => Ok(Some(one.key)),
-            several => {
-                let each = several.iter().map(|entry| format!("{} ({})", entry.key, entry.path.display()));
-                Err(format!("{} names several files: {}", quoted(word), each.collect::<Vec<_>>().join(", ")))
-            }
-        }
+        let listed = self.listed().map_err(|error| self.cannot("read", &error))?;
+        find_among(&listed.iter().collect::<Vec<_>>(), word)
     }
 
     /// Calls the file `key` by another name too. Returns whether the key is known here.
@@ -287,13 +295,13 @@ impl Catalogue {
         match fs::read_to_string(&path) {
             Ok(text) => {
                 let damaged = || io::Error::other(format!("{} holds no secret; move it away", path.display()));
-                text.trim().parse().map_err(|_| damaged())
+                checked(text.trim()).and_then(|text| text.parse().ok()).ok_or_else(damaged)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret = draw()?;
                 // A file of this kind is its owner's alone.
                 let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-                writeln!(file, "{secret}")?;
+                writeln!(file, "{}", with_sum(&secret.to_string()))?;
                 file.as_file().sync_all()?;
                 file.persist(&path).map_err(|error| error.error)?;
                 File::open(&self.folder)?.sync_all()?;
@@ -309,7 +317,7 @@ impl Catalogue {
     /// # Errors
     /// It cannot be written.
     pub fn end(&self, secrets: &[Secret]) -> io::Result<()> {
-        let lines: String = secrets.iter().map(|secret| format!("{}\n", secret.id())).collect();
+        let lines: String = secrets.iter().map(|secret| with_sum(&secret.id().to_string()) + "\n").collect();
         let _lock = self.lock()?;
         let mut file = File::options().append(true).create(true).mode(0o600).open(self.folder.join(ENDED))?;
         file.write_all(lines.as_bytes())?;
@@ -323,18 +331,22 @@ impl Catalogue {
     /// # Errors
     /// What it depends on cannot be read or written.
     pub fn secret(&self, stamp: &[u8]) -> io::Result<Secret> {
-        let owner = self.owner()?;
-        let ended = match fs::read_to_string(self.folder.join(ENDED)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read?,
-        };
-        // A line that a power cut left unfinished names no lease.
-        let ended: BTreeSet<LeaseId> = ended.lines().filter_map(|line| line.parse().ok()).collect();
+        let (owner, ended) = (self.owner()?, self.ended()?);
         let mut secret = owner.derive(stamp);
         while ended.contains(&secret.id()) {
             secret = secret.derive(stamp);
         }
         Ok(secret)
+    }
+
+    /// The leases that were ended from here.
+    pub(super) fn ended(&self) -> io::Result<BTreeSet<LeaseId>> {
+        let ended = match fs::read_to_string(self.folder.join(ENDED)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
+        // A line that a power cut left unfinished names no lease.
+        Ok(ended.lines().filter_map(|line| checked(line)?.parse().ok()).collect())
     }
 
     /// Drops the entries that `word` names, by name or by key or its beginning. The network keeps what it has.
@@ -359,7 +371,7 @@ impl Catalogue {
         Ok(dropped)
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.join(NAME)
     }
 
@@ -372,7 +384,7 @@ impl Catalogue {
     }
 
     /// Held until it is dropped.
-    fn lock(&self) -> io::Result<File> {
+    pub(super) fn lock(&self) -> io::Result<File> {
         self.make_folder()?;
         let options = &mut File::options();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.folder.join(LOCK))?;
@@ -381,23 +393,24 @@ impl Catalogue {
     }
 
     /// Reads the file. Where a line is damaged, all of it is copied aside and the sound lines stay.
-    fn read(&self) -> io::Result<Vec<Entry>> {
+    pub(super) fn read(&self) -> io::Result<Vec<Entry>> {
         let text = fs::read(self.path())?;
         // The latest of each name, path and key stands where it came.
         let mut entries: Vec<Option<Entry>> = Vec::new();
         let mut places: HashMap<(String, PathBuf, Key), usize> = HashMap::new();
         let mut damaged = 0;
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            match serde_json::from_slice::<Entry>(line) {
-                Ok(entry) => {
+            match read_line(line) {
+                Some(entry) => {
                     let what = (entry.name.clone(), entry.path.clone(), entry.key);
                     let before = places.insert(what, entries.len()).and_then(|at| entries[at].take());
                     entries.push(Some(entry.with_leases_of(before)));
                 }
-                Err(_) => damaged += 1,
+                None => damaged += 1,
             }
         }
-        let entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        forget_finished(&mut entries);
         if damaged > 0 {
             let aside = self.aside();
             // The copy is as private as the file.
@@ -415,10 +428,10 @@ impl Catalogue {
         names.into_iter().find(|path| !path.exists()).unwrap_or_else(|| self.folder.join(NAME))
     }
 
-    fn write(&self, entries: &[Entry]) -> io::Result<()> {
+    pub(super) fn write(&self, entries: &[Entry]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         for entry in entries {
-            writeln!(file, "{}", serde_json::to_string(entry)?)?;
+            writeln!(file, "{}", with_sum(&serde_json::to_string(entry)?))?;
         }
         file.as_file().sync_all()?;
         file.persist(self.path()).map_err(|error| error.error)?;
@@ -431,13 +444,45 @@ impl Catalogue {
     }
 }
 
+/// What a line says; none if it is damaged.
+fn read_line(line: &[u8]) -> Option<Entry> {
+    let line = checked(std::str::from_utf8(line).ok()?)?;
+    serde_json::from_str::<Entry>(line).ok().filter(|entry| entry.begun == is_unknown(&entry.key))
+}
+
+/// The key that `word` names among these, as [`Catalogue::find`] tells it.
+pub(super) fn find_among(entries: &[&Entry], word: &str) -> Result<Option<Key>, String> {
+    let named = entries.iter().filter(|entry| entry.name == word);
+    // Of what was stored from one place, the latest is meant.
+    let mut latest: Vec<&Entry> = Vec::new();
+    for entry in named.clone().filter(|entry| !entry.begun) {
+        latest.retain(|other| other.path != entry.path);
+        latest.push(entry);
+    }
+    let beginning = || entries.iter().copied().filter(|entry| is_beginning(word) && begins(entry, word));
+    let mut meant: Vec<&Entry> = if latest.is_empty() { beginning().collect() } else { latest };
+    meant.sort_by_key(|entry| entry.key);
+    meant.dedup_by_key(|entry| entry.key);
+    match &meant[..] {
+        [] if named.clone().next().is_some() => {
+            Err(format!("the store of {} was not finished: store it again, or delete it", quoted(word)))
+        }
+        [] => Ok(None),
+        [one] => Ok(Some(one.key)),
+        several => {
+            let each = several.iter().map(|entry| format!("{} ({})", entry.key, entry.path.display()));
+            Err(format!("{} names several files: {}", quoted(word), each.collect::<Vec<_>>().join(", ")))
+        }
+    }
+}
+
 /// Whether a word may be the beginning of a key.
 pub fn is_beginning(word: &str) -> bool {
     (DIGITS..=64).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn begins(entry: &Entry, digits: &str) -> bool {
-    entry.key.to_string().starts_with(&digits.to_lowercase())
+    !entry.begun && entry.key.to_string().starts_with(&digits.to_lowercase())
 }
 
 /// What a file is called by default: the last part of its path.
@@ -467,6 +512,7 @@ mod tests {
             copies: 7,
             stored: 5,
             folder: false,
+            begun: false,
             lease: None,
         }
     }
@@ -567,6 +613,21 @@ mod tests {
         assert_eq!(catalogue.entries().unwrap(), [one, two]);
         assert_eq!(fs::read(catalogue.folder.join("catalogue.damaged-1")).unwrap(), before);
         assert_eq!(fs::read(catalogue.path()).unwrap().split(|byte| *byte == b'\n').count(), 3, "two lines");
+    }
+
+    #[test]
+    fn a_flipped_bit_that_leaves_good_json_is_noticed_and_older_lines_are_read() {
+        let (_folder, catalogue) = catalogue();
+        let (older, one, two) = (entry("older", "/a", "0"), entry("a", "/a", "1"), entry("b", "/b", "2"));
+        catalogue.add(&one).unwrap();
+        fs::write(catalogue.path(), format!("{}\n", serde_json::to_string(&older).unwrap())).unwrap();
+        catalogue.add(&one).unwrap();
+        catalogue.add(&two).unwrap();
+        assert_eq!(catalogue.entries().unwrap(), [older.clone(), one.clone(), two]);
+        let damaged = fs::read_to_string(catalogue.path()).unwrap().replace(r#""name":"b""#, r#""name":"c""#);
+        fs::write(catalogue.path(), &damaged).unwrap();
+        assert_eq!(catalogue.entries().unwrap(), [older, one]);
+        assert_eq!(fs::read_to_string(catalogue.folder.join("catalogue.damaged-1")).unwrap(), damaged);
     }
 
     #[test]

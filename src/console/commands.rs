@@ -205,7 +205,8 @@ pub static COMMANDS: &[Spec] = &[
         kinds: &[Kind::Source],
         options: &[],
         summary: "what was stored here, by name",
-        details: "The catalogue: key, size, time and name of each file. PATTERN is a part of the name, or has *, ? and [...].",
+        details: "The catalogue: key, size, time and name of each file. PATTERN is a part of the name, or has *, ? and [...].\n\
+                  What was begun and not finished is listed as such: the same store goes on with its lease, delete ends it.",
         parse: |words, _, _| Ok(Request::Files { pattern: words.first().cloned().unwrap_or_default() }),
     },
     Spec {
@@ -229,7 +230,8 @@ pub static COMMANDS: &[Spec] = &[
         options: &[],
         summary: "have files that were stored here kept no longer",
         details: "The peers that keep a file drop its blocks after a while, unless somebody else stored them too.\n\
-                  Only who stored a file can do that: the catalogue has what it takes.",
+                  Only who stored a file can do that: the catalogue has what it takes. What a store left behind that was not\n\
+                  finished is named too.",
         parse: |words, _, _| Ok(Request::Lease { words: words.to_vec(), change: Change::Delete }),
     },
     Spec {
@@ -253,11 +255,16 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "DIR",
         takes: (1, 1),
         kinds: &[Kind::File],
-        options: &[],
+        options: &[OptionSpec { name: "--for", value: Some("TIME") }],
         summary: "keep the blocks in DIR, files named by their SHA-256, in the network",
         details: "DIR is the store of another program, such as the seed's dht_store. Each file of at most 1 MiB whose bytes\n\
-                  hash to its name becomes a block; what is left out is named, and why. Nothing in DIR is changed.",
-        parse: |words, _, _| Ok(Request::Import(parse_file(&words[0])?)),
+                  hash to its name becomes a block; what is left out is named, and why. Nothing in DIR is changed.\n\
+                  The catalogue has all of them as one file, by the name of DIR: check, renew and delete go by that. They are\n\
+                  kept for ever, or with --for 30d for so long.",
+        parse: |words, options, _| {
+            let terms = Terms::read(options.value("--for"), None)?;
+            Ok(Request::Import { folder: parse_file(&words[0])?, terms })
+        },
     },
     Spec {
         name: "name",

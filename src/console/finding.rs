@@ -76,7 +76,7 @@ pub fn answer(catalogue: Option<&Catalogue>, request: Request) -> Reply {
         );
     };
     let answer = match request {
-        Request::Files { pattern } => catalogue.entries().map_err(|error| (error, "read")).map(|mut files| {
+        Request::Files { pattern } => catalogue.listed().map_err(|error| (error, "read")).map(|mut files| {
             files.retain(|entry| fits(&entry.name, &pattern));
             Some(ConsoleAnswer::Files { files: files.into_iter().map(Entry::shown).collect() })
         }),
@@ -107,18 +107,8 @@ fn key_of(catalogue: &Catalogue, word: &str) -> Result<Option<Key>, String> {
 
 /// Puts a file that was stored in the catalogue. That it could not be is told, and changes nothing of the answer.
 pub fn remember(catalogue: &Catalogue, path: &Path, name: Option<String>, lease: Option<Owned>, answer: &Answer) {
-    if let &Answer::Stored { key, sha256, bytes, wanted: copies, .. } = answer {
-        add(catalogue, path, name, |name, path, stored| Entry {
-            name,
-            path,
-            key,
-            sha256,
-            bytes,
-            copies,
-            stored,
-            folder: false,
-            lease,
-        });
+    if let &Answer::Stored { key, sha256, bytes, wanted, .. } = answer {
+        add(catalogue, path, name, (key, sha256, bytes, wanted), false, lease);
     }
 }
 
@@ -130,31 +120,60 @@ pub fn remember_folder(
     lease: Option<Owned>,
     sha256: Id,
 ) {
-    let &StoredFolder { key, bytes, wanted: copies, .. } = folder;
-    // `store .` is about a folder that has a name all the same.
-    let named = folder.file.file_name().is_some();
-    let path = if named { folder.file.clone() } else { folder.file.canonicalize().unwrap_or(folder.file.clone()) };
-    add(catalogue, &path, name, |name, path, stored| Entry {
-        name,
-        path,
-        key,
-        sha256,
-        bytes,
-        copies,
-        stored,
-        folder: true,
-        lease,
-    });
+    let &StoredFolder { key, bytes, wanted, .. } = folder;
+    add(catalogue, &folder.file, name, (key, sha256, bytes, wanted), true, lease);
 }
 
-fn add(catalogue: &Catalogue, path: &Path, name: Option<String>, entry: impl FnOnce(String, PathBuf, u64) -> Entry) {
+/// Puts blocks that were imported from a folder in the catalogue, as the one file that they are together: its key, SHA-256,
+/// size and copies.
+pub fn remember_import(catalogue: &Catalogue, folder: &Path, whole: (Key, Id, u64, usize), lease: Option<Owned>) {
+    add(catalogue, folder, None, whole, false, lease);
+}
+
+/// Puts a file, or a folder, in the catalogue that is about to be stored on these leases. On the disk when this returns.
+///
+/// # Errors
+/// The catalogue cannot be written.
+pub fn begin(
+    catalogue: &Catalogue,
+    path: &Path,
+    name: Option<String>,
+    folder: bool,
+    lease: &Owned,
+) -> std::io::Result<()> {
+    let (name, path, stored) = named(path, name);
+    let (copies, lease) = (lease.copies.into(), Some(lease.clone()));
+    let (key, sha256) = (Id::ZERO, Id::ZERO);
+    catalogue.add(&Entry { name, path, key, sha256, bytes: 0, copies, stored, folder, begun: true, lease })
+}
+
+/// What is stored from `path` now is called, where it lies, and when that was.
+fn named(path: &Path, name: Option<String>) -> (String, PathBuf, u64) {
+    let path = place_of(path);
+    let name = name.unwrap_or_else(|| name_of(&path));
+    (name, path, u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The path by which the catalogue knows what lies at `path`.
+pub(super) fn place_of(path: &Path) -> PathBuf {
     // An open file without a name, which a client lends: what is piped, today as yesterday.
     let is_lent = path.starts_with("/proc") && path.parent().is_some_and(|folder| folder.ends_with("fd"));
-    let path = if is_lent { PathBuf::from("-") } else { absolute(path).unwrap_or_else(|_| path.to_owned()) };
-    let name = name.unwrap_or_else(|| name_of(&path));
-    let stored = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
-    let added = catalogue.add(&entry(name, path, stored));
-    if let Err(error) = added {
+    // `store .` is about a folder that has a name all the same.
+    let whole = || if path.file_name().is_some() { absolute(path) } else { path.canonicalize() };
+    if is_lent { PathBuf::from("-") } else { whole().unwrap_or_else(|_| path.to_owned()) }
+}
+
+fn add(
+    catalogue: &Catalogue,
+    path: &Path,
+    name: Option<String>,
+    (key, sha256, bytes, copies): (Key, Id, u64, usize),
+    folder: bool,
+    lease: Option<Owned>,
+) {
+    let (name, path, stored) = named(path, name);
+    let entry = Entry { name, path, key, sha256, bytes, copies, stored, folder, begun: false, lease };
+    if let Err(error) = catalogue.add(&entry) {
         log::warn!("the file is stored, but {}", catalogue.cannot("write", &error));
     }
 }

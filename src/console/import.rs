@@ -1,20 +1,29 @@
 //! Blocks of another program, files named by their SHA-256, brought into the network as they are.
+//!
+//! All of them are on one lease. A list of them is stored too, as if they were one file: by its key they are checked, renewed
+//! and deleted, as what is stored in other ways is.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::Backend;
+use super::finding;
+use super::folder::{not_done, path_of, temporary};
+use super::leases::Terms;
 use super::perform::Performer;
 use super::reply::{ConsoleAnswer, Imported, LeftOut, Reply};
 use crate::config::MAX_BLOCK_SIZE;
-use crate::id::Key;
+use crate::file::{Entry, tree};
+use crate::id::{Id, Key};
+use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind};
-use crate::store::hash_all;
 
 impl<B: Backend> Performer<B> {
-    /// Stores each block in `folder`, and says what is left out and why. Nothing there is changed.
-    pub(super) fn import(&self, folder: &Path) -> Reply {
+    /// Stores each block in `folder` on these terms, and says what is left out and why. Nothing there is changed.
+    pub(super) fn import(&self, folder: &Path, terms: Terms) -> Reply {
         let mut paths: Vec<PathBuf> = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
             Ok(entries) => entries.iter().map(fs::DirEntry::path).collect(),
             Err(error) => {
@@ -24,39 +33,65 @@ impl<B: Backend> Performer<B> {
             }
         };
         paths.sort();
-        let mut imported = Imported::default();
+        let (owned, lease) = self.lease_on(folder, None, terms).unzip();
+        let (mut imported, mut entries, mut whole) = (Imported::default(), Vec::new(), Sha256::new());
         for path in paths {
-            match self.import_one(&path) {
-                Ok(bytes) => {
+            match self.import_one(&path, lease) {
+                Ok(block) => {
                     imported.blocks += 1;
-                    imported.bytes += bytes;
+                    imported.bytes += block.len() as u64;
+                    entries.push(Entry { key: Key::of(&block), size: block.len() as u64 });
+                    whole.update(&block);
                 }
                 Err(Refused::LeftOut(reason)) => imported.left_out.push(LeftOut { file: path, reason }),
                 Err(Refused::Failed(failure)) => {
                     let over = failure.kind == FailureKind::Cancelled;
-                    imported.failed.push(LeftOut { file: path, reason: failure.reason });
-                    imported.failure.get_or_insert(failure.kind);
+                    imported.fail(path, failure);
                     // To cancel one cancels those that follow too.
                     if over {
-                        break;
+                        return Reply::Console(ConsoleAnswer::Imported(imported));
                     }
                 }
+            }
+        }
+        if imported.blocks > 0 {
+            let sha256 = Id::from_bytes(whole.finalize().into());
+            match self.store_lists(entries, sha256, lease) {
+                Ok((key, copies)) => {
+                    imported.key = Some(key);
+                    if let Some(catalogue) = &self.catalogue {
+                        finding::remember_import(catalogue, folder, (key, sha256, imported.bytes, copies), owned);
+                    }
+                }
+                Err(failure) => imported.fail(folder.to_owned(), failure),
             }
         }
         Reply::Console(ConsoleAnswer::Imported(imported))
     }
 
-    fn import_one(&self, path: &Path) -> Result<u64, Refused> {
-        let key = check(path).map_err(Refused::LeftOut)?;
-        match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }) {
-            Answer::Stored { key: stored, bytes, .. } if stored == key => Ok(bytes),
+    /// Stores the lists of these blocks; the key of the root, and the copies that are wanted.
+    fn store_lists(&self, entries: Vec<Entry>, sha256: Id, lease: Option<Lease>) -> Result<(Key, usize), Failure> {
+        let mut root = (sha256, 0);
+        for list in tree::lists(entries, sha256) {
+            let file = temporary(&list.encode())?;
+            match self.answer_to(Command::StoreBlock { path: path_of(&file), keep: false }.on(lease)) {
+                Answer::Stored { key, wanted, .. } => root = (key, wanted),
+                answer => return Err(not_done(answer)),
+            }
+        }
+        Ok(root)
+    }
+
+    /// The bytes of the block in a file, which is stored.
+    fn import_one(&self, path: &Path, lease: Option<Lease>) -> Result<Vec<u8>, Refused> {
+        let block = check(path).map_err(Refused::LeftOut)?;
+        match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }.on(lease)) {
+            Answer::Stored { key, .. } if key == Key::of(&block) => Ok(block),
             Answer::Stored { .. } => Err(Refused::LeftOut("it was changed meanwhile".to_owned())),
-            Answer::Failed(failure) => Err(Refused::Failed(failure)),
-            other => Err(Refused::LeftOut(format!("an unexpected answer: {other:?}"))),
+            answer => Err(Refused::Failed(not_done(answer))),
         }
     }
 }
-
 /// Why a file is not in the network.
 enum Refused {
     /// It is no block.
@@ -65,11 +100,11 @@ enum Refused {
     Failed(Failure),
 }
 
-/// The key of the block in a file.
+/// The bytes of the block in a file.
 ///
 /// # Errors
 /// Why it is none, for people.
-fn check(path: &Path) -> Result<Key, String> {
+fn check(path: &Path) -> Result<Vec<u8>, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let key: Key = name.parse().map_err(|_| "its name is no key of 64 hexadecimal digits".to_owned())?;
     let there = fs::metadata(path).map_err(|error| error.to_string())?;
@@ -82,6 +117,7 @@ fn check(path: &Path) -> Result<Key, String> {
     if there.len() == 0 {
         return Err("it is empty, and no block is".to_owned());
     }
-    let hash = File::open(path).and_then(|file| hash_all(&file)).map_err(|error| error.to_string())?;
-    if hash == key { Ok(key) } else { Err(format!("its bytes hash to {hash}, which is not its name")) }
+    let block = fs::read(path).map_err(|error| error.to_string())?;
+    let hash = Key::of(&block);
+    if hash == key { Ok(block) } else { Err(format!("its bytes hash to {hash}, which is not its name")) }
 }

@@ -297,6 +297,7 @@ mod tests {
             copies: 7,
             stored: 5,
             folder: true,
+            begun: true,
             lease: Some(Owned { secrets: vec![], until: Some(1), lasts: Some(2), copies: 3 }),
         };
         let equal = TestResult::Equal { key: KEY, sha256: KEY, bytes: 1, stored_in: TOOK, retrieved_in: TOOK };
@@ -315,7 +316,7 @@ mod tests {
             ConsoleAnswer::Files { files: vec![entry.clone()] },
             ConsoleAnswer::Named { key: KEY, name: "a".to_owned() },
             ConsoleAnswer::Forgotten { files: vec![entry] },
-            ConsoleAnswer::Imported(Imported::default()),
+            ConsoleAnswer::Imported(Imported { key: Some(KEY), ..Imported::default() }),
             ConsoleAnswer::Begun { job: 1, line: "list".to_owned() },
             ConsoleAnswer::Jobs { jobs: vec![JobInfo { job: 1, line: "list".to_owned(), took: TOOK, done: 1, of: 2 }] },
             ConsoleAnswer::Cancelling { job: 1 },

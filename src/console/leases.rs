@@ -3,8 +3,8 @@
 //! Beside the catalogue lies a secret of its owner's, `owner`. From that and from what a file is on the disk comes the secret
 //! of its lease, so that a file which is stored again unchanged gets the same lease and no further one.
 
-use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -15,8 +15,9 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::Backend;
-use super::catalogue::{Catalogue, Entry, Owned};
+use super::catalogue::{Catalogue, Entry, Owned, find_among};
 use super::escape::quoted;
+use super::finding;
 use super::health::parse_time;
 use super::options::Options;
 use super::perform::Performer;
@@ -105,28 +106,33 @@ pub(super) fn read_renew(options: &Options) -> Result<Change, String> {
 }
 
 impl<B: Backend> Performer<B> {
-    /// The lease that `path` gets when it is stored on these terms, and its secret; none where nothing remembers it.
-    pub(super) fn lease_on(&self, path: &Path, terms: Terms) -> Option<(Owned, Lease)> {
+    /// The lease that `path` gets when it is stored on these terms under a name, and its secret. The catalogue has it when
+    /// this returns. None where nothing remembers it, or there is nothing to store.
+    pub(super) fn lease_on(&self, path: &Path, name: Option<&String>, terms: Terms) -> Option<(Owned, Lease)> {
         let catalogue = self.catalogue.as_ref()?;
-        let secret = match fs::metadata(path) {
-            // What is piped, and a folder, has nothing to be known by again.
-            Ok(there) if there.is_file() && !path.starts_with("/proc") => catalogue.secret(&stamp(path, &there)),
-            _ => draw(),
+        let there = fs::metadata(path).ok()?;
+        let secret = match () {
+            () if there.is_dir() => catalogue.begun_folder(path).and_then(|begun| begun.map_or_else(draw, Ok)),
+            () if !there.is_file() => return None,
+            // What is piped has nothing to be known by again.
+            () if path.starts_with("/proc") => draw(),
+            () => {
+                File::open(path).ok()?;
+                catalogue.secret(&stamp(path, &there))
+            }
         };
-        match secret {
-            Ok(secret) => {
-                let lease = terms.lease(&secret, now());
-                let lasts = terms.lasts.map(|lasts| lasts.as_secs());
-                Some((Owned { secrets: vec![secret], until: lease.until, lasts, copies: lease.copies }, lease))
-            }
-            Err(error) => {
-                log::warn!(
-                    "it is stored without a lease, for ever: {}",
-                    catalogue.cannot("keep a secret beside", &error)
-                );
-                None
-            }
-        }
+        let begun = secret.and_then(|secret| {
+            let lease = terms.lease(&secret, now());
+            let lasts = terms.lasts.map(|lasts| lasts.as_secs());
+            let owned = Owned { secrets: vec![secret], until: lease.until, lasts, copies: lease.copies };
+            finding::begin(catalogue, path, name.cloned(), there.is_dir(), &owned).map(|()| (owned, lease))
+        });
+        begun
+            .inspect_err(|error| {
+                let cannot = catalogue.cannot("write", error);
+                log::warn!("it is stored without a lease, for ever: {cannot}");
+            })
+            .ok()
     }
 
     /// Tells the holders of files what becomes of the leases that were laid from here.
@@ -139,7 +145,11 @@ impl<B: Backend> Performer<B> {
             Err(error) => return Reply::failed(FailureKind::Other, catalogue.cannot("read", &error)),
         };
         if words.is_empty() {
-            return self.renew_all(catalogue, &entries, change);
+            return self.renew_all(catalogue, &entries, change, Vec::new());
+        }
+        if matches!(change, Change::Renew(_)) && words.len() > 1 {
+            let (entries, failures) = meant(&entries, words);
+            return self.renew_all(catalogue, &entries, change, failures);
         }
         let answers = self.one_by_one(words, |word| {
             let answer = self.change_one(catalogue, &entries, word, change).unwrap_or_else(Answer::Failed);
@@ -155,19 +165,21 @@ impl<B: Backend> Performer<B> {
         word: &str,
         change: &Change,
     ) -> Result<Answer, Failure> {
+        if *change == Change::Delete
+            && let Some(answer) = self.delete_begun(catalogue, entries, word)?
+        {
+            return Ok(answer);
+        }
         let found = word.parse().map_or_else(|_| catalogue.find(word), |key| Ok(Some(key)));
         let key = found.map_err(|reason| failed(FailureKind::Usage, reason))?;
         let of_key: Vec<&Entry> = entries.iter().filter(|entry| Some(entry.key) == key).collect();
         let Some((key, latest)) = key.zip(of_key.last()) else {
-            let reason = format!("{} was not stored from here, as far as the catalogue knows", quoted(word));
-            return Err(failed(FailureKind::NotFound, reason));
+            return Err(not_from_here(word));
         };
         let secrets: Vec<Secret> =
             of_key.iter().filter_map(|entry| entry.lease.as_ref()).flat_map(|lease| lease.secrets.clone()).collect();
         let Some(own) = latest.lease.as_ref().filter(|_| !secrets.is_empty()) else {
-            let reason =
-                format!("{} was stored without a lease, by an older program: store it again first", quoted(word));
-            return Err(failed(FailureKind::Other, reason));
+            return Err(without_lease(word));
         };
         let (changes, next) =
             next_terms(own, &secrets, change).map_err(|error| failed(FailureKind::Other, error.to_string()))?;
@@ -200,6 +212,22 @@ impl<B: Backend> Performer<B> {
         Ok(answer)
     }
 
+    /// Ends the leases of what was begun under a name and not finished. The answer, if nothing that was finished has that name.
+    fn delete_begun(&self, catalogue: &Catalogue, entries: &[Entry], name: &str) -> Result<Option<Answer>, Failure> {
+        let cannot = |what| move |error: io::Error| failed(FailureKind::Other, catalogue.cannot(what, &error));
+        let secrets = catalogue.begun(name).map_err(cannot("read"))?;
+        if secrets.is_empty() {
+            return Ok(None);
+        }
+        catalogue.end(&secrets).map_err(cannot("write"))?;
+        let answer = self.ask(Command::Disown { secrets: secrets.clone() });
+        // Where no block was left on it, nobody has anything to end.
+        if answer.verdict().is_none() {
+            catalogue.forget_begun(&secrets).map_err(cannot("write"))?;
+        }
+        Ok((!entries.iter().any(|entry| entry.name == name)).then_some(answer))
+    }
+
     /// Lays a lease on all blocks of these files. Where that cannot be, those that they have are to stay.
     fn lay(&self, keys: &[Key], owned: &Owned) -> Result<(), Failure> {
         let Some(lease) = owned.lease() else { return Ok(()) };
@@ -217,9 +245,11 @@ impl<B: Backend> Performer<B> {
         }
     }
 
-    /// Renews all files whose leases end, at once. What cannot be is told, and keeps no other from it.
-    fn renew_all(&self, catalogue: &Catalogue, entries: &[Entry], change: &Change) -> Reply {
-        let (answer, renewed, failures) = self.tell_holders(entries, change);
+    /// Renews all of these whose leases end, at once. What cannot be is told, with the `failures` before, and keeps no other
+    /// from it.
+    fn renew_all(&self, catalogue: &Catalogue, entries: &[Entry], change: &Change, mut failures: Vec<Reply>) -> Reply {
+        let (answer, renewed, failed) = self.tell_holders(entries, change);
+        failures.extend(failed);
         if !renewed.is_empty()
             && let Some(failure) = unheard(&answer)
         {
@@ -254,6 +284,33 @@ impl<B: Backend> Performer<B> {
         }
         (self.ask(Command::Lease { changes: pairs }), renewed, failures)
     }
+}
+
+/// The entries of all that these words name, each once, and what is wrong with the other words.
+fn meant(entries: &[Entry], words: &[String]) -> (Vec<Entry>, Vec<Reply>) {
+    let mut by_name: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        by_name.entry(&entry.name).or_default().push(entry);
+    }
+    let all: Vec<&Entry> = entries.iter().collect();
+    let known: BTreeSet<Key> = entries.iter().map(|entry| entry.key).collect();
+    let leased = entries.iter().filter(|entry| Entry::secrets(entry).next().is_some());
+    let leased: BTreeSet<Key> = leased.map(|entry| entry.key).collect();
+    let (mut keys, mut failures) = (BTreeSet::new(), Vec::new());
+    for word in words {
+        let found = word.parse().map(Some).or_else(|_| find_among(by_name.get(&**word).unwrap_or(&all), word));
+        let failure = match found {
+            Ok(Some(key)) if leased.contains(&key) => {
+                keys.insert(key);
+                continue;
+            }
+            Ok(Some(key)) if known.contains(&key) => without_lease(word),
+            Ok(_) => not_from_here(word),
+            Err(reason) => failed(FailureKind::Usage, reason),
+        };
+        failures.push(Reply::of_file(raw_text::path(word), Answer::Failed(failure)));
+    }
+    (entries.iter().filter(|entry| keys.contains(&entry.key)).cloned().collect(), failures)
 }
 
 /// The leases that end, of each key those of all its entries; and whether it is a folder's.
@@ -312,6 +369,15 @@ pub(super) fn draw() -> io::Result<Secret> {
 /// The time by a clock that may be ahead, never by one that was set back: what lasts for a while lasts so long at least.
 pub(super) fn now() -> UnixTime {
     both_since_1970().1.as_secs()
+}
+
+fn not_from_here(word: &str) -> Failure {
+    failed(FailureKind::NotFound, format!("{} was not stored from here, as far as the catalogue knows", quoted(word)))
+}
+
+fn without_lease(word: &str) -> Failure {
+    let reason = format!("{} was stored without a lease, by an older program: store it again first", quoted(word));
+    failed(FailureKind::Other, reason)
 }
 
 fn failed(kind: FailureKind, reason: String) -> Failure {
@@ -382,6 +448,7 @@ mod tests {
             copies: 1,
             stored: 1,
             folder: false,
+            begun: false,
             lease,
         };
         let for_ever = Owned { until: None, ..owned(&[draw().unwrap()]) };

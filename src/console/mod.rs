@@ -32,6 +32,7 @@
 //! that came from the network or from a file's name is shown with control characters spelled out ([`escape()`]).
 
 pub mod answers;
+mod begun;
 pub mod beside;
 pub mod catalogue;
 pub mod classroom;

@@ -132,7 +132,7 @@ impl<B: Backend> Performer<B> {
             Request::Show(word) => self.show(&word),
             Request::Check(check) => self.check(check),
             Request::Lease { words, change } => self.change_leases(&words, &change),
-            Request::Import(folder) => self.import(&folder),
+            Request::Import { folder, terms } => self.import(&folder, terms),
             Request::Files { .. } | Request::Name { .. } | Request::Forget { .. } | Request::Lookup { .. } => {
                 finding::answer(self.catalogue.as_ref(), request)
             }
@@ -179,7 +179,7 @@ impl<B: Backend> Performer<B> {
             Command::Retrieve { source, .. } => (None, Some(source.clone())),
             _ => (None, None),
         };
-        let lease = file.as_ref().zip(terms).and_then(|(file, terms)| self.lease_on(file, terms));
+        let lease = file.as_ref().zip(terms).and_then(|(file, terms)| self.lease_on(file, name.as_ref(), terms));
         let (owned, lease) = lease.unzip();
         let mut answer = self.ask_on(command, lease);
         if let (Answer::Failed(failure), Some(Source::Key(key))) = (&mut answer, source) {

@@ -109,6 +109,7 @@ mod tests {
             copies: 1,
             stored: 1,
             folder: false,
+            begun: false,
             lease: Some(Owned { secrets: Vec::new(), until, lasts, copies: 0 }),
         }
     }

@@ -123,6 +123,9 @@ pub struct Imported {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// The key of the file that all of them together are, if any was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
     /// Files that are no blocks, and why.
     pub left_out: Vec<LeftOut>,
     /// Blocks that could not be stored, and why.
@@ -130,6 +133,14 @@ pub struct Imported {
     /// The sort of the first failure.
     #[serde(skip)]
     pub failure: Option<FailureKind>,
+}
+
+impl Imported {
+    /// A file could not be stored.
+    pub(super) fn fail(&mut self, file: PathBuf, Failure { kind, reason }: Failure) {
+        self.failed.push(LeftOut { file, reason });
+        self.failure.get_or_insert(kind);
+    }
 }
 
 /// A file that was not imported.

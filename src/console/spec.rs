@@ -56,7 +56,12 @@ pub enum Request {
     /// Show the text of a file in the network.
     Show(String),
     /// Keep the blocks in a folder in the network: files of at most 1 MiB named by their SHA-256.
-    Import(PathBuf),
+    Import {
+        /// The folder.
+        folder: PathBuf,
+        /// How long they are kept.
+        terms: Terms,
+    },
     /// List what the catalogue has, as far as its names fit the pattern.
     Files {
         /// The pattern: a part of the name, or `*` and `?` as in a shell.
@@ -154,7 +159,7 @@ impl Request {
                 let files = files.into_iter().map(lies).collect();
                 Self::Store(Store { files, manifest, name, keep, tree, terms })
             }
-            Self::Import(folder) => Self::Import(lies(folder)),
+            Self::Import { folder, terms } => Self::Import { folder: lies(folder), terms },
             Self::Test { files, keep } => Self::Test { files: files.into_iter().map(lies).collect(), keep },
             Self::Ask(Command::Retrieve { source: of, dest, replace }) => {
                 Self::Ask(Command::Retrieve { source: source(of), dest: lies(dest), replace })

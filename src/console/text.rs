@@ -32,7 +32,8 @@ pub(super) fn render(reply: &Reply) -> String {
         Reply::Console(ConsoleAnswer::Files { files }) => lines(files.iter().map(entry)),
         Reply::Console(ConsoleAnswer::Named { key, name }) => format!("{key} is called {} too", escape(name)),
         Reply::Console(ConsoleAnswer::Forgotten { files }) => {
-            let keys = files.iter().map(|file| format!("forgot {}, key {}", escape(&file.name), file.key));
+            let key = |file: &Entry| if file.begun { "not finished".to_owned() } else { format!("key {}", file.key) };
+            let keys = files.iter().map(|file| format!("forgot {}, {}", escape(&file.name), key(file)));
             lines(keys.chain(["the network keeps what it has".to_owned()]))
         }
         Reply::Console(ConsoleAnswer::Imported(of)) => imported(of),
@@ -172,8 +173,9 @@ fn list_of(blocks: u64, bytes: u64, complete: bool) -> String {
 }
 
 fn imported(imported: &Imported) -> String {
-    let Imported { blocks, bytes, left_out, failed, .. } = imported;
-    let sum = format!("imported {}, {}", count(*blocks, "block"), amount(*bytes));
+    let Imported { blocks, bytes, key, left_out, failed, .. } = imported;
+    let key = key.map_or_else(String::new, |key| format!("key {key}\n"));
+    let sum = format!("{key}imported {}, {}", count(*blocks, "block"), amount(*bytes));
     let line = |what: &str, LeftOut { file, reason }: &LeftOut| {
         format!("{what} {}: {}", escape(&file.to_string_lossy()), escape(reason))
     };
@@ -186,8 +188,9 @@ fn entry(entry: &Entry) -> String {
     let stored = SystemTime::UNIX_EPOCH + Duration::from_millis(entry.stored);
     let stored = humantime::format_rfc3339_seconds(stored);
     let (key, size) = (entry.key.to_string(), amount(entry.bytes));
-    let mark = if entry.folder { "/" } else { "" };
-    format!("{}  {size:>12}  {stored}  {}{mark}", &key[..12], escape(&entry.name))
+    let (mark, begun) = (if entry.folder { "/" } else { "" }, if entry.begun { "  not finished" } else { "" });
+    let (key, size) = if entry.begun { ("-", "-") } else { (&key[..12], &*size) };
+    format!("{key:12}  {size:>12}  {stored}  {}{mark}{begun}", escape(&entry.name))
 }
 
 /// A line of somebody's text, in which tabs are as they should be.

@@ -70,24 +70,29 @@ impl TreeBuilder {
 
 /// The keys of the lists that a file's tree has above its blocks `entries`; the root's is the last.
 pub fn list_keys(entries: impl IntoIterator<Item = Entry>, sha256: Id) -> Vec<Key> {
-    fn push(builder: &mut TreeBuilder, level: u8, entry: Entry, keys: &mut Vec<Key>) {
+    lists(entries, sha256).iter().map(|list| Key::of(&list.encode())).collect()
+}
+
+/// The lists that a file's tree has above its blocks `entries`; the root is the last.
+pub fn lists(entries: impl IntoIterator<Item = Entry>, sha256: Id) -> Vec<Manifest> {
+    fn push(builder: &mut TreeBuilder, level: u8, entry: Entry, lists: &mut Vec<Manifest>) {
         if let Some(full) = builder.push(level, entry) {
-            pack(builder, &full, keys);
+            pack(builder, full, lists);
         }
     }
-    fn pack(builder: &mut TreeBuilder, node: &Manifest, keys: &mut Vec<Key>) {
-        let key = Key::of(&node.encode());
-        keys.push(key);
-        push(builder, node.level + 1, Entry { key, size: node.size }, keys);
+    fn pack(builder: &mut TreeBuilder, node: Manifest, lists: &mut Vec<Manifest>) {
+        let (level, entry) = (node.level + 1, Entry { key: Key::of(&node.encode()), size: node.size });
+        lists.push(node);
+        push(builder, level, entry, lists);
     }
-    let (mut builder, mut keys) = (TreeBuilder::new(), Vec::new());
-    entries.into_iter().for_each(|entry| push(&mut builder, 0, entry, &mut keys));
+    let (mut builder, mut lists) = (TreeBuilder::new(), Vec::new());
+    entries.into_iter().for_each(|entry| push(&mut builder, 0, entry, &mut lists));
     loop {
         match builder.finish(sha256) {
-            Next::Pack(node) => pack(&mut builder, &node, &mut keys),
+            Next::Pack(node) => pack(&mut builder, node, &mut lists),
             Next::Root(root) => {
-                keys.push(Key::of(&root.encode()));
-                return keys;
+                lists.push(root);
+                return lists;
             }
         }
     }

@@ -162,6 +162,11 @@ pub enum Command {
         /// Of each file, by its key, what has.
         changes: Vec<(Key, LeaseChange)>,
     },
+    /// Leases have ended whose blocks are not known: all peers that can be found shall hear of it.
+    Disown {
+        /// Their secrets.
+        secrets: Vec<Secret>,
+    },
     /// Files that are in the network shall be kept on behalf of a lease too, by as many holders of each block as it asks
     /// for: those nearest to it that have it. They hash it first.
     Lay {

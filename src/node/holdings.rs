@@ -256,6 +256,17 @@ impl Holdings {
         leases
     }
 
+    /// By the clock of another peer these leases have not ended: the blocks that are here on them stay for so long.
+    pub(super) fn hold_back(&mut self, leases: &[LeaseId], time: Duration) {
+        let until = self.now + time.as_secs();
+        leases.iter().for_each(|id| self.leases.hold_back(*id, until));
+    }
+
+    /// Whether any block stays for that.
+    pub(super) fn holds_back(&mut self) -> bool {
+        self.leases.holds_back(self.now)
+    }
+
     /// Whether a block is here with all of these leases.
     pub(super) fn has_leases(&self, key: &Key, leases: &[Lease]) -> bool {
         self.blocks.get(key).is_some_and(|held| self.leases.has_all(held.set, leases))

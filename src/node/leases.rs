@@ -28,6 +28,8 @@ pub(super) struct Leases {
     /// When each lease ends or ended, as far as any does.
     ends: BTreeSet<(UnixTime, LeaseId)>,
     ended: BTreeMap<LeaseId, (UnixTime, Secret)>,
+    /// Leases that have ended by this peer's clock and not by others', and until when their blocks stay all the same.
+    held_back: BTreeMap<LeaseId, UnixTime>,
     /// The same in the order of time: the first is forgotten first.
     ended_at: BTreeSet<(UnixTime, LeaseId)>,
     /// The classes that a lease asked for since this peer began, a bit for each; and the usual one.
@@ -62,6 +64,7 @@ impl Default for Leases {
             free: Vec::new(),
             ends: BTreeSet::new(),
             ended: BTreeMap::new(),
+            held_back: BTreeMap::new(),
             ended_at: BTreeSet::new(),
             classes: 1 << USUAL,
         }
@@ -101,7 +104,22 @@ impl Leases {
 
     /// Whether nobody has wanted a block of this set for at least `grace`.
     pub(super) fn is_over(&self, set: SetId, now: UnixTime, grace: Duration) -> bool {
-        !self.wants(set, now.saturating_sub(grace.as_secs()))
+        let ids = &self.sets[set.0 as usize].ids;
+        let is_held_back = |id: &LeaseId| self.held_back.get(id).is_some_and(|until| now < *until);
+        !self.wants(set, now.saturating_sub(grace.as_secs())) && !ids.iter().any(is_held_back)
+    }
+
+    /// By the clock of a peer that offers a block on this lease, it has not ended: its blocks stay until then.
+    pub(super) fn hold_back(&mut self, id: LeaseId, until: UnixTime) {
+        if self.terms.contains_key(&id) && !self.ended.contains_key(&id) {
+            self.held_back.insert(id, until);
+        }
+    }
+
+    /// Whether any lease is held back still.
+    pub(super) fn holds_back(&mut self, now: UnixTime) -> bool {
+        self.held_back.retain(|_, until| now < *until);
+        !self.held_back.is_empty()
     }
 
     /// Whether these leases are on a block of this set already, with terms as good. What has ended counts for nothing.
@@ -219,6 +237,7 @@ impl Leases {
             if let Some(until) = terms.until {
                 self.ends.remove(&(until, *id));
             }
+            self.held_back.remove(id);
             self.terms.remove(id);
         }
     }
@@ -254,6 +273,7 @@ impl Leases {
         if self.ended.contains_key(&id) {
             return false;
         }
+        self.held_back.remove(&id);
         self.ended.insert(id, (at, secret));
         self.ended_at.insert((at, id));
         if let Some((at, id)) = self.ended_at.first().copied().filter(|_| self.ended.len() > ENDED_MEMORY) {

@@ -229,13 +229,14 @@ impl Node {
             Event::Missing { .. } => {}
             Event::Dropped { total } => self.desk.exchange.count_dropped(total),
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
-            Event::Start { bootstrap, hosts, remembered, held, notes, unix_time } => {
+            Event::Start { bootstrap, hosts, remembered, held, notes, unix_time, ran } => {
                 self.started = self.desk.now();
                 self.waits.on_start(self.started, !(bootstrap.is_empty() && remembered.is_empty()));
                 self.desk.began = unix_time.saturating_sub(self.started.as_micros() / 1_000_000);
                 self.desk.holdings.turn(unix_time);
                 self.desk.holdings.found(held, &notes);
-                self.tell(News::Found);
+                let off = if ran == 0 { 0 } else { unix_time.saturating_sub(ran) };
+                self.tell(News::Found { off });
                 let entrances = Entrances { known: &bootstrap, hosts: &hosts, remembered: &remembered };
                 self.desk.overlay.join(self.started, &entrances, &mut self.desk.effects);
             }

@@ -13,7 +13,7 @@ use super::health::Scrubbing;
 use super::job::{JobId, Outcome, Version};
 use super::notice::FailureKind;
 use crate::id::Key;
-use crate::lease::Lease;
+use crate::lease::{Lease, UnixTime};
 use crate::name::FileName;
 use crate::overlay::{Asker, RingEffect, RouteOutcome, Target};
 use crate::peer::Peer;
@@ -185,8 +185,8 @@ pub(crate) enum News<'a> {
     Down(&'a Peer),
     /// A peer that was offered something is silent for so long that it is to be doubted.
     Overdue(SocketAddr),
-    /// The blocks that were in the store when this peer began are known.
-    Found,
+    /// The blocks that were in the store when this peer began are known. By the clock it was off for so many seconds.
+    Found { off: UnixTime },
     /// A block is in the store now.
     Held(&'a Key),
     /// A block in the store is to have another number of copies.

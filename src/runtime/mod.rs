@@ -26,7 +26,7 @@
 //! |---|---|---|---|---|---|
 //! | `node` | `node_loop.rs` | whatever comes | nothing | the routing table, requests and jobs under way, what is held | ends the peer |
 //! | `udp-recv` | `udp/mod.rs` | datagrams | the UDP socket | the count of lost datagrams | ends the peer |
-//! | `sweeper` | `sweeper.rs` | the node's next deadline | the file of the network keys | the deadline that is armed | ends the peer |
+//! | `sweeper` | `sweeper.rs` | the node's next deadline | the file of the network keys, the lock of the data folder | the deadline that is armed | ends the peer |
 //! | `tcp-accept` | `tcp_accept.rs` | connections | the TCP listener | the numbers of connections | ends the peer |
 //! | `tcp-serve-N` | `tcp_serve.rs` | requests on a connection | its connection, files | its connection | loses its connection |
 //! | `transfer-N` | `transfer/mod.rs` | jobs: blocks to fetch, hash and write | files, connections to other peers | its job, and the reader that goes with it | loses its job, which fails |

@@ -110,7 +110,7 @@ const SWEEPER: Row = Row {
     many: false,
     file: "sweeper.rs",
     waits_for: "the node's next deadline",
-    blocks_in: "the file of the network keys",
+    blocks_in: "the file of the network keys, the lock of the data folder",
     owns: "the deadline that is armed",
     gives: &[("ticks", channels::TICKS)],
     panic: Panic::EndsThePeer,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::seldom::Seldom;
 use crate::locks::{self, Ranked};
+use crate::source::{Source, count, who_gives_way};
 use crate::time::Time;
 
 /// A client that has taken nothing for this long makes room where there is none.
@@ -37,6 +38,7 @@ impl Default for Served {
 
 struct Entry {
     stream: Arc<TcpStream>,
+    from: Source,
     state: State,
 }
 
@@ -67,23 +69,32 @@ impl Served {
         }
     }
 
-    pub(super) fn insert(&self, connection: ConnectionId, stream: Arc<TcpStream>, now: Time) {
-        self.open.lock().insert(connection, Entry { stream, state: State::Idle(now) });
+    pub(super) fn insert(&self, connection: ConnectionId, stream: Arc<TcpStream>, from: Source, now: Time) {
+        self.open.lock().insert(connection, Entry { stream, from, state: State::Idle(now) });
     }
 
     pub(super) fn remove(&self, connection: ConnectionId) {
         self.open.lock().remove(&connection);
     }
 
-    /// Ends the connection that was idle longest, or whose client took nothing for longest; false if there is none.
-    pub(super) fn make_room(&self, now: Time) -> bool {
+    /// Ends a connection of the source that has most; or of the newcomer's own, if that would have as many then and has one
+    /// to spare. Of those it is the one that was idle longest, or whose client took nothing for longest. False if there is
+    /// none: all of them are busy.
+    pub(super) fn make_room(&self, newcomer: Option<Source>, now: Time) -> bool {
         let mut served = self.open.lock();
-        let first = served.iter().map(|(id, entry)| (entry.state, *id)).min();
+        let counts = count(served.values().map(|entry| entry.from));
+        let having = counts.iter().map(|(source, count)| (*source, *count));
+        let gives_way = newcomer.and_then(|newcomer| who_gives_way(newcomer, having.clone()));
+        let most = having.max_by_key(|(_, count)| *count).map(|(source, _)| source);
         let dispensable = |(state, _): &(State, _)| match state {
             State::Idle(_) => true,
             State::Sending(since) => now.since(*since) >= STALLED,
         };
-        let Some(entry) = first.filter(dispensable).and_then(|(_, id)| served.remove(&id)) else { return false };
+        let first = [gives_way, newcomer, most].into_iter().flatten().find_map(|source| {
+            let of_source = served.iter().filter(|(_, entry)| entry.from == source);
+            of_source.map(|(id, entry)| (entry.state, *id)).min().filter(dispensable)
+        });
+        let Some(entry) = first.and_then(|(_, id)| served.remove(&id)) else { return false };
         let _ = entry.stream.shutdown(Shutdown::Both);
         true
     }
@@ -112,5 +123,55 @@ impl<'a> ServedUntilDrop<'a> {
 impl Drop for ServedUntilDrop<'_> {
     fn drop(&mut self) {
         self.0.remove(self.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Connections from these addresses, each idle for longer than the next.
+    fn served(from: &[&str]) -> Served {
+        let (served, listener) = (Served::default(), TcpListener::bind("127.0.0.1:0").unwrap());
+        for (n, from) in (0..).zip(from) {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            served.insert(n, Arc::new(stream), source(from), Time::from_micros(n));
+        }
+        served
+    }
+
+    fn source(ip: &str) -> Source {
+        Source::of(format!("{ip}:7").parse().unwrap())
+    }
+
+    fn left(served: &Served) -> Vec<ConnectionId> {
+        served.open.lock().keys().copied().collect()
+    }
+
+    #[test]
+    fn idle_connections_of_one_source_keep_no_other_out_and_displace_one_another() {
+        let (flood, other, third) = ("10.0.0.1", "10.0.0.2", "10.0.0.3");
+        let served = served(&[other, other, flood, flood, flood, flood]);
+        let now = Time::from_micros(100);
+        assert!(served.make_room(Some(source(third)), now) && left(&served) == [0, 1, 3, 4, 5]);
+        assert!(served.make_room(Some(source(flood)), now) && left(&served) == [0, 1, 4, 5]);
+        // Who has as many takes nobody's place but his own.
+        assert!(served.make_room(Some(source(other)), now) && left(&served) == [1, 4, 5]);
+        assert!(served.make_room(None, now) && left(&served) == [1, 5]);
+        // Each has one, and a newcomer is worth more than what is idle.
+        assert!(served.make_room(Some(source(third)), now) && left(&served) == [5]);
+    }
+
+    #[test]
+    fn a_lab_of_sixty_peers_at_one_address_shares_all_places() {
+        let served = served(&["10.0.0.1"; 60]);
+        for n in 0..59 {
+            assert!(served.make_room(Some(source("10.0.0.1")), Time::from_micros(100)));
+            assert_eq!(left(&served)[0], n + 1, "the one that was idle longest");
+        }
+        served.mark(59, State::Sending(Time::from_micros(100)));
+        assert!(!served.make_room(Some(source("10.0.0.1")), Time::from_micros(100)), "it takes what it is sent");
     }
 }

@@ -95,8 +95,9 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let notes = store.load_notes(&held)?;
     // Leases count from here.
     both_since_1970();
-    let hosts = options.hosts.clone();
-    let start = Event::Start { bootstrap, hosts, remembered, held, notes, unix_time: since_1970().as_secs() };
+    let (hosts, ran, unix_time) = (options.hosts.clone(), store.ran(), since_1970().as_secs());
+    tell_of_clock(&options, unix_time.saturating_sub(ran));
+    let start = Event::Start { bootstrap, hosts, remembered, held, notes, unix_time, ran };
     let (overlay_seed, node_seed) = (rng.random(), rng.random());
     let ring = options.ring.clone().unwrap_or_default();
     let overlay = options.overlay.build_with(me, overlay_seed, options.config.guest, &ring);
@@ -147,6 +148,17 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     });
     peer.signals = watch.transpose().map_err(system("signals"))?;
     Ok(peer)
+}
+
+/// Leases end by the clock: who holds some may have to set it.
+fn tell_of_clock(options: &Options, off: u64) {
+    let days = off / (24 * 3600);
+    if days > 1 && options.data.is_some() {
+        log::warn!(
+            "by the clock this peer was off for {days} days. What was kept for a while and has ended since goes after a day; if \
+             the clock is wrong, set it and start the peer again"
+        );
+    }
 }
 
 fn open_store(options: &Options) -> Result<(DiskStore, Option<tempfile::TempDir>), StartError> {
@@ -201,8 +213,12 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let (alarm, deadlines) = sweeper::channel();
     let inboxes = Inboxes { datagrams, spent, events, commands: asked, ticks, leave };
 
-    let (clock, keys) = (shared.clock, shared.keys.clone());
-    roster.spawn(Role::Sweeper, move || sweeper::run(clock, keys.as_deref(), &deadlines, &tick))?;
+    let clock = shared.clock;
+    let of_thread = Arc::clone(&shared);
+    let looks = move || {
+        sweeper::run(clock, (of_thread.keys.as_deref(), Some(&of_thread.store)), &deadlines, &tick);
+    };
+    roster.spawn(Role::Sweeper, looks)?;
     let (of_thread, socket) = (Arc::clone(&shared), Arc::clone(&udp));
     let reader = udp::Reader::new(shared.dialect, shared.keys.clone());
     let inbox = Inbox { batches, spent: emptied };

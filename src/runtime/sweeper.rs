@@ -3,17 +3,23 @@
 //! The node tells when it wants to be woken ([`Node::next_wake`](crate::node::Node::next_wake)) only when that is sooner
 //! than what it told before, so a busy node hardly ever speaks to this thread. A tick whose deadline has moved away is
 //! the node's to ignore. Ticks coalesce: their channel has room for one.
+//!
+//! Now and then it notes that the peer runs, so that the next start knows for how long it did not.
 
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::channels::{DEADLINES, Gauged};
-use super::clock::Clock;
+use super::clock::{Clock, since_1970};
 use super::secrecy::{Keyring, LOOK};
 use super::{Role, fault};
 use crate::gauges;
+use crate::store::DiskStore;
 use crate::time::Time;
+
+/// It is noted this often that the peer runs.
+const NOTE: Duration = Duration::from_secs(600);
 
 /// A node that takes a tick no sooner is at something without end.
 const STUCK: Duration = Duration::from_secs(2);
@@ -41,8 +47,14 @@ impl Alarm {
 }
 
 /// Sends a tick at each deadline that comes in, never early, until nobody arms it any more. Between them it looks at the
-/// file of the network keys, if there is one.
-pub(super) fn run(clock: Clock, keys: Option<&Keyring>, deadlines: &Receiver<Time>, ticks: &Sender<Time>) {
+/// file of the network keys, if there is one, and notes in the store that the peer runs.
+pub(super) fn run(
+    clock: Clock,
+    (keys, store): (Option<&Keyring>, Option<&DiskStore>),
+    deadlines: &Receiver<Time>,
+    ticks: &Sender<Time>,
+) {
+    let mut noted: Option<Time> = None;
     let mut armed: Option<Time> = None;
     // A tick was sent: by then the node has to arm something.
     let mut stuck: Option<Time> = None;
@@ -58,6 +70,10 @@ pub(super) fn run(clock: Clock, keys: Option<&Keyring>, deadlines: &Receiver<Tim
                 log::warn!("the network keys stay as they were: {reason}");
             }
             wrong = now;
+        }
+        if noted.is_none_or(|noted| clock.now().since(noted) >= NOTE) {
+            noted = Some(clock.now());
+            store.iter().for_each(|store| store.runs(since_1970()));
         }
         let told = gauges::wait(|| match armed.into_iter().chain(look).chain(stuck).min() {
             Some(at) => deadlines.recv_deadline(clock.instant(at)),
@@ -96,7 +112,7 @@ mod tests {
         let clock = Clock::start();
         let (alarm, deadlines) = channel();
         let (tick, ticks) = bounded(1);
-        let sweeper = std::thread::spawn(move || run(clock, None, &deadlines, &tick));
+        let sweeper = std::thread::spawn(move || run(clock, (None, None), &deadlines, &tick));
         let begin = clock.now();
         for millis in [3_600_000, 40, 20, 60_000] {
             alarm.set(begin + Duration::from_millis(millis));

@@ -1,8 +1,9 @@
 //! `tcp-accept`: waits for connections, and gives each a thread of its own to be served by.
 //!
-//! The number of these threads is bounded. When all are taken, the connection that has waited longest for its client to
-//! say something makes room, or else the one whose client has taken nothing for longest: a slow or silent client never
-//! keeps others out. If all of them take what they are sent, the newcomer is turned away.
+//! The number of these threads is bounded. When all are taken, a connection of the source that has most makes room: the one
+//! that has waited longest for its client to say something, or else whose client has taken nothing for longest. So neither a
+//! slow or silent client nor a crowd of them at one address keeps others out. If all of them take what they are sent, the
+//! newcomer is turned away.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,6 +20,7 @@ use super::tcp_serve;
 use super::threads::Roster;
 use super::{Role, Shared, fault};
 use crate::gauges;
+use crate::source::Source;
 
 /// After the system refused to accept (no descriptors left, for example), the next try is made this much later.
 const BREATH: Duration = Duration::from_millis(50);
@@ -36,8 +38,9 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Post, r
         fault::point(Role::TcpAccept);
         next += 1;
         let served = accepted.and_then(|(stream, from)| {
-            let room = shared.served.len() < most || shared.served.make_room(shared.clock.now());
             let from = canonical(from);
+            let room = || shared.served.make_room(Some(Source::of(from)), shared.clock.now());
+            let room = shared.served.len() < most || room();
             if room { serve(shared, events, roster, next, stream, from).map(Some) } else { Ok(None) }
         });
         match served {
@@ -48,7 +51,7 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Post, r
                 let level = if refused { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, "a connection could not be taken: {error}");
                 refused = true;
-                shared.served.make_room(shared.clock.now());
+                shared.served.make_room(None, shared.clock.now());
                 std::thread::park_timeout(BREATH);
             }
         }
@@ -65,7 +68,7 @@ fn serve(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let stream = Arc::new(stream);
-    shared.served.insert(connection, Arc::clone(&stream), shared.clock.now());
+    shared.served.insert(connection, Arc::clone(&stream), Source::of(from), shared.clock.now());
     let (of_thread, events) = (Arc::clone(shared), events.clone());
     let thread = roster.spawn_another(Role::TcpServe, connection, move || {
         let _served = ServedUntilDrop::new(&of_thread.served, connection);

@@ -9,7 +9,7 @@ use super::world::{Rules, World};
 use crate::config::{Config, GRACE, REPAIR_BOUND, REPUBLISH_INTERVAL};
 use crate::id::{Id, Key};
 use crate::lease::{Lease, Note, Secret};
-use crate::node::{Command, LeaseChange, Purpose};
+use crate::node::{Answer, Command, LeaseChange, Purpose};
 use crate::overlay::OverlayKind;
 
 const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
@@ -246,6 +246,24 @@ fn a_deleted_file_goes_from_all_holders_and_one_that_slept_does_not_bring_it_bac
 }
 
 #[test]
+fn who_does_not_know_which_blocks_a_lease_is_on_ends_it_at_all_holders() {
+    for kind in BOTH {
+        let lease = |_| Some(Lease { id: secret(1).id(), until: None, copies: 3 });
+        let mut net = Net::with_leases(kind, 60, 40, 3, lease);
+        let copies = |net: &Net| {
+            let held = |slot: &usize| net.keys.iter().filter(|key| net.world.disk(*slot).has(key)).count();
+            net.world.up().iter().map(held).sum::<usize>() as u64
+        };
+        let command = net.world.command(0, Command::Disown { secrets: vec![secret(1)] });
+        let answered = net.world.run_until_answered(0, command, Duration::from_secs(60));
+        assert_eq!(answered.map_err(|violation| violation.to_string()), Ok(true));
+        let answer = net.world.take_answer(0, command);
+        let Some(Answer::Leased { copies: told, free, silent, unread: 0, .. }) = answer else { panic!("{answer:?}") };
+        assert_eq!((told, free, silent.len()), (copies(&net), copies(&net), 0), "{kind:?}");
+    }
+}
+
+#[test]
 fn leases_end_by_themselves_and_a_renewed_one_does_not() {
     for kind in BOTH {
         let until = |hours: u64| Some(super::peers::UNIX_TIME + hours * 3600);
@@ -259,6 +277,24 @@ fn leases_end_by_themselves_and_a_renewed_one_does_not() {
         assert!((0..20).all(|n| kept(&net, n) == (n % 2 == 1)), "{kind:?}");
         net.pass(Duration::from_secs(7 * 3600));
         assert!((0..20).all(|n| !kept(&net, n)), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_starts_with_a_clock_a_year_ahead_drops_nothing_that_its_neighbours_keep() {
+    for kind in BOTH {
+        let until = Some(super::peers::UNIX_TIME + 30 * 24 * 3600);
+        let lease = |n: u32| Some(Lease { id: secret(n as u8 % 2).id(), until, copies: 3 });
+        let mut net = Net::with_leases(kind, 6, 20, 3, lease);
+        let by = net.world.up()[0];
+        let wrong = *net.set(&net.keys[0]).iter().find(|slot| **slot != by).expect("three hold it");
+        let held = |net: &Net| net.keys.iter().filter(|key| net.world.disk(wrong).has(key)).count();
+        net.world.crash(wrong);
+        net.world.set_clock_ahead(wrong, 365 * 24 * 3600);
+        let before = held(&net);
+        net.world.start(wrong, &[by]);
+        net.pass(Duration::from_secs(3 * 3600));
+        assert!(before > 0 && held(&net) >= before, "{kind:?}: {} of {before}", held(&net));
     }
 }
 

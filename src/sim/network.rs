@@ -120,7 +120,7 @@ pub(super) fn wire_size(message: &Message) -> u32 {
     let body = match &message.body {
         Body::Request(Request::Ping) => 0,
         Body::Request(Request::FindNode { .. } | Request::FindValue { .. }) => return QUESTION_BYTES_IPV4 as u32,
-        Body::Request(Request::Verify { .. }) => return QUESTION_BYTES as u32,
+        Body::Request(Request::Verify { .. } | Request::Terms { .. }) => return QUESTION_BYTES as u32,
         Body::Request(_) => ID + 10,
         Body::Response(Response::Nodes(peers)) => NODE * peers.len() as u32,
         Body::Response(Response::Saved) => 10,

@@ -52,7 +52,8 @@ impl World {
             remembered: disk.peers.clone(),
             held,
             notes: disk.notes.clone(),
-            unix_time: UNIX_TIME + self.now.as_micros() / 1_000_000,
+            unix_time: UNIX_TIME + self.now.as_micros() / 1_000_000 + self.peers[slot].ahead,
+            ran: 0,
         };
         self.tell(slot, start);
     }
@@ -78,6 +79,11 @@ impl World {
         peer.life += 1;
         peer.born = self.now;
         peer.node = Some(node);
+    }
+
+    /// The next life of the peer begins with a clock that is so many seconds ahead.
+    pub fn set_clock_ahead(&mut self, slot: usize, seconds: u64) {
+        self.peers[slot].ahead = seconds;
     }
 
     /// Ends the peer's life without a goodbye. Its disk stays.

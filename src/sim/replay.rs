@@ -164,6 +164,7 @@ mod tests {
                 held: vec![(Id::of(b"block"), 5)],
                 notes: Vec::new(),
                 unix_time: 0,
+                ran: 0,
             },
             Event::Message {
                 from: addr(2),

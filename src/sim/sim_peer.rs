@@ -41,6 +41,8 @@ pub(super) struct SimPeer {
     pub(super) joined: bool,
     /// Whether its way out is in a burst of losses.
     pub(super) in_burst: bool,
+    /// Seconds that the clock of its machine is ahead when it starts.
+    pub(super) ahead: u64,
     /// Peers in different islands do not reach one another.
     pub(super) island: u8,
     /// Whether connections to it are refused at once while it is down, rather than time out.
@@ -72,6 +74,7 @@ impl SimPeer {
             held_up: Time::ZERO,
             joined: false,
             in_burst: false,
+            ahead: 0,
             island: 0,
             refuses,
             last_event: Time::ZERO,

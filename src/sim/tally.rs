@@ -119,7 +119,7 @@ fn usual(message: &Message) -> Purpose {
         Body::Request(request) => request.kind(),
         Body::Response(response) => message.answers.unwrap_or(match response {
             Response::Nodes(_) => RequestKind::FindNode,
-            Response::Holder { .. } | Response::Vouch(_) => RequestKind::FindValue,
+            Response::Holder { .. } | Response::Vouch(_) | Response::Terms(_) => RequestKind::FindValue,
             Response::Saved => RequestKind::Store,
             Response::Leased { .. } => RequestKind::Lease,
             Response::Same | Response::Differs(_) => RequestKind::Compare,

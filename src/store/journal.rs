@@ -12,6 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use super::{DiskStore, StoreError};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, Note};
+use crate::sums::{checked, with_sum};
 
 /// The journal's name in the data folder.
 const JOURNAL: &str = "leases";
@@ -34,7 +35,7 @@ impl DiskStore {
         self.be_here()?;
         let path = self.folder.join(JOURNAL);
         // One piece, so that lines of several threads never mix.
-        let lines: String = notes.iter().map(|note| format!("{note}\n")).collect();
+        let lines = lines(notes);
         let write = || {
             // Whoever reads it knows the names of leases.
             let mut file = File::options().create(true).append(true).mode(0o600).open(&path)?;
@@ -60,12 +61,12 @@ impl DiskStore {
         };
         let (mut read, mut damaged) = (Vec::new(), 0);
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            match std::str::from_utf8(line).ok().and_then(|line| line.parse().ok()) {
+            match std::str::from_utf8(line).ok().and_then(|line| checked(line)?.parse().ok()) {
                 Some(note) => read.push(note),
                 None => damaged += 1,
             }
         }
-        let lines = read.len();
+        let count = read.len();
         let notes = in_order(read, held);
         if damaged > 0 {
             let aside = self.set_aside(JOURNAL)?;
@@ -75,9 +76,8 @@ impl DiskStore {
                 aside.display()
             );
         }
-        if damaged > 0 || lines > SLACK + 2 * notes.len() {
-            let text: String = notes.iter().map(|note| format!("{note}\n")).collect();
-            self.replace(JOURNAL, text.as_bytes())?;
+        if damaged > 0 || count > SLACK + 2 * notes.len() {
+            self.replace(JOURNAL, lines(&notes).as_bytes())?;
         }
         Ok(notes)
     }
@@ -90,6 +90,10 @@ impl DiskStore {
         fs::copy(&path, &aside).map_err(StoreError::on("set aside", &path))?;
         Ok(aside)
     }
+}
+
+fn lines(notes: &[Note]) -> String {
+    notes.iter().map(|note| with_sum(&note.to_string()) + "\n").collect()
 }
 
 /// The same in as few lines as will do.
@@ -153,6 +157,30 @@ mod tests {
         assert_eq!(store.load_notes(&[(here, 1)]).unwrap(), expected);
         assert_eq!(fs::read_to_string(folder.path().join(JOURNAL)).unwrap().lines().count(), 2, "it was put in order");
         assert_eq!(store.load_notes(&[(here, 1)]).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_flipped_bit_that_leaves_a_line_which_reads_well_is_noticed_and_older_lines_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        let laid = |n: u8| Note::Laid { key: Key::of(&[n]), leases: vec![lease(&secret(n), 5)] };
+        let path = folder.path().join(JOURNAL);
+        fs::write(&path, format!("{}\n", laid(1))).unwrap();
+        store.note(&[laid(2), laid(3)], true).unwrap();
+        let mut held = [1, 2, 3].map(|n| (Key::of(&[n]), 1));
+        held.sort_unstable();
+        assert_eq!(store.load_notes(&held).unwrap().len(), 3);
+        // The lease on the second block ends in second 4.
+        let text = fs::read_to_string(&path).unwrap().replacen(
+            &laid(2).to_string(),
+            &laid(2).to_string().replace(":5:", ":4:"),
+            1,
+        );
+        fs::write(&path, &text).unwrap();
+        let read = store.load_notes(&held).unwrap();
+        assert_eq!(read.len(), 2, "{read:?}");
+        assert!(read.contains(&laid(1)) && read.contains(&laid(3)), "{read:?}");
+        assert_eq!(fs::read_to_string(folder.path().join("leases.damaged-1")).unwrap(), text);
     }
 
     #[test]

@@ -4,10 +4,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{DiskStore, StoreError};
 use crate::id::Id;
+use crate::lease::UnixTime;
 use crate::peer::Peer;
+use crate::sums::{checked, with_sum};
 
 /// Whether the peer whose data is in `folder` remembers other peers from its last run.
 pub fn remembers_peers(folder: &Path) -> bool {
@@ -38,7 +41,10 @@ impl DiskStore {
     pub fn load_id(&self) -> Result<Option<Id>, StoreError> {
         let path = self.folder.join("id");
         match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map(Some).map_err(|_| StoreError::BadId(path)),
+            Ok(text) => match checked(text.trim()).and_then(|text| text.parse().ok()) {
+                Some(id) => Ok(Some(id)),
+                None => Err(StoreError::BadId(path)),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(StoreError::BadId(path)),
             Err(error) => Err(StoreError::on("read", path)(error)),
@@ -50,7 +56,7 @@ impl DiskStore {
     /// # Errors
     /// The system refuses to write the file.
     pub fn save_id(&self, id: &Id) -> Result<(), StoreError> {
-        self.replace("id", format!("{id}\n").as_bytes())
+        self.replace("id", (with_sum(&id.to_string()) + "\n").as_bytes())
     }
 
     /// The peers that this folder's peer knew in its last run; none if the file cannot be read.
@@ -66,6 +72,20 @@ impl DiskStore {
         let text = serde_json::to_vec_pretty(peers)
             .map_err(|error| StoreError::on("write", self.folder.join("peers.json"))(io::Error::other(error)))?;
         self.replace("peers.json", &text)
+    }
+
+    /// When a peer ran in this folder last, in seconds since 1970, as far as its files tell; 0 if they do not.
+    pub fn ran(&self) -> UnixTime {
+        let Some(lock) = &self.lock else { return 0 };
+        let others = ["tmp", "peers.json", "leases"].map(|name| fs::metadata(self.folder.join(name)));
+        let changed = others.into_iter().chain([lock.metadata()]).filter_map(|there| there.ok()?.modified().ok());
+        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        changed.map(seconds).max().unwrap_or(0)
+    }
+
+    /// A peer runs in this folder at this time, since 1970. That it cannot be noted changes nothing.
+    pub fn runs(&self, now: Duration) {
+        let _ = self.lock.as_ref().map(|lock| lock.set_modified(UNIX_EPOCH + now));
     }
 
     /// Replaces a small file atomically and durably.
@@ -116,5 +136,16 @@ mod tests {
             assert!(fails(&store, key));
             assert!(store.gone.load(Ordering::Relaxed));
         }
+    }
+
+    #[test]
+    fn the_folder_tells_when_a_peer_ran_in_it_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = DiskStore::open(folder.path()).expect("a store");
+        let (made, later) = (store.ran(), store.ran() + 1_000_000);
+        assert!(made > 0);
+        store.runs(Duration::from_secs(later));
+        drop(store);
+        assert_eq!(DiskStore::open(folder.path()).expect("a store").ran(), later);
     }
 }

@@ -1,7 +1,7 @@
 //! Blocks on disk: one plain file each, under its own SHA-256, that a student can `ls` and `sha256sum`.
 //!
 //! ```text
-//! DATA/lock            held while a peer uses the folder
+//! DATA/lock            held while a peer uses the folder; its time of change tells when one ran last
 //! DATA/id              this peer's id
 //! DATA/peers.json      peers to find the network again
 //! DATA/leases          on whose behalf blocks are kept: a line each

@@ -374,6 +374,14 @@ fn id_and_peers_are_remembered_and_damage_to_them_is_told() {
     store.save_id(&peer.id).expect("writable");
     store.save_peers(&[peer]).expect("writable");
     assert_eq!((store.load_id().expect("readable"), store.load_peers()), (Some(peer.id), vec![peer]));
+    let older = Id::of(b"other");
+    fs::write(folder.path().join("id"), format!("{older}\n")).expect("writable");
+    assert_eq!(store.load_id().expect("readable"), Some(older));
+    store.save_id(&peer.id).expect("writable");
+    let written = fs::read_to_string(folder.path().join("id")).expect("there");
+    let digit = if written.starts_with('0') { "1" } else { "0" };
+    fs::write(folder.path().join("id"), format!("{digit}{}", &written[1..])).expect("writable");
+    assert!(store.load_id().is_err(), "another digit, and another id");
     fs::write(folder.path().join("id"), "me").expect("writable");
     fs::write(folder.path().join("peers.json"), "[{").expect("writable");
     assert!(store.load_id().is_err() && store.load_peers().is_empty());

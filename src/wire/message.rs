@@ -76,6 +76,11 @@ pub enum Request {
         /// The block's key.
         key: Key,
     },
+    /// On whose behalf do you keep the block `key`? Older peers read a [`Request::FindValue`].
+    Terms {
+        /// The block's key.
+        key: Key,
+    },
     /// Please keep the block `key`: pull it from me over TCP.
     Store {
         /// The block's key.
@@ -109,7 +114,7 @@ pub enum RequestKind {
     Ping,
     /// [`Request::FindNode`].
     FindNode,
-    /// [`Request::FindValue`], and [`Request::Verify`].
+    /// [`Request::FindValue`], [`Request::Verify`] and [`Request::Terms`].
     FindValue,
     /// [`Request::Store`].
     Store,
@@ -150,6 +155,8 @@ pub enum Response {
     Differs(Difference),
     /// What came of hashing the block.
     Vouch(Vouch),
+    /// The block is kept on behalf of these leases; of none, if it is kept for ever.
+    Terms(Vec<Lease>),
     /// What only the ring answers.
     Ring(RingResponse),
 }
@@ -262,7 +269,7 @@ impl Request {
         match self {
             Self::Ping | Self::Gone { .. } => RequestKind::Ping,
             Self::FindNode { .. } => RequestKind::FindNode,
-            Self::FindValue { .. } | Self::Verify { .. } => RequestKind::FindValue,
+            Self::FindValue { .. } | Self::Verify { .. } | Self::Terms { .. } => RequestKind::FindValue,
             Self::Store { .. } => RequestKind::Store,
             Self::Lease(_) => RequestKind::Lease,
             Self::Compare { .. } => RequestKind::Compare,
@@ -295,7 +302,7 @@ impl Request {
     pub const fn about(&self) -> About {
         match self {
             Self::FindValue { key } => About::Block(*key),
-            Self::Verify { .. } => About::Copy,
+            Self::Verify { .. } | Self::Terms { .. } => About::Copy,
             Self::Store { .. } => About::Offer,
             Self::Lease(_) => About::Leases,
             Self::Compare { .. } => About::Holdings,

@@ -47,7 +47,8 @@ fn measure(blocks: u64) -> Result<(), Box<dyn Error>> {
     let mut run = Run::new();
     let before = resident()?;
     let held: Vec<(Key, u32)> = (0..blocks).map(|n| (Key::of(&n.to_be_bytes()), 512)).collect();
-    run.turn(Event::Start { bootstrap: vec![], hosts: vec![], remembered: vec![], held, notes: vec![], unix_time: 0 });
+    let (bootstrap, hosts, remembered, notes) = (vec![], vec![], vec![], vec![]);
+    run.turn(Event::Start { bootstrap, hosts, remembered, held, notes, unix_time: 0, ran: 0 });
     let start = std::mem::take(&mut run.longest);
     run.pass(Duration::from_secs(60));
     let each = |now: u64| now.saturating_sub(before) as f64 / blocks as f64;

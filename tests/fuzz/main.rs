@@ -1,7 +1,7 @@
 //! Whatever comes in: each reader of bytes that others wrote, and a node among strangers who say what they like.
 //!
 //! Each target is a test, which tries random inputs and those kept in `__fuzz__`, and a target for a fuzzer that learns
-//! from what it reached (`cargo bolero test --test fuzz NAME`). Longer: `BOLERO_RANDOM_TEST_TIME_MS=600000`.
+//! from what it reached (`cargo bolero test --test fuzz NAME`). More tries: `BOLERO_RANDOM_ITERATIONS=1000000`.
 
 mod node;
 mod said;
@@ -14,6 +14,7 @@ use kadring::console::{Defaults, Grammar, escape};
 use kadring::file::{Entry, Manifest, local};
 use kadring::id::Id;
 use kadring::lease::Note;
+use kadring::seal::{Keys, Seen};
 use kadring::wire::{Dialect, MAX_CONTROL_LINE};
 use said::{Change, Said, changed, peer};
 
@@ -89,15 +90,35 @@ fn a_line_of_the_console_is_a_command_or_says_what_is_wrong_with_it() {
 #[test]
 fn a_line_of_the_journal_is_read_or_refused_and_what_is_read_is_written_as_it_is() {
     let lines = [
-        "L 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 00000000000000000000000000000001:5:3",
-        "R 00000000000000000000000000000001:0:7",
-        "E 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 1700000000",
+        "block 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 00000000000000000000000000000001:5:3",
+        "renewed 00000000000000000000000000000001:0:7",
+        "ended 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 1700000000",
     ];
     check!().with_iterations(TRIES).with_type::<(u8, Vec<Change>)>().for_each(|(line, changes)| {
         let line = lines[usize::from(*line) % lines.len()].as_bytes().to_vec();
         let line = String::from_utf8_lossy(&changed(line, changes)).into_owned();
         if let Ok(note) = line.parse::<Note>() {
             assert_eq!(note.to_string().parse::<Note>().as_ref(), Ok(&note), "{line:?}");
+        }
+    });
+}
+
+/// What comes to a peer that has a network key.
+#[test]
+fn a_sealed_datagram_opens_as_what_it_was_once_or_not_at_all() {
+    let keys = |digits: &str| Keys::parse(&digits.repeat(32)).expect("a key");
+    let (keys, others) = (keys("5a"), keys("a5"));
+    check!().with_iterations(TRIES).with_type::<(Vec<u8>, u64, Vec<Change>)>().for_each(|(text, number, changes)| {
+        let mut sealed = text.clone();
+        keys.seal(&[7; 16], *number, &mut sealed);
+        let (came, mut opened) = (changed(sealed.clone(), changes), Vec::new());
+        assert!(others.open(&came, &mut opened).is_none(), "another network's key");
+        let stamp = keys.open(&came, &mut opened);
+        assert_eq!(stamp.is_some(), came == sealed, "a changed one is none");
+        if let Some(stamp) = stamp {
+            let mut seen = Seen::default();
+            assert_eq!(opened, *text);
+            assert!(seen.is_new(stamp) && !seen.is_new(stamp), "the same again");
         }
     });
 }

@@ -83,6 +83,7 @@ impl World {
             held: vec![(peer(5).id, 10), (peer(7).id, 2_000)],
             notes: Vec::new(),
             unix_time: 1_700_000_000,
+            ran: 0,
         });
         world
     }

@@ -101,7 +101,13 @@ impl Said {
             1 => Request::Gone { peer: peer(self.of) },
             2 => Request::FindNode { id: key },
             3 => Request::FindValue { key },
-            4 => Request::Verify { key },
+            4 => {
+                if self.many.is_multiple_of(2) {
+                    Request::Verify { key }
+                } else {
+                    Request::Terms { key }
+                }
+            }
             5 => Request::Store { key, size: Some(self.size), leases: vec![self.lease(); usize::from(self.many % 4)] },
             6 => Request::Lease(LeaseNews {
                 renewed: vec![self.lease()],

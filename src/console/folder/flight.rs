@@ -197,7 +197,7 @@ impl<B: Backend, T> Drop for Flight<'_, B, T> {
 }
 
 /// What an answer says that is none of those expected.
-pub(super) fn not_done(answer: Answer) -> Failure {
+pub(in crate::console) fn not_done(answer: Answer) -> Failure {
     match answer {
         Answer::Failed(failure) => failure,
         other => failed(FailureKind::Other, format!("an unexpected answer: {other:?}")),

@@ -19,7 +19,8 @@ mod walk;
 
 pub use answer::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
 pub(super) use answer::{listed, retrieved, stored};
-pub(super) use flight::Span;
+pub(super) use flight::{Span, not_done};
+pub(super) use store::{path_of, temporary};
 
 use std::io;
 use std::path::Path;

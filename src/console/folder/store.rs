@@ -60,7 +60,7 @@ impl<B: Backend> Performer<B> {
         show(&Progress::Begun { bytes: walked.bytes });
         let mut sum = Sum::default();
         let mut flight = Flight::new(&span, &mut *show);
-        let (owned, lease) = self.lease_on(folder, terms).unzip();
+        let (owned, lease) = self.lease_on(folder, called.as_ref(), terms).unzip();
         let mut sending = Sending { folder, keep, lease, flight: &mut flight, sum: &mut sum, pack: Pack::default() };
         for found in walked.found {
             sending.send(found.path, found.what)?;
@@ -264,7 +264,7 @@ impl<B: Backend> Sending<'_, '_, B> {
 }
 
 /// These bytes in a file without a name, of which nothing stays behind however this process ends.
-fn temporary(bytes: &[u8]) -> Result<File, Failure> {
+pub(in crate::console) fn temporary(bytes: &[u8]) -> Result<File, Failure> {
     let write = || {
         let mut file = tempfile::tempfile()?;
         file.write_all(bytes)?;
@@ -275,7 +275,7 @@ fn temporary(bytes: &[u8]) -> Result<File, Failure> {
 }
 
 /// A path for an open file without a name, valid in this process as long as it is open.
-fn path_of(file: &File) -> PathBuf {
+pub(in crate::console) fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 

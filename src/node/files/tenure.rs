@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use super::{Flow, take_those_of};
 use crate::id::Key;
-use crate::lease::{Lease, LeaseNews, MAX_LEASES};
+use crate::lease::{Lease, LeaseNews, MAX_LEASES, Secret};
 use crate::node::command::{Command, CommandId, LeaseChange};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
@@ -30,6 +30,16 @@ const WINDOW: usize = 32;
 /// Requests to one peer without an answer, at most: each has something written down there.
 const AT_A_TIME: usize = 2;
 
+/// Places all over the network in which peers are looked up that may hold anything. Each finds the peers nearest to it.
+const PLACES: u8 = 64;
+
+/// The key of one of them: they stand at even distances.
+fn place_in_network(place: u8) -> Key {
+    let mut bytes = [0; 32];
+    bytes[0] = place * (u8::MAX / PLACES + 1);
+    Key::from_bytes(bytes)
+}
+
 /// The commands under way.
 #[derive(Default)]
 pub(in crate::node) struct Tenures(BTreeMap<CommandId, Tenure>);
@@ -44,6 +54,7 @@ impl Part for Tenures {
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         let mut tenure = match command {
             Command::Lease { changes } => Tenure::telling(desk, id, changes),
+            Command::Disown { secrets } => Tenure::disowning(desk, id, secrets),
             Command::Lay { keys, lease } => Tenure::laying(desk, id, &keys, lease),
             _ => return,
         };
@@ -159,6 +170,19 @@ impl Tenure {
         if !desk.config().guest {
             // What is kept here may be nobody else's business.
             (0..tenure.changes.len()).for_each(|change| tenure.note(desk.me(), change));
+        }
+        tenure
+    }
+
+    /// Tells whoever is known, and whoever is found all over the network.
+    fn disowning(desk: &Desk, command: CommandId, secrets: Vec<Secret>) -> Self {
+        let places = (0..PLACES).flat_map(|place| (0..secrets.len()).map(move |change| (change, place)));
+        let queue = places.map(|(change, place)| Piece::new(change, (place_in_network(place), 0), false)).collect();
+        let changes: Vec<LeaseChange> = secrets.into_iter().map(LeaseChange::Ended).collect();
+        let mut tenure = Self { changes, queue, ..Self::new(desk, command) };
+        let me = (!desk.config().guest).then(|| desk.me());
+        for peer in desk.peers().into_iter().chain(me) {
+            (0..tenure.changes.len()).for_each(|change| tenure.note(peer, change));
         }
         tenure
     }

@@ -105,7 +105,7 @@ impl Part for Heal {
                 self.begin(desk, *key, Lost { size, leases: leases.to_vec(), attempts: 0 })
             }
             News::Doubted(key) => self.look_at(desk, *key),
-            News::Found => self.looks_begin = Some(desk.now() + LOOKS_BEGIN),
+            News::Found { .. } => self.looks_begin = Some(desk.now() + LOOKS_BEGIN),
             News::Held(key) | News::Dropped(key) => self.forget(key),
             _ => {}
         }

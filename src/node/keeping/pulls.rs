@@ -12,11 +12,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::queue::Queue;
 use crate::config::{MAX_BLOCK_SIZE, MAX_PULLS, REPUBLISH_INTERVAL};
 use crate::id::Key;
-use crate::lease::{Lease, LeaseNews, Secret};
+use crate::lease::{Lease, LeaseId, LeaseNews, Secret};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, JobErrorKind, NOT_ITS_HASH, Outcome};
 use crate::node::jobs::Urgency;
@@ -328,6 +329,12 @@ fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
     let ended: Vec<Secret> = known.secrets_of(&offer.leases).collect();
     let holds = |lease: &Lease| lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
     let wanted = offer.leases.iter().any(holds);
+    // By the clock of whoever offers it they have not ended, and nobody has ended them: which clock is wrong is not known.
+    let doubtful = |lease: &&Lease| !lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
+    let doubtful: Vec<LeaseId> = offer.leases.iter().filter(doubtful).map(|lease| lease.id).collect();
+    if desk.is_validated(&offer.from.addr) {
+        desk.holdings_mut().hold_back(&doubtful, HELD_BACK);
+    }
     if !ended.is_empty() && desk.is_validated(&offer.from.addr) {
         // As many as fit a datagram; the rest follows with the next offer.
         let ended = ended.into_iter().take(10).collect();
@@ -336,6 +343,10 @@ fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
     }
     if wanted { Ok(()) } else { Err(ENDED) }
 }
+
+/// Blocks whose leases have ended by this peer's clock, and not by that of one who offers them, stay for so long. Who holds
+/// them offers them each [`REPUBLISH_INTERVAL`].
+const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
 
 /// What a stranger is told whose block is not pulled, because it did not answer a ping.
 const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";

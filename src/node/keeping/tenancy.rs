@@ -3,11 +3,17 @@
 //! A block whose leases have all ended stays for a grace ([`Config::grace`](crate::config::Config::grace)), so that a lease
 //! that is renewed late, or on its way, finds it. After that it is deleted. As its other holders do the same, nobody
 //! offers it again; and a peer that slept through the end of a lease is told its secret when it offers such a block.
+//!
+//! Leases end by the clock with which a peer was started, and that may be wrong. So nothing goes before the peer has run for
+//! the grace; nor for a day, if by the clock it was off for more than one. By then its neighbours have compared what they
+//! hold, and offered what by their clocks is wanted: that stays as long as they do so
+//! ([`hold_back`](crate::node::holdings::Holdings::hold_back)).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::pulls::{BUSY, LEAVING};
+use crate::config::REPUBLISH_INTERVAL;
 use crate::id::Key;
 use crate::lease::{LeaseId, UnixTime};
 use crate::node::budget::Favours;
@@ -15,7 +21,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::Notice;
-use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
 use crate::overlay::Asker;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
@@ -25,6 +31,9 @@ const A_TURN: usize = 256;
 
 /// Requests of others that are answered in a second, in all.
 const ANSWERS: u32 = 800;
+
+/// Whoever was off for longer by its clock may have a clock that is wrong.
+const LONG_OFF: Duration = Duration::from_secs(24 * 3600);
 
 /// Requests whose news is being written down at a time.
 const MOST: usize = 64;
@@ -38,12 +47,24 @@ pub(in crate::node) struct Tenancy {
     sweep: Option<Key>,
     /// Leases that ended up to then have been looked for.
     swept: UnixTime,
+    /// Nothing goes before.
+    patient: Time,
+    /// When it is to be looked again for blocks that stay because others offered them.
+    again: Option<Time>,
     answers: Favours,
 }
 
 impl Default for Tenancy {
     fn default() -> Self {
-        Self { noting: BTreeMap::new(), next: 0, sweep: None, swept: 0, answers: Favours::a_second(ANSWERS) }
+        Self {
+            noting: BTreeMap::new(),
+            next: 0,
+            sweep: None,
+            swept: 0,
+            patient: Time::ZERO,
+            again: None,
+            answers: Favours::a_second(ANSWERS),
+        }
     }
 }
 
@@ -90,6 +111,7 @@ impl Part for Tenancy {
         let (now, grace) = (desk.unix_time(), desk.config().grace);
         if self.sweep.is_none() && self.due(desk).is_some_and(|due| due <= desk.now()) {
             self.sweep = Some(Key::ZERO);
+            self.again = None;
             self.swept = now.saturating_sub(grace.as_secs());
         }
         if let Some(from) = self.sweep {
@@ -100,6 +122,16 @@ impl Part for Tenancy {
                 }
             }
             self.sweep = next;
+            if next.is_none() && desk.holdings_mut().holds_back() {
+                self.again = Some(desk.now() + REPUBLISH_INTERVAL);
+            }
+        }
+    }
+
+    fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
+        if let News::Found { off } = news {
+            let is_long = Duration::from_secs(off) > LONG_OFF;
+            self.patient = desk.now() + if is_long { desk.config().grace.max(LONG_OFF) } else { desk.config().grace };
         }
     }
 
@@ -118,8 +150,11 @@ impl Part for Tenancy {
 impl Tenancy {
     /// When blocks are to be looked for that nobody wants any more.
     fn due(&self, desk: &Desk) -> Option<Time> {
-        let end = desk.holdings().all_leases().next_end(self.swept)? + desk.config().grace.as_secs();
-        Some(desk.now() + Duration::from_secs(end.saturating_sub(desk.unix_time())))
+        let end = desk.holdings().all_leases().next_end(self.swept).map(|end| {
+            let left = (end + desk.config().grace.as_secs()).saturating_sub(desk.unix_time());
+            desk.now() + Duration::from_secs(left)
+        });
+        end.into_iter().chain(self.again).min().map(|due| due.max(self.patient))
     }
 }
 

@@ -45,6 +45,42 @@ fn holders_are_asked_to_hash_and_one_that_cannot_is_taken_at_its_word() {
 }
 
 #[test]
+fn a_stranger_that_repairs_asks_a_holder_for_its_leases_and_passes_them_on() {
+    let secret: crate::lease::Secret = "07".repeat(32).parse().expect("64 digits");
+    let lease = crate::lease::Lease { id: secret.id(), until: Some(1_900_000_000), copies: 2 };
+    for (told, expected) in [
+        (Response::Terms(vec![lease]), vec![lease]),
+        (Response::Terms(Vec::new()), Vec::new()),
+        // An older one.
+        (Response::Node(peer(1)), Vec::new()),
+    ] {
+        let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 2, 0).start(&[]);
+        let command = Command::Check { sources: vec![Source::Key(key(1))], verify: false, repair: true, lease: None };
+        let asked = requests(&bench.does(Event::Command { id: 1, command }));
+        let [(holder, magic, Request::FindValue { .. }), (other, last, _)] = asked[..] else { panic!("{asked:?}") };
+        bench.hears_answer(holder, magic, Response::Holder { peer: peer(1), copies: 2 });
+        let asked = requests(&bench.hears_answer(other, last, Response::Nodes(Vec::new())));
+        let [(to, magic, Request::Terms { .. })] = asked[..] else { panic!("{asked:?}") };
+        assert_eq!(to, holder);
+        let actions = bench.hears_answer(to, magic, told);
+        let [(job, Job::Lend { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+        let entry = crate::file::Entry { key: key(1), size: 10 };
+        let offers = requests(&bench.ends(job, Outcome::Read { entry }));
+        let [(to, _, Request::Store { leases, .. })] = &offers[..] else { panic!("{offers:?}") };
+        assert_eq!((*to, leases), (other, &expected));
+    }
+}
+
+#[test]
+fn a_holder_tells_on_whose_behalf_it_keeps_a_block() {
+    let mut bench = Bench::new(Config::default(), 2, 0).start(&[(key(1), 10)]);
+    for (n, expected) in [(1, Response::Terms(Vec::new())), (2, Response::Vouch(Vouch::Absent))] {
+        let told = responses(&bench.hears_request(peer(1), 5, Request::Terms { key: key(n) }));
+        assert_eq!(told, [(peer(1).addr, 5, Ok(expected))]);
+    }
+}
+
+#[test]
 fn a_busy_holder_is_asked_again_and_then_believed() {
     let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
     let [(to, magic, Request::FindValue { .. })] = requests(&check(&mut bench, true))[..] else { panic!("a question") };

@@ -20,6 +20,11 @@ fn laid(n: u64, leases: &[Lease]) -> Note {
 
 /// A node that holds these blocks, with what was noted about them.
 fn holding(held: &[(Key, u32)], notes: &[Note]) -> Bench {
+    holding_since(NOW, held, notes)
+}
+
+/// The same, of a peer that ran last at this time.
+fn holding_since(ran: u64, held: &[(Key, u32)], notes: &[Note]) -> Bench {
     let mut bench = Bench::new(Config::default(), 2, 0);
     bench.does(Event::Start {
         bootstrap: Vec::new(),
@@ -28,6 +33,7 @@ fn holding(held: &[(Key, u32)], notes: &[Note]) -> Bench {
         held: held.to_vec(),
         notes: notes.to_vec(),
         unix_time: NOW,
+        ran,
     });
     bench.does(Event::Validated { addr: peer(1).addr });
     bench
@@ -84,6 +90,37 @@ fn a_block_goes_an_hour_after_its_last_lease_ended_and_one_without_any_stays() {
         bench.node.held().map(|(key, _)| key).collect::<std::collections::BTreeSet<_>>(),
         [key(3), key(4)].into()
     );
+}
+
+/// The clock may be wrong, and whoever renews needs time.
+#[test]
+fn what_ended_while_the_peer_was_off_stays_for_the_grace_and_for_a_day_after_a_long_time_off() {
+    const DAY: u64 = 24 * HOUR;
+    for (ran, hours) in [(NOW, 1), (NOW - DAY, 1), (NOW - DAY - 1, 24), (NOW - 900 * DAY, 24)] {
+        let mut bench = holding_since(ran, &[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW - 10 * HOUR))])]);
+        let due = Duration::from_secs(hours * HOUR);
+        assert_eq!(deleted(&mut bench, due - Duration::from_secs(60)), [], "off for {} s", NOW - ran);
+        assert_eq!(deleted(&mut bench, Duration::from_secs(120)).len(), 1, "off for {} s", NOW - ran);
+    }
+}
+
+#[test]
+fn what_others_still_offer_on_a_lease_that_ended_by_the_clock_here_stays_as_long_as_they_do() {
+    let lease = lease(1, Some(NOW - 10 * HOUR));
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease])]);
+    for n in 0..40 {
+        assert_eq!(deleted(&mut bench, Duration::from_secs(HOUR - 60)), [], "hour {n}");
+        // Nothing is promised: it has ended here.
+        let actions = bench.hears_request(peer(1), n, offer(1, &[lease]));
+        assert!(matches!(&responses(&actions)[..], [(_, _, Err(reason))] if reason.contains("ended")), "{actions:?}");
+    }
+    assert_eq!(deleted(&mut bench, Duration::from_secs(23 * HOUR)), []);
+    assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)).len(), 1);
+    // Whoever has the secret ends it all the same.
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease])]);
+    bench.hears_request(peer(1), 1, offer(1, &[lease]));
+    bench.hears_request(peer(1), 2, told(&[], &[secret(1)]));
+    assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)).len(), 1);
 }
 
 #[test]
@@ -211,7 +248,7 @@ fn a_block_that_is_being_deleted_is_not_called_saved() {
     let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW - 2 * HOUR))])]);
     let mut job = None;
     while job.is_none() {
-        let actions = bench.wait(Duration::from_secs(60)).expect("it is over already");
+        let actions = bench.wait(Duration::from_secs(2 * HOUR)).expect("it goes after the grace");
         job = jobs(&actions).into_iter().find(|(_, work)| matches!(work, Job::Delete { .. }));
     }
     let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(2, None)]));

@@ -67,6 +67,7 @@ impl Bench {
             held: held.to_vec(),
             notes: Vec::new(),
             unix_time: 0,
+            ran: 0,
         });
         self
     }

@@ -202,7 +202,7 @@ impl Kademlia {
         // A ping of ours goes before the answer, so that a peer that asks again can have shown by then that it
         // receives.
         self.on_stranger(now, from, request, out);
-        self.hear_own_id(from);
+        self.hear_own_id(now, from, out);
         if let Request::Gone { peer } = request {
             self.on_news(now, from, peer, out);
         }
@@ -217,6 +217,7 @@ impl Kademlia {
             }
             Request::Store { .. }
             | Request::Verify { .. }
+            | Request::Terms { .. }
             | Request::Compare { .. }
             | Request::Lease(_)
             | Request::Ring(_) => return,
@@ -254,7 +255,7 @@ impl Kademlia {
                 self.upkeep.on_refreshed();
                 self.on_names(now, &peer, response, out);
             }
-            (Question::Twin { addr, heard }, named) => self.on_twin((addr, heard), named, out),
+            (Question::Twin { addr, heard }, _) => self.on_twin((addr, heard), response.node(), out),
             (Question::News { .. } | Question::Farewell, _) => {}
         }
         self.go_on(now, out);

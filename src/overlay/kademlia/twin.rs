@@ -1,8 +1,9 @@
 //! Another peer that runs with our id: a data folder was copied, with the machine or by hand.
 //!
 //! Of the two only one is in the others' tables, so the other holds nothing for anybody. When somebody names a peer of our
-//! id at another address, that is asked, once in a while: our own address under another name answers too, but then the
-//! question has come to ourselves.
+//! id at another address, that is asked, once in a while; so the one that is in the tables hears from the other, and asks in
+//! its turn. Our own address under another name answers too, but then it tells our own address, and the question has come to
+//! ourselves.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
 
-/// Such an address is asked this often at most, whoever names it; and who runs there is told as often.
+/// Such an address is asked this often at most, whoever names it.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// What is known of other peers of our id.
@@ -24,12 +25,17 @@ pub(super) struct Twins {
     next: Option<Time>,
     /// Requests that came from somebody of our id: from ourselves, or from such a peer.
     heard: u64,
+    /// The one that was told of last: once is enough.
+    told: Option<SocketAddr>,
 }
 
 impl Kademlia {
     /// A request came from `from`. One of our own id is ours, or its sender's who has it too.
-    pub(super) fn hear_own_id(&mut self, from: &Incoming) {
-        self.twins.heard += u64::from(from.sender.is_some_and(|sender| sender.peer.id == self.me.id));
+    pub(super) fn hear_own_id(&mut self, now: Time, from: &Incoming, out: &mut Vec<Effect>) {
+        if from.sender.is_some_and(|sender| sender.peer.id == self.me.id) {
+            self.twins.heard += 1;
+            self.look_for_twin(now, &[Peer::new(self.me.id, from.asker.addr)], out);
+        }
     }
 
     /// Somebody named these peers: is one of our id among them?
@@ -43,7 +49,8 @@ impl Kademlia {
 
     /// Who runs there has answered.
     pub(super) fn on_twin(&mut self, (addr, heard): (SocketAddr, u64), named: Option<Peer>, out: &mut Vec<Effect>) {
-        if named.is_some_and(|named| named.id == self.me.id) && heard == self.twins.heard {
+        let is_twin = |named: Peer| named.id == self.me.id && (named.addr != self.me.addr || heard == self.twins.heard);
+        if named.is_some_and(is_twin) && self.twins.told.replace(addr) != Some(addr) {
             out.push(Effect::Twin { addr });
         }
     }

@@ -236,7 +236,11 @@ impl Ring {
             Request::FindNode { id } => (RequestKind::FindNode, Response::Nodes(self.replica_set(id, WIDTH))),
             Request::FindValue { key } => (RequestKind::FindValue, Response::Nodes(self.replica_set(key, WIDTH))),
             // The node answers these itself.
-            Request::Store { .. } | Request::Verify { .. } | Request::Compare { .. } | Request::Lease(_) => return,
+            Request::Store { .. }
+            | Request::Verify { .. }
+            | Request::Terms { .. }
+            | Request::Compare { .. }
+            | Request::Lease(_) => return,
         };
         out.push(Effect::Respond { to: from.asker, kind, response });
     }

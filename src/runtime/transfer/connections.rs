@@ -304,12 +304,63 @@ pub(super) fn lost(from: SocketAddr, error: &io::Error) -> JobError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::channels::EVENTS;
     use crate::runtime::stopwatch;
     use crate::runtime::transfer::Ledger;
 
     fn connected(to: SocketAddr) -> Stream {
         let tcp = TcpStream::connect(to).expect("it listens");
         Stream::open(Arc::new(tcp), None, IDLE).expect("nothing is sealed")
+    }
+
+    /// A target for a fuzzer too, as those of `tests/fuzz`: it stands here because what reads a reply is nobody else's.
+    #[test]
+    fn whatever_a_peer_replies_nothing_passes_for_a_block_but_its_bytes() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let from = listener.local_addr().expect("bound");
+        let block = b"a block of some bytes".to_vec();
+        let (key, clock) = (Key::of(&block), Clock::start());
+        bolero::check!().with_iterations(200).with_type::<(u8, Option<u8>, Vec<(u16, u8)>)>().for_each(
+            |(head, expected, changes)| {
+                let size = block.len();
+                let head = match head % 6 {
+                    0 => "error: there is none\n".to_owned(),
+                    1 => format!("{}\n", usize::MAX),
+                    2 => "\n".to_owned(),
+                    _ => format!("{size}\n"),
+                };
+                let mut reply = [head.as_bytes(), &block].concat();
+                for (at, byte) in changes {
+                    let at = usize::from(*at) % (reply.len() + 1);
+                    if byte % 3 == 0 {
+                        reply.truncate(at)
+                    } else {
+                        reply.splice(at..(at + 1).min(reply.len()), [*byte]);
+                    }
+                }
+                let (connections, ledger) = (Connections::new(4, None), Arc::<Ledger>::default());
+                ledger.begin(1);
+                let (cancel, post) = (ledger.of(1), Post::new(EVENTS.open().0, None));
+                let expected = expected.map(|off| size as u32 + u32::from(off % 2));
+                let answer = std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let (mut asked, _) = listener.accept().expect("it is asked");
+                        let mut line = [0; 65];
+                        io::Read::read_exact(&mut asked, &mut line).expect("a request");
+                        // Whoever has heard enough closes.
+                        let _ = asked.write_all(&reply);
+                    });
+                    let reply = connections.request(clock, from, &key, expected, &cancel, &post);
+                    reply.and_then(|reply| reply.read_verified(&key, &mut Buffer::default()))
+                });
+                let whole = [format!("{size}\n").as_bytes(), &block].concat();
+                let is_expected = expected.is_none_or(|expected| expected as usize == size);
+                match answer {
+                    Ok(count) => assert!(count == size && reply.starts_with(&whole) && is_expected),
+                    Err(error) => assert!(!is_expected || !reply.starts_with(&whole), "{error}"),
+                }
+            },
+        );
     }
 
     #[test]

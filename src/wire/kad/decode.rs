@@ -84,6 +84,7 @@ struct Params {
     digest: Option<KeysDigest>,
     gone: Option<Peer>,
     verify: bool,
+    terms: bool,
     copies: Option<u8>,
     leases: Vec<Lease>,
     news: LeaseNews,
@@ -127,6 +128,7 @@ impl Envelope {
             RequestKind::Ping => self.params.gone.map_or(Request::Ping, |peer| Request::Gone { peer }),
             RequestKind::FindNode => Request::FindNode { id: id? },
             RequestKind::FindValue if self.params.verify => Request::Verify { key: id? },
+            RequestKind::FindValue if self.params.terms => Request::Terms { key: id? },
             RequestKind::FindValue => Request::FindValue { key: id? },
             RequestKind::Store => {
                 let size = self.params.size.map(|size| size.ok_or("params.size is no size in bytes")).transpose()?;
@@ -193,6 +195,7 @@ impl Lenient for Params {
                 Field::Digest => params.digest = next(&mut object)?,
                 Field::Gone => params.gone = next(&mut object)?,
                 Field::Verify => params.verify = next(&mut object)?.unwrap_or_default(),
+                Field::Terms => params.terms = next(&mut object)?.unwrap_or_default(),
                 Field::Leases => params.leases = next_leases(&mut object)?,
                 Field::Renewed => params.news.renewed = next_leases(&mut object)?,
                 Field::Ended => params.news.ended = next_leases(&mut object)?,
@@ -297,7 +300,7 @@ impl Lenient for Response {
 
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
         let (mut node, mut difference) = (NodeParts::default(), None);
-        let (mut blocks, mut free, mut copies) = (None, None, None);
+        let (mut blocks, mut free, mut copies, mut terms) = (None, None, None, None);
         while let Some(field) = object.next_key()? {
             match field {
                 Field::Keys => {
@@ -309,11 +312,16 @@ impl Lenient for Response {
                 Field::Blocks => blocks = next(&mut object)?,
                 Field::Free => free = next(&mut object)?,
                 Field::Copies => copies = next(&mut object)?,
+                Field::Leases => terms = next::<Few<_, MAX_LEASES>, A>(&mut object)?.map(|few| Self::Terms(few.0)),
                 other => node.take(other, &mut object)?,
             }
         }
         let leased = blocks.zip(free).map(|(blocks, free)| Self::Leased { blocks, free });
-        Ok(difference.map(Self::Differs).or(leased).or_else(|| node.peer().map(|peer| Self::holder(peer, copies))))
+        Ok(difference
+            .map(Self::Differs)
+            .or(leased)
+            .or(terms)
+            .or_else(|| node.peer().map(|peer| Self::holder(peer, copies))))
     }
 }
 

@@ -58,7 +58,7 @@ fn least_len(message: &Message) -> usize {
     let Body::Request(request) = &message.body else { return 0 };
     match request {
         Request::FindNode { .. } | Request::FindValue { .. } => question_len(message.sender.as_ref()),
-        Request::Verify { .. } | Request::Compare { .. } => QUESTION_BYTES,
+        Request::Verify { .. } | Request::Terms { .. } | Request::Compare { .. } => QUESTION_BYTES,
         _ => 0,
     }
 }
@@ -128,9 +128,10 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
         }
         Request::FindNode { id } => put_id_param(id, out),
         Request::FindValue { key } => put_id_param(key, out),
-        Request::Verify { key } => {
+        Request::Verify { key } | Request::Terms { key } => {
             put_id_param(key, out);
-            out.extend_from_slice(br#","verify":true"#);
+            let verifies = matches!(request, Request::Verify { .. });
+            out.extend_from_slice(if verifies { br#","verify":true"# } else { br#","terms":true"# });
         }
         Request::Store { key, size, leases } => {
             put_id_param(key, out);
@@ -177,6 +178,11 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
         }
         Response::Same => out.extend_from_slice(br#""same""#),
         Response::Differs(difference) => put_json(difference, out),
+        Response::Terms(leases) => {
+            out.extend_from_slice(br#"{"leases":"#);
+            put_json(leases, out);
+            out.push(b'}');
+        }
         Response::Vouch(vouch) => put_json(vouch.word(), out),
         Response::Ring(_) => out.extend_from_slice(b"null"),
     }
@@ -187,7 +193,7 @@ fn kind_of(answers: Option<RequestKind>, response: &Response) -> RequestKind {
     answers.unwrap_or(match response {
         Response::Node(_) => RequestKind::Ping,
         Response::Nodes(_) => RequestKind::FindNode,
-        Response::Holder { .. } | Response::Vouch(_) => RequestKind::FindValue,
+        Response::Holder { .. } | Response::Vouch(_) | Response::Terms(_) => RequestKind::FindValue,
         Response::Saved => RequestKind::Store,
         Response::Leased { .. } => RequestKind::Lease,
         Response::Same | Response::Differs(_) => RequestKind::Compare,

@@ -15,6 +15,9 @@
 //! `find_value` with `"verify":true` among its `params` has a holder hash its copy first ([`Vouch`](super::Vouch)): the `result`
 //! is `"verified"`, `"damaged"`, `"absent"` or `"busy"`. Older peers ignore it, and answer as they always do.
 //!
+//! With `"terms":true` it asks on whose behalf a holder keeps its copy: the `result` is `{"leases":["NAME:UNTIL:COPIES",…]}`,
+//! or `"absent"`.
+//!
 //! Who holds a block whose leases want so many copies of it answers `find_value` with `"copies":3` at the end of its node.
 //!
 //! `store_value` may tell on whose behalf the block is kept: `"leases":["NAME:UNTIL:COPIES",…]` among its `params` (see

@@ -101,6 +101,7 @@ fn request_content(request: &Request) -> (RingKind, Content) {
         Request::Verify { key } => {
             (RingKind::Request, Content { key: Some(WireId(*key)), verify: Some(true), ..empty })
         }
+        Request::Terms { key } => (RingKind::Request, Content { key: Some(WireId(*key)), terms: Some(true), ..empty }),
         Request::Store { key, size, leases } => {
             let leases = (!leases.is_empty()).then(|| leases.clone());
             (RingKind::Store, Content { key: Some(WireId(*key)), size: size.map(u64::from), leases, ..empty })
@@ -173,6 +174,7 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
         Response::Differs(difference) => {
             (RingKind::Lookup, Content { difference: Some(difference.clone()), ..reply(Reply::Differs) })
         }
+        Response::Terms(leases) => (RingKind::Request, Content { leases: Some(leases.clone()), ..reply(Reply::Terms) }),
         Response::Vouch(vouch) => (RingKind::Request, Content { vouch: Some(*vouch), ..reply(Reply::Vouch) }),
         Response::Ring(response) => (response.kind(), ring_response_content(response)),
     }
@@ -300,11 +302,7 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
             return Ok(Request::FindNode { id: content.id.ok_or("a lookup needs an origin or an id")?.0 });
         }
         RingKind::Store => return open_store(content.key, content.size, content.leases),
-        RingKind::Request => {
-            let key = content.key.ok_or("a request needs a key or a file")?.0;
-            let verifies = content.verify == Some(true);
-            return Ok(if verifies { Request::Verify { key } } else { Request::FindValue { key } });
-        }
+        RingKind::Request => return open_question(content.key, content.verify, content.terms),
         RingKind::Transfer => RingRequest::Transfer {
             file: content.file.ok_or("a transfer needs a file")?,
             size: content.size.ok_or("a transfer needs a size")?,
@@ -321,6 +319,15 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
         RingKind::Exit => RingRequest::Exit { predecessors: predecessors.unwrap_or_default() },
         RingKind::Abrupt => RingRequest::Abrupt { peer: content.peer.ok_or("an abrupt needs a peer")?.into() },
     }))
+}
+
+fn open_question(key: Option<WireId>, verify: Option<bool>, terms: Option<bool>) -> Result<Request, &'static str> {
+    let key = key.ok_or("a request needs a key or a file")?.0;
+    Ok(match (verify, terms) {
+        (Some(true), _) => Request::Verify { key },
+        (_, Some(true)) => Request::Terms { key },
+        _ => Request::FindValue { key },
+    })
 }
 
 fn open_store(key: Option<WireId>, size: Option<u64>, leases: Option<Vec<Lease>>) -> Result<Request, &'static str> {
@@ -370,6 +377,11 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
         Reply::Same => return Ok((RequestKind::Compare, Response::Same)),
         Reply::Differs => {
             return Ok((RequestKind::Compare, Response::Differs(open_difference(content.difference)?)));
+        }
+        Reply::Terms => {
+            let leases = content.leases.filter(|leases| leases.len() <= MAX_LEASES);
+            let leases = leases.ok_or("the answer lacks its leases, or has too many")?;
+            return Ok((RequestKind::FindValue, Response::Terms(leases)));
         }
         Reply::Vouch => {
             let vouch = content.vouch.ok_or("the answer lacks what is vouched for")?;

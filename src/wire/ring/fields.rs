@@ -93,6 +93,8 @@ pub(super) struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verify: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) terms: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) vouch: Option<Vouch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) leases: Option<Vec<Lease>>,
@@ -118,6 +120,7 @@ pub(super) enum Reply {
     Kept,
     File,
     Noted,
+    Terms,
     Refused,
     Node,
     Nodes,

@@ -80,6 +80,7 @@ fn request(rng: &mut impl Rng) -> Request {
             return Request::Compare { ranges, held: held(rng), copies };
         }
         14 => return Request::Verify { key: id(rng) },
+        17 => return Request::Terms { key: id(rng) },
         12 => RingRequest::Exit { predecessors: peers(rng, 16) },
         _ => RingRequest::Abrupt { peer: peer(rng) },
     })
@@ -88,7 +89,8 @@ fn request(rng: &mut impl Rng) -> Request {
 fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
     const NOTED: [RingKind; 5] =
         [RingKind::Transfer, RingKind::Update, RingKind::Quit, RingKind::Exit, RingKind::Abrupt];
-    let response = match rng.random_range(0..15) {
+    let response = match rng.random_range(0..16) {
+        15 => return (RequestKind::FindValue, Response::Terms(leases(rng))),
         0 => return (RequestKind::Ping, Response::Node(peer(rng))),
         1 => return (RequestKind::FindValue, Response::Nodes(peers(rng, 16))),
         2 => return (RequestKind::Store, Response::Saved),

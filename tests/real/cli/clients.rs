@@ -118,14 +118,20 @@ fn the_blocks_of_the_seeds_program_are_imported_as_they_are_and_its_manifests_re
     let large = vec![7; (1 << 20) + 1];
     fs::write(store.join(kadring::id::Id::of(&large).to_string()), &large).expect("writable");
     fs::write(store.join("config.json"), "{}").expect("writable");
-    let imported = run(&["import", text(&store), "--json", "--bootstrap", &bootstrap]);
+    let state = folder.path().join("state");
+    let client = |words: &[&str]| {
+        let mut command = program();
+        command.env("XDG_STATE_HOME", &state).args(words).args(["--bootstrap", &bootstrap, "--json"]);
+        command.output().expect("the program runs")
+    };
+    let imported = client(&["import", text(&store), "--for", "1h"]);
     let imported: Value = serde_json::from_slice(&imported.stdout).expect("one line of JSON");
     assert_eq!((&imported["blocks"], &imported["bytes"]), (&json!(3), &json!(2_500_000)), "{imported}");
     let left_out = imported["left_out"].to_string();
     for reason in ["which is not its name", "a block at most 1048576", "its name is no key"] {
         assert!(left_out.contains(reason), "{left_out}");
     }
-    assert_eq!(peers[0].blocks().len(), 3, "no list came with them");
+    assert_eq!(peers[0].blocks().len(), 3 + 1, "they, and the list of them");
     let manifest = folder.path().join("hashfile");
     fs::write(&manifest, list).expect("writable");
     let back = folder.path().join("back");
@@ -133,6 +139,17 @@ fn the_blocks_of_the_seeds_program_are_imported_as_they_are_and_its_manifests_re
     assert_eq!(code(&retrieved), Some(0), "{}", said(&retrieved));
     assert!(fs::read(&back).expect("there") == original);
     assert_eq!(code(&run(&["import", "/no/such/folder", "--bootstrap", &bootstrap])), Some(4));
+    // They are on a lease, and the catalogue has them as one file.
+    let files = program().env("XDG_STATE_HOME", &state).args(["files", "--json"]).output().expect("it runs");
+    let files: Value = serde_json::from_slice(&files.stdout).expect("one line of JSON");
+    let entry = &files["files"][0];
+    assert_eq!((&entry["name"], &entry["key"]), (&json!("dht_store"), &imported["key"]), "{files}");
+    assert!(entry["lease"]["until"].is_u64() && entry.get("begun").is_none(), "{files}");
+    for (command, field, expected) in [("check", "blocks", 4), ("renew", "copies", 8), ("delete", "free", 8)] {
+        let done = client(&[command, "dht_store"]);
+        let told: Value = serde_json::from_slice(&done.stdout).expect("one line of JSON");
+        assert_eq!((code(&done), &told[field]), (Some(0), &json!(expected)), "{command}: {told}");
+    }
 }
 
 #[test]

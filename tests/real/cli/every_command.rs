@@ -1,5 +1,5 @@
 //! Every command, each way that it can come: done, asked wrongly, about what is not there, and while the other peer is
-//! silent.
+//! silent. The table of the classroom's commands is in `tests/real/ring_classroom/typing.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,8 @@
 //! Files that are kept for a while, renewed, and deleted by who stored them alone.
 
 use std::fs;
-use std::process::Output;
+use std::path::Path;
+use std::process::{Output, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -143,6 +144,90 @@ fn a_holder_that_has_not_heard_of_a_deletion_is_named_and_can_be_told_again() {
         ctl(&peers[0], &["delete", "original"]);
         copies(&mut peers) == 0
     });
+}
+
+/// Begins to store `path` as a user whose catalogue is in `state`, and kills that before it has ended.
+fn begin_to_store(peers: &mut [PeerProcess], state: &Path, path: &Path) {
+    let catalogue = state.join("kadring/catalogue");
+    let listed = || fs::metadata(&catalogue).map_or(0, |there| there.len());
+    let before = listed();
+    let mut store = program();
+    store.env("XDG_STATE_HOME", state).args(["store", text(path), "--for", "1h", "--bootstrap", &address(&peers[0])]);
+    let mut store = store.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the program runs");
+    // It says that it begins, and cannot say that it has ended.
+    until(|| listed() > before);
+    let lock = fs::File::options().write(true).open(state.join("kadring/catalogue.lock")).expect("it is there");
+    lock.lock().expect("nobody keeps it for long");
+    until(|| copies(peers) > 0);
+    store.kill().expect("it runs");
+    store.wait().expect("it ends");
+}
+
+#[test]
+fn what_an_interrupted_store_left_behind_is_listed_and_deleted_by_name_or_taken_over_by_the_next_store() {
+    let folder = folder();
+    let mut peers = cluster(&folder, 2, &["--grace", "1s"]);
+    let (bootstrap, state) = (address(&peers[0]), folder.path().join("state"));
+    let client = |words: &[&str]| {
+        let mut command = program();
+        command.env("XDG_STATE_HOME", &state).args(words).stdin(Stdio::null()).output().expect("the program runs")
+    };
+    let listed = || answer(&client(&["files", "--json"]))["files"].clone();
+    let (half, _) = file(&folder, "half", 9, 20_000_000);
+    begin_to_store(&mut peers, &state, &half);
+    let begun = &listed()[0];
+    assert_eq!((&begun["name"], &begun["begun"], begun.get("key")), (&json!("half"), &json!(true), None), "{begun}");
+    assert!(begun["lease"]["until"].is_u64(), "{begun}");
+    assert!(printed(&client(&["files"])).contains("half  not finished"));
+    let named = client(&["retrieve", "half", "/dev/null", "--bootstrap", &bootstrap]);
+    assert!(said(&named).contains("was not finished"), "{}", said(&named));
+    until(|| code(&client(&["delete", "half", "--bootstrap", &bootstrap])) == Some(0));
+    until(|| copies(&mut peers) == 0);
+    assert_eq!(listed(), json!([]));
+
+    begin_to_store(&mut peers, &state, &half);
+    let stored = client(&["store", text(&half), "--for", "1h", "--bootstrap", &bootstrap]);
+    assert_eq!(code(&stored), Some(0), "{}", said(&stored));
+    let files = listed();
+    assert_eq!((files.as_array().map(Vec::len), files[0].get("begun")), (Some(1), None), "{files}");
+    until(|| code(&client(&["delete", "half", "--bootstrap", &bootstrap])) == Some(0));
+    until(|| copies(&mut peers) == 0);
+}
+
+#[test]
+fn copies_that_a_stranger_has_made_are_on_the_leases_of_who_stored_the_file() {
+    let folder = folder();
+    let mut peers = cluster(&folder, 3, &["--grace", "1s"]);
+    let (path, _) = file(&folder, "original", 12, 1000);
+    let key = peers[0].store(&path);
+    peers[2].ask(&format!("clear {key}"));
+    let repaired = run(&["check", &key, "--repair", "--bootstrap", &address(&peers[1])]);
+    assert_eq!(code(&repaired), Some(0), "{}", said(&repaired));
+    until(|| copies(&mut peers) == 3 * 2);
+    let deleted = answer(&ctl(&peers[0], &["delete", "original"]));
+    assert_eq!((&deleted["copies"], &deleted["free"]), (&json!(6), &json!(6)), "{deleted}");
+    until(|| copies(&mut peers) == 0);
+}
+
+#[test]
+fn several_names_are_renewed_at_once_and_what_is_wrong_with_any_is_told() {
+    let folder = folder();
+    let mut peers = cluster(&folder, 2, &["--grace", "1s"]);
+    for (n, name) in [(13, "one"), (14, "two"), (15, "three")] {
+        let (path, _) = file(&folder, name, n, 1000);
+        let stored = ctl(&peers[0], &["store", text(&path), "--for", "5s"]);
+        assert_eq!(code(&stored), Some(0), "{}", printed(&stored));
+        assert_eq!(code(&ctl(&peers[0], &["forget", "three"])), Some(if name == "three" { 0 } else { 4 }));
+    }
+    let renewed = ctl(&peers[0], &["renew", "one", "two", "none", "--for", "1h"]);
+    let told = &answer(&renewed)["answers"];
+    assert_eq!((&told[0]["copies"], &told[1]["kind"]), (&json!(8), &json!("not_found")), "{told}");
+    assert_eq!(code(&renewed), Some(3), "not all of it: {told}");
+    let untils = answer(&ctl(&peers[0], &["files"]));
+    let untils: Vec<u64> = (0..2).filter_map(|n| untils["files"][n]["lease"]["lasts"].as_u64()).collect();
+    assert_eq!(untils, [3_600_000; 2]);
+    // The third was forgotten, and nobody renews it.
+    until(|| copies(&mut peers) == 8);
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn a_peer_that_is_told_to_join_through_itself_says_so() {
 
 /// A machine was cloned, or a data folder copied by hand: one of the two would hold nothing for anybody.
 #[test]
-fn a_peer_that_runs_with_the_id_of_another_says_so_and_one_that_moved_does_not() {
+fn two_peers_that_run_with_one_id_both_say_so_and_one_that_moved_does_not() {
     let folder = folder();
     let first = Launch::new(folder.path().join("first")).start();
     let original = Launch::new(folder.path().join("original")).through(first.port).start();
@@ -138,9 +138,11 @@ fn a_peer_that_runs_with_the_id_of_another_says_so_and_one_that_moved_does_not()
     assert!(copied.success());
     let copy = Launch::new(copy).through(first.port).start();
     assert_eq!(copy.id, original.id);
-    until(|| {
-        copy.said().contains(&format!("another peer runs at 127.0.0.1:{} with the id of this one", original.port))
-    });
+    for (one, other) in [(&copy, &original), (&original, &copy)] {
+        let warning = format!("another peer runs at 127.0.0.1:{} with the id of this one", other.port);
+        until(|| one.said().contains(&warning));
+        assert_eq!(one.said().matches(&warning).count(), 1, "{}", one.said());
+    }
     drop(copy);
     let mut moved = Launch::new(original.kill()).through(first.port).start();
     assert_eq!(moved.ask("peers")["peers"][0]["id"], json!(first.id));

@@ -97,6 +97,54 @@ fn ctrl_d_at_a_terminal_is_answered_and_ends_nothing() {
     ring.quit(10, "Quit");
 }
 
+/// What `tests/real/cli/every_command.rs` has for the other peers' commands. `cancel` has nothing that it could end here.
+const ROWS: [(&str, &str, &str, &str); 10] = [
+    ("store", "store 0042", "store a912", ""),
+    ("request", "request 0042", "request a912", "request 0043"),
+    ("ping", "ping {addr}", "ping", "ping no-such-host.invalid:1"),
+    ("peers", "peers", "peers now", ""),
+    ("table", "table", "table now", ""),
+    ("status", "status", "status now", ""),
+    ("threads", "threads", "threads now", ""),
+    ("jobs", "jobs", "jobs now", ""),
+    ("cancel", "", "cancel x", "cancel 99"),
+    ("help", "help store", "help no-such", ""),
+];
+
+#[test]
+fn each_command_has_one_answer_that_says_what_came_of_it() {
+    let mut ring = Ring::empty(Way::default());
+    ring.launch(7, &["init", "7", "7", "7", "0.3", "--json"]);
+    ring.put(7, "0042", b"x");
+    let addr = format!("127.0.0.1:{}", ring.base + 7);
+    let mut answers = |line: &str| {
+        let is_answer = |line: &&String| line.contains("\"answer\"");
+        let before = ring.peer(7).others().iter().filter(is_answer).count();
+        ring.peer(7).tell(&line.replace("{addr}", &addr));
+        until(|| ring.peer(7).others().iter().filter(is_answer).count() > before);
+        let all = ring.peer(7).others();
+        let told = all.iter().filter(is_answer).nth(before).expect("it came");
+        serde_json::from_str::<serde_json::Value>(told).unwrap_or_else(|_| panic!("no JSON: {told}"))
+    };
+    let help = answers("help");
+    let known = help["commands"].as_array().expect("commands").iter().filter_map(|command| command["name"].as_str());
+    let quit = ("quit", "", "quit now", "");
+    let rows = ROWS.into_iter().chain([quit]);
+    let named: std::collections::BTreeSet<&str> = rows.clone().map(|(name, ..)| name).collect();
+    assert_eq!(named, known.collect(), "a row for each command");
+    for (_, done, usage, missing) in rows {
+        for (line, kind) in [(done, None), (usage, Some("usage")), (missing, Some("not_found"))] {
+            if !line.is_empty() {
+                let answer = answers(line);
+                assert_eq!(answer["kind"].as_str(), kind, "{line}: {answer}");
+                assert_eq!(answer["answer"] == "failed", kind.is_some(), "{line}: {answer}");
+            }
+        }
+    }
+    ring.peer(7).tell("quit");
+    assert_eq!(ring.peer(7).wait(), Some(0), "{}", ring.shown());
+}
+
 /// For programs: each line of standard output is one of JSON, the assignment's lines included.
 #[test]
 fn as_json_a_peer_of_the_ring_tells_that_it_is_ready_its_lines_and_its_answers() {

@@ -139,6 +139,7 @@ impl Inquiry {
             Reply::Found(_) if self.searches => (self.lookup, self.searches) = (None, false),
             Reply::Found(found) => self.on_set(round, found),
             Reply::Answer(Answered { to, answer, .. }) => self.on_answer(round, to.addr, answer),
+            Reply::Silence { to, .. } if self.on_terms(round, &to.addr, None) => round.desk.suspect(to.addr),
             Reply::Silence { to, .. } => {
                 round.desk.suspect(to.addr);
                 round.silent.insert(to.addr);
@@ -232,6 +233,10 @@ impl Inquiry {
     }
 
     fn on_answer(&mut self, round: &mut Round<'_>, from: SocketAddr, answer: Result<Response, String>) {
+        let terms = if let Ok(Response::Terms(leases)) = &answer { Some(leases.clone()) } else { None };
+        if self.on_terms(round, &from, terms) {
+            return;
+        }
         if let Ok(holder @ (Response::Node(_) | Response::Holder { .. })) = &answer {
             self.on_told(round, holder);
             if let Some(copy) = self.copies.get_mut(&from).filter(|copy| round.order.verify && !copy.hashes) {

@@ -1,25 +1,31 @@
 //! Making the copies of a block that are missing: now, and not when its holders compare next.
 //!
 //! A peer of the replica set that lacks the block is offered it, as any block is. Where this peer does not hold it itself, it
-//! fetches it from a holder and lends it, in memory, until the offers have ended.
+//! asks the holders on whose behalf they keep it, so that what is made can be ended by whoever could end what was there. Then
+//! it fetches the block from one of them and lends it, in memory, until the offers have ended.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::Round;
 use super::inquiry::{Copy, Inquiry};
-use crate::lease::Lease;
+use crate::lease::{Lease, MAX_LEASES};
 use crate::node::health::CopyState;
 use crate::node::job::{Holder, Job, JobId, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::Progress;
 use crate::peer::Peer;
+use crate::wire::Request;
 
 /// What is done about the copies that a block lacks.
 #[derive(Default)]
 pub(super) struct Repair {
     /// It was tried: that is done once.
     tried: bool,
+    /// Holders that were asked for their leases, and have not answered.
+    asked: BTreeSet<SocketAddr>,
+    /// What they told: leases, none where the block is kept for ever.
+    told: Vec<Vec<Lease>>,
     /// This peer pulls the block into its own store, or fetches it to lend it.
     fetches: bool,
     /// The job by which it fetches it to lend it.
@@ -37,7 +43,7 @@ pub(super) struct Repair {
 
 impl Repair {
     pub(super) fn is_under_way(&self) -> bool {
-        self.fetches || !self.out.is_empty()
+        !self.asked.is_empty() || self.fetches || !self.out.is_empty()
     }
 
     pub(super) fn job(&mut self) -> Option<JobId> {
@@ -52,26 +58,65 @@ impl Inquiry {
             return false;
         }
         let lacks = |copy: &&Copy| copy.is_member && matches!(copy.state, Some(CopyState::Absent | CopyState::Damaged));
-        let (mine, others): (Vec<Peer>, Vec<Peer>) =
-            self.copies.values().filter(lacks).map(|copy| copy.peer).partition(|peer| round.desk.is_me(peer));
-        if mine.is_empty() && others.is_empty() {
+        self.repair.lacking = self.copies.values().filter(lacks).map(|copy| copy.peer).collect();
+        if self.repair.lacking.is_empty() {
             return false;
         }
-        self.repair.lacking = others;
         if round.desk.holds(&round.key) {
+            self.repair.lacking.retain(|peer| !round.desk.is_me(peer));
             self.offer(round);
             return self.repair.is_under_way();
         }
+        let holders: Vec<Peer> = self.sound().map(|copy| copy.peer).filter(|peer| !round.desk.is_me(peer)).collect();
+        for peer in holders {
+            self.repair.asked.insert(peer.addr);
+            round.desk.ask(round.ticket, peer, Request::Terms { key: round.key });
+        }
+        self.repair.is_under_way()
+    }
+
+    /// A holder told its leases, or did not. Whether it was asked for them.
+    pub(super) fn on_terms(&mut self, round: &mut Round<'_>, from: &SocketAddr, told: Option<Vec<Lease>>) -> bool {
+        if !self.repair.asked.remove(from) {
+            return false;
+        }
+        self.repair.told.extend(told);
+        if self.repair.asked.is_empty() && !self.fetch(round) {
+            self.end_repair_if_over(round);
+        }
+        true
+    }
+
+    /// On whose behalf copies are made: of all for whom others are kept, and of the file's owner.
+    fn leases(&self, round: &Round<'_>) -> Vec<Lease> {
+        let mut leases: Vec<Lease> = round.order.lease.into_iter().collect();
+        for lease in self.repair.told.iter().flatten() {
+            match leases.iter_mut().find(|known| known.id == lease.id) {
+                Some(known) => known.merge(lease),
+                None => leases.push(*lease),
+            }
+        }
+        let for_ever = self.repair.told.iter().any(Vec::is_empty);
+        if !leases.is_empty() && !leases.contains(&Lease::NOBODYS) && (for_ever || leases.len() > MAX_LEASES) {
+            leases.truncate(MAX_LEASES - 1);
+            leases.push(Lease::NOBODYS);
+        }
+        leases
+    }
+
+    /// Fetches the block from a holder. False if nobody has it any more.
+    fn fetch(&mut self, round: &mut Round<'_>) -> bool {
         let Some(from) = self.sound().find(|copy| !round.desk.is_me(&copy.peer)).map(|copy| copy.peer.addr) else {
             return false;
         };
+        let (mine, others): (Vec<Peer>, Vec<Peer>) =
+            std::mem::take(&mut self.repair.lacking).into_iter().partition(|peer| round.desk.is_me(peer));
+        self.repair.lacking = others;
         // What belongs here is kept, and offered from here.
         // What is lent is lent under the check's number.
-        let (key, put) = (round.key, round.ticket.key);
-        let mut take_in = || {
-            let leases: Vec<Lease> = round.order.lease.into_iter().collect();
-            round.desk.take_in(round.ticket, Urgency::Own, (key, self.bytes), &leases, Holder::Peer(from))
-        };
+        let (key, put, leases) = (round.key, round.ticket.key, self.leases(round));
+        let mut take_in =
+            || round.desk.take_in(round.ticket, Urgency::Own, (key, self.bytes), &leases, Holder::Peer(from));
         self.repair.fetches = true;
         if mine.is_empty() || take_in().is_err() {
             (*round.lent, self.repair.lent) = (true, true);
@@ -96,15 +141,14 @@ impl Inquiry {
 
     fn offer(&mut self, round: &mut Round<'_>) {
         let held = round.desk.wanted_size(&round.key);
-        let size = held.or(self.bytes).unwrap_or(0);
+        let (size, leases) = (held.or(self.bytes).unwrap_or(0), self.leases(round));
         for peer in std::mem::take(&mut self.repair.lacking) {
             self.repair.out.insert(peer.addr);
             let block = (round.key, size);
             if held.is_some() {
                 round.desk.offer_held(round.ticket, Urgency::Own, block, peer);
             } else {
-                // For whom others keep it is not known here.
-                round.desk.offer(round.ticket, Urgency::Own, block, round.order.lease.into_iter().collect(), peer);
+                round.desk.offer(round.ticket, Urgency::Own, block, leases.clone(), peer);
             }
         }
         self.end_repair_if_over(round);

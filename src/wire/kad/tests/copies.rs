@@ -1,6 +1,7 @@
 //! What is said of one peer's copy.
 
 use super::*;
+use crate::lease::Lease;
 
 /// Who holds a block that is to have so many copies.
 fn holding() -> (Message, String) {
@@ -19,5 +20,9 @@ pub(super) fn golden() -> Vec<(Message, String)> {
         let text = format!("{{'magic':7,'type':'find_value','resp':true,'result':'{}'}}", vouch.word());
         (Message::response(7, RequestKind::FindValue, Response::Vouch(vouch)), text)
     });
-    [asked, holding()].into_iter().chain(answers).collect()
+    let terms = Message::request(7, sender(), Request::Terms { key: Id::from_bytes([0xcc; 32]) });
+    let terms = (terms, format!("{from},'type':'find_value','params':{{'id':'<c>','terms':true}}}}"));
+    let leases = Message::response(7, RequestKind::FindValue, Response::Terms(vec![Lease::NOBODYS]));
+    let told = format!("{{'magic':7,'type':'find_value','resp':true,'result':{{'leases':['{}']}}}}", Lease::NOBODYS);
+    [asked, holding(), terms, (leases, told)].into_iter().chain(answers).collect()
 }

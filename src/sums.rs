@@ -1,0 +1,77 @@
+//! Lines in files that tell whether they are as they were written.
+//!
+//! A flipped bit may leave a line that reads as well as before and says something else. So a line ends with a sum of what
+//! stands before: the first digits of its SHA-256. An object of JSON stays one, with the sum as its last member. Lines
+//! without a sum, of older programs, count as they are.
+
+use crate::id::Id;
+
+/// Hexadecimal digits of a sum: of four thousand million damaged lines one passes.
+const DIGITS: usize = 8;
+
+/// What stands before the sum, and behind it: in an object of JSON, and in other text.
+const DRESSES: [(&str, &str); 2] = [(",\"sum\":\"", "\"}"), (" sum=", "")];
+
+fn sum(text: &str) -> String {
+    Id::of(text.as_bytes()).to_string()[..DIGITS].to_owned()
+}
+
+/// The line with its sum.
+pub(crate) fn with_sum(line: &str) -> String {
+    let (text, (before, behind)) = line.strip_suffix('}').map_or((line, DRESSES[1]), |open| (open, DRESSES[0]));
+    format!("{text}{before}{}{behind}", sum(text))
+}
+
+/// The line as it was before it got its sum, but that an object of JSON keeps it; none if it is not as it was written.
+pub(crate) fn checked(line: &str) -> Option<&str> {
+    for (before, behind) in DRESSES {
+        let summed = line.strip_suffix(behind).and_then(|line| line.split_at_checked(line.len().checked_sub(DIGITS)?));
+        if let Some((text, digits)) = summed
+            && let Some(text) = text.strip_suffix(before)
+        {
+            let is_whole = sum(text) == digits;
+            return is_whole.then_some(if behind.is_empty() { text } else { line });
+        }
+    }
+    Some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: [&str; 4] = [r#"{"name":"a","lease":{"copies":3}}"#, "renewed 00:5:3", "sum=12345678", ""];
+
+    #[test]
+    fn a_line_reads_back_as_it_was_and_one_without_a_sum_counts_as_it_is() {
+        for line in LINES {
+            let summed = with_sum(line);
+            assert_eq!(checked(line), Some(line));
+            let read = checked(&summed).unwrap();
+            match serde_json::from_str::<serde_json::Value>(line) {
+                Ok(mut object) => {
+                    assert_eq!(read, summed);
+                    let mut read: serde_json::Value = serde_json::from_str(read).unwrap();
+                    read.as_object_mut().unwrap().remove("sum").unwrap();
+                    assert_eq!((read.take(), 1), (object.take(), 1));
+                }
+                Err(_) => assert_eq!(read, line),
+            }
+        }
+    }
+
+    /// Each bit of each line. Where the sum itself can no longer be told, what it was about is as it was.
+    #[test]
+    fn no_flipped_bit_passes_for_what_was_written() {
+        for line in LINES {
+            let summed = with_sum(line);
+            for at in 0..summed.len() * 8 {
+                let mut bytes = summed.clone().into_bytes();
+                bytes[at / 8] ^= 1 << (at % 8);
+                let Ok(flipped) = String::from_utf8(bytes) else { continue };
+                let text = line.strip_suffix('}').unwrap_or(line);
+                assert!(checked(&flipped).is_none_or(|read| read.starts_with(text)), "{flipped}");
+            }
+        }
+    }
+}
