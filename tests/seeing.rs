@@ -172,6 +172,26 @@ fn clocks_that_differ_by_minutes_are_put_right_by_the_messages_between_them() {
     }
 }
 
+/// What a command of the program prints in this folder; it succeeds.
+fn printed(folder: &Path, words: &str) -> String {
+    let out = Command::new(env!("CARGO_BIN_EXE_kadring")).args(words.split(' ')).current_dir(folder).output();
+    let out = out.expect("it starts");
+    assert!(out.status.success(), "{words}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).expect("it is text")
+}
+
+#[test]
+fn a_storm_s_page_is_the_page_of_its_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storm = "sim --storm --seed 3 --peers 4 --faults 2";
+    printed(folder.path(), &format!("{storm} --record storm.jsonl --html both.html"));
+    printed(folder.path(), &format!("{storm} --html alone.html"));
+    printed(folder.path(), "trace storm.jsonl --html page.html");
+    let page = |name: &str| fs::read(folder.path().join(name)).expect("it is written");
+    assert!(page("page.html").len() > 10_000);
+    assert!(page("both.html") == page("page.html") && page("alone.html") == page("page.html"), "the same bytes");
+}
+
 #[test]
 fn of_a_record_that_is_cut_or_damaged_what_is_before_is_shown_and_another_version_is_refused() {
     let text = record(&small(OverlayKind::Kademlia));

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("recent", 0),
     ("gauges", 0),
     ("source", 0),
+    ("svg", 0),
     ("locks", 1),
     ("seal", 1),
     ("wire", 1),

@@ -1,7 +1,7 @@
 //! `kadring trace`: what several peers recorded, side by side.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -145,6 +145,16 @@ fn of_peers(args: &TraceArgs, history: &History, moments: &mut Vec<usize>) -> Re
         moments.retain(|&moment| shown.contains(&history.moments[moment].peer));
     }
     Ok(())
+}
+
+/// Writes the page of a record.
+pub(super) fn write_page(record: impl BufRead, path: &Path) -> Result<(), CliError> {
+    let mut collection = Collection::default();
+    collection.add("", record).map_err(in_record(path))?;
+    let complaints = std::mem::take(&mut collection.complaints);
+    let history = collection.history();
+    let all: Vec<usize> = (0..history.moments.len()).collect();
+    save(path, &|file| page::write(&history, &all, &complaints, file))
 }
 
 /// Writes a drawing. Like the records that it is drawn from, only the user who made it can read it.
