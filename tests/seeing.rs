@@ -5,7 +5,9 @@
 //! these tests write it anew.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
@@ -14,15 +16,22 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
+use kadring::id::{Id, Key};
+use kadring::node::explain::{Asked, Outcome, Wish};
 use kadring::node::record::{Beginning, start_line};
-use kadring::overlay::OverlayKind;
+use kadring::node::{Action, Answer, Event};
+use kadring::overlay::{OverlayKind, RingOptions};
+use kadring::peer::Peer;
 use kadring::sim::args::SimArgs;
-use kadring::sim::moments::history::Collection;
+use kadring::sim::moments::history::{Collection, History, Seen};
 use kadring::sim::moments::reader::{Line, Reader};
 use kadring::sim::replay::{replay, replay_peer};
 use kadring::sim::sabotage::{SABOTEURS, find};
 use kadring::sim::world::Recorded;
-use kadring::sim::{StormPlan, Trace, cli};
+use kadring::sim::{Rules, StormPlan, Trace, World, cli};
+use kadring::time::Time;
+use kadring::wire::ring::RingRequest;
+use kadring::wire::{Body, Message, Request};
 
 /// Storms that are tried for each.
 const SEEDS: u64 = 50;
@@ -170,6 +179,138 @@ fn clocks_that_differ_by_minutes_are_put_right_by_the_messages_between_them() {
         let last = history.moments.last().expect("there are some").at;
         assert!(last < 400_000_000, "{last} µs: the run takes no longer");
     }
+}
+
+/// A world that is recorded from its beginning: so many peers have joined it, and some died a moment ago.
+fn recorded_world(kind: OverlayKind, peers: usize, deaths: usize, key: &Key) -> (World, Rc<RefCell<String>>) {
+    let record = Rc::new(RefCell::new(String::new()));
+    let lines = Rc::clone(&record);
+    let mut world = World::new(Rules::of(5, kind, RingOptions::default()));
+    world.recorder = Some(Box::new(move |recorded: Recorded<'_>| {
+        lines.borrow_mut().push_str(recorded.line().unwrap_or_default());
+    }));
+    for slot in 0..peers {
+        let id = Id::random(world.rng());
+        assert_eq!(world.add(id), slot);
+        world.start(slot, &[0]);
+        world.run_for(Duration::from_millis(200)).expect("nothing breaks");
+    }
+    world.run_for(Duration::from_secs(30)).expect("nothing breaks");
+    let mut near: Vec<usize> = (1..peers).collect();
+    near.sort_by_key(|&slot| kind.distance(&world.peer(slot).id, key));
+    near.into_iter().take(deaths).for_each(|slot| world.crash(slot));
+    (world, record)
+}
+
+/// Looks `key` up as `command` says, and returns the questions, how long it took, and the history of all that happened.
+fn looked_up(
+    world: &mut World,
+    record: &RefCell<String>,
+    command: kadring::node::Command,
+) -> (Vec<Asked>, Duration, History) {
+    let id = world.command(0, command);
+    assert!(world.run_until_answered(0, id, Duration::from_secs(30)).expect("nothing breaks"));
+    let Some(Answer::Lookup { asked, took, .. }) = world.take_answer(0, id) else { panic!("it is a lookup") };
+    let mut collection = Collection::default();
+    collection.add("", record.borrow().as_bytes()).expect("a record");
+    (asked, took, collection.in_order())
+}
+
+/// The messages that the peer of this number sent from the number of a moment on: when, to whom, and what.
+fn sent(history: &History, peer: usize, from: usize) -> Vec<(Time, SocketAddr, &Message)> {
+    let moments = history.moments[from..].iter().filter(|seen| seen.peer == peer);
+    let sent = moments.flat_map(|seen| seen.moment.actions.iter().map(|action| (seen.moment.at, action)));
+    sent.filter_map(|(at, action)| match action {
+        Action::Send { to, message, .. } => Some((at, *to, message)),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn an_explained_lookup_agrees_with_the_trace_of_the_same_lookup_and_a_plain_one_sends_nothing_for_it() {
+    let key = Id::of(b"any");
+    for (kind, deaths) in
+        [(OverlayKind::Kademlia, 0), (OverlayKind::Kademlia, 3), (OverlayKind::Ring, 0), (OverlayKind::Ring, 3)]
+    {
+        let (mut world, record) = recorded_world(kind, 24, deaths, &key);
+        let (asked, took, history) = looked_up(&mut world, &record, kadring::node::Command::Explain { key });
+        let is_it = |seen: &Seen| {
+            matches!(seen.moment.event, Event::Command { command: kadring::node::Command::Explain { .. }, .. })
+        };
+        let began = history.moments.iter().position(is_it).expect("it is recorded");
+        let (me, start) = (history.moments[began].peer, history.moments[began].moment.at);
+        let all = sent(&history, me, began);
+        let mut magics = BTreeSet::new();
+        for one in &asked {
+            let begun = start + one.begun;
+            let fits = |request: &Request| match one.request {
+                Wish::Nearer => matches!(request, Request::FindNode { .. }),
+                Wish::Block => *request == Request::FindValue { key },
+                Wish::Proof => *request == Request::Ping,
+                Wish::Owner => matches!(request, Request::Ring(RingRequest::Routed { .. })),
+            };
+            let first = all.iter().find(|(at, to, message)| {
+                let fresh = !magics.contains(&message.magic);
+                fresh
+                    && (*at, *to) == (begun, one.addr)
+                    && matches!(&message.body, Body::Request(request) if fits(request))
+            });
+            let (_, _, message) = first.unwrap_or_else(|| panic!("{kind:?}: {one:?} was not sent"));
+            let magic = message.magic;
+            magics.insert(magic);
+            let ends = one.took.or(one.doubted).or(one.late).map(|span| begun + span);
+            // What goes out again in the moment in which something is late has yet to be left without an answer.
+            let until = |at: Time| ends.is_none_or(|ends| at < ends);
+            let messages = all.iter().filter(|(at, _, message)| message.magic == magic && until(*at)).count();
+            assert!(ends.is_none() || messages == usize::from(one.sent), "{kind:?}: {messages} of {one:?}");
+            let answers = |seen: &Seen| match &seen.moment.event {
+                Event::Message { message, .. } => seen.peer == me && message.magic == magic,
+                _ => false,
+            };
+            let answered = history.moments[began..].iter().find(|seen| answers(seen)).map(|seen| seen.moment.at);
+            let right = one.took.filter(|_| one.outcome != Outcome::Silent).map(|span| begun + span);
+            assert!(right.is_none() || answered == right, "{kind:?}: answered at {answered:?}: {one:?}");
+            if one.request == Wish::Owner && right.is_some() {
+                let relays = sent_on(&history, magic, me);
+                assert!(deaths > 0 || one.trail == relays, "passed on by {relays:?}: {one:?}");
+            }
+        }
+        let questions = all.iter().filter(|(at, _, message)| {
+            *at <= start + took && matches!(&message.body, Body::Request(Request::FindValue { key: of }) if *of == key)
+        });
+        assert!(questions.clone().all(|(_, _, message)| magics.contains(&message.magic)), "{kind:?}: each is told of");
+        assert!(questions.count() >= 3, "{kind:?}");
+        let waited: Duration = asked.iter().filter_map(|one| one.waited).sum();
+        assert_eq!(waited, took, "{kind:?}: {asked:?}");
+        let over = history.moments.iter().rposition(|seen| seen.peer == me).expect("it ends");
+        let chain: Vec<Time> = history.why(over).into_iter().map(|moment| history.moments[moment].moment.at).collect();
+        let steps = asked.iter().filter_map(|one| Some(start + one.begun + one.waited?));
+        assert!(deaths > 0 || steps.clone().all(|step| chain.contains(&step)), "{kind:?}: {chain:?}: {asked:?}");
+        assert_eq!(record.borrow().contains("\"trail\""), kind == OverlayKind::Ring);
+        assert!(
+            deaths == 0
+                || asked
+                    .iter()
+                    .any(|one| one.waited.is_some() && one.outcome == Outcome::Silent || one.doubted.is_some()),
+            "{kind:?}: {asked:?}"
+        );
+
+        let (mut plain, record) = recorded_world(kind, 24, deaths, &key);
+        let (asked, as_long, _) = looked_up(&mut plain, &record, kadring::node::Command::Lookup { key });
+        assert_eq!((asked.len(), as_long), (0, took), "{kind:?}: it takes as long");
+        assert!(!record.borrow().contains("\"trail\""), "{kind:?}: nobody asks for it");
+    }
+}
+
+/// The peers that passed the request `magic` of `origin` on, in that order.
+fn sent_on(history: &History, magic: u64, origin: usize) -> Vec<Peer> {
+    let passes = |action: &Action| match action {
+        Action::Send { message, .. } => message.magic == magic && matches!(message.body, Body::Request(_)),
+        _ => false,
+    };
+    let passed = history.moments.iter().filter(|seen| seen.peer != origin && seen.moment.actions.iter().any(passes));
+    passed.map(|seen| history.peers[seen.peer].me).collect()
 }
 
 /// What a command of the program prints in this folder; it succeeds.

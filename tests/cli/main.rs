@@ -13,6 +13,7 @@ mod health;
 mod leases;
 mod leaving;
 mod options;
+mod pausing;
 mod running;
 mod starting;
 #[path = "../support/mod.rs"]
