@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::Parser;
 use kadring::id::{Id, Key};
 use kadring::node::explain::{Asked, Outcome, Wish};
-use kadring::node::record::{Beginning, start_line};
+use kadring::node::record::{Beginning, Moment, start_line};
 use kadring::node::{Action, Answer, Event};
 use kadring::overlay::{OverlayKind, RingOptions};
 use kadring::peer::Peer;
@@ -313,6 +313,38 @@ fn sent_on(history: &History, magic: u64, origin: usize) -> Vec<Peer> {
     passed.map(|seen| history.peers[seen.peer].me).collect()
 }
 
+#[test]
+fn peers_stand_in_the_order_of_their_names_whatever_the_order_of_their_files() {
+    let text = record(&small(OverlayKind::Kademlia));
+    let (mut reader, first) = Reader::begin(text.as_bytes()).expect("whole");
+    let mut lines = vec![Line::Beginning(Box::new(first))];
+    while let Some((_, line)) = reader.next_line().expect("whole") {
+        lines.push(line);
+    }
+    // As a live peer writes it, which has no slot.
+    let of = |slot: usize| -> String {
+        let written = lines.iter().filter_map(|line| match line {
+            Line::Beginning(beginning) if beginning.peer == Some(slot) => {
+                serde_json::to_string(&Beginning { peer: None, ..(**beginning).clone() }).ok()
+            }
+            Line::Moment(moment) if moment.peer == Some(slot) => {
+                serde_json::to_string(&Moment { peer: None, ..(**moment).clone() }).ok()
+            }
+            _ => None,
+        });
+        written.map(|line| line + "\n").collect()
+    };
+    let mut collection = Collection::default();
+    for (name, slot) in [("b", 0), ("10", 1), ("2", 2)] {
+        collection.add(name, of(slot).as_bytes()).expect("a record");
+    }
+    let history = collection.history();
+    let names: Vec<&str> = history.peers.iter().map(|peer| peer.name.as_str()).collect();
+    assert_eq!(names, ["2", "10", "b"]);
+    let (messages, found) = history.messages;
+    assert!(messages > 50 && messages == found, "each moment is still its peer's: {found} of {messages}");
+}
+
 /// What a command of the program prints in this folder; it succeeds.
 fn printed(folder: &Path, words: &str) -> String {
     let out = Command::new(env!("CARGO_BIN_EXE_kadring")).args(words.split(' ')).current_dir(folder).output();
@@ -355,6 +387,30 @@ fn of_a_record_that_is_cut_or_damaged_what_is_before_is_shown_and_another_versio
     assert!(moments == whole - 10 && complaint.contains("a: before line 102, 7 moments are missing"), "{complaint}");
     let foreign = text.replacen(":3,", ":99,", 1);
     assert!(shown(&foreign).expect_err("another version").contains("version 99"));
+    let later = [&lines[..100], &[&*lines[0].replacen(":3,", ":99,", 1)]].concat().join("\n");
+    let (_, complaint) = shown(&later).expect("a record");
+    assert!(complaint.contains("from line 101 on this record is of version 99"), "{complaint}");
+    assert!(complaint.contains("moments before it are whole"), "{complaint}");
+    let second = lines.iter().skip(1).position(|line| line.starts_with("{\"kadring_record\"")).expect("another peer");
+    let nobody = [&lines[..=second], &lines[second + 2..]].concat().join("\n");
+    let (_, complaint) = shown(&nobody).expect("a record");
+    assert!(complaint.contains("whose beginning is missing; the "), "{complaint}");
+    assert!(shown("").expect_err("nothing").ends_with("it is empty"));
+    assert!(
+        complaint_of_a_filter(&damaged).contains("a: line 101 of the record is damaged"),
+        "what is there, and what not"
+    );
+}
+
+/// What `trace` says to a filter that names nothing in this record.
+fn complaint_of_a_filter(record: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.jsonl");
+    fs::write(&path, record).expect("writable");
+    let out = Command::new(env!("CARGO_BIN_EXE_kadring")).arg("trace").arg(path).args(["--only", "nobody"]).output();
+    let out = out.expect("it starts");
+    assert!(!out.status.success());
+    String::from_utf8(out.stderr).expect("it is text")
 }
 
 #[test]

@@ -63,7 +63,8 @@ impl Plot {
     /// The plot as an SVG document.
     pub fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.points);
-        let x = bounds(points().map(|point| point.0));
+        let rows = self.rows.len() as f64;
+        let x = if rows > 0.0 { (0.5, rows + 0.5) } else { bounds(points().map(|point| point.0)) };
         let y = bounds(points().map(|point| point.1).chain([0.0]));
         let legend = self.legend();
         let longest = labels(y).iter().map(|(_, words)| words.len()).max().unwrap_or(0);
@@ -74,7 +75,7 @@ impl Plot {
         svg.text("head", (WIDTH / 2.0, 26.0), Anchor::Middle, &self.title);
         for (row, keys) in legend.iter().enumerate() {
             for &(at, line) in keys {
-                draw_key(&mut svg, (20.0 + at, 50.0 + ROW * row as f64), line, &self.lines[line].name);
+                draw_key(&mut svg, (20.0 + at, 50.0 + ROW * row as f64), line, self);
             }
         }
         svg.text("", (8.0, frame.top - 12.0), Anchor::Start, &self.y);
@@ -84,7 +85,7 @@ impl Plot {
             svg.text("", (left, below + ROW * row as f64), Anchor::Start, &format!("{}  {words}", row + 1));
         }
         for (line, series) in self.lines.iter().enumerate() {
-            draw_line(&mut svg, &frame, line, &series.points);
+            self.draw_line(&mut svg, &frame, line, &series.points);
         }
         svg.end()
     }
@@ -136,19 +137,33 @@ fn stroke(line: usize) -> String {
     format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-dasharray=\"{dashes}\"")
 }
 
-fn draw_key(svg: &mut Svg, (x, y): (f64, f64), line: usize, name: &str) {
-    svg.put(format_args!("<path {} d=\"M{x:.1} {:.1}h18\"/>", stroke(line), y - 4.0));
-    svg.text("", (format_args!("{:.1}", x + BESIDE), y), Anchor::Start, name);
+fn draw_key(svg: &mut Svg, (x, y): (f64, f64), line: usize, plot: &Plot) {
+    match plot.rows.is_empty() {
+        true => svg.put(format_args!("<path {} d=\"M{x:.1} {:.1}h18\"/>", stroke(line), y - 4.0)),
+        false => plot.draw_dot(svg, line, (x + 9.0, y - 4.0)),
+    }
+    svg.text("", (format_args!("{:.1}", x + BESIDE), y), Anchor::Start, &plot.lines[line].name);
 }
 
-fn draw_line(svg: &mut Svg, frame: &Frame, line: usize, points: &[(f64, f64)]) {
-    let finite = points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
-    let drawn: Vec<(f64, f64)> = finite.map(|&(x, y)| (frame.across(x), frame.up(y))).collect();
-    let joined: Vec<String> = drawn.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    svg.put(format_args!("<polyline {} points=\"{}\"/>", stroke(line), joined.join(" ")));
-    for (x, y) in drawn {
+impl Plot {
+    /// Rows are no course of anything, so their points are not joined.
+    fn draw_line(&self, svg: &mut Svg, frame: &Frame, line: usize, points: &[(f64, f64)]) {
+        let finite = points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
+        let drawn: Vec<(f64, f64)> = finite.map(|&(x, y)| (frame.across(x), frame.up(y))).collect();
+        if self.rows.is_empty() {
+            let joined: Vec<String> = drawn.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            svg.put(format_args!("<polyline {} points=\"{}\"/>", stroke(line), joined.join(" ")));
+        }
+        drawn.into_iter().for_each(|at| self.draw_dot(svg, line, at));
+    }
+
+    /// A point of a line. Among rows, those of the first are circles around those of the others.
+    fn draw_dot(&self, svg: &mut Svg, line: usize, (x, y): (f64, f64)) {
         let colour = COLOURS[line % COLOURS.len()];
-        svg.put(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"));
+        let around = line == 0 && !self.rows.is_empty();
+        let (size, fill) = if around { (6, "none") } else { (3, colour) };
+        let painted = format!("fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"1.8\"");
+        svg.put(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{size}\" {painted}/>"));
     }
 }
 
@@ -171,8 +186,7 @@ mod tests {
     use super::*;
 
     fn plot(lines: Vec<Series>) -> Plot {
-        let rows = vec!["hops".to_owned()];
-        Plot { title: "T & C".into(), x: "time, s".into(), y: "answers a second".into(), rows, lines }
+        Plot { title: "T & C".into(), x: "time, s".into(), y: "answers a second".into(), rows: Vec::new(), lines }
     }
 
     #[test]
@@ -182,10 +196,16 @@ mod tests {
         assert!(svg.contains("T &amp; C") && svg.contains("a &lt; b") && svg.ends_with("</svg>\n"));
         assert!(svg.contains("cx=\"730.0\"") && svg.contains("cy=\"84.0\""), "the last and the greatest: {svg}");
         assert!(svg.contains(">time, s<") && svg.contains(">answers a second<"), "the axes have their units");
-        assert!(
-            svg.contains(">1  hops<") && !svg.contains(">2.5<"),
-            "rows have their names, and there is none between"
-        );
+    }
+
+    #[test]
+    fn rows_have_their_names_and_are_not_joined() {
+        let points = vec![(1.0, 0.5), (2.0, 0.25)];
+        let lines = ["paper", "ours"].map(|name| Series { name: name.to_owned(), points: points.clone() });
+        let rows = vec!["hops".to_owned(), "timeouts".to_owned()];
+        let svg = Plot { rows, ..plot(lines.into()) }.svg();
+        assert!(svg.contains(">1  hops<") && svg.contains(">2  timeouts<") && !svg.contains(">1.5<"), "{svg}");
+        assert!(!svg.contains("polyline") && svg.matches("r=\"6\"").count() == 3, "a key and two points: {svg}");
     }
 
     #[test]

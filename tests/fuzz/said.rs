@@ -85,8 +85,9 @@ impl Said {
     }
 
     fn route(&self) -> Route {
-        let last = self.manner & 16 > 0;
-        Route { origin: peer(self.of), hops: u16::from(self.many), last, quiet: self.manner & 32 > 0, trail: None }
+        let (last, quiet) = (self.manner & 16 > 0, self.manner & 32 > 0);
+        let trail = (self.manner & 64 > 0).then(|| vec![peer(self.sender); usize::from(self.many % 17)]);
+        Route { origin: peer(self.of), hops: u16::from(self.many), last, quiet, trail }
     }
 
     fn file(&self) -> kadring::name::FileName {

@@ -20,15 +20,23 @@ pub(super) fn run(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result
     if !args.diff.is_empty() {
         let (other, further) = read(&args.diff)?;
         complaints.extend(further);
-        compare(args, [&history, &other], &complaints, style, out)?;
+        compare(args, [&history, &other], &complaints, style, out).map_err(because_of(&complaints))?;
     } else {
-        show(args, &history, &complaints, style, out)?;
+        show(args, &history, &complaints, style, out).map_err(because_of(&complaints))?;
     }
     for complaint in complaints {
         writeln!(out, "{complaint}")?;
     }
     out.flush()?;
     Ok(Verdict::Passed)
+}
+
+/// Who asks for what is not there is told what is wrong with the records: it may be in what is missing.
+fn because_of(complaints: &[String]) -> impl Fn(CliError) -> CliError {
+    move |error| match error {
+        CliError::Usage(why) => CliError::Usage([&[why], complaints].concat().join("\n")),
+        other => other,
+    }
 }
 
 /// The history that these files tell, and what is wrong with them. A file that cannot be read is left out if there are

@@ -37,12 +37,12 @@ pub enum RecordError {
     #[error("the record cannot be read: {0}")]
     Io(#[from] io::Error),
     /// The first line is not what a record begins with.
-    #[error("this is no record of a peer: {0}")]
+    #[error("this is no record of a peer: {}", flaw(.0))]
     NoRecord(serde_json::Error),
     /// The record has another version.
     #[error(
-        "from line {line} on this record is of version {version}, and only version {VERSION} can be read: read it with the \
-         program that wrote it{}", whole(*moments)
+        "{}this record is of version {version}, and only version {VERSION} can be read: read it with the \
+         program that wrote it{}", from(*line), whole(*moments)
     )]
     Version {
         /// The number of the line, from 1.
@@ -54,8 +54,8 @@ pub enum RecordError {
     },
     /// A line cannot be read as a moment.
     #[error(
-        "line {line} of the record is damaged: {error}; the {moments} moments before it, until {until} s, are whole: keep \
-         the first {} lines", line - 1
+        "line {line} of the record is damaged: {}; the {moments} moments before it, until {until} s, are whole: keep \
+         the first {} lines", flaw(error), line - 1
     )]
     Damaged {
         /// The number of the line, from 1.
@@ -83,6 +83,22 @@ pub enum RecordError {
         /// Whom it has.
         there: String,
     },
+}
+
+/// Where in a record something begins; nothing where that is all of it.
+fn from(line: u64) -> String {
+    if line == 1 { String::new() } else { format!("from line {line} on ") }
+}
+
+/// What is wrong with a line. Where it is, the reader of a single line calls line 1.
+fn flaw(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or_default();
+    if error.is_eof() && error.column() == 0 {
+        "it is empty".to_owned()
+    } else {
+        format!("{what} in column {}", error.column())
+    }
 }
 
 /// What can still be shown of a record with so many moments before what is wrong.
