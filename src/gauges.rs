@@ -89,10 +89,11 @@ pub(crate) enum Doing {
     Deletes,
     Sends,
     Asks,
+    Pauses,
 }
 
 impl Doing {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Waits,
         Self::Works,
         Self::Datagrams,
@@ -108,7 +109,13 @@ impl Doing {
         Self::Deletes,
         Self::Sends,
         Self::Asks,
+        Self::Pauses,
     ];
+
+    /// Whether a thread works that is at this.
+    const fn is_work(self) -> bool {
+        !matches!(self, Self::Waits | Self::Pauses)
+    }
 
     /// In words.
     pub(crate) const fn text(self) -> &'static str {
@@ -128,6 +135,7 @@ impl Doing {
             Self::Deletes => "deletes a block",
             Self::Sends => "sends what was asked for",
             Self::Asks => "waits for the answer to a command",
+            Self::Pauses => "stands still, as it was told to",
         }
     }
 }
@@ -325,7 +333,7 @@ impl Slot {
     fn turn(&self, doing: Doing, now: u64) -> u64 {
         let span = now.saturating_sub(self.since.load(Ordering::Relaxed));
         self.since.store(now, Ordering::Relaxed);
-        if self.doing.load(Ordering::Relaxed) != Doing::Waits as u8 {
+        if self.doing().is_work() {
             self.busy.store(self.busy.load(Ordering::Relaxed) + span, Ordering::Relaxed);
         }
         self.doing.store(doing as u8, Ordering::Relaxed);
@@ -345,7 +353,7 @@ impl Slot {
     fn seen(&self, now: u64) -> Seen {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (doing, span) = (self.doing(), now.saturating_sub(read(&self.since)));
-        let busy = read(&self.busy) + if doing == Doing::Waits { 0 } else { span };
+        let busy = read(&self.busy) + if doing.is_work() { span } else { 0 };
         let (holds, wants) = (self.holds.load(Ordering::Relaxed), self.wants.load(Ordering::Relaxed));
         Seen {
             peer: read(&self.peer),

@@ -84,6 +84,18 @@ impl Id {
         Self(bytes)
     }
 
+    /// The way clockwise from `other` to this id: the difference, modulo 2^256.
+    #[must_use]
+    pub fn minus(mut self, other: &Self) -> Self {
+        let mut borrowed = false;
+        for (byte, theirs) in self.0.iter_mut().zip(other.0).rev() {
+            let (less, under) = byte.overflowing_sub(theirs);
+            let (less, under_too) = less.overflowing_sub(u8::from(borrowed));
+            (*byte, borrowed) = (less, under || under_too);
+        }
+        self
+    }
+
     /// Zero bits before the first one, 0 to 256. Of a distance: the length of the common prefix.
     pub fn leading_zeros(&self) -> usize {
         match self.0.iter().position(|&byte| byte != 0) {
@@ -212,6 +224,15 @@ mod tests {
 
     fn id(value: u64) -> Id {
         Id::from_u64(value)
+    }
+
+    #[test]
+    fn a_difference_is_the_way_clockwise_and_two_ways_make_the_circle() {
+        let id = Id::from_u64;
+        assert_eq!(id(300).minus(&id(44)), id(256));
+        assert_eq!(id(0x1_0000).minus(&id(1)), id(0xffff));
+        assert_eq!(id(1).minus(&id(2)), Id::from_bytes([0xff; 32]));
+        assert_eq!(id(7).minus(&id(7)), Id::ZERO);
     }
 
     #[test]

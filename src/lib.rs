@@ -41,7 +41,7 @@
 //! | core | [`node`]: an event in, actions out · [`classroom`]: one more part of it, files by their names | what is held and what is under way |
 //! | routing | [`overlay`]: the seam · [`overlay::kademlia`] · [`overlay::ring`] | the routing table |
 //! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks · [`seal`] what a network key does | the blocks' bytes |
-//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`network`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` · `gauges` · `source` · `sums` | – |
+//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`network`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` · `gauges` · `source` · `sums` · `svg` | – |
 //!
 //! # A reading path
 //! Who would rather see it first begins at [`start_here`]: six steps in an hour, each with a command.
@@ -136,5 +136,6 @@ pub mod start_here {
 }
 pub mod store;
 mod sums;
+mod svg;
 pub mod time;
 pub mod wire;

@@ -36,6 +36,10 @@ use std::time::Duration;
 
 use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT};
 
+/// The least time that stands for a timeout where it is decided that a request has failed: a busy machine may be that
+/// slow.
+pub const MIN_DECISION: Duration = Duration::from_millis(100);
+
 /// Tries of a request that goes out once.
 pub const ONCE: u8 = 1;
 

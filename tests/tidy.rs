@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("gauges", 0),
     ("source", 0),
     ("sums", 0),
+    ("svg", 0),
     ("locks", 1),
     ("seal", 1),
     ("wire", 1),

@@ -264,6 +264,9 @@ pub(crate) struct LookupArgs {
     /// Show each question that is asked, and what came of it
     #[arg(long, env = "KADRING_EXPLAIN")]
     pub(crate) explain: bool,
+    /// File for a picture of them: time against distance, a bar for each
+    #[arg(long, env = "KADRING_SVG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
     #[command(flatten)]

@@ -176,13 +176,15 @@ fn confirm(what: &str) -> bool {
 /// `kadring lookup`.
 pub(crate) fn lookup(args: LookupArgs) -> anyhow::Result<Exit> {
     let format = args.format.format();
-    let explain = args.explain;
+    let LookupArgs { key, explain, svg, .. } = &args;
     let words = || {
-        let option = explain.then(|| "--explain".to_owned());
-        Ok(["lookup".to_owned(), args.key.clone()].into_iter().chain(option).collect())
+        let mut words = vec!["lookup".to_owned(), key.clone()];
+        words.extend(explain.then(|| "--explain".to_owned()));
+        words.extend(svg.iter().flat_map(|file| ["--svg".to_owned(), raw_text::text_of(file)]));
+        Ok(words)
     };
     let catalogue = Catalogue::of_user();
-    let lookup = || Request::Lookup { word: args.key.clone(), explain };
+    let lookup = || Request::Lookup { word: key.clone(), explain: *explain, svg: svg.clone() };
     let request = || finding::resolve(catalogue.as_ref(), Path::new(""), lookup());
     hand_on_or_ask(&args.join, format, words, || Ok((request().map_err(Failed::from)?, Config::default())))
 }

@@ -153,6 +153,10 @@ impl Shows for OnScreen<'_> {
         self.0.begin(command)
     }
 
+    fn say(&self, text: &str) {
+        self.0.say(text);
+    }
+
     fn event(&self, json: &str) {
         // A reader that is gone ends this process, and with it the connection.
         if writeln!(io::stdout(), "{json}").and_then(|()| io::stdout().flush()).is_err() {

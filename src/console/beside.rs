@@ -150,6 +150,10 @@ struct Counting {
 }
 
 impl Shows for Counting {
+    fn say(&self, text: &str) {
+        self.shows.say(text);
+    }
+
     fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
         let mut show = self.shows.begin(command);
         let set = |number: &AtomicU64, to: u64| number.store(to, Ordering::Relaxed);

@@ -47,16 +47,17 @@ static COMMANDS: [Spec; 2] = [
     },
 ];
 
-/// The commands about blocks and their keys. A classroom ring keeps files by their names, and no blocks.
-const ABOUT_BLOCKS: [&str; 17] = [
+/// The commands about blocks and their keys: a classroom ring keeps files by their names, and no blocks. And `pause`, which
+/// tells after how long peers of other rings are called dead: here that follows from the user's interval.
+const NOT_THERE: [&str; 18] = [
     "retrieve", "test", "clear", "list", "lookup", "files", "name", "forget", "import", "ls", "cat", "check", "wait",
-    "scrub", "renew", "delete", "copies",
+    "scrub", "renew", "delete", "copies", "pause",
 ];
 
 /// The commands of a classroom ring's peer.
 pub fn grammar() -> Grammar {
     let grammar = Grammar::new(Defaults::default()).with(&COMMANDS);
-    ABOUT_BLOCKS.into_iter().fold(grammar, |grammar, name| grammar.without(name))
+    NOT_THERE.into_iter().fold(grammar, |grammar, name| grammar.without(name))
 }
 
 fn names(words: &[String], command: impl Fn(FileName) -> Command) -> Result<Request, String> {
@@ -242,7 +243,7 @@ mod tests {
             names,
             ["store", "peers", "table", "status", "jobs", "cancel", "threads", "ping", "help", "quit", "request"]
         );
-        for name in ABOUT_BLOCKS {
+        for name in NOT_THERE {
             let error = grammar().find(name).unwrap_err().to_string();
             assert!(error.starts_with(&format!("there is no command \"{name}\"")), "{error}");
         }

@@ -1,12 +1,11 @@
 //! The commands of every kadring peer: the one table that reading, help, usage and completion come from.
 
-use super::folder::Tree;
 use super::health::{Check, read_wait};
 use super::leases::{Change, Terms, parse_copies, read_renew};
 use super::options::OptionSpec;
+use super::pausing::parse_pause;
 use super::spec::{Kind, Request, Spec, Store};
 use super::words::{parse_file, parse_host_port, parse_name, parse_source};
-use crate::file::{Form, LocalManifest};
 use crate::node::Command;
 
 /// No limit on the number of arguments but the length of a line.
@@ -39,22 +38,7 @@ pub static COMMANDS: &[Spec] = &[
                   Where something in it cannot be read, the rest is stored only with --skip-unreadable.\n\
                   It is kept for ever, or with --for 30d for so long; see renew and delete. Of each block so many copies are\n\
                   kept as the peers usually do, or --copies N; see copies.",
-        parse: |words, options, defaults| {
-            let files: Vec<_> = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
-            let manifest = match options.value("--manifest") {
-                Some(_) if files.len() > 1 => return Err("--manifest is the manifest of one file".to_owned()),
-                Some(word) => Some(LocalManifest { path: parse_file(word)?, form: Form::Whole }),
-                None => None,
-            };
-            let name = match options.value("--name") {
-                Some(_) if files.len() > 1 && manifest.is_none() => return Err("--name is of one file".to_owned()),
-                name => name.map(parse_name).transpose()?,
-            };
-            let exclude = options.values("--exclude").map(str::to_owned).collect();
-            let tree = Tree { exclude, skip_unreadable: options.has("--skip-unreadable") };
-            let terms = Terms::read(options.value("--for"), options.value("--copies"))?;
-            Ok(Request::Store(Store { files, manifest, name, keep: defaults.keep, tree, terms }))
-        },
+        parse: |words, options, defaults| Ok(Request::Store(Store::read(words, options, defaults)?)),
     },
     Spec {
         name: "ls",
@@ -145,17 +129,20 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "lookup",
         short: None,
-        arguments: "KEY|NAME [--explain]",
+        arguments: "KEY|NAME",
         takes: (1, 1),
         kinds: &[Kind::Source],
-        options: &[OptionSpec { name: "--explain", value: None }],
+        options: &[OptionSpec { name: "--explain", value: None }, OptionSpec { name: "--svg", value: Some("FILE") }],
         summary: "the peers responsible for KEY, and those that hold it",
         details: "Asks the network, and says how many requests in a row that took. --explain shows each question: when it\n\
-                  was asked, how long its answer took, whom, how many bits of the key that peer's id shares, and what\n\
-                  came of it.",
+                  was asked, how long its answer took, how far that peer is from the key, by how many bits it is nearer\n\
+                  than the peer that named it, why it was asked, and what came of it; then where the time went, and on\n\
+                  the ring who passed the question on. Why: it was the nearest known (on the ring, the next hop);\n\
+                  all of the nearest are asked at once (wide); once more, or another way (repeat); to show who it is\n\
+                  (proof); or to see, beside a question, whether its next hop is there. --svg draws them to FILE.",
         parse: |words, options, _| {
-            let explain = options.has("--explain");
-            Ok(Request::Lookup { word: words[0].clone(), explain })
+            let svg = options.value("--svg").map(parse_file).transpose()?;
+            Ok(Request::Lookup { word: words[0].clone(), explain: options.has("--explain"), svg })
         },
     },
     Spec {
@@ -362,6 +349,18 @@ pub static COMMANDS: &[Spec] = &[
                   SIGQUIT (Ctrl-\\) prints the same on standard error at any moment, whatever other thread is\n\
                   stuck.",
         parse: |_, options, _| Ok(Request::Threads { watch: options.has("--watch") }),
+    },
+    Spec {
+        name: "pause",
+        short: None,
+        arguments: "SECONDS",
+        takes: (1, 1),
+        kinds: &[Kind::Other],
+        options: &[],
+        summary: "have the node of this peer stand still, as if its process was stopped",
+        details: "For 60 seconds at most. What comes meanwhile waits in its queues or is lost, and its neighbours may call this\n\
+                  peer dead: after how long is said when it begins. Ctrl-C ends it, and so does quit.",
+        parse: |words, _, _| Ok(Request::Pause(parse_pause(&words[0])?)),
     },
     Spec {
         name: "ping",

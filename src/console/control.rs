@@ -24,7 +24,7 @@ use crate::id::Key;
 use crate::node::{Command, FailureKind, Notice, Progress};
 use crate::path_text;
 use crate::raw_text;
-use crate::runtime::{Outlet, ServeClient, Session, ThreadsSeen, since_1970, stopwatch};
+use crate::runtime::{Outlet, Pause, ServeClient, Session, ThreadsSeen, since_1970, stopwatch};
 
 /// The word by which a client asks for the events.
 pub const EVENTS: &str = "events";
@@ -56,6 +56,8 @@ pub enum Told {
     Begun(Command),
     /// The command has made progress.
     Progress(Progress),
+    /// Something to be known before the answer, for people.
+    Said(String),
     /// Something happened at the peer: a line of JSON, for a client that asked for the events.
     Event(String),
     /// The answer: the last that is told.
@@ -108,6 +110,10 @@ impl Backend for Session {
 
     fn session(&self) -> Option<Session> {
         Some(self.handle().session())
+    }
+
+    fn pause(&self, span: Duration) -> Option<crossbeam_channel::Receiver<Pause>> {
+        Some(Self::pause(self, span))
     }
 }
 
@@ -195,6 +201,10 @@ impl Teller {
 }
 
 impl Shows for Teller {
+    fn say(&self, text: &str) {
+        self.tell(&Told::Said(text.to_owned()));
+    }
+
     fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
         let moves = matches!(
             command,
@@ -245,6 +255,7 @@ pub fn ask(stream: &UnixStream, asked: &Asked, shows: &dyn Shows, meanwhile: &mu
                 show = shows.begin(&command);
             }
             Told::Progress(progress) => show(&progress),
+            Told::Said(text) => shows.say(&text),
             Told::Event(json) => shows.event(&json),
             Told::Answer(rendered) => return Ok(rendered),
         }

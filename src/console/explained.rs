@@ -1,44 +1,96 @@
-//! The questions of a lookup, for people.
+//! The questions of a lookup, for people: a table, and where the lookup's time went.
 
 use std::time::Duration;
 
 use super::text::count;
 use crate::node::explain::{Asked, Outcome, Wish};
+use crate::overlay::Reason;
 
-/// A table of the questions: a heading and a line for each; nothing where there are none.
-pub(super) fn questions(asked: &[Asked]) -> Vec<String> {
+/// A table of the questions of a lookup that took so long: a heading and a line for each; below it where the time went,
+/// and who passed a question on. Nothing where there are none.
+pub(super) fn questions(asked: &[Asked], took: Duration) -> Vec<String> {
     if asked.is_empty() {
         return Vec::new();
     }
-    let bits = asked.iter().any(|asked| asked.bits.is_some());
-    let heading = format!("{:>9} {:>9}{}  question", "at", "took", if bits { "  bits" } else { "" });
+    let heading = format!("{:>9} {:>9} {:>8} {:>6}  {:<8} question", "at", "took", "distance", "gained", "why");
     let lines = asked.iter().map(|one| {
         let took = one.took.map_or_else(|| "-".to_owned(), millis);
-        let bits = if bits {
-            format!(" {:>5}", one.bits.map_or_else(String::new, |bits| bits.to_string()))
-        } else {
-            String::new()
-        };
-        let id = one.id.map_or_else(|| "an unknown peer".to_owned(), |id| id.short());
-        format!("{:>9} {took:>9}{bits}  {id} {}: {} {}", millis(one.begun), one.addr, wish(one.request), became(one))
+        let distance = one.distance.map_or_else(String::new, |bits| format!("2^{bits}"));
+        let gained = one.gained.map_or_else(String::new, |bits| format!("{bits:+}"));
+        let begins = format!("{:>9} {took:>9} {distance:>8} {gained:>6}  {:<8}", millis(one.begun), why(one.reason));
+        format!("{begins} {}: {} {}", who(one), wish(one), became(one))
     });
-    [heading].into_iter().chain(lines).collect()
+    [heading].into_iter().chain(lines).chain(time_went(asked, took)).chain(ways(asked)).collect()
 }
 
-fn millis(span: Duration) -> String {
+/// A line for each question that the lookup's time went by with, and one for what is left.
+fn time_went(asked: &[Asked], took: Duration) -> Vec<String> {
+    let waited = asked.iter().filter_map(|one| Some((one, one.waited?)));
+    let lines: Vec<String> =
+        waited.clone().map(|(one, span)| format!("{:>11}  {}: {}", millis(span), who(one), spent(one, span))).collect();
+    let rest = took.saturating_sub(waited.map(|(_, span)| span).sum());
+    let rest = (!rest.is_zero()).then(|| format!("{:>11}  what was no answer to a question of its own", millis(rest)));
+    [format!("of {} went", millis(took))].into_iter().chain(lines).chain(rest).collect()
+}
+
+/// What so much time brought.
+fn spent(one: &Asked, span: Duration) -> String {
+    let messages = count(u64::from(one.sent), "message");
+    if one.took == Some(span) {
+        return match one.outcome {
+            Outcome::Silent => format!("a silent peer: {messages}"),
+            _ if one.sent > 1 => format!("an answer, after {messages}"),
+            _ => "an answer".to_owned(),
+        };
+    }
+    let how = if one.doubted == Some(span) { "doubted" } else { "late" };
+    let ends = match one.outcome {
+        Outcome::Open | Outcome::Silent => "a silent peer",
+        _ => "a slow peer",
+    };
+    format!("{ends}, {how}: {messages}")
+}
+
+/// Who passed a question on, where that was told.
+fn ways(asked: &[Asked]) -> impl Iterator<Item = String> {
+    let told = asked.iter().filter(|one| !one.trail.is_empty());
+    told.map(|one| {
+        let hops = one.trail.iter().map(|peer| format!("{} {}", peer.id.short(), peer.addr));
+        format!("passed on by {}, and answered by the owner", hops.collect::<Vec<_>>().join(", by "))
+    })
+}
+
+pub(super) fn millis(span: Duration) -> String {
     format!("{:.2} ms", span.as_secs_f64() * 1e3)
 }
 
-const fn wish(wish: Wish) -> &'static str {
-    match wish {
+pub(super) fn who(one: &Asked) -> String {
+    let id = one.id.map_or_else(|| "an unknown peer".to_owned(), |id| id.short());
+    format!("{id} {}", one.addr)
+}
+
+pub(super) const fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Nearest => "nearest",
+        Reason::Wide => "wide",
+        Reason::Repeat => "repeat",
+        Reason::Proof => "proof",
+        Reason::Beside => "beside",
+    }
+}
+
+fn wish(one: &Asked) -> &'static str {
+    match one.request {
         Wish::Nearer => "who is nearer?",
         Wish::Block => "do you hold it, or who is nearer?",
+        Wish::Proof if one.reason == Reason::Beside => "are you there?",
         Wish::Proof => "who are you?",
         Wish::Owner => "whose is it?",
     }
 }
 
-fn became(asked: &Asked) -> String {
+/// What became of a question.
+pub(super) fn became(asked: &Asked) -> String {
     let outcome = match asked.outcome {
         Outcome::Open => "not waited for".to_owned(),
         Outcome::Named { peers, new } => format!("named {}, {new} of them new", count(peers as u64, "peer")),
@@ -49,5 +101,6 @@ fn became(asked: &Asked) -> String {
     };
     let late = asked.late.map(|late| format!(", late after {}", millis(late)));
     let doubted = asked.doubted.map(|doubted| format!(", doubted after {}", millis(doubted)));
-    [Some(outcome), late, doubted].into_iter().flatten().collect()
+    let sent = (asked.sent > 1).then(|| format!(", {} messages", asked.sent));
+    [Some(outcome), late, doubted, sent].into_iter().flatten().collect()
 }

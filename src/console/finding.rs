@@ -31,9 +31,12 @@ pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: Request) -
             let sources = sources.into_iter().map(resolve).collect::<Result<_, _>>()?;
             Request::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit })
         }
-        Request::Lookup { word, explain } => match parse_source(&word).map(resolve) {
-            Ok(Ok(Source::Key(key))) if explain => Request::Ask(Command::Explain { key }),
-            Ok(Ok(Source::Key(key))) => Request::Ask(Command::Lookup { key }),
+        Request::Lookup { word, explain, svg } => match parse_source(&word).map(resolve) {
+            Ok(Ok(Source::Key(key))) => match svg {
+                Some(svg) => Request::Draw { key, svg },
+                None if explain => Request::Ask(Command::Explain { key }),
+                None => Request::Ask(Command::Lookup { key }),
+            },
             Ok(Err(failure)) if failure.kind != FailureKind::NotFound => return Err(failure),
             _ => return Err(failed(FailureKind::Usage, no_key(&word))),
         },

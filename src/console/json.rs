@@ -139,6 +139,7 @@ mod tests {
     use super::super::beside::JobInfo;
     use super::super::catalogue::{Entry, Owned};
     use super::super::folder::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
+    use super::super::pausing::Paused;
     use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, Named, TestResult, Tested};
     use super::super::{Defaults, Grammar};
     use super::*;
@@ -149,7 +150,7 @@ mod tests {
     use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
     use crate::node::notice::{FileNews, PeerInfo, Status};
     use crate::node::{Answer, Failure};
-    use crate::overlay::TableRow;
+    use crate::overlay::{OverlayKind, Reason, TableRow};
     use crate::runtime::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted};
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::PathBuf;
@@ -278,11 +279,18 @@ mod tests {
             id: Some(KEY),
             addr: peer().addr,
             request: Wish::Block,
-            bits: Some(3),
+            reason: Reason::Nearest,
+            distance: Some(253),
+            gained: Some(3),
+            named_by: Some(1),
+            after: Some(1),
             begun: TOOK,
             late: Some(TOOK),
             doubted: Some(TOOK),
             took: Some(TOOK),
+            sent: 1,
+            waited: Some(TOOK),
+            trail: vec![peer()],
             outcome: Outcome::Named { peers: 7, new: 2 },
         }
     }
@@ -306,6 +314,7 @@ mod tests {
         let Reply::Console(help) = help else { panic!("{help:?}") };
         assert!(matches!(&help, ConsoleAnswer::Help { commands } if matches!(commands[..], [HelpEntry { .. }])));
         vec![
+            ConsoleAnswer::Paused(Paused { took: TOOK, overlay: OverlayKind::Ring }),
             ConsoleAnswer::All { answers: vec![Reply::Node(Answer::Cleared { blocks: 1 })] },
             ConsoleAnswer::Tested {
                 passed: 1,

@@ -61,6 +61,8 @@ pub mod words;
 mod escape;
 mod import;
 pub mod leases;
+mod pausing;
+mod picture;
 mod text;
 pub mod watching;
 
@@ -81,7 +83,7 @@ pub use stderr::Stderr;
 
 use crate::gauges;
 use crate::node::{Answer, Command, FailureKind, Notice, Until};
-use crate::runtime::{Handle, Session, ThreadSeen, ThreadsSeen};
+use crate::runtime::{Handle, Pause, Session, ThreadSeen, ThreadsSeen};
 use answers::Answers;
 use beside::Beside;
 use lines::Line;
@@ -93,6 +95,11 @@ pub trait Backend {
     /// Gives the node a command. Progress comes back, then exactly one answer; the channel closes early only if the
     /// node has ended.
     fn submit(&self, command: Command) -> Receiver<Notice>;
+
+    /// Has the node stand still for so long; none where there is no such.
+    fn pause(&self, _span: Duration) -> Option<Receiver<Pause>> {
+        None
+    }
 
     /// What the threads of the process are at.
     fn threads(&self) -> ThreadsSeen;
@@ -114,6 +121,10 @@ impl Backend for Handle {
 
     fn session(&self) -> Option<Session> {
         Some(Self::session(self))
+    }
+
+    fn pause(&self, span: Duration) -> Option<Receiver<Pause>> {
+        Some(Self::pause(self, span))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Performs what a line asks for.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -14,9 +14,12 @@ use super::catalogue::Catalogue;
 use super::escape::escape;
 use super::finding;
 use super::leases::Terms;
+use super::pausing;
+use super::picture;
 use super::progress::TransferBar;
 use super::reply::{ConsoleAnswer, Named, Reply, TestResult, Tested};
 use super::spec::Request;
+use super::stderr::Stderr;
 use super::{Backend, Screen};
 use crate::gauges::{self, Doing};
 use crate::id::{Id, Key};
@@ -30,6 +33,9 @@ pub trait Shows: Send + Sync {
     /// A command begins: what takes its progress, until it is dropped.
     fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a>;
 
+    /// Something that a person should know before the answer.
+    fn say(&self, _text: &str) {}
+
     /// Something happened at the peer: a line of JSON.
     fn event(&self, _json: &str) {}
 }
@@ -38,6 +44,12 @@ impl Shows for Screen {
     fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
         let mut bar = TransferBar::new(self, command);
         Box::new(move |progress| bar.show(progress))
+    }
+
+    fn say(&self, text: &str) {
+        if let Some(stderr) = Stderr::started() {
+            stderr.say(text);
+        }
     }
 }
 
@@ -131,6 +143,7 @@ impl<B: Backend> Performer<B> {
             Request::ListFolder { word, all } => self.list_folder(&word, all),
             Request::Show(word) => self.show(&word),
             Request::Check(check) => self.check(check),
+            Request::Draw { key, svg } => self.draw(key, &svg),
             Request::Lease { words, change } => self.change_leases(&words, &change),
             Request::Import { folder, terms } => self.import(&folder, terms),
             Request::Files { .. } | Request::Name { .. } | Request::Forget { .. } | Request::Lookup { .. } => {
@@ -141,6 +154,7 @@ impl<B: Backend> Performer<B> {
                 Err(reason) => Reply::failed(FailureKind::NotFound, reason),
             },
             Request::Test { files, keep } => self.test(files, keep),
+            Request::Pause(span) => pausing::pause(&self.backend, &*self.shows, span),
             Request::Jobs => self.jobs.clone().unwrap_or_default().list(),
             Request::Cancel(job) => self.jobs.clone().unwrap_or_default().cancel(job),
             Request::Threads { .. } => Reply::Console(ConsoleAnswer::Threads(self.backend.threads())),
@@ -259,6 +273,17 @@ impl<B: Backend> Performer<B> {
             let reason = "the peer ended before it answered".to_owned();
             Answer::Failed(Failure { kind: FailureKind::Other, reason })
         })
+    }
+
+    /// Looks a key up, and draws the questions of that.
+    fn draw(&self, key: Key, svg: &Path) -> Reply {
+        let answer = self.ask(Command::Explain { key });
+        if let Answer::Lookup { key, asked, took, .. } = &answer
+            && let Err(error) = fs::write(svg, picture::draw(key, asked, *took))
+        {
+            return Reply::from(trouble("write", svg, &error));
+        }
+        Reply::Node(answer)
     }
 
     fn test(&self, files: Vec<PathBuf>, keep: bool) -> Reply {

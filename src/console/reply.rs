@@ -11,6 +11,7 @@ use super::folder::{Listed, RetrievedFolder, Shown, StoredFolder};
 use super::grammar::Grammar;
 use super::health;
 use super::json;
+use super::pausing::Paused;
 use super::spec::Spec;
 use super::text;
 use crate::id::{Id, Key};
@@ -48,6 +49,8 @@ pub struct Named {
 pub enum ConsoleAnswer {
     /// What the threads of this process are at.
     Threads(ThreadsSeen),
+    /// The node stood still.
+    Paused(Paused),
     /// Help on commands.
     Help {
         /// The commands that help was asked on.

@@ -4,12 +4,15 @@ use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::folder::Tree;
 use super::health::Check;
 use super::leases::{Change, Terms};
 use super::options::{OptionSpec, Options};
+use super::words::{parse_file, parse_name};
 use crate::file::{Form, LocalManifest, local};
+use crate::id::Key;
 use crate::node::{Command, Source, Until};
 
 /// What a line asks for.
@@ -45,6 +48,15 @@ pub enum Request {
         word: String,
         /// Whether each question is to be shown.
         explain: bool,
+        /// Where to draw them.
+        svg: Option<PathBuf>,
+    },
+    /// Look up a key, and draw its questions.
+    Draw {
+        /// The key.
+        key: Key,
+        /// The file of the picture.
+        svg: PathBuf,
     },
     /// List what is in a folder in the network.
     ListFolder {
@@ -88,6 +100,8 @@ pub enum Request {
         /// Again and again.
         watch: bool,
     },
+    /// Have the node stand still for so long.
+    Pause(Duration),
     /// Help on one command, or on all.
     Help(Option<String>),
 }
@@ -110,6 +124,27 @@ pub struct Store {
 }
 
 impl Store {
+    /// Reads the arguments and the options.
+    ///
+    /// # Errors
+    /// For people: what is asked for cannot be.
+    pub(super) fn read(words: &[String], options: &Options, defaults: &Defaults) -> Result<Self, String> {
+        let files: Vec<_> = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
+        let manifest = match options.value("--manifest") {
+            Some(_) if files.len() > 1 => return Err("--manifest is the manifest of one file".to_owned()),
+            Some(word) => Some(LocalManifest { path: parse_file(word)?, form: Form::Whole }),
+            None => None,
+        };
+        let name = match options.value("--name") {
+            Some(_) if files.len() > 1 && manifest.is_none() => return Err("--name is of one file".to_owned()),
+            name => name.map(parse_name).transpose()?,
+        };
+        let exclude = options.values("--exclude").map(str::to_owned).collect();
+        let tree = Tree { exclude, skip_unreadable: options.has("--skip-unreadable") };
+        let terms = Terms::read(options.value("--for"), options.value("--copies"))?;
+        Ok(Self { files, manifest, name, keep: defaults.keep, tree, terms })
+    }
+
     /// The commands to the node, a file each.
     pub fn commands(self) -> Vec<Command> {
         let Self { mut files, mut manifest, keep, .. } = self;
@@ -160,6 +195,7 @@ impl Request {
                 Self::Store(Store { files, manifest, name, keep, tree, terms })
             }
             Self::Import { folder, terms } => Self::Import { folder: lies(folder), terms },
+            Self::Draw { key, svg } => Self::Draw { key, svg: lies(svg) },
             Self::Test { files, keep } => Self::Test { files: files.into_iter().map(lies).collect(), keep },
             Self::Ask(Command::Retrieve { source: of, dest, replace }) => {
                 Self::Ask(Command::Retrieve { source: source(of), dest: lies(dest), replace })

@@ -25,6 +25,7 @@ pub(super) fn render(reply: &Reply) -> String {
         Reply::Node(answer) => render_answer(answer, None),
         Reply::File(named) => of_file(named),
         Reply::Console(ConsoleAnswer::Threads(seen)) => seen.to_string(),
+        Reply::Console(ConsoleAnswer::Paused(paused)) => paused.to_string(),
         Reply::Console(ConsoleAnswer::All { answers }) => lines(answers.iter().map(render)),
         Reply::Console(ConsoleAnswer::Files { files }) if files.is_empty() => {
             "there is no such file in the catalogue: nothing was stored from here, or under another name".to_owned()
@@ -77,7 +78,7 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
             });
             let others = holders.iter().filter(|holder| !peers.iter().any(|peer| peer.id == holder.id));
             let others = others.map(|holder| format!("{}  holds it, though it need not", who(holder)));
-            let explained = explained::questions(questions);
+            let explained = explained::questions(questions, *took);
             lines([format!("key {key}: {asked}")].into_iter().chain(named).chain(others).chain(explained))
         }
         Answer::Peers { peers } => {

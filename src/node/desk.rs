@@ -281,14 +281,14 @@ impl Desk {
 
     /// [`look_up`](Self::look_up), and each of its questions is written down.
     pub(crate) fn look_up_explained(&mut self, ticket: Ticket, key: Key, goal: Goal) -> LookupId {
-        let now = self.exchange.now();
-        self.explained.begin(now, self.next_lookup, key);
+        let of = (self.overlay.me().id, self.overlay.kind());
+        self.explained.begin(self.exchange.now(), self.next_lookup, key, of);
         self.look_up(ticket, key, goal)
     }
 
     /// The questions of a lookup that is over, if they were written down.
     pub(crate) fn explanation(&mut self, lookup: LookupId) -> Vec<Asked> {
-        self.explained.end(lookup)
+        self.explained.end(self.exchange.now(), lookup)
     }
 
     fn next_lookup(&mut self, ticket: Ticket) -> LookupId {

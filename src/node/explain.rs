@@ -1,4 +1,4 @@
-//! What a lookup asked, for the one who wants to know: whom, when, and what became of each question.
+//! What a lookup asked, for the one who wants to know: whom, why, when, and what became of each question.
 //!
 //! The questions of a lookup pass through the node under the overlay's tags, so it can write them down without the overlay's
 //! help. Where nobody wants an explanation that costs one look at an empty map.
@@ -10,8 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::exchange::Delivery;
-use crate::id::{Id, Key};
-use crate::overlay::{LookupId, Tag, Target};
+use crate::id::{ID_BITS, Id, Key};
+use crate::overlay::{LookupId, OverlayKind, Reason, Step, Tag, Target};
+use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
 
@@ -24,8 +25,16 @@ pub struct Asked {
     pub addr: SocketAddr,
     /// What it was asked.
     pub request: Wish,
-    /// Leading bits that its id has in common with the key.
-    pub bits: Option<u32>,
+    /// Why it was asked then.
+    pub reason: Reason,
+    /// Bits of the distance from its id to the key, which is below 2 to this power.
+    pub distance: Option<u16>,
+    /// By so many bits it is nearer than the peer that named it, or than this one if it was known here.
+    pub gained: Option<i16>,
+    /// The question, by its place among all, whose answer named the peer first; none if it was known here.
+    pub named_by: Option<usize>,
+    /// The question that was answered, late or given up when this one was asked.
+    pub after: Option<usize>,
     /// When it was asked, from the beginning of the lookup on.
     pub begun: Duration,
     /// How long after that its answer was late, so that another was asked in its place.
@@ -34,8 +43,16 @@ pub struct Asked {
     pub doubted: Option<Duration>,
     /// How long after that it was over.
     pub took: Option<Duration>,
+    /// Messages that it took, as far as something came of them.
+    pub sent: u8,
+    /// How much of the lookup's time went by until something came of this question, of which the next step followed. All
+    /// such times are the lookup's, but for what else it waited for.
+    pub waited: Option<Duration>,
     /// What became of it.
     pub outcome: Outcome,
+    /// The peers that passed it on, as they say; older ones do not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trail: Vec<Peer>,
 }
 
 /// What a question asks.
@@ -78,9 +95,31 @@ pub enum Outcome {
 #[derive(Default)]
 struct Explanation {
     key: Key,
+    /// How far this peer is from the key.
+    distance: u16,
     since: Time,
     asked: Vec<Asked>,
-    met: Vec<SocketAddr>,
+    /// The addresses that were named, and by the answer to which question first.
+    named: BTreeMap<SocketAddr, usize>,
+    /// The question that something came of last, and when.
+    last: Option<(Time, usize)>,
+}
+
+impl Explanation {
+    /// The question that something came of in this very turn.
+    fn at_hand(&self, now: Time) -> Option<usize> {
+        self.last.filter(|(at, _)| *at == now).map(|(_, question)| question)
+    }
+
+    /// The lookup ends now: which of its questions its time went by with, from the last one back.
+    fn end(mut self, now: Time) -> Vec<Asked> {
+        let (mut until, mut next) = (now.since(self.since), self.at_hand(now));
+        while let Some(question) = next.and_then(|at| self.asked.get_mut(at)) {
+            question.waited = Some(until.saturating_sub(question.begun));
+            (until, next) = (question.begun, question.after);
+        }
+        self.asked
+    }
 }
 
 /// The lookups that are explained.
@@ -89,35 +128,56 @@ pub(super) struct Explanations {
     lookups: BTreeMap<LookupId, Explanation>,
     /// The questions that are open: their lookup, and which of its questions it is.
     open: BTreeMap<Tag, (LookupId, usize)>,
+    kind: OverlayKind,
 }
 
 impl Explanations {
-    /// The questions of this lookup are written down.
-    pub(super) fn begin(&mut self, now: Time, lookup: LookupId, key: Key) {
-        self.lookups.insert(lookup, Explanation { key, since: now, ..Explanation::default() });
+    /// The questions of this lookup by the peer `me` are written down.
+    pub(super) fn begin(&mut self, now: Time, lookup: LookupId, key: Key, (me, kind): (Id, OverlayKind)) {
+        self.kind = kind;
+        let distance = bits(&kind.distance(&me, &key));
+        self.lookups.insert(lookup, Explanation { key, distance, since: now, ..Explanation::default() });
     }
 
     /// The lookup is over: its questions.
-    pub(super) fn end(&mut self, lookup: LookupId) -> Vec<Asked> {
+    pub(super) fn end(&mut self, now: Time, lookup: LookupId) -> Vec<Asked> {
         self.open.retain(|_, (of, _)| *of != lookup);
-        self.lookups.remove(&lookup).map_or(Vec::new(), |explanation| explanation.asked)
+        self.lookups.remove(&lookup).map_or(Vec::new(), |explanation| explanation.end(now))
     }
 
-    /// A question goes out.
-    pub(super) fn on_ask(&mut self, now: Time, lookup: LookupId, tag: Tag, to: &Target, request: &Request) {
-        let Some(Explanation { key, since, asked, met }) = self.lookups.get_mut(&lookup) else { return };
-        let request = match request {
+    /// A question goes out. Where it travels from peer to peer, the way is asked for.
+    pub(super) fn on_ask(&mut self, now: Time, step: Step, tag: Tag, to: &Target, request: &mut Request) {
+        let Some(of) = self.lookups.get_mut(&step.lookup) else { return };
+        request.ask_for_trail();
+        let wish = match request {
             Request::FindNode { .. } => Wish::Nearer,
             Request::FindValue { .. } => Wish::Block,
             Request::Ring(_) => Wish::Owner,
             _ => Wish::Proof,
         };
-        let bits = to.id.map(|id| id.distance(key).leading_zeros() as u32);
-        let (late, doubted, took, outcome) = (None, None, None, Outcome::Open);
-        let (id, addr, begun) = (to.id, to.addr, now.since(*since));
-        self.open.insert(tag, (lookup, asked.len()));
-        asked.push(Asked { id, addr, request, bits, begun, late, doubted, took, outcome });
-        met.push(addr);
+        let distance = to.id.map(|id| bits(&self.kind.distance(&id, &of.key)));
+        let named_by = of.named.get(&to.addr).copied();
+        let before = named_by.map_or(Some(of.distance), |at| of.asked[at].distance);
+        let gained = before.zip(distance).map(|(before, distance)| before as i16 - distance as i16);
+        self.open.insert(tag, (step.lookup, of.asked.len()));
+        of.asked.push(Asked {
+            id: to.id,
+            addr: to.addr,
+            request: wish,
+            reason: step.reason,
+            distance,
+            gained,
+            named_by,
+            after: of.at_hand(now),
+            begun: now.since(of.since),
+            late: None,
+            doubted: None,
+            took: None,
+            sent: 1,
+            waited: None,
+            outcome: Outcome::Open,
+            trail: Vec::new(),
+        });
     }
 
     /// Something came of a question.
@@ -125,36 +185,48 @@ impl Explanations {
         if self.open.is_empty() {
             return;
         }
-        let (Delivery::Answer { tag, .. } | Delivery::Late { tag, .. } | Delivery::NoAnswer { tag, .. }) = delivery
+        let (Delivery::Answer { tag, sent, .. }
+        | Delivery::Late { tag, sent, .. }
+        | Delivery::NoAnswer { tag, sent, .. }) = delivery
         else {
             return;
         };
         let Some(&(lookup, at)) = self.open.get(tag) else { return };
-        let Some(Explanation { since, asked, met, .. }) = self.lookups.get_mut(&lookup) else { return };
-        let Some(question) = asked.get_mut(at) else { return };
-        let span = now.since(*since).saturating_sub(question.begun);
+        let Some(of) = self.lookups.get_mut(&lookup) else { return };
+        of.last = Some((now, at));
+        let question = &mut of.asked[at];
+        let span = now.since(of.since).saturating_sub(question.begun);
+        question.sent = *sent;
         question.outcome = match delivery {
             Delivery::Late { doubtful: true, .. } => return question.doubted = Some(span),
             Delivery::Late { .. } => return question.late = Some(span),
-            Delivery::Answer { response: Response::Nodes(peers), .. } => {
-                let before = met.len();
-                for peer in peers {
-                    if !met.contains(&peer.addr) {
-                        met.push(peer.addr);
-                    }
+            Delivery::Answer { response, .. } => {
+                question.trail = response.trail().to_vec();
+                let before = of.named.len();
+                for peer in response.named() {
+                    of.named.entry(peer.addr).or_insert(at);
                 }
-                Outcome::Named { peers: peers.len(), new: met.len() - before }
+                let new = of.named.len() - before;
+                outcome(question.request, response, new)
             }
-            Delivery::Answer { response: Response::Node(_) | Response::Holder { .. }, .. }
-                if question.request == Wish::Block =>
-            {
-                Outcome::Holds
-            }
-            Delivery::Answer { response: Response::Ring(_), .. } => Outcome::Owned,
-            Delivery::Answer { .. } => Outcome::Known,
             _ => Outcome::Silent,
         };
         question.took = Some(span);
         self.open.remove(tag);
     }
+}
+
+/// What an answer to such a question means; so many peers of those that it names were `new`.
+fn outcome(request: Wish, response: &Response, new: usize) -> Outcome {
+    match response {
+        Response::Nodes(peers) => Outcome::Named { peers: peers.len(), new },
+        Response::Node(_) | Response::Holder { .. } if request == Wish::Block => Outcome::Holds,
+        Response::Ring(_) => Outcome::Owned,
+        _ => Outcome::Known,
+    }
+}
+
+/// Bits that it takes to write a distance.
+fn bits(distance: &Id) -> u16 {
+    (ID_BITS - distance.leading_zeros()) as u16
 }

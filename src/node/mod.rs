@@ -70,7 +70,7 @@ use self::waits::Waits;
 use crate::config::Config;
 use crate::id::Id;
 use crate::name::FileName;
-use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
+use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, Reason, RingEffect};
 use crate::time::Time;
 use crate::wire::{About, Body, Message, Request, Sender, Via};
 
@@ -307,11 +307,11 @@ impl Node {
     fn deliver(&mut self, delivery: Delivery) {
         self.desk.explained.on(self.desk.exchange.now(), &delivery);
         match delivery {
-            Delivery::Answer { tag, from, by, response } => {
+            Delivery::Answer { tag, from, by, response, .. } => {
                 self.desk.tell_overlay(Cause::Answer { tag, from, by, response: &response });
             }
-            Delivery::Late { tag, doubtful } => self.desk.tell_overlay(Cause::Late { tag, doubtful }),
-            Delivery::NoAnswer { tag, to } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
+            Delivery::Late { tag, doubtful, .. } => self.desk.tell_overlay(Cause::Late { tag, doubtful }),
+            Delivery::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             Delivery::Part(ticket, reply) => self.reply(ticket, reply),
             Delivery::Pulse => {}
             Delivery::FaintPulse(addr) => {
@@ -389,10 +389,12 @@ impl Node {
 
     fn on_effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Ask { to, request, tag, tries, from_anyone, lookup } => {
-                let purpose = lookup.map_or(Purpose::Upkeep, |lookup| self.purpose_of(lookup));
-                if let Some(lookup) = lookup {
-                    self.desk.explained.on_ask(self.desk.exchange.now(), lookup, tag, &to, &request);
+            Effect::Ask { to, mut request, tag, tries, from_anyone, step } => {
+                // A ping beside a question is the ring's own look after its next hop.
+                let looks = step.filter(|step| step.reason != Reason::Beside);
+                let purpose = looks.map_or(Purpose::Upkeep, |step| self.purpose_of(step.lookup));
+                if let Some(step) = step {
+                    self.desk.explained.on_ask(self.desk.exchange.now(), step, tag, &to, &mut request);
                 }
                 self.desk.exchange.ask_for_overlay((tag, purpose), to, request, tries, from_anyone);
             }

@@ -12,6 +12,7 @@
 //! What only the ring does, forwarding requests about files by their names, stands in [`ring`] behind [`Router`].
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,11 +54,28 @@ impl OverlayKind {
         }
     }
 
+    /// How far two ids are from one another: by XOR, or on the ring the shorter way around. Distances compare as numbers.
+    pub fn distance(&self, one: &Id, other: &Id) -> Id {
+        match self {
+            Self::Kademlia => one.distance(other),
+            Self::Ring => one.minus(other).min(other.minus(one)),
+        }
+    }
+
     /// What answers call it.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Kademlia => "kademlia",
             Self::Ring => "ring",
+        }
+    }
+
+    /// For how long a peer is silent before those that look after it call it dead: at least, and where nothing gets lost
+    /// at most. Others are told within a second or two.
+    pub fn silence(&self) -> [Duration; 2] {
+        match self {
+            Self::Kademlia => kademlia::silence(),
+            Self::Ring => ring::silence(),
         }
     }
 
@@ -72,6 +90,31 @@ impl OverlayKind {
 
 /// Names a lookup; the node chooses it.
 pub type LookupId = u64;
+
+/// A question that is asked for a lookup of the node's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// The lookup.
+    pub lookup: LookupId,
+    /// Why this peer is asked now.
+    pub reason: Reason,
+}
+
+/// Why a lookup asks a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// It is the nearest known that was not asked, or on the ring the next hop on the way to the key.
+    Nearest,
+    /// Nobody nearer is left, so all of the nearest are asked at once; on the ring, those that the owner named.
+    Wide,
+    /// Once more: its first answer may have left out names. On the ring, another way was tried before.
+    Repeat,
+    /// To show that it is who it was said to be, or there at all, before it counts.
+    Proof,
+    /// A ping beside a question on its way, to find out whether its next hop is there.
+    Beside,
+}
 
 /// Names a question of the overlay's own; it comes back with the answer.
 pub type Tag = u64;
@@ -166,8 +209,8 @@ pub enum Effect {
         tries: u8,
         /// The answer may come from another peer than `to` (a forwarded request is answered by its owner).
         from_anyone: bool,
-        /// The lookup of the node's that the question belongs to; none if it is for the overlay's own upkeep.
-        lookup: Option<LookupId>,
+        /// The step of a lookup of the node's that it is; none if it is for the overlay's own upkeep.
+        step: Option<Step>,
     },
     /// Pass a request on under the magic it came with, on behalf of the peer that asked first.
     Forward {

@@ -81,6 +81,7 @@ mod look;
 mod named;
 pub(crate) mod node_loop;
 mod offers;
+mod pause;
 mod post;
 mod recorder;
 mod renewer;
@@ -122,6 +123,7 @@ pub use descriptors::raise_descriptor_limit;
 pub use events::Tell;
 pub use look::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted, own_digits, waits};
 pub(crate) use look::{PROGRAM, enter as enter_gauges};
+pub use pause::{MAX_PAUSE, Pause};
 pub use renewer::Bell;
 pub use roles::Role;
 pub use secrecy::{Keyring, KeyringError, new_key};
@@ -414,6 +416,15 @@ impl Session {
         notices
     }
 
+    /// See [`Handle::pause`]. The end of this session ends it.
+    pub fn pause(&self, span: Duration) -> Receiver<Pause> {
+        let told = self.handle.commands.pause(self.id, span);
+        if self.cancelled.load(Ordering::SeqCst) {
+            self.handle.commands.cancel(self.id);
+        }
+        told
+    }
+
     /// Ends the commands of this session, those under way and those to come; each has its own answer.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::SeqCst);
@@ -455,6 +466,13 @@ impl Handle {
     /// room. A caller that leaves hundreds of notices unread misses progress, never the answer.
     pub fn submit(&self, command: Command) -> Receiver<Notice> {
         self.commands.submit(submit::NOBODYS, command)
+    }
+
+    /// Has the node stand still for `span`, [`MAX_PAUSE`] at most, as if its process was stopped: its neighbours take it
+    /// for dead. An interrupt or an order to leave ends that. What comes back is its beginning, then its end; if the peer
+    /// has ended, nothing.
+    pub fn pause(&self, span: Duration) -> Receiver<Pause> {
+        self.commands.pause(submit::NOBODYS, span)
     }
 
     /// Commands that can be ended together.

@@ -163,13 +163,19 @@ impl NodeLoop {
     }
 
     /// Says goodbye, and waits for nothing more. What was asked before gets its answer.
-    fn on_leave(&mut self) {
+    pub(super) fn on_leave(&mut self) {
         let now = self.shared.clock.now();
         for _ in 0..self.inboxes.commands.queue.len() {
             self.on_command(now, self.inboxes.commands.queue.try_recv().ok());
         }
         self.on_command(now, None);
         self.turn.stopped = true;
+    }
+
+    /// The node stood still: what is due was not looked at, and what is full is no news.
+    pub(super) fn go_on(&mut self) {
+        self.turn.armed = None;
+        self.turn.watchdog.stood_still();
     }
 
     fn end_turn(&mut self) {
@@ -223,7 +229,7 @@ impl NodeLoop {
     }
 
     /// A command; none once every handle to this peer is gone, which means: leave.
-    fn on_command(&mut self, now: Time, placed: Option<Placed>) {
+    pub(super) fn on_command(&mut self, now: Time, placed: Option<Placed>) {
         fault::point(Role::Node);
         let Some(Placed { asked, way }) = placed else {
             return self.begin(now, Command::Quit { handover: false }, None);
@@ -235,6 +241,7 @@ impl NodeLoop {
                 let far = Phase::of(&command).map(|phase| Far { job: session, phase, of, tells_at: Time::ZERO });
                 self.begin(now, command, Some(Commander { session, answer, far }));
             }
+            Asked::Pause { session, span, tell } => self.pause(session, span, &tell),
             Asked::Cancel { session } => {
                 let meant = self.turn.asking.iter().filter(|(_, asker)| asker.session == session);
                 for command in meant.map(|(&command, _)| command).collect::<Vec<_>>() {

@@ -7,11 +7,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::channels::{ANSWERS, COMMANDS};
 use super::clock::Clock;
+use super::pause::Pause;
 use super::post::{Way, way};
 use crate::node::{Command, Notice};
 
@@ -32,6 +34,8 @@ pub(super) enum Asked {
         /// Who gets its notices.
         answer: Sender<Notice>,
     },
+    /// To stand still.
+    Pause { session: SessionId, span: Duration, tell: Sender<Pause> },
     /// To end the commands of a session that are under way.
     Cancel { session: SessionId },
 }
@@ -83,6 +87,13 @@ impl Submit {
         let of = bytes_to_move(&command);
         self.send(Asked::Command { session, command, of, answer });
         notices
+    }
+
+    /// Has the node stand still for `span`. What comes back is the beginning and the end of that.
+    pub(super) fn pause(&self, session: SessionId, span: Duration) -> Receiver<Pause> {
+        let (tell, told) = bounded(2);
+        self.send(Asked::Pause { session, span, tell });
+        told
     }
 
     /// Ends the commands of `session` that the node has; each has its own answer.

@@ -39,6 +39,12 @@ impl Watchdog {
         is_news
     }
 
+    /// The thread stood still as it was told to: queues that are full by that are told of no more than if they had been
+    /// told of already.
+    pub(super) const fn stood_still(&mut self) {
+        self.full = [true; GAUGED.len()];
+    }
+
     /// A turn is over, and the thread waits from here on. Tells what was done and how long that took, if that was long.
     pub(super) fn rest(&mut self) -> Option<(Doing, Duration)> {
         let doing = gauges::own();
@@ -69,6 +75,8 @@ mod tests {
         let left = [0, most - 1, most - 2, most - 1, most / 2 + 1, most - 1, most / 2, most - 1, most - 1];
         let told: Vec<bool> = left.into_iter().map(|left| watchdog.took(Gauged::Events, left)).collect();
         assert_eq!(told, [false, true, false, false, false, false, false, true, false]);
+        watchdog.stood_still();
+        assert!(!watchdog.took(Gauged::Datagrams, most - 1), "it filled while the node was told to stand still");
         assert!(!watchdog.took(Gauged::Ticks, 0), "one that holds a single thing is full by design");
     }
 

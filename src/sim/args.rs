@@ -123,6 +123,9 @@ pub struct SimArgs {
     /// File for a record of all peers of a storm, for `kadring replay` and `kadring trace`
     #[arg(long, env = "KADRING_RECORD", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
+    /// File for a page of a storm, as `kadring trace --html` writes it of its record
+    #[arg(long, env = "KADRING_HTML", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
     /// Break the driver on purpose, and find a storm that shows it; `list` for the ways there are
     #[arg(long, env = "KADRING_SABOTEUR", value_name = "NAME")]
     pub saboteur: Option<String>,
@@ -244,6 +247,7 @@ impl SimArgs {
             ("--classroom", self.classroom),
             ("--trace", self.trace.is_some()),
             ("--record", self.record.is_some()),
+            ("--html", self.html.is_some()),
             ("--saboteur", self.saboteur.is_some()),
             ("--step", self.step),
             ("--choose", self.choose.is_some()),
@@ -328,15 +332,15 @@ impl SimArgs {
         if let Some((option, _)) = only_outside.iter().find(|(_, given)| *given) {
             return Err(format!("{option} has no meaning in a storm, whose faults follow from its seed"));
         }
-        let of_one = [self.only.is_some(), self.trace.is_some(), self.record.is_some(), self.saboteur.is_some()];
-        if self.soak && (of_one.contains(&true) || self.step || self.choose.is_some()) {
-            let options = "--only, --trace, --record, --saboteur, --step and --choose";
+        let writes = self.trace.is_some() || self.record.is_some() || self.html.is_some();
+        let of_one = [self.only.is_some(), writes, self.saboteur.is_some(), self.step, self.choose.is_some()];
+        if self.soak && of_one.contains(&true) {
+            let options = "--only, --trace, --record, --html, --saboteur, --step and --choose";
             return Err(format!("{options} are about one storm, --soak runs many"));
         }
-        if self.step && (self.trace.is_some() || self.record.is_some() || self.shrink) {
-            return Err(
-                "--step writes nothing and tries no other storm: leave out --trace, --record and --shrink".to_owned()
-            );
+        if self.step && (writes || self.shrink) {
+            let options = "--trace, --record, --html and --shrink";
+            return Err(format!("--step writes nothing and tries no other storm: leave out {options}"));
         }
         let saboteur = self.saboteur.as_deref().map(sabotage::find);
         let mut plan = match saboteur {
@@ -439,6 +443,8 @@ mod tests {
             ("--storm --faults 3 --only 3", "0 to 2"),
             ("--storm --only x", "numbers"),
             ("--soak --trace /tmp/x", "--soak"),
+            ("--soak --html /tmp/x", "--soak"),
+            ("--html /tmp/x", "--storm"),
             ("--soak --step", "--soak"),
             ("--step", "--storm"),
             ("--choose 1:2", "--storm"),

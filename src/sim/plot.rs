@@ -1,6 +1,6 @@
 //! Plain plots as SVG: lines over a common axis, readable in any browser.
 
-use std::fmt::Write;
+use crate::svg::{self, Anchor, CHARACTER, Svg};
 
 /// A plot.
 pub struct Plot {
@@ -10,6 +10,8 @@ pub struct Plot {
     pub x: String,
     /// What the vertical axis shows.
     pub y: String,
+    /// What the whole numbers of the horizontal axis stand for, from 1 on; nothing where it shows an amount.
+    pub rows: Vec<String>,
     /// The lines to draw.
     pub lines: Vec<Series>,
 }
@@ -23,57 +25,145 @@ pub struct Series {
 }
 
 const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 440.0;
-const LEFT: f64 = 70.0;
-const TOP: f64 = 50.0;
+/// Where the plot's frame begins and ends, but for its left side, which leaves room for the numbers beside it, and its top,
+/// which leaves room for the legend above.
 const RIGHT: f64 = 730.0;
-const BOTTOM: f64 = 380.0;
-/// Colours that can be told apart, by colour-blind readers too (Okabe and Ito 2008).
+const TALL: f64 = 330.0;
+/// From one row of the legend to the next, and from its colour to its words.
+const ROW: f64 = 18.0;
+const BESIDE: f64 = 24.0;
+/// Colours that can be told apart, by colour-blind readers too (Okabe and Ito 2008), and by day as by night; and how lines
+/// are broken, so that they can be told apart in grey.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+const DASHES: [&str; 6] = ["", "7 3", "2 3", "10 3 2 3", "4 4", "12 4"];
+
+/// Where a plot's numbers lie in its picture.
+struct Frame {
+    x: (f64, f64),
+    y: (f64, f64),
+    left: f64,
+    top: f64,
+}
+
+impl Frame {
+    fn bottom(&self) -> f64 {
+        self.top + TALL
+    }
+
+    fn across(&self, x: f64) -> f64 {
+        self.left + (x - self.x.0) / (self.x.1 - self.x.0) * (RIGHT - self.left)
+    }
+
+    fn up(&self, y: f64) -> f64 {
+        self.bottom() - (y - self.y.0) / (self.y.1 - self.y.0) * TALL
+    }
+}
 
 impl Plot {
     /// The plot as an SVG document.
     pub fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.points);
-        let (x0, x1) = bounds(points().map(|point| point.0));
-        let (y0, y1) = bounds(points().map(|point| point.1).chain([0.0]));
-        let across = |x: f64| LEFT + (x - x0) / (x1 - x0) * (RIGHT - LEFT);
-        let up = |y: f64| BOTTOM - (y - y0) / (y1 - y0) * (BOTTOM - TOP);
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
-             font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-        );
-        text(&mut svg, WIDTH / 2.0, 26.0, "middle", &self.title);
-        text(&mut svg, (LEFT + RIGHT) / 2.0, BOTTOM + 42.0, "middle", &self.x);
-        text(&mut svg, 8.0, TOP - 12.0, "start", &self.y);
-        for step in 0..=5 {
-            let share = f64::from(step) / 5.0;
-            let (x, y) = (x0 + share * (x1 - x0), y0 + share * (y1 - y0));
-            stroke(&mut svg, "#ddd", &[(LEFT, up(y)), (RIGHT, up(y))]);
-            text(&mut svg, LEFT - 8.0, up(y) + 4.0, "end", &number(y));
-            text(&mut svg, across(x), BOTTOM + 20.0, "middle", &number(x));
-        }
-        stroke(&mut svg, "#333", &[(LEFT, TOP), (LEFT, BOTTOM), (RIGHT, BOTTOM)]);
-        for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
-            let drawn: Vec<(f64, f64)> = line.points.iter().map(|&(x, y)| (across(x), up(y))).collect();
-            stroke(&mut svg, colour, &drawn);
-            for (x, y) in drawn {
-                put(&mut svg, format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>\n"));
+        let rows = self.rows.len() as f64;
+        let x = if rows > 0.0 { (0.5, rows + 0.5) } else { bounds(points().map(|point| point.0)) };
+        let y = bounds(points().map(|point| point.1).chain([0.0]));
+        let legend = self.legend();
+        let longest = labels(y).iter().map(|(_, words)| words.len()).max().unwrap_or(0);
+        let left = 20.0 + CHARACTER * longest as f64;
+        let frame = Frame { x, y, left, top: 66.0 + ROW * legend.len() as f64 };
+        let below = frame.bottom() + 66.0;
+        let mut svg = Svg::new(WIDTH, below + ROW * self.rows.len() as f64, svg::STYLE);
+        svg.text("head", (WIDTH / 2.0, 26.0), Anchor::Middle, &self.title);
+        for (row, keys) in legend.iter().enumerate() {
+            for &(at, line) in keys {
+                draw_key(&mut svg, (20.0 + at, 50.0 + ROW * row as f64), line, self);
             }
         }
-        for (nth, (line, colour)) in self.lines.iter().zip(COLOURS.iter().cycle()).enumerate() {
-            let y = TOP + 6.0 + 18.0 * nth as f64;
-            put(
-                &mut svg,
-                format_args!(
-                    "<rect x=\"{}\" y=\"{}\" width=\"14\" height=\"4\" fill=\"{colour}\"/>\n",
-                    RIGHT - 170.0,
-                    y - 6.0
-                ),
-            );
-            text(&mut svg, RIGHT - 150.0, y, "start", &line.name);
+        svg.text("", (8.0, frame.top - 12.0), Anchor::Start, &self.y);
+        svg.text("", ((left + RIGHT) / 2.0, frame.bottom() + 44.0), Anchor::Middle, &self.x);
+        self.draw_axes(&mut svg, &frame);
+        for (row, words) in self.rows.iter().enumerate() {
+            svg.text("", (left, below + ROW * row as f64), Anchor::Start, &format!("{}  {words}", row + 1));
         }
-        svg + "</svg>\n"
+        for (line, series) in self.lines.iter().enumerate() {
+            self.draw_line(&mut svg, &frame, line, &series.points);
+        }
+        svg.end()
+    }
+
+    /// The rows of the legend: lines by their numbers, each with its place. A name that finds no room begins a row.
+    fn legend(&self) -> Vec<Vec<(f64, usize)>> {
+        let mut rows: Vec<Vec<(f64, usize)>> = Vec::new();
+        let mut at = WIDTH;
+        for (line, series) in self.lines.iter().enumerate() {
+            let takes = BESIDE + CHARACTER * series.name.chars().count() as f64 + 20.0;
+            if at + takes > RIGHT {
+                rows.push(Vec::new());
+                at = 0.0;
+            }
+            if let Some(row) = rows.last_mut() {
+                row.push((at, line));
+            }
+            at += takes;
+        }
+        rows
+    }
+
+    fn draw_axes(&self, svg: &mut Svg, frame: &Frame) {
+        let (left, bottom) = (frame.left, frame.bottom());
+        for (y, words) in labels(frame.y) {
+            let y = frame.up(y);
+            svg.path("grid", &format!("M{left:.1} {y:.1}H{RIGHT}"));
+            svg.text("", (format_args!("{:.1}", left - 8.0), format_args!("{:.1}", y + 4.0)), Anchor::End, &words);
+        }
+        let whole = |mark: &(f64, String)| self.rows.is_empty() || mark.0.fract() == 0.0;
+        for (x, words) in labels(frame.x).into_iter().filter(whole) {
+            let x = frame.across(x);
+            svg.path("axis", &format!("M{x:.1} {bottom:.1}v5"));
+            svg.text("", (format_args!("{x:.1}"), bottom + 20.0), Anchor::Middle, &words);
+        }
+        svg.path("axis", &format!("M{left:.1} {:.1}V{bottom:.1}H{RIGHT}", frame.top));
+    }
+}
+
+/// Where an axis is marked, and what is written there.
+fn labels((low, high): (f64, f64)) -> Vec<(f64, String)> {
+    let marks = svg::marks(low, high, 5.0);
+    let step = if let [first, second, ..] = marks[..] { second - first } else { 1.0 };
+    marks.into_iter().map(|mark| (mark, svg::number(mark, step))).collect()
+}
+
+fn stroke(line: usize) -> String {
+    let (colour, dashes) = (COLOURS[line % COLOURS.len()], DASHES[line % DASHES.len()]);
+    format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-dasharray=\"{dashes}\"")
+}
+
+fn draw_key(svg: &mut Svg, (x, y): (f64, f64), line: usize, plot: &Plot) {
+    match plot.rows.is_empty() {
+        true => svg.put(format_args!("<path {} d=\"M{x:.1} {:.1}h18\"/>", stroke(line), y - 4.0)),
+        false => plot.draw_dot(svg, line, (x + 9.0, y - 4.0)),
+    }
+    svg.text("", (format_args!("{:.1}", x + BESIDE), y), Anchor::Start, &plot.lines[line].name);
+}
+
+impl Plot {
+    /// Rows are no course of anything, so their points are not joined.
+    fn draw_line(&self, svg: &mut Svg, frame: &Frame, line: usize, points: &[(f64, f64)]) {
+        let finite = points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
+        let drawn: Vec<(f64, f64)> = finite.map(|&(x, y)| (frame.across(x), frame.up(y))).collect();
+        if self.rows.is_empty() {
+            let joined: Vec<String> = drawn.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            svg.put(format_args!("<polyline {} points=\"{}\"/>", stroke(line), joined.join(" ")));
+        }
+        drawn.into_iter().for_each(|at| self.draw_dot(svg, line, at));
+    }
+
+    /// A point of a line. Among rows, those of the first are circles around those of the others.
+    fn draw_dot(&self, svg: &mut Svg, line: usize, (x, y): (f64, f64)) {
+        let colour = COLOURS[line % COLOURS.len()];
+        let around = line == 0 && !self.rows.is_empty();
+        let (size, fill) = if around { (6, "none") } else { (3, colour) };
+        let painted = format!("fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"1.8\"");
+        svg.put(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{size}\" {painted}/>"));
     }
 }
 
@@ -91,50 +181,55 @@ fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     }
 }
 
-fn number(value: f64) -> String {
-    if value == 0.0 || value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
-}
-
-fn put(svg: &mut String, what: std::fmt::Arguments<'_>) {
-    svg.write_fmt(what).expect("writing to a string does not fail");
-}
-
-fn stroke(svg: &mut String, colour: &str, points: &[(f64, f64)]) {
-    let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    let points = points.join(" ");
-    put(svg, format_args!("<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{points}\"/>\n"));
-}
-
-fn text(svg: &mut String, x: f64, y: f64, anchor: &str, what: &str) {
-    let what = what.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    put(svg, format_args!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>\n"));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn plot(lines: Vec<Series>) -> Plot {
+        Plot { title: "T & C".into(), x: "time, s".into(), y: "answers a second".into(), rows: Vec::new(), lines }
+    }
+
     #[test]
     fn points_stand_inside_the_frame_and_words_are_escaped() {
         let points = vec![(0.0, 1.0), (5.0, 3.0), (10.0, 2.0)];
-        let line = Series { name: "a < b".to_owned(), points };
-        let plot = Plot { title: "T & C".into(), x: "x".into(), y: "y".into(), lines: vec![line] };
-        let svg = plot.svg();
+        let svg = plot(vec![Series { name: "a < b".to_owned(), points }]).svg();
         assert!(svg.contains("T &amp; C") && svg.contains("a &lt; b") && svg.ends_with("</svg>\n"));
-        assert!(svg.contains("<circle cx=\"70.0\"") && svg.contains("<circle cx=\"730.0\""));
-        assert!(svg.contains("cy=\"50.0\""), "the greatest value is at the top");
+        assert!(svg.contains("cx=\"730.0\"") && svg.contains("cy=\"84.0\""), "the last and the greatest: {svg}");
+        assert!(svg.contains(">time, s<") && svg.contains(">answers a second<"), "the axes have their units");
+    }
+
+    #[test]
+    fn rows_have_their_names_and_are_not_joined() {
+        let points = vec![(1.0, 0.5), (2.0, 0.25)];
+        let lines = ["paper", "ours"].map(|name| Series { name: name.to_owned(), points: points.clone() });
+        let rows = vec!["hops".to_owned(), "timeouts".to_owned()];
+        let svg = Plot { rows, ..plot(lines.into()) }.svg();
+        assert!(svg.contains(">1  hops<") && svg.contains(">2  timeouts<") && !svg.contains(">1.5<"), "{svg}");
+        assert!(!svg.contains("polyline") && svg.matches("r=\"6\"").count() == 3, "a key and two points: {svg}");
+    }
+
+    #[test]
+    fn a_legend_of_many_long_names_lies_above_the_lines_and_inside_the_picture() {
+        let names: Vec<String> = (0..9).map(|n| format!("{n}{}", "x".repeat(5 * n))).collect();
+        let series = |name: &String| Series { name: name.clone(), points: vec![(0.0, 1e6), (1e6, 2e6)] };
+        let drawn = plot(names.iter().map(series).collect());
+        let rows = drawn.legend();
+        let ends = |&(at, line): &(f64, usize)| 20.0 + at + BESIDE + CHARACTER * names[line].len() as f64;
+        assert!(rows.len() > 1 && rows.iter().flatten().all(|key| ends(key) <= WIDTH), "{rows:?}");
+        assert_eq!(rows.iter().flatten().map(|(_, line)| *line).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
+        let svg = drawn.svg();
+        let left = 20.0 + CHARACTER * "2000000".len() as f64;
+        assert!(
+            svg.contains(&format!("M{left:.1} ")) && svg.contains(">2000000<"),
+            "long numbers have their room: {svg}"
+        );
     }
 
     #[test]
     fn nothing_and_a_single_point_can_be_drawn() {
-        let plot = |points| Plot {
-            title: "".into(),
-            x: "".into(),
-            y: "".into(),
-            lines: vec![Series { name: "".into(), points }],
-        };
         for points in [vec![], vec![(1.0, 1.0)], vec![(f64::NAN, 1.0)]] {
-            assert!(!plot(points.clone()).svg().contains("<circle cx=\"inf"), "{points:?}");
+            let svg = plot(vec![Series { name: "".into(), points: points.clone() }]).svg();
+            assert!(!svg.contains("inf") && !svg.contains("NaN"), "{points:?}: {svg}");
         }
     }
 }

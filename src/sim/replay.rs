@@ -95,7 +95,10 @@ pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed
                 }
             }
             Line::Moment(moment) if wanted(moment.peer) => {
-                let node = nodes.get_mut(&moment.peer).ok_or(RecordError::Orphan { line: number })?;
+                let node = nodes.get_mut(&moment.peer).ok_or_else(|| {
+                    let moments = reader.read().1 - 1;
+                    RecordError::Orphan { line: number, moments }
+                })?;
                 actions.clear();
                 node.handle(moment.at, moment.event.clone(), &mut actions);
                 replayed.events += 1;
@@ -224,7 +227,7 @@ mod tests {
         assert!(matches!(replay(&b""[..]), Err(RecordError::NoRecord(_))));
         let (_, moments) = text.split_once('\n').unwrap();
         let other = format!("{{\"kadring_record\":99,\"what\":\"nobody knows\"}}\n{moments}");
-        assert!(matches!(replay(other.as_bytes()), Err(RecordError::Version(99))));
+        assert!(matches!(replay(other.as_bytes()), Err(RecordError::Version { line: 1, version: 99, moments: 0 })));
         let damaged = text.replacen("\"at\"", "\"ta\"", 1);
         assert!(matches!(replay(damaged.as_bytes()), Err(RecordError::Damaged { line: 2, .. })));
         let late = text.replacen("\n{\"at\":0,\"event\":\"Tick\"", "\n{\"ta\":0,\"event\":\"Tick\"", 1);

@@ -170,6 +170,22 @@ impl Response {
         }
     }
 
+    /// The peers that it names besides the one that answers.
+    pub fn named(&self) -> &[Peer] {
+        match self {
+            Self::Nodes(peers) | Self::Ring(RingResponse::Owner { peers, .. }) => peers,
+            _ => &[],
+        }
+    }
+
+    /// The peers that passed the request on which it answers, if the origin asked for them.
+    pub fn trail(&self) -> &[Peer] {
+        match self {
+            Self::Ring(RingResponse::Owner { trail, .. }) => trail,
+            _ => &[],
+        }
+    }
+
     /// The one peer that it names, if that is its answer.
     pub const fn node(&self) -> Option<Peer> {
         match *self {
@@ -316,6 +332,13 @@ impl Request {
         match self {
             Self::Ring(RingRequest::Routed { route, .. }) => Some(&route.origin),
             _ => None,
+        }
+    }
+
+    /// Has the answer tell who passed the request on, if it travels from peer to peer.
+    pub fn ask_for_trail(&mut self) {
+        if let Self::Ring(RingRequest::Routed { route, .. }) = self {
+            route.trail = Some(Vec::new());
         }
     }
 

@@ -85,8 +85,9 @@ impl Said {
     }
 
     fn route(&self) -> Route {
-        let last = self.manner & 16 > 0;
-        Route { origin: peer(self.of), hops: u16::from(self.many), last, quiet: self.manner & 32 > 0 }
+        let (last, quiet) = (self.manner & 16 > 0, self.manner & 32 > 0);
+        let trail = (self.manner & 64 > 0).then(|| vec![peer(self.sender); usize::from(self.many % 17)]);
+        Route { origin: peer(self.of), hops: u16::from(self.many), last, quiet, trail }
     }
 
     fn file(&self) -> kadring::name::FileName {
@@ -150,7 +151,11 @@ impl Said {
             7 => Response::Vouch(Vouch::ALL[usize::from(self.many) % Vouch::ALL.len()]),
             8 => Response::Ring(RingResponse::Pong { peer: peer(self.of), predecessors, successors }),
             9 => Response::Ring(RingResponse::Welcome { predecessors, successors }),
-            10 => Response::Ring(RingResponse::Owner { peers: predecessors, hops: u16::from(self.many) }),
+            10 => Response::Ring(RingResponse::Owner {
+                peers: predecessors,
+                hops: u16::from(self.many),
+                trail: Vec::new(),
+            }),
             11 => Response::Ring(RingResponse::Kept { file: self.file() }),
             12 => {
                 let place = FilePlace { size: Some(u64::from(self.magic)) };

@@ -139,6 +139,21 @@ fn what_other_threads_say_is_shown_above_the_prompt() {
     drop(other);
 }
 
+#[test]
+fn ctrl_c_ends_a_pause_and_the_peer_goes_on() {
+    let folder = folder();
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    terminal.press("pause 60\r");
+    terminal.expect("the node stands still for 60 s");
+    until(|| terminal.line_mode());
+    terminal.signal(Signal::SIGINT);
+    terminal.expect("stood still for ");
+    terminal.expect("kadring> ");
+    terminal.press("quit\r");
+    assert_eq!(terminal.code(), Some(0));
+}
+
 /// Cancels a ping to somebody who never answers, once it is under way.
 fn cancel_a_command(terminal: &mut AtTerminal) {
     let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");

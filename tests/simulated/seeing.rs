@@ -5,7 +5,9 @@
 //! these tests write it anew.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
@@ -14,15 +16,22 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use kadring::node::record::{Beginning, start_line};
-use kadring::overlay::OverlayKind;
+use kadring::id::{Id, Key};
+use kadring::node::explain::{Asked, Outcome, Wish};
+use kadring::node::record::{Beginning, Moment, start_line};
+use kadring::node::{Action, Answer, Event};
+use kadring::overlay::{OverlayKind, RingOptions};
+use kadring::peer::Peer;
 use kadring::sim::args::SimArgs;
-use kadring::sim::moments::history::Collection;
+use kadring::sim::moments::history::{Collection, History, Seen};
 use kadring::sim::moments::reader::{Line, Reader};
 use kadring::sim::replay::{replay, replay_peer};
 use kadring::sim::sabotage::{SABOTEURS, find};
 use kadring::sim::world::Recorded;
-use kadring::sim::{StormPlan, Trace, cli};
+use kadring::sim::{Rules, StormPlan, Trace, World, cli};
+use kadring::time::Time;
+use kadring::wire::ring::RingRequest;
+use kadring::wire::{Body, Message, Request};
 
 /// Storms that are tried for each.
 const SEEDS: u64 = 50;
@@ -172,6 +181,190 @@ fn clocks_that_differ_by_minutes_are_put_right_by_the_messages_between_them() {
     }
 }
 
+/// A world that is recorded from its beginning: so many peers have joined it, and some died a moment ago.
+fn recorded_world(kind: OverlayKind, peers: usize, deaths: usize, key: &Key) -> (World, Rc<RefCell<String>>) {
+    let record = Rc::new(RefCell::new(String::new()));
+    let lines = Rc::clone(&record);
+    let mut world = World::new(Rules::of(5, kind, RingOptions::default()));
+    world.recorder = Some(Box::new(move |recorded: Recorded<'_>| {
+        lines.borrow_mut().push_str(recorded.line().unwrap_or_default());
+    }));
+    for slot in 0..peers {
+        let id = Id::random(world.rng());
+        assert_eq!(world.add(id), slot);
+        world.start(slot, &[0]);
+        world.run_for(Duration::from_millis(200)).expect("nothing breaks");
+    }
+    world.run_for(Duration::from_secs(30)).expect("nothing breaks");
+    let mut near: Vec<usize> = (1..peers).collect();
+    near.sort_by_key(|&slot| kind.distance(&world.peer(slot).id, key));
+    near.into_iter().take(deaths).for_each(|slot| world.crash(slot));
+    (world, record)
+}
+
+/// Looks `key` up as `command` says, and returns the questions, how long it took, and the history of all that happened.
+fn looked_up(
+    world: &mut World,
+    record: &RefCell<String>,
+    command: kadring::node::Command,
+) -> (Vec<Asked>, Duration, History) {
+    let id = world.command(0, command);
+    assert!(world.run_until_answered(0, id, Duration::from_secs(30)).expect("nothing breaks"));
+    let Some(Answer::Lookup { asked, took, .. }) = world.take_answer(0, id) else { panic!("it is a lookup") };
+    let mut collection = Collection::default();
+    collection.add("", record.borrow().as_bytes()).expect("a record");
+    (asked, took, collection.in_order())
+}
+
+/// The messages that the peer of this number sent from the number of a moment on: when, to whom, and what.
+fn sent(history: &History, peer: usize, from: usize) -> Vec<(Time, SocketAddr, &Message)> {
+    let moments = history.moments[from..].iter().filter(|seen| seen.peer == peer);
+    let sent = moments.flat_map(|seen| seen.moment.actions.iter().map(|action| (seen.moment.at, action)));
+    sent.filter_map(|(at, action)| match action {
+        Action::Send { to, message, .. } => Some((at, *to, message)),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn an_explained_lookup_agrees_with_the_trace_of_the_same_lookup_and_a_plain_one_sends_nothing_for_it() {
+    let key = Id::of(b"any");
+    for (kind, deaths) in
+        [(OverlayKind::Kademlia, 0), (OverlayKind::Kademlia, 3), (OverlayKind::Ring, 0), (OverlayKind::Ring, 3)]
+    {
+        let (mut world, record) = recorded_world(kind, 24, deaths, &key);
+        let (asked, took, history) = looked_up(&mut world, &record, kadring::node::Command::Explain { key });
+        let is_it = |seen: &Seen| {
+            matches!(seen.moment.event, Event::Command { command: kadring::node::Command::Explain { .. }, .. })
+        };
+        let began = history.moments.iter().position(is_it).expect("it is recorded");
+        let (me, start) = (history.moments[began].peer, history.moments[began].moment.at);
+        let all = sent(&history, me, began);
+        let mut magics = BTreeSet::new();
+        for one in &asked {
+            let begun = start + one.begun;
+            let fits = |request: &Request| match one.request {
+                Wish::Nearer => matches!(request, Request::FindNode { .. }),
+                Wish::Block => *request == Request::FindValue { key },
+                Wish::Proof => *request == Request::Ping,
+                Wish::Owner => matches!(request, Request::Ring(RingRequest::Routed { .. })),
+            };
+            let first = all.iter().find(|(at, to, message)| {
+                let fresh = !magics.contains(&message.magic);
+                fresh
+                    && (*at, *to) == (begun, one.addr)
+                    && matches!(&message.body, Body::Request(request) if fits(request))
+            });
+            let (_, _, message) = first.unwrap_or_else(|| panic!("{kind:?}: {one:?} was not sent"));
+            let magic = message.magic;
+            magics.insert(magic);
+            let ends = one.took.or(one.doubted).or(one.late).map(|span| begun + span);
+            // What goes out again in the moment in which something is late has yet to be left without an answer.
+            let until = |at: Time| ends.is_none_or(|ends| at < ends);
+            let messages = all.iter().filter(|(at, _, message)| message.magic == magic && until(*at)).count();
+            assert!(ends.is_none() || messages == usize::from(one.sent), "{kind:?}: {messages} of {one:?}");
+            let answers = |seen: &Seen| match &seen.moment.event {
+                Event::Message { message, .. } => seen.peer == me && message.magic == magic,
+                _ => false,
+            };
+            let answered = history.moments[began..].iter().find(|seen| answers(seen)).map(|seen| seen.moment.at);
+            let right = one.took.filter(|_| one.outcome != Outcome::Silent).map(|span| begun + span);
+            assert!(right.is_none() || answered == right, "{kind:?}: answered at {answered:?}: {one:?}");
+            if one.request == Wish::Owner && right.is_some() {
+                let relays = sent_on(&history, magic, me);
+                assert!(deaths > 0 || one.trail == relays, "passed on by {relays:?}: {one:?}");
+            }
+        }
+        let questions = all.iter().filter(|(at, _, message)| {
+            *at <= start + took && matches!(&message.body, Body::Request(Request::FindValue { key: of }) if *of == key)
+        });
+        assert!(questions.clone().all(|(_, _, message)| magics.contains(&message.magic)), "{kind:?}: each is told of");
+        assert!(questions.count() >= 3, "{kind:?}");
+        let waited: Duration = asked.iter().filter_map(|one| one.waited).sum();
+        assert_eq!(waited, took, "{kind:?}: {asked:?}");
+        let over = history.moments.iter().rposition(|seen| seen.peer == me).expect("it ends");
+        let chain: Vec<Time> = history.why(over).into_iter().map(|moment| history.moments[moment].moment.at).collect();
+        let steps = asked.iter().filter_map(|one| Some(start + one.begun + one.waited?));
+        assert!(deaths > 0 || steps.clone().all(|step| chain.contains(&step)), "{kind:?}: {chain:?}: {asked:?}");
+        assert_eq!(record.borrow().contains("\"trail\""), kind == OverlayKind::Ring);
+        assert!(
+            deaths == 0
+                || asked
+                    .iter()
+                    .any(|one| one.waited.is_some() && one.outcome == Outcome::Silent || one.doubted.is_some()),
+            "{kind:?}: {asked:?}"
+        );
+
+        let (mut plain, record) = recorded_world(kind, 24, deaths, &key);
+        let (asked, as_long, _) = looked_up(&mut plain, &record, kadring::node::Command::Lookup { key });
+        assert_eq!((asked.len(), as_long), (0, took), "{kind:?}: it takes as long");
+        assert!(!record.borrow().contains("\"trail\""), "{kind:?}: nobody asks for it");
+    }
+}
+
+/// The peers that passed the request `magic` of `origin` on, in that order.
+fn sent_on(history: &History, magic: u64, origin: usize) -> Vec<Peer> {
+    let passes = |action: &Action| match action {
+        Action::Send { message, .. } => message.magic == magic && matches!(message.body, Body::Request(_)),
+        _ => false,
+    };
+    let passed = history.moments.iter().filter(|seen| seen.peer != origin && seen.moment.actions.iter().any(passes));
+    passed.map(|seen| history.peers[seen.peer].me).collect()
+}
+
+#[test]
+fn peers_stand_in_the_order_of_their_names_whatever_the_order_of_their_files() {
+    let text = record(&small(OverlayKind::Kademlia));
+    let (mut reader, first) = Reader::begin(text.as_bytes()).expect("whole");
+    let mut lines = vec![Line::Beginning(Box::new(first))];
+    while let Some((_, line)) = reader.next_line().expect("whole") {
+        lines.push(line);
+    }
+    // As a live peer writes it, which has no slot.
+    let of = |slot: usize| -> String {
+        let written = lines.iter().filter_map(|line| match line {
+            Line::Beginning(beginning) if beginning.peer == Some(slot) => {
+                serde_json::to_string(&Beginning { peer: None, ..(**beginning).clone() }).ok()
+            }
+            Line::Moment(moment) if moment.peer == Some(slot) => {
+                serde_json::to_string(&Moment { peer: None, ..(**moment).clone() }).ok()
+            }
+            _ => None,
+        });
+        written.map(|line| line + "\n").collect()
+    };
+    let mut collection = Collection::default();
+    for (name, slot) in [("b", 0), ("10", 1), ("2", 2)] {
+        collection.add(name, of(slot).as_bytes()).expect("a record");
+    }
+    let history = collection.history();
+    let names: Vec<&str> = history.peers.iter().map(|peer| peer.name.as_str()).collect();
+    assert_eq!(names, ["2", "10", "b"]);
+    let (messages, found) = history.messages;
+    assert!(messages > 50 && messages == found, "each moment is still its peer's: {found} of {messages}");
+}
+
+/// What a command of the program prints in this folder; it succeeds.
+fn printed(folder: &Path, words: &str) -> String {
+    let out = Command::new(env!("CARGO_BIN_EXE_kadring")).args(words.split(' ')).current_dir(folder).output();
+    let out = out.expect("it starts");
+    assert!(out.status.success(), "{words}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).expect("it is text")
+}
+
+#[test]
+fn a_storm_s_page_is_the_page_of_its_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storm = "sim --storm --seed 3 --peers 4 --faults 2";
+    printed(folder.path(), &format!("{storm} --record storm.jsonl --html both.html"));
+    printed(folder.path(), &format!("{storm} --html alone.html"));
+    printed(folder.path(), "trace storm.jsonl --html page.html");
+    let page = |name: &str| fs::read(folder.path().join(name)).expect("it is written");
+    assert!(page("page.html").len() > 10_000);
+    assert!(page("both.html") == page("page.html") && page("alone.html") == page("page.html"), "the same bytes");
+}
+
 #[test]
 fn of_a_record_that_is_cut_or_damaged_what_is_before_is_shown_and_another_version_is_refused() {
     let text = record(&small(OverlayKind::Kademlia));
@@ -194,6 +387,30 @@ fn of_a_record_that_is_cut_or_damaged_what_is_before_is_shown_and_another_versio
     assert!(moments == whole - 10 && complaint.contains("a: before line 102, 7 moments are missing"), "{complaint}");
     let foreign = text.replacen(":3,", ":99,", 1);
     assert!(shown(&foreign).expect_err("another version").contains("version 99"));
+    let later = [&lines[..100], &[&*lines[0].replacen(":3,", ":99,", 1)]].concat().join("\n");
+    let (_, complaint) = shown(&later).expect("a record");
+    assert!(complaint.contains("from line 101 on this record is of version 99"), "{complaint}");
+    assert!(complaint.contains("moments before it are whole"), "{complaint}");
+    let second = lines.iter().skip(1).position(|line| line.starts_with("{\"kadring_record\"")).expect("another peer");
+    let nobody = [&lines[..=second], &lines[second + 2..]].concat().join("\n");
+    let (_, complaint) = shown(&nobody).expect("a record");
+    assert!(complaint.contains("whose beginning is missing; the "), "{complaint}");
+    assert!(shown("").expect_err("nothing").ends_with("it is empty"));
+    assert!(
+        complaint_of_a_filter(&damaged).contains("a: line 101 of the record is damaged"),
+        "what is there, and what not"
+    );
+}
+
+/// What `trace` says to a filter that names nothing in this record.
+fn complaint_of_a_filter(record: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.jsonl");
+    fs::write(&path, record).expect("writable");
+    let out = Command::new(env!("CARGO_BIN_EXE_kadring")).arg("trace").arg(path).args(["--only", "nobody"]).output();
+    let out = out.expect("it starts");
+    assert!(!out.status.success());
+    String::from_utf8(out.stderr).expect("it is text")
 }
 
 #[test]

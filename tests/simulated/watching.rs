@@ -86,6 +86,24 @@ fn on_the_ring_nobody_is_declared_dead_who_stops_for_up_to_five_seconds() {
 }
 
 #[test]
+fn who_stands_still_is_called_dead_when_a_pause_says_that_it_will_be() {
+    for kind in [KIND, OverlayKind::Ring] {
+        let [least, most] = kind.silence();
+        for slot in 1..8 {
+            let mut world = world(kind, 12, Weather::default());
+            world.run_for(Duration::from_secs(20 + slot as u64)).expect("nothing breaks");
+            let declared = declared(&mut world);
+            let (peer, since) = (world.peer(slot), world.now());
+            world.freeze(slot, Duration::from_secs(30));
+            world.run_for(Duration::from_secs(20)).expect("nothing breaks");
+            let first = declared.borrow().iter().filter(|(_, _, dead)| *dead == peer).map(|(at, ..)| *at).min();
+            let silence = first.expect("it is missed").since(since);
+            assert!((least..=most).contains(&silence), "{kind:?}, peer {slot}: after {silence:?}");
+        }
+    }
+}
+
+#[test]
 fn who_left_or_died_is_in_no_table_a_minute_later() {
     let mut world = world(KIND, 40, Weather::default());
     world.run_for(Duration::from_secs(60)).expect("nothing breaks");

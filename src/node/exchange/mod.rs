@@ -50,12 +50,12 @@ enum Why {
 
 /// What came of a request, and whom it concerns.
 pub(crate) enum Delivery {
-    /// A question of the overlay's has its answer, from this peer.
-    Answer { tag: Tag, from: SocketAddr, by: Option<Peer>, response: Response },
-    /// A question of the overlay's has none yet; with so many datagrams sent that is `doubtful`.
-    Late { tag: Tag, doubtful: bool },
+    /// A question of the overlay's has its answer, from this peer, after so many messages.
+    Answer { tag: Tag, sent: u8, from: SocketAddr, by: Option<Peer>, response: Response },
+    /// A question of the overlay's has none yet; with so many messages sent that is `doubtful`.
+    Late { tag: Tag, sent: u8, doubtful: bool },
     /// A question of the overlay's has none.
-    NoAnswer { tag: Tag, to: Target },
+    NoAnswer { tag: Tag, sent: u8, to: Target },
     /// Something of a part's.
     Part(Ticket, Reply),
     /// A peer that was offered something is alive.
@@ -275,6 +275,7 @@ impl Exchange {
     ) -> Option<(bool, Delivery)> {
         let settled = self.pending.settle(self.now, magic, from)?;
         let (took, waiting) = (settled.took(self.now), settled.waiting);
+        let sent = waiting.sent();
         let measured = settled.rtt.or_else(|| self.pending.round_trip(&from));
         let asked = waiting.to.addr == from;
         if asked {
@@ -282,8 +283,8 @@ impl Exchange {
         }
         let by = sender.map(|sender| Peer::new(sender.peer.id, from));
         let delivery = match (waiting.why, answer) {
-            (Why::Overlay(tag, _), Ok(response)) => Delivery::Answer { tag, from, by, response },
-            (Why::Overlay(tag, _), Err(_)) => Delivery::NoAnswer { tag, to: waiting.to },
+            (Why::Overlay(tag, _), Ok(response)) => Delivery::Answer { tag, sent, from, by, response },
+            (Why::Overlay(tag, _), Err(_)) => Delivery::NoAnswer { tag, sent, to: waiting.to },
             (Why::Part(ticket), answer) => {
                 let named = answer.as_ref().ok().and_then(Response::node);
                 let by = named.map(|peer| Peer::new(peer.id, from)).or(by);
@@ -317,11 +318,13 @@ impl Exchange {
                         self.check_pulse(to);
                     }
                     self.forward(to, magic, request);
-                    match (late, self.pending.get(magic).map(|waiting| &waiting.why)) {
-                        (Some(late), Some(&Why::Overlay(tag, _))) => {
-                            return Some(Delivery::Late { tag, doubtful: late == Late::Doubtful });
+                    match (late, self.pending.get(magic).map(|waiting| (&waiting.why, waiting.sent()))) {
+                        (Some(late), Some((&Why::Overlay(tag, _), sent))) => {
+                            // The one that goes out now has yet to be left without an answer.
+                            let sent = sent.saturating_sub(1);
+                            return Some(Delivery::Late { tag, sent, doubtful: late == Late::Doubtful });
                         }
-                        (Some(Late::Doubtful), Some(Why::Pulse)) => return Some(Delivery::FaintPulse(to)),
+                        (Some(Late::Doubtful), Some((Why::Pulse, _))) => return Some(Delivery::FaintPulse(to)),
                         _ => {}
                     }
                 }
@@ -343,9 +346,10 @@ impl Exchange {
     }
 
     fn fail(&mut self, waiting: Waiting<Why>, reason: &'static str) -> Delivery {
+        let sent = waiting.sent();
         let Waiting { to, why, .. } = waiting;
         match why {
-            Why::Overlay(tag, _) => Delivery::NoAnswer { tag, to },
+            Why::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to },
             Why::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
             Why::Offer { place, ticket, to } => self.end_offer(place, ticket, to, Err(reason.to_owned())),
             Why::Pulse => Delivery::NoPulse(to.addr),

@@ -22,7 +22,7 @@ use super::round_trips::{RoundTrips, Unclear};
 use crate::agenda::Agenda;
 use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT};
 use crate::overlay::Target;
-use crate::patience;
+use crate::patience::{self, MIN_DECISION};
 use crate::time::Time;
 use crate::wire::{MAGIC_LIMIT, Request};
 
@@ -39,6 +39,11 @@ pub(super) struct Waiting<P> {
 }
 
 impl<P> Waiting<P> {
+    /// Messages sent.
+    pub(super) const fn sent(&self) -> u8 {
+        self.schedule.datagrams
+    }
+
     /// Whether its answer comes once bytes have moved.
     pub(super) fn is_patient(&self) -> bool {
         self.schedule.patient
@@ -65,10 +70,6 @@ impl Schedule {
         Self { gap, limit, patient, datagrams: 1, doubted: false }
     }
 }
-
-/// The least time that stands for a timeout where it is decided that a request has failed: a busy machine may be that
-/// slow.
-const MIN_DECISION: Duration = Duration::from_millis(100);
 
 /// A request that is looked at this long after it was due waited for this peer, which did not run: its answer may have
 /// come meanwhile and not been read.

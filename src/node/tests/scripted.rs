@@ -2,7 +2,8 @@
 
 use crate::id::Key;
 use crate::overlay::{
-    Cause, Effect, Entrances, Goal, LookupId, Overlay, OverlayKind, Region, RingEffect, RouteOutcome, Router, TableRow,
+    Cause, Effect, Entrances, Goal, LookupId, Overlay, OverlayKind, Reason, Region, RingEffect, RouteOutcome, Router,
+    Step, TableRow,
 };
 use crate::peer::Peer;
 use crate::time::Time;
@@ -87,7 +88,7 @@ impl Router for Scripted {
         if owner == self.me {
             return out.push(Effect::Ring(RingEffect::Settled { lookup, outcome: RouteOutcome::Here }));
         }
-        let route = Route { origin: self.me, hops: 0, last: true, quiet: false };
+        let route = Route { origin: self.me, hops: 0, last: true, quiet: false, trail: None };
         let request = Request::Ring(RingRequest::Routed { route, what });
         out.push(Effect::Ask {
             to: owner.into(),
@@ -95,7 +96,7 @@ impl Router for Scripted {
             tag: lookup,
             tries: 1,
             from_anyone: true,
-            lookup: Some(lookup),
+            step: Some(Step { lookup, reason: Reason::Nearest }),
         });
     }
 }

@@ -232,7 +232,7 @@ fn mute_holders_in_every_place_make_room_for_others() {
 
 /// A question that `origin` sent on its way, as this node passes it on.
 fn passed_on(origin: Peer) -> Message {
-    let route = Route { origin, hops: 1, last: false, quiet: false };
+    let route = Route { origin, hops: 1, last: false, quiet: false, trail: None };
     let request = Request::Ring(RingRequest::Routed { route, what: Routed::Lookup { key: key(1) } });
     Message::request(5, Sender::member(peer(0).id, peer(0).addr), request)
 }

@@ -27,7 +27,7 @@ use self::standing::{Lateness, Proof, Standing};
 use super::ALPHA;
 use crate::config::WIDTH;
 use crate::id::{Id, Key};
-use crate::overlay::{Goal, LookupId};
+use crate::overlay::{Goal, LookupId, Reason};
 use crate::peer::Peer;
 use crate::source::{Reach, Source};
 use crate::wire::Request;
@@ -72,6 +72,7 @@ struct Entry {
 pub(super) struct Question {
     pub(super) peer: Peer,
     pub(super) request: Request,
+    pub(super) reason: Reason,
 }
 
 /// What is known of a peer that is about to be asked.
@@ -197,8 +198,13 @@ impl Lookup {
             (Goal::Peers, _) | (_, Standing::Answered { .. }) => Request::FindNode { id: self.key },
             (Goal::Holders | Goal::MoreHolders | Goal::Survey, _) => Request::FindValue { key: self.key },
         };
+        let reason = match standing {
+            Standing::Answered { .. } => Reason::Repeat,
+            _ if self.wide => Reason::Wide,
+            _ => Reason::Nearest,
+        };
         *standing = standing.after(Event::Asked { known: named, dead });
-        Some(Question { peer: *peer, request })
+        Some(Question { peer: *peer, request, reason })
     }
 
     fn is_braked(&self) -> bool {

@@ -36,8 +36,10 @@ use self::lost::Lost;
 use self::table::Table;
 use self::twin::Twins;
 use self::upkeep::Upkeep;
+pub(super) use self::watch::silence;
 use self::watch::{TOLD, Watch};
-use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, Region, TableRow, Tag, Target};
+use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, Reason, Region, Step};
+use super::{TableRow, Tag, Target};
 use crate::config::WIDTH;
 use crate::id::Key;
 use crate::peer::Peer;
@@ -72,7 +74,7 @@ const MAX_SUSPECTS: usize = 256;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Question {
     /// A step of a lookup.
-    Step { lookup: Name, peer: Peer },
+    Step { lookup: Name, peer: Peer, reason: Reason },
     /// Is a peer that a lookup met who it was said to be?
     Identify { lookup: Name, addr: SocketAddr },
     /// Is this candidate there, and who is it?
@@ -96,12 +98,11 @@ enum Question {
 }
 
 impl Question {
-    /// The node's lookup that it was asked for.
-    const fn lookup(&self) -> Option<LookupId> {
-        match self {
-            Self::Step { lookup: Name::User(lookup), .. } | Self::Identify { lookup: Name::User(lookup), .. } => {
-                Some(*lookup)
-            }
+    /// The step of the node's lookup that it is.
+    const fn step(&self) -> Option<Step> {
+        match *self {
+            Self::Step { lookup: Name::User(lookup), reason, .. } => Some(Step { lookup, reason }),
+            Self::Identify { lookup: Name::User(lookup), .. } => Some(Step { lookup, reason: Reason::Proof }),
             _ => None,
         }
     }
@@ -174,7 +175,7 @@ impl Kademlia {
         let tag = self.next_tag;
         self.next_tag += 1;
         self.asked.insert(tag, why);
-        out.push(Effect::Ask { to, request, tag, tries, from_anyone: false, lookup: why.lookup() });
+        out.push(Effect::Ask { to, request, tag, tries, from_anyone: false, step: why.step() });
     }
 
     /// Contacts nearest to `key` that answered whatever they were asked last.
@@ -235,7 +236,7 @@ impl Kademlia {
         let Some(question) = self.asked.remove(&tag) else { return };
         let named = response.node().map(|peer| Peer::new(peer.id, from));
         match (question, named) {
-            (Question::Step { lookup, peer }, _) => self.on_step(now, (lookup, peer), by, response, out),
+            (Question::Step { lookup, peer, .. }, _) => self.on_step(now, (lookup, peer), by, response, out),
             (Question::Identify { lookup, .. }, Some(named)) => {
                 self.confirm(now, named, Claim::Contest, out);
                 self.on_identified(now, lookup, &named, out);
@@ -265,7 +266,7 @@ impl Kademlia {
         let Some(question) = self.asked.remove(&tag) else { return };
         self.acquaintances.forget(&to.addr);
         match question {
-            Question::Step { lookup, peer } => {
+            Question::Step { lookup, peer, .. } => {
                 self.suspects.insert(peer.addr, now);
                 self.doubt(&peer, out);
                 self.on_met(now, lookup, &peer.addr, Event::Failed, out);

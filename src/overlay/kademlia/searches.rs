@@ -61,11 +61,11 @@ impl Kademlia {
                 },
                 dead: watch.is_buried(now, peer),
             };
-            let Some(lookup::Question { peer, request }) = lookup.next(known) else { break };
+            let Some(lookup::Question { peer, request, reason }) = lookup.next(known) else { break };
             if self.suspects.get(&peer.addr).is_some_and(|since| now.since(*since) < SUSPICION) {
                 lookup.on(&peer.addr, Event::Doubted);
             }
-            self.ask(peer.into(), request, patience::QUESTION, Question::Step { lookup: name, peer }, out);
+            self.ask(peer.into(), request, patience::QUESTION, Question::Step { lookup: name, peer, reason }, out);
         }
         if self.lookups.get(&name).is_some_and(Lookup::is_over)
             && let Some(lookup) = self.lookups.remove(&name)
@@ -153,7 +153,7 @@ impl Kademlia {
 
     /// The answer to a question is late.
     pub(super) fn on_late(&mut self, now: Time, tag: Tag, doubtful: bool, out: &mut Vec<Effect>) {
-        let Some(&Question::Step { lookup, peer }) = self.asked.get(&tag) else { return };
+        let Some(&Question::Step { lookup, peer, .. }) = self.asked.get(&tag) else { return };
         if doubtful {
             self.suspects.insert(peer.addr, now);
             self.doubt(&peer, out);

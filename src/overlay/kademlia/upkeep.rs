@@ -25,7 +25,7 @@ use crate::wire::{Request, Response};
 
 /// Those that this peer looks after are pinged this often, so that with the tries that follow, and with the pings of
 /// those that are told, a death is known within 10 s.
-const PULSE: Duration = Duration::from_millis(5500);
+pub(super) const PULSE: Duration = Duration::from_millis(5500);
 
 /// One contact is asked who is near to us this often: in turn a neighbour, and the one that was silent for longest.
 const ROUND: Duration = Duration::from_secs(15);

@@ -13,8 +13,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::bucket::{Bucket, Contact};
+use super::upkeep::PULSE;
 use super::{K, Kademlia, Question};
-use crate::config::WIDTH;
+use crate::config::{FIRST_TIMEOUT, WIDTH};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
@@ -59,6 +60,14 @@ const DEAFER: u8 = 8;
 /// The deafest that this peer takes itself to be: where a tenth of all datagrams gets lost, few stretches of luck are long
 /// enough that it forgets that.
 const DEAFEST: u8 = 4 * DEAFER;
+
+/// How long a peer is silent before those that look after it call it dead: at least, for they may ping it at once, and
+/// where nothing gets lost at most.
+pub(in crate::overlay) fn silence() -> [Duration; 2] {
+    let pings =
+        |first| patience::silence_after(first, patience::ONCE) + patience::silence_after(first, patience::CHECK);
+    [pings(patience::MIN_DECISION), PULSE + pings(FIRST_TIMEOUT)]
+}
 
 /// What is known of the dead, and of this peer's own hearing.
 pub(super) struct Watch {

@@ -31,7 +31,7 @@ const MAX_HELD: usize = 16;
 pub(super) const MAX_PROVEN: usize = 1024;
 
 /// A request that waits until its origin has shown that it is there. The user hears of it if it came for the first time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Held {
     relay: Relay,
     first_time: bool,
@@ -47,11 +47,11 @@ impl Ring {
     /// it. Where too many are pinged in all, the one that was pinged first is not waited for any longer: whoever is there
     /// answers at once.
     pub(super) fn have_proven(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
-        let (origin, request) = (relay.route.origin, Held { relay, first_time });
+        let origin = relay.route.origin;
         if let Some((other, held)) = self.asked.values_mut().find_map(|why| why.proving_at(&origin.addr)) {
             let is_new = !held.iter().any(|held| held.relay.is_same(&relay));
             if *other == origin && is_new && held.len() < MAX_HELD {
-                held.push(request);
+                held.push(Held { relay, first_time });
             }
             return;
         }
@@ -64,7 +64,7 @@ impl Ring {
         if let Some((oldest, _)) = under_way.first().filter(|_| under_way.len() >= MAX_PROOFS) {
             self.asked.remove(oldest);
         }
-        let why = Why::Proof { origin, held: vec![request] };
+        let why = Why::Proof { origin, held: vec![Held { relay, first_time }] };
         self.ask_plain(origin.into(), Request::Ping, why, false, patience::ONCE, out);
     }
 
@@ -126,7 +126,7 @@ mod tests {
         let liar = peer(666, [203, 0, 113, 66]);
         let sender = Some(Sender::member(liar.id, liar.addr));
         let from = Incoming { asker: Asker::connected(liar.addr, magic), sender };
-        let route = Route { origin, hops: 0, last: false, quiet: false };
+        let route = Route { origin, hops: 0, last: false, quiet: false, trail: None };
         let request = Request::Ring(RingRequest::Routed { route, what: Routed::Join });
         let mut out = Vec::new();
         ring.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);

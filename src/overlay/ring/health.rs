@@ -19,9 +19,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Manners;
 use super::table::Table;
+use super::{Manners, PULSE};
 use crate::id::Id;
+use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 
@@ -46,6 +47,11 @@ const DISBELIEF: Duration = Duration::from_secs(60);
 /// Requests of a peer whose last answer is older than this spare it no ping. So a death is noticed that much later at
 /// most by those before whom somebody speaks in the dead one's name.
 const SPARED: Duration = Duration::from_secs(16);
+
+/// How long a peer is silent before the one before it calls it dead: at least, and where nothing gets lost at most.
+pub(in crate::overlay) fn silence() -> [Duration; 2] {
+    [SILENCE, PULSE + SILENCE + patience::silence(patience::QUESTION)]
+}
 
 /// Successors that the user named may take this long to start.
 const GIVEN_PATIENCE: Duration = Duration::from_secs(60);

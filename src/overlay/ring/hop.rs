@@ -27,7 +27,7 @@ use crate::wire::ring::Routed;
 const HEARD_LATELY: Duration = Duration::from_millis(500);
 
 /// A lookup that was sent to its next hop.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Sent {
     /// This peer's own.
     Own(LookupId),

@@ -185,7 +185,7 @@ impl Ring {
 
     /// Asks for a way in; `quiet`, if it may be that this peer was never out.
     pub(super) fn ask_to_join(&mut self, through: Peer, quiet: bool, out: &mut Vec<Effect>) {
-        let route = Route { origin: self.me, hops: 0, last: false, quiet };
+        let route = Route { origin: self.me, hops: 0, last: false, quiet, trail: None };
         self.ask(through, RingRequest::Routed { route, what: Routed::Join }, Why::Join, out);
     }
 
@@ -268,18 +268,18 @@ impl Ring {
         first_time: bool,
         out: &mut Vec<Effect>,
     ) {
-        let Route { origin, quiet, .. } = relay.route;
+        let (origin, quiet) = (relay.route.origin, relay.route.quiet);
         let hop = self.hop_of_join(&origin, avoid);
         if let Hop::Via(to) = hop
             && self.objection(origin, out).is_none()
         {
-            self.forward(relay, hop, first_time && !quiet, out);
+            self.forward(relay.clone(), hop, first_time && !quiet, out);
             // The classroom's users see each step that a join takes: there the peer's death decides, not a doubt.
             if self.options.manners == Manners::Chord && !self.has_left() {
                 self.mind_hop(now, to, Sent::Relayed(relay), out);
             }
         } else if self.table.is_neighbour(&origin.id) && self.table.get(&origin.id) == Some(origin) {
-            self.let_in(relay, first_time, out);
+            self.let_in(&relay, first_time, out);
         } else {
             self.have_proven(relay, first_time, out);
         }
@@ -306,12 +306,12 @@ impl Ring {
         } else if let Hop::Via(_) = self.hop_of_join(&origin, &[]) {
             self.on_join_request(now, relay, &[], first_time, out);
         } else {
-            self.let_in(relay, first_time, out);
+            self.let_in(&relay, first_time, out);
         }
     }
 
-    fn let_in(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
-        let Route { origin, quiet, .. } = relay.route;
+    fn let_in(&mut self, relay: &Relay, first_time: bool, out: &mut Vec<Effect>) {
+        let (origin, quiet) = (relay.route.origin, relay.route.quiet);
         let before = self.table.predecessors().first().copied();
         let fresh = !self.table.successors().contains(&origin);
         let alone = self.table.others().next().is_none();

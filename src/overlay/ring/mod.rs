@@ -71,6 +71,7 @@ use route::Search;
 use table::Table;
 use waiting::Waiting;
 
+pub(super) use health::silence;
 pub use options::{Manners, RingOptions};
 pub use router::{Change, RingEffect, RouteNotice, RouteOutcome, Router};
 
@@ -200,7 +201,7 @@ impl Ring {
                 self.on_ping(from, Neighbours { predecessors, successors }, *quiet, out);
             }
             RingRequest::Routed { route, what } => {
-                self.on_routed(now, from, Relay { magic: from.asker.magic, route: *route, what: *what }, out);
+                self.on_routed(now, from, Relay { magic: from.asker.magic, route: route.clone(), what: *what }, out);
             }
             RingRequest::Transfer { .. } => {
                 let reason = "this peer keeps no files by name".to_owned();
@@ -256,7 +257,7 @@ impl Ring {
             self.bury(now, peer, out);
         }
         if let Some((magic, Request::Ring(RingRequest::Routed { route, what }))) = forwarded {
-            self.pass_on_again(now, Relay { magic, route, what }.step_back(), to, out);
+            self.pass_on_again(now, Relay { magic, route, what }.step_back(&self.me), to, out);
         }
     }
 }

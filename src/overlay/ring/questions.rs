@@ -11,7 +11,7 @@ use super::neighbours::{Neighbours, Place};
 use super::router::RouteOutcome;
 use super::stabilize::{Ping, Role};
 use crate::id::Id;
-use crate::overlay::{Effect, LookupId, Tag, Target};
+use crate::overlay::{Effect, LookupId, Reason, Step, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -111,9 +111,23 @@ impl Ring {
     ) {
         let tag = self.next_tag;
         self.next_tag += 1;
-        let lookup = why.lookup();
+        let step = self.step_of(&why);
         self.asked.insert(tag, why);
-        out.push(Effect::Ask { to, request, tag, tries, from_anyone, lookup });
+        out.push(Effect::Ask { to, request, tag, tries, from_anyone, step });
+    }
+
+    /// The step of the node's lookup that a question is.
+    fn step_of(&self, why: &Why) -> Option<Step> {
+        let (lookup, reason) = match why {
+            Why::Hop { sent: Sent::Own(lookup), .. } => (*lookup, Reason::Beside),
+            Why::Search(lookup) => {
+                let again = self.searches.get(lookup).is_some_and(|search| search.tried.len() > 1);
+                (*lookup, if again { Reason::Repeat } else { Reason::Nearest })
+            }
+            Why::Value { lookup, .. } => (*lookup, Reason::Wide),
+            why => (why.lookup()?, Reason::Proof),
+        };
+        Some(Step { lookup, reason })
     }
 
     /// A question has its answer.
@@ -146,7 +160,7 @@ impl Ring {
             }
             (Why::Ping(ping), Response::Node(_)) => self.bury(now, ping.peer, out),
             (Why::Ping(_), _) => {}
-            (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops })) => {
+            (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops, .. })) => {
                 self.weigh_owner(now, (lookup, from), (peers, u32::from(*hops) + 1), out);
             }
             (Why::Search(lookup), _) => self.search_on(now, lookup, out),
@@ -195,7 +209,8 @@ impl Ring {
     /// The answer to a question is late: what waits for it goes on without, and it counts all the same.
     pub(super) fn on_late(&mut self, now: Time, tag: Tag, doubtful: bool, out: &mut Vec<Effect>) {
         match self.asked.get(&tag) {
-            Some(&Why::Hop { to, sent }) if doubtful => {
+            Some(Why::Hop { to, sent }) if doubtful => {
+                let (to, sent) = (*to, sent.clone());
                 self.asked.insert(tag, Why::Tell);
                 self.on_silent_hop(now, to, sent, out);
             }

@@ -13,8 +13,9 @@ use super::router::{RingEffect, RouteNotice};
 use super::table::Hop;
 use crate::id::Id;
 use crate::overlay::{Asker, Effect, Incoming};
+use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
+use crate::wire::ring::{MAX_PEERS_LISTED, RingRequest, RingResponse, Route, Routed};
 use crate::wire::{Request, RequestKind, Response};
 
 /// Times that a request is passed on at most: more than any ring without fingers has peers in a classroom.
@@ -24,7 +25,7 @@ const MAX_HOPS: u16 = 1024;
 const SEEN: usize = 256;
 
 /// A routed request of another peer, as it came.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Relay {
     /// Names the request; its origin chose it.
     pub(super) magic: u64,
@@ -35,15 +36,24 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// The request as it was before this peer passed it on.
-    pub(super) fn step_back(self) -> Self {
-        let hops = self.route.hops.saturating_sub(1);
-        Self { route: Route { last: false, hops, ..self.route }, ..self }
+    /// The request as it was before the peer `me` passed it on.
+    pub(super) fn step_back(mut self, me: &Peer) -> Self {
+        self.route.last = false;
+        self.route.hops = self.route.hops.saturating_sub(1);
+        if let Some(trail) = &mut self.route.trail {
+            trail.pop_if(|last| last == me);
+        }
+        self
     }
 
-    /// The request with one more hop: the one to the peer responsible for it, or not (`last`).
-    fn step_on(self, last: bool) -> Self {
-        Self { route: Route { last, hops: self.route.hops + 1, ..self.route }, ..self }
+    /// The request with one more hop, from `me`: the one to the peer responsible for it, or not (`last`).
+    fn step_on(mut self, me: Peer, last: bool) -> Self {
+        self.route.last = last;
+        self.route.hops += 1;
+        if let Some(trail) = self.route.trail.as_mut().filter(|trail| trail.len() < MAX_PEERS_LISTED) {
+            trail.push(me);
+        }
+        self
     }
 
     /// Whether `other` is this request, sent once more.
@@ -70,7 +80,7 @@ impl Ring {
             let reason = "a guest of the ring passes nothing on".to_owned();
             return Self::respond(from, RingResponse::Refused { of: relay.what.kind(), reason }, out);
         }
-        if self.wait_to_be_in(now, relay) {
+        if self.wait_to_be_in(now, &relay) {
             return;
         }
         let is_direct = from.sender.is_some_and(|sender| sender.peer.id == relay.route.origin.id);
@@ -87,7 +97,7 @@ impl Ring {
 
     /// A request that came to this peer was passed on to `gone`, in vain: the next best way.
     pub(super) fn pass_on_again(&mut self, now: Time, relay: Relay, gone: SocketAddr, out: &mut Vec<Effect>) {
-        if !self.wait_with_relay(now, gone, relay) {
+        if !self.wait_with_relay(now, gone, &relay) {
             self.pass_on(now, relay, &[gone], false, out);
         }
     }
@@ -102,37 +112,40 @@ impl Ring {
         first_time: bool,
         out: &mut Vec<Effect>,
     ) {
-        let Relay { magic, route, what } = relay;
+        let (what, is_last, is_quiet) = (relay.what, relay.route.last, relay.route.quiet);
         if what == Routed::Join {
             return self.on_join_request(now, relay, avoid, first_time, out);
         }
         let hop = match self.hop(what, avoid) {
             // The peer that passed it on believes that this one is the owner: only those that it may have missed are nearer.
-            Hop::Last(_) | Hop::Via(_) if route.last => self.hop_back(what, avoid),
+            Hop::Last(_) | Hop::Via(_) if is_last => self.hop_back(what, avoid),
             hop => hop,
         };
         let heir = self.table.successors().first().filter(|_| self.has_left());
         let hop = heir.filter(|_| hop == Hop::Mine).map_or(hop, |&heir| Hop::Last(heir));
-        if matches!(hop, Hop::Mine | Hop::Nowhere) && !self.is_proven(&route.origin.addr) {
+        if matches!(hop, Hop::Mine | Hop::Nowhere) && !self.is_proven(&relay.route.origin.addr) {
             return self.have_proven(relay, first_time, out);
         }
         match hop {
-            Hop::Mine if self.membership.is_pending() && !route.last => {
+            Hop::Mine if self.membership.is_pending() && !is_last => {
                 relay.refuse("this peer is about to join the ring", out);
             }
             Hop::Mine => match what {
                 Routed::Lookup { .. } => {
                     let mut peers = self.owned_set();
                     // Upkeep asks for the owner alone.
-                    peers.truncate(if route.quiet { 1 } else { peers.len() });
-                    relay.answer(RingResponse::Owner { peers, hops: route.hops }, out);
+                    peers.truncate(if is_quiet { 1 } else { peers.len() });
+                    let (hops, trail) = (relay.route.hops, relay.route.trail.clone().unwrap_or_default());
+                    relay.answer(RingResponse::Owner { peers, hops, trail }, out);
                 }
-                _ => out.push(Effect::Ring(RingEffect::Arrived { origin: route.origin, magic, what })),
+                _ => {
+                    out.push(Effect::Ring(RingEffect::Arrived { origin: relay.route.origin, magic: relay.magic, what }))
+                }
             },
             Hop::Last(to) | Hop::Via(to) => {
-                self.forward(relay, hop, first_time, out);
+                self.forward(relay.clone(), hop, first_time, out);
                 // Upkeep can wait, unless it had to be sent again.
-                if matches!(what, Routed::Lookup { .. }) && !(route.quiet && first_time) {
+                if matches!(what, Routed::Lookup { .. }) && !(is_quiet && first_time) {
                     self.mind_hop(now, to, Sent::Relayed(relay), out);
                 }
             }
@@ -152,7 +165,7 @@ impl Ring {
         if first_time {
             Self::notice(RouteNotice::Forwarded { what: relay.what, origin: relay.route.origin, to }, out);
         }
-        let Relay { magic, route, what } = relay.step_on(matches!(hop, Hop::Last(_)));
+        let Relay { magic, route, what } = relay.step_on(self.me, matches!(hop, Hop::Last(_)));
         out.push(Effect::Forward { to, magic, request: Request::Ring(RingRequest::Routed { route, what }) });
     }
 

@@ -97,7 +97,7 @@ impl Ring {
     }
 
     pub(super) fn routed(&self, what: Routed, hop: Hop, quiet: bool) -> RingRequest {
-        let route = Route { origin: self.me, hops: 0, last: matches!(hop, Hop::Last(_)), quiet };
+        let route = Route { origin: self.me, hops: 0, last: matches!(hop, Hop::Last(_)), quiet, trail: None };
         RingRequest::Routed { route, what }
     }
 

@@ -31,7 +31,6 @@ pub(super) struct Waiting {
 }
 
 /// Which request waits.
-#[derive(Clone, Copy)]
 enum Deferred {
     /// One of this peer's own.
     Own { lookup: LookupId, what: Routed },
@@ -58,20 +57,20 @@ impl Ring {
 
     /// Whether the peer at `to` is still starting; then another peer's request waits for it. A `join` never does: a peer
     /// that is let in next to a gap finds its place once the gap is filled.
-    pub(super) fn wait_with_relay(&mut self, now: Time, to: SocketAddr, relay: Relay) -> bool {
-        relay.what != Routed::Join && self.wait(now, to, Deferred::Relayed(relay))
+    pub(super) fn wait_with_relay(&mut self, now: Time, to: SocketAddr, relay: &Relay) -> bool {
+        relay.what != Routed::Join && self.wait(now, to, Deferred::Relayed(relay.clone()))
     }
 
     /// Whether this peer is on its way into the ring itself, and knows too little yet to let others in; then the `join`
     /// waits that another peer passed on, which takes this one for a member (it was one until it died, a moment ago). In
     /// the classroom, where every line is compared, each `join` does: elsewhere peers may start by naming one another.
     /// And a `join` waits until it is known whether a neighbour has left that said goodbye.
-    pub(super) fn wait_to_be_in(&mut self, now: Time, relay: Relay) -> bool {
+    pub(super) fn wait_to_be_in(&mut self, now: Time, relay: &Relay) -> bool {
         let is_early = self.options.manners == Manners::Classroom || relay.route.hops > 0;
         let is_out = is_early && self.membership.is_pending();
         let waits = relay.what == Routed::Join && (is_out || !self.farewells.is_empty() && !self.has_left());
         if waits {
-            self.put_off(now, self.me, Deferred::Relayed(relay));
+            self.put_off(now, self.me, Deferred::Relayed(relay.clone()));
         }
         waits
     }

@@ -131,8 +131,9 @@ fn plot(plan: &LoadPlan, report: &LoadReport) -> Plot {
     };
     Plot {
         title: format!("{} peers, seed {}", plan.peers, plan.seed),
-        x: "virtual time, seconds".to_owned(),
+        x: "virtual time, s".to_owned(),
         y: "lookups, %".to_owned(),
+        rows: Vec::new(),
         lines: vec![line("nearest found", |found| found.nearest), line("all nearest found", |found| found.all)],
     }
 }

@@ -12,7 +12,7 @@ mod trace;
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -152,11 +152,7 @@ fn storm(args: &SimArgs, plan: &StormPlan, out: &mut dyn Write) -> Result<Verdic
         None => Trace::digest_only(),
     };
     tell_schedule(plan, out)?;
-    let ended = match &args.record {
-        Some(path) => recorded(plan, trace, path)?,
-        None => plan.run(trace),
-    };
-    match ended {
+    match recorded(args, plan, trace)? {
         Ok(report) => {
             writeln!(out, "{report}")?;
             Ok(Verdict::Passed)
@@ -165,9 +161,15 @@ fn storm(args: &SimArgs, plan: &StormPlan, out: &mut dyn Write) -> Result<Verdic
     }
 }
 
-/// Runs a storm, and writes a record of all its peers.
-fn recorded(plan: &StormPlan, trace: Trace, path: &Path) -> Result<Result<StormReport, Violation>, CliError> {
-    let file = Rc::new(RefCell::new((BufWriter::new(File::create(path).map_err(in_file(path))?), Ok(()))));
+/// Runs a storm; where that is asked for, writes a record of all its peers, and a page of it.
+fn recorded(args: &SimArgs, plan: &StormPlan, trace: Trace) -> Result<Result<StormReport, Violation>, CliError> {
+    let Some(first) = args.record.as_deref().or(args.html.as_deref()) else { return Ok(plan.run(trace)) };
+    let create = |path: &Path| File::options().read(true).write(true).create(true).truncate(true).open(path);
+    let opened = match &args.record {
+        Some(path) => create(path),
+        None => tempfile::tempfile(),
+    };
+    let file = Rc::new(RefCell::new((BufWriter::new(opened.map_err(in_file(first))?), Ok(()))));
     let lines = Rc::clone(&file);
     let write = move |recorded: Recorded<'_>| {
         let (file, written) = &mut *lines.borrow_mut();
@@ -177,7 +179,10 @@ fn recorded(plan: &StormPlan, trace: Trace, path: &Path) -> Result<Result<StormR
     };
     let ended = plan.run_recorded(trace, Some(Box::new(write)));
     let (file, written) = &mut *file.borrow_mut();
-    std::mem::replace(written, Ok(())).and_then(|()| file.flush()).map_err(in_file(path))?;
+    std::mem::replace(written, Ok(())).and_then(|()| file.rewind()).map_err(in_file(first))?;
+    if let Some(path) = &args.html {
+        trace::write_page(BufReader::new(file.get_ref()), path)?;
+    }
     Ok(ended)
 }
 

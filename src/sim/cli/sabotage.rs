@@ -44,9 +44,7 @@ pub(super) fn run(
         return Ok(Verdict::Failed);
     };
     tell(saboteur, &plan, &violation, out)?;
-    if let Some(path) = &args.record {
-        drop(recorded(&plan, Trace::off(), path)?);
-    }
+    drop(recorded(args, &plan, Trace::off())?);
     Ok(Verdict::Passed)
 }
 

@@ -1,7 +1,7 @@
 //! `kadring trace`: what several peers recorded, side by side.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -20,15 +20,23 @@ pub(super) fn run(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result
     if !args.diff.is_empty() {
         let (other, further) = read(&args.diff)?;
         complaints.extend(further);
-        compare(args, [&history, &other], &complaints, style, out)?;
+        compare(args, [&history, &other], &complaints, style, out).map_err(because_of(&complaints))?;
     } else {
-        show(args, &history, &complaints, style, out)?;
+        show(args, &history, &complaints, style, out).map_err(because_of(&complaints))?;
     }
     for complaint in complaints {
         writeln!(out, "{complaint}")?;
     }
     out.flush()?;
     Ok(Verdict::Passed)
+}
+
+/// Who asks for what is not there is told what is wrong with the records: it may be in what is missing.
+fn because_of(complaints: &[String]) -> impl Fn(CliError) -> CliError {
+    move |error| match error {
+        CliError::Usage(why) => CliError::Usage([&[why], complaints].concat().join("\n")),
+        other => other,
+    }
 }
 
 /// The history that these files tell, and what is wrong with them. A file that cannot be read is left out if there are
@@ -145,6 +153,16 @@ fn of_peers(args: &TraceArgs, history: &History, moments: &mut Vec<usize>) -> Re
         moments.retain(|&moment| shown.contains(&history.moments[moment].peer));
     }
     Ok(())
+}
+
+/// Writes the page of a record.
+pub(super) fn write_page(record: impl BufRead, path: &Path) -> Result<(), CliError> {
+    let mut collection = Collection::default();
+    collection.add("", record).map_err(in_record(path))?;
+    let complaints = std::mem::take(&mut collection.complaints);
+    let history = collection.history();
+    let all: Vec<usize> = (0..history.moments.len()).collect();
+    save(path, &|file| page::write(&history, &all, &complaints, file))
 }
 
 /// Writes a drawing. Like the records that it is drawn from, only the user who made it can read it.

@@ -23,7 +23,7 @@ use crate::wire::{Body, Message};
 
 /// The recorded moments of several peers, in the order in which they happened.
 pub struct History {
-    /// The recorded peers, in the order of the files.
+    /// The recorded peers, in the order of their names: numbers first, by their size, then words.
     pub peers: Vec<Recorded>,
     /// All moments.
     pub moments: Vec<Seen>,
@@ -81,7 +81,6 @@ pub enum Cause {
 
 /// One life of a peer, as it was recorded.
 struct Life {
-    peer: usize,
     beginning: Beginning,
     moments: Vec<Recalled>,
     /// When the node wanted to be woken after each moment.
@@ -146,7 +145,7 @@ impl Collection {
                         self.read += 1;
                     }
                     Some(None) => {}
-                    None => break Some(RecordError::Orphan { line }.to_string()),
+                    None => break Some(RecordError::Orphan { line, moments: reader.read().1 - 1 }.to_string()),
                 },
                 Ok(None) if reader.is_cut() => {
                     let (line, moments) = reader.read();
@@ -169,14 +168,13 @@ impl Collection {
             return None;
         }
         let me = beginning.me;
-        let peer = self.peers.iter().position(|recorded| recorded.me.addr == me.addr).unwrap_or_else(|| {
+        if self.peers.iter().all(|recorded| recorded.me.addr != me.addr) {
             let name = beginning.peer.map_or(name.to_owned(), |slot| slot.to_string());
             let (overlay, bits) = (beginning.overlay, beginning.ring.bits);
             self.peers.push(Recorded { name, me, overlay, bits });
-            self.peers.len() - 1
-        });
+        }
         let node = Some(classroom::join(beginning.node()));
-        self.lives.push(Life { peer, beginning, moments: Vec::new(), wakes: Vec::new(), node });
+        self.lives.push(Life { beginning, moments: Vec::new(), wakes: Vec::new(), node });
         Some(self.lives.len() - 1)
     }
 
@@ -200,13 +198,15 @@ impl Collection {
     }
 
     fn tell(self, order: impl FnOnce(&mut History)) -> History {
-        let Self { peers, lives, .. } = self;
+        let Self { mut peers, lives, .. } = self;
+        peers.sort_by_cached_key(|peer| (peer.name.parse().unwrap_or(u64::MAX), peer.name.clone()));
         let known = lives.iter().find_map(|life| life.beginning.unix_micros).unwrap_or_default();
         let (mut beginnings, mut wakes): (Vec<Beginning>, Vec<Vec<Option<Time>>>) = (Vec::new(), Vec::new());
         let mut moments: Vec<Seen> = Vec::with_capacity(lives.iter().map(|life| life.moments.len()).sum());
         for (number, life) in lives.into_iter().enumerate() {
             let date = life.beginning.unix_micros.unwrap_or(known) as i64;
-            let peer = life.peer;
+            let is_it = |recorded: &Recorded| recorded.me.addr == life.beginning.me.addr;
+            let peer = peers.iter().position(is_it).unwrap_or_default();
             for (nth, Recalled { line, moment, faithful }) in life.moments.into_iter().enumerate() {
                 let at = date + moment.at.as_micros() as i64;
                 moments.push(Seen { peer, at, moment, cause: Cause::Unknown, faithful, life: number, nth, line });

@@ -126,11 +126,11 @@ impl History {
             .collect();
         let sorts: BTreeSet<String> = all.flat_map(|moment| self.sorts(moment)).collect();
         let list = |words: BTreeSet<String>| words.into_iter().collect::<Vec<_>>().join(", ");
-        format!(
-            "there are the commands {}, the first {DIGITS} digits or more of a key, and {}",
-            list(commands),
-            list(sorts)
-        )
+        let commands = match commands.len() {
+            0 => "no commands".to_owned(),
+            _ => format!("the commands {}", list(commands)),
+        };
+        format!("there are {commands}, the first {DIGITS} digits or more of a key, and {}", list(sorts))
     }
 }
 

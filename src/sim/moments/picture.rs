@@ -10,6 +10,7 @@ use super::columns::cut;
 use super::history::{Cause, History, Seen};
 use super::way::millis;
 use crate::node::{Action, Event};
+use crate::svg::{Anchor, Svg};
 
 /// Pixels from one moment to the next, and where the first one is.
 const ROW: f64 = 17.0;
@@ -51,13 +52,13 @@ pub fn write(history: &History, moments: &[usize], way: &[usize], out: &mut dyn 
     lanes.sort_unstable();
     lanes.dedup();
     let picture = Picture { history, moments: &moments, way, lanes };
-    picture.begin(out)?;
-    picture.draw_jobs(out)?;
-    picture.draw_arrows(out)?;
+    let mut svg = picture.begin();
+    picture.draw_jobs(&mut svg);
+    picture.draw_arrows(&mut svg);
     for (row, &moment) in moments.iter().enumerate() {
-        picture.draw_moment(row, moment, out)?;
+        picture.draw_moment(row, moment, &mut svg);
     }
-    writeln!(out, "</svg>")
+    out.write_all(svg.end().as_bytes())
 }
 
 impl Picture<'_> {
@@ -79,35 +80,28 @@ impl Picture<'_> {
         TIMES + LANE * self.lanes.len().saturating_sub(1) as f64 + WORDS
     }
 
-    fn begin(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn begin(&self) -> Svg {
         let (width, bottom) = (self.width(), Self::y(self.moments.len()));
         let height = bottom + 22.0;
-        writeln!(
-            out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-             height=\"{height}\">\n<style>{STYLE}</style>\n<rect class=\"ground\" width=\"100%\" height=\"100%\"/>"
-        )?;
+        let mut svg = Svg::new(width, height, STYLE);
         for (id, class) in [("tip", "tip"), ("tip-on", "tip on")] {
-            writeln!(
-                out,
+            svg.put(format_args!(
                 "<marker id=\"{id}\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" \
                  markerUnits=\"userSpaceOnUse\" orient=\"auto\"><path class=\"{class}\" d=\"M0 0L8 4L0 8z\"/></marker>"
-            )?;
+            ));
         }
         for (lane, &peer) in self.lanes.iter().enumerate() {
-            let (x, name) = (TIMES + 20.0 + LANE * lane as f64, escape(&self.history.peers[peer].name));
-            writeln!(
-                out,
-                "<text class=\"head\" x=\"{x}\" y=\"18\" text-anchor=\"middle\">peer {name}</text>\n\
-                 <path class=\"lane\" d=\"M{x} 26V{bottom}\"/>"
-            )?;
+            let x = TIMES + 20.0 + LANE * lane as f64;
+            svg.text("head", (x, 18), Anchor::Middle, &format!("peer {}", self.history.peers[peer].name));
+            svg.path("lane", &format!("M{x} 26V{bottom}"));
         }
         let waits = if self.way.is_empty() { String::new() } else { self.history.waits(self.way) };
-        writeln!(out, "<text class=\"faint\" x=\"8\" y=\"{}\">{}</text>", height - 8.0, escape(&waits))
+        svg.text("faint", (8, height - 8.0), Anchor::Start, &waits);
+        svg
     }
 
     /// A bar beside its peer's lane, from the order of a job to its outcome.
-    fn draw_jobs(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn draw_jobs(&self, svg: &mut Svg) {
         let mut slots: Vec<(usize, usize)> = Vec::new();
         for (row, &moment) in self.moments.iter().enumerate() {
             let seen = &self.history.moments[moment];
@@ -117,12 +111,11 @@ impl Picture<'_> {
             slots.push((seen.peer, row));
             let x = self.x(seen) + 7.0 + 4.0 * beside.min(3) as f64;
             let on = if self.is_on(cause) && self.is_on(moment) { " on" } else { "" };
-            writeln!(out, "<path class=\"job{on}\" d=\"M{x} {}V{}\"/>", Self::y(from), Self::y(row))?;
+            svg.path(&format!("job{on}"), &format!("M{x} {}V{}", Self::y(from), Self::y(row)));
         }
-        Ok(())
     }
 
-    fn draw_arrows(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn draw_arrows(&self, svg: &mut Svg) {
         for (row, &moment) in self.moments.iter().enumerate() {
             let seen = &self.history.moments[moment];
             let Cause::Moment(cause) = seen.cause else { continue };
@@ -136,19 +129,17 @@ impl Picture<'_> {
                     let carrier = format!("{via:?}").to_lowercase();
                     let long = (x2 - x1).hypot(y2 - y1).max(1.0);
                     let (x2, y2) = (x2 - 6.0 * (x2 - x1) / long, y2 - 6.0 * (y2 - y1) / long);
-                    writeln!(
-                        out,
+                    svg.put(format_args!(
                         "<path class=\"arrow {carrier}{on}\" d=\"M{x1} {y1}L{x2:.1} {y2:.1}\" marker-end=\"url(#tip{tip})\"/>"
-                    )?;
+                    ));
                 }
-                _ if !on.is_empty() => writeln!(out, "<path class=\"on\" d=\"M{x1} {y1}V{y2}\"/>")?,
+                _ if !on.is_empty() => svg.path("on", &format!("M{x1} {y1}V{y2}")),
                 _ => {}
             }
         }
-        Ok(())
     }
 
-    fn draw_moment(&self, row: usize, moment: usize, out: &mut dyn Write) -> io::Result<()> {
+    fn draw_moment(&self, row: usize, moment: usize, svg: &mut Svg) {
         let seen = &self.history.moments[moment];
         let (x, y) = (self.x(seen), Self::y(row));
         let on = if self.is_on(moment) { " on" } else { "" };
@@ -161,17 +152,9 @@ impl Picture<'_> {
         let first = self.moments.first().map_or(0, |&first| self.history.moments[first].at);
         let room = (self.width() - x - BESIDE) / CHARACTER;
         let say = cut(&self.say(moment), room as usize);
-        writeln!(
-            out,
-            "<text class=\"faint\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n\
-             <path class=\"mark{on}\" d=\"{shape}\"/>\n<text class=\"say\" x=\"{}\" y=\"{}\">{}</text>",
-            TIMES - 8.0,
-            y + 4.0,
-            millis(seen.at - first),
-            x + BESIDE,
-            y + 4.0,
-            escape(&say)
-        )
+        svg.text("faint", (TIMES - 8.0, y + 4.0), Anchor::End, &millis(seen.at - first));
+        svg.path(&format!("mark{on}"), &shape);
+        svg.text("say", (x + BESIDE, y + 4.0), Anchor::Start, &say);
     }
 
     /// What happened; where it led to no message that can be seen, what was done about it too.
@@ -185,8 +168,4 @@ impl Picture<'_> {
     fn is_on(&self, moment: usize) -> bool {
         self.way.binary_search(&moment).is_ok()
     }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

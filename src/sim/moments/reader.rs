@@ -37,17 +37,25 @@ pub enum RecordError {
     #[error("the record cannot be read: {0}")]
     Io(#[from] io::Error),
     /// The first line is not what a record begins with.
-    #[error("this is no record of a peer: {0}")]
+    #[error("this is no record of a peer: {}", flaw(.0))]
     NoRecord(serde_json::Error),
     /// The record has another version.
     #[error(
-        "this record is of version {0}, and only version {VERSION} can be read: read it with the program that wrote it"
+        "{}this record is of version {version}, and only version {VERSION} can be read: read it with the \
+         program that wrote it{}", from(*line), whole(*moments)
     )]
-    Version(u32),
+    Version {
+        /// The number of the line, from 1.
+        line: u64,
+        /// The version.
+        version: u32,
+        /// Moments before it.
+        moments: u64,
+    },
     /// A line cannot be read as a moment.
     #[error(
-        "line {line} of the record is damaged: {error}; the {moments} moments before it, until {until} s, are whole: keep \
-         the first {} lines", line - 1
+        "line {line} of the record is damaged: {}; the {moments} moments before it, until {until} s, are whole: keep \
+         the first {} lines", flaw(error), line - 1
     )]
     Damaged {
         /// The number of the line, from 1.
@@ -60,10 +68,12 @@ pub enum RecordError {
         until: Time,
     },
     /// A moment of a peer that has not begun.
-    #[error("line {line} of the record is of a peer whose beginning is missing")]
+    #[error("line {line} of the record is of a peer whose beginning is missing{}", whole(*moments))]
     Orphan {
         /// The number of the line, from 1.
         line: u64,
+        /// Moments before it.
+        moments: u64,
     },
     /// The record does not hold the peer that is asked for.
     #[error("the record has no peer {peer}; it has {there}")]
@@ -73,6 +83,27 @@ pub enum RecordError {
         /// Whom it has.
         there: String,
     },
+}
+
+/// Where in a record something begins; nothing where that is all of it.
+fn from(line: u64) -> String {
+    if line == 1 { String::new() } else { format!("from line {line} on ") }
+}
+
+/// What is wrong with a line. Where it is, the reader of a single line calls line 1.
+fn flaw(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or_default();
+    if error.is_eof() && error.column() == 0 {
+        "it is empty".to_owned()
+    } else {
+        format!("{what} in column {}", error.column())
+    }
+}
+
+/// What can still be shown of a record with so many moments before what is wrong.
+fn whole(moments: u64) -> String {
+    if moments == 0 { String::new() } else { format!("; the {moments} moments before it are whole") }
 }
 
 impl RecordError {
@@ -100,7 +131,10 @@ impl<R: BufRead> Reader<R> {
     /// The present line as a beginning. The outer error is that of a version of which nothing else need be readable.
     fn beginning(&self) -> Result<serde_json::Result<Beginning>, RecordError> {
         match serde_json::from_str(&self.text) {
-            Ok(Label { kadring_record }) if kadring_record != VERSION => Err(RecordError::Version(kadring_record)),
+            Ok(Label { kadring_record }) if kadring_record != VERSION => {
+                let (line, moments) = self.read();
+                Err(RecordError::Version { line, version: kadring_record, moments })
+            }
             Ok(_) => Ok(serde_json::from_str(&self.text)),
             Err(error) => Ok(Err(error)),
         }
@@ -143,7 +177,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// How many lines were read, and how many moments in them.
-    pub(super) fn read(&self) -> (u64, u64) {
+    pub fn read(&self) -> (u64, u64) {
         (self.number, self.moments)
     }
 

@@ -130,6 +130,7 @@ fn ring_request_content(request: &RingRequest) -> Content {
                 hops: Some(route.hops),
                 last: Some(route.last),
                 quiet: route.quiet.then_some(true),
+                trail: route.trail.as_deref().map(list),
                 ..empty
             };
             match what {
@@ -194,8 +195,9 @@ fn ring_response_content(response: &RingResponse) -> Content {
             successors: Some(list(successors)),
             ..reply(Reply::Welcome)
         },
-        RingResponse::Owner { peers, hops } => {
-            Content { peers: Some(list(peers)), hops: Some(*hops), ..reply(Reply::Owner) }
+        RingResponse::Owner { peers, hops, trail } => {
+            let trail = (!trail.is_empty()).then(|| list(trail));
+            Content { peers: Some(list(peers)), hops: Some(*hops), trail, ..reply(Reply::Owner) }
         }
         RingResponse::Kept { file } => Content { file: Some(*file), ..reply(Reply::Kept) },
         RingResponse::File { file, place } => Content { file: Some(*file), size: place.size, ..reply(Reply::File) },
@@ -264,22 +266,23 @@ fn open(kind: RingKind, content: Content) -> Result<Opened, &'static str> {
     }
 }
 
+fn open_routed(kind: RingKind, origin: Peer, content: Content) -> Result<Request, &'static str> {
+    let what = match kind {
+        RingKind::Join => Routed::Join,
+        RingKind::Lookup => Routed::Lookup { key: content.key.ok_or("a lookup needs a key")?.0 },
+        RingKind::Store => Routed::Store { file: content.file.ok_or("a routed store needs a file")? },
+        RingKind::Request => Routed::Request { file: content.file.ok_or("a routed request needs a file")? },
+        _ => return Err("this type is not routed"),
+    };
+    let (last, quiet) = (content.last.unwrap_or(false), content.quiet.unwrap_or(false));
+    let trail = content.trail.map(|trail| trail.0);
+    let route = Route { origin, hops: content.hops.unwrap_or(0), last, quiet, trail };
+    Ok(Request::Ring(RingRequest::Routed { route, what }))
+}
+
 fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static str> {
     if let Some(origin) = content.origin {
-        let what = match kind {
-            RingKind::Join => Routed::Join,
-            RingKind::Lookup => Routed::Lookup { key: content.key.ok_or("a lookup needs a key")?.0 },
-            RingKind::Store => Routed::Store { file: content.file.ok_or("a routed store needs a file")? },
-            RingKind::Request => Routed::Request { file: content.file.ok_or("a routed request needs a file")? },
-            _ => return Err("this type is not routed"),
-        };
-        let route = Route {
-            origin: origin.into(),
-            hops: content.hops.unwrap_or(0),
-            last: content.last.unwrap_or(false),
-            quiet: content.quiet.unwrap_or(false),
-        };
-        return Ok(Request::Ring(RingRequest::Routed { route, what }));
+        return open_routed(kind, origin.into(), content);
     }
     if kind == RingKind::Lookup && content.ranges.is_some() {
         return open_comparison(content);
@@ -395,7 +398,11 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
         Reply::Welcome => {
             RingResponse::Welcome { predecessors: peers(content.predecessors)?, successors: peers(content.successors)? }
         }
-        Reply::Owner => RingResponse::Owner { peers: peers(content.peers)?, hops: content.hops.unwrap_or(0) },
+        Reply::Owner => RingResponse::Owner {
+            peers: peers(content.peers)?,
+            hops: content.hops.unwrap_or(0),
+            trail: content.trail.unwrap_or_default().0,
+        },
         Reply::Kept => RingResponse::Kept { file: content.file.ok_or("the answer lacks its file")? },
         Reply::File => RingResponse::File {
             file: content.file.ok_or("the answer lacks its file")?,

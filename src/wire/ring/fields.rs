@@ -81,6 +81,8 @@ pub(super) struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) quiet: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trail: Option<Peers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ranges: Option<Vec<Range>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) count: Option<u32>,

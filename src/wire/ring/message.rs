@@ -55,7 +55,7 @@ pub enum Routed {
 }
 
 /// How far a routed request has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Route {
     /// Who asked first, and gets the answer.
     pub origin: Peer,
@@ -66,6 +66,10 @@ pub struct Route {
     /// It is upkeep: no user waits for it.
     #[serde(default)]
     pub quiet: bool,
+    /// The peers that passed it on, the first first, at most [`MAX_PEERS_LISTED`](super::MAX_PEERS_LISTED); only where the
+    /// origin wants to know. Older peers pass it on without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trail: Option<Vec<Peer>>,
 }
 
 /// What only the ring asks.
@@ -155,6 +159,9 @@ pub enum RingResponse {
         peers: Vec<Peer>,
         /// Times the request was passed on.
         hops: u16,
+        /// The peers that passed it on, as they say, if the origin asked for them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        trail: Vec<Peer>,
     },
     /// To a store: the file is kept.
     Kept {

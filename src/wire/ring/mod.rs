@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `ping` | are you there? (stabilize and notify in one) | `predecessors`, `successors`, `quiet`; empty for a bare ping |
 //! | `join` | let me in (routed) | `origin`, `hops`, `last` |
-//! | `lookup` | who is responsible for `key`? (routed) | `key`, `origin`, `hops`, `last`, `quiet` (for upkeep) |
+//! | `lookup` | who is responsible for `key`? (routed) | `key`, `origin`, `hops`, `last`, `quiet` (for upkeep), `trail` (who passed it on; only where the origin asks, and then in the answer too) |
 //! | `lookup` | do you hold the same blocks in these [ranges](crate::wire::summary)? | `ranges`, `count`, `digest`, and `copies` if of some blocks alone; the answer `same`, or `differs` with a `difference` |
 //! | `store` | keep this: a file by its name (routed), or a block by its key | `file`, `origin`, … or `key`, `size` |
 //! | `request` | give me this: a file (routed), or a block | `file`, `origin`, … or `key` |

@@ -53,7 +53,8 @@ fn leases(rng: &mut impl Rng) -> Vec<Lease> {
 }
 
 fn request(rng: &mut impl Rng) -> Request {
-    let route = Route { origin: peer(rng), hops: rng.random(), last: rng.random(), quiet: rng.random() };
+    let trail = rng.random::<bool>().then(|| peers(rng, 16));
+    let route = Route { origin: peer(rng), hops: rng.random(), last: rng.random(), quiet: rng.random(), trail };
     Request::Ring(match rng.random_range(0..17) {
         0 => return Request::Ping,
         1 => return Request::FindNode { id: id(rng) },
@@ -112,7 +113,7 @@ fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
         }
         3 => RingResponse::Pong { peer: peer(rng), predecessors: peers(rng, 2), successors: peers(rng, 3) },
         4 => RingResponse::Welcome { predecessors: peers(rng, 16), successors: peers(rng, 16) },
-        5 => RingResponse::Owner { peers: peers(rng, 16), hops: rng.random() },
+        5 => RingResponse::Owner { peers: peers(rng, 16), hops: rng.random(), trail: peers(rng, 16) },
         6 => RingResponse::Kept { file: file(rng) },
         7 => {
             let place = FilePlace { size: rng.random::<bool>().then(|| rng.random()) };
@@ -168,7 +169,7 @@ fn every_message_comes_back_as_it_went() {
 #[test]
 fn a_line_has_the_five_fields_and_small_ids_are_numbers() {
     let peer = |id: u64| Peer::new(Id::from_u64(id), SocketAddr::from(([127, 0, 0, 1], 12_000 + id as u16)));
-    let route = Route { origin: peer(15), hops: 1, last: false, quiet: false };
+    let route = Route { origin: peer(15), hops: 1, last: false, quiet: false, trail: None };
     let request = Request::Ring(RingRequest::Routed { route, what: Routed::Join });
     let message = Message::request(77, Sender::member(peer(4).id, peer(4).addr), request);
     let mut line = Vec::new();

@@ -53,7 +53,7 @@ const NOBODY: (&str, Codes) = ("", DONE);
 
 /// In the order in which their lines are given. `cancel` needs something that runs: `tests/real/cli/control.rs` and
 /// `tests/real/console.rs` have it done.
-const ROWS: [Row; 27] = [
+const ROWS: [Row; 28] = [
     row(
         "retrieve",
         ("retrieve {key} {new}", "retrieved"),
@@ -95,6 +95,7 @@ const ROWS: [Row; 27] = [
     row("table", ("table", "bucket"), "table now", "", NOBODY),
     row("status", ("status", "overlay"), "status now", "", NOBODY),
     row("threads", ("threads", "sweeper"), "threads now", "", NOBODY),
+    row("pause", ("pause 0.1", "stood still for "), "pause 61", "", NOBODY),
     row("jobs", ("jobs", ""), "jobs now", "", NOBODY),
     row("cancel", ("", ""), "cancel x", "cancel 99", NOBODY),
     row("help", ("help store", "store FILE"), "help no-such", "", NOBODY),

@@ -13,5 +13,6 @@ mod health;
 mod leases;
 mod leaving;
 mod options;
+mod pausing;
 mod running;
 mod starting;

@@ -92,7 +92,11 @@ fn an_answer_from_a_peer_that_the_key_does_not_lead_to_is_not_believed() {
             let hop = net.overlay(first).me();
             let twin = Peer::new(owner.id, "10.9.9.9:5555".parse().expect("an address"));
             let liar = if tried % 2 == 0 { hop } else { twin };
-            net.answer(asker.addr, liar.addr, &Response::Ring(RingResponse::Owner { peers: vec![liar; 3], hops: 1 }));
+            net.answer(
+                asker.addr,
+                liar.addr,
+                &Response::Ring(RingResponse::Owner { peers: vec![liar; 3], hops: 1, trail: Vec::new() }),
+            );
             assert!(net.found(lookup).is_none(), "{liar} was believed");
             tried += 1;
         }
@@ -134,7 +138,7 @@ fn a_request_in_another_s_name_brings_that_address_one_ping() {
             for hops in [1, 2000] {
                 let before = net.asked.len();
                 net.answers.clear();
-                let route = Route { origin: forged, hops, last: true, quiet: false };
+                let route = Route { origin: forged, hops, last: true, quiet: false, trail: None };
                 let request = Request::Ring(RingRequest::Routed { route, what });
                 net.inject(liar.addr, Sender::member(liar.id, liar.addr), to.addr, Via::Tcp, request);
                 net.run(Duration::from_secs(3));

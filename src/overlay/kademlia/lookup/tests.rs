@@ -161,7 +161,8 @@ fn where_the_silent_leave_too_few_those_who_live_are_asked_who_is_near_to_them()
     }
     assert!(!lookup.is_over(), "six live");
     let again: Vec<Question> = std::iter::from_fn(|| next(&mut lookup, |_| true)).collect();
-    let expected = (4..=9).map(|n| Question { peer: peer(n), request: Request::FindNode { id: peer(n).id } });
+    let reason = Reason::Repeat;
+    let expected = (4..=9).map(|n| Question { peer: peer(n), request: Request::FindNode { id: peer(n).id }, reason });
     assert_eq!(again, Vec::from_iter(expected));
     for n in 4..=9 {
         lookup.on_names(&peer(n).addr, &[peer(20)]);

@@ -1,0 +1,81 @@
+//! A node that stands still for a while, so that one can see what its neighbours make of that.
+//!
+//! The thread waits in the middle of a turn, as if the process was stopped: what comes waits in its queues, and what finds
+//! no room there is lost. The other threads go on. Ticks are taken and are late, so that nobody takes the node for stuck.
+//! Commands are looked through for one that ends what is under way, and are done afterwards.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, after, select};
+
+use super::node_loop::NodeLoop;
+use super::submit::{Asked, SessionId};
+use crate::gauges::{self, Doing};
+use crate::node::Command;
+use crate::overlay::OverlayKind;
+
+/// A node stands still for so long at most.
+pub const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// How far a pause is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pause {
+    /// It begins, in a network of this overlay.
+    Begun(OverlayKind),
+    /// It is over; the node stood still for so long.
+    Over(Duration),
+}
+
+impl NodeLoop {
+    /// Stands still for `span`, or until somebody ends that.
+    pub(super) fn pause(&mut self, session: SessionId, span: Duration, tell: &Sender<Pause>) {
+        let clock = self.shared.clock;
+        let (begun, over) = (clock.now(), after(span.min(MAX_PAUSE)));
+        // Nobody has to listen.
+        let _ = tell.send(Pause::Begun(self.node.overlay().kind()));
+        gauges::name(Doing::Pauses);
+        let (mut held, mut leaves) = (Vec::new(), false);
+        let inboxes = &self.inboxes;
+        loop {
+            select! {
+                recv(inboxes.commands.queue) -> placed => match placed {
+                    Ok(placed) => {
+                        let ends = ends(&placed.asked, session);
+                        held.push(placed);
+                        if ends {
+                            break;
+                        }
+                    }
+                    Err(_) => {
+                        leaves = true;
+                        break;
+                    }
+                },
+                recv(inboxes.ticks) -> _ => {}
+                recv(inboxes.leave) -> _ => {
+                    leaves = true;
+                    break;
+                }
+                recv(over) -> _ => break,
+            }
+        }
+        let now = clock.now();
+        self.go_on();
+        let _ = tell.send(Pause::Over(now.since(begun)));
+        for placed in held {
+            self.on_command(now, Some(placed));
+        }
+        if leaves {
+            self.on_leave();
+        }
+    }
+}
+
+/// Whether this ends a pause that the session asked for.
+const fn ends(asked: &Asked, of: SessionId) -> bool {
+    match asked {
+        Asked::Cancel { session } => *session == of,
+        Asked::Command { command, .. } => matches!(command, Command::Interrupt { .. } | Command::Quit { .. }),
+        Asked::Pause { .. } => false,
+    }
+}
