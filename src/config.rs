@@ -60,6 +60,12 @@ pub const RTT_MEMORY: usize = 4096;
 /// Addresses that are remembered to have shown that they receive.
 pub const VALIDATED_MEMORY: usize = 16 * 1024;
 
+/// An address has shown that it receives for this long: by then another may have it.
+pub const VALIDATED_FOR: Duration = Duration::from_secs(3600);
+
+/// Blocks and hosts to which they were sent that are remembered, until the host says that it has saved the block.
+pub const DELIVERED_MEMORY: usize = 4096;
+
 /// Blocks that are being pulled on behalf of others, or wait for their turn; further offers are refused as busy.
 pub const MAX_PULLS: usize = 1024;
 
@@ -104,6 +110,9 @@ pub const FILE_RESCAN: Duration = Duration::from_secs(15);
 /// A fetch that takes this many times the usual is joined by one from another holder.
 pub const HEDGE_FACTOR: u32 = 3;
 
+/// A block of so many bytes may take its time once it has begun to come.
+pub const FLOWS_FROM: u32 = 64 * 1024;
+
 /// No fetch is hedged before it took this long.
 pub const HEDGE_MIN: Duration = Duration::from_millis(500);
 
@@ -140,6 +149,9 @@ pub struct Config {
     /// In this time each block held here is read and hashed once; without one, none is.
     #[serde(default)]
     pub scrub: Option<Duration>,
+    /// Whether peers of loopback and private addresses are limited by their network too, as all others are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict_addresses: bool,
     /// How long a block stays that no lease keeps any more.
     #[serde(default = "grace")]
     pub grace: Duration,
@@ -164,6 +176,7 @@ impl Default for Config {
             lasting: true,
             capacity: None,
             scrub: Some(SCRUB),
+            strict_addresses: false,
             grace: GRACE,
             network: NetworkName::default(),
         }

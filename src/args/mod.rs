@@ -184,6 +184,9 @@ pub(crate) struct PeerArgs {
     /// Leave when standard input ends
     #[arg(long, env = "KADRING_EXIT_ON_EOF", value_parser = BoolishValueParser::new())]
     pub(crate) exit_on_eof: bool,
+    /// Let only a few peers of one network into the table where addresses are of this machine or private too, as everywhere else
+    #[arg(long, env = "KADRING_STRICT_ADDRESSES", value_parser = BoolishValueParser::new())]
+    pub(crate) strict_addresses: bool,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
     #[command(flatten)]

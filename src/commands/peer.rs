@@ -143,6 +143,7 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     config.lasting = args.data.is_some();
     config.scrub = args.scrub.0;
     config.grace = args.grace;
+    config.strict_addresses = args.strict_addresses;
     config.handover_limit = args.handover_limit;
     config.capacity = args.capacity.map(|size| size.as_u64());
     let known = known(args)?;

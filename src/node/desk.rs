@@ -255,6 +255,11 @@ impl Desk {
         self.exchange.offer(ticket, urgency, block, leases, to);
     }
 
+    /// The usual round trip to an address, if one was measured.
+    pub(crate) fn round_trip(&self, addr: &SocketAddr) -> Option<Duration> {
+        self.exchange.round_trip(addr)
+    }
+
     /// Drops the offers made under these tickets, or that wait for their turn. Nothing more comes of them.
     pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
         self.exchange.drop_offers(unwanted);

@@ -1,6 +1,6 @@
 //! The events that a node handles.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,18 @@ pub enum Event {
     Missing {
         /// The block's key.
         key: Key,
+    },
+    /// Blocks that files' stores offer were sent, but for their last bytes, to those who pulled them. It comes before what those
+    /// say next.
+    Delivered {
+        /// Each block's key, and the host that its connection led to.
+        blocks: Vec<(Key, IpAddr)>,
+    },
+    /// The peer that a job wants a block from has begun to send it. Of a block of fewer bytes than
+    /// [`FLOWS_FROM`](crate::config::FLOWS_FROM) nobody is told: it is there as soon as it begins to come.
+    Flows {
+        /// The job.
+        job: JobId,
     },
     /// A named file was sent completely to a peer that fetched it for its user.
     Fetched {

@@ -165,6 +165,15 @@ pub enum Job {
         /// The block's key.
         key: Key,
     },
+    /// Hash the bytes of a block that is offered or in the own store which an offer [asks for](crate::wire::sample).
+    Sample {
+        /// The block's key.
+        key: Key,
+        /// The offer's.
+        magic: u64,
+        /// The peer that shows it.
+        by: Id,
+    },
     /// Fetch a block from another peer, checked and hashed, and offer it (see [`Job::ReadNext`]).
     Lend {
         /// What is offered under this name is withdrawn by it.
@@ -359,6 +368,11 @@ pub enum Outcome {
     Sound {
         /// The block's size in bytes.
         size: u32,
+    },
+    /// [`Job::Sample`]: what shows that the block is here.
+    Sampled {
+        /// The hash.
+        sample: Id,
     },
     /// [`Job::Named`]: the outcome of the job about a named file.
     Named(NamedOutcome),

@@ -22,6 +22,8 @@ pub(crate) struct Jobs<P> {
 struct Running<P> {
     purpose: P,
     urgency: Urgency,
+    /// Bytes have begun to come for it.
+    flows: bool,
 }
 
 /// For whom a job is.
@@ -83,6 +85,18 @@ impl<P> Jobs<P> {
         self.out.contains_key(&job)
     }
 
+    /// Bytes begin to come for this job.
+    pub(super) fn flows(&mut self, job: JobId) {
+        if let Some(running) = self.out.get_mut(&job) {
+            running.flows = true;
+        }
+    }
+
+    /// Whether bytes have begun to come for this job.
+    pub(crate) fn is_flowing(&self, job: JobId) -> bool {
+        self.out.get(&job).is_some_and(|running| running.flows)
+    }
+
     fn start(&mut self, out: &mut Outbox) {
         while self.out.len() < MAX_JOBS {
             let own = self.own_out < MAX_JOBS - Self::RESERVED;
@@ -93,7 +107,7 @@ impl<P> Jobs<P> {
             };
             let Some((job, work, purpose)) = next else { break };
             self.own_out += usize::from(urgency == Urgency::Own);
-            self.out.insert(job, Running { purpose, urgency });
+            self.out.insert(job, Running { purpose, urgency, flows: false });
             out.push(Action::Start { job, work });
         }
     }

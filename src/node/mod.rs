@@ -227,6 +227,10 @@ impl Node {
             }
             Event::Missing { key } if self.desk.holds(&key) => self.tell(News::Doubted(&key)),
             Event::Missing { .. } => {}
+            Event::Delivered { blocks } => {
+                blocks.into_iter().for_each(|(key, to)| self.desk.exchange.deliveries.note(key, to));
+            }
+            Event::Flows { job } => self.desk.jobs.flows(job),
             Event::Dropped { total } => self.desk.exchange.count_dropped(total),
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
             Event::Start { bootstrap, hosts, remembered, held, notes, unix_time, ran } => {

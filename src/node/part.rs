@@ -12,7 +12,7 @@ use super::desk::Desk;
 use super::health::Scrubbing;
 use super::job::{JobId, Outcome, Version};
 use super::notice::FailureKind;
-use crate::id::Key;
+use crate::id::{Id, Key};
 use crate::lease::{Lease, UnixTime};
 use crate::name::FileName;
 use crate::overlay::{Asker, RingEffect, RouteOutcome, Target};
@@ -132,8 +132,8 @@ pub(crate) enum Reply {
     Offered {
         /// The peer that it was made to.
         to: Peer,
-        /// For people: the reason why it was not taken.
-        result: Result<(), String>,
+        /// What shows that it has it; or, for people, the reason why it was not taken.
+        result: Result<Proof, String>,
     },
     /// A lookup met a peer that says it holds the block.
     Holder(Peer),
@@ -161,6 +161,17 @@ pub(crate) struct Answered {
     pub(crate) answer: Result<Response, String>,
     /// The round trip; where none could be measured, the time that the answer took.
     pub(crate) rtt: Duration,
+}
+
+/// What shows that a peer which says that it has saved a block has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Proof {
+    /// A peer of its host pulled from here what a file's store offers.
+    Pulled,
+    /// It had the block before. It says that this is the hash of the bytes which the offer `magic` names.
+    Sample { magic: u64, sample: Id },
+    /// Its word alone.
+    Nothing,
 }
 
 /// What a lookup found.

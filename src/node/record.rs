@@ -173,7 +173,7 @@ impl Beginning {
 
     /// A node as it was at the beginning.
     pub fn node(&self) -> Node {
-        let overlay = self.overlay.build_with(self.me, *self.overlay_seed.as_bytes(), self.config.guest, &self.ring);
+        let overlay = self.overlay.build_with(self.me, *self.overlay_seed.as_bytes(), &self.config, &self.ring);
         Node::new(self.config.clone(), overlay, *self.node_seed.as_bytes())
     }
 }

@@ -120,7 +120,12 @@ impl Names {
             Event::Command { id, command } => format!("command {id}: {}", said(command)),
             Event::JobDone { job, outcome } => format!("job {job}: {}", said(outcome)),
             Event::Fetched { file, by } => format!("{file} fetched by {}", self.peer(by)),
-            Event::Damaged { .. } | Event::Missing { .. } | Event::Dropped { .. } | Event::Tick => said(event),
+            Event::Damaged { .. }
+            | Event::Missing { .. }
+            | Event::Delivered { .. }
+            | Event::Flows { .. }
+            | Event::Dropped { .. }
+            | Event::Tick => said(event),
         }
     }
 

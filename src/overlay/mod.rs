@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -43,13 +44,14 @@ pub enum OverlayKind {
 impl OverlayKind {
     /// The overlay of the peer `me`. All its randomness comes from `seed`.
     pub fn build(&self, me: Peer, seed: [u8; 32], guest: bool) -> Box<dyn Overlay> {
-        self.build_with(me, seed, guest, &RingOptions::default())
+        self.build_with(me, seed, &Config { guest, ..Config::default() }, &RingOptions::default())
     }
 
-    /// [`build`](Self::build), with other options where it is a ring.
-    pub fn build_with(&self, me: Peer, seed: [u8; 32], guest: bool, ring: &RingOptions) -> Box<dyn Overlay> {
+    /// [`build`](Self::build) as this configuration has it, with other options where it is a ring.
+    pub fn build_with(&self, me: Peer, seed: [u8; 32], config: &Config, ring: &RingOptions) -> Box<dyn Overlay> {
+        let &Config { guest, strict_addresses, .. } = config;
         match self {
-            Self::Kademlia => Box::new(Kademlia::new(me, seed, guest)),
+            Self::Kademlia => Box::new(Kademlia::new(me, seed, guest).with_addresses(strict_addresses)),
             Self::Ring => Box::new(Ring::new(me, RingOptions { guest, ..ring.clone() })),
         }
     }

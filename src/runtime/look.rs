@@ -178,7 +178,9 @@ pub(super) const fn at(work: &Job) -> Doing {
         Job::Keep { .. } => Doing::Keeps,
         Job::Pull { .. } | Job::Fetch { .. } | Job::Unpack { .. } | Job::Lend { .. } => Doing::Brings,
         Job::Open { .. } | Job::Finish { .. } | Job::Named(_) => Doing::Writes,
-        Job::Check { .. } | Job::Verify { .. } | Job::Rehash { .. } | Job::Pack { .. } => Doing::Hashes,
+        Job::Check { .. } | Job::Verify { .. } | Job::Rehash { .. } | Job::Pack { .. } | Job::Sample { .. } => {
+            Doing::Hashes
+        }
         Job::Note { .. } | Job::SavePeers { .. } => Doing::Notes,
         Job::Delete { .. } => Doing::Deletes,
     }

@@ -121,12 +121,14 @@ impl NodeLoop {
                 let now = self.came(Doing::Datagrams);
                 let left = inboxes.datagrams.len();
                 self.took(Gauged::Datagrams, left);
+                self.hear_of_deliveries(now);
                 self.on_batch(now, batch.unwrap_or_default());
             }
             recv(inboxes.events) -> posted => if let Ok(Posted { event, way }) = posted {
                 let now = self.came(Doing::Event);
                 let left = inboxes.events.len();
                 self.took(Gauged::Events, left);
+                self.hear_of_deliveries(now);
                 self.turn.way = way;
                 self.handle_at(now, event);
             },
@@ -191,6 +193,16 @@ impl NodeLoop {
         if self.turn.armed.is_none_or(|armed| wake < armed) {
             self.turn.armed = Some(wake);
             self.alarm.set(wake);
+        }
+    }
+
+    /// Before anything that others say: whoever says that it saved a block may have pulled it a moment ago. That alone wakes
+    /// nobody, so it costs no turn.
+    fn hear_of_deliveries(&mut self, now: Time) {
+        let blocks = self.shared.ledger.take_delivered();
+        if !blocks.is_empty() {
+            self.turn.way = None;
+            self.handle_at(now, Event::Delivered { blocks });
         }
     }
 

@@ -100,7 +100,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let start = Event::Start { bootstrap, hosts, remembered, held, notes, unix_time, ran };
     let (overlay_seed, node_seed) = (rng.random(), rng.random());
     let ring = options.ring.clone().unwrap_or_default();
-    let overlay = options.overlay.build_with(me, overlay_seed, options.config.guest, &ring);
+    let overlay = options.overlay.build_with(me, overlay_seed, &options.config, &ring);
     let (clock, since_1970) = (Clock::start(), since_1970());
     let record = match &options.record {
         Some(path) => {

@@ -41,6 +41,9 @@ const PARTING_READS: usize = 64;
 /// Bytes that are sent between two looks at the clock.
 const PART: usize = 256 * 1024;
 
+/// Of an offered block, so many bytes are sent once it is noted that it is delivered.
+const LAST: u64 = 4096;
+
 /// Bytes a second that a client takes at least on the whole; who drips slower is given up.
 const LEAST_RATE: u64 = 32 * 1024;
 
@@ -107,7 +110,7 @@ fn obey(stage: Stage<'_>, from: SocketAddr, line: &[u8], events: &Post) -> io::R
     }
     let key = std::str::from_utf8(line).ok().and_then(|text| text.trim_end_matches('\r').parse::<Key>().ok());
     match key {
-        Some(key) => answer(stage, &key, events).map(Ok),
+        Some(key) => answer(stage, from, &key, events).map(Ok),
         None => Ok(Err("a request is the 64 hexadecimal digits of a block's key")),
     }
 }
@@ -150,18 +153,24 @@ impl Stage<'_> {
     }
 }
 
-fn answer(stage: Stage<'_>, key: &Key, events: &Post) -> io::Result<()> {
+fn answer(stage: Stage<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::Result<()> {
     let Stage { shared, mut stream, .. } = stage;
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
+    // It is noted before the last bytes go out, and so before whoever pulled them can say that it has saved them.
+    let delivered = || shared.ledger.note_delivery(*key, from.ip());
     match shared.ledger.offered(key) {
         Some(Offered::Bytes(bytes)) => {
             stream.write_all(format!("{}\n", bytes.len()).as_bytes())?;
             shared.served.count_sent(bytes.len() as u64);
+            delivered();
             return stream.write_all(&bytes);
         }
         Some(Offered::Slice { file, offset, size }) => {
             stream.write_all(format!("{size}\n").as_bytes())?;
-            return send_file(stage, &file, offset, size.into(), limit(size.into()));
+            let (first, until) = (u64::from(size).saturating_sub(LAST), limit(size.into()));
+            send_file(stage, &file, offset, first, until)?;
+            delivered();
+            return send_file(stage, &file, offset + first, u64::from(size) - first, until);
         }
         None => {}
     }

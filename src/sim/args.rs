@@ -114,6 +114,9 @@ pub struct SimArgs {
     /// Let only these faults of a storm strike, by their numbers, or none
     #[arg(long, env = "KADRING_ONLY", value_name = "LIST")]
     pub only: Option<String>,
+    /// Hostile peers in a storm of Kademlia's: they lie, take and never give, forge, flood, and come and go
+    #[arg(long, env = "KADRING_HOSTILE", value_name = "N", default_value_t = 0)]
+    pub hostile: usize,
     /// If a storm fails, find a shorter schedule of faults that still fails
     #[arg(long, env = "KADRING_SHRINK", value_parser = BoolishValueParser::new())]
     pub shrink: bool,
@@ -244,6 +247,7 @@ impl SimArgs {
             ("--faults", self.faults.is_some()),
             ("--only", self.only.is_some()),
             ("--shrink", self.shrink),
+            ("--hostile", self.hostile > 0),
             ("--classroom", self.classroom),
             ("--trace", self.trace.is_some()),
             ("--record", self.record.is_some()),
@@ -353,6 +357,11 @@ impl SimArgs {
             _ => StormPlan::random(self.overlay.into(), self.seed),
         };
         plan = self.resized(plan);
+        if self.hostile > 0 && plan.kind != OverlayKind::Kademlia {
+            return Err("--hostile is about Kademlia's storms".to_owned());
+        }
+        within("--hostile", self.hostile as f64, 0.0, 100.0)?;
+        plan.hostile = self.hostile;
         within("--peers", plan.peers as f64, 2.0, if plan.classroom { 128.0 } else { 1000.0 })?;
         within("--faults", plan.faults as f64, 0.0, 10_000.0)?;
         plan.only = self.only.as_deref().map(|list| parse_only(list, plan.faults)).transpose()?;
@@ -401,7 +410,8 @@ mod tests {
         let broken = SABOTEURS.iter().map(|saboteur| saboteur.plan(77));
         for random in [StormPlan::random(OverlayKind::Ring, 77), StormPlan::classroom(77)].into_iter().chain(broken) {
             let choices = "7:1,40:2".parse().expect("two choices");
-            let storm = StormPlan { only: Some(vec![1, 2]), choices, ..random };
+            let hostile = if random.kind == OverlayKind::Kademlia { 3 } else { 0 };
+            let storm = StormPlan { only: Some(vec![1, 2]), choices, hostile, ..random };
             let words = storm.to_string();
             let words = words.strip_prefix("kadring sim").expect("it is a command of this program");
             let Ok(Wanted::Storm(again) | Wanted::Sabotage(_, again)) = plan(words) else { panic!("{words}") };
@@ -438,6 +448,8 @@ mod tests {
             ("--rtt 0ms", "--rtt"),
             ("--shrink", "--storm"),
             ("--classroom", "--storm"),
+            ("--hostile 1", "--storm"),
+            ("--storm --hostile 1 --overlay ring", "Kademlia"),
             ("--storm --loss 0.1", "storm"),
             ("--storm --weather wifi", "storm"),
             ("--storm --faults 3 --only 3", "0 to 2"),

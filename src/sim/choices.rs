@@ -146,7 +146,7 @@ impl World {
                 Some(Pending::Job(format!("job {job} {} ends", said(&running.work))))
             }
             SimEvent::Told(event) => before.insert(Order::Told(slot)).then(|| Pending::Event(event.clone())),
-            SimEvent::Wake | SimEvent::Written { .. } => None,
+            SimEvent::Wake | SimEvent::Written { .. } | SimEvent::Mischief => None,
         }
     }
 }

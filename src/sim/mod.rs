@@ -10,6 +10,7 @@
 //! - [`load`] is a large grown network ([`grown`]) with lookups all the while, under churn ([`lifetimes`]) and losses
 //!   ([`bursts`]); [`tally`] counts what it costs and [`deaths`] how long deaths take to be known. [`repro`] compares
 //!   with published results.
+//! - [`hostile`] are peers that mean harm: they lie, forge, flood and flap among the honest ones.
 //! - [`sabotage`] breaks the driver on purpose: the checks must notice.
 //! - [`replay`] gives the events of a record to a new node; [`moments`] shows the records of several peers side by side;
 //!   [`stepping`] goes through a record or a storm moment by moment.
@@ -29,6 +30,7 @@ mod disk;
 pub mod faults;
 mod folder;
 pub mod grown;
+mod hostile;
 #[cfg(test)]
 mod keeping;
 mod kept;
@@ -50,6 +52,8 @@ mod shrink;
 mod sim_peer;
 pub mod stepping;
 pub mod storm;
+#[cfg(test)]
+mod sybils;
 mod table;
 pub mod tally;
 mod trace;
@@ -64,6 +68,7 @@ pub use choices::Choices;
 pub use content::Bytes;
 pub use disk::Disk;
 pub use folder::Folder;
+pub use hostile::Role;
 pub use network::Weather;
 pub use shrink::shrink;
 pub use storm::{StormPlan, StormReport};
@@ -82,6 +87,7 @@ mod tests {
             peers: 20,
             faults: 0,
             only: None,
+            hostile: 0,
             saboteur: None,
             choices: Choices::default(),
         }

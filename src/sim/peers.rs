@@ -173,9 +173,9 @@ impl World {
         self.peers[slot].frozen_until > self.now
     }
 
-    /// The slots of all peers that run, in order.
+    /// The slots of all honest peers that run, in order.
     pub fn up(&self) -> Vec<usize> {
-        (0..self.peers.len()).filter(|&slot| self.is_up(slot)).collect()
+        (0..self.peers.len()).filter(|&slot| self.is_up(slot) && !self.is_hostile(slot)).collect()
     }
 
     /// The peer of a slot, whether it runs or not.

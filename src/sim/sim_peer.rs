@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::debts::Debts;
 use super::disk::{Disk, OpenFiles};
+use super::hostile::Role;
 use super::work::Running;
 use crate::id::Key;
 use crate::node::job::JobId;
@@ -51,6 +52,8 @@ pub(super) struct SimPeer {
     /// Events of the present millisecond.
     pub(super) crowd: u32,
     pub(super) ticks: u32,
+    /// What it is up to, if it is no honest peer.
+    pub(super) role: Option<Role>,
 }
 
 impl SimPeer {
@@ -80,6 +83,7 @@ impl SimPeer {
             last_event: Time::ZERO,
             crowd: 0,
             ticks: 0,
+            role: None,
         }
     }
 

@@ -5,10 +5,14 @@
 //! comes back must be what was stored). *Calm after*: the network is well again, and after the time in which replica
 //! sets are promised to be full again, the network is [at rest](super::check) and everything must be in order.
 //!
+//! Hostile peers may take part until the calm after. What they bring about is bounded, and nothing that they say of others is
+//! believed unseen.
+//!
 //! Everything in a run follows from its [`StormPlan`]. A fault left out changes no other, so a failing schedule can be
 //! [shrunk](super::shrink()).
 
 mod classroom;
+mod hostile;
 mod plan;
 mod users;
 
@@ -66,6 +70,9 @@ struct Storm<'a> {
     tally: Tally,
     /// The named files of a classroom ring, and what its users were promised about them.
     named: NamedFiles,
+    /// Bytes that honest peers had sent when the storm began, and that each sent in every second of it.
+    sent_before: u64,
+    rate: u64,
 }
 
 /// A step of the storm at a planned time.
@@ -111,6 +118,8 @@ impl<'a> Storm<'a> {
             is_raging: false,
             tally: Tally::default(),
             named: NamedFiles::default(),
+            sent_before: 0,
+            rate: 0,
         }
     }
 
@@ -125,6 +134,7 @@ impl<'a> Storm<'a> {
             let wait = spread(CALM_BEFORE / (2 * peers as u32), &mut self.rng);
             self.world.run_for(wait)?;
         }
+        self.let_in_the_hostile();
         for _ in 0..FILES {
             if self.plan.classroom { self.store_new() } else { self.store() }
         }
@@ -138,6 +148,7 @@ impl<'a> Storm<'a> {
 
     fn rage(&mut self) -> Result<(), Violation> {
         let begin = self.world.now();
+        self.sent_before = self.world.counts().tally.all().bytes;
         self.is_raging = true;
         let strikes = self.plan.strikes();
         for index in self.plan.striking() {
@@ -158,6 +169,7 @@ impl<'a> Storm<'a> {
         }
         self.pass_until(end)?;
         self.is_raging = false;
+        self.rate = (self.world.counts().tally.all().bytes - self.sent_before) / STORM.as_secs() / self.honest();
         self.collect()
     }
 
@@ -295,6 +307,7 @@ impl<'a> Storm<'a> {
     fn pass(&mut self) -> Result<(), Violation> {
         self.calm_before()?;
         self.rage()?;
+        self.see_off_the_hostile()?;
         self.calm_after()?;
         self.reckon()?;
         let left = &self.world.script.choices;
@@ -313,6 +326,8 @@ impl<'a> Storm<'a> {
             stored: self.tally.stored,
             retrieved: self.tally.retrieved,
             lost: self.tally.lost,
+            rate: self.rate,
+            slowest: self.tally.slowest,
         }
     }
 }

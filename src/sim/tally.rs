@@ -85,6 +85,9 @@ impl World {
         let own = peer.node.as_ref().and_then(|node| node.purpose(message.magic));
         let handled = self.answering.filter(|(magic, _)| *magic == message.magic).map(|(_, purpose)| purpose);
         let purpose = own.or(handled).unwrap_or_else(|| usual(message));
+        if peer.role.is_some() {
+            return purpose;
+        }
         self.text.clear();
         if let Some(node) = &peer.node {
             node.overlay().kind().dialect().encode(message, &peer.me, to, &mut self.text);
@@ -120,7 +123,7 @@ fn usual(message: &Message) -> Purpose {
         Body::Response(response) => message.answers.unwrap_or(match response {
             Response::Nodes(_) => RequestKind::FindNode,
             Response::Holder { .. } | Response::Vouch(_) | Response::Terms(_) => RequestKind::FindValue,
-            Response::Saved => RequestKind::Store,
+            Response::Saved | Response::Shown { .. } => RequestKind::Store,
             Response::Leased { .. } => RequestKind::Lease,
             Response::Same | Response::Differs(_) => RequestKind::Compare,
             Response::Node(_) | Response::Ring(_) => RequestKind::Ping,

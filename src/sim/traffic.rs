@@ -11,9 +11,11 @@ use super::network;
 use super::sabotage::Way;
 use super::work::{self, Running, Worker};
 use super::world::{Planned, SimEvent, World, destination};
-use crate::config::MAX_JOBS;
+use crate::config::{FLOWS_FROM, MAX_JOBS};
 use crate::id::Key;
-use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, NamedJob, Outcome, Resolution, Version, resolve};
+use crate::node::job::{
+    Holder, Job, JobError, JobErrorKind, JobId, NamedJob, Outcome, Resolution, Slot, Version, resolve,
+};
 use crate::node::{Event, Obstacle, Purpose};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -40,7 +42,13 @@ impl World {
         }
     }
 
-    fn send_datagram(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
+    pub(super) fn send_datagram(
+        &mut self,
+        (from, to): (usize, usize),
+        lag: Duration,
+        purpose: Purpose,
+        message: Message,
+    ) {
         let weather = self.rules.weather;
         let [first, second] = weather.datagram(&mut self.peers[from].in_burst, &mut self.rng);
         let passes = self.reaches(from, to) && !weather.is_closed(self.rules.seed, from, to);
@@ -88,6 +96,9 @@ impl World {
     /// A message arrives: its receiver handles it, if the peer runs and can still be reached.
     pub(super) fn arrive(&mut self, from: usize, to: usize, via: Via, mut message: Box<Message>) {
         if self.is_up(to) && self.reaches(from, to) {
+            if self.is_taken_care_of(from, to, via, &message) {
+                return;
+            }
             let bytes = network::wire_size(&message);
             self.peers[from].debts.arrived(network::address(to), message.magic);
             self.note_offer(to, &message);
@@ -123,6 +134,10 @@ impl World {
         let mut doomed = false;
         if let Some(addr) = source {
             match destination(addr, self.peers.len()) {
+                Some(holder) if self.is_up(holder) && self.withholds(holder) => {
+                    takes = work::PATIENCE;
+                    doomed = true;
+                }
                 Some(holder) if self.is_up(holder) && self.reaches(slot, holder) => {
                     takes += self.peers[holder].lag;
                     if matches!(work, Job::Named(_)) {
@@ -140,6 +155,12 @@ impl World {
             }
         }
         takes += network::spread(takes / 8, &mut self.rng);
+        if let Job::Fetch { slot: Slot { size: FLOWS_FROM.., .. }, from: Holder::Peer(_), .. } = work
+            && !doomed
+        {
+            let (life, what) = (Some(self.peers[slot].life), SimEvent::Told(Box::new(Event::Flows { job })));
+            self.plan(self.now + self.weather().rtt, Planned { slot: slot as u32, life, what });
+        }
         let peer = &mut self.peers[slot];
         let again = peer.jobs.insert(job, Running { work, doomed, cancelled: false, before }).is_some();
         peer.debts.job(job);
@@ -206,7 +227,12 @@ impl World {
         let holder = self.answering(slot, addr)?;
         // The connection was made, so the peer there receives what is sent to it.
         self.tell(slot, Event::Validated { addr });
-        self.read_block(holder, key)
+        let block = self.read_block(holder, key);
+        if self.peers[holder].open_files.offered(key).is_some() {
+            let to = self.peer(slot).addr.ip();
+            self.tell(holder, Event::Delivered { blocks: vec![(*key, to)] });
+        }
+        block
     }
 
     /// The peer at `addr`, as long as it lives and answers the peer in `slot`.

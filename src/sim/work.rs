@@ -14,6 +14,7 @@ use crate::file::{Entry, LocalManifest, Manifest};
 use crate::id::{Id, Key};
 use crate::lease::{Lease, Note};
 use crate::node::job::{GetId, Holder, Job, JobError, JobErrorKind, Outcome, PutId, Slot, Version};
+use crate::wire::sample;
 
 /// How long a worker waits for a connection or for bytes before it gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,7 +30,9 @@ type Done = Result<Outcome, Refusal>;
 /// The block that `work` has to read, and its holder.
 pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
     match work {
-        Job::Keep { key, .. } | Job::Verify { key, .. } | Job::Rehash { key } => Some((*key, Holder::Own)),
+        Job::Keep { key, .. } | Job::Verify { key, .. } | Job::Rehash { key } | Job::Sample { key, .. } => {
+            Some((*key, Holder::Own))
+        }
         Job::Lend { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Pull { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Fetch { slot, from, .. } => Some((slot.key, *from)),
@@ -89,6 +92,7 @@ impl Worker<'_> {
             Job::Publish { put } => self.publish(*put),
             Job::Verify { key, leases } => self.verify(key, leases),
             Job::Rehash { key } => self.verify(key, &[]),
+            Job::Sample { magic, by, .. } => block.map(|bytes| sampled(*magic, by, &bytes)),
             Job::Lend { put, key, .. } => block.map(|bytes| self.lend(*put, *key, bytes)),
             Job::Open { get, dest, root, size, compare, replace } => {
                 self.open(*get, dest, (*root, *size), (*compare, *replace))
@@ -238,6 +242,11 @@ impl Worker<'_> {
         let Listed { entries, sha256 } = local::read(bytes).map_err(|reason| corrupt(&reason))?;
         Ok(Outcome::Manifest { entries, root: Id::of(bytes), sha256 })
     }
+}
+
+fn sampled(magic: u64, by: &Id, bytes: &Bytes) -> Outcome {
+    let cut = sample::range(magic, size_of(bytes));
+    Outcome::Sampled { sample: sample::hash(magic, by, &bytes[cut.start as usize..cut.end as usize]) }
 }
 
 fn unpack(bytes: &Bytes) -> Done {

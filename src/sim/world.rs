@@ -82,7 +82,7 @@ impl Rules {
     /// A world of peers that all route by this overlay.
     pub fn of(seed: u64, kind: OverlayKind, ring: RingOptions) -> Self {
         let options = ring.clone();
-        let make = move |me, config: &Config, seed| kind.build_with(me, seed, config.guest, &options);
+        let make = move |me, config: &Config, seed| kind.build_with(me, seed, config, &options);
         Self { recipe: Some((kind, ring)), ..Self::new(seed, Box::new(make)) }
     }
 }
@@ -145,6 +145,8 @@ pub(super) enum SimEvent {
         key: Key,
         bytes: Bytes,
     },
+    /// A hostile peer does what it is up to.
+    Mischief,
 }
 
 /// No event comes to a node so long after a time at which it asked to be woken, but for those that a stopped clock held up.
@@ -307,6 +309,7 @@ impl World {
             SimEvent::Job(job) => self.finish_job(slot, job),
             SimEvent::Told(event) => self.deliver(slot, *event),
             SimEvent::Written { key, bytes } => drop(self.peers[slot].disk.keep(key, bytes)),
+            SimEvent::Mischief => self.do_mischief(slot),
         }
     }
 
@@ -317,9 +320,8 @@ impl World {
 
     /// Gives the peer's present life an event at once, or as soon as its clock goes on.
     pub(super) fn tell(&mut self, slot: usize, event: Event) {
-        let life = Some(self.peers[slot].life);
-        let planned = Planned { slot: slot as u32, life, what: SimEvent::Told(Box::new(event)) };
-        self.plan(self.now, planned);
+        let (life, what) = (Some(self.peers[slot].life), SimEvent::Told(Box::new(event)));
+        self.plan(self.now, Planned { slot: slot as u32, life, what });
     }
 
     /// Hands a node an event and performs its actions.
@@ -371,8 +373,7 @@ impl World {
     /// Plans to wake the node when it asked for that, with at most one earlier wake-up planned besides.
     fn wake_when_due(&mut self, slot: usize) {
         let peer = &mut self.peers[slot];
-        let Some(due) = peer.due else { return };
-        let due = due.max(self.now);
+        let Some(due) = peer.due.map(|due| due.max(self.now)) else { return };
         if let Some(planned) = peer.wake.filter(|planned| due < *planned)
             && self.rules.broken == Some(Way::LostTick)
         {

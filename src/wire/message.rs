@@ -142,6 +142,12 @@ pub enum Response {
     Nodes(Vec<Peer>),
     /// The block is here, hashed and durable.
     Saved,
+    /// The same, from a peer that did not pull it from who offered it: it [shows](super::sample) that it has it. Older peers
+    /// say `Saved`.
+    Shown {
+        /// The hash.
+        sample: Id,
+    },
     /// So many blocks held here carry the leases that were told of.
     Leased {
         /// Blocks that carry any of them.

@@ -6,6 +6,7 @@
 pub mod kad;
 pub mod message;
 pub mod ring;
+pub mod sample;
 pub mod summary;
 
 pub use kad::Malformed;

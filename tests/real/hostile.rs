@@ -156,6 +156,29 @@ fn nobody_gets_more_than_three_bytes_for_one_from_a_ring_peer() {
 }
 
 #[test]
+fn a_storer_reads_nothing_back_from_those_who_pulled_a_block_or_show_that_they_have_it() {
+    for overlay in [OverlayKind::Kademlia, OverlayKind::Ring] {
+        let (peers, _) = network(overlay);
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let content: Vec<u8> = (0..300_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+        fs::write(&path, content).expect("writable");
+        let received = || match answer(&peers[1], Command::Status) {
+            Answer::Status(status) => status.moved.0,
+            other => panic!("{other:?}"),
+        };
+        let before = received();
+        // The first time they pull it, the second time they have it already.
+        for _ in 0..2 {
+            let stored = answer(&peers[1], Command::Store { path: path.clone(), manifest: None, keep: false });
+            let Answer::Stored { copies, wanted, .. } = &stored else { panic!("{stored:?}") };
+            assert!(*wanted >= 3 && copies[..*wanted].iter().all(|blocks| *blocks == 0), "{stored:?}");
+        }
+        assert_eq!(received(), before);
+    }
+}
+
+#[test]
 fn what_the_ring_says_over_connections_is_not_believed_in_datagrams() {
     let (peers, _) = network(OverlayKind::Ring);
     let victim = peers[0].me();

@@ -5,6 +5,7 @@
 //! [`network`] what answers show of each address and of all, [`uplink`] the offers that wait for their turn. What comes of
 //! either is a [`Delivery`]: for the overlay, or for the part whose ticket the request went out under.
 
+mod deliveries;
 mod network;
 mod pending;
 mod round_trips;
@@ -16,13 +17,14 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use self::deliveries::Deliveries;
 use self::pending::{Ask, Late, Overdue, Pending, Waiting};
 use self::uplink::{Offering, Place, Uplink};
 use super::action::{Action, Outbox};
 use super::jobs::Urgency;
-use super::part::{Answered, Reply, Ticket};
+use super::part::{Answered, Proof, Reply, Ticket};
 use super::purpose::Purpose;
-use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_MEMORY};
+use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_FOR, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::lease::Lease;
 use crate::overlay::{Asker, Tag, Target};
@@ -43,7 +45,7 @@ enum Why {
     /// A part's.
     Part(Ticket),
     /// A block offered to a peer that should hold it.
-    Offer { place: Place, ticket: Ticket, to: Peer },
+    Offer { place: Place, ticket: Ticket, key: Key, to: Peer },
     /// A peer is slow to take an offer: is it alive?
     Pulse,
 }
@@ -85,7 +87,8 @@ pub(crate) struct Exchange {
     pending: Pending<Why>,
     uplink: Uplink,
     /// Addresses that have shown that they receive what is sent to them.
-    validated: Recent<SocketAddr, ()>,
+    validated: Recent<SocketAddr, Time>,
+    pub(crate) deliveries: Deliveries,
     traffic: Traffic,
     out: Outbox,
 }
@@ -101,6 +104,7 @@ impl Exchange {
             pending: Pending::new(sender.guest),
             uplink: Uplink::default(),
             validated: Recent::new(VALIDATED_MEMORY),
+            deliveries: Deliveries::default(),
             traffic: Traffic::default(),
             out: Outbox::new(),
         }
@@ -193,7 +197,7 @@ impl Exchange {
     pub(crate) fn make_offers(&mut self) {
         while let Some((place, Offering { ticket, key, size, leases, to, .. })) = self.uplink.next(self.now) {
             let request = Request::Store { key, size: Some(size), leases };
-            self.ask_until(to, request, Why::Offer { place, ticket, to }, patience::OFFER);
+            self.ask_until(to, request, Why::Offer { place, ticket, key, to }, patience::OFFER);
         }
     }
 
@@ -291,12 +295,8 @@ impl Exchange {
                 let rtt = measured.unwrap_or(took);
                 Delivery::Part(ticket, Reply::Answer(Answered { to: waiting.to, by, answer, rtt }))
             }
-            (Why::Offer { place, ticket, to }, answer) => {
-                let result = match answer {
-                    Ok(Response::Saved) => Ok(()),
-                    Ok(_) => Err("it answered an offer with something else".to_owned()),
-                    Err(reason) => Err(reason),
-                };
+            (Why::Offer { place, ticket, key, to }, answer) => {
+                let result = answer.and_then(|response| self.proof(magic, &key, &to, &response));
                 self.end_offer(place, ticket, to, result)
             }
             (Why::Pulse, _) => Delivery::Pulse,
@@ -304,7 +304,17 @@ impl Exchange {
         Some((asked, delivery))
     }
 
-    fn end_offer(&mut self, place: Place, ticket: Ticket, to: Peer, result: Result<(), String>) -> Delivery {
+    /// What the answer to the offer `magic` shows of the block there.
+    fn proof(&mut self, magic: u64, key: &Key, to: &Peer, response: &Response) -> Result<Proof, String> {
+        match response {
+            Response::Saved | Response::Shown { .. } if self.deliveries.take(*key, to.addr.ip()) => Ok(Proof::Pulled),
+            Response::Shown { sample } => Ok(Proof::Sample { magic, sample: *sample }),
+            Response::Saved => Ok(Proof::Nothing),
+            _ => Err("it answered an offer with something else".to_owned()),
+        }
+    }
+
+    fn end_offer(&mut self, place: Place, ticket: Ticket, to: Peer, result: Result<Proof, String>) -> Delivery {
         self.uplink.end(self.now, place, to.addr, result.is_ok());
         Delivery::Part(ticket, Reply::Offered { to, result })
     }
@@ -351,7 +361,7 @@ impl Exchange {
         match why {
             Why::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to },
             Why::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
-            Why::Offer { place, ticket, to } => self.end_offer(place, ticket, to, Err(reason.to_owned())),
+            Why::Offer { place, ticket, to, .. } => self.end_offer(place, ticket, to, Err(reason.to_owned())),
             Why::Pulse => Delivery::NoPulse(to.addr),
         }
     }
@@ -396,11 +406,12 @@ impl Exchange {
 
     /// This address has shown that it receives what is sent to it.
     pub(crate) fn validate(&mut self, addr: SocketAddr) {
-        self.validated.insert(addr, ());
+        self.validated.insert(addr, self.now);
     }
 
+    /// Whether it has shown that not long ago: another may be there by now.
     pub(crate) fn is_validated(&self, addr: &SocketAddr) -> bool {
-        self.validated.contains(addr)
+        self.validated.get(addr).is_some_and(|shown| self.now.since(*shown) < VALIDATED_FOR)
     }
 
     /// A message came, whatever it says.

@@ -1,5 +1,6 @@
 //! One piece of a file on its way out of the network: a node of its tree, or a block, and who was asked for it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(super) struct Piece {
     pub(super) trouble: Option<JobError>,
     /// It waits until fewer others are under way.
     pub(super) parked: bool,
+    /// Those who said that they hold it kept silent, and others behind them were looked for.
+    pub(super) wider: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +92,7 @@ impl Piece {
             rounds: 0,
             trouble: None,
             parked: false,
+            wider: false,
         }
     }
 
@@ -102,19 +106,32 @@ impl Piece {
     }
 
     /// When another holder gets its chance, if there is one: when each fetch under way has taken longer than `limit`,
-    /// which doubles with each time. What has not begun keeps nobody waiting.
-    pub(super) fn slow_at<P>(&self, jobs: &Jobs<P>, limit: Duration) -> Option<Time> {
-        if self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
+    /// which doubles with each time. What has not begun keeps nobody waiting. Where nobody has begun to send, it comes after
+    /// `silence`, even if there is yet to be another.
+    pub(super) fn slow_at<P>(&self, jobs: &Jobs<P>, limit: Duration, silence: Duration) -> Option<Time> {
+        let is_silent = self.is_silent(jobs);
+        if (self.wider || !is_silent) && self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
             return None;
         }
         let latest = self.running.values().map(|(_, since)| *since).max()?;
-        Some(latest + limit * 2_u32.pow(self.hedges.min(MAX_DOUBLINGS)))
+        Some(latest + if is_silent { silence } else { limit * 2_u32.pow(self.hedges.min(MAX_DOUBLINGS)) })
     }
 
-    /// The next holder to try: not one that failed before in this file, as far as others are known.
+    /// Whether it is fetched, and nobody has begun to send it.
+    pub(super) fn is_silent<P>(&self, jobs: &Jobs<P>) -> bool {
+        let silent = |(job, (holder, _)): (&JobId, &(Holder, Time))| *holder != Holder::Own && !jobs.is_flowing(*job);
+        !self.running.is_empty() && self.running.iter().all(silent)
+    }
+
+    /// The next holder to try: not one that failed before in this file, as far as others are known. Liars gather around the
+    /// key: where others were looked for behind them, the first known and the furthest from it take turns.
     pub(super) fn take_holder(&mut self, doubts: &Doubts) -> Option<Peer> {
-        let last = |peer: &Peer| (self.failed.contains(&peer.addr), doubts.of(&peer.addr));
-        let best = (0..self.known.len()).min_by_key(|&at| last(&self.known[at]))?;
+        let key = self.what.key();
+        let furthest = self.wider && !self.tried.len().is_multiple_of(2);
+        let best = (0..self.known.len()).min_by_key(|&at| {
+            let Peer { id, addr } = &self.known[at];
+            (self.failed.contains(addr), doubts.of(addr), furthest.then(|| Reverse(id.distance(&key))))
+        })?;
         self.known.remove(best)
     }
 

@@ -88,6 +88,15 @@ impl Placing {
         self.saved < self.wanted && under_way
     }
 
+    /// Others may keep it too: those of them that were not offered it.
+    pub(super) fn go_further(&mut self, known: Vec<Peer>) {
+        for peer in known {
+            if !self.tried.contains(&peer.addr) && !self.candidates.contains(&peer) {
+                self.candidates.push_back(peer);
+            }
+        }
+    }
+
     /// The peer at `addr` has said what came of an offer. Whether that was waited for.
     pub(super) fn end(&mut self, addr: &SocketAddr) -> bool {
         self.out.remove(addr) || self.overdue.remove(addr)

@@ -6,9 +6,12 @@
 //! offered to the next nearest too; once as many copies stand as are wanted, nobody is waited for. When a level of the
 //! tree is full it becomes a manifest block and takes the same way; the last one, the root, names the file.
 
+mod claims;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use self::claims::Claims;
 use super::order::Order;
 use super::placing::{Failed, Placing, Tally, too_few};
 use super::{Flow, take_those_of};
@@ -57,6 +60,14 @@ impl Part for Puts {
         self.0.insert(put, Put::new(desk, put, id, order));
     }
 
+    fn on_tick(&mut self, desk: &mut Desk) {
+        self.0.retain(|_, put| put.on_tick(desk) == Flow::Goes);
+    }
+
+    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
+        self.0.values().filter_map(|put| put.claims.next_wake()).min()
+    }
+
     fn under_way(&self) -> usize {
         self.0.len()
     }
@@ -86,6 +97,7 @@ struct Put {
     /// Failed offers by address: who failed twice is asked last.
     failures: BTreeMap<SocketAddr, u32>,
     tally: Tally,
+    claims: Claims,
 }
 
 /// The one thing that the file's reader is doing; tree nodes must come in order, so it does one thing at a time.
@@ -116,6 +128,7 @@ impl Put {
             placing: BTreeMap::new(),
             failures: BTreeMap::new(),
             tally: Tally::default(),
+            claims: Claims::default(),
         };
         put.read_next(desk);
         put
@@ -124,8 +137,11 @@ impl Put {
     fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
         match (step, reply) {
             (Step::Block(key), Reply::Found(found)) => self.on_found(desk, key, found.peers, found.unreached.len()),
-            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
-            (Step::Block(key), Reply::Done { outcome, .. }) => self.on_kept(desk, key, &outcome),
+            (Step::Block(key), Reply::Offered { to, result }) => self.on_answered(desk, key, to, result),
+            (Step::Block(key), Reply::Done { job, outcome }) => match self.claims.settle(desk, job, &outcome) {
+                Some(verdicts) => self.on_verdicts(desk, verdicts),
+                None => self.on_kept(desk, key, &outcome),
+            },
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
             _ => Flow::Goes,
         }
@@ -295,22 +311,6 @@ impl Put {
         }
     }
 
-    /// A peer is silent: what it was offered is offered to the next nearest too.
-    fn on_overdue(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
-        let late: Vec<Key> =
-            self.placing.iter().filter(|(_, block)| block.out.contains(&addr)).map(|(&key, _)| key).collect();
-        for key in late {
-            if let Some(placing) = self.placing.get_mut(&key) {
-                placing.out.remove(&addr);
-                placing.overdue.insert(addr);
-            }
-            if self.offer_on(desk, key) == Flow::Over {
-                return Flow::Over;
-            }
-        }
-        Flow::Goes
-    }
-
     fn keep_here(&mut self, desk: &mut Desk, key: Key) {
         let Some(placing) = self.placing.get_mut(&key) else { return };
         if placing.keeping {
@@ -398,6 +398,7 @@ impl Put {
         }
         let Some(placing) = self.placing.remove(&key) else { return Flow::Goes };
         desk.drop_offers(|other| *other == ticket);
+        self.claims.drop_those(desk, |claimed| *claimed == key);
         desk.withdraw(self.id, key);
         self.tally.add(&placing);
         desk.progress(self.command, Progress::Moved { bytes: self.tally.bytes, resumed: 0 });
@@ -419,6 +420,7 @@ impl Put {
                 desk.cancel_lookup(lookup);
             }
         }
+        self.claims.drop_those(desk, |_| true);
         desk.drop_offers(|ticket| (ticket.owner, ticket.key) == (Owner::Puts, self.id));
         desk.forget_put(self.id);
         desk.fail(self.command, kind, reason);

@@ -67,7 +67,7 @@ impl Part for Departure {
                 id
             }
             (Step::Block(key), Reply::Offered { to, result }) => {
-                handover.on_offered(&to.id, key, result);
+                handover.on_offered(&to.id, key, result.map(drop));
                 to.id
             }
             _ => return,

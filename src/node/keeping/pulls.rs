@@ -19,7 +19,7 @@ use crate::config::{MAX_BLOCK_SIZE, MAX_PULLS, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, LeaseNews, Secret};
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, JobErrorKind, NOT_ITS_HASH, Outcome};
+use crate::node::job::{Holder, Job, JobErrorKind, JobId, NOT_ITS_HASH, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
 use crate::node::trouble::Trouble;
@@ -48,6 +48,8 @@ pub(in crate::node) struct Pulls {
     /// Offers of strangers that are being pinged.
     unproven: BTreeMap<SocketAddr, Vec<Offer>>,
     unproven_count: usize,
+    /// Those who are to be shown a block that was not pulled from them, by the jobs that hash what their offers name.
+    shows: BTreeMap<JobId, Offer>,
     /// When it was told that there is no room for a block.
     told_full: Option<Time>,
 }
@@ -70,7 +72,14 @@ const MAX_WAITING: usize = 64;
 impl Part for Pulls {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         match (ticket.step, reply) {
-            (Step::Block(key), Reply::Done { outcome, .. }) => self.on_pulled(desk, key, &outcome),
+            (Step::Block(key), Reply::Done { job, outcome }) => match (self.shows.remove(&job), outcome) {
+                (Some(offer), _) if desk.is_leaving() => respond(desk, &offer, Err(LEAVING)),
+                (Some(offer), Outcome::Sampled { sample }) => {
+                    desk.respond(&offer.from, RequestKind::Store, Response::Shown { sample });
+                }
+                (Some(offer), _) => respond(desk, &offer, Err(REFUSED)),
+                (None, outcome) => self.on_pulled(desk, key, &outcome),
+            },
             // A stranger answered: what it offered is pulled now.
             (_, Reply::Answer(answered)) => {
                 for offer in self.take_unproven(answered.to.addr) {
@@ -94,7 +103,7 @@ impl Part for Pulls {
     }
 
     fn under_way(&self) -> usize {
-        self.wanted.len()
+        self.wanted.len() + self.shows.len()
     }
 
     /// Whether every block wanted is under way or in a queue, once.
@@ -136,6 +145,9 @@ impl Pulls {
             if !again && waiting.len() < MAX_WAITING {
                 waiting.push(offer);
             }
+            return;
+        }
+        if self.shows.values().any(|known| known.from.is_same(&offer.from)) {
             return;
         }
         match self.queue.make_room(offer.from.addr) {
@@ -243,7 +255,7 @@ impl Pulls {
             _ if desk.is_leaving() => (Err(LEAVING), false),
             Outcome::Stored { .. } | Outcome::Sound { .. } => (Ok(()), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Full => (Err(FULL), false),
-            Outcome::Failed(error) if error.kind == JobErrorKind::Io => (Err("the disk refused the block"), false),
+            Outcome::Failed(error) if error.kind == JobErrorKind::Io => (Err(REFUSED), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Busy => (Err(BUSY), false),
             Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => (Err(NOT_ITS_HASH), true),
             _ => (Err("the block could not be pulled from you"), true),
@@ -256,12 +268,21 @@ impl Pulls {
             if result.is_ok() && !desk.has_leases(&key, &offer.leases) {
                 // It came on behalf of others, when those of the first were being written down.
                 self.on_offer(desk, offer);
+            } else if result.is_ok() && (looking || offer.from.addr != from) && self.shows.len() < MAX_PULLS {
+                self.show(desk, key, offer);
             } else {
                 respond(desk, &offer, result);
             }
         }
         self.pull_anew(desk, key, since, others);
         self.start_next(desk);
+    }
+
+    /// The block was not pulled from who offers it: that it is here shows a hash of the bytes that the offer names.
+    fn show(&mut self, desk: &mut Desk, key: Key, offer: Offer) {
+        let (magic, by) = (offer.from.magic, desk.me().id);
+        let job = desk.order(Ticket::block(Owner::Pulls, key), Job::Sample { key, magic, by }, Urgency::Others);
+        self.shows.insert(job, offer);
     }
 
     /// A block is pulled from one of those who offer it, whatever is here of it. Strangers have to prove themselves
@@ -356,6 +377,9 @@ const ENDED: &str = "its lease has ended";
 pub(super) const FULL: &str = "full";
 /// What a peer says to offers that is leaving too.
 pub(super) const LEAVING: &str = "leaving the network";
+
+/// Why a block is not saved whose bytes could not be written or read.
+const REFUSED: &str = "the disk refused the block";
 /// What a peer says while more is asked of it than it takes at a time.
 pub(super) const BUSY: &str = "busy: too many blocks are on their way here";
 

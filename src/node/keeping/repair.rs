@@ -82,7 +82,9 @@ impl Part for Repair {
                     self.on_failed(desk, ticket.key, &peer);
                 }
             }
-            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, ticket.key, key, to, result),
+            (Step::Block(key), Reply::Offered { to, result }) => {
+                self.on_offered(desk, ticket.key, key, to, result.map(drop))
+            }
             _ => {}
         }
     }

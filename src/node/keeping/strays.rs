@@ -140,7 +140,7 @@ impl Strays {
             Reply::Offered { to, result } => {
                 check.open -= 1;
                 match result {
-                    Ok(()) => {
+                    Ok(_) => {
                         conducts.took(&to.id);
                         desk.notify(Notice::BlockRepaired { key, to });
                     }

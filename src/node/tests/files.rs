@@ -67,6 +67,57 @@ fn a_file_is_read_placed_packed_and_named_by_its_root() {
     assert_eq!(bench.node.held().count(), 2);
 }
 
+/// The address of a peer of the scripted overlay.
+fn addr_of(id: Id) -> SocketAddr {
+    (0..10).map(peer).find(|peer| peer.id == id).expect("it is one of them").addr
+}
+
+/// Stores a file whose one block four others may keep. Each says that it has saved it without having pulled it, shows it
+/// as `shown` has it, and gives it back as `gives` has it. Returns the copies that are told of the block.
+fn copies_told(pulled: bool, shown: Option<bool>, gives: bool) -> usize {
+    let mut bench = Bench::new(Config::default(), 4, 9).start(&[]);
+    bench.pulls = pulled;
+    let read = reading(&store_file(&mut bench)).expect("it begins by reading");
+    let actions = bench.ends(read, Outcome::Read { entry: entry(1, 10) });
+    let read = reading(&actions).expect("it reads on");
+    let (own, _) =
+        jobs(&actions).into_iter().find(|(_, job)| matches!(job, Job::Keep { .. })).expect("one copy is here");
+    for (to, magic, _) in requests(&actions) {
+        let response = shown.map_or(Response::Saved, |_| Response::Shown { sample: key(7) });
+        for (job, work) in jobs(&bench.hears_answer(to, magic, response)) {
+            let outcome = match work {
+                Job::Sample { magic: asked, by, .. } if (asked, addr_of(by)) == (magic, to) => {
+                    Outcome::Sampled { sample: key(if shown == Some(true) { 7 } else { 8 }) }
+                }
+                Job::Unpack { from, .. } if from == Holder::Peer(to) && gives => Outcome::NotManifest { size: 10 },
+                Job::Unpack { .. } => failed(JobErrorKind::TimedOut),
+                work => panic!("{work:?}"),
+            };
+            bench.ends(job, outcome);
+        }
+    }
+    bench.ends(own, Outcome::Stored { size: 10 });
+    bench.pulls = true;
+    let actions = bench.ends(read, Outcome::End { size: 10, sha256: key(99) });
+    let [(pack, Job::Pack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let actions = bench.ends(pack, Outcome::Packed { key: key(2), size: 200 });
+    answer_offers(&mut bench, &actions, |_| true);
+    let [(own, Job::Keep { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let end = bench.ends(own, Outcome::Stored { size: 200 });
+    let Some(Answer::Stored { copies, .. }) = answer(&end) else { panic!("{end:?}") };
+    assert!(bench.node.is_at_rest());
+    copies.iter().position(|blocks| *blocks > 0).expect("some")
+}
+
+#[test]
+fn a_copy_counts_that_was_pulled_shown_or_read_back_and_none_on_a_peers_word_alone() {
+    assert_eq!(copies_told(true, None, false), 5, "whoever pulled it need not show it");
+    assert_eq!(copies_told(false, Some(true), false), 5);
+    assert_eq!(copies_told(false, Some(false), false), 1, "other bytes show nothing");
+    assert_eq!(copies_told(false, None, true), 5, "an older peer, which had it before");
+    assert_eq!(copies_told(false, None, false), 1);
+}
+
 #[test]
 fn a_peer_that_refuses_is_replaced_by_the_next_nearest() {
     let config = Config { replicas: 2, guest: true, ..Config::default() };

@@ -161,11 +161,15 @@ fn saved_is_said_only_once_the_leases_of_the_offer_are_written_down_too() {
     // Meanwhile the same block is offered on behalf of another one.
     assert_eq!(bench.hears_request(peer(1), 6, offer(1, &[lease(3, None)])), []);
     let actions = bench.ends(*job, Outcome::Sound { size: 4 });
-    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Saved))]);
-    let [(job, Job::Verify { leases, .. })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    let [(show, Job::Sample { magic: 5, .. }), (job, Job::Verify { leases, .. })] = &jobs(&actions)[..] else {
+        panic!("{actions:?}")
+    };
     assert_eq!(*leases, [lease(3, None)]);
+    let shown = Response::Shown { sample: key(7) };
+    let actions = bench.ends(*show, Outcome::Sampled { sample: key(7) });
+    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(shown))]);
     let actions = bench.ends(*job, Outcome::Sound { size: 4 });
-    assert_eq!(responses(&actions), [(peer(1).addr, 6, Ok(Response::Saved))]);
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Sample { magic: 6, .. })]), "{actions:?}");
     let actions = bench.hears_request(peer(1), 7, offer(1, &[lease(3, None)]));
     let [(_, Job::Verify { leases, .. })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
     assert_eq!(*leases, [], "it is known");
@@ -220,6 +224,7 @@ fn a_peer_that_slept_through_the_end_of_a_lease_is_told_its_secret() {
     let actions = bench.hears_request(peer(1), 5, told(&[], &[secret(1)]));
     bench.ends(jobs(&actions)[0].0, Outcome::Done);
     assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)).len(), 1);
+    bench.does(Event::Validated { addr: peer(1).addr });
     let actions = bench.hears_request(peer(1), 6, offer(1, &[lease(1, None)]));
     let [(_, 6, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
     assert!(reason.contains("lease has ended"), "{reason}");
@@ -266,7 +271,7 @@ fn a_block_with_more_leases_than_fit_an_offer_is_kept_for_ever() {
     let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(17, Some(NOW + HOUR))]));
     let [(job, Job::Verify { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     let actions = bench.ends(job, Outcome::Sound { size: 4 });
-    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Saved))]);
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Sample { magic: 5, .. })]), "it is saved, and that is shown");
     assert_eq!(deleted(&mut bench, Duration::from_secs(9 * HOUR)), []);
 }
 
@@ -279,8 +284,9 @@ fn an_offer_on_behalf_of_an_ended_lease_and_of_nobody_is_answered_once() {
         let actions = bench.hears_request(peer(1), magic, offer(1, &[lease(1, None), Lease::NOBODYS]));
         let [(job, Job::Verify { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
         let actions = bench.ends(job, Outcome::Sound { size: 4 });
-        assert_eq!(jobs(&actions), []);
-        assert_eq!(responses(&actions), [(peer(1).addr, magic, Ok(Response::Saved))]);
+        let [(job, Job::Sample { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+        let actions = bench.ends(job, Outcome::Sampled { sample: key(7) });
+        assert_eq!(responses(&actions), [(peer(1).addr, magic, Ok(Response::Shown { sample: key(7) }))]);
     }
     assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)), []);
 }

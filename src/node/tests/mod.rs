@@ -29,6 +29,8 @@ pub(crate) struct Bench {
     pub(crate) node: Node,
     pub(crate) now: Time,
     pub(crate) out: Outbox,
+    /// Whoever is offered a block has pulled it before it answers.
+    pub(crate) pulls: bool,
 }
 
 pub(crate) fn addr(n: u16) -> SocketAddr {
@@ -56,7 +58,7 @@ impl Bench {
     }
 
     pub(crate) fn on(config: Config, overlay: Scripted) -> Self {
-        Self { node: Node::new(config, Box::new(overlay), [7; 32]), now: Time::ZERO, out: Outbox::new() }
+        Self { node: Node::new(config, Box::new(overlay), [7; 32]), now: Time::ZERO, out: Outbox::new(), pulls: true }
     }
 
     pub(crate) fn start(mut self, held: &[(Key, u32)]) -> Self {
@@ -72,11 +74,23 @@ impl Bench {
         self
     }
 
-    /// Hands the node an event; returns what it does about it.
+    /// Hands the node an event; returns what it does about it. Whoever is asked for a block begins to send it.
     pub(crate) fn does(&mut self, event: Event) -> Vec<Action> {
         self.out.clear();
         self.node.handle(self.now, event, &mut self.out);
         self.node.check().expect("the node's invariants hold");
+        let mut unheard = Outbox::new();
+        for action in &self.out {
+            let follows = match action {
+                Action::Start { job, work: Job::Fetch { .. } | Job::Unpack { .. } } => Event::Flows { job: *job },
+                Action::Send {
+                    to, message: Message { body: Body::Request(Request::Store { key, .. }), .. }, ..
+                } if self.pulls => Event::Delivered { blocks: vec![(*key, to.ip())] },
+                _ => continue,
+            };
+            self.node.handle(self.now, follows, &mut unheard);
+        }
+        assert_eq!(unheard, [], "neither is answered");
         self.out.clone()
     }
 

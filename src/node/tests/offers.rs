@@ -34,7 +34,27 @@ fn saved_is_said_only_once_the_block_is_durable() {
         "a block that is here is looked at, not pulled again"
     );
     let actions = bench.ends(1, Outcome::Sound { size: 1000 });
-    assert_eq!((jobs(&actions), responses(&actions)), (vec![], vec![(peer(1).addr, 6, Ok(Response::Saved))]));
+    assert_eq!(
+        (jobs(&actions), responses(&actions)),
+        (vec![(2, Job::Sample { key: key(1), magic: 6, by: peer(0).id })], vec![]),
+        "that it is here has to be shown, for nobody pulled it"
+    );
+    assert_eq!(bench.hears_request(peer(1), 6, store(1)), [], "the same offer again gets the one answer");
+    let actions = bench.ends(2, Outcome::Sampled { sample: key(7) });
+    assert_eq!(responses(&actions), [(peer(1).addr, 6, Ok(Response::Shown { sample: key(7) }))]);
+}
+
+#[test]
+fn of_two_that_offer_a_block_the_one_is_asked_for_it_and_the_other_is_shown_it() {
+    let mut bench = acquainted();
+    bench.does(Event::Validated { addr: peer(2).addr });
+    bench.hears_request(peer(1), 5, store(1));
+    assert_eq!(bench.hears_request(peer(2), 6, store(1)), []);
+    let actions = bench.ends(0, Outcome::Stored { size: 1000 });
+    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Saved))]);
+    assert_eq!(jobs(&actions), [(1, Job::Sample { key: key(1), magic: 6, by: peer(0).id })]);
+    let actions = bench.ends(1, failed(JobErrorKind::Io));
+    assert!(matches!(&responses(&actions)[..], [(_, 6, Err(reason))] if reason.contains("disk")), "{actions:?}");
 }
 
 #[test]

@@ -107,7 +107,9 @@ impl Kademlia {
     /// will do, but for those near to us.
     fn has_use_for(&self, peer: &Peer, claim: Claim) -> bool {
         let few = self.table.bucket(self.table.index_of(&peer.id)).is_none_or(|bucket| bucket.contacts().len() < WIDTH);
-        self.table.has_room(&peer.id) && (few || claim == Claim::Contest || self.is_among(K, &self.me, &peer.id))
+        self.table.has_room(&peer.id)
+            && self.table.crowd(peer).is_none()
+            && (few || claim == Claim::Contest || self.is_among(K, &self.me, &peer.id))
     }
 
     fn may_enter(&self, peer: &Peer) -> bool {

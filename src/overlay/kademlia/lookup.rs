@@ -37,6 +37,9 @@ mod standing;
 /// Questions a lookup asks at most: far more than any network needs, and few enough for liars to win nothing.
 const MAX_QUESTIONS: u32 = 400;
 
+/// A search for more holders goes on until so many others have answered: liars may stand nearest.
+const WIDER: usize = 3 * WIDTH;
+
 /// From so many questions on, the overdue free no places where less than a third is answered: then it is no matter of single
 /// peers, and to ask more of them would only add to what is wrong.
 const BRAKED_FROM: u32 = 12;
@@ -153,7 +156,7 @@ impl Lookup {
     /// The WIDTH nearest that may be alive, and those among them that keep us waiting, or whose word is worth nothing;
     /// each with its rank.
     fn window(&self) -> impl Iterator<Item = (usize, &Entry)> {
-        let mut room = WIDTH;
+        let mut room = if self.goal == Goal::MoreHolders { WIDER } else { WIDTH };
         let left = self.shortlist.iter().filter(|entry| !entry.standing.is_out());
         let window = left.take_while(move |Entry { standing, .. }| {
             let takes = room > 0;
@@ -247,7 +250,9 @@ impl Lookup {
         let Some(at) = self.on(addr, Event::Named { count: names.len(), usual: self.expected }) else { return };
         let depth = self.shortlist[at].depth + 1;
         let nearest = self.nearest();
-        for &peer in names.iter().take(WIDTH) {
+        // Who says that it holds the block, and is sought no more for that, may name its fellows, and whom it made up.
+        let counts = self.goal != Goal::MoreHolders || !self.shortlist[at].standing.holds();
+        for &peer in names.iter().take(if counts { WIDTH } else { 0 }) {
             self.offer(peer, depth, false, Some(addr));
         }
         self.wide = nearest.is_some() && self.nearest() == nearest;

@@ -158,6 +158,13 @@ impl Kademlia {
         }
     }
 
+    /// The same view, for which addresses of local networks are `strict`ly counted like all others: only a few of one network
+    /// become contacts.
+    pub fn with_addresses(mut self, strict: bool) -> Self {
+        self.table.strict = strict;
+        self
+    }
+
     /// Enters contacts as if they had answered, as far as their buckets have room. For simulations that begin in a
     /// network long grown; `peers` have distinct addresses.
     pub fn fill(&mut self, now: Time, peers: &[Peer]) {

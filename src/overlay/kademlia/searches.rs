@@ -18,6 +18,9 @@ use crate::wire::{Request, Response};
 /// Contacts that a lookup starts from: more than its width, for some may be dead.
 const START: usize = 2 * WIDTH;
 
+/// The same where those nearest to the key may be liars, who name one another.
+const START_WIDE: usize = 10 * WIDTH;
+
 /// A peer that named itself longer ago than this has to do so again in a lookup: another may be at its address.
 const NAMED: Duration = Duration::from_secs(60);
 
@@ -31,9 +34,10 @@ impl Kademlia {
     /// Starts a lookup.
     pub(super) fn search(&mut self, now: Time, name: Name, key: Key, goal: Goal, out: &mut Vec<Effect>) {
         self.table.note_lookup(now, &key);
-        let mut start = self.nearest_sound(&key, START);
+        let count = if goal == Goal::MoreHolders { START_WIDE } else { START };
+        let mut start = self.nearest_sound(&key, count);
         if start.len() < WIDTH {
-            start = self.table.nearest(&key, START, |_| true);
+            start = self.table.nearest(&key, count, |_| true);
         }
         start.extend(self.acquaintances.nearest(now, &key, WIDTH, NAMED));
         let asks_all = matches!(goal, Goal::Holders | Goal::MoreHolders) || matches!(name, Name::Own(_));

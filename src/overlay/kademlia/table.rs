@@ -8,12 +8,19 @@ use super::bucket::{Bucket, Contact};
 use super::selection::Selection;
 use crate::id::{ID_BITS, Id, Key};
 use crate::peer::Peer;
+use crate::source::Source;
 use crate::time::Time;
+
+/// Contacts of one network in a bucket at most, and in the whole table: more may be one and the same user's.
+const OF_NETWORK_IN_BUCKET: usize = 2;
+const OF_NETWORK: usize = 10;
 
 pub(super) struct Table {
     me: Id,
     /// Contacts in a bucket, and spares beside it, at most: the paper's k.
     k: usize,
+    /// Local networks are limited like any other.
+    pub(super) strict: bool,
     /// Buckets that ever had a contact, by index.
     buckets: Vec<Bucket>,
     len: usize,
@@ -32,7 +39,7 @@ pub(super) enum Entry {
 
 impl Table {
     pub(super) fn new(me: Id, k: usize) -> Self {
-        Self { me, k: k.max(1), buckets: Vec::new(), len: 0 }
+        Self { me, k: k.max(1), strict: false, buckets: Vec::new(), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -92,15 +99,32 @@ impl Table {
         self.bucket(self.index_of(id)).is_none_or(|bucket| bucket.contacts().len() < self.k)
     }
 
+    /// Who has to go before another peer of the same [network](Source::network_of) may come in: its contact in the bucket, or
+    /// else in the table, that was heard from least recently. None if there is room for it.
+    pub(super) fn crowd(&self, peer: &Peer) -> Option<Peer> {
+        let network = Source::network_of(peer.addr, self.strict)?;
+        let of_network = |contact: &&Contact| Source::network_of(contact.peer().addr, self.strict) == Some(network);
+        let beside = self.bucket(self.index_of(&peer.id)).map_or(&[][..], Bucket::contacts);
+        let mut beside = beside.iter().filter(of_network);
+        let (first, count) = (beside.next(), 1 + beside.count());
+        if let Some(first) = first.filter(|_| count >= OF_NETWORK_IN_BUCKET) {
+            return Some(first.peer());
+        }
+        let all = || self.contacts().filter(of_network);
+        let oldest = all().min_by_key(|contact| contact.last_seen());
+        oldest.filter(|_| all().count() >= OF_NETWORK).map(Contact::peer)
+    }
+
     /// A peer answered at its address under its id, and nobody else is a contact at that address.
     pub(super) fn enter(&mut self, now: Time, peer: Peer) -> Entry {
         let k = self.k;
+        let crowd = self.crowd(&peer);
         let bucket = self.bucket_or_new(now, self.me.distance(&peer.id).leading_zeros());
         let entry = match bucket.get(&peer.id).map(Contact::peer) {
             Some(before) if before.addr != peer.addr => Entry::Waits(before),
             Some(_) => Entry::Known,
-            None if bucket.contacts().len() < k => Entry::New,
-            None => Entry::Waits(bucket.contacts()[0].peer()),
+            None if crowd.is_none() && bucket.contacts().len() < k => Entry::New,
+            None => Entry::Waits(crowd.unwrap_or_else(|| bucket.contacts()[0].peer())),
         };
         match entry {
             Entry::New => {
@@ -273,6 +297,38 @@ mod tests {
                 assert_eq!(table.nearest(&key, count, |_| true), all);
             }
         }
+    }
+
+    #[test]
+    fn of_one_network_two_are_let_into_a_bucket_and_ten_into_the_table() {
+        let mut rng = StdRng::seed_from_u64(9);
+        let mut table = Table::new(Id::ZERO, 20);
+        let mut port = 0;
+        let mut enter = |table: &mut Table, bucket: usize, ip: [u8; 4]| {
+            port += 1;
+            let mut id = *Id::random(&mut rng).as_bytes();
+            id[0] = if bucket == 8 { 0 } else { 0x80 >> bucket };
+            id[1] |= if bucket == 8 { 0x80 } else { 0 };
+            table.enter(Time::ZERO, Peer::new(Id::from_bytes(id), SocketAddr::from((ip, port))))
+        };
+        for n in 1..=3 {
+            let entry = enter(&mut table, 0, [1, 2, 3, n]);
+            assert_eq!(entry == Entry::New, n < 3, "{entry:?}");
+        }
+        assert_eq!(enter(&mut table, 0, [1, 2, 4, 1]), Entry::New, "another network");
+        for bucket in 1..=8 {
+            enter(&mut table, bucket, [1, 2, 3, 10]);
+            enter(&mut table, bucket, [1, 2, 3, 11]);
+        }
+        let of_network =
+            table.contacts().filter(|contact| contact.peer().addr.ip().to_string().starts_with("1.2.3.")).count();
+        assert_eq!(of_network, OF_NETWORK);
+        table.check().unwrap();
+        for n in 1..=9 {
+            assert_eq!(enter(&mut table, 3, [10, 0, 0, n]), Entry::New, "a local network is exempt");
+        }
+        table.strict = true;
+        assert!(matches!(enter(&mut table, 3, [10, 0, 0, 10]), Entry::Waits(_)), "unless it is strict");
     }
 
     #[test]

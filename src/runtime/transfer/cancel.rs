@@ -58,6 +58,10 @@ impl Cancel {
         Self { ledger, job }
     }
 
+    pub(super) const fn job(&self) -> JobId {
+        self.job
+    }
+
     /// An error once the job is cancelled.
     pub(super) fn check(&self) -> Result<(), JobError> {
         let cancelled = self.ledger.with(|books| books.jobs.out.get(&self.job).is_some_and(|out| out.cancelled));

@@ -1,18 +1,24 @@
 //! What is under way in a peer: jobs that are out, files being read and written, blocks offered. One lock holds it all.
 
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cancel::{Cancel, Jobs};
 use super::files_in::Readers;
 use super::files_out::Writers;
+use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
 use crate::locks::{self, Ranked};
 use crate::node::job::{GetId, JobId, PutId};
 use crate::runtime::offers::{Offered, Offers};
 
 /// What is under way.
-pub(crate) struct Ledger(Ranked<Books>);
+pub(crate) struct Ledger {
+    books: Ranked<Books>,
+    /// Whether there is a delivery that the node has yet to hear of: it asks often, and mostly there is none.
+    has_delivered: AtomicBool,
+}
 
 /// What the ledger's lock protects.
 #[derive(Default)]
@@ -21,11 +27,12 @@ pub(super) struct Books {
     pub(super) readers: Readers,
     pub(super) writers: Writers,
     pub(super) jobs: Jobs,
+    delivered: Vec<(Key, IpAddr)>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self(Ranked::new(&locks::LEDGER, Books::default()))
+        Self { books: Ranked::new(&locks::LEDGER, Books::default()), has_delivered: AtomicBool::new(false) }
     }
 }
 
@@ -33,12 +40,31 @@ impl Ledger {
     /// A look at the books, or a change of them. What it returns, files above all, is dropped by the caller without the
     /// lock.
     pub(super) fn with<R>(&self, look: impl FnOnce(&mut Books) -> R) -> R {
-        look(&mut self.0.lock())
+        look(&mut self.books.lock())
     }
 
     /// A block that is offered.
     pub(crate) fn offered(&self, key: &Key) -> Option<Offered> {
         self.with(|books| books.offers.get(key))
+    }
+
+    /// An offered block was sent to this host, but for its last bytes. Should the node not ask for long, it is not told of all.
+    pub(crate) fn note_delivery(&self, key: Key, to: IpAddr) {
+        self.with(|books| {
+            if books.delivered.len() < DELIVERED_MEMORY {
+                books.delivered.push((key, to));
+            }
+        });
+        self.has_delivered.store(true, Ordering::Release);
+    }
+
+    /// The deliveries since it was last asked.
+    pub(crate) fn take_delivered(&self) -> Vec<(Key, IpAddr)> {
+        if !self.has_delivered.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.has_delivered.store(false, Ordering::Release);
+        self.with(|books| std::mem::take(&mut books.delivered))
     }
 
     /// The block is offered no more on behalf of `put`.

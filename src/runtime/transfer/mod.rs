@@ -41,6 +41,7 @@ use super::offers::Offered;
 use super::post::Post;
 use super::threads::{Roster, Worker, message};
 use super::{Role, Shared, fault};
+use crate::config::FLOWS_FROM;
 use crate::file::Entry;
 use crate::gauges;
 use crate::id::{Id, Key};
@@ -48,6 +49,7 @@ use crate::lease::{Lease, Note};
 use crate::node::Event;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome, PutId};
 use crate::store::{StoreError, StoreErrorKind};
+use crate::wire::sample;
 
 /// A worker without work ends after this long, and a connection that nobody uses is closed.
 const IDLE: Duration = Duration::from_secs(5);
@@ -203,6 +205,7 @@ impl Workbench {
                 let size = shared.store.rehash(&key).map_err(|error| self.own_damage(&key, error))?;
                 Ok(Outcome::Sound { size })
             }
+            Job::Sample { key, magic, by } => self.sample(&key, magic, &by, buffer.piece()),
             Job::Lend { put, key, from } => self.lend(put, key, from, cancel, buffer),
             Job::Note { notes } => {
                 shared.store.note(&notes, true)?;
@@ -237,6 +240,25 @@ impl Workbench {
         }
         writer.commit()?;
         Ok(Outcome::Stored { size })
+    }
+
+    /// Hashes some bytes of a block, as an offer asks.
+    fn sample(&self, key: &Key, magic: u64, by: &Id, piece: &mut [u8]) -> Result<Outcome, JobError> {
+        let cannot = |error| io_failed("read some of a block", &error);
+        let cut = |size: u32| sample::range(magic, size);
+        let bytes = if let Some(offered) = self.shared.ledger.offered(key) {
+            let cut = cut(offered.size());
+            let bytes = &mut piece[..cut.len()];
+            offered.read_at(bytes, cut.start.into()).map_err(cannot)?;
+            bytes
+        } else {
+            let block = self.shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
+            let cut = cut(block.size);
+            let bytes = &mut piece[..cut.len()];
+            block.file.read_exact_at(bytes, cut.start.into()).map_err(cannot)?;
+            bytes
+        };
+        Ok(Outcome::Sampled { sample: sample::hash(magic, by, bytes) })
     }
 
     /// Brings a block of another peer's here for the time of a command, and offers it.
@@ -291,6 +313,9 @@ impl Workbench {
         match from {
             Holder::Peer(addr) => {
                 let reply = shared.connections.request(shared.clock, addr, key, size, cancel, &self.events)?;
+                if reply.size() >= FLOWS_FROM {
+                    let _ = self.events.send(Event::Flows { job: cancel.job() });
+                }
                 reply.read_verified(key, buffer)
             }
             Holder::Own => {

@@ -325,8 +325,8 @@ impl History {
                 Event::Start { .. } => Cause::Root("the peer was started"),
                 Event::Command { .. } => Cause::Root("a user"),
                 Event::Damaged { .. } | Event::Missing { .. } | Event::Dropped { .. } => Cause::Root("this machine"),
-                Event::Fetched { .. } => Cause::Root("a peer that fetches"),
-                Event::JobDone { job, .. } => of(jobs.get(&(seen.life, *job))),
+                Event::Fetched { .. } | Event::Delivered { .. } => Cause::Root("a peer that fetches"),
+                Event::JobDone { job, .. } | Event::Flows { job } => of(jobs.get(&(seen.life, *job))),
                 Event::Validated { addr } => {
                     visits.get(&(seen.life, *addr)).map_or(Cause::Root("a connection"), |&visit| Cause::Moment(visit))
                 }

@@ -32,6 +32,8 @@ pub struct StormPlan {
     pub faults: usize,
     /// If given, only these faults of the schedule strike.
     pub only: Option<Vec<usize>>,
+    /// Hostile peers among the others, of each role in turn. Only Kademlia has them.
+    pub hostile: usize,
     /// How the driver is broken, if it is.
     pub saboteur: Option<&'static Saboteur>,
     /// What is delivered before what is due.
@@ -53,6 +55,10 @@ pub struct StormReport {
     pub retrieved: (usize, usize),
     /// Files of which the storm left no copy, and files that were stored.
     pub lost: (usize, usize),
+    /// Bytes a second that each honest peer sent while faults struck, blocks among them.
+    pub rate: u64,
+    /// What a user waited longest for while faults struck.
+    pub slowest: Duration,
 }
 
 impl StormPlan {
@@ -60,7 +66,8 @@ impl StormPlan {
     pub fn random(kind: OverlayKind, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
         let (peers, faults) = (rng.random_range(20..=60), rng.random_range(5..=25));
-        Self { kind, classroom: false, seed, peers, faults, only: None, saboteur: None, choices: Choices::default() }
+        let (saboteur, choices) = (None, Choices::default());
+        Self { kind, classroom: false, seed, peers, faults, only: None, hostile: 0, saboteur, choices }
     }
 
     /// A run of a classroom ring of 4 to 12 peers; everything else is drawn from the seed too.
@@ -111,7 +118,7 @@ impl StormPlan {
 impl fmt::Display for StormPlan {
     /// The command that runs it again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, peers, faults, .. } = self;
+        let Self { seed, peers, faults, hostile, .. } = self;
         let overlay = kind::name(self.kind);
         let classroom = if self.classroom { " --classroom" } else { "" };
         let saboteur = self.saboteur.map_or(String::new(), |saboteur| format!(" --saboteur {}", saboteur.name));
@@ -119,6 +126,9 @@ impl fmt::Display for StormPlan {
             f,
             "kadring sim --storm{saboteur}{classroom} --overlay {overlay} --seed {seed} --peers {peers} --faults {faults}"
         )?;
+        if *hostile > 0 {
+            write!(f, " --hostile {hostile}")?;
+        }
         if let Some(only) = &self.only {
             let only: Vec<String> = only.iter().map(usize::to_string).collect();
             write!(f, " --only {}", if only.is_empty() { "none".to_owned() } else { only.join(",") })?;
@@ -132,11 +142,12 @@ impl fmt::Display for StormPlan {
 
 impl fmt::Display for StormReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { digest, counts, lasted, stored, retrieved, lost } = self;
+        let Self { digest, counts, lasted, stored, retrieved, lost, rate, slowest } = self;
         write!(
             f,
             "all in order after {lasted:.0?}: {} events, {} messages, {} lost on the way; of {} files stored {}, of {} asked \
-             back {} came, {} of {} lost with all their holders",
+             back {} came, {} of {} lost with all their holders; a peer sent {rate} bytes a second in the storm, and no \
+             user waited longer than {slowest:.1?}",
             counts.events, counts.sent, counts.lost, stored.1, stored.0, retrieved.1, retrieved.0, lost.0, lost.1
         )?;
         digest.map_or(Ok(()), |digest| write!(f, "; trace {digest}"))

@@ -19,6 +19,7 @@ pub(super) struct Tally {
     pub(super) stored: (usize, usize),
     pub(super) retrieved: (usize, usize),
     pub(super) lost: (usize, usize),
+    pub(super) slowest: Duration,
 }
 
 /// A file that was stored, or is being stored.
@@ -82,6 +83,7 @@ impl Storm<'_> {
             match self.world.take_answer(slot, command) {
                 None => self.storing.push((slot, command, file)),
                 Some(answer) => {
+                    self.note_served(&answer)?;
                     self.tally.stored.1 += 1;
                     if let Answer::Stored { key, .. } = answer {
                         self.tally.stored.0 += 1;
@@ -96,6 +98,7 @@ impl Storm<'_> {
             match self.world.take_answer(slot, command) {
                 None => self.retrieving.push((slot, command, dest, sha256)),
                 Some(answer) => {
+                    self.note_served(&answer)?;
                     self.tally.retrieved.1 += 1;
                     if let Answer::Retrieved { .. } = answer {
                         self.tally.retrieved.0 += 1;

@@ -69,6 +69,7 @@ struct Envelope {
     result: Option<Response>,
     error: Option<Option<Reason>>,
     node_id: Option<Id>,
+    sample: Option<Id>,
     guest: bool,
     leaving: bool,
     network: Option<Option<NetworkName>>,
@@ -108,7 +109,10 @@ impl Envelope {
             return Ok(Message::error(magic, reason));
         }
         if self.resp {
-            let response = self.result.ok_or(silence("result is missing or malformed"))?;
+            let response = match (self.result.ok_or(silence("result is missing or malformed"))?, self.sample) {
+                (Response::Saved, Some(sample)) => Response::Shown { sample },
+                (response, _) => response,
+            };
             let sender = self.node_id.map(|id| Sender::member(id, NOT_TOLD));
             return Ok(Message { magic, sender, answers: self.kind.flatten(), body: Body::Response(response) });
         }
@@ -172,6 +176,7 @@ impl Lenient for Envelope {
                 Field::Error => envelope.error = Some(next(&mut object)?),
                 Field::Guest => envelope.guest = next(&mut object)?.unwrap_or_default(),
                 Field::NodeId => envelope.node_id = next(&mut object)?,
+                Field::Sample => envelope.sample = next(&mut object)?,
                 Field::Leaving => envelope.leaving = next(&mut object)?.unwrap_or_default(),
                 Field::Network => envelope.network = Some(next(&mut object)?),
                 _ => skip(&mut object)?,

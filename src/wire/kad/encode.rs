@@ -173,6 +173,11 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
         }
         Response::Nodes(peers) => put_nodes(peers, out),
         Response::Saved => out.extend_from_slice(br#""saved""#),
+        Response::Shown { sample } => {
+            out.extend_from_slice(br#""saved","sample":""#);
+            put_id(sample, out);
+            out.push(b'"');
+        }
         Response::Leased { blocks, free } => {
             write!(out, r#"{{"blocks":{blocks},"free":{free}}}"#).expect("a vector takes every byte");
         }
@@ -194,7 +199,7 @@ fn kind_of(answers: Option<RequestKind>, response: &Response) -> RequestKind {
         Response::Node(_) => RequestKind::Ping,
         Response::Nodes(_) => RequestKind::FindNode,
         Response::Holder { .. } | Response::Vouch(_) | Response::Terms(_) => RequestKind::FindValue,
-        Response::Saved => RequestKind::Store,
+        Response::Saved | Response::Shown { .. } => RequestKind::Store,
         Response::Leased { .. } => RequestKind::Lease,
         Response::Same | Response::Differs(_) => RequestKind::Compare,
         Response::Ring(_) => RequestKind::Ring,

@@ -20,6 +20,10 @@
 //!
 //! Who holds a block whose leases want so many copies of it answers `find_value` with `"copies":3` at the end of its node.
 //!
+//! A peer that had the block already, and so did not pull it from who offers it, shows that it has: beside the `result`
+//! `"saved"` stands `"sample":"…"`, a hash of the magic, of its own id, and of the bytes that the magic names ([`sample`](super::sample)). Where
+//! an older peer says no more than `"saved"` and did not pull the block, its copy counts once it was read back from it.
+//!
 //! `store_value` may tell on whose behalf the block is kept: `"leases":["NAME:UNTIL:COPIES",…]` among its `params` (see
 //! [`lease`](crate::lease)). `lease` says of leases that they were `renewed` (such a list) or have `ended` (a list of their
 //! secrets); its `result` is `{"blocks":3,"free":1}`.

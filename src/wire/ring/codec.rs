@@ -168,6 +168,7 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
             (shared(RequestKind::FindValue), Content { peers: Some(list(peers)), ..reply(Reply::Nodes) })
         }
         Response::Saved => (RingKind::Store, reply(Reply::Saved)),
+        Response::Shown { sample } => (RingKind::Store, Content { shown: Some(*sample), ..reply(Reply::Saved) }),
         &Response::Leased { blocks, free } => {
             (RingKind::Store, Content { count: Some(blocks), free: Some(free), ..reply(Reply::Leased) })
         }
@@ -372,7 +373,10 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
             return Ok((shared, Response::holder(peer, content.copies)));
         }
         Reply::Nodes => return Ok((shared, Response::Nodes(peers(content.peers)?))),
-        Reply::Saved => return Ok((RequestKind::Store, Response::Saved)),
+        Reply::Saved => {
+            let saved = content.shown.map_or(Response::Saved, |sample| Response::Shown { sample });
+            return Ok((RequestKind::Store, saved));
+        }
         Reply::Leased => {
             let (blocks, free) = content.count.zip(content.free).ok_or("the answer lacks its counts")?;
             return Ok((RequestKind::Lease, Response::Leased { blocks, free }));

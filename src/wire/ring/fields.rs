@@ -103,6 +103,8 @@ pub(super) struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) news: Option<LeaseNews>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shown: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) free: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reply: Option<Reply>,

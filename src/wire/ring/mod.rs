@@ -11,7 +11,7 @@
 //! | `join` | let me in (routed) | `origin`, `hops`, `last` |
 //! | `lookup` | who is responsible for `key`? (routed) | `key`, `origin`, `hops`, `last`, `quiet` (for upkeep), `trail` (who passed it on; only where the origin asks, and then in the answer too) |
 //! | `lookup` | do you hold the same blocks in these [ranges](crate::wire::summary)? | `ranges`, `count`, `digest`, and `copies` if of some blocks alone; the answer `same`, or `differs` with a `difference` |
-//! | `store` | keep this: a file by its name (routed), or a block by its key | `file`, `origin`, … or `key`, `size` |
+//! | `store` | keep this: a file by its name (routed), or a block by its key | `file`, `origin`, … or `key`, `size`; the answer `saved` has `shown`, a [sample](crate::wire::sample), from who did not pull it |
 //! | `request` | give me this: a file (routed), or a block | `file`, `origin`, … or `key` |
 //! | `request` | hash this block, if you have it: is it sound? Older peers say whether they have it | `key`, `verify`; the answer `vouch` with a `vouch` |
 //! | `transfer` | take this file over from me | `file`, `size`, `modified` |

@@ -94,6 +94,7 @@ fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
         15 => return (RequestKind::FindValue, Response::Terms(leases(rng))),
         0 => return (RequestKind::Ping, Response::Node(peer(rng))),
         1 => return (RequestKind::FindValue, Response::Nodes(peers(rng, 16))),
+        2 if rng.random_bool(0.5) => return (RequestKind::Store, Response::Shown { sample: id(rng) }),
         2 => return (RequestKind::Store, Response::Saved),
         10 => return (RequestKind::Compare, Response::Same),
         12 => return (RequestKind::FindValue, Response::Vouch(Vouch::ALL[rng.random_range(0..Vouch::ALL.len())])),

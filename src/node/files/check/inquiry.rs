@@ -159,7 +159,7 @@ impl Inquiry {
                 return self.on_read(round, outcome);
             }
             Reply::Done { outcome, .. } => self.on_repair_job(round, &outcome),
-            Reply::Offered { to, result } => self.on_offered(round, to, result),
+            Reply::Offered { to, result } => self.on_offered(round, to, result.map(drop)),
             Reply::Holder(_) | Reply::Settled(_) => {}
         }
         self.go_on(round)

@@ -406,7 +406,7 @@ impl Get {
         if piece.rounds < patience::FETCHES {
             // Nobody is known yet, or every holder failed: they may have had a bad moment, and repair may be at work.
             piece.failed.append(&mut piece.tried);
-            piece.hedges = 0;
+            (piece.hedges, piece.wider) = (0, false);
             self.seek(desk, id);
             return Flow::Goes;
         }

@@ -7,7 +7,7 @@ use crate::lease::{self, Lease, LeaseNews, Secret};
 const LEASE: Lease = Lease::NOBODYS;
 
 #[test]
-fn what_is_told_of_leases_has_this_text_and_reads_back() {
+fn what_is_told_of_leases_and_shown_of_blocks_has_this_text_and_reads_back() {
     let id = Id::from_bytes([0xcc; 32]);
     let secret: Secret = "ab".repeat(32).parse().expect("64 digits");
     let from = "{'magic':7,'requestor':{'node_id':'<a>','ip':'127.0.0.1','port':53999}";
@@ -23,6 +23,10 @@ fn what_is_told_of_leases_has_this_text_and_reads_back() {
         (
             request(Request::Lease(LeaseNews { renewed: vec![LEASE], ended: vec![secret] })),
             format!("{from},'type':'lease','params':{{'renewed':['{LEASE}'],'ended':['{secret}']}}}}"),
+        ),
+        (
+            Message::response(7, RequestKind::Store, Response::Shown { sample: id }),
+            "{'magic':7,'type':'store_value','resp':true,'result':'saved','sample':'<c>'}".to_owned(),
         ),
         (
             Message::response(7, RequestKind::Lease, Response::Leased { blocks: 3, free: 1 }),

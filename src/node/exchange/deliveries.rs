@@ -1,0 +1,52 @@
+//! To which hosts blocks that are offered here were sent to their end.
+
+use std::net::IpAddr;
+
+use crate::config::DELIVERED_MEMORY;
+use crate::id::Key;
+use crate::recent::Recent;
+
+/// How often each host was sent each block, beyond what peers there said that they saved.
+pub(crate) struct Deliveries(Recent<(Key, IpAddr), u32>);
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self(Recent::new(DELIVERED_MEMORY))
+    }
+}
+
+impl Deliveries {
+    /// A block was sent to this host.
+    pub(crate) fn note(&mut self, key: Key, to: IpAddr) {
+        let delivery = (key, to.to_canonical());
+        self.0.insert(delivery, self.times(&delivery) + 1);
+    }
+
+    /// Whether a block was sent to this host: true once for each time.
+    pub(crate) fn take(&mut self, key: Key, to: IpAddr) -> bool {
+        let delivery = (key, to.to_canonical());
+        let times = self.times(&delivery);
+        if times > 0 {
+            self.0.insert(delivery, times - 1);
+        }
+        times > 0
+    }
+
+    fn times(&self, delivery: &(Key, IpAddr)) -> u32 {
+        self.0.get(delivery).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_delivery_stands_for_one_copy() {
+        let (mut deliveries, host, other) =
+            (Deliveries::default(), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        (0..2).for_each(|_| deliveries.note(Key::ZERO, host));
+        assert!(!deliveries.take(Key::ZERO, other) && !deliveries.take(Key::MAX, host));
+        assert_eq!([0; 3].map(|_| deliveries.take(Key::ZERO, host)), [true, true, false]);
+    }
+}
