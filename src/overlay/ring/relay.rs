@@ -133,7 +133,7 @@ impl Ring {
                 self.forward(relay, hop, first_time, out);
                 // Upkeep can wait, unless it had to be sent again.
                 if matches!(what, Routed::Lookup { .. }) && !(route.quiet && first_time) {
-                    self.mind_hop(now, to, Sent::Relayed(relay), out);
+                    self.mind_hop(now, to, Sent::Relayed(relay), !first_time, out);
                 }
             }
             Hop::Nowhere => relay.refuse("no way leads to the key from here", out),
