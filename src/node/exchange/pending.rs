@@ -250,8 +250,9 @@ impl<P> Pending<P> {
             *gap = (*gap * if fast { 4 } else { 2 }).min(if *patient { patience::RESEND } else { MAX_TIMEOUT });
         }
         let mut late = None;
-        if !waiting.from_anyone && !*patient && !stalled {
-            let doubtful = doubt && !*doubted;
+        if !*patient && !stalled {
+            // Who is silent on the way to an answer from anyone, nobody can tell.
+            let doubtful = doubt && !*doubted && !waiting.from_anyone;
             *doubted |= doubtful;
             late = if doubtful { Some(Late::Doubtful) } else { (*datagrams == 1).then_some(Late::Overdue) };
         }

@@ -30,6 +30,8 @@ pub(super) enum Claim {
     Owner { lookup: LookupId, peers: Vec<Peer>, hops: u32 },
     /// To a request about a file by its name.
     File { errand: Errand, from: SocketAddr, by: Option<Peer>, response: RingResponse },
+    /// To a question for a finger.
+    Finger { number: usize, owner: Peer },
 }
 
 /// A request of this peer's own about a file by its name.
@@ -44,9 +46,11 @@ pub(super) struct Errand {
 }
 
 impl Claim {
-    pub(super) const fn lookup(&self) -> LookupId {
+    /// The node's lookup that it answers.
+    pub(super) const fn lookup(&self) -> Option<LookupId> {
         match self {
-            Self::Owner { lookup, .. } | Self::File { errand: Errand { lookup, .. }, .. } => *lookup,
+            Self::Owner { lookup, .. } | Self::File { errand: Errand { lookup, .. }, .. } => Some(*lookup),
+            Self::Finger { .. } => None,
         }
     }
 
@@ -117,6 +121,17 @@ impl Ring {
         }
     }
 
+    /// A peer answers that it is the successor of a finger's start.
+    pub(super) fn weigh_finger(&mut self, number: usize, from: SocketAddr, peers: &[Peer], out: &mut Vec<Effect>) {
+        let told = peers.first().filter(|owner| owner.addr == from && !self.vitals.is_dead(owner));
+        let Some(&owner) = told else { return self.go_on_fixing_fingers(out) };
+        let claim = Claim::Finger { number, owner };
+        match self.nearer(&self.start_of_finger(number), &owner, &[]) {
+            Some(peer) => self.ask_nearer(peer, claim, out),
+            None => self.believe(claim, out),
+        }
+    }
+
     /// A peer that is known to stand nearer to `key` than `owner`, which says that the key leads to it. None of those that
     /// were asked already.
     fn nearer(&self, key: &Id, owner: &Peer, asked: &[SocketAddr]) -> Option<Peer> {
@@ -139,6 +154,7 @@ impl Ring {
             Claim::File { errand, from, by, response } => {
                 Self::settled(errand.lookup, RouteOutcome::Answered { from, by, response }, out);
             }
+            Claim::Finger { number, owner } => self.set_finger(number, owner, out),
         }
     }
 
@@ -155,6 +171,7 @@ impl Ring {
                 self.ask(peer, request, Why::Search(lookup), out);
             }
             Claim::File { errand, .. } => self.send_to(now, Hop::Last(peer), errand, out),
+            Claim::Finger { number, .. } => self.set_finger(number, peer, out),
         }
     }
 
@@ -166,6 +183,7 @@ impl Ring {
                 tried.push(to);
                 self.send_again(now, lookup, what, tried, out);
             }
+            Claim::Finger { .. } => self.go_on_fixing_fingers(out),
         }
     }
 }

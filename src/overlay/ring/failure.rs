@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::health::Told;
 use super::neighbours::Neighbours;
 use super::router::{Change, RouteNotice};
-use super::stabilize::{Ping, Role};
+use super::stabilize::{Ping, Role, Telling};
 use super::{NEIGHBOURS_WATCHED, Ring, Why};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
@@ -26,7 +26,7 @@ impl Ring {
     pub(super) fn on_missed(&mut self, now: Time, ping: Ping, out: &mut Vec<Effect>) {
         let peer = ping.peer;
         match ping.role {
-            Role::Stabilize | Role::Check if self.table.get(&peer.id) == Some(peer) => {
+            Role::Stabilize(_) | Role::Check if self.table.get(&peer.id) == Some(peer) => {
                 if self.vitals.miss(now, &peer.id, ping.sent.max(self.woken), self.options.manners) {
                     self.bury(now, peer, out);
                 } else if ping.role == Role::Check && !self.table.is_neighbour(&peer.id) {
@@ -35,7 +35,8 @@ impl Ring {
                     self.send_around(now, peer.addr, out);
                 } else if !self.is_pinging(&peer.id) {
                     // As long as no other is due, the user's ping goes on.
-                    self.ping(peer, if ping.loud { Role::Stabilize } else { Role::Check }, ping.loud, out);
+                    let role = if ping.loud { Role::Stabilize(Telling::All) } else { Role::Check };
+                    self.ping(peer, role, ping.loud, out);
                 }
             }
             Role::Probe(_) if self.table.get(&peer.id).is_none() => self.vitals.gone(now, peer),

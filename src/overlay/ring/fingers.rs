@@ -2,10 +2,9 @@
 //!
 //! Finger `k` is the successor of this peer's id plus 2^k. Those that the successor list covers are not kept.
 
-use std::net::SocketAddr;
-
 use super::table::Hop;
 use super::{Ring, Why};
+use crate::id::Id;
 use crate::overlay::Effect;
 use crate::peer::Peer;
 use crate::wire::ring::Routed;
@@ -48,7 +47,7 @@ impl Ring {
         let last = self.table.successors().last().copied().filter(|_| self.options.fingers);
         let mut next = Some(self.cursor.next.take().unwrap_or(bits - 1));
         while let Some(number) = next {
-            let start = self.me.id.plus_power_of_two(number, bits);
+            let start = self.start_of_finger(number);
             if last.is_none_or(|last| start.is_between(&self.me.id, &last.id)) {
                 (0..=number).for_each(|number| self.table.drop_finger(number));
                 break;
@@ -68,11 +67,14 @@ impl Ring {
         self.cursor.all = false;
     }
 
-    /// The successor of a finger's start has answered, itself.
-    pub(super) fn on_finger(&mut self, number: usize, from: SocketAddr, peers: &[Peer], out: &mut Vec<Effect>) {
-        if let Some(owner) = peers.first().filter(|owner| owner.addr == from && !self.vitals.is_dead(owner)) {
-            self.table.set_finger(number, *owner);
-        }
+    /// Where the finger points: the successor of this id is to be found.
+    pub(super) fn start_of_finger(&self, number: usize) -> Id {
+        self.me.id.plus_power_of_two(number, self.options.bits)
+    }
+
+    /// The successor of a finger's start is known.
+    pub(super) fn set_finger(&mut self, number: usize, owner: Peer, out: &mut Vec<Effect>) {
+        self.table.set_finger(number, owner);
         self.go_on_fixing_fingers(out);
     }
 }

@@ -5,6 +5,9 @@
 //! lookup goes another way as well (the first answer counts, and the owner answers twice at worst), and the silent peer is
 //! in *doubt*: it is checked, and what comes next goes around it until it gives a sign of life or is dead.
 //!
+//! In a ring at rest hardly any hop is silent, and such pings would be a third of all messages. So none goes out before the
+//! origin has no answer in time: it sends the lookup again, and each peer on the way then pings the next one.
+//!
 //! Doubt alone never makes this peer the owner of a key: where all others are in doubt, it may be this one that is cut
 //! off or was stopped.
 
@@ -70,11 +73,22 @@ impl Ring {
         self.table.first_from(&key_of(what, self.me.id), usable).map_or(Hop::Mine, Hop::Last)
     }
 
-    /// A lookup was sent to `to`: is that peer there?
-    pub(super) fn mind_hop(&mut self, now: Time, to: Peer, sent: Sent, out: &mut Vec<Effect>) {
-        if !self.vitals.was_heard_within(now, &to.id, HEARD_LATELY) && !self.vitals.is_awaited(&to.id) {
+    /// A lookup was sent to `to`, for the first time or `again`: is that peer there?
+    pub(super) fn mind_hop(&mut self, now: Time, to: Peer, sent: Sent, again: bool, out: &mut Vec<Effect>) {
+        let is_trusted = self.vitals.was_heard_within(now, &to.id, HEARD_LATELY) || !again && self.is_at_rest();
+        if !is_trusted && !self.vitals.is_awaited(&to.id) {
             let why = Why::Hop { to: to.addr, sent };
-            self.ask_plain(to.into(), Request::Ping, why, false, patience::QUESTION, out);
+            self.ask_plain(to.into(), Request::Ping, why, false, patience::PULSE, out);
+        }
+    }
+
+    /// The answer to a lookup of this peer's own is late: is the peer there that it was sent to?
+    pub(super) fn mind_late(&mut self, now: Time, lookup: LookupId, out: &mut Vec<Effect>) {
+        let search = self.searches.get(&lookup).filter(|search| search.found.is_none());
+        let Some(to) = search.and_then(|search| self.table.at(search.tried.last()?)) else { return };
+        let is_minded = |why: &Why| matches!(why, Why::Hop { to: other, .. } if *other == to.addr);
+        if !self.asked.values().any(is_minded) {
+            self.mind_hop(now, to, Sent::Own(lookup), true, out);
         }
     }
 
@@ -91,6 +105,7 @@ impl Ring {
     pub(super) fn on_silent_hop(&mut self, now: Time, silent: SocketAddr, sent: Sent, out: &mut Vec<Effect>) {
         if let Some(peer) = self.table.at(&silent) {
             self.vitals.doubt(&peer.id);
+            self.rounds.end_rest();
             self.check_on(peer, out);
         }
         match sent {

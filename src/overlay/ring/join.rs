@@ -13,8 +13,9 @@ use super::hop::Sent;
 use super::neighbours::{Neighbours, Place};
 use super::relay::Relay;
 use super::router::{Change, RouteNotice};
+use super::stabilize::Telling;
 use super::table::Hop;
-use super::{Manners, Ring, Why};
+use super::{Manners, NEIGHBOURS_WATCHED, Ring, Why};
 use crate::overlay::{Effect, Entrances, Incoming, Target};
 use crate::patience;
 use crate::peer::Peer;
@@ -276,7 +277,7 @@ impl Ring {
             self.forward(relay.clone(), hop, first_time && !quiet, out);
             // The classroom's users see each step that a join takes: there the peer's death decides, not a doubt.
             if self.options.manners == Manners::Chord && !self.has_left() {
-                self.mind_hop(now, to, Sent::Relayed(relay), out);
+                self.mind_hop(now, to, Sent::Relayed(relay), true, out);
             }
         } else if self.table.is_neighbour(&origin.id) && self.table.get(&origin.id) == Some(origin) {
             self.let_in(&relay, first_time, out);
@@ -361,7 +362,7 @@ impl Ring {
     }
 
     /// A neighbour's successors have changed, or somebody says so; if it is our successor, perhaps because it let a new
-    /// peer in. That one is pinged first.
+    /// peer in. That one is pinged first. In the classroom, whose users are told, the neighbour is asked itself.
     pub(super) fn on_update(
         &mut self,
         from: &Incoming,
@@ -370,14 +371,33 @@ impl Ring {
         out: &mut Vec<Effect>,
     ) {
         let Some(by) = self.neighbour(from) else { return };
-        match joined.filter(|joined| self.table.get(&joined.id).is_none() && self.is_fit(joined)) {
-            None => self.on_updated(by, successors, out),
-            Some(joined) if self.asked.values().any(|why| why.is_update_of(&joined)) => {}
-            Some(joined) => {
-                let why = Why::Update { by, joined, successors: successors.to_vec() };
-                self.ask_plain(joined.into(), Request::Ping, why, false, patience::QUESTION, out);
-            }
+        let classroom = self.options.manners == Manners::Classroom;
+        let is_new = |joined: &Peer| self.table.get(&joined.id).is_none() && self.is_fit(joined);
+        let joined = joined.filter(|joined| classroom || is_new(joined));
+        let why = Why::Update { by, joined, successors: successors.to_vec() };
+        let (to, request) = match joined {
+            _ if self.asked.values().any(|why| why.is_update_of(joined, &by)) => return,
+            _ if classroom => (by, Request::Ring(self.neighbours_for(&by, true, Telling::All).ping(true))),
+            Some(joined) => (joined, Request::Ping),
+            None => return self.on_updated(by, successors, out),
+        };
+        self.ask_plain(to.into(), request, why, false, patience::QUESTION, out);
+    }
+
+    /// The neighbour that is said to have let `joined` in tells its successors itself.
+    pub(super) fn on_update_confirmed(
+        &mut self,
+        by: Peer,
+        joined: Option<Peer>,
+        successors: &[Peer],
+        out: &mut Vec<Effect>,
+    ) {
+        let is_near = |joined: &Peer| successors.iter().take(NEIGHBOURS_WATCHED).any(|near| near == joined);
+        let Some(joined) = joined.filter(|joined| is_near(joined) && self.is_fit(joined)) else { return };
+        if self.table.get(&joined.id).is_none() {
+            self.take_in(joined, false, out);
         }
+        self.on_updated(by, successors, out);
     }
 
     /// What a neighbour told of its successors counts.
@@ -398,7 +418,7 @@ impl Ring {
         }
         let new = !self.table.is_neighbour(&peer.id);
         let ahead = self.table.add_successor(peer, !before);
-        let behind = before && self.table.add_predecessor(peer);
+        let behind = before && self.table.add_predecessor(peer, true);
         if ahead {
             self.early.clear(); // The list may end at another peer now.
         }
@@ -407,7 +427,7 @@ impl Ring {
             if !matches!(self.membership, Membership::Joining(_) | Membership::Outside)
                 || !self.table.watched().contains(&peer)
             {
-                self.greet(peer, out);
+                self.greet(peer, self.telling_newcomers(), out);
             }
         }
     }

@@ -27,8 +27,9 @@ pub(super) enum Why {
     Join,
     /// Is this peer where some requests say that their origin is?
     Proof { origin: Peer, held: Vec<Held> },
-    /// Is the peer there that a neighbour has let in, as that one, or somebody in its name, has said?
-    Update { by: Peer, joined: Peer, successors: Vec<Peer> },
+    /// Is the peer there that a neighbour has let in, as that one, or somebody in its name, has said? In the classroom:
+    /// does that neighbour say so itself?
+    Update { by: Peer, joined: Option<Peer>, successors: Vec<Peer> },
     /// Has this neighbour left, as it, or somebody in its name, has said?
     Farewell(Peer),
     /// Is this peer alive, and who are its neighbours?
@@ -58,7 +59,7 @@ impl Why {
     pub(super) const fn lookup(&self) -> Option<LookupId> {
         match self {
             Self::Search(lookup) | Self::Value { lookup, .. } | Self::Routed(Errand { lookup, .. }) => Some(*lookup),
-            Self::Nearer { claim, .. } | Self::Answerer(claim) | Self::Elsewhere { claim, .. } => Some(claim.lookup()),
+            Self::Nearer { claim, .. } | Self::Answerer(claim) | Self::Elsewhere { claim, .. } => claim.lookup(),
             _ => None,
         }
     }
@@ -71,9 +72,9 @@ impl Why {
         }
     }
 
-    /// Whether this peer is pinged because it was let in.
-    pub(super) fn is_update_of(&self, peer: &Peer) -> bool {
-        matches!(self, Self::Update { joined, .. } if joined == peer)
+    /// Whether it is asked because such a peer was let in, as this neighbour, or somebody in its name, has said.
+    pub(super) fn is_update_of(&self, peer: Option<Peer>, told_by: &Peer) -> bool {
+        matches!(self, Self::Update { joined, by, .. } if *joined == peer && by == told_by)
     }
 
     /// Where the peer `id` stands, if it is the one that is [probed](Self::probed).
@@ -174,7 +175,15 @@ impl Ring {
                 Self::settled(lookup, RouteOutcome::Lost, out);
             }
             (Why::Finger(number), Response::Ring(RingResponse::Owner { peers, .. })) => {
-                self.on_finger(number, from, peers, out);
+                self.weigh_finger(number, from, peers, out);
+            }
+            (
+                Why::Update { by, joined, successors },
+                Response::Ring(RingResponse::Pong { peer, successors: own, .. }),
+            ) => {
+                if peer.id == by.id {
+                    self.on_update_confirmed(by, joined.or(successors.first().copied()), own, out);
+                }
             }
             (Why::Hello, _) => self.on_no_hello(now, out),
             (Why::Join, _) => self.on_no_way_in(now, out),
@@ -189,7 +198,7 @@ impl Ring {
     fn on_named(&mut self, now: Time, why: Why, id: Id, out: &mut Vec<Effect>) {
         match why {
             Why::Proof { origin, held } if id == origin.id => self.on_proof(now, &origin, held, out),
-            Why::Update { by, joined, successors } if id == joined.id => {
+            Why::Update { by, joined: Some(joined), successors } if id == joined.id => {
                 self.take_in(joined, false, out);
                 self.on_updated(by, &successors, out);
             }
@@ -214,6 +223,7 @@ impl Ring {
                 self.asked.insert(tag, Why::Tell);
                 self.on_silent_hop(now, to, sent, out);
             }
+            Some(&Why::Search(lookup)) => self.mind_late(now, lookup, out),
             Some(&Why::Value { lookup, peer }) => {
                 let how = if doubtful { Missed::Doubtful } else { Missed::Overdue };
                 self.on_no_value(lookup, peer, how, out);

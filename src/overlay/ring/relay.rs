@@ -146,7 +146,7 @@ impl Ring {
                 self.forward(relay.clone(), hop, first_time, out);
                 // Upkeep can wait, unless it had to be sent again.
                 if matches!(what, Routed::Lookup { .. }) && !(is_quiet && first_time) {
-                    self.mind_hop(now, to, Sent::Relayed(relay), out);
+                    self.mind_hop(now, to, Sent::Relayed(relay), !first_time, out);
                 }
             }
             Hop::Nowhere => relay.refuse("no way leads to the key from here", out),

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::router::RouteNotice;
-use super::stabilize::Role;
+use super::stabilize::{Role, Telling};
 use super::{MAX_ROUND, Manners, Ring};
 use crate::overlay::Effect;
 use crate::peer::Peer;
@@ -51,30 +51,52 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Begins a round. Whether it renews a finger, as each does while the table changes; and whether it does all that a
-    /// round can do.
-    fn begin(&mut self, changes: u64) -> (bool, bool) {
+    /// A ring that is at rest already, with a table that had changed so often.
+    const fn rest(&mut self, changes: u64) {
+        self.changes = changes;
+        self.calm = CALM;
+    }
+
+    /// A peer was found silent.
+    pub(super) const fn end_rest(&mut self) {
+        self.calm = 0;
+    }
+
+    /// Begins a round. Whether it renews a finger, as every other does while the table changes; whether it does all that a round
+    /// can do; and what those are told that it pings.
+    fn begin(&mut self, changes: u64) -> (bool, bool, Telling) {
         self.calm = if changes == self.changes { self.calm.saturating_add(1) } else { 0 };
         self.changes = changes;
         self.count = self.count.wrapping_add(1);
-        let full = self.count <= SETTLING || self.count.is_multiple_of(SELDOM);
-        (self.calm < CALM || full, full)
+        let seldom = self.count.is_multiple_of(SELDOM);
+        let full = self.count <= SETTLING || seldom;
+        (
+            self.calm < CALM && self.count.is_multiple_of(2) || full,
+            full,
+            if seldom { Telling::All } else { Telling::Nearest },
+        )
     }
 }
 
 impl Ring {
+    /// Whether nobody has come, gone or been found out about for a while.
+    pub(super) const fn is_at_rest(&self) -> bool {
+        self.rounds.calm >= CALM && self.rounds.changes == self.table.changes()
+    }
+
     fn round_length(&self) -> Duration {
         let interval = self.options.ping_interval.max(Duration::from_millis(1));
         let parts = interval.as_micros().div_ceil(MAX_ROUND.as_micros());
         interval / u32::try_from(parts).unwrap_or(u32::MAX)
     }
 
-    /// The first round of a filled table comes at a time of the peer's own, so that peers do not move in step.
+    /// A filled table is at rest. Its first round comes at a time of the peer's own, so that peers do not move in step.
     pub(super) fn schedule_first_round(&mut self, now: Time) {
         let low = self.me.id.as_bytes()[28..].iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         let length = u64::try_from(self.round_length().as_micros()).unwrap_or(u64::MAX);
         let wait = Duration::from_micros(low.wrapping_mul(2_654_435_761) % length);
         self.rounds.next = Some(now + wait);
+        self.rounds.rest(self.table.changes());
         self.rounds.next_retry = now + LOST_RETRY;
     }
 
@@ -88,8 +110,9 @@ impl Ring {
             self.bury_silent(now, out);
         }
         let classroom = self.options.manners == Manners::Classroom;
-        let (renews, full) = self.rounds.begin(self.table.changes());
+        let (renews, full, telling) = self.rounds.begin(self.table.changes());
         let full = full || classroom;
+        let telling = if classroom || self.table.is_short() { Telling::All } else { telling };
         let mut watched = self.table.watched().to_vec();
         watched.truncate(if full { watched.len() } else { 1 });
         if loud {
@@ -100,7 +123,7 @@ impl Ring {
         }
         for &peer in &watched {
             if loud && !self.vitals.is_awaited(&peer.id) || !self.is_pinging(&peer.id) {
-                self.ping(peer, Role::Stabilize, loud, out);
+                self.ping(peer, Role::Stabilize(telling), loud, out);
             }
             if loud {
                 self.vitals.count_ping(&peer.id);

@@ -73,13 +73,14 @@ impl Ring {
                 self.settle(lookup, set, 0, out);
             }
             hop @ (Hop::Last(to) | Hop::Via(to)) => {
+                let again = !search.tried.is_empty();
                 // An answer that was no answer (a refusal) must not lead there again.
                 if let Some(search) = self.searches.get_mut(&lookup) {
                     search.tried.push(to.addr);
                 }
                 let request = self.routed(what, hop, false);
                 self.ask(to, request, Why::Search(lookup), out);
-                self.mind_hop(now, to, Sent::Own(lookup), out);
+                self.mind_hop(now, to, Sent::Own(lookup), again, out);
             }
             // The last ways may yet lead there.
             Hop::Nowhere if self.is_on_its_way(lookup) => {}

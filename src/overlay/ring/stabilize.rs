@@ -18,6 +18,9 @@ const TOLD: usize = 8;
 /// side where the receiver needs them.
 const TOLD_BESIDES: usize = 6;
 
+/// Those on either side where only the nearest are told.
+const NEAREST: usize = 1;
+
 /// A ping of ours, while its answer is awaited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Ping {
@@ -35,8 +38,8 @@ pub(super) struct Ping {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
     /// It is in the table, and is told our neighbours as it tells its own. Missed, that ping is not repeated (outside the
-    /// classroom): with its lists it is five times as long as a bare one, and what goes to the dead is repeated most.
-    Stabilize,
+    /// classroom): with its lists it is up to five times as long as a bare one, and what goes to the dead is repeated most.
+    Stabilize(Telling),
     /// It is in the table: is it alive?
     Check,
     /// Another peer spoke of it: is it there?
@@ -47,24 +50,37 @@ pub(super) enum Role {
     Lost,
 }
 
+/// How many neighbours a peer tells. Lists are most of what a ring at rest sends, and of what one sends in which peers
+/// come and go; news of deaths and of newcomers does not wait for them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Telling {
+    /// As many as fit a datagram. Who is told so many tells as many.
+    All,
+    /// The nearest.
+    Nearest,
+}
+
 impl Ring {
     /// Pings a peer.
     pub(super) fn ping(&mut self, peer: Peer, role: Role, loud: bool, out: &mut Vec<Effect>) {
         let chord = self.options.manners == Manners::Chord;
         let request = match role {
             // As short as can be.
-            Role::Meet(_) => Request::Ring(Neighbours::NONE.ping(true)),
-            Role::Check | Role::Probe(_) | Role::Lost if chord => Request::Ping,
-            _ => Request::Ring(self.neighbours_for(&peer, true).ping(!loud)),
+            Role::Meet(_) if !chord => Request::Ring(Neighbours::NONE.ping(true)),
+            Role::Check | Role::Probe(_) | Role::Meet(_) | Role::Lost if chord => Request::Ping,
+            Role::Stabilize(telling) => Request::Ring(self.neighbours_for(&peer, true, telling).ping(!loud)),
+            _ => Request::Ring(self.neighbours_for(&peer, true, Telling::All).ping(!loud)),
         };
-        let once = match role {
-            Role::Meet(_) => true,
-            Role::Stabilize | Role::Lost => chord,
-            Role::Check => chord && self.vitals.told(&peer.id).is_some(),
-            Role::Probe(_) => false,
+        let tries = match role {
+            _ if self.vitals.is_awaited(&peer.id) => patience::ONCE,
+            Role::Meet(_) => patience::ONCE,
+            Role::Stabilize(_) | Role::Lost if chord => patience::ONCE,
+            Role::Check if chord && self.vitals.told(&peer.id).is_some() => patience::ONCE,
+            // Most of those that do not answer are dead, and the living are spoken of again.
+            Role::Probe(_) if chord => patience::PULSE,
+            Role::Check if chord && !self.table.is_neighbour(&peer.id) => patience::PULSE,
+            _ => patience::QUESTION,
         };
-        let once = once || self.vitals.is_awaited(&peer.id);
-        let tries = if once { patience::ONCE } else { patience::QUESTION };
         let why = Why::Ping(Ping { peer, role, loud, sent: self.now });
         self.ask_plain(peer.into(), request, why, false, tries, out);
     }
@@ -78,20 +94,26 @@ impl Ring {
 
     /// Lets a peer of the table know our neighbours, unless it hears of them just now. (In the classroom every ping tells
     /// them.)
-    pub(super) fn greet(&mut self, peer: Peer, out: &mut Vec<Effect>) {
-        let all = self.options.manners == Manners::Classroom;
-        let greets = |ping: &Ping| ping.peer.id == peer.id && (all || ping.role == Role::Stabilize);
+    pub(super) fn greet(&mut self, peer: Peer, telling: Telling, out: &mut Vec<Effect>) {
+        let any = self.options.manners == Manners::Classroom;
+        let tells = |role| role == Role::Stabilize(Telling::All) || role == Role::Stabilize(telling);
+        let greets = |ping: &Ping| ping.peer.id == peer.id && (any || tells(ping.role));
         let greets = |why: &Why| matches!(why, Why::Ping(ping) if greets(ping));
         if !self.asked.values().any(greets) {
-            self.ping(peer, Role::Stabilize, false, out);
+            self.ping(peer, Role::Stabilize(telling), false, out);
         }
     }
 
     /// Lets the first successors know at once that we take them for such.
     pub(super) fn greet_successors(&mut self, out: &mut Vec<Effect>) {
         for peer in self.table.watched().to_vec() {
-            self.greet(peer, out);
+            self.greet(peer, Telling::All, out);
         }
+    }
+
+    /// What those are told that are new to our lists. In the classroom every ping tells all.
+    pub(super) fn telling_newcomers(&self) -> Telling {
+        if self.options.manners == Manners::Classroom { Telling::All } else { Telling::Nearest }
     }
 
     pub(super) fn is_pinging(&self, id: &Id) -> bool {
@@ -100,13 +122,17 @@ impl Ring {
 
     /// Which neighbours `peer` is told: more of those it needs, which for a successor of ours stand before us, for a
     /// predecessor after us. All of both would not fit a datagram.
-    fn neighbours_for(&self, peer: &Peer, asking: bool) -> Neighbours<'_> {
+    pub(super) fn neighbours_for(&self, peer: &Peer, asking: bool, telling: Telling) -> Neighbours<'_> {
         let all = self.table.neighbours();
         let ahead = all.ahead(&peer.id).unwrap_or(usize::MAX);
         let behind = all.behind(&peer.id).unwrap_or(usize::MAX);
         let after_us = if ahead == behind { asking } else { ahead < behind };
-        let besides = if let usize::MAX = ahead.min(behind) { 2 } else { ahead.min(behind) + 1 }.min(TOLD_BESIDES);
-        if after_us { all.first(TOLD - besides, besides) } else { all.first(besides, TOLD - besides) }
+        let besides = if let usize::MAX = ahead.min(behind) { 2 } else { ahead.min(behind) + 1 };
+        let (besides, others) = match telling {
+            Telling::All => (besides.min(TOLD_BESIDES), TOLD - besides.min(TOLD_BESIDES)),
+            Telling::Nearest => (NEAREST, NEAREST),
+        };
+        if after_us { all.first(others, besides) } else { all.first(besides, others) }
     }
 
     /// A request came from a member, or somebody says so. Only answers are signs of life, but who was taken for dead, and
@@ -129,7 +155,11 @@ impl Ring {
             return; // An answer would bring this peer back into the lists of others.
         }
         let sender = from.sender.map(|sender| Peer::new(sender.peer.id, from.asker.addr));
-        let pong = self.neighbours_for(&sender.unwrap_or(self.me), false).pong(self.me);
+        let tells_all = told.predecessors.len() + told.successors.len() >= TOLD;
+        let is_asked_all = tells_all || self.options.manners == Manners::Classroom;
+        let is_guest = from.sender.is_none_or(|sender| sender.guest);
+        let telling = if is_asked_all || is_guest { Telling::All } else { Telling::Nearest };
+        let pong = self.neighbours_for(&sender.unwrap_or(self.me), false, telling).pong(self.me);
         Self::respond(from, pong, out);
         let leaving = from.sender.is_some_and(|sender| sender.leaving);
         let Some(sender) = Self::member(from).filter(|_| !leaving && !self.options.guest) else { return };
@@ -179,11 +209,11 @@ impl Ring {
         }
         let is_bare = matches!(role, Role::Probe(_)) && self.options.manners == Manners::Chord;
         match role {
-            Role::Stabilize | Role::Check => {}
+            Role::Stabilize(_) | Role::Check => {}
             Role::Probe(place) | Role::Meet(place) => {
                 // Who spoke for itself knows us.
                 if self.enter(peer, place, out) && is_bare {
-                    self.greet(peer, out);
+                    self.greet(peer, self.telling_newcomers(), out);
                 }
                 if self.table.successors().last() == Some(&peer) {
                     self.enter_early(out);
@@ -207,7 +237,7 @@ impl Ring {
             return;
         }
         let ahead = self.table.fits_successors(&peer.id, place.after);
-        let wanted = ahead || place.before && self.table.fits_predecessors(&peer.id);
+        let wanted = ahead || self.table.fits_predecessors(&peer.id, place.before);
         match self.table.get(&peer.id) {
             _ if !wanted && !stranger => {}
             Some(known) if known == peer => {
@@ -249,7 +279,7 @@ impl Ring {
         }
         let stranger = !self.table.is_neighbour(&peer.id);
         let ahead = self.table.add_successor(peer, place.after && !early);
-        let behind = place.before && self.table.add_predecessor(peer);
+        let behind = self.table.add_predecessor(peer, place.before);
         let new = stranger && (ahead || behind);
         if new {
             out.push(Effect::PeerUp(peer));
@@ -262,7 +292,7 @@ impl Ring {
             self.tell_predecessors(out);
         }
         if ahead && self.table.watched().contains(&peer) {
-            self.greet(peer, out);
+            self.greet(peer, Telling::All, out);
         }
         new
     }
@@ -280,7 +310,7 @@ impl Ring {
         early.sort_unstable_by_key(|(peer, _)| (peer.id < self.me.id, peer.id));
         for (peer, place) in early {
             if !self.vitals.is_dead(&peer) && self.enter(peer, place, out) {
-                self.greet(peer, out);
+                self.greet(peer, self.telling_newcomers(), out);
             }
         }
     }

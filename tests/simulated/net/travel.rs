@@ -140,14 +140,12 @@ impl<O: Inside> Net<O> {
             return self.with(by, |overlay, now, out| overlay.on(now, Cause::NoAnswer { tag, to }, out));
         }
         // The second datagram without an answer is one too many.
-        let doubtful = waiting.timeout > self.timeout;
+        let doubtful = waiting.timeout > self.timeout && !waiting.from_anyone;
         waiting.timeout = (waiting.timeout * 2).min(MAX_TIMEOUT);
         let (by, to, request, timeout) = (waiting.by, waiting.to.addr, waiting.request.clone(), waiting.timeout);
-        let late = (!waiting.from_anyone).then_some(Cause::Late { tag: waiting.tag, doubtful });
+        let late = Cause::Late { tag: waiting.tag, doubtful };
         self.send_request(by, to, magic, request, false);
         self.push(timeout, Arrival::Overdue { magic });
-        if let Some(late) = late {
-            self.with(by, |overlay, now, out| overlay.on(now, late, out));
-        }
+        self.with(by, |overlay, now, out| overlay.on(now, late, out));
     }
 }

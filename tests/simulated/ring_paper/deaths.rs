@@ -165,10 +165,11 @@ fn timed(net: &mut Net<Ring>, at: SocketAddr, key: Id) -> (Duration, Peer) {
     (net.now.since(start), net.found(lookup).expect("it ended").0[0])
 }
 
-/// A machine that is gone refuses nothing. A lookup through it goes another way once two datagrams are without an answer
-/// (three timeouts here), not after the seconds that a connection takes to fail; the next one goes around it at once.
+/// A machine that is gone refuses nothing. A lookup through it goes out again when it is late (a timeout here), and another
+/// way once two datagrams are without an answer (three timeouts), not after the seconds that a connection takes to fail;
+/// the next one goes around it at once.
 #[test]
-fn a_silent_next_hop_costs_a_lookup_the_time_of_two_answers_and_the_next_one_nothing() {
+fn a_silent_next_hop_costs_a_lookup_some_timeouts_and_the_next_one_nothing() {
     let mut net = large_net(100);
     let peers = net.peers();
     peers[..50].iter().step_by(5).for_each(|peer| net.vanish(peer.addr));
@@ -186,7 +187,7 @@ fn a_silent_next_hop_costs_a_lookup_the_time_of_two_answers_and_the_next_one_not
     waits.sort_unstable();
     assert!(slow > 5, "only {slow} lookups met a silent peer: this shows nothing");
     // A silent peer that is known to stand nearer than the one that answers costs one ping more.
-    assert!(waits[30] < net.timeout && waits[59] <= net.timeout * 11, "{waits:?}");
+    assert!(waits[30] < net.timeout && waits[59] <= net.timeout * 15, "{waits:?}");
 }
 
 /// Peers that are all slow are in doubt, but alive: nobody takes their keys for its own.

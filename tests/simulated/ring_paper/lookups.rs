@@ -67,6 +67,22 @@ fn with_fingers_a_lookup_takes_about_half_the_logarithm_of_the_ring_in_hops() {
     assert!(mean <= 0.5 * 500_f64.log2() + 1.0, "{mean} hops on average");
 }
 
+/// Nobody is pinged beside a lookup in a ring at rest but its asker, by the owner: it takes its hops, that ping with its
+/// answer, and the owner's answer.
+#[test]
+fn in_a_ring_at_rest_a_lookup_takes_its_hops_and_three_messages() {
+    let (mut net, mut idle) = (large_net(100), large_net(100));
+    let peers = net.peers();
+    let mut most = 0;
+    for number in 0..50_u8 {
+        let (_, hops) = net.find(peers[usize::from(number)].addr, Id::of(&[number]));
+        most += u64::from(hops) + 3;
+    }
+    idle.run(net.now.since(idle.now));
+    let messages = net.sent - idle.sent;
+    assert!(messages <= most && messages > most / 2, "{messages} messages, {most} at most");
+}
+
 /// ToN IV-D: each peer keeps O(log N) fingers, which fix_fingers makes right after a join.
 #[test]
 fn fix_fingers_gives_a_new_peer_what_a_ring_at_rest_has() {

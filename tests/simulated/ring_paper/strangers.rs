@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use kadring::config::FIRST_TIMEOUT;
 use kadring::id::Id;
-use kadring::overlay::ring::{Ring, RingEffect};
+use kadring::overlay::ring::{Change, Ring, RingEffect};
 use kadring::overlay::{Effect, Goal, Overlay, RouteOutcome};
 use kadring::peer::Peer;
 use kadring::wire::ring::{RingRequest, RingResponse, Route, Routed};
 use kadring::wire::{Request, Response, Sender, Via};
 
-use super::rings::{EXAMPLE, classroom_net, large, large_net, small};
-use crate::net::Net;
+use super::rings::{EXAMPLE, changes, classroom, classroom_net, large, large_net, small};
+use crate::net::{LATENCY, Net, addr};
 
 /// A ping of this peer's, which takes the receiver for its first successor; or somebody says so.
 fn ping(net: &mut Net<Ring>, from: Peer, to: &Peer) {
@@ -147,4 +147,63 @@ fn a_request_in_another_s_name_brings_that_address_one_ping() {
             }
         }
     }
+}
+
+/// Nor is such a peer taken for a finger, through which lookups would go from then on.
+#[test]
+fn a_peer_that_answers_for_a_finger_is_not_taken_for_it_while_a_nearer_one_is_known() {
+    let mut net = large_net(60);
+    let asker = net.peers()[0].addr;
+    let fingers = |net: &Net<Ring>| {
+        let rows = net.inside(asker).table().into_iter();
+        rows.filter(|row| row.label.starts_with("finger")).collect::<Vec<_>>()
+    };
+    let (right, liar) = (fingers(&net), net.inside(asker).predecessors()[0]);
+    for _ in 0..right.len() {
+        let before = net.asked.len();
+        let renews = |net: &Net<Ring>| {
+            let quiet =
+                |request: &Request| matches!(request, Request::Ring(RingRequest::Routed { route, .. }) if route.quiet);
+            net.asked[before..].iter().any(|asked| asked.from == asker && quiet(&asked.request))
+        };
+        while !renews(&net) {
+            net.run(LATENCY / 2);
+        }
+        net.answer(
+            asker,
+            liar.addr,
+            &Response::Ring(RingResponse::Owner { peers: vec![liar], hops: 1, trail: Vec::new() }),
+        );
+        net.run(Duration::from_secs(1));
+        assert_eq!(fingers(&net), right, "{liar} was believed");
+    }
+}
+
+/// Anybody on a machine can speak in the name of a peer there. What a neighbour is said to have told the user hears only
+/// where that neighbour says so itself: nobody is put in the place of a living peer.
+#[test]
+fn an_update_in_a_neighbour_s_name_tells_nobody_of_another_successor() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.run(Duration::from_secs(20));
+    let (victim, neighbour) = (small(2), small(4));
+    let liar = Peer::new(Id::from_u64(3), "10.9.9.9:5555".parse().expect("an address"));
+    net.script(liar, Vec::new());
+    let before = (net.inside(victim.addr).successors().to_vec(), changes(&net, 2).len());
+    for joined in [Some(liar), Some(small(14)), None] {
+        for successors in [vec![liar], vec![small(14), small(8)]] {
+            let update = Request::Ring(RingRequest::Update { successors, joined });
+            net.inject(neighbour.addr, Sender::member(neighbour.id, neighbour.addr), victim.addr, Via::Tcp, update);
+            net.run(Duration::from_secs(3));
+            let after = (net.inside(victim.addr).successors().to_vec(), changes(&net, 2).len());
+            assert_eq!(after, before, "{joined:?}");
+        }
+    }
+    // One that was let in is told of as ever.
+    net.start(classroom(3), false, &[addr(8)]);
+    net.run(Duration::from_secs(3));
+    let told = changes(&net, 2).into_iter().any(|(why, _)| why == Change::Told { by: neighbour });
+    assert!(!told, "peer 2 let it in itself");
+    net.start(classroom(7), false, &[addr(8)]);
+    net.run(Duration::from_secs(3));
+    assert!(changes(&net, 4).contains(&(Change::Told { by: small(5) }, vec![5, 7])), "{:?}", changes(&net, 4));
 }
