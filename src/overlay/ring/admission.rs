@@ -1,10 +1,10 @@
 //! The origin of a routed request shows that it is where it says, before anything is done for it or sent to it.
 //!
 //! Such a request comes through other peers, so the address of its origin is a claim: anybody could have this peer connect
-//! to, and ping, whomever he names, and with a `join` fill the lists with peers that are not there. So the origin is pinged
-//! once, with a ping that is shorter than the request, and no more is sent there until it answered. A ping that gets lost
-//! is sent again when the origin repeats its request. A `join` is proven each time, anything else by whatever that address
-//! has answered before.
+//! to, and ping, whomever he names, and with a `join` fill the lists with peers that are not there. So the origin is pinged,
+//! with a ping that is shorter than the request, and no more is sent there until it answered. What was lost on the way is
+//! sent once again where somebody waits for an answer; for a `join`, when the origin repeats it. A `join` is proven each
+//! time, anything else by whatever that address has answered before.
 
 use std::net::SocketAddr;
 
@@ -64,8 +64,9 @@ impl Ring {
         if let Some((oldest, _)) = under_way.first().filter(|_| under_way.len() >= MAX_PROOFS) {
             self.asked.remove(oldest);
         }
+        let tries = if relay.what == Routed::Join { patience::ONCE } else { patience::PULSE };
         let why = Why::Proof { origin, held: vec![Held { relay, first_time }] };
-        self.ask_plain(origin.into(), Request::Ping, why, false, patience::ONCE, out);
+        self.ask_plain(origin.into(), Request::Ping, why, false, tries, out);
     }
 
     /// The origin of some requests answered at the address that they gave.
