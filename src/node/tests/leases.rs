@@ -110,6 +110,7 @@ fn what_others_still_offer_on_a_lease_that_ended_by_the_clock_here_stays_as_long
     let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease])]);
     for n in 0..40 {
         assert_eq!(deleted(&mut bench, Duration::from_secs(HOUR - 60)), [], "hour {n}");
+        bench.does(Event::Validated { addr: peer(1).addr });
         // Nothing is promised: it has ended here.
         let actions = bench.hears_request(peer(1), n, offer(1, &[lease]));
         assert!(matches!(&responses(&actions)[..], [(_, _, Err(reason))] if reason.contains("ended")), "{actions:?}");
@@ -256,6 +257,7 @@ fn a_block_that_is_being_deleted_is_not_called_saved() {
         let actions = bench.wait(Duration::from_secs(2 * HOUR)).expect("it goes after the grace");
         job = jobs(&actions).into_iter().find(|(_, work)| matches!(work, Job::Delete { .. }));
     }
+    bench.does(Event::Validated { addr: peer(1).addr });
     let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(2, None)]));
     let [(_, 5, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
     assert!(reason.contains("busy"), "{reason}");

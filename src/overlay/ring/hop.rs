@@ -78,7 +78,7 @@ impl Ring {
         let is_trusted = self.vitals.was_heard_within(now, &to.id, HEARD_LATELY) || !again && self.is_at_rest();
         if !is_trusted && !self.vitals.is_awaited(&to.id) {
             let why = Why::Hop { to: to.addr, sent };
-            self.ask_plain(to.into(), Request::Ping, why, false, patience::PULSE, out);
+            self.ask_plain(to.into(), Request::Ping, why, false, patience::QUESTION, out);
         }
     }
 

@@ -418,7 +418,7 @@ impl Ring {
         }
         let new = !self.table.is_neighbour(&peer.id);
         let ahead = self.table.add_successor(peer, !before);
-        let behind = before && self.table.add_predecessor(peer, true);
+        let behind = before && self.table.add_predecessor(peer);
         if ahead {
             self.early.clear(); // The list may end at another peer now.
         }

@@ -114,11 +114,9 @@ impl Ring {
         let Some((members, _)) = &mut search.found else { return };
         asked.extend(std::iter::from_fn(|| members.next()));
         let (key, complete) = (search.key, members.is_complete());
-        // Where no stand-in is left, the verdict on the silent is waited for: not for long, but where repair asks.
-        let tries = if members.patient { patience::QUESTION } else { patience::PULSE };
         for peer in asked {
             let why = Why::Value { lookup, peer };
-            self.ask_plain(peer.into(), Request::FindValue { key }, why, false, tries, out);
+            self.ask_plain(peer.into(), Request::FindValue { key }, why, false, patience::QUESTION, out);
         }
         if complete
             && let Some(search) = self.searches.remove(&lookup)

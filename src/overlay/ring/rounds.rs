@@ -62,7 +62,7 @@ impl Rounds {
         self.calm = 0;
     }
 
-    /// Begins a round. Whether it renews a finger, as every other does while the table changes; whether it does all that a round
+    /// Begins a round. Whether it renews a finger, as each does while the table changes; whether it does all that a round
     /// can do; and what those are told that it pings.
     fn begin(&mut self, changes: u64) -> (bool, bool, Telling) {
         self.calm = if changes == self.changes { self.calm.saturating_add(1) } else { 0 };
@@ -70,11 +70,7 @@ impl Rounds {
         self.count = self.count.wrapping_add(1);
         let seldom = self.count.is_multiple_of(SELDOM);
         let full = self.count <= SETTLING || seldom;
-        (
-            self.calm < CALM && self.count.is_multiple_of(2) || full,
-            full,
-            if seldom { Telling::All } else { Telling::Nearest },
-        )
+        (self.calm < CALM || full, full, if seldom { Telling::All } else { Telling::Nearest })
     }
 }
 
@@ -111,8 +107,7 @@ impl Ring {
         }
         let classroom = self.options.manners == Manners::Classroom;
         let (renews, full, telling) = self.rounds.begin(self.table.changes());
-        let full = full || classroom;
-        let telling = if classroom || self.table.is_short() { Telling::All } else { telling };
+        let (full, telling) = if classroom { (true, Telling::All) } else { (full, telling) };
         let mut watched = self.table.watched().to_vec();
         watched.truncate(if full { watched.len() } else { 1 });
         if loud {

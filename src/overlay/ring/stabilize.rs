@@ -18,8 +18,8 @@ const TOLD: usize = 8;
 /// side where the receiver needs them.
 const TOLD_BESIDES: usize = 6;
 
-/// Those on either side where only the nearest are told.
-const NEAREST: usize = 1;
+/// The others where only the nearest are told.
+const NEAREST: usize = 2;
 
 /// A ping of ours, while its answer is awaited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,21 +66,19 @@ impl Ring {
         let chord = self.options.manners == Manners::Chord;
         let request = match role {
             // As short as can be.
-            Role::Meet(_) if !chord => Request::Ring(Neighbours::NONE.ping(true)),
-            Role::Check | Role::Probe(_) | Role::Meet(_) | Role::Lost if chord => Request::Ping,
+            Role::Meet(_) => Request::Ring(Neighbours::NONE.ping(true)),
+            Role::Check | Role::Probe(_) | Role::Lost if chord => Request::Ping,
             Role::Stabilize(telling) => Request::Ring(self.neighbours_for(&peer, true, telling).ping(!loud)),
             _ => Request::Ring(self.neighbours_for(&peer, true, Telling::All).ping(!loud)),
         };
-        let tries = match role {
-            _ if self.vitals.is_awaited(&peer.id) => patience::ONCE,
-            Role::Meet(_) => patience::ONCE,
-            Role::Stabilize(_) | Role::Lost if chord => patience::ONCE,
-            Role::Check if chord && self.vitals.told(&peer.id).is_some() => patience::ONCE,
-            // Most of those that do not answer are dead, and the living are spoken of again.
-            Role::Probe(_) if chord => patience::PULSE,
-            Role::Check if chord && !self.table.is_neighbour(&peer.id) => patience::PULSE,
-            _ => patience::QUESTION,
+        let once = match role {
+            Role::Meet(_) => true,
+            Role::Stabilize(_) | Role::Lost => chord,
+            Role::Check => chord && self.vitals.told(&peer.id).is_some(),
+            Role::Probe(_) => false,
         };
+        let once = once || self.vitals.is_awaited(&peer.id);
+        let tries = if once { patience::ONCE } else { patience::QUESTION };
         let why = Why::Ping(Ping { peer, role, loud, sent: self.now });
         self.ask_plain(peer.into(), request, why, false, tries, out);
     }
@@ -127,11 +125,9 @@ impl Ring {
         let ahead = all.ahead(&peer.id).unwrap_or(usize::MAX);
         let behind = all.behind(&peer.id).unwrap_or(usize::MAX);
         let after_us = if ahead == behind { asking } else { ahead < behind };
-        let besides = if let usize::MAX = ahead.min(behind) { 2 } else { ahead.min(behind) + 1 };
-        let (besides, others) = match telling {
-            Telling::All => (besides.min(TOLD_BESIDES), TOLD - besides.min(TOLD_BESIDES)),
-            Telling::Nearest => (NEAREST, NEAREST),
-        };
+        let besides = if let usize::MAX = ahead.min(behind) { 2 } else { ahead.min(behind) + 1 }.min(TOLD_BESIDES);
+        // Who tells fewer than fit is told fewer.
+        let others = if telling == Telling::All { TOLD - besides } else { NEAREST.min(TOLD - 1 - besides) };
         if after_us { all.first(others, besides) } else { all.first(besides, others) }
     }
 
@@ -237,7 +233,7 @@ impl Ring {
             return;
         }
         let ahead = self.table.fits_successors(&peer.id, place.after);
-        let wanted = ahead || self.table.fits_predecessors(&peer.id, place.before);
+        let wanted = ahead || place.before && self.table.fits_predecessors(&peer.id);
         match self.table.get(&peer.id) {
             _ if !wanted && !stranger => {}
             Some(known) if known == peer => {
@@ -279,7 +275,7 @@ impl Ring {
         }
         let stranger = !self.table.is_neighbour(&peer.id);
         let ahead = self.table.add_successor(peer, place.after && !early);
-        let behind = self.table.add_predecessor(peer, place.before);
+        let behind = place.before && self.table.add_predecessor(peer);
         let new = stranger && (ahead || behind);
         if new {
             out.push(Effect::PeerUp(peer));

@@ -75,11 +75,6 @@ impl Table {
         &self.successors[..self.successors.len().min(NEIGHBOURS_WATCHED)]
     }
 
-    /// Whether the successor list needs more peers: it lost some, or there are no more.
-    pub(super) fn is_short(&self) -> bool {
-        self.successors.len() + 1 < self.max_successors
-    }
-
     /// Everybody known but this peer.
     pub(super) fn others(&self) -> impl Iterator<Item = Peer> + '_ {
         self.known.iter().copied().filter(|peer| peer.id != self.me.id)
@@ -109,13 +104,12 @@ impl Table {
                 || self.successors.last().is_none_or(|last| id.is_strictly_between(&self.me.id, &last.id)))
     }
 
-    /// Whether `id` would stand among the nearest predecessors. Beyond the last of them there may be room for it, but only
-    /// if it `precedes`: no peer but those known stands between.
-    pub(super) fn fits_predecessors(&self, id: &Id, precedes: bool) -> bool {
+    /// Whether `id` would stand among the nearest predecessors.
+    pub(super) fn fits_predecessors(&self, id: &Id) -> bool {
         *id != self.me.id
             && !self.predecessors.iter().any(|peer| peer.id == *id)
-            && (precedes && self.predecessors.len() < self.max_predecessors
-                || self.predecessors.last().is_some_and(|last| id.is_strictly_between(&last.id, &self.me.id)))
+            && (self.predecessors.len() < self.max_predecessors
+                || self.predecessors.last().is_none_or(|last| id.is_strictly_between(&last.id, &self.me.id)))
     }
 
     /// Puts a peer in its place in the successor list, if it [has one](Self::fits_successors) there.
@@ -132,9 +126,9 @@ impl Table {
     }
 
     /// Puts a peer in its place among the predecessors, if it has one there.
-    pub(super) fn add_predecessor(&mut self, peer: Peer, precedes: bool) -> bool {
+    pub(super) fn add_predecessor(&mut self, peer: Peer) -> bool {
         let me = self.me.id;
-        let fits = self.fits_predecessors(&peer.id, precedes);
+        let fits = self.fits_predecessors(&peer.id);
         if fits {
             let nearer = |other: &Peer| other.id.is_strictly_between(&peer.id, &me);
             self.predecessors.insert(self.predecessors.partition_point(nearer), peer);

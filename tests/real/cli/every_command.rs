@@ -256,10 +256,11 @@ impl Scene {
         }
         let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
         self.names.push(("silent", silent.local_addr().expect("bound").to_string()));
+        // It would bring back what is cleared.
+        self.other.signal(Signal::SIGSTOP);
         for name in ["clear {key}", "clear {folder}"] {
             self.give(&mut way, name, DONE, "cleared");
         }
-        self.other.signal(Signal::SIGSTOP);
         for row in &ROWS {
             self.give(&mut way, row.silent.0, row.silent.1, "");
         }
