@@ -64,7 +64,7 @@ fn a_record_is_stepped_through_by_every_word() {
         "       2  ",
         "the next moment is at 2.298648 s",
         "peer kad, holdings",
-        "c0524bf4       2400 bytes",
+        "c0524bf4     2400 bytes",
         "a record says what happened",
         "a break at saved: ",
         "a break; next comes: peer kad  127.0.0.1:9104→ #",
