@@ -358,8 +358,11 @@ fn open_difference(difference: Option<Difference>) -> Result<Difference, &'stati
     difference.filter(fits).ok_or("the answer lacks its keys or parts, or has too many")
 }
 
+fn open_peers(peers: Option<Peers>) -> Result<Vec<Peer>, &'static str> {
+    peers.map(|list| list.0).ok_or("the answer lacks its peers")
+}
+
 fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(RequestKind, Response), &'static str> {
-    let peers = |peers: Option<Peers>| peers.map(|list| list.0).ok_or("the answer lacks its peers");
     let shared = match kind {
         RingKind::Ping => RequestKind::Ping,
         RingKind::Lookup => RequestKind::FindNode,
@@ -367,43 +370,48 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
         RingKind::Store => RequestKind::Store,
         _ => RequestKind::Ring,
     };
-    let response = match reply {
+    Ok(match reply {
         Reply::Node => {
             let peer = content.peer.ok_or("the answer lacks its peer")?.into();
-            return Ok((shared, Response::holder(peer, content.copies)));
+            (shared, Response::holder(peer, content.copies))
         }
-        Reply::Nodes => return Ok((shared, Response::Nodes(peers(content.peers)?))),
+        Reply::Nodes => (shared, Response::Nodes(open_peers(content.peers)?)),
         Reply::Saved => {
-            let saved = content.shown.map_or(Response::Saved, |sample| Response::Shown { sample });
-            return Ok((RequestKind::Store, saved));
+            (RequestKind::Store, content.shown.map_or(Response::Saved, |sample| Response::Shown { sample }))
         }
         Reply::Leased => {
             let (blocks, free) = content.count.zip(content.free).ok_or("the answer lacks its counts")?;
-            return Ok((RequestKind::Lease, Response::Leased { blocks, free }));
+            (RequestKind::Lease, Response::Leased { blocks, free })
         }
-        Reply::Same => return Ok((RequestKind::Compare, Response::Same)),
-        Reply::Differs => {
-            return Ok((RequestKind::Compare, Response::Differs(open_difference(content.difference)?)));
-        }
+        Reply::Same => (RequestKind::Compare, Response::Same),
+        Reply::Differs => (RequestKind::Compare, Response::Differs(open_difference(content.difference)?)),
         Reply::Terms => {
             let leases = content.leases.filter(|leases| leases.len() <= MAX_LEASES);
             let leases = leases.ok_or("the answer lacks its leases, or has too many")?;
-            return Ok((RequestKind::FindValue, Response::Terms(leases)));
+            (RequestKind::FindValue, Response::Terms(leases))
         }
         Reply::Vouch => {
             let vouch = content.vouch.ok_or("the answer lacks what is vouched for")?;
-            return Ok((RequestKind::FindValue, Response::Vouch(vouch)));
+            (RequestKind::FindValue, Response::Vouch(vouch))
         }
+        own => (RequestKind::Ring, Response::Ring(open_ring_reply(kind, own, content)?)),
+    })
+}
+
+/// The answers that only the ring has.
+fn open_ring_reply(kind: RingKind, reply: Reply, content: Content) -> Result<RingResponse, &'static str> {
+    let response = match reply {
         Reply::Pong => RingResponse::Pong {
             peer: content.peer.ok_or("a pong needs a peer")?.into(),
-            predecessors: peers(content.predecessors)?,
-            successors: peers(content.successors)?,
+            predecessors: open_peers(content.predecessors)?,
+            successors: open_peers(content.successors)?,
         },
-        Reply::Welcome => {
-            RingResponse::Welcome { predecessors: peers(content.predecessors)?, successors: peers(content.successors)? }
-        }
+        Reply::Welcome => RingResponse::Welcome {
+            predecessors: open_peers(content.predecessors)?,
+            successors: open_peers(content.successors)?,
+        },
         Reply::Owner => RingResponse::Owner {
-            peers: peers(content.peers)?,
+            peers: open_peers(content.peers)?,
             hops: content.hops.unwrap_or(0),
             trail: content.trail.unwrap_or_default().0,
         },
@@ -416,11 +424,8 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
         Reply::Refused => {
             RingResponse::Refused { of: kind, reason: clip(content.reason.as_deref().unwrap_or("no reason given")) }
         }
+        _ => return Err("an answer that is not the ring's own"),
     };
     // Whatever the type, its answer is of that type: a pong under `join` is nothing that we know.
-    if response.kind() == kind {
-        Ok((RequestKind::Ring, Response::Ring(response)))
-    } else {
-        Err("an answer to another type")
-    }
+    if response.kind() == kind { Ok(response) } else { Err("an answer to another type") }
 }
