@@ -358,7 +358,7 @@ fn open_difference(difference: Option<Difference>) -> Result<Difference, &'stati
     difference.filter(fits).ok_or("the answer lacks its keys or parts, or has too many")
 }
 
-fn open_peers(peers: Option<Peers>) -> Result<Vec<Peer>, &'static str> {
+fn listed(peers: Option<Peers>) -> Result<Vec<Peer>, &'static str> {
     peers.map(|list| list.0).ok_or("the answer lacks its peers")
 }
 
@@ -375,7 +375,7 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
             let peer = content.peer.ok_or("the answer lacks its peer")?.into();
             (shared, Response::holder(peer, content.copies))
         }
-        Reply::Nodes => (shared, Response::Nodes(open_peers(content.peers)?)),
+        Reply::Nodes => (shared, Response::Nodes(listed(content.peers)?)),
         Reply::Saved => {
             (RequestKind::Store, content.shown.map_or(Response::Saved, |sample| Response::Shown { sample }))
         }
@@ -390,10 +390,7 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
             let leases = leases.ok_or("the answer lacks its leases, or has too many")?;
             (RequestKind::FindValue, Response::Terms(leases))
         }
-        Reply::Vouch => {
-            let vouch = content.vouch.ok_or("the answer lacks what is vouched for")?;
-            (RequestKind::FindValue, Response::Vouch(vouch))
-        }
+        Reply::Vouch => (RequestKind::FindValue, Response::Vouch(content.vouch.ok_or("the answer lacks its vouch")?)),
         own => (RequestKind::Ring, Response::Ring(open_ring_reply(kind, own, content)?)),
     })
 }
@@ -403,15 +400,15 @@ fn open_ring_reply(kind: RingKind, reply: Reply, content: Content) -> Result<Rin
     let response = match reply {
         Reply::Pong => RingResponse::Pong {
             peer: content.peer.ok_or("a pong needs a peer")?.into(),
-            predecessors: open_peers(content.predecessors)?,
-            successors: open_peers(content.successors)?,
+            predecessors: listed(content.predecessors)?,
+            successors: listed(content.successors)?,
         },
         Reply::Welcome => RingResponse::Welcome {
-            predecessors: open_peers(content.predecessors)?,
-            successors: open_peers(content.successors)?,
+            predecessors: listed(content.predecessors)?,
+            successors: listed(content.successors)?,
         },
         Reply::Owner => RingResponse::Owner {
-            peers: open_peers(content.peers)?,
+            peers: listed(content.peers)?,
             hops: content.hops.unwrap_or(0),
             trail: content.trail.unwrap_or_default().0,
         },
