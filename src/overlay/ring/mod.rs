@@ -191,8 +191,8 @@ impl Ring {
 
     /// This peer and those that follow it: the replica set of its own keys, and who stands in for its members.
     fn owned_set(&self) -> Vec<Peer> {
-        let successors = self.table.successors().iter().filter(|peer| !self.is_departing(&peer.id));
-        std::iter::once(self.me).chain(successors.copied()).collect()
+        let followers = self.table.followers().into_iter().filter(|peer| !self.is_departing(&peer.id));
+        std::iter::once(self.me).chain(followers).collect()
     }
 
     fn on_ring_request(&mut self, now: Time, from: &Incoming, request: &RingRequest, out: &mut Vec<Effect>) {

@@ -66,6 +66,13 @@ impl Table {
         &self.predecessors
     }
 
+    /// The peers behind this one, nearest first. As long as the list of successors is not full, the predecessors that are
+    /// not in it come behind its last: a small ring closes there, and a young one has yet to tell.
+    pub(super) fn followers(&self) -> Vec<Peer> {
+        let behind = self.predecessors.iter().rev().filter(|peer| !self.successors.contains(peer));
+        self.successors.iter().chain(behind).take(self.max_successors).copied().collect()
+    }
+
     pub(super) fn neighbours(&self) -> Neighbours<'_> {
         Neighbours { predecessors: &self.predecessors, successors: &self.successors }
     }
@@ -328,5 +335,22 @@ impl Table {
                 Err(format!("the ring's table: lists in order {lists}, members right {members}, index right {index}"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RingOptions;
+    use super::*;
+
+    #[test]
+    fn behind_the_last_successor_of_a_list_that_is_not_full_the_predecessors_follow() {
+        let peer = |n: u16| Peer::new(Id::from_u64(n.into()), ([127, 0, 0, 1], n).into());
+        let mut table = Table::new(peer(10), &RingOptions::default());
+        [20, 30].map(|n| table.add_successor(peer(n), true));
+        [9, 8, 30].map(|n| table.add_predecessor(peer(n)));
+        assert_eq!(table.followers(), [20, 30, 8, 9].map(peer));
+        (11..20).chain(21..30).for_each(|n| _ = table.add_successor(peer(n), true));
+        assert_eq!((table.followers(), table.successors().len()), (table.successors().to_vec(), table.max_successors));
     }
 }
