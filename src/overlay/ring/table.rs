@@ -347,8 +347,8 @@ mod tests {
     fn behind_the_last_successor_of_a_list_that_is_not_full_the_predecessors_follow() {
         let peer = |n: u16| Peer::new(Id::from_u64(n.into()), ([127, 0, 0, 1], n).into());
         let mut table = Table::new(peer(10), &RingOptions::default());
-        [20, 30].map(|n| table.add_successor(peer(n), true));
-        [9, 8, 30].map(|n| table.add_predecessor(peer(n)));
+        assert!([20, 30].into_iter().all(|n| table.add_successor(peer(n), true)));
+        assert!([9, 8, 30].into_iter().all(|n| table.add_predecessor(peer(n))));
         assert_eq!(table.followers(), [20, 30, 8, 9].map(peer));
         (11..20).chain(21..30).for_each(|n| _ = table.add_successor(peer(n), true));
         assert_eq!((table.followers(), table.successors().len()), (table.successors().to_vec(), table.max_successors));
