@@ -22,6 +22,7 @@ use crate::overlay::OverlayKind;
 pub enum OverlayName {
     /// Kademlia: XOR distance, iterative lookups.
     #[default]
+    #[value(alias = "kademlia")]
     Kad,
     /// The ring: Chord, forwarded lookups.
     Ring,
@@ -416,6 +417,15 @@ mod tests {
             let words = words.strip_prefix("kadring sim").expect("it is a command of this program");
             let Ok(Wanted::Storm(again) | Wanted::Sabotage(_, again)) = plan(words) else { panic!("{words}") };
             assert_eq!((again.to_string(), again.striking()), (storm.to_string(), vec![1, 2]));
+        }
+    }
+
+    #[test]
+    fn an_overlay_is_named_as_a_peer_s_status_names_it_too() {
+        for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
+            let told = serde_json::to_value(kind).expect("a word");
+            let name = OverlayName::from_str(told.as_str().expect("a word"), false).expect("an overlay");
+            assert_eq!(OverlayKind::from(name), kind);
         }
     }
 
