@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -12,8 +13,18 @@ use crate::id::Id;
 use crate::node::{Action, Event};
 use crate::time::Time;
 
-/// Where a run's trace goes. A line is many small pieces, so they are collected before they are hashed.
-pub struct Trace(Option<BufWriter<Sink>>);
+/// Where a run's trace goes, and who is told of the time that passes in the run.
+pub struct Trace {
+    /// A line is many small pieces, so they are collected before they are hashed.
+    lines: Option<BufWriter<Sink>>,
+    watch: Option<Watch>,
+}
+
+struct Watch {
+    tell: Box<dyn FnMut(Time)>,
+    /// When it is told next.
+    due: Time,
+}
 
 struct Sink {
     digest: Sha256,
@@ -40,7 +51,7 @@ enum Traced<'a> {
 impl Trace {
     /// No trace: tracing costs nothing.
     pub const fn off() -> Self {
-        Self(None)
+        Self { lines: None, watch: None }
     }
 
     /// Only the trace's SHA-256.
@@ -54,12 +65,17 @@ impl Trace {
     }
 
     fn into_sink(file: Option<File>) -> Self {
-        Self(Some(BufWriter::new(Sink { digest: Sha256::new(), file, failed: None })))
+        Self { lines: Some(BufWriter::new(Sink { digest: Sha256::new(), file, failed: None })), watch: None }
+    }
+
+    /// Tells `tell` too how far the run has come, about once in a second of its time.
+    pub fn watched(self, tell: impl FnMut(Time) + 'static) -> Self {
+        Self { watch: Some(Watch { tell: Box::new(tell), due: Time::ZERO }), ..self }
     }
 
     /// The SHA-256 of all lines so far; none if the trace is off.
     pub fn digest(&self) -> Option<Id> {
-        let lines = self.0.as_ref()?;
+        let lines = self.lines.as_ref()?;
         let digest = lines.get_ref().digest.clone().chain_update(lines.buffer());
         Some(Id::from_bytes(digest.finalize().into()))
     }
@@ -69,7 +85,7 @@ impl Trace {
     /// # Errors
     /// The first error that writing to the file met, if any.
     pub fn finish(&mut self) -> io::Result<()> {
-        let Some(lines) = &mut self.0 else { return Ok(()) };
+        let Some(lines) = &mut self.lines else { return Ok(()) };
         lines.flush()?;
         lines.get_mut().failed.take().map_or(Ok(()), Err)
     }
@@ -83,7 +99,11 @@ impl Trace {
     }
 
     fn line(&mut self, at: Time, peer: usize, what: Traced<'_>) {
-        if let Some(lines) = &mut self.0 {
+        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.due <= at) {
+            watch.due = at + Duration::from_secs(1);
+            (watch.tell)(at);
+        }
+        if let Some(lines) = &mut self.lines {
             let line = TraceLine { at, peer, what };
             let written = serde_json::to_writer(&mut *lines, &line).map_err(io::Error::from);
             if let Err(error) = written.and_then(|()| lines.write_all(b"\n")) {
@@ -105,5 +125,23 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[test]
+    fn who_watches_a_run_is_told_once_in_a_second_how_far_it_has_come() {
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let heard = Rc::clone(&told);
+        let mut trace = Trace::off().watched(move |at| heard.borrow_mut().push(at));
+        let times = [0, 1, 999_999, 1_000_000, 1_000_001, 5_000_000].map(Time::from_micros);
+        times.iter().for_each(|&at| trace.event(at, 0, &Event::Tick));
+        assert_eq!(*told.borrow(), [times[0], times[3], times[5]]);
     }
 }

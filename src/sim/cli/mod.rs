@@ -28,6 +28,7 @@ use super::shrink::shrink;
 use super::storm::{StormPlan, StormReport};
 use super::trace::Trace;
 use super::world::{Recorded, Violation};
+use crate::time::Time;
 
 /// Real time that has passed since a fixed moment.
 pub type Stopwatch<'a> = &'a dyn Fn() -> Duration;
@@ -152,7 +153,11 @@ fn storm(args: &SimArgs, plan: &StormPlan, out: &mut dyn Write) -> Result<Verdic
         None => Trace::digest_only(),
     };
     tell_schedule(plan, out)?;
-    match recorded(args, plan, trace)? {
+    let bar = ProgressBar::new(StormPlan::LASTS.as_secs()).with_style(style("storm {wide_bar} {pos} of {len} s"));
+    let shown = bar.clone();
+    let ended = recorded(args, plan, trace.watched(move |at| shown.set_position(at.since(Time::ZERO).as_secs())))?;
+    bar.finish_and_clear();
+    match ended {
         Ok(report) => {
             writeln!(out, "{report}")?;
             Ok(Verdict::Passed)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{STORM, Storm};
+use super::{CALM_AFTER, CALM_BEFORE, STORM, Storm};
 use crate::id::Id;
 use crate::overlay::OverlayKind;
 use crate::sim::choices::{Choices, Waiting};
@@ -62,6 +62,9 @@ pub struct StormReport {
 }
 
 impl StormPlan {
+    /// How long a storm lasts in its own time, but for the last checks.
+    pub const LASTS: Duration = CALM_BEFORE.saturating_add(STORM).saturating_add(CALM_AFTER);
+
     /// A run of `seed` in which everything else is drawn from the seed too: 20 to 60 peers, 5 to 25 faults.
     pub fn random(kind: OverlayKind, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);

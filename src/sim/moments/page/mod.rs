@@ -213,7 +213,7 @@ fn write_runs(
         changes: changes(runs, &moments),
         moments,
     };
-    let mut packed = BufWriter::new(DeflateEncoder::new(Vec::new(), Compression::default()));
+    let mut packed = BufWriter::new(DeflateEncoder::new(Vec::new(), Compression::new(3)));
     serde_json::to_writer(&mut packed, &data)?;
     let packed = packed.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
     let (before, rest) = parts(PAGE, "<!-- style -->");
