@@ -1,7 +1,7 @@
 //! Whatever comes in: each reader of bytes that others wrote, and a node among strangers who say what they like.
 //!
 //! Each target is a test, which tries random inputs and those kept in `__fuzz__`, and a target for a fuzzer that learns
-//! from what it reached (`cargo bolero test --test fuzz NAME`). More tries: `BOLERO_RANDOM_ITERATIONS=1000000`.
+//! from what it reached (`tests/fuzz/run.sh NAME`). More random inputs: `BOLERO_RANDOM_ITERATIONS=1000000`.
 
 mod node;
 mod said;
