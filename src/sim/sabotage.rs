@@ -175,7 +175,8 @@ impl Saboteur {
         let plan = match self.network {
             Network::Classroom => StormPlan::classroom(seed),
             Network::Kademlia => StormPlan { peers: 10, faults: 8, ..StormPlan::random(OverlayKind::Kademlia, seed) },
-            Network::Ring => StormPlan { peers: 10, faults: 8, ..StormPlan::random(OverlayKind::Ring, seed) },
+            // In a smaller ring the predecessors of a peer make up for successors that it does not know.
+            Network::Ring => StormPlan { peers: 14, faults: 8, ..StormPlan::random(OverlayKind::Ring, seed) },
         };
         StormPlan { saboteur: Some(self), ..plan }
     }
