@@ -141,6 +141,7 @@ impl Table {
             self.predecessors.insert(self.predecessors.partition_point(nearer), peer);
             self.predecessors.truncate(self.max_predecessors);
             self.index();
+            self.follow_somebody();
         }
         fits
     }
@@ -153,6 +154,7 @@ impl Table {
         if peer.id != self.me.id {
             self.fingers.insert(number, peer);
             self.index();
+            self.follow_somebody();
         }
     }
 
@@ -163,12 +165,17 @@ impl Table {
         }
     }
 
-    /// Takes a peer out of everything. A peer whose last successor this was takes the nearest of all others instead.
+    /// Takes a peer out of everything.
     pub(super) fn remove(&mut self, id: &Id) {
         self.successors.retain(|peer| peer.id != *id);
         self.predecessors.retain(|peer| peer.id != *id);
         self.fingers.retain(|_, peer| peer.id != *id);
         self.index();
+        self.follow_somebody();
+    }
+
+    /// A peer that has lost all its successors, or had none, takes the nearest of all others that it knows.
+    fn follow_somebody(&mut self) {
         if self.successors.is_empty() && !self.guest {
             let next = self.clockwise(&self.me.id).find(|peer| peer.id != self.me.id).copied();
             self.successors.extend(next);
@@ -342,6 +349,21 @@ impl Table {
 mod tests {
     use super::super::RingOptions;
     use super::*;
+
+    #[test]
+    fn a_peer_that_knows_others_follows_one_of_them_in_whatever_way_it_came_to_know_them() {
+        let peer = |n: u16| Peer::new(Id::from_u64(n.into()), ([127, 0, 0, 1], n).into());
+        let learn: [fn(&mut Table, Peer); 2] =
+            [|table, it| table.set_finger(9, it), |table, it| _ = table.add_predecessor(it)];
+        for learn in learn {
+            let mut table = Table::new(peer(10), &RingOptions::default());
+            learn(&mut table, peer(30));
+            assert_eq!((table.successors(), table.check()), (&[peer(30)][..], Ok(())));
+            learn(&mut table, peer(8));
+            table.remove(&peer(30).id);
+            assert_eq!((table.successors().len(), table.check()), (table.others().count(), Ok(())));
+        }
+    }
 
     #[test]
     fn behind_the_last_successor_of_a_list_that_is_not_full_the_predecessors_follow() {
