@@ -218,16 +218,6 @@ pub enum Vouch {
 impl Vouch {
     /// All that can be said.
     pub const ALL: [Self; 4] = [Self::Verified, Self::Damaged, Self::Absent, Self::Busy];
-
-    /// The word for it on the wire.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Verified => "verified",
-            Self::Damaged => "damaged",
-            Self::Absent => "absent",
-            Self::Busy => "busy",
-        }
-    }
 }
 
 /// What carries a message.

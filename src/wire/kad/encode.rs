@@ -8,12 +8,12 @@ use std::slice;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 
-use super::{clip, type_name};
+use super::type_name;
 use crate::config::{QUESTION_BYTES, QUESTION_BYTES_IPV4};
 use crate::id::Id;
 use crate::lease::LeaseNews;
 use crate::peer::Peer;
-use crate::wire::{Body, Message, Request, RequestKind, Response, Sender, Summary, summary};
+use crate::wire::{Body, Message, Request, RequestKind, Response, Sender, Summary, clip, summary};
 
 /// Bytes of a node's text at most: a full IPv6 address and a port of five digits.
 const NODE_LEN_MAX: usize = node_len_with(39, 5);
@@ -188,7 +188,7 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
             put_json(leases, out);
             out.push(b'}');
         }
-        Response::Vouch(vouch) => put_json(vouch.word(), out),
+        Response::Vouch(vouch) => put_json(vouch, out),
         Response::Ring(_) => out.extend_from_slice(b"null"),
     }
 }

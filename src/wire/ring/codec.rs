@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, WireId, WirePeer};
-use super::{FilePlace, MAX_PEERS_LISTED, MAX_REASON, RingKind, RingRequest, RingResponse, Route, Routed};
+use super::{FilePlace, MAX_PEERS_LISTED, RingKind, RingRequest, RingResponse, Route, Routed};
 use crate::lease::{Lease, MAX_LEASES};
 use crate::peer::Peer;
 use crate::wire::kad::Malformed;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
     Body, Difference, MAGIC_LIMIT, MAX_CONTROL_LINE, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response,
-    Sender, Summary,
+    Sender, Summary, clip,
 };
 
 /// Bytes of a datagram that sealing may add (a nonce of 24 and a tag of 16).
@@ -71,7 +71,7 @@ fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingK
         Body::Response(response) => response_content(message.answers, response),
         Body::Error(reason) => {
             let kind = message.answers.map_or(RingKind::Lookup, shared_kind);
-            (kind, Content { error: Some(clip(reason)), ..Content::default() })
+            (kind, Content { error: Some(clip(reason).to_owned()), ..Content::default() })
         }
     };
     let line = Line {
@@ -203,7 +203,9 @@ fn ring_response_content(response: &RingResponse) -> Content {
         RingResponse::Kept { file } => Content { file: Some(*file), ..reply(Reply::Kept) },
         RingResponse::File { file, place } => Content { file: Some(*file), size: place.size, ..reply(Reply::File) },
         RingResponse::Noted { .. } => reply(Reply::Noted),
-        RingResponse::Refused { reason, .. } => Content { reason: Some(clip(reason)), ..reply(Reply::Refused) },
+        RingResponse::Refused { reason, .. } => {
+            Content { reason: Some(clip(reason).to_owned()), ..reply(Reply::Refused) }
+        }
     }
 }
 
@@ -218,12 +220,6 @@ const fn shared_kind(kind: RequestKind) -> RingKind {
 
 fn list(peers: &[Peer]) -> Peers {
     Peers(peers.iter().take(MAX_PEERS_LISTED).copied().collect())
-}
-
-/// The longest beginning of `reason` of at most [`MAX_REASON`] bytes.
-fn clip(reason: &str) -> String {
-    let end = (0..=MAX_REASON.min(reason.len())).rev().find(|&end| reason.is_char_boundary(end));
-    reason[..end.unwrap_or(0)].to_owned()
 }
 
 /// Reads one line, with or without its newline.
@@ -256,7 +252,7 @@ type Opened = (Option<RequestKind>, Body);
 
 fn open(kind: RingKind, content: Content) -> Result<Opened, &'static str> {
     if let Some(reason) = content.error {
-        return Ok((None, Body::Error(clip(&reason))));
+        return Ok((None, Body::Error(clip(&reason).to_owned())));
     }
     match content.reply {
         Some(reply) => {
@@ -419,7 +415,8 @@ fn open_ring_reply(kind: RingKind, reply: Reply, content: Content) -> Result<Rin
         },
         Reply::Noted => RingResponse::Noted { of: kind },
         Reply::Refused => {
-            RingResponse::Refused { of: kind, reason: clip(content.reason.as_deref().unwrap_or("no reason given")) }
+            let reason = content.reason.as_deref().unwrap_or("no reason given");
+            RingResponse::Refused { of: kind, reason: clip(reason).to_owned() }
         }
         _ => return Err("an answer that is not the ring's own"),
     };
