@@ -77,7 +77,7 @@ fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingK
     let line = Line {
         kind,
         source: sender.into(),
-        destination: WireDestination { id: None, ip: to.ip(), port: to.port() },
+        destination: WireDestination { ip: to.ip(), port: to.port() },
         stamp: message.magic,
         content,
     };
