@@ -88,7 +88,7 @@ impl Holdings {
     }
 
     /// It is `now`: leases end by that.
-    pub(super) fn turn(&mut self, now: UnixTime) {
+    pub(super) fn set_time(&mut self, now: UnixTime) {
         self.now = now;
     }
 

@@ -133,8 +133,8 @@ impl Node {
         if self.desk.life == Life::Stopped {
             return;
         }
-        self.desk.exchange.turn(now, out);
-        self.desk.holdings.turn(self.desk.unix_time());
+        self.desk.exchange.begin(now, out);
+        self.desk.holdings.set_time(self.desk.unix_time());
         self.on_event(event);
         self.settle();
         if self.depart_if_nothing_keeps_us() {
@@ -142,7 +142,7 @@ impl Node {
         }
         self.look_after_waits();
         self.desk.exchange.make_offers();
-        self.desk.exchange.turn(now, out);
+        self.desk.exchange.end(out);
     }
 
     /// When the node wants an [`Event::Tick`] next.
@@ -237,7 +237,7 @@ impl Node {
                 self.started = self.desk.now();
                 self.waits.on_start(self.started, !(bootstrap.is_empty() && remembered.is_empty()));
                 self.desk.began = unix_time.saturating_sub(self.started.as_micros() / 1_000_000);
-                self.desk.holdings.turn(unix_time);
+                self.desk.holdings.set_time(unix_time);
                 self.desk.holdings.found(held, &notes);
                 let off = if ran == 0 { 0 } else { unix_time.saturating_sub(ran) };
                 self.tell(News::Found { off });
