@@ -33,7 +33,7 @@ fn charge(size: u32) -> u64 {
 }
 
 /// The blocks in the own store.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Holdings {
     blocks: BTreeMap<Key, Held>,
     bytes: u64,
@@ -74,17 +74,7 @@ struct Coming {
 impl Holdings {
     /// No blocks, of which at most so many bytes will be here, usually in so many copies in all.
     pub(super) fn new(capacity: Option<u64>, usual: usize) -> Self {
-        Self {
-            blocks: BTreeMap::new(),
-            bytes: 0,
-            charged: 0,
-            capacity,
-            coming: BTreeMap::new(),
-            going: BTreeMap::new(),
-            leases: Leases::default(),
-            usual,
-            now: 0,
-        }
+        Self { capacity, usual, ..Self::default() }
     }
 
     /// It is `now`: leases end by that.

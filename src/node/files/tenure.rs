@@ -79,6 +79,7 @@ impl Part for Tenures {
 }
 
 /// A command under way.
+#[derive(Default)]
 struct Tenure {
     command: CommandId,
     since: Time,
@@ -137,22 +138,7 @@ struct Listener {
 
 impl Tenure {
     fn new(desk: &Desk, command: CommandId) -> Self {
-        Self {
-            command,
-            since: desk.now(),
-            changes: Vec::new(),
-            lease: None,
-            laying: BTreeMap::new(),
-            queue: VecDeque::new(),
-            running: BTreeMap::new(),
-            next: 0,
-            heard: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            copies: 0,
-            free: 0,
-            unread: 0,
-            missing: 0,
-        }
+        Self { command, since: desk.now(), ..Self::default() }
     }
 
     fn laying(desk: &Desk, command: CommandId, keys: &[Key], lease: Lease) -> Self {
