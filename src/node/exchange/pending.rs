@@ -9,7 +9,6 @@
 //! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess
 //! 53 random bits while the request is out. (One that the ring passes on may be answered by anyone.)
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -77,8 +76,8 @@ pub(super) enum Overdue<P> {
 }
 
 pub(super) struct Pending<P> {
-    requests: BTreeMap<u64, Waiting<P>>,
-    deadlines: Agenda<u64>,
+    /// By their magic, and due at their deadlines.
+    requests: Agenda<u64, Waiting<P>>,
     round_trips: RoundTrips,
     conditions: Conditions,
 }
@@ -86,12 +85,7 @@ pub(super) struct Pending<P> {
 impl<P> Pending<P> {
     /// The requests of a peer, or of a `guest`.
     pub(super) fn new(guest: bool) -> Self {
-        Self {
-            requests: BTreeMap::new(),
-            deadlines: Agenda::default(),
-            round_trips: RoundTrips::default(),
-            conditions: Conditions::new(guest),
-        }
+        Self { requests: Agenda::default(), round_trips: RoundTrips::default(), conditions: Conditions::new(guest) }
     }
 
     /// Registers a request that is answered at once; `tries` says how long it is repeated, see [`patience`]. Returns its
@@ -138,12 +132,12 @@ impl<P> Pending<P> {
     fn register(&mut self, rng: &mut StdRng, to: Target, ask: Ask<P>, schedule: Schedule) -> u64 {
         let magic = loop {
             let magic = rng.random_range(0..MAGIC_LIMIT);
-            if !self.requests.contains_key(&magic) {
+            if self.requests.get(&magic).is_none() {
                 break magic;
             }
         };
-        self.deadlines.set(magic, schedule.deadline);
-        self.requests.insert(magic, Waiting { to, request: ask.request, why: ask.why, schedule });
+        let deadline = schedule.begun + schedule.gap;
+        self.requests.set(magic, deadline, Waiting { to, request: ask.request, why: ask.why, schedule });
         magic
     }
 
@@ -158,8 +152,9 @@ impl<P> Pending<P> {
         if asked.to.addr != from && !asked.schedule.from_anyone {
             return None;
         }
+        let deadline = self.requests.due(&magic)?;
         let waiting = self.remove(magic)?;
-        let Schedule { begun, deadline, limit, patient, datagrams, gap, .. } = waiting.schedule;
+        let Schedule { begun, limit, patient, datagrams, gap, .. } = waiting.schedule;
         let (took, mut rtt) = (now.since(begun), None);
         if !patient && waiting.to.addr == from {
             self.conditions.on_answered(datagrams);
@@ -184,29 +179,27 @@ impl<P> Pending<P> {
 
     /// Takes the request `magic`, whose message could not even be delivered.
     pub(super) fn remove(&mut self, magic: u64) -> Option<Waiting<P>> {
-        let waiting = self.requests.remove(&magic)?;
-        self.deadlines.remove(&magic);
-        Some(waiting)
+        self.requests.remove(&magic)
     }
 
     /// Takes one request that is overdue by `now`, if there is one; call it until there is none.
     pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue<P>> {
-        let magic = self.deadlines.pop_due(now)?;
+        let (due, magic) = self.requests.first_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
-        let Some(late) = waiting.schedule.go_on(now, &self.conditions) else {
-            return self.requests.remove(&magic).map(Overdue::Failed);
+        let Some((deadline, late)) = waiting.schedule.go_on(now, due, &self.conditions) else {
+            return self.remove(magic).map(Overdue::Failed);
         };
-        let patient = waiting.is_patient();
+        let (to, request, patient) = (waiting.to.addr, waiting.request.clone(), waiting.is_patient());
         if !patient {
             self.conditions.on_sent(waiting.sent());
         }
-        self.deadlines.set(magic, waiting.schedule.deadline);
-        Some(Overdue::Resend { magic, to: waiting.to.addr, request: waiting.request.clone(), patient, late })
+        self.requests.put_off(&magic, deadline);
+        Some(Overdue::Resend { magic, to, request, patient, late })
     }
 
     /// Whether any request `matches`.
-    pub(super) fn any(&self, matches: impl FnMut(&Waiting<P>) -> bool) -> bool {
-        self.requests.values().any(matches)
+    pub(super) fn any(&self, mut matches: impl FnMut(&Waiting<P>) -> bool) -> bool {
+        self.requests.iter().any(|(_, waiting)| matches(waiting))
     }
 
     /// Takes every request that `matches`.
@@ -216,7 +209,7 @@ impl<P> Pending<P> {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.next_due()
+        self.requests.next_due()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -236,12 +229,7 @@ impl<P> Pending<P> {
 
     /// Whether every request has a deadline and every deadline a request.
     pub(super) fn check(&self) -> Result<(), String> {
-        self.deadlines.check()?;
-        let timed =
-            |(magic, waiting): (&u64, &Waiting<P>)| self.deadlines.due(magic) == Some(waiting.schedule.deadline);
-        (self.deadlines.len() == self.requests.len() && self.requests.iter().all(timed))
-            .then_some(())
-            .ok_or_else(|| "pending requests and deadlines disagree".to_owned())
+        self.requests.check()
     }
 }
 
@@ -373,7 +361,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         pending.conditions.measure(Duration::from_millis(1));
         let magic = pending.ask(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "last"), patience::CHECK);
-        assert_eq!(pending.deadlines.due(&magic), Some(after(FIRST_TIMEOUT)));
+        assert_eq!(pending.requests.due(&magic), Some(after(FIRST_TIMEOUT)));
     }
 
     #[test]
@@ -460,6 +448,6 @@ mod tests {
         pending.conditions.measure(Duration::from_millis(1));
         let magic =
             pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "offer"), patience::OFFER);
-        assert_eq!(pending.deadlines.due(&magic), Some(after(patience::RESEND_FIRST)));
+        assert_eq!(pending.requests.due(&magic), Some(after(patience::RESEND_FIRST)));
     }
 }

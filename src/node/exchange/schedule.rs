@@ -22,8 +22,6 @@ pub(super) struct Schedule {
     pub(super) begun: Time,
     /// From the last datagram to the next.
     pub(super) gap: Duration,
-    /// It is looked at again then.
-    pub(super) deadline: Time,
     /// It has failed then.
     pub(super) limit: Time,
     /// It is answered once bytes have moved; others are answered at once.
@@ -48,22 +46,13 @@ pub(super) enum Late {
 impl Schedule {
     /// Of a request that goes out now, and that the asked peer answers at once.
     pub(super) fn new(now: Time, gap: Duration, limit: Duration) -> Self {
-        Self {
-            begun: now,
-            gap,
-            deadline: now + gap,
-            limit: now + limit,
-            patient: false,
-            from_anyone: false,
-            datagrams: 1,
-            doubted: false,
-        }
+        Self { begun: now, gap, limit: now + limit, patient: false, from_anyone: false, datagrams: 1, doubted: false }
     }
 
-    /// The deadline is over. None if the request has failed; else it goes out again now, and its answer may have become
-    /// late.
-    pub(super) fn go_on(&mut self, now: Time, conditions: &Conditions) -> Option<Option<Late>> {
-        let did_not_run = now.since(self.deadline) >= NOT_RUN;
+    /// The request was due at `due`. None if it has failed; else it goes out again `now`. Says when it is due next, and
+    /// whether its answer became late.
+    pub(super) fn go_on(&mut self, now: Time, due: Time, conditions: &Conditions) -> Option<(Time, Option<Late>)> {
+        let did_not_run = now.since(due) >= NOT_RUN;
         if did_not_run && !self.patient {
             self.limit = self.limit.max(now + FIRST_TIMEOUT);
         }
@@ -88,7 +77,6 @@ impl Schedule {
         }
         self.datagrams = self.datagrams.saturating_add(1);
         // The last datagram has its time to be answered too.
-        self.deadline = if now + self.gap * 2 > self.limit { self.limit } else { now + self.gap };
-        Some(late)
+        Some((if now + self.gap * 2 > self.limit { self.limit } else { now + self.gap }, late))
     }
 }
