@@ -340,7 +340,7 @@ impl Wanted {
 
 /// Whether a block can be kept on behalf of the leases in an offer. A peer that slept through the end of one is told of it.
 fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
-    if desk.is_going(&offer.key) {
+    if desk.holdings().is_going(&offer.key) {
         return Err(BUSY);
     }
     if offer.leases.is_empty() {
