@@ -40,16 +40,10 @@ pub struct Manifest {
     /// SHA-256 of the whole file; only the root has it.
     pub sha256: Option<Id>,
     /// Whether the file is the [listing](super::folder) of a folder; only the root says so.
-    #[serde(default, skip_serializing_if = "is_file")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub folder: bool,
     /// The children, in the file's order.
     pub entries: Vec<Entry>,
-}
-
-/// What most manifests do not say.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_file(folder: &bool) -> bool {
-    !folder
 }
 
 /// The lines of a manifest above its entries.

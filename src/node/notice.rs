@@ -238,3 +238,8 @@ impl Notice {
         }
     }
 }
+
+/// Whether a number is not worth being written.
+pub(super) fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
+}

@@ -15,10 +15,6 @@ use crate::node::health::{Checked, Scrubbed, Scrubbing};
 use crate::overlay::TableRow;
 use crate::peer::Peer;
 
-fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
-    *number == T::default()
-}
-
 /// How a command ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -43,7 +39,7 @@ pub enum Answer {
         #[serde(skip_serializing_if = "Option::is_none")]
         listed: Option<u64>,
         /// Peers that are known, belong among those nearest to a block, and did not answer: the most for any block.
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "super::is_zero")]
         unreached: usize,
         /// How long the command took.
         took: Duration,
@@ -262,7 +258,7 @@ pub struct Status {
     /// Messages received and sent since the start.
     pub messages: (u64, u64),
     /// Datagrams that were lost since the start because this peer did not keep up.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub dropped: u64,
     /// Messages sent, and bytes of blocks offered, since the start to keep replica sets full.
     #[serde(default)]
