@@ -231,7 +231,7 @@ impl Node {
                 blocks.into_iter().for_each(|(key, to)| self.desk.exchange.deliveries.note(key, to));
             }
             Event::Flows { job } => self.desk.jobs.flows(job),
-            Event::Dropped { total } => self.desk.exchange.count_dropped(total),
+            Event::Dropped { total } => self.desk.exchange.traffic.dropped = total,
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
             Event::Start { bootstrap, hosts, remembered, held, notes, unix_time, ran } => {
                 self.started = self.desk.now();
@@ -269,7 +269,7 @@ impl Node {
     }
 
     fn on_message(&mut self, from: SocketAddr, via: Via, bytes: u32, message: Message) {
-        self.desk.exchange.count_received();
+        self.desk.exchange.traffic.received += 1;
         let Message { magic, sender, body, .. } = message;
         let answer = match body {
             Body::Request(request) => return self.on_request(from, (via, bytes, magic), sender, request),

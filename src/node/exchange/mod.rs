@@ -92,7 +92,7 @@ pub(crate) struct Exchange {
     /// Addresses that have shown that they receive what is sent to them.
     validated: Recent<SocketAddr, Time>,
     pub(crate) deliveries: Deliveries,
-    traffic: Traffic,
+    pub(crate) traffic: Traffic,
     out: Outbox,
 }
 
@@ -419,20 +419,6 @@ impl Exchange {
     /// Whether it has shown that not long ago: another may be there by now.
     pub(crate) fn is_validated(&self, addr: &SocketAddr) -> bool {
         self.validated.get(addr).is_some_and(|shown| self.now.since(*shown) < VALIDATED_FOR)
-    }
-
-    /// A message came, whatever it says.
-    pub(crate) fn count_received(&mut self) {
-        self.traffic.received += 1;
-    }
-
-    /// So many datagrams were lost since the start.
-    pub(crate) fn count_dropped(&mut self, total: u64) {
-        self.traffic.dropped = total;
-    }
-
-    pub(crate) fn traffic(&self) -> Traffic {
-        self.traffic
     }
 
     /// The smoothed round trip to `addr`, if one was measured.

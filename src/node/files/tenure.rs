@@ -366,8 +366,8 @@ impl Tenure {
         if !desk.is_me(&peer) {
             desk.ask(ticket, peer, Request::Lease(news));
         } else {
-            let notes = desk.change_leases(&news);
-            let (blocks, free) = desk.leased(&news.ids());
+            let notes = desk.holdings_mut().change_leases(&news);
+            let (blocks, free) = desk.holdings().leased(&news.ids());
             self.copies += u64::from(blocks);
             self.free += u64::from(free);
             desk.order(ticket, Job::Note { notes }, Urgency::Own);
