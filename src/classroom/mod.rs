@@ -98,6 +98,7 @@ enum Question {
 }
 
 /// The files of this peer, and what is under way with them.
+#[derive(Default)]
 struct Classroom {
     /// What was asked for, by the number on its ticket.
     asked: BTreeMap<u64, Asked>,
@@ -106,9 +107,9 @@ struct Classroom {
     /// The user's stores that wait at this peer for their replicas.
     stores: BTreeMap<CommandId, Own>,
     /// Who asked this peer to keep what.
-    store_wishes: Recent<(FileName, SocketAddr), ()>,
+    store_wishes: Recent<(FileName, SocketAddr), (), QUESTIONS>,
     /// Stores and requests of other peers that came of late: who sent each, and under which number.
-    questions: Recent<(Id, u64), Question>,
+    questions: Recent<(Id, u64), Question, QUESTIONS>,
     /// Requests of other peers that wait until it is known whether the file is here.
     looking: usize,
     /// Requests that wait for files on their way here.
@@ -119,25 +120,6 @@ struct Classroom {
     before: usize,
     scan_at: Option<Time>,
     leaving: Option<Leaving>,
-}
-
-impl Default for Classroom {
-    fn default() -> Self {
-        Self {
-            asked: BTreeMap::new(),
-            next: 0,
-            files: BTreeMap::new(),
-            stores: BTreeMap::new(),
-            store_wishes: Recent::new(QUESTIONS),
-            questions: Recent::new(QUESTIONS),
-            looking: 0,
-            coming: Coming::default(),
-            serving: VecDeque::new(),
-            before: 0,
-            scan_at: None,
-            leaving: None,
-        }
-    }
 }
 
 fn tell(desk: &mut Desk, file: FileName, news: FileNews) {

@@ -90,7 +90,7 @@ pub(crate) struct Exchange {
     pending: Pending<Why>,
     uplink: Uplink,
     /// Addresses that have shown that they receive what is sent to them.
-    validated: Recent<SocketAddr, Time>,
+    validated: Recent<SocketAddr, Time, VALIDATED_MEMORY>,
     pub(crate) deliveries: Deliveries,
     pub(crate) traffic: Traffic,
     out: Outbox,
@@ -106,7 +106,7 @@ impl Exchange {
             dialect,
             pending: Pending::new(sender.guest),
             uplink: Uplink::default(),
-            validated: Recent::new(VALIDATED_MEMORY),
+            validated: Recent::default(),
             deliveries: Deliveries::default(),
             traffic: Traffic::default(),
             out: Outbox::new(),
