@@ -127,10 +127,7 @@ impl Manifest {
         let level = lines.next()?.strip_prefix("level ")?.parse().ok()?;
         let size = lines.next()?.strip_prefix("size ")?.parse().ok()?;
         let sha256 = lines.next_if(|line| line.starts_with("sha256 "));
-        let sha256 = match sha256.and_then(|line| line.strip_prefix("sha256 ")) {
-            Some(hash) => Some(hash.parse().ok()?),
-            None => None,
-        };
+        let sha256 = sha256.map(|line| line["sha256 ".len()..].parse()).transpose().ok()?;
         let folder = lines.next_if_eq(&FOLDER).is_some();
         let entries = lines.map(|line| {
             let (key, size) = line.split_once('$')?;
