@@ -161,7 +161,6 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
     if let Some(sender) = &message.sender {
         out.extend_from_slice(SIGNATURE_START);
         put_id(&sender.peer.id, out);
-        out.push(b'"');
     }
     out.extend_from_slice(br#","result":"#);
     match response {
@@ -176,7 +175,6 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
         Response::Shown { sample } => {
             out.extend_from_slice(br#""saved","sample":""#);
             put_id(sample, out);
-            out.push(b'"');
         }
         Response::Leased { blocks, free } => {
             write!(out, r#"{{"blocks":{blocks},"free":{free}}}"#).expect("a vector takes every byte");
@@ -220,7 +218,6 @@ fn put_type(name: &str, out: &mut Vec<u8>) {
 fn put_id_param(id: &Id, out: &mut Vec<u8>) {
     out.extend_from_slice(br#""id":""#);
     put_id(id, out);
-    out.push(b'"');
 }
 
 fn put_summary(ranges: &[summary::Range], held: &Summary, out: &mut Vec<u8>) {
@@ -274,9 +271,10 @@ const fn node_len_with(ip: usize, port: usize) -> usize {
     br#"{"node_id":"","ip":"","port":}"#.len() + 64 + ip + port
 }
 
+/// Writes an id behind the quote that was written, and the quote behind it.
 fn put_id(id: &Id, out: &mut Vec<u8>) {
-    let mut digits = [0; 64];
-    HEXLOWER.encode_mut(id.as_bytes(), &mut digits);
+    let mut digits = [b'"'; 65];
+    HEXLOWER.encode_mut(id.as_bytes(), &mut digits[..64]);
     out.extend_from_slice(&digits);
 }
 
