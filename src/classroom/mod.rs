@@ -47,9 +47,9 @@ use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Request, Response};
-use asked::{Asked, Errand, Handed, Handing, Own, Requester, Step, Why};
+use asked::{Asked, Errand, Handed, Handing, Own, Requester, Step};
 use coming::Coming;
-use file::NamedFile;
+use file::{NamedFile, Offer};
 
 /// Questions of other peers that are remembered, so that one sent again is the same question.
 const QUESTIONS: usize = 1024;
@@ -168,7 +168,8 @@ impl Part for Classroom {
 
     fn on_request(&mut self, desk: &mut Desk, from: Asker, request: Request) {
         if let Request::Ring(RingRequest::Transfer { file, size, modified }) = request {
-            self.on_transfer(desk, (from.addr, from.magic), file, Version { size, modified });
+            let version = Version { size, modified };
+            self.on_transfer(desk, Offer { from: from.addr, magic: from.magic, version }, file);
         }
     }
 
@@ -254,9 +255,9 @@ impl Classroom {
     }
 
     /// Hands a file to a peer: please pull it from here and keep it.
-    fn hand(&mut self, desk: &mut Desk, handing: Handing, version: Version, to: Peer) {
+    fn hand(&mut self, desk: &mut Desk, handing: Handing, file: FileName, version: Version, to: Peer) {
         let Version { size, modified } = version;
-        let request = Request::Ring(RingRequest::Transfer { file: handing.file, size, modified });
+        let request = Request::Ring(RingRequest::Transfer { file, size, modified });
         desk.ask_patiently(self.ticket(Asked::Transfer(handing)), to, request, patience::FILE);
     }
 
