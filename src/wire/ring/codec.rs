@@ -118,12 +118,9 @@ fn request_content(request: &Request) -> (RingKind, Content) {
 fn ring_request_content(request: &RingRequest) -> Content {
     let empty = Content::default();
     match request {
-        RingRequest::Ping { predecessors, successors, quiet } => Content {
-            predecessors: Some(list(predecessors)),
-            successors: Some(list(successors)),
-            quiet: quiet.then_some(true),
-            ..empty
-        },
+        RingRequest::Ping { predecessors, successors, quiet } => {
+            Content { quiet: quiet.then_some(true), ..neighbours(predecessors, successors) }
+        }
         RingRequest::Routed { route, what } => {
             let content = Content {
                 origin: Some(route.origin.into()),
@@ -145,9 +142,7 @@ fn ring_request_content(request: &RingRequest) -> Content {
         RingRequest::Update { successors, joined } => {
             Content { successors: Some(list(successors)), joined: joined.map(Into::into), ..empty }
         }
-        RingRequest::Quit { predecessors, successors } => {
-            Content { predecessors: Some(list(predecessors)), successors: Some(list(successors)), ..empty }
-        }
+        RingRequest::Quit { predecessors, successors } => neighbours(predecessors, successors),
         RingRequest::Exit { predecessors } => Content { predecessors: Some(list(predecessors)), ..empty },
         RingRequest::Abrupt { peer } => Content { peer: Some((*peer).into()), ..empty },
     }
@@ -185,17 +180,13 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
 fn ring_response_content(response: &RingResponse) -> Content {
     let reply = |reply| Content { reply: Some(reply), ..Content::default() };
     match response {
-        RingResponse::Pong { peer, predecessors, successors } => Content {
-            peer: Some((*peer).into()),
-            predecessors: Some(list(predecessors)),
-            successors: Some(list(successors)),
-            ..reply(Reply::Pong)
-        },
-        RingResponse::Welcome { predecessors, successors } => Content {
-            predecessors: Some(list(predecessors)),
-            successors: Some(list(successors)),
-            ..reply(Reply::Welcome)
-        },
+        &RingResponse::Pong { peer, ref predecessors, ref successors } => {
+            let reply = Some(Reply::Pong);
+            Content { peer: Some(peer.into()), reply, ..neighbours(predecessors, successors) }
+        }
+        RingResponse::Welcome { predecessors, successors } => {
+            Content { reply: Some(Reply::Welcome), ..neighbours(predecessors, successors) }
+        }
         RingResponse::Owner { peers, hops, trail } => {
             let trail = (!trail.is_empty()).then(|| list(trail));
             Content { peers: Some(list(peers)), hops: Some(*hops), trail, ..reply(Reply::Owner) }
@@ -216,6 +207,11 @@ const fn shared_kind(kind: RequestKind) -> RingKind {
         RequestKind::FindValue => RingKind::Request,
         RequestKind::Store | RequestKind::Lease => RingKind::Store,
     }
+}
+
+fn neighbours(predecessors: &[Peer], successors: &[Peer]) -> Content {
+    let (predecessors, successors) = (Some(list(predecessors)), Some(list(successors)));
+    Content { predecessors, successors, ..Content::default() }
 }
 
 fn list(peers: &[Peer]) -> Peers {
