@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::time::Time;
 
-/// Keys, each with what is to be known of it and the moment at which it is due.
+/// Keys, each with what is to be known of it and the moment at which it is due: a [`Time`], or one by another clock.
 ///
 /// ```
 /// use kadring::agenda::Agenda;
@@ -24,27 +24,27 @@ use crate::time::Time;
 /// assert_eq!(agenda.next_due(), Some(Time::from_micros(10)));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Agenda<K, V> {
-    by_time: BTreeSet<(Time, K)>,
-    by_key: BTreeMap<K, (Time, V)>,
+pub struct Agenda<K, V, T = Time> {
+    by_time: BTreeSet<(T, K)>,
+    by_key: BTreeMap<K, (T, V)>,
 }
 
-impl<K, V> Default for Agenda<K, V> {
+impl<K, V, T> Default for Agenda<K, V, T> {
     fn default() -> Self {
         Self { by_time: BTreeSet::new(), by_key: BTreeMap::new() }
     }
 }
 
-impl<K: Ord + Copy, V> Agenda<K, V> {
+impl<K: Ord + Copy, V, T: Ord + Copy> Agenda<K, V, T> {
     /// Makes `key`, of which `value` is known, due at `at`, and at no other moment.
-    pub fn set(&mut self, key: K, at: Time, value: V) {
+    pub fn set(&mut self, key: K, at: T, value: V) {
         self.remove(&key);
         self.by_time.insert((at, key));
         self.by_key.insert(key, (at, value));
     }
 
     /// Makes `key`, if it is there, due at `at` instead.
-    pub fn put_off(&mut self, key: &K, at: Time) {
+    pub fn put_off(&mut self, key: &K, at: T) {
         if let Some((due, _)) = self.by_key.get_mut(key) {
             self.by_time.remove(&(*due, *key));
             self.by_time.insert((at, *key));
@@ -60,8 +60,13 @@ impl<K: Ord + Copy, V> Agenda<K, V> {
     }
 
     /// When `key` is due.
-    pub fn due(&self, key: &K) -> Option<Time> {
+    pub fn due(&self, key: &K) -> Option<T> {
         self.by_key.get(key).map(|&(at, _)| at)
+    }
+
+    /// Whether `key` will be due at all.
+    pub fn contains(&self, key: &K) -> bool {
+        self.by_key.contains_key(key)
     }
 
     /// What is known of `key`.
@@ -75,17 +80,17 @@ impl<K: Ord + Copy, V> Agenda<K, V> {
     }
 
     /// When the first key is due.
-    pub fn next_due(&self) -> Option<Time> {
+    pub fn next_due(&self) -> Option<T> {
         self.by_time.first().map(|&(at, _)| at)
     }
 
     /// The first key, if it is due by `now`, and when it is.
-    pub fn first_due(&self, now: Time) -> Option<(Time, K)> {
+    pub fn first_due(&self, now: T) -> Option<(T, K)> {
         self.by_time.first().copied().filter(|(at, _)| *at <= now)
     }
 
     /// Takes the first key that is due by `now`, if there is one; call it until there is none.
-    pub fn pop_due(&mut self, now: Time) -> Option<(K, V)> {
+    pub fn pop_due(&mut self, now: T) -> Option<(K, V)> {
         let (_, key) = self.first_due(now)?;
         self.remove(&key).map(|value| (key, value))
     }

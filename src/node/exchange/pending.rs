@@ -132,7 +132,7 @@ impl<P> Pending<P> {
     fn register(&mut self, rng: &mut StdRng, to: Target, ask: Ask<P>, schedule: Schedule) -> u64 {
         let magic = loop {
             let magic = rng.random_range(0..MAGIC_LIMIT);
-            if self.requests.get(&magic).is_none() {
+            if !self.requests.contains(&magic) {
                 break magic;
             }
         };
