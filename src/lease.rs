@@ -148,6 +148,14 @@ impl Lease {
         self.copies = self.copies.max(other.copies);
     }
 
+    /// Adds it to `leases`, or what is better of its terms to the same one there.
+    pub fn join(&self, leases: &mut Vec<Self>) {
+        match leases.iter_mut().find(|known| known.id == self.id) {
+            Some(known) => known.merge(self),
+            None => leases.push(*self),
+        }
+    }
+
     /// The copies that it asks for: `usual` where it leaves that open.
     pub fn copies_or(&self, usual: usize) -> usize {
         if self.copies == 0 { usual } else { usize::from(self.copies).min(WIDTH) }

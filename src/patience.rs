@@ -1,7 +1,7 @@
 //! Patience: how often each kind of request goes out, or for how long, before it has failed.
 //!
 //! A request that is answered at once goes out again when its answer is overdue: soon at first, then ever more slowly
-//! (see `node/exchange/pending.rs`). It has failed much later, for a peer that does not answer at once need not be dead.
+//! (see `node/exchange/schedule.rs`). It has failed much later, for a peer that does not answer at once need not be dead.
 //! Each kind has a number of *tries*; it is waited for as long as so many timeouts take (two at least), of which each is
 //! twice as long as the one before, but no longer than [`MAX_TIMEOUT`]. The first is
 //! [`FIRST_TIMEOUT`], or what the address usually takes, where that is known. The tests of this module compute it.

@@ -27,20 +27,13 @@ pub(super) struct Own {
     pub(super) tries: u8,
 }
 
-/// A file that another peer was asked to take.
+/// A file that another peer was asked to take, and why.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Handing {
-    pub(super) file: FileName,
-    pub(super) why: Why,
-}
-
-/// Why another peer was asked to take a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Why {
+pub(super) enum Handing {
     /// The user stores it.
     Store(Own),
     /// The other peer should hold it.
-    Place,
+    Place(FileName),
 }
 
 /// How a handing ended.
@@ -91,11 +84,6 @@ pub(super) enum Asked {
 impl Asked {
     /// Whether the user waits for this to have a file stored.
     pub(super) const fn is_store(&self) -> bool {
-        matches!(
-            self,
-            Self::Route(Errand::Store(_))
-                | Self::Job(Step::Give(_))
-                | Self::Transfer(Handing { why: Why::Store(_), .. })
-        )
+        matches!(self, Self::Route(Errand::Store(_)) | Self::Job(Step::Give(_)) | Self::Transfer(Handing::Store(_)))
     }
 }

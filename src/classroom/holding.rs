@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Classroom, Handed, Handing, Leaving, STRANGERS, Step, TOLD_GOODBYE, TRUST, UNREADY, Why};
+use super::{Classroom, Handed, Handing, Leaving, STRANGERS, Step, TOLD_GOODBYE, TRUST, UNREADY};
 use crate::config::{FILE_COPIES, REPAIR_RETRY};
 use crate::name::FileName;
 use crate::node::desk::Desk;
@@ -54,18 +54,17 @@ impl Classroom {
         }
         let new: Vec<Peer> = missing.into_iter().filter(|peer| state.asked.insert(peer.addr)).collect();
         for peer in new {
-            self.hand(desk, Handing { file, why: Why::Place }, version, peer);
+            self.hand(desk, Handing::Place(file), file, version, peer);
         }
     }
 
     /// A peer took a file, or did not.
     pub(super) fn on_handed(&mut self, desk: &mut Desk, handing: Handing, to: Target, handed: Handed) {
         let Some(to) = to.peer() else { return };
-        let file = handing.file;
-        match handing.why {
-            Why::Store(own) => return Self::on_store_handed(desk, own, to, handed),
-            Why::Place => {}
-        }
+        let file = match handing {
+            Handing::Store(own) => return Self::on_store_handed(desk, own, to, handed),
+            Handing::Place(file) => file,
+        };
         self.file(file).asked.remove(&to.addr);
         if let Handed::Refused(reason) | Handed::Unready(reason) | Handed::Silent(reason) = &handed {
             desk.trouble(Trouble::FileNotTaken { file, to, reason: reason.clone() });

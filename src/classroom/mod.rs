@@ -47,9 +47,9 @@ use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Request, Response};
-use asked::{Asked, Errand, Handed, Handing, Own, Requester, Step, Why};
+use asked::{Asked, Errand, Handed, Handing, Own, Requester, Step};
 use coming::Coming;
-use file::NamedFile;
+use file::{NamedFile, Offer};
 
 /// Questions of other peers that are remembered, so that one sent again is the same question.
 const QUESTIONS: usize = 1024;
@@ -98,6 +98,7 @@ enum Question {
 }
 
 /// The files of this peer, and what is under way with them.
+#[derive(Default)]
 struct Classroom {
     /// What was asked for, by the number on its ticket.
     asked: BTreeMap<u64, Asked>,
@@ -106,9 +107,9 @@ struct Classroom {
     /// The user's stores that wait at this peer for their replicas.
     stores: BTreeMap<CommandId, Own>,
     /// Who asked this peer to keep what.
-    store_wishes: Recent<(FileName, SocketAddr), ()>,
+    store_wishes: Recent<(FileName, SocketAddr), (), QUESTIONS>,
     /// Stores and requests of other peers that came of late: who sent each, and under which number.
-    questions: Recent<(Id, u64), Question>,
+    questions: Recent<(Id, u64), Question, QUESTIONS>,
     /// Requests of other peers that wait until it is known whether the file is here.
     looking: usize,
     /// Requests that wait for files on their way here.
@@ -119,25 +120,6 @@ struct Classroom {
     before: usize,
     scan_at: Option<Time>,
     leaving: Option<Leaving>,
-}
-
-impl Default for Classroom {
-    fn default() -> Self {
-        Self {
-            asked: BTreeMap::new(),
-            next: 0,
-            files: BTreeMap::new(),
-            stores: BTreeMap::new(),
-            store_wishes: Recent::new(QUESTIONS),
-            questions: Recent::new(QUESTIONS),
-            looking: 0,
-            coming: Coming::default(),
-            serving: VecDeque::new(),
-            before: 0,
-            scan_at: None,
-            leaving: None,
-        }
-    }
 }
 
 fn tell(desk: &mut Desk, file: FileName, news: FileNews) {
@@ -186,7 +168,8 @@ impl Part for Classroom {
 
     fn on_request(&mut self, desk: &mut Desk, from: Asker, request: Request) {
         if let Request::Ring(RingRequest::Transfer { file, size, modified }) = request {
-            self.on_transfer(desk, (from.addr, from.magic), file, Version { size, modified });
+            let version = Version { size, modified };
+            self.on_transfer(desk, Offer { from: from.addr, magic: from.magic, version }, file);
         }
     }
 
@@ -272,9 +255,9 @@ impl Classroom {
     }
 
     /// Hands a file to a peer: please pull it from here and keep it.
-    fn hand(&mut self, desk: &mut Desk, handing: Handing, version: Version, to: Peer) {
+    fn hand(&mut self, desk: &mut Desk, handing: Handing, file: FileName, version: Version, to: Peer) {
         let Version { size, modified } = version;
-        let request = Request::Ring(RingRequest::Transfer { file: handing.file, size, modified });
+        let request = Request::Ring(RingRequest::Transfer { file, size, modified });
         desk.ask_patiently(self.ticket(Asked::Transfer(handing)), to, request, patience::FILE);
     }
 

@@ -129,13 +129,8 @@ impl Classroom {
     }
 
     /// A peer wants this one to hold a file.
-    pub(super) fn on_transfer(
-        &mut self,
-        desk: &mut Desk,
-        (from, magic): (SocketAddr, u64),
-        file: FileName,
-        version: Version,
-    ) {
+    pub(super) fn on_transfer(&mut self, desk: &mut Desk, offer: Offer, file: FileName) {
+        let Offer { from, magic, version } = offer;
         let refuse = |desk: &mut Desk, reason: &str| {
             let response = RingResponse::Refused { of: RingKind::Transfer, reason: reason.to_owned() };
             respond(desk, from, magic, response);
@@ -148,15 +143,15 @@ impl Classroom {
         }
         let stored = self.store_wishes.contains(&(file, from));
         if !stored && self.file(file).phase() == Phase::Replicating {
-            return self.answer_while_replicating(desk, Offer { from, magic, version }, file);
+            return self.answer_while_replicating(desk, offer, file);
         }
         let waiter = Waiter::Peer { addr: from, magic };
         let queued: usize = self.files.values().map(|state| state.offers.len()).sum();
         let state = self.file(file);
         if let Some(transfer) = state.transfer() {
             let waits = transfer.waiting.contains(&waiter);
-            if !waits && queued < MAX_OFFERS && !state.offers.iter().any(|offer| offer.magic == magic) {
-                state.offers.push_back(Offer { from, magic, version });
+            if !waits && queued < MAX_OFFERS && !state.offers.iter().any(|other| other.magic == magic) {
+                state.offers.push_back(offer);
             }
             return;
         }
@@ -213,8 +208,8 @@ impl Classroom {
         // A store is done when the replicas have the file too. They must not wait for theirs in turn.
         if stored {
             state.replicate();
-            for Offer { from, magic, version } in std::mem::take(&mut state.offers) {
-                self.on_transfer(desk, (from, magic), file, version);
+            for offer in std::mem::take(&mut state.offers) {
+                self.on_transfer(desk, offer, file);
             }
             self.place(desk, file);
             self.end_replicating(desk, file);
@@ -248,8 +243,8 @@ impl Classroom {
         }
         // One that is refused at once leaves its turn to the next.
         while self.file(file).phase() == Phase::Idle {
-            let Some(Offer { from, magic, version }) = self.file(file).offers.pop_front() else { return };
-            self.on_transfer(desk, (from, magic), file, version);
+            let Some(offer) = self.file(file).offers.pop_front() else { return };
+            self.on_transfer(desk, offer, file);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What this peer's user asks about files: `store` and `request`.
 
 use super::file::{Transfer, Waiter};
-use super::{Classroom, Errand, Handed, Handing, Own, Requester, Step, Why, tell};
+use super::{Classroom, Errand, Handed, Handing, Own, Requester, Step, tell};
 use crate::id::Id;
 use crate::name::FileName;
 use crate::node::command::CommandId;
@@ -39,11 +39,8 @@ impl Classroom {
             RouteOutcome::Here => match errand {
                 Errand::Store(_) => self.store_here(desk, own),
                 Errand::Request(_) => {
-                    self.order(
-                        desk,
-                        NamedJob::Find { file: own.file },
-                        Step::Look { requester: Requester::Own(own), file: own.file, until: None },
-                    );
+                    let (requester, file) = (Requester::Own(own), own.file);
+                    self.order(desk, NamedJob::Find { file }, Step::Look { requester, file, until: None });
                 }
             },
             RouteOutcome::Answered { response: RingResponse::Refused { reason, .. }, .. } => {
@@ -52,7 +49,7 @@ impl Classroom {
             RouteOutcome::Answered { from, by, response } => match (errand, response, by) {
                 (Errand::Store(_), RingResponse::Kept { .. }, Some(owner)) => {
                     let version = own.version.unwrap_or(super::serve::NOTHING);
-                    self.hand(desk, Handing { file: own.file, why: Why::Store(own) }, version, owner);
+                    self.hand(desk, Handing::Store(own), own.file, version, owner);
                 }
                 (Errand::Request(_), RingResponse::File { place, .. }, Some(owner)) => match place.size {
                     Some(_) => self.receive(desk, own, owner),

@@ -40,16 +40,10 @@ pub struct Manifest {
     /// SHA-256 of the whole file; only the root has it.
     pub sha256: Option<Id>,
     /// Whether the file is the [listing](super::folder) of a folder; only the root says so.
-    #[serde(default, skip_serializing_if = "is_file")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub folder: bool,
     /// The children, in the file's order.
     pub entries: Vec<Entry>,
-}
-
-/// What most manifests do not say.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_file(folder: &bool) -> bool {
-    !folder
 }
 
 /// The lines of a manifest above its entries.
@@ -133,10 +127,7 @@ impl Manifest {
         let level = lines.next()?.strip_prefix("level ")?.parse().ok()?;
         let size = lines.next()?.strip_prefix("size ")?.parse().ok()?;
         let sha256 = lines.next_if(|line| line.starts_with("sha256 "));
-        let sha256 = match sha256.and_then(|line| line.strip_prefix("sha256 ")) {
-            Some(hash) => Some(hash.parse().ok()?),
-            None => None,
-        };
+        let sha256 = sha256.map(|line| line["sha256 ".len()..].parse()).transpose().ok()?;
         let folder = lines.next_if_eq(&FOLDER).is_some();
         let entries = lines.map(|line| {
             let (key, size) = line.split_once('$')?;

@@ -27,18 +27,13 @@ pub fn write_entry(entry: &Entry) -> String {
 /// [`TextError`] names the first block that is not as it should be.
 pub fn parse(text: &str) -> Result<Vec<Entry>, TextError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches(['\r', '\n']);
-    let Some(list) = text.strip_suffix('|') else {
-        let problem = "does not end with '|'";
-        return if text.is_empty() {
-            Ok(Vec::new())
-        } else {
-            Err(TextError { block: text.split('|').count(), problem })
-        };
-    };
-    list.split('|')
-        .enumerate()
-        .map(|(at, item)| parse_entry(item).map_err(|problem| TextError { block: at + 1, problem }))
-        .collect()
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let error = |block, problem| TextError { block, problem };
+    let list = text.strip_suffix('|').ok_or_else(|| error(text.split('|').count(), "does not end with '|'"))?;
+    let items = list.split('|').zip(1..);
+    items.map(|(item, block)| parse_entry(item).map_err(|problem| error(block, problem))).collect()
 }
 
 fn parse_entry(item: &str) -> Result<Entry, &'static str> {

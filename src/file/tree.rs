@@ -75,21 +75,20 @@ pub fn list_keys(entries: impl IntoIterator<Item = Entry>, sha256: Id) -> Vec<Ke
 
 /// The lists that a file's tree has above its blocks `entries`; the root is the last.
 pub fn lists(entries: impl IntoIterator<Item = Entry>, sha256: Id) -> Vec<Manifest> {
-    fn push(builder: &mut TreeBuilder, level: u8, entry: Entry, lists: &mut Vec<Manifest>) {
-        if let Some(full) = builder.push(level, entry) {
-            pack(builder, full, lists);
+    fn pack(builder: &mut TreeBuilder, mut full: Option<Manifest>, lists: &mut Vec<Manifest>) {
+        while let Some(node) = full {
+            full = builder.push(node.level + 1, Entry { key: Key::of(&node.encode()), size: node.size });
+            lists.push(node);
         }
     }
-    fn pack(builder: &mut TreeBuilder, node: Manifest, lists: &mut Vec<Manifest>) {
-        let (level, entry) = (node.level + 1, Entry { key: Key::of(&node.encode()), size: node.size });
-        lists.push(node);
-        push(builder, level, entry, lists);
-    }
     let (mut builder, mut lists) = (TreeBuilder::new(), Vec::new());
-    entries.into_iter().for_each(|entry| push(&mut builder, 0, entry, &mut lists));
+    for entry in entries {
+        let full = builder.push(0, entry);
+        pack(&mut builder, full, &mut lists);
+    }
     loop {
         match builder.finish(sha256) {
-            Next::Pack(node) => pack(&mut builder, node, &mut lists),
+            Next::Pack(node) => pack(&mut builder, Some(node), &mut lists),
             Next::Root(root) => {
                 lists.push(root);
                 return lists;

@@ -78,8 +78,8 @@ pub(super) struct Favours {
     all: Budget,
     /// What strangers have of it.
     strangers: Budget,
-    known: Recent<SocketAddr, Budget>,
-    hosts: Recent<IpAddr, Budget>,
+    known: Recent<SocketAddr, Budget, ASKERS>,
+    hosts: Recent<IpAddr, Budget, ASKERS>,
     rate: u32,
 }
 
@@ -95,8 +95,8 @@ impl Favours {
         Self {
             all: Budget::a_second(rate),
             strangers: Budget::a_second(rate / 2),
-            known: Recent::new(ASKERS),
-            hosts: Recent::new(ASKERS),
+            known: Recent::default(),
+            hosts: Recent::default(),
             rate,
         }
     }

@@ -108,7 +108,7 @@ impl Node {
             let those = self.parts.iter().filter(|(owner, _)| owners.contains(owner));
             those.map(|(_, part)| part.under_way()).sum()
         };
-        let traffic = desk.exchange.traffic();
+        let traffic = desk.exchange.traffic;
         Status {
             me: desk.me(),
             overlay: desk.overlay.kind().name().to_owned(),

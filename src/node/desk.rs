@@ -23,7 +23,7 @@ use super::part::Ticket;
 use super::trouble::Trouble;
 use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::Key;
-use crate::lease::{Lease, LeaseId, LeaseNews, Note, UnixTime};
+use crate::lease::{Lease, UnixTime};
 use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Region, Router, TableRow, Target};
 use crate::patience;
 use crate::peer::Peer;
@@ -102,11 +102,6 @@ impl Desk {
         self.holdings.contains(key) && !self.holdings.is_going(key)
     }
 
-    /// Whether a block is being deleted, so that it cannot come.
-    pub(crate) fn is_going(&self, key: &Key) -> bool {
-        self.holdings.is_going(key)
-    }
-
     /// The size in bytes of a block that is held here and that somebody still wants.
     pub(crate) fn wanted_size(&self, key: &Key) -> Option<u32> {
         self.holdings.size(key).filter(|_| self.holdings.wants(key))
@@ -142,12 +137,12 @@ impl Desk {
         self.holdings.iter()
     }
 
-    /// The account of the blocks held here, for the parts of [`keeping`](super::keeping).
+    /// The account of the blocks held here.
     pub(super) fn holdings(&self) -> &Holdings {
         &self.holdings
     }
 
-    /// [`holdings`](Self::holdings), to note what was looked at.
+    /// [`holdings`](Self::holdings), to note what was looked at, or told of leases.
     pub(super) fn holdings_mut(&mut self) -> &mut Holdings {
         &mut self.holdings
     }
@@ -391,17 +386,6 @@ impl Desk {
         if self.jobs.cancel(job, self.exchange.out()).is_some() {
             self.holdings.settle(job);
         }
-    }
-
-    /// Leases on blocks that are held here last longer, or have ended. Returns what is to be written down: of leases that no
-    /// block here has, nothing is remembered, for anybody can make some up.
-    pub(crate) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
-        self.holdings.change_leases(news)
-    }
-
-    /// Blocks held here that carry any of these leases, and those among them that nobody wants any more.
-    pub(crate) fn leased(&self, leases: &[LeaseId]) -> (u32, u32) {
-        self.holdings.leased(leases)
     }
 
     /// Orders that a block of the own store be deleted.

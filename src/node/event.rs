@@ -24,11 +24,6 @@ pub enum Obstacle {
     Crowd,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_unknown(time: &UnixTime) -> bool {
-    *time == 0
-}
-
 /// Everything that can happen to a node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Event {
@@ -50,7 +45,7 @@ pub enum Event {
         #[serde(default)]
         unix_time: UnixTime,
         /// When this peer ran last, as far as its folder tells by that clock; 0 if that is not known.
-        #[serde(default, skip_serializing_if = "is_unknown")]
+        #[serde(default, skip_serializing_if = "super::notice::is_zero")]
         ran: UnixTime,
     },
     /// A message arrived.

@@ -6,7 +6,7 @@
 //! It is also the one index by key. All that is remembered of a block stands in its entry, for there may be a million of
 //! them: a test counts the bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::job::{JobError, JobErrorKind, JobId};
@@ -33,7 +33,7 @@ fn charge(size: u32) -> u64 {
 }
 
 /// The blocks in the own store.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Holdings {
     blocks: BTreeMap<Key, Held>,
     bytes: u64,
@@ -43,8 +43,9 @@ pub(super) struct Holdings {
     capacity: Option<u64>,
     /// The blocks that jobs are to write or to look at.
     coming: BTreeMap<JobId, Coming>,
-    /// The blocks that jobs are to delete.
-    going: BTreeMap<Key, JobId>,
+    /// The blocks that are to be deleted, and the jobs that do it.
+    going: BTreeSet<Key>,
+    deletions: BTreeMap<JobId, Key>,
     leases: Leases,
     /// Copies of a block for which nobody asks for a number.
     usual: usize,
@@ -74,21 +75,11 @@ struct Coming {
 impl Holdings {
     /// No blocks, of which at most so many bytes will be here, usually in so many copies in all.
     pub(super) fn new(capacity: Option<u64>, usual: usize) -> Self {
-        Self {
-            blocks: BTreeMap::new(),
-            bytes: 0,
-            charged: 0,
-            capacity,
-            coming: BTreeMap::new(),
-            going: BTreeMap::new(),
-            leases: Leases::default(),
-            usual,
-            now: 0,
-        }
+        Self { capacity, usual, ..Self::default() }
     }
 
     /// It is `now`: leases end by that.
-    pub(super) fn turn(&mut self, now: UnixTime) {
+    pub(super) fn set_time(&mut self, now: UnixTime) {
         self.now = now;
     }
 
@@ -310,17 +301,20 @@ impl Holdings {
 
     /// This job is to delete a block.
     pub(super) fn give_up(&mut self, job: JobId, key: Key) {
-        self.going.insert(key, job);
+        self.going.insert(key);
+        self.deletions.insert(job, key);
     }
 
     /// Whether a block is being deleted: until that is over, it can neither be counted on nor come again.
     pub(super) fn is_going(&self, key: &Key) -> bool {
-        self.going.contains_key(key)
+        self.going.contains(key)
     }
 
     /// This job has ended, or will never begin: what was reserved for it is free. Returns the leases that it was for.
     pub(super) fn settle(&mut self, job: JobId) -> Vec<Lease> {
-        self.going.retain(|_, going| *going != job);
+        if let Some(key) = self.deletions.remove(&job) {
+            self.going.remove(&key);
+        }
         self.coming.remove(&job).map_or(Vec::new(), |coming| coming.leases)
     }
 

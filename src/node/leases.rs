@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::holdings::{Class, USUAL};
+use crate::agenda::Agenda;
 use crate::config::WIDTH;
 use crate::lease::{Lease, LeaseId, MAX_LEASES, Secret, UnixTime};
 
@@ -27,11 +28,10 @@ pub(super) struct Leases {
     free: Vec<SetId>,
     /// When each lease ends or ended, as far as any does.
     ends: BTreeSet<(UnixTime, LeaseId)>,
-    ended: BTreeMap<LeaseId, (UnixTime, Secret)>,
+    /// What ended each, and when: the first is forgotten first.
+    ended: Agenda<LeaseId, Secret, UnixTime>,
     /// Leases that have ended by this peer's clock and not by others', and until when their blocks stay all the same.
     held_back: BTreeMap<LeaseId, UnixTime>,
-    /// The same in the order of time: the first is forgotten first.
-    ended_at: BTreeSet<(UnixTime, LeaseId)>,
     /// The classes that a lease asked for since this peer began, a bit for each; and the usual one.
     classes: u32,
 }
@@ -63,9 +63,8 @@ impl Default for Leases {
             numbers: BTreeMap::from([(Vec::new(), SetId::NONE)]),
             free: Vec::new(),
             ends: BTreeSet::new(),
-            ended: BTreeMap::new(),
+            ended: Agenda::default(),
             held_back: BTreeMap::new(),
-            ended_at: BTreeSet::new(),
             classes: 1 << USUAL,
         }
     }
@@ -111,7 +110,7 @@ impl Leases {
 
     /// By the clock of a peer that offers a block on this lease, it has not ended: its blocks stay until then.
     pub(super) fn hold_back(&mut self, id: LeaseId, until: UnixTime) {
-        if self.terms.contains_key(&id) && !self.ended.contains_key(&id) {
+        if self.terms.contains_key(&id) && !self.ended.contains(&id) {
             self.held_back.insert(id, until);
         }
     }
@@ -137,21 +136,21 @@ impl Leases {
                     !longer && terms.copies >= lease.copies
                 })
         };
-        leases.iter().all(|lease| known(lease) || self.ended.contains_key(&lease.id))
+        leases.iter().all(|lease| known(lease) || self.ended.contains(&lease.id))
     }
 
     /// The secrets that ended some of these leases.
     pub(super) fn secrets_of<'a>(&'a self, leases: &'a [Lease]) -> impl Iterator<Item = Secret> + 'a {
-        leases.iter().filter_map(|lease| self.ended.get(&lease.id)).map(|(_, secret)| *secret)
+        leases.iter().filter_map(|lease| self.ended.get(&lease.id)).copied()
     }
 
     /// A block of this set gets these leases too: the number of its set from now on. What has ended is left out; the terms of
     /// those that are known get better, never worse. A block that would have too many is kept for ever instead.
     pub(super) fn add(&mut self, set: SetId, leases: &[Lease], now: UnixTime) -> SetId {
-        let mut live: Vec<Lease> = leases.iter().filter(|lease| !self.ended.contains_key(&lease.id)).copied().collect();
+        let mut live: Vec<Lease> = leases.iter().filter(|lease| !self.ended.contains(&lease.id)).copied().collect();
         if live.is_empty() && self.sets[set.0 as usize].ids.is_empty() {
             // What came on behalf of ended leases alone is not what nobody may end.
-            let over = |lease: &Lease| Some(Lease { until: Some(self.ended.get(&lease.id)?.0), ..*lease });
+            let over = |lease: &Lease| Some(Lease { until: Some(self.ended.due(&lease.id)?), ..*lease });
             live = leases.iter().filter_map(over).collect();
         }
         let mut ids = if live.iter().any(|lease| lease.holds(now)) {
@@ -254,7 +253,7 @@ impl Leases {
 
     /// Better terms for a lease. Whether any block here has it.
     pub(super) fn renew(&mut self, lease: &Lease) -> bool {
-        let ended = self.ended.contains_key(&lease.id);
+        let ended = self.ended.contains(&lease.id);
         let Some(terms) = self.terms.get_mut(&lease.id).filter(|_| !ended) else { return false };
         let mut known = Lease { id: lease.id, until: terms.until, copies: terms.copies };
         known.merge(lease);
@@ -270,15 +269,13 @@ impl Leases {
     /// A lease has ended, at `at`. Whether that is news.
     pub(super) fn end(&mut self, secret: Secret, at: UnixTime) -> bool {
         let id = secret.id();
-        if self.ended.contains_key(&id) {
+        if self.ended.contains(&id) {
             return false;
         }
         self.held_back.remove(&id);
-        self.ended.insert(id, (at, secret));
-        self.ended_at.insert((at, id));
-        if let Some((at, id)) = self.ended_at.first().copied().filter(|_| self.ended.len() > ENDED_MEMORY) {
-            self.ended_at.remove(&(at, id));
-            self.ended.remove(&id);
+        self.ended.set(id, at, secret);
+        if self.ended.len() > ENDED_MEMORY {
+            self.ended.pop_due(UnixTime::MAX);
         }
         if let Some(terms) = self.terms.get_mut(&id) {
             let until = terms.until.map_or(at, |until| until.min(at));

@@ -133,8 +133,8 @@ impl Node {
         if self.desk.life == Life::Stopped {
             return;
         }
-        self.desk.exchange.turn(now, out);
-        self.desk.holdings.turn(self.desk.unix_time());
+        self.desk.exchange.begin(now, out);
+        self.desk.holdings.set_time(self.desk.unix_time());
         self.on_event(event);
         self.settle();
         if self.depart_if_nothing_keeps_us() {
@@ -142,7 +142,7 @@ impl Node {
         }
         self.look_after_waits();
         self.desk.exchange.make_offers();
-        self.desk.exchange.turn(now, out);
+        self.desk.exchange.end(out);
     }
 
     /// When the node wants an [`Event::Tick`] next.
@@ -231,13 +231,13 @@ impl Node {
                 blocks.into_iter().for_each(|(key, to)| self.desk.exchange.deliveries.note(key, to));
             }
             Event::Flows { job } => self.desk.jobs.flows(job),
-            Event::Dropped { total } => self.desk.exchange.count_dropped(total),
+            Event::Dropped { total } => self.desk.exchange.traffic.dropped = total,
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
             Event::Start { bootstrap, hosts, remembered, held, notes, unix_time, ran } => {
                 self.started = self.desk.now();
                 self.waits.on_start(self.started, !(bootstrap.is_empty() && remembered.is_empty()));
                 self.desk.began = unix_time.saturating_sub(self.started.as_micros() / 1_000_000);
-                self.desk.holdings.turn(unix_time);
+                self.desk.holdings.set_time(unix_time);
                 self.desk.holdings.found(held, &notes);
                 let off = if ran == 0 { 0 } else { unix_time.saturating_sub(ran) };
                 self.tell(News::Found { off });
@@ -269,7 +269,7 @@ impl Node {
     }
 
     fn on_message(&mut self, from: SocketAddr, via: Via, bytes: u32, message: Message) {
-        self.desk.exchange.count_received();
+        self.desk.exchange.traffic.received += 1;
         let Message { magic, sender, body, .. } = message;
         let answer = match body {
             Body::Request(request) => return self.on_request(from, (via, bytes, magic), sender, request),

@@ -81,11 +81,11 @@ struct Commander {
     session: SessionId,
     answer: Sender<Notice>,
     /// What those who watch are told of.
-    far: Option<Far>,
+    steps: Option<Steps>,
 }
 
 /// How far a command is that takes a while.
-struct Far {
+struct Steps {
     job: SessionId,
     phase: Phase,
     of: u64,
@@ -250,8 +250,8 @@ impl NodeLoop {
         self.turn.way = way;
         match asked {
             Asked::Command { session, command, of, answer } => {
-                let far = Phase::of(&command).map(|phase| Far { job: session, phase, of, tells_at: Time::ZERO });
-                self.begin(now, command, Some(Commander { session, answer, far }));
+                let steps = Phase::of(&command).map(|phase| Steps { job: session, phase, of, tells_at: Time::ZERO });
+                self.begin(now, command, Some(Commander { session, answer, steps }));
             }
             Asked::Pause { session, span, tell } => self.pause(session, span, &tell),
             Asked::Cancel { session } => {
@@ -349,8 +349,8 @@ impl NodeLoop {
 
     /// Tells those who watch how far a command is, now and then.
     fn tell_how_far(&mut self, command: CommandId, notice: &Notice) {
-        let Some(Far { job, phase, of, tells_at }) =
-            self.turn.asking.get_mut(&command).and_then(|asker| asker.far.as_mut())
+        let Some(Steps { job, phase, of, tells_at }) =
+            self.turn.asking.get_mut(&command).and_then(|asker| asker.steps.as_mut())
         else {
             return;
         };

@@ -218,16 +218,6 @@ pub enum Vouch {
 impl Vouch {
     /// All that can be said.
     pub const ALL: [Self; 4] = [Self::Verified, Self::Damaged, Self::Absent, Self::Busy];
-
-    /// The word for it on the wire.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Verified => "verified",
-            Self::Damaged => "damaged",
-            Self::Absent => "absent",
-            Self::Busy => "busy",
-        }
-    }
 }
 
 /// What carries a message.
@@ -254,9 +244,7 @@ impl Message {
     pub fn error(magic: u64, reason: impl Into<String>) -> Self {
         Self { magic, sender: None, answers: None, body: Body::Error(reason.into()) }
     }
-}
 
-impl Message {
     /// Takes the last peers off the longer list of a datagram until its text, of `len` bytes now, has no more than
     /// `budget`. A peer has as many bytes as `peer_len` says, and a comma stands between two. False if the text is too
     /// long without any.
@@ -285,21 +273,6 @@ impl Message {
     }
 }
 
-impl Request {
-    /// What kind of request this is.
-    pub const fn kind(&self) -> RequestKind {
-        match self {
-            Self::Ping | Self::Gone { .. } => RequestKind::Ping,
-            Self::FindNode { .. } => RequestKind::FindNode,
-            Self::FindValue { .. } | Self::Verify { .. } | Self::Terms { .. } => RequestKind::FindValue,
-            Self::Store { .. } => RequestKind::Store,
-            Self::Lease(_) => RequestKind::Lease,
-            Self::Compare { .. } => RequestKind::Compare,
-            Self::Ring(_) => RequestKind::Ring,
-        }
-    }
-}
-
 /// What a request is about: who answers it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum About {
@@ -320,6 +293,19 @@ pub enum About {
 }
 
 impl Request {
+    /// What kind of request this is.
+    pub const fn kind(&self) -> RequestKind {
+        match self {
+            Self::Ping | Self::Gone { .. } => RequestKind::Ping,
+            Self::FindNode { .. } => RequestKind::FindNode,
+            Self::FindValue { .. } | Self::Verify { .. } | Self::Terms { .. } => RequestKind::FindValue,
+            Self::Store { .. } => RequestKind::Store,
+            Self::Lease(_) => RequestKind::Lease,
+            Self::Compare { .. } => RequestKind::Compare,
+            Self::Ring(_) => RequestKind::Ring,
+        }
+    }
+
     /// What this request is about.
     pub const fn about(&self) -> About {
         match self {

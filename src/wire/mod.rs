@@ -112,3 +112,12 @@ pub const MAX_REQUEST_LINE: usize = 128;
 pub const MAX_CONTROL_LINE: usize = 64 * 1024;
 /// Request ids are below this, so that every JSON reader keeps them exactly.
 pub const MAGIC_LIMIT: u64 = 1 << 53;
+
+/// Bytes kept of the text of an error or a refusal, our own or another's.
+const MAX_REASON: usize = 160;
+
+/// The longest beginning of `reason` of at most [`MAX_REASON`] bytes.
+fn clip(reason: &str) -> &str {
+    let end = (0..=MAX_REASON.min(reason.len())).rev().find(|&end| reason.is_char_boundary(end));
+    &reason[..end.unwrap_or(0)]
+}

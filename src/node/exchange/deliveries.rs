@@ -7,13 +7,8 @@ use crate::id::Key;
 use crate::recent::Recent;
 
 /// How often each host was sent each block, beyond what peers there said that they saved.
-pub(crate) struct Deliveries(Recent<(Key, IpAddr), u32>);
-
-impl Default for Deliveries {
-    fn default() -> Self {
-        Self(Recent::new(DELIVERED_MEMORY))
-    }
-}
+#[derive(Default)]
+pub(crate) struct Deliveries(Recent<(Key, IpAddr), u32, DELIVERED_MEMORY>);
 
 impl Deliveries {
     /// A block was sent to this host.

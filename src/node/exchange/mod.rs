@@ -1,14 +1,16 @@
 //! What the node says to other peers and hears from them: it alone draws request ids, keeps the deadlines of requests,
 //! matches answers, and limits what a stranger is told.
 //!
-//! Every message that the node sends passes through here. [`pending`] keeps the requests that wait for an answer, [`round_trips`] and
-//! [`network`] what answers show of each address and of all, [`uplink`] the offers that wait for their turn. What comes of
-//! either is a [`Delivery`]: for the overlay, or for the part whose ticket the request went out under.
+//! Every message that the node sends passes through here. [`pending`] keeps the requests that wait for an answer, each with
+//! its [`schedule`]; [`round_trips`] and [`conditions`] what answers show of each address and of all; [`uplink`] the offers
+//! that wait for their turn. What comes of either is a [`Delivery`]: for the overlay, or for the part whose ticket the
+//! request went out under.
 
+mod conditions;
 mod deliveries;
-mod network;
 mod pending;
 mod round_trips;
+mod schedule;
 mod uplink;
 
 use std::net::SocketAddr;
@@ -18,7 +20,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use self::deliveries::Deliveries;
-use self::pending::{Ask, Late, Overdue, Pending, Waiting};
+use self::pending::{Ask, Overdue, Pending, Waiting};
+use self::schedule::Late;
 use self::uplink::{Offering, Place, Uplink};
 use super::action::{Action, Outbox};
 use super::jobs::Urgency;
@@ -87,9 +90,9 @@ pub(crate) struct Exchange {
     pending: Pending<Why>,
     uplink: Uplink,
     /// Addresses that have shown that they receive what is sent to them.
-    validated: Recent<SocketAddr, Time>,
+    validated: Recent<SocketAddr, Time, VALIDATED_MEMORY>,
     pub(crate) deliveries: Deliveries,
-    traffic: Traffic,
+    pub(crate) traffic: Traffic,
     out: Outbox,
 }
 
@@ -103,17 +106,21 @@ impl Exchange {
             dialect,
             pending: Pending::new(sender.guest),
             uplink: Uplink::default(),
-            validated: Recent::new(VALIDATED_MEMORY),
+            validated: Recent::default(),
             deliveries: Deliveries::default(),
             traffic: Traffic::default(),
             out: Outbox::new(),
         }
     }
 
-    /// Begins to handle an event: it is `now`, and actions go to the end of `out`. Called again after it with the same `out`, it
-    /// gives that back.
-    pub(crate) fn turn(&mut self, now: Time, out: &mut Outbox) {
+    /// Begins to handle an event: it is `now`, and actions go to the end of `out`, which is kept here until the [end](Self::end).
+    pub(crate) fn begin(&mut self, now: Time, out: &mut Outbox) {
         self.now = now.max(self.now);
+        std::mem::swap(&mut self.out, out);
+    }
+
+    /// Ends to handle it: gives `out` back.
+    pub(crate) fn end(&mut self, out: &mut Outbox) {
         std::mem::swap(&mut self.out, out);
     }
 
@@ -412,20 +419,6 @@ impl Exchange {
     /// Whether it has shown that not long ago: another may be there by now.
     pub(crate) fn is_validated(&self, addr: &SocketAddr) -> bool {
         self.validated.get(addr).is_some_and(|shown| self.now.since(*shown) < VALIDATED_FOR)
-    }
-
-    /// A message came, whatever it says.
-    pub(crate) fn count_received(&mut self) {
-        self.traffic.received += 1;
-    }
-
-    /// So many datagrams were lost since the start.
-    pub(crate) fn count_dropped(&mut self, total: u64) {
-        self.traffic.dropped = total;
-    }
-
-    pub(crate) fn traffic(&self) -> Traffic {
-        self.traffic
     }
 
     /// The smoothed round trip to `addr`, if one was measured.

@@ -3,24 +3,23 @@
 //!
 //! A request is sent again when its answer is overdue, under the same magic, so that the first answer to come, early or
 //! late, settles it. *Overdue* follows the measured round trip of the address (Jacobson 1988; RFC 6298, section 2), or
-//! what the whole [`Network`] shows. The repeats come at that pace until so many are without an answer that the peer is
-//! to be doubted, then ever more slowly; the request has *failed* much later ([`patience`]), for a peer that does not
-//! answer at once need not be dead.
+//! what the [conditions](Conditions) of the whole network show. When it goes out again, and when it has failed, its
+//! [`Schedule`] says.
 //!
 //! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess
 //! 53 random bits while the request is out. (One that the ring passes on may be answered by anyone.)
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::network::Network;
+use super::conditions::Conditions;
 use super::round_trips::{RoundTrips, Unclear};
+use super::schedule::{Late, Schedule};
 use crate::agenda::Agenda;
-use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT};
+use crate::config::FIRST_TIMEOUT;
 use crate::overlay::Target;
 use crate::patience::{self, MIN_DECISION};
 use crate::time::Time;
@@ -32,9 +31,6 @@ pub(super) struct Waiting<P> {
     pub(super) to: Target,
     pub(super) request: Request,
     pub(super) why: P,
-    from_anyone: bool,
-    sent: Time,
-    deadline: Time,
     schedule: Schedule,
 }
 
@@ -50,31 +46,6 @@ impl<P> Waiting<P> {
     }
 }
 
-/// How long a request waits before it is sent again, and before it has failed.
-#[derive(Clone, Copy, Debug)]
-struct Schedule {
-    /// From the last datagram to the next.
-    gap: Duration,
-    /// It has failed then.
-    limit: Time,
-    /// It is answered once bytes have moved; others are answered at once.
-    patient: bool,
-    /// Datagrams sent.
-    datagrams: u8,
-    /// The peer is doubted.
-    doubted: bool,
-}
-
-impl Schedule {
-    fn new(gap: Duration, limit: Time, patient: bool) -> Self {
-        Self { gap, limit, patient, datagrams: 1, doubted: false }
-    }
-}
-
-/// A request that is looked at this long after it was due waited for this peer, which did not run: its answer may have
-/// come meanwhile and not been read.
-const STALL: Duration = Duration::from_millis(500);
-
 /// An answer that was awaited.
 pub(super) struct Settled<P> {
     pub(super) waiting: Waiting<P>,
@@ -86,17 +57,8 @@ pub(super) struct Settled<P> {
 impl<P> Settled<P> {
     /// How long its answer was waited for, through every try.
     pub(super) fn took(&self, now: Time) -> Duration {
-        now.since(self.waiting.sent)
+        now.since(self.waiting.schedule.begun)
     }
-}
-
-/// How late an answer is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Late {
-    /// It takes longer than usual.
-    Overdue,
-    /// It takes so long that its sender is to be doubted.
-    Doubtful,
 }
 
 /// What is due: the same request goes out again, or it has failed.
@@ -114,21 +76,16 @@ pub(super) enum Overdue<P> {
 }
 
 pub(super) struct Pending<P> {
-    requests: BTreeMap<u64, Waiting<P>>,
-    deadlines: Agenda<u64>,
+    /// By their magic, and due at their deadlines.
+    requests: Agenda<u64, Waiting<P>>,
     round_trips: RoundTrips,
-    network: Network,
+    conditions: Conditions,
 }
 
 impl<P> Pending<P> {
     /// The requests of a peer, or of a `guest`.
     pub(super) fn new(guest: bool) -> Self {
-        Self {
-            requests: BTreeMap::new(),
-            deadlines: Agenda::default(),
-            round_trips: RoundTrips::default(),
-            network: Network::new(guest),
-        }
+        Self { requests: Agenda::default(), round_trips: RoundTrips::default(), conditions: Conditions::new(guest) }
     }
 
     /// Registers a request that is answered at once; `tries` says how long it is repeated, see [`patience`]. Returns its
@@ -144,8 +101,9 @@ impl<P> Pending<P> {
             _ if ask.from_anyone => slow.max(FIRST_TIMEOUT),
             _ => self.gap(&to.addr),
         };
-        self.network.on_sent(1);
-        self.register(now, rng, to, ask, Schedule::new(gap, now + silence, false))
+        self.conditions.on_sent(1);
+        let schedule = Schedule { from_anyone: ask.from_anyone, ..Schedule::new(now, gap, silence) };
+        self.register(rng, to, ask, schedule)
     }
 
     /// Registers a request that is answered once a block has been moved. Returns its magic.
@@ -158,31 +116,28 @@ impl<P> Pending<P> {
         limit: Duration,
     ) -> u64 {
         let gap = self.gap(&to.addr).max(patience::RESEND_FIRST);
-        self.register(now, rng, to, ask, Schedule::new(gap, now + limit, true))
+        self.register(rng, to, ask, Schedule { patient: true, ..Schedule::new(now, gap, limit) })
     }
 
     /// How long the answer of the peer at `addr` usually takes at most, as far as is known; or long where hardly anybody
     /// answers.
     fn gap(&self, addr: &SocketAddr) -> Duration {
         let usual = self.round_trips.timeout(addr);
-        if self.network.is_choked() {
+        if self.conditions.is_choked() {
             return usual.map_or(FIRST_TIMEOUT, |usual| usual.max(FIRST_TIMEOUT));
         }
-        usual.unwrap_or_else(|| self.network.patience())
+        usual.unwrap_or_else(|| self.conditions.patience())
     }
 
-    fn register(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask<P>, schedule: Schedule) -> u64 {
+    fn register(&mut self, rng: &mut StdRng, to: Target, ask: Ask<P>, schedule: Schedule) -> u64 {
         let magic = loop {
             let magic = rng.random_range(0..MAGIC_LIMIT);
-            if !self.requests.contains_key(&magic) {
+            if !self.requests.contains(&magic) {
                 break magic;
             }
         };
-        let Ask { request, why, from_anyone } = ask;
-        let deadline = now + schedule.gap;
-        let waiting = Waiting { to, request, why, from_anyone, sent: now, deadline, schedule };
-        self.deadlines.set(magic, deadline);
-        self.requests.insert(magic, waiting);
+        let deadline = schedule.begun + schedule.gap;
+        self.requests.set(magic, deadline, Waiting { to, request: ask.request, why: ask.why, schedule });
         magic
     }
 
@@ -194,22 +149,23 @@ impl<P> Pending<P> {
             }
             return None;
         };
-        if asked.to.addr != from && !asked.from_anyone {
+        if asked.to.addr != from && !asked.schedule.from_anyone {
             return None;
         }
+        let deadline = self.requests.due(&magic)?;
         let waiting = self.remove(magic)?;
-        let (took, Schedule { patient, datagrams, gap, .. }) = (now.since(waiting.sent), waiting.schedule);
-        let mut rtt = None;
+        let Schedule { begun, limit, patient, datagrams, gap, .. } = waiting.schedule;
+        let (took, mut rtt) = (now.since(begun), None);
         if !patient && waiting.to.addr == from {
-            self.network.on_answered(datagrams);
-            if waiting.deadline < waiting.schedule.limit || datagrams > 1 {
-                self.network.measure_loss(datagrams);
+            self.conditions.on_answered(datagrams);
+            if deadline < limit || datagrams > 1 {
+                self.conditions.measure_loss(datagrams);
             }
             if datagrams == 1 {
                 rtt = Some(took);
                 self.learn(from, took);
             } else {
-                self.network.measure_at_most(took);
+                self.conditions.measure_at_most(took);
                 self.round_trips.on_unclear(magic, Unclear { from, took, came: now, gap });
             }
         }
@@ -223,53 +179,27 @@ impl<P> Pending<P> {
 
     /// Takes the request `magic`, whose message could not even be delivered.
     pub(super) fn remove(&mut self, magic: u64) -> Option<Waiting<P>> {
-        let waiting = self.requests.remove(&magic)?;
-        self.deadlines.remove(&magic);
-        Some(waiting)
+        self.requests.remove(&magic)
     }
 
     /// Takes one request that is overdue by `now`, if there is one; call it until there is none.
     pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue<P>> {
-        let magic = self.deadlines.pop_due(now)?;
+        let (due, magic) = self.requests.first_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
-        let stalled = now.since(waiting.deadline) >= STALL;
-        let Schedule { gap, limit, patient, datagrams, doubted } = &mut waiting.schedule;
-        if stalled && !*patient {
-            *limit = (*limit).max(now + FIRST_TIMEOUT);
-        }
-        if now >= *limit {
-            return self.requests.remove(&magic).map(Overdue::Failed);
-        }
-        let sent_at_least = |enough: u8| *datagrams >= enough && !stalled;
-        let too_early = now.since(waiting.sent) < self.network.reach();
-        let doubt = sent_at_least(self.network.doubt_after()) && !too_early;
-        let slower = sent_at_least(self.network.slower_after());
-        if slower || waiting.from_anyone || self.network.is_choked() {
-            // What is repeated fast tells little more once the peer is doubted.
-            let fast = doubt && !*patient && !waiting.from_anyone && *gap < FIRST_TIMEOUT;
-            *gap = (*gap * if fast { 4 } else { 2 }).min(if *patient { patience::RESEND } else { MAX_TIMEOUT });
-        }
-        let mut late = None;
-        if !*patient && !stalled {
-            // Who is silent on the way to an answer from anyone, nobody can tell.
-            let doubtful = doubt && !*doubted && !waiting.from_anyone;
-            *doubted |= doubtful;
-            late = if doubtful { Some(Late::Doubtful) } else { (*datagrams == 1).then_some(Late::Overdue) };
-        }
-        *datagrams = datagrams.saturating_add(1);
-        if !*patient {
-            self.network.on_sent(*datagrams);
-        }
-        // The last datagram has its time to be answered too.
-        waiting.deadline = if now + *gap * 2 > *limit { *limit } else { now + *gap };
-        self.deadlines.set(magic, waiting.deadline);
+        let Some((deadline, late)) = waiting.schedule.go_on(now, due, &self.conditions) else {
+            return self.remove(magic).map(Overdue::Failed);
+        };
         let (to, request, patient) = (waiting.to.addr, waiting.request.clone(), waiting.is_patient());
+        if !patient {
+            self.conditions.on_sent(waiting.sent());
+        }
+        self.requests.put_off(&magic, deadline);
         Some(Overdue::Resend { magic, to, request, patient, late })
     }
 
     /// Whether any request `matches`.
-    pub(super) fn any(&self, matches: impl FnMut(&Waiting<P>) -> bool) -> bool {
-        self.requests.values().any(matches)
+    pub(super) fn any(&self, mut matches: impl FnMut(&Waiting<P>) -> bool) -> bool {
+        self.requests.iter().any(|(_, waiting)| matches(waiting))
     }
 
     /// Takes every request that `matches`.
@@ -279,7 +209,7 @@ impl<P> Pending<P> {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.next_due()
+        self.requests.next_due()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -294,16 +224,12 @@ impl<P> Pending<P> {
     /// The peer at `addr` answered after this long.
     fn learn(&mut self, addr: SocketAddr, rtt: Duration) {
         self.round_trips.measure(addr, rtt);
-        self.network.measure(rtt);
+        self.conditions.measure(rtt);
     }
 
     /// Whether every request has a deadline and every deadline a request.
     pub(super) fn check(&self) -> Result<(), String> {
-        self.deadlines.check()?;
-        let timed = |(magic, waiting): (&u64, &Waiting<P>)| self.deadlines.due(magic) == Some(waiting.deadline);
-        (self.deadlines.len() == self.requests.len() && self.requests.iter().all(timed))
-            .then_some(())
-            .ok_or_else(|| "pending requests and deadlines disagree".to_owned())
+        self.requests.check()
     }
 }
 
@@ -398,7 +324,7 @@ mod tests {
     #[test]
     fn a_silent_peer_is_asked_again_until_it_is_doubted_and_then_ever_more_slowly() {
         let mut pending = Pending::new(false);
-        let doubt = pending.network.doubt_after();
+        let doubt = pending.conditions.doubt_after();
         let (sent, failed, doubted_after) = ask_the_silent(&mut pending, Time::ZERO, patience::CHECK);
         let gaps: Vec<Duration> = sent.windows(2).map(|pair| pair[1] - pair[0]).collect();
         let (steady, slower) = gaps.split_at(usize::from(doubt) - 1);
@@ -422,7 +348,7 @@ mod tests {
         let (sent, failed, doubted_after) = ask_the_silent(&mut pending, now, patience::QUESTION);
         assert!(sent[1] < trip * 2 && (4..=5).contains(&sent.len()), "fast, and few: {sent:?}");
         let silence = patience::silence_after(MIN_DECISION, patience::QUESTION);
-        assert_eq!((failed, doubted_after), (silence, pending.network.doubt_after()));
+        assert_eq!((failed, doubted_after), (silence, pending.conditions.doubt_after()));
     }
 
     #[test]
@@ -433,9 +359,9 @@ mod tests {
             pending.ask(Time::ZERO, &mut rng, target(port), Ask::new(Request::Ping, "why"), patience::QUESTION);
         }
         let mut rng = StdRng::seed_from_u64(1);
-        pending.network.measure(Duration::from_millis(1));
+        pending.conditions.measure(Duration::from_millis(1));
         let magic = pending.ask(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "last"), patience::CHECK);
-        assert_eq!(pending.deadlines.due(&magic), Some(after(FIRST_TIMEOUT)));
+        assert_eq!(pending.requests.due(&magic), Some(after(FIRST_TIMEOUT)));
     }
 
     #[test]
@@ -450,7 +376,7 @@ mod tests {
         }
         let timeout = timeout(&pending, 1);
         assert!((Duration::from_millis(200)..Duration::from_millis(230)).contains(&timeout), "{timeout:?}");
-        assert_eq!(pending.network.patience(), Duration::from_millis(220), "a stranger's");
+        assert_eq!(pending.conditions.patience(), Duration::from_millis(220), "a stranger's");
     }
 
     #[test]
@@ -490,7 +416,7 @@ mod tests {
             (0..2).for_each(|_| drop(pending.settle(now, magic, target(1).addr)));
             pending.check().unwrap();
         }
-        assert_eq!((timeout(&pending, 1), pending.network.patience()), (MIN_TIMEOUT, MIN_TIMEOUT));
+        assert_eq!((timeout(&pending, 1), pending.conditions.patience()), (MIN_TIMEOUT, MIN_TIMEOUT));
     }
 
     #[test]
@@ -519,9 +445,9 @@ mod tests {
         let millis: Vec<u128> = sent.iter().take(6).map(Duration::as_millis).collect();
         // Before anything is known of the network. Four in a row are hardly ever lost.
         assert_eq!(millis, [0, 250, 500, 750, 1000, 1500]);
-        pending.network.measure(Duration::from_millis(1));
+        pending.conditions.measure(Duration::from_millis(1));
         let magic =
             pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "offer"), patience::OFFER);
-        assert_eq!(pending.deadlines.due(&magic), Some(after(patience::RESEND_FIRST)));
+        assert_eq!(pending.requests.due(&magic), Some(after(patience::RESEND_FIRST)));
     }
 }

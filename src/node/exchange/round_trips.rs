@@ -51,16 +51,11 @@ pub(super) struct Unclear {
 }
 
 /// The round trips to the addresses that answered last.
+#[derive(Default)]
 pub(super) struct RoundTrips {
-    trips: Recent<SocketAddr, RoundTrip>,
+    trips: Recent<SocketAddr, RoundTrip, RTT_MEMORY>,
     /// By the magic of the request.
-    unclear: Recent<u64, Unclear>,
-}
-
-impl Default for RoundTrips {
-    fn default() -> Self {
-        Self { trips: Recent::new(RTT_MEMORY), unclear: Recent::new(UNCLEAR) }
-    }
+    unclear: Recent<u64, Unclear, UNCLEAR>,
 }
 
 impl RoundTrips {

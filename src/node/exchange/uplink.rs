@@ -62,7 +62,7 @@ pub(super) struct Uplink {
     out: BTreeMap<Place, u32>,
     next: u64,
     /// Until when each address is not waited for.
-    stalled: Recent<SocketAddr, Time>,
+    stalled: Recent<SocketAddr, Time, STALLED_MEMORY>,
 }
 
 impl Default for Uplink {
@@ -74,7 +74,7 @@ impl Default for Uplink {
             users_turn: true,
             out: BTreeMap::new(),
             next: 0,
-            stalled: Recent::new(STALLED_MEMORY),
+            stalled: Recent::default(),
         }
     }
 }

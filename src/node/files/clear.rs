@@ -27,7 +27,8 @@ impl Part for Clears {
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         if let Command::Clear { sources } = command {
-            let mut clear = Clear::new(id, sources);
+            let queue = sources.into_iter().map(Step::List).collect();
+            let mut clear = Clear { command: id, queue, ..Clear::default() };
             if clear.go_on(desk) == Flow::Goes {
                 self.0.insert(id, clear);
             }
@@ -49,6 +50,7 @@ impl Part for Clears {
 }
 
 /// A `clear` under way: one step at a time.
+#[derive(Default)]
 struct Clear {
     command: CommandId,
     queue: VecDeque<Step>,
@@ -67,16 +69,6 @@ enum Step {
 }
 
 impl Clear {
-    fn new(command: CommandId, sources: Vec<Source>) -> Self {
-        Self {
-            command,
-            queue: sources.into_iter().map(Step::List).collect(),
-            cleared: 0,
-            cancelled: false,
-            current: None,
-        }
-    }
-
     /// Orders the next step, or answers when none is left.
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
         if self.cancelled {
@@ -85,7 +77,7 @@ impl Clear {
             return Flow::Over;
         }
         while let Some(step) = self.queue.pop_front() {
-            let mut ticket = Ticket::of(Owner::Clears, self.command);
+            let ticket = Ticket::of(Owner::Clears, self.command);
             let work = match &step {
                 Step::List(Source::Manifest(path)) => Job::ReadManifest { path: path.clone() },
                 Step::List(Source::Key(key)) => {
@@ -95,8 +87,7 @@ impl Clear {
                 Step::Tree(key) | Step::Delete(key) if !desk.holds(key) => continue,
                 Step::Tree(key) => Job::Unpack { key: *key, from: Holder::Own },
                 Step::Delete(key) => {
-                    ticket.step = part::Step::Block(*key);
-                    desk.delete(ticket, Urgency::Own, *key);
+                    desk.delete(Ticket { step: part::Step::Block(*key), ..ticket }, Urgency::Own, *key);
                     self.current = Some(step);
                     return Flow::Goes;
                 }

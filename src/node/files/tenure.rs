@@ -79,6 +79,7 @@ impl Part for Tenures {
 }
 
 /// A command under way.
+#[derive(Default)]
 struct Tenure {
     command: CommandId,
     since: Time,
@@ -137,22 +138,7 @@ struct Listener {
 
 impl Tenure {
     fn new(desk: &Desk, command: CommandId) -> Self {
-        Self {
-            command,
-            since: desk.now(),
-            changes: Vec::new(),
-            lease: None,
-            laying: BTreeMap::new(),
-            queue: VecDeque::new(),
-            running: BTreeMap::new(),
-            next: 0,
-            heard: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            copies: 0,
-            free: 0,
-            unread: 0,
-            missing: 0,
-        }
+        Self { command, since: desk.now(), ..Self::default() }
     }
 
     fn laying(desk: &Desk, command: CommandId, keys: &[Key], lease: Lease) -> Self {
@@ -380,8 +366,8 @@ impl Tenure {
         if !desk.is_me(&peer) {
             desk.ask(ticket, peer, Request::Lease(news));
         } else {
-            let notes = desk.change_leases(&news);
-            let (blocks, free) = desk.leased(&news.ids());
+            let notes = desk.holdings_mut().change_leases(&news);
+            let (blocks, free) = desk.holdings().leased(&news.ids());
             self.copies += u64::from(blocks);
             self.free += u64::from(free);
             desk.order(ticket, Job::Note { notes }, Urgency::Own);

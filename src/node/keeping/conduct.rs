@@ -88,13 +88,8 @@ impl Conduct {
 }
 
 /// The conduct of many peers, by their ids: of the latest, whoever they are.
-pub(super) struct Conducts(Recent<Id, Conduct>);
-
-impl Default for Conducts {
-    fn default() -> Self {
-        Self(Recent::new(MEMORY))
-    }
-}
+#[derive(Default)]
+pub(super) struct Conducts(Recent<Id, Conduct, MEMORY>);
 
 impl Conducts {
     /// The conduct of a peer; that of one that is unknown is good.

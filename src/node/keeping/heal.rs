@@ -36,10 +36,8 @@ const LOOKS_BEGIN: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(in crate::node) struct Heal {
     running: BTreeMap<Key, Attempt>,
-    /// When each block that waits is looked for next.
-    due: Agenda<Key>,
-    /// What is known of each block that waits.
-    waiting: BTreeMap<Key, Lost>,
+    /// The blocks that wait, and when each is looked for next.
+    waiting: Agenda<Key, Lost>,
     looks: usize,
     /// When the blocks that were here when this peer began are looked at.
     looks_begin: Option<Time>,
@@ -106,7 +104,8 @@ impl Part for Heal {
             }
             News::Doubted(key) => self.look_at(desk, *key),
             News::Found { .. } => self.looks_begin = Some(desk.now() + LOOKS_BEGIN),
-            News::Held(key) | News::Dropped(key) => self.forget(key),
+            // It is here again by another way, or not wanted any more. An attempt under way ends by itself.
+            News::Held(key) | News::Dropped(key) => drop(self.waiting.remove(key)),
             _ => {}
         }
     }
@@ -119,8 +118,7 @@ impl Part for Heal {
             self.look_on(desk);
         }
         while self.running.len() < MAX_REPAIRS && !desk.is_leaving() {
-            let Some(key) = self.due.pop_due(desk.now()) else { break };
-            let Some(lost) = self.waiting.remove(&key) else { continue };
+            let Some((key, lost)) = self.waiting.pop_due(desk.now()) else { break };
             let lost = Lost { attempts: lost.attempts + 1, ..lost };
             self.running.insert(key, Attempt { lost, holders: VecDeque::new() });
             desk.look_up(Ticket::block(Owner::Heal, key), key, Goal::Holders);
@@ -128,7 +126,7 @@ impl Part for Heal {
     }
 
     fn next_wake(&self, desk: &Desk) -> Option<Time> {
-        let due = self.due.next_due().filter(|_| self.running.len() < MAX_REPAIRS);
+        let due = self.waiting.next_due().filter(|_| self.running.len() < MAX_REPAIRS);
         due.into_iter().chain(self.looks_begin).min().filter(|_| !desk.is_leaving())
     }
 
@@ -136,12 +134,10 @@ impl Part for Heal {
         self.running.len()
     }
 
-    /// Whether what waits and what is due agree.
     fn check(&self, _desk: &Desk) -> Result<(), String> {
-        self.due.check()?;
-        let agree =
-            self.due.keys().eq(self.waiting.keys()) && self.running.len() <= MAX_REPAIRS && self.looks <= MAX_LOOKS;
-        agree.then_some(()).ok_or_else(|| "damaged blocks and their schedule disagree".to_owned())
+        self.waiting.check()?;
+        let few = self.running.len() <= MAX_REPAIRS && self.looks <= MAX_LOOKS;
+        few.then_some(()).ok_or_else(|| "more damaged blocks are looked for at a time than may be".to_owned())
     }
 }
 
@@ -171,22 +167,11 @@ impl Heal {
 
     /// A block was found damaged.
     fn begin(&mut self, desk: &mut Desk, key: Key, lost: Lost) {
-        self.forget(&key);
+        self.waiting.remove(&key);
         if !self.running.contains_key(&key) {
-            self.wait(key, desk.now(), lost);
+            self.waiting.set(key, desk.now(), lost);
             self.on_tick(desk);
         }
-    }
-
-    /// A block is here again by another way, or not wanted any more. An attempt under way ends by itself.
-    fn forget(&mut self, key: &Key) {
-        self.due.remove(key);
-        self.waiting.remove(key);
-    }
-
-    fn wait(&mut self, key: Key, until: Time, lost: Lost) {
-        self.due.set(key, until);
-        self.waiting.insert(key, lost);
     }
 
     fn pull(&mut self, desk: &mut Desk, key: Key) {
@@ -208,7 +193,7 @@ impl Heal {
             // Somebody offered it meanwhile.
         } else if lost.attempts < patience::HEALS {
             let pause = desk.jittered(REPAIR_RETRY) * 2_u32.pow(lost.attempts - 1);
-            self.wait(key, desk.now() + pause, lost);
+            self.waiting.set(key, desk.now() + pause, lost);
         } else {
             desk.trouble(Trouble::Lost { key });
         }

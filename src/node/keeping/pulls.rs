@@ -324,13 +324,8 @@ impl Wanted {
 
     /// What the block is wanted for by all who offered it.
     fn leases(&self) -> Vec<Lease> {
-        let mut leases: Vec<Lease> = Vec::new();
-        for lease in self.waiting.iter().flat_map(|offer| &offer.leases) {
-            match leases.iter_mut().find(|known| known.id == lease.id) {
-                Some(known) => known.merge(lease),
-                None => leases.push(*lease),
-            }
-        }
+        let mut leases = Vec::new();
+        self.waiting.iter().flat_map(|offer| &offer.leases).for_each(|lease| lease.join(&mut leases));
         if !leases.is_empty() && self.waiting.iter().any(|offer| offer.leases.is_empty()) {
             leases.push(Lease::NOBODYS);
         }
@@ -340,7 +335,7 @@ impl Wanted {
 
 /// Whether a block can be kept on behalf of the leases in an offer. A peer that slept through the end of one is told of it.
 fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
-    if desk.is_going(&offer.key) {
+    if desk.holdings().is_going(&offer.key) {
         return Err(BUSY);
     }
     if offer.leases.is_empty() {

@@ -32,6 +32,7 @@ const STRANGERS_OF_SOURCE: usize = 4;
 const STRANGERS_OF_FAILED: usize = 1;
 
 /// Blocks that are pulled and blocks that wait for it, by where they come from. At most [`MAX_PULLS`].
+#[derive(Default)]
 pub(super) struct Queue {
     lines: BTreeMap<SocketAddr, Line>,
     sources: BTreeMap<Source, Load>,
@@ -41,9 +42,9 @@ pub(super) struct Queue {
     /// Those of them whose addresses had not delivered.
     strangers: usize,
     /// Whether the last block from an address arrived as it should.
-    delivered: Recent<SocketAddr, bool>,
+    delivered: Recent<SocketAddr, bool, VALIDATED_MEMORY>,
     /// Whether the last block from an address of the source that had not delivered did.
-    trusted: Recent<Source, bool>,
+    trusted: Recent<Source, bool, VALIDATED_MEMORY>,
     /// Grows with each pull that begins.
     turn: u64,
 }
@@ -70,21 +71,6 @@ struct Load {
 impl Line {
     fn count(&self) -> usize {
         self.running.len() + self.waiting.len()
-    }
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self {
-            lines: BTreeMap::new(),
-            sources: BTreeMap::new(),
-            count: 0,
-            running: 0,
-            strangers: 0,
-            delivered: Recent::new(VALIDATED_MEMORY),
-            trusted: Recent::new(VALIDATED_MEMORY),
-            turn: 0,
-        }
     }
 }
 

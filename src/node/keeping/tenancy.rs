@@ -94,7 +94,7 @@ impl Part for Tenancy {
         if self.noting.len() >= MOST || !self.answers.take(desk.now(), asker.addr, is_known, 1) {
             return desk.refuse(&asker, BUSY);
         }
-        let (about, notes) = (news.ids(), desk.change_leases(&news));
+        let (about, notes) = (news.ids(), desk.holdings_mut().change_leases(&news));
         if notes.is_empty() {
             return answer(desk, &asker, &about);
         }
@@ -160,6 +160,6 @@ impl Tenancy {
 
 /// Tells how many blocks carry these leases, and how many of them nobody wants any more.
 fn answer(desk: &mut Desk, asker: &Asker, leases: &[LeaseId]) {
-    let (blocks, free) = desk.leased(leases);
+    let (blocks, free) = desk.holdings().leased(leases);
     desk.respond(asker, RequestKind::Lease, Response::Leased { blocks, free });
 }

@@ -72,12 +72,9 @@ impl Part for Vouching {
     fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
         if let Request::Terms { key } = request {
             let is_kept = desk.wanted_size(&key).is_some() && !desk.is_leaving();
-            let terms = Response::Terms(desk.holdings().leases(&key));
-            return desk.respond(
-                &asker,
-                RequestKind::FindValue,
-                if is_kept { terms } else { Response::Vouch(Vouch::Absent) },
-            );
+            let terms =
+                if is_kept { Response::Terms(desk.holdings().leases(&key)) } else { Response::Vouch(Vouch::Absent) };
+            return desk.respond(&asker, RequestKind::FindValue, terms);
         }
         let Request::Verify { key } = request else { return };
         let size = desk.wanted_size(&key).filter(|_| !desk.is_leaving());

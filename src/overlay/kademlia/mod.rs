@@ -122,7 +122,7 @@ pub struct Kademlia {
     /// Questions that have neither an answer nor failed.
     asked: BTreeMap<Tag, Question>,
     /// Addresses that left a lookup's question without an answer, and since when.
-    suspects: Recent<SocketAddr, Time>,
+    suspects: Recent<SocketAddr, Time, MAX_SUSPECTS>,
     next_tag: Tag,
     upkeep: Upkeep,
     watch: Watch,
@@ -149,7 +149,7 @@ impl Kademlia {
             lost: Lost::default(),
             lookups: BTreeMap::new(),
             asked: BTreeMap::new(),
-            suspects: Recent::new(MAX_SUSPECTS),
+            suspects: Recent::default(),
             next_tag: 0,
             upkeep: Upkeep::default(),
             watch: Watch::default(),

@@ -70,11 +70,12 @@ pub(in crate::overlay) fn silence() -> [Duration; 2] {
 }
 
 /// What is known of the dead, and of this peer's own hearing.
+#[derive(Default)]
 pub(super) struct Watch {
     /// When a peer was found dead, or a stranger was told to be.
-    buried: Recent<Peer, Time>,
+    buried: Recent<Peer, Time, MEMORY>,
     /// Peers of which a watcher, theirs or ours, said that they are gone: the others are told too.
-    told: Recent<Peer, Time>,
+    told: Recent<Peer, Time, MEMORY>,
     /// The dead that those further off have yet to be told of.
     untold: Vec<Peer>,
     /// The dead that the wards have yet to be told of.
@@ -82,18 +83,6 @@ pub(super) struct Watch {
     /// How much of what others say this peer misses: then it is slow to give them up, for it may be to blame itself (the
     /// local health of Dadgar, Phillips and Currey, "Lifeguard", 2018).
     deafness: u8,
-}
-
-impl Default for Watch {
-    fn default() -> Self {
-        Self {
-            buried: Recent::new(MEMORY),
-            told: Recent::new(MEMORY),
-            untold: Vec::new(),
-            handed_on: VecDeque::new(),
-            deafness: 0,
-        }
-    }
 }
 
 impl Watch {

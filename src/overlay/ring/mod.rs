@@ -116,7 +116,7 @@ pub struct Ring {
     /// Neighbours that said goodbye, as long as it is uncertain whether they have left.
     farewells: BTreeMap<Id, Farewell>,
     /// Addresses that have answered.
-    proven: Recent<SocketAddr, ()>,
+    proven: Recent<SocketAddr, (), { admission::MAX_PROVEN }>,
     /// Relayed requests that were seen lately: those sent again are told of once.
     seen: VecDeque<(u64, Id)>,
     /// Requests whose next peer is still starting.
@@ -149,7 +149,7 @@ impl Ring {
             asked: BTreeMap::new(),
             next_tag: 0,
             farewells: BTreeMap::new(),
-            proven: Recent::new(admission::MAX_PROVEN),
+            proven: Recent::default(),
             seen: VecDeque::new(),
             waiting: VecDeque::new(),
             early: Vec::new(),

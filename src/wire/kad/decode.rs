@@ -6,11 +6,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess};
+use serde::Deserialize;
+use serde::de::value::{self, StrDeserializer};
+use serde::de::{MapAccess, SeqAccess};
 use thiserror::Error;
 
-use super::lenient::{Few, Field, Lenient, Loose, next, skip};
-use super::{MAX_NODES_KEPT, clip, kind_named};
+use super::lenient::{Few, Field, Lenient, Loose, next, next_few, skip};
+use super::{MAX_NODES_KEPT, kind_named};
 use crate::id::Id;
 use crate::lease::{Lease, LeaseNews, MAX_LEASES};
 use crate::network::NetworkName;
@@ -18,7 +20,7 @@ use crate::peer::Peer;
 use crate::wire::summary::{KeysDigest, MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
     Body, Difference, MAX_DATAGRAM_RECEIVED, Message, Range, RangePart, Request, RequestKind, Response, Sender,
-    Summary, Vouch,
+    Summary, Vouch, clip,
 };
 
 /// Stands for an address that a message does not tell: the one it came from is the truth.
@@ -46,15 +48,19 @@ pub fn decode(bytes: &[u8]) -> Result<Message, Malformed> {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(Malformed { magic: None, reason: "not UTF-8" });
     };
-    serde_json::from_str::<Envelope>(text).map_or_else(|_| Err(unreadable(text)), Envelope::open)
+    read(text).map_or_else(|| Err(unreadable(text)), Envelope::open)
 }
 
 /// What to say of a text that is no message, however loosely read: a syntax error, or a number or an escape that no
 /// type can hold. In the second case the magic may still be found.
 #[cold]
 fn unreadable(text: &str) -> Malformed {
-    let magic = serde_json::from_str::<MagicOnly>(text).ok().and_then(|only| only.0);
+    let magic = read(text).and_then(|MagicOnly(magic)| magic);
     Malformed { magic, reason: "not a JSON object that can be read" }
+}
+
+fn read<T: Lenient>(text: &str) -> Option<T> {
+    serde_json::from_str::<Loose<T>>(text).ok()?.0
 }
 
 /// Every field of a message's outermost object. An outer `None` is a field that is missing, an inner one a value that
@@ -156,12 +162,6 @@ impl Envelope {
     }
 }
 
-impl<'de> Deserialize<'de> for Envelope {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Loose::deserialize(deserializer)?.0.ok_or_else(|| D::Error::custom("not an object"))
-    }
-}
-
 impl Lenient for Envelope {
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
         let mut envelope = Self::default();
@@ -193,33 +193,20 @@ impl Lenient for Params {
             match field {
                 Field::Id => params.id = next(&mut object)?,
                 Field::Size => params.size = Some(next(&mut object)?),
-                Field::Ranges => {
-                    params.ranges = next::<Few<_, MAX_RANGES>, A>(&mut object)?.map_or(Vec::new(), |few| few.0);
-                }
+                Field::Ranges => params.ranges = next_few::<_, MAX_RANGES, A>(&mut object)?.unwrap_or_default(),
                 Field::Count => params.count = next(&mut object)?,
                 Field::Digest => params.digest = next(&mut object)?,
                 Field::Gone => params.gone = next(&mut object)?,
                 Field::Verify => params.verify = next(&mut object)?.unwrap_or_default(),
                 Field::Terms => params.terms = next(&mut object)?.unwrap_or_default(),
-                Field::Leases => params.leases = next_leases(&mut object)?,
-                Field::Renewed => params.news.renewed = next_leases(&mut object)?,
-                Field::Ended => params.news.ended = next_leases(&mut object)?,
+                Field::Leases => params.leases = next_few::<_, MAX_LEASES, A>(&mut object)?.unwrap_or_default(),
+                Field::Renewed => params.news.renewed = next_few::<_, MAX_LEASES, A>(&mut object)?.unwrap_or_default(),
+                Field::Ended => params.news.ended = next_few::<_, MAX_LEASES, A>(&mut object)?.unwrap_or_default(),
                 Field::Copies => params.copies = next(&mut object)?,
                 _ => skip(&mut object)?,
             }
         }
         Ok(Some(params))
-    }
-}
-
-/// The leases, or secrets, that come next in `object`.
-fn next_leases<'de, T: Lenient, A: MapAccess<'de>>(object: &mut A) -> Result<Vec<T>, A::Error> {
-    Ok(next::<Few<T, MAX_LEASES>, A>(object)?.map_or(Vec::new(), |few| few.0))
-}
-
-impl<'de> Deserialize<'de> for MagicOnly {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Loose::deserialize(deserializer)?.0.ok_or_else(|| D::Error::custom("not an object"))
     }
 }
 
@@ -241,12 +228,8 @@ impl Lenient for MagicOnly {
 }
 
 impl Lenient for Peer {
-    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
-        let mut node = NodeParts::default();
-        while let Some(field) = object.next_key()? {
-            node.take(field, &mut object)?;
-        }
-        Ok(node.peer())
+    fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Option<Self>, A::Error> {
+        Ok(NodeParts::of(object)?.peer())
     }
 }
 
@@ -255,11 +238,8 @@ impl Lenient for Peer {
 struct Requestor(Peer);
 
 impl Lenient for Requestor {
-    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
-        let mut node = NodeParts::default();
-        while let Some(field) = object.next_key()? {
-            node.take(field, &mut object)?;
-        }
+    fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Option<Self>, A::Error> {
+        let node = NodeParts::of(object)?;
         Ok(node.id.map(|id| Self(node.peer().unwrap_or(Peer::new(id, NOT_TOLD)))))
     }
 }
@@ -273,6 +253,14 @@ struct NodeParts {
 }
 
 impl NodeParts {
+    fn of<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        let mut node = Self::default();
+        while let Some(field) = object.next_key()? {
+            node.take(field, &mut object)?;
+        }
+        Ok(node)
+    }
+
     /// Reads the value of `field`, which comes next in `object`.
     fn take<'de, A: MapAccess<'de>>(&mut self, field: Field, object: &mut A) -> Result<(), A::Error> {
         match field {
@@ -295,7 +283,7 @@ impl Lenient for Response {
         match text {
             "saved" => Some(Self::Saved),
             "same" => Some(Self::Same),
-            word => Vouch::ALL.into_iter().find(|vouch| vouch.word() == word).map(Self::Vouch),
+            word => Vouch::deserialize(StrDeserializer::<value::Error>::new(word)).ok().map(Self::Vouch),
         }
     }
 
@@ -308,16 +296,12 @@ impl Lenient for Response {
         let (mut blocks, mut free, mut copies, mut terms) = (None, None, None, None);
         while let Some(field) = object.next_key()? {
             match field {
-                Field::Keys => {
-                    difference = next::<Few<_, MAX_KEYS>, A>(&mut object)?.map(|few| Difference::Keys(few.0));
-                }
-                Field::Parts => {
-                    difference = next::<Few<_, MAX_PARTS>, A>(&mut object)?.map(|few| Difference::Parts(few.0));
-                }
+                Field::Keys => difference = next_few::<_, MAX_KEYS, A>(&mut object)?.map(Difference::Keys),
+                Field::Parts => difference = next_few::<_, MAX_PARTS, A>(&mut object)?.map(Difference::Parts),
                 Field::Blocks => blocks = next(&mut object)?,
                 Field::Free => free = next(&mut object)?,
                 Field::Copies => copies = next(&mut object)?,
-                Field::Leases => terms = next::<Few<_, MAX_LEASES>, A>(&mut object)?.map(|few| Self::Terms(few.0)),
+                Field::Leases => terms = next_few::<_, MAX_LEASES, A>(&mut object)?.map(Self::Terms),
                 other => node.take(other, &mut object)?,
             }
         }

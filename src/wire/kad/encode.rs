@@ -8,12 +8,12 @@ use std::slice;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 
-use super::{clip, type_name};
+use super::type_name;
 use crate::config::{QUESTION_BYTES, QUESTION_BYTES_IPV4};
 use crate::id::Id;
 use crate::lease::LeaseNews;
 use crate::peer::Peer;
-use crate::wire::{Body, Message, Request, RequestKind, Response, Sender, Summary, summary};
+use crate::wire::{Body, Message, Request, RequestKind, Response, Sender, Summary, clip, summary};
 
 /// Bytes of a node's text at most: a full IPv6 address and a port of five digits.
 const NODE_LEN_MAX: usize = node_len_with(39, 5);
@@ -161,7 +161,6 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
     if let Some(sender) = &message.sender {
         out.extend_from_slice(SIGNATURE_START);
         put_id(&sender.peer.id, out);
-        out.push(b'"');
     }
     out.extend_from_slice(br#","result":"#);
     match response {
@@ -176,7 +175,6 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
         Response::Shown { sample } => {
             out.extend_from_slice(br#""saved","sample":""#);
             put_id(sample, out);
-            out.push(b'"');
         }
         Response::Leased { blocks, free } => {
             write!(out, r#"{{"blocks":{blocks},"free":{free}}}"#).expect("a vector takes every byte");
@@ -188,7 +186,7 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
             put_json(leases, out);
             out.push(b'}');
         }
-        Response::Vouch(vouch) => put_json(vouch.word(), out),
+        Response::Vouch(vouch) => put_json(vouch, out),
         Response::Ring(_) => out.extend_from_slice(b"null"),
     }
 }
@@ -220,7 +218,6 @@ fn put_type(name: &str, out: &mut Vec<u8>) {
 fn put_id_param(id: &Id, out: &mut Vec<u8>) {
     out.extend_from_slice(br#""id":""#);
     put_id(id, out);
-    out.push(b'"');
 }
 
 fn put_summary(ranges: &[summary::Range], held: &Summary, out: &mut Vec<u8>) {
@@ -274,9 +271,10 @@ const fn node_len_with(ip: usize, port: usize) -> usize {
     br#"{"node_id":"","ip":"","port":}"#.len() + 64 + ip + port
 }
 
+/// Writes an id behind the quote that was written, and the quote behind it.
 fn put_id(id: &Id, out: &mut Vec<u8>) {
-    let mut digits = [0; 64];
-    HEXLOWER.encode_mut(id.as_bytes(), &mut digits);
+    let mut digits = [b'"'; 65];
+    HEXLOWER.encode_mut(id.as_bytes(), &mut digits[..64]);
     out.extend_from_slice(&digits);
 }
 

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::id::Id;
 use crate::lease::{Lease, Secret};
@@ -14,9 +15,11 @@ use crate::network::NetworkName;
 use crate::wire::summary::{KeysDigest, Range, Start};
 
 /// A field's name, in whichever object it stands.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
 pub(super) enum Field {
     Magic,
+    #[serde(alias = "requester")]
     Requestor,
     Type,
     Params,
@@ -47,58 +50,8 @@ pub(super) enum Field {
     Terms,
     Blocks,
     Free,
+    #[serde(other)]
     Unknown,
-}
-
-impl<'de> Deserialize<'de> for Field {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl Visitor<'_> for Name {
-            type Value = Field;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field's name")
-            }
-
-            fn visit_str<E: Error>(self, name: &str) -> Result<Field, E> {
-                Ok(match name {
-                    "magic" => Field::Magic,
-                    "requestor" | "requester" => Field::Requestor,
-                    "type" => Field::Type,
-                    "params" => Field::Params,
-                    "resp" => Field::Resp,
-                    "result" => Field::Result,
-                    "error" => Field::Error,
-                    "guest" => Field::Guest,
-                    "leaving" => Field::Leaving,
-                    "network" => Field::Network,
-                    "id" => Field::Id,
-                    "size" => Field::Size,
-                    "gone" => Field::Gone,
-                    "verify" => Field::Verify,
-                    "sample" => Field::Sample,
-                    "node_id" => Field::NodeId,
-                    "ip" => Field::Ip,
-                    "port" => Field::Port,
-                    "ranges" => Field::Ranges,
-                    "range" => Field::Range,
-                    "count" => Field::Count,
-                    "digest" => Field::Digest,
-                    "keys" => Field::Keys,
-                    "parts" => Field::Parts,
-                    "leases" => Field::Leases,
-                    "renewed" => Field::Renewed,
-                    "ended" => Field::Ended,
-                    "copies" => Field::Copies,
-                    "terms" => Field::Terms,
-                    "blocks" => Field::Blocks,
-                    "free" => Field::Free,
-                    _ => Field::Unknown,
-                })
-            }
-        }
-        deserializer.deserialize_identifier(Name)
-    }
 }
 
 /// A type that reads itself from whichever kinds of JSON value it can stand in; from all others it is `None`.
@@ -180,6 +133,13 @@ pub(super) fn next<'de, T: Lenient, A: MapAccess<'de>>(object: &mut A) -> Result
     object.next_value::<Loose<T>>().map(|loose| loose.0)
 }
 
+/// The good entries of the list that comes next in `object`, if it is one.
+pub(super) fn next_few<'de, T: Lenient, const MOST: usize, A: MapAccess<'de>>(
+    object: &mut A,
+) -> Result<Option<Vec<T>>, A::Error> {
+    Ok(next::<Few<T, MOST>, A>(object)?.map(|few| few.0))
+}
+
 /// Passes over the value that comes next in `object`.
 pub(super) fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Error> {
     object.next_value::<IgnoredAny>().map(drop)
@@ -220,29 +180,18 @@ impl Lenient for IpAddr {
     }
 }
 
-impl Lenient for u64 {
-    fn from_number(number: u64) -> Option<Self> {
-        Some(number)
-    }
+/// What is a number of some size.
+macro_rules! from_number {
+    ($($name:ty),*) => {$(
+        impl Lenient for $name {
+            fn from_number(number: u64) -> Option<Self> {
+                number.try_into().ok()
+            }
+        }
+    )*};
 }
 
-impl Lenient for u32 {
-    fn from_number(number: u64) -> Option<Self> {
-        number.try_into().ok()
-    }
-}
-
-impl Lenient for u8 {
-    fn from_number(number: u64) -> Option<Self> {
-        number.try_into().ok()
-    }
-}
-
-impl Lenient for u16 {
-    fn from_number(number: u64) -> Option<Self> {
-        number.try_into().ok()
-    }
-}
+from_number!(u8, u16, u32, u64);
 
 impl Lenient for bool {
     fn from_bool(truth: bool) -> Option<Self> {

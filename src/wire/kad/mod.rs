@@ -55,9 +55,6 @@ use super::RequestKind;
 /// Peers kept of a list in a response (a bucket's worth); the rest is ignored.
 const MAX_NODES_KEPT: usize = 20;
 
-/// Bytes kept of the text of an error, our own or another's.
-const MAX_REASON: usize = 160;
-
 /// The `type` on the wire of each kind of request. The ring speaks another language.
 const fn type_name(kind: RequestKind) -> Option<&'static str> {
     match kind {
@@ -75,10 +72,4 @@ const fn type_name(kind: RequestKind) -> Option<&'static str> {
 fn kind_named(name: &str) -> Option<RequestKind> {
     use RequestKind::{Compare, FindNode, FindValue, Lease, Ping, Store};
     [FindNode, FindValue, Ping, Store, Compare, Lease].into_iter().find(|kind| type_name(*kind) == Some(name))
-}
-
-/// The longest beginning of `reason` of at most [`MAX_REASON`] bytes.
-fn clip(reason: &str) -> &str {
-    let end = (0..=MAX_REASON).rev().find(|end| reason.is_char_boundary(*end));
-    if reason.len() <= MAX_REASON { reason } else { &reason[..end.unwrap_or(0)] }
 }

@@ -269,10 +269,10 @@ fn a_list_keeps_its_good_entries_and_no_more_than_a_bucket() {
 #[test]
 fn the_text_of_an_error_is_cut_between_characters() {
     let cut = text(&Message::error(7, "€".repeat(1000)));
-    assert_eq!(cut, json(&format!("{{'magic':7,'error':'{}'}}", "€".repeat(MAX_REASON / 3))));
+    assert_eq!(cut, json(&format!("{{'magic':7,'error':'{}'}}", "€".repeat(crate::wire::MAX_REASON / 3))));
     assert!(text(&Message::error(u64::MAX, "\u{1}".repeat(1000))).len() <= MAX_DATAGRAM_SENT);
     let long = json(&format!("{{'magic':7,'error':'{}'}}", "x".repeat(5000)));
-    assert_eq!(read(&long), Ok(Message::error(7, "x".repeat(MAX_REASON))));
+    assert_eq!(read(&long), Ok(Message::error(7, "x".repeat(crate::wire::MAX_REASON))));
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, WireId, WirePeer};
-use super::{FilePlace, MAX_PEERS_LISTED, MAX_REASON, RingKind, RingRequest, RingResponse, Route, Routed};
+use super::{FilePlace, MAX_PEERS_LISTED, RingKind, RingRequest, RingResponse, Route, Routed};
 use crate::lease::{Lease, MAX_LEASES};
 use crate::peer::Peer;
 use crate::wire::kad::Malformed;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
     Body, Difference, MAGIC_LIMIT, MAX_CONTROL_LINE, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response,
-    Sender, Summary,
+    Sender, Summary, clip,
 };
 
 /// Bytes of a datagram that sealing may add (a nonce of 24 and a tag of 16).
@@ -71,13 +71,13 @@ fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingK
         Body::Response(response) => response_content(message.answers, response),
         Body::Error(reason) => {
             let kind = message.answers.map_or(RingKind::Lookup, shared_kind);
-            (kind, Content { error: Some(clip(reason)), ..Content::default() })
+            (kind, Content { error: Some(clip(reason).to_owned()), ..Content::default() })
         }
     };
     let line = Line {
         kind,
         source: sender.into(),
-        destination: WireDestination { id: None, ip: to.ip(), port: to.port() },
+        destination: WireDestination { ip: to.ip(), port: to.port() },
         stamp: message.magic,
         content,
     };
@@ -118,12 +118,9 @@ fn request_content(request: &Request) -> (RingKind, Content) {
 fn ring_request_content(request: &RingRequest) -> Content {
     let empty = Content::default();
     match request {
-        RingRequest::Ping { predecessors, successors, quiet } => Content {
-            predecessors: Some(list(predecessors)),
-            successors: Some(list(successors)),
-            quiet: quiet.then_some(true),
-            ..empty
-        },
+        RingRequest::Ping { predecessors, successors, quiet } => {
+            Content { quiet: quiet.then_some(true), ..neighbours(predecessors, successors) }
+        }
         RingRequest::Routed { route, what } => {
             let content = Content {
                 origin: Some(route.origin.into()),
@@ -145,9 +142,7 @@ fn ring_request_content(request: &RingRequest) -> Content {
         RingRequest::Update { successors, joined } => {
             Content { successors: Some(list(successors)), joined: joined.map(Into::into), ..empty }
         }
-        RingRequest::Quit { predecessors, successors } => {
-            Content { predecessors: Some(list(predecessors)), successors: Some(list(successors)), ..empty }
-        }
+        RingRequest::Quit { predecessors, successors } => neighbours(predecessors, successors),
         RingRequest::Exit { predecessors } => Content { predecessors: Some(list(predecessors)), ..empty },
         RingRequest::Abrupt { peer } => Content { peer: Some((*peer).into()), ..empty },
     }
@@ -185,17 +180,13 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
 fn ring_response_content(response: &RingResponse) -> Content {
     let reply = |reply| Content { reply: Some(reply), ..Content::default() };
     match response {
-        RingResponse::Pong { peer, predecessors, successors } => Content {
-            peer: Some((*peer).into()),
-            predecessors: Some(list(predecessors)),
-            successors: Some(list(successors)),
-            ..reply(Reply::Pong)
-        },
-        RingResponse::Welcome { predecessors, successors } => Content {
-            predecessors: Some(list(predecessors)),
-            successors: Some(list(successors)),
-            ..reply(Reply::Welcome)
-        },
+        &RingResponse::Pong { peer, ref predecessors, ref successors } => {
+            let reply = Some(Reply::Pong);
+            Content { peer: Some(peer.into()), reply, ..neighbours(predecessors, successors) }
+        }
+        RingResponse::Welcome { predecessors, successors } => {
+            Content { reply: Some(Reply::Welcome), ..neighbours(predecessors, successors) }
+        }
         RingResponse::Owner { peers, hops, trail } => {
             let trail = (!trail.is_empty()).then(|| list(trail));
             Content { peers: Some(list(peers)), hops: Some(*hops), trail, ..reply(Reply::Owner) }
@@ -203,7 +194,9 @@ fn ring_response_content(response: &RingResponse) -> Content {
         RingResponse::Kept { file } => Content { file: Some(*file), ..reply(Reply::Kept) },
         RingResponse::File { file, place } => Content { file: Some(*file), size: place.size, ..reply(Reply::File) },
         RingResponse::Noted { .. } => reply(Reply::Noted),
-        RingResponse::Refused { reason, .. } => Content { reason: Some(clip(reason)), ..reply(Reply::Refused) },
+        RingResponse::Refused { reason, .. } => {
+            Content { reason: Some(clip(reason).to_owned()), ..reply(Reply::Refused) }
+        }
     }
 }
 
@@ -216,14 +209,13 @@ const fn shared_kind(kind: RequestKind) -> RingKind {
     }
 }
 
-fn list(peers: &[Peer]) -> Peers {
-    Peers(peers.iter().take(MAX_PEERS_LISTED).copied().collect())
+fn neighbours(predecessors: &[Peer], successors: &[Peer]) -> Content {
+    let (predecessors, successors) = (Some(list(predecessors)), Some(list(successors)));
+    Content { predecessors, successors, ..Content::default() }
 }
 
-/// The longest beginning of `reason` of at most [`MAX_REASON`] bytes.
-fn clip(reason: &str) -> String {
-    let end = (0..=MAX_REASON.min(reason.len())).rev().find(|&end| reason.is_char_boundary(end));
-    reason[..end.unwrap_or(0)].to_owned()
+fn list(peers: &[Peer]) -> Peers {
+    Peers(peers.iter().take(MAX_PEERS_LISTED).copied().collect())
 }
 
 /// Reads one line, with or without its newline.
@@ -256,7 +248,7 @@ type Opened = (Option<RequestKind>, Body);
 
 fn open(kind: RingKind, content: Content) -> Result<Opened, &'static str> {
     if let Some(reason) = content.error {
-        return Ok((None, Body::Error(clip(&reason))));
+        return Ok((None, Body::Error(clip(&reason).to_owned())));
     }
     match content.reply {
         Some(reply) => {
@@ -419,7 +411,8 @@ fn open_ring_reply(kind: RingKind, reply: Reply, content: Content) -> Result<Rin
         },
         Reply::Noted => RingResponse::Noted { of: kind },
         Reply::Refused => {
-            RingResponse::Refused { of: kind, reason: clip(content.reason.as_deref().unwrap_or("no reason given")) }
+            let reason = content.reason.as_deref().unwrap_or("no reason given");
+            RingResponse::Refused { of: kind, reason: clip(reason).to_owned() }
         }
         _ => return Err("an answer that is not the ring's own"),
     };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde::ser::{SerializeSeq, Serializer};
+use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_PEERS_LISTED, RingKind};
@@ -49,69 +49,28 @@ impl StampOnly {
 }
 
 /// `content`: every field that any type has, absent where it has no meaning.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Content {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) origin: Option<WirePeer>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hops: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) key: Option<WireId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) id: Option<WireId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) file: Option<FileName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) size: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) modified: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) peer: Option<WirePeer>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) joined: Option<WirePeer>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) predecessors: Option<Peers>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) successors: Option<Peers>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) peers: Option<Peers>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) quiet: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) trail: Option<Peers>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ranges: Option<Vec<Range>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) count: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) digest: Option<KeysDigest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) copies: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) difference: Option<Difference>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) verify: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) terms: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) vouch: Option<Vouch>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) leases: Option<Vec<Lease>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) news: Option<LeaseNews>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) shown: Option<Id>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) free: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reply: Option<Reply>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<String>,
+macro_rules! content {
+    ($($field:ident: $type:ty,)*) => {
+        #[derive(Default, Serialize, Deserialize)]
+        #[serde(default)]
+        pub(super) struct Content {$(
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(super) $field: Option<$type>,
+        )*}
+    };
+}
+
+// They are written in this order.
+content! {
+    origin: WirePeer, hops: u16, last: bool,
+    key: WireId, id: WireId,
+    file: FileName, size: u64, modified: u64,
+    peer: WirePeer, joined: WirePeer, predecessors: Peers, successors: Peers, peers: Peers,
+    quiet: bool, trail: Peers,
+    ranges: Vec<Range>, count: u32, digest: KeysDigest, copies: u8, difference: Difference,
+    verify: bool, terms: bool, vouch: Vouch,
+    leases: Vec<Lease>, news: LeaseNews, shown: Id, free: u32,
+    reply: Reply, reason: String, error: String,
 }
 
 /// What an answer says; its arguments stand beside it.
@@ -217,11 +176,9 @@ impl From<WireSource> for Sender {
     }
 }
 
-/// Who shall get the line. Its id is left out where only its address is known.
+/// Who shall get the line: at which address, for that is all that the sender may know.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WireDestination {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) id: Option<WireId>,
     pub(super) ip: IpAddr,
     pub(super) port: u16,
 }
@@ -232,11 +189,7 @@ pub(super) struct Peers(pub(super) Vec<Peer>);
 
 impl Serialize for Peers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-        for peer in &self.0 {
-            list.serialize_element(&WirePeer::from(*peer))?;
-        }
-        list.end()
+        serializer.collect_seq(self.0.iter().map(|peer| WirePeer::from(*peer)))
     }
 }
 

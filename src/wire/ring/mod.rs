@@ -58,6 +58,3 @@ pub use message::{FilePlace, RingKind, RingRequest, RingResponse, Route, Routed}
 
 /// Peers in any list of a message at most.
 pub const MAX_PEERS_LISTED: usize = 16;
-
-/// Bytes kept of the text of an error or a refusal, our own or another's.
-const MAX_REASON: usize = 160;

@@ -3,7 +3,8 @@
 //! The replica set is looked up, and each of its members asked. Only where that brings fewer copies than are wanted, holders
 //! are looked for elsewhere too: they may stand in for a member that is full, or has not got its copy yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::repair::Repair;
 use crate::config::WIDTH;
 use crate::file::Manifest;
 use crate::id::Key;
+use crate::node::desk::Desk;
 use crate::node::health::{CopyState, Health};
 use crate::node::job::{Holder, Job, JobErrorKind, JobId, Outcome};
 use crate::node::jobs::Urgency;
@@ -33,6 +35,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// A block, or a list of blocks, that is being inquired about.
+#[derive(Default)]
 pub(super) struct Inquiry {
     is_list: bool,
     pub(super) bytes: Option<u32>,
@@ -91,29 +94,12 @@ pub(super) enum Turn {
 impl Inquiry {
     /// About a data block of so many bytes.
     pub(super) fn of_block(bytes: u32) -> Self {
-        Self { is_list: false, bytes: Some(bytes), ..Self::of_list() }
+        Self { bytes: Some(bytes), ..Self::default() }
     }
 
     /// About a block that may be a list: it is read too.
     pub(super) fn of_list() -> Self {
-        Self {
-            is_list: true,
-            bytes: None,
-            wanted: 0,
-            told: None,
-            near: Vec::new(),
-            known: 0,
-            copies: BTreeMap::new(),
-            lookup: None,
-            searches: false,
-            has_searched: false,
-            hashing: None,
-            reading: None,
-            unreadable: BTreeSet::new(),
-            repair: Repair::default(),
-            again: None,
-            pauses: 0,
-        }
+        Self { is_list: true, ..Self::default() }
     }
 
     /// Looks up the replica set.
@@ -124,7 +110,7 @@ impl Inquiry {
     }
 
     /// Nothing more of it is wanted.
-    pub(super) fn cancel(&mut self, desk: &mut crate::node::desk::Desk) {
+    pub(super) fn cancel(&mut self, desk: &mut Desk) {
         if let Some(lookup) = self.lookup.take() {
             desk.cancel_lookup(lookup);
         }
@@ -204,10 +190,9 @@ impl Inquiry {
 
     /// Asks a peer about its copy, unless it was asked.
     fn ask(&mut self, round: &mut Round<'_>, peer: Peer, is_member: bool) {
-        let now = round.desk.now();
-        let fresh = Copy { peer, state: None, is_member, hashes: false, since: now, again: None };
-        if let std::collections::btree_map::Entry::Vacant(place) = self.copies.entry(peer.addr) {
-            place.insert(fresh);
+        if let Entry::Vacant(place) = self.copies.entry(peer.addr) {
+            let since = round.desk.now();
+            place.insert(Copy { peer, state: None, is_member, hashes: false, since, again: None });
             self.put_question(round, peer);
         }
     }
@@ -338,7 +323,7 @@ impl Inquiry {
             return Turn::Goes;
         }
         let copies = self.sound().count();
-        let goal = round.order.until.map(|goal| goal.unwrap_or(self.wanted)).unwrap_or(self.wanted);
+        let goal = round.order.until.flatten().unwrap_or(self.wanted);
         if copies < goal.max(1) && !self.has_searched {
             (self.has_searched, self.searches) = (true, true);
             self.lookup = Some(round.desk.look_up(round.ticket, round.key, Goal::Holders));
@@ -377,14 +362,12 @@ impl Inquiry {
             }
             Outcome::Failed(error) => {
                 self.unreadable.insert(from);
-                self.note(
-                    &from,
-                    match error.kind {
-                        JobErrorKind::Corrupt => CopyState::Damaged,
-                        JobErrorKind::NotFound => CopyState::Absent,
-                        _ => CopyState::Silent,
-                    },
-                );
+                let state = match error.kind {
+                    JobErrorKind::Corrupt => CopyState::Damaged,
+                    JobErrorKind::NotFound => CopyState::Absent,
+                    _ => CopyState::Silent,
+                };
+                self.note(&from, state);
                 self.read(round)
             }
             _ => Turn::Unread,

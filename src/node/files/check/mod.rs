@@ -108,6 +108,7 @@ struct Order {
 }
 
 /// A check under way.
+#[derive(Default)]
 struct Check {
     command: CommandId,
     /// Its number; the name, too, under which blocks are lent that are not held here.
@@ -127,19 +128,7 @@ struct Check {
 
 impl Check {
     fn new(since: Time, command: CommandId, put: PutId, order: Order, sources: Vec<Source>) -> Self {
-        Self {
-            command,
-            put,
-            order,
-            since,
-            sources: sources.into(),
-            opening: false,
-            walk: None,
-            inquiries: BTreeMap::new(),
-            tally: Tally::default(),
-            lent: false,
-            silent: BTreeSet::new(),
-        }
+        Self { command, put, order, since, sources: sources.into(), ..Self::default() }
     }
 
     fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
@@ -249,19 +238,12 @@ impl Check {
     }
 
     /// Begins to inquire. Its first step is a lookup, so nothing comes of it at once.
-    fn inquire(&mut self, desk: &mut Desk, key: Key, mut inquiry: Inquiry) {
-        let ticket = Ticket { owner: Owner::Checks, key: self.put, step: Step::Block(key) };
-        let mut round = Round {
-            desk,
-            ticket,
-            key,
-            command: self.command,
-            order: &self.order,
-            lent: &mut self.lent,
-            silent: &mut self.silent,
-        };
-        inquiry.begin(&mut round);
+    fn inquire(&mut self, desk: &mut Desk, key: Key, inquiry: Inquiry) {
         self.inquiries.insert(key, inquiry);
+        self.turn(desk, key, |inquiry, round| {
+            inquiry.begin(round);
+            Turn::Goes
+        });
     }
 
     fn on_tick(&mut self, desk: &mut Desk) -> Flow {

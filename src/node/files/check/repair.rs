@@ -90,12 +90,7 @@ impl Inquiry {
     /// On whose behalf copies are made: of all for whom others are kept, and of the file's owner.
     fn leases(&self, round: &Round<'_>) -> Vec<Lease> {
         let mut leases: Vec<Lease> = round.order.lease.into_iter().collect();
-        for lease in self.repair.told.iter().flatten() {
-            match leases.iter_mut().find(|known| known.id == lease.id) {
-                Some(known) => known.merge(lease),
-                None => leases.push(*lease),
-            }
-        }
+        self.repair.told.iter().flatten().for_each(|lease| lease.join(&mut leases));
         let for_ever = self.repair.told.iter().any(Vec::is_empty);
         if !leases.is_empty() && !leases.contains(&Lease::NOBODYS) && (for_ever || leases.len() > MAX_LEASES) {
             leases.truncate(MAX_LEASES - 1);
@@ -162,9 +157,8 @@ impl Inquiry {
         match result {
             Ok(()) => self.repair.made += 1,
             Err(reason) => {
-                round
-                    .desk
-                    .progress(round.command, Progress::Retried { key: round.key, reason: format!("{to}: {reason}") });
+                let (key, reason) = (round.key, format!("{to}: {reason}"));
+                round.desk.progress(round.command, Progress::Retried { key, reason });
                 let is_known = |peer: &Peer| {
                     let tried = self.copies.contains_key(&peer.addr) || self.repair.stood_in.contains(&peer.addr);
                     tried || round.desk.is_me(peer)

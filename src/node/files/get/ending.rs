@@ -1,6 +1,7 @@
 //! How a retrieve ends, and what its answer tells.
 
 use super::Get;
+use super::wanted::Wanted;
 use crate::file::Manifest;
 use crate::id::Id;
 use crate::node::desk::Desk;
@@ -24,20 +25,12 @@ impl Get {
     /// The file is where it should be; `standing` if it was before.
     pub(super) fn succeed(&mut self, desk: &mut Desk, standing: bool) -> Flow {
         desk.forget_get(self.id);
-        desk.answer(
-            self.command,
-            Answer::Retrieved {
-                bytes: self.total.size,
-                resumed: self.total.resumed,
-                sha256: self.total.sha256,
-                blocks: self.total.blocks,
-                holders: self.holders.len(),
-                from: if self.one_block { self.holders.iter().copied().collect() } else { Vec::new() },
-                standing,
-                complete: !self.total.incomplete,
-                took: desk.now().since(self.since),
-            },
-        );
+        let &Total { size: bytes, resumed, sha256, blocks, incomplete, .. } = &self.total;
+        let (holders, complete, took) = (self.holders.len(), !incomplete, desk.now().since(self.since));
+        let one_block = matches!(self.wanted, Wanted::Block(_));
+        let from = if one_block { self.holders.iter().copied().collect() } else { Vec::new() };
+        let answer = Answer::Retrieved { bytes, resumed, sha256, blocks, holders, from, standing, complete, took };
+        desk.answer(self.command, answer);
         Flow::Over
     }
 

@@ -81,13 +81,7 @@ impl Part for Gets {
 struct Get {
     id: GetId,
     command: CommandId,
-    source: Source,
-    /// Whether a folder's listing is wanted; else a folder is refused.
-    listing: bool,
-    /// Whether the root is wanted as it is, and nothing below it.
-    only_root: bool,
-    /// Whether it is a single block.
-    one_block: bool,
+    wanted: Wanted,
     dest: PathBuf,
     /// Whether another file at `dest` may be replaced.
     replace: bool,
@@ -117,19 +111,12 @@ enum Stage {
 
 impl Get {
     fn new(desk: &mut Desk, id: GetId, command: CommandId, wanted: Wanted, onto: Onto) -> Self {
-        let (Onto { dest, replace }, listing) = (onto, matches!(wanted, Wanted::Listing(_)));
-        let only_root = matches!(wanted, Wanted::Manifest(_));
-        let block = if let Wanted::Block(entry) = &wanted { Some(*entry) } else { None };
-        let source = wanted.source();
         let mut get = Self {
             id,
             command,
-            source,
-            listing,
-            only_root,
-            one_block: block.is_some(),
-            dest,
-            replace,
+            wanted,
+            dest: onto.dest,
+            replace: onto.replace,
             since: desk.now(),
             stage: Stage::Root,
             pieces: BTreeMap::new(),
@@ -140,18 +127,11 @@ impl Get {
             total: Total::default(),
             holders: BTreeSet::new(),
         };
-        if let Some(entry) = block {
-            get.open(desk, TreeWalk::flat(vec![entry]), entry.key, entry.size, None);
-            return get;
-        }
-        match &get.source {
-            Source::Key(key) => {
-                let what = What::Node { key: *key };
-                get.begin(desk, what);
-            }
-            Source::Manifest(path) => {
-                let work = Job::ReadManifest { path: path.clone() };
-                get.order(desk, work);
+        match &get.wanted {
+            &Wanted::Block(entry) => drop(get.open(desk, TreeWalk::flat(vec![entry]), entry.key, entry.size, None)),
+            Wanted::File(Source::Manifest(path)) => get.order(desk, Job::ReadManifest { path: path.clone() }),
+            &(Wanted::File(Source::Key(key)) | Wanted::Listing(key) | Wanted::Manifest(key)) => {
+                get.begin(desk, What::Node { key });
             }
         }
         get
@@ -230,7 +210,7 @@ impl Get {
                 tree::Step::Done if self.pieces.is_empty() => {
                     self.stage = Stage::Finishing;
                     // A key vouches for the SHA-256 in its root; a local manifest's is no better than the manifest.
-                    let sha256 = self.total.sha256.filter(|_| matches!(self.source, Source::Manifest(_)));
+                    let sha256 = self.total.sha256.filter(|_| matches!(self.wanted, Wanted::File(Source::Manifest(_))));
                     self.order(desk, Job::Finish { get: self.id, sha256 });
                     return Flow::Goes;
                 }

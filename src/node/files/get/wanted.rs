@@ -43,11 +43,14 @@ impl Wanted {
         }
     }
 
-    /// What names it.
-    pub(super) fn source(self) -> Source {
-        match self {
-            Self::File(source) => source,
-            Self::Listing(key) | Self::Block(Entry { key, .. }) | Self::Manifest(key) => Source::Key(key),
+    /// The key that names it, if it is named by one.
+    fn key(&self) -> Option<Key> {
+        match *self {
+            Self::File(Source::Manifest(_)) => None,
+            Self::File(Source::Key(key))
+            | Self::Listing(key)
+            | Self::Block(Entry { key, .. })
+            | Self::Manifest(key) => Some(key),
         }
     }
 }
@@ -57,15 +60,16 @@ impl Get {
     pub(super) fn on_node(&mut self, desk: &mut Desk, manifest: Manifest) -> Flow {
         match &mut self.stage {
             Stage::Root => {
-                let Source::Key(root) = self.source else { return Flow::Goes };
+                let Some(root) = self.wanted.key() else { return Flow::Goes };
                 let (size, sha256) = (manifest.size, manifest.sha256);
-                if self.only_root {
+                let listing = matches!(self.wanted, Wanted::Listing(_));
+                if let Wanted::Manifest(_) = self.wanted {
                     return self.show(desk, Some(manifest), size);
                 }
-                if manifest.folder != self.listing {
+                if manifest.folder != listing {
                     return self.give_up(desk, FailureKind::Folder, misfit(&root, manifest.folder));
                 }
-                if self.listing && size > folder::LONGEST {
+                if listing && size > folder::LONGEST {
                     let reason = format!("the folder's listing has {size} bytes; at most {} are read", folder::LONGEST);
                     return self.give_up(desk, FailureKind::Integrity, reason);
                 }
@@ -83,17 +87,16 @@ impl Get {
 
     /// The key names no manifest. At the root that is fine: the key of one block brings that block.
     pub(super) fn on_bare_block(&mut self, desk: &mut Desk, id: u64, size: u32) -> Flow {
-        let Source::Key(key) = self.source else { return Flow::Goes };
+        let Some(key) = self.wanted.key() else { return Flow::Goes };
         self.drop_piece(desk, id);
         if !matches!(self.stage, Stage::Root) {
             let reason = "the file's manifest is wrong: a block stands where a list of blocks should be";
             return self.give_up(desk, FailureKind::Integrity, reason.to_owned());
         }
-        if self.listing {
-            return self.give_up(desk, FailureKind::Folder, misfit(&key, false));
-        }
-        if self.only_root {
-            return self.show(desk, None, size.into());
+        match self.wanted {
+            Wanted::Listing(_) => return self.give_up(desk, FailureKind::Folder, misfit(&key, false)),
+            Wanted::Manifest(_) => return self.show(desk, None, size.into()),
+            Wanted::File(_) | Wanted::Block(_) => {}
         }
         let entry = Entry { key, size: u64::from(size) };
         let entries = if size == 0 { Vec::new() } else { vec![entry] };

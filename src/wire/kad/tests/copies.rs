@@ -17,7 +17,8 @@ pub(super) fn golden() -> Vec<(Message, String)> {
     let question = Message::request(7, sender(), Request::Verify { key: Id::from_bytes([0xcc; 32]) });
     let asked = (question, format!("{from},'type':'find_value','params':{{'id':'<c>','verify':true}}}}"));
     let answers = Vouch::ALL.map(|vouch| {
-        let text = format!("{{'magic':7,'type':'find_value','resp':true,'result':'{}'}}", vouch.word());
+        let word = format!("{vouch:?}").to_lowercase();
+        let text = format!("{{'magic':7,'type':'find_value','resp':true,'result':'{word}'}}");
         (Message::response(7, RequestKind::FindValue, Response::Vouch(vouch)), text)
     });
     let terms = Message::request(7, sender(), Request::Terms { key: Id::from_bytes([0xcc; 32]) });

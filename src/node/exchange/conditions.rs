@@ -48,7 +48,7 @@ const ANSWERED_MIN_GUEST: u32 = 8;
 /// A guest's questions are asked again after this long while nothing is known of the network.
 const FIRST_TIMEOUT_GUEST: Duration = Duration::from_millis(100);
 
-pub(super) struct Network {
+pub(super) struct Conditions {
     /// This peer is a guest.
     guest: bool,
     /// The latest round trips.
@@ -62,7 +62,7 @@ pub(super) struct Network {
     answered: u32,
 }
 
-impl Network {
+impl Conditions {
     /// What is known of a network before anything was asked in it.
     pub(super) fn new(guest: bool) -> Self {
         Self { guest, trips: VecDeque::new(), loss: USUAL_LOSS, known_from: AT_FIRST, sent: 0, answered: 0 }
@@ -156,9 +156,9 @@ mod tests {
     use super::*;
 
     /// A network in which `loss` of all datagrams to or from living peers gets lost, after some exchanges.
-    fn lossy(seed: u64, loss: f64) -> Network {
+    fn lossy(seed: u64, loss: f64) -> Conditions {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut network = Network::new(false);
+        let mut network = Conditions::new(false);
         for _ in 0..400 {
             let answered = (1.0 - loss) * (1.0 - loss);
             let datagrams = (1..=MAX_DOUBT).find(|_| rng.random_bool(answered)).unwrap_or(MAX_DOUBT);
@@ -183,7 +183,7 @@ mod tests {
     fn repeats_come_slowly_only_where_less_than_a_third_is_answered() {
         assert!(!lossy(8, 0.2).is_choked());
         assert!(lossy(8, 0.6).is_choked());
-        let mut dead = Network::new(false);
+        let mut dead = Conditions::new(false);
         (0..ENOUGH).for_each(|_| dead.on_sent(1));
         assert!(dead.is_choked());
         (0..ENOUGH).for_each(|_| {
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_guest_asks_sooner_again_and_is_slowed_down_later() {
         let dead_but_for = |guest: bool, answers: u32| {
-            let mut network = Network::new(guest);
+            let mut network = Conditions::new(guest);
             (0..ENOUGH).for_each(|_| network.on_sent(1));
             (0..answers).for_each(|_| network.on_answered(1));
             network
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn nobody_is_doubted_sooner_than_the_furthest_take_to_answer() {
-        let mut network = Network::new(false);
+        let mut network = Conditions::new(false);
         for _ in 0..TRIPS / 16 {
             (0..15).for_each(|_| network.measure(Duration::from_micros(100)));
             network.measure(Duration::from_millis(300));
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn strangers_have_a_tenth_longer_than_nine_of_ten_answers_take() {
-        let mut network = Network::new(false);
+        let mut network = Conditions::new(false);
         assert_eq!(network.patience(), FIRST_TIMEOUT);
         (1..=100).for_each(|millis| network.measure(Duration::from_millis(millis)));
         let ninth = Duration::from_millis(90);

@@ -1,0 +1,213 @@
+//! What a peer of the classroom ring writes: the assignment's lines on standard output, everything else in the log.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, never, select};
+use kadring::console::answers::Sink;
+use kadring::console::classroom::{Lines, MARK, number};
+use kadring::console::{Format, Output, Reply, Screen, json};
+use kadring::node::{Answer, Notice};
+use kadring::overlay::RouteNotice;
+use kadring::runtime::{since_1970, waits};
+
+use super::place::Place;
+use crate::commands::Failed;
+use crate::commands::console_thread::Above;
+
+/// What the main thread waits for; none of its kind comes any more.
+enum Came {
+    Notice(Option<Notice>),
+    Reply(Option<ConsoleReply>),
+    Line(Option<String>),
+}
+
+/// Writes standard output: the assignment's lines, and the answers of other commands.
+pub(super) struct RingOutput {
+    lines: Lines,
+    format: Format,
+    /// With the assignment's mark before each line, where lines are for people.
+    pub(super) output: Output,
+    /// Without it.
+    plain: Output,
+    /// What is to be printed above the prompt, where there is one.
+    pub(super) above: Option<Above>,
+    /// This peer has left: told last, and to programs alone.
+    left: Option<Answer>,
+}
+
+impl RingOutput {
+    pub(super) fn new(lines: Lines, format: Format) -> Self {
+        let output = match format {
+            Format::Text => Output::new(format, Marked(io::stdout())),
+            Format::Json => Output::new(format, io::stdout()),
+        };
+        Self { lines, format, output, plain: Output::new(format, io::stdout()), above: None, left: None }
+    }
+
+    /// From now on there is a prompt below all that is written.
+    pub(super) fn go_above_prompt(&mut self, screen: &Arc<Screen>) {
+        self.output = Output::new(self.format, Marked(AbovePrompt(Arc::clone(screen))));
+        self.plain = Output::new(self.format, AbovePrompt(Arc::clone(screen)));
+    }
+
+    /// Writes the lines of notices until this peer is in the ring.
+    pub(super) fn until_joined(&mut self, notices: &Receiver<Notice>, place: &Place) -> Result<(), Failed> {
+        let mut refused = None;
+        for notice in notices {
+            self.tell(&notice);
+            match (notice, &place.known) {
+                (Notice::Route { route: RouteNotice::JoinRefused { reason } }, _) => refused = Some(reason),
+                (Notice::Joined { peers: 0 }, Some(known)) => {
+                    let (me, number) = (place.name(), number(&known.id));
+                    return Err(match refused {
+                        Some(reason) => Failed::start(format!("peer {me} was not let into the ring: {reason}")),
+                        None => Failed::timed_out(format!(
+                            "peer {me} cannot join: peer {number} does not answer at {}; is it running?",
+                            known.addr
+                        )),
+                    });
+                }
+                // It may have been told to leave before it was in.
+                (Notice::Joined { .. } | Notice::Answer { answer: Answer::Left { .. }, .. }, _) => return Ok(()),
+                _ => {}
+            }
+        }
+        Err(Failed::start("this peer ended before it had joined"))
+    }
+
+    /// Writes the lines of notices, and the console's replies among them, until this peer has left.
+    pub(super) fn until_left(&mut self, notices: &Receiver<Notice>, mut replies: Receiver<ConsoleReply>) {
+        let (mut printed, mut printer) = self.above.take().map_or((never(), None), |(lines, to)| (lines, Some(to)));
+        let mut print = |line: String| {
+            if let Some(printer) = &mut printer
+                && let Err(error) = printer.print(line)
+            {
+                log::debug!("a line was lost: {error}");
+            }
+        };
+        loop {
+            let came = waits(|| {
+                select! {
+                    recv(notices) -> notice => Came::Notice(notice.ok()),
+                    recv(replies) -> reply => Came::Reply(reply.ok()),
+                    recv(printed) -> line => Came::Line(line.ok()),
+                }
+            });
+            match came {
+                Came::Notice(Some(notice)) => self.tell(&notice),
+                Came::Notice(None) => break,
+                Came::Reply(Some(reply)) => {
+                    // The node sent the notices that led to an answer before the answer: write them first.
+                    notices.try_iter().for_each(|notice| self.tell(&notice));
+                    self.say(&reply);
+                }
+                Came::Reply(None) => replies = never(),
+                Came::Line(Some(line)) => print(line),
+                Came::Line(None) => printed = never(),
+            }
+        }
+        replies.try_iter().for_each(|reply| self.say(&reply));
+        if let Some(left) = self.left.take().filter(|_| self.format == Format::Json) {
+            self.plain.reply(&Reply::Node(left));
+        }
+        printed.try_iter().for_each(print);
+    }
+
+    /// Writes a reply of the console. The assignment's lines have told of its own commands already, so for people their
+    /// success is but logged, and that this peer has left is told last.
+    fn say(&mut self, (job, reply): &ConsoleReply) {
+        match reply {
+            Reply::Node(Answer::Left { .. }) => {}
+            _ if self.format == Format::Json => self.plain.reply_of(*job, reply),
+            Reply::Node(Answer::FileStored { file, at, bytes, .. }) => {
+                let size =
+                    bytes.map_or_else(|| "empty, there is none here".to_owned(), |bytes| format!("{bytes} bytes"));
+                log::info!("file {file} is kept by peer {} ({size})", number(&at.id));
+            }
+            Reply::Node(Answer::FileReceived { file, from, bytes, sha256, .. }) => {
+                log::info!("file {file} came from peer {}, {bytes} bytes, SHA-256 {sha256}", number(&from.id));
+            }
+            reply if reply.failure().is_some() => self.output.reply_of(*job, reply),
+            reply => self.plain.reply_of(*job, reply),
+        }
+    }
+
+    fn tell(&mut self, notice: &Notice) {
+        let lines = self.lines.of(notice);
+        if lines.is_empty() {
+            match notice {
+                Notice::Joined { peers } => log::info!("peer {} is in the ring; {peers} peers known", self.me()),
+                Notice::Answer { answer: left @ Answer::Left { .. }, .. } => self.left = Some(left.clone()),
+                Notice::Trouble { .. } => {} // It stands in the log already.
+                other => log::debug!("{other:?}"),
+            }
+        }
+        for line in lines {
+            match self.format {
+                Format::Text => self.output.line(&line),
+                Format::Json => self.output.line(&json::line(&line, since_1970())),
+            }
+        }
+    }
+
+    fn me(&self) -> String {
+        number(&self.lines.me.id)
+    }
+}
+
+/// Where lines go, each of which gets the assignment's mark in front.
+struct Marked<W>(W);
+
+impl<W: Write> Write for Marked<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut marked = Vec::with_capacity(bytes.len() + 16);
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            marked.extend_from_slice(MARK.as_bytes());
+            marked.extend_from_slice(line);
+        }
+        self.0.write_all(&marked)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The part of a terminal above the prompt.
+struct AbovePrompt(Arc<Screen>);
+
+impl Write for AbovePrompt {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.print(&String::from_utf8_lossy(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A reply of the console, and the number of its command if that ran beside others. One thread alone writes standard
+/// output, so that lines stand in the order of the events that they tell.
+pub(super) type ConsoleReply = (Option<u64>, Reply);
+
+/// Hands the console's replies to the thread that writes them.
+pub(super) struct Handed(pub(super) Sender<ConsoleReply>);
+
+impl Sink for Handed {
+    fn reply(&self, job: Option<u64>, reply: &Reply) -> bool {
+        // The receiver is gone once the peer has left.
+        self.0.send((job, reply.clone())).is_ok()
+    }
+
+    fn line(&self, line: &str) {
+        log::warn!("{line}");
+    }
+
+    /// Each name has its own answer, as soon as that is there.
+    fn one_by_one(&self) -> bool {
+        true
+    }
+}

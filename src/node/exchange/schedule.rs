@@ -1,0 +1,82 @@
+//! When a request goes out again, and when it has failed.
+//!
+//! The repeats come at the pace of the answer's usual time until so many are without an answer that the peer is to be
+//! doubted, then ever more slowly; the request has *failed* much later ([`patience`]), for a peer that does not answer at
+//! once need not be dead.
+
+use std::time::Duration;
+
+use super::conditions::Conditions;
+use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT};
+use crate::patience;
+use crate::time::Time;
+
+/// A request that is looked at this long after it was due waited for this peer, which did not run: its answer may have
+/// come meanwhile and not been read.
+const NOT_RUN: Duration = Duration::from_millis(500);
+
+/// How long a request waits before it is sent again, and before it has failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    /// When the first datagram went out.
+    pub(super) begun: Time,
+    /// From the last datagram to the next.
+    pub(super) gap: Duration,
+    /// It has failed then.
+    pub(super) limit: Time,
+    /// It is answered once bytes have moved; others are answered at once.
+    pub(super) patient: bool,
+    /// Whoever is responsible may answer it.
+    pub(super) from_anyone: bool,
+    /// Datagrams sent.
+    pub(super) datagrams: u8,
+    /// The peer is doubted.
+    pub(super) doubted: bool,
+}
+
+/// How late an answer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Late {
+    /// It takes longer than usual.
+    Overdue,
+    /// It takes so long that its sender is to be doubted.
+    Doubtful,
+}
+
+impl Schedule {
+    /// Of a request that goes out now, and that the asked peer answers at once.
+    pub(super) fn new(now: Time, gap: Duration, limit: Duration) -> Self {
+        Self { begun: now, gap, limit: now + limit, patient: false, from_anyone: false, datagrams: 1, doubted: false }
+    }
+
+    /// The request was due at `due`. None if it has failed; else it goes out again `now`. Says when it is due next, and
+    /// whether its answer became late.
+    pub(super) fn go_on(&mut self, now: Time, due: Time, conditions: &Conditions) -> Option<(Time, Option<Late>)> {
+        let did_not_run = now.since(due) >= NOT_RUN;
+        if did_not_run && !self.patient {
+            self.limit = self.limit.max(now + FIRST_TIMEOUT);
+        }
+        if now >= self.limit {
+            return None;
+        }
+        let sent_at_least = |enough: u8| self.datagrams >= enough && !did_not_run;
+        let too_early = now.since(self.begun) < conditions.reach();
+        let doubt = sent_at_least(conditions.doubt_after()) && !too_early;
+        if sent_at_least(conditions.slower_after()) || self.from_anyone || conditions.is_choked() {
+            // What is repeated fast tells little more once the peer is doubted.
+            let fast = doubt && !self.patient && !self.from_anyone && self.gap < FIRST_TIMEOUT;
+            let most = if self.patient { patience::RESEND } else { MAX_TIMEOUT };
+            self.gap = (self.gap * if fast { 4 } else { 2 }).min(most);
+        }
+        let mut late = None;
+        if !self.patient && !did_not_run {
+            // Who is silent on the way to an answer from anyone, nobody can tell.
+            let doubtful = doubt && !self.doubted && !self.from_anyone;
+            self.doubted |= doubtful;
+            late = if doubtful { Some(Late::Doubtful) } else { (self.datagrams == 1).then_some(Late::Overdue) };
+        }
+        self.datagrams = self.datagrams.saturating_add(1);
+        // The last datagram has its time to be answered too.
+        Some((if now + self.gap * 2 > self.limit { self.limit } else { now + self.gap }, late))
+    }
+}

@@ -1,0 +1,123 @@
+//! What comes of a job.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+#[cfg(doc)]
+use super::Job;
+use super::named::NamedOutcome;
+use crate::file::{Entry, Manifest};
+use crate::id::{Id, Key};
+
+/// The outcome of a [`Job`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// [`Job::ReadNext`], [`Job::Lend`]: a block, now offered.
+    Read {
+        /// The block and its size.
+        entry: Entry,
+    },
+    /// [`Job::ReadNext`]: the reader has reached the end of the file.
+    End {
+        /// The file's size in bytes.
+        size: u64,
+        /// SHA-256 of the file.
+        sha256: Id,
+    },
+    /// [`Job::Pack`]: the tree's node is a block, now offered.
+    Packed {
+        /// The block's key.
+        key: Key,
+        /// The block's size in bytes.
+        size: u32,
+    },
+    /// [`Job::Keep`], [`Job::Pull`]: the block is in the own store and durable.
+    Stored {
+        /// The block's size in bytes.
+        size: u32,
+    },
+    /// [`Job::Open`]: ready; `resumed` if an earlier run's file was taken up.
+    Opened {
+        /// Whether blocks may be there already ([`Job::Check`]).
+        resumed: bool,
+    },
+    /// [`Job::Open`]: a file of as many bytes stands at the destination. Its blocks can be checked; none is written.
+    Standing,
+    /// [`Job::Check`]: whether the block is there.
+    Checked {
+        /// Whether the bytes in its place hash to its key.
+        good: bool,
+    },
+    /// [`Job::Fetch`]: the block is in its place.
+    Fetched,
+    /// [`Job::Unpack`]: the node of the tree.
+    Unpacked {
+        /// The node of the tree.
+        manifest: Manifest,
+    },
+    /// [`Job::Unpack`]: a sound block, but no manifest; of this size.
+    NotManifest {
+        /// The block's size in bytes.
+        size: u32,
+    },
+    /// [`Job::ReadManifest`]: the entries, and the SHA-256 of the manifest's text.
+    Manifest {
+        /// The file's data blocks, in order.
+        entries: Vec<Entry>,
+        /// SHA-256 of the manifest's text, which names the list.
+        root: Id,
+        /// SHA-256 of the file, where the manifest shows itself whole.
+        sha256: Option<Id>,
+    },
+    /// [`Job::Verify`], [`Job::Rehash`]: the block is here, and sound.
+    Sound {
+        /// The block's size in bytes.
+        size: u32,
+    },
+    /// [`Job::Sample`]: what shows that the block is here.
+    Sampled {
+        /// The hash.
+        sample: Id,
+    },
+    /// [`Job::Named`]: the outcome of the job about a named file.
+    Named(NamedOutcome),
+    /// The job is done and has nothing else to tell.
+    Done,
+    /// The job failed.
+    Failed(JobError),
+}
+
+/// Why a job failed: what happened, to what, in a sentence for people, and its kind for the node to act on.
+#[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
+#[error("{reason}")]
+pub struct JobError {
+    /// The sort of failure.
+    pub kind: JobErrorKind,
+    /// What happened and to what, for people.
+    pub reason: String,
+}
+
+/// The sorts of failure that the node tells apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum JobErrorKind {
+    /// The other side does not hold the block, or a local file is missing.
+    NotFound,
+    /// The other side could not be reached.
+    Unreachable,
+    /// The other side went silent, or was slower than the least rate.
+    TimedOut,
+    /// Bytes or sizes that are not what was promised.
+    Corrupt,
+    /// Another file stands at the destination, and the command does not allow replacing it.
+    Exists,
+    /// The destination cannot be a file: it is a folder, a pipe, or may not be written.
+    Unfit,
+    /// The quota or the disk has no room.
+    Full,
+    /// The node has cancelled the job.
+    Cancelled,
+    /// The local system refused an operation.
+    Io,
+    /// The local system lacks descriptors or memory just now. It says nothing about the block.
+    Busy,
+}
