@@ -23,7 +23,7 @@ use super::part::Ticket;
 use super::trouble::Trouble;
 use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::Key;
-use crate::lease::{Lease, UnixTime};
+use crate::lease::{Lease, Note, UnixTime};
 use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Region, Router, TableRow, Target};
 use crate::patience;
 use crate::peer::Peer;
@@ -392,6 +392,12 @@ impl Desk {
     pub(crate) fn delete(&mut self, ticket: Ticket, urgency: Urgency, key: Key) {
         let job = self.order(ticket, Job::Delete { key }, urgency);
         self.holdings.give_up(job, key);
+    }
+
+    /// Orders that this be written down about leases.
+    pub(crate) fn note(&mut self, ticket: Ticket, urgency: Urgency, notes: Vec<Note>) {
+        let job = self.order(ticket, Job::Note { notes: notes.clone() }, urgency);
+        self.holdings.note(job, notes);
     }
 
     /// A name for a file on its way, in or out.

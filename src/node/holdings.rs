@@ -47,6 +47,9 @@ pub(super) struct Holdings {
     going: BTreeSet<Key>,
     deletions: BTreeMap<JobId, Key>,
     leases: Leases,
+    /// What was told of leases and may not be in the journal, and the jobs that write it.
+    unwritten: BTreeMap<LeaseId, Note>,
+    noting: BTreeMap<JobId, Vec<Note>>,
     /// Copies of a block for which nobody asks for a number.
     usual: usize,
     now: UnixTime,
@@ -195,17 +198,34 @@ impl Holdings {
     /// block here has, nothing is remembered, for anybody can make some up.
     pub(super) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
         let (at, leases) = (self.now, &mut self.leases);
-        let mut notes = Vec::new();
         for lease in &news.renewed {
             // What is but a little better is not worth a line.
-            let is_news = leases.betters(lease, at) && leases.renew(lease);
-            notes.extend(is_news.then_some(Note::Renewed(*lease)));
+            if leases.betters(lease, at) && leases.renew(lease) {
+                self.unwritten.insert(lease.id, Note::Renewed(*lease));
+            }
         }
         for &secret in &news.ended {
-            let is_news = leases.knows(&secret.id()) && leases.end(secret, at);
-            notes.extend(is_news.then_some(Note::Ended { secret, at }));
+            if leases.knows(&secret.id()) && leases.end(secret, at) {
+                self.unwritten.insert(secret.id(), Note::Ended { secret, at });
+            }
         }
-        notes
+        news.ids().iter().filter_map(|lease| self.unwritten.get(lease)).cloned().collect()
+    }
+
+    /// Deletions under way.
+    pub(super) fn deleting(&self) -> usize {
+        self.deletions.len()
+    }
+
+    /// A job writes this down.
+    pub(super) fn note(&mut self, job: JobId, notes: Vec<Note>) {
+        self.noting.insert(job, notes);
+    }
+
+    /// A job has written down what it was to.
+    pub(super) fn noted(&mut self, job: JobId) {
+        let notes = self.noting.remove(&job).unwrap_or_default();
+        self.unwritten.retain(|_, note| !notes.contains(note));
     }
 
     /// Blocks that carry any of these leases, and those among them that nobody wants any more.
@@ -315,6 +335,7 @@ impl Holdings {
         if let Some(key) = self.deletions.remove(&job) {
             self.going.remove(&key);
         }
+        self.noting.remove(&job);
         self.coming.remove(&job).map_or(Vec::new(), |coming| coming.leases)
     }
 

@@ -9,6 +9,9 @@ use crate::lease::Lease;
 
 impl Node {
     pub(super) fn on_outcome(&mut self, ticket: Ticket, job: JobId, outcome: Outcome) {
+        if matches!(outcome, Outcome::Done) {
+            self.desk.holdings.noted(job);
+        }
         let leases = self.desk.holdings.settle(job);
         match (ticket.step, &outcome) {
             (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases),

@@ -370,7 +370,7 @@ impl Tenure {
             let (blocks, free) = desk.holdings().leased(&news.ids());
             self.copies += u64::from(blocks);
             self.free += u64::from(free);
-            desk.order(ticket, Job::Note { notes }, Urgency::Own);
+            desk.note(ticket, Urgency::Own, notes);
         }
         listener.asked += 1;
         self.asked.insert(self.next, addr);

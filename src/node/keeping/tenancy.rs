@@ -18,7 +18,7 @@ use crate::id::Key;
 use crate::lease::{LeaseId, UnixTime};
 use crate::node::budget::Favours;
 use crate::node::desk::Desk;
-use crate::node::job::{Job, Outcome};
+use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::Notice;
 use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
@@ -26,7 +26,8 @@ use crate::overlay::Asker;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
-/// Blocks that are looked at in one turn of the node.
+/// Blocks that are looked at in one turn of the node, and deletions that are under way at a time: what others ask for waits
+/// behind them.
 const A_TURN: usize = 256;
 
 /// Requests of others that are answered in a second, in all.
@@ -90,6 +91,10 @@ impl Part for Tenancy {
         if desk.is_leaving() {
             return desk.refuse(&asker, LEAVING);
         }
+        // The same request again is its sender's retry: the one answer will do.
+        if self.noting.values().any(|(known, _)| known.is_same(&asker)) {
+            return;
+        }
         let is_known = asker.is_validated() && desk.peers().iter().any(|peer| peer.addr == asker.addr);
         if self.noting.len() >= MOST || !self.answers.take(desk.now(), asker.addr, is_known, 1) {
             return desk.refuse(&asker, BUSY);
@@ -101,7 +106,7 @@ impl Part for Tenancy {
         self.next += 1;
         self.noting.insert(self.next, (asker, about));
         let ticket = Ticket { owner: Owner::Leases, key: 0, step: Step::Piece(self.next) };
-        desk.order(ticket, Job::Note { notes }, Urgency::Others);
+        desk.note(ticket, Urgency::Others, notes);
     }
 
     fn on_tick(&mut self, desk: &mut Desk) {
@@ -114,7 +119,7 @@ impl Part for Tenancy {
             self.again = None;
             self.swept = now.saturating_sub(grace.as_secs());
         }
-        if let Some(from) = self.sweep {
+        if let Some(from) = self.sweep.filter(|_| desk.holdings().deleting() < A_TURN) {
             let (over, next) = desk.holdings().over(&from, A_TURN, grace);
             for key in over {
                 if desk.holds(&key) {
@@ -139,7 +144,10 @@ impl Part for Tenancy {
         if desk.is_leaving() {
             return None;
         }
-        self.sweep.map(|_| desk.now()).or_else(|| self.due(desk))
+        match self.sweep {
+            Some(_) => (desk.holdings().deleting() < A_TURN).then(|| desk.now()),
+            None => self.due(desk),
+        }
     }
 
     fn under_way(&self) -> usize {

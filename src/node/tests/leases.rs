@@ -125,6 +125,49 @@ fn what_others_still_offer_on_a_lease_that_ended_by_the_clock_here_stays_as_long
 }
 
 #[test]
+fn what_the_disk_refused_to_note_of_a_lease_is_not_called_noted_when_it_is_told_again() {
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW + HOUR))])]);
+    let news = told(&[lease(1, Some(NOW + 9 * HOUR))], &[]);
+    let note = [Note::Renewed(lease(1, Some(NOW + 9 * HOUR)))];
+    let actions = bench.hears_request(peer(1), 5, news.clone());
+    let [(job, Job::Note { .. })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(bench.hears_request(peer(1), 5, news.clone()), [], "the one answer will do");
+    let refusal = Outcome::Failed(JobError { kind: JobErrorKind::Io, reason: "no space".to_owned() });
+    let actions = bench.ends(*job, refusal);
+    assert!(matches!(&responses(&actions)[..], [(_, 5, Err(_))]), "{actions:?}");
+    // It is known by then, and still it is to be written down.
+    let actions = bench.hears_request(peer(1), 6, news.clone());
+    let [(job, Job::Note { notes })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(*notes, note);
+    let actions = bench.ends(*job, Outcome::Done);
+    assert_eq!(responses(&actions), [(peer(1).addr, 6, Ok(Response::Leased { blocks: 1, free: 0 }))]);
+    let actions = bench.hears_request(peer(1), 7, news);
+    assert_eq!((jobs(&actions), responses(&actions).len()), (vec![], 1), "nothing is left to write");
+}
+
+#[test]
+fn however_many_blocks_end_at_once_few_are_being_deleted_at_a_time() {
+    let held: Vec<_> = (0..1000).map(|n| (key(n), 4)).collect();
+    let notes: Vec<_> = (0..1000).map(|n| laid(n, &[lease(1, Some(NOW + HOUR))])).collect();
+    let mut bench = holding(&held, &notes);
+    let (mut most, end) = (0, bench.now + Duration::from_secs(3 * HOUR));
+    let mut under_way = Vec::new();
+    let mut gone = 0;
+    loop {
+        while let Some(wake) = bench.node.next_wake().filter(|wake| *wake <= end) {
+            bench.now = wake.max(bench.now);
+            under_way.extend(jobs(&bench.does(Event::Tick)));
+        }
+        most = most.max(bench.node.desk.holdings().deleting());
+        let Some((job, work)) = under_way.pop() else { break };
+        gone += u32::from(matches!(work, Job::Delete { .. }));
+        under_way.extend(jobs(&bench.ends(job, Outcome::Done)));
+    }
+    assert_eq!(gone, 1000);
+    assert!(most <= 511, "{most}");
+}
+
+#[test]
 fn a_lease_that_is_renewed_within_the_grace_keeps_the_block() {
     let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW + HOUR))])]);
     assert_eq!(deleted(&mut bench, Duration::from_secs(HOUR + HOUR / 2)), []);
