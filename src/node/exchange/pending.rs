@@ -141,7 +141,7 @@ impl<P> Pending<P> {
         let silence = patience::silence_after(decision, tries);
         let gap = match tries {
             patience::ONCE => silence,
-            _ if ask.from_anyone => slow.max(FIRST_TIMEOUT),
+            _ if ask.from_anyone => measured.unwrap_or_default().max(self.network.chain_patience()),
             _ => self.gap(&to.addr),
         };
         self.network.on_sent(1);
@@ -200,6 +200,9 @@ impl<P> Pending<P> {
         let waiting = self.remove(magic)?;
         let (took, Schedule { patient, datagrams, gap, .. }) = (now.since(waiting.sent), waiting.schedule);
         let mut rtt = None;
+        if waiting.from_anyone && datagrams == 1 {
+            self.network.measure_chain(took);
+        }
         if !patient && waiting.to.addr == from {
             self.network.on_answered(datagrams);
             if waiting.deadline < waiting.schedule.limit || datagrams > 1 {
