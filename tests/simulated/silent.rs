@@ -150,6 +150,28 @@ fn clients_that_know_one_peer_retrieve_fast_where_a_third_of_all_datagrams_get_l
     }
 }
 
+/// Datagrams alone get lost here; connections stand.
+#[test]
+fn where_half_of_all_datagrams_get_lost_a_mebibyte_is_stored_once_and_retrieved_thirty_times_of_thirty() {
+    let mut world = network(1);
+    world.set_weather(Weather { loss: 0.5, ..Weather::default() });
+    pass(&mut world, Duration::from_secs(30));
+    let path = PathBuf::from("large");
+    world.disk_mut(0).write_file(&path, vec![7; 1 << 20].into());
+    let (answer, stored) = perform(&mut world, 0, Command::Store { path, manifest: None, keep: false }, |_| {});
+    let Answer::Stored { key, .. } = answer else { panic!("{answer:?}") };
+    let mut retrieves = Vec::new();
+    for n in 0..30 {
+        let dest = PathBuf::from(format!("back {n}"));
+        let command = Command::Retrieve { source: Source::Key(key), dest, replace: true };
+        let (answer, took) = perform(&mut world, 1 + n % (PEERS - 1), command, |_| {});
+        assert!(matches!(answer, Answer::Retrieved { .. }), "number {n}: {answer:?}");
+        retrieves.push(took);
+    }
+    let (median, slowest) = middle(&mut retrieves);
+    println!("stored within {stored:?}, retrieved within {median:?}, at most {slowest:?}");
+}
+
 /// The hop was heard a moment before, so nothing speaks against it until the lookup is late.
 #[test]
 fn a_lookup_on_the_ring_whose_next_hop_stopped_a_moment_before_costs_no_second() {
