@@ -6,6 +6,7 @@ use std::time::Duration;
 use kadring::id::Id;
 use kadring::node::{Answer, Command, Source};
 use kadring::overlay::OverlayKind;
+use kadring::sim::grown::{Shape, populate};
 use kadring::sim::{Rules, Weather, World};
 
 const PEERS: usize = 16;
@@ -147,4 +148,52 @@ fn clients_that_know_one_peer_retrieve_fast_where_a_third_of_all_datagrams_get_l
         println!("at a loss of {loss}: {median:?}, at most {slowest:?}");
         assert!(median < bound, "at a loss of {loss}: {median:?}");
     }
+}
+
+/// Datagrams alone get lost here; connections stand.
+#[test]
+fn where_half_of_all_datagrams_get_lost_a_mebibyte_is_stored_once_and_retrieved_thirty_times_of_thirty() {
+    let mut world = network(1);
+    world.set_weather(Weather { loss: 0.5, ..Weather::default() });
+    pass(&mut world, Duration::from_secs(30));
+    let path = PathBuf::from("large");
+    world.disk_mut(0).write_file(&path, vec![7; 1 << 20].into());
+    let (answer, stored) = perform(&mut world, 0, Command::Store { path, manifest: None, keep: false }, |_| {});
+    let Answer::Stored { key, .. } = answer else { panic!("{answer:?}") };
+    let mut retrieves = Vec::new();
+    for n in 0..30 {
+        let dest = PathBuf::from(format!("back {n}"));
+        let command = Command::Retrieve { source: Source::Key(key), dest, replace: true };
+        let (answer, took) = perform(&mut world, 1 + n % (PEERS - 1), command, |_| {});
+        assert!(matches!(answer, Answer::Retrieved { .. }), "number {n}: {answer:?}");
+        retrieves.push(took);
+    }
+    let (median, slowest) = middle(&mut retrieves);
+    println!("stored within {stored:?}, retrieved within {median:?}, at most {slowest:?}");
+}
+
+/// The hop was heard a moment before, so nothing speaks against it until the lookup is late.
+#[test]
+fn a_lookup_on_the_ring_whose_next_hop_stopped_a_moment_before_costs_no_second() {
+    let ring = OverlayKind::Ring;
+    let mut world = World::new(Rules::new(1, Box::new(move |me, config, seed| ring.build(me, seed, config.guest))));
+    populate(&mut world, &Shape::usual(ring), 64, |_| {});
+    pass(&mut world, Duration::from_secs(60));
+    let mut took = Vec::new();
+    for hop in 1..=20 {
+        let owner = world.peer(hop);
+        let lookup = || Command::Lookup { key: owner.id };
+        let (Answer::Lookup { peers, .. }, _) = perform(&mut world, 0, lookup(), |_| {}) else { panic!("no answer") };
+        assert_eq!(peers[0], owner);
+        world.freeze(hop, Duration::from_secs(20));
+        let (Answer::Lookup { peers, .. }, late) = perform(&mut world, 0, lookup(), |_| {}) else {
+            panic!("no answer")
+        };
+        assert!(!peers.is_empty());
+        took.push(late);
+        pass(&mut world, Duration::from_secs(60));
+    }
+    let (median, slowest) = middle(&mut took);
+    println!("{median:?}, at most {slowest:?}");
+    assert!(median < Duration::from_millis(500) && slowest < Duration::from_secs(1), "{took:?}");
 }

@@ -13,9 +13,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::{FIRST_TIMEOUT, MIN_TIMEOUT};
+use crate::patience::MIN_DECISION;
 
 /// Round trips that are remembered.
 const TRIPS: usize = 128;
+
+/// Answers from peer to peer after which it is known how long they take.
+const CHAINS: usize = 8;
 
 /// The longest that any of them makes this peer wait.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -53,6 +57,8 @@ pub(super) struct Conditions {
     guest: bool,
     /// The latest round trips.
     trips: VecDeque<Duration>,
+    /// How long the latest answers took to requests that went from peer to peer.
+    chains: VecDeque<Duration>,
     /// The share of datagrams to living peers that stay without an answer.
     loss: f64,
     /// From how many datagrams that is known, [`LATEST`] at most.
@@ -65,7 +71,15 @@ pub(super) struct Conditions {
 impl Conditions {
     /// What is known of a network before anything was asked in it.
     pub(super) fn new(guest: bool) -> Self {
-        Self { guest, trips: VecDeque::new(), loss: USUAL_LOSS, known_from: AT_FIRST, sent: 0, answered: 0 }
+        Self {
+            guest,
+            trips: VecDeque::new(),
+            chains: VecDeque::new(),
+            loss: USUAL_LOSS,
+            known_from: AT_FIRST,
+            sent: 0,
+            answered: 0,
+        }
     }
 
     /// A request goes out, for the first time or once more.
@@ -98,10 +112,12 @@ impl Conditions {
 
     /// An answer took this long.
     pub(super) fn measure(&mut self, trip: Duration) {
-        if self.trips.len() == TRIPS {
-            self.trips.pop_front();
-        }
-        self.trips.push_back(trip);
+        push(&mut self.trips, trip);
+    }
+
+    /// The answer to a request that went from peer to peer took this long.
+    pub(super) fn measure_chain(&mut self, took: Duration) {
+        push(&mut self.chains, took);
     }
 
     /// An answer took this long at most. Where nothing is known yet, that is better than nothing.
@@ -122,12 +138,16 @@ impl Conditions {
         self.longer_than(97).unwrap_or_default()
     }
 
+    /// How long the answer to a request may take that goes from peer to peer, before it goes out again: twice as long as nine
+    /// of ten took. Ways differ by a few peers, and each repeat is passed on by all of them.
+    pub(super) fn chain_patience(&self) -> Duration {
+        let usual = slow_of(&self.chains, 90).filter(|_| self.chains.len() >= CHAINS);
+        usual.map_or(FIRST_TIMEOUT, |slow| (slow * 2).clamp(MIN_DECISION, FIRST_TIMEOUT))
+    }
+
     /// A tenth longer than so many of a hundred answers take.
     fn longer_than(&self, percent: usize) -> Option<Duration> {
-        let mut trips: Vec<Duration> = self.trips.iter().copied().collect();
-        let last = trips.len().checked_sub(1)?;
-        let (_, slow, _) = trips.select_nth_unstable(last * percent / 100);
-        Some((*slow * 11 / 10).clamp(MIN_TIMEOUT, LONGEST))
+        slow_of(&self.trips, percent).map(|slow| (slow * 11 / 10).clamp(MIN_TIMEOUT, LONGEST))
     }
 
     /// A peer that leaves so many datagrams without an answer is doubted.
@@ -146,6 +166,20 @@ impl Conditions {
         let least = if self.guest { ANSWERED_MIN_GUEST } else { ANSWERED_MIN };
         self.sent >= ENOUGH && self.answered * least < self.sent
     }
+}
+
+fn push(trips: &mut VecDeque<Duration>, trip: Duration) {
+    if trips.len() == TRIPS {
+        trips.pop_front();
+    }
+    trips.push_back(trip);
+}
+
+/// What so many of a hundred of these take at most.
+fn slow_of(trips: &VecDeque<Duration>, percent: usize) -> Option<Duration> {
+    let mut trips: Vec<Duration> = trips.iter().copied().collect();
+    let last = trips.len().checked_sub(1)?;
+    Some(*trips.select_nth_unstable(last * percent / 100).1)
 }
 
 #[cfg(test)]
@@ -217,6 +251,17 @@ mod tests {
         assert_eq!((network.patience(), network.reach()), (MIN_TIMEOUT, Duration::from_millis(330)));
         (0..TRIPS).for_each(|_| network.measure(Duration::from_secs(5)));
         assert_eq!((network.patience(), network.reach()), (LONGEST, LONGEST));
+    }
+
+    #[test]
+    fn what_goes_from_peer_to_peer_has_twice_the_time_it_usually_takes_and_never_more_than_while_that_is_unknown() {
+        let mut network = Conditions::new(false);
+        let mut patience = |millis| {
+            (0..CHAINS).for_each(|_| network.measure_chain(Duration::from_millis(millis)));
+            network.chain_patience()
+        };
+        assert_eq!([1, 80, 900].map(&mut patience), [MIN_DECISION, Duration::from_millis(160), FIRST_TIMEOUT]);
+        assert_eq!(Conditions::new(false).chain_patience(), FIRST_TIMEOUT);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl<P> Pending<P> {
         let silence = patience::silence_after(decision, tries);
         let gap = match tries {
             patience::ONCE => silence,
-            _ if ask.from_anyone => slow.max(FIRST_TIMEOUT),
+            _ if ask.from_anyone => measured.unwrap_or_default().max(self.conditions.chain_patience()),
             _ => self.gap(&to.addr),
         };
         self.conditions.on_sent(1);
@@ -154,8 +154,11 @@ impl<P> Pending<P> {
         }
         let deadline = self.requests.due(&magic)?;
         let waiting = self.remove(magic)?;
-        let Schedule { begun, limit, patient, datagrams, gap, .. } = waiting.schedule;
+        let Schedule { begun, limit, patient, datagrams, gap, from_anyone, .. } = waiting.schedule;
         let (took, mut rtt) = (now.since(begun), None);
+        if from_anyone && datagrams == 1 {
+            self.conditions.measure_chain(took);
+        }
         if !patient && waiting.to.addr == from {
             self.conditions.on_answered(datagrams);
             if deadline < limit || datagrams > 1 {

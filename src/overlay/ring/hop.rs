@@ -26,7 +26,8 @@ use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::Routed;
 
-/// A peer that was heard so lately is not pinged when a lookup goes through it.
+/// A peer that was heard so lately is not pinged when a lookup goes through it for the first time. It may have been stopped
+/// since then: once the lookup is late, that says more.
 const HEARD_LATELY: Duration = Duration::from_millis(500);
 
 /// A lookup that was sent to its next hop.
@@ -75,7 +76,7 @@ impl Ring {
 
     /// A lookup was sent to `to`, for the first time or `again`: is that peer there?
     pub(super) fn mind_hop(&mut self, now: Time, to: Peer, sent: Sent, again: bool, out: &mut Vec<Effect>) {
-        let is_trusted = self.vitals.was_heard_within(now, &to.id, HEARD_LATELY) || !again && self.is_at_rest();
+        let is_trusted = !again && (self.is_at_rest() || self.vitals.was_heard_within(now, &to.id, HEARD_LATELY));
         if !is_trusted && !self.vitals.is_awaited(&to.id) {
             let why = Why::Hop { to: to.addr, sent };
             self.ask_plain(to.into(), Request::Ping, why, false, patience::QUESTION, out);

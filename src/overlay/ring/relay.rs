@@ -144,9 +144,10 @@ impl Ring {
             },
             Hop::Last(to) | Hop::Via(to) => {
                 self.forward(relay.clone(), hop, first_time, out);
-                // Upkeep can wait, unless it had to be sent again.
+                // Upkeep can wait, unless it had to be sent again. Who takes this peer for the owner may have found that one
+                // silent.
                 if matches!(what, Routed::Lookup { .. }) && !(is_quiet && first_time) {
-                    self.mind_hop(now, to, Sent::Relayed(relay), !first_time, out);
+                    self.mind_hop(now, to, Sent::Relayed(relay), !first_time || is_last, out);
                 }
             }
             Hop::Nowhere => relay.refuse("no way leads to the key from here", out),

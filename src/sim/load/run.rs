@@ -150,14 +150,16 @@ impl<'a> LoadRun<'a> {
                 let longer = self.rng.random_range(SLOW.0..=SLOW.1);
                 self.world.slow_down(slot, longer / 2);
             } else {
-                self.plan_stop(slot);
+                self.plan_stop(slot, Duration::ZERO);
             }
         }
     }
 
-    fn plan_stop(&mut self, slot: usize) {
+    /// Plans the next stop of a peer that goes on once `stopped` is over: no stop begins within another, so none lasts
+    /// longer than [`STOPS_FOR`] says.
+    fn plan_stop(&mut self, slot: usize, stopped: Duration) {
         let until = Lifetimes::Exponential.whole(STOPS_EVERY, &mut self.rng).unwrap_or(STOPS_EVERY);
-        self.plan_later(until, LoadStep::Stop(slot));
+        self.plan_later(stopped + until, LoadStep::Stop(slot));
     }
 
     /// Plans what is to happen, if the run lasts until then.
@@ -245,7 +247,7 @@ impl<'a> LoadRun<'a> {
                 if self.world.is_up(slot) {
                     let lasts = self.rng.random_range(STOPS_FOR.0..=STOPS_FOR.1);
                     self.world.freeze(slot, lasts);
-                    self.plan_stop(slot);
+                    self.plan_stop(slot, lasts);
                 }
             }
         }
