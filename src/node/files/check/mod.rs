@@ -123,6 +123,8 @@ struct Check {
     lent: bool,
     /// Peers that did not answer.
     silent: BTreeSet<SocketAddr>,
+    /// Holders that a block was read back from.
+    honest: BTreeSet<SocketAddr>,
 }
 
 impl Check {
@@ -139,6 +141,7 @@ impl Check {
             tally: Tally::default(),
             lent: false,
             silent: BTreeSet::new(),
+            honest: BTreeSet::new(),
         }
     }
 
@@ -169,6 +172,7 @@ impl Check {
             order: &self.order,
             lent: &mut self.lent,
             silent: &mut self.silent,
+            honest: &mut self.honest,
         };
         let turn = act(inquiry, &mut round);
         if matches!(turn, Turn::Goes) {
@@ -259,6 +263,7 @@ impl Check {
             order: &self.order,
             lent: &mut self.lent,
             silent: &mut self.silent,
+            honest: &mut self.honest,
         };
         inquiry.begin(&mut round);
         self.inquiries.insert(key, inquiry);
@@ -322,4 +327,5 @@ struct Round<'a> {
     order: &'a Order,
     lent: &'a mut bool,
     silent: &'a mut BTreeSet<SocketAddr>,
+    honest: &'a mut BTreeSet<SocketAddr>,
 }
