@@ -11,6 +11,7 @@ use rand::RngExt;
 
 use super::action::Action;
 use super::budget::Upkeep;
+use super::claims::Claims;
 use super::command::CommandId;
 use super::exchange::Exchange;
 use super::explain::{Asked, Explanations};
@@ -21,7 +22,7 @@ use super::life::{Life, Step};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
 use super::part::Ticket;
 use super::trouble::Trouble;
-use crate::config::{Config, MAX_BLOCK_SIZE};
+use crate::config::{Config, MAX_BLOCK_SIZE, WIDTH};
 use crate::id::Key;
 use crate::lease::{Lease, Note, UnixTime};
 use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Region, Router, TableRow, Target};
@@ -29,6 +30,9 @@ use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response, Sender};
+
+/// Where some say that they have saved a block and have not, so many of the nearest peers known may be offered it.
+const BEHIND_LIARS: usize = 5 * WIDTH;
 
 /// What every part works with.
 pub(crate) struct Desk {
@@ -44,6 +48,7 @@ pub(crate) struct Desk {
     pub(super) asked: BTreeSet<CommandId>,
     pub(super) holdings: Holdings,
     pub(super) upkeep: Upkeep,
+    pub(super) claims: Claims,
     pub(super) life: Life,
     /// The time at which [`Time`] begins, in seconds since 1970.
     pub(super) began: UnixTime,
@@ -67,6 +72,7 @@ impl Desk {
             asked: BTreeSet::new(),
             holdings,
             upkeep: Upkeep::default(),
+            claims: Claims::default(),
             life: Life::Running,
             began: 0,
             next_lookup: 0,
@@ -152,6 +158,11 @@ impl Desk {
         self.overlay.replica_set(key, count)
     }
 
+    /// Who may hold a block where those nearest to it only say so, for liars stand together: the nearest peers known.
+    pub(crate) fn behind_liars(&self, key: &Key) -> Vec<Peer> {
+        self.overlay.replica_set(key, BEHIND_LIARS)
+    }
+
     /// The keys around `key` that have the same `count` peers nearest to them, and those peers.
     pub(crate) fn region(&self, key: &Key, count: usize) -> Region {
         self.overlay.region(key, count)
@@ -191,6 +202,12 @@ impl Desk {
     /// Between three quarters of `interval` and all of it, so that peers do not move in step.
     pub(crate) fn jittered(&mut self, interval: Duration) -> Duration {
         interval.mul_f64(self.exchange.rng().random_range(0.75..1.0))
+    }
+
+    /// One of these, whichever: nobody can know which.
+    pub(crate) fn any_of<'a, T>(&mut self, things: &'a [T]) -> Option<&'a T> {
+        let at = (!things.is_empty()).then(|| self.exchange.rng().random_range(0..things.len()))?;
+        things.get(at)
     }
 
     /// Seconds since 1970, as leases count them: by the clock of this machine when the peer began, and from then on by its
@@ -257,7 +274,8 @@ impl Desk {
 
     /// Drops the offers made under these tickets, or that wait for their turn. Nothing more comes of them.
     pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
-        self.exchange.drop_offers(unwanted);
+        self.exchange.drop_offers(&unwanted);
+        self.drop_claims(unwanted);
     }
 
     /// Answers a request.

@@ -97,7 +97,7 @@ pub enum Event {
         /// The block's key.
         key: Key,
     },
-    /// Blocks that files' stores offer were sent, but for their last bytes, to those who pulled them. It comes before what those
+    /// Blocks were sent, but for their last bytes, to those who pulled them. It comes before what those
     /// say next.
     Delivered {
         /// Each block's key, and the host that its connection led to.

@@ -35,6 +35,7 @@ pub mod record;
 pub mod trouble;
 
 mod budget;
+mod claims;
 mod commands;
 pub(crate) mod desk;
 pub(crate) mod exchange;
@@ -161,7 +162,8 @@ impl Node {
             .exchange
             .wakes()
             .into_iter()
-            .chain([(self.desk.overlay.next_tick(), "overlay"), (self.waits.next_wake(self.desk.now()), "waits")]);
+            .chain([(self.desk.overlay.next_tick(), "overlay"), (self.waits.next_wake(self.desk.now()), "waits")])
+            .chain([(self.desk.claims.next_wake(), "claims")]);
         wakes.chain(parts).filter_map(|(due, by)| due.map(|due| (due, by))).min()
     }
 
@@ -228,7 +230,7 @@ impl Node {
             Event::Missing { key } if self.desk.holds(&key) => self.tell(News::Doubted(&key)),
             Event::Missing { .. } => {}
             Event::Delivered { blocks } => {
-                blocks.into_iter().for_each(|(key, to)| self.desk.exchange.deliveries.note(key, to));
+                blocks.into_iter().for_each(|(key, to)| self.desk.exchange.note_delivery(key, to));
             }
             Event::Flows { job } => self.desk.jobs.flows(job),
             Event::Dropped { total } => self.desk.exchange.traffic.dropped = total,
@@ -317,6 +319,7 @@ impl Node {
             Delivery::Late { tag, doubtful, .. } => self.desk.tell_overlay(Cause::Late { tag, doubtful }),
             Delivery::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             Delivery::Part(ticket, reply) => self.reply(ticket, reply),
+            Delivery::Offered { ticket, key, to, result } => self.on_offered(ticket, (key, to), result),
             Delivery::Pulse => {}
             Delivery::FaintPulse(addr) => {
                 self.desk.suspect(addr);
@@ -367,6 +370,7 @@ impl Node {
         if self.desk.overlay.next_tick().is_some_and(|due| due <= self.desk.now()) {
             self.desk.tell_overlay(Cause::Tick);
         }
+        self.look_after_claims();
         for (_, part) in &mut self.parts {
             part.on_tick(&mut self.desk);
         }
@@ -438,11 +442,6 @@ impl Node {
                 }
             }
         }
-    }
-
-    /// What a lookup is for.
-    fn purpose_of(&self, lookup: LookupId) -> Purpose {
-        self.desk.lookups.get(&lookup).map_or(Purpose::Lookup, |ticket| ticket.owner.purpose_of_lookups())
     }
 
     fn on_end_of(&mut self, lookup: LookupId, reply: Reply) {

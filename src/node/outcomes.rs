@@ -29,7 +29,9 @@ impl Node {
             }
             _ => {}
         }
-        self.reply(ticket, Reply::Done { job, outcome });
+        if !self.settle_claim(job, &outcome) {
+            self.reply(ticket, Reply::Done { job, outcome });
+        }
     }
 
     /// A block is in the own store now.

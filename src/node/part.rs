@@ -132,9 +132,11 @@ pub(crate) enum Reply {
     Offered {
         /// The peer that it was made to.
         to: Peer,
-        /// What shows that it has it; or, for people, the reason why it was not taken.
-        result: Result<Proof, String>,
+        /// It [has it](super::claims); or, for people, the reason why it does not.
+        result: Result<(), String>,
     },
+    /// This peer says that it has what it was offered, and has not shown it for too long. The end of the offer follows.
+    Doubted(Peer),
     /// A lookup met a peer that says it holds the block.
     Holder(Peer),
     /// A lookup is over.
@@ -166,7 +168,7 @@ pub(crate) struct Answered {
 /// What shows that a peer which says that it has saved a block has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Proof {
-    /// A peer of its host pulled from here what a file's store offers.
+    /// A peer of its host pulled it from here since it was offered.
     Pulled,
     /// It had the block before. It says that this is the hash of the bytes which the offer `magic` names.
     Sample { magic: u64, sample: Id },

@@ -59,3 +59,10 @@ impl Owner {
         }
     }
 }
+
+impl super::Node {
+    /// What a lookup is for.
+    pub(super) fn purpose_of(&self, lookup: crate::overlay::LookupId) -> Purpose {
+        self.desk.lookups.get(&lookup).map_or(Purpose::Lookup, |ticket| ticket.owner.purpose_of_lookups())
+    }
+}

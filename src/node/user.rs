@@ -49,7 +49,7 @@ impl Part for User {
                 let asked = desk.explanation(name);
                 desk.answer(command, Answer::Lookup { key, peers, holders, hops, took, asked });
             }
-            Reply::Offered { .. } | Reply::Done { .. } | Reply::Settled(_) => {}
+            Reply::Offered { .. } | Reply::Doubted(_) | Reply::Done { .. } | Reply::Settled(_) => {}
         }
     }
 

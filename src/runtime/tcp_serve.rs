@@ -41,7 +41,7 @@ const PARTING_READS: usize = 64;
 /// Bytes that are sent between two looks at the clock.
 const PART: usize = 256 * 1024;
 
-/// Of an offered block, so many bytes are sent once it is noted that it is delivered.
+/// Of a block, so many bytes are sent once it is noted that it is delivered.
 const LAST: u64 = 4096;
 
 /// Bytes a second that a client takes at least on the whole; who drips slower is given up.
@@ -158,6 +158,12 @@ fn answer(stage: Stage<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::R
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
     // It is noted before the last bytes go out, and so before whoever pulled them can say that it has saved them.
     let delivered = || shared.ledger.note_delivery(*key, from.ip());
+    let send_last_noted = |file: &File, offset: u64, size: u32| {
+        let (first, until) = (u64::from(size).saturating_sub(LAST), limit(size.into()));
+        send_file(stage, file, offset, first, until)?;
+        delivered();
+        send_file(stage, file, offset + first, u64::from(size) - first, until)
+    };
     match shared.ledger.offered(key) {
         Some(Offered::Bytes(bytes)) => {
             stream.write_all(format!("{}\n", bytes.len()).as_bytes())?;
@@ -167,17 +173,14 @@ fn answer(stage: Stage<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::R
         }
         Some(Offered::Slice { file, offset, size }) => {
             stream.write_all(format!("{size}\n").as_bytes())?;
-            let (first, until) = (u64::from(size).saturating_sub(LAST), limit(size.into()));
-            send_file(stage, &file, offset, first, until)?;
-            delivered();
-            return send_file(stage, &file, offset + first, u64::from(size) - first, until);
+            return send_last_noted(&file, offset, size);
         }
         None => {}
     }
     match shared.store.read(key) {
         Ok(block) => {
             stream.write_all(format!("{}\n", block.size).as_bytes())?;
-            send_file(stage, &block.file, 0, block.size.into(), limit(block.size.into()))
+            send_last_noted(&block.file, 0, block.size)
         }
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             let _ = events.send(Event::Missing { key: *key });

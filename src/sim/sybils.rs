@@ -160,3 +160,57 @@ fn a_copy_that_a_sybil_claims_is_none() {
     println!("{told} copies told, {held} held");
     assert!(told >= 70);
 }
+
+/// A block that one honest peer alone holds, which has just come in, and seven liars that stand nearer to it than any other;
+/// the slot of that peer.
+fn last_copy_among_liars(seed: u64) -> (Net, Key, usize) {
+    let mut net = Net::new(seed, 20);
+    let (_, content) = net.file(0, 1000);
+    let key = Id::of(&content);
+    let ids = net.around(&key, 7);
+    net.join(ids, Role::Liar);
+    let id = Id::random(net.world.rng());
+    let holder = net.world.add(id);
+    net.world.disk_mut(holder).keep(key, content.into());
+    net.world.start(holder, &[0]);
+    net.world.run_for(Duration::from_secs(1)).expect("nothing breaks");
+    (net, key, holder)
+}
+
+#[test]
+fn whoever_leaves_with_the_last_copy_hands_it_to_an_honest_peer_though_liars_say_that_they_hold_it() {
+    for seed in 200..205 {
+        let (mut net, key, holder) = last_copy_among_liars(seed);
+        assert_eq!(net.copies(&key), 1, "seed {seed}");
+        let (answer, took) = net.answer(holder, Command::Quit { handover: true });
+        assert!(matches!(answer, Answer::Left { left_behind: 0, .. }), "{answer:?}, seed {seed}");
+        net.world.run_for(Duration::from_secs(5)).expect("nothing breaks");
+        let left = net.copies(&key);
+        println!("seed {seed}: {left} honest copies, after {took:?}");
+        assert!(!net.world.is_up(holder) && left >= 1, "{left} copies are left, seed {seed}");
+    }
+}
+
+#[test]
+fn repair_goes_on_to_honest_peers_while_those_that_should_hold_a_block_only_say_so() {
+    for seed in 210..215 {
+        let (mut net, key, _) = last_copy_among_liars(seed);
+        net.world.run_for(Duration::from_secs(120)).expect("nothing breaks");
+        let copies = net.copies(&key);
+        println!("seed {seed}: {copies} honest copies");
+        assert!(copies >= 3, "{copies} copies, seed {seed}");
+    }
+}
+
+#[test]
+fn a_check_that_repairs_counts_no_copy_on_a_liars_word_and_makes_those_that_are_missing() {
+    for seed in 220..225 {
+        let (mut net, key, _) = last_copy_among_liars(seed);
+        let sources = vec![Source::Key(key)];
+        let (answer, took) = net.answer(3, Command::Check { sources, verify: false, repair: true, lease: None });
+        let Answer::Checked(checked) = answer else { panic!("{answer:?}") };
+        let (told, held) = (checked.copies.len() - 1, net.copies(&key));
+        println!("seed {seed}: {told} copies told, {held} held, after {took:?}");
+        assert!(told <= held && held >= 2, "{told} copies are told, {held} are held, seed {seed}");
+    }
+}

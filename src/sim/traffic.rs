@@ -228,7 +228,7 @@ impl World {
         // The connection was made, so the peer there receives what is sent to it.
         self.tell(slot, Event::Validated { addr });
         let block = self.read_block(holder, key);
-        if self.peers[holder].open_files.offered(key).is_some() {
+        if block.is_ok() {
             let to = self.peer(slot).addr.ip();
             self.tell(holder, Event::Delivered { blocks: vec![(*key, to)] });
         }

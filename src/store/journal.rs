@@ -83,7 +83,7 @@ impl DiskStore {
     }
 
     /// Copies a file of the data folder to a name that is free.
-    fn set_aside(&self, name: &str) -> Result<std::path::PathBuf, StoreError> {
+    pub(super) fn set_aside(&self, name: &str) -> Result<std::path::PathBuf, StoreError> {
         let free = |number: &u32| !self.folder.join(format!("{name}.damaged-{number}")).exists();
         let number = (1..).find(free).unwrap_or(1);
         let (path, aside) = (self.folder.join(name), self.folder.join(format!("{name}.damaged-{number}")));

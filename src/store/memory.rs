@@ -12,26 +12,35 @@ use crate::lease::UnixTime;
 use crate::peer::Peer;
 use crate::sums::{checked, with_sum};
 
+const PEERS: &str = "peers.json";
+
 /// Whether the peer whose data is in `folder` remembers other peers from its last run.
 pub fn remembers_peers(folder: &Path) -> bool {
-    !peers_in(folder).is_empty()
+    fs::read(folder.join(PEERS)).is_ok_and(|text| !parse_peers(&text).0.is_empty())
 }
 
-fn peers_in(folder: &Path) -> Vec<Peer> {
-    let path = folder.join("peers.json");
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            log::warn!("cannot read '{}': {error}; starting without remembered peers", path.display());
-            return Vec::new();
+/// The peers in such a file, and how many of its lines are not as they were written. A peer is a line with a sum, and the whole
+/// is a list in JSON; the file of an older program is such a list too, without sums.
+fn parse_peers(text: &[u8]) -> (Vec<Peer>, usize) {
+    if let Ok(peers) = serde_json::from_slice(text)
+        && !text.windows(SUM.len()).any(|part| part == SUM)
+    {
+        return (peers, 0);
+    }
+    let (mut peers, mut damaged) = (Vec::new(), 0);
+    for line in text.split(|byte| *byte == b'\n').filter(|line| ![&b"["[..], b"]", b""].contains(line)) {
+        let line = line.strip_suffix(b",").unwrap_or(line);
+        let whole = std::str::from_utf8(line).ok().filter(|line| line.contains("\"sum\"")).and_then(checked);
+        match whole.and_then(|line| serde_json::from_str(line).ok()) {
+            Some(peer) => peers.push(peer),
+            None => damaged += 1,
         }
-    };
-    serde_json::from_slice(&text).unwrap_or_else(|error| {
-        log::warn!("'{}' is damaged ({error}); starting without remembered peers", path.display());
-        Vec::new()
-    })
+    }
+    (peers, damaged)
 }
+
+/// A file that is not of an older program has this.
+const SUM: &[u8] = b"\"sum\"";
 
 impl DiskStore {
     /// The id of this folder's peer, if it has run before.
@@ -59,9 +68,29 @@ impl DiskStore {
         self.replace("id", (with_sum(&id.to_string()) + "\n").as_bytes())
     }
 
-    /// The peers that this folder's peer knew in its last run; none if the file cannot be read.
+    /// The peers that this folder's peer knew in its last run, as far as the file can be read. One that is damaged is set
+    /// aside.
     pub fn load_peers(&self) -> Vec<Peer> {
-        peers_in(&self.folder)
+        let path = self.folder.join(PEERS);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) => {
+                log::warn!("cannot read '{}': {error}; starting without remembered peers", path.display());
+                return Vec::new();
+            }
+        };
+        let (peers, damaged) = parse_peers(&text);
+        if damaged > 0 {
+            let aside = self.set_aside(PEERS).and_then(|aside| self.save_peers(&peers).map(|()| aside));
+            let kept =
+                aside.map_or_else(|error| error.to_string(), |aside| format!("it is kept as '{}'", aside.display()));
+            let (path, left) = (path.display(), peers.len());
+            log::warn!(
+                "{damaged} lines of '{path}' cannot be read ({kept}); starting with the {left} peers in the others"
+            );
+        }
+        peers
     }
 
     /// Remembers peers for the next start.
@@ -69,15 +98,16 @@ impl DiskStore {
     /// # Errors
     /// The system refuses to write the file.
     pub fn save_peers(&self, peers: &[Peer]) -> Result<(), StoreError> {
-        let text = serde_json::to_vec_pretty(peers)
-            .map_err(|error| StoreError::on("write", self.folder.join("peers.json"))(io::Error::other(error)))?;
-        self.replace("peers.json", &text)
+        let lines: Result<Vec<String>, _> =
+            peers.iter().map(|peer| serde_json::to_string(peer).map(|line| with_sum(&line))).collect();
+        let lines = lines.map_err(|error| StoreError::on("write", self.folder.join(PEERS))(io::Error::other(error)))?;
+        self.replace(PEERS, format!("[\n{}\n]\n", lines.join(",\n")).as_bytes())
     }
 
     /// When a peer ran in this folder last, in seconds since 1970, as far as its files tell; 0 if they do not.
     pub fn ran(&self) -> UnixTime {
         let Some(lock) = &self.lock else { return 0 };
-        let others = ["tmp", "peers.json", "leases"].map(|name| fs::metadata(self.folder.join(name)));
+        let others = ["tmp", PEERS, "leases"].map(|name| fs::metadata(self.folder.join(name)));
         let changed = others.into_iter().chain([lock.metadata()]).filter_map(|there| there.ok()?.modified().ok());
         let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         changed.map(seconds).max().unwrap_or(0)
@@ -136,6 +166,37 @@ mod tests {
             assert!(fails(&store, key));
             assert!(store.gone.load(Ordering::Relaxed));
         }
+    }
+
+    /// Each bit of the file.
+    #[test]
+    fn a_flipped_bit_in_the_list_of_peers_costs_that_peer_at_most_and_makes_up_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = DiskStore::open(folder.path()).expect("a store");
+        let path = folder.path().join(PEERS);
+        let peers = [b"1", b"2"].map(|name| Peer::new(crate::id::Id::of(name), ([10, 0, 0, name[0]], 7000).into()));
+        store.save_peers(&peers).expect("writable");
+        let written = fs::read(&path).expect("there");
+        serde_json::from_slice::<Vec<Peer>>(&written).expect("older programs read it");
+        for at in 0..written.len() * 8 {
+            let mut bytes = written.clone();
+            bytes[at / 8] ^= 1 << (at % 8);
+            let (read, damaged) = parse_peers(&bytes);
+            assert!(read.iter().all(|peer| peers.contains(peer)), "bit {at}: {read:?}");
+            assert!(damaged > 0 || read == peers, "bit {at}: what is lost is told");
+        }
+        let mut bytes = written.clone();
+        bytes[10] ^= 1;
+        fs::write(&path, &bytes).expect("writable");
+        assert_eq!(store.load_peers(), peers[1..]);
+        assert_eq!(fs::read(folder.path().join("peers.json.damaged-1")).expect("it is set aside"), bytes);
+        assert_eq!(store.load_peers(), peers[1..]);
+        assert!(!folder.path().join("peers.json.damaged-2").exists());
+        // An older program's.
+        fs::write(&path, serde_json::to_vec_pretty(&peers).expect("it is JSON")).expect("writable");
+        assert_eq!(store.load_peers(), peers);
+        store.save_peers(&[]).expect("writable");
+        assert!(store.load_peers().is_empty() && !remembers_peers(folder.path()));
     }
 
     #[test]

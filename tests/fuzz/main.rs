@@ -138,3 +138,22 @@ fn a_catalogue_of_any_bytes_is_read_with_its_sound_lines_and_the_rest_is_set_asi
         assert_eq!(catalogue.entries().expect("it is read again"), entries);
     });
 }
+
+/// What is kept in `__fuzz__` is found by a target's name: one that is renamed would go without.
+#[test]
+fn each_target_has_inputs_that_are_tried_whenever_all_tests_run_and_they_are_small() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/__fuzz__");
+    let mut bytes = 0;
+    let source = concat!(include_str!("main.rs"), "\nfn node__try_all() {\n    check!().with_iterations(400)");
+    let is_target = |item: &&str| item.lines().any(|line| line.starts_with("    check!().with_iterations("));
+    let targets = source.split("\nfn ").filter(is_target);
+    let names: Vec<&str> = targets.filter_map(|item| item.split('(').next()).collect();
+    assert!(names.len() > 6, "{names:?}");
+    for name in names {
+        let kept = fs::read_dir(format!("{root}/{name}/corpus")).map(|kept| kept.filter_map(Result::ok).collect());
+        let kept: Vec<fs::DirEntry> = kept.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(kept.len() >= 10, "{name} has {}", kept.len());
+        bytes += kept.iter().map(|file| file.metadata().map_or(0, |about| about.len())).sum::<u64>();
+    }
+    assert!(bytes < 200_000, "{bytes} bytes");
+}

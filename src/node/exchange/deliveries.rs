@@ -2,9 +2,14 @@
 
 use std::net::IpAddr;
 
+use super::pending::Waiting;
+use super::{Exchange, Why};
 use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
+use crate::node::part::Proof;
+use crate::peer::Peer;
 use crate::recent::Recent;
+use crate::wire::Response;
 
 /// How often each host was sent each block, beyond what peers there said that they saved.
 #[derive(Default)]
@@ -29,6 +34,30 @@ impl Deliveries {
 
     fn times(&self, delivery: &(Key, IpAddr)) -> u32 {
         self.0.get(delivery).copied().unwrap_or(0)
+    }
+}
+
+impl Exchange {
+    /// What the answer to the offer `magic` shows of the block there.
+    pub(super) fn proof(&mut self, magic: u64, key: &Key, to: &Peer, response: &Response) -> Result<Proof, String> {
+        match response {
+            Response::Saved | Response::Shown { .. } if self.deliveries.take(*key, to.addr.ip()) => Ok(Proof::Pulled),
+            Response::Shown { sample } => Ok(Proof::Sample { magic, sample: *sample }),
+            Response::Saved => Ok(Proof::Nothing),
+            _ => Err("it answered an offer with something else".to_owned()),
+        }
+    }
+
+    /// A block was sent to this host. That counts where it was offered to a peer there.
+    pub(crate) fn note_delivery(&mut self, key: Key, host: IpAddr) {
+        let host = host.to_canonical();
+        let is_offered = |waiting: &Waiting<Why>| {
+            matches!(&waiting.why, Why::Offer { key: offered, to, .. }
+                if *offered == key && to.addr.ip().to_canonical() == host)
+        };
+        if self.pending.any(is_offered) {
+            self.deliveries.note(key, host);
+        }
     }
 }
 

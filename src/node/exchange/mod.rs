@@ -63,6 +63,8 @@ pub(crate) enum Delivery {
     NoAnswer { tag: Tag, sent: u8, to: Target },
     /// Something of a part's.
     Part(Ticket, Reply),
+    /// What a peer says that was offered a block.
+    Offered { ticket: Ticket, key: Key, to: Peer, result: Result<Proof, String> },
     /// A peer that was offered something is alive.
     Pulse,
     /// Such a peer is silent for so long that it is to be doubted.
@@ -91,7 +93,7 @@ pub(crate) struct Exchange {
     uplink: Uplink,
     /// Addresses that have shown that they receive what is sent to them.
     validated: Recent<SocketAddr, Time, VALIDATED_MEMORY>,
-    pub(crate) deliveries: Deliveries,
+    deliveries: Deliveries,
     pub(crate) traffic: Traffic,
     out: Outbox,
 }
@@ -304,26 +306,22 @@ impl Exchange {
             }
             (Why::Offer { place, ticket, key, to }, answer) => {
                 let result = answer.and_then(|response| self.proof(magic, &key, &to, &response));
-                self.end_offer(place, ticket, to, result)
+                self.end_offer(place, ticket, (key, to), result)
             }
             (Why::Pulse, _) => Delivery::Pulse,
         };
         Some((asked, delivery))
     }
 
-    /// What the answer to the offer `magic` shows of the block there.
-    fn proof(&mut self, magic: u64, key: &Key, to: &Peer, response: &Response) -> Result<Proof, String> {
-        match response {
-            Response::Saved | Response::Shown { .. } if self.deliveries.take(*key, to.addr.ip()) => Ok(Proof::Pulled),
-            Response::Shown { sample } => Ok(Proof::Sample { magic, sample: *sample }),
-            Response::Saved => Ok(Proof::Nothing),
-            _ => Err("it answered an offer with something else".to_owned()),
-        }
-    }
-
-    fn end_offer(&mut self, place: Place, ticket: Ticket, to: Peer, result: Result<Proof, String>) -> Delivery {
+    fn end_offer(
+        &mut self,
+        place: Place,
+        ticket: Ticket,
+        (key, to): (Key, Peer),
+        result: Result<Proof, String>,
+    ) -> Delivery {
         self.uplink.end(self.now, place, to.addr, result.is_ok());
-        Delivery::Part(ticket, Reply::Offered { to, result })
+        Delivery::Offered { ticket, key, to, result }
     }
 
     /// Sends again what is overdue, and takes the next request that is late or has failed; call it until there is none.
@@ -368,7 +366,7 @@ impl Exchange {
         match why {
             Why::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to },
             Why::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
-            Why::Offer { place, ticket, to, .. } => self.end_offer(place, ticket, to, Err(reason.to_owned())),
+            Why::Offer { place, ticket, key, to } => self.end_offer(place, ticket, (key, to), Err(reason.to_owned())),
             Why::Pulse => Delivery::NoPulse(to.addr),
         }
     }

@@ -6,18 +6,18 @@
 //! offered to the next nearest too; once as many copies stand as are wanted, nobody is waited for. When a level of the
 //! tree is full it becomes a manifest block and takes the same way; the last one, the root, names the file.
 
-mod claims;
+mod further;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use self::claims::Claims;
 use super::order::Order;
 use super::placing::{Failed, Placing, Tally, too_few};
 use super::{Flow, take_those_of};
 use crate::file::tree::{Next, TreeBuilder};
 use crate::file::{Entry, Manifest};
 use crate::id::{Id, Key};
+use crate::node::claims::UNSHOWN;
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
@@ -60,14 +60,6 @@ impl Part for Puts {
         self.0.insert(put, Put::new(desk, put, id, order));
     }
 
-    fn on_tick(&mut self, desk: &mut Desk) {
-        self.0.retain(|_, put| put.on_tick(desk) == Flow::Goes);
-    }
-
-    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
-        self.0.values().filter_map(|put| put.claims.next_wake()).min()
-    }
-
     fn under_way(&self) -> usize {
         self.0.len()
     }
@@ -97,7 +89,6 @@ struct Put {
     /// Failed offers by address: who failed twice is asked last.
     failures: BTreeMap<SocketAddr, u32>,
     tally: Tally,
-    claims: Claims,
 }
 
 /// The one thing that the file's reader is doing; tree nodes must come in order, so it does one thing at a time.
@@ -128,7 +119,6 @@ impl Put {
             placing: BTreeMap::new(),
             failures: BTreeMap::new(),
             tally: Tally::default(),
-            claims: Claims::default(),
         };
         put.read_next(desk);
         put
@@ -137,11 +127,12 @@ impl Put {
     fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
         match (step, reply) {
             (Step::Block(key), Reply::Found(found)) => self.on_found(desk, key, found.peers, found.unreached.len()),
-            (Step::Block(key), Reply::Offered { to, result }) => self.on_answered(desk, key, to, result),
-            (Step::Block(key), Reply::Done { job, outcome }) => match self.claims.settle(desk, job, &outcome) {
-                Some(verdicts) => self.on_verdicts(desk, verdicts),
-                None => self.on_kept(desk, key, &outcome),
-            },
+            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
+            (Step::Block(key), Reply::Doubted(by)) => {
+                self.go_further(desk, key);
+                self.do_without(desk, key, by.addr)
+            }
+            (Step::Block(key), Reply::Done { outcome, .. }) => self.on_kept(desk, key, &outcome),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
             _ => Flow::Goes,
         }
@@ -352,6 +343,9 @@ impl Put {
 
     /// A peer took the block, or did not.
     fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<(), String>) -> Flow {
+        if result.as_ref().is_err_and(|reason| reason.starts_with(UNSHOWN)) {
+            self.go_further(desk, key);
+        }
         if result.is_err() {
             *self.failures.entry(to.addr).or_default() += 1;
         }
@@ -398,7 +392,6 @@ impl Put {
         }
         let Some(placing) = self.placing.remove(&key) else { return Flow::Goes };
         desk.drop_offers(|other| *other == ticket);
-        self.claims.drop_those(desk, |claimed| *claimed == key);
         desk.withdraw(self.id, key);
         self.tally.add(&placing);
         desk.progress(self.command, Progress::Moved { bytes: self.tally.bytes, resumed: 0 });
@@ -420,7 +413,6 @@ impl Put {
                 desk.cancel_lookup(lookup);
             }
         }
-        self.claims.drop_those(desk, |_| true);
         desk.drop_offers(|ticket| (ticket.owner, ticket.key) == (Owner::Puts, self.id));
         desk.forget_put(self.id);
         desk.fail(self.command, kind, reason);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::{REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::Id;
+use crate::node::claims::UNSHOWN;
 use crate::recent::Recent;
 use crate::time::Time;
 
@@ -33,11 +34,13 @@ pub(super) struct Conduct {
     retry: Time,
     /// Its store was full: until when it is offered nothing, and how long that is.
     full: Option<(Time, Duration)>,
+    /// What it said that it holds it has shown, or has not; none if it was not asked to.
+    honest: Option<bool>,
 }
 
 impl Default for Conduct {
     fn default() -> Self {
-        Self { began: Time::ZERO, pause: REPAIR_DELAY, failures: 0, retry: Time::ZERO, full: None }
+        Self { began: Time::ZERO, pause: REPAIR_DELAY, failures: 0, retry: Time::ZERO, full: None, honest: None }
     }
 }
 
@@ -122,11 +125,32 @@ impl Conducts {
         self.note(peer, |conduct| conduct.fill(now));
     }
 
-    /// A peer took a block.
+    /// A peer took a block, or showed that it has it.
     pub(super) fn took(&mut self, peer: &Id) {
-        if self.of(peer).full.is_some() {
-            self.note(peer, |conduct| conduct.full = None);
+        self.note(peer, |conduct| (conduct.full, conduct.honest) = (None, Some(true)));
+    }
+
+    /// A peer said that it holds a block, and did not show it: it has as little room as a full one, so others stand in for
+    /// it, and its word counts for nothing.
+    pub(super) fn lied(&mut self, peer: &Id, now: Time) {
+        self.fill(peer, now);
+        self.note(peer, |conduct| conduct.honest = Some(false));
+    }
+
+    /// Whether a peer has shown what it said that it holds; none if it was not asked to.
+    pub(super) fn is_honest(&self, peer: &Id) -> Option<bool> {
+        self.of(peer).honest
+    }
+
+    /// What came of an offer to a peer, as far as it tells of its conduct. Whether others have to stand in for it.
+    pub(super) fn judge(&mut self, peer: &Id, now: Time, result: &Result<(), String>) -> bool {
+        match result {
+            Ok(()) => self.took(peer),
+            Err(reason) if reason == super::pulls::FULL => self.fill(peer, now),
+            Err(reason) if reason.starts_with(UNSHOWN) => self.lied(peer, now),
+            Err(_) => return false,
         }
+        result.is_err()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Leaving in good order: each block held here is first given to the peers that should hold it in this peer's stead.
 //!
-//! With each of these peers what is held is [compared](super::comparison), and it is offered what it lacks. If everybody
+//! With each of these peers what is held is [compared](super::comparison), and it is offered what it lacks. What it says that
+//! it holds counts once it has [shown](crate::node::claims) a block of that, chosen by chance. If everybody
 //! leaves at once, nobody is waited for twice: a peer that leaves too, or is silent, is asked no more, the next nearest
 //! stand in for it, and once all are gone the departure ends and tells what stays behind.
 
@@ -52,6 +53,8 @@ struct Heir {
     lacking: VecDeque<Key>,
     /// Offers without an answer.
     offered: usize,
+    /// What it says that it holds, and which of that it is to show before the rest is believed.
+    pledge: Option<(Key, BTreeSet<Key>)>,
 }
 
 impl Part for Departure {
@@ -67,7 +70,7 @@ impl Part for Departure {
                 id
             }
             (Step::Block(key), Reply::Offered { to, result }) => {
-                handover.on_offered(&to.id, key, result.map(drop));
+                handover.on_offered(&to.id, key, result);
                 to.id
             }
             _ => return,
@@ -162,7 +165,7 @@ impl Handover {
         for (id, (peer, shares)) in shares {
             let comparison = Comparison::new(&shares, self.only_here.len());
             self.done.insert(id);
-            self.heirs.insert(id, Heir { peer, comparison, lacking: VecDeque::new(), offered: 0 });
+            self.heirs.insert(id, Heir { peer, comparison, lacking: VecDeque::new(), offered: 0, pledge: None });
             self.go_on_with(desk, &id);
         }
         !self.heirs.is_empty()
@@ -193,7 +196,7 @@ impl Handover {
                 desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
             }
         }
-        if !heir.lacking.is_empty() || heir.comparison.is_asking() {
+        if !heir.lacking.is_empty() || heir.comparison.is_asking() || heir.pledge.is_some() {
             return;
         }
         match heir.comparison.next(desk.holdings()) {
@@ -204,16 +207,16 @@ impl Handover {
     }
 
     /// An heir answered what it was asked.
-    fn on_compared(&mut self, desk: &Desk, id: &Id, answer: Result<Response, String>) {
+    fn on_compared(&mut self, desk: &mut Desk, id: &Id, answer: Result<Response, String>) {
         let Some(heir) = self.heirs.get_mut(id) else { return };
-        let holdings = desk.holdings();
+        let (holdings, mut claimed) = (desk.holdings(), Vec::new());
         let sensible = match answer {
             Ok(response) => {
                 let found = |key: &Key, held: bool| {
-                    if held {
-                        self.only_here.remove(key);
-                    } else {
+                    if !held {
                         heir.lacking.push_back(*key);
+                    } else if self.only_here.contains(key) {
+                        claimed.push(*key);
                     }
                 };
                 heir.comparison.on_answer(holdings, &response, found).is_ok()
@@ -227,6 +230,13 @@ impl Handover {
         };
         if !sensible {
             self.heirs.remove(id);
+        } else if let Some(&key) = desk.any_of(&claimed)
+            && let Some(size) = desk.wanted_size(&key)
+        {
+            // Anybody can say that nothing is missing. Of what it holds it shows one block, and cannot know which.
+            heir.pledge = Some((key, claimed.into_iter().collect()));
+            heir.offered += 1;
+            desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
         }
     }
 
@@ -237,6 +247,11 @@ impl Handover {
         }
         let Some(heir) = self.heirs.get_mut(id) else { return };
         heir.offered = heir.offered.saturating_sub(1);
+        match (heir.pledge.take_if(|(pledged, _)| *pledged == key), &result) {
+            (Some((_, claimed)), Ok(())) => self.only_here.retain(|key| !claimed.contains(key)),
+            (Some(_), Err(_)) => return drop(self.heirs.remove(id)),
+            (None, _) => {}
+        }
         match result {
             Err(reason) if reason == LEAVING => drop(self.heirs.remove(id)),
             Err(reason) if reason == FULL => {

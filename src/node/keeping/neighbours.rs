@@ -48,6 +48,8 @@ pub(super) struct Pass {
     pub(super) lacking: VecDeque<Key>,
     /// Offers without an answer.
     pub(super) offered: usize,
+    /// One of them is of a block that it says it holds, and has to show.
+    pub(super) probe: Option<Key>,
     /// Blocks that it lacks and that are left for others to give.
     pub(super) left: usize,
     /// It did not answer, or did not take a block: so often.
@@ -131,6 +133,7 @@ impl Neighbour {
             comparison,
             lacking: VecDeque::new(),
             offered: 0,
+            probe: None,
             left: 0,
             failures: 0,
             lacks: self.lacked > 0,

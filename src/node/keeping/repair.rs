@@ -16,7 +16,7 @@
 use super::comparison;
 use super::conduct::Conducts;
 use super::neighbours::{Neighbour, Neighbours, Pass, WINDOW};
-use super::pulls::{BUSY, FULL, LEAVING};
+use super::pulls::{BUSY, LEAVING};
 use super::regions::Regions;
 use super::strays::Strays;
 use crate::config::{REPAIR_DELAY, REPAIR_RETRY};
@@ -82,9 +82,7 @@ impl Part for Repair {
                     self.on_failed(desk, ticket.key, &peer);
                 }
             }
-            (Step::Block(key), Reply::Offered { to, result }) => {
-                self.on_offered(desk, ticket.key, key, to, result.map(drop))
-            }
+            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, ticket.key, key, to, result),
             _ => {}
         }
     }
@@ -274,11 +272,17 @@ impl Repair {
 
     /// A peer answered what it was asked.
     fn on_compared(&mut self, desk: &mut Desk, number: u64, id: &Id, answer: Result<Response, String>) {
+        let (honest, mut claimed) = (self.conducts.is_honest(id), Vec::new());
         let Some(pass) = self.pass(number, id).filter(|pass| pass.comparison.is_asking()) else { return };
         match answer {
             Ok(response) => {
-                let lacking = &mut pass.lacking;
-                let found = |key: &Key, held: bool| lacking.extend((!held).then_some(*key));
+                let (lacking, claimed) = (&mut pass.lacking, &mut claimed);
+                // Who lied lacks all that it says that it holds.
+                let found = |key: &Key, held: bool| match (held, honest) {
+                    (false, _) | (true, Some(false)) => lacking.push_back(*key),
+                    (true, Some(true)) => {}
+                    (true, None) => claimed.push(*key),
+                };
                 if pass.comparison.on_answer(desk.holdings(), &response, found).is_err() {
                     return self.on_failed(desk, number, id);
                 }
@@ -288,7 +292,24 @@ impl Repair {
             Err(_) => pass.comparison.on_refusal(desk.holdings(), |key| pass.lacking.push_back(*key)),
         }
         pass.lacks |= !pass.lacking.is_empty();
+        if pass.probe.is_none() {
+            self.probe(desk, number, id, &claimed);
+        }
         self.go_on(desk, id);
+    }
+
+    /// Anybody can say that nothing is missing. A peer that has shown nothing yet is offered one of the blocks that it says
+    /// it holds, so that it has to show it, and cannot know which.
+    fn probe(&mut self, desk: &mut Desk, number: u64, id: &Id, claimed: &[Key]) {
+        let Some(&key) = desk.any_of(claimed) else { return };
+        let Some(size) = desk.wanted_size(&key) else { return };
+        let Some(neighbour) = self.neighbours.get_mut(id) else { return };
+        if let Some(pass) = &mut neighbour.pass {
+            pass.probe = Some(key);
+            pass.offered += 1;
+            let ticket = Ticket { owner: Owner::Repair, key: number, step: Step::Block(key) };
+            desk.offer_for_upkeep(ticket, (key, size), neighbour.peer);
+        }
     }
 
     /// A peer cannot be compared with now.
@@ -301,20 +322,23 @@ impl Repair {
 
     /// A peer took a block, or did not.
     fn on_offered(&mut self, desk: &mut Desk, number: u64, key: Key, to: Peer, result: Result<(), String>) {
-        let is_full = result.as_ref().is_err_and(|reason| reason == FULL);
+        let is_full = self.conducts.judge(&to.id, desk.now(), &result);
         if is_full {
-            self.conducts.fill(&to.id, desk.now());
             self.strays.add(key);
-        } else if result.is_ok() {
-            self.conducts.took(&to.id);
         }
+        let mut was_probe = false;
         if let Some(pass) = self.pass(number, &to.id) {
             pass.offered -= 1;
-            if result.is_err() && !is_full {
+            was_probe = pass.probe.take_if(|probe| *probe == key).is_some();
+            if was_probe && result.is_err() {
+                // What it says of the others is worth nothing: it is compared with anew.
+                pass.give_up();
+            } else if result.is_err() && !is_full {
                 pass.refused();
             }
         }
         match result {
+            Ok(()) if was_probe => {}
             Ok(()) => desk.notify(Notice::BlockRepaired { key, to }),
             Err(reason) => desk.trouble(Trouble::NotTaken { key, to, reason }),
         }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::conduct::Conducts;
-use super::pulls::FULL;
 use super::regions::{Region, Regions};
 use super::repair::STRAY;
 use crate::config::{MAX_REPAIRS, REPAIR_RETRY, REPUBLISH_INTERVAL};
@@ -119,16 +118,24 @@ impl Strays {
                 check.open -= 1;
                 // The set is those nearest that hold it, or take it.
                 let now = desk.now();
-                let holds = |peer: &Peer| desk.is_me(peer) || check.holders.contains(&peer.id);
+                // The word of a peer counts that has shown another block.
+                let shows = |peer: &Peer| conducts.is_honest(&peer.id) == Some(true);
+                let holds = |peer: &Peer| desk.is_me(peer) || check.holders.contains(&peer.id) && shows(peer);
                 let able = |peer: &Peer| holds(peer) || !conducts.is_full(&peer.id, now);
-                let set = found.peers.into_iter().filter(able).take(desk.copies_of(&key));
+                let lied = |peer: &Peer| conducts.is_honest(&peer.id) == Some(false);
+                let further = if found.peers.iter().any(lied) { desk.behind_liars(&key) } else { Vec::new() };
+                let further = further.into_iter().filter(|peer| !found.peers.contains(peer));
+                let set = found.peers.iter().copied().chain(further).filter(able).take(desk.copies_of(&key));
                 for peer in set.filter(|peer| !holds(peer)).collect::<Vec<_>>() {
                     check.open += offer(desk, key, peer);
                 }
             }
             Reply::Answer(Answered { to, answer, .. }) => {
                 check.open -= 1;
-                if let (Some(peer), Ok(Response::Nodes(_))) = (to.peer(), answer) {
+                let (Some(peer), Ok(answer)) = (to.peer(), answer) else { return self.end_if_over(desk, key) };
+                let holds = matches!(answer, Response::Node(_) | Response::Holder { .. });
+                let believed = conducts.is_honest(&peer.id) == Some(true);
+                if matches!(answer, Response::Nodes(_)) || holds && !believed {
                     check.open += offer(desk, key, peer);
                 }
             }
@@ -139,23 +146,24 @@ impl Strays {
             }
             Reply::Offered { to, result } => {
                 check.open -= 1;
+                conducts.judge(&to.id, desk.now(), &result);
                 match result {
-                    Ok(_) => {
-                        conducts.took(&to.id);
-                        desk.notify(Notice::BlockRepaired { key, to });
-                    }
+                    Ok(()) => desk.notify(Notice::BlockRepaired { key, to }),
                     Err(reason) => {
                         check.failed = true;
-                        if reason == FULL {
-                            conducts.fill(&to.id, desk.now());
-                        }
                         desk.trouble(Trouble::NotTaken { key, to, reason });
                     }
                 }
             }
-            Reply::Done { .. } | Reply::Settled(_) => {}
+            Reply::Done { .. } | Reply::Settled(_) | Reply::Doubted(_) => {}
         }
-        if check.open == 0 && self.running.remove(&key).is_some_and(|check| check.failed) {
+        self.end_if_over(desk, key);
+    }
+
+    /// A block has been looked at when nothing is waited for any more.
+    fn end_if_over(&mut self, desk: &mut Desk, key: Key) {
+        let is_over = self.running.get(&key).is_some_and(|check| check.open == 0);
+        if is_over && self.running.remove(&key).is_some_and(|check| check.failed) {
             self.failed.insert(key);
             let wait = (REPAIR_RETRY * 2_u32.pow(self.rounds.min(16))).min(REPUBLISH_INTERVAL);
             self.retry = self.retry.or_else(|| Some(desk.now() + desk.jittered(wait)));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::upkeep::{answered, blocks, comparisons, next_requests};
+use super::upkeep::{answered, blocks, comparisons, next_requests, shown};
 use super::*;
 use crate::config::REPUBLISH_INTERVAL;
 use crate::node::part::News;
@@ -39,7 +39,9 @@ fn pass(bench: &mut Bench, until: Time, mut answer: impl FnMut(&mut Bench, &(Soc
 
 fn says_same(bench: &mut Bench, (to, magic, request): &(SocketAddr, u64, Request)) {
     if matches!(request, Request::Compare { .. }) {
-        bench.hears_answer(*to, *magic, Response::Same);
+        let actions = bench.hears_answer(*to, *magic, Response::Same);
+        let held: Vec<_> = bench.node.held().collect();
+        shown(bench, &held, actions);
     }
 }
 

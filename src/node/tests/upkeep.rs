@@ -41,7 +41,19 @@ pub(super) fn answered(
     (to, magic, request): &(SocketAddr, u64, Request),
     held: &[(Key, u32)],
 ) -> Vec<(SocketAddr, u64, Request)> {
-    requests(&bench.hears_answer(*to, *magic, compared(held, request)))
+    let actions = bench.hears_answer(*to, *magic, compared(held, request));
+    requests(&shown(bench, held, actions))
+}
+
+/// A peer that says it holds `held` shows what it is offered of that. What the node does then, and did besides.
+pub(super) fn shown(bench: &mut Bench, held: &[(Key, u32)], actions: Vec<Action>) -> Vec<Action> {
+    let mut follow = |action: Action| match &requests(std::slice::from_ref(&action))[..] {
+        [(to, magic, Request::Store { key, .. })] if held.iter().any(|(held, _)| held == key) => {
+            bench.hears_answer(*to, *magic, Response::Saved)
+        }
+        _ => vec![action],
+    };
+    actions.into_iter().flat_map(&mut follow).collect()
 }
 
 /// Lets the node begin to compare with every other member of the replica sets, which it does soon after the start.
@@ -345,7 +357,8 @@ fn quit_hands_over_what_others_lack_and_ends_every_command_with_an_answer() {
     let lacks = asked[2].clone();
     for (to, magic, request) in asked {
         let held = if to == lacks.0 { &[][..] } else { &[(key(1), 10)] };
-        actions = bench.hears_answer(to, magic, compared(held, &request));
+        let answered = bench.hears_answer(to, magic, compared(held, &request));
+        actions = shown(&mut bench, held, answered);
     }
     let [(to, magic, Request::Store { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
     assert_eq!(to, lacks.0);
@@ -366,7 +379,9 @@ fn a_peer_that_leaves_too_is_waited_for_no_longer_and_the_next_nearest_get_the_b
     let asked = requests(&bench.hears(to, Message::error(magic, "leaving the network")));
     let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
     assert_eq!(to, peer(2).addr, "the next nearest");
-    let actions = bench.hears_answer(to, magic, compared(&[(key(1), 10), (key(2), 10)], request));
+    let held = [(key(1), 10), (key(2), 10)];
+    let answered = bench.hears_answer(to, magic, compared(&held, request));
+    let actions = shown(&mut bench, &held, answered);
     assert_eq!(answer(&actions), Some(left(2, 0)));
 }
 

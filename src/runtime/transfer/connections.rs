@@ -363,6 +363,78 @@ mod tests {
         );
     }
 
+    /// How a sender behaves after so many bytes of its reply.
+    #[derive(Clone, Copy, Debug)]
+    enum Fault {
+        Cuts,
+        Stalls,
+        /// It goes on, a byte at a time.
+        Drips,
+    }
+
+    /// What comes of asking a sender with this fault for a block, and how long that takes.
+    fn ask_one_that(fault: Fault, at: usize) -> (Result<usize, JobError>, Duration) {
+        let block = vec![7; 600_000];
+        let key = Key::of(&block);
+        let reply = [format!("{}\n", block.len()).as_bytes(), &block].concat();
+        let at = at.min(reply.len() - 1);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let from = listener.local_addr().expect("bound");
+        let (connections, ledger) = (Connections::new(4, None), Arc::<Ledger>::default());
+        ledger.begin(1);
+        let (cancel, post) = (ledger.of(1), Post::new(EVENTS.open().0, None));
+        let took = stopwatch();
+        let (over, is_over) = crossbeam_channel::bounded::<()>(0);
+        let answer = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut asked, _) = listener.accept().expect("it is asked");
+                io::Read::read_exact(&mut asked, &mut [0; 65]).expect("a request");
+                let mut sent = asked.write_all(&reply[..at]);
+                for byte in &reply[at..] {
+                    let given_up = match fault {
+                        Fault::Cuts => true,
+                        Fault::Stalls => is_over.recv().is_err(),
+                        Fault::Drips => {
+                            is_over.recv_timeout(Duration::from_millis(100)).is_err_and(|error| error.is_disconnected())
+                        }
+                    };
+                    if given_up || sent.is_err() {
+                        break;
+                    }
+                    sent = asked.write_all(&[*byte]);
+                }
+            });
+            let reply = connections.request(Clock::start(), from, &key, Some(block.len() as u32), &cancel, &post);
+            let answer = reply.and_then(|reply| reply.read_verified(&key, &mut Buffer::default()));
+            drop(over);
+            answer
+        });
+        (answer, took())
+    }
+
+    #[test]
+    fn a_sender_that_stops_drips_or_is_cut_off_anywhere_in_a_block_is_given_up_in_time_and_another_can_be_asked() {
+        for place in 0..20 {
+            let (answer, took) = ask_one_that(Fault::Cuts, place * 600_000 / 19);
+            let error = answer.expect_err("a part is no block");
+            assert!(
+                error.kind != JobErrorKind::Corrupt && took < SILENCE_LIMIT,
+                "cut at {place}/19: {error}, {took:?}"
+            );
+        }
+        let slow = [(Fault::Stalls, 0), (Fault::Stalls, 300_000), (Fault::Stalls, 600_006), (Fault::Drips, 300_000)];
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let asking: Vec<_> = slow.map(|(fault, at)| scope.spawn(move || ask_one_that(fault, at))).into();
+            asking.into_iter().map(|asking| asking.join().expect("it does not panic")).collect()
+        });
+        for ((fault, at), (answer, took)) in slow.into_iter().zip(answers) {
+            let error = answer.expect_err("it does not come");
+            assert_eq!(error.kind, JobErrorKind::TimedOut, "{fault:?} at {at}: {error}");
+            let limit = BREAK + Duration::from_millis(600_000_000 / u64::from(LEAST_RATE)) + SILENCE_LIMIT;
+            assert!(took < limit, "{fault:?} at {at}: {took:?} of {limit:?}");
+        }
+    }
+
     #[test]
     fn the_connection_that_was_used_longest_ago_makes_room_whoever_they_lead_to() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -48,7 +48,7 @@ impl Ledger {
         self.with(|books| books.offers.get(key))
     }
 
-    /// An offered block was sent to this host, but for its last bytes. Should the node not ask for long, it is not told of all.
+    /// A block was sent to this host, but for its last bytes. Should the node not ask for long, it is not told of all.
     pub(crate) fn note_delivery(&self, key: Key, to: IpAddr) {
         self.with(|books| {
             if books.delivered.len() < DELIVERED_MEMORY {

@@ -52,6 +52,8 @@ pub(super) struct Inquiry {
     /// The lookup under way is one for holders.
     searches: bool,
     has_searched: bool,
+    /// A peer said that it holds the block, and did not give it back.
+    lied: bool,
     /// The own copy is being hashed.
     hashing: Option<JobId>,
     /// The list is being read, from this holder.
@@ -72,6 +74,8 @@ pub(super) struct Copy {
     pub(super) is_member: bool,
     /// It claims to hold the block, and was asked to hash it.
     hashes: bool,
+    /// What it claims, while the block is read back from it.
+    claim: Option<CopyState>,
     since: Time,
     /// When the peer, which is busy, is asked again.
     again: Option<Time>,
@@ -145,8 +149,12 @@ impl Inquiry {
                 return self.on_read(round, outcome);
             }
             Reply::Done { outcome, .. } => self.on_repair_job(round, &outcome),
-            Reply::Offered { to, result } => self.on_offered(round, to, result.map(drop)),
-            Reply::Holder(_) | Reply::Settled(_) => {}
+            Reply::Offered { to, result } => {
+                if !self.on_read_back(round, &to.addr, result.is_ok()) {
+                    self.on_offered(round, to, result);
+                }
+            }
+            Reply::Holder(_) | Reply::Settled(_) | Reply::Doubted(_) => {}
         }
         self.go_on(round)
     }
@@ -192,7 +200,7 @@ impl Inquiry {
     fn ask(&mut self, round: &mut Round<'_>, peer: Peer, is_member: bool) {
         if let Entry::Vacant(place) = self.copies.entry(peer.addr) {
             let since = round.desk.now();
-            place.insert(Copy { peer, state: None, is_member, hashes: false, since, again: None });
+            place.insert(Copy { peer, state: None, is_member, hashes: false, claim: None, since, again: None });
             self.put_question(round, peer);
         }
     }
@@ -231,14 +239,51 @@ impl Inquiry {
             }
         }
         let state = match answer {
-            Ok(Response::Vouch(Vouch::Busy)) => return self.on_busy(round.desk.now(), &from),
+            Ok(Response::Vouch(Vouch::Busy)) => return self.on_busy(round, &from),
             Ok(Response::Vouch(Vouch::Verified)) => CopyState::Verified,
             Ok(Response::Vouch(Vouch::Damaged)) => CopyState::Damaged,
             // It does not hash for others, but says that it holds the block.
             Ok(Response::Node(_) | Response::Holder { .. }) => CopyState::Claimed,
             _ => CopyState::Absent,
         };
-        self.note(&from, state);
+        self.weigh(round, &from, state);
+    }
+
+    /// A holder says that its copy is in this state. Where copies that are missing are to be made, each holder's word counts
+    /// once a block was read back from it.
+    fn weigh(&mut self, round: &mut Round<'_>, from: &SocketAddr, state: CopyState) {
+        let claims = matches!(state, CopyState::Claimed | CopyState::Verified);
+        if !round.order.repair || !claims || round.honest.contains(from) {
+            return self.note(from, state);
+        }
+        let Some(copy) = self.copies.get_mut(from).filter(|copy| copy.state.is_none()) else { return };
+        if round.desk.challenge(round.ticket, round.key, copy.peer) {
+            copy.claim = Some(state);
+        } else {
+            copy.state = Some(CopyState::Absent);
+            self.lied = true;
+        }
+    }
+
+    /// Liars stand together: who stands further away is asked too.
+    fn go_further(&mut self, round: &mut Round<'_>) {
+        for peer in round.desk.behind_liars(&round.key) {
+            if !self.near.contains(&peer) {
+                self.near.push(peer);
+                self.ask(round, peer, false);
+            }
+        }
+    }
+
+    /// The block was read back from a holder, or was not. Whether that was waited for.
+    pub(super) fn on_read_back(&mut self, round: &mut Round<'_>, from: &SocketAddr, came: bool) -> bool {
+        let Some(claim) = self.copies.get_mut(from).and_then(|copy| copy.claim.take()) else { return false };
+        if came {
+            round.honest.insert(*from);
+        }
+        self.lied |= !came;
+        self.note(from, if came { claim } else { CopyState::Absent });
+        true
     }
 
     /// A holder tells how many copies are wanted: it may be more, or fewer, than is usual.
@@ -253,12 +298,13 @@ impl Inquiry {
         }
     }
 
-    fn on_busy(&mut self, now: Time, from: &SocketAddr) {
+    fn on_busy(&mut self, round: &mut Round<'_>, from: &SocketAddr) {
+        let now = round.desk.now();
         let Some(copy) = self.copies.get_mut(from) else { return };
         if now.since(copy.since) < BUSY_LIMIT {
             copy.again = Some(now + BUSY_PAUSE);
         } else {
-            copy.state = Some(CopyState::Claimed);
+            self.weigh(round, from, CopyState::Claimed);
         }
     }
 
@@ -328,6 +374,12 @@ impl Inquiry {
             (self.has_searched, self.searches) = (true, true);
             self.lookup = Some(round.desk.look_up(round.ticket, round.key, Goal::Holders));
             return Turn::Goes;
+        }
+        if self.lied && copies < self.wanted {
+            self.go_further(round);
+            if self.copies.values().any(|copy| copy.state.is_none()) {
+                return Turn::Goes;
+            }
         }
         if round.order.repair && self.health() != Health::Whole && self.begin_repair(round) {
             return Turn::Goes;

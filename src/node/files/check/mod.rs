@@ -124,6 +124,8 @@ struct Check {
     lent: bool,
     /// Peers that did not answer.
     silent: BTreeSet<SocketAddr>,
+    /// Holders that a block was read back from.
+    honest: BTreeSet<SocketAddr>,
 }
 
 impl Check {
@@ -158,6 +160,7 @@ impl Check {
             order: &self.order,
             lent: &mut self.lent,
             silent: &mut self.silent,
+            honest: &mut self.honest,
         };
         let turn = act(inquiry, &mut round);
         if matches!(turn, Turn::Goes) {
@@ -304,4 +307,5 @@ struct Round<'a> {
     order: &'a Order,
     lent: &'a mut bool,
     silent: &'a mut BTreeSet<SocketAddr>,
+    honest: &'a mut BTreeSet<SocketAddr>,
 }

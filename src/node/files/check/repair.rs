@@ -160,8 +160,9 @@ impl Inquiry {
                 let (key, reason) = (round.key, format!("{to}: {reason}"));
                 round.desk.progress(round.command, Progress::Retried { key, reason });
                 let is_known = |peer: &Peer| {
-                    let tried = self.copies.contains_key(&peer.addr) || self.repair.stood_in.contains(&peer.addr);
-                    tried || round.desk.is_me(peer)
+                    let state =
+                        self.copies.get(&peer.addr).map(|copy| copy.is_member || copy.state != Some(CopyState::Absent));
+                    state.unwrap_or(false) || self.repair.stood_in.contains(&peer.addr) || round.desk.is_me(peer)
                 };
                 if let Some(&peer) = self.spare().iter().find(|peer| !is_known(peer)) {
                     self.repair.stood_in.insert(peer.addr);
