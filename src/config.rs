@@ -73,8 +73,8 @@ pub const MAX_PULLS: usize = 1024;
 /// check.
 pub const REPAIR_DELAY: Duration = Duration::from_secs(2);
 
-/// All blocks held are read and hashed once in this time, unless the user chooses another: disks are replaced for less than
-/// one unreadable block a week.
+/// All blocks held are read and hashed once in this time, unless the user chooses another: disks are replaced for less
+/// than one unreadable block a week.
 pub const SCRUB: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Every block held is checked this often even if nothing seems to have happened (Kademlia, section 2.5: hourly).
@@ -92,9 +92,10 @@ pub const UPKEEP_KIB: u32 = 64 * 1024;
 /// Blocks that are looked at one by one at a time: damaged ones, and strays.
 pub const MAX_REPAIRS: usize = 32;
 
-/// What the README promises: replica sets are full again this long after a peer died, left or joined, beside the time that
-/// the blocks concerned take at half the rate of storing, as long as each has a living holder and messages get through. It
-/// covers noticing a death (about 10 s), [`REPAIR_DELAY`], comparing, and a second look at what others were to give.
+/// What the README promises: replica sets are full again this long after a peer died, left or joined, beside the time
+/// that the blocks concerned take at half the rate of storing, as long as each has a living holder and messages get
+/// through. It covers noticing a death (about 10 s), [`REPAIR_DELAY`], comparing, and a second look at what others were
+/// to give.
 pub const REPAIR_BOUND: Duration = Duration::from_secs(20);
 
 /// Peers that keep each named file of the classroom ring: the responsible one and its first successors. Three, so that
@@ -142,8 +143,8 @@ pub struct Config {
     pub named_files: bool,
     /// Whether the blocks held here stay on disk when the peer ends. Those in a temporary folder go with it.
     pub lasting: bool,
-    /// Bytes of the disk that blocks take here at most; without a number, as many as there is room for. A live peer begins
-    /// with half of that.
+    /// Bytes of the disk that blocks take here at most; without a number, as many as there is room for. A live peer
+    /// begins with half of that.
     #[serde(default)]
     pub capacity: Option<u64>,
     /// In this time each block held here is read and hashed once; without one, none is.

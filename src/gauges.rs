@@ -1,9 +1,9 @@
 //! What each thread is at: a table that the threads write themselves, and that anybody reads without a lock.
 //!
-//! A thread has a place in it while it runs, and alone writes there, so no two writers meet. Who reads may see one number
-//! of a place before another that was written with it; each is true by itself, and nothing else is read on its word, so
-//! all accesses are `Relaxed` but those to [`Slot::taken`]. Nobody has to be waited for, so what is stuck can be shown
-//! too, and a signal's thread may print it at any moment.
+//! A thread has a place in it while it runs, and alone writes there, so no two writers meet. Who reads may see one
+//! number of a place before another that was written with it; each is true by itself, and nothing else is read on its
+//! word, so all accesses are `Relaxed` but those to [`Slot::taken`]. Nobody has to be waited for, so what is stuck can
+//! be shown too, and a signal's thread may print it at any moment.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};

@@ -161,7 +161,8 @@ impl Id {
     }
 
     /// Whether a clockwise walk from just after `from` up to and including `to` meets this id: `self` in `(from, to]`.
-    /// Where `from == to` the walk is the whole circle, so a peer alone is responsible for every key (Chord, section 4.2).
+    /// Where `from == to` the walk is the whole circle, so a peer alone is responsible for every key (Chord, section
+    /// 4.2).
     pub fn is_between(&self, from: &Self, to: &Self) -> bool {
         if from < to { from < self && self <= to } else { from < self || self <= to }
     }

@@ -1,9 +1,10 @@
 //! Leases: on whose behalf a block is kept, until when, and in how many copies.
 //!
-//! Who stores a file draws a secret, and its hash is the lease's name. Each block of the file carries that lease wherever it
-//! goes, so repair needs nobody who stored it. To make a lease last longer its name will do; to end it takes the secret,
-//! which proves itself and is told only then. A block without any lease is nobody's to end, and kept for ever; one whose
-//! leases all have ended goes. (After the leases of Tahoe-LAFS, which name a secret for each server and share.)
+//! Who stores a file draws a secret, and its hash is the lease's name. Each block of the file carries that lease
+//! wherever it goes, so repair needs nobody who stored it. To make a lease last longer its name will do; to end it
+//! takes the secret, which proves itself and is told only then. A block without any lease is nobody's to end, and kept
+//! for ever; one whose leases all have ended goes. (After the leases of Tahoe-LAFS, which name a secret for each server
+//! and share.)
 
 use std::fmt;
 use std::str::FromStr;

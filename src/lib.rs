@@ -1,9 +1,9 @@
 //! kadring: a decentralised file store on a distributed hash table, built from plain threads.
 //!
 //! A handful of peers keep files alive without a server. A file is cut into blocks; a block's name is the SHA-256 of
-//! its bytes; each block lives on the peers whose ids are nearest to its name. Two overlays decide what *nearest* means:
-//! Kademlia asks ever nearer peers itself, the ring (Chord) forwards the question along. Everything above them is
-//! written once.
+//! its bytes; each block lives on the peers whose ids are nearest to its name. Two overlays decide what *nearest*
+//! means: Kademlia asks ever nearer peers itself, the ring (Chord) forwards the question along. Everything above them
+//! is written once.
 //!
 //! # The threads
 //! ```text
@@ -26,13 +26,14 @@
 //!   command-N ── a lease that ends ──► renewer
 //! ```
 //! One thread, `node`, owns the routing table, the pending requests and the list of what is held, so none of them needs
-//! a lock. It waits for its inboxes alone, never for a disk, a connection or another thread's work. Most other threads wait
-//! for one thing and hand on what came; workers and writers do what would block. [`runtime`] has a row for each role,
-//! which names its file; the picture is drawn from the rows. `log` is one more thread, the
-//! program's, which writes standard error.
+//! a lock. It waits for its inboxes alone, never for a disk, a connection or another thread's work. Most other threads
+//! wait for one thing and hand on what came; workers and writers do what would block. [`runtime`] has a row for each
+//! role, which names its file; the picture is drawn from the rows. `log` is one more thread, the program's, which
+//! writes standard error.
 //!
 //! # Map of the house
-//! Imports point only downwards; within a row, only `console` uses `runtime`, and `classroom` uses `node`. A test holds this.
+//! Imports point only downwards; within a row, only `console` uses `runtime`, and `classroom` uses `node`. A test holds
+//! this.
 //!
 //! | layer | rooms | owns |
 //! |---|---|---|
@@ -50,17 +51,18 @@
 //!
 //! 1. **One datagram.** What can happen and what can be done: [`node::event`], [`node::action`]. A datagram is received
 //!    by [`runtime`]'s `udp-recv`, parsed by [`wire::kad`], and handed in one batch to the node's thread
-//!    ([`runtime::node_loop`]), which calls [`Node::handle`](node::Node::handle). The [`node::exchange`] gives a request
-//!    its [`Asker`](overlay::Asker), or finds out what an answer answers; the overlay ([`overlay::kademlia`]) or a part
-//!    says what to reply.
+//!    ([`runtime::node_loop`]), which calls [`Node::handle`](node::Node::handle). The [`node::exchange`] gives a
+//!    request its [`Asker`](overlay::Asker), or finds out what an answer answers; the overlay ([`overlay::kademlia`])
+//!    or a part says what to reply.
 //! 2. **One store.** [`console::perform`] turns a line into a [`Command`](node::Command); the part
 //!    [`node::files`](mod@node::files) (`put.rs`) has a worker read and hash a block ([`runtime::transfer`]), looks up
 //!    where it belongs, and offers it at the [`node::desk`]; [`node::keeping`] (`pulls.rs`) on the other side pulls it
-//!    into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring through
-//!    `tcp-serve` and the channel `events`) to [`node::exchange`] (`on_answer`), and
-//!    [`Node`](node::Node) gives it to `put.rs` as [`Reply::Offered`](node::part::Reply), by the ticket.
+//!    into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring
+//!    through `tcp-serve` and the channel `events`) to [`node::exchange`] (`on_answer`), and [`Node`](node::Node) gives
+//!    it to `put.rs` as [`Reply::Offered`](node::part::Reply), by the ticket.
 //! 3. **One timeout.** [`node::exchange`] (`pending.rs`) has the deadline of each request;
-//!    [`Node::next_wake`](node::Node::next_wake) is the first of all deadlines, and [`runtime::sweeper`] waits for it; what has failed comes to its part as a [`Reply`](node::part::Reply), by the ticket it was asked under.
+//!    [`Node::next_wake`](node::Node::next_wake) is the first of all deadlines, and [`runtime::sweeper`] waits for it;
+//!    what has failed comes to its part as a [`Reply`](node::part::Reply), by the ticket it was asked under.
 //! 4. **One shutdown.** See below; [`runtime::ending`] from top to bottom.
 //!
 //! Then one overlay ([`overlay::kademlia`] or [`overlay::ring`]), and the simulator that drives the very same core
@@ -76,15 +78,16 @@
 //! | the threads of the control socket, which write the last answers, then `events` and `renewer`, have ended | [`runtime::ending`] | the peer's owner | `signals` ends |
 //! | all but `console` are joined or left behind | [`runtime::ending`] | the program | the exit code, of [`Ended`](runtime::Ended) and of the commands' answers |
 //!
-//! A panic in a thread that a peer needs makes the node leave at once, without a handover; then the last three rows follow.
+//! A panic in a thread that a peer needs makes the node leave at once, without a handover; then the last three rows
+//! follow.
 //!
 //! # Words, never swapped
 //! An [`Event`](node::Event) happened. An [`Action`](node::Action) shall be done. A [`Command`](node::Command) is what
-//! a user asks. A [`Message`](wire::Message) travels. A [`Notice`](node::Notice) is told: to who
-//! gave a command (its progress and its answer), or to those who watch. A [`Ticket`](node::part::Ticket) is kept with what a
-//! part asks for and never leaves this peer, a [`Reply`](node::part::Reply) comes back under it.
-//! A [`Cause`](overlay::Cause) is what an overlay hears of, an [`Effect`](overlay::Effect) what it wants. A
-//! [`Job`](node::job::Job) is work for a worker, an [`Outcome`](node::job::Outcome) what came of it.
+//! a user asks. A [`Message`](wire::Message) travels. A [`Notice`](node::Notice) is told: to who gave a command (its
+//! progress and its answer), or to those who watch. A [`Ticket`](node::part::Ticket) is kept with what a part asks for
+//! and never leaves this peer, a [`Reply`](node::part::Reply) comes back under it. A [`Cause`](overlay::Cause) is what
+//! an overlay hears of, an [`Effect`](overlay::Effect) what it wants. A [`Job`](node::job::Job) is work for a worker,
+//! an [`Outcome`](node::job::Outcome) what came of it.
 //!
 //! # Use as a library
 //! ```no_run
@@ -105,9 +108,9 @@
 //! # Ok(())
 //! # }
 //! ```
-//! Bytes and streams need no path: [`put`](runtime::Handle::put) stores what a reader gives, [`get`](runtime::Handle::get)
-//! and [`get_range`](runtime::Handle::get_range) write a file, or a part of it, to a writer; each takes a
-//! time limit, or none.
+//! Bytes and streams need no path: [`put`](runtime::Handle::put) stores what a reader gives,
+//! [`get`](runtime::Handle::get) and [`get_range`](runtime::Handle::get_range) write a file, or a part of it, to a
+//! writer; each takes a time limit, or none.
 
 pub mod agenda;
 pub mod classroom;

@@ -1,10 +1,10 @@
 //! Patience: how often each kind of request goes out, or for how long, before it has failed.
 //!
 //! A request that is answered at once goes out again when its answer is overdue: soon at first, then ever more slowly
-//! (see `node/exchange/schedule.rs`). It has failed much later, for a peer that does not answer at once need not be dead.
-//! Each kind has a number of *tries*; it is waited for as long as so many timeouts take (two at least), of which each is
-//! twice as long as the one before, but no longer than [`MAX_TIMEOUT`]. The first is
-//! [`FIRST_TIMEOUT`], or what the address usually takes, where that is known. The tests of this module compute it.
+//! (see `node/exchange/schedule.rs`). It has failed much later, for a peer that does not answer at once need not be
+//! dead. Each kind has a number of *tries*; it is waited for as long as so many timeouts take (two at least), of which
+//! each is twice as long as the one before, but no longer than [`MAX_TIMEOUT`]. The first is [`FIRST_TIMEOUT`], or what
+//! the address usually takes, where that is known. The tests of this module compute it.
 //!
 //! | what goes out | tries | silent for |
 //! |---|---|---|
@@ -61,8 +61,8 @@ pub const SEARCH: u8 = 5;
 /// the way to it a datagram is easily lost: with fewer, many offers would fail by chance.
 pub const OFFER_PULSE: u8 = 5;
 
-/// A request that is answered once bytes have moved is repeated after this long at least: the datagram, or its answer, may
-/// be lost, but so long it takes to move a block and make it durable.
+/// A request that is answered once bytes have moved is repeated after this long at least: the datagram, or its answer,
+/// may be lost, but so long it takes to move a block and make it durable.
 pub const RESEND_FIRST: Duration = Duration::from_millis(50);
 
 /// It is repeated after this long at most.

@@ -1,7 +1,7 @@
 //! Any bytes as text, so that a name which is no UTF-8 can be typed, sent, remembered and compared as other words are.
 //!
-//! A byte that is part of no character stands as one of 128 characters of a private range (U+EF80 to U+EFFF); the bytes of
-//! those characters themselves stand so too, and so every name comes back as it was.
+//! A byte that is part of no character stands as one of 128 characters of a private range (U+EF80 to U+EFFF); the bytes
+//! of those characters themselves stand so too, and so every name comes back as it was.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -10,9 +10,9 @@
 //! 16 bytes   the tag
 //! ```
 //! A nonce never comes twice: sessions differ, and so do the numbers in each. [`Seen`] remembers the numbers of each
-//! session, so a datagram that comes again is dropped, whatever the clocks say. It remembers for as long as it lives: to
-//! a peer that was started again, or to another one than it was meant for, a recorded request is new *once*. It gets an
-//! answer that its sender cannot read, and has no other effect: who is entered in a routing table, offers a block or
+//! session, so a datagram that comes again is dropped, whatever the clocks say. It remembers for as long as it lives:
+//! to a peer that was started again, or to another one than it was meant for, a recorded request is new *once*. It gets
+//! an answer that its sender cannot read, and has no other effect: who is entered in a routing table, offers a block or
 //! is handed one has answered first, under a number that it had to decrypt. What answers a request of ours bears its
 //! number and comes from where it went, once.
 //!

@@ -1,8 +1,9 @@
 //! From where strangers come, as far as they can be told apart, and how they share what is bounded.
 //!
-//! Two rules hold everywhere. Places that can be taken back are given to whoever comes, and one who has fewer than another
-//! takes his place where none is left ([`who_gives_way`]). Of what is not taken back, nobody has more than he leaves to
-//! others ([`leaves_enough`]). So one source may have all, or half, while nobody else comes, and its flood keeps nobody out.
+//! Two rules hold everywhere. Places that can be taken back are given to whoever comes, and one who has fewer than
+//! another takes his place where none is left ([`who_gives_way`]). Of what is not taken back, nobody has more than he
+//! leaves to others ([`leaves_enough`]). So one source may have all, or half, while nobody else comes, and its flood
+//! keeps nobody out.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,8 +21,8 @@ impl Source {
         })
     }
 
-    /// The network, a /24 or a /64, of which only so many are let in. None for the addresses of a local network, which are
-    /// exempt unless it is `strict`: there many peers run side by side.
+    /// The network, a /24 or a /64, of which only so many are let in. None for the addresses of a local network, which
+    /// are exempt unless it is `strict`: there many peers run side by side.
     pub(crate) fn network_of(addr: SocketAddr, strict: bool) -> Option<Self> {
         let ip = addr.ip().to_canonical();
         let is_local = ip.is_loopback()
@@ -89,8 +90,8 @@ impl Reach {
         self != Self::Everywhere
     }
 
-    /// Whether a peer at `namer` can know one at `named`. If not, it would have us send to a machine or a network that it
-    /// does not reach itself.
+    /// Whether a peer at `namer` can know one at `named`. If not, it would have us send to a machine or a network that
+    /// it does not reach itself.
     pub(crate) fn may_name(namer: &SocketAddr, named: &SocketAddr) -> bool {
         Self::of(named) <= Self::of(namer)
     }

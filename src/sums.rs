@@ -1,8 +1,8 @@
 //! Lines in files that tell whether they are as they were written.
 //!
-//! A flipped bit may leave a line that reads as well as before and says something else. So a line ends with a sum of what
-//! stands before: the first digits of its SHA-256. An object of JSON stays one, with the sum as its last member. Lines
-//! without a sum, of older programs, count as they are.
+//! A flipped bit may leave a line that reads as well as before and says something else. So a line ends with a sum of
+//! what stands before: the first digits of its SHA-256. An object of JSON stays one, with the sum as its last member.
+//! Lines without a sum, of older programs, count as they are.
 
 use crate::id::Id;
 

@@ -58,6 +58,9 @@ const STRANGERS: &[(&str, &str)] = &[
     ("runtime", "overlay::ring"),
 ];
 
+/// Characters of the widest line, as rustfmt has it for code.
+const WIDEST: usize = 120;
+
 const LONGEST_FILE: usize = 400;
 
 const LONGEST_FUNCTION: usize = 60;
@@ -193,6 +196,20 @@ fn no_description_is_a_bare_question() {
     let lines = sources.iter().flat_map(|(name, text)| text.lines().zip(1..).map(move |(line, at)| (name, at, line)));
     let found: Vec<_> =
         lines.filter(|line| bare(line.2)).map(|(name, at, line)| format!("{name}:{at}: {}", line.trim())).collect();
+    assert_none(&found);
+}
+
+/// Words that stand in a row of a table cannot be wrapped.
+#[test]
+fn no_comment_is_wider_than_the_code_may_be() {
+    let is_wide = |line: &str| line.trim_start().starts_with("//") && line.chars().count() > WIDEST;
+    let is_row = |line: &str| line.trim_start().starts_with("//! |") || line.trim_start().starts_with("/// |");
+    let found: Vec<_> = sources()
+        .iter()
+        .flat_map(|(name, text)| text.lines().zip(1..).map(move |(line, at)| (name, at, line)))
+        .filter(|(.., line)| is_wide(line) && !is_row(line))
+        .map(|(name, at, _)| format!("{name}:{at}"))
+        .collect();
     assert_none(&found);
 }
 

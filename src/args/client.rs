@@ -109,8 +109,8 @@ pub(crate) struct CtlArgs {
 /// The arguments of `store`.
 #[derive(Args, Debug)]
 pub(crate) struct StoreArgs {
-    /// The files and folders; - is standard input. Of two, the second is a manifest to write in the seed's text, unless another file
-    /// stands there already
+    /// The files and folders; - is standard input. Of two, the second is a manifest to write in the seed's text, unless
+    /// another file stands there already
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
     /// Local file to write a manifest to that shows if it is cut short

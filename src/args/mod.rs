@@ -157,7 +157,8 @@ pub(crate) struct PeerArgs {
     /// Read and hash all blocks held here once in this time, such as 7d; 0 or off: never
     #[arg(long, env = "KADRING_SCRUB", value_name = "TIME", default_value = "7d", value_parser = parse_scrub)]
     pub(crate) scrub: Scrub,
-    /// How long a block stays that nobody wants any longer, such as 1h: who renews it late, or stores it again, finds it
+    /// How long a block stays that nobody wants any longer, such as 1h: who renews it late, or stores it again, finds
+    /// it
     #[arg(long, env = "KADRING_GRACE", value_name = "TIME", default_value = "1h", value_parser = parse_time)]
     pub(crate) grace: Duration,
     /// Also keep here every block that is stored through this peer
@@ -166,7 +167,8 @@ pub(crate) struct PeerArgs {
     /// Leave without handing the blocks over to others first
     #[arg(long, env = "KADRING_NO_HANDOVER", value_parser = BoolishValueParser::new())]
     pub(crate) no_handover: bool,
-    /// How long to hand the blocks over when leaving, such as 20s or 5m; what others have not taken by then stays, and the exit code is 5
+    /// How long to hand the blocks over when leaving, such as 20s or 5m; what others have not taken by then stays, and
+    /// the exit code is 5
     #[arg(long, env = "KADRING_HANDOVER_LIMIT", value_name = "TIME", default_value = "20s", value_parser = humantime::parse_duration)]
     pub(crate) handover_limit: Duration,
     /// How peers find one another
@@ -184,7 +186,8 @@ pub(crate) struct PeerArgs {
     /// Leave when standard input ends
     #[arg(long, env = "KADRING_EXIT_ON_EOF", value_parser = BoolishValueParser::new())]
     pub(crate) exit_on_eof: bool,
-    /// Let only a few peers of one network into the table where addresses are of this machine or private too, as everywhere else
+    /// Let only a few peers of one network into the table where addresses are of this machine or private too, as
+    /// everywhere else
     #[arg(long, env = "KADRING_STRICT_ADDRESSES", value_parser = BoolishValueParser::new())]
     pub(crate) strict_addresses: bool,
     #[command(flatten)]

@@ -1,4 +1,5 @@
-//! Files by name on the classroom ring. Peer 0 is the node itself; the first peer of the set is responsible for all files.
+//! Files by name on the classroom ring. Peer 0 is the node itself; the first peer of the set is responsible for all
+//! files.
 
 use std::net::SocketAddr;
 use std::time::Duration;

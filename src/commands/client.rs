@@ -346,8 +346,8 @@ fn typed<'a>(words: impl Iterator<Item = &'a Path>) -> Vec<String> {
     words.map(raw_text::text_of).collect()
 }
 
-/// Starts a guest and waits until it has joined. It knows one way in, and nothing of the network yet, so where much gets
-/// lost it tries again before it says that nobody is there.
+/// Starts a guest and waits until it has joined. It knows one way in, and nothing of the network yet, so where much
+/// gets lost it tries again before it says that nobody is there.
 fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let bind = every_address();
     let known = bootstrap(&args.bootstrap, bind.ip())?;

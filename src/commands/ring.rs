@@ -109,9 +109,9 @@ fn end(thread: ConsoleThread) {
     }
 }
 
-/// SIGTERM or SIGHUP makes the peer leave without a handover: its successor has a copy of what it keeps. Any other signal,
-/// and a second one, is the assignment's abrupt departure: the process only removes its temporary folder, puts the
-/// terminal back and ends at once.
+/// SIGTERM or SIGHUP makes the peer leave without a handover: its successor has a copy of what it keeps. Any other
+/// signal, and a second one, is the assignment's abrupt departure: the process only removes its temporary folder, puts
+/// the terminal back and ends at once.
 fn last_act(store: &TempDir, restore: &Arc<Option<Restore>>) -> LastAct {
     let (store, restore) = (store.path().to_owned(), Arc::clone(restore));
     LastAct(Arc::new(move |signal| {

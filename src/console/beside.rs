@@ -1,8 +1,8 @@
 //! Commands that run beside others: those that are typed with `&` at a console, and those of clients of the control
 //! socket.
 //!
-//! Each has a number, which its thread `command-N` and its answer bear too. [`Jobs`] knows all of a peer, so `jobs` lists
-//! them and `cancel` ends one, at whichever console or shell that is asked.
+//! Each has a number, which its thread `command-N` and its answer bear too. [`Jobs`] knows all of a peer, so `jobs`
+//! lists them and `cancel` ends one, at whichever console or shell that is asked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,8 +1,8 @@
 //! The catalogue: what was stored here, so that a file is found again by its name.
 //!
-//! It is a text file of JSON lines in the peer's data folder, or for commands that join for one file, in the user's state
-//! folder. A line is on the disk before the answer to its `store` is given. Several processes may use one catalogue: each
-//! change is made under a lock on a file beside it. Lines that cannot be read are set aside, and told.
+//! It is a text file of JSON lines in the peer's data folder, or for commands that join for one file, in the user's
+//! state folder. A line is on the disk before the answer to its `store` is given. Several processes may use one
+//! catalogue: each change is made under a lock on a file beside it. Lines that cannot be read are set aside, and told.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
@@ -150,8 +150,8 @@ impl Catalogue {
         Self { folder: folder.into(), bell: None }
     }
 
-    /// The same, in the data folder of a peer that runs: while it is gone, none is made in its place. The bell tells when the
-    /// leases in what is written are to be renewed.
+    /// The same, in the data folder of a peer that runs: while it is gone, none is made in its place. The bell tells
+    /// when the leases in what is written are to be renewed.
     #[must_use]
     pub fn ringing(self, bell: &Bell) -> Self {
         Self { bell: Some(bell.clone()), ..self }
@@ -194,8 +194,8 @@ impl Catalogue {
             // The file is new: its name too is to be there after a power cut.
             File::open(&self.folder)?.sync_all()?;
         }
-        // Who rewrites the catalogue from here on has read this line, and syncs its own file before it takes the place of
-        // this one. So commands that run at once wait for the disk together, not one after another.
+        // Who rewrites the catalogue from here on has read this line, and syncs its own file before it takes the place
+        // of this one. So commands that run at once wait for the disk together, not one after another.
         drop(lock);
         file.sync_data()?;
         self.ring(entry.lease.as_ref());
@@ -265,8 +265,8 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Notes what became of the leases on these files. A lease that never ends, or that was renewed for longer meanwhile,
-    /// stays as it is.
+    /// Notes what became of the leases on these files. A lease that never ends, or that was renewed for longer
+    /// meanwhile, stays as it is.
     ///
     /// # Errors
     /// The catalogue cannot be read or written.
@@ -311,8 +311,8 @@ impl Catalogue {
         }
     }
 
-    /// Notes that these leases are about to be ended: no [secret](Self::secret) is theirs again. It is on the disk when this
-    /// returns.
+    /// Notes that these leases are about to be ended: no [secret](Self::secret) is theirs again. It is on the disk when
+    /// this returns.
     ///
     /// # Errors
     /// It cannot be written.
@@ -490,8 +490,8 @@ pub fn name_of(path: &Path) -> String {
     raw_text::text_of(path.file_name().unwrap_or(path.as_os_str()))
 }
 
-/// Whether `name` fits `pattern`, in which `*`, `?` and `[…]` stand for characters, as in a shell. Without any of them, or
-/// where it is no such pattern, a part of the name will do.
+/// Whether `name` fits `pattern`, in which `*`, `?` and `[…]` stand for characters, as in a shell. Without any of them,
+/// or where it is no such pattern, a part of the name will do.
 pub fn fits(name: &str, pattern: &str) -> bool {
     let glob = Pattern::new(pattern).ok().filter(|_| pattern.contains(['*', '?', '[']));
     glob.map_or_else(|| name.contains(pattern), |glob| glob.matches(name))

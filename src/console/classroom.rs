@@ -47,8 +47,8 @@ static COMMANDS: [Spec; 2] = [
     },
 ];
 
-/// The commands about blocks and their keys: a classroom ring keeps files by their names, and no blocks. And `pause`, which
-/// tells after how long peers of other rings are called dead: here that follows from the user's interval.
+/// The commands about blocks and their keys: a classroom ring keeps files by their names, and no blocks. And `pause`,
+/// which tells after how long peers of other rings are called dead: here that follows from the user's interval.
 const NOT_THERE: [&str; 18] = [
     "retrieve", "test", "clear", "list", "lookup", "files", "name", "forget", "import", "ls", "cat", "check", "wait",
     "scrub", "renew", "delete", "copies", "pause",

@@ -1,8 +1,8 @@
 //! The control socket's two ends: what a client says, what it is told, and who does it.
 //!
 //! A client says one line of JSON ([`Asked`]): a command's words and the folder they were typed in. It is told lines of
-//! JSON ([`Told`]): how far the command is, at most ten times a second, and last the answer, rendered for people and for
-//! programs. More of the client, or its end, ends the command.
+//! JSON ([`Told`]): how far the command is, at most ten times a second, and last the answer, rendered for people and
+//! for programs. More of the client, or its end, ends the command.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -43,7 +43,8 @@ pub struct Asked {
     /// The folder in which names of files begin.
     #[serde(with = "path_text")]
     pub folder: PathBuf,
-    /// A pipe of the client's, to which a file is written that is retrieved; the place among the words is not meant then.
+    /// A pipe of the client's, to which a file is written that is retrieved; the place among the words is not meant
+    /// then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<PathBuf>,
 }

@@ -127,13 +127,14 @@ pub fn remember_folder(
     add(catalogue, &folder.file, name, (key, sha256, bytes, wanted), true, lease);
 }
 
-/// Puts blocks that were imported from a folder in the catalogue, as the one file that they are together: its key, SHA-256,
-/// size and copies.
+/// Puts blocks that were imported from a folder in the catalogue, as the one file that they are together: its key,
+/// SHA-256, size and copies.
 pub fn remember_import(catalogue: &Catalogue, folder: &Path, whole: (Key, Id, u64, usize), lease: Option<Owned>) {
     add(catalogue, folder, None, whole, false, lease);
 }
 
-/// Puts a file, or a folder, in the catalogue that is about to be stored on these leases. On the disk when this returns.
+/// Puts a file, or a folder, in the catalogue that is about to be stored on these leases. On the disk when this
+/// returns.
 ///
 /// # Errors
 /// The catalogue cannot be written.

@@ -111,8 +111,8 @@ pub fn parse_time(word: &str) -> Result<Duration, String> {
 }
 
 impl<B: Backend> Performer<B> {
-    /// The same command, about all that the folders in it are made of. Before a wait until nothing is done, the work that
-    /// was begun beside the lines of a console is waited for: not all of it may have come to the node.
+    /// The same command, about all that the folders in it are made of. Before a wait until nothing is done, the work
+    /// that was begun beside the lines of a console is waited for: not all of it may have come to the node.
     ///
     /// # Errors
     /// A folder's listing cannot be had, or the wait's time is over.

@@ -1,7 +1,7 @@
 //! Blocks of another program, files named by their SHA-256, brought into the network as they are.
 //!
-//! All of them are on one lease. A list of them is stored too, as if they were one file: by its key they are checked, renewed
-//! and deleted, as what is stored in other ways is.
+//! All of them are on one lease. A list of them is stored too, as if they were one file: by its key they are checked,
+//! renewed and deleted, as what is stored in other ways is.
 
 use std::fs;
 use std::io;

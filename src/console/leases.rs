@@ -1,7 +1,8 @@
-//! Leases of those who store: what a `store` lays on its blocks, and what `renew`, `delete` and `copies` tell their holders.
+//! Leases of those who store: what a `store` lays on its blocks, and what `renew`, `delete` and `copies` tell their
+//! holders.
 //!
-//! Beside the catalogue lies a secret of its owner's, `owner`. From that and from what a file is on the disk comes the secret
-//! of its lease, so that a file which is stored again unchanged gets the same lease and no further one.
+//! Beside the catalogue lies a secret of its owner's, `owner`. From that and from what a file is on the disk comes the
+//! secret of its lease, so that a file which is stored again unchanged gets the same lease and no further one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
@@ -106,8 +107,8 @@ pub(super) fn read_renew(options: &Options) -> Result<Change, String> {
 }
 
 impl<B: Backend> Performer<B> {
-    /// The lease that `path` gets when it is stored on these terms under a name, and its secret. The catalogue has it when
-    /// this returns. None where nothing remembers it, or there is nothing to store.
+    /// The lease that `path` gets when it is stored on these terms under a name, and its secret. The catalogue has it
+    /// when this returns. None where nothing remembers it, or there is nothing to store.
     pub(super) fn lease_on(&self, path: &Path, name: Option<&String>, terms: Terms) -> Option<(Owned, Lease)> {
         let catalogue = self.catalogue.as_ref()?;
         let there = fs::metadata(path).ok()?;
@@ -212,7 +213,8 @@ impl<B: Backend> Performer<B> {
         Ok(answer)
     }
 
-    /// Ends the leases of what was begun under a name and not finished. The answer, if nothing that was finished has that name.
+    /// Ends the leases of what was begun under a name and not finished. The answer, if nothing that was finished has
+    /// that name.
     fn delete_begun(&self, catalogue: &Catalogue, entries: &[Entry], name: &str) -> Result<Option<Answer>, Failure> {
         let cannot = |what| move |error: io::Error| failed(FailureKind::Other, catalogue.cannot(what, &error));
         let secrets = catalogue.begun(name).map_err(cannot("read"))?;
@@ -245,8 +247,8 @@ impl<B: Backend> Performer<B> {
         }
     }
 
-    /// Renews all of these whose leases end, at once. What cannot be is told, with the `failures` before, and keeps no other
-    /// from it.
+    /// Renews all of these whose leases end, at once. What cannot be is told, with the `failures` before, and keeps no
+    /// other from it.
     fn renew_all(&self, catalogue: &Catalogue, entries: &[Entry], change: &Change, mut failures: Vec<Reply>) -> Reply {
         let (answer, renewed, failed) = self.tell_holders(entries, change);
         failures.extend(failed);
@@ -366,7 +368,8 @@ pub(super) fn draw() -> io::Result<Secret> {
     Ok(Secret::from_bytes(bytes))
 }
 
-/// The time by a clock that may be ahead, never by one that was set back: what lasts for a while lasts so long at least.
+/// The time by a clock that may be ahead, never by one that was set back: what lasts for a while lasts so long at
+/// least.
 pub(super) fn now() -> UnixTime {
     both_since_1970().1.as_secs()
 }

@@ -9,8 +9,8 @@ use super::escape::quoted;
 pub struct OptionSpec {
     /// The option's name, with the two hyphens.
     pub name: &'static str,
-    /// The name of its value in the usage line, if it takes one. Where that ends in `...`, the option may be given several
-    /// times.
+    /// The name of its value in the usage line, if it takes one. Where that ends in `...`, the option may be given
+    /// several times.
     pub value: Option<&'static str>,
 }
 

@@ -234,8 +234,8 @@ impl<B: Backend> Performer<B> {
         Answer::Failed(Failure { kind: FailureKind::Other, reason })
     }
 
-    /// Gives the node a command that is a part of something larger, whose progress is shown elsewhere, and waits for its
-    /// answer.
+    /// Gives the node a command that is a part of something larger, whose progress is shown elsewhere, and waits for
+    /// its answer.
     pub(super) fn answer_to(&self, command: Command) -> Answer {
         let answers = self.backend.submit(command).into_iter().find_map(|notice| match notice {
             Notice::Answer { answer, .. } => Some(answer),

@@ -1,7 +1,7 @@
 //! The questions of a lookup as a picture in SVG: time against distance, a bar for each.
 //!
-//! The farthest stand at the top and the nearest at the bottom, so a lookup that gets on is a staircase downwards. What the
-//! lookup's time went by with is drawn strong.
+//! The farthest stand at the top and the nearest at the bottom, so a lookup that gets on is a staircase downwards. What
+//! the lookup's time went by with is drawn strong.
 
 use std::fmt::Write;
 use std::time::Duration;

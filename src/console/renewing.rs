@@ -1,5 +1,5 @@
-//! Leases are renewed by the peer through which they were laid, as long as it runs: each once less than half of its time
-//! is left. What is forgotten in the catalogue is not renewed any longer.
+//! Leases are renewed by the peer through which they were laid, as long as it runs: each once less than half of its
+//! time is left. What is forgotten in the catalogue is not renewed any longer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -73,8 +73,8 @@ fn clocks() -> (UnixTime, UnixTime) {
     (earlier.as_secs(), later.as_secs())
 }
 
-/// What is stored under keys of which a lease is due; none if none is. A lease that has ended by both clocks is not renewed:
-/// what it kept may be gone.
+/// What is stored under keys of which a lease is due; none if none is. A lease that has ended by both clocks is not
+/// renewed: what it kept may be gone.
 fn due(entries: &[Entry], (earlier, later): (UnixTime, UnixTime)) -> Option<Vec<Entry>> {
     let is_due = |lease: &Owned| lease.until > Some(earlier) && lease.renewal().is_some_and(|at| at <= later);
     let due = entries.iter().filter(|entry| entry.lease.as_ref().is_some_and(is_due));

@@ -240,8 +240,8 @@ impl Reply {
         }
     }
 
-    /// What sort of failure this is. Of several things, the first failure counts if all failed; if some were done, it is
-    /// a partial one.
+    /// What sort of failure this is. Of several things, the first failure counts if all failed; if some were done, it
+    /// is a partial one.
     pub fn verdict(&self) -> Option<FailureKind> {
         if let Some(health) = self.health() {
             return health.failure();

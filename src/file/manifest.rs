@@ -9,8 +9,9 @@
 //! 3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7$1048576
 //! 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae$17
 //! ```
-//! The line `sha256` stands in the root alone. Behind it a line `folder` says that the file is the [listing](super::folder)
-//! of a folder. Each further line is a block of the level below and the bytes of the file that it stands for.
+//! The line `sha256` stands in the root alone. Behind it a line `folder` says that the file is the
+//! [listing](super::folder) of a folder. Each further line is a block of the level below and the bytes of the file that
+//! it stands for.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -1,8 +1,10 @@
-//! Copies that peers say they have made, and that have yet to be shown: of files' stores, repair, checks and departures alike.
+//! Copies that peers say they have made, and that have yet to be shown: of files' stores, repair, checks and departures
+//! alike.
 //!
 //! Anybody can say `saved`. The word of a peer that pulled the block from here counts. One that had the block before
-//! [shows](crate::wire::sample) it: a hash of bytes that the offer names is compared with one made here. An older peer shows
-//! nothing: its word counts once the block was read back from it. Only then does the part that made the offer hear of a copy.
+//! [shows](crate::wire::sample) it: a hash of bytes that the offer names is compared with one made here. An older peer
+//! shows nothing: its word counts once the block was read back from it. Only then does the part that made the offer
+//! hear of a copy.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -61,8 +63,8 @@ impl Claim {
 }
 
 impl Desk {
-    /// A peer says that it holds a block: it is read back. The verdict follows, as of an offer. False if there will be none,
-    /// for the peer is known to lie, or too many claims wait.
+    /// A peer says that it holds a block: it is read back. The verdict follows, as of an offer. False if there will be
+    /// none, for the peer is known to lie, or too many claims wait.
     pub(crate) fn challenge(&mut self, ticket: Ticket, key: Key, holder: Peer) -> bool {
         self.take_claim(ticket, (key, holder), Proof::Nothing)
     }

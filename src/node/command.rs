@@ -79,8 +79,8 @@ pub enum Command {
         #[serde(default)]
         keep: bool,
     },
-    /// Keep a folder's [listing](crate::file::folder) in the network: its key is the folder's. What the listing names is
-    /// stored before, by other commands.
+    /// Keep a folder's [listing](crate::file::folder) in the network: its key is the folder's. What the listing names
+    /// is stored before, by other commands.
     StoreListing {
         /// The file that holds the listing.
         #[serde(with = "path_text")]
@@ -128,8 +128,8 @@ pub enum Command {
         /// The key of the node's block.
         key: Key,
     },
-    /// Stand for something that takes several commands, so that who ends what is under way ends that too. It begins with
-    /// a progress of 0 bytes, goes on until it is ended, and does nothing.
+    /// Stand for something that takes several commands, so that who ends what is under way ends that too. It begins
+    /// with a progress of 0 bytes, goes on until it is ended, and does nothing.
     Span,
     /// Drop local copies of these files' blocks.
     Clear {
@@ -167,8 +167,8 @@ pub enum Command {
         /// Their secrets.
         secrets: Vec<Secret>,
     },
-    /// Files that are in the network shall be kept on behalf of a lease too, by as many holders of each block as it asks
-    /// for: those nearest to it that have it. They hash it first.
+    /// Files that are in the network shall be kept on behalf of a lease too, by as many holders of each block as it
+    /// asks for: those nearest to it that have it. They hash it first.
     Lay {
         /// The files.
         keys: Vec<Key>,

@@ -210,8 +210,8 @@ impl Desk {
         things.get(at)
     }
 
-    /// Seconds since 1970, as leases count them: by the clock of this machine when the peer began, and from then on by its
-    /// monotonic one.
+    /// Seconds since 1970, as leases count them: by the clock of this machine when the peer began, and from then on by
+    /// its monotonic one.
     pub(crate) fn unix_time(&self) -> UnixTime {
         self.began + self.now().as_micros() / 1_000_000
     }
@@ -261,8 +261,8 @@ impl Desk {
         self.offer(ticket, urgency, block, leases, to);
     }
 
-    /// Offers a block to a peer when its turn comes: please pull it from here and keep it, on behalf of these leases. Its
-    /// end follows.
+    /// Offers a block to a peer when its turn comes: please pull it from here and keep it, on behalf of these leases.
+    /// Its end follows.
     pub(crate) fn offer(&mut self, ticket: Ticket, urgency: Urgency, block: (Key, u32), leases: Vec<Lease>, to: Peer) {
         self.exchange.offer(ticket, urgency, block, leases, to);
     }
@@ -323,8 +323,8 @@ impl Desk {
         }
     }
 
-    /// Has the overlay send something on its way, where it can: `send` gets its router, the time, a name and a place for
-    /// what the overlay then wants. Whether it could; if so, a settlement follows.
+    /// Has the overlay send something on its way, where it can: `send` gets its router, the time, a name and a place
+    /// for what the overlay then wants. Whether it could; if so, a settlement follows.
     pub(crate) fn route(
         &mut self,
         ticket: Ticket,
@@ -363,8 +363,8 @@ impl Desk {
     }
 
     /// Orders that a block be written to the own store, on behalf of these leases: from what is offered here, or pulled
-    /// from another peer. Until its outcome follows, it has room there: as much as the largest block takes, if its size is
-    /// not known.
+    /// from another peer. Until its outcome follows, it has room there: as much as the largest block takes, if its size
+    /// is not known.
     ///
     /// # Errors
     /// The store is full.
@@ -388,8 +388,8 @@ impl Desk {
         Ok(())
     }
 
-    /// Orders that a block of the own store be looked at, which is offered with these leases. If it is sound, it is kept for them
-    /// too.
+    /// Orders that a block of the own store be looked at, which is offered with these leases. If it is sound, it is
+    /// kept for them too.
     pub(crate) fn look_at(&mut self, ticket: Ticket, urgency: Urgency, key: Key, leases: &[Lease]) {
         let mut leases = self.holdings.meant(&key, leases.to_vec());
         if self.holdings.has_leases(&key, &leases) {

@@ -1,7 +1,7 @@
 //! What a lookup asked, for the one who wants to know: whom, why, when, and what became of each question.
 //!
-//! The questions of a lookup pass through the node under the overlay's tags, so it can write them down without the overlay's
-//! help. Where nobody wants an explanation that costs one look at an empty map.
+//! The questions of a lookup pass through the node under the overlay's tags, so it can write them down without the
+//! overlay's help. Where nobody wants an explanation that costs one look at an empty map.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -45,8 +45,8 @@ pub struct Asked {
     pub took: Option<Duration>,
     /// Messages that it took, as far as something came of them.
     pub sent: u8,
-    /// How much of the lookup's time went by until something came of this question, of which the next step followed. All
-    /// such times are the lookup's, but for what else it waited for.
+    /// How much of the lookup's time went by until something came of this question, of which the next step followed.
+    /// All such times are the lookup's, but for what else it waited for.
     pub waited: Option<Duration>,
     /// What became of it.
     pub outcome: Outcome,

@@ -3,8 +3,8 @@
 //! This is the one account: whatever writes a block is ordered by the node, so room is reserved before the first byte
 //! moves, and a block counts once its job has ended and it is durable. What failed on the way gives its room back.
 //!
-//! It is also the one index by key. All that is remembered of a block stands in its entry, for there may be a million of
-//! them: a test counts the bytes.
+//! It is also the one index by key. All that is remembered of a block stands in its entry, for there may be a million
+//! of them: a test counts the bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,8 +26,8 @@ pub(crate) const USUAL: Class = 0;
 /// Bytes that a file takes on a disk at least, and is a multiple of: an ordinary page.
 const PAGE: u64 = 4096;
 
-/// Bytes that a block of this size takes of the capacity: what its file costs on the disk, or many small ones would take
-/// far more of it than was allowed.
+/// Bytes that a block of this size takes of the capacity: what its file costs on the disk, or many small ones would
+/// take far more of it than was allowed.
 fn charge(size: u32) -> u64 {
     u64::from(size.max(1)).next_multiple_of(PAGE)
 }
@@ -94,7 +94,8 @@ impl Holdings {
         self.charged = blocks.iter().map(|(_, size)| charge(*size)).sum();
         let held = |size| Held { size, set: SetId::NONE, seen: false };
         self.blocks = blocks.into_iter().map(|(key, size)| (key, held(size))).collect();
-        // What has ended comes last: a block of which nothing else is known shall go, not be like one without any lease.
+        // What has ended comes last: a block of which nothing else is known shall go, not be like one without any
+        // lease.
         let ended = |note: &&Note| matches!(note, Note::Ended { .. });
         for note in notes.iter().filter(|note| !ended(note)).chain(notes.iter().filter(ended)) {
             match note {
@@ -252,8 +253,8 @@ impl Holdings {
         self.blocks.get(key).is_some_and(|held| self.leases.wants(held.set, self.now))
     }
 
-    /// What these leases of an offer mean here: where the block is kept for ever, or is kept for others, no lease is one
-    /// for ever.
+    /// What these leases of an offer mean here: where the block is kept for ever, or is kept for others, no lease is
+    /// one for ever.
     pub(super) fn meant(&self, key: &Key, mut leases: Vec<Lease>) -> Vec<Lease> {
         let set = self.blocks.get(key).map(|held| held.set);
         if leases.contains(&Lease::NOBODYS) {
@@ -370,8 +371,9 @@ mod tests {
 
     #[test]
     fn a_block_costs_at_most_80_bytes() {
-        // Keys are spread evenly, so the nodes of a tree are filled to 69 of 100 on average (Yao 1978), of eleven places
-        // each, and a node has 12 bytes of its own and 8 of the allocator's; one of eight is an inner one with 12 edges.
+        // Keys are spread evenly, so the nodes of a tree are filled to 69 of 100 on average (Yao 1978), of eleven
+        // places each, and a node has 12 bytes of its own and 8 of the allocator's; one of eight is an inner one with
+        // 12 edges.
         let tree = |entry: usize| (entry * 11 + 20 + 12) as f64 / (11.0 * 0.69) + 12.0 * 8.0 / (11.0 * 0.69 * 8.0);
         let bytes = tree(size_of::<(Key, Held)>());
         assert!(bytes <= 80.0, "{bytes} bytes");

@@ -1,7 +1,7 @@
 //! The leases on the blocks held here.
 //!
-//! A file's blocks all carry the same lease, so there are far fewer sets of leases than blocks: a block's entry has but the
-//! number of its set, and a lease that is renewed or ends is one entry of one table, however many blocks carry it.
+//! A file's blocks all carry the same lease, so there are far fewer sets of leases than blocks: a block's entry has but
+//! the number of its set, and a lease that is renewed or ends is one entry of one table, however many blocks carry it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -82,8 +82,8 @@ impl Leases {
         set == SetId::NONE || self.of(set, now).next().is_some()
     }
 
-    /// The [class](super::holdings::Class) of a block of this set: as many copies as any of its leases asks for. One that
-    /// leaves that open asks for the `usual` number.
+    /// The [class](super::holdings::Class) of a block of this set: as many copies as any of its leases asks for. One
+    /// that leaves that open asks for the `usual` number.
     pub(super) fn class(&self, set: SetId, now: UnixTime, usual: usize) -> Class {
         if set == SetId::NONE {
             return USUAL;
@@ -144,8 +144,9 @@ impl Leases {
         leases.iter().filter_map(|lease| self.ended.get(&lease.id)).copied()
     }
 
-    /// A block of this set gets these leases too: the number of its set from now on. What has ended is left out; the terms of
-    /// those that are known get better, never worse. A block that would have too many is kept for ever instead.
+    /// A block of this set gets these leases too: the number of its set from now on. What has ended is left out; the
+    /// terms of those that are known get better, never worse. A block that would have too many is kept for ever
+    /// instead.
     pub(super) fn add(&mut self, set: SetId, leases: &[Lease], now: UnixTime) -> SetId {
         let mut live: Vec<Lease> = leases.iter().filter(|lease| !self.ended.contains(&lease.id)).copied().collect();
         if live.is_empty() && self.sets[set.0 as usize].ids.is_empty() {
@@ -241,8 +242,8 @@ impl Leases {
         }
     }
 
-    /// Whether a lease that some block has would last longer by that, by a minute at least unless it ends within one, or
-    /// ask for more copies.
+    /// Whether a lease that some block has would last longer by that, by a minute at least unless it ends within one,
+    /// or ask for more copies.
     pub(super) fn betters(&self, lease: &Lease, now: UnixTime) -> bool {
         self.terms.get(&lease.id).is_some_and(|terms| {
             let much = |until: UnixTime| if until > now + 60 { until + 60 } else { until + 1 };

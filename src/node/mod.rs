@@ -6,10 +6,10 @@
 //! same actions.
 //!
 //! # Inside
-//! A *part* does one thing for somebody: see [`part`]. It asks at the [`desk`] under a ticket, and hears what comes of it
-//! through one function; `Node::reply` is the only way there.
-//! - [`exchange`]: requests, answers, offers, and who asked. [`jobs`]: work for the workers. [`life`]: from the start to
-//!   the last goodbye.
+//! A *part* does one thing for somebody: see [`part`]. It asks at the [`desk`] under a ticket, and hears what comes of
+//! it through one function; `Node::reply` is the only way there.
+//! - [`exchange`]: requests, answers, offers, and who asked. [`jobs`]: work for the workers. [`life`]: from the start
+//!   to the last goodbye.
 //! - [`files`]: files in and out, and how much of them at a time ([`pace`]).
 //! - [`keeping`]: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
 //!   [`leases`]: for whom what is held is kept.
@@ -187,7 +187,8 @@ impl Node {
         self.parts.iter().flat_map(|(_, part)| part.named_files()).collect()
     }
 
-    /// Whether the node is between all things it does for others or its user: no file, pull, repair or lookup under way.
+    /// Whether the node is between all things it does for others or its user: no file, pull, repair or lookup under
+    /// way.
     pub fn is_at_rest(&self) -> bool {
         self.parts.iter().all(|(_, part)| part.under_way() == 0) && self.desk.lookups.is_empty()
     }
@@ -385,8 +386,8 @@ impl Node {
             }
             self.spare_effects = effects;
         }
-        // On the classroom ring, a neighbour has to hear the goodbye before this peer ends: found dead, it would be told
-        // of in other words. Silence is waited for no longer than any answer.
+        // On the classroom ring, a neighbour has to hear the goodbye before this peer ends: found dead, it would be
+        // told of in other words. Silence is waited for no longer than any answer.
         let heard = !(self.desk.config.named_files && self.desk.exchange.expects_goodbyes());
         if self.desk.life == Life::SayingGoodbye && heard {
             self.desk.life = self.desk.life.after(life::Step::Heard);

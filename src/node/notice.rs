@@ -57,7 +57,8 @@ pub enum Notice {
         /// The block's size in bytes.
         size: u32,
     },
-    /// A block kept here is damaged or gone; what is left of it was moved aside, and it is fetched anew from another holder.
+    /// A block kept here is damaged or gone; what is left of it was moved aside, and it is fetched anew from another
+    /// holder.
     BlockDamaged {
         /// The block's key.
         key: Key,

@@ -1,10 +1,10 @@
 //! How much is moved at a time over a way of unknown width.
 //!
-//! Blocks that move side by side share the way. Too many at once, and on a slow one each comes so slowly that it is given
-//! up before its end, and nothing ever arrives; too few, and a long or lossy way lies idle. So it begins with a few, one
-//! more is allowed with each that came in good time, and fewer when some took too long (additive increase,
-//! multiplicative decrease: Chiu and Jain 1989; here in blocks, for TCP below does the same in bytes). Small blocks take
-//! less of the way, and tell little about it.
+//! Blocks that move side by side share the way. Too many at once, and on a slow one each comes so slowly that it is
+//! given up before its end, and nothing ever arrives; too few, and a long or lossy way lies idle. So it begins with a
+//! few, one more is allowed with each that came in good time, and fewer when some took too long (additive increase,
+//! multiplicative decrease: Chiu and Jain 1989; here in blocks, for TCP below does the same in bytes). Small blocks
+//! take less of the way, and tell little about it.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ const AT_FIRST: usize = 4;
 /// Whatever came within this time could have shared its way with several others.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// Whatever took longer than this is no sign that more may move at once. A block then came at a fifth of a MiB a second or
-/// less, three times the least rate, and those that share a way do not get equal parts.
+/// Whatever took longer than this is no sign that more may move at once. A block then came at a fifth of a MiB a second
+/// or less, three times the least rate, and those that share a way do not get equal parts.
 const GOOD: Duration = Duration::from_secs(5);
 
 /// Whatever took longer than this may have been close to being given up.

@@ -1,12 +1,12 @@
 //! The record of a node's life: how it began, and every event with the actions that it answered with.
 //!
-//! A record is text, one JSON object a line. The first line is the [`Beginning`], each further line a [`Moment`]. A node
-//! depends on nothing else, so a new node that is fed the same events gives the same actions: a recorded bug can be
-//! replayed as often as needed, and becomes a test.
+//! A record is text, one JSON object a line. The first line is the [`Beginning`], each further line a [`Moment`]. A
+//! node depends on nothing else, so a new node that is fed the same events gives the same actions: a recorded bug can
+//! be replayed as often as needed, and becomes a test.
 //!
-//! The record of a storm holds many peers: each line says of which one it is, and each life has a beginning. A live peer
-//! says of each moment how it came to the node's thread, too: its [`Timing`]. Where its recorder could not follow, a line
-//! says how many moments are [`Lost`]; a replay ends there.
+//! The record of a storm holds many peers: each line says of which one it is, and each life has a beginning. A live
+//! peer says of each moment how it came to the node's thread, too: its [`Timing`]. Where its recorder could not follow,
+//! a line says how many moments are [`Lost`]; a replay ends there.
 //!
 //! Nothing here reads or writes files; drivers do.
 
@@ -39,8 +39,8 @@ pub struct Beginning {
     /// The peer's slot, where the record holds many; none in the record of a live peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<usize>,
-    /// Microseconds since 1970 at the node's time zero, by its machine's clock: what the records of several peers are laid
-    /// side by side by. None in records of before it was written down.
+    /// Microseconds since 1970 at the node's time zero, by its machine's clock: what the records of several peers are
+    /// laid side by side by. None in records of before it was written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix_micros: Option<u64>,
     /// The node's id and address.

@@ -1,4 +1,5 @@
-//! What the user waits for and this peer sees by itself: that it knows its neighbours, so many peers, or has nothing to do.
+//! What the user waits for and this peer sees by itself: that it knows its neighbours, so many peers, or has nothing to
+//! do.
 //!
 //! Nobody asks again and again: whatever happens, what is waited for is looked at once it was dealt with.
 

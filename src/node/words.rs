@@ -1,5 +1,5 @@
-//! What happened, in a few words, for traces and logs: from the JSON of a record, so that a new message or job has its words
-//! at once.
+//! What happened, in a few words, for traces and logs: from the JSON of a record, so that a new message or job has its
+//! words at once.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -6,8 +6,8 @@
 //!
 //! An overlay is a state machine. The node tells it each [`Cause`], what happened, and it pushes [`Effect`]s: questions
 //! it wants asked, and things it found out. Requests that expect an answer go out as [`Effect::Ask`] under a [`Tag`] of
-//! the overlay's choosing; exactly one of [`Cause::Answer`] and [`Cause::NoAnswer`] follows for each, after [`Cause::Late`]
-//! where it takes long.
+//! the overlay's choosing; exactly one of [`Cause::Answer`] and [`Cause::NoAnswer`] follows for each, after
+//! [`Cause::Late`] where it takes long.
 //!
 //! What only the ring does, forwarding requests about files by their names, stands in [`ring`] behind [`Router`].
 
@@ -56,7 +56,8 @@ impl OverlayKind {
         }
     }
 
-    /// How far two ids are from one another: by XOR, or on the ring the shorter way around. Distances compare as numbers.
+    /// How far two ids are from one another: by XOR, or on the ring the shorter way around. Distances compare as
+    /// numbers.
     pub fn distance(&self, one: &Id, other: &Id) -> Id {
         match self {
             Self::Kademlia => one.distance(other),
@@ -72,8 +73,8 @@ impl OverlayKind {
         }
     }
 
-    /// For how long a peer is silent before those that look after it call it dead: at least, and where nothing gets lost
-    /// at most. Others are told within a second or two.
+    /// For how long a peer is silent before those that look after it call it dead: at least, and where nothing gets
+    /// lost at most. Others are told within a second or two.
     pub fn silence(&self) -> [Duration; 2] {
         match self {
             Self::Kademlia => kademlia::silence(),
@@ -243,8 +244,8 @@ pub enum Effect {
     Found {
         /// The lookup's name.
         lookup: LookupId,
-        /// Live peers nearest to the key, nearest first, at most [`WIDTH`](crate::config::WIDTH); this peer among them if
-        /// it is one.
+        /// Live peers nearest to the key, nearest first, at most [`WIDTH`](crate::config::WIDTH); this peer among them
+        /// if it is one.
         peers: Vec<Peer>,
         /// Requests in the longest chain that led to the result.
         hops: u32,

@@ -1,10 +1,10 @@
 //! The channels of a live peer: how much each holds, who takes from it, and what a full one means.
 //!
 //! The rows open the channels and are printed in the head of [`runtime`](super), so the bounds there are those of the
-//! code. (`connections`, `clients` and `line` are no channels: a thread is started with the thing itself, and the row gives
-//! the limit.) A send either waits ([`Full::Waits`] says why that cannot deadlock) or goes on without ([`Full::GoesOn`] says
-//! what becomes of what found no room). No circle of sends that wait can form: a test follows the
-//! rows. It does not see a send that no row names.
+//! code. (`connections`, `clients` and `line` are no channels: a thread is started with the thing itself, and the row
+//! gives the limit.) A send either waits ([`Full::Waits`] says why that cannot deadlock) or goes on without
+//! ([`Full::GoesOn`] says what becomes of what found no room). No circle of sends that wait can form: a test follows
+//! the rows. It does not see a send that no row names.
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -16,7 +16,8 @@ use crate::gauges;
 #[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
 pub(super) struct Channel {
     pub(super) name: &'static str,
-    /// The roles that take from it; none where the system does, or, of `notices`, `events`, `main` and callers of the library.
+    /// The roles that take from it; none where the system does, or, of `notices`, `events`, `main` and callers of the
+    /// library.
     pub(super) to: &'static [Role],
     pub(super) bound: Bound,
     pub(super) full: Full,

@@ -11,8 +11,8 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock(Instant);
 
-/// The clock by which the gauges of all threads go. Others start whole microseconds after it, so that what was read from it
-/// needs no second reading.
+/// The clock by which the gauges of all threads go. Others start whole microseconds after it, so that what was read
+/// from it needs no second reading.
 static OF_PROCESS: LazyLock<Clock> = LazyLock::new(|| {
     #[expect(clippy::disallowed_methods, reason = "this is the exception: where the core's time comes from")]
     Clock(Instant::now())
@@ -55,9 +55,9 @@ pub fn since_1970() -> Duration {
     set_by_a_test(told)
 }
 
-/// The same twice, the earlier one first: as the system tells it now, and as it told it when this was asked first, with the
-/// time that has passed since. Who sets the clock changes only one of them. So what ends too soon by a wrong clock shall go by
-/// the one, and what would begin too late by the other.
+/// The same twice, the earlier one first: as the system tells it now, and as it told it when this was asked first, with
+/// the time that has passed since. Who sets the clock changes only one of them. So what ends too soon by a wrong clock
+/// shall go by the one, and what would begin too late by the other.
 pub fn both_since_1970() -> (Duration, Duration) {
     static FIRST: LazyLock<(Duration, Clock)> = LazyLock::new(|| (since_1970(), Clock::start()));
     let (first, clock) = &*FIRST;
@@ -65,7 +65,8 @@ pub fn both_since_1970() -> (Duration, Duration) {
     (steady.min(told), steady.max(told))
 }
 
-/// In a build for tests the environment variable `KADRING_CLOCK` may name a file with the seconds by which the clock is ahead.
+/// In a build for tests the environment variable `KADRING_CLOCK` may name a file with the seconds by which the clock is
+/// ahead.
 #[cfg(debug_assertions)]
 fn set_by_a_test(told: Duration) -> Duration {
     static FILE: LazyLock<Option<std::ffi::OsString>> = LazyLock::new(|| std::env::var_os("KADRING_CLOCK"));

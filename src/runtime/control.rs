@@ -1,12 +1,12 @@
 //! `control`: waits for clients of the control socket, through which a running peer is talked to from any shell.
 //!
 //! Each client gets two threads, because two things may come next and a thread waits for one: `client-N` waits for the
-//! client's line, then for its end; `command-N` does what the line says and writes what comes of it. A client that leaves
-//! (Ctrl-C, a closed terminal, SIGKILL) ends its command so.
+//! client's line, then for its end; `command-N` does what the line says and writes what comes of it. A client that
+//! leaves (Ctrl-C, a closed terminal, SIGKILL) ends its command so.
 //!
-//! The socket lies in the data folder, which one peer at a time owns, so one that is found there was left by a peer that
-//! is gone. It is made in a folder that only its owner may enter and gets its name when it is ready: there is no moment at
-//! which another user could open it.
+//! The socket lies in the data folder, which one peer at a time owns, so one that is found there was left by a peer
+//! that is gone. It is made in a folder that only its owner may enter and gets its name when it is ready: there is no
+//! moment at which another user could open it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};

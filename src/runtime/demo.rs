@@ -16,8 +16,8 @@ use crate::locks::{self, Ranked};
 /// Threads that wait for the lock of [`lock`].
 pub const WAITERS: u64 = 20;
 
-/// One thread holds a lock while [`WAITERS`] others wait for it. Returns what the threads are at then, and how often the
-/// lock was given on once its holder had let it go.
+/// One thread holds a lock while [`WAITERS`] others wait for it. Returns what the threads are at then, and how often
+/// the lock was given on once its holder had let it go.
 ///
 /// # Errors
 /// The system refuses a thread.

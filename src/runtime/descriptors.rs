@@ -1,4 +1,5 @@
-//! How many file descriptors each sort of connection may have, so that strangers' connections leave enough for the rest.
+//! How many file descriptors each sort of connection may have, so that strangers' connections leave enough for the
+//! rest.
 //!
 //! What strangers can have opened is bounded by shares of the limit that the system sets. The rest is a reserve for the
 //! workers (a connection, a file and its folder each), clients of the control socket and the peer's own files.

@@ -1,8 +1,8 @@
 //! The end of a peer: who is told, who is waited for, in which order, and who may be left behind.
 //!
-//! On Linux it needs nothing that the system can refuse: no descriptor, no thread, no connection. And it waits for nothing
-//! without a limit: a thread that is stuck in a call that never returns (a read from a disk or a device, say) is named and
-//! left behind, and ends with the process. Nobody waits for the console.
+//! On Linux it needs nothing that the system can refuse: no descriptor, no thread, no connection. And it waits for
+//! nothing without a limit: a thread that is stuck in a call that never returns (a read from a disk or a device, say)
+//! is named and left behind, and ends with the process. Nobody waits for the console.
 
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -83,9 +83,9 @@ impl Ending {
         leave_behind(&self.roster.join(others, Some(deadline)));
     }
 
-    /// Wakes `udp-recv` and `tcp-accept` by shutting down what they wait on: on Linux that ends a `recvmmsg` (though the
-    /// socket has no other end, which is what the error says) and an `accept`, whatever the address, the buffers and
-    /// the firewall. Where it does not, a datagram to ourselves wakes the first.
+    /// Wakes `udp-recv` and `tcp-accept` by shutting down what they wait on: on Linux that ends a `recvmmsg` (though
+    /// the socket has no other end, which is what the error says) and an `accept`, whatever the address, the buffers
+    /// and the firewall. Where it does not, a datagram to ourselves wakes the first.
     fn wake(&self) {
         let _ = socket::shutdown(self.udp.as_raw_fd(), socket::Shutdown::Read);
         let _ = socket::shutdown(self.tcp.as_raw_fd(), socket::Shutdown::Both);

@@ -1,7 +1,8 @@
 //! `events`: gives every notice of the peer, from the first one on, to the function in
 //! [`Options::events`](super::Options::events).
 //!
-//! The node waits for nobody, so where this thread's reader or disk is slow, notices are missed, and it is told how many.
+//! The node waits for nobody, so where this thread's reader or disk is slow, notices are missed, and it is told how
+//! many.
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,7 @@
 //! What the threads of this process are at, as the command `threads` and SIGQUIT show it.
 //!
-//! All of it stands in [`gauges`], where the threads write it themselves: nobody is asked, no lock is taken, and no end of a
-//! channel is kept. So what is shown is true of a thread that is stuck, too.
+//! All of it stands in [`gauges`], where the threads write it themselves: nobody is asked, no lock is taken, and no end
+//! of a channel is kept. So what is shown is true of a thread that is stuck, too.
 
 use std::fmt::{self, Write};
 use std::fs;
@@ -92,8 +92,8 @@ const OTHERS: [(&str, &str); 2] =
 /// Digits by which a peer is told from others in a log.
 const DIGITS: usize = 6;
 
-/// The number by which the gauges know the threads of a peer, the `nth` of this process: its first digits stand in it. The
-/// ids of a classroom are small numbers, of which the last digits say more.
+/// The number by which the gauges know the threads of a peer, the `nth` of this process: its first digits stand in it.
+/// The ids of a classroom are small numbers, of which the last digits say more.
 pub(super) fn number(id: &Id, nth: u32) -> u64 {
     let bytes = id.as_bytes();
     let digits = if bytes[..29] == [0; 29] { &bytes[29..] } else { &bytes[..DIGITS / 2] };

@@ -318,8 +318,8 @@ impl LocalPeer {
         self.handle.me
     }
 
-    /// Waits until the peer has joined, or there is nobody to join. None if `limit` passed or the peer ended before. Who
-    /// would rather be called back gives the peer a [`Tell`].
+    /// Waits until the peer has joined, or there is nobody to join. None if `limit` passed or the peer ended before.
+    /// Who would rather be called back gives the peer a [`Tell`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -353,9 +353,9 @@ impl LocalPeer {
         self.handle.clone()
     }
 
-    /// Listens for clients on the Unix socket `control` in `folder`, which only this user may open. Each client says one
-    /// line, and `serve` does what it says: see [`ServeClient`]. When the client says more, or leaves, the commands of
-    /// its session are ended.
+    /// Listens for clients on the Unix socket `control` in `folder`, which only this user may open. Each client says
+    /// one line, and `serve` does what it says: see [`ServeClient`]. When the client says more, or leaves, the commands
+    /// of its session are ended.
     ///
     /// # Errors
     /// The system refuses the socket or the thread.
@@ -365,7 +365,8 @@ impl LocalPeer {
     }
 
     /// Renews leases as long as the peer runs, from now on. `renew` renews those that are due by commands to the
-    /// `handle`, and returns when the next will be, in seconds since 1970; that something is due sooner, the `bell` tells.
+    /// `handle`, and returns when the next will be, in seconds since 1970; that something is due sooner, the `bell`
+    /// tells.
     ///
     /// # Errors
     /// The system refuses the thread.
@@ -436,8 +437,8 @@ impl Session {
         self.id
     }
 
-    /// Runs `work`, which gives the commands of this session, on the thread `command-N`. A panic in it ends no more than
-    /// this work.
+    /// Runs `work`, which gives the commands of this session, on the thread `command-N`. A panic in it ends no more
+    /// than this work.
     ///
     /// # Errors
     /// The system refuses the thread.
@@ -468,9 +469,9 @@ impl Handle {
         self.commands.submit(submit::NOBODYS, command)
     }
 
-    /// Has the node stand still for `span`, [`MAX_PAUSE`] at most, as if its process was stopped: its neighbours take it
-    /// for dead. An interrupt or an order to leave ends that. What comes back is its beginning, then its end; if the peer
-    /// has ended, nothing.
+    /// Has the node stand still for `span`, [`MAX_PAUSE`] at most, as if its process was stopped: its neighbours take
+    /// it for dead. An interrupt or an order to leave ends that. What comes back is its beginning, then its end; if the
+    /// peer has ended, nothing.
     pub fn pause(&self, span: Duration) -> Receiver<Pause> {
         self.commands.pause(submit::NOBODYS, span)
     }

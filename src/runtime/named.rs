@@ -4,9 +4,9 @@
 //! they  file <name>[ <port>]\n
 //! we    <size> <modified>\n, that many bytes, <64 hex>\n     or   error: <reason>\n
 //! ```
-//! `modified` is in microseconds since 1970; the 64 digits are the SHA-256 of the bytes, known only when all of them have
-//! been read. With a port the file is meant for the user of the peer that listens there, and the node is told when all
-//! of it was sent.
+//! `modified` is in microseconds since 1970; the 64 digits are the SHA-256 of the bytes, known only when all of them
+//! have been read. With a port the file is meant for the user of the peer that listens there, and the node is told when
+//! all of it was sent.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -28,15 +28,15 @@ use crate::source::{Source, leaves_enough};
 use crate::store::{check_room, room};
 use crate::time::Time;
 
-/// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three, and the C library
-/// asks the system for no memory just for them.
+/// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three, and the C
+/// library asks the system for no memory just for them.
 const CHUNK: usize = 64 * 1024;
 
 /// How the temporary name of a file that is on its way here ends; it begins with a dot and the file's own name.
 pub(super) const PART: &str = ".part";
 
-/// A temporary file that nobody has locked counts as left behind when it is as old as this: one that was just made is not
-/// locked yet.
+/// A temporary file that nobody has locked counts as left behind when it is as old as this: one that was just made is
+/// not locked yet.
 const ABANDONED: Duration = Duration::from_secs(5);
 
 /// A file may be said to be this much younger than now: clocks differ. What is younger still could never be replaced by
@@ -227,8 +227,8 @@ impl Folder {
         self.known.lock().hashes.get(&file).filter(|(known, _)| *known == version).map(|(_, hash)| *hash)
     }
 
-    /// Sends a file, unless it is not here, which is said then. `sent` is called when all bytes were sent, before the last
-    /// line lets the other side count them as received.
+    /// Sends a file, unless it is not here, which is said then. `sent` is called when all bytes were sent, before the
+    /// last line lets the other side count them as received.
     ///
     /// # Errors
     /// The connection broke, or the file changed while it was sent: it must be closed.

@@ -196,8 +196,8 @@ impl NodeLoop {
         }
     }
 
-    /// Before anything that others say: whoever says that it saved a block may have pulled it a moment ago. That alone wakes
-    /// nobody, so it costs no turn.
+    /// Before anything that others say: whoever says that it saved a block may have pulled it a moment ago. That alone
+    /// wakes nobody, so it costs no turn.
     fn hear_of_deliveries(&mut self, now: Time) {
         let blocks = self.shared.ledger.take_delivered();
         if !blocks.is_empty() {

@@ -1,9 +1,9 @@
 //! Writing down what happens to a live node, so that the same core can be fed the same events again.
 //!
-//! The node only hands over what happened, at the end of each turn; the thread `recorder` makes text of it and writes. The
-//! node waits for nobody: where [`MOMENTS`] is full, moments are lost, and a line of the record says how many. A record can
-//! be replayed up to the first such line, and shown beyond. Where processors are scarce the recorder comes last, so that a
-//! peer that is busy answers nearly as much as without a record.
+//! The node only hands over what happened, at the end of each turn; the thread `recorder` makes text of it and writes.
+//! The node waits for nobody: where [`MOMENTS`] is full, moments are lost, and a line of the record says how many. A
+//! record can be replayed up to the first such line, and shown beyond. Where processors are scarce the recorder comes
+//! last, so that a peer that is busy answers nearly as much as without a record.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};

@@ -25,8 +25,9 @@ pub struct Bell(Arc<Due>);
 
 #[derive(Debug)]
 struct Due {
-    /// The soonest renewal, in seconds since 1970. It only ever falls, but for the renewer, which sets it back before it
-    /// looks through what was stored: what is added meanwhile is either seen there or lowers it afterwards (`SeqCst`).
+    /// The soonest renewal, in seconds since 1970. It only ever falls, but for the renewer, which sets it back before
+    /// it looks through what was stored: what is added meanwhile is either seen there or lowers it afterwards
+    /// (`SeqCst`).
     soonest: AtomicU64,
     /// Set once, before the thread is woken to see it (`SeqCst`).
     stopping: AtomicBool,

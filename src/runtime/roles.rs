@@ -1,9 +1,9 @@
 //! The roles of a live peer's threads, in one table.
 //!
 //! Everything that is said of a role is said in its row: the row names the thread, its panic means what the row says
-//! ([`Roster::spawn`](super::threads::Roster::spawn) acts on it), the command `threads` shows what it waits for, and the
-//! table and the picture in the head of [`runtime`](super) are printed from the rows; a test compares. A peer that lacks
-//! one of its threads must not go on as half a peer, which answers and serves nothing.
+//! ([`Roster::spawn`](super::threads::Roster::spawn) acts on it), the command `threads` shows what it waits for, and
+//! the table and the picture in the head of [`runtime`](super) are printed from the rows; a test compares. A peer that
+//! lacks one of its threads must not go on as half a peer, which answers and serves nothing.
 
 use super::channels::{self, Channel};
 

@@ -77,9 +77,9 @@ impl Served {
         self.open.lock().remove(&connection);
     }
 
-    /// Ends a connection of the source that has most; or of the newcomer's own, if that would have as many then and has one
-    /// to spare. Of those it is the one that was idle longest, or whose client took nothing for longest. False if there is
-    /// none: all of them are busy.
+    /// Ends a connection of the source that has most; or of the newcomer's own, if that would have as many then and has
+    /// one to spare. Of those it is the one that was idle longest, or whose client took nothing for longest. False if
+    /// there is none: all of them are busy.
     pub(super) fn make_room(&self, newcomer: Option<Source>, now: Time) -> bool {
         let mut served = self.open.lock();
         let counts = count(served.values().map(|entry| entry.from));

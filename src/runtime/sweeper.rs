@@ -1,8 +1,8 @@
 //! `sweeper`: waits for the node's next deadline.
 //!
-//! The node tells when it wants to be woken ([`Node::next_wake`](crate::node::Node::next_wake)) only when that is sooner
-//! than what it told before, so a busy node hardly ever speaks to this thread. A tick whose deadline has moved away is
-//! the node's to ignore. Ticks coalesce: their channel has room for one.
+//! The node tells when it wants to be woken ([`Node::next_wake`](crate::node::Node::next_wake)) only when that is
+//! sooner than what it told before, so a busy node hardly ever speaks to this thread. A tick whose deadline has moved
+//! away is the node's to ignore. Ticks coalesce: their channel has room for one.
 //!
 //! Now and then it notes that the peer runs, so that the next start knows for how long it did not.
 
@@ -38,7 +38,8 @@ pub(super) fn channel() -> (Alarm, Receiver<Time>) {
 }
 
 impl Alarm {
-    /// Has a tick come at `at` at the latest. It waits for nothing: of two deadlines that find no room, the sooner goes in.
+    /// Has a tick come at `at` at the latest. It waits for nothing: of two deadlines that find no room, the sooner goes
+    /// in.
     pub(super) fn set(&self, mut at: Time) {
         while let Err(TrySendError::Full(refused)) = self.deadlines.try_send(at) {
             at = self.untaken.try_recv().map_or(refused, |untaken| untaken.min(refused));
@@ -46,8 +47,8 @@ impl Alarm {
     }
 }
 
-/// Sends a tick at each deadline that comes in, never early, until nobody arms it any more. Between them it looks at the
-/// file of the network keys, if there is one, and notes in the store that the peer runs.
+/// Sends a tick at each deadline that comes in, never early, until nobody arms it any more. Between them it looks at
+/// the file of the network keys, if there is one, and notes in the store that the peer runs.
 pub(super) fn run(
     clock: Clock,
     (keys, store): (Option<&Keyring>, Option<&DiskStore>),

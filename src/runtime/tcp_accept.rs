@@ -1,9 +1,9 @@
 //! `tcp-accept`: waits for connections, and gives each a thread of its own to be served by.
 //!
-//! The number of these threads is bounded. When all are taken, a connection of the source that has most makes room: the one
-//! that has waited longest for its client to say something, or else whose client has taken nothing for longest. So neither a
-//! slow or silent client nor a crowd of them at one address keeps others out. If all of them take what they are sent, the
-//! newcomer is turned away.
+//! The number of these threads is bounded. When all are taken, a connection of the source that has most makes room: the
+//! one that has waited longest for its client to say something, or else whose client has taken nothing for longest. So
+//! neither a slow or silent client nor a crowd of them at one address keeps others out. If all of them take what they
+//! are sent, the newcomer is turned away.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};

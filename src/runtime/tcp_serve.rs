@@ -91,8 +91,8 @@ pub(super) fn run(
     }
 }
 
-/// Whether a line begins a request of the web's. What follows is none of ours, even where it looks like one: a page can have
-/// a browser send a body that is a control line.
+/// Whether a line begins a request of the web's. What follows is none of ours, even where it looks like one: a page can
+/// have a browser send a body that is a control line.
 fn is_http(line: &[u8]) -> bool {
     line.windows(5).any(|part| part == b"HTTP/")
 }

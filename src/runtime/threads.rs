@@ -31,7 +31,8 @@ struct Shared {
     threads: Ranked<Threads>,
     /// Tells that a thread has ended.
     ended: Condvar,
-    /// Tells this peer's threads from those of others in the process, and by its first digits from those of other processes.
+    /// Tells this peer's threads from those of others in the process, and by its first digits from those of other
+    /// processes.
     number: u64,
     /// Tells the node to leave at once.
     leave: Sender<()>,
@@ -58,7 +59,8 @@ struct Running {
 static PEERS: AtomicU32 = AtomicU32::new(0);
 
 impl Roster {
-    /// Of the peer `id`, without threads yet. Where one fails without which the peer cannot be, `leave` tells it to the node.
+    /// Of the peer `id`, without threads yet. Where one fails without which the peer cannot be, `leave` tells it to the
+    /// node.
     pub(super) fn new(id: &Id, leave: Sender<()>) -> Self {
         Self(Arc::new(Shared {
             threads: Ranked::new(&locks::ROSTER, Threads::default()),

@@ -52,7 +52,8 @@ pub struct SimArgs {
     /// Lookups, spread evenly over the time
     #[arg(long, env = "KADRING_LOOKUPS", value_name = "N", default_value_t = 1000)]
     pub lookups: usize,
-    /// Peers that die a minute on average, without a word; each is replaced, so that a peer lives for peers/RATE minutes
+    /// Peers that die a minute on average, without a word; each is replaced, so that a peer lives for peers/RATE
+    /// minutes
     #[arg(long, env = "KADRING_CHURN", value_name = "RATE", default_value_t = 0.0)]
     pub churn: f64,
     /// How long each peer lives, where there is churn
@@ -73,7 +74,8 @@ pub struct SimArgs {
     /// What a message may take longer than half a round trip [default: the weather's, or 5ms]
     #[arg(long, env = "KADRING_JITTER", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub jitter: Option<Duration>,
-    /// Share of slow peers, 0 to 1: half of them answer 300 ms to 1 s late, the others stop for 1 to 5 s every 30 s or so
+    /// Share of slow peers, 0 to 1: half of them answer 300 ms to 1 s late, the others stop for 1 to 5 s every 30 s or
+    /// so
     #[arg(long, env = "KADRING_SLOW", value_name = "SHARE", default_value_t = 0.0)]
     pub slow: f64,
     /// Share of all peers that die just before the lookups begin, so that every table is full of them
@@ -188,8 +190,8 @@ pub struct TraceArgs {
     /// What peers of one network wrote with `--record`, or what a storm wrote
     #[arg(required = true, value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
-    /// Show one request with what came of it, or what led to it: the number or name of a command, the first digits of a key,
-    /// or a sort of message, job or event
+    /// Show one request with what came of it, or what led to it: the number or name of a command, the first digits of a
+    /// key, or a sort of message, job or event
     #[arg(long, env = "KADRING_ONLY", value_name = "COMMAND|KEY|TYPE")]
     pub only: Option<String>,
     /// Show only where this pattern is found: sorts of messages, jobs or events that each came of the one before, as in

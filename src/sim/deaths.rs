@@ -1,8 +1,8 @@
 //! How long deaths take to be known, and which living peers are taken for dead.
 //!
 //! A death is known once those of its replica set (the living peers nearest to it) that had the dead peer in their
-//! tables have all found out. A peer that dies before it has found out, or forgets the dead one for nearer peers, need not any
-//! more.
+//! tables have all found out. A peer that dies before it has found out, or forgets the dead one for nearer peers, need
+//! not any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -62,7 +62,8 @@ impl Deaths {
         }
     }
 
-    /// Those need not find out any more that do not know the dead any longer: nearer peers took its place in their tables.
+    /// Those need not find out any more that do not know the dead any longer: nearer peers took its place in their
+    /// tables.
     pub(super) fn excuse_those_who_forgot(&mut self, knows: impl Fn(usize, usize) -> bool) {
         let waits = |(whom, open): (&usize, &Open)| open.by.iter().map(|by| (*whom, *by)).collect::<Vec<_>>();
         let waiting: Vec<(usize, usize)> = self.open.iter().flat_map(waits).collect();

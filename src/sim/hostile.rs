@@ -1,8 +1,8 @@
 //! Peers that mean harm. Each runs the same node as an honest one, so it joins and stands in others' tables, and does
 //! besides, or instead, what its [`Role`] says.
 //!
-//! What they send is not counted, and they are not among those that are [up](World::up): what is counted and promised is
-//! the honest peers'. They speak Kademlia's language alone.
+//! What they send is not counted, and they are not among those that are [up](World::up): what is counted and promised
+//! is the honest peers'. They speak Kademlia's language alone.
 
 use std::time::Duration;
 

@@ -28,8 +28,8 @@ struct Net {
 }
 
 impl Net {
-    /// `peers` peers that found `blocks` small blocks on their disks, each in as many copies as the network keeps, and that
-    /// have had the time to find one another and to compare.
+    /// `peers` peers that found `blocks` small blocks on their disks, each in as many copies as the network keeps, and
+    /// that have had the time to find one another and to compare.
     fn at_rest(kind: OverlayKind, peers: usize, blocks: u32, replicas: usize) -> Self {
         Self::with_leases(kind, peers, blocks, replicas, |_| None)
     }

@@ -12,8 +12,8 @@
 //!   with published results.
 //! - [`hostile`] are peers that mean harm: they lie, forge, flood and flap among the honest ones.
 //! - [`sabotage`] breaks the driver on purpose: the checks must notice.
-//! - [`replay`] gives the events of a record to a new node; [`moments`] shows the records of several peers side by side;
-//!   [`stepping`] goes through a record or a storm moment by moment.
+//! - [`replay`] gives the events of a record to a new node; [`moments`] shows the records of several peers side by
+//!   side; [`stepping`] goes through a record or a storm moment by moment.
 //! - [`truth`] is the ground truth: the peers that really are nearest to a key.
 
 pub mod args;

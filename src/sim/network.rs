@@ -86,7 +86,8 @@ impl Default for Weather {
     }
 }
 
-/// True with the chance `p`. No number is drawn where there is no doubt, so that turning a misfortune off costs nothing.
+/// True with the chance `p`. No number is drawn where there is no doubt, so that turning a misfortune off costs
+/// nothing.
 pub(super) fn chance(p: f64, rng: &mut StdRng) -> bool {
     p > 0.0 && rng.random_bool(p.min(1.0))
 }

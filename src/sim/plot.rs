@@ -25,15 +25,15 @@ pub struct Series {
 }
 
 const WIDTH: f64 = 760.0;
-/// Where the plot's frame begins and ends, but for its left side, which leaves room for the numbers beside it, and its top,
-/// which leaves room for the legend above.
+/// Where the plot's frame begins and ends, but for its left side, which leaves room for the numbers beside it, and its
+/// top, which leaves room for the legend above.
 const RIGHT: f64 = 730.0;
 const TALL: f64 = 330.0;
 /// From one row of the legend to the next, and from its colour to its words.
 const ROW: f64 = 18.0;
 const BESIDE: f64 = 24.0;
-/// Colours that can be told apart, by colour-blind readers too (Okabe and Ito 2008), and by day as by night; and how lines
-/// are broken, so that they can be told apart in grey.
+/// Colours that can be told apart, by colour-blind readers too (Okabe and Ito 2008), and by day as by night; and how
+/// lines are broken, so that they can be told apart in grey.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 const DASHES: [&str; 6] = ["", "7 3", "2 3", "10 3 2 3", "4 4", "12 4"];
 

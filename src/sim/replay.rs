@@ -51,8 +51,8 @@ pub struct Difference {
     pub replayed: Option<Action>,
 }
 
-/// Gives a record's events to a new node, up to the end, to where moments were lost or to the first difference; where the record holds many peers, to a
-/// node for each.
+/// Gives a record's events to a new node, up to the end, to where moments were lost or to the first difference; where
+/// the record holds many peers, to a node for each.
 ///
 /// # Errors
 /// The record cannot be read. (That the node does otherwise is no error: it is what one wants to know.)

@@ -5,8 +5,8 @@
 //! comes back must be what was stored). *Calm after*: the network is well again, and after the time in which replica
 //! sets are promised to be full again, the network is [at rest](super::check) and everything must be in order.
 //!
-//! Hostile peers may take part until the calm after. What they bring about is bounded, and nothing that they say of others is
-//! believed unseen.
+//! Hostile peers may take part until the calm after. What they bring about is bounded, and nothing that they say of
+//! others is believed unseen.
 //!
 //! Everything in a run follows from its [`StormPlan`]. A fault left out changes no other, so a failing schedule can be
 //! [shrunk](super::shrink()).
@@ -42,8 +42,8 @@ pub use plan::{StormPlan, StormReport};
 const CALM_BEFORE: Duration = Duration::from_secs(40);
 /// How long faults strike.
 const STORM: Duration = Duration::from_secs(180);
-/// After the storm, replica sets have this long to fill again, more than the promised bound: who was tried in vain during
-/// the storm is tried ever more rarely, and who was cut off has yet to notice that it reaches the others again.
+/// After the storm, replica sets have this long to fill again, more than the promised bound: who was tried in vain
+/// during the storm is tried ever more rarely, and who was cut off has yet to notice that it reaches the others again.
 const CALM_AFTER: Duration = Duration::from_secs(90);
 /// How long a check that is under way may still take when the reckoning begins.
 const SETTLE: Duration = Duration::from_secs(5);

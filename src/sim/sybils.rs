@@ -161,8 +161,8 @@ fn a_copy_that_a_sybil_claims_is_none() {
     assert!(told >= 70);
 }
 
-/// A block that one honest peer alone holds, which has just come in, and seven liars that stand nearer to it than any other;
-/// the slot of that peer.
+/// A block that one honest peer alone holds, which has just come in, and seven liars that stand nearer to it than any
+/// other; the slot of that peer.
 fn last_copy_among_liars(seed: u64) -> (Net, Key, usize) {
     let mut net = Net::new(seed, 20);
     let (_, content) = net.file(0, 1000);

@@ -74,8 +74,8 @@ pub(super) struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Performs the work. `block` is the result of reading the block that it [wants](wanted), if it wants one; `file` is
-    /// the result of asking another peer for a named file.
+    /// Performs the work. `block` is the result of reading the block that it [wants](wanted), if it wants one; `file`
+    /// is the result of asking another peer for a named file.
     pub(super) fn perform(&mut self, work: &Job, block: Result<Bytes, Refusal>, file: Brought) -> Outcome {
         let done = match work {
             Job::ReadNext { put, path, manifest } => self.read_next(*put, path, manifest.as_ref()),

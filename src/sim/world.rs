@@ -149,7 +149,8 @@ pub(super) enum SimEvent {
     Mischief,
 }
 
-/// No event comes to a node so long after a time at which it asked to be woken, but for those that a stopped clock held up.
+/// No event comes to a node so long after a time at which it asked to be woken, but for those that a stopped clock held
+/// up.
 const LATEST_WAKE: Duration = Duration::from_millis(100);
 
 /// Ticks in a row, at one moment, after which a node counts as spinning.

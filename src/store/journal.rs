@@ -1,8 +1,8 @@
 //! The journal of leases: a line for each [`Note`], appended as it comes, put in order when a peer starts.
 //!
-//! A line is written before the block that it is about has its name, so no process that dies leaves a block whose leases are
-//! not known. A power cut may take the last lines with it: then a block is kept for ever that need not be, never the other
-//! way about, for what is added to a block that is here already is synced.
+//! A line is written before the block that it is about has its name, so no process that dies leaves a block whose
+//! leases are not known. A power cut may take the last lines with it: then a block is kept for ever that need not be,
+//! never the other way about, for what is added to a block that is here already is synced.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -45,8 +45,8 @@ impl DiskStore {
         write().map_err(self.failed("write", &path))
     }
 
-    /// What the journal says of the blocks `held`, which come in the order of keys; each lease of a block once. Lines that
-    /// cannot be read are set aside.
+    /// What the journal says of the blocks `held`, which come in the order of keys; each lease of a block once. Lines
+    /// that cannot be read are set aside.
     ///
     /// # Errors
     /// The system refuses to read or write the file.

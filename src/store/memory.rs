@@ -19,8 +19,8 @@ pub fn remembers_peers(folder: &Path) -> bool {
     fs::read(folder.join(PEERS)).is_ok_and(|text| !parse_peers(&text).0.is_empty())
 }
 
-/// The peers in such a file, and how many of its lines are not as they were written. A peer is a line with a sum, and the whole
-/// is a list in JSON; the file of an older program is such a list too, without sums.
+/// The peers in such a file, and how many of its lines are not as they were written. A peer is a line with a sum, and
+/// the whole is a list in JSON; the file of an older program is such a list too, without sums.
 fn parse_peers(text: &[u8]) -> (Vec<Peer>, usize) {
     if let Ok(peers) = serde_json::from_slice(text)
         && !text.windows(SUM.len()).any(|part| part == SUM)
@@ -68,8 +68,8 @@ impl DiskStore {
         self.replace("id", (with_sum(&id.to_string()) + "\n").as_bytes())
     }
 
-    /// The peers that this folder's peer knew in its last run, as far as the file can be read. One that is damaged is set
-    /// aside.
+    /// The peers that this folder's peer knew in its last run, as far as the file can be read. One that is damaged is
+    /// set aside.
     pub fn load_peers(&self) -> Vec<Peer> {
         let path = self.folder.join(PEERS);
         let text = match fs::read(&path) {

@@ -12,12 +12,12 @@
 //!
 //! # Architecture invariants
 //! - Files are all there is here. Which blocks this peer holds, how many more it may take, and who writes or deletes
-//!   which: that is the [node](crate::node)'s. So there is no lock: any thread opens the file of a key and has the block,
-//!   or finds none.
+//!   which: that is the [node](crate::node)'s. So there is no lock: any thread opens the file of a key and has the
+//!   block, or finds none.
 //! - A file below `blocks/` is whole, always: it was written to `tmp/`, hashed, made durable, then renamed.
-//! - A block is durable when [`BlockWriter::commit`] returns: the bytes were synced before the rename, the folder after.
-//!   If its folder cannot be synced, its file goes again.
-//!   Several writers at once share what a sync costs, so callers write in parallel.
+//! - A block is durable when [`BlockWriter::commit`] returns: the bytes were synced before the rename, the folder
+//!   after. If its folder cannot be synced, its file goes again. Several writers at once share what a sync costs, so
+//!   callers write in parallel.
 //! - A block is hashed before it is served for the first time, and again whenever its file shows that somebody else
 //!   touched it; bytes that do not hash to their name never leave this room.
 
@@ -55,8 +55,8 @@ use crate::id::Key;
 pub struct DiskStore {
     folder: PathBuf,
     verified: Verified,
-    /// Whether the 256 folders of blocks are known to be there and to survive a power cut. Who sees it set comes after the
-    /// sync that made it so (`Release`, `Acquire`).
+    /// Whether the 256 folders of blocks are known to be there and to survive a power cut. Who sees it set comes after
+    /// the sync that made it so (`Release`, `Acquire`).
     bins_ready: AtomicBool,
     /// Numbers temporary files: each number is given once, in whatever order (`Relaxed`).
     temporary: AtomicU64,
@@ -106,8 +106,8 @@ impl DiskStore {
         }
     }
 
-    /// Whether the folder, or the disk that it lies on, is gone. That is told the first time, and once it is back: what is
-    /// in it counts again then.
+    /// Whether the folder, or the disk that it lies on, is gone. That is told the first time, and once it is back: what
+    /// is in it counts again then.
     fn is_gone(&self) -> bool {
         let Some(place) = self.place else { return false };
         // Another folder in its place may be another peer's.
@@ -161,8 +161,8 @@ impl DiskStore {
     /// Begins to write the block `key` of `size` bytes. Until it is committed, no reader sees it.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if no block is that large; or it would take what is [kept free](check_room) of the disk, or
-    /// the system refuses to create the file.
+    /// [`StoreError::Corrupt`] if no block is that large; or it would take what is [kept free](check_room) of the disk,
+    /// or the system refuses to create the file.
     pub fn begin(&self, key: Key, size: u32) -> Result<BlockWriter<'_>, StoreError> {
         BlockWriter::new(self, key, size)
     }

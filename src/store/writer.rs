@@ -120,8 +120,8 @@ impl DiskStore {
         File::open(folder)?.sync_all()
     }
 
-    /// The folder that the block's file goes to. The first block of a run finds or makes the folders of all, for one sync
-    /// in all.
+    /// The folder that the block's file goes to. The first block of a run finds or makes the folders of all, for one
+    /// sync in all.
     fn ready_bin(&self, key: &Key) -> io::Result<PathBuf> {
         let bin = self.bin(key.as_bytes()[0]);
         if !self.bins_ready.load(Ordering::Acquire) || !bin.is_dir() {

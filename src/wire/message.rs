@@ -16,8 +16,8 @@ use crate::peer::Peer;
 pub struct Message {
     /// Names the request: a response carries the magic of its request. Below [`MAGIC_LIMIT`](super::MAGIC_LIMIT).
     pub magic: u64,
-    /// Who says so. Every request carries it. Of Kademlia's responses only those with a list of peers do, and they tell the
-    /// id alone: the address is unspecified once they were read.
+    /// Who says so. Every request carries it. Of Kademlia's responses only those with a list of peers do, and they tell
+    /// the id alone: the address is unspecified once they were read.
     pub sender: Option<Sender>,
     /// What a response answers, where it says so. Only Kademlia's responses do.
     pub answers: Option<RequestKind>,
@@ -34,7 +34,8 @@ pub struct Sender {
     pub guest: bool,
     /// It is about to go: a hint to check whether it has.
     pub leaving: bool,
-    /// Of which network it is. Requests tell it, unless it has the usual name: to a peer of another one no answer goes out.
+    /// Of which network it is. Requests tell it, unless it has the usual name: to a peer of another one no answer goes
+    /// out.
     #[serde(default, skip_serializing_if = "NetworkName::is_usual")]
     pub network: NetworkName,
 }
@@ -70,8 +71,8 @@ pub enum Request {
         /// The block's key.
         key: Key,
     },
-    /// Hash the block `key`, if you hold it: is it sound? Older peers read a [`Request::FindValue`], and claim what that
-    /// one answers.
+    /// Hash the block `key`, if you hold it: is it sound? Older peers read a [`Request::FindValue`], and claim what
+    /// that one answers.
     Verify {
         /// The block's key.
         key: Key,
@@ -99,8 +100,8 @@ pub enum Request {
         ranges: Vec<Range>,
         /// What the sender holds in all of them.
         held: Summary,
-        /// Of which blocks: those that are to have so many copies, or for 0 those for which nobody asks for a number. None
-        /// asks about all.
+        /// Of which blocks: those that are to have so many copies, or for 0 those for which nobody asks for a number.
+        /// None asks about all.
         copies: Option<u8>,
     },
     /// What only the ring says.
@@ -142,8 +143,8 @@ pub enum Response {
     Nodes(Vec<Peer>),
     /// The block is here, hashed and durable.
     Saved,
-    /// The same, from a peer that did not pull it from who offered it: it [shows](super::sample) that it has it. Older peers
-    /// say `Saved`.
+    /// The same, from a peer that did not pull it from who offered it: it [shows](super::sample) that it has it. Older
+    /// peers say `Saved`.
     Shown {
         /// The hash.
         sample: Id,

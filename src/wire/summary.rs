@@ -1,9 +1,9 @@
 //! How two peers compare what they hold: by ranges of keys, each summed up in a few bytes.
 //!
 //! One peer tells the ranges that both should hold, how many blocks it holds there, and a digest of their keys. If the
-//! other holds the same, that is all there is to say, however many blocks they are. If not, it tells its keys where they
-//! are few, else what it holds in each of some smaller ranges, and the first goes on with those that differ (range-based
-//! set reconciliation: Meyer, SRDS 2023). In a message a key is told by how it starts: its first 8 bytes.
+//! other holds the same, that is all there is to say, however many blocks they are. If not, it tells its keys where
+//! they are few, else what it holds in each of some smaller ranges, and the first goes on with those that differ
+//! (range-based set reconciliation: Meyer, SRDS 2023). In a message a key is told by how it starts: its first 8 bytes.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,8 +1,8 @@
 //! How many `find_node` requests a live peer answers in a second, against a bare UDP echo under the same load.
 //!
 //! 64 requests are outstanding at any time. The asking side has one core, the answering side another; the peer's
-//! threads share theirs. The echo reads and sends by the batch, as the peer may. And how many it answers while it records
-//! its moments, on that same core: what the recorder cannot follow is lost, and the peer answers on.
+//! threads share theirs. The echo reads and sends by the batch, as the peer may. And how many it answers while it
+//! records its moments, on that same core: what the recorder cannot follow is lost, and the peer answers on.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 

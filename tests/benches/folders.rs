@@ -1,7 +1,7 @@
 //! Storing a tree of 10,000 files of 1 KiB with 3 peers on loopback, against one file of as many bytes, stored just so.
 //!
-//! The blocks that hold the files are as durable as any; both clients are processes that come for one command. Each round
-//! stores bytes that nobody holds yet. The tree is then stored again, with one file changed, and retrieved.
+//! The blocks that hold the files are as durable as any; both clients are processes that come for one command. Each
+//! round stores bytes that nobody holds yet. The tree is then stored again, with one file changed, and retrieved.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 

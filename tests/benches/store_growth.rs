@@ -1,7 +1,8 @@
 //! What a store of many small blocks costs: opening it, writing to it, reading from it.
 //!
-//! The bare limits do the same calls in the same folder and nothing else: a walk that asks each file's size, a write with
-//! the same two syncs, an open with a look at the file. So what grows is told apart from what the file system adds.
+//! The bare limits do the same calls in the same folder and nothing else: a walk that asks each file's size, a write
+//! with the same two syncs, an open with a look at the file. So what grows is told apart from what the file system
+//! adds.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 

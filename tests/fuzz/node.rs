@@ -20,8 +20,8 @@ const STEPS: usize = 60;
 /// Actions that one event may bring about.
 const MOST_ACTIONS: usize = 400;
 
-/// Bytes of questions to peers that have shown nothing, for each byte that came: a name in an answer is a peer to be asked,
-/// and to be asked again.
+/// Bytes of questions to peers that have shown nothing, for each byte that came: a name in an answer is a peer to be
+/// asked, and to be asked again.
 const QUESTIONS_FOR_ONE: usize = 3;
 
 /// Bytes of questions that need no reason: to find the network, and to keep an eye on it.

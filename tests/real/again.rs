@@ -163,8 +163,8 @@ fn check_logs(peers: &[PeerProcess]) {
     }
 }
 
-/// Each moment of a live peer's record says which queue it came through and how long its turn took, a job's outcome who did
-/// the job; and the record is the same when it is written again.
+/// Each moment of a live peer's record says which queue it came through and how long its turn took, a job's outcome who
+/// did the job; and the record is the same when it is written again.
 fn check_timings(record: &Path) {
     let text = fs::read_to_string(record).expect("it is there");
     let (mut reader, beginning) = Reader::begin(text.as_bytes()).expect("a record");

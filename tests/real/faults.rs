@@ -1,5 +1,5 @@
-//! What fails under a peer: its process, its bits, its disk, its folder, its descriptors. No wrong byte, no half block, a clear
-//! word, and on it goes once the cause is gone, without a restart.
+//! What fails under a peer: its process, its bits, its disk, its folder, its descriptors. No wrong byte, no half block,
+//! a clear word, and on it goes once the cause is gone, without a restart.
 //!
 //! `KADRING_SOAK=100` makes the random tests so many times as long.
 

@@ -1,7 +1,8 @@
-//! Real peers through lost, doubled and late datagrams, a network in two halves, one death after another, and clocks that are
-//! set: nothing is lost, and nothing ends before its time.
+//! Real peers through lost, doubled and late datagrams, a network in two halves, one death after another, and clocks
+//! that are set: nothing is lost, and nothing ends before its time.
 //!
-//! `KADRING_SOAK=1` and more makes these tests what they are meant to be: 20 peers and minutes instead of a few and seconds.
+//! `KADRING_SOAK=1` and more makes these tests what they are meant to be: 20 peers and minutes instead of a few and
+//! seconds.
 
 use std::io::{Read, Write};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What the real program promises: started as users start it, on real sockets, pipes, terminals and disks. Most of these
-//! tests wait for processes, so one program runs them, several at a time (`.cargo/config.toml`).
+//! What the real program promises: started as users start it, on real sockets, pipes, terminals and disks. Most of
+//! these tests wait for processes, so one program runs them, several at a time (`.cargo/config.toml`).
 
 #![allow(clippy::disallowed_methods, reason = "a test has a deadline by the clock on the wall")]
 

@@ -12,8 +12,8 @@ const PEERS: u64 = 4;
 /// What the C library keeps at hand it keeps from the second wave on, whose workers are others than the first one's.
 const WAVES: u64 = 3;
 
-/// Resident memory, in KiB, that a peer at rest may have beyond what it had before anything was asked of it. With buffers
-/// of a whole block it was 12 MiB.
+/// Resident memory, in KiB, that a peer at rest may have beyond what it had before anything was asked of it. With
+/// buffers of a whole block it was 12 MiB.
 const MOST_KEPT: u64 = 6 * 1024;
 
 #[test]

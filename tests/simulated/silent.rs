@@ -106,8 +106,8 @@ fn a_peer_that_dies_while_it_is_offered_a_block_is_not_waited_for_and_the_next_n
     assert!(slowest < Duration::from_secs(1), "{stores:?}");
 }
 
-/// What a client takes that joins through one peer, as often as the program does, and retrieves the file `key`; none if it
-/// failed.
+/// What a client takes that joins through one peer, as often as the program does, and retrieves the file `key`; none if
+/// it failed.
 fn visit(world: &mut World, key: Id, through: usize) -> Option<Duration> {
     const JOINS: usize = 3;
     const JOIN: Duration = Duration::from_millis(1750);

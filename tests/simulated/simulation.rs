@@ -51,8 +51,8 @@ fn sixty_classroom_storms_leave_every_named_file_where_it_belongs_and_every_user
     weather(StormPlan::classroom, 0..60);
 }
 
-/// All peers lose power at the same moment, in the midst of stores: what is not on a disk by then is on none. Each seed has
-/// another moment.
+/// All peers lose power at the same moment, in the midst of stores: what is not on a disk by then is on none. Each seed
+/// has another moment.
 #[test]
 fn a_power_cut_of_all_peers_at_once_loses_no_block_that_was_acknowledged() {
     const PEERS: usize = 8;

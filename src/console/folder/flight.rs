@@ -108,8 +108,8 @@ impl<'a, B: Backend, T> Flight<'a, B, T> {
         self.tell();
     }
 
-    /// Begins a command, once there is room for it. `land` gets those that end meanwhile, and tells how many bytes came of
-    /// each.
+    /// Begins a command, once there is room for it. `land` gets those that end meanwhile, and tells how many bytes came
+    /// of each.
     ///
     /// # Errors
     /// That of `land`, or the whole was ended.

@@ -1,7 +1,7 @@
 //! Folders: stored as many files and blocks and one [listing](crate::file::folder), and brought back from it.
 //!
-//! To the node a folder is nothing new: blocks, files, and a listing that its root tells from a file. What makes a folder
-//! of them is here: it walks trees, puts small files together, has a window of commands under way at a time
+//! To the node a folder is nothing new: blocks, files, and a listing that its root tells from a file. What makes a
+//! folder of them is here: it walks trees, puts small files together, has a window of commands under way at a time
 //! (`flight.rs`), and writes nothing but into a folder of its own until everything is there (`staging.rs`).
 
 mod answer;

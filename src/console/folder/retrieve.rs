@@ -63,8 +63,8 @@ impl<B: Backend> Performer<B> {
 }
 
 impl Performer<Session> {
-    /// Writes a file, or one in a folder, to `to` in order, while its blocks arrive. A small file of a folder is written
-    /// once it is whole. The session is over with it.
+    /// Writes a file, or one in a folder, to `to` in order, while its blocks arrive. A small file of a folder is
+    /// written once it is whole. The session is over with it.
     pub fn stream(&self, source: Source, to: &mut dyn Write) -> Reply {
         self.pour(source, to).map_or_else(Reply::from, Reply::Node)
     }

@@ -1,8 +1,8 @@
 //! Where a folder is put together before it gets its name: a folder beside its place, which only its user may enter.
 //!
 //! Nothing is written outside of it. Its name is made of the place and of what is brought, so a retrieve that was
-//! interrupted goes on in it. When all is there, one rename gives the folder its name. What stands there by then is never
-//! lost: it stays, or is moved aside under a name of its own.
+//! interrupted goes on in it. When all is there, one rename gives the folder its name. What stands there by then is
+//! never lost: it stays, or is moved aside under a name of its own.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, TryLockError};

@@ -67,8 +67,9 @@ pub(super) fn holds(path: &Path, content: &Content, check: Check<'_>) -> Result<
     }
 }
 
-/// Why a link at `path` is not made; none if it leads to a place in the folder wherever else links lead. So it may go up
-/// at its beginning only: there the folders are folders. Behind a name, which may be a link, `..` could lead anywhere.
+/// Why a link at `path` is not made; none if it leads to a place in the folder wherever else links lead. So it may go
+/// up at its beginning only: there the folders are folders. Behind a name, which may be a link, `..` could lead
+/// anywhere.
 pub(super) fn why_not(path: &Path, target: &Path) -> Option<&'static str> {
     let mut up = path.components().count().saturating_sub(1);
     let mut down = false;

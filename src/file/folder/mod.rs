@@ -8,13 +8,13 @@
 //! {"kind":"file","path":"video.mp4","size":73400320,"sha256":"2c26…","key":"b194…"}
 //! {"kind":"link","path":"watch","target":"video.mp4"}
 //! ```
-//! The listing is stored as a file is, but for a line in its root that says what it is. A large file is stored as any file,
-//! by its key. Small files share blocks, the [packs](pack): the files behind a line `pack` that have no key lie in that
-//! block, one behind the other. So no two files can claim the same bytes, nor one bytes that there are not.
+//! The listing is stored as a file is, but for a line in its root that says what it is. A large file is stored as any
+//! file, by its key. Small files share blocks, the [packs](pack): the files behind a line `pack` that have no key lie
+//! in that block, one behind the other. So no two files can claim the same bytes, nor one bytes that there are not.
 //!
-//! Whatever is in a folder stands right behind it, in the order of the bytes of the names, and nothing tells a time: the
-//! same tree has the same listing, and the same key. A listing may come from anybody: what [`Reader`] lets pass never
-//! leads out of the folder that it is written to.
+//! Whatever is in a folder stands right behind it, in the order of the bytes of the names, and nothing tells a time:
+//! the same tree has the same listing, and the same key. A listing may come from anybody: what [`Reader`] lets pass
+//! never leads out of the folder that it is written to.
 
 pub mod pack;
 mod read;

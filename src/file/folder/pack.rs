@@ -1,9 +1,9 @@
 //! Packs: blocks that many small files share.
 //!
-//! A pack begins with a line that says what it is, so that none is ever taken for a manifest; the files follow, one behind
-//! the other. Where a pack ends is a matter of the names: once it has its least size, a file ends it by chance, and the
-//! chance is the file's own, drawn from the hash of its path and weighed by its size. So a file that is added, removed
-//! or changed changes its own pack, and the packs behind it end where they did before.
+//! A pack begins with a line that says what it is, so that none is ever taken for a manifest; the files follow, one
+//! behind the other. Where a pack ends is a matter of the names: once it has its least size, a file ends it by chance,
+//! and the chance is the file's own, drawn from the hash of its path and weighed by its size. So a file that is added,
+//! removed or changed changes its own pack, and the packs behind it end where they did before.
 
 use std::path::Path;
 

@@ -1,13 +1,13 @@
 //! What the network is like for this peer, learned from all answers: how long they take, and how many get lost.
 //!
 //! A datagram is cheap and every request may come twice, so one that is late goes out again after about the round trip
-//! that this network has, whatever is known of the address; and a peer is doubted only once so many datagrams are without
-//! an answer as do not get lost by chance *here* (Jimenez, Osmani and Knutsson, "Sub-second lookups", P2P 2011, found what
-//! waiting for the dead by fixed timeouts costs). When most of what goes out stays without an answer, repeats would only
-//! add to what is wrong: then they come slowly.
+//! that this network has, whatever is known of the address; and a peer is doubted only once so many datagrams are
+//! without an answer as do not get lost by chance *here* (Jimenez, Osmani and Knutsson, "Sub-second lookups", P2P 2011,
+//! found what waiting for the dead by fixed timeouts costs). When most of what goes out stays without an answer,
+//! repeats would only add to what is wrong: then they come slowly.
 //!
-//! A guest is here for one command, for which somebody waits, and knows little: it asks sooner again, and the brake is for
-//! when hardly anything is answered at all.
+//! A guest is here for one command, for which somebody waits, and knows little: it asks sooner again, and the brake is
+//! for when hardly anything is answered at all.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -34,8 +34,8 @@ const CHANCE: f64 = 0.000_05;
 /// The share of datagrams that is taken to get lost before anything is known.
 const USUAL_LOSS: f64 = 0.05;
 
-/// The share that gets lost is taken from about so many of the latest datagrams; at first from few, of which what is usual
-/// counts as so many.
+/// The share that gets lost is taken from about so many of the latest datagrams; at first from few, of which what is
+/// usual counts as so many.
 const LATEST: f64 = 64.0;
 const AT_FIRST: f64 = 8.0;
 
@@ -132,14 +132,14 @@ impl Conditions {
         self.longer_than(90).unwrap_or(if self.guest { FIRST_TIMEOUT_GUEST } else { FIRST_TIMEOUT })
     }
 
-    /// How long the answer of the furthest peers may take: nobody is doubted before. Where some are near, most answers are
-    /// theirs.
+    /// How long the answer of the furthest peers may take: nobody is doubted before. Where some are near, most answers
+    /// are theirs.
     pub(super) fn reach(&self) -> Duration {
         self.longer_than(97).unwrap_or_default()
     }
 
-    /// How long the answer to a request may take that goes from peer to peer, before it goes out again: twice as long as nine
-    /// of ten took. Ways differ by a few peers, and each repeat is passed on by all of them.
+    /// How long the answer to a request may take that goes from peer to peer, before it goes out again: twice as long
+    /// as nine of ten took. Ways differ by a few peers, and each repeat is passed on by all of them.
     pub(super) fn chain_patience(&self) -> Duration {
         let usual = slow_of(&self.chains, 90).filter(|_| self.chains.len() >= CHAINS);
         usual.map_or(FIRST_TIMEOUT, |slow| (slow * 2).clamp(MIN_DECISION, FIRST_TIMEOUT))

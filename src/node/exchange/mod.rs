@@ -1,10 +1,10 @@
 //! What the node says to other peers and hears from them: it alone draws request ids, keeps the deadlines of requests,
 //! matches answers, and limits what a stranger is told.
 //!
-//! Every message that the node sends passes through here. [`pending`] keeps the requests that wait for an answer, each with
-//! its [`schedule`]; [`round_trips`] and [`conditions`] what answers show of each address and of all; [`uplink`] the offers
-//! that wait for their turn. What comes of either is a [`Delivery`]: for the overlay, or for the part whose ticket the
-//! request went out under.
+//! Every message that the node sends passes through here. [`pending`] keeps the requests that wait for an answer, each
+//! with its [`schedule`]; [`round_trips`] and [`conditions`] what answers show of each address and of all; [`uplink`]
+//! the offers that wait for their turn. What comes of either is a [`Delivery`]: for the overlay, or for the part whose
+//! ticket the request went out under.
 
 mod conditions;
 mod deliveries;
@@ -115,7 +115,8 @@ impl Exchange {
         }
     }
 
-    /// Begins to handle an event: it is `now`, and actions go to the end of `out`, which is kept here until the [end](Self::end).
+    /// Begins to handle an event: it is `now`, and actions go to the end of `out`, which is kept here until the
+    /// [end](Self::end).
     pub(crate) fn begin(&mut self, now: Time, out: &mut Outbox) {
         self.now = now.max(self.now);
         std::mem::swap(&mut self.out, out);

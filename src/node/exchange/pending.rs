@@ -88,8 +88,8 @@ impl<P> Pending<P> {
         Self { requests: Agenda::default(), round_trips: RoundTrips::default(), conditions: Conditions::new(guest) }
     }
 
-    /// Registers a request that is answered at once; `tries` says how long it is repeated, see [`patience`]. Returns its
-    /// magic.
+    /// Registers a request that is answered at once; `tries` says how long it is repeated, see [`patience`]. Returns
+    /// its magic.
     pub(super) fn ask(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask<P>, tries: u8) -> u64 {
         let measured = self.round_trips.timeout(&to.addr);
         let slow = measured.map_or(FIRST_TIMEOUT, |usual| usual.max(MIN_DECISION));
@@ -119,8 +119,8 @@ impl<P> Pending<P> {
         self.register(rng, to, ask, Schedule { patient: true, ..Schedule::new(now, gap, limit) })
     }
 
-    /// How long the answer of the peer at `addr` usually takes at most, as far as is known; or long where hardly anybody
-    /// answers.
+    /// How long the answer of the peer at `addr` usually takes at most, as far as is known; or long where hardly
+    /// anybody answers.
     fn gap(&self, addr: &SocketAddr) -> Duration {
         let usual = self.round_trips.timeout(addr);
         if self.conditions.is_choked() {

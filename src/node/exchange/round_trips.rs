@@ -1,7 +1,7 @@
 //! How long the answers of each address take.
 //!
-//! A round trip is measured where one datagram was sent (Karn's rule). Where several were, the first answer may be one to
-//! any of them; but each that arrives is answered, so if another answer follows, the first one answered an earlier
+//! A round trip is measured where one datagram was sent (Karn's rule). Where several were, the first answer may be one
+//! to any of them; but each that arrives is answered, so if another answer follows, the first one answered an earlier
 //! datagram, and the round trip is taken from the first of all. Where the others were lost, nothing follows, and their
 //! loss is not taken for a longer way.
 
@@ -81,8 +81,8 @@ impl RoundTrips {
         self.unclear.insert(magic, answer);
     }
 
-    /// Another answer came to a request that was answered before. If it is one to another datagram, and no copy that the
-    /// network made, then the first answer came from an earlier one: it took this long.
+    /// Another answer came to a request that was answered before. If it is one to another datagram, and no copy that
+    /// the network made, then the first answer came from an earlier one: it took this long.
     pub(super) fn on_another(&mut self, now: Time, magic: u64, from: SocketAddr) -> Option<Duration> {
         let &Unclear { took, came, gap, .. } = self.unclear.get(&magic).filter(|unclear| unclear.from == from)?;
         if now.since(came) < gap / 2 {

@@ -1,8 +1,8 @@
 //! When a request goes out again, and when it has failed.
 //!
 //! The repeats come at the pace of the answer's usual time until so many are without an answer that the peer is to be
-//! doubted, then ever more slowly; the request has *failed* much later ([`patience`]), for a peer that does not answer at
-//! once need not be dead.
+//! doubted, then ever more slowly; the request has *failed* much later ([`patience`]), for a peer that does not answer
+//! at once need not be dead.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Files on their way into the network, out of it, and out of this peer's own store; how safe they are, and for how long they
-//! are kept.
+//! Files on their way into the network, out of it, and out of this peer's own store; how safe they are, and for how
+//! long they are kept.
 
 mod check;
 mod clear;

@@ -106,8 +106,8 @@ impl Piece {
     }
 
     /// When another holder gets its chance, if there is one: when each fetch under way has taken longer than `limit`,
-    /// which doubles with each time. What has not begun keeps nobody waiting. Where nobody has begun to send, it comes after
-    /// `silence`, even if there is yet to be another.
+    /// which doubles with each time. What has not begun keeps nobody waiting. Where nobody has begun to send, it comes
+    /// after `silence`, even if there is yet to be another.
     pub(super) fn slow_at<P>(&self, jobs: &Jobs<P>, limit: Duration, silence: Duration) -> Option<Time> {
         let is_silent = self.is_silent(jobs);
         if (self.wider || !is_silent) && self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
@@ -123,8 +123,8 @@ impl Piece {
         !self.running.is_empty() && self.running.iter().all(silent)
     }
 
-    /// The next holder to try: not one that failed before in this file, as far as others are known. Liars gather around the
-    /// key: where others were looked for behind them, the first known and the furthest from it take turns.
+    /// The next holder to try: not one that failed before in this file, as far as others are known. Liars gather around
+    /// the key: where others were looked for behind them, the first known and the furthest from it take turns.
     pub(super) fn take_holder(&mut self, doubts: &Doubts) -> Option<Peer> {
         let key = self.what.key();
         let furthest = self.wider && !self.tried.len().is_multiple_of(2);

@@ -102,8 +102,8 @@ impl Placing {
         self.out.remove(addr) || self.overdue.remove(addr)
     }
 
-    /// Whom to offer it to next. Who lives and takes nothing would keep every block waiting for the whole limit, so it is
-    /// asked only if the others cannot make up the quorum.
+    /// Whom to offer it to next. Who lives and takes nothing would keep every block waiting for the whole limit, so it
+    /// is asked only if the others cannot make up the quorum.
     pub(super) fn next_candidate(&mut self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> Option<Peer> {
         match self.candidates.iter().position(|peer| !stalls(&peer.addr)) {
             Some(at) => self.candidates.remove(at),

@@ -1,8 +1,9 @@
-//! `renew`, `delete` and `copies`: the holders of files hear that a lease lasts longer or has ended, or get another one.
+//! `renew`, `delete` and `copies`: the holders of files hear that a lease lasts longer or has ended, or get another
+//! one.
 //!
-//! Each file's tree is walked, and the peers that should hold its blocks are looked up. A lease is on all blocks of its file,
-//! so a peer hears of it once, however many of them it holds; and of several leases at a time. Holders that are not reached,
-//! or that nobody looks for, hear of it later: when they offer a block, or are offered one.
+//! Each file's tree is walked, and the peers that should hold its blocks are looked up. A lease is on all blocks of its
+//! file, so a peer hears of it once, however many of them it holds; and of several leases at a time. Holders that are
+//! not reached, or that nobody looks for, hear of it later: when they offer a block, or are offered one.
 //!
 //! A lease that is laid is another matter: each block of the file is offered with it to those nearest that have it.
 

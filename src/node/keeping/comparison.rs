@@ -1,8 +1,8 @@
 //! Two peers compare what they hold, so that one finds out what the other lacks.
 //!
 //! The ranges that both should hold are compared piece by piece: where both hold the same blocks, a piece costs one
-//! request, however many blocks it has. Where they differ the other tells its keys if they are few, else what it holds in
-//! smaller parts, and those parts that differ are compared next.
+//! request, however many blocks it has. Where they differ the other tells its keys if they are few, else what it holds
+//! in smaller parts, and those parts that differ are compared next.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -201,8 +201,8 @@ fn own<'a>(holdings: &'a Holdings, asked: &'a Batch) -> impl Iterator<Item = &'a
     asked.ranges.iter().flat_map(|range| holdings.within(range, asked.class))
 }
 
-/// Answers a peer that holds `theirs` in these ranges, of the blocks of a class or of all; and whether blocks are held here
-/// that it may lack.
+/// Answers a peer that holds `theirs` in these ranges, of the blocks of a class or of all; and whether blocks are held
+/// here that it may lack.
 pub(in crate::node) fn answer(
     holdings: &Holdings,
     ranges: &[Range],

@@ -130,8 +130,8 @@ impl Conducts {
         self.note(peer, |conduct| (conduct.full, conduct.honest) = (None, Some(true)));
     }
 
-    /// A peer said that it holds a block, and did not show it: it has as little room as a full one, so others stand in for
-    /// it, and its word counts for nothing.
+    /// A peer said that it holds a block, and did not show it: it has as little room as a full one, so others stand in
+    /// for it, and its word counts for nothing.
     pub(super) fn lied(&mut self, peer: &Id, now: Time) {
         self.fill(peer, now);
         self.note(peer, |conduct| conduct.honest = Some(false));

@@ -1,7 +1,7 @@
 //! Leaving in good order: each block held here is first given to the peers that should hold it in this peer's stead.
 //!
-//! With each of these peers what is held is [compared](super::comparison), and it is offered what it lacks. What it says that
-//! it holds counts once it has [shown](crate::node::claims) a block of that, chosen by chance. If everybody
+//! With each of these peers what is held is [compared](super::comparison), and it is offered what it lacks. What it
+//! says that it holds counts once it has [shown](crate::node::claims) a block of that, chosen by chance. If everybody
 //! leaves at once, nobody is waited for twice: a peer that leaves too, or is silent, is asked no more, the next nearest
 //! stand in for it, and once all are gone the departure ends and tells what stays behind.
 

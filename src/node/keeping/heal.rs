@@ -1,7 +1,7 @@
 //! Bringing back blocks that were found damaged here, from the other peers that hold them.
 //!
-//! A block that was here when this peer began may have been damaged while it was down. So all of them are looked at then,
-//! one after another; one that another peer is told of, before its turn comes: it may count on it.
+//! A block that was here when this peer began may have been damaged while it was down. So all of them are looked at
+//! then, one after another; one that another peer is told of, before its turn comes: it may count on it.
 //!
 //! Nobody else learns of the damage: to the others this peer still is a holder, so the block's return is its own duty.
 //! If no other peer can be found that has the block, one may be out of reach, or too slow to answer in time. So it is

@@ -7,8 +7,8 @@
 //! were down. So an offer of it is answered only after a worker has looked at the file: that costs little where the
 //! file is as it was when it last was hashed. If it is not sound, the offer is taken like any other.
 //!
-//! `queue.rs` chooses which block is pulled next: a slow or silent peer delays only its own offers. Where its pull fails, the
-//! block is pulled from another peer that offered it.
+//! `queue.rs` chooses which block is pulled next: a slow or silent peer delays only its own offers. Where its pull
+//! fails, the block is pulled from another peer that offered it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -333,7 +333,8 @@ impl Wanted {
     }
 }
 
-/// Whether a block can be kept on behalf of the leases in an offer. A peer that slept through the end of one is told of it.
+/// Whether a block can be kept on behalf of the leases in an offer. A peer that slept through the end of one is told of
+/// it.
 fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
     if desk.holdings().is_going(&offer.key) {
         return Err(BUSY);
@@ -345,7 +346,8 @@ fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
     let ended: Vec<Secret> = known.secrets_of(&offer.leases).collect();
     let holds = |lease: &Lease| lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
     let wanted = offer.leases.iter().any(holds);
-    // By the clock of whoever offers it they have not ended, and nobody has ended them: which clock is wrong is not known.
+    // By the clock of whoever offers it they have not ended, and nobody has ended them: which clock is wrong is not
+    // known.
     let doubtful = |lease: &&Lease| !lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
     let doubtful: Vec<LeaseId> = offer.leases.iter().filter(doubtful).map(|lease| lease.id).collect();
     if desk.is_validated(&offer.from.addr) {
@@ -360,8 +362,8 @@ fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
     if wanted { Ok(()) } else { Err(ENDED) }
 }
 
-/// Blocks whose leases have ended by this peer's clock, and not by that of one who offers them, stay for so long. Who holds
-/// them offers them each [`REPUBLISH_INTERVAL`].
+/// Blocks whose leases have ended by this peer's clock, and not by that of one who offers them, stay for so long. Who
+/// holds them offers them each [`REPUBLISH_INTERVAL`].
 const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
 
 /// What a stranger is told whose block is not pulled, because it did not answer a ping.

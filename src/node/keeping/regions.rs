@@ -1,8 +1,8 @@
 //! Who should hold the blocks that are held here: ranges of keys, each with its replica set.
 //!
-//! Each [class](crate::node::holdings::Class) of blocks, of one number of copies, has ranges of its own: the more copies, the
-//! larger the replica sets. The ranges are few, for they depend on how many peers are near, not on how many blocks there are. So after a change
-//! all are looked through anew, some of them in each turn of the node.
+//! Each [class](crate::node::holdings::Class) of blocks, of one number of copies, has ranges of its own: the more
+//! copies, the larger the replica sets. The ranges are few, for they depend on how many peers are near, not on how many
+//! blocks there are. So after a change all are looked through anew, some of them in each turn of the node.
 
 use std::collections::BTreeMap;
 
@@ -153,8 +153,8 @@ fn of<'a>(regions: &'a Map, key: &Key) -> Option<&'a Region> {
     regions.range(..=key).next_back().map(|(_, region)| region).filter(|region| *key <= region.last)
 }
 
-/// Adds the region of a key, unless it is there. Since the others were looked at, peers may have come or gone: it takes no
-/// more room than they leave.
+/// Adds the region of a key, unless it is there. Since the others were looked at, peers may have come or gone: it takes
+/// no more room than they leave.
 fn add(regions: &mut Map, desk: &Desk, key: &Key, class: Class) -> bool {
     if of(regions, key).is_some() {
         return false;

@@ -1,9 +1,9 @@
 //! Keeping replica sets full.
 //!
-//! The blocks held here fall into [regions](super::regions), each with the peers that should hold it. With each of those
-//! peers this one compares what is held, range by range, after a peer came or went and otherwise once an hour
-//! ([`REPUBLISH_INTERVAL`](crate::config::REPUBLISH_INTERVAL)). So the cost of a check depends on how many peers are near,
-//! not on how many blocks there are.
+//! The blocks held here fall into [regions](super::regions), each with the peers that should hold it. With each of
+//! those peers this one compares what is held, range by range, after a peer came or went and otherwise once an hour
+//! ([`REPUBLISH_INTERVAL`](crate::config::REPUBLISH_INTERVAL)). So the cost of a check depends on how many peers are
+//! near, not on how many blocks there are.
 //!
 //! What the other lacks it is offered. So that not everybody offers it, each block has one peer whose duty that is: of
 //! its members, the one whose id is nearest to the key. The others look again after a while, and take over where the
@@ -207,8 +207,8 @@ impl Repair {
         }
     }
 
-    /// Tells each neighbour's state what that peer should hold. One that should hold more than before is compared with at
-    /// `at`.
+    /// Tells each neighbour's state what that peer should hold. One that should hold more than before is compared with
+    /// at `at`.
     fn share_out(&mut self, desk: &Desk, at: Time) {
         let now = desk.now();
         let shares = self.regions.shares();
@@ -298,8 +298,8 @@ impl Repair {
         self.go_on(desk, id);
     }
 
-    /// Anybody can say that nothing is missing. A peer that has shown nothing yet is offered one of the blocks that it says
-    /// it holds, so that it has to show it, and cannot know which.
+    /// Anybody can say that nothing is missing. A peer that has shown nothing yet is offered one of the blocks that it
+    /// says it holds, so that it has to show it, and cannot know which.
     fn probe(&mut self, desk: &mut Desk, number: u64, id: &Id, claimed: &[Key]) {
         let Some(&key) = desk.any_of(claimed) else { return };
         let Some(size) = desk.wanted_size(&key) else { return };

@@ -1,8 +1,8 @@
 //! `wait safe`: may this peer be switched off now, and nothing is lost?
 //!
-//! What is held here is [compared](super::comparison) with each peer that should hold it too, after the question was asked:
-//! what such a peer has is no loss. The rest is looked at again after a while, for repair gives it to others meanwhile. A peer
-//! that goes takes with it what it was counted for, and all is compared anew.
+//! What is held here is [compared](super::comparison) with each peer that should hold it too, after the question was
+//! asked: what such a peer has is no loss. The rest is looked at again after a while, for repair gives it to others
+//! meanwhile. A peer that goes takes with it what it was counted for, and all is compared anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

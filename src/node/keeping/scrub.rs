@@ -1,9 +1,10 @@
-//! Scrub: all blocks held here are read and hashed once in a while, because disks rot and nobody may ask for them for years.
+//! Scrub: all blocks held here are read and hashed once in a while, because disks rot and nobody may ask for them for
+//! years.
 //!
-//! In the background one block is read at a time, so that a pass through all of them takes the time that the user gave, and
-//! after each this part rests 49 times as long as it took: it takes 2 % of the disk's time and of a core at most, and rather
-//! takes longer. `scrub` does it now, without rests, a few blocks at a time. What is found damaged is moved aside, told and
-//! [healed](super::heal) as always.
+//! In the background one block is read at a time, so that a pass through all of them takes the time that the user gave,
+//! and after each this part rests 49 times as long as it took: it takes 2 % of the disk's time and of a core at most,
+//! and rather takes longer. `scrub` does it now, without rests, a few blocks at a time. What is found damaged is moved
+//! aside, told and [healed](super::heal) as always.
 //!
 //! A pass begins at a key that chance gives to each start of this peer and goes once round all keys: a peer that is
 //! often started anew does not read the same blocks each time.
@@ -169,7 +170,8 @@ impl Scrub {
         self.pass.as_ref().is_some_and(|pass| !pass.commands.is_empty())
     }
 
-    /// Plans the next read in the background: so that all that are left take the time that is left, not sooner than now.
+    /// Plans the next read in the background: so that all that are left take the time that is left, not sooner than
+    /// now.
     fn plan(&mut self, desk: &Desk) {
         let Some(period) = desk.config().scrub.filter(|_| !desk.config().guest) else { return };
         let held = desk.holdings().len() as u64;

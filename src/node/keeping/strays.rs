@@ -1,5 +1,5 @@
-//! Blocks whose replica set is looked at by itself: copies that this peer should not have and that a member may lack, and
-//! blocks that a member's full store refused.
+//! Blocks whose replica set is looked at by itself: copies that this peer should not have and that a member may lack,
+//! and blocks that a member's full store refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 

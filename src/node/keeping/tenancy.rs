@@ -1,12 +1,13 @@
 //! Leases: what is told of them is written down, and blocks that nobody wants any more go.
 //!
-//! A block whose leases have all ended stays for a grace ([`Config::grace`](crate::config::Config::grace)), so that a lease
-//! that is renewed late, or on its way, finds it. After that it is deleted. As its other holders do the same, nobody
-//! offers it again; and a peer that slept through the end of a lease is told its secret when it offers such a block.
+//! A block whose leases have all ended stays for a grace ([`Config::grace`](crate::config::Config::grace)), so that a
+//! lease that is renewed late, or on its way, finds it. After that it is deleted. As its other holders do the same,
+//! nobody offers it again; and a peer that slept through the end of a lease is told its secret when it offers such a
+//! block.
 //!
-//! Leases end by the clock with which a peer was started, and that may be wrong. So nothing goes before the peer has run for
-//! the grace; nor for a day, if by the clock it was off for more than one. By then its neighbours have compared what they
-//! hold, and offered what by their clocks is wanted: that stays as long as they do so
+//! Leases end by the clock with which a peer was started, and that may be wrong. So nothing goes before the peer has
+//! run for the grace; nor for a day, if by the clock it was off for more than one. By then its neighbours have compared
+//! what they hold, and offered what by their clocks is wanted: that stays as long as they do so
 //! ([`hold_back`](crate::node::holdings::Holdings::hold_back)).
 
 use std::collections::BTreeMap;
@@ -26,8 +27,8 @@ use crate::overlay::Asker;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
-/// Blocks that are looked at in one turn of the node, and deletions that are under way at a time: what others ask for waits
-/// behind them.
+/// Blocks that are looked at in one turn of the node, and deletions that are under way at a time: what others ask for
+/// waits behind them.
 const A_TURN: usize = 256;
 
 /// Requests of others that are answered in a second, in all.

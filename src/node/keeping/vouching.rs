@@ -1,9 +1,9 @@
 //! Hashing the blocks held here for other peers that want to know whether their copies are sound.
 //!
 //! Anybody may ask, so it is bounded: so many bytes a second for all others, of which nobody gets all
-//! ([`budget`](crate::node::budget)), few blocks at a time, and few questions that wait. Who asks beyond that hears that this
-//! peer is busy. The answer is shorter than the question, so nobody is flooded with it in another's name. What is found
-//! damaged is healed as always.
+//! ([`budget`](crate::node::budget)), few blocks at a time, and few questions that wait. Who asks beyond that hears
+//! that this peer is busy. The answer is shorter than the question, so nobody is flooded with it in another's name.
+//! What is found damaged is healed as always.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

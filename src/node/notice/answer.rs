@@ -199,8 +199,8 @@ impl Answer {
         }
     }
 
-    /// What sort of failure this is. A departure that leaves blocks behind, though others were there to take them, is one;
-    /// and that a peer which may hold a block has not heard of its leases.
+    /// What sort of failure this is. A departure that leaves blocks behind, though others were there to take them, is
+    /// one; and that a peer which may hold a block has not heard of its leases.
     pub fn verdict(&self) -> Option<FailureKind> {
         match self {
             Self::Left { offered: true, left_behind: 1.., alone: false, .. } => Some(FailureKind::TimedOut),

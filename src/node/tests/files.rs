@@ -72,8 +72,8 @@ fn addr_of(id: Id) -> SocketAddr {
     (0..10).map(peer).find(|peer| peer.id == id).expect("it is one of them").addr
 }
 
-/// Stores a file whose one block four others may keep. Each says that it has saved it without having pulled it, shows it
-/// as `shown` has it, and gives it back as `gives` has it. Returns the copies that are told of the block.
+/// Stores a file whose one block four others may keep. Each says that it has saved it without having pulled it, shows
+/// it as `shown` has it, and gives it back as `gives` has it. Returns the copies that are told of the block.
 fn copies_told(pulled: bool, shown: Option<bool>, gives: bool) -> usize {
     let mut bench = Bench::new(Config::default(), 4, 9).start(&[]);
     bench.pulls = pulled;

@@ -6,7 +6,8 @@ use crate::config::INTERRUPT_WINDOW;
 use crate::file::{Entry, Form, LocalManifest, Manifest};
 use crate::node::{Command, FailureKind, Source};
 
-/// A retrieve of a file of three blocks, onto whose name another file of its size stands; returns the checks of its blocks.
+/// A retrieve of a file of three blocks, onto whose name another file of its size stands; returns the checks of its
+/// blocks.
 fn standing(bench: &mut Bench, replace: bool) -> Vec<(JobId, Job)> {
     let command = Command::Retrieve { source: Source::Key(key(100)), dest: "back".into(), replace };
     let [(unpack, _)] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };

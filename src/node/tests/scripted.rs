@@ -10,8 +10,8 @@ use crate::time::Time;
 use crate::wire::ring::{RingRequest, Route, Routed};
 use crate::wire::{Request, RequestKind, Response};
 
-/// Every lookup finds `set` at once; every other peer in it is told as a holder, unless nobody `holds` anything. What is
-/// routed goes to the first of `set`, which is responsible for everything; what comes routed has arrived.
+/// Every lookup finds `set` at once; every other peer in it is told as a holder, unless nobody `holds` anything. What
+/// is routed goes to the first of `set`, which is responsible for everything; what comes routed has arrived.
 pub(crate) struct Scripted {
     pub(crate) me: Peer,
     pub(crate) set: Vec<Peer>,

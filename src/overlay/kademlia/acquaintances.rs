@@ -2,8 +2,8 @@
 //!
 //! A lookup pings everybody it does not know, to see whether they are who they were said to be. A peer that passed need
 //! not be asked that again by the next lookup, and may be where it starts: one file is hundreds of lookups among the
-//! same peers. And a peer that asks us is not weighed anew for a place with each request. The table and its order of age
-//! know nothing of it (section 2.2).
+//! same peers. And a peer that asks us is not weighed anew for a place with each request. The table and its order of
+//! age know nothing of it (section 2.2).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -59,7 +59,8 @@ impl Kademlia {
         self.ping_candidates(now, out);
     }
 
-    /// A contact says goodbye, or somebody in its name. It is pinged once; meanwhile nobody waits for it or is sent to it.
+    /// A contact says goodbye, or somebody in its name. It is pinged once; meanwhile nobody waits for it or is sent to
+    /// it.
     fn on_farewell(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
         if self.asked.values().any(|question| matches!(question, Question::Leaving { peer: other } if other == peer)) {
             return;
@@ -103,8 +104,8 @@ impl Kademlia {
         }
     }
 
-    /// Whether a peer would be worth the ping. One that asked us something costs no more; of others a few in each bucket
-    /// will do, but for those near to us.
+    /// Whether a peer would be worth the ping. One that asked us something costs no more; of others a few in each
+    /// bucket will do, but for those near to us.
     fn has_use_for(&self, peer: &Peer, claim: Claim) -> bool {
         let few = self.table.bucket(self.table.index_of(&peer.id)).is_none_or(|bucket| bucket.contacts().len() < WIDTH);
         self.table.has_room(&peer.id)

@@ -3,22 +3,21 @@
 //! The *shortlist* holds everybody named so far, nearest first. ALPHA questions are out at a time. When an answer
 //! brings nobody nearer, all of the WIDTH nearest are asked at once. A peer that keeps us waiting longer than usual is
 //! *overdue*: its answer still counts, but it no longer occupies a place, so a dead peer costs no pause. Once it is so
-//! late that it is to be *doubted*, the result stands without it if WIDTH others live; so it does from the start without
-//! one that left questions unanswered a moment ago. One that was found dead is asked once more and not waited for. But
-//! a lookup that would end in vain waits for all of them. It is over when the WIDTH nearest that are left have all
-//! answered.
-//! An answer has room for WIDTH names, so peers that died unnoticed hide those behind them: where the silent leave fewer
-//! than WIDTH, those who live are asked once who is near to *them*.
+//! late that it is to be *doubted*, the result stands without it if WIDTH others live; so it does from the start
+//! without one that left questions unanswered a moment ago. One that was found dead is asked once more and not waited
+//! for. But a lookup that would end in vain waits for all of them. It is over when the WIDTH nearest that are left have
+//! all answered. An answer has room for WIDTH names, so peers that died unnoticed hide those behind them: where the
+//! silent leave fewer than WIDTH, those who live are asked once who is near to *them*.
 //!
 //! A question asks two things: who is nearer, and are you alive? A contact that answered a moment ago (it is *fresh*)
 //! need not say again that it lives, and the ALPHA nearest know their neighbourhood; so the fresh ones behind them are
 //! not asked. In a busy network that saves most questions. Lookups of our own, which fill the table, ask everybody.
 //!
 //! Names are hearsay, so the lookup believes little. An address stands in the shortlist once, and a peer counts only if
-//! it answers under the id that it was named with: its answer says who it is, and where an older peer's does not, a ping
-//! asks. Thus a liar can neither put the dead into a result nor itself at many places. Nor can it have many questions
-//! sent where nobody answers: of the addresses that peers of one source named, and of those at one source, few are asked
-//! before some have answered.
+//! it answers under the id that it was named with: its answer says who it is, and where an older peer's does not, a
+//! ping asks. Thus a liar can neither put the dead into a result nor itself at many places. Nor can it have many
+//! questions sent where nobody answers: of the addresses that peers of one source named, and of those at one source,
+//! few are asked before some have answered.
 
 use std::net::SocketAddr;
 
@@ -40,8 +39,8 @@ const MAX_QUESTIONS: u32 = 400;
 /// A search for more holders goes on until so many others have answered: liars may stand nearest.
 const WIDER: usize = 3 * WIDTH;
 
-/// From so many questions on, the overdue free no places where less than a third is answered: then it is no matter of single
-/// peers, and to ask more of them would only add to what is wrong.
+/// From so many questions on, the overdue free no places where less than a third is answered: then it is no matter of
+/// single peers, and to ask more of them would only add to what is wrong.
 const BRAKED_FROM: u32 = 12;
 const ANSWERED_MIN: u32 = 3;
 
@@ -132,7 +131,8 @@ impl Lookup {
         self.insert(Entry { peer, distance, standing, depth, namer: namer.map(|namer| Source::of(*namer)) });
     }
 
-    /// Whether too many at this source, or named by the source of `namer`, have yet to answer. Those of a lab may be many.
+    /// Whether too many at this source, or named by the source of `namer`, have yet to answer. Those of a lab may be
+    /// many.
     fn is_crowded(&self, addr: &SocketAddr, namer: &SocketAddr) -> bool {
         let crowded = |of: &SocketAddr, most: usize, source: fn(&Entry) -> Option<Source>| {
             let one = Some(Source::of(*of));
@@ -215,7 +215,8 @@ impl Lookup {
         self.asked >= BRAKED_FROM && answered as u32 * ANSWERED_MIN < self.asked
     }
 
-    /// Has those who live asked once more, if nobody else is left to be asked or waited for and the silent leave too few.
+    /// Has those who live asked once more, if nobody else is left to be asked or waited for and the silent leave too
+    /// few.
     fn widen(&mut self) {
         let standings = || self.shortlist.iter().map(|entry| entry.standing);
         let goes_on = self.next_asked().is_some() || standings().any(Standing::is_awaited);

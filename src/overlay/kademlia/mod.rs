@@ -16,8 +16,9 @@
 //! - Each peer is pinged every few seconds by the two nearest to it, who tell those that may know it when it has died
 //!   ([`watch`]). And now and then a contact is asked who else is near to us: however two parts of a network met,
 //!   neighbours find each other.
-//! - A newcomer does not look into each bucket (section 2.3), but asks one contact of each for others there; under churn
-//!   lookups for joins were most of what peers sent. A walk through all buckets is taken once somebody lost is found.
+//! - A newcomer does not look into each bucket (section 2.3), but asks one contact of each for others there; under
+//!   churn lookups for joins were most of what peers sent. A walk through all buckets is taken once somebody lost is
+//!   found.
 //! - Those who proved who they are but found their bucket full are remembered for a minute ([`acquaintances`]).
 //! - Those who were lost are tried again, so that a network cut in two grows together when it can ([`lost`]).
 
@@ -158,8 +159,8 @@ impl Kademlia {
         }
     }
 
-    /// The same view, for which addresses of local networks are `strict`ly counted like all others: only a few of one network
-    /// become contacts.
+    /// The same view, for which addresses of local networks are `strict`ly counted like all others: only a few of one
+    /// network become contacts.
     pub fn with_addresses(mut self, strict: bool) -> Self {
         self.table.strict = strict;
         self
@@ -359,8 +360,8 @@ impl Overlay for Kademlia {
     fn region(&self, key: &Key, count: usize) -> Region {
         // A contact that missed an answer counts until it is found dead: else every lost datagram moved blocks.
         let members = self.with_me(key, self.table.nearest(key, count, |_| true), count);
-        // Which of two peers is nearer to a key is told by the first bit in which they differ. So the set is the same for
-        // all keys that agree with this one as far as any member agrees with any other peer, and one bit further.
+        // Which of two peers is nearer to a key is told by the first bit in which they differ. So the set is the same
+        // for all keys that agree with this one as far as any member agrees with any other peer, and one bit further.
         let others = self.table.contacts().map(|contact| contact.id).chain((!self.guest).then_some(self.me.id));
         let others = others.filter(|id| members.iter().all(|member| member.id != *id));
         let alike = others.flat_map(|id| members.iter().map(move |member| member.id.distance(&id).leading_zeros()));

@@ -99,8 +99,8 @@ impl Table {
         self.bucket(self.index_of(id)).is_none_or(|bucket| bucket.contacts().len() < self.k)
     }
 
-    /// Who has to go before another peer of the same [network](Source::network_of) may come in: its contact in the bucket, or
-    /// else in the table, that was heard from least recently. None if there is room for it.
+    /// Who has to go before another peer of the same [network](Source::network_of) may come in: its contact in the
+    /// bucket, or else in the table, that was heard from least recently. None if there is room for it.
     pub(super) fn crowd(&self, peer: &Peer) -> Option<Peer> {
         let network = Source::network_of(peer.addr, self.strict)?;
         let of_network = |contact: &&Contact| Source::network_of(contact.peer().addr, self.strict) == Some(network);

@@ -1,9 +1,9 @@
 //! Another peer that runs with our id: a data folder was copied, with the machine or by hand.
 //!
-//! Of the two only one is in the others' tables, so the other holds nothing for anybody. When somebody names a peer of our
-//! id at another address, that is asked, once in a while; so the one that is in the tables hears from the other, and asks in
-//! its turn. Our own address under another name answers too, but then it tells our own address, and the question has come to
-//! ourselves.
+//! Of the two only one is in the others' tables, so the other holds nothing for anybody. When somebody names a peer of
+//! our id at another address, that is asked, once in a while; so the one that is in the tables hears from the other,
+//! and asks in its turn. Our own address under another name answers too, but then it tells our own address, and the
+//! question has come to ourselves.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! What keeps the table good while nobody asks for anything: join, refresh, pulse, and finding the lost again.
 //!
 //! To join is to look up one's own id, and then to ask one contact for an id in each bucket up to that of the seventh
-//! nearest neighbour: the lookup has met those who stand nearer. In a small network, and when a lost peer comes back, for
-//! it may have been cut until then, the *walk* looks up an id in each bucket up to that of the nearest (section 2.3). A
-//! guest has no neighbours: it has joined when anybody answered.
+//! nearest neighbour: the lookup has met those who stand nearer. In a small network, and when a lost peer comes back,
+//! for it may have been cut until then, the *walk* looks up an id in each bucket up to that of the nearest (section
+//! 2.3). A guest has no neighbours: it has joined when anybody answered.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -4,9 +4,9 @@
 //! watchers, whoever its own nearest are (that is not mutual), and however large the network is, a peer sends as few
 //! pings. Nobody is appointed: each sees from its own table whether it is to watch, and takes over where a nearer peer
 //! is silent. A watcher that finds its ward dead tells those that may know it, and each of them pings it once before it
-//! believes that. Any other peer near the dead one tells the watchers. And a peer that comes to know of a death tells its
-//! own wards that may know the dead one too, in the pings that they get anyway: one death each time, however many there
-//! are.
+//! believes that. Any other peer near the dead one tells the watchers. And a peer that comes to know of a death tells
+//! its own wards that may know the dead one too, in the pings that they get anyway: one death each time, however many
+//! there are.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -46,19 +46,19 @@ const HANDED_ON: usize = 8;
 /// The dead that are remembered, at least.
 const MEMORY: usize = 256;
 
-/// Pings in a row that a contact may leave without an answer; then it is gone. The first goes out once, the others again
-/// and again, so that hardly any peer is given up by chance.
+/// Pings in a row that a contact may leave without an answer; then it is gone. The first goes out once, the others
+/// again and again, so that hardly any peer is given up by chance.
 const FAILURES: u8 = 2;
 
 /// The same where others found it gone already; each goes out once, unless this peer hears badly.
 const FAILURES_TOLD: u8 = 1;
 
-/// What each contact that lives and was silent at first adds to this peer's deafness, for each that answers at once takes
-/// one away: what is heard from nine of ten is heard well.
+/// What each contact that lives and was silent at first adds to this peer's deafness, for each that answers at once
+/// takes one away: what is heard from nine of ten is heard well.
 const DEAFER: u8 = 8;
 
-/// The deafest that this peer takes itself to be: where a tenth of all datagrams gets lost, few stretches of luck are long
-/// enough that it forgets that.
+/// The deafest that this peer takes itself to be: where a tenth of all datagrams gets lost, few stretches of luck are
+/// long enough that it forgets that.
 const DEAFEST: u8 = 4 * DEAFER;
 
 /// How long a peer is silent before those that look after it call it dead: at least, for they may ping it at once, and
@@ -80,8 +80,8 @@ pub(super) struct Watch {
     untold: Vec<Peer>,
     /// The dead that the wards have yet to be told of.
     handed_on: VecDeque<Peer>,
-    /// How much of what others say this peer misses: then it is slow to give them up, for it may be to blame itself (the
-    /// local health of Dadgar, Phillips and Currey, "Lifeguard", 2018).
+    /// How much of what others say this peer misses: then it is slow to give them up, for it may be to blame itself
+    /// (the local health of Dadgar, Phillips and Currey, "Lifeguard", 2018).
     deafness: u8,
 }
 
@@ -164,8 +164,8 @@ impl Kademlia {
         }
     }
 
-    /// Whether a silent contact is to be given up, after so many pings without an answer; and if not, how often the next
-    /// one goes out.
+    /// Whether a silent contact is to be given up, after so many pings without an answer; and if not, how often the
+    /// next one goes out.
     pub(super) fn next_tries(&self, now: Time, peer: &Peer, failures: u8) -> Option<u8> {
         let is_told = self.is_told(now, peer);
         let (enough, tries) = if is_told { (FAILURES_TOLD, self.tries_if_told()) } else { (FAILURES, patience::CHECK) };
@@ -181,8 +181,8 @@ impl Kademlia {
         self.watch.told.get(peer).is_some_and(|since| now.since(*since) < HEARD)
     }
 
-    /// A contact was found dead. A peer that looked after it tells everybody that may know it, unless another one did. One
-    /// that would have been told tells those who do. Any other one meets it late, and tells nobody what is old.
+    /// A contact was found dead. A peer that looked after it tells everybody that may know it, unless another one did.
+    /// One that would have been told tells those who do. Any other one meets it late, and tells nobody what is old.
     pub(super) fn on_death(&mut self, now: Time, dead: &Peer, out: &mut Vec<Effect>) {
         self.watch.bury(now, dead);
         if self.guest || self.is_told(now, dead) {

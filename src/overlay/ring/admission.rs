@@ -1,10 +1,10 @@
 //! The origin of a routed request shows that it is where it says, before anything is done for it or sent to it.
 //!
-//! Such a request comes through other peers, so the address of its origin is a claim: anybody could have this peer connect
-//! to, and ping, whomever he names, and with a `join` fill the lists with peers that are not there. So the origin is pinged,
-//! with a ping that is shorter than the request, and no more is sent there until it answered. What was lost on the way is
-//! sent once again where somebody waits for an answer; for a `join`, when the origin repeats it. A `join` is proven each
-//! time, anything else by whatever that address has answered before.
+//! Such a request comes through other peers, so the address of its origin is a claim: anybody could have this peer
+//! connect to, and ping, whomever he names, and with a `join` fill the lists with peers that are not there. So the
+//! origin is pinged, with a ping that is shorter than the request, and no more is sent there until it answered. What
+//! was lost on the way is sent once again where somebody waits for an answer; for a `join`, when the origin repeats it.
+//! A `join` is proven each time, anything else by whatever that address has answered before.
 
 use std::net::SocketAddr;
 
@@ -30,7 +30,8 @@ const MAX_HELD: usize = 16;
 /// Addresses that are remembered because they answered.
 pub(super) const MAX_PROVEN: usize = 1024;
 
-/// A request that waits until its origin has shown that it is there. The user hears of it if it came for the first time.
+/// A request that waits until its origin has shown that it is there. The user hears of it if it came for the first
+/// time.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     relay: Relay,
@@ -43,9 +44,9 @@ impl Ring {
         *addr == self.me.addr || self.proven.contains(addr)
     }
 
-    /// Pings the origin of a request, unless that is going on, or too many of its host are pinged: then it has to repeat
-    /// it. Where too many are pinged in all, the one that was pinged first is not waited for any longer: whoever is there
-    /// answers at once.
+    /// Pings the origin of a request, unless that is going on, or too many of its host are pinged: then it has to
+    /// repeat it. Where too many are pinged in all, the one that was pinged first is not waited for any longer: whoever
+    /// is there answers at once.
     pub(super) fn have_proven(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
         let origin = relay.route.origin;
         if let Some((other, held)) = self.asked.values_mut().find_map(|why| why.proving_at(&origin.addr)) {

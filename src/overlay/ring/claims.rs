@@ -1,11 +1,11 @@
 //! Whether the answer to a routed request comes from the peer that the key leads to.
 //!
-//! A request is answered by a peer that this one did not ask, and every peer on the way sees what it takes to answer. So
-//! the answer counts only for the address that it came from, and it is compared with what this peer knows: where a living
-//! peer is known that stands nearer to the key, that one is asked itself, after a ping of which the answer shows that it
-//! lives. An answer about a file, which has this peer open a connection, is believed of a stranger only after a ping as
-//! well. A liar is left the places between the key and the nearest peer that is known here; one who wants that can as well
-//! join there.
+//! A request is answered by a peer that this one did not ask, and every peer on the way sees what it takes to answer.
+//! So the answer counts only for the address that it came from, and it is compared with what this peer knows: where a
+//! living peer is known that stands nearer to the key, that one is asked itself, after a ping of which the answer shows
+//! that it lives. An answer about a file, which has this peer open a connection, is believed of a stranger only after a
+//! ping as well. A liar is left the places between the key and the nearest peer that is known here; one who wants that
+//! can as well join there.
 
 use std::net::SocketAddr;
 
@@ -132,8 +132,8 @@ impl Ring {
         }
     }
 
-    /// A peer that is known to stand nearer to `key` than `owner`, which says that the key leads to it. None of those that
-    /// were asked already.
+    /// A peer that is known to stand nearer to `key` than `owner`, which says that the key leads to it. None of those
+    /// that were asked already.
     fn nearer(&self, key: &Id, owner: &Peer, asked: &[SocketAddr]) -> Option<Peer> {
         let rank = |peer: &Peer| (peer.id < *key, peer.id);
         let is_other = |peer: &Peer| peer.addr != owner.addr && peer.id != self.me.id && rank(peer) <= rank(owner);

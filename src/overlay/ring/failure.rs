@@ -57,8 +57,8 @@ impl Ring {
     }
 
     /// Another peer says that `peer` does not answer it. One that looks after that peer, or after this one, is believed
-    /// after one ping. A ping may take a while to be missed; where a peer is gone from a machine that is up, a connection
-    /// is refused at once.
+    /// after one ping. A ping may take a while to be missed; where a peer is gone from a machine that is up, a
+    /// connection is refused at once.
     pub(super) fn on_abrupt(&mut self, from: &Incoming, peer: &Peer, out: &mut Vec<Effect>) {
         let Some(known) = self.table.get(&peer.id) else { return };
         let Some(teller) = self.neighbour(from) else { return self.check_on(known, out) };
@@ -75,8 +75,8 @@ impl Ring {
         self.ask_plain(known.into(), Request::FindNode { id: self.me.id }, Why::Tell, false, patience::ONCE, out);
     }
 
-    /// The peer `teller` told its neighbours. If it does not know of a death yet, and is one of those that believe us, it
-    /// is told.
+    /// The peer `teller` told its neighbours. If it does not know of a death yet, and is one of those that believe us,
+    /// it is told.
     pub(super) fn correct(&mut self, teller: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
         let mut named = told.predecessors.iter().chain(told.successors);
         if let Some(&peer) = named.find(|peer| self.vitals.is_news(self.now, peer))
@@ -121,9 +121,9 @@ impl Ring {
     }
 
     /// The peers that this one tells of a death. The two between which the dead one stood looked after it: the first of
-    /// them that knows tells everybody that may have it in the lists, and the other one, which was `told`, those on its own
-    /// side once more, for they know it better. Any other peer tells those two or, if it was told, the next one behind it:
-    /// lists may be short after several deaths, and who stands nearest not be clear yet.
+    /// them that knows tells everybody that may have it in the lists, and the other one, which was `told`, those on its
+    /// own side once more, for they know it better. Any other peer tells those two or, if it was told, the next one
+    /// behind it: lists may be short after several deaths, and who stands nearest not be clear yet.
     fn to_be_told(&self, dead: &Peer, at: (Option<usize>, Option<usize>), told: Option<Told>) -> Vec<Peer> {
         let Neighbours { predecessors, successors } = self.table.neighbours();
         let mut all: Vec<Peer> = match at {
@@ -141,7 +141,8 @@ impl Ring {
         all
     }
 
-    /// Looks for one of those that were lost, or never met: a network that was cut, or began in parts, may be whole again.
+    /// Looks for one of those that were lost, or never met: a network that was cut, or began in parts, may be whole
+    /// again.
     pub(super) fn seek_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.vitals.forget_found(&self.table);
         if self.table.others().next().is_none() {

@@ -39,8 +39,8 @@ impl Ring {
         }
     }
 
-    /// Renews one finger: asks for the successor of its start. A finger that would be this peer itself is dropped, and so
-    /// are those that the successor list covers, however short it is: after a death it is short for a while, and the
+    /// Renews one finger: asks for the successor of its start. A finger that would be this peer itself is dropped, and
+    /// so are those that the successor list covers, however short it is: after a death it is short for a while, and the
     /// fingers beyond its end are as good as before.
     fn fix_next_finger(&mut self, out: &mut Vec<Effect>) {
         let bits = self.options.bits;

@@ -3,14 +3,15 @@
 //! Everything that is remembered of a peer's life stands here, with the rules by which it is taken for dead; what this
 //! peer does about a death is in [`failure`](super::failure).
 //!
-//! Only an answer to a question of this peer's is a sign of life: anybody can send a datagram in another's name. A request
-//! merely spares its sender a ping, and not for long.
+//! Only an answer to a question of this peer's is a sign of life: anybody can send a datagram in another's name. A
+//! request merely spares its sender a ping, and not for long.
 //!
 //! A peer is dead once it left pings without an answer for [`SILENCE`], in which dozens of datagrams go out: so long no
-//! chance lasts with a tenth of all datagrams lost, and no stop of a process that was swapped out. So is one that refuses
-//! a connection. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute that it did
-//! not run is no minute's silence of the other (Dadgar, Phillips and Currey, "Lifeguard", 2018: it is slow observers who
-//! take the living for dead). Who is told of a death by a peer that looked after the dead one believes it after one ping.
+//! chance lasts with a tenth of all datagrams lost, and no stop of a process that was swapped out. So is one that
+//! refuses a connection. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute
+//! that it did not run is no minute's silence of the other (Dadgar, Phillips and Currey, "Lifeguard", 2018: it is slow
+//! observers who take the living for dead). Who is told of a death by a peer that looked after the dead one believes it
+//! after one ping.
 //!
 //! In the classroom, whose users count their own pings, three of them in a row make a peer dead: when the fourth is due
 //! and none of the last three has an answer, it is.
@@ -242,8 +243,8 @@ impl Vitals {
         self.health.get(id).and_then(|health| health.heard)
     }
 
-    /// Since when the peer might be silent, if it was ever heard: since its last sign of life, or since its last request,
-    /// where that [spares](SPARED) it a ping.
+    /// Since when the peer might be silent, if it was ever heard: since its last sign of life, or since its last
+    /// request, where that [spares](SPARED) it a ping.
     pub(super) fn quiet_since(&self, id: &Id) -> Option<Time> {
         let health = self.health.get(id)?;
         let heard = health.heard?;

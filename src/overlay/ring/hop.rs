@@ -1,12 +1,12 @@
 //! The next peer on the way to a key, and a way around one that is silent.
 //!
-//! A lookup goes over a connection, and a peer that died without a word is noticed by that only after seconds. So a ping
-//! goes beside it, to a next hop that was not heard a moment ago. Where no answer comes after about a round trip, the
-//! lookup goes another way as well (the first answer counts, and the owner answers twice at worst), and the silent peer is
-//! in *doubt*: it is checked, and what comes next goes around it until it gives a sign of life or is dead.
+//! A lookup goes over a connection, and a peer that died without a word is noticed by that only after seconds. So a
+//! ping goes beside it, to a next hop that was not heard a moment ago. Where no answer comes after about a round trip,
+//! the lookup goes another way as well (the first answer counts, and the owner answers twice at worst), and the silent
+//! peer is in *doubt*: it is checked, and what comes next goes around it until it gives a sign of life or is dead.
 //!
-//! In a ring at rest hardly any hop is silent, and such pings would be a third of all messages. So none goes out before the
-//! origin has no answer in time: it sends the lookup again, and each peer on the way then pings the next one.
+//! In a ring at rest hardly any hop is silent, and such pings would be a third of all messages. So none goes out before
+//! the origin has no answer in time: it sends the lookup again, and each peer on the way then pings the next one.
 //!
 //! Doubt alone never makes this peer the owner of a key: where all others are in doubt, it may be this one that is cut
 //! off or was stopped.
@@ -26,8 +26,8 @@ use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::Routed;
 
-/// A peer that was heard so lately is not pinged when a lookup goes through it for the first time. It may have been stopped
-/// since then: once the lookup is late, that says more.
+/// A peer that was heard so lately is not pinged when a lookup goes through it for the first time. It may have been
+/// stopped since then: once the lookup is late, that says more.
 const HEARD_LATELY: Duration = Duration::from_millis(500);
 
 /// A lookup that was sent to its next hop.
@@ -67,8 +67,8 @@ impl Ring {
     }
 
     /// Where something leads, if another peer believes that this one is responsible: back to the first peer known that
-    /// stands at or after its key and before this one, if there is one. (One predecessor after the other would be a walk
-    /// round the ring.)
+    /// stands at or after its key and before this one, if there is one. (One predecessor after the other would be a
+    /// walk round the ring.)
     pub(super) fn hop_back(&self, what: Routed, avoid: &[SocketAddr]) -> Hop {
         let usable = |peer: &Peer| self.is_usable(peer, what, avoid);
         self.table.first_from(&key_of(what, self.me.id), usable).map_or(Hop::Mine, Hop::Last)

@@ -1,9 +1,9 @@
 //! Entering the ring, and letting others in.
 //!
 //! A new peer sends `join` to any peer it knows; it is routed to the peer that will stand before the new one, which
-//! takes it for its first successor and answers with its neighbours (Chord, ToN 2003, section IV-E1, figure 6; the answer
-//! brings the successor list along). The next pings make everybody else right. Who a `join` says it is from is a stranger's
-//! word: that peer is pinged before it enters any list, is told to others or gets a connection
+//! takes it for its first successor and answers with its neighbours (Chord, ToN 2003, section IV-E1, figure 6; the
+//! answer brings the successor list along). The next pings make everybody else right. Who a `join` says it is from is a
+//! stranger's word: that peer is pinged before it enters any list, is told to others or gets a connection
 //! ([`admission`](super::admission)).
 
 use std::collections::VecDeque;
@@ -118,8 +118,8 @@ impl Ring {
         }
     }
 
-    /// Knocks at the next of the doors that this peer did not come through. Peers that start at once may let one another in
-    /// two by two: each is in a ring then, and none of them is whole.
+    /// Knocks at the next of the doors that this peer did not come through. Peers that start at once may let one
+    /// another in two by two: each is in a ring then, and none of them is whole.
     pub(super) fn knock_at_next_door(&mut self, out: &mut Vec<Effect>) {
         let Some(Door { addr, tries }) = self.doors.pop_front() else { return };
         if self.table.others().any(|peer| peer.addr == addr) {
@@ -200,8 +200,8 @@ impl Ring {
     ) {
         match response {
             RingResponse::Welcome { predecessors, successors } => {
-                // The first predecessor is the peer that answered: the address that the answer really came from counts, not
-                // the one it gives.
+                // The first predecessor is the peer that answered: the address that the answer really came from counts,
+                // not the one it gives.
                 let before = predecessors.iter().enumerate();
                 let before = before.map(|(at, peer)| if at == 0 { Peer::new(peer.id, from) } else { *peer });
                 let before: Vec<Peer> = before.collect();
@@ -260,7 +260,8 @@ impl Ring {
         }
     }
 
-    /// A new peer's `join`: it is passed on, or its origin is let in here once it has [proven](super::admission) itself.
+    /// A new peer's `join`: it is passed on, or its origin is let in here once it has [proven](super::admission)
+    /// itself.
     pub(super) fn on_join_request(
         &mut self,
         now: Time,
@@ -298,8 +299,8 @@ impl Ring {
         }
     }
 
-    /// The origin of a `join` answered at the address it gave: it is let in here, or told why not. What stands between it
-    /// and this peer may have changed meanwhile.
+    /// The origin of a `join` answered at the address it gave: it is let in here, or told why not. What stands between
+    /// it and this peer may have changed meanwhile.
     pub(super) fn on_proven(&mut self, now: Time, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
         let origin = relay.route.origin;
         if let Some(reason) = self.objection(origin, out) {
@@ -410,8 +411,8 @@ impl Ring {
         Self::notice(RouteNotice::Successors { why: Change::Told { by }, successors }, out);
     }
 
-    /// Puts a peer into the lists on a neighbour's (or the user's) word alone, and pings it. One that stands `before` us
-    /// does not follow the last successor for that: peers that we have yet to hear of may stand between.
+    /// Puts a peer into the lists on a neighbour's (or the user's) word alone, and pings it. One that stands `before`
+    /// us does not follow the last successor for that: peers that we have yet to hear of may stand between.
     pub(super) fn take_in(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
         if peer.id == self.me.id {
             return;

@@ -80,8 +80,8 @@ impl Ring {
 
     /// Takes in, at the `place` of a peer that has left, those that it named as its `successors`.
     fn fill_gap(&mut self, place: Place, successors: &[Peer], out: &mut Vec<Effect>) {
-        // A peer that is known already stands before us, and in a small ring behind us too. The next ping would tell; in
-        // the classroom our user is told of the new successors now.
+        // A peer that is known already stands before us, and in a small ring behind us too. The next ping would tell;
+        // in the classroom our user is told of the new successors now.
         let user_is_told = self.options.manners == Manners::Classroom;
         let fits = |known: Option<Peer>, next| known.is_none_or(|known| known == next && user_is_told);
         let fresh: Vec<Peer> =
@@ -127,8 +127,8 @@ impl Ring {
         }
         for (at, &peer) in successors.iter().enumerate() {
             if predecessors.iter().position(|other| other.id == peer.id).is_none_or(|behind| at < behind) {
-                // In a small ring it may stand before us too, and we not know it yet: in the classroom its user is told of
-                // new successors, so it must learn them.
+                // In a small ring it may stand before us too, and we not know it yet: in the classroom its user is told
+                // of new successors, so it must learn them.
                 let goodbye = match self.options.manners {
                     Manners::Classroom => quit.clone(),
                     Manners::Chord => RingRequest::Exit { predecessors: predecessors.clone() },

@@ -1,9 +1,9 @@
 //! The members of a replica set, while they are asked whether they hold a block.
 //!
-//! Nobody waits for the silent: for a member that is overdue the peer behind the last one is asked, which the owner named
-//! as well, and takes its place once the member is to be doubted. If the member's answer comes before that of its stand-in,
-//! it counts. Only a search that repair starts is patient: it hears the verdict on each member, since a block would be
-//! copied where none is missing.
+//! Nobody waits for the silent: for a member that is overdue the peer behind the last one is asked, which the owner
+//! named as well, and takes its place once the member is to be doubted. If the member's answer comes before that of its
+//! stand-in, it counts. Only a search that repair starts is patient: it hears the verdict on each member, since a block
+//! would be copied where none is missing.
 
 use super::Ring;
 use super::questions::Why;

@@ -2,14 +2,15 @@
 //!
 //! Peers and keys stand on one circle. A key belongs to its *successor*, the first peer at or after it (Chord, SIGCOMM
 //! 2001, section 4; extended in IEEE/ACM ToN 11(1), 2003, section IV). Its replica set is that owner and the peers that
-//! follow it. A question about a key is forwarded from peer to peer, each nearer to the key, until the owner has it; the
-//! owner answers the peer that asked first.
+//! follow it. A question about a key is forwarded from peer to peer, each nearer to the key, until the owner has it;
+//! the owner answers the peer that asked first.
 //!
 //! # Inside
 //! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
 //! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of
-//!   other peers, which pass through this one. - [`claims`]: whether an answer comes from the right peer. - [`hop`]: the
-//!   next peer on the way, and a way around a silent one. - [`members`]: the replica set that a lookup leads to, asked.
+//!   other peers, which pass through this one. - [`claims`]: whether an answer comes from the right peer. - [`hop`]:
+//!   the next peer on the way, and a way around a silent one. - [`members`]: the replica set that a lookup leads to,
+//!   asked.
 //! - [`join`]: entering, and letting in. - [`admission`]: an origin shows that it is there. - [`leave`]: the goodbye.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
 //!   [`probes`]: how many strangers are pinged at a time, and whose.
@@ -23,7 +24,8 @@
 //!   a liar can fill the table. Nor does the origin of a `join` before, and a goodbye counts only once its peer answers
 //!   no ping any more. Only a neighbour's word on who follows it when it has left counts at once.
 //! - Several predecessors are kept, not one.
-//! - Peers that died are remembered and tried now and then: that is how the halves of a network that was cut meet again.
+//! - Peers that died are remembered and tried now and then: that is how the halves of a network that was cut meet
+//!   again.
 
 mod admission;
 mod claims;
@@ -87,7 +89,8 @@ pub const MAX_ROUND: Duration = Duration::from_secs(5);
 /// and one ping of those that are told, a death is known within 10 s.
 pub const PULSE: Duration = Duration::from_secs(4);
 
-/// What is done this long after it was due waited for this peer, which did not run: the others were not silent, it was deaf.
+/// What is done this long after it was due waited for this peer, which did not run: the others were not silent, it was
+/// deaf.
 const STALL: Duration = Duration::from_millis(500);
 
 /// First successors that are pinged now and then, in the classroom in every round (the assignment's two).

@@ -38,10 +38,10 @@ pub enum Manners {
     /// As a network that stores files needs it; nobody watches the pings.
     #[default]
     Chord,
-    /// As the assignment wants it, whose users compare every line: the pings of the user's interval are told, and a peer
-    /// that leaves as many of them unanswered as make a death is dead before the next; a `join` waits until this peer is
-    /// in the ring itself; a goodbye names the successors to those after the leaving peer too, and they are taken in at
-    /// once.
+    /// As the assignment wants it, whose users compare every line: the pings of the user's interval are told, and a
+    /// peer that leaves as many of them unanswered as make a death is dead before the next; a `join` waits until this
+    /// peer is in the ring itself; a goodbye names the successors to those after the leaving peer too, and they are
+    /// taken in at once.
     Classroom,
 }
 

@@ -5,8 +5,8 @@ use crate::source::{Source, count, who_gives_way};
 /// Peers that are pinged at a time because other peers spoke of them, or they for themselves.
 const MAX_PROBES: usize = 16;
 
-/// The same while some source takes more of those places than its share: a flood from one host keeps no newcomer out that
-/// comes from another.
+/// The same while some source takes more of those places than its share: a flood from one host keeps no newcomer out
+/// that comes from another.
 const MAX_PROBES_SHARED: usize = 2 * MAX_PROBES;
 
 /// Whether one more peer from `source` may be probed, while those from the sources `out` are.

@@ -2,8 +2,8 @@
 //!
 //! Routing is recursive: each peer passes a request on to one that is nearer to the key, under the magic it came with,
 //! and the owner answers the origin itself, once that has [shown](super::admission) that it is there (Chord, SIGCOMM
-//! 2001, section 4.3, figure 4, with the calls turned into forwarded messages). Each step is strictly nearer, or the step back from a peer that was wrongly taken for the owner
-//! to the predecessor that is, so a request ends.
+//! 2001, section 4.3, figure 4, with the calls turned into forwarded messages). Each step is strictly nearer, or the
+//! step back from a peer that was wrongly taken for the owner to the predecessor that is, so a request ends.
 
 use std::net::SocketAddr;
 
@@ -117,7 +117,8 @@ impl Ring {
             return self.on_join_request(now, relay, avoid, first_time, out);
         }
         let hop = match self.hop(what, avoid) {
-            // The peer that passed it on believes that this one is the owner: only those that it may have missed are nearer.
+            // The peer that passed it on believes that this one is the owner: only those that it may have missed are
+            // nearer.
             Hop::Last(_) | Hop::Via(_) if is_last => self.hop_back(what, avoid),
             hop => hop,
         };
@@ -144,8 +145,8 @@ impl Ring {
             },
             Hop::Last(to) | Hop::Via(to) => {
                 self.forward(relay.clone(), hop, first_time, out);
-                // Upkeep can wait, unless it had to be sent again. Who takes this peer for the owner may have found that one
-                // silent.
+                // Upkeep can wait, unless it had to be sent again. Who takes this peer for the owner may have found
+                // that one silent.
                 if matches!(what, Routed::Lookup { .. }) && !(is_quiet && first_time) {
                     self.mind_hop(now, to, Sent::Relayed(relay), !first_time || is_last, out);
                 }

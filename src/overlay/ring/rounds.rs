@@ -2,8 +2,9 @@
 //!
 //! Each round pings the first successor (Chord's stabilize and notify, ToN 2003, section IV-E1) and renews one finger
 //! (fix_fingers); now and then the second successor and one of the other peers known are pinged too. The predecessor
-//! pings this peer in its own rounds: once that ping is overdue, it is looked after (check_predecessor), and now and then
-//! before, for a ping shows nothing. So each peer has two that look after it, for little more than the price of one.
+//! pings this peer in its own rounds: once that ping is overdue, it is looked after (check_predecessor), and now and
+//! then before, for a ping shows nothing. So each peer has two that look after it, for little more than the price of
+//! one.
 
 use std::time::Duration;
 
@@ -17,9 +18,9 @@ use crate::time::Time;
 /// The ring is at rest once nobody has come, gone or been found out about for so many rounds.
 const CALM: u32 = 12;
 
-/// At rest only the first successor is pinged in each round, which is how a death is noticed; a finger is renewed in every
-/// so many-th. Once the first rounds are over, the second successor and the others are never pinged more often than that,
-/// outside the classroom.
+/// At rest only the first successor is pinged in each round, which is how a death is noticed; a finger is renewed in
+/// every so many-th. Once the first rounds are over, the second successor and the others are never pinged more often
+/// than that, outside the classroom.
 const SELDOM: u32 = 4;
 
 /// A newcomer does all that a round can do in so many first ones: it learns who is near to it, and they of it.
@@ -62,8 +63,8 @@ impl Rounds {
         self.calm = 0;
     }
 
-    /// Begins a round. Whether it renews a finger, as each does while the table changes; whether it does all that a round
-    /// can do; and what those are told that it pings.
+    /// Begins a round. Whether it renews a finger, as each does while the table changes; whether it does all that a
+    /// round can do; and what those are told that it pings.
     fn begin(&mut self, changes: u64) -> (bool, bool, Telling) {
         self.calm = if changes == self.changes { self.calm.saturating_add(1) } else { 0 };
         self.changes = changes;

@@ -37,8 +37,9 @@ pub(super) struct Ping {
 /// Why a peer is pinged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
-    /// It is in the table, and is told our neighbours as it tells its own. Missed, that ping is not repeated (outside the
-    /// classroom): with its lists it is up to five times as long as a bare one, and what goes to the dead is repeated most.
+    /// It is in the table, and is told our neighbours as it tells its own. Missed, that ping is not repeated (outside
+    /// the classroom): with its lists it is up to five times as long as a bare one, and what goes to the dead is
+    /// repeated most.
     Stabilize(Telling),
     /// It is in the table: is it alive?
     Check,
@@ -90,8 +91,8 @@ impl Ring {
         }
     }
 
-    /// Lets a peer of the table know our neighbours, unless it hears of them just now. (In the classroom every ping tells
-    /// them.)
+    /// Lets a peer of the table know our neighbours, unless it hears of them just now. (In the classroom every ping
+    /// tells them.)
     pub(super) fn greet(&mut self, peer: Peer, telling: Telling, out: &mut Vec<Effect>) {
         let any = self.options.manners == Manners::Classroom;
         let tells = |role| role == Role::Stabilize(Telling::All) || role == Role::Stabilize(telling);
@@ -131,8 +132,8 @@ impl Ring {
         if after_us { all.first(others, besides) } else { all.first(besides, others) }
     }
 
-    /// A request came from a member, or somebody says so. Only answers are signs of life, but who was taken for dead, and
-    /// speaks, is pinged.
+    /// A request came from a member, or somebody says so. Only answers are signs of life, but who was taken for dead,
+    /// and speaks, is pinged.
     pub(super) fn hear(&mut self, now: Time, from: &Incoming, out: &mut Vec<Effect>) {
         if from.sender.is_some_and(|sender| sender.leaving) || self.has_left() {
             return;
@@ -162,8 +163,9 @@ impl Ring {
         if !quiet && self.options.manners == Manners::Classroom {
             Self::notice(RouteNotice::PingReceived { from: sender }, out);
         }
-        // A ping without neighbours comes from a peer outside the ring: it enters by its join. This one, if it is not in
-        // yet, would ping in the same way those that it must tell of itself once it is, and then not ping them again.
+        // A ping without neighbours comes from a peer outside the ring: it enters by its join. This one, if it is not
+        // in yet, would ping in the same way those that it must tell of itself once it is, and then not ping them
+        // again.
         if told.is_empty() || self.membership.is_pending() {
             return;
         }
@@ -261,8 +263,8 @@ impl Ring {
     }
 
     /// Puts a peer that answered us into the lists. One behind the last successor waits for those between the two that
-    /// have yet to answer: the list may be short, but skips no peer of which we know (Zave, TSE 2017). Whether it was in
-    /// none of them.
+    /// have yet to answer: the list may be short, but skips no peer of which we know (Zave, TSE 2017). Whether it was
+    /// in none of them.
     fn enter(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) -> bool {
         if let Some(known) = self.table.get(&peer.id).filter(|known| known.addr != peer.addr) {
             self.check_on(known, out);

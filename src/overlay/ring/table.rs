@@ -1,7 +1,7 @@
 //! Who stands where: the successor list, the predecessors, the fingers.
 //!
-//! The paper's peer knows its successors, one predecessor and its fingers (Chord, ToN 2003, sections IV-B to IV-E). This
-//! one knows as many predecessors as successors, so that it can say for each block it holds who else should.
+//! The paper's peer knows its successors, one predecessor and its fingers (Chord, ToN 2003, sections IV-B to IV-E).
+//! This one knows as many predecessors as successors, so that it can say for each block it holds who else should.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -66,8 +66,8 @@ impl Table {
         &self.predecessors
     }
 
-    /// The peers behind this one, nearest first. As long as the list of successors is not full, the predecessors that are
-    /// not in it come behind its last: a small ring closes there, and a young one has yet to tell.
+    /// The peers behind this one, nearest first. As long as the list of successors is not full, the predecessors that
+    /// are not in it come behind its last: a small ring closes there, and a young one has yet to tell.
     pub(super) fn followers(&self) -> Vec<Peer> {
         let behind = self.predecessors.iter().rev().filter(|peer| !self.successors.contains(peer));
         self.successors.iter().chain(behind).take(self.max_successors).copied().collect()
@@ -102,8 +102,8 @@ impl Table {
         self.others().find(|peer| peer.addr == *addr)
     }
 
-    /// Whether `id` would stand among the nearest successors. Behind the last of them there may be room for it, but only
-    /// if it `follows`: no peer but those known stands between.
+    /// Whether `id` would stand among the nearest successors. Behind the last of them there may be room for it, but
+    /// only if it `follows`: no peer but those known stands between.
     pub(super) fn fits_successors(&self, id: &Id, follows: bool) -> bool {
         *id != self.me.id
             && !self.successors.iter().any(|peer| peer.id == *id)
@@ -234,8 +234,8 @@ impl Table {
         (first.unwrap_or(Id::ZERO), last.unwrap_or(Id::MAX))
     }
 
-    /// Whether this peer is responsible for `key`, as far as it knows: its predecessor stands before the key. None if it
-    /// knows of no predecessor.
+    /// Whether this peer is responsible for `key`, as far as it knows: its predecessor stands before the key. None if
+    /// it knows of no predecessor.
     pub(super) fn owns(&self, key: &Id) -> Option<bool> {
         self.predecessors.first().map(|before| key.is_between(&before.id, &self.me.id))
     }
@@ -288,8 +288,8 @@ impl Table {
         }
     }
 
-    /// Where a new peer's `join` leads over `usable` peers: to the one known to stand right before `id`; [`Hop::Mine`] if
-    /// that is this one.
+    /// Where a new peer's `join` leads over `usable` peers: to the one known to stand right before `id`; [`Hop::Mine`]
+    /// if that is this one.
     pub(super) fn hop_before(&self, id: &Id, shortcuts: bool, usable: impl Fn(&Peer) -> bool) -> Hop {
         let usable = |peer: &&Peer| usable(peer);
         if shortcuts {

@@ -2,8 +2,8 @@
 //!
 //! In the classroom the user names each peer's first successors, and peers start in any order, seconds apart. A request
 //! that comes to one whose successor is not up yet must not go around it: the file may well be there. So it waits here
-//! until that peer gives a sign of life, or until it need not be [awaited](super::health::Vitals::is_awaited) any longer
-//! and the request may go around it. A `join` waits here while it is uncertain where it leads.
+//! until that peer gives a sign of life, or until it need not be [awaited](super::health::Vitals::is_awaited) any
+//! longer and the request may go around it. A `join` waits here while it is uncertain where it leads.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -55,16 +55,16 @@ impl Ring {
         self.wait(now, to, Deferred::Own { lookup, what })
     }
 
-    /// Whether the peer at `to` is still starting; then another peer's request waits for it. A `join` never does: a peer
-    /// that is let in next to a gap finds its place once the gap is filled.
+    /// Whether the peer at `to` is still starting; then another peer's request waits for it. A `join` never does: a
+    /// peer that is let in next to a gap finds its place once the gap is filled.
     pub(super) fn wait_with_relay(&mut self, now: Time, to: SocketAddr, relay: &Relay) -> bool {
         relay.what != Routed::Join && self.wait(now, to, Deferred::Relayed(relay.clone()))
     }
 
     /// Whether this peer is on its way into the ring itself, and knows too little yet to let others in; then the `join`
-    /// waits that another peer passed on, which takes this one for a member (it was one until it died, a moment ago). In
-    /// the classroom, where every line is compared, each `join` does: elsewhere peers may start by naming one another.
-    /// And a `join` waits until it is known whether a neighbour has left that said goodbye.
+    /// waits that another peer passed on, which takes this one for a member (it was one until it died, a moment ago).
+    /// In the classroom, where every line is compared, each `join` does: elsewhere peers may start by naming one
+    /// another. And a `join` waits until it is known whether a neighbour has left that said goodbye.
     pub(super) fn wait_to_be_in(&mut self, now: Time, relay: &Relay) -> bool {
         let is_early = self.options.manners == Manners::Classroom || relay.route.hops > 0;
         let is_out = is_early && self.membership.is_pending();

@@ -1,4 +1,5 @@
-//! The network key at work: where bytes enter and leave, they are opened and sealed. Without a key they pass as they are.
+//! The network key at work: where bytes enter and leave, they are opened and sealed. Without a key they pass as they
+//! are.
 //!
 //! Datagrams go through [`Keyring`], connections through [`Stream`]. What both do to them is said in [`crate::seal`].
 //!

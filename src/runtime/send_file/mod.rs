@@ -9,7 +9,8 @@ use super::twins;
 use std::fs::File;
 use std::io;
 
-/// Sends some bytes of `file` from `offset` on, at most so many; returns how many it sent. None are there any more: zero.
+/// Sends some bytes of `file` from `offset` on, at most so many; returns how many it sent. None are there any more:
+/// zero.
 pub(super) fn send_part(stream: &Stream, file: &File, offset: u64, most: usize) -> io::Result<usize> {
     #[cfg(target_os = "linux")]
     if !twins::plain() && !stream.is_sealed() {

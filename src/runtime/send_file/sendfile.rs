@@ -1,7 +1,7 @@
 //! The fast way, `sendfile`: a GiB of blocks costs 0.16 s of processor time to serve, plainly 0.39 s.
 //!
-//! Bytes go from the disk's cache to the network without passing through this program's memory. Measured over loopback, of
-//! a whole peer that serves 16 blocks of 1 MiB again and again.
+//! Bytes go from the disk's cache to the network without passing through this program's memory. Measured over loopback,
+//! of a whole peer that serves 16 blocks of 1 MiB again and again.
 
 use std::fs::File;
 use std::io;

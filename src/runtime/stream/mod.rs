@@ -1,8 +1,8 @@
 //! Bytes and streams in place of files: stored from any reader, retrieved to any writer, whole or in part.
 //!
-//! What is stored is read twice, once to hash and once to serve, so it is copied to a file without a name first. What is
-//! retrieved is written in order while its blocks arrive: a window of them is under way, each to a small file of its own
-//! that is gone once it is written. There is never a copy of the whole.
+//! What is stored is read twice, once to hash and once to serve, so it is copied to a file without a name first. What
+//! is retrieved is written in order while its blocks arrive: a window of them is under way, each to a small file of its
+//! own that is gone once it is written. There is never a copy of the whole.
 
 mod origin;
 mod outlet;
@@ -38,12 +38,12 @@ use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress};
 const WINDOW: usize = 16;
 
 impl Handle {
-    /// Stores what `from` gives, to its end, and waits until it is in the network. The key retrieves it. If `limit` passes
-    /// before, it fails; a read that does not return is waited for all the same.
+    /// Stores what `from` gives, to its end, and waits until it is in the network. The key retrieves it. If `limit`
+    /// passes before, it fails; a read that does not return is waited for all the same.
     ///
     /// # Errors
-    /// What [`Command::Store`] fails with, [`FailureKind::TimedOut`], or `from` cannot be read. Nobody is told of blocks
-    /// that had been stored until then.
+    /// What [`Command::Store`] fails with, [`FailureKind::TimedOut`], or `from` cannot be read. Nobody is told of
+    /// blocks that had been stored until then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -70,8 +70,8 @@ impl Handle {
         }
     }
 
-    /// Writes the file `key` to `to`, in order, while its blocks arrive. How many bytes it has. If `limit` passes before, it
-    /// fails; a write that does not return is waited for all the same.
+    /// Writes the file `key` to `to`, in order, while its blocks arrive. How many bytes it has. If `limit` passes
+    /// before, it fails; a write that does not return is waited for all the same.
     ///
     /// # Errors
     /// [`FailureKind::NotFound`], [`FailureKind::TimedOut`], [`FailureKind::Folder`] and whatever else a retrieve fails
@@ -98,8 +98,8 @@ impl Handle {
         self.get_range(key, 0..u64::MAX, to, limit)
     }
 
-    /// [`get`](Self::get) for a part of the file: bytes `range.start` up to `range.end`, or the file's end where that comes
-    /// first. Blocks outside are not fetched.
+    /// [`get`](Self::get) for a part of the file: bytes `range.start` up to `range.end`, or the file's end where that
+    /// comes first. Blocks outside are not fetched.
     ///
     /// # Errors
     /// Those of [`get`](Self::get).

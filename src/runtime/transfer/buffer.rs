@@ -1,9 +1,9 @@
 //! A worker's buffer: room for a block, in small pieces.
 //!
-//! The C library asks the system for memory of 128 KiB or more by itself. The first time that such memory is given back,
-//! it takes it that more will be wanted soon, and from then on keeps as much at hand for each thread: with buffers of a
-//! whole block, a peer that had moved a few files kept 30 MiB for ever. So bytes stream through one piece, and only a
-//! block that must be verified before anybody may see it is held in several.
+//! The C library asks the system for memory of 128 KiB or more by itself. The first time that such memory is given
+//! back, it takes it that more will be wanted soon, and from then on keeps as much at hand for each thread: with
+//! buffers of a whole block, a peer that had moved a few files kept 30 MiB for ever. So bytes stream through one piece,
+//! and only a block that must be verified before anybody may see it is held in several.
 
 use std::ops::Range;
 

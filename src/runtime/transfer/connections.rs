@@ -255,8 +255,8 @@ fn read_size(line: &str, from: SocketAddr, expected: Option<u32>) -> Result<u32,
     })
 }
 
-/// A connection on which neither side may be silent for long, sealed under `keys`, if any. While it is being made, `cancel`
-/// ends that too.
+/// A connection on which neither side may be silent for long, sealed under `keys`, if any. While it is being made,
+/// `cancel` ends that too.
 pub(super) fn connect(to: SocketAddr, keys: Option<&Keyring>, cancel: &Cancel) -> Result<Stream, JobError> {
     let cannot = |error: io::Error| failed(JobErrorKind::Unreachable, format!("peer {to} cannot be reached: {error}"));
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).map_err(cannot)?;

@@ -181,8 +181,8 @@ impl Reader {
     }
 }
 
-/// A file that tells size 0 may give bytes all the same, and others each time, as those below /proc do: what it gives now
-/// is copied to a file without a name, which is read and served in its stead.
+/// A file that tells size 0 may give bytes all the same, and others each time, as those below /proc do: what it gives
+/// now is copied to a file without a name, which is read and served in its stead.
 fn spooled(mut file: File, at_start: Metadata) -> std::io::Result<(File, Metadata)> {
     let mut first = [0; 1];
     if at_start.len() > 0 || file.read(&mut first)? == 0 {

@@ -61,8 +61,8 @@ impl Writers {
 }
 
 impl Writing<'_> {
-    /// Prepares the file, takes up what an earlier run left, or opens what stands at its name. The order to forget the file
-    /// may have come before there was anything to forget: then `cancel` tells.
+    /// Prepares the file, takes up what an earlier run left, or opens what stands at its name. The order to forget the
+    /// file may have come before there was anything to forget: then `cancel` tells.
     pub(super) fn open_unless(
         &self,
         cancel: &Cancel,
@@ -245,8 +245,8 @@ fn is_ours(file: &Metadata) -> bool {
     file.is_file() && file.uid() == geteuid().as_raw() && file.nlink() == 1 && file.mode() & 0o022 == 0
 }
 
-/// The mode of a new file, as the user's `umask` had it when the first one was made: to read it takes as long as to write a
-/// small file.
+/// The mode of a new file, as the user's `umask` had it when the first one was made: to read it takes as long as to
+/// write a small file.
 fn new_mode() -> u32 {
     static MASK: LazyLock<u32> = LazyLock::new(|| {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -92,8 +92,8 @@ impl Place {
         self.check_writable()
     }
 
-    /// Gives the file at `temporary` the name of this place: whatever stands there by now if `replace`, else only if it is
-    /// still as it was when it was looked at.
+    /// Gives the file at `temporary` the name of this place: whatever stands there by now if `replace`, else only if it
+    /// is still as it was when it was looked at.
     ///
     /// # Errors
     /// [`JobErrorKind::Exists`] if something stands there that did not, or what the system refuses.
@@ -113,7 +113,8 @@ impl Place {
     }
 }
 
-/// Whether something is mounted at `path`. A file can be, as containers do with single ones: then a rename onto it fails.
+/// Whether something is mounted at `path`. A file can be, as containers do with single ones: then a rename onto it
+/// fails.
 fn is_mount_point(path: &Path) -> bool {
     // Where the system does not tell, the rename does.
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();

@@ -1,11 +1,11 @@
 //! The fast way, many datagrams with one system call: an answer costs 6.4 µs of processor time, plainly 10.8 µs.
 //!
-//! That was measured of a whole peer, with 64 `find_node` outstanding, built as for tests (the calls themselves took 2.2
-//! and 4.0 µs of it). Only Linux has these calls.
+//! That was measured of a whole peer, with 64 `find_node` outstanding, built as for tests (the calls themselves took
+//! 2.2 and 4.0 µs of it). Only Linux has these calls.
 //!
-//! At a hundred thousand requests a second the calls, the wake-ups and the channel are what costs, so each is paid once a
-//! batch (`recvmmsg`, `sendmmsg`). Most of what an answer costs besides is its way through the system's network layers.
-//! Datagrams to one address take that way together: the system gets them as one and cuts it where it arrives
+//! At a hundred thousand requests a second the calls, the wake-ups and the channel are what costs, so each is paid once
+//! a batch (`recvmmsg`, `sendmmsg`). Most of what an answer costs besides is its way through the system's network
+//! layers. Datagrams to one address take that way together: the system gets them as one and cuts it where it arrives
 //! (`UDP_SEGMENT`). The pieces have to be of one length, so long ones that differ a little get a few spaces, which JSON
 //! allows at its end.
 
@@ -118,7 +118,8 @@ impl Sender {
         runs.find(|run| run.len() >= RUN_MIN).unwrap_or(end..end)
     }
 
-    /// Sends datagrams as they are, with one call for each stretch that leaves from one address, if the system takes all.
+    /// Sends datagrams as they are, with one call for each stretch that leaves from one address, if the system takes
+    /// all.
     fn send_each(&mut self, datagrams: &mut [Leaving], mut range: Range<usize>) {
         while !range.is_empty() {
             let from = datagrams[range.start].from;

@@ -1,8 +1,8 @@
 //! `udp-recv`: waits for datagrams. And the other direction, which the node thread does itself.
 //!
-//! How datagrams pass between this program and the system has two ways behind one face: [`plain`], one datagram with one
-//! call, which is the one to read first, and [`batched`], many with one call, which only Linux has. A batch that finds the
-//! node's inbox full is lost, as datagrams may be, and counted.
+//! How datagrams pass between this program and the system has two ways behind one face: [`plain`], one datagram with
+//! one call, which is the one to read first, and [`batched`], many with one call, which only Linux has. A batch that
+//! finds the node's inbox full is lost, as datagrams may be, and counted.
 
 mod asked_at;
 #[cfg(target_os = "linux")]
@@ -161,8 +161,8 @@ impl Reader {
         Self { dialect, keys, seen: Seen::default(), text: Vec::new() }
     }
 
-    /// What a datagram says; none if nobody can be told anything about it. What was sealed under no key of ours, or came
-    /// before, is none.
+    /// What a datagram says; none if nobody can be told anything about it. What was sealed under no key of ours, or
+    /// came before, is none.
     fn read(&mut self, arrived: &Arrived<'_>) -> Option<Datagram> {
         let &Arrived { from, at, bytes } = arrived;
         if bytes.len() > MAX_DATAGRAM_RECEIVED || from.port() == 0 {

@@ -48,8 +48,8 @@ pub(super) fn run(
     Ok(Verdict::Passed)
 }
 
-/// This storm, if the faults that strike are given, or else the first from its seed on that shows it, with no more faults
-/// than it takes; and what did not hold.
+/// This storm, if the faults that strike are given, or else the first from its seed on that shows it, with no more
+/// faults than it takes; and what did not hold.
 pub(super) fn find(args: &SimArgs, saboteur: &'static Saboteur, plan: &StormPlan) -> Option<Found> {
     if plan.only.is_some() || !plan.choices.is_empty() {
         return saboteur.hunt([plan.clone()]);
@@ -91,7 +91,8 @@ fn wrongs(all: &[Wrong], slot: usize) -> Vec<&Wrong> {
     if own.is_empty() { all.iter().collect() } else { own }
 }
 
-/// The moment of the harm and what led to it; if it was found only afterwards, the last moment at which the driver did wrong.
+/// The moment of the harm and what led to it; if it was found only afterwards, the last moment at which the driver did
+/// wrong.
 fn tell_moments(
     history: &History,
     (at, slot): (Time, usize),

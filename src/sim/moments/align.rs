@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 const GOOD: i64 = 500;
 
 /// How much later the times of each life are to be taken, in microseconds. `least` tells for two lives, by their
-/// numbers, the least time that a message from the first to the second seems to take. The first life stays as it is where
-/// it can; where there is a way at all, each message then comes at least a microsecond after it was sent.
+/// numbers, the least time that a message from the first to the second seems to take. The first life stays as it is
+/// where it can; where there is a way at all, each message then comes at least a microsecond after it was sent.
 pub(super) fn shifts(lives: usize, least: &BTreeMap<(usize, usize), i64>) -> Vec<i64> {
     let mut shifts = vec![None; lives];
     for start in 0..lives {

@@ -89,8 +89,8 @@ impl History {
         found
     }
 
-    /// For each moment that sent something to recorded peers that did not get it: those peers. Of messages that are the same
-    /// only so many are missing as came less often than they were sent.
+    /// For each moment that sent something to recorded peers that did not get it: those peers. Of messages that are the
+    /// same only so many are missing as came less often than they were sent.
     pub(super) fn lost(&self) -> BTreeMap<usize, Vec<usize>> {
         let peers: BTreeMap<SocketAddr, usize> =
             self.peers.iter().enumerate().map(|(number, peer)| (peer.me.addr, number)).collect();

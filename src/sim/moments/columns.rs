@@ -26,8 +26,8 @@ const WIDEST: usize = 24;
 /// Colours of peers, as terminals number them.
 const COLOURS: [u8; 6] = [36, 33, 35, 32, 34, 31];
 
-/// Writes these moments of a history in columns, with the critical `way` among them marked if there is one, and a last line
-/// that says how much of the history is understood.
+/// Writes these moments of a history in columns, with the critical `way` among them marked if there is one, and a last
+/// line that says how much of the history is understood.
 ///
 /// # Errors
 /// The writer's.

@@ -1,8 +1,8 @@
 //! Two runs side by side: which moments both have, and which only one of them.
 //!
 //! Peers are the same by their names, moments by what they say: without the numbers of messages and jobs, and with a
-//! peer's name instead of its id. For each peer the longest common sequence is found; of the moments that both runs have,
-//! as many as possible share a row, so that each run still is in its own order.
+//! peer's name instead of its id. For each peer the longest common sequence is found; of the moments that both runs
+//! have, as many as possible share a row, so that each run still is in its own order.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -139,7 +139,8 @@ fn candidates(ours: &[(usize, String)], theirs: &[(usize, String)]) -> Vec<(usiz
 
 /// The most of these pairs that rise in both of their numbers, in order; the pairs are sorted.
 fn rising(pairs: &[(usize, usize)]) -> Vec<(usize, usize)> {
-    // For each length the pair with the least second number that ends so long a sequence, and for each pair the one before it.
+    // For each length the pair with the least second number that ends so long a sequence, and for each pair the one
+    // before it.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; pairs.len()];
     let mut from = 0;
@@ -168,8 +169,8 @@ fn rising(pairs: &[(usize, usize)]) -> Vec<(usize, usize)> {
     found
 }
 
-/// Writes the comparison as text: `<` is only in the first run, `>` only in the second, `~` in both at different points; what
-/// both have is shown around what differs.
+/// Writes the comparison as text: `<` is only in the first run, `>` only in the second, `~` in both at different
+/// points; what both have is shown around what differs.
 ///
 /// # Errors
 /// The writer's.

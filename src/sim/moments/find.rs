@@ -1,8 +1,8 @@
 //! A search for a pattern: sorts of messages, jobs and events, of which each came of the one before it.
 //!
-//! `find_node nodes` is an answer `nodes` that came of a question `find_node`; with `…` (or `...`) between them, any moments
-//! may lie between. A chain begins at the latest where the clock began something, since deadlines lead from everything to
-//! everything.
+//! `find_node nodes` is an answer `nodes` that came of a question `find_node`; with `…` (or `...`) between them, any
+//! moments may lie between. A chain begins at the latest where the clock began something, since deadlines lead from
+//! everything to everything.
 
 use super::history::{Cause, History};
 use crate::node::Event;

@@ -1,9 +1,9 @@
 //! The moments of several peers on one clock: which arrival is which message, and what each moment came of.
 //!
-//! A message is known again by its addresses, its magic number and whether it asks or answers. Of several that are the same
-//! (a datagram that is sent again) the first that came is the first that was sent, if all came; else an arrival is the last
-//! that was sent before it. A tick came of the moment that set the deadline: a new node is fed the same events, and asked
-//! after each when it wants to be woken.
+//! A message is known again by its addresses, its magic number and whether it asks or answers. Of several that are the
+//! same (a datagram that is sent again) the first that came is the first that was sent, if all came; else an arrival is
+//! the last that was sent before it. A tick came of the moment that set the deadline: a new node is fed the same
+//! events, and asked after each when it wants to be woken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
@@ -239,8 +239,8 @@ impl Life {
     }
 }
 
-/// Which queue the event waited in and for how long, who did its job from when to when, how long its turn took, and which
-/// locks were waited for; nothing where that was not recorded.
+/// Which queue the event waited in and for how long, who did its job from when to when, how long its turn took, and
+/// which locks were waited for; nothing where that was not recorded.
 fn timing(seen: &Seen) -> String {
     let Some(Timing { queued, took, work, locks, .. }) = &seen.moment.timing else { return String::new() };
     let work =

@@ -10,8 +10,8 @@ use crate::node::{Action, Event, Notice};
 const DIGITS: usize = 4;
 
 impl History {
-    /// The moments that `word` names, with what led to them, in order. It is the number or the name of a command, then all
-    /// that came of it is among them; or the first digits of a key; or a sort of message, job or event.
+    /// The moments that `word` names, with what led to them, in order. It is the number or the name of a command, then
+    /// all that came of it is among them; or the first digits of a key; or a sort of message, job or event.
     ///
     /// # Errors
     /// It names nothing here; says what there is.

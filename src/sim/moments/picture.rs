@@ -1,8 +1,8 @@
 //! Some moments of a history as one SVG picture: a lane for each peer, time downwards, an arrow for each message.
 //!
 //! It is for a page of text: each moment has a row of its own, however long nothing happened, and its time beside it.
-//! That a connection stands, of which nothing comes, is left out. A circle is a message that came, a square a worker that
-//! is done, a triangle the clock, a diamond a person. The critical path is thick.
+//! That a connection stands, of which nothing comes, is left out. A circle is a message that came, a square a worker
+//! that is done, a triangle the clock, a diamond a person. The critical path is thick.
 
 use std::io::{self, Write};
 

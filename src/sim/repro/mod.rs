@@ -1,8 +1,8 @@
 //! Published results as experiments: what a paper says, what this program does, and whether the two agree.
 //!
-//! Each experiment states its conventions, without which a number means nothing: what counts as a hop, whether a request
-//! is repeated. The program under test is the one that runs on real sockets; only the network is virtual. The quick size
-//! of each experiment is a test.
+//! Each experiment states its conventions, without which a number means nothing: what counts as a hop, whether a
+//! request is repeated. The program under test is the one that runs on real sockets; only the network is virtual. The
+//! quick size of each experiment is a test.
 
 mod beside;
 mod chord;

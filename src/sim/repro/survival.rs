@@ -1,4 +1,5 @@
-//! The blocks that are left when a share of all peers fails at once, twice, with and without time for repair in between.
+//! The blocks that are left when a share of all peers fails at once, twice, with and without time for repair in
+//! between.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -41,7 +41,8 @@ impl View {
     }
 }
 
-/// What a view shows: names, and what there is to say of each. A row of a routing table has a name for each of its peers.
+/// What a view shows: names, and what there is to say of each. A row of a routing table has a name for each of its
+/// peers.
 type Rows = Vec<(String, String)>;
 
 /// A peer, looked at.

@@ -126,7 +126,8 @@ impl Storm<'_> {
         let account = self.named.files.entry(file).or_default();
         match self.world.disk(slot).folder().find(file) {
             None => drop(account.contents.insert(Id::of(b""))),
-            // What a user stores takes the place of what the ring had, though that may be newer: an old copy may lie here.
+            // What a user stores takes the place of what the ring had, though that may be newer: an old copy may lie
+            // here.
             Some(there) => account.contested |= there.size > 0 && Some(there) != account.newest,
         }
         let command = self.world.command(slot, Command::StoreFile { file });

@@ -9,12 +9,13 @@ use crate::sim::hostile::Role;
 use crate::sim::network;
 use crate::sim::world::Violation;
 
-/// Bytes a second that an honest peer sends at most of its own accord: 320 to 460 were seen where nothing strikes, up to 2,840
-/// in storms, as blocks are made anew.
+/// Bytes a second that an honest peer sends at most of its own accord: 320 to 460 were seen where nothing strikes, up
+/// to 2,840 in storms, as blocks are made anew.
 const USUAL: u64 = 8 * 1024;
 
-/// Bytes a second that all honest peers together send at most on account of a hostile one: 79 to 134 KiB were seen in 23 storms,
-/// of seeds 1000 to 1005, with five and ten of them. Most are answers to the flooders, which send 500 requests a second each.
+/// Bytes a second that all honest peers together send at most on account of a hostile one: 79 to 134 KiB were seen in
+/// 23 storms, of seeds 1000 to 1005, with five and ten of them. Most are answers to the flooders, which send 500
+/// requests a second each.
 const FOR_ONE: u64 = 192 * 1024;
 
 /// Where no fault strikes but they, a user has what is asked for by then: 1.35 s were the longest seen, of 12 storms.

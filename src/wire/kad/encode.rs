@@ -30,8 +30,9 @@ const SIGNATURE_START: &[u8] = br#","node_id":""#;
 /// why it got nothing.
 const NOT_OURS: &str = "only the ring says this";
 
-/// Appends the text of `message` to `out`. A question for peers gets spaces at its end, see [`QUESTION_BYTES`]. A response
-/// that names no request kind is written as the kind it most likely answers; the text of an error is cut at 160 bytes.
+/// Appends the text of `message` to `out`. A question for peers gets spaces at its end, see [`QUESTION_BYTES`]. A
+/// response that names no request kind is written as the kind it most likely answers; the text of an error is cut at
+/// 160 bytes.
 ///
 /// ```
 /// use kadring::wire::{Message, kad};

@@ -2,37 +2,42 @@
 //!
 //! ```text
 //! request
-//! {"magic":7,"requestor":{"node_id":"…","ip":"127.0.0.1","port":7000},"type":"find_node","params":{"id":"…"}} response
-//! {"magic":7,"type":"find_node","resp":true,"node_id":"…","result":[{"node_id":"…","ip":"127.0.0.1","port":7001}]} error
+//! {"magic":7,"requestor":{"node_id":"…","ip":"127.0.0.1","port":7000},"type":"find_node","params":{"id":"…"}}
+//! response
+//! {"magic":7,"type":"find_node","resp":true,"node_id":"…","result":[{"node_id":"…","ip":"127.0.0.1","port":7001}]}
+//! error
 //! {"magic":7,"error":"params.id is not 64 hexadecimal digits"}
 //! ```
 //!
-//! `compare_keys` asks whether the other holds the same blocks in ranges of keys ([`summary`](super::summary)). Its `params`
-//! are `{"ranges":["FIRST-LAST",…],"count":3,"digest":"…"}`, and `"copies":7` where it asks about blocks that are to have so
-//! many alone (0: those for which nobody asks for a number); its `result` is `"same"`, or the other's keys by how they start,
-//! `{"keys":["…",…]}`, or what it holds in parts of the ranges, `{"parts":[{"range":"FIRST-LAST","count":2,"digest":"…"},…]}`.
+//! `compare_keys` asks whether the other holds the same blocks in ranges of keys ([`summary`](super::summary)). Its
+//! `params` are `{"ranges":["FIRST-LAST",…],"count":3,"digest":"…"}`, and `"copies":7` where it asks about blocks that
+//! are to have so many alone (0: those for which nobody asks for a number); its `result` is `"same"`, or the other's
+//! keys by how they start, `{"keys":["…",…]}`, or what it holds in parts of the ranges,
+//! `{"parts":[{"range":"FIRST-LAST","count":2,"digest":"…"},…]}`.
 //!
-//! `find_value` with `"verify":true` among its `params` has a holder hash its copy first ([`Vouch`](super::Vouch)): the `result`
-//! is `"verified"`, `"damaged"`, `"absent"` or `"busy"`. Older peers ignore it, and answer as they always do.
+//! `find_value` with `"verify":true` among its `params` has a holder hash its copy first ([`Vouch`](super::Vouch)): the
+//! `result` is `"verified"`, `"damaged"`, `"absent"` or `"busy"`. Older peers ignore it, and answer as they always do.
 //!
-//! With `"terms":true` it asks on whose behalf a holder keeps its copy: the `result` is `{"leases":["NAME:UNTIL:COPIES",…]}`,
-//! or `"absent"`.
+//! With `"terms":true` it asks on whose behalf a holder keeps its copy: the `result` is
+//! `{"leases":["NAME:UNTIL:COPIES",…]}`, or `"absent"`.
 //!
-//! Who holds a block whose leases want so many copies of it answers `find_value` with `"copies":3` at the end of its node.
+//! Who holds a block whose leases want so many copies of it answers `find_value` with `"copies":3` at the end of its
+//! node.
 //!
 //! A peer that had the block already, and so did not pull it from who offers it, shows that it has: beside the `result`
-//! `"saved"` stands `"sample":"…"`, a hash of the magic, of its own id, and of the bytes that the magic names ([`sample`](super::sample)). Where
-//! an older peer says no more than `"saved"` and did not pull the block, its copy counts once it was read back from it.
+//! `"saved"` stands `"sample":"…"`, a hash of the magic, of its own id, and of the bytes that the magic names
+//! ([`sample`](super::sample)). Where an older peer says no more than `"saved"` and did not pull the block, its copy
+//! counts once it was read back from it.
 //!
 //! `store_value` may tell on whose behalf the block is kept: `"leases":["NAME:UNTIL:COPIES",…]` among its `params` (see
-//! [`lease`](crate::lease)). `lease` says of leases that they were `renewed` (such a list) or have `ended` (a list of their
-//! secrets); its `result` is `{"blocks":3,"free":1}`.
+//! [`lease`](crate::lease)). `lease` says of leases that they were `renewed` (such a list) or have `ended` (a list of
+//! their secrets); its `result` is `{"blocks":3,"free":1}`.
 //!
 //! A response with a list of peers names the peer that answers by the id beside `result`; older peers ignore it, and do
 //! not write it. So they do with a ping's `gone` among its `params`: a peer that the sender found silent.
 //!
-//! A request may bear the name of its network beside its `requestor`, `"network":"comp3331"`; without one it is of the usual
-//! network. A peer of another name answers with an error that says so.
+//! A request may bear the name of its network beside its `requestor`, `"network":"comp3331"`; without one it is of the
+//! usual network. A peer of another name answers with an error that says so.
 //!
 //! [`encode()`] writes our dialect: compact, fields in the order above, and spaces after a question for peers, so that
 //! a stranger may answer it whole without sending much more than it got. [`decode()`] reads what any honest peer may

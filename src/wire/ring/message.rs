@@ -66,8 +66,8 @@ pub struct Route {
     /// It is upkeep: no user waits for it.
     #[serde(default)]
     pub quiet: bool,
-    /// The peers that passed it on, the first first, at most [`MAX_PEERS_LISTED`](super::MAX_PEERS_LISTED); only where the
-    /// origin wants to know. Older peers pass it on without.
+    /// The peers that passed it on, the first first, at most [`MAX_PEERS_LISTED`](super::MAX_PEERS_LISTED); only where
+    /// the origin wants to know. Older peers pass it on without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trail: Option<Vec<Peer>>,
 }

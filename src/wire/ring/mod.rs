@@ -23,8 +23,8 @@
 //! `stamp` is the [`magic`](crate::wire::Message::magic): random, below 2^53, chosen by the peer that asks first and
 //! kept at each hop of a routed request, so that the owner's answer finds the question without passing the hops again.
 //!
-//! A `source` may bear the name of its network, `"network":"comp3331"`; without one it is of the usual network. A peer of
-//! another name answers a request with an `error` that says so.
+//! A `source` may bear the name of its network, `"network":"comp3331"`; without one it is of the usual network. A peer
+//! of another name answers a request with an `error` that says so.
 //!
 //! An answer has the `type` and the `stamp` of its request and a `content` with `reply` (or `error`) in it. An `id` is
 //! a number where it fits one (the classroom's 0 to 255), else 64 hexadecimal digits. A line ends with a newline, so

@@ -1,7 +1,8 @@
 //! Thousands of contacts on one socket: peers that introduce themselves and answer every ping.
 //!
 //! The loopback network is a /8, and a socket bound to every address receives for all of it. So each contact has an
-//! address of its own, 127.16.0.0 and up; the kernel tells which one a datagram was for, and is told which one the answer comes from.
+//! address of its own, 127.16.0.0 and up; the kernel tells which one a datagram was for, and is told which one the
+//! answer comes from.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};

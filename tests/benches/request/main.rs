@@ -1,9 +1,9 @@
 //! `Request` of a file of 1 GiB on the classroom ring of seven peers, against the bare program that receives the same
 //! bytes as blocks over four connections, hashes them and writes them (the limit of the benchmark `transfer`).
 //!
-//! The request is typed at peer 2 and walks the ring to peer 8, which sends the file over one connection; time runs from
-//! the command to the line that the file was received. The receiver hashes what comes. So does the sender, as long as it
-//! has not sent this version of the file before: both cases are measured.
+//! The request is typed at peer 2 and walks the ring to peer 8, which sends the file over one connection; time runs
+//! from the command to the line that the file was received. The receiver hashes what comes. So does the sender, as long
+//! as it has not sent this version of the file before: both cases are measured.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 

@@ -28,7 +28,8 @@ struct Peer {
 }
 
 impl Ring {
-    /// Starts the peers `ids`, given in order, under `folder`; each has pinged both of its successors when this returns.
+    /// Starts the peers `ids`, given in order, under `folder`; each has pinged both of its successors when this
+    /// returns.
     pub(crate) fn start(folder: &Path, ids: &[u8]) -> io::Result<Self> {
         let base = free_ports()?;
         let mut ring = Self { folder: folder.to_owned(), peers: BTreeMap::new() };

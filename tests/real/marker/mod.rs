@@ -1,8 +1,8 @@
 //! A marker for the classroom ring: starts real peers, and compares every line that each of them prints, pings apart,
 //! with what the assignment says that it prints.
 //!
-//! The model is the assignment's circle of numbers and nothing else; it shares no code with the program. After each step
-//! the lines of every peer must be exactly the expected ones, in order; a line too many shows up in the next step.
+//! The model is the assignment's circle of numbers and nothing else; it shares no code with the program. After each
+//! step the lines of every peer must be exactly the expected ones, in order; a line too many shows up in the next step.
 
 mod peer;
 mod steps;

@@ -97,7 +97,8 @@ fn ctrl_d_at_a_terminal_is_answered_and_ends_nothing() {
     ring.quit(10, "Quit");
 }
 
-/// What `tests/real/cli/every_command.rs` has for the other peers' commands. `cancel` has nothing that it could end here.
+/// What `tests/real/cli/every_command.rs` has for the other peers' commands. `cancel` has nothing that it could end
+/// here.
 const ROWS: [(&str, &str, &str, &str); 10] = [
     ("store", "store 0042", "store a912", ""),
     ("request", "request 0042", "request a912", "request 0043"),

@@ -173,8 +173,8 @@ fn liars_cannot_put_the_dead_or_the_misnamed_into_a_result() {
     assert!(known.iter().all(|contact| honest.contains(contact)));
 }
 
-/// Whoever answers a lookup names whom he likes, and each name is a question to that address. Many at one address of the
-/// internet bring it few, and an address that the namer cannot reach itself gets none, nor a ping afterwards.
+/// Whoever answers a lookup names whom he likes, and each name is a question to that address. Many at one address of
+/// the internet bring it few, and an address that the namer cannot reach itself gets none, nor a ping afterwards.
 #[test]
 fn names_bring_an_address_of_the_internet_few_questions_and_a_more_private_one_none() {
     let mut net = alone();

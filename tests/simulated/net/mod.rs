@@ -1,7 +1,7 @@
 //! A small network of overlays in one thread: virtual time, chosen losses, deaths, delays and cuts. It does for each
 //! overlay what the node does: request ids, repeated datagrams, answers to blocks that are held, short answers to
-//! strangers, undeliverable messages. (The simulator's world holds whole nodes, which ask and answer for themselves; here a
-//! test stands in the node's place, sees each question, and speaks to one overlay alone.)
+//! strangers, undeliverable messages. (The simulator's world holds whole nodes, which ask and answer for themselves;
+//! here a test stands in the node's place, sees each question, and speaks to one overlay alone.)
 
 mod travel;
 

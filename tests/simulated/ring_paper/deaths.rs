@@ -115,8 +115,9 @@ fn deaths(interval: Duration, killed: &[u64], limit: Duration) -> Vec<(u64, u64,
     told.collect()
 }
 
-/// Three pings in a row without an answer are a death, whether they go out every second or every half minute, and though
-/// no round trip was ever measured; never does it take more than a minute, with two neighbours gone at once neither.
+/// Three pings in a row without an answer are a death, whether they go out every second or every half minute, and
+/// though no round trip was ever measured; never does it take more than a minute, with two neighbours gone at once
+/// neither.
 #[test]
 fn three_missed_pings_are_a_death_at_any_interval() {
     for seconds in [1, 3, 10, 30] {
@@ -131,7 +132,8 @@ fn three_missed_pings_are_a_death_at_any_interval() {
     }
 }
 
-/// Whoever is told of a neighbour's death by another neighbour does not wait for pings: the dead peer refuses a connection.
+/// Whoever is told of a neighbour's death by another neighbour does not wait for pings: the dead peer refuses a
+/// connection.
 #[test]
 fn both_predecessors_notice_a_death_at_the_same_time() {
     for killed in [&[14][..], &[9, 14]] {
@@ -165,9 +167,9 @@ fn timed(net: &mut Net<Ring>, at: SocketAddr, key: Id) -> (Duration, Peer) {
     (net.now.since(start), net.found(lookup).expect("it ended").0[0])
 }
 
-/// A machine that is gone refuses nothing. A lookup through it goes out again when it is late (a timeout here), and another
-/// way once two datagrams are without an answer (three timeouts), not after the seconds that a connection takes to fail;
-/// the next one goes around it at once.
+/// A machine that is gone refuses nothing. A lookup through it goes out again when it is late (a timeout here), and
+/// another way once two datagrams are without an answer (three timeouts), not after the seconds that a connection takes
+/// to fail; the next one goes around it at once.
 #[test]
 fn a_silent_next_hop_costs_a_lookup_some_timeouts_and_the_next_one_nothing() {
     let mut net = large_net(100);
@@ -225,8 +227,8 @@ fn a_lookup_that_asks_the_members_names_seven_living_ones_though_two_are_gone() 
     assert_eq!(net.found(lookup).expect("it ended").0, living[..kadring::config::WIDTH]);
 }
 
-/// Those that lost a peer which was stopped find it again by asking it for a way into its part of the network, if it should
-/// be another one. It is not, and no user is told of a join.
+/// Those that lost a peer which was stopped find it again by asking it for a way into its part of the network, if it
+/// should be another one. It is not, and no user is told of a join.
 #[test]
 fn a_peer_that_was_silent_for_a_while_is_taken_back_and_nobody_is_told_of_a_join() {
     let mut net = classroom_net(&EXAMPLE);

@@ -1,13 +1,13 @@
 //! The whole ring's invariant: what must hold of all tables together, after each thing that happens.
 //!
 //! Zave ("Reasoning about identifier spaces: how to make Chord correct", IEEE TSE 2017) shows that a ring which only
-//! promises to become right again may break for good, and that small rings do. What keeps it right is one invariant of two
-//! parts: each member has a living member in its list, and enough members are *principals*, which stand between no two
-//! peers that follow one another in a member's list (no list *skips* them). It holds because no step but a death takes a
-//! member's last living successor from it, and no step makes a list skip a principal: these are checked. From them follows
-//! what is checked too: by *best successors* (the first of a list that lives, seen from above) there is a ring, only one, it
-//! goes once around the circle, and every other member leads to it. Her steps are atomic; so are ours: a peer handles one
-//! message or tick, and what it read of another peer came in that message.
+//! promises to become right again may break for good, and that small rings do. What keeps it right is one invariant of
+//! two parts: each member has a living member in its list, and enough members are *principals*, which stand between no
+//! two peers that follow one another in a member's list (no list *skips* them). It holds because no step but a death
+//! takes a member's last living successor from it, and no step makes a list skip a principal: these are checked. From
+//! them follows what is checked too: by *best successors* (the first of a list that lives, seen from above) there is a
+//! ring, only one, it goes once around the circle, and every other member leads to it. Her steps are atomic; so are
+//! ours: a peer handles one message or tick, and what it read of another peer came in that message.
 //!
 //! Her rings have at least one member more than the list is long, and no failures beyond what the lists can bear. A
 //! classroom's have one to eight. So all of these are tried: every order of two deaths and two joins, whoever dies and
@@ -86,8 +86,8 @@ impl Kind {
     }
 }
 
-/// Whom a member follows, the best first: its successors. If all of them are dead, it will take the nearest of all others
-/// that it knows, as soon as it notices.
+/// Whom a member follows, the best first: its successors. If all of them are dead, it will take the nearest of all
+/// others that it knows, as soon as it notices.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 struct Links {
     successors: Vec<u64>,
@@ -208,9 +208,9 @@ impl View {
         if rings.len() > 1 { Err(format!("{} rings: {rings:?}", rings.len())) } else { Ok(()) }
     }
 
-    /// The living in groups that can find one another: a chain of the living, each of which ever knew the next or was known
-    /// to it, links any two of a group. (Two that are let in by the same member, which dies at once, never hear of each
-    /// other.)
+    /// The living in groups that can find one another: a chain of the living, each of which ever knew the next or was
+    /// known to it, links any two of a group. (Two that are let in by the same member, which dies at once, never hear
+    /// of each other.)
     fn groups(&self, net: &Net<Ring>) -> Vec<Vec<Peer>> {
         let mut rest = net.peers();
         let mut groups = Vec::new();
@@ -319,8 +319,8 @@ fn blows(ring: &[u64], deaths: usize, joins: usize, first: bool) -> Vec<Vec<Blow
     all
 }
 
-/// All cases of rings of `count` peers: the blows at once (then their order says nothing but who may die), in the middle
-/// of one another's messages, and each after the last has settled.
+/// All cases of rings of `count` peers: the blows at once (then their order says nothing but who may die), in the
+/// middle of one another's messages, and each after the last has settled.
 fn cases(count: u64, kind: Kind) -> impl Iterator<Item = Case> {
     let ring: Vec<u64> = (0..count).map(|at| (5 + at * 256 / count) % 256).collect();
     blows(&ring, 2, 2, true).into_iter().flat_map(move |blows| {
@@ -354,8 +354,8 @@ fn rings_of_one_to_five_stay_one_ordered_ring_in_every_order_of_two_deaths_and_t
     hold(1..=5, 8, 1);
 }
 
-/// One of 53 orders. With `KADRING_EVERY_ORDER=1 cargo test --release --test simulated ring_paper:: orders` every one is tried, 109,000
-/// cases in all, which takes minutes.
+/// One of 53 orders. With `KADRING_EVERY_ORDER=1 cargo test --release --test simulated ring_paper:: orders` every one
+/// is tried, 109,000 cases in all, which takes minutes.
 fn sample() -> usize {
     if std::env::var_os("KADRING_EVERY_ORDER").is_some() { 1 } else { 53 }
 }

@@ -31,8 +31,8 @@ fn rings_of_one_two_and_three_peers_work() {
     }
 }
 
-/// ToN IV-E1: a new peer may ask any peer of the ring to let it in. Every place on the circle (the ends and the middle of
-/// each gap), through every peer, at several moments of a ping interval: all know their neighbours in less than two
+/// ToN IV-E1: a new peer may ask any peer of the ring to let it in. Every place on the circle (the ends and the middle
+/// of each gap), through every peer, at several moments of a ping interval: all know their neighbours in less than two
 /// intervals, with the tenth of all datagrams lost too. The slowest is printed.
 #[test]
 fn a_peer_joins_through_any_other_and_settles_within_two_ping_intervals() {
@@ -214,8 +214,8 @@ fn a_peer_comes_back_under_its_id() {
     assert_eq!(net.inside(addr(8)).successors()[0].addr, addr(999));
 }
 
-/// Anybody can write a `join` in another's name. It brings that address one ping, no longer than the `join` itself, and no
-/// connection, and nobody of that name into any list.
+/// Anybody can write a `join` in another's name. It brings that address one ping, no longer than the `join` itself, and
+/// no connection, and nobody of that name into any list.
 #[test]
 fn a_join_in_another_s_name_brings_that_address_one_ping_and_nobody_into_a_list() {
     for net in [classroom_net(&EXAMPLE), large_net(8)] {

@@ -13,7 +13,8 @@ use kadring::wire::{Request, Sender, Via};
 use super::rings::{EXAMPLE, changes, classroom, classroom_net, large_net, one_cycle, rest, small};
 use crate::net::{LATENCY, Net, addr};
 
-/// ToN IV-E4: a peer that leaves tells its predecessor and successor, which close the gap as soon as it answers no ping.
+/// ToN IV-E4: a peer that leaves tells its predecessor and successor, which close the gap as soon as it answers no
+/// ping.
 #[test]
 fn a_graceful_departure_closes_the_gap_after_one_ping() {
     let mut net = classroom_net(&EXAMPLE);
@@ -128,7 +129,8 @@ fn a_goodbye_in_a_neighbour_s_name_is_not_believed_while_that_neighbour_answers(
     }
 }
 
-/// In a small ring those behind a peer are those before it. It need not have put them behind it yet when somebody leaves.
+/// In a small ring those behind a peer are those before it. It need not have put them behind it yet when somebody
+/// leaves.
 #[test]
 fn a_departure_soon_after_the_start_of_a_small_ring_is_told_right() {
     let ids = [10, 50, 90, 130];

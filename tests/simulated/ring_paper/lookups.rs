@@ -67,8 +67,8 @@ fn with_fingers_a_lookup_takes_about_half_the_logarithm_of_the_ring_in_hops() {
     assert!(mean <= 0.5 * 500_f64.log2() + 1.0, "{mean} hops on average");
 }
 
-/// Nobody is pinged beside a lookup in a ring at rest but its asker, by the owner: it takes its hops, that ping with its
-/// answer, and the owner's answer.
+/// Nobody is pinged beside a lookup in a ring at rest but its asker, by the owner: it takes its hops, that ping with
+/// its answer, and the owner's answer.
 #[test]
 fn in_a_ring_at_rest_a_lookup_takes_its_hops_and_three_messages() {
     let (mut net, mut idle) = (large_net(100), large_net(100));

@@ -52,8 +52,8 @@ fn a_hundred_pings_a_second_from_one_host_keep_no_newcomer_of_another_host_out()
     assert!(took < Duration::from_secs(1), "the newcomer was the victim's predecessor after {took:?}");
 }
 
-/// Anybody can send a datagram in a dead peer's name. Only answers are signs of life: however often a ping comes from its
-/// address, whoever knew it finds out as soon as without, and nobody takes it back.
+/// Anybody can send a datagram in a dead peer's name. Only answers are signs of life: however often a ping comes from
+/// its address, whoever knew it finds out as soon as without, and nobody takes it back.
 #[test]
 fn pings_in_a_dead_peer_s_name_keep_it_in_nobody_s_lists() {
     for (mut net, bound) in
@@ -179,8 +179,8 @@ fn a_peer_that_answers_for_a_finger_is_not_taken_for_it_while_a_nearer_one_is_kn
     }
 }
 
-/// Anybody on a machine can speak in the name of a peer there. What a neighbour is said to have told the user hears only
-/// where that neighbour says so itself: nobody is put in the place of a living peer.
+/// Anybody on a machine can speak in the name of a peer there. What a neighbour is said to have told the user hears
+/// only where that neighbour says so itself: nobody is put in the place of a living peer.
 #[test]
 fn an_update_in_a_neighbour_s_name_tells_nobody_of_another_successor() {
     let mut net = classroom_net(&EXAMPLE);

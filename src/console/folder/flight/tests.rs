@@ -11,8 +11,8 @@ const SPAN: CommandId = 1;
 
 /// A node that says nothing by itself, but for the beginning of a span and the end of what is cancelled.
 ///
-/// *Protects*: what was asked, and who waits for an answer. *Held for*: one look. *Never held while*: anything is waited
-/// for.
+/// *Protects*: what was asked, and who waits for an answer. *Held for*: one look.
+/// *Never held while*: anything is waited for.
 #[derive(Default)]
 pub(in crate::console::folder) struct Rote(Mutex<Vec<(Command, Option<Sender<Notice>>)>>);
 

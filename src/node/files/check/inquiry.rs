@@ -1,7 +1,7 @@
 //! One block's copies: which peers should hold it, which do, and what is sound of that.
 //!
-//! The replica set is looked up, and each of its members asked. Only where that brings fewer copies than are wanted, holders
-//! are looked for elsewhere too: they may stand in for a member that is full, or has not got its copy yet.
+//! The replica set is looked up, and each of its members asked. Only where that brings fewer copies than are wanted,
+//! holders are looked for elsewhere too: they may stand in for a member that is full, or has not got its copy yet.
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -249,8 +249,8 @@ impl Inquiry {
         self.weigh(round, &from, state);
     }
 
-    /// A holder says that its copy is in this state. Where copies that are missing are to be made, each holder's word counts
-    /// once a block was read back from it.
+    /// A holder says that its copy is in this state. Where copies that are missing are to be made, each holder's word
+    /// counts once a block was read back from it.
     fn weigh(&mut self, round: &mut Round<'_>, from: &SocketAddr, state: CopyState) {
         let claims = matches!(state, CopyState::Claimed | CopyState::Verified);
         if !round.order.repair || !claims || round.honest.contains(from) {

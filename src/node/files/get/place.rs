@@ -1,7 +1,7 @@
 //! What stands at the destination of a retrieve.
 //!
-//! A file of the right size may stand there already. Then its blocks are compared first: if it is the file, that is success
-//! and nothing is written. If not, it is replaced only where the user said so.
+//! A file of the right size may stand there already. Then its blocks are compared first: if it is the file, that is
+//! success and nothing is written. If not, it is replaced only where the user said so.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,8 @@ pub(super) struct Onto {
 
 /// What is done about each block.
 pub(super) enum Mode {
-    /// It is compared with what stands at the destination. The first that differs ends that: then the walk begins `again`.
+    /// It is compared with what stands at the destination. The first that differs ends that: then the walk begins
+    /// `again`.
     Comparing { again: Box<TreeWalk> },
     /// It is looked for in what an interrupted run left, and else fetched.
     Resuming,

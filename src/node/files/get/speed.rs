@@ -74,8 +74,8 @@ impl Get {
         self.fetch_from_next(desk, id);
     }
 
-    /// None of those who were asked for a piece has begun to send it. As many more are asked, and others are looked for behind
-    /// those who say that they hold it: what liars around a key cost doubles no time, and no bytes.
+    /// None of those who were asked for a piece has begun to send it. As many more are asked, and others are looked for
+    /// behind those who say that they hold it: what liars around a key cost doubles no time, and no bytes.
     fn ask_side_by_side(&mut self, desk: &mut Desk, id: u64) {
         let ticket = self.ticket(id);
         let Some(piece) = self.pieces.get_mut(&id) else { return };
@@ -115,8 +115,8 @@ fn silence(desk: &Desk, piece: &Piece) -> Duration {
     (longest * SILENT_TRIPS).max(HEDGE_MIN)
 }
 
-/// Looks, once, for others behind those who say that they hold a piece and do not give it. The search that met them goes on
-/// among them.
+/// Looks, once, for others behind those who say that they hold a piece and do not give it. The search that met them
+/// goes on among them.
 fn look_behind(desk: &mut Desk, ticket: Ticket, piece: &mut Piece) {
     if !std::mem::replace(&mut piece.wider, true) {
         if let Some(nearest) = piece.lookup.take() {

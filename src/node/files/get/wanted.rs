@@ -1,4 +1,5 @@
-//! What a retrieve brings: a file, the listing of a folder, a block, or a list of blocks; and whether its root is one of that.
+//! What a retrieve brings: a file, the listing of a folder, a block, or a list of blocks; and whether its root is one
+//! of that.
 
 use std::path::PathBuf;
 

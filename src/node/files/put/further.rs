@@ -1,4 +1,5 @@
-//! Others are offered a block where those that it was offered to are silent, or say that they have it and do not show it.
+//! Others are offered a block where those that it was offered to are silent, or say that they have it and do not show
+//! it.
 
 use std::net::SocketAddr;
 

@@ -17,7 +17,8 @@ const PEERS: usize = 40;
 /// What happens next to one of the questions that are out.
 #[derive(Clone, Debug)]
 enum What {
-    /// Names come: peers as they are, or (address, id) as they are not. The answer is signed, or comes from an older peer.
+    /// Names come: peers as they are, or (address, id) as they are not. The answer is signed, or comes from an older
+    /// peer.
     Names(Vec<(Index, Option<Index>)>, bool),
     /// It says that it holds the block.
     Holds,

@@ -3,8 +3,8 @@
 //! ```text
 //!  New ── Asked ──► Asked ── Named, Held ──► Answered ── Asked, if partial ──► Asked again
 //! ```
-//! A peer that was asked may be late, ever later: see [`Lateness`]. Its answer counts all the same. From anywhere, `Failed`
-//! strikes a peer and `Void` takes it out; `Unidentified` strikes one whose proof is missing.
+//! A peer that was asked may be late, ever later: see [`Lateness`]. Its answer counts all the same. From anywhere,
+//! `Failed` strikes a peer and `Void` takes it out; `Unidentified` strikes one whose proof is missing.
 
 use crate::config::WIDTH;
 
