@@ -254,7 +254,10 @@ impl Storm<'_> {
         for slot in self.world.up() {
             for (file, version) in self.world.node(slot).into_iter().flat_map(|node| node.named_files()) {
                 let stored = self.named.files.get(&file).and_then(|account| account.stored);
-                let there = self.world.disk(slot).folder().find(file) == Some(version);
+                let there = self.world.disk(slot).folder().find(file);
+                // A user who writes a newer version there lets go of the older one, before the peer knows.
+                let there =
+                    there == Some(version) || there.is_some() && there.as_ref() == self.named.own.get(&(slot, file));
                 if there && stored.is_some_and(|stored| version.modified >= stored.modified) {
                     kept.entry(file).or_default().insert((slot, self.world.life(slot)));
                 }
