@@ -43,6 +43,8 @@ pub(super) struct Transfer {
     pub(super) waiting: Vec<Waiter>,
     /// The peer that offered it, and the version that it offered.
     pub(super) offered: Option<(SocketAddr, Version)>,
+    /// A user has just stored it at the peer that offers it.
+    pub(super) fresh: bool,
     /// A user wants it stored: the answer waits until the replicas have it too.
     pub(super) stored: bool,
 }
@@ -62,6 +64,8 @@ pub(super) struct Offer {
     pub(super) from: SocketAddr,
     pub(super) magic: u64,
     pub(super) version: Version,
+    /// A user has just stored it at that peer.
+    pub(super) stored: bool,
 }
 
 /// How far a transfer has come.
@@ -194,11 +198,16 @@ mod tests {
 
     #[test]
     fn a_file_whose_parts_contradict_each_other_is_found_out() {
-        let offer = Offer { from: ([10, 0, 0, 1], 7).into(), magic: 1, version: Version { size: 1, modified: 1 } };
+        let offer = Offer {
+            from: ([10, 0, 0, 1], 7).into(),
+            magic: 1,
+            version: Version { size: 1, modified: 1 },
+            stored: false,
+        };
         let lone = NamedFile { offers: VecDeque::from([offer]), ..NamedFile::default() };
         assert!(lone.check().is_err_and(|what| what.contains("offers wait")));
         let mut file = NamedFile::default();
-        file.begin(Transfer { waiting: vec![Waiter::User(1)], offered: None, stored: true });
+        file.begin(Transfer { waiting: vec![Waiter::User(1)], offered: None, fresh: false, stored: true });
         assert_eq!(file.check(), Ok(()));
         file.replicate();
         assert!(file.check().is_err_and(|what| what.contains("none was asked")));

@@ -49,7 +49,7 @@ use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Request, Response};
 use asked::{Asked, Errand, Handed, Handing, Own, Requester, Step};
 use coming::Coming;
-use file::{NamedFile, Offer};
+use file::{NamedFile, Offer, Phase};
 
 /// Questions of other peers that are remembered, so that one sent again is the same question.
 const QUESTIONS: usize = 1024;
@@ -167,9 +167,9 @@ impl Part for Classroom {
     }
 
     fn on_request(&mut self, desk: &mut Desk, from: Asker, request: Request) {
-        if let Request::Ring(RingRequest::Transfer { file, size, modified }) = request {
+        if let Request::Ring(RingRequest::Transfer { file, size, modified, stored }) = request {
             let version = Version { size, modified };
-            self.on_transfer(desk, Offer { from: from.addr, magic: from.magic, version }, file);
+            self.on_transfer(desk, Offer { from: from.addr, magic: from.magic, version, stored }, file);
         }
     }
 
@@ -257,7 +257,9 @@ impl Classroom {
     /// Hands a file to a peer: please pull it from here and keep it.
     fn hand(&mut self, desk: &mut Desk, handing: Handing, file: FileName, version: Version, to: Peer) {
         let Version { size, modified } = version;
-        let request = Request::Ring(RingRequest::Transfer { file, size, modified });
+        // The replicas of what is stored now get it while this peer waits for them; whatever goes out later may be old.
+        let stored = self.files.get(&file).is_some_and(|state| state.phase() == Phase::Replicating);
+        let request = Request::Ring(RingRequest::Transfer { file, size, modified, stored });
         desk.ask_patiently(self.ticket(Asked::Transfer(handing)), to, request, patience::FILE);
     }
 

@@ -130,7 +130,7 @@ impl Classroom {
 
     /// A peer wants this one to hold a file.
     pub(super) fn on_transfer(&mut self, desk: &mut Desk, offer: Offer, file: FileName) {
-        let Offer { from, magic, version } = offer;
+        let Offer { from, magic, version, stored: fresh } = offer;
         let refuse = |desk: &mut Desk, reason: &str| {
             let response = RingResponse::Refused { of: RingKind::Transfer, reason: reason.to_owned() };
             respond(desk, from, magic, response);
@@ -159,12 +159,16 @@ impl Classroom {
             // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
             return desk.refuse(&Asker::connected(from, magic), "not a neighbour of this peer");
         }
-        self.begin_transfer(desk, file, Transfer { waiting: vec![waiter], offered: Some((from, version)), stored });
+        self.begin_transfer(
+            desk,
+            file,
+            Transfer { waiting: vec![waiter], offered: Some((from, version)), fresh, stored },
+        );
     }
 
     /// A peer offers a replica of a file that this one is about to replicate itself: two peers took a store of it. They
     /// must not wait for one another, so it hears at once that the file is here, or that it is to come again later.
-    fn answer_while_replicating(&mut self, desk: &mut Desk, Offer { from, magic, version }: Offer, file: FileName) {
+    fn answer_while_replicating(&mut self, desk: &mut Desk, Offer { from, magic, version, .. }: Offer, file: FileName) {
         if self.file(file).holding.as_ref().is_some_and(|holding| holding.version == version) {
             respond(desk, from, magic, RingResponse::Noted { of: RingKind::Transfer });
         } else {
@@ -178,9 +182,11 @@ impl Classroom {
         let job = match transfer.offered.filter(|(_, version)| *version != NOTHING) {
             None => NamedJob::Touch { file },
             Some((from, version)) => {
-                // The peer responsible knows which version is the right one; any other may only bring a newer one.
+                // What was just stored at the peer responsible is the right version; any other may only be a newer one,
+                // for that peer may have been cut off, or have just come.
                 let owner = desk.replica_set(&file.key(), 1);
-                let replace = transfer.stored || owner.first().is_some_and(|owner| owner.addr == from);
+                let replace =
+                    transfer.stored || transfer.fresh && owner.first().is_some_and(|owner| owner.addr == from);
                 NamedJob::Keep { file, from, offered: Some(version), ours: state.copy, replace }
             }
         };

@@ -167,7 +167,7 @@ fn an_empty_file_is_made_for_a_store_without_content_and_its_replicas_get_it_bef
     let mut bench = classroom(0);
     let actions = arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
     assert_eq!(news(&actions), [FileNews::StoreAccepted { origin: peer(2) }]);
-    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 0, modified: 0 });
+    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 0, modified: 0, stored: false });
     let (id, work) = job(&bench.hears_request(peer(2), 6, transfer));
     assert_eq!(work, NamedJob::Touch { file: file(1) });
     let made = Version { size: 0, modified: 77 };
@@ -184,13 +184,33 @@ fn an_empty_file_is_made_for_a_store_without_content_and_its_replicas_get_it_bef
 }
 
 #[test]
+fn the_peer_responsible_replaces_a_newer_copy_only_by_what_was_stored_just_now() {
+    for fresh in [false, true] {
+        // Rank 1: peer 1 is responsible.
+        let mut bench = classroom(1);
+        let offer =
+            |stored: bool| Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5, stored });
+        let (_, work) = job(&bench.hears_request(peer(1), 5, offer(fresh)));
+        assert!(matches!(work, NamedJob::Keep { replace, .. } if replace == fresh), "{work:?}");
+    }
+    // Its replicas are told so while they are waited for, and whoever comes later is not.
+    let mut bench = classroom(0);
+    let (find, _) = job(&orders(&mut bench, Command::StoreFile { file: file(1) }));
+    let (touch, _) = job(&bench.ends(find, found(Some(VERSION))));
+    let actions = bench.ends(touch, Outcome::Named(NamedOutcome::Kept { version: VERSION, written: false }));
+    let told = requests(&actions);
+    let is_fresh = |request: &Request| matches!(request, Request::Ring(RingRequest::Transfer { stored: true, .. }));
+    assert!(told.len() == FILE_COPIES - 1 && told.iter().all(|(.., request)| is_fresh(request)), "{told:?}");
+}
+
+#[test]
 fn two_peers_that_replicate_one_file_do_not_wait_for_one_another() {
     let mut bench = classroom(0);
     let (find, _) = job(&orders(&mut bench, Command::StoreFile { file: file(1) }));
     let (touch, _) = job(&bench.ends(find, found(Some(VERSION))));
     let offer = |version: Version| {
         let Version { size, modified } = version;
-        Request::Ring(RingRequest::Transfer { file: file(1), size, modified })
+        Request::Ring(RingRequest::Transfer { file: file(1), size, modified, stored: false })
     };
     let noted = || Response::Ring(RingResponse::Noted { of: RingKind::Transfer });
     assert_eq!(responses(&bench.hears_request(peer(1), 5, offer(VERSION))), [], "the file is still to come");
@@ -208,7 +228,7 @@ fn a_request_waits_for_a_file_that_is_on_its_way() {
     arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
     let (look, _) = job(&arrives(&mut bench, peer(1), 7, Routed::Request { file: file(1) }));
     assert_eq!(bench.ends(look, found(None)), [], "its store was accepted a moment ago");
-    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5 });
+    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5, stored: false });
     let (keep, work) = job(&bench.hears_request(peer(2), 6, transfer));
     assert!(matches!(work, NamedJob::Keep { .. }), "{work:?}");
     let actions = bench.ends(keep, Outcome::Named(NamedOutcome::Kept { version: VERSION, written: true }));
@@ -222,7 +242,7 @@ fn a_request_waits_for_a_file_that_is_on_its_way() {
 fn who_requests_what_is_long_on_its_way_is_told_to_ask_again() {
     let mut bench = classroom(0);
     arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
-    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5 });
+    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5, stored: false });
     bench.hears_request(peer(2), 6, transfer);
     let (mut look, _) = job(&arrives(&mut bench, peer(1), 7, Routed::Request { file: file(1) }));
     let mut told = responses(&bench.ends(look, found(None)));
@@ -263,7 +283,7 @@ fn a_peer_that_leaves_offers_its_files_again_to_who_does_not_know_it_yet() {
 #[test]
 fn a_stranger_may_not_fill_the_directory() {
     let mut bench = classroom(0);
-    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5 });
+    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5, stored: false });
     let actions = bench.hears_request(peer(77), 6, transfer);
     assert_eq!(jobs(&actions), []);
     assert!(matches!(&responses(&actions)[..], [(_, 6, Err(reason))] if reason.contains("not a neighbour")));

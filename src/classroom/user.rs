@@ -74,9 +74,11 @@ impl Classroom {
                 transfer.waiting.push(waiter);
                 transfer.stored = true;
             }
-            None => {
-                self.begin_transfer(desk, own.file, Transfer { waiting: vec![waiter], offered: None, stored: true })
-            }
+            None => self.begin_transfer(
+                desk,
+                own.file,
+                Transfer { waiting: vec![waiter], offered: None, fresh: false, stored: true },
+            ),
         }
     }
 

@@ -126,7 +126,7 @@ impl Said {
             13 => Request::Ring(RingRequest::Routed { route: self.route(), what: Routed::Request { file } }),
             14 => {
                 let (size, modified) = (u64::from(self.size), u64::from(self.magic) << (self.many % 32));
-                Request::Ring(RingRequest::Transfer { file, size, modified })
+                Request::Ring(RingRequest::Transfer { file, size, modified, stored: self.manner & 64 > 0 })
             }
             15 => {
                 let joined = (self.many & 1 > 0).then(|| peer(self.sender));

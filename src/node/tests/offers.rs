@@ -210,7 +210,7 @@ fn who_is_of_another_network_is_told_so_and_nothing_else_comes_of_what_it_asks()
             Request::FindValue { key: key(1) },
             Request::Verify { key: key(1) },
             store(2),
-            Request::Ring(RingRequest::Transfer { file, size: 1, modified: 1 }),
+            Request::Ring(RingRequest::Transfer { file, size: 1, modified: 1, stored: false }),
         ] {
             let request = Message::request(5, from, request);
             for via in [Via::Udp, Via::Tcp] {

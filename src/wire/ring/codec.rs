@@ -136,8 +136,9 @@ fn ring_request_content(request: &RingRequest) -> Content {
                 Routed::Store { file } | Routed::Request { file } => Content { file: Some(*file), ..content },
             }
         }
-        RingRequest::Transfer { file, size, modified } => {
-            Content { file: Some(*file), size: Some(*size), modified: Some(*modified), ..empty }
+        &RingRequest::Transfer { file, size, modified, stored } => {
+            let stored = stored.then_some(true);
+            Content { file: Some(file), size: Some(size), modified: Some(modified), stored, ..empty }
         }
         RingRequest::Update { successors, joined } => {
             Content { successors: Some(list(successors)), joined: joined.map(Into::into), ..empty }
@@ -303,6 +304,7 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
             file: content.file.ok_or("a transfer needs a file")?,
             size: content.size.ok_or("a transfer needs a size")?,
             modified: content.modified.unwrap_or(0),
+            stored: content.stored.unwrap_or(false),
         },
         RingKind::Update => RingRequest::Update {
             successors: successors.ok_or("an update needs successors")?,

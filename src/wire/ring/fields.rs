@@ -64,7 +64,7 @@ macro_rules! content {
 content! {
     origin: WirePeer, hops: u16, last: bool,
     key: WireId, id: WireId,
-    file: FileName, size: u64, modified: u64,
+    file: FileName, size: u64, modified: u64, stored: bool,
     peer: WirePeer, joined: WirePeer, predecessors: Peers, successors: Peers, peers: Peers,
     quiet: bool, trail: Peers,
     ranges: Vec<Range>, count: u32, digest: KeysDigest, copies: u8, difference: Difference,

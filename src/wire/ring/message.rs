@@ -100,6 +100,8 @@ pub enum RingRequest {
         size: u64,
         /// When it was changed last, in microseconds since 1970: with the size it tells versions apart.
         modified: u64,
+        /// A user has just stored it: from the peer responsible it takes the place of a version that is newer.
+        stored: bool,
     },
     /// The sender's successors have changed.
     Update {

@@ -14,7 +14,7 @@
 //! | `store` | keep this: a file by its name (routed), or a block by its key | `file`, `origin`, … or `key`, `size`; the answer `saved` has `shown`, a [sample](crate::wire::sample), from who did not pull it |
 //! | `request` | give me this: a file (routed), or a block | `file`, `origin`, … or `key` |
 //! | `request` | hash this block, if you have it: is it sound? Older peers say whether they have it | `key`, `verify`; the answer `vouch` with a `vouch` |
-//! | `transfer` | take this file over from me | `file`, `size`, `modified` |
+//! | `transfer` | take this file over from me | `file`, `size`, `modified`; `stored` if a user has just stored it |
 //! | `update` | my successors have changed | `successors`, `joined` |
 //! | `quit` | I go: these come after me | `predecessors`, `successors` |
 //! | `exit` | I am gone: my place is yours | `predecessors` |

@@ -72,7 +72,9 @@ fn request(rng: &mut impl Rng) -> Request {
         6 => RingRequest::Routed { route, what: Routed::Lookup { key: id(rng) } },
         7 => RingRequest::Routed { route, what: Routed::Store { file: file(rng) } },
         8 => RingRequest::Routed { route, what: Routed::Request { file: file(rng) } },
-        9 => RingRequest::Transfer { file: file(rng), size: rng.random(), modified: rng.random() },
+        9 => {
+            RingRequest::Transfer { file: file(rng), size: rng.random(), modified: rng.random(), stored: rng.random() }
+        }
         10 => RingRequest::Update { successors: peers(rng, 16), joined: rng.random::<bool>().then(|| peer(rng)) },
         11 => RingRequest::Quit { predecessors: peers(rng, 16), successors: peers(rng, 16) },
         13 => {
