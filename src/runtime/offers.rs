@@ -46,23 +46,29 @@ impl Offered {
     }
 }
 
-/// What is offered, by key. A block that several files share is offered once for each.
+/// What is offered, by key. A block that several files share is offered once for each, with how often that file's reader
+/// came to it: one that repeats may be withdrawn as it was first read while it is being read again.
 #[derive(Default)]
-pub(super) struct Offers(HashMap<Key, BTreeMap<PutId, Offered>>);
+pub(super) struct Offers(HashMap<Key, BTreeMap<PutId, (Offered, u32)>>);
 
 impl Offers {
     pub(super) fn add(&mut self, put: PutId, key: Key, block: Offered) {
-        self.0.entry(key).or_default().insert(put, block);
+        self.0.entry(key).or_default().entry(put).or_insert((block, 0)).1 += 1;
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Offered> {
-        self.0.get(key).and_then(|offers| offers.values().next().cloned())
+        self.0.get(key).and_then(|offers| offers.values().next().map(|(block, _)| block.clone()))
     }
 
-    /// Ends an offer, which is returned.
+    /// Ends an offer, which is returned if it was the last of this file's.
     pub(super) fn withdraw(&mut self, put: PutId, key: &Key) -> Option<Offered> {
         let of_key = self.0.get_mut(key)?;
-        let offered = of_key.remove(&put);
+        let (_, times) = of_key.get_mut(&put)?;
+        *times -= 1;
+        if *times > 0 {
+            return None;
+        }
+        let offered = of_key.remove(&put).map(|(block, _)| block);
         if of_key.is_empty() {
             self.0.remove(key);
         }
@@ -74,5 +80,23 @@ impl Offers {
             of_key.remove(&put);
             !of_key.is_empty()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_is_read_again_while_it_is_withdrawn_stays() {
+        let (mut offers, block) = (Offers::default(), Offered::Bytes(Arc::from(&b"zeros"[..])));
+        for put in [1, 1, 2] {
+            offers.add(put, Key::ZERO, block.clone());
+        }
+        assert!(offers.withdraw(1, &Key::ZERO).is_none() && offers.get(&Key::ZERO).is_some());
+        assert!(offers.withdraw(1, &Key::ZERO).is_some() && offers.get(&Key::ZERO).is_some());
+        offers.add(2, Key::ZERO, block);
+        offers.forget(2);
+        assert!(offers.get(&Key::ZERO).is_none());
     }
 }

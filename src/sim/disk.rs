@@ -133,8 +133,8 @@ pub(super) struct OpenFiles {
 
 struct Offer {
     bytes: Bytes,
-    /// The files being stored that the block is part of.
-    by: BTreeSet<PutId>,
+    /// The files being stored that the block is part of, and how often each was found to have it.
+    by: BTreeMap<PutId, u32>,
 }
 
 /// A file that is being retrieved, or compared.
@@ -161,7 +161,7 @@ impl Reader {
 
 impl OpenFiles {
     pub(super) fn offer(&mut self, put: PutId, key: Key, bytes: Bytes) {
-        self.offers.entry(key).or_insert_with(|| Offer { bytes, by: BTreeSet::new() }).by.insert(put);
+        *self.offers.entry(key).or_insert_with(|| Offer { bytes, by: BTreeMap::new() }).by.entry(put).or_default() += 1;
     }
 
     pub(super) fn offered(&self, key: &Key) -> Option<Bytes> {
@@ -170,7 +170,8 @@ impl OpenFiles {
 
     pub(super) fn withdraw(&mut self, put: PutId, key: &Key) {
         if let Some(offer) = self.offers.get_mut(key) {
-            offer.by.remove(&put);
+            let left = offer.by.remove(&put).and_then(|times| times.checked_sub(1)).filter(|times| *times > 0);
+            offer.by.extend(left.map(|times| (put, times)));
             if offer.by.is_empty() {
                 self.offers.remove(key);
             }
