@@ -46,8 +46,8 @@ impl Offered {
     }
 }
 
-/// What is offered, by key. A block that several files share is offered once for each, with how often that file's reader
-/// came to it: one that repeats may be withdrawn as it was first read while it is being read again.
+/// What is offered, by key. A block that several files share is offered once for each, with how often that file's
+/// reader came to it: one that repeats may be withdrawn as it was first read while it is being read again.
 #[derive(Default)]
 pub(super) struct Offers(HashMap<Key, BTreeMap<PutId, (Offered, u32)>>);
 
