@@ -4,23 +4,25 @@
 //! state folder. A line is on the disk before the answer to its `store` is given. Several processes may use one
 //! catalogue: each change is made under a lock on a file beside it. Lines that cannot be read are set aside, and told.
 
+mod entry;
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use glob::Pattern;
-use serde::{Deserialize, Serialize};
-
+use self::entry::is_unknown;
+pub use self::entry::{Entry, Owned};
+use self::words::begins;
+pub(super) use self::words::find_among;
+pub use self::words::{DIGITS, fits, is_beginning, name_of};
 use super::begun::forget_finished;
-use super::escape::quoted;
 use super::leases::draw;
-use crate::id::{Id, Key};
-use crate::lease::{Lease, LeaseId, Secret, UnixTime};
-use crate::path_text;
-use crate::raw_text;
+use crate::id::Key;
+use crate::lease::{LeaseId, Secret};
 use crate::runtime::Bell;
 use crate::sums::{checked, with_sum};
 
@@ -35,106 +37,6 @@ const OWNER: &str = "owner";
 
 /// The name of the file that tells which leases were ended from here, one in a line.
 const ENDED: &str = "ended";
-
-/// So many digits of a key name it, if no other key begins with them.
-pub const DIGITS: usize = 6;
-
-/// One file that was stored.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Entry {
-    /// What it is called: the last part of its path, unless it was given a name.
-    #[serde(with = "raw_text")]
-    pub name: String,
-    /// Where it lay when it was stored.
-    #[serde(with = "path_text")]
-    pub path: PathBuf,
-    /// The file's key; all zeros, and not written down, of one whose store was only [begun](Self::begun).
-    #[serde(default = "unknown", skip_serializing_if = "is_unknown")]
-    pub key: Key,
-    /// The file's SHA-256; the same holds of it.
-    #[serde(default = "unknown", skip_serializing_if = "is_unknown")]
-    pub sha256: Id,
-    /// The file's size in bytes.
-    pub bytes: u64,
-    /// Copies of each block that were wanted.
-    pub copies: usize,
-    /// When it was stored, in milliseconds since 1970.
-    pub stored: u64,
-    /// Whether it is a folder; then the SHA-256 is that of its listing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub folder: bool,
-    /// Whether its store was begun and, as far as is known, not finished: what reached the network is on this lease.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub begun: bool,
-    /// The lease on its blocks, if it was stored with one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease: Option<Owned>,
-}
-
-/// What stands for a key or a hash that is not known.
-const fn unknown() -> Id {
-    Id::ZERO
-}
-
-fn is_unknown(id: &Id) -> bool {
-    *id == Id::ZERO
-}
-
-/// Leases that were laid from here.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Owned {
-    /// What ends them: several where a file was stored several times. Nobody is shown them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<Secret>,
-    /// When they end, in seconds since 1970; none if never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<UnixTime>,
-    /// How long they lasted, in seconds, when they were laid or last renewed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lasts: Option<u64>,
-    /// Copies that they ask for; 0 leaves that to those who keep them.
-    #[serde(default)]
-    pub copies: u8,
-}
-
-impl Owned {
-    /// When they are to be renewed, in seconds since 1970: once less than half of their time is left.
-    pub fn renewal(&self) -> Option<UnixTime> {
-        Some(self.until?.saturating_sub(self.lasts?.div_ceil(2)))
-    }
-
-    /// One of them.
-    pub fn lease(&self) -> Option<Lease> {
-        let secret = self.secrets.first()?;
-        Some(Lease { id: secret.id(), until: self.until, copies: self.copies })
-    }
-}
-
-impl Entry {
-    /// The same; what ends the leases that the same file had before ends them too.
-    fn with_leases_of(mut self, before: Option<Self>) -> Self {
-        let before = before.and_then(|before| before.lease);
-        match (&mut self.lease, before) {
-            (Some(lease), Some(before)) => {
-                lease.secrets.extend(before.secrets);
-                lease.secrets.sort_unstable();
-                lease.secrets.dedup();
-                lease.until = lease.until.zip(before.until).map(|(one, other)| one.max(other));
-            }
-            (none, before) => *none = none.take().or(before),
-        }
-        self
-    }
-
-    /// The same, to be shown.
-    #[must_use]
-    pub fn shown(mut self) -> Self {
-        if let Some(lease) = &mut self.lease {
-            lease.secrets.clear();
-        }
-        self
-    }
-}
 
 /// A catalogue in a folder.
 #[derive(Clone, Debug)]
@@ -450,56 +352,12 @@ fn read_line(line: &[u8]) -> Option<Entry> {
     serde_json::from_str::<Entry>(line).ok().filter(|entry| entry.begun == is_unknown(&entry.key))
 }
 
-/// The key that `word` names among these, as [`Catalogue::find`] tells it.
-pub(super) fn find_among(entries: &[&Entry], word: &str) -> Result<Option<Key>, String> {
-    let named = entries.iter().filter(|entry| entry.name == word);
-    // Of what was stored from one place, the latest is meant.
-    let mut latest: Vec<&Entry> = Vec::new();
-    for entry in named.clone().filter(|entry| !entry.begun) {
-        latest.retain(|other| other.path != entry.path);
-        latest.push(entry);
-    }
-    let beginning = || entries.iter().copied().filter(|entry| is_beginning(word) && begins(entry, word));
-    let mut meant: Vec<&Entry> = if latest.is_empty() { beginning().collect() } else { latest };
-    meant.sort_by_key(|entry| entry.key);
-    meant.dedup_by_key(|entry| entry.key);
-    match &meant[..] {
-        [] if named.clone().next().is_some() => {
-            Err(format!("the store of {} was not finished: store it again, or delete it", quoted(word)))
-        }
-        [] => Ok(None),
-        [one] => Ok(Some(one.key)),
-        several => {
-            let each = several.iter().map(|entry| format!("{} ({})", entry.key, entry.path.display()));
-            Err(format!("{} names several files: {}", quoted(word), each.collect::<Vec<_>>().join(", ")))
-        }
-    }
-}
-
-/// Whether a word may be the beginning of a key.
-pub fn is_beginning(word: &str) -> bool {
-    (DIGITS..=64).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-fn begins(entry: &Entry, digits: &str) -> bool {
-    !entry.begun && entry.key.to_string().starts_with(&digits.to_lowercase())
-}
-
-/// What a file is called by default: the last part of its path.
-pub fn name_of(path: &Path) -> String {
-    raw_text::text_of(path.file_name().unwrap_or(path.as_os_str()))
-}
-
-/// Whether `name` fits `pattern`, in which `*`, `?` and `[…]` stand for characters, as in a shell. Without any of them,
-/// or where it is no such pattern, a part of the name will do.
-pub fn fits(name: &str, pattern: &str) -> bool {
-    let glob = Pattern::new(pattern).ok().filter(|_| pattern.contains(['*', '?', '[']));
-    glob.map_or_else(|| name.contains(pattern), |glob| glob.matches(name))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::id::Id;
 
     fn entry(name: &str, path: &str, content: &str) -> Entry {
         let (key, bytes) = (Id::of(content.as_bytes()), content.len() as u64);

@@ -1,0 +1,60 @@
+//! Which files of the catalogue a word or a pattern means.
+
+use std::path::Path;
+
+use glob::Pattern;
+
+use super::Entry;
+use crate::console::escape::quoted;
+use crate::id::Key;
+use crate::raw_text;
+
+/// So many digits of a key name it, if no other key begins with them.
+pub const DIGITS: usize = 6;
+
+/// The key that `word` names among these, as [`Catalogue::find`](super::Catalogue::find) tells it.
+pub(in crate::console) fn find_among(entries: &[&Entry], word: &str) -> Result<Option<Key>, String> {
+    let named = entries.iter().filter(|entry| entry.name == word);
+    // Of what was stored from one place, the latest is meant.
+    let mut latest: Vec<&Entry> = Vec::new();
+    for entry in named.clone().filter(|entry| !entry.begun) {
+        latest.retain(|other| other.path != entry.path);
+        latest.push(entry);
+    }
+    let beginning = || entries.iter().copied().filter(|entry| is_beginning(word) && begins(entry, word));
+    let mut meant: Vec<&Entry> = if latest.is_empty() { beginning().collect() } else { latest };
+    meant.sort_by_key(|entry| entry.key);
+    meant.dedup_by_key(|entry| entry.key);
+    match &meant[..] {
+        [] if named.clone().next().is_some() => {
+            Err(format!("the store of {} was not finished: store it again, or delete it", quoted(word)))
+        }
+        [] => Ok(None),
+        [one] => Ok(Some(one.key)),
+        several => {
+            let each = several.iter().map(|entry| format!("{} ({})", entry.key, entry.path.display()));
+            Err(format!("{} names several files: {}", quoted(word), each.collect::<Vec<_>>().join(", ")))
+        }
+    }
+}
+
+/// Whether a word may be the beginning of a key.
+pub fn is_beginning(word: &str) -> bool {
+    (DIGITS..=64).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+pub(super) fn begins(entry: &Entry, digits: &str) -> bool {
+    !entry.begun && entry.key.to_string().starts_with(&digits.to_lowercase())
+}
+
+/// What a file is called by default: the last part of its path.
+pub fn name_of(path: &Path) -> String {
+    raw_text::text_of(path.file_name().unwrap_or(path.as_os_str()))
+}
+
+/// Whether `name` fits `pattern`, in which `*`, `?` and `[…]` stand for characters, as in a shell. Without any of them,
+/// or where it is no such pattern, a part of the name will do.
+pub fn fits(name: &str, pattern: &str) -> bool {
+    let glob = Pattern::new(pattern).ok().filter(|_| pattern.contains(['*', '?', '[']));
+    glob.map_or_else(|| name.contains(pattern), |glob| glob.matches(name))
+}
