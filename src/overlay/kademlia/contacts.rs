@@ -133,12 +133,12 @@ impl Kademlia {
         if let Some(before) = self.table.at(&peer.addr).map(Contact::peer).filter(|before| before.id != peer.id) {
             self.displace(now, &before, &peer, out);
         }
+        self.watch.dig_up(&peer);
         match self.table.enter(now, peer) {
             Entry::New => {
                 self.acquaintances.forget(&peer.addr);
                 out.push(Effect::PeerUp(peer));
                 let was_lost = self.lost.found(&peer);
-                self.watch.dig_up(&peer);
                 self.on_peer_up(now, &peer, was_lost);
             }
             Entry::Known => {}

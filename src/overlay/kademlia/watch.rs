@@ -99,9 +99,11 @@ impl Watch {
         }
     }
 
-    /// It lives.
+    /// It lives: what waits to be told of its death is old.
     pub(super) fn dig_up(&mut self, peer: &Peer) {
         self.buried.remove(peer);
+        self.untold.retain(|gone| gone != peer);
+        self.handed_on.retain(|gone| gone != peer);
     }
 
     /// Whether this peer was found dead, or told to be, a moment ago.
@@ -227,6 +229,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
+    use crate::overlay::kademlia::contacts::Claim;
 
     /// Whole tables of a network of so many peers.
     fn network(count: u8) -> Vec<Kademlia> {
@@ -264,6 +267,19 @@ mod tests {
         assert!(!third.wards().contains(&ward));
         third.doubt(&near[0], &mut Vec::new());
         assert!(third.wards().contains(&ward));
+    }
+
+    #[test]
+    fn a_peer_that_answers_is_not_taken_for_dead_though_it_finds_no_place_and_nobody_is_told_of_its_death() {
+        let mut network = network(200);
+        let late = network[199].me;
+        let overlay = network.iter_mut().find(|overlay| overlay.me != late && overlay.table.contact(&late).is_none());
+        let overlay = overlay.expect("most tables have no place for it");
+        overlay.watch.bury(Time::ZERO, &late);
+        overlay.watch.untold.push(late);
+        overlay.confirm(Time::ZERO, late, Claim::Wait, &mut Vec::new());
+        assert!(overlay.table.contact(&late).is_none() && !overlay.watch.is_buried(Time::ZERO, &late));
+        assert!(overlay.watch.untold.is_empty() && overlay.watch.handed_on.is_empty());
     }
 
     #[test]
