@@ -230,13 +230,12 @@ fn leave(thread: ConsoleThread, handover: bool) {
     if end == End::Left {
         return;
     }
-    let left = Reply::Node(console.leave(handover));
-    match left {
+    console.leave(handover, |console, left| match left {
         // A line of input has one answer, and its end has none.
         Reply::Node(Answer::Left { left_behind: 1.., .. }) if end == End::Input => log::warn!("{}", left.to_text()),
         _ if end == End::Input => {}
-        _ => drop(console.answer(&left)),
-    }
+        _ => drop(console.answer(left)),
+    });
 }
 
 /// Logs the peer's notices until it has ended. Returns its answer about leaving, if there was one.

@@ -308,13 +308,14 @@ impl<B: Backend> Console<B> {
         look()
     }
 
-    /// Tells the node to leave without a command line; the answer is returned for the caller to write.
-    pub fn leave(&mut self, handover: bool) -> Answer {
+    /// Tells the node to leave without a command line, and has `write` write the answer: who pauses the console waits
+    /// for that too.
+    pub fn leave(&mut self, handover: bool, write: impl FnOnce(&mut Self, &Reply)) {
         let busy = self.busy.clone();
         let mut token = busy.begin();
         let answer = self.performer.ask(Command::Quit { handover });
         token.told = matches!(answer, Answer::Left { .. });
-        answer
+        write(self, &Reply::Node(answer));
     }
 
     fn refuse(&mut self, reason: String) -> bool {
