@@ -35,14 +35,15 @@ use self::contacts::Claim;
 use self::lookup::{Event, Lookup, Name};
 use self::lost::Lost;
 use self::table::Table;
-use self::twin::Twins;
 use self::upkeep::Upkeep;
 pub(super) use self::watch::silence;
 use self::watch::{TOLD, Watch};
+use super::twin::{Suspect, Twins};
 use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, Reason, Region, Step};
 use super::{TableRow, Tag, Target};
 use crate::config::WIDTH;
 use crate::id::Key;
+use crate::patience;
 use crate::peer::Peer;
 use crate::recent::Recent;
 use crate::time::Time;
@@ -58,7 +59,6 @@ mod lost;
 mod searches;
 mod selection;
 mod table;
-mod twin;
 mod upkeep;
 mod watch;
 
@@ -91,7 +91,7 @@ enum Question {
     /// Who is in this part of the network?
     Refresh { peer: Peer },
     /// Does another peer run there with our id? So many requests of our id had come before.
-    Twin { addr: SocketAddr, heard: u64 },
+    Twin(Suspect),
     /// A contact is told who is gone.
     News { peer: Peer },
     /// Goodbye.
@@ -211,7 +211,8 @@ impl Kademlia {
         // A ping of ours goes before the answer, so that a peer that asks again can have shown by then that it
         // receives.
         self.on_stranger(now, from, request, out);
-        self.hear_own_id(now, from, out);
+        let suspect = self.twins.hear(now, &self.me, from);
+        self.ask_twin(suspect, out);
         if let Request::Gone { peer } = request {
             self.on_news(now, from, peer, out);
         }
@@ -232,6 +233,14 @@ impl Kademlia {
             | Request::Ring(_) => return,
         };
         out.push(Effect::Respond { to: from.asker, kind: request.kind(), response });
+    }
+
+    /// Asks who runs where a peer of our id may be.
+    fn ask_twin(&mut self, suspect: Option<Suspect>, out: &mut Vec<Effect>) {
+        if let Some(suspect) = suspect {
+            let to = Target { id: None, addr: suspect.addr };
+            self.ask(to, Request::Ping, patience::QUESTION, Question::Twin(suspect), out);
+        }
     }
 
     fn on_response(
@@ -264,7 +273,7 @@ impl Kademlia {
                 self.upkeep.on_refreshed();
                 self.on_names(now, &peer, response, out);
             }
-            (Question::Twin { addr, heard }, _) => self.on_twin((addr, heard), response.node(), out),
+            (Question::Twin(suspect), _) => self.twins.on_answer(&self.me, suspect, response.node(), out),
             (Question::News { .. } | Question::Farewell, _) => {}
         }
         self.go_on(now, out);
@@ -289,7 +298,7 @@ impl Kademlia {
                 self.upkeep.on_refreshed();
                 self.doubt(&peer, out);
             }
-            Question::Twin { .. } | Question::Farewell => {}
+            Question::Twin(_) | Question::Farewell => {}
         }
         self.go_on(now, out);
     }

@@ -116,7 +116,8 @@ impl Kademlia {
         let Some(lookup) = self.lookups.get_mut(&name) else { return };
         match response {
             Response::Nodes(nodes) => {
-                self.look_for_twin(now, nodes, out);
+                let suspect = self.twins.suspect(now, &self.me, nodes);
+                self.ask_twin(suspect, out);
                 let Some(lookup) = self.lookups.get_mut(&name) else { return };
                 let mut names = nodes.clone();
                 let is_fit = |node: &Peer| node.id != me.id && node.addr != me.addr && is_reachable(&node.addr);

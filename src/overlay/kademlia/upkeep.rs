@@ -208,7 +208,8 @@ impl Kademlia {
     /// A contact named peers; those not known yet become candidates, where there is room.
     pub(super) fn on_names(&mut self, now: Time, namer: &Peer, response: &Response, out: &mut Vec<Effect>) {
         if let Response::Nodes(peers) = response {
-            self.look_for_twin(now, peers, out);
+            let suspect = self.twins.suspect(now, &self.me, peers);
+            self.ask_twin(suspect, out);
             for &peer in peers.iter().take(WIDTH).filter(|peer| Reach::may_name(&namer.addr, &peer.addr)) {
                 self.hear_of(now, peer, Claim::Nothing, out);
             }

@@ -148,7 +148,7 @@ impl Ring {
         if self.table.others().next().is_none() {
             return self.try_joining_again(now, out);
         }
-        self.knock_at_next_door(out);
+        self.knock_at_next_door(now, out);
         if let Some(peer) = self.vitals.next_lost() {
             self.ping(peer, Role::Lost, false, out);
         }

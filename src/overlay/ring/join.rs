@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::hop::Sent;
 use super::neighbours::{Neighbours, Place};
@@ -26,13 +27,16 @@ use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
 /// Addresses that are asked at once for a way in.
 const MAX_DOORS: usize = 16;
 
-/// Times that a door which does not answer is knocked at once this peer is in the ring.
-const DOOR_TRIES: u8 = 6;
+/// The longest pause between two knocks at a door that does not answer; the first takes a sixteenth of it.
+const LONGEST_WAIT: Duration = Duration::from_secs(160);
 
 /// An address at which this peer may find another part of its ring.
 pub(super) struct Door {
     addr: SocketAddr,
-    tries: u8,
+    /// When it is knocked at next.
+    due: Time,
+    /// The pause after that.
+    wait: Duration,
 }
 
 /// How far this peer has come.
@@ -120,14 +124,15 @@ impl Ring {
 
     /// Knocks at the next of the doors that this peer did not come through. Peers that start at once may let one
     /// another in two by two: each is in a ring then, and none of them is whole.
-    pub(super) fn knock_at_next_door(&mut self, out: &mut Vec<Effect>) {
-        let Some(Door { addr, tries }) = self.doors.pop_front() else { return };
-        if self.table.others().any(|peer| peer.addr == addr) {
+    /// A door that was closed may open late, and by then this peer has let others in.
+    pub(super) fn knock_at_next_door(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.doors.retain(|door| self.table.at(&door.addr).is_none());
+        let Some(door) = self.doors.iter_mut().filter(|door| door.due <= now).min_by_key(|door| door.due) else {
             return;
-        }
-        if tries > 1 {
-            self.doors.push_back(Door { addr, tries: tries - 1 });
-        }
+        };
+        door.due = now + door.wait;
+        door.wait = (2 * door.wait).min(LONGEST_WAIT);
+        let addr = door.addr;
         self.ask_plain(Target { id: None, addr }, Request::Ping, Why::Hello, false, patience::ONCE, out);
     }
 
@@ -153,6 +158,8 @@ impl Ring {
             if peer.id == self.me.id {
                 let reason = format!("the id of this peer is taken by {}", peer.addr);
                 Self::notice(RouteNotice::JoinRefused { reason }, out);
+                let suspect = self.twins.suspect(now, &self.me, &[peer]);
+                self.ask_twin(suspect, out);
             } else {
                 joining.doors.push_back(peer);
             }
@@ -227,6 +234,9 @@ impl Ring {
             }
             RingResponse::Refused { reason, .. } => {
                 if matches!(self.membership, Membership::Joining(_)) {
+                    let to = Target { id: None, addr: from };
+                    let namesakes = Request::FindNode { id: self.me.id };
+                    self.ask_plain(to, namesakes, Why::Namesakes, false, patience::QUESTION, out);
                     Self::notice(RouteNotice::JoinRefused { reason: reason.clone() }, out);
                 }
                 self.on_no_way_in(now, out);
@@ -252,9 +262,8 @@ impl Ring {
             self.start_fixing_fingers(out);
         }
         if first_time {
-            if self.options.manners == Manners::Chord {
-                self.doors = self.bootstrap.iter().map(|&addr| Door { addr, tries: DOOR_TRIES }).collect();
-            }
+            let wait = LONGEST_WAIT / 16;
+            self.doors = self.bootstrap.iter().map(|&addr| Door { addr, due: now, wait }).collect();
             out.push(Effect::Joined { peers: self.table.others().count() });
             self.start_waiting_searches(now, out);
         }

@@ -52,6 +52,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::twin::Twins;
 use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, Region, TableRow, Tag};
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
@@ -109,8 +110,9 @@ pub struct Ring {
     /// Addresses to join through: those the user gave, then those remembered from the last run.
     bootstrap: Vec<SocketAddr>,
     /// Those of them at which another part of the ring may be found.
-    doors: VecDeque<join::Door>,
+    doors: Vec<join::Door>,
     vitals: Vitals,
+    twins: Twins,
     rounds: Rounds,
     cursor: FingerCursor,
     searches: BTreeMap<LookupId, Search>,
@@ -144,8 +146,9 @@ impl Ring {
             table: Table::new(me, &options),
             membership: Membership::default(),
             bootstrap: Vec::new(),
-            doors: VecDeque::new(),
+            doors: Vec::new(),
             vitals: Vitals::default(),
+            twins: Twins::default(),
             rounds: Rounds::default(),
             cursor: FingerCursor::default(),
             searches: BTreeMap::new(),
@@ -231,6 +234,8 @@ impl Ring {
 
     fn on_request(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
         self.hear(now, from, out);
+        let suspect = self.twins.hear(now, &self.me, from);
+        self.ask_twin(suspect, out);
         self.end_waiting(now, out);
         let (kind, response) = match request {
             Request::Ring(request) => return self.on_ring_request(now, from, request, out),

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use super::Ring;
 use super::admission::Held;
 use super::claims::{Claim, Errand};
 use super::hop::Sent;
@@ -10,7 +9,9 @@ use super::members::Missed;
 use super::neighbours::{Neighbours, Place};
 use super::router::RouteOutcome;
 use super::stabilize::{Ping, Role};
+use super::{Manners, Ring};
 use crate::id::Id;
+use crate::overlay::twin::Suspect;
 use crate::overlay::{Effect, LookupId, Reason, Step, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
@@ -50,6 +51,10 @@ pub(super) enum Why {
     Elsewhere { owner: Peer, claim: Box<Claim> },
     /// Who is the successor of this finger's start?
     Finger(usize),
+    /// Is there a peer that has our id?
+    Twin(Suspect),
+    /// Who are the peers nearest to our id? One of them has it, for we were not let in.
+    Namesakes,
     /// The request tells the other peer something; its answer tells nothing.
     Tell,
 }
@@ -98,6 +103,14 @@ impl Ring {
             _ => patience::QUESTION,
         };
         self.ask_plain(to.into(), Request::Ring(request), why, from_anyone, tries, out);
+    }
+
+    /// Asks who runs where a peer of our id may be. In the classroom's rings, ids are given out by hand.
+    pub(super) fn ask_twin(&mut self, suspect: Option<Suspect>, out: &mut Vec<Effect>) {
+        if let Some(suspect) = suspect.filter(|_| self.options.manners == Manners::Chord) {
+            let to = Target { id: None, addr: suspect.addr };
+            self.ask_plain(to, Request::Ping, Why::Twin(suspect), false, patience::QUESTION, out);
+        }
     }
 
     /// Asks as [`ask`](Self::ask) does, in whatever words.
@@ -185,6 +198,11 @@ impl Ring {
                     self.on_update_confirmed(by, joined.or(successors.first().copied()), own, out);
                 }
             }
+            (Why::Twin(suspect), response) => self.twins.on_answer(&self.me, suspect, response.node(), out),
+            (Why::Namesakes, Response::Nodes(named)) => {
+                let suspect = self.twins.suspect(now, &self.me, named);
+                self.ask_twin(suspect, out);
+            }
             (Why::Hello, _) => self.on_no_hello(now, out),
             (Why::Join, _) => self.on_no_way_in(now, out),
             (Why::Finger(_), _) => self.go_on_fixing_fingers(out),
@@ -262,7 +280,7 @@ impl Ring {
                 }
             }
             Why::Finger(_) => self.go_on_fixing_fingers(out),
-            Why::Proof { .. } | Why::Update { .. } | Why::Tell => {}
+            Why::Proof { .. } | Why::Update { .. } | Why::Twin(_) | Why::Namesakes | Why::Tell => {}
         }
     }
 }

@@ -231,6 +231,8 @@ impl Ring {
     }
 
     fn weigh(&mut self, peer: Peer, place: Place, stranger: bool, out: &mut Vec<Effect>) {
+        let suspect = self.twins.suspect(self.now, &self.me, &[peer]);
+        self.ask_twin(suspect, out);
         if !self.is_fit(&peer) || self.vitals.is_dead(&peer) && !stranger || self.options.guest {
             return;
         }

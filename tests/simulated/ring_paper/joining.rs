@@ -11,8 +11,8 @@ use kadring::wire::Request;
 use kadring::wire::ring::{RingRequest, Route, Routed};
 
 use super::rings::{
-    EXAMPLE, assert_owners, changes, classroom, classroom_net, large, large_net, notices, one_cycle, rest, settle,
-    small,
+    EXAMPLE, assert_owners, changes, classroom, classroom_net, cycle_of, large, large_net, notices, one_cycle, rest,
+    settle, small,
 };
 use crate::net::{LATENCY, Net, addr};
 
@@ -113,6 +113,29 @@ fn peers_that_join_through_one_another_are_let_in_one_after_the_other() {
     }
 }
 
+/// A peer whose door is closed is a ring of its own, and may let another one in before it opens: then both come to the
+/// others all the same, however long that took.
+#[test]
+fn two_peers_whose_door_opens_late_come_to_the_others() {
+    fn whole_again(mut net: Net<Ring>, new: fn(u64) -> Ring, closed: Duration) {
+        let side = |peer: &Peer| u8::from([addr(30), addr(40)].contains(&peer.addr));
+        net.cut(side);
+        net.start(new(30), false, &[addr(4)]);
+        net.run(Duration::from_secs(2));
+        net.start(new(40), false, &[addr(30)]);
+        net.run(closed);
+        let (late, others): (Vec<Peer>, Vec<Peer>) = net.peers().into_iter().partition(|peer| side(peer) == 1);
+        cycle_of(&net, &late).unwrap();
+        cycle_of(&net, &others).unwrap();
+        net.mend();
+        settle(&mut net, Duration::from_secs(200));
+    }
+    for closed in [20, 900].map(Duration::from_secs) {
+        whole_again(classroom_net(&EXAMPLE), classroom, closed);
+        whole_again(large_net(10), |number| large(number as u32), closed);
+    }
+}
+
 /// A whole network that starts at once, each peer knowing the first alone, ends in one cycle too.
 #[test]
 fn a_ring_that_starts_at_once_forms() {
@@ -199,6 +222,35 @@ fn a_join_with_a_wrong_id_is_refused() {
                 .all(|peer| { net.inside(peer.addr).peers().iter().all(|known| known.addr != addr(1_000)) })
         );
     }
+}
+
+/// A data folder was copied: the copy is not let in, and both peers hear of one another, however large the ring is and
+/// through whomever the copy came. So they do where a ring that was cut grows together again.
+#[test]
+fn two_peers_of_one_id_hear_of_one_another() {
+    let hear = |net: &Net<Ring>, at: u32, of: u32| {
+        let wanted = |effect: &Effect| matches!(effect, Effect::Twin { addr: twin } if *twin == addr(of));
+        assert_eq!(net.told.iter().filter(|(_, who, effect)| *who == addr(at) && wanted(effect)).count(), 1, "at {at}");
+    };
+    let copy_of_7 = || Ring::new(Peer::new(large(7).me().id, addr(1_000)), RingOptions::default());
+    for through in [0, 7, 20, 39] {
+        let mut net = large_net(40);
+        net.start(copy_of_7(), false, &[addr(through)]);
+        net.run(Duration::from_secs(30));
+        hear(&net, 7, 1_000);
+        hear(&net, 1_000, 7);
+    }
+    let mut net = large_net(40);
+    net.add(copy_of_7(), false);
+    net.cut(|peer| u8::from([addr(9), addr(1_000)].contains(&peer.addr)));
+    net.run(Duration::from_secs(60));
+    net.join(addr(1_000), &[addr(9)]);
+    net.run(Duration::from_secs(60));
+    assert_eq!(net.inside(addr(1_000)).successors(), [large(9).me()]);
+    net.mend();
+    net.run(Duration::from_secs(120));
+    hear(&net, 7, 1_000);
+    hear(&net, 1_000, 7);
 }
 
 /// A peer that crashed comes back under its id as soon as its death is noticed, from another address too.
