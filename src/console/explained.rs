@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::escape::escape;
 use super::text::count;
 use crate::node::explain::{Asked, Outcome, Wish};
 use crate::overlay::Reason;
@@ -39,6 +40,7 @@ fn spent(one: &Asked, span: Duration) -> String {
     if one.took == Some(span) {
         return match one.outcome {
             Outcome::Silent => format!("a silent peer: {messages}"),
+            Outcome::Refused { .. } => format!("a peer that refused: {messages}"),
             _ if one.sent > 1 => format!("an answer, after {messages}"),
             _ => "an answer".to_owned(),
         };
@@ -97,6 +99,7 @@ pub(super) fn became(asked: &Asked) -> String {
         Outcome::Holds => "holds it".to_owned(),
         Outcome::Known => "said who it is".to_owned(),
         Outcome::Owned => "the owner answered".to_owned(),
+        Outcome::Refused { ref reason } => format!("refused: {}", escape(reason)),
         Outcome::Silent => "no answer".to_owned(),
     };
     let late = asked.late.map(|late| format!(", late after {}", millis(late)));

@@ -88,6 +88,11 @@ pub enum Outcome {
     Known,
     /// The owner answered.
     Owned,
+    /// It refused.
+    Refused {
+        /// Why, as it says.
+        reason: String,
+    },
     /// No answer.
     Silent,
 }
@@ -209,6 +214,7 @@ impl Explanations {
                 let new = of.named.len() - before;
                 outcome(question.request, response, new)
             }
+            Delivery::NoAnswer { refused: Some(reason), .. } => Outcome::Refused { reason: reason.clone() },
             _ => Outcome::Silent,
         };
         question.took = Some(span);
@@ -229,4 +235,24 @@ fn outcome(request: Wish, response: &Response, new: usize) -> Outcome {
 /// Bits that it takes to write a distance.
 fn bits(distance: &Id) -> u16 {
     (ID_BITS - distance.leading_zeros()) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overlay::Reason;
+
+    #[test]
+    fn a_peer_that_refused_is_not_called_silent() {
+        let mut explained = Explanations::default();
+        let (key, to) = (Id::of(b"key"), Target { id: None, addr: ([10, 0, 0, 1], 7000).into() });
+        explained.begin(Time::ZERO, 1, key, (Id::ZERO, OverlayKind::Kademlia));
+        for (tag, refused) in [(1, Some("busy".to_owned())), (2, None)] {
+            let step = Step { lookup: 1, reason: Reason::Nearest };
+            explained.on_ask(Time::ZERO, step, tag, &to, &mut Request::FindNode { id: key });
+            explained.on(Time::ZERO, &Delivery::NoAnswer { tag, sent: 1, to, refused });
+        }
+        let became: Vec<Outcome> = explained.end(Time::ZERO, 1).into_iter().map(|one| one.outcome).collect();
+        assert_eq!(became, [Outcome::Refused { reason: "busy".to_owned() }, Outcome::Silent]);
+    }
 }

@@ -59,8 +59,8 @@ pub(crate) enum Delivery {
     Answer { tag: Tag, sent: u8, from: SocketAddr, by: Option<Peer>, response: Response },
     /// A question of the overlay's has none yet; with so many messages sent that is `doubtful`.
     Late { tag: Tag, sent: u8, doubtful: bool },
-    /// A question of the overlay's has none.
-    NoAnswer { tag: Tag, sent: u8, to: Target },
+    /// A question of the overlay's has none; it may have been refused, for this reason.
+    NoAnswer { tag: Tag, sent: u8, to: Target, refused: Option<String> },
     /// Something of a part's.
     Part(Ticket, Reply),
     /// What a peer says that was offered a block.
@@ -298,7 +298,9 @@ impl Exchange {
         let by = sender.map(|sender| Peer::new(sender.peer.id, from));
         let delivery = match (waiting.why, answer) {
             (Why::Overlay(tag, _), Ok(response)) => Delivery::Answer { tag, sent, from, by, response },
-            (Why::Overlay(tag, _), Err(_)) => Delivery::NoAnswer { tag, sent, to: waiting.to },
+            (Why::Overlay(tag, _), Err(reason)) => {
+                Delivery::NoAnswer { tag, sent, to: waiting.to, refused: Some(reason) }
+            }
             (Why::Part(ticket), answer) => {
                 let named = answer.as_ref().ok().and_then(Response::node);
                 let by = named.map(|peer| Peer::new(peer.id, from)).or(by);
@@ -365,7 +367,7 @@ impl Exchange {
         let sent = waiting.sent();
         let Waiting { to, why, .. } = waiting;
         match why {
-            Why::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to },
+            Why::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to, refused: None },
             Why::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
             Why::Offer { place, ticket, key, to } => self.end_offer(place, ticket, (key, to), Err(reason.to_owned())),
             Why::Pulse => Delivery::NoPulse(to.addr),

@@ -111,6 +111,11 @@ impl Placing {
             None => self.candidates.pop_front(),
         }
     }
+
+    /// Peers that should have it and were not offered it, for they take nothing.
+    pub(super) fn passed_over(&self) -> impl Iterator<Item = &Peer> {
+        self.candidates.iter().take(self.wanted.saturating_sub(self.saved))
+    }
 }
 
 impl Tally {

@@ -391,6 +391,10 @@ impl Put {
             return Flow::Goes;
         }
         let Some(placing) = self.placing.remove(&key) else { return Flow::Goes };
+        for peer in placing.passed_over() {
+            let reason = format!("{peer}: it takes nothing of what it is offered, and is passed over for a while");
+            desk.progress(self.command, Progress::Retried { key, reason });
+        }
         desk.drop_offers(|other| *other == ticket);
         desk.withdraw(self.id, key);
         self.tally.add(&placing);

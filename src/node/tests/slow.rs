@@ -4,7 +4,7 @@ use super::*;
 use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS};
 use crate::file::{Entry, Manifest};
 use crate::node::job::{Holder, JobError, JobErrorKind};
-use crate::node::{Command, Source};
+use crate::node::{Command, Progress, Source};
 use crate::wire::ring::{RingRequest, Route, Routed};
 
 /// Bytes of a full block.
@@ -103,6 +103,13 @@ fn who_lives_and_takes_nothing_delays_a_file_once_and_not_every_block() {
         out.into_iter().flat_map(|(to, magic)| bench.hears_answer(to, magic, Response::Saved)).collect();
     let Some(Answer::Stored { copies, wanted: 3, .. }) = answer(&end) else { panic!("{end:?}") };
     assert_eq!(copies, [0, 0, 3]);
+    let told = |action: &Action| match action {
+        Action::Notify(Notice::Progress { progress: Progress::Retried { reason, .. }, .. }) => {
+            reason.starts_with(&peer(3).to_string()) && reason.ends_with("is passed over for a while")
+        }
+        _ => false,
+    };
+    assert!(end.iter().any(told), "a user is told why there are two copies: {end:?}");
 }
 
 #[test]
