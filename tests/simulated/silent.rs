@@ -44,10 +44,10 @@ fn perform(world: &mut World, slot: usize, command: Command, meanwhile: impl FnO
     (world.answer(slot, command).expect("it was answered").clone(), world.now() - begin)
 }
 
-/// Stores file number `n`, which is one block and its list, through the peer `slot`.
+/// Stores file number `n`, which is one full block and its list, through the peer `slot`.
 fn store(world: &mut World, n: usize, slot: usize, meanwhile: impl FnOnce(&mut World)) -> (Answer, Duration) {
     let path = PathBuf::from(n.to_string());
-    world.disk_mut(slot).write_file(&path, n.to_be_bytes()[..].into());
+    world.disk_mut(slot).write_file(&path, n.to_be_bytes().repeat((1 << 20) / size_of::<usize>()).into());
     perform(world, slot, Command::Store { path, manifest: None, keep: false }, meanwhile)
 }
 
@@ -62,9 +62,9 @@ fn middle(times: &mut [Duration]) -> (Duration, Duration) {
 }
 
 #[test]
-fn where_a_third_of_all_datagrams_get_lost_files_are_stored_and_retrieved_within_a_second() {
+fn where_a_third_of_all_datagrams_get_lost_a_mebibyte_is_stored_within_a_second_and_retrieved_within_a_third_of_one() {
     let mut world = network(1);
-    world.set_weather(Weather { loss: 0.3, duplicate: 0.1, reorder: 0.1, ..Weather::default() });
+    world.set_weather(Weather { loss: 0.3, duplicate: 0.1, reorder: 0.2, ..Weather::default() });
     pass(&mut world, Duration::from_secs(5));
     let (mut stores, mut retrieves) = (Vec::new(), Vec::new());
     for n in 0..FILES {
@@ -84,7 +84,7 @@ fn where_a_third_of_all_datagrams_get_lost_files_are_stored_and_retrieved_within
     let (retrieve, slowest_retrieve) = middle(&mut retrieves);
     println!("store {store:?}, at most {slowest:?}; retrieve {retrieve:?}, at most {slowest_retrieve:?}");
     assert!(store < Duration::from_secs(1) && slowest < Duration::from_secs(3), "{stores:?}");
-    assert!(retrieve < Duration::from_secs(1) && slowest_retrieve < Duration::from_secs(3), "{retrieves:?}");
+    assert!(retrieve < Duration::from_millis(300) && slowest_retrieve < Duration::from_secs(1), "{retrieves:?}");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn clients_that_know_one_peer_retrieve_fast_where_a_third_of_all_datagrams_get_l
     const CLIENTS: usize = 30;
     let mut world = network(1);
     let (Answer::Stored { key, .. }, _) = store(&mut world, 0, 0, |_| ()) else { panic!("it is not stored") };
-    for (loss, bound) in [(0.3, Duration::from_millis(400)), (0.5, Duration::from_secs(2))] {
+    for (loss, bound) in [(0.3, Duration::from_millis(500)), (0.5, Duration::from_secs(2))] {
         world.set_weather(Weather { loss, duplicate: 0.1, reorder: 0.1, ..Weather::default() });
         pass(&mut world, Duration::from_secs(10));
         let visits: Vec<_> = (0..CLIENTS).map(|n| visit(&mut world, key, n % PEERS)).collect();
