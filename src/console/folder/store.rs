@@ -1,14 +1,14 @@
 //! Storing a folder: small files in packs, large ones as files, and last the listing.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::answer::StoredFolder;
 use super::flight::{Flight, Span, not_done};
-use super::walk::{What, open, walk};
+use super::walk::{Seen, What, open, walk};
 use super::{Tree, failed, name, trouble};
 use crate::console::leases::Terms;
 use crate::console::perform::Performer;
@@ -189,32 +189,27 @@ impl<B: Backend> Sending<'_, '_, B> {
         let kind = match what {
             What::Folder => Kind::Folder,
             What::Link { target } => Kind::Link { target },
-            What::File { size } => return self.send_file(path, size),
+            What::File(seen) => return self.send_file(path, seen),
         };
         self.sum.items.push(Item { path, kind });
         Ok(())
     }
 
-    fn send_file(&mut self, path: PathBuf, size: u64) -> Result<(), Failure> {
+    fn send_file(&mut self, path: PathBuf, seen: Seen) -> Result<(), Failure> {
         let (at, item) = (self.folder.join(&path), self.sum.items.len());
-        let (file, metadata) = open(&at).map_err(|error| trouble("read", &at, &error))?;
-        if metadata.len() != size {
-            return Err(changed(&at));
-        }
-        let executable = metadata.permissions().mode() & 0o100 != 0;
+        let Seen { size, executable, .. } = seen;
         let content = Content { size, executable, sha256: Id::of(b""), place: Place::Nowhere };
         self.sum.items.push(Item { path, kind: Kind::File(content) });
         if size > pack::MOST {
-            drop(file);
             let command = Command::Store { path: at, manifest: None, keep: self.keep };
             return self.begin(Sent::File { item, size }, command);
         }
-        if size > 0 { self.pack(item, &at, &file, &metadata) } else { Ok(()) }
+        if size > 0 { self.pack(item, &at, seen) } else { Ok(()) }
     }
 
     /// Adds a file to the pack, which is sent when it is full.
-    fn pack(&mut self, item: usize, at: &Path, file: &File, metadata: &Metadata) -> Result<(), Failure> {
-        let size = metadata.len();
+    fn pack(&mut self, item: usize, at: &Path, seen: Seen) -> Result<(), Failure> {
+        let size = seen.size;
         if !self.pack.cutter.has_room(size) {
             self.send_pack()?;
         }
@@ -223,13 +218,15 @@ impl<B: Backend> Sending<'_, '_, B> {
         }
         let begin = self.pack.bytes.len();
         self.pack.bytes.resize(begin + usize::try_from(size).unwrap_or(0), 0);
-        let read = file.read_exact_at(&mut self.pack.bytes[begin..], 0);
-        let now = read.and_then(|()| file.metadata()).map_err(|error| match error.kind() {
+        let read = |file: File| {
+            file.read_exact_at(&mut self.pack.bytes[begin..], 0)?;
+            file.metadata()
+        };
+        let now = open(at).and_then(read).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => changed(at),
             _ => trouble("read", at, &error),
         })?;
-        let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
-        if stamp(&now) != stamp(metadata) {
+        if Seen::of(&now) != Some(seen) {
             return Err(changed(at));
         }
         let Item { path, kind } = &mut self.sum.items[item];
@@ -299,9 +296,12 @@ mod tests {
         let pack = Pack::default();
         let mut sending =
             Sending { folder: folder.path(), keep: false, lease: None, flight: &mut flight, sum: &mut sum, pack };
-        sending.send("log".into(), What::File { size: 5 }).unwrap();
-        let changed = sending.send("log".into(), What::File { size: 4 }).unwrap_err();
-        assert_eq!(changed.kind, FailureKind::Integrity);
-        assert!(changed.reason.contains("log\" changed while it was being stored"), "{}", changed.reason);
+        let seen = Seen::of(&folder.path().join("log").metadata().unwrap()).unwrap();
+        sending.send("log".into(), What::File(seen)).unwrap();
+        for size in [4, 6] {
+            let changed = sending.send("log".into(), What::File(Seen { size, ..seen })).unwrap_err();
+            assert_eq!(changed.kind, FailureKind::Integrity);
+            assert!(changed.reason.contains("log\" changed while it was being stored"), "{}", changed.reason);
+        }
     }
 }
