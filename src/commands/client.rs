@@ -23,7 +23,7 @@ use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
 
 use super::standard::{STANDARD, UntilTold, is_lost, is_standard, spool};
-use super::unjoined::{answers_but, ping_all, refusal, strange};
+use super::unjoined::{answers_but, heard, ping_all, strange};
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
 use crate::args::{
     CatArgs, CheckArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs,
@@ -360,7 +360,7 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
         let asked = if attempt > 1 { ping_all(&guest.handle(), &known.addrs) } else { Vec::new() };
         match guest.ready(None) {
             Some(ready) if ready.peers > 0 => return Ok(guest),
-            Some(_) => refused = refusal(&asked),
+            Some(_) => refused = heard(&asked).and_then(Result::err),
             None => return Err(Failed::start("it was told to end before it had joined")),
         }
     }

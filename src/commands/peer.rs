@@ -17,6 +17,7 @@ use kadring::console::renewing::renewing;
 use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen, json};
 use kadring::node::{Answer, Command, Notice, Phase};
+use kadring::overlay::RouteNotice;
 use kadring::runtime::{Bell, Handle, Keyring, LocalPeer, Options, ServeClient, since_1970, waits};
 use kadring::store::remembers_peers;
 use sd_notify::NotifyState;
@@ -26,7 +27,7 @@ use super::client::tell_trouble;
 use super::console_thread::{Above, ConsoleThread, edit};
 use super::farewell::Farewell;
 use super::standard::is_standard;
-use super::unjoined::{answers_but, ping_all, refusal, strange};
+use super::unjoined::{answers_but, heard, ping_all, strange};
 use super::{Exit, Failed, Known, bootstrap, end_in_a_while, events, log_to, ready};
 use crate::args::PeerArgs;
 
@@ -47,9 +48,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let person = input == Stdin::Person && format == Format::Text;
     log_to(&screen, if person { "info" } else { "warn" });
     let (mut options, _temporary) = options(&args)?;
-    if person {
-        options.on_interrupt = Some(Command::Interrupt { handover: !args.no_handover });
-    }
+    options.on_interrupt = person.then_some(Command::Interrupt { handover: !args.no_handover });
     let _restore = person.then(Restore::new);
     if let Some(path) = &args.ready_file {
         ready::forget(path)?;
@@ -57,6 +56,8 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let (keys, name) = (options.keys.clone(), options.config.network);
     let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
+    // From the first on: why it was not let in is told before it is ready.
+    let notices = peer.notices();
     let _shown = peer.handle().show_thread("main");
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let (grammar, bell) = (Grammar::new(defaults), Bell::default());
@@ -92,7 +93,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
             .spawn_console(move || leave(thread, defaults.handover))
             .context("cannot start the console's thread")?;
     }
-    let left = watch(&peer.notices(), above, &mut Farewell::new(&screen));
+    let left = watch(&notices, above, &mut Farewell::new(&screen));
     let behind = left.clone().and_then(|left| Reply::Node(left).verdict());
     ready::tell_supervisor(NotifyState::Stopping);
     let ended = end(peer);
@@ -176,7 +177,14 @@ fn tell_alone(peer: &Handle, args: &PeerArgs, ways: &[SocketAddr], own: bool, ke
     }
     // Who let nobody in may answer all the same.
     let strange = || strange(ways, args.overlay.into(), (args.network.name, keys));
-    match refusal(&ping_all(peer, ways)).map(|reason| answers_but(&names, &reason)).or_else(strange) {
+    let refused = match heard(&ping_all(peer, ways)) {
+        Some(Ok(())) => {
+            return log::warn!("{names} answers, but this peer was not let in: it is alone, and keeps asking");
+        }
+        Some(Err(reason)) => Some(answers_but(&names, &reason)),
+        None => strange(),
+    };
+    match refused {
         Some(reason) => log::warn!("{reason}: this peer is alone, and keeps asking"),
         None => log::warn!("nobody answers at {names}: this peer is alone, and keeps asking"),
     }
@@ -294,6 +302,9 @@ fn tell(notice: &Notice) {
         Notice::BlockEnded { key } => log::debug!("block {key} was deleted: nobody wants it any longer"),
         Notice::BlockDamaged { key } => {
             log::warn!("block {key} is damaged or gone; what is left of it was moved aside, and it is fetched anew")
+        }
+        Notice::Route { route: RouteNotice::JoinRefused { reason } } => {
+            log::warn!("this peer is not let into the ring: {reason}");
         }
         Notice::BlockRepaired { key, to } => log::info!("block {} repaired: {to} has it now", key.short()),
         Notice::Trouble { .. } => {} // It stands in the log already.

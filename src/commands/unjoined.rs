@@ -12,17 +12,18 @@ use kadring::overlay::OverlayKind;
 use kadring::runtime::survey::Surveyor;
 use kadring::runtime::{Handle, Keyring};
 
-/// Who refuses a ping has done so this soon after a join was in vain.
-const REFUSED_BY: Duration = Duration::from_millis(500);
+/// Who answers a ping has done so this soon after a join was in vain.
+const ANSWERED_BY: Duration = Duration::from_millis(500);
 
 /// Pings everybody there.
 pub(super) fn ping_all(peer: &Handle, addrs: &[SocketAddr]) -> Vec<Receiver<Notice>> {
     addrs.iter().map(|&addr| peer.submit(Command::Ping { addr })).collect()
 }
 
-/// What somebody says of those [pinged](ping_all) that answers soon, but not as a peer of this network does.
-pub(super) fn refusal(asked: &[Receiver<Notice>]) -> Option<String> {
-    asked.iter().find_map(refusal_of)
+/// Whether somebody of those [pinged](ping_all) answers soon; an error is what it says, if it does not answer as a peer
+/// of this network does.
+pub(super) fn heard(asked: &[Receiver<Notice>]) -> Option<Result<(), String>> {
+    asked.iter().find_map(heard_of)
 }
 
 /// What something that is no peer says at one of these addresses, if nobody else answers there.
@@ -40,9 +41,12 @@ pub(super) fn answers_but(names: &str, reason: &str) -> String {
     format!("something answers at {names}, but: {reason}")
 }
 
-fn refusal_of(asked: &Receiver<Notice>) -> Option<String> {
-    match asked.recv_timeout(REFUSED_BY) {
-        Ok(Notice::Answer { answer: Answer::Failed(Failure { kind: FailureKind::Other, reason }), .. }) => Some(reason),
+fn heard_of(asked: &Receiver<Notice>) -> Option<Result<(), String>> {
+    match asked.recv_timeout(ANSWERED_BY).ok()? {
+        Notice::Answer { answer: Answer::Pong { .. }, .. } => Some(Ok(())),
+        Notice::Answer { answer: Answer::Failed(Failure { kind: FailureKind::Other, reason }), .. } => {
+            Some(Err(reason))
+        }
         _ => None,
     }
 }

@@ -156,8 +156,10 @@ impl Ring {
         if let Membership::Joining(joining) = &mut self.membership {
             joining.hellos = joining.hellos.saturating_sub(1);
             if peer.id == self.me.id {
-                let reason = format!("the id of this peer is taken by {}", peer.addr);
-                Self::notice(RouteNotice::JoinRefused { reason }, out);
+                if !joining.again {
+                    let reason = format!("the id of this peer is taken by {}", peer.addr);
+                    Self::notice(RouteNotice::JoinRefused { reason }, out);
+                }
                 let suspect = self.twins.suspect(now, &self.me, &[peer]);
                 self.ask_twin(suspect, out);
             } else {
@@ -233,11 +235,13 @@ impl Ring {
                 }
             }
             RingResponse::Refused { reason, .. } => {
-                if matches!(self.membership, Membership::Joining(_)) {
+                if let Membership::Joining(Joining { again, .. }) = self.membership {
                     let to = Target { id: None, addr: from };
                     let namesakes = Request::FindNode { id: self.me.id };
                     self.ask_plain(to, namesakes, Why::Namesakes, false, patience::QUESTION, out);
-                    Self::notice(RouteNotice::JoinRefused { reason: reason.clone() }, out);
+                    if !again {
+                        Self::notice(RouteNotice::JoinRefused { reason: reason.clone() }, out);
+                    }
                 }
                 self.on_no_way_in(now, out);
             }

@@ -151,6 +151,11 @@ fn two_of_one_id(overlay: &str) {
         until(|| one.said().contains(&warning));
         assert_eq!(one.said().matches(&warning).count(), 1, "{}", one.said());
     }
+    if overlay == "ring" {
+        let is_told = |words: &str| copy.said().contains(words);
+        until(|| is_told("not let into the ring: the id is taken") && is_told("answers, but this peer was not let in"));
+        assert!(!copy.said().contains("nobody answers"), "{}", copy.said());
+    }
     drop(copy);
     let mut moved = launch(original.kill()).through(first.port).start();
     until(|| moved.ask("peers")["peers"][0]["id"] == json!(first.id));
