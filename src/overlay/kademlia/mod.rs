@@ -90,7 +90,7 @@ enum Question {
     Neighbours { peer: Peer },
     /// Who is in this part of the network?
     Refresh { peer: Peer },
-    /// Does another peer run there with our id? So many requests of our id had come before.
+    /// Does another peer run there with our id?
     Twin(Suspect),
     /// A contact is told who is gone.
     News { peer: Peer },
