@@ -178,7 +178,12 @@ fn tell_alone(peer: &Handle, args: &PeerArgs, ways: &[SocketAddr], own: bool, ke
     // Who let nobody in may answer all the same.
     let strange = || strange(ways, args.overlay.into(), (args.network.name, keys));
     let refused = match heard(&ping_all(peer, ways)) {
-        Some(Ok(())) => {
+        Some(Ok(id)) if id == peer.me().id => {
+            return log::warn!(
+                "at {names} answers this peer's own id: name another peer's address to join its network"
+            );
+        }
+        Some(Ok(_)) => {
             return log::warn!("{names} answers, but this peer was not let in: it is alone, and keeps asking");
         }
         Some(Err(reason)) => Some(answers_but(&names, &reason)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use kadring::id::Id;
 use kadring::network::NetworkName;
 use kadring::node::{Answer, Command, Failure, FailureKind, Notice};
 use kadring::overlay::OverlayKind;
@@ -20,9 +21,9 @@ pub(super) fn ping_all(peer: &Handle, addrs: &[SocketAddr]) -> Vec<Receiver<Noti
     addrs.iter().map(|&addr| peer.submit(Command::Ping { addr })).collect()
 }
 
-/// Whether somebody of those [pinged](ping_all) answers soon; an error is what it says, if it does not answer as a peer
-/// of this network does.
-pub(super) fn heard(asked: &[Receiver<Notice>]) -> Option<Result<(), String>> {
+/// Who answers soon of those [pinged](ping_all), if somebody does: its id, or what it says if it does not answer as a
+/// peer of this network.
+pub(super) fn heard(asked: &[Receiver<Notice>]) -> Option<Result<Id, String>> {
     asked.iter().find_map(heard_of)
 }
 
@@ -41,9 +42,9 @@ pub(super) fn answers_but(names: &str, reason: &str) -> String {
     format!("something answers at {names}, but: {reason}")
 }
 
-fn heard_of(asked: &Receiver<Notice>) -> Option<Result<(), String>> {
+fn heard_of(asked: &Receiver<Notice>) -> Option<Result<Id, String>> {
     match asked.recv_timeout(ANSWERED_BY).ok()? {
-        Notice::Answer { answer: Answer::Pong { .. }, .. } => Some(Ok(())),
+        Notice::Answer { answer: Answer::Pong { peer, .. }, .. } => Some(Ok(peer.id)),
         Notice::Answer { answer: Answer::Failed(Failure { kind: FailureKind::Other, reason }), .. } => {
             Some(Err(reason))
         }

@@ -156,6 +156,8 @@ fn two_of_one_id(overlay: &str) {
         until(|| is_told("not let into the ring: the id is taken") && is_told("answers, but this peer was not let in"));
         assert!(!copy.said().contains("nobody answers"), "{}", copy.said());
     }
+    let copy = launch(copy.kill()).through(original.port).start();
+    until(|| copy.said().contains("answers this peer's own id"));
     drop(copy);
     let mut moved = launch(original.kill()).through(first.port).start();
     until(|| moved.ask("peers")["peers"][0]["id"] == json!(first.id));
