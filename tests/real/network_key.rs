@@ -9,7 +9,7 @@ use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Launch, PeerProcess, bytes, file, program, until};
+use crate::support::{Launch, PeerProcess, bytes, file, free_ports, program, until};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
@@ -155,13 +155,6 @@ impl Drop for Ended {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// The first of three ports that are free.
-fn free_ports() -> u16 {
-    let bind = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).ok();
-    let free = |first: &u16| (0..3).all(|n| bind(first + n).is_some());
-    (21_000..60_000).skip(std::process::id() as usize % 9_000).find(free).expect("three ports")
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{TcpListener, UdpSocket};
+use std::net::UdpSocket;
 use std::process::Stdio;
 
 use crate::support::terminal::AtTerminal;
-use crate::support::{DEADLINE, Launch, file, program, until};
+use crate::support::{DEADLINE, Launch, file, free_ports, program, until};
 use kadring::file::{Entry, Manifest};
 use kadring::id::Id;
 use nix::pty::openpty;
@@ -272,21 +272,10 @@ fn at_a_terminal_the_answer_of_a_command_that_runs_beside_comes_above_the_prompt
     assert_eq!(terminal.code(), Some(0));
 }
 
-/// A port that is free for both, in a range that the system gives out by itself.
-fn free_port() -> u16 {
-    loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        let port = udp.local_addr().expect("bound").port();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
 #[test]
 fn the_classroom_ring_has_the_line_editor_too_and_its_lines_come_above_the_prompt() {
     let folder = folder();
-    let port = free_port();
+    let port = free_ports() + 7;
     let (base, dir) = ((port - 7).to_string(), folder.path().display().to_string());
     let arguments = ["ring", "init", "7", "7", "7", "0.3", "--base-port", &base, "--dir", &dir];
     let mut terminal = AtTerminal::run(&arguments);

@@ -9,15 +9,13 @@ mod steps;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 pub(crate) use self::peer::Peer;
-use crate::support::until;
+use crate::support::{free_ports, until};
 
 /// The slowest step is the detection of a death, which the assignment wants within a minute.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -56,21 +54,6 @@ pub(crate) struct Ring {
 }
 
 type Expected = BTreeMap<u8, Vec<String>>;
-
-/// A range of 256 ports that nobody uses now, below those that the system gives out by itself.
-fn free_ports() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 60).expect("it is small");
-    loop {
-        let number = first + NEXT.fetch_add(1, Ordering::Relaxed);
-        let base = 14_000 + (number % 60) * 256;
-        let is_free =
-            |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok();
-        if (base..base + 256).all(is_free) {
-            return base;
-        }
-    }
-}
 
 impl Ring {
     /// Starts the peers `ids` as the assignment does, and waits until each was pinged by both of its predecessors.

@@ -1,7 +1,6 @@
 //! A program whose standard input and standard error a test chooses.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::UdpSocket;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{DEADLINE, program};
+use crate::support::{DEADLINE, free_ports, program};
 
 /// Far longer than the end of a program waits for a reader.
 const END: Duration = Duration::from_secs(20);
@@ -58,9 +57,7 @@ impl Running {
 
     /// A peer of the classroom ring, alone.
     pub(crate) fn ring(folder: &TempDir, stdin: Stdio, stderr: Stdio) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        let me = format!("4@{}", socket.local_addr().expect("it is bound"));
-        drop(socket);
+        let me = format!("4@127.0.0.1:{}", free_ports());
         let dir = folder.path().display().to_string();
         Self::start(&["ring", "init", &me, &me, &me, "5", "--dir", &dir], stdin, stderr)
     }

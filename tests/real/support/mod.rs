@@ -4,8 +4,10 @@ pub(crate) mod terminal;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -343,4 +345,19 @@ pub(crate) fn file(folder: &TempDir, name: &str, seed: u64, len: usize) -> (Path
     let (path, bytes) = (folder.path().join(name), bytes(seed, len));
     fs::write(&path, &bytes).expect("the folder is writable");
     (path, bytes)
+}
+
+/// A range of 256 ports that nobody uses now, below those that the system gives out by itself.
+pub(crate) fn free_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 60).expect("it is small");
+    loop {
+        let number = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        let base = 14_000 + (number % 60) * 256;
+        let is_free =
+            |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok();
+        if (base..base + 256).all(is_free) {
+            return base;
+        }
+    }
 }
