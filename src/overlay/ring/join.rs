@@ -123,8 +123,8 @@ impl Ring {
     }
 
     /// Knocks at the next of the doors that this peer did not come through. Peers that start at once may let one
-    /// another in two by two: each is in a ring then, and none of them is whole.
-    /// A door that was closed may open late, and by then this peer has let others in.
+    /// another in two by two: each is in a ring then, and none of them is whole. And a door that was closed may open
+    /// late, when this peer has let others in.
     pub(super) fn knock_at_next_door(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.doors.retain(|door| self.table.at(&door.addr).is_none());
         let Some(door) = self.doors.iter_mut().filter(|door| door.due <= now).min_by_key(|door| door.due) else {
