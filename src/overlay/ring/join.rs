@@ -1,23 +1,18 @@
-//! Entering the ring, and letting others in.
+//! Entering the ring.
 //!
 //! A new peer sends `join` to any peer it knows; it is routed to the peer that will stand before the new one, which
 //! takes it for its first successor and answers with its neighbours (Chord, ToN 2003, section IV-E1, figure 6; the
-//! answer brings the successor list along). The next pings make everybody else right. Who a `join` says it is from is a
-//! stranger's word: that peer is pinged before it enters any list, is told to others or gets a connection
-//! ([`admission`](super::admission)).
+//! answer brings the successor list along). The next pings make everybody else right. What that peer does is
+//! [`letting_in`](super::letting_in).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::hop::Sent;
 use super::neighbours::{Neighbours, Place};
-use super::relay::Relay;
 use super::router::{Change, RouteNotice};
-use super::stabilize::Telling;
-use super::table::Hop;
-use super::{Manners, NEIGHBOURS_WATCHED, Ring, Why};
-use crate::overlay::{Effect, Entrances, Incoming, Target};
+use super::{Manners, Ring, Why};
+use crate::overlay::{Effect, Entrances, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -237,9 +232,7 @@ impl Ring {
             }
             RingResponse::Refused { reason, .. } => {
                 if let Membership::Joining(Joining { again, .. }) = self.membership {
-                    let to = Target { id: None, addr: from };
-                    let namesakes = Request::FindNode { id: self.me.id };
-                    self.ask_plain(to, namesakes, Why::Namesakes, false, patience::QUESTION, out);
+                    self.ask_for_namesakes(from, out);
                     if !again {
                         Self::notice(RouteNotice::JoinRefused { reason: reason.clone() }, out);
                     }
@@ -272,188 +265,5 @@ impl Ring {
             out.push(Effect::Joined { peers: self.table.others().count() });
             self.start_waiting_searches(now, out);
         }
-    }
-
-    /// A new peer's `join`: it is passed on, or its origin is let in here once it has [proven](super::admission)
-    /// itself.
-    pub(super) fn on_join_request(
-        &mut self,
-        now: Time,
-        relay: Relay,
-        avoid: &[SocketAddr],
-        first_time: bool,
-        out: &mut Vec<Effect>,
-    ) {
-        let (origin, quiet) = (relay.route.origin, relay.route.quiet);
-        let hop = self.hop_of_join(&origin, avoid);
-        if let Hop::Via(to) = hop
-            && self.objection(origin, out).is_none()
-        {
-            self.forward(relay.clone(), hop, first_time && !quiet, out);
-            // The classroom's users see each step that a join takes: there the peer's death decides, not a doubt.
-            if self.options.manners == Manners::Chord && !self.has_left() {
-                self.mind_hop(now, to, Sent::Relayed(relay), true, out);
-            }
-        } else if self.table.is_neighbour(&origin.id) && self.table.get(&origin.id) == Some(origin) {
-            self.let_in(&relay, first_time, out);
-        } else {
-            self.have_proven(relay, first_time, out);
-        }
-    }
-
-    /// Where the `join` of `origin` goes from here, past the peers at `avoid`.
-    fn hop_of_join(&self, origin: &Peer, avoid: &[SocketAddr]) -> Hop {
-        match self.table.predecessors().first() {
-            // This peer has said goodbye: the one before it lets new peers in.
-            Some(&before) if self.has_left() => Hop::Via(before),
-            _ => {
-                let usable = |peer: &Peer| !avoid.contains(&peer.addr) && !self.vitals.is_doubted(&peer.id);
-                self.table.hop_before(&origin.id, self.options.fingers, usable)
-            }
-        }
-    }
-
-    /// The origin of a `join` answered at the address it gave: it is let in here, or told why not. What stands between
-    /// it and this peer may have changed meanwhile.
-    pub(super) fn on_proven(&mut self, now: Time, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
-        let origin = relay.route.origin;
-        if let Some(reason) = self.objection(origin, out) {
-            relay.refuse(reason, out);
-        } else if let Hop::Via(_) = self.hop_of_join(&origin, &[]) {
-            self.on_join_request(now, relay, &[], first_time, out);
-        } else {
-            self.let_in(&relay, first_time, out);
-        }
-    }
-
-    fn let_in(&mut self, relay: &Relay, first_time: bool, out: &mut Vec<Effect>) {
-        let (origin, quiet) = (relay.route.origin, relay.route.quiet);
-        let before = self.table.predecessors().first().copied();
-        let fresh = !self.table.successors().contains(&origin);
-        let alone = self.table.others().next().is_none();
-        // Made out first: in our own list the new peer takes the last one's place.
-        let welcome = self.welcome(&origin);
-        self.take_in(origin, alone, out);
-        relay.answer(welcome, out);
-        // A peer that came back before it was missed is in the list already.
-        if fresh || first_time {
-            let successors = self.table.successors().to_vec();
-            let why = if quiet { Change::Stabilized } else { Change::Joined { peer: origin } };
-            Self::notice(RouteNotice::Successors { why, successors: successors.clone() }, out);
-            if let Some(before) = before.filter(|before| before.id != origin.id && !quiet) {
-                let update = RingRequest::Update { successors, joined: Some(origin) };
-                self.ask(before, update, Why::Tell, out);
-            }
-        }
-    }
-
-    /// Why `origin` cannot enter, if it cannot.
-    fn objection(&mut self, origin: Peer, out: &mut Vec<Effect>) -> Option<String> {
-        if origin.id.modulo_power_of_two(self.options.bits) != origin.id {
-            return Some(format!("ids of this ring have {} bits", self.options.bits));
-        }
-        if origin.id == self.me.id {
-            return Some("the id is taken by another peer".to_owned());
-        }
-        let holder = self.table.get(&origin.id).filter(|holder| holder.addr != origin.addr)?;
-        self.check_on(holder, out);
-        Some(format!("the id is taken by the peer at {}", holder.addr))
-    }
-
-    /// What a peer that was let in here is told: who stands before it, and after it.
-    fn welcome(&self, origin: &Peer) -> RingResponse {
-        // Those between us and it, which are in doubt, do not follow it.
-        let after = |peer: &&Peer| peer.id.is_strictly_between(&origin.id, &self.me.id);
-        let mut successors: Vec<Peer> = self.table.successors().iter().filter(after).copied().collect();
-        // The list goes once around if it ends with our predecessor; after a death it is merely short for a while.
-        let before = self.table.predecessors().first();
-        let closes = before.is_none_or(|before| successors.last().is_none_or(|last| last == before));
-        if closes && successors.len() < self.options.successors {
-            successors.push(self.me);
-        }
-        let mut predecessors = vec![self.me];
-        predecessors.extend(self.table.predecessors().iter().filter(|peer| peer.id != origin.id));
-        RingResponse::Welcome { predecessors, successors }
-    }
-
-    /// A neighbour's successors have changed, or somebody says so; if it is our successor, perhaps because it let a new
-    /// peer in. That one is pinged first. In the classroom, whose users are told, the neighbour is asked itself.
-    pub(super) fn on_update(
-        &mut self,
-        from: &Incoming,
-        successors: &[Peer],
-        joined: Option<Peer>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(by) = self.neighbour(from) else { return };
-        let classroom = self.options.manners == Manners::Classroom;
-        let is_new = |joined: &Peer| self.table.get(&joined.id).is_none() && self.is_fit(joined);
-        let joined = joined.filter(|joined| classroom || is_new(joined));
-        let why = Why::Update { by, joined, successors: successors.to_vec() };
-        let (to, request) = match joined {
-            _ if self.asked.values().any(|why| why.is_update_of(joined, &by)) => return,
-            _ if classroom => (by, Request::Ring(self.neighbours_for(&by, true, Telling::All).ping(true))),
-            Some(joined) => (joined, Request::Ping),
-            None => return self.on_updated(by, successors, out),
-        };
-        self.ask_plain(to.into(), request, why, false, patience::QUESTION, out);
-    }
-
-    /// The neighbour that is said to have let `joined` in tells its successors itself.
-    pub(super) fn on_update_confirmed(
-        &mut self,
-        by: Peer,
-        joined: Option<Peer>,
-        successors: &[Peer],
-        out: &mut Vec<Effect>,
-    ) {
-        let is_near = |joined: &Peer| successors.iter().take(NEIGHBOURS_WATCHED).any(|near| near == joined);
-        let Some(joined) = joined.filter(|joined| is_near(joined) && self.is_fit(joined)) else { return };
-        if self.table.get(&joined.id).is_none() {
-            self.take_in(joined, false, out);
-        }
-        self.on_updated(by, successors, out);
-    }
-
-    /// What a neighbour told of its successors counts.
-    pub(super) fn on_updated(&mut self, by: Peer, successors: &[Peer], out: &mut Vec<Effect>) {
-        let place = Place { before: false, after: self.table.successors().contains(&by) };
-        for &peer in successors {
-            self.consider(peer, place, out);
-        }
-        let successors = self.table.successors().to_vec();
-        Self::notice(RouteNotice::Successors { why: Change::Told { by }, successors }, out);
-    }
-
-    /// Puts a peer into the lists on a neighbour's (or the user's) word alone, and pings it. One that stands `before`
-    /// us does not follow the last successor for that: peers that we have yet to hear of may stand between.
-    pub(super) fn take_in(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
-        if peer.id == self.me.id {
-            return;
-        }
-        let new = !self.table.is_neighbour(&peer.id);
-        let ahead = self.table.add_successor(peer, !before);
-        let behind = before && self.table.add_predecessor(peer);
-        if ahead {
-            self.early.clear(); // The list may end at another peer now.
-        }
-        if new && (ahead || behind) {
-            out.push(Effect::PeerUp(peer));
-            if !matches!(self.membership, Membership::Joining(_) | Membership::Outside)
-                || !self.table.watched().contains(&peer)
-            {
-                self.greet(peer, self.telling_newcomers(), out);
-            }
-        }
-    }
-
-    /// The neighbour that a message is from; a stranger's word on neighbours counts nothing.
-    pub(super) fn neighbour(&self, from: &Incoming) -> Option<Peer> {
-        let sender = Self::member(from)?;
-        self.table.get(&sender.id).filter(|known| *known == sender)
-    }
-
-    pub(super) fn is_fit(&self, peer: &Peer) -> bool {
-        peer.id != self.me.id && peer.id.modulo_power_of_two(self.options.bits) == peer.id
     }
 }

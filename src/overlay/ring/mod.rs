@@ -35,6 +35,7 @@ mod health;
 mod hop;
 mod join;
 mod leave;
+mod letting_in;
 mod members;
 mod neighbours;
 mod options;

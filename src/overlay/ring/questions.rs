@@ -113,6 +113,14 @@ impl Ring {
         }
     }
 
+    /// We were not let in: asks the peer at `addr`, which said so, who has our id.
+    pub(super) fn ask_for_namesakes(&mut self, addr: SocketAddr, out: &mut Vec<Effect>) {
+        if self.options.manners == Manners::Chord {
+            let request = Request::FindNode { id: self.me.id };
+            self.ask_plain(Target { id: None, addr }, request, Why::Namesakes, false, patience::QUESTION, out);
+        }
+    }
+
     /// Asks as [`ask`](Self::ask) does, in whatever words.
     pub(super) fn ask_plain(
         &mut self,
