@@ -1,7 +1,7 @@
 //! Letting others into the ring, and the places of those that were let in elsewhere.
 //!
-//! Who a `join` says it is from is a stranger's word: that peer is pinged before it enters any list, is told to others or
-//! gets a connection ([`admission`](super::admission)).
+//! Who a `join` says it is from is a stranger's word: that peer is pinged before it enters any list, is told to others
+//! or gets a connection ([`admission`](super::admission)).
 
 use std::net::SocketAddr;
 
