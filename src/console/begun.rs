@@ -3,14 +3,25 @@
 //! Who stores a file lays a lease on each block as it goes. Should that end half-way, those blocks are on a lease all
 //! the same, which somebody must be able to end. So a line is written first, without a key, for there is none yet. The
 //! line of the finished file has the same secret, and with that the first one is done with.
+//!
+//! Whoever reads the catalogue finds that first line at once, should this process be killed too. For a power cut it is
+//! synced while the blocks are on their way, unless the line of the finished file, which is synced before the answer,
+//! comes as soon: a small file then waits for the disk once less.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, after, never, select};
 
 use super::catalogue::{Catalogue, Entry, Owned};
 use super::finding;
 use crate::lease::Secret;
+use crate::node::Notice;
+
+/// The line of a store that takes longer than this is synced before the store has ended.
+const SOON: Duration = Duration::from_millis(20);
 
 /// Drops the secrets of those that were finished meanwhile, and what was begun and has none left.
 pub(super) fn forget_finished(entries: &mut Vec<Entry>) {
@@ -29,6 +40,48 @@ fn forget(entries: &mut Vec<Entry>, is_over: impl Fn(&Secret) -> bool) {
         secrets.retain(|secret| !is_over(secret));
     }
     entries.retain(|entry| !entry.begun || entry.secrets().next().is_some());
+}
+
+/// A line of the catalogue that was written, and is not on the disk as far as is known. It is synced when it is
+/// dropped.
+pub(super) struct Line(Option<Box<dyn FnOnce() -> io::Result<()>>>);
+
+impl Line {
+    /// A line that `sync` brings to the disk.
+    pub(super) fn new(sync: impl FnOnce() -> io::Result<()> + 'static) -> Self {
+        Self(Some(Box::new(sync)))
+    }
+
+    /// Brings it to the disk. That it could not be is told.
+    pub(super) fn sync(self) {}
+
+    /// Lets go of it unsynced: a later line is on the disk, and with that this one.
+    pub(super) fn release(mut self) {
+        self.0 = None;
+    }
+
+    /// What the node says of a store, to its answer; the store's line is synced meanwhile if that takes longer.
+    pub(super) fn synced_beside(line: &mut Option<Self>, notices: Receiver<Notice>) -> impl Iterator<Item = Notice> {
+        let late = if line.is_some() { after(SOON) } else { never() };
+        std::iter::from_fn(move || {
+            loop {
+                select! {
+                    recv(notices) -> notice => return notice.ok(),
+                    recv(late) -> _ => drop(line.take()),
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.take().map(|sync| sync()) {
+            log::warn!(
+                "a power cut may take what ends the lease of a store that was begun out of the catalogue: {error}"
+            );
+        }
+    }
 }
 
 impl Entry {
@@ -73,9 +126,14 @@ impl Catalogue {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
+    use crossbeam_channel::{TryRecvError, bounded};
+
     use super::super::leases::draw;
     use super::*;
     use crate::id::Id;
+    use crate::node::Answer;
 
     fn owned(secret: Secret) -> Owned {
         Owned { secrets: vec![secret], until: Some(5), lasts: Some(3), copies: 2 }
@@ -116,6 +174,46 @@ mod tests {
         assert_eq!(catalogue.listed().unwrap(), std::slice::from_ref(&finished));
         catalogue.forget(&finished.key.to_string()).unwrap();
         assert_eq!(catalogue.listed().unwrap(), [], "no line of what was begun comes back");
+    }
+
+    /// A line, and what hears that it is synced.
+    fn line() -> (Option<Line>, Receiver<()>) {
+        let (synced, hears) = bounded(1);
+        (Some(Line::new(move || synced.try_send(()).map_err(io::Error::other))), hears)
+    }
+
+    fn answer() -> Notice {
+        Notice::Answer { command: 1, answer: Answer::Cleared { blocks: 0 } }
+    }
+
+    #[test]
+    fn the_line_of_a_store_that_takes_long_is_synced_before_the_store_has_ended() {
+        let ((mut line, synced), (says, notices)) = (line(), bounded(1));
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                // A node that is done once the line is on the disk.
+                synced.recv_timeout(Duration::from_secs(30)).expect("the line is synced meanwhile");
+                says.send(answer()).expect("it is awaited");
+            });
+            assert_eq!(Line::synced_beside(&mut line, notices).count(), 1);
+        });
+    }
+
+    #[test]
+    fn the_line_of_a_store_that_ends_soon_is_synced_by_itself_only_if_no_later_one_is() {
+        for (finished, expected) in [(true, Err(TryRecvError::Disconnected)), (false, Ok(()))] {
+            let ((mut line, synced), (says, notices)) = (line(), bounded(1));
+            says.send(answer()).unwrap();
+            assert_eq!(Line::synced_beside(&mut line, notices).take(1).count(), 1);
+            assert_eq!(synced.try_recv(), Err(TryRecvError::Empty), "nobody waited for the disk");
+            let line = line.expect("it is not synced yet");
+            if finished {
+                line.release()
+            } else {
+                drop(line)
+            }
+            assert_eq!(synced.try_recv(), expected);
+        }
     }
 
     #[test]

@@ -77,9 +77,21 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be written.
     pub fn add(&self, entry: &Entry) -> io::Result<()> {
+        // Commands that run at once wait for the disk together, not one after another.
+        self.append(entry)?.sync_data()
+    }
+
+    /// Adds a file. Whoever reads the catalogue from here on finds it. It is on the disk once the file that is returned
+    /// is synced, or that of a later line.
+    ///
+    /// # Errors
+    /// The catalogue cannot be written.
+    pub(super) fn append(&self, entry: &Entry) -> io::Result<File> {
         let line = with_sum(&serde_json::to_string(entry)?) + "\n";
         let line_length = line.len() as u64;
-        let lock = self.lock()?;
+        // Who rewrites the catalogue after this has read the line, and syncs its own file before it takes this one's
+        // place.
+        let _lock = self.lock()?;
         // Whoever reads a key can retrieve its file.
         let mut file = File::options().read(true).append(true).create(true).mode(0o600).open(self.path())?;
         // A line that was cut off by the end of its process stays one of its own.
@@ -96,12 +108,8 @@ impl Catalogue {
             // The file is new: its name too is to be there after a power cut.
             File::open(&self.folder)?.sync_all()?;
         }
-        // Who rewrites the catalogue from here on has read this line, and syncs its own file before it takes the place
-        // of this one. So commands that run at once wait for the disk together, not one after another.
-        drop(lock);
-        file.sync_data()?;
         self.ring(entry.lease.as_ref());
-        Ok(())
+        Ok(file)
     }
 
     /// What was stored, each name, path and key once, the latest last.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf, absolute};
 
+use super::begun::Line;
 use super::catalogue::{Catalogue, Entry, Owned, fits, name_of};
 use super::escape::quoted;
 use super::folder::StoredFolder;
@@ -108,11 +109,17 @@ fn key_of(catalogue: &Catalogue, word: &str) -> Result<Option<Key>, String> {
     word.parse().map_or_else(|_| catalogue.find(word), |key| Ok(Some(key)))
 }
 
-/// Puts a file that was stored in the catalogue. That it could not be is told, and changes nothing of the answer.
-pub fn remember(catalogue: &Catalogue, path: &Path, name: Option<String>, lease: Option<Owned>, answer: &Answer) {
-    if let &Answer::Stored { key, sha256, bytes, wanted, .. } = answer {
-        add(catalogue, path, name, (key, sha256, bytes, wanted), false, lease);
-    }
+/// Puts a file that was stored in the catalogue, and returns whether it is there. That it could not be is told, and
+/// changes nothing of the answer.
+pub fn remember(
+    catalogue: &Catalogue,
+    path: &Path,
+    name: Option<String>,
+    lease: Option<Owned>,
+    answer: &Answer,
+) -> bool {
+    let &Answer::Stored { key, sha256, bytes, wanted, .. } = answer else { return false };
+    add(catalogue, path, name, (key, sha256, bytes, wanted), false, lease)
 }
 
 /// Puts a folder that was stored in the catalogue, whose listing has this SHA-256.
@@ -133,22 +140,24 @@ pub fn remember_import(catalogue: &Catalogue, folder: &Path, whole: (Key, Id, u6
     add(catalogue, folder, None, whole, false, lease);
 }
 
-/// Puts a file, or a folder, in the catalogue that is about to be stored on these leases. On the disk when this
-/// returns.
+/// Puts a file, or a folder, in the catalogue that is about to be stored on these leases. The line is on the disk once
+/// it is synced.
 ///
 /// # Errors
 /// The catalogue cannot be written.
-pub fn begin(
+pub(super) fn begin(
     catalogue: &Catalogue,
     path: &Path,
     name: Option<String>,
     folder: bool,
     lease: &Owned,
-) -> std::io::Result<()> {
+) -> std::io::Result<Line> {
     let (name, path, stored) = named(path, name);
     let (copies, lease) = (lease.copies.into(), Some(lease.clone()));
     let (key, sha256) = (Id::ZERO, Id::ZERO);
-    catalogue.add(&Entry { name, path, key, sha256, bytes: 0, copies, stored, folder, begun: true, lease })
+    let entry = Entry { name, path, key, sha256, bytes: 0, copies, stored, folder, begun: true, lease };
+    let file = catalogue.append(&entry)?;
+    Ok(Line::new(move || file.sync_data()))
 }
 
 /// What is stored from `path` now is called, where it lies, and when that was.
@@ -174,12 +183,11 @@ fn add(
     (key, sha256, bytes, copies): (Key, Id, u64, usize),
     folder: bool,
     lease: Option<Owned>,
-) {
+) -> bool {
     let (name, path, stored) = named(path, name);
     let entry = Entry { name, path, key, sha256, bytes, copies, stored, folder, begun: false, lease };
-    if let Err(error) = catalogue.add(&entry) {
-        log::warn!("the file is stored, but {}", catalogue.cannot("write", &error));
-    }
+    let added = catalogue.add(&entry);
+    added.inspect_err(|error| log::warn!("the file is stored, but {}", catalogue.cannot("write", error))).is_ok()
 }
 
 /// Who asks for a file by its SHA-256 is told that it has another key.

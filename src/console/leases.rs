@@ -16,6 +16,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::Backend;
+use super::begun::Line;
 use super::catalogue::{Catalogue, Entry, Owned, find_among};
 use super::escape::quoted;
 use super::finding;
@@ -108,8 +109,16 @@ pub(super) fn read_renew(options: &Options) -> Result<Change, String> {
 
 impl<B: Backend> Performer<B> {
     /// The lease that `path` gets when it is stored on these terms under a name, and its secret. The catalogue has it
-    /// when this returns. None where nothing remembers it, or there is nothing to store.
+    /// on the disk when this returns. None where nothing remembers it, or there is nothing to store.
     pub(super) fn lease_on(&self, path: &Path, name: Option<&String>, terms: Terms) -> Option<(Owned, Lease)> {
+        self.begin_on(path, name, terms).map(|(owned, lease, line)| {
+            line.sync();
+            (owned, lease)
+        })
+    }
+
+    /// [`lease_on`](Self::lease_on), with the line of the catalogue, which is still to be synced.
+    pub(super) fn begin_on(&self, path: &Path, name: Option<&String>, terms: Terms) -> Option<(Owned, Lease, Line)> {
         let catalogue = self.catalogue.as_ref()?;
         let there = fs::metadata(path).ok()?;
         let secret = match () {
@@ -126,7 +135,8 @@ impl<B: Backend> Performer<B> {
             let lease = terms.lease(&secret, now());
             let lasts = terms.lasts.map(|lasts| lasts.as_secs());
             let owned = Owned { secrets: vec![secret], until: lease.until, lasts, copies: lease.copies };
-            finding::begin(catalogue, path, name.cloned(), there.is_dir(), &owned).map(|()| (owned, lease))
+            let line = finding::begin(catalogue, path, name.cloned(), there.is_dir(), &owned)?;
+            Ok((owned, lease, line))
         });
         begun
             .inspect_err(|error| {

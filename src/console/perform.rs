@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select};
 
+use super::begun::Line;
 use super::beside::Jobs;
 use super::catalogue::Catalogue;
 use super::escape::escape;
@@ -193,31 +194,36 @@ impl<B: Backend> Performer<B> {
             Command::Retrieve { source, .. } => (None, Some(source.clone())),
             _ => (None, None),
         };
-        let lease = file.as_ref().zip(terms).and_then(|(file, terms)| self.lease_on(file, name.as_ref(), terms));
-        let (owned, lease) = lease.unzip();
-        let mut answer = self.ask_on(command, lease);
+        let begun = file.as_ref().zip(terms).and_then(|(file, terms)| self.begin_on(file, name.as_ref(), terms));
+        let (owned, lease, mut line) =
+            begun.map_or((None, None, None), |(owned, lease, line)| (Some(owned), Some(lease), Some(line)));
+        let mut answer = self.ask_on(command, lease, &mut line);
         if let (Answer::Failed(failure), Some(Source::Key(key))) = (&mut answer, source) {
             finding::recognise(self.catalogue.as_ref(), &key, failure);
         }
         let Some(file) = file else { return Reply::Node(answer) };
         if let Some(catalogue) = &self.catalogue {
-            finding::remember(catalogue, &file, name, owned, &answer);
+            let finished = finding::remember(catalogue, &file, name, owned, &answer);
+            if finished && let Some(line) = line {
+                line.release();
+            }
         }
         Reply::File(Named { file, answer })
     }
 
     /// Gives the node a command, shows its progress and waits for its answer.
     pub fn ask(&self, command: Command) -> Answer {
-        self.ask_on(command, None)
+        self.ask_on(command, None, &mut None)
     }
 
-    /// [`ask`](Self::ask), for something to be stored on behalf of a lease.
-    fn ask_on(&self, command: Command, lease: Option<Lease>) -> Answer {
+    /// [`ask`](Self::ask), for something to be stored on behalf of a lease. Its line in the catalogue is synced unless
+    /// the answer comes soon.
+    fn ask_on(&self, command: Command, lease: Option<Lease>, line: &mut Option<Line>) -> Answer {
         fault::point(Role::Console);
         gauges::name(Doing::Asks);
         let mut show = self.shows.begin(&command);
         let mut kept = String::new();
-        for notice in self.backend.submit(command.on(lease)) {
+        for notice in Line::synced_beside(line, self.backend.submit(command.on(lease))) {
             match notice {
                 Notice::Progress { progress: Progress::Kept { bytes, of }, .. } if !self.forgets => {
                     kept = format!("; {bytes} of {of} bytes are kept, and the same command goes on from there");
