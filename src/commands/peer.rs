@@ -20,6 +20,7 @@ use kadring::node::{Answer, Command, Notice, Phase};
 use kadring::overlay::RouteNotice;
 use kadring::runtime::{Bell, Handle, Keyring, LocalPeer, Options, ServeClient, since_1970, waits};
 use kadring::store::remembers_peers;
+use log::Level;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 
@@ -57,7 +58,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
     // From the first on: why it was not let in is told before it is ready.
-    let notices = peer.notices();
+    let notices = peer.handle().notices_for(is_watched);
     let _shown = peer.handle().show_thread("main");
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let (grammar, bell) = (Grammar::new(defaults), Bell::default());
@@ -271,8 +272,7 @@ fn watch(notices: &Receiver<Notice>, mut above: Option<Above>, farewell: &mut Fa
             Came::Notice(Some(notice)) => match *notice {
                 Notice::Answer { answer: answer @ Answer::Left { .. }, .. } => left = Some(answer),
                 Notice::Step { phase: Phase::HandingOver, done, of, .. } => farewell.show(done, of),
-                Notice::Step { .. } | Notice::Ended { .. } => {}
-                notice => tell(&notice),
+                notice => log::log!(level(&notice), "{}", text(&notice)),
             },
             Came::Notice(None) => return left,
             Came::Line(line) => match (line, &mut printer) {
@@ -298,21 +298,42 @@ enum Came {
     Due,
 }
 
-fn tell(notice: &Notice) {
+/// Whether the main thread has anything to do with a notice.
+fn is_watched(notice: &Notice) -> bool {
     match notice {
-        Notice::Joined { peers } => log::info!("joined: {peers} peers known"),
-        Notice::PeerUp { peer } => log::info!("peer {peer} is here"),
-        Notice::PeerDown { peer } => log::info!("peer {peer} is gone"),
-        Notice::BlockStored { key, size } => log::debug!("block {} stored, {size} bytes", key.short()),
-        Notice::BlockEnded { key } => log::debug!("block {key} was deleted: nobody wants it any longer"),
+        Notice::Answer { answer: Answer::Left { .. }, .. } | Notice::Step { phase: Phase::HandingOver, .. } => true,
+        // Trouble stands in the log already.
+        Notice::Step { .. } | Notice::Ended { .. } | Notice::Trouble { .. } => false,
+        notice => level(notice) <= log::max_level(),
+    }
+}
+
+/// How much a notice matters in the log.
+fn level(notice: &Notice) -> Level {
+    match notice {
+        Notice::BlockDamaged { .. } | Notice::Route { route: RouteNotice::JoinRefused { .. } } => Level::Warn,
+        Notice::Joined { .. } | Notice::PeerUp { .. } | Notice::PeerDown { .. } | Notice::BlockRepaired { .. } => {
+            Level::Info
+        }
+        _ => Level::Debug,
+    }
+}
+
+/// What the log says of a notice.
+fn text(notice: &Notice) -> String {
+    match notice {
+        Notice::Joined { peers } => format!("joined: {peers} peers known"),
+        Notice::PeerUp { peer } => format!("peer {peer} is here"),
+        Notice::PeerDown { peer } => format!("peer {peer} is gone"),
+        Notice::BlockStored { key, size } => format!("block {} stored, {size} bytes", key.short()),
+        Notice::BlockEnded { key } => format!("block {key} was deleted: nobody wants it any longer"),
         Notice::BlockDamaged { key } => {
-            log::warn!("block {key} is damaged or gone; what is left of it was moved aside, and it is fetched anew")
+            format!("block {key} is damaged or gone; what is left of it was moved aside, and it is fetched anew")
         }
         Notice::Route { route: RouteNotice::JoinRefused { reason } } => {
-            log::warn!("this peer is not let into the ring: {reason}");
+            format!("this peer is not let into the ring: {reason}")
         }
-        Notice::BlockRepaired { key, to } => log::info!("block {} repaired: {to} has it now", key.short()),
-        Notice::Trouble { .. } => {} // It stands in the log already.
-        other => log::debug!("{other:?}"),
+        Notice::BlockRepaired { key, to } => format!("block {} repaired: {to} has it now", key.short()),
+        other => format!("{other:?}"),
     }
 }

@@ -486,6 +486,11 @@ impl Handle {
         self.state.watch()
     }
 
+    /// The notices that are `wanted`. For the others nobody is woken, which costs the node more than most of its turns.
+    pub fn notices_for(&self, wanted: fn(&Notice) -> bool) -> Receiver<Notice> {
+        self.state.watch_for(wanted)
+    }
+
     /// Who the peer is.
     pub fn me(&self) -> Peer {
         self.me

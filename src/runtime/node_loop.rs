@@ -80,23 +80,20 @@ pub(super) struct Turn {
 struct Commander {
     session: SessionId,
     answer: Sender<Notice>,
-    /// What those who watch are told of.
-    steps: Option<Steps>,
-}
-
-/// How far a command is that takes a while.
-struct Steps {
-    job: SessionId,
-    phase: Phase,
+    /// What those who watch are told of; none if it takes but a moment.
+    phase: Option<Phase>,
+    /// Bytes or blocks that it moves, as far as that is known.
     of: u64,
-    /// When those who watch are told of its next step.
+    /// When the next of its steps is told to those who watch; to the one who asked from `shows_from` on.
     tells_at: Time,
+    shows_from: Time,
 }
 
 /// What the log calls the lines of moments.
 const MOMENTS: &str = "kadring::moments";
 
-/// Those who watch are told of a command's steps this often at most.
+/// A command's steps are told this often at most. Who asked is told of none so long after it began: to wake somebody
+/// takes longer than most turns.
 const PACE: Duration = Duration::from_millis(100);
 
 impl NodeLoop {
@@ -250,8 +247,10 @@ impl NodeLoop {
         self.turn.way = way;
         match asked {
             Asked::Command { session, command, of, answer } => {
-                let steps = Phase::of(&command).map(|phase| Steps { job: session, phase, of, tells_at: Time::ZERO });
-                self.begin(now, command, Some(Commander { session, answer, steps }));
+                let phase = Phase::of(&command);
+                let (tells_at, shows_from) = (Time::ZERO, now + PACE);
+                let asker = Commander { session, answer, phase, of, tells_at, shows_from };
+                self.begin(now, command, Some(asker));
             }
             Asked::Pause { session, span, tell } => self.pause(session, span, &tell),
             Asked::Cancel { session } => {
@@ -337,46 +336,49 @@ impl NodeLoop {
         {
             self.state.publish(&notice);
         }
-        self.tell_how_far(command, &notice);
         let over = matches!(notice, Notice::Answer { .. });
-        if let Some(asker) = self.turn.asking.get(&command) {
-            hand(&asker.answer, notice);
+        let Some(asker) = self.turn.asking.get_mut(&command) else { return };
+        if let Some(news) = asker.hear(self.shared.clock.now(), command, notice) {
+            self.state.publish(&news);
         }
         if over {
             self.turn.asking.remove(&command);
         }
     }
+}
 
-    /// Tells those who watch how far a command is, now and then.
-    fn tell_how_far(&mut self, command: CommandId, notice: &Notice) {
-        let Some(Steps { job, phase, of, tells_at }) =
-            self.turn.asking.get_mut(&command).and_then(|asker| asker.steps.as_mut())
-        else {
-            return;
-        };
-        let (job, phase) = (*job, *phase);
-        let done = match notice {
+impl Commander {
+    /// Takes what its command tells at `now`, each step in its time. What comes back is what those who watch are told.
+    fn hear(&mut self, now: Time, command: CommandId, notice: Notice) -> Option<Notice> {
+        let job = self.session;
+        let done = match &notice {
+            // At once: whoever asked may end the command from here on, by the number that this tells.
             Notice::Progress { progress: Progress::Begun { bytes }, .. } => {
-                *of = *bytes;
-                return;
+                self.of = *bytes;
+                hand(&self.answer, notice);
+                return None;
             }
+            Notice::Progress { progress, .. } if progress.is_a_step() && now < self.tells_at => return None,
             Notice::Progress { progress: Progress::Moved { bytes, .. }, .. } => *bytes,
-            Notice::Progress { progress: Progress::HandedOver { blocks, of: held }, .. } => {
-                *of = *held;
+            Notice::Progress { progress: Progress::HandedOver { blocks, of }, .. } => {
+                self.of = *of;
                 *blocks
             }
             Notice::Answer { answer, .. } => {
                 let failure = answer.verdict();
-                return self.state.publish(&Notice::Ended { command, job, phase, failure });
+                hand(&self.answer, notice);
+                return self.phase.map(|phase| Notice::Ended { command, job, phase, failure });
             }
-            _ => return,
+            _ => {
+                hand(&self.answer, notice);
+                return None;
+            }
         };
-        let now = self.shared.clock.now();
-        if now >= *tells_at {
-            *tells_at = now + PACE;
-            let of = *of;
-            self.state.publish(&Notice::Step { command, job, phase, done, of });
+        self.tells_at = now + PACE;
+        if now >= self.shows_from {
+            hand(&self.answer, notice);
         }
+        self.phase.map(|phase| Notice::Step { command, job, phase, done, of: self.of })
     }
 }
 
@@ -394,6 +396,39 @@ fn hand(asker: &Sender<Notice>, notice: Notice) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the commander of a store hears of such news at such times, and what those who watch hear.
+    fn told(news: &[(u64, Progress)]) -> (Vec<Progress>, Vec<(u64, u64)>) {
+        let (answer, notices) = ANSWERS.open();
+        let (phase, shows_from) = (Some(Phase::Storing), Time::ZERO + PACE);
+        let mut asker = Commander { session: 1, answer, phase, of: 0, tells_at: Time::ZERO, shows_from };
+        let steps = news.iter().filter_map(|(millis, progress)| {
+            let notice = Notice::Progress { command: 1, progress: progress.clone() };
+            match asker.hear(Time::ZERO + Duration::from_millis(*millis), 1, notice)? {
+                Notice::Step { done, of, .. } => Some((done, of)),
+                other => panic!("{other:?} is no step"),
+            }
+        });
+        let steps = steps.collect();
+        let heard = notices.try_iter().filter_map(|notice| match notice {
+            Notice::Progress { progress, .. } => Some(progress),
+            _ => None,
+        });
+        (heard.collect(), steps)
+    }
+
+    #[test]
+    fn ten_steps_a_second_are_told_and_to_the_one_who_asked_none_of_a_command_that_takes_but_a_moment() {
+        let begun = Progress::Begun { bytes: 9 };
+        let moved = |bytes| Progress::Moved { bytes, resumed: 0 };
+        let short = [(1, begun.clone()), (2, moved(5)), (99, moved(9))];
+        assert_eq!(told(&short), (vec![begun.clone()], vec![(5, 9)]));
+        let long =
+            [(1, begun.clone()), (2, moved(1)), (101, moved(2)), (102, moved(3)), (201, moved(4)), (202, moved(5))];
+        assert_eq!(told(&long), (vec![begun, moved(3), moved(5)], vec![(1, 9), (3, 9), (5, 9)]));
+        let retried = Progress::Retried { key: crate::id::Id::ZERO, reason: String::new() };
+        assert_eq!(told(&[(1, retried.clone())]), (vec![retried], vec![]));
+    }
 
     #[test]
     fn who_reads_no_progress_bounds_what_waits_and_still_gets_the_answer() {

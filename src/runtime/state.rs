@@ -30,13 +30,17 @@ struct View {
 /// Somebody who watches.
 struct Watcher {
     to: Sender<Notice>,
+    wanted: fn(&Notice) -> bool,
     /// Notices that found no room, and that it was not told of.
     missed: u64,
 }
 
 impl Watcher {
-    /// Hands on a notice, or counts it as missed. Whether anybody watches still.
+    /// Hands on a notice that is wanted, or counts it as missed. Whether anybody watches still, as far as is known.
     fn take(&mut self, notice: &Notice) -> bool {
+        if !(self.wanted)(notice) {
+            return true;
+        }
         if self.missed > 0 && self.to.try_send(Notice::Missed { notices: self.missed }).is_ok() {
             self.missed = 0;
         }
@@ -94,12 +98,17 @@ impl State {
         }
     }
 
-    /// A further watcher.
+    /// A further watcher, of all notices.
     pub(super) fn watch(&self) -> Receiver<Notice> {
+        self.watch_for(|_| true)
+    }
+
+    /// A further watcher, which is not woken for notices that it does not want.
+    pub(super) fn watch_for(&self, wanted: fn(&Notice) -> bool) -> Receiver<Notice> {
         let (to, notices) = NOTICES.open();
         let mut view = self.view.lock();
         if !matches!(view.stage, Stage::Ended) {
-            view.watchers.push(Watcher { to, missed: 0 });
+            view.watchers.push(Watcher { to, wanted, missed: 0 });
         }
         notices
     }
@@ -129,5 +138,17 @@ mod tests {
         assert_eq!(notices.try_iter().filter(|notice| *notice == joined).count(), NOTICES.most());
         state.publish(&joined);
         assert_eq!(notices.try_iter().collect::<Vec<_>>(), [Notice::Missed { notices: 5 }, joined]);
+    }
+
+    #[test]
+    fn a_watcher_gets_what_it_wants_and_misses_nothing_else() {
+        let state = State::default();
+        let notices = state.watch_for(|notice| matches!(notice, Notice::Joined { .. }));
+        let (joined, told) = (Notice::Joined { peers: 1 }, Notice::Missed { notices: 1 });
+        for _ in 0..NOTICES.most() + 5 {
+            state.publish(&told);
+        }
+        state.publish(&joined);
+        assert_eq!(notices.try_iter().collect::<Vec<_>>(), [joined]);
     }
 }
