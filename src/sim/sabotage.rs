@@ -84,7 +84,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
     },
     Saboteur {
         name: "doubled-outcome",
-        broken: "a job's outcome is told a second time, for another job that is still out",
+        broken: "a job's outcome is told a second time, for another job of its kind that is still out",
         promise: "every job has one outcome, its own",
         network: Network::Kademlia,
         way: Way::DoubledOutcome,
@@ -276,12 +276,19 @@ impl World {
         former
     }
 
-    /// The same outcome for another job that is out.
+    /// The same outcome for another job that is out and may end so.
     pub(super) fn tell_twice(&mut self, slot: usize, of: JobId, outcome: &Outcome) -> Option<Event> {
         if self.rules.broken != Some(Way::DoubledOutcome) {
             return None;
         }
-        let job = *self.peers[slot].jobs.keys().next()?;
+        let may_end_so = |work: &Job| match outcome {
+            Outcome::Failed(_) => true,
+            Outcome::Read { .. } => matches!(work, Job::ReadNext { .. }),
+            Outcome::Stored { .. } => matches!(work, Job::Keep { .. } | Job::Pull { .. }),
+            Outcome::Fetched => matches!(work, Job::Fetch { .. }),
+            _ => false,
+        };
+        let (&job, _) = self.peers[slot].jobs.iter().find(|(_, job)| may_end_so(&job.work))?;
         self.did_wrong(slot, || format!("job {of}'s {} is told as that of job {job} too", words::said(outcome)));
         Some(Event::JobDone { job, outcome: outcome.clone() })
     }

@@ -6,8 +6,8 @@
 //! found what waiting for the dead by fixed timeouts costs). When most of what goes out stays without an answer,
 //! repeats would only add to what is wrong: then they come slowly.
 //!
-//! A guest is here for one command, for which somebody waits, and knows little: it asks sooner again, and the brake is
-//! for when hardly anything is answered at all.
+//! A guest is here for one command, for which somebody waits, and knows little: it asks sooner again. The brake of what
+//! somebody waits for, a guest's or not, is for when hardly anything is answered at all: a user asks for little.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -47,7 +47,7 @@ const ENOUGH: u32 = 32;
 
 /// The part of what went out that must be answered, or repeats come slowly.
 const ANSWERED_MIN: u32 = 3;
-const ANSWERED_MIN_GUEST: u32 = 8;
+const ANSWERED_MIN_URGENT: u32 = 8;
 
 /// A guest's questions are asked again after this long while nothing is known of the network.
 const FIRST_TIMEOUT_GUEST: Duration = Duration::from_millis(100);
@@ -120,16 +120,22 @@ impl Conditions {
         push(&mut self.chains, took);
     }
 
-    /// An answer took this long at most. Where nothing is known yet, that is better than nothing.
+    /// An answer took this long at most. Where nothing is known yet, that is better than nothing, if it is not long: of
+    /// several datagrams the first ones may have got lost.
     pub(super) fn measure_at_most(&mut self, trip: Duration) {
-        if self.trips.is_empty() {
+        if self.trips.is_empty() && trip < self.first_timeout() {
             self.measure(trip);
         }
     }
 
+    /// How long an answer may take while nothing is known.
+    const fn first_timeout(&self) -> Duration {
+        if self.guest { FIRST_TIMEOUT_GUEST } else { FIRST_TIMEOUT }
+    }
+
     /// How long the answer of a peer may take of which nothing is known: a tenth longer than nine of ten answers do.
     pub(super) fn patience(&self) -> Duration {
-        self.longer_than(90).unwrap_or(if self.guest { FIRST_TIMEOUT_GUEST } else { FIRST_TIMEOUT })
+        self.longer_than(90).unwrap_or(self.first_timeout())
     }
 
     /// How long the answer of the furthest peers may take: nobody is doubted before. Where some are near, most answers
@@ -156,14 +162,19 @@ impl Conditions {
         (MIN_DOUBT..MAX_DOUBT).find(|tries| !by_chance(tries)).unwrap_or(MAX_DOUBT)
     }
 
-    /// After so many datagrams without an answer repeats come ever more slowly.
-    pub(super) fn slower_after(&self) -> u8 {
-        if self.guest { MAX_DOUBT } else { self.doubt_after() }
+    /// After so many datagrams without an answer repeats come ever more slowly. On the worst ways, one request in
+    /// twenty has none after as many as a peer is doubted for, and a file takes some twenty requests.
+    pub(super) fn slower_after(&self, urgent: bool) -> u8 {
+        match self.doubt_after() {
+            MAX_DOUBT if urgent || self.guest => MAX_DOUBT * 3 / 2,
+            _ if self.guest => MAX_DOUBT,
+            doubt => doubt,
+        }
     }
 
-    /// Whether so little is answered that repeats must come slowly.
-    pub(super) fn is_choked(&self) -> bool {
-        let least = if self.guest { ANSWERED_MIN_GUEST } else { ANSWERED_MIN };
+    /// Whether so little is answered that repeats must come slowly, of what somebody waits for or of the rest.
+    pub(super) fn is_choked(&self, urgent: bool) -> bool {
+        let least = if urgent || self.guest { ANSWERED_MIN_URGENT } else { ANSWERED_MIN };
         self.sent >= ENOUGH && self.answered * least < self.sent
     }
 }
@@ -214,17 +225,20 @@ mod tests {
     }
 
     #[test]
-    fn repeats_come_slowly_only_where_less_than_a_third_is_answered() {
-        assert!(!lossy(8, 0.2).is_choked());
-        assert!(lossy(8, 0.6).is_choked());
+    fn repeats_come_slowly_only_where_less_than_a_third_is_answered_or_an_eighth_of_what_somebody_waits_for() {
+        assert!(!lossy(8, 0.2).is_choked(false));
+        assert!(lossy(8, 0.5).is_choked(false) && !lossy(8, 0.5).is_choked(true), "a quarter is enough for who waits");
+        assert!(lossy(8, 0.8).is_choked(true));
+        let slower_after = [false, true].map(|urgent| lossy(8, 0.5).slower_after(urgent));
+        assert_eq!(slower_after, [MAX_DOUBT, MAX_DOUBT * 3 / 2]);
         let mut dead = Conditions::new(false);
         (0..ENOUGH).for_each(|_| dead.on_sent(1));
-        assert!(dead.is_choked());
+        assert!(dead.is_choked(false));
         (0..ENOUGH).for_each(|_| {
             dead.on_sent(1);
             dead.on_answered(1);
         });
-        assert!(!dead.is_choked(), "it answers again");
+        assert!(!dead.is_choked(false), "it answers again");
     }
 
     #[test]
@@ -236,9 +250,20 @@ mod tests {
             network
         };
         let (guest, member) = (dead_but_for(true, ENOUGH / 4), dead_but_for(false, ENOUGH / 4));
-        assert!(guest.patience() < member.patience() && guest.slower_after() > member.slower_after());
-        assert!(member.is_choked() && !guest.is_choked(), "half of all datagrams get lost");
-        assert!(dead_but_for(true, 0).is_choked());
+        assert!(guest.patience() < member.patience() && guest.slower_after(false) > member.slower_after(false));
+        assert!(member.is_choked(false) && !guest.is_choked(false), "half of all datagrams get lost");
+        assert!(dead_but_for(true, 0).is_choked(false));
+    }
+
+    #[test]
+    fn an_answer_that_took_several_datagrams_makes_nobody_wait_longer() {
+        for (guest, first) in [(true, FIRST_TIMEOUT_GUEST), (false, FIRST_TIMEOUT)] {
+            let mut network = Conditions::new(guest);
+            network.measure_at_most(Duration::from_millis(630));
+            assert_eq!(network.patience(), first);
+            network.measure_at_most(Duration::from_millis(50));
+            assert_eq!(network.patience(), Duration::from_millis(55));
+        }
     }
 
     #[test]

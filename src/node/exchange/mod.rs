@@ -12,6 +12,7 @@ mod pending;
 mod round_trips;
 mod schedule;
 mod uplink;
+mod why;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use self::deliveries::Deliveries;
 use self::pending::{Ask, Overdue, Pending, Waiting};
 use self::schedule::Late;
 use self::uplink::{Offering, Place, Uplink};
+use self::why::Why;
 use super::action::{Action, Outbox};
 use super::jobs::Urgency;
 use super::part::{Answered, Proof, Reply, Ticket};
@@ -39,19 +41,6 @@ use crate::wire::{Body, Dialect, Message, Request, RequestKind, Response, Sender
 
 /// Why an offer to a peer failed that died meanwhile.
 const SILENT: &str = "it went silent";
-
-/// Why a request was sent.
-#[derive(Clone, Debug)]
-enum Why {
-    /// The overlay's own question, and what it is for.
-    Overlay(Tag, Purpose),
-    /// A part's.
-    Part(Ticket),
-    /// A block offered to a peer that should hold it.
-    Offer { place: Place, ticket: Ticket, key: Key, to: Peer },
-    /// A peer is slow to take an offer: is it alive?
-    Pulse,
-}
 
 /// What came of a request, and whom it concerns.
 pub(crate) enum Delivery {
@@ -166,12 +155,12 @@ impl Exchange {
         tries: u8,
         from_anyone: bool,
     ) {
-        self.ask_with(to, Ask { request, why: Why::Overlay(tag, purpose), from_anyone }, tries);
+        self.ask_with(to, Ask { from_anyone, ..Why::Overlay(tag, purpose).ask(request) }, tries);
     }
 
     /// Asks what is answered at once; `tries` says for how long, see [`patience`].
     pub(crate) fn ask(&mut self, ticket: Ticket, to: Target, request: Request, tries: u8) {
-        self.ask_with(to, Ask::new(request, Why::Part(ticket)), tries);
+        self.ask_with(to, Why::Part(ticket).ask(request), tries);
     }
 
     fn ask_with(&mut self, to: Target, ask: Ask<Why>, tries: u8) {
@@ -186,7 +175,7 @@ impl Exchange {
     }
 
     fn ask_until(&mut self, to: Peer, request: Request, why: Why, limit: Duration) {
-        let ask = Ask::new(request.clone(), why);
+        let ask = why.ask(request.clone());
         let magic = self.pending.ask_patiently(self.now, &mut self.rng, to.into(), ask, limit);
         self.forward(to.addr, magic, request);
     }
@@ -359,7 +348,7 @@ impl Exchange {
     /// An offer is sent again: meanwhile, is its receiver alive at all?
     fn check_pulse(&mut self, to: SocketAddr) {
         if !self.pending.any(|waiting| waiting.to.addr == to && matches!(waiting.why, Why::Pulse)) {
-            self.ask_with(Target { id: None, addr: to }, Ask::new(Request::Ping, Why::Pulse), patience::OFFER_PULSE);
+            self.ask_with(Target { id: None, addr: to }, Why::Pulse.ask(Request::Ping), patience::OFFER_PULSE);
         }
     }
 
@@ -422,7 +411,7 @@ impl Exchange {
         self.validated.get(addr).is_some_and(|shown| self.now.since(*shown) < VALIDATED_FOR)
     }
 
-    /// The smoothed round trip to `addr`, if one was measured.
+    /// The usual round trip to `addr`, if one was measured.
     pub(crate) fn round_trip(&self, addr: &SocketAddr) -> Option<Duration> {
         self.pending.round_trip(addr)
     }

@@ -99,10 +99,11 @@ impl<P> Pending<P> {
         let gap = match tries {
             patience::ONCE => silence,
             _ if ask.from_anyone => measured.unwrap_or_default().max(self.conditions.chain_patience()),
-            _ => self.gap(&to.addr),
+            _ => self.gap(&to.addr, ask.urgent),
         };
         self.conditions.on_sent(1);
-        let schedule = Schedule { from_anyone: ask.from_anyone, ..Schedule::new(now, gap, silence) };
+        let (from_anyone, urgent) = (ask.from_anyone, ask.urgent);
+        let schedule = Schedule { from_anyone, urgent, ..Schedule::new(now, gap, silence) };
         self.register(rng, to, ask, schedule)
     }
 
@@ -115,15 +116,16 @@ impl<P> Pending<P> {
         ask: Ask<P>,
         limit: Duration,
     ) -> u64 {
-        let gap = self.gap(&to.addr).max(patience::RESEND_FIRST);
-        self.register(rng, to, ask, Schedule { patient: true, ..Schedule::new(now, gap, limit) })
+        let urgent = ask.urgent;
+        let gap = self.gap(&to.addr, urgent).max(patience::RESEND_FIRST);
+        self.register(rng, to, ask, Schedule { patient: true, urgent, ..Schedule::new(now, gap, limit) })
     }
 
     /// How long the answer of the peer at `addr` usually takes at most, as far as is known; or long where hardly
     /// anybody answers.
-    fn gap(&self, addr: &SocketAddr) -> Duration {
+    fn gap(&self, addr: &SocketAddr, urgent: bool) -> Duration {
         let usual = self.round_trips.timeout(addr);
-        if self.conditions.is_choked() {
+        if self.conditions.is_choked(urgent) {
             return usual.map_or(FIRST_TIMEOUT, |usual| usual.max(FIRST_TIMEOUT));
         }
         usual.unwrap_or_else(|| self.conditions.patience())
@@ -219,7 +221,7 @@ impl<P> Pending<P> {
         self.requests.len()
     }
 
-    /// The smoothed round trip to `addr`, if one was measured.
+    /// The usual round trip to `addr`, if one was measured.
     pub(super) fn round_trip(&self, addr: &SocketAddr) -> Option<Duration> {
         self.round_trips.usual(addr)
     }
@@ -241,12 +243,14 @@ pub(super) struct Ask<P> {
     pub(super) request: Request,
     pub(super) why: P,
     pub(super) from_anyone: bool,
+    /// Somebody waits for what comes of it.
+    pub(super) urgent: bool,
 }
 
 impl<P> Ask<P> {
-    /// A request that only the asked address may answer.
+    /// A request that only the asked address may answer, and nobody waits for.
     pub(super) fn new(request: Request, why: P) -> Self {
-        Self { request, why, from_anyone: false }
+        Self { request, why, from_anyone: false, urgent: false }
     }
 }
 
@@ -401,6 +405,23 @@ mod tests {
             now = answers[answers.len() - 1];
         }
         assert!(timeout(&pending, 1) > Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_peer_whose_answers_are_late_now_and_then_is_asked_again_as_soon_as_others() {
+        let (mut pending, mut now) = (Pending::new(false), Time::ZERO);
+        let mut ask = |pending: &mut Pending<_>, millis| {
+            let magic = asked(pending, now, patience::ONCE);
+            now += Duration::from_millis(millis);
+            assert!(pending.settle(now, magic, target(1).addr).is_some());
+        };
+        // The first answer of all was late, and later every third one.
+        for millis in [600, 1, 1, 1, 600, 1, 1, 600, 1, 1, 600, 1, 1] {
+            ask(&mut pending, millis);
+            if millis == 1 {
+                assert_eq!(timeout(&pending, 1), MIN_TIMEOUT);
+            }
+        }
     }
 
     #[test]

@@ -9,34 +9,60 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{MAX_TIMEOUT, MIN_TIMEOUT, RTT_MEMORY};
-use crate::node::smoothed::Smoothed;
 use crate::recent::Recent;
 use crate::time::Time;
 
 /// Answers that are remembered because it is unclear which datagram they answered.
 const UNCLEAR: usize = 256;
 
-/// The smoothed round trip of an address and its mean deviation.
+/// Round trips of an address that are remembered.
+const LATEST: usize = 5;
+
+/// The latest round trips of an address, in microseconds. Their median stands for them, and not a mean: a datagram that
+/// was late once would have all that follow wait for it.
 #[derive(Clone, Copy, Default, Debug)]
 struct RoundTrip {
-    smoothed: Smoothed,
-    deviation: Duration,
+    /// The latest is written over the oldest.
+    latest: [u32; LATEST],
+    measured: usize,
 }
 
 impl RoundTrip {
     fn measure(&mut self, rtt: Duration) {
-        self.deviation = match self.smoothed.get() {
-            None => rtt / 2,
-            Some(usual) => (self.deviation * 3 + usual.abs_diff(rtt)) / 4,
-        };
-        self.smoothed.add(rtt);
+        self.latest[self.measured % LATEST] = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+        self.measured += 1;
     }
 
-    /// The smoothed round trip plus two mean deviations. RFC 6298, section 2, has four: a repeat costs it more than one
-    /// datagram.
-    fn timeout(&self) -> Option<Duration> {
-        Some((self.smoothed.get()? + 2 * self.deviation).clamp(MIN_TIMEOUT, MAX_TIMEOUT))
+    fn latest(&self) -> &[u32] {
+        &self.latest[..self.measured.min(LATEST)]
     }
+
+    /// The median round trip.
+    fn usual(&self) -> Option<Duration> {
+        median(self.latest().iter().copied()).map(micros)
+    }
+
+    /// The median round trip plus three median deviations, each a 32nd of it at least, which comes to about what RFC
+    /// 6298, section 2, takes: a mean plus mean deviations. After one answer it is twice that one, as there.
+    fn timeout(&self) -> Option<Duration> {
+        let usual = median(self.latest().iter().copied())?;
+        let deviation = match self.latest() {
+            [_] => usual / 3,
+            latest => median(latest.iter().map(|trip| trip.abs_diff(usual)))?.max(usual / 32),
+        };
+        Some((micros(usual) + 3 * micros(deviation)).clamp(MIN_TIMEOUT, MAX_TIMEOUT))
+    }
+}
+
+/// The one in the middle; of the two there, the smaller one.
+fn median(durations: impl Iterator<Item = u32>) -> Option<u32> {
+    let mut sorted: Vec<u32> = durations.collect();
+    let middle = sorted.len().checked_sub(1)? / 2;
+    Some(*sorted.select_nth_unstable(middle).1)
+}
+
+fn micros(micros: u32) -> Duration {
+    Duration::from_micros(micros.into())
 }
 
 /// An answer of which it is unclear which datagram it answered.
@@ -64,9 +90,9 @@ impl RoundTrips {
         self.trips.get(addr).and_then(RoundTrip::timeout)
     }
 
-    /// The smoothed round trip to `addr`.
+    /// The usual round trip to `addr`.
     pub(super) fn usual(&self, addr: &SocketAddr) -> Option<Duration> {
-        self.trips.get(addr)?.smoothed.get()
+        self.trips.get(addr)?.usual()
     }
 
     /// An answer from `addr` took this long.

@@ -28,6 +28,8 @@ pub(super) struct Schedule {
     pub(super) patient: bool,
     /// Whoever is responsible may answer it.
     pub(super) from_anyone: bool,
+    /// Somebody waits for what comes of it.
+    pub(super) urgent: bool,
     /// Datagrams sent.
     pub(super) datagrams: u8,
     /// The peer is doubted.
@@ -46,7 +48,9 @@ pub(super) enum Late {
 impl Schedule {
     /// Of a request that goes out now, and that the asked peer answers at once.
     pub(super) fn new(now: Time, gap: Duration, limit: Duration) -> Self {
-        Self { begun: now, gap, limit: now + limit, patient: false, from_anyone: false, datagrams: 1, doubted: false }
+        let limit = now + limit;
+        let (patient, from_anyone, urgent) = (false, false, false);
+        Self { begun: now, gap, limit, patient, from_anyone, urgent, datagrams: 1, doubted: false }
     }
 
     /// The request was due at `due`. None if it has failed; else it goes out again `now`. Says when it is due next, and
@@ -62,7 +66,8 @@ impl Schedule {
         let sent_at_least = |enough: u8| self.datagrams >= enough && !did_not_run;
         let too_early = now.since(self.begun) < conditions.reach();
         let doubt = sent_at_least(conditions.doubt_after()) && !too_early;
-        if sent_at_least(conditions.slower_after()) || self.from_anyone || conditions.is_choked() {
+        if sent_at_least(conditions.slower_after(self.urgent)) || self.from_anyone || conditions.is_choked(self.urgent)
+        {
             // What is repeated fast tells little more once the peer is doubted.
             let fast = doubt && !self.patient && !self.from_anyone && self.gap < FIRST_TIMEOUT;
             let most = if self.patient { patience::RESEND } else { MAX_TIMEOUT };

@@ -175,10 +175,10 @@ impl Kademlia {
         if self.upkeep.refresh.is_some_and(|due| due <= now) {
             self.refresh_stale(now);
         }
-        let table = &self.table;
-        let lost = self.lost.due(now, table.len() == 0, |addr| table.at(addr).is_some());
+        let (table, is_alone) = (&self.table, self.table.len() == 0);
+        let lost = self.lost.due(now, is_alone, |addr| table.at(addr).is_some());
         for addr in lost {
-            self.probe(addr, patience::ONCE, out);
+            self.probe(addr, if is_alone { patience::QUESTION } else { patience::ONCE }, out);
         }
     }
 

@@ -1,0 +1,36 @@
+//! Why a request was sent, and whether anybody waits for what comes of it.
+
+use super::pending::Ask;
+use super::uplink::Place;
+use crate::id::Key;
+use crate::node::part::Ticket;
+use crate::node::purpose::Purpose;
+use crate::overlay::Tag;
+use crate::peer::Peer;
+use crate::wire::Request;
+
+/// Why a request was sent.
+#[derive(Clone, Debug)]
+pub(super) enum Why {
+    /// The overlay's own question, and what it is for.
+    Overlay(Tag, Purpose),
+    /// A part's.
+    Part(Ticket),
+    /// A block offered to a peer that should hold it.
+    Offer { place: Place, ticket: Ticket, key: Key, to: Peer },
+    /// A peer is slow to take an offer: is it alive?
+    Pulse,
+}
+
+impl Why {
+    /// A request for this reason, which only the asked address may answer.
+    pub(super) fn ask(self, request: Request) -> Ask<Self> {
+        let purpose = match &self {
+            Self::Overlay(_, purpose) => *purpose,
+            Self::Part(ticket) | Self::Offer { ticket, .. } => ticket.owner.purpose(),
+            Self::Pulse => Purpose::Upkeep,
+        };
+        let urgent = matches!(purpose, Purpose::Lookup | Purpose::Transfer);
+        Ask { urgent, ..Ask::new(request, self) }
+    }
+}
