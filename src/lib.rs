@@ -39,6 +39,7 @@
 //! |---|---|---|
 //! | program | `main.rs`, `args`, `commands`: parse, start, wait | nothing that lasts |
 //! | drivers | [`runtime`] real threads and sockets · [`sim`] a virtual clock and network · [`console`] what people type and read | sockets, files, the clock |
+//! | account | [`record`]: a node's life as lines that replay, and what happened in words | – |
 //! | core | [`node`]: an event in, actions out · [`classroom`]: one more part of it, files by their names | what is held and what is under way |
 //! | routing | [`overlay`]: the seam · [`overlay::kademlia`] · [`overlay::ring`] | the routing table |
 //! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks · [`seal`] what a network key does | the blocks' bytes |
@@ -58,7 +59,7 @@
 //!    [`node::files`](mod@node::files) (`put.rs`) has a worker read and hash a block ([`runtime::transfer`]), looks up
 //!    where it belongs, and offers it at the [`node::desk`]; [`node::keeping`] (`pulls.rs`) on the other side pulls it
 //!    into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring
-//!    through `tcp-serve` and the channel `events`) to [`node::exchange`] (`on_answer`), and [`Node`](node::Node) gives
+//!    through `tcp-serve` and the channel `posts`) to [`node::exchange`] (`on_answer`), and [`Node`](node::Node) gives
 //!    it to `put.rs` as [`Reply::Offered`](node::part::Reply), by the ticket.
 //! 3. **One timeout.** [`node::exchange`] (`pending.rs`) has the deadline of each request;
 //!    [`Node::next_wake`](node::Node::next_wake) is the first of all deadlines, and [`runtime::sweeper`] waits for it;
@@ -130,6 +131,7 @@ pub mod patience;
 pub mod peer;
 pub mod raw_text;
 mod recent;
+pub mod record;
 pub mod runtime;
 pub mod seal;
 pub mod sim;

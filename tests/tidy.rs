@@ -30,6 +30,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("overlay", 2),
     ("node", 3),
     ("classroom", 4),
+    ("record", 4),
     ("runtime", 5),
     ("sim", 5),
     ("console", 6),

@@ -134,7 +134,7 @@ pub fn join(mut node: Node) -> Node {
 
 impl Part for Classroom {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        let Some(asked) = self.asked.remove(&ticket.key) else { return };
+        let Some(asked) = self.asked.remove(&ticket.number) else { return };
         match (asked, reply) {
             (Asked::Job(step), Reply::Done { outcome, .. }) => self.on_step(desk, step, outcome),
             (Asked::Transfer(handing), Reply::Answer(Answered { to, answer, .. })) => {
@@ -267,7 +267,7 @@ impl Classroom {
     fn route(&mut self, desk: &mut Desk, what: Routed, errand: Errand) {
         let ticket = self.ticket(Asked::Route(errand.clone()));
         if !desk.route(ticket, |router, now, lookup, out| router.route(now, lookup, what, out)) {
-            self.asked.remove(&ticket.key);
+            self.asked.remove(&ticket.number);
             self.on_settled(desk, errand, RouteOutcome::Lost);
         }
     }

@@ -31,7 +31,6 @@ pub mod health;
 pub mod job;
 pub mod notice;
 pub mod purpose;
-pub mod record;
 pub mod trouble;
 
 mod budget;
@@ -52,7 +51,6 @@ pub(crate) mod part;
 mod smoothed;
 mod user;
 mod waits;
-pub(crate) mod words;
 
 use std::net::SocketAddr;
 

@@ -63,7 +63,7 @@ pub(crate) struct Ticket {
     /// The part that gets the reply.
     pub(crate) owner: Owner,
     /// The thing that it is about, in the part's own numbers: a file, a command; 0 where the part has but one.
-    pub(crate) key: u64,
+    pub(crate) number: u64,
     /// The step of that thing.
     pub(crate) step: Step,
 }
@@ -104,14 +104,14 @@ impl Owner {
 }
 
 impl Ticket {
-    /// About the thing `key` as a whole.
-    pub(crate) const fn of(owner: Owner, key: u64) -> Self {
-        Self { owner, key, step: Step::Whole }
+    /// About thing number `number` as a whole.
+    pub(crate) const fn of(owner: Owner, number: u64) -> Self {
+        Self { owner, number, step: Step::Whole }
     }
 
     /// About a block, where the part knows its things by that alone.
     pub(crate) const fn block(owner: Owner, block: Key) -> Self {
-        Self { owner, key: 0, step: Step::Block(block) }
+        Self { owner, number: 0, step: Step::Block(block) }
     }
 }
 

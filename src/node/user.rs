@@ -28,7 +28,7 @@ struct Lookup {
 
 impl Part for User {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        let command = ticket.key;
+        let command = ticket.number;
         match reply {
             Reply::Answer(answered) => pong(desk, command, answered),
             Reply::Silence { to, .. } => {
@@ -94,8 +94,8 @@ impl Part for User {
         if kind != FailureKind::Cancelled {
             return spans.len();
         }
-        let pings = desk.abandon(|ticket| ticket.owner == Owner::User && is_meant(ticket.key));
-        let mut ended: Vec<CommandId> = pings.iter().map(|ticket| ticket.key).collect();
+        let pings = desk.abandon(|ticket| ticket.owner == Owner::User && is_meant(ticket.number));
+        let mut ended: Vec<CommandId> = pings.iter().map(|ticket| ticket.number).collect();
         self.lookups.retain(|&command, lookup| {
             if is_meant(command) {
                 desk.cancel_lookup(lookup.name);

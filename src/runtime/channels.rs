@@ -54,7 +54,7 @@ pub(super) const DATAGRAMS: Channel =
 pub(super) const SPENT: Channel =
     Channel { name: "spent", to: &[UdpRecv], bound: Slots(64), full: GoesOn("the empty batch is freed") };
 
-pub(super) const EVENTS: Channel = Channel { name: "events", to: &[Node], bound: Slots(128), full: Waits(NODE_TAKES) };
+pub(super) const POSTS: Channel = Channel { name: "posts", to: &[Node], bound: Slots(128), full: Waits(NODE_TAKES) };
 
 pub(super) const COMMANDS: Channel =
     Channel { name: "commands", to: &[Node], bound: Counted(256), full: Waits(NODE_TAKES) };
@@ -126,7 +126,7 @@ pub(super) const NETWORK: Channel =
 #[derive(Clone, Copy)]
 pub(super) enum Gauged {
     Datagrams,
-    Events,
+    Posts,
     Commands,
     Ticks,
     Jobs,
@@ -134,11 +134,11 @@ pub(super) enum Gauged {
 }
 
 /// The rows of these, in their order.
-pub(super) const GAUGED: [&Channel; 6] = [&DATAGRAMS, &EVENTS, &COMMANDS, &TICKS, &JOBS, &MOMENTS];
+pub(super) const GAUGED: [&Channel; 6] = [&DATAGRAMS, &POSTS, &COMMANDS, &TICKS, &JOBS, &MOMENTS];
 
 impl Gauged {
     pub(super) const ALL: [Self; GAUGED.len()] =
-        [Self::Datagrams, Self::Events, Self::Commands, Self::Ticks, Self::Jobs, Self::Moments];
+        [Self::Datagrams, Self::Posts, Self::Commands, Self::Ticks, Self::Jobs, Self::Moments];
 
     /// This thread put something in or took something out, and saw that it holds so many.
     pub(super) fn note(self, length: usize) {

@@ -16,12 +16,13 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::channels::LINES;
 use super::descriptors::Shares;
 use super::post::Post;
 use super::secrecy::{Keyring, Stream};
+use super::sockets::leave_from;
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
 use super::{Role, fault};
@@ -265,12 +266,8 @@ fn deliver(
 }
 
 fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
-    let Some(from) = from else { return TcpStream::connect_timeout(&to, CONNECT_LIMIT) };
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-    if let Err(error) = socket.bind(&SocketAddr::new(from, 0).into()) {
-        log::debug!("{from} is not ours any longer: {error}");
-        return TcpStream::connect_timeout(&to, CONNECT_LIMIT);
-    }
+    leave_from(SockRef::from(&socket), from, to);
     socket.connect_timeout(&to.into(), CONNECT_LIMIT)?;
     Ok(socket.into())
 }

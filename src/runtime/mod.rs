@@ -54,7 +54,7 @@
 //! | datagrams | node | 64 | the batch is lost, and counted |
 //! | ticks | node | 1 | the tick that waits will do for both |
 //! | connections | tcp-serve-N | 128 | the longest idle one makes room |
-//! | events | node | 128 | the sender waits: the node takes on, and waits for no other thread |
+//! | posts | node | 128 | the sender waits: the node takes on, and waits for no other thread |
 //! | commands | node | 256 | the sender waits: the node takes on, and waits for no other thread |
 //! | renewals | renewer | 1 | the renewer is woken already |
 //! | clients | client-N | 64 | the client is turned away |
@@ -109,7 +109,7 @@ mod watchdog;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -287,6 +287,8 @@ struct Shared {
     store: DiskStore,
     folder: Option<Folder>,
     ledger: Arc<Ledger>,
+    /// The one address of ours that everything leaves from, if it is one.
+    source: Option<IpAddr>,
     connections: Connections,
     served: Served,
     /// Set once. What its readers do next rests on nothing that was written before, and the shutdown of their sockets

@@ -23,9 +23,9 @@ use super::watchdog::Watchdog;
 use super::{Role, Shared, fault};
 use crate::gauges::{self, Doing};
 use crate::node::job::Outcome;
-use crate::node::words::Names;
 use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox, Phase, Progress};
 use crate::peer::Peer;
+use crate::record::words::Names;
 use crate::time::Time;
 use crate::wire::{MAX_DATAGRAM_SENT, Message, Via};
 
@@ -37,7 +37,7 @@ pub(super) struct Inboxes {
     pub(super) datagrams: Receiver<Batch>,
     /// Emptied batches, back to where they are filled.
     pub(super) spent: Sender<Vec<Datagram>>,
-    pub(super) events: Receiver<Posted>,
+    pub(super) posts: Receiver<Posted>,
     pub(super) commands: Submitted,
     pub(super) ticks: Receiver<Time>,
     /// Leave at once: nobody holds the peer any more, or a thread that it needs has failed.
@@ -121,10 +121,10 @@ impl NodeLoop {
                 self.hear_of_deliveries(now);
                 self.on_batch(now, batch.unwrap_or_default());
             }
-            recv(inboxes.events) -> posted => if let Ok(Posted { event, way }) = posted {
+            recv(inboxes.posts) -> posted => if let Ok(Posted { event, way }) = posted {
                 let now = self.came(Doing::Event);
-                let left = inboxes.events.len();
-                self.took(Gauged::Events, left);
+                let left = inboxes.posts.len();
+                self.took(Gauged::Posts, left);
                 self.hear_of_deliveries(now);
                 self.turn.way = way;
                 self.handle_at(now, event);
@@ -300,7 +300,8 @@ impl NodeLoop {
                 self.udp.push(to, MAX_DATAGRAM_SENT, |text| dialect.encode(&message, me, to, text));
             }
             Action::Send { to, via: Via::Tcp, message } => {
-                if let Err(message) = self.links.send(to, self.udp.source(&to), message) {
+                let source = self.shared.source.or_else(|| self.udp.source(&to));
+                if let Err(message) = self.links.send(to, source, message) {
                     self.turn.next.push_back(Event::Undeliverable { to, message: *message, obstacle: Obstacle::Crowd });
                 }
             }
@@ -375,7 +376,8 @@ impl Commander {
             }
         };
         self.tells_at = now + PACE;
-        if now >= self.shows_from {
+        // A departure whose first step is not told shows nothing as long as it stands still; its bar waits for that.
+        if now >= self.shows_from || self.phase == Some(Phase::HandingOver) {
             hand(&self.answer, notice);
         }
         self.phase.map(|phase| Notice::Step { command, job, phase, done, of: self.of })

@@ -14,7 +14,7 @@ use crate::gauges;
 use crate::locks;
 use crate::node::Event;
 use crate::node::job::{JobId, Outcome};
-use crate::node::record::{LockWait, Queued, Timing, Work};
+use crate::record::{LockWait, Queued, Timing, Work};
 use crate::time::Time;
 
 /// An event in its queue.
@@ -27,10 +27,10 @@ pub(super) struct Posted {
 /// What a record says of how an event came to the node; nothing where there is none, or no way.
 pub(super) type Way = Option<Box<Timing>>;
 
-/// Where events are put.
+/// Where events for the node are put.
 #[derive(Clone)]
 pub(super) struct Post {
-    events: Sender<Posted>,
+    posts: Sender<Posted>,
     /// By which the record's times go, if there is a record.
     clock: Option<Clock>,
 }
@@ -41,13 +41,13 @@ pub(super) struct Gone;
 
 impl Post {
     /// `clock` is that of the node, where its events are recorded.
-    pub(super) fn new(events: Sender<Posted>, clock: Option<Clock>) -> Self {
-        Self { events, clock }
+    pub(super) fn new(posts: Sender<Posted>, clock: Option<Clock>) -> Self {
+        Self { posts, clock }
     }
 
     /// Tells the node of an event. Where the queue is full, this waits.
     pub(super) fn send(&self, event: Event) -> Result<(), Gone> {
-        self.put(event, self.clock.map(|clock| way(&channels::EVENTS, clock.now())))
+        self.put(event, self.clock.map(|clock| way(&channels::POSTS, clock.now())))
     }
 
     /// Tells the node what came of a job that this thread began at `from`.
@@ -55,14 +55,14 @@ impl Post {
         let timing = self.clock.map(|clock| {
             let until = clock.now();
             let work = Work { worker: own_name(), from, until };
-            Timing { work: Some(work), ..way(&channels::EVENTS, until) }
+            Timing { work: Some(work), ..way(&channels::POSTS, until) }
         });
         self.put(Event::JobDone { job, outcome }, timing)
     }
 
     fn put(&self, event: Event, timing: Option<Timing>) -> Result<(), Gone> {
-        self.events.send(Posted { event, way: timing.map(Box::new) }).map_err(|_| Gone)?;
-        Gauged::Events.note(self.events.len());
+        self.posts.send(Posted { event, way: timing.map(Box::new) }).map_err(|_| Gone)?;
+        Gauged::Posts.note(self.posts.len());
         Ok(())
     }
 }
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn an_event_says_for_whom_a_lock_was_waited_for_longer_than_a_millisecond() {
         const PEER: u64 = u64::MAX - 3;
-        let (to, events) = channels::EVENTS.open();
+        let (to, posts) = channels::POSTS.open();
         let (post, lock) = (Post::new(to, Some(Clock::start())), Ranked::new(&HASHES, ()));
         let _place = look::enter(PEER, "node");
         // A waiter that gets no processor for so long has not waited: then it tries again.
@@ -124,7 +124,7 @@ mod tests {
                 thread::park_timeout(Duration::from_millis(5));
                 drop(held);
             });
-            let Posted { way, .. } = events.recv().expect("it was told");
+            let Posted { way, .. } = posts.recv().expect("it was told");
             way.expect("a record is made").locks.pop()
         };
         let waited = (0..100).find_map(|_| wait()).expect("one of them waited");

@@ -20,8 +20,8 @@ use super::post::lock_waits;
 use super::threads::Roster;
 use super::{Role, fault};
 use crate::gauges;
-use crate::node::record::{Beginning, Label, Moment, Timing, lost_line, moment_line, start_line};
 use crate::node::{Action, Event};
+use crate::record::{Beginning, Label, Moment, Timing, lost_line, moment_line, start_line};
 use crate::time::Time;
 
 /// Bytes of the longest first line of a record.

@@ -136,7 +136,7 @@ const TCP_SERVE: Row = Row {
     waits_for: "requests on a connection",
     blocks_in: "its connection, files",
     owns: "its connection",
-    gives: &[("ring messages, damage", channels::EVENTS)],
+    gives: &[("ring messages, damage", channels::POSTS)],
     panic: Panic::Loses("its connection"),
 };
 
@@ -148,7 +148,7 @@ const TRANSFER: Row = Row {
     waits_for: "jobs: blocks to fetch, hash and write",
     blocks_in: "files, connections to other peers",
     owns: "its job, and the reader that goes with it",
-    gives: &[("outcomes, damage", channels::EVENTS)],
+    gives: &[("outcomes, damage", channels::POSTS)],
     panic: Panic::Loses("its job, which fails"),
 };
 
@@ -160,7 +160,7 @@ const LINK: Row = Row {
     waits_for: "lines for another peer",
     blocks_in: "its connection",
     owns: "its connection",
-    gives: &[("undeliverable messages", channels::EVENTS)],
+    gives: &[("undeliverable messages", channels::POSTS)],
     panic: Panic::Loses("its line"),
 };
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::StartError;
 
@@ -121,6 +121,22 @@ pub(super) fn advertised(bound: SocketAddr, known: impl Iterator<Item = SocketAd
         known.chain([elsewhere(v4)]).find_map(way_to).or_else(|| of_interfaces(v4))
     });
     SocketAddr::new(ip.unwrap_or_else(|| loopback(first)), bound.port())
+}
+
+/// The one address that a socket bound at `bound` is reached at; none if at all of this machine's.
+pub(super) fn only(bound: SocketAddr) -> Option<IpAddr> {
+    (!bound.ip().is_unspecified()).then(|| bound.ip())
+}
+
+/// Has a connection to `to` leave from our address `from`, if there is one; else the system chooses.
+///
+/// Who asked one address of ours takes no answer from another, and an address that is ours no longer helps nobody.
+pub(super) fn leave_from(socket: SockRef<'_>, from: Option<IpAddr>, to: SocketAddr) {
+    if let Some(from) = from.filter(|from| from.is_ipv4() == to.is_ipv4())
+        && let Err(error) = socket.bind(&SocketAddr::new(from, 0).into())
+    {
+        log::debug!("{from} is not ours any longer: {error}");
+    }
 }
 
 fn loopback(v4: bool) -> IpAddr {

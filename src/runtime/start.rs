@@ -11,7 +11,7 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng, TryRng};
 use thiserror::Error;
 
-use super::channels::{DATAGRAMS, EVENTS, LEAVE, SPENT, TICKS};
+use super::channels::{DATAGRAMS, LEAVE, POSTS, SPENT, TICKS};
 use super::clock::{Clock, both_since_1970, since_1970};
 use super::descriptors::Shares;
 use super::ending::{self, Ending};
@@ -28,9 +28,9 @@ use super::udp::{Inbox, Outgoing};
 use super::{Handle, LocalPeer, Options, Role, Shared, events, signals, sockets, submit, sweeper, tcp_accept, udp};
 use crate::classroom;
 use crate::id::{Id, Key};
-use crate::node::record::Beginning;
 use crate::node::{Event, Node};
 use crate::peer::Peer;
+use crate::record::Beginning;
 use crate::store::{DiskStore, StoreError};
 
 /// Why a peer could not start.
@@ -123,7 +123,8 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         store,
         folder,
         ledger: Default::default(),
-        connections: Connections::new(Shares::of_process().kept, options.keys.clone()),
+        source: sockets::only(bound),
+        connections: Connections::new(Shares::of_process().kept, sockets::only(bound), options.keys.clone()),
         served: Default::default(),
         stopping: AtomicBool::new(false),
     });
@@ -206,12 +207,12 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let (batches, datagrams) = DATAGRAMS.open();
     let (spent, emptied) = SPENT.open();
     let recorded = record.is_some().then_some(shared.clock);
-    let (to_node, events) = EVENTS.open();
+    let (to_node, posts) = POSTS.open();
     let to_node = Post::new(to_node, recorded);
     let (commands, asked) = submit::channel(recorded);
     let (tick, ticks) = TICKS.open();
     let (alarm, deadlines) = sweeper::channel();
-    let inboxes = Inboxes { datagrams, spent, events, commands: asked, ticks, leave };
+    let inboxes = Inboxes { datagrams, spent, posts, commands: asked, ticks, leave };
 
     let clock = shared.clock;
     let of_thread = Arc::clone(&shared);
@@ -223,8 +224,8 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let reader = udp::Reader::new(shared.dialect, shared.keys.clone());
     let inbox = Inbox { batches, spent: emptied };
     roster.spawn(Role::UdpRecv, move || udp::run(&of_thread.stopping, clock, socket, reader, &inbox))?;
-    let (of_thread, events, of_roster) = (Arc::clone(&shared), to_node.clone(), roster.clone());
-    roster.spawn(Role::TcpAccept, move || tcp_accept::run(&of_thread, &tcp, &events, &of_roster))?;
+    let (of_thread, posts, of_roster) = (Arc::clone(&shared), to_node.clone(), roster.clone());
+    roster.spawn(Role::TcpAccept, move || tcp_accept::run(&of_thread, &tcp, &posts, &of_roster))?;
 
     let recorder = record.map(|record| record.go_on(&roster)).transpose()?;
     let handle = Handle { me, commands, state: Arc::clone(&state), roster: roster.clone() };

@@ -70,10 +70,10 @@ mod tests {
     #[test]
     fn a_full_queue_is_told_once_and_again_only_after_it_fell() {
         let mut watchdog = Watchdog::default();
-        let most = GAUGED[Gauged::Events as usize].most();
+        let most = GAUGED[Gauged::Posts as usize].most();
         // What each of these finds when one has been taken.
         let left = [0, most - 1, most - 2, most - 1, most / 2 + 1, most - 1, most / 2, most - 1, most - 1];
-        let told: Vec<bool> = left.into_iter().map(|left| watchdog.took(Gauged::Events, left)).collect();
+        let told: Vec<bool> = left.into_iter().map(|left| watchdog.took(Gauged::Posts, left)).collect();
         assert_eq!(told, [false, true, false, false, false, false, false, true, false]);
         watchdog.stood_still();
         assert!(!watchdog.took(Gauged::Datagrams, most - 1), "it filled while the node was told to stand still");

@@ -11,7 +11,7 @@ use crate::time::Time;
 /// What a recorder takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Recorded<'a> {
-    /// The beginning of a peer's life: a line of a [record](crate::node::record), with its line end.
+    /// The beginning of a peer's life: a line of a [record](crate::record), with its line end.
     Beginning(&'a str),
     /// A moment: a line of a record, with its line end.
     Moment(&'a str),

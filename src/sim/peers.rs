@@ -11,10 +11,10 @@ use super::world::{Recorded, World};
 use crate::classroom;
 use crate::config::Config;
 use crate::id::Id;
-use crate::node::record::{Beginning, start_line};
 use crate::node::{CommandId, Event, Node};
 use crate::overlay::Overlay;
 use crate::peer::Peer;
+use crate::record::{Beginning, start_line};
 
 /// Seconds since 1970 when a run begins, as its peers know it.
 pub(super) const UNIX_TIME: u64 = 1_600_000_000;

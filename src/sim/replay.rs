@@ -5,8 +5,8 @@ use std::io::BufRead;
 
 use super::moments::reader::{Line, Reader, RecordError};
 use crate::classroom;
-use crate::node::record::{Beginning, Moment};
 use crate::node::{Action, Event, Node};
+use crate::record::{Beginning, Moment};
 use crate::time::Time;
 
 /// The result of a replay.
@@ -141,11 +141,11 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::id::Id;
-    use crate::node::record::{event_line, lost_line, start_line};
     use crate::node::{Command, job::Outcome};
     use crate::overlay::OverlayKind;
     use crate::overlay::ring::RingOptions;
     use crate::peer::Peer;
+    use crate::record::{event_line, lost_line, start_line};
     use crate::wire::{Message, Request, Sender, Via};
 
     fn addr(n: u8) -> SocketAddr {

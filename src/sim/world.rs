@@ -22,10 +22,10 @@ use super::trace::Trace;
 use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::{Id, Key};
 use crate::node::job::{JobId, Outcome};
-use crate::node::record::event_line;
 use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Purpose};
 use crate::overlay::{Overlay, OverlayKind, RingOptions};
 use crate::peer::Peer;
+use crate::record::event_line;
 use crate::time::Time;
 use crate::wire::{Message, Via};
 

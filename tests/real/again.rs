@@ -7,8 +7,8 @@ use std::process::Output;
 
 use crate::support::{Launch, PeerProcess, cluster, file, program};
 use kadring::node::Event;
-use kadring::node::record::{Queued, moment_line, start_line};
 use kadring::overlay::OverlayKind;
+use kadring::record::{Queued, moment_line, start_line};
 use kadring::sim::moments::reader::{Line, Reader};
 use kadring::time::Time;
 use serde_json::Value;

@@ -19,9 +19,9 @@ pub(in crate::node) struct Clears(BTreeMap<CommandId, Clear>);
 impl Part for Clears {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         if let Reply::Done { outcome, .. } = reply
-            && self.0.get_mut(&ticket.key).is_some_and(|clear| clear.on_step(desk, outcome) == Flow::Over)
+            && self.0.get_mut(&ticket.number).is_some_and(|clear| clear.on_step(desk, outcome) == Flow::Over)
         {
-            self.0.remove(&ticket.key);
+            self.0.remove(&ticket.number);
         }
     }
 

@@ -34,8 +34,8 @@ pub(in crate::node) struct Puts(BTreeMap<PutId, Put>);
 
 impl Part for Puts {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.key).is_some_and(|put| put.on(desk, ticket.step, reply) == Flow::Over) {
-            self.0.remove(&ticket.key);
+        if self.0.get_mut(&ticket.number).is_some_and(|put| put.on(desk, ticket.step, reply) == Flow::Over) {
+            self.0.remove(&ticket.number);
         }
     }
 
@@ -417,7 +417,7 @@ impl Put {
                 desk.cancel_lookup(lookup);
             }
         }
-        desk.drop_offers(|ticket| (ticket.owner, ticket.key) == (Owner::Puts, self.id));
+        desk.drop_offers(|ticket| (ticket.owner, ticket.number) == (Owner::Puts, self.id));
         desk.forget_put(self.id);
         desk.fail(self.command, kind, reason);
         Flow::Over

@@ -47,8 +47,8 @@ pub(in crate::node) struct Tenures(BTreeMap<CommandId, Tenure>);
 
 impl Part for Tenures {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.key).is_some_and(|tenure| tenure.on(desk, ticket.step, reply) == Flow::Over) {
-            self.0.remove(&ticket.key);
+        if self.0.get_mut(&ticket.number).is_some_and(|tenure| tenure.on(desk, ticket.step, reply) == Flow::Over) {
+            self.0.remove(&ticket.number);
         }
     }
 
@@ -72,7 +72,7 @@ impl Part for Tenures {
         let ended = take_those_of(&mut self.0, whose, |tenure| tenure.command);
         for tenure in &ended {
             tenure.running.values().filter_map(|piece| piece.lookup).for_each(|lookup| desk.cancel_lookup(lookup));
-            desk.drop_offers(|ticket| (ticket.owner, ticket.key) == (Owner::Tenures, tenure.command));
+            desk.drop_offers(|ticket| (ticket.owner, ticket.number) == (Owner::Tenures, tenure.command));
             desk.fail(tenure.command, kind, format!("{reason} before all holders had heard of it; give it again"));
         }
         ended.len()
@@ -221,7 +221,7 @@ impl Tenure {
     /// Asks as many peers as are wanted to keep a block on behalf of the lease.
     fn lay_on(&mut self, desk: &mut Desk, key: Key) {
         let (Some(lease), Some(laying)) = (self.lease, self.laying.get_mut(&key)) else { return };
-        let ticket = Ticket { owner: Owner::Tenures, key: self.command, step: Step::Block(key) };
+        let ticket = Ticket { owner: Owner::Tenures, number: self.command, step: Step::Block(key) };
         while laying.laid + laying.open < desk.copies_for(&lease)
             && let Some(peer) = laying.left.pop_front()
         {
@@ -363,7 +363,7 @@ impl Tenure {
             }
         }
         self.next += 1;
-        let ticket = Ticket { owner: Owner::Tenures, key: self.command, step: Step::Piece(self.next) };
+        let ticket = Ticket { owner: Owner::Tenures, number: self.command, step: Step::Piece(self.next) };
         if !desk.is_me(&peer) {
             desk.ask(ticket, peer, Request::Lease(news));
         } else {
@@ -385,7 +385,7 @@ impl Tenure {
     }
 
     fn ticket(&self, number: u64) -> Ticket {
-        Ticket { owner: Owner::Tenures, key: self.command, step: Step::Piece(number) }
+        Ticket { owner: Owner::Tenures, number: self.command, step: Step::Piece(number) }
     }
 }
 

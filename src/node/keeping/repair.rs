@@ -66,23 +66,23 @@ impl Default for Repair {
 
 impl Part for Repair {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if ticket.key == STRAY {
+        if ticket.number == STRAY {
             self.strays.on(desk, ticket, reply, &mut self.conducts);
             return self.strays.go_on(desk, &self.regions, &self.conducts);
         }
         match (ticket.step, reply) {
             (Step::Whole, Reply::Answer(Answered { to, answer, .. })) => {
                 if let Some(peer) = to.id {
-                    self.on_compared(desk, ticket.key, &peer, answer);
+                    self.on_compared(desk, ticket.number, &peer, answer);
                 }
             }
             (Step::Whole, Reply::Silence { to, .. }) => {
                 desk.suspect(to.addr);
                 if let Some(peer) = to.id {
-                    self.on_failed(desk, ticket.key, &peer);
+                    self.on_failed(desk, ticket.number, &peer);
                 }
             }
-            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, ticket.key, key, to, result),
+            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, ticket.number, key, to, result),
             _ => {}
         }
     }
@@ -247,7 +247,7 @@ impl Repair {
                     Some(_) if is_full || region.stray => self.strays.add(key),
                     Some(size) => {
                         pass.offered += 1;
-                        let ticket = Ticket { owner: Owner::Repair, key: pass.number, step: Step::Block(key) };
+                        let ticket = Ticket { owner: Owner::Repair, number: pass.number, step: Step::Block(key) };
                         desk.offer_for_upkeep(ticket, (key, size), neighbour.peer);
                     }
                     None => {}
@@ -307,7 +307,7 @@ impl Repair {
         if let Some(pass) = &mut neighbour.pass {
             pass.probe = Some(key);
             pass.offered += 1;
-            let ticket = Ticket { owner: Owner::Repair, key: number, step: Step::Block(key) };
+            let ticket = Ticket { owner: Owner::Repair, number, step: Step::Block(key) };
             desk.offer_for_upkeep(ticket, (key, size), neighbour.peer);
         }
     }

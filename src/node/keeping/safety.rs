@@ -48,7 +48,7 @@ struct Round {
 
 impl Part for Safety {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        let Some(round) = self.round.as_mut().filter(|_| ticket.key == self.rounds) else { return };
+        let Some(round) = self.round.as_mut().filter(|_| ticket.number == self.rounds) else { return };
         let id = match reply {
             Reply::Answer(Answered { to: Target { id: Some(id), .. }, answer, .. }) => {
                 let Round { alone, open, .. } = round;

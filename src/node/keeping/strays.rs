@@ -172,7 +172,7 @@ impl Strays {
 }
 
 fn ticket(key: Key) -> Ticket {
-    Ticket { owner: Owner::Repair, key: STRAY, step: Step::Block(key) }
+    Ticket { owner: Owner::Repair, number: STRAY, step: Step::Block(key) }
 }
 
 /// Offers a block to a peer that lacks it. How many offers that makes.

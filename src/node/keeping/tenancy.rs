@@ -106,7 +106,7 @@ impl Part for Tenancy {
         }
         self.next += 1;
         self.noting.insert(self.next, (asker, about));
-        let ticket = Ticket { owner: Owner::Leases, key: 0, step: Step::Piece(self.next) };
+        let ticket = Ticket { owner: Owner::Leases, number: 0, step: Step::Piece(self.next) };
         desk.note(ticket, Urgency::Others, notes);
     }
 

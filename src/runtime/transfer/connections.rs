@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,6 +29,7 @@ use crate::runtime::bounded_lines::{BoundedLines, Until, is_timeout};
 use crate::runtime::clock::Clock;
 use crate::runtime::post::Post;
 use crate::runtime::secrecy::{Keyring, Stream};
+use crate::runtime::sockets::leave_from;
 use crate::runtime::tcp_serve::FOUND_DAMAGED;
 use crate::time::Time;
 use crate::wire::MAX_REQUEST_LINE;
@@ -66,18 +67,27 @@ pub(crate) struct Connections {
     most: usize,
     /// Bytes of blocks received by way of any. It stands alone (`Relaxed`).
     received: AtomicU64,
+    /// The one address of ours that they leave from, if it is one.
+    source: Option<IpAddr>,
     keys: Option<Arc<Keyring>>,
 }
 
 impl Connections {
-    /// None yet, and never more than `most`: of a peer that speaks under these keys.
-    pub(in crate::runtime) fn new(most: usize, keys: Option<Arc<Keyring>>) -> Self {
-        Self { kept: Ranked::new(&locks::CONNECTIONS, VecDeque::new()), most, received: AtomicU64::default(), keys }
+    /// None yet, and never more than `most`: of a peer that speaks from this address, if it is but one, under these
+    /// keys.
+    pub(in crate::runtime) fn new(most: usize, source: Option<IpAddr>, keys: Option<Arc<Keyring>>) -> Self {
+        let kept = Ranked::new(&locks::CONNECTIONS, VecDeque::new());
+        Self { kept, most, received: AtomicU64::default(), source, keys }
     }
 
     /// Bytes of blocks received since the start.
     pub(in crate::runtime) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// A new connection to `to`. While it is being made, `cancel` ends that too.
+    pub(super) fn connect(&self, to: SocketAddr, cancel: &Cancel) -> Result<Stream, JobError> {
+        connect(to, self.source, self.keys.as_deref(), cancel)
     }
 
     /// Asks the peer at `from` for a block; a size other than `expected` is an error. A new connection shows that the
@@ -98,7 +108,7 @@ impl Connections {
             let stream = match kept.take() {
                 Some(stream) => stream,
                 None => {
-                    let stream = connect(from, self.keys.as_deref(), cancel)?;
+                    let stream = self.connect(from, cancel)?;
                     let _ = events.send(Event::Validated { addr: from });
                     stream
                 }
@@ -255,13 +265,19 @@ fn read_size(line: &str, from: SocketAddr, expected: Option<u32>) -> Result<u32,
     })
 }
 
-/// A connection on which neither side may be silent for long, sealed under `keys`, if any. While it is being made,
-/// `cancel` ends that too.
-pub(super) fn connect(to: SocketAddr, keys: Option<&Keyring>, cancel: &Cancel) -> Result<Stream, JobError> {
+/// A connection from our address `source` on which neither side may be silent for long, sealed under `keys`, if there
+/// are any. While it is being made, `cancel` ends that too.
+fn connect(
+    to: SocketAddr,
+    source: Option<IpAddr>,
+    keys: Option<&Keyring>,
+    cancel: &Cancel,
+) -> Result<Stream, JobError> {
     let cannot = |error: io::Error| failed(JobErrorKind::Unreachable, format!("peer {to} cannot be reached: {error}"));
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).map_err(cannot)?;
     let stream = Arc::new(TcpStream::from(socket));
     cancel.wait_on(Some(Arc::clone(&stream)))?;
+    leave_from(SockRef::from(&*stream), source, to);
     let connect = || {
         SockRef::from(&*stream).connect_timeout(&to.into(), CONNECT_LIMIT)?;
         stream.set_nodelay(true)?;
@@ -304,7 +320,7 @@ pub(super) fn lost(from: SocketAddr, error: &io::Error) -> JobError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::channels::EVENTS;
+    use crate::runtime::channels::POSTS;
     use crate::runtime::stopwatch;
     use crate::runtime::transfer::Ledger;
 
@@ -338,9 +354,9 @@ mod tests {
                         reply.splice(at..(at + 1).min(reply.len()), [*byte]);
                     }
                 }
-                let (connections, ledger) = (Connections::new(4, None), Arc::<Ledger>::default());
+                let (connections, ledger) = (Connections::new(4, None, None), Arc::<Ledger>::default());
                 ledger.begin(1);
-                let (cancel, post) = (ledger.of(1), Post::new(EVENTS.open().0, None));
+                let (cancel, post) = (ledger.of(1), Post::new(POSTS.open().0, None));
                 let expected = expected.map(|off| size as u32 + u32::from(off % 2));
                 let answer = std::thread::scope(|scope| {
                     scope.spawn(|| {
@@ -380,9 +396,9 @@ mod tests {
         let at = at.min(reply.len() - 1);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let from = listener.local_addr().expect("bound");
-        let (connections, ledger) = (Connections::new(4, None), Arc::<Ledger>::default());
+        let (connections, ledger) = (Connections::new(4, None, None), Arc::<Ledger>::default());
         ledger.begin(1);
-        let (cancel, post) = (ledger.of(1), Post::new(EVENTS.open().0, None));
+        let (cancel, post) = (ledger.of(1), Post::new(POSTS.open().0, None));
         let took = stopwatch();
         let (over, is_over) = crossbeam_channel::bounded::<()>(0);
         let answer = std::thread::scope(|scope| {
@@ -439,7 +455,7 @@ mod tests {
     fn the_connection_that_was_used_longest_ago_makes_room_whoever_they_lead_to() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let to = listener.local_addr().expect("bound");
-        let connections = Connections::new(3, None);
+        let connections = Connections::new(3, None, None);
         let peer = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let at = |second| Time::ZERO + Duration::from_secs(second);
         for port in 1..=100 {
@@ -470,7 +486,7 @@ mod tests {
         let cancel = ledger.of(1);
         let took = stopwatch();
         let error = std::thread::scope(|scope| {
-            let connecting = scope.spawn(|| connect(to, None, &cancel));
+            let connecting = scope.spawn(|| connect(to, None, None, &cancel));
             while cancel.waits_on_nothing() {
                 std::thread::yield_now();
             }

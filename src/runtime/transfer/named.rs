@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::cancel::Cancel;
-use super::connections::{LEAST_RATE, SILENCE_LIMIT, connect, lost, refused};
+use super::connections::{LEAST_RATE, SILENCE_LIMIT, lost, refused};
 use super::{Workbench, cannot_write, failed, io_failed};
 use crate::id::Id;
 use crate::name::FileName;
@@ -138,7 +138,7 @@ impl Workbench {
 
     /// Asks a peer for a file and reads the first line of its answer.
     fn request_named(&self, asked: Asked, from: SocketAddr, cancel: &Cancel) -> Result<Incoming<'_>, JobError> {
-        let stream = connect(from, self.shared.keys.as_deref(), cancel)?;
+        let stream = self.shared.connections.connect(from, cancel)?;
         let mut lines = BoundedLines::default();
         let exchange = (&stream).write_all(ask(asked).as_bytes()).and_then(|()| lines.reply(&stream, MAX_REQUEST_LINE));
         let line = exchange.map_err(|error| cancel.check().err().unwrap_or_else(|| lost(from, &error)))?;

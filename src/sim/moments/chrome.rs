@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::history::{Cause, History, Seen};
 use super::words::said;
-use crate::node::record::{Queued, Work};
 use crate::node::{Action, Event, Notice};
+use crate::record::{Queued, Work};
 
 /// Writes these moments of a history as JSON.
 ///

@@ -14,10 +14,10 @@ use super::reader::{Line, Reader, RecordError};
 use super::words::Names;
 use crate::classroom;
 use crate::node::job::{Holder, Job, JobId};
-use crate::node::record::{Beginning, LockWait, Moment, Queued, Timing, Work};
 use crate::node::{Action, Event, Node};
 use crate::overlay::OverlayKind;
 use crate::peer::Peer;
+use crate::record::{Beginning, LockWait, Moment, Queued, Timing, Work};
 use crate::time::Time;
 use crate::wire::{Body, Message};
 

@@ -1,6 +1,6 @@
 //! What was recorded, for people: the moments of one peer or of many, laid side by side.
 //!
-//! A [record](crate::node::record) is one stream of moments, whoever wrote it: a live peer, or a storm with all of its
+//! A [record](crate::record) is one stream of moments, whoever wrote it: a live peer, or a storm with all of its
 //! peers. [`reader`] reads it line by line; [`history`] puts the records of several peers on one clock, finds the
 //! message that each arrival is, and what each moment came of; [`words`] says what happened in a few words;
 //! [`columns`], [`page`], [`picture`] and [`chrome`] draw it; [`changes`] tells what the peers knew, [`diff`] compares
@@ -19,4 +19,4 @@ pub mod picture;
 pub mod reader;
 mod way;
 
-pub(super) use crate::node::words;
+pub(super) use crate::record::words;

@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
-use crate::node::record::{Beginning, Label, Lost, Moment, VERSION};
+use crate::record::{Beginning, Label, Lost, Moment, VERSION};
 use crate::time::Time;
 
 /// A line of a record.

@@ -182,6 +182,7 @@ fn peers_and_clients_of_the_ring_need_but_one_option_more() {
     let stored = run(&["store", text(&path), "--overlay", "ring", "--bootstrap", &bootstrap, "--json"]);
     let answer: Value = serde_json::from_slice(&stored.stdout).unwrap_or_else(|_| panic!("{}", said(&stored)));
     assert_eq!(answer["answer"], "stored", "{answer}");
+    assert_eq!(answer["copies"], json!([0, 0, 0, 3]), "who listens at one address also speaks from that one: {answer}");
     peers[2].retrieve(answer["key"].as_str().expect("a key"), &folder.path().join("back"), &original);
 }
 

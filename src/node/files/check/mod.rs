@@ -34,11 +34,11 @@ impl Part for Checks {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         // What comes to be lent once nobody wants it any more is withdrawn.
         if let (false, Step::Block(key), Reply::Done { outcome: Outcome::Read { .. }, .. }) =
-            (self.0.contains_key(&ticket.key), ticket.step, &reply)
+            (self.0.contains_key(&ticket.number), ticket.step, &reply)
         {
-            desk.withdraw(ticket.key, key);
+            desk.withdraw(ticket.number, key);
         }
-        self.with(ticket.key, |check| check.on(desk, ticket.step, reply));
+        self.with(ticket.number, |check| check.on(desk, ticket.step, reply));
     }
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
@@ -151,7 +151,7 @@ impl Check {
     /// Has an inquiry take a turn, and goes on with what comes of it.
     fn turn(&mut self, desk: &mut Desk, key: Key, act: impl FnOnce(&mut Inquiry, &mut Round<'_>) -> Turn) -> Flow {
         let Some(inquiry) = self.inquiries.get_mut(&key) else { return Flow::Goes };
-        let ticket = Ticket { owner: Owner::Checks, key: self.put, step: Step::Block(key) };
+        let ticket = Ticket { owner: Owner::Checks, number: self.put, step: Step::Block(key) };
         let mut round = Round {
             desk,
             ticket,
@@ -283,7 +283,7 @@ impl Check {
 
     fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, reason: String) -> Flow {
         self.inquiries.values_mut().for_each(|inquiry| inquiry.cancel(desk));
-        let is_ours = |ticket: &Ticket| (ticket.owner, ticket.key) == (Owner::Checks, self.put);
+        let is_ours = |ticket: &Ticket| (ticket.owner, ticket.number) == (Owner::Checks, self.put);
         desk.abandon(is_ours);
         desk.drop_offers(is_ours);
         self.drop_lent(desk);

@@ -109,7 +109,7 @@ impl Inquiry {
         self.repair.lacking = others;
         // What belongs here is kept, and offered from here.
         // What is lent is lent under the check's number.
-        let (key, put, leases) = (round.key, round.ticket.key, self.leases(round));
+        let (key, put, leases) = (round.key, round.ticket.number, self.leases(round));
         let mut take_in =
             || round.desk.take_in(round.ticket, Urgency::Own, (key, self.bytes), &leases, Holder::Peer(from));
         self.repair.fetches = true;
@@ -180,7 +180,7 @@ impl Inquiry {
             return;
         }
         if std::mem::take(&mut self.repair.lent) {
-            round.desk.withdraw(round.ticket.key, round.key);
+            round.desk.withdraw(round.ticket.number, round.key);
         }
         self.begin(round);
     }

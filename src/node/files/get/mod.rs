@@ -44,8 +44,8 @@ pub(in crate::node) struct Gets(BTreeMap<GetId, Get>);
 
 impl Part for Gets {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.key).is_some_and(|get| get.on(desk, ticket.step, reply) == Flow::Over) {
-            self.0.remove(&ticket.key);
+        if self.0.get_mut(&ticket.number).is_some_and(|get| get.on(desk, ticket.step, reply) == Flow::Over) {
+            self.0.remove(&ticket.number);
         }
     }
 

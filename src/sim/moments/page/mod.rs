@@ -20,8 +20,8 @@ use super::diff::{Side, compare, tally};
 use super::history::{Cause, History};
 use crate::id::ID_BITS;
 use crate::node::Event;
-use crate::node::record::Moment;
 use crate::overlay::OverlayKind;
+use crate::record::Moment;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");

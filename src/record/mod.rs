@@ -10,13 +10,15 @@
 //!
 //! Nothing here reads or writes files; drivers do.
 
+pub(crate) mod words;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Event, Node};
 use crate::config::Config;
 use crate::id::Id;
+use crate::node::{Action, Event, Node};
 use crate::overlay::{OverlayKind, RingOptions};
 use crate::peer::Peer;
 use crate::time::Time;
