@@ -111,7 +111,7 @@ fn the_records_of_live_peers_show_one_store_from_the_line_typed_to_the_copies_wr
         check_chrome(&folder.path().join("chrome.json"), trace);
         check_timings(&records[2]);
         // The worker's lane, the wait in a queue and the turn of a job's outcome.
-        let parts = ["job ", " [transfer-", "–", ", events "];
+        let parts = ["job ", " [transfer-", "–", ", posts "];
         assert!(all.lines().any(|line| parts.iter().all(|part| line.contains(part))), "no worker is shown: {all}");
 
         let unknown = run(&["trace", files[0], "--only", "nonsense"]);

@@ -46,7 +46,9 @@ fn of_one_request_the_columns_mark_what_its_end_waited_for() {
     let marked: Vec<&str> = out.lines().filter(|line| line.chars().nth(12) == Some('*')).collect();
     let time = |line: &str| line.split_whitespace().next().and_then(|at| at.parse::<f64>().ok()).expect("a time");
     let (first, last) = (marked.first().expect("a way"), marked.last().expect("a way"));
-    assert!(first.contains("command 0: store") && last.contains("answers 0: stored"), "{out}");
+    // Another store that began in the same moment may be what this one waited for.
+    assert!(first.contains("command ") && first.contains(": store"), "{out}");
+    assert!(last.contains("answers 0: stored"), "{out}");
     let waited = format!("* the last of them waited {:.3} ms: ", (time(last) - time(first)) / 1000.0);
     assert!(out.contains(&waited) && out.contains("ms for messages"), "{waited}: {out}");
 }
