@@ -109,7 +109,7 @@ mod watchdog;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -287,8 +287,6 @@ struct Shared {
     store: DiskStore,
     folder: Option<Folder>,
     ledger: Arc<Ledger>,
-    /// The one address of ours that everything leaves from, if it is one.
-    source: Option<IpAddr>,
     connections: Connections,
     served: Served,
     /// Set once. What its readers do next rests on nothing that was written before, and the shutdown of their sockets

@@ -300,8 +300,7 @@ impl NodeLoop {
                 self.udp.push(to, MAX_DATAGRAM_SENT, |text| dialect.encode(&message, me, to, text));
             }
             Action::Send { to, via: Via::Tcp, message } => {
-                let source = self.shared.source.or_else(|| self.udp.source(&to));
-                if let Err(message) = self.links.send(to, source, message) {
+                if let Err(message) = self.links.send(to, self.udp.source(&to), message) {
                     self.turn.next.push_back(Event::Undeliverable { to, message: *message, obstacle: Obstacle::Crowd });
                 }
             }

@@ -181,6 +181,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_connection_leaves_from_the_address_it_shall_and_from_any_where_that_is_not_ours() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        for (from, expected) in [("127.0.0.2", "127.0.0.2"), ("203.0.113.1", "127.0.0.1"), ("::1", "127.0.0.1")] {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            leave_from(SockRef::from(&socket), Some(from.parse().unwrap()), to);
+            socket.connect(&to.into()).unwrap();
+            assert_eq!(listener.accept().unwrap().1.ip().to_string(), expected);
+        }
+    }
+
+    #[test]
     fn a_socket_on_all_addresses_is_told_of_as_one_that_says_which_machine_it_is_on() {
         for any in ["0.0.0.0:7000", "[::]:7000"] {
             let bound: SocketAddr = any.parse().unwrap();

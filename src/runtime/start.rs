@@ -123,7 +123,6 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         store,
         folder,
         ledger: Default::default(),
-        source: sockets::only(bound),
         connections: Connections::new(Shares::of_process().kept, sockets::only(bound), options.keys.clone()),
         served: Default::default(),
         stopping: AtomicBool::new(false),

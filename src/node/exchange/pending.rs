@@ -2,9 +2,9 @@
 //! own.
 //!
 //! A request is sent again when its answer is overdue, under the same magic, so that the first answer to come, early or
-//! late, settles it. *Overdue* follows the measured round trip of the address (Jacobson 1988; RFC 6298, section 2), or
-//! what the [conditions](Conditions) of the whole network show. When it goes out again, and when it has failed, its
-//! [`Schedule`] says.
+//! late, settles it. *Overdue* follows the [round trips](RoundTrips) measured to the address (the idea is that of
+//! Jacobson 1988), or what the [conditions](Conditions) of the whole network show. When it goes out again, and when it
+//! has failed, its [`Schedule`] says.
 //!
 //! An answer counts only with a pending magic *and* from the address that was asked, so a stranger would have to guess
 //! 53 random bits while the request is out. (One that the ring passes on may be answered by anyone.)

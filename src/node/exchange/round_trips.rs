@@ -42,8 +42,9 @@ impl RoundTrip {
         median(self.latest().iter().copied()).map(micros)
     }
 
-    /// The median round trip plus three median deviations, each a 32nd of it at least, which comes to about what RFC
-    /// 6298, section 2, takes: a mean plus mean deviations. After one answer it is twice that one, as there.
+    /// The median round trip plus three median deviations, each a 32nd of it at least. RFC 6298, section 2, has a mean
+    /// plus four mean deviations, and thrice the first measurement, where this has twice that: a repeat costs it more
+    /// than one datagram.
     fn timeout(&self) -> Option<Duration> {
         let usual = median(self.latest().iter().copied())?;
         let deviation = match self.latest() {

@@ -24,7 +24,7 @@ use self::asked_at::AskedAt;
 use super::channels::Gauged;
 use super::clock::Clock;
 use super::secrecy::Keyring;
-use super::{Role, fault, twins};
+use super::{Role, fault, sockets, twins};
 use crate::gauges::{self, Doing};
 use crate::seal::Seen;
 use crate::time::Time;
@@ -197,6 +197,8 @@ pub(super) struct Outgoing {
     leaving: Vec<Leaving>,
     count: usize,
     keys: Option<Arc<Keyring>>,
+    /// The one address that the socket is bound to, if it is one.
+    only: Option<IpAddr>,
     asked_at: AskedAt,
     #[cfg(debug_assertions)]
     weather: Option<weather::Weather>,
@@ -204,12 +206,14 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn new(socket: Arc<UdpSocket>, keys: Option<Arc<Keyring>>) -> Self {
+        let only = socket.local_addr().ok().and_then(sockets::only);
         let (sender, leaving) = (sender(socket, keys.is_some()), Vec::with_capacity(BATCH));
         Self {
             sender,
             leaving,
             count: 0,
             keys,
+            only,
             asked_at: AskedAt::default(),
             #[cfg(debug_assertions)]
             weather: weather::Weather::of_environment(),
@@ -262,9 +266,9 @@ impl Outgoing {
         self.asked_at.heard(from, at);
     }
 
-    /// Which address of ours somebody spoke to last, where there are several.
+    /// The address of ours that all leaves from; where there are several, the one that somebody spoke to last.
     pub(super) fn source(&self, to: &SocketAddr) -> Option<IpAddr> {
-        self.asked_at.source(to)
+        self.only.or_else(|| self.asked_at.source(to))
     }
 }
 
