@@ -438,7 +438,8 @@ fn a_data_folder_that_is_removed_under_a_running_peer_is_told_once() {
         peer.tell(&format!("store '{}'", path.display()));
         assert_eq!(peer.answer()["answer"], "failed");
     }
-    assert_eq!(peer.said().matches("is gone: until it is back").count(), 1, "{}", peer.said());
+    let said = peer.all_said();
+    assert_eq!(said.matches("is gone: until it is back").count(), 1, "{said}");
 }
 
 #[test]
@@ -465,8 +466,8 @@ fn a_full_peer_says_so_once_however_many_blocks_it_is_offered() {
         let (path, _) = file(&folder, "original", seed, 8_000_000);
         other.store(&path);
     }
-    until(|| full.said().contains("this peer is full"));
-    assert_eq!(full.said().matches("this peer is full").count(), 1, "{}", full.said());
+    let said = full.all_said();
+    assert_eq!(said.matches("this peer is full").count(), 1, "{said}");
 }
 
 #[test]

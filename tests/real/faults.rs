@@ -196,8 +196,8 @@ fn a_folder_that_is_away_for_a_while_is_missed_aloud_and_all_in_it_counts_once_i
     fs::rename(&away, &peer.data).expect("movable");
     peer.retrieve(&key, &dest, &original);
     peer.store(&other);
-    until(|| peer.said().contains("is back, and what is in it"));
-    assert!(!peer.said().contains("damaged"), "{}", peer.said());
+    let said = peer.all_said();
+    assert!(said.contains("is back, and what is in it") && !said.contains("damaged"), "{said}");
 }
 
 #[test]
@@ -294,5 +294,7 @@ fn a_disk_that_is_full_read_only_or_failing_is_told_of_and_used_again_once_it_is
     in_mounts_of(&peer, &format!("umount '{block}'"));
     retrieves(&mut peer);
     assert_whole(Path::new(&format!("/proc/{}/root{data}", peer.pid())));
-    assert!(peer.is_alive() && !peer.said().contains("moved aside"), "{}", peer.said());
+    assert!(peer.is_alive());
+    let said = peer.all_said();
+    assert!(!said.contains("moved aside"), "{said}");
 }

@@ -176,7 +176,8 @@ impl PeerProcess {
         }
     }
 
-    /// What the peer wrote to standard error.
+    /// What the peer wrote to standard error until now. A thread of its own writes there: a line may be missing whose
+    /// cause was answered already.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.errors).unwrap_or_default()
     }
@@ -274,6 +275,14 @@ impl PeerProcess {
     pub(crate) fn wait(&mut self) -> Option<i32> {
         until(|| !matches!(self.child.try_wait(), Ok(None)));
         self.child.wait().ok().and_then(|status| status.code())
+    }
+
+    /// All that the peer wrote to standard error, once it was told to quit and has ended.
+    pub(crate) fn all_said(mut self) -> String {
+        self.tell("quit");
+        self.rest();
+        self.wait();
+        self.said()
     }
 
     fn end(&mut self) {
