@@ -111,6 +111,10 @@ pub enum Job {
         compare: bool,
         /// Whether another file at `dest` may be replaced in the end.
         replace: bool,
+        /// The file's only block, which the own store has. Unless there is something to compare or to take up, it is
+        /// written, and the file gets its name: [`Outcome::Done`]. If it cannot be read, the file is open, and no more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<Slot>,
     },
     /// Check whether this block is already in the file `get` writes, from an earlier run, or in the file at its final
     /// path.

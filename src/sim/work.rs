@@ -36,6 +36,7 @@ pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
         Job::Lend { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Pull { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Fetch { slot, from, .. } => Some((slot.key, *from)),
+        Job::Open { only, .. } => only.map(|slot| (slot.key, Holder::Own)),
         Job::Unpack { key, from } => Some((*key, *from)),
         _ => None,
     }
@@ -45,7 +46,7 @@ pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
 pub(super) fn duration(work: &Job, block_size: u32, rtt: Duration) -> Duration {
     let bytes = match work {
         Job::Pull { size: Some(size), .. } => u64::from(*size),
-        Job::Fetch { slot, .. } | Job::Check { slot, .. } => u64::from(slot.size),
+        Job::Fetch { slot, .. } | Job::Check { slot, .. } | Job::Open { only: Some(slot), .. } => slot.size.into(),
         Job::ReadNext { .. } => u64::from(block_size),
         _ => 0,
     };
@@ -94,8 +95,14 @@ impl Worker<'_> {
             Job::Rehash { key } => self.verify(key, &[]),
             Job::Sample { magic, by, .. } => block.map(|bytes| sampled(*magic, by, &bytes)),
             Job::Lend { put, key, .. } => block.map(|bytes| self.lend(*put, *key, bytes)),
-            Job::Open { get, dest, root, size, compare, replace } => {
-                self.open(*get, dest, (*root, *size), (*compare, *replace))
+            Job::Open { get, dest, root, size, compare, replace, only } => {
+                let opened = self.open(*get, dest, (*root, *size), (*compare, *replace));
+                match (&opened, only, block) {
+                    (Ok(Outcome::Opened { resumed: false }), Some(slot), Ok(bytes)) => {
+                        self.write(*get, slot, &bytes).and_then(|_| self.finish(*get))
+                    }
+                    _ => opened,
+                }
             }
             Job::Check { get, slot } => self.check(*get, slot),
             Job::Fetch { get, slot, .. } => block.and_then(|bytes| self.write(*get, slot, &bytes)),

@@ -36,7 +36,7 @@ pub enum Outcome {
         /// The block's size in bytes.
         size: u32,
     },
-    /// [`Job::Open`]: ready; `resumed` if an earlier run's file was taken up.
+    /// [`Job::Open`]: ready, and no block written; `resumed` if an earlier run's file was taken up.
     Opened {
         /// Whether blocks may be there already ([`Job::Check`]).
         resumed: bool,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::file::{Entry, Manifest};
-use crate::node::job::Holder;
+use crate::node::job::{Holder, Slot};
 use crate::node::{Command, FailureKind, Source};
 
 pub(super) fn entry(n: u64, size: u64) -> Entry {
@@ -178,7 +178,7 @@ fn opened(bench: &mut Bench, resumed: bool) -> Vec<(JobId, Job)> {
     let entries = vec![entry(1, 10), entry(2, 10), entry(3, 5)];
     let manifest = Manifest { level: 0, size: 25, sha256: Some(key(9)), folder: false, entries };
     let actions = bench.ends(unpack, Outcome::Unpacked { manifest });
-    let [(open, Job::Open { size: 25, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let [(open, Job::Open { size: 25, only: None, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     jobs(&bench.ends(open, Outcome::Opened { resumed }))
 }
 
@@ -259,6 +259,29 @@ fn a_block_that_is_here_is_taken_from_here() {
     let fetches = opened(&mut bench, false);
     let own: Vec<_> = fetches.iter().filter(|(_, job)| matches!(job, Job::Fetch { from: Holder::Own, .. })).collect();
     assert!(matches!(own[..], [(_, Job::Fetch { slot, .. })] if slot.key == key(2)));
+}
+
+#[test]
+fn a_file_of_one_block_that_is_here_is_written_by_the_job_that_opens_it_unless_it_cannot_be_read() {
+    let held = [(key(1), 10), (key(100), 99)];
+    for readable in [true, false] {
+        let mut bench = Bench::new(Config::default(), 3, 9).start(&held);
+        let [(unpack, _)] = jobs(&retrieve(&mut bench, 100))[..] else { panic!() };
+        let manifest =
+            Manifest { level: 0, size: 10, sha256: Some(key(9)), folder: false, entries: vec![entry(1, 10)] };
+        let [(open, Job::Open { only, .. })] = jobs(&bench.ends(unpack, Outcome::Unpacked { manifest }))[..] else {
+            panic!()
+        };
+        assert_eq!(only, Some(Slot { key: key(1), size: 10, offset: 0 }));
+        if readable {
+            let answer = answer(&bench.ends(open, Outcome::Done));
+            assert!(matches!(answer, Some(Answer::Retrieved { bytes: 10, blocks: 1, resumed: 0, .. })), "{answer:?}");
+            assert!(bench.node.is_at_rest());
+        } else {
+            let fetches = jobs(&bench.ends(open, Outcome::Opened { resumed: false }));
+            assert!(matches!(fetches[..], [(_, Job::Fetch { from: Holder::Own, .. })]), "{fetches:?}");
+        }
+    }
 }
 
 #[test]

@@ -79,8 +79,11 @@ fn an_empty_list_never_replaces_a_file_whatever_was_said() {
 #[test]
 fn a_list_that_cannot_show_that_it_is_whole_is_told_and_the_hash_of_one_that_can_is_checked() {
     for sha256 in [None, Some(key(9))] {
-        let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
-        let [(open, _)] = jobs(&by_manifest(&mut bench, vec![entry(1, 10)], sha256))[..] else { panic!() };
+        let mut bench = Bench::new(Config::default(), 3, 9).start(&[(key(1), 10)]);
+        let [(open, Job::Open { only, .. })] = jobs(&by_manifest(&mut bench, vec![entry(1, 10)], sha256))[..] else {
+            panic!()
+        };
+        assert_eq!(only.is_some(), sha256.is_none(), "what is to be hashed is hashed before it gets its name");
         let [(fetch, _)] = jobs(&bench.ends(open, Outcome::Opened { resumed: false }))[..] else { panic!() };
         let actions = bench.ends(fetch, Outcome::Fetched);
         let [(finish, Job::Finish { sha256: checked, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };

@@ -4,6 +4,7 @@
 //! [`MAX_JOBS`](crate::config::MAX_JOBS), as the node has never more jobs out); its [`Outcome`] goes back as an event.
 //! A worker that has had nothing to do for a while ends, so an idle peer has none.
 
+mod blocks;
 mod buffer;
 mod cancel;
 mod connections;
@@ -16,17 +17,14 @@ mod place;
 
 use std::any::Any;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use sha2::{Digest, Sha256};
-
 pub(super) use connections::Connections;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 pub(super) use ledger::Ledger;
 pub(crate) use manifests::read_manifest;
 
@@ -41,15 +39,11 @@ use super::offers::Offered;
 use super::post::Post;
 use super::threads::{Roster, Worker, message};
 use super::{Role, Shared, fault};
-use crate::config::FLOWS_FROM;
-use crate::file::Entry;
 use crate::gauges;
-use crate::id::{Id, Key};
+use crate::id::Key;
 use crate::lease::{Lease, Note};
-use crate::node::Event;
-use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome, PutId};
+use crate::node::job::{Job, JobError, JobErrorKind, JobId, Outcome, PutId};
 use crate::store::{StoreError, StoreErrorKind};
-use crate::wire::sample;
 
 /// A worker without work ends after this long, and a connection that nobody uses is closed.
 const IDLE: Duration = Duration::from_secs(5);
@@ -182,8 +176,9 @@ impl Workbench {
             Job::Pull { key, size, from, leases } => {
                 self.pull((&key, size), &laid(key, leases), from, cancel, buffer.piece())
             }
-            Job::Open { get, dest, root, size, compare, replace } => {
-                writing.open_unless(cancel, get, (&dest, &root, size), Standing { compare, replace })
+            Job::Open { get, dest, root, size, compare, replace, only } => {
+                let opened = writing.open_unless(cancel, get, (&dest, &root, size), Standing { compare, replace })?;
+                self.write_only(get, only, opened, buffer)
             }
             Job::Check { get, slot } => writing.check(get, &slot, buffer.piece()),
             Job::Fetch { get, slot, from } => {
@@ -196,11 +191,7 @@ impl Workbench {
             }
             Job::Finish { get, sha256 } => writing.finish(get, sha256),
             Job::ReadManifest { path } => read_manifest(&path).map(listed),
-            Job::Verify { key, leases } => {
-                let block = shared.store.read(&key).map_err(|error| self.own_damage(&key, error))?;
-                shared.store.note(&laid(key, leases), true)?;
-                Ok(Outcome::Sound { size: block.size })
-            }
+            Job::Verify { key, leases } => self.verify(&key, &laid(key, leases)),
             Job::Rehash { key } => {
                 let size = shared.store.rehash(&key).map_err(|error| self.own_damage(&key, error))?;
                 Ok(Outcome::Sound { size })
@@ -221,133 +212,6 @@ impl Workbench {
                 Ok(Outcome::Done)
             }
         }
-    }
-
-    /// Copies an offered block into the own store.
-    fn keep(&self, key: &Key, notes: &[Note], piece: &mut [u8]) -> Result<Outcome, JobError> {
-        let shared = &*self.shared;
-        shared.store.note(notes, false)?;
-        let offered = shared.ledger.offered(key);
-        let offered =
-            offered.ok_or_else(|| failed(JobErrorKind::NotFound, format!("block {key} is offered no more")))?;
-        let size = offered.size();
-        let mut writer = shared.store.begin(*key, size)?;
-        for cut in cuts(size as usize) {
-            let bytes = &mut piece[..cut.len()];
-            let read = offered.read_at(bytes, cut.start as u64);
-            read.map_err(|error| io_failed("read the file that is being stored", &error))?;
-            writer.write(bytes)?;
-        }
-        writer.commit()?;
-        Ok(Outcome::Stored { size })
-    }
-
-    /// Hashes some bytes of a block, as an offer asks.
-    fn sample(&self, key: &Key, magic: u64, by: &Id, piece: &mut [u8]) -> Result<Outcome, JobError> {
-        let cannot = |error| io_failed("read some of a block", &error);
-        let cut = |size: u32| sample::range(magic, size);
-        let bytes = if let Some(offered) = self.shared.ledger.offered(key) {
-            let cut = cut(offered.size());
-            let bytes = &mut piece[..cut.len()];
-            offered.read_at(bytes, cut.start.into()).map_err(cannot)?;
-            bytes
-        } else {
-            let block = self.shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
-            let cut = cut(block.size);
-            let bytes = &mut piece[..cut.len()];
-            block.file.read_exact_at(bytes, cut.start.into()).map_err(cannot)?;
-            bytes
-        };
-        Ok(Outcome::Sampled { sample: sample::hash(magic, by, bytes) })
-    }
-
-    /// Brings a block of another peer's here for the time of a command, and offers it.
-    fn lend(
-        &self,
-        put: PutId,
-        key: Key,
-        from: std::net::SocketAddr,
-        cancel: &Cancel,
-        buffer: &mut Buffer,
-    ) -> Result<Outcome, JobError> {
-        let size = self.bring(&key, None, Holder::Peer(from), cancel, buffer)?;
-        let bytes: Arc<[u8]> = buffer.pieces(size).collect::<Vec<_>>().concat().into();
-        self.shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
-        Ok(Outcome::Read { entry: Entry { key, size: size as u64 } })
-    }
-
-    /// Pulls a block from another peer into the own store.
-    fn pull(
-        &self,
-        (key, size): (&Key, Option<u32>),
-        notes: &[Note],
-        from: std::net::SocketAddr,
-        cancel: &Cancel,
-        piece: &mut [u8],
-    ) -> Result<Outcome, JobError> {
-        let shared = &*self.shared;
-        // No peer is asked for what there is no room for.
-        size.map_or(Ok(()), |size| shared.store.check_room(size))?;
-        let mut reply = shared.connections.request(shared.clock, from, key, size, cancel, &self.events)?;
-        let mut writer = shared.store.begin(*key, reply.size())?;
-        while let Some(bytes) = reply.read_into(piece)? {
-            writer.write(bytes)?;
-        }
-        let size = reply.size();
-        reply.keep();
-        shared.store.note(notes, false)?;
-        writer.commit()?;
-        Ok(Outcome::Stored { size })
-    }
-
-    /// Brings a block's bytes into `buffer`, verified; returns how many.
-    fn bring(
-        &self,
-        key: &Key,
-        size: Option<u32>,
-        from: Holder,
-        cancel: &Cancel,
-        buffer: &mut Buffer,
-    ) -> Result<usize, JobError> {
-        let shared = &*self.shared;
-        match from {
-            Holder::Peer(addr) => {
-                let reply = shared.connections.request(shared.clock, addr, key, size, cancel, &self.events)?;
-                if reply.size() >= FLOWS_FROM {
-                    let _ = self.events.send(Event::Flows { job: cancel.job() });
-                }
-                reply.read_verified(key, buffer)
-            }
-            Holder::Own => {
-                if let Some(offered) = shared.ledger.offered(key) {
-                    let (size, mut hash) = (offered.size() as usize, Sha256::new());
-                    let read = buffer.fill(size, |piece, at| {
-                        offered.read_at(piece, at)?;
-                        hash.update(piece);
-                        Ok(())
-                    });
-                    read.map_err(|error| io_failed("read an offered block", &error))?;
-                    let changed = "a file changed while it was being stored; store it again";
-                    return if Id::from_bytes(hash.finalize().into()) == *key {
-                        Ok(size)
-                    } else {
-                        Err(failed(JobErrorKind::Corrupt, changed))
-                    };
-                }
-                let block = shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
-                let read = buffer.fill(block.size as usize, |piece, at| block.file.read_exact_at(piece, at));
-                read.map_err(|error| io_failed("read a block of the own store", &error))?;
-                Ok(block.size as usize)
-            }
-        }
-    }
-
-    /// The own store cannot read a block: if it is damaged or gone, the node should know.
-    fn own_damage(&self, key: &Key, error: StoreError) -> JobError {
-        if matches!(error.kind(), StoreErrorKind::Damaged | StoreErrorKind::NotFound) {
-            let _ = self.events.send(Event::Damaged { key: *key });
-        }
-        error.into()
     }
 }
 

@@ -48,20 +48,24 @@ fn silence_and_too_few_copies_are_5() {
 fn bytes_that_are_not_what_was_promised_are_6() {
     use kadring::file::{Entry, Manifest};
     let folder = folder();
-    let peers = crate::support::cluster(&folder, 1, &[]);
+    let mut peers = crate::support::cluster(&folder, 1, &[]);
     let bootstrap = address(&peers[0]);
-    // A root that promises a level below it, where a block of data is.
     let (leaf, bytes) = file(&folder, "leaf", 5, 1000);
     assert_eq!(code(&run(&["store", text(&leaf), "--bootstrap", &bootstrap])), Some(0));
-    let entries = vec![Entry { key: kadring::id::Id::of(&bytes), size: 2000 }];
-    let root = Manifest { level: 1, size: 2000, sha256: None, folder: false, entries }.encode();
-    let path = folder.path().join("root");
-    fs::write(&path, &root).expect("writable");
-    assert_eq!(code(&run(&["store", text(&path), "--bootstrap", &bootstrap])), Some(0));
-    let dest = folder.path().join("back");
-    let key = kadring::id::Id::of(&root).to_string();
-    assert_ends(&["retrieve", &key, text(&dest), "--bootstrap", &bootstrap], 6, "");
-    assert!(!dest.exists());
+    // A root that promises a level below it, where a block of data is; and such as tell another size of that block.
+    for (level, size) in [(1, 2000), (0, 10), (0, 2000)] {
+        let entries = vec![Entry { key: kadring::id::Id::of(&bytes), size }];
+        let root = Manifest { level, size, sha256: None, folder: false, entries }.encode();
+        let path = folder.path().join("root");
+        fs::write(&path, &root).expect("writable");
+        assert_eq!(code(&run(&["store", text(&path), "--bootstrap", &bootstrap])), Some(0));
+        let dest = folder.path().join("back");
+        let key = kadring::id::Id::of(&root).to_string();
+        assert_ends(&["retrieve", &key, text(&dest), "--bootstrap", &bootstrap], 6, "");
+        let by_its_holder = peers[0].ask(&format!("retrieve {key} '{}'", text(&dest)));
+        assert_eq!(by_its_holder["kind"], "integrity", "{by_its_holder}");
+        assert!(!dest.exists());
+    }
 }
 
 #[test]

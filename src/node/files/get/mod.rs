@@ -25,6 +25,7 @@ use wanted::Wanted;
 use super::piece::{Doubts, Piece, What, is_our_own};
 use super::{Flow, take_those_of};
 use crate::file::tree::{self, TreeWalk};
+use crate::id::Id;
 use crate::node::command::{Command, CommandId, Source};
 use crate::node::desk::Desk;
 use crate::node::job::{GetId, Holder, Job, JobErrorKind, JobId, Outcome, Slot};
@@ -176,6 +177,7 @@ impl Get {
                 self.stage = Stage::Walking { mode: Mode::Comparing { again: walk.clone() }, walk };
                 self.go_on(desk)
             }
+            (Stage::Opening { .. }, Outcome::Done) => self.on_whole(desk),
             (Stage::Finishing, Outcome::Done) => self.succeed(desk, false),
             (_, Outcome::Failed(error)) => self.give_up(desk, FailureKind::from(&error), error.reason),
             (_, outcome) => {
@@ -183,6 +185,12 @@ impl Get {
                 Flow::Goes
             }
         }
+    }
+
+    /// The SHA-256 that the file is to be checked for in the end. A key vouches for the one in its root; a local
+    /// manifest's is no better than the manifest.
+    fn promised(&self) -> Option<Id> {
+        self.total.sha256.filter(|_| matches!(self.wanted, Wanted::File(Source::Manifest(_))))
     }
 
     /// Takes as many pieces of the tree into work as the window and the pace allow, those first that were put aside.
@@ -209,9 +217,7 @@ impl Get {
                 tree::Step::Done if self.pieces.is_empty() && comparing => return self.succeed(desk, true),
                 tree::Step::Done if self.pieces.is_empty() => {
                     self.stage = Stage::Finishing;
-                    // A key vouches for the SHA-256 in its root; a local manifest's is no better than the manifest.
-                    let sha256 = self.total.sha256.filter(|_| matches!(self.wanted, Wanted::File(Source::Manifest(_))));
-                    self.order(desk, Job::Finish { get: self.id, sha256 });
+                    self.order(desk, Job::Finish { get: self.id, sha256: self.promised() });
                     return Flow::Goes;
                 }
                 tree::Step::Done => return Flow::Goes,

@@ -6,11 +6,12 @@
 use std::path::PathBuf;
 
 use super::{Get, Stage, Total};
-use crate::file::tree::TreeWalk;
+use crate::config::MAX_BLOCK_SIZE;
+use crate::file::tree::{Step, TreeWalk};
 use crate::id::Id;
 use crate::node::desk::Desk;
 use crate::node::files::Flow;
-use crate::node::job::Job;
+use crate::node::job::{Job, Slot};
 use crate::node::notice::Progress;
 
 /// Where a file shall go.
@@ -41,12 +42,20 @@ impl Get {
     }
 
     fn order_open(&mut self, desk: &mut Desk, walk: Box<TreeWalk>, compare: bool) -> Flow {
-        self.stage = Stage::Opening { walk };
         let Total { root, size, .. } = self.total;
         let (dest, replace) = (self.dest.clone(), self.replace);
-        let work = Job::Open { get: self.id, dest, root, size, compare, replace };
+        let only = only_block(&walk, size).filter(|slot| desk.holds(&slot.key) && self.promised().is_none());
+        self.stage = Stage::Opening { walk };
+        let work = Job::Open { get: self.id, dest, root, size, compare, replace, only };
         self.order(desk, work);
         Flow::Goes
+    }
+
+    /// The file was opened, its only block written, and its name given: by one job, so that a small file takes no four
+    /// turns between the node and a worker.
+    pub(super) fn on_whole(&mut self, desk: &mut Desk) -> Flow {
+        (self.total.moved, self.total.blocks) = (self.total.size, 1);
+        self.succeed(desk, false)
     }
 
     /// What stands at the destination is another file. Whether it may be replaced is for the worker to say.
@@ -60,5 +69,17 @@ impl Get {
 
     pub(super) fn is_comparing(&self) -> bool {
         matches!(self.stage, Stage::Walking { mode: Mode::Comparing { .. }, .. })
+    }
+}
+
+/// The block of a file of `size` bytes that has but one.
+fn only_block(walk: &TreeWalk, size: u64) -> Option<Slot> {
+    if size > MAX_BLOCK_SIZE.into() {
+        return None;
+    }
+    let mut ahead = walk.clone();
+    match (ahead.next_step(), ahead.next_step()) {
+        (Step::Slot { key, size, offset }, Step::Done) => Some(Slot { key, size, offset }),
+        _ => None,
     }
 }

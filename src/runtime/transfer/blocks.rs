@@ -1,0 +1,190 @@
+//! What a worker does with a block: brings it, keeps it, shows it.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::buffer::{Buffer, cuts};
+use super::cancel::Cancel;
+use super::files_out::Writing;
+use super::{Workbench, failed, io_failed};
+use crate::config::FLOWS_FROM;
+use crate::file::Entry;
+use crate::id::{Id, Key};
+use crate::lease::Note;
+use crate::node::Event;
+use crate::node::job::{GetId, Holder, JobError, JobErrorKind, Outcome, PutId, Slot};
+use crate::runtime::offers::Offered;
+use crate::store::{StoreError, StoreErrorKind};
+use crate::wire::sample;
+
+impl Workbench {
+    /// Writes the `only` block of a file that is open and empty, and gives the file its name.
+    pub(super) fn write_only(
+        &self,
+        get: GetId,
+        only: Option<Slot>,
+        opened: Outcome,
+        buffer: &mut Buffer,
+    ) -> Result<Outcome, JobError> {
+        let Some(slot) = only.filter(|_| matches!(opened, Outcome::Opened { resumed: false })) else {
+            return Ok(opened);
+        };
+        let Ok(size) = self.bring_own(&slot.key, Some(slot.size), buffer) else { return Ok(opened) };
+        let writing = Writing(&self.shared.ledger);
+        writing.put(get, &slot, buffer.pieces(size))?;
+        writing.finish(get, None)
+    }
+
+    /// Looks whether a block of the own store is sound, and writes down what it is kept for besides.
+    pub(super) fn verify(&self, key: &Key, notes: &[Note]) -> Result<Outcome, JobError> {
+        let block = self.shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
+        self.shared.store.note(notes, true)?;
+        Ok(Outcome::Sound { size: block.size })
+    }
+
+    /// Copies an offered block into the own store.
+    pub(super) fn keep(&self, key: &Key, notes: &[Note], piece: &mut [u8]) -> Result<Outcome, JobError> {
+        let shared = &*self.shared;
+        shared.store.note(notes, false)?;
+        let offered = shared.ledger.offered(key);
+        let offered =
+            offered.ok_or_else(|| failed(JobErrorKind::NotFound, format!("block {key} is offered no more")))?;
+        let size = offered.size();
+        let mut writer = shared.store.begin(*key, size)?;
+        for cut in cuts(size as usize) {
+            let bytes = &mut piece[..cut.len()];
+            let read = offered.read_at(bytes, cut.start as u64);
+            read.map_err(|error| io_failed("read the file that is being stored", &error))?;
+            writer.write(bytes)?;
+        }
+        writer.commit()?;
+        Ok(Outcome::Stored { size })
+    }
+
+    /// Hashes some bytes of a block, as an offer asks.
+    pub(super) fn sample(&self, key: &Key, magic: u64, by: &Id, piece: &mut [u8]) -> Result<Outcome, JobError> {
+        let cannot = |error| io_failed("read some of a block", &error);
+        let cut = |size: u32| sample::range(magic, size);
+        let bytes = if let Some(offered) = self.shared.ledger.offered(key) {
+            let cut = cut(offered.size());
+            let bytes = &mut piece[..cut.len()];
+            offered.read_at(bytes, cut.start.into()).map_err(cannot)?;
+            bytes
+        } else {
+            let block = self.shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
+            let cut = cut(block.size);
+            let bytes = &mut piece[..cut.len()];
+            block.file.read_exact_at(bytes, cut.start.into()).map_err(cannot)?;
+            bytes
+        };
+        Ok(Outcome::Sampled { sample: sample::hash(magic, by, bytes) })
+    }
+
+    /// Brings a block of another peer's here for the time of a command, and offers it.
+    pub(super) fn lend(
+        &self,
+        put: PutId,
+        key: Key,
+        from: SocketAddr,
+        cancel: &Cancel,
+        buffer: &mut Buffer,
+    ) -> Result<Outcome, JobError> {
+        let size = self.bring(&key, None, Holder::Peer(from), cancel, buffer)?;
+        let bytes: Arc<[u8]> = buffer.pieces(size).collect::<Vec<_>>().concat().into();
+        self.shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
+        Ok(Outcome::Read { entry: Entry { key, size: size as u64 } })
+    }
+
+    /// Pulls a block from another peer into the own store.
+    pub(super) fn pull(
+        &self,
+        (key, size): (&Key, Option<u32>),
+        notes: &[Note],
+        from: SocketAddr,
+        cancel: &Cancel,
+        piece: &mut [u8],
+    ) -> Result<Outcome, JobError> {
+        let shared = &*self.shared;
+        // No peer is asked for what there is no room for.
+        size.map_or(Ok(()), |size| shared.store.check_room(size))?;
+        let mut reply = shared.connections.request(shared.clock, from, key, size, cancel, &self.events)?;
+        let mut writer = shared.store.begin(*key, reply.size())?;
+        while let Some(bytes) = reply.read_into(piece)? {
+            writer.write(bytes)?;
+        }
+        let size = reply.size();
+        reply.keep();
+        shared.store.note(notes, false)?;
+        writer.commit()?;
+        Ok(Outcome::Stored { size })
+    }
+
+    /// Brings a block's bytes into `buffer`, verified; returns how many.
+    pub(super) fn bring(
+        &self,
+        key: &Key,
+        size: Option<u32>,
+        from: Holder,
+        cancel: &Cancel,
+        buffer: &mut Buffer,
+    ) -> Result<usize, JobError> {
+        let shared = &*self.shared;
+        match from {
+            Holder::Peer(addr) => {
+                let reply = shared.connections.request(shared.clock, addr, key, size, cancel, &self.events)?;
+                if reply.size() >= FLOWS_FROM {
+                    let _ = self.events.send(Event::Flows { job: cancel.job() });
+                }
+                reply.read_verified(key, buffer)
+            }
+            Holder::Own => self.bring_own(key, size, buffer),
+        }
+    }
+
+    /// Brings the bytes of a block that is offered or in the own store into `buffer`, verified; returns how many.
+    fn bring_own(&self, key: &Key, told: Option<u32>, buffer: &mut Buffer) -> Result<usize, JobError> {
+        let offered = self.shared.ledger.offered(key);
+        let size = match offered {
+            Some(offered) => read_offered(key, &offered, buffer)?,
+            None => {
+                let block = self.shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
+                let read = buffer.fill(block.size as usize, |piece, at| block.file.read_exact_at(piece, at));
+                read.map_err(|error| io_failed("read a block of the own store", &error))?;
+                block.size
+            }
+        };
+        match told.filter(|told| *told != size) {
+            Some(told) => {
+                let reason = format!("block {key} has {size} bytes, and {told} by the list that names it");
+                Err(failed(JobErrorKind::Corrupt, reason))
+            }
+            None => Ok(size as usize),
+        }
+    }
+
+    /// The own store cannot read a block: if it is damaged or gone, the node should know.
+    pub(super) fn own_damage(&self, key: &Key, error: StoreError) -> JobError {
+        if matches!(error.kind(), StoreErrorKind::Damaged | StoreErrorKind::NotFound) {
+            let _ = self.events.send(Event::Damaged { key: *key });
+        }
+        error.into()
+    }
+}
+
+/// Reads an offered block into `buffer`; an error if it does not hash to its key. Returns its size in bytes.
+fn read_offered(key: &Key, offered: &Offered, buffer: &mut Buffer) -> Result<u32, JobError> {
+    let mut hash = Sha256::new();
+    let read = buffer.fill(offered.size() as usize, |piece, at| {
+        offered.read_at(piece, at)?;
+        hash.update(piece);
+        Ok(())
+    });
+    read.map_err(|error| io_failed("read an offered block", &error))?;
+    if Id::from_bytes(hash.finalize().into()) != *key {
+        return Err(failed(JobErrorKind::Corrupt, "a file changed while it was being stored; store it again"));
+    }
+    Ok(offered.size())
+}
