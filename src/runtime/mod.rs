@@ -37,7 +37,7 @@
 //! | `console` | the program | commands | standard input and output | the terminal | ends the peer |
 //! | `control` | `control.rs` | clients of the control socket | the control socket | the clients that are connected | ends the peer |
 //! | `client-N` | `control.rs` | a client's line, then its end | its connection | its connection | loses its client |
-//! | `command-N` | `control.rs` | the answer to a command of a client, or of a line that ends with `&` | the writes to its client, or to standard output | its session | loses its command |
+//! | `command-N` | `control.rs` | the answer to a command of a client, or of a line that ends with `&` | the writes to its client, or to standard output; files of a folder | its session | loses its command |
 //! | `renewer` | `renewer.rs` | the next lease of the catalogue that is to be renewed | the catalogue | when the next renewal is due | ends the peer |
 //!
 //! | channel | to | holds | when it is full |

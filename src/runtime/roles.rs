@@ -242,7 +242,7 @@ const COMMAND: Row = Row {
     many: true,
     file: "control.rs",
     waits_for: "the answer to a command of a client, or of a line that ends with `&`",
-    blocks_in: "the writes to its client, or to standard output",
+    blocks_in: "the writes to its client, or to standard output; files of a folder",
     owns: "its session",
     gives: &[("commands", channels::COMMANDS), ("a lease that ends", channels::RENEWALS)],
     panic: Panic::Loses("its command"),

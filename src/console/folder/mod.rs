@@ -9,6 +9,7 @@ mod flight;
 mod inside;
 mod list;
 mod listing;
+mod packs;
 mod retrieve;
 mod single;
 mod staging;

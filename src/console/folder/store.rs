@@ -1,14 +1,14 @@
-//! Storing a folder: small files in packs, large ones as files, and last the listing.
+//! Storing a folder: large files as files, small ones in packs, and last the listing.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::answer::StoredFolder;
 use super::flight::{Flight, Span, not_done};
-use super::walk::{Seen, What, open, walk};
+use super::packs::{Pack, Packed, Packs, Planned, Plans};
+use super::walk::{Seen, What, walk};
 use super::{Tree, failed, name, trouble};
 use crate::console::leases::Terms;
 use crate::console::perform::Performer;
@@ -16,12 +16,12 @@ use crate::console::reply::{ConsoleAnswer, LeftOut, Reply};
 use crate::console::spec::Store;
 use crate::console::{Backend, finding};
 use crate::file::LocalManifest;
-use crate::file::folder::pack::{self, Cutter};
+use crate::file::folder::pack;
 use crate::file::folder::{Content, Item, Kind, Place, Writer};
 use crate::id::{Id, Key};
 use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind, Progress};
-use crate::runtime::stopwatch;
+use crate::runtime::{Session, stopwatch};
 
 impl<B: Backend> Performer<B> {
     /// Stores files and folders, one after the other.
@@ -61,11 +61,11 @@ impl<B: Backend> Performer<B> {
         let mut sum = Sum::default();
         let mut flight = Flight::new(&span, &mut *show);
         let (owned, lease) = self.lease_on(folder, called.as_ref(), terms).unzip();
-        let mut sending = Sending { folder, keep, lease, flight: &mut flight, sum: &mut sum, pack: Pack::default() };
+        let mut sending = Sending { folder, keep, lease, flight: &mut flight, sum: &mut sum, plans: Plans::default() };
         for found in walked.found {
             sending.send(found.path, found.what)?;
         }
-        sending.end()?;
+        sending.end(self.session())?;
         let listing = sum.listing().map_err(|error| trouble("write the listing of", folder, &error))?;
         let stored = self.answer_to(Command::StoreListing { path: path_of(&listing), keep }.on(lease));
         let Answer::Stored { key, sha256, .. } = stored else { return Err(not_done(stored)) };
@@ -80,10 +80,12 @@ impl<B: Backend> Performer<B> {
 
 /// What is under way.
 enum Sent {
-    /// A pack of so many bytes, in a temporary file without a name, and the files in it: item, and where it begins.
-    Pack { size: u32, files: Vec<(usize, u32)>, _file: File },
+    Pack(Pack),
     /// The file of this item.
-    File { item: usize, size: u64 },
+    File {
+        item: usize,
+        size: u64,
+    },
 }
 
 /// What came of it all.
@@ -112,10 +114,12 @@ impl Sum {
     fn land(&mut self, sent: Sent, answer: Answer) -> Result<u64, Failure> {
         self.count(&answer);
         match (sent, answer) {
-            (Sent::Pack { size, files, .. }, Answer::Stored { key: pack, bytes, .. }) if bytes == u64::from(size) => {
-                for (item, offset) in files {
+            (Sent::Pack(Pack { size, files, .. }), Answer::Stored { key: pack, bytes, .. })
+                if bytes == u64::from(size) =>
+            {
+                for Packed { item, offset, sha256 } in files {
                     if let Kind::File(content) = &mut self.items[item].kind {
-                        content.place = Place::Packed { pack, size, offset };
+                        (content.sha256, content.place) = (sha256, Place::Packed { pack, size, offset });
                     }
                 }
                 Ok(bytes - pack::HEAD.len() as u64)
@@ -163,16 +167,6 @@ impl Sum {
     }
 }
 
-/// A pack that is being filled.
-#[derive(Default)]
-struct Pack {
-    cutter: Cutter,
-    /// The files' bytes, behind the pack's first line.
-    bytes: Vec<u8>,
-    /// The files in it: item, and where it begins.
-    files: Vec<(usize, u32)>,
-}
-
 /// A folder on its way.
 struct Sending<'a, 'f, B: Backend> {
     folder: &'a Path,
@@ -181,7 +175,7 @@ struct Sending<'a, 'f, B: Backend> {
     lease: Option<Lease>,
     flight: &'a mut Flight<'f, B, Sent>,
     sum: &'a mut Sum,
-    pack: Pack,
+    plans: Plans,
 }
 
 impl<B: Backend> Sending<'_, '_, B> {
@@ -204,48 +198,10 @@ impl<B: Backend> Sending<'_, '_, B> {
             let command = Command::Store { path: at, manifest: None, keep: self.keep };
             return self.begin(Sent::File { item, size }, command);
         }
-        if size > 0 { self.pack(item, &at, seen) } else { Ok(()) }
-    }
-
-    /// Adds a file to the pack, which is sent when it is full.
-    fn pack(&mut self, item: usize, at: &Path, seen: Seen) -> Result<(), Failure> {
-        let size = seen.size;
-        if !self.pack.cutter.has_room(size) {
-            self.send_pack()?;
+        if size > 0 {
+            self.plans.add(&self.sum.items[item].path, Planned { item, at, seen });
         }
-        if self.pack.bytes.is_empty() {
-            self.pack.bytes.extend_from_slice(pack::HEAD);
-        }
-        let begin = self.pack.bytes.len();
-        self.pack.bytes.resize(begin + usize::try_from(size).unwrap_or(0), 0);
-        let read = |file: File| {
-            file.read_exact_at(&mut self.pack.bytes[begin..], 0)?;
-            file.metadata()
-        };
-        let now = open(at).and_then(read).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => changed(at),
-            _ => trouble("read", at, &error),
-        })?;
-        if Seen::of(&now) != Some(seen) {
-            return Err(changed(at));
-        }
-        let Item { path, kind } = &mut self.sum.items[item];
-        if let Kind::File(content) = kind {
-            content.sha256 = Id::of(&self.pack.bytes[begin..]);
-        }
-        let ends = self.pack.cutter.add(path, size);
-        self.pack.files.push((item, begin as u32));
-        if ends { self.send_pack() } else { Ok(()) }
-    }
-
-    fn send_pack(&mut self) -> Result<(), Failure> {
-        let Pack { bytes, files, .. } = std::mem::take(&mut self.pack);
-        if files.is_empty() {
-            return Ok(());
-        }
-        let (file, size) = (temporary(&bytes)?, bytes.len() as u32);
-        let command = Command::StoreBlock { path: path_of(&file), keep: self.keep };
-        self.begin(Sent::Pack { size, files, _file: file }, command)
+        Ok(())
     }
 
     fn begin(&mut self, sent: Sent, command: Command) -> Result<(), Failure> {
@@ -253,8 +209,13 @@ impl<B: Backend> Sending<'_, '_, B> {
         self.flight.begin(sent, command.on(self.lease), &mut |sent, answer| sum.land(sent, answer))
     }
 
-    fn end(mut self) -> Result<(), Failure> {
-        self.send_pack()?;
+    /// Sends the packs, and waits until all has been sent.
+    fn end(mut self, beside: Option<Session>) -> Result<(), Failure> {
+        for pack in Packs::read(std::mem::take(&mut self.plans), beside) {
+            let pack = pack?;
+            let command = Command::StoreBlock { path: path_of(&pack.file), keep: self.keep };
+            self.begin(Sent::Pack(pack), command)?;
+        }
         let sum = &mut *self.sum;
         self.flight.finish(&mut |sent, answer| sum.land(sent, answer))
     }
@@ -276,32 +237,6 @@ pub(in crate::console) fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-fn changed(path: &Path) -> Failure {
+pub(super) fn changed(path: &Path) -> Failure {
     failed(FailureKind::Integrity, format!("{} changed while it was being stored; store the folder again", name(path)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::flight::tests::Rote;
-    use super::*;
-
-    #[test]
-    fn a_file_that_changes_while_its_folder_is_stored_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("log"), "five!").unwrap();
-        let rote = Rote::default();
-        let span = Span::begin(&rote).unwrap();
-        let (mut show, mut sum) = (|_: &Progress| {}, Sum::default());
-        let mut flight = Flight::new(&span, &mut show);
-        let pack = Pack::default();
-        let mut sending =
-            Sending { folder: folder.path(), keep: false, lease: None, flight: &mut flight, sum: &mut sum, pack };
-        let seen = Seen::of(&folder.path().join("log").metadata().unwrap()).unwrap();
-        sending.send("log".into(), What::File(seen)).unwrap();
-        for size in [4, 6] {
-            let changed = sending.send("log".into(), What::File(Seen { size, ..seen })).unwrap_err();
-            assert_eq!(changed.kind, FailureKind::Integrity);
-            assert!(changed.reason.contains("log\" changed while it was being stored"), "{}", changed.reason);
-        }
-    }
 }

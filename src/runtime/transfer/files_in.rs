@@ -159,19 +159,25 @@ impl Reader {
 
     /// Reads and hashes as many bytes as a block has, or as the file has left: how many, and the block's key.
     fn read_block(&mut self, piece: &mut [u8]) -> Result<(usize, Key), JobError> {
-        let (mut size, mut hash) = (0, Sha256::new());
+        // Up to the end of the first block, the hash of the whole file is the block's.
+        let (mut size, mut hash, is_first) = (0, Sha256::new(), self.offset == 0);
         while size < MAX_BLOCK_SIZE as usize {
             let wanted = piece.len().min(MAX_BLOCK_SIZE as usize - size);
             match (&*self.file).read(&mut piece[..wanted]) {
                 Ok(0) => break,
                 Ok(count) => {
-                    self.whole.update(&piece[..count]);
+                    if !is_first {
+                        self.whole.update(&piece[..count]);
+                    }
                     hash.update(&piece[..count]);
                     size += count;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.cannot_read(&error)),
             }
+        }
+        if is_first {
+            self.whole = hash.clone();
         }
         Ok((size, Key::from_bytes(hash.finalize().into())))
     }
