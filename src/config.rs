@@ -111,8 +111,15 @@ pub const FILE_RESCAN: Duration = Duration::from_secs(15);
 /// A fetch that takes this many times the usual is joined by one from another holder.
 pub const HEDGE_FACTOR: u32 = 3;
 
-/// A block of so many bytes may take its time once it has begun to come.
+/// A block of so many bytes may take its time as long as it comes.
 pub const FLOWS_FROM: u32 = 64 * 1024;
+
+/// Bytes that show that a block comes.
+pub const FLOW: usize = 32 * 1024;
+
+/// Who sends fewer than [`FLOW`] bytes of a block in this time keeps us waiting, as one does who sends none. That is
+/// half the least rate at which a block has to come in the end.
+pub const FLOW_LASTS: Duration = Duration::from_secs(1);
 
 /// No fetch is hedged before it took this long.
 pub const HEDGE_MIN: Duration = Duration::from_millis(500);

@@ -103,7 +103,8 @@ pub enum Event {
         /// Each block's key, and the host that its connection led to.
         blocks: Vec<(Key, IpAddr)>,
     },
-    /// The peer that a job wants a block from has begun to send it. Of a block of fewer bytes than
+    /// The peer that a job wants a block from sends it: [`FLOW`](crate::config::FLOW) bytes have come since this was
+    /// told last, four times a second at most. Of a block of fewer bytes than
     /// [`FLOWS_FROM`](crate::config::FLOWS_FROM) nobody is told: it is there as soon as it begins to come.
     Flows {
         /// The job.

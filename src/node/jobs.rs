@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::action::{Action, Outbox};
 use super::job::{Job, JobId};
-use crate::config::MAX_JOBS;
+use crate::config::{FLOW_LASTS, MAX_JOBS};
+use crate::time::Time;
 
 /// Jobs out and jobs queued. `P` is what the node wants to remember of why it ordered the work.
 ///
@@ -22,8 +23,8 @@ pub(crate) struct Jobs<P> {
 struct Running<P> {
     purpose: P,
     urgency: Urgency,
-    /// Bytes have begun to come for it.
-    flows: bool,
+    /// Bytes are known to come for it up to here.
+    flows_until: Time,
 }
 
 /// For whom a job is.
@@ -85,16 +86,16 @@ impl<P> Jobs<P> {
         self.out.contains_key(&job)
     }
 
-    /// Bytes begin to come for this job.
-    pub(super) fn flows(&mut self, job: JobId) {
+    /// Bytes come for this job.
+    pub(super) fn flows(&mut self, now: Time, job: JobId) {
         if let Some(running) = self.out.get_mut(&job) {
-            running.flows = true;
+            running.flows_until = now + FLOW_LASTS;
         }
     }
 
-    /// Whether bytes have begun to come for this job.
-    pub(crate) fn is_flowing(&self, job: JobId) -> bool {
-        self.out.get(&job).is_some_and(|running| running.flows)
+    /// Until when bytes are known to come for this job, if no more is heard.
+    pub(crate) fn flows_until(&self, job: JobId) -> Time {
+        self.out.get(&job).map_or(Time::ZERO, |running| running.flows_until)
     }
 
     fn start(&mut self, out: &mut Outbox) {
@@ -107,7 +108,7 @@ impl<P> Jobs<P> {
             };
             let Some((job, work, purpose)) = next else { break };
             self.own_out += usize::from(urgency == Urgency::Own);
-            self.out.insert(job, Running { purpose, urgency, flows: false });
+            self.out.insert(job, Running { purpose, urgency, flows_until: Time::ZERO });
             out.push(Action::Start { job, work });
         }
     }

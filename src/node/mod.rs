@@ -231,7 +231,7 @@ impl Node {
             Event::Delivered { blocks } => {
                 blocks.into_iter().for_each(|(key, to)| self.desk.exchange.note_delivery(key, to));
             }
-            Event::Flows { job } => self.desk.jobs.flows(job),
+            Event::Flows { job } => self.desk.jobs.flows(self.desk.now(), job),
             Event::Dropped { total } => self.desk.exchange.traffic.dropped = total,
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
             Event::Start { bootstrap, hosts, remembered, held, notes, unix_time, ran } => {

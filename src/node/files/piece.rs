@@ -105,22 +105,29 @@ impl Piece {
         }
     }
 
-    /// When another holder gets its chance, if there is one: when each fetch under way has taken longer than `limit`,
-    /// which doubles with each time. What has not begun keeps nobody waiting. Where nobody has begun to send, it comes
-    /// after `silence`, even if there is yet to be another.
-    pub(super) fn slow_at<P>(&self, jobs: &Jobs<P>, limit: Duration, silence: Duration) -> Option<Time> {
-        let is_silent = self.is_silent(jobs);
-        if (self.wider || !is_silent) && self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
+    /// When another holder gets its chance, or is looked for: when each fetch under way has taken longer than `limit`,
+    /// which doubles with each time. What has not begun keeps nobody waiting. Where nobody sends, it comes after
+    /// `silence`.
+    pub(super) fn slow_at<P>(&self, jobs: &Jobs<P>, now: Time, limit: Duration, silence: Duration) -> Option<Time> {
+        if self.wider && self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
             return None;
         }
         let latest = self.running.values().map(|(_, since)| *since).max()?;
-        Some(latest + if is_silent { silence } else { limit * 2_u32.pow(self.hedges.min(MAX_DOUBLINGS)) })
+        let slow = latest + limit * 2_u32.pow(self.hedges.min(MAX_DOUBLINGS));
+        let Some(until) = self.flows_until(jobs) else { return Some(slow) };
+        let silent = until.max(latest + silence);
+        Some(if until <= now { silent } else { slow.min(silent) })
     }
 
-    /// Whether it is fetched, and nobody has begun to send it.
-    pub(super) fn is_silent<P>(&self, jobs: &Jobs<P>) -> bool {
-        let silent = |(job, (holder, _)): (&JobId, &(Holder, Time))| *holder != Holder::Own && !jobs.is_flowing(*job);
-        !self.running.is_empty() && self.running.iter().all(silent)
+    /// Whether it is fetched, and nobody sends it.
+    pub(super) fn is_silent<P>(&self, jobs: &Jobs<P>, now: Time) -> bool {
+        self.flows_until(jobs).is_some_and(|until| until <= now)
+    }
+
+    /// Until when somebody is known to send it, if no more is heard of that; none if it is not fetched from others.
+    fn flows_until<P>(&self, jobs: &Jobs<P>) -> Option<Time> {
+        let own = self.running.values().any(|(holder, _)| *holder == Holder::Own);
+        self.running.keys().map(|job| jobs.flows_until(*job)).max().filter(|_| !own)
     }
 
     /// The next holder to try: not one that failed before in this file, as far as others are known. Liars gather around

@@ -1,7 +1,9 @@
 //! Slow ways, and peers that live and do nothing: what they cost.
 
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS};
+use crate::config::{FLOW_LASTS, MAX_BLOCK_SIZE, MAX_JOBS};
 use crate::file::{Entry, Manifest};
 use crate::node::job::{Holder, JobError, JobErrorKind};
 use crate::node::{Command, Progress, Source};
@@ -170,7 +172,12 @@ fn others_are_looked_for_where_nobody_is_left_in_place_of_a_silent_peer() {
 
 /// A retrieve of `blocks` blocks from three holders: the bench, and the fetches that are out.
 fn retrieving(blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
-    let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+    retrieving_from(3, blocks)
+}
+
+/// The same from so many holders.
+fn retrieving_from(holders: u16, blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
+    let mut bench = Bench::new(Config::default(), holders, 9).start(&[]);
     let command = Command::Retrieve { source: Source::Key(key(100)), dest: "back".into(), replace: false };
     let actions = bench.does(Event::Command { id: 1, command });
     let [(unpack, Job::Unpack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
@@ -207,6 +214,26 @@ fn a_holder_that_failed_is_asked_last_for_the_other_blocks() {
         good.extend(next.into_iter().filter(|(_, work)| matches!(work, Job::Fetch { .. })));
     }
     assert_eq!(blocks, 30);
+}
+
+#[test]
+fn who_drips_is_joined_by_as_many_as_who_is_silent_and_who_sends_on_by_one() {
+    for drips in [true, false] {
+        let (mut bench, mut fetches) = retrieving_from(12, 1);
+        let end = bench.now + Duration::from_secs(4);
+        while bench.now < end {
+            let next = bench.now + FLOW_LASTS / 4;
+            while let Some(actions) = bench.wait(next - bench.now) {
+                fetches.extend(jobs(&actions));
+            }
+            bench.now = next;
+            for (job, _) in fetches.iter().filter(|_| !drips) {
+                bench.does(Event::Flows { job: *job });
+            }
+        }
+        let asked: BTreeSet<SocketAddr> = fetches.iter().map(|(_, work)| holder(work)).collect();
+        assert!(if drips { asked.len() >= 8 } else { asked.len() == 2 }, "drips: {drips}, {} asked", asked.len());
+    }
 }
 
 #[test]

@@ -10,7 +10,6 @@ use super::buffer::{Buffer, cuts};
 use super::cancel::Cancel;
 use super::files_out::Writing;
 use super::{Workbench, failed, io_failed};
-use crate::config::FLOWS_FROM;
 use crate::file::Entry;
 use crate::id::{Id, Key};
 use crate::lease::Note;
@@ -135,10 +134,7 @@ impl Workbench {
         match from {
             Holder::Peer(addr) => {
                 let reply = shared.connections.request(shared.clock, addr, key, size, cancel, &self.events)?;
-                if reply.size() >= FLOWS_FROM {
-                    let _ = self.events.send(Event::Flows { job: cancel.job() });
-                }
-                reply.read_verified(key, buffer)
+                reply.read_verified(key, buffer, || drop(self.events.send(Event::Flows { job: cancel.job() })))
             }
             Holder::Own => self.bring_own(key, size, buffer),
         }

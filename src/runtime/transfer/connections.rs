@@ -20,7 +20,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::cancel::Cancel;
 use super::{Buffer, IDLE, failed};
-use crate::config::MAX_BLOCK_SIZE;
+use crate::config::{FLOW, FLOW_LASTS, FLOWS_FROM, MAX_BLOCK_SIZE};
 use crate::id::Key;
 use crate::locks::{self, Ranked};
 use crate::node::Event;
@@ -199,14 +199,21 @@ impl Reply<'_> {
     }
 
     /// Reads the whole block into `buffer`, hashes it on the way, and keeps the connection if it is what was asked for.
-    pub(super) fn read_verified(mut self, key: &Key, buffer: &mut Buffer) -> Result<usize, JobError> {
+    /// As long as a large one comes, `flows` is told.
+    pub(super) fn read_verified(mut self, key: &Key, buffer: &mut Buffer, flows: impl Fn()) -> Result<usize, JobError> {
         let size = self.size as usize;
         let mut hash = Sha256::new();
+        let (mut told, mut since) = (None, 0);
         buffer.fill(size, |mut piece, _| {
             while !piece.is_empty() {
                 let count = self.read(piece)?;
                 hash.update(&piece[..count]);
                 piece = &mut piece[count..];
+                since += count;
+                if self.size >= FLOWS_FROM && since >= FLOW && self.is_time(&mut told) {
+                    since = 0;
+                    flows();
+                }
             }
             Ok::<_, JobError>(())
         })?;
@@ -215,6 +222,14 @@ impl Reply<'_> {
         }
         self.keep();
         Ok(size)
+    }
+
+    /// Whether what was `told` then, or never, is to be told again.
+    fn is_time(&self, told: &mut Option<Time>) -> bool {
+        let now = self.clock.now();
+        let is_time = told.is_none_or(|told| now.since(told) >= FLOW_LASTS / 4);
+        *told = if is_time { Some(now) } else { *told };
+        is_time
     }
 
     /// The block was received to its end: the connection is good for another.
@@ -367,7 +382,7 @@ mod tests {
                         let _ = asked.write_all(&reply);
                     });
                     let reply = connections.request(clock, from, &key, expected, &cancel, &post);
-                    reply.and_then(|reply| reply.read_verified(&key, &mut Buffer::default()))
+                    reply.and_then(|reply| reply.read_verified(&key, &mut Buffer::default(), || {}))
                 });
                 let whole = [format!("{size}\n").as_bytes(), &block].concat();
                 let is_expected = expected.is_none_or(|expected| expected as usize == size);
@@ -421,7 +436,7 @@ mod tests {
                 }
             });
             let reply = connections.request(Clock::start(), from, &key, Some(block.len() as u32), &cancel, &post);
-            let answer = reply.and_then(|reply| reply.read_verified(&key, &mut Buffer::default()));
+            let answer = reply.and_then(|reply| reply.read_verified(&key, &mut Buffer::default(), || {}));
             drop(over);
             answer
         });

@@ -15,7 +15,7 @@ use crate::time::Time;
 /// Fetches of one and the same piece at a time.
 const AT_ONCE: usize = 2;
 
-/// The same while nobody has begun to send it: whoever is silent takes nothing from the others.
+/// The same while nobody sends it: whoever is silent takes nothing from the others.
 const SIDE_BY_SIDE: usize = 8;
 
 /// A holder that has not begun to send is silent after so many round trips: a connection and a request take two.
@@ -50,7 +50,7 @@ impl Get {
     /// Gives another holder its chance for every piece that takes far longer than the usual.
     pub(super) fn on_tick(&mut self, desk: &mut Desk) {
         let Some(limit) = self.hedge_after() else { return };
-        let slow_at = |piece: &Piece| piece.slow_at(desk.jobs(), limit, silence(desk, piece));
+        let slow_at = |piece: &Piece| piece.slow_at(desk.jobs(), desk.now(), limit, silence(desk, piece));
         let is_slow = |piece: &Piece| slow_at(piece).is_some_and(|at| at <= desk.now());
         let slow: Vec<u64> = self.pieces.iter().filter(|(_, piece)| is_slow(piece)).map(|(&id, _)| id).collect();
         for id in slow {
@@ -60,11 +60,15 @@ impl Get {
 
     /// Joins a fetch by one from another holder, or has it make room for that.
     fn hedge(&mut self, desk: &mut Desk, id: u64) {
+        let ticket = self.ticket(id);
         let Some(piece) = self.pieces.get_mut(&id) else { return };
-        if piece.is_silent(desk.jobs()) {
+        if piece.is_silent(desk.jobs(), desk.now()) {
             return self.ask_side_by_side(desk, id);
         }
         piece.hedges += 1;
+        if piece.known.is_empty() {
+            look_behind(desk, ticket, piece);
+        }
         piece.running.values().for_each(|(holder, _)| self.doubts.add(holder));
         if piece.running.len() >= AT_ONCE || !desk.jobs().has_place_for_own() {
             // As long as nothing has come from anybody, the way here may be slow, and not the holder.
@@ -74,7 +78,7 @@ impl Get {
         self.fetch_from_next(desk, id);
     }
 
-    /// None of those who were asked for a piece has begun to send it. As many more are asked, and others are looked for
+    /// None of those who were asked for a piece sends it. As many more are asked, and others are looked for
     /// behind those who say that they hold it: what liars around a key cost doubles no time, and no bytes.
     fn ask_side_by_side(&mut self, desk: &mut Desk, id: u64) {
         let ticket = self.ticket(id);
@@ -96,7 +100,10 @@ impl Get {
     /// When the next fetch will have taken too long.
     pub(super) fn next_wake(&self, desk: &Desk) -> Option<Time> {
         let limit = self.hedge_after()?;
-        self.pieces.values().filter_map(|piece| piece.slow_at(desk.jobs(), limit, silence(desk, piece))).min()
+        self.pieces
+            .values()
+            .filter_map(|piece| piece.slow_at(desk.jobs(), desk.now(), limit, silence(desk, piece)))
+            .min()
     }
 
     fn hedge_after(&self) -> Option<Duration> {
