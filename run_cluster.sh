@@ -73,7 +73,7 @@ done
 ((replicas >= 1 && replicas <= 7)) || die "--replicas is 1 to 7, not $replicas"
 [[ $keep == yes ]] || ((kills == 0 || kills + 2 <= peers)) || die "with $peers peers at most $((peers - 2)) can be killed: one stores, one retrieves"
 [[ -z $file ]] || file=$(cd "$here" && realpath -- "$file")
-[[ -z $file || -r $file ]] || die "cannot read '$file'"
+[[ -z $file || -f $file && -r $file ]] || die "'$file' is no file that can be read"
 
 if [[ -n $trace ]]; then
   trace=$(cd "$here" && mkdir -p -- "$trace" && cd -- "$trace" && pwd) || die "cannot make the folder for --trace"
@@ -94,7 +94,9 @@ result=1
 
 # Ends what this run started, and nothing else.
 cleanup() {
-  trap - EXIT INT TERM
+  # A second signal ends neither the peers' end nor this.
+  trap - EXIT
+  trap '' INT TERM
   local n pid
   for n in "${!pids[@]}"; do
     pid=${pids[n]}

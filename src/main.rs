@@ -4,7 +4,7 @@ mod args;
 mod commands;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use kadring::node::FailureKind;
 use kadring::runtime::raise_descriptor_limit;
 
 use args::{Cli, Task, command_line, config_file};
+use commands::standard::say;
 use commands::{Exit, Failed, client, ctl, demo, files, keygen, leases, peer, report, ring, sim, stderr};
 
 fn main() -> ExitCode {
@@ -135,18 +136,13 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Man { dir: None } => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command_line()).render(&mut page)?;
-            io::stdout().write_all(&page).context("cannot write the page")?;
-            Ok(Exit::Done)
+            say(&page)
         }
-        Task::Json => {
-            io::stdout().write_all(PAGE.as_bytes()).context("cannot write the page")?;
-            Ok(Exit::Done)
-        }
+        Task::Json => say(PAGE.as_bytes()),
         Task::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_line(), "kadring", &mut script);
-            io::stdout().write_all(&script).context("cannot write the script")?;
-            Ok(Exit::Done)
+            say(&script)
         }
     }
 }

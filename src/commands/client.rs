@@ -22,7 +22,7 @@ use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, en
 use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
 
-use super::standard::{STANDARD, UntilTold, is_lost, is_standard, spool};
+use super::standard::{STANDARD, UntilTold, is_standard, spool, written};
 use super::unjoined::{answers_but, heard, ping_all, strange};
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
 use crate::args::{
@@ -83,7 +83,7 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
 
 /// Writes the keys of what was stored, a line each, and what failed to standard error.
 fn tell_keys(reply: &Reply) -> Exit {
-    let mut output = Output::new(Format::Text, io::stdout());
+    let mut output = Output::of_client(Format::Text, io::stdout());
     let keys: Vec<String> = reply.keys().iter().map(ToString::to_string).collect();
     output.line(&keys.join("\n"));
     let mut trouble = Output::new(Format::Text, stderr());
@@ -296,8 +296,8 @@ fn leave(guest: LocalPeer) {
 /// Writes the answer; as text, a failure goes to standard error. An answer that cannot be written is a failure.
 pub(super) fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit {
     let mut output = match reply.failure() {
-        Some(_) if format == Format::Text => Output::new(format, stderr()),
-        _ => Output::new(format, out),
+        Some(_) if format == Format::Text => Output::of_client(format, stderr()),
+        _ => Output::of_client(format, out),
     };
     output.reply(reply);
     exit_of(reply, &output)
@@ -305,8 +305,7 @@ pub(super) fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'stat
 
 /// The exit code of an answer that was written, or could not be.
 fn exit_of(reply: &Reply, output: &Output) -> Exit {
-    let untold = if is_lost(output) { Exit::Other } else { Exit::Done };
-    reply.verdict().map_or(untold, Exit::from)
+    reply.verdict().map_or_else(|| written(output), Exit::from)
 }
 
 /// Where a program reads the answers, an error before the command was given is written as an answer too.

@@ -16,8 +16,8 @@ use kadring::node::{Command, FailureKind, Progress};
 use kadring::runtime::{Spooled, connect, ending_signals};
 use signal_hook::low_level::pipe;
 
-use super::client::{end_as_by_sigpipe, tell_trouble, watch_signals};
-use super::standard::{Passage, STANDARD, is_lost, spool};
+use super::client::{end_as_by_sigpipe, end_by_signal, tell_trouble, watch_signals};
+use super::standard::{Passage, STANDARD, spool, written};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -160,7 +160,9 @@ impl Shows for OnScreen<'_> {
     fn event(&self, json: &str) {
         // A reader that is gone ends this process, and with it the connection.
         if writeln!(io::stdout(), "{json}").and_then(|()| io::stdout().flush()).is_err() {
-            std::process::exit(Exit::Other as i32);
+            let exit = end_as_by_sigpipe();
+            end_by_signal();
+            std::process::exit(exit as i32);
         }
     }
 }
@@ -169,8 +171,8 @@ impl Shows for OnScreen<'_> {
 fn tell(answer: &Rendered, form: Form, out: impl Write + Send + 'static) -> Exit {
     let failed = !answer.failures.is_empty();
     let mut output = match form.format {
-        Format::Text if failed && !form.quiet && answer.keys.is_empty() => Output::new(form.format, stderr()),
-        _ => Output::new(form.format, out),
+        Format::Text if failed && !form.quiet && answer.keys.is_empty() => Output::of_client(form.format, stderr()),
+        _ => Output::of_client(form.format, out),
     };
     match (form.format, form.quiet) {
         (Format::Json, _) => output.line(&answer.json),
@@ -180,8 +182,7 @@ fn tell(answer: &Rendered, form: Form, out: impl Write + Send + 'static) -> Exit
             Output::new(form.format, stderr()).line(&answer.failures.join("\n"));
         }
     }
-    let untold = if is_lost(&output) { Exit::Other } else { Exit::Done };
-    answer.kind.map_or(untold, |kind: FailureKind| kind.into())
+    answer.kind.map_or_else(|| written(&output), |kind: FailureKind| kind.into())
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! Demonstrations for a lecture.
 
-use std::io::{self, Write};
-
 use anyhow::Context;
 use kadring::runtime::demo::{self, WAITERS};
 
 use super::Exit;
+use super::standard::say;
 use crate::args::Demo;
 
 /// Runs `kadring demo`.
@@ -19,6 +18,5 @@ pub(crate) fn run(demo: Demo) -> anyhow::Result<Exit> {
             )
         }
     };
-    io::stdout().write_all(text.as_bytes()).context("cannot write it")?;
-    Ok(Exit::Done)
+    say(text.as_bytes())
 }

@@ -4,9 +4,9 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-use anyhow::Context;
 use kadring::runtime::new_key;
 
+use super::standard::say;
 use super::{Exit, Failed};
 use crate::args::KeygenArgs;
 
@@ -14,8 +14,7 @@ use crate::args::KeygenArgs;
 pub(crate) fn run(args: &KeygenArgs) -> anyhow::Result<Exit> {
     let line = format!("{}\n", new_key()?.digits());
     let Some(path) = &args.out else {
-        io::stdout().write_all(line.as_bytes()).context("cannot write the key")?;
-        return Ok(Exit::Done);
+        return say(line.as_bytes());
     };
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()));

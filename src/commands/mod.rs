@@ -16,7 +16,7 @@ mod ready;
 pub(crate) mod report;
 pub(crate) mod ring;
 pub(crate) mod sim;
-mod standard;
+pub(crate) mod standard;
 mod unjoined;
 
 use std::fmt;

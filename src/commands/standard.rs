@@ -16,7 +16,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::low_level::pipe;
 
-use super::Failed;
+use super::client::end_as_by_sigpipe;
+use super::{Exit, Failed};
 
 /// The word for standard input or output in place of a file.
 pub(super) const STANDARD: &str = "-";
@@ -158,8 +159,29 @@ impl Write for UntilTold {
     }
 }
 
+/// Writes to standard output what a program that has nothing else to do says.
+///
+/// # Errors
+/// It cannot be written, and not only since its reader has gone.
+pub(crate) fn say(text: &[u8]) -> anyhow::Result<Exit> {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(end_as_by_sigpipe()),
+        Err(error) => Err(error).context("cannot write to standard output"),
+    }
+}
+
+/// The exit code where nothing went wrong but, perhaps, that the answer could not be written.
+pub(super) fn written(output: &Output) -> Exit {
+    match () {
+        () if output.is_unread() => end_as_by_sigpipe(),
+        () if is_lost(output) => Exit::Other,
+        () => Exit::Done,
+    }
+}
+
 /// Whether an answer went nowhere: it could not be written, or standard output was closed before this program began.
-pub(super) fn is_lost(output: &Output) -> bool {
+fn is_lost(output: &Output) -> bool {
     output.is_closed() || was_closed(io::stdout()).unwrap_or(false)
 }
 

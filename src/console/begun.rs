@@ -42,22 +42,43 @@ fn forget(entries: &mut Vec<Entry>, is_over: impl Fn(&Secret) -> bool) {
     entries.retain(|entry| !entry.begun || entry.secrets().next().is_some());
 }
 
-/// A line of the catalogue that was written, and is not on the disk as far as is known. It is synced when it is
-/// dropped.
-pub(super) struct Line(Option<Box<dyn FnOnce() -> io::Result<()>>>);
+/// A line of the catalogue that was written. It is synced when it is dropped, unless that was done before.
+pub(super) struct Line {
+    /// What brings it to the disk.
+    sync: Option<Box<dyn FnOnce() -> io::Result<()>>>,
+    /// What takes it out of the catalogue again.
+    undo: Option<Box<dyn FnOnce() -> io::Result<()>>>,
+}
 
 impl Line {
-    /// A line that `sync` brings to the disk.
-    pub(super) fn new(sync: impl FnOnce() -> io::Result<()> + 'static) -> Self {
-        Self(Some(Box::new(sync)))
+    /// A line that `sync` brings to the disk and `undo` takes out of the catalogue again.
+    pub(super) fn new(
+        sync: impl FnOnce() -> io::Result<()> + 'static,
+        undo: impl FnOnce() -> io::Result<()> + 'static,
+    ) -> Self {
+        Self { sync: Some(Box::new(sync)), undo: Some(Box::new(undo)) }
     }
 
     /// Brings it to the disk. That it could not be is told.
-    pub(super) fn sync(self) {}
+    pub(super) fn sync(&mut self) {
+        if let Some(Err(error)) = self.sync.take().map(|sync| sync()) {
+            log::warn!(
+                "a power cut may take what ends the lease of a store that was begun out of the catalogue: {error}"
+            );
+        }
+    }
 
     /// Lets go of it unsynced: a later line is on the disk, and with that this one.
     pub(super) fn release(mut self) {
-        self.0 = None;
+        self.sync = None;
+    }
+
+    /// Takes it back: of what it is about, nothing left this peer.
+    pub(super) fn withdraw(mut self) {
+        self.sync = None;
+        if let Some(Err(error)) = self.undo.take().map(|undo| undo()) {
+            log::warn!("what was refused stays in the catalogue as begun: {error}");
+        }
     }
 
     /// What the node says of a store, to its answer; the store's line is synced meanwhile if that takes longer.
@@ -67,7 +88,7 @@ impl Line {
             loop {
                 select! {
                     recv(notices) -> notice => return notice.ok(),
-                    recv(late) -> _ => drop(line.take()),
+                    recv(late) -> _ => line.iter_mut().for_each(Self::sync),
                 }
             }
         })
@@ -76,11 +97,7 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.0.take().map(|sync| sync()) {
-            log::warn!(
-                "a power cut may take what ends the lease of a store that was begun out of the catalogue: {error}"
-            );
-        }
+        self.sync();
     }
 }
 
@@ -179,7 +196,7 @@ mod tests {
     /// A line, and what hears that it is synced.
     fn line() -> (Option<Line>, Receiver<()>) {
         let (synced, hears) = bounded(1);
-        (Some(Line::new(move || synced.try_send(()).map_err(io::Error::other))), hears)
+        (Some(Line::new(move || synced.try_send(()).map_err(io::Error::other), || Ok(()))), hears)
     }
 
     fn answer() -> Notice {

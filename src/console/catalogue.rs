@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use self::entry::is_unknown;
@@ -78,15 +79,15 @@ impl Catalogue {
     /// The catalogue cannot be written.
     pub fn add(&self, entry: &Entry) -> io::Result<()> {
         // Commands that run at once wait for the disk together, not one after another.
-        self.append(entry)?.sync_data()
+        self.append(entry)?.0.sync_data()
     }
 
     /// Adds a file. Whoever reads the catalogue from here on finds it. It is on the disk once the file that is returned
-    /// is synced, or that of a later line.
+    /// is synced, or that of a later line. With it comes which of its bytes are new.
     ///
     /// # Errors
     /// The catalogue cannot be written.
-    pub(super) fn append(&self, entry: &Entry) -> io::Result<File> {
+    pub(super) fn append(&self, entry: &Entry) -> io::Result<(File, Range<u64>)> {
         let line = with_sum(&serde_json::to_string(entry)?) + "\n";
         let line_length = line.len() as u64;
         // Who rewrites the catalogue after this has read the line, and syncs its own file before it takes this one's
@@ -104,12 +105,24 @@ impl Catalogue {
             Err(_) => false,
         };
         file.write_all(if cut { format!("\n{line}") } else { line }.as_bytes())?;
-        if file.stream_position()? == line_length {
+        let end = file.stream_position()?;
+        if end == line_length {
             // The file is new: its name too is to be there after a power cut.
             File::open(&self.folder)?.sync_all()?;
         }
         self.ring(entry.lease.as_ref());
-        Ok(file)
+        Ok((file, end - line_length..end))
+    }
+
+    /// Takes the line of these bytes out of the file again, unless another line has come after it.
+    ///
+    /// # Errors
+    /// The catalogue cannot be written.
+    pub(super) fn withdraw(&self, file: &File, line: Range<u64>) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let (ours, now) = (file.metadata()?, fs::metadata(self.path())?);
+        let is_last = (ours.dev(), ours.ino(), ours.len()) == (now.dev(), now.ino(), line.end);
+        if is_last { file.set_len(line.start) } else { Ok(()) }
     }
 
     /// What was stored, each name, path and key once, the latest last.
@@ -127,7 +140,8 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub fn listed(&self) -> io::Result<Vec<Entry>> {
-        if !self.path().exists() {
+        // One that may not be looked at is not empty.
+        if !self.path().try_exists()? {
             return match self.bell {
                 None => Ok(Vec::new()),
                 Some(_) => self.make_folder().map(|()| Vec::new()),
@@ -181,6 +195,9 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read or written.
     pub fn change_all(&self, leases: &BTreeMap<Key, Owned>) -> io::Result<()> {
+        if leases.is_empty() {
+            return Ok(());
+        }
         let _lock = self.lock()?;
         let mut entries = self.read()?;
         for entry in &mut entries {
@@ -209,12 +226,7 @@ impl Catalogue {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret = draw()?;
-                // A file of this kind is its owner's alone.
-                let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-                writeln!(file, "{}", with_sum(&secret.to_string()))?;
-                file.as_file().sync_all()?;
-                file.persist(&path).map_err(|error| error.error)?;
-                File::open(&self.folder)?.sync_all()?;
+                self.replace(OWNER, &(with_sum(&secret.to_string()) + "\n"))?;
                 Ok(secret)
             }
             Err(error) => Err(error),
@@ -339,12 +351,18 @@ impl Catalogue {
     }
 
     pub(super) fn write(&self, entries: &[Entry]) -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        for entry in entries {
-            writeln!(file, "{}", with_sum(&serde_json::to_string(entry)?))?;
-        }
-        file.as_file().sync_all()?;
-        file.persist(self.path()).map_err(|error| error.error)?;
+        let lines = entries.iter().map(|entry| Ok(with_sum(&serde_json::to_string(entry)?) + "\n"));
+        self.replace(NAME, &lines.collect::<io::Result<String>>()?)
+    }
+
+    /// Gives one of the files of the catalogue this text, all at once, under the lock. It has one name until then, so
+    /// that what an end of this process leaves behind is taken by the next one.
+    fn replace(&self, name: &str, text: &str) -> io::Result<()> {
+        let new = self.folder.join(format!("{name}.new"));
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(new, self.folder.join(name))?;
         File::open(&self.folder)?.sync_all()
     }
 

@@ -156,8 +156,9 @@ pub(super) fn begin(
     let (copies, lease) = (lease.copies.into(), Some(lease.clone()));
     let (key, sha256) = (Id::ZERO, Id::ZERO);
     let entry = Entry { name, path, key, sha256, bytes: 0, copies, stored, folder, begun: true, lease };
-    let file = catalogue.append(&entry)?;
-    Ok(Line::new(move || file.sync_data()))
+    let (file, line) = catalogue.append(&entry)?;
+    let (same, catalogue) = (file.try_clone()?, catalogue.clone());
+    Ok(Line::new(move || file.sync_data(), move || catalogue.withdraw(&same, line)))
 }
 
 /// What is stored from `path` now is called, where it lies, and when that was.

@@ -3,6 +3,7 @@
 //! All of them are on one lease. A list of them is stored too, as if they were one file: by its key they are checked,
 //! renewed and deleted, as what is stored in other ways is.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,10 +34,12 @@ impl<B: Backend> Performer<B> {
             }
         };
         paths.sort();
-        let (owned, lease) = self.lease_on(folder, None, terms).unzip();
+        // Where there is no block, nothing is begun.
+        let begun = OnceCell::new();
+        let lease = || begun.get_or_init(|| self.lease_on(folder, None, terms)).as_ref().map(|(_, lease)| *lease);
         let (mut imported, mut entries, mut whole) = (Imported::default(), Vec::new(), Sha256::new());
         for path in paths {
-            match self.import_one(&path, lease) {
+            match self.import_one(&path, &lease) {
                 Ok(block) => {
                     imported.blocks += 1;
                     imported.bytes += block.len() as u64;
@@ -56,11 +59,16 @@ impl<B: Backend> Performer<B> {
         }
         if imported.blocks > 0 {
             let sha256 = Id::from_bytes(whole.finalize().into());
-            match self.store_lists(entries, sha256, lease) {
+            match self.store_lists(entries, sha256, lease()) {
                 Ok((key, copies)) => {
                     imported.key = Some(key);
                     if let Some(catalogue) = &self.catalogue {
-                        finding::remember_import(catalogue, folder, (key, sha256, imported.bytes, copies), owned);
+                        finding::remember_import(
+                            catalogue,
+                            folder,
+                            (key, sha256, imported.bytes, copies),
+                            begun.into_inner().flatten().map(|(owned, _)| owned),
+                        );
                     }
                 }
                 Err(failure) => imported.fail(folder.to_owned(), failure),
@@ -83,9 +91,9 @@ impl<B: Backend> Performer<B> {
     }
 
     /// The bytes of the block in a file, which is stored.
-    fn import_one(&self, path: &Path, lease: Option<Lease>) -> Result<Vec<u8>, Refused> {
+    fn import_one(&self, path: &Path, lease: &dyn Fn() -> Option<Lease>) -> Result<Vec<u8>, Refused> {
         let block = check(path).map_err(Refused::LeftOut)?;
-        match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }.on(lease)) {
+        match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }.on(lease())) {
             Answer::Stored { key, .. } if key == Key::of(&block) => Ok(block),
             Answer::Stored { .. } => Err(Refused::LeftOut("it was changed meanwhile".to_owned())),
             answer => Err(Refused::Failed(not_done(answer))),

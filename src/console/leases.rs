@@ -111,7 +111,7 @@ impl<B: Backend> Performer<B> {
     /// The lease that `path` gets when it is stored on these terms under a name, and its secret. The catalogue has it
     /// on the disk when this returns. None where nothing remembers it, or there is nothing to store.
     pub(super) fn lease_on(&self, path: &Path, name: Option<&String>, terms: Terms) -> Option<(Owned, Lease)> {
-        self.begin_on(path, name, terms).map(|(owned, lease, line)| {
+        self.begin_on(path, name, terms).map(|(owned, lease, mut line)| {
             line.sync();
             (owned, lease)
         })
@@ -356,6 +356,7 @@ fn next_terms(own: &Owned, secrets: &[Secret], change: &Change) -> io::Result<(V
             let lease = |secret: &Secret| Lease { id: secret.id(), until, copies: own.copies };
             // It never ends earlier than it did.
             let until = until.zip(own.until).map(|(until, own)| until.max(own));
+            let lasts = lasts.filter(|_| until.is_some());
             let next = Owned { secrets: secrets.to_vec(), until, lasts, copies: own.copies };
             (secrets.iter().map(|secret| LeaseChange::Renewed(lease(secret))).collect(), Some(next))
         }

@@ -1,6 +1,6 @@
 //! Writes a console's answers.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::reply::Reply;
 
@@ -18,13 +18,21 @@ pub enum Format {
 pub struct Output {
     format: Format,
     sink: Box<dyn Write + Send>,
-    closed: bool,
+    /// Why nothing more can be written.
+    closed: Option<io::ErrorKind>,
+    /// Whether that is told where it is only that the reader has gone.
+    tells: bool,
 }
 
 impl Output {
     /// Answers in `format` to `sink`.
     pub fn new(format: Format, sink: impl Write + Send + 'static) -> Self {
-        Self { format, sink: Box::new(sink), closed: false }
+        Self { format, sink: Box::new(sink), closed: None, tells: true }
+    }
+
+    /// The same for a program that has nothing else to do: it says nothing where its reader has gone.
+    pub fn of_client(format: Format, sink: impl Write + Send + 'static) -> Self {
+        Self { tells: false, ..Self::new(format, sink) }
     }
 
     /// Writes an answer and its line end, and flushes.
@@ -49,28 +57,33 @@ impl Output {
 
     /// Whether something could not be written.
     pub fn is_closed(&self) -> bool {
-        self.closed
+        self.closed.is_some()
+    }
+
+    /// Whether that is since its reader has gone.
+    pub fn is_unread(&self) -> bool {
+        self.closed == Some(io::ErrorKind::BrokenPipe)
     }
 
     /// Writes a line and flushes. `line` may itself be several lines; an empty one is not written.
     pub fn line(&mut self, line: &str) {
-        if self.closed || line.is_empty() {
+        if self.is_closed() || line.is_empty() {
             return;
         }
         let mut whole = String::with_capacity(line.len() + 1);
         whole.push_str(line);
         whole.push('\n');
         if let Err(error) = self.sink.write_all(whole.as_bytes()).and_then(|()| self.sink.flush()) {
-            self.closed = true;
-            log::warn!("answers are no longer written: {error}");
+            self.closed = Some(error.kind());
+            if self.tells || !self.is_unread() {
+                log::warn!("answers are no longer written: {error}");
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
     use crate::node::FailureKind;
 
@@ -95,6 +108,6 @@ mod tests {
         for _ in 0..3 {
             output.reply(&Reply::failed(FailureKind::Other, "x"));
         }
-        assert!(output.closed);
+        assert!(output.is_unread());
     }
 }

@@ -49,7 +49,7 @@ impl Shows for Screen {
 
     fn say(&self, text: &str) {
         if let Some(stderr) = Stderr::started() {
-            stderr.say(text);
+            stderr.say(&format!("{text}\n"));
         }
     }
 }
@@ -194,6 +194,8 @@ impl<B: Backend> Performer<B> {
             Command::Retrieve { source, .. } => (None, Some(source.clone())),
             _ => (None, None),
         };
+        // Without a folder for its manifest, nothing of it is stored.
+        let terms = terms.filter(|_| has_place_for_manifest(&command));
         let begun = file.as_ref().zip(terms).and_then(|(file, terms)| self.begin_on(file, name.as_ref(), terms));
         let (owned, lease, mut line) =
             begun.map_or((None, None, None), |(owned, lease, line)| (Some(owned), Some(lease), Some(line)));
@@ -204,8 +206,10 @@ impl<B: Backend> Performer<B> {
         let Some(file) = file else { return Reply::Node(answer) };
         if let Some(catalogue) = &self.catalogue {
             let finished = finding::remember(catalogue, &file, name, owned, &answer);
-            if finished && let Some(line) = line {
-                line.release();
+            match line {
+                Some(line) if finished => line.release(),
+                Some(line) if is_refused(&answer) => line.withdraw(),
+                _ => {}
             }
         }
         Reply::File(Named { file, answer })
@@ -337,6 +341,18 @@ impl<B: Backend> Performer<B> {
             other => Err(Failure { kind: FailureKind::Other, reason: format!("an unexpected answer: {other:?}") }),
         }
     }
+}
+
+/// Whether the folder is there that the local manifest is to lie in, if one is wanted.
+fn has_place_for_manifest(command: &Command) -> bool {
+    let Command::Store { manifest: Some(manifest), .. } = command else { return true };
+    manifest.path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir())
+}
+
+/// Whether a store was refused before anything of the file was read.
+fn is_refused(answer: &Answer) -> bool {
+    let refused = [FailureKind::Usage, FailureKind::Exists, FailureKind::NotFound];
+    matches!(answer, Answer::Failed(failure) if refused.contains(&failure.kind))
 }
 
 fn not_done(answer: Answer) -> Failure {

@@ -1,11 +1,13 @@
 //! A person at a terminal: prompt, history, completion.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{self, SetArg, Termios};
 use nix::unistd::{getpgrp, tcgetpgrp};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
@@ -14,7 +16,10 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::{FileHistory, SearchDirection};
 use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+use rustyline::{
+    Cmd, CompletionType, ConditionalEventHandler, Config, Context, Editor, Event, EventContext, EventHandler,
+    ExternalPrinter, Helper, KeyEvent, RepeatCount,
+};
 
 use super::catalogue::Catalogue;
 use super::grammar::Grammar;
@@ -138,6 +143,17 @@ impl Terminal {
     }
 }
 
+impl Terminal {
+    /// Adds a line to the history.
+    fn remember(&mut self, line: &str) {
+        let added = self.editor.add_history_entry(line);
+        let Some(path) = &self.history else { return };
+        if let Err(error) = added.and_then(|_| self.editor.append_history(path)) {
+            log::debug!("the history is not kept: {error}");
+        }
+    }
+}
+
 /// A line editor with a history, for any helper.
 fn editor<H: Helper>() -> io::Result<Editor<H, FileHistory>> {
     let config = Config::builder()
@@ -145,13 +161,29 @@ fn editor<H: Helper>() -> io::Result<Editor<H, FileHistory>> {
         .history_ignore_space(true)
         .max_history_size(HISTORY)
         .map_err(io::Error::other)?
-        .auto_add_history(true)
         .build();
-    Editor::with_config(config).map_err(io::Error::other)
+    let mut editor = Editor::with_config(config).map_err(io::Error::other)?;
+    editor.bind_sequence(KeyEvent::ctrl('\\'), EventHandler::Conditional(Box::new(Quit)));
+    Ok(editor)
+}
+
+/// Ctrl-\ sends the process SIGQUIT, as it does while a command runs.
+struct Quit;
+
+impl ConditionalEventHandler for Quit {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
+        // If it cannot be sent, nothing is shown.
+        let _ = raise(Signal::SIGQUIT);
+        Some(Cmd::Noop)
+    }
 }
 
 /// A line editor for a few words, whose history lasts as long as it does.
-pub struct WordEditor(Editor<Words, FileHistory>);
+pub struct WordEditor {
+    editor: Editor<Words, FileHistory>,
+    /// Lines that were pasted with the one that was given out last.
+    pasted: VecDeque<String>,
+}
 
 impl WordEditor {
     /// A line editor that completes these words.
@@ -161,7 +193,7 @@ impl WordEditor {
     pub fn open(words: impl IntoIterator<Item = &'static str>) -> io::Result<Self> {
         let mut editor = editor()?;
         editor.set_helper(Some(Words(words.into_iter().collect())));
-        Ok(Self(editor))
+        Ok(Self { editor, pasted: VecDeque::new() })
     }
 
     /// The next line that is typed; none at the end of the input (Ctrl-D), or at Ctrl-C.
@@ -170,8 +202,14 @@ impl WordEditor {
     /// The terminal cannot be read.
     pub fn line(&mut self, prompt: &str) -> io::Result<Option<String>> {
         loop {
-            match self.0.readline(prompt) {
-                Ok(line) => return Ok(Some(line)),
+            if let Some(line) = self.pasted.pop_front() {
+                // A history that takes no more is none to fail for.
+                let _ = self.editor.add_history_entry(&line);
+                return Ok(Some(line));
+            }
+            match self.editor.readline(prompt) {
+                Ok(typed) if typed.is_empty() => return Ok(Some(typed)),
+                Ok(typed) => self.pasted.extend(typed.lines().map(str::to_owned)),
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(None),
                 Err(ReadlineError::Signal(_)) => {}
                 Err(error) => return Err(io::Error::other(error)),
@@ -188,8 +226,8 @@ impl<B: Backend> Console<B> {
     pub fn run_terminal(&mut self, terminal: &mut Terminal) -> io::Result<End> {
         let mut warned = false;
         loop {
-            let line = match gauges::wait(|| terminal.editor.readline(&terminal.prompt)) {
-                Ok(line) => line,
+            let typed = match gauges::wait(|| terminal.editor.readline(&terminal.prompt)) {
+                Ok(typed) => typed,
                 Err(ReadlineError::Interrupted) if warned || self.abrupt => return Ok(End::Interrupted),
                 Err(ReadlineError::Interrupted) => {
                     // It may be the second Ctrl-C, after one that cancelled a command.
@@ -206,18 +244,17 @@ impl<B: Backend> Console<B> {
                 Err(error) => return Err(io::Error::other(error)),
             };
             warned = false;
-            if let Some(path) = &terminal.history
-                && let Err(error) = terminal.editor.append_history(path)
-            {
-                log::debug!("the history is not kept: {error}");
-            }
-            let editor = &mut terminal.editor;
-            let mut confirm = |what: &str| {
-                let question = format!("{}\n{REPLACE}", escape(what));
-                editor.readline(&question).is_ok_and(|answer| is_yes(&answer))
-            };
-            if self.obey(&line, &mut confirm) {
-                return Ok(End::Left);
+            // What was pasted may be several lines, each a command.
+            for line in typed.lines() {
+                terminal.remember(line);
+                let editor = &mut terminal.editor;
+                let mut confirm = |what: &str| {
+                    let question = format!("{}\n{REPLACE}", escape(what));
+                    editor.readline(&question).is_ok_and(|answer| is_yes(&answer))
+                };
+                if self.obey(line, &mut confirm) {
+                    return Ok(End::Left);
+                }
             }
         }
     }

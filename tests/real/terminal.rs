@@ -75,6 +75,46 @@ fn at_a_terminal_there_is_a_prompt_completion_and_a_history() {
 }
 
 #[test]
+fn each_line_of_what_is_pasted_is_a_command() {
+    let folder = folder();
+    let [(kept, _), (deleted, _)] = ["kept", "deleted"].map(|name| file(&folder, name, 6, 100 + name.len()));
+    let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
+    for path in [&kept, &deleted] {
+        terminal.press(&format!("store {}\r", path.display()));
+        terminal.expect("as 1 block");
+        terminal.expect("kadring> ");
+    }
+    // As terminals mark it.
+    terminal.press("\u{1b}[200~delete deleted\ncheck kept\nstatus\u{1b}[201~\r");
+    terminal.expect("told, with");
+    terminal.expect("whole");
+    terminal.expect("overlay   kad");
+    terminal.expect("kadring> ");
+    terminal.press("\u{1b}[A\u{1b}[A\r");
+    terminal.expect("whole");
+    terminal.press("files\r");
+    terminal.expect("kept");
+    terminal.press("quit\r");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
+fn ctrl_backslash_at_the_prompt_shows_what_the_threads_are_at_and_ends_nothing() {
+    let folder = folder();
+    let mut terminal = AtTerminal::start(&folder);
+    for _ in 0..2 {
+        terminal.expect("kadring> ");
+        terminal.press("\u{1c}");
+        terminal.expect("udp-recv");
+    }
+    terminal.press("status\r");
+    terminal.expect("overlay   kad");
+    terminal.press("quit\r");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
 fn ctrl_c_twice_leaves_and_a_signal_puts_the_terminal_back() {
     let folder = folder();
     let mut terminal = AtTerminal::start(&folder);

@@ -90,6 +90,7 @@ impl Entry {
                 lease.secrets.sort_unstable();
                 lease.secrets.dedup();
                 lease.until = lease.until.zip(before.until).map(|(one, other)| one.max(other));
+                lease.lasts = lease.lasts.filter(|_| lease.until.is_some());
             }
             (none, before) => *none = none.take().or(before),
         }

@@ -103,6 +103,39 @@ fn a_renewal_leaves_leases_that_never_end_or_were_renewed_for_longer_as_they_are
 }
 
 #[test]
+fn a_catalogue_that_cannot_be_looked_at_is_not_taken_for_an_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a file");
+    std::fs::write(&file, "").unwrap();
+    assert!(Catalogue::of(file.join("state")).listed().is_err());
+    assert!(Catalogue::of(folder.path().join("none yet")).listed().unwrap().is_empty());
+}
+
+#[test]
+fn a_line_is_withdrawn_unless_another_has_come_after_it() {
+    let (_folder, catalogue) = catalogue();
+    catalogue.add(&entry("a", "/a", "1")).unwrap();
+    let (file, line) = catalogue.append(&entry("b", "/b", "2")).unwrap();
+    catalogue.withdraw(&file, line).unwrap();
+    let names = || catalogue.listed().unwrap().into_iter().map(|entry| entry.name).collect::<Vec<_>>();
+    assert_eq!(names(), ["a"]);
+    let (file, line) = catalogue.append(&entry("c", "/c", "3")).unwrap();
+    catalogue.add(&entry("d", "/d", "4")).unwrap();
+    catalogue.withdraw(&file, line).unwrap();
+    assert_eq!(names(), ["a", "c", "d"]);
+}
+
+#[test]
+fn what_an_end_of_the_process_left_of_a_new_catalogue_is_taken_by_the_next() {
+    let (folder, catalogue) = catalogue();
+    catalogue.add(&entry("a", "/a", "1")).unwrap();
+    std::fs::write(folder.path().join("new/catalogue.new"), "half a li").unwrap();
+    catalogue.write(&[entry("b", "/b", "2")]).unwrap();
+    assert_eq!(catalogue.listed().unwrap().len(), 1);
+    assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 2, "the catalogue and its lock");
+}
+
+#[test]
 fn lines_that_cannot_be_read_are_set_aside_and_the_others_stay() {
     let (_folder, catalogue) = catalogue();
     let (one, two) = (entry("a", "/a", "1"), entry("b", "/b", "2"));

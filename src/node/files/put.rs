@@ -166,12 +166,14 @@ impl Put {
             }
             (Reader::Publishing, Outcome::Done) => return self.succeed(desk),
             (step, Outcome::Failed(error)) => {
-                let kind = FailureKind::from(&error);
-                let reason = match self.root.filter(|_| step == Reader::Publishing) {
-                    Some(key) => format!("{}; the file itself is stored, and its key is {key}", error.reason),
-                    None => error.reason,
+                let failed = match self.root.filter(|_| step == Reader::Publishing) {
+                    Some(key) => {
+                        let reason = format!("{}; the file itself is stored, and its key is {key}", error.reason);
+                        (FailureKind::Other, reason)
+                    }
+                    None => (FailureKind::from(&error), error.reason),
                 };
-                return self.give_up(desk, (kind, reason));
+                return self.give_up(desk, failed);
             }
             (step, outcome) => debug_assert!(false, "{step:?} ended with {outcome:?}"),
         }

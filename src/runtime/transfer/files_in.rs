@@ -208,6 +208,7 @@ impl Draft {
         let LocalManifest { path, form } = manifest;
         let place = Place::of(path)?;
         place.check_for_manifest(of)?;
+        place.check_folder()?;
         // Like any file that the user makes: as many may read it as the user lets.
         let as_usual = Permissions::from_mode(0o666);
         let file = tempfile::Builder::new().permissions(as_usual).tempfile_in(folder_of(&place.path));

@@ -66,7 +66,7 @@ impl Place {
     }
 
     /// An error if the folder, which is there, takes no new file: a file is whole before it gets its name.
-    fn check_folder(&self) -> Result<(), JobError> {
+    pub(super) fn check_folder(&self) -> Result<(), JobError> {
         let folder = folder_of(&self.path);
         match access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
             Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) if folder.is_dir() => {

@@ -152,6 +152,29 @@ fn a_catalogue_that_cannot_be_written_is_told_and_the_file_is_stored_all_the_sam
 }
 
 #[test]
+fn what_was_refused_before_anything_of_it_left_is_not_listed_and_a_renewal_of_nothing_is_done() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 4, 1000);
+    let (other, _) = file(&folder, "other", 5, 1000);
+    let blocks = folder.path().join("blocks");
+    fs::create_dir(&blocks).expect("ours");
+    fs::write(blocks.join("no block"), "text").expect("ours");
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    assert_eq!(peer.ask("renew")["answer"], "leased", "nothing was stored yet");
+    let nowhere = folder.path().join("no/such/folder");
+    for manifest in [&other, &nowhere] {
+        let refused = peer.ask(&format!("store '{}' --manifest '{}'", text(&path), text(manifest)));
+        assert_eq!(refused["answer"], "failed", "{refused}");
+    }
+    let imported = peer.ask(&format!("import '{}'", text(&blocks)));
+    assert_eq!((&imported["answer"], &imported["blocks"]), (&json!("imported"), &json!(0)), "{imported}");
+    assert_eq!(peer.ask("files")["files"], json!([]));
+    peer.store(&path);
+    peer.ask(&format!("store '{}' --manifest '{}'", text(&path), text(&other)));
+    assert_eq!(peer.ask("files")["files"].as_array().map(Vec::len), Some(1), "what was stored before stays");
+}
+
+#[test]
 fn an_empty_or_strange_file_of_a_stored_files_name_does_not_hide_it() {
     let folder = folder();
     let mut peer = Launch::new(folder.path().join("peer")).start();
