@@ -7,19 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kadring::console::events::EventLog;
+use kadring::network::NetworkName;
 use kadring::runtime::Tell;
 
 use super::Failed;
 use super::standard::is_standard;
 
-/// Has a peer's events written to the file `path`; `-` is standard output.
-pub(super) fn to(path: &Path) -> Result<Tell, Failed> {
+/// Has the events of a peer of this network written to the file `path`; `-` is standard output.
+pub(super) fn to(path: &Path, network: (bool, NetworkName)) -> Result<Tell, Failed> {
     if is_standard(path) {
-        return Ok(Tell(Arc::new(|me, notices| EventLog::new(io::stdout()).run(&me, &notices))));
+        return Ok(Tell(Arc::new(move |me, notices| EventLog::new(io::stdout(), network).run(&me, &notices))));
     }
     let file =
         open(path).map_err(|error| Failed::start(format!("cannot write events to {}: {error}", path.display())))?;
-    Ok(Tell(Arc::new(move |me, notices| EventLog::new(&file).run(&me, &notices))))
+    Ok(Tell(Arc::new(move |me, notices| EventLog::new(&file, network).run(&me, &notices))))
 }
 
 fn open(path: &Path) -> io::Result<File> {

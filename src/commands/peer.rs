@@ -148,7 +148,9 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     config.strict_addresses = args.strict_addresses;
     config.handover_limit = args.handover_limit;
     config.capacity = args.capacity.map(|size| size.as_u64());
-    let known = known(args)?;
+    let (known, keys) = (known(args)?, args.network.keys().map_err(Failed::usage)?);
+    let events =
+        args.events.as_deref().map(|path| events::to(path, (keys.is_some(), args.network.name))).transpose()?;
     let temporary = match args.data {
         Some(_) => None,
         None => Some(temporary_folder()?),
@@ -162,9 +164,9 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
         overlay: args.overlay.into(),
         config,
         on_signal: Some(Command::Quit { handover: !args.no_handover }),
-        events: args.events.as_deref().map(events::to).transpose()?,
+        events,
         record: args.record.clone(),
-        keys: args.network.keys().map_err(Failed::usage)?,
+        keys,
         ..Options::default()
     };
     Ok((options, temporary))

@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use kadring::id::Id;
+use kadring::console::json::Announced;
 use kadring::network::NetworkName;
 use kadring::runtime::Ready;
 use sd_notify::NotifyState;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Failed;
 
@@ -27,17 +27,6 @@ pub(super) fn forget(path: &Path) -> Result<(), Failed> {
     fs::remove_file(path).map_err(cannot)
 }
 
-/// The JSON of the READY line, in this order.
-#[derive(Serialize)]
-struct Announced {
-    id: Id,
-    udp: u16,
-    tcp: u16,
-    pid: u32,
-    sealed: bool,
-    network: NetworkName,
-}
-
 /// The part of a ready file by which it is told from another file.
 #[derive(Deserialize)]
 struct Process {
@@ -46,14 +35,8 @@ struct Process {
 }
 
 /// Announces that the peer is ready: in the ready file, and to the service manager. Returns the JSON of it.
-pub(super) fn announce(
-    ready: &Ready,
-    (sealed, network): (bool, NetworkName),
-    file: Option<&Path>,
-) -> Result<String, Failed> {
-    let &Ready { id, udp, tcp, peers: _ } = ready;
-    let announced = Announced { id, udp, tcp, pid: std::process::id(), sealed, network };
-    let text = serde_json::to_string(&announced).map_err(Failed::start)?;
+pub(super) fn announce(ready: &Ready, network: (bool, NetworkName), file: Option<&Path>) -> Result<String, Failed> {
+    let text = Announced::new(ready.id, ready.udp, network).text();
     if let Some(path) = file {
         write_ready_file(path, &text)
             .map_err(|error| Failed::start(format!("cannot write the ready file {}: {error}", path.display())))?;

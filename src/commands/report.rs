@@ -48,7 +48,7 @@ fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> {
     })?;
     let in_place = !args.once && format == Format::Text && io::stdout().is_terminal();
     let mut seeds = vec![surveyor.target().addr];
-    let mut first = true;
+    let mut before = None;
     loop {
         let peers = surveyor.survey(&seeds)?;
         let report = Report { overlay: surveyor.overlay(), peers: &peers };
@@ -56,14 +56,16 @@ fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> {
             Format::Json => report.json()?,
             Format::Text => report.text(),
         };
-        if write(&text, in_place, first).is_err() {
+        // On a terminal it is drawn anew each time, for others may write there; elsewhere each line counts.
+        let changed = before.as_ref() != Some(&text);
+        if (in_place || changed) && write(&text, in_place, before.is_none()).is_err() {
             // The reader of the report has gone.
             return Ok(Exit::Done);
         }
         if args.once {
             return Ok(Exit::Done);
         }
-        first = false;
+        before = Some(text);
         // The peer to attach to may go: from now on any other will do.
         for peer in &peers {
             if peer.answered && !seeds.contains(&peer.peer.addr) {

@@ -59,11 +59,11 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
     let store = temporary_folder();
     let store = store.map_err(|error| Failed::start(format!("cannot make a temporary folder: {error}")))?;
     let restore = Arc::new(edited.then(Restore::new));
-    let events = ways.events.as_deref().map(events::to).transpose()?;
-    let options = Options { on_abrupt_end: Some(last_act(&store, &restore)), events, ..place.options(ways, &store) };
+    let options = Options { on_abrupt_end: Some(last_act(&store, &restore)), ..place.options(ways, &store) };
     let of = (ways.network.name, ways.network.keys().map_err(Failed::usage)?);
     let network = (of.1.is_some(), of.0);
-    let options = Options { keys: of.1.clone(), ..options };
+    let events = ways.events.as_deref().map(|path| events::to(path, network)).transpose()?;
+    let options = Options { keys: of.1.clone(), events, ..options };
     let (peer, notices) = LocalPeer::start_watched(options).map_err(|error| match error {
         StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol, of.clone())),
         error => Failed::start(error),

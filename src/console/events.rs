@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use super::json;
+use crate::network::NetworkName;
 use crate::node::Notice;
 use crate::peer::Peer;
 use crate::runtime::since_1970;
@@ -16,6 +17,8 @@ use crate::runtime::since_1970;
 /// Writes events until their reader is gone.
 pub struct EventLog<W> {
     to: W,
+    /// Whether a network key seals the peer's traffic, and the name of its network.
+    network: (bool, NetworkName),
     /// Lines that could not be written, and that nobody was told of.
     lost: u64,
     /// The last line was cut short.
@@ -24,9 +27,9 @@ pub struct EventLog<W> {
 }
 
 impl<W: Write> EventLog<W> {
-    /// Writes to `to`.
-    pub fn new(to: W) -> Self {
-        Self { to, lost: 0, torn: false, closed: false }
+    /// Writes to `to` what happens at a peer of this network: whether a key seals its traffic, and its name.
+    pub fn new(to: W, network: (bool, NetworkName)) -> Self {
+        Self { to, network, lost: 0, torn: false, closed: false }
     }
 
     /// Tells what happens at the peer `me` until it has ended.
@@ -42,7 +45,7 @@ impl<W: Write> EventLog<W> {
             self.line(&line);
         }
         if let Notice::Joined { .. } = notice {
-            self.line(&json::ready(&json::announced(me, std::process::id()), now));
+            self.line(&json::ready(&json::Announced::new(me.id, me.addr.port(), self.network).text(), now));
         }
     }
 
@@ -113,7 +116,7 @@ mod tests {
         let up = Notice::PeerUp { peer: me };
         let line = json::event(&up, Duration::ZERO).unwrap();
         let mut disk = Disk(Vec::new(), line.len() + 10);
-        let mut log = EventLog::new(&mut disk);
+        let mut log = EventLog::new(&mut disk, (false, NetworkName::default()));
         for _ in 0..3 {
             log.tell(&me, &up, Duration::ZERO);
         }

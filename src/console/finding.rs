@@ -8,7 +8,7 @@ use super::escape::quoted;
 use super::folder::StoredFolder;
 use super::reply::{ConsoleAnswer, Reply};
 use super::spec::{Request, is_empty, may_be_manifest};
-use super::words::{is_mistyped_key, parse_key, parse_source};
+use super::words::{is_mistyped_key, parse_source};
 use crate::id::{Id, Key};
 use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
 use crate::raw_text;
@@ -38,7 +38,10 @@ pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: Request) -
                 None if explain => Request::Ask(Command::Explain { key }),
                 None => Request::Ask(Command::Lookup { key }),
             },
-            Ok(Err(failure)) if failure.kind != FailureKind::NotFound => return Err(failure),
+            Ok(Err(failure)) if failure.kind == FailureKind::NotFound => {
+                return Err(Failure { reason: no_key(&word), ..failure });
+            }
+            Ok(Err(failure)) => return Err(failure),
             _ => return Err(failed(FailureKind::Usage, no_key(&word))),
         },
         other => other,
@@ -208,8 +211,7 @@ fn failed(kind: FailureKind, reason: String) -> Failure {
 }
 
 fn no_key(word: &str) -> String {
-    let reason = parse_key(word).err().unwrap_or_default();
-    format!("{reason}, and no name in the catalogue")
+    format!("{} is no key, which has 64 hexadecimal digits, and no name in the catalogue", quoted(word))
 }
 
 fn unknown(word: &str, is_there: bool) -> String {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 
 use super::escape::escape_json;
 use super::reply::Reply;
+use crate::id::Id;
+use crate::network::NetworkName;
 use crate::node::{FailureKind, Notice, Phase};
 use crate::peer::Peer;
 
@@ -46,9 +49,29 @@ pub fn ready(announced: &str, time: Duration) -> String {
     value.to_string()
 }
 
-/// The fields that tell where a peer is that is ready.
-pub(super) fn announced(me: &Peer, pid: u32) -> String {
-    json!({ "id": me.id, "udp": me.addr.port(), "tcp": me.addr.port(), "pid": pid }).to_string()
+/// What tells where a peer is that is ready, in this order.
+#[derive(Serialize)]
+pub struct Announced {
+    id: Id,
+    udp: u16,
+    tcp: u16,
+    pid: u32,
+    sealed: bool,
+    network: NetworkName,
+}
+
+impl Announced {
+    /// What this process tells of its peer `id` on `port`: whether a network key seals its traffic, and the name of its
+    /// network.
+    pub fn new(id: Id, port: u16, (sealed, network): (bool, NetworkName)) -> Self {
+        Self { id, udp: port, tcp: port, pid: std::process::id(), sealed, network }
+    }
+
+    /// It as JSON.
+    pub fn text(&self) -> String {
+        // Nothing in it can fail to be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
 /// So many events are missing here.

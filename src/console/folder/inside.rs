@@ -13,7 +13,7 @@ use crate::raw_text;
 /// is known.
 ///
 /// # Errors
-/// The name is that of several things, or the path leads out of the folder.
+/// The name is that of several things, or the path goes up.
 pub(super) fn named(catalogue: Option<&Catalogue>, word: &Path) -> Result<Option<(Key, PathBuf)>, Failure> {
     let mut parts = word.components();
     let Some(Component::Normal(head)) = parts.next() else { return Ok(None) };
@@ -25,7 +25,7 @@ pub(super) fn named(catalogue: Option<&Catalogue>, word: &Path) -> Result<Option
     let Some(key) = known else { return Ok(None) };
     let path: PathBuf = parts.collect();
     if path.components().any(|part| !matches!(part, Component::Normal(_))) {
-        return Err(usage(format!("{} leads out of the folder", name(word))));
+        return Err(usage(format!("{} goes up with '..', which a path in a folder does not", name(word))));
     }
     Ok(Some((key, path)))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::list::temporary;
 use super::single::check;
+use super::standing::why_not;
 use super::{failed, inside};
 use crate::console::perform::Performer;
 use crate::console::reply::Reply;
@@ -49,7 +50,11 @@ impl<B: Backend> Performer<B> {
         match extent.itself.map(|item| item.kind) {
             Some(Kind::File(content)) => self.bring_single(&content, folder.path(), dest, replace),
             Some(Kind::Link { target }) => {
-                let reason = format!("{} is a link to {}; retrieve that", super::name(path), super::name(&target));
+                let to = super::name(&target);
+                let reason = match why_not(path, &target) {
+                    None => format!("{} is a link to {to}; name that", super::name(path)),
+                    Some(kind) => format!("{} is {kind}: {to}; nothing there was stored", super::name(path)),
+                };
                 Err(failed(FailureKind::Usage, reason))
             }
             _ if whole => self.bring_folder(key, path, dest, replace),

@@ -30,8 +30,9 @@ impl<B: Backend> Performer<B> {
         let dest = Dest::of(dest)?;
         let mut staging = Staging::open(&dest, &key, inside)?;
         let (listing, extent) = self.listing(key, inside, staging.file("listing"))?;
-        let answered = |standing, resumed, aside, skipped| {
+        let answered = |standing, resumed, aside, (skipped, unmade): (Vec<LeftOut>, u64)| {
             let Extent { bytes, files, folders, links, .. } = extent;
+            let links = links - unmade;
             let took = took();
             let folder = RetrievedFolder { bytes, resumed, files, folders, links, standing, aside, skipped, took };
             Reply::Console(ConsoleAnswer::RetrievedFolder(folder))
@@ -72,8 +73,8 @@ impl<B: Backend> Performer<B> {
 /// Links that are not made are named, so many at most: a listing may tell of millions.
 const NAMED: u64 = 1000;
 
-/// The links that are not made.
-fn skipped(listing: &Listing) -> Result<Vec<LeftOut>, Failure> {
+/// The links that are not made, and how many there are of them.
+fn skipped(listing: &Listing) -> Result<(Vec<LeftOut>, u64), Failure> {
     let (mut skipped, mut count, mut last) = (Vec::new(), 0, PathBuf::new());
     listing.each(&mut |path, item| {
         if let Kind::Link { target } = &item.kind
@@ -92,11 +93,11 @@ fn skipped(listing: &Listing) -> Result<Vec<LeftOut>, Failure> {
         let reason = format!("the last of {} further links that lead out, or may", count - NAMED);
         skipped.push(LeftOut { file: last, reason });
     }
-    Ok(skipped)
+    Ok((skipped, count))
 }
 
 /// Makes the links, last of all, so that nothing is ever written through one. Those that are not made.
-fn make_links(listing: &Listing, tree: &Path) -> Result<Vec<LeftOut>, Failure> {
+fn make_links(listing: &Listing, tree: &Path) -> Result<(Vec<LeftOut>, u64), Failure> {
     listing.each(&mut |path, item| {
         let Kind::Link { target } = item.kind else { return Ok(()) };
         if why_not(path, &target).is_some() {

@@ -29,7 +29,8 @@ fn events_are_appended_to_a_file_from_the_first_on_with_the_progress_and_the_cod
     let told = events(&fs::read_to_string(&log).expect("it is there"));
     let names: Vec<_> = told.iter().map(|event| event["event"].as_str().expect("a name")).collect();
     assert_eq!(names[..4], ["before", "watching", "joined", "ready"], "{names:?}");
-    assert_eq!((&told[3]["id"], &told[3]["udp"]), (&json!(id), &json!(port)));
+    let ready = ["id", "udp", "sealed", "network"].map(|field| &told[3][field]);
+    assert_eq!(ready, [&json!(id), &json!(port), &json!(false), &json!("kadring")]);
     let of = |name: &str| told.iter().filter(move |event| event["event"] == name).collect::<Vec<_>>();
     let progress = of("progress");
     let first = progress.first().expect("there is some");

@@ -89,7 +89,7 @@ const ROWS: [Row; 28] = [
     row("forget", ("forget again", "forgot again"), "forget", "forget no-such", NOBODY),
     row("files", ("files", "folder/"), "files a b", "", NOBODY),
     row("list", ("list", "3000"), "list more", "", NOBODY),
-    row("lookup", ("lookup {key}", "key "), "lookup no-such", "", NOBODY),
+    row("lookup", ("lookup {key}", "key "), "lookup", "lookup no-such", NOBODY),
     row("scrub", ("scrub", "all sound"), "scrub now", "", NOBODY),
     row("peers", ("peers", "{id}"), "peers now", "", NOBODY),
     row("table", ("table", "bucket"), "table now", "", NOBODY),

@@ -41,7 +41,6 @@ fn who_asks_wrongly_is_told_and_gets_2() {
         (&["peer", "--bootstrap", "localhost"], "there is no port"),
         (&["peer", "--overlay", "tree"], "tree"),
         (&["store", "x"], "--bootstrap"),
-        (&["lookup", "123", "--bootstrap", "127.0.0.1:1"], "64 hexadecimal digits"),
         (&["retrieve", &KEY[1..], "x", "--bootstrap", "127.0.0.1:1"], "has 63"),
         (&["ping", "127.0.0.1"], "there is no port"),
         (&["completions", "sh"], "sh"),
@@ -82,7 +81,8 @@ fn what_is_typed_wrongly_is_told_in_the_words_of_what_was_asked_for() {
     assert_ends(&store("-"), 2, "standard output carries the answer; a file of that name is ./-");
     assert_ends(&["retrieve", "-", "back", "--bootstrap", "127.0.0.1:9"], 2, "a file of that name is ./-");
     assert_ends(&["peer", "--id", "z"], 2, "\"z\" is no id, which has 64 hexadecimal digits; this has 1 character");
-    assert_ends(&["lookup", "zz", "--bootstrap", "127.0.0.1:9"], 2, "\"zz\" is no key");
+    let no_key = "\"zz\" is no key, which has 64 hexadecimal digits, and no name in the catalogue";
+    assert_ends(&["lookup", "zz", "--bootstrap", "127.0.0.1:9"], 4, no_key);
     assert_ends(&["peer", "--capacity", "10Q"], 2, "a size is a number of bytes, or of units such as 500MB");
 }
 

@@ -1,8 +1,9 @@
-//! Standard error that nobody reads.
+//! Standard error, or output, that nobody reads.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -117,5 +118,27 @@ fn clients_whose_standard_error_nobody_reads_end_with_their_exit_codes() {
             let client = Running::start_logging(level, task, Stdio::null(), stderr.into());
             assert_eq!(client.ends(), Some(code), "{task:?}");
         }
+    }
+}
+
+#[test]
+fn a_client_whose_reader_has_gone_ends_by_sigpipe_without_a_word() {
+    let folder = folder();
+    let (_peer, port) = Running::peer(&folder, &[], Stdio::piped(), Stdio::null());
+    let (there, data) = (format!("127.0.0.1:{port}"), folder.path().join("data").display().to_string());
+    let tasks: [&[&str]; 6] = [
+        &["ping", &there],
+        &["ctl", "--data", &data, "status"],
+        &["files", "--data", &data],
+        &["completions", "bash"],
+        &["json"],
+        &["man"],
+    ];
+    for task in tasks {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
+        drop(read);
+        let ended = program().args(task).stdout(File::from(write)).output().expect("the program runs");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.signal(), &*said), (Some(Signal::SIGPIPE as i32), ""), "{task:?}: {:?}", ended.status);
     }
 }
