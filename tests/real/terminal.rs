@@ -103,8 +103,8 @@ fn each_line_of_what_is_pasted_is_a_command() {
 fn ctrl_backslash_at_the_prompt_shows_what_the_threads_are_at_and_ends_nothing() {
     let folder = folder();
     let mut terminal = AtTerminal::start(&folder);
+    terminal.expect("kadring> ");
     for _ in 0..2 {
-        terminal.expect("kadring> ");
         terminal.press("\u{1c}");
         terminal.expect("udp-recv");
     }
