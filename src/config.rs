@@ -115,10 +115,10 @@ pub const HEDGE_FACTOR: u32 = 3;
 pub const FLOWS_FROM: u32 = 64 * 1024;
 
 /// Bytes that show that a block comes.
-pub const FLOW: usize = 32 * 1024;
+pub const FLOW: usize = 4 * 1024;
 
-/// Who sends fewer than [`FLOW`] bytes of a block in this time keeps us waiting, as one does who sends none. That is
-/// half the least rate at which a block has to come in the end.
+/// Who sends fewer than [`FLOW`] bytes of a block in this time keeps us waiting, as one does who sends none. That is a
+/// sixteenth of the rate at which a block has to come in the end: what a slow way carries may be shared by as many.
 pub const FLOW_LASTS: Duration = Duration::from_secs(1);
 
 /// No fetch is hedged before it took this long.

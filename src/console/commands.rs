@@ -36,8 +36,8 @@ pub static COMMANDS: &[Spec] = &[
                   A folder is kept with all that is in it: names, links, which files can be executed, and empty folders.\n\
                   --exclude leaves out what fits a pattern of a name or, with a slash, of a path in the folder.\n\
                   Where something in it cannot be read, the rest is stored only with --skip-unreadable.\n\
-                  It is kept for ever, or with --for 30d for so long; see renew and delete. Of each block so many copies are\n\
-                  kept as the peers usually do, or --copies N; see copies.",
+                  It is kept for ever, or with --for 30d for so long; see renew and delete. What is kept for ever already\n\
+                  stays so. Of each block so many copies are kept as the peers usually do, or --copies N; see copies.",
         parse: |words, options, defaults| Ok(Request::Store(Store::read(words, options, defaults)?)),
     },
     Spec {
@@ -205,7 +205,7 @@ pub static COMMANDS: &[Spec] = &[
         options: &[OptionSpec { name: "--for", value: Some("TIME") }],
         summary: "have files that were stored for a while kept longer",
         details: "Without names, all of the catalogue's that end some time. Each is kept as long as when it was stored,\n\
-                  from now on; --for 90d says otherwise, and --for ever ends that it ends.",
+                  from now on; --for 90d says otherwise, and --for ever ends that it ends. No lease ends sooner for it.",
         parse: |words, options, _| Ok(Request::Lease { words: words.to_vec(), change: read_renew(options)? }),
     },
     Spec {
