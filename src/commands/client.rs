@@ -22,7 +22,7 @@ use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, en
 use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
 
-use super::standard::{STANDARD, UntilTold, is_standard, spool, written};
+use super::standard::{STANDARD, UntilTold, is_standard, is_stdout_closed, spool, written};
 use super::unjoined::{answers_but, heard, ping_all, strange};
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
 use crate::args::{
@@ -151,7 +151,7 @@ fn join_and_retrieve(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {
             return Ok(end_as_by_sigpipe());
         }
         if !tells && reply.failure().is_none() {
-            return Ok(Exit::Done);
+            return Ok(if is_stdout_closed() { Exit::Other } else { Exit::Done });
         }
         // Standard output holds the file, so the answer goes elsewhere.
         return Ok(tell(&reply, args.format.format(), stderr()));

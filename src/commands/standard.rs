@@ -182,7 +182,12 @@ pub(super) fn written(output: &Output) -> Exit {
 
 /// Whether an answer went nowhere: it could not be written, or standard output was closed before this program began.
 fn is_lost(output: &Output) -> bool {
-    output.is_closed() || was_closed(io::stdout()).unwrap_or(false)
+    output.is_closed() || is_stdout_closed()
+}
+
+/// Whether standard output was closed when this program began.
+pub(super) fn is_stdout_closed() -> bool {
+    was_closed(io::stdout()).unwrap_or(false)
 }
 
 /// Whether a standard stream was closed when this program began. Rust then opens /dev/null in its place for reading and

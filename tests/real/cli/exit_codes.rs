@@ -207,12 +207,13 @@ fn an_answer_to_a_closed_standard_output_is_a_failure() {
     let folder = folder();
     let peers = crate::support::cluster(&folder, 1, &[]);
     let (path, _) = file(&folder, "original", 6, 1000);
-    for quiet in ["", "-q"] {
+    let key = key_of(&run(&["store", text(&path), "--bootstrap", &address(&peers[0])]));
+    for line in ["store \"$2\"", "store \"$2\" -q", "cat \"$3\"", "retrieve \"$3\" -"] {
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("\"$0\" store \"$2\" {quiet} --bootstrap \"$1\" >&-")]);
-        let args = [env!("CARGO_BIN_EXE_kadring"), &address(&peers[0]), text(&path)];
+        shell.args(["-c", &format!("\"$0\" {line} --bootstrap \"$1\" >&-")]);
+        let args = [env!("CARGO_BIN_EXE_kadring"), &address(&peers[0]), text(&path), &key];
         let output = shell.args(args).output().expect("it runs");
-        assert_eq!(code(&output), Some(1), "{}", said(&output));
+        assert_eq!(code(&output), Some(1), "{line}: {}", said(&output));
     }
 }
 
