@@ -27,7 +27,7 @@ pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: Request) -
         Request::Ask(Command::Clear { sources }) => {
             Request::Ask(Command::Clear { sources: sources.into_iter().map(resolve).collect::<Result<_, _>>()? })
         }
-        Request::Check(check) => Request::Check(check.with_sources(resolve)?),
+        Request::Check(check) => Request::Check(check.resolved(resolve)?),
         Request::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit }) => {
             let sources = sources.into_iter().map(resolve).collect::<Result<_, _>>()?;
             Request::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit })

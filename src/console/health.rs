@@ -29,6 +29,8 @@ pub struct Subject {
     pub name: PathBuf,
     /// The file by key or by manifest; several where several make it up.
     pub sources: Vec<Source>,
+    /// Why there is nothing of that name.
+    pub unknown: Option<Failure>,
 }
 
 /// What `check` asks for.
@@ -48,20 +50,31 @@ impl Subject {
     /// # Errors
     /// For people: the word is no name.
     pub fn of(word: &str) -> Result<Self, String> {
-        Ok(Self { name: raw_text::path(word), sources: vec![parse_source(word)?] })
+        Ok(Self { name: raw_text::path(word), sources: vec![parse_source(word)?], unknown: None })
     }
 }
 
 impl Check {
-    /// The same, with each source as `resolve` has it.
+    /// The same, with each source as `place` has it.
+    pub fn with_sources(mut self, place: impl Fn(Source) -> Source) -> Self {
+        for file in &mut self.files {
+            file.sources = std::mem::take(&mut file.sources).into_iter().map(&place).collect();
+        }
+        self
+    }
+
+    /// The same, with each source as `resolve` has it. Of several files one that is not known keeps no other from it.
     ///
     /// # Errors
-    /// The first of `resolve`.
-    pub fn with_sources<E>(self, mut resolve: impl FnMut(Source) -> Result<Source, E>) -> Result<Self, E> {
-        let mut files = Vec::new();
-        for Subject { name, sources } in self.files {
-            let sources = sources.into_iter().map(&mut resolve).collect::<Result<_, _>>()?;
-            files.push(Subject { name, sources });
+    /// That of `resolve`, where there is one file.
+    pub fn resolved(self, mut resolve: impl FnMut(Source) -> Result<Source, Failure>) -> Result<Self, Failure> {
+        let (several, mut files) = (self.files.len() > 1, Vec::new());
+        for Subject { name, sources, .. } in self.files {
+            files.push(match sources.into_iter().map(&mut resolve).collect() {
+                Ok(sources) => Subject { name, sources, unknown: None },
+                Err(failure) if several => Subject { name, sources: Vec::new(), unknown: Some(failure) },
+                Err(failure) => return Err(failure),
+            });
         }
         Ok(Self { files, ..self })
     }
@@ -176,7 +189,10 @@ impl<B: Backend> Performer<B> {
 
     /// Has each file checked. To cancel one check cancels those that follow too.
     pub(super) fn check(&self, Check { files, verify, repair }: Check) -> Reply {
-        let answers = self.one_by_one(files, |Subject { name, sources }| {
+        let answers = self.one_by_one(files, |Subject { name, sources, unknown }| {
+            if let Some(failure) = unknown {
+                return Reply::of_file(name, Answer::Failed(failure));
+            }
             let check = |sources, lease| self.ask(Command::Check { sources, verify, repair, lease });
             let answer = match self.whole(sources.clone()) {
                 Ok((sources, lease)) => check(sources, lease),

@@ -1,6 +1,5 @@
 //! One command of a console, and what a line can ask for.
 
-use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -203,9 +202,7 @@ impl Request {
             Self::Ask(Command::Clear { sources }) => {
                 Self::Ask(Command::Clear { sources: sources.into_iter().map(source).collect() })
             }
-            Self::Check(check) => Self::Check(
-                check.with_sources(|of| Ok::<_, Infallible>(source(of))).unwrap_or_else(|never| match never {}),
-            ),
+            Self::Check(check) => Self::Check(check.with_sources(source)),
             Self::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit }) => {
                 let sources = sources.into_iter().map(source).collect();
                 Self::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit })

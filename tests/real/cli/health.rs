@@ -54,6 +54,9 @@ fn a_file_is_told_whole_thin_or_lost_through_the_control_socket_a_guest_and_a_pi
     // Of several, the worst counts.
     let several = ctl(&peers[0], &["check", &key, KEY]);
     assert_eq!((code(&several), &answer(&several)["answer"]), (Some(4), &json!("all")), "{}", printed(&several));
+    let several = peers[1].ask(&format!("check nosuch {key}"));
+    let [nosuch, known] = [0, 1].map(|at| &several["answers"][at]);
+    assert_eq!((&nosuch["kind"], &known["health"]), (&json!("not_found"), &json!("whole")), "{several}");
     assert_eq!(peers[1].ask(&format!("check {KEY}"))["health"], "lost");
     assert_ends(&["check", "no such name", "--bootstrap", &address(&peers[0])], 4, "no such name");
     assert_eq!(peers[1].ask(&format!("check {key}"))["health"], "whole");
