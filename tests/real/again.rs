@@ -41,7 +41,7 @@ fn the_record_of_a_live_peer_gives_the_same_actions_and_a_forged_one_shows_the_f
         recorded.retrieve(&key, &folder.path().join("back"), &original);
         recorded.ask("lookup 00");
         recorded.ask("quit --no-handover");
-        assert_eq!(recorded.wait(), Some(2), "one command was asked wrongly");
+        assert_eq!(recorded.wait(), Some(4), "one command named what is not known");
 
         let again = run(&["replay", text(&record)]);
         assert!(again.status.success(), "{again:?}");
