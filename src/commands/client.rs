@@ -22,7 +22,7 @@ use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, en
 use signal_hook::consts::{SIGPIPE, SIGTERM};
 use signal_hook::{flag, low_level};
 
-use super::standard::{STANDARD, UntilTold, is_standard, is_stdout_closed, spool, written};
+use super::standard::{STANDARD, UntilTold, exit_once_written, is_standard, is_stdout_closed, spool};
 use super::unjoined::{answers_but, heard, ping_all, strange};
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
 use crate::args::{
@@ -305,7 +305,7 @@ pub(super) fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'stat
 
 /// The exit code of an answer that was written, or could not be.
 fn exit_of(reply: &Reply, output: &Output) -> Exit {
-    reply.verdict().map_or_else(|| written(output), Exit::from)
+    reply.verdict().map_or_else(|| exit_once_written(output), Exit::from)
 }
 
 /// Where a program reads the answers, an error before the command was given is written as an answer too.

@@ -17,7 +17,7 @@ use kadring::runtime::{Spooled, connect, ending_signals};
 use signal_hook::low_level::pipe;
 
 use super::client::{end_as_by_sigpipe, end_by_signal, tell_trouble, watch_signals};
-use super::standard::{Passage, STANDARD, spool, written};
+use super::standard::{Passage, STANDARD, exit_once_written, spool};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -182,7 +182,7 @@ fn tell(answer: &Rendered, form: Form, out: impl Write + Send + 'static) -> Exit
             Output::new(form.format, stderr()).line(&answer.failures.join("\n"));
         }
     }
-    answer.kind.map_or_else(|| written(&output), |kind: FailureKind| kind.into())
+    answer.kind.map_or_else(|| exit_once_written(&output), |kind: FailureKind| kind.into())
 }
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ pub(crate) fn say(text: &[u8]) -> anyhow::Result<Exit> {
 }
 
 /// The exit code where nothing went wrong but, perhaps, that the answer could not be written.
-pub(super) fn written(output: &Output) -> Exit {
+pub(super) fn exit_once_written(output: &Output) -> Exit {
     match () {
         () if output.is_unread() => end_as_by_sigpipe(),
         () if is_lost(output) => Exit::Other,

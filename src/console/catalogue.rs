@@ -359,7 +359,12 @@ impl Catalogue {
     /// that what an end of this process leaves behind is taken by the next one.
     fn replace(&self, name: &str, text: &str) -> io::Result<()> {
         let new = self.folder.join(format!("{name}.new"));
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        // What stands there is not written to, whatever it is: it may have another mode, or lead elsewhere.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(new, self.folder.join(name))?;

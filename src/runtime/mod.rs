@@ -437,8 +437,8 @@ impl Session {
         self.id
     }
 
-    /// Runs `work`, which gives the commands of this session, on the thread `command-N`. A panic in it ends no more
-    /// than this work.
+    /// Runs `work`, which gives the commands of this session or does a part of one, on the thread `command-N`. A panic
+    /// in it ends no more than this work.
     ///
     /// # Errors
     /// The system refuses the thread.

@@ -132,6 +132,11 @@ fn what_an_end_of_the_process_left_of_a_new_catalogue_is_taken_by_the_next() {
     std::fs::write(folder.path().join("new/catalogue.new"), "half a li").unwrap();
     catalogue.write(&[entry("b", "/b", "2")]).unwrap();
     assert_eq!(catalogue.listed().unwrap().len(), 1);
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::write(&elsewhere, "dear").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.path().join("new/catalogue.new")).unwrap();
+    catalogue.write(&[entry("c", "/c", "3")]).unwrap();
+    assert_eq!(std::fs::read(elsewhere).unwrap(), b"dear", "no link is followed");
     assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 2, "the catalogue and its lock");
 }
 

@@ -80,12 +80,10 @@ impl<B: Backend> Performer<B> {
 
 /// What is under way.
 enum Sent {
+    /// A pack, whose file stays open until it has been read.
     Pack(Pack),
     /// The file of this item.
-    File {
-        item: usize,
-        size: u64,
-    },
+    File { item: usize, size: u64 },
 }
 
 /// What came of it all.
