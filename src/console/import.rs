@@ -73,6 +73,9 @@ impl<B: Backend> Performer<B> {
                 }
                 Err(failure) => imported.fail(folder.to_owned(), failure),
             }
+        } else if imported.failed.is_empty() {
+            let reason = "none of its files is a block named by its SHA-256".to_owned();
+            imported.fail(folder.to_owned(), Failure { kind: FailureKind::NotFound, reason });
         }
         Reply::Console(ConsoleAnswer::Imported(imported))
     }
@@ -100,6 +103,7 @@ impl<B: Backend> Performer<B> {
         }
     }
 }
+
 /// Why a file is not in the network.
 enum Refused {
     /// It is no block.

@@ -88,8 +88,7 @@ impl<'a> TransferBar<'a> {
             node::Progress::Moved { bytes, resumed } => {
                 if *resumed > self.resumed {
                     self.resumed = *resumed;
-                    bar.set_position(*resumed);
-                    bar.reset_eta();
+                    go_on_from(bar, *resumed);
                 }
                 bar.set_position(*bytes);
             }
@@ -118,6 +117,13 @@ impl Drop for TransferBar<'_> {
     }
 }
 
+/// The bar begins at so many bytes: none of them counts for the rate.
+fn go_on_from(bar: &ProgressBar, bytes: u64) {
+    // Each update is seen; of many positions that are set one after another, some are not.
+    bar.update(|state| state.set_pos(bytes));
+    bar.reset_eta();
+}
+
 fn set_length(bar: &ProgressBar, bytes: u64) {
     bar.set_length(bytes);
     bar.set_style(styled(SIZED));
@@ -135,4 +141,19 @@ fn file_name(path: &Path) -> String {
 fn styled(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("=> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_run_has_moved_does_not_count_for_the_rate() {
+        let bar = ProgressBar::hidden();
+        (0..100).for_each(|bytes| bar.set_position(bytes));
+        go_on_from(&bar, 1 << 40);
+        bar.update(|state| state.set_pos((1 << 40) + 1));
+        // One byte within a microsecond would be a million a second.
+        assert!(bar.per_sec() < 1e9, "{}", bar.per_sec());
+    }
 }

@@ -132,6 +132,10 @@ fn the_blocks_of_the_seeds_program_are_imported_as_they_are_and_its_manifests_re
         assert!(left_out.contains(reason), "{left_out}");
     }
     assert_eq!(peers[0].blocks().len(), 3 + 1, "they, and the list of them");
+    let none = folder.path().join("none");
+    fs::create_dir(&none).expect("writable");
+    let nothing = client(&["import", text(&none)]);
+    assert_eq!(code(&nothing), Some(4), "a folder without a block is the wrong one: {}", said(&nothing));
     let manifest = folder.path().join("hashfile");
     fs::write(&manifest, list).expect("writable");
     let back = folder.path().join("back");
