@@ -16,7 +16,7 @@ use super::command::CommandId;
 use super::exchange::Exchange;
 use super::explain::{Asked, Explanations};
 use super::holdings::{Holdings, USUAL};
-use super::job::{GetId, Holder, Job, JobError, JobId, PutId};
+use super::job::{GetId, Holder, Job, JobError, JobErrorKind, JobId, PutId};
 use super::jobs::{Jobs, Urgency};
 use super::life::{Life, Step};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
@@ -377,6 +377,10 @@ impl Desk {
         from: Holder,
     ) -> Result<(), JobError> {
         let most = size.unwrap_or(MAX_BLOCK_SIZE);
+        if self.holdings.is_going(&key) {
+            let reason = "the block is being deleted; try again".to_owned();
+            return Err(JobError { kind: JobErrorKind::Busy, reason });
+        }
         self.holdings.check_room(&key, most)?;
         let leases = self.holdings.meant(&key, leases.to_vec());
         let work = match from {

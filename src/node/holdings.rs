@@ -320,6 +320,11 @@ impl Holdings {
         self.coming.insert(job, Coming { key, most, leases });
     }
 
+    /// Whether a job is to write a block, or to look at it.
+    pub(super) fn is_coming(&self, key: &Key) -> bool {
+        self.coming.values().any(|coming| coming.key == *key)
+    }
+
     /// This job is to delete a block.
     pub(super) fn give_up(&mut self, job: JobId, key: Key) {
         self.going.insert(key);

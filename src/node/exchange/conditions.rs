@@ -158,7 +158,8 @@ impl Conditions {
 
     /// A peer that leaves so many datagrams without an answer is doubted.
     pub(super) fn doubt_after(&self) -> u8 {
-        let by_chance = |tries: &u8| self.loss.powi(i32::from(*tries)) > CHANCE;
+        // `powi` may differ from one system to the next.
+        let by_chance = |tries: &u8| (0..*tries).map(|_| self.loss).product::<f64>() > CHANCE;
         (MIN_DOUBT..MAX_DOUBT).find(|tries| !by_chance(tries)).unwrap_or(MAX_DOUBT)
     }
 

@@ -418,11 +418,7 @@ impl Exchange {
 
     /// What the request `magic` is for, while its answer is awaited.
     pub(crate) fn purpose(&self, magic: u64) -> Option<Purpose> {
-        self.pending.get(magic).map(|waiting| match &waiting.why {
-            Why::Overlay(_, purpose) => *purpose,
-            Why::Part(ticket) | Why::Offer { ticket, .. } => ticket.owner.purpose(),
-            Why::Pulse => Purpose::Transfer,
-        })
+        self.pending.get(magic).map(|waiting| waiting.why.purpose())
     }
 
     /// Requests that wait for an answer.

@@ -25,12 +25,16 @@ pub(super) enum Why {
 impl Why {
     /// A request for this reason, which only the asked address may answer.
     pub(super) fn ask(self, request: Request) -> Ask<Self> {
-        let purpose = match &self {
+        let urgent = matches!(self.purpose(), Purpose::Lookup | Purpose::Transfer);
+        Ask { urgent, ..Ask::new(request, self) }
+    }
+
+    /// What the request is for.
+    pub(super) fn purpose(&self) -> Purpose {
+        match self {
             Self::Overlay(_, purpose) => *purpose,
             Self::Part(ticket) | Self::Offer { ticket, .. } => ticket.owner.purpose(),
             Self::Pulse => Purpose::Upkeep,
-        };
-        let urgent = matches!(purpose, Purpose::Lookup | Purpose::Transfer);
-        Ask { urgent, ..Ask::new(request, self) }
+        }
     }
 }

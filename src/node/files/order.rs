@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::Config;
 use crate::file::LocalManifest;
 use crate::lease::Lease;
 use crate::node::command::Command;
@@ -40,5 +41,10 @@ impl Order {
     /// Copies that are wanted of each block, if `usual` are where the lease asks for no number.
     pub(super) fn copies(&self, usual: usize) -> usize {
         self.lease.map_or(usual, |lease| lease.copies_or(usual))
+    }
+
+    /// Copies with which a block is stored: no more than are wanted.
+    pub(super) fn quorum(&self, config: &Config) -> usize {
+        config.quorum.min(self.copies(config.replicas))
     }
 }

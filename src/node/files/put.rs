@@ -272,14 +272,13 @@ impl Put {
 
     /// Offers the block to as many peers as are wanted; concludes when no more can be.
     fn offer_on(&mut self, desk: &mut Desk, key: Key) -> Flow {
+        let quorum = self.order.quorum(desk.config());
         loop {
             let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
             if !placing.lacks() {
                 break;
             }
-            let Some(peer) = placing.next_candidate(desk.config().quorum, |addr| desk.stalls(addr)) else {
-                break;
-            };
+            let Some(peer) = placing.next_candidate(quorum, |addr| desk.stalls(addr)) else { break };
             if desk.is_me(&peer) {
                 self.keep_here(desk, key);
             } else {
@@ -375,14 +374,14 @@ impl Put {
 
     /// No more copies of this block can be had in this round.
     fn conclude(&mut self, desk: &mut Desk, key: Key) -> Flow {
-        let ticket = self.ticket(key);
+        let (ticket, quorum) = (self.ticket(key), self.order.quorum(desk.config()));
         let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
         if let Some(lookup) = placing.lookup.take() {
             desk.cancel_lookup(lookup);
         }
-        if placing.saved < desk.config().quorum {
+        if placing.saved < quorum {
             if placing.second_round {
-                let failed = too_few(key, placing, desk.config().quorum);
+                let failed = too_few(key, placing, quorum);
                 return self.give_up(desk, failed);
             }
             // The replica set may have changed under our hands: look again, once. Who has it already says so at once.

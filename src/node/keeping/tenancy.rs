@@ -51,7 +51,7 @@ pub(in crate::node) struct Tenancy {
     swept: UnixTime,
     /// Nothing goes before.
     patient: Time,
-    /// When it is to be looked again for blocks that stay because others offered them.
+    /// When it is to be looked again for blocks that stay for now.
     again: Option<Time>,
     answers: Favours,
 }
@@ -75,6 +75,7 @@ impl Part for Tenancy {
         let Reply::Done { outcome, .. } = reply else { return };
         match (ticket.step, outcome) {
             (Step::Block(key), Outcome::Done) => desk.notify(Notice::BlockEnded { key }),
+            (Step::Block(_), _) => self.look_again(desk),
             (Step::Piece(number), outcome) => {
                 let Some((asker, leases)) = self.noting.remove(&number) else { return };
                 match outcome {
@@ -123,13 +124,16 @@ impl Part for Tenancy {
         if let Some(from) = self.sweep.filter(|_| desk.holdings().deleting() < A_TURN) {
             let (over, next) = desk.holdings().over(&from, A_TURN, grace);
             for key in over {
-                if desk.holds(&key) {
+                if desk.holdings().is_coming(&key) {
+                    // An offer may be about to keep it on.
+                    self.look_again(desk);
+                } else if desk.holds(&key) {
                     desk.delete(Ticket::block(Owner::Leases, key), Urgency::Others, key);
                 }
             }
             self.sweep = next;
             if next.is_none() && desk.holdings_mut().holds_back() {
-                self.again = Some(desk.now() + REPUBLISH_INTERVAL);
+                self.look_again(desk);
             }
         }
     }
@@ -157,6 +161,11 @@ impl Part for Tenancy {
 }
 
 impl Tenancy {
+    /// What stays for now is looked at again.
+    fn look_again(&mut self, desk: &Desk) {
+        self.again = Some(desk.now() + REPUBLISH_INTERVAL);
+    }
+
     /// When blocks are to be looked for that nobody wants any more.
     fn due(&self, desk: &Desk) -> Option<Time> {
         let end = desk.holdings().all_leases().next_end(self.swept).map(|end| {

@@ -148,6 +148,23 @@ fn a_store_below_its_quorum_fails_and_says_why() {
 }
 
 #[test]
+fn a_file_of_which_fewer_copies_are_wanted_than_the_quorum_is_stored_with_those() {
+    let config = Config { quorum: 3, guest: true, ..Config::default() };
+    let mut bench = Bench::new(config, 4, 9).start(&[]);
+    let secret: crate::lease::Secret = "07".repeat(32).parse().expect("64 digits");
+    let lease = crate::lease::Lease { id: secret.id(), until: None, copies: 2 };
+    let store = Command::Store { path: "file".into(), manifest: None, keep: false };
+    let command = Command::OnLease { lease, store: Box::new(store) };
+    let [(read, _)] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
+    let actions = bench.ends(read, Outcome::Read { entry: entry(1, 10) });
+    let offers = requests(&actions).len();
+    let moved = answer_offers(&mut bench, &actions, |_| true);
+    let is_placed = |action: &Action| matches!(action, Action::Notify(Notice::Progress { .. }));
+    assert_eq!((offers, moved.iter().filter(|action| is_placed(action)).count()), (2, 1), "{moved:?}");
+    assert_eq!(answer(&moved), None);
+}
+
+#[test]
 fn a_missing_file_fails_at_once_and_another_command_goes_on() {
     let mut bench = Bench::new(Config::default(), 3, 0).start(&[]);
     let [(read, _)] = jobs(&store_file(&mut bench))[..] else { panic!() };

@@ -1,5 +1,7 @@
 //! Looking at copies: what others are asked, and what is done for others that ask.
 
+use std::collections::VecDeque;
+
 use super::*;
 use crate::node::health::{Checked, CopyState, Health};
 use crate::node::{Command, Source};
@@ -102,6 +104,33 @@ fn a_busy_holder_is_asked_again_and_then_believed() {
     assert!(times > 50 && bench.now.since(began) >= Duration::from_secs(60), "asked {times} times");
     let checked = read(&mut bench, &end);
     assert_eq!(states(&checked), [CopyState::Claimed]);
+}
+
+#[test]
+fn a_holder_that_is_busy_with_one_block_and_silent_about_another_does_not_keep_a_check_from_its_end() {
+    let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
+    let sources = vec![Source::Manifest("list".into())];
+    let command = Command::Check { sources, verify: true, repair: false, lease: None };
+    let [(read, Job::ReadManifest { .. })] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
+    let entries = [2, 3].map(|n| crate::file::Entry { key: key(n), size: 10 }).to_vec();
+    let asked = requests(&bench.ends(read, Outcome::Manifest { entries, root: key(50), sha256: None }));
+    let [(to, magic, Request::FindValue { .. }), _] = asked[..] else { panic!("{asked:?}") };
+    let asked = requests(&bench.hears_answer(to, magic, Response::Node(peer(1))));
+    let mut asked: VecDeque<_> = asked.into();
+    let mut end = None;
+    while end.is_none() {
+        let actions = match asked.pop_front() {
+            Some((to, magic, Request::Verify { .. })) => {
+                bench.hears_answer(to, magic, Response::Vouch(Vouch::Busy))
+            }
+            Some(_) => continue,
+            None => bench.wait(Duration::from_secs(60)).expect("something is waited for until the check ends"),
+        };
+        asked.extend(requests(&actions));
+        end = answer(&actions);
+    }
+    let Some(Answer::Checked(checked)) = end else { panic!("{end:?}") };
+    assert_eq!((states(&checked), checked.health), (vec![CopyState::Silent], Health::Unknown));
 }
 
 #[test]

@@ -310,6 +310,37 @@ fn a_block_that_is_being_deleted_is_not_called_saved() {
 }
 
 #[test]
+fn a_block_that_an_offer_is_about_to_keep_on_is_not_deleted_meanwhile() {
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW + HOUR))])]);
+    let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(2, Some(NOW + 100 * HOUR))]));
+    let [(look, Job::Verify { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    // The worker takes that long.
+    assert_eq!(deleted(&mut bench, Duration::from_secs(9 * HOUR)), []);
+    let actions = bench.ends(look, Outcome::Sound { size: 4 });
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Sample { magic: 5, .. })]), "it is saved, and that is shown");
+    assert_eq!(deleted(&mut bench, Duration::from_secs(9 * HOUR)), []);
+    // Had it been damaged, it would have gone as any other.
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW + HOUR))])]);
+    let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(2, Some(NOW + 100 * HOUR))]));
+    assert_eq!(deleted(&mut bench, Duration::from_secs(9 * HOUR)), []);
+    bench.ends(jobs(&actions)[0].0, failed(JobErrorKind::Io));
+    assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)).len(), 1);
+}
+
+#[test]
+fn a_block_that_could_not_be_deleted_is_deleted_later() {
+    let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW - 2 * HOUR))])]);
+    let mut job = None;
+    while job.is_none() {
+        let actions = bench.wait(Duration::from_secs(2 * HOUR)).expect("it goes after the grace");
+        job = jobs(&actions).into_iter().find(|(_, work)| matches!(work, Job::Delete { .. }));
+    }
+    bench.ends(job.expect("it was ordered").0, failed(JobErrorKind::Io));
+    let gone = deleted(&mut bench, Duration::from_secs(2 * HOUR));
+    assert_eq!(gone.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [key(1)]);
+}
+
+#[test]
 fn a_block_with_more_leases_than_fit_an_offer_is_kept_for_ever() {
     let many: Vec<Lease> = (1..=16).map(|n| lease(n, Some(NOW + HOUR))).collect();
     let mut bench = holding(&[(key(1), 4)], &[laid(1, &many)]);

@@ -30,6 +30,9 @@ use crate::wire::ring::Routed;
 /// stopped since then: once the lookup is late, that says more.
 const HEARD_LATELY: Duration = Duration::from_millis(500);
 
+/// Pings beside lookups of others that are out at a time: each holds a lookup, and whoever asks again brings one about.
+const MOST_MINDED: usize = 64;
+
 /// A lookup that was sent to its next hop.
 #[derive(Clone, Debug)]
 pub(super) enum Sent {
@@ -77,10 +80,16 @@ impl Ring {
     /// A lookup was sent to `to`, for the first time or `again`: is that peer there?
     pub(super) fn mind_hop(&mut self, now: Time, to: Peer, sent: Sent, again: bool, out: &mut Vec<Effect>) {
         let is_trusted = !again && (self.is_at_rest() || self.vitals.was_heard_within(now, &to.id, HEARD_LATELY));
-        if !is_trusted && !self.vitals.is_awaited(&to.id) {
+        let has_place = || matches!(sent, Sent::Own(_)) || self.minded() < MOST_MINDED;
+        if !is_trusted && !self.vitals.is_awaited(&to.id) && has_place() {
             let why = Why::Hop { to: to.addr, sent };
             self.ask_plain(to.into(), Request::Ping, why, false, patience::QUESTION, out);
         }
+    }
+
+    /// Pings beside lookups that are out.
+    fn minded(&self) -> usize {
+        self.asked.values().filter(|why| matches!(why, Why::Hop { .. })).count()
     }
 
     /// The answer to a lookup of this peer's own is late: is the peer there that it was sent to?
@@ -113,5 +122,41 @@ impl Ring {
             Sent::Own(lookup) => self.search_on(now, lookup, out),
             Sent::Relayed(relay) => self.pass_on_again(now, relay, silent, out),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RingOptions;
+    use super::*;
+    use crate::overlay::{Asker, Cause, Incoming, Overlay};
+    use crate::wire::Sender;
+    use crate::wire::ring::{RingRequest, Route};
+
+    /// What a stranger's lookups, each of them sent `times`, make the first of 64 peers ask.
+    fn pings_for(lookups: u64, times: usize) -> usize {
+        let peer = |n: u8| Peer::new(Id::from_u64(u64::from(n) * 1000), ([10, 0, 0, n], 7000).into());
+        let peers: Vec<Peer> = (1..=64).map(peer).collect();
+        let mut ring = Ring::new(peers[0], RingOptions::default());
+        ring.fill(Time::ZERO, &peers);
+        let origin = Peer::new(Id::from_u64(7), ([203, 0, 113, 66], 7000).into());
+        let mut out = Vec::new();
+        for magic in 0..lookups {
+            for _ in 0..times {
+                let sender = Some(Sender::member(origin.id, origin.addr));
+                let from = Incoming { asker: Asker::connected(origin.addr, magic), sender };
+                let route = Route { origin, hops: 0, last: false, quiet: false, trail: None };
+                let what = Routed::Lookup { key: Id::from_u64(1500 + magic * 50) };
+                let request = Request::Ring(RingRequest::Routed { route, what });
+                ring.on(Time::from_micros(1), Cause::Request { from: &from, request: &request }, &mut out);
+            }
+        }
+        out.iter().filter(|effect| matches!(effect, Effect::Ask { request: Request::Ping, .. })).count()
+    }
+
+    #[test]
+    fn lookups_that_come_again_bring_about_a_bounded_number_of_pings() {
+        assert_eq!(pings_for(20, 2), 20, "beside each that is late");
+        assert_eq!(pings_for(500, 3), MOST_MINDED);
     }
 }

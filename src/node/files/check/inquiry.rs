@@ -327,7 +327,7 @@ impl Inquiry {
         for peer in due {
             self.put_question(round, peer);
         }
-        Turn::Goes
+        self.go_on(round)
     }
 
     pub(super) fn next_wake(&self) -> Option<Time> {
