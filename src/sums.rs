@@ -4,6 +4,9 @@
 //! what stands before: the first digits of its SHA-256. An object of JSON stays one, with the sum as its last member.
 //! Lines without a sum, of older programs, count as they are.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
 use crate::id::Id;
 
 /// Hexadecimal digits of a sum: of four thousand million damaged lines one passes.
@@ -34,6 +37,25 @@ pub(crate) fn checked(line: &str) -> Option<&str> {
         }
     }
     Some(line)
+}
+
+/// Adds lines to a file that is open to read and to append. A line that its process could not end, because it died or
+/// the disk was full, stays one of its own.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub(crate) fn append(file: &mut File, lines: &str) -> io::Result<()> {
+    let is_cut = match file.seek(SeekFrom::End(-1)) {
+        Ok(_) => {
+            let mut last = [0];
+            file.read_exact(&mut last)?;
+            last != *b"\n"
+        }
+        // There is nothing yet.
+        Err(_) => false,
+    };
+    // In one piece, so that lines of several threads never mix.
+    file.write_all(if is_cut { format!("\n{lines}") } else { lines.to_owned() }.as_bytes())
 }
 
 #[cfg(test)]

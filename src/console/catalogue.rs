@@ -10,7 +10,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use super::leases::draw;
 use crate::id::Key;
 use crate::lease::{LeaseId, Secret};
 use crate::runtime::Bell;
-use crate::sums::{checked, with_sum};
+use crate::sums::{self, checked, with_sum};
 
 /// The catalogue's name in its folder.
 const NAME: &str = "catalogue";
@@ -95,16 +95,7 @@ impl Catalogue {
         let _lock = self.lock()?;
         // Whoever reads a key can retrieve its file.
         let mut file = File::options().read(true).append(true).create(true).mode(0o600).open(self.path())?;
-        // A line that was cut off by the end of its process stays one of its own.
-        let cut = match file.seek(SeekFrom::End(-1)) {
-            Ok(_) => {
-                let mut last = [0];
-                file.read_exact(&mut last)?;
-                last != *b"\n"
-            }
-            Err(_) => false,
-        };
-        file.write_all(if cut { format!("\n{line}") } else { line }.as_bytes())?;
+        sums::append(&mut file, &line)?;
         let end = file.stream_position()?;
         if end == line_length {
             // The file is new: its name too is to be there after a power cut.
@@ -241,8 +232,9 @@ impl Catalogue {
     pub fn end(&self, secrets: &[Secret]) -> io::Result<()> {
         let lines: String = secrets.iter().map(|secret| with_sum(&secret.id().to_string()) + "\n").collect();
         let _lock = self.lock()?;
-        let mut file = File::options().append(true).create(true).mode(0o600).open(self.folder.join(ENDED))?;
-        file.write_all(lines.as_bytes())?;
+        let mut file =
+            File::options().read(true).append(true).create(true).mode(0o600).open(self.folder.join(ENDED))?;
+        sums::append(&mut file, &lines)?;
         file.sync_all()?;
         File::open(&self.folder)?.sync_all()
     }

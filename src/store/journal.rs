@@ -6,18 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::{DiskStore, StoreError};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, Note};
-use crate::sums::{checked, with_sum};
+use crate::sums::{self, checked, with_sum};
 
 /// The journal's name in the data folder.
 const JOURNAL: &str = "leases";
 
-/// A journal is put in order if more than this share of its lines says nothing new: one of two; and if they are some.
+/// A journal is put in order once it has more than twice the lines that it needs, and so many more.
 const SLACK: usize = 64;
 
 /// Ended leases that are remembered at most: the latest.
@@ -34,12 +34,11 @@ impl DiskStore {
         }
         self.be_here()?;
         let path = self.folder.join(JOURNAL);
-        // One piece, so that lines of several threads never mix.
         let lines = lines(notes);
         let write = || {
             // Whoever reads it knows the names of leases.
-            let mut file = File::options().create(true).append(true).mode(0o600).open(&path)?;
-            file.write_all(lines.as_bytes())?;
+            let mut file = File::options().create(true).read(true).append(true).mode(0o600).open(&path)?;
+            sums::append(&mut file, &lines)?;
             if durably { file.sync_data() } else { Ok(()) }
         };
         write().map_err(self.failed("write", &path))
@@ -181,6 +180,23 @@ mod tests {
         assert_eq!(read.len(), 2, "{read:?}");
         assert!(read.contains(&laid(1)) && read.contains(&laid(3)), "{read:?}");
         assert_eq!(fs::read_to_string(folder.path().join("leases.damaged-1")).unwrap(), text);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_spoils_none_that_comes_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        let laid = |n: u8| Note::Laid { key: Key::of(&[n]), leases: vec![lease(&secret(n), 5)] };
+        store.note(&[laid(1), laid(2)], true).unwrap();
+        let path = folder.path().join(JOURNAL);
+        let whole = fs::read(&path).unwrap();
+        // The disk was full, or the power went.
+        fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+        store.note(&[laid(3)], true).unwrap();
+        let mut held = [1, 2, 3].map(|n| (Key::of(&[n]), 1));
+        held.sort_unstable();
+        let read = store.load_notes(&held).unwrap();
+        assert!(read.len() == 2 && read.contains(&laid(1)) && read.contains(&laid(3)), "{read:?}");
     }
 
     #[test]

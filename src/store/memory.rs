@@ -104,13 +104,10 @@ impl DiskStore {
         self.replace(PEERS, format!("[\n{}\n]\n", lines.join(",\n")).as_bytes())
     }
 
-    /// When a peer ran in this folder last, in seconds since 1970, as far as its files tell; 0 if they do not.
+    /// When a peer ran in this folder last, before this store was opened, in seconds since 1970, as far as its files
+    /// tell; 0 if they do not.
     pub fn ran(&self) -> UnixTime {
-        let Some(lock) = &self.lock else { return 0 };
-        let others = ["tmp", PEERS, "leases"].map(|name| fs::metadata(self.folder.join(name)));
-        let changed = others.into_iter().chain([lock.metadata()]).filter_map(|there| there.ok()?.modified().ok());
-        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        changed.map(seconds).max().unwrap_or(0)
+        self.ran
     }
 
     /// A peer runs in this folder at this time, since 1970. That it cannot be noted changes nothing.
@@ -138,6 +135,14 @@ impl DiskStore {
         }
         .map_err(self.failed("write", &path))
     }
+}
+
+/// When a peer ran in this folder last, as its files are now: see [`DiskStore::ran`].
+pub(super) fn ran(folder: &Path, lock: &File) -> UnixTime {
+    let others = ["tmp", PEERS, "leases"].map(|name| fs::metadata(folder.join(name)));
+    let changed = others.into_iter().chain([lock.metadata()]).filter_map(|there| there.ok()?.modified().ok());
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    changed.map(seconds).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -208,5 +213,14 @@ mod tests {
         store.runs(Duration::from_secs(later));
         drop(store);
         assert_eq!(DiskStore::open(folder.path()).expect("a store").ran(), later);
+        // What a killed peer left behind is removed, and that is no sign of life.
+        let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let leftover = folder.path().join("tmp").join("7.part");
+        fs::write(&leftover, "half").expect("writable");
+        for name in ["tmp", "lock"] {
+            File::open(folder.path().join(name)).expect("there").set_modified(long_ago).expect("it is ours");
+        }
+        assert_eq!(DiskStore::open(folder.path()).expect("a store").ran(), 1_000_000);
+        assert!(!leftover.exists());
     }
 }

@@ -49,6 +49,7 @@ pub use writer::BlockWriter;
 
 use self::verified::{Stamp, Verified};
 use crate::id::Key;
+use crate::lease::UnixTime;
 
 /// A data folder that this process alone uses.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub struct DiskStore {
     place: Option<(u64, u64)>,
     /// The file `lock`, locked as long as it is open; none where there is no folder.
     lock: Option<File>,
+    /// When a peer ran in the folder last, before this one.
+    ran: UnixTime,
 }
 
 /// Where nothing is, and nothing can be made.
@@ -82,8 +85,10 @@ impl DiskStore {
     /// refuses to read it.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let lock = prepare(folder)?;
+        // Before anything here is changed.
+        let ran = memory::ran(folder, &lock);
         scan::clear_away(&folder.join("tmp"))?;
-        Ok(Self::of(folder.to_owned(), Some(lock)))
+        Ok(Self { ran, ..Self::of(folder.to_owned(), Some(lock)) })
     }
 
     /// The store of a guest, who holds nothing: it has no folder, has no block and takes none.
@@ -103,6 +108,7 @@ impl DiskStore {
             refuses_syncs: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             lock,
+            ran: 0,
         }
     }
 

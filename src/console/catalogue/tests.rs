@@ -218,3 +218,15 @@ fn patterns_are_those_of_a_shell_or_a_part_of_the_name() {
         assert_eq!(fits(name, pattern), expected, "{name} {pattern}");
     }
 }
+
+#[test]
+fn a_lease_that_is_ended_after_a_line_was_cut_off_is_known_to_have_ended() {
+    let (folder, catalogue) = catalogue();
+    let [first, secret] = [draw().unwrap(), draw().unwrap()];
+    catalogue.end(&[first]).unwrap();
+    let path = folder.path().join("new").join(ENDED);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    catalogue.end(&[secret]).unwrap();
+    assert!(catalogue.ended().unwrap().contains(&secret.id()));
+}

@@ -20,6 +20,7 @@ use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
 use crate::node::part::{Answered, Found, Owner, Part, Reply, Step, Ticket};
+use crate::node::trouble::Trouble;
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -96,6 +97,8 @@ struct Tenure {
     heard: BTreeMap<SocketAddr, Listener>,
     /// Requests, and notes of this peer's own, without an answer: who is told.
     asked: BTreeMap<u64, SocketAddr>,
+    /// What this peer will have [counted](Self::count) once it is written down.
+    noting: BTreeMap<u64, (u32, u32)>,
     copies: u64,
     free: u64,
     unread: u64,
@@ -187,11 +190,18 @@ impl Tenure {
         match reply {
             Reply::Found(found) => self.on_found(desk, number, found),
             Reply::Done { outcome, .. } if self.running.contains_key(&number) => self.on_read(desk, number, outcome),
-            Reply::Done { .. } => drop(self.heard(number)),
+            Reply::Done { outcome, .. } => {
+                let counts = self.noting.remove(&number).unwrap_or_default();
+                match outcome {
+                    Outcome::Failed(error) => {
+                        desk.trouble(Trouble::JobFailed { reason: error.to_string() });
+                        self.heard(number).into_iter().for_each(|listener| listener.silent = true);
+                    }
+                    _ => self.count(number, counts),
+                }
+            }
             Reply::Answer(Answered { answer: Ok(Response::Leased { blocks, free }), .. }) => {
-                self.heard(number);
-                self.copies += u64::from(blocks);
-                self.free += u64::from(free);
+                self.count(number, (blocks, free));
             }
             Reply::Answer(_) => self.heard(number).into_iter().for_each(|listener| listener.silent = true),
             Reply::Silence { to, .. } => {
@@ -368,13 +378,18 @@ impl Tenure {
             desk.ask(ticket, peer, Request::Lease(news));
         } else {
             let notes = desk.holdings_mut().change_leases(&news);
-            let (blocks, free) = desk.holdings().leased(&news.ids());
-            self.copies += u64::from(blocks);
-            self.free += u64::from(free);
+            self.noting.insert(self.next, desk.holdings().leased(&news.ids()));
             desk.note(ticket, Urgency::Own, notes);
         }
         listener.asked += 1;
         self.asked.insert(self.next, addr);
+    }
+
+    /// A peer has heard, and has so many of the blocks; so many of them nobody wants any more.
+    fn count(&mut self, number: u64, (blocks, free): (u32, u32)) {
+        self.heard(number);
+        self.copies += u64::from(blocks);
+        self.free += u64::from(free);
     }
 
     /// A peer has heard, or did not answer.

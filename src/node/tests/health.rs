@@ -120,9 +120,7 @@ fn a_holder_that_is_busy_with_one_block_and_silent_about_another_does_not_keep_a
     let mut end = None;
     while end.is_none() {
         let actions = match asked.pop_front() {
-            Some((to, magic, Request::Verify { .. })) => {
-                bench.hears_answer(to, magic, Response::Vouch(Vouch::Busy))
-            }
+            Some((to, magic, Request::Verify { .. })) => bench.hears_answer(to, magic, Response::Vouch(Vouch::Busy)),
             Some(_) => continue,
             None => bench.wait(Duration::from_secs(60)).expect("something is waited for until the check ends"),
         };

@@ -146,6 +146,39 @@ fn what_the_disk_refused_to_note_of_a_lease_is_not_called_noted_when_it_is_told_
 }
 
 #[test]
+fn a_renewal_that_the_own_disk_refuses_is_not_called_done() {
+    for (refused, expected) in [(false, (1, Vec::new())), (true, (0, vec![peer(0)]))] {
+        let mut bench = Bench::new(Config::default(), 0, 0);
+        bench.does(Event::Start {
+            bootstrap: Vec::new(),
+            hosts: Vec::new(),
+            remembered: Vec::new(),
+            held: vec![(key(1), 4)],
+            notes: vec![laid(1, &[lease(1, Some(NOW + HOUR))])],
+            unix_time: NOW,
+            ran: NOW,
+        });
+        let change = crate::node::LeaseChange::Renewed(lease(1, Some(NOW + 9 * HOUR)));
+        let command = crate::node::Command::Lease { changes: vec![(key(1), change)] };
+        let mut actions = bench.does(Event::Command { id: 1, command });
+        let end = loop {
+            let [(job, work)] = &jobs(&actions)[..] else { panic!("{actions:?}") };
+            let outcome = match work {
+                Job::Note { .. } if refused => failed(JobErrorKind::Io),
+                Job::Note { .. } => Outcome::Done,
+                _ => Outcome::NotManifest { size: 4 },
+            };
+            actions = bench.ends(*job, outcome);
+            if let Some(answer) = answer(&actions) {
+                break answer;
+            }
+        };
+        let Answer::Leased { copies, silent, .. } = end else { panic!("{end:?}") };
+        assert_eq!((copies, silent), expected);
+    }
+}
+
+#[test]
 fn however_many_blocks_end_at_once_few_are_being_deleted_at_a_time() {
     let held: Vec<_> = (0..1000).map(|n| (key(n), 4)).collect();
     let notes: Vec<_> = (0..1000).map(|n| laid(n, &[lease(1, Some(NOW + HOUR))])).collect();
