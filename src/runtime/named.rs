@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,10 +27,6 @@ use crate::node::job::{JobError, JobErrorKind, Version};
 use crate::source::{Source, leaves_enough};
 use crate::store::{check_room, room};
 use crate::time::Time;
-
-/// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three, and the C
-/// library asks the system for no memory just for them.
-const CHUNK: usize = 64 * 1024;
 
 /// How the temporary name of a file that is on its way here ends; it begins with a dot and the file's own name.
 pub(super) const PART: &str = ".part";
@@ -227,8 +223,9 @@ impl Folder {
         self.known.lock().hashes.get(&file).filter(|(known, _)| *known == version).map(|(_, hash)| *hash)
     }
 
-    /// Sends a file, unless it is not here, which is said then. `sent` is called when all bytes were sent, before the
-    /// last line lets the other side count them as received.
+    /// Sends a file, unless it is not here, which is said then. `send_all` sends so many of its bytes, and adds them to
+    /// a hash where that is not known. `sent` is called when all bytes were sent, before the last line lets the other
+    /// side count them as received.
     ///
     /// # Errors
     /// The connection broke, or the file changed while it was sent: it must be closed.
@@ -237,7 +234,7 @@ impl Folder {
         mut stream: &Stream,
         file: FileName,
         now: Time,
-        send_all: impl Fn(&File, u64) -> io::Result<()>,
+        send_all: impl Fn(&File, u64, Option<&mut Sha256>) -> io::Result<()>,
         sent: impl FnOnce(),
     ) -> io::Result<()> {
         // Looked at before it is opened: opening a pipe would wait for its writer.
@@ -261,10 +258,14 @@ impl Folder {
         stream.write_all(format!("{} {}\n", version.size, version.modified).as_bytes())?;
         let hash = match self.hash_of(file, version) {
             Some(hash) => {
-                send_all(&opened, version.size)?;
+                send_all(&opened, version.size, None)?;
                 hash
             }
-            None => send_hashed(stream, &opened, version.size)?,
+            None => {
+                let mut hash = Sha256::new();
+                send_all(&opened, version.size, Some(&mut hash))?;
+                Id::from_bytes(hash.finalize().into())
+            }
         };
         if version_of(&opened.metadata()?) != version {
             return Err(io::Error::other(format!("file {file} changed while it was sent")));
@@ -286,24 +287,6 @@ fn is_abandoned(path: &Path) -> io::Result<bool> {
     let metadata = std::fs::symlink_metadata(path)?;
     let age = metadata.modified()?.elapsed().unwrap_or_default();
     Ok(metadata.is_file() && age >= ABANDONED && File::open(path)?.try_lock().is_ok())
-}
-
-/// Sends `size` bytes of `file` and hashes them on their way.
-fn send_hashed(mut stream: &Stream, file: &File, size: u64) -> io::Result<Id> {
-    let mut hash = Sha256::new();
-    let mut room = vec![0; CHUNK];
-    let mut left = size;
-    while left > 0 {
-        let wanted = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
-        let count = (&mut &*file).read(&mut room[..wanted])?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        hash.update(&room[..count]);
-        stream.write_all(&room[..count])?;
-        left -= count as u64;
-    }
-    Ok(Id::from_bytes(hash.finalize().into()))
 }
 
 #[cfg(test)]

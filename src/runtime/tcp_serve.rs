@@ -10,6 +10,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use super::bounded_lines::{BoundedLines, Line, Until, is_timeout};
 use super::named;
 use super::offers::Offered;
@@ -40,6 +42,10 @@ const PARTING_READS: usize = 64;
 
 /// Bytes that are sent between two looks at the clock.
 const PART: usize = 256 * 1024;
+
+/// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three, and the C
+/// library asks the system for no memory just for them.
+const CHUNK: usize = 64 * 1024;
 
 /// Of a block, so many bytes are sent once it is noted that it is delivered.
 const LAST: u64 = 4096;
@@ -151,6 +157,16 @@ impl Stage<'_> {
     fn moves_on(&self) {
         self.shared.served.mark(self.connection, State::Sending(self.shared.clock.now()));
     }
+
+    /// Its client took so many bytes of an answer that is to be over at `limit`.
+    fn took(&self, bytes: usize, limit: Time) -> io::Result<()> {
+        self.shared.served.count_sent(bytes as u64);
+        self.moves_on();
+        if self.shared.clock.now() > limit {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes too long"));
+        }
+        Ok(())
+    }
 }
 
 fn answer(stage: Stage<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::Result<()> {
@@ -203,7 +219,10 @@ fn send_named(stage: Stage<'_>, from: SocketAddr, asked: named::Asked, events: &
     let Stage { shared, stream, .. } = stage;
     let Some(folder) = &shared.folder else { return refuse(stream, "this peer keeps no files by their names") };
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
-    let send_all = |file: &File, size| send_file(stage, file, 0, size, limit(size));
+    let send_all = |file: &File, size, hash: Option<&mut Sha256>| match hash {
+        Some(hash) => send_hashed(stage, file, size, hash, limit(size)),
+        None => send_file(stage, file, 0, size, limit(size)),
+    };
     folder.send(stream, asked.file, shared.clock.now(), send_all, || {
         if let Some(port) = asked.port {
             let by = SocketAddr::new(from.ip(), port);
@@ -213,7 +232,7 @@ fn send_named(stage: Stage<'_>, from: SocketAddr, asked: named::Asked, events: &
 }
 
 fn send_file(stage: Stage<'_>, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {
-    let Stage { shared, stream, .. } = stage;
+    let stream = stage.stream;
     let (mut at, end) = (offset, offset + size);
     while at < end {
         let most = usize::try_from(end - at).map_or(PART, |left| left.min(PART));
@@ -221,17 +240,49 @@ fn send_file(stage: Stage<'_>, file: &File, offset: u64, size: u64, limit: Time)
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
                 at += count as u64;
-                shared.served.count_sent(count as u64);
+                stage.took(count, limit)?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        stage.moves_on();
-        if at < end && shared.clock.now() > limit {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes too long"));
-        }
     }
     Ok(())
+}
+
+/// Sends a file's first `size` bytes and adds them to `hash` on their way.
+fn send_hashed(stage: Stage<'_>, mut file: &File, size: u64, hash: &mut Sha256, limit: Time) -> io::Result<()> {
+    let mut room = vec![0; CHUNK];
+    let mut left = size;
+    while left > 0 {
+        let wanted = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
+        let count = file.read(&mut room[..wanted])?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        hash.update(&room[..count]);
+        Taken { stage, limit }.write_all(&room[..count])?;
+        left -= count as u64;
+    }
+    Ok(())
+}
+
+/// The way to a client: what it takes is counted, and its time is limited.
+struct Taken<'a> {
+    stage: Stage<'a>,
+    limit: Time,
+}
+
+impl Write for Taken<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stream = self.stage.stream;
+        let count = stream.write(bytes)?;
+        self.stage.took(count, self.limit)?;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A message of the ring: from the address it came from, with the port that its sender claims to listen on.

@@ -153,14 +153,24 @@ impl Connections {
     }
 }
 
-/// Sends a request and reads the first line of its reply. However its bytes come, the line has one time limit.
+/// Sends a request and reads the first line of its reply.
 fn ask(mut stream: &Stream, key: &Key, clock: Clock) -> io::Result<(String, BoundedLines)> {
-    let until = Until::new(stream, clock, clock.now() + SILENCE_LIMIT);
     stream.write_all(format!("{key}\n").as_bytes())?;
     let mut lines = BoundedLines::default();
-    let line = lines.reply(until, 2 * MAX_REQUEST_LINE)?;
-    stream.tcp().set_read_timeout(Some(SILENCE_LIMIT))?;
+    let line = reply_in_time(stream, &mut lines, 2 * MAX_REQUEST_LINE, clock)?;
     Ok((line, lines))
+}
+
+/// A line of a reply, of at most so many bytes. However they come, it has one time limit.
+pub(super) fn reply_in_time(
+    stream: &Stream,
+    lines: &mut BoundedLines,
+    longest: usize,
+    clock: Clock,
+) -> io::Result<String> {
+    let line = lines.reply(Until::new(stream, clock, clock.now() + SILENCE_LIMIT), longest)?;
+    stream.tcp().set_read_timeout(Some(SILENCE_LIMIT))?;
+    Ok(line)
 }
 
 /// A block that is being received.

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::cancel::Cancel;
-use super::connections::{LEAST_RATE, SILENCE_LIMIT, lost, refused};
+use super::connections::{LEAST_RATE, SILENCE_LIMIT, lost, refused, reply_in_time};
 use super::{Workbench, cannot_write, failed, io_failed};
 use crate::id::Id;
 use crate::name::FileName;
@@ -140,8 +140,10 @@ impl Workbench {
     fn request_named(&self, asked: Asked, from: SocketAddr, cancel: &Cancel) -> Result<Incoming<'_>, JobError> {
         let stream = self.shared.connections.connect(from, cancel)?;
         let mut lines = BoundedLines::default();
-        let exchange = (&stream).write_all(ask(asked).as_bytes()).and_then(|()| lines.reply(&stream, MAX_REQUEST_LINE));
-        let line = exchange.map_err(|error| cancel.check().err().unwrap_or_else(|| lost(from, &error)))?;
+        let clock = self.shared.clock;
+        let asking = (&stream).write_all(ask(asked).as_bytes());
+        let line = asking.and_then(|()| reply_in_time(&stream, &mut lines, MAX_REQUEST_LINE, clock));
+        let line = line.map_err(|error| cancel.check().err().unwrap_or_else(|| lost(from, &error)))?;
         if let Some(reason) = line.strip_prefix("error: ") {
             return Err(refused(from, reason));
         }
@@ -205,7 +207,8 @@ impl Incoming<'_> {
                 return Err(failed(JobErrorKind::TimedOut, format!("peer {} sends too slowly", self.from)));
             }
         }
-        let announced = self.lines.reply(&self.stream, MAX_REQUEST_LINE).map_err(|error| self.broke(&error))?;
+        let announced = reply_in_time(&self.stream, &mut self.lines, MAX_REQUEST_LINE, clock);
+        let announced = announced.map_err(|error| self.broke(&error))?;
         let sha256 = Id::from_bytes(hash.finalize().into());
         if announced.parse() != Ok(sha256) {
             let reason = format!("peer {} sent other bytes of file {} than it announced", self.from, self.file);

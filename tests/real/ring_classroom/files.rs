@@ -1,7 +1,13 @@
 //! Where files lie, who has copies, and what comes back.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 
+use kadring::id::Id;
+use kadring::node::{Answer, Command, Notice};
+use kadring::overlay::OverlayKind;
+use kadring::runtime::{LocalPeer, Options};
 use nix::sys::signal::Signal;
 
 use super::program::EXAMPLE;
@@ -136,4 +142,27 @@ fn a_new_peer_tidies_up_after_one_that_was_killed() {
     half.set_modified(std::time::UNIX_EPOCH).expect("a time of its own");
     ring.join(25, 10);
     assert!(!part.exists());
+}
+
+#[test]
+fn bytes_of_a_file_count_as_sent_whether_its_hash_was_known_or_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = vec![7; 300_000];
+    fs::write(folder.path().join("0042.pdf"), &bytes).expect("writable");
+    let files = Some(folder.path().to_owned());
+    let peer = LocalPeer::start(Options { overlay: OverlayKind::Ring, files, ..Options::default() });
+    let peer = peer.expect("it starts");
+    let mut stream = TcpStream::connect(peer.me().addr).expect("it listens");
+    for times in 1..=2 {
+        stream.write_all(b"file 0042\n").expect("it reads");
+        let mut lines = BufReader::new(&stream);
+        let (mut begin, mut end, mut body) = (String::new(), String::new(), vec![0; bytes.len()]);
+        lines.read_line(&mut begin).expect("its size and time");
+        lines.read_exact(&mut body).expect("its bytes");
+        lines.read_line(&mut end).expect("its hash");
+        assert!(body == bytes && end.trim_end() == Id::of(&bytes).to_string(), "{begin}{end}");
+        let status = peer.submit(Command::Status);
+        let Ok(Notice::Answer { answer: Answer::Status(status), .. }) = status.recv() else { panic!("no status") };
+        assert_eq!(status.moved.1, times * 300_000);
+    }
 }
