@@ -14,7 +14,7 @@ use super::Node;
 use super::desk::Desk;
 use super::job::{Holder, Job, JobId, Outcome};
 use super::jobs::Urgency;
-use super::part::{Owner, Proof, Reply, Ticket};
+use super::part::{Owner, Proof, Reply, Taken, Ticket};
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 use crate::recent::Recent;
@@ -54,7 +54,7 @@ const LIARS: usize = 256;
 pub(in crate::node) const UNSHOWN: &str = "it says that it has saved the block, and does not show it";
 
 /// What has become of a claim: whether the peer has a copy, or why it does not count.
-type Verdict = (Ticket, Peer, Result<(), String>);
+type Verdict = (Ticket, Peer, Result<Taken, String>);
 
 impl Claim {
     fn no(self) -> Verdict {
@@ -120,8 +120,8 @@ impl Desk {
         let claim = self.claims.by_job.remove(&job)?;
         let (by, sample) = (claim.by, claim.sample);
         let verdict = match outcome {
-            Outcome::Sampled { sample: own } if sample == Some(*own) => (claim.ticket, by, Ok(())),
-            Outcome::Unpacked { .. } | Outcome::NotManifest { .. } => (claim.ticket, by, Ok(())),
+            Outcome::Sampled { sample: own } if sample == Some(*own) => (claim.ticket, by, Ok(Taken::Had)),
+            Outcome::Unpacked { .. } | Outcome::NotManifest { .. } => (claim.ticket, by, Ok(Taken::Had)),
             Outcome::Failed(error) => (claim.ticket, by, Err(format!("{UNSHOWN}: {}", error.reason))),
             _ => claim.no(),
         };
@@ -160,8 +160,8 @@ impl Node {
     pub(super) fn on_offered(&mut self, ticket: Ticket, (key, to): (Key, Peer), result: Result<Proof, String>) {
         let result = match result {
             // Who asks for a lease to be laid makes no copy, and may have none to compare with.
-            Ok(_) if ticket.owner == Owner::Tenures => Ok(()),
-            Ok(Proof::Pulled) => Ok(()),
+            Ok(_) if ticket.owner == Owner::Tenures => Ok(Taken::Had),
+            Ok(Proof::Pulled) => Ok(Taken::Pulled),
             Ok(proof) if self.desk.take_claim(ticket, (key, to), proof) => return,
             Ok(_) => Err(UNSHOWN.to_owned()),
             Err(reason) => Err(reason),

@@ -133,7 +133,7 @@ pub(crate) enum Reply {
         /// The peer that it was made to.
         to: Peer,
         /// It [has it](super::claims); or, for people, the reason why it does not.
-        result: Result<(), String>,
+        result: Result<Taken, String>,
     },
     /// This peer says that it has what it was offered, and has not shown it for too long. The end of the offer follows.
     Doubted(Peer),
@@ -163,6 +163,15 @@ pub(crate) struct Answered {
     pub(crate) answer: Result<Response, String>,
     /// The round trip; where none could be measured, the time that the answer took.
     pub(crate) rtt: Duration,
+}
+
+/// How a peer has a block that it was offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Taken {
+    /// It had to pull it from here.
+    Pulled,
+    /// It had it before, and has shown that.
+    Had,
 }
 
 /// What shows that a peer which says that it has saved a block has it.

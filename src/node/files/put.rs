@@ -23,7 +23,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
-use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{News, Owner, Part, Reply, Step, Taken, Ticket};
 use crate::overlay::Goal;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -343,14 +343,14 @@ impl Put {
     }
 
     /// A peer took the block, or did not.
-    fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<(), String>) -> Flow {
+    fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<Taken, String>) -> Flow {
         if result.as_ref().is_err_and(|reason| reason.starts_with(UNSHOWN)) {
             self.go_further(desk, key);
         }
         if result.is_err() {
             *self.failures.entry(to.addr).or_default() += 1;
         }
-        self.on_copy(desk, key, to.addr, result.map_err(|reason| format!("{to}: {reason}")))
+        self.on_copy(desk, key, to.addr, result.map(drop).map_err(|reason| format!("{to}: {reason}")))
     }
 
     fn on_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), String>) -> Flow {

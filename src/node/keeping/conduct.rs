@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::{REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::Id;
 use crate::node::claims::UNSHOWN;
+use crate::node::part::Taken;
 use crate::recent::Recent;
 use crate::time::Time;
 
@@ -17,6 +18,9 @@ const MAX_PAUSE_FLAPPING: Duration = Duration::from_secs(64);
 /// A peer whose store was full is not offered anything for this long, and twice as long each time that it still is.
 const FULL: Duration = Duration::from_secs(600);
 const MAX_FULL: Duration = Duration::from_secs(4 * 3600);
+
+/// Who has shown a block is to show another one after this long.
+const SHOWN_FOR: Duration = Duration::from_secs(4 * 3600);
 
 /// Peers that are remembered, at least.
 const MEMORY: usize = 256;
@@ -34,8 +38,9 @@ pub(super) struct Conduct {
     retry: Time,
     /// Its store was full: until when it is offered nothing, and how long that is.
     full: Option<(Time, Duration)>,
-    /// What it said that it holds it has shown, or has not; none if it was not asked to.
-    honest: Option<bool>,
+    /// What it said that it holds it has shown, or has not, the last time that it was asked to, and when; none if it
+    /// never was.
+    honest: Option<(bool, Time)>,
 }
 
 impl Default for Conduct {
@@ -125,27 +130,48 @@ impl Conducts {
         self.note(peer, |conduct| conduct.fill(now));
     }
 
-    /// A peer took a block, or showed that it has it.
-    pub(super) fn took(&mut self, peer: &Id) {
-        self.note(peer, |conduct| (conduct.full, conduct.honest) = (None, Some(true)));
+    /// A peer took a block, or showed that it has it. To pull one is no proof of having others.
+    pub(super) fn took(&mut self, peer: &Id, now: Time, how: Taken) {
+        self.note(peer, |conduct| {
+            conduct.full = None;
+            if how == Taken::Had {
+                conduct.honest = Some((true, now));
+            }
+        });
     }
 
     /// A peer said that it holds a block, and did not show it: it has as little room as a full one, so others stand in
     /// for it, and its word counts for nothing.
     pub(super) fn lied(&mut self, peer: &Id, now: Time) {
         self.fill(peer, now);
-        self.note(peer, |conduct| conduct.honest = Some(false));
+        self.boasted(peer, now);
     }
 
-    /// Whether a peer has shown what it said that it holds; none if it was not asked to.
-    pub(super) fn is_honest(&self, peer: &Id) -> Option<bool> {
-        self.of(peer).honest
+    /// A peer said that it holds a block, and had to pull it when it was to show it: it is taken to lack all that it
+    /// says it holds.
+    pub(super) fn boasted(&mut self, peer: &Id, now: Time) {
+        self.note(peer, |conduct| conduct.honest = Some((false, now)));
+    }
+
+    /// Whether a peer is to show a block of what it says that it holds.
+    pub(super) fn is_to_show(&self, peer: &Id, now: Time) -> bool {
+        self.of(peer).honest.is_none_or(|(honest, at)| !honest || now.since(at) >= SHOWN_FOR)
+    }
+
+    /// Whether a peer has shown what it said that it holds, the last time that it was asked to.
+    pub(super) fn is_honest(&self, peer: &Id) -> bool {
+        self.of(peer).honest.is_some_and(|(honest, _)| honest)
+    }
+
+    /// Whether it has not shown it.
+    pub(super) fn has_lied(&self, peer: &Id) -> bool {
+        self.of(peer).honest.is_some_and(|(honest, _)| !honest)
     }
 
     /// What came of an offer to a peer, as far as it tells of its conduct. Whether others have to stand in for it.
-    pub(super) fn judge(&mut self, peer: &Id, now: Time, result: &Result<(), String>) -> bool {
+    pub(super) fn judge(&mut self, peer: &Id, now: Time, result: &Result<Taken, String>) -> bool {
         match result {
-            Ok(()) => self.took(peer),
+            Ok(how) => self.took(peer, now, *how),
             Err(reason) if reason == super::pulls::FULL => self.fill(peer, now),
             Err(reason) if reason.starts_with(UNSHOWN) => self.lied(peer, now),
             Err(_) => return false,
@@ -212,7 +238,7 @@ mod tests {
             now += Duration::from_secs(1);
             assert!(!conducts.is_full(&full, now), "for {wait} s");
         }
-        conducts.took(&full);
+        conducts.took(&full, now, Taken::Had);
         conducts.fill(&full, now);
         assert!(!conducts.is_full(&full, now + FULL), "it had room meanwhile");
     }

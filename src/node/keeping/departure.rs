@@ -15,7 +15,7 @@ use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, Progress};
-use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Taken, Ticket};
 use crate::overlay::{Region, Target};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -241,14 +241,19 @@ impl Handover {
     }
 
     /// An heir took a block, or did not.
-    fn on_offered(&mut self, id: &Id, key: Key, result: Result<(), String>) {
+    fn on_offered(&mut self, id: &Id, key: Key, result: Result<Taken, String>) {
+        let pledge = self.heirs.get_mut(id).and_then(|heir| heir.pledge.take_if(|(pledged, _)| *pledged == key));
         if result.is_ok() {
             self.only_here.remove(&key);
         }
         let Some(heir) = self.heirs.get_mut(id) else { return };
         heir.offered = heir.offered.saturating_sub(1);
-        match (heir.pledge.take_if(|(pledged, _)| *pledged == key), &result) {
-            (Some((_, claimed)), Ok(())) => self.only_here.retain(|key| !claimed.contains(key)),
+        match (pledge, &result) {
+            (Some((_, claimed)), Ok(Taken::Had)) => self.only_here.retain(|key| !claimed.contains(key)),
+            // What it had to pull it did not hold: it is taken to lack the rest too.
+            (Some((_, claimed)), Ok(Taken::Pulled)) => {
+                heir.lacking.extend(claimed.into_iter().filter(|claimed| *claimed != key));
+            }
             (Some(_), Err(_)) => return drop(self.heirs.remove(id)),
             (None, _) => {}
         }

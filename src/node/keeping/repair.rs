@@ -24,7 +24,7 @@ use crate::id::{Id, Key};
 use crate::node::budget::Favours;
 use crate::node::desk::Desk;
 use crate::node::notice::Notice;
-use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Taken, Ticket};
 use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
 use crate::peer::Peer;
@@ -272,16 +272,14 @@ impl Repair {
 
     /// A peer answered what it was asked.
     fn on_compared(&mut self, desk: &mut Desk, number: u64, id: &Id, answer: Result<Response, String>) {
-        let (honest, mut claimed) = (self.conducts.is_honest(id), Vec::new());
+        let (has_lied, mut claimed) = (self.conducts.has_lied(id), Vec::new());
         let Some(pass) = self.pass(number, id).filter(|pass| pass.comparison.is_asking()) else { return };
         match answer {
             Ok(response) => {
                 let (lacking, claimed) = (&mut pass.lacking, &mut claimed);
                 // Who lied lacks all that it says that it holds.
-                let found = |key: &Key, held: bool| match (held, honest) {
-                    (false, _) | (true, Some(false)) => lacking.push_back(*key),
-                    (true, Some(true)) => {}
-                    (true, None) => claimed.push(*key),
+                let found = |key: &Key, held: bool| {
+                    if held && !has_lied { claimed.push(*key) } else { lacking.push_back(*key) }
                 };
                 if pass.comparison.on_answer(desk.holdings(), &response, found).is_err() {
                     return self.on_failed(desk, number, id);
@@ -292,14 +290,14 @@ impl Repair {
             Err(_) => pass.comparison.on_refusal(desk.holdings(), |key| pass.lacking.push_back(*key)),
         }
         pass.lacks |= !pass.lacking.is_empty();
-        if pass.probe.is_none() {
+        if pass.probe.is_none() && self.conducts.is_to_show(id, desk.now()) {
             self.probe(desk, number, id, &claimed);
         }
         self.go_on(desk, id);
     }
 
-    /// Anybody can say that nothing is missing. A peer that has shown nothing yet is offered one of the blocks that it
-    /// says it holds, so that it has to show it, and cannot know which.
+    /// Anybody can say that nothing is missing. Now and then a peer is offered one of the blocks that it says it holds,
+    /// so that it has to show it, and cannot know which.
     fn probe(&mut self, desk: &mut Desk, number: u64, id: &Id, claimed: &[Key]) {
         let Some(&key) = desk.any_of(claimed) else { return };
         let Some(size) = desk.wanted_size(&key) else { return };
@@ -321,7 +319,7 @@ impl Repair {
     }
 
     /// A peer took a block, or did not.
-    fn on_offered(&mut self, desk: &mut Desk, number: u64, key: Key, to: Peer, result: Result<(), String>) {
+    fn on_offered(&mut self, desk: &mut Desk, number: u64, key: Key, to: Peer, result: Result<Taken, String>) {
         let is_full = self.conducts.judge(&to.id, desk.now(), &result);
         if is_full {
             self.strays.add(key);
@@ -330,7 +328,7 @@ impl Repair {
         if let Some(pass) = self.pass(number, &to.id) {
             pass.offered -= 1;
             was_probe = pass.probe.take_if(|probe| *probe == key).is_some();
-            if was_probe && result.is_err() {
+            if was_probe && result != Ok(Taken::Had) {
                 // What it says of the others is worth nothing: it is compared with anew.
                 pass.give_up();
             } else if result.is_err() && !is_full {
@@ -338,8 +336,9 @@ impl Repair {
             }
         }
         match result {
-            Ok(()) if was_probe => {}
-            Ok(()) => desk.notify(Notice::BlockRepaired { key, to }),
+            Ok(Taken::Had) if was_probe => {}
+            Ok(Taken::Pulled) if was_probe => self.conducts.boasted(&to.id, desk.now()),
+            Ok(_) => desk.notify(Notice::BlockRepaired { key, to }),
             Err(reason) => desk.trouble(Trouble::NotTaken { key, to, reason }),
         }
         self.go_on(desk, &to.id);

@@ -119,10 +119,10 @@ impl Strays {
                 // The set is those nearest that hold it, or take it.
                 let now = desk.now();
                 // The word of a peer counts that has shown another block.
-                let shows = |peer: &Peer| conducts.is_honest(&peer.id) == Some(true);
+                let shows = |peer: &Peer| conducts.is_honest(&peer.id);
                 let holds = |peer: &Peer| desk.is_me(peer) || check.holders.contains(&peer.id) && shows(peer);
                 let able = |peer: &Peer| holds(peer) || !conducts.is_full(&peer.id, now);
-                let lied = |peer: &Peer| conducts.is_honest(&peer.id) == Some(false);
+                let lied = |peer: &Peer| conducts.has_lied(&peer.id);
                 let further = if found.peers.iter().any(lied) { desk.behind_liars(&key) } else { Vec::new() };
                 let further = further.into_iter().filter(|peer| !found.peers.contains(peer));
                 let set = found.peers.iter().copied().chain(further).filter(able).take(desk.copies_of(&key));
@@ -134,7 +134,7 @@ impl Strays {
                 check.open -= 1;
                 let (Some(peer), Ok(answer)) = (to.peer(), answer) else { return self.end_if_over(desk, key) };
                 let holds = matches!(answer, Response::Node(_) | Response::Holder { .. });
-                let believed = conducts.is_honest(&peer.id) == Some(true);
+                let believed = conducts.is_honest(&peer.id);
                 if matches!(answer, Response::Nodes(_)) || holds && !believed {
                     check.open += offer(desk, key, peer);
                 }
@@ -148,7 +148,7 @@ impl Strays {
                 check.open -= 1;
                 conducts.judge(&to.id, desk.now(), &result);
                 match result {
-                    Ok(()) => desk.notify(Notice::BlockRepaired { key, to }),
+                    Ok(_) => desk.notify(Notice::BlockRepaired { key, to }),
                     Err(reason) => {
                         check.failed = true;
                         desk.trouble(Trouble::NotTaken { key, to, reason });

@@ -12,7 +12,8 @@ pub(crate) mod scripted;
 mod slow;
 mod upkeep;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::job::{Job, JobError, JobErrorKind, JobId, Outcome};
@@ -29,8 +30,10 @@ pub(crate) struct Bench {
     pub(crate) node: Node,
     pub(crate) now: Time,
     pub(crate) out: Outbox,
-    /// Whoever is offered a block has pulled it before it answers.
+    /// Whoever says that it has saved a block has pulled it.
     pub(crate) pulls: bool,
+    /// The offers that the node made, by their magic.
+    pub(crate) offers: BTreeMap<u64, (Key, IpAddr)>,
 }
 
 pub(crate) fn addr(n: u16) -> SocketAddr {
@@ -58,7 +61,11 @@ impl Bench {
     }
 
     pub(crate) fn on(config: Config, overlay: Scripted) -> Self {
-        Self { node: Node::new(config, Box::new(overlay), [7; 32]), now: Time::ZERO, out: Outbox::new(), pulls: true }
+        Self::of(Node::new(config, Box::new(overlay), [7; 32]))
+    }
+
+    pub(crate) fn of(node: Node) -> Self {
+        Self { node, now: Time::ZERO, out: Outbox::new(), pulls: true, offers: BTreeMap::new() }
     }
 
     pub(crate) fn start(mut self, held: &[(Key, u32)]) -> Self {
@@ -84,8 +91,13 @@ impl Bench {
             let follows = match action {
                 Action::Start { job, work: Job::Fetch { .. } | Job::Unpack { .. } } => Event::Flows { job: *job },
                 Action::Send {
-                    to, message: Message { body: Body::Request(Request::Store { key, .. }), .. }, ..
-                } if self.pulls => Event::Delivered { blocks: vec![(*key, to.ip())] },
+                    to,
+                    message: Message { magic, body: Body::Request(Request::Store { key, .. }), .. },
+                    ..
+                } => {
+                    self.offers.insert(*magic, (*key, to.ip()));
+                    continue;
+                }
                 _ => continue,
             };
             self.node.handle(self.now, follows, &mut unheard);
@@ -110,6 +122,12 @@ impl Bench {
     }
 
     pub(crate) fn hears_answer(&mut self, from: SocketAddr, magic: u64, response: Response) -> Vec<Action> {
+        if let Some(pulled) = self.offers.get(&magic).filter(|_| self.pulls && response == Response::Saved) {
+            let delivered = Event::Delivered { blocks: vec![*pulled] };
+            let mut unheard = Outbox::new();
+            self.node.handle(self.now, delivered, &mut unheard);
+            assert_eq!(unheard, [], "it is not answered");
+        }
         self.hears(from, Message::response(magic, RequestKind::Ping, response))
     }
 

@@ -231,7 +231,7 @@ fn whatever_ranges_are_asked_about_the_answer_is_short() {
 fn a_flood_of_news_of_deaths_costs_no_more_messages_than_it_has() {
     let overlay = OverlayKind::Kademlia.build(peer(0), [1; 32], false);
     let node = Node::new(Config::default(), overlay, [7; 32]);
-    let mut bench = Bench { node, now: Time::ZERO, out: Outbox::new(), pulls: true }.start(&blocks(0..100));
+    let mut bench = Bench::of(node).start(&blocks(0..100));
     let told = |bench: &mut Bench, from: u16, millis: u64, request: Request| {
         bench.now = Time::from_micros(millis * 1000).max(bench.now);
         let mut actions = bench.hears_request(peer(from), millis, request);

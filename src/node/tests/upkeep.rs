@@ -49,7 +49,9 @@ pub(super) fn answered(
 pub(super) fn shown(bench: &mut Bench, held: &[(Key, u32)], actions: Vec<Action>) -> Vec<Action> {
     let mut follow = |action: Action| match &requests(std::slice::from_ref(&action))[..] {
         [(to, magic, Request::Store { key, .. })] if held.iter().any(|(held, _)| held == key) => {
-            bench.hears_answer(*to, *magic, Response::Saved)
+            let actions = bench.hears_answer(*to, *magic, Response::Shown { sample: Id::ZERO });
+            let [(job, Job::Sample { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+            bench.ends(job, Outcome::Sampled { sample: Id::ZERO })
         }
         _ => vec![action],
     };
@@ -78,6 +80,32 @@ fn what_both_hold_costs_one_request_to_each_member_an_hour_however_many_blocks()
         assert_eq!(asked, [1, 2, 3].map(|n| peer(n).addr));
         assert!(bench.now.since(began) <= REPUBLISH_INTERVAL);
     }
+}
+
+#[test]
+fn a_member_that_had_to_pull_what_it_was_to_show_is_offered_all_that_it_says_it_holds() {
+    let held = blocks(0..40);
+    let config = Config { replicas: 2, ..Config::default() };
+    let mut bench = Bench::new(config, 1, 0).start(&held);
+    let [(to, magic, ref request)] = comparisons(&mut bench)[..] else { panic!("one member is asked") };
+    let mut offers: VecDeque<_> = requests(&bench.hears_answer(to, magic, compared(&held, request))).into();
+    assert_eq!(offers.len(), 1, "what it is to show: {offers:?}");
+    let (mut offered, until) = (BTreeSet::new(), bench.now + REPUBLISH_INTERVAL / 2);
+    while bench.now < until {
+        let actions = match offers.pop_front() {
+            Some((to, magic, Request::Store { key, .. })) => {
+                offered.insert(key);
+                bench.hears_answer(to, magic, Response::Saved)
+            }
+            Some((to, magic, request)) => bench.hears_answer(to, magic, compared(&held, &request)),
+            None => match bench.wait(until.since(bench.now)) {
+                Some(actions) => actions,
+                None => break,
+            },
+        };
+        offers.extend(requests(&actions));
+    }
+    assert_eq!(offered.len(), held.len());
 }
 
 #[test]
@@ -365,6 +393,28 @@ fn quit_hands_over_what_others_lack_and_ends_every_command_with_an_answer() {
     let actions = bench.hears_answer(to, magic, Response::Saved);
     assert_eq!(answer(&actions), Some(left(1, 0)));
     assert_eq!(actions.last(), Some(&Action::Stop));
+}
+
+#[test]
+fn an_heir_that_had_to_pull_what_it_was_to_show_is_given_the_rest_before_it_counts_as_handed_over() {
+    let held = blocks(0..10);
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: Vec::new() };
+    let mut bench = Bench::on(Config { replicas: 1, ..Config::default() }, overlay).start(&held);
+    let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
+    let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
+    let mut offers: VecDeque<_> = requests(&bench.hears_answer(to, magic, compared(&held, request))).into();
+    assert_eq!(offers.len(), 1, "what it is to show: {offers:?}");
+    let mut pulled = 0;
+    let end = loop {
+        let Some((to, magic, Request::Store { .. })) = offers.pop_front() else { panic!("{pulled} were pulled") };
+        pulled += 1;
+        let actions = bench.hears_answer(to, magic, Response::Saved);
+        offers.extend(requests(&actions));
+        if let Some(answer) = answer(&actions) {
+            break answer;
+        }
+    };
+    assert_eq!((pulled, end), (10, left(10, 0)));
 }
 
 #[test]

@@ -151,7 +151,7 @@ impl Inquiry {
             Reply::Done { outcome, .. } => self.on_repair_job(round, &outcome),
             Reply::Offered { to, result } => {
                 if !self.on_read_back(round, &to.addr, result.is_ok()) {
-                    self.on_offered(round, to, result);
+                    self.on_offered(round, to, result.map(drop));
                 }
             }
             Reply::Holder(_) | Reply::Settled(_) | Reply::Doubted(_) => {}
