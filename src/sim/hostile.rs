@@ -12,7 +12,7 @@ use super::network;
 use super::world::{Planned, SimEvent, World};
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
-use crate::node::Purpose;
+use crate::node::{Event, Purpose};
 use crate::peer::Peer;
 use crate::wire::{Message, Request, RequestKind, Response, Sender, Via, Vouch};
 
@@ -22,6 +22,8 @@ pub enum Role {
     /// It says that it holds every block, and that it has saved what it is offered without pulling it. It names its
     /// fellows and peers that it makes up. It gives nothing: who asks waits in vain.
     Liar,
+    /// It lies as a liar does, but it pulls what it is offered, and throws it away: so it can show that it pulled it.
+    Boaster,
     /// It takes what it is offered, says so, and never gives it.
     Hoarder,
     /// It sends goodbyes, news of deaths and answers in other peers' names.
@@ -39,13 +41,13 @@ const FLAP: Duration = Duration::from_secs(4);
 const MADE_UP: usize = 2;
 
 impl Role {
-    /// All roles.
+    /// The roles that peers of storms have.
     pub const ALL: [Self; 5] = [Self::Liar, Self::Hoarder, Self::Forger, Self::Flooder, Self::Flapper];
 
     /// How often it does something of its own accord.
     const fn pace(self) -> Option<Duration> {
         match self {
-            Self::Liar | Self::Hoarder => None,
+            Self::Liar | Self::Boaster | Self::Hoarder => None,
             Self::Forger => Some(Duration::from_millis(25)),
             Self::Flooder => Some(Duration::from_millis(10)),
             Self::Flapper => Some(FLAP),
@@ -67,7 +69,7 @@ impl World {
 
     /// Whether whoever wants a block from this peer waits in vain.
     pub(super) fn withholds(&self, slot: usize) -> bool {
-        matches!(self.peers[slot].role, Some(Role::Liar | Role::Hoarder | Role::Flooder))
+        matches!(self.peers[slot].role, Some(Role::Liar | Role::Boaster | Role::Hoarder | Role::Flooder))
     }
 
     fn plan_mischief(&mut self, slot: usize) {
@@ -81,8 +83,12 @@ impl World {
         let crate::wire::Body::Request(request) = &message.body else { return self.is_away(to) };
         match self.peers[to].role {
             Some(Role::Flapper) => self.is_away(to),
-            Some(Role::Liar) if via == Via::Udp => {
+            Some(role @ (Role::Liar | Role::Boaster)) if via == Via::Udp => {
                 let lie = self.lie(to, request);
+                if let (Role::Boaster, Request::Store { key, .. }, Some(_)) = (role, request, &lie) {
+                    let host = self.peers[to].me.addr.ip();
+                    self.tell(from, Event::Delivered { blocks: vec![(*key, host)] });
+                }
                 if let Some(response) = lie.clone() {
                     let Peer { id, addr } = self.peers[to].me;
                     let answer = Message {
@@ -119,7 +125,10 @@ impl World {
 
     /// The liar's fellows nearest to a key, and before them some whom nobody knows.
     fn false_names(&mut self, slot: usize, key: &Key) -> Vec<Peer> {
-        let fellows = self.peers.iter().filter(|peer| peer.role == Some(Role::Liar) && peer.node.is_some());
+        let fellows = self
+            .peers
+            .iter()
+            .filter(|peer| matches!(peer.role, Some(Role::Liar | Role::Boaster)) && peer.node.is_some());
         let mut names: Vec<Peer> = fellows.map(|peer| peer.me).filter(|peer| *peer != self.peers[slot].me).collect();
         names.sort_by_key(|peer| peer.id.distance(key));
         names.truncate(WIDTH - MADE_UP);

@@ -163,12 +163,12 @@ fn a_copy_that_a_sybil_claims_is_none() {
 
 /// A block that one honest peer alone holds, which has just come in, and seven liars that stand nearer to it than any
 /// other; the slot of that peer.
-fn last_copy_among_liars(seed: u64) -> (Net, Key, usize) {
+fn last_copy_among(liars: Role, seed: u64) -> (Net, Key, usize) {
     let mut net = Net::new(seed, 20);
     let (_, content) = net.file(0, 1000);
     let key = Id::of(&content);
     let ids = net.around(&key, 7);
-    net.join(ids, Role::Liar);
+    net.join(ids, liars);
     let id = Id::random(net.world.rng());
     let holder = net.world.add(id);
     net.world.disk_mut(holder).keep(key, content.into());
@@ -179,8 +179,8 @@ fn last_copy_among_liars(seed: u64) -> (Net, Key, usize) {
 
 #[test]
 fn whoever_leaves_with_the_last_copy_hands_it_to_an_honest_peer_though_liars_say_that_they_hold_it() {
-    for seed in 200..205 {
-        let (mut net, key, holder) = last_copy_among_liars(seed);
+    for (seed, liars) in (200..206).zip([Role::Liar, Role::Boaster].into_iter().cycle()) {
+        let (mut net, key, holder) = last_copy_among(liars, seed);
         assert_eq!(net.copies(&key), 1, "seed {seed}");
         let (answer, took) = net.answer(holder, Command::Quit { handover: true });
         assert!(matches!(answer, Answer::Left { left_behind: 0, .. }), "{answer:?}, seed {seed}");
@@ -194,7 +194,7 @@ fn whoever_leaves_with_the_last_copy_hands_it_to_an_honest_peer_though_liars_say
 #[test]
 fn repair_goes_on_to_honest_peers_while_those_that_should_hold_a_block_only_say_so() {
     for seed in 210..215 {
-        let (mut net, key, _) = last_copy_among_liars(seed);
+        let (mut net, key, _) = last_copy_among(Role::Liar, seed);
         net.world.run_for(Duration::from_secs(120)).expect("nothing breaks");
         let copies = net.copies(&key);
         println!("seed {seed}: {copies} honest copies");
@@ -205,7 +205,7 @@ fn repair_goes_on_to_honest_peers_while_those_that_should_hold_a_block_only_say_
 #[test]
 fn a_check_that_repairs_counts_no_copy_on_a_liars_word_and_makes_those_that_are_missing() {
     for seed in 220..225 {
-        let (mut net, key, _) = last_copy_among_liars(seed);
+        let (mut net, key, _) = last_copy_among(Role::Liar, seed);
         let sources = vec![Source::Key(key)];
         let (answer, took) = net.answer(3, Command::Check { sources, verify: false, repair: true, lease: None });
         let Answer::Checked(checked) = answer else { panic!("{answer:?}") };

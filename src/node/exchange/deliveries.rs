@@ -48,6 +48,11 @@ impl Exchange {
         }
     }
 
+    /// Whether a block is being offered to anybody.
+    pub(crate) fn is_offered(&self, key: &Key) -> bool {
+        self.pending.any(|waiting| matches!(&waiting.why, Why::Offer { key: offered, .. } if offered == key))
+    }
+
     /// A block was sent to this host. That counts where it was offered to a peer there.
     pub(crate) fn note_delivery(&mut self, key: Key, host: IpAddr) {
         let host = host.to_canonical();

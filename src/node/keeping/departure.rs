@@ -230,7 +230,7 @@ impl Handover {
         };
         if !sensible {
             self.heirs.remove(id);
-        } else if let Some(&key) = desk.any_of(&claimed)
+        } else if let Some(key) = desk.any_to_show(&claimed)
             && let Some(size) = desk.wanted_size(&key)
         {
             // Anybody can say that nothing is missing. Of what it holds it shows one block, and cannot know which.
@@ -243,20 +243,15 @@ impl Handover {
     /// An heir took a block, or did not.
     fn on_offered(&mut self, id: &Id, key: Key, result: Result<Taken, String>) {
         let pledge = self.heirs.get_mut(id).and_then(|heir| heir.pledge.take_if(|(pledged, _)| *pledged == key));
-        if result.is_ok() {
-            self.only_here.remove(&key);
+        match (pledge, &result) {
+            (Some((_, claimed)), Ok(Taken::Had)) => self.only_here.retain(|key| !claimed.contains(key)),
+            // Who had to pull what it said it held may throw it away again.
+            (Some(_), _) => return drop(self.heirs.remove(id)),
+            (None, Ok(_)) => drop(self.only_here.remove(&key)),
+            (None, Err(_)) => {}
         }
         let Some(heir) = self.heirs.get_mut(id) else { return };
         heir.offered = heir.offered.saturating_sub(1);
-        match (pledge, &result) {
-            (Some((_, claimed)), Ok(Taken::Had)) => self.only_here.retain(|key| !claimed.contains(key)),
-            // What it had to pull it did not hold: it is taken to lack the rest too.
-            (Some((_, claimed)), Ok(Taken::Pulled)) => {
-                heir.lacking.extend(claimed.into_iter().filter(|claimed| *claimed != key));
-            }
-            (Some(_), Err(_)) => return drop(self.heirs.remove(id)),
-            (None, _) => {}
-        }
         match result {
             Err(reason) if reason == LEAVING => drop(self.heirs.remove(id)),
             Err(reason) if reason == FULL => {

@@ -299,7 +299,7 @@ impl Repair {
     /// Anybody can say that nothing is missing. Now and then a peer is offered one of the blocks that it says it holds,
     /// so that it has to show it, and cannot know which.
     fn probe(&mut self, desk: &mut Desk, number: u64, id: &Id, claimed: &[Key]) {
-        let Some(&key) = desk.any_of(claimed) else { return };
+        let Some(key) = desk.any_to_show(claimed) else { return };
         let Some(size) = desk.wanted_size(&key) else { return };
         let Some(neighbour) = self.neighbours.get_mut(id) else { return };
         if let Some(pass) = &mut neighbour.pass {

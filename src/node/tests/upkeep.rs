@@ -396,14 +396,18 @@ fn quit_hands_over_what_others_lack_and_ends_every_command_with_an_answer() {
 }
 
 #[test]
-fn an_heir_that_had_to_pull_what_it_was_to_show_is_given_the_rest_before_it_counts_as_handed_over() {
+fn an_heir_that_had_to_pull_what_it_was_to_show_is_counted_for_nothing_and_the_next_nearest_get_the_blocks() {
     let held = blocks(0..10);
-    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: Vec::new() };
+    let overlay = Scripted { me: peer(0), set: vec![peer(1), peer(2)], holds: false, unreached: Vec::new() };
     let mut bench = Bench::on(Config { replicas: 1, ..Config::default() }, overlay).start(&held);
     let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
     let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
-    let mut offers: VecDeque<_> = requests(&bench.hears_answer(to, magic, compared(&held, request))).into();
-    assert_eq!(offers.len(), 1, "what it is to show: {offers:?}");
+    let offers = requests(&bench.hears_answer(to, magic, compared(&held, request)));
+    let [(to, magic, Request::Store { .. })] = offers[..] else { panic!("what it is to show: {offers:?}") };
+    let asked = requests(&bench.hears_answer(to, magic, Response::Saved));
+    let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
+    assert_eq!(to, peer(2).addr);
+    let mut offers: VecDeque<_> = requests(&bench.hears_answer(to, magic, compared(&[], request))).into();
     let mut pulled = 0;
     let end = loop {
         let Some((to, magic, Request::Store { .. })) = offers.pop_front() else { panic!("{pulled} were pulled") };
