@@ -78,7 +78,11 @@ impl Schedule {
             // Who is silent on the way to an answer from anyone, nobody can tell.
             let doubtful = doubt && !self.doubted && !self.from_anyone;
             self.doubted |= doubtful;
-            late = if doubtful { Some(Late::Doubtful) } else { (self.datagrams == 1).then_some(Late::Overdue) };
+            late = if doubtful {
+                Some(Late::Doubtful)
+            } else {
+                (self.datagrams == 1 || self.from_anyone).then_some(Late::Overdue)
+            };
         }
         self.datagrams = self.datagrams.saturating_add(1);
         // The last datagram has its time to be answered too.

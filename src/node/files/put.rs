@@ -263,6 +263,10 @@ impl Put {
         peers.sort_by_key(|peer| self.failures.get(&peer.addr).is_some_and(|&failures| failures >= 2));
         peers.retain(|peer| !placing.tried.contains(&peer.addr));
         placing.candidates = peers.into();
+        if placing.widened {
+            // All who were named before are silent: they may be of somebody's making.
+            placing.go_further(desk.behind_liars(&key));
+        }
         if keeps && !placing.keeping {
             placing.candidates.retain(|peer| !desk.is_me(peer));
             self.keep_here(desk, key);

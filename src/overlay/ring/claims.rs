@@ -81,7 +81,8 @@ impl Ring {
         let Some(&told) = peers.first() else { return self.search_on(now, lookup, out) };
         // One that is at several addresses of its machine may listen at one alone.
         let owner = if self.is_proven(&told.addr) { told } else { Peer::new(told.id, from) };
-        let peers: Vec<Peer> = std::iter::once(owner).chain(peers[1..].iter().copied()).collect();
+        let named = peers[1..].iter().copied().filter(|peer| Reach::may_name(&from, &peer.addr));
+        let peers: Vec<Peer> = std::iter::once(owner).chain(named).collect();
         let nearer = self.nearer(&search.key, &owner, &search.tried);
         let claim = Claim::Owner { lookup, peers, hops };
         match nearer {

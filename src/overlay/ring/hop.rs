@@ -92,8 +92,15 @@ impl Ring {
         self.asked.values().filter(|why| matches!(why, Why::Hop { .. })).count()
     }
 
-    /// The answer to a lookup of this peer's own is late: is the peer there that it was sent to?
+    /// The answer to a lookup of this peer's own is late: is the peer there that it was sent to? If it is late again,
+    /// some peer on the way may be there and pass nothing on: the lookup goes another way too.
     pub(super) fn mind_late(&mut self, now: Time, lookup: LookupId, out: &mut Vec<Effect>) {
+        if let Some(search) = self.searches.get_mut(&lookup) {
+            search.late += 1;
+            if search.late > 1 {
+                self.search_on(now, lookup, out);
+            }
+        }
         let search = self.searches.get(&lookup).filter(|search| search.found.is_none());
         let Some(to) = search.and_then(|search| self.table.at(search.tried.last()?)) else { return };
         let is_minded = |why: &Why| matches!(why, Why::Hop { to: other, .. } if *other == to.addr);
@@ -129,18 +136,31 @@ impl Ring {
 mod tests {
     use super::super::RingOptions;
     use super::*;
-    use crate::overlay::{Asker, Cause, Incoming, Overlay};
-    use crate::wire::Sender;
-    use crate::wire::ring::{RingRequest, Route};
+    use crate::overlay::{Asker, Cause, Goal, Incoming, Overlay, Tag};
+    use crate::wire::ring::{RingKind, RingRequest, RingResponse, Route};
+    use crate::wire::{Response, Sender};
+
+    const NOW: Time = Time::from_micros(1);
+
+    fn peer(n: u8) -> Peer {
+        Peer::new(Id::from_u64(u64::from(n) * 1000), ([10, 0, 0, n], 7000).into())
+    }
+
+    /// The peer of this number in a ring of so many, all of which know one another.
+    fn ring(me: u8, count: u8) -> Ring {
+        let peers: Vec<Peer> = (1..=count).map(peer).collect();
+        let mut ring = Ring::new(peer(me), RingOptions::default());
+        ring.fill(Time::ZERO, &peers);
+        ring
+    }
+
+    fn stranger() -> Peer {
+        Peer::new(Id::from_u64(7), ([203, 0, 113, 66], 7000).into())
+    }
 
     /// What a stranger's lookups, each of them sent `times`, make the first of 64 peers ask.
     fn pings_for(lookups: u64, times: usize) -> usize {
-        let peer = |n: u8| Peer::new(Id::from_u64(u64::from(n) * 1000), ([10, 0, 0, n], 7000).into());
-        let peers: Vec<Peer> = (1..=64).map(peer).collect();
-        let mut ring = Ring::new(peers[0], RingOptions::default());
-        ring.fill(Time::ZERO, &peers);
-        let origin = Peer::new(Id::from_u64(7), ([203, 0, 113, 66], 7000).into());
-        let mut out = Vec::new();
+        let (mut ring, origin, mut out) = (ring(1, 64), stranger(), Vec::new());
         for magic in 0..lookups {
             for _ in 0..times {
                 let sender = Some(Sender::member(origin.id, origin.addr));
@@ -148,7 +168,7 @@ mod tests {
                 let route = Route { origin, hops: 0, last: false, quiet: false, trail: None };
                 let what = Routed::Lookup { key: Id::from_u64(1500 + magic * 50) };
                 let request = Request::Ring(RingRequest::Routed { route, what });
-                ring.on(Time::from_micros(1), Cause::Request { from: &from, request: &request }, &mut out);
+                ring.on(NOW, Cause::Request { from: &from, request: &request }, &mut out);
             }
         }
         out.iter().filter(|effect| matches!(effect, Effect::Ask { request: Request::Ping, .. })).count()
@@ -158,5 +178,86 @@ mod tests {
     fn lookups_that_come_again_bring_about_a_bounded_number_of_pings() {
         assert_eq!(pings_for(20, 2), 20, "beside each that is late");
         assert_eq!(pings_for(500, 3), MOST_MINDED);
+    }
+
+    /// To whom a lookup went last.
+    fn way(out: &[Effect]) -> Option<(SocketAddr, Tag)> {
+        out.iter().rev().find_map(|effect| match effect {
+            Effect::Ask { to, request: Request::Ring(RingRequest::Routed { .. }), tag, .. } => Some((to.addr, *tag)),
+            _ => None,
+        })
+    }
+
+    fn found(out: &[Effect]) -> Option<Vec<Peer>> {
+        out.iter().find_map(|effect| match effect {
+            Effect::Found { peers, .. } => Some(peers.clone()),
+            _ => None,
+        })
+    }
+
+    fn answer(ring: &mut Ring, (from, tag): (SocketAddr, Tag), response: RingResponse) -> Vec<Effect> {
+        let mut out = Vec::new();
+        let response = Response::Ring(response);
+        ring.on(NOW, Cause::Answer { tag, from, by: None, response: &response }, &mut out);
+        out
+    }
+
+    fn look_up(ring: &mut Ring, key: u64) -> Vec<Effect> {
+        let mut out = Vec::new();
+        ring.lookup(NOW, 1, Id::from_u64(key), Goal::Peers, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_peer_that_every_way_refuses_does_not_take_itself_for_the_owner() {
+        let mut ring = ring(5, 8);
+        let mut out = look_up(&mut ring, 1500);
+        let mut tried = Vec::new();
+        while let Some(way) = way(&out) {
+            tried.push(way.0);
+            let reason = "not today".to_owned();
+            out = answer(&mut ring, way, RingResponse::Refused { of: RingKind::Lookup, reason });
+        }
+        assert!(tried.len() >= 3, "{tried:?}");
+        let expected: Vec<Peer> = (2..=8).map(peer).collect();
+        assert_eq!(found(&out), Some(expected), "who stands there, as far as it is known here");
+    }
+
+    #[test]
+    fn an_owner_that_names_itself_alone_has_those_that_are_known_stand_beside_it() {
+        let mut ring = ring(5, 8);
+        let liar = Peer::new(Id::from_u64(1600), peer(2).addr);
+        let way = way(&look_up(&mut ring, 1500)).expect("it is sent");
+        let out = answer(&mut ring, way, RingResponse::Owner { peers: vec![liar], hops: 0, trail: Vec::new() });
+        let peers = found(&out).expect("it is over");
+        assert!(peers[0] == liar && peers[1..3] == [peer(2), peer(3)], "{peers:?}");
+    }
+
+    #[test]
+    fn a_lookup_that_is_late_again_goes_another_way_though_the_first_hop_answers() {
+        let mut ring = ring(1, 64);
+        let (first, tag) = way(&look_up(&mut ring, 30_500)).expect("it is sent");
+        let mut ways = Vec::new();
+        for _ in 0..2 {
+            let mut out = Vec::new();
+            ring.on(NOW, Cause::Late { tag, doubtful: false }, &mut out);
+            ways.push(way(&out).map(|(to, _)| to));
+        }
+        assert!(ways[0].is_none() && ways[1].is_some_and(|to| to != first), "{ways:?}");
+    }
+
+    #[test]
+    fn updates_that_name_ever_new_peers_bring_about_a_bounded_number_of_pings() {
+        let (mut ring, mut out) = (ring(1, 8), Vec::new());
+        let by = peer(2);
+        for magic in 0..500 {
+            let from =
+                Incoming { asker: Asker::connected(by.addr, magic), sender: Some(Sender::member(by.id, by.addr)) };
+            let joined = Peer::new(Id::from_u64(1001 + magic), ([10, 0, 1, 1], 1 + magic as u16).into());
+            let request = Request::Ring(RingRequest::Update { successors: Vec::new(), joined: Some(joined) });
+            ring.on(NOW, Cause::Request { from: &from, request: &request }, &mut out);
+        }
+        let pings = out.iter().filter(|effect| matches!(effect, Effect::Ask { request: Request::Ping, .. })).count();
+        assert!((1..=32).contains(&pings), "{pings}");
     }
 }

@@ -16,6 +16,7 @@ use super::{Manners, NEIGHBOURS_WATCHED, Ring, Why};
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
 use crate::peer::Peer;
+use crate::source::Reach;
 use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::{RingRequest, RingResponse};
@@ -140,6 +141,7 @@ impl Ring {
         let (to, request) = match joined {
             _ if self.asked.values().any(|why| why.is_update_of(joined, &by)) => return,
             _ if classroom => (by, Request::Ring(self.neighbours_for(&by, true, Telling::All).ping(true))),
+            Some(joined) if !Reach::may_name(&by.addr, &joined.addr) || !self.has_room_to_probe(&joined) => return,
             Some(joined) => (joined, Request::Ping),
             None => return self.on_updated(by, successors, out),
         };
@@ -165,7 +167,7 @@ impl Ring {
     /// What a neighbour told of its successors counts.
     pub(super) fn on_updated(&mut self, by: Peer, successors: &[Peer], out: &mut Vec<Effect>) {
         let place = Place { before: false, after: self.table.successors().contains(&by) };
-        for &peer in successors {
+        for &peer in successors.iter().filter(|peer| Reach::may_name(&by.addr, &peer.addr)) {
             self.consider(peer, place, out);
         }
         let successors = self.table.successors().to_vec();

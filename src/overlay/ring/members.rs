@@ -2,8 +2,8 @@
 //!
 //! Nobody waits for the silent: for a member that is overdue the peer behind the last one is asked, which the owner
 //! named as well, and takes its place once the member is to be doubted. If the member's answer comes before that of its
-//! stand-in, it counts. Only a search that repair starts is patient: it hears the verdict on each member, since a block
-//! would be copied where none is missing.
+//! stand-in, it counts. A search for holders is patient: it hears the verdict on each member before another one takes
+//! its place, since repair would copy a block where none is missing.
 
 use super::Ring;
 use super::questions::Why;
@@ -51,8 +51,7 @@ pub(super) struct Members {
 impl Members {
     pub(super) fn new(peers: Vec<Peer>, me: &Peer, goal: Goal) -> Self {
         let patient = goal == Goal::Holders;
-        let most = if patient { WIDTH } else { peers.len() };
-        let all = peers.into_iter().take(most).map(|peer| (peer, Standing::Spare)).collect();
+        let all = peers.into_iter().map(|peer| (peer, Standing::Spare)).collect();
         Self { me: me.id, all, patient }
     }
 
@@ -62,7 +61,7 @@ impl Members {
 
     /// The next peer that is to be asked now; this one itself need not be.
     fn next(&mut self) -> Option<Peer> {
-        let late = [Standing::Overdue, Standing::Doubtful, Standing::Silent];
+        let late = [Standing::Overdue, Standing::Doubtful];
         let slow = if self.patient { late.map(|late| self.count(late)).iter().sum() } else { 0 };
         let mut places = WIDTH.saturating_sub(self.count(Standing::Answered) + self.count(Standing::Asked) + slow);
         for (peer, standing) in self.all.iter_mut().filter(|(_, standing)| *standing == Standing::Spare) {

@@ -72,7 +72,8 @@ impl Why {
     /// The peer that is pinged because others spoke of it, or it for itself.
     pub(super) const fn probed(&self) -> Option<&Peer> {
         match self {
-            Self::Ping(Ping { peer, role: Role::Probe(_) | Role::Meet(_), .. }) => Some(peer),
+            Self::Ping(Ping { peer, role: Role::Probe(_) | Role::Meet(_), .. })
+            | Self::Update { joined: Some(peer), .. } => Some(peer),
             _ => None,
         }
     }

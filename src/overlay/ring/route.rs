@@ -26,6 +26,8 @@ pub(super) struct Search {
     goal: Goal,
     /// First hops that led nowhere.
     pub(super) tried: Vec<SocketAddr>,
+    /// How often an answer was late.
+    pub(super) late: u32,
     /// The replica set, whose members are asked, and the hops it took, once known.
     pub(super) found: Option<(Members, u32)>,
     /// Peers that the owner named, and that are known here to be silent.
@@ -46,7 +48,7 @@ impl Ring {
     }
 
     pub(super) fn start_search(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        let search = Search { key, goal, tried: Vec::new(), found: None, unreached: Vec::new() };
+        let search = Search { key, goal, tried: Vec::new(), late: 0, found: None, unreached: Vec::new() };
         self.searches.insert(lookup, search);
         // While this peer is joining it knows no peer to ask: its searches start when it is in.
         if !self.membership.is_pending() {
@@ -66,7 +68,7 @@ impl Ring {
     pub(super) fn search_on(&mut self, now: Time, lookup: LookupId, out: &mut Vec<Effect>) {
         let Some(search) = self.searches.get(&lookup).filter(|search| search.found.is_none()) else { return };
         let (key, what) = (search.key, Routed::Lookup { key: search.key });
-        let hop = if search.tried.len() < MAX_WAYS { self.hop(what, &search.tried) } else { Hop::Nowhere };
+        let hop = if search.tried.len() < MAX_WAYS { self.hop_past(what, &search.tried) } else { Hop::Nowhere };
         match hop {
             Hop::Mine => {
                 let set = self.owned_set();
@@ -85,9 +87,18 @@ impl Ring {
             // The last ways may yet lead there.
             Hop::Nowhere if self.is_on_its_way(lookup) => {}
             Hop::Nowhere => {
-                let known = self.table.clockwise(&key).take(WIDTH).copied().collect();
-                self.settle(lookup, known, 0, out);
+                let known: Vec<Peer> = self.table.clockwise(&key).take(WIDTH).copied().collect();
+                self.on_owner(lookup, &known, 0, out);
             }
+        }
+    }
+
+    /// Where something leads past the peers at `tried`, which led nowhere. That they are passed over makes this peer
+    /// the owner of nothing.
+    fn hop_past(&self, what: Routed, tried: &[SocketAddr]) -> Hop {
+        match self.hop(what, tried) {
+            Hop::Mine if self.hop(what, &[]) != Hop::Mine => Hop::Nowhere,
+            hop => hop,
         }
     }
 
@@ -102,20 +113,22 @@ impl Ring {
         RingRequest::Routed { route, what }
     }
 
-    /// The owner of a search's key has answered.
+    /// The owner of a search's key has answered, or nobody does and what is known here must do. Anybody can name
+    /// himself alone, or peers that do not live: so peers that are known here stand in for those that were named.
     pub(super) fn on_owner(&mut self, lookup: LookupId, peers: &[Peer], hops: u32, out: &mut Vec<Effect>) {
         let vitals = &self.vitals;
         let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else { return };
         let key = search.key;
         search.unreached = peers.iter().take(WIDTH).filter(|peer| vitals.is_missed(peer)).copied().collect();
-        let mut set: Vec<Peer> = Vec::with_capacity(peers.len());
-        for peer in peers {
+        let mut named = peers.to_vec();
+        named.sort_by_key(|peer| (peer.id < key, peer.id));
+        let mut set: Vec<Peer> = Vec::with_capacity(named.len() + WIDTH);
+        for peer in named.iter().chain(self.table.clockwise(&key).take(WIDTH)) {
             let fresh = !set.iter().any(|other| other.id == peer.id);
             if fresh && !self.vitals.is_dead(peer) && !self.farewells.contains_key(&peer.id) {
                 set.push(*peer);
             }
         }
-        set.sort_by_key(|peer| (peer.id < key, peer.id));
         self.settle(lookup, set, hops, out);
     }
 
@@ -161,7 +174,7 @@ impl Ring {
         mut tried: Vec<SocketAddr>,
         out: &mut Vec<Effect>,
     ) {
-        let hop = self.hop(what, &tried);
+        let hop = self.hop_past(what, &tried);
         match hop {
             Hop::Mine => Self::settled(lookup, RouteOutcome::Here, out),
             Hop::Last(to) | Hop::Via(to) if tried.len() < MAX_WAYS => {

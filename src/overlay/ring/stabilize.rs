@@ -245,8 +245,7 @@ impl Ring {
             }
             Some(known) => self.check_on(known, out),
             None => {
-                let probed = self.asked.values().filter_map(Why::probed).map(|other| Source::of(other.addr));
-                let room = probes::has_room(Source::of(peer.addr), probed);
+                let room = self.has_room_to_probe(&peer);
                 let place_out = self.asked.values_mut().find_map(|why| why.place_of(&peer.id));
                 let is_probed = place_out.map(|known| known.merge(place)).is_some();
                 if stranger && room && !self.is_met(&peer.id) {
@@ -257,6 +256,12 @@ impl Ring {
                 }
             }
         }
+    }
+
+    /// Whether a peer that was only spoken of may be pinged now.
+    pub(super) fn has_room_to_probe(&self, peer: &Peer) -> bool {
+        let probed = self.asked.values().filter_map(Why::probed).map(|other| Source::of(other.addr));
+        probes::has_room(Source::of(peer.addr), probed)
     }
 
     fn is_met(&self, id: &Id) -> bool {
