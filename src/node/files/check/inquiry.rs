@@ -27,8 +27,8 @@ use crate::wire::{Request, Response, Vouch};
 /// A holder that is busy is asked again after this long.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
-/// A holder that is still busy after this long is believed unseen.
-const BUSY_LIMIT: Duration = Duration::from_secs(60);
+/// A holder that has been busy with everything for this long is believed unseen, whatever the block.
+const BUSY_LIMIT: Duration = Duration::from_secs(15);
 
 /// Who waits for copies looks again after this long, and then after longer, up to the last.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -76,7 +76,6 @@ pub(super) struct Copy {
     hashes: bool,
     /// What it claims, while the block is read back from it.
     claim: Option<CopyState>,
-    since: Time,
     /// When the peer, which is busy, is asked again.
     again: Option<Time>,
 }
@@ -199,8 +198,7 @@ impl Inquiry {
     /// Asks a peer about its copy, unless it was asked.
     fn ask(&mut self, round: &mut Round<'_>, peer: Peer, is_member: bool) {
         if let Entry::Vacant(place) = self.copies.entry(peer.addr) {
-            let since = round.desk.now();
-            place.insert(Copy { peer, state: None, is_member, hashes: false, claim: None, since, again: None });
+            place.insert(Copy { peer, state: None, is_member, hashes: false, claim: None, again: None });
             self.put_question(round, peer);
         }
     }
@@ -238,8 +236,11 @@ impl Inquiry {
                 return self.put_question(round, peer);
             }
         }
+        if matches!(answer, Ok(Response::Vouch(Vouch::Verified | Vouch::Damaged))) {
+            round.busy.remove(&from);
+        }
         let state = match answer {
-            Ok(Response::Vouch(Vouch::Busy)) => return self.on_busy(round, &from),
+            Ok(Response::Vouch(Vouch::Busy)) => return self.on_busy(round, from),
             Ok(Response::Vouch(Vouch::Verified)) => CopyState::Verified,
             Ok(Response::Vouch(Vouch::Damaged)) => CopyState::Damaged,
             // It does not hash for others, but says that it holds the block.
@@ -298,13 +299,13 @@ impl Inquiry {
         }
     }
 
-    fn on_busy(&mut self, round: &mut Round<'_>, from: &SocketAddr) {
+    fn on_busy(&mut self, round: &mut Round<'_>, from: SocketAddr) {
         let now = round.desk.now();
-        let Some(copy) = self.copies.get_mut(from) else { return };
-        if now.since(copy.since) < BUSY_LIMIT {
+        let Some(copy) = self.copies.get_mut(&from) else { return };
+        if now.since(*round.busy.entry(from).or_insert(now)) < BUSY_LIMIT {
             copy.again = Some(now + BUSY_PAUSE);
         } else {
-            self.weigh(round, from, CopyState::Claimed);
+            self.weigh(round, &from, CopyState::Claimed);
         }
     }
 

@@ -124,6 +124,8 @@ struct Check {
     lent: bool,
     /// Peers that did not answer.
     silent: BTreeSet<SocketAddr>,
+    /// Holders that have hashed nothing since they said that they are busy, and when that was.
+    busy: BTreeMap<SocketAddr, Time>,
     /// Holders that a block was read back from.
     honest: BTreeSet<SocketAddr>,
 }
@@ -160,6 +162,7 @@ impl Check {
             order: &self.order,
             lent: &mut self.lent,
             silent: &mut self.silent,
+            busy: &mut self.busy,
             honest: &mut self.honest,
         };
         let turn = act(inquiry, &mut round);
@@ -307,5 +310,6 @@ struct Round<'a> {
     order: &'a Order,
     lent: &'a mut bool,
     silent: &'a mut BTreeSet<SocketAddr>,
+    busy: &'a mut BTreeMap<SocketAddr, Time>,
     honest: &'a mut BTreeSet<SocketAddr>,
 }
