@@ -59,8 +59,9 @@
 //!    [`node::files`](mod@node::files) (`put.rs`) has a worker read and hash a block ([`runtime::transfer`]), looks up
 //!    where it belongs, and offers it at the [`node::desk`]; [`node::keeping`] (`pulls.rs`) on the other side pulls it
 //!    into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring
-//!    through `tcp-serve` and the channel `posts`) to [`node::exchange`] (`on_answer`), and [`Node`](node::Node) gives
-//!    it to `put.rs` as [`Reply::Offered`](node::part::Reply), by the ticket.
+//!    through `tcp-serve` and the channel `posts`) to [`node::exchange`] (`on_answer`). A copy that was not pulled from
+//!    here has to be shown ([`node::claims`]). Then [`Node`](node::Node) gives the answer to `put.rs` as
+//!    [`Reply::Offered`](node::part::Reply), by the ticket.
 //! 3. **One timeout.** [`node::exchange`] (`pending.rs`) has the deadline of each request;
 //!    [`Node::next_wake`](node::Node::next_wake) is the first of all deadlines, and [`runtime::sweeper`] waits for it;
 //!    what has failed comes to its part as a [`Reply`](node::part::Reply), by the ticket it was asked under.

@@ -46,7 +46,7 @@ pub(super) struct Transfer {
     /// A user has just stored it at the peer that offers it.
     pub(super) fresh: bool,
     /// A user wants it stored: the answer waits until the replicas have it too.
-    pub(super) stored: bool,
+    pub(super) for_user: bool,
 }
 
 /// Somebody who is told how a transfer ended.
@@ -65,7 +65,7 @@ pub(super) struct Offer {
     pub(super) magic: u64,
     pub(super) version: Version,
     /// A user has just stored it at that peer.
-    pub(super) stored: bool,
+    pub(super) fresh: bool,
 }
 
 /// How far a transfer has come.
@@ -171,7 +171,7 @@ impl NamedFile {
             (Phase::Arriving | Phase::Replicating, None) => Err("a transfer is under way and nothing is known of it"),
             (_, Some(transfer)) if transfer.waiting.is_empty() => Err("nobody waits for a transfer"),
             (Phase::Idle, None) if !self.offers.is_empty() => Err("offers wait for a transfer that is over"),
-            (Phase::Replicating, Some(transfer)) if !transfer.stored => Err("nobody stored what is replicated"),
+            (Phase::Replicating, Some(transfer)) if !transfer.for_user => Err("nobody stored what is replicated"),
             (Phase::Replicating, _) if self.asked.is_empty() => Err("replicas are waited for, and none was asked"),
             _ => Ok(()),
         }
@@ -202,12 +202,12 @@ mod tests {
             from: ([10, 0, 0, 1], 7).into(),
             magic: 1,
             version: Version { size: 1, modified: 1 },
-            stored: false,
+            fresh: false,
         };
         let lone = NamedFile { offers: VecDeque::from([offer]), ..NamedFile::default() };
         assert!(lone.check().is_err_and(|what| what.contains("offers wait")));
         let mut file = NamedFile::default();
-        file.begin(Transfer { waiting: vec![Waiter::User(1)], offered: None, fresh: false, stored: true });
+        file.begin(Transfer { waiting: vec![Waiter::User(1)], offered: None, fresh: false, for_user: true });
         assert_eq!(file.check(), Ok(()));
         file.replicate();
         assert!(file.check().is_err_and(|what| what.contains("none was asked")));

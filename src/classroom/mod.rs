@@ -1,7 +1,7 @@
 //! Files by name: what the classroom ring does above its routing.
 //!
 //! A file is `NAME.pdf` in the working directory. Its name is its key, and it belongs to the peer responsible for that
-//! key and to the first peers after it ([`FILE_COPIES`](crate::config::FILE_COPIES) in all). Three things happen here:
+//! key and to the first peers after it ([`FILE_COPIES`](crate::config::FILE_COPIES) in all). Inside:
 //!
 //! - [`user`]: what this peer's user asks, `store` and `request`.
 //! - [`serve`]: what other peers ask because this one is responsible.
@@ -169,7 +169,7 @@ impl Part for Classroom {
     fn on_request(&mut self, desk: &mut Desk, from: Asker, request: Request) {
         if let Request::Ring(RingRequest::Transfer { file, size, modified, stored }) = request {
             let version = Version { size, modified };
-            self.on_transfer(desk, Offer { from: from.addr, magic: from.magic, version, stored }, file);
+            self.on_transfer(desk, Offer { from: from.addr, magic: from.magic, version, fresh: stored }, file);
         }
     }
 

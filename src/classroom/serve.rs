@@ -130,7 +130,7 @@ impl Classroom {
 
     /// A peer wants this one to hold a file.
     pub(super) fn on_transfer(&mut self, desk: &mut Desk, offer: Offer, file: FileName) {
-        let Offer { from, magic, version, stored: fresh } = offer;
+        let Offer { from, magic, version, fresh } = offer;
         let refuse = |desk: &mut Desk, reason: &str| {
             let response = RingResponse::Refused { of: RingKind::Transfer, reason: reason.to_owned() };
             respond(desk, from, magic, response);
@@ -141,8 +141,8 @@ impl Classroom {
         if desk.is_leaving() {
             return refuse(desk, "this peer is leaving the ring");
         }
-        let stored = self.store_wishes.contains(&(file, from));
-        if !stored && self.file(file).phase() == Phase::Replicating {
+        let for_user = self.store_wishes.contains(&(file, from));
+        if !for_user && self.file(file).phase() == Phase::Replicating {
             return self.answer_while_replicating(desk, offer, file);
         }
         let waiter = Waiter::Peer { addr: from, magic };
@@ -155,14 +155,14 @@ impl Classroom {
             }
             return;
         }
-        if !stored && !desk.peers().iter().any(|peer| peer.addr == from) {
+        if !for_user && !desk.peers().iter().any(|peer| peer.addr == from) {
             // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
             return desk.refuse(&Asker::connected(from, magic), "not a neighbour of this peer");
         }
         self.begin_transfer(
             desk,
             file,
-            Transfer { waiting: vec![waiter], offered: Some((from, version)), fresh, stored },
+            Transfer { waiting: vec![waiter], offered: Some((from, version)), fresh, for_user },
         );
     }
 
@@ -186,7 +186,7 @@ impl Classroom {
                 // for that peer may have been cut off, or have just come.
                 let owner = desk.replica_set(&file.key(), 1);
                 let replace =
-                    transfer.stored || transfer.fresh && owner.first().is_some_and(|owner| owner.addr == from);
+                    transfer.for_user || transfer.fresh && owner.first().is_some_and(|owner| owner.addr == from);
                 NamedJob::Keep { file, from, offered: Some(version), ours: state.copy, replace }
             }
         };
@@ -205,14 +205,14 @@ impl Classroom {
         self.end_waits_for(desk, file);
         let state = self.file(file);
         let Some(transfer) = state.transfer() else { return };
-        let (stored, offered) = (transfer.stored, transfer.offered);
+        let (for_user, offered) = (transfer.for_user, transfer.offered);
         if let (Some((from, offered)), Some(holding)) = (offered, &mut state.holding)
             && offered == version
         {
             holding.at.insert(from, now);
         }
         // A store is done when the replicas have the file too. They must not wait for theirs in turn.
-        if stored {
+        if for_user {
             state.replicate();
             for offer in std::mem::take(&mut state.offers) {
                 self.on_transfer(desk, offer, file);

@@ -72,12 +72,12 @@ impl Classroom {
         match self.file(own.file).transfer() {
             Some(transfer) => {
                 transfer.waiting.push(waiter);
-                transfer.stored = true;
+                transfer.for_user = true;
             }
             None => self.begin_transfer(
                 desk,
                 own.file,
-                Transfer { waiting: vec![waiter], offered: None, fresh: false, stored: true },
+                Transfer { waiting: vec![waiter], offered: None, fresh: false, for_user: true },
             ),
         }
     }

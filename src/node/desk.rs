@@ -1,7 +1,7 @@
 //! The desk: all that a part may ask for.
 //!
 //! Parts that know what a *file* is and what a *replica set owes a block* ask here, each under its [`Ticket`]; the node
-//! brings the reply back to the part that the ticket names. Nothing here knows any part by name.
+//! brings the reply back to the part that the ticket names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

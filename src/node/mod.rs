@@ -88,8 +88,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that routes by `overlay`. All its randomness comes from `seed`. Requests about files by their names stay
-    /// without an answer until the [classroom](crate::classroom::join) has joined it, as every driver has it do.
+    /// A node that routes by `overlay`. All its randomness comes from `seed`. It keeps files by their names once the
+    /// [classroom](crate::classroom::join) has joined it, as every driver has it do.
     pub fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
         let mut node = Self {
             desk: Desk::new(config, overlay, seed),
@@ -396,14 +396,14 @@ impl Node {
 
     fn on_effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Ask { to, mut request, tag, tries, from_anyone, step } => {
+            Effect::Ask { to, mut request, tag, tries, step } => {
                 // A ping beside a question is the ring's own look after its next hop.
                 let looks = step.filter(|step| step.reason != Reason::Beside);
                 let purpose = looks.map_or(Purpose::Upkeep, |step| self.purpose_of(step.lookup));
                 if let Some(step) = step {
                     self.desk.explained.on_ask(self.desk.exchange.now(), step, tag, &to, &mut request);
                 }
-                self.desk.exchange.ask_for_overlay((tag, purpose), to, request, tries, from_anyone);
+                self.desk.exchange.ask_for_overlay((tag, purpose), to, request, tries);
             }
             Effect::Forward { to, magic, request } => self.desk.exchange.forward(to.addr, magic, request),
             Effect::Respond { to, kind, response } => self.desk.respond(&to, kind, response),

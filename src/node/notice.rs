@@ -231,7 +231,7 @@ impl Progress {
 }
 
 impl Notice {
-    /// The command this notice belongs to, if it belongs to one.
+    /// The command that this notice answers, or tells the progress of, if it does.
     pub fn command(&self) -> Option<CommandId> {
         match self {
             Self::Answer { command, .. } | Self::Progress { command, .. } => Some(*command),

@@ -31,7 +31,7 @@ use kademlia::Kademlia;
 use ring::Ring;
 pub use ring::{Change, RingEffect, RingOptions, RouteNotice, RouteOutcome, Router};
 
-/// Which overlay a peer joins, and its options.
+/// Which overlay a peer joins.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverlayKind {
@@ -205,14 +205,12 @@ pub enum Effect {
     Ask {
         /// The peer to ask.
         to: Target,
-        /// What it is asked.
+        /// What it is asked. A request that has an origin is answered by the peer that it comes to in the end.
         request: Request,
         /// Comes back with the answer or the failure.
         tag: Tag,
         /// How long it is repeated before it has failed: see [`patience`](crate::patience).
         tries: u8,
-        /// The answer may come from another peer than `to` (a forwarded request is answered by its owner).
-        from_anyone: bool,
         /// The step of a lookup of the node's that it is; none if it is for the overlay's own upkeep.
         step: Option<Step>,
     },

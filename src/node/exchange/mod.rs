@@ -147,14 +147,9 @@ impl Exchange {
     }
 
     /// Asks a question of the overlay's.
-    pub(crate) fn ask_for_overlay(
-        &mut self,
-        (tag, purpose): (Tag, Purpose),
-        to: Target,
-        request: Request,
-        tries: u8,
-        from_anyone: bool,
-    ) {
+    pub(crate) fn ask_for_overlay(&mut self, (tag, purpose): (Tag, Purpose), to: Target, request: Request, tries: u8) {
+        // What goes from peer to peer is answered by whoever is responsible.
+        let from_anyone = request.origin().is_some();
         self.ask_with(to, Ask { from_anyone, ..Why::Overlay(tag, purpose).ask(request) }, tries);
     }
 
@@ -368,8 +363,11 @@ impl Exchange {
         let patient = self.pending.take_where(|waiting| waiting.to.addr == addr && waiting.is_patient());
         let mut failed: Vec<Delivery> = patient.into_iter().map(|waiting| self.fail(waiting, SILENT)).collect();
         let queued = self.uplink.take_where(|offering| offering.to.addr == addr).into_iter();
-        failed.extend(queued.map(|Offering { ticket, to, .. }| {
-            Delivery::Part(ticket, Reply::Offered { to, result: Err(SILENT.to_owned()) })
+        failed.extend(queued.map(|Offering { ticket, key, to, .. }| Delivery::Offered {
+            ticket,
+            key,
+            to,
+            result: Err(SILENT.to_owned()),
         }));
         failed
     }

@@ -180,7 +180,9 @@ impl Part for Repair {
             || !self.regions.are_all_known(desk)
             || desk.held().all(|(key, _)| self.regions.of(desk, &key).is_some());
         let right = watched && self.regions.check() && self.strays.check();
-        right.then_some(()).ok_or_else(|| "a block is held and never checked".to_owned())
+        right.then_some(()).ok_or_else(|| {
+            "a block is held and never checked, or the regions or strays contradict themselves".to_owned()
+        })
     }
 }
 

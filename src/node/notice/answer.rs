@@ -216,7 +216,7 @@ pub struct PeerInfo {
     /// The peer.
     #[serde(flatten)]
     pub peer: Peer,
-    /// The smoothed round trip to it, if one was measured.
+    /// The usual round trip to it, if one was measured.
     pub rtt: Option<Duration>,
 }
 

@@ -95,7 +95,6 @@ impl Router for Scripted {
             request,
             tag: lookup,
             tries: 1,
-            from_anyone: true,
             step: Some(Step { lookup, reason: Reason::Nearest }),
         });
     }

@@ -245,7 +245,7 @@ impl Kademlia {
     /// Pings as many candidates as the rate allows.
     pub(super) fn ping_candidates(&mut self, now: Time, out: &mut Vec<Effect>) {
         while let Some(Candidate { peer, enters }) = self.candidates.next(now) {
-            self.ask(peer.into(), Request::Ping, 1, Question::Candidate { peer, enters }, out);
+            self.ask(peer.into(), Request::Ping, patience::ONCE, Question::Candidate { peer, enters }, out);
         }
     }
 }

@@ -98,7 +98,7 @@ impl Lost {
         self.silent_since.remove(addr);
     }
 
-    /// How many went silent a moment ago, or were to be there and are not.
+    /// Those who went silent a moment ago, or were to be there and are not.
     pub(super) fn vanished(&self, now: Time) -> impl Iterator<Item = &Peer> {
         let recent = move |peer: &&Peer| self.silent_since.get(&peer.addr).is_some_and(|at| now.since(*at) < MISSED);
         self.peers.iter().filter(recent)

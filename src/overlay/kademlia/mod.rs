@@ -183,7 +183,7 @@ impl Kademlia {
         let tag = self.next_tag;
         self.next_tag += 1;
         self.asked.insert(tag, why);
-        out.push(Effect::Ask { to, request, tag, tries, from_anyone: false, step: why.step() });
+        out.push(Effect::Ask { to, request, tag, tries, step: why.step() });
     }
 
     /// Contacts nearest to `key` that answered whatever they were asked last.
@@ -383,7 +383,7 @@ impl Overlay for Kademlia {
         self.left = true;
         if !self.guest {
             for peer in self.table.nearest(&self.me.id, TOLD, |_| true) {
-                self.ask(peer.into(), Request::Ping, 1, Question::Farewell, out);
+                self.ask(peer.into(), Request::Ping, patience::ONCE, Question::Farewell, out);
             }
         }
     }

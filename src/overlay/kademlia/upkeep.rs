@@ -194,7 +194,7 @@ impl Kademlia {
         };
         if let Some(peer) = asked {
             let request = Request::FindNode { id: self.me.id };
-            self.ask(peer.into(), request, 1, Question::Neighbours { peer }, out);
+            self.ask(peer.into(), request, patience::ONCE, Question::Neighbours { peer }, out);
         }
     }
 

@@ -67,7 +67,7 @@ impl Ring {
         }
         let tries = if relay.what == Routed::Join { patience::ONCE } else { patience::PULSE };
         let why = Why::Proof { origin, held: vec![Held { relay, first_time }] };
-        self.ask_plain(origin.into(), Request::Ping, why, false, tries, out);
+        self.ask_plain(origin.into(), Request::Ping, why, tries, out);
     }
 
     /// The origin of some requests answered at the address that they gave.

@@ -89,7 +89,7 @@ impl Ring {
             Some(peer) => self.ask_nearer(peer, claim, out),
             None if owner != told && Reach::may_name(&from, &told.addr) => {
                 let why = Why::Elsewhere { owner: told, claim: Box::new(claim) };
-                self.ask_plain(told.into(), Request::Ping, why, false, patience::ONCE, out);
+                self.ask_plain(told.into(), Request::Ping, why, patience::ONCE, out);
             }
             None => self.believe(claim, out),
         }
@@ -116,7 +116,7 @@ impl Ring {
             _ if asks && is_stranger => {
                 let to = Target { id: by.map(|by| by.id), addr: from };
                 let why = Why::Answerer(Box::new(claim));
-                self.ask_plain(to, Request::Ping, why, false, patience::QUESTION, out);
+                self.ask_plain(to, Request::Ping, why, patience::QUESTION, out);
             }
             _ => self.believe(claim, out),
         }
@@ -145,7 +145,7 @@ impl Ring {
 
     fn ask_nearer(&mut self, peer: Peer, claim: Claim, out: &mut Vec<Effect>) {
         let why = Why::Nearer { peer, claim: Box::new(claim) };
-        self.ask_plain(peer.into(), Request::Ping, why, false, patience::ONCE, out);
+        self.ask_plain(peer.into(), Request::Ping, why, patience::ONCE, out);
     }
 
     /// Nothing that is known here speaks against an answer.

@@ -72,7 +72,7 @@ impl Ring {
             self.vitals.tell(&known.id, Told::ByNeighbour);
         }
         self.check_on(known, out);
-        self.ask_plain(known.into(), Request::FindNode { id: self.me.id }, Why::Tell, false, patience::ONCE, out);
+        self.ask_plain(known.into(), Request::FindNode { id: self.me.id }, Why::Tell, patience::ONCE, out);
     }
 
     /// The peer `teller` told its neighbours. If it does not know of a death yet, and is one of those that believe us,

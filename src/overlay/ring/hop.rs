@@ -83,7 +83,7 @@ impl Ring {
         let has_place = || matches!(sent, Sent::Own(_)) || self.minded() < MOST_MINDED;
         if !is_trusted && !self.vitals.is_awaited(&to.id) && has_place() {
             let why = Why::Hop { to: to.addr, sent };
-            self.ask_plain(to.into(), Request::Ping, why, false, patience::QUESTION, out);
+            self.ask_plain(to.into(), Request::Ping, why, patience::QUESTION, out);
         }
     }
 

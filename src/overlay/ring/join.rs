@@ -110,7 +110,7 @@ impl Ring {
             // Plain: a peer that is not in the ring yet must not be taken for a neighbour.
             let (to, guest) = (Target { id: None, addr }, self.options.guest);
             let request = if guest { Request::Ring(Neighbours::NONE.ping(true)) } else { Request::Ping };
-            self.ask_plain(to, request, Why::Hello, false, patience::QUESTION, out);
+            self.ask_plain(to, request, Why::Hello, patience::QUESTION, out);
         }
         if doors.is_empty() {
             self.enter_ring(now, out);
@@ -128,7 +128,7 @@ impl Ring {
         door.due = now + door.wait;
         door.wait = (2 * door.wait).min(LONGEST_WAIT);
         let addr = door.addr;
-        self.ask_plain(Target { id: None, addr }, Request::Ping, Why::Hello, false, patience::ONCE, out);
+        self.ask_plain(Target { id: None, addr }, Request::Ping, Why::Hello, patience::ONCE, out);
     }
 
     /// A peer answers at an address we know.

@@ -28,7 +28,7 @@ impl Ring {
         let Some(peer) = self.neighbour(from).filter(|peer| !self.is_departing(&peer.id)) else { return };
         let (predecessors, successors) = (told.predecessors.to_vec(), told.successors.to_vec());
         self.farewells.insert(peer.id, Farewell { predecessors, successors });
-        self.ask_plain(peer.into(), Request::Ping, Why::Farewell(peer), false, patience::ONCE, out);
+        self.ask_plain(peer.into(), Request::Ping, Why::Farewell(peer), patience::ONCE, out);
     }
 
     /// Whether a goodbye of this peer's waits for its proof.
@@ -122,7 +122,7 @@ impl Ring {
         let successors = self.table.successors().to_vec();
         for (at, &peer) in predecessors.iter().enumerate() {
             if successors.iter().position(|other| other.id == peer.id).is_none_or(|ahead| at <= ahead) {
-                self.ask_plain(peer.into(), Request::Ring(quit.clone()), Why::Tell, false, patience::QUESTION, out);
+                self.ask_plain(peer.into(), Request::Ring(quit.clone()), Why::Tell, patience::QUESTION, out);
             }
         }
         for (at, &peer) in successors.iter().enumerate() {
@@ -133,7 +133,7 @@ impl Ring {
                     Manners::Classroom => quit.clone(),
                     Manners::Chord => RingRequest::Exit { predecessors: predecessors.clone() },
                 };
-                self.ask_plain(peer.into(), Request::Ring(goodbye), Why::Tell, false, patience::QUESTION, out);
+                self.ask_plain(peer.into(), Request::Ring(goodbye), Why::Tell, patience::QUESTION, out);
             }
         }
     }

@@ -145,7 +145,7 @@ impl Ring {
             Some(joined) => (joined, Request::Ping),
             None => return self.on_updated(by, successors, out),
         };
-        self.ask_plain(to.into(), request, why, false, patience::QUESTION, out);
+        self.ask_plain(to.into(), request, why, patience::QUESTION, out);
     }
 
     /// The neighbour that is said to have let `joined` in tells its successors itself.

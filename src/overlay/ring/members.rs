@@ -115,7 +115,7 @@ impl Ring {
         let (key, complete) = (search.key, members.is_complete());
         for peer in asked {
             let why = Why::Value { lookup, peer };
-            self.ask_plain(peer.into(), Request::FindValue { key }, why, false, patience::QUESTION, out);
+            self.ask_plain(peer.into(), Request::FindValue { key }, why, patience::QUESTION, out);
         }
         if complete
             && let Some(search) = self.searches.remove(&lookup)

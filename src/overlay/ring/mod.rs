@@ -11,7 +11,8 @@
 //!   other peers, which pass through this one. - [`claims`]: whether an answer comes from the right peer. - [`hop`]:
 //!   the next peer on the way, and a way around a silent one. - [`members`]: the replica set that a lookup leads to,
 //!   asked.
-//! - [`join`]: entering, and letting in. - [`admission`]: an origin shows that it is there. - [`leave`]: the goodbye.
+//! - [`join`]: entering. - [`letting_in`]: letting others in. - [`admission`]: an origin shows that it is there.
+//!   [`leave`]: the goodbye. - [`options`]: what a user may choose.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
 //!   [`probes`]: how many strangers are pinged at a time, and whose.
 //! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.

@@ -97,20 +97,19 @@ impl Why {
 impl Ring {
     /// Asks a question of the ring's. A routed one is answered by the peer that it reaches.
     pub(super) fn ask(&mut self, to: impl Into<Target>, request: RingRequest, why: Why, out: &mut Vec<Effect>) {
-        let from_anyone = matches!(request, RingRequest::Routed { .. });
         let tries = match why {
             Why::Tell => patience::ONCE,
             Why::Search(_) | Why::Join => patience::SEARCH,
             _ => patience::QUESTION,
         };
-        self.ask_plain(to.into(), Request::Ring(request), why, from_anyone, tries, out);
+        self.ask_plain(to.into(), Request::Ring(request), why, tries, out);
     }
 
     /// Asks who runs where a peer of our id may be. In the classroom's rings, ids are given out by hand.
     pub(super) fn ask_twin(&mut self, suspect: Option<Suspect>, out: &mut Vec<Effect>) {
         if let Some(suspect) = suspect.filter(|_| self.options.manners == Manners::Chord) {
             let to = Target { id: None, addr: suspect.addr };
-            self.ask_plain(to, Request::Ping, Why::Twin(suspect), false, patience::QUESTION, out);
+            self.ask_plain(to, Request::Ping, Why::Twin(suspect), patience::QUESTION, out);
         }
     }
 
@@ -118,25 +117,17 @@ impl Ring {
     pub(super) fn ask_for_namesakes(&mut self, addr: SocketAddr, out: &mut Vec<Effect>) {
         if self.options.manners == Manners::Chord {
             let request = Request::FindNode { id: self.me.id };
-            self.ask_plain(Target { id: None, addr }, request, Why::Namesakes, false, patience::QUESTION, out);
+            self.ask_plain(Target { id: None, addr }, request, Why::Namesakes, patience::QUESTION, out);
         }
     }
 
     /// Asks as [`ask`](Self::ask) does, in whatever words.
-    pub(super) fn ask_plain(
-        &mut self,
-        to: Target,
-        request: Request,
-        why: Why,
-        from_anyone: bool,
-        tries: u8,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn ask_plain(&mut self, to: Target, request: Request, why: Why, tries: u8, out: &mut Vec<Effect>) {
         let tag = self.next_tag;
         self.next_tag += 1;
         let step = self.step_of(&why);
         self.asked.insert(tag, why);
-        out.push(Effect::Ask { to, request, tag, tries, from_anyone, step });
+        out.push(Effect::Ask { to, request, tag, tries, step });
     }
 
     /// The step of the node's lookup that a question is.

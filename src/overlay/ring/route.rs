@@ -191,7 +191,7 @@ impl Ring {
         let request = Request::Ring(self.routed(errand.what, hop, false));
         let tries = self.tries_of_own(now);
         let why = Why::Routed(Errand { to: to.addr, ..errand });
-        self.ask_plain(to.into(), request, why, true, tries, out);
+        self.ask_plain(to.into(), request, why, tries, out);
     }
 
     /// A request of this peer's own is over.

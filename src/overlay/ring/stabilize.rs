@@ -81,7 +81,7 @@ impl Ring {
         let once = once || self.vitals.is_awaited(&peer.id);
         let tries = if once { patience::ONCE } else { patience::QUESTION };
         let why = Why::Ping(Ping { peer, role, loud, sent: self.now });
-        self.ask_plain(peer.into(), request, why, false, tries, out);
+        self.ask_plain(peer.into(), request, why, tries, out);
     }
 
     /// Pings a peer of the table, unless that is going on already.

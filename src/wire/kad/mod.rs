@@ -42,8 +42,8 @@
 //! [`encode()`] writes our dialect: compact, fields in the order above, and spaces after a question for peers, so that
 //! a stranger may answer it whole without sending much more than it got. [`decode()`] reads what any honest peer may
 //! write: fields in whatever order, unknown ones ignored, the older spelling `requester`, responses without a `type`.
-//! Neither allocates for a request. A datagram is a stranger's text, so reading it can fail but never panic, recurse
-//! without bound or keep more than a few hundred bytes of it.
+//! Neither allocates for a ping or a question. A datagram is a stranger's text, so reading it can fail but never panic,
+//! recurse without bound or keep more than the lists that it holds.
 
 mod decode;
 mod encode;

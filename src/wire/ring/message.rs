@@ -182,7 +182,7 @@ pub enum RingResponse {
         /// To which.
         of: RingKind,
     },
-    /// A routed request was refused.
+    /// A routed request, or a transfer, was refused.
     Refused {
         /// Which kind.
         of: RingKind,

@@ -15,7 +15,8 @@ use super::{Arrival, Asked, Inside, LATENCY, NAMES_FOR_STRANGERS, Net, Scripted,
 impl<O: Inside> Net<O> {
     pub(super) fn perform(&mut self, at: SocketAddr, effect: Effect) {
         match effect {
-            Effect::Ask { to, request, tag, tries, from_anyone, .. } => {
+            Effect::Ask { to, request, tag, tries, .. } => {
+                let from_anyone = request.origin().is_some();
                 assert!(tries > 0);
                 let magic = self.magic();
                 let timeout = self.timeout;
