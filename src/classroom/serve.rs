@@ -155,7 +155,7 @@ impl Classroom {
             }
             return;
         }
-        if !for_user && !desk.peers().iter().any(|peer| peer.addr == from) {
+        if !for_user && !desk.knows(&from) {
             // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
             return desk.refuse(&Asker::connected(from, magic), "not a neighbour of this peer");
         }

@@ -176,6 +176,11 @@ impl Desk {
         self.overlay.peers()
     }
 
+    /// Whether a peer is known at this address.
+    pub(crate) fn knows(&self, addr: &SocketAddr) -> bool {
+        self.peers().iter().any(|peer| peer.addr == *addr)
+    }
+
     /// Every peer known, with its round trip.
     pub(crate) fn acquaintances(&self) -> Vec<PeerInfo> {
         let info = |peer: Peer| PeerInfo { rtt: self.exchange.round_trip(&peer.addr), peer };

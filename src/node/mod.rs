@@ -71,7 +71,7 @@ use crate::id::Id;
 use crate::name::FileName;
 use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, Reason, RingEffect};
 use crate::time::Time;
-use crate::wire::{About, Body, Message, Request, Sender, Via};
+use crate::wire::{Body, Message, Request, Sender, Via};
 
 /// A peer's core: everything that decides, nothing that waits.
 pub struct Node {
@@ -293,14 +293,13 @@ impl Node {
         request: Request,
     ) {
         let Some(asker) = self.desk.exchange.on_request(from, via, (bytes, magic), sender, &request) else { return };
-        let owner = match request.about() {
-            About::Offer => Some(Owner::Pulls),
-            About::Copy => Some(Owner::Vouching),
-            About::Leases => Some(Owner::Leases),
-            About::Block(key) if self.desk.holds(&key) && !self.desk.is_leaving() => Some(Owner::Heal),
-            About::Holdings => Some(Owner::Repair),
-            About::File => Some(Owner::Slot),
-            About::Block(_) | About::Peers => None,
+        let owner = match &request {
+            Request::Store { .. } => Some(Owner::Pulls),
+            Request::Verify { .. } | Request::Terms { .. } => Some(Owner::Vouching),
+            Request::Lease(_) => Some(Owner::Leases),
+            Request::FindValue { key } if self.desk.holds(key) && !self.desk.is_leaving() => Some(Owner::Heal),
+            Request::Compare { .. } => Some(Owner::Repair),
+            request => request.offers_file().then_some(Owner::Slot),
         };
         if let Some((part, desk)) = owner.and_then(|owner| self.part(owner)) {
             return part.on_request(desk, asker, request);
@@ -354,7 +353,7 @@ impl Node {
         if request.origin().is_none_or(|origin| self.desk.is_me(origin)) {
             return;
         }
-        if self.desk.peers().iter().any(|peer| peer.addr == to) {
+        if self.desk.knows(&to) {
             self.desk.exchange.forward(to, message.magic, request);
         } else {
             let forwarded = Some((message.magic, request));

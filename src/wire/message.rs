@@ -274,25 +274,6 @@ impl Message {
     }
 }
 
-/// What a request is about: who answers it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum About {
-    /// Peers.
-    Peers,
-    /// A block, if it is held; else the peers nearest to it.
-    Block(Key),
-    /// This peer's copy of a block.
-    Copy,
-    /// A block that is offered.
-    Offer,
-    /// Leases on blocks.
-    Leases,
-    /// What is held.
-    Holdings,
-    /// A file that is offered by its name.
-    File,
-}
-
 impl Request {
     /// What kind of request this is.
     pub const fn kind(&self) -> RequestKind {
@@ -307,17 +288,9 @@ impl Request {
         }
     }
 
-    /// What this request is about.
-    pub const fn about(&self) -> About {
-        match self {
-            Self::FindValue { key } => About::Block(*key),
-            Self::Verify { .. } | Self::Terms { .. } => About::Copy,
-            Self::Store { .. } => About::Offer,
-            Self::Lease(_) => About::Leases,
-            Self::Compare { .. } => About::Holdings,
-            Self::Ring(RingRequest::Transfer { .. }) => About::File,
-            Self::Ping | Self::Gone { .. } | Self::FindNode { .. } | Self::Ring(_) => About::Peers,
-        }
+    /// Whether a file is offered by its name.
+    pub const fn offers_file(&self) -> bool {
+        matches!(self, Self::Ring(RingRequest::Transfer { .. }))
     }
 
     /// The peer that asked first, if this is a request that travels from peer to peer.

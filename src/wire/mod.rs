@@ -10,7 +10,7 @@ pub mod sample;
 pub mod summary;
 
 pub use kad::Malformed;
-pub use message::{About, Body, Message, Request, RequestKind, Response, Sender, Via, Vouch};
+pub use message::{Body, Message, Request, RequestKind, Response, Sender, Via, Vouch};
 pub use summary::{Difference, Range, RangePart, Start, Summary};
 
 use std::net::SocketAddr;

@@ -94,7 +94,7 @@ impl Part for Repair {
         if desk.is_leaving() {
             return desk.refuse(&asker, LEAVING);
         }
-        let is_known = asker.is_validated() && desk.peers().iter().any(|peer| peer.addr == asker.addr);
+        let is_known = asker.is_validated() && desk.knows(&asker.addr);
         if !self.answers.take(now, asker.addr, is_known, 1) {
             return desk.refuse(&asker, BUSY);
         }

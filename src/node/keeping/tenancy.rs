@@ -97,7 +97,7 @@ impl Part for Tenancy {
         if self.noting.values().any(|(known, _)| known.is_same(&asker)) {
             return;
         }
-        let is_known = asker.is_validated() && desk.peers().iter().any(|peer| peer.addr == asker.addr);
+        let is_known = asker.is_validated() && desk.knows(&asker.addr);
         if self.noting.len() >= MOST || !self.answers.take(desk.now(), asker.addr, is_known, 1) {
             return desk.refuse(&asker, BUSY);
         }

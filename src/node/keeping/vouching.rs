@@ -90,7 +90,7 @@ impl Part for Vouching {
             return respond(desk, &asker, Vouch::Busy);
         }
         let of_one = self.wanted.values().filter(|askers| askers.iter().any(|known| known.addr == asker.addr)).count();
-        let is_known = asker.is_validated() && desk.peers().iter().any(|peer| peer.addr == asker.addr);
+        let is_known = asker.is_validated() && desk.knows(&asker.addr);
         let has_place = of_one < MAX_OF_ONE && self.queue.len() < MAX_QUEUE;
         if !has_place || !self.favours.take(desk.now(), asker.addr, is_known, size.div_ceil(1024).max(1)) {
             return respond(desk, &asker, Vouch::Busy);

@@ -15,20 +15,9 @@ use crate::patience;
 use crate::peer::Peer;
 use crate::wire::Request;
 
-/// How long a member has left its question without an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Missed {
-    /// Longer than usual.
-    Overdue,
-    /// So long that it is to be doubted.
-    Doubtful,
-    /// It will not answer any more.
-    Failed,
-}
-
 /// How far the asking of one peer has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Standing {
+pub(super) enum Standing {
     /// It is asked if one before it is overdue.
     Spare,
     Asked,
@@ -75,19 +64,9 @@ impl Members {
         None
     }
 
-    /// The peer has answered.
-    fn answered(&mut self, peer: &Peer) {
-        self.all.iter_mut().filter(|(other, _)| other == peer).for_each(|(_, standing)| *standing = Standing::Answered);
-    }
-
-    /// The peer has not answered.
-    fn missed(&mut self, peer: &Peer, how: Missed) {
-        let standing = match how {
-            Missed::Overdue => Standing::Overdue,
-            Missed::Doubtful => Standing::Doubtful,
-            Missed::Failed => Standing::Silent,
-        };
-        self.all.iter_mut().filter(|(other, _)| other == peer).for_each(|(_, before)| *before = standing);
+    /// The peer has answered, or has not for so long.
+    fn set(&mut self, peer: &Peer, to: Standing) {
+        self.all.iter_mut().filter(|(other, _)| other == peer).for_each(|(_, standing)| *standing = to);
     }
 
     fn is_complete(&self) -> bool {
@@ -135,15 +114,15 @@ impl Ring {
             out.push(Effect::Holder { lookup, peer });
         }
         if let Some((members, _)) = &mut search.found {
-            members.answered(&peer);
+            members.set(&peer, Standing::Answered);
         }
         self.ask_members(lookup, out);
     }
 
     /// A member did not answer in time, or not at all.
-    pub(super) fn on_no_value(&mut self, lookup: LookupId, peer: Peer, how: Missed, out: &mut Vec<Effect>) {
+    pub(super) fn on_no_value(&mut self, lookup: LookupId, peer: Peer, how: Standing, out: &mut Vec<Effect>) {
         if let Some(Search { found: Some((members, _)), .. }) = self.searches.get_mut(&lookup) {
-            members.missed(&peer, how);
+            members.set(&peer, how);
         }
         self.ask_members(lookup, out);
     }
@@ -166,13 +145,13 @@ mod tests {
         let all = peers(9);
         let mut members = Members::new(all.clone(), &all[2], Goal::Survey);
         assert_eq!(asked(&mut members), WIDTH - 1, "this peer is a member too");
-        all[..6].iter().for_each(|peer| members.answered(peer));
+        all[..6].iter().for_each(|peer| members.set(peer, Standing::Answered));
         assert!(!members.is_complete());
-        members.missed(&all[6], Missed::Overdue);
+        members.set(&all[6], Standing::Overdue);
         assert_eq!(members.next(), Some(all[7]));
-        members.answered(&all[7]);
+        members.set(&all[7], Standing::Answered);
         assert!(!members.is_complete(), "the member may answer yet");
-        members.missed(&all[6], Missed::Doubtful);
+        members.set(&all[6], Standing::Doubtful);
         assert!(members.is_complete());
         let right = [&all[..6], &all[7..8]].concat();
         assert_eq!(members.found(|_| false), (right, vec![all[6]]));
@@ -183,12 +162,12 @@ mod tests {
         let all = peers(9);
         let mut members = Members::new(all.clone(), &all[8], Goal::Survey);
         assert_eq!(asked(&mut members), WIDTH);
-        all[1..7].iter().for_each(|peer| members.answered(peer));
-        members.missed(&all[0], Missed::Overdue);
+        all[1..7].iter().for_each(|peer| members.set(peer, Standing::Answered));
+        members.set(&all[0], Standing::Overdue);
         assert_eq!(members.next(), Some(all[7]));
-        members.answered(&all[0]);
+        members.set(&all[0], Standing::Answered);
         assert!(!members.is_complete(), "the stand-in was asked, and may answer");
-        members.missed(&all[7], Missed::Doubtful);
+        members.set(&all[7], Standing::Doubtful);
         assert!(members.is_complete());
         assert_eq!(members.found(|_| false), (all[..WIDTH].to_vec(), vec![]));
     }
@@ -198,10 +177,10 @@ mod tests {
         let all = peers(3);
         let mut members = Members::new(all.clone(), &all[0], Goal::Survey);
         assert_eq!(asked(&mut members), 2);
-        members.answered(&all[1]);
-        members.missed(&all[2], Missed::Doubtful);
+        members.set(&all[1], Standing::Answered);
+        members.set(&all[2], Standing::Doubtful);
         assert!(!members.is_complete());
-        members.missed(&all[2], Missed::Failed);
+        members.set(&all[2], Standing::Silent);
         assert!(members.is_complete());
         assert_eq!(members.found(|_| false), (all[..2].to_vec(), vec![all[2]]));
     }
@@ -211,10 +190,10 @@ mod tests {
         let all = peers(9);
         let mut members = Members::new(all.clone(), &all[0], Goal::Holders);
         assert_eq!(asked(&mut members), WIDTH - 1);
-        all[1..6].iter().for_each(|peer| members.answered(peer));
-        members.missed(&all[6], Missed::Doubtful);
+        all[1..6].iter().for_each(|peer| members.set(peer, Standing::Answered));
+        members.set(&all[6], Standing::Doubtful);
         assert!(members.next().is_none() && !members.is_complete());
-        members.missed(&all[6], Missed::Failed);
+        members.set(&all[6], Standing::Silent);
         assert!(members.is_complete());
         assert_eq!(members.found(|_| false).0, all[..WIDTH]);
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::admission::Held;
 use super::claims::{Claim, Errand};
 use super::hop::Sent;
-use super::members::Missed;
+use super::members::Standing;
 use super::neighbours::{Neighbours, Place};
 use super::router::RouteOutcome;
 use super::stabilize::{Ping, Role};
@@ -243,7 +243,7 @@ impl Ring {
             }
             Some(&Why::Search(lookup)) => self.mind_late(now, lookup, out),
             Some(&Why::Value { lookup, peer }) => {
-                let how = if doubtful { Missed::Doubtful } else { Missed::Overdue };
+                let how = if doubtful { Standing::Doubtful } else { Standing::Overdue };
                 self.on_no_value(lookup, peer, how, out);
             }
             _ => {}
@@ -266,7 +266,7 @@ impl Ring {
             Why::Ping(ping) => self.on_missed(now, ping, out),
             Why::Search(lookup) => self.search_on(now, lookup, out),
             Why::Hop { to, sent } => self.on_silent_hop(now, to, sent, out),
-            Why::Value { lookup, peer } => self.on_no_value(lookup, peer, Missed::Failed, out),
+            Why::Value { lookup, peer } => self.on_no_value(lookup, peer, Standing::Silent, out),
             Why::Nearer { peer, claim } => {
                 self.vitals.doubt(&peer.id);
                 self.believe(*claim, out);
