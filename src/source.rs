@@ -14,28 +14,25 @@ pub(crate) struct Source(IpAddr);
 
 impl Source {
     pub(crate) fn of(addr: SocketAddr) -> Self {
-        Self(match addr.ip().to_canonical() {
-            IpAddr::V4(ip) if ip.is_private() || ip.is_loopback() || ip.is_link_local() => ip.into(),
-            IpAddr::V4(ip) => (ip & Ipv4Addr::new(255, 255, 255, 0)).into(),
-            IpAddr::V6(ip) => (ip & Ipv6Addr::from(!0 << 64)).into(),
-        })
+        match addr.ip().to_canonical() {
+            ip @ IpAddr::V4(_) if Reach::of(&addr).is_of_a_lab() => Self(ip),
+            ip => Self(network(ip)),
+        }
     }
 
     /// The network, a /24 or a /64, of which only so many are let in. None for the addresses of a local network, which
     /// are exempt unless it is `strict`: there many peers run side by side.
     pub(crate) fn network_of(addr: SocketAddr, strict: bool) -> Option<Self> {
-        let ip = addr.ip().to_canonical();
-        let is_local = ip.is_loopback()
-            || match ip {
-                IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
-                IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-            };
-        (strict || !is_local).then(|| {
-            Self(match ip {
-                IpAddr::V4(ip) => (ip & Ipv4Addr::new(255, 255, 255, 0)).into(),
-                IpAddr::V6(ip) => (ip & Ipv6Addr::from(!0 << 64)).into(),
-            })
-        })
+        let counts = strict || !Reach::of(&addr).is_of_a_lab();
+        counts.then(|| Self(network(addr.ip().to_canonical())))
+    }
+}
+
+/// The /24 or /64 that an address belongs to.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => (ip & Ipv4Addr::new(255, 255, 255, 0)).into(),
+        IpAddr::V6(ip) => (ip & Ipv6Addr::from(!0 << 64)).into(),
     }
 }
 

@@ -104,12 +104,7 @@ fn in_order(notes: Vec<Note>, held: &[(Key, u32)]) -> Vec<Note> {
         match note {
             Note::Laid { key, leases } if is_held(&key) => {
                 let known = laid.entry(key).or_default();
-                for lease in leases {
-                    match known.iter_mut().find(|known| known.id == lease.id) {
-                        Some(known) => known.merge(&lease),
-                        None => known.push(lease),
-                    }
-                }
+                leases.iter().for_each(|lease| lease.join(known));
             }
             Note::Laid { .. } => {}
             Note::Renewed(lease) => renewed.entry(lease.id).or_insert(lease).merge(&lease),

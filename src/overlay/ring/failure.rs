@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::health::Told;
 use super::neighbours::Neighbours;
-use super::router::{Change, RouteNotice};
+use super::router::Change;
 use super::stabilize::{Ping, Role, Telling};
 use super::{NEIGHBOURS_WATCHED, Ring, Why};
 use crate::id::Id;
@@ -102,8 +102,7 @@ impl Ring {
         if ahead.is_some() {
             let watched = ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED);
             let why = if watched { Change::Died { peer } } else { Change::Stabilized };
-            let successors = self.table.successors().to_vec();
-            Self::notice(RouteNotice::Successors { why, successors }, out);
+            self.tell_successors(why, out);
         }
         if behind.is_some() {
             self.tell_predecessors(out);

@@ -80,8 +80,7 @@ impl Ring {
             for peer in given {
                 self.take_in(peer, false, out);
             }
-            let successors = self.table.successors().to_vec();
-            Self::notice(RouteNotice::Successors { why: Change::Given, successors }, out);
+            self.tell_successors(Change::Given, out);
             return self.enter_ring(now, out);
         }
         let mut doors: Vec<SocketAddr> = Vec::new();
@@ -217,8 +216,7 @@ impl Ring {
                     for &peer in &before {
                         self.take_in(peer, true, out);
                     }
-                    let successors = self.table.successors().to_vec();
-                    Self::notice(RouteNotice::Successors { why: Change::Welcomed, successors }, out);
+                    self.tell_successors(Change::Welcomed, out);
                     self.tell_predecessors(out);
                     return self.enter_ring(now, out);
                 }

@@ -6,7 +6,7 @@
 
 use super::join::Membership;
 use super::neighbours::{Neighbours, Place};
-use super::router::{Change, RouteNotice};
+use super::router::Change;
 use super::{Manners, Ring, Why};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
@@ -68,8 +68,7 @@ impl Ring {
             self.consider(other, Place::SOMEWHERE, out);
         }
         let why = if watched { Change::Left { peer } } else { Change::Stabilized };
-        let successors = self.table.successors().to_vec();
-        Self::notice(RouteNotice::Successors { why, successors }, out);
+        self.tell_successors(why, out);
         if place.before {
             self.tell_predecessors(out);
         }

@@ -170,8 +170,7 @@ impl Ring {
         for &peer in successors.iter().filter(|peer| Reach::may_name(&by.addr, &peer.addr)) {
             self.consider(peer, place, out);
         }
-        let successors = self.table.successors().to_vec();
-        Self::notice(RouteNotice::Successors { why: Change::Told { by }, successors }, out);
+        self.tell_successors(Change::Told { by }, out);
     }
 
     /// Puts a peer into the lists on a neighbour's (or the user's) word alone, and pings it. One that stands `before`

@@ -290,8 +290,7 @@ impl Ring {
             out.push(Effect::PeerUp(peer));
         }
         if ahead {
-            let successors = self.table.successors().to_vec();
-            Self::notice(RouteNotice::Successors { why: Change::Stabilized, successors }, out);
+            self.tell_successors(Change::Stabilized, out);
         }
         if behind {
             self.tell_predecessors(out);
@@ -318,6 +317,10 @@ impl Ring {
                 self.greet(peer, self.telling_newcomers(), out);
             }
         }
+    }
+
+    pub(super) fn tell_successors(&self, why: Change, out: &mut Vec<Effect>) {
+        Self::notice(RouteNotice::Successors { why, successors: self.table.successors().to_vec() }, out);
     }
 
     pub(super) fn tell_predecessors(&self, out: &mut Vec<Effect>) {
