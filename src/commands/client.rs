@@ -19,10 +19,10 @@ use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Answer, Command, Failure, FailureKind, Source};
 use kadring::raw_text;
 use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
-use signal_hook::consts::{SIGPIPE, SIGTERM};
+use signal_hook::consts::SIGPIPE;
 use signal_hook::{flag, low_level};
 
-use super::standard::{STANDARD, UntilTold, exit_once_written, is_standard, is_stdout_closed, spool};
+use super::standard::{STANDARD, UntilTold, exit_once_written, is_standard, spool};
 use super::unjoined::{answers_but, heard, ping_all, strange};
 use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
 use crate::args::{
@@ -151,7 +151,7 @@ fn join_and_retrieve(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {
             return Ok(end_as_by_sigpipe());
         }
         if !tells && reply.failure().is_none() {
-            return Ok(if is_stdout_closed() { Exit::Other } else { Exit::Done });
+            return Ok(Exit::Done);
         }
         // Standard output holds the file, so the answer goes elsewhere.
         return Ok(tell(&reply, args.format.format(), stderr()));
@@ -280,17 +280,15 @@ fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, form
 /// Ends the guest once it has its answer. What remains is to write the answer, whose reader may never take it: from now
 /// on a signal ends the process at once.
 fn leave(guest: LocalPeer) {
-    let (gone, told) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (gone, told) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     for signal in ending_signals() {
         let _ = flag::register_conditional_default(signal, Arc::clone(&gone));
-        let _ = flag::register(signal, Arc::clone(&told));
+        let _ = flag::register_usize(signal, Arc::clone(&told), signal.unsigned_abs() as usize);
     }
     drop(guest);
     // A signal that comes now finds `gone` set or has set `told` before it is read: one order for both (`SeqCst`).
     gone.store(true, Ordering::SeqCst);
-    if told.load(Ordering::SeqCst) {
-        let _ = low_level::emulate_default_handler(SIGTERM);
-    }
+    end_by(told.load(Ordering::SeqCst));
 }
 
 /// Writes the answer; as text, a failure goes to standard error. An answer that cannot be written is a failure.
@@ -410,7 +408,12 @@ pub(super) fn end_as_by_sigpipe() -> Exit {
 /// Ends this process by the signal that ended its command, so that a shell's loop ends with it.
 pub(crate) fn end_by_signal() {
     // It was set on this or another thread long before; nothing else rests on it (`Relaxed`).
-    if let Ok(signal @ 1..) = i32::try_from(TOLD.load(Ordering::Relaxed)) {
+    end_by(TOLD.load(Ordering::Relaxed));
+}
+
+/// Ends this process by a signal, unless it is 0.
+fn end_by(signal: usize) {
+    if let Ok(signal @ 1..) = i32::try_from(signal) {
         let _ = low_level::emulate_default_handler(signal);
     }
 }

@@ -15,6 +15,7 @@ use kadring::runtime::survey::{Surveyed, Surveyor};
 use serde::Serialize;
 
 use super::client::tell_trouble;
+use super::standard::exit_once_said;
 use super::{Exit, Failed, bootstrap};
 use crate::args::{ReportArgs, ReportTarget};
 
@@ -58,12 +59,12 @@ fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> {
         };
         // On a terminal it is drawn anew each time, for others may write there; elsewhere each line counts.
         let changed = before.as_ref() != Some(&text);
-        if (in_place || changed) && write(&text, in_place, before.is_none()).is_err() {
-            // The reader of the report has gone.
-            return Ok(Exit::Done);
+        let mut exit = Exit::Done;
+        if in_place || changed {
+            exit = exit_once_said(write(&text, in_place, before.is_none()))?;
         }
-        if args.once {
-            return Ok(Exit::Done);
+        if args.once || exit != Exit::Done {
+            return Ok(exit);
         }
         before = Some(text);
         // The peer to attach to may go: from now on any other will do.

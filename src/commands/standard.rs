@@ -1,9 +1,8 @@
 //! Standard input and output of a client, in place of files.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,6 @@ use kadring::console::progress::TransferBar;
 use kadring::console::{Output, Screen};
 use kadring::node::Progress;
 use kadring::runtime::{Spooled, ending_signals};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::low_level::pipe;
 
@@ -28,11 +26,6 @@ pub(super) fn is_standard(path: &Path) -> bool {
 
 /// Standard input as a file; how much was read is shown meanwhile.
 pub(super) fn spool(screen: &Screen) -> anyhow::Result<Spooled> {
-    if was_closed(io::stdin())? {
-        return Err(
-            Failed::usage("standard input is closed, so there is nothing to store; - needs a pipe or a file").into()
-        );
-    }
     let mut bar = TransferBar::of_input(screen);
     let spooled = Spooled::read(io::stdin().lock(), &mut |bytes| {
         bar.show(&Progress::Moved { bytes, resumed: 0 });
@@ -164,37 +157,28 @@ impl Write for UntilTold {
 /// # Errors
 /// It cannot be written, and not only since its reader has gone.
 pub(crate) fn say(text: &[u8]) -> anyhow::Result<Exit> {
-    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+    exit_once_said(io::stdout().write_all(text).and_then(|()| io::stdout().flush()))
+}
+
+/// How a program ends that wrote to standard output, if it has nothing else to do.
+///
+/// # Errors
+/// It could not be written, and not only since its reader has gone.
+pub(super) fn exit_once_said(said: io::Result<()>) -> anyhow::Result<Exit> {
+    match said {
         Ok(()) => Ok(Exit::Done),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(end_as_by_sigpipe()),
         Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
-/// The exit code where nothing went wrong but, perhaps, that the answer could not be written.
+/// The exit code where nothing went wrong but, perhaps, that the answer could not be written. Where standard output was
+/// closed, Rust has opened /dev/null in its place; that cannot be told from /dev/null itself, to which much is written
+/// on purpose, so it is no failure.
 pub(super) fn exit_once_written(output: &Output) -> Exit {
     match () {
         () if output.is_unread() => end_as_by_sigpipe(),
-        () if is_lost(output) => Exit::Other,
+        () if output.is_closed() => Exit::Other,
         () => Exit::Done,
     }
-}
-
-/// Whether an answer went nowhere: it could not be written, or standard output was closed before this program began.
-fn is_lost(output: &Output) -> bool {
-    output.is_closed() || is_stdout_closed()
-}
-
-/// Whether standard output was closed when this program began.
-pub(super) fn is_stdout_closed() -> bool {
-    was_closed(io::stdout()).unwrap_or(false)
-}
-
-/// Whether a standard stream was closed when this program began. Rust then opens /dev/null in its place for reading and
-/// writing; a shell that redirects from /dev/null opens it for reading only.
-fn was_closed(stream: impl AsFd) -> anyhow::Result<bool> {
-    let file = File::from(stream.as_fd().try_clone_to_owned().context("cannot look at standard input")?);
-    let (there, null) = (file.metadata()?, fs::metadata("/dev/null")?);
-    let flags = OFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GETFL).context("cannot look at standard input")?);
-    Ok(there.rdev() == null.rdev() && there.file_type().is_char_device() && flags & OFlag::O_ACCMODE == OFlag::O_RDWR)
 }

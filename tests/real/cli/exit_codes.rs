@@ -200,20 +200,26 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
         assert_eq!(code(&output), Some(1), "{}", said(&output));
         assert!(said(&output).contains("No space left"), "{}", said(&output));
     }
+    let full = fs::File::create("/dev/full").expect("the system has it");
+    let output = program().args(["report", &bootstrap, "--once"]).stdout(full).output().expect("the program runs");
+    assert_eq!(code(&output), Some(1), "{}", said(&output));
 }
 
+/// What is written to /dev/null is done with, however it was opened: Python and Node open it for reading and writing, as
+/// Rust does where standard output was closed.
 #[test]
-fn an_answer_to_a_closed_standard_output_is_a_failure() {
+fn an_answer_to_nobody_is_no_failure() {
     let folder = folder();
     let peers = crate::support::cluster(&folder, 1, &[]);
     let (path, _) = file(&folder, "original", 6, 1000);
     let key = key_of(&run(&["store", text(&path), "--bootstrap", &address(&peers[0])]));
-    for line in ["store \"$2\"", "store \"$2\" -q", "cat \"$3\"", "retrieve \"$3\" -"] {
+    let lines = ["store \"$2\"", "store \"$2\" -q", "cat \"$3\"", "retrieve \"$3\" -"];
+    for (line, redirection) in lines.into_iter().zip([">&-", "1<>/dev/null", "1<>/dev/null", ">&-"]) {
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("\"$0\" {line} --bootstrap \"$1\" >&-")]);
+        shell.args(["-c", &format!("\"$0\" {line} --bootstrap \"$1\" {redirection}")]);
         let args = [env!("CARGO_BIN_EXE_kadring"), &address(&peers[0]), text(&path), &key];
         let output = shell.args(args).output().expect("it runs");
-        assert_eq!(code(&output), Some(1), "{line}: {}", said(&output));
+        assert_eq!(code(&output), Some(0), "{line} {redirection}: {}", said(&output));
     }
 }
 
@@ -237,17 +243,13 @@ fn a_peer_whose_answer_to_a_store_nobody_read_fails() {
 }
 
 #[test]
-fn what_a_client_shall_store_from_a_closed_input_is_asked_wrongly_and_an_empty_input_is_an_empty_file() {
+fn what_a_client_stores_from_an_empty_input_is_an_empty_file() {
     let folder = folder();
     let peers = crate::support::cluster(&folder, 1, &[]);
-    let store = |redirection: &str| {
+    for redirection in ["<&-", "</dev/null", "<>/dev/null"] {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("\"$0\" store - --bootstrap \"$1\" {redirection}")]);
-        shell.args([env!("CARGO_BIN_EXE_kadring"), &address(&peers[0])]).output().expect("it runs")
-    };
-    let closed = store("<&-");
-    assert_eq!(code(&closed), Some(2), "{}", said(&closed));
-    assert!(said(&closed).contains("standard input is closed"), "{}", said(&closed));
-    let empty = store("</dev/null");
-    assert_eq!(code(&empty), Some(0), "{}", said(&empty));
+        let output = shell.args([env!("CARGO_BIN_EXE_kadring"), &address(&peers[0])]).output().expect("it runs");
+        assert_eq!(code(&output), Some(0), "{redirection}: {}", said(&output));
+    }
 }
