@@ -17,7 +17,8 @@ pub(crate) struct NetworkArgs {
     #[arg(long = "network", id = "network", env = "KADRING_NETWORK", value_name = "NAME", default_value = USUAL)]
     pub(crate) name: NetworkName,
     /// File with the network key, as keygen writes it: all that travels is sealed, and peers without the key are not
-    /// answered. KADRING_NETWORK_KEY may hold the key itself instead
+    /// answered. A regular file is read again when it changes, a pipe once. KADRING_NETWORK_KEY may hold the key itself
+    /// instead
     #[arg(long, env = "KADRING_NETWORK_KEY_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     network_key_file: Option<PathBuf>,
 }

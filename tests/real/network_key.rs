@@ -9,6 +9,9 @@ use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
 use crate::support::{Launch, PeerProcess, bytes, file, free_ports, program, until};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
@@ -181,6 +184,24 @@ fn a_key_is_changed_while_peers_work_and_the_old_one_opens_nothing_then() {
     let to = format!("127.0.0.1:{}", peers[0].port);
     assert_eq!(run(&["ping", &to, "--network-key-file", text(&old)]).status.code(), Some(5));
     assert_eq!(run(&["ping", &to, "--network-key-file", text(&new)]).status.code(), Some(0));
+}
+
+/// Whoever opens a pipe again waits for another writer.
+#[test]
+fn a_key_from_a_pipe_is_read_once_and_the_peer_keeps_time() {
+    let folder = tempdir().expect("a folder");
+    let (key, pipe) = (new_key(&folder, "key"), folder.path().join("pipe"));
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    let mut peer = thread::scope(|scope| {
+        scope.spawn(|| fs::write(&pipe, fs::read(&key).expect("a key")).expect("it is read"));
+        peer(&folder, "data", &pipe, "kad", None)
+    });
+    // More than the second after which a file of keys is looked at. Who answers nothing is waited for: a timeout.
+    thread::sleep(Duration::from_millis(1200));
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let asked = peer.ask(&format!("ping {}", silent.local_addr().expect("bound")));
+    assert_eq!(asked["kind"], "timed_out", "{asked}");
+    assert!(!peer.said().contains("stay as they were"), "{}", peer.said());
 }
 
 #[test]

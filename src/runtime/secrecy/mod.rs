@@ -5,19 +5,20 @@
 //!
 //! To have another key, peers need not stop. The key's file lists the old and the new key, at first in this order, on
 //! every peer; then the new one first, on every peer; then it alone. Each step is taken once all peers have read the
-//! one before: they look at the file every [`LOOK`].
+//! one before: they look at the file every [`LOOK`]. A pipe gives its keys once.
 
 mod stream;
 
 use std::fmt;
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use thiserror::Error;
@@ -29,6 +30,9 @@ pub(super) use self::stream::Stream;
 
 /// How often the key's file is looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
+
+/// Bytes of a key file at most.
+const MOST_BYTES: u64 = 1 << 16;
 
 /// Why there are no keys.
 #[derive(Debug, Error)]
@@ -71,17 +75,19 @@ impl fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// The keys in a file, which is read again when it changes.
+    /// The keys in a file, which is read again when it changes. What is no regular file, such as a pipe, is read once.
     ///
     /// # Errors
     /// It cannot be read, or holds something else.
     pub fn of_file(path: &Path) -> Result<Self, KeyringError> {
-        let keys = read(path)?;
-        if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+        let open = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = open.map_err(unreadable(path))?;
+        let keys = read(path, file)?;
+        if metadata.permissions().mode() & 0o077 != 0 {
             let shown = path.display();
             log::warn!("others on this machine may read the network key in '{shown}'; chmod 600 keeps them out");
         }
-        Self::new(keys, Some(path.to_owned()))
+        Self::new(keys, metadata.is_file().then(|| path.to_owned()))
     }
 
     /// The keys in the text that `place` holds.
@@ -120,7 +126,7 @@ impl Keyring {
 
     /// Reads the file again. Where that fails, the keys stay that are in force. Returns what is wrong with it.
     pub(super) fn look(&self) -> Option<String> {
-        match read(self.file.as_ref()?) {
+        match read_again(self.file.as_ref()?) {
             Ok(keys) => {
                 let keys = Arc::new(keys);
                 let before = std::mem::replace(&mut *self.keys.lock(), Arc::clone(&keys));
@@ -134,11 +140,28 @@ impl Keyring {
     }
 }
 
-fn read(path: &Path) -> Result<Keys, KeyringError> {
-    let unreadable = |error| KeyringError::Unreadable { path: path.to_owned(), error };
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+/// Reads a file that was a regular one. What stands there now is never waited for.
+fn read_again(path: &Path) -> Result<Keys, KeyringError> {
+    let file =
+        File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).map_err(unreadable(path))?;
+    if !file.metadata().map_err(unreadable(path))?.is_file() {
+        return Err(unreadable(path)(io::Error::other("it is no regular file any longer")));
+    }
+    read(path, file)
+}
+
+fn read(path: &Path, file: File) -> Result<Keys, KeyringError> {
+    let mut text = String::new();
+    let len = file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(unreadable(path))?;
+    if len as u64 > MOST_BYTES {
+        return Err(unreadable(path)(io::Error::other(format!("it has more than {MOST_BYTES} bytes"))));
+    }
     let place = format!("the network key file '{}'", path.display());
     Keys::parse(&text).map_err(|error| KeyringError::Keys { place, error })
+}
+
+fn unreadable(path: &Path) -> impl Fn(io::Error) -> KeyringError {
+    move |error| KeyringError::Unreadable { path: path.to_owned(), error }
 }
 
 fn random<const N: usize>() -> Result<[u8; N], KeyringError> {
