@@ -168,7 +168,7 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 /// Makes this process end in [`LAST_SECONDS`] with this exit code, whatever it then waits for: a terminal that takes no
-/// output, or a disk that does not answer. Called once the peer has ended.
+/// output, or a disk that does not answer. Each call puts the end off anew.
 fn end_in_a_while(code: i32) {
     let _ = flag::register_conditional_shutdown(SIGALRM, code, Arc::new(AtomicBool::new(true)));
     alarm::set(LAST_SECONDS);

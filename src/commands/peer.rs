@@ -18,7 +18,7 @@ use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen, json};
 use kadring::node::{Answer, Command, Notice, Phase};
 use kadring::overlay::RouteNotice;
-use kadring::runtime::{Bell, Handle, Keyring, LocalPeer, Options, ServeClient, since_1970, waits};
+use kadring::runtime::{Bell, Ended, Handle, Keyring, LastAct, LocalPeer, Options, ServeClient, since_1970, waits};
 use kadring::store::remembers_peers;
 use log::Level;
 use sd_notify::NotifyState;
@@ -132,10 +132,15 @@ fn tell_last(left: Answer, format: Format) -> bool {
 
 /// Waits until the peer has ended; returns how.
 fn end(peer: LocalPeer) -> Exit {
-    let exit = Exit::from(peer.wait());
-    // Only an answer that is not read can still keep this process, and that is a failure.
+    let ended = peer.wait();
+    end_soon(ended.clone());
+    ended.into()
+}
+
+/// The peer has ended. Only output that is not read can still keep this process, and that is a failure.
+fn end_soon(ended: Ended) {
+    let exit = Exit::from(ended);
     end_in_a_while(if exit == Exit::Done { Exit::Other } else { exit } as i32);
-    exit
 }
 
 /// The peer's options; and its temporary data folder, if it has no lasting one.
@@ -164,6 +169,7 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
         overlay: args.overlay.into(),
         config,
         on_signal: Some(Command::Quit { handover: !args.no_handover }),
+        on_end: Some(LastAct(Arc::new(end_soon))),
         events,
         record: args.record.clone(),
         keys,

@@ -16,7 +16,7 @@ use kadring::console::classroom::{self, Lines};
 use kadring::console::perform::Performer;
 use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, End, Format, Screen, json};
-use kadring::runtime::{LastAct, LocalPeer, Options, StartError, since_1970, temporary_folder};
+use kadring::runtime::{Ended, LastAct, LocalPeer, Options, StartError, since_1970, temporary_folder};
 use signal_hook::consts::SIGINT;
 use signal_hook::low_level;
 use tempfile::TempDir;
@@ -63,7 +63,8 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
     let of = (ways.network.name, ways.network.keys().map_err(Failed::usage)?);
     let network = (of.1.is_some(), of.0);
     let events = ways.events.as_deref().map(|path| events::to(path, network)).transpose()?;
-    let options = Options { keys: of.1.clone(), events, ..options };
+    let on_end = Some(LastAct(Arc::new(end_soon)));
+    let options = Options { keys: of.1.clone(), events, on_end, ..options };
     let (peer, notices) = LocalPeer::start_watched(options).map_err(|error| match error {
         StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol, of.clone())),
         error => Failed::start(error),
@@ -94,9 +95,14 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
         peer.handle().spawn_console(move || end(thread)).context("cannot start the console's thread")?;
     }
     output.until_left(&notices, console_replies);
-    let exit = Exit::from(peer.wait());
-    end_in_a_while(exit as i32);
-    Ok(exit)
+    let ended = peer.wait();
+    end_soon(ended.clone());
+    Ok(ended.into())
+}
+
+/// The peer has ended: the reader of its last lines may be stuck.
+fn end_soon(ended: Ended) {
+    end_in_a_while(Exit::from(ended) as i32);
 }
 
 /// What is left to do once the console has ended.
@@ -112,7 +118,7 @@ fn end(thread: ConsoleThread) {
 /// SIGTERM or SIGHUP makes the peer leave without a handover: its successor has a copy of what it keeps. Any other
 /// signal, and a second one, is the assignment's abrupt departure: the process only removes its temporary folder, puts
 /// the terminal back and ends at once.
-fn last_act(store: &TempDir, restore: &Arc<Option<Restore>>) -> LastAct {
+fn last_act(store: &TempDir, restore: &Arc<Option<Restore>>) -> LastAct<i32> {
     let (store, restore) = (store.path().to_owned(), Arc::clone(restore));
     LastAct(Arc::new(move |signal| {
         // The process ends even if the disk does not answer.

@@ -5,8 +5,11 @@
 
 use std::fmt::{self, Write};
 use std::fs;
+use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use super::channels::{GAUGED, Gauged};
@@ -88,6 +91,9 @@ pub(crate) const PROGRAM: u64 = 0;
 /// What threads of the program wait for, which have no role in a peer.
 const OTHERS: [(&str, &str); 2] =
     [("main", "the end of the peer, and its notices"), ("log", "lines for standard error, and for its reader")];
+
+/// Bytes that a pipe or a terminal takes at once if it takes anything. A terminal's room counts in steps of 256.
+const AT_ONCE: usize = 200;
 
 /// Digits by which a peer is told from others in a log.
 const DIGITS: usize = 6;
@@ -229,16 +235,17 @@ fn share(part: Duration, of: Duration) -> String {
     format!("{:.1} %", 100.0 * part.as_secs_f64() / of)
 }
 
-/// Writes what all threads of this process are at to standard error, past everything that a thread may hold.
+/// Writes what all threads of this process are at to standard error, past everything that a thread may hold. Where that
+/// is not read, the rest is left out: the next signal must not wait for it.
 pub(super) fn dump() {
-    let mut text = String::new();
+    let (mut text, stderr) = (String::new(), io::stderr());
     // A string takes every text.
     let _ = writeln!(text, "{}", look(|_| true));
-    let mut rest = text.as_bytes();
-    while !rest.is_empty() {
-        match nix::unistd::write(std::io::stderr(), rest) {
-            Ok(written) if written > 0 => rest = &rest[written..],
-            _ => return,
+    for piece in text.split_inclusive('\n').flat_map(|line| line.as_bytes().chunks(AT_ONCE)) {
+        let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        let has_room = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+        if !has_room || nix::unistd::write(&stderr, piece) != Ok(piece.len()) {
+            return;
         }
     }
 }

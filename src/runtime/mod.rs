@@ -176,7 +176,9 @@ pub struct Options {
     /// What SIGINT asks instead.
     pub on_interrupt: Option<Command>,
     /// SIGINT ends the process at once, as any second signal does, by that signal. This is done before.
-    pub on_abrupt_end: Option<LastAct>,
+    pub on_abrupt_end: Option<LastAct<i32>>,
+    /// The last act of the node's thread once the peer has ended, whatever other threads are at then.
+    pub on_end: Option<LastAct<Ended>>,
     /// What reads the notices on a thread of its own, from the very first on.
     pub events: Option<Tell>,
     /// Where to write every event, for a replay.
@@ -203,6 +205,7 @@ impl Default for Options {
             on_signal: None,
             on_interrupt: None,
             on_abrupt_end: None,
+            on_end: None,
             events: None,
             record: None,
             files: None,
@@ -212,11 +215,11 @@ impl Default for Options {
     }
 }
 
-/// What is done before a process ends at once by a signal, told by its number.
+/// What is done at the end, told of what ends it: the number of a signal, or how the peer ended.
 #[derive(Clone)]
-pub struct LastAct(pub Arc<dyn Fn(i32) + Send + Sync>);
+pub struct LastAct<T>(pub Arc<dyn Fn(T) + Send + Sync>);
 
-impl fmt::Debug for LastAct {
+impl<T> fmt::Debug for LastAct<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LastAct")
     }
@@ -348,7 +351,8 @@ impl LocalPeer {
         Some(Ready { id: handle.me.id, udp: port, tcp: port, peers })
     }
 
-    /// To talk to this peer from other threads. It runs on as long as this value or a handle lives, or until it quits.
+    /// To talk to this peer from other threads. A handle does not keep it running: it ends when it quits, or when this
+    /// value is dropped.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }

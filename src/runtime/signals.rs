@@ -29,7 +29,7 @@ pub(super) struct Asks {
     /// SIGTERM and SIGHUP.
     pub(super) terminate: Command,
     /// SIGINT, or a second signal, ends the process by that signal once this is done.
-    pub(super) abrupt: Option<LastAct>,
+    pub(super) abrupt: Option<LastAct<i32>>,
 }
 
 /// What ends the thread.
@@ -72,7 +72,7 @@ impl Watch {
 }
 
 /// Ends the process.
-fn end_at_once(signal: i32, abrupt: Option<&LastAct>) {
+fn end_at_once(signal: i32, abrupt: Option<&LastAct<i32>>) {
     match abrupt {
         Some(LastAct(act)) => {
             act(signal);

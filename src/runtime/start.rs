@@ -25,7 +25,10 @@ use super::temporary::temporary_folder;
 use super::threads::Roster;
 use super::transfer::{Connections, Pool};
 use super::udp::{Inbox, Outgoing};
-use super::{Handle, LocalPeer, Options, Role, Shared, events, signals, sockets, submit, sweeper, tcp_accept, udp};
+use super::{
+    Ended, Handle, LastAct, LocalPeer, Options, Role, Shared, events, signals, sockets, submit, sweeper, tcp_accept,
+    udp,
+};
 use crate::classroom;
 use crate::id::{Id, Key};
 use crate::node::{Event, Node};
@@ -130,7 +133,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let node = classroom::join(Node::new(options.config.clone(), overlay, node_seed));
     let (leave, leaving) = LEAVE.open();
     let others = Ending { shared, roster: Roster::new(&me.id, leave), udp: Arc::new(udp), tcp: Arc::new(tcp) };
-    let parts = Parts { node, me, others: others.clone(), record, state };
+    let parts = Parts { node, me, others: others.clone(), record, state, on_end: options.on_end };
     let events = options.events.map(|tell| (tell, Arc::clone(&parts.state)));
     let events = events.map(|(tell, state)| events::start(&others.roster, me, &state, tell));
     let handle = events.transpose().and_then(|_| spawn(parts, leaving, start)).map_err(|error| {
@@ -197,11 +200,12 @@ struct Parts {
     others: Ending,
     record: Option<Record>,
     state: Arc<State>,
+    on_end: Option<LastAct<Ended>>,
 }
 
 /// Spawns the threads. The node's ends the others when the node has left.
 fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> {
-    let Parts { node, me, others, record, state } = parts;
+    let Parts { node, me, others, record, state, on_end } = parts;
     let Ending { shared, roster, udp, tcp } = others.clone();
     let (batches, datagrams) = DATAGRAMS.open();
     let (spent, emptied) = SPENT.open();
@@ -233,7 +237,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
         Links::new(shared.dialect, me, shared.keys.clone(), to_node, roster.clone()),
     );
     roster.spawn(Role::Node, move || {
-        let _ended = EndedOnDrop(Arc::clone(&state));
+        let _ended = EndedOnDrop { state: Arc::clone(&state), roster: others.roster.clone(), on_end };
         // What it gives to system calls points to memory, so it is made where it is used.
         let (udp, turn) = (Outgoing::new(udp, shared.keys.clone()), Turn::default());
         let mut node = NodeLoop { node, me, shared, inboxes, alarm, udp, pool, links, state, recorder, turn };
@@ -245,10 +249,17 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
 }
 
 /// Tells that the peer has ended, however it ends.
-struct EndedOnDrop(Arc<State>);
+struct EndedOnDrop {
+    state: Arc<State>,
+    roster: Roster,
+    on_end: Option<LastAct<Ended>>,
+}
 
 impl Drop for EndedOnDrop {
     fn drop(&mut self) {
-        self.0.ended();
+        if let Some(LastAct(act)) = &self.on_end {
+            act(self.roster.end());
+        }
+        self.state.ended();
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2};
 
@@ -15,16 +16,20 @@ use crate::support::{program, until};
 
 /// A pipe that is full, and its end that can be read.
 fn full_pipe() -> (File, File) {
-    let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).expect("a pipe");
+    let (read, write) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
     let mut full = File::from(write);
+    fill(&mut full);
+    (read.into(), full)
+}
+
+/// Writes until nothing more is taken.
+fn fill(end: &mut File) {
+    fcntl(&*end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a mode");
     for size in [4096, 1] {
-        let full_now = std::iter::repeat_with(|| full.write(&vec![b'.'; size])).find_map(Result::err);
+        let full_now = std::iter::repeat_with(|| end.write(&vec![b'.'; size])).find_map(Result::err);
         assert_eq!(full_now.map(|error| error.kind()), Some(ErrorKind::WouldBlock));
     }
-    for end in [&read, &full.try_clone().expect("a descriptor").into()] {
-        fcntl(end, FcntlArg::F_SETFL(OFlag::empty())).expect("a mode");
-    }
-    (read.into(), full)
+    fcntl(&*end, FcntlArg::F_SETFL(OFlag::empty())).expect("a mode");
 }
 
 /// Each is a line in the log of a peer that logs everything.
@@ -56,13 +61,42 @@ fn a_peer_whose_standard_error_nobody_reads_answers_and_ends() {
         assert_eq!(ping(port), Some(0));
         if by_signal {
             let pid = i32::try_from(peer.child.id()).expect("a process id");
-            kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
+            // What the threads are at has no reader either.
+            for signal in [Signal::SIGQUIT, Signal::SIGTERM] {
+                kill(Pid::from_raw(pid), signal).expect("it runs");
+            }
         } else {
             peer.tell("quit");
             assert_eq!(peer.answer()["answer"], "left");
         }
         assert_eq!(peer.ends(), Some(0));
     }
+}
+
+/// The peer's thread `main` is stuck in a line above the prompt.
+#[test]
+fn a_peer_whose_terminal_takes_no_output_ends() {
+    let folder = folder();
+    let pty = openpty(None, None).expect("a terminal");
+    let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
+    let mut peer = program();
+    peer.args(["peer", "--port", "0", "--data"]).arg(folder.path().join("data")).env("TERM", "xterm");
+    peer.env("RUST_LOG", "debug");
+    let mut peer = peer.stdin(end()).stdout(end()).stderr(end()).spawn().expect("the program starts");
+    let (mut master, mut slave) = (File::from(pty.master), File::from(pty.slave));
+    let mut shown = String::new();
+    while !shown.contains("kadring> ") {
+        let mut bytes = [0; 4096];
+        let len = master.read(&mut bytes).expect("it shows its prompt");
+        shown.push_str(&String::from_utf8_lossy(&bytes[..len]));
+    }
+    let port = shown.split("\"tcp\":").nth(1).and_then(|rest| rest.split(',').next()).expect("it says READY");
+    fill(&mut slave);
+    // Lines above the prompt: the editor takes one, and one waits.
+    break_connections(port.parse().expect("a port"), 5);
+    kill(Pid::from_raw(peer.id().cast_signed()), Signal::SIGTERM).expect("it runs");
+    until(|| !matches!(peer.try_wait(), Ok(None)));
+    assert_eq!(peer.wait().expect("it ended").code(), Some(1), "its last answer was not read");
 }
 
 #[test]
