@@ -51,11 +51,9 @@ impl BoundedLines {
                 return Ok(Line::TooLong);
             }
             let mut room = [0; CHUNK];
-            match input.read(&mut room) {
-                Ok(0) => return Ok(Line::End),
-                Ok(count) => self.buffer.extend_from_slice(&room[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            match uninterrupted(|| input.read(&mut room))? {
+                0 => return Ok(Line::End),
+                count => self.buffer.extend_from_slice(&room[..count]),
             }
         }
     }
@@ -73,7 +71,7 @@ impl BoundedLines {
     pub(super) fn read(&mut self, mut input: impl Read, room: &mut [u8]) -> io::Result<usize> {
         let ahead = &self.buffer[self.begin..];
         if ahead.is_empty() {
-            return input.read(room);
+            return uninterrupted(|| input.read(room));
         }
         let count = room.len().min(ahead.len());
         room[..count].copy_from_slice(&ahead[..count]);
@@ -106,6 +104,16 @@ impl Read for Until<'_> {
             if let Some(count) = self.stream.read_some(room)? {
                 return Ok(count);
             }
+        }
+    }
+}
+
+/// Reads again what a signal interrupted: the system does not, where the read has a time limit.
+pub(super) fn uninterrupted<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
         }
     }
 }
@@ -185,6 +193,26 @@ mod tests {
                 count += lines.read(&mut input, &mut room[count..]).expect("bytes");
             }
             assert_eq!((&room, lines.reply(&mut input, LONGEST).expect("a line")), (b"bytes", "9".to_owned()), "{at}");
+        }
+    }
+
+    /// Each read is interrupted once.
+    struct Interrupted<'a>(&'a [u8], bool);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(&mut room[..1]) }
+        }
+    }
+
+    #[test]
+    fn a_signal_ends_neither_a_line_nor_the_bytes_behind_it() {
+        let (mut input, mut lines) = (Interrupted(b"2\n12", false), BoundedLines::default());
+        assert_eq!(lines.reply(&mut input, LONGEST).expect("a line"), "2");
+        for byte in b"12" {
+            let mut room = [0; 2];
+            assert_eq!((lines.read(&mut input, &mut room).expect("a byte"), room[0]), (1, *byte));
         }
     }
 

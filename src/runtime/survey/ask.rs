@@ -13,7 +13,7 @@ use crate::id::Id;
 use crate::network::NetworkName;
 use crate::overlay::OverlayKind;
 use crate::peer::Peer;
-use crate::runtime::bounded_lines::{BoundedLines, Line, Until, is_timeout};
+use crate::runtime::bounded_lines::{BoundedLines, Line, Until, is_timeout, uninterrupted};
 use crate::runtime::clock::Clock;
 use crate::runtime::secrecy::{Keyring, Stream};
 use crate::runtime::sockets;
@@ -207,7 +207,7 @@ fn next(socket: &UdpSocket, limit: Duration) -> io::Result<Option<(SocketAddr, V
     }
     socket.set_read_timeout(Some(limit))?;
     let mut room = [0; MAX_DATAGRAM_RECEIVED];
-    match socket.recv_from(&mut room) {
+    match uninterrupted(|| socket.recv_from(&mut room)) {
         Ok((count, from)) => Ok(Some((sockets::canonical(from), room[..count].to_vec()))),
         Err(error) if is_timeout(&error) => Ok(None),
         Err(error) => Err(error),
