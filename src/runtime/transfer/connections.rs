@@ -245,6 +245,8 @@ impl Reply<'_> {
     /// The block was received to its end: the connection is good for another.
     pub(super) fn keep(self) {
         if self.left == 0 {
+            // From here on another job may take it, and the end of this one must not shut it down.
+            drop(self.waits);
             self.connections.keep(self.from, self.stream, self.clock.now());
         }
     }
