@@ -183,8 +183,8 @@ impl NodeLoop {
             self.handle(event);
         }
         self.udp.flush();
-        if let Some(recorder) = &mut self.recorder {
-            recorder.end_turn(self.shared.clock.now());
+        if self.recorder.as_mut().is_some_and(|recorder| !recorder.end_turn(self.shared.clock.now())) {
+            self.recorder = None;
         }
         let Some(wake) = self.node.next_wake() else { return };
         if self.turn.armed.is_none_or(|armed| wake < armed) {

@@ -146,19 +146,19 @@ impl Recorder {
         }
     }
 
-    /// The turn is over at `now`: hands over what happened in it.
-    pub(super) fn end_turn(&mut self, now: Time) {
+    /// The turn is over at `now`: hands over what happened in it. Whether the record goes on: one that cannot be
+    /// written has ended, and was complained about then.
+    pub(super) fn end_turn(&mut self, now: Time) -> bool {
         let mut locks = lock_waits();
-        for mut entry in self.turn.drain(..) {
+        self.turn.drain(..).all(|mut entry| {
             if let Entry::Moment(moment) = &mut entry
                 && let Some(timing) = &mut moment.timing
             {
                 timing.took = u64::try_from(now.since(moment.at).as_micros()).unwrap_or(u64::MAX);
                 timing.locks.append(&mut locks);
             }
-            // A record that could not be written has ended, and was complained about then.
-            let _ = self.entries.send(entry);
-        }
+            self.entries.send(entry).is_ok()
+        })
     }
 
     /// No more comes: the thread ends once all of it is written.
@@ -214,7 +214,17 @@ mod tests {
         if let Some(event) = recorder.begin(&Event::Tick) {
             recorder.add(Time::from_micros(micros), event, &[], None);
         }
-        recorder.end_turn(Time::from_micros(micros + 3));
+        assert!(recorder.end_turn(Time::from_micros(micros + 3)));
+    }
+
+    #[test]
+    fn a_record_that_has_ended_is_made_no_longer() {
+        let (entries, inbox) = MOMENTS.open();
+        let mut recorder = Recorder::new(PathBuf::new(), entries, Written::default());
+        tick(&mut recorder, 0);
+        drop(inbox);
+        recorder.add(Time::ZERO, Event::Tick, &[], None);
+        assert!(!recorder.end_turn(Time::ZERO));
     }
 
     #[test]
