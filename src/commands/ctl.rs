@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use anyhow::Context;
@@ -14,10 +15,11 @@ use kadring::console::watching;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
 use kadring::node::{Command, FailureKind, Progress};
 use kadring::runtime::{Spooled, connect, ending_signals};
+use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use super::client::{end_as_by_sigpipe, end_by_signal, tell_trouble, watch_signals};
-use super::standard::{Passage, STANDARD, exit_once_written, spool};
+use super::standard::{Passage, STANDARD, exit_once_written, say, spool};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -95,9 +97,13 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     if let (Some(passage), Some(last)) = (&passage, sent.last_mut()) {
         *last = passage.path().display().to_string();
     }
-    // A signal says a byte to the peer, which ends the command; the answer comes all the same.
+    // A signal says a byte to the peer, which ends the command; the answer comes all the same. Should the peer be
+    // stuck, a second signal ends this process.
     watch_signals();
+    let told = Arc::new(AtomicBool::new(false));
     for signal in ending_signals() {
+        flag::register_conditional_default(signal, Arc::clone(&told)).context("cannot watch for signals")?;
+        flag::register(signal, Arc::clone(&told)).context("cannot watch for signals")?;
         pipe::register(signal, peer.try_clone()?).context("cannot watch for signals")?;
     }
     // A bar and the file would write over each other.
@@ -158,9 +164,13 @@ impl Shows for OnScreen<'_> {
     }
 
     fn event(&self, json: &str) {
-        // A reader that is gone ends this process, and with it the connection.
-        if writeln!(io::stdout(), "{json}").and_then(|()| io::stdout().flush()).is_err() {
-            let exit = end_as_by_sigpipe();
+        // Where nobody gets it, this process ends, and with it the connection.
+        let exit = say(format!("{json}\n").as_bytes()).unwrap_or_else(|error| {
+            log::error!("{error:#}");
+            Exit::Other
+        });
+        if exit != Exit::Done {
+            log::logger().flush();
             end_by_signal();
             std::process::exit(exit as i32);
         }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -171,7 +171,7 @@ fn attend(stream: &Arc<UnixStream>, session: Session, serve: &ServeClient, roste
             return log::warn!("a command from the control socket could not be done: {error}");
         }
         // The end of the client, or of the command; a client that says more wants no more of what it said before.
-        let _ = gauges::wait(|| (&*stream).read(&mut [0]));
+        let _ = gauges::wait(|| lines.read(&*stream, &mut [0]));
         session.cancel();
     })
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -147,6 +147,28 @@ fn a_slow_command_holds_up_no_other_and_a_client_that_is_interrupted_ends_its_ow
     assert!(said(&first).contains("cancelled"), "{}", said(&first));
     let second = second.wait_with_output().expect("it ends");
     assert_eq!(code(&second), Some(5), "it went on until nobody had answered: {}", said(&second));
+    // Ctrl-C at once: its byte comes together with the line.
+    let mut third = UnixStream::connect(peer.data.join("control")).expect("it listens");
+    let asked = json!({"words": ["ping", nobody], "folder": "/"});
+    third.write_all(format!("{asked}\n!").as_bytes()).expect("it reads");
+    let told = std::io::read_to_string(third).expect("text");
+    assert!(told.contains("cancelled"), "{told}");
+}
+
+#[test]
+fn a_second_signal_ends_a_client_whose_peer_does_not_answer() {
+    let folder = folder();
+    let stuck = UnixListener::bind(folder.path().join("control")).expect("a socket");
+    let words = ["ctl", "--data", text(folder.path()), "status"];
+    let mut client = program().args(words).stdin(Stdio::null()).spawn().expect("it starts");
+    let mut told = BufReader::new(stuck.accept().expect("it connects").0);
+    told.read_line(&mut String::new()).expect("a line");
+    let pid = Pid::from_raw(client.id().try_into().expect("a process id"));
+    kill(pid, Signal::SIGINT).expect("it runs");
+    told.read_exact(&mut [0]).expect("the peer is told");
+    kill(pid, Signal::SIGTERM).expect("it runs");
+    until(|| !matches!(client.try_wait(), Ok(None)));
+    assert_eq!(client.wait().expect("it ended").signal(), Some(Signal::SIGTERM as i32));
 }
 
 #[test]
