@@ -9,11 +9,13 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use self::entry::is_unknown;
 pub use self::entry::{Entry, Owned};
@@ -24,7 +26,7 @@ use super::begun::forget_finished;
 use super::leases::draw;
 use crate::id::Key;
 use crate::lease::{LeaseId, Secret};
-use crate::runtime::Bell;
+use crate::runtime::{Bell, stopwatch};
 use crate::sums::{self, checked, with_sum};
 
 /// The catalogue's name in its folder.
@@ -38,6 +40,10 @@ const OWNER: &str = "owner";
 
 /// The name of the file that tells which leases were ended from here, one in a line.
 const ENDED: &str = "ended";
+
+/// Whoever needs the lock waits for it so long at most, and tries again after so long.
+const PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(1);
 
 /// A catalogue in a folder.
 #[derive(Clone, Debug)]
@@ -302,7 +308,7 @@ impl Catalogue {
         self.make_folder()?;
         let options = &mut File::options();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.folder.join(LOCK))?;
-        file.lock()?;
+        lock_within(&file, PATIENCE)?;
         Ok(file)
     }
 
@@ -366,6 +372,22 @@ impl Catalogue {
     /// What could not be done, for people.
     pub fn cannot(&self, what: &str, error: &io::Error) -> String {
         format!("cannot {what} the catalogue {}: {error}", self.path().display())
+    }
+}
+
+/// Locks the file of the lock. Who has it holds it for a moment, unless it is no program of ours, or is stopped.
+fn lock_within(file: &File, limit: Duration) -> io::Result<()> {
+    let elapsed = stopwatch();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if elapsed() < limit => thread::park_timeout(AGAIN),
+            Err(TryLockError::WouldBlock) => {
+                let reason = format!("another process holds {LOCK} beside it; end that one, which lsof names");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => return Ok(()),
+        }
     }
 }
 

@@ -201,6 +201,17 @@ fn many_at_once_lose_nothing() {
 }
 
 #[test]
+fn a_lock_that_another_process_holds_is_waited_for_so_long_and_no_longer() {
+    let (_folder, catalogue) = catalogue();
+    let held = catalogue.lock().unwrap();
+    let again = File::open(catalogue.folder.join(LOCK)).unwrap();
+    let error = lock_within(&again, Duration::from_millis(5)).unwrap_err();
+    assert!(error.to_string().contains("another process holds catalogue.lock"), "{error}");
+    drop(held);
+    lock_within(&again, Duration::ZERO).unwrap();
+}
+
+#[test]
 fn patterns_are_those_of_a_shell_or_a_part_of_the_name() {
     for (name, pattern, expected) in [
         ("report.pdf", "*.pdf", true),
