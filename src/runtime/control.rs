@@ -24,6 +24,8 @@ use nix::sys::socket;
 
 use super::bounded_lines::{BoundedLines, Line};
 use super::channels::CLIENTS;
+use super::clock::Clock;
+use super::seldom::Seldom;
 use super::threads::{Roster, Worker};
 use super::{Handle, Role, Session, fault};
 use crate::gauges;
@@ -127,7 +129,7 @@ impl Drop for Client {
 /// `control`: waits for clients.
 fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
     let mut clients: BTreeMap<u64, Client> = BTreeMap::new();
-    let mut next = 0;
+    let (mut next, clock, told) = (0, Clock::start(), Seldom::default());
     loop {
         let accepted = gauges::wait(|| ends.listener.accept());
         if ends.stopping.load(Ordering::Relaxed) {
@@ -135,9 +137,10 @@ fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
         }
         fault::point(Role::Control);
         clients.retain(|_, client| !client.thread.is_finished());
-        if clients.len() >= MAX_CLIENTS {
+        if accepted.is_ok() && clients.len() >= MAX_CLIENTS {
             // Dropped, it is told by the end.
-            log::warn!("a client of the control socket was turned away: {MAX_CLIENTS} are connected");
+            let level = told.level(clock.now());
+            log::log!(level, "a client of the control socket was turned away: {MAX_CLIENTS} are connected");
             continue;
         }
         next += 1;
@@ -150,7 +153,7 @@ fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
         match begun {
             Ok(client) => drop(clients.insert(next, client)),
             Err(error) => {
-                log::warn!("a client of the control socket could not be taken: {error}");
+                log::log!(told.level(clock.now()), "a client of the control socket could not be taken: {error}");
                 std::thread::park_timeout(BREATH);
             }
         }

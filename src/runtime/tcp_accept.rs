@@ -1,9 +1,10 @@
 //! `tcp-accept`: waits for connections, and gives each a thread of its own to be served by.
 //!
-//! The number of these threads is bounded. When all are taken, a connection of the source that has most makes room: the
-//! one that has waited longest for its client to say something, or else whose client has taken nothing for longest. So
-//! neither a slow or silent client nor a crowd of them at one address keeps others out. If all of them take what they
-//! are sent, the newcomer is turned away.
+//! The number of connections is bounded, and that of these threads. When all are taken, a connection of the source that
+//! has most makes room: the one that has waited longest for its client to say something, or else whose client has taken
+//! nothing for longest. So neither a slow or silent client nor a crowd of them at one address keeps others out. If all
+//! of them take what they are sent, the newcomer is turned away. A thread whose connection made room may be stuck in a
+//! disk: there are twice as many threads as connections at most.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,10 +15,11 @@ use std::time::Duration;
 use super::channels::CONNECTIONS;
 use super::descriptors::Shares;
 use super::post::Post;
+use super::seldom::Seldom;
 use super::served::{ConnectionId, ServedUntilDrop};
 use super::sockets::canonical;
 use super::tcp_serve;
-use super::threads::Roster;
+use super::threads::{Roster, Worker};
 use super::{Role, Shared, fault};
 use crate::gauges;
 use crate::source::Source;
@@ -28,7 +30,8 @@ const BREATH: Duration = Duration::from_millis(50);
 /// Accepts until the peer stops.
 pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Post, roster: &Roster) {
     let mut next: ConnectionId = 0;
-    let mut refused = false;
+    let refused = Seldom::default();
+    let mut threads: Vec<Worker> = Vec::new();
     let most = Shares::of_process().served.min(CONNECTIONS.most());
     loop {
         let accepted = gauges::wait(|| listener.accept());
@@ -37,20 +40,18 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Post, r
         }
         fault::point(Role::TcpAccept);
         next += 1;
+        threads.retain(|thread| !thread.is_finished());
         let served = accepted.and_then(|(stream, from)| {
             let from = canonical(from);
             let room = || shared.served.make_room(Some(Source::of(from)), shared.clock.now());
-            let room = shared.served.len() < most || room();
+            let room = threads.len() < 2 * most && (shared.served.len() < most || room());
             if room { serve(shared, events, roster, next, stream, from).map(Some) } else { Ok(None) }
         });
         match served {
-            Ok(Some(())) => refused = false,
+            Ok(Some(thread)) => threads.push(thread),
             Ok(None) => log::debug!("a connection was turned away: all {most} are busy"),
             Err(error) => {
-                // Once is enough, however long it lasts.
-                let level = if refused { log::Level::Debug } else { log::Level::Warn };
-                log::log!(level, "a connection could not be taken: {error}");
-                refused = true;
+                log::log!(refused.level(shared.clock.now()), "a connection could not be taken: {error}");
                 shared.served.make_room(None, shared.clock.now());
                 std::thread::park_timeout(BREATH);
             }
@@ -65,7 +66,7 @@ fn serve(
     connection: ConnectionId,
     stream: TcpStream,
     from: SocketAddr,
-) -> io::Result<()> {
+) -> io::Result<Worker> {
     stream.set_nodelay(true)?;
     let stream = Arc::new(stream);
     shared.served.insert(connection, Arc::clone(&stream), Source::of(from), shared.clock.now());
@@ -77,5 +78,5 @@ fn serve(
             log::debug!("the connection from {from} ended: {error}");
         }
     });
-    thread.map(|_| ()).inspect_err(|_| shared.served.remove(connection))
+    thread.inspect_err(|_| shared.served.remove(connection))
 }
