@@ -10,8 +10,8 @@
 //!                                         ┌──────┐
 //!    udp-recv ── batches of datagrams ───►│      │── datagrams ──────────► the network
 //!     sweeper ── ticks ──────────────────►│      │── empty batches ──────► udp-recv
-//! tcp-serve-N ── ring messages, damage ──►│      │── its next deadline ──► sweeper
-//!  transfer-N ── outcomes, damage ───────►│      │── jobs ───────────────► transfer-N
+//! tcp-serve-N ── ring messages, findings ►│      │── its next deadline ──► sweeper
+//!  transfer-N ── outcomes, findings ─────►│      │── jobs ───────────────► transfer-N
 //!      link-N ── undeliverable messages ─►│      │── ring messages ──────► link-N
 //!     signals ── an order to end ────────►│ node │── what happened ──────► recorder
 //!     console ── commands ───────────────►│      │── progress, answers ──► console, signals, command-N, renewer

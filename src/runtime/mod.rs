@@ -6,8 +6,8 @@
 //!                                         ┌──────┐
 //!    udp-recv ── batches of datagrams ───►│      │── datagrams ──────────► the network
 //!     sweeper ── ticks ──────────────────►│      │── empty batches ──────► udp-recv
-//! tcp-serve-N ── ring messages, damage ──►│      │── its next deadline ──► sweeper
-//!  transfer-N ── outcomes, damage ───────►│      │── jobs ───────────────► transfer-N
+//! tcp-serve-N ── ring messages, findings ►│      │── its next deadline ──► sweeper
+//!  transfer-N ── outcomes, findings ─────►│      │── jobs ───────────────► transfer-N
 //!      link-N ── undeliverable messages ─►│      │── ring messages ──────► link-N
 //!     signals ── an order to end ────────►│ node │── what happened ──────► recorder
 //!     console ── commands ───────────────►│      │── progress, answers ──► console, signals, command-N, renewer
@@ -31,7 +31,7 @@
 //! | `tcp-serve-N` | `tcp_serve.rs` | requests on a connection | its connection, files | its connection | loses its connection |
 //! | `transfer-N` | `transfer/mod.rs` | jobs: blocks to fetch, hash and write | files, connections to other peers | its job, and the reader that goes with it | loses its job, which fails |
 //! | `link-N` | `links.rs` | lines for another peer | its connection | its connection | loses its line |
-//! | `signals` | `signals.rs` | SIGINT, SIGTERM, SIGHUP and SIGQUIT | the wait for a signal | whether a signal came before | ends the peer |
+//! | `signals` | `signals.rs` | SIGINT, SIGTERM, SIGHUP and SIGQUIT | the wait for a signal, and half a second for an answer | whether a signal came before | ends the peer |
 //! | `recorder` | `recorder.rs` | what happened, for the record | the record's file | the record's file | ends the peer |
 //! | `events` | `events.rs` | notices, for a file or a reader | that file or reader | the file of events | loses the events that follow |
 //! | `console` | the program | commands | standard input and output | the terminal | ends the peer |
@@ -63,8 +63,9 @@
 //! # Architecture invariants
 //! - Workers may wait for the node, the node waits for no other thread: no circle of sends that wait can form. A test
 //!   follows the rows of the table.
-//! - Every socket is bound before any thread is spawned; every thread is joined when the peer ends (`ending.rs`),
-//!   unless it is stuck: then it is named and left behind. A panic never leaves half a peer (`roles.rs`).
+//! - The sockets of the network are bound before any thread is spawned, that of `control` before its own. Every thread
+//!   is joined when the peer ends (`ending.rs`), unless it is stuck: then it is named and left behind. A panic never
+//!   leaves half a peer (`roles.rs`).
 //! - Nothing here knows which overlay runs.
 
 mod bounded_lines;

@@ -53,7 +53,7 @@ pub(super) struct Row {
     /// Its file in this folder.
     file: &'static str,
     waits_for: &'static str,
-    /// The calls that it may block in, by design.
+    /// The calls that it may block in, by design; beside them, the channels in which a sender waits.
     blocks_in: &'static str,
     /// The state that it alone changes.
     owns: &'static str,
@@ -136,7 +136,8 @@ const TCP_SERVE: Row = Row {
     waits_for: "requests on a connection",
     blocks_in: "its connection, files",
     owns: "its connection",
-    gives: &[("ring messages, damage", channels::POSTS)],
+    // That a block is damaged or missing, or that a file was fetched.
+    gives: &[("ring messages, findings", channels::POSTS)],
     panic: Panic::Loses("its connection"),
 };
 
@@ -148,7 +149,8 @@ const TRANSFER: Row = Row {
     waits_for: "jobs: blocks to fetch, hash and write",
     blocks_in: "files, connections to other peers",
     owns: "its job, and the reader that goes with it",
-    gives: &[("outcomes, damage", channels::POSTS)],
+    // That a block is damaged, that a peer receives, or that a block still comes.
+    gives: &[("outcomes, findings", channels::POSTS)],
     panic: Panic::Loses("its job, which fails"),
 };
 
@@ -170,7 +172,7 @@ const SIGNALS: Row = Row {
     many: false,
     file: "signals.rs",
     waits_for: "SIGINT, SIGTERM, SIGHUP and SIGQUIT",
-    blocks_in: "the wait for a signal",
+    blocks_in: "the wait for a signal, and half a second for an answer",
     owns: "whether a signal came before",
     gives: &[("an order to end", channels::COMMANDS)],
     panic: Panic::EndsThePeer,

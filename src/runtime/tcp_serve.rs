@@ -36,7 +36,7 @@ pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(20);
 /// A client that takes nothing for this long is given up.
 const STUCK_LIMIT: Duration = Duration::from_secs(10);
 
-/// A client that broke the rules has this long, and this many reads, to take notice.
+/// A client that broke the rules is read from so often, for so long at most each time, so that it takes notice.
 const PARTING_LIMIT: Duration = Duration::from_millis(500);
 const PARTING_READS: usize = 64;
 

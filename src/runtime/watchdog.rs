@@ -11,7 +11,7 @@ use super::channels::{GAUGED, Gauged};
 use super::clock::processor_time;
 use crate::gauges::{self, Doing};
 
-/// A turn that takes longer is told of.
+/// A turn that takes longer, by the clock, is told of if a processor worked for it for this and [`STALE`] more.
 const LONG: Duration = Duration::from_millis(50);
 
 /// So much may have passed since processor time was asked for last.

@@ -5,8 +5,8 @@
 //! they  <size>\n and that many bytes        or   error: <reason>\n
 //! ```
 //! A connection whose reply was read to its end is kept for the next request to the same peer. The other side may have
-//! closed a kept one meanwhile, so a request that dies on it before the first byte of a reply is repeated once on a
-//! fresh one.
+//! closed a kept one meanwhile, so a request that dies on it before the first line of a reply is complete is repeated
+//! once on a fresh one.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
