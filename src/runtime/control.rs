@@ -129,7 +129,8 @@ impl Drop for Client {
 /// `control`: waits for clients.
 fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
     let mut clients: BTreeMap<u64, Client> = BTreeMap::new();
-    let (mut next, clock, told) = (0, Clock::start(), Seldom::default());
+    let (mut next, clock) = (0, Clock::start());
+    let (full, refused) = (Seldom::default(), Seldom::default());
     loop {
         let accepted = gauges::wait(|| ends.listener.accept());
         if ends.stopping.load(Ordering::Relaxed) {
@@ -139,7 +140,7 @@ fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
         clients.retain(|_, client| !client.thread.is_finished());
         if accepted.is_ok() && clients.len() >= MAX_CLIENTS {
             // Dropped, it is told by the end.
-            let level = told.level(clock.now());
+            let level = full.level(clock.now());
             log::log!(level, "a client of the control socket was turned away: {MAX_CLIENTS} are connected");
             continue;
         }
@@ -153,7 +154,7 @@ fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
         match begun {
             Ok(client) => drop(clients.insert(next, client)),
             Err(error) => {
-                log::log!(told.level(clock.now()), "a client of the control socket could not be taken: {error}");
+                log::log!(refused.level(clock.now()), "a client of the control socket could not be taken: {error}");
                 std::thread::park_timeout(BREATH);
             }
         }

@@ -406,6 +406,36 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_connection_that_is_kept_for_others_is_waited_on_no_longer() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let from = listener.local_addr().expect("bound");
+        let (connections, ledger) = (Connections::new(4, None, None), Arc::<Ledger>::default());
+        ledger.begin(1);
+        let (cancel, post, key) = (ledger.of(1), Post::new(POSTS.open().0, None), Key::of(b"block"));
+        let (holds, held) = crossbeam_channel::bounded(0);
+        let (release, released) = crossbeam_channel::bounded::<()>(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| listener.accept().expect("it is asked").0.write_all(b"5\nblock").expect("it is open"));
+            let reply = connections.request(Clock::start(), from, &key, None, &cancel, &post).expect("a reply");
+            scope.spawn(|| {
+                let _kept = connections.kept.lock();
+                holds.send(()).expect("it is waited for");
+                let _ = released.recv();
+            });
+            held.recv().expect("it comes");
+            scope.spawn(move || reply.read_verified(&key, &mut Buffer::default(), || {}).expect("the block"));
+            // It can put the connection away only when the lock is free.
+            let elapsed = stopwatch();
+            while !cancel.waits_on_nothing() && elapsed() < Duration::from_secs(5) {
+                std::thread::yield_now();
+            }
+            assert!(cancel.waits_on_nothing());
+            drop(release);
+        });
+        assert_eq!(connections.kept.lock().len(), 1);
+    }
+
     /// How a sender behaves after so many bytes of its reply.
     #[derive(Clone, Copy, Debug)]
     enum Fault {

@@ -8,9 +8,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use super::running::{KEY, address, code, folder, key_of, printed, run, said, text};
@@ -195,6 +197,28 @@ fn what_happens_at_a_peer_is_told_as_events_until_the_client_leaves() {
     assert_eq!(await_event("peer_down")["peer"]["id"], id);
     kill(Pid::from_raw(client.id().try_into().expect("a process id")), Signal::SIGTERM).expect("it runs");
     assert_eq!(client.wait().expect("it ends").signal(), Some(Signal::SIGTERM as i32));
+}
+
+#[test]
+fn a_peer_without_descriptors_says_once_that_clients_cannot_be_taken() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let connect = || UnixStream::connect(peer.data.join("control")).expect("it listens");
+    let _clients: Vec<UnixStream> = std::iter::repeat_with(connect).take(64).collect();
+    let is_client =
+        |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("client-"));
+    let tasks = || fs::read_dir(format!("/proc/{}/task", peer.pid())).expect("it runs").flatten();
+    until(|| tasks().filter_map(|task| is_client(task).then_some(())).count() == 64);
+    let limit = Rlimit { current: Some(3), maximum: Some(3) };
+    let pid = rustix::process::Pid::from_raw(peer.pid().cast_signed());
+    prlimit(pid, Resource::Nofile, limit).expect("it is ours");
+    // The wait for this one has its descriptor already; the next wait gets none.
+    let _further = connect();
+    until(|| peer.said().contains("turned away"));
+    // Long enough for thousands of tries that do not pause.
+    std::thread::park_timeout(Duration::from_millis(200));
+    let count = |what| peer.said().matches(what).count();
+    assert_eq!((count("turned away"), count("could not be taken")), (1, 1));
 }
 
 #[test]
