@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::openpty;
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2};
 
 use super::running::{Running, folder};
-use crate::support::{program, until};
+use crate::support::{free_ports, program, until};
 
 /// A pipe that is full, and its end that can be read.
 fn full_pipe() -> (File, File) {
@@ -73,30 +73,42 @@ fn a_peer_whose_standard_error_nobody_reads_answers_and_ends() {
     }
 }
 
-/// The peer's thread `main` is stuck in a line above the prompt.
-#[test]
-fn a_peer_whose_terminal_takes_no_output_ends() {
-    let folder = folder();
+/// A peer at a terminal that takes nothing any more, its thread `main` stuck in a line above the prompt; and the terminal.
+fn stuck_at_terminal(port: u16, args: &[&str]) -> (Child, File) {
     let pty = openpty(None, None).expect("a terminal");
     let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
     let mut peer = program();
-    peer.args(["peer", "--port", "0", "--data"]).arg(folder.path().join("data")).env("TERM", "xterm");
-    peer.env("RUST_LOG", "debug");
-    let mut peer = peer.stdin(end()).stdout(end()).stderr(end()).spawn().expect("the program starts");
+    peer.args(args).envs([("TERM", "xterm"), ("RUST_LOG", "debug")]);
+    let peer = peer.stdin(end()).stdout(end()).stderr(end()).spawn().expect("the program starts");
     let (mut master, mut slave) = (File::from(pty.master), File::from(pty.slave));
     let mut shown = String::new();
-    while !shown.contains("kadring> ") {
+    while !shown.contains("> ") {
         let mut bytes = [0; 4096];
         let len = master.read(&mut bytes).expect("it shows its prompt");
         shown.push_str(&String::from_utf8_lossy(&bytes[..len]));
     }
-    let port = shown.split("\"tcp\":").nth(1).and_then(|rest| rest.split(',').next()).expect("it says READY");
     fill(&mut slave);
-    // Lines above the prompt: the editor takes one, and one waits.
-    break_connections(port.parse().expect("a port"), 5);
-    kill(Pid::from_raw(peer.id().cast_signed()), Signal::SIGTERM).expect("it runs");
-    until(|| !matches!(peer.try_wait(), Ok(None)));
-    assert_eq!(peer.wait().expect("it ended").code(), Some(1), "its last answer was not read");
+    // The editor takes one line, and one waits.
+    break_connections(port, 5);
+    (peer, master)
+}
+
+#[test]
+fn a_peer_whose_terminal_takes_no_output_ends() {
+    let (folder, port, ring) = (folder(), free_ports().to_string(), free_ports());
+    let (dir, me) = (folder.path().display().to_string(), format!("4@127.0.0.1:{ring}"));
+    let usual = ["peer", "--data", &format!("{dir}/data"), "--port", &port];
+    let (peer, _terminal) = stuck_at_terminal(port.parse().expect("a port"), &usual);
+    let (of_ring, _other) = stuck_at_terminal(ring, &["ring", "init", &me, &me, &me, "5", "--dir", &dir]);
+    // The peer's last answer was not read. That of the ring has none.
+    let both = [(peer, 1), (of_ring, 0)];
+    for (peer, _) in &both {
+        kill(Pid::from_raw(peer.id().cast_signed()), Signal::SIGTERM).expect("it runs");
+    }
+    for (mut peer, code) in both {
+        until(|| !matches!(peer.try_wait(), Ok(None)));
+        assert_eq!(peer.wait().expect("it ended").code(), Some(code));
+    }
 }
 
 #[test]
