@@ -13,6 +13,7 @@
 //! | 9 | screen | what is on the terminal at the moment | log, console, command-N, main | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
 //! | 10 | keys | the network keys that are in force | the node, udp-recv, tcp-serve-N, transfer-N, link-N, sweeper | a look, or putting others there | a file is read, anything is sealed, opened, sent or received |
 //! | 11 | demonstration | how often it was taken | command-N of `kadring demo lock` | as long as it takes to show who waits for it | anything else is waited for |
+//! | 12 | renewer | the renewer while it has no thread | console, command-N, renewer, main | taking it out, putting it back or a look | anything else is done |
 //!
 //! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other's locks. A
 //! build
@@ -177,9 +178,21 @@ pub(crate) static DEMONSTRATION: Lock = Lock {
     },
 };
 
+/// The renewer at rest (`runtime/renewer.rs`).
+pub(crate) static RENEWER: Lock = Lock {
+    name: "renewer",
+    rank: 12,
+    about: About {
+        protects: "the renewer while it has no thread",
+        taken_by: "console, command-N, renewer, main",
+        held_for: "taking it out, putting it back or a look",
+        never_while: "anything else is done",
+    },
+};
+
 /// All locks, in the order of their ranks.
-static ALL: [&Lock; 11] =
-    [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &JOBS, &OUTPUT, &SCREEN, &KEYS, &DEMONSTRATION];
+static ALL: [&Lock; 12] =
+    [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &JOBS, &OUTPUT, &SCREEN, &KEYS, &DEMONSTRATION, &RENEWER];
 
 /// The name of the lock of a rank, and what it protects.
 pub(crate) fn of_rank(rank: u8) -> Option<(&'static str, &'static str)> {

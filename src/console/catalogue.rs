@@ -60,9 +60,13 @@ impl Catalogue {
     }
 
     /// The same, in the data folder of a peer that runs: while it is gone, none is made in its place. The bell tells
-    /// when the leases in what is written are to be renewed.
+    /// when the leases in what is written are to be renewed; where anything was written before, at once.
     #[must_use]
     pub fn ringing(self, bell: &Bell) -> Self {
+        // What cannot be looked at is told of by who looks through it.
+        if !matches!(self.path().try_exists(), Ok(false)) {
+            bell.ring(0);
+        }
         Self { bell: Some(bell.clone()), ..self }
     }
 

@@ -19,7 +19,7 @@ use crate::runtime::{Handle, both_since_1970};
 const PAUSE: u64 = 60;
 
 /// Renews what is due in the catalogue: for [`LocalPeer::renew`](crate::runtime::LocalPeer::renew).
-pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Handle) -> UnixTime + Send + 'static {
+pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Handle) -> Option<UnixTime> + Send + 'static {
     move |handle| {
         let performer = Performer::new(handle.clone(), Arc::new(Nothing));
         performer.with_catalogue(Some(catalogue.clone())).renew_due(&catalogue)
@@ -27,22 +27,23 @@ pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Handle) -> UnixTime + Send 
 }
 
 impl<B: Backend> Performer<B> {
-    /// Renews the leases that are due; returns when the next will be, in seconds since 1970.
-    fn renew_due(&self, catalogue: &Catalogue) -> UnixTime {
+    /// Renews the leases that are due; returns when the next will be, in seconds since 1970. None if there is no lease
+    /// that ends.
+    fn renew_due(&self, catalogue: &Catalogue) -> Option<UnixTime> {
         let look = || {
             let cannot = |error| log::warn!("leases are not renewed now: {}", catalogue.cannot("read", &error));
             catalogue.entries().map_err(cannot).ok()
         };
-        let Some(mut entries) = look() else { return now() + PAUSE };
+        let Some(mut entries) = look() else { return Some(now() + PAUSE) };
         if let Some(due) = due(&entries, clocks()) {
             self.renew_these(catalogue, &due);
             match look() {
                 Some(after) => entries = after,
-                None => return now() + PAUSE,
+                None => return Some(now() + PAUSE),
             }
         }
         let clocks = clocks();
-        entries.iter().filter_map(|entry| next(entry.lease.as_ref()?, clocks)).min().unwrap_or(UnixTime::MAX)
+        entries.iter().filter_map(|entry| next(entry.lease.as_ref()?, clocks)).min()
     }
 
     /// Renews the leases of these. Where somebody did not answer, it is done again, as long as there is time for that.
@@ -83,10 +84,15 @@ fn due(entries: &[Entry], (earlier, later): (UnixTime, UnixTime)) -> Option<Vec<
     (!keys.is_empty()).then(|| of_keys.collect())
 }
 
-/// When a lease is to be renewed next; one that could not be a while ago, after an eighth of its time.
+/// When a lease that ends is to be renewed next; one that could not be a while ago, after an eighth of its time. One
+/// that has ended never is, unless the clock is set back.
 fn next(lease: &Owned, (earlier, later): (UnixTime, UnixTime)) -> Option<UnixTime> {
-    let (at, lasts) = (lease.renewal()?, lease.lasts?);
-    if at > later { Some(at) } else { (lease.until? > earlier).then_some(later + (lasts / 8).max(1)) }
+    let (at, lasts, until) = (lease.renewal()?, lease.lasts?, lease.until?);
+    Some(match at > later {
+        true => at,
+        false if until > earlier => later + (lasts / 8).max(1),
+        false => UnixTime::MAX,
+    })
 }
 
 /// Whether less than a quarter of its time is left.
@@ -117,9 +123,12 @@ mod tests {
     #[test]
     fn a_lease_is_due_once_less_than_half_of_its_time_is_left_and_until_it_ends() {
         let one = [entry(Key::ZERO, Some(1100), Some(100))];
-        for (now, is_due, then) in
-            [(1049, false, Some(1050)), (1050, true, Some(1062)), (1099, true, Some(1111)), (1100, false, None)]
-        {
+        for (now, is_due, then) in [
+            (1049, false, Some(1050)),
+            (1050, true, Some(1062)),
+            (1099, true, Some(1111)),
+            (1100, false, Some(UnixTime::MAX)),
+        ] {
             assert_eq!(due(&one, (now, now)).is_some(), is_due, "{now}");
             assert_eq!(next(one[0].lease.as_ref().unwrap(), (now, now)), then, "{now}");
         }
@@ -128,7 +137,8 @@ mod tests {
             assert_eq!(due(&one, clocks).is_some(), is_due, "{clocks:?}");
         }
         for never in [entry(Key::ZERO, None, None), entry(Key::ZERO, Some(1100), None)] {
-            assert_eq!(due(&[never], (1090, 1090)), None);
+            assert_eq!(due(std::slice::from_ref(&never), (1090, 1090)), None);
+            assert_eq!(next(never.lease.as_ref().unwrap(), (1090, 1090)), None);
         }
     }
 

@@ -370,15 +370,18 @@ impl LocalPeer {
     }
 
     /// Renews leases as long as the peer runs, from now on. `renew` renews those that are due by commands to the
-    /// `handle`, and returns when the next will be, in seconds since 1970; that something is due sooner, the `bell`
-    /// tells.
+    /// `handle`, and returns when the next will be, in seconds since 1970; none if it knows of nothing that ends. That
+    /// something is due sooner, the `bell` tells, for the first time too.
     ///
     /// # Errors
     /// The system refuses the thread.
-    pub fn renew(&mut self, bell: &Bell, renew: impl FnMut(&Handle) -> UnixTime + Send + 'static) -> io::Result<()> {
-        renewer::start(&self.handle, bell.clone(), renew)?;
+    pub fn renew(
+        &mut self,
+        bell: &Bell,
+        renew: impl FnMut(&Handle) -> Option<UnixTime> + Send + 'static,
+    ) -> io::Result<()> {
         self.renewals = Some(bell.clone());
-        Ok(())
+        bell.take(&self.handle, renew)
     }
 
     /// Asks for `command`: see [`Handle::submit`].
