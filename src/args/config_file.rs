@@ -4,6 +4,7 @@
 //! among the arguments, in front of what was typed, wherever neither the command line nor the environment says anything
 //! of that option. So it is read, checked and explained as all options are.
 
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ use toml::de::{DeTable, DeValue};
 
 /// The option that names the file.
 const CONFIG: &str = "config";
+
+/// The variable that names it.
+const VARIABLE: &str = "KADRING_CONFIG";
 
 /// Tasks that no configuration file is for: they run no peer, and are none's client.
 const WITHOUT: [&str; 6] = ["sim", "repro", "replay", "man", "json", "completions"];
@@ -38,7 +42,7 @@ pub(super) fn with_config(command: Command) -> Command {
 fn option() -> Arg {
     Arg::new(CONFIG)
         .long(CONFIG)
-        .env("KADRING_CONFIG")
+        .env(VARIABLE)
         .value_name("FILE")
         .value_hint(ValueHint::FilePath)
         .value_parser(clap::value_parser!(PathBuf))
@@ -56,6 +60,10 @@ fn option() -> Arg {
 /// # Errors
 /// For people: the file cannot be read, or says what cannot be.
 pub(crate) fn fill_in(command: &Command, mut argv: Vec<OsString>) -> Result<Vec<OsString>, String> {
+    // To read the arguments twice takes twice the memory: not where no file can be named.
+    if env::var_os(VARIABLE).is_none() && !argv.iter().any(|word| word.as_encoded_bytes().starts_with(b"--config")) {
+        return Ok(argv);
+    }
     // What is wrong with the arguments is told when they are read with those of the file.
     let Ok(typed) = command.clone().ignore_errors(true).try_get_matches_from(&argv) else { return Ok(argv) };
     // Only names of tasks stand before the options of a task.
@@ -276,6 +284,17 @@ mod tests {
         );
         assert_eq!(filled("keep = false\ndata = '/d'", &["peer"]).unwrap(), ["--data=/d"]);
         assert_eq!(filled("json = true", &["client", "--quiet"]).unwrap(), [""; 0], "what excludes it was typed");
+    }
+
+    #[test]
+    fn arguments_that_name_no_file_are_not_read_for_one() {
+        let never = |_: &str| -> Result<String, String> { panic!("it was read") };
+        let program = with_config(
+            Command::new("kadring")
+                .subcommand(Command::new("peer").arg(Arg::new("data").long("data").value_parser(never))),
+        );
+        let argv: Vec<OsString> = ["kadring", "peer", "--data", "x"].map(OsString::from).into();
+        assert_eq!(fill_in(&program, argv.clone()), Ok(argv));
     }
 
     #[test]

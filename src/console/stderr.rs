@@ -39,7 +39,8 @@ static OF_PROCESS: OnceLock<Stderr> = OnceLock::new();
 
 /// The way to standard error. Each text written to it is one or more whole lines.
 pub struct Stderr {
-    sender: Sender<LogMessage>,
+    /// What waits lies in boxes: the channel has room for all of it from the start.
+    sender: Sender<Box<LogMessage>>,
     count: Arc<Count>,
 }
 
@@ -96,13 +97,13 @@ impl Stderr {
 
     fn deliver(&self, text: String, limit: Duration) {
         let lost = self.count.lost.swap(0, Ordering::Relaxed);
-        match self.sender.send_timeout(LogMessage::Text { lost, text }, limit) {
+        match self.sender.send_timeout(Box::new(LogMessage::Text { lost, text }), limit) {
             Ok(()) => {}
             Err(SendTimeoutError::Timeout(_)) => {
                 self.count.lost.fetch_add(lost + 1, Ordering::Relaxed);
             }
             Err(SendTimeoutError::Disconnected(message)) => {
-                if let LogMessage::Text { text, .. } = message {
+                if let LogMessage::Text { text, .. } = *message {
                     write_at_once(&text);
                 }
             }
@@ -115,7 +116,7 @@ impl Stderr {
     /// Not all of it was written: standard error is not read, or is closed.
     pub fn flush(&self) -> io::Result<()> {
         let (tells, told) = bounded(1);
-        let mut ask = Some(LogMessage::Flush(tells));
+        let mut ask = Some(Box::new(LogMessage::Flush(tells)));
         let mut waits = 0;
         while waits < WAITS {
             let before = self.count.done.load(Ordering::Relaxed);
@@ -154,7 +155,7 @@ impl Write for &Stderr {
 
 /// What the thread `log` owns.
 struct Writer<P> {
-    receiver: Receiver<LogMessage>,
+    receiver: Receiver<Box<LogMessage>>,
     count: Arc<Count>,
     print: P,
     /// The error of the last write, if it failed.
@@ -175,7 +176,7 @@ impl<P: FnMut(&str) -> io::Result<()>> Writer<P> {
                     message
                 }
             };
-            match message {
+            match *message {
                 LogMessage::Text { lost, text } => {
                     self.write_lost(lost);
                     self.write(&text);

@@ -99,7 +99,7 @@ pub(super) const ANSWERS: Channel = Channel {
 pub(super) const NOTICES: Channel = Channel {
     name: "notices",
     to: &[],
-    bound: Slots(256),
+    bound: Counted(256),
     full: GoesOn("the watcher misses it, and learns how many it missed"),
 };
 

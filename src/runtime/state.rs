@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Condvar;
 
 use super::channels::NOTICES;
@@ -41,17 +41,20 @@ impl Watcher {
         if !(self.wanted)(notice) {
             return true;
         }
-        if self.missed > 0 && self.to.try_send(Notice::Missed { notices: self.missed }).is_ok() {
-            self.missed = 0;
+        if self.missed > 0 && self.has_room() {
+            // Who has gone is found out below.
+            let _ = self.to.send(Notice::Missed { notices: std::mem::take(&mut self.missed) });
         }
-        match self.to.try_send(notice.clone()) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                self.missed += 1;
-                true
-            }
-            Err(TrySendError::Disconnected(_)) => false,
+        if self.has_room() {
+            return self.to.send(notice.clone()).is_ok();
         }
+        self.missed += 1;
+        true
+    }
+
+    /// No other thread sends to it meanwhile: the view is locked.
+    fn has_room(&self) -> bool {
+        self.to.len() < NOTICES.most()
     }
 }
 
