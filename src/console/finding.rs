@@ -42,7 +42,7 @@ pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: Request) -
                 return Err(Failure { reason: no_key(&word), ..failure });
             }
             Ok(Err(failure)) => return Err(failure),
-            _ => return Err(failed(FailureKind::Usage, no_key(&word))),
+            _ => return Err(Failure::new(FailureKind::Usage, no_key(&word))),
         },
         other => other,
     })
@@ -62,15 +62,15 @@ pub fn resolve_source(catalogue: Option<&Catalogue>, folder: &Path, source: Sour
         return Ok(Source::Manifest(path));
     }
     let known = catalogue.map_or(Ok(None), |catalogue| catalogue.find(word));
-    match known.map_err(|reason| failed(FailureKind::Usage, reason))? {
+    match known.map_err(|reason| Failure::new(FailureKind::Usage, reason))? {
         Some(key) => Ok(Source::Key(key)),
         None if is_mistyped_key(word) => {
             let length = word.len();
             let reason = format!("a key has 64 hexadecimal digits, {word:?} has {length}; a manifest file is ./{word}");
-            Err(failed(FailureKind::Usage, reason))
+            Err(Failure::new(FailureKind::Usage, reason))
         }
         None if may_be_manifest(&at) => Ok(Source::Manifest(path)),
-        None => Err(failed(FailureKind::NotFound, unknown(word, at.exists()))),
+        None => Err(Failure::new(FailureKind::NotFound, unknown(word, at.exists()))),
     }
 }
 
@@ -204,10 +204,6 @@ pub fn recognise(catalogue: Option<&Catalogue>, asked: &Key, failure: &mut Failu
         let (name, key) = (quoted(&entry.name), entry.key);
         failure.reason += &format!("; it is the SHA-256 of {name}, whose key is {key}");
     }
-}
-
-fn failed(kind: FailureKind, reason: String) -> Failure {
-    Failure { kind, reason }
 }
 
 fn no_key(word: &str) -> String {

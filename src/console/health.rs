@@ -155,7 +155,7 @@ impl<B: Backend> Performer<B> {
         for (job, ended) in work {
             if !span.wait_for(&ended, left())? {
                 let reason = format!("not true in time: [{job}] runs");
-                return Err(Failure { kind: FailureKind::TimedOut, reason });
+                return Err(Failure::new(FailureKind::TimedOut, reason));
             }
         }
         Ok(left())

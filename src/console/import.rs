@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::Backend;
 use super::finding;
-use super::folder::{not_done, path_of, temporary};
+use super::folder::{path_of, temporary};
 use super::leases::Terms;
 use super::perform::Performer;
 use super::reply::{ConsoleAnswer, Imported, LeftOut, Reply};
@@ -87,7 +87,7 @@ impl<B: Backend> Performer<B> {
             let file = temporary(&list.encode())?;
             match self.answer_to(Command::StoreBlock { path: path_of(&file), keep: false }.on(lease)) {
                 Answer::Stored { key, wanted, .. } => root = (key, wanted),
-                answer => return Err(not_done(answer)),
+                answer => return Err(Failure::of(answer)),
             }
         }
         Ok(root)
@@ -99,7 +99,7 @@ impl<B: Backend> Performer<B> {
         match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }.on(lease())) {
             Answer::Stored { key, .. } if key == Key::of(&block) => Ok(block),
             Answer::Stored { .. } => Err(Refused::LeftOut("it was changed meanwhile".to_owned())),
-            answer => Err(Refused::Failed(not_done(answer))),
+            answer => Err(Refused::Failed(Failure::of(answer))),
         }
     }
 }

@@ -182,7 +182,7 @@ impl<B: Backend> Performer<B> {
             return Ok(answer);
         }
         let found = word.parse().map_or_else(|_| catalogue.find(word), |key| Ok(Some(key)));
-        let key = found.map_err(|reason| failed(FailureKind::Usage, reason))?;
+        let key = found.map_err(|reason| Failure::new(FailureKind::Usage, reason))?;
         let of_key: Vec<&Entry> = entries.iter().filter(|entry| Some(entry.key) == key).collect();
         let Some((key, latest)) = key.zip(of_key.last()) else {
             return Err(not_from_here(word));
@@ -193,9 +193,9 @@ impl<B: Backend> Performer<B> {
             return Err(without_lease(word));
         };
         let (changes, next) =
-            next_terms(own, &secrets, change).map_err(|error| failed(FailureKind::Other, error.to_string()))?;
+            next_terms(own, &secrets, change).map_err(|error| Failure::new(FailureKind::Other, error.to_string()))?;
         let keys = self.parts(key, latest.folder)?;
-        let cannot = |error: io::Error| failed(FailureKind::Other, catalogue.cannot("write", &error));
+        let cannot = |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot("write", &error));
         if let (Change::Copies(_), Some(next)) = (change, &next) {
             // Should this end half-way, what ends the new lease is known.
             let both = Owned { secrets: [&secrets[..], &next.secrets].concat(), ..own.clone() };
@@ -226,7 +226,7 @@ impl<B: Backend> Performer<B> {
     /// Ends the leases of what was begun under a name and not finished. The answer, if nothing that was finished has
     /// that name.
     fn delete_begun(&self, catalogue: &Catalogue, entries: &[Entry], name: &str) -> Result<Option<Answer>, Failure> {
-        let cannot = |what| move |error: io::Error| failed(FailureKind::Other, catalogue.cannot(what, &error));
+        let cannot = |what| move |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot(what, &error));
         let secrets = catalogue.begun(name).map_err(cannot("read"))?;
         if secrets.is_empty() {
             return Ok(None);
@@ -251,9 +251,9 @@ impl<B: Backend> Performer<B> {
                     "no copy of {} was found, so their number stays what it is; check tells which",
                     count(unread.max(missing), "block")
                 );
-                Err(failed(FailureKind::Unknown, reason))
+                Err(Failure::new(FailureKind::Unknown, reason))
             }
-            _ => Err(failed(FailureKind::Other, "by a fault of kadring, no lease was laid".to_owned())),
+            _ => Err(Failure::new(FailureKind::Other, "by a fault of kadring, no lease was laid".to_owned())),
         }
     }
 
@@ -284,8 +284,8 @@ impl<B: Backend> Performer<B> {
     ) -> (Answer, BTreeMap<Key, Owned>, Vec<Reply>) {
         let (mut pairs, mut renewed, mut failures) = (Vec::new(), BTreeMap::new(), Vec::new());
         for (key, (own, folder)) in by_key(entries) {
-            let told =
-                next_terms(&own, &own.secrets, change).map_err(|error| failed(FailureKind::Other, error.to_string()));
+            let told = next_terms(&own, &own.secrets, change)
+                .map_err(|error| Failure::new(FailureKind::Other, error.to_string()));
             match told.and_then(|told| self.parts(key, folder).map(|keys| (told, keys))) {
                 Ok(((changes, next), keys)) => {
                     pairs.extend(keys.iter().flat_map(|key| changes.iter().map(|change| (*key, *change))));
@@ -318,7 +318,7 @@ fn meant(entries: &[Entry], words: &[String]) -> (Vec<Entry>, Vec<Reply>) {
             }
             Ok(Some(key)) if known.contains(&key) => without_lease(word),
             Ok(_) => not_from_here(word),
-            Err(reason) => failed(FailureKind::Usage, reason),
+            Err(reason) => Failure::new(FailureKind::Usage, reason),
         };
         failures.push(Reply::of_file(raw_text::path(word), Answer::Failed(failure)));
     }
@@ -386,16 +386,15 @@ pub(super) fn now() -> UnixTime {
 }
 
 fn not_from_here(word: &str) -> Failure {
-    failed(FailureKind::NotFound, format!("{} was not stored from here, as far as the catalogue knows", quoted(word)))
+    Failure::new(
+        FailureKind::NotFound,
+        format!("{} was not stored from here, as far as the catalogue knows", quoted(word)),
+    )
 }
 
 fn without_lease(word: &str) -> Failure {
     let reason = format!("{} was stored without a lease, by an older program: store it again first", quoted(word));
-    failed(FailureKind::Other, reason)
-}
-
-fn failed(kind: FailureKind, reason: String) -> Failure {
-    Failure { kind, reason }
+    Failure::new(FailureKind::Other, reason)
 }
 
 /// That nobody who keeps what was named has heard, if that is so.
@@ -403,10 +402,10 @@ fn unheard(answer: &Answer) -> Option<Failure> {
     let Answer::Leased { copies: 0, silent, .. } = answer else { return None };
     Some(if silent.is_empty() {
         let reason = "no peer that is known keeps any of it; try again once a holder is back, or forget it";
-        failed(FailureKind::NotFound, reason.to_owned())
+        Failure::new(FailureKind::NotFound, reason.to_owned())
     } else {
         let silent = silent.iter().map(who).collect::<Vec<_>>().join(", ");
-        failed(FailureKind::TimedOut, format!("nobody who keeps it answered (no answer from {silent})"))
+        Failure::new(FailureKind::TimedOut, format!("nobody who keeps it answered (no answer from {silent})"))
     })
 }
 

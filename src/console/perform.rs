@@ -1,7 +1,6 @@
 //! Performs what a line asks for.
 
 use std::fs::{self, File};
-use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use super::beside::Jobs;
 use super::catalogue::Catalogue;
 use super::escape::escape;
 use super::finding;
+use super::folder::trouble;
 use super::leases::Terms;
 use super::pausing;
 use super::picture;
@@ -240,8 +240,7 @@ impl<B: Backend> Performer<B> {
                 _ => {}
             }
         }
-        let reason = "the peer ended before it answered".to_owned();
-        Answer::Failed(Failure { kind: FailureKind::Other, reason })
+        Answer::Failed(Failure::gone())
     }
 
     /// Gives the node a command that is a part of something larger, whose progress is shown elsewhere, and waits for
@@ -251,10 +250,7 @@ impl<B: Backend> Performer<B> {
             Notice::Answer { answer, .. } => Some(answer),
             _ => None,
         });
-        answers.unwrap_or_else(|| {
-            let reason = "the peer ended before it answered".to_owned();
-            Answer::Failed(Failure { kind: FailureKind::Other, reason })
-        })
+        answers.unwrap_or_else(|| Answer::Failed(Failure::gone()))
     }
 
     /// Pings all addresses of a host at once; the first answer will do, so a silent one costs nothing.
@@ -279,10 +275,7 @@ impl<B: Backend> Performer<B> {
                 }
             }
         }
-        failed.unwrap_or_else(|| {
-            let reason = "the peer ended before it answered".to_owned();
-            Answer::Failed(Failure { kind: FailureKind::Other, reason })
-        })
+        failed.unwrap_or_else(|| Answer::Failed(Failure::gone()))
     }
 
     /// Looks a key up, and draws the questions of that.
@@ -322,13 +315,13 @@ impl<B: Backend> Performer<B> {
         let retrieved_in =
             match self.ask(Command::Retrieve { source: Source::Key(key), dest: dest.clone(), replace: false }) {
                 Answer::Retrieved { took, .. } => took,
-                answer => return Err(not_done(answer)),
+                answer => return Err(Failure::of(answer)),
             };
         let after = sha256(&dest)?;
         if after != before {
             let reason =
                 format!("the file had SHA-256 {before}, what came back has {after}; did the file change meanwhile?");
-            return Err(Failure { kind: FailureKind::Integrity, reason });
+            return Err(Failure::new(FailureKind::Integrity, reason));
         }
         Ok(TestResult::Equal { key, sha256: after, bytes, stored_in, retrieved_in })
     }
@@ -337,8 +330,8 @@ impl<B: Backend> Performer<B> {
         let store = Command::Store { path: file.to_owned(), manifest: None, keep };
         match self.reply_on(store, None, Some(Terms::default())) {
             Reply::File(Named { answer: Answer::Stored { key, bytes, took, .. }, .. }) => Ok((key, bytes, took)),
-            Reply::File(Named { answer, .. }) | Reply::Node(answer) => Err(not_done(answer)),
-            other => Err(Failure { kind: FailureKind::Other, reason: format!("an unexpected answer: {other:?}") }),
+            Reply::File(Named { answer, .. }) | Reply::Node(answer) => Err(Failure::of(answer)),
+            other => Err(Failure::new(FailureKind::Other, format!("an unexpected answer: {other:?}"))),
         }
     }
 }
@@ -353,18 +346,6 @@ fn has_place_for_manifest(command: &Command) -> bool {
 fn is_refused(answer: &Answer) -> bool {
     let refused = [FailureKind::Usage, FailureKind::Exists, FailureKind::NotFound];
     matches!(answer, Answer::Failed(failure) if refused.contains(&failure.kind))
-}
-
-fn not_done(answer: Answer) -> Failure {
-    match answer {
-        Answer::Failed(failure) => failure,
-        other => Failure { kind: FailureKind::Other, reason: format!("an unexpected answer: {other:?}") },
-    }
-}
-
-fn trouble(what: &str, path: &Path, error: &io::Error) -> Failure {
-    let kind = if error.kind() == io::ErrorKind::NotFound { FailureKind::NotFound } else { FailureKind::Other };
-    Failure { kind, reason: format!("cannot {what} {}: {error}", escape(&path.display().to_string())) }
 }
 
 /// SHA-256 of a whole file.

@@ -206,7 +206,7 @@ pub enum TestResult {
 impl Reply {
     /// An answer that tells a failure.
     pub fn failed(kind: FailureKind, reason: impl Into<String>) -> Self {
-        Self::Node(Answer::Failed(Failure { kind, reason: reason.into() }))
+        Self::Node(Answer::Failed(Failure::new(kind, reason)))
     }
 
     /// One answer as it is, several as the answers to a command about several files.

@@ -479,6 +479,6 @@ impl Desk {
     }
 
     pub(crate) fn fail(&mut self, command: CommandId, kind: FailureKind, reason: impl Into<String>) {
-        self.answer(command, Answer::Failed(Failure { kind, reason: reason.into() }));
+        self.answer(command, Answer::Failed(Failure::new(kind, reason)));
     }
 }

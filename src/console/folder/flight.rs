@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, TryRecvError, after, never, select};
 
-use super::failed;
 use crate::console::Backend;
-use crate::node::{Answer, Command, CommandId, Failure, FailureKind, Notice, Progress};
+use crate::node::{Answer, Command, CommandId, Failure, Notice, Progress};
 
 /// Commands of one folder that are under way at a time. As many as there are blocks of one file.
 const WINDOW: usize = 16;
@@ -28,7 +27,7 @@ impl<'a, B: Backend> Span<'a, B> {
         match notices.recv() {
             Ok(Notice::Progress { command, .. }) => Ok(Self { backend, command, notices }),
             Ok(Notice::Answer { answer: Answer::Failed(failure), .. }) => Err(failure),
-            _ => Err(gone()),
+            _ => Err(Failure::gone()),
         }
     }
 
@@ -42,7 +41,7 @@ impl<'a, B: Backend> Span<'a, B> {
             recv(ended) -> _ => Ok(true),
             recv(self.notices) -> notice => Err(match notice {
                 Ok(Notice::Answer { answer: Answer::Failed(failure), .. }) => failure,
-                _ => gone(),
+                _ => Failure::gone(),
             }),
             recv(late) -> _ => Ok(false),
         }
@@ -53,7 +52,7 @@ impl<'a, B: Backend> Span<'a, B> {
         match self.notices.try_recv() {
             Ok(Notice::Answer { answer: Answer::Failed(failure), .. }) => Err(failure),
             Ok(_) | Err(TryRecvError::Empty) => Ok(()),
-            Err(TryRecvError::Disconnected) => Err(gone()),
+            Err(TryRecvError::Disconnected) => Err(Failure::gone()),
         }
     }
 }
@@ -168,7 +167,7 @@ impl<'a, B: Backend, T> Flight<'a, B, T> {
                 self.tell();
             }
             Ok(_) => {}
-            Err(_) => return Err(gone()),
+            Err(_) => return Err(Failure::gone()),
         }
         Ok(())
     }
@@ -194,18 +193,6 @@ impl<B: Backend, T> Drop for Flight<'_, B, T> {
             }
         }
     }
-}
-
-/// What an answer says that is none of those expected.
-pub(in crate::console) fn not_done(answer: Answer) -> Failure {
-    match answer {
-        Answer::Failed(failure) => failure,
-        other => failed(FailureKind::Other, format!("an unexpected answer: {other:?}")),
-    }
-}
-
-fn gone() -> Failure {
-    failed(FailureKind::Other, "the peer ended before it answered")
 }
 
 #[cfg(test)]

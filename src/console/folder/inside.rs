@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{failed, name};
+use super::name;
 use crate::console::catalogue::Catalogue;
 use crate::console::spec::may_be_manifest;
 use crate::id::Key;
@@ -50,5 +50,5 @@ pub(super) fn source(
 }
 
 fn usage(reason: String) -> Failure {
-    failed(FailureKind::Usage, reason)
+    Failure::new(FailureKind::Usage, reason)
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::answer::{Listed, ListedItem, Shown};
-use super::{failed, inside, trouble};
+use super::{inside, trouble};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::console::Backend;
 use crate::console::escape::quoted;
@@ -27,7 +27,7 @@ impl<B: Backend> Performer<B> {
     fn listed(&self, word: &str, all: bool) -> Result<Reply, Failure> {
         let Some((key, path)) = inside::named(self.catalogue.as_ref(), &raw_text::path(word))? else {
             let reason = format!("{} is no key and no name in the catalogue", quoted(word));
-            return Err(failed(FailureKind::NotFound, reason));
+            return Err(Failure::new(FailureKind::NotFound, reason));
         };
         let folder = temporary()?;
         let (listing, extent) = self.listing(key, &path, folder.path().join("listing"))?;
@@ -54,7 +54,7 @@ impl<B: Backend> Performer<B> {
     }
 
     fn shown(&self, word: &str) -> Result<Reply, Failure> {
-        let source = parse_source(word).map_err(|reason| failed(FailureKind::Usage, reason))?;
+        let source = parse_source(word).map_err(|reason| Failure::new(FailureKind::Usage, reason))?;
         let folder = temporary()?;
         let dest = folder.path().join("file");
         let reply = self.retrieve(source, &dest, false, false);
@@ -65,7 +65,10 @@ impl<B: Backend> Performer<B> {
         let read = File::open(&dest).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
         read.map_err(|error| trouble("read", &dest, &error))?;
         let unfit = |what: &str| {
-            failed(FailureKind::Usage, format!("{} {what}; retrieve it to a file, or run 'kadring cat'", quoted(word)))
+            Failure::new(
+                FailureKind::Usage,
+                format!("{} {what}; retrieve it to a file, or run 'kadring cat'", quoted(word)),
+            )
         };
         if bytes.len() as u64 > LONGEST {
             return Err(unfit("is longer than the 1 MiB that is shown here"));

@@ -5,8 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::flight::not_done;
-use super::{failed, name, trouble};
+use super::{name, trouble};
 use crate::console::Backend;
 use crate::console::perform::Performer;
 use crate::file::folder::{Item, Kind, LONGEST_LINE, ListingError, Place, Reader};
@@ -36,7 +35,7 @@ impl<B: Backend> Performer<B> {
     pub(super) fn listing(&self, key: Key, inside: &Path, file: PathBuf) -> Result<(Listing, Extent), Failure> {
         let answer = self.answer_to(Command::RetrieveListing { key, dest: file.clone() });
         if !matches!(answer, Answer::Retrieved { .. }) {
-            return Err(not_done(answer));
+            return Err(Failure::of(answer));
         }
         let listing = Listing { file, inside: inside.to_owned() };
         let extent = listing.measure(key)?;
@@ -90,7 +89,7 @@ impl Listing {
         })?;
         if !all && extent.itself.is_none() {
             let reason = format!("there is no {} in the folder {key}", name(&self.inside));
-            return Err(failed(FailureKind::NotFound, reason));
+            return Err(Failure::new(FailureKind::NotFound, reason));
         }
         Ok(extent)
     }
@@ -98,7 +97,7 @@ impl Listing {
     /// Gives each item of the wanted part to `take`, with its path in the part: an empty one for the part itself.
     pub(super) fn each(&self, take: &mut dyn FnMut(&Path, Item) -> Result<(), Failure>) -> Result<(), Failure> {
         let cannot = |error: std::io::Error| trouble("read the listing", &self.file, &error);
-        let wrong = |error: ListingError| failed(FailureKind::Integrity, error.to_string());
+        let wrong = |error: ListingError| Failure::new(FailureKind::Integrity, error.to_string());
         let mut lines = BufReader::new(File::open(&self.file).map_err(cannot)?);
         let (mut reader, mut line) = (Reader::default(), Vec::new());
         loop {
@@ -109,7 +108,7 @@ impl Listing {
             }
             if line.pop() != Some(b'\n') {
                 let reason = "the folder's listing has a line that is cut off or longer than any";
-                return Err(failed(FailureKind::Integrity, reason));
+                return Err(Failure::new(FailureKind::Integrity, reason));
             }
             let Some(item) = reader.line(&line).map_err(wrong)? else { continue };
             let Ok(path) = item.path.strip_prefix(&self.inside) else { continue };

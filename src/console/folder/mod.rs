@@ -20,7 +20,7 @@ mod walk;
 
 pub use answer::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
 pub(super) use answer::{listed, retrieved, stored};
-pub(super) use flight::{Span, not_done};
+pub(super) use flight::Span;
 pub(super) use store::{path_of, temporary};
 
 use std::io;
@@ -38,14 +38,10 @@ pub struct Tree {
     pub skip_unreadable: bool,
 }
 
-fn failed(kind: FailureKind, reason: impl Into<String>) -> Failure {
-    Failure { kind, reason: reason.into() }
-}
-
 /// An error of the system in trying to do `what` to a file of the user.
-fn trouble(what: &str, path: &Path, error: &io::Error) -> Failure {
+pub(super) fn trouble(what: &str, path: &Path, error: &io::Error) -> Failure {
     let kind = if error.kind() == io::ErrorKind::NotFound { FailureKind::NotFound } else { FailureKind::Other };
-    failed(kind, format!("cannot {what} {}: {error}", name(path)))
+    Failure::new(kind, format!("cannot {what} {}: {error}", name(path)))
 }
 
 /// A path for people.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::store::{changed, temporary};
+use super::trouble;
 use super::walk::{Seen, open};
-use super::{failed, trouble};
 use crate::file::folder::pack::{self, Cutter};
 use crate::id::Id;
 use crate::node::{Failure, FailureKind};
@@ -120,7 +120,10 @@ impl Iterator for Packs {
 
 /// The thread beside this one has ended before it had read what it had begun with.
 fn lost() -> Failure {
-    failed(FailureKind::Other, "small files were not read by a fault of kadring; store the folder again".to_owned())
+    Failure::new(
+        FailureKind::Other,
+        "small files were not read by a fault of kadring; store the folder again".to_owned(),
+    )
 }
 
 /// Reads the files of a pack.

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::inside;
 use super::list::temporary;
 use super::single::check;
 use super::standing::why_not;
-use super::{failed, inside};
 use crate::console::perform::Performer;
 use crate::console::reply::Reply;
 use crate::console::{Backend, finding};
@@ -55,13 +55,13 @@ impl<B: Backend> Performer<B> {
                     None => format!("{} is a link to {to}; name that", super::name(path)),
                     Some(kind) => format!("{} is {kind}: {to}; nothing there was stored", super::name(path)),
                 };
-                Err(failed(FailureKind::Usage, reason))
+                Err(Failure::new(FailureKind::Usage, reason))
             }
             _ if whole => self.bring_folder(key, path, dest, replace),
             _ => {
                 let reason =
                     format!("{} is a folder, not a file", super::name(&Path::new(&key.to_string()).join(path)));
-                Err(failed(FailureKind::Folder, reason))
+                Err(Failure::new(FailureKind::Folder, reason))
             }
         }
     }
@@ -92,11 +92,12 @@ impl Performer<Session> {
             Reply::Node(Answer::Failed(failure)) => Err(failure),
             Reply::Node(answer) => {
                 let copied = File::open(&dest).and_then(|mut file| io::copy(&mut file, to)).and_then(|_| to.flush());
-                copied
-                    .map_err(|error| failed(FailureKind::Other, format!("cannot write what was retrieved: {error}")))?;
+                copied.map_err(|error| {
+                    Failure::new(FailureKind::Other, format!("cannot write what was retrieved: {error}"))
+                })?;
                 Ok(answer)
             }
-            other => Err(failed(FailureKind::Other, format!("an unexpected answer: {other:?}"))),
+            other => Err(Failure::new(FailureKind::Other, format!("an unexpected answer: {other:?}"))),
         }
     }
 
@@ -107,7 +108,7 @@ impl Performer<Session> {
             Source::Key(key) => Origin::Key(*key),
             Source::Manifest(path) => {
                 let read = read_manifest(&self.folder.join(path));
-                let cannot = |error: JobError| failed(FailureKind::from(&error), error.reason);
+                let cannot = |error: JobError| Failure::new(FailureKind::from(&error), error.reason);
                 Origin::Listed(read.map_err(cannot)?.0)
             }
         };

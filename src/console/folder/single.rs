@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::flight::not_done;
-use super::{failed, name, trouble};
+use super::{name, trouble};
 use crate::console::Backend;
 use crate::console::perform::Performer;
 use crate::console::reply::Reply;
@@ -41,7 +40,7 @@ impl<B: Backend> Performer<B> {
                 if let Place::Packed { pack: key, size, offset } = place {
                     let pack = temporary.join("pack");
                     let answer = self.answer_to(Command::RetrieveBlock { key, size, dest: pack.clone() });
-                    let Answer::Retrieved { holders: from, .. } = answer else { return Err(not_done(answer)) };
+                    let Answer::Retrieved { holders: from, .. } = answer else { return Err(Failure::of(answer)) };
                     let file = File::open(&pack).map_err(|error| trouble("read", &pack, &error))?;
                     (holders, bytes) = (from, slice(&file, offset, content)?);
                 }
@@ -66,12 +65,12 @@ pub(super) fn check(content: &Content, answer: &Answer) -> Result<(), Failure> {
             Ok(())
         }
         Answer::Retrieved { .. } => {
-            Err(failed(FailureKind::Integrity, "a file of the folder is not the one that its listing tells of"))
+            Err(Failure::new(FailureKind::Integrity, "a file of the folder is not the one that its listing tells of"))
         }
         Answer::Failed(Failure { kind: FailureKind::Folder, .. }) => {
-            Err(failed(FailureKind::Integrity, "a folder stands where the folder's listing tells of a file"))
+            Err(Failure::new(FailureKind::Integrity, "a folder stands where the folder's listing tells of a file"))
         }
-        other => Err(not_done(other.clone())),
+        other => Err(Failure::of(other.clone())),
     }
 }
 
@@ -81,7 +80,7 @@ pub(super) fn slice(pack: &File, offset: u32, content: &Content) -> Result<Vec<u
     let read = pack.read_exact_at(&mut bytes, offset.into());
     if read.is_err() || Id::of(&bytes) != content.sha256 {
         let reason = "a pack of the folder does not hold the bytes that its listing tells of";
-        return Err(failed(FailureKind::Integrity, reason));
+        return Err(Failure::new(FailureKind::Integrity, reason));
     }
     Ok(bytes)
 }
@@ -95,7 +94,7 @@ pub(super) fn make_executable(path: &Path, mode: u32) -> io::Result<()> {
 fn put(dest: &Path, bytes: &[u8], content: &Content, replace: bool) -> Result<bool, Failure> {
     let dest: PathBuf = match fs::metadata(dest) {
         Ok(there) if !there.is_file() => {
-            return Err(failed(
+            return Err(Failure::new(
                 FailureKind::Usage,
                 format!("{} is a folder, or no regular file; name another", name(dest)),
             ));
@@ -103,7 +102,7 @@ fn put(dest: &Path, bytes: &[u8], content: &Content, replace: bool) -> Result<bo
         // What a link leads to is replaced, not the link.
         Ok(_) => fs::canonicalize(dest).map_err(|error| trouble("find", dest, &error))?,
         Err(_) if fs::symlink_metadata(dest).is_ok() => {
-            return Err(failed(
+            return Err(Failure::new(
                 FailureKind::Usage,
                 format!("{} is a link that leads to no file; name another", name(dest)),
             ));
@@ -121,7 +120,7 @@ fn put(dest: &Path, bytes: &[u8], content: &Content, replace: bool) -> Result<bo
     // An empty file is none to lose: a script may have made it for its name.
     let replaces = replace || there.as_ref().is_some_and(|there| there.len() == 0);
     let exists = || {
-        failed(
+        Failure::new(
             FailureKind::Exists,
             format!("{} is there and is another file; it is replaced only with --force", name(&dest)),
         )

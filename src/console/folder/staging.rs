@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-use super::{failed, name, trouble};
+use super::{name, trouble};
 use crate::id::{Id, Key};
 use crate::node::{Failure, FailureKind};
 
@@ -34,7 +34,7 @@ impl Place {
     /// # Errors
     /// No folder can stand there.
     pub(super) fn of(dest: &Path) -> Result<Self, Failure> {
-        let refused = |reason: &str| failed(FailureKind::Usage, format!("{} {reason}", name(dest)));
+        let refused = |reason: &str| Failure::new(FailureKind::Usage, format!("{} {reason}", name(dest)));
         let path = match fs::canonicalize(dest) {
             Ok(path) => path,
             Err(_) if fs::symlink_metadata(dest).is_ok() => {
@@ -44,7 +44,7 @@ impl Place {
                 let last = dest.file_name().ok_or_else(|| refused("is no name for a folder"))?;
                 let parent = dest.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 let parent = fs::canonicalize(parent).map_err(|_| {
-                    failed(FailureKind::Other, format!("cannot write {}: its folder is not there", name(dest)))
+                    Failure::new(FailureKind::Other, format!("cannot write {}: its folder is not there", name(dest)))
                 })?;
                 parent.join(last)
             }
@@ -69,7 +69,7 @@ impl Place {
             "{} is there and is something else; only with --force it is moved aside, and the folder takes its place",
             name(&self.path)
         );
-        failed(FailureKind::Exists, reason)
+        Failure::new(FailureKind::Exists, reason)
     }
 
     /// Moves aside what stands there; under which name.
@@ -122,7 +122,7 @@ impl Staging {
                 Err(TryLockError::WouldBlock) => {
                     let reason =
                         format!("{} is being retrieved already; wait for it, or name another", name(&place.path));
-                    return Err(failed(FailureKind::Other, reason));
+                    return Err(Failure::new(FailureKind::Other, reason));
                 }
                 Err(TryLockError::Error(error)) => return Err(cannot(error)),
             }
@@ -130,7 +130,7 @@ impl Staging {
             return Ok(staging);
         }
         let reason = format!("{} cannot be written: others took its temporary names", name(&place.path));
-        Err(failed(FailureKind::Other, reason))
+        Err(Failure::new(FailureKind::Other, reason))
     }
 
     /// Where the folder grows.

@@ -6,10 +6,10 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use super::answer::StoredFolder;
-use super::flight::{Flight, Span, not_done};
+use super::flight::{Flight, Span};
 use super::packs::{Pack, Packed, Packs, Planned, Plans};
 use super::walk::{Seen, What, walk};
-use super::{Tree, failed, name, trouble};
+use super::{Tree, name, trouble};
 use crate::console::leases::Terms;
 use crate::console::perform::Performer;
 use crate::console::reply::{ConsoleAnswer, LeftOut, Reply};
@@ -50,7 +50,7 @@ impl<B: Backend> Performer<B> {
     ) -> Result<Reply, Failure> {
         if let Some(LocalManifest { path, .. }) = manifest {
             let reason = format!("{} cannot be written: a folder has no manifest; its key is all it takes", name(path));
-            return Err(failed(FailureKind::Usage, reason));
+            return Err(Failure::new(FailureKind::Usage, reason));
         }
         let took = stopwatch();
         let span = Span::begin(&self.backend)?;
@@ -68,7 +68,7 @@ impl<B: Backend> Performer<B> {
         sending.end(self.session())?;
         let listing = sum.listing().map_err(|error| trouble("write the listing of", folder, &error))?;
         let stored = self.answer_to(Command::StoreListing { path: path_of(&listing), keep }.on(lease));
-        let Answer::Stored { key, sha256, .. } = stored else { return Err(not_done(stored)) };
+        let Answer::Stored { key, sha256, .. } = stored else { return Err(Failure::of(stored)) };
         sum.count(&stored);
         let stored = sum.answer(folder, key, walked.skipped, took());
         if let Some(catalogue) = &self.catalogue {
@@ -129,7 +129,7 @@ impl Sum {
                 Ok(bytes)
             }
             (Sent::File { item, .. }, Answer::Stored { .. }) => Err(changed(&self.items[item].path)),
-            (_, answer) => Err(not_done(answer)),
+            (_, answer) => Err(Failure::of(answer)),
         }
     }
 
@@ -236,5 +236,8 @@ pub(in crate::console) fn path_of(file: &File) -> PathBuf {
 }
 
 pub(super) fn changed(path: &Path) -> Failure {
-    failed(FailureKind::Integrity, format!("{} changed while it was being stored; store the folder again", name(path)))
+    Failure::new(
+        FailureKind::Integrity,
+        format!("{} changed while it was being stored; store the folder again", name(path)),
+    )
 }

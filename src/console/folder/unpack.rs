@@ -6,8 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::answer::RetrievedFolder;
-use super::failed;
-use super::flight::{Flight, Span, not_done};
+use super::flight::{Flight, Span};
 use super::listing::{Extent, Listing};
 use super::single::{check, make_executable, slice};
 use super::staging::{Place as Dest, Staging};
@@ -60,7 +59,7 @@ impl<B: Backend> Performer<B> {
                 staging.keep();
                 let of = extent.bytes;
                 let kept = format!("{reason}; {done} of {of} bytes are kept, and the same command goes on from there");
-                return Err(failed(kind, kept));
+                return Err(Failure::new(kind, kept));
             }
             Err(failure) => return Err(failure),
         };
@@ -210,7 +209,7 @@ fn land(brought: Brought, answer: &Answer) -> Result<u64, Failure> {
     match brought {
         Brought::Pack { file, missing } => {
             if !matches!(answer, Answer::Retrieved { .. }) {
-                return Err(not_done(answer.clone()));
+                return Err(Failure::of(answer.clone()));
             }
             let pack = File::open(&file).map_err(|error| trouble("read", &file, &error))?;
             let mut bytes = 0;
@@ -253,7 +252,7 @@ fn make_folder(at: &Path) -> Result<(), Failure> {
             if is_folder {
                 Ok(())
             } else {
-                Err(failed(FailureKind::Other, format!("{} is no folder", super::name(at))))
+                Err(Failure::new(FailureKind::Other, format!("{} is no folder", super::name(at))))
             }
         }
         made => made.map_err(|error| trouble("make the folder", at, &error)),

@@ -10,7 +10,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::{AccessFlags, faccessat, geteuid};
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Tree, failed, name, trouble};
+use super::{Tree, name, trouble};
 use crate::console::reply::LeftOut;
 use crate::node::{Failure, FailureKind};
 
@@ -151,7 +151,7 @@ fn refusal(folder: &Path, unreadable: &[LeftOut]) -> Failure {
     let reason = format!(
         "nothing of {folder} was stored, for this in it cannot be read: {named}{more}; --skip-unreadable stores the rest"
     );
-    failed(FailureKind::Other, reason)
+    Failure::new(FailureKind::Other, reason)
 }
 
 /// Patterns of what is left out.
@@ -164,7 +164,7 @@ impl Excludes {
             // With a slash it is a path that begins in the folder; without one, a name anywhere.
             let whole = plain.contains('/');
             let pattern = Pattern::new(plain.trim_start_matches('/'));
-            let wrong = |error| failed(FailureKind::Usage, format!("{text:?} is no pattern: {error}"));
+            let wrong = |error| Failure::new(FailureKind::Usage, format!("{text:?} is no pattern: {error}"));
             pattern.map(|pattern| (pattern, whole)).map_err(wrong)
         };
         patterns.iter().map(read).collect::<Result<_, _>>().map(Self)

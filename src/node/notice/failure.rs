@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::Answer;
 use crate::node::job::{JobError, JobErrorKind};
 
 /// Why a command failed: its kind for programs, a sentence for people.
@@ -13,6 +14,26 @@ pub struct Failure {
     pub kind: FailureKind,
     /// What happened, to what, and what to do.
     pub reason: String,
+}
+
+impl Failure {
+    /// One of this sort.
+    pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into() }
+    }
+
+    /// No answer came.
+    pub fn gone() -> Self {
+        Self::new(FailureKind::Other, "the peer ended before it answered")
+    }
+
+    /// What an answer says that is none of those expected.
+    pub fn of(answer: Answer) -> Self {
+        match answer {
+            Answer::Failed(failure) => failure,
+            other => Self::new(FailureKind::Other, format!("an unexpected answer: {other:?}")),
+        }
+    }
 }
 
 /// The sorts of failure; each has one exit code.

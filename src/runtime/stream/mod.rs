@@ -66,7 +66,7 @@ impl Handle {
         let store = Command::Store { path: spooled.path(), manifest: None, keep: false };
         match call.answer(&call.session.submit(store), &mut |_| ())? {
             Answer::Stored { key, .. } => Ok(key),
-            other => Err(unexpected(&other)),
+            other => Err(Failure::of(other)),
         }
     }
 
@@ -130,7 +130,7 @@ impl Handle {
     ) -> Result<u64, Failure> {
         match self.session().stream(Origin::Key(key), range, &mut to, limit, &mut |_| ())? {
             Answer::Retrieved { bytes, .. } => Ok(bytes),
-            other => Err(unexpected(&other)),
+            other => Err(Failure::of(other)),
         }
     }
 }
@@ -194,10 +194,10 @@ impl Call {
         loop {
             self.check()?;
             let notice = match self.limit {
-                None => notices.recv().map_err(|_| gone()),
+                None => notices.recv().map_err(|_| Failure::gone()),
                 Some(limit) => notices.recv_timeout(limit.saturating_sub((self.took)())).map_err(|error| match error {
                     RecvTimeoutError::Timeout => late(limit),
-                    RecvTimeoutError::Disconnected => gone(),
+                    RecvTimeoutError::Disconnected => Failure::gone(),
                 }),
             };
             match notice? {
@@ -213,7 +213,7 @@ impl Call {
     fn manifest(&self, key: Key) -> Result<(Option<Manifest>, u64), Failure> {
         match self.answer(&self.session.submit(Command::RetrieveManifest { key }), &mut |_| ())? {
             Answer::Manifest { manifest, bytes } => Ok((manifest, bytes)),
-            other => Err(unexpected(&other)),
+            other => Err(Failure::of(other)),
         }
     }
 }
@@ -289,7 +289,7 @@ impl Arriving {
                     let (manifest, _) = self.call.manifest(key)?;
                     let wrong = |what: String| {
                         let reason = format!("the file's manifest is wrong: {what}");
-                        Failure { kind: FailureKind::Integrity, reason }
+                        Failure::new(FailureKind::Integrity, reason)
                     };
                     let bare = || wrong("a block stands where a list of blocks should be".to_owned());
                     let supplied = self.walk.supply(manifest.ok_or_else(bare)?);
@@ -320,17 +320,9 @@ impl Drop for Arriving {
 
 fn late(limit: Duration) -> Failure {
     let reason = format!("it was not done within {} s; allow more time", limit.as_secs_f64());
-    Failure { kind: FailureKind::TimedOut, reason }
-}
-
-fn gone() -> Failure {
-    Failure { kind: FailureKind::Other, reason: "the peer ended before it answered".to_owned() }
-}
-
-fn unexpected(answer: &Answer) -> Failure {
-    Failure { kind: FailureKind::Other, reason: format!("an unexpected answer: {answer:?}") }
+    Failure::new(FailureKind::TimedOut, reason)
 }
 
 fn trouble(what: &str, error: &io::Error) -> Failure {
-    Failure { kind: FailureKind::Other, reason: format!("cannot {what}: {error}") }
+    Failure::new(FailureKind::Other, format!("cannot {what}: {error}"))
 }

@@ -46,7 +46,7 @@ impl Origin {
         let walk = match manifest {
             Some(Manifest { folder: true, .. }) => {
                 let reason = format!("{key} is a folder, not a file; name a file in it");
-                return Err(Failure { kind: FailureKind::Folder, reason });
+                return Err(Failure::new(FailureKind::Folder, reason));
             }
             Some(root) => TreeWalk::new(root),
             None if size == 0 => TreeWalk::flat(Vec::new()),
@@ -74,7 +74,7 @@ impl<'a> Hashed<'a> {
             return Ok(());
         }
         let reason = "the blocks that the manifest lists are not the file whose SHA-256 it names".to_owned();
-        Err(Failure { kind: FailureKind::Integrity, reason })
+        Err(Failure::new(FailureKind::Integrity, reason))
     }
 }
 

@@ -4,6 +4,7 @@ use crossbeam_channel::{Sender, unbounded};
 use parking_lot::Mutex;
 
 use super::*;
+use crate::node::FailureKind;
 use crate::runtime::ThreadsSeen;
 
 /// The number of the span's command.
@@ -66,7 +67,7 @@ impl Backend for Rote {
 }
 
 fn cancelled() -> Answer {
-    Answer::Failed(failed(FailureKind::Cancelled, "cancelled"))
+    Answer::Failed(Failure::new(FailureKind::Cancelled, "cancelled"))
 }
 
 fn done() -> Answer {
@@ -132,7 +133,7 @@ fn after_a_failure_what_still_moves_is_cancelled() {
     for number in 0..2 {
         flight.begin(number, Command::List, &mut land(&mut landed)).unwrap();
     }
-    rote.end(SPAN + 1, Answer::Failed(failed(FailureKind::TooFewCopies, "full")));
+    rote.end(SPAN + 1, Answer::Failed(Failure::new(FailureKind::TooFewCopies, "full")));
     let failure = flight.finish(&mut land(&mut landed)).unwrap_err();
     assert_eq!(failure.kind, FailureKind::TooFewCopies);
     rote.moved(SPAN + 2, 5);
