@@ -135,7 +135,7 @@ pub(crate) use stream::Origin;
 pub use stream::{Outlet, Spooled};
 pub use submit::bytes_to_move;
 pub use temporary::temporary_folder;
-pub(crate) use transfer::read_manifest;
+pub(crate) use transfer::{is_ours_alone, put_whole, read_manifest, temporary_names};
 
 use self::clock::Clock;
 use self::named::Folder;

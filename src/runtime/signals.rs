@@ -97,9 +97,14 @@ pub fn ends() -> Vec<i32> {
 
 /// The signals that this process was started to ignore, a bit for each.
 fn ignored() -> Option<u64> {
+    u64::from_str_radix(&status_field("SigIgn")?, 16).ok()
+}
+
+/// What the system says of this process under a name.
+pub(super) fn status_field(name: &str) -> Option<String> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-    u64::from_str_radix(mask.trim(), 16).ok()
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(value.trim().to_owned())
 }
 
 /// Asks the peer; whether that only ended commands, so that it goes on.

@@ -13,7 +13,6 @@ use crate::console::reply::Reply;
 use crate::console::{Backend, finding};
 use crate::file::folder::{Kind, Place};
 use crate::id::Key;
-use crate::node::job::JobError;
 use crate::node::{Answer, Command, Failure, FailureKind, Source};
 use crate::runtime::{Origin, Session, read_manifest};
 
@@ -106,11 +105,7 @@ impl Performer<Session> {
         let mut show = self.shows.begin(&retrieve);
         let origin = match &source {
             Source::Key(key) => Origin::Key(*key),
-            Source::Manifest(path) => {
-                let read = read_manifest(&self.folder.join(path));
-                let cannot = |error: JobError| Failure::new(FailureKind::from(&error), error.reason);
-                Origin::Listed(read.map_err(cannot)?.0)
-            }
+            Source::Manifest(path) => Origin::Listed(read_manifest(&self.folder.join(path))?.0),
         };
         let streamed = self.backend.stream(origin, 0..u64::MAX, to, None, &mut *show);
         streamed.map_err(|mut failure| {

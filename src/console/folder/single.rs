@@ -1,21 +1,18 @@
 //! Retrieving one file of a folder.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use tempfile::NamedTempFile;
-
-use super::{name, trouble};
+use super::trouble;
 use crate::console::Backend;
 use crate::console::perform::Performer;
 use crate::console::reply::Reply;
 use crate::file::folder::{Content, Place};
 use crate::id::Id;
 use crate::node::{Answer, Command, Failure, FailureKind, Source};
-use crate::runtime::stopwatch;
-use crate::store::hash_all;
+use crate::runtime::{put_whole, stopwatch};
 
 impl<B: Backend> Performer<B> {
     /// Retrieves a file of a folder to `dest`, by way of the folder `temporary`.
@@ -44,7 +41,7 @@ impl<B: Backend> Performer<B> {
                     let file = File::open(&pack).map_err(|error| trouble("read", &pack, &error))?;
                     (holders, bytes) = (from, slice(&file, offset, content)?);
                 }
-                let standing = put(dest, &bytes, content, replace)?;
+                let standing = put_whole(dest, &bytes, &content.sha256, replace)?;
                 (retrieved(content, holders, standing, took()), standing)
             }
         };
@@ -88,58 +85,6 @@ pub(super) fn slice(pack: &File, offset: u32, content: &Content) -> Result<Vec<u
 /// Whoever may read the file may execute it too.
 pub(super) fn make_executable(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode & 0o777 | (mode & 0o444) >> 2))
-}
-
-/// Puts a file in its place, unless another stands there. Whether it stood there before.
-fn put(dest: &Path, bytes: &[u8], content: &Content, replace: bool) -> Result<bool, Failure> {
-    let dest: PathBuf = match fs::metadata(dest) {
-        Ok(there) if !there.is_file() => {
-            return Err(Failure::new(
-                FailureKind::Usage,
-                format!("{} is a folder, or no regular file; name another", name(dest)),
-            ));
-        }
-        // What a link leads to is replaced, not the link.
-        Ok(_) => fs::canonicalize(dest).map_err(|error| trouble("find", dest, &error))?,
-        Err(_) if fs::symlink_metadata(dest).is_ok() => {
-            return Err(Failure::new(
-                FailureKind::Usage,
-                format!("{} is a link that leads to no file; name another", name(dest)),
-            ));
-        }
-        Err(_) => dest.to_owned(),
-    };
-    let there = fs::metadata(&dest).ok();
-    let same = |there: &fs::Metadata| {
-        there.len() == content.size
-            && File::open(&dest).and_then(|file| hash_all(&file)).is_ok_and(|hash| hash == content.sha256)
-    };
-    if there.as_ref().is_some_and(same) {
-        return Ok(true);
-    }
-    // An empty file is none to lose: a script may have made it for its name.
-    let replaces = replace || there.as_ref().is_some_and(|there| there.len() == 0);
-    let exists = || {
-        Failure::new(
-            FailureKind::Exists,
-            format!("{} is there and is another file; it is replaced only with --force", name(&dest)),
-        )
-    };
-    if there.is_some() && !replaces {
-        return Err(exists());
-    }
-    let cannot = |error: &io::Error| trouble("write", &dest, error);
-    let folder = dest.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mode = there.map_or(0o666, |there| there.permissions().mode());
-    let made = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(folder);
-    let mut file: NamedTempFile = made.map_err(|error| cannot(&error))?;
-    file.write_all(bytes).map_err(|error| cannot(&error))?;
-    let put = if replaces { file.persist(&dest) } else { file.persist_noclobber(&dest) };
-    match put {
-        Ok(_) => Ok(false),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
-        Err(error) => Err(cannot(&error.error)),
-    }
 }
 
 fn retrieved(content: &Content, holders: usize, standing: bool, took: std::time::Duration) -> Answer {

@@ -5,22 +5,15 @@
 //! never lost: it stays, or is moved aside under a name of its own.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, Metadata, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-
-use nix::unistd::geteuid;
 
 use super::{name, trouble};
 use crate::id::{Id, Key};
 use crate::node::{Failure, FailureKind};
-
-/// Names that are tried for the folder: others may have taken the first ones.
-const NAMES: usize = 8;
-
-/// Bytes of the longest name that the folder's repeats; file systems take names of 255.
-const LONGEST_NAME: usize = 200;
+use crate::runtime::{is_ours_alone, temporary_names};
 
 /// The place where a folder shall stand.
 pub(super) struct Place {
@@ -104,12 +97,11 @@ impl Staging {
     /// Another retrieve is in it, or the system refuses it.
     pub(super) fn open(place: &Place, key: &Key, inside: &Path) -> Result<Self, Failure> {
         let cannot = |error: io::Error| trouble("write beside", &place.path, &error);
-        for number in 0..NAMES {
-            let path = hidden(&place.path, key, inside, number);
+        for path in temporary_names(&place.path, &brought(key, inside)) {
             let keeps = match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => false,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if !fs::symlink_metadata(&path).is_ok_and(|there| is_ours(&there)) {
+                    if !fs::symlink_metadata(&path).is_ok_and(|there| there.is_dir() && is_ours_alone(&there)) {
                         continue;
                     }
                     true
@@ -189,26 +181,12 @@ impl Drop for Staging {
     }
 }
 
-fn is_ours(there: &Metadata) -> bool {
-    there.is_dir() && there.uid() == geteuid().as_raw() && there.mode() & 0o022 == 0
-}
-
-fn hidden(dest: &Path, key: &Key, inside: &Path, number: usize) -> PathBuf {
-    let last = dest.file_name().unwrap_or_default();
-    let mut named = OsString::from(".");
-    if last.len() <= LONGEST_NAME {
-        named.push(last);
-    } else {
-        named.push(Id::of(last.as_encoded_bytes()).short());
+/// What tells what is brought from anything else that could be brought to the same place.
+fn brought(key: &Key, inside: &Path) -> Id {
+    match inside.as_os_str().as_encoded_bytes() {
+        [] => *key,
+        inside => Id::of(&[key.as_bytes(), inside].concat()),
     }
-    let what = if inside.as_os_str().is_empty() {
-        *key
-    } else {
-        Id::of(&[key.as_bytes(), inside.as_os_str().as_encoded_bytes()].concat())
-    };
-    let number = if number == 0 { String::new() } else { format!(".{number}") };
-    named.push(format!(".{}{number}.part", &what.to_string()[..16]));
-    dest.with_file_name(named)
 }
 
 #[cfg(test)]
@@ -255,8 +233,9 @@ mod tests {
         let (dest, elsewhere) = (folder.path().join("dest"), folder.path().join("elsewhere"));
         fs::create_dir(&elsewhere).unwrap();
         let place = Place::of(&dest).unwrap();
-        symlink(&elsewhere, hidden(&place.path, &KEY, Path::new(""), 0)).unwrap();
-        let open = hidden(&place.path, &KEY, Path::new(""), 1);
+        let mut names = temporary_names(&place.path, &KEY);
+        symlink(&elsewhere, names.next().unwrap()).unwrap();
+        let open = names.next().unwrap();
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
         let (place, staging) = stage(&dest);

@@ -83,6 +83,12 @@ impl FailureKind {
     }
 }
 
+impl From<JobError> for Failure {
+    fn from(error: JobError) -> Self {
+        Self::new(FailureKind::from(&error), error.reason)
+    }
+}
+
 impl From<&JobError> for FailureKind {
     fn from(error: &JobError) -> Self {
         match error.kind {

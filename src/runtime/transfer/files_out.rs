@@ -12,23 +12,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use nix::fcntl::OFlag;
-use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 use tempfile::TempPath;
 
 use super::cancel::Cancel;
 use super::ledger::Ledger;
-use super::place::{Place, exists, is_same};
+use super::place::{Place, is_ours_alone, is_same, temporary_names};
 use super::{cannot_write, cuts, failed, folder_of, io_failed};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, JobError, JobErrorKind, Outcome, Slot};
+use crate::runtime::signals::status_field;
 use crate::store::{free, hash_all};
-
-/// Names that are tried for a temporary file: others may have taken the first ones.
-const NAMES: usize = 8;
-
-/// Bytes of the longest name that the temporary one repeats; file systems take names of 255.
-const LONGEST_NAME: usize = 200;
 
 /// What to do about a file that stands at the destination.
 #[derive(Clone, Copy)]
@@ -77,20 +71,15 @@ impl Writing<'_> {
 
     fn open(&self, get: GetId, dest: &Path, root: &Id, size: u64, standing: Standing) -> Result<Outcome, JobError> {
         let place = Place::of(dest)?;
-        if let Some(there) = &place.there {
-            if standing.compare
-                && there.len() == size
-                && let Ok(file) = File::open(&place.path)
-            {
-                let path = place.path.clone();
-                self.enter(get, Part { file, path, place, replace: false });
-                return Ok(Outcome::Standing);
-            }
-            if !standing.replace && place.is_taken() {
-                return Err(exists(dest, "is there and is another file; it is replaced only with --force"));
-            }
+        if standing.compare
+            && place.there.as_ref().is_some_and(|there| there.len() == size)
+            && let Ok(file) = File::open(&place.path)
+        {
+            let path = place.path.clone();
+            self.enter(get, Part { file, path, place, replace: false });
+            return Ok(Outcome::Standing);
         }
-        place.check_writable()?;
+        place.check_free(standing.replace)?;
         let (part, resumed) = Part::open(place, root, size, standing.replace)?;
         self.enter(get, part);
         Ok(Outcome::Opened { resumed })
@@ -154,7 +143,7 @@ impl Writing<'_> {
 impl Part {
     fn open(place: Place, root: &Id, size: u64, replace: bool) -> Result<(Self, bool), JobError> {
         let cannot = |error: &io::Error| cannot_write(&place.path, error);
-        let mut names = (0..NAMES).map(|number| temporary_path(&place.path, root, number));
+        let mut names = temporary_names(&place.path, root);
         let (file, path) = loop {
             let Some(path) = names.next() else {
                 let reason = format!("'{}' cannot be written: others took its temporary names", place.path.display());
@@ -212,20 +201,6 @@ impl Part {
     }
 }
 
-/// The temporary name of a file to come: hidden, beside it, and the same for the same file.
-fn temporary_path(dest: &Path, root: &Id, number: usize) -> PathBuf {
-    let name = dest.file_name().unwrap_or_default();
-    let mut hidden = std::ffi::OsString::from(".");
-    if name.len() <= LONGEST_NAME {
-        hidden.push(name);
-    } else {
-        hidden.push(Id::of(name.as_encoded_bytes()).short());
-    }
-    let number = if number == 0 { String::new() } else { format!(".{number}") };
-    hidden.push(format!(".{}{number}.part", &root.to_string()[..16]));
-    folder_of(dest).join(hidden)
-}
-
 /// Makes the file, or opens the one that an earlier run left; none if somebody else's has its name.
 fn open_ours(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
@@ -242,15 +217,14 @@ fn open_ours(path: &Path) -> io::Result<Option<File>> {
 /// Whether nobody else made this file, or can change it now: it is a plain file of our own, under one name, and only
 /// its owner may write to it.
 fn is_ours(file: &Metadata) -> bool {
-    file.is_file() && file.uid() == geteuid().as_raw() && file.nlink() == 1 && file.mode() & 0o022 == 0
+    file.is_file() && file.nlink() == 1 && is_ours_alone(file)
 }
 
 /// The mode of a new file, as the user's `umask` had it when the first one was made: to read it takes as long as to
 /// write a small file.
 fn new_mode() -> u32 {
     static MASK: LazyLock<u32> = LazyLock::new(|| {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+        let mask = status_field("Umask").and_then(|digits| u32::from_str_radix(&digits, 8).ok());
         // Where the system does not tell, nobody else may read it.
         mask.unwrap_or(0o077)
     });
@@ -284,7 +258,7 @@ mod tests {
     }
 
     fn first_name(dest: &Path) -> PathBuf {
-        temporary_path(dest, &Id::of(b"bytes"), 0)
+        temporary_names(dest, &Id::of(b"bytes")).next().unwrap()
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) use connections::Connections;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 pub(super) use ledger::Ledger;
 pub(crate) use manifests::read_manifest;
+pub(crate) use place::{is_ours_alone, put_whole, temporary_names};
 
 use self::buffer::{Buffer, cuts};
 use self::cancel::Cancel;

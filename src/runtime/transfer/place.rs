@@ -1,19 +1,28 @@
 //! What stands where a file shall be put, and putting it there without harm to anything else.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 use tempfile::TempPath;
 
 use super::manifests::MAX_MANIFEST_TEXT;
 use super::{cannot_write, failed, folder_of};
 use crate::file::local;
+use crate::id::Id;
 use crate::node::job::{JobError, JobErrorKind};
+use crate::store::hash_all;
+
+/// Names that are tried for what is temporary: others may have taken the first ones.
+const NAMES: usize = 8;
+
+/// Bytes of the longest name that a temporary one repeats; file systems take names of 255.
+const LONGEST_NAME: usize = 200;
 
 /// A place for a file.
 pub(super) struct Place {
@@ -48,6 +57,14 @@ impl Place {
     /// Whether something to lose stands there. An empty file is none: a script may have made it for its name.
     pub(super) fn is_taken(&self) -> bool {
         self.there.as_ref().is_some_and(|there| there.len() > 0)
+    }
+
+    /// An error unless a file may come here that was not compared with what stands here, or is another.
+    pub(super) fn check_free(&self, replace: bool) -> Result<(), JobError> {
+        if self.is_taken() && !replace {
+            return Err(exists(&self.path, "is there and is another file; it is replaced only with --force"));
+        }
+        self.check_writable()
     }
 
     /// An error if what stands there may not be written: a rename would replace it all the same.
@@ -111,6 +128,50 @@ impl Place {
             _ => temporary.persist(&self.path).map_err(cannot),
         }
     }
+}
+
+/// Puts a small file in its place, unless another stands there: see [`Place`]. Whether it stood there before.
+///
+/// # Errors
+/// Another stands there that may not be replaced, or what the system refuses.
+pub(crate) fn put_whole(dest: &Path, bytes: &[u8], sha256: &Id, replace: bool) -> Result<bool, JobError> {
+    let place = Place::of(dest)?;
+    let same = |there: &Metadata| {
+        there.len() == bytes.len() as u64
+            && File::open(&place.path).and_then(|file| hash_all(&file)).is_ok_and(|hash| hash == *sha256)
+    };
+    if place.there.as_ref().is_some_and(same) {
+        return Ok(true);
+    }
+    place.check_free(replace)?;
+    let mode = place.there.as_ref().map_or(0o666, |there| there.permissions().mode());
+    let made = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(folder_of(&place.path));
+    let written = made.and_then(|mut file| file.write_all(bytes).map(|()| file.into_temp_path()));
+    place.take(written.map_err(|error| cannot_write(&place.path, &error))?, replace)?;
+    Ok(false)
+}
+
+/// The temporary names of what shall stand at `dest`: hidden, beside it, and the same for the same `what`.
+pub(crate) fn temporary_names(dest: &Path, what: &Id) -> impl Iterator<Item = PathBuf> + use<> {
+    let dest = dest.to_owned();
+    let name = dest.file_name().unwrap_or_default();
+    let mut hidden = OsString::from(".");
+    if name.len() <= LONGEST_NAME {
+        hidden.push(name);
+    } else {
+        hidden.push(Id::of(name.as_encoded_bytes()).short());
+    }
+    hidden.push(format!(".{}", &what.to_string()[..16]));
+    (0..NAMES).map(move |number| {
+        let mut hidden = hidden.clone();
+        hidden.push(if number == 0 { ".part".to_owned() } else { format!(".{number}.part") });
+        dest.with_file_name(hidden)
+    })
+}
+
+/// Whether it belongs to this user, and nobody else may write to it.
+pub(crate) fn is_ours_alone(there: &Metadata) -> bool {
+    there.uid() == geteuid().as_raw() && there.mode() & 0o022 == 0
 }
 
 /// Whether something is mounted at `path`. A file can be, as containers do with single ones: then a rename onto it
@@ -184,5 +245,21 @@ mod tests {
         assert_eq!(mounted_at(line).as_deref(), Some(&b"/mnt/a b\\c"[..]));
         assert_eq!(mounted_at(b""), None);
         assert!(is_mount_point(Path::new("/proc")) && !is_mount_point(Path::new("/proc/self")));
+    }
+
+    #[test]
+    fn a_small_file_takes_the_place_of_an_empty_one_and_by_force_of_another_that_may_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dest, link) = (folder.path().join("dest"), folder.path().join("link"));
+        std::os::unix::fs::symlink(&dest, &link).unwrap();
+        let put = |bytes: &[u8], replace| put_whole(&link, bytes, &Id::of(bytes), replace).map_err(|error| error.kind);
+        assert_eq!(put(b"one", false), Err(JobErrorKind::Unfit), "the link leads nowhere");
+        fs::write(&dest, "").unwrap();
+        assert_eq!((put(b"one", false), put(b"one", false)), (Ok(false), Ok(true)));
+        assert_eq!((put(b"two", false), put(b"two", true)), (Err(JobErrorKind::Exists), Ok(false)));
+        fs::set_permissions(&dest, Permissions::from_mode(0o400)).unwrap();
+        assert_eq!(put(b"one", true), Err(JobErrorKind::Unfit), "it is read-only");
+        assert_eq!(fs::read(&dest).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing temporary stays");
     }
 }
