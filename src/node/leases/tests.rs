@@ -1,0 +1,158 @@
+//! What leases promise, and that no order of changes breaks it.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn secret(n: u8) -> Secret {
+    format!("{n:02x}").repeat(32).parse().expect("64 digits")
+}
+
+fn lease(n: u8, until: Option<UnixTime>) -> Lease {
+    Lease { id: secret(n).id(), until, copies: 0 }
+}
+
+#[test]
+fn a_renewal_counts_by_the_minute_but_by_the_second_where_the_lease_ends_within_one() {
+    let mut leases = Leases::default();
+    leases.add(SetId::NONE, &[lease(1, Some(1000))], 0);
+    for (until, now, counts) in
+        [(1059, 900, false), (1060, 900, true), (1001, 939, false), (1001, 940, true), (1000, 999, false)]
+    {
+        assert_eq!(leases.betters(&lease(1, Some(until)), now), counts, "{until} at {now}");
+    }
+}
+
+fn named(leases: &Leases, set: SetId, now: UnixTime) -> Vec<LeaseId> {
+    leases.of(set, now).map(|lease| lease.id).collect()
+}
+
+#[test]
+fn a_lease_that_is_renewed_or_ends_changes_all_blocks_that_carry_it() {
+    let mut leases = Leases::default();
+    let (one, both) = (leases.add(SetId::NONE, &[lease(1, Some(10))], 0), {
+        leases.add(SetId::NONE, &[lease(1, Some(10)), lease(2, None)], 0)
+    });
+    assert_eq!((leases.wants(one, 9), leases.wants(one, 10), leases.wants(both, 10)), (true, false, true));
+    assert!(leases.renew(&lease(1, Some(20))) && !leases.renew(&lease(3, None)));
+    assert!(leases.wants(one, 19) && !leases.is_over(one, 24, Duration::from_secs(5)));
+    assert!(leases.is_over(one, 25, Duration::from_secs(5)));
+    assert!(leases.end(secret(1), 12) && leases.end(secret(2), 13) && !leases.end(secret(2), 14));
+    assert_eq!((leases.wants(one, 12), leases.wants(both, 12), leases.wants(both, 13)), (false, true, false));
+    assert_eq!(leases.count(&[secret(1).id(), secret(2).id()], 12), (2, 1));
+    assert!(!leases.renew(&lease(1, None)), "what has ended is not renewed");
+    let again = leases.add(SetId::NONE, &[lease(1, None)], 14);
+    assert!(!leases.wants(again, 14), "nor does it keep anything again");
+    let mixed = leases.add(SetId::NONE, &[lease(1, None), Lease::NOBODYS], 14);
+    assert!(mixed == SetId::NONE && leases.has_all(mixed, &[lease(1, None), Lease::NOBODYS]));
+}
+
+#[test]
+fn what_nobody_may_end_is_kept_for_ever() {
+    let mut leases = Leases::default();
+    let set = leases.add(SetId::NONE, &[Lease::NOBODYS], 0);
+    assert_eq!(set, SetId::NONE);
+    let set = leases.add(SetId::NONE, &[Lease::NOBODYS, lease(1, Some(5))], 0);
+    assert!(leases.wants(set, UnixTime::MAX) && !leases.is_over(set, UnixTime::MAX, Duration::ZERO));
+}
+
+#[test]
+fn a_block_with_more_leases_than_it_may_have_is_kept_for_ever_and_those_that_ended_make_room() {
+    let many: Vec<Lease> = (0..MAX_LEASES as u8).map(|n| lease(n, Some(10 + u64::from(n)))).collect();
+    for (now, crowded) in [(9, true), (10, false)] {
+        let mut leases = Leases::default();
+        let full = leases.add(SetId::NONE, &many, 0);
+        let set = leases.add(full, &[lease(99, Some(50))], now);
+        assert_eq!(named(&leases, set, now).len(), MAX_LEASES);
+        assert_eq!(leases.wants(set, UnixTime::MAX), crowded, "at {now}");
+        assert!(leases.has_all(set, &[lease(99, Some(50))]), "it is not offered again and again");
+    }
+}
+
+#[test]
+fn the_terms_that_are_better_are_asked_for() {
+    let mut leases = Leases::default();
+    let set = leases.add(SetId::NONE, &[lease(1, Some(10))], 0);
+    for (offered, has) in [
+        (lease(1, Some(10)), true),
+        (lease(1, Some(9)), true),
+        (lease(1, Some(11)), false),
+        (lease(1, None), false),
+        (Lease { copies: 3, ..lease(1, Some(9)) }, false),
+        (lease(2, Some(5)), false),
+    ] {
+        assert_eq!(leases.has_all(set, &[offered]), has, "{offered:?}");
+    }
+}
+
+#[test]
+fn a_block_has_as_many_copies_as_any_of_its_leases_asks_for() {
+    let asks = |n, copies| Lease { copies, ..lease(n, Some(10 * u64::from(n))) };
+    for (of, expected) in [
+        (&[][..], [USUAL; 3]),
+        (&[asks(1, 3)], [3, USUAL, USUAL]),
+        (&[asks(1, 6), asks(2, 3)], [6, 3, USUAL]),
+        (&[asks(1, 3), asks(2, 0)], [USUAL; 3]),
+        (&[asks(1, 6), asks(2, 0)], [6, USUAL, USUAL]),
+        (&[asks(1, 200)], [WIDTH as u8, USUAL, USUAL]),
+    ] {
+        let mut leases = Leases::default();
+        let set = leases.add(SetId::NONE, of, 0);
+        let classes = [5, 15, 25].map(|now| leases.class(set, now, 4));
+        assert_eq!(classes, expected, "{of:?}");
+        assert!(classes.iter().all(|class| leases.classes() & 1 << class != 0), "{of:?}");
+    }
+}
+
+proptest! {
+    /// Whatever is laid on blocks, renewed, ended and deleted, in whatever order.
+    #[test]
+    fn the_account_is_right_and_a_block_is_wanted_while_one_of_its_leases_holds(
+        steps in proptest::collection::vec((0..5_u8, 0..4_usize, 0..5_u8, 0..30_u64), 0..100)
+    ) {
+        let (mut leases, mut blocks) = (Leases::default(), [None; 4]);
+        // Of each block its leases, and until when each holds: the same in plain.
+        let mut plain: [BTreeSet<LeaseId>; 4] = Default::default();
+        let (mut until, mut ended): (BTreeMap<LeaseId, u64>, BTreeSet<LeaseId>) = Default::default();
+        for (now, (what, block, n, more)) in (0..).zip(steps) {
+            let lease = lease(n, Some(now + more));
+            match what {
+                0 | 1 if !ended.contains(&lease.id) => {
+                    let set = blocks[block].unwrap_or(SetId::NONE);
+                    blocks[block] = Some(leases.add(set, &[lease], now));
+                    // Where none of a block's leases carries it, its terms are new.
+                    let carried = plain.iter().any(|ids| ids.contains(&lease.id));
+                    let old = until.get(&lease.id).copied().filter(|_| carried).unwrap_or(0);
+                    until.insert(lease.id, old.max(now + more));
+                    if more > 0 {
+                        plain[block].retain(|id| until[id] > now);
+                    }
+                    plain[block].insert(lease.id);
+                }
+                2 => if leases.renew(&lease) {
+                    let known = until.entry(lease.id).or_default();
+                    *known = (*known).max(now + more);
+                },
+                3 => if leases.knows(&lease.id) && leases.end(secret(n), now) {
+                    ended.insert(lease.id);
+                    let known = until.entry(lease.id).or_default();
+                    *known = (*known).min(now);
+                },
+                _ => if let Some(set) = blocks[block].take() {
+                    leases.release(set);
+                    plain[block].clear();
+                },
+            }
+            let mut sets = BTreeMap::new();
+            for set in blocks.iter().flatten() {
+                *sets.entry(*set).or_default() += 1;
+            }
+            prop_assert_eq!(leases.check(&sets), Ok(()));
+            for (set, ids) in blocks.iter().zip(&plain) {
+                let Some(set) = set else { continue };
+                let wanted = ids.iter().any(|id| until[id] > now);
+                prop_assert_eq!(leases.wants(*set, now), wanted, "{:?}", ids);
+            }
+        }
+    }
+}
