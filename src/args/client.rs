@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStringValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use kadring::console::folder::Tree;
-use kadring::console::leases::Terms;
+use kadring::console::terms::Terms;
 use kadring::console::words::{parse_host_port, parse_name, parse_source};
 use kadring::file::{Form, LocalManifest};
 use kadring::node::Source;

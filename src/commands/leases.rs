@@ -1,8 +1,8 @@
 //! `kadring renew`, `delete` and `copies`: what becomes of files that were stored from here.
 
 use kadring::config::Config;
-use kadring::console::leases::{Change, parse_copies, parse_lasting};
 use kadring::console::spec::Request;
+use kadring::console::terms::{Change, parse_copies, parse_lasting};
 
 use super::client::hand_on_or_ask;
 use super::{Exit, Failed};

@@ -1,10 +1,10 @@
 //! The commands of every kadring peer: the one table that reading, help, usage and completion come from.
 
 use super::health::{Check, read_wait};
-use super::leases::{Change, Terms, parse_copies, read_renew};
 use super::options::OptionSpec;
 use super::pausing::parse_pause;
 use super::spec::{Kind, Request, Spec, Store};
+use super::terms::{Change, Terms, parse_copies, read_renew};
 use super::words::{parse_file, parse_host_port, parse_name, parse_source};
 use crate::node::Command;
 

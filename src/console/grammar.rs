@@ -192,8 +192,8 @@ impl Grammar {
 #[cfg(test)]
 mod tests {
     use super::super::folder::Tree;
-    use super::super::leases::Terms;
     use super::super::spec::{Kind, Store};
+    use super::super::terms::Terms;
     use super::*;
     use crate::file::{Form, LocalManifest};
     use crate::node::{Command, Source};

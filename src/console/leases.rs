@@ -10,7 +10,6 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -20,92 +19,15 @@ use super::begun::Line;
 use super::catalogue::{Catalogue, Entry, Owned, find_among};
 use super::escape::quoted;
 use super::finding;
-use super::health::parse_time;
-use super::options::Options;
 use super::perform::Performer;
 use super::reply::Reply;
+use super::terms::{Change, Lasting, Terms};
 use super::text::{count, lines, who};
-use crate::config::WIDTH;
 use crate::id::Key;
 use crate::lease::{LAST, Lease, Secret, UnixTime};
 use crate::node::{Answer, Command, Failure, FailureKind, LeaseChange};
 use crate::raw_text;
 use crate::runtime::both_since_1970;
-
-/// What somebody who stores asks of the holders.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Terms {
-    /// How long the copies are kept; for ever, without it.
-    pub lasts: Option<Duration>,
-    /// How many there are to be; as many as the peers usually keep, without it.
-    pub copies: Option<u8>,
-}
-
-/// What holders of files are told.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
-    /// They are kept longer: for so long from now, or as long as at first.
-    Renew(Option<Lasting>),
-    /// They are not kept any longer, on behalf of who stored them here.
-    Delete,
-    /// So many copies of each block are kept.
-    Copies(u8),
-}
-
-/// How long something is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lasting {
-    /// For ever.
-    Ever,
-    /// For a while.
-    For(Duration),
-}
-
-impl Terms {
-    /// Reads `--for` and `--copies`.
-    ///
-    /// # Errors
-    /// For people: what is wrong with them.
-    pub fn read(lasts: Option<&str>, copies: Option<&str>) -> Result<Self, String> {
-        let lasts = match lasts.map(parse_lasting).transpose()? {
-            Some(Lasting::For(lasts)) => Some(lasts),
-            Some(Lasting::Ever) | None => None,
-        };
-        Ok(Self { lasts, copies: copies.map(parse_copies).transpose()? })
-    }
-
-    /// The lease that this secret has with these terms, from `now` on.
-    fn lease(self, secret: &Secret, now: UnixTime) -> Lease {
-        let until = self.lasts.map(|lasts| now.saturating_add(lasts.as_secs())).filter(|until| *until <= LAST);
-        Lease { id: secret.id(), until, copies: self.copies.unwrap_or(0) }
-    }
-}
-
-/// Reads how long something is to be kept: `30d`, or `ever`.
-///
-/// # Errors
-/// For people: it is no time, or too short a one.
-pub fn parse_lasting(word: &str) -> Result<Lasting, String> {
-    if ["ever", "forever"].contains(&word) {
-        return Ok(Lasting::Ever);
-    }
-    let time = parse_time(word)?;
-    if time.as_secs() == 0 { Err(format!("{} is no time at all", quoted(word))) } else { Ok(Lasting::For(time)) }
-}
-
-/// Reads how many copies of each block are to be kept.
-///
-/// # Errors
-/// For people: it is no number of copies.
-pub fn parse_copies(word: &str) -> Result<u8, String> {
-    let copies = word.parse().ok().filter(|copies| (1..=WIDTH as u8).contains(copies));
-    copies.ok_or_else(|| format!("{} is no number of copies: 1 to {WIDTH}", quoted(word)))
-}
-
-/// Reads the option `--for` of `renew`.
-pub(super) fn read_renew(options: &Options) -> Result<Change, String> {
-    options.value("--for").map(parse_lasting).transpose().map(Change::Renew)
-}
 
 impl<B: Backend> Performer<B> {
     /// The lease that `path` gets when it is stored on these terms under a name, and its secret. The catalogue has it
@@ -487,14 +409,5 @@ mod tests {
         assert_eq!(next.unwrap().until, None);
         let (changes, next) = next_terms(&own, &own.secrets, &Change::Delete).unwrap();
         assert_eq!((changes, next), (own.secrets.iter().copied().map(LeaseChange::Ended).collect(), None));
-    }
-
-    #[test]
-    fn terms_are_read_and_nonsense_is_refused() {
-        assert_eq!(parse_lasting("30d"), Ok(Lasting::For(Duration::from_secs(30 * 86_400))));
-        assert_eq!(parse_lasting("ever"), Ok(Lasting::Ever));
-        for bad in ["0", "-1d", "soon", ""] {
-            assert!(parse_lasting(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -63,6 +63,7 @@ mod import;
 pub mod leases;
 mod pausing;
 mod picture;
+pub mod terms;
 mod text;
 pub mod watching;
 

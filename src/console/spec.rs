@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::folder::Tree;
 use super::health::Check;
-use super::leases::{Change, Terms};
 use super::options::{OptionSpec, Options};
+use super::terms::{Change, Terms};
 use super::words::{parse_file, parse_name};
 use crate::file::{Form, LocalManifest, local};
 use crate::id::Key;
