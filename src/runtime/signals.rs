@@ -3,8 +3,8 @@
 //! The first asks the peer what its owner chose (usually to quit with a handover); the second ends the process at once,
 //! for a user who does not want to wait. At a terminal SIGINT (Ctrl-C) is asked as an interrupt: as long as that only
 //! ends commands, it counts as none; and an owner may choose that it ends the process at once, as the classroom ring
-//! does. SIGHUP, which the end of a terminal sends, is asked as SIGTERM is. One that was ignored when the process
-//! started stays so. SIGQUIT (Ctrl-\) ends nothing: it shows what each thread is at.
+//! does. SIGHUP, which the end of a terminal sends, is asked as SIGTERM is, unless the peer was started to outlive its
+//! terminal (`nohup`). SIGQUIT (Ctrl-\) ends nothing: it shows what each thread is at.
 
 use std::io;
 use std::time::Duration;
@@ -87,17 +87,20 @@ fn end_at_once(signal: i32, abrupt: Option<&LastAct<i32>>) {
     std::process::exit(128 + signal);
 }
 
-/// The signals that tell this process to end: not those that it was started to ignore, as `nohup` has it for SIGHUP and
-/// a script's `&` for SIGINT.
+/// The signals that tell this process to end. SIGINT is one though a script's `&` has it ignored: whoever sends it to a
+/// peer means it.
 pub fn ends() -> Vec<i32> {
-    // Where the system does not tell, a peer that shall outlive its terminal does, and others can be ended.
-    let ignored = ignored().unwrap_or(1 << (SIGHUP - 1));
-    [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0).collect()
+    let mut signals = vec![SIGINT, SIGTERM];
+    if !is_ignored(SIGHUP) {
+        signals.push(SIGHUP);
+    }
+    signals
 }
 
-/// The signals that this process was started to ignore, a bit for each.
-fn ignored() -> Option<u64> {
-    u64::from_str_radix(&status_field("SigIgn")?, 16).ok()
+/// Whether this process was started with a signal ignored. Where the system does not tell, it counts as ignored.
+fn is_ignored(signal: i32) -> bool {
+    let mask = status_field("SigIgn").and_then(|digits| u64::from_str_radix(&digits, 16).ok());
+    mask.unwrap_or(u64::MAX) >> (signal - 1) & 1 == 1
 }
 
 /// What the system says of this process under a name.

@@ -9,11 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kadring::runtime::ending_signals;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -61,15 +59,6 @@ fn without_our_environment(mut command: Command) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KADRING_") || name == "RUST_LOG") {
         command.env_remove(name);
     }
-    // Nor what a shell or nohup had the tests ignore: a signal that is caught here is not ignored there.
-    static CAUGHT: Once = Once::new();
-    CAUGHT.call_once(|| {
-        let heeded = ending_signals();
-        for signal in [Signal::SIGINT, Signal::SIGHUP].into_iter().filter(|signal| !heeded.contains(&(*signal as i32)))
-        {
-            signal_hook::flag::register(signal as i32, Arc::default()).expect("it can be caught");
-        }
-    });
     // Nor may what it stores reach the catalogue of the user who runs the tests.
     command.env_remove("XDG_STATE_HOME").env("HOME", "nowhere");
     command
