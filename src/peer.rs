@@ -23,8 +23,35 @@ impl Peer {
     }
 }
 
+/// What a question whether a peer runs at `addrs` ends with, where nobody answered: by default one listens on 127.0.0.1,
+/// which other machines do not reach.
+pub fn on_which_bind(addrs: &[SocketAddr]) -> &'static str {
+    match addrs.iter().find(|addr| !addr.ip().is_loopback()) {
+        None => "",
+        Some(SocketAddr::V4(_)) => ", with --bind 0.0.0.0",
+        Some(SocketAddr::V6(_)) => ", with --bind ::",
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.id.short(), self.addr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_answers_on_no_other_machine_may_listen_on_its_own_alone() {
+        for (addr, asked) in [
+            ("127.0.0.1:7000", ""),
+            ("[::1]:7000", ""),
+            ("192.0.2.1:7000", ", with --bind 0.0.0.0"),
+            ("[2001:db8::1]:7000", ", with --bind ::"),
+        ] {
+            assert_eq!(on_which_bind(&[addr.parse().unwrap()]), asked, "{addr}");
+        }
     }
 }

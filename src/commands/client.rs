@@ -17,6 +17,7 @@ use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::terms::Terms;
 use kadring::console::{Format, Output, Reply, Screen, escape};
 use kadring::node::{Answer, Command, Failure, FailureKind, Source};
+use kadring::peer::on_which_bind;
 use kadring::raw_text;
 use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
 use signal_hook::consts::SIGPIPE;
@@ -365,7 +366,10 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let refused = refused.map(|reason| answers_but(&names, &reason));
     Err(match refused.or_else(|| strange(&known.addrs, args.overlay.into(), (args.network.name, keys))) {
         Some(reason) => Failed::start(reason),
-        None => Failed::timed_out(format!("nobody answered at {names}; does a peer run there?")),
+        None => {
+            let bind = on_which_bind(&known.addrs);
+            Failed::timed_out(format!("nobody answered at {names}; does a peer run there{bind}?"))
+        }
     })
 }
 

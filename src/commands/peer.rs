@@ -1,7 +1,7 @@
 //! Running a peer.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,8 +200,18 @@ fn tell_alone(peer: &Handle, args: &PeerArgs, ways: &[SocketAddr], own: bool, ke
     };
     match refused {
         Some(reason) => log::warn!("{reason}: this peer is alone, and keeps asking"),
-        None => log::warn!("nobody answers at {names}: this peer is alone, and keeps asking"),
+        None => log::warn!(
+            "nobody answers at {names}: this peer is alone, and keeps asking{}",
+            beyond_reach(peer.me().addr.ip(), ways).unwrap_or_default()
+        ),
     }
+}
+
+/// What to do about it where a peer listens on this machine alone, and is to join through another.
+fn beyond_reach(own: IpAddr, ways: &[SocketAddr]) -> Option<String> {
+    let elsewhere = own.is_loopback() && ways.iter().any(|way| !way.ip().is_loopback());
+    let all = if own.is_ipv4() { "0.0.0.0" } else { "::" };
+    elsewhere.then(|| format!("; it listens on {own}, which other machines cannot reach: give --bind {all}"))
 }
 
 /// Writes that the peer is ready.

@@ -8,7 +8,7 @@ use super::notice::{Answer, FailureKind, Progress};
 use super::part::{Answered, Found, Owner, Part, Reply, Ticket};
 use crate::id::Key;
 use crate::overlay::{Goal, LookupId, Target};
-use crate::peer::Peer;
+use crate::peer::{Peer, on_which_bind};
 use crate::time::Time;
 use crate::wire::Request;
 
@@ -32,7 +32,7 @@ impl Part for User {
         match reply {
             Reply::Answer(answered) => pong(desk, command, answered),
             Reply::Silence { to, .. } => {
-                let reason = format!("no answer from {}; does a peer run there?", to.addr);
+                let reason = format!("no answer from {}; does a peer run there{}?", to.addr, on_which_bind(&[to.addr]));
                 desk.fail(command, FailureKind::TimedOut, reason);
             }
             Reply::Holder(peer) => {

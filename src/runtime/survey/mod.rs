@@ -32,7 +32,7 @@ use super::sockets;
 use crate::id::Id;
 use crate::network::NetworkName;
 use crate::overlay::OverlayKind;
-use crate::peer::Peer;
+use crate::peer::{Peer, on_which_bind};
 use crate::time::Time;
 use crate::wire::MAGIC_LIMIT;
 
@@ -102,7 +102,9 @@ impl Surveyor {
             Found::Nobody => {
                 let names: Vec<String> = targets.iter().map(SocketAddr::to_string).collect();
                 let names = names.join(", ");
-                let reason = format!("nobody answers at {names}; does a peer of the network '{network}' run there?");
+                let bind = on_which_bind(&targets);
+                let reason =
+                    format!("nobody answers at {names}; does a peer of the network '{network}' run there{bind}?");
                 Err(io::Error::new(io::ErrorKind::TimedOut, reason))
             }
         }

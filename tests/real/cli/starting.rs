@@ -86,6 +86,18 @@ fn a_peer_that_nobody_answers_says_that_it_is_alone() {
     let name = silent.local_addr().expect("bound").to_string();
     let peer = Launch::new(folder.path().join("data")).args(&["--bootstrap", &name]).start();
     until(|| peer.said().contains(&format!("nobody answers at {name}: this peer is alone, and keeps asking")));
+    assert!(!peer.said().contains("--bind"), "its way in is on this machine: {}", peer.said());
+    peer.kill();
+}
+
+#[test]
+fn who_finds_nobody_on_another_machine_is_told_of_the_bind_that_reaches_one() {
+    let folder = folder();
+    // Nobody has that address (RFC 5737).
+    const ELSEWHERE: &str = "192.0.2.1:7000";
+    let peer = Launch::new(folder.path().join("data")).args(&["--bootstrap", ELSEWHERE]).start();
+    until(|| peer.said().contains("keeps asking; it listens on 127.0.0.1, which other machines cannot reach"));
+    assert!(peer.said().contains("give --bind 0.0.0.0"), "{}", peer.said());
     peer.kill();
 }
 
