@@ -23,6 +23,15 @@ impl Peer {
     }
 }
 
+/// What an answer ends with where so many peers are known and silent.
+pub fn told_of_silent(peers: usize) -> String {
+    match peers {
+        0 => String::new(),
+        1 => "; 1 peer is known that did not answer".to_owned(),
+        many => format!("; {many} peers are known that did not answer"),
+    }
+}
+
 /// What a question whether a peer runs at `addrs` ends with, where nobody answered: by default one listens on 127.0.0.1,
 /// which other machines do not reach.
 pub fn on_which_bind(addrs: &[SocketAddr]) -> &'static str {

@@ -17,7 +17,7 @@ use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
 use crate::node::notice::{PeerInfo, Status};
 use crate::node::{Answer, Failure};
 use crate::overlay::TableRow;
-use crate::peer::Peer;
+use crate::peer::{Peer, told_of_silent};
 
 /// The answer as text of one or more lines, without the last line end.
 pub(super) fn render(reply: &Reply) -> String {
@@ -299,11 +299,7 @@ fn help(commands: &[HelpEntry]) -> String {
 /// not answer.
 pub(super) fn copies_of(copies: &[u64], wanted: usize, unreached: usize) -> String {
     let got: Vec<(usize, u64)> = copies.iter().copied().enumerate().filter(|&(_, blocks)| blocks > 0).collect();
-    let silent = match unreached {
-        0 => String::new(),
-        1 => "; 1 peer is known that did not answer".to_owned(),
-        many => format!("; {many} peers are known that did not answer"),
-    };
+    let silent = told_of_silent(unreached);
     match got[..] {
         [] => "no copies".to_owned(),
         [(each, _)] if each >= wanted => format!("{} of each", count(each as u64, "copy")),

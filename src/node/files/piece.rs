@@ -11,7 +11,7 @@ use crate::node::jobs::Jobs;
 use crate::node::notice::FailureKind;
 use crate::node::pace::weight;
 use crate::overlay::LookupId;
-use crate::peer::Peer;
+use crate::peer::{Peer, told_of_silent};
 use crate::time::Time;
 
 /// The patience with a piece doubles this often at most.
@@ -33,6 +33,9 @@ pub(super) struct Piece {
     /// Lookups for its holders so far.
     pub(super) rounds: u8,
     pub(super) trouble: Option<JobError>,
+    /// Peers that are known and did not answer the last lookup, and whether anybody did.
+    pub(super) silent: usize,
+    pub(super) anybody: bool,
     /// It waits until fewer others are under way.
     pub(super) parked: bool,
     /// Those who said that they hold it kept silent, and others behind them were looked for.
@@ -91,6 +94,8 @@ impl Piece {
             hedges: 0,
             rounds: 0,
             trouble: None,
+            silent: 0,
+            anybody: false,
             parked: false,
             wider: false,
         }
@@ -151,8 +156,15 @@ impl Piece {
     pub(super) fn despair(&self) -> (FailureKind, String) {
         let key = self.what.key();
         match &self.trouble {
+            // Of the key that tells nothing.
+            None if self.silent > 0 && !self.anybody => {
+                let reason = format!("no peer could be asked for {key}{}; try again", told_of_silent(self.silent));
+                (FailureKind::TimedOut, reason)
+            }
             None => {
-                (FailureKind::NotFound, format!("no peer holds {key}; is the key right, and are its holders running?"))
+                let silent = told_of_silent(self.silent);
+                let reason = format!("no peer holds {key}; is the key right, and are its holders running?{silent}");
+                (FailureKind::NotFound, reason)
             }
             Some(error) => (FailureKind::from(error), format!("block {} cannot be had: {}", key.short(), error.reason)),
         }

@@ -347,3 +347,15 @@ fn peers_that_are_known_and_silent_are_wanted_all_the_same_and_told_of() {
     let Some(Answer::Stored { copies, wanted, unreached, .. }) = answer(&end) else { panic!("{end:?}") };
     assert_eq!((copies, wanted, unreached), (vec![0, 2], 3, 4));
 }
+
+#[test]
+fn a_key_is_not_blamed_where_peers_are_known_that_did_not_answer() {
+    for (set, kind) in [(vec![], FailureKind::TimedOut), (vec![peer(1)], FailureKind::NotFound)] {
+        let unreached = (2..6).map(peer).collect();
+        let overlay = super::scripted::Scripted { me: peer(0), set, holds: false, unreached };
+        let end = retrieve(&mut Bench::on(Config::default(), overlay).start(&[]), 1);
+        let Some(Answer::Failed(failure)) = answer(&end) else { panic!("{end:?}") };
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(failure.reason.contains("4 peers are known that did not answer"), "{failure}");
+    }
+}

@@ -32,7 +32,7 @@ use crate::node::job::{GetId, Holder, Job, JobErrorKind, JobId, Outcome, Slot};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
 use crate::node::pace::Pace;
-use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{Found, Owner, Part, Reply, Step, Ticket};
 use crate::node::smoothed::Smoothed;
 use crate::overlay::Goal;
 use crate::patience;
@@ -144,7 +144,7 @@ impl Get {
                 self.on_holder(desk, piece, peer);
                 Flow::Goes
             }
-            (Step::Piece(piece), Reply::Found(_)) => self.on_found(desk, piece),
+            (Step::Piece(piece), Reply::Found(found)) => self.on_found(desk, piece, &found),
             (Step::Piece(piece), Reply::Done { job, outcome }) => self.on_piece(desk, piece, job, outcome),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
             _ => Flow::Goes,
@@ -286,9 +286,11 @@ impl Get {
     }
 
     /// No more holders of a piece will turn up in this round.
-    fn on_found(&mut self, desk: &mut Desk, id: u64) -> Flow {
+    fn on_found(&mut self, desk: &mut Desk, id: u64, found: &Found) -> Flow {
         if let Some(piece) = self.pieces.get_mut(&id) {
             piece.lookup = None;
+            piece.silent = found.unreached.len();
+            piece.anybody = found.peers.iter().any(|peer| !desk.is_me(peer));
         }
         self.persist(desk, id)
     }
