@@ -32,8 +32,8 @@ pub fn told_of_silent(peers: usize) -> String {
     }
 }
 
-/// What a question whether a peer runs at `addrs` ends with, where nobody answered: by default one listens on 127.0.0.1,
-/// which other machines do not reach.
+/// What a question whether a peer runs at `addrs` ends with, where nobody answered: by default one listens on
+/// 127.0.0.1, which other machines do not reach.
 pub fn on_which_bind(addrs: &[SocketAddr]) -> &'static str {
     match addrs.iter().find(|addr| !addr.ip().is_loopback()) {
         None => "",
