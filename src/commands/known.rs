@@ -82,6 +82,17 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn an_address_of_one_link_may_name_its_interface() {
+        let known = |name: &str| bootstrap(&names(&[name]), "::".parse().unwrap()).unwrap().addrs;
+        // The first interface that Linux makes is the machine's own.
+        let numbered = addrs(&["[fe80::1%1]:7000"]);
+        assert_eq!((known("[fe80::1%lo]:7000"), known("[fe80::1%1]:7000")), (numbered.clone(), numbered));
+        let error = bootstrap(&names(&["[fe80::1%none]:7000"]), "::".parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("cannot resolve [fe80::1%none]:7000"), "{error}");
+    }
+
+    #[test]
     fn of_names_of_both_families_those_count_that_the_socket_reaches() {
         let both = names(&["[::1]:1", "127.0.0.1:1"]);
         let known = |bind: &str| bootstrap(&both, bind.parse().unwrap()).unwrap().addrs;

@@ -358,7 +358,12 @@ fn sha256(path: &Path) -> Result<Id, Failure> {
 /// # Errors
 /// For people: the name cannot be resolved.
 pub fn resolve(host_port: &str) -> Result<Vec<SocketAddr>, String> {
-    let found = host_port.to_socket_addrs().map_err(|error| error.to_string());
+    let bracketed = host_port.strip_prefix('[').and_then(|rest| rest.rsplit_once("]:"));
+    let found = match bracketed.map(|(host, port)| (host, port.parse::<u16>())) {
+        // A link's address may name its interface. The system knows such names, in no brackets.
+        Some((host, Ok(port))) if host.contains('%') => (host, port).to_socket_addrs(),
+        _ => host_port.to_socket_addrs(),
+    };
     match found.map(Iterator::collect::<Vec<_>>) {
         Ok(addrs) if !addrs.is_empty() => Ok(addrs.into_iter().map(canonical).collect()),
         Ok(_) => Err(format!("{} has no address", escape(host_port))),
