@@ -1,6 +1,7 @@
 //! The program's tasks, one file for each sort, and their exit codes.
 
 pub(crate) mod client;
+mod company;
 mod console_thread;
 pub(crate) mod ctl;
 pub(crate) mod demo;

@@ -25,6 +25,7 @@ use sd_notify::NotifyState;
 use tempfile::TempDir;
 
 use super::client::tell_trouble;
+use super::company::Company;
 use super::console_thread::{Above, ConsoleThread, edit};
 use super::farewell::Farewell;
 use super::standard::is_standard;
@@ -75,9 +76,8 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let mut output = Output::new(format, io::stdout());
     let announced = ready::announce(&ready, (keys.is_some(), name), args.ready_file.as_deref())?;
     announce(&announced, &mut output, (format, person), &args);
-    if ready.peers == 0 && !args.bootstrap.is_empty() {
-        tell_alone(&peer.handle(), &args, &ways, own, keys);
-    }
+    let alone = ready.peers == 0 && !args.bootstrap.is_empty();
+    alone.then(|| tell_alone(&peer.handle(), &args, &ways, own, keys));
 
     let edit = || edit(&grammar, catalogue.clone(), args.data.as_deref(), &screen, &ready.udp.to_string());
     let (editor, above) = person.then(edit).unwrap_or_default();
@@ -94,7 +94,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
             .spawn_console(move || leave(thread, defaults.handover))
             .context("cannot start the console's thread")?;
     }
-    let left = watch(&notices, above, &mut Farewell::new(&screen));
+    let left = watch(&notices, above, &mut Farewell::new(&screen), Company::new(alone));
     let behind = left.clone().and_then(|left| Reply::Node(left).verdict());
     ready::tell_supervisor(NotifyState::Stopping);
     let ended = end(peer);
@@ -271,7 +271,12 @@ fn leave(thread: ConsoleThread, handover: bool) {
 }
 
 /// Logs the peer's notices until it has ended. Returns its answer about leaving, if there was one.
-fn watch(notices: &Receiver<Notice>, mut above: Option<Above>, farewell: &mut Farewell<'_>) -> Option<Answer> {
+fn watch(
+    notices: &Receiver<Notice>,
+    mut above: Option<Above>,
+    farewell: &mut Farewell<'_>,
+    mut company: Company,
+) -> Option<Answer> {
     let mut left = None;
     let nothing = never();
     let (mut lines, mut printer) = match above.take() {
@@ -289,8 +294,14 @@ fn watch(notices: &Receiver<Notice>, mut above: Option<Above>, farewell: &mut Fa
         match came {
             Came::Notice(Some(notice)) => match *notice {
                 Notice::Answer { answer: answer @ Answer::Left { .. }, .. } => left = Some(answer),
-                Notice::Step { phase: Phase::HandingOver, done, of, .. } => farewell.show(done, of),
-                notice => log::log!(level(&notice), "{}", text(&notice)),
+                Notice::Step { phase: Phase::HandingOver, done, of, .. } => {
+                    company.leave();
+                    farewell.show(done, of);
+                }
+                notice => {
+                    log::log!(level(&notice), "{}", text(&notice));
+                    company.hear(&notice).inspect(|news| log::warn!("{news}"));
+                }
             },
             Came::Notice(None) => return left,
             Came::Line(line) => match (line, &mut printer) {
@@ -320,6 +331,8 @@ enum Came {
 fn is_watched(notice: &Notice) -> bool {
     match notice {
         Notice::Answer { answer: Answer::Left { .. }, .. } | Notice::Step { phase: Phase::HandingOver, .. } => true,
+        // From these it is known whether this peer has company.
+        Notice::Joined { .. } | Notice::PeerUp { .. } | Notice::PeerDown { .. } => true,
         // Trouble stands in the log already.
         Notice::Step { .. } | Notice::Ended { .. } | Notice::Trouble { .. } => false,
         notice => level(notice) <= log::max_level(),

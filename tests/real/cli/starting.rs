@@ -91,6 +91,24 @@ fn a_peer_that_nobody_answers_says_that_it_is_alone() {
 }
 
 #[test]
+fn a_peer_says_when_it_is_alone_and_when_it_is_so_no_longer() {
+    for overlay in ["kad", "ring"] {
+        let folder = folder();
+        let start = |name: &str| Launch::new(folder.path().join(name)).args(&["--overlay", overlay]);
+        let peer = start("first").start();
+        let mut second = start("second").through(peer.port).start();
+        second.signal(Signal::SIGTERM);
+        assert_eq!(second.wait(), Some(0), "{}", second.said());
+        until(|| peer.said().contains("no other peer answers any more: this peer is alone, and keeps asking"));
+        let third = start("third").through(peer.port).start();
+        until(|| peer.said().contains("this peer is alone no longer: "));
+        assert!(!second.said().contains("alone"), "it left: {}", second.said());
+        third.kill();
+        peer.kill();
+    }
+}
+
+#[test]
 fn who_finds_nobody_on_another_machine_is_told_of_the_bind_that_reaches_one() {
     let folder = folder();
     // Nobody has that address (RFC 5737).
