@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rand::RngExt;
+
 use super::Node;
 use super::desk::Desk;
 use super::job::{Holder, Job, JobId, Outcome};
@@ -45,6 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Blocks that are read back at a time, for they may not come, and that wait for it.
 const MAX_READ_BACK: usize = 4;
 const MAX_QUEUE: usize = 256;
+
+/// Times that a block is picked for a peer to show, if those picked are being offered.
+const PICKS: u32 = 4;
 
 /// Who did not give back a block is not believed for so long; so many such peers are remembered.
 const DISBELIEF: Duration = Duration::from_secs(600);
@@ -87,6 +92,19 @@ impl Desk {
             self.read_back();
         }
         is_looked_into
+    }
+
+    /// One of these blocks for a peer to show, whichever: nobody can know which. If it may be, one that is not just
+    /// being offered: a peer beside it on the same host may pull that.
+    pub(crate) fn any_to_show(&mut self, blocks: &[Key]) -> Option<Key> {
+        let mut picks = PICKS;
+        loop {
+            let at = (!blocks.is_empty()).then(|| self.exchange.rng().random_range(0..blocks.len()))?;
+            picks -= 1;
+            if picks == 0 || !self.exchange.is_offered(&blocks[at]) {
+                return Some(blocks[at]);
+            }
+        }
     }
 
     fn is_liar(&self, addr: &SocketAddr) -> bool {

@@ -34,9 +34,6 @@ use crate::wire::{Request, RequestKind, Response, Sender};
 /// Where some say that they have saved a block and have not, so many of the nearest peers known may be offered it.
 const BEHIND_LIARS: usize = 5 * WIDTH;
 
-/// Times that a block is picked for a peer to show, if those picked are being offered.
-const PICKS: u32 = 4;
-
 /// What every part works with.
 pub(crate) struct Desk {
     pub(super) config: Config,
@@ -210,19 +207,6 @@ impl Desk {
     /// Between three quarters of `interval` and all of it, so that peers do not move in step.
     pub(crate) fn jittered(&mut self, interval: Duration) -> Duration {
         interval.mul_f64(self.exchange.rng().random_range(0.75..1.0))
-    }
-
-    /// One of these blocks for a peer to show, whichever: nobody can know which. If it may be, one that is not just
-    /// being offered: a peer beside it on the same host may pull that.
-    pub(crate) fn any_to_show(&mut self, blocks: &[Key]) -> Option<Key> {
-        let mut picks = PICKS;
-        loop {
-            let at = (!blocks.is_empty()).then(|| self.exchange.rng().random_range(0..blocks.len()))?;
-            picks -= 1;
-            if picks == 0 || !self.exchange.is_offered(&blocks[at]) {
-                return Some(blocks[at]);
-            }
-        }
     }
 
     /// Seconds since 1970, as leases count them: by the clock of this machine when the peer began, and from then on by

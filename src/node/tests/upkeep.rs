@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 use crate::config::{REPAIR_BOUND, REPAIR_DELAY, REPUBLISH_INTERVAL};
-use crate::node::Command;
-use crate::node::job::{Holder, JobError, JobErrorKind};
+use crate::node::job::{JobError, JobErrorKind};
 use crate::node::trouble::Trouble;
 use crate::wire::{Difference, Range, Start, Summary};
 
@@ -359,104 +358,4 @@ fn a_damaged_block_that_is_offered_meanwhile_needs_no_further_look() {
     while let Some(actions) = bench.wait(REPAIR_BOUND * 10) {
         assert!(!jobs(&actions).iter().any(|(_, job)| matches!(job, Job::Pull { .. })), "{actions:?}");
     }
-}
-
-#[test]
-fn quit_without_handover_stops_at_once_and_says_what_stays_behind() {
-    let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
-    let actions = bench.does(Event::Command { id: 1, command: Command::Quit { handover: false } });
-    let left = Answer::Left { handed_over: 0, left_behind: 1, offered: false, kept: true, alone: false };
-    assert_eq!(answer(&actions), Some(left));
-    assert_eq!(actions.last(), Some(&Action::Stop));
-    assert_eq!(bench.node.next_wake(), None);
-    assert_eq!(bench.does(Event::Tick), [], "nothing more comes of it");
-}
-
-#[test]
-fn quit_hands_over_what_others_lack_and_ends_every_command_with_an_answer() {
-    let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10)]);
-    let command = Command::Retrieve { source: crate::node::Source::Key(key(1)), dest: "back".into(), replace: false };
-    let actions = bench.does(Event::Command { id: 1, command });
-    assert!(matches!(jobs(&actions)[..], [(_, Job::Unpack { from: Holder::Own, .. })]));
-    let mut actions = bench.does(Event::Command { id: 2, command: Command::Quit { handover: true } });
-    assert!(matches!(answer(&actions), Some(Answer::Failed(_))), "the user's command is over");
-    let asked = requests(&actions);
-    assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr, peer(3).addr]);
-    let lacks = asked[2].clone();
-    for (to, magic, request) in asked {
-        let held = if to == lacks.0 { &[][..] } else { &[(key(1), 10)] };
-        let answered = bench.hears_answer(to, magic, compared(held, &request));
-        actions = shown(&mut bench, held, answered);
-    }
-    let [(to, magic, Request::Store { .. })] = requests(&actions)[..] else { panic!("{actions:?}") };
-    assert_eq!(to, lacks.0);
-    let actions = bench.hears_answer(to, magic, Response::Saved);
-    assert_eq!(answer(&actions), Some(left(1, 0)));
-    assert_eq!(actions.last(), Some(&Action::Stop));
-}
-
-#[test]
-fn an_heir_that_had_to_pull_what_it_was_to_show_is_counted_for_nothing_and_the_next_nearest_get_the_blocks() {
-    let held = blocks(0..10);
-    let overlay = Scripted { me: peer(0), set: vec![peer(1), peer(2)], holds: false, unreached: Vec::new() };
-    let mut bench = Bench::on(Config { replicas: 1, ..Config::default() }, overlay).start(&held);
-    let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
-    let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
-    let offers = requests(&bench.hears_answer(to, magic, compared(&held, request)));
-    let [(to, magic, Request::Store { .. })] = offers[..] else { panic!("what it is to show: {offers:?}") };
-    let asked = requests(&bench.hears_answer(to, magic, Response::Saved));
-    let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
-    assert_eq!(to, peer(2).addr);
-    let mut offers: VecDeque<_> = requests(&bench.hears_answer(to, magic, compared(&[], request))).into();
-    let mut pulled = 0;
-    let end = loop {
-        let Some((to, magic, Request::Store { .. })) = offers.pop_front() else { panic!("{pulled} were pulled") };
-        pulled += 1;
-        let actions = bench.hears_answer(to, magic, Response::Saved);
-        offers.extend(requests(&actions));
-        if let Some(answer) = answer(&actions) {
-            break answer;
-        }
-    };
-    assert_eq!((pulled, end), (10, left(10, 0)));
-}
-
-#[test]
-fn a_peer_that_leaves_too_is_waited_for_no_longer_and_the_next_nearest_get_the_blocks() {
-    let config = Config { replicas: 1, ..Config::default() };
-    let mut bench = Bench::new(config, 3, 0).start(&[(key(1), 10), (key(2), 10)]);
-    let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
-    let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
-    assert_eq!(to, peer(1).addr);
-    let offers = requests(&bench.hears_answer(to, magic, compared(&[], request)));
-    let [(to, magic, Request::Store { .. }), (_, _, Request::Store { .. })] = offers[..] else { panic!("{offers:?}") };
-    let asked = requests(&bench.hears(to, Message::error(magic, "leaving the network")));
-    let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
-    assert_eq!(to, peer(2).addr, "the next nearest");
-    let held = [(key(1), 10), (key(2), 10)];
-    let answered = bench.hears_answer(to, magic, compared(&held, request));
-    let actions = shown(&mut bench, &held, answered);
-    assert_eq!(answer(&actions), Some(left(2, 0)));
-}
-
-#[test]
-fn a_peer_alone_leaves_its_blocks_behind_without_waiting() {
-    let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 10)]);
-    let actions = bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } });
-    let left = Answer::Left { handed_over: 0, left_behind: 1, offered: true, kept: true, alone: true };
-    assert_eq!(answer(&actions), Some(left));
-}
-
-#[test]
-fn a_block_found_damaged_after_it_was_handed_over_was_not_left_behind() {
-    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: Vec::new() };
-    let mut bench = Bench::on(Config::default(), overlay).start(&[(key(1), 10), (key(2), 10)]);
-    let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
-    let offers = requests(&bench.hears_answer(asked[0].0, asked[0].1, compared(&[], &asked[0].2)));
-    let [(to, first, _), (_, second, _)] = offers[..] else { panic!("{offers:?}") };
-    bench.hears_answer(to, first, Response::Saved);
-    bench.does(Event::Damaged { key: key(1) });
-    bench.does(Event::Damaged { key: key(2) });
-    let actions = bench.hears_answer(to, second, Response::Saved);
-    assert_eq!(answer(&actions), Some(left(2, 0)));
 }

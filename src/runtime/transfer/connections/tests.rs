@@ -1,3 +1,5 @@
+//! What comes back over a connection, and when one is kept.
+
 use super::*;
 use crate::runtime::channels::POSTS;
 use crate::runtime::stopwatch;
