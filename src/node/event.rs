@@ -68,6 +68,13 @@ pub enum Event {
         /// Why it was not delivered.
         obstacle: Obstacle,
     },
+    /// The system refused a datagram at once, for this machine has no way to its receiver.
+    NoWay {
+        /// The address it was for.
+        to: SocketAddr,
+        /// The magic of the request that it held.
+        magic: u64,
+    },
     /// A TCP handshake with this address was completed, so the peer there receives what is sent to it.
     Validated {
         /// The validated address.

@@ -216,6 +216,9 @@ impl Node {
             }
             Event::Tick => self.on_tick(),
             Event::Undeliverable { to, message, obstacle } => self.on_obstacle(to, message, obstacle),
+            Event::NoWay { to, magic } => {
+                self.desk.exchange.on_no_way(&to, magic).into_iter().for_each(|delivery| self.deliver(delivery));
+            }
             Event::Validated { addr } => self.desk.exchange.validate(addr),
             Event::Command { id, command } => self.on_command(id, command),
             Event::Damaged { key } => {

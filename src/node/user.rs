@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::{Command, CommandId};
 use super::desk::Desk;
+use super::exchange::NO_WAY;
 use super::notice::{Answer, FailureKind, Progress};
 use super::part::{Answered, Found, Owner, Part, Reply, Ticket};
 use crate::id::Key;
@@ -31,6 +32,10 @@ impl Part for User {
         let command = ticket.number;
         match reply {
             Reply::Answer(answered) => pong(desk, command, answered),
+            Reply::Silence { to, reason: NO_WAY } => {
+                let reason = format!("{}: {NO_WAY}; is its network up?", to.addr);
+                desk.fail(command, FailureKind::TimedOut, reason);
+            }
             Reply::Silence { to, .. } => {
                 let reason = format!("no answer from {}; does a peer run there{}?", to.addr, on_which_bind(&[to.addr]));
                 desk.fail(command, FailureKind::TimedOut, reason);

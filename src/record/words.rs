@@ -116,6 +116,7 @@ impl Names {
             Event::Start { .. } => "starts".to_owned(),
             Event::Message { from, message, .. } => format!("{}→ {}", self.peer(from), self.message(message)),
             Event::Undeliverable { to, message, .. } => format!("×{} {}", self.peer(to), self.message(message)),
+            Event::NoWay { to, .. } => format!("no way to {}", self.peer(to)),
             Event::Validated { addr } => format!("connected to {}", self.peer(addr)),
             Event::Command { id, command } => format!("command {id}: {}", said(command)),
             Event::JobDone { job, outcome } => format!("job {job}: {}", said(outcome)),

@@ -27,7 +27,7 @@ use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obsta
 use crate::peer::Peer;
 use crate::record::words::Names;
 use crate::time::Time;
-use crate::wire::{MAX_DATAGRAM_SENT, Message, Via};
+use crate::wire::{Body, MAX_DATAGRAM_SENT, Message, Via};
 
 /// What an error costs at most in answer to a datagram from a stranger (RFC 9000, section 8).
 const ERROR_FACTOR: usize = crate::config::AMPLIFICATION;
@@ -179,10 +179,14 @@ impl NodeLoop {
 
     fn end_turn(&mut self) {
         self.turn.way = None;
-        while let Some(event) = self.turn.next.pop_front() {
-            self.handle(event);
+        loop {
+            while let Some(event) = self.turn.next.pop_front() {
+                self.handle(event);
+            }
+            self.udp.flush();
+            let Some((to, magic)) = self.udp.next_unsent() else { break };
+            self.handle(Event::NoWay { to, magic });
         }
-        self.udp.flush();
         if self.recorder.as_mut().is_some_and(|recorder| !recorder.end_turn(self.shared.clock.now())) {
             self.recorder = None;
         }
@@ -221,7 +225,7 @@ impl NodeLoop {
                     let error = Message::error(magic, malformed.reason);
                     let limit = MAX_DATAGRAM_SENT.min(bytes as usize * ERROR_FACTOR);
                     let me = &self.me;
-                    self.udp.push(from, limit, |text| dialect.encode(&error, me, from, text));
+                    self.udp.push(from, None, limit, |text| dialect.encode(&error, me, from, text));
                 }
             }
         }
@@ -297,7 +301,8 @@ impl NodeLoop {
         match action {
             Action::Send { to, via: Via::Udp, message } => {
                 let (me, dialect) = (&self.me, self.shared.dialect);
-                self.udp.push(to, MAX_DATAGRAM_SENT, |text| dialect.encode(&message, me, to, text));
+                let asks = matches!(message.body, Body::Request(_)).then_some(message.magic);
+                self.udp.push(to, asks, MAX_DATAGRAM_SENT, |text| dialect.encode(&message, me, to, text));
             }
             Action::Send { to, via: Via::Tcp, message } => {
                 if let Err(message) = self.links.send(to, self.udp.source(&to), message) {

@@ -42,6 +42,9 @@ use crate::wire::{Body, Dialect, Message, Request, RequestKind, Response, Sender
 /// Why an offer to a peer failed that died meanwhile.
 const SILENT: &str = "it went silent";
 
+/// Why a request failed that did not even leave.
+pub(crate) const NO_WAY: &str = "this machine has no way there";
+
 /// What came of a request, and whom it concerns.
 pub(crate) enum Delivery {
     /// A question of the overlay's has its answer, from this peer, after so many messages.
@@ -382,6 +385,14 @@ impl Exchange {
                 Body::Response(_) | Body::Error(_) => (None, None),
             },
         }
+    }
+
+    /// A datagram with the request `magic` did not leave. What comes of it, if a user waits for it. The others have
+    /// their usual time: a way that is gone for a moment is nothing to hold against a peer.
+    pub(crate) fn on_no_way(&mut self, to: &SocketAddr, magic: u64) -> Option<Delivery> {
+        let waiting = self.pending.get(magic).filter(|waiting| waiting.to.addr == *to)?;
+        let waiting = if waiting.why.is_users() { self.pending.remove(magic) } else { None };
+        waiting.map(|waiting| self.fail(waiting, NO_WAY))
     }
 
     /// Takes the requests that `matches`: no answer of theirs is waited for any more.

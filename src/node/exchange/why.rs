@@ -3,7 +3,7 @@
 use super::pending::Ask;
 use super::uplink::Place;
 use crate::id::Key;
-use crate::node::part::Ticket;
+use crate::node::part::{Owner, Ticket};
 use crate::node::purpose::Purpose;
 use crate::overlay::Tag;
 use crate::peer::Peer;
@@ -27,6 +27,15 @@ impl Why {
     pub(super) fn ask(self, request: Request) -> Ask<Self> {
         let urgent = matches!(self.purpose(), Purpose::Lookup | Purpose::Transfer);
         Ask { urgent, ..Ask::new(request, self) }
+    }
+
+    /// Whether a user waits for what comes of it.
+    pub(super) fn is_users(&self) -> bool {
+        match self {
+            Self::Overlay(_, purpose) => *purpose == Purpose::Lookup,
+            Self::Part(ticket) => matches!(ticket.owner, Owner::User | Owner::Checks),
+            Self::Offer { .. } | Self::Pulse => false,
+        }
     }
 
     /// What the request is for.

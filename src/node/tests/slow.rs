@@ -287,3 +287,15 @@ fn a_connection_that_comes_about_too_late_is_no_death() {
     bench.does(Event::Undeliverable { to: peer(1).addr, message: passed_on(peer(3)), obstacle: Obstacle::Refused });
     assert!(!bench.node.overlay().peers().contains(&peer(1)), "nobody listens there any more");
 }
+
+#[test]
+fn what_a_user_asks_where_there_is_no_way_to_has_failed_and_nobody_is_dead() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[]);
+    let asks = bench.does(Event::Command { id: 1, command: Command::Ping { addr: peer(1).addr } });
+    let [(to, magic, _)] = requests(&asks)[..] else { panic!("{asks:?}") };
+    assert_eq!(bench.does(Event::NoWay { to: peer(2).addr, magic }), [], "it was for another");
+    let end = bench.does(Event::NoWay { to, magic });
+    let Some(Answer::Failed(failure)) = answer(&end) else { panic!("{end:?}") };
+    assert!(failure.reason.contains("this machine has no way there"), "{failure}");
+    assert!(bench.node.overlay().peers().contains(&peer(1)));
+}

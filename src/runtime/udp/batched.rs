@@ -130,7 +130,7 @@ impl Sender {
                 // The address that this one should leave from is not ours any longer: let the system choose.
                 Err(error) if from.is_some() && no_longer_ours(error) => datagrams[range.start].from = None,
                 Err(error) => {
-                    log::debug!("a datagram was refused: {error}");
+                    datagrams[range.start].refused(error);
                     range.start += 1;
                 }
             }
@@ -271,7 +271,8 @@ mod tests {
         let mut sender = Sender::new(Arc::new(UdpSocket::bind("0.0.0.0:0").expect("a socket")), false);
         // A run, and one alone.
         for count in [5, 1] {
-            let leaving = || Leaving { to, from: Some([192, 0, 2, 1].into()), text: b"text".to_vec() };
+            let leaving =
+                || Leaving { to, from: Some([192, 0, 2, 1].into()), text: b"text".to_vec(), asks: None, no_way: false };
             let mut datagrams: Vec<Leaving> = std::iter::repeat_with(leaving).take(count).collect();
             sender.send(&mut datagrams);
             assert!(datagrams.iter().all(|leaving| leaving.from.is_none()), "nothing leaves from there");

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::TrySendError;
+use nix::errno::Errno;
 
 use self::asked_at::AskedAt;
 use super::channels::Gauged;
@@ -47,7 +48,8 @@ trait Send {
     /// Makes those of one length that can leave as one only then. It is done to texts, before they are sealed.
     fn level(&mut self, _datagrams: &mut [Leaving]) {}
 
-    /// Sends them, and waits for nothing: what the system refuses is lost, as datagrams may be.
+    /// Sends them, and waits for nothing: what the system refuses is lost, as datagrams may be. Where that is because
+    /// this machine has no way there, the datagram tells.
     fn send(&mut self, datagrams: &mut [Leaving]);
 }
 
@@ -67,6 +69,19 @@ struct Leaving {
     /// longer, and this is none then.
     from: Option<IpAddr>,
     text: Vec<u8>,
+    /// The magic of the request that it holds, if it holds one.
+    asks: Option<u64>,
+    /// The system refused it, for this machine has no way there.
+    no_way: bool,
+}
+
+impl Leaving {
+    /// The system refused it.
+    fn refused(&mut self, error: Errno) {
+        log::debug!("a datagram to {} was refused: {error}", self.to);
+        // The last two: the address is of a family that the socket does not serve, or one that it cannot leave for.
+        self.no_way = matches!(error, Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EAFNOSUPPORT | Errno::EINVAL);
+    }
 }
 
 fn receiver(socket: Arc<UdpSocket>) -> Box<dyn Receive> {
@@ -200,6 +215,8 @@ pub(super) struct Outgoing {
     /// The one address that the socket is bound to, if it is one.
     only: Option<IpAddr>,
     asked_at: AskedAt,
+    /// Requests that did not leave, for this machine has no way there.
+    unsent: Vec<(SocketAddr, u64)>,
     #[cfg(debug_assertions)]
     weather: Option<weather::Weather>,
 }
@@ -215,19 +232,21 @@ impl Outgoing {
             keys,
             only,
             asked_at: AskedAt::default(),
+            unsent: Vec::new(),
             #[cfg(debug_assertions)]
             weather: weather::Weather::of_environment(),
         }
     }
 
-    /// Adds a datagram whose text `write` writes, unless it is longer than `limit` bytes.
-    pub(super) fn push(&mut self, to: SocketAddr, limit: usize, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds a datagram whose text `write` writes, unless it is longer than `limit` bytes. It may hold the request
+    /// `asks`.
+    pub(super) fn push(&mut self, to: SocketAddr, asks: Option<u64>, limit: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let from = self.asked_at.source(&to);
         if self.count == self.leaving.len() {
-            self.leaving.push(Leaving { to, from, text: Vec::new() });
+            self.leaving.push(Leaving { to, from, text: Vec::new(), asks, no_way: false });
         }
         let leaving = &mut self.leaving[self.count];
-        (leaving.to, leaving.from) = (to, from);
+        (leaving.to, leaving.from, leaving.asks, leaving.no_way) = (to, from, asks, false);
         leaving.text.clear();
         write(&mut leaving.text);
         if leaving.text.len() > limit {
@@ -255,10 +274,17 @@ impl Outgoing {
             return self.sender.send(&mut weather.through(leaving));
         }
         self.sender.send(leaving);
+        let unsent = leaving.iter().filter(|leaving| leaving.no_way);
+        self.unsent.extend(unsent.filter_map(|leaving| Some((leaving.to, leaving.asks?))));
         if !self.asked_at.is_empty() {
             let refused = leaving.iter().filter(|leaving| leaving.from.is_none());
             refused.for_each(|leaving| self.asked_at.forget(&leaving.to));
         }
+    }
+
+    /// Takes a request that did not leave, for this machine has no way to its receiver.
+    pub(super) fn next_unsent(&mut self) -> Option<(SocketAddr, u64)> {
+        self.unsent.pop()
     }
 
     /// Somebody spoke to our address `at`: it is answered from there.
@@ -285,6 +311,8 @@ mod tests {
             to: receivers[index / 7 % 2].local_addr().expect("an address"),
             from: None,
             text: text.clone().into_bytes(),
+            asks: None,
+            no_way: false,
         };
         sender.send(&mut texts.iter().enumerate().map(leaving).collect::<Vec<_>>());
         receivers.map(|receiver| {
@@ -309,6 +337,24 @@ mod tests {
                     texts.iter().enumerate().filter(|(n, _)| n / 7 % 2 == which).map(|(_, text)| text).collect();
                 assert_eq!(got.iter().collect::<Vec<_>>(), sent);
             }
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_datagram_that_this_machine_has_no_way_for_tells() {
+        type Make = fn(Arc<UdpSocket>) -> Box<dyn Send>;
+        let ways: [Make; 2] =
+            [|socket| Box::new(plain::Sender::new(socket)), |socket| Box::new(batched::Sender::new(socket, false))];
+        for way in ways {
+            let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+            // Itself; one of the other family; and one that nothing leaves for from the machine's own address.
+            let here = socket.local_addr().expect("bound");
+            let to = [here, "[::1]:7000".parse().expect("one"), "192.0.2.1:7000".parse().expect("one")];
+            let leaving = |to| Leaving { to, from: None, text: b"text".to_vec(), asks: Some(7), no_way: false };
+            let mut datagrams = to.map(leaving);
+            way(socket).send(&mut datagrams);
+            assert_eq!(datagrams.map(|leaving| leaving.no_way), [false, true, true]);
         }
     }
 
@@ -392,8 +438,8 @@ mod tests {
         for at in [ours, gone] {
             outgoing.heard(to, at);
             for _ in 0..2 {
-                outgoing.push(to, 10, |out| out.extend_from_slice(b"text"));
-                outgoing.push(to, 3, |out| out.extend_from_slice(b"too long"));
+                outgoing.push(to, None, 10, |out| out.extend_from_slice(b"text"));
+                outgoing.push(to, None, 3, |out| out.extend_from_slice(b"too long"));
                 outgoing.flush();
             }
         }

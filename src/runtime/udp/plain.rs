@@ -47,12 +47,12 @@ impl Sender {
 
 impl Send for Sender {
     fn send(&mut self, datagrams: &mut [Leaving]) {
-        for Leaving { to, text, .. } in datagrams {
-            let to = if self.dual { mapped(*to) } else { *to };
+        for leaving in datagrams {
+            let to = if self.dual { mapped(leaving.to) } else { leaving.to };
             // A full buffer is loss.
             let to = SockaddrStorage::from(to);
-            if let Err(error) = sendto(self.socket.as_raw_fd(), text, &to, MsgFlags::MSG_DONTWAIT) {
-                log::debug!("a datagram was refused: {error}");
+            if let Err(error) = sendto(self.socket.as_raw_fd(), &leaving.text, &to, MsgFlags::MSG_DONTWAIT) {
+                leaving.refused(error);
             }
         }
     }

@@ -324,7 +324,9 @@ impl History {
             let cause = match &seen.moment.event {
                 Event::Start { .. } => Cause::Root("the peer was started"),
                 Event::Command { .. } => Cause::Root("a user"),
-                Event::Damaged { .. } | Event::Missing { .. } | Event::Dropped { .. } => Cause::Root("this machine"),
+                Event::Damaged { .. } | Event::Missing { .. } | Event::Dropped { .. } | Event::NoWay { .. } => {
+                    Cause::Root("this machine")
+                }
                 Event::Fetched { .. } | Event::Delivered { .. } => Cause::Root("a peer that fetches"),
                 Event::JobDone { job, .. } | Event::Flows { job } => of(jobs.get(&(seen.life, *job))),
                 Event::Validated { addr } => {

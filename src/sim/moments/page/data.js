@@ -16,7 +16,7 @@ function named(value) {
 // `timing`). A message's depends on what carried it.
 const GIVERS = {
   Start: "main", Command: "console", Tick: "sweeper", JobDone: "transfer", Validated: "transfer", Undeliverable: "link",
-  Dropped: "udp-recv",
+  Dropped: "udp-recv", NoWay: "node",
 };
 function giver(name, fields, timing) {
   if (timing?.queued) return timing.queued.by;
