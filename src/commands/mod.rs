@@ -72,7 +72,7 @@ pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
     (Exit::Usage, "asked wrongly: options, arguments, a place where another file stands", "no"),
     (Exit::Partial, "of several files some were done, others were not", "with those that failed, as their answers say"),
     (Exit::NotFound, "not found: a key nobody holds, a file that is not there", "once a holder is back"),
-    (Exit::TimedOut, "timed out, or fewer copies than `--quorum`", "yes, later"),
+    (Exit::TimedOut, "timed out, nobody answered, or fewer copies than `--quorum`", "yes, later"),
     (
         Exit::Integrity,
         "integrity: bytes that do not hash to their name, and nobody has better ones",

@@ -166,7 +166,7 @@ impl Ring {
                 let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else {
                     return;
                 };
-                search.tried.push(peer.addr);
+                search.goes(peer, self.next_tag);
                 let what = Routed::Lookup { key: search.key };
                 let request = self.routed(what, Hop::Last(peer), false);
                 self.ask(peer, request, Why::Search(lookup), out);

@@ -15,11 +15,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::relay::Relay;
-use super::route::key_of;
+use super::route::{Search, key_of};
 use super::table::Hop;
 use super::{Ring, Why};
 use crate::id::Id;
-use crate::overlay::{Effect, LookupId};
+use crate::overlay::{Effect, LookupId, Tag};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -32,6 +32,10 @@ const HEARD_LATELY: Duration = Duration::from_millis(500);
 
 /// Pings beside lookups of others that are out at a time: each holds a lookup, and whoever asks again brings one about.
 const MOST_MINDED: usize = 64;
+
+/// An answer may be late so often before its lookup goes another way though the next hop lives: a peer further on may
+/// be silent, and the one before it takes that long to find out.
+const LATE: u32 = 2;
 
 /// A lookup that was sent to its next hop.
 #[derive(Clone, Debug)]
@@ -92,20 +96,20 @@ impl Ring {
         self.asked.values().filter(|why| matches!(why, Why::Hop { .. })).count()
     }
 
-    /// The answer to a lookup of this peer's own is late: is the peer there that it was sent to? If it is late again,
-    /// some peer on the way may be there and pass nothing on: the lookup goes another way too.
-    pub(super) fn mind_late(&mut self, now: Time, lookup: LookupId, out: &mut Vec<Effect>) {
-        if let Some(search) = self.searches.get_mut(&lookup) {
-            search.late += 1;
-            if search.late > 1 {
-                self.search_on(now, lookup, out);
-            }
-        }
-        let search = self.searches.get(&lookup).filter(|search| search.found.is_none());
-        let Some(to) = search.and_then(|search| self.table.at(search.tried.last()?)) else { return };
+    /// The answer to a lookup of this peer's own is late: is the peer there that it was sent to? If it is, and the answer
+    /// is late again and again, some peer on the way may be there and pass nothing on: the lookup goes another way too.
+    pub(super) fn mind_late(&mut self, now: Time, lookup: LookupId, tag: Tag, out: &mut Vec<Effect>) {
+        let of_last = |search: &&mut Search| search.found.is_none() && search.latest == tag;
+        let Some(search) = self.searches.get_mut(&lookup).filter(of_last) else { return };
+        search.late += 1;
+        let (late, last) = (search.late, search.tried.last().copied());
+        let Some(to) = last.and_then(|addr| self.table.at(&addr)) else { return };
         let is_minded = |why: &Why| matches!(why, Why::Hop { to: other, .. } if *other == to.addr);
-        if !self.asked.values().any(is_minded) {
-            self.mind_hop(now, to, Sent::Own(lookup), true, out);
+        match late {
+            _ if self.asked.values().any(is_minded) => {}
+            1 => self.mind_hop(now, to, Sent::Own(lookup), true, out),
+            ..=LATE => {}
+            _ => self.search_on(now, lookup, out),
         }
     }
 
@@ -136,7 +140,7 @@ impl Ring {
 mod tests {
     use super::super::RingOptions;
     use super::*;
-    use crate::overlay::{Asker, Cause, Goal, Incoming, Overlay, Tag};
+    use crate::overlay::{Asker, Cause, Goal, Incoming, Overlay};
     use crate::wire::ring::{RingKind, RingRequest, RingResponse, Route};
     use crate::wire::{Response, Sender};
 
@@ -234,16 +238,22 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_that_is_late_again_goes_another_way_though_the_first_hop_answers() {
+    fn a_lookup_that_is_late_again_and_again_goes_another_way_though_the_first_hop_answers() {
         let mut ring = ring(1, 64);
         let (first, tag) = way(&look_up(&mut ring, 30_500)).expect("it is sent");
-        let mut ways = Vec::new();
-        for _ in 0..2 {
+        let late = |ring: &mut Ring| {
             let mut out = Vec::new();
             ring.on(NOW, Cause::Late { tag, doubtful: false }, &mut out);
-            ways.push(way(&out).map(|(to, _)| to));
-        }
-        assert!(ways[0].is_none() && ways[1].is_some_and(|to| to != first), "{ways:?}");
+            out
+        };
+        let out = late(&mut ring);
+        let [Effect::Ask { to, request: Request::Ping, tag: ping, .. }] = &out[..] else { panic!("{out:?}") };
+        assert!(to.addr == first && late(&mut ring).is_empty(), "it may be gone: that is found out first");
+        let (by, mut unheard) = (ring.table.at(&first).expect("it is known"), Vec::new());
+        let pong = Response::Node(by);
+        ring.on(NOW, Cause::Answer { tag: *ping, from: first, by: Some(by), response: &pong }, &mut unheard);
+        let other = way(&late(&mut ring)).map(|(to, _)| to);
+        assert!(other.is_some_and(|to| to != first), "{other:?}");
     }
 
     #[test]

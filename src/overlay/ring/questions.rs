@@ -241,7 +241,7 @@ impl Ring {
                 self.asked.insert(tag, Why::Tell);
                 self.on_silent_hop(now, to, sent, out);
             }
-            Some(&Why::Search(lookup)) => self.mind_late(now, lookup, out),
+            Some(&Why::Search(lookup)) => self.mind_late(now, lookup, tag, out),
             Some(&Why::Value { lookup, peer }) => {
                 let how = if doubtful { Standing::Doubtful } else { Standing::Overdue };
                 self.on_no_value(lookup, peer, how, out);

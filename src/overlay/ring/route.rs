@@ -10,7 +10,7 @@ use super::table::Hop;
 use super::{MAX_ROUND, Ring, Why};
 use crate::config::{MAX_TIMEOUT, WIDTH};
 use crate::id::{Id, Key};
-use crate::overlay::{Effect, Goal, LookupId};
+use crate::overlay::{Effect, Goal, LookupId, Tag};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -26,12 +26,21 @@ pub(super) struct Search {
     goal: Goal,
     /// First hops that led nowhere.
     pub(super) tried: Vec<SocketAddr>,
-    /// How often an answer was late.
+    /// The question that went the last of these ways, and how often its answer was late.
+    pub(super) latest: Tag,
     pub(super) late: u32,
     /// The replica set, whose members are asked, and the hops it took, once known.
     pub(super) found: Option<(Members, u32)>,
     /// Peers that the owner named, and that are known here to be silent.
     pub(super) unreached: Vec<Peer>,
+}
+
+impl Search {
+    /// It goes to this peer, by the question that is asked next.
+    pub(super) fn goes(&mut self, to: Peer, tag: Tag) {
+        self.tried.push(to.addr);
+        (self.latest, self.late) = (tag, 0);
+    }
 }
 
 impl Ring {
@@ -48,7 +57,7 @@ impl Ring {
     }
 
     pub(super) fn start_search(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        let search = Search { key, goal, tried: Vec::new(), late: 0, found: None, unreached: Vec::new() };
+        let search = Search { key, goal, tried: Vec::new(), latest: 0, late: 0, found: None, unreached: Vec::new() };
         self.searches.insert(lookup, search);
         // While this peer is joining it knows no peer to ask: its searches start when it is in.
         if !self.membership.is_pending() {
@@ -78,7 +87,7 @@ impl Ring {
                 let again = !search.tried.is_empty();
                 // An answer that was no answer (a refusal) must not lead there again.
                 if let Some(search) = self.searches.get_mut(&lookup) {
-                    search.tried.push(to.addr);
+                    search.goes(to, self.next_tag);
                 }
                 let request = self.routed(what, hop, false);
                 self.ask(to, request, Why::Search(lookup), out);
