@@ -3,6 +3,16 @@
 use super::leases::{HOUR, NOW, deleted, holding, laid, lease, offer};
 use super::*;
 
+/// Waits for the job that deletes a block.
+fn deletion(bench: &mut Bench) -> JobId {
+    loop {
+        let actions = bench.wait(Duration::from_secs(2 * HOUR)).expect("it goes after the grace");
+        if let Some((job, _)) = jobs(&actions).into_iter().find(|(_, work)| matches!(work, Job::Delete { .. })) {
+            return job;
+        }
+    }
+}
+
 #[test]
 fn however_many_blocks_end_at_once_few_are_being_deleted_at_a_time() {
     let held: Vec<_> = (0..1000).map(|n| (key(n), 4)).collect();
@@ -28,16 +38,12 @@ fn however_many_blocks_end_at_once_few_are_being_deleted_at_a_time() {
 #[test]
 fn a_block_that_is_being_deleted_is_not_called_saved() {
     let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW - 2 * HOUR))])]);
-    let mut job = None;
-    while job.is_none() {
-        let actions = bench.wait(Duration::from_secs(2 * HOUR)).expect("it goes after the grace");
-        job = jobs(&actions).into_iter().find(|(_, work)| matches!(work, Job::Delete { .. }));
-    }
+    let job = deletion(&mut bench);
     bench.does(Event::Validated { addr: peer(1).addr });
     let actions = bench.hears_request(peer(1), 5, offer(1, &[lease(2, None)]));
     let [(_, 5, Err(reason))] = &responses(&actions)[..] else { panic!("{actions:?}") };
     assert!(reason.contains("busy"), "{reason}");
-    bench.ends(job.expect("it was ordered").0, Outcome::Done);
+    bench.ends(job, Outcome::Done);
     let actions = bench.hears_request(peer(1), 6, offer(1, &[lease(2, None)]));
     assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { .. })]), "{actions:?}");
 }
@@ -63,12 +69,8 @@ fn a_block_that_an_offer_is_about_to_keep_on_is_not_deleted_meanwhile() {
 #[test]
 fn a_block_that_could_not_be_deleted_is_deleted_later() {
     let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW - 2 * HOUR))])]);
-    let mut job = None;
-    while job.is_none() {
-        let actions = bench.wait(Duration::from_secs(2 * HOUR)).expect("it goes after the grace");
-        job = jobs(&actions).into_iter().find(|(_, work)| matches!(work, Job::Delete { .. }));
-    }
-    bench.ends(job.expect("it was ordered").0, failed(JobErrorKind::Io));
+    let job = deletion(&mut bench);
+    bench.ends(job, failed(JobErrorKind::Io));
     let gone = deleted(&mut bench, Duration::from_secs(2 * HOUR));
     assert_eq!(gone.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [key(1)]);
 }

@@ -106,15 +106,19 @@ fn a_busy_holder_is_asked_again_and_then_believed() {
     assert_eq!(states(&checked), [CopyState::Claimed]);
 }
 
-#[test]
-fn a_holder_that_is_always_busy_costs_a_check_its_time_once_however_many_blocks_there_are() {
-    let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
+/// Begins to check the blocks of these numbers, as a local list has them, and to have them hashed; what is asked first.
+fn check_listed(bench: &mut Bench, numbers: std::ops::Range<u64>) -> Vec<(SocketAddr, u64, Request)> {
     let sources = vec![Source::Manifest("list".into())];
     let command = Command::Check { sources, verify: true, repair: false, lease: None };
     let [(read, Job::ReadManifest { .. })] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
-    let entries = (0..100).map(|n| crate::file::Entry { key: key(n), size: 10 }).collect();
-    let actions = bench.ends(read, Outcome::Manifest { entries, root: key(500), sha256: None });
-    let mut asked: VecDeque<_> = requests(&actions).into();
+    let entries = numbers.map(|n| crate::file::Entry { key: key(n), size: 10 }).collect();
+    requests(&bench.ends(read, Outcome::Manifest { entries, root: key(500), sha256: None }))
+}
+
+#[test]
+fn a_holder_that_is_always_busy_costs_a_check_its_time_once_however_many_blocks_there_are() {
+    let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
+    let mut asked: VecDeque<_> = check_listed(&mut bench, 0..100).into();
     let end = loop {
         let actions = match asked.pop_front() {
             Some((to, magic, Request::Verify { .. })) => bench.hears_answer(to, magic, Response::Vouch(Vouch::Busy)),
@@ -134,11 +138,7 @@ fn a_holder_that_is_always_busy_costs_a_check_its_time_once_however_many_blocks_
 #[test]
 fn a_holder_that_is_busy_with_one_block_and_silent_about_another_does_not_keep_a_check_from_its_end() {
     let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
-    let sources = vec![Source::Manifest("list".into())];
-    let command = Command::Check { sources, verify: true, repair: false, lease: None };
-    let [(read, Job::ReadManifest { .. })] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
-    let entries = [2, 3].map(|n| crate::file::Entry { key: key(n), size: 10 }).to_vec();
-    let asked = requests(&bench.ends(read, Outcome::Manifest { entries, root: key(50), sha256: None }));
+    let asked = check_listed(&mut bench, 2..4);
     let [(to, magic, Request::FindValue { .. }), _] = asked[..] else { panic!("{asked:?}") };
     let asked = requests(&bench.hears_answer(to, magic, Response::Node(peer(1))));
     let mut asked: VecDeque<_> = asked.into();
