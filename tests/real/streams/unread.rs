@@ -100,14 +100,15 @@ fn a_peer_whose_terminal_takes_no_output_ends() {
     let usual = ["peer", "--data", &format!("{dir}/data"), "--port", &port];
     let (peer, _terminal) = stuck_at_terminal(port.parse().expect("a port"), &usual);
     let (of_ring, _other) = stuck_at_terminal(ring, &["ring", "init", &me, &me, &me, "5", "--dir", &dir]);
-    // The peer's last answer was not read. That of the ring has none.
-    let both = [(peer, 1), (of_ring, 0)];
+    // The peer's last answer is not read, unless the terminal made room for it late. That of the ring has none.
+    let both = [(peer, &[1, 0][..]), (of_ring, &[0])];
     for (peer, _) in &both {
         kill(Pid::from_raw(peer.id().cast_signed()), Signal::SIGTERM).expect("it runs");
     }
-    for (mut peer, code) in both {
+    for (mut peer, codes) in both {
         until(|| !matches!(peer.try_wait(), Ok(None)));
-        assert_eq!(peer.wait().expect("it ended").code(), Some(code));
+        let code = peer.wait().expect("it ended").code();
+        assert!(codes.iter().any(|known| code == Some(*known)), "{code:?}");
     }
 }
 

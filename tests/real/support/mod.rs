@@ -213,10 +213,14 @@ impl PeerProcess {
         }
     }
 
-    /// Sends it a signal.
+    /// Sends it a signal. One that is stopped has stopped when this returns: on a busy machine its threads run on for a
+    /// moment.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a process id");
         kill(Pid::from_raw(pid), signal).expect("it runs");
+        if signal == Signal::SIGSTOP {
+            until(|| is_stopped(pid));
+        }
     }
 
     /// Types a command and reads its answer.
@@ -369,4 +373,13 @@ pub(crate) fn free_ports() -> u16 {
             return base;
         }
     }
+}
+
+/// Whether each thread of a process has stopped.
+fn is_stopped(pid: i32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+    })
 }
