@@ -34,7 +34,7 @@ pub mod purpose;
 pub mod trouble;
 
 mod budget;
-mod claims;
+pub(crate) mod claims;
 mod commands;
 pub(crate) mod desk;
 pub(crate) mod exchange;

@@ -96,8 +96,9 @@ impl Ring {
         self.asked.values().filter(|why| matches!(why, Why::Hop { .. })).count()
     }
 
-    /// The answer to a lookup of this peer's own is late: is the peer there that it was sent to? If it is, and the answer
-    /// is late again and again, some peer on the way may be there and pass nothing on: the lookup goes another way too.
+    /// The answer to a lookup of this peer's own is late: is the peer there that it was sent to? If it is, and the
+    /// answer is late again and again, some peer on the way may be there and pass nothing on: the lookup goes another
+    /// way too.
     pub(super) fn mind_late(&mut self, now: Time, lookup: LookupId, tag: Tag, out: &mut Vec<Effect>) {
         let of_last = |search: &&mut Search| search.found.is_none() && search.latest == tag;
         let Some(search) = self.searches.get_mut(&lookup).filter(of_last) else { return };
