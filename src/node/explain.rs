@@ -204,7 +204,8 @@ impl Explanations {
         question.sent = *sent;
         question.outcome = match delivery {
             Delivery::Late { doubtful: true, .. } => return question.doubted = Some(span),
-            Delivery::Late { .. } => return question.late = Some(span),
+            // Of a question that goes from peer to peer it is told each time.
+            Delivery::Late { .. } => return question.late = question.late.or(Some(span)),
             Delivery::Answer { response, .. } => {
                 question.trail = response.trail().to_vec();
                 let before = of.named.len();

@@ -207,6 +207,20 @@ mod tests {
     }
 
     #[test]
+    fn who_has_shown_a_block_is_believed_for_four_hours_and_who_only_pulled_one_is_not() {
+        let (mut conducts, peer, begin) = (Conducts::default(), Id::of(b"peer"), at(1000));
+        let believed = |conducts: &Conducts, now| conducts.is_honest(&peer) && !conducts.is_to_show(&peer, now);
+        conducts.took(&peer, begin, Taken::Pulled);
+        assert!(!believed(&conducts, begin) && !conducts.has_lied(&peer), "it has shown nothing");
+        conducts.took(&peer, begin, Taken::Had);
+        assert!(believed(&conducts, begin + (SHOWN_FOR - Duration::from_secs(1))));
+        assert!(conducts.is_to_show(&peer, begin + SHOWN_FOR));
+        conducts.boasted(&peer, begin);
+        conducts.took(&peer, begin, Taken::Pulled);
+        assert!(conducts.has_lied(&peer), "to pull what it said it held mends nothing");
+    }
+
+    #[test]
     fn a_peer_that_comes_and_goes_is_compared_with_ever_more_rarely_until_it_stays() {
         let (mut conducts, peer) = (Conducts::default(), Id::of(b"peer"));
         let (mut begun, mut now) = (0, at(1000));

@@ -8,6 +8,9 @@
 //! In a ring at rest hardly any hop is silent, and such pings would be a third of all messages. So none goes out before
 //! the origin has no answer in time: it sends the lookup again, and each peer on the way then pings the next one.
 //!
+//! A hop that answers the ping may pass nothing on all the same. Where the answer stays away for long, the lookup goes
+//! another way too, and that says nothing of the hop: a peer behind it may be the silent one.
+//!
 //! Doubt alone never makes this peer the owner of a key: where all others are in doubt, it may be this one that is cut
 //! off or was stopped.
 
