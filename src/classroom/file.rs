@@ -5,10 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::node::command::CommandId;
-use crate::node::job::Version;
+use crate::node::job::{JobId, Version};
 use crate::time::Time;
+
+/// While others wait to store a file, one that comes has so long to come, and a second for each [`HURRIED_RATE`] bytes.
+const UNHURRIED: Duration = Duration::from_secs(10);
+
+/// Bytes a second.
+const HURRIED_RATE: u64 = 4 << 20;
+
+/// Offers of one peer that may wait for an earlier one of the same file.
+const MOST_OFFERS: usize = 4;
 
 /// A named file: what is held of it, what is coming, and who waits for that.
 #[derive(Default)]
@@ -47,6 +57,23 @@ pub(super) struct Transfer {
     pub(super) fresh: bool,
     /// A user wants it stored: the answer waits until the replicas have it too.
     pub(super) for_user: bool,
+    /// The job that brings it, and when that was ordered.
+    pub(super) brought_by: Option<(JobId, Time)>,
+    /// It was given up, for it came too slowly and others waited.
+    pub(super) given_up: bool,
+}
+
+impl Transfer {
+    pub(super) fn new(waiter: Waiter, offered: Option<(SocketAddr, Version)>) -> Self {
+        Self { waiting: vec![waiter], offered, fresh: false, for_user: false, brought_by: None, given_up: false }
+    }
+
+    /// The job that brings it, if it has come too slowly by `now` to keep others waiting.
+    fn slow_job(&self, now: Time) -> Option<JobId> {
+        let size = self.offered.map_or(0, |(_, version)| version.size);
+        let enough = UNHURRIED + Duration::from_secs(size / HURRIED_RATE);
+        self.brought_by.filter(|(_, since)| now.since(*since) > enough).map(|(job, _)| job)
+    }
 }
 
 /// Somebody who is told how a transfer ended.
@@ -118,6 +145,23 @@ impl NamedFile {
     /// Whether the user's command waits for the transfer.
     pub(super) fn is_awaited_by(&self, command: CommandId) -> bool {
         self.transfer.as_ref().is_some_and(|transfer| transfer.waiting.contains(&Waiter::User(command)))
+    }
+
+    /// The job that brings the file, if it takes too long while others wait to store the same one.
+    pub(super) fn gives_way(&mut self, now: Time, has_begun: impl Fn(JobId) -> bool) -> Option<JobId> {
+        let transfer = self.transfer.as_mut().filter(|_| self.phase == Phase::Arriving)?;
+        let others_wait = !self.offers.is_empty() || transfer.waiting.len() > 1;
+        let slow = transfer.slow_job(now).filter(|job| others_wait && !transfer.given_up && has_begun(*job))?;
+        transfer.given_up = true;
+        Some(slow)
+    }
+
+    /// The offer waits for the transfer that is under way, unless it or too many of its peer's do.
+    pub(super) fn queue(&mut self, offer: Offer) {
+        let same = self.offers.iter().filter(|other| other.from == offer.from);
+        if same.clone().count() < MOST_OFFERS && !same.clone().any(|other| other.magic == offer.magic) {
+            self.offers.push_back(offer);
+        }
     }
 
     /// Whether it is on its way to this peer, or from it to others.
@@ -207,7 +251,7 @@ mod tests {
         let lone = NamedFile { offers: VecDeque::from([offer]), ..NamedFile::default() };
         assert!(lone.check().is_err_and(|what| what.contains("offers wait")));
         let mut file = NamedFile::default();
-        file.begin(Transfer { waiting: vec![Waiter::User(1)], offered: None, fresh: false, for_user: true });
+        file.begin(Transfer { for_user: true, ..Transfer::new(Waiter::User(1), None) });
         assert_eq!(file.check(), Ok(()));
         file.replicate();
         assert!(file.check().is_err_and(|what| what.contains("none was asked")));

@@ -34,7 +34,7 @@ use crate::id::Id;
 use crate::name::FileName;
 use crate::node::command::CommandId;
 use crate::node::desk::Desk;
-use crate::node::job::{Job, NamedJob, NamedOutcome, Outcome, Version};
+use crate::node::job::{Job, JobId, NamedJob, NamedOutcome, Outcome, Version};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FileNews, Notice};
 use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
@@ -187,6 +187,7 @@ impl Part for Classroom {
 
     fn on_tick(&mut self, desk: &mut Desk) {
         self.end_waits(desk);
+        self.give_way(desk);
         if self.scan_at.is_some_and(|at| at <= desk.now()) {
             // A peer that leaves has looked for the last time.
             self.scan_at = (!desk.is_leaving()).then_some(desk.now() + FILE_RESCAN);
@@ -246,12 +247,12 @@ impl Classroom {
         Ticket::of(Owner::Slot, self.next)
     }
 
-    fn order(&mut self, desk: &mut Desk, job: NamedJob, step: Step) {
+    fn order(&mut self, desk: &mut Desk, job: NamedJob, step: Step) -> JobId {
         let urgency = match step {
             Step::Give(_) | Step::Receive { .. } | Step::Look { .. } => Urgency::Own,
             _ => Urgency::Others,
         };
-        desk.order(self.ticket(Asked::Job(step)), Job::Named(job), urgency);
+        desk.order(self.ticket(Asked::Job(step)), Job::Named(job), urgency)
     }
 
     /// Hands a file to a peer: please pull it from here and keep it.

@@ -7,7 +7,7 @@ use super::{Classroom, MAX_LOOKING, MAX_SERVING, Question, Requester, Step, tell
 use crate::config::FILE_COPIES;
 use crate::name::FileName;
 use crate::node::desk::Desk;
-use crate::node::job::{NamedJob, Version};
+use crate::node::job::{JobId, NamedJob, Version};
 use crate::node::notice::FileNews;
 use crate::overlay::Asker;
 use crate::peer::Peer;
@@ -19,6 +19,9 @@ pub(super) const NOTHING: Version = Version { size: 0, modified: 0 };
 
 /// Offers that may wait for an earlier one of the same file.
 const MAX_OFFERS: usize = 1024;
+
+/// Why a file was given up on its way.
+const TOO_SLOW: &str = "it came too slowly, and others wait to store this file; try again";
 
 pub(super) fn respond(desk: &mut Desk, to: SocketAddr, magic: u64, response: RingResponse) {
     desk.respond(&Asker::connected(to, magic), RequestKind::Ring, Response::Ring(response));
@@ -142,6 +145,10 @@ impl Classroom {
             return refuse(desk, "this peer is leaving the ring");
         }
         let for_user = self.store_wishes.contains(&(file, from));
+        if !for_user && !desk.knows(&from) {
+            // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
+            return desk.refuse(&Asker::connected(from, magic), "not a neighbour of this peer");
+        }
         if !for_user && self.file(file).phase() == Phase::Replicating {
             return self.answer_while_replicating(desk, offer, file);
         }
@@ -149,21 +156,13 @@ impl Classroom {
         let queued: usize = self.files.values().map(|state| state.offers.len()).sum();
         let state = self.file(file);
         if let Some(transfer) = state.transfer() {
-            let waits = transfer.waiting.contains(&waiter);
-            if !waits && queued < MAX_OFFERS && !state.offers.iter().any(|other| other.magic == magic) {
-                state.offers.push_back(offer);
+            if !transfer.waiting.contains(&waiter) && queued < MAX_OFFERS {
+                state.queue(offer);
             }
             return;
         }
-        if !for_user && !desk.knows(&from) {
-            // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
-            return desk.refuse(&Asker::connected(from, magic), "not a neighbour of this peer");
-        }
-        self.begin_transfer(
-            desk,
-            file,
-            Transfer { waiting: vec![waiter], offered: Some((from, version)), fresh, for_user },
-        );
+        let offered = Some((from, version));
+        self.begin_transfer(desk, file, Transfer { fresh, for_user, ..Transfer::new(waiter, offered) });
     }
 
     /// A peer offers a replica of a file that this one is about to replicate itself: two peers took a store of it. They
@@ -191,7 +190,30 @@ impl Classroom {
             }
         };
         state.begin(transfer);
-        self.order(desk, job, Step::Take { file });
+        let job = self.order(desk, job, Step::Take { file });
+        let now = desk.now();
+        if let Some(transfer) = self.file(file).transfer() {
+            transfer.brought_by = Some((job, now));
+        }
+    }
+
+    /// What comes too slowly while others wait to store the same file is given up.
+    pub(super) fn give_way(&mut self, desk: &mut Desk) {
+        let now = desk.now();
+        let begun = |job| desk.jobs().has_begun(job);
+        let slow: Vec<JobId> = self.files.values_mut().filter_map(|state| state.gives_way(now, begun)).collect();
+        slow.into_iter().for_each(|job| desk.cancel_job(job));
+    }
+
+    /// The user stores what lies here, or what is about to.
+    pub(super) fn keep_here(&mut self, desk: &mut Desk, file: FileName, user: Waiter) {
+        match self.file(file).transfer() {
+            Some(transfer) => {
+                transfer.waiting.push(user);
+                transfer.for_user = true;
+            }
+            None => self.begin_transfer(desk, file, Transfer { for_user: true, ..Transfer::new(user, None) }),
+        }
     }
 
     /// A file that was offered is here now.
@@ -233,13 +255,16 @@ impl Classroom {
         }
     }
 
-    /// A file has come, or has not: those who wait are told, and the next offer of it has its turn.
+    /// A file has come, or has not: those who wait are told, and the next offer of it has its turn. A user of this peer
+    /// who waited for what did not come stores what lies here.
     pub(super) fn end_transfer(&mut self, desk: &mut Desk, file: FileName, result: Result<(), &str>) {
         let Some(transfer) = self.file(file).end() else { return };
+        let result = if transfer.given_up { result.map_err(|_| TOO_SLOW) } else { result };
         self.end_waits_for(desk, file);
         let of = RingKind::Transfer;
         for waiter in transfer.waiting {
             match waiter {
+                Waiter::User(_) if result.is_err() && transfer.offered.is_some() => self.keep_here(desk, file, waiter),
                 Waiter::User(command) => self.on_stored_here(desk, command, result),
                 Waiter::Peer { addr, magic } => {
                     let refused = |reason: &str| RingResponse::Refused { of, reason: reason.to_owned() };

@@ -223,6 +223,56 @@ fn two_peers_that_replicate_one_file_do_not_wait_for_one_another() {
 }
 
 #[test]
+fn a_file_that_comes_slowly_gives_way_to_others_who_store_the_same_one() {
+    const LARGE: u64 = 900 << 20;
+    let mut bench = classroom(0);
+    for origin in [peer(2), peer(1)] {
+        arrives(&mut bench, origin, 5, Routed::Store { file: file(1) });
+    }
+    let offer = |size| Request::Ring(RingRequest::Transfer { file: file(1), size, modified: 5, stored: true });
+    let (slow, _) = job(&bench.hears_request(peer(2), 6, offer(LARGE)));
+    let cancelled = |bench: &mut Bench, within: Duration| {
+        let until = bench.now + within;
+        let mut cancelled = false;
+        while bench.now < until
+            && let Some(actions) = bench.wait(until.since(bench.now))
+        {
+            cancelled |= actions.contains(&Action::Cancel { job: slow });
+            for (id, _) in jobs(&actions) {
+                bench.ends(id, Outcome::Named(NamedOutcome::Scanned { files: Vec::new() }));
+            }
+        }
+        cancelled
+    };
+    assert!(!cancelled(&mut bench, Duration::from_secs(900)), "nobody else waits");
+    for magic in 10..20 {
+        assert_eq!(bench.hears_request(peer(1), magic, offer(700)), [], "the other one has its turn first");
+    }
+    let (find, _) = job(&orders(&mut bench, Command::StoreFile { file: file(1) }));
+    bench.ends(find, found(Some(VERSION)));
+    assert!(cancelled(&mut bench, Duration::from_secs(20)));
+    let given_up = JobError { kind: JobErrorKind::Cancelled, reason: "no longer needed".to_owned() };
+    let mut actions = bench.ends(slow, Outcome::Failed(given_up));
+    let [(to, 6, Ok(Response::Ring(RingResponse::Refused { reason, .. })))] = &responses(&actions)[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(*to == peer(2).addr && reason.contains("too slowly"), "{reason}");
+    let (touch, work) = job(&actions);
+    assert_eq!(work, NamedJob::Touch { file: file(1) }, "the user here is next");
+    let cannot = JobError { kind: JobErrorKind::Io, reason: "the disk is gone".to_owned() };
+    actions = bench.ends(touch, Outcome::Failed(cannot));
+    let Some(Answer::Failed(failure)) = answer(&actions) else { panic!("{actions:?}") };
+    assert!(failure.reason.contains("the disk is gone"), "{}", failure.reason);
+    let mut turns = 0;
+    while let [(id, Job::Named(NamedJob::Keep { from, .. }))] = jobs(&actions)[..] {
+        assert_eq!(from, peer(1).addr);
+        actions = bench.ends(id, absent());
+        turns += 1;
+    }
+    assert_eq!(turns, 4, "of all that one peer offers, so many wait");
+}
+
+#[test]
 fn a_request_waits_for_a_file_that_is_on_its_way() {
     let mut bench = classroom(0);
     arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });

@@ -1,6 +1,6 @@
 //! What this peer's user asks about files: `store` and `request`.
 
-use super::file::{Transfer, Waiter};
+use super::file::Waiter;
 use super::{Classroom, Errand, Handed, Handing, Own, Requester, Step, tell};
 use crate::id::Id;
 use crate::name::FileName;
@@ -68,18 +68,7 @@ impl Classroom {
     fn store_here(&mut self, desk: &mut Desk, own: Own) {
         tell(desk, own.file, FileNews::StoreAccepted { origin: desk.me() });
         self.stores.insert(own.command, own);
-        let waiter = Waiter::User(own.command);
-        match self.file(own.file).transfer() {
-            Some(transfer) => {
-                transfer.waiting.push(waiter);
-                transfer.for_user = true;
-            }
-            None => self.begin_transfer(
-                desk,
-                own.file,
-                Transfer { waiting: vec![waiter], offered: None, fresh: false, for_user: true },
-            ),
-        }
+        self.keep_here(desk, own.file, Waiter::User(own.command));
     }
 
     /// The user's file is at this peer, where it belongs, and at its replicas.

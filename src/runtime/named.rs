@@ -8,7 +8,7 @@
 //! have been read. With a port the file is meant for the user of the peer that listens there, and the node is told when
 //! all of it was sent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -59,6 +59,25 @@ struct Known {
     hashes: HashMap<FileName, (Version, Id)>,
     /// From where those came that others had kept here, and their sizes.
     brought: HashMap<FileName, (Source, u64)>,
+    /// How many bytes of such files are on their way from each place.
+    coming: BTreeMap<Source, u64>,
+}
+
+/// Room for a file that is on its way here.
+pub(super) struct Share<'a> {
+    folder: &'a Folder,
+    source: Source,
+    size: u64,
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let coming = &mut self.folder.known.lock().coming;
+        let left = coming.remove(&self.source).unwrap_or(0).saturating_sub(self.size);
+        if left > 0 {
+            coming.insert(self.source, left);
+        }
+    }
 }
 
 /// A line that asks for a file.
@@ -135,24 +154,27 @@ impl Folder {
         })
     }
 
-    /// Whether a file that `from` wants kept here leaves as much room to others as all that came from there takes.
+    /// Room for a file that `from` wants kept here, if it leaves as much to others as all that came or comes from there
+    /// takes.
     ///
     /// # Errors
-    /// Says why not.
-    pub(super) fn check_share(&self, file: FileName, size: u64, from: SocketAddr) -> Result<(), String> {
+    /// Says why there is none.
+    pub(super) fn share(&self, file: FileName, size: u64, from: SocketAddr) -> Result<Share<'_>, String> {
         let source = Source::of(from);
-        let known = self.known.lock();
-        let others = known.brought.iter().filter(|(name, (by, _))| *by == source && **name != file);
-        let brought: u64 = others.map(|(_, (_, size))| size).sum();
-        drop(known);
         // What cannot be told is no reason to refuse: writing will show it.
         let room = room(&self.path).ok().flatten().unwrap_or(u64::MAX);
-        if !leaves_enough(brought, size, room) {
+        let known = &mut *self.known.lock();
+        let others = known.brought.iter().filter(|(name, (by, _))| *by == source && **name != file);
+        let brought: u64 = others.map(|(_, (_, size))| size).sum();
+        let coming = known.coming.get(&source).copied().unwrap_or(0);
+        let has = brought + coming;
+        if !leaves_enough(has, size, room) {
             return Err(format!(
-                "file {file} cannot be taken: {brought} bytes are here from the same place, and others need room"
+                "file {file} cannot be taken: {has} bytes are here from the same place, and others need room"
             ));
         }
-        Ok(())
+        known.coming.insert(source, coming + size);
+        Ok(Share { folder: self, source, size })
     }
 
     /// A file was written here that `from` had kept.
@@ -366,11 +388,16 @@ mod tests {
         let name = |n: u16| format!("{n:04}").parse::<FileName>().unwrap();
         let third = room(dir.path()).unwrap().unwrap() / 3;
         for _ in 0..5 {
-            folder.check_share(name(1), third, one).unwrap();
+            let _share = folder.share(name(1), third, one).unwrap();
             folder.note_brought(name(1), third, one);
         }
+        let coming = folder.share(name(2), third / 2, one).unwrap();
+        assert!(folder.share(name(3), third / 4 * 7, one).is_err(), "what is on its way counts");
+        drop(coming);
+        drop(folder.share(name(3), third / 4 * 7, one).unwrap());
         folder.note_brought(name(2), third * 2, one);
-        assert!(folder.check_share(name(3), third, one).is_err());
-        folder.check_share(name(3), third, other).unwrap();
+        assert!(folder.share(name(3), third, one).is_err());
+        drop(folder.share(name(3), third, other).unwrap());
+        assert!(folder.known.lock().coming.is_empty());
     }
 }

@@ -102,7 +102,7 @@ impl Workbench {
             _ => {}
         }
         folder.check_announced(file, version)?;
-        folder.check_share(file, version.size, from).map_err(|reason| failed(JobErrorKind::Full, reason))?;
+        let _share = folder.share(file, version.size, from).map_err(|reason| failed(JobErrorKind::Full, reason))?;
         let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
         let dest = folder.place(file);
         let cannot = |error: &io::Error| cannot_write(&dest, error);
