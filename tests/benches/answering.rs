@@ -2,7 +2,8 @@
 //!
 //! 64 requests are outstanding at any time. The asking side has one core, the answering side another; the peer's
 //! threads share theirs. The echo reads and sends by the batch, as the peer may. And how many it answers while it
-//! records its moments, on that same core: what the recorder cannot follow is lost, and the peer answers on.
+//! records its moments, on that same core: what the recorder cannot follow is lost, and the peer answers on. And how many
+//! under a network key, where the asking side seals its questions too and leaves the answers closed.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
@@ -10,6 +11,7 @@
 mod common;
 
 use std::error::Error;
+use std::fs;
 use std::io;
 use std::net::UdpSocket;
 
@@ -18,8 +20,12 @@ use common::contacts::Contacts;
 use common::load::Generator;
 use common::measure::{Bound, Samples, Unit, figure, samples, title, verdict};
 use common::process::{Bare, PeerProcess, announce, pin, role};
+use common::wrap::Wrap;
 use common::{ANSWERING_CORE, ASKING_CORE, GROWTH, round_time, rounds};
 use kadring::config::WIDTH;
+
+/// A network key.
+const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 fn main() -> Result<(), Box<dyn Error>> {
     if role().is_some() {
@@ -30,7 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for count in GROWTH {
         measure(count, &echo)?;
     }
-    measure_record(GROWTH[0])
+    measure_record(GROWTH[0])?;
+    measure_key(GROWTH[0])
 }
 
 /// The bare limit: sends every datagram back.
@@ -84,26 +91,44 @@ fn measure_record(count: usize) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("record");
     let record = ["--record", path.to_str().ok_or("a temporary folder's name is text")?];
+    compare(count, "--record", &record, None, Bound::AtLeast(0.80))
+}
+
+fn measure_key(count: usize) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("key");
+    fs::write(&path, KEY)?;
+    let key = ["--network-key-file", path.to_str().ok_or("a temporary folder's name is text")?];
+    compare(count, "a network key", &key, Some(KEY), Bound::AtLeast(0.6))
+}
+
+/// A peer with these options against one without, each among contacts that know the key, if there is one.
+fn compare(count: usize, what: &str, options: &[&str], key: Option<&str>, bound: Bound) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
     let mut peers = Vec::new();
-    for (name, options) in [("plain", &[][..]), ("recorded", &record[..])] {
+    for (name, options, key) in [("plain", &[][..], None), ("other", options, key)] {
         let mut peer = on_answering_core(|| PeerProcess::start(&folder.path().join(name), None, options))?;
-        let contacts = Contacts::start(&peer.id, count)?;
+        let contacts = Contacts::wrapped(&peer.id, count, Wrap::new(key))?;
         let known = contacts.get_known(&mut peer)?;
-        let mut generator = Generator::new(peer.addr)?;
+        let mut generator = Generator::wrapped(peer.addr, Wrap::new(key))?;
         generator.become_known(WIDTH.min(known))?;
         generator.run(round_time() / 4, || peer.usage())?;
-        peers.push((peer, contacts, generator, Samples::default()));
+        peers.push((peer, contacts, generator, Samples::default(), Samples::default()));
     }
     for _ in 0..rounds() {
-        for (peer, _, generator, answered) in &mut peers {
-            answered.push(generator.run(round_time(), || peer.usage())?.per_second);
+        for (peer, _, generator, answers, costs) in &mut peers {
+            let answered = generator.run(round_time(), || peer.usage())?;
+            answers.push(answered.per_second);
+            costs.push(answered.cost);
         }
     }
-    title(format_args!("The same with and without --record, {count} contacts"));
-    let [(.., plain), (.., recorded)] = &peers[..] else { return Err("there are two".into()) };
+    title(format_args!("The same with and without {what}, {count} contacts"));
+    let [(.., plain, plain_cost), (.., other, other_cost)] = &peers[..] else { return Err("there are two".into()) };
     samples("without", plain, Unit::PerSecond);
-    samples("with --record", recorded, Unit::PerSecond);
-    verdict("ratio", recorded.median() / plain.median(), Bound::AtLeast(0.80));
+    samples("with it", other, Unit::PerSecond);
+    samples("without, processor time an answer", plain_cost, Unit::Micros);
+    samples("with it, processor time an answer", other_cost, Unit::Micros);
+    verdict("ratio", other.median() / plain.median(), bound);
     Ok(())
 }
 

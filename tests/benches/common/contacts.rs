@@ -7,8 +7,8 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::process::PeerProcess;
+use super::wrap::Wrap;
 
 /// Contacts that share each length of common prefix with the peer: a bucket's worth.
 const A_BUCKET: usize = 20;
@@ -43,19 +44,25 @@ pub(crate) struct Contacts {
 struct Shared {
     socket: UdpSocket,
     ids: Vec<Id>,
+    wrap: Mutex<Wrap>,
     stop: AtomicBool,
 }
 
 impl Contacts {
     /// `count` contacts, spread over the buckets of the peer `of` so that it can know as many of them as possible.
     pub(crate) fn start(of: &Id, count: usize) -> io::Result<Self> {
+        Self::wrapped(of, count, Wrap::new(None))
+    }
+
+    /// [`start`](Self::start), and they speak in such words.
+    pub(crate) fn wrapped(of: &Id, count: usize, wrap: Wrap) -> io::Result<Self> {
         let mut rng = StdRng::seed_from_u64(2);
         let ids = (0..count).map(|index| id_sharing_prefix(of, index / A_BUCKET % ID_BITS, &mut rng)).collect();
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         setsockopt(&socket, sockopt::RcvBuf, &(4 << 20))?;
-        let shared = Arc::new(Shared { socket, ids, stop: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { socket, ids, wrap: Mutex::new(wrap), stop: AtomicBool::new(false) });
         let answering = {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name("contacts".into()).spawn(move || shared.answer())?
@@ -114,7 +121,8 @@ impl Shared {
         let mut buffer = [0; 2048];
         while !self.stop.load(Ordering::Relaxed) {
             let Ok((len, from, index)) = self.receive(&mut buffer) else { continue };
-            let Ok(Message { magic, body: Body::Request(request), .. }) = kad::decode(&buffer[..len]) else { continue };
+            let Some(text) = self.wrap.lock().expect("nobody panics").open(&buffer[..len]) else { continue };
+            let Ok(Message { magic, body: Body::Request(request), .. }) = kad::decode(&text) else { continue };
             let Some(me) = (index < self.ids.len()).then(|| self.contact(index)) else { continue };
             let response = match request {
                 Request::Ping => Response::Node(me),
@@ -142,6 +150,7 @@ impl Shared {
     fn send(&self, message: &Message, to: SocketAddr, from: SocketAddr) -> nix::Result<()> {
         let mut text = Vec::new();
         kad::encode(message, &mut text);
+        let text = self.wrap.lock().expect("nobody panics").seal(text);
         let (SocketAddr::V4(to), SocketAddr::V4(from)) = (to, from) else {
             return Err(nix::errno::Errno::EAFNOSUPPORT);
         };

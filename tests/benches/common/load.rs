@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 
 use super::batch::Batch;
 use super::process::Usage;
+use super::wrap::Wrap;
 
 /// Requests that wait for an answer at any time.
 const OUTSTANDING: usize = 64;
@@ -32,6 +33,7 @@ pub(crate) struct Generator {
     me: Peer,
     requests: Vec<Vec<u8>>,
     next_magic: u64,
+    wrap: Wrap,
 }
 
 /// What came of a while of asking.
@@ -43,15 +45,20 @@ pub(crate) struct Answered {
 }
 
 impl Generator {
-    /// Will ask the server at `server`.
+    /// Will ask the server at `server`, in the open.
     pub(crate) fn new(server: SocketAddr) -> io::Result<Self> {
+        Self::wrapped(server, Wrap::new(None))
+    }
+
+    /// Will ask the server at `server` in such words.
+    pub(crate) fn wrapped(server: SocketAddr, wrap: Wrap) -> io::Result<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut rng = StdRng::seed_from_u64(1);
         let me = Peer::new(Id::random(&mut rng), socket.local_addr()?);
         let requests = (0..REQUESTS).map(|_| request(me, Id::random(&mut rng))).collect();
-        Ok(Self { socket, batch: Batch::new(), me, requests, next_magic: FIRST_MAGIC })
+        Ok(Self { socket, batch: Batch::new(), me, requests, next_magic: FIRST_MAGIC, wrap })
     }
 
     /// Asks until `time` is over; anything that comes back counts. `usage` tells what the server costs.
@@ -88,8 +95,8 @@ impl Generator {
             if self.batch.receive(&self.socket).is_err() {
                 continue;
             }
-            let messages: Vec<_> = self.batch.datagrams().filter_map(|bytes| kad::decode(bytes).ok()).collect();
-            for message in messages {
+            let texts: Vec<_> = self.batch.datagrams().filter_map(|bytes| self.wrap.open(bytes)).collect();
+            for message in texts.iter().filter_map(|text| kad::decode(text).ok()) {
                 match message.body {
                     Body::Response(Response::Nodes(nodes)) if nodes.len() >= width => {
                         self.drain();
@@ -97,7 +104,7 @@ impl Generator {
                     }
                     Body::Request(Request::Ping) => {
                         let pong = Message::response(message.magic, RequestKind::Ping, Response::Node(self.me));
-                        self.socket.send(&text(&pong))?;
+                        self.socket.send(&self.wrap.seal(text(&pong)))?;
                     }
                     _ => {}
                 }
@@ -123,7 +130,12 @@ impl Generator {
             self.next_magic += 1;
             put_magic(self.next_magic, question);
         }
-        self.batch.send(&self.socket, questions)?;
+        if self.wrap.is_open() {
+            self.batch.send(&self.socket, questions)?;
+        } else {
+            let sealed: Vec<_> = questions.iter().map(|question| self.wrap.seal(question.clone())).collect();
+            self.batch.send(&self.socket, &sealed)?;
+        }
         if asked < count { self.ask(count - asked) } else { Ok(()) }
     }
 

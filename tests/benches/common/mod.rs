@@ -13,6 +13,7 @@ pub(crate) mod contacts;
 pub(crate) mod load;
 pub(crate) mod measure;
 pub(crate) mod process;
+pub(crate) mod wrap;
 
 use std::time::Duration;
 
