@@ -169,11 +169,14 @@ impl Comparison {
         if !parts.iter().all(|part| asked.ranges.iter().any(|range| range.contains(&part.range))) {
             return Err(Contradiction);
         }
+        // Parts that overlap would have each block walked over and told of again and again.
+        let mut room = own(holdings, asked).count();
         let batch = |ranges: Vec<Range>| (!ranges.is_empty()).then_some(Batch { ranges, class: asked.class });
         self.differing.extend(batch(asked.ranges.iter().filter_map(|range| range.after(end)).collect()));
         let (mut few, mut keys) = (Vec::new(), 0);
         for RangePart { range, held } in parts {
-            let own: Vec<&Key> = holdings.within(range, asked.class).collect();
+            let own: Vec<&Key> = holdings.within(range, asked.class).take(room + 1).collect();
+            room = room.checked_sub(own.len()).ok_or(Contradiction)?;
             let (same, theirs) = (Summary::of(own.iter().copied()) == *held, held.count as usize);
             if same || theirs == 0 {
                 own.into_iter().for_each(|key| found(key, same));
@@ -318,14 +321,27 @@ mod tests {
         let mut waiting = 0;
         while let Some(Request::Compare { ranges, held, .. }) = comparison.next(&mine) {
             let held = Summary { count: u32::MAX, ..held };
-            let part = RangePart { range: ranges[0], held };
-            let liar = Response::Differs(Difference::Parts(vec![part; MAX_PARTS]));
+            // The end of each range is to be asked about after the rest.
+            let Range { first, last } = ranges[0];
+            let range = Range { first, last: Start(last.0 - (last.0 - first.0) / 64 - 1) };
+            let liar = Response::Differs(Difference::Parts(vec![RangePart { range, held }]));
             if comparison.on_answer(&mine, &liar, |_, _| ()).is_err() {
                 break;
             }
             waiting = waiting.max(comparison.differing.len());
         }
         assert!((MAX_DIFFERING / 2..=MAX_DIFFERING).contains(&waiting), "{waiting}");
+    }
+
+    #[test]
+    fn parts_that_overlap_cannot_be() {
+        let mine = holdings(0..100);
+        let mut comparison = Comparison::new(&all(false), mine.len());
+        comparison.next(&mine).expect("there is something to compare");
+        let whole = RangePart { range: ALL, held: Summary { count: 99, ..Summary::of(&[]) } };
+        let (mut told, liar) = (0, Response::Differs(Difference::Parts(vec![whole; 2])));
+        assert_eq!(comparison.on_answer(&mine, &liar, |_, _| told += 1), Err(Contradiction));
+        assert_eq!(told, 0);
     }
 
     #[test]
