@@ -14,6 +14,7 @@
 //! | 10 | keys | the network keys that are in force | the node, udp-recv, tcp-serve-N, transfer-N, link-N, sweeper | a look, or putting others there | a file is read, anything is sealed, opened, sent or received |
 //! | 11 | demonstration | how often it was taken | command-N of `kadring demo lock` | as long as it takes to show who waits for it | anything else is waited for |
 //! | 12 | renewer | the renewer while it has no thread | console, command-N, renewer, main | taking it out, putting it back or a look | anything else is done |
+//! | 13 | journal | the journal of leases, and how long it is | transfer-N, main | adding lines, or putting all of them in order | the disk is told to keep what was added |
 //!
 //! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other's locks. A
 //! build
@@ -190,9 +191,34 @@ pub(crate) static RENEWER: Lock = Lock {
     },
 };
 
+/// The journal of leases (`store/journal.rs`).
+pub(crate) static JOURNAL: Lock = Lock {
+    name: "journal",
+    rank: 13,
+    about: About {
+        protects: "the journal of leases, and how long it is",
+        taken_by: "transfer-N, main",
+        held_for: "adding lines, or putting all of them in order",
+        never_while: "the disk is told to keep what was added",
+    },
+};
+
 /// All locks, in the order of their ranks.
-static ALL: [&Lock; 12] =
-    [&ROSTER, &VIEW, &SERVED, &LEDGER, &CONNECTIONS, &HASHES, &JOBS, &OUTPUT, &SCREEN, &KEYS, &DEMONSTRATION, &RENEWER];
+static ALL: [&Lock; 13] = [
+    &ROSTER,
+    &VIEW,
+    &SERVED,
+    &LEDGER,
+    &CONNECTIONS,
+    &HASHES,
+    &JOBS,
+    &OUTPUT,
+    &SCREEN,
+    &KEYS,
+    &DEMONSTRATION,
+    &RENEWER,
+    &JOURNAL,
+];
 
 /// The name of the lock of a rank, and what it protects.
 pub(crate) fn of_rank(rank: u8) -> Option<(&'static str, &'static str)> {

@@ -381,7 +381,11 @@ impl Desk {
             return Err(JobError { kind: JobErrorKind::Busy, reason });
         }
         self.holdings.check_room(&key, most)?;
-        let leases = self.holdings.meant(&key, leases.to_vec());
+        let mut leases = self.holdings.meant(&key, leases.to_vec());
+        if leases.is_empty() {
+            // Said, for the journal may still name leases on which the block was here before.
+            leases.push(Lease::NOBODYS);
+        }
         let work = match from {
             Holder::Own => Job::Keep { key, leases: leases.clone() },
             Holder::Peer(from) => Job::Pull { key, size, from, leases: leases.clone() },

@@ -108,11 +108,13 @@ impl Holdings {
 
     /// A block was written, to be kept for these leases too.
     pub(super) fn insert(&mut self, key: Key, size: u32, leases: &[Lease]) {
+        // It may have come otherwise since that was ordered.
+        let leases = self.meant(&key, leases.to_vec());
         self.charged = self.charged - self.size(&key).map_or(0, charge) + charge(size);
         let held = self.blocks.entry(key).or_insert(Held { size: 0, set: SetId::NONE, seen: true });
         self.bytes = self.bytes - u64::from(held.size) + u64::from(size);
         (held.size, held.seen) = (size, true);
-        held.set = self.leases.add(held.set, leases, self.now);
+        held.set = self.leases.add(held.set, &leases, self.now);
     }
 
     /// A block that is here is kept for these leases too.

@@ -167,6 +167,7 @@ impl Leases {
             live.push(Lease::NOBODYS);
             ids.push(LeaseId::NOBODY);
             ids.sort_unstable();
+            ids.dedup();
         }
         for lease in &live {
             self.classes |= 1 << asked(lease.copies);

@@ -17,6 +17,8 @@ impl Node {
             (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases),
             (part::Step::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
                 let before = self.desk.holdings.class(&key);
+                // What else it is kept for may have changed since that was ordered.
+                let leases = self.desk.holdings.meant(&key, leases);
                 self.desk.holdings.lay(&key, &leases);
                 if self.desk.holdings.class(&key) != before {
                     self.tell(News::Recounted(&key));

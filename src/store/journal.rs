@@ -1,8 +1,10 @@
-//! The journal of leases: a line for each [`Note`], appended as it comes, put in order when a peer starts.
+//! The journal of leases: a line for each [`Note`], appended as it comes, put in order when a peer starts and whenever
+//! it has become much longer than it need be.
 //!
 //! A line is written before the block that it is about has its name, so no process that dies leaves a block whose
 //! leases are not known. A power cut may take the last lines with it: then a block is kept for ever that need not be,
-//! never the other way about, for what is added to a block that is here already is synced.
+//! never the other way about, for what is added to a block that is here already is synced, and a block that comes
+//! without a lease has a line too: there may be an older one, of the leases on which it was here before.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,11 +19,22 @@ use crate::sums::{self, checked, with_sum};
 /// The journal's name in the data folder.
 const JOURNAL: &str = "leases";
 
-/// A journal is put in order once it has more than twice the lines that it needs, and so many more.
+/// A journal is put in order once it has more than twice the lines that it needs, and so many more: at a start, and
+/// later.
 const SLACK: usize = 64;
+const SLACK_LATER: usize = 1024;
 
 /// Ended leases that are remembered at most: the latest.
 const ENDED_KEPT: usize = 20_000;
+
+/// How long the journal is.
+#[derive(Debug, Default)]
+pub(super) struct Length {
+    /// Its lines.
+    lines: usize,
+    /// Those that it had when it was put in order. The blocks of later ones may be on their way to their places still.
+    ordered: usize,
+}
 
 impl DiskStore {
     /// Adds to the journal. Where `durably`, it outlives a power cut.
@@ -35,13 +48,43 @@ impl DiskStore {
         self.be_here()?;
         let path = self.folder.join(JOURNAL);
         let lines = lines(notes);
-        let write = || {
+        let append = || {
+            let length = &mut *self.journal.lock();
             // Whoever reads it knows the names of leases.
             let mut file = File::options().create(true).read(true).append(true).mode(0o600).open(&path)?;
             sums::append(&mut file, &lines)?;
-            if durably { file.sync_data() } else { Ok(()) }
+            length.lines += notes.len();
+            if length.lines > SLACK_LATER + 2 * length.ordered {
+                self.put_in_order(length);
+                file = File::open(&path)?;
+            }
+            Ok(file)
         };
-        write().map_err(self.failed("write", &path))
+        // The lock is free while the disk is waited for.
+        let written = append().and_then(|file| if durably { file.sync_data() } else { Ok(()) });
+        written.map_err(self.failed("write", &path))
+    }
+
+    /// Rewrites the journal in as few lines as will do, while the peer works. Where that fails, it is tried again when
+    /// there are twice as many.
+    fn put_in_order(&self, length: &mut Length) {
+        let ordered = std::mem::replace(&mut length.ordered, length.lines);
+        let rewrite = || {
+            let path = self.folder.join(JOURNAL);
+            let (read, damaged) = read_lines(&fs::read(&path).map_err(StoreError::on("read", &path))?);
+            // What is damaged is set aside at the next start.
+            if damaged > 0 {
+                return Ok(length.lines);
+            }
+            let is_needed = |at: usize, key: &Key| at >= ordered || self.path(key).exists();
+            let notes = in_order(read, is_needed);
+            self.replace(JOURNAL, lines(&notes).as_bytes())?;
+            Ok::<_, StoreError>(notes.len())
+        };
+        match rewrite() {
+            Ok(lines) => *length = Length { lines, ordered: lines },
+            Err(error) => log::warn!("the journal of leases cannot be put in order: {error}"),
+        }
     }
 
     /// What the journal says of the blocks `held`, which come in the order of keys; each lease of a block once. Lines
@@ -58,15 +101,10 @@ impl DiskStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             read => read.map_err(StoreError::on("read", &path))?,
         };
-        let (mut read, mut damaged) = (Vec::new(), 0);
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            match std::str::from_utf8(line).ok().and_then(|line| checked(line)?.parse().ok()) {
-                Some(note) => read.push(note),
-                None => damaged += 1,
-            }
-        }
+        let (read, damaged) = read_lines(&bytes);
         let count = read.len();
-        let notes = in_order(read, held);
+        let is_held = |_, key: &Key| held.binary_search_by_key(key, |(key, _)| *key).is_ok();
+        let notes = in_order(read, is_held);
         if damaged > 0 {
             let aside = self.set_aside(JOURNAL)?;
             log::warn!(
@@ -78,6 +116,7 @@ impl DiskStore {
         if damaged > 0 || count > SLACK + 2 * notes.len() {
             self.replace(JOURNAL, lines(&notes).as_bytes())?;
         }
+        *self.journal.lock() = Length { lines: count, ordered: notes.len() };
         Ok(notes)
     }
 
@@ -95,14 +134,24 @@ fn lines(notes: &[Note]) -> String {
     notes.iter().map(|note| with_sum(&note.to_string()) + "\n").collect()
 }
 
-/// The same in as few lines as will do.
-fn in_order(notes: Vec<Note>, held: &[(Key, u32)]) -> Vec<Note> {
+/// What the lines say, and how many cannot be read.
+fn read_lines(bytes: &[u8]) -> (Vec<Note>, usize) {
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let note = |line| std::str::from_utf8(line).ok().and_then(|line| checked(line)?.parse().ok());
+    let read: Vec<Option<Note>> = lines.map(note).collect();
+    let count = read.len();
+    let notes: Vec<Note> = read.into_iter().flatten().collect();
+    let damaged = count - notes.len();
+    (notes, damaged)
+}
+
+/// The same in as few lines as will do. Whether a line about a block is needed, its place and the block tell.
+fn in_order(notes: Vec<Note>, is_needed: impl Fn(usize, &Key) -> bool) -> Vec<Note> {
     let (mut laid, mut renewed): (BTreeMap<Key, Vec<Lease>>, BTreeMap<LeaseId, Lease>) = Default::default();
     let mut ended = Vec::new();
-    let is_held = |key: &Key| held.binary_search_by_key(key, |(key, _)| *key).is_ok();
-    for note in notes {
+    for (at, note) in notes.into_iter().enumerate() {
         match note {
-            Note::Laid { key, leases } if is_held(&key) => {
+            Note::Laid { key, leases } if is_needed(at, &key) => {
                 let known = laid.entry(key).or_default();
                 leases.iter().for_each(|lease| lease.join(known));
             }
@@ -151,6 +200,38 @@ mod tests {
         assert_eq!(store.load_notes(&[(here, 1)]).unwrap(), expected);
         assert_eq!(fs::read_to_string(folder.path().join(JOURNAL)).unwrap().lines().count(), 2, "it was put in order");
         assert_eq!(store.load_notes(&[(here, 1)]).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_journal_that_grows_while_a_peer_runs_is_put_in_order_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        let (key, size) = (Key::of(b"here"), 4);
+        let mut writer = store.begin(key, size).unwrap();
+        writer.write(b"here").unwrap();
+        writer.commit().unwrap();
+        let coming = Note::Laid { key: Key::of(b"coming"), leases: vec![lease(&secret(2), 7)] };
+        let ended = Note::Ended { secret: secret(3), at: 9 };
+        store.note(&[Note::Laid { key, leases: vec![lease(&secret(1), 5)] }, ended.clone()], false).unwrap();
+        let mut longest = 0;
+        for until in 1..=10_000_u64 {
+            if until == 9_000 {
+                store.note(std::slice::from_ref(&coming), false).unwrap();
+            }
+            let gone = Note::Laid { key: Key::of(&until.to_be_bytes()), leases: vec![lease(&secret(4), 1)] };
+            store.note(&[Note::Renewed(lease(&secret(1), until)), gone], false).unwrap();
+            longest = longest.max(fs::metadata(folder.path().join(JOURNAL)).unwrap().len());
+        }
+        let line = longest as usize / (lines(std::slice::from_ref(&coming)).len());
+        assert!(line <= 4 * SLACK_LATER, "{line} lines");
+        let expected = [ended, Note::Laid { key, leases: vec![lease(&secret(1), 10_000)] }];
+        let mut held = [(key, size), (Key::of(b"coming"), 6)];
+        held.sort_unstable();
+        let read = store.load_notes(&held).unwrap();
+        assert!(
+            read.len() == 3 && expected.iter().all(|note| read.contains(note)) && read.contains(&coming),
+            "{read:?}"
+        );
     }
 
     #[test]

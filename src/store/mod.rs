@@ -50,6 +50,7 @@ pub use writer::BlockWriter;
 use self::verified::{Stamp, Verified};
 use crate::id::Key;
 use crate::lease::UnixTime;
+use crate::locks::{self, Ranked};
 
 /// A data folder that this process alone uses.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ pub struct DiskStore {
     lock: Option<File>,
     /// When a peer ran in the folder last, before this one.
     ran: UnixTime,
+    journal: Ranked<journal::Length>,
 }
 
 /// Where nothing is, and nothing can be made.
@@ -109,6 +111,7 @@ impl DiskStore {
             gone: AtomicBool::new(false),
             lock,
             ran: 0,
+            journal: Ranked::new(&locks::JOURNAL, journal::Length::default()),
         }
     }
 

@@ -346,6 +346,21 @@ fn a_look_at_a_block_lays_no_lease_on_it() {
 }
 
 #[test]
+fn what_comes_without_a_lease_is_kept_for_ever_whatever_was_ordered_or_noted_of_it_before() {
+    let mut bench = holding(&[], &[]);
+    let pulls = jobs(&bench.hears_request(peer(1), 6, offer(1, &[])));
+    let [(_, Job::Pull { leases, .. })] = &pulls[..] else { panic!("{pulls:?}") };
+    assert_eq!(*leases, [Lease::NOBODYS], "the journal may have a line of when it was here on a lease");
+    // Two jobs at once: that one has a lease is no reason to end what the other keeps for ever.
+    let mut bench = holding(&[], &[]);
+    let pulls = jobs(&bench.hears_request(peer(1), 5, offer(1, &[lease(1, Some(NOW + 5))])));
+    let [(pull, Job::Pull { .. })] = pulls[..] else { panic!("{pulls:?}") };
+    bench.node.desk.holdings.insert(key(1), 4, &[Lease::NOBODYS]);
+    bench.ends(pull, Outcome::Stored { size: 4 });
+    assert_eq!(deleted(&mut bench, Duration::from_secs(3 * HOUR)).len(), 0);
+}
+
+#[test]
 fn a_damaged_block_that_nobody_wants_is_not_brought_back() {
     for (leases, brought) in [(vec![lease(1, Some(NOW - 5))], false), (vec![lease(1, None)], true), (vec![], true)] {
         let notes = if leases.is_empty() { vec![] } else { vec![laid(1, &leases)] };
@@ -354,7 +369,8 @@ fn a_damaged_block_that_nobody_wants_is_not_brought_back() {
         let pulls: Vec<Job> = jobs(&actions).into_iter().map(|(_, job)| job).collect();
         assert_eq!(!pulls.is_empty(), brought, "{pulls:?}");
         if let [Job::Pull { leases: kept, .. }] = &pulls[..] {
-            assert_eq!(*kept, leases, "it is kept for whom it was");
+            let expected = if leases.is_empty() { vec![Lease::NOBODYS] } else { leases };
+            assert_eq!(*kept, expected, "it is kept for whom it was");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS};
+use crate::lease::Lease;
 use crate::node::job::JobErrorKind;
 use crate::node::{Command, Source};
 use crate::wire::Difference;
@@ -22,7 +23,7 @@ fn acquainted() -> Bench {
 fn saved_is_said_only_once_the_block_is_durable() {
     let mut bench = acquainted();
     let actions = bench.hears_request(peer(1), 5, store(1));
-    let work = Job::Pull { key: key(1), size: Some(1000), from: peer(1).addr, leases: vec![] };
+    let work = Job::Pull { key: key(1), size: Some(1000), from: peer(1).addr, leases: vec![Lease::NOBODYS] };
     assert_eq!(jobs(&actions), [(0, work)]);
     assert_eq!(responses(&actions), []);
     let actions = bench.ends(0, Outcome::Stored { size: 1000 });
@@ -314,7 +315,7 @@ fn a_damaged_block_comes_back_to_a_full_peer_and_its_room_is_kept_while_it_is_re
     let mut bench = Bench::new(config, 3, 0).start(&[(key(1), 1000), (key(2), 1000)]);
     bench.does(Event::Validated { addr: peer(1).addr });
     let actions = bench.does(Event::Damaged { key: key(1) });
-    let pull = Job::Pull { key: key(1), size: Some(1000), from: peer(1).addr, leases: vec![] };
+    let pull = Job::Pull { key: key(1), size: Some(1000), from: peer(1).addr, leases: vec![Lease::NOBODYS] };
     assert_eq!(jobs(&actions), [(0, pull)], "it must be what it was: there is no room for more");
     assert_eq!(refusals(&bench.hears_request(peer(1), 5, store(3))), ["full"], "its room is not for others");
     bench.ends(0, Outcome::Stored { size: 1000 });
