@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 
+use super::neighbours::Neighbours;
 use super::relay::Relay;
 use super::{Ring, Why};
 use crate::overlay::{Effect, Tag};
@@ -66,8 +67,12 @@ impl Ring {
             self.asked.remove(oldest);
         }
         let tries = if relay.what == Routed::Join { patience::ONCE } else { patience::PULSE };
+        // One that is known may have been started again: then it has no neighbours. One that has some is in the ring,
+        // and somebody else wrote the join.
+        let is_known = relay.what == Routed::Join && self.table.get(&origin.id) == Some(origin);
+        let ping = if is_known { Request::Ring(Neighbours::NONE.ping(true)) } else { Request::Ping };
         let why = Why::Proof { origin, held: vec![Held { relay, first_time }] };
-        self.ask_plain(origin.into(), Request::Ping, why, tries, out);
+        self.ask_plain(origin.into(), ping, why, tries, out);
     }
 
     /// The origin of some requests answered at the address that they gave.

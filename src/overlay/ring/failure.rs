@@ -39,7 +39,10 @@ impl Ring {
                     self.ping(peer, role, ping.loud, out);
                 }
             }
-            Role::Probe(_) if self.table.get(&peer.id).is_none() => self.vitals.gone(now, peer),
+            // While peers are being started one by one, it may not be up yet.
+            Role::Probe(_) if self.table.get(&peer.id).is_none() && self.vitals.starting(now).is_none() => {
+                self.vitals.gone(now, peer);
+            }
             _ => {}
         }
         // What waited for it is old news by now, and will be told again.

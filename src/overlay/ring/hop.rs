@@ -242,6 +242,24 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_waits_no_longer_than_a_round_trip_for_a_nearer_peer_that_is_known_and_silent() {
+        let mut ring = ring(1, 64);
+        let (_, tag) = way(&look_up(&mut ring, 30_500)).expect("it is sent");
+        let nearer = *ring.table.clockwise(&Id::from_u64(30_500)).next().expect("some are known");
+        let owner = RingResponse::Owner { peers: vec![peer(60)], hops: 0, trail: Vec::new() };
+        let out = answer(&mut ring, (peer(60).addr, tag), owner);
+        let [Effect::Ask { to, request: Request::Ping, tag, .. }] = &out[..] else { panic!("{out:?}") };
+        assert_eq!(to.addr, nearer.addr);
+        let mut late = |doubtful| {
+            let mut out = Vec::new();
+            ring.on(NOW, Cause::Late { tag: *tag, doubtful }, &mut out);
+            found(&out)
+        };
+        assert_eq!(late(false), None);
+        assert!(late(true).expect("it is over").contains(&peer(60)));
+    }
+
+    #[test]
     fn a_lookup_that_is_late_again_and_again_goes_another_way_though_the_first_hop_answers() {
         let mut ring = ring(1, 64);
         let (first, tag) = way(&look_up(&mut ring, 30_500)).expect("it is sent");

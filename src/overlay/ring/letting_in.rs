@@ -42,7 +42,8 @@ impl Ring {
             if self.options.manners == Manners::Chord && !self.has_left() {
                 self.mind_hop(now, to, Sent::Relayed(relay), true, out);
             }
-        } else if self.table.is_neighbour(&origin.id) && self.table.get(&origin.id) == Some(origin) {
+        } else if !first_time && self.table.is_neighbour(&origin.id) && self.table.get(&origin.id) == Some(origin) {
+            // Its welcome was lost.
             self.let_in(&relay, first_time, out);
         } else {
             self.have_proven(relay, first_time, out);

@@ -304,6 +304,13 @@ impl Overlay for Ring {
         match cause {
             Cause::Request { from, request } => self.on_request(now, from, request, out),
             Cause::Answer { tag, from, by, response } => {
+                let there = by.or(response.node());
+                if let Some(known) = self.table.at(&from)
+                    && there.is_some_and(|there| there.id != known.id)
+                {
+                    // Another peer has that address now.
+                    self.bury(now, known, out);
+                }
                 if let Some(why) = self.asked.remove(&tag) {
                     self.on_answer(now, why, (from, by), response, out);
                     self.end_waiting(now, out);

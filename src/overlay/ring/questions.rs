@@ -174,6 +174,11 @@ impl Ring {
             }
             (Why::Ping(ping), Response::Node(_)) => self.bury(now, ping.peer, out),
             (Why::Ping(_), _) => {}
+            (Why::Proof { origin, held }, Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
+                if peer.id == origin.id && predecessors.is_empty() && successors.is_empty() {
+                    self.on_proof(now, &origin, held, out);
+                }
+            }
             (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops, .. })) => {
                 self.weigh_owner(now, (lookup, from), (peers, u32::from(*hops) + 1), out);
             }
@@ -242,6 +247,12 @@ impl Ring {
                 self.on_silent_hop(now, to, sent, out);
             }
             Some(&Why::Search(lookup)) => self.mind_late(now, lookup, tag, out),
+            Some(Why::Nearer { peer, .. }) if doubtful => {
+                let to = Target::from(*peer);
+                if let Some(why) = self.asked.remove(&tag) {
+                    self.on_no_answer(now, why, to, out);
+                }
+            }
             Some(&Why::Value { lookup, peer }) => {
                 let how = if doubtful { Standing::Doubtful } else { Standing::Overdue };
                 self.on_no_value(lookup, peer, how, out);

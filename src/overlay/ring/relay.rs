@@ -91,8 +91,11 @@ impl Ring {
         if from.asker.addr == relay.route.origin.addr && from.asker.is_validated() {
             self.proven.insert(from.asker.addr, ());
         }
-        let first_time = self.see(&relay);
-        self.pass_on(now, relay, &[], first_time, out);
+        // What comes in this peer's own name is nothing that its user has to hear of once more.
+        let first_time = self.see(&relay) && relay.route.origin.id != self.me.id;
+        // From one that takes this peer for the owner it would only come back.
+        let back = if relay.route.last && relay.what != Routed::Join { &[from.asker.addr][..] } else { &[] };
+        self.pass_on(now, relay, back, first_time, out);
     }
 
     /// A request that came to this peer was passed on to `gone`, in vain: the next best way.

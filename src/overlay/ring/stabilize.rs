@@ -9,7 +9,7 @@ use crate::patience;
 use crate::peer::Peer;
 use crate::source::{Reach, Source};
 use crate::time::Time;
-use crate::wire::Request;
+use crate::wire::{Request, Via};
 
 /// Neighbours told in a message: so many fit a datagram.
 const TOLD: usize = 8;
@@ -160,7 +160,7 @@ impl Ring {
         Self::respond(from, pong, out);
         let leaving = from.sender.is_some_and(|sender| sender.leaving);
         let Some(sender) = Self::member(from).filter(|_| !leaving && !self.options.guest) else { return };
-        if !quiet && self.options.manners == Manners::Classroom {
+        if !quiet && self.options.manners == Manners::Classroom && self.may_be(&sender, from) {
             Self::notice(RouteNotice::PingReceived { from: sender }, out);
         }
         // A ping without neighbours comes from a peer outside the ring: it enters by its join. This one, if it is not
@@ -177,6 +177,17 @@ impl Ring {
         }
         self.consider(sender, place, out);
         self.hear_neighbours(sender, told, out);
+    }
+
+    /// Whether the user is told that this peer has pinged: anybody can send a datagram in another's name. One that is
+    /// not known yet has shown that it is there, or has the port that goes with its id.
+    fn may_be(&self, sender: &Peer, from: &Incoming) -> bool {
+        let first_port = |peer: &Peer| peer.id.to_u64().map(|id| u64::from(peer.addr.port()).wrapping_sub(id));
+        let may_be = match self.table.get(&sender.id) {
+            Some(known) => known == *sender,
+            None => from.asker.is_validated() || first_port(sender) == first_port(&self.me),
+        };
+        may_be && sender.id != self.me.id && from.asker.via == Via::Udp
     }
 
     /// The peer `teller` told its neighbours; we may be one of them.

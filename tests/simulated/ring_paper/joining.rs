@@ -9,6 +9,9 @@ use kadring::patience::ONCE;
 use kadring::peer::Peer;
 use kadring::wire::Request;
 use kadring::wire::ring::{RingRequest, Route, Routed};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 
 use super::rings::{
     EXAMPLE, assert_owners, changes, classroom, classroom_net, cycle_of, large, large_net, notices, one_cycle, rest,
@@ -183,6 +186,59 @@ fn the_first_pings_wait_for_successors_that_start_late() {
         let at = EXAMPLE.iter().position(|other| *other == id).unwrap();
         assert_eq!((sent, answered), (1, vec![EXAMPLE[(at + 1) % 7], EXAMPLE[(at + 2) % 7]]), "at {id}");
     }
+}
+
+/// The assignment's `init`, started by hand a second or so apart, in any order. As soon as each peer has its first
+/// answers, one quits or is killed: those before it tell the right successors.
+#[test]
+fn peers_that_start_a_second_apart_tell_the_right_successors_when_one_goes_right_after() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut wrong = Vec::new();
+    for round in 0..200_usize {
+        let mut net = Net::new(round as u64);
+        let interval = Duration::from_secs([1, 3, 10, 30][round % 4]);
+        let mut order: Vec<usize> = (0..7).collect();
+        if round % 3 > 0 {
+            order.shuffle(&mut rng);
+        }
+        for &at in &order {
+            let given = vec![small(EXAMPLE[(at + 1) % 7]), small(EXAMPLE[(at + 2) % 7])];
+            let options = RingOptions::classroom(interval, given);
+            net.start(Ring::new(small(EXAMPLE[at]), options), false, &[]);
+            net.run(Duration::from_millis(rng.random_range(100..2_000)));
+        }
+        let answered = |net: &Net<Ring>, id: u64| {
+            let told = notices(net, addr(id as u32));
+            told.iter().filter(|notice| matches!(notice, RouteNotice::PingAnswered { .. })).count() >= 2
+        };
+        while !EXAMPLE.iter().all(|id| answered(&net, *id)) {
+            net.run(Duration::from_millis(100));
+        }
+        net.run(Duration::from_millis(rng.random_range(0..3_000)));
+        let gone = rng.random_range(0..7);
+        let quits = round % 2 == 0;
+        if quits {
+            net.leave(addr(EXAMPLE[gone] as u32));
+        } else {
+            net.vanish(addr(EXAMPLE[gone] as u32));
+        }
+        net.run(Duration::from_secs(if quits { 2 } else { 20 }));
+        for (back, expected) in [(1, [1, 2]), (2, [6, 1])] {
+            let next = |ahead: usize| EXAMPLE[(gone + ahead) % 7];
+            let before = EXAMPLE[(gone + 7 - back) % 7];
+            let expected = expected.map(next).to_vec();
+            let peer = small(EXAMPLE[gone]);
+            let told: Vec<_> = changes(&net, before)
+                .into_iter()
+                .filter(|(why, _)| matches!(why, Change::Left { peer: other } | Change::Died { peer: other } if *other == peer))
+                .collect();
+            let order: Vec<u64> = order.iter().map(|at| EXAMPLE[*at]).collect();
+            if !matches!(&told[..], [(_, successors)] if *successors == expected) {
+                wrong.push(format!("round {round}: started {order:?}, {} goes, quits {quits}: {before} tells {told:?}, not {expected:?}", EXAMPLE[gone]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong: {wrong:#?}", wrong.len());
 }
 
 /// A peer that is killed and started again before anybody missed it joins like any other.

@@ -35,6 +35,30 @@ fn the_circle_wraps() {
     }
 }
 
+/// A peer died, and another one was started at its address at once. Each of two peers may take the other for the owner
+/// of what was the dead one's; no lookup goes to and fro between them.
+#[test]
+fn no_lookup_circles_where_another_peer_has_a_dead_one_s_address() {
+    for seed in 0..30 {
+        let mut net = large_net(8);
+        net.run(Duration::from_secs(20 + seed));
+        let peers = net.peers();
+        let dead = peers[3];
+        net.kill(dead.addr);
+        let other = Peer::new(Id::of(&seed.to_be_bytes()), dead.addr);
+        net.start(Ring::new(other, RingOptions::default()), false, &[peers[0].addr]);
+        net.run(Duration::from_millis(50 + 20 * seed));
+        let sent = net.sent;
+        for peer in net.peers().into_iter().filter(|peer| *peer != other) {
+            net.lookup(peer.addr, dead.id, Goal::Peers);
+            net.run(Duration::from_millis(200));
+        }
+        net.run(Duration::from_secs(3));
+        let took = net.sent - sent;
+        assert!(took < 300, "{took} messages for 7 lookups and upkeep");
+    }
+}
+
 /// SIGCOMM 4.3: a request may walk the circle by successors alone; then each peer between passes it on.
 #[test]
 fn without_fingers_a_request_walks_from_successor_to_successor() {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use kadring::config::FIRST_TIMEOUT;
 use kadring::id::Id;
 use kadring::overlay::ring::{Change, Ring, RingEffect};
-use kadring::overlay::{Effect, Goal, Overlay, RouteOutcome};
+use kadring::overlay::{Effect, Goal, Overlay, RouteNotice, RouteOutcome};
 use kadring::peer::Peer;
 use kadring::wire::ring::{RingRequest, RingResponse, Route, Routed};
 use kadring::wire::{Request, Response, Sender, Via};
 
-use super::rings::{EXAMPLE, changes, classroom, classroom_net, large, large_net, small};
+use super::rings::{EXAMPLE, changes, classroom, classroom_net, large, large_net, notices, small};
 use crate::net::{LATENCY, Net, addr};
 
 /// A ping of this peer's, which takes the receiver for its first successor; or somebody says so.
@@ -75,6 +75,50 @@ fn pings_in_a_dead_peer_s_name_keep_it_in_nobody_s_lists() {
         let back = (0..200).any(|_| speak(&mut net));
         assert!(!back, "somebody took it back");
     }
+}
+
+/// In the classroom each line is compared. What a stranger writes in a member's name has no user told of a join, a
+/// request or a ping that was none.
+#[test]
+fn what_is_written_in_a_member_s_name_has_nobody_told_of_what_did_not_happen() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.run(Duration::from_secs(12));
+    let stranger = SocketAddr::from(([10, 9, 9, 9], 5000));
+    let forge = |net: &mut Net<Ring>, via: Via, name: u64, from: SocketAddr, to: u64, request: RingRequest| {
+        let sender = Sender::member(Id::from_u64(name), from);
+        net.inject(from, sender, addr(to as u32), via, Request::Ring(request));
+        net.run(Duration::from_secs(2));
+    };
+    let told = |net: &Net<Ring>| -> Vec<(u64, RouteNotice)> {
+        let all =
+            EXAMPLE.iter().flat_map(|&id| notices(net, addr(id as u32)).into_iter().map(move |notice| (id, notice)));
+        // Who passes something on says so, whoever wrote it.
+        let happened = |id: u64, notice: &RouteNotice| match notice {
+            RouteNotice::PingsSent { .. } | RouteNotice::PingAnswered { .. } => true,
+            RouteNotice::PingReceived { from } => net.peers().contains(from) && *from != small(id),
+            RouteNotice::Forwarded { origin, .. } => *origin != small(id),
+            _ => false,
+        };
+        all.filter(|(id, notice)| !happened(*id, notice)).collect()
+    };
+    let before = told(&net);
+    for last in [false, true] {
+        let route = |id: u64| Route { origin: small(id), hops: 0, last, quiet: false, trail: None };
+        let join = RingRequest::Routed { route: route(9), what: Routed::Join };
+        for to in [2, 5, 8, 14] {
+            forge(&mut net, Via::Tcp, 9, addr(9), to, join.clone());
+        }
+        let request = Routed::Request { file: "0003".parse().expect("a name") };
+        forge(&mut net, Via::Tcp, 9, stranger, 9, RingRequest::Routed { route: route(9), what: request });
+    }
+    let ping = || RingRequest::Ping { predecessors: Vec::new(), successors: vec![small(9)], quiet: false };
+    for (via, name, from) in
+        [(Via::Udp, 77, stranger), (Via::Udp, 9, stranger), (Via::Udp, 8, stranger), (Via::Tcp, 8, addr(8))]
+    {
+        forge(&mut net, via, name, from, 9, ping());
+    }
+    assert_eq!(told(&net), before);
+    assert!(net.peers().iter().all(|peer| !net.knows(peer.addr, &Peer::new(Id::from_u64(77), stranger))));
 }
 
 /// A routed request passes through peers that see all it takes to answer it. One that is on the way, or far behind the
