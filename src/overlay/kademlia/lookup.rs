@@ -95,6 +95,8 @@ pub(super) struct Lookup {
     wide: bool,
     /// Those who live were asked who is near to them.
     wider: bool,
+    /// Then those joined the shortlist that were met since the lookup began.
+    joined: bool,
     asked: u32,
     /// Names that an answer has at least. A peer that gives fewer may have yet to learn that we receive its answers.
     expected: usize,
@@ -106,7 +108,8 @@ impl Lookup {
     pub(super) fn new(key: Key, goal: Goal, me: Id, start: Vec<Peer>, is_fresh: impl Fn(&Peer) -> bool) -> Self {
         // Each of them knows the others, but for itself.
         let expected = start.len().saturating_sub(1).min(WIDTH);
-        let mut lookup = Self { key, goal, me, shortlist: Vec::new(), wide: false, wider: false, asked: 0, expected };
+        let mut lookup =
+            Self { key, goal, me, shortlist: Vec::new(), wide: false, wider: false, joined: false, asked: 0, expected };
         for peer in start {
             lookup.offer(peer, 1, is_fresh(&peer), None);
         }
@@ -229,6 +232,16 @@ impl Lookup {
         for entry in &mut self.shortlist {
             entry.standing = entry.standing.after(Event::Wider);
         }
+    }
+
+    /// Whether the silent leave too few, for the first time: others may have been met since the lookup began.
+    pub(super) fn wants_others(&mut self) -> bool {
+        self.wider && !std::mem::replace(&mut self.joined, self.wider)
+    }
+
+    /// These were met since the lookup began.
+    pub(super) fn join(&mut self, others: Vec<Peer>) {
+        others.into_iter().for_each(|peer| self.offer(peer, 1, false, None));
     }
 
     /// Whether the peer at `addr` answered, and has yet to show who it is.

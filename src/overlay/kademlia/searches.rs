@@ -34,12 +34,7 @@ impl Kademlia {
     /// Starts a lookup.
     pub(super) fn search(&mut self, now: Time, name: Name, key: Key, goal: Goal, out: &mut Vec<Effect>) {
         self.table.note_lookup(now, &key);
-        let count = if goal == Goal::MoreHolders { START_WIDE } else { START };
-        let mut start = self.nearest_sound(&key, count);
-        if start.len() < WIDTH {
-            start = self.table.nearest(&key, count, |_| true);
-        }
-        start.extend(self.acquaintances.nearest(now, &key, WIDTH, NAMED));
+        let start = self.met(now, &key, if goal == Goal::MoreHolders { START_WIDE } else { START });
         let asks_all = matches!(goal, Goal::Holders | Goal::MoreHolders) || matches!(name, Name::Own(_));
         let is_fresh = |peer: &Peer| {
             let silence = match self.table.contact(peer) {
@@ -51,6 +46,16 @@ impl Kademlia {
         let lookup = Lookup::new(key, goal, self.me.id, start, is_fresh);
         self.lookups.insert(name, lookup);
         self.advance(now, name, out);
+    }
+
+    /// The peers nearest to `key` that this one has met: `count` of the table, and some more.
+    fn met(&self, now: Time, key: &Key, count: usize) -> Vec<Peer> {
+        let mut met = self.nearest_sound(key, count);
+        if met.len() < WIDTH {
+            met = self.table.nearest(key, count, |_| true);
+        }
+        met.extend(self.acquaintances.nearest(now, key, WIDTH, NAMED));
+        met
     }
 
     /// Asks what the lookup may ask now, and ends it if it is over.
@@ -65,7 +70,15 @@ impl Kademlia {
                 },
                 dead: watch.is_buried(now, peer),
             };
-            let Some(lookup::Question { peer, request, reason }) = lookup.next(known) else { break };
+            let Some(lookup::Question { peer, request, reason }) = lookup.next(known) else {
+                if !lookup.wants_others() {
+                    break;
+                }
+                let key = lookup.key;
+                let met = self.met(now, &key, START);
+                self.lookups.entry(name).and_modify(|lookup| lookup.join(met));
+                continue;
+            };
             if self.suspects.get(&peer.addr).is_some_and(|since| now.since(*since) < SUSPICION) {
                 lookup.on(&peer.addr, Event::Doubted);
             }

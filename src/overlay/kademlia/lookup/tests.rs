@@ -233,6 +233,28 @@ fn holders_and_strangers_with_few_names_are_asked_again_at_the_end() {
 }
 
 #[test]
+fn where_the_silent_leave_too_few_those_that_were_met_meanwhile_stand_in_and_nobody_waits() {
+    let mut lookup = lookup(&[10, 20, 30, 40, 50, 60, 70]);
+    assert_eq!(asked(&mut lookup), [10, 20, 30]);
+    lookup.on_names(&peer(30).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>());
+    assert_eq!(asked(&mut lookup), [40, 50, 60, 70]);
+    for n in [10, 40, 50, 60, 70] {
+        lookup.on_names(&peer(n).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>());
+    }
+    assert!(!lookup.wants_others());
+    lookup.on(&peer(20).addr, Event::Doubted);
+    let wider = asked(&mut lookup);
+    assert!(!wider.is_empty() && lookup.wants_others() && !lookup.wants_others(), "{wider:?}");
+    lookup.join([20, 80].map(peer).to_vec());
+    assert_eq!(asked(&mut lookup), [80]);
+    for n in wider.into_iter().map(|n| n as u16).chain([80]) {
+        lookup.on_names(&peer(n).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>());
+    }
+    assert!(asked(&mut lookup).is_empty() && lookup.is_over(), "20 is silent, and not waited for");
+    assert_eq!(lookup.result().0, [10, 30, 40, 50, 60, 70, 80].map(peer));
+}
+
+#[test]
 fn who_was_named_and_is_silent_is_counted_unless_it_lies_or_lives_elsewhere() {
     let mut lookup = lookup(&[10, 20, 30, 40]);
     assert_eq!(asked(&mut lookup), [10, 20, 30]);
