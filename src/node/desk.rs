@@ -20,7 +20,7 @@ use super::job::{GetId, Holder, Job, JobError, JobErrorKind, JobId, PutId};
 use super::jobs::{Jobs, Urgency};
 use super::life::{Life, Step};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
-use super::part::Ticket;
+use super::part::{Owner, Ticket};
 use super::trouble::Trouble;
 use crate::config::{Config, MAX_BLOCK_SIZE, WIDTH};
 use crate::id::Key;
@@ -410,6 +410,16 @@ impl Desk {
     pub(crate) fn cancel_job(&mut self, job: JobId) {
         if self.jobs.cancel(job, self.exchange.out()).is_some() {
             self.holdings.settle(job);
+        }
+    }
+
+    /// Ends early what a part has ordered and offered for its thing number `number`. Of jobs that have begun the
+    /// outcomes still come.
+    pub(crate) fn drop_work(&mut self, owner: Owner, number: u64) {
+        let is_its = |ticket: &Ticket| (ticket.owner, ticket.number) == (owner, number);
+        self.drop_offers(is_its);
+        for job in self.jobs.ordered_for(is_its) {
+            self.cancel_job(job);
         }
     }
 

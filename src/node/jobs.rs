@@ -76,6 +76,13 @@ impl<P> Jobs<P> {
         None
     }
 
+    /// The jobs without an outcome that were ordered for what `matches`.
+    pub(super) fn ordered_for(&self, matches: impl Fn(&P) -> bool) -> Vec<JobId> {
+        let queued = self.own.iter().chain(&self.others).map(|(job, _, purpose)| (*job, purpose));
+        let all = queued.chain(self.out.iter().map(|(&job, running)| (job, &running.purpose)));
+        all.filter(|(_, purpose)| matches(purpose)).map(|(job, _)| job).collect()
+    }
+
     /// Whether a job of the user's would begin at once.
     pub(crate) fn has_place_for_own(&self) -> bool {
         self.own.is_empty() && self.own_out < MAX_JOBS - Self::RESERVED && self.out.len() < MAX_JOBS

@@ -422,7 +422,7 @@ impl Put {
                 desk.cancel_lookup(lookup);
             }
         }
-        desk.drop_offers(|ticket| (ticket.owner, ticket.number) == (Owner::Puts, self.id));
+        desk.drop_work(Owner::Puts, self.id);
         desk.forget_put(self.id);
         desk.fail(self.command, kind, reason);
         Flow::Over

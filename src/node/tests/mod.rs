@@ -2,6 +2,7 @@
 
 mod deletions;
 mod departure;
+mod ending;
 mod files;
 mod folders;
 mod health;

@@ -93,7 +93,7 @@ impl Workbench {
     ) -> Result<Outcome, JobError> {
         let size = self.bring(&key, None, Holder::Peer(from), cancel, buffer)?;
         let bytes: Arc<[u8]> = buffer.pieces(size).collect::<Vec<_>>().concat().into();
-        self.shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
+        self.shared.ledger.offer_unless(cancel, put, key, bytes)?;
         Ok(Outcome::Read { entry: Entry { key, size: size as u64 } })
     }
 

@@ -10,7 +10,7 @@ use super::files_out::Writers;
 use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
 use crate::locks::{self, Ranked};
-use crate::node::job::{GetId, JobId, PutId};
+use crate::node::job::{GetId, JobError, JobId, PutId};
 use crate::runtime::offers::{Offered, Offers};
 
 /// What is under way.
@@ -67,6 +67,13 @@ impl Ledger {
         self.with(|books| std::mem::take(&mut books.delivered))
     }
 
+    /// Offers a block that is in memory. The order to forget the file may have come before there was anything to
+    /// forget: then `cancel` tells.
+    pub(super) fn offer_unless(&self, cancel: &Cancel, put: PutId, key: Key, bytes: Arc<[u8]>) -> Result<(), JobError> {
+        self.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
+        cancel.check().inspect_err(|_| self.withdraw(put, &key))
+    }
+
     /// The block is offered no more on behalf of `put`.
     pub(crate) fn withdraw(&self, put: PutId, key: &Key) {
         drop(self.with(|books| books.offers.withdraw(put, key)));
@@ -114,5 +121,24 @@ impl Ledger {
 fn shut(streams: impl IntoIterator<Item = Arc<TcpStream>>) {
     for stream in streams {
         let _ = stream.shutdown(Shutdown::Both);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::job::JobErrorKind;
+
+    #[test]
+    fn a_block_of_a_file_that_is_forgotten_before_it_is_offered_does_not_stay_offered() {
+        let ledger = Arc::<Ledger>::default();
+        let offer = || ledger.offer_unless(&ledger.of(1), 2, Key::ZERO, Arc::from(&b"list"[..]));
+        ledger.begin(1);
+        offer().expect("it is wanted");
+        assert!(ledger.offered(&Key::ZERO).is_some());
+        ledger.cancel(1);
+        ledger.forget_put(2);
+        assert_eq!(offer().expect_err("it was cancelled").kind, JobErrorKind::Cancelled);
+        assert!(ledger.offered(&Key::ZERO).is_none(), "nobody would ever withdraw it");
     }
 }

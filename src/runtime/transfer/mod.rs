@@ -36,7 +36,6 @@ use self::files_out::{Standing, Writing};
 use self::manifests::{listed, unpack};
 use super::channels::{Gauged, JOBS};
 use super::look;
-use super::offers::Offered;
 use super::post::Post;
 use super::threads::{Roster, Worker, message};
 use super::{Role, Shared, fault};
@@ -169,7 +168,7 @@ impl Workbench {
             Job::Pack { put, manifest } => {
                 let bytes: Arc<[u8]> = manifest.encode().into();
                 let (key, size) = (Key::of(&bytes), bytes.len() as u32);
-                shared.ledger.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
+                shared.ledger.offer_unless(cancel, put, key, bytes)?;
                 Ok(Outcome::Packed { key, size })
             }
             Job::Keep { key, leases } => self.keep(&key, &laid(key, leases), buffer.piece()),

@@ -117,8 +117,6 @@ impl Inquiry {
         if let Some(lookup) = self.lookup.take() {
             desk.cancel_lookup(lookup);
         }
-        let jobs = self.hashing.take().into_iter().chain(self.reading.take().map(|(job, _)| job));
-        jobs.chain(self.repair.job()).for_each(|job| desk.cancel_job(job));
     }
 
     pub(super) fn on(&mut self, round: &mut Round<'_>, reply: Reply) -> Turn {

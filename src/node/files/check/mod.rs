@@ -32,12 +32,6 @@ pub(in crate::node) struct Checks(BTreeMap<PutId, Check>);
 
 impl Part for Checks {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        // What comes to be lent once nobody wants it any more is withdrawn.
-        if let (false, Step::Block(key), Reply::Done { outcome: Outcome::Read { .. }, .. }) =
-            (self.0.contains_key(&ticket.number), ticket.step, &reply)
-        {
-            desk.withdraw(ticket.number, key);
-        }
         self.with(ticket.number, |check| check.on(desk, ticket.step, reply));
     }
 
@@ -286,9 +280,8 @@ impl Check {
 
     fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, reason: String) -> Flow {
         self.inquiries.values_mut().for_each(|inquiry| inquiry.cancel(desk));
-        let is_ours = |ticket: &Ticket| (ticket.owner, ticket.number) == (Owner::Checks, self.put);
-        desk.abandon(is_ours);
-        desk.drop_offers(is_ours);
+        desk.abandon(|ticket| (ticket.owner, ticket.number) == (Owner::Checks, self.put));
+        desk.drop_work(Owner::Checks, self.put);
         self.drop_lent(desk);
         desk.fail(self.command, kind, reason);
         Flow::Over

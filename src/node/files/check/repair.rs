@@ -11,7 +11,7 @@ use super::Round;
 use super::inquiry::{Copy, Inquiry};
 use crate::lease::{Lease, MAX_LEASES};
 use crate::node::health::CopyState;
-use crate::node::job::{Holder, Job, JobId, Outcome};
+use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::Progress;
 use crate::peer::Peer;
@@ -28,8 +28,6 @@ pub(super) struct Repair {
     told: Vec<Vec<Lease>>,
     /// This peer pulls the block into its own store, or fetches it to lend it.
     fetches: bool,
-    /// The job by which it fetches it to lend it.
-    job: Option<JobId>,
     /// Peers next to the replica set that were offered it.
     stood_in: BTreeSet<SocketAddr>,
     /// Peers that lack the block, and were not offered it yet.
@@ -44,10 +42,6 @@ pub(super) struct Repair {
 impl Repair {
     pub(super) fn is_under_way(&self) -> bool {
         !self.asked.is_empty() || self.fetches || !self.out.is_empty()
-    }
-
-    pub(super) fn job(&mut self) -> Option<JobId> {
-        self.job.take()
     }
 }
 
@@ -115,7 +109,7 @@ impl Inquiry {
         self.repair.fetches = true;
         if mine.is_empty() || take_in().is_err() {
             (*round.lent, self.repair.lent) = (true, true);
-            self.repair.job = Some(round.desk.order(round.ticket, Job::Lend { put, key, from }, Urgency::Own));
+            round.desk.order(round.ticket, Job::Lend { put, key, from }, Urgency::Own);
         }
         true
     }
@@ -125,7 +119,6 @@ impl Inquiry {
         if !std::mem::take(&mut self.repair.fetches) {
             return;
         }
-        self.repair.job = None;
         match outcome {
             Outcome::Stored { .. } => self.repair.made += 1,
             Outcome::Read { entry } => self.bytes = u32::try_from(entry.size).ok(),
