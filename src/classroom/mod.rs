@@ -141,7 +141,7 @@ impl Part for Classroom {
                 let handed = match answer {
                     Ok(Response::Ring(RingResponse::Noted { .. })) => Handed::Taken,
                     Ok(Response::Ring(RingResponse::Refused { reason, .. })) => Handed::Refused(reason),
-                    Err(reason) => Handed::Unready(reason),
+                    Err(refusal) => Handed::Unready(refusal.to_string()),
                     Ok(_) => Handed::Refused("it answered with something else".to_owned()),
                 };
                 self.on_handed(desk, handing, to, handed);

@@ -3,6 +3,8 @@
 //! Parts that know what a *file* is and what a *replica set owes a block* ask here, each under its [`Ticket`]; the node
 //! brings the reply back to the part that the ticket names.
 
+mod offers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use super::jobs::{Jobs, Urgency};
 use super::life::{Life, Step};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
 use super::part::{Owner, Ticket};
+use super::refusal::Refusal;
 use super::trouble::Trouble;
 use crate::config::{Config, MAX_BLOCK_SIZE, WIDTH};
 use crate::id::Key;
@@ -248,33 +251,9 @@ impl Desk {
         self.ask(ticket, to, request);
     }
 
-    /// [`offer`](Self::offer), to keep replica sets full.
-    pub(crate) fn offer_for_upkeep(&mut self, ticket: Ticket, block: (Key, u32), to: Peer) {
-        self.upkeep.spend(self.exchange.now(), block.1);
-        self.offer_held(ticket, Urgency::Others, block, to);
-    }
-
-    /// Offers a block that is held here to a peer when its turn comes, on behalf of those that it is kept for here.
-    pub(crate) fn offer_held(&mut self, ticket: Ticket, urgency: Urgency, block: (Key, u32), to: Peer) {
-        let leases = self.holdings.leases(&block.0);
-        self.offer(ticket, urgency, block, leases, to);
-    }
-
-    /// Offers a block to a peer when its turn comes: please pull it from here and keep it, on behalf of these leases.
-    /// Its end follows.
-    pub(crate) fn offer(&mut self, ticket: Ticket, urgency: Urgency, block: (Key, u32), leases: Vec<Lease>, to: Peer) {
-        self.exchange.offer(ticket, urgency, block, leases, to);
-    }
-
     /// The usual round trip to an address, if one was measured.
     pub(crate) fn round_trip(&self, addr: &SocketAddr) -> Option<Duration> {
         self.exchange.round_trip(addr)
-    }
-
-    /// Drops the offers made under these tickets, or that wait for their turn. Nothing more comes of them.
-    pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
-        self.exchange.drop_offers(&unwanted);
-        self.drop_claims(unwanted);
     }
 
     /// Answers a request.
@@ -283,8 +262,8 @@ impl Desk {
     }
 
     /// Tells why a request has no answer.
-    pub(crate) fn refuse(&mut self, to: &Asker, reason: &str) {
-        self.exchange.refuse(to, reason);
+    pub(crate) fn refuse(&mut self, to: &Asker, reason: impl Into<Refusal>) {
+        self.exchange.refuse(to, &reason.into());
     }
 
     // What the overlay is asked and told.

@@ -44,9 +44,6 @@ pub struct Slot {
     pub offset: u64,
 }
 
-/// What a peer says that was offered a block and got other bytes than its key tells.
-pub(crate) const NOT_ITS_HASH: &str = "the bytes do not hash to the key";
-
 /// One piece of blocking work. Each ends in exactly one [`Outcome`], even when it was cancelled.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Job {
@@ -139,6 +136,13 @@ pub enum Job {
         key: Key,
         /// The holder to read from.
         from: Holder,
+    },
+    /// Fetch a block that another peer says it has, and hash it: is it there?
+    ReadBack {
+        /// The block's key.
+        key: Key,
+        /// The peer to read from.
+        from: SocketAddr,
     },
     /// All blocks are in place: give the file its name.
     Finish {

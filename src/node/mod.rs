@@ -48,6 +48,7 @@ mod memory;
 mod outcomes;
 mod pace;
 pub(crate) mod part;
+pub(crate) mod refusal;
 mod smoothed;
 mod user;
 mod waits;
@@ -278,7 +279,7 @@ impl Node {
         let answer = match body {
             Body::Request(request) => return self.on_request(from, (via, bytes, magic), sender, request),
             Body::Response(response) => Ok(response),
-            Body::Error(reason) => Err(reason),
+            Body::Error(words) => Err(words.into()),
         };
         if let Some((alive, delivery)) = self.desk.exchange.on_answer(from, magic, sender, answer) {
             if alive {
@@ -320,7 +321,7 @@ impl Node {
             Delivery::Late { tag, doubtful, .. } => self.desk.tell_overlay(Cause::Late { tag, doubtful }),
             Delivery::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             Delivery::Part(ticket, reply) => self.reply(ticket, reply),
-            Delivery::Offered { ticket, key, to, result } => self.on_offered(ticket, (key, to), result),
+            Delivery::Offered { offer, result } => self.on_offered(offer, result),
             Delivery::Pulse => {}
             Delivery::FaintPulse(addr) => {
                 self.desk.suspect(addr);

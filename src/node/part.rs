@@ -12,6 +12,7 @@ use super::desk::Desk;
 use super::health::Scrubbing;
 use super::job::{JobId, Outcome, Version};
 use super::notice::FailureKind;
+use super::refusal::Refusal;
 use crate::id::{Id, Key};
 use crate::lease::{Lease, UnixTime};
 use crate::name::FileName;
@@ -132,8 +133,8 @@ pub(crate) enum Reply {
     Offered {
         /// The peer that it was made to.
         to: Peer,
-        /// It [has it](super::claims); or, for people, the reason why it does not.
-        result: Result<Taken, String>,
+        /// It [has it](super::claims); or why it does not.
+        result: Result<Taken, Refusal>,
     },
     /// This peer says that it has what it was offered, and has not shown it for too long. The end of the offer follows.
     Doubted(Peer),
@@ -160,7 +161,7 @@ pub(crate) struct Answered {
     /// The one that answered, where it says who it is.
     pub(crate) by: Option<Peer>,
     /// Its answer, or why it gives none.
-    pub(crate) answer: Result<Response, String>,
+    pub(crate) answer: Result<Response, Refusal>,
     /// The round trip; where none could be measured, the time that the answer took.
     pub(crate) rtt: Duration,
 }

@@ -182,7 +182,9 @@ pub(super) const fn at(work: &Job) -> Doing {
     match work {
         Job::ReadNext { .. } | Job::Publish { .. } | Job::ReadManifest { .. } => Doing::Reads,
         Job::Keep { .. } => Doing::Keeps,
-        Job::Pull { .. } | Job::Fetch { .. } | Job::Unpack { .. } | Job::Lend { .. } => Doing::Brings,
+        Job::Pull { .. } | Job::Fetch { .. } | Job::Unpack { .. } | Job::Lend { .. } | Job::ReadBack { .. } => {
+            Doing::Brings
+        }
         Job::Open { .. } | Job::Finish { .. } | Job::Named(_) => Doing::Writes,
         Job::Check { .. } | Job::Verify { .. } | Job::Rehash { .. } | Job::Pack { .. } | Job::Sample { .. } => {
             Doing::Hashes

@@ -33,7 +33,7 @@ pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
         Job::Keep { key, .. } | Job::Verify { key, .. } | Job::Rehash { key } | Job::Sample { key, .. } => {
             Some((*key, Holder::Own))
         }
-        Job::Lend { key, from, .. } => Some((*key, Holder::Peer(*from))),
+        Job::Lend { key, from, .. } | Job::ReadBack { key, from } => Some((*key, Holder::Peer(*from))),
         Job::Pull { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Fetch { slot, from, .. } => Some((slot.key, *from)),
         Job::Open { only, .. } => only.map(|slot| (slot.key, Holder::Own)),
@@ -107,6 +107,7 @@ impl Worker<'_> {
             Job::Check { get, slot } => self.check(*get, slot),
             Job::Fetch { get, slot, .. } => block.and_then(|bytes| self.write(*get, slot, &bytes)),
             Job::Unpack { .. } => block.and_then(|bytes| unpack(&bytes)),
+            Job::ReadBack { .. } => block.map(|bytes| Outcome::Sound { size: size_of(&bytes) }),
             Job::Finish { get, .. } => self.finish(*get),
             Job::ReadManifest { path } => self.read_manifest(path),
             Job::Note { notes } => {

@@ -96,7 +96,7 @@ impl StoreError {
 }
 
 /// Whether the system refused this for lack of descriptors or memory.
-fn is_shortage(error: &io::Error) -> bool {
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM];
     error.raw_os_error().is_some_and(|code| shortages.contains(&Errno::from_raw(code)))
 }

@@ -41,6 +41,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::fcntl::OFlag;
 
+pub(crate) use error::is_shortage;
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::remembers_peers;
 pub use reader::{BlockReader, hash_all};

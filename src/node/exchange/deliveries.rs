@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use super::pending::Waiting;
-use super::{Exchange, Why};
+use super::{Exchange, Offer, Why};
 use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
 use crate::node::part::Proof;
-use crate::peer::Peer;
+use crate::node::refusal::Refusal;
 use crate::recent::Recent;
 use crate::wire::Response;
 
@@ -39,26 +39,27 @@ impl Deliveries {
 
 impl Exchange {
     /// What the answer to the offer `magic` shows of the block there.
-    pub(super) fn proof(&mut self, magic: u64, key: &Key, to: &Peer, response: &Response) -> Result<Proof, String> {
+    pub(super) fn proof(&mut self, magic: u64, offer: &Offer, response: &Response) -> Result<Proof, Refusal> {
+        let &Offer { key, to, .. } = offer;
         match response {
-            Response::Saved | Response::Shown { .. } if self.deliveries.take(*key, to.addr.ip()) => Ok(Proof::Pulled),
+            Response::Saved | Response::Shown { .. } if self.deliveries.take(key, to.addr.ip()) => Ok(Proof::Pulled),
             Response::Shown { sample } => Ok(Proof::Sample { magic, sample: *sample }),
             Response::Saved => Ok(Proof::Nothing),
-            _ => Err("it answered an offer with something else".to_owned()),
+            _ => Err("it answered an offer with something else".into()),
         }
     }
 
     /// Whether a block is being offered to anybody.
     pub(crate) fn is_offered(&self, key: &Key) -> bool {
-        self.pending.any(|waiting| matches!(&waiting.why, Why::Offer { key: offered, .. } if offered == key))
+        self.pending.any(|waiting| matches!(&waiting.why, Why::Offer { offer, .. } if offer.key == *key))
     }
 
     /// A block was sent to this host. That counts where it was offered to a peer there.
     pub(crate) fn note_delivery(&mut self, key: Key, host: IpAddr) {
         let host = host.to_canonical();
         let is_offered = |waiting: &Waiting<Why>| {
-            matches!(&waiting.why, Why::Offer { key: offered, to, .. }
-                if *offered == key && to.addr.ip().to_canonical() == host)
+            matches!(&waiting.why, Why::Offer { offer, .. }
+                if offer.key == key && offer.to.addr.ip().to_canonical() == host)
         };
         if self.pending.any(is_offered) {
             self.deliveries.note(key, host);

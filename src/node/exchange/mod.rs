@@ -29,6 +29,7 @@ use super::action::{Action, Outbox};
 use super::jobs::Urgency;
 use super::part::{Answered, Proof, Reply, Ticket};
 use super::purpose::Purpose;
+use super::refusal::Refusal;
 use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_FOR, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::lease::Lease;
@@ -56,13 +57,26 @@ pub(crate) enum Delivery {
     /// Something of a part's.
     Part(Ticket, Reply),
     /// What a peer says that was offered a block.
-    Offered { ticket: Ticket, key: Key, to: Peer, result: Result<Proof, String> },
+    Offered { offer: Offer, result: Result<Proof, Refusal> },
     /// A peer that was offered something is alive.
     Pulse,
     /// Such a peer is silent for so long that it is to be doubted.
     FaintPulse(SocketAddr),
     /// Such a peer does not answer.
     NoPulse(SocketAddr),
+}
+
+/// A block that is offered to a peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    /// What its end is reported under.
+    pub(crate) ticket: Ticket,
+    /// For whom it is made: the user's files and the others' blocks take turns.
+    pub(crate) urgency: Urgency,
+    pub(crate) key: Key,
+    pub(crate) to: Peer,
+    /// Whether that peer has to show that it has the block, if it did not pull it.
+    pub(crate) to_show: bool,
 }
 
 /// How many messages came and went.
@@ -178,33 +192,26 @@ impl Exchange {
         self.forward(to.addr, magic, request);
     }
 
-    /// Offers a block to a peer, when its turn comes: please pull it from here and keep it.
-    pub(crate) fn offer(
-        &mut self,
-        ticket: Ticket,
-        urgency: Urgency,
-        (key, size): (Key, u32),
-        leases: Vec<Lease>,
-        to: Peer,
-    ) {
-        self.uplink.line_up(Offering { ticket, urgency, key, size, leases, to });
+    /// Offers a block of so many bytes to a peer, when its turn comes: please pull it from here and keep it.
+    pub(crate) fn offer(&mut self, offer: Offer, size: u32, leases: Vec<Lease>) {
+        self.uplink.line_up(Offering { offer, size, leases });
     }
 
     /// Makes the offers whose turn it is.
     pub(crate) fn make_offers(&mut self) {
-        while let Some((place, Offering { ticket, key, size, leases, to, .. })) = self.uplink.next(self.now) {
-            let request = Request::Store { key, size: Some(size), leases };
-            self.ask_until(to, request, Why::Offer { place, ticket, key, to }, patience::OFFER);
+        while let Some((place, Offering { offer, size, leases })) = self.uplink.next(self.now) {
+            let request = Request::Store { key: offer.key, size: Some(size), leases };
+            self.ask_until(offer.to, request, Why::Offer { place, offer }, patience::OFFER);
         }
     }
 
     /// Drops the offers that nobody wants any more, those under way too.
     pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
-        self.uplink.take_where(|offering| unwanted(&offering.ticket));
-        let unwanted = |why: &Why| matches!(why, Why::Offer { ticket, .. } if unwanted(ticket));
+        self.uplink.take_where(|offering| unwanted(&offering.offer.ticket));
+        let unwanted = |why: &Why| matches!(why, Why::Offer { offer, .. } if unwanted(&offer.ticket));
         for waiting in self.pending.take_where(|waiting| unwanted(&waiting.why)) {
-            if let Why::Offer { place, to, .. } = waiting.why {
-                self.uplink.end(self.now, place, to.addr, false);
+            if let Why::Offer { place, offer } = waiting.why {
+                self.uplink.end(self.now, place, offer.to.addr, false);
             }
         }
     }
@@ -237,11 +244,12 @@ impl Exchange {
         let asker = Asker { addr: from, via, magic, allowance };
         let ours = self.sender.network;
         if let Some(Sender { network, .. }) = sender.filter(|sender| sender.network != ours) {
-            self.refuse(&asker, &format!("this peer is of the network '{ours}', not of '{network}'; see --network"));
+            let reason = format!("this peer is of the network '{ours}', not of '{network}'; see --network");
+            self.refuse(&asker, &Refusal::Other(reason));
             return None;
         }
         if via == Via::Udp && self.dialect.carrier(request) == Via::Tcp {
-            self.refuse(&asker, "this is asked over TCP");
+            self.refuse(&asker, &"this is asked over TCP".into());
             return None;
         }
         Some(asker)
@@ -256,8 +264,8 @@ impl Exchange {
     }
 
     /// Tells why a request has no answer.
-    pub(crate) fn refuse(&mut self, to: &Asker, reason: &str) {
-        self.reply(to, Message::error(to.magic, reason));
+    pub(crate) fn refuse(&mut self, to: &Asker, reason: &Refusal) {
+        self.reply(to, Message::error(to.magic, reason.to_string()));
     }
 
     fn reply(&mut self, to: &Asker, mut message: Message) {
@@ -272,7 +280,7 @@ impl Exchange {
         from: SocketAddr,
         magic: u64,
         sender: Option<Sender>,
-        answer: Result<Response, String>,
+        answer: Result<Response, Refusal>,
     ) -> Option<(bool, Delivery)> {
         let settled = self.pending.settle(self.now, magic, from)?;
         let (took, waiting) = (settled.took(self.now), settled.waiting);
@@ -286,7 +294,7 @@ impl Exchange {
         let delivery = match (waiting.why, answer) {
             (Why::Overlay(tag, _), Ok(response)) => Delivery::Answer { tag, sent, from, by, response },
             (Why::Overlay(tag, _), Err(reason)) => {
-                Delivery::NoAnswer { tag, sent, to: waiting.to, refused: Some(reason) }
+                Delivery::NoAnswer { tag, sent, to: waiting.to, refused: Some(reason.to_string()) }
             }
             (Why::Part(ticket), answer) => {
                 let named = answer.as_ref().ok().and_then(Response::node);
@@ -294,24 +302,18 @@ impl Exchange {
                 let rtt = measured.unwrap_or(took);
                 Delivery::Part(ticket, Reply::Answer(Answered { to: waiting.to, by, answer, rtt }))
             }
-            (Why::Offer { place, ticket, key, to }, answer) => {
-                let result = answer.and_then(|response| self.proof(magic, &key, &to, &response));
-                self.end_offer(place, ticket, (key, to), result)
+            (Why::Offer { place, offer }, answer) => {
+                let result = answer.and_then(|response| self.proof(magic, &offer, &response));
+                self.end_offer(place, offer, result)
             }
             (Why::Pulse, _) => Delivery::Pulse,
         };
         Some((asked, delivery))
     }
 
-    fn end_offer(
-        &mut self,
-        place: Place,
-        ticket: Ticket,
-        (key, to): (Key, Peer),
-        result: Result<Proof, String>,
-    ) -> Delivery {
-        self.uplink.end(self.now, place, to.addr, result.is_ok());
-        Delivery::Offered { ticket, key, to, result }
+    fn end_offer(&mut self, place: Place, offer: Offer, result: Result<Proof, Refusal>) -> Delivery {
+        self.uplink.end(self.now, place, offer.to.addr, result.is_ok());
+        Delivery::Offered { offer, result }
     }
 
     /// Sends again what is overdue, and takes the next request that is late or has failed; call it until there is none.
@@ -356,7 +358,7 @@ impl Exchange {
         match why {
             Why::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to, refused: None },
             Why::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
-            Why::Offer { place, ticket, key, to } => self.end_offer(place, ticket, (key, to), Err(reason.to_owned())),
+            Why::Offer { place, offer } => self.end_offer(place, offer, Err(reason.into())),
             Why::Pulse => Delivery::NoPulse(to.addr),
         }
     }
@@ -365,13 +367,8 @@ impl Exchange {
     pub(crate) fn on_dead(&mut self, addr: SocketAddr) -> Vec<Delivery> {
         let patient = self.pending.take_where(|waiting| waiting.to.addr == addr && waiting.is_patient());
         let mut failed: Vec<Delivery> = patient.into_iter().map(|waiting| self.fail(waiting, SILENT)).collect();
-        let queued = self.uplink.take_where(|offering| offering.to.addr == addr).into_iter();
-        failed.extend(queued.map(|Offering { ticket, key, to, .. }| Delivery::Offered {
-            ticket,
-            key,
-            to,
-            result: Err(SILENT.to_owned()),
-        }));
+        let queued = self.uplink.take_where(|offering| offering.offer.to.addr == addr).into_iter();
+        failed.extend(queued.map(|Offering { offer, .. }| Delivery::Offered { offer, result: Err(SILENT.into()) }));
         failed
     }
 

@@ -10,12 +10,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::id::Key;
+use super::Offer;
 use crate::lease::Lease;
 use crate::node::jobs::Urgency;
 use crate::node::pace::{Pace, weight};
-use crate::node::part::Ticket;
-use crate::peer::Peer;
 use crate::recent::Recent;
 use crate::time::Time;
 
@@ -37,16 +35,11 @@ const STALLED_MEMORY: usize = 256;
 /// A block that is to be offered.
 #[derive(Clone, Debug)]
 pub(super) struct Offering {
-    /// What its end is reported under.
-    pub(super) ticket: Ticket,
-    /// For whom it is made: the user's files and the others' blocks take turns.
-    pub(super) urgency: Urgency,
-    pub(super) key: Key,
+    pub(super) offer: Offer,
     /// Bytes of the block.
     pub(super) size: u32,
     /// On whose behalf the block is kept.
     pub(super) leases: Vec<Lease>,
-    pub(super) to: Peer,
 }
 
 /// Names an offer under way: when it was made, and a number.
@@ -81,7 +74,7 @@ impl Default for Uplink {
 
 impl Uplink {
     pub(super) fn line_up(&mut self, offering: Offering) {
-        match offering.urgency {
+        match offering.offer.urgency {
             Urgency::Own => self.of_users.push_back(offering),
             Urgency::Others => self.of_others.push_back(offering),
         }
@@ -173,6 +166,6 @@ impl Uplink {
 
     /// Whether nobody waits who could go.
     pub(super) fn check(&self, now: Time) -> Result<(), String> {
-        self.first(now).map_or(Ok(()), |first| Err(format!("the offer to {} waits for nothing", first.to)))
+        self.first(now).map_or(Ok(()), |first| Err(format!("the offer to {} waits for nothing", first.offer.to)))
     }
 }

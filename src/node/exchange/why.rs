@@ -1,12 +1,11 @@
 //! Why a request was sent, and whether anybody waits for what comes of it.
 
+use super::Offer;
 use super::pending::Ask;
 use super::uplink::Place;
-use crate::id::Key;
 use crate::node::part::{Owner, Ticket};
 use crate::node::purpose::Purpose;
 use crate::overlay::Tag;
-use crate::peer::Peer;
 use crate::wire::Request;
 
 /// Why a request was sent.
@@ -17,7 +16,7 @@ pub(super) enum Why {
     /// A part's.
     Part(Ticket),
     /// A block offered to a peer that should hold it.
-    Offer { place: Place, ticket: Ticket, key: Key, to: Peer },
+    Offer { place: Place, offer: Offer },
     /// A peer is slow to take an offer: is it alive?
     Pulse,
 }
@@ -42,7 +41,7 @@ impl Why {
     pub(super) fn purpose(&self) -> Purpose {
         match self {
             Self::Overlay(_, purpose) => *purpose,
-            Self::Part(ticket) | Self::Offer { ticket, .. } => ticket.owner.purpose(),
+            Self::Part(ticket) | Self::Offer { offer: Offer { ticket, .. }, .. } => ticket.owner.purpose(),
             Self::Pulse => Purpose::Upkeep,
         }
     }

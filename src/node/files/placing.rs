@@ -1,12 +1,13 @@
 //! A block on its way to its holders, and what is told of all blocks of a file in the end.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::id::{Id, Key};
-use crate::node::job::NOT_ITS_HASH;
 use crate::node::notice::{Answer, FailureKind};
+use crate::node::refusal::Refusal;
 use crate::overlay::LookupId;
 use crate::peer::Peer;
 
@@ -52,7 +53,26 @@ pub(super) struct Placing {
     /// Others were looked for in place of silent peers.
     pub(super) widened: bool,
     pub(super) second_round: bool,
-    pub(super) trouble: Option<String>,
+    pub(super) trouble: Option<Refused>,
+}
+
+/// Who keeps no copy, and why.
+pub(super) struct Refused {
+    pub(super) by: String,
+    pub(super) why: Refusal,
+}
+
+impl Refused {
+    /// This peer keeps none.
+    pub(super) fn here(reason: String) -> Self {
+        Self { by: "this peer".to_owned(), why: Refusal::Other(reason) }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.by, self.why)
+    }
 }
 
 impl Placing {
@@ -138,13 +158,13 @@ impl Tally {
 pub(super) fn too_few(key: Key, placing: &Placing, quorum: usize) -> Failed {
     let copies = if placing.saved == 1 { "copy" } else { "copies" };
     let cause = match (&placing.trouble, placing.found) {
-        (Some(trouble), _) => trouble.clone(),
+        (Some(refused), _) => refused.to_string(),
         (None, 0) => "there is no peer to keep it; is the network reachable?".to_owned(),
         (None, found) => format!("no more than {found} can keep it"),
     };
     let (key, saved) = (key.short(), placing.saved);
     let got = format!("block {key} got {saved} {copies} of the {quorum} that the quorum asks for ({cause})");
-    if cause.contains(NOT_ITS_HASH) {
+    if placing.trouble.as_ref().is_some_and(|refused| refused.why == Refusal::NotItsHash) {
         let reason =
             format!("{got}: the file was changed while it was stored; store it again when nobody writes to it");
         return (FailureKind::Integrity, reason);

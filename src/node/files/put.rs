@@ -12,18 +12,18 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::order::Order;
-use super::placing::{Failed, Placing, Tally, too_few};
+use super::placing::{Failed, Placing, Refused, Tally, too_few};
 use super::{Flow, take_those_of};
 use crate::file::tree::{Next, TreeBuilder};
 use crate::file::{Entry, Manifest};
 use crate::id::{Id, Key};
-use crate::node::claims::UNSHOWN;
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
 use crate::node::part::{News, Owner, Part, Reply, Step, Taken, Ticket};
+use crate::node::refusal::Refusal;
 use crate::overlay::Goal;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -325,10 +325,10 @@ impl Put {
     }
 
     /// Orders a copy in the own store, or says why there will be none.
-    fn copy_here(&self, desk: &mut Desk, key: Key) -> Result<(), String> {
+    fn copy_here(&self, desk: &mut Desk, key: Key) -> Result<(), Refused> {
         let size = self.placing.get(&key).map(|placing| placing.size);
         let ordered = desk.take_in(self.ticket(key), Urgency::Own, (key, size), &self.order.leases(), Holder::Own);
-        ordered.map_err(|error| format!("this peer: {error}"))
+        ordered.map_err(|error| Refused::here(error.reason))
     }
 
     /// The own copy of a block is looked at, or made, or not.
@@ -340,38 +340,39 @@ impl Put {
                 Ok(()) => return Flow::Goes,
                 full => full,
             },
-            Outcome::Failed(error) => Err(format!("this peer: {error}")),
-            _ => Err("this peer: no copy was made".to_owned()),
+            Outcome::Failed(error) => Err(Refused::here(error.reason.clone())),
+            _ => Err(Refused::here("no copy was made".to_owned())),
         };
         self.on_copy(desk, key, desk.me().addr, result)
     }
 
     /// A peer took the block, or did not.
-    fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<Taken, String>) -> Flow {
-        if result.as_ref().is_err_and(|reason| reason.starts_with(UNSHOWN)) {
+    fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<Taken, Refusal>) -> Flow {
+        if matches!(result, Err(Refusal::Unshown(_))) {
             self.go_further(desk, key);
         }
-        if result.is_err() {
+        if !matches!(result, Ok(_) | Err(Refusal::Unjudged(_))) {
             *self.failures.entry(to.addr).or_default() += 1;
         }
-        self.on_copy(desk, key, to.addr, result.map(drop).map_err(|reason| format!("{to}: {reason}")))
+        let result = result.map(drop).map_err(|why| Refused { by: to.to_string(), why });
+        self.on_copy(desk, key, to.addr, result)
     }
 
-    fn on_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), String>) -> Flow {
+    fn on_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), Refused>) -> Flow {
         self.count_copy(desk, key, at, result);
         self.offer_on(desk, key)
     }
 
-    fn count_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), String>) {
+    fn count_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), Refused>) {
         let Some(placing) = self.placing.get_mut(&key) else { return };
         if !placing.end(&at) {
             return;
         }
         match result {
             Ok(()) => placing.saved += 1,
-            Err(reason) => {
-                desk.progress(self.command, Progress::Retried { key, reason: reason.clone() });
-                placing.trouble = Some(reason);
+            Err(refused) => {
+                desk.progress(self.command, Progress::Retried { key, reason: refused.to_string() });
+                placing.trouble = Some(refused);
             }
         }
     }

@@ -237,7 +237,7 @@ impl Tenure {
         {
             if !desk.is_me(&peer) {
                 // Whoever has the block looks at it and asks for no bytes.
-                desk.offer(ticket, Urgency::Own, (key, laying.size), vec![lease], peer);
+                desk.lay(ticket, Urgency::Own, (key, laying.size), lease, peer);
             } else if desk.holds(&key) {
                 desk.look_at(ticket, Urgency::Own, key, &[lease]);
             } else {

@@ -69,7 +69,7 @@ pub enum Outcome {
         /// SHA-256 of the file, where the manifest shows itself whole.
         sha256: Option<Id>,
     },
-    /// [`Job::Verify`], [`Job::Rehash`]: the block is here, and sound.
+    /// [`Job::Verify`], [`Job::Rehash`]: the block is here, and sound. [`Job::ReadBack`]: it is there.
     Sound {
         /// The block's size in bytes.
         size: u32,
@@ -95,6 +95,13 @@ pub struct JobError {
     pub kind: JobErrorKind,
     /// What happened and to what, for people.
     pub reason: String,
+}
+
+impl JobErrorKind {
+    /// Whether it tells of this peer alone, and of no other.
+    pub(crate) const fn is_our_own(self) -> bool {
+        matches!(self, Self::Full | Self::Io | Self::Busy | Self::Cancelled)
+    }
 }
 
 /// The sorts of failure that the node tells apart.

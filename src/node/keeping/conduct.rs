@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::config::{REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::Id;
-use crate::node::claims::UNSHOWN;
 use crate::node::part::Taken;
+use crate::node::refusal::Refusal;
 use crate::recent::Recent;
 use crate::time::Time;
 
@@ -169,11 +169,11 @@ impl Conducts {
     }
 
     /// What came of an offer to a peer, as far as it tells of its conduct. Whether others have to stand in for it.
-    pub(super) fn judge(&mut self, peer: &Id, now: Time, result: &Result<Taken, String>) -> bool {
+    pub(super) fn judge(&mut self, peer: &Id, now: Time, result: &Result<Taken, Refusal>) -> bool {
         match result {
             Ok(how) => self.took(peer, now, *how),
-            Err(reason) if reason == super::pulls::FULL => self.fill(peer, now),
-            Err(reason) if reason.starts_with(UNSHOWN) => self.lied(peer, now),
+            Err(Refusal::Full) => self.fill(peer, now),
+            Err(Refusal::Unshown(_)) => self.lied(peer, now),
             Err(_) => return false,
         }
         result.is_err()

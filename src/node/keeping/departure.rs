@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::comparison::{Comparison, Share};
 use super::neighbours::WINDOW;
-use super::pulls::{BUSY, FULL, LEAVING};
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, Progress};
 use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Taken, Ticket};
+use crate::node::refusal::Refusal;
 use crate::overlay::{Region, Target};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -207,7 +207,7 @@ impl Handover {
     }
 
     /// An heir answered what it was asked.
-    fn on_compared(&mut self, desk: &mut Desk, id: &Id, answer: Result<Response, String>) {
+    fn on_compared(&mut self, desk: &mut Desk, id: &Id, answer: Result<Response, Refusal>) {
         let Some(heir) = self.heirs.get_mut(id) else { return };
         let (holdings, mut claimed) = (desk.holdings(), Vec::new());
         let sensible = match answer {
@@ -221,7 +221,7 @@ impl Handover {
                 };
                 heir.comparison.on_answer(holdings, &response, found).is_ok()
             }
-            Err(reason) if [BUSY, LEAVING].contains(&&*reason) => false,
+            Err(Refusal::Busy | Refusal::Leaving) => false,
             // An older peer: it says of each block that it is offered whether it has it.
             Err(_) => {
                 heir.comparison.on_refusal(holdings, |key| heir.lacking.push_back(*key));
@@ -241,10 +241,12 @@ impl Handover {
     }
 
     /// An heir took a block, or did not.
-    fn on_offered(&mut self, id: &Id, key: Key, result: Result<Taken, String>) {
+    fn on_offered(&mut self, id: &Id, key: Key, result: Result<Taken, Refusal>) {
         let pledge = self.heirs.get_mut(id).and_then(|heir| heir.pledge.take_if(|(pledged, _)| *pledged == key));
         match (pledge, &result) {
             (Some((_, claimed)), Ok(Taken::Had)) => self.only_here.retain(|key| !claimed.contains(key)),
+            // That is no fault of the heir's: it may still take what others lack.
+            (Some(_), Err(Refusal::Unjudged(_))) => {}
             // Who had to pull what it said it held may throw it away again.
             (Some(_), _) => return drop(self.heirs.remove(id)),
             (None, Ok(_)) => drop(self.only_here.remove(&key)),
@@ -253,8 +255,8 @@ impl Handover {
         let Some(heir) = self.heirs.get_mut(id) else { return };
         heir.offered = heir.offered.saturating_sub(1);
         match result {
-            Err(reason) if reason == LEAVING => drop(self.heirs.remove(id)),
-            Err(reason) if reason == FULL => {
+            Err(Refusal::Leaving) => drop(self.heirs.remove(id)),
+            Err(Refusal::Full) => {
                 heir.lacking.clear();
                 heir.comparison.give_up();
             }

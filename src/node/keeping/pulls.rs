@@ -19,9 +19,10 @@ use crate::config::{MAX_BLOCK_SIZE, MAX_PULLS, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, LeaseNews, Secret};
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Job, JobErrorKind, JobId, NOT_ITS_HASH, Outcome};
+use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
 use crate::patience;
@@ -73,11 +74,11 @@ impl Part for Pulls {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         match (ticket.step, reply) {
             (Step::Block(key), Reply::Done { job, outcome }) => match (self.shows.remove(&job), outcome) {
-                (Some(offer), _) if desk.is_leaving() => respond(desk, &offer, Err(LEAVING)),
+                (Some(offer), _) if desk.is_leaving() => respond(desk, &offer, Err(Refusal::Leaving)),
                 (Some(offer), Outcome::Sampled { sample }) => {
                     desk.respond(&offer.from, RequestKind::Store, Response::Shown { sample });
                 }
-                (Some(offer), _) => respond(desk, &offer, Err(REFUSED)),
+                (Some(offer), _) => respond(desk, &offer, Err(REFUSED.into())),
                 (None, outcome) => self.on_pulled(desk, key, &outcome),
             },
             // A stranger answered: what it offered is pulled now.
@@ -89,7 +90,7 @@ impl Part for Pulls {
             // It did not. If that was a lost datagram, it offers again.
             (_, Reply::Silence { to, .. }) => {
                 for offer in self.take_unproven(to.addr) {
-                    respond(desk, &offer, Err(UNPROVEN));
+                    respond(desk, &offer, Err(UNPROVEN.into()));
                 }
             }
             _ => {}
@@ -119,13 +120,13 @@ impl Pulls {
     /// Takes an offer: answers it at once, or starts (or joins) the pull whose end will answer it.
     fn on_offer(&mut self, desk: &mut Desk, offer: Offer) {
         if desk.config().guest {
-            return respond(desk, &offer, Err("a guest keeps no blocks"));
+            return respond(desk, &offer, Err("a guest keeps no blocks".into()));
         }
         if desk.is_leaving() {
-            return respond(desk, &offer, Err(LEAVING));
+            return respond(desk, &offer, Err(Refusal::Leaving));
         }
         if offer.size.is_some_and(|size| size > MAX_BLOCK_SIZE) {
-            return respond(desk, &offer, Err("a block is at most 1 MiB"));
+            return respond(desk, &offer, Err("a block is at most 1 MiB".into()));
         }
         if let Err(reason) = check_leases(desk, &offer) {
             return respond(desk, &offer, Err(reason));
@@ -151,8 +152,8 @@ impl Pulls {
             return;
         }
         match self.queue.make_room(offer.from.addr) {
-            None => return respond(desk, &offer, Err(BUSY)),
-            Some(displaced) => displaced.into_iter().for_each(|key| self.refuse(desk, &key, BUSY)),
+            None => return respond(desk, &offer, Err(Refusal::Busy)),
+            Some(displaced) => displaced.into_iter().for_each(|key| self.refuse(desk, &key, &Refusal::Busy)),
         }
         let (key, from) = (offer.key, offer.from.addr);
         let wanted = Wanted { from, since: desk.now(), unsound: false, looking: false, waiting: vec![offer] };
@@ -184,20 +185,20 @@ impl Pulls {
     }
 
     fn begin(&mut self, desk: &mut Desk, from: SocketAddr, key: Key) {
-        let begun = self.wanted.get_mut(&key).map_or(Err(BUSY), |wanted| wanted.begin(desk, key));
+        let begun = self.wanted.get_mut(&key).map_or(Err(Refusal::Busy), |wanted| wanted.begin(desk, key));
         if let Err(reason) = begun {
-            if reason == FULL {
+            if reason == Refusal::Full {
                 tell_full(&mut self.told_full, desk);
             }
             self.queue.end(from, &key, None);
-            self.refuse(desk, &key, reason);
+            self.refuse(desk, &key, &reason);
         }
     }
 
     /// A block that waited for its turn is wanted no more.
-    fn refuse(&mut self, desk: &mut Desk, key: &Key, reason: &str) {
+    fn refuse(&mut self, desk: &mut Desk, key: &Key, reason: &Refusal) {
         let waiting = self.wanted.remove(key).map_or(Vec::new(), |wanted| wanted.waiting);
-        waiting.iter().for_each(|offer| respond(desk, offer, Err(reason)));
+        waiting.iter().for_each(|offer| respond(desk, offer, Err(reason.clone())));
     }
 
     fn ask_for_proof(&mut self, desk: &mut Desk, offer: Offer) {
@@ -206,7 +207,7 @@ impl Pulls {
             return;
         }
         if waiting.len() >= MAX_WAITING || !self.make_room_for_unproven(desk, offer.from.addr) {
-            return respond(desk, &offer, Err(BUSY));
+            return respond(desk, &offer, Err(Refusal::Busy));
         }
         let offers = self.unproven.entry(offer.from.addr).or_default();
         let from = offer.from.addr;
@@ -229,7 +230,7 @@ impl Pulls {
             return false;
         };
         let Some(first) = self.unproven.keys().copied().find(|addr| Source::of(*addr) == most) else { return false };
-        self.take_unproven(first).iter().for_each(|offer| respond(desk, offer, Err(BUSY)));
+        self.take_unproven(first).iter().for_each(|offer| respond(desk, offer, Err(Refusal::Busy)));
         true
     }
 
@@ -252,13 +253,10 @@ impl Pulls {
         }
         let (result, to_blame) = match outcome {
             // It is here, but will not be handed over: the peer that offered it has to find another place.
-            _ if desk.is_leaving() => (Err(LEAVING), false),
+            _ if desk.is_leaving() => (Err(Refusal::Leaving), false),
             Outcome::Stored { .. } | Outcome::Sound { .. } => (Ok(()), false),
-            Outcome::Failed(error) if error.kind == JobErrorKind::Full => (Err(FULL), false),
-            Outcome::Failed(error) if error.kind == JobErrorKind::Io => (Err(REFUSED), false),
-            Outcome::Failed(error) if error.kind == JobErrorKind::Busy => (Err(BUSY), false),
-            Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt => (Err(NOT_ITS_HASH), true),
-            _ => (Err("the block could not be pulled from you"), true),
+            Outcome::Failed(error) => (Err(why_not(error)), !error.kind.is_our_own()),
+            _ => (Err(NOT_PULLED.into()), true),
         };
         let tells = !looking && (result.is_ok() || to_blame);
         self.queue.end(from, &key, tells.then_some(result.is_ok()));
@@ -271,7 +269,7 @@ impl Pulls {
             } else if result.is_ok() && (looking || offer.from.addr != from) && self.shows.len() < MAX_PULLS {
                 self.show(desk, key, offer);
             } else {
-                respond(desk, &offer, result);
+                respond(desk, &offer, result.clone());
             }
         }
         self.pull_anew(desk, key, since, others);
@@ -303,13 +301,13 @@ impl Pulls {
 
 impl Wanted {
     /// Orders that the block be pulled, or what is here of it be looked at. Else says why not.
-    fn begin(&mut self, desk: &mut Desk, key: Key) -> Result<(), &'static str> {
+    fn begin(&mut self, desk: &mut Desk, key: Key) -> Result<(), Refusal> {
         // The peer that offered it this long ago has given up by now.
         if desk.now().since(self.since) > patience::OFFER {
-            return Err(BUSY);
+            return Err(Refusal::Busy);
         }
         if desk.is_leaving() {
-            return Err(LEAVING);
+            return Err(Refusal::Leaving);
         }
         let ticket = Ticket::block(Owner::Pulls, key);
         let leases = self.leases();
@@ -319,7 +317,8 @@ impl Wanted {
             return Ok(());
         }
         let size = self.waiting.iter().find(|offer| offer.from.addr == self.from).and_then(|offer| offer.size);
-        desk.take_in(ticket, Urgency::Others, (key, size), &leases, Holder::Peer(self.from)).map_err(|_| FULL)
+        desk.take_in(ticket, Urgency::Others, (key, size), &leases, Holder::Peer(self.from))
+            .map_err(|_| Refusal::Full)
     }
 
     /// What the block is wanted for by all who offered it.
@@ -335,9 +334,9 @@ impl Wanted {
 
 /// Whether a block can be kept on behalf of the leases in an offer. A peer that slept through the end of one is told of
 /// it.
-fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
+fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), Refusal> {
     if desk.holdings().is_going(&offer.key) {
-        return Err(BUSY);
+        return Err(Refusal::Busy);
     }
     if offer.leases.is_empty() {
         return Ok(());
@@ -359,7 +358,7 @@ fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), &'static str> {
         let news = LeaseNews { ended, ..LeaseNews::default() };
         desk.ask_once(Ticket::of(Owner::Leases, 0), offer.from.addr, Request::Lease(news));
     }
-    if wanted { Ok(()) } else { Err(ENDED) }
+    if wanted { Ok(()) } else { Err(ENDED.into()) }
 }
 
 /// Blocks whose leases have ended by this peer's clock, and not by that of one who offers them, stay for so long. Who
@@ -370,16 +369,21 @@ const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
 const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";
 /// What a peer says to offers of blocks that nobody wants any more.
 const ENDED: &str = "its lease has ended";
-/// What a peer says to offers that it has no room for.
-pub(super) const FULL: &str = "full";
-/// What a peer says to offers that is leaving too.
-pub(super) const LEAVING: &str = "leaving the network";
-
 /// Why a block is not saved whose bytes could not be written or read.
 const REFUSED: &str = "the disk refused the block";
-/// What a peer says while more is asked of it than it takes at a time.
-pub(super) const BUSY: &str = "busy: too many blocks are on their way here";
+/// Why a block is not saved that did not come.
+const NOT_PULLED: &str = "the block could not be pulled from you";
 
+/// What a peer is told whose block is not saved for this.
+fn why_not(error: &JobError) -> Refusal {
+    match error.kind {
+        JobErrorKind::Full => Refusal::Full,
+        JobErrorKind::Busy => Refusal::Busy,
+        JobErrorKind::Io => REFUSED.into(),
+        JobErrorKind::Corrupt => Refusal::NotItsHash,
+        _ => NOT_PULLED.into(),
+    }
+}
 /// Tells that there is no room; not for each block, since a peer that is full may be offered thousands.
 fn tell_full(told: &mut Option<Time>, desk: &mut Desk) {
     let now = desk.now();
@@ -389,7 +393,7 @@ fn tell_full(told: &mut Option<Time>, desk: &mut Desk) {
     }
 }
 
-fn respond(desk: &mut Desk, offer: &Offer, result: Result<(), &str>) {
+fn respond(desk: &mut Desk, offer: &Offer, result: Result<(), Refusal>) {
     match result {
         Ok(()) => desk.respond(&offer.from, RequestKind::Store, Response::Saved),
         Err(reason) => desk.refuse(&offer.from, reason),

@@ -16,7 +16,6 @@
 use super::comparison;
 use super::conduct::Conducts;
 use super::neighbours::{Neighbour, Neighbours, Pass, WINDOW};
-use super::pulls::{BUSY, LEAVING};
 use super::regions::Regions;
 use super::strays::Strays;
 use crate::config::{REPAIR_DELAY, REPAIR_RETRY};
@@ -25,6 +24,7 @@ use crate::node::budget::Favours;
 use crate::node::desk::Desk;
 use crate::node::notice::Notice;
 use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Taken, Ticket};
+use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
 use crate::peer::Peer;
@@ -92,11 +92,11 @@ impl Part for Repair {
         let Request::Compare { ranges, held, copies } = request else { return };
         let now = desk.now();
         if desk.is_leaving() {
-            return desk.refuse(&asker, LEAVING);
+            return desk.refuse(&asker, Refusal::Leaving);
         }
         let is_known = asker.is_validated() && desk.knows(&asker.addr);
         if !self.answers.take(now, asker.addr, is_known, 1) {
-            return desk.refuse(&asker, BUSY);
+            return desk.refuse(&asker, Refusal::Busy);
         }
         let (response, extra) = comparison::answer(desk.holdings(), &ranges, &held, copies);
         desk.respond(&asker, RequestKind::Compare, response);
@@ -273,7 +273,7 @@ impl Repair {
     }
 
     /// A peer answered what it was asked.
-    fn on_compared(&mut self, desk: &mut Desk, number: u64, id: &Id, answer: Result<Response, String>) {
+    fn on_compared(&mut self, desk: &mut Desk, number: u64, id: &Id, answer: Result<Response, Refusal>) {
         let (has_lied, mut claimed) = (self.conducts.has_lied(id), Vec::new());
         let Some(pass) = self.pass(number, id).filter(|pass| pass.comparison.is_asking()) else { return };
         match answer {
@@ -287,7 +287,7 @@ impl Repair {
                     return self.on_failed(desk, number, id);
                 }
             }
-            Err(reason) if [BUSY, LEAVING].contains(&&*reason) => return self.on_failed(desk, number, id),
+            Err(Refusal::Busy | Refusal::Leaving) => return self.on_failed(desk, number, id),
             // An older peer: it says of each block that it is offered whether it has it.
             Err(_) => pass.comparison.on_refusal(desk.holdings(), |key| pass.lacking.push_back(*key)),
         }
@@ -321,7 +321,7 @@ impl Repair {
     }
 
     /// A peer took a block, or did not.
-    fn on_offered(&mut self, desk: &mut Desk, number: u64, key: Key, to: Peer, result: Result<Taken, String>) {
+    fn on_offered(&mut self, desk: &mut Desk, number: u64, key: Key, to: Peer, result: Result<Taken, Refusal>) {
         let is_full = self.conducts.judge(&to.id, desk.now(), &result);
         if is_full {
             self.strays.add(key);
@@ -330,7 +330,9 @@ impl Repair {
         if let Some(pass) = self.pass(number, &to.id) {
             pass.offered -= 1;
             was_probe = pass.probe.take_if(|probe| *probe == key).is_some();
-            if was_probe && result != Ok(Taken::Had) {
+            if matches!(result, Err(Refusal::Unjudged(_))) {
+                // That is no fault of its.
+            } else if was_probe && result != Ok(Taken::Had) {
                 // What it says of the others is worth nothing: it is compared with anew.
                 pass.give_up();
             } else if result.is_err() && !is_full {
@@ -341,7 +343,7 @@ impl Repair {
             Ok(Taken::Had) if was_probe => {}
             Ok(Taken::Pulled) if was_probe => self.conducts.boasted(&to.id, desk.now()),
             Ok(_) => desk.notify(Notice::BlockRepaired { key, to }),
-            Err(reason) => desk.trouble(Trouble::NotTaken { key, to, reason }),
+            Err(refusal) => desk.trouble(Trouble::NotTaken { key, to, reason: refusal.to_string() }),
         }
         self.go_on(desk, &to.id);
         self.strays.go_on(desk, &self.regions, &self.conducts);

@@ -149,9 +149,9 @@ impl Strays {
                 conducts.judge(&to.id, desk.now(), &result);
                 match result {
                     Ok(_) => desk.notify(Notice::BlockRepaired { key, to }),
-                    Err(reason) => {
+                    Err(refusal) => {
                         check.failed = true;
-                        desk.trouble(Trouble::NotTaken { key, to, reason });
+                        desk.trouble(Trouble::NotTaken { key, to, reason: refusal.to_string() });
                     }
                 }
             }

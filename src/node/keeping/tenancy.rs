@@ -13,7 +13,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::pulls::{BUSY, LEAVING};
 use crate::config::REPUBLISH_INTERVAL;
 use crate::id::Key;
 use crate::lease::{LeaseId, UnixTime};
@@ -23,6 +22,7 @@ use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::Notice;
 use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
+use crate::node::refusal::Refusal;
 use crate::overlay::Asker;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
@@ -91,7 +91,7 @@ impl Part for Tenancy {
     fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
         let Request::Lease(news) = request else { return };
         if desk.is_leaving() {
-            return desk.refuse(&asker, LEAVING);
+            return desk.refuse(&asker, Refusal::Leaving);
         }
         // The same request again is its sender's retry: the one answer will do.
         if self.noting.values().any(|(known, _)| known.is_same(&asker)) {
@@ -99,7 +99,7 @@ impl Part for Tenancy {
         }
         let is_known = asker.is_validated() && desk.knows(&asker.addr);
         if self.noting.len() >= MOST || !self.answers.take(desk.now(), asker.addr, is_known, 1) {
-            return desk.refuse(&asker, BUSY);
+            return desk.refuse(&asker, Refusal::Busy);
         }
         let (about, notes) = (news.ids(), desk.holdings_mut().change_leases(&news));
         if notes.is_empty() {

@@ -89,8 +89,8 @@ fn copies_told(pulled: bool, shown: Option<bool>, gives: bool) -> usize {
                 Job::Sample { magic: asked, by, .. } if (asked, addr_of(by)) == (magic, to) => {
                     Outcome::Sampled { sample: key(if shown == Some(true) { 7 } else { 8 }) }
                 }
-                Job::Unpack { from, .. } if from == Holder::Peer(to) && gives => Outcome::NotManifest { size: 10 },
-                Job::Unpack { .. } => failed(JobErrorKind::TimedOut),
+                Job::ReadBack { from, .. } if from == to && gives => Outcome::Sound { size: 10 },
+                Job::ReadBack { .. } => failed(JobErrorKind::TimedOut),
                 work => panic!("{work:?}"),
             };
             bench.ends(job, outcome);

@@ -61,10 +61,10 @@ fn a_stranger_that_repairs_asks_a_holder_for_its_leases_and_passes_them_on() {
         let asked = requests(&bench.does(Event::Command { id: 1, command }));
         let [(holder, magic, Request::FindValue { .. }), (other, last, _)] = asked[..] else { panic!("{asked:?}") };
         let actions = bench.hears_answer(holder, magic, Response::Holder { peer: peer(1), copies: 2 });
-        let [(shows, Job::Unpack { .. })] = jobs(&actions)[..] else {
+        let [(shows, Job::ReadBack { .. })] = jobs(&actions)[..] else {
             panic!("its word alone counts for nothing: {actions:?}")
         };
-        assert!(requests(&bench.ends(shows, Outcome::NotManifest { size: 10 })).is_empty());
+        assert!(requests(&bench.ends(shows, Outcome::Sound { size: 10 })).is_empty());
         let asked = requests(&bench.hears_answer(other, last, Response::Nodes(Vec::new())));
         let [(to, magic, Request::Terms { .. })] = asked[..] else { panic!("{asked:?}") };
         assert_eq!(to, holder);

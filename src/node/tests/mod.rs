@@ -1,5 +1,6 @@
 //! The core, event by event: call `handle`, compare the list of actions.
 
+mod claims;
 mod deletions;
 mod departure;
 mod ending;
@@ -91,7 +92,9 @@ impl Bench {
         let mut unheard = Outbox::new();
         for action in &self.out {
             let follows = match action {
-                Action::Start { job, work: Job::Fetch { .. } | Job::Unpack { .. } } => Event::Flows { job: *job },
+                Action::Start { job, work: Job::Fetch { .. } | Job::Unpack { .. } | Job::ReadBack { .. } } => {
+                    Event::Flows { job: *job }
+                }
                 Action::Send {
                     to,
                     message: Message { magic, body: Body::Request(Request::Store { key, .. }), .. },

@@ -121,6 +121,18 @@ impl Workbench {
         Ok(Outcome::Stored { size })
     }
 
+    /// Fetches a block from a peer that says it has it, and does no more than hash it.
+    pub(super) fn read_back(
+        &self,
+        key: &Key,
+        from: SocketAddr,
+        cancel: &Cancel,
+        buffer: &mut Buffer,
+    ) -> Result<Outcome, JobError> {
+        let size = self.bring(key, None, Holder::Peer(from), cancel, buffer)?;
+        Ok(Outcome::Sound { size: size as u32 })
+    }
+
     /// Brings a block's bytes into `buffer`, verified; returns how many.
     pub(super) fn bring(
         &self,

@@ -31,6 +31,7 @@ use crate::runtime::post::Post;
 use crate::runtime::secrecy::{Keyring, Stream};
 use crate::runtime::sockets::leave_from;
 use crate::runtime::tcp_serve::FOUND_DAMAGED;
+use crate::store::is_shortage;
 use crate::time::Time;
 use crate::wire::MAX_REQUEST_LINE;
 
@@ -300,7 +301,7 @@ fn connect(
     keys: Option<&Keyring>,
     cancel: &Cancel,
 ) -> Result<Stream, JobError> {
-    let cannot = |error: io::Error| failed(JobErrorKind::Unreachable, format!("peer {to} cannot be reached: {error}"));
+    let cannot = |error: io::Error| unreached(to, &error);
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).map_err(cannot)?;
     let stream = Arc::new(TcpStream::from(socket));
     cancel.wait_on(Some(Arc::clone(&stream)))?;
@@ -334,6 +335,12 @@ pub(super) fn refused(from: SocketAddr, reason: &str) -> JobError {
     let kind = if reason == FOUND_DAMAGED { JobErrorKind::Corrupt } else { JobErrorKind::NotFound };
     let reason: String = reason.chars().take(MAX_REASON).flat_map(char::escape_default).collect();
     failed(kind, format!("peer {from} says: {reason}"))
+}
+
+/// No connection came about. That this peer lacks descriptors tells nothing about the other.
+fn unreached(to: SocketAddr, error: &io::Error) -> JobError {
+    let kind = if is_shortage(error) { JobErrorKind::Busy } else { JobErrorKind::Unreachable };
+    failed(kind, format!("peer {to} cannot be reached: {error}"))
 }
 
 pub(super) fn lost(from: SocketAddr, error: &io::Error) -> JobError {

@@ -189,6 +189,7 @@ impl Workbench {
                 let size = self.bring(&key, None, from, cancel, buffer)?;
                 unpack(&key, buffer, size)
             }
+            Job::ReadBack { key, from } => self.read_back(&key, from, cancel, buffer),
             Job::Finish { get, sha256 } => writing.finish(get, sha256),
             Job::ReadManifest { path } => read_manifest(&path).map(listed),
             Job::Verify { key, leases } => self.verify(&key, &laid(key, leases)),

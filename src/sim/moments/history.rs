@@ -455,7 +455,7 @@ fn deadline(wakes: &[Option<Time>], nth: usize) -> Option<usize> {
 /// The peer that a job connects to.
 fn visited(work: &Job) -> Option<SocketAddr> {
     match work {
-        Job::Lend { from, .. } | Job::Pull { from, .. } => Some(*from),
+        Job::Lend { from, .. } | Job::Pull { from, .. } | Job::ReadBack { from, .. } => Some(*from),
         Job::Fetch { from: Holder::Peer(addr), .. } | Job::Unpack { from: Holder::Peer(addr), .. } => Some(*addr),
         _ => None,
     }

@@ -18,6 +18,7 @@ use crate::node::health::{CopyState, Health};
 use crate::node::job::{Holder, Job, JobErrorKind, JobId, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{Answered, Found, Reply};
+use crate::node::refusal::Refusal;
 use crate::overlay::{Goal, LookupId};
 use crate::patience;
 use crate::peer::Peer;
@@ -147,8 +148,9 @@ impl Inquiry {
             }
             Reply::Done { outcome, .. } => self.on_repair_job(round, &outcome),
             Reply::Offered { to, result } => {
-                if !self.on_read_back(round, &to.addr, result.is_ok()) {
-                    self.on_offered(round, to, result.map(drop));
+                let result = result.map(drop);
+                if !self.on_read_back(round, &to.addr, result.as_ref().err()) {
+                    self.on_offered(round, to, result);
                 }
             }
             Reply::Holder(_) | Reply::Settled(_) | Reply::Doubted(_) => {}
@@ -221,7 +223,7 @@ impl Inquiry {
         }
     }
 
-    fn on_answer(&mut self, round: &mut Round<'_>, from: SocketAddr, answer: Result<Response, String>) {
+    fn on_answer(&mut self, round: &mut Round<'_>, from: SocketAddr, answer: Result<Response, Refusal>) {
         let terms = if let Ok(Response::Terms(leases)) = &answer { Some(leases.clone()) } else { None };
         if self.on_terms(round, &from, terms) {
             return;
@@ -256,11 +258,9 @@ impl Inquiry {
             return self.note(from, state);
         }
         let Some(copy) = self.copies.get_mut(from).filter(|copy| copy.state.is_none()) else { return };
-        if round.desk.challenge(round.ticket, round.key, copy.peer) {
-            copy.claim = Some(state);
-        } else {
-            copy.state = Some(CopyState::Absent);
-            self.lied = true;
+        copy.claim = Some(state);
+        if let Err(refusal) = round.desk.challenge(round.ticket, round.key, copy.peer) {
+            self.on_read_back(round, from, Some(&refusal));
         }
     }
 
@@ -274,14 +274,22 @@ impl Inquiry {
         }
     }
 
-    /// The block was read back from a holder, or was not. Whether that was waited for.
-    pub(super) fn on_read_back(&mut self, round: &mut Round<'_>, from: &SocketAddr, came: bool) -> bool {
+    /// The block was read back from a holder, or was not, and why. Whether that was waited for.
+    fn on_read_back(&mut self, round: &mut Round<'_>, from: &SocketAddr, failed: Option<&Refusal>) -> bool {
         let Some(claim) = self.copies.get_mut(from).and_then(|copy| copy.claim.take()) else { return false };
-        if came {
-            round.honest.insert(*from);
-        }
-        self.lied |= !came;
-        self.note(from, if came { claim } else { CopyState::Absent });
+        let state = match failed {
+            None => {
+                round.honest.insert(*from);
+                claim
+            }
+            // It may have it: nobody knows.
+            Some(Refusal::Unjudged(_)) => CopyState::Silent,
+            Some(_) => {
+                self.lied = true;
+                CopyState::Absent
+            }
+        };
+        self.note(from, state);
         true
     }
 

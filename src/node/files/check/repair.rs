@@ -14,6 +14,7 @@ use crate::node::health::CopyState;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::Progress;
+use crate::node::refusal::Refusal;
 use crate::peer::Peer;
 use crate::wire::Request;
 
@@ -143,14 +144,14 @@ impl Inquiry {
     }
 
     /// A peer took the block, or did not: then one next to the replica set may stand in.
-    pub(super) fn on_offered(&mut self, round: &mut Round<'_>, to: Peer, result: Result<(), String>) {
+    pub(super) fn on_offered(&mut self, round: &mut Round<'_>, to: Peer, result: Result<(), Refusal>) {
         if !self.repair.out.remove(&to.addr) {
             return;
         }
         match result {
             Ok(()) => self.repair.made += 1,
-            Err(reason) => {
-                let (key, reason) = (round.key, format!("{to}: {reason}"));
+            Err(refusal) => {
+                let (key, reason) = (round.key, format!("{to}: {refusal}"));
                 round.desk.progress(round.command, Progress::Retried { key, reason });
                 let is_known = |peer: &Peer| {
                     let state =

@@ -332,7 +332,10 @@ impl Get {
             Outcome::Failed(error) => {
                 if error.kind != JobErrorKind::Cancelled {
                     if let Some((holder, since)) = fetched {
-                        self.doubts.add(&holder);
+                        // That this peer lacks descriptors is held against no holder.
+                        if error.kind != JobErrorKind::Busy {
+                            self.doubts.add(&holder);
+                        }
                         self.pace.on_given_up(desk.now(), since);
                     }
                     let key = piece.what.key();

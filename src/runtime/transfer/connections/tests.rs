@@ -1,5 +1,7 @@
 //! What comes back over a connection, and when one is kept.
 
+use nix::errno::Errno;
+
 use super::*;
 use crate::runtime::channels::POSTS;
 use crate::runtime::stopwatch;
@@ -205,4 +207,11 @@ fn a_connection_that_is_being_made_is_given_up_when_the_peer_ends() {
     });
     assert_eq!(error.kind, JobErrorKind::Cancelled, "{error}");
     assert!(took() < CONNECT_LIMIT / 2, "{:?}", took());
+}
+
+#[test]
+fn no_peer_is_called_unreachable_because_this_one_has_no_descriptor_left() {
+    let kind = |errno: Errno| unreached(SocketAddr::from(([127, 0, 0, 1], 9)), &io::Error::from(errno)).kind;
+    assert_eq!(kind(Errno::EMFILE), JobErrorKind::Busy);
+    assert_eq!(kind(Errno::ECONNREFUSED), JobErrorKind::Unreachable);
 }

@@ -1,0 +1,49 @@
+//! The desk, where parts offer blocks to other peers.
+
+use super::Desk;
+use crate::id::Key;
+use crate::lease::Lease;
+use crate::node::exchange::Offer;
+use crate::node::jobs::Urgency;
+use crate::node::part::Ticket;
+use crate::peer::Peer;
+
+impl Desk {
+    /// [`offer`](Self::offer), to keep replica sets full.
+    pub(crate) fn offer_for_upkeep(&mut self, ticket: Ticket, block: (Key, u32), to: Peer) {
+        self.upkeep.spend(self.exchange.now(), block.1);
+        self.offer_held(ticket, Urgency::Others, block, to);
+    }
+
+    /// Offers a block that is held here to a peer when its turn comes, on behalf of those that it is kept for here.
+    pub(crate) fn offer_held(&mut self, ticket: Ticket, urgency: Urgency, block: (Key, u32), to: Peer) {
+        let leases = self.holdings.leases(&block.0);
+        self.offer(ticket, urgency, block, leases, to);
+    }
+
+    /// Offers a block to a peer when its turn comes: please pull it from here and keep it, on behalf of these leases.
+    /// Its end follows.
+    pub(crate) fn offer(
+        &mut self,
+        ticket: Ticket,
+        urgency: Urgency,
+        (key, size): (Key, u32),
+        leases: Vec<Lease>,
+        to: Peer,
+    ) {
+        self.exchange.offer(Offer { ticket, urgency, key, to, to_show: true }, size, leases);
+    }
+
+    /// Offers a block to a peer that should have it, so that it keeps it on behalf of this lease too. Its word counts:
+    /// here may be nothing to compare with.
+    pub(crate) fn lay(&mut self, ticket: Ticket, urgency: Urgency, (key, size): (Key, u32), lease: Lease, to: Peer) {
+        let offer = Offer { ticket, urgency, key, to, to_show: false };
+        self.exchange.offer(offer, size, vec![lease]);
+    }
+
+    /// Drops the offers made under these tickets, or that wait for their turn. Nothing more comes of them.
+    pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
+        self.exchange.drop_offers(&unwanted);
+        self.drop_claims(unwanted);
+    }
+}

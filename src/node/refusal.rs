@@ -1,0 +1,73 @@
+//! Why a peer does not have what it was offered, or does not answer what it was asked.
+//!
+//! On the wire a refusal is a sentence, which older peers and other programs know. It is read here when it comes, and
+//! written here when it goes: in between it is compared as a value.
+
+use std::fmt;
+
+/// Why a peer does not do what it was asked, or why it does not count.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// It has no room.
+    Full,
+    /// More is asked of it than it takes at a time.
+    Busy,
+    /// It is leaving too.
+    Leaving,
+    /// It got other bytes than the key tells.
+    NotItsHash,
+    /// It says that it has the block, and does not show it; what came of it. No peer says that of itself.
+    Unshown(Option<String>),
+    /// It may have the block: this peer could not look into that.
+    Unjudged(String),
+    /// For another reason.
+    Other(String),
+}
+
+/// Those that have words of their own on the wire.
+const WORDS: [(Refusal, &str); 4] = [
+    (Refusal::Full, "full"),
+    (Refusal::Busy, "busy: too many blocks are on their way here"),
+    (Refusal::Leaving, "leaving the network"),
+    (Refusal::NotItsHash, "the bytes do not hash to the key"),
+];
+
+impl<S: Into<String> + AsRef<str>> From<S> for Refusal {
+    fn from(words: S) -> Self {
+        let known = WORDS.into_iter().find(|(_, known)| *known == words.as_ref());
+        known.map_or_else(|| Self::Other(words.into()), |(refusal, _)| refusal)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unshown(None) => f.write_str("it says that it has saved the block, and does not show it"),
+            Self::Unshown(Some(why)) => write!(f, "it says that it has saved the block, and does not show it: {why}"),
+            Self::Unjudged(why) => {
+                write!(f, "it says that it has saved the block, and this peer could not look into that: {why}")
+            }
+            Self::Other(words) => f.write_str(words),
+            known => {
+                let words = WORDS.iter().find(|(refusal, _)| refusal == known).map(|(_, words)| words);
+                words.map_or(Ok(()), |words| f.write_str(words))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_is_read_as_it_was_written_and_no_peer_calls_itself_a_liar() {
+        for refusal in [Refusal::Full, Refusal::Busy, Refusal::Leaving, Refusal::NotItsHash] {
+            assert_eq!(Refusal::from(refusal.to_string()), refusal);
+        }
+        for refusal in [Refusal::Unshown(None), Refusal::Unjudged("why".to_owned())] {
+            assert!(matches!(Refusal::from(refusal.to_string()), Refusal::Other(_)));
+        }
+        assert_eq!(Refusal::from("its lease has ended"), Refusal::Other("its lease has ended".to_owned()));
+    }
+}
