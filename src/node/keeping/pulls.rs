@@ -318,7 +318,7 @@ impl Wanted {
         }
         let size = self.waiting.iter().find(|offer| offer.from.addr == self.from).and_then(|offer| offer.size);
         desk.take_in(ticket, Urgency::Others, (key, size), &leases, Holder::Peer(self.from))
-            .map_err(|_| Refusal::Full)
+            .map_err(|error| why_not(&error))
     }
 
     /// What the block is wanted for by all who offered it.

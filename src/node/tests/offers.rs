@@ -379,3 +379,18 @@ fn four_hundred_offers_a_second_that_are_never_delivered_cost_no_honest_newcomer
     }
     assert!(refused.is_empty() && saved == 29, "{saved} saved, refused: {refused:?}");
 }
+
+#[test]
+fn a_block_that_is_being_deleted_is_no_sign_of_a_full_store() {
+    let mut bench = Bench::new(Config::default(), 2, 0).start(&[(key(3), 1000)]);
+    bench.does(Event::Validated { addr: peer(1).addr });
+    let [(look, Job::Verify { .. })] = jobs(&bench.hears_request(peer(1), 5, store(3)))[..] else { panic!("a look") };
+    let clear = Command::Clear { sources: vec![Source::Key(key(3))] };
+    let [(unpack, Job::Unpack { .. })] = jobs(&bench.does(Event::Command { id: 1, command: clear }))[..] else {
+        panic!()
+    };
+    let deletes = jobs(&bench.ends(unpack, Outcome::NotManifest { size: 10 }));
+    assert!(matches!(deletes[..], [(_, Job::Delete { .. })]), "{deletes:?}");
+    let told = refusals(&bench.ends(look, failed(JobErrorKind::NotFound)));
+    assert_eq!(told, ["busy: too many blocks are on their way here"], "it is offered again soon");
+}
