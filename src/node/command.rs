@@ -15,6 +15,11 @@ use crate::path_text;
 /// Names a command, so that its answer reaches its caller.
 pub type CommandId = u64;
 
+/// Whether a command is among those that are to end: the one that is named, or all.
+pub(crate) fn is_meant(whose: Option<CommandId>, command: CommandId) -> bool {
+    whose.is_none_or(|whose| whose == command)
+}
+
 /// How a user names something kept in the network.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Source {

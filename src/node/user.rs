@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::command::{Command, CommandId};
+use super::command::{Command, CommandId, is_meant};
 use super::desk::Desk;
 use super::exchange::NO_WAY;
 use super::notice::{Answer, FailureKind, Progress};
@@ -92,22 +92,21 @@ impl Part for User {
     }
 
     fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        let is_meant = |command: CommandId| whose.is_none_or(|whose| whose == command);
-        let (spans, others): (BTreeSet<_>, _) = self.spans.iter().partition(|&&command| is_meant(command));
+        let (spans, others): (BTreeSet<_>, _) = self.spans.iter().partition(|&&command| is_meant(whose, command));
         self.spans = others;
         spans.iter().for_each(|&command| desk.fail(command, kind, reason));
         if kind != FailureKind::Cancelled {
             return spans.len();
         }
-        let pings = desk.abandon(|ticket| ticket.owner == Owner::User && is_meant(ticket.number));
+        let pings = desk.abandon(|ticket| ticket.owner == Owner::User && is_meant(whose, ticket.number));
         let mut ended: Vec<CommandId> = pings.iter().map(|ticket| ticket.number).collect();
         self.lookups.retain(|&command, lookup| {
-            if is_meant(command) {
+            if is_meant(whose, command) {
                 desk.cancel_lookup(lookup.name);
                 desk.explanation(lookup.name);
                 ended.push(command);
             }
-            !is_meant(command)
+            !is_meant(whose, command)
         });
         ended.iter().for_each(|&command| desk.fail(command, kind, reason));
         spans.len() + ended.len()

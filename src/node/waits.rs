@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Node;
-use super::command::{CommandId, Until};
+use super::command::{CommandId, Until, is_meant};
 use super::notice::{Answer, FailureKind};
 use crate::time::Time;
 
@@ -87,8 +87,7 @@ impl Node {
 
     /// Those who wait hear that it is over; how many they are.
     pub(super) fn end_waits(&mut self, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        let is_meant = |id: &CommandId| whose.is_none_or(|whose| whose == *id);
-        let ended: Vec<_> = self.waits.waiting.keys().copied().filter(is_meant).collect();
+        let ended: Vec<_> = self.waits.waiting.keys().copied().filter(|id| is_meant(whose, *id)).collect();
         for id in &ended {
             self.waits.waiting.remove(id);
             self.desk.fail(*id, kind, reason);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::Flow;
 use crate::file::tree::list_keys;
 use crate::id::Key;
-use crate::node::command::{Command, CommandId, Source};
+use crate::node::command::{Command, CommandId, Source, is_meant};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
@@ -44,7 +44,7 @@ impl Part for Clears {
         if kind != FailureKind::Cancelled {
             return 0;
         }
-        let ended = self.0.values_mut().filter(|clear| whose.is_none_or(|command| command == clear.command));
+        let ended = self.0.values_mut().filter(|clear| is_meant(whose, clear.command));
         ended.map(|clear| clear.cancelled = true).count()
     }
 }

@@ -18,7 +18,7 @@ pub(super) use get::Gets;
 pub(super) use put::Puts;
 pub(super) use tenure::Tenures;
 
-use super::command::CommandId;
+use super::command::{CommandId, is_meant};
 
 /// Takes out what belongs to one command, or all of it.
 fn take_those_of<T>(
@@ -26,8 +26,8 @@ fn take_those_of<T>(
     whose: Option<CommandId>,
     command: impl Fn(&T) -> CommandId,
 ) -> Vec<T> {
-    let is_meant = |of: &T| whose.is_none_or(|whose| whose == command(of));
-    let meant: Vec<u64> = from.iter().filter(|(_, of)| is_meant(of)).map(|(&number, _)| number).collect();
+    let meant: Vec<u64> =
+        from.iter().filter(|(_, of)| is_meant(whose, command(of))).map(|(&number, _)| number).collect();
     meant.iter().filter_map(|number| from.remove(number)).collect()
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::comparison::Comparison;
 use super::regions::Regions;
 use crate::id::{Id, Key};
-use crate::node::command::{Command, CommandId, Until};
+use crate::node::command::{Command, CommandId, Until, is_meant};
 use crate::node::desk::Desk;
 use crate::node::notice::{Answer, FailureKind};
 use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
@@ -115,8 +115,7 @@ impl Part for Safety {
     }
 
     fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        let is_meant = |id: &CommandId| whose.is_none_or(|whose| whose == *id);
-        let ended: Vec<_> = self.waiting.keys().copied().filter(is_meant).collect();
+        let ended: Vec<_> = self.waiting.keys().copied().filter(|id| is_meant(whose, *id)).collect();
         for id in &ended {
             self.waiting.remove(id);
             desk.fail(*id, kind, reason);

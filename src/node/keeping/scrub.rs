@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::id::Key;
-use crate::node::command::{Command, CommandId};
+use crate::node::command::{Command, CommandId, is_meant};
 use crate::node::desk::Desk;
 use crate::node::health::{Scrubbed, Scrubbing};
 use crate::node::job::{Job, JobErrorKind, Outcome};
@@ -134,8 +134,8 @@ impl Part for Scrub {
     /// A pass that nobody wants any more goes on in the background.
     fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
         let Some(pass) = &mut self.pass else { return 0 };
-        let is_meant = |id: &CommandId| whose.is_none_or(|whose| whose == *id);
-        let (ended, left): (Vec<_>, Vec<_>) = std::mem::take(&mut pass.commands).into_iter().partition(is_meant);
+        let (ended, left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut pass.commands).into_iter().partition(|id| is_meant(whose, *id));
         pass.commands = left;
         ended.iter().for_each(|id| desk.fail(*id, kind, reason));
         self.plan(desk);
