@@ -44,7 +44,7 @@ pub(crate) struct Desk {
     /// What the overlay wants done.
     pub(super) effects: Vec<Effect>,
     pub(super) exchange: Exchange,
-    pub(super) jobs: Jobs<Ticket>,
+    pub(super) jobs: Jobs,
     pub(super) lookups: BTreeMap<LookupId, Ticket>,
     pub(super) explained: Explanations,
     /// The commands that have no answer yet.
@@ -203,7 +203,7 @@ impl Desk {
     }
 
     /// The jobs ordered.
-    pub(crate) fn jobs(&self) -> &Jobs<Ticket> {
+    pub(crate) fn jobs(&self) -> &Jobs {
         &self.jobs
     }
 
@@ -397,7 +397,7 @@ impl Desk {
     pub(crate) fn drop_work(&mut self, owner: Owner, number: u64) {
         let is_its = |ticket: &Ticket| (ticket.owner, ticket.number) == (owner, number);
         self.drop_offers(is_its);
-        for job in self.jobs.ordered_for(is_its) {
+        for job in self.jobs.ordered_under(is_its) {
             self.cancel_job(job);
         }
     }

@@ -4,24 +4,25 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::action::{Action, Outbox};
 use super::job::{Job, JobId};
+use super::part::Ticket;
 use crate::config::{FLOW_LASTS, MAX_JOBS};
 use crate::time::Time;
 
-/// Jobs out and jobs queued. `P` is what the node wants to remember of why it ordered the work.
+/// Jobs out and jobs queued, each with the ticket that it was ordered under.
 ///
 /// Two queues: what a user waits for goes before what other peers asked for, so that a busy holder still serves the
 /// person at its console. Either takes at most all places but [`RESERVED`](Self::RESERVED): others' blocks always move,
 /// and however slowly they come, the person at the console is not kept waiting.
-pub(crate) struct Jobs<P> {
+pub(crate) struct Jobs {
     next: JobId,
-    out: BTreeMap<JobId, Running<P>>,
-    own: VecDeque<(JobId, Job, P)>,
-    others: VecDeque<(JobId, Job, P)>,
+    out: BTreeMap<JobId, Running>,
+    own: VecDeque<(JobId, Job, Ticket)>,
+    others: VecDeque<(JobId, Job, Ticket)>,
     own_out: usize,
 }
 
-struct Running<P> {
-    purpose: P,
+struct Running {
+    ticket: Ticket,
     urgency: Urgency,
     /// Bytes are known to come for it up to here.
     flows_until: Time,
@@ -36,7 +37,7 @@ pub(crate) enum Urgency {
     Others,
 }
 
-impl<P> Jobs<P> {
+impl Jobs {
     /// Places that are kept free for other peers' blocks, and as many for the user.
     const RESERVED: usize = MAX_JOBS / 4;
 
@@ -44,30 +45,30 @@ impl<P> Jobs<P> {
         Self { next: 0, out: BTreeMap::new(), own: VecDeque::new(), others: VecDeque::new(), own_out: 0 }
     }
 
-    pub(super) fn order(&mut self, work: Job, purpose: P, urgency: Urgency, out: &mut Outbox) -> JobId {
+    pub(super) fn order(&mut self, work: Job, ticket: Ticket, urgency: Urgency, out: &mut Outbox) -> JobId {
         let job = self.next;
         self.next += 1;
         match urgency {
-            Urgency::Own => self.own.push_back((job, work, purpose)),
-            Urgency::Others => self.others.push_back((job, work, purpose)),
+            Urgency::Own => self.own.push_back((job, work, ticket)),
+            Urgency::Others => self.others.push_back((job, work, ticket)),
         }
         self.start(out);
         job
     }
 
-    /// The job's outcome is here: why it was ordered. None for a job that was never out.
-    pub(super) fn done(&mut self, job: JobId, out: &mut Outbox) -> Option<P> {
+    /// The job's outcome is here: what it was ordered under. None for a job that was never out.
+    pub(super) fn done(&mut self, job: JobId, out: &mut Outbox) -> Option<Ticket> {
         let running = self.out.remove(&job)?;
         self.own_out -= usize::from(running.urgency == Urgency::Own);
         self.start(out);
-        Some(running.purpose)
+        Some(running.ticket)
     }
 
-    /// Ends a job early. Returns its purpose if it had not begun; else its outcome comes as always.
-    pub(super) fn cancel(&mut self, job: JobId, out: &mut Outbox) -> Option<P> {
+    /// Ends a job early. Returns its ticket if it had not begun; else its outcome comes as always.
+    pub(super) fn cancel(&mut self, job: JobId, out: &mut Outbox) -> Option<Ticket> {
         for queue in [&mut self.own, &mut self.others] {
             if let Some(at) = queue.iter().position(|(queued, ..)| *queued == job) {
-                return queue.remove(at).map(|(.., purpose)| purpose);
+                return queue.remove(at).map(|(.., ticket)| ticket);
             }
         }
         if self.out.contains_key(&job) {
@@ -76,11 +77,11 @@ impl<P> Jobs<P> {
         None
     }
 
-    /// The jobs without an outcome that were ordered for what `matches`.
-    pub(super) fn ordered_for(&self, matches: impl Fn(&P) -> bool) -> Vec<JobId> {
-        let queued = self.own.iter().chain(&self.others).map(|(job, _, purpose)| (*job, purpose));
-        let all = queued.chain(self.out.iter().map(|(&job, running)| (job, &running.purpose)));
-        all.filter(|(_, purpose)| matches(purpose)).map(|(job, _)| job).collect()
+    /// The jobs without an outcome that were ordered under tickets that `matches`.
+    pub(super) fn ordered_under(&self, matches: impl Fn(&Ticket) -> bool) -> Vec<JobId> {
+        let queued = self.own.iter().chain(&self.others).map(|(job, _, ticket)| (*job, ticket));
+        let all = queued.chain(self.out.iter().map(|(&job, running)| (job, &running.ticket)));
+        all.filter(|(_, ticket)| matches(ticket)).map(|(job, _)| job).collect()
     }
 
     /// Whether a job of the user's would begin at once.
@@ -113,9 +114,9 @@ impl<P> Jobs<P> {
                 None => (others.then(|| self.others.pop_front()).flatten(), Urgency::Others),
                 some => (some, Urgency::Own),
             };
-            let Some((job, work, purpose)) = next else { break };
+            let Some((job, work, ticket)) = next else { break };
             self.own_out += usize::from(urgency == Urgency::Own);
-            self.out.insert(job, Running { purpose, urgency, flows_until: Time::ZERO });
+            self.out.insert(job, Running { ticket, urgency, flows_until: Time::ZERO });
             out.push(Action::Start { job, work });
         }
     }
@@ -132,6 +133,11 @@ impl<P> Jobs<P> {
 mod tests {
     use super::*;
     use crate::id::Id;
+    use crate::node::part::Owner;
+
+    fn ticket(n: u64) -> Ticket {
+        Ticket::of(Owner::User, n)
+    }
 
     fn work() -> Job {
         Job::Keep { key: Id::ZERO, leases: Vec::new() }
@@ -141,14 +147,14 @@ mod tests {
     fn no_more_than_the_limit_is_out_and_others_always_have_places() {
         let (mut jobs, mut out) = (Jobs::new(), Outbox::new());
         for n in 0..40 {
-            jobs.order(work(), n, Urgency::Own, &mut out);
+            jobs.order(work(), ticket(n), Urgency::Own, &mut out);
         }
-        assert_eq!(out.len(), MAX_JOBS - Jobs::<i32>::RESERVED);
+        assert_eq!(out.len(), MAX_JOBS - Jobs::RESERVED);
         for n in 40..60 {
-            jobs.order(work(), n, Urgency::Others, &mut out);
+            jobs.order(work(), ticket(n), Urgency::Others, &mut out);
         }
         assert_eq!(out.len(), MAX_JOBS);
-        assert_eq!(jobs.done(0, &mut out), Some(0));
+        assert_eq!(jobs.done(0, &mut out), Some(ticket(0)));
         assert_eq!(jobs.done(0, &mut out), None);
         assert_eq!(out.len(), MAX_JOBS + 1);
         jobs.check().unwrap();
@@ -158,23 +164,23 @@ mod tests {
     fn others_leave_places_to_the_user() {
         let (mut jobs, mut out) = (Jobs::new(), Outbox::new());
         for n in 0..40 {
-            jobs.order(work(), n, Urgency::Others, &mut out);
+            jobs.order(work(), ticket(n), Urgency::Others, &mut out);
         }
-        assert_eq!(out.len(), MAX_JOBS - Jobs::<i32>::RESERVED);
-        jobs.order(work(), 40, Urgency::Own, &mut out);
-        assert_eq!(out.len(), MAX_JOBS - Jobs::<i32>::RESERVED + 1, "the user need not wait for any of them");
+        assert_eq!(out.len(), MAX_JOBS - Jobs::RESERVED);
+        jobs.order(work(), ticket(40), Urgency::Own, &mut out);
+        assert_eq!(out.len(), MAX_JOBS - Jobs::RESERVED + 1, "the user need not wait for any of them");
         jobs.check().unwrap();
     }
 
     #[test]
     fn a_queued_job_is_cancelled_at_once_and_one_that_is_out_by_its_worker() {
         let (mut jobs, mut out) = (Jobs::new(), Outbox::new());
-        let ids: Vec<_> = (0..20).map(|n| jobs.order(work(), n, Urgency::Own, &mut out)).collect();
+        let ids: Vec<_> = (0..20).map(|n| jobs.order(work(), ticket(n), Urgency::Own, &mut out)).collect();
         out.clear();
-        assert_eq!(jobs.cancel(ids[19], &mut out), Some(19));
+        assert_eq!(jobs.cancel(ids[19], &mut out), Some(ticket(19)));
         assert!(out.is_empty());
         assert_eq!(jobs.cancel(ids[0], &mut out), None);
         assert_eq!(out, [Action::Cancel { job: ids[0] }]);
-        assert_eq!(jobs.done(ids[0], &mut out), Some(0));
+        assert_eq!(jobs.done(ids[0], &mut out), Some(ticket(0)));
     }
 }

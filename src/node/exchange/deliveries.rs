@@ -57,7 +57,7 @@ impl Exchange {
     /// A block was sent to this host. That counts where it was offered to a peer there.
     pub(crate) fn note_delivery(&mut self, key: Key, host: IpAddr) {
         let host = host.to_canonical();
-        let is_offered = |waiting: &Waiting<Why>| {
+        let is_offered = |waiting: &Waiting| {
             matches!(&waiting.why, Why::Offer { offer, .. }
                 if offer.key == key && offer.to.addr.ip().to_canonical() == host)
         };

@@ -95,7 +95,7 @@ pub(crate) struct Exchange {
     /// What this peer says that it is.
     sender: Sender,
     dialect: Dialect,
-    pending: Pending<Why>,
+    pending: Pending,
     uplink: Uplink,
     /// Addresses that have shown that they receive what is sent to them.
     validated: Recent<SocketAddr, Time, VALIDATED_MEMORY>,
@@ -175,7 +175,7 @@ impl Exchange {
         self.ask_with(to, Why::Part(ticket).ask(request), tries);
     }
 
-    fn ask_with(&mut self, to: Target, ask: Ask<Why>, tries: u8) {
+    fn ask_with(&mut self, to: Target, ask: Ask, tries: u8) {
         let request = ask.request.clone();
         let magic = self.pending.ask(self.now, &mut self.rng, to, ask, tries);
         self.forward(to.addr, magic, request);
@@ -339,7 +339,7 @@ impl Exchange {
                     if matches!(waiting.why, Why::Offer { .. }) {
                         self.uplink.on_stall(self.now, waiting.to.addr);
                     }
-                    return Some(self.fail(waiting, "no answer"));
+                    return Some(self.fail(*waiting, "no answer"));
                 }
             }
         }
@@ -352,7 +352,7 @@ impl Exchange {
         }
     }
 
-    fn fail(&mut self, waiting: Waiting<Why>, reason: &'static str) -> Delivery {
+    fn fail(&mut self, waiting: Waiting, reason: &'static str) -> Delivery {
         let sent = waiting.sent();
         let Waiting { to, why, .. } = waiting;
         match why {

@@ -18,6 +18,7 @@ use rand::rngs::StdRng;
 use super::conditions::Conditions;
 use super::round_trips::{RoundTrips, Unclear};
 use super::schedule::{Late, Schedule};
+use super::why::Why;
 use crate::agenda::Agenda;
 use crate::config::FIRST_TIMEOUT;
 use crate::overlay::Target;
@@ -25,16 +26,16 @@ use crate::patience::{self, MIN_DECISION};
 use crate::time::Time;
 use crate::wire::{MAGIC_LIMIT, Request};
 
-/// A request that waits for its answer. `P` is what the node wants to remember of why it asked.
+/// A request that waits for its answer.
 #[derive(Debug)]
-pub(super) struct Waiting<P> {
+pub(super) struct Waiting {
     pub(super) to: Target,
     pub(super) request: Request,
-    pub(super) why: P,
+    pub(super) why: Why,
     schedule: Schedule,
 }
 
-impl<P> Waiting<P> {
+impl Waiting {
     /// Messages sent.
     pub(super) const fn sent(&self) -> u8 {
         self.schedule.datagrams
@@ -47,14 +48,14 @@ impl<P> Waiting<P> {
 }
 
 /// An answer that was awaited.
-pub(super) struct Settled<P> {
-    pub(super) waiting: Waiting<P>,
+pub(super) struct Settled {
+    pub(super) waiting: Waiting,
     /// Since the request was sent; none if it is unclear which of its datagrams was answered, or it waits for more than
     /// the network.
     pub(super) rtt: Option<Duration>,
 }
 
-impl<P> Settled<P> {
+impl Settled {
     /// How long its answer was waited for, through every try.
     pub(super) fn took(&self, now: Time) -> Duration {
         now.since(self.waiting.schedule.begun)
@@ -62,7 +63,7 @@ impl<P> Settled<P> {
 }
 
 /// What is due: the same request goes out again, or it has failed.
-pub(super) enum Overdue<P> {
+pub(super) enum Overdue {
     /// It goes out again, and its answer became `late`. `patient`: it is answered once bytes have moved, as an
     /// offer is.
     Resend {
@@ -72,17 +73,17 @@ pub(super) enum Overdue<P> {
         patient: bool,
         late: Option<Late>,
     },
-    Failed(Waiting<P>),
+    Failed(Box<Waiting>),
 }
 
-pub(super) struct Pending<P> {
+pub(super) struct Pending {
     /// By their magic, and due at their deadlines.
-    requests: Agenda<u64, Waiting<P>>,
+    requests: Agenda<u64, Waiting>,
     round_trips: RoundTrips,
     conditions: Conditions,
 }
 
-impl<P> Pending<P> {
+impl Pending {
     /// The requests of a peer, or of a `guest`.
     pub(super) fn new(guest: bool) -> Self {
         Self { requests: Agenda::default(), round_trips: RoundTrips::default(), conditions: Conditions::new(guest) }
@@ -90,7 +91,7 @@ impl<P> Pending<P> {
 
     /// Registers a request that is answered at once; `tries` says how long it is repeated, see [`patience`]. Returns
     /// its magic.
-    pub(super) fn ask(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask<P>, tries: u8) -> u64 {
+    pub(super) fn ask(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask, tries: u8) -> u64 {
         let measured = self.round_trips.timeout(&to.addr);
         let slow = measured.map_or(FIRST_TIMEOUT, |usual| usual.max(MIN_DECISION));
         // An answer from anyone comes by a chain of peers, of which we know only the first.
@@ -108,14 +109,7 @@ impl<P> Pending<P> {
     }
 
     /// Registers a request that is answered once a block has been moved. Returns its magic.
-    pub(super) fn ask_patiently(
-        &mut self,
-        now: Time,
-        rng: &mut StdRng,
-        to: Target,
-        ask: Ask<P>,
-        limit: Duration,
-    ) -> u64 {
+    pub(super) fn ask_patiently(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask, limit: Duration) -> u64 {
         let urgent = ask.urgent;
         let gap = self.gap(&to.addr, urgent).max(patience::RESEND_FIRST);
         self.register(rng, to, ask, Schedule { patient: true, urgent, ..Schedule::new(now, gap, limit) })
@@ -131,7 +125,7 @@ impl<P> Pending<P> {
         usual.unwrap_or_else(|| self.conditions.patience())
     }
 
-    fn register(&mut self, rng: &mut StdRng, to: Target, ask: Ask<P>, schedule: Schedule) -> u64 {
+    fn register(&mut self, rng: &mut StdRng, to: Target, ask: Ask, schedule: Schedule) -> u64 {
         let magic = loop {
             let magic = rng.random_range(0..MAGIC_LIMIT);
             if !self.requests.contains(&magic) {
@@ -144,7 +138,7 @@ impl<P> Pending<P> {
     }
 
     /// Takes the request that an answer from `from` settles; an answer that nobody waits for is none.
-    pub(super) fn settle(&mut self, now: Time, magic: u64, from: SocketAddr) -> Option<Settled<P>> {
+    pub(super) fn settle(&mut self, now: Time, magic: u64, from: SocketAddr) -> Option<Settled> {
         let Some(asked) = self.requests.get(&magic) else {
             if let Some(rtt) = self.round_trips.on_another(now, magic, from) {
                 self.learn(from, rtt);
@@ -178,21 +172,21 @@ impl<P> Pending<P> {
     }
 
     /// The request `magic`, while its answer is awaited.
-    pub(super) fn get(&self, magic: u64) -> Option<&Waiting<P>> {
+    pub(super) fn get(&self, magic: u64) -> Option<&Waiting> {
         self.requests.get(&magic)
     }
 
     /// Takes the request `magic`, whose message could not even be delivered.
-    pub(super) fn remove(&mut self, magic: u64) -> Option<Waiting<P>> {
+    pub(super) fn remove(&mut self, magic: u64) -> Option<Waiting> {
         self.requests.remove(&magic)
     }
 
     /// Takes one request that is overdue by `now`, if there is one; call it until there is none.
-    pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue<P>> {
+    pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue> {
         let (due, magic) = self.requests.first_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
         let Some((deadline, late)) = waiting.schedule.go_on(now, due, &self.conditions) else {
-            return self.remove(magic).map(Overdue::Failed);
+            return self.remove(magic).map(|failed| Overdue::Failed(Box::new(failed)));
         };
         let (to, request, patient) = (waiting.to.addr, waiting.request.clone(), waiting.is_patient());
         if !patient {
@@ -203,12 +197,12 @@ impl<P> Pending<P> {
     }
 
     /// Whether any request `matches`.
-    pub(super) fn any(&self, mut matches: impl FnMut(&Waiting<P>) -> bool) -> bool {
+    pub(super) fn any(&self, mut matches: impl FnMut(&Waiting) -> bool) -> bool {
         self.requests.iter().any(|(_, waiting)| matches(waiting))
     }
 
     /// Takes every request that `matches`.
-    pub(super) fn take_where(&mut self, mut matches: impl FnMut(&Waiting<P>) -> bool) -> Vec<Waiting<P>> {
+    pub(super) fn take_where(&mut self, mut matches: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {
         let magics: Vec<u64> = self.requests.iter().filter(|(_, waiting)| matches(waiting)).map(|(&m, _)| m).collect();
         magics.into_iter().filter_map(|magic| self.remove(magic)).collect()
     }
@@ -239,17 +233,17 @@ impl<P> Pending<P> {
 }
 
 /// A request to be, and why.
-pub(super) struct Ask<P> {
+pub(super) struct Ask {
     pub(super) request: Request,
-    pub(super) why: P,
+    pub(super) why: Why,
     pub(super) from_anyone: bool,
     /// Somebody waits for what comes of it.
     pub(super) urgent: bool,
 }
 
-impl<P> Ask<P> {
+impl Ask {
     /// A request that only the asked address may answer, and nobody waits for.
-    pub(super) fn new(request: Request, why: P) -> Self {
+    pub(super) fn new(request: Request, why: Why) -> Self {
         Self { request, why, from_anyone: false, urgent: false }
     }
 }
@@ -265,12 +259,12 @@ mod tests {
         Target { id: None, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
     }
 
-    fn asked(pending: &mut Pending<&'static str>, now: Time, tries: u8) -> u64 {
+    fn asked(pending: &mut Pending, now: Time, tries: u8) -> u64 {
         let mut rng = StdRng::seed_from_u64(now.as_micros());
-        pending.ask(now, &mut rng, target(1), Ask::new(Request::Ping, "why"), tries)
+        pending.ask(now, &mut rng, target(1), Ask::new(Request::Ping, Why::Pulse), tries)
     }
 
-    fn timeout(pending: &Pending<&'static str>, port: u16) -> Duration {
+    fn timeout(pending: &Pending, port: u16) -> Duration {
         pending.round_trips.timeout(&target(port).addr).expect("it was measured")
     }
 
@@ -299,13 +293,13 @@ mod tests {
         assert!(magic < MAGIC_LIMIT);
         assert!(pending.settle(Time::ZERO, magic, target(2).addr).is_none());
         assert!(pending.settle(Time::ZERO, magic ^ 1, target(1).addr).is_none());
-        assert_eq!(pending.settle(Time::ZERO, magic, target(1).addr).unwrap().waiting.why, "why");
+        assert!(matches!(pending.settle(Time::ZERO, magic, target(1).addr).unwrap().waiting.why, Why::Pulse));
         assert!(pending.settle(Time::ZERO, magic, target(1).addr).is_none(), "a late copy is ignored");
         assert_eq!(pending.next_deadline(), None);
     }
 
     /// When each datagram to a silent peer went out, when it was late, and when the request failed.
-    fn ask_the_silent(pending: &mut Pending<&'static str>, start: Time, tries: u8) -> (Vec<Duration>, Duration, u8) {
+    fn ask_the_silent(pending: &mut Pending, start: Time, tries: u8) -> (Vec<Duration>, Duration, u8) {
         asked(pending, start, tries);
         let (mut sent, mut doubted_after) = (vec![Duration::ZERO], 0);
         loop {
@@ -321,7 +315,7 @@ mod tests {
                     sent.push(due - start);
                 }
                 Overdue::Failed(waiting) => {
-                    assert_eq!((waiting.why, pending.len()), ("why", 0));
+                    assert!(matches!(waiting.why, Why::Pulse) && pending.len() == 0);
                     return (sent, due - start, doubted_after);
                 }
             }
@@ -363,11 +357,11 @@ mod tests {
         let mut pending = Pending::new(false);
         for port in 2..100 {
             let mut rng = StdRng::seed_from_u64(port.into());
-            pending.ask(Time::ZERO, &mut rng, target(port), Ask::new(Request::Ping, "why"), patience::QUESTION);
+            pending.ask(Time::ZERO, &mut rng, target(port), Ask::new(Request::Ping, Why::Pulse), patience::QUESTION);
         }
         let mut rng = StdRng::seed_from_u64(1);
         pending.conditions.measure(Duration::from_millis(1));
-        let magic = pending.ask(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "last"), patience::CHECK);
+        let magic = pending.ask(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, Why::Pulse), patience::CHECK);
         assert_eq!(pending.requests.due(&magic), Some(after(FIRST_TIMEOUT)));
     }
 
@@ -410,7 +404,7 @@ mod tests {
     #[test]
     fn a_peer_whose_answers_are_late_now_and_then_is_asked_again_as_soon_as_others() {
         let (mut pending, mut now) = (Pending::new(false), Time::ZERO);
-        let mut ask = |pending: &mut Pending<_>, millis| {
+        let mut ask = |pending: &mut Pending, millis| {
             let magic = asked(pending, now, patience::ONCE);
             now += Duration::from_millis(millis);
             assert!(pending.settle(now, magic, target(1).addr).is_some());
@@ -457,7 +451,7 @@ mod tests {
     fn an_offer_is_repeated_until_its_limit() {
         let mut pending = Pending::new(false);
         let mut rng = StdRng::seed_from_u64(0);
-        pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "offer"), patience::OFFER);
+        pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, Why::Pulse), patience::OFFER);
         let mut sent = vec![Duration::ZERO];
         while let Some(due) = pending.next_deadline() {
             match pending.next_overdue(due) {
@@ -470,8 +464,13 @@ mod tests {
         // Before anything is known of the network. Four in a row are hardly ever lost.
         assert_eq!(millis, [0, 250, 500, 750, 1000, 1500]);
         pending.conditions.measure(Duration::from_millis(1));
-        let magic =
-            pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, "offer"), patience::OFFER);
+        let magic = pending.ask_patiently(
+            Time::ZERO,
+            &mut rng,
+            target(1),
+            Ask::new(Request::Ping, Why::Pulse),
+            patience::OFFER,
+        );
         assert_eq!(pending.requests.due(&magic), Some(after(patience::RESEND_FIRST)));
     }
 }

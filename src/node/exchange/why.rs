@@ -23,7 +23,7 @@ pub(super) enum Why {
 
 impl Why {
     /// A request for this reason, which only the asked address may answer.
-    pub(super) fn ask(self, request: Request) -> Ask<Self> {
+    pub(super) fn ask(self, request: Request) -> Ask {
         let urgent = matches!(self.purpose(), Purpose::Lookup | Purpose::Transfer);
         Ask { urgent, ..Ask::new(request, self) }
     }

@@ -113,7 +113,7 @@ impl Piece {
     /// When another holder gets its chance, or is looked for: when each fetch under way has taken longer than `limit`,
     /// which doubles with each time. What has not begun keeps nobody waiting. Where nobody sends, it comes after
     /// `silence`.
-    pub(super) fn slow_at<P>(&self, jobs: &Jobs<P>, now: Time, limit: Duration, silence: Duration) -> Option<Time> {
+    pub(super) fn slow_at(&self, jobs: &Jobs, now: Time, limit: Duration, silence: Duration) -> Option<Time> {
         if self.wider && self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
             return None;
         }
@@ -125,12 +125,12 @@ impl Piece {
     }
 
     /// Whether it is fetched, and nobody sends it.
-    pub(super) fn is_silent<P>(&self, jobs: &Jobs<P>, now: Time) -> bool {
+    pub(super) fn is_silent(&self, jobs: &Jobs, now: Time) -> bool {
         self.flows_until(jobs).is_some_and(|until| until <= now)
     }
 
     /// Until when somebody is known to send it, if no more is heard of that; none if it is not fetched from others.
-    fn flows_until<P>(&self, jobs: &Jobs<P>) -> Option<Time> {
+    fn flows_until(&self, jobs: &Jobs) -> Option<Time> {
         let own = self.running.values().any(|(holder, _)| *holder == Holder::Own);
         self.running.keys().map(|job| jobs.flows_until(*job)).max().filter(|_| !own)
     }

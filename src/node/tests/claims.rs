@@ -69,7 +69,7 @@ fn a_claim_that_there_is_no_place_to_look_into_makes_no_liar() {
 fn what_comes_of_a_claim_that_matters_no_longer_is_taken_for_nothing_else() {
     let mut bench = Bench::new(Config::default(), 1, 0).start(&[]);
     bench.node.desk.challenge(Ticket::block(Owner::Puts, key(1)), key(1), peer(1)).expect("there is a place");
-    let job = bench.node.desk.jobs.ordered_for(|_| true)[0];
+    let job = bench.node.desk.jobs.ordered_under(|_| true)[0];
     bench.node.desk.drop_offers(|_| true);
     assert!(bench.node.settle_claim(job, &Outcome::Sound { size: 10 }), "it is no look at the own copy");
 }
