@@ -2,7 +2,7 @@
 
 use crate::name::FileName;
 use crate::node::command::CommandId;
-use crate::node::job::Version;
+use crate::node::job::{JobError, JobErrorKind, Version};
 use crate::peer::Peer;
 use crate::time::Time;
 
@@ -41,12 +41,31 @@ pub(super) enum Handing {
 pub(super) enum Handed {
     /// The other one has the file.
     Taken,
-    /// It does not want it, and will not.
+    /// It will not: it does not want it, has no room, or leaves. So it is no copy, and another peer's turn.
     Refused(String),
     /// It cannot take it now, as it says: perhaps it does not know this peer yet.
     Unready(String),
     /// No word of it.
     Silent(String),
+}
+
+impl Handed {
+    /// Why a file that was offered here did not come. What failed on the way, or at a bad moment, may come yet; what
+    /// was unfit, or had no room on this disk, will not so soon.
+    pub(super) fn not_kept(JobError { kind, reason }: JobError) -> Self {
+        match kind {
+            JobErrorKind::NotFound
+            | JobErrorKind::Unreachable
+            | JobErrorKind::TimedOut
+            | JobErrorKind::Cancelled
+            | JobErrorKind::Busy => Self::Unready(reason),
+            JobErrorKind::Corrupt
+            | JobErrorKind::Exists
+            | JobErrorKind::Unfit
+            | JobErrorKind::Full
+            | JobErrorKind::Io => Self::Refused(reason),
+        }
+    }
 }
 
 /// What a job about named files was ordered for.

@@ -44,8 +44,16 @@ pub(super) struct Holding {
     /// Somebody stored it. What only lies here is served, and goes to the peer responsible instead of this one, but
     /// nobody asked for copies of it.
     pub(super) stored: bool,
-    /// The peers that said that they have this version too, or do not want it, and when each did.
-    pub(super) at: BTreeMap<SocketAddr, Time>,
+    /// What peers said that were to have this version too.
+    pub(super) at: BTreeMap<SocketAddr, Word>,
+}
+
+/// What a peer said of a version that it was to have.
+#[derive(Clone, Copy)]
+pub(super) struct Word {
+    /// It has it. Else it will not take it.
+    pub(super) has: bool,
+    pub(super) said: Time,
 }
 
 /// A file that is coming.
@@ -55,7 +63,7 @@ pub(super) struct Transfer {
     pub(super) offered: Option<(SocketAddr, Version)>,
     /// A user has just stored it at the peer that offers it.
     pub(super) fresh: bool,
-    /// A user wants it stored: the answer waits until the replicas have it too.
+    /// A user wants it stored: the answer waits until the replicas have answered too.
     pub(super) for_user: bool,
     /// The job that brings it, and when that was ordered.
     pub(super) brought_by: Option<(JobId, Time)>,
@@ -169,9 +177,9 @@ impl NamedFile {
         !self.asked.is_empty() || self.phase != Phase::Idle
     }
 
-    /// Whether it is held here, and nobody else has said that they have it or do not want it.
+    /// Whether it is held here, and nobody else has said that they have it.
     pub(super) fn is_only_here(&self) -> bool {
-        self.holding.as_ref().is_some_and(|holding| holding.at.is_empty())
+        self.holding.as_ref().is_some_and(|holding| holding.at.values().all(|word| !word.has))
     }
 
     fn step(&mut self, change: Change) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::file::Word;
 use super::{Classroom, Handed, Handing, Leaving, STRANGERS, Step, TOLD_GOODBYE, TRUST, UNREADY};
 use crate::config::{FILE_COPIES, REPAIR_RETRY};
 use crate::name::FileName;
@@ -35,21 +36,24 @@ impl Classroom {
         }
     }
 
-    /// Offers a file that is held here to each peer that should hold it. Once all of them do, and this one should not,
-    /// it is no longer this one's to look after.
+    /// Offers a file that is held here to each peer that should hold it. Once they have answered and not all refused,
+    /// and this one should not hold it, it is no longer this one's to look after. One that leaves asks others in place
+    /// of those that refused.
     pub(super) fn place(&mut self, desk: &mut Desk, file: FileName) {
         let Some(state) = self.files.get_mut(&file) else { return };
+        let only_here = state.is_only_here();
         let Some(holding) = &state.holding else { return };
         let me = desk.me().id;
         let copies = if holding.stored { FILE_COPIES } else { 1 };
-        let copies = copies + usize::from(self.leaving.is_some());
+        let others = self.leaving.as_ref().map_or(0, |_| 1 + holding.at.values().filter(|word| !word.has).count());
+        let copies = copies + others;
         let mut set = desk.replica_set(&file.key(), copies);
         let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
         set.retain(|peer| peer.id != me);
-        let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|at| desk.now().since(*at) < TRUST);
+        let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|word| desk.now().since(word.said) < TRUST);
         let missing: Vec<Peer> = set.into_iter().filter(|peer| !trusted(peer)).collect();
         let version = holding.version;
-        if missing.is_empty() && !mine && self.before > 0 && self.leaving.is_none() {
+        if missing.is_empty() && !only_here && !mine && self.before > 0 && self.leaving.is_none() {
             state.holding = None;
         }
         let new: Vec<Peer> = missing.into_iter().filter(|peer| state.asked.insert(peer.addr)).collect();
@@ -69,16 +73,20 @@ impl Classroom {
         if let Handed::Refused(reason) | Handed::Unready(reason) | Handed::Silent(reason) = &handed {
             desk.trouble(Trouble::FileNotTaken { file, to, reason: reason.clone() });
         }
-        let (soon, again) = (desk.now() + UNREADY, desk.now() + REPAIR_RETRY);
+        let (said, soon, again) = (desk.now(), desk.now() + UNREADY, desk.now() + REPAIR_RETRY);
+        let has = matches!(handed, Handed::Taken);
         match (handed, &mut self.leaving) {
-            (Handed::Taken | Handed::Refused(_), _) => {
-                if let Some(holding) = &mut self.file(file).holding {
-                    holding.at.insert(to.addr, desk.now());
+            // Nobody who leaves waits for the silent.
+            (Handed::Taken | Handed::Refused(_), _) | (Handed::Silent(_), Some(_)) => {
+                let state = self.file(file);
+                if let Some(holding) = &mut state.holding {
+                    holding.at.insert(to.addr, Word { has, said });
+                }
+                if state.asked.is_empty() && state.is_only_here() && self.leaving.is_some() {
+                    self.place(desk, file);
                 }
             }
             (Handed::Unready(_), Some(leaving)) => leaving.again = leaving.again.or(Some(soon)),
-            // Nobody who leaves waits for the silent.
-            (Handed::Silent(_), Some(_)) => {}
             (Handed::Unready(_) | Handed::Silent(_), None) => {
                 self.scan_at = Some(self.scan_at.map_or(again, |at| at.min(again)));
             }

@@ -336,8 +336,8 @@ impl Classroom {
                 self.on_come(desk, file, version, written);
             }
             (Step::Take { file }, outcome) => {
-                let reason = outcome.err().map_or_else(|| "it was not kept".to_owned(), |error| error.reason);
-                self.end_transfer(desk, file, Err(&reason));
+                let other = || Handed::Refused("it was not kept".to_owned());
+                self.end_transfer(desk, file, outcome.err().map_or_else(other, Handed::not_kept));
             }
             (Step::Receive { own, from }, Ok(NamedOutcome::Received { size, sha256 })) => {
                 Self::on_received(desk, own, from, size, sha256);

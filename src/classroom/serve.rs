@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::file::{Offer, Phase, Transfer, Waiter};
-use super::{Classroom, MAX_LOOKING, MAX_SERVING, Question, Requester, Step, tell};
+use super::file::{Offer, Phase, Transfer, Waiter, Word};
+use super::{Classroom, Handed, MAX_LOOKING, MAX_SERVING, Question, Requester, Step, tell};
 use crate::config::FILE_COPIES;
 use crate::name::FileName;
 use crate::node::desk::Desk;
@@ -231,9 +231,10 @@ impl Classroom {
         if let (Some((from, offered)), Some(holding)) = (offered, &mut state.holding)
             && offered == version
         {
-            holding.at.insert(from, now);
+            holding.at.insert(from, Word { has: true, said: now });
         }
-        // A store is done when the replicas have the file too. They must not wait for theirs in turn.
+        // A store is done when the replicas have answered too: one that could not take its copy is offered it again
+        // later, without the user. They must not wait for theirs in turn.
         if for_user {
             state.replicate();
             for offer in std::mem::take(&mut state.offers) {
@@ -242,7 +243,7 @@ impl Classroom {
             self.place(desk, file);
             self.end_replicating(desk, file);
         } else {
-            self.end_transfer(desk, file, Ok(()));
+            self.end_transfer(desk, file, Handed::Taken);
             self.look_soon(desk);
         }
     }
@@ -251,24 +252,30 @@ impl Classroom {
     pub(super) fn end_replicating(&mut self, desk: &mut Desk, file: FileName) {
         let state = self.file(file);
         if state.phase() == Phase::Replicating && state.asked.is_empty() {
-            self.end_transfer(desk, file, Ok(()));
+            self.end_transfer(desk, file, Handed::Taken);
         }
     }
 
     /// A file has come, or has not: those who wait are told, and the next offer of it has its turn. A user of this peer
     /// who waited for what did not come stores what lies here.
-    pub(super) fn end_transfer(&mut self, desk: &mut Desk, file: FileName, result: Result<(), &str>) {
+    pub(super) fn end_transfer(&mut self, desk: &mut Desk, file: FileName, handed: Handed) {
         let Some(transfer) = self.file(file).end() else { return };
-        let result = if transfer.given_up { result.map_err(|_| TOO_SLOW) } else { result };
+        let taken = matches!(handed, Handed::Taken);
+        let handed = if transfer.given_up && !taken { Handed::Unready(TOO_SLOW.to_owned()) } else { handed };
         self.end_waits_for(desk, file);
         let of = RingKind::Transfer;
         for waiter in transfer.waiting {
-            match waiter {
-                Waiter::User(_) if result.is_err() && transfer.offered.is_some() => self.keep_here(desk, file, waiter),
-                Waiter::User(command) => self.on_stored_here(desk, command, result),
-                Waiter::Peer { addr, magic } => {
-                    let refused = |reason: &str| RingResponse::Refused { of, reason: reason.to_owned() };
-                    respond(desk, addr, magic, result.map_or_else(refused, |()| RingResponse::Noted { of }));
+            match (waiter, handed.clone()) {
+                (Waiter::User(_), _) if !taken && transfer.offered.is_some() => self.keep_here(desk, file, waiter),
+                (Waiter::User(command), handed) => self.on_stored_here(desk, command, handed),
+                (Waiter::Peer { addr, magic }, Handed::Taken) => {
+                    respond(desk, addr, magic, RingResponse::Noted { of });
+                }
+                (Waiter::Peer { addr, magic }, Handed::Refused(reason)) => {
+                    respond(desk, addr, magic, RingResponse::Refused { of, reason });
+                }
+                (Waiter::Peer { addr, magic }, Handed::Unready(reason) | Handed::Silent(reason)) => {
+                    desk.refuse(&Asker::connected(addr, magic), &reason);
                 }
             }
         }

@@ -71,11 +71,10 @@ impl Classroom {
         self.keep_here(desk, own.file, Waiter::User(own.command));
     }
 
-    /// The user's file is at this peer, where it belongs, and at its replicas.
-    pub(super) fn on_stored_here(&mut self, desk: &mut Desk, command: CommandId, result: Result<(), &str>) {
+    /// The user's file is at this peer, where it belongs, and its replicas have answered; or it did not come.
+    pub(super) fn on_stored_here(&mut self, desk: &mut Desk, command: CommandId, handed: Handed) {
         let Some(own) = self.stores.remove(&command) else { return };
         let me = desk.me();
-        let handed = result.map_or_else(|reason| Handed::Refused(reason.to_owned()), |()| Handed::Taken);
         Self::on_store_handed(desk, own, me, handed);
     }
 
