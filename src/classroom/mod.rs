@@ -200,13 +200,11 @@ impl Part for Classroom {
 
     fn next_wake(&self, desk: &Desk) -> Option<Time> {
         let later = |at: &Time| *at > desk.now();
-        match &self.leaving {
-            Some(leaving) => {
-                let ends = [leaving.strangers_until, leaving.deadline].into_iter().find(later);
-                ends.into_iter().chain(leaving.again).min()
-            }
-            None => self.scan_at.into_iter().chain(self.coming.next_wake()).min(),
-        }
+        let (next, again) = match &self.leaving {
+            Some(leaving) => ([leaving.strangers_until, leaving.deadline].into_iter().find(later), leaving.again),
+            None => (self.scan_at, None),
+        };
+        next.into_iter().chain(again).chain(self.coming.next_wake()).min()
     }
 
     fn named_files(&self) -> Vec<(FileName, Version)> {

@@ -101,3 +101,19 @@ fn what_fails_on_its_way_here_may_be_offered_again_and_what_has_no_room_is_refus
         assert_eq!(result.is_err(), again, "{kind:?}: {result:?}");
     }
 }
+
+#[test]
+fn who_requests_what_is_on_its_way_waits_no_longer_at_a_peer_that_leaves() {
+    let mut bench = classroom(0);
+    arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
+    let transfer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5, stored: false });
+    bench.hears_request(peer(2), 6, transfer);
+    let (look, _) = job(&arrives(&mut bench, peer(1), 7, Routed::Request { file: file(1) }));
+    assert_eq!(bench.ends(look, found(None)), [], "it waits");
+    let asked = bench.now;
+    bench.does(Event::Command { id: 10, command: Command::Quit { handover: true } });
+    let looks =
+        |actions: &[Action]| jobs(actions).iter().any(|(_, work)| matches!(work, Job::Named(NamedJob::Find { .. })));
+    while !looks(&bench.wait(Duration::from_secs(3)).expect("whoever waits is not forgotten")) {}
+    assert!(bench.now.since(asked) < Duration::from_millis(2100), "{:?}", bench.now.since(asked));
+}
