@@ -16,7 +16,8 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::Routed;
 
-/// Requests that wait here at most; the oldest makes room.
+/// Requests that wait here at most; the oldest of other peers makes room. This peer's own are as many as its user's
+/// commands, each of which waits for its end.
 const MAX_WAITING: usize = 256;
 
 /// A request of another peer waits for so long, unless it comes again: its origin sends it every two seconds at most.
@@ -85,8 +86,11 @@ impl Ring {
 
     fn put_off(&mut self, now: Time, peer: Peer, request: Deferred) {
         self.waiting.retain(|other| !other.request.is_same(&request));
-        if self.waiting.len() == MAX_WAITING {
-            self.waiting.pop_front();
+        let relayed = |one: &Waiting| matches!(one.request, Deferred::Relayed(_));
+        if self.waiting.len() >= MAX_WAITING
+            && let Some(oldest) = self.waiting.iter().position(relayed)
+        {
+            self.waiting.remove(oldest);
         }
         self.waiting.push_back(Waiting { peer, since: now, request });
     }
@@ -116,5 +120,39 @@ impl Ring {
     /// The lookup was cancelled: its request need not wait any longer.
     pub(super) fn stop_waiting(&mut self, lookup: LookupId) {
         self.waiting.retain(|one| !matches!(one.request, Deferred::Own { lookup: own, .. } if own == lookup));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RingOptions;
+    use super::*;
+    use crate::id::Id;
+    use crate::wire::Request;
+    use crate::wire::ring::{RingRequest, Route};
+
+    fn peer(n: u16) -> Peer {
+        Peer::new(Id::from_u64(n.into()), ([127, 0, 0, 1], n).into())
+    }
+
+    #[test]
+    fn requests_of_others_that_wait_do_not_push_out_this_peers_own() {
+        let (mut ring, now, mut out) = (Ring::new(peer(1), RingOptions::default()), Time::ZERO, Vec::new());
+        ring.fill(now, &[peer(1), peer(2)]);
+        ring.vitals.trust_given(now, &[peer(2)]);
+        let what = Routed::Request { file: "0002".parse().expect("four digits") };
+        assert!(ring.wait_with_own(now, peer(2).addr, 7, what), "it is still starting");
+        for magic in 0..2 * MAX_WAITING as u64 {
+            let route = Route { origin: peer(3), hops: 1, last: false, quiet: false, trail: None };
+            assert!(ring.wait_with_relay(now, peer(2).addr, &Relay { magic, route, what }));
+        }
+        assert_eq!(ring.waiting.len(), MAX_WAITING);
+        ring.vitals.alive(now, &peer(2).id);
+        ring.end_waiting(now, &mut out);
+        let is_own = |effect: &Effect| {
+            matches!(effect, Effect::Ask { request: Request::Ring(RingRequest::Routed { route, .. }), .. }
+                if route.origin == peer(1))
+        };
+        assert!(out.iter().any(is_own), "the user's command goes on");
     }
 }
