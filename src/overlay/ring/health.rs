@@ -146,7 +146,7 @@ impl Vitals {
         if health.given_until.is_some() {
             return false;
         }
-        health.missed += 1;
+        health.missed = health.missed.saturating_add(1);
         // Two pings may be out at a time.
         let since = health.silent_until.map_or(sent, |until| until.max(sent));
         health.silent += now.since(since).min(PING_SILENCE);
@@ -338,6 +338,15 @@ mod tests {
         let now = Time::ZERO + PING_SILENCE;
         let both = [(); 4].map(|()| vitals.miss(now, &id, Time::ZERO, Manners::Chord));
         assert_eq!(both, [false; 4], "pings that are out at the same time are one silence");
+    }
+
+    #[test]
+    fn a_peer_that_was_stopped_again_and_again_counts_any_number_of_misses() {
+        let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
+        for _ in 0..1000 {
+            assert!(!vitals.miss(Time::ZERO, &id, Time::ZERO, Manners::Chord));
+            vitals.wake();
+        }
     }
 
     #[test]
