@@ -155,8 +155,10 @@ impl Pending {
         if from_anyone && datagrams == 1 {
             self.conditions.measure_chain(took);
         }
-        if !patient && waiting.to.addr == from {
+        if !patient {
             self.conditions.on_answered(datagrams);
+        }
+        if !patient && waiting.to.addr == from {
             if deadline < limit || datagrams > 1 {
                 self.conditions.measure_loss(datagrams);
             }
@@ -363,6 +365,18 @@ mod tests {
         pending.conditions.measure(Duration::from_millis(1));
         let magic = pending.ask(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, Why::Pulse), patience::CHECK);
         assert_eq!(pending.requests.due(&magic), Some(after(FIRST_TIMEOUT)));
+    }
+
+    #[test]
+    fn what_is_passed_on_and_answered_by_another_peer_is_answered() {
+        let mut pending = Pending::new(false);
+        let mut rng = StdRng::seed_from_u64(1);
+        for _ in 0..100 {
+            let ask = Ask { from_anyone: true, ..Ask::new(Request::Ping, "lookup") };
+            let magic = pending.ask(Time::ZERO, &mut rng, target(1), ask, patience::SEARCH);
+            assert!(pending.settle(after(Duration::from_millis(2)), magic, target(2).addr).is_some());
+        }
+        assert!(!pending.conditions.is_choked(false));
     }
 
     #[test]
