@@ -289,6 +289,22 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_that_was_out_while_this_peer_did_not_run_has_the_time_that_it_had_left() {
+        let mut pending = Pending::new(false);
+        let mut rng = StdRng::seed_from_u64(0);
+        let ask = Ask::new(Request::Ping, "offer");
+        pending.ask_patiently(Time::ZERO, &mut rng, target(1), ask, patience::OFFER);
+        let stopped = pending.next_deadline().expect("it goes out again");
+        let woken = after(patience::OFFER * 2);
+        let mut now = woken;
+        while let Some(Overdue::Resend { .. }) = pending.next_overdue(now) {
+            now = pending.next_deadline().expect("it is waited for");
+        }
+        let left = patience::OFFER - (stopped - Time::ZERO);
+        assert_eq!(now, woken + left);
+    }
+
+    #[test]
     fn an_answer_counts_once_and_only_from_the_address_that_was_asked() {
         let mut pending = Pending::new(false);
         let magic = asked(&mut pending, Time::ZERO, 3);

@@ -57,8 +57,10 @@ impl Schedule {
     /// whether its answer became late.
     pub(super) fn go_on(&mut self, now: Time, due: Time, conditions: &Conditions) -> Option<(Time, Option<Late>)> {
         let did_not_run = now.since(due) >= NOT_RUN;
-        if did_not_run && !self.patient {
-            self.limit = self.limit.max(now + FIRST_TIMEOUT);
+        if did_not_run {
+            // What was left of its time is left still, and no answer that came meanwhile is given up unread.
+            let left = self.limit.since(due).max(FIRST_TIMEOUT);
+            self.limit = self.limit.max(now + if self.patient { left } else { FIRST_TIMEOUT });
         }
         if now >= self.limit {
             return None;
