@@ -7,13 +7,13 @@
 mod entry;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -92,17 +92,36 @@ impl Catalogue {
         self.append(entry)?.0.sync_data()
     }
 
+    /// [Adds](Self::add) a file that was stored, unless its lease was ended meanwhile: whether that is not so.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read or written.
+    pub(super) fn add_stored(&self, entry: &Entry) -> io::Result<bool> {
+        let lock = self.lock()?;
+        let ended = self.ended()?;
+        if entry.secrets().any(|secret| ended.contains(&secret.id())) {
+            return Ok(false);
+        }
+        let (file, _) = self.append_locked(entry)?;
+        drop(lock);
+        file.sync_data().map(|()| true)
+    }
+
     /// Adds a file. Whoever reads the catalogue from here on finds it. It is on the disk once the file that is returned
     /// is synced, or that of a later line. With it comes which of its bytes are new.
     ///
     /// # Errors
     /// The catalogue cannot be written.
     pub(super) fn append(&self, entry: &Entry) -> io::Result<(File, Range<u64>)> {
-        let line = with_sum(&serde_json::to_string(entry)?) + "\n";
-        let line_length = line.len() as u64;
         // Who rewrites the catalogue after this has read the line, and syncs its own file before it takes this one's
         // place.
         let _lock = self.lock()?;
+        self.append_locked(entry)
+    }
+
+    fn append_locked(&self, entry: &Entry) -> io::Result<(File, Range<u64>)> {
+        let line = with_sum(&serde_json::to_string(entry)?) + "\n";
+        let line_length = line.len() as u64;
         // Whoever reads a key can retrieve its file.
         let mut file = File::options().read(true).append(true).create(true).mode(0o600).open(self.path())?;
         sums::append(&mut file, &line)?;
@@ -181,7 +200,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// The catalogue cannot be read or written.
-    pub fn change(&self, key: &Key, change: impl Fn(&mut Entry)) -> io::Result<()> {
+    pub fn change(&self, key: &Key, change: impl FnMut(&mut Entry)) -> io::Result<()> {
         let _lock = self.lock()?;
         let mut entries = self.read()?;
         entries.iter_mut().filter(|entry| entry.key == *key).for_each(change);
@@ -190,27 +209,53 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Notes what became of the leases on these files. A lease that never ends, or that was renewed for longer
-    /// meanwhile, stays as it is.
+    /// Notes until when the leases of these entries were renewed. What never ends, was renewed for longer meanwhile, or
+    /// got a further lease, stays as it is.
     ///
     /// # Errors
     /// The catalogue cannot be read or written.
-    pub fn change_all(&self, leases: &BTreeMap<Key, Owned>) -> io::Result<()> {
-        if leases.is_empty() {
+    pub fn change_all(&self, renewed: &[Entry]) -> io::Result<()> {
+        if renewed.is_empty() {
             return Ok(());
         }
+        fn what(entry: &Entry) -> (&str, &Path, Key) {
+            (&entry.name, &entry.path, entry.key)
+        }
+        let renewed: HashMap<_, _> = renewed.iter().map(|entry| (what(entry), entry.lease.as_ref())).collect();
         let _lock = self.lock()?;
         let mut entries = self.read()?;
         for entry in &mut entries {
-            if let (Some(own), Some(lease)) = (&mut entry.lease, leases.get(&entry.key))
+            let lease = renewed.get(&what(entry)).copied().flatten();
+            if let (Some(own), Some(lease)) = (&mut entry.lease, lease)
                 && own.until.is_some_and(|own| lease.until.is_none_or(|until| own <= until))
+                && own.secrets.iter().all(|secret| lease.secrets.contains(secret))
             {
-                own.clone_from(lease);
+                (own.until, own.lasts) = (lease.until, lease.lasts);
             }
         }
         self.write(&entries)?;
-        leases.values().for_each(|lease| self.ring(Some(lease)));
+        renewed.values().for_each(|lease| self.ring(*lease));
         Ok(())
+    }
+
+    /// Takes these secrets out of the entries of a key, or of those among them that have this name, and drops the
+    /// entries that have none left.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read or written.
+    pub(super) fn drop_leases(&self, key: &Key, name: Option<&str>, secrets: &[Secret]) -> io::Result<Vec<Entry>> {
+        let _lock = self.lock()?;
+        let (mut dropped, mut kept) = (Vec::new(), Vec::new());
+        for mut entry in self.read()? {
+            let is_meant = entry.key == *key && name.is_none_or(|name| entry.name == name);
+            if is_meant {
+                entry.lease.iter_mut().for_each(|lease| lease.secrets.retain(|secret| !secrets.contains(secret)));
+            }
+            let goes = is_meant && entry.secrets().next().is_none();
+            if goes { dropped.push(entry) } else { kept.push(entry) }
+        }
+        self.write(&kept)?;
+        Ok(dropped)
     }
 
     /// The secret of the catalogue's owner, from which those of leases come. The first time it is drawn.

@@ -217,8 +217,9 @@ pub static COMMANDS: &[Spec] = &[
         options: &[],
         summary: "have files that were stored here kept no longer",
         details: "The peers that keep a file drop its blocks after a while, unless somebody else stored them too.\n\
-                  Only who stored a file can do that: the catalogue has what it takes. What a store left behind that was not\n\
-                  finished is named too.",
+                  Only who stored a file can do that: the catalogue has what it takes. What was stored under another name too\n\
+                  is kept on under that; by its key all of it is deleted. What a store left behind that was not finished is\n\
+                  named too.",
         parse: |words, _, _| Ok(Request::Lease { words: words.to_vec(), change: Change::Delete }),
     },
     Spec {
@@ -230,7 +231,8 @@ pub static COMMANDS: &[Spec] = &[
         options: &[],
         summary: "have another number of copies kept of a file that was stored here",
         details: "N is 1 to 7. Its holders make what is missing; what is too many goes after a while, unless somebody else\n\
-                  stored the file too and asks for more.",
+                  stored the file too and asks for more. It holds for all names of the file, and so does the longest of the\n\
+                  times for which it was stored.",
         parse: |words, _, _| {
             let change = Change::Copies(parse_copies(&words[1])?);
             Ok(Request::Lease { words: words[..1].to_vec(), change })

@@ -114,33 +114,47 @@ fn key_of(catalogue: &Catalogue, word: &str) -> Result<Option<Key>, String> {
 
 /// Puts a file that was stored in the catalogue, and returns whether it is there. That it could not be is told, and
 /// changes nothing of the answer.
+///
+/// # Errors
+/// Somebody deleted it meanwhile.
 pub fn remember(
     catalogue: &Catalogue,
     path: &Path,
     name: Option<String>,
     lease: Option<Owned>,
     answer: &Answer,
-) -> bool {
-    let &Answer::Stored { key, sha256, bytes, wanted, .. } = answer else { return false };
+) -> Result<bool, Failure> {
+    let &Answer::Stored { key, sha256, bytes, wanted, .. } = answer else { return Ok(false) };
     add(catalogue, path, name, (key, sha256, bytes, wanted), false, lease)
 }
 
 /// Puts a folder that was stored in the catalogue, whose listing has this SHA-256.
+///
+/// # Errors
+/// Somebody deleted it meanwhile.
 pub fn remember_folder(
     catalogue: &Catalogue,
     folder: &StoredFolder,
     name: Option<String>,
     lease: Option<Owned>,
     sha256: Id,
-) {
+) -> Result<bool, Failure> {
     let &StoredFolder { key, bytes, wanted, .. } = folder;
-    add(catalogue, &folder.file, name, (key, sha256, bytes, wanted), true, lease);
+    add(catalogue, &folder.file, name, (key, sha256, bytes, wanted), true, lease)
 }
 
 /// Puts blocks that were imported from a folder in the catalogue, as the one file that they are together: its key,
 /// SHA-256, size and copies.
-pub fn remember_import(catalogue: &Catalogue, folder: &Path, whole: (Key, Id, u64, usize), lease: Option<Owned>) {
-    add(catalogue, folder, None, whole, false, lease);
+///
+/// # Errors
+/// Somebody deleted it meanwhile.
+pub fn remember_import(
+    catalogue: &Catalogue,
+    folder: &Path,
+    whole: (Key, Id, u64, usize),
+    lease: Option<Owned>,
+) -> Result<bool, Failure> {
+    add(catalogue, folder, None, whole, false, lease)
 }
 
 /// Puts a file, or a folder, in the catalogue that is about to be stored on these leases. The line is on the disk once
@@ -187,11 +201,20 @@ fn add(
     (key, sha256, bytes, copies): (Key, Id, u64, usize),
     folder: bool,
     lease: Option<Owned>,
-) -> bool {
+) -> Result<bool, Failure> {
     let (name, path, stored) = named(path, name);
     let entry = Entry { name, path, key, sha256, bytes, copies, stored, folder, begun: false, lease };
-    let added = catalogue.add(&entry);
-    added.inspect_err(|error| log::warn!("the file is stored, but {}", catalogue.cannot("write", error))).is_ok()
+    match catalogue.add_stored(&entry) {
+        Ok(true) => Ok(true),
+        Ok(false) => {
+            let reason = "its lease has ended: it was deleted, or got another one, while it was stored; store it again";
+            Err(Failure::new(FailureKind::TimedOut, reason.to_owned()))
+        }
+        Err(error) => {
+            log::warn!("the file is stored, but {}", catalogue.cannot("write", &error));
+            Ok(false)
+        }
+    }
 }
 
 /// Who asks for a file by its SHA-256 is told that it has another key.

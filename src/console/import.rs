@@ -63,12 +63,11 @@ impl<B: Backend> Performer<B> {
                 Ok((key, copies)) => {
                     imported.key = Some(key);
                     if let Some(catalogue) = &self.catalogue {
-                        finding::remember_import(
-                            catalogue,
-                            folder,
-                            (key, sha256, imported.bytes, copies),
-                            begun.into_inner().flatten().map(|(owned, _)| owned),
-                        );
+                        let whole = (key, sha256, imported.bytes, copies);
+                        let owned = begun.into_inner().flatten().map(|(owned, _)| owned);
+                        if let Err(ended) = finding::remember_import(catalogue, folder, whole, owned) {
+                            imported.fail(folder.to_owned(), ended);
+                        }
                     }
                 }
                 Err(failure) => imported.fail(folder.to_owned(), failure),

@@ -20,7 +20,7 @@ use super::catalogue::{Catalogue, Entry, Owned, find_among};
 use super::escape::quoted;
 use super::finding;
 use super::perform::Performer;
-use super::reply::Reply;
+use super::reply::{ConsoleAnswer, Named, Reply};
 use super::terms::{Change, Lasting, Terms};
 use super::text::{count, lines, who};
 use crate::id::Key;
@@ -77,72 +77,110 @@ impl<B: Backend> Performer<B> {
             Ok(entries) => entries,
             Err(error) => return Reply::failed(FailureKind::Other, catalogue.cannot("read", &error)),
         };
-        if words.is_empty() {
-            return self.renew_all(catalogue, &entries, change, Vec::new());
-        }
-        if matches!(change, Change::Renew(_)) && words.len() > 1 {
-            let (entries, failures) = meant(&entries, words);
-            return self.renew_all(catalogue, &entries, change, failures);
+        if let Change::Renew(lasting) = *change {
+            return self.renew(catalogue, &entries, words, lasting);
         }
         let answers = self.one_by_one(words, |word| {
-            let answer = self.change_one(catalogue, &entries, word, change).unwrap_or_else(Answer::Failed);
-            Reply::of_file(raw_text::path(word), answer)
+            let changed = match *change {
+                Change::Copies(copies) => self.change_copies(catalogue, &entries, word, copies).map(Reply::Node),
+                _ => self.delete(catalogue, &entries, word),
+            };
+            let of_file = |answer| Reply::of_file(raw_text::path(word), answer);
+            match changed {
+                Ok(Reply::Node(answer)) => of_file(answer),
+                Ok(reply) => reply,
+                Err(failure) => of_file(Answer::Failed(failure)),
+            }
         });
         Reply::one_or_all(answers)
     }
 
-    fn change_one(
+    /// Has another number of copies kept of all that is stored under the key that `word` names: on a new lease, for
+    /// terms only get better.
+    fn change_copies(
         &self,
         catalogue: &Catalogue,
         entries: &[Entry],
         word: &str,
-        change: &Change,
+        copies: u8,
     ) -> Result<Answer, Failure> {
-        if *change == Change::Delete
-            && let Some(answer) = self.delete_begun(catalogue, entries, word)?
-        {
-            return Ok(answer);
-        }
-        let found = word.parse().map_or_else(|_| catalogue.find(word), |key| Ok(Some(key)));
-        let key = found.map_err(|reason| Failure::new(FailureKind::Usage, reason))?;
-        let of_key: Vec<&Entry> = entries.iter().filter(|entry| Some(entry.key) == key).collect();
-        let Some((key, latest)) = key.zip(of_key.last()) else {
-            return Err(not_from_here(word));
-        };
-        let secrets: Vec<Secret> =
-            of_key.iter().filter_map(|entry| entry.lease.as_ref()).flat_map(|lease| lease.secrets.clone()).collect();
-        let Some(own) = latest.lease.as_ref().filter(|_| !secrets.is_empty()) else {
-            return Err(without_lease(word));
-        };
-        let (changes, next) =
-            next_terms(own, &secrets, change).map_err(|error| Failure::new(FailureKind::Other, error.to_string()))?;
-        let keys = self.parts(key, latest.folder)?;
         let cannot = |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot("write", &error));
-        if let (Change::Copies(_), Some(next)) = (change, &next) {
+        let (key, of_key) = of_word(catalogue, entries, word)?;
+        let secrets = secrets_of(&of_key);
+        if secrets.is_empty() {
+            return Err(without_lease(word));
+        }
+        let keys = self.parts(key, of_key.iter().any(|entry| entry.folder))?;
+        // From here on no store gets them: what is remembered on them is so by now, and looked at below.
+        catalogue.end(&secrets).map_err(cannot)?;
+        let new = draw().map_err(cannot)?;
+        let mut best: Option<Owned> = None;
+        let add = |entry: &mut Entry| {
+            let Some(lease) = &mut entry.lease else { return };
+            best.get_or_insert_with(|| lease.clone()).join(lease);
             // Should this end half-way, what ends the new lease is known.
-            let both = Owned { secrets: [&secrets[..], &next.secrets].concat(), ..own.clone() };
-            catalogue.change(&key, |entry| entry.lease = Some(both.clone())).map_err(cannot)?;
-            self.lay(&keys, next)?;
+            lease.secrets.push(new);
+        };
+        catalogue.change(&key, add).map_err(cannot)?;
+        let Some(best) = best else { return Err(not_from_here(word)) };
+        let before = best.copies;
+        let next = Owned { secrets: vec![new], copies, ..best };
+        self.lay(&keys, &next)?;
+        let ended = secrets.iter().copied().map(LeaseChange::Ended);
+        let answer = self.ask(Command::Lease { changes: each_of(&keys, ended), copies: before });
+        if let Some(failure) = unheard(&answer) {
+            return Err(failure);
         }
-        if !matches!(change, Change::Renew(_)) {
-            catalogue.end(&secrets).map_err(cannot)?;
+        // Whoever has not heard can be told again, as long as the catalogue has what ends the leases.
+        let is_over = answer.verdict().is_none();
+        let settle = |entry: &mut Entry| {
+            let Some(lease) = &mut entry.lease else { return };
+            // Others may have been laid or ended meanwhile.
+            lease.secrets.retain(|secret| !(is_over && secrets.contains(secret)));
+            if lease.secrets.is_empty() || lease.secrets.contains(&new) {
+                lease.join(&next);
+                lease.copies = copies;
+            }
+        };
+        catalogue.change(&key, settle).map_err(cannot)?;
+        Ok(answer)
+    }
+
+    /// Ends the leases of what has a name, but for those on which it is kept under another name too; or all leases of a
+    /// key.
+    fn delete(&self, catalogue: &Catalogue, entries: &[Entry], word: &str) -> Result<Reply, Failure> {
+        if let Some(answer) = self.delete_begun(catalogue, entries, word)? {
+            return Ok(Reply::Node(answer));
         }
-        let pairs = keys.iter().flat_map(|key| changes.iter().map(|change| (*key, *change))).collect();
-        let answer = self.ask(Command::Lease { changes: pairs });
+        let (key, of_key) = of_word(catalogue, entries, word)?;
+        let (named, others): (Vec<&Entry>, Vec<&Entry>) = of_key.into_iter().partition(|entry| entry.name == word);
+        let (name, meant, others) = if named.is_empty() { (None, others, named) } else { (Some(word), named, others) };
+        let (own, kept) = (secrets_of(&meant), secrets_of(&others));
+        if own.is_empty() {
+            return Err(without_lease(word));
+        }
+        let cannot = |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot("write", &error));
+        let secrets: Vec<Secret> = own.iter().copied().filter(|secret| !kept.contains(secret)).collect();
+        if secrets.is_empty() {
+            let files = catalogue.drop_leases(&key, name, &own).map_err(cannot)?;
+            let files = files.into_iter().map(Entry::shown).collect();
+            return Ok(Reply::Console(ConsoleAnswer::Forgotten { files }));
+        }
+        let keys = self.parts(key, meant.iter().any(|entry| entry.folder))?;
+        catalogue.end(&secrets).map_err(cannot)?;
+        let ended = secrets.iter().copied().map(LeaseChange::Ended);
+        let copies = meant.iter().filter_map(|entry| entry.lease.as_ref()).map(|lease| lease.copies).max();
+        let command = Command::Lease { changes: each_of(&keys, ended), copies: copies.unwrap_or(0) };
+        let answer = self.ask(command);
         if let Some(failure) = unheard(&answer) {
             return Err(failure);
         }
         // Whoever has not heard can be told again, as long as the catalogue has the lease as it was.
-        let is_over = answer.verdict().is_none();
-        let noted = match next {
-            Some(next) if is_over || matches!(change, Change::Copies(_)) => {
-                catalogue.change(&key, |entry| entry.lease = Some(next.clone()))
-            }
-            None if is_over => catalogue.forget(&key.to_string()).map(|_| ()),
-            _ => Ok(()),
-        };
-        noted.map_err(cannot)?;
-        Ok(answer)
+        if answer.verdict().is_none() {
+            catalogue.drop_leases(&key, name, &own).map_err(cannot)?;
+        }
+        let deleted_as = if name.is_none() { names_of(&meant) } else { Vec::new() };
+        Ok(Reply::File(Named { file: raw_text::path(word), answer, kept_as: names_of(&others), deleted_as }))
     }
 
     /// Ends the leases of what was begun under a name and not finished. The answer, if nothing that was finished has
@@ -179,45 +217,79 @@ impl<B: Backend> Performer<B> {
         }
     }
 
-    /// Renews all of these whose leases end, at once. What cannot be is told, with the `failures` before, and keeps no
-    /// other from it.
-    fn renew_all(&self, catalogue: &Catalogue, entries: &[Entry], change: &Change, mut failures: Vec<Reply>) -> Reply {
-        let (answer, renewed, failed) = self.tell_holders(entries, change);
-        failures.extend(failed);
-        if !renewed.is_empty()
-            && let Some(failure) = unheard(&answer)
-        {
-            return Reply::from(failure);
+    /// Renews the leases of all that these words name; without words, of all that end.
+    fn renew(&self, catalogue: &Catalogue, entries: &[Entry], words: &[String], lasting: Option<Lasting>) -> Reply {
+        let ends = |entry: &&Entry| entry.lease.as_ref().is_some_and(|lease| lease.until.is_some());
+        let (entries, mut failures) = match words {
+            [] => (entries.iter().filter(ends).cloned().collect(), Vec::new()),
+            words => meant(entries, words),
+        };
+        if entries.is_empty() && !failures.is_empty() {
+            return Reply::one_or_all(failures);
         }
-        if answer.verdict().is_none()
-            && let Err(error) = catalogue.change_all(&renewed)
-        {
+        let (answer, renewed, failed) = self.tell_holders(&entries, lasting);
+        failures.extend(failed);
+        // What cannot be renewed keeps no other from it.
+        let unheard = unheard(&answer).filter(|_| !renewed.is_empty());
+        let is_over = unheard.is_none() && answer.verdict().is_none();
+        if is_over && let Err(error) = catalogue.change_all(&renewed) {
             return Reply::failed(FailureKind::Other, catalogue.cannot("write", &error));
         }
-        Reply::one_or_all([Reply::Node(answer)].into_iter().chain(failures).collect())
+        let answer = unheard.map_or(answer, Answer::Failed);
+        let told = match words {
+            [_] if renewed.is_empty() => None,
+            [word] => Some(Reply::of_file(raw_text::path(word), answer)),
+            _ => Some(Reply::Node(answer)),
+        };
+        Reply::one_or_all(told.into_iter().chain(failures).collect())
     }
 
-    /// Tells the holders of all of these whose leases end, at once. With their answer, what the catalogue then says of
-    /// them, and which could not be told.
-    pub(super) fn tell_holders(
-        &self,
-        entries: &[Entry],
-        change: &Change,
-    ) -> (Answer, BTreeMap<Key, Owned>, Vec<Reply>) {
-        let (mut pairs, mut renewed, mut failures) = (Vec::new(), BTreeMap::new(), Vec::new());
-        for (key, (own, folder)) in by_key(entries) {
-            let told = next_terms(&own, &own.secrets, change)
-                .map_err(|error| Failure::new(FailureKind::Other, error.to_string()));
-            match told.and_then(|told| self.parts(key, folder).map(|keys| (told, keys))) {
-                Ok(((changes, next), keys)) => {
-                    pairs.extend(keys.iter().flat_map(|key| changes.iter().map(|change| (*key, *change))));
-                    renewed.extend(next.map(|next| (key, next)));
+    /// Tells the holders of all of these that their leases last longer, at once. With their answer, the entries as they
+    /// then are, and which could not be told.
+    pub(super) fn tell_holders(&self, entries: &[Entry], lasting: Option<Lasting>) -> (Answer, Vec<Entry>, Vec<Reply>) {
+        let mut of_keys: BTreeMap<Key, Vec<&Entry>> = BTreeMap::new();
+        for entry in entries.iter().filter(|entry| entry.secrets().next().is_some()) {
+            of_keys.entry(entry.key).or_default().push(entry);
+        }
+        let (mut changes, mut renewed, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, of_key) in of_keys {
+            match self.parts(key, of_key.iter().any(|entry| entry.folder)) {
+                Ok(keys) => {
+                    let next: Vec<Entry> = of_key.into_iter().map(|entry| renewed_for(entry, lasting)).collect();
+                    let leases: BTreeSet<Lease> = next.iter().flat_map(leases_of).collect();
+                    let leases = leases.iter().copied();
+                    changes.extend(each_of(&keys, leases.map(LeaseChange::Renewed)));
+                    renewed.extend(next);
                 }
                 Err(failure) => failures.push(Reply::of_file(key.to_string().into(), Answer::Failed(failure))),
             }
         }
-        (self.ask(Command::Lease { changes: pairs }), renewed, failures)
+        (self.ask(Command::Lease { changes, copies: 0 }), renewed, failures)
     }
+}
+
+/// The key that a word names, and all entries of it.
+fn of_word<'a>(catalogue: &Catalogue, entries: &'a [Entry], word: &str) -> Result<(Key, Vec<&'a Entry>), Failure> {
+    let found = word.parse().map_or_else(|_| catalogue.find(word), |key| Ok(Some(key)));
+    let key = found.map_err(|reason| Failure::new(FailureKind::Usage, reason))?;
+    let of_key: Vec<&Entry> = entries.iter().filter(|entry| Some(entry.key) == key).collect();
+    key.filter(|_| !of_key.is_empty()).map(|key| (key, of_key)).ok_or_else(|| not_from_here(word))
+}
+
+/// What ends the leases of these, each once.
+fn secrets_of(entries: &[&Entry]) -> Vec<Secret> {
+    let secrets: BTreeSet<Secret> = entries.iter().flat_map(|entry| entry.secrets()).copied().collect();
+    secrets.into_iter().collect()
+}
+
+fn names_of(entries: &[&Entry]) -> Vec<String> {
+    let names: BTreeSet<&String> = entries.iter().map(|entry| &entry.name).collect();
+    names.into_iter().cloned().collect()
+}
+
+/// Each of these changes, of each of these keys.
+fn each_of(keys: &[Key], changes: impl Iterator<Item = LeaseChange> + Clone) -> Vec<(Key, LeaseChange)> {
+    keys.iter().flat_map(|key| changes.clone().map(|change| (*key, change))).collect()
 }
 
 /// The entries of all that these words name, each once, and what is wrong with the other words.
@@ -247,42 +319,28 @@ fn meant(entries: &[Entry], words: &[String]) -> (Vec<Entry>, Vec<Reply>) {
     (entries.iter().filter(|entry| keys.contains(&entry.key)).cloned().collect(), failures)
 }
 
-/// The leases that end, of each key those of all its entries; and whether it is a folder's.
-fn by_key(entries: &[Entry]) -> BTreeMap<Key, (Owned, bool)> {
-    let mut found: BTreeMap<Key, (Owned, bool)> = BTreeMap::new();
-    let ends = |entry: &&Entry| entry.lease.as_ref().is_some_and(|lease| lease.until.is_some());
-    for entry in entries.iter().filter(ends) {
-        let Some(own) = &entry.lease else { continue };
-        let (known, _) = found.entry(entry.key).or_insert_with(|| (own.clone(), entry.folder));
-        known.secrets.extend(own.secrets.iter().copied());
-        known.secrets.sort_unstable();
-        known.secrets.dedup();
-    }
-    found
+/// The entry as it is once its leases are renewed: for so long, or as long as at first. None ends earlier than it did.
+fn renewed_for(entry: &Entry, lasting: Option<Lasting>) -> Entry {
+    let renew = |own: &Owned| {
+        let lasts = match lasting {
+            None => own.lasts,
+            Some(Lasting::Ever) => None,
+            Some(Lasting::For(lasts)) => Some(lasts.as_secs()),
+        };
+        let until = lasts.map(|lasts| now().saturating_add(lasts)).filter(|until| *until <= LAST);
+        let until = until.zip(own.until).map(|(until, own)| until.max(own));
+        Owned { until, lasts: lasts.filter(|_| until.is_some()), ..own.clone() }
+    };
+    Entry { lease: entry.lease.as_ref().map(renew), ..entry.clone() }
 }
 
-/// What holders are told of these leases, and what the catalogue then says; nothing where they have ended.
-fn next_terms(own: &Owned, secrets: &[Secret], change: &Change) -> io::Result<(Vec<LeaseChange>, Option<Owned>)> {
-    let ended = || secrets.iter().copied().map(LeaseChange::Ended).collect();
-    Ok(match *change {
-        Change::Delete => (ended(), None),
-        // Terms only get better: fewer copies take another lease.
-        Change::Copies(copies) => (ended(), Some(Owned { secrets: vec![draw()?], copies, ..own.clone() })),
-        Change::Renew(lasting) => {
-            let lasts = match lasting {
-                None => own.lasts,
-                Some(Lasting::Ever) => None,
-                Some(Lasting::For(lasts)) => Some(lasts.as_secs()),
-            };
-            let until = lasts.map(|lasts| now().saturating_add(lasts)).filter(|until| *until <= LAST);
-            let lease = |secret: &Secret| Lease { id: secret.id(), until, copies: own.copies };
-            // It never ends earlier than it did.
-            let until = until.zip(own.until).map(|(until, own)| until.max(own));
-            let lasts = lasts.filter(|_| until.is_some());
-            let next = Owned { secrets: secrets.to_vec(), until, lasts, copies: own.copies };
-            (secrets.iter().map(|secret| LeaseChange::Renewed(lease(secret))).collect(), Some(next))
-        }
-    })
+/// The leases of an entry.
+fn leases_of(entry: &Entry) -> impl Iterator<Item = Lease> {
+    let leases = |own: &Owned| {
+        let lease = |secret: &Secret| Lease { id: secret.id(), until: own.until, copies: own.copies };
+        own.secrets.iter().map(lease).collect::<Vec<_>>()
+    };
+    entry.lease.as_ref().map(leases).into_iter().flatten()
 }
 
 /// What tells a file on the disk from others, and from what it was before it was changed.
@@ -351,7 +409,17 @@ pub(super) fn told(answer: &Answer, named: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crossbeam_channel::{Receiver, unbounded};
+    use parking_lot::Mutex;
+
     use super::*;
+    use crate::console::Screen;
+    use crate::lease::LeaseId;
+    use crate::node::Notice;
+    use crate::runtime::ThreadsSeen;
 
     fn owned(secrets: &[Secret]) -> Owned {
         Owned { secrets: secrets.to_vec(), until: Some(u64::MAX - 1), lasts: Some(60), copies: 3 }
@@ -371,43 +439,182 @@ mod tests {
         assert_ne!(stamp(), before, "under an old time stamp too");
     }
 
-    #[test]
-    fn a_file_with_several_entries_is_renewed_with_the_leases_of_all_of_them() {
-        let (one, two) = (draw().unwrap(), draw().unwrap());
-        let entry = |name: &str, lease| Entry {
+    /// A node on which every peer has heard of everything.
+    #[derive(Clone, Default)]
+    struct Obedient(Arc<Mutex<Vec<Command>>>);
+
+    impl Backend for Obedient {
+        fn submit(&self, command: Command) -> Receiver<Notice> {
+            let (sender, receiver) = unbounded();
+            self.0.lock().push(command);
+            let took = Duration::ZERO;
+            let answer =
+                Answer::Leased { copies: 2, free: 0, peers: 1, silent: Vec::new(), unread: 0, missing: 0, took };
+            sender.send(Notice::Answer { command: 1, answer }).unwrap();
+            receiver
+        }
+
+        fn threads(&self) -> ThreadsSeen {
+            ThreadsSeen::default()
+        }
+    }
+
+    /// A catalogue with these names of one file, each with its lease; and a console beside it.
+    fn bench(entries: &[(&str, &Owned)]) -> (tempfile::TempDir, Catalogue, Performer<Obedient>) {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = Catalogue::of(folder.path());
+        for (name, lease) in entries {
+            catalogue.add(&entry(name, lease)).unwrap();
+        }
+        let performer = Performer::new(Obedient::default(), Screen::plain()).with_catalogue(Some(catalogue.clone()));
+        (folder, catalogue, performer)
+    }
+
+    fn entry(name: &str, lease: &Owned) -> Entry {
+        Entry {
             name: name.to_owned(),
             path: name.into(),
-            key: Key::ZERO,
-            sha256: Key::ZERO,
+            key: Key::of(b"it"),
+            sha256: Key::of(b"it"),
             bytes: 1,
             copies: 1,
             stored: 1,
             folder: false,
             begun: false,
-            lease,
-        };
-        let for_ever = Owned { until: None, ..owned(&[draw().unwrap()]) };
-        let entries = [
-            entry("a", Some(owned(&[one]))),
-            entry("b", Some(owned(&[two]))),
-            entry("c", Some(for_ever)),
-            entry("d", None),
-        ];
-        let found = by_key(&entries);
-        let mut expected = vec![one, two];
-        expected.sort_unstable();
-        assert_eq!(found.values().map(|(own, _)| own.secrets.clone()).collect::<Vec<_>>(), [expected]);
+            lease: Some(lease.clone()),
+        }
+    }
+
+    fn drawn(until: Option<UnixTime>) -> Owned {
+        Owned { until, lasts: until.map(|_| 60), ..owned(&[draw().unwrap()]) }
+    }
+
+    fn leases(catalogue: &Catalogue) -> Vec<(String, Owned)> {
+        let entries = catalogue.entries().unwrap().into_iter();
+        entries.map(|entry| (entry.name, entry.lease.unwrap())).collect()
     }
 
     #[test]
-    fn a_renewed_lease_never_ends_earlier_and_a_deleted_one_ends_with_all_of_its_secrets() {
-        let (one, two) = (draw().unwrap(), draw().unwrap());
-        let own = owned(&[one, two]);
-        let (changes, next) = next_terms(&own, &own.secrets, &Change::Renew(None)).unwrap();
-        assert_eq!((changes.len(), next.clone().unwrap().until), (2, own.until));
-        let (_, next) = next_terms(&own, &own.secrets, &Change::Renew(Some(Lasting::Ever))).unwrap();
-        assert_eq!(next.unwrap().until, None);
-        let (changes, next) = next_terms(&own, &own.secrets, &Change::Delete).unwrap();
-        assert_eq!((changes, next), (own.secrets.iter().copied().map(LeaseChange::Ended).collect(), None));
+    fn another_number_of_copies_is_kept_as_long_as_the_best_lease_on_the_file_says() {
+        let (ever, short) = (drawn(None), drawn(Some(now() + 5)));
+        for names in [["thesis", "draft"], ["draft", "thesis"]] {
+            let lease = |name| if name == "thesis" { &ever } else { &short };
+            let (_folder, catalogue, performer) = bench(&names.map(|name| (name, lease(name))));
+            let reply = performer.change_leases(&["thesis".to_owned()], &Change::Copies(3));
+            assert_eq!(reply.verdict(), None, "{}", reply.to_text());
+            let asked = performer.backend.0.lock().clone();
+            let [Command::Lay { lease, .. }, Command::Lease { changes, .. }] = &asked[..] else { panic!("{asked:?}") };
+            assert_eq!((lease.until, lease.copies), (None, 3), "{names:?}");
+            assert_eq!(changes.len(), 2, "both leases end");
+            for (name, own) in leases(&catalogue) {
+                let ids: Vec<_> = own.secrets.iter().map(Secret::id).collect();
+                assert_eq!((own.until, own.copies, ids), (None, 3, vec![lease.id]), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_copies_that_are_changed_at_once_leave_no_lease_that_nobody_can_end() {
+        let (_folder, catalogue, performer) = bench(&[("a", &drawn(None))]);
+        let before = catalogue.entries().unwrap();
+        // Both have looked into the catalogue before either has changed it.
+        for copies in [3, 5] {
+            performer.change_copies(&catalogue, &before, "a", copies).unwrap();
+        }
+        let laid = performer.backend.0.lock().clone().into_iter().filter_map(|command| match command {
+            Command::Lay { lease, .. } => Some(lease.id),
+            _ => None,
+        });
+        let laid: BTreeSet<LeaseId> = laid.collect();
+        let known: BTreeSet<LeaseId> = leases(&catalogue)[0].1.secrets.iter().map(Secret::id).collect();
+        assert_eq!((laid.len(), laid), (2, known));
+    }
+
+    #[test]
+    fn to_delete_a_name_ends_no_lease_of_another_name_and_to_delete_a_key_ends_all() {
+        let (one, two) = (drawn(None), drawn(None));
+        let both = Owned { secrets: [&one.secrets[..], &two.secrets].concat(), ..owned(&[]) };
+        let ended = |performer: &Performer<Obedient>| {
+            let asked = std::mem::take(&mut *performer.backend.0.lock());
+            let changes = asked.into_iter().flat_map(|command| match command {
+                Command::Lease { changes, .. } => changes,
+                _ => Vec::new(),
+            });
+            changes.map(|(_, change)| change).collect::<BTreeSet<_>>()
+        };
+        let ends = |secrets: &[Secret]| secrets.iter().copied().map(LeaseChange::Ended).collect::<BTreeSet<_>>();
+        let delete = |performer: &Performer<Obedient>, word: &str| {
+            let reply = performer.change_leases(&[word.to_owned()], &Change::Delete);
+            assert_eq!(reply.verdict(), None, "{}", reply.to_text());
+            reply.to_text()
+        };
+        let (_folder, catalogue, performer) = bench(&[("a", &one), ("b", &both), ("c", &one)]);
+        let said = delete(&performer, "b");
+        assert!(said.ends_with("the same file is kept on as a, c"), "{said}");
+        assert_eq!(ended(&performer), ends(&two.secrets));
+        // What is on the same lease under another name is kept, and nobody is told.
+        let said = delete(&performer, "c");
+        assert!(said.ends_with("the network keeps what it has"), "{said}");
+        assert_eq!((ended(&performer), leases(&catalogue)), (BTreeSet::new(), vec![("a".to_owned(), one.clone())]));
+        let (_folder, catalogue, performer) = bench(&[("a", &one), ("b", &two)]);
+        let said = delete(&performer, &Key::of(b"it").to_string());
+        assert!(said.ends_with("all of it is deleted: a, b"), "{said}");
+        assert_eq!((ended(&performer), leases(&catalogue)), (ends(&both.secrets), Vec::new()));
+    }
+
+    #[test]
+    fn a_file_with_several_entries_is_renewed_with_the_leases_of_all_of_them_each_as_long_as_it_was_stored_for() {
+        let soon = now() + 5;
+        let (short, long, ever) = (drawn(Some(soon)), drawn(Some(soon)), drawn(None));
+        let long = Owned { lasts: Some(6000), ..long };
+        let all = [("short", &short), ("long", &long), ("ever", &ever)];
+        for words in [vec!["short".to_owned()], Vec::new(), vec!["short".to_owned(), "ever".to_owned()]] {
+            let (_folder, catalogue, performer) = bench(&all);
+            let reply = performer.change_leases(&words, &Change::Renew(None));
+            assert_eq!(reply.verdict(), None, "{}", reply.to_text());
+            for ((name, own), (_, before)) in leases(&catalogue).into_iter().zip(all) {
+                let lasts = own.until.map(|until| until - now());
+                assert!(lasts.is_some() == before.lasts.is_some(), "{name} {lasts:?}");
+                assert!(lasts.zip(before.lasts).is_none_or(|(lasts, before)| lasts.abs_diff(before) < 30), "{name}");
+                assert_eq!((own.secrets, own.lasts), (before.secrets.clone(), before.lasts), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_renewed_lease_never_ends_earlier() {
+        let own = owned(&[draw().unwrap()]);
+        let renewed = |lasting| renewed_for(&entry("a", &own), lasting).lease.unwrap();
+        assert_eq!(renewed(Some(Lasting::For(Duration::from_secs(1)))).until, own.until);
+        assert_eq!(renewed(Some(Lasting::Ever)).until, None);
+        let ever = Owned { until: None, ..own };
+        assert_eq!(renewed_for(&entry("a", &ever), Some(Lasting::For(Duration::from_secs(1)))).lease.unwrap(), {
+            Owned { lasts: None, ..ever }
+        });
+    }
+
+    #[test]
+    fn a_file_that_was_deleted_while_it_was_stored_is_not_called_stored() {
+        let (_folder, catalogue, _) = bench(&[]);
+        let (lease, it) = (drawn(None), Key::of(b"it"));
+        let (copies, took) = (vec![0, 1], Duration::ZERO);
+        let (blocks, lists, wanted, unreached) = (1, 0, 1, 0);
+        let stored = Answer::Stored {
+            key: it,
+            sha256: it,
+            bytes: 1,
+            blocks,
+            lists,
+            copies,
+            wanted,
+            listed: None,
+            unreached,
+            took,
+        };
+        let remember = || finding::remember(&catalogue, Path::new("/a"), None, Some(lease.clone()), &stored);
+        catalogue.end(&lease.secrets).unwrap();
+        let refused = remember().unwrap_err();
+        assert_eq!((refused.kind, refused.reason.contains("lease has ended")), (FailureKind::TimedOut, true));
+        assert_eq!(catalogue.listed().unwrap(), []);
     }
 }

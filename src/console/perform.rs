@@ -205,14 +205,17 @@ impl<B: Backend> Performer<B> {
         }
         let Some(file) = file else { return Reply::Node(answer) };
         if let Some(catalogue) = &self.catalogue {
-            let finished = finding::remember(catalogue, &file, name, owned, &answer);
+            let finished = finding::remember(catalogue, &file, name, owned, &answer).unwrap_or_else(|ended| {
+                answer = Answer::Failed(ended);
+                false
+            });
             match line {
                 Some(line) if finished => line.release(),
                 Some(line) if is_refused(&answer) => line.withdraw(),
                 _ => {}
             }
         }
-        Reply::File(Named { file, answer })
+        Reply::of_file(file, answer)
     }
 
     /// Gives the node a command, shows its progress and waits for its answer.

@@ -9,7 +9,6 @@ use super::beside::Nothing;
 use super::catalogue::{Catalogue, Entry, Owned};
 use super::leases::{now, told};
 use super::perform::Performer;
-use super::terms::Change;
 use super::text::count;
 use crate::id::Key;
 use crate::lease::UnixTime;
@@ -49,7 +48,7 @@ impl<B: Backend> Performer<B> {
 
     /// Renews the leases of these. Where somebody did not answer, it is done again, as long as there is time for that.
     fn renew_these(&self, catalogue: &Catalogue, due: &[Entry]) {
-        let (answer, mut renewed, failures) = self.tell_holders(due, &Change::Renew(None));
+        let (answer, mut renewed, failures) = self.tell_holders(due, None);
         failures.iter().for_each(|failed| log::warn!("a lease is not renewed now: {}", failed.to_text()));
         let Answer::Leased { copies, .. } = answer else {
             return log::warn!("leases are not renewed now: {answer:?}");
@@ -61,7 +60,7 @@ impl<B: Backend> Performer<B> {
         } else {
             log::warn!("the leases of {files} are not renewed with all who keep them: {}", heard);
             let hurries = |key: &Key| due.iter().any(|entry| entry.key == *key && is_late(entry.lease.as_ref()));
-            renewed.retain(|key, _| copies > 0 && hurries(key));
+            renewed.retain(|entry| copies > 0 && hurries(&entry.key));
         }
         if let Err(error) = catalogue.change_all(&renewed) {
             log::warn!("leases are renewed, but {}", catalogue.cannot("write", &error));

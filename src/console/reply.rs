@@ -41,6 +41,12 @@ pub struct Named {
     /// The answer.
     #[serde(flatten)]
     pub answer: Answer,
+    /// Of a file that was deleted by a name: the other names under which the same is kept on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept_as: Vec<String>,
+    /// Of a file that was deleted by its key: all names that it had.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deleted_as: Vec<String>,
 }
 
 /// Answers that the console gives itself: without the node, or from several answers of it.
@@ -219,7 +225,7 @@ impl Reply {
 
     /// An answer about a file.
     pub(super) fn of_file(file: PathBuf, answer: Answer) -> Self {
-        Self::File(Named { file, answer })
+        Self::File(Named { file, answer, kept_as: Vec::new(), deleted_as: Vec::new() })
     }
 
     /// Help on the command that `word` names, or on all.

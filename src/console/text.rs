@@ -142,9 +142,12 @@ fn transferred(answer: &Answer, named: Option<&str>) -> String {
 }
 
 /// An answer about a file, which it names.
-fn of_file(Named { file, answer }: &Named) -> String {
+fn of_file(Named { file, answer, kept_as, deleted_as }: &Named) -> String {
     let name = escape(&file.to_string_lossy()).into_owned();
-    render_answer(answer, Some(&name))
+    let named = |names: &[String]| names.iter().map(|name| escape(name).into_owned()).collect::<Vec<_>>().join(", ");
+    let kept = (!kept_as.is_empty()).then(|| format!("the same file is kept on as {}", named(kept_as)));
+    let deleted = (!deleted_as.is_empty()).then(|| format!("all of it is deleted: {}", named(deleted_as)));
+    lines([render_answer(answer, Some(&name))].into_iter().chain(kept).chain(deleted))
 }
 
 /// What happened to the blocks of a peer that has left.

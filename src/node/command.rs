@@ -166,6 +166,9 @@ pub enum Command {
     Lease {
         /// Of each file, by its key, what has.
         changes: Vec<(Key, LeaseChange)>,
+        /// The copies that those asked for which end; 0 if as many as usual.
+        #[serde(default, skip_serializing_if = "super::notice::is_zero")]
+        copies: u8,
     },
     /// Leases have ended whose blocks are not known: all peers that can be found shall hear of it.
     Disown {

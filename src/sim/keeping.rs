@@ -231,7 +231,7 @@ fn a_deleted_file_goes_from_all_holders_and_one_that_slept_does_not_bring_it_bac
         // Each block is a file of its own here.
         let changes = net.keys.iter().step_by(2).map(|key| (*key, LeaseChange::Ended(secret(0)))).collect();
         let by = net.world.up()[0];
-        net.world.command(by, Command::Lease { changes });
+        net.world.command(by, Command::Lease { changes, copies: 0 });
         net.pass(Duration::from_secs(30));
         net.world.start(asleep, &[by]);
         // It finds out when it compares, within the hour, and its own grace comes after that.
@@ -271,7 +271,7 @@ fn leases_end_by_themselves_and_a_renewed_one_does_not() {
         let mut net = Net::with_leases(kind, 6, 20, 3, lease);
         let renewed = Lease { id: secret(1).id(), until: until(9), copies: 3 };
         let changes = net.keys.iter().skip(1).step_by(2).map(|key| (*key, LeaseChange::Renewed(renewed))).collect();
-        net.world.command(0, Command::Lease { changes });
+        net.world.command(0, Command::Lease { changes, copies: 0 });
         net.pass(Duration::from_secs(4 * 3600));
         let kept = |net: &Net, n: usize| net.world.up().iter().any(|&slot| net.world.disk(slot).has(&net.keys[n]));
         assert!((0..20).all(|n| kept(&net, n) == (n % 2 == 1)), "{kind:?}");
@@ -332,7 +332,7 @@ fn another_number_of_copies_is_kept_from_then_on() {
         for (n, copies) in [(1, 6), (2, 2)] {
             net.world.command(0, Command::Lay { keys: vec![key], lease: lease(n + 1, copies) });
             net.pass(Duration::from_secs(60));
-            net.world.command(0, Command::Lease { changes: vec![(key, LeaseChange::Ended(secret(n)))] });
+            net.world.command(0, Command::Lease { changes: vec![(key, LeaseChange::Ended(secret(n)))], copies: 0 });
             net.copies.insert(key, usize::from(copies));
             net.pass(GRACE + Duration::from_secs(300));
             assert_eq!((net.missing(), net.surplus()), (0, 0), "{kind:?}: {copies} copies");

@@ -73,6 +73,16 @@ impl Owned {
         Some(self.until?.saturating_sub(self.lasts?.div_ceil(2)))
     }
 
+    /// Adds others, and takes over their terms as far as they are better.
+    pub(in crate::console) fn join(&mut self, other: &Self) {
+        self.secrets.extend(&other.secrets);
+        self.secrets.sort_unstable();
+        self.secrets.dedup();
+        self.until = self.until.zip(other.until).map(|(one, other)| one.max(other));
+        self.lasts = self.lasts.max(other.lasts).filter(|_| self.until.is_some());
+        self.copies = self.copies.max(other.copies);
+    }
+
     /// One of them.
     pub fn lease(&self) -> Option<Lease> {
         let secret = self.secrets.first()?;
@@ -86,11 +96,9 @@ impl Entry {
         let before = before.and_then(|before| before.lease);
         match (&mut self.lease, before) {
             (Some(lease), Some(before)) => {
-                lease.secrets.extend(before.secrets);
-                lease.secrets.sort_unstable();
-                lease.secrets.dedup();
-                lease.until = lease.until.zip(before.until).map(|(one, other)| one.max(other));
-                lease.lasts = lease.lasts.filter(|_| lease.until.is_some());
+                let copies = lease.copies;
+                lease.join(&before);
+                lease.copies = copies;
             }
             (none, before) => *none = none.take().or(before),
         }

@@ -95,11 +95,15 @@ fn a_renewal_leaves_leases_that_never_end_or_were_renewed_for_longer_as_they_are
     for entry in [with("a", "1", &ends), with("b", "1", &never), with("c", "2", &longer)] {
         catalogue.add(&entry).unwrap();
     }
-    let renewed = lease(Some(30));
-    let keys = ["1", "2"].map(|content| Id::of(content.as_bytes()));
-    catalogue.change_all(&keys.map(|key| (key, renewed.clone())).into()).unwrap();
+    let until_30 = |lease: &Owned| Owned { until: Some(30), ..lease.clone() };
+    let renewed =
+        [with("a", "1", &until_30(&ends)), with("b", "1", &until_30(&never)), with("c", "2", &until_30(&longer))];
+    // Another lease was laid meanwhile, of which nobody was told.
+    let (further, told) = (lease(Some(20)), lease(Some(25)));
+    catalogue.add(&with("d", "3", &further)).unwrap();
+    catalogue.change_all(&[&renewed[..], &[with("d", "3", &told)]].concat()).unwrap();
     let leases = catalogue.entries().unwrap().into_iter().map(|entry| entry.lease.unwrap());
-    assert_eq!(leases.collect::<Vec<_>>(), [renewed, never, longer]);
+    assert_eq!(leases.collect::<Vec<_>>(), [until_30(&ends), never, longer, further]);
 }
 
 #[test]

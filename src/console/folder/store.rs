@@ -72,7 +72,7 @@ impl<B: Backend> Performer<B> {
         sum.count(&stored);
         let stored = sum.answer(folder, key, walked.skipped, took());
         if let Some(catalogue) = &self.catalogue {
-            finding::remember_folder(catalogue, &stored, called, owned, sha256);
+            finding::remember_folder(catalogue, &stored, called, owned, sha256)?;
         }
         Ok(Reply::Console(ConsoleAnswer::StoredFolder(stored)))
     }

@@ -7,7 +7,7 @@ use super::super::beside::JobInfo;
 use super::super::catalogue::{Entry, Owned};
 use super::super::folder::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
 use super::super::pausing::Paused;
-use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, Named, TestResult, Tested};
+use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, TestResult, Tested};
 use super::super::{Defaults, Grammar};
 use super::*;
 use crate::id::{Id, Key};
@@ -342,6 +342,6 @@ fn times_are_milliseconds_and_a_list_names_what_it_has() {
     assert!(files.is_some_and(|files| files.contains(r#""lease":{"copies":3,"lasts":2000,"until":1000}"#)));
     let listed = Reply::Node(Answer::List { blocks: vec![(KEY, 7)] }).to_json();
     assert_eq!(listed, format!(r#"{{"answer":"list","blocks":[{{"bytes":7,"key":"{KEY}"}}]}}"#));
-    let named = Reply::File(Named { file: "a".into(), answer: Answer::Cleared { blocks: 1 } }).to_json();
+    let named = Reply::of_file("a".into(), Answer::Cleared { blocks: 1 }).to_json();
     assert_eq!(named, r#"{"answer":"cleared","blocks":1,"file":"a"}"#);
 }

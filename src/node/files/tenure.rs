@@ -55,7 +55,7 @@ impl Part for Tenures {
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         let mut tenure = match command {
-            Command::Lease { changes } => Tenure::telling(desk, id, changes),
+            Command::Lease { changes, .. } => Tenure::telling(desk, id, changes),
             Command::Disown { secrets } => Tenure::disowning(desk, id, secrets),
             Command::Lay { keys, lease } => Tenure::laying(desk, id, &keys, lease),
             _ => return,

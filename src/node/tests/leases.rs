@@ -159,7 +159,7 @@ fn a_renewal_that_the_own_disk_refuses_is_not_called_done() {
             ran: NOW,
         });
         let change = crate::node::LeaseChange::Renewed(lease(1, Some(NOW + 9 * HOUR)));
-        let command = crate::node::Command::Lease { changes: vec![(key(1), change)] };
+        let command = crate::node::Command::Lease { changes: vec![(key(1), change)], copies: 0 };
         let mut actions = bench.does(Event::Command { id: 1, command });
         let end = loop {
             let [(job, work)] = &jobs(&actions)[..] else { panic!("{actions:?}") };
