@@ -391,7 +391,7 @@ fn unheard(answer: &Answer) -> Option<Failure> {
 
 /// What holders heard of leases, for people.
 pub(super) fn told(answer: &Answer, named: Option<&str>) -> String {
-    let Answer::Leased { copies, free, peers, silent, unread, .. } = answer else { return String::new() };
+    let Answer::Leased { copies, free, peers, silent, unread, missing, .. } = answer else { return String::new() };
     let named = named.map_or_else(String::new, |name| format!("{name}: "));
     let kept = match (copies, free) {
         (0, _) => String::new(),
@@ -403,8 +403,9 @@ pub(super) fn told(answer: &Answer, named: Option<&str>) -> String {
         format!("{named}{} told, with {} of its blocks{kept}", count(*peers as u64, "peer"), count(*copies, "copy"));
     let silent = silent.iter().map(|peer| format!("no answer from {}", who(peer)));
     let unread = (*unread > 0).then(|| format!("{} could not be had", count(*unread, "list")));
+    let missing = (*missing > 0).then(|| format!("no holder of {} was found", count(*missing, "block")));
     let again = answer.verdict().map(|_| "not all have heard of it: give the command again later".to_owned());
-    lines([head].into_iter().chain(silent).chain(unread).chain(again))
+    lines([head].into_iter().chain(silent).chain(unread).chain(missing).chain(again))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::kind;
 use super::tally::Tally;
 use super::world::{Rules, World};
 use crate::config::{Config, GRACE, REPAIR_BOUND, REPUBLISH_INTERVAL};
+use crate::file::{Entry, tree};
 use crate::id::{Id, Key};
 use crate::lease::{Lease, Note, Secret};
 use crate::node::{Answer, Command, LeaseChange, Purpose};
@@ -42,6 +43,12 @@ impl Net {
         replicas: usize,
         lease: impl Fn(u32) -> Option<Lease>,
     ) -> Self {
+        let block = |n: u32| (n.to_be_bytes().to_vec(), lease(n));
+        Self::with_blocks(kind, peers, (0..blocks).map(block).collect(), replicas)
+    }
+
+    /// The same, of these blocks, each with its lease.
+    fn with_blocks(kind: OverlayKind, peers: usize, blocks: Vec<(Vec<u8>, Option<Lease>)>, replicas: usize) -> Self {
         let config = Config { replicas, ..Config::default() };
         let make = Box::new(move |me, config: &Config, seed| kind.build(me, seed, config.guest));
         let mut world = World::new(Rules { config, checked: false, ..Rules::new(1, make) });
@@ -50,10 +57,8 @@ impl Net {
             world.add(id);
         }
         let mut net = Self { world, keys: Vec::new(), replicas, kind, copies: BTreeMap::new() };
-        for n in 0..blocks {
-            let bytes = n.to_be_bytes().to_vec();
+        for (bytes, lease) in blocks {
             let key = Key::of(&bytes);
-            let lease = lease(n);
             net.copies.extend(lease.map(|lease| (key, lease.copies_or(replicas))));
             for slot in net.set(&key) {
                 let disk = net.world.disk_mut(slot);
@@ -277,6 +282,42 @@ fn leases_end_by_themselves_and_a_renewed_one_does_not() {
         assert!((0..20).all(|n| kept(&net, n) == (n % 2 == 1)), "{kind:?}");
         net.pass(Duration::from_secs(7 * 3600));
         assert!((0..20).all(|n| !kept(&net, n)), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_file_with_a_block_whose_holders_are_all_gone_is_not_called_renewed_or_deleted() {
+    for (kind, copies) in [(OverlayKind::Kademlia, 2), (OverlayKind::Ring, 2), (OverlayKind::Ring, 0)] {
+        let lease = Lease { id: secret(1).id(), until: None, copies };
+        let data: Vec<Vec<u8>> = (0..40_u32).map(|n| n.to_be_bytes().to_vec()).collect();
+        let entries = data.iter().map(|data| Entry { key: Key::of(data), size: 4 });
+        let list = tree::lists(entries, Id::of(&data.concat()))[0].encode();
+        let blocks = data.into_iter().chain([list]).map(|bytes| (bytes, Some(lease)));
+        let mut net = Net::with_blocks(kind, 9, blocks.collect(), 3);
+        let (list, by) = (net.keys[40], net.world.up()[0]);
+        let tell = |net: &mut Net, change| {
+            let command = net.world.command(by, Command::Lease { changes: vec![(list, change)], copies });
+            let answered = net.world.run_until_answered(by, command, Duration::from_secs(60));
+            assert_eq!(answered.map_err(|violation| violation.to_string()), Ok(true));
+            let answer = net.world.take_answer(by, command).expect("it was answered");
+            let Answer::Leased { missing, unread, ref silent, .. } = answer else { panic!("{answer:?}") };
+            assert_eq!((silent.len(), unread, answer.verdict().is_some()), (0, 0, missing > 0), "{kind:?}: {answer:?}");
+            missing
+        };
+        assert_eq!(tell(&mut net, LeaseChange::Renewed(lease)), 0, "{kind:?}");
+        let stays = [&net.set(&list)[..1], &[by]].concat();
+        let mut sets = net.keys[..40].iter().map(|key| net.set(key));
+        let holders =
+            sets.find(|set| !set.iter().any(|slot| stays.contains(slot))).expect("one of them lies elsewhere");
+        holders.iter().for_each(|slot| net.world.crash(*slot));
+        // The peers that are left find that out, and make the copies that they can.
+        net.pass(Duration::from_secs(90));
+        let held = |key: &Key| net.world.up().iter().any(|slot| net.world.disk(*slot).has(key));
+        let lost = net.keys.iter().filter(|key| !held(key)).count() as u64;
+        assert!(lost > 0, "{kind:?}");
+        for change in [LeaseChange::Renewed(lease), LeaseChange::Ended(secret(1))] {
+            assert_eq!(tell(&mut net, change), lost, "{kind:?}: {change:?}");
+        }
     }
 }
 

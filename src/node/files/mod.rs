@@ -8,6 +8,7 @@ mod order;
 mod piece;
 mod placing;
 mod put;
+mod reached;
 mod tenure;
 
 use std::collections::BTreeMap;

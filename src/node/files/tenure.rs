@@ -3,7 +3,9 @@
 //!
 //! Each file's tree is walked, and the peers that should hold its blocks are looked up. A lease is on all blocks of its
 //! file, so a peer hears of it once, however many of them it holds; and of several leases at a time. Holders that are
-//! not reached, or that nobody looks for, hear of it later: when they offer a block, or are offered one.
+//! not reached, or that nobody looks for, hear of it later: when they offer a block, or are offered one. A block of
+//! which nobody that heard [is known to have it](super::reached) is looked for once more; where no holder is found, it
+//! counts as missing.
 //!
 //! A lease that is laid is another matter: each block of the file is offered with it to those nearest that have it.
 
@@ -11,6 +13,7 @@ use std::collections::btree_map::Entry as BTreeEntry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
+use super::reached::Reached;
 use super::{Flow, take_those_of};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseNews, MAX_LEASES, Secret};
@@ -55,7 +58,7 @@ impl Part for Tenures {
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         let mut tenure = match command {
-            Command::Lease { changes, .. } => Tenure::telling(desk, id, changes),
+            Command::Lease { changes, copies } => Tenure::telling(desk, id, changes, copies),
             Command::Disown { secrets } => Tenure::disowning(desk, id, secrets),
             Command::Lay { keys, lease } => Tenure::laying(desk, id, &keys, lease),
             _ => return,
@@ -87,6 +90,9 @@ struct Tenure {
     since: Time,
     /// What is told, each thing once.
     changes: Vec<LeaseChange>,
+    /// What concerns a block: some of the changes, and the copies that there should be of it.
+    concerns: Vec<(Vec<usize>, usize)>,
+    reached: Reached,
     /// What is laid on all blocks, if anything is; then nothing is told.
     lease: Option<Lease>,
     laying: BTreeMap<Key, Laying>,
@@ -117,8 +123,8 @@ struct Laying {
 
 /// A block, or a list of blocks.
 struct Piece {
-    /// The number of the change that it is concerned by.
-    change: usize,
+    /// The number of what concerns it.
+    concern: usize,
     key: Key,
     /// Its size in bytes, if that is known.
     size: u32,
@@ -127,6 +133,8 @@ struct Piece {
     lookup: Option<LookupId>,
     /// Peers that may give the list.
     holders: VecDeque<Peer>,
+    /// All was told, and it is not known who has it.
+    is_doubtful: bool,
 }
 
 /// A peer that is told.
@@ -150,13 +158,32 @@ impl Tenure {
         Self { lease: Some(lease), queue, ..Self::new(desk, command) }
     }
 
-    fn telling(desk: &Desk, command: CommandId, changes: Vec<(Key, LeaseChange)>) -> Self {
-        // Several keys may make up one file, a folder.
+    /// Tells of `changes`; of what ends there should be so many copies.
+    fn telling(desk: &Desk, command: CommandId, changes: Vec<(Key, LeaseChange)>, copies: u8) -> Self {
+        // Several keys may make up one file, a folder; and one may have several leases.
         let mut numbers: BTreeMap<LeaseChange, usize> = changes.iter().map(|(_, change)| (*change, 0)).collect();
         numbers.values_mut().enumerate().for_each(|(at, number)| *number = at);
-        let queue = changes.iter().map(|(key, change)| Piece::new(numbers[change], (*key, 0), true)).collect();
-        let changes: Vec<LeaseChange> = numbers.into_keys().collect();
-        let mut tenure = Self { changes, queue, ..Self::new(desk, command) };
+        let mut of_keys: BTreeMap<Key, BTreeSet<usize>> = BTreeMap::new();
+        for (key, change) in &changes {
+            of_keys.entry(*key).or_default().insert(numbers[change]);
+        }
+        let told: Vec<LeaseChange> = numbers.into_keys().collect();
+        let usual = desk.config().replicas;
+        let wanted = |number: &usize| match &told[*number] {
+            LeaseChange::Renewed(lease) => lease.copies_or(usual),
+            LeaseChange::Ended(_) if copies == 0 => usual,
+            LeaseChange::Ended(_) => usize::from(copies),
+        };
+        let (mut known, mut concerns, mut queue) = (BTreeMap::new(), Vec::new(), VecDeque::new());
+        for (key, _) in &changes {
+            let Some(of_key) = of_keys.remove(key) else { continue };
+            let concern = *known.entry(of_key).or_insert_with_key(|of_key| {
+                concerns.push((of_key.iter().copied().collect(), of_key.iter().map(wanted).max().unwrap_or(usual)));
+                concerns.len() - 1
+            });
+            queue.push_back(Piece::new(concern, (*key, 0), true));
+        }
+        let mut tenure = Self { changes: told, concerns, queue, ..Self::new(desk, command) };
         if !desk.config().guest {
             // What is kept here may be nobody else's business.
             (0..tenure.changes.len()).for_each(|change| tenure.note(desk.me(), change));
@@ -168,8 +195,9 @@ impl Tenure {
     fn disowning(desk: &Desk, command: CommandId, secrets: Vec<Secret>) -> Self {
         let places = (0..PLACES).flat_map(|place| (0..secrets.len()).map(move |change| (change, place)));
         let queue = places.map(|(change, place)| Piece::new(change, (place_in_network(place), 0), false)).collect();
+        let concerns = (0..secrets.len()).map(|change| (vec![change], 0)).collect();
         let changes: Vec<LeaseChange> = secrets.into_iter().map(LeaseChange::Ended).collect();
-        let mut tenure = Self { changes, queue, ..Self::new(desk, command) };
+        let mut tenure = Self { changes, concerns, queue, ..Self::new(desk, command) };
         let me = (!desk.config().guest).then(|| desk.me());
         for peer in desk.peers().into_iter().chain(me) {
             (0..tenure.changes.len()).for_each(|change| tenure.note(peer, change));
@@ -188,6 +216,7 @@ impl Tenure {
 
     fn on_piece(&mut self, desk: &mut Desk, number: u64, reply: Reply) {
         match reply {
+            Reply::Holder(peer) => self.on_holder(desk, number, peer),
             Reply::Found(found) => self.on_found(desk, number, found),
             Reply::Done { outcome, .. } if self.running.contains_key(&number) => self.on_read(desk, number, outcome),
             Reply::Done { outcome, .. } => {
@@ -255,7 +284,12 @@ impl Tenure {
     /// The peers that should hold a block are known.
     fn on_found(&mut self, desk: &mut Desk, number: u64, Found { peers, unreached, .. }: Found) {
         let Some(piece) = self.running.get_mut(&number) else { return };
-        let (change, key, size) = (piece.change, piece.key, piece.size);
+        if piece.is_doubtful {
+            self.missing += 1;
+            self.running.remove(&number);
+            return;
+        }
+        let (concern, key, size) = (piece.concern, piece.key, piece.size);
         piece.lookup = None;
         if piece.is_list {
             piece.holders.extend(peers.iter().filter(|peer| !desk.is_me(peer)));
@@ -264,7 +298,14 @@ impl Tenure {
             }
         }
         if self.lease.is_none() {
-            peers.into_iter().for_each(|peer| self.note(peer, change));
+            let (changes, copies) = self.concerns[concern].clone();
+            if copies > 0 {
+                let first = peers.iter().take(copies).map(|peer| peer.addr).collect();
+                self.reached.should_hold(concern, key, first);
+            }
+            for peer in peers {
+                changes.iter().for_each(|change| self.note(peer, *change));
+            }
             unreached.into_iter().for_each(|peer| self.miss(peer));
         } else if let BTreeEntry::Vacant(place) = self.laying.entry(key) {
             let size = desk.wanted_size(&key).unwrap_or(size);
@@ -272,6 +313,27 @@ impl Tenure {
             self.lay_on(desk, key);
         }
         self.read(desk, number);
+    }
+
+    /// A peer holds a block of which that was in doubt.
+    fn on_holder(&mut self, desk: &mut Desk, number: u64, peer: Peer) {
+        let Some(Piece { concern, lookup, .. }) = self.running.remove(&number) else { return };
+        lookup.into_iter().for_each(|lookup| desk.cancel_lookup(lookup));
+        // Others may stand between it and the block's key.
+        self.concerns[concern].0.clone().into_iter().for_each(|change| self.note(peer, change));
+    }
+
+    /// All was told: looks for the holders of the blocks of which none is known to have heard.
+    fn doubt(&mut self, desk: &Desk) {
+        let concerns = &self.concerns;
+        let doubtful = self.reached.take_doubtful(|concern| concerns[concern].0[0]);
+        // It is told to try again already.
+        if self.unread > 0 || self.heard.values().any(|listener| listener.silent) {
+            return;
+        }
+        let doubtful = doubtful.into_iter().filter(|(key, _)| !desk.holds(key));
+        let piece = |(key, concern)| Piece { is_doubtful: true, ..Piece::new(concern, (key, 0), false) };
+        self.queue.extend(doubtful.map(piece));
     }
 
     /// Reads the list from the next peer that may hold it.
@@ -297,11 +359,11 @@ impl Tenure {
             }
             return self.read(desk, number);
         };
-        let Some(Piece { change, .. }) = self.running.remove(&number) else { return };
+        let Some(Piece { concern, .. }) = self.running.remove(&number) else { return };
         for entry in manifest.entries.iter().rev() {
             // A list's own size is not told.
             let size = if manifest.level > 0 { 0 } else { u32::try_from(entry.size).unwrap_or(0) };
-            self.queue.push_front(Piece::new(change, (entry.key, size), manifest.level > 0));
+            self.queue.push_front(Piece::new(concern, (entry.key, size), manifest.level > 0));
         }
     }
 
@@ -333,7 +395,8 @@ impl Tenure {
         {
             self.next += 1;
             let number = self.next;
-            piece.lookup = Some(desk.look_up(self.ticket(number), piece.key, Goal::Peers));
+            let goal = if piece.is_doubtful { Goal::Holders } else { Goal::Peers };
+            piece.lookup = Some(desk.look_up(self.ticket(number), piece.key, goal));
             self.running.insert(number, piece);
         }
         let is_last = self.running.is_empty();
@@ -350,6 +413,10 @@ impl Tenure {
         if !is_last || !self.laying.is_empty() || !all_told || !self.asked.is_empty() {
             return Flow::Goes;
         }
+        self.doubt(desk);
+        if !self.queue.is_empty() {
+            return self.go_on(desk);
+        }
         let silent: Vec<Peer> = self.heard.values().filter(|one| one.silent).map(|one| one.peer).collect();
         let peers = self.heard.len() - silent.len();
         let &mut Self { copies, free, unread, missing, since, .. } = self;
@@ -364,6 +431,7 @@ impl Tenure {
     fn tell(&mut self, desk: &mut Desk, addr: SocketAddr) {
         let Some(listener) = self.heard.get_mut(&addr) else { return };
         let (peer, mut news) = (listener.peer, LeaseNews::default());
+        self.next += 1;
         while !news.is_full()
             && let Some(change) = listener.due.pop_front()
         {
@@ -371,8 +439,8 @@ impl Tenure {
                 LeaseChange::Renewed(lease) => news.renewed.push(lease),
                 LeaseChange::Ended(secret) => news.ended.push(secret),
             }
+            self.reached.told(change, addr, self.next);
         }
-        self.next += 1;
         let ticket = Ticket { owner: Owner::Tenures, number: self.command, step: Step::Piece(self.next) };
         if !desk.is_me(&peer) {
             desk.ask(ticket, peer, Request::Lease(news));
@@ -388,6 +456,7 @@ impl Tenure {
     /// A peer has heard, and has so many of the blocks; so many of them nobody wants any more.
     fn count(&mut self, number: u64, (blocks, free): (u32, u32)) {
         self.heard(number);
+        self.reached.heard(number, blocks);
         self.copies += u64::from(blocks);
         self.free += u64::from(free);
     }
@@ -405,7 +474,7 @@ impl Tenure {
 }
 
 impl Piece {
-    fn new(change: usize, (key, size): (Key, u32), is_list: bool) -> Self {
-        Self { change, key, size, is_list, lookup: None, holders: VecDeque::new() }
+    fn new(concern: usize, (key, size): (Key, u32), is_list: bool) -> Self {
+        Self { concern, key, size, is_list, lookup: None, holders: VecDeque::new(), is_doubtful: false }
     }
 }

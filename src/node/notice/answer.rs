@@ -99,7 +99,7 @@ pub enum Answer {
         silent: Vec<Peer>,
         /// Lists of blocks that could not be had, so that what they name was not looked for.
         unread: u64,
-        /// Blocks of which no copy was found that a lease could be laid on.
+        /// Blocks of which no copy was found that a lease could be laid on, or whose holder could hear of its lease.
         missing: u64,
         /// How long the command took.
         took: Duration,
@@ -204,7 +204,9 @@ impl Answer {
     pub fn verdict(&self) -> Option<FailureKind> {
         match self {
             Self::Left { offered: true, left_behind: 1.., alone: false, .. } => Some(FailureKind::TimedOut),
-            Self::Leased { silent, unread, .. } if !silent.is_empty() || *unread > 0 => Some(FailureKind::Unknown),
+            Self::Leased { silent, unread, missing, .. } if !silent.is_empty() || unread + missing > 0 => {
+                Some(FailureKind::Unknown)
+            }
             answer => answer.failure().map(|failure| failure.kind),
         }
     }

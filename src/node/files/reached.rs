@@ -1,0 +1,114 @@
+//! Whether all blocks of a file have a holder that heard what becomes of its leases.
+//!
+//! A peer that was told says how many of its blocks carry these leases. Where that is the number of blocks that should
+//! be there, by what was looked up, it has them, and no message is spent on asking. A block of which this is true of no
+//! peer is doubtful: who holds it is to be found out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use crate::id::Key;
+
+/// What was told to one peer in one message.
+type Telling = u64;
+
+/// What is known of the blocks whose holders are told.
+#[derive(Default)]
+pub(super) struct Reached {
+    /// What concerns a block, and the peers that should hold it.
+    sets: BTreeMap<(usize, Vec<SocketAddr>), usize>,
+    /// Each block, with such a set.
+    blocks: BTreeSet<(Key, usize)>,
+    /// In which message a peer was told of a change.
+    told: BTreeMap<(usize, SocketAddr), Telling>,
+    /// How many blocks the peer then said that it has.
+    has: BTreeMap<Telling, u64>,
+}
+
+impl Reached {
+    /// A block should be at these peers, which are to hear what concerns it.
+    pub(super) fn should_hold(&mut self, concern: usize, key: Key, peers: Vec<SocketAddr>) {
+        let number = self.sets.len();
+        let set = *self.sets.entry((concern, peers)).or_insert(number);
+        self.blocks.insert((key, set));
+    }
+
+    pub(super) fn told(&mut self, change: usize, addr: SocketAddr, telling: Telling) {
+        self.told.insert((change, addr), telling);
+    }
+
+    pub(super) fn heard(&mut self, telling: Telling, blocks: u32) {
+        self.has.insert(telling, blocks.into());
+    }
+
+    /// Takes the blocks of which no peer's number shows that it holds them, each with what concerns it. `change_of` is
+    /// one of the changes that are a concern.
+    pub(super) fn take_doubtful(&mut self, change_of: impl Fn(usize) -> usize) -> Vec<(Key, usize)> {
+        let Self { sets, blocks, told, has } = std::mem::take(self);
+        let mut sets: Vec<_> = sets.into_iter().collect();
+        sets.sort_unstable_by_key(|(_, number)| *number);
+        let tellings = |set: usize| {
+            let ((concern, peers), _) = &sets[set];
+            let of = |addr: &SocketAddr| told.get(&(change_of(*concern), *addr)).copied();
+            peers.iter().filter_map(of).collect::<Vec<Telling>>()
+        };
+        let blocks: Vec<(Key, usize)> = blocks.into_iter().collect();
+        let mut should: BTreeMap<Telling, u64> = BTreeMap::new();
+        for same in blocks.chunk_by(|(one, _), (other, _)| one == other) {
+            // Two files may share a block, and a peer counts it once.
+            let of: BTreeSet<Telling> = same.iter().flat_map(|(_, set)| tellings(*set)).collect();
+            of.into_iter().for_each(|telling| *should.entry(telling).or_default() += 1);
+        }
+        let shows = |telling: &Telling| has.get(telling) == should.get(telling);
+        let doubtful = blocks.iter().filter(|(_, set)| !tellings(*set).iter().any(shows));
+        doubtful.map(|(key, set)| (*key, sets[*set].0.0)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(port: u16) -> SocketAddr {
+        ([10, 0, 0, 1], port).into()
+    }
+
+    /// Of one file, which concern 0 is about: its blocks with the peers that should hold them; what each peer has.
+    fn doubtful(blocks: &[(u64, &[u16])], has: &[(u16, u32)]) -> Vec<Key> {
+        let mut reached = Reached::default();
+        for (key, peers) in blocks {
+            reached.should_hold(0, Key::from_u64(*key), peers.iter().copied().map(at).collect());
+        }
+        for (port, has) in has {
+            reached.told(0, at(*port), (*port).into());
+            reached.heard((*port).into(), *has);
+        }
+        reached.take_doubtful(|concern| concern).into_iter().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn a_block_is_doubtful_unless_a_peer_that_should_hold_it_has_as_many_as_it_should() {
+        let file: &[(u64, &[u16])] = &[(1, &[1, 2]), (2, &[2, 3])];
+        assert_eq!(doubtful(file, &[(1, 1), (2, 2), (3, 1)]), []);
+        assert_eq!(doubtful(file, &[(1, 1), (2, 1), (3, 0)]), [Key::from_u64(2)]);
+        assert_eq!(doubtful(file, &[(1, 1)]), [Key::from_u64(2)], "the others were not reached");
+        assert_eq!(doubtful(file, &[(2, 3), (3, 1)]), [Key::from_u64(1)], "what it has besides may be instead");
+        let repeats: &[(u64, &[u16])] = &[(1, &[1]), (1, &[1]), (2, &[1])];
+        assert_eq!(doubtful(repeats, &[(1, 2)]), [], "a block that repeats is one");
+    }
+
+    #[test]
+    fn a_block_that_two_files_share_is_counted_once_by_who_was_told_of_both_together() {
+        for (tellings, has) in [([7, 7], [2, 2]), ([7, 8], [1, 2])] {
+            let mut reached = Reached::default();
+            reached.should_hold(0, Key::from_u64(1), vec![at(1)]);
+            reached.should_hold(1, Key::from_u64(1), vec![at(1)]);
+            reached.should_hold(1, Key::from_u64(2), vec![at(1)]);
+            for (concern, (telling, has)) in tellings.into_iter().zip(has).enumerate() {
+                reached.told(concern, at(1), telling);
+                reached.heard(telling, has);
+            }
+            assert_eq!(reached.take_doubtful(|concern| concern), []);
+        }
+    }
+}
