@@ -4,10 +4,78 @@
 //! be there, by what was looked up, it has them, and no message is spent on asking. A block of which this is true of no
 //! peer is doubtful: who holds it is to be found out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::id::Key;
+use crate::node::command::LeaseChange;
+use crate::peer::Peer;
+
+/// What concerns a block.
+#[derive(Clone)]
+pub(super) struct Concern {
+    /// The numbers of the changes of the leases on it.
+    pub(super) changes: Vec<usize>,
+    /// Copies that there should be of it; 0 where that is not known.
+    pub(super) copies: usize,
+}
+
+impl Concern {
+    /// A change of leases on blocks that are not known.
+    pub(super) fn of_no_block(change: usize) -> Self {
+        Self { changes: vec![change], copies: 0 }
+    }
+}
+
+/// What concerns the files of which there is something to tell.
+pub(super) struct Concerns {
+    /// What there is to tell, each thing once: several keys may make up one file, a folder.
+    pub(super) changes: Vec<LeaseChange>,
+    pub(super) concerns: Vec<Concern>,
+    /// Each file, with the number of what concerns it: one may have several leases.
+    pub(super) keys: Vec<(Key, usize)>,
+}
+
+impl Concerns {
+    /// Of these changes. There should be `usual` copies of a block, unless its leases say otherwise; of leases that end
+    /// `copies` says it, unless it is 0.
+    pub(super) fn new(changes: &[(Key, LeaseChange)], usual: usize, copies: u8) -> Self {
+        let told: Vec<LeaseChange> =
+            changes.iter().map(|(_, change)| *change).collect::<BTreeSet<_>>().into_iter().collect();
+        let numbers: BTreeMap<LeaseChange, usize> = told.iter().copied().zip(0..).collect();
+        let mut of_keys: BTreeMap<Key, BTreeSet<usize>> = BTreeMap::new();
+        for (key, change) in changes {
+            of_keys.entry(*key).or_default().insert(numbers[change]);
+        }
+        let wanted = |number: &usize| match &told[*number] {
+            LeaseChange::Renewed(lease) => lease.copies_or(usual),
+            LeaseChange::Ended(_) if copies == 0 => usual,
+            LeaseChange::Ended(_) => copies.into(),
+        };
+        let (mut known, mut concerns, mut keys) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for (key, _) in changes {
+            let Some(of_key) = of_keys.remove(key) else { continue };
+            let concern = *known.entry(of_key).or_insert_with_key(|of_key| {
+                let copies = of_key.iter().map(wanted).max().unwrap_or(usual);
+                concerns.push(Concern { changes: of_key.iter().copied().collect(), copies });
+                concerns.len() - 1
+            });
+            keys.push((*key, concern));
+        }
+        Self { changes: told, concerns, keys }
+    }
+}
+
+/// A peer that is told.
+pub(super) struct Listener {
+    pub(super) peer: Peer,
+    /// The changes that it was told of, or is about to be.
+    pub(super) known: BTreeSet<usize>,
+    pub(super) due: VecDeque<usize>,
+    /// Requests without an answer.
+    pub(super) asked: usize,
+    pub(super) silent: bool,
+}
 
 /// What was told to one peer in one message.
 type Telling = u64;

@@ -13,7 +13,7 @@ use std::collections::btree_map::Entry as BTreeEntry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use super::reached::Reached;
+use super::reached::{Concern, Concerns, Listener, Reached};
 use super::{Flow, take_those_of};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseNews, MAX_LEASES, Secret};
@@ -90,8 +90,8 @@ struct Tenure {
     since: Time,
     /// What is told, each thing once.
     changes: Vec<LeaseChange>,
-    /// What concerns a block: some of the changes, and the copies that there should be of it.
-    concerns: Vec<(Vec<usize>, usize)>,
+    /// What concerns a block.
+    concerns: Vec<Concern>,
     reached: Reached,
     /// What is laid on all blocks, if anything is; then nothing is told.
     lease: Option<Lease>,
@@ -137,17 +137,6 @@ struct Piece {
     is_doubtful: bool,
 }
 
-/// A peer that is told.
-struct Listener {
-    peer: Peer,
-    /// The changes that it was told of, or is about to be.
-    known: BTreeSet<usize>,
-    due: VecDeque<usize>,
-    /// Requests without an answer.
-    asked: usize,
-    silent: bool,
-}
-
 impl Tenure {
     fn new(desk: &Desk, command: CommandId) -> Self {
         Self { command, since: desk.now(), ..Self::default() }
@@ -160,30 +149,9 @@ impl Tenure {
 
     /// Tells of `changes`; of what ends there should be so many copies.
     fn telling(desk: &Desk, command: CommandId, changes: Vec<(Key, LeaseChange)>, copies: u8) -> Self {
-        // Several keys may make up one file, a folder; and one may have several leases.
-        let mut numbers: BTreeMap<LeaseChange, usize> = changes.iter().map(|(_, change)| (*change, 0)).collect();
-        numbers.values_mut().enumerate().for_each(|(at, number)| *number = at);
-        let mut of_keys: BTreeMap<Key, BTreeSet<usize>> = BTreeMap::new();
-        for (key, change) in &changes {
-            of_keys.entry(*key).or_default().insert(numbers[change]);
-        }
-        let told: Vec<LeaseChange> = numbers.into_keys().collect();
-        let usual = desk.config().replicas;
-        let wanted = |number: &usize| match &told[*number] {
-            LeaseChange::Renewed(lease) => lease.copies_or(usual),
-            LeaseChange::Ended(_) if copies == 0 => usual,
-            LeaseChange::Ended(_) => usize::from(copies),
-        };
-        let (mut known, mut concerns, mut queue) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        for (key, _) in &changes {
-            let Some(of_key) = of_keys.remove(key) else { continue };
-            let concern = *known.entry(of_key).or_insert_with_key(|of_key| {
-                concerns.push((of_key.iter().copied().collect(), of_key.iter().map(wanted).max().unwrap_or(usual)));
-                concerns.len() - 1
-            });
-            queue.push_back(Piece::new(concern, (*key, 0), true));
-        }
-        let mut tenure = Self { changes: told, concerns, queue, ..Self::new(desk, command) };
+        let Concerns { changes, concerns, keys } = Concerns::new(&changes, desk.config().replicas, copies);
+        let queue = keys.into_iter().map(|(key, concern)| Piece::new(concern, (key, 0), true)).collect();
+        let mut tenure = Self { changes, concerns, queue, ..Self::new(desk, command) };
         if !desk.config().guest {
             // What is kept here may be nobody else's business.
             (0..tenure.changes.len()).for_each(|change| tenure.note(desk.me(), change));
@@ -195,7 +163,7 @@ impl Tenure {
     fn disowning(desk: &Desk, command: CommandId, secrets: Vec<Secret>) -> Self {
         let places = (0..PLACES).flat_map(|place| (0..secrets.len()).map(move |change| (change, place)));
         let queue = places.map(|(change, place)| Piece::new(change, (place_in_network(place), 0), false)).collect();
-        let concerns = (0..secrets.len()).map(|change| (vec![change], 0)).collect();
+        let concerns = (0..secrets.len()).map(Concern::of_no_block).collect();
         let changes: Vec<LeaseChange> = secrets.into_iter().map(LeaseChange::Ended).collect();
         let mut tenure = Self { changes, concerns, queue, ..Self::new(desk, command) };
         let me = (!desk.config().guest).then(|| desk.me());
@@ -298,7 +266,7 @@ impl Tenure {
             }
         }
         if self.lease.is_none() {
-            let (changes, copies) = self.concerns[concern].clone();
+            let Concern { changes, copies } = self.concerns[concern].clone();
             if copies > 0 {
                 let first = peers.iter().take(copies).map(|peer| peer.addr).collect();
                 self.reached.should_hold(concern, key, first);
@@ -320,13 +288,13 @@ impl Tenure {
         let Some(Piece { concern, lookup, .. }) = self.running.remove(&number) else { return };
         lookup.into_iter().for_each(|lookup| desk.cancel_lookup(lookup));
         // Others may stand between it and the block's key.
-        self.concerns[concern].0.clone().into_iter().for_each(|change| self.note(peer, change));
+        self.concerns[concern].changes.clone().into_iter().for_each(|change| self.note(peer, change));
     }
 
     /// All was told: looks for the holders of the blocks of which none is known to have heard.
     fn doubt(&mut self, desk: &Desk) {
         let concerns = &self.concerns;
-        let doubtful = self.reached.take_doubtful(|concern| concerns[concern].0[0]);
+        let doubtful = self.reached.take_doubtful(|concern| concerns[concern].changes[0]);
         // It is told to try again already.
         if self.unread > 0 || self.heard.values().any(|listener| listener.silent) {
             return;

@@ -138,7 +138,9 @@ impl Inquiry {
                 let me = round.desk.me().addr;
                 let state = match outcome {
                     Outcome::Sound { .. } => CopyState::Verified,
-                    Outcome::Failed(error) if error.kind == JobErrorKind::Busy => CopyState::Silent,
+                    Outcome::Failed(error) if matches!(error.kind, JobErrorKind::Busy | JobErrorKind::Io) => {
+                        CopyState::Silent
+                    }
                     _ => CopyState::Damaged,
                 };
                 self.note(&me, state);
@@ -245,6 +247,8 @@ impl Inquiry {
             Ok(Response::Vouch(Vouch::Damaged)) => CopyState::Damaged,
             // It does not hash for others, but says that it holds the block.
             Ok(Response::Node(_) | Response::Holder { .. }) => CopyState::Claimed,
+            // It holds the block, and cannot read it now.
+            Err(_) if self.copies.get(&from).is_some_and(|copy| copy.hashes) => CopyState::Silent,
             _ => CopyState::Absent,
         };
         self.weigh(round, &from, state);
