@@ -256,12 +256,16 @@ fn peer_line(of_peer: &PeerCopies) -> String {
 }
 
 /// What came of reading all blocks, for people.
-pub(super) fn scrubbed(Scrubbed { blocks, bytes, damaged, took }: &Scrubbed) -> String {
+pub(super) fn scrubbed(Scrubbed { blocks, bytes, damaged, unread, took }: &Scrubbed) -> String {
     let damaged = match damaged {
         0 => "all sound".to_owned(),
         _ => format!("{} moved aside and fetched anew", count(*damaged, "damaged block")),
     };
-    format!("read {}, {}, in {}: {damaged}", count(*blocks, "block"), amount(*bytes), time(*took))
+    let unread = match unread {
+        0 => String::new(),
+        _ => format!("; {} could not be read, the log says why", count(*unread, "other")),
+    };
+    format!("read {}, {}, in {}: {damaged}{unread}", count(*blocks, "block"), amount(*bytes), time(*took))
 }
 
 /// The line of `status` about reading all blocks.

@@ -118,6 +118,9 @@ pub struct Scrubbed {
     pub bytes: u64,
     /// Blocks that were damaged or gone.
     pub damaged: u64,
+    /// Blocks that could not be read: nothing is known of them.
+    #[serde(default, skip_serializing_if = "super::notice::is_zero")]
+    pub unread: u64,
     /// How long it took.
     pub took: Duration,
 }

@@ -52,7 +52,8 @@ impl DiskStore {
     fn open_sound(&self, key: &Key, is_known: impl Fn(&File, &Stamp) -> bool) -> Result<BlockReader, StoreError> {
         let path = self.path(key);
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound if !self.is_gone() => StoreError::NotFound(*key),
+            // Where the folder of all blocks is away, none of them is lost.
+            io::ErrorKind::NotFound if !self.is_gone() && self.has_blocks_folder() => StoreError::NotFound(*key),
             _ => self.failed("read the block", &path)(error),
         };
         self.be_here()?;
@@ -71,6 +72,11 @@ impl DiskStore {
             self.verified.add(key, &stamp);
         }
         Ok(BlockReader { file, size: size.unwrap_or(0) })
+    }
+
+    /// Whether the folder of all blocks is there, where this store has one.
+    fn has_blocks_folder(&self) -> bool {
+        self.place.is_none() || self.folder.join("blocks").is_dir()
     }
 
     /// Moves aside a file under the block's name that is not the block; `seen` is its stamp. If another copy has been

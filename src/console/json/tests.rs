@@ -113,7 +113,7 @@ fn of_node() -> Vec<Answer> {
         Answer::Table { rows: vec![TableRow { label: "x".to_owned(), peers: vec![peer()], spare: 0 }] },
         Answer::Status(status),
         Answer::Pong { peer: peer(), rtt: TOOK },
-        Answer::Scrubbed(Scrubbed::default()),
+        Answer::Scrubbed(Scrubbed { unread: 1, ..Scrubbed::default() }),
         Answer::Waited { took: TOOK },
         Answer::Leased { copies: 1, free: 1, peers: 1, silent: vec![peer()], unread: 0, missing: 0, took: TOOK },
         Answer::Left { handed_over: 0, left_behind: 0, offered: true, kept: true, alone: false },

@@ -202,6 +202,10 @@ impl Scrub {
             }
             // It is sound, for all that is known; the next pass reads it.
             Outcome::Failed(error) if error.kind == JobErrorKind::Busy && !damaged => {}
+            // The disk says nothing of the block: it may be away.
+            Outcome::Failed(error) if error.kind == JobErrorKind::Io && !damaged && desk.holds(&key) => {
+                pass.done.unread += 1;
+            }
             _ if damaged || desk.holds(&key) => {
                 pass.done.blocks += 1;
                 pass.done.damaged += 1;

@@ -59,6 +59,12 @@ impl Part for Vouching {
                 Outcome::Sound { .. } => Vouch::Verified,
                 _ if damaged => Vouch::Damaged,
                 Outcome::Failed(error) if error.kind == JobErrorKind::Busy => Vouch::Busy,
+                // The disk says nothing of the block, so no more is said here.
+                Outcome::Failed(error) if error.kind == JobErrorKind::Io && desk.holds(&key) => {
+                    let askers = self.wanted.remove(&key).unwrap_or_default();
+                    askers.iter().for_each(|asker| desk.refuse(asker, "it cannot be read just now"));
+                    return self.start(desk);
+                }
                 Outcome::Failed(error) if error.kind == JobErrorKind::Corrupt || desk.holds(&key) => Vouch::Damaged,
                 _ => Vouch::Absent,
             };

@@ -200,13 +200,14 @@ impl Answer {
     }
 
     /// What sort of failure this is. A departure that leaves blocks behind, though others were there to take them, is
-    /// one; and that a peer which may hold a block has not heard of its leases.
+    /// one; and that a peer which may hold a block has not heard of its leases; and that blocks could not be read.
     pub fn verdict(&self) -> Option<FailureKind> {
         match self {
             Self::Left { offered: true, left_behind: 1.., alone: false, .. } => Some(FailureKind::TimedOut),
             Self::Leased { silent, unread, missing, .. } if !silent.is_empty() || unread + missing > 0 => {
                 Some(FailureKind::Unknown)
             }
+            Self::Scrubbed(Scrubbed { unread: 1.., .. }) => Some(FailureKind::Other),
             answer => answer.failure().map(|failure| failure.kind),
         }
     }

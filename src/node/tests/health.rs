@@ -247,3 +247,36 @@ fn each_start_begins_to_read_at_another_block_and_a_pass_reads_each_once() {
     }
     assert!(firsts.len() >= 6, "{firsts:?}");
 }
+
+#[test]
+fn what_the_disk_does_not_give_is_called_unread_and_not_damaged() {
+    let mut bench = Bench::new(Config::default(), 1, 0).start(&[(key(1), 10), (key(2), 10)]);
+    let mut running: VecDeque<_> = jobs(&bench.does(Event::Command { id: 1, command: Command::Scrub })).into();
+    let mut kinds = [JobErrorKind::Io, JobErrorKind::NotFound].into_iter();
+    let done = loop {
+        let (job, _) = running.pop_front().expect("two blocks are read");
+        let actions = bench.ends(job, failed(kinds.next().expect("no third one is")));
+        match answer(&actions) {
+            Some(Answer::Scrubbed(done)) => break done,
+            _ => running.extend(jobs(&actions)),
+        }
+    };
+    assert_eq!((done.blocks, done.damaged, done.unread), (1, 1, 1));
+    assert!(Answer::Scrubbed(done).verdict().is_some(), "not all of it was read");
+    // Nor is it said to who asks.
+    let actions = bench.hears_request(peer(1), 6, Request::Verify { key: key(1) });
+    let [(job, Job::Rehash { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    let told = responses(&bench.ends(job, failed(JobErrorKind::Io)));
+    assert!(matches!(&told[..], [(_, 6, Err(reason))] if reason.contains("cannot be read")), "{told:?}");
+}
+
+#[test]
+fn a_holder_that_cannot_read_its_copy_may_have_it_yet() {
+    let mut bench = Bench::new(Config::default(), 1, 1).start(&[]);
+    let [(to, magic, _)] = requests(&check(&mut bench, true))[..] else { panic!("one is asked") };
+    let asked = requests(&bench.hears_answer(to, magic, Response::Node(peer(1))));
+    let [(_, magic, Request::Verify { .. })] = asked[..] else { panic!("it is to hash: {asked:?}") };
+    let end = bench.hears(to, Message::error(magic, "it cannot be read just now"));
+    let Some(Answer::Checked(checked)) = answer(&end) else { panic!("{end:?}") };
+    assert_eq!((states(&checked)[1], checked.health), (CopyState::Silent, Health::Unknown));
+}

@@ -38,3 +38,15 @@ fn what_is_in_a_folder_that_is_gone_counts_again_once_it_is_back_and_another_in_
     assert_eq!(bytes(&store, &key), Ok(b"some bytes".to_vec()));
     put(&store, b"other").expect("it is back");
 }
+
+#[test]
+fn a_block_is_not_called_lost_while_the_folder_of_all_blocks_is_away() {
+    let folder = tempdir().expect("a folder");
+    let store = DiskStore::open(folder.path()).expect("a store");
+    let key = put(&store, b"some bytes").expect("room");
+    let [here, away] = ["blocks", "away"].map(|name| folder.path().join(name));
+    fs::rename(&here, &away).expect("movable");
+    assert_eq!(bytes(&store, &key), Err(StoreErrorKind::Io));
+    fs::rename(&away, &here).expect("movable");
+    assert_eq!(bytes(&store, &key), Ok(b"some bytes".to_vec()));
+}
