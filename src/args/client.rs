@@ -126,7 +126,7 @@ pub(crate) struct StoreArgs {
     pub(crate) name: Option<String>,
     /// Leave out of folders what fits: a pattern of a name or, with a slash, of a path in the folder; may be given
     /// several times, or separated by commas
-    #[arg(long, env = "KADRING_EXCLUDE", value_name = "GLOB", value_delimiter = ',')]
+    #[arg(long, env = "KADRING_EXCLUDE", value_name = "GLOB", value_delimiter = ',', value_parser = word())]
     pub(crate) exclude: Vec<String>,
     /// Store the rest of a folder in which something cannot be read
     #[arg(long, env = "KADRING_SKIP_UNREADABLE", value_parser = BoolishValueParser::new())]

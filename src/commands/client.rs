@@ -49,9 +49,12 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
         if !args.copies.are_silent() {
             return Err(Failed::usage("--replicas and --quorum are those of the peer that runs with --data"));
         }
+        let words =
+            |words: &mut dyn Iterator<Item = &String>| words.map(|word| raw_text::path(word)).collect::<Vec<_>>();
+        let (name, globs) = (words(&mut args.name.iter()), words(&mut args.exclude.iter()));
         let manifest = args.manifest.iter().flat_map(|path| [Path::new("--manifest"), path]);
-        let name = args.name.iter().flat_map(|name| [Path::new("--name"), Path::new(name)]);
-        let exclude = args.exclude.iter().flat_map(|glob| [Path::new("--exclude"), Path::new(glob)]);
+        let name = name.iter().flat_map(|name| [Path::new("--name"), name]);
+        let exclude = globs.iter().flat_map(|glob| [Path::new("--exclude"), glob]);
         let skip = args.skip_unreadable.then(|| Path::new("--skip-unreadable"));
         let lasts = args.lasts.iter().flat_map(|lasts| [Path::new("--for"), Path::new(lasts)]);
         let copies = args.number.iter().flat_map(|number| [Path::new("--copies"), Path::new(number)]);
@@ -169,9 +172,16 @@ fn confirm(what: &str) -> bool {
     if terminal::stdin_is() != Stdin::Person || !io::stderr().is_terminal() {
         return false;
     }
+    // Nothing is under way that a signal could end in order, and no thread but this one waits for the answer.
+    let asks = Arc::new(AtomicBool::new(true));
+    for signal in ending_signals() {
+        let _ = flag::register_conditional_default(signal, Arc::clone(&asks));
+    }
     stderr().say(&format!("{}\n{REPLACE}", escape(what)));
     let mut answer = String::new();
-    stderr().flush().is_ok() && io::stdin().read_line(&mut answer).is_ok() && is_yes(&answer)
+    let agrees = stderr().flush().is_ok() && io::stdin().read_line(&mut answer).is_ok() && is_yes(&answer);
+    asks.store(false, Ordering::Relaxed);
+    agrees
 }
 
 /// `kadring lookup`.

@@ -13,6 +13,7 @@ use walkdir::{DirEntry, WalkDir};
 use super::{Tree, name, trouble};
 use crate::console::reply::LeftOut;
 use crate::node::{Failure, FailureKind};
+use crate::raw_text;
 
 /// Files that cannot be read are named in a failure, so many at most.
 const NAMED: usize = 10;
@@ -172,11 +173,9 @@ impl Excludes {
 
     fn fit(&self, path: &Path) -> bool {
         let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        self.0.iter().any(|(pattern, whole)| match whole {
-            true => pattern.matches_path_with(path, options),
-            false => pattern.matches_with(&name, options),
-        })
+        // Patterns are such text too, so bytes that are no character fit themselves, and what fits any character.
+        let (path, name) = (raw_text::text_of(path), raw_text::text_of(path.file_name().unwrap_or_default()));
+        self.0.iter().any(|(pattern, whole)| pattern.matches_with(if *whole { &path } else { &name }, options))
     }
 }
 
@@ -205,6 +204,17 @@ mod tests {
             assert!(!fits(pattern, path), "{pattern} {path}");
         }
         assert_eq!(Excludes::new(&["[".to_owned()]).err().map(|failure| failure.kind), Some(FailureKind::Usage));
+    }
+
+    #[test]
+    fn a_pattern_fits_names_that_are_no_utf_8_and_may_be_none_itself() {
+        let path = raw_text::path("secret/schl\u{effc}ssel.key");
+        for pattern in ["secret/*", "secret/schl?ssel.key", "schl*.key", "schl\u{effc}ssel.*", "secret/schl\u{effc}*"] {
+            assert!(Excludes::new(&[pattern.to_owned()]).unwrap().fit(&path), "{pattern}");
+        }
+        for pattern in ["secret/schl\u{effd}ssel.key", "schl\u{efc3}*", "secret"] {
+            assert!(!Excludes::new(&[pattern.to_owned()]).unwrap().fit(&path), "{pattern}");
+        }
     }
 
     #[test]
