@@ -15,12 +15,16 @@ use signal_hook::low_level;
 
 use super::look;
 use super::threads::Roster;
-use super::{Handle as PeerHandle, LastAct, Role, fault};
+use super::{Handle as PeerHandle, LastAct, Role, fault, stopwatch};
 use crate::gauges;
 use crate::node::{Answer, Command, Notice};
 
 /// A node that goes on says so this soon.
 const GOES_ON: Duration = Duration::from_millis(500);
+
+/// The same signal once more within this time is no second one: `timeout` sends it to its child and then to the child's
+/// group, and a terminal that ends may be told of by the system and by the shell.
+const ECHO: Duration = Duration::from_millis(200);
 
 /// What the signals ask of the peer.
 pub(super) struct Asks {
@@ -45,9 +49,14 @@ impl Watch {
         roster.spawn(Role::Signals, move || {
             let mut asked = false;
             let mut signals = signals.forever();
+            let clock = stopwatch();
+            let mut before = None;
             while let Some(signal) = gauges::wait(|| signals.next()) {
                 if signal == SIGQUIT {
                     look::dump();
+                    continue;
+                }
+                if is_echo((signal, clock()), before) {
                     continue;
                 }
                 fault::point(Role::Signals);
@@ -56,6 +65,8 @@ impl Watch {
                 }
                 let command = if signal == SIGINT { &asks.interrupt } else { &asks.terminate };
                 asked = !goes_on(&peer, command);
+                // One that came meanwhile is seen now. One that only ended commands is followed by others as it was.
+                before = asked.then(|| (signal, clock()));
                 match asked {
                     true => log::info!("signal {signal}: leaving the network"),
                     false => log::warn!("Ctrl-C once more leaves the network and ends this peer"),
@@ -71,19 +82,20 @@ impl Watch {
     }
 }
 
+/// Whether a signal that came at a time is the one that came `before`, told twice.
+fn is_echo((signal, now): (i32, Duration), before: Option<(i32, Duration)>) -> bool {
+    before.is_some_and(|(known, at)| known == signal && now.saturating_sub(at) < ECHO)
+}
+
 /// Ends the process.
 fn end_at_once(signal: i32, abrupt: Option<&LastAct<i32>>) {
     match abrupt {
-        Some(LastAct(act)) => {
-            act(signal);
-            log::logger().flush();
-            let _ = low_level::emulate_default_handler(signal);
-        }
-        None => {
-            log::warn!("ended at once by a second signal");
-            log::logger().flush();
-        }
+        Some(LastAct(act)) => act(signal),
+        None => log::warn!("ended at once by a second signal"),
     }
+    log::logger().flush();
+    // By the signal itself, so that a shell's loop ends with it.
+    let _ = low_level::emulate_default_handler(signal);
     std::process::exit(128 + signal);
 }
 
@@ -117,4 +129,20 @@ fn goes_on(peer: &PeerHandle, command: &Command) -> bool {
     // The answer to anything else may take long, and the next signal must not wait for it.
     let answer = interrupts.then(|| notices.recv_timeout(GOES_ON).ok()).flatten();
     matches!(answer, Some(Notice::Answer { answer: Answer::Interrupted { .. }, .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_told_twice_at_once_is_one_and_a_second_one_is_not_overheard() {
+        let at = Duration::from_millis;
+        assert!(!is_echo((SIGTERM, at(0)), None));
+        for (signal, now, expected) in
+            [(SIGTERM, 1000, true), (SIGTERM, 1199, true), (SIGTERM, 1200, false), (SIGINT, 1000, false)]
+        {
+            assert_eq!(is_echo((signal, at(now)), Some((SIGTERM, at(1000)))), expected, "{signal} {now}");
+        }
+    }
 }
