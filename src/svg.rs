@@ -10,6 +10,16 @@ pub(crate) const STYLE: &str = "text{font:12px sans-serif;fill:#1a1a1a}.head{fon
     @media(prefers-color-scheme:dark){text{fill:#e8e8e8}.faint{fill:#a4a4a4}.ground{fill:#16181b}.grid{stroke:#3a3f45}\
     .axis{stroke:#9a9a9a}}";
 
+/// How the style of every picture begins, of older programs too.
+const BEGINNING: &str = "<style>text{font:12px sans-serif;";
+
+/// Whether a document with this beginning is a picture that was made here.
+pub(crate) fn is_ours(beginning: &str) -> bool {
+    let mut lines = beginning.lines();
+    lines.next().is_some_and(|line| line.starts_with("<svg "))
+        && lines.next().is_some_and(|line| line.starts_with(BEGINNING))
+}
+
 /// Pixels that a character of [`STYLE`] takes, at most but for rows of wide ones.
 pub(crate) const CHARACTER: f64 = 6.8;
 

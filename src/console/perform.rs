@@ -283,6 +283,9 @@ impl<B: Backend> Performer<B> {
 
     /// Looks a key up, and draws the questions of that.
     fn draw(&self, key: Key, svg: &Path) -> Reply {
+        if let Err(failure) = picture::check_place(svg) {
+            return Reply::from(failure);
+        }
         let answer = self.ask(Command::Explain { key });
         if let Answer::Lookup { key, asked, took, .. } = &answer
             && let Err(error) = fs::write(svg, picture::draw(key, asked, *took))

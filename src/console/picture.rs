@@ -4,11 +4,17 @@
 //! the lookup's time went by with is drawn strong.
 
 use std::fmt::Write;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
+use super::escape::quoted;
 use super::explained::{became, millis, who, why};
+use super::folder::trouble;
 use crate::id::Key;
 use crate::node::explain::{Asked, Outcome};
+use crate::node::{Failure, FailureKind};
 use crate::svg::{self, Anchor, CHARACTER, Svg};
 
 /// Pixels from one bar to the next, and where the first one is; where time begins, and how wide all of it is.
@@ -50,6 +56,35 @@ pub(super) fn draw(key: &Key, asked: &[Asked], took: Duration) -> String {
         draw_question(&mut svg, TOP + ROW * row as f64, one, words, took);
     }
     svg.end()
+}
+
+/// An error unless the picture may stand there: nothing does yet, or an older picture does.
+pub(super) fn check_place(at: &Path) -> Result<(), Failure> {
+    let there = match fs::metadata(at) {
+        Ok(there) => there,
+        Err(_) => {
+            let folder = at.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let reason = || format!("cannot write {}: its folder is not there", quoted(&at.to_string_lossy()));
+            return match folder {
+                Some(folder) if !folder.is_dir() => Err(Failure::new(FailureKind::Other, reason())),
+                _ => Ok(()),
+            };
+        }
+    };
+    // What is no file, as a terminal, loses nothing.
+    if !there.is_file() || there.len() == 0 {
+        return Ok(());
+    }
+    let mut beginning = Vec::new();
+    let read = File::open(at).and_then(|file| file.take(1024).read_to_end(&mut beginning));
+    read.map_err(|error| trouble("read", at, &error))?;
+    match svg::is_ours(&String::from_utf8_lossy(&beginning)) {
+        true => Ok(()),
+        false => {
+            let reason = "is there and is no picture of a lookup, so it is not replaced; name another file";
+            Err(Failure::new(FailureKind::Exists, format!("{} {reason}", quoted(&at.to_string_lossy()))))
+        }
+    }
 }
 
 /// Where a time stands.
@@ -129,5 +164,25 @@ mod tests {
         assert!(svg.contains("<rect class=\"bar strong\" x=\"290.0\" y=\"118\" width=\"230.0\""), "{svg}");
         assert!(svg.contains("ms<") && svg.contains(">asked meanwhile<"), "a unit and a legend: {svg}");
         assert!(draw(&Id::ZERO, &[], Duration::ZERO).ends_with("</svg>\n"), "a lookup that asks nobody");
+    }
+
+    #[test]
+    fn a_picture_takes_a_new_place_or_an_older_pictures_and_no_other_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("old.svg"), draw(&Id::ZERO, &[], Duration::ZERO)).unwrap();
+        fs::write(at("drawn.svg"), "<svg xmlns=\"x\">\n<path d=\"M0 0\"/></svg>\n").unwrap();
+        fs::write(at("thesis.pdf"), b"%PDF\xff").unwrap();
+        for (place, expected) in [
+            (at("old.svg"), None),
+            (at("new.svg"), None),
+            ("new.svg".into(), None),
+            ("/dev/null".into(), None),
+            (at("drawn.svg"), Some(FailureKind::Exists)),
+            (at("thesis.pdf"), Some(FailureKind::Exists)),
+            (at("none/new.svg"), Some(FailureKind::Other)),
+        ] {
+            assert_eq!(check_place(&place).err().map(|failure| failure.kind), expected, "{}", place.display());
+        }
     }
 }
