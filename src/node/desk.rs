@@ -202,6 +202,11 @@ impl Desk {
         self.exchange.stalls(addr)
     }
 
+    /// The peer at `addr` could not take what others took: it counts as one that [stalls](Self::stalls).
+    pub(crate) fn note_stall(&mut self, addr: SocketAddr) {
+        self.exchange.note_stall(addr);
+    }
+
     /// The jobs ordered.
     pub(crate) fn jobs(&self) -> &Jobs {
         &self.jobs

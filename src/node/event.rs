@@ -104,6 +104,11 @@ pub enum Event {
         /// The block's key.
         key: Key,
     },
+    /// Others asked for these blocks over TCP, and begin to get them. It comes before any tick that follows.
+    Asked {
+        /// Each block's key, and the host that its connection led to.
+        blocks: Vec<(Key, IpAddr)>,
+    },
     /// Blocks were sent, but for their last bytes, to those who pulled them. It comes before what those
     /// say next.
     Delivered {

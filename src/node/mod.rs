@@ -232,9 +232,8 @@ impl Node {
             }
             Event::Missing { key } if self.desk.holds(&key) => self.tell(News::Doubted(&key)),
             Event::Missing { .. } => {}
-            Event::Delivered { blocks } => {
-                blocks.into_iter().for_each(|(key, to)| self.desk.exchange.note_delivery(key, to));
-            }
+            Event::Asked { blocks } => self.desk.exchange.note_asked(blocks),
+            Event::Delivered { blocks } => self.desk.exchange.note_deliveries(blocks),
             Event::Flows { job } => self.desk.jobs.flows(self.desk.now(), job),
             Event::Dropped { total } => self.desk.exchange.traffic.dropped = total,
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
@@ -327,6 +326,7 @@ impl Node {
                 self.desk.suspect(addr);
                 self.tell(News::Overdue(addr));
             }
+            Delivery::Stalls(addr) => self.tell(News::Stalls(addr)),
             Delivery::NoPulse(addr) => {
                 self.desk.suspect(addr);
                 self.on_dead(addr);

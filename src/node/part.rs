@@ -208,6 +208,8 @@ pub(crate) enum News<'a> {
     Down(&'a Peer),
     /// A peer that was offered something is silent for so long that it is to be doubted.
     Overdue(SocketAddr),
+    /// A peer that was offered something lives, and does not begin to take it.
+    Stalls(SocketAddr),
     /// The blocks that were in the store when this peer began are known. By the clock it was off for so many seconds.
     Found { off: UnixTime },
     /// A block is in the store now.

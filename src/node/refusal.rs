@@ -16,6 +16,10 @@ pub(crate) enum Refusal {
     Leaving,
     /// It got other bytes than the key tells.
     NotItsHash,
+    /// It could not pull the block.
+    NotPulled,
+    /// No connection from there comes about, so it pulls nothing.
+    Unreached,
     /// It says that it has the block, and does not show it; what came of it. No peer says that of itself.
     Unshown(Option<String>),
     /// It may have the block: this peer could not look into that.
@@ -25,11 +29,13 @@ pub(crate) enum Refusal {
 }
 
 /// Those that have words of their own on the wire.
-const WORDS: [(Refusal, &str); 4] = [
+const WORDS: [(Refusal, &str); 6] = [
     (Refusal::Full, "full"),
     (Refusal::Busy, "busy: too many blocks are on their way here"),
     (Refusal::Leaving, "leaving the network"),
     (Refusal::NotItsHash, "the bytes do not hash to the key"),
+    (Refusal::NotPulled, "the block could not be pulled from you"),
+    (Refusal::Unreached, "no connection to you comes about, so nothing is pulled from you"),
 ];
 
 impl<S: Into<String> + AsRef<str>> From<S> for Refusal {
@@ -62,8 +68,8 @@ mod tests {
 
     #[test]
     fn what_a_peer_says_is_read_as_it_was_written_and_no_peer_calls_itself_a_liar() {
-        for refusal in [Refusal::Full, Refusal::Busy, Refusal::Leaving, Refusal::NotItsHash] {
-            assert_eq!(Refusal::from(refusal.to_string()), refusal);
+        for (refusal, words) in WORDS {
+            assert_eq!((Refusal::from(refusal.to_string()), refusal.to_string()), (refusal.clone(), words.to_owned()));
         }
         for refusal in [Refusal::Unshown(None), Refusal::Unjudged("why".to_owned())] {
             assert!(matches!(Refusal::from(refusal.to_string()), Refusal::Other(_)));

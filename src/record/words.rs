@@ -123,6 +123,7 @@ impl Names {
             Event::Fetched { file, by } => format!("{file} fetched by {}", self.peer(by)),
             Event::Damaged { .. }
             | Event::Missing { .. }
+            | Event::Asked { .. }
             | Event::Delivered { .. }
             | Event::Flows { .. }
             | Event::Dropped { .. }

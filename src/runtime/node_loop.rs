@@ -17,7 +17,7 @@ use super::recorder::Recorder;
 use super::state::State;
 use super::submit::{Asked, Placed, SessionId, Submitted};
 use super::sweeper::Alarm;
-use super::transfer::{Order, Pool};
+use super::transfer::{Order, Pool, Pulls};
 use super::udp::{Batch, Datagram, Outgoing};
 use super::watchdog::Watchdog;
 use super::{Role, Shared, fault};
@@ -118,14 +118,14 @@ impl NodeLoop {
                 let now = self.came(Doing::Datagrams);
                 let left = inboxes.datagrams.len();
                 self.took(Gauged::Datagrams, left);
-                self.hear_of_deliveries(now);
+                self.hear_of_pulls(now);
                 self.on_batch(now, batch.unwrap_or_default());
             }
             recv(inboxes.posts) -> posted => if let Ok(Posted { event, way }) = posted {
                 let now = self.came(Doing::Event);
                 let left = inboxes.posts.len();
                 self.took(Gauged::Posts, left);
-                self.hear_of_deliveries(now);
+                self.hear_of_pulls(now);
                 self.turn.way = way;
                 self.handle_at(now, event);
             },
@@ -197,13 +197,16 @@ impl NodeLoop {
         }
     }
 
-    /// Before anything that others say: whoever says that it saved a block may have pulled it a moment ago. That alone
-    /// wakes nobody, so it costs no turn.
-    fn hear_of_deliveries(&mut self, now: Time) {
-        let blocks = self.shared.ledger.take_delivered();
-        if !blocks.is_empty() {
-            self.turn.way = None;
-            self.handle_at(now, Event::Delivered { blocks });
+    /// Before anything that others say: whoever says that it saved a block may have pulled it a moment ago. And before
+    /// each tick: whoever is late may have begun. That alone wakes nobody, so it costs no turn.
+    fn hear_of_pulls(&mut self, now: Time) {
+        let Pulls { asked, delivered } = self.shared.ledger.take_pulls();
+        self.turn.way = None;
+        if !asked.is_empty() {
+            self.handle_at(now, Event::Asked { blocks: asked });
+        }
+        if !delivered.is_empty() {
+            self.handle_at(now, Event::Delivered { blocks: delivered });
         }
     }
 
@@ -236,6 +239,7 @@ impl NodeLoop {
         self.turn.armed = None;
         // The deadline may have moved away since the sweeper was told.
         if self.node.next_wake().is_some_and(|wake| wake <= now) {
+            self.hear_of_pulls(now);
             self.turn.way = self.recorder.as_ref().map(|_| queued(&TICKS, Role::Sweeper, put));
             self.handle_at(now, Event::Tick);
         }

@@ -180,7 +180,7 @@ fn answer(stage: Stage<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::R
         delivered();
         send_file(stage, file, offset + first, u64::from(size) - first, until)
     };
-    match shared.ledger.offered(key) {
+    match shared.ledger.note_asked(*key, from.ip()) {
         Some(Offered::Bytes(bytes)) => {
             stream.write_all(format!("{}\n", bytes.len()).as_bytes())?;
             shared.served.count_sent(bytes.len() as u64);

@@ -140,6 +140,12 @@ impl World {
                 }
                 Some(holder) if self.is_up(holder) && self.reaches(slot, holder) => {
                     takes += self.peers[holder].lag;
+                    if let Job::Pull { key, .. } = work {
+                        let asked = Event::Asked { blocks: vec![(key, self.peer(slot).addr.ip())] };
+                        let (at, life) = (self.now + self.weather().rtt, Some(self.peers[holder].life));
+                        let what = SimEvent::Told(Box::new(asked));
+                        self.plan(at, Planned { slot: holder as u32, life, what });
+                    }
                     if matches!(work, Job::Named(_)) {
                         takes += self.named_transfer_time(holder, &work);
                     }

@@ -54,8 +54,12 @@ impl Exchange {
         self.pending.any(|waiting| matches!(&waiting.why, Why::Offer { offer, .. } if offer.key == *key))
     }
 
-    /// A block was sent to this host. That counts where it was offered to a peer there.
-    pub(crate) fn note_delivery(&mut self, key: Key, host: IpAddr) {
+    /// Blocks were sent to these hosts. That counts where they were offered to a peer there.
+    pub(crate) fn note_deliveries(&mut self, blocks: Vec<(Key, IpAddr)>) {
+        blocks.into_iter().for_each(|(key, to)| self.note_delivery(key, to));
+    }
+
+    fn note_delivery(&mut self, key: Key, host: IpAddr) {
         let host = host.to_canonical();
         let is_offered = |waiting: &Waiting| {
             matches!(&waiting.why, Why::Offer { offer, .. }

@@ -9,6 +9,7 @@
 mod conditions;
 mod deliveries;
 mod pending;
+mod pulling;
 mod round_trips;
 mod schedule;
 mod uplink;
@@ -22,6 +23,7 @@ use rand::rngs::StdRng;
 
 use self::deliveries::Deliveries;
 use self::pending::{Ask, Overdue, Pending, Waiting};
+use self::pulling::Pulling;
 use self::schedule::Late;
 use self::uplink::{Offering, Place, Uplink};
 use self::why::Why;
@@ -60,6 +62,8 @@ pub(crate) enum Delivery {
     Offered { offer: Offer, result: Result<Proof, Refusal> },
     /// A peer that was offered something is alive.
     Pulse,
+    /// Such a peer lives, and does not begin to take it.
+    Stalls(SocketAddr),
     /// Such a peer is silent for so long that it is to be doubted.
     FaintPulse(SocketAddr),
     /// Such a peer does not answer.
@@ -100,6 +104,7 @@ pub(crate) struct Exchange {
     /// Addresses that have shown that they receive what is sent to them.
     validated: Recent<SocketAddr, Time, VALIDATED_MEMORY>,
     deliveries: Deliveries,
+    pulling: Pulling,
     pub(crate) traffic: Traffic,
     out: Outbox,
 }
@@ -116,6 +121,7 @@ impl Exchange {
             uplink: Uplink::default(),
             validated: Recent::default(),
             deliveries: Deliveries::default(),
+            pulling: Pulling::default(),
             traffic: Traffic::default(),
             out: Outbox::new(),
         }
@@ -303,6 +309,9 @@ impl Exchange {
                 Delivery::Part(ticket, Reply::Answer(Answered { to: waiting.to, by, answer, rtt }))
             }
             (Why::Offer { place, offer }, answer) => {
+                if answer.as_ref().is_err_and(|why| *why == Refusal::Unreached) {
+                    self.uplink.on_no_beginning(self.now, offer.to.addr);
+                }
                 let result = answer.and_then(|response| self.proof(magic, &offer, &response));
                 self.end_offer(place, offer, result)
             }
@@ -332,6 +341,10 @@ impl Exchange {
                             return Some(Delivery::Late { tag, sent, doubtful: late == Late::Doubtful });
                         }
                         (Some(Late::Doubtful), Some((Why::Pulse, _))) => return Some(Delivery::FaintPulse(to)),
+                        (None, Some((Why::Offer { place, .. }, _))) if self.is_idle(place.0, &to) => {
+                            self.on_idle(to);
+                            return Some(Delivery::Stalls(to));
+                        }
                         _ => {}
                     }
                 }

@@ -292,7 +292,7 @@ mod tests {
     fn an_offer_that_was_out_while_this_peer_did_not_run_has_the_time_that_it_had_left() {
         let mut pending = Pending::new(false);
         let mut rng = StdRng::seed_from_u64(0);
-        let ask = Ask::new(Request::Ping, "offer");
+        let ask = Ask::new(Request::Ping, Why::Pulse);
         pending.ask_patiently(Time::ZERO, &mut rng, target(1), ask, patience::OFFER);
         let stopped = pending.next_deadline().expect("it goes out again");
         let woken = after(patience::OFFER * 2);
@@ -388,7 +388,7 @@ mod tests {
         let mut pending = Pending::new(false);
         let mut rng = StdRng::seed_from_u64(1);
         for _ in 0..100 {
-            let ask = Ask { from_anyone: true, ..Ask::new(Request::Ping, "lookup") };
+            let ask = Ask { from_anyone: true, ..Ask::new(Request::Ping, Why::Pulse) };
             let magic = pending.ask(Time::ZERO, &mut rng, target(1), ask, patience::SEARCH);
             assert!(pending.settle(after(Duration::from_millis(2)), magic, target(2).addr).is_some());
         }

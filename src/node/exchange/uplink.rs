@@ -4,7 +4,8 @@
 //! Offers wait here for their turn, those of the user's files and those of repair by turns, each in its order.
 //!
 //! An offer that keeps us waiting far longer than usual is not being pulled at all, so it does not occupy a place any
-//! longer. Who lets one run to its limit *stalls*: it lives, it answers pings, and it takes nothing.
+//! longer. Who lets one run to its limit *stalls*: it lives, it answers pings, and it takes nothing. So does, for a
+//! shorter time, who does not even begin to pull, or says that it cannot: most often no TCP gets from there to here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -29,6 +30,9 @@ const OVERDUE_MIN: Duration = Duration::from_secs(2);
 /// How long a peer that stalled is not waited for.
 const STALL: Duration = Duration::from_secs(600);
 
+/// How long a peer is not waited for that did not begin to pull, unless it begins meanwhile, or could not.
+const NO_BEGINNING: Duration = Duration::from_secs(60);
+
 /// Peers that are remembered to have stalled.
 const STALLED_MEMORY: usize = 256;
 
@@ -45,6 +49,14 @@ pub(super) struct Offering {
 /// Names an offer under way: when it was made, and a number.
 pub(super) type Place = (Time, u64);
 
+/// An address that is not waited for.
+#[derive(Clone, Copy)]
+struct Stall {
+    until: Time,
+    /// It did not begin to pull: that it does mends this.
+    no_beginning: bool,
+}
+
 pub(super) struct Uplink {
     pace: Pace,
     of_users: VecDeque<Offering>,
@@ -55,7 +67,7 @@ pub(super) struct Uplink {
     out: BTreeMap<Place, u32>,
     next: u64,
     /// Until when each address is not waited for.
-    stalled: Recent<SocketAddr, Time, STALLED_MEMORY>,
+    stalled: Recent<SocketAddr, Stall, STALLED_MEMORY>,
 }
 
 impl Default for Uplink {
@@ -130,18 +142,37 @@ impl Uplink {
 
     /// The peer at `addr` let an offer run to its limit.
     pub(super) fn on_stall(&mut self, now: Time, addr: SocketAddr) {
-        self.stalled.insert(addr, now + STALL);
+        self.stalled.insert(addr, Stall { until: now + STALL, no_beginning: false });
+    }
+
+    /// The peer at `addr` does not begin to pull what it is offered.
+    pub(super) fn on_no_beginning(&mut self, now: Time, addr: SocketAddr) {
+        if !self.stalls(now, &addr) {
+            self.stalled.insert(addr, Stall { until: now + NO_BEGINNING, no_beginning: true });
+        }
+    }
+
+    /// The peer at `addr` began, and could not pull what others could.
+    pub(super) fn on_no_end(&mut self, now: Time, addr: SocketAddr) {
+        if !self.stalls(now, &addr) {
+            self.stalled.insert(addr, Stall { until: now + NO_BEGINNING, no_beginning: false });
+        }
+    }
+
+    /// The peer at `addr` begins to pull.
+    pub(super) fn on_beginning(&mut self, addr: SocketAddr) {
+        if self.stalled.get(&addr).is_some_and(|stall| stall.no_beginning) {
+            self.forgive(addr);
+        }
     }
 
     /// The peer at `addr` takes offers, or is new there.
     pub(super) fn forgive(&mut self, addr: SocketAddr) {
-        if self.stalled.contains(&addr) {
-            self.stalled.insert(addr, Time::ZERO);
-        }
+        self.stalled.remove(&addr);
     }
 
     pub(super) fn stalls(&self, now: Time, addr: &SocketAddr) -> bool {
-        self.stalled.get(addr).is_some_and(|until| now < *until)
+        self.stalled.get(addr).is_some_and(|stall| now < stall.until)
     }
 
     /// Takes the offers that wait and that `gone` says nobody wants any more.

@@ -102,10 +102,17 @@ impl Placing {
         self.saved + self.out.len() < self.wanted
     }
 
-    /// Whether copies are wanted that may come of what is under way.
-    pub(super) fn waits(&self) -> bool {
-        let under_way = self.lookup.is_some() || !self.out.is_empty() || !self.overdue.is_empty();
+    /// Whether copies are wanted that may come of what is under way. Who stalls is waited for only where the others do
+    /// not make up the quorum.
+    pub(super) fn waits(&self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> bool {
+        let is_waited_for = |addr: &SocketAddr| self.saved < quorum || !stalls(addr);
+        let under_way = self.lookup.is_some() || !self.out.is_empty() || self.overdue.iter().any(is_waited_for);
         self.saved < self.wanted && under_way
+    }
+
+    /// Whether none of those that have it to take stand for the quorum, and all of them stall.
+    pub(super) fn is_up_to_stalling(&self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> bool {
+        self.saved >= quorum && !self.out.is_empty() && self.out.iter().all(stalls)
     }
 
     /// Others may keep it too: those of them that were not offered it.

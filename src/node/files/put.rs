@@ -40,8 +40,10 @@ impl Part for Puts {
     }
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
-        if let News::Overdue(addr) = news {
-            self.0.retain(|_, put| put.on_overdue(desk, addr) == Flow::Goes);
+        match news {
+            News::Overdue(addr) => self.0.retain(|_, put| put.on_overdue(desk, addr) == Flow::Goes),
+            News::Stalls(addr) => self.0.retain(|_, put| put.on_stalls(desk, addr) == Flow::Goes),
+            _ => {}
         }
     }
 
@@ -279,6 +281,9 @@ impl Put {
         let quorum = self.order.quorum(desk.config());
         loop {
             let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
+            if placing.is_up_to_stalling(quorum, |addr| desk.stalls(addr)) {
+                placing.overdue.append(&mut placing.out);
+            }
             if !placing.lacks() {
                 break;
             }
@@ -293,18 +298,8 @@ impl Put {
             }
         }
         self.widen(desk, key);
-        let waits = self.placing.get(&key).is_some_and(Placing::waits);
+        let waits = self.placing.get(&key).is_some_and(|placing| placing.waits(quorum, |addr| desk.stalls(addr)));
         if waits { Flow::Goes } else { self.conclude(desk, key) }
-    }
-
-    /// Looks once for others where nobody is left to be offered the block in place of silent peers.
-    fn widen(&mut self, desk: &mut Desk, key: Key) {
-        let ticket = self.ticket(key);
-        let Some(placing) = self.placing.get_mut(&key) else { return };
-        if placing.lacks() && !placing.overdue.is_empty() && !placing.widened && placing.lookup.is_none() {
-            placing.widened = true;
-            placing.lookup = Some(desk.look_up(ticket, key, Goal::Peers));
-        }
     }
 
     fn keep_here(&mut self, desk: &mut Desk, key: Key) {
@@ -354,8 +349,10 @@ impl Put {
         if !matches!(result, Ok(_) | Err(Refusal::Unjudged(_))) {
             *self.failures.entry(to.addr).or_default() += 1;
         }
+        let could_not = result == Err(Refusal::NotPulled);
         let result = result.map(drop).map_err(|why| Refused { by: to.to_string(), why });
-        self.on_copy(desk, key, to.addr, result)
+        let flow = self.on_copy(desk, key, to.addr, result);
+        if could_not && flow == Flow::Goes { self.on_not_pulled(desk, key, to.addr) } else { flow }
     }
 
     fn on_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), Refused>) -> Flow {
@@ -397,10 +394,7 @@ impl Put {
             return Flow::Goes;
         }
         let Some(placing) = self.placing.remove(&key) else { return Flow::Goes };
-        for peer in placing.passed_over() {
-            let reason = format!("{peer}: it takes nothing of what it is offered, and is passed over for a while");
-            desk.progress(self.command, Progress::Retried { key, reason });
-        }
+        self.tell_of_stalling(desk, key, &placing);
         desk.drop_offers(|other| *other == ticket);
         desk.withdraw(self.id, key);
         self.tally.add(&placing);

@@ -109,9 +109,9 @@ impl JobErrorKind {
 pub enum JobErrorKind {
     /// The other side does not hold the block, or a local file is missing.
     NotFound,
-    /// The other side could not be reached.
+    /// No connection to the other side came about.
     Unreachable,
-    /// The other side went silent, or was slower than the least rate.
+    /// The other side went silent, broke the connection off, or was slower than the least rate.
     TimedOut,
     /// Bytes or sizes that are not what was promised.
     Corrupt,

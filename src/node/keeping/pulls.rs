@@ -135,6 +135,9 @@ impl Pulls {
         if !desk.is_validated(&offer.from.addr) && !desk.holds(&offer.key) {
             return self.ask_for_proof(desk, offer);
         }
+        if self.queue.is_shunned(desk.now(), &offer.from.addr) && !desk.holds(&offer.key) {
+            return respond(desk, &offer, Err(Refusal::Unreached));
+        }
         self.pull(desk, offer);
     }
 
@@ -251,12 +254,16 @@ impl Pulls {
         if matches!(outcome, Outcome::Failed(error) if error.kind == JobErrorKind::Full) {
             tell_full(&mut self.told_full, desk);
         }
+        // Where others arrived, one connection that did not come about may be chance.
+        let unreached = matches!(outcome, Outcome::Failed(error) if error.kind == JobErrorKind::Unreachable)
+            && !self.queue.has_delivered(from);
         let (result, to_blame) = match outcome {
             // It is here, but will not be handed over: the peer that offered it has to find another place.
             _ if desk.is_leaving() => (Err(Refusal::Leaving), false),
             Outcome::Stored { .. } | Outcome::Sound { .. } => (Ok(()), false),
+            _ if unreached => (Err(Refusal::Unreached), true),
             Outcome::Failed(error) => (Err(why_not(error)), !error.kind.is_our_own()),
-            _ => (Err(NOT_PULLED.into()), true),
+            _ => (Err(Refusal::NotPulled), true),
         };
         let tells = !looking && (result.is_ok() || to_blame);
         self.queue.end(from, &key, tells.then_some(result.is_ok()));
@@ -273,7 +280,20 @@ impl Pulls {
             }
         }
         self.pull_anew(desk, key, since, others);
+        if unreached && to_blame {
+            self.shun(desk, from);
+        }
         self.start_next(desk);
+    }
+
+    /// No connection to this address comes about: what it offers besides is refused, or pulled from others.
+    fn shun(&mut self, desk: &mut Desk, from: SocketAddr) {
+        let wanted = &self.wanted;
+        let is_here = |key: &Key| desk.holds(key) && wanted.get(key).is_some_and(|wanted| !wanted.unsound);
+        for key in self.queue.shun(desk.now(), from, |key| !is_here(key)) {
+            let Some(Wanted { since, waiting, .. }) = self.wanted.remove(&key) else { continue };
+            self.pull_anew(desk, key, since, waiting);
+        }
     }
 
     /// The block was not pulled from who offers it: that it is here shows a hash of the bytes that the offer names.
@@ -286,6 +306,9 @@ impl Pulls {
     /// A block is pulled from one of those who offer it, whatever is here of it. Strangers have to prove themselves
     /// first.
     fn pull_anew(&mut self, desk: &mut Desk, key: Key, since: Time, waiting: Vec<Offer>) {
+        let (shunned, waiting): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|offer| self.queue.is_shunned(desk.now(), &offer.from.addr));
+        shunned.iter().for_each(|offer| respond(desk, offer, Err(Refusal::Unreached)));
         let (proven, strangers): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|offer| desk.is_validated(&offer.from.addr));
         if let Some(first) = proven.first() {
@@ -371,9 +394,6 @@ const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you
 const ENDED: &str = "its lease has ended";
 /// Why a block is not saved whose bytes could not be written or read.
 const REFUSED: &str = "the disk refused the block";
-/// Why a block is not saved that did not come.
-const NOT_PULLED: &str = "the block could not be pulled from you";
-
 /// What a peer is told whose block is not saved for this.
 fn why_not(error: &JobError) -> Refusal {
     match error.kind {
@@ -381,7 +401,7 @@ fn why_not(error: &JobError) -> Refusal {
         JobErrorKind::Busy => Refusal::Busy,
         JobErrorKind::Io => REFUSED.into(),
         JobErrorKind::Corrupt => Refusal::NotItsHash,
-        _ => NOT_PULLED.into(),
+        _ => Refusal::NotPulled,
     }
 }
 /// Tells that there is no room; not for each block, since a peer that is full may be offered thousands.

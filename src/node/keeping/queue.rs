@@ -3,15 +3,18 @@
 //! Places are shared by who asks for them: first by [`Source`], then by address. While all are taken, a newcomer
 //! displaces the block that was queued last by whoever has most. An address that has not delivered yet gets few places
 //! at a time, all such addresses leave a share to those that have, and those of a source whose last pull failed have
-//! one place between them: who offers much and sends nothing holds up himself.
+//! one place between them: who offers much and sends nothing holds up himself. An address to which no connection comes
+//! about is [shunned](Queue::shun) for a while: what it offers waits for nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::config::{MAX_JOBS, MAX_PULLS, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::recent::Recent;
 use crate::source::{Source, who_gives_way};
+use crate::time::Time;
 
 /// Blocks that one address may have on their way here and waiting.
 const MAX_OF_ONE: usize = MAX_PULLS / 2;
@@ -31,6 +34,9 @@ const SHARE_AT_FIRST: usize = 2;
 const STRANGERS_OF_SOURCE: usize = 4;
 const STRANGERS_OF_FAILED: usize = 1;
 
+/// How long nothing is pulled from an address that no connection comes about to: each try takes seconds.
+const SHUNNED: Duration = Duration::from_secs(10);
+
 /// Blocks that are pulled and blocks that wait for it, by where they come from. At most [`MAX_PULLS`].
 #[derive(Default)]
 pub(super) struct Queue {
@@ -45,6 +51,8 @@ pub(super) struct Queue {
     delivered: Recent<SocketAddr, bool, VALIDATED_MEMORY>,
     /// Whether the last block from an address of the source that had not delivered did.
     trusted: Recent<Source, bool, VALIDATED_MEMORY>,
+    /// Until when nothing is pulled from each address.
+    shunned: Recent<SocketAddr, Time, VALIDATED_MEMORY>,
     /// Grows with each pull that begins.
     turn: u64,
 }
@@ -150,10 +158,28 @@ impl Queue {
         }
         if let Some(arrived) = arrived {
             self.delivered.insert(from, arrived);
+            if arrived {
+                self.shunned.remove(&from);
+            }
             if proven == Some(false) {
                 self.trusted.insert(source, arrived);
             }
         }
+    }
+
+    /// No connection to this address comes about: those of its blocks that wait and `need` one lose their places, and
+    /// are returned.
+    pub(super) fn shun(&mut self, now: Time, from: SocketAddr, needs: impl Fn(&Key) -> bool) -> Vec<Key> {
+        self.shunned.insert(from, now + SHUNNED);
+        let Some(line) = self.lines.get_mut(&from) else { return Vec::new() };
+        let (out, stay): (Vec<Key>, Vec<Key>) = line.waiting.drain(..).partition(needs);
+        line.waiting = stay.into();
+        out.iter().for_each(|_| self.uncount(from));
+        out
+    }
+
+    pub(super) fn is_shunned(&self, now: Time, from: &SocketAddr) -> bool {
+        self.shunned.get(from).is_some_and(|until| now < *until)
     }
 
     fn uncount(&mut self, from: SocketAddr) {
@@ -170,7 +196,8 @@ impl Queue {
         }
     }
 
-    fn has_delivered(&self, from: SocketAddr) -> bool {
+    /// Whether the last block from this address arrived.
+    pub(super) fn has_delivered(&self, from: SocketAddr) -> bool {
         self.delivered.get(&from) == Some(&true)
     }
 

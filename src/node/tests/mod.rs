@@ -10,6 +10,7 @@ mod health;
 mod leases;
 mod offers;
 mod places;
+mod reach;
 mod restraint;
 pub(crate) mod scripted;
 mod slow;

@@ -8,12 +8,12 @@ use crate::node::{Command, Source};
 use crate::wire::Difference;
 use crate::wire::ring::RingRequest;
 
-fn store(n: u64) -> Request {
+pub(super) fn store(n: u64) -> Request {
     Request::Store { key: key(n), size: Some(1000), leases: vec![] }
 }
 
 /// A node that has seen `peer(1)` answer.
-fn acquainted() -> Bench {
+pub(super) fn acquainted() -> Bench {
     let mut bench = Bench::new(Config::default(), 2, 0).start(&[]);
     bench.does(Event::Validated { addr: peer(1).addr });
     bench

@@ -6,6 +6,7 @@ use super::*;
 use crate::config::{FLOW_LASTS, MAX_BLOCK_SIZE, MAX_JOBS};
 use crate::file::{Entry, Manifest};
 use crate::node::job::{Holder, JobError, JobErrorKind};
+use crate::node::refusal::Refusal;
 use crate::node::{Command, Progress, Source};
 use crate::wire::ring::{RingRequest, Route, Routed};
 
@@ -61,7 +62,7 @@ fn blocks_that_come_too_slowly_to_be_kept_are_offered_fewer_at_a_time() {
     bench.now += Duration::from_secs(21);
     let late: Vec<Action> = out
         .drain(..)
-        .flat_map(|(to, magic)| bench.hears(to, Message::error(magic, "the block could not be pulled from you")))
+        .flat_map(|(to, magic)| bench.hears(to, Message::error(magic, Refusal::NotPulled.to_string())))
         .collect();
     assert_eq!(offers(&late).len(), 2, "half as many as before");
 }
@@ -168,6 +169,98 @@ fn others_are_looked_for_where_nobody_is_left_in_place_of_a_silent_peer() {
     bench.node.desk.overlay =
         Box::new(Scripted { me: peer(0), set: vec![peer(2), peer(7)], holds: true, unreached: Vec::new() });
     assert_eq!(next_offer(&mut bench, Duration::from_secs(2)).0, peer(7).addr);
+}
+
+/// Lets time pass. Whoever is pinged answers; returns what else happens.
+fn live_for(bench: &mut Bench, time: Duration) -> Vec<Action> {
+    let (until, mut seen) = (bench.now + time, Vec::new());
+    while let Some(actions) = bench.wait(until - bench.now) {
+        for (to, magic, _) in requests(&actions).into_iter().filter(|(_, _, request)| *request == Request::Ping) {
+            bench.hears_answer(to, magic, Response::Node(peer(0)));
+        }
+        seen.extend(actions);
+    }
+    bench.now = until;
+    seen
+}
+
+/// A block is offered to these peers, of whom all but the last take it.
+fn all_but_the_last_take_it(bench: &mut Bench, out: &[(SocketAddr, u64)]) -> Vec<Action> {
+    let (_, others) = out.split_last().expect("it is offered");
+    others.iter().flat_map(|&(to, magic)| bench.hears_answer(to, magic, Response::Saved)).collect()
+}
+
+fn is_placed(actions: &[Action], n: u64) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Withdraw { key: placed, .. } if *placed == key(n)))
+}
+
+/// Its host asks for a block.
+fn asks(bench: &mut Bench, n: u64) {
+    bench.does(Event::Asked { blocks: vec![(key(n), peer(1).addr.ip())] });
+}
+
+#[test]
+fn a_store_waits_two_seconds_for_a_peer_that_does_not_begin_to_pull_and_the_next_one_not_at_all() {
+    let (mut bench, job) = client(3, 3);
+    let (out, next) = read(&mut bench, job, 1);
+    assert!(!is_placed(&all_but_the_last_take_it(&mut bench, &out), 1), "the third may take it yet");
+    let seen = live_for(&mut bench, Duration::from_secs(2));
+    assert!(is_placed(&seen, 1), "{seen:?}");
+    let (out, next) = read(&mut bench, next.expect("it reads on"), 2);
+    assert_eq!(out.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr]);
+    let end: Vec<Action> =
+        out.into_iter().flat_map(|(to, magic)| bench.hears_answer(to, magic, Response::Saved)).collect();
+    assert!(is_placed(&end, 2), "{end:?}");
+    // It begins after all: with the next block it is one like any other.
+    asks(&mut bench, 1);
+    assert_eq!(read(&mut bench, next.expect("it reads on"), 3).0.len(), 3);
+}
+
+#[test]
+fn another_is_offered_the_block_in_place_of_a_peer_that_does_not_begin_to_pull() {
+    let (mut bench, job) = client(4, 3);
+    let (out, _) = read(&mut bench, job, 1);
+    all_but_the_last_take_it(&mut bench, &out);
+    let seen = live_for(&mut bench, Duration::from_secs(2));
+    let (to, magic) = *offers(&seen).last().expect("it is offered to another");
+    assert_eq!(to, peer(4).addr);
+    assert!(is_placed(&bench.hears_answer(to, magic, Response::Saved), 1));
+}
+
+#[test]
+fn who_has_begun_to_pull_is_waited_for_however_long_it_takes_and_so_is_what_waits_behind_that() {
+    let (mut bench, job) = client(3, 3);
+    let (first, next) = read(&mut bench, job, 1);
+    asks(&mut bench, 1);
+    all_but_the_last_take_it(&mut bench, &first);
+    let (second, _) = read(&mut bench, next.expect("it reads on"), 2);
+    all_but_the_last_take_it(&mut bench, &second);
+    let seen = live_for(&mut bench, Duration::from_secs(20));
+    assert!(!is_placed(&seen, 1) && !is_placed(&seen, 2), "{seen:?}");
+    for (n, out) in [(1, first), (2, second)] {
+        assert!(is_placed(&bench.hears_answer(out[2].0, out[2].1, Response::Saved), n));
+    }
+}
+
+#[test]
+fn where_nobody_took_a_block_who_does_not_begin_is_waited_for_to_the_end() {
+    let (mut bench, job) = client(1, 1);
+    let (out, _) = read(&mut bench, job, 1);
+    assert!(answer(&live_for(&mut bench, Duration::from_secs(20))).is_none());
+    assert!(is_placed(&bench.hears_answer(out[0].0, out[0].1, Response::Saved), 1));
+}
+
+#[test]
+fn who_says_that_no_connection_comes_about_or_cannot_pull_what_others_can_is_passed_over_by_the_next_block() {
+    for reason in [Refusal::Unreached, Refusal::NotPulled] {
+        let (mut bench, job) = client(3, 3);
+        let (out, next) = read(&mut bench, job, 1);
+        asks(&mut bench, 1);
+        all_but_the_last_take_it(&mut bench, &out);
+        let (to, magic) = out[2];
+        assert!(is_placed(&bench.hears(to, Message::error(magic, reason.to_string())), 1));
+        assert_eq!(read(&mut bench, next.expect("it reads on"), 2).0.len(), 2, "{reason}");
+    }
 }
 
 /// A retrieve of `blocks` blocks from three holders: the bench, and the fetches that are out.

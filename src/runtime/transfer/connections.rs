@@ -347,7 +347,7 @@ pub(super) fn lost(from: SocketAddr, error: &io::Error) -> JobError {
     if is_timeout(error) {
         failed(JobErrorKind::TimedOut, format!("peer {from} went silent"))
     } else {
-        failed(JobErrorKind::Unreachable, format!("the connection to peer {from} broke: {error}"))
+        failed(JobErrorKind::TimedOut, format!("the connection to peer {from} broke: {error}"))
     }
 }
 

@@ -16,8 +16,8 @@ use crate::runtime::offers::{Offered, Offers};
 /// What is under way.
 pub(crate) struct Ledger {
     books: Ranked<Books>,
-    /// Whether there is a delivery that the node has yet to hear of: it asks often, and mostly there is none.
-    has_delivered: AtomicBool,
+    /// Whether there is a pull that the node has yet to hear of: it asks often, and mostly there is none.
+    has_pulls: AtomicBool,
 }
 
 /// What the ledger's lock protects.
@@ -27,12 +27,20 @@ pub(super) struct Books {
     pub(super) readers: Readers,
     pub(super) writers: Writers,
     pub(super) jobs: Jobs,
-    delivered: Vec<(Key, IpAddr)>,
+    /// Blocks that others asked for, and those that were sent to them.
+    pulls: Pulls,
+}
+
+/// What others pull: each block's key, and the host that its connection led to.
+#[derive(Default)]
+pub(crate) struct Pulls {
+    pub(crate) asked: Vec<(Key, IpAddr)>,
+    pub(crate) delivered: Vec<(Key, IpAddr)>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { books: Ranked::new(&locks::LEDGER, Books::default()), has_delivered: AtomicBool::new(false) }
+        Self { books: Ranked::new(&locks::LEDGER, Books::default()), has_pulls: AtomicBool::new(false) }
     }
 }
 
@@ -48,23 +56,30 @@ impl Ledger {
         self.with(|books| books.offers.get(key))
     }
 
-    /// A block was sent to this host, but for its last bytes. Should the node not ask for long, it is not told of all.
-    pub(crate) fn note_delivery(&self, key: Key, to: IpAddr) {
-        self.with(|books| {
-            if books.delivered.len() < DELIVERED_MEMORY {
-                books.delivered.push((key, to));
-            }
+    /// A block is asked for from this host. Returns it if it is offered. Should the node not ask for long, it is not
+    /// told of all.
+    pub(crate) fn note_asked(&self, key: Key, by: IpAddr) -> Option<Offered> {
+        let offered = self.with(|books| {
+            push(&mut books.pulls.asked, (key, by));
+            books.offers.get(&key)
         });
-        self.has_delivered.store(true, Ordering::Release);
+        self.has_pulls.store(true, Ordering::Release);
+        offered
     }
 
-    /// The deliveries since it was last asked.
-    pub(crate) fn take_delivered(&self) -> Vec<(Key, IpAddr)> {
-        if !self.has_delivered.load(Ordering::Acquire) {
-            return Vec::new();
+    /// A block was sent to this host, but for its last bytes. Should the node not ask for long, it is not told of all.
+    pub(crate) fn note_delivery(&self, key: Key, to: IpAddr) {
+        self.with(|books| push(&mut books.pulls.delivered, (key, to)));
+        self.has_pulls.store(true, Ordering::Release);
+    }
+
+    /// What others pulled since it was last asked.
+    pub(crate) fn take_pulls(&self) -> Pulls {
+        if !self.has_pulls.load(Ordering::Acquire) {
+            return Pulls::default();
         }
-        self.has_delivered.store(false, Ordering::Release);
-        self.with(|books| std::mem::take(&mut books.delivered))
+        self.has_pulls.store(false, Ordering::Release);
+        self.with(|books| std::mem::take(&mut books.pulls))
     }
 
     /// Offers a block that is in memory. The order to forget the file may have come before there was anything to
@@ -114,6 +129,12 @@ impl Ledger {
     /// What may end this job early.
     pub(super) fn of(self: &Arc<Self>, job: JobId) -> Cancel {
         Cancel::new(Arc::clone(self), job)
+    }
+}
+
+fn push(pulls: &mut Vec<(Key, IpAddr)>, pull: (Key, IpAddr)) {
+    if pulls.len() < DELIVERED_MEMORY {
+        pulls.push(pull);
     }
 }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub(super) use connections::Connections;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-pub(super) use ledger::Ledger;
+pub(super) use ledger::{Ledger, Pulls};
 pub(crate) use manifests::read_manifest;
 pub(crate) use place::{is_ours_alone, put_whole, temporary_names};
 

@@ -327,7 +327,9 @@ impl History {
                 Event::Damaged { .. } | Event::Missing { .. } | Event::Dropped { .. } | Event::NoWay { .. } => {
                     Cause::Root("this machine")
                 }
-                Event::Fetched { .. } | Event::Delivered { .. } => Cause::Root("a peer that fetches"),
+                Event::Fetched { .. } | Event::Asked { .. } | Event::Delivered { .. } => {
+                    Cause::Root("a peer that fetches")
+                }
                 Event::JobDone { job, .. } | Event::Flows { job } => of(jobs.get(&(seen.life, *job))),
                 Event::Validated { addr } => {
                     visits.get(&(seen.life, *addr)).map_or(Cause::Root("a connection"), |&visit| Cause::Moment(visit))

@@ -1,11 +1,14 @@
-//! Others are offered a block where those that it was offered to are silent, or say that they have it and do not show
-//! it.
+//! Others are offered a block where those that it was offered to are silent, do not begin to pull it, or say that they
+//! have it and do not show it.
 
 use std::net::SocketAddr;
 
+use super::super::placing::Placing;
 use super::{Flow, Put};
 use crate::id::Key;
 use crate::node::desk::Desk;
+use crate::node::notice::Progress;
+use crate::overlay::Goal;
 
 impl Put {
     /// A peer is silent: what it was offered is offered to the next nearest too.
@@ -18,6 +21,29 @@ impl Put {
             }
         }
         Flow::Goes
+    }
+
+    /// A peer lives and does not begin to take what it is offered. Where the others have made up the quorum, it is not
+    /// waited for; until then it is the one that may.
+    pub(super) fn on_stalls(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
+        let stands = |block: &Placing| block.out.contains(&addr) || block.overdue.contains(&addr);
+        let late: Vec<Key> = self.placing.iter().filter(|(_, block)| stands(block)).map(|(&key, _)| key).collect();
+        for key in late {
+            if self.offer_on(desk, key) == Flow::Over {
+                return Flow::Over;
+            }
+        }
+        Flow::Goes
+    }
+
+    /// A peer could not pull the block. If others could, that is not this peer's way out: nor will it pull the rest.
+    pub(super) fn on_not_pulled(&mut self, desk: &mut Desk, key: Key, addr: SocketAddr) -> Flow {
+        let others_did = self.placing.get(&key).is_none_or(|placing| placing.saved > 0);
+        if !others_did {
+            return Flow::Goes;
+        }
+        desk.note_stall(addr);
+        self.on_stalls(desk, addr)
     }
 
     /// The peer at `addr` occupies no place any longer, though it may still take the block.
@@ -34,6 +60,28 @@ impl Put {
     pub(super) fn go_further(&mut self, desk: &Desk, key: Key) {
         if let Some(placing) = self.placing.get_mut(&key) {
             placing.go_further(desk.behind_liars(&key));
+        }
+    }
+
+    /// Looks once for others where nobody is left to be offered the block in place of silent peers.
+    pub(super) fn widen(&mut self, desk: &mut Desk, key: Key) {
+        let ticket = self.ticket(key);
+        let Some(placing) = self.placing.get_mut(&key) else { return };
+        if placing.lacks() && !placing.overdue.is_empty() && !placing.widened && placing.lookup.is_none() {
+            placing.widened = true;
+            placing.lookup = Some(desk.look_up(ticket, key, Goal::Peers));
+        }
+    }
+
+    /// The user hears why a block has fewer copies than it should.
+    pub(super) fn tell_of_stalling(&self, desk: &mut Desk, key: Key, placing: &Placing) {
+        for peer in placing.passed_over() {
+            let reason = format!("{peer}: it takes nothing of what it is offered, and is passed over for a while");
+            desk.progress(self.command, Progress::Retried { key, reason });
+        }
+        for addr in placing.overdue.iter().filter(|addr| desk.stalls(addr)).copied().collect::<Vec<_>>() {
+            let reason = format!("{addr}: it does not begin to take the block, and is passed over for a while");
+            desk.progress(self.command, Progress::Retried { key, reason });
         }
     }
 }
