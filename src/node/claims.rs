@@ -15,7 +15,7 @@ use rand::RngExt;
 use super::Node;
 use super::desk::Desk;
 use super::exchange::Offer;
-use super::job::{Job, JobId, Outcome};
+use super::job::{Job, JobErrorKind, JobId, Outcome};
 use super::jobs::Urgency;
 use super::part::{Proof, Reply, Taken, Ticket};
 use super::refusal::Refusal;
@@ -30,8 +30,8 @@ pub(super) struct Claims {
     /// None where nobody wants to know any more: then the job's outcome is for nobody.
     by_job: BTreeMap<JobId, Option<Claim>>,
     queue: VecDeque<Claim>,
-    /// Peers that did not give back what they say they have, and when that was.
-    liars: Recent<SocketAddr, Time, LIARS>,
+    /// Peers that did not give back what they say they have, when that was, and whether they said so.
+    liars: Recent<SocketAddr, (Time, bool), LIARS>,
 }
 
 struct Claim {
@@ -77,8 +77,8 @@ impl Desk {
             self.claims.by_job.insert(job, Some(Claim { offer, sample: Some(sample), patience: None }));
             return Ok(());
         }
-        if self.is_liar(&offer.to.addr) {
-            return Err(Refusal::Unshown(None));
+        if let Some(refusal) = self.disbelief(&offer.to.addr) {
+            return Err(refusal);
         }
         if self.claims.queue.len() >= MAX_QUEUE {
             return Err(Refusal::Unjudged("too many blocks wait to be read back".to_owned()));
@@ -102,8 +102,10 @@ impl Desk {
         }
     }
 
-    fn is_liar(&self, addr: &SocketAddr) -> bool {
-        self.claims.liars.get(addr).is_some_and(|found| self.now().since(*found) < DISBELIEF)
+    /// Why the peer at `addr` is not believed, if it is not.
+    fn disbelief(&self, addr: &SocketAddr) -> Option<Refusal> {
+        let (_, lied) = self.claims.liars.get(addr).filter(|(found, _)| self.now().since(*found) < DISBELIEF)?;
+        Some(if *lied { Refusal::Unshown(None) } else { Refusal::Unread(None) })
     }
 
     /// Claims of offers made under these tickets matter no longer.
@@ -143,17 +145,25 @@ impl Desk {
             Outcome::Failed(error) if sample.is_some() || error.kind.is_our_own() => {
                 Err(Refusal::Unjudged(error.reason.clone()))
             }
+            Outcome::Failed(error) if matches!(error.kind, JobErrorKind::Unreachable | JobErrorKind::TimedOut) => {
+                Err(Refusal::Unread(Some(error.reason.clone())))
+            }
             Outcome::Failed(error) => Err(Refusal::Unshown(Some(error.reason.clone()))),
             _ => Err(Refusal::Unshown(None)),
         };
-        let has_lied = sample.is_none() && matches!(result, Err(Refusal::Unshown(_)));
+        let lied = match result {
+            Err(Refusal::Unshown(_)) => Some(true),
+            Err(Refusal::Unread(_)) => Some(false),
+            _ => None,
+        };
         let mut verdicts = vec![(offer, result)];
-        if has_lied {
-            self.claims.liars.insert(offer.to.addr, self.exchange.now());
+        if let Some(lied) = lied.filter(|_| sample.is_none()) {
+            self.claims.liars.insert(offer.to.addr, (self.exchange.now(), lied));
             let queue = std::mem::take(&mut self.claims.queue).into_iter();
             let (false_ones, others): (Vec<_>, Vec<_>) = queue.partition(|claim| claim.offer.to.addr == offer.to.addr);
             self.claims.queue = others.into();
-            verdicts.extend(false_ones.into_iter().map(|claim| (claim.offer, Err(Refusal::Unshown(None)))));
+            let refusal = if lied { Refusal::Unshown(None) } else { Refusal::Unread(None) };
+            verdicts.extend(false_ones.into_iter().map(|claim| (claim.offer, Err(refusal.clone()))));
         }
         self.read_back();
         Some(verdicts)

@@ -22,6 +22,9 @@ pub(crate) enum Refusal {
     Unreached,
     /// It says that it has the block, and does not show it; what came of it. No peer says that of itself.
     Unshown(Option<String>),
+    /// It may have the block, and nobody can have it from there: it was out of reach, or silent. No peer says that of
+    /// itself either.
+    Unread(Option<String>),
     /// It may have the block: this peer could not look into that.
     Unjudged(String),
     /// For another reason.
@@ -50,6 +53,10 @@ impl fmt::Display for Refusal {
         match self {
             Self::Unshown(None) => f.write_str("it says that it has saved the block, and does not show it"),
             Self::Unshown(Some(why)) => write!(f, "it says that it has saved the block, and does not show it: {why}"),
+            Self::Unread(None) => f.write_str("it says that it has saved the block, which cannot be had from there"),
+            Self::Unread(Some(why)) => {
+                write!(f, "it says that it has saved the block, which cannot be had from there: {why}")
+            }
             Self::Unjudged(why) => {
                 write!(f, "it says that it has saved the block, and this peer could not look into that: {why}")
             }
@@ -71,7 +78,7 @@ mod tests {
         for (refusal, words) in WORDS {
             assert_eq!((Refusal::from(refusal.to_string()), refusal.to_string()), (refusal.clone(), words.to_owned()));
         }
-        for refusal in [Refusal::Unshown(None), Refusal::Unjudged("why".to_owned())] {
+        for refusal in [Refusal::Unshown(None), Refusal::Unread(None), Refusal::Unjudged("why".to_owned())] {
             assert!(matches!(Refusal::from(refusal.to_string()), Refusal::Other(_)));
         }
         assert_eq!(Refusal::from("its lease has ended"), Refusal::Other("its lease has ended".to_owned()));

@@ -343,7 +343,7 @@ impl Put {
 
     /// A peer took the block, or did not.
     fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<Taken, Refusal>) -> Flow {
-        if matches!(result, Err(Refusal::Unshown(_))) {
+        if matches!(result, Err(Refusal::Unshown(_) | Refusal::Unread(_))) {
             self.go_further(desk, key);
         }
         if !matches!(result, Ok(_) | Err(Refusal::Unjudged(_))) {

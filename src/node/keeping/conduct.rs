@@ -173,7 +173,7 @@ impl Conducts {
         match result {
             Ok(how) => self.took(peer, now, *how),
             Err(Refusal::Full) => self.fill(peer, now),
-            Err(Refusal::Unshown(_)) => self.lied(peer, now),
+            Err(Refusal::Unshown(_) | Refusal::Unread(_)) => self.lied(peer, now),
             Err(_) => return false,
         }
         result.is_err()

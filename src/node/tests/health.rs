@@ -78,6 +78,29 @@ fn a_stranger_that_repairs_asks_a_holder_for_its_leases_and_passes_them_on() {
 }
 
 #[test]
+fn a_repair_loses_no_block_of_a_holder_that_answers_and_cannot_be_connected_to_and_still_finds_liars() {
+    use JobErrorKind::{Busy, Corrupt, NotFound, TimedOut, Unreachable};
+    for (kind, health) in [
+        (Unreachable, Health::Unknown),
+        (TimedOut, Health::Unknown),
+        (Busy, Health::Unknown),
+        (NotFound, Health::Lost),
+        (Corrupt, Health::Lost),
+    ] {
+        let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
+        let command = Command::Check { sources: vec![Source::Key(key(1))], verify: false, repair: true, lease: None };
+        let asked = requests(&bench.does(Event::Command { id: 1, command }));
+        let [(holder, magic, Request::FindValue { .. })] = asked[..] else { panic!("{asked:?}") };
+        let mut actions = bench.hears_answer(holder, magic, Response::Node(peer(1)));
+        while let [(job, Job::ReadBack { .. } | Job::Unpack { .. })] = jobs(&actions)[..] {
+            actions = bench.ends(job, failed(kind));
+        }
+        let Some(Answer::Checked(checked)) = answer(&actions) else { panic!("{kind:?}: {actions:?}") };
+        assert_eq!(checked.health, health, "{kind:?}");
+    }
+}
+
+#[test]
 fn a_holder_tells_on_whose_behalf_it_keeps_a_block() {
     let mut bench = Bench::new(Config::default(), 2, 0).start(&[(key(1), 10)]);
     for (n, expected) in [(1, Response::Terms(Vec::new())), (2, Response::Vouch(Vouch::Absent))] {

@@ -287,7 +287,7 @@ impl Inquiry {
                 claim
             }
             // It may have it: nobody knows.
-            Some(Refusal::Unjudged(_)) => CopyState::Silent,
+            Some(Refusal::Unjudged(_) | Refusal::Unread(_)) => CopyState::Silent,
             Some(_) => {
                 self.lied = true;
                 CopyState::Absent
