@@ -133,7 +133,9 @@ impl<B: Backend> Performer<B> {
         Ok(match command {
             Command::Clear { sources } => Command::Clear { sources: self.whole(sources)?.0 },
             Command::Wait { until: Until::Copies { sources, copies }, limit } => {
+                let took = stopwatch();
                 let sources = self.whole(sources)?.0;
+                let limit = limit.map(|limit| limit.saturating_sub(took()));
                 Command::Wait { until: Until::Copies { sources, copies }, limit }
             }
             Command::Wait { until: Until::Idle, limit } => {
@@ -193,8 +195,10 @@ impl<B: Backend> Performer<B> {
             if let Some(failure) = unknown {
                 return Reply::of_file(name, Answer::Failed(failure));
             }
+            // What is made of parts is read first, which may take longer than to check them.
+            let took = stopwatch();
             let check = |sources, lease| self.ask(Command::Check { sources, verify, repair, lease });
-            let answer = match self.whole(sources.clone()) {
+            let mut answer = match self.whole(sources.clone()) {
                 Ok((sources, lease)) => check(sources, lease),
                 Err(failure) if failure.kind == FailureKind::Cancelled => Answer::Failed(failure),
                 // What the listing lacks tells how safe the folder is; what cannot be read for another reason, nothing.
@@ -203,6 +207,9 @@ impl<B: Backend> Performer<B> {
                     answer => answer,
                 },
             };
+            if let Answer::Checked(checked) = &mut answer {
+                checked.took = checked.took.max(took());
+            }
             Reply::of_file(name, answer)
         });
         Reply::one_or_all(answers)

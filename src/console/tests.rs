@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::id::Id;
+use crate::node::health::{Checked, Health};
 use crate::node::notice::PeerInfo;
 use crate::node::{Failure, Progress, Source};
 use crate::overlay::TableRow;
@@ -74,10 +75,33 @@ impl Rote {
             Command::List => Answer::List { blocks: vec![(Id::ZERO, 7)] },
             Command::Quit { handover } => left(1, 0, handover, true),
             Command::Ping { addr } => Answer::Pong { peer: Peer::new(Id::ZERO, addr), rtt: Duration::from_micros(120) },
+            Command::RetrieveManifest { .. } => {
+                let passed = crate::runtime::stopwatch();
+                while passed() < READING {
+                    std::hint::spin_loop();
+                }
+                Answer::Cleared { blocks: 0 }
+            }
+            Command::Check { .. } => Answer::Checked(Box::new(Checked {
+                health: Health::Whole,
+                bytes: 0,
+                blocks: 0,
+                copies: Vec::new(),
+                wanted: 1,
+                repaired: 0,
+                unread: 0,
+                weakest: None,
+                peers: Vec::new(),
+                each: Vec::new(),
+                took: Duration::ZERO,
+            })),
             _ => Answer::Cleared { blocks: 0 },
         }
     }
 }
+
+/// How long it takes to read what a file is made of.
+const READING: Duration = Duration::from_millis(2);
 
 impl Backend for Rote {
     fn submit(&self, command: Command) -> Receiver<Notice> {
@@ -126,6 +150,13 @@ fn text(input: &str) -> String {
 fn json(rote: &Rote, input: &str) -> Vec<serde_json::Value> {
     let (_, text) = run(rote, Format::Json, input.as_bytes());
     text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+#[test]
+fn a_check_tells_the_time_that_the_whole_command_took() {
+    let told = json(&Rote::default(), &format!("check {}\n", Id::ZERO));
+    let took = told[0]["took"].as_f64().expect("a number of milliseconds");
+    assert!(took >= READING.as_secs_f64() * 1000.0, "{told:?}");
 }
 
 #[test]
