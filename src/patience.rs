@@ -29,7 +29,7 @@
 //! | what is done | times | takes |
 //! |---|---|---|
 //! | [`FETCHES`]: the holders of a piece of a file are looked for | 3 | as long as lookups and fetches do |
-//! | [`FILE_REQUESTS`]: a named file is requested again: another peer may have it by then | 2 | the same |
+//! | [`FILE_REQUESTS`]: a named file is requested again, or of the next peer that should have it | 2 | the same |
 //! | [`HEALS`]: a block in place of a damaged one is looked for, with pauses that double | 6 | 310 s |
 
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub const FILE: Duration = Duration::from_secs(3600);
 /// Times that the holders of a piece of a file are looked for.
 pub const FETCHES: u8 = 3;
 
-/// Times that a named file is requested again whose holder failed to send it.
+/// Times that a named file is requested again whose holder failed to send it: so each that should have it is asked.
 pub const FILE_REQUESTS: u8 = 2;
 
 /// Times that a block in place of a damaged one is looked for.

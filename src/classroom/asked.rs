@@ -98,6 +98,8 @@ pub(super) enum Asked {
     Job(Step),
     Transfer(Handing),
     Route(Errand),
+    /// The peers that should have a file which this one of them did not send.
+    Replicas(Own, Peer),
 }
 
 impl Asked {

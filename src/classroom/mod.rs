@@ -150,6 +150,8 @@ impl Part for Classroom {
                 self.on_handed(desk, handing, to, Handed::Silent(reason.to_owned()));
             }
             (Asked::Route(errand), Reply::Settled(outcome)) => self.on_settled(desk, errand, outcome),
+            (Asked::Replicas(own, failed), Reply::Found(found)) => self.on_replicas(desk, own, failed, &found.peers),
+            (Asked::Replicas(..), _) => {}
             (asked, reply) => debug_assert!(false, "{asked:?} has the reply {reply:?}"),
         }
     }
@@ -340,7 +342,7 @@ impl Classroom {
             (Step::Receive { own, from }, Ok(NamedOutcome::Received { size, sha256 })) => {
                 Self::on_received(desk, own, from, size, sha256);
             }
-            (Step::Receive { own, .. }, Err(error)) => self.on_not_received(desk, own, &error),
+            (Step::Receive { own, from }, Err(error)) => self.on_not_received(desk, own, from, &error),
             (Step::Give(own), Err(error)) => Self::fail(desk, own, &error),
             (Step::Give(_) | Step::Receive { .. }, Ok(_)) => {}
         }

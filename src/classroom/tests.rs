@@ -116,6 +116,23 @@ fn a_file_nobody_has_is_sought_at_the_neighbours_and_then_answered_clearly() {
 }
 
 #[test]
+fn where_no_connection_to_the_peer_responsible_comes_about_the_next_one_is_asked_for_its_copy() {
+    for kind in [JobErrorKind::Unreachable, JobErrorKind::TimedOut] {
+        let mut bench = classroom(2);
+        let sent = orders(&mut bench, Command::RequestFile { file: file(1) });
+        let place = RingResponse::File { file: file(1), place: FilePlace { size: Some(700) } };
+        let actions = routed_answer(&mut bench, &sent, place);
+        let (receive, NamedJob::Receive { from, .. }) = job(&actions) else { panic!("{actions:?}") };
+        assert_eq!(from, peer(1).addr);
+        let actions = bench.ends(receive, Outcome::Failed(JobError { kind, reason: "no way".to_owned() }));
+        let (receive, NamedJob::Receive { from, .. }) = job(&actions) else { panic!("{actions:?}") };
+        assert_eq!(from, peer(2).addr, "its successor has a copy");
+        let actions = bench.ends(receive, Outcome::Named(NamedOutcome::Received { size: 700, sha256: key(1) }));
+        assert!(matches!(answer(&actions), Some(Answer::FileReceived { .. })), "{actions:?}");
+    }
+}
+
+#[test]
 fn a_user_who_requests_what_nobody_has_is_told_so() {
     let mut bench = classroom(2);
     let actions = orders(&mut bench, Command::RequestFile { file: file(1) });

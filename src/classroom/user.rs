@@ -1,7 +1,8 @@
 //! What this peer's user asks about files: `store` and `request`.
 
 use super::file::Waiter;
-use super::{Classroom, Errand, Handed, Handing, Own, Requester, Step, tell};
+use super::{Asked, Classroom, Errand, Handed, Handing, Own, Requester, Step, tell};
+use crate::config::FILE_COPIES;
 use crate::id::Id;
 use crate::name::FileName;
 use crate::node::command::CommandId;
@@ -9,7 +10,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{JobError, JobErrorKind, NamedJob};
 use crate::node::notice::{Answer, FailureKind, FileNews};
 use crate::node::trouble::Trouble;
-use crate::overlay::RouteOutcome;
+use crate::overlay::{Goal, RouteOutcome};
 use crate::patience;
 use crate::peer::Peer;
 use crate::wire::ring::{RingResponse, Routed};
@@ -113,16 +114,33 @@ impl Classroom {
         desk.answer(command, Answer::FileReceived { file, from, bytes, sha256, took: desk.now().since(since) });
     }
 
-    /// The peer that had the requested file could not send it: another peer may.
-    pub(super) fn on_not_received(&mut self, desk: &mut Desk, own: Own, error: &JobError) {
+    /// The peer that had the requested file could not send it: another peer may. Where no connection to it comes about,
+    /// or it is silent, that would be the next time as well: those after it have the file too.
+    pub(super) fn on_not_received(&mut self, desk: &mut Desk, own: Own, from: Peer, error: &JobError) {
         let elsewhere =
             !matches!(error.kind, JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Busy | JobErrorKind::Cancelled);
         if own.tries > 0 && elsewhere {
             desk.trouble(Trouble::FileRequestedAgain { file: own.file, reason: error.to_string() });
             let again = Own { tries: own.tries - 1, ..own };
+            if matches!(error.kind, JobErrorKind::Unreachable | JobErrorKind::TimedOut) {
+                let ticket = self.ticket(Asked::Replicas(again, from));
+                desk.look_up(ticket, own.file.key(), Goal::Peers);
+                return;
+            }
             return self.route(desk, Routed::Request { file: own.file }, Errand::Request(again));
         }
         Self::fail(desk, own, error);
+    }
+
+    /// The peers that should have the file are known, the one responsible first: the one after who failed is asked for
+    /// it.
+    pub(super) fn on_replicas(&mut self, desk: &mut Desk, own: Own, failed: Peer, peers: &[Peer]) {
+        let next = peers.iter().position(|peer| *peer == failed).map_or(0, |at| at + 1);
+        let others = peers.iter().take(FILE_COPIES).skip(next);
+        match others.copied().find(|peer| !desk.is_me(peer)) {
+            Some(peer) => self.receive(desk, own, peer),
+            None => self.route(desk, Routed::Request { file: own.file }, Errand::Request(own)),
+        }
     }
 
     pub(super) fn fail(desk: &mut Desk, own: Own, error: &JobError) {
