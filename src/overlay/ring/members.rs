@@ -4,6 +4,11 @@
 //! named as well, and takes its place once the member is to be doubted. If the member's answer comes before that of its
 //! stand-in, it counts. A search for holders is patient: it hears the verdict on each member before another one takes
 //! its place, since repair would copy a block where none is missing.
+//!
+//! An owner may name peers that do not live. So once more of those that are strangers here are late than have answered,
+//! the peers that are known here are asked in place of the other strangers.
+
+use std::collections::BTreeSet;
 
 use super::Ring;
 use super::questions::Why;
@@ -34,6 +39,8 @@ pub(super) enum Standing {
 pub(super) struct Members {
     me: Id,
     all: Vec<(Peer, Standing)>,
+    /// Those of them that were only heard of.
+    strangers: BTreeSet<Id>,
     patient: bool,
 }
 
@@ -41,7 +48,28 @@ impl Members {
     pub(super) fn new(peers: Vec<Peer>, me: &Peer, goal: Goal) -> Self {
         let patient = goal == Goal::Holders;
         let all = peers.into_iter().map(|peer| (peer, Standing::Spare)).collect();
-        Self { me: me.id, all, patient }
+        Self { me: me.id, all, strangers: BTreeSet::new(), patient }
+    }
+
+    /// The same, of whom these were only heard of.
+    pub(super) fn with_strangers(mut self, is_stranger: impl Fn(&Peer) -> bool) -> Self {
+        self.strangers =
+            self.all.iter().map(|(peer, _)| peer).filter(|peer| is_stranger(peer)).map(|peer| peer.id).collect();
+        self
+    }
+
+    /// Whether more strangers are late than have answered: then no more of them are asked.
+    fn is_wary(&self) -> bool {
+        let strangers = self.all.iter().filter(|(peer, _)| self.strangers.contains(&peer.id));
+        let (mut answered, mut late) = (0, 0);
+        for (_, standing) in strangers {
+            match standing {
+                Standing::Answered => answered += 1,
+                Standing::Overdue | Standing::Doubtful | Standing::Silent => late += 1,
+                Standing::Spare | Standing::Asked => {}
+            }
+        }
+        late > answered
     }
 
     fn count(&self, standing: Standing) -> usize {
@@ -53,7 +81,10 @@ impl Members {
         let late = [Standing::Overdue, Standing::Doubtful];
         let slow = if self.patient { late.map(|late| self.count(late)).iter().sum() } else { 0 };
         let mut places = WIDTH.saturating_sub(self.count(Standing::Answered) + self.count(Standing::Asked) + slow);
-        for (peer, standing) in self.all.iter_mut().filter(|(_, standing)| *standing == Standing::Spare) {
+        let (wary, strangers) = (self.is_wary(), &self.strangers);
+        let may_be_asked =
+            |peer: &Peer, standing| standing == Standing::Spare && !(wary && strangers.contains(&peer.id));
+        for (peer, standing) in self.all.iter_mut().filter(|(peer, standing)| may_be_asked(peer, *standing)) {
             places = places.checked_sub(1)?;
             if peer.id != self.me {
                 *standing = Standing::Asked;
@@ -170,6 +201,27 @@ mod tests {
         members.set(&all[7], Standing::Doubtful);
         assert!(members.is_complete());
         assert_eq!(members.found(|_| false), (all[..WIDTH].to_vec(), vec![]));
+    }
+
+    #[test]
+    fn strangers_are_asked_in_place_of_strangers_unless_more_of_them_are_late_than_have_answered() {
+        let all = peers(12);
+        let strangers = |peer: &Peer| peer.id <= all[9].id;
+        let begin = || {
+            let mut members = Members::new(all.clone(), &all[11], Goal::Survey).with_strangers(strangers);
+            assert_eq!(asked(&mut members), WIDTH);
+            members
+        };
+        let mut honest = begin();
+        all[2..7].iter().for_each(|peer| honest.set(peer, Standing::Answered));
+        all[..2].iter().for_each(|peer| honest.set(peer, Standing::Silent));
+        assert_eq!([honest.next(), honest.next()], [Some(all[7]), Some(all[8])]);
+        let mut made_up = begin();
+        made_up.set(&all[0], Standing::Overdue);
+        assert_eq!([made_up.next(), made_up.next()], [Some(all[10]), None]);
+        all[1..3].iter().for_each(|peer| made_up.set(peer, Standing::Answered));
+        made_up.set(&all[3], Standing::Overdue);
+        assert_eq!(made_up.next(), Some(all[7]), "some of them live");
     }
 
     #[test]

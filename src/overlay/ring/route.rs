@@ -144,6 +144,8 @@ impl Ring {
     /// A search's replica set is known, perhaps with stand-ins; for holders its members are asked.
     fn settle(&mut self, lookup: LookupId, mut peers: Vec<Peer>, hops: u32, out: &mut Vec<Effect>) {
         let vanished = self.vanished();
+        let (table, proven) = (&self.table, &self.proven);
+        let is_stranger = |peer: &Peer| table.get(&peer.id) != Some(*peer) && !proven.contains(&peer.addr);
         let Some(search) = self.searches.get_mut(&lookup) else { return };
         if vanished.len() > search.unreached.len() {
             search.unreached = vanished;
@@ -155,7 +157,8 @@ impl Ring {
             return out.push(Effect::Found { lookup, peers, hops, unreached });
         }
         let asked = u32::from(peers.iter().any(|peer| peer.id != self.me.id));
-        search.found = Some((Members::new(peers, &self.me, search.goal), hops + asked));
+        let members = Members::new(peers, &self.me, search.goal).with_strangers(is_stranger);
+        search.found = Some((members, hops + asked));
         self.ask_members(lookup, out);
     }
 
@@ -236,5 +239,77 @@ pub(super) fn key_of(what: Routed, origin: Id) -> Id {
         Routed::Join => origin,
         Routed::Lookup { key } => key,
         Routed::Store { file } | Routed::Request { file } => file.key(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::RingOptions;
+    use super::*;
+    use crate::config::FIRST_TIMEOUT;
+    use crate::overlay::{Cause, Overlay};
+    use crate::wire::Response;
+    use crate::wire::ring::RingResponse;
+
+    fn peer(n: u8) -> Peer {
+        Peer::new(Id::from_u64(u64::from(n) * 1000), ([10, 0, 0, n], 7000).into())
+    }
+
+    /// How long a search takes whose owner names itself and so many that do not live, and how many of those are asked.
+    fn cost_of_made_up(goal: Goal, count: u16) -> (Time, usize) {
+        let (mut ring, mut out) = (Ring::new(peer(5), RingOptions::default()), Vec::new());
+        ring.fill(Time::ZERO, &(1..=20).map(peer).collect::<Vec<_>>());
+        let key = Id::from_u64(1500);
+        ring.lookup(Time::ZERO, 1, key, goal, &mut out);
+        let made_up = |n: u16| Peer::new(Id::from_u64(1600 + u64::from(n)), ([203, 0, 113, 1], 1 + n).into());
+        let here = Response::Nodes(Vec::new());
+        let (mut silent, mut order, mut asked) = (BTreeMap::new(), 0, 0);
+        let mut now = Time::ZERO;
+        loop {
+            for effect in std::mem::take(&mut out) {
+                let (to, tag, tries, request) = match effect {
+                    Effect::Ask { to, tag, tries, request, .. } => (to, tag, tries, request),
+                    Effect::Found { peers, .. } => {
+                        assert_eq!(peers.len(), WIDTH, "those that live");
+                        return (now, asked);
+                    }
+                    _ => continue,
+                };
+                let liar = Peer::new(Id::from_u64(1600), to.addr);
+                let peers = std::iter::once(liar).chain((1..=count).map(made_up)).collect();
+                let named = Response::Ring(RingResponse::Owner { peers, hops: 0, trail: Vec::new() });
+                let response = match request {
+                    Request::FindValue { .. } if to.addr.ip() == made_up(0).addr.ip() => {
+                        asked += 1;
+                        order += 1;
+                        silent.insert((now + FIRST_TIMEOUT, order, false), (tag, to));
+                        silent.insert((now + patience::silence(tries), order, true), (tag, to));
+                        continue;
+                    }
+                    Request::FindValue { .. } => &here,
+                    Request::Ring(RingRequest::Routed { .. }) => &named,
+                    _ => continue,
+                };
+                ring.on(now, Cause::Alive { addr: to.addr }, &mut out);
+                ring.on(now, Cause::Answer { tag, from: to.addr, by: None, response }, &mut out);
+            }
+            if out.is_empty() {
+                let ((due, _, failed), (tag, to)) = silent.pop_first().expect("it ends");
+                now = due;
+                let late = Cause::Late { tag, doubtful: false };
+                ring.on(now, if failed { Cause::NoAnswer { tag, to } } else { late }, &mut out);
+            }
+        }
+    }
+
+    #[test]
+    fn fifteen_peers_that_do_not_live_cost_a_search_two_seconds_and_no_more_questions_than_a_set_has_members() {
+        for goal in [Goal::Holders, Goal::Survey] {
+            let (took, asked) = cost_of_made_up(goal, 15);
+            assert!(took <= Time::ZERO + std::time::Duration::from_secs(2), "{goal:?}: {took:?}");
+            assert_eq!(asked, WIDTH - 1, "{goal:?}");
+        }
     }
 }
