@@ -19,7 +19,7 @@ impl Company {
     /// Takes a notice in; what its user is to hear then.
     pub(super) fn hear(&mut self, notice: &Notice) -> Option<String> {
         match notice {
-            Notice::Joined { peers } => self.peers = *peers,
+            Notice::Joined { peers, .. } => self.peers = *peers,
             Notice::PeerUp { peer } => {
                 self.peers += 1;
                 if std::mem::take(&mut self.alone) {
@@ -67,16 +67,16 @@ mod tests {
 
     #[test]
     fn the_last_peer_that_goes_and_the_first_that_comes_back_are_told_of_once() {
-        let joined = Notice::Joined { peers: 2 };
+        let joined = Notice::Joined { peers: 2, shut_out: 0 };
         let notices = [up(1), up(2), joined, down(1), down(2), up(1), up(2), down(2), down(1)];
         assert_eq!(told(Company::new(false), &notices), [4, 5, 8]);
         // Of a peer that found nobody, the first that it finds.
-        assert_eq!(told(Company::new(true), &[Notice::Joined { peers: 0 }, up(1), up(2)]), [1]);
+        assert_eq!(told(Company::new(true), &[Notice::Joined { peers: 0, shut_out: 0 }, up(1), up(2)]), [1]);
     }
 
     #[test]
     fn the_first_of_a_network_and_one_that_leaves_say_nothing_of_it() {
-        assert_eq!(told(Company::new(false), &[Notice::Joined { peers: 0 }, up(1)]), [0; 0]);
+        assert_eq!(told(Company::new(false), &[Notice::Joined { peers: 0, shut_out: 0 }, up(1)]), [0; 0]);
         let mut leaving = Company::new(false);
         assert!(leaving.hear(&up(1)).is_none());
         leaving.leave();

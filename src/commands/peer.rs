@@ -353,7 +353,7 @@ fn level(notice: &Notice) -> Level {
 /// What the log says of a notice.
 fn text(notice: &Notice) -> String {
     match notice {
-        Notice::Joined { peers } => format!("joined: {peers} peers known"),
+        Notice::Joined { peers, .. } => format!("joined: {peers} peers known"),
         Notice::PeerUp { peer } => format!("peer {peer} is here"),
         Notice::PeerDown { peer } => format!("peer {peer} is gone"),
         Notice::BlockStored { key, size } => format!("block {} stored, {size} bytes", key.short()),

@@ -36,7 +36,7 @@ struct Process {
 
 /// Announces that the peer is ready: in the ready file, and to the service manager. Returns the JSON of it.
 pub(super) fn announce(ready: &Ready, network: (bool, NetworkName), file: Option<&Path>) -> Result<String, Failed> {
-    let text = Announced::new(ready.id, ready.udp, network).text();
+    let text = Announced::new(ready.id, ready.udp, network).shut_out(ready.shut_out).text();
     if let Some(path) = file {
         write_ready_file(path, &text)
             .map_err(|error| Failed::start(format!("cannot write the ready file {}: {error}", path.display())))?;

@@ -58,13 +58,21 @@ pub struct Announced {
     pid: u32,
     sealed: bool,
     network: NetworkName,
+    /// Peers that answer and did not let this one in, where it is alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shut_out: Option<usize>,
 }
 
 impl Announced {
     /// What this process tells of its peer `id` on `port`: whether a network key seals its traffic, and the name of its
     /// network.
     pub fn new(id: Id, port: u16, (sealed, network): (bool, NetworkName)) -> Self {
-        Self { id, udp: port, tcp: port, pid: std::process::id(), sealed, network }
+        Self { id, udp: port, tcp: port, pid: std::process::id(), sealed, network, shut_out: None }
+    }
+
+    /// The same of a peer that is alone, for so many that answer did not let it in.
+    pub fn shut_out(self, by: usize) -> Self {
+        Self { shut_out: (by > 0).then_some(by), ..self }
     }
 
     /// It as JSON.

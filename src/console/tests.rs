@@ -82,21 +82,25 @@ impl Rote {
                 }
                 Answer::Cleared { blocks: 0 }
             }
-            Command::Check { .. } => Answer::Checked(Box::new(Checked {
-                health: Health::Whole,
-                bytes: 0,
-                blocks: 0,
-                copies: Vec::new(),
-                wanted: 1,
-                repaired: 0,
-                unread: 0,
-                weakest: None,
-                peers: Vec::new(),
-                each: Vec::new(),
-                took: Duration::ZERO,
-            })),
+            Command::Check { .. } => Answer::Checked(Box::new(checked_at_once())),
             _ => Answer::Cleared { blocks: 0 },
         }
+    }
+}
+
+fn checked_at_once() -> Checked {
+    Checked {
+        health: Health::Whole,
+        bytes: 0,
+        blocks: 0,
+        copies: Vec::new(),
+        wanted: 1,
+        repaired: 0,
+        unread: 0,
+        weakest: None,
+        peers: Vec::new(),
+        each: Vec::new(),
+        took: Duration::ZERO,
     }
 }
 

@@ -354,6 +354,7 @@ impl Node {
             return;
         }
         self.desk.suspect(to);
+        self.desk.exchange.on_no_connection(to).into_iter().for_each(|delivery| self.deliver(delivery));
         if request.origin().is_none_or(|origin| self.desk.is_me(origin)) {
             return;
         }
@@ -418,8 +419,8 @@ impl Node {
             Effect::Found { lookup, peers, hops, unreached } => {
                 self.on_end_of(lookup, Reply::Found(Found { peers, hops, unreached }));
             }
-            Effect::Joined { peers } => {
-                self.desk.notify(Notice::Joined { peers });
+            Effect::Joined { peers, shut_out } => {
+                self.desk.notify(Notice::Joined { peers, shut_out });
                 self.waits.on_joined(self.desk.now());
                 self.tell(News::Joined);
             }

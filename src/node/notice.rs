@@ -39,6 +39,9 @@ pub enum Notice {
     Joined {
         /// Peers in the routing table.
         peers: usize,
+        /// Where there is none: peers that answer, and did not let this one in.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        shut_out: usize,
     },
     /// A peer entered the routing table.
     PeerUp {

@@ -48,6 +48,8 @@ pub enum Trouble {
         /// Where it runs.
         addr: SocketAddr,
     },
+    /// Others answer, and cannot connect to this peer.
+    Unreached,
     /// This peer has no room for what others offer it.
     Full {
         /// Bytes of the blocks held here.
@@ -80,6 +82,10 @@ impl fmt::Display for Trouble {
                 f,
                 "another peer runs at {addr} with the id of this one, so one of the two holds nothing for anybody; was the \
                  data folder copied? Give one of them another id with --id"
+            ),
+            Self::Unreached => f.write_str(
+                "nobody can connect to this peer over TCP, though its datagrams get through: what it keeps cannot be \
+                 retrieved from it; is there a firewall, or an address that is translated?",
             ),
             Self::Full { bytes } => write!(
                 f,

@@ -255,6 +255,8 @@ pub enum Effect {
     Joined {
         /// Peers known by then.
         peers: usize,
+        /// Peers that answer and did not let this one in, where it knows no other.
+        shut_out: usize,
     },
     /// A peer entered our view of the network: replica sets near it may have changed.
     PeerUp(Peer),

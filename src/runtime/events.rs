@@ -30,7 +30,7 @@ use crossbeam_channel::Receiver;
 ///     let (ready, readies) = channel();
 ///     let tell = Tell(Arc::new(move |me, notices| {
 ///         for notice in notices {
-///             if let Notice::Joined { peers } = notice {
+///             if let Notice::Joined { peers, .. } = notice {
 ///                 let _ = ready.send((me, peers));
 ///             }
 ///         }

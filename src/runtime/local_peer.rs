@@ -29,6 +29,8 @@ pub struct Ready {
     pub tcp: u16,
     /// Peers it found when it joined.
     pub peers: usize,
+    /// Where it found none: peers that answer, and did not let it in.
+    pub shut_out: usize,
 }
 
 /// How a peer ended.
@@ -105,9 +107,9 @@ impl LocalPeer {
     /// ```
     pub fn ready(&self, limit: Option<Duration>) -> Option<Ready> {
         let handle = &self.handle;
-        let peers = handle.state.wait_ready(limit)?;
+        let (peers, shut_out) = handle.state.wait_ready(limit)?;
         let port = handle.me.addr.port();
-        Some(Ready { id: handle.me.id, udp: port, tcp: port, peers })
+        Some(Ready { id: handle.me.id, udp: port, tcp: port, peers, shut_out })
     }
 
     /// To talk to this peer from other threads. A handle does not keep it running: it ends when it quits, or when this

@@ -333,8 +333,8 @@ impl NodeLoop {
             status.sealed = self.shared.keys.is_some();
             status.moved = (self.shared.connections.received(), self.shared.served.sent());
         }
-        if let Notice::Joined { peers } = notice {
-            self.state.ready(peers);
+        if let Notice::Joined { peers, shut_out } = notice {
+            self.state.ready(peers, shut_out);
         }
         let Some(command) = notice.command() else { return self.state.publish(&notice) };
         // Those who watch hear of files, and of the end.

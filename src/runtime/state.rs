@@ -64,14 +64,15 @@ enum Stage {
     Joining,
     Ready {
         peers: usize,
+        shut_out: usize,
     },
     Ended,
 }
 
 impl State {
     /// The join is done (or there was nobody to join).
-    pub(super) fn ready(&self, peers: usize) {
-        self.turn_to(Stage::Ready { peers });
+    pub(super) fn ready(&self, peers: usize, shut_out: usize) {
+        self.turn_to(Stage::Ready { peers, shut_out });
     }
 
     /// The node thread has ended: nothing more will come.
@@ -85,8 +86,9 @@ impl State {
         self.changed.notify_all();
     }
 
-    /// Waits until the peer is ready; the number of peers it found. None if it ended or `limit` passed before.
-    pub(super) fn wait_ready(&self, limit: Option<Duration>) -> Option<usize> {
+    /// Waits until the peer is ready; how many peers it found, and how many answered and did not let it in. None if it
+    /// ended or `limit` passed before.
+    pub(super) fn wait_ready(&self, limit: Option<Duration>) -> Option<(usize, usize)> {
         let mut view = self.view.lock();
         let joining = |view: &mut View| matches!(view.stage, Stage::Joining);
         match limit {
@@ -96,7 +98,7 @@ impl State {
             }
         }
         match view.stage {
-            Stage::Ready { peers } => Some(peers),
+            Stage::Ready { peers, shut_out } => Some((peers, shut_out)),
             Stage::Joining | Stage::Ended => None,
         }
     }
@@ -134,7 +136,7 @@ mod tests {
     fn a_watcher_that_does_not_keep_up_learns_how_many_notices_it_missed() {
         let state = State::default();
         let notices = state.watch();
-        let joined = Notice::Joined { peers: 1 };
+        let joined = Notice::Joined { peers: 1, shut_out: 0 };
         for _ in 0..NOTICES.most() + 5 {
             state.publish(&joined);
         }
@@ -147,7 +149,7 @@ mod tests {
     fn a_watcher_gets_what_it_wants_and_misses_nothing_else() {
         let state = State::default();
         let notices = state.watch_for(|notice| matches!(notice, Notice::Joined { .. }));
-        let (joined, told) = (Notice::Joined { peers: 1 }, Notice::Missed { notices: 1 });
+        let (joined, told) = (Notice::Joined { peers: 1, shut_out: 0 }, Notice::Missed { notices: 1 });
         for _ in 0..NOTICES.most() + 5 {
             state.publish(&told);
         }

@@ -213,7 +213,7 @@ fn an_address_where_nobody_is_delays_no_join(kind: &Kind) {
         net.start((kind.build)(me, guest), guest, &[addr(800), addr(7)]);
         net.run(Duration::from_secs(3));
         let joined = net.told.iter().find_map(|(at, by, effect)| match effect {
-            Effect::Joined { peers: 1.. } if *by == me.addr => Some(*at),
+            Effect::Joined { peers: 1.., .. } if *by == me.addr => Some(*at),
             _ => None,
         });
         let took = joined.expect("it joins") - begin;

@@ -58,7 +58,7 @@ impl RingOutput {
             self.tell(&notice);
             match (notice, &place.known) {
                 (Notice::Route { route: RouteNotice::JoinRefused { reason } }, _) => refused = Some(reason),
-                (Notice::Joined { peers: 0 }, Some(known)) => {
+                (Notice::Joined { peers: 0, .. }, Some(known)) => {
                     let (me, number) = (place.name(), number(&known.id));
                     return Err(match refused {
                         Some(reason) => Failed::start(format!("peer {me} was not let into the ring: {reason}")),
@@ -137,7 +137,7 @@ impl RingOutput {
         let lines = self.lines.of(notice);
         if lines.is_empty() {
             match notice {
-                Notice::Joined { peers } => log::info!("peer {} is in the ring; {peers} peers known", self.me()),
+                Notice::Joined { peers, .. } => log::info!("peer {} is in the ring; {peers} peers known", self.me()),
                 Notice::Answer { answer: left @ Answer::Left { .. }, .. } => self.left = Some(left.clone()),
                 Notice::Trouble { .. } => {} // It stands in the log already.
                 other => log::debug!("{other:?}"),

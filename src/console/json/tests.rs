@@ -274,7 +274,7 @@ fn the_page_tells_every_field_of_every_answer_and_no_other() {
 #[test]
 fn the_page_tells_every_event_and_its_fields() {
     let notices = [
-        Notice::Joined { peers: 1 },
+        Notice::Joined { peers: 1, shut_out: 0 },
         Notice::PeerUp { peer: peer() },
         Notice::PeerDown { peer: peer() },
         Notice::BlockStored { key: KEY, size: 7 },

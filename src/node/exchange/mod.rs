@@ -310,7 +310,7 @@ impl Exchange {
             }
             (Why::Offer { place, offer }, answer) => {
                 if answer.as_ref().is_err_and(|why| *why == Refusal::Unreached) {
-                    self.uplink.on_no_beginning(self.now, offer.to.addr);
+                    self.on_unreached(offer.to.addr);
                 }
                 let result = answer.and_then(|response| self.proof(magic, &offer, &response));
                 self.end_offer(place, offer, result)

@@ -5,17 +5,27 @@
 //! has asked for none of all that is offered to it, and for nothing else lately. Where peers share a host, each counts
 //! as that host does.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Exchange, Why};
+use super::{Delivery, Exchange, Why};
 use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
+use crate::node::action::Action;
+use crate::node::notice::Notice;
+use crate::node::trouble::Trouble;
 use crate::recent::Recent;
 use crate::time::Time;
 
 /// A peer has this long to begin. A lost segment that opens a connection is sent again after a second.
 const BEGINNING: Duration = Duration::from_millis(1500);
+
+/// An offer that has not left for so long is given up: as long as two connections take to fail.
+const NO_CONNECTION: Duration = Duration::from_millis(3500);
+
+/// So many hosts that cannot connect to this one are no chance.
+const ENOUGH: usize = 3;
 
 /// What hosts asked for.
 #[derive(Default)]
@@ -26,11 +36,16 @@ pub(super) struct Pulling {
     hosts: Recent<IpAddr, Time, DELIVERED_MEMORY>,
     /// The peer at a host that did not begin with this block.
     idle: Recent<(Key, IpAddr), SocketAddr, DELIVERED_MEMORY>,
+    /// Hosts that cannot connect to this one, since any did; [`ENOUGH`] at most.
+    unreached_by: BTreeSet<IpAddr>,
 }
 
 impl Exchange {
     /// Blocks were asked for over connections with these hosts.
     pub(crate) fn note_asked(&mut self, blocks: Vec<(Key, IpAddr)>) {
+        if !blocks.is_empty() {
+            self.pulling.unreached_by.clear();
+        }
         for (key, host) in blocks {
             let host = host.to_canonical();
             self.pulling.asked.insert((key, host), self.now);
@@ -39,6 +54,30 @@ impl Exchange {
                 self.pulling.idle.remove(&(key, host));
                 self.uplink.on_beginning(late);
             }
+        }
+    }
+
+    /// No connection to the peer at `to` came about in time, over which messages were to go. What comes of the offers
+    /// that have waited for one for long: the first time it may be chance.
+    pub(crate) fn on_no_connection(&mut self, to: SocketAddr) -> Vec<Delivery> {
+        let now = self.now;
+        let failed = self.pending.take_where(|waiting| {
+            matches!(waiting.why, Why::Offer { place: (since, _), .. } if now.since(since) >= NO_CONNECTION)
+                && waiting.to.addr == to
+        });
+        if !failed.is_empty() {
+            self.uplink.on_no_beginning(now, to);
+        }
+        failed.into_iter().map(|waiting| self.fail(waiting, "no connection to it comes about")).collect()
+    }
+
+    /// A peer says that no connection to this one comes about. Where several hosts say so and none connects, nobody can
+    /// have what is kept here, and who runs this peer is told.
+    pub(super) fn on_unreached(&mut self, by: SocketAddr) {
+        self.uplink.on_no_beginning(self.now, by);
+        let hosts = &mut self.pulling.unreached_by;
+        if hosts.len() < ENOUGH && hosts.insert(by.ip().to_canonical()) && hosts.len() == ENOUGH {
+            self.out.push(Action::Notify(Notice::Trouble { trouble: Trouble::Unreached }));
         }
     }
 

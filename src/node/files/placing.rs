@@ -115,6 +115,11 @@ impl Placing {
         self.saved >= quorum && !self.out.is_empty() && self.out.iter().all(stalls)
     }
 
+    /// Whether nobody took it, and none of all that were asked will: then to ask them once more is in vain.
+    pub(super) fn is_hopeless(&self, stalls: impl Fn(&SocketAddr) -> bool) -> bool {
+        self.saved == 0 && !self.tried.is_empty() && self.tried.iter().all(stalls)
+    }
+
     /// Others may keep it too: those of them that were not offered it.
     pub(super) fn go_further(&mut self, known: Vec<Peer>) {
         for peer in known {

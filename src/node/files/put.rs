@@ -382,7 +382,7 @@ impl Put {
             desk.cancel_lookup(lookup);
         }
         if placing.saved < quorum {
-            if placing.second_round {
+            if placing.second_round || placing.is_hopeless(|addr| desk.stalls(addr)) {
                 let failed = too_few(key, placing, quorum);
                 return self.give_up(desk, failed);
             }

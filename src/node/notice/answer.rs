@@ -200,7 +200,8 @@ impl Answer {
     }
 
     /// What sort of failure this is. A departure that leaves blocks behind, though others were there to take them, is
-    /// one; and that a peer which may hold a block has not heard of its leases; and that blocks could not be read.
+    /// one; and that a peer which may hold a block has not heard of its leases; and that blocks could not be read; and
+    /// that what was stored has one copy at most, though others are known that could not be reached.
     pub fn verdict(&self) -> Option<FailureKind> {
         match self {
             Self::Left { offered: true, left_behind: 1.., alone: false, .. } => Some(FailureKind::TimedOut),
@@ -208,6 +209,9 @@ impl Answer {
                 Some(FailureKind::Unknown)
             }
             Self::Scrubbed(Scrubbed { unread: 1.., .. }) => Some(FailureKind::Other),
+            Self::Stored { copies, wanted: 2.., unreached: 1.., .. } if copies.len() <= 2 => {
+                Some(FailureKind::TooFewCopies)
+            }
             answer => answer.failure().map(|failure| failure.kind),
         }
     }

@@ -2,7 +2,10 @@
 
 use super::offers::{acquainted, store};
 use super::*;
+use crate::file::Entry;
 use crate::node::refusal::Refusal;
+use crate::node::trouble::Trouble;
+use crate::node::{Command, FailureKind};
 
 #[test]
 fn one_connection_that_does_not_come_about_answers_all_that_wait_for_it_and_for_a_while_what_comes_new() {
@@ -39,4 +42,78 @@ fn what_is_here_needs_no_connection_to_who_offers_it_and_who_delivered_is_not_ju
     (1..40).for_each(|n| drop(bench.hears_request(peer(1), n, store(n))));
     assert_eq!(responses(&bench.ends(1, failed(JobErrorKind::Unreachable))).len(), 1);
     assert!(responses(&bench.ends(2, failed(JobErrorKind::Unreachable))).len() > 1, "two in a row");
+}
+
+#[test]
+fn a_store_that_only_this_peer_keeps_though_others_are_known_has_failed() {
+    for (unreached, verdict) in [(vec![peer(1)], Some(FailureKind::TooFewCopies)), (Vec::new(), None)] {
+        let alone = Scripted { me: peer(0), set: vec![peer(0)], holds: false, unreached };
+        let mut bench = Bench::on(Config::default(), alone).start(&[]);
+        let command = Command::Store { path: "file".into(), manifest: None, keep: false };
+        let mut actions = bench.does(Event::Command { id: 1, command });
+        let mut reads = 0;
+        while answer(&actions).is_none() {
+            let mut next = Vec::new();
+            for (job, work) in jobs(&actions) {
+                let outcome = match work {
+                    Job::ReadNext { .. } if reads == 0 => Outcome::Read { entry: Entry { key: key(1), size: 10 } },
+                    Job::ReadNext { .. } => Outcome::End { size: 10, sha256: key(9) },
+                    Job::Pack { .. } => Outcome::Packed { key: key(2), size: 100 },
+                    Job::Keep { .. } => Outcome::Stored { size: 10 },
+                    other => panic!("{other:?}"),
+                };
+                reads += u32::from(matches!(outcome, Outcome::Read { .. }));
+                next.extend(bench.ends(job, outcome));
+            }
+            actions = next;
+        }
+        assert_eq!(answer(&actions).and_then(|answer| answer.verdict()), verdict, "{actions:?}");
+    }
+}
+
+#[test]
+fn an_offer_that_no_connection_comes_about_for_is_given_up_the_second_time() {
+    let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
+    let command = Command::Store { path: "file".into(), manifest: None, keep: false };
+    let [(read, _)] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
+    let actions = bench.ends(read, Outcome::Read { entry: Entry { key: key(1), size: 10 } });
+    let sent = |action: &Action| match action {
+        Action::Send { to, message, .. } if matches!(message.body, Body::Request(Request::Store { .. })) => {
+            Some((*to, message.clone()))
+        }
+        _ => None,
+    };
+    let (to, message) = actions.iter().find_map(sent).expect("it is offered");
+    let mut lost = |after: u64| {
+        bench.now = Time::ZERO + Duration::from_secs(after);
+        bench.does(Event::Undeliverable { to, message: message.clone(), obstacle: Obstacle::Silence })
+    };
+    assert_eq!(lost(2), [], "it may be chance");
+    let end = lost(4);
+    let Some(Answer::Failed(failure)) = answer(&end) else { panic!("nobody is asked once more: {end:?}") };
+    assert!(failure.reason.contains("no connection to it comes about"), "{failure}");
+}
+
+#[test]
+fn a_peer_that_three_hosts_cannot_connect_to_tells_so_once_until_somebody_can() {
+    let set: Vec<Peer> = (1..=9).map(|n| Peer::new(peer(n).id, ([10, 0, 0, n as u8], 7000).into())).collect();
+    let overlay = Scripted { me: peer(0), set, holds: false, unreached: Vec::new() };
+    let mut bench = Bench::on(Config { replicas: 9, guest: true, ..Config::default() }, overlay).start(&[]);
+    let told = |actions: &[Action]| {
+        actions.iter().filter(|a| **a == Action::Notify(Notice::Trouble { trouble: Trouble::Unreached })).count()
+    };
+    let (mut times, mut refused) = (Vec::new(), 0);
+    let command = Command::Store { path: "file".into(), manifest: None, keep: false };
+    let [(read, _)] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
+    let mut out = requests(&bench.ends(read, Outcome::Read { entry: Entry { key: key(1), size: 10 } }));
+    while let Some((to, magic, _)) = out.pop() {
+        let actions = bench.hears(to, Message::error(magic, Refusal::Unreached.to_string()));
+        refused += 1;
+        times.extend((told(&actions) > 0).then_some(refused));
+        out.extend(requests(&actions).into_iter().filter(|(.., request)| matches!(request, Request::Store { .. })));
+        if refused == 5 {
+            bench.does(Event::Asked { blocks: vec![(key(1), [10, 0, 0, 77].into())] });
+        }
+    }
+    assert_eq!(times, [3, 8], "of {refused}");
 }

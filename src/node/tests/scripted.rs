@@ -28,7 +28,7 @@ impl Overlay for Scripted {
         self.me
     }
     fn join(&mut self, _now: Time, _entrances: &Entrances<'_>, out: &mut Vec<Effect>) {
-        out.push(Effect::Joined { peers: self.set.len() });
+        out.push(Effect::Joined { peers: self.set.len(), shut_out: 0 });
     }
     fn lookup(&mut self, _now: Time, lookup: LookupId, _key: Key, goal: Goal, out: &mut Vec<Effect>) {
         if self.holds && goal != Goal::Peers {

@@ -292,7 +292,7 @@ impl Kademlia {
         };
         if over {
             self.upkeep.joining = false;
-            out.push(Effect::Joined { peers });
+            out.push(Effect::Joined { peers, shut_out: 0 });
         }
     }
 

@@ -55,8 +55,10 @@ pub(super) struct Joining {
     hellos: usize,
     /// Peers that answered, not tried yet.
     doors: VecDeque<Peer>,
-    /// Whether an answer to our `join` is awaited.
-    knocking: bool,
+    /// The peer whose answer to our `join` is awaited.
+    through: Option<Peer>,
+    /// Peers that answered, and did not let this one in.
+    shut: Vec<Peer>,
     /// Whether the node was told already that there is no network to join: this is another try.
     again: bool,
 }
@@ -175,12 +177,12 @@ impl Ring {
     /// Asks the next peer for a way in, or gives up for now if there is none.
     fn knock(&mut self, now: Time, out: &mut Vec<Effect>) {
         let Membership::Joining(joining) = &mut self.membership else { return };
-        if joining.knocking {
+        if joining.through.is_some() {
             return;
         }
         match joining.doors.pop_front() {
             Some(door) => {
-                joining.knocking = true;
+                joining.through = Some(door);
                 self.ask_to_join(door, false, out);
             }
             None if joining.hellos == 0 => self.enter_ring(now, out),
@@ -244,7 +246,7 @@ impl Ring {
     /// A `join` of ours led nowhere.
     pub(super) fn on_no_way_in(&mut self, now: Time, out: &mut Vec<Effect>) {
         if let Membership::Joining(joining) = &mut self.membership {
-            joining.knocking = false;
+            joining.shut.extend(joining.through.take());
             self.knock(now, out);
         }
     }
@@ -252,7 +254,9 @@ impl Ring {
     /// This peer is in, or alone.
     fn enter_ring(&mut self, now: Time, out: &mut Vec<Effect>) {
         let first_time = self.membership.is_pending();
-        self.membership = Membership::Member;
+        if let Membership::Joining(joining) = std::mem::replace(&mut self.membership, Membership::Member) {
+            self.shut = joining.shut;
+        }
         if !self.options.guest {
             self.round(now, out);
             self.start_fixing_fingers(out);
@@ -260,8 +264,62 @@ impl Ring {
         if first_time {
             let wait = LONGEST_WAIT / 16;
             self.doors = self.bootstrap.iter().map(|&addr| Door { addr, due: now, wait }).collect();
-            out.push(Effect::Joined { peers: self.table.others().count() });
+            let peers = self.table.others().count();
+            out.push(Effect::Joined { peers, shut_out: if peers == 0 { self.shut.len() } else { 0 } });
             self.start_waiting_searches(now, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id;
+    use crate::overlay::ring::RingOptions;
+    use crate::overlay::{Cause, Goal, Overlay, Tag};
+    use crate::wire::Response;
+
+    fn peer(id: u64) -> Peer {
+        Peer::new(Id::from_u64(id), ([10, 0, 0, id as u8], 7000).into())
+    }
+
+    /// The question among these effects.
+    fn question(out: &[Effect]) -> Tag {
+        let asked = |effect: &Effect| if let Effect::Ask { tag, .. } = effect { Some(*tag) } else { None };
+        out.iter().find_map(asked).expect("a question")
+    }
+
+    fn unreached(ring: &mut Ring) -> Vec<Peer> {
+        let mut out = Vec::new();
+        ring.lookup(Time::ZERO, 1, Id::from_u64(9), Goal::Peers, &mut out);
+        let [Effect::Found { unreached, .. }] = &out[..] else { panic!("{out:?}") };
+        unreached.clone()
+    }
+
+    #[test]
+    fn a_door_that_answers_and_does_not_let_this_peer_in_counts_as_a_peer_that_cannot_be_reached() {
+        let (me, door) = (peer(1), peer(2));
+        for answers in [true, false] {
+            let mut ring = Ring::new(me, RingOptions::default());
+            let (mut out, known) = (Vec::new(), [door.addr]);
+            ring.join(Time::ZERO, &Entrances { known: &known, hosts: &[], remembered: &[] }, &mut out);
+            let (tag, to, mut next) = (question(&out), Target { id: None, addr: door.addr }, Vec::new());
+            if answers {
+                let response = Response::Node(door);
+                ring.on(
+                    Time::ZERO,
+                    Cause::Answer { tag, from: door.addr, by: Some(door), response: &response },
+                    &mut next,
+                );
+                let (tag, to) = (question(&next), door.into());
+                next.clear();
+                ring.on(Time::ZERO, Cause::NoAnswer { tag, to }, &mut next);
+            } else {
+                ring.on(Time::ZERO, Cause::NoAnswer { tag, to }, &mut next);
+            }
+            let shut_out = usize::from(answers);
+            assert!(next.contains(&Effect::Joined { peers: 0, shut_out }), "{next:?}");
+            assert_eq!(unreached(&mut ring), [door].into_iter().take(shut_out).collect::<Vec<_>>());
         }
     }
 }

@@ -113,6 +113,8 @@ pub struct Ring {
     bootstrap: Vec<SocketAddr>,
     /// Those of them at which another part of the ring may be found.
     doors: Vec<join::Door>,
+    /// Peers that answered when this one tried to join last, and did not let it in.
+    shut: Vec<Peer>,
     vitals: Vitals,
     twins: Twins,
     rounds: Rounds,
@@ -149,6 +151,7 @@ impl Ring {
             membership: Membership::default(),
             bootstrap: Vec::new(),
             doors: Vec::new(),
+            shut: Vec::new(),
             vitals: Vitals::default(),
             twins: Twins::default(),
             rounds: Rounds::default(),

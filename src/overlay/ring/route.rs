@@ -162,11 +162,12 @@ impl Ring {
         self.ask_members(lookup, out);
     }
 
-    /// A peer that is left alone misses those that went silent a moment ago; no peer names them any longer.
+    /// A peer that is left alone misses those that went silent a moment ago, and no peer names them any longer; and
+    /// those that answer and do not let it in.
     fn vanished(&self) -> Vec<Peer> {
         let alone = self.table.others().next().is_none();
         let missed = self.vitals.lost().filter(|peer| self.vitals.is_missed(peer));
-        missed.take(if alone { WIDTH } else { 0 }).copied().collect()
+        missed.chain(&self.shut).take(if alone { WIDTH } else { 0 }).copied().collect()
     }
 
     /// Sends something of this peer's own on its way.

@@ -226,7 +226,7 @@ impl<O: Inside> Net<O> {
     /// How many peers a member knew when it told that it had joined, each time.
     pub(crate) fn joined(&self, at: SocketAddr) -> Vec<usize> {
         let own = self.told.iter().filter(|(_, who, _)| *who == at);
-        own.filter_map(|(_, _, effect)| if let Effect::Joined { peers } = effect { Some(*peers) } else { None })
+        own.filter_map(|(_, _, effect)| if let Effect::Joined { peers, .. } = effect { Some(*peers) } else { None })
             .collect()
     }
 
