@@ -270,7 +270,7 @@ pub(super) fn scrubbed(Scrubbed { blocks, bytes, damaged, unread, took }: &Scrub
     };
     let unread = match unread {
         0 => String::new(),
-        _ => format!("; {} could not be read, the log says why", count(*unread, "other")),
+        _ => format!("; {} could not be read, and nothing is known of them", count(*unread, "other")),
     };
     format!("read {}, {}, in {}: {damaged}{unread}", count(*blocks, "block"), amount(*bytes), time(*took))
 }

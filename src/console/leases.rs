@@ -551,7 +551,7 @@ mod tests {
         };
         let (_folder, catalogue, performer) = bench(&[("a", &one), ("b", &both), ("c", &one)]);
         let said = delete(&performer, "b");
-        assert!(said.ends_with("the same file is kept on as a, c"), "{said}");
+        assert!(said.ends_with("them are kept on\nthe same file is kept on as a, c"), "{said}");
         assert_eq!(ended(&performer), ends(&two.secrets));
         // What is on the same lease under another name is kept, and nobody is told.
         let said = delete(&performer, "c");
