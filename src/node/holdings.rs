@@ -13,7 +13,7 @@ use super::job::{JobError, JobErrorKind, JobId};
 use super::leases::{Leases, SetId};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, LeaseNews, Note, UnixTime};
-use crate::wire::Range;
+use crate::wire::{Range, Start};
 
 /// The copies that a block is to have: the number that its leases ask for, at most [`WIDTH`](crate::config::WIDTH), or
 /// [`USUAL`]. Each class has replica sets of its own size, and is compared by itself.
@@ -166,9 +166,36 @@ impl Holdings {
 
     /// The keys in a range, in ascending order; of the blocks of this class that somebody wants, or of all blocks.
     pub(super) fn within(&self, range: &Range, class: Option<Class>) -> impl Iterator<Item = &Key> {
-        let wants = move |held: &Held| self.leases.wants(held.set, self.now);
-        let fits = move |held: &Held| class.is_none_or(|class| wants(held) && self.class_of(held) == class);
-        self.blocks.range(range.bounds()).filter_map(move |(key, held)| fits(held).then_some(key))
+        self.blocks.range(range.bounds()).filter_map(move |(key, held)| self.fits(held, class).then_some(key))
+    }
+
+    /// The keys that [`within`](Self::within) tells, but no more than `most`, and of no more blocks than `looks` leaves
+    /// to be looked at; and how far that went. Keys that start alike stay together.
+    pub(super) fn walk(
+        &self,
+        range: &Range,
+        class: Option<Class>,
+        most: usize,
+        looks: &mut usize,
+    ) -> (Vec<&Key>, Start) {
+        let (mut keys, mut end) = (Vec::new(), None);
+        for (key, held) in self.blocks.range(range.bounds()) {
+            let start = Start::of(key);
+            if let Some(end) = end.filter(|end| *end != start)
+                && (keys.len() >= most || *looks == 0)
+            {
+                return (keys, end);
+            }
+            end = Some(start);
+            *looks = looks.saturating_sub(1);
+            keys.extend(self.fits(held, class).then_some(key));
+        }
+        (keys, range.last)
+    }
+
+    /// Whether somebody wants a block and it is of this class, if that matters.
+    fn fits(&self, held: &Held, class: Option<Class>) -> bool {
+        class.is_none_or(|class| self.leases.wants(held.set, self.now) && self.class_of(held) == class)
     }
 
     /// The first key that is `from` or greater.

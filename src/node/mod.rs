@@ -336,9 +336,7 @@ impl Node {
 
     /// The peer at `addr` is dead: nothing that was offered to it will be taken.
     fn on_dead(&mut self, addr: SocketAddr) {
-        for delivery in self.desk.exchange.on_dead(addr) {
-            self.deliver(delivery);
-        }
+        self.desk.exchange.on_dead(addr).into_iter().for_each(|delivery| self.deliver(delivery));
     }
 
     /// A message met an obstacle. If that may be chance, pings tell whether the peer is gone; until they do, what is

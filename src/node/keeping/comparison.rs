@@ -20,6 +20,9 @@ const MAX_DIFFERING: usize = 256;
 /// Blocks that an answer is made from at most.
 const MAX_WALK: usize = 2 * PIECE;
 
+/// Blocks that are looked at for an answer at most: those of other classes that stand between cost a look too.
+const MAX_LOOKS: usize = 2 * MAX_WALK;
+
 /// A range of blocks held here that another peer should hold too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Share {
@@ -172,7 +175,11 @@ impl Comparison {
         // Parts that overlap would have each block walked over and told of again and again.
         let mut room = own(holdings, asked).count();
         let batch = |ranges: Vec<Range>| (!ranges.is_empty()).then_some(Batch { ranges, class: asked.class });
-        self.differing.extend(batch(asked.ranges.iter().filter_map(|range| range.after(end)).collect()));
+        // Of the rest nothing was said yet. It begins with the first block that is held here.
+        let rest = asked.ranges.iter().filter_map(|range| range.after(end));
+        let begins = |rest: &Range| holdings.within(rest, asked.class).next().map(Start::of);
+        let rest = rest.filter_map(|rest| Some(Range { first: begins(&rest)?, ..rest }));
+        self.differing.extend(batch(rest.collect()));
         let (mut few, mut keys) = (Vec::new(), 0);
         for RangePart { range, held } in parts {
             let own: Vec<&Key> = holdings.within(range, asked.class).take(room + 1).collect();
@@ -212,23 +219,21 @@ pub(in crate::node) fn answer(
     theirs: &Summary,
     class: Option<Class>,
 ) -> (Response, bool) {
-    let (mut walked, mut room, mut whole) = (Vec::new(), MAX_WALK, true);
+    let (mut walked, mut count, mut looks, mut whole) = (Vec::new(), 0, MAX_LOOKS, true);
     for range in ranges {
-        let mut keys: Vec<&Key> = holdings.within(range, class).take(room + 1).collect();
-        let mut covered = *range;
-        if keys.len() > room {
-            whole = false;
-            keys.truncate(room);
-            let Some(last) = keys.last() else { break };
-            covered.last = Start::of(last);
+        let room = MAX_WALK.saturating_sub(count);
+        whole = room > 0 && looks > 0;
+        if !whole {
+            break;
         }
-        room -= keys.len();
-        walked.push((covered, keys));
+        let (keys, last) = holdings.walk(range, class, room, &mut looks);
+        count += keys.len();
+        whole = last == range.last;
+        walked.push((Range { last, ..*range }, keys));
         if !whole {
             break;
         }
     }
-    let count = MAX_WALK - room;
     let keys = || walked.iter().flat_map(|(_, keys)| keys.iter().copied());
     if whole && Summary::of(keys()) == *theirs {
         return (Response::Same, false);
@@ -243,16 +248,19 @@ pub(in crate::node) fn answer(
 
 /// What is held in each of these ranges; if it is one, in parts of it with as many blocks each.
 fn parts(walked: &[(Range, Vec<&Key>)]) -> Vec<RangePart> {
-    let [(range, keys)] = walked else {
-        let part =
-            |(range, keys): &(Range, Vec<&Key>)| RangePart { range: *range, held: Summary::of(keys.iter().copied()) };
-        return walked.iter().take(MAX_PARTS).map(part).collect();
+    let held = |keys: &[&Key]| Summary::of(keys.iter().copied());
+    let (range, keys) = match walked {
+        [(range, keys)] if !keys.is_empty() => (range, keys),
+        _ => {
+            let part = |(range, keys): &(Range, Vec<&Key>)| RangePart { range: *range, held: held(keys) };
+            return walked.iter().take(MAX_PARTS).map(part).collect();
+        }
     };
-    let runs: Vec<&[&Key]> = keys.chunks(keys.len().div_ceil(MAX_PARTS).max(1)).collect();
+    let runs: Vec<&[&Key]> = keys.chunks(keys.len().div_ceil(MAX_PARTS)).collect();
     let first = |run: usize| if run == 0 { range.first } else { Start::of(runs[run][0]) };
     let part = |run: usize| {
         let last = if run + 1 == runs.len() { range.last } else { Start(first(run + 1).0 - 1).max(first(run)) };
-        RangePart { range: Range { first: first(run), last }, held: Summary::of(runs[run].iter().copied()) }
+        RangePart { range: Range { first: first(run), last }, held: held(runs[run]) }
     };
     (0..runs.len()).map(part).collect()
 }
@@ -262,6 +270,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::lease::{Lease, Secret};
 
     fn holdings(keys: impl IntoIterator<Item = u32>) -> Holdings {
         let mut holdings = Holdings::new(None, 7);
@@ -315,6 +324,35 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_peer_is_asked_in_one_request_it_looks_at_few_of_its_blocks() {
+        let (theirs, held) = (holdings(0..100_000), Summary::of(&[Key::of(b"")]));
+        for (class, ranges) in [(None, 1), (None, 16), (Some(6), 1), (Some(6), 16)] {
+            let (answer, _) = answer(&theirs, &vec![ALL; ranges], &held, class);
+            let Response::Differs(Difference::Parts(parts)) = answer else { panic!("{class:?}, {ranges}: {answer:?}") };
+            let looked_at: usize = parts.iter().map(|part| theirs.within(&part.range, None).count()).sum();
+            assert!((1..=MAX_LOOKS).contains(&looked_at), "{class:?}, {ranges}: {looked_at}");
+        }
+    }
+
+    #[test]
+    fn few_blocks_of_a_class_are_found_among_many_of_another() {
+        let classes = |keys: &mut dyn Iterator<Item = u32>| {
+            let mut holdings = Holdings::new(None, 7);
+            let three = [Lease { id: Secret::from_bytes([1; 32]).id(), until: None, copies: 3 }];
+            for n in keys {
+                holdings.insert(Key::of(&n.to_be_bytes()), 1, if n % 100 == 0 { &three } else { &[] });
+            }
+            holdings
+        };
+        let theirs = classes(&mut (0..60_000).filter(|n| !matches!(n, 700 | 29_950)));
+        let share = [Share { range: ALL, stray: false, class: Some(3) }];
+        let (lacking, requests) = compare(&classes(&mut (0..30_000)), &theirs, &share);
+        assert!(lacking == BTreeSet::from([Key::of(&700_u32.to_be_bytes())]) && requests <= 40, "{requests} requests");
+        let (lacking, requests) = compare(&classes(&mut (0..100).map(|n| n * 100)), &theirs, &share);
+        assert!(lacking.len() == 1 && requests <= 40, "{requests} requests");
+    }
+
+    #[test]
     fn a_peer_that_tells_ever_more_differences_does_not_fill_the_memory() {
         let mine = holdings(0..100_000);
         let mut comparison = Comparison::new(&all(false), mine.len());
@@ -323,7 +361,7 @@ mod tests {
             let held = Summary { count: u32::MAX, ..held };
             // The end of each range is to be asked about after the rest.
             let Range { first, last } = ranges[0];
-            let range = Range { first, last: Start(last.0 - (last.0 - first.0) / 64 - 1) };
+            let range = Range { first, last: Start(first.0.max(last.0 - (last.0 - first.0) / 64 - 1)) };
             let liar = Response::Differs(Difference::Parts(vec![RangePart { range, held }]));
             if comparison.on_answer(&mine, &liar, |_, _| ()).is_err() {
                 break;

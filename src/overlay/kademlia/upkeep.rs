@@ -220,13 +220,14 @@ impl Kademlia {
     fn refresh_stale(&mut self, now: Time) {
         let buckets = self.table.buckets().iter();
         let stale = buckets.filter(|bucket| bucket.refreshed + REFRESH <= now).map(|bucket| bucket.index);
-        let stale: Vec<usize> = stale.filter(|index| !self.upkeep.walk.contains(index)).collect();
-        for &index in &stale {
+        for index in stale.collect::<Vec<_>>() {
             if let Some(bucket) = self.table.bucket_mut(index) {
                 bucket.refreshed = now;
             }
+            if !self.upkeep.walk.contains(&index) {
+                self.upkeep.walk.push(index);
+            }
         }
-        self.upkeep.walk.extend(stale);
         self.upkeep.refresh = self.table.next_stale(REFRESH);
     }
 
@@ -306,5 +307,26 @@ impl Kademlia {
             }
         }
         id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overlay::{Cause, Overlay};
+
+    #[test]
+    fn a_stale_bucket_that_waits_for_the_walk_already_is_not_due_again_at_once() {
+        let peer = |n: u16| Peer::new(Id::of(&n.to_be_bytes()), SocketAddr::from(([10, 0, 0, 1], n)));
+        let mut kademlia = Kademlia::with_bucket_size(peer(1), [1; 32], false, 20);
+        kademlia.fill(Time::ZERO, &[2, 3, 4].map(peer));
+        kademlia.upkeep.walk = kademlia.table.buckets().iter().map(|bucket| bucket.index).collect();
+        // The walk is held up.
+        kademlia.upkeep.running = ALPHA;
+        let now = Time::ZERO + REFRESH;
+        kademlia.upkeep.refresh = Some(now);
+        let waiting = kademlia.upkeep.walk.clone();
+        kademlia.on(now, Cause::Tick, &mut Vec::new());
+        assert_eq!((kademlia.upkeep.walk.clone(), kademlia.upkeep.refresh), (waiting, Some(now + REFRESH)));
     }
 }
