@@ -271,10 +271,10 @@ impl Tenure {
                 let first = peers.iter().take(copies).map(|peer| peer.addr).collect();
                 self.reached.should_hold(concern, key, first);
             }
-            for peer in peers {
+            // Who was late a moment ago may have been stopped, and hear it yet.
+            for peer in peers.into_iter().chain(unreached) {
                 changes.iter().for_each(|change| self.note(peer, *change));
             }
-            unreached.into_iter().for_each(|peer| self.miss(peer));
         } else if let BTreeEntry::Vacant(place) = self.laying.entry(key) {
             let size = desk.wanted_size(&key).unwrap_or(size);
             place.insert(Laying { size, left: peers.into(), open: 0, laid: 0 });
@@ -343,12 +343,6 @@ impl Tenure {
         if listener.known.insert(change) {
             listener.due.push_back(change);
         }
-    }
-
-    /// A peer that should hold a block did not answer when that was looked up.
-    fn miss(&mut self, peer: Peer) {
-        let listener = self.listener(peer);
-        listener.silent |= listener.known.is_empty();
     }
 
     fn listener(&mut self, peer: Peer) -> &mut Listener {

@@ -1,5 +1,7 @@
 //! On whose behalf blocks are kept, and when they go.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::lease::{Lease, LeaseNews, Note, Secret};
 
@@ -176,6 +178,28 @@ fn a_renewal_that_the_own_disk_refuses_is_not_called_done() {
         let Answer::Leased { copies, silent, .. } = end else { panic!("{end:?}") };
         assert_eq!((copies, silent), expected);
     }
+}
+
+#[test]
+fn who_was_late_when_a_block_was_looked_up_is_told_of_its_leases_all_the_same() {
+    let config = Config { guest: true, ..Config::default() };
+    let set = vec![peer(1)];
+    let overlay = super::scripted::Scripted { me: peer(0), set, holds: true, unreached: vec![peer(2)] };
+    let mut bench = Bench::on(config, overlay).start(&[]);
+    let change = crate::node::LeaseChange::Renewed(lease(1, Some(NOW + HOUR)));
+    let command = crate::node::Command::Lease { changes: vec![(key(1), change)], copies: 0 };
+    let mut actions = bench.does(Event::Command { id: 1, command });
+    let mut told = BTreeSet::new();
+    while told.len() < 2 {
+        told.extend(
+            requests(&actions).iter().filter(|(.., request)| matches!(request, Request::Lease(_))).map(|sent| sent.0),
+        );
+        if told.len() < 2 {
+            let [(job, _)] = jobs(&actions)[..] else { panic!("{told:?}, {actions:?}") };
+            actions = bench.ends(job, Outcome::NotManifest { size: 4 });
+        }
+    }
+    assert_eq!(told, BTreeSet::from([1, 2].map(|n| peer(n).addr)));
 }
 
 #[test]
