@@ -164,13 +164,9 @@ impl Holdings {
         self.blocks.iter().map(|(&key, held)| (key, held.size))
     }
 
-    /// The keys in a range, in ascending order; of the blocks of this class that somebody wants, or of all blocks.
-    pub(super) fn within(&self, range: &Range, class: Option<Class>) -> impl Iterator<Item = &Key> {
-        self.blocks.range(range.bounds()).filter_map(move |(key, held)| self.fits(held, class).then_some(key))
-    }
-
-    /// The keys that [`within`](Self::within) tells, but no more than `most`, and of no more blocks than `looks` leaves
-    /// to be looked at; and how far that went. Keys that start alike stay together.
+    /// The keys in a range, in ascending order; of the blocks of this class that somebody wants, or of all blocks. The
+    /// walk ends early once it has found `most`, or has looked at as many as `looks` leaves. It goes as far as the keys
+    /// that start with what comes second, for one of them at least.
     pub(super) fn walk(
         &self,
         range: &Range,
@@ -178,6 +174,9 @@ impl Holdings {
         most: usize,
         looks: &mut usize,
     ) -> (Vec<&Key>, Start) {
+        let fits = |held: &Held| {
+            class.is_none_or(|class| self.leases.wanted_class(held.set, self.now, self.usual) == Some(class))
+        };
         let (mut keys, mut end) = (Vec::new(), None);
         for (key, held) in self.blocks.range(range.bounds()) {
             let start = Start::of(key);
@@ -188,14 +187,9 @@ impl Holdings {
             }
             end = Some(start);
             *looks = looks.saturating_sub(1);
-            keys.extend(self.fits(held, class).then_some(key));
+            keys.extend(fits(held).then_some(key));
         }
         (keys, range.last)
-    }
-
-    /// Whether somebody wants a block and it is of this class, if that matters.
-    fn fits(&self, held: &Held, class: Option<Class>) -> bool {
-        class.is_none_or(|class| self.leases.wants(held.set, self.now) && self.class_of(held) == class)
     }
 
     /// The first key that is `from` or greater.
@@ -269,7 +263,7 @@ impl Holdings {
     }
 
     fn class_of(&self, held: &Held) -> Class {
-        self.leases.class(held.set, self.now, self.usual)
+        self.leases.wanted_class(held.set, self.now, self.usual).unwrap_or(USUAL)
     }
 
     /// Copies that a block of this class should have.

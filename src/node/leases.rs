@@ -82,18 +82,18 @@ impl Leases {
         set == SetId::NONE || self.of(set, now).next().is_some()
     }
 
-    /// The [class](super::holdings::Class) of a block of this set: as many copies as any of its leases asks for. One
-    /// that leaves that open asks for the `usual` number.
-    pub(super) fn class(&self, set: SetId, now: UnixTime, usual: usize) -> Class {
+    /// The [class](super::holdings::Class) of a block of this set, if it is still wanted: as many copies as any of its
+    /// leases asks for. One that leaves that open asks for the `usual` number.
+    pub(super) fn wanted_class(&self, set: SetId, now: UnixTime, usual: usize) -> Option<Class> {
         if set == SetId::NONE {
-            return USUAL;
+            return Some(USUAL);
         }
-        let (mut most, mut is_open) = (USUAL, false);
+        let (mut most, mut is_open) = (None, false);
         for lease in self.of(set, now) {
-            most = most.max(asked(lease.copies));
+            most = most.max(Some(asked(lease.copies)));
             is_open |= lease.copies == 0;
         }
-        if is_open && usize::from(most) <= usual { USUAL } else { most }
+        most.map(|most| if is_open && usize::from(most) <= usual { USUAL } else { most })
     }
 
     /// The classes that blocks may have, a bit for each.

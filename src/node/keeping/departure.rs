@@ -155,7 +155,8 @@ impl Handover {
         let mut next = self.only_here.first().copied();
         while let Some(key) = next {
             let (region, heirs) = self.region(desk, &key);
-            let range = Range { first: Start::of(&region.first), last: Start::of(&region.last) };
+            // Those before were in the region before, which may be a part of this one.
+            let range = Range { first: Start::of(&key), last: Start::of(&region.last) };
             let share = Share { range, stray: !region.members.iter().any(|peer| desk.is_me(peer)), class: None };
             for heir in heirs {
                 shares.entry(heir.id).or_insert((heir, Vec::new())).1.push(share);
@@ -209,7 +210,7 @@ impl Handover {
     /// An heir answered what it was asked.
     fn on_compared(&mut self, desk: &mut Desk, id: &Id, answer: Result<Response, Refusal>) {
         let Some(heir) = self.heirs.get_mut(id) else { return };
-        let (holdings, mut claimed) = (desk.holdings(), Vec::new());
+        let mut claimed = Vec::new();
         let sensible = match answer {
             Ok(response) => {
                 let found = |key: &Key, held: bool| {
@@ -219,12 +220,12 @@ impl Handover {
                         claimed.push(*key);
                     }
                 };
-                heir.comparison.on_answer(holdings, &response, found).is_ok()
+                heir.comparison.on_answer(&response, found).is_ok()
             }
             Err(Refusal::Busy | Refusal::Leaving) => false,
             // An older peer: it says of each block that it is offered whether it has it.
             Err(_) => {
-                heir.comparison.on_refusal(holdings, |key| heir.lacking.push_back(*key));
+                heir.comparison.on_refusal(|key| heir.lacking.push_back(*key));
                 true
             }
         };

@@ -1,16 +1,17 @@
 //! The peers that should hold some of the blocks held here, and when what is held is compared with each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::comparison::{Comparison, Share};
+use super::comparison::{Comparison, PIECE, Share};
 use super::conduct::Conduct;
 use crate::config::REPUBLISH_INTERVAL;
 use crate::id::{Id, Key};
-use crate::node::holdings::Holdings;
+use crate::node::holdings::{Class, Holdings};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::Request;
+use crate::wire::summary::MAX_RANGES;
+use crate::wire::{Range, Request, Start};
 
 /// A peer that lacks blocks which others have to give it is compared with again after this long, and longer the more
 /// they are.
@@ -29,8 +30,10 @@ pub(super) struct Neighbour {
     pub(super) peer: Peer,
     /// The blocks that it should hold.
     pub(super) shares: Vec<Share>,
-    /// When it is compared with next.
+    /// When all of these are compared with it next.
     due: Time,
+    /// When these alone are, class by class, for they are held here since a moment ago.
+    news: Option<(Time, BTreeSet<(Class, Start)>)>,
     /// The comparison under way, apart: after each event all neighbours are looked at, and few are compared with.
     pub(super) pass: Option<Box<Pass>>,
     /// Blocks that it lacked after the last one, though somebody else was to give them.
@@ -44,6 +47,8 @@ pub(super) struct Pass {
     /// Tells it from all others: what comes of an earlier one is not counted to it.
     pub(super) number: u64,
     pub(super) comparison: Comparison,
+    /// It is about all that the peer should hold.
+    is_whole: bool,
     /// It lacks these blocks; nothing was done about it yet.
     pub(super) lacking: VecDeque<Key>,
     /// Offers without an answer.
@@ -98,7 +103,8 @@ impl Pass {
 
 impl Neighbour {
     pub(super) fn new(now: Time, peer: Peer) -> Self {
-        Self { peer, shares: Vec::new(), due: now + REPUBLISH_INTERVAL, pass: None, lacked: 0, takes_over: false }
+        let due = now + REPUBLISH_INTERVAL;
+        Self { peer, shares: Vec::new(), due, news: None, pass: None, lacked: 0, takes_over: false }
     }
 
     /// Whether it should hold all of this already.
@@ -112,7 +118,8 @@ impl Neighbour {
 
     /// When it is compared with next; none while it is.
     pub(super) fn due(&self) -> Option<Time> {
-        self.pass.is_none().then_some(self.due)
+        let news = self.news.as_ref().map(|(due, _)| *due);
+        self.pass.is_none().then_some(self.due.min(news.unwrap_or(self.due)))
     }
 
     /// It is compared with at `at`, if that is not to be sooner anyway.
@@ -120,17 +127,42 @@ impl Neighbour {
         self.due = self.due.min(at);
     }
 
+    /// A block that it should hold is held here from now on, beside others: whether it has that is looked at at `at`.
+    pub(super) fn hear_of(&mut self, at: Time, class: Class, key: &Key, held: usize) {
+        let (due, news) = self.news.get_or_insert_default();
+        *due = if news.is_empty() { at } else { at.min(*due) };
+        news.insert((class, Start::of(key)));
+        // Where it takes no more requests all are compared.
+        if news.len().div_ceil(MAX_RANGES) >= held.div_ceil(PIECE) {
+            let due = *due;
+            self.wake(due);
+            self.news = None;
+        }
+    }
+
+    /// What is compared of a block of this class that starts so, if this peer should still hold it.
+    fn share(&self, (class, start): (Class, Start)) -> Option<Share> {
+        let range = Range { first: start, last: start };
+        let after = self.shares.partition_point(|share| (share.class, share.range.first) <= (Some(class), start));
+        let share = self.shares[..after].last().filter(|share| share.class == Some(class));
+        share.filter(|share| share.range.contains(&range)).map(|share| Share { range, ..*share })
+    }
+
     /// It held all that it should, as far as this peer knows.
     pub(super) fn is_settled(&self) -> bool {
         self.pass.is_none() && self.lacked == 0
     }
 
-    /// Begins to compare, for the time `number` of all.
-    pub(super) fn begin(&mut self, number: u64, held: usize) {
-        let comparison = Comparison::new(&self.shares, held);
+    /// Begins to compare all, if that is due, or else the news; for the time `number` of all.
+    pub(super) fn begin(&mut self, now: Time, number: u64, held: usize) {
+        let is_whole = self.due <= now;
+        let news: Vec<Share> =
+            self.news.take().iter().flat_map(|(_, news)| news).filter_map(|&new| self.share(new)).collect();
+        let comparison = Comparison::new(if is_whole { &self.shares } else { &news }, held);
         self.pass = Some(Box::new(Pass {
             number,
             comparison,
+            is_whole,
             lacking: VecDeque::new(),
             offered: 0,
             probe: None,
@@ -146,9 +178,12 @@ impl Neighbour {
         self.takes_over
     }
 
-    /// The comparison is over. It is repeated after about an hour, or sooner if blocks are still missing.
+    /// The comparison is over. All is compared anew after about an hour, or sooner if blocks are still missing.
     pub(super) fn end(&mut self, now: Time, conduct: &mut Conduct, jittered: impl FnOnce(Duration) -> Duration) {
-        let Some(Pass { left, failures, .. }) = self.pass.take().map(|pass| *pass) else { return };
+        let Some(Pass { is_whole, left, failures, .. }) = self.pass.take().map(|pass| *pass) else { return };
+        if !is_whole && left == 0 && failures == 0 {
+            return conduct.behaved();
+        }
         self.takes_over = left > 0 && left >= self.lacked && self.lacked > 0 && !self.takes_over;
         self.lacked = left;
         self.due = if failures > 0 {

@@ -55,6 +55,13 @@ pub(super) struct Region {
     pub(super) stray: bool,
 }
 
+impl Region {
+    /// The members that are compared with.
+    pub(super) fn compared(&self) -> impl Iterator<Item = &Peer> {
+        self.members.iter().take(if self.stray { STRAY_MEMBERS } else { usize::MAX })
+    }
+}
+
 impl Default for Regions {
     fn default() -> Self {
         Self { known: Classes::new(), looked_at: 1 << USUAL, sweep: None }
@@ -125,8 +132,7 @@ impl Regions {
         for (class, (first, region)) in each {
             let range = Range { first: Start::of(first), last: Start::of(&region.last) };
             let share = Share { range, stray: region.stray, class: Some(class) };
-            let most = if region.stray { STRAY_MEMBERS } else { usize::MAX };
-            for member in region.members.iter().take(most) {
+            for member in region.compared() {
                 let (_, shares) = all.entry(member.id).or_insert((*member, Vec::new()));
                 match shares.last_mut() {
                     Some(before) if before.is_like(&share) && follows(&before.range, &range) => {

@@ -2,8 +2,8 @@
 //!
 //! The blocks held here fall into [regions](super::regions), each with the peers that should hold it. With each of
 //! those peers this one compares what is held, range by range, after a peer came or went and otherwise once an hour
-//! ([`REPUBLISH_INTERVAL`](crate::config::REPUBLISH_INTERVAL)). So the cost of a check depends on how many peers are
-//! near, not on how many blocks there are.
+//! ([`REPUBLISH_INTERVAL`](crate::config::REPUBLISH_INTERVAL)). A block that has come is compared by itself. So a check
+//! costs each such peer a request for each class, and for each 2,048 blocks where more are held.
 //!
 //! What the other lacks it is offered. So that not everybody offers it, each block has one peer whose duty that is: of
 //! its members, the one whose id is nearest to the key. The others look again after a while, and take over where the
@@ -139,7 +139,7 @@ impl Part for Repair {
         let mut ready = Vec::new();
         for (id, neighbour) in &mut self.neighbours {
             if neighbour.due().is_some_and(|due| due <= now) {
-                neighbour.begin(self.next_pass, desk.holdings().len());
+                neighbour.begin(now, self.next_pass, desk.holdings().len());
                 self.next_pass += 1;
                 self.conducts.note(id, |conduct| conduct.begin(now));
             }
@@ -195,16 +195,16 @@ impl Repair {
     }
 
     /// A block is held here from now on. Its sender may have died half-way, or been cut off from those that should hold
-    /// it: they are compared with before long.
+    /// it: before long they are asked about it.
     fn watch(&mut self, desk: &mut Desk, key: &Key) {
         let soon = desk.now() + desk.jittered(REPAIR_RETRY);
         if self.regions.add(desk, key) {
             self.share_out(desk, soon);
         }
-        let members = self.regions.of(desk, key).map_or(&[][..], |region| &region.members);
-        for peer in members {
+        let (class, held) = (desk.holdings().class(key), desk.holdings().len());
+        for peer in self.regions.of(desk, key).iter().flat_map(|region| region.compared()) {
             if let Some(neighbour) = self.neighbours.get_mut(&peer.id) {
-                neighbour.wake(self.conducts.of(&peer.id).earliest(soon));
+                neighbour.hear_of(self.conducts.of(&peer.id).earliest(soon), class, key, held);
             }
         }
     }
@@ -283,13 +283,13 @@ impl Repair {
                 let found = |key: &Key, held: bool| {
                     if held && !has_lied { claimed.push(*key) } else { lacking.push_back(*key) }
                 };
-                if pass.comparison.on_answer(desk.holdings(), &response, found).is_err() {
+                if pass.comparison.on_answer(&response, found).is_err() {
                     return self.on_failed(desk, number, id);
                 }
             }
             Err(Refusal::Busy | Refusal::Leaving) => return self.on_failed(desk, number, id),
             // An older peer: it says of each block that it is offered whether it has it.
-            Err(_) => pass.comparison.on_refusal(desk.holdings(), |key| pass.lacking.push_back(*key)),
+            Err(_) => pass.comparison.on_refusal(|key| pass.lacking.push_back(*key)),
         }
         pass.lacks |= !pass.lacking.is_empty();
         if pass.probe.is_none() && self.conducts.is_to_show(id, desk.now()) {

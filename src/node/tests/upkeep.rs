@@ -82,6 +82,30 @@ fn what_both_hold_costs_one_request_to_each_member_an_hour_however_many_blocks()
 }
 
 #[test]
+fn a_new_block_is_compared_by_itself_however_many_are_held_beside_it() {
+    let mut held = blocks(0..6_000);
+    let mut bench = Bench::new(Config::default(), 1, 1).start(&held);
+    let mut asked = comparisons(&mut bench);
+    while let Some(request) = asked.pop() {
+        asked.extend(answered(&mut bench, &request, &held));
+    }
+    bench.does(Event::Validated { addr: peer(1).addr });
+    for n in 6_000..6_003 {
+        let offer = Request::Store { key: key(n), size: Some(10), leases: vec![] };
+        let actions = bench.hears_request(peer(1), n, offer);
+        let [(job, Job::Pull { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+        bench.ends(job, Outcome::Stored { size: 10 });
+        held.push((key(n), 10));
+    }
+    let [ref request] = next_requests(&mut bench, REPAIR_BOUND)[..] else { panic!("the sender is asked") };
+    let Request::Compare { ranges, .. } = &request.2 else { panic!("{request:?}") };
+    let asked: BTreeSet<Range> = ranges.iter().copied().collect();
+    assert_eq!(asked, (6_000..6_003).map(|n| Range::around(&key(n))).collect());
+    assert_eq!(answered(&mut bench, request, &held), []);
+    assert_eq!(next_requests(&mut bench, REPUBLISH_INTERVAL / 2), []);
+}
+
+#[test]
 fn a_member_that_had_to_pull_what_it_was_to_show_is_offered_all_that_it_says_it_holds() {
     let held = blocks(0..40);
     let config = Config { replicas: 2, ..Config::default() };
