@@ -14,11 +14,10 @@
 //! | 10 | keys | the network keys that are in force | the node, udp-recv, tcp-serve-N, transfer-N, link-N, sweeper | a look, or putting others there | a file is read, anything is sealed, opened, sent or received |
 //! | 11 | demonstration | how often it was taken | command-N of `kadring demo lock` | as long as it takes to show who waits for it | anything else is waited for |
 //! | 12 | renewer | the renewer while it has no thread | console, command-N, renewer, main | taking it out, putting it back or a look | anything else is done |
-//! | 13 | journal | the journal of leases, and how long it is | transfer-N, main | adding lines, or putting all of them in order | the disk is told to keep what was added |
+//! | 13 | journal | the journal of leases, and how long it is | transfer-N, main | adding lines; now and then putting all of them in order, durably | the disk is told to keep what was added |
 //!
 //! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other's locks. A
-//! build
-//! with debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
+//! build with debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -198,7 +197,7 @@ pub(crate) static JOURNAL: Lock = Lock {
     about: About {
         protects: "the journal of leases, and how long it is",
         taken_by: "transfer-N, main",
-        held_for: "adding lines, or putting all of them in order",
+        held_for: "adding lines; now and then putting all of them in order, durably",
         never_while: "the disk is told to keep what was added",
     },
 };

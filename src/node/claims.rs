@@ -30,7 +30,8 @@ pub(super) struct Claims {
     /// None where nobody wants to know any more: then the job's outcome is for nobody.
     by_job: BTreeMap<JobId, Option<Claim>>,
     queue: VecDeque<Claim>,
-    /// Peers that did not give back what they say they have, when that was, and whether they said so.
+    /// Peers that did not give back what they say they have, when that was, and whether that was a lie: else they were
+    /// out of reach, or silent.
     liars: Recent<SocketAddr, (Time, bool), LIARS>,
 }
 

@@ -1,0 +1,199 @@
+//! What becomes of leases, as the catalogue and the holders hear of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, unbounded};
+use parking_lot::Mutex;
+
+use super::*;
+use crate::console::Screen;
+use crate::lease::LeaseId;
+use crate::node::Notice;
+use crate::runtime::ThreadsSeen;
+
+fn owned(secrets: &[Secret]) -> Owned {
+    Owned { secrets: secrets.to_vec(), until: Some(u64::MAX - 1), lasts: Some(60), copies: 3 }
+}
+
+#[test]
+fn the_same_file_has_the_same_secret_until_it_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    fs::write(&path, "1").unwrap();
+    let stamp = || stamp(&path, &fs::metadata(&path).unwrap());
+    let before = stamp();
+    assert_eq!(stamp(), before);
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, "2").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    assert_ne!(stamp(), before, "under an old time stamp too");
+}
+
+/// A node on which every peer has heard of everything.
+#[derive(Clone, Default)]
+struct Obedient(Arc<Mutex<Vec<Command>>>);
+
+impl Backend for Obedient {
+    fn submit(&self, command: Command) -> Receiver<Notice> {
+        let (sender, receiver) = unbounded();
+        self.0.lock().push(command);
+        let took = Duration::ZERO;
+        let answer = Answer::Leased { copies: 2, free: 0, peers: 1, silent: Vec::new(), unread: 0, missing: 0, took };
+        sender.send(Notice::Answer { command: 1, answer }).unwrap();
+        receiver
+    }
+
+    fn threads(&self) -> ThreadsSeen {
+        ThreadsSeen::default()
+    }
+}
+
+/// A catalogue with these names of one file, each with its lease; and a console beside it.
+fn bench(entries: &[(&str, &Owned)]) -> (tempfile::TempDir, Catalogue, Performer<Obedient>) {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::of(folder.path());
+    for (name, lease) in entries {
+        catalogue.add(&entry(name, lease)).unwrap();
+    }
+    let performer = Performer::new(Obedient::default(), Screen::plain()).with_catalogue(Some(catalogue.clone()));
+    (folder, catalogue, performer)
+}
+
+fn entry(name: &str, lease: &Owned) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        path: name.into(),
+        key: Key::of(b"it"),
+        sha256: Key::of(b"it"),
+        bytes: 1,
+        copies: 1,
+        stored: 1,
+        folder: false,
+        begun: false,
+        lease: Some(lease.clone()),
+    }
+}
+
+fn drawn(until: Option<UnixTime>) -> Owned {
+    Owned { until, lasts: until.map(|_| 60), ..owned(&[draw().unwrap()]) }
+}
+
+fn leases(catalogue: &Catalogue) -> Vec<(String, Owned)> {
+    let entries = catalogue.entries().unwrap().into_iter();
+    entries.map(|entry| (entry.name, entry.lease.unwrap())).collect()
+}
+
+#[test]
+fn another_number_of_copies_is_kept_as_long_as_the_best_lease_on_the_file_says() {
+    let (ever, short) = (drawn(None), drawn(Some(now() + 5)));
+    for names in [["thesis", "draft"], ["draft", "thesis"]] {
+        let lease = |name| if name == "thesis" { &ever } else { &short };
+        let (_folder, catalogue, performer) = bench(&names.map(|name| (name, lease(name))));
+        let reply = performer.change_leases(&["thesis".to_owned()], &Change::Copies(3));
+        assert_eq!(reply.verdict(), None, "{}", reply.to_text());
+        let asked = performer.backend.0.lock().clone();
+        let [Command::Lay { lease, .. }, Command::Lease { changes, .. }] = &asked[..] else { panic!("{asked:?}") };
+        assert_eq!((lease.until, lease.copies), (None, 3), "{names:?}");
+        assert_eq!(changes.len(), 2, "both leases end");
+        for (name, own) in leases(&catalogue) {
+            let ids: Vec<_> = own.secrets.iter().map(Secret::id).collect();
+            assert_eq!((own.until, own.copies, ids), (None, 3, vec![lease.id]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn numbers_of_copies_that_are_changed_at_once_leave_no_lease_that_nobody_can_end() {
+    let (_folder, catalogue, performer) = bench(&[("a", &drawn(None))]);
+    let before = catalogue.entries().unwrap();
+    // Both have looked into the catalogue before either has changed it.
+    for copies in [3, 5] {
+        performer.change_copies(&catalogue, &before, "a", copies).unwrap();
+    }
+    let laid = performer.backend.0.lock().clone().into_iter().filter_map(|command| match command {
+        Command::Lay { lease, .. } => Some(lease.id),
+        _ => None,
+    });
+    let laid: BTreeSet<LeaseId> = laid.collect();
+    let known: BTreeSet<LeaseId> = leases(&catalogue)[0].1.secrets.iter().map(Secret::id).collect();
+    assert_eq!((laid.len(), laid), (2, known));
+}
+
+#[test]
+fn to_delete_a_name_ends_no_lease_of_another_name_and_to_delete_a_key_ends_all() {
+    let (one, two) = (drawn(None), drawn(None));
+    let both = Owned { secrets: [&one.secrets[..], &two.secrets].concat(), ..owned(&[]) };
+    let ended = |performer: &Performer<Obedient>| {
+        let asked = std::mem::take(&mut *performer.backend.0.lock());
+        let changes = asked.into_iter().flat_map(|command| match command {
+            Command::Lease { changes, .. } => changes,
+            _ => Vec::new(),
+        });
+        changes.map(|(_, change)| change).collect::<BTreeSet<_>>()
+    };
+    let ends = |secrets: &[Secret]| secrets.iter().copied().map(LeaseChange::Ended).collect::<BTreeSet<_>>();
+    let delete = |performer: &Performer<Obedient>, word: &str| {
+        let reply = performer.change_leases(&[word.to_owned()], &Change::Delete);
+        assert_eq!(reply.verdict(), None, "{}", reply.to_text());
+        reply.to_text()
+    };
+    let (_folder, catalogue, performer) = bench(&[("a", &one), ("b", &both), ("c", &one)]);
+    let said = delete(&performer, "b");
+    assert!(said.ends_with("them are kept on\nthe same file is kept on as a, c"), "{said}");
+    assert_eq!(ended(&performer), ends(&two.secrets));
+    // What is on the same lease under another name is kept, and nobody is told.
+    let said = delete(&performer, "c");
+    assert!(said.ends_with("the network keeps what it has"), "{said}");
+    assert_eq!((ended(&performer), leases(&catalogue)), (BTreeSet::new(), vec![("a".to_owned(), one.clone())]));
+    let (_folder, catalogue, performer) = bench(&[("a", &one), ("b", &two)]);
+    let said = delete(&performer, &Key::of(b"it").to_string());
+    assert!(said.ends_with("all of it is deleted: a, b"), "{said}");
+    assert_eq!((ended(&performer), leases(&catalogue)), (ends(&both.secrets), Vec::new()));
+}
+
+#[test]
+fn a_file_with_several_entries_is_renewed_with_the_leases_of_all_of_them_each_as_long_as_it_was_stored_for() {
+    let soon = now() + 5;
+    let (short, long, ever) = (drawn(Some(soon)), drawn(Some(soon)), drawn(None));
+    let long = Owned { lasts: Some(6000), ..long };
+    let all = [("short", &short), ("long", &long), ("ever", &ever)];
+    for words in [vec!["short".to_owned()], Vec::new(), vec!["short".to_owned(), "ever".to_owned()]] {
+        let (_folder, catalogue, performer) = bench(&all);
+        let reply = performer.change_leases(&words, &Change::Renew(None));
+        assert_eq!(reply.verdict(), None, "{}", reply.to_text());
+        for ((name, own), (_, before)) in leases(&catalogue).into_iter().zip(all) {
+            let lasts = own.until.map(|until| until - now());
+            assert!(lasts.is_some() == before.lasts.is_some(), "{name} {lasts:?}");
+            assert!(lasts.zip(before.lasts).is_none_or(|(lasts, before)| lasts.abs_diff(before) < 30), "{name}");
+            assert_eq!((own.secrets, own.lasts), (before.secrets.clone(), before.lasts), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_renewed_lease_never_ends_earlier() {
+    let own = owned(&[draw().unwrap()]);
+    let renewed = |lasting| renewed_for(&entry("a", &own), lasting).lease.unwrap();
+    assert_eq!(renewed(Some(Lasting::For(Duration::from_secs(1)))).until, own.until);
+    assert_eq!(renewed(Some(Lasting::Ever)).until, None);
+    let ever = Owned { until: None, ..own };
+    assert_eq!(renewed_for(&entry("a", &ever), Some(Lasting::For(Duration::from_secs(1)))).lease.unwrap(), {
+        Owned { lasts: None, ..ever }
+    });
+}
+
+#[test]
+fn a_file_that_was_deleted_while_it_was_stored_is_not_called_stored() {
+    let (_folder, catalogue, _) = bench(&[]);
+    let (lease, it) = (drawn(None), Key::of(b"it"));
+    let (copies, took) = (vec![0, 1], Duration::ZERO);
+    let (blocks, lists, wanted, unreached) = (1, 0, 1, 0);
+    let stored =
+        Answer::Stored { key: it, sha256: it, bytes: 1, blocks, lists, copies, wanted, listed: None, unreached, took };
+    let remember = || finding::remember(&catalogue, Path::new("/a"), None, Some(lease.clone()), &stored);
+    catalogue.end(&lease.secrets).unwrap();
+    let refused = remember().unwrap_err();
+    assert_eq!((refused.kind, refused.reason.contains("lease has ended")), (FailureKind::TimedOut, true));
+    assert_eq!(catalogue.listed().unwrap(), []);
+}
