@@ -242,6 +242,18 @@ mod tests {
     }
 
     #[test]
+    fn what_another_peer_takes_this_one_for_the_owner_of_does_not_go_back_to_it() {
+        let (mut ring, by, mut out) = (ring(3, 8), peer(2), Vec::new());
+        let from = Incoming { asker: Asker::connected(by.addr, 1), sender: Some(Sender::member(by.id, by.addr)) };
+        let route = Route { origin: by, hops: 1, last: true, quiet: false, trail: None };
+        let what = Routed::Lookup { key: Id::from_u64(1500) };
+        let request = Request::Ring(RingRequest::Routed { route, what });
+        ring.on(NOW, Cause::Request { from: &from, request: &request }, &mut out);
+        assert!(!out.iter().any(|effect| matches!(effect, Effect::Forward { .. })), "{out:?}");
+        assert!(out.iter().any(|effect| matches!(effect, Effect::Respond { .. })), "{out:?}");
+    }
+
+    #[test]
     fn an_owner_waits_no_longer_than_a_round_trip_for_a_nearer_peer_that_is_known_and_silent() {
         let mut ring = ring(1, 64);
         let (_, tag) = way(&look_up(&mut ring, 30_500)).expect("it is sent");
