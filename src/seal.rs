@@ -22,9 +22,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chacha20poly1305::aead::AeadInPlace;
-use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
+use chacha20::{R20, hchacha};
 use data_encoding::HEXLOWER_PERMISSIVE;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce, UnboundKey};
 use thiserror::Error;
 
 /// Bytes of a key.
@@ -37,11 +37,10 @@ pub const CONTEXT: &[u8] = b"kadring network key 1";
 pub const MAX_KEYS: usize = 8;
 
 /// Bytes that a sealed datagram is longer than its text.
-pub const OVERHEAD: usize = NONCE + TAG;
+pub const OVERHEAD: usize = SESSION + NUMBER + MAX_TAG_LEN;
 
 const SESSION: usize = 16;
-const NONCE: usize = SESSION + 8;
-const TAG: usize = 16;
+const NUMBER: usize = 8;
 
 /// Sessions that are remembered at most; the one that was silent longest goes first.
 const MAX_SESSIONS: usize = 4096;
@@ -70,6 +69,16 @@ impl NetworkKey {
         &self.0
     }
 
+    /// What seals and opens one datagram. XChaCha20-Poly1305 is ChaCha20-Poly1305 under a key that HChaCha20 makes of this
+    /// one and of the nonce's beginning (draft-irtf-cfrg-xchacha-03, section 2.3).
+    fn cipher(&self, session: &[u8; SESSION], number: u64) -> (LessSafeKey, Nonce) {
+        let mut nonce = [0; NONCE_LEN];
+        nonce[NONCE_LEN - NUMBER..].copy_from_slice(&number.to_be_bytes());
+        let key = hchacha::<R20>(&self.0.into(), &(*session).into());
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).expect("it is as long as a key is");
+        (LessSafeKey::new(key), Nonce::assume_unique_for_key(nonce))
+    }
+
     /// The digits that [`Keys::parse`] reads.
     pub fn digits(&self) -> String {
         HEXLOWER_PERMISSIVE.encode(&self.0)
@@ -95,7 +104,7 @@ pub enum KeyError {
 
 /// The keys of a network: the first seals, all open.
 #[derive(Clone)]
-pub struct Keys(Vec<(NetworkKey, XChaCha20Poly1305)>);
+pub struct Keys(Vec<NetworkKey>);
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,9 +124,7 @@ impl Keys {
                 continue;
             }
             let bytes = HEXLOWER_PERMISSIVE.decode(line.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-            let key = NetworkKey(bytes.ok_or(KeyError::Line { line: at + 1 })?);
-            let cipher = XChaCha20Poly1305::new(&key.0.into());
-            keys.push((key, cipher));
+            keys.push(NetworkKey(bytes.ok_or(KeyError::Line { line: at + 1 })?));
         }
         match keys.len() {
             0 => Err(KeyError::None),
@@ -128,43 +135,37 @@ impl Keys {
 
     /// The key that seals.
     pub fn first(&self) -> &NetworkKey {
-        &self.0[0].0
+        &self.0[0]
     }
 
     /// The keys that open.
     pub fn all(&self) -> impl Iterator<Item = &NetworkKey> {
-        self.0.iter().map(|(key, _)| key)
+        self.0.iter()
     }
 
     /// Seals `text` as the datagram `number` of `session`. No number may come twice in a session.
     pub fn seal(&self, session: &[u8; SESSION], number: u64, text: &mut Vec<u8>) {
-        let nonce = nonce(session, number);
+        let (cipher, nonce) = self.first().cipher(session, number);
         // It fails for texts of hundreds of gigabytes.
-        let Ok(tag) = self.0[0].1.encrypt_in_place_detached(&nonce, CONTEXT, text) else { return text.clear() };
-        text.splice(0..0, nonce);
-        text.extend_from_slice(&tag);
+        let Ok(tag) = cipher.seal_in_place_separate_tag(nonce, Aad::from(CONTEXT), text) else { return text.clear() };
+        text.splice(0..0, session.iter().copied().chain(number.to_be_bytes()));
+        text.extend_from_slice(tag.as_ref());
     }
 
     /// Opens a datagram into `text`, whatever was there. None if it was sealed with no key of these, or was changed.
     pub fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<Stamp> {
-        let (nonce, sealed) = datagram.split_first_chunk::<NONCE>()?;
-        let (sealed, tag) = sealed.split_last_chunk::<TAG>()?;
-        let tag = Tag::from(*tag);
-        self.0.iter().find_map(|(_, cipher)| {
+        let (session, rest) = datagram.split_first_chunk::<SESSION>()?;
+        let (number, sealed) = rest.split_first_chunk::<NUMBER>()?;
+        let stamp = Stamp { session: *session, number: u64::from_be_bytes(*number) };
+        let opened = self.0.iter().find_map(|key| {
             text.clear();
             text.extend_from_slice(sealed);
-            cipher.decrypt_in_place_detached(XNonce::from_slice(nonce), CONTEXT, text, &tag).ok()?;
-            let (session, number) = nonce.split_first_chunk::<SESSION>()?;
-            Some(Stamp { session: *session, number: u64::from_be_bytes(number.try_into().ok()?) })
-        })
+            let (cipher, nonce) = key.cipher(session, stamp.number);
+            cipher.open_in_place(nonce, Aad::from(CONTEXT), text).ok().map(|text| text.len())
+        })?;
+        text.truncate(opened);
+        Some(stamp)
     }
-}
-
-fn nonce(session: &[u8; SESSION], number: u64) -> XNonce {
-    let mut nonce = XNonce::default();
-    nonce[..SESSION].copy_from_slice(session);
-    nonce[SESSION..].copy_from_slice(&number.to_be_bytes());
-    nonce
 }
 
 /// Which datagram of whose.
@@ -276,6 +277,21 @@ mod tests {
                 top = top.max(number);
             }
         }
+    }
+
+    /// With the key and the nonce of draft-irtf-cfrg-xchacha-03, appendix A.3. The crate chacha20poly1305 made this of
+    /// it.
+    #[test]
+    fn what_is_sealed_is_what_xchacha20_poly1305_makes_of_it() {
+        let (mut datagram, session) = (b"Ladies and Gentlemen of the class of '99".to_vec(), *b"@ABCDEFGHIJKLMNO");
+        let keys = Keys::parse("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f").expect("a key");
+        keys.seal(&session, u64::from_be_bytes(*b"PQRSTUVW"), &mut datagram);
+        let sealed = [
+            "404142434445464748494a4b4c4d4e4f5051525354555657",
+            "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb731c7f1b0b4aa644",
+            "7f0fcf26c8eeefdb217c0ac2bfa01b87",
+        ];
+        assert_eq!(HEXLOWER_PERMISSIVE.encode(&datagram), sealed.concat());
     }
 
     #[test]

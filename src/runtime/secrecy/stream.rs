@@ -145,47 +145,50 @@ impl Write for &Stream {
 
 impl Sealed {
     fn read(&mut self, mut tcp: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
-        if self.opened.is_empty() && !self.open_piece()? {
-            self.raw.copy_within(self.came.clone(), 0);
-            self.came = 0..self.came.len();
-            let wanted = self.wanted().unwrap_or(0).max(ROOM);
-            if self.raw.len() < wanted {
-                self.raw.resize(wanted, 0);
+        let count = self.take(room)?;
+        if count > 0 || room.is_empty() {
+            return Ok(Some(count));
+        }
+        self.raw.copy_within(self.came.clone(), 0);
+        self.came = 0..self.came.len();
+        let wanted = self.wanted().unwrap_or(0).max(ROOM);
+        if self.raw.len() < wanted {
+            self.raw.resize(wanted, 0);
+        }
+        match tcp.read(&mut self.raw[self.came.end..])? {
+            0 if self.came.is_empty() => return Ok(Some(0)),
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => self.came.end += count,
+        }
+        self.take(room).map(|count| (count > 0).then_some(count))
+    }
+
+    /// Gives what was opened, else what the next piece holds. Zero: none is here to its end.
+    fn take(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        while self.opened.is_empty() {
+            let Some(wanted) = self.wanted().filter(|wanted| *wanted <= self.came.len()) else { return Ok(0) };
+            let piece = &self.raw[self.came.start..][HEAD..wanted];
+            self.came.start += wanted;
+            // A piece that fits is opened where it is wanted, and copied no more. An empty one is none.
+            if room.len() >= piece.len() {
+                match self.noise.read_message(piece, room).map_err(broken)? {
+                    0 => continue,
+                    count => return Ok(count),
+                }
             }
-            match tcp.read(&mut self.raw[self.came.end..])? {
-                0 if self.came.is_empty() => return Ok(Some(0)),
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => self.came.end += count,
-            }
-            if !self.open_piece()? {
-                return Ok(None);
-            }
+            self.text.resize(self.text.len().max(piece.len()), 0);
+            self.opened = 0..self.noise.read_message(piece, &mut self.text).map_err(broken)?;
         }
         let count = room.len().min(self.opened.len());
         room[..count].copy_from_slice(&self.text[self.opened.start..][..count]);
         self.opened.start += count;
-        Ok(Some(count))
+        Ok(count)
     }
 
     /// Bytes of the piece that comes, with its length; none while that is unknown.
     fn wanted(&self) -> Option<usize> {
         let head = self.raw[self.came.clone()].first_chunk::<HEAD>()?;
         Some(HEAD + usize::from(u16::from_be_bytes(*head)))
-    }
-
-    /// Opens the next piece, if all of it is here. An empty one is none.
-    fn open_piece(&mut self) -> io::Result<bool> {
-        while let Some(wanted) = self.wanted().filter(|wanted| *wanted <= self.came.len()) {
-            let piece = &self.raw[self.came.start..][HEAD..wanted];
-            self.text.resize(self.text.len().max(piece.len()), 0);
-            let count = self.noise.read_message(piece, &mut self.text).map_err(broken)?;
-            self.opened = 0..count;
-            self.came.start += wanted;
-            if count > 0 {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Sends the beginning of `text` as one piece, all of it or an error.
