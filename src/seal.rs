@@ -69,8 +69,8 @@ impl NetworkKey {
         &self.0
     }
 
-    /// What seals and opens one datagram. XChaCha20-Poly1305 is ChaCha20-Poly1305 under a key that HChaCha20 makes of this
-    /// one and of the nonce's beginning (draft-irtf-cfrg-xchacha-03, section 2.3).
+    /// What seals and opens one datagram. XChaCha20-Poly1305 is ChaCha20-Poly1305 under a key that HChaCha20 makes of
+    /// this one and of the nonce's beginning (draft-irtf-cfrg-xchacha-03, section 2.3).
     fn cipher(&self, session: &[u8; SESSION], number: u64) -> (LessSafeKey, Nonce) {
         let mut nonce = [0; NONCE_LEN];
         nonce[NONCE_LEN - NUMBER..].copy_from_slice(&number.to_be_bytes());
