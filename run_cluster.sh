@@ -47,8 +47,10 @@ while (($#)); do
         --trace) trace=$2 ;;
         *)
           [[ $2 =~ ^[0-9]{1,6}$ ]] || die "$1 wants a whole number, not '$2'"
+          value=$((10#$2)) # 010 is ten
           case "$1" in
-            -n) peers=$2 ;; --size) size=$2 ;; --kill) kills=$2 ;; --replicas) replicas=$2 ;; --interval) interval=$2 ;;
+            -n) peers=$value ;; --size) size=$value ;; --kill) kills=$value ;; --replicas) replicas=$value ;;
+            --interval) interval=$value ;;
           esac
           ;;
       esac
@@ -89,7 +91,9 @@ KADRING=$(cd "$here" && realpath -- "$KADRING")
 [[ -x $KADRING ]] || die "there is no program at '$KADRING'"
 
 run=$(mktemp -d "${TMPDIR:-/tmp}/kadring-cluster.XXXXXX")
+export TMPDIR=$run # the peers' own temporary folders go with it, also those of peers that are killed
 pids=()   # peer number -> process id; 0 once it has ended
+whole=no  # whether the story was told to its end
 result=1
 
 # Ends what this run started, and nothing else.
@@ -265,6 +269,7 @@ demonstrate() {
     printf '   %s ctl --data %s/0/data status\n' "$KADRING" "$run"
     printf '   %s retrieve KEY DEST --bootstrap 127.0.0.1:%s\n' "$KADRING" "$first_port"
     converse "${!pids[@]}"
+    whole=yes
     return
   fi
 
@@ -305,6 +310,7 @@ demonstrate() {
     "$KADRING" ctl --data "$run/$reader/data" check "$key" --verify || fail "$reader" "the file is not safe"
   fi
   printf '\nAll of it is true, in %d s.\n' "$((SECONDS - begin))"
+  whole=yes
 }
 
 # The classroom ring: what a peer has printed, pings apart, since the last step that was checked.
@@ -334,6 +340,8 @@ nothing_more() {
 
 pinged_by() { grep -qx "> Ping request message received from Peer $2" "$run/$1/out"; }
 
+pinged_or_dead() { pinged_by "$1" "$2" || ! alive "$1" || ! alive "$2"; }
+
 knows() {
   tell "$1" table
   sleep 0.1
@@ -352,7 +360,7 @@ settled() {
 same() { cmp -s -- "$1" "$2"; }
 
 ring() {
-  local n i before example=("${members[@]}") begin=$SECONDS count=${#members[@]} interval=${interval:-1}
+  local n i who before example=("${members[@]}") begin=$SECONDS count=${#members[@]} interval=${interval:-1}
   say "starting the peers ${example[*]}, a ping each $interval s"
   for i in "${!example[@]}"; do
     n=${example[i]}
@@ -362,7 +370,8 @@ ring() {
   for i in "${!example[@]}"; do
     n=${example[i]}
     for before in "${example[(i + count - 1) % count]}" "${example[(i + count - 2) % count]}"; do
-      until_true 20 pinged_by "$n" "$before" || fail "$n" "peer $n was never pinged by peer $before"
+      until_true 20 pinged_or_dead "$n" "$before" || fail "$n" "peer $n was never pinged by peer $before"
+      for who in "$n" "$before"; do alive "$who" || fail "$who" "peer $who has ended"; done
     done
     printf '   peer %2d was pinged by its two predecessors\n' "$n"
   done
@@ -372,6 +381,7 @@ ring() {
     say "the ring runs; from another terminal, for example"
     printf '   %s ring join 15 %s %s\n' "$KADRING" "${example[0]}" "$interval"
     converse "${example[@]}"
+    whole=yes
     return
   fi
 
@@ -423,10 +433,13 @@ ring() {
 
   nothing_more 2 4 5 8 15 19
   printf '\nAll of it is as the assignment says, in %d s.\n' "$((SECONDS - begin))"
+  whole=yes
 }
 seen=()   # ring: peer number -> lines that were checked
 
 if [[ $ring == yes ]]; then ring; else demonstrate; fi
+# Some of bash's errors leave a function and go on here.
+[[ $whole == yes ]] || die "it broke off"
 if [[ -n $trace ]]; then
   say "what each peer did, and when, stands in $trace; to see one store cross them:"
   printf '   %q trace %q/peer-*.jsonl --only store\n' "$KADRING" "$trace"

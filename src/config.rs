@@ -142,7 +142,7 @@ pub struct Config {
     pub quorum: usize,
     /// A client that came for one command: never in a routing table, never a holder.
     pub guest: bool,
-    /// Blocks of a file that are on their way at once, for each file stored or retrieved.
+    /// Blocks of a file that are on their way at once, for each file stored or retrieved. None counts as one.
     pub window: usize,
     /// How long the node waits for other peers to take over its blocks when it leaves.
     pub handover_limit: Duration,

@@ -13,7 +13,7 @@ use super::beside::Jobs;
 use super::catalogue::Catalogue;
 use super::escape::escape;
 use super::finding;
-use super::folder::trouble;
+use super::folder::{trouble, work_folder};
 use super::pausing;
 use super::picture;
 use super::progress::TransferBar;
@@ -315,8 +315,7 @@ impl<B: Backend> Performer<B> {
     fn test_one(&self, file: &Path, keep: bool) -> Result<TestResult, Failure> {
         let before = sha256(file)?;
         let (key, bytes, stored_in) = self.store(file, keep)?;
-        let folder = tempfile::tempdir()
-            .map_err(|error| trouble("make a temporary folder in", &std::env::temp_dir(), &error))?;
+        let folder = work_folder()?;
         let dest = folder.path().join("back");
         let retrieved_in =
             match self.ask(Command::Retrieve { source: Source::Key(key), dest: dest.clone(), replace: false }) {

@@ -92,6 +92,7 @@ impl Node {
     /// A node that routes by `overlay`. All its randomness comes from `seed`. It keeps files by their names once the
     /// [classroom](crate::classroom::join) has joined it, as every driver has it do.
     pub fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
+        let config = Config { window: config.window.max(1), ..config };
         let mut node = Self {
             desk: Desk::new(config, overlay, seed),
             parts: Vec::new(),

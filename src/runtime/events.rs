@@ -15,8 +15,9 @@ use crate::node::Notice;
 use crate::peer::Peer;
 use crossbeam_channel::Receiver;
 
-/// What reads the notices of a peer until it has ended, on a thread of its own. So it is called back when the peer has
-/// joined, and serves:
+/// What reads the notices of a peer until it has ended, on a thread of its own. It returns when they end: to drop the
+/// peer waits for it, three seconds at most, and then leaves its thread behind. It is called back when the peer has
+/// joined, for example:
 /// ```
 /// use std::sync::Arc;
 /// use std::sync::mpsc::channel;

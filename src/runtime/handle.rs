@@ -51,6 +51,7 @@ impl Handle {
     }
 
     /// The notices that are `wanted`. For the others nobody is woken, which costs the node more than most of its turns.
+    /// The node's own thread asks `wanted`: a panic in it ends the peer.
     pub fn notices_for(&self, wanted: fn(&Notice) -> bool) -> Receiver<Notice> {
         self.state.watch_for(wanted)
     }

@@ -134,6 +134,7 @@ pub use start::StartError;
 pub(crate) use stream::Origin;
 pub use stream::{Outlet, Spooled};
 pub use submit::bytes_to_move;
+pub(crate) use temporary::WorkFolder;
 pub use temporary::temporary_folder;
 pub(crate) use transfer::{is_ours_alone, put_whole, read_manifest, temporary_names};
 

@@ -35,7 +35,8 @@ pub struct Options {
     pub on_interrupt: Option<Command>,
     /// SIGINT ends the process at once, as any second signal does, by that signal. This is done before.
     pub on_abrupt_end: Option<LastAct<i32>>,
-    /// The last act of the node's thread once the peer has ended, whatever other threads are at then.
+    /// The last act of the node's thread once the peer has ended, whatever other threads are at then. A panic in it is
+    /// one of the peer's.
     pub on_end: Option<LastAct<Ended>>,
     /// What reads the notices on a thread of its own, from the very first on.
     pub events: Option<Tell>,

@@ -1,12 +1,12 @@
-//! Data folders that go with their peer.
+//! Folders that go with their process: data folders that nobody named, and what holds a file for a while.
 //!
-//! A peer that is killed cannot remove its own. So a peer that makes one looks for those whose owners are gone: they
-//! say what they are by a file of their own, and nobody holds their lock any more.
-
-use std::fs::{self, File};
+//! Nobody else may look into one. A process that is killed cannot remove its own. So who makes one looks for those
+//! whose owners are gone: they say what they are by a file of their own, and nobody holds their lock any more.
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Once;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
@@ -22,15 +22,59 @@ const MARK: &str = "goes-with-its-peer";
 /// A folder younger than this may have an owner that has not locked it yet.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// Makes a data folder that goes with its peer, and removes those whose peers are gone.
+/// The file whose lock a folder's owner holds. A data folder's store makes it.
+const LOCK: &str = "lock";
+
+/// Makes a data folder that goes with its peer, and removes what belonged to processes that are gone.
 ///
 /// # Errors
 /// What the system refuses.
 pub fn temporary_folder() -> io::Result<TempDir> {
-    make_in(&std::env::temp_dir(), YOUNG)
+    let parent = std::env::temp_dir();
+    sweep(&parent, YOUNG);
+    make_in(&parent)
 }
 
-fn make_in(parent: &Path, young: Duration) -> io::Result<TempDir> {
+/// A folder for files that are needed for a while. It goes when this is dropped, or later if the process is killed.
+pub(crate) struct WorkFolder {
+    folder: TempDir,
+    _lock: File,
+}
+
+impl WorkFolder {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub(crate) fn make() -> io::Result<Self> {
+        // A library's user may retrieve thousands of files.
+        static SWEPT: Once = Once::new();
+        let parent = std::env::temp_dir();
+        SWEPT.call_once(|| sweep(&parent, YOUNG));
+        Self::make_in(&parent)
+    }
+
+    fn make_in(parent: &Path) -> io::Result<Self> {
+        let folder = make_in(parent)?;
+        let lock = File::create_new(folder.path().join(LOCK))?;
+        lock.lock()?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn make_in(parent: &Path) -> io::Result<TempDir> {
+    let own = Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix(PREFIX).permissions(own).tempdir_in(parent)?;
+    File::create(folder.path().join(MARK))?;
+    Ok(folder)
+}
+
+fn sweep(parent: &Path, young: Duration) {
     // Nobody has to know what could not be removed: it may be somebody else's.
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
@@ -38,12 +82,9 @@ fn make_in(parent: &Path, young: Duration) -> io::Result<TempDir> {
             let _ = remove_stale(&entry.path(), young);
         }
     }
-    let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-    File::create(folder.path().join(MARK))?;
-    Ok(folder)
 }
 
-/// Removes a folder that goes with a peer which is gone.
+/// Removes a folder whose process is gone.
 fn remove_stale(folder: &Path, young: Duration) -> io::Result<()> {
     let mark = fs::symlink_metadata(folder.join(MARK))?;
     let is_old = mark.modified()?.elapsed().is_ok_and(|age| age >= young);
@@ -54,7 +95,7 @@ fn remove_stale(folder: &Path, young: Duration) -> io::Result<()> {
     }
     // No link is followed, and a pipe is not waited for.
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-    let lock = File::options().write(true).custom_flags(flags).open(folder.join("lock"))?;
+    let lock = File::options().write(true).custom_flags(flags).open(folder.join(LOCK))?;
     if lock.metadata()?.is_file() && lock.try_lock().is_ok() {
         fs::remove_dir_all(folder)?;
     }
@@ -72,7 +113,7 @@ mod tests {
     #[test]
     fn only_a_marked_folder_whose_lock_is_free_is_removed() {
         let parent = tempfile::tempdir().unwrap();
-        let make = || make_in(parent.path(), Duration::ZERO).unwrap();
+        let make = || make_in(parent.path()).unwrap();
         let there = |path: &Path| path.exists();
         let (stale, live, unlocked) = (make().keep(), make(), make());
         DiskStore::open(&stale).unwrap();
@@ -81,19 +122,34 @@ mod tests {
         DiskStore::open(&named).unwrap();
         let other = parent.path().join("other");
         fs::create_dir(&other).unwrap();
-        let _new = make();
-        assert!(!there(&stale), "its peer is gone");
+        let work = WorkFolder::make_in(parent.path()).unwrap();
+        let killed = WorkFolder::make_in(parent.path()).unwrap();
+        let of_killed = killed.folder.keep();
+        drop(killed._lock);
+        sweep(parent.path(), Duration::ZERO);
+        assert!(!there(&stale) && !there(&of_killed), "their processes are gone");
         assert!(there(live.path()) && there(unlocked.path()), "their peers live, or have just begun");
+        assert!(there(work.path()), "it is at work");
         assert!(there(&named) && there(&other), "they are the user's");
     }
 
     #[test]
     fn a_young_folder_is_left_alone() {
         let parent = tempfile::tempdir().unwrap();
-        let young = make_in(parent.path(), YOUNG).unwrap().keep();
+        let young = make_in(parent.path()).unwrap().keep();
         DiskStore::open(&young).unwrap();
-        make_in(parent.path(), YOUNG).unwrap();
+        sweep(parent.path(), YOUNG);
         assert!(young.exists());
+    }
+
+    #[test]
+    fn nobody_else_may_look_into_one() {
+        let parent = tempfile::tempdir().unwrap();
+        let work = WorkFolder::make_in(parent.path()).unwrap();
+        let data = make_in(parent.path()).unwrap();
+        for folder in [work.path(), data.path()] {
+            assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
+        }
     }
 
     #[test]
@@ -105,9 +161,9 @@ mod tests {
         let prepare: [Prepare<'_>; 2] =
             [&|lock| mkfifo(lock, Mode::S_IRWXU).unwrap(), &|lock| std::os::unix::fs::symlink(&free, lock).unwrap()];
         for prepare in prepare {
-            let folder = make_in(parent.path(), Duration::ZERO).unwrap().keep();
-            prepare(&folder.join("lock"));
-            make_in(parent.path(), Duration::ZERO).unwrap();
+            let folder = make_in(parent.path()).unwrap().keep();
+            prepare(&folder.join(LOCK));
+            sweep(parent.path(), Duration::ZERO);
             assert!(folder.exists(), "it is none of a peer's");
         }
     }

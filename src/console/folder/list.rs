@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::answer::{Listed, ListedItem, Shown};
-use super::{inside, trouble};
+use super::{inside, trouble, work_folder};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::console::Backend;
 use crate::console::escape::quoted;
@@ -29,7 +29,7 @@ impl<B: Backend> Performer<B> {
             let reason = format!("{} is no key and no name in the catalogue", quoted(word));
             return Err(Failure::new(FailureKind::NotFound, reason));
         };
-        let folder = temporary()?;
+        let folder = work_folder()?;
         let (listing, extent) = self.listing(key, &path, folder.path().join("listing"))?;
         let mut items = Vec::new();
         listing.each(&mut |path, item| {
@@ -55,7 +55,7 @@ impl<B: Backend> Performer<B> {
 
     fn shown(&self, word: &str) -> Result<Reply, Failure> {
         let source = parse_source(word).map_err(|reason| Failure::new(FailureKind::Usage, reason))?;
-        let folder = temporary()?;
+        let folder = work_folder()?;
         let dest = folder.path().join("file");
         let reply = self.retrieve(source, &dest, false, false);
         if reply.failure().is_some() {
@@ -76,9 +76,4 @@ impl<B: Backend> Performer<B> {
         let text = String::from_utf8(bytes).map_err(|_| unfit("is no text"))?;
         Ok(Reply::Console(ConsoleAnswer::Shown(Shown { text })))
     }
-}
-
-/// A folder that goes when it is not needed any more.
-pub(super) fn temporary() -> Result<tempfile::TempDir, Failure> {
-    tempfile::tempdir().map_err(|error| trouble("make a temporary folder in", &std::env::temp_dir(), &error))
 }

@@ -28,6 +28,7 @@ use std::path::Path;
 
 use super::escape::quoted;
 use crate::node::{Failure, FailureKind};
+use crate::runtime::WorkFolder;
 
 /// How a folder is stored.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -36,6 +37,11 @@ pub struct Tree {
     pub exclude: Vec<String>,
     /// Whether the rest is stored where something cannot be read.
     pub skip_unreadable: bool,
+}
+
+/// A folder that goes when it is not needed any more.
+pub(super) fn work_folder() -> Result<WorkFolder, Failure> {
+    WorkFolder::make().map_err(|error| trouble("make a temporary folder in", &std::env::temp_dir(), &error))
 }
 
 /// An error of the system in trying to do `what` to a file of the user.

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::inside;
-use super::list::temporary;
 use super::single::check;
 use super::standing::why_not;
+use super::work_folder;
 use crate::console::perform::Performer;
 use crate::console::reply::Reply;
 use crate::console::{Backend, finding};
@@ -44,7 +44,7 @@ impl<B: Backend> Performer<B> {
         if path.as_os_str().is_empty() && whole {
             return self.bring_folder(key, path, dest, replace);
         }
-        let folder = temporary()?;
+        let folder = work_folder()?;
         let (_, extent) = self.listing(key, path, folder.path().join("listing"))?;
         match extent.itself.map(|item| item.kind) {
             Some(Kind::File(content)) => self.bring_single(&content, folder.path(), dest, replace),
@@ -74,7 +74,7 @@ impl Performer<Session> {
     }
 
     fn pour(&self, source: Source, to: &mut dyn Write) -> Result<Answer, Failure> {
-        let (catalogue, folder) = (self.catalogue.as_ref(), temporary()?);
+        let (catalogue, folder) = (self.catalogue.as_ref(), work_folder()?);
         if let Some((key, path)) = inside::source(catalogue, &self.folder, &source)? {
             let (_, extent) = self.listing(key, &path, folder.path().join("listing"))?;
             if let Some(Kind::File(content)) = extent.itself.map(|item| item.kind)

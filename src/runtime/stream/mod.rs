@@ -21,13 +21,13 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use tempfile::TempDir;
 
 pub(crate) use origin::Origin;
 pub use outlet::Outlet;
 pub use spool::Spooled;
 
 use self::origin::{Hashed, Opened};
+use super::temporary::WorkFolder;
 use super::{Handle, Session, stopwatch};
 use crate::file::Manifest;
 use crate::file::tree::{Step, TreeWalk};
@@ -149,7 +149,7 @@ impl Session {
         let Opened { walk, size, sha256, complete, vouched } = origin.open(&call)?;
         let part = range.start.min(size)..range.end.min(size);
         show(&Progress::Begun { bytes: part.end.saturating_sub(part.start) });
-        let folder = tempfile::tempdir().map_err(|error| trouble("make a temporary folder", &error))?;
+        let folder = WorkFolder::make().map_err(|error| trouble("make a temporary folder", &error))?;
         let (coming, holders) = (VecDeque::new(), BTreeSet::new());
         let mut arriving = Arriving { call, walk: walk.within(part.clone()), part, coming, holders, folder };
         let (mut bytes, mut blocks) = (0, 0);
@@ -228,6 +228,9 @@ impl Drop for Call {
 const BREATH: Duration = Duration::from_millis(10);
 const REMOVALS: usize = 100;
 
+/// So long the end of a stream waits for the blocks that are under way.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// Blocks of a file on their way to a writer.
 struct Arriving {
     call: Call,
@@ -238,7 +241,7 @@ struct Arriving {
     coming: VecDeque<Coming>,
     /// The peers that sent blocks.
     holders: BTreeSet<SocketAddr>,
-    folder: TempDir,
+    folder: WorkFolder,
 }
 
 /// A block that is under way.
@@ -267,11 +270,11 @@ impl Arriving {
         let cannot_read = |error| trouble("read a block that was retrieved", &error);
         let mut block = File::open(file).map_err(cannot_read)?;
         block.seek(SeekFrom::Start(wanted.start)).map_err(cannot_read)?;
-        let written = io::copy(&mut block.take(count), to);
-        written.map_err(|error| trouble("write what was retrieved", &error))?;
+        let written = io::copy(&mut block.take(count), &mut Timely { call: &self.call, to });
+        let failed = |error| self.call.check().err().unwrap_or_else(|| trouble("write what was retrieved", &error));
+        written.map_err(failed)?;
         fs::remove_file(file).map_err(|error| trouble("remove a temporary file", &error))?;
         self.coming.pop_front();
-        self.call.check()?;
         Ok(Some(count))
     }
 
@@ -302,11 +305,32 @@ impl Arriving {
     }
 }
 
+/// A writer of which nothing more is wanted once the call's limit has passed.
+struct Timely<'a> {
+    call: &'a Call,
+    to: &'a mut dyn Write,
+}
+
+impl Write for Timely<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.call.check().map_err(|_| io::ErrorKind::TimedOut)?;
+        self.to.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 impl Drop for Arriving {
-    /// Each block under way is ended before the folder goes that it would be written to.
+    /// Each block under way is ended before the folder goes that it would be written to, unless the node is held up.
     fn drop(&mut self) {
         self.call.session.cancel();
-        self.coming.iter().for_each(|block| block.notices.iter().for_each(drop));
+        let since = (self.call.took)();
+        let left = || SETTLING.saturating_sub((self.call.took)() - since);
+        for block in &self.coming {
+            while block.notices.recv_timeout(left()).is_ok() {}
+        }
         // A worker that was about to open a file when its command ended may yet make it.
         for _ in 0..REMOVALS {
             let _ = fs::remove_dir_all(self.folder.path());

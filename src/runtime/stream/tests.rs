@@ -1,7 +1,7 @@
 //! Streams through a live peer.
 
 use super::*;
-use crate::config::MAX_BLOCK_SIZE;
+use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::runtime::{LocalPeer, Options};
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(120));
@@ -70,6 +70,44 @@ fn nothing_one_byte_and_a_single_block_by_its_hash_come_back_too() {
     let mut back = Vec::new();
     assert_eq!(peer.handle().get(Key::of(b"x"), &mut back, LIMIT), Ok(1), "the key of the one block");
     assert_eq!(back, b"x");
+}
+
+/// Takes a byte at a time, the first after the deadline.
+struct Slow(Duration, usize);
+
+impl Write for Slow {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        self.1 += 1;
+        let took = stopwatch();
+        while took() < self.0 {
+            thread::park_timeout(self.0);
+        }
+        Ok(1)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn nothing_more_is_written_after_the_deadline() {
+    let (peer, limit) = (peer(), Duration::from_secs(2));
+    let key = peer.handle().put(&bytes(100_000)[..], LIMIT).expect("it is stored");
+    let mut slow = Slow(limit, 0);
+    let failed = peer.handle().get(key, &mut slow, Some(limit)).expect_err("it is late");
+    assert_eq!((failed.kind, slow.1), (FailureKind::TimedOut, 1), "{failed}");
+}
+
+#[test]
+fn a_peer_with_no_window_stores_a_block_at_a_time() {
+    let config = Config { window: 0, ..Config::default() };
+    let peer = LocalPeer::start(Options { config, ..Options::default() }).expect("it starts");
+    let stored = bytes(3 * MAX_BLOCK_SIZE as usize);
+    let key = peer.handle().put(&stored[..], LIMIT).expect("it is stored");
+    let mut back = Vec::new();
+    assert_eq!(peer.handle().get(key, &mut back, LIMIT), Ok(stored.len() as u64));
+    assert!(back == stored);
 }
 
 #[test]
