@@ -223,7 +223,11 @@ impl Classroom {
         if written {
             state.copy = Some(version);
         }
-        state.hold(version, true);
+        let holding = state.hold(version, true);
+        if written {
+            // Who has a file of this size and time may have another one.
+            holding.at.clear();
+        }
         self.end_waits_for(desk, file);
         let state = self.file(file);
         let Some(transfer) = state.transfer() else { return };

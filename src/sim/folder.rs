@@ -104,7 +104,9 @@ impl Folder {
         let same = self.read(file) == Some(&theirs.bytes);
         match (before, resolution) {
             (Some(version), Resolution::Stays) => return Ok(NamedOutcome::Kept { version, written: false }),
-            (Some(version), Resolution::Compared) if same => return Ok(NamedOutcome::Kept { version, written: false }),
+            (Some(version), _) if same && (resolution == Resolution::Compared || version == theirs.version()) => {
+                return Ok(NamedOutcome::Kept { version, written: false });
+            }
             (Some(_), Resolution::Compared) => return Err(another()),
             // The user has put a file here meanwhile.
             _ if self.find(file) != before => return Err(another()),

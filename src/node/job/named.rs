@@ -71,7 +71,8 @@ pub enum Resolution {
 /// [`NamedJob::Keep`] of this run wrote; `replace` says whether a version that is not newer may replace it.
 pub fn resolve(here: Option<Version>, theirs: Option<Version>, ours: Option<Version>, replace: bool) -> Resolution {
     let Some(here) = here else { return Resolution::Replaced };
-    if theirs == Some(here) {
+    // What a user has just stored may be another file of a copy's size and time.
+    if theirs == Some(here) && !(replace && ours == Some(here)) {
         return Resolution::Stays;
     }
     if here.size == 0 {
@@ -142,6 +143,7 @@ mod tests {
         assert_eq!(resolve(Some(OLD), Some(NEW), Some(OLD), false), Resolution::Replaced);
         assert_eq!(resolve(Some(NEW), Some(OLD), Some(NEW), false), Resolution::Stays);
         assert_eq!(resolve(Some(NEW), Some(OLD), Some(NEW), true), Resolution::Replaced);
+        assert_eq!(resolve(Some(OLD), Some(OLD), Some(OLD), true), Resolution::Replaced, "it may be another file");
     }
 
     #[test]
@@ -149,5 +151,6 @@ mod tests {
         assert_eq!(resolve(None, Some(OLD), None, false), Resolution::Replaced);
         assert_eq!(resolve(Some(EMPTY), Some(OLD), None, false), Resolution::Replaced);
         assert_eq!(resolve(Some(OLD), Some(OLD), None, true), Resolution::Stays);
+        assert_eq!(resolve(Some(OLD), Some(OLD), Some(OLD), false), Resolution::Stays);
     }
 }

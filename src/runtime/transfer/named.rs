@@ -106,24 +106,25 @@ impl Workbench {
         let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
         let dest = folder.place(file);
         let cannot = |error: &io::Error| cannot_write(&dest, error);
-        if let (Some(here), Resolution::Compared) = (here, resolution) {
+        if let Some(here) = here.filter(|here| resolution == Resolution::Compared || *here == version) {
             let ours = File::open(&dest).and_then(|file| hash_all(&file)).map_err(|error| cannot(&error))?;
-            return if ours == sha256 {
-                Ok(NamedOutcome::Kept { version: here, written: false })
-            } else {
-                Err(another(file))
-            };
+            if ours == sha256 {
+                return Ok(NamedOutcome::Kept { version: here, written: false });
+            }
+        }
+        if resolution == Resolution::Compared {
+            return Err(another(file));
         }
         let written = temporary.as_file();
         written.set_modified(time_of(version)).and_then(|()| written.sync_data()).map_err(|error| cannot(&error))?;
         // A file system may keep times less exactly, or not all of them. What counts is what others will find here.
         let version = written.metadata().map(|metadata| version_of(&metadata)).map_err(|error| cannot(&error))?;
         match folder.find(file).map_err(|error| cannot(&error))? {
+            now if now == here => {}
             // A peer that shares this directory was faster.
             Some(now) if now == version => return Ok(NamedOutcome::Kept { version, written: false }),
             // The user has put a file here meanwhile.
-            now if now != here => return Err(another(file)),
-            _ => {}
+            _ => return Err(another(file)),
         }
         match here {
             Some(_) => temporary.persist(&dest),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use kadring::id::Id;
 use kadring::node::{Answer, Command, Notice};
@@ -32,6 +33,20 @@ fn a_store_without_a_file_makes_an_empty_one_and_a_later_one_fills_it() {
     ring.store(90, "0020", "Store");
     ring.await_kept("0020", &newer);
     ring.request(50, "0020", "Request", &newer);
+}
+
+#[test]
+fn what_is_stored_last_is_kept_even_if_it_is_as_long_and_as_old_as_what_was_there() {
+    let mut ring = Ring::start(&[10, 50, 90, 130, 170], Way::default());
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    for (id, seed) in [(170, 7), (10, 8)] {
+        let content = bytes(seed, 50_000);
+        ring.put(id, "0020", &content);
+        let file = fs::File::options().write(true).open(ring.dir(id).join("0020.pdf")).expect("it is there");
+        file.set_modified(time).expect("a time of its own");
+        ring.store(id, "0020", "Store");
+        ring.await_kept("0020", &content);
+    }
 }
 
 #[test]
