@@ -7,7 +7,7 @@
 //! | 3 | served | the connections that are served | tcp-accept, tcp-serve-N, the node at the end | one insertion, removal or mark | anything is received or sent |
 //! | 4 | ledger | jobs that are out, files being read and written, blocks offered | the node, transfer-N, tcp-serve-N | one insertion, removal or look | a file is read or written, a peer is waited for |
 //! | 5 | connections | idle connections to other peers | transfer-N | taking one out or putting one back | connecting, sending or receiving |
-//! | 6 | hashes | the hashes of named files that were read before, and who had them kept here | transfer-N, tcp-serve-N | one look or insertion | a file is read |
+//! | 6 | hashes | the hashes of named files that were read before, who had them kept here, and which are given | node, transfer-N, tcp-serve-N | one look or insertion | a file is read |
 //! | 7 | jobs | which commands run beside others | console, command-N | one insertion, removal or look | anything else is done |
 //! | 8 | output | the way of answers to standard output | console, command-N | writing one answer, as long as its reader takes | a command is under way, or anything else is written to |
 //! | 9 | screen | what is on the terminal at the moment | log, console, command-N, main | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
@@ -111,8 +111,8 @@ pub(crate) static HASHES: Lock = Lock {
     name: "hashes",
     rank: 6,
     about: About {
-        protects: "the hashes of named files that were read before, and who had them kept here",
-        taken_by: "transfer-N, tcp-serve-N",
+        protects: "the hashes of named files that were read before, who had them kept here, and which are given",
+        taken_by: "node, transfer-N, tcp-serve-N",
         held_for: "one look or insertion",
         never_while: "a file is read",
     },

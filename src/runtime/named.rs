@@ -8,7 +8,7 @@
 //! have been read. With a port the file is meant for the user of the peer that listens there, and the node is told when
 //! all of it was sent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -61,6 +61,9 @@ struct Known {
     brought: HashMap<FileName, (Source, u64)>,
     /// How many bytes of such files are on their way from each place.
     coming: BTreeMap<Source, u64>,
+    /// Those that this peer gives to others: a user stored them here, or they are kept for the ring. What else lies
+    /// here is nobody's business. Names have four digits, so there are few.
+    given: BTreeSet<FileName>,
 }
 
 /// Room for a file that is on its way here.
@@ -232,6 +235,11 @@ impl Folder {
         }
     }
 
+    /// From now on others get this file from here.
+    pub(super) fn give(&self, file: FileName) {
+        self.known.lock().given.insert(file);
+    }
+
     /// This version of the file has this hash.
     pub(super) fn remember(&self, file: FileName, version: Version, hash: Id) {
         let hashes = &mut self.known.lock().hashes;
@@ -245,9 +253,9 @@ impl Folder {
         self.known.lock().hashes.get(&file).filter(|(known, _)| *known == version).map(|(_, hash)| *hash)
     }
 
-    /// Sends a file, unless it is not here, which is said then. `send_all` sends so many of its bytes, and adds them to
-    /// a hash where that is not known. `sent` is called when all bytes were sent, before the last line lets the other
-    /// side count them as received.
+    /// Sends a file, unless it is not here or not to be [given](Self::give), which is said then. `send_all` sends so
+    /// many of its bytes, and adds them to a hash where that is not known. `sent` is called when all bytes were sent,
+    /// before the last line lets the other side count them as received.
     ///
     /// # Errors
     /// The connection broke, or the file changed while it was sent: it must be closed.
@@ -259,6 +267,9 @@ impl Folder {
         send_all: impl Fn(&File, u64, Option<&mut Sha256>) -> io::Result<()>,
         sent: impl FnOnce(),
     ) -> io::Result<()> {
+        if !self.known.lock().given.contains(&file) {
+            return stream.write_all(b"error: this file was not stored here\n");
+        }
         // Looked at before it is opened: opening a pipe would wait for its writer.
         let opened = match self.find(file) {
             Ok(Some(_)) => {

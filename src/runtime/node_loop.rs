@@ -309,6 +309,9 @@ impl NodeLoop {
                 self.udp.push(to, asks, MAX_DATAGRAM_SENT, |text| dialect.encode(&message, me, to, text));
             }
             Action::Send { to, via: Via::Tcp, message } => {
+                if let (Some(folder), Body::Request(request)) = (&self.shared.folder, &message.body) {
+                    request.file_offered().into_iter().for_each(|file| folder.give(file));
+                }
                 if let Err(message) = self.links.send(to, self.udp.source(&to), message) {
                     self.turn.next.push_back(Event::Undeliverable { to, message: *message, obstacle: Obstacle::Crowd });
                 }

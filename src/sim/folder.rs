@@ -3,7 +3,7 @@
 //! The rules are those of a live peer's directory: a version is a size and a time, a copy has the time of its original,
 //! a received file is `received_NAME.pdf`, and what a user put there is never replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::content::{Bytes, Refusal};
 use crate::id::Id;
@@ -15,6 +15,8 @@ use crate::node::job::{JobErrorKind, NamedJob, NamedOutcome, Resolution, Version
 pub struct Folder {
     files: BTreeMap<FileName, NamedFile>,
     received: BTreeMap<FileName, Bytes>,
+    /// Those that others get from here: a user stored them here in this life, or they are kept for the ring.
+    given: BTreeSet<FileName>,
 }
 
 /// A file whose name is four digits.
@@ -41,9 +43,9 @@ impl Folder {
         self.files.get(&file).map(|named| &named.bytes)
     }
 
-    /// A copy of the file in this directory.
+    /// A copy of the file in this directory for another peer.
     pub(super) fn copy(&self, file: FileName) -> Option<NamedFile> {
-        self.files.get(&file).cloned()
+        self.files.get(&file).filter(|_| self.given.contains(&file)).cloned()
     }
 
     /// The bytes that were received last for this name.
@@ -61,6 +63,16 @@ impl Folder {
         self.files.insert(file, NamedFile { modified, bytes });
     }
 
+    /// From now on others get this file from here.
+    pub(super) fn give(&mut self, file: FileName) {
+        self.given.insert(file);
+    }
+
+    /// The peer ends: what it was to give it knows no longer.
+    pub(super) fn forget_given(&mut self) {
+        self.given.clear();
+    }
+
     /// Makes an empty file, older than any other, unless the file exists.
     fn touch(&mut self, file: FileName) -> NamedOutcome {
         let written = !self.files.contains_key(&file);
@@ -70,6 +82,14 @@ impl Folder {
 
     /// Performs a job about a named file.
     pub(super) fn perform(&mut self, job: &NamedJob, brought: Brought) -> Result<NamedOutcome, Refusal> {
+        let outcome = self.do_job(job, brought)?;
+        if let NamedJob::Find { file } | NamedJob::Touch { file } | NamedJob::Keep { file, .. } = *job {
+            self.give(file);
+        }
+        Ok(outcome)
+    }
+
+    fn do_job(&mut self, job: &NamedJob, brought: Brought) -> Result<NamedOutcome, Refusal> {
         match *job {
             NamedJob::Scan => Ok(NamedOutcome::Scanned { files: self.scan() }),
             NamedJob::Find { file } => Ok(NamedOutcome::Found { version: self.find(file) }),

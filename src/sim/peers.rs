@@ -121,6 +121,7 @@ impl World {
         peer.jobs.clear();
         peer.debts = Debts::default();
         peer.former = peer.disk.held();
+        peer.disk.folder.forget_given();
         peer.open_files = OpenFiles::default();
     }
 

@@ -24,6 +24,9 @@ use crate::wire::{Body, Message, Request, Sender, Via};
 
 impl World {
     pub(super) fn send(&mut self, from: usize, to: SocketAddr, via: Via, message: Message) {
+        if let Body::Request(request) = &message.body {
+            request.file_offered().into_iter().for_each(|file| self.disk_mut(from).folder_mut().give(file));
+        }
         let purpose = self.count_sent(from, to, &message);
         if via == Via::Tcp && self.rules.checked {
             self.peers[from].debts.line(self.now, to, message.magic);

@@ -8,6 +8,7 @@ use super::ring::{RingRequest, RingResponse};
 use super::summary::{Difference, Range, Summary};
 use crate::id::{Id, Key};
 use crate::lease::{Lease, LeaseNews};
+use crate::name::FileName;
 use crate::network::NetworkName;
 use crate::peer::Peer;
 
@@ -291,6 +292,14 @@ impl Request {
     /// Whether a file is offered by its name.
     pub const fn offers_file(&self) -> bool {
         matches!(self, Self::Ring(RingRequest::Transfer { .. }))
+    }
+
+    /// The file that is offered by its name, if one is: its sender gives it to whoever asks.
+    pub(crate) const fn file_offered(&self) -> Option<FileName> {
+        match self {
+            Self::Ring(RingRequest::Transfer { file, .. }) => Some(*file),
+            _ => None,
+        }
     }
 
     /// The peer that asked first, if this is a request that travels from peer to peer.

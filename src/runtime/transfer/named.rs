@@ -51,6 +51,23 @@ impl Workbench {
         let Some(folder) = &self.shared.folder else {
             return Err(failed(JobErrorKind::Io, "this peer has no working directory"));
         };
+        let subject = match job {
+            NamedJob::Find { file } | NamedJob::Touch { file } | NamedJob::Keep { file, .. } => Some(file),
+            NamedJob::Scan | NamedJob::Receive { .. } => None,
+        };
+        let outcome = self.named_in(folder, job, cancel, piece)?;
+        // The node looks for what its user stores and for what it is responsible for, and for nothing else.
+        subject.into_iter().for_each(|file| folder.give(file));
+        Ok(outcome)
+    }
+
+    fn named_in(
+        &self,
+        folder: &Folder,
+        job: NamedJob,
+        cancel: &Cancel,
+        piece: &mut [u8],
+    ) -> Result<NamedOutcome, JobError> {
         let cannot = |what: &str, path: &Path| {
             let what = format!("{what} '{}'", path.display());
             move |error: io::Error| io_failed(&what, &error)

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use kadring::config::Config;
 use kadring::id::Id;
 use kadring::node::{Answer, Command, Notice};
 use kadring::overlay::OverlayKind;
@@ -165,8 +166,12 @@ fn bytes_of_a_file_count_as_sent_whether_its_hash_was_known_or_not() {
     let bytes = vec![7; 300_000];
     fs::write(folder.path().join("0042.pdf"), &bytes).expect("writable");
     let files = Some(folder.path().to_owned());
-    let peer = LocalPeer::start(Options { overlay: OverlayKind::Ring, files, ..Options::default() });
+    let config = Config { named_files: true, ..Config::default() };
+    let peer = LocalPeer::start(Options { overlay: OverlayKind::Ring, files, config, ..Options::default() });
     let peer = peer.expect("it starts");
+    let file = "0042".parse().expect("four digits");
+    let stored = peer.submit(Command::StoreFile { file }).iter().last();
+    assert!(matches!(stored, Some(Notice::Answer { answer: Answer::FileStored { .. }, .. })), "{stored:?}");
     let mut stream = TcpStream::connect(peer.me().addr).expect("it listens");
     for times in 1..=2 {
         stream.write_all(b"file 0042\n").expect("it reads");
@@ -180,4 +185,24 @@ fn bytes_of_a_file_count_as_sent_whether_its_hash_was_known_or_not() {
         let Ok(Notice::Answer { answer: Answer::Status(status), .. }) = status.recv() else { panic!("no status") };
         assert_eq!(status.moved.1, times * 300_000);
     }
+}
+
+/// What lies in a student's directory is the ring's only once it is stored: until then nobody gets it by its name. So
+/// neither does the peer responsible for it, whom somebody tells in the student's name that it is stored.
+#[test]
+fn a_file_that_its_owner_has_not_stored_is_given_to_nobody() {
+    let mut ring = Ring::start(&[10, 50, 90], Way::default());
+    let content = bytes(5, 9_000);
+    ring.put(90, "0020", &content);
+    let ask = |ring: &Ring| {
+        let mut asking = TcpStream::connect(("127.0.0.1", ring.base + 90)).expect("it listens");
+        asking.write_all(b"file 0020\n").expect("it reads");
+        let mut first = String::new();
+        BufReader::new(asking).read_line(&mut first).expect("it answers");
+        first
+    };
+    assert_eq!(ask(&ring), "error: this file was not stored here\n");
+    ring.store(90, "0020", "store");
+    ring.await_kept("0020", &content);
+    assert!(ask(&ring).starts_with("9000 "), "whoever keeps it may have to ask once more");
 }
