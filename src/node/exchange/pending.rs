@@ -355,6 +355,12 @@ mod tests {
     }
 
     #[test]
+    fn a_pulse_takes_as_long_as_one_datagram_and_is_several() {
+        let (sent, failed, _) = ask_the_silent(&mut Pending::new(false), Time::ZERO, patience::PULSE);
+        assert!(sent.len() >= 3 && failed == patience::silence(patience::ONCE), "{sent:?}");
+    }
+
+    #[test]
     fn where_answers_are_quick_repeats_are_too_and_the_verdict_comes_no_sooner() {
         let mut pending = Pending::new(false);
         let trip = Duration::from_millis(20);

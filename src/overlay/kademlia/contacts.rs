@@ -59,8 +59,8 @@ impl Kademlia {
         self.ping_candidates(now, out);
     }
 
-    /// A contact says goodbye, or somebody in its name. It is pinged once; meanwhile nobody waits for it or is sent to
-    /// it.
+    /// A contact says goodbye, or somebody in its name. It is pinged, more than once, for a datagram may get lost;
+    /// meanwhile nobody waits for it or is sent to it.
     fn on_farewell(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
         if self.asked.values().any(|question| matches!(question, Question::Leaving { peer: other } if other == peer)) {
             return;
@@ -69,16 +69,16 @@ impl Kademlia {
         if let Some(contact) = self.table.get_mut(&peer.id) {
             contact.failures = contact.failures.max(1);
         }
-        self.ask((*peer).into(), Request::Ping, patience::ONCE, Question::Leaving { peer: *peer }, out);
+        self.ask((*peer).into(), Request::Ping, self.tries_of_farewell(), Question::Leaving { peer: *peer }, out);
         let names: Vec<Name> = self.lookups.keys().copied().collect();
         for name in names {
             self.on_met(now, name, &peer.addr, Event::Doubted, out);
         }
     }
 
-    /// A contact that said goodbye does not answer any more: it has left.
+    /// A contact that said goodbye does not answer any more: it has left, unless something else was heard from there.
     pub(super) fn on_left(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
-        if self.table.contact(peer).is_some() {
+        if self.table.contact(peer).is_some() && self.suspects.contains(&peer.addr) {
             self.remove(now, peer, true, out);
             self.lost.excuse(&peer.addr);
             self.on_goodbye(now, peer, out);

@@ -179,6 +179,11 @@ impl Kademlia {
         if self.watch.deafness < DEAFER { patience::ONCE } else { patience::CHECK }
     }
 
+    /// How often a ping goes out to a contact that says goodbye.
+    pub(super) fn tries_of_farewell(&self) -> u8 {
+        if self.watch.deafness < DEAFER { patience::PULSE } else { patience::CHECK }
+    }
+
     fn is_told(&self, now: Time, peer: &Peer) -> bool {
         self.watch.told.get(peer).is_some_and(|since| now.since(*since) < HEARD)
     }

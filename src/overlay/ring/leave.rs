@@ -1,8 +1,10 @@
 //! Leaving in good order: the neighbours close the gap at once (Chord, ToN 2003, section IV-E4).
 //!
-//! Anybody can write a goodbye in a neighbour's name. So that neighbour is pinged once, where it is known: whoever has
-//! left answers no ping, and the goodbye counts when the patience with that ping is over, or a connection there fails.
-//! Until then nothing is sent over the leaving peer and no `join` is answered, and nobody is told of anything.
+//! Anybody can write a goodbye in a neighbour's name. So that neighbour is pinged, where it is known, more than once,
+//! for a datagram may get lost: whoever has left answers none, and the goodbye counts when the patience with that ping
+//! is over, or a connection there fails. One that was started again at once answers, and has no neighbours: so it has
+//! left, and that is told before it is let in again. Until then nothing is sent over the leaving peer and no `join` is
+//! answered, and nobody is told of anything.
 
 use super::join::Membership;
 use super::neighbours::{Neighbours, Place};
@@ -28,7 +30,8 @@ impl Ring {
         let Some(peer) = self.neighbour(from).filter(|peer| !self.is_departing(&peer.id)) else { return };
         let (predecessors, successors) = (told.predecessors.to_vec(), told.successors.to_vec());
         self.farewells.insert(peer.id, Farewell { predecessors, successors });
-        self.ask_plain(peer.into(), Request::Ping, Why::Farewell(peer), patience::ONCE, out);
+        let ping = Request::Ring(Neighbours::NONE.ping(true));
+        self.ask_plain(peer.into(), ping, Why::Farewell(peer), patience::PULSE, out);
     }
 
     /// Whether a goodbye of this peer's waits for its proof.
@@ -135,5 +138,63 @@ impl Ring {
                 self.ask_plain(peer.into(), Request::Ring(goodbye), Why::Tell, patience::QUESTION, out);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RingOptions;
+    use super::*;
+    use crate::overlay::{Asker, Cause, Overlay, Tag};
+    use crate::wire::ring::RingResponse;
+    use crate::wire::{Response, Sender};
+
+    const NOW: Time = Time::from_micros(1);
+
+    fn peer(n: u8) -> Peer {
+        Peer::new(Id::from_u64(u64::from(n) * 1000), ([10, 0, 0, n], 7000).into())
+    }
+
+    /// The peer before `leaver` has heard its goodbye: that peer, and what it asks the other, how often.
+    fn told(leaver: Peer) -> (Ring, Tag, u8) {
+        let mut ring = Ring::new(peer(3), RingOptions::default());
+        ring.fill(Time::ZERO, &(1..=8).map(peer).collect::<Vec<_>>());
+        let sender = Some(Sender { leaving: true, ..Sender::member(leaver.id, leaver.addr) });
+        let from = Incoming { asker: Asker::connected(leaver.addr, 1), sender };
+        let request = Request::Ring(RingRequest::Quit { predecessors: vec![peer(3)], successors: vec![peer(5)] });
+        let mut out = Vec::new();
+        ring.on(NOW, Cause::Request { from: &from, request: &request }, &mut out);
+        let asked = out.iter().find_map(|effect| match effect {
+            Effect::Ask { to, tag, tries, .. } if to.addr == leaver.addr => Some((*tag, *tries)),
+            _ => None,
+        });
+        let (tag, tries) = asked.expect("it is asked whether it is there");
+        (ring, tag, tries)
+    }
+
+    /// What comes of it that the leaver, at its address, has these successors.
+    fn answered(successors: &[Peer]) -> (bool, Vec<Effect>) {
+        let leaver = peer(4);
+        let (mut ring, tag, _) = told(leaver);
+        let (predecessors, successors) = (Vec::new(), successors.to_vec());
+        let response = Response::Ring(RingResponse::Pong { peer: leaver, predecessors, successors });
+        let mut out = Vec::new();
+        ring.on(NOW, Cause::Answer { tag, from: leaver.addr, by: Some(leaver), response: &response }, &mut out);
+        (ring.table.get(&leaver.id).is_some(), out)
+    }
+
+    #[test]
+    fn who_is_said_to_leave_is_asked_more_than_once_before_it_is_believed() {
+        let (.., tries) = told(peer(4));
+        assert!(tries > patience::ONCE);
+        assert_eq!(patience::silence(tries), patience::silence(patience::ONCE), "and no longer than once");
+    }
+
+    #[test]
+    fn who_left_and_was_started_again_at_once_has_left_and_who_has_neighbours_is_there() {
+        let (is_there, out) = answered(&[peer(5)]);
+        assert!(is_there && !out.contains(&Effect::PeerDown(peer(4))));
+        let (is_there, out) = answered(&[]);
+        assert!(!is_there && out.contains(&Effect::PeerDown(peer(4))), "{out:?}");
     }
 }

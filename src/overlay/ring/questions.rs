@@ -195,6 +195,13 @@ impl Ring {
             (Why::Finger(number), Response::Ring(RingResponse::Owner { peers, .. })) => {
                 self.weigh_finger(number, from, peers, out);
             }
+            (Why::Farewell(known), Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
+                if peer.id == known.id && !(predecessors.is_empty() && successors.is_empty()) {
+                    self.on_farewell_refuted(&known);
+                } else {
+                    self.on_departed(now, known, out);
+                }
+            }
             (
                 Why::Update { by, joined, successors },
                 Response::Ring(RingResponse::Pong { peer, successors: own, .. }),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kadring::id::Id;
 use kadring::overlay::kademlia::Kademlia;
 use kadring::overlay::{Effect, Goal, Overlay};
+use kadring::patience;
 use kadring::peer::Peer;
 use kadring::wire::{Request, Sender};
 
@@ -178,12 +179,14 @@ fn a_goodbye_is_believed_only_from_the_address_of_the_peer_and_once_it_is_silent
         net.introduce(Sender { leaving: true, ..Sender::member(peer(4).id, addr(4)) }, addr(1));
     }
     assert_eq!(net.asked_of(addr(4), before), [Request::Ping], "one ping asks whether it is so");
+    let tries = net.asked.iter().rev().find(|asked| asked.to == addr(4)).map(|asked| asked.tries);
+    assert!(tries > Some(patience::ONCE), "a lost datagram is no proof");
     net.run(secs(5));
     assert!(net.knows(addr(1), &peer(4)) && !net.news(addr(1)).contains(&&Effect::PeerDown(peer(4))), "it is there");
     net.say_goodbye(addr(4));
     net.run(Duration::from_millis(20));
     net.kill(addr(4));
-    net.run(secs(1));
+    net.run(secs(2));
     for n in (1..=10).filter(|&n| n != 4) {
         assert!(!net.knows(addr(n), &peer(4)), "{n} was told");
     }

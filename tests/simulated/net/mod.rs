@@ -78,6 +78,7 @@ pub(crate) struct Asked {
     pub(crate) from: SocketAddr,
     pub(crate) to: SocketAddr,
     pub(crate) request: Request,
+    pub(crate) tries: u8,
 }
 
 struct Waiting {

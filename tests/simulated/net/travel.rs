@@ -20,7 +20,7 @@ impl<O: Inside> Net<O> {
                 assert!(tries > 0);
                 let magic = self.magic();
                 let timeout = self.timeout;
-                self.asked.push(Asked { at: self.now, from: at, to: to.addr, request: request.clone() });
+                self.asked.push(Asked { at: self.now, from: at, to: to.addr, request: request.clone(), tries });
                 let waiting = Waiting { by: at, to, tag, request: request.clone(), tries, timeout, from_anyone };
                 let twin = self.waiting.values().any(|waiting| waiting.by == at && waiting.tag == tag);
                 assert!(!twin, "a tag names one question");
