@@ -83,6 +83,7 @@ pub(crate) enum Doing {
     Reads,
     Keeps,
     Brings,
+    Connects,
     Writes,
     Hashes,
     Notes,
@@ -93,7 +94,7 @@ pub(crate) enum Doing {
 }
 
 impl Doing {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Waits,
         Self::Works,
         Self::Datagrams,
@@ -103,6 +104,7 @@ impl Doing {
         Self::Reads,
         Self::Keeps,
         Self::Brings,
+        Self::Connects,
         Self::Writes,
         Self::Hashes,
         Self::Notes,
@@ -129,6 +131,7 @@ impl Doing {
             Self::Reads => "reads a file",
             Self::Keeps => "writes a block to the store",
             Self::Brings => "brings a block from a peer",
+            Self::Connects => "connects to a peer",
             Self::Writes => "writes a file",
             Self::Hashes => "hashes a block",
             Self::Notes => "writes down what is known",

@@ -4,7 +4,8 @@
 //! Anybody can say `saved`. The word of a peer that pulled the block from here counts. One that had the block before
 //! [shows](crate::wire::sample) it: a hash of bytes that the offer names is compared with one made here. An older peer
 //! shows nothing: its word counts once the block was read back from it. Only then does the part that made the offer
-//! hear of a copy. What fails here while that is looked into tells nothing about the peer, and judges nobody.
+//! hear of a copy, and only once it is known that the peer [can be connected to](super::reach). What fails here while
+//! that is looked into tells nothing about the peer, and judges nobody.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -30,6 +31,8 @@ pub(super) struct Claims {
     /// None where nobody wants to know any more: then the job's outcome is for nobody.
     by_job: BTreeMap<JobId, Option<Claim>>,
     queue: VecDeque<Claim>,
+    /// Copies that were shown, at peers of which it is not known yet whether they can be connected to.
+    unreached: Vec<(Claim, Taken)>,
     /// Peers that did not give back what they say they have, when that was, and whether that was a lie: else they were
     /// out of reach, or silent.
     liars: Recent<SocketAddr, (Time, bool), LIARS>,
@@ -112,6 +115,7 @@ impl Desk {
     /// Claims of offers made under these tickets matter no longer.
     pub(super) fn drop_claims(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
         self.claims.queue.retain(|claim| !unwanted(&claim.offer.ticket));
+        self.claims.unreached.retain(|(claim, _)| !unwanted(&claim.offer.ticket));
         let is_unwanted = |claim: &Option<Claim>| claim.as_ref().is_some_and(|claim| unwanted(&claim.offer.ticket));
         let jobs = self.claims.by_job.iter().filter(|(_, claim)| is_unwanted(claim)).map(|(&job, _)| job);
         for job in jobs.collect::<Vec<_>>() {
@@ -179,7 +183,8 @@ impl Claims {
 
     /// A claim of which nobody knows for too long whether it is true. Each comes once.
     fn next_late(&mut self, now: Time) -> Option<Offer> {
-        let mut all = self.by_job.values_mut().flatten().chain(&mut self.queue);
+        let unreached = self.unreached.iter_mut().map(|(claim, _)| claim);
+        let mut all = self.by_job.values_mut().flatten().chain(&mut self.queue).chain(unreached);
         let late = all.find(|claim| claim.patience.is_some_and(|until| until <= now))?;
         late.patience = None;
         Some(late.offer)
@@ -187,7 +192,8 @@ impl Claims {
 
     /// When the next claim will be late.
     pub(super) fn next_wake(&self) -> Option<Time> {
-        self.claims().chain(&self.queue).filter_map(|claim| claim.patience).min()
+        let unreached = self.unreached.iter().map(|(claim, _)| claim);
+        self.claims().chain(&self.queue).chain(unreached).filter_map(|claim| claim.patience).min()
     }
 }
 
@@ -203,7 +209,34 @@ impl Node {
             },
             Err(refusal) => Err(refusal),
         };
+        self.conclude(offer, result);
+    }
+
+    /// It is known whether a peer has a block. A copy counts where it can be had.
+    fn conclude(&mut self, offer: Offer, result: Result<Taken, Refusal>) {
+        let result = match (result, self.desk.connects_to(&offer.to.addr)) {
+            (Ok(taken), None) if self.desk.claims.unreached.len() < MAX_QUEUE => {
+                let patience = Some(self.desk.now() + PATIENCE);
+                self.desk.claims.unreached.push((Claim { offer, sample: None, patience }, taken));
+                return self.desk.dial(offer.to.addr, offer.urgency);
+            }
+            (Ok(_), None) => Err(Refusal::Unjudged("too many peers are being connected to".to_owned())),
+            (Ok(_), Some(false)) => {
+                self.desk.tell_of_shut(offer.to.addr);
+                Err(Refusal::Shut)
+            }
+            (result, _) => result,
+        };
         self.reply(offer.ticket, Reply::Offered { to: offer.to, result });
+    }
+
+    /// The copies at a peer that waited to hear whether it can be connected to: they count, unless for this reason.
+    pub(super) fn settle_unreached(&mut self, addr: SocketAddr, refusal: Option<&Refusal>) {
+        let waiting = self.desk.claims.unreached.extract_if(.., |(claim, _)| claim.offer.to.addr == addr);
+        for (Claim { offer, .. }, taken) in waiting.collect::<Vec<_>>() {
+            let result = refusal.filter(|refusal| **refusal != Refusal::Shut).map_or(Ok(taken), |why| Err(why.clone()));
+            self.conclude(offer, result);
+        }
     }
 
     /// A job is done. Whether it was about a claim: then its offerer is told, if it still wants to know.
@@ -211,15 +244,20 @@ impl Node {
         let verdicts = self.desk.settle_claim(job, outcome);
         let was_claim = verdicts.is_some();
         for (offer, result) in verdicts.into_iter().flatten() {
-            self.reply(offer.ticket, Reply::Offered { to: offer.to, result });
+            if matches!(outcome, Outcome::Sound { .. }) && result.is_ok() {
+                self.on_connected(offer.to.addr);
+            }
+            self.conclude(offer, result);
         }
         was_claim
     }
 
-    /// Tells those who wait too long to hear whether peers tell the truth.
+    /// Tells those who wait too long to hear whether peers tell the truth, and [finds out](super::reach) once more who
+    /// can be connected to.
     pub(super) fn look_after_claims(&mut self) {
         while let Some(offer) = self.desk.claims.next_late(self.desk.now()) {
             self.reply(offer.ticket, Reply::Doubted(offer.to));
         }
+        self.look_after_dials();
     }
 }

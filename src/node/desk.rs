@@ -23,6 +23,7 @@ use super::jobs::{Jobs, Urgency};
 use super::life::{Life, Step};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
 use super::part::{Owner, Ticket};
+use super::reach::Reach;
 use super::refusal::Refusal;
 use super::trouble::Trouble;
 use crate::config::{Config, MAX_BLOCK_SIZE, WIDTH};
@@ -52,6 +53,7 @@ pub(crate) struct Desk {
     pub(super) holdings: Holdings,
     pub(super) upkeep: Upkeep,
     pub(super) claims: Claims,
+    pub(super) reach: Reach,
     pub(super) life: Life,
     /// The time at which [`Time`] begins, in seconds since 1970.
     pub(super) began: UnixTime,
@@ -76,6 +78,7 @@ impl Desk {
             holdings,
             upkeep: Upkeep::default(),
             claims: Claims::default(),
+            reach: Reach::default(),
             life: Life::Running,
             began: 0,
             next_lookup: 0,
@@ -197,9 +200,9 @@ impl Desk {
         self.exchange.is_validated(addr)
     }
 
-    /// Whether the peer at `addr` lives and takes nothing that it is offered.
+    /// Whether the peer at `addr` lives and takes nothing that it is offered, or nobody can have it back from there.
     pub(crate) fn stalls(&self, addr: &SocketAddr) -> bool {
-        self.exchange.stalls(addr)
+        self.exchange.stalls(addr) || self.is_shut(addr)
     }
 
     /// The peer at `addr` could not take what others took: it counts as one that [stalls](Self::stalls).

@@ -195,6 +195,11 @@ pub enum Job {
         /// The peer to fetch from.
         from: SocketAddr,
     },
+    /// Connect to another peer, and no more: can it be reached?
+    Dial {
+        /// The peer to connect to.
+        to: SocketAddr,
+    },
     /// Delete a block from the own store.
     Delete {
         /// The block's key.

@@ -14,7 +14,7 @@
 //! - [`keeping`]: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
 //!   [`leases`]: for whom what is held is kept.
 //! - [`user`]: what is asked and answered at once. [`waits`]: what is waited for. [`health`]: how safe files are.
-//!   [`memory`]: the peers known, on disk.
+//!   [`memory`]: the peers known, on disk. [`reach`]: to whom of them a connection comes about.
 //! - A slot for one more part: files by their names are the [classroom](crate::classroom)'s.
 //!
 //! # Architecture invariants
@@ -48,6 +48,7 @@ mod memory;
 mod outcomes;
 mod pace;
 pub(crate) mod part;
+mod reach;
 pub(crate) mod refusal;
 mod smoothed;
 mod user;
@@ -163,7 +164,7 @@ impl Node {
             .wakes()
             .into_iter()
             .chain([(self.desk.overlay.next_tick(), "overlay"), (self.waits.next_wake(self.desk.now()), "waits")])
-            .chain([(self.desk.claims.next_wake(), "claims")]);
+            .chain([(self.desk.claims.next_wake(), "claims"), (self.desk.reach.next_wake(), "reach")]);
         wakes.chain(parts).filter_map(|(due, by)| due.map(|due| (due, by))).min()
     }
 
@@ -221,7 +222,7 @@ impl Node {
             Event::NoWay { to, magic } => {
                 self.desk.exchange.on_no_way(&to, magic).into_iter().for_each(|delivery| self.deliver(delivery));
             }
-            Event::Validated { addr } => self.desk.exchange.validate(addr),
+            Event::Validated { addr } => self.on_connected(addr),
             Event::Command { id, command } => self.on_command(id, command),
             Event::Damaged { key } => {
                 let wanted = self.desk.holdings.wants(&key);
@@ -424,7 +425,7 @@ impl Node {
                 self.tell(News::Joined);
             }
             Effect::PeerUp(peer) => {
-                self.desk.exchange.forgive(peer.addr);
+                self.desk.forgive(peer.addr);
                 self.desk.notify(Notice::PeerUp { peer });
                 self.waits.on_change(self.desk.now());
                 self.tell(News::Up);

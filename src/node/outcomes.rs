@@ -31,7 +31,7 @@ impl Node {
             }
             _ => {}
         }
-        if !self.settle_claim(job, &outcome) {
+        if !self.settle_claim(job, &outcome) && !self.settle_dial(job, &outcome) {
             self.reply(ticket, Reply::Done { job, outcome });
         }
     }

@@ -210,6 +210,8 @@ pub(crate) enum News<'a> {
     Overdue(SocketAddr),
     /// A peer that was offered something lives, and does not begin to take it.
     Stalls(SocketAddr),
+    /// It is known by now whether the peer at this address can be connected to, or cannot be known.
+    Dialled(SocketAddr),
     /// The blocks that were in the store when this peer began are known. By the clock it was off for so many seconds.
     Found { off: UnixTime },
     /// A block is in the store now.

@@ -25,6 +25,8 @@ pub(crate) enum Refusal {
     /// It may have the block, and nobody can have it from there: it was out of reach, or silent. No peer says that of
     /// itself either.
     Unread(Option<String>),
+    /// It has the block, and no connection to it comes about. No peer says that of itself.
+    Shut,
     /// It may have the block: this peer could not look into that.
     Unjudged(String),
     /// For another reason.
@@ -57,6 +59,7 @@ impl fmt::Display for Refusal {
             Self::Unread(Some(why)) => {
                 write!(f, "it says that it has saved the block, which cannot be had from there: {why}")
             }
+            Self::Shut => f.write_str("it cannot be connected to, so nobody can have the block from there"),
             Self::Unjudged(why) => {
                 write!(f, "it says that it has saved the block, and this peer could not look into that: {why}")
             }
@@ -86,7 +89,9 @@ mod tests {
         ] {
             assert_eq!((Refusal::from(words), refusal.to_string()), (refusal, words.to_owned()));
         }
-        for refusal in [Refusal::Unshown(None), Refusal::Unread(None), Refusal::Unjudged("why".to_owned())] {
+        for refusal in
+            [Refusal::Unshown(None), Refusal::Unread(None), Refusal::Shut, Refusal::Unjudged("why".to_owned())]
+        {
             assert!(matches!(Refusal::from(refusal.to_string()), Refusal::Other(_)));
         }
         assert_eq!(Refusal::from("its lease has ended"), Refusal::Other("its lease has ended".to_owned()));

@@ -48,6 +48,11 @@ pub enum Trouble {
         /// Where it runs.
         addr: SocketAddr,
     },
+    /// A peer answers, and no connection to it comes about.
+    Shut {
+        /// Where it runs.
+        addr: SocketAddr,
+    },
     /// Others answer, and cannot connect to this peer.
     Unreached,
     /// This peer has no room for what others offer it.
@@ -82,6 +87,10 @@ impl fmt::Display for Trouble {
                 f,
                 "another peer runs at {addr} with the id of this one, so one of the two holds nothing for anybody; was the \
                  data folder copied? Give one of them another id with --id"
+            ),
+            Self::Shut { addr } => write!(
+                f,
+                "peer {addr} cannot be connected to, though its datagrams get through: what it keeps does not count"
             ),
             Self::Unreached => f.write_str(
                 "nobody can connect to this peer over TCP, though its datagrams get through: what it keeps cannot be \

@@ -185,6 +185,7 @@ pub(super) const fn at(work: &Job) -> Doing {
         Job::Pull { .. } | Job::Fetch { .. } | Job::Unpack { .. } | Job::Lend { .. } | Job::ReadBack { .. } => {
             Doing::Brings
         }
+        Job::Dial { .. } => Doing::Connects,
         Job::Open { .. } | Job::Finish { .. } | Job::Named(_) => Doing::Writes,
         Job::Check { .. } | Job::Verify { .. } | Job::Rehash { .. } | Job::Pack { .. } | Job::Sample { .. } => {
             Doing::Hashes

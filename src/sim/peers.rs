@@ -209,6 +209,17 @@ impl World {
         self.peers[slot].debts.overdue(self.now, &self.peers[slot].jobs)
     }
 
+    /// Puts the peer behind a firewall, or takes that away: datagrams reach it and its own connections go out, but none
+    /// comes in.
+    pub fn shut(&mut self, slot: usize, shut: bool) {
+        self.peers[slot].shut = shut;
+    }
+
+    /// Whether connections pass from one peer to the other.
+    pub(super) fn connects(&self, from: usize, to: usize) -> bool {
+        self.reaches(from, to) && !self.peers[to].shut
+    }
+
     /// Whether messages pass from one peer to the other.
     pub(super) fn reaches(&self, from: usize, to: usize) -> bool {
         self.peers[from].island == self.peers[to].island

@@ -48,6 +48,8 @@ pub(super) struct SimPeer {
     pub(super) island: u8,
     /// Whether connections to it are refused at once while it is down, rather than time out.
     pub(super) refuses: bool,
+    /// Whether no connection reaches it, though datagrams do and its own connections go out.
+    pub(super) shut: bool,
     pub(super) last_event: Time,
     /// Events of the present millisecond.
     pub(super) crowd: u32,
@@ -80,6 +82,7 @@ impl SimPeer {
             ahead: 0,
             island: 0,
             refuses,
+            shut: false,
             last_event: Time::ZERO,
             crowd: 0,
             ticks: 0,

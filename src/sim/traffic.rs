@@ -67,7 +67,7 @@ impl World {
 
     /// Sends a line over TCP: it arrives after all earlier lines to the same peer, or is returned to its sender.
     fn send_line(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
-        if !self.reaches(from, to) {
+        if !self.connects(from, to) {
             self.return_to_sender(from, network::address(to), message, Obstacle::Silence, work::PATIENCE);
             return;
         }
@@ -98,7 +98,7 @@ impl World {
 
     /// A message arrives: its receiver handles it, if the peer runs and can still be reached.
     pub(super) fn arrive(&mut self, from: usize, to: usize, via: Via, mut message: Box<Message>) {
-        if self.is_up(to) && self.reaches(from, to) {
+        if self.is_up(to) && (if via == Via::Tcp { self.connects(from, to) } else { self.reaches(from, to) }) {
             if self.is_taken_care_of(from, to, via, &message) {
                 return;
             }
@@ -123,25 +123,26 @@ impl World {
 
     /// How long a sender takes to find out that the peer cannot be reached.
     fn time_to_fail(&self, from: usize, to: usize) -> Duration {
-        let refused = self.reaches(from, to) && self.peers[to].refuses;
+        let refused = self.connects(from, to) && self.peers[to].refuses;
         if refused { self.rules.weather.rtt / 2 } else { work::PATIENCE }
     }
 
     pub(super) fn start_job(&mut self, slot: usize, job: JobId, work: Job) {
         let mut takes = work::duration(&work, self.rules.block_size, self.rules.weather.rtt) + self.peers[slot].lag;
         let before = self.named_before(slot, &work);
-        let source = match work::wanted(&work) {
-            Some((_, Holder::Peer(addr))) => Some(addr),
+        let source = match (&work, work::wanted(&work)) {
+            (Job::Dial { to }, _) => Some(*to),
+            (_, Some((_, Holder::Peer(addr)))) => Some(addr),
             _ => self.named_source(&work, before),
         };
         let mut doomed = false;
         if let Some(addr) = source {
             match destination(addr, self.peers.len()) {
-                Some(holder) if self.is_up(holder) && self.withholds(holder) => {
+                Some(holder) if self.is_up(holder) && self.withholds(holder) && !matches!(work, Job::Dial { .. }) => {
                     takes = work::PATIENCE;
                     doomed = true;
                 }
-                Some(holder) if self.is_up(holder) && self.reaches(slot, holder) => {
+                Some(holder) if self.is_up(holder) && self.connects(slot, holder) => {
                     takes += self.peers[holder].lag;
                     if let Job::Pull { key, .. } = work {
                         let asked = Event::Asked { blocks: vec![(key, self.peer(slot).addr.ip())] };
@@ -163,7 +164,9 @@ impl World {
                 }
             }
         }
-        takes += network::spread(takes / 8, &mut self.rng);
+        if !matches!(work, Job::Dial { .. }) {
+            takes += network::spread(takes / 8, &mut self.rng);
+        }
         if let Job::Fetch { slot: Slot { size: FLOWS_FROM.., .. }, from: Holder::Peer(_), .. } = work
             && !doomed
         {
@@ -247,7 +250,7 @@ impl World {
     /// The peer at `addr`, as long as it lives and answers the peer in `slot`.
     pub(super) fn answering(&self, slot: usize, addr: SocketAddr) -> Result<usize, Refusal> {
         let holder = destination(addr, self.peers.len())
-            .filter(|&holder| self.is_up(holder) && self.reaches(slot, holder) && !self.is_frozen(holder));
+            .filter(|&holder| self.is_up(holder) && self.connects(slot, holder) && !self.is_frozen(holder));
         holder.ok_or_else(|| (JobErrorKind::TimedOut, format!("{addr} went silent")))
     }
 

@@ -8,6 +8,7 @@ mod repeats;
 mod replays;
 mod ring_paper;
 mod seeing;
+mod shut;
 mod silent;
 mod simulation;
 mod watching;

@@ -31,6 +31,7 @@ impl Desk {
         leases: Vec<Lease>,
         to: Peer,
     ) {
+        self.dial(to.addr, urgency);
         self.exchange.offer(Offer { ticket, urgency, key, to, to_show: true }, size, leases);
     }
 
@@ -38,6 +39,7 @@ impl Desk {
     /// here may be nothing to compare with.
     pub(crate) fn lay(&mut self, ticket: Ticket, urgency: Urgency, (key, size): (Key, u32), lease: Lease, to: Peer) {
         let offer = Offer { ticket, urgency, key, to, to_show: false };
+        self.dial(to.addr, urgency);
         self.exchange.offer(offer, size, vec![lease]);
     }
 

@@ -222,6 +222,12 @@ impl Exchange {
         }
     }
 
+    /// Whether offers go over connections.
+    pub(crate) fn connects_to_offer(&self) -> bool {
+        let offer = Request::Store { key: Key::ZERO, size: None, leases: Vec::new() };
+        self.dialect.carrier(&offer) == Via::Tcp
+    }
+
     /// Whether the peer at `addr` lives and takes nothing.
     pub(crate) fn stalls(&self, addr: &SocketAddr) -> bool {
         self.uplink.stalls(self.now, addr)

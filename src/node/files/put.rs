@@ -42,7 +42,9 @@ impl Part for Puts {
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
             News::Overdue(addr) => self.0.retain(|_, put| put.on_overdue(desk, addr) == Flow::Goes),
-            News::Stalls(addr) => self.0.retain(|_, put| put.on_stalls(desk, addr) == Flow::Goes),
+            News::Stalls(addr) | News::Dialled(addr) => {
+                self.0.retain(|_, put| put.on_stalls(desk, addr) == Flow::Goes);
+            }
             _ => {}
         }
     }
@@ -343,7 +345,7 @@ impl Put {
 
     /// A peer took the block, or did not.
     fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<Taken, Refusal>) -> Flow {
-        if matches!(result, Err(Refusal::Unshown(_) | Refusal::Unread(_))) {
+        if matches!(result, Err(Refusal::Unshown(_) | Refusal::Unread(_) | Refusal::Shut)) {
             self.go_further(desk, key);
         }
         if !matches!(result, Ok(_) | Err(Refusal::Unjudged(_))) {

@@ -23,6 +23,7 @@ use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
 use crate::node::part::{Answered, Found, Owner, Part, Reply, Step, Ticket};
+use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
@@ -212,14 +213,16 @@ impl Tenure {
     /// A peer was asked to keep a block on behalf of the lease, and has answered.
     fn on_asked(&mut self, desk: &mut Desk, key: Key, reply: &Reply) {
         let Some(laying) = self.laying.get_mut(&key) else { return };
-        let (peer, laid) = match reply {
-            Reply::Offered { to, result } => (*to, result.is_ok()),
-            Reply::Done { outcome, .. } => (desk.me(), matches!(outcome, Outcome::Sound { .. })),
+        let (peer, laid, heard) = match reply {
+            // Who cannot be connected to keeps the lease too, and its copy does not count.
+            Reply::Offered { to, result } => (*to, result.is_ok(), matches!(result, Ok(_) | Err(Refusal::Shut))),
+            Reply::Done { outcome: Outcome::Sound { .. }, .. } => (desk.me(), true, true),
+            Reply::Done { .. } => (desk.me(), false, false),
             _ => return,
         };
         laying.open -= 1;
         laying.laid += usize::from(laid);
-        if laid {
+        if heard {
             self.listener(peer);
         }
         self.lay_on(desk, key);

@@ -174,6 +174,8 @@ impl Conducts {
             Ok(how) => self.took(peer, now, *how),
             Err(Refusal::Full) => self.fill(peer, now),
             Err(Refusal::Unshown(_) | Refusal::Unread(_)) => self.lied(peer, now),
+            // It may be reached at any time.
+            Err(Refusal::Shut) => {}
             Err(_) => return false,
         }
         result.is_err()

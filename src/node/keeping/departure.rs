@@ -177,7 +177,8 @@ impl Handover {
         let (replicas, mut count) = (desk.config().replicas, desk.config().replicas);
         loop {
             let region = desk.region(key, count);
-            let fresh = |peer: &&Peer| !self.done.contains(&peer.id);
+            // What cannot be had from there is not handed over by being there.
+            let fresh = |peer: &&Peer| !self.done.contains(&peer.id) && !desk.is_shut(&peer.addr);
             let heirs: Vec<Peer> = region.members.iter().filter(fresh).copied().collect();
             if heirs.len() >= replicas || region.members.len() < count {
                 return (region, heirs);

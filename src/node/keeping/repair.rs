@@ -13,6 +13,8 @@
 //! [looked at by itself](super::strays). A peer that does not answer, or takes nothing, is tried ever more rarely; and
 //! whatever happens, upkeep spends no more than its [budget](crate::node::budget).
 
+use std::net::SocketAddr;
+
 use super::comparison;
 use super::conduct::Conducts;
 use super::neighbours::{Neighbour, Neighbours, Pass, WINDOW};
@@ -22,6 +24,7 @@ use crate::config::{REPAIR_DELAY, REPAIR_RETRY};
 use crate::id::{Id, Key};
 use crate::node::budget::Favours;
 use crate::node::desk::Desk;
+use crate::node::jobs::Urgency;
 use crate::node::notice::Notice;
 use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Taken, Ticket};
 use crate::node::refusal::Refusal;
@@ -117,6 +120,7 @@ impl Part for Repair {
             // Where they belong may have changed while this peer was away.
             News::Found { .. } => self.plan_sweep(desk),
             News::Held(key) | News::Recounted(key) => self.watch(desk, key),
+            News::Dialled(addr) => self.on_dialled(desk, addr),
             _ => {}
         }
     }
@@ -194,6 +198,16 @@ impl Repair {
         }
     }
 
+    /// What a neighbour holds counts from now on, or does not: it is compared with anew.
+    fn on_dialled(&mut self, desk: &Desk, addr: SocketAddr) {
+        let (conducts, now) = (&self.conducts, desk.now());
+        for (id, neighbour) in self.neighbours.iter_mut().filter(|(_, neighbour)| neighbour.peer.addr == addr) {
+            if desk.is_shut(&addr) || neighbour.lacks() {
+                neighbour.wake(conducts.of(id).earliest(now + REPAIR_DELAY));
+            }
+        }
+    }
+
     /// A block is held here from now on. Its sender may have died half-way, or been cut off from those that should hold
     /// it: before long they are asked about it.
     fn watch(&mut self, desk: &mut Desk, key: &Key) {
@@ -227,12 +241,15 @@ impl Repair {
     /// Goes on to compare with a peer, and to offer it what it lacks.
     fn go_on(&mut self, desk: &mut Desk, id: &Id) {
         let now = desk.now();
-        // A peer that lacks blocks itself may lack this one, and a full one takes none: the duty is another's.
-        let is_unfit = |id: &Id, other: &Neighbour| other.lacks() || self.conducts.is_full(id, now);
+        // A peer that lacks blocks itself may lack this one, a full one takes none, and from one that cannot be
+        // connected to nobody can have it: the duty is another's.
+        let is_out = |id: &Id, other: &Neighbour| self.conducts.is_full(id, now) || desk.is_shut(&other.peer.addr);
+        let is_unfit = |id: &Id, other: &Neighbour| other.lacks() || is_out(id, other);
         let unfit: Vec<Id> =
             self.neighbours.iter().filter(|(id, other)| is_unfit(id, other)).map(|(id, _)| *id).collect();
+        let is_full = self.neighbours.get(id).is_some_and(|neighbour| is_out(id, neighbour));
         let Some(neighbour) = self.neighbours.get_mut(id) else { return };
-        let (takes_over, is_full) = (neighbour.takes_over(), self.conducts.is_full(id, now));
+        let takes_over = neighbour.takes_over();
         for _ in 0..A_TURN {
             let Some(pass) = &mut neighbour.pass else { return };
             if desk.upkeep_opens() > now || pass.offered >= WINDOW {
@@ -274,14 +291,17 @@ impl Repair {
 
     /// A peer answered what it was asked.
     fn on_compared(&mut self, desk: &mut Desk, number: u64, id: &Id, answer: Result<Response, Refusal>) {
-        let (has_lied, mut claimed) = (self.conducts.has_lied(id), Vec::new());
+        let at = self.neighbours.get(id).map(|neighbour| neighbour.peer.addr);
+        at.into_iter().for_each(|addr| desk.dial(addr, Urgency::Others));
+        let counts = !self.conducts.has_lied(id) && !at.is_some_and(|addr| desk.is_shut(&addr));
+        let mut claimed = Vec::new();
         let Some(pass) = self.pass(number, id).filter(|pass| pass.comparison.is_asking()) else { return };
         match answer {
             Ok(response) => {
                 let (lacking, claimed) = (&mut pass.lacking, &mut claimed);
-                // Who lied lacks all that it says that it holds.
+                // Who lied, or cannot be connected to, lacks all that it says that it holds.
                 let found = |key: &Key, held: bool| {
-                    if held && !has_lied { claimed.push(*key) } else { lacking.push_back(*key) }
+                    if held && counts { claimed.push(*key) } else { lacking.push_back(*key) }
                 };
                 if pass.comparison.on_answer(&response, found).is_err() {
                     return self.on_failed(desk, number, id);

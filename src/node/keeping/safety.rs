@@ -5,6 +5,7 @@
 //! meanwhile. A peer that goes takes with it what it was counted for, and all is compared anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::comparison::Comparison;
@@ -12,6 +13,7 @@ use super::regions::Regions;
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId, Until, is_meant};
 use crate::node::desk::Desk;
+use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
 use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
 use crate::overlay::Target;
@@ -89,6 +91,7 @@ impl Part for Safety {
         match news {
             News::Down(peer) if round.asked.contains(&peer.id) => self.begin(desk),
             News::Held(key) => drop(round.alone.insert(*key)),
+            News::Dialled(addr) => self.on_dialled(desk, addr),
             News::Dropped(key) | News::Damaged { key, .. } => {
                 round.alone.remove(key);
                 self.look(desk);
@@ -150,16 +153,36 @@ impl Safety {
         self.look(desk);
     }
 
+    /// It is known whether a peer can be connected to, or cannot be known: then it is counted for nothing.
+    fn on_dialled(&mut self, desk: &mut Desk, addr: SocketAddr) {
+        let Some(round) = &mut self.round else { return };
+        let waiting = round.open.iter().filter(|(_, (peer, other))| peer.addr == addr && !other.is_asking());
+        for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if desk.connects_to(&addr).is_some() {
+                self.ask(desk, &id);
+            } else if let Some(round) = &mut self.round {
+                round.open.remove(&id);
+            }
+        }
+        self.look(desk);
+    }
+
     fn stop(&mut self, desk: &mut Desk) {
         desk.abandon(|ticket| ticket.owner == Owner::Safety);
         (self.round, self.again) = (None, None);
     }
 
-    /// Asks a peer about the next blocks, if any are left.
+    /// Asks a peer about the next blocks, if any are left. What it holds counts if it can be connected to.
     fn ask(&mut self, desk: &mut Desk, id: &Id) {
         let Some(round) = &mut self.round else { return };
         let Some((peer, comparison)) = round.open.get_mut(id) else { return };
-        match comparison.next(desk.holdings()) {
+        let addr = peer.addr;
+        let next = match desk.connects_to(&addr) {
+            None => return desk.dial(addr, Urgency::Own),
+            Some(true) => comparison.next(desk.holdings()),
+            Some(false) => None,
+        };
+        match next {
             Some(request) => desk.ask(Ticket::of(Owner::Safety, self.rounds), *peer, request),
             None => drop(round.open.remove(id)),
         }
@@ -184,6 +207,11 @@ impl Safety {
         let alone = self.round.as_ref().map(|round| &round.alone);
         let (count, held) = (alone.map_or(0, BTreeSet::len), desk.holdings().len());
         let such = alone.and_then(BTreeSet::first).map_or_else(String::new, |key| format!(", such as {}", key.short()));
-        format!("of {count} of the {held} blocks held here no copy is known elsewhere{such}")
+        let shut = match desk.shut() {
+            0 => String::new(),
+            1 => "; a peer cannot be connected to, and what it holds does not count".to_owned(),
+            shut => format!("; {shut} peers cannot be connected to, and what they hold does not count"),
+        };
+        format!("of {count} of the {held} blocks held here no copy is known elsewhere{such}{shut}")
     }
 }

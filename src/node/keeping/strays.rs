@@ -94,9 +94,9 @@ impl Strays {
             desk.look_up(ticket(key), key, Goal::Holders);
             return;
         }
-        // The peers next to the set stand in for its full members.
+        // The peers next to the set stand in for its members that are full or cannot be connected to.
         let now = desk.now();
-        let is_full = |peer: &&Peer| conducts.is_full(&peer.id, now);
+        let is_full = |peer: &&Peer| conducts.is_full(&peer.id, now) || desk.is_shut(&peer.addr);
         let wanted = region.members.iter().filter(is_full).count();
         let near = desk.replica_set(&key, desk.copies_of(&key) * NEAR);
         let outside = |peer: &&Peer| !desk.is_me(peer) && region.members.iter().all(|member| member.id != peer.id);
@@ -119,9 +119,10 @@ impl Strays {
                 // The set is those nearest that hold it, or take it.
                 let now = desk.now();
                 // The word of a peer counts that has shown another block.
-                let shows = |peer: &Peer| conducts.is_honest(&peer.id);
+                let shows = |peer: &Peer| conducts.is_honest(&peer.id) && !desk.is_shut(&peer.addr);
                 let holds = |peer: &Peer| desk.is_me(peer) || check.holders.contains(&peer.id) && shows(peer);
-                let able = |peer: &Peer| holds(peer) || !conducts.is_full(&peer.id, now);
+                let is_out = |peer: &Peer| conducts.is_full(&peer.id, now) || desk.is_shut(&peer.addr);
+                let able = |peer: &Peer| holds(peer) || !is_out(peer);
                 let lied = |peer: &Peer| conducts.has_lied(&peer.id);
                 let further = if found.peers.iter().any(lied) { desk.behind_liars(&key) } else { Vec::new() };
                 let further = further.into_iter().filter(|peer| !found.peers.contains(peer));

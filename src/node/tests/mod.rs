@@ -16,7 +16,7 @@ pub(crate) mod scripted;
 mod slow;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(crate) struct Bench {
     pub(crate) pulls: bool,
     /// The offers that the node made, by their magic.
     pub(crate) offers: BTreeMap<u64, (Key, IpAddr)>,
+    /// Peers that no connection reaches.
+    pub(crate) shut: BTreeSet<SocketAddr>,
 }
 
 pub(crate) fn addr(n: u16) -> SocketAddr {
@@ -69,7 +71,7 @@ impl Bench {
     }
 
     pub(crate) fn of(node: Node) -> Self {
-        Self { node, now: Time::ZERO, out: Outbox::new(), pulls: true, offers: BTreeMap::new() }
+        Self { node, now: Time::ZERO, out: Outbox::new(), pulls: true, offers: BTreeMap::new(), shut: BTreeSet::new() }
     }
 
     pub(crate) fn start(mut self, held: &[(Key, u32)]) -> Self {
@@ -85,16 +87,18 @@ impl Bench {
         self
     }
 
-    /// Hands the node an event; returns what it does about it. Whoever is asked for a block begins to send it.
+    /// Hands the node an event; returns what it does about it, but for dials: those succeed at once, unless nobody is
+    /// to be reached there. Whoever is asked for a block begins to send it.
     pub(crate) fn does(&mut self, event: Event) -> Vec<Action> {
         self.out.clear();
         self.node.handle(self.now, event, &mut self.out);
         self.node.check().expect("the node's invariants hold");
-        let mut unheard = Outbox::new();
-        for action in &self.out {
-            let follows = match action {
+        let (mut unheard, mut at) = (Outbox::new(), 0);
+        while let Some(action) = self.out.get(at) {
+            at += 1;
+            let (follows, heard) = match action {
                 Action::Start { job, work: Job::Fetch { .. } | Job::Unpack { .. } | Job::ReadBack { .. } } => {
-                    Event::Flows { job: *job }
+                    (Event::Flows { job: *job }, &mut unheard)
                 }
                 Action::Send {
                     to,
@@ -104,11 +108,17 @@ impl Bench {
                     self.offers.insert(*magic, (*key, to.ip()));
                     continue;
                 }
+                Action::Start { job, work: Job::Dial { to } } => {
+                    let outcome =
+                        if self.shut.contains(to) { failed(JobErrorKind::Unreachable) } else { Outcome::Done };
+                    (Event::JobDone { job: *job, outcome }, &mut self.out)
+                }
                 _ => continue,
             };
-            self.node.handle(self.now, follows, &mut unheard);
+            self.node.handle(self.now, follows, heard);
         }
-        assert_eq!(unheard, [], "neither is answered");
+        assert_eq!(unheard, [], "none is answered");
+        self.out.retain(|action| !matches!(action, Action::Start { work: Job::Dial { .. }, .. }));
         self.out.clone()
     }
 

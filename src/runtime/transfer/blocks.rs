@@ -121,6 +121,13 @@ impl Workbench {
         Ok(Outcome::Stored { size })
     }
 
+    /// Connects to a peer, and no more.
+    pub(super) fn dial(&self, to: SocketAddr, cancel: &Cancel) -> Result<Outcome, JobError> {
+        let connected = self.shared.connections.connect(to, cancel).map(drop);
+        let _ = cancel.wait_on(None);
+        connected.map(|()| Outcome::Done)
+    }
+
     /// Fetches a block from a peer that says it has it, and does no more than hash it.
     pub(super) fn read_back(
         &self,

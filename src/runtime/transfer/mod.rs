@@ -190,6 +190,7 @@ impl Workbench {
                 unpack(&key, buffer, size)
             }
             Job::ReadBack { key, from } => self.read_back(&key, from, cancel, buffer),
+            Job::Dial { to } => self.dial(to, cancel),
             Job::Finish { get, sha256 } => writing.finish(get, sha256),
             Job::ReadManifest { path } => read_manifest(&path).map(listed),
             Job::Verify { key, leases } => self.verify(&key, &laid(key, leases)),

@@ -458,6 +458,7 @@ fn deadline(wakes: &[Option<Time>], nth: usize) -> Option<usize> {
 fn visited(work: &Job) -> Option<SocketAddr> {
     match work {
         Job::Lend { from, .. } | Job::Pull { from, .. } | Job::ReadBack { from, .. } => Some(*from),
+        Job::Dial { to } => Some(*to),
         Job::Fetch { from: Holder::Peer(addr), .. } | Job::Unpack { from: Holder::Peer(addr), .. } => Some(*addr),
         _ => None,
     }

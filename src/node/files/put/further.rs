@@ -10,6 +10,9 @@ use crate::node::desk::Desk;
 use crate::node::notice::Progress;
 use crate::overlay::Goal;
 
+/// Why a peer is passed over that no connection reaches.
+const NOT_REACHED: &str = "it cannot be connected to";
+
 impl Put {
     /// A peer is silent: what it was offered is offered to the next nearest too.
     pub(super) fn on_overdue(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
@@ -76,11 +79,13 @@ impl Put {
     /// The user hears why a block has fewer copies than it should.
     pub(super) fn tell_of_stalling(&self, desk: &mut Desk, key: Key, placing: &Placing) {
         for peer in placing.passed_over() {
-            let reason = format!("{peer}: it takes nothing of what it is offered, and is passed over for a while");
+            let why = if desk.is_shut(&peer.addr) { NOT_REACHED } else { "it takes nothing of what it is offered" };
+            let reason = format!("{peer}: {why}, and is passed over for a while");
             desk.progress(self.command, Progress::Retried { key, reason });
         }
         for addr in placing.overdue.iter().filter(|addr| desk.stalls(addr)).copied().collect::<Vec<_>>() {
-            let reason = format!("{addr}: it does not begin to take the block, and is passed over for a while");
+            let why = if desk.is_shut(&addr) { NOT_REACHED } else { "it does not begin to take the block" };
+            let reason = format!("{addr}: {why}, and is passed over for a while");
             desk.progress(self.command, Progress::Retried { key, reason });
         }
     }

@@ -1,0 +1,188 @@
+//! Whom this peer can connect to: a copy that nobody can fetch is none.
+//!
+//! Datagrams get through where connections do not: past a firewall, or to an address that is translated. A peer there
+//! pulls what it is offered, and nobody can have it back from there. So who is offered a block is *dialled* while it
+//! pulls: a connection is made, and closed again. Its copy [counts](super::claims) once one came about. That is
+//! remembered for an hour, so that two peers pay for one handshake in that time; any other connection shows as much.
+//! Who cannot be connected to is dialled again, ever more rarely, as long as it is known.
+//!
+//! Where offers themselves go over connections, as they do on the ring, there is nothing to find out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Node;
+use super::desk::Desk;
+use super::job::{Job, JobId, Outcome};
+use super::jobs::Urgency;
+use super::part::{News, Owner, Ticket};
+use super::refusal::Refusal;
+use super::trouble::Trouble;
+use crate::recent::Recent;
+use crate::time::Time;
+
+/// A connection shows for so long that its receiver can be connected to; so many addresses are remembered.
+const SHOWN_FOR: Duration = Duration::from_secs(3600);
+const MEMORY: usize = 1024;
+
+/// Who could not be connected to is dialled again after this long, and after twice as long each time, up to that.
+const FIRST_RETRY: Duration = Duration::from_secs(10);
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// Addresses that no connection came about to and that are remembered at most.
+const MAX_SHUT: usize = 256;
+
+/// Addresses that are dialled at a time: where nothing answers that takes seconds.
+const DIALS: usize = 8;
+
+/// What is known of the ways to other peers.
+#[derive(Default)]
+pub(super) struct Reach {
+    /// When a connection to each address came about last.
+    reached: Recent<SocketAddr, Time, MEMORY>,
+    shut: BTreeMap<SocketAddr, Shut>,
+    dials: BTreeMap<JobId, SocketAddr>,
+    queue: VecDeque<(SocketAddr, Urgency)>,
+}
+
+/// No connection to an address came about.
+struct Shut {
+    /// When it is dialled again, and how long that was put off.
+    again: Time,
+    wait: Duration,
+    /// This was told.
+    told: bool,
+}
+
+impl Reach {
+    fn state(&self, now: Time, addr: &SocketAddr) -> Option<bool> {
+        if self.shut.contains_key(addr) {
+            return Some(false);
+        }
+        self.reached.get(addr).filter(|at| now.since(**at) < SHOWN_FOR).map(|_| true)
+    }
+
+    fn is_dialling(&self, addr: &SocketAddr) -> bool {
+        self.dials.values().any(|other| other == addr) || self.queue.iter().any(|(other, _)| other == addr)
+    }
+
+    fn on_shut(&mut self, now: Time, addr: SocketAddr) {
+        let Shut { wait, told, .. } =
+            self.shut.remove(&addr).unwrap_or(Shut { again: now, wait: FIRST_RETRY / 2, told: false });
+        if self.shut.len() >= MAX_SHUT {
+            self.shut.pop_first();
+        }
+        let wait = (wait * 2).min(LAST_RETRY);
+        self.shut.insert(addr, Shut { again: now + wait, wait, told });
+    }
+
+    /// When somebody is to be dialled again.
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        let waiting = self.shut.iter().filter(|(addr, _)| !self.is_dialling(addr));
+        waiting.map(|(_, shut)| shut.again).min()
+    }
+}
+
+impl Desk {
+    /// Whether the peer at `addr` can be connected to, as far as that is known.
+    pub(crate) fn connects_to(&self, addr: &SocketAddr) -> Option<bool> {
+        if self.exchange.connects_to_offer() { Some(true) } else { self.reach.state(self.now(), addr) }
+    }
+
+    /// Whether no connection to `addr` comes about: what is kept there nobody can have.
+    pub(crate) fn is_shut(&self, addr: &SocketAddr) -> bool {
+        self.connects_to(addr) == Some(false)
+    }
+
+    /// A peer came to this address: what another one there did tells nothing about it.
+    pub(super) fn forgive(&mut self, addr: SocketAddr) {
+        self.exchange.forgive(addr);
+        self.reach.shut.remove(&addr);
+    }
+
+    /// Peers that cannot be connected to.
+    pub(crate) fn shut(&self) -> usize {
+        self.reach.shut.len()
+    }
+
+    /// Finds out whether the peer at `addr` can be connected to, if that is not known.
+    pub(crate) fn dial(&mut self, addr: SocketAddr, urgency: Urgency) {
+        if self.connects_to(&addr).is_none() && !self.reach.is_dialling(&addr) {
+            self.reach.queue.push_back((addr, urgency));
+            self.dial_next();
+        }
+    }
+
+    /// Dials as many as may be at a time.
+    fn dial_next(&mut self) {
+        while self.reach.dials.len() < DIALS
+            && let Some((to, urgency)) = self.reach.queue.pop_front()
+        {
+            let job = self.order(Ticket::of(Owner::User, 0), Job::Dial { to }, urgency);
+            self.reach.dials.insert(job, to);
+        }
+    }
+
+    /// That a copy at `addr` does not count is told once.
+    pub(super) fn tell_of_shut(&mut self, addr: SocketAddr) {
+        if self.reach.shut.get_mut(&addr).is_some_and(|shut| !std::mem::replace(&mut shut.told, true)) {
+            self.trouble(Trouble::Shut { addr });
+        }
+    }
+}
+
+impl Node {
+    /// A connection to `addr` came about.
+    pub(super) fn on_connected(&mut self, addr: SocketAddr) {
+        let desk = &mut self.desk;
+        desk.exchange.validate(addr);
+        let before = desk.connects_to(&addr);
+        desk.reach.shut.remove(&addr);
+        desk.reach.reached.insert(addr, desk.exchange.now());
+        if before != Some(true) {
+            self.settle_way(addr, None);
+        }
+    }
+
+    /// A job is done. Whether that was a dial: then those are told who wait for it.
+    pub(super) fn settle_dial(&mut self, job: JobId, outcome: &Outcome) -> bool {
+        let Some(addr) = self.desk.reach.dials.remove(&job) else { return false };
+        match outcome {
+            // What fails here tells nothing about the other.
+            Outcome::Failed(error) if error.kind.is_our_own() => {
+                self.settle_way(addr, Some(&Refusal::Unjudged(error.reason.clone())));
+            }
+            // Another connection came about meanwhile.
+            Outcome::Failed(_) if self.desk.connects_to(&addr) == Some(true) => {}
+            Outcome::Failed(_) => {
+                self.desk.reach.on_shut(self.desk.exchange.now(), addr);
+                self.settle_way(addr, Some(&Refusal::Shut));
+            }
+            _ => self.on_connected(addr),
+        }
+        self.desk.dial_next();
+        true
+    }
+
+    /// What is known of the way to `addr` has changed, or cannot be known now.
+    fn settle_way(&mut self, addr: SocketAddr, refusal: Option<&Refusal>) {
+        self.settle_unreached(addr, refusal);
+        self.tell(News::Dialled(addr));
+    }
+
+    /// Dials those again who could not be connected to, if they are still known.
+    pub(super) fn look_after_dials(&mut self) {
+        let now = self.desk.now();
+        let desk = &mut self.desk;
+        let due = desk.reach.shut.iter().filter(|(addr, shut)| shut.again <= now && !desk.reach.is_dialling(addr));
+        for addr in due.map(|(addr, _)| *addr).collect::<Vec<_>>() {
+            if desk.knows(&addr) {
+                desk.reach.queue.push_back((addr, Urgency::Others));
+            } else {
+                desk.reach.shut.remove(&addr);
+            }
+        }
+        desk.dial_next();
+    }
+}

@@ -1,0 +1,125 @@
+//! Peers that pull what they are offered and that nobody can connect to, in virtual time: what they keep does not count.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kadring::id::{Id, Key};
+use kadring::node::{Answer, Command, FailureKind, Source, Until};
+use kadring::overlay::OverlayKind;
+use kadring::sim::{Rules, World};
+
+const COPIES: usize = 3;
+const FILES: usize = 20;
+
+/// So many Kademlia peers, of which those in `shut` are behind a firewall, at rest.
+fn network(seed: u64, peers: usize, shut: &[usize]) -> World {
+    let overlay = |me, config: &kadring::config::Config, seed| OverlayKind::Kademlia.build(me, seed, config.guest);
+    let mut rules = Rules::new(seed, Box::new(overlay));
+    rules.config.replicas = COPIES;
+    let mut world = World::new(rules);
+    for n in 0..peers {
+        let slot = world.add(Id::of(&[seed.to_be_bytes(), n.to_be_bytes()].concat()));
+        world.shut(slot, shut.contains(&slot));
+        world.start(slot, &[0]);
+        pass(&mut world, Duration::from_millis(500));
+    }
+    pass(&mut world, Duration::from_secs(30));
+    world
+}
+
+fn pass(world: &mut World, span: Duration) {
+    world.run_for(span).expect("every invariant holds");
+}
+
+/// Gives the peer `slot` a command. The answer, and how long it took.
+fn perform(world: &mut World, slot: usize, command: Command) -> (Answer, Duration) {
+    let begin = world.now();
+    let command = world.command(slot, command);
+    assert!(world.run_until_answered(slot, command, Duration::from_secs(60)).expect("every invariant holds"));
+    (world.answer(slot, command).expect("it was answered").clone(), world.now() - begin)
+}
+
+/// Stores file number `n` through the peer `slot`. Its key, how many copies of how many wanted, and the time it took.
+fn store(world: &mut World, n: usize, slot: usize) -> (Key, (usize, usize), Duration) {
+    let path = PathBuf::from(n.to_string());
+    world.disk_mut(slot).write_file(&path, n.to_be_bytes().repeat(100).into());
+    let (answer, took) = perform(world, slot, Command::Store { path, manifest: None, keep: false });
+    let Answer::Stored { key, copies, wanted, .. } = answer else { panic!("{answer:?}") };
+    (key, (copies.len() - 1, wanted), took)
+}
+
+/// In how many places that can be connected to each block is.
+fn open_copies(world: &World, shut: &[usize]) -> BTreeMap<Key, usize> {
+    let mut copies = BTreeMap::new();
+    for slot in world.up() {
+        for (key, _) in world.disk(slot).held() {
+            *copies.entry(key).or_default() += usize::from(!shut.contains(&slot));
+        }
+    }
+    copies
+}
+
+#[test]
+fn a_copy_that_nobody_can_fetch_is_not_counted_and_the_next_nearest_keep_one_instead() {
+    let shut = [2, 5, 8, 11];
+    let mut world = network(1, 16, &shut);
+    let mut took = Vec::new();
+    for n in 0..FILES {
+        let (_, (copies, wanted), time) = store(&mut world, n, 0);
+        assert_eq!((copies, wanted), (COPIES, COPIES));
+        took.push(time);
+    }
+    let few: Vec<_> = open_copies(&world, &shut).into_iter().filter(|(_, copies)| *copies < COPIES).collect();
+    assert!(few.is_empty(), "{few:?}");
+    took.sort();
+    println!("a store takes {:?}, at most {:?}", took[FILES / 2], took[FILES - 1]);
+    assert!(took[FILES / 2] < Duration::from_millis(300) && took[FILES - 1] < Duration::from_secs(3), "{took:?}");
+}
+
+/// A peer that holds the only copy that can be fetched says so: `wait safe` does not come true, and who quits tells what
+/// it leaves behind. Once the firewall is gone the other counts.
+#[test]
+fn who_cannot_be_connected_to_takes_nothing_over_until_it_can_be() {
+    let shut = [1, 2];
+    let mut world = network(2, 3, &shut);
+    let (_, (copies, wanted), _) = store(&mut world, 0, 0);
+    assert_eq!((copies, wanted), (1, COPIES), "its own");
+    let safe = |limit| Command::Wait { until: Until::Safe, limit: Some(Duration::from_secs(limit)) };
+    let (answer, _) = perform(&mut world, 0, safe(20));
+    assert_eq!(answer.verdict(), Some(FailureKind::TimedOut));
+    let Answer::Failed(failure) = answer else { panic!("{answer:?}") };
+    assert!(failure.reason.contains("2 peers cannot be connected to"), "{failure}");
+
+    world.shut(1, false);
+    pass(&mut world, Duration::from_secs(300));
+    let (answer, took) = perform(&mut world, 0, safe(20));
+    assert_eq!(answer.verdict(), None, "{answer:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    world.shut(1, true);
+    world.crash(1);
+    pass(&mut world, Duration::from_secs(60));
+    let (answer, took) = perform(&mut world, 0, Command::Quit { handover: true });
+    let Answer::Left { handed_over, left_behind, .. } = answer else { panic!("{answer:?}") };
+    assert!(handed_over == 0 && left_behind > 0, "{answer:?}");
+    assert!(took < Duration::from_secs(1), "it is known: {took:?}");
+}
+
+/// Repair too: what a peer behind a firewall says that it holds fills nobody's place.
+#[test]
+fn repair_finds_other_places_for_what_stands_behind_a_firewall() {
+    let mut world = network(3, 9, &[]);
+    let keys: Vec<Key> = (0..FILES).map(|n| store(&mut world, n, 0).0).collect();
+    let shut = [3, 7];
+    shut.iter().for_each(|slot| world.shut(*slot, true));
+    // What is known of the ways from before counts for an hour; in each hour all is compared once.
+    pass(&mut world, Duration::from_secs(9000));
+    let few: Vec<_> = open_copies(&world, &shut).into_iter().filter(|(_, copies)| *copies < COPIES).collect();
+    assert!(few.is_empty(), "{few:?}");
+    shut.iter().for_each(|slot| world.crash(*slot));
+    for key in keys {
+        let dest = PathBuf::from(format!("back {key}"));
+        let get = Command::Retrieve { source: Source::Key(key), dest, replace: false };
+        assert_eq!(perform(&mut world, 1, get).0.verdict(), None);
+    }
+}
