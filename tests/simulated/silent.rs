@@ -218,3 +218,62 @@ fn a_lookup_on_the_ring_whose_next_hop_stopped_a_moment_before_costs_no_second()
     println!("{median:?}, at most {slowest:?}");
     assert!(median < Duration::from_millis(500) && slowest < Duration::from_secs(1), "{took:?}");
 }
+
+const PEERS_OF_RING: usize = 64;
+
+/// What a lookup takes on a ring after a peer on its way, which ever it is, has come behind a firewall: the first lookup,
+/// and the next one.
+fn behind_a_firewall(which: impl Fn(&World, usize) -> (usize, Id)) -> [(Duration, Duration); 2] {
+    let ring = OverlayKind::Ring;
+    let mut world = World::new(Rules::new(1, Box::new(move |me, config, seed| ring.build(me, seed, config.guest))));
+    populate(&mut world, &Shape::usual(ring), PEERS_OF_RING, |_| {});
+    pass(&mut world, Duration::from_secs(60));
+    let mut took = [Vec::new(), Vec::new()];
+    for n in 1..=20 {
+        let (shut, key) = which(&world, n);
+        if shut == 0 {
+            continue; // It asks.
+        }
+        world.shut(shut, true);
+        for took in &mut took {
+            let (Answer::Lookup { peers, .. }, late) = perform(&mut world, 0, Command::Lookup { key }, |_| {}) else {
+                panic!("no answer")
+            };
+            let owner = owner(&world, &key);
+            // Whoever does not say whether it has the block is not found.
+            let found = if owner == shut { before(&world, owner, PEERS_OF_RING - 1) } else { owner };
+            assert_eq!(peers[0], world.peer(found), "key {n}");
+            took.push(late);
+            pass(&mut world, Duration::from_secs(5));
+        }
+        world.shut(shut, false);
+        pass(&mut world, Duration::from_secs(60));
+    }
+    took.map(|mut took| middle(&mut took))
+}
+
+/// The peer of the ring that is responsible for a key.
+fn owner(world: &World, key: &Id) -> usize {
+    let rank = |slot: &usize| (world.peer(*slot).id < *key, world.peer(*slot).id);
+    world.up().into_iter().min_by_key(rank).expect("somebody is")
+}
+
+/// So many peers before that one.
+fn before(world: &World, slot: usize, count: usize) -> usize {
+    let mut all = world.up();
+    all.sort_by_key(|slot| world.peer(*slot).id);
+    let at = all.iter().position(|other| *other == slot).expect("it is up");
+    all[(at + all.len() - count) % all.len()]
+}
+
+#[test]
+fn a_lookup_on_the_ring_past_a_peer_that_no_connection_reaches_costs_a_second_at_most() {
+    let key = |n: usize| Id::of(&n.to_be_bytes());
+    let owners = behind_a_firewall(|world, n| (owner(world, &key(n)), key(n)));
+    let hops =
+        [1, 2, 3].map(|back| behind_a_firewall(move |world, n| (before(world, owner(world, &key(n)), back), key(n))));
+    for [first, next] in std::iter::once(owners).chain(hops) {
+        println!("{first:?}, {next:?} (median and at most, the first and the next)");
+        assert!(first.1 <= Duration::from_millis(1200) && next.1 <= Duration::from_millis(1200));
+    }
+}

@@ -5,8 +5,9 @@
 //! stand-in, it counts. A search for holders is patient: it hears the verdict on each member before another one takes
 //! its place, since repair would copy a block where none is missing.
 //!
-//! An owner may name peers that do not live. So once more of those that are strangers here are late than have answered,
-//! the peers that are known here are asked in place of the other strangers.
+//! An owner may name peers that do not live. So a stranger is no better waited for than a stand-in is, and once more
+//! strangers are late than have answered, or a stand-in among them is, the peers that are known here are asked in place
+//! of the others.
 
 use std::collections::BTreeSet;
 
@@ -58,18 +59,26 @@ impl Members {
         self
     }
 
-    /// Whether more strangers are late than have answered: then no more of them are asked.
+    /// Whether more strangers are late than have answered, or one is that stands in for others: then no more of them
+    /// are asked.
     fn is_wary(&self) -> bool {
-        let strangers = self.all.iter().filter(|(peer, _)| self.strangers.contains(&peer.id));
+        let strangers = self.all.iter().enumerate().filter(|(_, (peer, _))| self.strangers.contains(&peer.id));
         let (mut answered, mut late) = (0, 0);
-        for (_, standing) in strangers {
+        for (place, (_, standing)) in strangers {
             match standing {
                 Standing::Answered => answered += 1,
+                Standing::Overdue | Standing::Doubtful | Standing::Silent if place >= WIDTH => return true,
                 Standing::Overdue | Standing::Doubtful | Standing::Silent => late += 1,
                 Standing::Spare | Standing::Asked => {}
             }
         }
         late > answered
+    }
+
+    /// Members of this standing that a patient search waits for: those that are known here.
+    fn count_waited_for(&self, standing: Standing) -> usize {
+        let is_waited_for = |peer: &Peer| self.patient && !self.strangers.contains(&peer.id);
+        self.all.iter().filter(|(peer, other)| *other == standing && is_waited_for(peer)).count()
     }
 
     fn count(&self, standing: Standing) -> usize {
@@ -78,8 +87,7 @@ impl Members {
 
     /// The next peer that is to be asked now; this one itself need not be.
     fn next(&mut self) -> Option<Peer> {
-        let late = [Standing::Overdue, Standing::Doubtful];
-        let slow = if self.patient { late.map(|late| self.count(late)).iter().sum() } else { 0 };
+        let slow = self.count_waited_for(Standing::Overdue) + self.count_waited_for(Standing::Doubtful);
         let mut places = WIDTH.saturating_sub(self.count(Standing::Answered) + self.count(Standing::Asked) + slow);
         let (wary, strangers) = (self.is_wary(), &self.strangers);
         let may_be_asked =
@@ -101,7 +109,7 @@ impl Members {
     }
 
     fn is_complete(&self) -> bool {
-        let enough = !self.patient && self.count(Standing::Answered) >= WIDTH;
+        let enough = self.count(Standing::Answered) >= WIDTH && self.count_waited_for(Standing::Doubtful) == 0;
         let awaited = self.count(Standing::Asked) + self.count(Standing::Overdue);
         awaited == 0 && (enough || self.count(Standing::Doubtful) == 0)
     }
@@ -222,6 +230,28 @@ mod tests {
         all[1..3].iter().for_each(|peer| made_up.set(peer, Standing::Answered));
         made_up.set(&all[3], Standing::Overdue);
         assert_eq!(made_up.next(), Some(all[7]), "some of them live");
+    }
+
+    #[test]
+    fn a_liar_with_four_live_peers_has_two_strangers_more_asked_and_nobody_waits_for_their_verdict() {
+        let all = peers(20);
+        for goal in [Goal::Survey, Goal::Holders] {
+            let mut members = Members::new(all.clone(), &all[19], goal).with_strangers(|peer| peer.id <= all[14].id);
+            assert_eq!(asked(&mut members), WIDTH);
+            all[..5].iter().for_each(|peer| members.set(peer, Standing::Answered));
+            all[5..7].iter().for_each(|peer| members.set(peer, Standing::Overdue));
+            assert_eq!(
+                [members.next(), members.next(), members.next()],
+                [Some(all[7]), Some(all[8]), None],
+                "{goal:?}"
+            );
+            all[7..9].iter().for_each(|peer| members.set(peer, Standing::Overdue));
+            assert_eq!([members.next(), members.next(), members.next()], [Some(all[15]), Some(all[16]), None]);
+            all[15..17].iter().for_each(|peer| members.set(peer, Standing::Answered));
+            assert!(!members.is_complete(), "they may answer yet");
+            all[5..9].iter().for_each(|peer| members.set(peer, Standing::Doubtful));
+            assert!(members.is_complete(), "{goal:?}");
+        }
     }
 
     #[test]

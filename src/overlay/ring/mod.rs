@@ -70,7 +70,7 @@ use join::Membership;
 use leave::Farewell;
 use neighbours::{Neighbours, Place};
 use questions::Why;
-use relay::Relay;
+use relay::{Relay, Seen};
 use rounds::Rounds;
 use route::Search;
 use table::Table;
@@ -127,7 +127,7 @@ pub struct Ring {
     /// Addresses that have answered.
     proven: Recent<SocketAddr, (), { admission::MAX_PROVEN }>,
     /// Relayed requests that were seen lately: those sent again are told of once.
-    seen: VecDeque<(u64, Id)>,
+    seen: VecDeque<Seen>,
     /// Requests whose next peer is still starting.
     waiting: VecDeque<Waiting>,
     /// Peers that answered, and enter the list once those before them have.

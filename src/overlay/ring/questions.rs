@@ -37,8 +37,8 @@ pub(super) enum Why {
     Ping(Ping),
     /// Where does this search's key lead?
     Search(LookupId),
-    /// Is the next hop there, to which this lookup was sent?
-    Hop { to: SocketAddr, sent: Sent },
+    /// Is the next hop there, to which this lookup was sent? Its answer may be `late` already.
+    Hop { to: SocketAddr, sent: Sent, late: bool },
     /// Does this peer hold the search's block?
     Value { lookup: LookupId, peer: Peer },
     /// What does the peer answer that is responsible for this peer's own request?
@@ -218,6 +218,7 @@ impl Ring {
             (Why::Hello, _) => self.on_no_hello(now, out),
             (Why::Join, _) => self.on_no_way_in(now, out),
             (Why::Finger(_), _) => self.go_on_fixing_fingers(out),
+            (Why::Hop { to, sent: Sent::Relayed(relay), late: true }, _) => self.pass_around(relay, to, out),
             (Why::Hop { .. } | Why::Tell, _) => {}
             (why, Response::Node(peer)) => self.on_named(now, why, peer.id, out),
             (why, _) => self.on_no_answer(now, why, Target { id: None, addr: from }, out),
@@ -248,7 +249,7 @@ impl Ring {
     /// The answer to a question is late: what waits for it goes on without, and it counts all the same.
     pub(super) fn on_late(&mut self, now: Time, tag: Tag, doubtful: bool, out: &mut Vec<Effect>) {
         match self.asked.get(&tag) {
-            Some(Why::Hop { to, sent }) if doubtful => {
+            Some(Why::Hop { to, sent, .. }) if doubtful => {
                 let (to, sent) = (*to, sent.clone());
                 self.asked.insert(tag, Why::Tell);
                 self.on_silent_hop(now, to, sent, out);
@@ -283,7 +284,7 @@ impl Ring {
             }
             Why::Ping(ping) => self.on_missed(now, ping, out),
             Why::Search(lookup) => self.search_on(now, lookup, out),
-            Why::Hop { to, sent } => self.on_silent_hop(now, to, sent, out),
+            Why::Hop { to, sent, .. } => self.on_silent_hop(now, to, sent, out),
             Why::Value { lookup, peer } => self.on_no_value(lookup, peer, Standing::Silent, out),
             Why::Nearer { peer, claim } => {
                 self.vitals.doubt(&peer.id);
