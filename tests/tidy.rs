@@ -136,6 +136,7 @@ fn imports_point_only_to_a_lower_layer() {
 #[test]
 fn parts_of_the_node_go_by_the_desks_door() {
     assert_none(&objections(|name, line| {
+        // `waits.rs` and `claims.rs` are none: they are the node's own, beside its parts.
         let parts = ["node/files/", "node/keeping/", "node/memory.rs", "node/user.rs", "classroom/"];
         let part = parts.iter().any(|part| name.starts_with(part)) && !name.ends_with("tests.rs");
         let field = line.match_indices("desk.").find(|(at, start)| {
@@ -169,7 +170,8 @@ fn the_core_says_what_happens_by_notices_and_writes_no_log() {
 #[test]
 fn no_order_of_a_hash_map_reaches_the_core() {
     assert_none(&objections(|name, line| {
-        let core = ["overlay/", "node/", "sim/", "file/", "wire/"].iter().any(|room| name.starts_with(room));
+        let core =
+            ["overlay/", "node/", "classroom/", "sim/", "file/", "wire/"].iter().any(|room| name.starts_with(room));
         (core && (line.contains("HashMap") || line.contains("HashSet"))).then(|| "an unordered map".to_owned())
     }));
 }
@@ -255,10 +257,25 @@ fn functions_stay_short_enough_to_read() {
     assert_none(&long);
 }
 
+/// Whether a function begins in this line: before its `fn` stand at most who may use it, and of which kind it is.
 fn begins_function(line: &str) -> bool {
-    let line = line.trim_start();
-    let head = line.split('(').next().unwrap_or_default();
-    !line.starts_with("//") && head.split(' ').rev().nth(1) == Some("fn")
+    let Some((before, name)) = line.trim_start().split_once("fn ") else { return false };
+    let kind = before.strip_prefix("pub").map_or(before, |rest| match rest.strip_prefix('(') {
+        Some(whose) => whose.split_once(')').map_or(whose, |(_, rest)| rest),
+        None => rest,
+    });
+    let is_kind = kind.split_whitespace().all(|word| ["const", "unsafe", "async", "extern", "\"C\""].contains(&word));
+    is_kind && name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+#[test]
+fn a_function_is_seen_whoever_may_use_it() {
+    let functions =
+        ["fn a() {", "    pub fn a<T>(", "pub(super) fn a() {", "    pub(crate) const fn a(", "pub const fn a("];
+    let functions = functions.into_iter().chain(["pub(in crate::node) fn a(&self) -> u8 {", "unsafe fn a() {"]);
+    assert_eq!(functions.filter(|line| !begins_function(line)).collect::<Vec<_>>(), [""; 0]);
+    let others = ["// fn a() {", "/// A fn is one.", "type F = fn(u8);", "let name = \"fn a\";", "takes(fn () {})"];
+    assert_eq!(others.into_iter().filter(|line| begins_function(line)).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]
@@ -304,6 +321,27 @@ fn threads_and_channels_of_a_peer_stand_in_its_tables() {
         let channel = has(line, &["bounded(", "unbounded("]) && name.starts_with("runtime/") && !open.contains(&name);
         let wrong = [(thread, "a thread outside the roster"), (channel, "a channel outside the table")];
         wrong.iter().find(|(wrong, _)| *wrong).map(|(_, why)| (*why).to_owned())
+    }));
+}
+
+/// What is no peer's has no table: there the bound is a constant with words, or words stand above the channel.
+#[test]
+fn a_channel_outside_the_tables_says_why_its_bound_is_right() {
+    for (name, text) in sources().into_iter().filter(|(name, _)| !name.ends_with("tests.rs")) {
+        let opens = |line: &str| line.contains(" bounded(") || line.contains(" bounded::<");
+        let all: Vec<&str> = text.lines().collect();
+        let is_said = |at: usize| all[at - 1].trim_start().starts_with("//");
+        let constant = |bound: &str| all.iter().position(|line| line.contains(&format!("const {bound}: usize =")));
+        let wrong = code(&text).filter(|(_, line)| opens(line)).filter(|&(number, line)| {
+            let bound = line.rsplit('(').next().and_then(|rest| rest.split(')').next()).unwrap_or_default();
+            !is_said(number - 1) && !constant(bound).is_some_and(is_said)
+        });
+        let in_table = |name: &str| ["runtime/channels.rs", "runtime/submit.rs"].contains(&name);
+        assert_none(&wrong.filter(|_| !in_table(&name)).map(|(at, _)| format!("{name}:{at}")).collect::<Vec<_>>());
+    }
+    assert_none(&objections(|name, line| {
+        let others = ["runtime/", "sim/"].iter().all(|room| !name.starts_with(room)) && !name.ends_with("tests.rs");
+        (others && line.contains("unbounded()")).then(|| "a channel without a bound".to_owned())
     }));
 }
 

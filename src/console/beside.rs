@@ -193,6 +193,7 @@ pub(super) struct Beside {
 
 impl Default for Beside {
     fn default() -> Self {
+        // Nothing is ever sent: when the last of `runs` has gone, `ended` tells.
         let (runs, ended) = bounded(0);
         Self { runs, ended }
     }
@@ -211,6 +212,7 @@ impl Beside {
             Err(error) => Err(error.to_string()),
         };
         let begun = request.map_err(|reason| (FailureKind::Usage, reason)).and_then(|request| {
+            // Nothing is ever sent: that `go` is dropped is the sign.
             let (go, gone) = bounded::<()>(0);
             let number =
                 self.start(line, request, performer, answers, gone).map_err(|why| (FailureKind::Other, why))?;
@@ -240,6 +242,7 @@ impl Beside {
         if jobs.is_full() {
             return Err(format!("{MAX_COMMANDS} commands run already; jobs lists them, and cancel ends one"));
         }
+        // Nothing is ever sent: when `work` has gone, `ended` tells.
         let (work, ended) = bounded::<()>(0);
         let is_work = !matches!(request, Request::Ask(Command::Wait { .. }));
         let entry = jobs.enter(&session, line.trim().to_owned(), is_work.then_some(ended));

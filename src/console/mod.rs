@@ -190,6 +190,7 @@ impl Drop for Token<'_> {
 
 impl Default for Busy {
     fn default() -> Self {
+        // For the one token that there is.
         let (back, take) = bounded(1);
         drop(Token { told: false, back: &back });
         Self { take, back }

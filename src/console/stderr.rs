@@ -115,6 +115,7 @@ impl Stderr {
     /// # Errors
     /// Not all of it was written: standard error is not read, or is closed.
     pub fn flush(&self) -> io::Result<()> {
+        // One word comes, so the log never waits to say it.
         let (tells, told) = bounded(1);
         let mut ask = Some(Box::new(LogMessage::Flush(tells)));
         let mut waits = 0;

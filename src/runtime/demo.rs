@@ -25,7 +25,9 @@ pub fn lock() -> io::Result<(ThreadsSeen, u64)> {
     let (leave, _leaving) = LEAVE.open();
     let roster = Roster::new(&Id::ZERO, leave);
     let count = Arc::new(Ranked::new(&locks::DEMONSTRATION, 0));
+    // Each thread waits here until the other one has come so far.
     let (holds, held) = bounded::<()>(0);
+    // So it does here.
     let (looked, looks) = bounded::<()>(0);
     let of_holder = Arc::clone(&count);
     roster.spawn_another(Role::Command, 0, move || {

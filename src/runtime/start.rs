@@ -85,9 +85,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let bound = udp.local_addr().map_err(system("the socket's address"))?;
     let (store, temporary) = open_store(&options)?;
     options.config.lasting &= temporary.is_none();
-    let mut seed = [0; 32];
-    SysRng.try_fill_bytes(&mut seed).map_err(|error| system("randomness")(io::Error::other(error)))?;
-    let mut rng = StdRng::from_seed(seed);
+    let mut rng = chance()?;
     let id = own_id(&options, &store, &mut rng)?;
     let held = store.scan()?;
     options.config.capacity = options.config.capacity.or_else(|| usual_capacity(&store, &held));
@@ -105,31 +103,12 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     let ring = options.ring.clone().unwrap_or_default();
     let overlay = options.overlay.build_with(me, overlay_seed, &options.config, &ring);
     let (clock, since_1970) = (Clock::start(), since_1970());
-    let record = match &options.record {
-        Some(path) => {
-            let (overlay, config) = (options.overlay, options.config.clone());
-            let beginning = Beginning::new(me, overlay, ring, config, (overlay_seed, node_seed));
-            let date = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
-            let record = Record::begin(path, &beginning.at(date));
-            Some(record.map_err(|error| StartError::Record { path: path.clone(), error })?)
-        }
-        None => None,
-    };
-    let folder = options.files.clone().map(|path| Folder::new(path, options.max_file));
-    if let Some(folder) = &folder {
-        folder.clear_away();
-    }
-    let shared = Arc::new(Shared {
-        clock,
-        dialect: options.overlay.dialect(),
-        keys: options.keys.clone(),
-        store,
-        folder,
-        ledger: Default::default(),
-        connections: Connections::new(Shares::of_process().kept, sockets::only(bound), options.keys.clone()),
-        served: Default::default(),
-        stopping: AtomicBool::new(false),
-    });
+    let config = options.config.clone();
+    let record = begin_record(&options, || {
+        let beginning = Beginning::new(me, options.overlay, ring, config, (overlay_seed, node_seed));
+        beginning.at(u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX))
+    })?;
+    let shared = Arc::new(shared(&options, clock, store, bound));
     let node = classroom::join(Node::new(options.config.clone(), overlay, node_seed));
     let (leave, leaving) = LEAVE.open();
     let others = Ending { shared, roster: Roster::new(&me.id, leave), udp: Arc::new(udp), tcp: Arc::new(tcp) };
@@ -142,15 +121,48 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
     })?;
     // From here on an error drops it, and so ends it.
     let mut peer = LocalPeer { handle, signals: None, control: None, renewals: None, clock, _temporary: temporary };
-    let handle = &peer.handle;
-    let (interrupt, abrupt) = (options.on_interrupt, options.on_abrupt_end);
-    let watch = options.on_signal.map(|command| {
-        let asks =
-            signals::Asks { interrupt: interrupt.unwrap_or_else(|| command.clone()), terminate: command, abrupt };
-        signals::Watch::start(&handle.roster, handle.clone(), asks)
+    let asks = options.on_signal.map(|terminate| {
+        let interrupt = options.on_interrupt.unwrap_or_else(|| terminate.clone());
+        signals::Asks { interrupt, terminate, abrupt: options.on_abrupt_end }
     });
+    let watch = asks.map(|asks| signals::Watch::start(&peer.handle.roster, peer.handle.clone(), asks));
     peer.signals = watch.transpose().map_err(system("signals"))?;
     Ok(peer)
+}
+
+/// The source of all chance of this peer, seeded by the system.
+fn chance() -> Result<StdRng, StartError> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(|error| system("randomness")(io::Error::other(error)))?;
+    Ok(StdRng::from_seed(seed))
+}
+
+/// What the threads share.
+fn shared(options: &Options, clock: Clock, store: DiskStore, bound: SocketAddr) -> Shared {
+    let folder = options.files.clone().map(|path| Folder::new(path, options.max_file));
+    if let Some(folder) = &folder {
+        folder.clear_away();
+    }
+    Shared {
+        clock,
+        dialect: options.overlay.dialect(),
+        keys: options.keys.clone(),
+        store,
+        folder,
+        ledger: Default::default(),
+        connections: Connections::new(Shares::of_process().kept, sockets::only(bound), options.keys.clone()),
+        served: Default::default(),
+        stopping: AtomicBool::new(false),
+    }
+}
+
+/// Begins the record that was asked for, if one was.
+fn begin_record(options: &Options, beginning: impl FnOnce() -> Beginning) -> Result<Option<Record>, StartError> {
+    let begin = |path: &PathBuf| {
+        let record = Record::begin(path, &beginning());
+        record.map_err(|error| StartError::Record { path: path.clone(), error })
+    };
+    options.record.as_ref().map(begin).transpose()
 }
 
 /// Leases end by the clock: who holds some may have to set it.

@@ -18,7 +18,7 @@ use crate::id::Id;
 use crate::node::{Failure, FailureKind};
 use crate::runtime::Session;
 
-/// Packs that the other thread has read and that wait to be sent.
+/// Packs that the other thread has read and that wait to be sent. It waits for room, or until nobody wants them.
 const AHEAD: usize = 1;
 
 /// A file that shall have its place in a pack.
@@ -92,8 +92,8 @@ impl Packs {
     pub(super) fn read(mut plans: Plans, beside: Option<Session>) -> Self {
         plans.end();
         let left = plans.full.len();
+        // There is room for all, and no more come.
         let (gives, waiting) = bounded(left);
-        // There is room for all.
         plans.full.into_iter().for_each(|plan| drop(gives.send(plan)));
         let (tells, ahead) = bounded(AHEAD);
         let taken = waiting.clone();

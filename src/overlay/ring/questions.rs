@@ -154,14 +154,33 @@ impl Ring {
         out: &mut Vec<Effect>,
     ) {
         match (why, response) {
-            (Why::Hello, Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
+            (why, Response::Ring(response)) => self.on_ring_answer(now, why, (from, by), response, out),
+            (Why::Value { lookup, peer }, response) => self.on_value(lookup, peer, response.node().is_some(), out),
+            (Why::Twin(suspect), response) => self.twins.on_answer(&self.me, suspect, response.node(), out),
+            (why, Response::Node(peer)) => self.on_named(now, why, Peer::new(peer.id, from), out),
+            (Why::Namesakes, Response::Nodes(named)) => {
+                let suspect = self.twins.suspect(now, &self.me, named);
+                self.ask_twin(suspect, out);
+            }
+            (why, _) => self.on_other_answer(now, why, from, out),
+        }
+    }
+
+    /// A question has its answer in the ring's own words.
+    fn on_ring_answer(
+        &mut self,
+        now: Time,
+        why: Why,
+        (from, by): (SocketAddr, Option<Peer>),
+        response: &RingResponse,
+        out: &mut Vec<Effect>,
+    ) {
+        match (why, response) {
+            (Why::Hello, RingResponse::Pong { peer, predecessors, successors }) => {
                 self.on_hello(now, Peer::new(peer.id, from), Neighbours { predecessors, successors }, out);
             }
-            (Why::Hello, Response::Node(peer)) => {
-                self.on_hello(now, Peer::new(peer.id, from), Neighbours::NONE, out);
-            }
-            (Why::Join, Response::Ring(response)) => self.on_join_answer(now, from, response, out),
-            (Why::Ping(ping), Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
+            (Why::Join, response) => self.on_join_answer(now, from, response, out),
+            (Why::Ping(ping), RingResponse::Pong { peer, predecessors, successors }) => {
                 if peer.id == ping.peer.id {
                     self.on_pong(now, ping, Neighbours { predecessors, successors }, out);
                 } else {
@@ -169,65 +188,56 @@ impl Ring {
                     self.bury(now, ping.peer, out);
                 }
             }
-            (Why::Ping(ping), Response::Node(peer)) if peer.id == ping.peer.id => {
-                self.on_pong(now, ping, Neighbours::NONE, out);
-            }
-            (Why::Ping(ping), Response::Node(_)) => self.bury(now, ping.peer, out),
-            (Why::Ping(_), _) => {}
-            (Why::Proof { origin, held }, Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
+            (Why::Proof { origin, held }, RingResponse::Pong { peer, predecessors, successors }) => {
                 if peer.id == origin.id && predecessors.is_empty() && successors.is_empty() {
                     self.on_proof(now, &origin, held, out);
                 }
             }
-            (Why::Search(lookup), Response::Ring(RingResponse::Owner { peers, hops, .. })) => {
+            (Why::Search(lookup), RingResponse::Owner { peers, hops, .. }) => {
                 self.weigh_owner(now, (lookup, from), (peers, u32::from(*hops) + 1), out);
             }
-            (Why::Search(lookup), _) => self.search_on(now, lookup, out),
-            (Why::Value { lookup, peer }, response) => {
-                self.on_value(lookup, peer, response.node().is_some(), out);
-            }
-            (Why::Routed(errand), Response::Ring(response)) => {
-                self.weigh_holder(errand, (from, by), response.clone(), out);
-            }
-            (Why::Routed(Errand { lookup, .. }), _) => {
-                Self::settled(lookup, RouteOutcome::Lost, out);
-            }
-            (Why::Finger(number), Response::Ring(RingResponse::Owner { peers, .. })) => {
-                self.weigh_finger(number, from, peers, out);
-            }
-            (Why::Farewell(known), Response::Ring(RingResponse::Pong { peer, predecessors, successors })) => {
+            (Why::Routed(errand), response) => self.weigh_holder(errand, (from, by), response.clone(), out),
+            (Why::Finger(number), RingResponse::Owner { peers, .. }) => self.weigh_finger(number, from, peers, out),
+            (Why::Farewell(known), RingResponse::Pong { peer, predecessors, successors }) => {
                 if peer.id == known.id && !(predecessors.is_empty() && successors.is_empty()) {
                     self.on_farewell_refuted(&known);
                 } else {
                     self.on_departed(now, known, out);
                 }
             }
-            (
-                Why::Update { by, joined, successors },
-                Response::Ring(RingResponse::Pong { peer, successors: own, .. }),
-            ) => {
+            (Why::Update { by, joined, successors }, RingResponse::Pong { peer, successors: own, .. }) => {
                 if peer.id == by.id {
                     self.on_update_confirmed(by, joined.or(successors.first().copied()), own, out);
                 }
             }
-            (Why::Twin(suspect), response) => self.twins.on_answer(&self.me, suspect, response.node(), out),
-            (Why::Namesakes, Response::Nodes(named)) => {
-                let suspect = self.twins.suspect(now, &self.me, named);
-                self.ask_twin(suspect, out);
-            }
-            (Why::Hello, _) => self.on_no_hello(now, out),
-            (Why::Join, _) => self.on_no_way_in(now, out),
-            (Why::Finger(_), _) => self.go_on_fixing_fingers(out),
-            (Why::Hop { to, sent: Sent::Relayed(relay), late: true }, _) => self.pass_around(relay, to, out),
-            (Why::Hop { .. } | Why::Tell, _) => {}
-            (why, Response::Node(peer)) => self.on_named(now, why, peer.id, out),
-            (why, _) => self.on_no_answer(now, why, Target { id: None, addr: from }, out),
+            (Why::Value { lookup, peer }, _) => self.on_value(lookup, peer, false, out),
+            (Why::Twin(suspect), _) => self.twins.on_answer(&self.me, suspect, None, out),
+            (why, _) => self.on_other_answer(now, why, from, out),
         }
     }
 
-    /// The peer at an address that was pinged to see who is there, because others spoke of it, has named itself.
-    fn on_named(&mut self, now: Time, why: Why, id: Id, out: &mut Vec<Effect>) {
+    /// A question has an answer that does not answer it.
+    fn on_other_answer(&mut self, now: Time, why: Why, from: SocketAddr, out: &mut Vec<Effect>) {
         match why {
+            Why::Search(lookup) => self.search_on(now, lookup, out),
+            Why::Routed(Errand { lookup, .. }) => Self::settled(lookup, RouteOutcome::Lost, out),
+            Why::Hello => self.on_no_hello(now, out),
+            Why::Join => self.on_no_way_in(now, out),
+            Why::Finger(_) => self.go_on_fixing_fingers(out),
+            Why::Hop { to, sent: Sent::Relayed(relay), late: true } => self.pass_around(relay, to, out),
+            Why::Ping(_) | Why::Hop { .. } | Why::Tell => {}
+            why => self.on_no_answer(now, why, Target { id: None, addr: from }, out),
+        }
+    }
+
+    /// The peer at the address that was asked, mostly to see who is there, has named itself.
+    fn on_named(&mut self, now: Time, why: Why, named: Peer, out: &mut Vec<Effect>) {
+        let id = named.id;
+        match why {
+            Why::Hello => self.on_hello(now, named, Neighbours::NONE, out),
+            Why::Ping(ping) if id == ping.peer.id => self.on_pong(now, ping, Neighbours::NONE, out),
+            // Another peer has that address now.
+            Why::Ping(ping) => self.bury(now, ping.peer, out),
             Why::Proof { origin, held } if id == origin.id => self.on_proof(now, &origin, held, out),
             Why::Update { by, joined: Some(joined), successors } if id == joined.id => {
                 self.take_in(joined, false, out);
@@ -242,7 +252,8 @@ impl Ring {
             Why::Answerer(claim) => self.disbelieve(now, *claim, out),
             Why::Elsewhere { owner, claim } if id == owner.id => self.believe(claim.at(owner), out),
             Why::Elsewhere { claim, .. } => self.believe(*claim, out),
-            _ => {}
+            Why::Proof { .. } | Why::Update { .. } | Why::Namesakes => {}
+            why => self.on_other_answer(now, why, named.addr, out),
         }
     }
 
