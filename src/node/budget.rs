@@ -70,17 +70,16 @@ impl Budget {
     }
 }
 
-/// What is done for other peers a second, so that nobody takes it all.
+/// What is done for other peers, `RATE` units a second, so that nobody takes it all.
 ///
 /// A peer that is known may have all of it, and its own share even while others want more than there is. Strangers may
 /// have half of it together, and those of one host half of that.
-pub(super) struct Favours {
+pub(super) struct Favours<const RATE: u32> {
     all: Budget,
     /// What strangers have of it.
     strangers: Budget,
     known: Recent<SocketAddr, Budget, ASKERS>,
     hosts: Recent<IpAddr, Budget, ASKERS>,
-    rate: u32,
 }
 
 /// Of what is done in all a known peer may have one part in so many, whatever the others want.
@@ -89,30 +88,30 @@ const KNOWN: u32 = 25;
 /// Askers that are remembered, at least: more of them hardly come within a second.
 const ASKERS: usize = 1024;
 
-impl Favours {
-    /// `rate` units of favours a second.
-    pub(super) fn a_second(rate: u32) -> Self {
+impl<const RATE: u32> Default for Favours<RATE> {
+    fn default() -> Self {
         Self {
-            all: Budget::a_second(rate),
-            strangers: Budget::a_second(rate / 2),
+            all: Budget::a_second(RATE),
+            strangers: Budget::a_second(RATE / 2),
             known: Recent::default(),
             hosts: Recent::default(),
-            rate,
         }
     }
+}
 
+impl<const RATE: u32> Favours<RATE> {
     /// Whether the peer at `from` has a favour now, which costs so many units; if so, it is spent.
     pub(super) fn take(&mut self, now: Time, from: SocketAddr, is_known: bool, units: u32) -> bool {
         let open = |budget: &Budget| budget.opens() <= now;
         if is_known {
-            let mut own = self.known.get(&from).copied().unwrap_or(Budget::a_second(self.rate / KNOWN));
+            let mut own = self.known.get(&from).copied().unwrap_or(Budget::a_second(RATE / KNOWN));
             if !open(&own) && !open(&self.all) {
                 return false;
             }
             own.spend(now, units);
             self.known.insert(from, own);
         } else {
-            let mut host = self.hosts.get(&from.ip()).copied().unwrap_or(Budget::a_second(self.rate / 4));
+            let mut host = self.hosts.get(&from.ip()).copied().unwrap_or(Budget::a_second(RATE / 4));
             if !open(&host) || !open(&self.strangers) || !open(&self.all) {
                 return false;
             }
@@ -147,7 +146,7 @@ mod tests {
 
     /// Favours that each of these askers had in ten seconds, in which each asks once a millisecond, one after another.
     fn had(askers: &[(SocketAddr, bool)]) -> Vec<usize> {
-        let (mut favours, mut had) = (Favours::a_second(400), vec![0; askers.len()]);
+        let (mut favours, mut had) = (Favours::<400>::default(), vec![0; askers.len()]);
         for millis in 0..10_000 {
             for (had, &(from, is_known)) in had.iter_mut().zip(askers) {
                 *had += usize::from(favours.take(Time::from_micros(millis * 1000), from, is_known, 1));

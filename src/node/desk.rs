@@ -3,6 +3,7 @@
 //! Parts that know what a *file* is and what a *replica set owes a block* ask here, each under its [`Ticket`]; the node
 //! brings the reply back to the part that the ticket names.
 
+mod keeping;
 mod offers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::action::Action;
-use super::budget::Upkeep;
+use super::budget::{Favours, Upkeep};
 use super::claims::Claims;
 use super::command::CommandId;
 use super::exchange::Exchange;
@@ -154,9 +155,10 @@ impl Desk {
         &self.holdings
     }
 
-    /// [`holdings`](Self::holdings), to note what was looked at, or told of leases.
-    pub(super) fn holdings_mut(&mut self) -> &mut Holdings {
-        &mut self.holdings
+    /// Whether a peer that asks for something has a favour of so many units now; if so, it is spent.
+    pub(super) fn grants<const RATE: u32>(&self, favours: &mut Favours<RATE>, to: &Asker, units: u32) -> bool {
+        let is_known = to.is_validated() && self.knows(&to.addr);
+        favours.take(self.now(), to.addr, is_known, units)
     }
 
     /// The replica set of a key as far as it is known without asking: at most `count` peers, nearest first.

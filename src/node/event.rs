@@ -94,7 +94,7 @@ pub enum Event {
         /// The job's outcome.
         outcome: Outcome,
     },
-    /// A block in the store was found damaged when it was read; it was moved aside.
+    /// A block in the store was found damaged when it was read, and was moved aside; or its file is gone.
     Damaged {
         /// The block's key.
         key: Key,

@@ -1,9 +1,9 @@
 //! The core: an event in, actions out.
 //!
-//! [`Node::handle`] is the whole of it. A node has no socket, no clock, no thread and no source of chance of its own:
-//! a driver hands it events with their times, performs the actions it answers with, and wakes it when
-//! [`Node::next_wake`] says so. The same node runs on real threads and in the simulator, and the same events give the
-//! same actions.
+//! [`Node::handle`] is the whole of it. A node has no socket, no clock, no thread and no source of chance but the one
+//! seeded at its start: a driver hands it events with their times, performs the actions it answers with, and wakes it
+//! when [`Node::next_wake`] says so. The same node runs on real threads and in the simulator, and the same events give
+//! the same actions.
 //!
 //! # Inside
 //! A *part* does one thing for somebody: see [`part`]. It asks at the [`desk`] under a ticket, and hears what comes of
@@ -19,7 +19,8 @@
 //!
 //! # Architecture invariants
 //! - Block bytes never pass through here, only keys and sizes.
-//! - Every request has a deadline, every job one outcome, every command one answer, every lookup one end.
+//! - Every request has a deadline, every job one outcome, every lookup one end, unless the part that asked for it takes
+//!   it back; and every command has one answer.
 //! - Failures are events like any other: `handle` returns nothing.
 //! - A step never depends on the order of a hash map, so a trace can be replayed.
 
@@ -113,7 +114,7 @@ impl Node {
         // Chance says where it begins.
         node.add(Owner::Scrub, Box::new(keeping::Scrub::new(Id::from_bytes(seed))));
         node.add(Owner::Safety, Box::<keeping::Safety>::default());
-        node.add(Owner::Vouching, Box::<keeping::Vouching>::default());
+        node.add(Owner::Answering, Box::<keeping::Answering>::default());
         node.add(Owner::Leases, Box::<keeping::Tenancy>::default());
         node.add(Owner::Clears, Box::<files::Clears>::default());
         node.add(Owner::Checks, Box::<files::Checks>::default());
@@ -171,11 +172,6 @@ impl Node {
     /// The overlay, to look at.
     pub fn overlay(&self) -> &dyn Overlay {
         &*self.desk.overlay
-    }
-
-    /// What the request `magic` of this peer's is for, while its answer is awaited.
-    pub fn purpose(&self, magic: u64) -> Option<Purpose> {
-        self.desk.exchange.purpose(magic)
     }
 
     /// The blocks held here, with their sizes in bytes, in the order of keys.
@@ -300,14 +296,18 @@ impl Node {
         let Some(asker) = self.desk.exchange.on_request(from, via, (bytes, magic), sender, &request) else { return };
         let owner = match &request {
             Request::Store { .. } => Some(Owner::Pulls),
-            Request::Verify { .. } | Request::Terms { .. } => Some(Owner::Vouching),
+            Request::Verify { .. } | Request::Terms { .. } => Some(Owner::Answering),
             Request::Lease(_) => Some(Owner::Leases),
-            Request::FindValue { key } if self.desk.holds(key) && !self.desk.is_leaving() => Some(Owner::Heal),
+            Request::FindValue { key } if self.desk.holds(key) && !self.desk.is_leaving() => Some(Owner::Answering),
             Request::Compare { .. } => Some(Owner::Repair),
             request => request.offers_file().then_some(Owner::Slot),
         };
         if let Some((part, desk)) = owner.and_then(|owner| self.part(owner)) {
-            return part.on_request(desk, asker, request);
+            let wanted = if let Request::FindValue { key } = request { Some(key) } else { None };
+            part.on_request(desk, asker, request);
+            // Who was told that it is here may count on it.
+            let unseen = wanted.filter(|key| self.desk.holdings.is_unseen(key));
+            return unseen.iter().for_each(|key| self.tell(News::Doubted(key)));
         }
         let from = Incoming { asker, sender };
         self.desk.tell_overlay(Cause::Request { from: &from, request: &request });

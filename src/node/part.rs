@@ -28,7 +28,7 @@ pub(crate) enum Owner {
     Puts,
     /// Blocks whose replica sets are kept full.
     Repair,
-    /// Damaged blocks.
+    /// Blocks that were found damaged here, until they are back; and looking at those that may be.
     Heal,
     /// The peers known, on disk.
     Memory,
@@ -44,8 +44,8 @@ pub(crate) enum Owner {
     Scrub,
     /// Whether this peer may be switched off.
     Safety,
-    /// Blocks that are hashed for other peers.
-    Vouching,
+    /// What other peers ask after a block held here: whether it is here, for whom, and whether it is sound.
+    Answering,
     /// Leases, and blocks whose leases have ended.
     Leases,
     /// Files whose local copies are dropped.
@@ -94,7 +94,7 @@ impl Owner {
             Self::Pulls => "pulls",
             Self::Scrub => "scrub",
             Self::Safety => "safety",
-            Self::Vouching => "vouching",
+            Self::Answering => "answering",
             Self::Leases => "leases",
             Self::Clears => "clears",
             Self::Checks => "checks",

@@ -42,7 +42,7 @@ impl Owner {
             | Self::Departure
             | Self::Scrub
             | Self::Safety
-            | Self::Vouching
+            | Self::Answering
             | Self::Leases
             | Self::Checks => Purpose::Repair,
             Self::Puts | Self::Gets | Self::Pulls | Self::Clears | Self::Tenures | Self::Slot => Purpose::Transfer,
@@ -61,6 +61,11 @@ impl Owner {
 }
 
 impl super::Node {
+    /// What the request `magic` of this peer's is for, while its answer is awaited.
+    pub fn purpose(&self, magic: u64) -> Option<Purpose> {
+        self.desk.exchange.purpose(magic)
+    }
+
     /// What a lookup is for.
     pub(super) fn purpose_of(&self, lookup: crate::overlay::LookupId) -> Purpose {
         self.desk.lookups.get(&lookup).map_or(Purpose::Lookup, |ticket| ticket.owner.purpose_of_lookups())

@@ -410,7 +410,7 @@ impl Tenure {
         if !desk.is_me(&peer) {
             desk.ask(ticket, peer, Request::Lease(news));
         } else {
-            let notes = desk.holdings_mut().change_leases(&news);
+            let notes = desk.change_leases(&news);
             self.noting.insert(self.next, desk.holdings().leased(&news.ids()));
             desk.note(ticket, Urgency::Own, notes);
         }

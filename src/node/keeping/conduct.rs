@@ -10,8 +10,8 @@ use crate::node::refusal::Refusal;
 use crate::recent::Recent;
 use crate::time::Time;
 
-/// However many news there are, a peer is not compared with more often than this, and one that comes and goes all the
-/// time not more often than that.
+/// However many news there are, the pause between two comparisons with a peer, which begins with [`REPAIR_DELAY`],
+/// grows up to this; with one that comes and goes all the time it grows up to that.
 const MAX_PAUSE: Duration = Duration::from_secs(16);
 const MAX_PAUSE_FLAPPING: Duration = Duration::from_secs(64);
 

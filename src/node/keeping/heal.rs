@@ -3,7 +3,9 @@
 //! A block that was here when this peer began may have been damaged while it was down. So all of them are looked at
 //! then, one after another; one that another peer is told of, before its turn comes: it may count on it.
 //!
-//! Nobody else learns of the damage: to the others this peer still is a holder, so the block's return is its own duty.
+//! A damaged block leaves the list of what is held, so the next comparisons tell the others that it is missing here.
+//! They may come an hour later, and until then the others count this peer as a holder. So the block's return is its own
+//! duty.
 //! If no other peer can be found that has the block, one may be out of reach, or too slow to answer in time. So it is
 //! looked for again, ever more rarely, and given up after [`patience::HEALS`]; the hourly checks of its other holders
 //! remain.
@@ -20,11 +22,10 @@ use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
 use crate::node::trouble::Trouble;
-use crate::overlay::{Asker, Goal};
+use crate::overlay::Goal;
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::{Request, RequestKind, Response};
 
 /// Blocks that are looked at at a time: others' blocks on their way here go first.
 const MAX_LOOKS: usize = 4;
@@ -86,17 +87,6 @@ impl Part for Heal {
         }
     }
 
-    /// A peer asks for a block that is here.
-    fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
-        if let Request::FindValue { key } = request {
-            let here = Response::holder(desk.me(), desk.copies_asked(&key));
-            desk.respond(&asker, RequestKind::FindValue, here);
-            if desk.holdings().is_unseen(&key) {
-                self.look_at(desk, key);
-            }
-        }
-    }
-
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
             News::Damaged { key, size, leases } => {
@@ -147,7 +137,7 @@ impl Heal {
     fn look_at(&mut self, desk: &mut Desk, key: Key) {
         if self.looks < MAX_LOOKS {
             self.looks += 1;
-            desk.holdings_mut().see(&key);
+            desk.see(&key);
             desk.order(Ticket::of(Owner::Heal, 0), Job::Verify { key, leases: Vec::new() }, Urgency::Others);
         }
     }

@@ -1,6 +1,7 @@
 //! Blocks that are kept here for the network: taken from other peers, repaired, healed, looked through, handed
 //! over, and dropped when nobody wants them any longer.
 
+mod answering;
 mod comparison;
 mod conduct;
 mod departure;
@@ -14,8 +15,8 @@ mod safety;
 mod scrub;
 mod strays;
 mod tenancy;
-mod vouching;
 
+pub(super) use answering::Answering;
 #[cfg(test)]
 pub(super) use comparison::answer;
 pub(super) use departure::Departure;
@@ -25,4 +26,3 @@ pub(super) use repair::Repair;
 pub(super) use safety::Safety;
 pub(super) use scrub::Scrub;
 pub(super) use tenancy::Tenancy;
-pub(super) use vouching::Vouching;

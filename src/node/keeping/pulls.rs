@@ -373,7 +373,7 @@ fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), Refusal> {
     let doubtful = |lease: &&Lease| !lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
     let doubtful: Vec<LeaseId> = offer.leases.iter().filter(doubtful).map(|lease| lease.id).collect();
     if desk.is_validated(&offer.from.addr) {
-        desk.holdings_mut().hold_back(&doubtful, HELD_BACK);
+        desk.hold_back(&doubtful, HELD_BACK);
     }
     if !ended.is_empty() && desk.is_validated(&offer.from.addr) {
         // As many as fit a datagram; the rest follows with the next offer.

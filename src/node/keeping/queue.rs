@@ -49,7 +49,7 @@ pub(super) struct Queue {
     strangers: usize,
     /// Whether the last block from an address arrived as it should.
     delivered: Recent<SocketAddr, bool, VALIDATED_MEMORY>,
-    /// Whether the last block from an address of the source that had not delivered did.
+    /// Whether the last pull from an untried address of this source arrived.
     trusted: Recent<Source, bool, VALIDATED_MEMORY>,
     /// Until when nothing is pulled from each address.
     shunned: Recent<SocketAddr, Time, VALIDATED_MEMORY>,

@@ -145,7 +145,7 @@ impl Regions {
         all
     }
 
-    /// Whether regions are in order, none overlaps with another, and none has more peers than it may have.
+    /// Whether regions are in order and none overlaps with another.
     pub(super) fn check(&self) -> bool {
         self.known.values().all(|known| {
             let ends = known.iter().map(|(first, region)| (first, &region.last));

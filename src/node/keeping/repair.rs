@@ -50,7 +50,7 @@ pub(in crate::node) struct Repair {
     strays: Strays,
     /// When the regions are looked through anew.
     sweep_due: Option<Time>,
-    answers: Favours,
+    answers: Favours<ANSWERS>,
 }
 
 impl Default for Repair {
@@ -62,7 +62,7 @@ impl Default for Repair {
             next_pass: FIRST_PASS,
             strays: Strays::default(),
             sweep_due: None,
-            answers: Favours::a_second(ANSWERS),
+            answers: Favours::default(),
         }
     }
 }
@@ -97,8 +97,7 @@ impl Part for Repair {
         if desk.is_leaving() {
             return desk.refuse(&asker, Refusal::Leaving);
         }
-        let is_known = asker.is_validated() && desk.knows(&asker.addr);
-        if !self.answers.take(now, asker.addr, is_known, 1) {
+        if !desk.grants(&mut self.answers, &asker, 1) {
             return desk.refuse(&asker, Refusal::Busy);
         }
         let (response, extra) = comparison::answer(desk.holdings(), &ranges, &held, copies);

@@ -188,7 +188,7 @@ impl Scrub {
 
     fn read(&mut self, desk: &mut Desk, key: Key) {
         self.reading.insert(key, (desk.now(), false));
-        desk.holdings_mut().see(&key);
+        desk.see(&key);
         let urgency = if self.is_for_user() { Urgency::Own } else { Urgency::Others };
         desk.order(Ticket::block(Owner::Scrub, key), Job::Rehash { key }, urgency);
     }

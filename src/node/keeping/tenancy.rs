@@ -27,8 +27,8 @@ use crate::overlay::Asker;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
-/// Blocks that are looked at in one turn of the node, and deletions that are under way at a time: what others ask for
-/// waits behind them.
+/// Blocks that are looked at in one turn of the node: what others ask for waits behind them. A turn begins only while
+/// fewer deletions are under way than this, so at most one less than twice as many ever are.
 const A_TURN: usize = 256;
 
 /// Requests of others that are answered in a second, in all.
@@ -41,6 +41,7 @@ const LONG_OFF: Duration = Duration::from_secs(24 * 3600);
 const MOST: usize = 64;
 
 /// What this peer owes to the leases on its blocks.
+#[derive(Default)]
 pub(in crate::node) struct Tenancy {
     /// Requests whose news is being written down, and the leases that they are about.
     noting: BTreeMap<u64, (Asker, Vec<LeaseId>)>,
@@ -53,21 +54,7 @@ pub(in crate::node) struct Tenancy {
     patient: Time,
     /// When it is to be looked again for blocks that stay for now.
     again: Option<Time>,
-    answers: Favours,
-}
-
-impl Default for Tenancy {
-    fn default() -> Self {
-        Self {
-            noting: BTreeMap::new(),
-            next: 0,
-            sweep: None,
-            swept: 0,
-            patient: Time::ZERO,
-            again: None,
-            answers: Favours::a_second(ANSWERS),
-        }
-    }
+    answers: Favours<ANSWERS>,
 }
 
 impl Part for Tenancy {
@@ -97,11 +84,10 @@ impl Part for Tenancy {
         if self.noting.values().any(|(known, _)| known.is_same(&asker)) {
             return;
         }
-        let is_known = asker.is_validated() && desk.knows(&asker.addr);
-        if self.noting.len() >= MOST || !self.answers.take(desk.now(), asker.addr, is_known, 1) {
+        if self.noting.len() >= MOST || !desk.grants(&mut self.answers, &asker, 1) {
             return desk.refuse(&asker, Refusal::Busy);
         }
-        let (about, notes) = (news.ids(), desk.holdings_mut().change_leases(&news));
+        let (about, notes) = (news.ids(), desk.change_leases(&news));
         if notes.is_empty() {
             return answer(desk, &asker, &about);
         }
@@ -132,7 +118,7 @@ impl Part for Tenancy {
                 }
             }
             self.sweep = next;
-            if next.is_none() && desk.holdings_mut().holds_back() {
+            if next.is_none() && desk.holds_back() {
                 self.look_again(desk);
             }
         }

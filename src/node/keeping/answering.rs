@@ -1,9 +1,14 @@
-//! Hashing the blocks held here for other peers that want to know whether their copies are sound.
+//! Answering other peers that ask after a block held here: whether it is here, whether it is sound, and for whom it is
+//! kept.
 //!
-//! Anybody may ask, so it is bounded: so many bytes a second for all others, of which nobody gets all
-//! ([`budget`](crate::node::budget)), few blocks at a time, and few questions that wait. Who asks beyond that hears
-//! that this peer is busy. The answer is shorter than the question, so nobody is flooded with it in another's name.
-//! What is found damaged is healed as always.
+//! Two of these are answered at once: `find_value` from the list of what is held, and `terms` from its leases. A list
+//! of leases may be longer than the question; as with any answer, who has not shown that it receives gets no more than
+//! it paid for.
+//!
+//! Whether a block is sound is known when it was read and hashed (`verify`). Anybody may ask, so that is bounded: so
+//! many bytes a second for all others, of which nobody gets all ([`budget`](crate::node::budget)), few blocks at a
+//! time, and few questions that wait. Who asks beyond that hears that this peer is busy. What is found damaged is
+//! [healed](super::heal) as always.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -29,29 +34,19 @@ const MAX_OF_ONE: usize = 32;
 /// Peers that may wait for the same block.
 const MAX_ASKERS: usize = 16;
 
-/// The blocks that other peers want to have hashed.
-pub(in crate::node) struct Vouching {
+/// The blocks that other peers want to have hashed; what is answered at once leaves nothing behind.
+#[derive(Default)]
+pub(in crate::node) struct Answering {
     /// Who waits for which block.
     wanted: BTreeMap<Key, Vec<Asker>>,
     /// Those of them that have not begun.
     queue: VecDeque<Key>,
     /// Those of them that were found damaged.
     damaged: BTreeSet<Key>,
-    favours: Favours,
+    favours: Favours<HASHED_KIB>,
 }
 
-impl Default for Vouching {
-    fn default() -> Self {
-        Self {
-            wanted: BTreeMap::new(),
-            queue: VecDeque::new(),
-            damaged: BTreeSet::new(),
-            favours: Favours::a_second(HASHED_KIB),
-        }
-    }
-}
-
-impl Part for Vouching {
+impl Part for Answering {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         if let (Step::Block(key), Reply::Done { outcome, .. }) = (ticket.step, reply) {
             let damaged = self.damaged.remove(&key);
@@ -76,34 +71,20 @@ impl Part for Vouching {
     }
 
     fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
-        if let Request::Terms { key } = request {
-            let is_kept = desk.wanted_size(&key).is_some() && !desk.is_leaving();
-            let terms =
-                if is_kept { Response::Terms(desk.holdings().leases(&key)) } else { Response::Vouch(Vouch::Absent) };
-            return desk.respond(&asker, RequestKind::FindValue, terms);
-        }
-        let Request::Verify { key } = request else { return };
-        let size = desk.wanted_size(&key).filter(|_| !desk.is_leaving());
-        let Some(size) = size else { return respond(desk, &asker, Vouch::Absent) };
-        if let Some(askers) = self.wanted.get_mut(&key) {
-            // The same question again is its sender's retry: the one answer will do.
-            if askers.iter().any(|known| known.is_same(&asker)) {
-                return;
+        match request {
+            Request::FindValue { key } => {
+                let here = Response::holder(desk.me(), desk.copies_asked(&key));
+                desk.respond(&asker, RequestKind::FindValue, here);
             }
-            if askers.len() < MAX_ASKERS {
-                return askers.push(asker);
+            Request::Terms { key } => {
+                let is_kept = desk.wanted_size(&key).is_some() && !desk.is_leaving();
+                let leases = is_kept.then(|| desk.holdings().leases(&key));
+                let terms = leases.map_or(Response::Vouch(Vouch::Absent), Response::Terms);
+                desk.respond(&asker, RequestKind::FindValue, terms);
             }
-            return respond(desk, &asker, Vouch::Busy);
+            Request::Verify { key } => self.verify(desk, key, asker),
+            _ => {}
         }
-        let of_one = self.wanted.values().filter(|askers| askers.iter().any(|known| known.addr == asker.addr)).count();
-        let is_known = asker.is_validated() && desk.knows(&asker.addr);
-        let has_place = of_one < MAX_OF_ONE && self.queue.len() < MAX_QUEUE;
-        if !has_place || !self.favours.take(desk.now(), asker.addr, is_known, size.div_ceil(1024).max(1)) {
-            return respond(desk, &asker, Vouch::Busy);
-        }
-        self.wanted.insert(key, vec![asker]);
-        self.queue.push_back(key);
-        self.start(desk);
     }
 
     fn on_news(&mut self, _desk: &mut Desk, news: News<'_>) {
@@ -128,13 +109,38 @@ impl Part for Vouching {
     }
 }
 
-impl Vouching {
+impl Answering {
+    /// A peer wants to know whether a block is sound: the answer follows when it was hashed.
+    fn verify(&mut self, desk: &mut Desk, key: Key, asker: Asker) {
+        let size = desk.wanted_size(&key).filter(|_| !desk.is_leaving());
+        let Some(size) = size else { return respond(desk, &asker, Vouch::Absent) };
+        if let Some(askers) = self.wanted.get_mut(&key) {
+            // The same question again is its sender's retry: the one answer will do.
+            if askers.iter().any(|known| known.is_same(&asker)) {
+                return;
+            }
+            if askers.len() < MAX_ASKERS {
+                return askers.push(asker);
+            }
+            return respond(desk, &asker, Vouch::Busy);
+        }
+        let of_one = self.wanted.values().filter(|askers| askers.iter().any(|known| known.addr == asker.addr)).count();
+        let has_place = of_one < MAX_OF_ONE && self.queue.len() < MAX_QUEUE;
+        if !has_place || !desk.grants(&mut self.favours, &asker, size.div_ceil(1024).max(1)) {
+            return respond(desk, &asker, Vouch::Busy);
+        }
+        self.wanted.insert(key, vec![asker]);
+        self.queue.push_back(key);
+        self.start(desk);
+    }
+
+    /// Has the next blocks hashed.
     fn start(&mut self, desk: &mut Desk) {
         while self.wanted.len() - self.queue.len() < MAX_HASHES
             && let Some(key) = self.queue.pop_front()
         {
-            desk.holdings_mut().see(&key);
-            desk.order(Ticket::block(Owner::Vouching, key), Job::Rehash { key }, Urgency::Others);
+            desk.see(&key);
+            desk.order(Ticket::block(Owner::Answering, key), Job::Rehash { key }, Urgency::Others);
         }
     }
 }

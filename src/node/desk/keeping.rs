@@ -1,0 +1,29 @@
+//! The desk, where parts tell of the blocks held here: what was looked at, and what was heard of their leases.
+
+use std::time::Duration;
+
+use super::Desk;
+use crate::id::Key;
+use crate::lease::{LeaseId, LeaseNews, Note};
+
+impl Desk {
+    /// A block is being looked at.
+    pub(in crate::node) fn see(&mut self, key: &Key) {
+        self.holdings.see(key);
+    }
+
+    /// Leases are renewed, or have ended: what is to be written down about it.
+    pub(in crate::node) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
+        self.holdings.change_leases(news)
+    }
+
+    /// Blocks with these leases stay for so long, whatever the clock says.
+    pub(in crate::node) fn hold_back(&mut self, leases: &[LeaseId], time: Duration) {
+        self.holdings.hold_back(leases, time);
+    }
+
+    /// Whether blocks still stay for that.
+    pub(in crate::node) fn holds_back(&mut self) -> bool {
+        self.holdings.holds_back()
+    }
+}
