@@ -66,7 +66,8 @@ pub const VALIDATED_FOR: Duration = Duration::from_secs(3600);
 /// Blocks and hosts to which they were sent that are remembered, until the host says that it has saved the block.
 pub const DELIVERED_MEMORY: usize = 4096;
 
-/// Blocks that are being pulled on behalf of others, or wait for their turn; further offers are refused as busy.
+/// Blocks that are being pulled on behalf of others, or wait for their turn; a further offer takes the place of another
+/// host's, or is refused as busy.
 pub const MAX_PULLS: usize = 1024;
 
 /// After a peer came or went, the blocks it concerns are checked after this long, so that one wave of news is one

@@ -32,8 +32,8 @@
 //! writes standard error.
 //!
 //! # Map of the house
-//! Imports point only downwards; within a row, only `console` uses `runtime`, and `classroom` uses `node`. A test holds
-//! this.
+//! Imports point only downwards; within a row, `console` uses `runtime`, `classroom` uses `node`, and the words use one
+//! another. A test holds this, but for the words.
 //!
 //! | layer | rooms | owns |
 //! |---|---|---|
@@ -54,17 +54,20 @@
 //!    by [`runtime`]'s `udp-recv`, parsed by [`wire::kad`], and handed in one batch to the node's thread
 //!    ([`runtime::node_loop`]), which calls [`Node::handle`](node::Node::handle). The [`node::exchange`] gives a
 //!    request its [`Asker`](overlay::Asker), or finds out what an answer answers; the overlay ([`overlay::kademlia`])
-//!    or a part says what to reply.
-//! 2. **One store.** [`console::perform`] turns a line into a [`Command`](node::Command); the part
-//!    [`node::files`](mod@node::files) (`put.rs`) has a worker read and hash a block ([`runtime::transfer`]), looks up
-//!    where it belongs, and offers it at the [`node::desk`]; [`node::keeping`] (`pulls.rs`) on the other side pulls it
-//!    into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring
-//!    through `tcp-serve` and the channel `posts`) to [`node::exchange`] (`on_answer`). A copy that was not pulled from
-//!    here has to be shown ([`node::claims`]). Then [`Node`](node::Node) gives the answer to `put.rs` as
-//!    [`Reply::Offered`](node::part::Reply), by the ticket.
-//! 3. **One timeout.** [`node::exchange`] (`pending.rs`) has the deadline of each request;
-//!    [`Node::next_wake`](node::Node::next_wake) is the first of all deadlines, and [`runtime::sweeper`] waits for it;
-//!    what has failed comes to its part as a [`Reply`](node::part::Reply), by the ticket it was asked under.
+//!    or a part says what to reply. Asked for a block that is held here, that is [`node::keeping`] (`answering.rs`).
+//! 2. **One store.** [`console::perform`] has a line parsed (`grammar.rs`) into a [`Command`](node::Command) and
+//!    submits it ([`runtime`], `submit.rs`); [`runtime::node_loop`] (`on_command`) hands it to the node, which gives it
+//!    to the part that it is for (`node/commands.rs`). That is [`node::files`](mod@node::files) (`put.rs`): it has a
+//!    worker read and hash a block ([`runtime::transfer`]), looks up where it belongs, and offers it at the
+//!    [`node::desk`]. That sends nothing yet: at the end of the turn [`node::exchange`] (`make_offers`) does.
+//!    [`node::keeping`] (`pulls.rs`) on the other side pulls it into its [`store`], and says `saved` once it is
+//!    durable. That answer comes back as a datagram (on the ring through `tcp-serve` and the channel `posts`) to
+//!    [`node::exchange`] (`on_answer`). A copy that was not pulled from here has to be shown ([`node::claims`]). Then
+//!    [`Node`](node::Node) gives the answer to `put.rs` as [`Reply::Offered`](node::part::Reply), by the ticket.
+//! 3. **One timeout.** [`node::exchange`] (`pending.rs`) has the deadline of each request; its `schedule.rs` decides
+//!    when to ask again and when to give up, by the table in [`patience`]; [`Node::next_wake`](node::Node::next_wake)
+//!    is the first of all deadlines, and [`runtime::sweeper`] waits for it; what has failed comes to its part as a
+//!    [`Reply`](node::part::Reply), by the ticket it was asked under.
 //! 4. **One shutdown.** See below; [`runtime::ending`] from top to bottom.
 //!
 //! Then one overlay ([`overlay::kademlia`] or [`overlay::ring`]), and the simulator that drives the very same core

@@ -64,7 +64,7 @@ pub(super) fn line(entry: &Entry) -> String {
 /// The first line of every manifest. A data block may begin with it too, so it alone proves nothing.
 pub(super) const HEAD: &str = "kadring-manifest 1\n";
 
-/// Levels that a tree has at most: three would reach 64 PiB.
+/// The highest level of a tree, whose lowest is 0: already levels 0 to 2 would reach 64 PiB.
 const MAX_LEVEL: u8 = 3;
 
 impl Manifest {

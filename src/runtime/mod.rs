@@ -67,7 +67,8 @@
 //! - The sockets of the network are bound before any thread is spawned, that of `control` before its own. Every thread
 //!   is joined when the peer ends (`ending.rs`), unless it is stuck: then it is named and left behind. A panic never
 //!   leaves half a peer (`roles.rs`).
-//! - Nothing here knows which overlay runs.
+//! - Nothing here imports an overlay. Only what is said on the wire depends on which one runs (`tcp_serve.rs`, the
+//!   survey).
 
 mod bounded_lines;
 mod channels;

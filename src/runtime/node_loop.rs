@@ -2,7 +2,8 @@
 //! [`Node::handle`], and does or delegates what the node wants done. It never blocks anywhere else.
 //!
 //! A turn: take one thing from whichever inbox has something (a whole batch of datagrams counts as one), then send
-//! every datagram that came of it with one system call, then tell the sweeper if the next deadline moved forward.
+//! every datagram that came of it (with one system call, where the system has one for many), then tell the sweeper if
+//! the next deadline moved forward.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

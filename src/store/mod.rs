@@ -12,8 +12,8 @@
 //!
 //! # Architecture invariants
 //! - Files are all there is here. Which blocks this peer holds, how many more it may take, and who writes or deletes
-//!   which: that is the [node](crate::node)'s. So there is no lock: any thread opens the file of a key and has the
-//!   block, or finds none.
+//!   which: that is the [node](crate::node)'s. So blocks need no lock: any thread opens the file of a key and has the
+//!   block, or finds none. (The journal of leases is one file, and has a lock.)
 //! - A file below `blocks/` is whole, always: it was written to `tmp/`, hashed, made durable, then renamed.
 //! - A block is durable when [`BlockWriter::commit`] returns: the bytes were synced before the rename, the folder
 //!   after. If its folder cannot be synced, its file goes again. Several writers at once share what a sync costs, so

@@ -10,7 +10,7 @@
 //! | 2.3 | iterative lookup, ALPHA at a time; join; refresh | [`lookup`], [`searches`], [`upkeep`] |
 //! | 4.1 | replacement cache | [`bucket`] |
 //!
-//! Five things differ from the paper, for the sake of peers that lie and networks that break:
+//! Above all these things differ from the paper, for the sake of peers that lie and networks that break:
 //! - A peer enters the table only when it answered a ping of ours and named its id; hearsay and requests only make
 //!   [`candidates`]. And only an answer counts as a sign of life, for anybody can forge a request.
 //! - Each peer is pinged every few seconds by the two nearest to it, who tell those that may know it when it has died
@@ -21,6 +21,9 @@
 //!   found.
 //! - Those who proved who they are but found their bucket full are remembered for a minute ([`acquaintances`]).
 //! - Those who were lost are tried again, so that a network cut in two grows together when it can ([`lost`]).
+//!
+//! Besides, the contacts of one network are few in a bucket and in the whole table, and a lookup limits how many peers
+//! it takes from one source.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

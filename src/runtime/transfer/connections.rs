@@ -35,7 +35,9 @@ use crate::store::is_shortage;
 use crate::time::Time;
 use crate::wire::MAX_REQUEST_LINE;
 
-/// A peer that does not take a connection within this time cannot be reached.
+/// A peer that does not take a connection within this time cannot be reached. A worker can wait longer than a
+/// [link](crate::runtime::links), which holds up what is passed on: a second attempt of the system to connect, after a
+/// second, has two for its round trip.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// A peer that sends nothing for this long has gone silent.

@@ -16,7 +16,9 @@ use crate::runtime::offers::{Offered, Offers};
 /// What is under way.
 pub(crate) struct Ledger {
     books: Ranked<Books>,
-    /// Whether there is a pull that the node has yet to hear of: it asks often, and mostly there is none.
+    /// Whether there is a pull that the node has yet to hear of: it asks often, and mostly there is none. It is set
+    /// after the pull was noted (`Release`), so who sees it set (`Acquire`) finds the pull. It is cleared before the
+    /// pulls are taken: one that is noted meanwhile sets it again, and is at worst looked for twice.
     has_pulls: AtomicBool,
 }
 
