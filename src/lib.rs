@@ -76,7 +76,8 @@
 //! # One shutdown
 //! | step | who sets it | who reads it | what follows |
 //! |---|---|---|---|
-//! | told to leave | `quit`, at the console or through the control socket, a signal, the end of input with `--exit-on-eof`: a [`Command`](node::Command) | the node: [`Life`](node::life::Life) | what is under way for the user ends; blocks are handed over |
+//! | told to leave | `quit`, at the console or through the control socket, a signal, the end of input with `--exit-on-eof`: a [`Command`](node::Command) | the node: [`Life`](node::life::Life) | what is under way for the user ends |
+//! | no part has to stay | the parts: `keeps_here`, which only the classroom's uses | the node (`node/commands.rs`) | the departure begins: blocks are handed over |
 //! | handed over, or time is up | the part [`node::keeping`] (`departure.rs`) | the node: `Life::SayingGoodbye` | the overlay says goodbye |
 //! | goodbyes heard, or not needed | [`node::exchange`] | the node: `Life::Stopped`, [`Action::Stop`](node::Action::Stop) | the node's loop ends |
 //! | the loop has ended | the node's thread | [`runtime::ending`] | inboxes close, sockets are shut down, the threads that wait on sockets or do jobs are joined within a limit, then the recorder |

@@ -233,6 +233,9 @@ pub(crate) enum News<'a> {
 }
 
 /// A part of the node. Being in its list of parts is all that it takes to be woken, ticked and checked.
+///
+/// Besides its own file, a new part touches: [`Owner`] and its name here, its purpose (`purpose.rs`), and `Node::new`.
+/// One that the user commands has an arm in `commands.rs`, one that other peers ask in `Node::on_request`.
 pub(crate) trait Part: Send {
     /// Something came of what this part asked for under `ticket`.
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply);
