@@ -146,7 +146,8 @@ fn a_large_file_comes_whole_and_a_broken_copy_never_appears() {
         let mut entries = fs::read_dir(ring.dir(id)).expect("it is there").flatten();
         entries.any(|entry| entry.file_name().to_string_lossy().ends_with(".part"))
     };
-    assert!(![10, 20, 30].into_iter().any(hidden), "temporary files are gone");
+    // An offer whose answer was late may have brought it once more.
+    until(|| ![10, 20, 30].into_iter().any(hidden));
 }
 
 #[test]
