@@ -6,9 +6,14 @@
 //! It is also the one index by key. All that is remembered of a block stands in its entry, for there may be a million
 //! of them: a test counts the bytes.
 
+mod copies;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeBounds;
 use std::time::Duration;
 
+pub(super) use self::copies::Look;
+use self::copies::{Round, RoundNumber};
 use super::job::{JobError, JobErrorKind, JobId};
 use super::leases::{Leases, SetId};
 use crate::id::Key;
@@ -53,6 +58,10 @@ pub(super) struct Holdings {
     /// Copies of a block for which nobody asks for a number.
     usual: usize,
     now: UnixTime,
+    round: Round,
+    /// Blocks that were looked at: a test counts those of each turn.
+    #[cfg(test)]
+    pub(super) looks: std::cell::Cell<usize>,
 }
 
 /// What is known of a block.
@@ -63,6 +72,8 @@ struct Held {
     set: SetId,
     /// It was written, or looked at, since this peer began.
     seen: bool,
+    /// The last round in which another peer was found to have a copy.
+    round: RoundNumber,
 }
 
 /// What a job is to do for a block.
@@ -92,7 +103,7 @@ impl Holdings {
     pub(super) fn found(&mut self, blocks: Vec<(Key, u32)>, notes: &[Note]) {
         self.bytes = blocks.iter().map(|(_, size)| u64::from(*size)).sum();
         self.charged = blocks.iter().map(|(_, size)| charge(*size)).sum();
-        let held = |size| Held { size, set: SetId::NONE, seen: false };
+        let held = |size| Held { size, set: SetId::NONE, seen: false, round: 0 };
         self.blocks = blocks.into_iter().map(|(key, size)| (key, held(size))).collect();
         // What has ended comes last: a block of which nothing else is known shall go, not be like one without any
         // lease.
@@ -111,7 +122,8 @@ impl Holdings {
         // It may have come otherwise since that was ordered.
         let leases = self.meant(&key, leases.to_vec());
         self.charged = self.charged - self.size(&key).map_or(0, charge) + charge(size);
-        let held = self.blocks.entry(key).or_insert(Held { size: 0, set: SetId::NONE, seen: true });
+        let new = Held { size: 0, set: SetId::NONE, seen: true, round: self.round.number };
+        let held = self.blocks.entry(key).or_insert(new);
         self.bytes = self.bytes - u64::from(held.size) + u64::from(size);
         (held.size, held.seen) = (size, true);
         held.set = self.leases.add(held.set, &leases, self.now);
@@ -126,7 +138,8 @@ impl Holdings {
 
     /// A block is gone. Returns its size and the leases on it, if it was here.
     pub(super) fn remove(&mut self, key: &Key) -> Option<(u32, Vec<Lease>)> {
-        let Held { size, set, .. } = self.blocks.remove(key)?;
+        let Held { size, set, round, .. } = self.blocks.remove(key)?;
+        self.note_gone(key, round);
         self.bytes -= u64::from(size);
         self.charged -= charge(size);
         let leases = self.leases.of(set, self.now).collect();
@@ -147,9 +160,11 @@ impl Holdings {
         self.blocks.get(key).is_some_and(|held| !held.seen)
     }
 
-    /// The first block that nobody has looked at since this peer began, of those whose keys are `from` or greater.
-    pub(super) fn unseen_from(&self, from: &Key) -> Option<Key> {
-        self.blocks.range(from..).find(|(_, held)| !held.seen).map(|(key, _)| *key)
+    /// The first block that nobody has looked at since this peer began, of those whose keys are `from` or greater; but
+    /// after `looks` whichever comes.
+    pub(super) fn unseen_from(&self, from: &Key, looks: usize) -> Option<Key> {
+        let mut blocks = self.range(from..).enumerate();
+        blocks.find(|(at, (_, held))| !held.seen || *at == looks).map(|(_, (key, _))| *key)
     }
 
     /// A block is being looked at.
@@ -161,7 +176,15 @@ impl Holdings {
 
     /// Keys and sizes in the order of keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, u32)> + '_ {
-        self.blocks.iter().map(|(&key, held)| (key, held.size))
+        self.range(..).map(|(&key, held)| (key, held.size))
+    }
+
+    /// The blocks in this range of keys, in order: all that looks at many comes by here.
+    fn range(&self, range: impl RangeBounds<Key>) -> impl Iterator<Item = (&Key, &Held)> {
+        let range = self.blocks.range(range);
+        #[cfg(test)]
+        let range = range.inspect(|_| self.looks.set(self.looks.get() + 1));
+        range
     }
 
     /// The keys in a range, in ascending order; of the blocks of this class that somebody wants, or of all blocks. The
@@ -178,7 +201,7 @@ impl Holdings {
             class.is_none_or(|class| self.leases.wanted_class(held.set, self.now, self.usual) == Some(class))
         };
         let (mut keys, mut end) = (Vec::new(), None);
-        for (key, held) in self.blocks.range(range.bounds()) {
+        for (key, held) in self.range(range.bounds()) {
             let start = Start::of(key);
             if let Some(end) = end.filter(|end| *end != start)
                 && (keys.len() >= most || *looks == 0)
@@ -194,7 +217,7 @@ impl Holdings {
 
     /// The first key that is `from` or greater.
     pub(super) fn first_from(&self, from: &Key) -> Option<Key> {
-        self.blocks.range(from..).next().map(|(key, _)| *key)
+        self.range(from..).next().map(|(key, _)| *key)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -309,7 +332,7 @@ impl Holdings {
 
     /// Of `most` blocks from `from` on those that nobody has wanted for `grace`, and where to go on.
     pub(super) fn over(&self, from: &Key, most: usize, grace: Duration) -> (Vec<Key>, Option<Key>) {
-        let mut blocks = self.blocks.range(from..);
+        let mut blocks = self.range(from..);
         let over = |(key, held): (&Key, &Held)| self.leases.is_over(held.set, self.now, grace).then_some(*key);
         let found = blocks.by_ref().take(most).filter_map(over).collect();
         (found, blocks.next().map(|(key, _)| *key))

@@ -18,7 +18,18 @@ use crate::wire::Request;
 pub(super) struct User {
     lookups: BTreeMap<CommandId, Lookup>,
     spans: BTreeSet<CommandId>,
+    lists: BTreeMap<CommandId, List>,
 }
+
+/// The blocks held here, as far as they were gathered, and the one to go on at.
+#[derive(Default)]
+struct List {
+    blocks: Vec<(Key, u32)>,
+    from: Key,
+}
+
+/// Blocks that are gathered for a list in one turn of the node.
+const LISTED_A_TURN: usize = 8192;
 
 struct Lookup {
     name: LookupId,
@@ -61,8 +72,8 @@ impl Part for User {
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         match command {
             Command::List => {
-                let blocks = desk.held().collect();
-                desk.answer(id, Answer::List { blocks });
+                self.lists.insert(id, List::default());
+                self.go_on(desk, id);
             }
             Command::Peers => {
                 let peers = desk.acquaintances();
@@ -91,6 +102,16 @@ impl Part for User {
         }
     }
 
+    fn on_tick(&mut self, desk: &mut Desk) {
+        if let Some((&id, _)) = self.lists.first_key_value() {
+            self.go_on(desk, id);
+        }
+    }
+
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        (!self.lists.is_empty()).then(|| desk.now())
+    }
+
     fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
         let (spans, others): (BTreeSet<_>, _) = self.spans.iter().partition(|&&command| is_meant(whose, command));
         self.spans = others;
@@ -108,8 +129,27 @@ impl Part for User {
             }
             !is_meant(whose, command)
         });
+        ended.extend(self.lists.keys().copied().filter(|&command| is_meant(whose, command)));
+        self.lists.retain(|&command, _| !is_meant(whose, command));
         ended.iter().for_each(|&command| desk.fail(command, kind, reason));
         spans.len() + ended.len()
+    }
+}
+
+impl User {
+    /// Goes on with a list; once it is whole, that is the answer.
+    fn go_on(&mut self, desk: &mut Desk, id: CommandId) {
+        let Some(list) = self.lists.get_mut(&id) else { return };
+        let (some, next) = desk.holdings().some(&list.from, LISTED_A_TURN);
+        list.blocks.extend(some);
+        match next {
+            Some(next) => list.from = next,
+            None => {
+                let blocks = std::mem::take(&mut list.blocks);
+                self.lists.remove(&id);
+                desk.answer(id, Answer::List { blocks });
+            }
+        }
     }
 }
 

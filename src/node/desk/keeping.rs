@@ -1,4 +1,5 @@
-//! The desk, where parts tell of the blocks held here: what was looked at, and what was heard of their leases.
+//! The desk, where parts tell of the blocks held here: what was looked at, what was heard of their leases, and of which
+//! there are copies elsewhere.
 
 use std::time::Duration;
 
@@ -25,5 +26,25 @@ impl Desk {
     /// Whether blocks still stay for that.
     pub(in crate::node) fn holds_back(&mut self) -> bool {
         self.holdings.holds_back()
+    }
+
+    /// Copies at other peers are counted anew: see [`Holdings::begin_round`](crate::node::holdings::Holdings).
+    pub(in crate::node) fn begin_round(&mut self) {
+        self.holdings.begin_round();
+    }
+
+    /// They are counted no more.
+    pub(in crate::node) fn end_round(&mut self) {
+        self.holdings.end_round();
+    }
+
+    /// Another peer has a copy of this block. Whether that is news in this round.
+    pub(in crate::node) fn found_copy(&mut self, key: &Key) -> bool {
+        self.holdings.found_copy(key)
+    }
+
+    /// In this round no copy of a block that is here counts any more.
+    pub(in crate::node) fn forget_copies(&mut self, key: &Key) {
+        self.holdings.forget_copies(key);
     }
 }

@@ -17,6 +17,12 @@ pub(super) const PIECE: usize = 2048;
 /// Blocks that are looked at for one piece at most: those of other classes, which stand between, cost a look too.
 const LOOKS: usize = 2 * PIECE;
 
+/// Blocks that are looked at in one turn of the node, where those are looked for that only this peer has.
+pub(super) const LOOKS_A_TURN: usize = 2 * LOOKS;
+
+/// Peers that a part begins to compare with in one turn of the node: each costs a piece.
+pub(super) const BEGUN_A_TURN: usize = 16;
+
 /// An answer is made from so many times as much at most, for the other peer may hold more than who asks.
 const ANSWERED: usize = 2;
 

@@ -3,15 +3,17 @@
 //! With each of these peers what is held is [compared](super::comparison), and it is offered what it lacks. What it
 //! says that it holds counts once it has [shown](crate::node::claims) a block of that, chosen by chance. If everybody
 //! leaves at once, nobody is waited for twice: a peer that leaves too, or is silent, is asked no more, the next nearest
-//! stand in for it, and once all are gone the departure ends and tells what stays behind.
+//! stand in for it, and once all are gone the departure ends and tells what stays behind. Whatever is held, each turn
+//! of the node looks at some of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::comparison::{Comparison, Share};
+use super::comparison::{BEGUN_A_TURN, Comparison, LOOKS_A_TURN, Share};
 use super::neighbours::WINDOW;
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
+use crate::node::holdings::Look;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, Progress};
 use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Taken, Ticket};
@@ -33,17 +35,36 @@ struct Handover {
     offered: bool,
     /// No other peer is known.
     alone: bool,
+    stage: Stage,
     /// Blocks held when the departure began. What is pulled to its end after that is not called saved.
     blocks: u64,
-    /// Those of them that no other peer is known to hold.
-    only_here: BTreeSet<Key>,
+    /// Those of them that another peer is known to hold: [which](crate::node::holdings::Holdings::found_copy).
+    saved: u64,
     /// Blocks handed over, as far as that was told.
     told: u64,
     /// The peers that are compared with now.
     heirs: BTreeMap<Id, Heir>,
+    /// Those of them that were not asked anything yet.
+    unasked: VecDeque<Id>,
     /// Peers that were compared with, that leave too, or that are silent.
     done: BTreeSet<Id>,
 }
+
+/// Looks that finding out who should hold the blocks of one region costs as much as.
+const A_REGION: usize = 64;
+
+/// What is done for the departure.
+enum Stage {
+    /// What is held is counted, from this key on.
+    Counting(Key),
+    /// The peers that should hold what this one alone holds are looked for, from this key on.
+    Choosing(Key, Shares),
+    /// The heirs are compared with, and given what they lack.
+    Handing,
+}
+
+/// What each of several peers should hold.
+type Shares = BTreeMap<Id, (Peer, Vec<Share>)>;
 
 /// A peer that should hold some of the blocks.
 struct Heir {
@@ -54,7 +75,7 @@ struct Heir {
     /// Offers without an answer.
     offered: usize,
     /// What it says that it holds, and which of that it is to show before the rest is believed.
-    pledge: Option<(Key, BTreeSet<Key>)>,
+    pledge: Option<(Key, Vec<Key>)>,
 }
 
 impl Part for Departure {
@@ -70,7 +91,7 @@ impl Part for Departure {
                 id
             }
             (Step::Block(key), Reply::Offered { to, result }) => {
-                handover.on_offered(&to.id, key, result);
+                handover.on_offered(desk, &to.id, key, result);
                 to.id
             }
             _ => return,
@@ -82,22 +103,20 @@ impl Part for Departure {
 
     /// The departure begins.
     fn on_command(&mut self, desk: &mut Desk, command: CommandId, how: Command) {
-        let wanted = |key: &Key| desk.wanted_size(key).is_some();
-        let only_here: BTreeSet<Key> = desk.held().map(|(key, _)| key).filter(wanted).collect();
+        desk.begin_round();
         self.0 = Some(Handover {
             command,
             deadline: desk.now() + desk.config().handover_limit,
             offered: matches!(how, Command::Quit { handover: true }),
             alone: desk.peers().iter().all(|peer| desk.is_me(peer)),
-            blocks: only_here.len() as u64,
-            only_here,
+            stage: Stage::Counting(Key::ZERO),
+            blocks: 0,
+            saved: 0,
             told: 0,
             heirs: BTreeMap::new(),
+            unasked: VecDeque::new(),
             done: BTreeSet::from([desk.me().id]),
         });
-        if let Some(Handover { offered: true, blocks: of @ 1.., .. }) = self.0 {
-            desk.progress(command, Progress::HandedOver { blocks: 0, of });
-        }
         self.go_on(desk);
     }
 
@@ -112,13 +131,13 @@ impl Part for Departure {
     }
 
     fn on_tick(&mut self, desk: &mut Desk) {
-        if self.0.as_ref().is_some_and(|handover| handover.deadline <= desk.now()) {
+        if self.0.as_ref().is_some_and(|handover| handover.wake(desk) <= desk.now()) {
             self.go_on(desk);
         }
     }
 
-    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
-        self.0.as_ref().map(|handover| handover.deadline)
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        self.0.as_ref().map(|handover| handover.wake(desk))
     }
 }
 
@@ -126,50 +145,105 @@ impl Departure {
     /// Goes on to the next heirs, once those before are done; says goodbye when none is left, or when time is up.
     fn go_on(&mut self, desk: &mut Desk) {
         let Some(handover) = &mut self.0 else { return };
-        let in_time = handover.offered && desk.now() < handover.deadline;
-        if in_time && (!handover.heirs.is_empty() || handover.find_heirs(desk)) {
+        if handover.is_busy(desk) {
             return;
         }
-        let &mut Handover { command, offered, alone, blocks, ref only_here, .. } = handover;
-        let left_behind = only_here.len() as u64;
+        let &mut Handover { command, offered, alone, blocks, saved, .. } = handover;
         self.0 = None;
         desk.say_goodbye();
-        let (handed_over, kept) = (blocks - left_behind, desk.config().lasting);
+        let (left_behind, kept) = (blocks.saturating_sub(saved), desk.config().lasting);
+        let handed_over = blocks - left_behind;
         desk.answer(command, Answer::Left { handed_over, left_behind, offered, kept, alone });
     }
 }
 
 impl Handover {
+    /// When the next turn is wanted.
+    fn wake(&self, desk: &Desk) -> Time {
+        let is_waiting = matches!(self.stage, Stage::Handing) && self.unasked.is_empty();
+        if is_waiting { self.deadline } else { desk.now() }
+    }
+
+    /// Does what is next, as much as one turn may. Whether anything is left.
+    fn is_busy(&mut self, desk: &mut Desk) -> bool {
+        if let Stage::Counting(from) = self.stage {
+            let (count, next) = desk.holdings().count_only_here(&from, LOOKS_A_TURN);
+            self.blocks += count;
+            if let Some(next) = next {
+                self.stage = Stage::Counting(next);
+                return true;
+            }
+            self.stage = Stage::Handing;
+            if self.offered && self.blocks > 0 {
+                desk.progress(self.command, Progress::HandedOver { blocks: 0, of: self.blocks });
+            }
+        }
+        if !self.offered || desk.now() >= self.deadline {
+            return false;
+        }
+        if matches!(self.stage, Stage::Handing) && self.heirs.is_empty() {
+            self.stage = Stage::Choosing(Key::ZERO, Shares::new());
+        }
+        if !self.find_heirs(desk) {
+            return true;
+        }
+        let some = self.unasked.len().min(BEGUN_A_TURN);
+        for id in self.unasked.drain(..some).collect::<Vec<_>>() {
+            self.go_on_with(desk, &id);
+        }
+        !self.heirs.is_empty()
+    }
+
     /// Tells how many blocks were handed over, when these are more than were told.
     fn tell(&mut self, desk: &mut Desk) {
-        let blocks = self.blocks - self.only_here.len() as u64;
-        if blocks > self.told {
-            self.told = blocks;
-            desk.progress(self.command, Progress::HandedOver { blocks, of: self.blocks });
+        if self.saved > self.told {
+            self.told = self.saved;
+            desk.progress(self.command, Progress::HandedOver { blocks: self.saved, of: self.blocks });
         }
     }
 
-    /// Begins to compare with the peers that should hold what this one alone holds. False if there are none.
-    fn find_heirs(&mut self, desk: &mut Desk) -> bool {
-        let mut shares: BTreeMap<Id, (Peer, Vec<Share>)> = BTreeMap::new();
-        let mut next = self.only_here.first().copied();
-        while let Some(key) = next {
+    /// An heir has these blocks.
+    fn save<'a>(&mut self, desk: &mut Desk, keys: impl IntoIterator<Item = &'a Key>) {
+        let news = keys.into_iter().filter(|key| desk.found_copy(key)).count();
+        self.saved += news as u64;
+    }
+
+    /// Goes on to look for the peers that should hold what this one alone holds. Whether all are found.
+    fn find_heirs(&mut self, desk: &Desk) -> bool {
+        let stage = std::mem::replace(&mut self.stage, Stage::Handing);
+        let Stage::Choosing(mut next, mut shares) = stage else { return true };
+        let mut looks = LOOKS_A_TURN;
+        loop {
+            let key = match desk.holdings().first_only_here(&next, &mut looks) {
+                Look::Found(key) => key,
+                Look::Nothing => break,
+                Look::Onward(key) => {
+                    self.stage = Stage::Choosing(key, shares);
+                    return false;
+                }
+            };
             let (region, heirs) = self.region(desk, &key);
+            looks = looks.saturating_sub(A_REGION);
             // Those before were in the region before, which may be a part of this one.
             let range = Range { first: Start::of(&key), last: Start::of(&region.last) };
             let share = Share { range, stray: !region.members.iter().any(|peer| desk.is_me(peer)), class: None };
             for heir in heirs {
                 shares.entry(heir.id).or_insert((heir, Vec::new())).1.push(share);
             }
-            next = region.last.next().and_then(|after| self.only_here.range(after..).next().copied());
+            match region.last.next() {
+                Some(after) => next = after,
+                None => break,
+            }
         }
+        shares.retain(|id, _| !self.done.contains(id));
+        let left = self.blocks.saturating_sub(self.saved);
         for (id, (peer, shares)) in shares {
-            let comparison = Comparison::new(&shares, self.only_here.len());
+            let comparison = Comparison::new(&shares, left as usize);
             self.done.insert(id);
+            self.unasked.push_back(id);
             self.heirs.insert(id, Heir { peer, comparison, lacking: VecDeque::new(), offered: 0, pledge: None });
-            self.go_on_with(desk, &id);
         }
-        !self.heirs.is_empty()
+        true
     }
 
     /// The region of a key, and as many peers as its replica set has that were not compared with yet.
@@ -217,7 +291,7 @@ impl Handover {
                 let found = |key: &Key, held: bool| {
                     if !held {
                         heir.lacking.push_back(*key);
-                    } else if self.only_here.contains(key) {
+                    } else if desk.holdings().is_only_here(key) {
                         claimed.push(*key);
                     }
                 };
@@ -236,22 +310,22 @@ impl Handover {
             && let Some(size) = desk.wanted_size(&key)
         {
             // Anybody can say that nothing is missing. Of what it holds it shows one block, and cannot know which.
-            heir.pledge = Some((key, claimed.into_iter().collect()));
+            heir.pledge = Some((key, claimed));
             heir.offered += 1;
             desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
         }
     }
 
     /// An heir took a block, or did not.
-    fn on_offered(&mut self, id: &Id, key: Key, result: Result<Taken, Refusal>) {
+    fn on_offered(&mut self, desk: &mut Desk, id: &Id, key: Key, result: Result<Taken, Refusal>) {
         let pledge = self.heirs.get_mut(id).and_then(|heir| heir.pledge.take_if(|(pledged, _)| *pledged == key));
         match (pledge, &result) {
-            (Some((_, claimed)), Ok(Taken::Had)) => self.only_here.retain(|key| !claimed.contains(key)),
+            (Some((_, claimed)), Ok(Taken::Had)) => self.save(desk, &claimed),
             // That is no fault of the heir's: it may still take what others lack.
             (Some(_), Err(Refusal::Unjudged(_))) => {}
             // Who had to pull what it said it held may throw it away again.
             (Some(_), _) => return drop(self.heirs.remove(id)),
-            (None, Ok(_)) => drop(self.only_here.remove(&key)),
+            (None, Ok(_)) => self.save(desk, [&key]),
             (None, Err(_)) => {}
         }
         let Some(heir) = self.heirs.get_mut(id) else { return };

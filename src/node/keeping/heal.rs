@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::comparison::LOOKS_A_TURN;
 use crate::agenda::Agenda;
 use crate::config::{MAX_REPAIRS, REPAIR_RETRY};
 use crate::id::Key;
@@ -148,7 +149,7 @@ impl Heal {
             && !desk.is_leaving()
             && let Some(from) = self.unseen
         {
-            self.unseen = desk.holdings().unseen_from(&from);
+            self.unseen = desk.holdings().unseen_from(&from, LOOKS_A_TURN);
             if let Some(key) = self.unseen {
                 self.look_at(desk, key);
             }

@@ -141,6 +141,10 @@ impl Part for Repair {
         let now = desk.now();
         let mut ready = Vec::new();
         for (id, neighbour) in &mut self.neighbours {
+            if ready.len() == comparison::BEGUN_A_TURN {
+                // The others have theirs: what is due and ready wakes the node at once.
+                break;
+            }
             if neighbour.due().is_some_and(|due| due <= now) {
                 neighbour.begin(now, self.next_pass, desk.holdings().len());
                 self.next_pass += 1;

@@ -2,17 +2,19 @@
 //!
 //! What is held here is [compared](super::comparison) with each peer that should hold it too, after the question was
 //! asked: what such a peer has is no loss. The rest is looked at again after a while, for repair gives it to others
-//! meanwhile. A peer that goes takes with it what it was counted for, and all is compared anew.
+//! meanwhile. A peer that goes takes with it what it was counted for, and all is compared anew. Whatever is held, each
+//! turn of the node looks at some of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::comparison::Comparison;
+use super::comparison::{BEGUN_A_TURN, Comparison, LOOKS_A_TURN};
 use super::regions::Regions;
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId, Until, is_meant};
 use crate::node::desk::Desk;
+use crate::node::holdings::Look;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
 use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
@@ -38,14 +40,22 @@ struct Wait {
     deadline: Option<Time>,
 }
 
-/// One comparison with everybody.
+/// One comparison with everybody. Of which blocks copies were found, their account
+/// [knows](crate::node::holdings::Holdings::found_copy).
+#[derive(Default)]
 struct Round {
-    /// The blocks of which no other peer is known to have a copy.
-    alone: BTreeSet<Key>,
+    /// Who should hold what is being found out.
+    regions: Option<Regions>,
     /// The peers that are compared with now.
     open: BTreeMap<Id, (Peer, Comparison)>,
-    /// All that were asked.
+    /// Those of them that were not asked anything yet.
+    unasked: VecDeque<Id>,
+    /// All that are or were compared with.
     asked: BTreeSet<Id>,
+    /// The blocks before this one would be no loss.
+    from: Key,
+    /// More of them are to be looked at.
+    looks_on: bool,
 }
 
 impl Part for Safety {
@@ -53,11 +63,10 @@ impl Part for Safety {
         let Some(round) = self.round.as_mut().filter(|_| ticket.number == self.rounds) else { return };
         let id = match reply {
             Reply::Answer(Answered { to: Target { id: Some(id), .. }, answer, .. }) => {
-                let Round { alone, open, .. } = round;
-                let Some((_, comparison)) = open.get_mut(&id) else { return };
+                let Some((_, comparison)) = round.open.get_mut(&id) else { return };
                 let found = |key: &Key, held: bool| {
                     if held {
-                        alone.remove(key);
+                        desk.found_copy(key);
                     }
                 };
                 // Who does not compare is counted for nothing.
@@ -89,13 +98,13 @@ impl Part for Safety {
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         let Some(round) = &mut self.round else { return };
         match news {
-            News::Down(peer) if round.asked.contains(&peer.id) => self.begin(desk),
-            News::Held(key) => drop(round.alone.insert(*key)),
-            News::Dialled(addr) => self.on_dialled(desk, addr),
-            News::Dropped(key) | News::Damaged { key, .. } => {
-                round.alone.remove(key);
-                self.look(desk);
+            News::Down(peer) if round.asked.contains(&peer.id) || round.regions.is_some() => self.begin(desk),
+            News::Held(key) => {
+                desk.forget_copies(key);
+                round.from = round.from.min(*key);
             }
+            News::Dialled(addr) => self.on_dialled(desk, addr),
+            News::Dropped(_) | News::Damaged { .. } => self.look(desk),
             _ => {}
         }
     }
@@ -110,11 +119,14 @@ impl Part for Safety {
         }
         if self.again.is_some_and(|due| due <= now) {
             self.begin(desk);
+        } else if self.round.as_ref().is_some_and(Round::goes_on) {
+            self.go_on(desk);
         }
     }
 
-    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
-        self.waiting.values().filter_map(|wait| wait.deadline).chain(self.again).min()
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        let on = self.round.as_ref().is_some_and(Round::goes_on).then(|| desk.now());
+        self.waiting.values().filter_map(|wait| wait.deadline).chain(self.again).chain(on).min()
     }
 
     fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
@@ -138,18 +150,31 @@ impl Safety {
             return;
         }
         self.rounds += 1;
+        desk.begin_round();
         let mut regions = Regions::default();
         regions.begin_sweep(desk);
-        while !regions.go_on(desk) {}
-        let held = desk.holdings().len();
-        let others = regions.shares().into_iter();
-        let open: BTreeMap<_, _> =
-            others.map(|(id, (peer, shares))| (id, (peer, Comparison::new(&shares, held)))).collect();
-        let asked: BTreeSet<Id> = open.keys().copied().collect();
-        // What nobody wants is no loss.
-        let alone = desk.held().map(|(key, _)| key).filter(|key| desk.wanted_size(key).is_some()).collect();
-        self.round = Some(Round { alone, open, asked: asked.clone() });
-        asked.iter().for_each(|id| self.ask(desk, id));
+        self.round = Some(Round { regions: Some(regions), ..Round::default() });
+        self.go_on(desk);
+    }
+
+    /// Finds out who is to be compared with, then begins with some of them, and looks whether that was all.
+    fn go_on(&mut self, desk: &mut Desk) {
+        let Some(round) = &mut self.round else { return };
+        if let Some(mut regions) = round.regions.take() {
+            if !regions.go_on(desk) {
+                round.regions = Some(regions);
+                return;
+            }
+            let held = desk.holdings().len();
+            let others = regions.shares().into_iter();
+            round.open = others.map(|(id, (peer, shares))| (id, (peer, Comparison::new(&shares, held)))).collect();
+            round.asked = round.open.keys().copied().collect();
+            round.unasked = round.open.keys().copied().collect();
+        }
+        let some = round.unasked.len().min(BEGUN_A_TURN);
+        for id in round.unasked.drain(..some).collect::<Vec<_>>() {
+            self.ask(desk, &id);
+        }
         self.look(desk);
     }
 
@@ -169,7 +194,10 @@ impl Safety {
 
     fn stop(&mut self, desk: &mut Desk) {
         desk.abandon(|ticket| ticket.owner == Owner::Safety);
-        (self.round, self.again) = (None, None);
+        if self.round.take().is_some() {
+            desk.end_round();
+        }
+        self.again = None;
     }
 
     /// Asks a peer about the next blocks, if any are left. What it holds counts if it can be connected to.
@@ -190,28 +218,45 @@ impl Safety {
 
     /// Answers those who wait, if nothing would be lost.
     fn look(&mut self, desk: &mut Desk) {
-        let Some(round) = &self.round else { return };
-        if round.alone.is_empty() {
-            let now = desk.now();
-            for (id, wait) in std::mem::take(&mut self.waiting) {
-                desk.answer(id, Answer::Waited { took: now.since(wait.since) });
+        let Some(round) = self.round.as_mut().filter(|round| round.regions.is_none()) else { return };
+        let found = desk.holdings().first_only_here(&round.from, &mut { LOOKS_A_TURN });
+        round.looks_on = matches!(found, Look::Onward(_));
+        match found {
+            Look::Found(key) | Look::Onward(key) => round.from = key,
+            Look::Nothing => {
+                let now = desk.now();
+                for (id, wait) in std::mem::take(&mut self.waiting) {
+                    desk.answer(id, Answer::Waited { took: now.since(wait.since) });
+                }
+                return self.stop(desk);
             }
-            self.stop(desk);
-        } else if round.open.is_empty() {
+        }
+        if round.open.is_empty() && !round.looks_on {
             self.again.get_or_insert(desk.now() + PAUSE);
         }
     }
 
     /// What would be lost, for people.
     fn shortage(&self, desk: &Desk) -> String {
-        let alone = self.round.as_ref().map(|round| &round.alone);
-        let (count, held) = (alone.map_or(0, BTreeSet::len), desk.holdings().len());
-        let such = alone.and_then(BTreeSet::first).map_or_else(String::new, |key| format!(", such as {}", key.short()));
+        let (holdings, from) = (desk.holdings(), self.round.as_ref().map_or(Key::ZERO, |round| round.from));
+        let (count, next) = holdings.count_only_here(&from, LOOKS_A_TURN);
+        let least = if next.is_some() { "at least " } else { "" };
+        let such = match holdings.first_only_here(&from, &mut { LOOKS_A_TURN }) {
+            Look::Found(key) => format!(", such as {}", key.short()),
+            Look::Nothing | Look::Onward(_) => String::new(),
+        };
         let shut = match desk.shut() {
             0 => String::new(),
             1 => "; a peer cannot be connected to, and what it holds does not count".to_owned(),
             shut => format!("; {shut} peers cannot be connected to, and what they hold does not count"),
         };
-        format!("of {count} of the {held} blocks held here no copy is known elsewhere{such}{shut}")
+        format!("of {least}{count} of the {} blocks held here no copy is known elsewhere{such}{shut}", holdings.len())
+    }
+}
+
+impl Round {
+    /// Whether something is left for the next turn.
+    fn goes_on(&self) -> bool {
+        self.regions.is_some() || !self.unasked.is_empty() || self.looks_on
     }
 }

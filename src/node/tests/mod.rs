@@ -14,6 +14,7 @@ mod reach;
 mod restraint;
 pub(crate) mod scripted;
 mod slow;
+mod turns;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
