@@ -43,7 +43,7 @@
 //! | core | [`node`]: an event in, actions out · [`classroom`]: one more part of it, files by their names | what is held and what is under way |
 //! | routing | [`overlay`]: the seam · [`overlay::kademlia`] · [`overlay::ring`] | the routing table |
 //! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks · [`seal`] what a network key does | the blocks' bytes |
-//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`network`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` · `gauges` · `source` · `sums` · `svg` | – |
+//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`network`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` · `gauges` · `source` · `sums` · `svg` · [`whole_file`] | – |
 //!
 //! # A reading path
 //! Who would rather see it first begins at [`start_here`]: six steps in an hour, each with a command.
@@ -148,4 +148,5 @@ pub mod store;
 mod sums;
 mod svg;
 pub mod time;
+pub mod whole_file;
 pub mod wire;

@@ -11,6 +11,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("name", 0),
     ("network", 0),
     ("path_text", 0),
+    ("whole_file", 0),
     ("raw_text", 0),
     ("patience", 0),
     ("time", 0),

@@ -6,11 +6,11 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
+use kadring::whole_file;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -74,7 +74,7 @@ pub(crate) fn fill_in(command: &Command, mut argv: Vec<OsString>) -> Result<Vec<
         (matches, task, depth) = (of_task, found, depth + 1);
     }
     let Ok(Some(path)) = matches.try_get_one::<PathBuf>(CONFIG) else { return Ok(argv) };
-    let text = fs::read_to_string(path)
+    let text = whole_file::text(whole_file::read(path, whole_file::SHORT))
         .map_err(|error| format!("cannot read the configuration file {}: {error}", path.display()))?;
     let added = File { path, text: &text }.arguments(command, task, matches)?;
     argv.splice(depth..depth, added);
@@ -243,6 +243,8 @@ fn sort_of(value: &DeValue<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use clap::builder::BoolishValueParser;
+
+    use std::fs;
 
     use super::*;
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use kadring::console::json::Announced;
 use kadring::network::NetworkName;
 use kadring::runtime::Ready;
+use kadring::whole_file;
 use sd_notify::NotifyState;
 use serde::Deserialize;
 
@@ -19,7 +20,9 @@ pub(super) fn forget(path: &Path) -> Result<(), Failed> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         there => there.map_err(cannot)?,
     };
-    let is_ready = || serde_json::from_slice::<Process>(&fs::read(path).unwrap_or_default()).is_ok();
+    let is_ready = || {
+        serde_json::from_slice::<Process>(&whole_file::read_own(path, whole_file::SHORT).unwrap_or_default()).is_ok()
+    };
     if !there.is_file() || (there.len() > 0 && !is_ready()) {
         let reason = format!("{} is there and is no ready file, so it is not replaced; name another", path.display());
         return Err(Failed::usage(reason));

@@ -28,6 +28,7 @@ use crate::id::Key;
 use crate::lease::{LeaseId, Secret};
 use crate::runtime::{Bell, stopwatch};
 use crate::sums::{self, checked, with_sum};
+use crate::whole_file;
 
 /// The catalogue's name in its folder.
 const NAME: &str = "catalogue";
@@ -265,7 +266,7 @@ impl Catalogue {
     fn owner(&self) -> io::Result<Secret> {
         let _lock = self.lock()?;
         let path = self.folder.join(OWNER);
-        match fs::read_to_string(&path) {
+        match whole_file::text(whole_file::read_own(&path, whole_file::SHORT)) {
             Ok(text) => {
                 let damaged = || io::Error::other(format!("{} holds no secret; move it away", path.display()));
                 checked(text.trim()).and_then(|text| text.parse().ok()).ok_or_else(damaged)
@@ -310,7 +311,7 @@ impl Catalogue {
 
     /// The leases that were ended from here.
     pub(super) fn ended(&self) -> io::Result<BTreeSet<LeaseId>> {
-        let ended = match fs::read_to_string(self.folder.join(ENDED)) {
+        let ended = match whole_file::text(whole_file::read_own(&self.folder.join(ENDED), whole_file::LONG)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read?,
         };
@@ -363,7 +364,7 @@ impl Catalogue {
 
     /// Reads the file. Where a line is damaged, all of it is copied aside and the sound lines stay.
     pub(super) fn read(&self) -> io::Result<Vec<Entry>> {
-        let text = fs::read(self.path())?;
+        let text = whole_file::read_own(&self.path(), whole_file::LONG)?;
         // The latest of each name, path and key stands where it came.
         let mut entries: Vec<Option<Entry>> = Vec::new();
         let mut places: HashMap<(String, PathBuf, Key), usize> = HashMap::new();

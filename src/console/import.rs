@@ -21,6 +21,7 @@ use crate::file::{Entry, tree};
 use crate::id::{Id, Key};
 use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind};
+use crate::whole_file;
 
 impl<B: Backend> Performer<B> {
     /// Stores each block in `folder` on these terms, and says what is left out and why. Nothing there is changed.
@@ -128,7 +129,7 @@ fn check(path: &Path) -> Result<Vec<u8>, String> {
     if there.len() == 0 {
         return Err("it is empty, and no block is".to_owned());
     }
-    let block = fs::read(path).map_err(|error| error.to_string())?;
+    let block = whole_file::read_own(path, u64::from(MAX_BLOCK_SIZE)).map_err(|error| error.to_string())?;
     let hash = Key::of(&block);
     if hash == key { Ok(block) } else { Err(format!("its bytes hash to {hash}, which is not its name")) }
 }

@@ -15,6 +15,7 @@ use super::{DiskStore, StoreError};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, Note};
 use crate::sums::{self, checked, with_sum};
+use crate::whole_file;
 
 /// The journal's name in the data folder.
 const JOURNAL: &str = "leases";
@@ -71,7 +72,8 @@ impl DiskStore {
         let ordered = std::mem::replace(&mut length.ordered, length.lines);
         let rewrite = || {
             let path = self.folder.join(JOURNAL);
-            let (read, damaged) = read_lines(&fs::read(&path).map_err(StoreError::on("read", &path))?);
+            let (read, damaged) =
+                read_lines(&whole_file::read_own(&path, whole_file::LONG).map_err(StoreError::on("read", &path))?);
             // What is damaged is set aside at the next start.
             if damaged > 0 {
                 return Ok(length.lines);
@@ -97,7 +99,7 @@ impl DiskStore {
             return Ok(Vec::new());
         }
         let path = self.folder.join(JOURNAL);
-        let bytes = match fs::read(&path) {
+        let bytes = match whole_file::read_own(&path, whole_file::LONG) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             read => read.map_err(StoreError::on("read", &path))?,
         };

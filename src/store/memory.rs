@@ -11,12 +11,13 @@ use crate::id::Id;
 use crate::lease::UnixTime;
 use crate::peer::Peer;
 use crate::sums::{checked, with_sum};
+use crate::whole_file;
 
 const PEERS: &str = "peers.json";
 
 /// Whether the peer whose data is in `folder` remembers other peers from its last run.
 pub fn remembers_peers(folder: &Path) -> bool {
-    fs::read(folder.join(PEERS)).is_ok_and(|text| !parse_peers(&text).0.is_empty())
+    whole_file::read_own(&folder.join(PEERS), whole_file::LONG).is_ok_and(|text| !parse_peers(&text).0.is_empty())
 }
 
 /// The peers in such a file, and how many of its lines are not as they were written. A peer is a line with a sum, and
@@ -49,7 +50,7 @@ impl DiskStore {
     /// [`StoreError::BadId`], or the system refuses to read the file.
     pub fn load_id(&self) -> Result<Option<Id>, StoreError> {
         let path = self.folder.join("id");
-        match fs::read_to_string(&path) {
+        match whole_file::text(whole_file::read_own(&path, whole_file::SHORT)) {
             Ok(text) => match checked(text.trim()).and_then(|text| text.parse().ok()) {
                 Some(id) => Ok(Some(id)),
                 None => Err(StoreError::BadId(path)),
@@ -72,7 +73,7 @@ impl DiskStore {
     /// set aside.
     pub fn load_peers(&self) -> Vec<Peer> {
         let path = self.folder.join(PEERS);
-        let text = match fs::read(&path) {
+        let text = match whole_file::read_own(&path, whole_file::LONG) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
             Err(error) => {

@@ -9,6 +9,7 @@ use crate::file::Manifest;
 use crate::file::local::{self, Listed};
 use crate::id::{Id, Key};
 use crate::node::job::{JobError, JobErrorKind, Outcome};
+use crate::whole_file;
 
 /// Bytes of the longest manifest text that is read: a file of a terabyte has one of 80 MB.
 pub(super) const MAX_MANIFEST_TEXT: u64 = 256 << 20;
@@ -41,7 +42,7 @@ pub(crate) fn read_manifest(path: &Path) -> Result<(Listed, Id), JobError> {
     if there.len() > MAX_MANIFEST_TEXT {
         return Err(failed(JobErrorKind::Corrupt, format!("'{}' is too long for a manifest file", path.display())));
     }
-    let bytes = std::fs::read(path).map_err(cannot)?;
+    let bytes = whole_file::read_own(path, MAX_MANIFEST_TEXT).map_err(cannot)?;
     let wrong = |reason: String| {
         failed(JobErrorKind::Corrupt, format!("'{}' is neither a key nor a manifest file: {reason}", path.display()))
     };
