@@ -4,7 +4,7 @@ mod args;
 mod commands;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use kadring::node::FailureKind;
 use kadring::runtime::raise_descriptor_limit;
 
 use args::{Cli, Task, command_line, config_file};
-use commands::standard::say;
+use commands::standard::{exit_once_said, say};
 use commands::{Exit, Failed, client, ctl, demo, files, keygen, leases, peer, report, ring, sim, stderr};
 
 fn main() -> ExitCode {
@@ -79,6 +79,9 @@ fn read_command_line() -> Cli {
             let lines = text.trim_start_matches("error: ").lines().map(str::trim).take_while(|line| !line.is_empty());
             tell_usage(lines.collect::<Vec<_>>().join(" "));
         }
+        if !error.use_stderr() {
+            end_once_said(error.print());
+        }
         // A terminal shows colours, so clap writes to it directly.
         if error.use_stderr() && !io::stderr().is_terminal() {
             stderr().say(&error.render().to_string());
@@ -87,6 +90,17 @@ fn read_command_line() -> Cli {
         }
         error.exit()
     })
+}
+
+/// Ends once the help or the version was written to standard output.
+fn end_once_said(said: io::Result<()>) -> ! {
+    let exit = exit_once_said(said.and_then(|()| io::stdout().flush())).unwrap_or_else(|error| {
+        stderr().say(&format!("kadring: {error:#}\n"));
+        Exit::Other
+    });
+    drop(LastWords);
+    client::end_by_signal();
+    std::process::exit(exit as i32)
 }
 
 /// Whether a program reads what this one prints, as far as that can be told before the command line was understood.

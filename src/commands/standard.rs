@@ -164,7 +164,7 @@ pub(crate) fn say(text: &[u8]) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 /// It could not be written, and not only since its reader has gone.
-pub(super) fn exit_once_said(said: io::Result<()>) -> anyhow::Result<Exit> {
+pub(crate) fn exit_once_said(said: io::Result<()>) -> anyhow::Result<Exit> {
     match said {
         Ok(()) => Ok(Exit::Done),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(end_as_by_sigpipe()),

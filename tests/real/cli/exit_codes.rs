@@ -205,6 +205,32 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
     assert_eq!(code(&output), Some(1), "{}", said(&output));
 }
 
+#[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    let words: [&[&str]; 8] = [
+        &["help"],
+        &["--help"],
+        &["--version"],
+        &["help", "store"],
+        &["store", "--help"],
+        &["man"],
+        &["completions", "bash"],
+        &["json"],
+    ];
+    for words in words {
+        let full = fs::File::create("/dev/full").expect("the system has it");
+        let output = program().args(words).stdout(full).output().expect("the program runs");
+        assert_eq!(code(&output), Some(1), "{words:?}: {}", said(&output));
+        assert!(said(&output).contains("No space left"), "{words:?}: {}", said(&output));
+    }
+    assert!(run(&["--version"]).stdout.starts_with(b"kadring "));
+}
+
+#[test]
+fn a_configuration_file_without_an_end_is_refused() {
+    assert_ends(&["ping", "127.0.0.1:1", "--config", "/dev/zero"], 2, "it has more than 1048576 bytes");
+}
+
 /// What is written to /dev/null is done with, however it was opened: Python and Node open it for reading and writing, as
 /// Rust does where standard output was closed.
 #[test]
