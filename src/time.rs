@@ -33,6 +33,17 @@ impl Time {
     }
 }
 
+/// Reads a span of time such as `30s` or `7d`; a number alone is one of seconds. All that people say of times is read
+/// so.
+///
+/// # Errors
+/// For people: it is none.
+pub fn parse_time(word: &str) -> Result<Duration, String> {
+    let seconds = word.parse().ok().map(Duration::from_secs);
+    let read = seconds.or_else(|| humantime::parse_duration(word).ok());
+    read.ok_or_else(|| format!("'{word}' is no time such as 30s or 7d"))
+}
+
 impl Add<Duration> for Time {
     type Output = Self;
 
@@ -58,5 +69,18 @@ impl Sub for Time {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_of_time_has_a_unit_or_is_one_of_seconds() {
+        assert_eq!(parse_time("3"), Ok(Duration::from_secs(3)));
+        assert_eq!(parse_time("3s"), parse_time("3"));
+        assert_eq!(parse_time("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_time("soon"), Err("'soon' is no time such as 30s or 7d".to_owned()));
     }
 }

@@ -15,12 +15,12 @@ use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHi
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
-use kadring::console::health::parse_time;
 use kadring::console::json::PAGE;
 use kadring::console::words::{parse_host_port, parse_id};
 use kadring::id::Id;
 pub(crate) use kadring::sim::args::OverlayName;
 use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs, TraceArgs};
+use kadring::time::parse_time;
 
 use crate::commands::EXITS;
 pub(crate) use client::{
@@ -37,7 +37,8 @@ fn exit_codes() -> String {
         let again = if again.is_empty() { String::new() } else { format!(" [{again}]") };
         text += &format!("  {:<4} {}{again}\n", exit as u8, meaning.replace('`', ""));
     }
-    text + "\nRUST_LOG (error, warn, info, debug, trace) sets how much is told on standard error."
+    text += "\nTimes are such as 30s, 5m or 7d; a number alone is one of seconds.\n";
+    text + "RUST_LOG (error, warn, info, debug, trace) sets how much is told on standard error."
 }
 
 /// A decentralised file store on a distributed hash table.
@@ -169,7 +170,7 @@ pub(crate) struct PeerArgs {
     pub(crate) no_handover: bool,
     /// How long to hand the blocks over when leaving, such as 20s or 5m; what others have not taken by then stays, and
     /// the exit code is 5
-    #[arg(long, env = "KADRING_HANDOVER_LIMIT", value_name = "TIME", default_value = "20s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "KADRING_HANDOVER_LIMIT", value_name = "TIME", default_value = "20s", value_parser = parse_time)]
     pub(crate) handover_limit: Duration,
     /// How peers find one another
     #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]
@@ -280,6 +281,18 @@ mod tests {
                 assert_eq!(option.get_env().and_then(|name| name.to_str()), Some(name.as_str()), "{}", task.get_name());
             }
         }
+    }
+
+    #[test]
+    fn every_time_may_be_a_plain_number_of_seconds() {
+        let parsed = |words: &[&str]| Cli::try_parse_from(words);
+        for option in ["--handover-limit", "--grace", "--scrub"] {
+            assert!(parsed(&["kadring", "peer", option, "3"]).is_ok(), "{option}");
+        }
+        for option in ["--rtt", "--jitter"] {
+            assert!(parsed(&["kadring", "sim", option, "3"]).is_ok(), "{option}");
+        }
+        assert!(exit_codes().contains("a number alone is one of seconds"));
     }
 
     #[test]

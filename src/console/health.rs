@@ -21,6 +21,7 @@ use crate::node::health::{BlockHealth, Checked, CopyState, Health, PeerCopies, S
 use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
 use crate::raw_text;
 use crate::runtime::stopwatch;
+use crate::time::parse_time;
 
 /// A file to look at, as it was named.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,13 +115,6 @@ pub(super) fn read_wait(words: &[String], options: &Options) -> Result<Command, 
     };
     let limit = options.value("--deadline").map(parse_time).transpose()?;
     Ok(Command::Wait { until, limit })
-}
-
-/// Reads a time such as `30s` or `7d`; a number alone is one of seconds.
-pub fn parse_time(word: &str) -> Result<Duration, String> {
-    let seconds = word.parse().ok().map(Duration::from_secs);
-    let read = seconds.or_else(|| humantime::parse_duration(word).ok());
-    read.ok_or_else(|| format!("{} is no time such as 30s or 7d", quoted(word)))
 }
 
 impl<B: Backend> Performer<B> {

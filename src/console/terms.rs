@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::escape::quoted;
-use super::health::parse_time;
 use super::options::Options;
 use crate::config::WIDTH;
 use crate::lease::{LAST, Lease, Secret, UnixTime};
+use crate::time::parse_time;
 
 /// What somebody who stores asks of the holders.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

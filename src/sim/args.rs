@@ -16,6 +16,7 @@ use super::sabotage::{self, SABOTEURS, Saboteur};
 use super::storm::StormPlan;
 use crate::config::{REPLICAS, WIDTH};
 use crate::overlay::OverlayKind;
+use crate::time::parse_time;
 
 /// An overlay's name.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
@@ -69,10 +70,10 @@ pub struct SimArgs {
     #[arg(long, env = "KADRING_ONE_WAY", value_name = "SHARE", default_value_t = 0.0)]
     pub one_way: f64,
     /// Round trip between any two peers, such as 20ms [default: the weather's, or 20ms]
-    #[arg(long, env = "KADRING_RTT", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "KADRING_RTT", value_name = "TIME", value_parser = parse_time)]
     pub rtt: Option<Duration>,
     /// What a message may take longer than half a round trip [default: the weather's, or 5ms]
-    #[arg(long, env = "KADRING_JITTER", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "KADRING_JITTER", value_name = "TIME", value_parser = parse_time)]
     pub jitter: Option<Duration>,
     /// Share of slow peers, 0 to 1: half of them answer 300 ms to 1 s late, the others stop for 1 to 5 s every 30 s or
     /// so
