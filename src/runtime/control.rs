@@ -6,20 +6,23 @@
 //!
 //! The socket lies in the data folder, which one peer at a time owns, so one that is found there was left by a peer
 //! that is gone. It is made in a folder that only its owner may enter and gets its name when it is ready: there is no
-//! moment at which another user could open it.
+//! moment at which another user could open it. Where it loses its name while the peer runs (some programs clean up
+//! behind others) it is made again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket;
 
 use super::bounded_lines::{BoundedLines, Line};
@@ -42,6 +45,9 @@ const LONGEST_LINE: usize = 4 << 20;
 /// After the system refused to accept, the next try is made this much later.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// Whether the socket has its name still is looked at this often, in milliseconds.
+const LOOK: u16 = 2_000;
+
 /// Does what a client said: the commands are asked of the session, and what comes of them is written to the client.
 pub type ServeClient = Arc<dyn Fn(&Session, &[u8], &UnixStream) + Send + Sync>;
 
@@ -61,8 +67,10 @@ struct Ends {
 pub(super) fn listen(folder: &Path, peer: &Handle, serve: ServeClient) -> io::Result<Control> {
     let path = folder.join(NAME);
     let ends = Arc::new(Ends { listener: bind(folder, &path)?, stopping: AtomicBool::new(false) });
+    ends.listener.set_nonblocking(true)?;
+    let named = Named { inode: fs::symlink_metadata(&path)?.ino(), path: path.clone(), again: None, missed: false };
     let (of_thread, peer) = (Arc::clone(&ends), peer.clone());
-    peer.roster.clone().spawn(Role::Control, move || accept(&of_thread, &peer, &serve))?;
+    peer.roster.clone().spawn(Role::Control, move || accept(&of_thread, named, &peer, &serve))?;
     Ok(Control { ends, path })
 }
 
@@ -113,6 +121,72 @@ fn short(open: &File, folder: &Path) -> PathBuf {
     }
 }
 
+/// The socket under its name.
+struct Named {
+    path: PathBuf,
+    inode: u64,
+    /// The listener that was made after the first one had lost its name. The first one stays, to be told of the end.
+    again: Option<UnixListener>,
+    /// It has no name, and could not be made again.
+    missed: bool,
+}
+
+impl Named {
+    /// Waits for a client, and looks now and then whether any could come.
+    fn accept(&mut self, ends: &Ends) -> io::Result<UnixStream> {
+        loop {
+            let listeners = || [Some(&ends.listener), self.again.as_ref()].into_iter().flatten();
+            let mut ready: Vec<_> = listeners().map(|one| PollFd::new(one.as_fd(), PollFlags::POLLIN)).collect();
+            let count = match poll(&mut ready, PollTimeout::from(LOOK)) {
+                Err(Errno::EINTR) => continue,
+                polled => polled?,
+            };
+            let waits = ready.iter().position(|one| one.any() == Some(true));
+            if let Some(listener) = waits.and_then(|at| listeners().nth(at)) {
+                match listener.accept() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    accepted => {
+                        let (stream, _) = accepted?;
+                        stream.set_nonblocking(false)?;
+                        return Ok(stream);
+                    }
+                }
+            }
+            if count == 0 {
+                self.look();
+            }
+        }
+    }
+
+    /// The peer ends. The socket may have been made again just after it was removed for that.
+    fn end(self) {
+        if self.again.is_some() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Makes the socket again, if it has lost its name; says once if it cannot be.
+    fn look(&mut self) {
+        let is_there = fs::symlink_metadata(&self.path).is_ok_and(|there| there.ino() == self.inode);
+        let Some(folder) = self.path.parent().filter(|_| !is_there) else { return };
+        let made = bind(folder, &self.path).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok((fs::symlink_metadata(&self.path)?.ino(), listener))
+        });
+        match made {
+            Ok((inode, listener)) => {
+                log::warn!("the control socket '{}' was removed; it is made again", self.path.display());
+                (self.inode, self.again, self.missed) = (inode, Some(listener), false);
+            }
+            Err(error) => {
+                let level = if self.missed { log::Level::Debug } else { log::Level::Warn };
+                log::log!(level, "the control socket was removed and cannot be made again: {error}");
+                self.missed = true;
+            }
+        }
+    }
+}
+
 /// A client that is connected.
 struct Client {
     stream: Arc<UnixStream>,
@@ -127,14 +201,14 @@ impl Drop for Client {
 }
 
 /// `control`: waits for clients.
-fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
+fn accept(ends: &Ends, mut named: Named, peer: &Handle, serve: &ServeClient) {
     let mut clients: BTreeMap<u64, Client> = BTreeMap::new();
     let (mut next, clock) = (0, Clock::start());
     let (full, refused) = (Seldom::default(), Seldom::default());
     loop {
-        let accepted = gauges::wait(|| ends.listener.accept());
+        let accepted = gauges::wait(|| named.accept(ends));
         if ends.stopping.load(Ordering::Relaxed) {
-            return;
+            return named.end();
         }
         fault::point(Role::Control);
         clients.retain(|_, client| !client.thread.is_finished());
@@ -145,7 +219,7 @@ fn accept(ends: &Ends, peer: &Handle, serve: &ServeClient) {
             continue;
         }
         next += 1;
-        let begun = accepted.and_then(|(stream, _)| {
+        let begun = accepted.and_then(|stream| {
             let stream = Arc::new(stream);
             let session = peer.session();
             let thread = attend(&stream, session, serve, &peer.roster)?;
