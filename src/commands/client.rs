@@ -168,7 +168,7 @@ fn join_and_retrieve(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {
 }
 
 /// Asks the person at the terminal whether a file may be replaced; without a terminal the answer is no.
-fn confirm(what: &str) -> bool {
+pub(super) fn confirm(what: &str) -> bool {
     if terminal::stdin_is() != Stdin::Person || !io::stderr().is_terminal() {
         return false;
     }
@@ -346,7 +346,8 @@ fn hand_on(
     };
     let screen = Screen::stderr();
     log_to(&screen, "warn");
-    ctl::perform(&peer, words()?, form, &screen).map(Some)
+    let again = || connect(data).map_err(|error| ctl::nobody(data, &error).into());
+    ctl::perform(&peer, &again, words()?, form, &screen).map(Some)
 }
 
 /// Words for a running peer, which takes them as text.

@@ -18,7 +18,7 @@ use kadring::runtime::{Spooled, connect, ending_signals};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
-use super::client::{end_as_by_sigpipe, end_by_signal, tell_trouble, watch_signals};
+use super::client::{confirm, end_as_by_sigpipe, end_by_signal, tell_trouble, watch_signals};
 use super::standard::{Passage, STANDARD, exit_once_written, say, spool};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: CtlArgs) -> anyhow::Result<Exit> {
     let peer = || connect(&args.data).map_err(|error| nobody(&args.data, &error).into());
     let done = match &words[..] {
         [threads, watch] if threads == "threads" && watch == "--watch" => watch_threads(peer, form, &screen),
-        _ => peer().and_then(|peer| perform(&peer, words, form, &screen)),
+        _ => peer().and_then(|first| perform(&first, &peer, words, form, &screen)),
     };
     done.or_else(|error| tell_trouble(error, form.format, io::stdout()))
 }
@@ -71,7 +71,15 @@ fn take_form(words: Vec<String>, form: &mut Form) -> Vec<String> {
 }
 
 /// Has the command `words` done by the peer, and writes its answer. `-` is this process's standard input or output.
-pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen: &Arc<Screen>) -> anyhow::Result<Exit> {
+/// Where a file stands at the destination and the person at the terminal agrees that it be replaced, the peer is told
+/// so by another connection.
+pub(super) fn perform(
+    peer: &UnixStream,
+    again: &dyn Fn() -> anyhow::Result<UnixStream>,
+    words: Vec<String>,
+    form: Form,
+    screen: &Arc<Screen>,
+) -> anyhow::Result<Exit> {
     let folder = env::current_dir().context("cannot tell the working folder")?;
     let name = Grammar::new(Defaults::default()).find(words.first().map_or("", |word| word)).map(|spec| spec.name);
     let is_standard = |word: &String| word == STANDARD;
@@ -104,15 +112,20 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     for signal in ending_signals() {
         flag::register_conditional_default(signal, Arc::clone(&told)).context("cannot watch for signals")?;
         flag::register(signal, Arc::clone(&told)).context("cannot watch for signals")?;
-        pipe::register(signal, peer.try_clone()?).context("cannot watch for signals")?;
     }
+    watch(peer)?;
     // A bar and the file would write over each other.
     let shows_file = passage.is_some() && io::stdout().is_terminal();
     let screen = if shows_file { Screen::plain() } else { Arc::clone(screen) };
-    let asked = Asked { words: sent, folder, to: passage.as_ref().map(Passage::path) };
+    let mut asked = Asked { words: sent, folder, to: passage.as_ref().map(Passage::path) };
     let mut pass_on = || passage.iter_mut().for_each(|passage| passage.pass_on(peer));
-    let mut rendered = ask(peer, &asked, &OnScreen(&screen), &mut pass_on)
-        .map_err(|error| Failed::timed_out(format!("the peer did not answer: {error}")))?;
+    let mut rendered = ask(peer, &asked, &OnScreen(&screen), &mut pass_on).map_err(silent)?;
+    if name == Ok("retrieve") && may_replace(&rendered, form) {
+        asked.words.insert(1, "--force".to_owned());
+        let peer = again()?;
+        watch(&peer)?;
+        rendered = ask(&peer, &asked, &OnScreen(&screen), &mut || {}).map_err(silent)?;
+    }
     if let Some(lent) = &lent {
         rendered.rename(&lent.display().to_string(), STANDARD);
     }
@@ -124,13 +137,33 @@ pub(super) fn perform(peer: &UnixStream, words: Vec<String>, form: Form, screen:
     Ok(tell(&rendered, form, stderr()))
 }
 
+/// Has the peer told of signals.
+fn watch(peer: &UnixStream) -> anyhow::Result<()> {
+    for signal in ending_signals() {
+        pipe::register(signal, peer.try_clone()?).context("cannot watch for signals")?;
+    }
+    Ok(())
+}
+
+fn silent(error: io::Error) -> Failed {
+    Failed::timed_out(format!("the peer did not answer: {error}"))
+}
+
+/// Whether nothing was done but that another file stands at the destination, and the person at the terminal agrees that
+/// it be replaced.
+fn may_replace(answer: &Rendered, form: Form) -> bool {
+    let refusal = answer.failures.first().filter(|_| answer.kind == Some(FailureKind::Exists));
+    let reason = refusal.map(|refusal| refusal.strip_prefix("error: ").unwrap_or(refusal));
+    reason.is_some_and(|reason| form.format == Format::Text && confirm(reason))
+}
+
 /// Shows what the peer's threads are at, again and again, until Enter on a terminal, a signal or the peer's end.
 fn watch_threads(peer: impl Fn() -> anyhow::Result<UnixStream>, form: Form, screen: &Screen) -> anyhow::Result<Exit> {
     let is_typed = io::stdin().is_terminal();
     loop {
         let asked = Asked { words: vec!["threads".to_owned()], folder: env::current_dir()?, to: None };
         let seen = ask(&peer()?, &asked, &OnScreen(screen), &mut || {});
-        let seen = seen.map_err(|error| Failed::timed_out(format!("the peer did not answer: {error}")))?;
+        let seen = seen.map_err(silent)?;
         watching::clear(|text| print!("{text}"));
         let exit = tell(&seen, form, io::stdout());
         if exit != Exit::Done || is_typed && watching::is_typed_within(watching::PERIOD) {

@@ -266,6 +266,31 @@ fn at_a_terminal_it_is_asked_whether_a_file_may_be_replaced() {
 }
 
 #[test]
+fn a_client_at_a_terminal_is_asked_as_the_peers_own_console_is() {
+    let folder = folder();
+    let (path, original) = file(&folder, "original", 6, 100);
+    let dest = folder.path().join("dest");
+    std::fs::write(&dest, "dear").expect("writable");
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let data = peer.data.display().to_string();
+    let run = |words: &[&str]| program().args(words).stdin(Stdio::null()).output().expect("the program runs");
+    let stored = run(&["ctl", "--data", &data, "store", "-q", &path.display().to_string()]);
+    let key = String::from_utf8(stored.stdout).expect("a key");
+    let dest_word = dest.display().to_string();
+    let words = ["ctl", "--data", &data, "retrieve", key.trim(), &dest_word];
+    let unasked = run(&words);
+    assert_eq!((unasked.status.code(), std::fs::read(&dest).expect("there")), (Some(2), b"dear".to_vec()));
+    for (answer, code, now) in [("\r", 2, b"dear".to_vec()), ("y\r", 0, original)] {
+        let mut terminal = AtTerminal::run(&words);
+        terminal.expect("replaced only with --force");
+        terminal.expect("replace it? [y/N] ");
+        terminal.press(answer);
+        assert_eq!(terminal.code(), Some(code));
+        assert_eq!(std::fs::read(&dest).expect("there"), now);
+    }
+}
+
+#[test]
 fn at_a_terminal_a_departure_shows_how_many_blocks_are_handed_over_on_quit_and_on_a_signal() {
     for by_signal in [false, true] {
         let folder = folder();
