@@ -130,6 +130,10 @@ fn set_length(bar: &ProgressBar, bytes: u64) {
 }
 
 fn file_name(path: &Path) -> String {
+    // A client lends its standard input, or a pipe to its standard output, by the number of a descriptor.
+    if path.starts_with("/proc") && path.parent().is_some_and(|folder| folder.ends_with("fd")) {
+        return "a stream".to_owned();
+    }
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
     let name = escape(&name);
     if name.chars().count() <= LONGEST_NAME {
@@ -146,6 +150,13 @@ fn styled(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_client_lends_is_not_called_by_the_number_of_its_descriptor() {
+        assert_eq!(file_name(Path::new("/proc/17/fd/3")), "a stream");
+        assert_eq!(file_name(Path::new("/proc/self/fd/0")), "a stream");
+        assert_eq!(file_name(Path::new("/home/fd/3")), "3");
+    }
 
     #[test]
     fn what_an_earlier_run_has_moved_does_not_count_for_the_rate() {
