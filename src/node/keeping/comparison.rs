@@ -20,8 +20,11 @@ const LOOKS: usize = 2 * PIECE;
 /// Blocks that are looked at in one turn of the node, where those are looked for that only this peer has.
 pub(super) const LOOKS_A_TURN: usize = 2 * LOOKS;
 
-/// Peers that a part begins to compare with in one turn of the node: each costs a piece.
-pub(super) const BEGUN_A_TURN: usize = 16;
+/// Peers that a part of a node which holds so many blocks begins to compare with in one turn: each costs a piece, and to
+/// hash a whole one takes a millisecond.
+pub(super) fn begun_a_turn(held: usize) -> usize {
+    (LOOKS / held.max(1)).clamp(2, 16)
+}
 
 /// An answer is made from so many times as much at most, for the other peer may hold more than who asks.
 const ANSWERED: usize = 2;

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::comparison::{BEGUN_A_TURN, Comparison, LOOKS_A_TURN, Share};
+use super::comparison::{Comparison, LOOKS_A_TURN, Share, begun_a_turn};
 use super::neighbours::WINDOW;
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
@@ -187,7 +187,7 @@ impl Handover {
         if !self.find_heirs(desk) {
             return true;
         }
-        let some = self.unasked.len().min(BEGUN_A_TURN);
+        let some = self.unasked.len().min(begun_a_turn(desk.holdings().len()));
         for id in self.unasked.drain(..some).collect::<Vec<_>>() {
             self.go_on_with(desk, &id);
         }

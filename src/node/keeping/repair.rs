@@ -139,9 +139,9 @@ impl Part for Repair {
             self.share_out(desk, desk.now());
         }
         let now = desk.now();
-        let mut ready = Vec::new();
+        let (mut ready, most) = (Vec::new(), comparison::begun_a_turn(desk.holdings().len()));
         for (id, neighbour) in &mut self.neighbours {
-            if ready.len() == comparison::BEGUN_A_TURN {
+            if ready.len() == most {
                 // The others have theirs: what is due and ready wakes the node at once.
                 break;
             }

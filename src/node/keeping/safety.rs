@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::comparison::{BEGUN_A_TURN, Comparison, LOOKS_A_TURN};
+use super::comparison::{Comparison, LOOKS_A_TURN, begun_a_turn};
 use super::regions::Regions;
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId, Until, is_meant};
@@ -171,7 +171,7 @@ impl Safety {
             round.asked = round.open.keys().copied().collect();
             round.unasked = round.open.keys().copied().collect();
         }
-        let some = round.unasked.len().min(BEGUN_A_TURN);
+        let some = round.unasked.len().min(begun_a_turn(desk.holdings().len()));
         for id in round.unasked.drain(..some).collect::<Vec<_>>() {
             self.ask(desk, &id);
         }

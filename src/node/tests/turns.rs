@@ -128,7 +128,7 @@ fn a_peer_that_leaves_looks_at_some_of_its_many_blocks_in_each_turn_and_counts_t
     let mut busy = Busy::new(20);
     assert_eq!(busy.does(Command::Quit { handover: true }), left(HELD, 0));
     assert!(busy.most <= MOST, "{} looks in one turn", busy.most);
-    assert!(busy.asked <= 16, "{} peers are asked in one turn", busy.asked);
+    assert!(busy.asked <= 2, "{} peers are asked in one turn", busy.asked);
     let mut silent = Busy::new(2);
     let gone = Answer::Left { handed_over: 0, left_behind: HELD, offered: false, kept: true, alone: false };
     assert_eq!(silent.does(Command::Quit { handover: false }), gone);
