@@ -105,14 +105,7 @@ pub(super) fn perform(
     if let (Some(passage), Some(last)) = (&passage, sent.last_mut()) {
         *last = passage.path().display().to_string();
     }
-    // A signal says a byte to the peer, which ends the command; the answer comes all the same. Should the peer be
-    // stuck, a second signal ends this process.
-    watch_signals();
-    let told = Arc::new(AtomicBool::new(false));
-    for signal in ending_signals() {
-        flag::register_conditional_default(signal, Arc::clone(&told)).context("cannot watch for signals")?;
-        flag::register(signal, Arc::clone(&told)).context("cannot watch for signals")?;
-    }
+    end_by_second_signal()?;
     watch(peer)?;
     // A bar and the file would write over each other.
     let shows_file = passage.is_some() && io::stdout().is_terminal();
@@ -135,6 +128,18 @@ pub(super) fn perform(
     }
     // Standard output is for the file, so the answer goes elsewhere.
     Ok(tell(&rendered, form, stderr()))
+}
+
+/// A signal says a byte to the peer, which ends the command; the answer comes all the same. Should the peer be stuck, a
+/// second signal ends this process.
+fn end_by_second_signal() -> anyhow::Result<()> {
+    watch_signals();
+    let told = Arc::new(AtomicBool::new(false));
+    for signal in ending_signals() {
+        flag::register_conditional_default(signal, Arc::clone(&told)).context("cannot watch for signals")?;
+        flag::register(signal, Arc::clone(&told)).context("cannot watch for signals")?;
+    }
+    Ok(())
 }
 
 /// Has the peer told of signals.

@@ -20,8 +20,8 @@ const LOOKS: usize = 2 * PIECE;
 /// Blocks that are looked at in one turn of the node, where those are looked for that only this peer has.
 pub(super) const LOOKS_A_TURN: usize = 2 * LOOKS;
 
-/// Peers that a part of a node which holds so many blocks begins to compare with in one turn: each costs a piece, and to
-/// hash a whole one takes a millisecond.
+/// Peers that a part of a node which holds so many blocks begins to compare with in one turn: each costs a piece, which
+/// is hashed.
 pub(super) fn begun_a_turn(held: usize) -> usize {
     (LOOKS / held.max(1)).clamp(2, 16)
 }
