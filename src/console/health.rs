@@ -28,10 +28,19 @@ use crate::time::parse_time;
 pub struct Subject {
     /// The file as it was named.
     pub name: PathBuf,
-    /// The file by key or by manifest; several where several make it up.
-    pub sources: Vec<Source>,
-    /// Why there is nothing of that name.
-    pub unknown: Option<Failure>,
+    /// What that is.
+    pub meant: Meant,
+}
+
+/// What a file's name stands for. A name is looked up once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Meant {
+    /// That was not looked up yet.
+    Word(Source),
+    /// This file.
+    Found(Source),
+    /// Nothing, and why.
+    Nothing(Failure),
 }
 
 /// What `check` asks for.
@@ -51,7 +60,7 @@ impl Subject {
     /// # Errors
     /// For people: the word is no name.
     pub fn of(word: &str) -> Result<Self, String> {
-        Ok(Self { name: raw_text::path(word), sources: vec![parse_source(word)?], unknown: None })
+        Ok(Self { name: raw_text::path(word), meant: Meant::Word(parse_source(word)?) })
     }
 }
 
@@ -59,7 +68,9 @@ impl Check {
     /// The same, with each source as `place` has it.
     pub fn with_sources(mut self, place: impl Fn(Source) -> Source) -> Self {
         for file in &mut self.files {
-            file.sources = std::mem::take(&mut file.sources).into_iter().map(&place).collect();
+            if let Meant::Word(source) | Meant::Found(source) = &mut file.meant {
+                *source = place(source.clone());
+            }
         }
         self
     }
@@ -70,12 +81,16 @@ impl Check {
     /// That of `resolve`, where there is one file.
     pub fn resolved(self, mut resolve: impl FnMut(Source) -> Result<Source, Failure>) -> Result<Self, Failure> {
         let (several, mut files) = (self.files.len() > 1, Vec::new());
-        for Subject { name, sources, .. } in self.files {
-            files.push(match sources.into_iter().map(&mut resolve).collect() {
-                Ok(sources) => Subject { name, sources, unknown: None },
-                Err(failure) if several => Subject { name, sources: Vec::new(), unknown: Some(failure) },
-                Err(failure) => return Err(failure),
-            });
+        for Subject { name, meant } in self.files {
+            let meant = match meant {
+                Meant::Word(source) => match resolve(source) {
+                    Ok(source) => Meant::Found(source),
+                    Err(failure) if several => Meant::Nothing(failure),
+                    Err(failure) => return Err(failure),
+                },
+                known => known,
+            };
+            files.push(Subject { name, meant });
         }
         Ok(Self { files, ..self })
     }
@@ -185,10 +200,11 @@ impl<B: Backend> Performer<B> {
 
     /// Has each file checked. To cancel one check cancels those that follow too.
     pub(super) fn check(&self, Check { files, verify, repair }: Check) -> Reply {
-        let answers = self.one_by_one(files, |Subject { name, sources, unknown }| {
-            if let Some(failure) = unknown {
-                return Reply::of_file(name, Answer::Failed(failure));
-            }
+        let answers = self.one_by_one(files, |Subject { name, meant }| {
+            let sources = match meant {
+                Meant::Word(source) | Meant::Found(source) => vec![source],
+                Meant::Nothing(failure) => return Reply::of_file(name, Answer::Failed(failure)),
+            };
             // What is made of parts is read first, which may take longer than to check them.
             let took = stopwatch();
             let check = |sources, lease| self.ask(Command::Check { sources, verify, repair, lease });
@@ -281,4 +297,26 @@ pub(super) fn scrubbing(scrubbing: Option<&Scrubbing>) -> String {
 
 fn told(what: &str, number: impl Display) -> String {
     format!("{number} {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_looked_up_is_not_looked_up_again_so_a_name_that_nobody_knows_stays_unknown() {
+        let (word, key) = ("nosuch", Key::of(b"x"));
+        let check = |words: &[&str]| {
+            let files = words.iter().map(|word| Subject::of(word)).collect::<Result<_, _>>().unwrap();
+            Check { files, verify: false, repair: false }
+        };
+        let unknown = || Failure::new(FailureKind::NotFound, "no such name".to_owned());
+        let look_up =
+            |source| if source == Source::Manifest(word.into()) { Err(unknown()) } else { Ok(Source::Key(key)) };
+        let once = check(&[word, "known"]).resolved(look_up).unwrap();
+        let meant: Vec<_> = once.files.iter().map(|file| file.meant.clone()).collect();
+        assert_eq!(meant, [Meant::Nothing(unknown()), Meant::Found(Source::Key(key))]);
+        assert_eq!(once.clone().resolved(|_| panic!("it was looked up")), Ok(once));
+        assert_eq!(check(&[word]).resolved(look_up), Err(unknown()));
+    }
 }

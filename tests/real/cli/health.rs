@@ -54,6 +54,12 @@ fn a_file_is_told_whole_thin_or_lost_through_the_control_socket_a_guest_and_a_pi
     // Of several, the worst counts.
     let several = ctl(&peers[0], &["check", &key, KEY]);
     assert_eq!((code(&several), &answer(&several)["answer"]), (Some(4), &json!("all")), "{}", printed(&several));
+    for order in [["nosuch", &key], [&key, "nosuch"]] {
+        let several = run(&[&["check"], &order[..], &bootstrap[..]].concat());
+        let kinds: Vec<_> =
+            answer(&several)["answers"].as_array().expect("two").iter().map(|one| one["answer"].clone()).collect();
+        assert!(code(&several) == Some(3) && kinds.contains(&json!("failed")), "{}", printed(&several));
+    }
     let several = peers[1].ask(&format!("check nosuch {key}"));
     let [nosuch, known] = [0, 1].map(|at| &several["answers"][at]);
     assert_eq!((&nosuch["kind"], &known["health"]), (&json!("not_found"), &json!("whole")), "{several}");
