@@ -50,7 +50,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let person = input == Stdin::Person && format == Format::Text;
     log_to(&screen, if person { "info" } else { "warn" });
     let (mut options, _temporary) = options(&args)?;
-    options.on_interrupt = person.then_some(Command::Interrupt { handover: !args.no_handover });
+    options.on_interrupt = person.then_some(Command::Interrupt { commands: Vec::new(), handover: !args.no_handover });
     let _restore = person.then(Restore::new);
     if let Some(path) = &args.ready_file {
         ready::forget(path)?;

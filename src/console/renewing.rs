@@ -21,7 +21,8 @@ const PAUSE: u64 = 60;
 /// Renews what is due in the catalogue: for [`LocalPeer::renew`](crate::runtime::LocalPeer::renew).
 pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Handle) -> Option<UnixTime> + Send + 'static {
     move |handle| {
-        let performer = Performer::new(handle.clone(), Arc::new(Nothing));
+        // Of a session of its own: Ctrl-C at the terminal ends none of it.
+        let performer = Performer::new(handle.session(), Arc::new(Nothing));
         performer.with_catalogue(Some(catalogue.clone())).renew_due(&catalogue)
     }
 }

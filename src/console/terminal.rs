@@ -263,7 +263,8 @@ impl<B: Backend> Console<B> {
     fn interrupt(&mut self) -> bool {
         let busy = self.busy.clone();
         let mut token = busy.begin();
-        let answer = self.performer.ask(Command::Interrupt { handover: self.grammar.defaults().handover });
+        let handover = self.grammar.defaults().handover;
+        let answer = self.performer.ask(Command::Interrupt { commands: Vec::new(), handover });
         token.told = matches!(answer, Answer::Left { .. }) && self.answer(&Reply::Node(answer));
         token.told
     }

@@ -217,9 +217,13 @@ pub enum Command {
         /// The file's name.
         file: FileName,
     },
-    /// The user pressed Ctrl-C: end the commands under way. A second time within
+    /// The user pressed Ctrl-C: end these commands. A second time within
     /// [`INTERRUPT_WINDOW`](crate::config::INTERRUPT_WINDOW) it is a [`Command::Quit`].
     Interrupt {
+        /// The commands to end, each of which has its own answer. Who drives the node adds those under way that were
+        /// given as this one was.
+        #[serde(default)]
+        commands: Vec<CommandId>,
         /// Whether that quit hands the blocks over to other peers first.
         handover: bool,
     },

@@ -42,7 +42,7 @@ impl Node {
                 let status = self.status();
                 return self.desk.answer(id, Answer::Status(status));
             }
-            Command::Interrupt { handover } => return self.interrupt(id, handover),
+            Command::Interrupt { commands, handover } => return self.interrupt(id, &commands, handover),
             Command::Cancel { command } => {
                 let commands = self.end(Some(command), FailureKind::Cancelled, CANCELLED);
                 return self.desk.answer(id, Answer::Interrupted { commands });
@@ -64,13 +64,14 @@ impl Node {
         ended + self.end_waits(whose, kind, reason)
     }
 
-    /// Ends what is under way for the user; the second time within a short while, ends the peer.
-    fn interrupt(&mut self, id: CommandId, handover: bool) {
+    /// Ends these commands; the second time within a short while, ends the peer.
+    fn interrupt(&mut self, id: CommandId, commands: &[CommandId], handover: bool) {
         let now = self.desk.now();
         if self.interrupted.replace(now).is_some_and(|last| now.since(last) <= INTERRUPT_WINDOW) {
             return self.leave(id, handover);
         }
-        let commands = self.end(None, FailureKind::Cancelled, CANCELLED);
+        let ended = commands.iter().map(|&command| self.end(Some(command), FailureKind::Cancelled, CANCELLED));
+        let commands = ended.sum();
         self.desk.answer(id, Answer::Interrupted { commands });
     }
 

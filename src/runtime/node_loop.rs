@@ -255,7 +255,10 @@ impl NodeLoop {
         self.inboxes.commands.free_place();
         self.turn.way = way;
         match asked {
-            Asked::Command { session, command, of, answer } => {
+            Asked::Command { session, mut command, of, answer } => {
+                if let Command::Interrupt { commands, .. } = &mut command {
+                    commands.extend(self.of_session(session));
+                }
                 let phase = Phase::of(&command);
                 let (tells_at, shows_from) = (Time::ZERO, now + PACE);
                 let asker = Commander { session, answer, phase, of, tells_at, shows_from };
@@ -263,12 +266,17 @@ impl NodeLoop {
             }
             Asked::Pause { session, span, tell } => self.pause(session, span, &tell),
             Asked::Cancel { session } => {
-                let meant = self.turn.asking.iter().filter(|(_, asker)| asker.session == session);
-                for command in meant.map(|(&command, _)| command).collect::<Vec<_>>() {
+                for command in self.of_session(session) {
                     self.begin(now, Command::Cancel { command }, None);
                 }
             }
         }
+    }
+
+    /// The commands of a session that are under way.
+    fn of_session(&self, session: SessionId) -> Vec<CommandId> {
+        let asked = self.turn.asking.iter().filter(|(_, asker)| asker.session == session);
+        asked.map(|(&command, _)| command).collect()
     }
 
     fn begin(&mut self, now: Time, command: Command, commander: Option<Commander>) {

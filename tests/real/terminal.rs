@@ -221,6 +221,42 @@ fn ctrl_c_cancels_the_command_under_way_and_the_peer_goes_on() {
 }
 
 #[test]
+fn ctrl_c_ends_no_job_beside_the_lines_and_no_command_of_another_shell() {
+    let folder = folder();
+    let mut terminal = AtTerminal::start(&folder);
+    let data = folder.path().join("data").display().to_string();
+    let ctl = |words: &[&str]| {
+        let mut client = program();
+        client.args(["ctl", "--data", &data]).args(words).stdin(Stdio::null()).stderr(Stdio::null());
+        client
+    };
+    let both_run = || {
+        let jobs = ctl(&["jobs"]).output().expect("it runs").stdout;
+        let jobs = String::from_utf8_lossy(&jobs).into_owned();
+        ["wait peers 50", "wait peers 60"].iter().all(|line| jobs.contains(line))
+    };
+    terminal.expect("kadring> ");
+    terminal.press("wait peers 50 &\r");
+    terminal.expect("runs: wait peers 50");
+    let mut other = ctl(&["wait", "peers", "60"]).stdout(Stdio::null()).spawn().expect("it starts");
+    until(both_run);
+    terminal.press("\u{3}");
+    terminal.expect("Ctrl-C once more");
+    assert!(both_run(), "at the prompt it ends nothing");
+    // A second one within this time would end the peer.
+    std::thread::sleep(kadring::config::INTERRUPT_WINDOW);
+    terminal.press("wait peers 70\r");
+    until(|| terminal.line_mode());
+    terminal.signal(Signal::SIGINT);
+    terminal.expect("error: cancelled");
+    assert!(both_run(), "it ends the command under way alone");
+    terminal.press("quit\r");
+    terminal.expect("left");
+    assert_eq!(terminal.code(), Some(0));
+    assert!(other.wait().is_ok());
+}
+
+#[test]
 fn a_second_ctrl_c_right_after_one_that_cancelled_ends_the_peer() {
     let folder = folder();
     let mut terminal = AtTerminal::start(&folder);

@@ -81,8 +81,11 @@ fn a_block_is_fetched_once_and_put_where_it_was_asked_for() {
 
 #[test]
 fn what_takes_several_commands_goes_on_until_it_is_ended_however_that_is_asked() {
-    for end in [Command::Interrupt { handover: true }, Command::Cancel { command: 7 }, Command::Quit { handover: true }]
-    {
+    for end in [
+        Command::Interrupt { commands: vec![7], handover: true },
+        Command::Cancel { command: 7 },
+        Command::Quit { handover: true },
+    ] {
         let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
         let begun = asks(&mut bench, 7, Command::Span);
         let progress = Progress::Begun { bytes: 0 };

@@ -141,11 +141,14 @@ fn answers(actions: &[Action]) -> Vec<(u64, Answer)> {
 
 #[test]
 fn an_interrupt_ends_what_is_under_way_and_the_second_one_soon_after_ends_the_peer() {
-    let interrupt = |id| Event::Command { id, command: Command::Interrupt { handover: false } };
+    let interrupt = |id, commands: &[u64]| {
+        let commands = commands.to_vec();
+        Event::Command { id, command: Command::Interrupt { commands, handover: false } }
+    };
     let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
     store_file(&mut bench);
     bench.does(Event::Command { id: 2, command: Command::Ping { addr: addr(9) } });
-    let actions = answers(&bench.does(interrupt(3)));
+    let actions = answers(&bench.does(interrupt(3, &[1, 2])));
     let [(1, Answer::Failed(store)), (2, Answer::Failed(ping)), (3, Answer::Interrupted { commands: 2 })] =
         &actions[..]
     else {
@@ -154,12 +157,24 @@ fn an_interrupt_ends_what_is_under_way_and_the_second_one_soon_after_ends_the_pe
     assert_eq!((store.kind, ping.kind), (FailureKind::Cancelled, FailureKind::Cancelled));
     assert!(bench.node.is_at_rest());
     bench.now += INTERRUPT_WINDOW + Duration::from_micros(1);
-    let actions = answers(&bench.does(interrupt(4)));
+    let actions = answers(&bench.does(interrupt(4, &[])));
     assert!(matches!(actions[..], [(4, Answer::Interrupted { commands: 0 })]), "{actions:?}");
     bench.now += INTERRUPT_WINDOW;
-    let actions = bench.does(interrupt(5));
+    let actions = bench.does(interrupt(5, &[]));
     assert!(matches!(answers(&actions)[..], [(5, Answer::Left { .. })]), "{actions:?}");
     assert_eq!(actions.last(), Some(&Action::Stop));
+}
+
+#[test]
+fn an_interrupt_leaves_commands_of_others_alone_and_the_second_one_ends_them_too() {
+    let interrupt = |id| Event::Command { id, command: Command::Interrupt { commands: vec![2], handover: false } };
+    let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+    bench.does(Event::Command { id: 1, command: Command::Ping { addr: addr(8) } });
+    bench.does(Event::Command { id: 2, command: Command::Ping { addr: addr(9) } });
+    let actions = answers(&bench.does(interrupt(3)));
+    assert!(matches!(actions[..], [(2, Answer::Failed(_)), (3, Answer::Interrupted { commands: 1 })]), "{actions:?}");
+    let actions = answers(&bench.does(interrupt(4)));
+    assert!(matches!(actions[..], [(4, Answer::Left { .. }), (1, Answer::Failed(_))]), "{actions:?}");
 }
 
 #[test]
@@ -172,7 +187,7 @@ fn an_interrupted_clear_forgets_no_block_that_is_still_here() {
     let [(delete, Job::Delete { .. })] = jobs(&bench.ends(unpack, Outcome::NotManifest { size: 10 }))[..] else {
         panic!()
     };
-    bench.does(Event::Command { id: 2, command: Command::Interrupt { handover: true } });
+    bench.does(Event::Command { id: 2, command: Command::Interrupt { commands: vec![1], handover: true } });
     let actions = answers(&bench.ends(delete, Outcome::Done));
     assert!(matches!(&actions[..], [(1, Answer::Failed(failure))] if failure.kind == FailureKind::Cancelled));
     assert_eq!(bench.node.held().map(|(key, _)| key).collect::<Vec<_>>(), [key(2)]);
