@@ -62,11 +62,20 @@ impl Form {
     }
 }
 
+/// The same without the byte order mark with which some editors begin a file.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(MARK).unwrap_or(bytes)
+}
+
+/// A byte order mark in UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Reads a local manifest of either form. The empty text is the seed's for the empty file.
 ///
 /// # Errors
 /// What is wrong with the manifest, for people.
 pub fn read(bytes: &[u8]) -> Result<Listed, String> {
+    let bytes = without_mark(bytes);
     match Manifest::decode_unbounded(bytes) {
         Ok(Some(Manifest { level: 0, sha256: sha256 @ Some(_), folder: false, entries, .. })) => {
             Ok(Listed { entries, sha256 })
@@ -84,12 +93,13 @@ pub fn read(bytes: &[u8]) -> Result<Listed, String> {
 /// Whether a file that begins with `bytes` may be a local manifest. A file of another kind is told without reading all
 /// of it.
 pub fn may_begin(bytes: &[u8]) -> bool {
+    let bytes = without_mark(bytes);
     let key = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     bytes.is_empty() || bytes.starts_with(manifest::HEAD.as_bytes()) || (key == 64 && bytes.get(64) == Some(&b'$'))
 }
 
 /// How many bytes [`may_begin`] needs.
-pub const BEGINNING: usize = 65;
+pub const BEGINNING: usize = MARK.len() + 65;
 
 #[cfg(test)]
 mod tests {
@@ -115,6 +125,9 @@ mod tests {
                 let text = write(form, &entries, &sha256.unwrap_or(Id::ZERO));
                 assert_eq!(read(text.as_bytes()), Ok(Listed { entries: entries.clone(), sha256 }), "{form:?} {count}");
                 assert!(may_begin(&text.as_bytes()[..text.len().min(BEGINNING)]), "{form:?} {count}");
+                let marked = [MARK, text.as_bytes()].concat();
+                assert_eq!(read(&marked), Ok(Listed { entries: entries.clone(), sha256 }), "{form:?} {count}");
+                assert!(may_begin(&marked[..marked.len().min(BEGINNING)]), "{form:?} {count}, behind a mark");
             }
         }
     }
