@@ -1,5 +1,6 @@
 //! The program's tasks, one file for each sort, and their exit codes.
 
+mod bursts;
 pub(crate) mod client;
 mod company;
 mod console_thread;

@@ -24,6 +24,7 @@ use log::Level;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 
+use super::bursts::Bursts;
 use super::client::tell_trouble;
 use super::company::Company;
 use super::console_thread::{Above, ConsoleThread, edit};
@@ -277,18 +278,21 @@ fn watch(
     farewell: &mut Farewell<'_>,
     mut company: Company,
 ) -> Option<Answer> {
-    let mut left = None;
+    let (mut left, mut bursts) = (None, Bursts::new());
     let nothing = never();
     let (mut lines, mut printer) = match above.take() {
         Some((lines, printer)) => (lines, Some(printer)),
         None => (nothing.clone(), None),
     };
     loop {
+        let [repaired, damaged] = bursts.due();
         let came = waits(|| {
             select! {
                 recv(notices) -> notice => Came::Notice(notice.ok().map(Box::new)),
                 recv(lines) -> line => Came::Line(line.ok()),
                 recv(farewell.due()) -> _ => Came::Due,
+                recv(repaired) -> _ => Came::Counted(0),
+                recv(damaged) -> _ => Came::Counted(1),
             }
         });
         match came {
@@ -299,7 +303,9 @@ fn watch(
                     farewell.show(done, of);
                 }
                 notice => {
-                    log::log!(level(&notice), "{}", text(&notice));
+                    if bursts.tells(&notice) {
+                        log::log!(level(&notice), "{}", text(&notice));
+                    }
                     company.hear(&notice).inspect(|news| log::warn!("{news}"));
                 }
             },
@@ -313,6 +319,9 @@ fn watch(
                 _ => lines = nothing.clone(),
             },
             Came::Due => log::warn!("{}", farewell.line()),
+            Came::Counted(sort) => {
+                bursts.line(sort).inspect(|(level, line)| log::log!(*level, "{line}"));
+            }
         }
     }
 }
@@ -325,6 +334,8 @@ enum Came {
     Line(Option<String>),
     /// Time to tell how far the farewell is.
     Due,
+    /// Time to tell how many notices of a sort came.
+    Counted(usize),
 }
 
 /// Whether the main thread has anything to do with a notice.
