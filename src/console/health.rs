@@ -233,13 +233,19 @@ pub(super) fn worst(healths: impl Iterator<Item = Option<Health>>) -> Option<Hea
 
 /// How safe a file is, for people.
 pub(super) fn checked(checked: &Checked, named: Option<&str>) -> String {
-    let Checked { health, bytes, blocks, copies, wanted, repaired, unread, weakest, peers, each, took } = checked;
+    let Checked { health, bytes, blocks, copies, wanted, asked, repaired, unread, weakest, peers, each, took } =
+        checked;
     let named = named.map_or_else(String::new, |name| format!("{name}: "));
     let sum = |of: fn(&PeerCopies) -> u64| peers.iter().map(of).sum::<u64>();
     let (verified, claimed) = (sum(|peer| peer.verified), sum(|peer| peer.claimed));
     let repaired = if *repaired > 0 { format!("; {} made", count(*repaired, "copy")) } else { String::new() };
+    // What is whole for the peers there are may be less than its owner meant.
+    let is_clamped = asked > wanted;
+    let of = (is_clamped && *health == Health::Whole).then(|| format!(" for {}", count(*wanted as u64, "peer")));
+    let (of, asked) =
+        (of.unwrap_or_default(), if is_clamped { format!("; {asked} were asked for") } else { String::new() });
     let head = format!(
-        "{named}{}: {} in {}, {}; {verified} verified, {claimed} claimed{repaired}, in {}",
+        "{named}{}{of}: {} in {}, {}{asked}; {verified} verified, {claimed} claimed{repaired}, in {}",
         health.word(),
         amount(*bytes),
         count(*blocks, "block"),

@@ -95,6 +95,7 @@ fn checked_at_once() -> Checked {
         blocks: 0,
         copies: Vec::new(),
         wanted: 1,
+        asked: 1,
         repaired: 0,
         unread: 0,
         weakest: None,
@@ -154,6 +155,20 @@ fn text(input: &str) -> String {
 fn json(rote: &Rote, input: &str) -> Vec<serde_json::Value> {
     let (_, text) = run(rote, Format::Json, input.as_bytes());
     text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+#[test]
+fn what_is_whole_for_the_peers_there_are_tells_how_many_copies_were_asked_for() {
+    let told = |wanted, asked| {
+        let checked = Checked { wanted, asked, copies: vec![0, 1], blocks: 1, ..checked_at_once() };
+        Reply::Node(Answer::Checked(Box::new(checked))).to_text()
+    };
+    assert!(
+        told(1, 2).starts_with("whole for 1 peer: 0 bytes in 1 block, 1 copy of each; 2 were asked for; "),
+        "{}",
+        told(1, 2)
+    );
+    assert!(told(1, 1).starts_with("whole: 0 bytes in 1 block, 1 copy of each; 0 verified"), "{}", told(1, 1));
 }
 
 #[test]

@@ -93,8 +93,11 @@ pub struct Checked {
     pub blocks: u64,
     /// How many of them have how many copies: `copies[c]` of them have `c` copies.
     pub copies: Vec<u64>,
-    /// Copies that are wanted of each: the most for any of them.
+    /// Copies that are wanted of each: the most for any of them. They are no more than there are peers.
     pub wanted: usize,
+    /// Copies that were asked for, however many peers there are.
+    #[serde(default)]
+    pub asked: usize,
     /// Copies that were made by this command.
     pub repaired: u64,
     /// Lists that could not be had, so that what they name is not known.

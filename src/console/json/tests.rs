@@ -41,6 +41,7 @@ fn checked() -> Answer {
         blocks: 1,
         copies: vec![0, 1],
         wanted,
+        asked: 7,
         repaired: 0,
         unread: 0,
         weakest: Some(KEY),

@@ -44,6 +44,24 @@ fn holders_are_asked_to_hash_and_one_that_cannot_is_taken_at_its_word() {
     use CopyState::*;
     assert_eq!(states(&checked), [Absent, Verified, Claimed, Damaged, Absent]);
     assert_eq!((checked.health, checked.each[0].copies, checked.wanted), (Health::Thin, 2, 5));
+    assert_eq!(checked.asked, Config::default().replicas, "more than there are peers for");
+}
+
+#[test]
+fn a_block_that_another_file_has_more_copies_of_is_told_with_all_of_them() {
+    let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 4, 0).start(&[]);
+    let secret: crate::lease::Secret = "07".repeat(32).parse().expect("64 digits");
+    let lease = Some(crate::lease::Lease { id: secret.id(), until: None, copies: 1 });
+    let command = Command::Check { sources: vec![Source::Key(key(1))], verify: false, repair: false, lease };
+    let mut asked: VecDeque<_> = requests(&bench.does(Event::Command { id: 1, command })).into();
+    assert_eq!(asked.len(), 1, "one copy is wanted: {asked:?}");
+    let mut end = Vec::new();
+    while let Some((to, magic, _)) = asked.pop_front() {
+        end = bench.hears_answer(to, magic, Response::Holder { peer: peer(1), copies: 4 });
+        asked.extend(requests(&end));
+    }
+    let checked = read(&mut bench, &end);
+    assert_eq!((checked.health, checked.copies, checked.wanted), (Health::Whole, vec![0, 0, 0, 0, 1], 1));
 }
 
 #[test]

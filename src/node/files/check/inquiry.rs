@@ -40,6 +40,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 pub(super) struct Inquiry {
     is_list: bool,
     pub(super) bytes: Option<u32>,
+    /// Copies that its owner asked for, or its holders.
+    pub(super) asked: usize,
+    /// Of these, so many as there are peers for.
     pub(super) wanted: usize,
     /// Copies that are wanted as far as holders say, the most that any of them does.
     told: Option<usize>,
@@ -181,14 +184,19 @@ impl Inquiry {
     fn want(&mut self, round: &mut Round<'_>) {
         let asked = round.desk.copies_asked(&round.key).map(usize::from).max(self.told);
         let told = || asked.unwrap_or(round.desk.config().replicas);
-        let copies = round.order.lease.map_or_else(told, |lease| round.desk.copies_for(&lease));
-        self.wanted = copies.min(self.known);
+        self.asked = round.order.lease.map_or_else(told, |lease| round.desk.copies_for(&lease));
+        self.wanted = self.asked.min(self.known);
         let members: Vec<Peer> = self.near.iter().take(self.wanted).copied().collect();
         for copy in self.copies.values_mut() {
             copy.is_member = members.contains(&copy.peer);
         }
         for peer in members {
             self.ask(round, peer, true);
+        }
+        // Of a block of several files, more may be kept than this one asks for: they are told of.
+        let others = asked.unwrap_or(0).min(self.near.len());
+        for peer in self.near.get(self.wanted..others).unwrap_or_default().to_vec() {
+            self.ask(round, peer, false);
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Tally {
     pub(super) looked: u64,
     pub(super) unread: u64,
     repaired: u64,
+    /// Copies that were asked for: the most for any block.
+    asked: usize,
     peers: Vec<PeerCopies>,
     /// The place of each peer in `peers`.
     places: BTreeMap<(Id, std::net::SocketAddr), usize>,
@@ -38,6 +40,7 @@ impl Tally {
         let (bytes, wanted, health) = (inquiry.bytes, inquiry.wanted, inquiry.health());
         let block = BlockHealth { key, bytes, health, wanted, copies: inquiry.sound().count(), at };
         self.repaired += inquiry.repair.made;
+        self.asked = self.asked.max(inquiry.asked);
         if self.blocks.insert(key, block).is_none() {
             self.looked += u64::from(bytes.unwrap_or(0));
         }
@@ -79,6 +82,7 @@ impl Tally {
             blocks: self.blocks.len() as u64,
             copies,
             wanted: self.blocks.values().map(|block| block.wanted).max().unwrap_or(0),
+            asked: self.asked,
             repaired: self.repaired,
             unread: self.unread,
             weakest: weakest.map(|block| block.key),
