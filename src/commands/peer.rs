@@ -53,12 +53,11 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let (mut options, _temporary) = options(&args)?;
     options.on_interrupt = person.then_some(Command::Interrupt { commands: Vec::new(), handover: !args.no_handover });
     let _restore = person.then(Restore::new);
-    if let Some(path) = &args.ready_file {
-        ready::forget(path)?;
-    }
+    args.ready_file.as_deref().map(ready::forget_gone).transpose()?;
     let (keys, name) = (options.keys.clone(), options.config.network);
     let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
     let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
+    args.ready_file.as_deref().map(ready::forget).transpose()?;
     // From the first on: why it was not let in is told before it is ready.
     let notices = peer.handle().notices_for(is_watched);
     let _shown = peer.handle().show_thread("main");

@@ -52,9 +52,7 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
         _ => "warn",
     };
     log_to(&screen, level);
-    if let Some(path) = &ways.ready_file {
-        ready::forget(path)?;
-    }
+    ways.ready_file.as_deref().map(ready::forget_gone).transpose()?;
     let place = Place::new(task)?;
     let store = temporary_folder();
     let store = store.map_err(|error| Failed::start(format!("cannot make a temporary folder: {error}")))?;
@@ -69,6 +67,7 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
         StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol, of.clone())),
         error => Failed::start(error),
     })?;
+    ways.ready_file.as_deref().map(ready::forget).transpose()?;
     let _shown = peer.handle().show_thread("main");
     let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
     let mut output = RingOutput::new(lines, format);

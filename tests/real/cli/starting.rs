@@ -65,6 +65,21 @@ fn a_peer_that_cannot_start_says_why_and_gets_7() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_the_ready_file_of_the_peer_that_runs_and_removes_that_of_one_that_does_not() {
+    let folder = folder();
+    let (data, ready) = (folder.path().join("data"), folder.path().join("ready"));
+    let _peer = Launch::new(&data).args(&["--ready-file", text(&ready)]).start();
+    let written = fs::read(&ready).expect("written");
+    let again = ["peer", "--exit-on-eof", "--port", "0", "--data", text(&data), "--ready-file", text(&ready)];
+    assert_ends(&again, 7, text(&data));
+    assert_eq!(fs::read(&ready).expect("still there"), written);
+    // No process has this number.
+    fs::write(&ready, "{\"pid\":2147483647}").expect("writable");
+    assert_ends(&again, 7, text(&data));
+    assert!(!ready.exists(), "nobody is ready");
+}
+
+#[test]
 fn one_port_number_taken_by_either_protocol_is_a_port_in_use() {
     let folder = folder();
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
