@@ -114,9 +114,17 @@ fn parse_peer_name(word: &str) -> Result<PeerName, String> {
 }
 
 fn parse_interval(word: &str) -> Result<Duration, String> {
+    seconds(word).ok_or_else(|| format!("pings go out every {MIN_INTERVAL} to {MAX_INTERVAL} seconds"))
+}
+
+fn parse_looks(word: &str) -> Result<Duration, String> {
+    let reason = || format!("it looks every {MIN_INTERVAL} to {MAX_INTERVAL} seconds: a number, such as 0.5");
+    seconds(word).ok_or_else(reason)
+}
+
+fn seconds(word: &str) -> Option<Duration> {
     let seconds = word.parse().ok().filter(|seconds| (MIN_INTERVAL..=MAX_INTERVAL).contains(seconds));
-    let seconds = seconds.ok_or(format!("pings go out every {MIN_INTERVAL} to {MAX_INTERVAL} seconds"))?;
-    Ok(Duration::from_secs_f64(seconds))
+    seconds.map(Duration::from_secs_f64)
 }
 
 fn parse_dir(word: &str) -> Result<PathBuf, String> {
@@ -139,7 +147,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, env = "KADRING_ONCE", value_parser = BoolishValueParser::new())]
     pub(crate) once: bool,
     /// Seconds between two looks
-    #[arg(long, env = "KADRING_INTERVAL", value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]
+    #[arg(long, env = "KADRING_INTERVAL", value_name = "SECONDS", default_value = "1", value_parser = parse_looks)]
     pub(crate) interval: Duration,
     /// How the peers find one another; without it, that is found out
     #[arg(long, env = "KADRING_OVERLAY", value_enum)]
@@ -183,6 +191,13 @@ mod tests {
         for bad in ["256", "-1", "+1", "", "x", "1.5", "7@", "7@host", "@host:1", "99999999999"] {
             assert!(parse_peer_name(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_wrong_interval_is_about_the_command_that_has_it() {
+        assert!(parse_interval("0.5s").is_err_and(|reason| reason.contains("pings")));
+        assert!(parse_looks("0.5s").is_err_and(|reason| !reason.contains("pings") && reason.contains("looks")));
+        assert_eq!(parse_looks("0.5"), Ok(Duration::from_millis(500)));
     }
 
     #[test]

@@ -185,9 +185,11 @@ impl Report<'_> {
         text
     }
 
-    /// Each peer, how many peers it named near the places asked for, and how many named it.
+    /// Each peer, how many peers it named near the places asked for, and how many named it. Peers tell strangers
+    /// nothing of what they hold.
     fn kademlia(&self) -> String {
-        let mut text = String::new();
+        let answered = self.peers.iter().filter(|of| of.answered).count();
+        let mut text = format!("Peers on Kademlia: {answered}; `ctl --data DIR status` tells what one holds\n");
         for of in self.peers.iter().filter(|of| of.answered) {
             let Surveyed { peer, knows, named_by, .. } = of;
             let _ = writeln!(
@@ -233,6 +235,23 @@ mod tests {
         let shown = fit(&many, (80, 24));
         assert!(shown.lines().count() == 8 && shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         assert!(shown.starts_with("Peer 1\n") && shown.ends_with("…\n"), "{shown}");
+    }
+
+    #[test]
+    fn a_report_calls_its_overlay_as_all_answers_do() {
+        for overlay in [OverlayKind::Kademlia, OverlayKind::Ring] {
+            let json: serde_json::Value =
+                serde_json::from_str(&Report { overlay, peers: &[] }.json().unwrap()).unwrap();
+            assert_eq!(json["overlay"], overlay.name());
+            assert!(kadring::console::json::PAGE.contains("\"overlay\", kademlia or ring"));
+        }
+    }
+
+    #[test]
+    fn a_report_of_kademlia_says_what_it_is_and_how_many_peers_answered() {
+        let silent = Surveyed { answered: false, ..surveyed(15, &[], &[]) };
+        let text = Report { overlay: OverlayKind::Kademlia, peers: &[surveyed(9, &[], &[]), silent] }.text();
+        assert!(text.starts_with("Peers on Kademlia: 1; "), "{text}");
     }
 
     #[test]
