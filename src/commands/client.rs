@@ -267,7 +267,7 @@ fn answer_ping(args: &PingArgs) -> Result<Reply, Failed> {
     Ok(match reply {
         Reply::Node(Answer::Failed(Failure { kind: FailureKind::TimedOut, .. })) => {
             let strange = strange(&addrs, args.overlay.into(), (args.network.name, keys));
-            strange.map_or(reply, |reason| Reply::failed(FailureKind::Other, reason))
+            strange.map_or(reply, |reason| Reply::failed(FailureKind::NotStarted, reason))
         }
         reply => reply,
     })

@@ -37,12 +37,23 @@ pub(crate) fn run(args: CtlArgs) -> anyhow::Result<Exit> {
     log_to(&screen, "warn");
     let mut form = Form { format: args.format.format(), quiet: args.quiet };
     let words = take_form(args.words, &mut form);
+    if form.quiet && form.format == Format::Json {
+        let reason = "the keys alone (--quiet) are no JSON (--json): give one of the two";
+        return tell_trouble(Failed::usage(reason).into(), form.format, io::stdout());
+    }
+    // Only a store has keys that could stand alone.
+    form.quiet &= name_of(&words) == Some("store");
     let peer = || connect(&args.data).map_err(|error| nobody(&args.data, &error).into());
     let done = match &words[..] {
         [threads, watch] if threads == "threads" && watch == "--watch" => watch_threads(peer, form, &screen),
         _ => peer().and_then(|first| perform(&first, &peer, words, form, &screen)),
     };
     done.or_else(|error| tell_trouble(error, form.format, io::stdout()))
+}
+
+/// The command that the words begin with.
+fn name_of(words: &[String]) -> Option<&'static str> {
+    Grammar::new(Defaults::default()).find(words.first()?).ok().map(|spec| spec.name)
 }
 
 /// The error where no peer can be talked to.
@@ -81,16 +92,16 @@ pub(super) fn perform(
     screen: &Arc<Screen>,
 ) -> anyhow::Result<Exit> {
     let folder = env::current_dir().context("cannot tell the working folder")?;
-    let name = Grammar::new(Defaults::default()).find(words.first().map_or("", |word| word)).map(|spec| spec.name);
+    let name = name_of(&words);
     let is_standard = |word: &String| word == STANDARD;
     let (mut sent, form) = match name {
         // Standard output takes any bytes, so all of the file goes there.
-        Ok("cat") => (retrieve_to_standard(words), Form { quiet: true, ..form }),
+        Some("cat") => (retrieve_to_standard(words), Form { quiet: true, ..form }),
         _ => (words, form),
     };
-    let name = if name == Ok("cat") { Ok("retrieve") } else { name };
+    let name = if name == Some("cat") { Some("retrieve") } else { name };
     let spooled = match name {
-        Ok("store") if sent.iter().any(is_standard) => Some(spool(screen)?),
+        Some("store") if sent.iter().any(is_standard) => Some(spool(screen)?),
         _ => None,
     };
     let lent = spooled.as_ref().map(Spooled::path);
@@ -98,7 +109,7 @@ pub(super) fn perform(
         sent.iter_mut().filter(|word| is_standard(word)).for_each(|word| *word = lent.display().to_string());
     }
     let mut passage = match name {
-        Ok("retrieve") if sent.last().is_some_and(is_standard) => Some(Passage::new()?),
+        Some("retrieve") if sent.last().is_some_and(is_standard) => Some(Passage::new()?),
         _ => None,
     };
     // There `-` would be the peer's own.

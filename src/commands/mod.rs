@@ -120,7 +120,8 @@ impl From<Exit> for FailureKind {
             Exit::Thin => Self::Thin,
             Exit::Unknown => Self::Unknown,
             Exit::Interrupted => Self::Cancelled,
-            Exit::Done | Exit::Other | Exit::NotStarted => Self::Other,
+            Exit::NotStarted => Self::NotStarted,
+            Exit::Done | Exit::Other => Self::Other,
         }
     }
 }

@@ -124,6 +124,9 @@ pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: Jobs) -> ServeClien
         let teller = Arc::new(Teller(client.try_clone().ok()));
         let reply = match serde_json::from_slice::<Asked>(line) {
             Ok(asked) if asked.words == [EVENTS] => watch(session, &teller),
+            Ok(asked) if asked.words.first().is_some_and(|word| word == EVENTS) => {
+                Reply::failed(FailureKind::Usage, "events takes no further words")
+            }
             Ok(asked) => {
                 let mut line = asked.words.join(" ");
                 if let Some(to) = &asked.to {

@@ -235,5 +235,7 @@ fn no_key(word: &str) -> String {
 
 fn unknown(word: &str, is_there: bool) -> String {
     let there = if is_there { "what is there is no manifest file" } else { "no manifest file is there" };
-    format!("{} is no key, no name in the catalogue, and {there}", quoted(word))
+    let nearly = (4..6).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let nearly = if nearly { "; of a key six digits or more will do" } else { "" };
+    format!("{} is no key, no name in the catalogue, and {there}{nearly}", quoted(word))
 }

@@ -18,6 +18,7 @@ use crate::node::notice::{PeerInfo, Status};
 use crate::node::{Answer, Failure};
 use crate::overlay::TableRow;
 use crate::peer::{Peer, told_of_silent};
+use crate::runtime::since_1970;
 
 /// The answer as text of one or more lines, without the last line end.
 pub(super) fn render(reply: &Reply) -> String {
@@ -193,9 +194,15 @@ fn entry(entry: &Entry) -> String {
     let stored = SystemTime::UNIX_EPOCH + Duration::from_millis(entry.stored);
     let stored = humantime::format_rfc3339_seconds(stored);
     let (key, size) = (entry.key.to_string(), amount(entry.bytes));
-    let (mark, begun) = (if entry.folder { "/" } else { "" }, if entry.begun { "  not finished" } else { "" });
+    let mark = if entry.folder { "/" } else { "" };
+    let until = entry.lease.as_ref().and_then(|lease| lease.until);
+    let state = match until {
+        _ if entry.begun => "  not finished",
+        Some(until) if until <= since_1970().as_secs() => "  ended: no longer kept",
+        _ => "",
+    };
     let (key, size) = if entry.begun { ("-", "-") } else { (&key[..12], &*size) };
-    format!("{key:12}  {size:>12}  {stored}  {}{mark}{begun}", escape(&entry.name))
+    format!("{key:12}  {size:>12}  {stored}  {}{mark}{state}", escape(&entry.name))
 }
 
 /// A line of somebody's text, in which tabs are as they should be.

@@ -36,6 +36,7 @@ impl<B: Backend> Performer<B> {
         };
         match <[Command; 1]>::try_from(store.commands()) {
             Ok([command]) => one(command, name),
+            Err(_) if name.is_some() => Reply::failed(FailureKind::Usage, "--name is of one file"),
             Err(commands) => self.all(commands, |command| one(command, None)),
         }
     }

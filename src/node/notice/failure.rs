@@ -44,6 +44,8 @@ pub enum FailureKind {
     Other,
     /// The command itself is wrong.
     Usage,
+    /// The peer, or a guest, could not start or be let in.
+    NotStarted,
     /// No peer holds the key, or the file does not exist.
     NotFound,
     /// No answer came in time.
@@ -76,6 +78,7 @@ impl FailureKind {
             Self::NotFound => 4,
             Self::TimedOut | Self::TooFewCopies => 5,
             Self::Integrity => 6,
+            Self::NotStarted => 7,
             Self::Thin => 8,
             Self::Unknown => 9,
             Self::Cancelled => 130,

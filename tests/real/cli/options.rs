@@ -59,7 +59,7 @@ fn as_json_whatever_goes_wrong_before_a_command_begins_is_one_answer() {
         (&["peer", "--port", "70000"], 2, "usage", "invalid value '70000' for '--port <PORT>'"),
         (&["store"], 2, "usage", "were not provided: --bootstrap <HOST:PORT> <FILE>..."),
         (&["peer", "--config", text(&file)], 2, "usage", "unclosed array"),
-        (&["peer", "--port", "0", "--data", "/proc/none"], 7, "other", "data folder"),
+        (&["peer", "--port", "0", "--data", "/proc/none"], 7, "not_started", "data folder"),
         (&["ring", "init", "300", "4", "5", "30"], 2, "usage", "300"),
         (&["report", "127.0.0.1:9", "--once"], 5, "timed_out", "127.0.0.1:9"),
         (&["ctl", "--data", "/proc/none", "status"], 5, "timed_out", "no peer runs"),
