@@ -85,13 +85,14 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     Ok(if args.quiet { tell_keys(&reply) } else { tell(&reply, args.format.format(), io::stdout()) })
 }
 
-/// Writes the keys of what was stored, a line each, and what failed to standard error.
+/// Writes the keys of what was stored, a line each, and what failed or was left out to standard error.
 fn tell_keys(reply: &Reply) -> Exit {
     let mut output = Output::of_client(Format::Text, io::stdout());
     let keys: Vec<String> = reply.keys().iter().map(ToString::to_string).collect();
     output.line(&keys.join("\n"));
     let mut trouble = Output::new(Format::Text, stderr());
     reply.failures().iter().for_each(|failed| trouble.reply(failed));
+    reply.notes().iter().for_each(|note| trouble.line(note));
     exit_of(reply, &output)
 }
 

@@ -238,7 +238,8 @@ fn tell(answer: &Rendered, form: Form, out: impl Write + Send + 'static) -> Exit
         (Format::Text, false) => output.line(&answer.text),
         (Format::Text, true) => {
             output.line(&answer.keys.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-            Output::new(form.format, stderr()).line(&answer.failures.join("\n"));
+            let told: Vec<&str> = answer.failures.iter().chain(&answer.notes).map(String::as_str).collect();
+            Output::new(form.format, stderr()).line(&told.join("\n"));
         }
     }
     answer.kind.map_or_else(|| exit_once_written(&output), |kind: FailureKind| kind.into())

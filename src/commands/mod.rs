@@ -71,7 +71,11 @@ pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
     (Exit::Done, "done", ""),
     (Exit::Other, "failed for another reason, such as a fault of the peer's own", "no; the message says what to mend"),
     (Exit::Usage, "asked wrongly: options, arguments, a place where another file stands", "no"),
-    (Exit::Partial, "of several files some were done, others were not", "with those that failed, as their answers say"),
+    (
+        Exit::Partial,
+        "of several files some were done, others were not; of a folder something was left out unasked (a pipe, a link that leads out, a damaged block)",
+        "with those that failed, as their answers say",
+    ),
     (Exit::NotFound, "not found: a key nobody holds, a file that is not there", "once a holder is back"),
     (Exit::TimedOut, "timed out, nobody answered, or fewer copies than `--quorum`", "yes, later"),
     (

@@ -76,6 +76,9 @@ pub struct Rendered {
     pub keys: Vec<Key>,
     /// The failures in it, for people.
     pub failures: Vec<String>,
+    /// What else who reads the keys alone should know.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What sort of failure it is as a whole; none if it is none.
     pub kind: Option<FailureKind>,
 }
@@ -88,13 +91,14 @@ impl Rendered {
             json: reply.to_json(),
             keys: reply.keys(),
             failures: reply.failures().iter().map(|failed| failed.to_text()).collect(),
+            notes: reply.notes(),
             kind: reply.verdict(),
         }
     }
 
     /// Calls a file otherwise, wherever it is named.
     pub fn rename(&mut self, path: &str, name: &str) {
-        for text in [&mut self.text, &mut self.json].into_iter().chain(&mut self.failures) {
+        for text in [&mut self.text, &mut self.json].into_iter().chain(&mut self.failures).chain(&mut self.notes) {
             *text = text.replace(path, name);
         }
     }

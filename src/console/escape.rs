@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::path::Path;
 
 use crate::raw_text;
 
@@ -22,6 +23,11 @@ pub fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
+}
+
+/// A path for people, in which each byte that is part of no character is spelled out: no two look alike.
+pub(super) fn shown(path: &Path) -> String {
+    escape(&raw_text::text_of(path)).into_owned()
 }
 
 /// `text` in quotation marks, [escaped](escape).
@@ -60,7 +66,11 @@ fn is_steering(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, escape_json, quoted};
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+
+    use super::{escape, escape_json, quoted, shown};
 
     #[test]
     fn what_steers_a_terminal_is_spelled_out() {
@@ -69,6 +79,11 @@ mod tests {
         assert_eq!(escape("a\u{202e}b\u{2028}"), "a\\u{202e}b\\u{2028}");
         assert_eq!(escape(&crate::raw_text::text(b"odd \xff")), "odd \\xff");
         assert_eq!(quoted("\u{feff}Store"), "\"\\u{feff}Store\"");
+    }
+
+    #[test]
+    fn paths_that_are_no_utf_8_are_told_apart() {
+        assert_eq!(shown(Path::new(OsStr::from_bytes(b"a\xff/\xfe"))), "a\\xff/\\xfe");
     }
 
     #[test]

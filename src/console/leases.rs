@@ -180,7 +180,13 @@ impl<B: Backend> Performer<B> {
             catalogue.drop_leases(&key, name, &own).map_err(cannot)?;
         }
         let deleted_as = if name.is_none() { names_of(&meant) } else { Vec::new() };
-        Ok(Reply::File(Named { file: raw_text::path(word), answer, kept_as: names_of(&others), deleted_as }))
+        Ok(Reply::File(Named {
+            file: raw_text::path(word),
+            answer,
+            manifest: None,
+            kept_as: names_of(&others),
+            deleted_as,
+        }))
     }
 
     /// Ends the leases of what was begun under a name and not finished. The answer, if nothing that was finished has

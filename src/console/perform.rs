@@ -194,6 +194,7 @@ impl<B: Backend> Performer<B> {
             Command::Retrieve { source, .. } => (None, Some(source.clone())),
             _ => (None, None),
         };
+        let manifest = if let Command::Store { manifest, .. } = &command { manifest.clone() } else { None };
         // Without a folder for its manifest, nothing of it is stored.
         let terms = terms.filter(|_| has_place_for_manifest(&command));
         let begun = file.as_ref().zip(terms).and_then(|(file, terms)| self.begin_on(file, name.as_ref(), terms));
@@ -215,7 +216,11 @@ impl<B: Backend> Performer<B> {
                 _ => {}
             }
         }
-        Reply::of_file(file, answer)
+        let mut reply = Reply::of_file(file, answer);
+        if let Reply::File(named @ Named { answer: Answer::Stored { .. }, .. }) = &mut reply {
+            named.manifest = manifest;
+        }
+        reply
     }
 
     /// Gives the node a command, shows its progress and waits for its answer.

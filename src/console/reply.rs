@@ -3,17 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::beside::JobInfo;
 use super::catalogue::Entry;
-use super::folder::{Listed, RetrievedFolder, Shown, StoredFolder};
+use super::escape::shown;
+use super::folder::{self, Listed, RetrievedFolder, Shown, StoredFolder};
 use super::grammar::Grammar;
 use super::health;
 use super::json;
 use super::pausing::Paused;
 use super::spec::Spec;
 use super::text;
+use crate::file::{Form, LocalManifest};
 use crate::id::{Id, Key};
 use crate::node::health::Health;
 use crate::node::{Answer, Failure, FailureKind};
@@ -41,12 +43,23 @@ pub struct Named {
     /// The answer.
     #[serde(flatten)]
     pub answer: Answer,
+    /// The local manifest that was written of a file that was stored.
+    #[serde(serialize_with = "manifest_path", skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<LocalManifest>,
     /// Of a file that was deleted by a name: the other names under which the same is kept on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept_as: Vec<String>,
     /// Of a file that was deleted by its key: all names that it had.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deleted_as: Vec<String>,
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn manifest_path<S: Serializer>(manifest: &Option<LocalManifest>, to: S) -> Result<S::Ok, S::Error> {
+    match manifest {
+        Some(LocalManifest { path, .. }) => path_text::serialize(path, to),
+        None => to.serialize_none(),
+    }
 }
 
 /// Answers that the console gives itself: without the node, or from several answers of it.
@@ -225,7 +238,7 @@ impl Reply {
 
     /// An answer about a file.
     pub(super) fn of_file(file: PathBuf, answer: Answer) -> Self {
-        Self::File(Named { file, answer, kept_as: Vec::new(), deleted_as: Vec::new() })
+        Self::File(Named { file, answer, manifest: None, kept_as: Vec::new(), deleted_as: Vec::new() })
     }
 
     /// Help on the command that `word` names, or on all.
@@ -268,6 +281,7 @@ impl Reply {
             Self::Console(ConsoleAnswer::RetrievedFolder(folder)) if !folder.skipped.is_empty() => {
                 Some(FailureKind::Partial)
             }
+            Self::Console(ConsoleAnswer::StoredFolder(folder)) if folder.is_partial => Some(FailureKind::Partial),
             Self::Console(_) => None,
         }
     }
@@ -293,8 +307,26 @@ impl Reply {
         }
     }
 
+    /// What who reads the keys alone should know too, a line each: what was left out, and that the second of two names
+    /// was taken for the place of a manifest.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Self::File(Named { file, manifest: Some(LocalManifest { path, form: Form::Seed }), .. }) => {
+                vec![format!("{} is the manifest of {} now, and was not stored", shown(path), shown(file))]
+            }
+            Self::Console(ConsoleAnswer::StoredFolder(folder)) => folder::left_out(&folder.skipped),
+            Self::Console(ConsoleAnswer::All { answers }) => answers.iter().flat_map(Self::notes).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Names the file `path` otherwise.
     pub fn rename(&mut self, path: &Path, name: &Path) {
+        if let Self::File(Named { manifest: Some(manifest), .. }) = self
+            && manifest.path == path
+        {
+            manifest.path = name.to_owned();
+        }
         match self {
             Self::File(Named { file, .. }) | Self::Console(ConsoleAnswer::StoredFolder(StoredFolder { file, .. }))
                 if file == path =>

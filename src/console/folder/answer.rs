@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::console::escape::escape;
+use crate::console::escape::{escape, shown};
 use crate::console::reply::LeftOut;
 use crate::console::text::{amount, copies_of, count, lines, pace};
 use crate::file::folder::{Item, Kind};
@@ -40,6 +40,9 @@ pub struct StoredFolder {
     pub unreached: usize,
     /// What was left out, and why.
     pub skipped: Vec<LeftOut>,
+    /// Whether that was not asked for.
+    #[serde(skip)]
+    pub is_partial: bool,
     /// How long the command took.
     pub took: Duration,
 }
@@ -193,10 +196,11 @@ fn contents(files: u64, folders: u64, links: u64) -> String {
     told.join(", ")
 }
 
-fn skip(LeftOut { file, reason }: &LeftOut) -> String {
-    format!("skipped {}: {}", shown(file), escape(reason))
+/// A line for each that was left out.
+pub(in crate::console) fn left_out(skipped: &[LeftOut]) -> Vec<String> {
+    skipped.iter().map(skip).collect()
 }
 
-fn shown(path: &Path) -> String {
-    escape(&path.to_string_lossy()).into_owned()
+fn skip(LeftOut { file, reason }: &LeftOut) -> String {
+    format!("skipped {}: {}", shown(file), escape(reason))
 }

@@ -19,7 +19,7 @@ mod unpack;
 mod walk;
 
 pub use answer::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
-pub(super) use answer::{listed, retrieved, stored};
+pub(super) use answer::{left_out, listed, retrieved, stored};
 pub(super) use flight::Span;
 pub(super) use store::{path_of, temporary};
 

@@ -71,7 +71,8 @@ impl<B: Backend> Performer<B> {
         let stored = self.answer_to(Command::StoreListing { path: path_of(&listing), keep }.on(lease));
         let Answer::Stored { key, sha256, .. } = stored else { return Err(Failure::of(stored)) };
         sum.count(&stored);
-        let stored = sum.answer(folder, key, walked.skipped, took());
+        let mut stored = sum.answer(folder, key, walked.skipped, took());
+        stored.is_partial = !stored.skipped.is_empty() && !tree.skip_unreadable;
         if let Some(catalogue) = &self.catalogue {
             finding::remember_folder(catalogue, &stored, called, owned, sha256)?;
         }
@@ -161,6 +162,7 @@ impl Sum {
             wanted: self.wanted,
             unreached: self.unreached,
             skipped,
+            is_partial: false,
             took,
         }
     }

@@ -215,6 +215,7 @@ fn of_folders() -> Vec<ConsoleAnswer> {
         wanted: 1,
         unreached: 0,
         skipped: skipped(),
+        is_partial: true,
         took: TOOK,
     };
     let retrieved = RetrievedFolder {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
@@ -12,8 +13,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use serde_json::{Value, json};
 
-use super::running::{KEY, address, assert_ends, code, folder, key_of, run, said, text};
-use crate::support::{file, program};
+use super::running::{KEY, address, assert_ends, code, folder, key_of, printed, run, said, text};
+use crate::support::{Launch, file, program};
 
 #[test]
 fn what_is_not_there_is_4() {
@@ -144,6 +145,55 @@ fn of_several_files_some_that_failed_are_3_and_each_answer_names_its_file() {
     let quiet = store(&["-q", text(&one)]);
     assert_eq!((code(&quiet), quiet.stdout.len(), said(&quiet)), (Some(0), 65, String::new()));
     assert_eq!(code(&store(&["nowhere", "no.where.else", "nor here"])), Some(4), "all failed alike");
+    let named = store(&["--name", "n", text(&one), text(&two)]);
+    assert_eq!(code(&named), Some(2), "two files have not one name: {}", said(&named));
+}
+
+#[test]
+fn who_reads_the_keys_alone_is_told_that_a_second_name_became_a_manifest_and_what_was_left_out() {
+    let folder = folder();
+    let peers = crate::support::cluster(&folder, 1, &[]);
+    let (one, _) = file(&folder, "one", 1, 1000);
+    let (tree, typed) = (folder.path().join("tree"), folder.path().join("typo"));
+    fs::create_dir(&tree).expect("writable");
+    fs::write(tree.join("file"), "x").expect("writable");
+    let _socket = UnixListener::bind(tree.join("socket")).expect("a socket");
+    let guest = ["--bootstrap", &address(&peers[0])];
+    let by_data = ["--data", text(&peers[0].data)];
+    for way in [&guest[..], &by_data[..]] {
+        let _ = fs::remove_file(&typed);
+        let stored = run(&[&["store", "-q", text(&one), text(&typed)], way].concat());
+        assert_eq!((code(&stored), stored.stdout.len()), (Some(0), 65), "{}", said(&stored));
+        assert!(said(&stored).contains(text(&typed)) && said(&stored).contains("manifest"), "{}", said(&stored));
+        let told = run(&[&["store", "--json", text(&one), text(&typed)], way].concat());
+        let answer: Value = serde_json::from_slice(&told.stdout).expect("one line of JSON");
+        assert_eq!(answer["manifest"], text(&typed), "{answer}");
+        let partial = run(&[&["store", "-q", text(&tree)], way].concat());
+        assert_eq!((code(&partial), partial.stdout.len()), (Some(3), 65), "{}", said(&partial));
+        assert!(said(&partial).contains("skipped socket"), "{}", said(&partial));
+        let asked = run(&[&["store", "-q", "--skip-unreadable", text(&tree)], way].concat());
+        assert_eq!(code(&asked), Some(0), "{}", said(&asked));
+    }
+    let whole = folder.path().join("whole");
+    let asked = run(&[&["store", "-q", text(&one), "--manifest", text(&whole)], &guest[..]].concat());
+    assert_eq!((code(&asked), said(&asked)), (Some(0), String::new()), "that one was asked for by its name");
+}
+
+#[test]
+fn the_keys_alone_are_those_of_a_store_and_no_json() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let (one, _) = file(&folder, "one", 1, 1000);
+    let ctl = |words: &[&str]| run(&[&["ctl", "--data", text(&peer.data)], words].concat());
+    assert_eq!(code(&ctl(&["store", "-q", "--json", text(&one)])), Some(2));
+    let status = ctl(&["-q", "status"]);
+    assert!(code(&status) == Some(0) && printed(&status).contains("overlay"), "{}", printed(&status));
+    let events = ctl(&["events", "x"]);
+    assert!(code(&events) == Some(2) && said(&events).contains("events takes no"), "{}", said(&events));
+    let short = ctl(&["retrieve", "f54f3", "x"]);
+    assert!(code(&short) == Some(4) && said(&short).contains("six digits"), "{}", said(&short));
+    let taken = run(&["peer", "--json", "--port", "0", "--exit-on-eof", "--data", text(&peer.data)]);
+    assert!(code(&taken) == Some(7) && printed(&taken).contains("\"kind\":\"not_started\""), "{}", printed(&taken));
 }
 
 /// A shell's loop ends where its command died of the signal.
