@@ -21,6 +21,7 @@ use crate::file::{Entry, tree};
 use crate::id::{Id, Key};
 use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind};
+use crate::raw_text;
 use crate::whole_file;
 
 impl<B: Backend> Performer<B> {
@@ -31,7 +32,7 @@ impl<B: Backend> Performer<B> {
             Err(error) => {
                 let not_found = error.kind() == io::ErrorKind::NotFound;
                 let kind = if not_found { FailureKind::NotFound } else { FailureKind::Other };
-                return Reply::failed(kind, format!("cannot read the folder {}: {error}", folder.display()));
+                return Reply::failed(kind, format!("cannot read the folder {}: {error}", raw_text::text_of(folder)));
             }
         };
         paths.sort();

@@ -15,6 +15,7 @@ use super::folder::trouble;
 use crate::id::Key;
 use crate::node::explain::{Asked, Outcome};
 use crate::node::{Failure, FailureKind};
+use crate::raw_text;
 use crate::svg::{self, Anchor, CHARACTER, Svg};
 
 /// Pixels from one bar to the next, and where the first one is; where time begins, and how wide all of it is.
@@ -64,7 +65,7 @@ pub(super) fn check_place(at: &Path) -> Result<(), Failure> {
         Ok(there) => there,
         Err(_) => {
             let folder = at.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let reason = || format!("cannot write {}: its folder is not there", quoted(&at.to_string_lossy()));
+            let reason = || format!("cannot write {}: its folder is not there", quoted(&raw_text::text_of(at)));
             return match folder {
                 Some(folder) if !folder.is_dir() => Err(Failure::new(FailureKind::Other, reason())),
                 _ => Ok(()),
@@ -82,7 +83,7 @@ pub(super) fn check_place(at: &Path) -> Result<(), Failure> {
         true => Ok(()),
         false => {
             let reason = "is there and is no picture of a lookup, so it is not replaced; name another file";
-            Err(Failure::new(FailureKind::Exists, format!("{} {reason}", quoted(&at.to_string_lossy()))))
+            Err(Failure::new(FailureKind::Exists, format!("{} {reason}", quoted(&raw_text::text_of(at)))))
         }
     }
 }

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::Screen;
 use super::escape::escape;
 use crate::node::{self, Command};
+use crate::raw_text;
 
 /// Characters of a file's name that are shown at most: 80 columns have room for the rest of the line, and some bar.
 const LONGEST_NAME: usize = 16;
@@ -134,7 +135,7 @@ fn file_name(path: &Path) -> String {
     if path.starts_with("/proc") && path.parent().is_some_and(|folder| folder.ends_with("fd")) {
         return "a stream".to_owned();
     }
-    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let name = raw_text::text_of(path.file_name().unwrap_or(path.as_os_str()));
     let name = escape(&name);
     if name.chars().count() <= LONGEST_NAME {
         return name.into_owned();

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 
 use super::beside;
 use super::catalogue::Entry;
-use super::escape::escape;
+use super::escape::{escape, shown};
 use super::explained;
 use super::folder;
 use super::health;
@@ -143,8 +143,8 @@ fn transferred(answer: &Answer, named: Option<&str>) -> String {
 }
 
 /// An answer about a file, which it names.
-fn of_file(Named { file, answer, kept_as, deleted_as }: &Named) -> String {
-    let name = escape(&file.to_string_lossy()).into_owned();
+fn of_file(Named { file, answer, kept_as, deleted_as, .. }: &Named) -> String {
+    let name = shown(file);
     let named = |names: &[String]| names.iter().map(|name| escape(name).into_owned()).collect::<Vec<_>>().join(", ");
     let kept = (!kept_as.is_empty()).then(|| format!("the same file is kept on as {}", named(kept_as)));
     let deleted = (!deleted_as.is_empty()).then(|| format!("all of it is deleted: {}", named(deleted_as)));
@@ -182,9 +182,7 @@ fn imported(imported: &Imported) -> String {
     let Imported { blocks, bytes, key, left_out, failed, .. } = imported;
     let key = key.map_or_else(String::new, |key| format!("key {key}\n"));
     let sum = format!("{key}imported {}, {}", count(*blocks, "block"), amount(*bytes));
-    let line = |what: &str, LeftOut { file, reason }: &LeftOut| {
-        format!("{what} {}: {}", escape(&file.to_string_lossy()), escape(reason))
-    };
+    let line = |what: &str, LeftOut { file, reason }: &LeftOut| format!("{what} {}: {}", shown(file), escape(reason));
     let left_out = left_out.iter().map(|file| line("left out", file));
     lines([sum].into_iter().chain(left_out).chain(failed.iter().map(|file| line("error:", file))))
 }
@@ -278,8 +276,7 @@ fn status(status: &Status) -> String {
 }
 
 fn tested(tested: &Tested) -> String {
-    let file = tested.file.display().to_string();
-    let file = escape(&file);
+    let file = shown(&tested.file);
     match &tested.result {
         TestResult::Equal { key, sha256, bytes, stored_in, retrieved_in } => {
             let (stored, retrieved) = (pace(*bytes, *stored_in), pace(*bytes, *retrieved_in));

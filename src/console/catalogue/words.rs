@@ -32,7 +32,7 @@ pub(in crate::console) fn find_among(entries: &[&Entry], word: &str) -> Result<O
         [] => Ok(None),
         [one] => Ok(Some(one.key)),
         several => {
-            let each = several.iter().map(|entry| format!("{} ({})", entry.key, entry.path.display()));
+            let each = several.iter().map(|entry| format!("{} ({})", entry.key, raw_text::text_of(&entry.path)));
             Err(format!("{} names several files: {}", quoted(word), each.collect::<Vec<_>>().join(", ")))
         }
     }

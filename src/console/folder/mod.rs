@@ -28,6 +28,7 @@ use std::path::Path;
 
 use super::escape::quoted;
 use crate::node::{Failure, FailureKind};
+use crate::raw_text;
 use crate::runtime::WorkFolder;
 
 /// How a folder is stored.
@@ -52,5 +53,5 @@ pub(super) fn trouble(what: &str, path: &Path, error: &io::Error) -> Failure {
 
 /// A path for people.
 fn name(path: &Path) -> String {
-    quoted(&path.to_string_lossy())
+    quoted(&raw_text::text_of(path))
 }

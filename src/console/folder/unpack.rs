@@ -18,6 +18,7 @@ use crate::console::reply::{ConsoleAnswer, LeftOut, Reply};
 use crate::file::folder::{Content, Item, Kind, Place};
 use crate::id::Key;
 use crate::node::{Answer, Command, Failure, FailureKind, Progress, Source};
+use crate::raw_text;
 use crate::runtime::stopwatch;
 
 impl<B: Backend> Performer<B> {
@@ -81,7 +82,7 @@ fn skipped(listing: &Listing) -> Result<(Vec<LeftOut>, u64), Failure> {
         {
             count += 1;
             if count <= NAMED {
-                let reason = format!("{reason}: {}", target.to_string_lossy());
+                let reason = format!("{reason}: {}", raw_text::text_of(target));
                 skipped.push(LeftOut { file: path.to_owned(), reason });
             }
             path.clone_into(&mut last);
