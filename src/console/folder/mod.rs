@@ -42,13 +42,20 @@ pub struct Tree {
 
 /// A folder that goes when it is not needed any more.
 pub(super) fn work_folder() -> Result<WorkFolder, Failure> {
-    WorkFolder::make().map_err(|error| trouble("make a temporary folder in", &std::env::temp_dir(), &error))
+    WorkFolder::make().map_err(|error| no_temporary("make a temporary folder in", &error))
 }
 
 /// An error of the system in trying to do `what` to a file of the user.
 pub(super) fn trouble(what: &str, path: &Path, error: &io::Error) -> Failure {
     let kind = if error.kind() == io::ErrorKind::NotFound { FailureKind::NotFound } else { FailureKind::Other };
     Failure::new(kind, format!("cannot {what} {}: {error}", name(path)))
+}
+
+/// An error of the system in trying to do `what` to the folder of temporary files. That the folder is missing is no
+/// word about what the user named, so it has the same code as any other fault of it.
+pub(super) fn no_temporary(what: &str, error: &io::Error) -> Failure {
+    let folder = name(&std::env::temp_dir());
+    Failure::new(FailureKind::Other, format!("cannot {what} {folder}, which TMPDIR may name otherwise: {error}"))
 }
 
 /// A path for people.

@@ -9,7 +9,7 @@ use super::answer::StoredFolder;
 use super::flight::{Flight, Span};
 use super::packs::{Pack, Packed, Packs, Planned, Plans};
 use super::walk::{Seen, What, walk};
-use super::{Tree, name, trouble};
+use super::{Tree, name, no_temporary};
 use crate::console::perform::Performer;
 use crate::console::reply::{ConsoleAnswer, LeftOut, Reply};
 use crate::console::spec::Store;
@@ -67,7 +67,7 @@ impl<B: Backend> Performer<B> {
             sending.send(found.path, found.what)?;
         }
         sending.end(self.session())?;
-        let listing = sum.listing().map_err(|error| trouble("write the listing of", folder, &error))?;
+        let listing = sum.listing().map_err(|error| no_temporary("write the folder's listing in", &error))?;
         let stored = self.answer_to(Command::StoreListing { path: path_of(&listing), keep }.on(lease));
         let Answer::Stored { key, sha256, .. } = stored else { return Err(Failure::of(stored)) };
         sum.count(&stored);
@@ -230,7 +230,7 @@ pub(in crate::console) fn temporary(bytes: &[u8]) -> Result<File, Failure> {
         file.rewind()?;
         Ok(file)
     };
-    write().map_err(|error| trouble("write a temporary file in", &std::env::temp_dir(), &error))
+    write().map_err(|error| no_temporary("write a temporary file in", &error))
 }
 
 /// A path for an open file without a name, valid in this process as long as it is open.

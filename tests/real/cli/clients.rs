@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::running::{KEY, address, code, folder, printed, run, said, text};
+use super::running::{KEY, address, code, folder, key_of, printed, run, said, text};
 use crate::support::{Launch, file, program, until, walk};
 
 #[test]
@@ -261,6 +261,17 @@ fn a_client_needs_no_folder_for_temporary_files() {
         assert_eq!(code(&output), Some(0), "{words:?}: {}", said(&output));
     }
     assert!(std::fs::read(&dest).expect("there") == original);
+    // What cannot do without says so, and that it is no fault of what was named.
+    let tree = folder.path().join("tree");
+    std::fs::create_dir(&tree).expect("writable");
+    std::fs::write(tree.join("file"), "x").expect("writable");
+    let tree = key_of(&run(&["store", text(&tree), "--bootstrap", &there]));
+    let in_tree = format!("{tree}/file");
+    for words in [&["ls", &tree][..], &["cat", &in_tree], &["store", "-"]] {
+        let output = without(&[words, &["--bootstrap", &there]].concat());
+        assert_eq!(code(&output), Some(1), "{words:?}: {}", said(&output));
+        assert!(said(&output).contains("no such folder"), "{words:?}: {}", said(&output));
+    }
 }
 
 #[test]
