@@ -96,7 +96,7 @@ impl<B: Backend> Performer<B> {
 
     /// The bytes of the block in a file, which is stored.
     fn import_one(&self, path: &Path, lease: &dyn Fn() -> Option<Lease>) -> Result<Vec<u8>, Refused> {
-        let block = check(path).map_err(Refused::LeftOut)?;
+        let block = check(path)?;
         match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }.on(lease())) {
             Answer::Stored { key, .. } if key == Key::of(&block) => Ok(block),
             Answer::Stored { .. } => Err(Refused::LeftOut("it was changed meanwhile".to_owned())),
@@ -107,30 +107,31 @@ impl<B: Backend> Performer<B> {
 
 /// Why a file is not in the network.
 enum Refused {
-    /// It is no block.
+    /// It is meant to be no block.
     LeftOut(String),
-    /// It could not be stored.
+    /// It should be a block, and cannot be read or is damaged; or it could not be stored.
     Failed(Failure),
 }
 
 /// The bytes of the block in a file.
-///
-/// # Errors
-/// Why it is none, for people.
-fn check(path: &Path) -> Result<Vec<u8>, String> {
+fn check(path: &Path) -> Result<Vec<u8>, Refused> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let key: Key = name.parse().map_err(|_| "its name is no key of 64 hexadecimal digits".to_owned())?;
-    let there = fs::metadata(path).map_err(|error| error.to_string())?;
+    let no_key = |_| Refused::LeftOut("its name is no key of 64 hexadecimal digits".to_owned());
+    let key: Key = name.parse().map_err(no_key)?;
+    let unread = |error: io::Error| Refused::Failed(Failure::new(FailureKind::Other, error.to_string()));
+    let damaged = |reason| Err(Refused::Failed(Failure::new(FailureKind::Integrity, reason)));
+    let there = fs::metadata(path).map_err(unread)?;
     if !there.is_file() {
-        return Err("it is no regular file".to_owned());
+        return Err(Refused::LeftOut("it is no regular file".to_owned()));
     }
     if there.len() > u64::from(MAX_BLOCK_SIZE) {
-        return Err(format!("it has {} bytes, and a block at most {MAX_BLOCK_SIZE}", there.len()));
+        let reason = format!("it has {} bytes, and a block at most {MAX_BLOCK_SIZE}", there.len());
+        return Err(Refused::LeftOut(reason));
     }
     if there.len() == 0 {
-        return Err("it is empty, and no block is".to_owned());
+        return damaged("it is empty, and no block is".to_owned());
     }
-    let block = whole_file::read_own(path, u64::from(MAX_BLOCK_SIZE)).map_err(|error| error.to_string())?;
+    let block = whole_file::read_own(path, u64::from(MAX_BLOCK_SIZE)).map_err(unread)?;
     let hash = Key::of(&block);
-    if hash == key { Ok(block) } else { Err(format!("its bytes hash to {hash}, which is not its name")) }
+    if hash == key { Ok(block) } else { damaged(format!("its bytes hash to {hash}, which is not its name")) }
 }
