@@ -129,6 +129,11 @@ pub(super) fn event(notice: &Notice, time: Duration) -> Option<String> {
             (value, "event")
         }
         Notice::Answer { answer, .. } => (serde_json::to_value(answer).ok()?, "answer"),
+        Notice::Done { answer, named, .. } => {
+            let (mut value, named) = (serde_json::to_value(answer).ok()?, serde_json::to_value(named).ok()?);
+            value.as_object_mut()?.extend(named.as_object()?.clone());
+            (value, "answer")
+        }
         Notice::Progress { .. } | Notice::Trouble { .. } | Notice::Route { .. } => return None,
         other => (serde_json::to_value(other).ok()?, "notice"),
     };

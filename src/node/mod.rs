@@ -60,7 +60,7 @@ use std::net::SocketAddr;
 pub use action::{Action, Outbox};
 pub use command::{Command, CommandId, LeaseChange, Source, Until};
 pub use event::{Event, Obstacle};
-pub use notice::{Answer, Failure, FailureKind, Notice, Phase, Progress};
+pub use notice::{Answer, Failure, FailureKind, Named, Notice, Phase, Progress};
 pub use purpose::Purpose;
 
 use self::desk::Desk;

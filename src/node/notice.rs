@@ -5,16 +5,19 @@
 mod answer;
 mod failure;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 pub use answer::{Answer, PeerInfo, Status};
 pub use failure::{Failure, FailureKind};
 
-use super::command::{Command, CommandId};
+use super::command::{Command, CommandId, Source};
 use super::trouble::Trouble;
 use crate::id::Key;
 use crate::name::FileName;
 use crate::overlay::RouteNotice;
+use crate::path_text;
 use crate::peer::Peer;
 
 /// One notice of a node.
@@ -34,6 +37,15 @@ pub enum Notice {
         command: CommandId,
         /// What has changed since the last notice of this command.
         progress: Progress,
+    },
+    /// A file was stored or brought back: told to those who watch, with what its command named.
+    Done {
+        /// The command.
+        command: CommandId,
+        /// How it ended.
+        answer: Answer,
+        /// What it named.
+        named: Named,
     },
     /// The node joined its network, or there was nobody to join.
     Joined {
@@ -125,6 +137,52 @@ pub enum Notice {
         /// What happened to the file.
         news: FileNews,
     },
+}
+
+/// What a store or a retrieve named.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Named {
+    /// A file that was to be stored.
+    Stored {
+        /// The file.
+        #[serde(with = "path_text")]
+        file: PathBuf,
+    },
+    /// A key, and where to bring it.
+    Key {
+        /// The key.
+        key: Key,
+        /// The place.
+        #[serde(with = "path_text")]
+        dest: PathBuf,
+    },
+    /// A local manifest, and where to bring what it lists.
+    Manifest {
+        /// The manifest.
+        #[serde(with = "path_text")]
+        file: PathBuf,
+        /// The place.
+        #[serde(with = "path_text")]
+        dest: PathBuf,
+    },
+}
+
+impl Named {
+    /// What `command` names; none if it neither stores a file nor brings one back.
+    pub fn of(command: &Command) -> Option<Self> {
+        match command {
+            Command::Store { path, .. } => Some(Self::Stored { file: path.clone() }),
+            Command::Retrieve { source: Source::Key(key), dest, .. } => {
+                Some(Self::Key { key: *key, dest: dest.clone() })
+            }
+            Command::Retrieve { source: Source::Manifest(file), dest, .. } => {
+                Some(Self::Manifest { file: file.clone(), dest: dest.clone() })
+            }
+            Command::OnLease { store, .. } => Self::of(store),
+            _ => None,
+        }
+    }
 }
 
 /// What a command does that takes a while.

@@ -24,7 +24,7 @@ use super::watchdog::Watchdog;
 use super::{Role, Shared, fault};
 use crate::gauges::{self, Doing};
 use crate::node::job::Outcome;
-use crate::node::{Action, Answer, Command, CommandId, Event, Node, Notice, Obstacle, Outbox, Phase, Progress};
+use crate::node::{Action, Answer, Command, CommandId, Event, Named, Node, Notice, Obstacle, Outbox, Phase, Progress};
 use crate::peer::Peer;
 use crate::record::words::Names;
 use crate::time::Time;
@@ -81,6 +81,8 @@ pub(super) struct Turn {
 struct Commander {
     session: SessionId,
     answer: Sender<Notice>,
+    /// What those who watch are told at its end, besides.
+    named: Option<Named>,
     /// What those who watch are told of; none if it takes but a moment.
     phase: Option<Phase>,
     /// Bytes or blocks that it moves, as far as that is known.
@@ -259,9 +261,9 @@ impl NodeLoop {
                 if let Command::Interrupt { commands, .. } = &mut command {
                     commands.extend(self.of_session(session));
                 }
-                let phase = Phase::of(&command);
+                let (phase, named) = (Phase::of(&command), Named::of(&command));
                 let (tells_at, shows_from) = (Time::ZERO, now + PACE);
-                let asker = Commander { session, answer, phase, of, tells_at, shows_from };
+                let asker = Commander { session, answer, named, phase, of, tells_at, shows_from };
                 self.begin(now, command, Some(asker));
             }
             Asked::Pause { session, span, tell } => self.pause(session, span, &tell),
@@ -351,11 +353,15 @@ impl NodeLoop {
         let Some(command) = notice.command() else { return self.state.publish(&notice) };
         // Those who watch hear of files, and of the end.
         if let Notice::Answer {
-            answer: Answer::Left { .. } | Answer::Stored { .. } | Answer::Retrieved { .. } | Answer::Cleared { .. },
+            answer:
+                answer @ (Answer::Left { .. } | Answer::Stored { .. } | Answer::Retrieved { .. } | Answer::Cleared { .. }),
             ..
-        } = notice
+        } = &notice
         {
-            self.state.publish(&notice);
+            match self.turn.asking.get_mut(&command).and_then(|asker| asker.named.take()) {
+                Some(named) => self.state.publish(&Notice::Done { command, answer: answer.clone(), named }),
+                None => self.state.publish(&notice),
+            }
         }
         let over = matches!(notice, Notice::Answer { .. });
         let Some(asker) = self.turn.asking.get_mut(&command) else { return };
@@ -423,7 +429,7 @@ mod tests {
     fn told(news: &[(u64, Progress)]) -> (Vec<Progress>, Vec<(u64, u64)>) {
         let (answer, notices) = ANSWERS.open();
         let (phase, shows_from) = (Some(Phase::Storing), Time::ZERO + PACE);
-        let mut asker = Commander { session: 1, answer, phase, of: 0, tells_at: Time::ZERO, shows_from };
+        let mut asker = Commander { session: 1, answer, named: None, phase, of: 0, tells_at: Time::ZERO, shows_from };
         let steps = news.iter().filter_map(|(millis, progress)| {
             let notice = Notice::Progress { command: 1, progress: progress.clone() };
             match asker.hear(Time::ZERO + Duration::from_millis(*millis), 1, notice)? {

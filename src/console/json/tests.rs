@@ -11,12 +11,13 @@ use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, TestResul
 use super::super::{Defaults, Grammar};
 use super::*;
 use crate::id::{Id, Key};
+use crate::lease::Lease;
 use crate::name::FileName;
 use crate::network::NetworkName;
 use crate::node::explain::{Asked, Outcome, Wish};
 use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
 use crate::node::notice::{FileNews, PeerInfo, Status};
-use crate::node::{Answer, Failure};
+use crate::node::{Answer, Command, Failure, Named, Source};
 use crate::overlay::{OverlayKind, Reason, TableRow};
 use crate::runtime::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted};
 
@@ -308,6 +309,25 @@ fn the_page_tells_every_event_and_its_fields() {
         let told: Value = serde_json::from_str(&told).unwrap();
         assert_eq!((&told["event"], &told["time"]), (&json!(name), &json!(1234)));
         assert!(events.lines().any(|line| line.split_whitespace().next() == Some(name)), "{name}");
+    }
+    let sources = [Source::Key(KEY), Source::Manifest("m".into())];
+    let [by_key, by_list] = sources.map(|source| Command::Retrieve { source, dest: "d".into(), replace: false });
+    let store = Command::Store { path: "f".into(), manifest: None, keep: false };
+    let [stored, retrieved] = [0, 1].map(|at| of_files().swap_remove(at));
+    let key = KEY.to_string();
+    for (command, answer, fields) in [
+        (store.clone(), &stored, &[("file", "f"), ("event", "stored")][..]),
+        (store.on(Some(Lease::NOBODYS)), &stored, &[("file", "f")]),
+        (by_key, &retrieved, &[("key", key.as_str()), ("dest", "d"), ("event", "retrieved")]),
+        (by_list, &retrieved, &[("file", "m"), ("dest", "d")]),
+    ] {
+        let named = Named::of(&command).unwrap();
+        let done = event(&Notice::Done { command: 1, answer: answer.clone(), named }, TOOK).unwrap();
+        let done: Value = serde_json::from_str(&done).unwrap();
+        for (field, value) in fields {
+            assert_eq!(done[field], *value, "{done}");
+            assert!(events.contains(&format!("\"{field}\"")) || *field == "event");
+        }
     }
     for answer in of_files().into_iter().take(2) {
         let event = event(&Notice::Answer { command: 1, answer }, TOOK).unwrap();

@@ -21,7 +21,9 @@ fn events_are_appended_to_a_file_from_the_first_on_with_the_progress_and_the_cod
     fs::write(&log, "{\"event\":\"before\"}\n").expect("writable");
     let (path, _) = file(&folder, "original", 1, 3_000_000);
     let mut peer = Launch::new(folder.path().join("peer")).args(&["--events", text(&log)]).start();
-    peer.store(&path);
+    let key = peer.store(&path);
+    let back = folder.path().join("back");
+    assert_eq!(peer.ask(&format!("retrieve {key} {}", text(&back)))["answer"], "retrieved");
     assert_eq!(peer.ask("store nosuch")["answer"], "failed");
     peer.ask("quit");
     let (port, id) = (peer.port, peer.id.clone());
@@ -36,10 +38,13 @@ fn events_are_appended_to_a_file_from_the_first_on_with_the_progress_and_the_cod
     let first = progress.first().expect("there is some");
     assert_eq!((&first["phase"], &first["of"]), (&json!("storing"), &json!(3_000_000)), "{first}");
     let ended: Vec<_> = of("ended").iter().map(|event| (event["phase"].clone(), event["code"].clone())).collect();
-    let ends = [("storing", 0), ("storing", 4), ("handing_over", 0)];
+    let ends = [("storing", 0), ("retrieving", 0), ("storing", 4), ("handing_over", 0)];
     assert_eq!(ended, ends.map(|(phase, code)| (json!(phase), json!(code))));
     assert_eq!(of("ended")[0]["command"], first["command"], "of the same command");
     assert_eq!((of("stored").len(), of("block_stored").len(), of("left").len()), (1, 4, 1), "{names:?}");
+    assert_eq!((&of("stored")[0]["file"], &of("stored")[0]["key"]), (&json!(text(&path)), &json!(key)));
+    let retrieved = of("retrieved");
+    assert_eq!((&retrieved[0]["key"], &retrieved[0]["dest"]), (&json!(key), &json!(text(&back))), "{retrieved:?}");
 }
 
 #[test]
