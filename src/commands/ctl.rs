@@ -124,7 +124,7 @@ pub(super) fn perform(
     let mut asked = Asked { words: sent, folder, to: passage.as_ref().map(Passage::path) };
     let mut pass_on = || passage.iter_mut().for_each(|passage| passage.pass_on(peer));
     let mut rendered = ask(peer, &asked, &OnScreen(&screen), &mut pass_on).map_err(silent)?;
-    if name == Ok("retrieve") && may_replace(&rendered, form) {
+    if name == Some("retrieve") && may_replace(&rendered, form) {
         asked.words.insert(1, "--force".to_owned());
         let peer = again()?;
         watch(&peer)?;
