@@ -99,9 +99,9 @@ pub(crate) static CONNECTIONS: Lock = Lock {
     name: "connections",
     rank: 5,
     about: About {
-        protects: "idle connections to other peers",
+        protects: "idle connections to other peers, and which ways are narrow",
         taken_by: "transfer-N",
-        held_for: "taking one out or putting one back",
+        held_for: "taking one out or putting one back, or a look at a way",
         never_while: "connecting, sending or receiving",
     },
 };

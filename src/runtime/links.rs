@@ -16,13 +16,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender};
-use socket2::{Domain, SockRef, Socket, Type};
 
 use super::channels::LINES;
 use super::descriptors::Shares;
 use super::post::Post;
 use super::secrecy::{Keyring, Stream};
-use super::sockets::leave_from;
+use super::sockets::outgoing;
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
 use super::{Role, fault};
@@ -266,8 +265,8 @@ fn deliver(
 }
 
 fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-    leave_from(SockRef::from(&socket), from, to);
+    // Lines are short, and nothing tells whether they come: where nobody cuts packets, they leave in small ones.
+    let socket = outgoing(to, from, to.is_ipv6())?;
     socket.connect_timeout(&to.into(), CONNECT_LIMIT)?;
     Ok(socket.into())
 }

@@ -5,6 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{setsockopt, sockopt};
+#[cfg(target_os = "linux")]
+use rustix::net::sockopt::Ipv4PathMtuDiscovery;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::StartError;
@@ -73,9 +77,42 @@ pub(super) fn mapped(addr: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Has the routers on an IPv4 path cut what is too long for it. Else they drop it, and their word of that is often
+/// dropped too: then long packets vanish, and short ones come through. Nothing of the newer family is ever cut.
+fn pass_any_path(socket: &Socket) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::net::sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT) {
+        log::debug!("packets are not cut on their way: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
+}
+
+/// A socket that shall connect to `to` from our address `from`, if there is one; with segments, both ways, that pass
+/// any path if it is `narrow`.
+pub(super) fn outgoing(to: SocketAddr, from: Option<IpAddr>, narrow: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    pass_any_path(&socket);
+    #[cfg(target_os = "linux")]
+    if narrow && let Err(error) = setsockopt(&socket, sockopt::TcpMaxSeg, &any_segment(to)) {
+        log::debug!("segments to {to} are as long as they are: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = narrow;
+    leave_from(SockRef::from(&socket), from, to);
+    Ok(socket)
+}
+
+/// Bytes of a segment that passes any path to `to`: what its family promises, less the headers.
+#[cfg(target_os = "linux")]
+fn any_segment(to: SocketAddr) -> u32 {
+    if canonical(to).is_ipv4() { 576 - 40 } else { 1280 - 60 }
+}
+
 pub(super) fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     let tcp = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     open_to_both(&tcp, addr)?;
+    pass_any_path(&tcp);
     // A peer that is started again must not wait for its old connections to be forgotten.
     tcp.set_reuse_address(true)?;
     tcp.bind(&addr.into())?;
@@ -86,6 +123,7 @@ pub(super) fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
 pub(super) fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     let udp = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     open_to_both(&udp, addr)?;
+    pass_any_path(&udp);
     // Before anything can come: each datagram tells where it arrived.
     #[cfg(target_os = "linux")]
     super::udp::tell_where_asked(&udp, addr)?;
@@ -131,7 +169,7 @@ pub(super) fn only(bound: SocketAddr) -> Option<IpAddr> {
 /// Has a connection to `to` leave from our address `from`, if there is one; else the system chooses.
 ///
 /// Who asked one address of ours takes no answer from another, and an address that is ours no longer helps nobody.
-pub(super) fn leave_from(socket: SockRef<'_>, from: Option<IpAddr>, to: SocketAddr) {
+fn leave_from(socket: SockRef<'_>, from: Option<IpAddr>, to: SocketAddr) {
     if let Some(from) = from.filter(|from| from.is_ipv4() == to.is_ipv4())
         && let Err(error) = socket.bind(&SocketAddr::new(from, 0).into())
     {
@@ -185,10 +223,40 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = listener.local_addr().unwrap();
         for (from, expected) in [("127.0.0.2", "127.0.0.2"), ("203.0.113.1", "127.0.0.1"), ("::1", "127.0.0.1")] {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            leave_from(SockRef::from(&socket), Some(from.parse().unwrap()), to);
+            let socket = outgoing(to, Some(from.parse().unwrap()), false).unwrap();
             socket.connect(&to.into()).unwrap();
             assert_eq!(listener.accept().unwrap().1.ip().to_string(), expected);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn whatever_is_sent_may_be_cut_on_its_way_so_that_no_path_is_too_narrow_for_it() {
+        use rustix::net::sockopt::ip_mtu_discover;
+        for any in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
+            let Ok((udp, tcp)) = bind(any.parse().unwrap()) else { continue };
+            let here = SocketAddr::from((Ipv4Addr::LOCALHOST, tcp.local_addr().unwrap().port()));
+            let leaving = outgoing(here, None, false).unwrap();
+            leaving.connect(&here.into()).unwrap();
+            let (accepted, _) = tcp.accept().unwrap();
+            let told =
+                [ip_mtu_discover(&udp), ip_mtu_discover(&tcp), ip_mtu_discover(leaving), ip_mtu_discover(accepted)];
+            assert!(told.iter().all(|told| matches!(told, Ok(Ipv4PathMtuDiscovery::DONT))), "{any}: {told:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_segments_of_a_narrow_connection_pass_any_path_both_ways() {
+        use nix::sys::socket::getsockopt;
+        for (at, most) in [("127.0.0.1:0", 536), ("[::1]:0", 1220)] {
+            let Ok(listener) = TcpListener::bind(at) else { continue };
+            let to = listener.local_addr().unwrap();
+            let leaving = outgoing(to, None, true).unwrap();
+            leaving.connect(&to.into()).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            let (ours, theirs) = (getsockopt(&leaving, sockopt::TcpMaxSeg), getsockopt(&accepted, sockopt::TcpMaxSeg));
+            assert!(ours.unwrap() <= most && theirs.unwrap() <= most, "{at}: {ours:?} {theirs:?}");
         }
     }
 

@@ -102,7 +102,7 @@ impl Dialect {
     }
 }
 
-/// Bytes of the largest datagram we send: it passes any path without fragments.
+/// Bytes of the largest datagram we send: it passes any IPv6 path as it is, and any IPv4 path, where it may be cut.
 pub const MAX_DATAGRAM_SENT: usize = 1200;
 /// Bytes of the largest datagram we read; anything longer is dropped.
 pub const MAX_DATAGRAM_RECEIVED: usize = 8 * 1024;

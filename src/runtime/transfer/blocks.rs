@@ -109,16 +109,19 @@ impl Workbench {
         let shared = &*self.shared;
         // No peer is asked for what there is no room for.
         size.map_or(Ok(()), |size| shared.store.check_room(size))?;
-        let mut reply = shared.connections.request(shared.clock, from, key, size, cancel, &self.events)?;
-        let mut writer = shared.store.begin(*key, reply.size())?;
-        while let Some(bytes) = reply.read_into(piece)? {
-            writer.write(bytes)?;
-        }
-        let size = reply.size();
-        reply.keep();
-        shared.store.note(notes, false)?;
-        writer.commit()?;
-        Ok(Outcome::Stored { size })
+        let connections = &shared.connections;
+        connections.whatever_the_way(shared.clock, from, || {
+            let mut reply = connections.request(shared.clock, from, key, size, cancel, &self.events)?;
+            let mut writer = shared.store.begin(*key, reply.size())?;
+            while let Some(bytes) = reply.read_into(piece)? {
+                writer.write(bytes)?;
+            }
+            let size = reply.size();
+            reply.keep();
+            shared.store.note(notes, false)?;
+            writer.commit()?;
+            Ok(Outcome::Stored { size })
+        })
     }
 
     /// Connects to a peer, and no more.
@@ -151,10 +154,10 @@ impl Workbench {
     ) -> Result<usize, JobError> {
         let shared = &*self.shared;
         match from {
-            Holder::Peer(addr) => {
+            Holder::Peer(addr) => shared.connections.whatever_the_way(shared.clock, addr, || {
                 let reply = shared.connections.request(shared.clock, addr, key, size, cancel, &self.events)?;
                 reply.read_verified(key, buffer, || drop(self.events.send(Event::Flows { job: cancel.job() })))
-            }
+            }),
             Holder::Own => self.bring_own(key, size, buffer),
         }
     }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use super::cancel::Cancel;
 use super::{Buffer, IDLE, failed};
@@ -25,11 +25,12 @@ use crate::id::Key;
 use crate::locks::{self, Ranked};
 use crate::node::Event;
 use crate::node::job::{JobError, JobErrorKind};
+use crate::recent::Recent;
 use crate::runtime::bounded_lines::{BoundedLines, Until, is_timeout};
 use crate::runtime::clock::Clock;
 use crate::runtime::post::Post;
 use crate::runtime::secrecy::{Keyring, Stream};
-use crate::runtime::sockets::leave_from;
+use crate::runtime::sockets::outgoing;
 use crate::runtime::tcp_serve::FOUND_DAMAGED;
 use crate::store::is_shortage;
 use crate::time::Time;
@@ -55,6 +56,10 @@ const MAX_REASON: usize = 120;
 /// Kept connections to one peer at most.
 const MAX_KEPT: usize = 16;
 
+/// Hosts at a time that are known for a narrow way, and how long that is remembered.
+const MAX_NARROW: usize = 256;
+const NARROW_FOR: Duration = Duration::from_secs(3600);
+
 /// An idle connection.
 struct Kept {
     to: SocketAddr,
@@ -63,10 +68,20 @@ struct Kept {
     used: Time,
 }
 
+/// What is known of the ways to others.
+#[derive(Default)]
+struct Known {
+    kept: VecDeque<Kept>,
+    /// Hosts whose long packets do not come, and since when that is known.
+    narrow: Recent<IpAddr, Time, MAX_NARROW>,
+    /// Whether that was told of any.
+    told: bool,
+}
+
 /// Idle connections that are kept, the one that was used last at the end. Where one more finds no room, the first goes:
 /// however many addresses have blocks pulled from them, no more descriptors are taken.
 pub(crate) struct Connections {
-    kept: Ranked<VecDeque<Kept>>,
+    known: Ranked<Known>,
     most: usize,
     /// Bytes of blocks received by way of any. It stands alone (`Relaxed`).
     received: AtomicU64,
@@ -79,8 +94,8 @@ impl Connections {
     /// None yet, and never more than `most`: of a peer that speaks from this address, if it is but one, under these
     /// keys.
     pub(in crate::runtime) fn new(most: usize, source: Option<IpAddr>, keys: Option<Arc<Keyring>>) -> Self {
-        let kept = Ranked::new(&locks::CONNECTIONS, VecDeque::new());
-        Self { kept, most, received: AtomicU64::default(), source, keys }
+        let known = Ranked::new(&locks::CONNECTIONS, Known::default());
+        Self { known, most, received: AtomicU64::default(), source, keys }
     }
 
     /// Bytes of blocks received since the start.
@@ -89,8 +104,34 @@ impl Connections {
     }
 
     /// A new connection to `to`. While it is being made, `cancel` ends that too.
-    pub(super) fn connect(&self, to: SocketAddr, cancel: &Cancel) -> Result<Stream, JobError> {
-        connect(to, self.source, self.keys.as_deref(), cancel)
+    pub(super) fn connect(&self, clock: Clock, to: SocketAddr, cancel: &Cancel) -> Result<Stream, JobError> {
+        let narrow = self.is_narrow(clock.now(), to);
+        connect((to, narrow), self.source, self.keys.as_deref(), cancel)
+    }
+
+    /// Whether nothing but short packets comes from there.
+    fn is_narrow(&self, now: Time, from: SocketAddr) -> bool {
+        self.known.lock().narrow.get(&from.ip()).is_some_and(|since| now.since(*since) < NARROW_FOR)
+    }
+
+    /// A peer announced data, and none came: long packets may be lost on the way from there, where nobody cuts them.
+    pub(super) fn suspect(&self, now: Time, from: SocketAddr) {
+        let mut known = self.known.lock();
+        known.narrow.insert(from.ip(), now);
+        let level = if std::mem::replace(&mut known.told, true) { log::Level::Debug } else { log::Level::Warn };
+        drop(known);
+        log::log!(level, "connections to {from} open, but data does not come: is the path's MTU smaller?");
+    }
+
+    /// Does something with a peer; once more, in short packets, where the way from there turned out to be narrow.
+    pub(super) fn whatever_the_way<T>(
+        &self,
+        clock: Clock,
+        from: SocketAddr,
+        mut attempt: impl FnMut() -> Result<T, JobError>,
+    ) -> Result<T, JobError> {
+        let was = self.is_narrow(clock.now(), from);
+        attempt().or_else(|error| if !was && self.is_narrow(clock.now(), from) { attempt() } else { Err(error) })
     }
 
     /// Asks the peer at `from` for a block; a size other than `expected` is an error. A new connection shows that the
@@ -111,7 +152,7 @@ impl Connections {
             let stream = match kept.take() {
                 Some(stream) => stream,
                 None => {
-                    let stream = self.connect(from, cancel)?;
+                    let stream = self.connect(clock, from, cancel)?;
                     let _ = events.send(Event::Validated { addr: from });
                     stream
                 }
@@ -134,13 +175,13 @@ impl Connections {
     }
 
     fn take(&self, from: SocketAddr, now: Time) -> Option<Stream> {
-        let mut kept = self.kept.lock();
+        let kept = &mut self.known.lock().kept;
         let newest = kept.iter().rposition(|kept| kept.to == from)?;
         kept.remove(newest).filter(|kept| now.since(kept.used) < IDLE).map(|kept| kept.stream)
     }
 
     fn keep(&self, to: SocketAddr, stream: Stream, used: Time) {
-        let mut kept = self.kept.lock();
+        let kept = &mut self.known.lock().kept;
         if kept.iter().filter(|kept| kept.to == to).count() >= MAX_KEPT {
             return;
         }
@@ -152,7 +193,7 @@ impl Connections {
 
     /// Closes connections that were not used for long.
     pub(super) fn close_stale(&self, now: Time) {
-        self.kept.lock().retain(|kept| now.since(kept.used) < IDLE);
+        self.known.lock().kept.retain(|kept| now.since(kept.used) < IDLE);
     }
 }
 
@@ -272,6 +313,9 @@ impl Reply<'_> {
     }
 
     fn broke(&self, error: &io::Error) -> JobError {
+        if is_timeout(error) && self.left == self.size as usize && self.waits.0.check().is_ok() {
+            self.connections.suspect(self.clock.now(), self.from);
+        }
         self.waits.0.check().err().unwrap_or_else(|| lost(self.from, error))
     }
 }
@@ -296,18 +340,17 @@ fn read_size(line: &str, from: SocketAddr, expected: Option<u32>) -> Result<u32,
 }
 
 /// A connection from our address `source` on which neither side may be silent for long, sealed under `keys`, if there
-/// are any. While it is being made, `cancel` ends that too.
+/// are any; in short packets if the way is `narrow`. While it is being made, `cancel` ends that too.
 fn connect(
-    to: SocketAddr,
+    (to, narrow): (SocketAddr, bool),
     source: Option<IpAddr>,
     keys: Option<&Keyring>,
     cancel: &Cancel,
 ) -> Result<Stream, JobError> {
     let cannot = |error: io::Error| unreached(to, &error);
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).map_err(cannot)?;
+    let socket = outgoing(to, source, narrow).map_err(cannot)?;
     let stream = Arc::new(TcpStream::from(socket));
     cancel.wait_on(Some(Arc::clone(&stream)))?;
-    leave_from(SockRef::from(&*stream), source, to);
     let connect = || {
         SockRef::from(&*stream).connect_timeout(&to.into(), CONNECT_LIMIT)?;
         stream.set_nodelay(true)?;

@@ -22,7 +22,7 @@ use super::{Workbench, cannot_write, failed, io_failed};
 use crate::id::Id;
 use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
-use crate::runtime::bounded_lines::BoundedLines;
+use crate::runtime::bounded_lines::{BoundedLines, is_timeout};
 use crate::runtime::named::{Asked, Folder, PART, ask, time_of, version_of};
 use crate::runtime::secrecy::Stream;
 use crate::store::hash_all;
@@ -156,7 +156,7 @@ impl Workbench {
 
     /// Asks a peer for a file and reads the first line of its answer.
     fn request_named(&self, asked: Asked, from: SocketAddr, cancel: &Cancel) -> Result<Incoming<'_>, JobError> {
-        let stream = self.shared.connections.connect(from, cancel)?;
+        let stream = self.shared.connections.connect(self.shared.clock, from, cancel)?;
         let mut lines = BoundedLines::default();
         let clock = self.shared.clock;
         let asking = (&stream).write_all(ask(asked).as_bytes());
@@ -217,7 +217,7 @@ impl Incoming<'_> {
         let mut left = self.version.size;
         while left > 0 {
             let wanted = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
-            let count = self.read(&mut piece[..wanted])?;
+            let count = self.read(&mut piece[..wanted], left)?;
             hash.update(&piece[..count]);
             temporary.as_file_mut().write_all(&piece[..count]).map_err(|error| cannot(&error))?;
             left -= count as u64;
@@ -235,11 +235,17 @@ impl Incoming<'_> {
         Ok(Arrived { temporary, sha256 })
     }
 
-    fn read(&mut self, piece: &mut [u8]) -> Result<usize, JobError> {
+    /// Some of the `left` bytes. Where none come, the file is asked for again, by whoever wants it.
+    fn read(&mut self, piece: &mut [u8], left: u64) -> Result<usize, JobError> {
         match self.lines.read(&self.stream, piece) {
             Ok(0) => Err(self.broke(&io::ErrorKind::UnexpectedEof.into())),
             Ok(count) => Ok(count),
-            Err(error) => Err(self.broke(&error)),
+            Err(error) => {
+                if is_timeout(&error) && left == self.version.size && self.cancel.check().is_ok() {
+                    self.bench.shared.connections.suspect(self.bench.shared.clock.now(), self.from);
+                }
+                Err(self.broke(&error))
+            }
         }
     }
 

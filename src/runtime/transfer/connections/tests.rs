@@ -1,6 +1,7 @@
 //! What comes back over a connection, and when one is kept.
 
 use nix::errno::Errno;
+use socket2::{Domain, Socket, Type};
 
 use super::*;
 use crate::runtime::channels::POSTS;
@@ -75,7 +76,7 @@ fn a_connection_that_is_kept_for_others_is_waited_on_no_longer() {
         scope.spawn(|| listener.accept().expect("it is asked").0.write_all(b"5\nblock").expect("it is open"));
         let reply = connections.request(Clock::start(), from, &key, None, &cancel, &post).expect("a reply");
         scope.spawn(|| {
-            let _kept = connections.kept.lock();
+            let _kept = connections.known.lock();
             holds.send(()).expect("it is waited for");
             let _ = released.recv();
         });
@@ -89,7 +90,7 @@ fn a_connection_that_is_kept_for_others_is_waited_on_no_longer() {
         assert!(cancel.waits_on_nothing());
         drop(release);
     });
-    assert_eq!(connections.kept.lock().len(), 1);
+    assert_eq!(connections.known.lock().kept.len(), 1);
 }
 
 /// How a sender behaves after so many bytes of its reply.
@@ -161,6 +162,42 @@ fn a_sender_that_stops_drips_or_is_cut_off_anywhere_in_a_block_is_given_up_in_ti
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn where_data_does_not_come_over_a_connection_that_opens_it_is_asked_for_in_short_segments() {
+    use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
+    const NARROW: u32 = 536;
+    let block = vec![7; 5000];
+    let (key, clock) = (Key::of(&block), Clock::start());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let from = listener.local_addr().expect("bound");
+    let (connections, ledger) = (Connections::new(4, None, None), Arc::<Ledger>::default());
+    ledger.begin(1);
+    let (cancel, post) = (ledger.of(1), Post::new(POSTS.open().0, None));
+    let answer = std::thread::scope(|scope| {
+        // As by a way that long packets do not pass: the announcement comes, the block only in short ones.
+        scope.spawn(|| {
+            let mut open = Vec::new();
+            loop {
+                let (mut asked, _) = listener.accept().expect("it is asked");
+                io::Read::read_exact(&mut asked, &mut [0; 65]).expect("a request");
+                asked.write_all(b"5000\n").expect("it is open");
+                if getsockopt(&asked, TcpMaxSeg).expect("a number") <= NARROW {
+                    return asked.write_all(&block).expect("it is open");
+                }
+                open.push(asked);
+            }
+        });
+        connections.whatever_the_way(clock, from, || {
+            let reply = connections.request(clock, from, &key, Some(5000), &cancel, &post)?;
+            reply.read_verified(&key, &mut Buffer::default(), || {})
+        })
+    });
+    assert_eq!(answer.ok(), Some(5000));
+    let later = clock.now() + NARROW_FOR;
+    assert!(connections.is_narrow(clock.now(), from) && !connections.is_narrow(later, from), "ways change");
+}
+
 #[test]
 fn the_connection_that_was_used_longest_ago_makes_room_whoever_they_lead_to() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -171,7 +208,7 @@ fn the_connection_that_was_used_longest_ago_makes_room_whoever_they_lead_to() {
     for port in 1..=100 {
         connections.keep(peer(port), connected(to), at(0));
     }
-    assert_eq!(connections.kept.lock().len(), 3);
+    assert_eq!(connections.known.lock().kept.len(), 3);
     assert!(connections.take(peer(97), at(1)).is_none(), "later ones took its place");
     let oldest = connections.take(peer(98), at(1)).expect("it is one of the last three");
     connections.keep(peer(98), oldest, at(1));
@@ -196,7 +233,7 @@ fn a_connection_that_is_being_made_is_given_up_when_the_peer_ends() {
     let cancel = ledger.of(1);
     let took = stopwatch();
     let error = std::thread::scope(|scope| {
-        let connecting = scope.spawn(|| connect(to, None, None, &cancel));
+        let connecting = scope.spawn(|| connect((to, false), None, None, &cancel));
         while cancel.waits_on_nothing() {
             std::thread::yield_now();
         }
