@@ -6,7 +6,7 @@
 //! | 2 | view | whether the peer is ready, and who watches it | the node; those who wait or watch | a look, a change, or a notice to each watcher | a watcher is waited for |
 //! | 3 | served | the connections that are served | tcp-accept, tcp-serve-N, the node at the end | one insertion, removal or mark | anything is received or sent |
 //! | 4 | ledger | jobs that are out, files being read and written, blocks offered | the node, transfer-N, tcp-serve-N | one insertion, removal or look | a file is read or written, a peer is waited for |
-//! | 5 | connections | idle connections to other peers | transfer-N | taking one out or putting one back | connecting, sending or receiving |
+//! | 5 | connections | idle connections to other peers, and which ways are narrow | transfer-N | taking one out or putting one back, or a look at a way | connecting, sending or receiving |
 //! | 6 | hashes | the hashes of named files that were read before, who had them kept here, and which are given | node, transfer-N, tcp-serve-N | one look or insertion | a file is read |
 //! | 7 | jobs | which commands run beside others | console, command-N | one insertion, removal or look | anything else is done |
 //! | 8 | output | the way of answers to standard output | console, command-N | writing one answer, as long as its reader takes | a command is under way, or anything else is written to |

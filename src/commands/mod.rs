@@ -77,7 +77,11 @@ pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
         "with those that failed, as their answers say",
     ),
     (Exit::NotFound, "not found: a key nobody holds, a file that is not there", "once a holder is back"),
-    (Exit::TimedOut, "timed out, nobody answered, or fewer copies than `--quorum`", "yes, later"),
+    (
+        Exit::TimedOut,
+        "timed out, nobody answered, fewer copies than `--quorum`, or but one copy though others are known",
+        "yes, later, or once what the answer names is mended",
+    ),
     (
         Exit::Integrity,
         "integrity: bytes that do not hash to their name, and nobody has better ones",

@@ -18,6 +18,7 @@ use super::text;
 use crate::file::{Form, LocalManifest};
 use crate::id::{Id, Key};
 use crate::node::health::Health;
+use crate::node::notice::too_few_copies;
 use crate::node::{Answer, Failure, FailureKind};
 use crate::path_text;
 use crate::runtime::ThreadsSeen;
@@ -281,7 +282,9 @@ impl Reply {
             Self::Console(ConsoleAnswer::RetrievedFolder(folder)) if !folder.skipped.is_empty() => {
                 Some(FailureKind::Partial)
             }
-            Self::Console(ConsoleAnswer::StoredFolder(folder)) if folder.is_partial => Some(FailureKind::Partial),
+            Self::Console(ConsoleAnswer::StoredFolder(folder)) => {
+                too_few_copies(&folder.copies, folder.wanted).or(folder.is_partial.then_some(FailureKind::Partial))
+            }
             Self::Console(_) => None,
         }
     }

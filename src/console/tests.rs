@@ -44,6 +44,7 @@ impl Rote {
                         wanted: 2,
                         listed: None,
                         unreached: 0,
+                        lacking: None,
                         took: Duration::from_millis(3),
                     }
                 }
@@ -293,11 +294,13 @@ fn answers_read_well() {
     let took = Duration::from_millis(2500);
     let stored_beside = |copies, wanted, unreached| {
         let (key, sha256, bytes, blocks, lists, listed) = (Id::ZERO, Id::ZERO, 5 << 20, 5, 1, None);
-        show(Answer::Stored { key, sha256, bytes, blocks, lists, copies, wanted, listed, unreached, took })
+        let lacking = (unreached == 2).then(|| "peer a: full".to_owned());
+        show(Answer::Stored { key, sha256, bytes, blocks, lists, copies, wanted, listed, unreached, lacking, took })
     };
     let stored = |copies, wanted| stored_beside(copies, wanted, 0);
     let short = stored_beside(vec![0, 6], 3, 2);
     assert!(short.contains("(1 copy of each; 3 wanted; 2 peers are known that did not answer)"), "{short}");
+    assert!(short.ends_with("\nfewer copies than wanted: peer a: full"), "{short}");
     assert!(stored_beside(vec![0, 0, 6], 2, 1).contains("(2 copies of each)"), "nothing is amiss");
     assert!(
         stored(vec![0, 0, 0, 6], 3)

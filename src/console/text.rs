@@ -113,12 +113,15 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
 fn transferred(answer: &Answer, named: Option<&str>) -> String {
     let named = named.map_or_else(String::new, |name| format!("{name}: "));
     match answer {
-        Answer::Stored { key, sha256, bytes, blocks, lists, copies, wanted, listed, unreached, took } => {
+        Answer::Stored { key, sha256, bytes, blocks, lists, copies, wanted, listed, unreached, lacking, took } => {
             let (size, pace) = (amount(*bytes), pace(*bytes, *took));
             let copies = copies_of(copies, *wanted, *unreached);
             let blocks = format!("{} and {}", count(*blocks, "block"), count(*lists, "list"));
             let listed = listed.map_or_else(String::new, |listed| format!("\nmanifest of {}", listing(listed, *bytes)));
-            format!("key {key}\nstored {named}{size} as {blocks} ({copies}) in {pace}{listed}\nsha256 {sha256}")
+            format!(
+                "key {key}\nstored {named}{size} as {blocks} ({copies}) in {pace}{listed}\nsha256 {sha256}{}",
+                why(lacking)
+            )
         }
         Answer::Retrieved { bytes, blocks, standing: true, complete, .. } => {
             let list = list_of(*blocks, *bytes, *complete);
@@ -318,6 +321,11 @@ pub(super) fn copies_of(copies: &[u64], wanted: usize, unreached: usize) -> Stri
             format!("{}; {wanted} wanted{silent}", parts.join(", "))
         }
     }
+}
+
+/// Why there are fewer copies, as a line of its own.
+pub(super) fn why(lacking: &Option<String>) -> String {
+    lacking.as_ref().map_or_else(String::new, |why| format!("\nfewer copies than wanted: {}", escape(why)))
 }
 
 pub(super) fn count(number: u64, what: &str) -> String {

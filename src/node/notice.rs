@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use answer::too_few_copies;
 pub use answer::{Answer, PeerInfo, Status};
 pub use failure::{Failure, FailureKind};
 

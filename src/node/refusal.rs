@@ -29,19 +29,36 @@ pub(crate) enum Refusal {
     Shut,
     /// It may have the block: this peer could not look into that.
     Unjudged(String),
+    /// By its clock, or what it heard, the leases that it is offered the block on have ended.
+    Ended,
     /// For another reason.
     Other(String),
 }
 
 /// Those that have words of their own on the wire.
-const WORDS: [(Refusal, &str); 6] = [
+const WORDS: [(Refusal, &str); 7] = [
     (Refusal::Full, "full"),
     (Refusal::Busy, "busy: too many blocks are on their way here"),
     (Refusal::Leaving, "leaving the network"),
     (Refusal::NotItsHash, "the bytes do not hash to the key"),
     (Refusal::NotPulled, "the block could not be pulled from you"),
     (Refusal::Unreached, "no connection to you comes about, so nothing is pulled from you"),
+    (Refusal::Ended, "its lease has ended"),
 ];
+
+impl Refusal {
+    /// What whoever offered the block can do about it.
+    pub(crate) const fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreached => Some(
+                "nobody can connect to this peer: is there a firewall, or an address that is translated? Store by way of a \
+                 peer that others reach",
+            ),
+            Self::Ended => Some("by the clocks of others the lease is over already: compare them with this machine's"),
+            _ => None,
+        }
+    }
+}
 
 impl<S: Into<String> + AsRef<str>> From<S> for Refusal {
     fn from(words: S) -> Self {
@@ -86,6 +103,7 @@ mod tests {
             (Refusal::NotItsHash, "the bytes do not hash to the key"),
             (Refusal::NotPulled, "the block could not be pulled from you"),
             (Refusal::Unreached, "no connection to you comes about, so nothing is pulled from you"),
+            (Refusal::Ended, "its lease has ended"),
         ] {
             assert_eq!((Refusal::from(words), refusal.to_string()), (refusal, words.to_owned()));
         }
@@ -94,6 +112,6 @@ mod tests {
         {
             assert!(matches!(Refusal::from(refusal.to_string()), Refusal::Other(_)));
         }
-        assert_eq!(Refusal::from("its lease has ended"), Refusal::Other("its lease has ended".to_owned()));
+        assert_eq!(Refusal::from("no"), Refusal::Other("no".to_owned()));
     }
 }

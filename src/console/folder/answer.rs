@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::console::escape::{escape, shown};
 use crate::console::reply::LeftOut;
-use crate::console::text::{amount, copies_of, count, lines, pace};
+use crate::console::text::{amount, copies_of, count, lines, pace, why};
 use crate::file::folder::{Item, Kind};
 use crate::id::{Id, Key};
 use crate::path_text;
@@ -38,6 +38,9 @@ pub struct StoredFolder {
     pub wanted: usize,
     /// Peers that are known, belong among those nearest to a block, and did not answer: the most for any block.
     pub unreached: usize,
+    /// For people: why a block has fewer copies than were wanted, where a peer said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lacking: Option<String>,
     /// What was left out, and why.
     pub skipped: Vec<LeftOut>,
     /// Whether that was not asked for.
@@ -143,12 +146,16 @@ impl ListedItem {
 
 /// The answer to a store, for people.
 pub(in crate::console) fn stored(folder: &StoredFolder) -> String {
-    let StoredFolder { file, key, bytes, blocks, lists, copies, wanted, unreached, skipped, took, .. } = folder;
+    let StoredFolder { file, key, bytes, blocks, lists, copies, wanted, unreached, lacking, skipped, took, .. } =
+        folder;
     let copies = copies_of(copies, *wanted, *unreached);
     let what = contents(folder.files, folder.folders, folder.links);
     let (size, pace, file) = (amount(*bytes), pace(*bytes, *took), shown(file));
     let blocks = format!("{} and {}", count(*blocks, "block"), count(*lists, "list"));
-    let told = [format!("key {key}"), format!("stored {file}: {what}, {size} as {blocks} ({copies}) in {pace}")];
+    let told = [
+        format!("key {key}"),
+        format!("stored {file}: {what}, {size} as {blocks} ({copies}) in {pace}{}", why(lacking)),
+    ];
     lines(told.into_iter().chain(skipped.iter().map(skip)))
 }
 

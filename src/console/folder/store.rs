@@ -97,17 +97,19 @@ struct Sum {
     copies: Vec<u64>,
     wanted: usize,
     unreached: usize,
+    lacking: Option<String>,
 }
 
 impl Sum {
     fn count(&mut self, answer: &Answer) {
-        let Answer::Stored { blocks, lists, copies, wanted, unreached, .. } = answer else { return };
+        let Answer::Stored { blocks, lists, copies, wanted, unreached, lacking, .. } = answer else { return };
         self.blocks += blocks;
         self.lists += lists;
         self.copies.resize(self.copies.len().max(copies.len()), 0);
         copies.iter().zip(&mut self.copies).for_each(|(more, sum)| *sum += more);
         self.wanted = self.wanted.max(*wanted);
         self.unreached = self.unreached.max(*unreached);
+        self.lacking = self.lacking.take().or_else(|| lacking.clone());
     }
 
     /// What was sent has come to its end. Bytes of files that are stored with it.
@@ -161,6 +163,7 @@ impl Sum {
             copies: self.copies,
             wanted: self.wanted,
             unreached: self.unreached,
+            lacking: self.lacking,
             skipped,
             is_partial: false,
             took,

@@ -64,6 +64,7 @@ fn of_files() -> Vec<Answer> {
         wanted: 1,
         listed: Some(1),
         unreached: 1,
+        lacking: Some("full".to_owned()),
         took,
     };
     let retrieved = Answer::Retrieved {
@@ -215,6 +216,7 @@ fn of_folders() -> Vec<ConsoleAnswer> {
         copies: vec![0, 2],
         wanted: 1,
         unreached: 0,
+        lacking: Some("full".to_owned()),
         skipped: skipped(),
         is_partial: true,
         took: TOOK,

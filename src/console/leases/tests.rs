@@ -188,9 +188,20 @@ fn a_file_that_was_deleted_while_it_was_stored_is_not_called_stored() {
     let (_folder, catalogue, _) = bench(&[]);
     let (lease, it) = (drawn(None), Key::of(b"it"));
     let (copies, took) = (vec![0, 1], Duration::ZERO);
-    let (blocks, lists, wanted, unreached) = (1, 0, 1, 0);
-    let stored =
-        Answer::Stored { key: it, sha256: it, bytes: 1, blocks, lists, copies, wanted, listed: None, unreached, took };
+    let (blocks, lists, wanted, unreached, lacking) = (1, 0, 1, 0, None);
+    let stored = Answer::Stored {
+        key: it,
+        sha256: it,
+        bytes: 1,
+        blocks,
+        lists,
+        copies,
+        wanted,
+        listed: None,
+        unreached,
+        lacking,
+        took,
+    };
     let remember = || finding::remember(&catalogue, Path::new("/a"), None, Some(lease.clone()), &stored);
     catalogue.end(&lease.secrets).unwrap();
     let refused = remember().unwrap_err();

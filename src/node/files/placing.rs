@@ -25,6 +25,8 @@ pub(super) struct Tally {
     /// Blocks that the file was read in, those that repeat included.
     pub(super) read: u64,
     pub(super) unreached: usize,
+    /// Why a block has fewer copies than it should, if one has.
+    pub(super) lacking: Option<String>,
 }
 
 /// A block on its way to its holders.
@@ -66,6 +68,11 @@ impl Refused {
     /// This peer keeps none.
     pub(super) fn here(reason: String) -> Self {
         Self { by: "this peer".to_owned(), why: Refusal::Other(reason) }
+    }
+
+    /// With what can be done about it.
+    fn explained(&self) -> String {
+        self.why.advice().map_or_else(|| self.to_string(), |advice| format!("{self}; {advice}"))
     }
 }
 
@@ -144,6 +151,19 @@ impl Placing {
         }
     }
 
+    /// Why it has fewer copies than it should, as far as that is known.
+    fn lacking(&self) -> Option<String> {
+        let silent = self.overdue.iter().chain(&self.out).count();
+        match &self.trouble {
+            _ if self.saved >= self.wanted => None,
+            Some(refused) => Some(refused.explained()),
+            None if silent > 0 => {
+                Some("others were offered it, and have not asked for it yet: can they connect to this peer?".to_owned())
+            }
+            None => None,
+        }
+    }
+
     /// Peers that should have it and were not offered it, for they take nothing.
     pub(super) fn passed_over(&self) -> impl Iterator<Item = &Peer> {
         self.candidates.iter().take(self.wanted.saturating_sub(self.saved))
@@ -153,9 +173,9 @@ impl Placing {
 impl Tally {
     /// The answer to the store of a file of so many bytes and this SHA-256; `listed` in a local manifest too.
     pub(super) fn answer(self, key: Key, (bytes, sha256): (u64, Id), listed: bool, took: Duration) -> Answer {
-        let Self { lists, copies, wanted, read, unreached, .. } = self;
+        let Self { lists, copies, wanted, read, unreached, lacking, .. } = self;
         let listed = listed.then_some(read);
-        Answer::Stored { key, sha256, bytes, blocks: read, lists, copies, wanted, listed, unreached, took }
+        Answer::Stored { key, sha256, bytes, blocks: read, lists, copies, wanted, listed, unreached, lacking, took }
     }
 
     pub(super) fn add(&mut self, placing: &Placing) {
@@ -164,6 +184,7 @@ impl Tally {
             self.copies.resize(placing.saved + 1, 0);
         }
         self.copies[placing.saved] += placing.times;
+        self.lacking = self.lacking.take().or_else(|| placing.lacking());
     }
 }
 
@@ -181,5 +202,6 @@ pub(super) fn too_few(key: Key, placing: &Placing, quorum: usize) -> Failed {
             format!("{got}: the file was changed while it was stored; store it again when nobody writes to it");
         return (FailureKind::Integrity, reason);
     }
-    (FailureKind::TooFewCopies, format!("{got}; start more peers, or lower --quorum"))
+    let advice = placing.trouble.as_ref().and_then(|refused| refused.why.advice());
+    (FailureKind::TooFewCopies, format!("{got}; {}", advice.unwrap_or("start more peers, or lower --quorum")))
 }

@@ -381,7 +381,7 @@ fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), Refusal> {
         let news = LeaseNews { ended, ..LeaseNews::default() };
         desk.ask_once(Ticket::of(Owner::Leases, 0), offer.from.addr, Request::Lease(news));
     }
-    if wanted { Ok(()) } else { Err(ENDED.into()) }
+    if wanted { Ok(()) } else { Err(Refusal::Ended) }
 }
 
 /// Blocks whose leases have ended by this peer's clock, and not by that of one who offers them, stay for so long. Who
@@ -390,8 +390,6 @@ const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
 
 /// What a stranger is told whose block is not pulled, because it did not answer a ping.
 const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";
-/// What a peer says to offers of blocks that nobody wants any more.
-const ENDED: &str = "its lease has ended";
 /// Why a block is not saved whose bytes could not be written or read.
 const REFUSED: &str = "the disk refused the block";
 /// What a peer is told whose block is not saved for this.

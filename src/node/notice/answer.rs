@@ -41,6 +41,9 @@ pub enum Answer {
         /// Peers that are known, belong among those nearest to a block, and did not answer: the most for any block.
         #[serde(default, skip_serializing_if = "super::is_zero")]
         unreached: usize,
+        /// For people: why a block has fewer copies than were wanted, where a peer said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lacking: Option<String>,
         /// How long the command took.
         took: Duration,
     },
@@ -201,7 +204,7 @@ impl Answer {
 
     /// What sort of failure this is. A departure that leaves blocks behind, though others were there to take them, is
     /// one; and that a peer which may hold a block has not heard of its leases; and that blocks could not be read; and
-    /// that what was stored has one copy at most, though others are known that could not be reached.
+    /// that what was stored has one copy at most, though others are known that should have taken it.
     pub fn verdict(&self) -> Option<FailureKind> {
         match self {
             Self::Left { offered: true, left_behind: 1.., alone: false, .. } => Some(FailureKind::TimedOut),
@@ -209,12 +212,16 @@ impl Answer {
                 Some(FailureKind::Unknown)
             }
             Self::Scrubbed(Scrubbed { unread: 1.., .. }) => Some(FailureKind::Other),
-            Self::Stored { copies, wanted: 2.., unreached: 1.., .. } if copies.len() <= 2 => {
-                Some(FailureKind::TooFewCopies)
-            }
+            Self::Stored { copies, wanted, .. } => too_few_copies(copies, *wanted),
             answer => answer.failure().map(|failure| failure.kind),
         }
     }
+}
+
+/// What sort of failure it is that blocks have so many copies, where so many were wanted: one is none too many where
+/// others are known.
+pub(crate) fn too_few_copies(copies: &[u64], wanted: usize) -> Option<FailureKind> {
+    (wanted >= 2 && copies.len() <= 2).then_some(FailureKind::TooFewCopies)
 }
 
 /// A peer and what is known about it.

@@ -44,30 +44,57 @@ fn what_is_here_needs_no_connection_to_who_offers_it_and_who_delivered_is_not_ju
     assert!(responses(&bench.ends(2, failed(JobErrorKind::Unreachable))).len() > 1, "two in a row");
 }
 
+/// What a store comes to at a peer that keeps a copy, where the others refuse.
+fn store_refused(overlay: Scripted, refusal: &Refusal) -> Answer {
+    let mut bench = Bench::on(Config::default(), overlay).start(&[]);
+    let command = Command::Store { path: "file".into(), manifest: None, keep: false };
+    let mut actions = bench.does(Event::Command { id: 1, command });
+    let mut reads = 0;
+    while answer(&actions).is_none() {
+        let mut next = Vec::new();
+        for (job, work) in jobs(&actions) {
+            let outcome = match work {
+                Job::ReadNext { .. } if reads == 0 => Outcome::Read { entry: Entry { key: key(1), size: 10 } },
+                Job::ReadNext { .. } => Outcome::End { size: 10, sha256: key(9) },
+                Job::Pack { .. } => Outcome::Packed { key: key(2), size: 100 },
+                Job::Keep { .. } => Outcome::Stored { size: 10 },
+                other => panic!("{other:?}"),
+            };
+            reads += u32::from(matches!(outcome, Outcome::Read { .. }));
+            next.extend(bench.ends(job, outcome));
+        }
+        for (to, magic, request) in requests(&actions) {
+            if matches!(request, Request::Store { .. }) {
+                next.extend(bench.hears(to, Message::error(magic, refusal.to_string())));
+            }
+        }
+        actions = next;
+    }
+    answer(&actions).expect("it ends")
+}
+
 #[test]
 fn a_store_that_only_this_peer_keeps_though_others_are_known_has_failed() {
     for (unreached, verdict) in [(vec![peer(1)], Some(FailureKind::TooFewCopies)), (Vec::new(), None)] {
         let alone = Scripted { me: peer(0), set: vec![peer(0)], holds: false, unreached };
-        let mut bench = Bench::on(Config::default(), alone).start(&[]);
-        let command = Command::Store { path: "file".into(), manifest: None, keep: false };
-        let mut actions = bench.does(Event::Command { id: 1, command });
-        let mut reads = 0;
-        while answer(&actions).is_none() {
-            let mut next = Vec::new();
-            for (job, work) in jobs(&actions) {
-                let outcome = match work {
-                    Job::ReadNext { .. } if reads == 0 => Outcome::Read { entry: Entry { key: key(1), size: 10 } },
-                    Job::ReadNext { .. } => Outcome::End { size: 10, sha256: key(9) },
-                    Job::Pack { .. } => Outcome::Packed { key: key(2), size: 100 },
-                    Job::Keep { .. } => Outcome::Stored { size: 10 },
-                    other => panic!("{other:?}"),
-                };
-                reads += u32::from(matches!(outcome, Outcome::Read { .. }));
-                next.extend(bench.ends(job, outcome));
-            }
-            actions = next;
-        }
-        assert_eq!(answer(&actions).and_then(|answer| answer.verdict()), verdict, "{actions:?}");
+        let end = store_refused(alone, &Refusal::Full);
+        assert_eq!(end.verdict(), verdict, "{end:?}");
+    }
+}
+
+#[test]
+fn a_store_that_all_others_refuse_has_failed_and_tells_what_can_be_done() {
+    let told = [
+        (Refusal::Unreached, "nobody can connect to this peer"),
+        (Refusal::Ended, "compare them with this machine's"),
+        (Refusal::Full, ": full"),
+    ];
+    for (refusal, words) in told {
+        let overlay = Scripted { me: peer(0), set: (0..3).map(peer).collect(), holds: false, unreached: Vec::new() };
+        let end = store_refused(overlay, &refusal);
+        let Answer::Stored { copies, lacking: Some(why), .. } = &end else { panic!("{end:?}") };
+        assert!(why.contains(words), "{why}");
+        assert_eq!((&copies[..], end.verdict()), (&[0, 2][..], Some(FailureKind::TooFewCopies)));
     }
 }
 
