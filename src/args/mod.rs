@@ -5,7 +5,7 @@ pub(crate) mod config_file;
 mod network;
 mod ring;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -139,8 +139,8 @@ pub(crate) struct PeerArgs {
     #[arg(long, env = "KADRING_PORT", value_name = "PORT", default_value_t = 7000)]
     pub(crate) port: u16,
     /// Address to listen on; 0.0.0.0 or :: for all
-    #[arg(long, env = "KADRING_BIND", value_name = "IP", default_value = "127.0.0.1")]
-    pub(crate) bind: IpAddr,
+    #[arg(long, env = "KADRING_BIND", value_name = "IP", default_value = "127.0.0.1", value_parser = parse_bind)]
+    pub(crate) bind: SocketAddr,
     /// A running peer to join through; may be given several times, or separated by commas
     #[arg(long, env = "KADRING_BOOTSTRAP", value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
     pub(crate) bootstrap: Vec<String>,
@@ -251,6 +251,19 @@ fn parse_scrub(word: &str) -> Result<Scrub, String> {
     Ok(Scrub(Some(period).filter(|period| !period.is_zero())))
 }
 
+/// An address of this machine; one of a link alone names its interface.
+fn parse_bind(word: &str) -> Result<SocketAddr, String> {
+    let wrong = |why: &dyn std::fmt::Display| format!("{why}; 0.0.0.0, :: or fe80::3%eth0 are such addresses");
+    match word.parse::<IpAddr>() {
+        Ok(ip) => Ok((ip, 0).into()),
+        Err(_) if word.contains('%') => {
+            let found = (word, 0).to_socket_addrs().map_err(|error| wrong(&error))?.next();
+            found.ok_or_else(|| wrong(&"it has no address"))
+        }
+        Err(error) => Err(wrong(&error)),
+    }
+}
+
 fn parse_size(word: &str) -> Result<ByteSize, String> {
     word.parse().map_err(|_| "a size is a number of bytes, or of units such as 500MB or 20GiB".to_owned())
 }
@@ -293,6 +306,15 @@ mod tests {
             assert!(parsed(&["kadring", "sim", option, "3"]).is_ok(), "{option}");
         }
         assert!(exit_codes().contains("a number alone is one of seconds"));
+    }
+
+    #[test]
+    fn an_address_to_listen_on_may_name_the_link_that_it_is_of() {
+        for (word, addr) in [("::", "[::]:0"), ("10.0.0.1", "10.0.0.1:0"), ("fe80::3%1", "[fe80::3%1]:0")] {
+            assert_eq!(parse_bind(word).unwrap().to_string(), addr);
+        }
+        assert_eq!(parse_bind("fe80::3%lo"), parse_bind("fe80::3%1"));
+        assert!(parse_bind("fe80::3%none").is_err() && parse_bind("localhost").is_err() && parse_bind("").is_err());
     }
 
     #[test]

@@ -161,7 +161,7 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
         None => Some(temporary_folder()?),
     };
     let options = Options {
-        bind: SocketAddr::new(args.bind, args.port),
+        bind: at_port(args.bind, args.port),
         data: args.data.clone().or_else(|| Some(temporary.as_ref()?.path().to_owned())),
         id: args.id,
         bootstrap: known.addrs,
@@ -214,6 +214,11 @@ fn beyond_reach(own: IpAddr, ways: &[SocketAddr]) -> Option<String> {
     elsewhere.then(|| format!("; it listens on {own}, which other machines cannot reach: give --bind {all}"))
 }
 
+fn at_port(mut addr: SocketAddr, port: u16) -> SocketAddr {
+    addr.set_port(port);
+    addr
+}
+
 /// Writes that the peer is ready.
 fn announce(announced: &str, output: &mut Output, (format, person): (Format, bool), args: &PeerArgs) {
     match format {
@@ -240,7 +245,7 @@ fn is_own(options: &Options) -> bool {
 /// Where to join. Names that cannot be resolved just now do not keep a peer away from neighbours that it remembers.
 fn known(args: &PeerArgs) -> Result<Known, Failed> {
     let remembers = args.data.as_deref().is_some_and(remembers_peers);
-    match bootstrap(&args.bootstrap, args.bind) {
+    match bootstrap(&args.bootstrap, args.bind.ip()) {
         Err(failed) if remembers => {
             log::warn!("{failed}: joining through the peers of the last run alone");
             Ok(Known::default())

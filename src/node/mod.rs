@@ -270,8 +270,9 @@ impl Node {
         }
     }
 
-    fn on_message(&mut self, from: SocketAddr, via: Via, bytes: u32, message: Message) {
+    fn on_message(&mut self, from: SocketAddr, via: Via, bytes: u32, mut message: Message) {
         self.desk.exchange.traffic.received += 1;
+        message.place_links(from);
         let Message { magic, sender, body, .. } = message;
         let answer = match body {
             Body::Request(request) => return self.on_request(from, (via, bytes, magic), sender, request),

@@ -1,7 +1,7 @@
 //! The two sockets of a peer: one port number, UDP and TCP, both bound before any thread runs.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -41,8 +41,14 @@ pub(super) fn bind(addr: SocketAddr) -> Result<(UdpSocket, TcpListener), StartEr
 /// A failure comes with the protocol that it is about.
 fn bind_both(addr: SocketAddr) -> Result<(UdpSocket, TcpListener), (&'static str, io::Error)> {
     let tcp = bind_tcp(addr).map_err(|error| ("TCP", error))?;
-    let udp = tcp.local_addr().and_then(|bound| bind_udp(SocketAddr::new(addr.ip(), bound.port())));
+    let udp = tcp.local_addr().and_then(|bound| bind_udp(at_port(addr, bound.port())));
     Ok((udp.map_err(|error| ("UDP", error))?, tcp))
+}
+
+/// The same address with another port, and of the same link if it is one of a link alone.
+pub(super) fn at_port(mut addr: SocketAddr, port: u16) -> SocketAddr {
+    addr.set_port(port);
+    addr
 }
 
 /// What is bound to all addresses serves those of both families, whatever the system's habit is.
@@ -137,8 +143,7 @@ pub(super) fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
 /// An address that reaches a socket bound at `addr` from this machine.
 pub(super) fn reachable(addr: SocketAddr) -> SocketAddr {
     // A machine may have no loopback address of the newer family; a socket on all addresses serves the older one too.
-    let ip = if addr.ip().is_unspecified() { loopback(true) } else { addr.ip() };
-    SocketAddr::new(ip, addr.port())
+    if addr.ip().is_unspecified() { SocketAddr::new(loopback(true), addr.port()) } else { addr }
 }
 
 /// Where others reach a socket bound at `bound`. The ring tells its address to peers that never had a datagram from it,
@@ -150,15 +155,15 @@ pub(super) fn advertised(bound: SocketAddr, known: impl Iterator<Item = SocketAd
     if !bound.ip().is_unspecified() {
         return bound;
     }
-    let known: Vec<IpAddr> = known.map(|addr| addr.ip()).collect();
-    let first = bound.is_ipv4() || known.iter().any(IpAddr::is_ipv4);
+    let known: Vec<SocketAddr> = known.collect();
+    let first = bound.is_ipv4() || known.iter().any(SocketAddr::is_ipv4);
     let families = if is_dual(bound) { vec![first, !first] } else { vec![first] };
-    let ip = families.iter().find_map(|&v4| {
+    let found = families.iter().find_map(|&v4| {
         // A peer that is known on this machine alone can be told any address of it, and others may come from outside.
-        let known = known.iter().copied().filter(|ip| ip.is_ipv4() == v4 && !ip.is_loopback());
-        known.chain([elsewhere(v4)]).find_map(way_to).or_else(|| of_interfaces(v4))
+        let known = known.iter().copied().filter(|at| at.is_ipv4() == v4 && !at.ip().is_loopback());
+        known.chain([elsewhere(v4).into()]).find_map(way_to).or_else(|| of_interfaces(v4).map(|ip| (ip, 0).into()))
     });
-    SocketAddr::new(ip.unwrap_or_else(|| loopback(first)), bound.port())
+    at_port(found.unwrap_or_else(|| (loopback(first), 0).into()), bound.port())
 }
 
 /// The one address that a socket bound at `bound` is reached at; none if at all of this machine's.
@@ -171,9 +176,17 @@ pub(super) fn only(bound: SocketAddr) -> Option<IpAddr> {
 /// Who asked one address of ours takes no answer from another, and an address that is ours no longer helps nobody.
 fn leave_from(socket: SockRef<'_>, from: Option<IpAddr>, to: SocketAddr) {
     if let Some(from) = from.filter(|from| from.is_ipv4() == to.is_ipv4())
-        && let Err(error) = socket.bind(&SocketAddr::new(from, 0).into())
+        && let Err(error) = socket.bind(&on_the_link_of(to, from).into())
     {
         log::debug!("{from} is not ours any longer: {error}");
+    }
+}
+
+/// Our address `ip`: if it is one of a link alone, on that which leads to `to`.
+fn on_the_link_of(to: SocketAddr, ip: IpAddr) -> SocketAddr {
+    match (ip, to) {
+        (IpAddr::V6(ip), SocketAddr::V6(to)) => SocketAddrV6::new(ip, 0, 0, to.scope_id()).into(),
+        _ => SocketAddr::new(ip, 0),
     }
 }
 
@@ -182,16 +195,20 @@ fn loopback(v4: bool) -> IpAddr {
 }
 
 /// An address that is nobody's, kept for documentation (RFC 5737, RFC 3849): the way there is the way to everybody.
-fn elsewhere(v4: bool) -> IpAddr {
-    if v4 { Ipv4Addr::new(192, 0, 2, 1).into() } else { Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into() }
+fn elsewhere(v4: bool) -> (IpAddr, u16) {
+    let ip =
+        if v4 { Ipv4Addr::new(192, 0, 2, 1).into() } else { Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into() };
+    (ip, 0)
 }
 
-/// The address of ours that datagrams to `there` leave from. Nothing is sent: the system only looks up the way.
-fn way_to(there: IpAddr) -> Option<IpAddr> {
+/// The address of ours that datagrams to `there` leave from. Nothing is sent: the system only looks up the way. To who
+/// is reached over one link alone an address of that link tells enough.
+fn way_to(there: SocketAddr) -> Option<SocketAddr> {
     let any: IpAddr = if there.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
-    socket.connect(SocketAddr::new(there, 9)).ok()?;
-    socket.local_addr().ok().map(|addr| addr.ip()).filter(tells_where)
+    socket.connect(at_port(there, 9)).ok()?;
+    let linked = matches!(there, SocketAddr::V6(there) if there.scope_id() != 0);
+    socket.local_addr().ok().filter(|addr| tells_where(&addr.ip()) || linked && !addr.ip().is_loopback())
 }
 
 /// The first address of a network that this machine is on.
@@ -276,7 +293,7 @@ mod tests {
         let any: SocketAddr = "[::]:7000".parse().unwrap();
         let known = ["[::1]:7001", "127.0.0.1:7001"].map(|known| known.parse().unwrap());
         let told = advertised(any, known.into_iter());
-        let lone = way_to(elsewhere(true)).or_else(|| of_interfaces(true)).is_none();
+        let lone = way_to(elsewhere(true).into()).is_none() && of_interfaces(true).is_none();
         assert!(told.is_ipv4() || lone, "{told}");
     }
 
@@ -301,6 +318,15 @@ mod tests {
         asking.send_to(b"hello", here).unwrap();
         let (_, from) = udp.recv_from(&mut [0; 8]).unwrap();
         assert_eq!(canonical(from), asking.local_addr().unwrap());
+    }
+
+    #[test]
+    fn an_address_of_one_link_keeps_its_link_in_all_that_is_made_of_it() {
+        let addr: SocketAddr = "[fe80::3%1]:0".parse().unwrap();
+        assert_eq!(at_port(addr, 7).to_string(), "[fe80::3%1]:7");
+        assert_eq!((reachable(addr), canonical(addr), mapped(addr)), (addr, addr, addr));
+        assert_eq!(advertised(addr, std::iter::empty()), addr);
+        assert_eq!(on_the_link_of("[fe80::4%5]:7".parse().unwrap(), addr.ip()).to_string(), "[fe80::3%5]:0");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::post::Post;
 use super::secrecy::Stream;
 use super::send_file::send_part;
 use super::served::{ConnectionId, State};
+use super::sockets::at_port;
 use super::{Role, Shared, fault};
 use crate::gauges::{self, Doing};
 use crate::id::Key;
@@ -225,7 +226,7 @@ fn send_named(stage: Stage<'_>, from: SocketAddr, asked: named::Asked, events: &
     };
     folder.send(stream, asked.file, shared.clock.now(), send_all, || {
         if let Some(port) = asked.port {
-            let by = SocketAddr::new(from.ip(), port);
+            let by = at_port(from, port);
             let _ = events.send(Event::Fetched { file: asked.file, by });
         }
     })
@@ -295,7 +296,7 @@ fn control(shared: &Shared, from: SocketAddr, line: &[u8], events: &Post) -> io:
         Err(malformed) => return Ok(Err(malformed.reason)),
     };
     let Some(sender) = message.sender else { return Ok(Err("a control line names its source")) };
-    let from = SocketAddr::new(from.ip(), sender.peer.addr.port());
+    let from = at_port(from, sender.peer.addr.port());
     let bytes = line.len() as u32;
     let event = Event::Message { from, via: Via::Tcp, bytes, message };
     events.send(event).map(Ok).map_err(|_| io::ErrorKind::BrokenPipe.into())

@@ -4,6 +4,7 @@
 //! the ring's five-field lines. Nothing here touches a socket.
 
 pub mod kad;
+mod link;
 pub mod message;
 pub mod ring;
 pub mod sample;

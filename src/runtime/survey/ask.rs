@@ -117,7 +117,7 @@ impl Guest {
         SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
         let tcp = Arc::new(TcpStream::connect_timeout(&addr, PATIENCE)?);
         let stream = Stream::open(tcp, self.keys.as_deref(), PATIENCE)?;
-        let here = SocketAddr::new(stream.tcp().local_addr()?.ip(), listener.local_addr()?.port());
+        let here = sockets::at_port(stream.tcp().local_addr()?, listener.local_addr()?.port());
         let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
         (&stream).write_all(&self.text(here, addr, Dialect::Ring, Request::Ring(ping), magic))?;
         let clock = Clock::start();

@@ -126,7 +126,7 @@ impl Workbench {
 
     /// Connects to a peer, and no more.
     pub(super) fn dial(&self, to: SocketAddr, cancel: &Cancel) -> Result<Outcome, JobError> {
-        let connected = self.shared.connections.connect(to, cancel).map(drop);
+        let connected = self.shared.connections.connect(self.shared.clock, to, cancel).map(drop);
         let _ = cancel.wait_on(None);
         connected.map(|()| Outcome::Done)
     }
