@@ -188,10 +188,14 @@ impl Tally {
     }
 }
 
-pub(super) fn too_few(key: Key, placing: &Placing, quorum: usize) -> Failed {
+pub(super) fn too_few(key: Key, placing: &Placing, quorum: usize, silent: usize) -> Failed {
     let copies = if placing.saved == 1 { "copy" } else { "copies" };
     let cause = match (&placing.trouble, placing.found) {
         (Some(refused), _) => refused.to_string(),
+        (None, 0) if silent > 0 => format!(
+            "{silent} peers are known, and no answer of theirs arrives; those of a ring come over connections to this \
+             machine, which a firewall, or an address that is translated, keeps out"
+        ),
         (None, 0) => "there is no peer to keep it; is the network reachable?".to_owned(),
         (None, found) => format!("no more than {found} can keep it"),
     };

@@ -385,7 +385,7 @@ impl Put {
         }
         if placing.saved < quorum {
             if placing.second_round || placing.is_hopeless(|addr| desk.stalls(addr)) {
-                let failed = too_few(key, placing, quorum);
+                let failed = too_few(key, placing, quorum, self.tally.unreached);
                 return self.give_up(desk, failed);
             }
             // The replica set may have changed under our hands: look again, once. Who has it already says so at once.

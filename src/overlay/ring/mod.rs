@@ -128,6 +128,8 @@ pub struct Ring {
     proven: Recent<SocketAddr, (), { admission::MAX_PROVEN }>,
     /// Relayed requests that were seen lately: those sent again are told of once.
     seen: VecDeque<Seen>,
+    /// Whether anything came that comes over connections alone; that none do, once that is known.
+    hears: Option<bool>,
     /// Requests whose next peer is still starting.
     waiting: VecDeque<Waiting>,
     /// Peers that answered, and enter the list once those before them have.
@@ -162,6 +164,7 @@ impl Ring {
             farewells: BTreeMap::new(),
             proven: Recent::default(),
             seen: VecDeque::new(),
+            hears: None,
             waiting: VecDeque::new(),
             early: Vec::new(),
             options,

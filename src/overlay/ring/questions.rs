@@ -153,6 +153,9 @@ impl Ring {
         response: &Response,
         out: &mut Vec<Effect>,
     ) {
+        if !matches!(response, Response::Node(_) | Response::Ring(RingResponse::Pong { .. })) {
+            self.hears = Some(true);
+        }
         match (why, response) {
             (why, Response::Ring(response)) => self.on_ring_answer(now, why, (from, by), response, out),
             (Why::Value { lookup, peer }, response) => self.on_value(lookup, peer, response.node().is_some(), out),
@@ -294,7 +297,10 @@ impl Ring {
                 self.on_departed(now, peer, out);
             }
             Why::Ping(ping) => self.on_missed(now, ping, out),
-            Why::Search(lookup) => self.search_on(now, lookup, out),
+            Why::Search(lookup) => {
+                self.mind_silence(lookup);
+                self.search_on(now, lookup, out);
+            }
             Why::Hop { to, sent, .. } => self.on_silent_hop(now, to, sent, out),
             Why::Value { lookup, peer } => self.on_no_value(lookup, peer, Standing::Silent, out),
             Why::Nearer { peer, claim } => {

@@ -20,6 +20,9 @@ use crate::wire::ring::{RingRequest, Route, Routed};
 /// Ways tried for one search before what is known here must do.
 const MAX_WAYS: usize = 6;
 
+/// Ways that a guest's first search goes, if there are so many peers, before no answer on any tells that none arrive.
+const WAYS_OF_SILENCE: usize = 3;
+
 /// A lookup of this peer's own.
 pub(super) struct Search {
     pub(super) key: Key,
@@ -76,6 +79,11 @@ impl Ring {
     /// Sends a search on its way, the first time or another one. The first answer counts, whichever way it comes.
     pub(super) fn search_on(&mut self, now: Time, lookup: LookupId, out: &mut Vec<Effect>) {
         let Some(search) = self.searches.get(&lookup).filter(|search| search.found.is_none()) else { return };
+        if self.hears == Some(false) {
+            let unreached = self.table.others().collect();
+            self.searches.entry(lookup).and_modify(|search| search.unreached = unreached);
+            return self.settle(lookup, Vec::new(), 0, out);
+        }
         let (key, what) = (search.key, Routed::Lookup { key: search.key });
         let hop = if search.tried.len() < MAX_WAYS { self.hop_past(what, &search.tried) } else { Hop::Nowhere };
         match hop {
@@ -99,6 +107,17 @@ impl Ring {
                 let known: Vec<Peer> = self.table.clockwise(&key).take(WIDTH).copied().collect();
                 self.on_owner(lookup, &known, 0, out);
             }
+        }
+    }
+
+    /// One way of a search brought no answer at all. A guest that never got one, whichever way it asked, is out of
+    /// reach: answers come over connections that others make to it, and a firewall or a translated address keeps those
+    /// out. To ask further would be in vain.
+    pub(super) fn mind_silence(&mut self, lookup: LookupId) {
+        let ways = WAYS_OF_SILENCE.min(self.table.others().count());
+        let tried = self.searches.get(&lookup).map_or(0, |search| search.tried.len());
+        if self.options.guest && self.hears.is_none() && tried >= ways {
+            self.hears = Some(false);
         }
     }
 
@@ -309,6 +328,43 @@ mod tests {
                 ring.on(now, if failed { Cause::NoAnswer { tag, to } } else { late }, &mut out);
             }
         }
+    }
+
+    #[test]
+    fn a_guest_that_no_answer_reaches_gives_up_when_its_first_way_has_failed_and_from_then_on_at_once() {
+        let (mut ring, mut out) =
+            (Ring::new(peer(5), RingOptions { guest: true, ..RingOptions::default() }), Vec::new());
+        ring.fill(Time::ZERO, &(1..=4).map(peer).collect::<Vec<_>>());
+        ring.lookup(Time::ZERO, 1, Id::from_u64(1500), Goal::Peers, &mut out);
+        let mut ways = Vec::new();
+        // All answer pings, and nothing else is answered.
+        for _ in 0..10 {
+            for effect in std::mem::take(&mut out) {
+                let Effect::Ask { to, tag, request, .. } = effect else { continue };
+                let by = ring.table.at(&to.addr);
+                let response = Response::Node(by.unwrap());
+                match request {
+                    Request::Ping => {
+                        ring.on(Time::ZERO, Cause::Answer { tag, from: to.addr, by, response: &response }, &mut out);
+                    }
+                    _ => ways.push((tag, to)),
+                }
+            }
+            for &(tag, _) in &ways {
+                ring.on(Time::ZERO, Cause::Late { tag, doubtful: false }, &mut out);
+            }
+        }
+        let (mut end, (tag, to)) = (Vec::new(), ways[0]);
+        ring.on(Time::ZERO, Cause::NoAnswer { tag, to }, &mut end);
+        ring.lookup(Time::ZERO, 2, Id::from_u64(2500), Goal::Peers, &mut end);
+        let found: Vec<_> = end
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Found { lookup, peers, unreached, .. } => Some((*lookup, peers.len(), unreached.len())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(found, [(1, 0, 4), (2, 0, 4)], "after {} ways: {end:?}", ways.len());
     }
 
     #[test]
