@@ -7,12 +7,13 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use kadring::console::answers::Sink;
 use kadring::console::classroom::{Lines, MARK, number};
 use kadring::console::{Format, Output, Reply, Screen, json};
-use kadring::node::{Answer, Notice};
+use kadring::node::{Answer, Notice, Phase};
 use kadring::overlay::RouteNotice;
 use kadring::runtime::{since_1970, waits};
 
 use super::place::Place;
 use crate::commands::Failed;
+use crate::commands::company::Company;
 use crate::commands::console_thread::Above;
 
 /// What the main thread waits for; none of its kind comes any more.
@@ -32,6 +33,7 @@ pub(super) struct RingOutput {
     plain: Output,
     /// What is to be printed above the prompt, where there is one.
     pub(super) above: Option<Above>,
+    company: Company,
     /// This peer has left: told last, and to programs alone.
     left: Option<Answer>,
 }
@@ -42,7 +44,15 @@ impl RingOutput {
             Format::Text => Output::new(format, Marked(io::stdout())),
             Format::Json => Output::new(format, io::stdout()),
         };
-        Self { lines, format, output, plain: Output::new(format, io::stdout()), above: None, left: None }
+        Self {
+            lines,
+            format,
+            output,
+            plain: Output::new(format, io::stdout()),
+            above: None,
+            company: Company::new(false),
+            left: None,
+        }
     }
 
     /// From now on there is a prompt below all that is written.
@@ -134,6 +144,10 @@ impl RingOutput {
     }
 
     fn tell(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Step { phase: Phase::HandingOver, .. } => self.company.leave(),
+            notice => drop(self.company.hear(notice).inspect(|news| log::warn!("{news}"))),
+        }
         let lines = self.lines.of(notice);
         if lines.is_empty() {
             match notice {

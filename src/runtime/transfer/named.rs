@@ -108,13 +108,17 @@ impl Workbench {
     ) -> Result<NamedOutcome, JobError> {
         let &Wish { file, from, here, .. } = wish;
         if let (Some(version), Resolution::Stays) = (here, wish.resolution(wish.offered)) {
+            wish.tell_of_two(wish.offered, true);
             return Ok(NamedOutcome::Kept { version, written: false });
         }
         let incoming = self.request_named(Asked { file, port: None }, from, cancel)?;
         let version = incoming.version;
         let resolution = wish.resolution(Some(version));
         match (here, resolution) {
-            (Some(version), Resolution::Stays) => return Ok(NamedOutcome::Kept { version, written: false }),
+            (Some(version), Resolution::Stays) => {
+                wish.tell_of_two(Some(incoming.version), true);
+                return Ok(NamedOutcome::Kept { version, written: false });
+            }
             (Some(here), Resolution::Compared) if here.size != version.size => return Err(another(file)),
             _ => {}
         }
@@ -149,6 +153,7 @@ impl Workbench {
             None => temporary.persist_noclobber(&dest),
         }
         .map_err(|error| cannot(&error.error))?;
+        wish.tell_of_two(Some(version), false);
         folder.remember(file, version, sha256);
         folder.note_brought(file, version.size, from);
         Ok(NamedOutcome::Kept { version, written: true })
@@ -189,6 +194,26 @@ struct Wish {
 }
 
 impl Wish {
+    /// Two versions of a file met that were stored apart, as on both sides of a cut: one of them goes, and whoever
+    /// reads this log hears which. That a user's store takes the place of what was there is as it should be.
+    fn tell_of_two(&self, theirs: Option<Version>, ours_stays: bool) {
+        if let Some(told) = self.two(theirs, ours_stays) {
+            log::warn!("{told}");
+        }
+    }
+
+    fn two(&self, theirs: Option<Version>, ours_stays: bool) -> Option<String> {
+        let (ours, theirs) = (self.here?, theirs?);
+        if self.replace || ours == theirs || ours.size == 0 || theirs.size == 0 {
+            return None;
+        }
+        let [kept, gone] = if ours_stays { ["the one here", "theirs"] } else { ["theirs", "the one here"] };
+        let (file, from) = (self.file, self.from);
+        Some(format!(
+            "file {file} was stored twice, here and at {from}: {kept} was changed last and is kept, {gone} goes"
+        ))
+    }
+
     /// What becomes of the file here if the other peer has `theirs`.
     fn resolution(&self, theirs: Option<Version>) -> Resolution {
         resolve(self.here, theirs, self.ours, self.replace)
@@ -279,4 +304,32 @@ fn touch(folder: &Folder, file: FileName) -> io::Result<NamedOutcome> {
     }
     let version = folder.find(file)?.ok_or_else(|| io::Error::other("what has this name is no file"))?;
     Ok(NamedOutcome::Kept { version, written: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_versions_that_were_stored_apart_both_peers_tell_which_one_goes() {
+        let (old, new) = (Version { size: 3, modified: 10 }, Version { size: 4, modified: 20 });
+        let file = "4103".parse().expect("a name");
+        let wish = |here, replace| {
+            let from = ([10, 0, 0, 1], 12_000).into();
+            Wish { file, from, offered: None, ours: Some(here), replace, here: Some(here) }
+        };
+        let told = wish(new, false).two(Some(old), true).expect("the one here stays");
+        assert!(
+            told.contains("file 4103") && told.contains("10.0.0.1:12000") && told.contains("theirs goes"),
+            "{told}"
+        );
+        assert!(wish(old, false).two(Some(new), false).is_some_and(|told| told.contains("the one here goes")));
+        assert_eq!(wish(old, true).two(Some(new), false), None, "a user stored it");
+        assert_eq!(wish(old, false).two(Some(old), true), None);
+        assert_eq!(
+            wish(Version { size: 0, modified: 30 }, false).two(Some(old), false),
+            None,
+            "an empty one stands for none"
+        );
+    }
 }
