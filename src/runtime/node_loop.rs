@@ -345,6 +345,7 @@ impl NodeLoop {
     fn tell(&mut self, mut notice: Notice) {
         if let Notice::Answer { answer: Answer::Status(status), .. } = &mut notice {
             status.sealed = self.shared.keys.is_some();
+            status.me.addr = self.udp.reached_at(status.me.addr);
             status.moved = (self.shared.connections.received(), self.shared.served.sent());
         }
         if let Notice::Joined { peers, shut_out } = notice {

@@ -166,6 +166,14 @@ pub(super) fn advertised(bound: SocketAddr, known: impl Iterator<Item = SocketAd
     at_port(found.unwrap_or_else(|| (loopback(first), 0).into()), bound.port())
 }
 
+/// Where others reach by now a socket on all addresses that was `told` of once: the machine may have moved since.
+pub(super) fn by_now(told: SocketAddr) -> SocketAddr {
+    let any: IpAddr = if told.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // The way to an address that is ours leaves from it; to one that is ours no longer, from what we have instead.
+    let now = advertised(SocketAddr::new(any, told.port()), std::iter::once(told));
+    if now.ip().is_loopback() { told } else { now }
+}
+
 /// The one address that a socket bound at `bound` is reached at; none if at all of this machine's.
 pub(super) fn only(bound: SocketAddr) -> Option<IpAddr> {
     (!bound.ip().is_unspecified()).then(|| bound.ip())
@@ -318,6 +326,14 @@ mod tests {
         asking.send_to(b"hello", here).unwrap();
         let (_, from) = udp.recv_from(&mut [0; 8]).unwrap();
         assert_eq!(canonical(from), asking.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a_machine_that_moved_is_told_of_by_the_address_that_it_has_now() {
+        let now = advertised("0.0.0.0:7000".parse().unwrap(), std::iter::empty());
+        assert_eq!(by_now(now), now);
+        let before = "203.0.113.7:7000".parse().unwrap();
+        assert_eq!(by_now(before), if now.ip().is_loopback() { before } else { now });
     }
 
     #[test]
