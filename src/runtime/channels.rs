@@ -162,6 +162,12 @@ impl Channel {
         means
     }
 
+    /// Whether anything is lost or refused where it is full. A burst that but waits, as of the ring's lines behind a
+    /// segment that was lost, harms nobody.
+    pub(super) const fn loses(&self) -> bool {
+        matches!(self.full, GoesOn(_))
+    }
+
     /// What it holds at most.
     pub(super) const fn most(&self) -> usize {
         match self.bound {

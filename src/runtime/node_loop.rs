@@ -158,7 +158,8 @@ impl NodeLoop {
         if self.turn.watchdog.took(queue, left) {
             let channel = GAUGED[queue as usize];
             let (name, most, means) = (channel.name, channel.most(), channel.when_full());
-            log::warn!(
+            log::log!(
+                if channel.loses() { log::Level::Warn } else { log::Level::Info },
                 "the queue '{name}' of the node is full, with {most}: {means}; that is told once until it falls"
             );
         }
