@@ -1,5 +1,6 @@
 //! What whole networks promise, in virtual time: the papers' results, and what loss, churn, deaths and storms do to it.
 
+mod churn;
 mod kademlia_paper;
 mod leaving;
 mod net;

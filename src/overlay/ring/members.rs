@@ -5,9 +5,9 @@
 //! stand-in, it counts. A search for holders is patient: it hears the verdict on each member before another one takes
 //! its place, since repair would copy a block where none is missing.
 //!
-//! An owner may name peers that do not live. So a stranger is no better waited for than a stand-in is, and once more
-//! strangers are late than have answered, or a stand-in among them is, the peers that are known here are asked in place
-//! of the others.
+//! An owner may name peers that do not live. So a stranger is no better waited for than a stand-in is, and while of
+//! those that the owner named more strangers are late than others have answered, or two that stand in for others, the
+//! peers that are known here are asked in place of the other strangers.
 
 use std::collections::BTreeSet;
 
@@ -59,20 +59,19 @@ impl Members {
         self
     }
 
-    /// Whether more strangers are late than have answered, or one is that stands in for others: then no more of them
-    /// are asked.
+    /// Whether of those that the owner named more strangers are late than others have answered, besides the first, the
+    /// owner itself; or two are that stand in for others. Behind the last stranger stand only those that are known
+    /// here.
     fn is_wary(&self) -> bool {
-        let strangers = self.all.iter().enumerate().filter(|(_, (peer, _))| self.strangers.contains(&peer.id));
-        let (mut answered, mut late) = (0, 0);
-        for (place, (_, standing)) in strangers {
-            match standing {
-                Standing::Answered => answered += 1,
-                Standing::Overdue | Standing::Doubtful | Standing::Silent if place >= WIDTH => return true,
-                Standing::Overdue | Standing::Doubtful | Standing::Silent => late += 1,
-                Standing::Spare | Standing::Asked => {}
-            }
-        }
-        late > answered
+        let is_stranger = |(peer, _): &(Peer, Standing)| self.strangers.contains(&peer.id);
+        let named = self.all.iter().rposition(is_stranger).map_or(0, |last| last + 1);
+        let is_late = |standing| matches!(standing, Standing::Overdue | Standing::Doubtful | Standing::Silent);
+        let late = |members: &[(Peer, Standing)]| {
+            members.iter().filter(|member| is_stranger(member) && is_late(member.1)).count()
+        };
+        let has_answered = |(peer, standing): &&(Peer, Standing)| *standing == Standing::Answered && peer.id != self.me;
+        let answered = self.all[..named].iter().skip(1).filter(has_answered);
+        late(&self.all[..named]) > answered.count() || late(self.all.get(WIDTH..).unwrap_or_default()) > 1
     }
 
     /// Members of this standing that a patient search waits for: those that are known here.
@@ -85,20 +84,30 @@ impl Members {
         self.all.iter().filter(|(_, other)| *other == standing).count()
     }
 
-    /// The next peer that is to be asked now; this one itself need not be.
+    /// The next peer that is to be asked now, with fewer nearer ones than the set has places; this one itself need not
+    /// be.
     fn next(&mut self) -> Option<Peer> {
-        let slow = self.count_waited_for(Standing::Overdue) + self.count_waited_for(Standing::Doubtful);
-        let mut places = WIDTH.saturating_sub(self.count(Standing::Answered) + self.count(Standing::Asked) + slow);
-        let (wary, strangers) = (self.is_wary(), &self.strangers);
-        let may_be_asked =
-            |peer: &Peer, standing| standing == Standing::Spare && !(wary && strangers.contains(&peer.id));
-        for (peer, standing) in self.all.iter_mut().filter(|(peer, standing)| may_be_asked(peer, *standing)) {
-            places = places.checked_sub(1)?;
-            if peer.id != self.me {
-                *standing = Standing::Asked;
-                return Some(*peer);
+        let (wary, strangers, patient) = (self.is_wary(), &self.strangers, self.patient);
+        let mut places = WIDTH;
+        for (peer, standing) in &mut self.all {
+            let takes_place = match standing {
+                Standing::Answered | Standing::Asked => true,
+                Standing::Overdue | Standing::Doubtful => patient && !strangers.contains(&peer.id),
+                Standing::Silent => false,
+                Standing::Spare if wary && strangers.contains(&peer.id) => false,
+                Standing::Spare if peer.id == self.me => {
+                    *standing = Standing::Answered;
+                    true
+                }
+                Standing::Spare => {
+                    *standing = Standing::Asked;
+                    return Some(*peer);
+                }
+            };
+            places -= usize::from(takes_place);
+            if places == 0 {
+                return None;
             }
-            *standing = Standing::Answered;
         }
         None
     }
@@ -252,6 +261,24 @@ mod tests {
             all[5..9].iter().for_each(|peer| members.set(peer, Standing::Doubtful));
             assert!(members.is_complete(), "{goal:?}");
         }
+    }
+
+    #[test]
+    fn one_stranger_that_is_late_among_members_that_answer_keeps_no_nearer_stranger_out() {
+        let all = peers(12);
+        // Of the seven all but two are known here.
+        let strangers = |peer: &Peer| [3, 6, 7, 8].map(|n: usize| all[n].id).contains(&peer.id);
+        let mut members = Members::new(all.clone(), &all[11], Goal::Survey).with_strangers(strangers);
+        assert_eq!(asked(&mut members), WIDTH);
+        members.set(&all[3], Standing::Overdue);
+        assert_eq!([members.next(), members.next()], [Some(all[9]), None], "nobody has answered yet");
+        [0, 1, 2, 4, 5, 6, 9].into_iter().for_each(|n: usize| members.set(&all[n], Standing::Answered));
+        members.set(&all[3], Standing::Silent);
+        assert_eq!([members.next(), members.next()], [Some(all[7]), None], "it stands before the one asked instead");
+        members.set(&all[7], Standing::Answered);
+        assert!(members.is_complete());
+        let right = [&all[..3], &all[4..8]].concat();
+        assert_eq!(members.found(|_| false).0, right);
     }
 
     #[test]
