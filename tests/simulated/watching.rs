@@ -73,6 +73,16 @@ fn declared(world: &mut World) -> Rc<RefCell<Vec<(Time, usize, Peer)>>> {
     declared
 }
 
+/// A ping goes out once, as does a question who is near: both may get lost at the same time.
+#[test]
+fn at_five_percent_loss_nobody_of_three_hundred_is_declared_dead_while_they_look_keys_up() {
+    for seed in 0..6 {
+        let mut plan = LoadPlan { seed, lookups: 1000, ..LoadPlan::idle(KIND, 300, Duration::from_secs(60)) };
+        plan.weather.loss = 0.05;
+        assert_eq!(run(&plan).deaths.false_alarms, 0, "seed {seed}");
+    }
+}
+
 /// A third of all peers is slow: some answer up to a second late, the others stop for up to 5 s now and then.
 #[test]
 fn on_the_ring_hardly_anybody_is_declared_dead_for_being_slow() {

@@ -186,7 +186,7 @@ impl Kademlia {
     /// A contact left a request without an answer. It is pinged at once; until it answers nobody is sent to it.
     pub(super) fn doubt(&mut self, peer: &Peer, out: &mut Vec<Effect>) {
         let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) else { return };
-        contact.failures = contact.failures.saturating_add(1);
+        contact.failures = contact.failures.max(1);
         self.check_contact(peer, patience::CHECK, out);
     }
 
@@ -217,10 +217,12 @@ impl Kademlia {
         }
     }
 
-    pub(super) fn on_check_failed(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
+    /// A contact did not answer a ping, the first one or one that asked it `again`. Another question that it left without
+    /// an answer meanwhile may have been lost as well as that ping was, by chance: it does not stand for the second one.
+    pub(super) fn on_check_failed(&mut self, now: Time, peer: &Peer, again: bool, out: &mut Vec<Effect>) {
         let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) else { return };
         contact.checking = false;
-        contact.failures = contact.failures.saturating_add(1);
+        contact.failures = if again { contact.failures.saturating_add(1) } else { 1 };
         let failures = contact.failures;
         match self.next_tries(now, peer, failures) {
             Some(tries) => self.check_contact(peer, tries, out),
@@ -255,4 +257,37 @@ pub(super) fn is_reachable(addr: &SocketAddr) -> bool {
     let ip = addr.ip().to_canonical();
     let broadcast = matches!(ip, std::net::IpAddr::V4(ip) if ip.is_broadcast());
     addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id;
+    use crate::overlay::{Cause, Overlay};
+
+    #[test]
+    fn a_ping_and_a_question_that_get_lost_together_are_no_verdict_but_a_second_ping_without_an_answer_is() {
+        let peer = |n: u16| Peer::new(Id::of(&n.to_be_bytes()), SocketAddr::from(([10, 0, 0, 1], n)));
+        let (mut kademlia, mut out) = (Kademlia::new(peer(1), [1; 32], false), Vec::new());
+        kademlia.fill(Time::ZERO, &[2, 3, 4].map(peer));
+        let ward = peer(2);
+        kademlia.check_contact(&ward, patience::ONCE, &mut out);
+        let request = Request::FindNode { id: kademlia.me.id };
+        kademlia.ask(ward.into(), request, patience::ONCE, Question::Neighbours { peer: ward }, &mut out);
+        let asked = |out: &mut Vec<Effect>| -> Vec<_> {
+            let tries = |effect| match effect {
+                Effect::Ask { to, tag, tries, .. } if to.addr == ward.addr => Some((tag, tries)),
+                _ => None,
+            };
+            std::mem::take(out).into_iter().filter_map(tries).collect()
+        };
+        for (tag, _) in asked(&mut out).into_iter().rev() {
+            kademlia.on(Time::ZERO, Cause::NoAnswer { tag, to: ward.into() }, &mut out);
+        }
+        let again = asked(&mut out);
+        assert_eq!(again.iter().map(|(_, tries)| *tries).collect::<Vec<_>>(), [patience::CHECK]);
+        assert!(kademlia.table.contact(&ward).is_some(), "each of two datagrams was lost");
+        kademlia.on(Time::ZERO, Cause::NoAnswer { tag: again[0].0, to: ward.into() }, &mut out);
+        assert!(kademlia.table.contact(&ward).is_none());
+    }
 }

@@ -293,7 +293,7 @@ impl Kademlia {
             }
             Question::Identify { lookup, .. } => self.on_met(now, lookup, &to.addr, Event::Unidentified, out),
             Question::Candidate { peer, .. } => self.on_candidate(now, peer, None, out),
-            Question::Check { peer, .. } => self.on_check_failed(now, &peer, out),
+            Question::Check { peer, again } => self.on_check_failed(now, &peer, again, out),
             Question::Leaving { peer } => self.on_left(now, &peer, out),
             Question::Probe { addr } => self.on_probed(now, addr, None, out),
             Question::Neighbours { peer } | Question::News { peer } => self.doubt(&peer, out),
