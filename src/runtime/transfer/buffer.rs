@@ -1,19 +1,20 @@
 //! A worker's buffer: room for a block, in small pieces.
 //!
-//! The C library asks the system for memory of 128 KiB or more by itself. The first time that such memory is given
-//! back, it takes it that more will be wanted soon, and from then on keeps as much at hand for each thread: with
-//! buffers of a whole block, a peer that had moved a few files kept 30 MiB for ever. So bytes stream through one piece,
-//! and only a block that must be verified before anybody may see it is held in several.
+//! The pieces come from the system and go back to it. What goes back to the C library stays with the process as long as
+//! anything lies above it, such as an outcome that the worker told: a peer that had moved a few files kept 1 MiB for
+//! each worker that there had been at a time. So bytes stream through one piece, and only a block that must be verified
+//! before anybody may see it is held in several.
 
 use std::ops::Range;
 
-/// Bytes of a piece: far below what the C library asks the system for, and in the processor's cache from where they are
-/// read to where they are hashed and written.
+use memmap2::MmapMut;
+
+/// Bytes of a piece: in the processor's cache from where they are read to where they are hashed and written.
 const PIECE: usize = 64 * 1024;
 
 /// Pieces of [`PIECE`] bytes, made when they are needed and kept from job to job.
 #[derive(Default)]
-pub(super) struct Buffer(Vec<Box<[u8]>>);
+pub(super) struct Buffer(Vec<MmapMut>);
 
 impl Buffer {
     /// One piece, for bytes that stream through.
@@ -37,7 +38,7 @@ impl Buffer {
 
     fn nth(&mut self, n: usize) -> &mut [u8] {
         while self.0.len() <= n {
-            self.0.push(vec![0; PIECE].into());
+            self.0.push(MmapMut::map_anon(PIECE).expect("the system has memory"));
         }
         &mut self.0[n]
     }
