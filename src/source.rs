@@ -2,8 +2,8 @@
 //!
 //! Two rules hold everywhere. Places that can be taken back are given to whoever comes, and one who has fewer than
 //! another takes his place where none is left ([`who_gives_way`]). Of what is not taken back, nobody has more than he
-//! leaves to others ([`leaves_enough`]). So one source may have all, or half, while nobody else comes, and its flood
-//! keeps nobody out.
+//! leaves to others, or seven times as much of the room for blocks, which is not to lie idle ([`leaves_enough`]). So
+//! one source may have all, or a large part, while nobody else comes, and its flood keeps nobody out.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

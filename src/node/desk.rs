@@ -370,6 +370,11 @@ impl Desk {
             return Err(JobError { kind: JobErrorKind::Busy, reason });
         }
         self.holdings.check_room(&key, most)?;
+        let by = match from {
+            Holder::Peer(from) if ticket.owner == Owner::Pulls => self.other_source(from),
+            // What this peer wants itself counts for nobody.
+            Holder::Own | Holder::Peer(_) => None,
+        };
         let mut leases = self.holdings.meant(&key, leases.to_vec());
         if leases.is_empty() {
             // Said, for the journal may still name leases on which the block was here before.
@@ -380,7 +385,7 @@ impl Desk {
             Holder::Peer(from) => Job::Pull { key, size, from, leases: leases.clone() },
         };
         let job = self.order(ticket, work, urgency);
-        self.holdings.reserve(job, key, most, leases);
+        self.holdings.reserve(job, (key, most), leases, by);
         Ok(())
     }
 
@@ -392,7 +397,7 @@ impl Desk {
             leases.clear();
         }
         let job = self.order(ticket, Job::Verify { key, leases: leases.clone() }, urgency);
-        self.holdings.reserve(job, key, 0, leases);
+        self.holdings.reserve(job, (key, 0), leases, None);
     }
 
     /// Ends work early. Of a job that had not begun nothing more comes; one that has begun still has its outcome.

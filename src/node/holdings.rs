@@ -16,8 +16,10 @@ pub(super) use self::copies::Look;
 use self::copies::{Round, RoundNumber};
 use super::job::{JobError, JobErrorKind, JobId};
 use super::leases::{Leases, SetId};
+use super::shares::{Mark, Shares};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, LeaseNews, Note, UnixTime};
+use crate::source::Source;
 use crate::wire::{Range, Start};
 
 /// The copies that a block is to have: the number that its leases ask for, at most [`WIDTH`](crate::config::WIDTH), or
@@ -52,6 +54,7 @@ pub(super) struct Holdings {
     going: BTreeSet<Key>,
     deletions: BTreeMap<JobId, Key>,
     leases: Leases,
+    shares: Shares,
     /// What was told of leases and may not be in the journal, and the jobs that write it.
     unwritten: BTreeMap<LeaseId, Note>,
     noting: BTreeMap<JobId, Vec<Note>>,
@@ -70,6 +73,8 @@ struct Held {
     size: u32,
     /// The leases on it.
     set: SetId,
+    /// Who brought it.
+    by: Mark,
     /// It was written, or looked at, since this peer began.
     seen: bool,
     /// The last round in which another peer was found to have a copy.
@@ -84,6 +89,8 @@ struct Coming {
     most: u32,
     /// What the block will be kept for, beside what it is kept for already.
     leases: Vec<Lease>,
+    /// Who brings it, if it counts for anybody.
+    by: Option<Source>,
 }
 
 impl Holdings {
@@ -103,7 +110,7 @@ impl Holdings {
     pub(super) fn found(&mut self, blocks: Vec<(Key, u32)>, notes: &[Note]) {
         self.bytes = blocks.iter().map(|(_, size)| u64::from(*size)).sum();
         self.charged = blocks.iter().map(|(_, size)| charge(*size)).sum();
-        let held = |size| Held { size, set: SetId::NONE, seen: false, round: 0 };
+        let held = |size| Held { size, set: SetId::NONE, by: Mark::NONE, seen: false, round: 0 };
         self.blocks = blocks.into_iter().map(|(key, size)| (key, held(size))).collect();
         // What has ended comes last: a block of which nothing else is known shall go, not be like one without any
         // lease.
@@ -117,13 +124,17 @@ impl Holdings {
         }
     }
 
-    /// A block was written, to be kept for these leases too.
-    pub(super) fn insert(&mut self, key: Key, size: u32, leases: &[Lease]) {
+    /// A block was written, to be kept for these leases too. It counts for who brought it first.
+    pub(super) fn insert(&mut self, key: Key, size: u32, leases: &[Lease], by: Option<Source>) {
         // It may have come otherwise since that was ordered.
         let leases = self.meant(&key, leases.to_vec());
-        self.charged = self.charged - self.size(&key).map_or(0, charge) + charge(size);
-        let new = Held { size: 0, set: SetId::NONE, seen: true, round: self.round.number };
+        let (before, after) = (self.size(&key).map_or(0, charge), charge(size));
+        self.charged = self.charged - before + after;
+        let by = by.filter(|_| before == 0);
+        let mark = self.shares.mark(by);
+        let new = Held { size: 0, set: SetId::NONE, by: mark, seen: true, round: self.round.number };
         let held = self.blocks.entry(key).or_insert(new);
+        self.shares.change(held.by, by, before, after);
         self.bytes = self.bytes - u64::from(held.size) + u64::from(size);
         (held.size, held.seen) = (size, true);
         held.set = self.leases.add(held.set, &leases, self.now);
@@ -138,10 +149,11 @@ impl Holdings {
 
     /// A block is gone. Returns its size and the leases on it, if it was here.
     pub(super) fn remove(&mut self, key: &Key) -> Option<(u32, Vec<Lease>)> {
-        let Held { size, set, round, .. } = self.blocks.remove(key)?;
+        let Held { size, set, by, round, .. } = self.blocks.remove(key)?;
         self.note_gone(key, round);
         self.bytes -= u64::from(size);
         self.charged -= charge(size);
+        self.shares.change(by, None, charge(size), 0);
         let leases = self.leases.of(set, self.now).collect();
         self.leases.release(set);
         Some((size, leases))
@@ -340,13 +352,29 @@ impl Holdings {
 
     // What there is room for.
 
-    /// Whether a block of `size` bytes has room beside all that are here or coming. The room of the copy that it is to
-    /// replace is its own: should that copy go meanwhile, no other block gets it.
+    /// What a block of `size` bytes takes beside the copy that it is to replace. The room of that copy is its own:
+    /// should it go meanwhile, no other block gets it.
+    fn more(&self, key: &Key, size: u32) -> u64 {
+        charge(size).saturating_sub(self.size(key).map_or(0, charge))
+    }
+
+    /// What the blocks take that come from this source, or that come at all.
+    fn coming(&self, from: Option<Source>) -> u64 {
+        let coming = self.coming.values().filter(|coming| from.is_none() || coming.by == from);
+        coming.map(|coming| self.more(&coming.key, coming.most)).sum()
+    }
+
+    /// Whether this source leaves room to others with a block of `size` bytes more.
+    pub(super) fn has_share(&self, key: &Key, size: u32, by: Source) -> bool {
+        let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return true };
+        let left = capacity.saturating_sub(self.charged + self.coming(None) + size);
+        self.shares.allow(by, self.coming(Some(by)), size, left)
+    }
+
+    /// Whether a block of `size` bytes has room beside all that are here or coming.
     pub(super) fn check_room(&self, key: &Key, size: u32) -> Result<(), JobError> {
-        let more = |key: &Key, size: u32| charge(size).saturating_sub(self.size(key).map_or(0, charge));
-        let (Some(capacity), size @ 1..) = (self.capacity, more(key, size)) else { return Ok(()) };
-        let coming: u64 = self.coming.values().map(|coming| more(&coming.key, coming.most)).sum();
-        if self.charged + coming + size <= capacity {
+        let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return Ok(()) };
+        if self.charged + self.coming(None) + size <= capacity {
             return Ok(());
         }
         let reason = format!(
@@ -361,9 +389,9 @@ impl Holdings {
     }
 
     /// This job is to write a block of at most `most` bytes, for which there is [room](Self::check_room), or to look at
-    /// it, for these leases too.
-    pub(super) fn reserve(&mut self, job: JobId, key: Key, most: u32, leases: Vec<Lease>) {
-        self.coming.insert(job, Coming { key, most, leases });
+    /// it, for these leases too. It counts for who brings it.
+    pub(super) fn reserve(&mut self, job: JobId, (key, most): (Key, u32), leases: Vec<Lease>, by: Option<Source>) {
+        self.coming.insert(job, Coming { key, most, leases, by });
     }
 
     /// Whether a job is to write a block, or to look at it.
@@ -382,13 +410,14 @@ impl Holdings {
         self.going.contains(key)
     }
 
-    /// This job has ended, or will never begin: what was reserved for it is free. Returns the leases that it was for.
-    pub(super) fn settle(&mut self, job: JobId) -> Vec<Lease> {
+    /// This job has ended, or will never begin: what was reserved for it is free. Returns the leases that it was for,
+    /// and who was to bring the block.
+    pub(super) fn settle(&mut self, job: JobId) -> (Vec<Lease>, Option<Source>) {
         if let Some(key) = self.deletions.remove(&job) {
             self.going.remove(&key);
         }
         self.noting.remove(&job);
-        self.coming.remove(&job).map_or(Vec::new(), |coming| coming.leases)
+        self.coming.remove(&job).map_or((Vec::new(), None), |coming| (coming.leases, coming.by))
     }
 
     /// Whether the sums are right.
@@ -400,7 +429,8 @@ impl Holdings {
             *sets.entry(held.set).or_default() += 1;
         }
         self.leases.check(&sets)?;
-        ((bytes, charged) == (self.bytes, self.charged))
+        let shared = self.shares.check(self.blocks.values().map(|held| (held.by, charge(held.size))));
+        (shared && (bytes, charged) == (self.bytes, self.charged))
             .then_some(())
             .ok_or_else(|| "the account of blocks contradicts itself".to_owned())
     }
@@ -436,10 +466,32 @@ mod tests {
         let keys = (0..12_000_u64).map(|n| Id::of(&n.to_be_bytes()));
         let taken = keys.take_while(|key| {
             let has_room = holdings.check_room(key, 4).is_ok();
-            holdings.insert(*key, 4, &[]);
+            holdings.insert(*key, 4, &[], None);
             has_room
         });
         assert_eq!(taken.count(), 244);
+    }
+
+    #[test]
+    fn a_source_leaves_room_to_others_and_what_it_brought_counts_until_it_is_gone() {
+        let mut holdings = Holdings::new(Some(2_000_000), 7);
+        let source = |n: u8| Source::of(([10, 0, 0, n], 1).into());
+        let mut keys = (0..3_000_u64).map(|n| Id::of(&n.to_be_bytes()));
+        let mut bring = |holdings: &mut Holdings, by: Source| {
+            let has_share = |key: &Key| holdings.has_share(key, 8, by) && holdings.check_room(key, 8).is_ok();
+            let key = keys.next().filter(has_share)?;
+            holdings.reserve(0, (key, 8), Vec::new(), Some(by));
+            let (leases, by) = holdings.settle(0);
+            holdings.insert(key, 8, &leases, by);
+            Some(key)
+        };
+        let mut fill = |holdings: &mut Holdings, by| std::iter::from_fn(|| bring(holdings, by)).collect::<Vec<_>>();
+        let brought: Vec<Vec<Key>> = (1..=3).map(|n| fill(&mut holdings, source(n))).collect();
+        let counts: Vec<usize> = brought.iter().map(Vec::len).collect();
+        assert_eq!(counts, [427, 53, 7], "of 488 places");
+        assert_eq!(holdings.check(), Ok(()));
+        brought.iter().flatten().for_each(|key| drop(holdings.remove(key)));
+        assert_eq!((fill(&mut holdings, source(1)).len(), holdings.check()), (427, Ok(())));
     }
 
     proptest! {
@@ -452,15 +504,16 @@ mod tests {
             for (job, (what, n, size)) in (0..).zip(steps) {
                 // A key stands for its bytes, and so for their number.
                 let size = (size / 8 + u32::from(n) * 4) * 1000;
+                let by = (n > 2).then(|| Source::of(([10, 0, 0, n % 3], 1).into()));
                 match what {
                     0 | 1 if holdings.check_room(&key(n), size).is_ok() => {
-                        holdings.reserve(job, key(n), size, Vec::new());
+                        holdings.reserve(job, (key(n), size), Vec::new(), by);
                         jobs.insert(job, (key(n), size));
                     }
                     2 | 3 => if let Some((job, (key, size))) = jobs.pop_first() {
-                        holdings.settle(job);
+                        let (_, by) = holdings.settle(job);
                         if what == 2 {
-                            holdings.insert(key, size, &[]);
+                            holdings.insert(key, size, &[], by);
                         }
                     },
                     _ => drop(holdings.remove(&key(n))),

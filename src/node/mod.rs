@@ -51,6 +51,7 @@ mod pace;
 pub(crate) mod part;
 mod reach;
 pub(crate) mod refusal;
+mod shares;
 mod smoothed;
 mod user;
 mod waits;

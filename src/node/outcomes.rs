@@ -6,15 +6,16 @@ use super::notice::Notice;
 use super::part::{self, News, Reply, Ticket};
 use crate::id::Key;
 use crate::lease::Lease;
+use crate::source::Source;
 
 impl Node {
     pub(super) fn on_outcome(&mut self, ticket: Ticket, job: JobId, outcome: Outcome) {
         if matches!(outcome, Outcome::Done) {
             self.desk.holdings.noted(job);
         }
-        let leases = self.desk.holdings.settle(job);
+        let (leases, by) = self.desk.holdings.settle(job);
         match (ticket.step, &outcome) {
-            (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases),
+            (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases, by),
             (part::Step::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
                 let before = self.desk.holdings.class(&key);
                 // What else it is kept for may have changed since that was ordered.
@@ -37,11 +38,11 @@ impl Node {
     }
 
     /// A block is in the own store now.
-    fn hold(&mut self, key: Key, size: u32, leases: &[Lease]) {
+    fn hold(&mut self, key: Key, size: u32, leases: &[Lease], by: Option<Source>) {
         if !self.desk.holds(&key) {
             self.desk.notify(Notice::BlockStored { key, size });
         }
-        self.desk.holdings.insert(key, size, leases);
+        self.desk.holdings.insert(key, size, leases, by);
         self.tell(News::Held(&key));
     }
 }

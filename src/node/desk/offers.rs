@@ -1,14 +1,29 @@
-//! The desk, where parts offer blocks to other peers.
+//! The desk, where parts offer blocks to other peers, and take what others offer.
+
+use std::net::SocketAddr;
 
 use super::Desk;
+use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::exchange::Offer;
 use crate::node::jobs::Urgency;
 use crate::node::part::Ticket;
 use crate::peer::Peer;
+use crate::source::Source;
 
 impl Desk {
+    /// Where an address is from, unless this peer is from there as well.
+    pub(super) fn other_source(&self, addr: SocketAddr) -> Option<Source> {
+        Some(Source::of(addr)).filter(|source| *source != Source::of(self.me().addr))
+    }
+
+    /// Whether whoever offers a block from there leaves enough room to others.
+    pub(crate) fn has_share(&self, (key, size): (Key, Option<u32>), from: SocketAddr) -> bool {
+        let most = size.unwrap_or(MAX_BLOCK_SIZE);
+        self.other_source(from).is_none_or(|source| self.holdings.has_share(&key, most, source))
+    }
+
     /// [`offer`](Self::offer), to keep replica sets full.
     pub(crate) fn offer_for_upkeep(&mut self, ticket: Ticket, block: (Key, u32), to: Peer) {
         self.upkeep.spend(self.exchange.now(), block.1);

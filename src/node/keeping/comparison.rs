@@ -307,7 +307,7 @@ mod tests {
         let mut holdings = Holdings::new(None, 7);
         let three = [Lease { id: Secret::from_bytes([1; 32]).id(), until: None, copies: 3 }];
         for n in keys {
-            holdings.insert(Key::of(&n.to_be_bytes()), 1, if n % 100 == 0 { &three } else { &[] });
+            holdings.insert(Key::of(&n.to_be_bytes()), 1, if n % 100 == 0 { &three } else { &[] }, None);
         }
         holdings
     }
@@ -399,7 +399,7 @@ mod tests {
         let mut mine = holdings(0..10);
         let mut comparison = Comparison::new(&all(false), mine.len());
         comparison.next(&mine).expect("there is something to compare");
-        mine.insert(Key::of(b"new"), 1, &[]);
+        mine.insert(Key::of(b"new"), 1, &[], None);
         let mut told = 0;
         assert_eq!(comparison.on_answer(&Response::Same, |_, _| told += 1), Ok(()));
         assert_eq!(told, 10);

@@ -188,9 +188,12 @@ impl Pulls {
     }
 
     fn begin(&mut self, desk: &mut Desk, from: SocketAddr, key: Key) {
-        let begun = self.wanted.get_mut(&key).map_or(Err(Refusal::Busy), |wanted| wanted.begin(desk, key));
+        // Where it is only that who offers it has his share, others have room.
+        let has_share = self.wanted.get(&key).is_some_and(|wanted| wanted.has_share(desk, key));
+        let begin = |wanted: &mut Wanted| if has_share { wanted.begin(desk, key) } else { Err(Refusal::Full) };
+        let begun = self.wanted.get_mut(&key).map_or(Err(Refusal::Busy), begin);
         if let Err(reason) = begun {
-            if reason == Refusal::Full {
+            if reason == Refusal::Full && has_share {
                 tell_full(&mut self.told_full, desk);
             }
             self.queue.end(from, &key, None);
@@ -339,9 +342,17 @@ impl Wanted {
             desk.look_at(ticket, Urgency::Others, key, &leases);
             return Ok(());
         }
-        let size = self.waiting.iter().find(|offer| offer.from.addr == self.from).and_then(|offer| offer.size);
-        desk.take_in(ticket, Urgency::Others, (key, size), &leases, Holder::Peer(self.from))
+        desk.take_in(ticket, Urgency::Others, (key, self.size()), &leases, Holder::Peer(self.from))
             .map_err(|error| why_not(&error))
+    }
+
+    /// Whether the block is here, or may count for who offers it.
+    fn has_share(&self, desk: &Desk, key: Key) -> bool {
+        desk.holds(&key) || desk.has_share((key, self.size()), self.from)
+    }
+
+    fn size(&self) -> Option<u32> {
+        self.waiting.iter().find(|offer| offer.from.addr == self.from).and_then(|offer| offer.size)
     }
 
     /// What the block is wanted for by all who offered it.

@@ -379,7 +379,7 @@ fn what_comes_without_a_lease_is_kept_for_ever_whatever_was_ordered_or_noted_of_
     let mut bench = holding(&[], &[]);
     let pulls = jobs(&bench.hears_request(peer(1), 5, offer(1, &[lease(1, Some(NOW + 5))])));
     let [(pull, Job::Pull { .. })] = pulls[..] else { panic!("{pulls:?}") };
-    bench.node.desk.holdings.insert(key(1), 4, &[Lease::NOBODYS]);
+    bench.node.desk.holdings.insert(key(1), 4, &[Lease::NOBODYS], None);
     bench.ends(pull, Outcome::Stored { size: 4 });
     assert_eq!(deleted(&mut bench, Duration::from_secs(3 * HOUR)).len(), 0);
 }

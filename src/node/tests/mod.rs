@@ -13,6 +13,7 @@ mod places;
 mod reach;
 mod restraint;
 pub(crate) mod scripted;
+mod shares;
 mod slow;
 mod turns;
 mod upkeep;

@@ -217,8 +217,8 @@ impl Kademlia {
         }
     }
 
-    /// A contact did not answer a ping, the first one or one that asked it `again`. Another question that it left without
-    /// an answer meanwhile may have been lost as well as that ping was, by chance: it does not stand for the second one.
+    /// A contact did not answer a ping, the first one or one that asked it `again`. Another question that it left
+    /// without an answer meanwhile may have been lost by chance, as that ping was: it does not stand for the second.
     pub(super) fn on_check_failed(&mut self, now: Time, peer: &Peer, again: bool, out: &mut Vec<Effect>) {
         let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) else { return };
         contact.checking = false;
