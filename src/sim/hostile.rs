@@ -12,6 +12,7 @@ use super::network;
 use super::world::{Planned, SimEvent, World};
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
+use crate::node::refusal::Refusal;
 use crate::node::{Event, Purpose};
 use crate::peer::Peer;
 use crate::wire::{Message, Request, RequestKind, Response, Sender, Via, Vouch};
@@ -32,6 +33,10 @@ pub enum Role {
     Flooder,
     /// It comes and goes, says so each time, and is silent in between.
     Flapper,
+    /// It refuses whatever it is offered.
+    Refuser,
+    /// It answers all but offers, and takes none of these.
+    Idler,
 }
 
 /// How long a flapping peer is there, and not there.
@@ -47,7 +52,7 @@ impl Role {
     /// How often it does something of its own accord.
     const fn pace(self) -> Option<Duration> {
         match self {
-            Self::Liar | Self::Boaster | Self::Hoarder => None,
+            Self::Liar | Self::Boaster | Self::Hoarder | Self::Refuser | Self::Idler => None,
             Self::Forger => Some(Duration::from_millis(25)),
             Self::Flooder => Some(Duration::from_millis(10)),
             Self::Flapper => Some(FLAP),
@@ -83,6 +88,13 @@ impl World {
         let crate::wire::Body::Request(request) = &message.body else { return self.is_away(to) };
         match self.peers[to].role {
             Some(Role::Flapper) => self.is_away(to),
+            Some(Role::Idler) => matches!(request, Request::Store { .. }),
+            Some(Role::Refuser) if matches!(request, Request::Store { .. }) => {
+                let Peer { id, addr } = self.peers[to].me;
+                let refusal = Message::error(message.magic, Refusal::Full.to_string());
+                self.slip(to, from, Message { sender: Some(Sender::member(id, addr)), ..refusal });
+                true
+            }
             Some(role @ (Role::Liar | Role::Boaster)) if via == Via::Udp => {
                 let lie = self.lie(to, request);
                 if let (Role::Boaster, Request::Store { key, .. }, Some(_)) = (role, request, &lie) {

@@ -161,6 +161,36 @@ fn a_copy_that_a_sybil_claims_is_none() {
     assert!(told >= 70);
 }
 
+#[test]
+fn a_store_goes_on_past_those_that_refuse_to_the_honest_peers_that_are_known() {
+    for (seed, refusers) in [(300, 20), (301, 20), (302, 20), (303, 40)] {
+        let mut net = Net::new(seed, 4);
+        let ids: Vec<Id> = (0..refusers).map(|_| Id::random(net.world.rng())).collect();
+        net.join(ids, Role::Refuser);
+        for n in 0..10 {
+            let (path, content) = net.file(n % 4, 1000);
+            let (answer, took) = net.answer(n % 4, Command::Store { path, manifest: None, keep: false });
+            assert!(matches!(answer, Answer::Stored { .. }), "{answer:?}, seed {seed}");
+            let copies = net.copies(&Id::of(&content));
+            assert!(copies >= 3, "{copies} copies with 4 honest peers, seed {seed}");
+            assert!(took < Duration::from_secs(10), "{took:?}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_store_waits_for_no_peer_that_swallows_what_it_is_offered() {
+    for seed in 310..314 {
+        let mut net = Net::new(seed, 6);
+        let id = Id::random(net.world.rng());
+        net.join([id], Role::Idler);
+        let (path, _) = net.file(0, 1000);
+        let (answer, took) = net.answer(0, Command::Store { path, manifest: None, keep: false });
+        assert!(matches!(answer, Answer::Stored { .. }), "{answer:?}, seed {seed}");
+        assert!(took < Duration::from_secs(5), "{took:?}, seed {seed}");
+    }
+}
+
 /// A block that one honest peer alone holds, which has just come in, and seven liars that stand nearer to it than any
 /// other; the slot of that peer.
 fn last_copy_among(liars: Role, seed: u64) -> (Net, Key, usize) {

@@ -345,7 +345,7 @@ impl Put {
 
     /// A peer took the block, or did not.
     fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<Taken, Refusal>) -> Flow {
-        if matches!(result, Err(Refusal::Unshown(_) | Refusal::Unread(_) | Refusal::Shut)) {
+        if result.is_err() {
             self.go_further(desk, key);
         }
         if !matches!(result, Ok(_) | Err(Refusal::Unjudged(_))) {

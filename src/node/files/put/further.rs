@@ -1,5 +1,5 @@
-//! Others are offered a block where those that it was offered to are silent, do not begin to pull it, or say that they
-//! have it and do not show it.
+//! Others are offered a block where those that it was offered to refuse it, are silent, do not begin to pull it, or say
+//! that they have it and do not show it.
 
 use std::net::SocketAddr;
 
@@ -9,6 +9,9 @@ use crate::id::Key;
 use crate::node::desk::Desk;
 use crate::node::notice::Progress;
 use crate::overlay::Goal;
+
+/// So many of those nearest to a block are offered it at most where peers refuse.
+const MOST_ASKED: usize = 64;
 
 /// Why a peer is passed over that no connection reaches.
 const NOT_REACHED: &str = "it cannot be connected to";
@@ -59,10 +62,10 @@ impl Put {
         self.offer_on(desk, key)
     }
 
-    /// Liars stand together: then peers further away will do.
+    /// Who refuses, or lies, may have many ids: then peers further away will do, as many as are known, within bounds.
     pub(super) fn go_further(&mut self, desk: &Desk, key: Key) {
         if let Some(placing) = self.placing.get_mut(&key) {
-            placing.go_further(desk.behind_liars(&key));
+            placing.go_further(desk.replica_set(&key, MOST_ASKED));
         }
     }
 
