@@ -41,8 +41,13 @@ impl Exchange {
     /// What the answer to the offer `magic` shows of the block there.
     pub(super) fn proof(&mut self, magic: u64, offer: &Offer, response: &Response) -> Result<Proof, Refusal> {
         let &Offer { key, to, .. } = offer;
+        let pulled =
+            matches!(response, Response::Saved | Response::Shown { .. }) && self.deliveries.take(key, to.addr.ip());
+        if pulled {
+            self.note_taken(key, to.addr.ip());
+        }
         match response {
-            Response::Saved | Response::Shown { .. } if self.deliveries.take(key, to.addr.ip()) => Ok(Proof::Pulled),
+            Response::Saved | Response::Shown { .. } if pulled => Ok(Proof::Pulled),
             Response::Shown { sample } => Ok(Proof::Sample { magic, sample: *sample }),
             Response::Saved => Ok(Proof::Nothing),
             _ => Err("it answered an offer with something else".into()),

@@ -2,8 +2,8 @@
 //!
 //! A peer that answers pings and does not connect cannot: a firewall, or an address that is translated, lets its
 //! datagrams through and no TCP. A slow way and a queue there take their time too, so a peer is *idle* only if its host
-//! has asked for none of all that is offered to it, and for nothing else lately. Where peers share a host, each counts
-//! as that host does.
+//! has asked for none of all that is offered to it, and for nothing else lately. Where peers share a host, what one of
+//! them asked for counts for each, until one of them has taken it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -30,8 +30,8 @@ const ENOUGH: usize = 3;
 /// What hosts asked for.
 #[derive(Default)]
 pub(super) struct Pulling {
-    /// When each host asked for each block last.
-    asked: Recent<(Key, IpAddr), Time, DELIVERED_MEMORY>,
+    /// When each host asked for each block last, and how often beyond what peers there have taken.
+    asked: Recent<(Key, IpAddr), (Time, u32), DELIVERED_MEMORY>,
     /// When each host asked for any.
     hosts: Recent<IpAddr, Time, DELIVERED_MEMORY>,
     /// The peer at a host that did not begin with this block.
@@ -48,12 +48,21 @@ impl Exchange {
         }
         for (key, host) in blocks {
             let host = host.to_canonical();
-            self.pulling.asked.insert((key, host), self.now);
+            let times = self.pulling.asked.get(&(key, host)).map_or(0, |(_, times)| *times);
+            self.pulling.asked.insert((key, host), (self.now, times + 1));
             self.pulling.hosts.insert(host, self.now);
             if let Some(&late) = self.pulling.idle.get(&(key, host)) {
                 self.pulling.idle.remove(&(key, host));
                 self.uplink.on_beginning(late);
             }
+        }
+    }
+
+    /// A peer at this host has this block now: what it asked for shows nothing of others there.
+    pub(super) fn note_taken(&mut self, key: Key, host: IpAddr) {
+        let asked = (key, host.to_canonical());
+        if let Some(&(at, times)) = self.pulling.asked.get(&asked) {
+            self.pulling.asked.insert(asked, (at, times.saturating_sub(1)));
         }
     }
 
@@ -88,7 +97,9 @@ impl Exchange {
         if lately(&since) || self.uplink.stalls(now, to) || self.pulling.hosts.get(&host).is_some_and(lately) {
             return false;
         }
-        let begun = |key: &Key, since: Time| self.pulling.asked.get(&(*key, host)).is_some_and(|asked| *asked >= since);
+        let begun = |key: &Key, since: Time| {
+            self.pulling.asked.get(&(*key, host)).is_some_and(|(asked, times)| *asked >= since && *times > 0)
+        };
         !self.pending.any(|waiting| {
             matches!(&waiting.why, Why::Offer { place, offer } if waiting.to.addr == *to && begun(&offer.key, place.0))
         })

@@ -162,6 +162,24 @@ fn what_was_offered_to_a_silent_peer_is_offered_to_the_next_nearest_too_and_the_
 }
 
 #[test]
+fn what_is_refused_goes_to_the_next_nearest_that_is_known_until_the_wanted_copies_stand() {
+    let (mut bench, job) = client(2, 2);
+    let (mut out, _) = read(&mut bench, job, 1);
+    let known: Vec<Peer> = (1..=40).map(peer).collect();
+    bench.node.desk.overlay = Box::new(Scripted { me: peer(0), set: known, holds: true, unreached: Vec::new() });
+    bench.hears_answer(out[0].0, out[0].1, Response::Saved);
+    let mut asked = vec![out.remove(1)];
+    for n in 3..=40 {
+        let (to, magic) = *asked.last().expect("one is asked");
+        let next = offers(&bench.hears(to, Message::error(magic, Refusal::Full.to_string())));
+        assert_eq!(next.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [peer(n).addr]);
+        asked.extend(next);
+    }
+    let (to, magic) = *asked.last().expect("one is asked");
+    assert!(is_placed(&bench.hears_answer(to, magic, Response::Saved), 1), "two copies stand");
+}
+
+#[test]
 fn others_are_looked_for_where_nobody_is_left_in_place_of_a_silent_peer() {
     let (mut bench, job) = client(2, 2);
     let (out, _) = read(&mut bench, job, 1);
@@ -197,6 +215,31 @@ fn is_placed(actions: &[Action], n: u64) -> bool {
 /// Its host asks for a block.
 fn asks(bench: &mut Bench, n: u64) {
     bench.does(Event::Asked { blocks: vec![(key(n), peer(1).addr.ip())] });
+}
+
+#[test]
+fn those_that_took_a_block_do_not_speak_for_one_at_their_address_that_never_begins() {
+    let (mut bench, job) = client(3, 3);
+    let (out, _) = read(&mut bench, job, 1);
+    for _ in 1..out.len() {
+        asks(&mut bench, 1);
+        bench.does(Event::Delivered { blocks: vec![(key(1), peer(1).addr.ip())] });
+    }
+    assert!(!is_placed(&all_but_the_last_take_it(&mut bench, &out), 1), "the third may take it yet");
+    assert!(is_placed(&live_for(&mut bench, Duration::from_secs(3)), 1), "all are at one address");
+}
+
+#[test]
+fn one_that_has_begun_is_waited_for_though_others_at_its_address_have_ended() {
+    let (mut bench, job) = client(3, 3);
+    let (out, _) = read(&mut bench, job, 1);
+    asks(&mut bench, 1);
+    for _ in 1..out.len() {
+        asks(&mut bench, 1);
+        bench.does(Event::Delivered { blocks: vec![(key(1), peer(1).addr.ip())] });
+    }
+    all_but_the_last_take_it(&mut bench, &out);
+    assert!(!is_placed(&live_for(&mut bench, Duration::from_secs(5)), 1), "it is about to take it");
 }
 
 #[test]
