@@ -2,8 +2,8 @@
 //!
 //! Such a request comes through other peers, so the address of its origin is a claim: anybody could have this peer
 //! connect to, and ping, whomever he names, and with a `join` fill the lists with peers that are not there. So the
-//! origin is pinged, with a ping that is shorter than the request, and no more is sent there until it answered. What
-//! was lost on the way is sent once again where somebody waits for an answer; for a `join`, when the origin repeats it.
+//! origin is pinged, with one datagram about as long as the request, and no more is sent there until it answered. Where
+//! that is lost, it is pinged again when it repeats the request.
 //! A `join` is proven each time, anything else by whatever that address has answered before.
 
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use super::{Ring, Why};
 use crate::overlay::{Effect, Tag};
 use crate::patience;
 use crate::peer::Peer;
-use crate::source::Reach;
+use crate::source::{Reach, Source};
 use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::Routed;
@@ -22,8 +22,8 @@ use crate::wire::ring::Routed;
 /// Origins that are pinged at a time.
 const MAX_PROOFS: usize = 32;
 
-/// Those of them at one address of the open internet.
-const MAX_PROOFS_OF_HOST: usize = 4;
+/// Those of them at one [`Source`] of the open internet.
+const MAX_PROOFS_OF_SOURCE: usize = 4;
 
 /// Requests of one origin that wait for its answer.
 const MAX_HELD: usize = 16;
@@ -45,7 +45,7 @@ impl Ring {
         *addr == self.me.addr || self.proven.contains(addr)
     }
 
-    /// Pings the origin of a request, unless that is going on, or too many of its host are pinged: then it has to
+    /// Pings the origin of a request, unless that is going on, or too many of its source are pinged: then it has to
     /// repeat it. Where too many are pinged in all, the one that was pinged first is not waited for any longer: whoever
     /// is there answers at once.
     pub(super) fn have_proven(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
@@ -59,20 +59,19 @@ impl Ring {
         }
         let proving = |(tag, why): (&Tag, &Why)| why.proving().map(|peer| (*tag, peer.addr));
         let under_way: Vec<(Tag, SocketAddr)> = self.asked.iter().filter_map(proving).collect();
-        let of_host = under_way.iter().filter(|(_, addr)| addr.ip() == origin.addr.ip()).count();
-        if of_host >= MAX_PROOFS_OF_HOST && !Reach::of(&origin.addr).is_of_a_lab() {
+        let of_source = under_way.iter().filter(|(_, addr)| Source::of(*addr) == Source::of(origin.addr)).count();
+        if of_source >= MAX_PROOFS_OF_SOURCE && !Reach::of(&origin.addr).is_of_a_lab() {
             return;
         }
         if let Some((oldest, _)) = under_way.first().filter(|_| under_way.len() >= MAX_PROOFS) {
             self.asked.remove(oldest);
         }
-        let tries = if relay.what == Routed::Join { patience::ONCE } else { patience::PULSE };
         // One that is known may have been started again: then it has no neighbours. One that has some is in the ring,
         // and somebody else wrote the join.
         let is_known = relay.what == Routed::Join && self.table.get(&origin.id) == Some(origin);
         let ping = if is_known { Request::Ring(Neighbours::NONE.ping(true)) } else { Request::Ping };
         let why = Why::Proof { origin, held: vec![Held { relay, first_time }] };
-        self.ask_plain(origin.into(), ping, why, tries, out);
+        self.ask_plain(origin.into(), ping, why, patience::ONCE, out);
     }
 
     /// The origin of some requests answered at the address that they gave.
@@ -130,11 +129,16 @@ mod tests {
 
     /// A line of a stranger's, which says that `origin` wants to join.
     fn join(ring: &mut Ring, origin: Peer, magic: u64) -> Vec<Effect> {
+        says(ring, origin, magic, Routed::Join)
+    }
+
+    /// The same of anything else.
+    fn says(ring: &mut Ring, origin: Peer, magic: u64, what: Routed) -> Vec<Effect> {
         let liar = peer(666, [203, 0, 113, 66]);
         let sender = Some(Sender::member(liar.id, liar.addr));
         let from = Incoming { asker: Asker::connected(liar.addr, magic), sender };
         let route = Route { origin, hops: 0, last: false, quiet: false, trail: None };
-        let request = Request::Ring(RingRequest::Routed { route, what: Routed::Join });
+        let request = Request::Ring(RingRequest::Routed { route, what });
         let mut out = Vec::new();
         ring.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);
         out
@@ -186,6 +190,19 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_asked_in_another_s_name_brings_that_address_one_datagram() {
+        let mut ring = ring();
+        let file = "2067".parse().expect("a name");
+        let asked = [Routed::Lookup { key: Id::from_u64(1) }, Routed::Store { file }, Routed::Request { file }];
+        for (what, n) in asked.into_iter().zip(1..) {
+            let victim = peer(2, [198, 51, 100, n]);
+            let out = says(&mut ring, victim, u64::from(n), what);
+            let asked = out.iter().filter(|effect| matches!(effect, Effect::Ask { .. }));
+            assert_eq!((asked.count(), &pings(&out)[..]), (1, &[(victim, pings(&out)[0].1, patience::ONCE)][..]));
+        }
+    }
+
+    #[test]
     fn a_forged_join_under_a_members_id_opens_no_connection_to_the_address_it_gives() {
         let mut ring = ring();
         let victim = Peer::new(ring.successors()[0].id, ([198, 51, 100, 1], 80).into());
@@ -216,15 +233,17 @@ mod tests {
     }
 
     #[test]
-    fn few_joins_are_under_way_for_one_host_and_not_too_many_in_all_but_a_lab_may_join_at_once() {
-        let count = |address: fn(u8) -> ([u8; 4], u16)| {
+    fn few_joins_are_under_way_for_one_source_and_not_too_many_in_all_but_a_lab_may_join_at_once() {
+        let count = |address: fn(u16) -> SocketAddr| {
             let mut ring = ring();
-            let origins = (0..100).map(|n| Peer::new(Id::from_u64(2 + u64::from(n)), address(n).into()));
+            let origins = (0..100).map(|n| Peer::new(Id::from_u64(2 + u64::from(n)), address(n)));
             let last = origins.map(|origin| pings(&join(&mut ring, origin, 1)).len()).last();
             (ring.asked.values().filter_map(Why::proving).count(), last)
         };
-        assert_eq!(count(|n| ([198, 51, 100, 1], 1000 + u16::from(n))), (MAX_PROOFS_OF_HOST, Some(0)));
-        assert_eq!(count(|n| ([198, 51, 100, n], 1000)), (MAX_PROOFS, Some(1)));
-        assert_eq!(count(|n| ([127, 0, 0, 1], 1000 + u16::from(n))), (MAX_PROOFS, Some(1)));
+        assert_eq!(count(|n| ([198, 51, 100, 1], 1000 + n).into()), (MAX_PROOFS_OF_SOURCE, Some(0)));
+        assert_eq!(count(|n| ([0x2001, 0xdb8, 0, 0, n, 0, 0, 1], 1000).into()), (MAX_PROOFS_OF_SOURCE, Some(0)));
+        assert_eq!(count(|n| ([198, 51, n as u8, 1], 1000).into()), (MAX_PROOFS, Some(1)));
+        assert_eq!(count(|n| ([0x2001, 0xdb8, 0, n, 0, 0, 0, 1], 1000).into()), (MAX_PROOFS, Some(1)));
+        assert_eq!(count(|n| ([127, 0, 0, 1], 1000 + n).into()), (MAX_PROOFS, Some(1)));
     }
 }

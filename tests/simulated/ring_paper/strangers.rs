@@ -171,9 +171,9 @@ fn an_answer_from_a_peer_that_the_key_does_not_lead_to_is_not_believed() {
 }
 
 /// Who is said to ask gets an answer only where it has answered a ping: a request in its name brings that address one
-/// short datagram, which is sent twice at most, and no connection.
+/// datagram of a bare ping, and no connection.
 #[test]
-fn a_request_in_another_s_name_brings_that_address_one_ping_sent_at_most_twice() {
+fn a_request_in_another_s_name_brings_that_address_one_ping_sent_once() {
     let forged = Peer::new(Id::from_u64(77), "10.9.9.9:5555".parse().expect("an address"));
     let file = "2067".parse().expect("a name");
     for mut net in [classroom_net(&EXAMPLE), large_net(8)] {
