@@ -79,6 +79,15 @@ impl NetworkKey {
         (LessSafeKey::new(key), Nonce::assume_unique_for_key(nonce))
     }
 
+    /// Seals `text` as the datagram `number` of `session`. No number may come twice in a session.
+    pub fn seal(&self, session: &[u8; SESSION], number: u64, text: &mut Vec<u8>) {
+        let (cipher, nonce) = self.cipher(session, number);
+        // It fails for texts of hundreds of gigabytes.
+        let Ok(tag) = cipher.seal_in_place_separate_tag(nonce, Aad::from(CONTEXT), text) else { return text.clear() };
+        text.splice(0..0, session.iter().copied().chain(number.to_be_bytes()));
+        text.extend_from_slice(tag.as_ref());
+    }
+
     /// The digits that [`Keys::parse`] reads.
     pub fn digits(&self) -> String {
         HEXLOWER_PERMISSIVE.encode(&self.0)
@@ -102,7 +111,7 @@ pub enum KeyError {
     },
 }
 
-/// The keys of a network: the first seals, all open.
+/// The keys of a network: the first seals what is begun, all open.
 #[derive(Clone)]
 pub struct Keys(Vec<NetworkKey>);
 
@@ -133,7 +142,7 @@ impl Keys {
         }
     }
 
-    /// The key that seals.
+    /// The key that seals what is begun towards one who spoke under none of these.
     pub fn first(&self) -> &NetworkKey {
         &self.0[0]
     }
@@ -143,28 +152,20 @@ impl Keys {
         self.0.iter()
     }
 
-    /// Seals `text` as the datagram `number` of `session`. No number may come twice in a session.
-    pub fn seal(&self, session: &[u8; SESSION], number: u64, text: &mut Vec<u8>) {
-        let (cipher, nonce) = self.first().cipher(session, number);
-        // It fails for texts of hundreds of gigabytes.
-        let Ok(tag) = cipher.seal_in_place_separate_tag(nonce, Aad::from(CONTEXT), text) else { return text.clear() };
-        text.splice(0..0, session.iter().copied().chain(number.to_be_bytes()));
-        text.extend_from_slice(tag.as_ref());
-    }
-
-    /// Opens a datagram into `text`, whatever was there. None if it was sealed with no key of these, or was changed.
-    pub fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<Stamp> {
+    /// Opens a datagram into `text`, whatever was there, and tells which key did. None if it was sealed with no key of
+    /// these, or was changed.
+    pub fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<(Stamp, NetworkKey)> {
         let (session, rest) = datagram.split_first_chunk::<SESSION>()?;
         let (number, sealed) = rest.split_first_chunk::<NUMBER>()?;
         let stamp = Stamp { session: *session, number: u64::from_be_bytes(*number) };
-        let opened = self.0.iter().find_map(|key| {
+        let (opened, key) = self.0.iter().find_map(|key| {
             text.clear();
             text.extend_from_slice(sealed);
             let (cipher, nonce) = key.cipher(session, stamp.number);
-            cipher.open_in_place(nonce, Aad::from(CONTEXT), text).ok().map(|text| text.len())
+            cipher.open_in_place(nonce, Aad::from(CONTEXT), text).ok().map(|text| (text.len(), key))
         })?;
         text.truncate(opened);
-        Some(stamp)
+        Some((stamp, key.clone()))
     }
 }
 
@@ -244,10 +245,10 @@ mod tests {
             text in proptest::collection::vec(any::<u8>(), 0..1300), number: u64,
         ) {
             let (mut datagram, mut opened) = (text.clone(), Vec::new());
-            keys(&[1, 2]).seal(&SESSION_OF, number, &mut datagram);
+            keys(&[1, 2]).first().seal(&SESSION_OF, number, &mut datagram);
             prop_assert_eq!(datagram.len(), text.len() + OVERHEAD);
             let stamp = Stamp { session: SESSION_OF, number };
-            prop_assert_eq!(keys(&[3, 1]).open(&datagram, &mut opened), Some(stamp));
+            prop_assert_eq!(keys(&[3, 1]).open(&datagram, &mut opened), Some((stamp, keys(&[1]).first().clone())));
             prop_assert_eq!(&opened, &text);
             prop_assert_eq!(keys(&[2, 3]).open(&datagram, &mut opened), None);
         }
@@ -257,7 +258,7 @@ mod tests {
             text in proptest::collection::vec(any::<u8>(), 0..100), at: prop::sample::Index, bit in 0..8_u8,
         ) {
             let (mut datagram, mut opened) = (text, Vec::new());
-            keys(&[1]).seal(&SESSION_OF, 1, &mut datagram);
+            keys(&[1]).first().seal(&SESSION_OF, 1, &mut datagram);
             let at = at.index(datagram.len());
             prop_assert_eq!(keys(&[1]).open(&datagram[..at], &mut opened), None);
             datagram[at] ^= 1 << bit;
@@ -285,7 +286,7 @@ mod tests {
     fn what_is_sealed_is_what_xchacha20_poly1305_makes_of_it() {
         let (mut datagram, session) = (b"Ladies and Gentlemen of the class of '99".to_vec(), *b"@ABCDEFGHIJKLMNO");
         let keys = Keys::parse("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f").expect("a key");
-        keys.seal(&session, u64::from_be_bytes(*b"PQRSTUVW"), &mut datagram);
+        keys.first().seal(&session, u64::from_be_bytes(*b"PQRSTUVW"), &mut datagram);
         let sealed = [
             "404142434445464748494a4b4c4d4e4f5051525354555657",
             "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb731c7f1b0b4aa644",

@@ -5,13 +5,15 @@
 //!
 //! To have another key, peers need not stop. The key's file lists the old and the new key, at first in this order, on
 //! every peer; then the new one first, on every peer; then it alone. Each step is taken once all peers have read the
-//! one before: they look at the file every [`LOOK`]. A pipe gives its keys once.
+//! one before: they look at the file every [`LOOK`]. A pipe gives its keys once. Who slept meanwhile is answered, and spoken
+//! to, under the key that it spoke under, while that is listed.
 
 mod stream;
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use rand::rngs::SysRng;
 use thiserror::Error;
 
 use crate::locks::{self, Ranked};
+use crate::recent::Recent;
 use crate::seal::{KeyError, Keys, NetworkKey, Stamp};
 
 pub(super) use self::stream::Stream;
@@ -33,6 +36,15 @@ pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// Bytes of a key file at most.
 const MOST_BYTES: u64 = 1 << 16;
+
+/// Addresses that are remembered because they spoke under another key than the first.
+const MAX_SPOKEN: usize = 4096;
+
+/// Connections whose beginning is remembered.
+const MAX_BEGUN: usize = 4096;
+
+/// The key that each connection has for itself, with which it begins.
+type Ephemeral = [u8; 32];
 
 /// Why there are no keys.
 #[derive(Debug, Error)]
@@ -61,11 +73,25 @@ pub enum KeyringError {
 /// The keys in force, and where they are read from.
 pub struct Keyring {
     file: Option<PathBuf>,
-    keys: Ranked<Arc<Keys>>,
+    in_force: Ranked<InForce>,
     /// Begins the nonces of this process.
     session: [u8; 16],
     /// The number of the next datagram. It stands alone (`Relaxed`).
     next: AtomicU64,
+}
+
+struct InForce {
+    keys: Arc<Keys>,
+    /// Addresses that spoke last under another key than the first, and which: they may not have the first.
+    spoken: Recent<SocketAddr, NetworkKey, MAX_SPOKEN>,
+    /// How connections began that came: one that begins so again was recorded.
+    begun: Recent<Ephemeral, (), MAX_BEGUN>,
+}
+
+impl InForce {
+    fn key_for(&self, to: SocketAddr) -> Option<&NetworkKey> {
+        self.spoken.get(&canonical(to)).filter(|spoken| self.keys.all().any(|key| key == *spoken))
+    }
 }
 
 impl fmt::Debug for Keyring {
@@ -100,23 +126,48 @@ impl Keyring {
     }
 
     fn new(keys: Keys, file: Option<PathBuf>) -> Result<Self, KeyringError> {
-        let keys = Ranked::new(&locks::KEYS, Arc::new(keys));
-        Ok(Self { file, keys, session: random()?, next: AtomicU64::new(0) })
+        let in_force = InForce { keys: Arc::new(keys), spoken: Recent::default(), begun: Recent::default() };
+        let in_force = Ranked::new(&locks::KEYS, in_force);
+        Ok(Self { file, in_force, session: random()?, next: AtomicU64::new(0) })
     }
 
     /// The keys in force now.
     pub(super) fn keys(&self) -> Arc<Keys> {
-        Arc::clone(&self.keys.lock())
+        Arc::clone(&self.in_force.lock().keys)
     }
 
-    /// Seals a datagram with the first of `keys`.
-    pub(super) fn seal(&self, keys: &Keys, text: &mut Vec<u8>) {
-        keys.seal(&self.session, self.next.fetch_add(1, Ordering::Relaxed), text);
+    /// The key for what is begun towards this address: the one that was heard from there last, else the first.
+    pub(super) fn key_for(&self, to: SocketAddr) -> NetworkKey {
+        let in_force = self.in_force.lock();
+        in_force.key_for(to).unwrap_or(in_force.keys.first()).clone()
+    }
+
+    /// Seals a datagram for this address.
+    pub(super) fn seal(&self, to: SocketAddr, text: &mut Vec<u8>) {
+        self.key_for(to).seal(&self.session, self.next.fetch_add(1, Ordering::Relaxed), text);
     }
 
     /// Opens a datagram with any of the keys in force.
-    pub(super) fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<Stamp> {
+    pub(super) fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<(Stamp, NetworkKey)> {
         self.keys().open(datagram, text)
+    }
+
+    /// This address spoke under this key, in words that are new.
+    pub(super) fn heard(&self, from: SocketAddr, key: NetworkKey) {
+        let (from, mut in_force) = (canonical(from), self.in_force.lock());
+        if *in_force.keys.first() == key {
+            in_force.spoken.remove(&from);
+        } else {
+            in_force.spoken.insert(from, key);
+        }
+    }
+
+    /// Whether a connection begins so for the first time, as far as is remembered.
+    pub(super) fn is_new(&self, begun: Ephemeral) -> bool {
+        let mut in_force = self.in_force.lock();
+        let new = !in_force.begun.contains(&begun);
+        in_force.begun.insert(begun, ());
+        new
     }
 
     /// Whether there is a file to look at.
@@ -129,7 +180,7 @@ impl Keyring {
         match read_again(self.file.as_ref()?) {
             Ok(keys) => {
                 let keys = Arc::new(keys);
-                let before = std::mem::replace(&mut *self.keys.lock(), Arc::clone(&keys));
+                let before = std::mem::replace(&mut self.in_force.lock().keys, Arc::clone(&keys));
                 if !before.all().eq(keys.all()) {
                     log::warn!("the network keys have changed: {keys:?} are in force now");
                 }
@@ -138,6 +189,11 @@ impl Keyring {
             Err(error) => Some(error.to_string()),
         }
     }
+}
+
+/// As one socket for both families and one for one call the same address.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// Reads a file that was a regular one. What stands there now is never waited for.

@@ -5,8 +5,9 @@
 //! the other      48 bytes   the second
 //! both           <length in 2 bytes, big-endian> and so many bytes, again and again: what is said, in sealed pieces
 //! ```
-//! Who cannot make the first message is answered nothing. One that was recorded and comes again is answered with a
-//! second message, of random bytes, and whoever sent it can say nothing further.
+//! Who cannot make the first message is answered nothing, nor is one that was recorded and comes again. A peer that was
+//! started since, or another than it was meant for, answers it once with a second message, of random bytes, and whoever
+//! sent it can say nothing further.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -58,7 +59,7 @@ impl Stream {
     pub(in crate::runtime) fn open(tcp: Arc<TcpStream>, keys: Option<&Keyring>, limit: Duration) -> io::Result<Self> {
         let plain = Self { tcp, sealed: None };
         let Some(keys) = keys else { return Ok(plain) };
-        let mut noise = handshake(keys.keys().first(), Builder::build_initiator)?;
+        let mut noise = handshake(&keys.key_for(plain.tcp.peer_addr()?), Builder::build_initiator)?;
         let mut message = [0; HANDSHAKE];
         noise.write_message(&[], &mut message).map_err(broken)?;
         (&plain).write_all(&message)?;
@@ -81,6 +82,10 @@ impl Stream {
         for key in keys.keys().all() {
             let mut noise = handshake(key, Builder::build_responder)?;
             if noise.read_message(&message, &mut []).is_ok() {
+                let begun = message.first_chunk().expect("it is longer");
+                if !keys.is_new(*begun) {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a recorded connection was sent again"));
+                }
                 noise.write_message(&[], &mut message).map_err(broken)?;
                 (&plain).write_all(&message)?;
                 return plain.sealed(noise);
@@ -264,6 +269,24 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         let error = one.err().expect("another key");
         assert!(error.to_string().contains("another network key"), "{error}");
+    }
+
+    #[test]
+    fn a_beginning_that_was_recorded_gets_not_one_byte_of_an_answer() {
+        let key = ring(&[&new_key().expect("a key")]);
+        let mut recorded = [0; HANDSHAKE];
+        let mut noise = handshake(key.keys().first(), Builder::build_initiator).expect("a key");
+        noise.write_message(&[], &mut recorded).expect("it fits");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        for time in 0..10 {
+            let mut tcp = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+            let accepted = Arc::new(listener.accept().expect("it is there").0);
+            tcp.write_all(&recorded).expect("it is open");
+            assert_eq!(Stream::accept(accepted, Some(&key), LIMIT).is_ok(), time == 0);
+            let mut answer = Vec::new();
+            let _ = tcp.read_to_end(&mut answer);
+            assert_eq!(answer.len(), if time == 0 { HANDSHAKE } else { 0 });
+        }
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl Guest {
                 let &Question { to, dialect, ref request } = question;
                 let mut text = self.text(here, to, dialect, request.clone(), magic);
                 if let Some(keyring) = &self.keys {
-                    keyring.seal(&keyring.keys(), &mut text);
+                    keyring.seal(to, &mut text);
                 }
                 socket.send_to(&text, if sockets::is_dual(bound) { sockets::mapped(to) } else { to })
             });

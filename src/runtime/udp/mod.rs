@@ -184,10 +184,11 @@ impl Reader {
             return None;
         }
         let Some(keys) = &self.keys else { return read(arrived, self.dialect) };
-        let stamp = keys.open(bytes, &mut self.text)?;
+        let (stamp, key) = keys.open(bytes, &mut self.text)?;
         if !self.seen.is_new(stamp) {
             return None;
         }
+        keys.heard(from, key);
         read(&Arrived { from, at, bytes: &self.text }, self.dialect)
     }
 }
@@ -271,8 +272,7 @@ impl Outgoing {
         }
         if let Some(keyring) = &self.keys {
             self.sender.level(leaving);
-            let keys = keyring.keys();
-            leaving.iter_mut().for_each(|leaving| keyring.seal(&keys, &mut leaving.text));
+            leaving.iter_mut().for_each(|leaving| keyring.seal(leaving.to, &mut leaving.text));
         }
         #[cfg(debug_assertions)]
         if let Some(weather) = &mut self.weather {

@@ -25,7 +25,7 @@ impl Wrap {
     pub(crate) fn seal(&mut self, mut text: Vec<u8>) -> Vec<u8> {
         if let Some(keys) = &self.keys {
             self.next += 1;
-            keys.seal(&self.session, self.next, &mut text);
+            keys.first().seal(&self.session, self.next, &mut text);
         }
         text
     }
