@@ -274,7 +274,7 @@ fn another_is_offered_the_block_in_place_of_a_peer_that_does_not_begin_to_pull()
 fn who_has_begun_to_pull_is_waited_for_however_long_it_takes_and_so_is_what_waits_behind_that() {
     let (mut bench, job) = client(3, 3);
     let (first, next) = read(&mut bench, job, 1);
-    asks(&mut bench, 1);
+    first.iter().for_each(|_| asks(&mut bench, 1));
     all_but_the_last_take_it(&mut bench, &first);
     let (second, _) = read(&mut bench, next.expect("it reads on"), 2);
     all_but_the_last_take_it(&mut bench, &second);
