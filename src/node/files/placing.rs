@@ -206,6 +206,11 @@ pub(super) fn too_few(key: Key, placing: &Placing, quorum: usize, silent: usize)
             format!("{got}: the file was changed while it was stored; store it again when nobody writes to it");
         return (FailureKind::Integrity, reason);
     }
-    let advice = placing.trouble.as_ref().and_then(|refused| refused.why.advice());
+    let advice = match &placing.trouble {
+        None if placing.found == 0 && silent > 0 => {
+            Some("give the command to a running peer that others reach, with --data")
+        }
+        trouble => trouble.as_ref().and_then(|refused| refused.why.advice()),
+    };
     (FailureKind::TooFewCopies, format!("{got}; {}", advice.unwrap_or("start more peers, or lower --quorum")))
 }

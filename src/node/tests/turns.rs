@@ -157,7 +157,7 @@ fn a_round_of_the_account_tells_of_which_blocks_copies_were_found_in_it_alone() 
     let alone = |holdings: &crate::node::holdings::Holdings| holdings.count_only_here(&Key::ZERO, 10).0;
     holdings.begin_round();
     assert_eq!((holdings.found_copy(&key(0)), holdings.found_copy(&key(0)), alone(&holdings)), (true, false, 2));
-    holdings.insert(key(9), 10, &[]);
+    holdings.insert(key(9), 10, &[], None);
     assert_eq!(alone(&holdings), 2, "what came since is no matter of this round");
     holdings.forget_copies(&key(9));
     assert_eq!(alone(&holdings), 3, "unless it is counted in");
