@@ -54,8 +54,8 @@ impl Members {
 
     /// The same, of whom these were only heard of.
     pub(super) fn with_strangers(mut self, is_stranger: impl Fn(&Peer) -> bool) -> Self {
-        self.strangers =
-            self.all.iter().map(|(peer, _)| peer).filter(|peer| is_stranger(peer)).map(|peer| peer.id).collect();
+        let is_other = |peer: &&Peer| peer.id != self.me && is_stranger(peer);
+        self.strangers = self.all.iter().map(|(peer, _)| peer).filter(is_other).map(|peer| peer.id).collect();
         self
     }
 
