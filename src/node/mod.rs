@@ -54,6 +54,7 @@ pub(crate) mod refusal;
 mod shares;
 mod smoothed;
 mod user;
+mod view;
 mod waits;
 
 use std::net::SocketAddr;
@@ -72,7 +73,6 @@ use self::trouble::Trouble;
 use self::waits::Waits;
 use crate::config::Config;
 use crate::id::Id;
-use crate::name::FileName;
 use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, Reason, RingEffect};
 use crate::time::Time;
 use crate::wire::{Body, Message, Request, Sender, Via};
@@ -173,16 +173,6 @@ impl Node {
     /// The overlay, to look at.
     pub fn overlay(&self) -> &dyn Overlay {
         &*self.desk.overlay
-    }
-
-    /// The blocks held here, with their sizes in bytes, in the order of keys.
-    pub fn held(&self) -> impl Iterator<Item = (crate::id::Key, u32)> + '_ {
-        self.desk.held()
-    }
-
-    /// The named files that this peer keeps for the classroom ring, in the order of names.
-    pub fn named_files(&self) -> Vec<(FileName, job::Version)> {
-        self.parts.iter().flat_map(|(_, part)| part.named_files()).collect()
     }
 
     /// Whether the node is between all things it does for others or its user: no file, pull, repair or lookup under

@@ -7,6 +7,7 @@ mod ending;
 mod files;
 mod folders;
 mod health;
+mod holders;
 mod leases;
 mod offers;
 mod places;

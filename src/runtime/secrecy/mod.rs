@@ -5,8 +5,8 @@
 //!
 //! To have another key, peers need not stop. The key's file lists the old and the new key, at first in this order, on
 //! every peer; then the new one first, on every peer; then it alone. Each step is taken once all peers have read the
-//! one before: they look at the file every [`LOOK`]. A pipe gives its keys once. Who slept meanwhile is answered, and spoken
-//! to, under the key that it spoke under, while that is listed.
+//! one before: they look at the file every [`LOOK`]. A pipe gives its keys once. Who slept meanwhile is answered, and
+//! spoken to, under the key that it spoke under, while that is listed.
 
 mod stream;
 
