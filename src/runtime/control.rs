@@ -132,9 +132,13 @@ struct Named {
 }
 
 impl Named {
-    /// Waits for a client, and looks now and then whether any could come.
+    /// Waits for a client or for the end, and looks now and then whether any could come.
     fn accept(&mut self, ends: &Ends) -> io::Result<UnixStream> {
         loop {
+            // A listener that was shut down is ready for ever, and has nobody to accept.
+            if ends.stopping.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             let listeners = || [Some(&ends.listener), self.again.as_ref()].into_iter().flatten();
             let mut ready: Vec<_> = listeners().map(|one| PollFd::new(one.as_fd(), PollFlags::POLLIN)).collect();
             let count = match poll(&mut ready, PollTimeout::from(LOOK)) {

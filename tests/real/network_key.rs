@@ -186,7 +186,6 @@ fn a_key_is_changed_while_peers_work_and_the_old_one_opens_nothing_then() {
     assert_eq!(run(&["ping", &to, "--network-key-file", text(&new)]).status.code(), Some(0));
 }
 
-/// Whoever opens a pipe again waits for another writer.
 #[test]
 fn who_slept_through_a_rotation_stores_and_retrieves_while_its_key_is_listed() {
     for overlay in OVERLAYS {
@@ -197,10 +196,10 @@ fn who_slept_through_a_rotation_stores_and_retrieves_while_its_key_is_listed() {
         fs::write(&both, new_key + &old_key).expect("the folder is writable");
         let mut peers = cluster(&folder, &both, overlay);
         let mut sleeper = peer(&folder, "sleeper", &old, overlay, Some(peers[0].port));
-        let (path, original) = file(&folder, "its own", 1, 300_000);
+        let (path, original) = file(&folder, "first", 1, 300_000);
         let stored = sleeper.store(&path);
         peers[3].retrieve(&stored, &folder.path().join("from it"), &original);
-        let (path, original) = file(&folder, "another's", 2, 300_000);
+        let (path, original) = file(&folder, "second", 2, 300_000);
         let stored = peers[4].store(&path);
         sleeper.retrieve(&stored, &folder.path().join("to it"), &original);
 
@@ -212,6 +211,7 @@ fn who_slept_through_a_rotation_stores_and_retrieves_while_its_key_is_listed() {
     }
 }
 
+/// Whoever opens a pipe again waits for another writer.
 #[test]
 fn a_key_from_a_pipe_is_read_once_and_the_peer_keeps_time() {
     let folder = tempdir().expect("a folder");
