@@ -8,11 +8,8 @@
 //! In a ring at rest hardly any hop is silent, and such pings would be a third of all messages. So none goes out before
 //! the origin has no answer in time: it sends the lookup again, and each peer on the way then pings the next one.
 //!
-//! A hop that answers the ping may pass nothing on all the same: its datagrams come through, and no connection reaches
-//! it. Where the lookup is late once more, its origin sends it another way too, and that says nothing of the hop: a
-//! peer behind it may be the silent one. A peer on the way goes around such a hop once for each lookup, and where it
-//! follows the owner it answers in the owner's stead, which it names first. So two answers come at worst, and both
-//! tell the same.
+//! A hop that answers the ping may pass nothing on all the same. Where the answer stays away for long, the lookup goes
+//! another way too, and that says nothing of the hop: a peer behind it may be the silent one.
 //!
 //! Doubt alone never makes this peer the owner of a key: where all others are in doubt, it may be this one that is cut
 //! off or was stopped.
@@ -38,6 +35,10 @@ const HEARD_LATELY: Duration = Duration::from_millis(500);
 
 /// Pings beside lookups of others that are out at a time: each holds a lookup, and whoever asks again brings one about.
 const MOST_MINDED: usize = 64;
+
+/// An answer may be late so often before its lookup goes another way though the next hop lives: a peer further on may
+/// be silent, and the one before it takes that long to find out.
+const LATE: u32 = 2;
 
 /// A lookup that was sent to its next hop.
 #[derive(Clone, Debug)]
@@ -88,7 +89,7 @@ impl Ring {
         let is_trusted = !again && (self.is_at_rest() || self.vitals.was_heard_within(now, &to.id, HEARD_LATELY));
         let has_place = || matches!(sent, Sent::Own(_)) || self.minded() < MOST_MINDED;
         if !is_trusted && !self.vitals.is_awaited(&to.id) && has_place() {
-            let why = Why::Hop { to: to.addr, sent, late: again };
+            let why = Why::Hop { to: to.addr, sent };
             self.ask_plain(to.into(), Request::Ping, why, patience::QUESTION, out);
         }
     }
@@ -99,7 +100,7 @@ impl Ring {
     }
 
     /// The answer to a lookup of this peer's own is late: is the peer there that it was sent to? If it is, and the
-    /// answer is late once more, some peer on the way may be there and pass nothing on: the lookup goes another
+    /// answer is late again and again, some peer on the way may be there and pass nothing on: the lookup goes another
     /// way too.
     pub(super) fn mind_late(&mut self, now: Time, lookup: LookupId, tag: Tag, out: &mut Vec<Effect>) {
         let of_last = |search: &&mut Search| search.found.is_none() && search.latest == tag;
@@ -111,6 +112,7 @@ impl Ring {
         match late {
             _ if self.asked.values().any(is_minded) => {}
             1 => self.mind_hop(now, to, Sent::Own(lookup), true, out),
+            ..=LATE => {}
             _ => self.search_on(now, lookup, out),
         }
     }
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_that_is_late_once_more_goes_another_way_though_the_first_hop_answers() {
+    fn a_lookup_that_is_late_again_and_again_goes_another_way_though_the_first_hop_answers() {
         let mut ring = ring(1, 64);
         let (first, tag) = way(&look_up(&mut ring, 30_500)).expect("it is sent");
         let late = |ring: &mut Ring| {

@@ -70,7 +70,7 @@ use join::Membership;
 use leave::Farewell;
 use neighbours::{Neighbours, Place};
 use questions::Why;
-use relay::{Relay, Seen};
+use relay::Relay;
 use rounds::Rounds;
 use route::Search;
 use table::Table;
@@ -127,7 +127,7 @@ pub struct Ring {
     /// Addresses that have answered.
     proven: Recent<SocketAddr, (), { admission::MAX_PROVEN }>,
     /// Relayed requests that were seen lately: those sent again are told of once.
-    seen: VecDeque<Seen>,
+    seen: VecDeque<(u64, Id)>,
     /// Whether anything came that comes over connections alone; that none do, once that is known.
     hears: Option<bool>,
     /// Requests whose next peer is still starting.

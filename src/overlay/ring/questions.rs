@@ -37,8 +37,8 @@ pub(super) enum Why {
     Ping(Ping),
     /// Where does this search's key lead?
     Search(LookupId),
-    /// Is the next hop there, to which this lookup was sent? Its answer may be `late` already.
-    Hop { to: SocketAddr, sent: Sent, late: bool },
+    /// Is the next hop there, to which this lookup was sent?
+    Hop { to: SocketAddr, sent: Sent },
     /// Does this peer hold the search's block?
     Value { lookup: LookupId, peer: Peer },
     /// What does the peer answer that is responsible for this peer's own request?
@@ -227,7 +227,6 @@ impl Ring {
             Why::Hello => self.on_no_hello(now, out),
             Why::Join => self.on_no_way_in(now, out),
             Why::Finger(_) => self.go_on_fixing_fingers(out),
-            Why::Hop { to, sent: Sent::Relayed(relay), late: true } => self.pass_around(relay, to, out),
             Why::Ping(_) | Why::Hop { .. } | Why::Tell => {}
             why => self.on_no_answer(now, why, Target { id: None, addr: from }, out),
         }
@@ -263,7 +262,7 @@ impl Ring {
     /// The answer to a question is late: what waits for it goes on without, and it counts all the same.
     pub(super) fn on_late(&mut self, now: Time, tag: Tag, doubtful: bool, out: &mut Vec<Effect>) {
         match self.asked.get(&tag) {
-            Some(Why::Hop { to, sent, .. }) if doubtful => {
+            Some(Why::Hop { to, sent }) if doubtful => {
                 let (to, sent) = (*to, sent.clone());
                 self.asked.insert(tag, Why::Tell);
                 self.on_silent_hop(now, to, sent, out);
@@ -301,7 +300,7 @@ impl Ring {
                 self.mind_silence(lookup);
                 self.search_on(now, lookup, out);
             }
-            Why::Hop { to, sent, .. } => self.on_silent_hop(now, to, sent, out),
+            Why::Hop { to, sent } => self.on_silent_hop(now, to, sent, out),
             Why::Value { lookup, peer } => self.on_no_value(lookup, peer, Standing::Silent, out),
             Why::Nearer { peer, claim } => {
                 self.vitals.doubt(&peer.id);

@@ -24,12 +24,6 @@ const MAX_HOPS: u16 = 1024;
 /// Relayed requests remembered, so that one sent again is told of once.
 const SEEN: usize = 256;
 
-/// A relayed request that was seen.
-pub(super) struct Seen {
-    name: (u64, Id),
-    went_around: bool,
-}
-
 /// A routed request of another peer, as it came.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Relay {
@@ -164,41 +158,6 @@ impl Ring {
         }
     }
 
-    /// The hop at `to` answers pings, and a lookup that went through it is late: it goes around that peer too, once.
-    pub(super) fn pass_around(&mut self, relay: Relay, to: SocketAddr, out: &mut Vec<Effect>) {
-        let known = self.table.at(&to).filter(|_| matches!(relay.what, Routed::Lookup { .. }) && !relay.route.quiet);
-        let Some(passed) = known else { return };
-        let last = relay.route.last;
-        let hop = if last { self.hop_back(relay.what, &[to]) } else { self.hop(relay.what, &[to]) };
-        // This peer may have asked itself: it follows the owner.
-        let is_own = relay.route.origin.id == self.me.id;
-        if hop == Hop::Mine && !is_own && !self.is_proven(&relay.route.origin.addr) {
-            // It comes here again once its origin has shown that it is there.
-            return self.have_proven(relay, false, out);
-        }
-        match hop {
-            _ if !self.goes_around(&relay) => {}
-            Hop::Last(_) | Hop::Via(_) => self.forward(relay, hop, false, out),
-            // This peer follows the owner, which is named with the others.
-            Hop::Mine if !self.membership.is_pending() => {
-                let mut peers = self.owned_set();
-                peers.retain(|peer| *peer != passed);
-                peers.truncate(MAX_PEERS_LISTED - 1);
-                peers.push(passed);
-                let (hops, trail) = (relay.route.hops, relay.route.trail.clone().unwrap_or_default());
-                relay.answer(RingResponse::Owner { peers, hops, trail }, out);
-            }
-            Hop::Mine | Hop::Nowhere => {}
-        }
-    }
-
-    /// Whether this request, which was seen, goes around a hop for the first time.
-    fn goes_around(&mut self, relay: &Relay) -> bool {
-        let name = (relay.magic, relay.route.origin.id);
-        let seen = self.seen.iter_mut().find(|seen| seen.name == name);
-        seen.is_some_and(|seen| !std::mem::replace(&mut seen.went_around, true))
-    }
-
     /// Passes a request on to its next hop.
     pub(super) fn forward(&mut self, relay: Relay, hop: Hop, first_time: bool, out: &mut Vec<Effect>) {
         let (Hop::Last(to) | Hop::Via(to)) = hop else { return };
@@ -218,12 +177,12 @@ impl Ring {
     /// Whether this request is seen for the first time (its origin sends it again if the answer takes long).
     pub(super) fn see(&mut self, relay: &Relay) -> bool {
         let name: (u64, Id) = (relay.magic, relay.route.origin.id);
-        let fresh = self.seen.iter().all(|seen| seen.name != name);
+        let fresh = !self.seen.contains(&name);
         if fresh {
             if self.seen.len() == SEEN {
                 self.seen.pop_front();
             }
-            self.seen.push_back(Seen { name, went_around: false });
+            self.seen.push_back(name);
         }
         fresh
     }

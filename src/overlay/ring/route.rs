@@ -102,7 +102,7 @@ impl Ring {
                 self.mind_hop(now, to, Sent::Own(lookup), again, out);
             }
             // The last ways may yet lead there.
-            Hop::Nowhere if self.is_on_its_way(lookup) && !self.is_late_next_door(lookup) => {}
+            Hop::Nowhere if self.is_on_its_way(lookup) => {}
             Hop::Nowhere => {
                 let known: Vec<Peer> = self.table.clockwise(&key).take(WIDTH).copied().collect();
                 self.on_owner(lookup, &known, 0, out);
@@ -128,12 +128,6 @@ impl Ring {
             Hop::Mine if self.hop(what, &[]) != Hop::Mine => Hop::Nowhere,
             hop => hop,
         }
-    }
-
-    /// Whether the owner, which this peer follows, does not answer in time: this peer knows its set as well.
-    fn is_late_next_door(&self, lookup: LookupId) -> bool {
-        let late = self.searches.get(&lookup).filter(|search| search.late > 1);
-        late.is_some_and(|search| self.hop(Routed::Lookup { key: search.key }, &search.tried) == Hop::Mine)
     }
 
     fn is_on_its_way(&self, lookup: LookupId) -> bool {
