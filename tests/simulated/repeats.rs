@@ -145,7 +145,7 @@ fn ten_seconds_in_which_half_of_all_datagrams_get_lost_cost_five_times_the_messa
         let (answers, open) = users.answers(&mut world);
         // Who lost a neighbour in the storm may take some rounds to find it again.
         let wrong = answers.len() - right(&world, kind, &answers);
-        assert!(wrong <= 2 && answers.len() >= 200 && open == 0, "{kind:?}: {wrong} of {} wrong", answers.len());
+        assert!(wrong <= 3 && answers.len() >= 200 && open == 0, "{kind:?}: {wrong} of {} wrong", answers.len());
         assert!(calm <= 1.5 * usual, "{kind:?}: {calm:.1} messages a second, {usual:.1} before");
         pass(&mut world, Duration::from_secs(30));
         users.go_on(&mut world, Duration::from_secs(20));
