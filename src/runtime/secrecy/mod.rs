@@ -27,6 +27,7 @@ use thiserror::Error;
 
 use crate::locks::{self, Ranked};
 use crate::recent::Recent;
+use crate::runtime::sockets::canonical;
 use crate::seal::{KeyError, Keys, NetworkKey, Stamp};
 
 pub(super) use self::stream::Stream;
@@ -189,11 +190,6 @@ impl Keyring {
             Err(error) => Some(error.to_string()),
         }
     }
-}
-
-/// As one socket for both families and one for one call the same address.
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// Reads a file that was a regular one. What stands there now is never waited for.
