@@ -257,10 +257,8 @@ fn deliver(
             return Ok(());
         }
     }
-    let fresh = connect(to, from)?;
-    fresh.set_nodelay(true)?;
-    fresh.set_write_timeout(Some(CONNECT_LIMIT))?;
-    let (fresh, _) = &*connection.insert((Stream::open(Arc::new(fresh), keys, CONNECT_LIMIT)?, from));
+    let fresh = Stream::open(to, keys, CONNECT_LIMIT, || connect(to, from).map(Arc::new))?;
+    let (fresh, _) = &*connection.insert((fresh, from));
     (&mut &*fresh).write_all(text)
 }
 
@@ -268,6 +266,8 @@ fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
     // Lines are short, and nothing tells whether they come: where nobody cuts packets, they leave in small ones.
     let socket = outgoing(to, from, to.is_ipv6())?;
     socket.connect_timeout(&to.into(), CONNECT_LIMIT)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_write_timeout(Some(CONNECT_LIMIT))?;
     Ok(socket.into())
 }
 

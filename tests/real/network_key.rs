@@ -186,6 +186,31 @@ fn a_key_is_changed_while_peers_work_and_the_old_one_opens_nothing_then() {
     assert_eq!(run(&["ping", &to, "--network-key-file", text(&new)]).status.code(), Some(0));
 }
 
+#[test]
+fn who_slept_through_a_rotation_stores_and_retrieves_while_its_key_is_listed() {
+    for overlay in OVERLAYS {
+        let folder = tempdir().expect("a folder");
+        let (old, new) = (new_key(&folder, "old"), new_key(&folder, "new"));
+        let both = folder.path().join("both");
+        let [old_key, new_key] = [&old, &new].map(|path| fs::read_to_string(path).expect("a key"));
+        fs::write(&both, new_key + &old_key).expect("the folder is writable");
+        let mut peers = cluster(&folder, &both, overlay);
+        let mut sleeper = peer(&folder, "sleeper", &old, overlay, Some(peers[0].port));
+        let (path, original) = file(&folder, "first", 1, 300_000);
+        let stored = sleeper.store(&path);
+        peers[3].retrieve(&stored, &folder.path().join("from it"), &original);
+        let (path, original) = file(&folder, "second", 2, 300_000);
+        let stored = peers[4].store(&path);
+        sleeper.retrieve(&stored, &folder.path().join("to it"), &original);
+
+        let (to, dest) = (format!("127.0.0.1:{}", peers[2].port), folder.path().join("brought"));
+        let client = ["retrieve", &stored, text(&dest), "--bootstrap", &to, "--overlay", overlay];
+        let with = run(&[&client[..], &["--network-key-file", text(&old)]].concat());
+        assert!(with.status.success(), "{}", said(&with));
+        assert!(fs::read(&dest).expect("it is there") == original);
+    }
+}
+
 /// Whoever opens a pipe again waits for another writer.
 #[test]
 fn a_key_from_a_pipe_is_read_once_and_the_peer_keeps_time() {

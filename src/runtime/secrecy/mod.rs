@@ -6,7 +6,8 @@
 //! To have another key, peers need not stop. The key's file lists the old and the new key, at first in this order, on
 //! every peer; then the new one first, on every peer; then it alone. Each step is taken once all peers have read the
 //! one before: they look at the file every [`LOOK`]. A pipe gives its keys once. Who slept meanwhile is answered, and
-//! spoken to, under the key that it spoke under, while that is listed.
+//! spoken to, under the key that it spoke under, while that is listed; what is begun towards one who never spoke is
+//! said under each key that is listed.
 
 mod stream;
 
@@ -38,7 +39,7 @@ pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of a key file at most.
 const MOST_BYTES: u64 = 1 << 16;
 
-/// Addresses that are remembered because they spoke under another key than the first.
+/// Addresses of which it is remembered under which key they spoke, while several are listed.
 const MAX_SPOKEN: usize = 4096;
 
 /// Connections whose beginning is remembered.
@@ -83,15 +84,15 @@ pub struct Keyring {
 
 struct InForce {
     keys: Arc<Keys>,
-    /// Addresses that spoke last under another key than the first, and which: they may not have the first.
+    /// Under which key each address spoke last, while several are listed: it may have no other.
     spoken: Recent<SocketAddr, NetworkKey, MAX_SPOKEN>,
     /// How connections began that came: one that begins so again was recorded.
     begun: Recent<Ephemeral, (), MAX_BEGUN>,
 }
 
 impl InForce {
-    fn key_for(&self, to: SocketAddr) -> Option<&NetworkKey> {
-        self.spoken.get(&canonical(to)).filter(|spoken| self.keys.all().any(|key| key == *spoken))
+    fn spoken_by(&self, addr: SocketAddr) -> Option<&NetworkKey> {
+        self.spoken.get(&canonical(addr)).filter(|spoken| self.keys.all().any(|key| key == *spoken))
     }
 }
 
@@ -137,15 +138,32 @@ impl Keyring {
         Arc::clone(&self.in_force.lock().keys)
     }
 
-    /// The key for what is begun towards this address: the one that was heard from there last, else the first.
-    pub(super) fn key_for(&self, to: SocketAddr) -> NetworkKey {
+    /// The keys under which this address may understand what is said: the one that it spoke under last, and the others.
+    fn keys_for(&self, to: SocketAddr) -> Vec<NetworkKey> {
         let in_force = self.in_force.lock();
-        in_force.key_for(to).unwrap_or(in_force.keys.first()).clone()
+        let spoken = in_force.spoken_by(to);
+        let others = in_force.keys.all().filter(|key| Some(*key) != spoken);
+        spoken.into_iter().chain(others).cloned().collect()
     }
 
-    /// Seals a datagram for this address.
-    pub(super) fn seal(&self, to: SocketAddr, text: &mut Vec<u8>) {
-        self.key_for(to).seal(&self.session, self.next.fetch_add(1, Ordering::Relaxed), text);
+    /// Seals a datagram for this address. Where that never spoke and several keys are listed, returns the datagram
+    /// sealed under each of the others too.
+    pub(super) fn seal(&self, to: SocketAddr, text: &mut Vec<u8>) -> Vec<Vec<u8>> {
+        let (keys, spoken) = {
+            let in_force = self.in_force.lock();
+            (Arc::clone(&in_force.keys), in_force.spoken_by(to).cloned())
+        };
+        let number = || self.next.fetch_add(1, Ordering::Relaxed);
+        let mut others = Vec::new();
+        if spoken.is_none() {
+            others.extend(keys.all().skip(1).map(|key| {
+                let mut text = text.clone();
+                key.seal(&self.session, number(), &mut text);
+                text
+            }));
+        }
+        spoken.as_ref().unwrap_or(keys.first()).seal(&self.session, number(), text);
+        others
     }
 
     /// Opens a datagram with any of the keys in force.
@@ -153,13 +171,11 @@ impl Keyring {
         self.keys().open(datagram, text)
     }
 
-    /// This address spoke under this key, in words that are new.
+    /// This address understands this key: it spoke under it, in words that are new, or took a connection.
     pub(super) fn heard(&self, from: SocketAddr, key: NetworkKey) {
-        let (from, mut in_force) = (canonical(from), self.in_force.lock());
-        if *in_force.keys.first() == key {
-            in_force.spoken.remove(&from);
-        } else {
-            in_force.spoken.insert(from, key);
+        let mut in_force = self.in_force.lock();
+        if in_force.keys.all().nth(1).is_some() {
+            in_force.spoken.insert(canonical(from), key);
         }
     }
 

@@ -11,7 +11,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,22 +55,44 @@ struct Sealed {
 }
 
 impl Stream {
-    /// Of a connection that was made: it begins to speak. The other side has so long to answer.
-    pub(in crate::runtime) fn open(tcp: Arc<TcpStream>, keys: Option<&Keyring>, limit: Duration) -> io::Result<Self> {
-        let plain = Self { tcp, sealed: None };
-        let Some(keys) = keys else { return Ok(plain) };
-        let mut noise = handshake(&keys.key_for(plain.tcp.peer_addr()?), Builder::build_initiator)?;
+    /// Of a connection to `to` that `dial` makes: it begins to speak. The other side has `limit` to answer. One that
+    /// closes it unanswered may have another of the keys: it is dialled again for each that is listed.
+    ///
+    /// # Errors
+    /// What `dial` says, or that the other side did not answer.
+    pub(in crate::runtime) fn open(
+        to: SocketAddr,
+        keys: Option<&Keyring>,
+        limit: Duration,
+        dial: impl Fn() -> io::Result<Arc<TcpStream>>,
+    ) -> io::Result<Self> {
+        let Some(keys) = keys else { return Ok(Self { tcp: dial()?, sealed: None }) };
+        let mut unanswered = None;
+        for key in keys.keys_for(to) {
+            let plain = Self { tcp: dial()?, sealed: None };
+            match plain.begin(&key, limit) {
+                Ok(stream) => {
+                    keys.heard(to, key);
+                    return Ok(stream);
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+                    unanswered = Some(error.kind());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let why = "it closed the connection unanswered: it may have another network key";
+        Err(io::Error::new(unanswered.unwrap_or(io::ErrorKind::Other), why))
+    }
+
+    fn begin(self, key: &NetworkKey, limit: Duration) -> io::Result<Self> {
+        let mut noise = handshake(key, Builder::build_initiator)?;
         let mut message = [0; HANDSHAKE];
         noise.write_message(&[], &mut message).map_err(broken)?;
-        (&plain).write_all(&message)?;
-        plain.receive(&mut message, limit).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-                io::Error::new(error.kind(), "it closed the connection unanswered: it may have another network key")
-            }
-            _ => error,
-        })?;
+        (&self).write_all(&message)?;
+        self.receive(&mut message, limit)?;
         noise.read_message(&message, &mut []).map_err(broken)?;
-        plain.sealed(noise)
+        self.sealed(noise)
     }
 
     /// Of a connection that came: the other side begins to speak, within `limit`. Without the key it is told nothing.
@@ -236,12 +258,17 @@ mod tests {
     /// Both ends of a connection, as they take each other.
     fn ends(one: &Keyring, other: &Keyring) -> (io::Result<Stream>, io::Result<Stream>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let tcp = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
-        let accepted = Arc::new(listener.accept().expect("it is there").0);
+        let to = listener.local_addr().expect("bound");
         std::thread::scope(|scope| {
-            let accepting = scope.spawn(move || Stream::accept(accepted, Some(other), LIMIT));
-            (Stream::open(Arc::new(tcp), Some(one), LIMIT), accepting.join().expect("it does not panic"))
+            let accepting = scope.spawn(move || accept_of(&listener, other));
+            let opened = Stream::open(to, Some(one), LIMIT, || TcpStream::connect(to).map(Arc::new));
+            (opened, accepting.join().expect("it does not panic"))
         })
+    }
+
+    /// What becomes of the next connection that comes.
+    fn accept_of(listener: &TcpListener, keys: &Keyring) -> io::Result<Stream> {
+        Stream::accept(Arc::new(listener.accept().expect("it is there").0), Some(keys), LIMIT)
     }
 
     #[test]
@@ -269,6 +296,22 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         let error = one.err().expect("another key");
         assert!(error.to_string().contains("another network key"), "{error}");
+    }
+
+    #[test]
+    fn who_has_only_the_second_key_is_dialled_again_under_it_and_at_once_the_next_time() {
+        let (old, new) = (new_key().expect("a key"), new_key().expect("a key"));
+        let (sleeper, rotating) = (ring(&[&old]), ring(&[&new, &old]));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let to = listener.local_addr().expect("bound");
+        std::thread::scope(|scope| {
+            let came = scope.spawn(|| [(); 3].map(|()| accept_of(&listener, &sleeper).is_ok()));
+            for _ in 0..2 {
+                Stream::open(to, Some(&rotating), LIMIT, || TcpStream::connect(to).map(Arc::new))
+                    .expect("it has the old key");
+            }
+            assert_eq!(came.join().expect("it does not panic"), [false, true, true]);
+        });
     }
 
     #[test]

@@ -115,8 +115,8 @@ impl Guest {
             SocketAddr::V6(_) => TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)),
         }?;
         SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
-        let tcp = Arc::new(TcpStream::connect_timeout(&addr, PATIENCE)?);
-        let stream = Stream::open(tcp, self.keys.as_deref(), PATIENCE)?;
+        let dial = || TcpStream::connect_timeout(&addr, PATIENCE).map(Arc::new);
+        let stream = Stream::open(addr, self.keys.as_deref(), PATIENCE, dial)?;
         let here = sockets::at_port(stream.tcp().local_addr()?, listener.local_addr()?.port());
         let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
         (&stream).write_all(&self.text(here, addr, Dialect::Ring, Request::Ring(ping), magic))?;
@@ -149,13 +149,12 @@ impl Guest {
         let mut answers = Answers::default();
         for round in 1..=TRIES {
             let open = questions.iter().zip(magic..).enumerate().filter(|(at, _)| !answers.right.contains_key(at));
-            let sent = open.map(|(_, (question, magic))| {
+            let sent = open.flat_map(|(_, (question, magic))| {
                 let &Question { to, dialect, ref request } = question;
                 let mut text = self.text(here, to, dialect, request.clone(), magic);
-                if let Some(keyring) = &self.keys {
-                    keyring.seal(to, &mut text);
-                }
-                socket.send_to(&text, if sockets::is_dual(bound) { sockets::mapped(to) } else { to })
+                let again = self.keys.as_ref().map(|keyring| keyring.seal(to, &mut text)).unwrap_or_default();
+                let to = if sockets::is_dual(bound) { sockets::mapped(to) } else { to };
+                std::iter::once(text).chain(again).map(|text| socket.send_to(&text, to)).collect::<Vec<_>>()
             });
             // One way that is closed says nothing of the others.
             if let Some(closed) = sent.reduce(|one, other| one.or(other)) {

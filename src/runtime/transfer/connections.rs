@@ -8,6 +8,7 @@
 //! closed a kept one meanwhile, so a request that dies on it before the first line of a reply is complete is repeated
 //! once on a fresh one.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -347,31 +348,30 @@ fn connect(
     keys: Option<&Keyring>,
     cancel: &Cancel,
 ) -> Result<Stream, JobError> {
-    let cannot = |error: io::Error| unreached(to, &error);
-    let socket = outgoing(to, source, narrow).map_err(cannot)?;
-    let stream = Arc::new(TcpStream::from(socket));
-    cancel.wait_on(Some(Arc::clone(&stream)))?;
-    let connect = || {
-        SockRef::from(&*stream).connect_timeout(&to.into(), CONNECT_LIMIT)?;
+    let ended = Cell::new(None);
+    let dial = || {
+        let stream = Arc::new(TcpStream::from(outgoing(to, source, narrow)?));
+        let wait = || {
+            cancel.wait_on(Some(Arc::clone(&stream))).map_err(|why| {
+                ended.set(Some(why));
+                io::Error::from(io::ErrorKind::Interrupted)
+            })
+        };
+        wait()?;
+        let made = SockRef::from(&*stream).connect_timeout(&to.into(), CONNECT_LIMIT);
+        // It may have been cancelled before there was anything to shut down.
+        wait().and(made)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SILENCE_LIMIT))?;
-        stream.set_write_timeout(Some(SILENCE_LIMIT))
+        stream.set_write_timeout(Some(SILENCE_LIMIT))?;
+        Ok(stream)
     };
-    match connect() {
-        // It may have been cancelled before there was anything to shut down.
-        Ok(()) => cancel.wait_on(Some(Arc::clone(&stream)))?,
-        Err(error) => {
-            let ended = cancel.wait_on(Some(Arc::clone(&stream))).err();
-            let _ = cancel.wait_on(None);
-            return Err(ended.unwrap_or_else(|| cannot(error)));
-        }
-    }
-    let opened = Stream::open(stream, keys, SILENCE_LIMIT);
+    let opened = Stream::open(to, keys, SILENCE_LIMIT, dial);
     let limited = opened.and_then(|stream| stream.tcp().set_read_timeout(Some(SILENCE_LIMIT)).map(|()| stream));
     limited.map_err(|error| {
-        let ended = cancel.check().err();
+        let ended = ended.take().or_else(|| cancel.check().err());
         let _ = cancel.wait_on(None);
-        ended.unwrap_or_else(|| cannot(error))
+        ended.unwrap_or_else(|| unreached(to, &error))
     })
 }
 

@@ -270,15 +270,22 @@ impl Outgoing {
         if leaving.is_empty() {
             return;
         }
+        // What is sealed once more leaves behind the others: they keep their places, and their texts' room.
+        let mut again = Vec::new();
         if let Some(keyring) = &self.keys {
             self.sender.level(leaving);
-            leaving.iter_mut().for_each(|leaving| keyring.seal(leaving.to, &mut leaving.text));
+            for Leaving { to, from, text, .. } in leaving.iter_mut() {
+                let sealed = keyring.seal(*to, text).into_iter();
+                again.extend(sealed.map(|text| Leaving { to: *to, from: *from, text, asks: None, no_way: false }));
+            }
         }
         #[cfg(debug_assertions)]
         if let Some(weather) = &mut self.weather {
-            return self.sender.send(&mut weather.through(leaving));
+            self.sender.send(&mut weather.through(leaving));
+            return self.sender.send(&mut weather.through(&again));
         }
         self.sender.send(leaving);
+        self.sender.send(&mut again);
         let unsent = leaving.iter().filter(|leaving| leaving.no_way);
         self.unsent.extend(unsent.filter_map(|leaving| Some((leaving.to, leaving.asks?))));
         if !self.asked_at.is_empty() {

@@ -9,8 +9,7 @@ use crate::runtime::stopwatch;
 use crate::runtime::transfer::Ledger;
 
 fn connected(to: SocketAddr) -> Stream {
-    let tcp = TcpStream::connect(to).expect("it listens");
-    Stream::open(Arc::new(tcp), None, IDLE).expect("nothing is sealed")
+    Stream::open(to, None, IDLE, || TcpStream::connect(to).map(Arc::new)).expect("it listens")
 }
 
 /// A target for a fuzzer too, as those of `tests/fuzz`: it stands here because what reads a reply is nobody else's.
