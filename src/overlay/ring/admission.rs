@@ -2,8 +2,9 @@
 //!
 //! Such a request comes through other peers, so the address of its origin is a claim: anybody could have this peer
 //! connect to, and ping, whomever he names, and with a `join` fill the lists with peers that are not there. So the
-//! origin is pinged, with one datagram about as long as the request, and no more is sent there until it answered. Where
-//! that is lost, it is pinged again when it repeats the request.
+//! origin is pinged, with one datagram about as long as the request, and no more is sent there until it answered. Each
+//! time that it repeats the request it is pinged again, for that datagram may be lost, or its answer: so much comes to
+//! an address as is said in its name, and no more.
 //! A `join` is proven each time, anything else by whatever that address has answered before.
 
 use std::net::SocketAddr;
@@ -25,6 +26,9 @@ const MAX_PROOFS: usize = 32;
 /// Those of them at one [`Source`] of the open internet.
 const MAX_PROOFS_OF_SOURCE: usize = 4;
 
+/// Pings to one origin that are waited for at a time.
+const MAX_PINGS: usize = 4;
+
 /// Requests of one origin that wait for its answer.
 const MAX_HELD: usize = 16;
 
@@ -45,18 +49,12 @@ impl Ring {
         *addr == self.me.addr || self.proven.contains(addr)
     }
 
-    /// Pings the origin of a request, unless that is going on, or too many of its source are pinged: then it has to
-    /// repeat it. Where too many are pinged in all, the one that was pinged first is not waited for any longer: whoever
-    /// is there answers at once.
+    /// Pings the origin of a request, and again when that repeats it, unless too many of its source are pinged. Where
+    /// too many are pinged in all, the one that was pinged first is not waited for any longer: whoever is there answers
+    /// at once.
     pub(super) fn have_proven(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
-        let origin = relay.route.origin;
-        if let Some((other, held)) = self.asked.values_mut().find_map(|why| why.proving_at(&origin.addr)) {
-            let is_new = !held.iter().any(|held| held.relay.is_same(&relay));
-            if *other == origin && is_new && held.len() < MAX_HELD {
-                held.push(Held { relay, first_time });
-            }
-            return;
-        }
+        let (origin, is_join) = (relay.route.origin, relay.what == Routed::Join);
+        let Some(held) = self.to_be_proven(Held { relay, first_time }) else { return };
         let proving = |(tag, why): (&Tag, &Why)| why.proving().map(|peer| (*tag, peer.addr));
         let under_way: Vec<(Tag, SocketAddr)> = self.asked.iter().filter_map(proving).collect();
         let of_source = under_way.iter().filter(|(_, addr)| Source::of(*addr) == Source::of(origin.addr)).count();
@@ -68,14 +66,32 @@ impl Ring {
         }
         // One that is known may have been started again: then it has no neighbours. One that has some is in the ring,
         // and somebody else wrote the join.
-        let is_known = relay.what == Routed::Join && self.table.get(&origin.id) == Some(origin);
+        let is_known = is_join && self.table.get(&origin.id) == Some(origin);
         let ping = if is_known { Request::Ring(Neighbours::NONE.ping(true)) } else { Request::Ping };
-        let why = Why::Proof { origin, held: vec![Held { relay, first_time }] };
-        self.ask_plain(origin.into(), ping, why, patience::ONCE, out);
+        self.ask_plain(origin.into(), ping, Why::Proof { origin, held }, patience::ONCE, out);
     }
 
-    /// The origin of some requests answered at the address that they gave.
-    pub(super) fn on_proof(&mut self, now: Time, origin: &Peer, held: Vec<Held>, out: &mut Vec<Effect>) {
+    /// What a ping to the origin of `new` would prove; none if no ping is due, for one is on its way and no request is
+    /// repeated.
+    fn to_be_proven(&mut self, new: Held) -> Option<Vec<Held>> {
+        let origin = new.relay.route.origin;
+        let mut pinged: Vec<_> = self.asked.values_mut().filter_map(|why| why.proving_at(&origin.addr)).collect();
+        let (others, pings) = (pinged.iter().any(|(other, _)| **other != origin), pinged.len());
+        let Some((_, held)) = pinged.last_mut() else { return Some(vec![new]) };
+        let is_repeat = held.iter().any(|held| held.relay.is_same(&new.relay));
+        if is_repeat && !others && pings < MAX_PINGS {
+            return Some(std::mem::take(held));
+        }
+        if !is_repeat && !others && held.len() < MAX_HELD {
+            held.push(new);
+        }
+        None
+    }
+
+    /// The origin of some requests answered at the address that they gave. All pings to it prove as much.
+    pub(super) fn on_proof(&mut self, now: Time, origin: &Peer, mut held: Vec<Held>, out: &mut Vec<Effect>) {
+        let pinged = self.asked.values_mut().filter_map(|why| why.proving_at(&origin.addr));
+        pinged.for_each(|(_, others)| held.append(others));
         self.proven.insert(origin.addr, ());
         self.vitals.back(origin);
         for Held { relay, first_time } in held {
@@ -200,6 +216,21 @@ mod tests {
             let asked = out.iter().filter(|effect| matches!(effect, Effect::Ask { .. }));
             assert_eq!((asked.count(), &pings(&out)[..]), (1, &[(victim, pings(&out)[0].1, patience::ONCE)][..]));
         }
+    }
+
+    #[test]
+    fn each_repeat_of_a_request_brings_its_origin_one_more_ping_and_any_answer_what_waits() {
+        let (mut ring, origin, mut tags) = (ring(), peer(2, [198, 51, 100, 1]), Vec::new());
+        // Requests by their numbers, of this peer's own key, and whether the origin is pinged.
+        for (magic, expected) in [(1, 1), (3, 0), (1, 1), (3, 1), (1, 1), (1, 0), (3, 0)] {
+            let sent = pings(&says(&mut ring, origin, magic, Routed::Lookup { key: Id::from_u64(1) }));
+            assert_eq!(sent.len(), expected, "{magic}");
+            tags.extend(sent.into_iter().map(|(_, tag, _)| tag));
+        }
+        ring.on(Time::ZERO, Cause::NoAnswer { tag: tags[0], to: origin.into() }, &mut Vec::new());
+        let answers = |out: &[Effect]| out.iter().filter(|effect| matches!(effect, Effect::Respond { .. })).count();
+        assert_eq!(answers(&answer(&mut ring, tags[2], origin)), 2, "two requests waited");
+        assert_eq!(answers(&answer(&mut ring, tags[1], origin)), 0, "they had their answers");
     }
 
     #[test]
