@@ -40,8 +40,8 @@ pub(super) struct Claims {
 
 struct Claim {
     offer: Offer,
-    /// What the peer has shown.
-    sample: Option<Id>,
+    /// What the peer has shown, and how it has the block if that is right.
+    sample: Option<(Id, Taken)>,
     /// When it is no longer waited for, if it is.
     patience: Option<Time>,
 }
@@ -75,10 +75,10 @@ impl Desk {
 
     /// A peer says that it has saved a block, and did not pull it. That is looked into: a verdict follows.
     fn take_claim(&mut self, offer: Offer, proof: Proof) -> Result<(), Refusal> {
-        if let Proof::Sample { magic, sample } = proof {
+        if let Proof::Sample { magic, sample, shows } = proof {
             let work = Job::Sample { key: offer.key, magic, by: offer.to.id };
             let job = self.order(offer.ticket, work, offer.urgency);
-            self.claims.by_job.insert(job, Some(Claim { offer, sample: Some(sample), patience: None }));
+            self.claims.by_job.insert(job, Some(Claim { offer, sample: Some((sample, shows)), patience: None }));
             return Ok(());
         }
         if let Some(refusal) = self.disbelief(&offer.to.addr) {
@@ -144,7 +144,9 @@ impl Desk {
     fn settle_claim(&mut self, job: JobId, outcome: &Outcome) -> Option<Vec<Verdict>> {
         let Some(Claim { offer, sample, .. }) = self.claims.by_job.remove(&job)? else { return Some(Vec::new()) };
         let result = match outcome {
-            Outcome::Sampled { sample: own } if sample == Some(*own) => Ok(Taken::Had),
+            Outcome::Sampled { sample: own } if let Some((_, shows)) = sample.filter(|(shown, _)| shown == own) => {
+                Ok(shows)
+            }
             Outcome::Sound { .. } => Ok(Taken::Had),
             // What fails here tells nothing about that peer.
             Outcome::Failed(error) if sample.is_some() || error.kind.is_our_own() => {

@@ -173,6 +173,8 @@ pub(crate) enum Taken {
     Pulled,
     /// It had it before, and has shown that.
     Had,
+    /// It has shown it. A peer beside it on its host was sent it meanwhile, so it may have had it from there.
+    Unclear,
 }
 
 /// What shows that a peer which says that it has saved a block has it.
@@ -180,8 +182,9 @@ pub(crate) enum Taken {
 pub(crate) enum Proof {
     /// A peer of its host pulled it from here since it was offered.
     Pulled,
-    /// It had the block before. It says that this is the hash of the bytes which the offer `magic` names.
-    Sample { magic: u64, sample: Id },
+    /// It had the block before. It says that this is the hash of the bytes which the offer `magic` names. If that is
+    /// so, this is how it has the block.
+    Sample { magic: u64, sample: Id, shows: Taken },
     /// Its word alone.
     Nothing,
 }

@@ -2,53 +2,70 @@
 
 use std::net::IpAddr;
 
-use super::pending::Waiting;
 use super::{Exchange, Offer, Why};
 use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
-use crate::node::part::Proof;
+use crate::node::part::{Proof, Taken};
 use crate::node::refusal::Refusal;
 use crate::recent::Recent;
+use crate::time::Time;
 use crate::wire::Response;
 
-/// How often each host was sent each block, beyond what peers there said that they saved.
+/// What each host was sent of each block.
 #[derive(Default)]
-pub(crate) struct Deliveries(Recent<(Key, IpAddr), u32, DELIVERED_MEMORY>);
+pub(crate) struct Deliveries(Recent<(Key, IpAddr), Sent, DELIVERED_MEMORY>);
+
+#[derive(Clone, Copy)]
+struct Sent {
+    /// How often, beyond what peers there said that they saved.
+    times: u32,
+    /// When it was last.
+    last: Time,
+}
 
 impl Deliveries {
     /// A block was sent to this host.
-    pub(crate) fn note(&mut self, key: Key, to: IpAddr) {
-        let delivery = (key, to.to_canonical());
-        self.0.insert(delivery, self.times(&delivery) + 1);
+    pub(crate) fn note(&mut self, now: Time, key: Key, to: IpAddr) {
+        let times = self.sent(key, to).map_or(0, |sent| sent.times);
+        self.0.insert((key, to.to_canonical()), Sent { times: times + 1, last: now });
     }
 
     /// Whether a block was sent to this host: true once for each time.
     pub(crate) fn take(&mut self, key: Key, to: IpAddr) -> bool {
-        let delivery = (key, to.to_canonical());
-        let times = self.times(&delivery);
-        if times > 0 {
-            self.0.insert(delivery, times - 1);
-        }
-        times > 0
+        let Some(sent) = self.sent(key, to).filter(|sent| sent.times > 0) else { return false };
+        self.0.insert((key, to.to_canonical()), Sent { times: sent.times - 1, ..sent });
+        true
     }
 
-    fn times(&self, delivery: &(Key, IpAddr)) -> u32 {
-        self.0.get(delivery).copied().unwrap_or(0)
+    fn sent(&self, key: Key, to: IpAddr) -> Option<Sent> {
+        self.0.get(&(key, to.to_canonical())).copied()
     }
 }
 
 impl Exchange {
-    /// What the answer to the offer `magic` shows of the block there.
-    pub(super) fn proof(&mut self, magic: u64, offer: &Offer, response: &Response) -> Result<Proof, Refusal> {
-        let &Offer { key, to, .. } = offer;
-        let pulled =
-            matches!(response, Response::Saved | Response::Shown { .. }) && self.deliveries.take(key, to.addr.ip());
-        if pulled {
-            self.note_taken(key, to.addr.ip());
-        }
+    /// What the answer to the offer `magic`, which was made at `since`, shows of the block there.
+    pub(super) fn proof(
+        &mut self,
+        magic: u64,
+        (since, offer): (Time, &Offer),
+        response: &Response,
+    ) -> Result<Proof, Refusal> {
+        let (key, host) = (offer.key, offer.to.addr.ip());
+        let sent = self.deliveries.sent(key, host);
+        let is_due = sent.is_some_and(|sent| sent.times > 0);
         match response {
-            Response::Saved | Response::Shown { .. } if pulled => Ok(Proof::Pulled),
-            Response::Shown { sample } => Ok(Proof::Sample { magic, sample: *sample }),
+            // What was sent there is for the other peer, or was.
+            &Response::Shown { sample }
+                if sent.is_some_and(|sent| sent.last >= since && !is_due)
+                    || is_due && self.is_offered_at(&key, host) =>
+            {
+                Ok(Proof::Sample { magic, sample, shows: Taken::Unclear })
+            }
+            Response::Saved | Response::Shown { .. } if self.deliveries.take(key, host) => {
+                self.note_taken(key, host);
+                Ok(Proof::Pulled)
+            }
+            &Response::Shown { sample } => Ok(Proof::Sample { magic, sample, shows: Taken::Had }),
             Response::Saved => Ok(Proof::Nothing),
             _ => Err("it answered an offer with something else".into()),
         }
@@ -65,14 +82,18 @@ impl Exchange {
     }
 
     fn note_delivery(&mut self, key: Key, host: IpAddr) {
-        let host = host.to_canonical();
-        let is_offered = |waiting: &Waiting| {
-            matches!(&waiting.why, Why::Offer { offer, .. }
-                if offer.key == key && offer.to.addr.ip().to_canonical() == host)
-        };
-        if self.pending.any(is_offered) {
-            self.deliveries.note(key, host);
+        if self.is_offered_at(&key, host) {
+            self.deliveries.note(self.now, key, host);
         }
+    }
+
+    /// Whether a block is being offered to a peer on this host.
+    fn is_offered_at(&self, key: &Key, host: IpAddr) -> bool {
+        let host = host.to_canonical();
+        self.pending.any(|waiting| {
+            matches!(&waiting.why, Why::Offer { offer, .. }
+                if offer.key == *key && offer.to.addr.ip().to_canonical() == host)
+        })
     }
 }
 
@@ -84,7 +105,7 @@ mod tests {
     fn each_delivery_stands_for_one_copy() {
         let (mut deliveries, host, other) =
             (Deliveries::default(), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        (0..2).for_each(|_| deliveries.note(Key::ZERO, host));
+        (0..2).for_each(|_| deliveries.note(Time::ZERO, Key::ZERO, host));
         assert!(!deliveries.take(Key::ZERO, other) && !deliveries.take(Key::MAX, host));
         assert_eq!([0; 3].map(|_| deliveries.take(Key::ZERO, host)), [true, true, false]);
     }

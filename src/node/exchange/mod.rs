@@ -318,7 +318,7 @@ impl Exchange {
                 if answer.as_ref().is_err_and(|why| *why == Refusal::Unreached) {
                     self.on_unreached(offer.to.addr);
                 }
-                let result = answer.and_then(|response| self.proof(magic, &offer, &response));
+                let result = answer.and_then(|response| self.proof(magic, (place.0, &offer), &response));
                 self.end_offer(place, offer, result)
             }
             (Why::Pulse, _) => Delivery::Pulse,

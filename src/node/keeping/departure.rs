@@ -50,6 +50,9 @@ struct Handover {
     done: BTreeSet<Id>,
 }
 
+/// Times that a peer is asked to show a block where others at its address take what it shows.
+const CHANCES: u8 = 4;
+
 /// Looks that finding out who should hold the blocks of one region costs as much as.
 const A_REGION: usize = 64;
 
@@ -74,8 +77,12 @@ struct Heir {
     lacking: VecDeque<Key>,
     /// Offers without an answer.
     offered: usize,
-    /// What it says that it holds, and which of that it is to show before the rest is believed.
-    pledge: Option<(Key, Vec<Key>)>,
+    /// What it says that it holds and has not shown.
+    claimed: Vec<Key>,
+    /// Which of that it is asked to show before the rest is believed.
+    pledge: Option<Key>,
+    /// Times that it may be asked to show another one, for a peer beside it was sent the one before.
+    chances: u8,
 }
 
 impl Part for Departure {
@@ -98,6 +105,11 @@ impl Part for Departure {
         };
         handover.tell(desk);
         handover.go_on_with(desk, &heir);
+        // Others may have waited for what came to that one.
+        let waiting = handover.heirs.iter().filter(|(_, heir)| heir.pledge.is_none() && !heir.claimed.is_empty());
+        for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
+            handover.go_on_with(desk, &id);
+        }
         self.go_on(desk);
     }
 
@@ -241,7 +253,7 @@ impl Handover {
             let comparison = Comparison::new(&shares, left as usize);
             self.done.insert(id);
             self.unasked.push_back(id);
-            self.heirs.insert(id, Heir { peer, comparison, lacking: VecDeque::new(), offered: 0, pledge: None });
+            self.heirs.insert(id, Heir::new(peer, comparison));
         }
         true
     }
@@ -263,6 +275,7 @@ impl Handover {
 
     /// Compares with an heir, and offers it what it lacks. It is let go when nothing is left.
     fn go_on_with(&mut self, desk: &mut Desk, id: &Id) {
+        let others_take = self.heirs.iter().any(|(other, heir)| other != id && heir.offered > 0);
         let Some(heir) = self.heirs.get_mut(id) else { return };
         while heir.offered < WINDOW
             && let Some(key) = heir.lacking.pop_front()
@@ -272,7 +285,21 @@ impl Handover {
                 desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
             }
         }
-        if !heir.lacking.is_empty() || heir.comparison.is_asking() || heir.pledge.is_some() {
+        // Anybody can say that nothing is missing. Of what it holds it shows one block, and cannot know which.
+        if heir.pledge.is_none()
+            && (heir.chances == CHANCES || !others_take)
+            && let Some(key) = desk.any_to_show(&heir.claimed)
+        {
+            match desk.wanted_size(&key) {
+                Some(size) => {
+                    heir.pledge = Some(key);
+                    heir.offered += 1;
+                    desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
+                }
+                None => heir.claimed.clear(),
+            }
+        }
+        if !heir.lacking.is_empty() || heir.comparison.is_asking() || !heir.claimed.is_empty() {
             return;
         }
         match heir.comparison.next(desk.holdings()) {
@@ -285,7 +312,7 @@ impl Handover {
     /// An heir answered what it was asked.
     fn on_compared(&mut self, desk: &mut Desk, id: &Id, answer: Result<Response, Refusal>) {
         let Some(heir) = self.heirs.get_mut(id) else { return };
-        let mut claimed = Vec::new();
+        let claimed = &mut heir.claimed;
         let sensible = match answer {
             Ok(response) => {
                 let found = |key: &Key, held: bool| {
@@ -306,23 +333,16 @@ impl Handover {
         };
         if !sensible {
             self.heirs.remove(id);
-        } else if let Some(key) = desk.any_to_show(&claimed)
-            && let Some(size) = desk.wanted_size(&key)
-        {
-            // Anybody can say that nothing is missing. Of what it holds it shows one block, and cannot know which.
-            heir.pledge = Some((key, claimed));
-            heir.offered += 1;
-            desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
         }
     }
 
     /// An heir took a block, or did not.
     fn on_offered(&mut self, desk: &mut Desk, id: &Id, key: Key, result: Result<Taken, Refusal>) {
-        let pledge = self.heirs.get_mut(id).and_then(|heir| heir.pledge.take_if(|(pledged, _)| *pledged == key));
-        match (pledge, &result) {
-            (Some((_, claimed)), Ok(Taken::Had)) => self.save(desk, &claimed),
+        let shown = self.heirs.get_mut(id).and_then(|heir| heir.shown(&key, &result));
+        match (shown, &result) {
+            (Some(claimed), Ok(Taken::Had)) => self.save(desk, &claimed),
             // That is no fault of the heir's: it may still take what others lack.
-            (Some(_), Err(Refusal::Unjudged(_))) => {}
+            (Some(_), Ok(Taken::Unclear) | Err(Refusal::Unjudged(_))) => {}
             // Who had to pull what it said it held may throw it away again.
             (Some(_), _) => return drop(self.heirs.remove(id)),
             (None, Ok(_)) => self.save(desk, [&key]),
@@ -338,5 +358,23 @@ impl Handover {
             }
             _ => {}
         }
+    }
+}
+
+impl Heir {
+    fn new(peer: Peer, comparison: Comparison) -> Self {
+        let (lacking, claimed) = (VecDeque::new(), Vec::new());
+        Self { peer, comparison, lacking, offered: 0, claimed, pledge: None, chances: CHANCES }
+    }
+
+    /// Something has become of the offer of this block. If the heir was to show it: what it says that it holds, but
+    /// nothing yet if it is to show another one.
+    fn shown(&mut self, key: &Key, result: &Result<Taken, Refusal>) -> Option<Vec<Key>> {
+        self.pledge.take_if(|pledged| pledged == key)?;
+        if *result == Ok(Taken::Unclear) && self.chances > 1 {
+            self.chances -= 1;
+            return Some(Vec::new());
+        }
+        Some(std::mem::take(&mut self.claimed))
     }
 }

@@ -353,8 +353,8 @@ impl Repair {
         if let Some(pass) = self.pass(number, &to.id) {
             pass.offered -= 1;
             was_probe = pass.probe.take_if(|probe| *probe == key).is_some();
-            if matches!(result, Err(Refusal::Unjudged(_))) {
-                // That is no fault of its.
+            if matches!(result, Err(Refusal::Unjudged(_))) || was_probe && result == Ok(Taken::Unclear) {
+                // That is no fault of its. It is to show another block next time.
             } else if was_probe && result != Ok(Taken::Had) {
                 // What it says of the others is worth nothing: it is compared with anew.
                 pass.give_up();
@@ -363,7 +363,7 @@ impl Repair {
             }
         }
         match result {
-            Ok(Taken::Had) if was_probe => {}
+            Ok(Taken::Had | Taken::Unclear) if was_probe => {}
             Ok(Taken::Pulled) if was_probe => self.conducts.boasted(&to.id, desk.now()),
             Ok(_) => desk.notify(Notice::BlockRepaired { key, to }),
             Err(refusal) => desk.trouble(Trouble::NotTaken { key, to, reason: refusal.to_string() }),

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::upkeep::{blocks, compared, shown};
 use super::*;
 use crate::node::job::Holder;
+use crate::node::refusal::Refusal;
 use crate::node::{Command, Progress};
 
 /// How far the departure is, as often as that is told.
@@ -108,6 +109,33 @@ fn an_heir_that_had_to_pull_what_it_was_to_show_is_counted_for_nothing_and_the_n
         }
     };
     assert_eq!((pulled, end), (10, left(10, 0)));
+}
+
+#[test]
+fn an_heir_that_shows_what_another_at_its_address_has_just_taken_may_show_a_block_again() {
+    let held = blocks(0..2);
+    let overlay = Scripted { me: peer(0), set: vec![peer(1), peer(2)], holds: false, unreached: Vec::new() };
+    let mut bench = Bench::on(Config { replicas: 2, ..Config::default() }, overlay).start(&held);
+    bench.pulls = false;
+    let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
+    let [(one, first, ref ranges), (other, second, ref same)] = asked[..] else { panic!("{asked:?}") };
+    let to_show = requests(&bench.hears_answer(one, first, compared(&held, ranges)));
+    let [(_, magic, Request::Store { key: pledged, .. })] = to_show[..] else { panic!("{to_show:?}") };
+    let offers = requests(&bench.hears_answer(other, second, compared(&[], same)));
+    let of = |wanted: bool| {
+        let is_it = |(_, _, request): &&(_, _, Request)| matches!(request, Request::Store { key, .. } if (*key == pledged) == wanted);
+        offers.iter().find(is_it).expect("both are offered").1
+    };
+    bench.does(Event::Asked { blocks: vec![(pledged, other.ip())] });
+    bench.does(Event::Delivered { blocks: vec![(pledged, other.ip())] });
+    let answered = bench.hears_answer(one, magic, Response::Shown { sample: Id::ZERO });
+    let [(job, Job::Sample { .. })] = jobs(&answered)[..] else { panic!("{answered:?}") };
+    assert_eq!(bench.ends(job, Outcome::Sampled { sample: Id::ZERO }), [], "the other one still takes blocks");
+    bench.hears_answer(other, of(true), Response::Saved);
+    bench.now += Duration::from_millis(1);
+    let again = bench.hears(other, Message::error(of(false), Refusal::Full.to_string()));
+    let actions = shown(&mut bench, &held, again);
+    assert_eq!(answer(&actions), Some(left(2, 0)));
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Ring {
     /// at once.
     pub(super) fn have_proven(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
         let (origin, is_join) = (relay.route.origin, relay.what == Routed::Join);
-        let Some(held) = self.to_be_proven(Held { relay, first_time }) else { return };
+        let Some(held) = self.due_proof(Held { relay, first_time }) else { return };
         let proving = |(tag, why): (&Tag, &Why)| why.proving().map(|peer| (*tag, peer.addr));
         let under_way: Vec<(Tag, SocketAddr)> = self.asked.iter().filter_map(proving).collect();
         let of_source = under_way.iter().filter(|(_, addr)| Source::of(*addr) == Source::of(origin.addr)).count();
@@ -73,7 +73,7 @@ impl Ring {
 
     /// What a ping to the origin of `new` would prove; none if no ping is due, for one is on its way and no request is
     /// repeated.
-    fn to_be_proven(&mut self, new: Held) -> Option<Vec<Held>> {
+    fn due_proof(&mut self, new: Held) -> Option<Vec<Held>> {
         let origin = new.relay.route.origin;
         let mut pinged: Vec<_> = self.asked.values_mut().filter_map(|why| why.proving_at(&origin.addr)).collect();
         let (others, pings) = (pinged.iter().any(|(other, _)| **other != origin), pinged.len());
