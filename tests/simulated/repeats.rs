@@ -17,8 +17,8 @@ use kadring::sim::{Rules, Weather, World};
 const KINDS: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
 
 /// A grown network of so many whole peers.
-fn world(kind: OverlayKind, peers: usize, weather: Weather) -> World {
-    let mut rules = Rules::new(1, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
+fn world(seed: u64, kind: OverlayKind, peers: usize, weather: Weather) -> World {
+    let mut rules = Rules::new(seed, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
     rules.weather = weather;
     let mut world = World::new(rules);
     populate(&mut world, &Shape::usual(kind), peers, |_| {});
@@ -115,53 +115,62 @@ fn least_known(world: &World) -> usize {
 /// times what it is usually. Looking whether the silent live costs the rest.
 const MOST_IN_A_STORM: f64 = 5.0;
 
+/// Half of all datagrams get lost for ten seconds. How many of 200 answers are wrong in the time from 5 s after that on.
+fn wrong_soon_after_a_storm(seed: u64, kind: OverlayKind) -> usize {
+    let fair = Weather::default();
+    let mut world = world(seed, kind, 100, fair);
+    pass(&mut world, Duration::from_secs(30));
+    let mut users = Users::default();
+    let usual = users.go_on(&mut world, Duration::from_secs(20));
+    let (answers, open) = users.answers(&mut world);
+    assert_eq!((right(&world, kind, &answers), open), (200, 0), "{kind:?}");
+
+    world.set_weather(Weather { loss: 0.5, ..fair });
+    let storm = users.go_on(&mut world, Duration::from_secs(10));
+    world.set_weather(fair);
+    let recovery = users.go_on(&mut world, Duration::from_secs(5));
+    let (answers, open) = users.answers(&mut world);
+    let late = open + answers.len() - right(&world, kind, &answers);
+    println!(
+        "{kind:?}: {usual:.1} messages a second, {storm:.1} in the storm, {recovery:.1} after; {late} lookups wrong"
+    );
+    assert!(storm <= MOST_IN_A_STORM * usual, "{kind:?}: {storm:.1} messages a second, {usual:.1} before");
+    let stored =
+        answers.iter().filter_map(|answer| if let Answer::Stored { key, .. } = answer { Some(*key) } else { None });
+    assert!(stored.clone().count() >= 20, "{kind:?}: {answers:?}");
+
+    let calm = users.go_on(&mut world, Duration::from_secs(20));
+    pass(&mut world, Duration::from_secs(1));
+    let (answers, open) = users.answers(&mut world);
+    let wrong_soon = answers.len() - right(&world, kind, &answers);
+    assert!(answers.len() >= 200 && open == 0, "{kind:?}: {open} open");
+    assert!(calm <= 1.5 * usual, "{kind:?}: {calm:.1} messages a second, {usual:.1} before");
+    pass(&mut world, Duration::from_secs(30));
+    users.go_on(&mut world, Duration::from_secs(20));
+    pass(&mut world, Duration::from_secs(1));
+    let (answers, open) = users.answers(&mut world);
+    // A peer that lost a neighbour at the storm's end may not have met it again.
+    let wrong = 200 - right(&world, kind, &answers);
+    assert!(wrong <= 1 && open == 0, "{kind:?}: {wrong} of 200 wrong, {open} open");
+    assert!(least_known(&world) >= WIDTH, "{kind:?}: somebody is known to {} peers", least_known(&world));
+    for (nth, key) in stored.enumerate() {
+        let retrieve = Command::Retrieve { source: Source::Key(key), dest: nth.to_string().into(), replace: true };
+        let command = world.command(nth % 100, retrieve);
+        assert!(world.run_until_answered(nth % 100, command, Duration::from_secs(5)).expect("nothing breaks"));
+        let answer = world.take_answer(nth % 100, command);
+        assert!(matches!(answer, Some(Answer::Retrieved { .. })), "{kind:?}: {answer:?}");
+    }
+    wrong_soon
+}
+
 #[test]
 fn ten_seconds_in_which_half_of_all_datagrams_get_lost_cost_five_times_the_messages_at_most_and_leave_nothing_behind() {
+    const SEEDS: u64 = 3;
     for kind in KINDS {
-        let fair = Weather::default();
-        let mut world = world(kind, 100, fair);
-        pass(&mut world, Duration::from_secs(30));
-        let mut users = Users::default();
-        let usual = users.go_on(&mut world, Duration::from_secs(20));
-        let (answers, open) = users.answers(&mut world);
-        assert_eq!((right(&world, kind, &answers), open), (200, 0), "{kind:?}");
-
-        world.set_weather(Weather { loss: 0.5, ..fair });
-        let storm = users.go_on(&mut world, Duration::from_secs(10));
-        world.set_weather(fair);
-        let recovery = users.go_on(&mut world, Duration::from_secs(5));
-        let (answers, open) = users.answers(&mut world);
-        let late = open + answers.len() - right(&world, kind, &answers);
-        println!(
-            "{kind:?}: {usual:.1} messages a second, {storm:.1} in the storm, {recovery:.1} after; {late} lookups wrong"
-        );
-        assert!(storm <= MOST_IN_A_STORM * usual, "{kind:?}: {storm:.1} messages a second, {usual:.1} before");
-        let stored =
-            answers.iter().filter_map(|answer| if let Answer::Stored { key, .. } = answer { Some(*key) } else { None });
-        assert!(stored.clone().count() >= 20, "{kind:?}: {answers:?}");
-
-        let calm = users.go_on(&mut world, Duration::from_secs(20));
-        pass(&mut world, Duration::from_secs(1));
-        let (answers, open) = users.answers(&mut world);
         // Who lost a neighbour in the storm may take some rounds to find it again.
-        let wrong = answers.len() - right(&world, kind, &answers);
-        assert!(wrong <= 3 && answers.len() >= 200 && open == 0, "{kind:?}: {wrong} of {} wrong", answers.len());
-        assert!(calm <= 1.5 * usual, "{kind:?}: {calm:.1} messages a second, {usual:.1} before");
-        pass(&mut world, Duration::from_secs(30));
-        users.go_on(&mut world, Duration::from_secs(20));
-        pass(&mut world, Duration::from_secs(1));
-        let (answers, open) = users.answers(&mut world);
-        // A peer that lost a neighbour at the storm's end may not have met it again.
-        let wrong = 200 - right(&world, kind, &answers);
-        assert!(wrong <= 1 && open == 0, "{kind:?}: {wrong} of 200 wrong, {open} open");
-        assert!(least_known(&world) >= WIDTH, "{kind:?}: somebody is known to {} peers", least_known(&world));
-        for (nth, key) in stored.enumerate() {
-            let retrieve = Command::Retrieve { source: Source::Key(key), dest: nth.to_string().into(), replace: true };
-            let command = world.command(nth % 100, retrieve);
-            assert!(world.run_until_answered(nth % 100, command, Duration::from_secs(5)).expect("nothing breaks"));
-            let answer = world.take_answer(nth % 100, command);
-            assert!(matches!(answer, Some(Answer::Retrieved { .. })), "{kind:?}: {answer:?}");
-        }
+        let wrong: Vec<usize> = (1..=SEEDS).map(|seed| wrong_soon_after_a_storm(seed, kind)).collect();
+        println!("{kind:?}: {wrong:?} of 200 wrong");
+        assert!(wrong.iter().sum::<usize>() * 100 <= 200 * SEEDS as usize, "{kind:?}: {wrong:?} of 200 wrong");
     }
 }
 
@@ -171,7 +180,7 @@ fn where_half_of_the_peers_are_near_and_half_far_lookups_end_right_nobody_is_dec
     const LAG: Duration = Duration::from_millis(150);
     for kind in KINDS {
         let rates = [false, true].map(|mixed| {
-            let mut world = world(kind, 60, Weather::still(Duration::from_micros(100)));
+            let mut world = world(1, kind, 60, Weather::still(Duration::from_micros(100)));
             let declared = obituaries(&mut world);
             if mixed {
                 (0..60).step_by(2).for_each(|slot| world.slow_down(slot, LAG));
