@@ -217,10 +217,11 @@ impl Node {
     /// It is known whether a peer has a block. A copy counts where it can be had.
     fn conclude(&mut self, offer: Offer, result: Result<Taken, Refusal>) {
         let result = match (result, self.desk.connects_to(&offer.to.addr)) {
-            (Ok(taken), None) if self.desk.claims.unreached.len() < MAX_QUEUE => {
+            (Ok(taken), None)
+                if self.desk.claims.unreached.len() < MAX_QUEUE && self.desk.dial(offer.to.addr, offer.urgency) =>
+            {
                 let patience = Some(self.desk.now() + PATIENCE);
-                self.desk.claims.unreached.push((Claim { offer, sample: None, patience }, taken));
-                return self.desk.dial(offer.to.addr, offer.urgency);
+                return self.desk.claims.unreached.push((Claim { offer, sample: None, patience }, taken));
             }
             (Ok(_), None) => Err(Refusal::Unjudged("too many peers are being connected to".to_owned())),
             (Ok(_), Some(false)) => {

@@ -33,8 +33,9 @@ const LAST_RETRY: Duration = Duration::from_secs(300);
 /// Addresses that no connection came about to and that are remembered at most.
 const MAX_SHUT: usize = 256;
 
-/// Addresses that are dialled at a time: where nothing answers that takes seconds.
+/// Addresses that are dialled at a time: where nothing answers that takes seconds. So many others wait.
 const DIALS: usize = 8;
+const MAX_QUEUE: usize = 256;
 
 /// What is known of the ways to other peers.
 #[derive(Default)]
@@ -63,8 +64,17 @@ impl Reach {
         self.reached.get(addr).filter(|at| now.since(**at) < SHOWN_FOR).map(|_| true)
     }
 
-    fn is_dialling(&self, addr: &SocketAddr) -> bool {
-        self.dials.values().any(|other| other == addr) || self.queue.iter().any(|(other, _)| other == addr)
+    /// Has an address dialled when its turn comes. False if too many wait.
+    fn line_up(&mut self, addr: SocketAddr, urgency: Urgency) -> bool {
+        let is_dialled = self.dials.values().any(|other| *other == addr);
+        if is_dialled || self.queue.iter().any(|(other, _)| *other == addr) {
+            return true;
+        }
+        let has_room = self.queue.len() < MAX_QUEUE;
+        if has_room {
+            self.queue.push_back((addr, urgency));
+        }
+        has_room
     }
 
     fn on_shut(&mut self, now: Time, addr: SocketAddr) {
@@ -79,8 +89,7 @@ impl Reach {
 
     /// When somebody is to be dialled again.
     pub(super) fn next_wake(&self) -> Option<Time> {
-        let waiting = self.shut.iter().filter(|(addr, _)| !self.is_dialling(addr));
-        waiting.map(|(_, shut)| shut.again).min()
+        self.shut.values().map(|shut| shut.again).min()
     }
 }
 
@@ -106,12 +115,11 @@ impl Desk {
         self.reach.shut.len()
     }
 
-    /// Finds out whether the peer at `addr` can be connected to, if that is not known.
-    pub(crate) fn dial(&mut self, addr: SocketAddr, urgency: Urgency) {
-        if self.connects_to(&addr).is_none() && !self.reach.is_dialling(&addr) {
-            self.reach.queue.push_back((addr, urgency));
-            self.dial_next();
-        }
+    /// Finds out whether the peer at `addr` can be connected to, if that is not known. False if too many wait for that.
+    pub(crate) fn dial(&mut self, addr: SocketAddr, urgency: Urgency) -> bool {
+        let will_be_known = self.connects_to(&addr).is_some() || self.reach.line_up(addr, urgency);
+        self.dial_next();
+        will_be_known
     }
 
     /// Dials as many as may be at a time.
@@ -173,16 +181,34 @@ impl Node {
 
     /// Dials those again who could not be connected to, if they are still known.
     pub(super) fn look_after_dials(&mut self) {
-        let now = self.desk.now();
-        let desk = &mut self.desk;
-        let due = desk.reach.shut.iter().filter(|(addr, shut)| shut.again <= now && !desk.reach.is_dialling(addr));
-        for addr in due.map(|(addr, _)| *addr).collect::<Vec<_>>() {
+        let (now, desk) = (self.desk.now(), &mut self.desk);
+        let mut due = Vec::new();
+        for (addr, shut) in desk.reach.shut.iter_mut().filter(|(_, shut)| shut.again <= now) {
+            // What becomes of the dial says when the next one is; where there is no room for it that is later too.
+            shut.again = now + shut.wait;
+            due.push(*addr);
+        }
+        for addr in due {
             if desk.knows(&addr) {
-                desk.reach.queue.push_back((addr, Urgency::Others));
+                desk.reach.line_up(addr, Urgency::Others);
             } else {
                 desk.reach.shut.remove(&addr);
             }
         }
         desk.dial_next();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_addresses_wait_to_be_dialled_than_there_is_room_for_and_each_waits_once() {
+        let mut reach = Reach::default();
+        let addr = |n: usize| SocketAddr::from(([10, 0, 0, 1], n as u16 + 1));
+        let lined_up = (0..2 * MAX_QUEUE).filter(|n| reach.line_up(addr(*n), Urgency::Others)).count();
+        assert_eq!((lined_up, reach.queue.len()), (MAX_QUEUE, MAX_QUEUE));
+        assert!(reach.line_up(addr(0), Urgency::Own) && reach.queue.len() == MAX_QUEUE);
     }
 }

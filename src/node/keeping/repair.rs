@@ -295,7 +295,9 @@ impl Repair {
     /// A peer answered what it was asked.
     fn on_compared(&mut self, desk: &mut Desk, number: u64, id: &Id, answer: Result<Response, Refusal>) {
         let at = self.neighbours.get(id).map(|neighbour| neighbour.peer.addr);
-        at.into_iter().for_each(|addr| desk.dial(addr, Urgency::Others));
+        if let Some(addr) = at {
+            desk.dial(addr, Urgency::Others);
+        }
         let counts = !self.conducts.has_lied(id) && !at.is_some_and(|addr| desk.is_shut(&addr));
         let mut claimed = Vec::new();
         let Some(pass) = self.pass(number, id).filter(|pass| pass.comparison.is_asking()) else { return };

@@ -206,9 +206,9 @@ impl Safety {
         let Some((peer, comparison)) = round.open.get_mut(id) else { return };
         let addr = peer.addr;
         let next = match desk.connects_to(&addr) {
-            None => return desk.dial(addr, Urgency::Own),
+            None if desk.dial(addr, Urgency::Own) => return,
             Some(true) => comparison.next(desk.holdings()),
-            Some(false) => None,
+            None | Some(false) => None,
         };
         match next {
             Some(request) => desk.ask(Ticket::of(Owner::Safety, self.rounds), *peer, request),
