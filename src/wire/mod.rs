@@ -6,12 +6,14 @@
 pub mod kad;
 mod link;
 pub mod message;
+mod reply;
 pub mod ring;
 pub mod sample;
 pub mod summary;
 
 pub use kad::Malformed;
 pub use message::{Body, Message, Request, RequestKind, Response, Sender, Via, Vouch};
+pub use reply::BlockHead;
 pub use summary::{Difference, Range, RangePart, Start, Summary};
 
 use std::net::SocketAddr;

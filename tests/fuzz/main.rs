@@ -9,13 +9,15 @@ mod said;
 use std::fs;
 
 use bolero::check;
+use kadring::config::MAX_BLOCK_SIZE;
 use kadring::console::catalogue::Catalogue;
 use kadring::console::{Defaults, Grammar, escape};
 use kadring::file::{Entry, Manifest, local};
 use kadring::id::Id;
 use kadring::lease::Note;
 use kadring::seal::{Keys, Seen};
-use kadring::wire::{Dialect, MAX_CONTROL_LINE};
+use kadring::store::DiskStore;
+use kadring::wire::{BlockHead, Dialect, MAX_CONTROL_LINE};
 use said::{Change, Said, changed, peer};
 
 /// Inputs that a run of all tests tries: with those that are kept they take seconds.
@@ -101,6 +103,62 @@ fn a_line_of_the_journal_is_read_or_refused_and_what_is_read_is_written_as_it_is
             assert_eq!(note.to_string().parse::<Note>().as_ref(), Ok(&note), "{line:?}");
         }
     });
+}
+
+/// What a peer says before the bytes of a block. The bytes behind it are tried where they are read, in
+/// `runtime/transfer/connections/tests.rs`.
+#[test]
+fn the_head_of_a_block_is_a_size_that_a_block_may_have_or_a_reason_or_nothing() {
+    let heads = ["1048576", "0", "21", "error: there is none", "error: "];
+    check!().with_iterations(TRIES).with_type::<(u8, Vec<Change>)>().for_each(|(head, changes)| {
+        let head = heads[usize::from(*head) % heads.len()].as_bytes().to_vec();
+        let line = String::from_utf8_lossy(&changed(head, changes)).into_owned();
+        match BlockHead::read(&line) {
+            BlockHead::Size(size) => {
+                assert!(size <= MAX_BLOCK_SIZE && line.len() <= 10, "{line:?}");
+                assert_eq!(line.trim_start_matches('0'), size.to_string().trim_start_matches('0'));
+            }
+            BlockHead::Refused(reason) => assert_eq!(format!("error: {reason}"), line),
+            BlockHead::Malformed => assert!(!line.starts_with("error: ") && !heads.contains(&line.as_str())),
+        }
+    });
+}
+
+/// What a peer wrote in an earlier life, and a failing disk or a curious person changed.
+#[test]
+fn the_files_of_an_earlier_life_are_read_as_they_were_or_set_aside_and_a_flipped_byte_names_no_other_peer() {
+    let files = ["peers.json", "id", "leases"];
+    check!().with_iterations(TRIES / 40).with_type::<(u8, Vec<u8>, Vec<Change>)>().for_each(
+        |(which, known, changes)| {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let store = DiskStore::open(folder.path()).expect("it is writable");
+            let (me, known) = (Id::of(b"me"), known.iter().take(8).map(|number| peer(*number)).collect::<Vec<_>>());
+            let held: Vec<_> = known.iter().map(|peer| (peer.id, 1)).collect();
+            let notes: Vec<Note> = held.iter().map(|(key, _)| note(*key)).collect();
+            store.save_id(&me).expect("writable");
+            store.save_peers(&known).expect("writable");
+            store.note(&notes, false).expect("writable");
+            let path = folder.path().join(files[usize::from(*which) % files.len()]);
+            let written = fs::read(&path).unwrap_or_default();
+            let came = changed(written.clone(), changes);
+            fs::write(&path, &came).expect("writable");
+            let (id, peers, noted) = (store.load_id(), store.load_peers(), store.load_notes(&held));
+            let flips = written.iter().zip(&came).filter(|(was, is)| was != is).count();
+            if came.len() == written.len() && flips <= 1 {
+                assert!(id.as_ref().map_or(true, |id| *id == Some(me)), "{id:?}");
+                assert!(peers.iter().all(|peer| known.contains(peer)), "{peers:?} of {known:?}");
+                assert!(flips == 1 || peers == known, "{peers:?} of {known:?}");
+            }
+            assert_eq!(store.load_id().ok(), id.ok());
+            assert_eq!(store.load_peers(), peers);
+            assert_eq!(store.load_notes(&held).expect("it is read again"), noted.expect("it is read"));
+        },
+    );
+}
+
+/// A lease of this block.
+fn note(key: Id) -> Note {
+    format!("block {key} 00000000000000000000000000000001:5:3").parse().expect("a line of a journal")
 }
 
 /// What comes to a peer that has a network key.

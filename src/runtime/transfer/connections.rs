@@ -21,7 +21,7 @@ use socket2::SockRef;
 
 use super::cancel::Cancel;
 use super::{Buffer, IDLE, failed};
-use crate::config::{FLOW, FLOW_LASTS, FLOWS_FROM, MAX_BLOCK_SIZE};
+use crate::config::{FLOW, FLOW_LASTS, FLOWS_FROM};
 use crate::id::Key;
 use crate::locks::{self, Ranked};
 use crate::node::Event;
@@ -35,7 +35,7 @@ use crate::runtime::sockets::outgoing;
 use crate::runtime::tcp_serve::FOUND_DAMAGED;
 use crate::store::is_shortage;
 use crate::time::Time;
-use crate::wire::MAX_REQUEST_LINE;
+use crate::wire::{BlockHead, MAX_REQUEST_LINE};
 
 /// A peer that does not take a connection within this time cannot be reached. A worker can wait longer than a
 /// [link](crate::runtime::links), which holds up what is passed on: a second attempt of the system to connect, after a
@@ -328,16 +328,14 @@ fn allowance(bytes: usize) -> Duration {
 
 /// What the first line of a reply says.
 fn read_size(line: &str, from: SocketAddr, expected: Option<u32>) -> Result<u32, JobError> {
-    if let Some(reason) = line.strip_prefix("error: ") {
-        return Err(refused(from, reason));
+    match BlockHead::read(line) {
+        BlockHead::Refused(reason) => Err(refused(from, reason)),
+        BlockHead::Size(size) if expected.is_none_or(|expected| expected == size) => Ok(size),
+        BlockHead::Size(_) | BlockHead::Malformed => {
+            let said: String = line.chars().take(24).flat_map(char::escape_default).collect();
+            Err(failed(JobErrorKind::Corrupt, format!("peer {from} announced a block of '{said}' bytes")))
+        }
     }
-    let digits = !line.is_empty() && line.len() <= 10 && line.bytes().all(|byte| byte.is_ascii_digit());
-    let size =
-        line.parse().ok().filter(|size| digits && *size <= MAX_BLOCK_SIZE && expected.is_none_or(|e| e == *size));
-    size.ok_or_else(|| {
-        let said: String = line.chars().take(24).flat_map(char::escape_default).collect();
-        failed(JobErrorKind::Corrupt, format!("peer {from} announced a block of '{said}' bytes"))
-    })
 }
 
 /// A connection from our address `source` on which neither side may be silent for long, sealed under `keys`, if there
