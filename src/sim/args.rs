@@ -118,7 +118,8 @@ pub struct SimArgs {
     /// Let only these faults of a storm strike, by their numbers, or none
     #[arg(long, env = "KADRING_ONLY", value_name = "LIST")]
     pub only: Option<String>,
-    /// Hostile peers in a storm of Kademlia's: they lie, take and never give, forge, flood, and come and go
+    /// Hostile peers in a storm of Kademlia's: they lie, take and never give, forge, flood, come and
+    /// go, refuse, and do not answer
     #[arg(long, env = "KADRING_HOSTILE", value_name = "N", default_value_t = 0)]
     pub hostile: usize,
     /// If a storm fails, find a shorter schedule of faults that still fails

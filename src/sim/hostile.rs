@@ -47,7 +47,8 @@ const MADE_UP: usize = 2;
 
 impl Role {
     /// The roles that peers of storms have.
-    pub const ALL: [Self; 5] = [Self::Liar, Self::Hoarder, Self::Forger, Self::Flooder, Self::Flapper];
+    pub const ALL: [Self; 7] =
+        [Self::Liar, Self::Hoarder, Self::Forger, Self::Flooder, Self::Flapper, Self::Refuser, Self::Idler];
 
     /// How often it does something of its own accord.
     const fn pace(self) -> Option<Duration> {

@@ -18,7 +18,7 @@ const USUAL: u64 = 8 * 1024;
 /// requests a second each.
 const FOR_ONE: u64 = 192 * 1024;
 
-/// Where no fault strikes but they, a user has what is asked for by then: 1.35 s were the longest seen, of 12 storms.
+/// Where no fault strikes but they, a user has what is asked for by then: 2.0 s were seen with one peer of each role.
 const SOON: Duration = Duration::from_secs(5);
 
 impl Storm<'_> {
@@ -100,7 +100,7 @@ mod tests {
         for seed in [1000, 1005] {
             let random = StormPlan::random(OverlayKind::Kademlia, seed);
             // In one of them nothing else strikes.
-            let plan = StormPlan { hostile: 5, faults: if seed == 1000 { 0 } else { random.faults }, ..random };
+            let plan = StormPlan { hostile: 7, faults: if seed == 1000 { 0 } else { random.faults }, ..random };
             plan.run(Trace::off()).unwrap_or_else(|violation| panic!("{violation}\n    {plan}"));
         }
     }
