@@ -1,5 +1,8 @@
 //! House rules that a compiler does not hold: layers, sizes, documentation, and what the source must never do.
 
+#[path = "tidy/crates.rs"]
+mod crates;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
