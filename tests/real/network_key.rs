@@ -9,6 +9,7 @@ use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use kadring::seal::{CONTEXT, Keys};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -295,4 +296,45 @@ fn what_is_no_key_is_told_of_and_never_repeated() {
     let mut command = program();
     let reached = command.args(["ping", &to]).env("KADRING_NETWORK_KEY", printed.trim_end()).output();
     assert!(reached.expect("the program runs").status.success());
+}
+
+/// The first message of a connection under the key in this file.
+fn beginning(key: &Path) -> [u8; 48] {
+    let keys = Keys::parse(&fs::read_to_string(key).expect("a key")).expect("a key");
+    let pattern = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s".parse().expect("a pattern");
+    let noise = snow::Builder::new(pattern).psk(0, keys.first().bytes()).and_then(|builder| builder.prologue(CONTEXT));
+    let mut message = [0; 48];
+    let mut noise = noise.and_then(snow::Builder::build_initiator).expect("a handshake");
+    assert_eq!(noise.write_message(&[], &mut message).expect("it begins"), 48);
+    message
+}
+
+/// Bytes that come back for these on a connection, until it is closed or nothing more comes.
+fn answer_to(port: u16, message: &[u8]) -> usize {
+    let mut tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    tcp.write_all(message).expect("it is open");
+    tcp.read(&mut [0; 100]).unwrap_or(0)
+}
+
+#[test]
+fn a_handshake_and_a_datagram_that_were_recorded_are_answered_once_and_by_nothing_when_they_come_again() {
+    let folder = tempdir().expect("a folder");
+    let key = new_key(&folder, "key");
+    for overlay in OVERLAYS {
+        let peer = peer(&folder, overlay, &key, overlay, None);
+        let (first, other) = (beginning(&key), beginning(&key));
+        assert_eq!([&first, &first, &first, &other].map(|message| answer_to(peer.port, message)), [48, 0, 0, 48]);
+    }
+    let peer = peer(&folder, "datagrams", &key, "kad", None);
+    let keys = Keys::parse(&fs::read_to_string(&key).expect("a key")).expect("a key");
+    let mut sealed = br#"{"magic":7,"requestor":null,"type":"ping_node","params":{}}"#.to_vec();
+    keys.first().seal(&[7; 16], 1, &mut sealed);
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    udp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let answers = [&sealed, &sealed, &sealed].map(|datagram| {
+        udp.send_to(datagram, ("127.0.0.1", peer.port)).expect("it is sent");
+        udp.recv(&mut [0; 2000]).is_ok()
+    });
+    assert_eq!(answers, [true, false, false]);
 }
