@@ -1,14 +1,15 @@
 //! Small files that share a block: which of them do, and their bytes, which two threads read.
 //!
 //! To open, read and look at a small file takes the system longer than to move its bytes. So the thread that stores the
-//! folder has another one beside it: each takes the next pack that nobody has begun with.
+//! folder has another one beside it, which reads the first packs while the rest of the folder is still looked at. Then
+//! each takes the next pack that nobody has begun with.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::store::{changed, temporary};
 use super::trouble;
@@ -18,8 +19,12 @@ use crate::id::Id;
 use crate::node::{Failure, FailureKind};
 use crate::runtime::Session;
 
-/// Packs that the other thread has read and that wait to be sent. It waits for room, or until nobody wants them.
-const AHEAD: usize = 1;
+/// Packs that the other thread has read and that wait to be sent, each an open file. It waits for room, or until nobody
+/// wants them.
+const AHEAD: usize = 16;
+
+/// Packs that either thread may take: some GiB of small files. What is planned beyond them is this thread's alone.
+const SHARED: usize = 4096;
 
 /// A file that shall have its place in a pack.
 pub(super) struct Planned {
@@ -31,13 +36,15 @@ pub(super) struct Planned {
     pub(super) seen: Seen,
 }
 
-/// The packs of a folder, before anything of them is read.
-#[derive(Default)]
+/// The packs of a folder, while it is looked at.
 pub(super) struct Plans {
     cutter: Cutter,
     /// The files of the pack that has room for more.
     files: Vec<Planned>,
-    full: Vec<Vec<Planned>>,
+    gives: Sender<Vec<Planned>>,
+    /// Has a thread for the other reader, as long as that is not needed.
+    beside: Option<Session>,
+    packs: Packs,
 }
 
 /// A pack, in a temporary file without a name.
@@ -61,13 +68,27 @@ pub(super) struct Packed {
 /// Packs, in the order in which they are read.
 pub(super) struct Packs {
     plans: Receiver<Vec<Planned>>,
+    /// Plans that had no room among those.
+    kept: Vec<Vec<Planned>>,
     /// What the other thread has read; without one, there is nothing and never will be.
     ahead: Receiver<Result<Pack, Failure>>,
     /// Packs that are still to come.
     left: usize,
+    buffer: Buffer,
 }
 
+/// Where a thread puts packs together, one after the other.
+type Buffer = Vec<u8>;
+
 impl Plans {
+    /// None yet. They are read on a thread of the session `beside` too, if there is one.
+    pub(super) fn begin(beside: Option<Session>) -> Self {
+        let (gives, plans) = bounded(SHARED);
+        let (_, ahead) = bounded(AHEAD);
+        let packs = Packs { plans, kept: Vec::new(), ahead, left: 0, buffer: Vec::new() };
+        Self { cutter: Cutter::default(), files: Vec::new(), gives, beside, packs }
+    }
+
     /// Adds the next file of the listing; there it has the path `path`.
     pub(super) fn add(&mut self, path: &Path, file: Planned) {
         let size = file.seen.size;
@@ -80,28 +101,35 @@ impl Plans {
         }
     }
 
+    /// That were all.
+    pub(super) fn read(mut self) -> Packs {
+        // One that is left alone is read here.
+        self.beside = None;
+        self.end();
+        self.packs
+    }
+
     fn end(&mut self) {
         self.cutter.cut();
         let files = std::mem::take(&mut self.files);
-        self.full.extend((!files.is_empty()).then_some(files));
-    }
-}
-
-impl Packs {
-    /// Reads what is planned, on a thread of the session `beside` too, if there is one.
-    pub(super) fn read(mut plans: Plans, beside: Option<Session>) -> Self {
-        plans.end();
-        let left = plans.full.len();
-        // There is room for all, and no more come.
-        let (gives, waiting) = bounded(left);
-        plans.full.into_iter().for_each(|plan| drop(gives.send(plan)));
-        let (tells, ahead) = bounded(AHEAD);
-        let taken = waiting.clone();
-        // Where the packs are not wanted any more, that is no error here.
-        let work = move || drop(taken.into_iter().map(read).try_for_each(|pack| tells.send(pack)));
-        // Where no thread can be had, this one reads all.
-        let _ = beside.filter(|_| left > 1).map(|session| session.spawn(work));
-        Self { plans: waiting, ahead, left }
+        if files.is_empty() {
+            return;
+        }
+        self.packs.left += 1;
+        if let Err(full) = self.gives.try_send(files) {
+            self.packs.kept.push(full.into_inner());
+        }
+        if let Some(session) = self.beside.take() {
+            let (tells, ahead) = bounded(AHEAD);
+            let (taken, mut buffer) = (self.packs.plans.clone(), Vec::new());
+            // Where the packs are not wanted any more, that is no error here.
+            let work = move || {
+                drop(taken.into_iter().map(|plan| read(plan, &mut buffer)).try_for_each(|pack| tells.send(pack)))
+            };
+            self.packs.ahead = ahead;
+            // Where no thread can be had, this one reads all.
+            let _ = session.spawn(work);
+        }
     }
 }
 
@@ -110,11 +138,13 @@ impl Iterator for Packs {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let read_ahead = self.ahead.try_recv();
-        Some(read_ahead.unwrap_or_else(|_| match self.plans.try_recv() {
-            Ok(plan) => read(plan),
-            Err(_) => self.ahead.recv().unwrap_or_else(|_| Err(lost())),
-        }))
+        if let Ok(pack) = self.ahead.try_recv() {
+            return Some(pack);
+        }
+        let plan = self.kept.pop().or_else(|| self.plans.try_recv().ok());
+        Some(
+            plan.map_or_else(|| self.ahead.recv().unwrap_or_else(|_| Err(lost())), |plan| read(plan, &mut self.buffer)),
+        )
     }
 }
 
@@ -127,17 +157,19 @@ fn lost() -> Failure {
 }
 
 /// Reads the files of a pack.
-fn read(plan: Vec<Planned>) -> Result<Pack, Failure> {
-    let mut bytes = pack::HEAD.to_vec();
-    bytes.reserve(plan.iter().map(|file| file.seen.size as usize).sum());
-    let mut files = Vec::with_capacity(plan.len());
+fn read(plan: Vec<Planned>, buffer: &mut Buffer) -> Result<Pack, Failure> {
+    let size = pack::HEAD.len() + plan.iter().map(|file| file.seen.size as usize).sum::<usize>();
+    // What an earlier pack left in it is written over.
+    buffer.resize(buffer.len().max(size), 0);
+    buffer[..pack::HEAD.len()].copy_from_slice(pack::HEAD);
+    let (mut begin, mut files) = (pack::HEAD.len(), Vec::with_capacity(plan.len()));
     for Planned { item, at, seen } in plan {
-        let begin = bytes.len();
-        bytes.resize(begin + seen.size as usize, 0);
-        read_into(&mut bytes[begin..], &at, seen)?;
-        files.push(Packed { item, offset: begin as u32, sha256: Id::of(&bytes[begin..]) });
+        let bytes = &mut buffer[begin..][..seen.size as usize];
+        read_into(bytes, &at, seen)?;
+        files.push(Packed { item, offset: begin as u32, sha256: Id::of(bytes) });
+        begin += bytes.len();
     }
-    Ok(Pack { file: temporary(&bytes)?, size: bytes.len() as u32, files })
+    Ok(Pack { file: temporary(&buffer[..size])?, size: size as u32, files })
 }
 
 /// Reads a file that has not changed since it was looked at.
@@ -161,9 +193,9 @@ mod tests {
     use crate::runtime::{LocalPeer, Options};
 
     /// So many files of 100,000 bytes, planned; their bytes and their folder.
-    fn planned(count: usize) -> (Plans, Vec<Vec<u8>>, tempfile::TempDir) {
+    fn planned(count: usize, beside: Option<Session>) -> (Plans, Vec<Vec<u8>>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        let (mut plans, mut all) = (Plans::default(), Vec::new());
+        let (mut plans, mut all) = (Plans::begin(beside), Vec::new());
         for item in 0..count {
             let (name, bytes) = (item.to_string(), vec![item as u8; 100_000]);
             let at = folder.path().join(&name);
@@ -179,9 +211,9 @@ mod tests {
     fn each_file_is_read_once_whether_one_thread_reads_or_two() {
         let peer = LocalPeer::start(Options::default()).unwrap();
         for beside in [None, Some(peer.handle().session())] {
-            let (plans, all, _folder) = planned(60);
+            let (plans, all, _folder) = planned(60, beside);
             let mut found = vec![None; all.len()];
-            for pack in Packs::read(plans, beside) {
+            for pack in plans.read() {
                 let Pack { file, size, files } = pack.unwrap();
                 let mut bytes = vec![0; size as usize];
                 file.read_exact_at(&mut bytes, 0).unwrap();
@@ -196,11 +228,20 @@ mod tests {
     }
 
     #[test]
+    fn the_other_thread_reads_while_the_folder_is_still_looked_at() {
+        let peer = LocalPeer::start(Options::default()).unwrap();
+        let (plans, _, _folder) = planned(60, Some(peer.handle().session()));
+        // Nothing asks for packs yet. Without a thread that reads them, this waits for ever.
+        let first = plans.packs.ahead.recv().expect("somebody reads").expect("it is readable");
+        assert!(first.files.iter().any(|file| file.item == 0));
+    }
+
+    #[test]
     fn what_the_other_thread_had_begun_with_when_it_failed_is_told() {
         let (_, plans) = bounded(1);
         let (tells, ahead) = bounded(AHEAD);
         drop(tells);
-        let mut packs = Packs { plans, ahead, left: 1 };
+        let mut packs = Packs { plans, kept: Vec::new(), ahead, left: 1, buffer: Vec::new() };
         assert!(packs.next().is_some_and(|pack| pack.is_err_and(|failure| failure.reason.contains("by a fault"))));
         assert!(packs.next().is_none());
     }
@@ -212,9 +253,9 @@ mod tests {
             let at = folder.path().join("log");
             fs::write(&at, "five!").unwrap();
             let seen = Seen { size, ..Seen::of(&at.metadata().unwrap()).unwrap() };
-            let mut plans = Plans::default();
+            let mut plans = Plans::begin(None);
             plans.add(Path::new("log"), Planned { item: 0, at, seen });
-            let changed = Packs::read(plans, None).next().expect("one pack").err().expect("it is not what it was");
+            let changed = plans.read().next().expect("one pack").err().expect("it is not what it was");
             assert_eq!(changed.kind, FailureKind::Integrity);
             assert!(changed.reason.contains("log\" changed while it was being stored"), "{}", changed.reason);
         }

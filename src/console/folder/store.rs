@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::answer::StoredFolder;
 use super::flight::{Flight, Span};
-use super::packs::{Pack, Packed, Packs, Planned, Plans};
-use super::walk::{Seen, What, walk};
+use super::packs::{Pack, Packed, Planned, Plans};
+use super::walk::{Found, Seen, What, walk};
 use super::{Tree, name, no_temporary};
 use crate::console::perform::Performer;
 use crate::console::reply::{ConsoleAnswer, LeftOut, Reply};
@@ -57,16 +57,11 @@ impl<B: Backend> Performer<B> {
         let span = Span::begin(&self.backend)?;
         let whole = Command::StoreListing { path: folder.to_owned(), keep };
         let mut show = self.shows.begin(&whole);
-        let walked = walk(folder, tree, &|| span.check())?;
+        let mut gathered = Gathered::begin(folder, self.session());
+        let walked = walk(folder, tree, &|| span.check(), &mut |found| gathered.add(found))?;
         show(&Progress::Begun { bytes: walked.bytes });
-        let mut sum = Sum::default();
-        let mut flight = Flight::new(&span, &mut *show);
         let (owned, lease) = self.lease_on(folder, called.as_ref(), terms).unzip();
-        let mut sending = Sending { folder, keep, lease, flight: &mut flight, sum: &mut sum, plans: Plans::default() };
-        for found in walked.found {
-            sending.send(found.path, found.what)?;
-        }
-        sending.end(self.session())?;
+        let mut sum = gathered.send(Flight::new(&span, &mut *show), keep, lease)?;
         let listing = sum.listing().map_err(|error| no_temporary("write the folder's listing in", &error))?;
         let stored = self.answer_to(Command::StoreListing { path: path_of(&listing), keep }.on(lease));
         let Answer::Stored { key, sha256, .. } = stored else { return Err(Failure::of(stored)) };
@@ -171,57 +166,58 @@ impl Sum {
     }
 }
 
-/// A folder on its way.
-struct Sending<'a, 'f, B: Backend> {
+/// What is in a folder, gathered to be sent.
+struct Gathered<'a> {
     folder: &'a Path,
-    keep: bool,
-    /// On whose behalf all of it is kept.
-    lease: Option<Lease>,
-    flight: &'a mut Flight<'f, B, Sent>,
-    sum: &'a mut Sum,
+    sum: Sum,
+    /// Small files, which are read already; nothing is sent before all that is in the folder was looked at.
     plans: Plans,
+    /// Files that share no block: their items, and how large they are.
+    large: Vec<(usize, u64)>,
 }
 
-impl<B: Backend> Sending<'_, '_, B> {
-    fn send(&mut self, path: PathBuf, what: What) -> Result<(), Failure> {
+impl<'a> Gathered<'a> {
+    fn begin(folder: &'a Path, beside: Option<Session>) -> Self {
+        Self { folder, sum: Sum::default(), plans: Plans::begin(beside), large: Vec::new() }
+    }
+
+    fn add(&mut self, Found { path, what }: Found) {
+        let item = self.sum.items.len();
         let kind = match what {
             What::Folder => Kind::Folder,
             What::Link { target } => Kind::Link { target },
-            What::File(seen) => return self.send_file(path, seen),
+            What::File(seen) => {
+                match seen.size {
+                    0 => {}
+                    size if size > pack::MOST => self.large.push((item, size)),
+                    _ => self.plans.add(&path, Planned { item, at: self.folder.join(&path), seen }),
+                }
+                let Seen { size, executable, .. } = seen;
+                Kind::File(Content { size, executable, sha256: Id::of(b""), place: Place::Nowhere })
+            }
         };
         self.sum.items.push(Item { path, kind });
-        Ok(())
     }
 
-    fn send_file(&mut self, path: PathBuf, seen: Seen) -> Result<(), Failure> {
-        let (at, item) = (self.folder.join(&path), self.sum.items.len());
-        let Seen { size, executable, .. } = seen;
-        let content = Content { size, executable, sha256: Id::of(b""), place: Place::Nowhere };
-        self.sum.items.push(Item { path, kind: Kind::File(content) });
-        if size > pack::MOST {
-            let command = Command::Store { path: at, manifest: None, keep: self.keep };
-            return self.begin(Sent::File { item, size }, command);
+    /// Sends all of it, to be kept on behalf of `lease`, and waits until it is stored.
+    fn send<B: Backend>(
+        self,
+        mut flight: Flight<'_, B, Sent>,
+        keep: bool,
+        lease: Option<Lease>,
+    ) -> Result<Sum, Failure> {
+        let Self { folder, mut sum, plans, large } = self;
+        for (item, size) in large {
+            let command = Command::Store { path: folder.join(&sum.items[item].path), manifest: None, keep };
+            flight.begin(Sent::File { item, size }, command.on(lease), &mut |sent, answer| sum.land(sent, answer))?;
         }
-        if size > 0 {
-            self.plans.add(&self.sum.items[item].path, Planned { item, at, seen });
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, sent: Sent, command: Command) -> Result<(), Failure> {
-        let sum = &mut *self.sum;
-        self.flight.begin(sent, command.on(self.lease), &mut |sent, answer| sum.land(sent, answer))
-    }
-
-    /// Sends the packs, and waits until all has been sent.
-    fn end(mut self, beside: Option<Session>) -> Result<(), Failure> {
-        for pack in Packs::read(std::mem::take(&mut self.plans), beside) {
+        for pack in plans.read() {
             let pack = pack?;
-            let command = Command::StoreBlock { path: path_of(&pack.file), keep: self.keep };
-            self.begin(Sent::Pack(pack), command)?;
+            let command = Command::StoreBlock { path: path_of(&pack.file), keep };
+            flight.begin(Sent::Pack(pack), command.on(lease), &mut |sent, answer| sum.land(sent, answer))?;
         }
-        let sum = &mut *self.sum;
-        self.flight.finish(&mut |sent, answer| sum.land(sent, answer))
+        flight.finish(&mut |sent, answer| sum.land(sent, answer))?;
+        Ok(sum)
     }
 }
 

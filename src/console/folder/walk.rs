@@ -51,20 +51,26 @@ impl Seen {
     }
 }
 
-/// All that is to be stored, in the order of a listing, and what is left out.
+/// What came of looking at a folder.
 #[derive(Default)]
 pub(super) struct Walked {
-    pub(super) found: Vec<Found>,
+    /// What is left out.
     pub(super) skipped: Vec<LeftOut>,
     /// Bytes of all files.
     pub(super) bytes: u64,
 }
 
-/// Walks through `folder`. `check` is asked on the way whether to go on.
+/// Walks through `folder`. `take` gets what is to be stored, in the order of a listing; `check` is asked on the way
+/// whether to go on.
 ///
 /// # Errors
 /// Something cannot be read and may not be skipped, a pattern is none, or `check` says so.
-pub(super) fn walk(folder: &Path, tree: &Tree, check: &dyn Fn() -> Result<(), Failure>) -> Result<Walked, Failure> {
+pub(super) fn walk(
+    folder: &Path,
+    tree: &Tree,
+    check: &dyn Fn() -> Result<(), Failure>,
+    take: &mut dyn FnMut(Found),
+) -> Result<Walked, Failure> {
     let (excludes, me) = (Excludes::new(&tree.exclude)?, geteuid().as_raw());
     let mut walked = Walked::default();
     let mut unreadable: Vec<LeftOut> = Vec::new();
@@ -79,7 +85,7 @@ pub(super) fn walk(folder: &Path, tree: &Tree, check: &dyn Fn() -> Result<(), Fa
                 match look(&entry, me) {
                     Ok(Some(what)) => {
                         walked.bytes += if let What::File(Seen { size, .. }) = what { size } else { 0 };
-                        walked.found.push(Found { path, what });
+                        take(Found { path, what });
                     }
                     Ok(None) => {
                         let reason = kind_of(&entry).to_owned();
@@ -172,6 +178,9 @@ impl Excludes {
     }
 
     fn fit(&self, path: &Path) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
         let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
         // Patterns are such text too, so bytes that are no character fit themselves, and what fits any character.
         let (path, name) = (raw_text::text_of(path), raw_text::text_of(path.file_name().unwrap_or_default()));
