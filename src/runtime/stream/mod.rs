@@ -3,6 +3,9 @@
 //! What is stored is read twice, once to hash and once to serve, so it is copied to a file without a name first. What
 //! is retrieved is written in order while its blocks arrive: a window of them is under way, each to a small file of its
 //! own that is gone once it is written. There is never a copy of the whole.
+//!
+//! Each call is a [`Session`] of its own: one that was begun through a session is ended by another thread that has a
+//! clone of it.
 
 mod origin;
 mod outlet;
@@ -39,7 +42,8 @@ const WINDOW: usize = 16;
 
 impl Handle {
     /// Stores what `from` gives, to its end, and waits until it is in the network. The key retrieves it. If `limit`
-    /// passes before, it fails; a read that does not return is waited for all the same.
+    /// passes before, it fails; a read that does not return is waited for all the same. Another thread
+    /// can end a call that is made through a [`session`](Self::session): see [`Session::put`].
     ///
     /// # Errors
     /// What [`Command::Store`] fails with, [`FailureKind::TimedOut`], or `from` cannot be read. Nobody is told of
@@ -61,13 +65,7 @@ impl Handle {
     /// # }
     /// ```
     pub fn put(&self, from: impl Read, limit: Option<Duration>) -> Result<Key, Failure> {
-        let call = Call::begin(self.session(), limit);
-        let spooled = Spooled::read(from, &mut |_| call.check())?;
-        let store = Command::Store { path: spooled.path(), manifest: None, keep: false };
-        match call.answer(&call.session.submit(store), &mut |_| ())? {
-            Answer::Stored { key, .. } => Ok(key),
-            other => Err(Failure::of(other)),
-        }
+        self.session().put(from, limit)
     }
 
     /// Writes the file `key` to `to`, in order, while its blocks arrive. How many bytes it has. If `limit` passes
@@ -125,17 +123,73 @@ impl Handle {
         &self,
         key: Key,
         range: Range<u64>,
+        to: impl Write,
+        limit: Option<Duration>,
+    ) -> Result<u64, Failure> {
+        self.session().get_range(key, range, to, limit)
+    }
+}
+
+/// One call that another thread may end, by [`cancel`](Session::cancel) of a clone; the session is over with the call.
+impl Session {
+    /// [`Handle::put`].
+    ///
+    /// # Errors
+    /// Those of [`Handle::put`], and [`FailureKind::Cancelled`].
+    ///
+    /// ```
+    /// use std::thread;
+    ///
+    /// use kadring::node::FailureKind;
+    /// use kadring::runtime::{LocalPeer, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let peer = LocalPeer::start(Options::default())?;
+    /// # peer.ready(None).ok_or("the peer ended before it was ready")?;
+    /// let call = peer.handle().session();
+    /// let (endless, put) = (std::io::repeat(7), call.clone());
+    /// let other = thread::spawn(move || put.put(endless, None));
+    /// call.cancel();
+    /// let failed = other.join().expect("it does not panic").expect_err("it never ends by itself");
+    /// assert_eq!(failed.kind, FailureKind::Cancelled);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put(&self, from: impl Read, limit: Option<Duration>) -> Result<Key, Failure> {
+        let call = Call::begin(self.clone(), limit);
+        let spooled = Spooled::read(from, &mut |_| call.check())?;
+        let store = Command::Store { path: spooled.path(), manifest: None, keep: false };
+        match call.answer(&call.session.submit(store), &mut |_| ())? {
+            Answer::Stored { key, .. } => Ok(key),
+            other => Err(Failure::of(other)),
+        }
+    }
+
+    /// [`Handle::get`].
+    ///
+    /// # Errors
+    /// Those of [`Handle::get`], and [`FailureKind::Cancelled`].
+    pub fn get(&self, key: Key, to: impl Write, limit: Option<Duration>) -> Result<u64, Failure> {
+        self.get_range(key, 0..u64::MAX, to, limit)
+    }
+
+    /// [`Handle::get_range`].
+    ///
+    /// # Errors
+    /// Those of [`Handle::get`], and [`FailureKind::Cancelled`].
+    pub fn get_range(
+        &self,
+        key: Key,
+        range: Range<u64>,
         mut to: impl Write,
         limit: Option<Duration>,
     ) -> Result<u64, Failure> {
-        match self.session().stream(Origin::Key(key), range, &mut to, limit, &mut |_| ())? {
+        match self.stream(Origin::Key(key), range, &mut to, limit, &mut |_| ())? {
             Answer::Retrieved { bytes, .. } => Ok(bytes),
             other => Err(Failure::of(other)),
         }
     }
-}
 
-impl Session {
     /// [`Handle::get_range`], whose progress `show` gets; what a retrieve answers. The session is over with it.
     pub(crate) fn stream(
         &self,
@@ -181,8 +235,11 @@ impl Call {
         Self { session, took: Box::new(stopwatch()), limit }
     }
 
-    /// An error once the limit has passed.
+    /// An error once the limit has passed, or the call was ended.
     fn check(&self) -> Result<(), Failure> {
+        if self.session.is_cancelled() {
+            return Err(Failure::new(FailureKind::Cancelled, "cancelled"));
+        }
         match self.limit {
             Some(limit) if (self.took)() >= limit => Err(late(limit)),
             _ => Ok(()),
@@ -305,7 +362,7 @@ impl Arriving {
     }
 }
 
-/// A writer of which nothing more is wanted once the call's limit has passed.
+/// A writer of which nothing more is wanted once the call's limit has passed, or it was ended.
 struct Timely<'a> {
     call: &'a Call,
     to: &'a mut dyn Write,

@@ -99,6 +99,38 @@ fn nothing_more_is_written_after_the_deadline() {
     assert_eq!((failed.kind, slow.1), (FailureKind::TimedOut, 1), "{failed}");
 }
 
+/// Tells when it gets bytes, and takes them.
+struct Telling(crossbeam_channel::Sender<()>);
+
+impl Write for Telling {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.send(());
+        Ok(bytes.len().min(1))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_call_that_another_thread_ends_fails_as_cancelled_and_the_call_beside_it_goes_on() {
+    let peer = peer();
+    let key = peer.handle().put(&bytes(10_000_000)[..], LIMIT).expect("it is stored");
+    let (call, (tells, told)) = (peer.handle().session(), crossbeam_channel::bounded(0));
+    thread::scope(|scope| {
+        let one = scope.spawn(|| call.clone().get(key, Telling(tells), LIMIT));
+        told.recv().expect("bytes come");
+        call.cancel();
+        drop(told);
+        let failed = one.join().expect("it does not panic").expect_err("it would take ten million writes");
+        assert_eq!(failed.kind, FailureKind::Cancelled, "{failed}");
+    });
+    let ended = call.put(io::repeat(7), LIMIT).expect_err("the session is over");
+    assert_eq!(ended.kind, FailureKind::Cancelled);
+    assert_eq!(peer.handle().get(key, io::sink(), LIMIT), Ok(10_000_000));
+}
+
 #[test]
 fn a_peer_with_no_window_stores_a_block_at_a_time() {
     let config = Config { window: 0, ..Config::default() };
