@@ -39,6 +39,9 @@ const ABANDONED: Duration = Duration::from_secs(5);
 /// a newer one.
 const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
+/// The end of the year 9999, the last that can be written as a date.
+const LAST_DATE: Duration = Duration::from_secs(253_402_300_799);
+
 /// Hashes that are remembered.
 const MAX_HASHES: usize = 1024;
 
@@ -132,7 +135,7 @@ impl Folder {
     /// Says why not.
     pub(super) fn check_announced(&self, file: FileName, version: Version) -> Result<(), JobError> {
         let refuse = |kind, reason| Err(JobError { kind, reason });
-        let Version { size, modified } = version;
+        let Version { size, .. } = version;
         if size > self.max_file {
             let reason =
                 format!("file {file} has {size} bytes and at most {} are taken; raise --max-file", self.max_file);
@@ -140,7 +143,9 @@ impl Folder {
         }
         let soon = UNIX_EPOCH + since_1970() + MOST_AHEAD;
         if time_of(version) > soon {
-            let reason = format!("file {file} is said to be of {modified} microseconds since 1970, which is to come");
+            let date = humantime::format_rfc3339_seconds(time_of(version).min(UNIX_EPOCH + LAST_DATE)).to_string();
+            let day = date.split('T').next().unwrap_or_default();
+            let reason = format!("file {file} is said to be of {day}, which is to come; are both clocks right?");
             return refuse(JobErrorKind::Corrupt, reason);
         }
         self.check_room(file, size)
@@ -386,8 +391,11 @@ mod tests {
         assert_eq!([check(1000, now), check(0, 0), check(5, now + hour)], [Ok(()), Ok(()), Ok(())]);
         assert!(check(1001, now).unwrap_err().reason.contains("--max-file"));
         assert!(check(1 << 60, now).is_err());
-        for modified in [now + day + hour, 1 << 62, u64::MAX] {
-            assert!(check(1, modified).unwrap_err().reason.contains("to come"), "{modified}");
+        for (modified, told) in [(now + day + hour, "is to come"), (4_102_444_800_000_000, "of 2100-01-01, which")] {
+            assert!(check(1, modified).unwrap_err().reason.contains(told), "{modified}");
+        }
+        for modified in [1 << 62, u64::MAX] {
+            assert!(check(1, modified).unwrap_err().reason.contains("of 9999-12-31, which"), "{modified}");
         }
     }
 
