@@ -32,6 +32,16 @@ pub fn told_of_silent(peers: usize) -> String {
     }
 }
 
+/// What a failure ends with where these are known and silent: who they are, the first few of them.
+pub fn named_silent(peers: &[Peer]) -> String {
+    const NAMED: usize = 3;
+    let mut named: Vec<String> = peers.iter().take(NAMED).map(Peer::to_string).collect();
+    let more = peers.len().saturating_sub(NAMED);
+    named.extend((more > 0).then(|| format!("{more} more")));
+    let who = if peers.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
+    told_of_silent(peers.len()) + &who
+}
+
 /// What a question whether a peer runs at `addrs` ends with, where nobody answered: by default one listens on
 /// 127.0.0.1, which other machines do not reach.
 pub fn on_which_bind(addrs: &[SocketAddr]) -> &'static str {

@@ -11,7 +11,7 @@ use crate::node::jobs::Jobs;
 use crate::node::notice::FailureKind;
 use crate::node::pace::weight;
 use crate::overlay::LookupId;
-use crate::peer::{Peer, told_of_silent};
+use crate::peer::{Peer, named_silent};
 use crate::time::Time;
 
 /// The patience with a piece doubles this often at most.
@@ -34,7 +34,7 @@ pub(super) struct Piece {
     pub(super) rounds: u8,
     pub(super) trouble: Option<JobError>,
     /// Peers that are known and did not answer the last lookup, and whether anybody did.
-    pub(super) silent: usize,
+    pub(super) silent: Vec<Peer>,
     pub(super) anybody: bool,
     /// It waits until fewer others are under way.
     pub(super) parked: bool,
@@ -94,7 +94,7 @@ impl Piece {
             hedges: 0,
             rounds: 0,
             trouble: None,
-            silent: 0,
+            silent: Vec::new(),
             anybody: false,
             parked: false,
             wider: false,
@@ -157,12 +157,12 @@ impl Piece {
         let key = self.what.key();
         match &self.trouble {
             // Of the key that tells nothing.
-            None if self.silent > 0 && !self.anybody => {
-                let reason = format!("no peer could be asked for {key}{}; try again", told_of_silent(self.silent));
+            None if !self.silent.is_empty() && !self.anybody => {
+                let reason = format!("no peer could be asked for {key}{}; try again", named_silent(&self.silent));
                 (FailureKind::TimedOut, reason)
             }
             None => {
-                let silent = told_of_silent(self.silent);
+                let silent = named_silent(&self.silent);
                 let reason = format!("no peer holds {key}; is the key right, and are its holders running?{silent}");
                 (FailureKind::NotFound, reason)
             }

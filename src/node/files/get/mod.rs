@@ -289,7 +289,7 @@ impl Get {
     fn on_found(&mut self, desk: &mut Desk, id: u64, found: &Found) -> Flow {
         if let Some(piece) = self.pieces.get_mut(&id) {
             piece.lookup = None;
-            piece.silent = found.unreached.len();
+            piece.silent.clone_from(&found.unreached);
             piece.anybody = found.peers.iter().any(|peer| !desk.is_me(peer));
         }
         self.persist(desk, id)
