@@ -55,6 +55,14 @@ pub struct Named {
     pub deleted_as: Vec<String>,
 }
 
+impl Named {
+    /// That the second of two names was taken for the place of a manifest, where it was.
+    pub(super) fn second_name(&self) -> Option<String> {
+        let LocalManifest { path, form: Form::Seed } = self.manifest.as_ref()? else { return None };
+        Some(format!("{} is the manifest of {} now, and was not stored", shown(path), shown(&self.file)))
+    }
+}
+
 #[expect(clippy::ref_option, reason = "serde passes a reference")]
 fn manifest_path<S: Serializer>(manifest: &Option<LocalManifest>, to: S) -> Result<S::Ok, S::Error> {
     match manifest {
@@ -314,9 +322,7 @@ impl Reply {
     /// was taken for the place of a manifest.
     pub fn notes(&self) -> Vec<String> {
         match self {
-            Self::File(Named { file, manifest: Some(LocalManifest { path, form: Form::Seed }), .. }) => {
-                vec![format!("{} is the manifest of {} now, and was not stored", shown(path), shown(file))]
-            }
+            Self::File(named) => named.second_name().into_iter().collect(),
             Self::Console(ConsoleAnswer::StoredFolder(folder)) => folder::left_out(&folder.skipped),
             Self::Console(ConsoleAnswer::All { answers }) => answers.iter().flat_map(Self::notes).collect(),
             _ => Vec::new(),

@@ -146,13 +146,14 @@ fn transferred(answer: &Answer, named: Option<&str>) -> String {
 }
 
 /// An answer about a file, which it names.
-fn of_file(Named { file, answer, kept_as, deleted_as, .. }: &Named) -> String {
+fn of_file(of: &Named) -> String {
+    let Named { file, answer, kept_as, deleted_as, .. } = of;
     let name = shown(file);
     let named = |names: &[String]| names.iter().map(|name| escape(name).into_owned()).collect::<Vec<_>>().join(", ");
     let kept = (!kept_as.is_empty()).then(|| format!("the same file is kept on as {}", named(kept_as)));
     let deleted = (!deleted_as.is_empty()).then(|| format!("all of it is deleted: {}", named(deleted_as)));
     let answer = render_answer(answer, Some(&name)).trim_end_matches('\n').to_owned();
-    lines([answer].into_iter().chain(kept).chain(deleted))
+    lines([answer].into_iter().chain(of.second_name()).chain(kept).chain(deleted))
 }
 
 /// What happened to the blocks of a peer that has left.

@@ -114,6 +114,7 @@ fn a_manifest_is_written_where_nothing_is_and_replaces_an_older_one_of_either_fo
     fs::write(&empty, "").expect("writable");
     let stored = scene.done(&["store", path, text(&seed)]);
     assert!(stored.contains("\nmanifest of 3 blocks, 2500000 bytes\n"), "{stored}");
+    assert!(stored.contains("seed is the manifest of ") && stored.contains(" now, and was not stored"), "{stored}");
     scene.done(&["store", path, "--manifest", text(&whole)]);
     let (as_seed, as_whole) = (fs::read(&seed).expect("there"), fs::read(&whole).expect("there"));
     assert!(as_seed != as_whole);
