@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{BoolishValueParser, OsStringValueParser, PathBufValueParser, TypedValueParser};
-use clap::{Args, ValueHint};
+use clap::{ArgGroup, Args, ValueHint};
 use kadring::console::folder::Tree;
 use kadring::console::terms::Terms;
 use kadring::console::words::{parse_host_port, parse_name, parse_source};
@@ -15,13 +15,14 @@ use super::{CopiesArgs, FormatArgs, NetworkArgs, OverlayName};
 
 /// How a client that comes for one command finds the network.
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("way").required(true).multiple(true))]
 pub(crate) struct JoinArgs {
     /// A running peer to join through; may be given several times, or separated by commas
     #[arg(long, env = "KADRING_BOOTSTRAP", value_name = "HOST:PORT", value_delimiter = ',',
-          required_unless_present = "data", value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
+          group = "way", value_parser = parse_host_port, value_hint = ValueHint::Hostname)]
     pub(crate) bootstrap: Vec<String>,
     /// Have it done by the peer that runs with this data folder; only if none does, join
-    #[arg(long, env = "KADRING_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, env = "KADRING_DATA", value_name = "DIR", group = "way", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
     /// How the peers find one another
     #[arg(long, env = "KADRING_OVERLAY", value_enum, default_value_t)]

@@ -57,7 +57,7 @@ fn as_json_whatever_goes_wrong_before_a_command_begins_is_one_answer() {
     for (args, code_of_it, kind, reason) in [
         (&["frobnicate"][..], 2, "usage", "frobnicate"),
         (&["peer", "--port", "70000"], 2, "usage", "invalid value '70000' for '--port <PORT>'"),
-        (&["store"], 2, "usage", "were not provided: --bootstrap <HOST:PORT> <FILE>..."),
+        (&["store"], 2, "usage", "not provided: <--bootstrap <HOST:PORT>|--data <DIR>> <FILE>..."),
         (&["peer", "--config", text(&file)], 2, "usage", "unclosed array"),
         (&["peer", "--port", "0", "--data", "/proc/none"], 7, "not_started", "data folder"),
         (&["ring", "init", "300", "4", "5", "30"], 2, "usage", "300"),
@@ -102,6 +102,13 @@ fn manual_pages_tell_of_every_task() {
     let page = fs::read_to_string(folder.path().join("kadring-peer.1")).expect("a page for each task");
     assert!(page.contains("ready") && page.contains("exit\\-on\\-eof"), "{page}");
     assert_eq!(code(&run(&["man", "/no/such/folder"])), Some(1));
+}
+
+#[test]
+fn a_client_that_names_no_way_to_the_network_is_told_both() {
+    for way in ["--bootstrap <HOST:PORT>", "--data <DIR>"] {
+        assert_ends(&["store", "/dev/null"], 2, way);
+    }
 }
 
 #[test]
