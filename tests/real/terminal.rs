@@ -462,6 +462,40 @@ fn ctrl_c_ends_the_store_of_a_folder_and_the_peer_goes_on() {
 }
 
 #[test]
+fn a_repair_shows_how_far_it_is_and_ctrl_c_ends_that_command_alone() {
+    let folder = folder();
+    let other = Launch::new(folder.path().join("other")).start();
+    let bootstrap = format!("127.0.0.1:{}", other.port);
+    let mut terminal = AtTerminal::start_with(&folder, &["--bootstrap", &bootstrap]);
+    let (path, _) = file(&folder, "o", 6, 30_000_000);
+    terminal.expect("kadring> ");
+    terminal.press("wait peers 50 &\r");
+    terminal.expect("runs: wait peers 50");
+    terminal.expect("kadring> ");
+    terminal.press(&format!("store {}\r", path.display()));
+    terminal.expect("key ");
+    terminal.expect("kadring> ");
+    // Each time both peers hash all of it: together that takes long.
+    terminal.press(&format!("check {} --verify --repair\r", "o ".repeat(200)));
+    terminal.expect("checking ");
+    terminal.expect("MiB");
+    terminal.signal(Signal::SIGINT);
+    terminal.expect("cancelled");
+    terminal.expect("kadring> ");
+    terminal.press("jobs\r");
+    terminal.expect("wait peers 50");
+    terminal.expect("kadring> ");
+    terminal.press("check o --repair\r");
+    terminal.expect("whole");
+    terminal.expect("kadring> ");
+    terminal.press("cancel 1\r");
+    terminal.expect("[1] is cancelled");
+    terminal.press("quit\r");
+    terminal.expect("left; ");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
 fn at_a_terminal_store_of_standard_input_shows_how_much_was_read_meanwhile() {
     let folder = folder();
     let peers = crate::support::cluster(&folder, 1, &[]);
