@@ -3,9 +3,10 @@
 #[path = "tidy/crates.rs"]
 mod crates;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Which layer each room stands in. Imports point only to a lower one.
 const LAYERS: &[(&str, u8)] = &[
@@ -355,4 +356,29 @@ fn no_async_runtime_comes_in_by_a_dependency() {
     for runtime in ["tokio", "async-std", "smol", "futures-core", "futures-util", "mio"] {
         assert!(!lock.contains(&format!("name = \"{runtime}\"\n")), "{runtime} came in");
     }
+}
+
+#[test]
+fn the_package_has_all_that_its_build_and_its_tests_need() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["package", "--list", "--allow-dirty", "--locked", "--offline"]).current_dir(root);
+    let listed = cargo.output().expect("cargo runs");
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let listed: BTreeSet<PathBuf> = String::from_utf8_lossy(&listed.stdout).lines().map(PathBuf::from).collect();
+    let needed = ["Cargo.toml", "Cargo.lock", "README.md", "run_cluster.sh", ".clippy.toml", ".rustfmt.toml"];
+    let mut missing: Vec<PathBuf> =
+        needed.map(PathBuf::from).into_iter().filter(|file| !listed.contains(file)).collect();
+    let mut folders = ["src", "tests", ".ci", ".cargo", ".licenses"].map(|folder| root.join(folder)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("it is part of the package") {
+            let path = entry.expect("it is readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(file) = path.strip_prefix(root) {
+                missing.extend((!listed.contains(file)).then(|| file.to_owned()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not in the package: {missing:?}");
 }
