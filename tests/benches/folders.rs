@@ -1,7 +1,8 @@
 //! Storing a tree of 10,000 files of 1 KiB with 3 peers on loopback, against one file of as many bytes, stored just so.
 //!
 //! The blocks that hold the files are as durable as any; both clients are processes that come for one command. Each
-//! round stores bytes that nobody holds yet. The tree is then stored again, with one file changed, and retrieved.
+//! round stores bytes that nobody holds yet. The tree is then stored again, with one file changed, and retrieved. Last,
+//! as many files are stored one by one for a while, and all of them renewed.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
@@ -64,6 +65,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     samples("the tree again, one file changed", &again, Unit::Seconds);
     samples("retrieving the tree", &back, Unit::Seconds);
     verdict("ratio, the tree to one file", tree.median() / one.median(), Bound::AtMost(2.0));
+    renewals(&at("single"), &at("peer0"))
+}
+
+/// Stores the files one by one through the peer with this data folder, and renews all.
+fn renewals(files: &Path, data: &Path) -> Result<(), Box<dyn Error>> {
+    plant(files, 0)?;
+    let ask = |words: &[&str], files: &[PathBuf]| -> io::Result<f64> {
+        let mut client = kadring();
+        client.args(words).arg("--data").arg(data).args(files).stdout(Stdio::null());
+        Ok(run(&mut client)?.wall)
+    };
+    let all: Vec<PathBuf> = (0..FILES).map(|number| path(files, number)).collect();
+    for some in all.chunks(500) {
+        ask(&["store", "--for", "30d"], some)?;
+    }
+    title(format!("Renewing {FILES} files with {PEERS} peers"));
+    verdict("seconds", ask(&["renew", "--for", "60d"], &[])?, Bound::AtMost(5.0));
     Ok(())
 }
 
