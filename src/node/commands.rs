@@ -26,7 +26,8 @@ impl Node {
             | Command::RetrieveManifest { .. } => Owner::Gets,
             Command::Clear { .. } => Owner::Clears,
             Command::Check { .. } | Command::Wait { until: Until::Copies { .. }, .. } => Owner::Checks,
-            Command::Lease { .. } | Command::Disown { .. } | Command::Lay { .. } => Owner::Tenures,
+            Command::Lease { .. } | Command::Disown { .. } => Owner::LeaseChanges,
+            Command::Lay { .. } => Owner::Lays,
             Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,
             Command::List
             | Command::Lookup { .. }

@@ -407,16 +407,6 @@ impl Desk {
         }
     }
 
-    /// Ends early what a part has ordered and offered for its thing number `number`. Of jobs that have begun the
-    /// outcomes still come.
-    pub(crate) fn drop_work(&mut self, owner: Owner, number: u64) {
-        let is_its = |ticket: &Ticket| (ticket.owner, ticket.number) == (owner, number);
-        self.drop_offers(is_its);
-        for job in self.jobs.ordered_under(is_its) {
-            self.cancel_job(job);
-        }
-    }
-
     /// Orders that a block of the own store be deleted.
     pub(crate) fn delete(&mut self, ticket: Ticket, urgency: Urgency, key: Key) {
         let job = self.order(ticket, Job::Delete { key }, urgency);

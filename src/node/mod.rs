@@ -119,7 +119,8 @@ impl Node {
         node.add(Owner::Leases, Box::<keeping::Tenancy>::default());
         node.add(Owner::Clears, Box::<files::Clears>::default());
         node.add(Owner::Checks, Box::<files::Checks>::default());
-        node.add(Owner::Tenures, Box::<files::Tenures>::default());
+        node.add(Owner::LeaseChanges, Box::<files::LeaseChanges>::default());
+        node.add(Owner::Lays, Box::<files::Lays>::default());
         node.add(Owner::User, Box::<user::User>::default());
         node
     }

@@ -53,7 +53,9 @@ pub(crate) enum Owner {
     /// Files whose safety is looked at.
     Checks,
     /// Files whose leases are renewed or ended.
-    Tenures,
+    LeaseChanges,
+    /// Files that get another lease.
+    Lays,
     /// What the user asks and others answer.
     User,
 }
@@ -98,7 +100,8 @@ impl Owner {
             Self::Leases => "leases",
             Self::Clears => "clears",
             Self::Checks => "checks",
-            Self::Tenures => "tenures",
+            Self::LeaseChanges => "lease changes",
+            Self::Lays => "lays",
             Self::User => "user",
         }
     }

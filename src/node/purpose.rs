@@ -45,7 +45,9 @@ impl Owner {
             | Self::Answering
             | Self::Leases
             | Self::Checks => Purpose::Repair,
-            Self::Puts | Self::Gets | Self::Pulls | Self::Clears | Self::Tenures | Self::Slot => Purpose::Transfer,
+            Self::Puts | Self::Gets | Self::Pulls | Self::Clears | Self::LeaseChanges | Self::Lays | Self::Slot => {
+                Purpose::Transfer
+            }
             Self::Memory => Purpose::Upkeep,
             Self::User => Purpose::Lookup,
         }

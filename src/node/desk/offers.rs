@@ -1,4 +1,4 @@
-//! The desk, where parts offer blocks to other peers, and take what others offer.
+//! The desk, where parts offer blocks to other peers, take what others offer, and drop what they have asked for.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::exchange::Offer;
 use crate::node::jobs::Urgency;
-use crate::node::part::Ticket;
+use crate::node::part::{Owner, Ticket};
 use crate::peer::Peer;
 use crate::source::Source;
 
@@ -62,5 +62,21 @@ impl Desk {
     pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
         self.exchange.drop_offers(&unwanted);
         self.drop_claims(unwanted);
+    }
+
+    /// Ends early what a part has ordered and offered for its thing number `number`. Of jobs that have begun the
+    /// outcomes still come.
+    pub(crate) fn drop_work(&mut self, owner: Owner, number: u64) {
+        let is_its = |ticket: &Ticket| (ticket.owner, ticket.number) == (owner, number);
+        self.drop_offers(is_its);
+        self.drop_jobs(is_its);
+    }
+
+    /// Ends early the jobs that were ordered under tickets that `matches`. Of those that have begun the outcomes still
+    /// come.
+    pub(crate) fn drop_jobs(&mut self, matches: impl Fn(&Ticket) -> bool) {
+        for job in self.jobs.ordered_under(matches) {
+            self.cancel_job(job);
+        }
     }
 }

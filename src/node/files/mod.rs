@@ -4,20 +4,19 @@
 mod check;
 mod clear;
 mod get;
+mod lease;
 mod order;
 mod piece;
 mod placing;
 mod put;
-mod reached;
-mod tenure;
 
 use std::collections::BTreeMap;
 
 pub(super) use check::Checks;
 pub(super) use clear::Clears;
 pub(super) use get::Gets;
+pub(super) use lease::{Lays, LeaseChanges};
 pub(super) use put::Puts;
-pub(super) use tenure::Tenures;
 
 use super::command::{CommandId, is_meant};
 

@@ -1,9 +1,10 @@
 //! What the user ends: nothing of it is left with the workers.
 
+use super::leases::lease;
 use super::*;
 use crate::config::MAX_JOBS;
 use crate::file::{Entry, Manifest};
-use crate::node::{Command, Source};
+use crate::node::{Command, LeaseChange, Source};
 
 /// Commands that are given at once: more than there are places for jobs.
 const MANY: u64 = 3 * MAX_JOBS as u64;
@@ -71,4 +72,17 @@ fn the_step_of_a_store_that_the_user_ends_is_ended_if_it_has_begun() {
     let ended = at(&|action| *action == Action::Cancel { job: read });
     let forgotten = at(&|action| matches!(action, Action::ForgetPut { .. }));
     assert!(ended < forgotten, "a worker that comes to offer a block then knows that the file is forgotten");
+}
+
+#[test]
+fn of_changes_of_leases_that_the_user_ends_no_list_is_read_any_more() {
+    let (lease, change) = (lease(1, None), LeaseChange::Renewed(lease(1, None)));
+    let renews = Command::Lease { changes: vec![(key(1), change)], copies: 0 };
+    for command in [renews, Command::Lay { keys: vec![key(1)], lease }] {
+        let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
+        let given = |id| Event::Command { id, command: command.clone() };
+        let out: Vec<_> = (1..=MANY).flat_map(|id| jobs(&bench.does(given(id)))).collect();
+        assert!(matches!(out[0], (_, Job::Unpack { .. })) && out.len() < MANY as usize, "{out:?}");
+        assert_eq!(end_all(&mut bench, &out), [], "{command:?}");
+    }
 }

@@ -1,0 +1,163 @@
+//! `copies`: another lease is laid on the blocks of files. Each is offered with it to those nearest that have it.
+
+use std::collections::btree_map::Entry as BTreeEntry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use super::walk::{Walk, WalkItem, Walked};
+use crate::id::Key;
+use crate::lease::Lease;
+use crate::node::command::{Command, CommandId};
+use crate::node::desk::Desk;
+use crate::node::files::{Flow, take_those_of};
+use crate::node::job::Outcome;
+use crate::node::jobs::Urgency;
+use crate::node::notice::{Answer, FailureKind};
+use crate::node::part::{Found, Owner, Part, Reply, Step, Ticket};
+use crate::node::refusal::Refusal;
+use crate::peer::Peer;
+use crate::time::Time;
+
+/// The commands under way.
+#[derive(Default)]
+pub(in crate::node) struct Lays(BTreeMap<CommandId, Laying>);
+
+impl Part for Lays {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        if self.0.get_mut(&ticket.number).is_some_and(|laying| laying.on(desk, ticket.step, reply) == Flow::Over) {
+            self.0.remove(&ticket.number);
+        }
+    }
+
+    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
+        let Command::Lay { keys, lease } = command else { return };
+        let mut laying = Laying::new(desk.now(), id, &keys, lease);
+        if laying.go_on(desk) == Flow::Goes {
+            self.0.insert(id, laying);
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.0.len()
+    }
+
+    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
+        let ended = take_those_of(&mut self.0, whose, |laying| laying.command);
+        for laying in &ended {
+            laying.walk.end(desk);
+            desk.drop_work(Owner::Lays, laying.command);
+            desk.fail(laying.command, kind, format!("{reason} before all holders had heard of it; give it again"));
+        }
+        ended.len()
+    }
+}
+
+/// A command under way.
+struct Laying {
+    command: CommandId,
+    since: Time,
+    lease: Lease,
+    walk: Walk,
+    blocks: BTreeMap<Key, Block>,
+    /// Peers that keep the lease.
+    heard: BTreeSet<SocketAddr>,
+    copies: u64,
+    missing: u64,
+}
+
+/// A block that the lease is laid on.
+struct Block {
+    size: u32,
+    /// Peers that may have it, nearest first.
+    left: VecDeque<Peer>,
+    /// Those that were asked and have not answered.
+    open: usize,
+    laid: usize,
+}
+
+impl Laying {
+    fn new(since: Time, command: CommandId, keys: &[Key], lease: Lease) -> Self {
+        let queue = keys.iter().map(|key| WalkItem::new(0, (*key, 0), true)).collect();
+        let walk = Walk::new(Owner::Lays, command, queue);
+        let (blocks, heard) = (BTreeMap::new(), BTreeSet::new());
+        Self { command, since, lease, walk, blocks, heard, copies: 0, missing: 0 }
+    }
+
+    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
+        match step {
+            Step::Piece(number) => {
+                if let Walked::At { key, size, found, .. } = self.walk.on(desk, number, reply) {
+                    self.on_found(desk, (key, size), found);
+                    self.walk.read(desk, number);
+                }
+            }
+            Step::Block(key) => self.on_asked(desk, key, &reply),
+            Step::Whole => {}
+        }
+        self.go_on(desk)
+    }
+
+    /// The peers that should hold a block are known.
+    fn on_found(&mut self, desk: &mut Desk, (key, size): (Key, u32), found: Found) {
+        if let BTreeEntry::Vacant(place) = self.blocks.entry(key) {
+            let size = desk.wanted_size(&key).unwrap_or(size);
+            place.insert(Block { size, left: found.peers.into(), open: 0, laid: 0 });
+            self.lay_on(desk, key);
+        }
+    }
+
+    /// A peer was asked to keep a block on behalf of the lease, and has answered.
+    fn on_asked(&mut self, desk: &mut Desk, key: Key, reply: &Reply) {
+        let Some(block) = self.blocks.get_mut(&key) else { return };
+        let (peer, laid, heard) = match reply {
+            // Who cannot be connected to keeps the lease too, and its copy does not count.
+            Reply::Offered { to, result } => (*to, result.is_ok(), matches!(result, Ok(_) | Err(Refusal::Shut))),
+            Reply::Done { outcome: Outcome::Sound { .. }, .. } => (desk.me(), true, true),
+            Reply::Done { .. } => (desk.me(), false, false),
+            _ => return,
+        };
+        block.open -= 1;
+        block.laid += usize::from(laid);
+        if heard {
+            self.heard.insert(peer.addr);
+        }
+        self.lay_on(desk, key);
+    }
+
+    /// Asks as many peers as are wanted to keep a block on behalf of the lease.
+    fn lay_on(&mut self, desk: &mut Desk, key: Key) {
+        let (lease, Some(block)) = (self.lease, self.blocks.get_mut(&key)) else { return };
+        let ticket = Ticket { owner: Owner::Lays, number: self.command, step: Step::Block(key) };
+        while block.laid + block.open < desk.copies_for(&lease)
+            && let Some(peer) = block.left.pop_front()
+        {
+            if !desk.is_me(&peer) {
+                // Whoever has the block looks at it and asks for no bytes.
+                desk.lay(ticket, Urgency::Own, (key, block.size), lease, peer);
+            } else if desk.holds(&key) {
+                desk.look_at(ticket, Urgency::Own, key, &[lease]);
+            } else {
+                continue;
+            }
+            block.open += 1;
+        }
+        if block.open == 0 {
+            self.copies += block.laid as u64;
+            self.missing += u64::from(block.laid == 0);
+            self.blocks.remove(&key);
+        }
+    }
+
+    /// Goes on with the walk; answers when nothing is left.
+    fn go_on(&mut self, desk: &mut Desk) -> Flow {
+        self.walk.go_on(desk, self.blocks.len());
+        if !self.walk.rests() || !self.blocks.is_empty() {
+            return Flow::Goes;
+        }
+        let &mut Self { copies, missing, since, .. } = self;
+        let (peers, unread, took) = (self.heard.len(), self.walk.unread, desk.now().since(since));
+        let silent = Vec::new();
+        desk.answer(self.command, Answer::Leased { copies, free: 0, peers, silent, unread, missing, took });
+        Flow::Over
+    }
+}

@@ -1,0 +1,305 @@
+//! `renew` and `delete`: the holders of files hear that a lease lasts longer or has ended.
+//!
+//! A lease is on all blocks of its file, so a peer hears of it once, however many of them it holds; and of several
+//! leases at a time. Holders that are not reached, or that nobody looks for, hear of it later: when they offer a block,
+//! or are offered one. A block of which nobody that heard [is known to have it](super::reached) is looked for once
+//! more; where no holder is found, it counts as missing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use super::reached::{Concern, Concerns, Listener, Reached};
+use super::walk::{Walk, WalkItem, Walked};
+use crate::id::Key;
+use crate::lease::{LeaseNews, MAX_LEASES, Secret};
+use crate::node::command::{Command, CommandId, LeaseChange};
+use crate::node::desk::Desk;
+use crate::node::files::{Flow, take_those_of};
+use crate::node::job::Outcome;
+use crate::node::jobs::Urgency;
+use crate::node::notice::{Answer, FailureKind};
+use crate::node::part::{Answered, Found, Owner, Part, Reply, Step, Ticket};
+use crate::node::trouble::Trouble;
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::wire::{Request, Response};
+
+/// Requests to one peer without an answer, at most: each has something written down there.
+const AT_A_TIME: usize = 2;
+
+/// Places all over the network in which peers are looked up that may hold anything. Each finds the peers nearest to it.
+const PLACES: u8 = 64;
+
+/// The key of one of them: they stand at even distances.
+fn place_in_network(place: u8) -> Key {
+    let mut bytes = [0; 32];
+    bytes[0] = place * (u8::MAX / PLACES + 1);
+    Key::from_bytes(bytes)
+}
+
+/// The commands under way.
+#[derive(Default)]
+pub(in crate::node) struct LeaseChanges(BTreeMap<CommandId, Telling>);
+
+impl Part for LeaseChanges {
+    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
+        if self.0.get_mut(&ticket.number).is_some_and(|telling| telling.on(desk, ticket.step, reply) == Flow::Over) {
+            self.0.remove(&ticket.number);
+        }
+    }
+
+    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
+        let mut telling = match command {
+            Command::Lease { changes, copies } => Telling::of_files(desk, id, changes, copies),
+            Command::Disown { secrets } => Telling::disowning(desk, id, secrets),
+            _ => return,
+        };
+        if telling.go_on(desk) == Flow::Goes {
+            self.0.insert(id, telling);
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What this peer itself has heard is still written down.
+    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
+        let ended = take_those_of(&mut self.0, whose, |telling| telling.command);
+        for telling in &ended {
+            telling.walk.end(desk);
+            desk.fail(telling.command, kind, format!("{reason} before all holders had heard of it; give it again"));
+        }
+        ended.len()
+    }
+}
+
+/// A command under way.
+struct Telling {
+    command: CommandId,
+    since: Time,
+    /// What is told, each thing once.
+    changes: Vec<LeaseChange>,
+    /// What concerns a block.
+    concerns: Vec<Concern>,
+    walk: Walk,
+    reached: Reached,
+    heard: BTreeMap<SocketAddr, Listener>,
+    /// Requests, and notes of this peer's own, without an answer: who is told.
+    asked: BTreeMap<u64, SocketAddr>,
+    /// What this peer will have [counted](Self::count) once it is written down.
+    noting: BTreeMap<u64, (u32, u32)>,
+    copies: u64,
+    free: u64,
+    missing: u64,
+}
+
+impl Telling {
+    fn new(
+        desk: &Desk,
+        command: CommandId,
+        changes: Vec<LeaseChange>,
+        concerns: Vec<Concern>,
+        queue: VecDeque<WalkItem>,
+    ) -> Self {
+        Self {
+            command,
+            since: desk.now(),
+            changes,
+            concerns,
+            walk: Walk::new(Owner::LeaseChanges, command, queue),
+            reached: Reached::default(),
+            heard: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            noting: BTreeMap::new(),
+            copies: 0,
+            free: 0,
+            missing: 0,
+        }
+    }
+
+    /// Tells of `changes`; of what ends there should be so many copies.
+    fn of_files(desk: &Desk, command: CommandId, changes: Vec<(Key, LeaseChange)>, copies: u8) -> Self {
+        let Concerns { changes, concerns, keys } = Concerns::new(&changes, desk.config().replicas, copies);
+        let queue = keys.into_iter().map(|(key, concern)| WalkItem::new(concern, (key, 0), true)).collect();
+        let mut telling = Self::new(desk, command, changes, concerns, queue);
+        if !desk.config().guest {
+            // What is kept here may be nobody else's business.
+            (0..telling.changes.len()).for_each(|change| telling.note(desk.me(), change));
+        }
+        telling
+    }
+
+    /// Tells whoever is known, and whoever is found all over the network.
+    fn disowning(desk: &Desk, command: CommandId, secrets: Vec<Secret>) -> Self {
+        let places = (0..PLACES).flat_map(|place| (0..secrets.len()).map(move |change| (change, place)));
+        let queue = places.map(|(change, place)| WalkItem::new(change, (place_in_network(place), 0), false)).collect();
+        let concerns = (0..secrets.len()).map(Concern::of_no_block).collect();
+        let changes = secrets.into_iter().map(LeaseChange::Ended).collect();
+        let mut telling = Self::new(desk, command, changes, concerns, queue);
+        let me = (!desk.config().guest).then(|| desk.me());
+        for peer in desk.peers().into_iter().chain(me) {
+            (0..telling.changes.len()).for_each(|change| telling.note(peer, change));
+        }
+        telling
+    }
+
+    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
+        match step {
+            Step::Piece(number) if self.walk.is_at(number) => {
+                let walked = self.walk.on(desk, number, reply);
+                self.on_walked(desk, number, walked);
+            }
+            Step::Piece(number) => self.on_told(desk, number, reply),
+            Step::Whole | Step::Block(_) => {}
+        }
+        self.go_on(desk)
+    }
+
+    fn on_walked(&mut self, desk: &mut Desk, number: u64, walked: Walked) {
+        match walked {
+            Walked::At { concern, key, found: Found { peers, unreached, .. }, .. } => {
+                let Concern { changes, copies } = self.concerns[concern].clone();
+                if copies > 0 {
+                    let first = peers.iter().take(copies).map(|peer| peer.addr).collect();
+                    self.reached.should_hold(concern, key, first);
+                }
+                // Who was late a moment ago may have been stopped, and hear it yet.
+                for peer in peers.into_iter().chain(unreached) {
+                    changes.iter().for_each(|change| self.note(peer, *change));
+                }
+                self.walk.read(desk, number);
+            }
+            // Others may stand between it and the block's key.
+            Walked::Held { concern, by } => {
+                self.concerns[concern].changes.clone().into_iter().for_each(|change| self.note(by, change));
+            }
+            Walked::Missing => self.missing += 1,
+            Walked::Nothing => {}
+        }
+    }
+
+    /// A peer was told, or this peer has written it down.
+    fn on_told(&mut self, desk: &mut Desk, number: u64, reply: Reply) {
+        match reply {
+            Reply::Done { outcome: Outcome::Failed(error), .. } => {
+                self.noting.remove(&number);
+                desk.trouble(Trouble::JobFailed { reason: error.to_string() });
+                self.was_silent(number);
+            }
+            Reply::Done { .. } => {
+                let counts = self.noting.remove(&number).unwrap_or_default();
+                self.count(number, counts);
+            }
+            Reply::Answer(Answered { answer: Ok(Response::Leased { blocks, free }), .. }) => {
+                self.count(number, (blocks, free));
+            }
+            Reply::Answer(_) => self.was_silent(number),
+            Reply::Silence { to, .. } => {
+                desk.suspect(to.addr);
+                self.was_silent(number);
+            }
+            _ => {}
+        }
+    }
+
+    /// All was told: looks for the holders of the blocks of which none is known to have heard.
+    fn doubt(&mut self, desk: &Desk) {
+        let concerns = &self.concerns;
+        let doubtful = self.reached.take_doubtful(|concern| concerns[concern].changes[0]);
+        // It is told to try again already.
+        if self.walk.unread > 0 || self.heard.values().any(|listener| listener.silent) {
+            return;
+        }
+        self.walk.doubt(doubtful.into_iter().filter(|(key, _)| !desk.holds(key)));
+    }
+
+    /// A peer is to hear of a change, unless it has.
+    fn note(&mut self, peer: Peer, change: usize) {
+        let listener = self.listener(peer);
+        // One that was not found before is now.
+        listener.silent &= !listener.known.is_empty();
+        if listener.known.insert(change) {
+            listener.due.push_back(change);
+        }
+    }
+
+    fn listener(&mut self, peer: Peer) -> &mut Listener {
+        let fresh = || Listener { peer, known: BTreeSet::new(), due: VecDeque::new(), asked: 0, silent: false };
+        self.heard.entry(peer.addr).or_insert_with(fresh)
+    }
+
+    /// Looks up what can be looked up now, tells what there is to tell; answers when nothing is left.
+    fn go_on(&mut self, desk: &mut Desk) -> Flow {
+        self.walk.go_on(desk, 0);
+        let is_last = self.walk.rests();
+        let is_due = |listener: &&mut Listener| {
+            let many = listener.due.len() >= MAX_LEASES;
+            listener.asked < AT_A_TIME && !listener.due.is_empty() && (is_last || many)
+        };
+        let due = self.heard.values_mut().filter(is_due).map(|listener| listener.peer.addr);
+        let due: Vec<SocketAddr> = due.collect();
+        for addr in due {
+            self.tell(desk, addr);
+        }
+        let all_told = self.heard.values().all(|listener| listener.due.is_empty());
+        if !is_last || !all_told || !self.asked.is_empty() {
+            return Flow::Goes;
+        }
+        self.doubt(desk);
+        if !self.walk.is_done() {
+            return self.go_on(desk);
+        }
+        let silent: Vec<Peer> = self.heard.values().filter(|one| one.silent).map(|one| one.peer).collect();
+        let peers = self.heard.len() - silent.len();
+        let &mut Self { copies, free, missing, since, .. } = self;
+        let (unread, took) = (self.walk.unread, desk.now().since(since));
+        desk.answer(self.command, Answer::Leased { copies, free, peers, silent, unread, missing, took });
+        Flow::Over
+    }
+
+    /// Tells a peer all that it is to hear.
+    fn tell(&mut self, desk: &mut Desk, addr: SocketAddr) {
+        let Some(listener) = self.heard.get_mut(&addr) else { return };
+        let (peer, mut news) = (listener.peer, LeaseNews::default());
+        let (number, ticket) = self.walk.next_ticket();
+        while !news.is_full()
+            && let Some(change) = listener.due.pop_front()
+        {
+            match self.changes[change] {
+                LeaseChange::Renewed(lease) => news.renewed.push(lease),
+                LeaseChange::Ended(secret) => news.ended.push(secret),
+            }
+            self.reached.told(change, addr, number);
+        }
+        if !desk.is_me(&peer) {
+            desk.ask(ticket, peer, Request::Lease(news));
+        } else {
+            let notes = desk.change_leases(&news);
+            self.noting.insert(number, desk.holdings().leased(&news.ids()));
+            desk.note(ticket, Urgency::Own, notes);
+        }
+        listener.asked += 1;
+        self.asked.insert(number, addr);
+    }
+
+    /// A peer has heard, and has so many of the blocks; so many of them nobody wants any more.
+    fn count(&mut self, number: u64, (blocks, free): (u32, u32)) {
+        self.heard(number);
+        self.reached.heard(number, blocks);
+        self.copies += u64::from(blocks);
+        self.free += u64::from(free);
+    }
+
+    /// A peer has not heard what it was told under this number.
+    fn was_silent(&mut self, number: u64) {
+        self.heard(number).into_iter().for_each(|listener| listener.silent = true);
+    }
+
+    /// A peer has heard, or did not answer.
+    fn heard(&mut self, number: u64) -> Option<&mut Listener> {
+        let listener = self.heard.get_mut(&self.asked.remove(&number)?)?;
+        listener.asked -= 1;
+        Some(listener)
+    }
+}

@@ -1,0 +1,184 @@
+//! A walk over the trees of files: who should hold each block is looked up, and each list is read for what it names.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::id::Key;
+use crate::node::command::CommandId;
+use crate::node::desk::Desk;
+use crate::node::job::{Holder, Job, Outcome};
+use crate::node::jobs::Urgency;
+use crate::node::part::{Found, Owner, Reply, Step, Ticket};
+use crate::overlay::{Goal, LookupId};
+use crate::peer::Peer;
+
+/// Blocks that are looked up at a time.
+const WINDOW: usize = 32;
+
+/// A walk, of one command of this part.
+pub(super) struct Walk {
+    owner: Owner,
+    command: CommandId,
+    /// What is left to look up, the next one first.
+    queue: VecDeque<WalkItem>,
+    running: BTreeMap<u64, WalkItem>,
+    /// The last number given to anything of this command.
+    last: u64,
+    /// Lists that could not be read.
+    pub(super) unread: u64,
+}
+
+/// A block, or a list of blocks.
+pub(super) struct WalkItem {
+    /// The number of what concerns it.
+    concern: usize,
+    key: Key,
+    /// Its size in bytes, if that is known.
+    size: u32,
+    /// It may be a list, and is read.
+    is_list: bool,
+    lookup: Option<LookupId>,
+    /// Peers that may give the list.
+    holders: VecDeque<Peer>,
+    /// All was told, and it is not known who has it.
+    is_doubtful: bool,
+}
+
+/// What a reply has found out.
+pub(super) enum Walked {
+    /// These peers should hold a block. What is to be done there is done before its list is [read](Walk::read).
+    At { concern: usize, key: Key, size: u32, found: Found },
+    /// This peer holds a block of which that was in doubt.
+    Held { concern: usize, by: Peer },
+    /// No peer holds a block of which that was in doubt.
+    Missing,
+    /// Nothing, or what the walk alone has to know.
+    Nothing,
+}
+
+impl Walk {
+    pub(super) fn new(owner: Owner, command: CommandId, queue: VecDeque<WalkItem>) -> Self {
+        Self { owner, command, queue, running: BTreeMap::new(), last: 0, unread: 0 }
+    }
+
+    /// A number that nothing else of this command has, and the ticket with it.
+    pub(super) fn next_ticket(&mut self) -> (u64, Ticket) {
+        self.last += 1;
+        (self.last, self.ticket(self.last))
+    }
+
+    fn ticket(&self, number: u64) -> Ticket {
+        Ticket { owner: self.owner, number: self.command, step: Step::Piece(number) }
+    }
+
+    /// Whether what has this number is looked up or read.
+    pub(super) fn is_at(&self, number: u64) -> bool {
+        self.running.contains_key(&number)
+    }
+
+    /// Whether nothing is looked up or read.
+    pub(super) fn rests(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Whether nothing is left to look up.
+    pub(super) fn is_done(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Looks up what can be looked up now, while `beside` blocks wait for something else.
+    pub(super) fn go_on(&mut self, desk: &mut Desk, beside: usize) {
+        while self.running.len() + beside < WINDOW
+            && let Some(mut item) = self.queue.pop_front()
+        {
+            let (number, ticket) = self.next_ticket();
+            let goal = if item.is_doubtful { Goal::Holders } else { Goal::Peers };
+            item.lookup = Some(desk.look_up(ticket, item.key, goal));
+            self.running.insert(number, item);
+        }
+    }
+
+    /// Looks for the holders of these blocks too, each with the number of what concerns it.
+    pub(super) fn doubt(&mut self, blocks: impl Iterator<Item = (Key, usize)>) {
+        let item = |(key, concern)| WalkItem { is_doubtful: true, ..WalkItem::new(concern, (key, 0), false) };
+        self.queue.extend(blocks.map(item));
+    }
+
+    /// Something came of what was asked for under this number.
+    pub(super) fn on(&mut self, desk: &mut Desk, number: u64, reply: Reply) -> Walked {
+        match reply {
+            Reply::Holder(peer) => self.on_holder(desk, number, peer),
+            Reply::Found(found) => self.on_found(desk, number, found),
+            Reply::Done { outcome, .. } => {
+                self.on_read(desk, number, outcome);
+                Walked::Nothing
+            }
+            _ => Walked::Nothing,
+        }
+    }
+
+    fn on_holder(&mut self, desk: &mut Desk, number: u64, by: Peer) -> Walked {
+        let Some(WalkItem { concern, lookup, .. }) = self.running.remove(&number) else { return Walked::Nothing };
+        lookup.into_iter().for_each(|lookup| desk.cancel_lookup(lookup));
+        Walked::Held { concern, by }
+    }
+
+    /// The peers that should hold a block are known.
+    fn on_found(&mut self, desk: &Desk, number: u64, found: Found) -> Walked {
+        let Some(item) = self.running.get_mut(&number) else { return Walked::Nothing };
+        if item.is_doubtful {
+            self.running.remove(&number);
+            return Walked::Missing;
+        }
+        item.lookup = None;
+        if item.is_list {
+            item.holders.extend(found.peers.iter().filter(|peer| !desk.is_me(peer)));
+            if desk.holds(&item.key) {
+                item.holders.push_front(desk.me());
+            }
+        }
+        Walked::At { concern: item.concern, key: item.key, size: item.size, found }
+    }
+
+    /// Reads the list from the next peer that may hold it.
+    pub(super) fn read(&mut self, desk: &mut Desk, number: u64) {
+        let ticket = self.ticket(number);
+        let Some(item) = self.running.get_mut(&number) else { return };
+        match item.holders.pop_front() {
+            Some(peer) => {
+                let from = if desk.is_me(&peer) { Holder::Own } else { Holder::Peer(peer.addr) };
+                desk.order(ticket, Job::Unpack { key: item.key, from }, Urgency::Own);
+            }
+            None => {
+                self.unread += u64::from(item.is_list);
+                self.running.remove(&number);
+            }
+        }
+    }
+
+    fn on_read(&mut self, desk: &mut Desk, number: u64, outcome: Outcome) {
+        let Outcome::Unpacked { manifest } = outcome else {
+            if let Outcome::NotManifest { .. } = outcome {
+                self.running.remove(&number);
+            }
+            return self.read(desk, number);
+        };
+        let Some(WalkItem { concern, .. }) = self.running.remove(&number) else { return };
+        for entry in manifest.entries.iter().rev() {
+            // A list's own size is not told.
+            let size = if manifest.level > 0 { 0 } else { u32::try_from(entry.size).unwrap_or(0) };
+            self.queue.push_front(WalkItem::new(concern, (entry.key, size), manifest.level > 0));
+        }
+    }
+
+    /// Ends it early: nothing is looked up or read any more.
+    pub(super) fn end(&self, desk: &mut Desk) {
+        self.running.values().filter_map(|item| item.lookup).for_each(|lookup| desk.cancel_lookup(lookup));
+        desk.drop_jobs(|ticket| self.running.keys().any(|number| *ticket == self.ticket(*number)));
+    }
+}
+
+impl WalkItem {
+    pub(super) fn new(concern: usize, (key, size): (Key, u32), is_list: bool) -> Self {
+        Self { concern, key, size, is_list, lookup: None, holders: VecDeque::new(), is_doubtful: false }
+    }
+}
