@@ -7,18 +7,20 @@
 //! of them: a test counts the bytes.
 
 mod copies;
+mod kept_for;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
-use std::time::Duration;
 
 pub(super) use self::copies::Look;
 use self::copies::{Round, RoundNumber};
-use super::job::{JobError, JobErrorKind, JobId};
+use self::room::{Coming, charge};
+use super::job::JobId;
 use super::leases::{Leases, SetId};
 use super::shares::{Mark, Shares};
 use crate::id::Key;
-use crate::lease::{Lease, LeaseId, LeaseNews, Note, UnixTime};
+use crate::lease::{Lease, LeaseId, Note, UnixTime};
 use crate::source::Source;
 use crate::wire::{Range, Start};
 
@@ -30,21 +32,12 @@ pub(crate) type Class = u8;
 /// ([`Config::replicas`](crate::config::Config::replicas)).
 pub(crate) const USUAL: Class = 0;
 
-/// Bytes that a file takes on a disk at least, and is a multiple of: an ordinary page.
-const PAGE: u64 = 4096;
-
-/// Bytes that a block of this size takes of the capacity: what its file costs on the disk, or many small ones would
-/// take far more of it than was allowed.
-fn charge(size: u32) -> u64 {
-    u64::from(size.max(1)).next_multiple_of(PAGE)
-}
-
 /// The blocks in the own store.
 #[derive(Default, Debug)]
 pub(super) struct Holdings {
     blocks: BTreeMap<Key, Held>,
     bytes: u64,
-    /// What they are [charged](charge).
+    /// What they are [charged](room::charge).
     charged: u64,
     /// The most that all blocks together may be charged.
     capacity: Option<u64>,
@@ -79,18 +72,6 @@ struct Held {
     seen: bool,
     /// The last round in which another peer was found to have a copy.
     round: RoundNumber,
-}
-
-/// What a job is to do for a block.
-#[derive(Debug)]
-struct Coming {
-    key: Key,
-    /// The most bytes that it may write.
-    most: u32,
-    /// What the block will be kept for, beside what it is kept for already.
-    leases: Vec<Lease>,
-    /// Who brings it, if it counts for anybody.
-    by: Option<Source>,
 }
 
 impl Holdings {
@@ -241,185 +222,6 @@ impl Holdings {
         self.bytes
     }
 
-    // What it is kept for.
-
-    /// The leases on a block that hold; none on one that nobody may end.
-    pub(super) fn leases(&self, key: &Key) -> Vec<Lease> {
-        self.blocks.get(key).map_or(Vec::new(), |held| self.leases.of(held.set, self.now).collect())
-    }
-
-    /// All leases, of all blocks.
-    pub(super) fn all_leases(&self) -> &Leases {
-        &self.leases
-    }
-
-    /// Leases on blocks that are here last longer, or have ended. Returns what is to be written down: of leases that no
-    /// block here has, nothing is remembered, for anybody can make some up.
-    pub(super) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
-        let (at, leases) = (self.now, &mut self.leases);
-        for lease in &news.renewed {
-            // What is but a little better is not worth a line.
-            if leases.betters(lease, at) && leases.renew(lease) {
-                self.unwritten.insert(lease.id, Note::Renewed(*lease));
-            }
-        }
-        for &secret in &news.ended {
-            if leases.knows(&secret.id()) && leases.end(secret, at) {
-                self.unwritten.insert(secret.id(), Note::Ended { secret, at });
-            }
-        }
-        news.ids().iter().filter_map(|lease| self.unwritten.get(lease)).cloned().collect()
-    }
-
-    /// Deletions under way.
-    pub(super) fn deleting(&self) -> usize {
-        self.deletions.len()
-    }
-
-    /// A job writes this down.
-    pub(super) fn note(&mut self, job: JobId, notes: Vec<Note>) {
-        self.noting.insert(job, notes);
-    }
-
-    /// A job has written down what it was to.
-    pub(super) fn noted(&mut self, job: JobId) {
-        let notes = self.noting.remove(&job).unwrap_or_default();
-        self.unwritten.retain(|_, note| !notes.contains(note));
-    }
-
-    /// Blocks that carry any of these leases, and those among them that nobody wants any more.
-    pub(super) fn leased(&self, leases: &[LeaseId]) -> (u32, u32) {
-        self.leases.count(leases, self.now)
-    }
-
-    /// The class of a block.
-    pub(super) fn class(&self, key: &Key) -> Class {
-        self.blocks.get(key).map_or(USUAL, |held| self.class_of(held))
-    }
-
-    fn class_of(&self, held: &Held) -> Class {
-        self.leases.wanted_class(held.set, self.now, self.usual).unwrap_or(USUAL)
-    }
-
-    /// Copies that a block of this class should have.
-    pub(super) fn copies(&self, class: Class) -> usize {
-        if class == USUAL { self.usual } else { usize::from(class) }
-    }
-
-    /// Whether a block is here that somebody still wants.
-    pub(super) fn wants(&self, key: &Key) -> bool {
-        self.blocks.get(key).is_some_and(|held| self.leases.wants(held.set, self.now))
-    }
-
-    /// What these leases of an offer mean here: where the block is kept for ever, or is kept for others, no lease is
-    /// one for ever.
-    pub(super) fn meant(&self, key: &Key, mut leases: Vec<Lease>) -> Vec<Lease> {
-        let set = self.blocks.get(key).map(|held| held.set);
-        if leases.contains(&Lease::NOBODYS) {
-            return leases;
-        }
-        if (leases.is_empty() && set.is_some_and(|set| set != SetId::NONE))
-            || (!leases.is_empty() && set == Some(SetId::NONE))
-        {
-            leases.push(Lease::NOBODYS);
-        }
-        leases
-    }
-
-    /// By the clock of another peer these leases have not ended: the blocks that are here on them stay for so long.
-    pub(super) fn hold_back(&mut self, leases: &[LeaseId], time: Duration) {
-        let until = self.now + time.as_secs();
-        leases.iter().for_each(|id| self.leases.hold_back(*id, until));
-    }
-
-    /// Whether any block stays for that.
-    pub(super) fn holds_back(&mut self) -> bool {
-        self.leases.holds_back(self.now)
-    }
-
-    /// Whether a block is here with all of these leases.
-    pub(super) fn has_leases(&self, key: &Key, leases: &[Lease]) -> bool {
-        self.blocks.get(key).is_some_and(|held| self.leases.has_all(held.set, leases))
-    }
-
-    /// Of `most` blocks from `from` on those that nobody has wanted for `grace`, and where to go on.
-    pub(super) fn over(&self, from: &Key, most: usize, grace: Duration) -> (Vec<Key>, Option<Key>) {
-        let mut blocks = self.range(from..);
-        let over = |(key, held): (&Key, &Held)| self.leases.is_over(held.set, self.now, grace).then_some(*key);
-        let found = blocks.by_ref().take(most).filter_map(over).collect();
-        (found, blocks.next().map(|(key, _)| *key))
-    }
-
-    // What there is room for.
-
-    /// What a block of `size` bytes takes beside the copy that it is to replace. The room of that copy is its own:
-    /// should it go meanwhile, no other block gets it.
-    fn more(&self, key: &Key, size: u32) -> u64 {
-        charge(size).saturating_sub(self.size(key).map_or(0, charge))
-    }
-
-    /// What the blocks take that come from this source, or that come at all.
-    fn coming(&self, from: Option<Source>) -> u64 {
-        let coming = self.coming.values().filter(|coming| from.is_none() || coming.by == from);
-        coming.map(|coming| self.more(&coming.key, coming.most)).sum()
-    }
-
-    /// Whether this source leaves room to others with a block of `size` bytes more.
-    pub(super) fn has_share(&self, key: &Key, size: u32, by: Source) -> bool {
-        let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return true };
-        let left = capacity.saturating_sub(self.charged + self.coming(None) + size);
-        self.shares.allow(by, self.coming(Some(by)), size, left)
-    }
-
-    /// Whether a block of `size` bytes has room beside all that are here or coming.
-    pub(super) fn check_room(&self, key: &Key, size: u32) -> Result<(), JobError> {
-        let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return Ok(()) };
-        if self.charged + self.coming(None) + size <= capacity {
-            return Ok(());
-        }
-        let reason = format!(
-            "the store is full: {size} bytes more would exceed its capacity of {capacity}; raise --capacity or clear some"
-        );
-        Err(JobError { kind: JobErrorKind::Full, reason })
-    }
-
-    /// Bytes that blocks may take here, if there is such a limit.
-    pub(super) fn capacity(&self) -> Option<u64> {
-        self.capacity
-    }
-
-    /// This job is to write a block of at most `most` bytes, for which there is [room](Self::check_room), or to look at
-    /// it, for these leases too. It counts for who brings it.
-    pub(super) fn reserve(&mut self, job: JobId, (key, most): (Key, u32), leases: Vec<Lease>, by: Option<Source>) {
-        self.coming.insert(job, Coming { key, most, leases, by });
-    }
-
-    /// Whether a job is to write a block, or to look at it.
-    pub(super) fn is_coming(&self, key: &Key) -> bool {
-        self.coming.values().any(|coming| coming.key == *key)
-    }
-
-    /// This job is to delete a block.
-    pub(super) fn give_up(&mut self, job: JobId, key: Key) {
-        self.going.insert(key);
-        self.deletions.insert(job, key);
-    }
-
-    /// Whether a block is being deleted: until that is over, it can neither be counted on nor come again.
-    pub(super) fn is_going(&self, key: &Key) -> bool {
-        self.going.contains(key)
-    }
-
-    /// This job has ended, or will never begin: what was reserved for it is free. Returns the leases that it was for,
-    /// and who was to bring the block.
-    pub(super) fn settle(&mut self, job: JobId) -> (Vec<Lease>, Option<Source>) {
-        if let Some(key) = self.deletions.remove(&job) {
-            self.going.remove(&key);
-        }
-        self.noting.remove(&job);
-        self.coming.remove(&job).map_or((Vec::new(), None), |coming| (coming.leases, coming.by))
-    }
-
     /// Whether the sums are right.
     pub(super) fn check(&self) -> Result<(), String> {
         let bytes: u64 = self.iter().map(|(_, size)| u64::from(size)).sum();
@@ -437,90 +239,4 @@ impl Holdings {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::id::Id;
-
-    /// Keys of which some start alike.
-    fn key(n: u8) -> Key {
-        let mut bytes = [0; 32];
-        (bytes[0], bytes[31]) = (n / 4, n % 4);
-        Id::from_bytes(bytes)
-    }
-
-    #[test]
-    fn a_block_costs_at_most_80_bytes() {
-        // Keys are spread evenly, so the nodes of a tree are filled to 69 of 100 on average (Yao 1978), of eleven
-        // places each, and a node has 12 bytes of its own and 8 of the allocator's; one of eight is an inner one with
-        // 12 edges.
-        let tree = |entry: usize| (entry * 11 + 20 + 12) as f64 / (11.0 * 0.69) + 12.0 * 8.0 / (11.0 * 0.69 * 8.0);
-        let bytes = tree(size_of::<(Key, Held)>());
-        assert!(bytes <= 80.0, "{bytes} bytes");
-    }
-
-    #[test]
-    fn a_small_block_takes_what_its_file_costs_and_many_exhaust_the_capacity() {
-        let mut holdings = Holdings::new(Some(1_000_000), 7);
-        let keys = (0..12_000_u64).map(|n| Id::of(&n.to_be_bytes()));
-        let taken = keys.take_while(|key| {
-            let has_room = holdings.check_room(key, 4).is_ok();
-            holdings.insert(*key, 4, &[], None);
-            has_room
-        });
-        assert_eq!(taken.count(), 244);
-    }
-
-    #[test]
-    fn a_source_leaves_room_to_others_and_what_it_brought_counts_until_it_is_gone() {
-        let mut holdings = Holdings::new(Some(2_000_000), 7);
-        let source = |n: u8| Source::of(([10, 0, 0, n], 1).into());
-        let mut keys = (0..3_000_u64).map(|n| Id::of(&n.to_be_bytes()));
-        let mut bring = |holdings: &mut Holdings, by: Source| {
-            let has_share = |key: &Key| holdings.has_share(key, 8, by) && holdings.check_room(key, 8).is_ok();
-            let key = keys.next().filter(has_share)?;
-            holdings.reserve(0, (key, 8), Vec::new(), Some(by));
-            let (leases, by) = holdings.settle(0);
-            holdings.insert(key, 8, &leases, by);
-            Some(key)
-        };
-        let mut fill = |holdings: &mut Holdings, by| std::iter::from_fn(|| bring(holdings, by)).collect::<Vec<_>>();
-        let brought: Vec<Vec<Key>> = (1..=3).map(|n| fill(&mut holdings, source(n))).collect();
-        let counts: Vec<usize> = brought.iter().map(Vec::len).collect();
-        assert_eq!(counts, [427, 53, 7], "of 488 places");
-        assert_eq!(holdings.check(), Ok(()));
-        brought.iter().flatten().for_each(|key| drop(holdings.remove(key)));
-        assert_eq!((fill(&mut holdings, source(1)).len(), holdings.check()), (427, Ok(())));
-    }
-
-    proptest! {
-        /// Whatever is ordered, ends, fails, is deleted and is damaged, in whatever order.
-        #[test]
-        fn what_is_here_and_coming_never_exceeds_the_capacity(
-            steps in proptest::collection::vec((0..5_u8, 0..8_u8, 0..40_u32), 0..200)
-        ) {
-            let (mut holdings, mut jobs) = (Holdings::new(Some(25 * PAGE), 7), BTreeMap::new());
-            for (job, (what, n, size)) in (0..).zip(steps) {
-                // A key stands for its bytes, and so for their number.
-                let size = (size / 8 + u32::from(n) * 4) * 1000;
-                let by = (n > 2).then(|| Source::of(([10, 0, 0, n % 3], 1).into()));
-                match what {
-                    0 | 1 if holdings.check_room(&key(n), size).is_ok() => {
-                        holdings.reserve(job, (key(n), size), Vec::new(), by);
-                        jobs.insert(job, (key(n), size));
-                    }
-                    2 | 3 => if let Some((job, (key, size))) = jobs.pop_first() {
-                        let (_, by) = holdings.settle(job);
-                        if what == 2 {
-                            holdings.insert(key, size, &[], by);
-                        }
-                    },
-                    _ => drop(holdings.remove(&key(n))),
-                }
-                prop_assert!(holdings.bytes() <= holdings.charged && holdings.charged <= 25 * PAGE);
-                prop_assert_eq!(holdings.check(), Ok(()));
-            }
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,104 @@
+//! What there is room for: the blocks that are coming and going, and who may bring how much.
+
+use super::Holdings;
+use crate::id::Key;
+use crate::lease::Lease;
+use crate::node::job::{JobError, JobErrorKind, JobId};
+use crate::source::Source;
+
+/// Bytes that a file takes on a disk at least, and is a multiple of: an ordinary page.
+pub(super) const PAGE: u64 = 4096;
+
+/// Bytes that a block of this size takes of the capacity: what its file costs on the disk, or many small ones would
+/// take far more of it than was allowed.
+pub(super) fn charge(size: u32) -> u64 {
+    u64::from(size.max(1)).next_multiple_of(PAGE)
+}
+
+/// What a job is to do for a block.
+#[derive(Debug)]
+pub(super) struct Coming {
+    key: Key,
+    /// The most bytes that it may write.
+    most: u32,
+    /// What the block will be kept for, beside what it is kept for already.
+    leases: Vec<Lease>,
+    /// Who brings it, if it counts for anybody.
+    by: Option<Source>,
+}
+
+impl Holdings {
+    /// What a block of `size` bytes takes beside the copy that it is to replace. The room of that copy is its own:
+    /// should it go meanwhile, no other block gets it.
+    fn more(&self, key: &Key, size: u32) -> u64 {
+        charge(size).saturating_sub(self.size(key).map_or(0, charge))
+    }
+
+    /// What the blocks take that come from this source, or that come at all.
+    fn coming(&self, from: Option<Source>) -> u64 {
+        let coming = self.coming.values().filter(|coming| from.is_none() || coming.by == from);
+        coming.map(|coming| self.more(&coming.key, coming.most)).sum()
+    }
+
+    /// Whether this source leaves room to others with a block of `size` bytes more.
+    pub(in crate::node) fn has_share(&self, key: &Key, size: u32, by: Source) -> bool {
+        let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return true };
+        let left = capacity.saturating_sub(self.charged + self.coming(None) + size);
+        self.shares.allow(by, self.coming(Some(by)), size, left)
+    }
+
+    /// Whether a block of `size` bytes has room beside all that are here or coming.
+    pub(in crate::node) fn check_room(&self, key: &Key, size: u32) -> Result<(), JobError> {
+        let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return Ok(()) };
+        if self.charged + self.coming(None) + size <= capacity {
+            return Ok(());
+        }
+        let reason = format!(
+            "the store is full: {size} bytes more would exceed its capacity of {capacity}; raise --capacity or clear some"
+        );
+        Err(JobError { kind: JobErrorKind::Full, reason })
+    }
+
+    /// Bytes that blocks may take here, if there is such a limit.
+    pub(in crate::node) fn capacity(&self) -> Option<u64> {
+        self.capacity
+    }
+
+    /// This job is to write a block of at most `most` bytes, for which there is [room](Self::check_room), or to look at
+    /// it, for these leases too. It counts for who brings it.
+    pub(in crate::node) fn reserve(
+        &mut self,
+        job: JobId,
+        (key, most): (Key, u32),
+        leases: Vec<Lease>,
+        by: Option<Source>,
+    ) {
+        self.coming.insert(job, Coming { key, most, leases, by });
+    }
+
+    /// Whether a job is to write a block, or to look at it.
+    pub(in crate::node) fn is_coming(&self, key: &Key) -> bool {
+        self.coming.values().any(|coming| coming.key == *key)
+    }
+
+    /// This job is to delete a block.
+    pub(in crate::node) fn give_up(&mut self, job: JobId, key: Key) {
+        self.going.insert(key);
+        self.deletions.insert(job, key);
+    }
+
+    /// Whether a block is being deleted: until that is over, it can neither be counted on nor come again.
+    pub(in crate::node) fn is_going(&self, key: &Key) -> bool {
+        self.going.contains(key)
+    }
+
+    /// This job has ended, or will never begin: what was reserved for it is free. Returns the leases that it was for,
+    /// and who was to bring the block.
+    pub(in crate::node) fn settle(&mut self, job: JobId) -> (Vec<Lease>, Option<Source>) {
+        if let Some(key) = self.deletions.remove(&job) {
+            self.going.remove(&key);
+        }
+        self.noting.remove(&job);
+        self.coming.remove(&job).map_or((Vec::new(), None), |coming| (coming.leases, coming.by))
+    }
+}

@@ -1,0 +1,88 @@
+//! The account of blocks, and its sums.
+
+use proptest::prelude::*;
+
+use super::room::PAGE;
+use super::*;
+use crate::id::Id;
+
+/// Keys of which some start alike.
+fn key(n: u8) -> Key {
+    let mut bytes = [0; 32];
+    (bytes[0], bytes[31]) = (n / 4, n % 4);
+    Id::from_bytes(bytes)
+}
+
+#[test]
+fn a_block_costs_at_most_80_bytes() {
+    // Keys are spread evenly, so the nodes of a tree are filled to 69 of 100 on average (Yao 1978), of eleven
+    // places each, and a node has 12 bytes of its own and 8 of the allocator's; one of eight is an inner one with
+    // 12 edges.
+    let tree = |entry: usize| (entry * 11 + 20 + 12) as f64 / (11.0 * 0.69) + 12.0 * 8.0 / (11.0 * 0.69 * 8.0);
+    let bytes = tree(size_of::<(Key, Held)>());
+    assert!(bytes <= 80.0, "{bytes} bytes");
+}
+
+#[test]
+fn a_small_block_takes_what_its_file_costs_and_many_exhaust_the_capacity() {
+    let mut holdings = Holdings::new(Some(1_000_000), 7);
+    let keys = (0..12_000_u64).map(|n| Id::of(&n.to_be_bytes()));
+    let taken = keys.take_while(|key| {
+        let has_room = holdings.check_room(key, 4).is_ok();
+        holdings.insert(*key, 4, &[], None);
+        has_room
+    });
+    assert_eq!(taken.count(), 244);
+}
+
+#[test]
+fn a_source_leaves_room_to_others_and_what_it_brought_counts_until_it_is_gone() {
+    let mut holdings = Holdings::new(Some(2_000_000), 7);
+    let source = |n: u8| Source::of(([10, 0, 0, n], 1).into());
+    let mut keys = (0..3_000_u64).map(|n| Id::of(&n.to_be_bytes()));
+    let mut bring = |holdings: &mut Holdings, by: Source| {
+        let has_share = |key: &Key| holdings.has_share(key, 8, by) && holdings.check_room(key, 8).is_ok();
+        let key = keys.next().filter(has_share)?;
+        holdings.reserve(0, (key, 8), Vec::new(), Some(by));
+        let (leases, by) = holdings.settle(0);
+        holdings.insert(key, 8, &leases, by);
+        Some(key)
+    };
+    let mut fill = |holdings: &mut Holdings, by| std::iter::from_fn(|| bring(holdings, by)).collect::<Vec<_>>();
+    let brought: Vec<Vec<Key>> = (1..=3).map(|n| fill(&mut holdings, source(n))).collect();
+    let counts: Vec<usize> = brought.iter().map(Vec::len).collect();
+    assert_eq!(counts, [427, 53, 7], "of 488 places");
+    assert_eq!(holdings.check(), Ok(()));
+    brought.iter().flatten().for_each(|key| drop(holdings.remove(key)));
+    assert_eq!((fill(&mut holdings, source(1)).len(), holdings.check()), (427, Ok(())));
+}
+
+proptest! {
+    /// Whatever is ordered, ends, fails, is deleted and is damaged, in whatever order.
+    #[test]
+    fn what_is_here_and_coming_never_exceeds_the_capacity(
+        steps in proptest::collection::vec((0..5_u8, 0..8_u8, 0..40_u32), 0..200)
+    ) {
+        let (mut holdings, mut jobs) = (Holdings::new(Some(25 * PAGE), 7), BTreeMap::new());
+        for (job, (what, n, size)) in (0..).zip(steps) {
+            // A key stands for its bytes, and so for their number.
+            let size = (size / 8 + u32::from(n) * 4) * 1000;
+            let by = (n > 2).then(|| Source::of(([10, 0, 0, n % 3], 1).into()));
+            match what {
+                0 | 1 if holdings.check_room(&key(n), size).is_ok() => {
+                    holdings.reserve(job, (key(n), size), Vec::new(), by);
+                    jobs.insert(job, (key(n), size));
+                }
+                2 | 3 => if let Some((job, (key, size))) = jobs.pop_first() {
+                    let (_, by) = holdings.settle(job);
+                    if what == 2 {
+                        holdings.insert(key, size, &[], by);
+                    }
+                },
+                _ => drop(holdings.remove(&key(n))),
+            }
+            prop_assert!(holdings.bytes() <= holdings.charged && holdings.charged <= 25 * PAGE);
+            prop_assert_eq!(holdings.check(), Ok(()));
+        }
+    }
+}
