@@ -11,7 +11,7 @@
 //! | 7 | jobs | which commands run beside others | console, command-N | one insertion, removal or look | anything else is done |
 //! | 8 | output | the way of answers to standard output | console, command-N | writing one answer, as long as its reader takes | a command is under way, or anything else is written to |
 //! | 9 | screen | what is on the terminal at the moment | log, console, command-N, main | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
-//! | 10 | keys | the network keys that are in force, who spoke under which, how connections began | the node, udp-recv, tcp-serve-N, transfer-N, link-N, sweeper | a look or an insertion, or putting others there | a file is read, anything is sealed, opened, sent or received |
+//! | 10 | keys | the network keys that are in force, who spoke under which, how connections began | the node, udp-recv, tcp-serve-N, transfer-N, link-N, looker-N | a look or an insertion, or putting others there | a file is read, anything is sealed, opened, sent or received |
 //! | 11 | demonstration | how often it was taken | command-N of `kadring demo lock` | as long as it takes to show who waits for it | anything else is waited for |
 //! | 12 | renewer | the renewer while it has no thread | console, command-N, renewer, main | taking it out, putting it back or a look | anything else is done |
 //! | 13 | journal | the journal of leases, and how long it is | transfer-N, main | adding lines; now and then putting all of them in order, durably | the disk is told to keep what was added |
@@ -160,7 +160,7 @@ pub(crate) static KEYS: Lock = Lock {
     rank: 10,
     about: About {
         protects: "the network keys that are in force, who spoke under which, how connections began",
-        taken_by: "the node, udp-recv, tcp-serve-N, transfer-N, link-N, sweeper",
+        taken_by: "the node, udp-recv, tcp-serve-N, transfer-N, link-N, looker-N",
         held_for: "a look or an insertion, or putting others there",
         never_while: "a file is read, anything is sealed, opened, sent or received",
     },

@@ -27,7 +27,7 @@
 //! |---|---|---|---|---|---|
 //! | `node` | `node_loop.rs` | whatever comes | nothing | the routing table, requests and jobs under way, what is held | ends the peer |
 //! | `udp-recv` | `udp/mod.rs` | datagrams | the UDP socket | the count of lost datagrams | ends the peer |
-//! | `sweeper` | `sweeper.rs` | the node's next deadline | the file of the network keys, the lock of the data folder | the deadline that is armed | ends the peer |
+//! | `sweeper` | `sweeper.rs` | the node's next deadline | nothing | the deadline that is armed, when each look is due | ends the peer |
 //! | `tcp-accept` | `tcp_accept.rs` | connections | the TCP listener | the numbers of connections | ends the peer |
 //! | `tcp-serve-N` | `tcp_serve.rs` | requests on a connection | its connection, files | its connection | loses its connection |
 //! | `transfer-N` | `transfer/mod.rs` | jobs: blocks to fetch, hash and write | files, connections to other peers | its job, and the reader that goes with it | loses its job, which fails |
@@ -40,6 +40,7 @@
 //! | `client-N` | `control.rs` | a client's line, then its end | its connection | its connection | loses its client |
 //! | `command-N` | `control.rs` | the answer to a command of a client, or of a line that ends with `&` | the writes to its client, or to standard output; files of a folder | its session | loses its command |
 //! | `renewer` | `renewer.rs` | the next lease of the catalogue that is to be renewed | the catalogue | when the next renewal is due | ends the peer |
+//! | `looker-N` | `looker.rs` | the end of one look | the file of the network keys, the lock of the data folder | its look | loses its look |
 //!
 //! | channel | to | holds | when it is full |
 //! |---|---|---|---|
@@ -83,6 +84,7 @@ mod handle;
 mod links;
 mod local_peer;
 mod look;
+mod looker;
 mod named;
 pub(crate) mod node_loop;
 mod offers;

@@ -40,6 +40,8 @@ pub enum Role {
     Command,
     /// Waits until leases are to be renewed.
     Renewer,
+    /// Looks at a file.
+    Looker,
 }
 
 /// What is said of a role.
@@ -110,8 +112,8 @@ const SWEEPER: Row = Row {
     many: false,
     file: "sweeper.rs",
     waits_for: "the node's next deadline",
-    blocks_in: "the file of the network keys, the lock of the data folder",
-    owns: "the deadline that is armed",
+    blocks_in: "nothing",
+    owns: "the deadline that is armed, when each look is due",
     gives: &[("ticks", channels::TICKS)],
     panic: Panic::EndsThePeer,
 };
@@ -262,10 +264,22 @@ const RENEWER: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
+const LOOKER: Row = Row {
+    role: Role::Looker,
+    name: "looker",
+    many: true,
+    file: "looker.rs",
+    waits_for: "the end of one look",
+    blocks_in: "the file of the network keys, the lock of the data folder",
+    owns: "its look",
+    gives: &[],
+    panic: Panic::Loses("its look"),
+};
+
 /// The rows, in the order of [`Role`].
-static TABLE: [Row; 15] = [
+static TABLE: [Row; 16] = [
     NODE, UDP_RECV, SWEEPER, TCP_ACCEPT, TCP_SERVE, TRANSFER, LINK, SIGNALS, RECORDER, EVENTS, CONSOLE, CONTROL,
-    CLIENT, COMMAND, RENEWER,
+    CLIENT, COMMAND, RENEWER, LOOKER,
 ];
 
 impl Role {

@@ -16,6 +16,7 @@ use super::clock::{Clock, both_since_1970, since_1970};
 use super::descriptors::Shares;
 use super::ending::{self, Ending};
 use super::links::Links;
+use super::looker::Lookers;
 use super::named::Folder;
 use super::node_loop::{Inboxes, NodeLoop, Turn};
 use super::post::Post;
@@ -230,11 +231,8 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let inboxes = Inboxes { datagrams, spent, posts, commands: asked, ticks, leave };
 
     let clock = shared.clock;
-    let of_thread = Arc::clone(&shared);
-    let looks = move || {
-        sweeper::run(clock, (of_thread.keys.as_deref(), Some(&of_thread.store)), &deadlines, &tick);
-    };
-    roster.spawn(Role::Sweeper, looks)?;
+    let lookers = Lookers::of(&shared, roster.clone());
+    roster.spawn(Role::Sweeper, move || sweeper::run(clock, lookers, &deadlines, &tick))?;
     let (of_thread, socket) = (Arc::clone(&shared), Arc::clone(&udp));
     let reader = udp::Reader::new(shared.dialect, shared.keys.clone());
     let inbox = Inbox { batches, spent: emptied };

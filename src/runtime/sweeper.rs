@@ -4,22 +4,18 @@
 //! sooner than what it told before, so a busy node hardly ever speaks to this thread. A tick whose deadline has moved
 //! away is the node's to ignore. Ticks coalesce: their channel has room for one.
 //!
-//! Now and then it notes that the peer runs, so that the next start knows for how long it did not.
+//! It also starts the [looks](super::looker) at files that are due, and waits for none of them.
 
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::channels::{DEADLINES, Gauged};
-use super::clock::{Clock, since_1970};
-use super::secrecy::{Keyring, LOOK};
+use super::clock::Clock;
+use super::looker::Lookers;
 use super::{Role, fault};
 use crate::gauges;
-use crate::store::DiskStore;
 use crate::time::Time;
-
-/// It is noted this often that the peer runs.
-const NOTE: Duration = Duration::from_secs(600);
 
 /// A node that takes a tick no sooner is at something without end.
 const STUCK: Duration = Duration::from_secs(2);
@@ -47,36 +43,15 @@ impl Alarm {
     }
 }
 
-/// Sends a tick at each deadline that comes in, never early, until nobody arms it any more. Between them it looks at
-/// the file of the network keys, if there is one, and notes in the store that the peer runs.
-pub(super) fn run(
-    clock: Clock,
-    (keys, store): (Option<&Keyring>, Option<&DiskStore>),
-    deadlines: &Receiver<Time>,
-    ticks: &Sender<Time>,
-) {
-    let mut noted: Option<Time> = None;
+/// Sends a tick at each deadline that comes in, never early, until nobody arms it any more. Between them it starts the
+/// looks that are due.
+pub(super) fn run(clock: Clock, mut lookers: Lookers, deadlines: &Receiver<Time>, ticks: &Sender<Time>) {
     let mut armed: Option<Time> = None;
     // A tick was sent: by then the node has to arm something.
     let mut stuck: Option<Time> = None;
-    let keys = keys.filter(|keys| keys.is_watched());
-    let (mut look, mut wrong) = (keys.map(|_| clock.now() + LOOK), None);
     loop {
-        if let (Some(keys), Some(at)) = (keys, look)
-            && clock.now() >= at
-        {
-            look = Some(at + LOOK);
-            let now = keys.look();
-            if let Some(reason) = now.as_ref().filter(|_| now != wrong) {
-                log::warn!("the network keys stay as they were: {reason}");
-            }
-            wrong = now;
-        }
-        if noted.is_none_or(|noted| clock.now().since(noted) >= NOTE) {
-            noted = Some(clock.now());
-            store.iter().for_each(|store| store.runs(since_1970()));
-        }
-        let told = gauges::wait(|| match armed.into_iter().chain(look).chain(stuck).min() {
+        lookers.start(clock.now());
+        let told = gauges::wait(|| match armed.into_iter().chain(lookers.next()).chain(stuck).min() {
             Some(at) => deadlines.recv_deadline(clock.instant(at)),
             None => deadlines.recv().map_err(|_| RecvTimeoutError::Disconnected),
         });
@@ -107,13 +82,45 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
+    use crate::id::Id;
+    use crate::runtime::threads::Roster;
+
+    /// No looks, and what a roster may send to.
+    fn lookers() -> (Lookers, Receiver<()>) {
+        let (leave, left) = bounded(1);
+        (Lookers::new(Roster::new(&Id::ZERO, leave)), left)
+    }
+
+    #[test]
+    fn a_look_that_never_ends_stops_no_tick_and_has_no_second_beside_it() {
+        let clock = Clock::start();
+        let (alarm, deadlines) = channel();
+        let (tick, ticks) = bounded(1);
+        let (mut lookers, _left) = lookers();
+        let (looked, looks) = bounded(8);
+        let (end, until) = bounded::<()>(0);
+        lookers.add(Duration::from_millis(1), clock.now(), move || {
+            looked.send(()).expect("the test goes on");
+            let _ = until.recv();
+        });
+        let sweeper = std::thread::spawn(move || run(clock, lookers, &deadlines, &tick));
+        looks.recv().expect("a look");
+        for _ in 0..3 {
+            alarm.set(clock.now() + Duration::from_millis(10));
+            ticks.recv_timeout(Duration::from_secs(60)).expect("a tick");
+        }
+        assert!(looks.is_empty(), "the first look has not ended");
+        drop((end, alarm));
+        sweeper.join().expect("it ends when nobody arms it");
+    }
 
     #[test]
     fn a_tick_comes_at_the_soonest_deadline_and_never_early() {
         let clock = Clock::start();
         let (alarm, deadlines) = channel();
         let (tick, ticks) = bounded(1);
-        let sweeper = std::thread::spawn(move || run(clock, (None, None), &deadlines, &tick));
+        let (lookers, _leave) = lookers();
+        let sweeper = std::thread::spawn(move || run(clock, lookers, &deadlines, &tick));
         let begin = clock.now();
         for millis in [3_600_000, 40, 20, 60_000] {
             alarm.set(begin + Duration::from_millis(millis));

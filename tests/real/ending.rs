@@ -162,7 +162,7 @@ mod faults {
                 }
                 Role::Signals => self.peer.signal(Signal::SIGTERM),
                 // It had to, to join, or began at once.
-                Role::Link | Role::Events | Role::Renewer => {}
+                Role::Link | Role::Events | Role::Renewer | Role::Looker => {}
                 Role::Control | Role::Client | Role::Command => {
                     let mut client = UnixStream::connect(self.peer.data.join("control")).expect("it listens");
                     client.write_all(b"{\"words\":[\"status\"],\"folder\":\"/\"}\n").expect("it reads");
@@ -234,7 +234,9 @@ mod faults {
                     assert!(reason.contains("a fault of kadring"), "{answer}");
                     case.assert_goes_on();
                 }
-                Role::TcpServe | Role::Link | Role::Events | Role::Client | Role::Command => case.assert_goes_on(),
+                Role::TcpServe | Role::Link | Role::Events | Role::Client | Role::Command | Role::Looker => {
+                    case.assert_goes_on();
+                }
                 Role::Node
                 | Role::UdpRecv
                 | Role::Sweeper

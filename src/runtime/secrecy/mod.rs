@@ -88,6 +88,8 @@ struct InForce {
     spoken: Recent<SocketAddr, NetworkKey, MAX_SPOKEN>,
     /// How connections began that came: one that begins so again was recorded.
     begun: Recent<Ephemeral, (), MAX_BEGUN>,
+    /// What is wrong with their file, as it was told.
+    wrong: Option<String>,
 }
 
 impl InForce {
@@ -128,7 +130,8 @@ impl Keyring {
     }
 
     fn new(keys: Keys, file: Option<PathBuf>) -> Result<Self, KeyringError> {
-        let in_force = InForce { keys: Arc::new(keys), spoken: Recent::default(), begun: Recent::default() };
+        let (spoken, begun) = (Recent::default(), Recent::default());
+        let in_force = InForce { keys: Arc::new(keys), spoken, begun, wrong: None };
         let in_force = Ranked::new(&locks::KEYS, in_force);
         Ok(Self { file, in_force, session: random()?, next: AtomicU64::new(0) })
     }
@@ -192,9 +195,10 @@ impl Keyring {
         self.file.is_some()
     }
 
-    /// Reads the file again. Where that fails, the keys stay that are in force. Returns what is wrong with it.
-    pub(super) fn look(&self) -> Option<String> {
-        match read_again(self.file.as_ref()?) {
+    /// Reads the file again. Where that fails, the keys stay that are in force, and what is wrong is told once.
+    pub(super) fn look(&self) {
+        let Some(path) = &self.file else { return };
+        let wrong = match read_again(path) {
             Ok(keys) => {
                 let keys = Arc::new(keys);
                 let before = std::mem::replace(&mut self.in_force.lock().keys, Arc::clone(&keys));
@@ -204,6 +208,10 @@ impl Keyring {
                 None
             }
             Err(error) => Some(error.to_string()),
+        };
+        let told = std::mem::replace(&mut self.in_force.lock().wrong, wrong.clone());
+        if let Some(reason) = wrong.as_ref().filter(|_| wrong != told) {
+            log::warn!("the network keys stay as they were: {reason}");
         }
     }
 }
