@@ -12,6 +12,7 @@ use super::desk::Desk;
 use super::health::Scrubbing;
 use super::job::{JobId, Outcome, Version};
 use super::notice::FailureKind;
+use super::purpose::Purpose;
 use super::refusal::Refusal;
 use crate::id::{Id, Key};
 use crate::lease::{Lease, UnixTime};
@@ -82,28 +83,36 @@ pub(crate) enum Step {
     Piece(u64),
 }
 
+/// What each part is called, for people, and what it asks other peers for; in the order of [`Owner`].
+const OWNERS: [(Owner, &str, Purpose); 17] = [
+    (Owner::Puts, "puts", Purpose::Transfer),
+    (Owner::Repair, "repair", Purpose::Repair),
+    (Owner::Heal, "heal", Purpose::Repair),
+    (Owner::Memory, "memory", Purpose::Upkeep),
+    (Owner::Slot, "slot", Purpose::Transfer),
+    (Owner::Gets, "gets", Purpose::Transfer),
+    (Owner::Departure, "departure", Purpose::Repair),
+    (Owner::Pulls, "pulls", Purpose::Transfer),
+    (Owner::Scrub, "scrub", Purpose::Repair),
+    (Owner::Safety, "safety", Purpose::Repair),
+    (Owner::Answering, "answering", Purpose::Repair),
+    (Owner::Leases, "leases", Purpose::Repair),
+    (Owner::Clears, "clears", Purpose::Transfer),
+    (Owner::Checks, "checks", Purpose::Repair),
+    (Owner::LeaseChanges, "lease changes", Purpose::Transfer),
+    (Owner::Lays, "lays", Purpose::Transfer),
+    (Owner::User, "user", Purpose::Lookup),
+];
+
 impl Owner {
     /// What it is called, for people.
     pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Puts => "puts",
-            Self::Repair => "repair",
-            Self::Heal => "heal",
-            Self::Memory => "memory",
-            Self::Slot => "slot",
-            Self::Gets => "gets",
-            Self::Departure => "departure",
-            Self::Pulls => "pulls",
-            Self::Scrub => "scrub",
-            Self::Safety => "safety",
-            Self::Answering => "answering",
-            Self::Leases => "leases",
-            Self::Clears => "clears",
-            Self::Checks => "checks",
-            Self::LeaseChanges => "lease changes",
-            Self::Lays => "lays",
-            Self::User => "user",
-        }
+        OWNERS[self as usize].1
+    }
+
+    /// What the part asks other peers for.
+    pub(super) const fn purpose(self) -> Purpose {
+        OWNERS[self as usize].2
     }
 }
 
@@ -240,7 +249,7 @@ pub(crate) enum News<'a> {
 
 /// A part of the node. Being in its list of parts is all that it takes to be woken, ticked and checked.
 ///
-/// Besides its own file, a new part touches: [`Owner`] and its name here, its purpose (`purpose.rs`), and `Node::new`.
+/// Besides its own file, a new part touches: [`Owner`] and its row in [`OWNERS`], and `Node::new`.
 /// One that the user commands has an arm in `commands.rs`, one that other peers ask in `Node::on_request`.
 pub(crate) trait Part: Send {
     /// Something came of what this part asked for under `ticket`.
@@ -295,5 +304,16 @@ pub(crate) trait Part: Send {
     /// What must be true between any two events; the simulator asks after each.
     fn check(&self, _desk: &Desk) -> Result<(), String> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rows_stand_in_the_order_of_the_parts() {
+        assert!(OWNERS.iter().zip(0..).all(|((owner, ..), at)| *owner as usize == at));
+        assert_eq!(OWNERS.len(), Owner::User as usize + 1);
     }
 }

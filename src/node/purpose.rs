@@ -34,25 +34,6 @@ impl Purpose {
 }
 
 impl Owner {
-    /// What the part asks other peers for.
-    pub(super) const fn purpose(self) -> Purpose {
-        match self {
-            Self::Repair
-            | Self::Heal
-            | Self::Departure
-            | Self::Scrub
-            | Self::Safety
-            | Self::Answering
-            | Self::Leases
-            | Self::Checks => Purpose::Repair,
-            Self::Puts | Self::Gets | Self::Pulls | Self::Clears | Self::LeaseChanges | Self::Lays | Self::Slot => {
-                Purpose::Transfer
-            }
-            Self::Memory => Purpose::Upkeep,
-            Self::User => Purpose::Lookup,
-        }
-    }
-
     /// What the part has peers looked up for: lookups for a file count as such, those that keep blocks as repair.
     pub(super) const fn purpose_of_lookups(self) -> Purpose {
         match self.purpose() {
